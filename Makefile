@@ -1,0 +1,48 @@
+# make run [ARGS=--demo] · make test · make quick · make lock
+# Works with GNU make 3.81. The first of these Pythons that runs, is 3.11 or later and can make a venv is used.
+
+PYTHONS = python3.13 python3.12 python3.11 python3.14 python3
+BIN = .venv/bin
+ARGS =
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: run test quick lint lock clean
+
+run: .venv/ready
+	@exec $(BIN)/python -m ratesvc serve $(ARGS)
+
+test: .venv/ready-dev lint
+	$(BIN)/pytest --cov --cov-report=term $(ARGS)
+
+quick: .venv/ready-dev
+	$(BIN)/ruff check -q . && $(BIN)/pytest -q -m "not slow and not browser" $(ARGS)
+
+lint: .venv/ready-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Both locks hold for every supported Python and platform, and carry no registry's address.
+lock: .venv/ready-dev
+	$(BIN)/python -m pip install -q uv
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --custom-compile-command "make lock" --python-version 3.11 pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --custom-compile-command "make lock" --python-version 3.11 pyproject.toml --group dev -o requirements-dev.lock
+
+clean:
+	rm -rf .venv dist build
+
+.venv/bin/python:
+	@for python in $(PYTHONS); do \
+	  if $$python -c 'import sys, ssl; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	    && rm -rf .venv && $$python -m venv .venv >/dev/null 2>&1; then exit 0; fi; \
+	done; rm -rf .venv; echo "ratesvc needs Python 3.11 or later with venv: install python3 and python3-venv" >&2; exit 1
+
+.venv/ready: .venv/bin/python requirements.lock
+	@$(BIN)/python -m pip install -q --require-hashes -r requirements.lock
+	@touch $@
+
+.venv/ready-dev: .venv/ready requirements-dev.lock
+	@$(BIN)/python -m pip install -q --require-hashes -r requirements-dev.lock
+	@touch $@

@@ -1,0 +1,3 @@
+"""The Bank of Russia's official exchange rates as a JSON API and an HTML widget."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,6 @@
+"""`python -m ratesvc` is `ratesvc`."""
+
+from ratesvc.cli import main
+
+if __name__ == "__main__":
+    main()

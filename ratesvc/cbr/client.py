@@ -1,0 +1,186 @@
+"""The way to the Bank: mirrors in order, with limits on everything that a broken or hostile answer could use.
+
+It asks for `identity` and refuses an encoded body (no bombs), reads against a cap, follows at most three
+redirects and only on the same host, never from https to http, and keeps cookies in memory only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+import aiohttp
+from yarl import URL
+
+from ratesvc.cbr.documents import parse_daily
+from ratesvc.errors import BadDocument, FetchFailed, SourceError
+from ratesvc.rates import Sheet
+
+T = TypeVar("T")
+
+CONNECT_TIMEOUT_S = 5.0
+MOST_REDIRECTS = 3
+LONGEST_PAUSE_S = 600.0
+REQUESTS_A_MINUTE = 6
+MINUTE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one answer may take."""
+
+    most_bytes: int
+    timeout_s: float
+
+
+DAILY = Limits(512 * 1024, 15.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched(Generic[T]):
+    """A document that was understood, with the bytes it was read from and the address that gave them."""
+
+    document: T
+    raw: bytes
+    url: str
+
+
+class Pace:
+    """At most `most` turns in any minute; None is no limit."""
+
+    def __init__(self, most: int | None) -> None:
+        """The limit counts turns of this object only."""
+        self._most = most
+        self._taken: deque[float] = deque()
+
+    async def turn(self) -> None:
+        """Wait until one more request is good manners."""
+        if self._most is None:
+            return
+        clock = asyncio.get_running_loop().time
+        while len(self._taken) >= self._most:
+            rest = self._taken[0] + MINUTE_S - clock()
+            if rest > 0:
+                await asyncio.sleep(rest)
+            self._taken.popleft()
+        self._taken.append(clock())
+
+
+class BankClient:
+    """Asks the Bank's mirrors. Use it as an async context manager."""
+
+    def __init__(
+        self, mirrors: Sequence[str], user_agent: str, *, pace: Pace | None = None, daily: Limits = DAILY
+    ) -> None:
+        """`mirrors` are base addresses such as https://www.cbr.ru, tried in this order."""
+        self._mirrors = [URL(mirror.rstrip("/")) for mirror in mirrors]
+        self._pace = pace or Pace(REQUESTS_A_MINUTE)
+        self._daily = daily
+        self._user_agent = user_agent
+
+    async def __aenter__(self) -> Self:
+        """Open the connections' pool."""
+        headers = {"User-Agent": self._user_agent, "Accept-Encoding": "identity", "Accept": "text/xml, */*;q=0.1"}
+        self._session = aiohttp.ClientSession(
+            auto_decompress=False,
+            cookie_jar=aiohttp.CookieJar(),
+            headers=headers,
+            connector=aiohttp.TCPConnector(limit=2, use_dns_cache=False),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close every connection."""
+        await self._session.close()
+
+    async def daily(self, day: date | None, accept: Callable[[Sheet], None]) -> Fetched[Sheet]:
+        """The sheet in force on `day`, or the newest one, from the first mirror whose sheet `accept` lets pass.
+
+        The Bank answers a day without a sheet of its own with the earlier one that is in force: see its date.
+        `accept` raises BadDocument. Raises FetchFailed.
+        """
+        query = {} if day is None else {"date_req": day.strftime("%d/%m/%Y")}
+
+        def read(raw: bytes) -> Sheet:
+            sheet = parse_daily(raw)
+            accept(sheet)
+            return sheet
+
+        return await self._first("/scripts/XML_daily.asp", query, read, self._daily)
+
+    async def _first(
+        self, path: str, query: Mapping[str, str], parse: Callable[[bytes], T], limits: Limits
+    ) -> Fetched[T]:
+        failures: list[tuple[str, SourceError | BadDocument]] = []
+        for mirror in self._mirrors:
+            url = (mirror / path.lstrip("/")).with_query(query)
+            await self._pace.turn()
+            try:
+                raw = await self._get(url, limits)
+                return Fetched(parse(raw), raw, str(url))
+            except (SourceError, BadDocument) as error:
+                failures.append((url.authority, error))
+        raise FetchFailed(failures)
+
+    async def _get(self, url: URL, limits: Limits) -> bytes:
+        try:
+            async with asyncio.timeout(limits.timeout_s):
+                return await self._follow(url, limits)
+        except TimeoutError:
+            raise SourceError("timeout", f"no complete answer within {limits.timeout_s:g} s") from None
+        except aiohttp.ClientConnectorDNSError as error:
+            raise SourceError("dns", str(error)) from error
+        except (aiohttp.ClientSSLError, ssl.SSLError) as error:
+            raise SourceError("tls", str(error)) from error
+        except (aiohttp.ClientConnectionError, OSError) as error:
+            raise SourceError("connect", str(error) or type(error).__name__) from error
+        except (aiohttp.ClientError, ValueError) as error:
+            raise SourceError("http", (str(error) or type(error).__name__)[:300]) from error
+
+    async def _follow(self, url: URL, limits: Limits) -> bytes:
+        for _ in range(MOST_REDIRECTS + 1):
+            timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT_S)
+            async with self._session.get(url, allow_redirects=False, timeout=timeout) as response:
+                if 300 <= response.status < 400 and "Location" in response.headers:
+                    url = _redirected(url, response.headers["Location"])
+                    continue
+                return await _body(response, limits)
+        raise SourceError("redirect", f"more than {MOST_REDIRECTS} redirects")
+
+
+def _redirected(url: URL, location: str) -> URL:
+    target = url.join(URL(location))
+    upgraded = url.scheme == "http" and target.scheme == "https"
+    if target.host != url.host or not (target.scheme == url.scheme or upgraded):
+        raise SourceError("redirect", f"to {str(target)[:120]}, another host or scheme")
+    return target
+
+
+async def _body(response: aiohttp.ClientResponse, limits: Limits) -> bytes:
+    if response.status != 200:
+        beginning = await response.content.read(120)
+        raise SourceError("status", f"{response.status}, beginning {beginning!r:.80}", _retry_after_s(response))
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("identity", ""):
+        raise SourceError("encoded", f"Content-Encoding {encoding[:40]!r} though identity was asked for")
+    parts: list[bytes] = []
+    left = limits.most_bytes
+    async for part in response.content.iter_any():
+        left -= len(part)
+        if left < 0:
+            raise SourceError("oversize", f"more than {limits.most_bytes} bytes")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _retry_after_s(response: aiohttp.ClientResponse) -> float | None:
+    text = response.headers.get("Retry-After", "")
+    return min(float(text), LONGEST_PAUSE_S) if text.isascii() and text.isdigit() else None

@@ -1,0 +1,32 @@
+"""What must never become a rate: rules on a whole sheet. A sheet that breaks one is not published."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import date, timedelta
+
+from ratesvc.errors import BadDocument
+from ratesvc.rates import Sheet
+
+EURO_STARTS = date(1999, 1, 1)
+FEWEST_ROWS = 10
+
+
+def check(sheet: Sheet, today: date) -> None:
+    """The rules that need no other sheet. `today` is Moscow's. Raises BadDocument."""
+    if sheet.effective_date > today + timedelta(days=1):
+        raise BadDocument("date", f"effective {sheet.effective_date}, later than tomorrow")
+    if len(sheet.quotes) < FEWEST_ROWS:
+        raise BadDocument("rows", f"{len(sheet.quotes)} rows, fewer than {FEWEST_ROWS}")
+    for name in ("code", "numeric_code", "cbr_id"):
+        _check_unique(name, (getattr(quote, name) for quote in sheet.quotes))
+    core = {"USD", "EUR"} if sheet.effective_date >= EURO_STARTS else {"USD"}
+    if missing := core - sheet.by_code.keys():
+        raise BadDocument("core", f"{', '.join(sorted(missing))} is missing")
+
+
+def _check_unique(name: str, found: Iterable[str]) -> None:
+    for what, count in Counter(found).items():
+        if count > 1:
+            raise BadDocument("duplicate", f"{name} {what} stands {count} times")

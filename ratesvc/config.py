@@ -1,0 +1,194 @@
+"""config.yaml and the environment → Settings. Whatever is unknown or malformed is refused by its full path.
+
+The environment wins. A setting's variable is RATESVC_ and its path in capitals, `server.` left out:
+`cbr.mirrors` is RATESVC_CBR_MIRRORS, `server.port` is RATESVC_PORT. Lists are separated by commas.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import date, timedelta
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
+
+import msgspec
+import yaml
+from msgspec import Meta
+
+from ratesvc.errors import ConfigError
+
+PREFIX = "RATESVC_"
+CONFIG_FILE_VARIABLE = PREFIX + "CONFIG"
+DEFAULT_FILE = Path("config.yaml")
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Seconds = Annotated[float, Meta(gt=0, le=86400)]
+
+
+def _check_http(name: str, address: str) -> None:
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"{name} must be a base address such as https://www.cbr.ru")
+
+
+class _Section(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Unknown keys stop the start."""
+
+
+class Server(_Section):
+    """Where the service listens and how it is reached."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    public_url: str = ""
+    drain_seconds: Annotated[float, Meta(ge=0, le=600)] = 5.0
+
+    def __post_init__(self) -> None:
+        if self.public_url:
+            _check_http("public_url", self.public_url)
+
+
+class Redis(_Section):
+    """An external Redis or Valkey; empty means the embedded engine."""
+
+    url: str = ""
+    namespace: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = "ratesvc"
+
+    def __post_init__(self) -> None:
+        # The address may hold a password, so it is never repeated.
+        if self.url and urlsplit(self.url).scheme not in ("redis", "rediss", "unix"):
+            raise ValueError("url must begin with redis://, rediss:// or unix://")
+
+
+class Cbr(_Section):
+    """The Bank's side."""
+
+    mirrors: Annotated[tuple[str, ...], Meta(min_length=1, max_length=10)] = ("https://www.cbr.ru",)
+    user_agent: Annotated[str, Meta(pattern=r"^[\x20-\x7e]{1,200}$")] = "ratesvc (+https://pypi.org/project/ratesvc/)"
+    backfill_gap_seconds: Annotated[float, Meta(ge=0, le=3600)] = 1.0
+
+    def __post_init__(self) -> None:
+        for mirror in self.mirrors:
+            _check_http("mirrors", mirror)
+
+
+class Calendar(_Section):
+    """Decrees that the production calendar does not know."""
+
+    extra_off: tuple[date, ...] = (date(2014, 3, 10), *(date(2020, 3, 30) + timedelta(days=i) for i in range(5)))
+    extra_work: tuple[date, ...] = ()
+
+
+class Log(_Section):
+    """What is written to standard error."""
+
+    format: Literal["console", "json"] = "console"
+
+
+class Settings(_Section):
+    """Everything that someone may change."""
+
+    server: Server = Server()
+    data_dir: Annotated[str, Meta(min_length=1)] = "data"
+    redis: Redis = Redis()
+    cbr: Cbr = Cbr()
+    poll_seconds: Seconds | None = None
+    calendar: Calendar = Calendar()
+    log: Log = Log()
+
+
+def variables(
+    section: type[_Section] = Settings, path: tuple[str, ...] = ()
+) -> Iterator[tuple[str, tuple[str, ...], Any]]:
+    """Every setting: its variable, its path in config.yaml, its type."""
+    for name, kind in get_type_hints(section, include_extras=True).items():
+        here = (*path, name)
+        if isinstance(kind, type) and issubclass(kind, _Section):
+            yield from variables(kind, here)
+        else:
+            yield PREFIX + "_".join(here).upper().removeprefix("SERVER_"), here, kind
+
+
+def load(file: Path | None, environment: Mapping[str, str]) -> Settings:
+    """Read the settings. Raises ConfigError with one line that names the key."""
+    tree = _read(file or _named_file(environment))
+    overridden: dict[str, str] = {}
+    known = {variable: (path, kind) for variable, path, kind in variables()}
+    for variable in sorted(environment):
+        if not variable.startswith(PREFIX) or variable == CONFIG_FILE_VARIABLE:
+            continue
+        if variable not in known:
+            raise ConfigError(f"{variable}: no such setting{_nearest(variable, known)}")
+        path, kind = known[variable]
+        _put(tree, path, _from_text(environment[variable], kind))
+        overridden["$." + ".".join(path)] = variable
+    try:
+        return msgspec.convert(tree, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(_explained(str(error), overridden)) from None
+
+
+def _named_file(environment: Mapping[str, str]) -> Path | None:
+    if named := environment.get(CONFIG_FILE_VARIABLE):
+        return Path(named)
+    return DEFAULT_FILE if DEFAULT_FILE.exists() else None
+
+
+def _read(file: Path | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        tree = yaml.safe_load(file.read_bytes()) or {}
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        raise ConfigError(f"{file}: not YAML" + (f", line {mark.line + 1}" if mark else "")) from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{file}: not a table of settings")
+    return tree
+
+
+def _put(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    for name in path[:-1]:
+        branch = tree.get(name)
+        if not isinstance(branch, dict):
+            branch = tree[name] = {}
+        tree = branch
+    tree[path[-1]] = value
+
+
+def _from_text(text: str, kind: Any) -> Any:
+    while get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    if get_origin(kind) is tuple:
+        return [part.strip() for part in text.split(",") if part.strip()]
+    return None if text == "" and type(None) in get_args(kind) else text
+
+
+def _explained(message: str, overridden: Mapping[str, str]) -> str:
+    """msgspec's «… - at `$.server.port`» with the key, or its variable, in front."""
+    found = re.search(r" - at `(\$[^`]*)`$", message)
+    where = found[1] if found else "$"
+    reason = message[: found.start()] if found else message
+    if unknown := re.search(r"unknown field `([^`]+)`", reason):
+        where, reason = f"{where}.{unknown[1]}", "no such setting"
+    else:
+        # What a value is stays out of the message: it may be a secret.
+        reason = re.sub(r"^Invalid enum value .*", "not one of the allowed values", reason)
+    key = re.sub(r"\[[^]]*\]$", "", where)
+    if key in overridden:
+        return f"{overridden[key]}: {reason}"
+    # A section's own check starts with the name of its key.
+    name = reason.split(" ", 1)[0]
+    if f"{key}.{name}" in overridden:
+        return f"{overridden[f'{key}.{name}']}: {reason}"
+    return f"{where.removeprefix('$.')}: {reason}"
+
+
+def _nearest(variable: str, known: Mapping[str, object]) -> str:
+    near = get_close_matches(variable, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -1,0 +1,65 @@
+"""A stand-in for the Bank with recorded figures, so that everything can be seen without the network.
+
+Forty consecutive sheets, effective 2022-09-24 to 2022-11-19; the Bank's exact values, since all of them lie
+between 10 and 100 roubles. The clock stands still at 17:00 in Moscow on the eve of the last sheet.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from importlib.resources import files
+
+from aiohttp import web
+
+from ratesvc.rates import Quote, Sheet
+from ratesvc.render.dialects import cbr
+from ratesvc.workdays import ONE_DAY, at
+
+XML = "text/xml"
+
+
+def recorded_sheets() -> list[Sheet]:
+    """The recording, oldest first."""
+    text = files("ratesvc.demo").joinpath("figures.csv").read_text("utf-8")
+    rows = list(csv.DictReader(text.splitlines()))
+    days = [name for name in rows[0] if name[0].isdigit()]
+    return [Sheet(date.fromisoformat(day), tuple(_quote(row, day) for row in rows)) for day in days]
+
+
+def _quote(row: dict[str, str], day: str) -> Quote:
+    value, nominal = Decimal(row[day]), int(row["nominal"])
+    return Quote(row["code"], row["numeric_code"], row["cbr_id"], nominal, value, row["name"])
+
+
+def stopped_clock() -> datetime:
+    """17:00 in Moscow on the eve of the last recorded sheet."""
+    eve = recorded_sheets()[-1].effective_date - ONE_DAY
+    return at(eve, datetime.min.time().replace(hour=17)).astimezone(UTC)
+
+
+@asynccontextmanager
+async def recorded_bank() -> AsyncIterator[str]:
+    """A server that answers as the Bank did; yields its base address."""
+    sheets = recorded_sheets()
+
+    async def daily(request: web.Request) -> web.Response:
+        asked = request.query.get("date_req")
+        day = datetime.strptime(asked, "%d/%m/%Y").date() if asked else date.max  # noqa: DTZ007 -- a day, not a time
+        held = [sheet for sheet in sheets if sheet.effective_date <= day]
+        body = cbr.daily(held[-1]) if held else cbr.ERROR
+        return web.Response(body=body, content_type=XML, charset="windows-1251")
+
+    app = web.Application()
+    app.router.add_get("/scripts/XML_daily.asp", daily)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()

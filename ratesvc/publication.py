@@ -1,0 +1,70 @@
+"""Finished answers: rendered, compressed and tagged once; a request only chooses."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from functools import cached_property
+
+import brotli
+
+from ratesvc.rates import Snapshot
+
+MOST_VARIANTS = 1000
+SMALLEST_COMPRESSED = 256
+
+
+@dataclass(frozen=True)
+class Body:
+    """One representation: its bytes, their type, and what every encoding of it shares."""
+
+    content: bytes
+    content_type: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+    @cached_property
+    def tag(self) -> str:
+        """A hash of the identity bytes: the same on every replica."""
+        return hashlib.sha256(self.content_type.encode() + b"\0" + self.content).hexdigest()[:24]
+
+    @cached_property
+    def encodings(self) -> dict[str, bytes]:
+        """Every encoding by its HTTP name, the preferred one first; one that saves nothing is left out."""
+        if len(self.content) < SMALLEST_COMPRESSED:
+            return {"identity": self.content}
+        packed = {"br": brotli.compress(self.content, quality=9), "gzip": gzip.compress(self.content, 9, mtime=0)}
+        return {**packed, "identity": self.content}
+
+    def etag(self, encoding: str) -> str:
+        """A strong validator of these bytes in this encoding (RFC 9110, 8.8.3)."""
+        return f'"{self.tag}"' if encoding == "identity" else f'"{self.tag}-{encoding}"'
+
+
+class Publication:
+    """Everything that can be answered from one snapshot. Variants are rendered at the first demand and then kept."""
+
+    def __init__(self, snapshot: Snapshot, key: Hashable) -> None:
+        """Starts without bodies; two publications with the same `key` answer the same."""
+        self.snapshot = snapshot
+        self.key = key
+        self._bodies: dict[Hashable, Body] = {}
+
+    def body(self, key: Hashable, render: Callable[[], Body]) -> Body:
+        """The finished body of this variant; the oldest is forgotten when there are too many."""
+        found = self._bodies.get(key)
+        if found is None:
+            found = render()
+            if len(self._bodies) >= MOST_VARIANTS:
+                del self._bodies[next(iter(self._bodies))]
+            self._bodies[key] = found
+        return found
+
+
+class Board:
+    """What is being served; a new publication takes the old one's place by one assignment."""
+
+    def __init__(self) -> None:
+        """Empty until the first sheet is held."""
+        self.current: Publication | None = None

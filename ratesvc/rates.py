@@ -1,0 +1,223 @@
+"""The domain: what the Bank prints in one row, and the arithmetic on it. Decimal only, one rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import ROUND_05UP, ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation
+from functools import cached_property
+from types import MappingProxyType
+
+FIRST_DAY = date(1992, 7, 1)
+"""The first effective date of the Bank's official rates."""
+
+REDENOMINATION = date(1998, 1, 1)
+"""From this day on values are in new roubles, 1000 old ones each (Decree of 4 August 1997, No. 822)."""
+
+ONE = Decimal(1)
+
+# Sums and products of printed numbers are exact: the trap makes a lost digit an error, never a habit.
+EXACT = Context(prec=200, traps=[Inexact, InvalidOperation])
+
+# ROUND_05UP leaves a last digit that tells a later rounding on which side of a tie the true quotient lies,
+# so that rounding this intermediate result equals rounding the exact quotient once.
+_STICKY = Context(prec=80, rounding=ROUND_05UP)
+
+
+def rounded(
+    numerator: Decimal, denominator: Decimal = ONE, *, significant: int | None = None, places: int | None = None
+) -> Decimal:
+    """numerator ÷ denominator, rounded once, half-even: the only rounding in this program.
+
+    Either to `significant` digits or to `places` after the decimal point.
+    """
+    quotient = _STICKY.divide(numerator, denominator)
+    if places is not None:
+        return quotient.quantize(ONE.scaleb(-places), ROUND_HALF_EVEN, context=_STICKY)
+    return Context(prec=significant or 10, rounding=ROUND_HALF_EVEN).plus(quotient)
+
+
+def trimmed(number: Decimal) -> Decimal:
+    """The same number without trailing zeros and without an exponent above zero (26.7960 → 26.796, 1E+1 → 10)."""
+    short = number.normalize(EXACT)
+    exponent = short.as_tuple().exponent
+    return short.quantize(ONE, context=EXACT) if isinstance(exponent, int) and exponent > 0 else short
+
+
+def plain(number: Decimal) -> str:
+    """The decimal literal: never an exponent, so that a reader of JSON, CSV or XML gets every digit."""
+    return format(number, "f")
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """One row of a sheet: `value` roubles for `nominal` units of the base currency, as printed.
+
+    `name` is the Bank's own (Russian, its number following the nominal), `cbr_id` the Bank's opaque id.
+    """
+
+    code: str
+    numeric_code: str
+    cbr_id: str
+    nominal: int
+    value: Decimal
+    name: str
+
+    @property
+    def unit_rate(self) -> Decimal:
+        """Roubles for one unit, exact: nominals are powers of ten."""
+        return trimmed(EXACT.divide(self.value, Decimal(self.nominal)))
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The Bank's table with its effective date, the day from which it is in force; rows in the Bank's order."""
+
+    effective_date: date
+    quotes: tuple[Quote, ...]
+
+    @cached_property
+    def by_code(self) -> Mapping[str, Quote]:
+        """The rows by ISO 4217 code."""
+        return MappingProxyType({quote.code: quote for quote in self.quotes})
+
+    def says_the_same_as(self, other: Sheet) -> bool:
+        """Whether both give the same currencies the same nominals and values; names and order are not official."""
+        return self._figures() == other._figures()
+
+    def _figures(self) -> set[tuple[str, str, str, int, Decimal]]:
+        return {(q.code, q.numeric_code, q.cbr_id, q.nominal, q.value) for q in self.quotes}
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One accepted wording of a sheet, with its provenance.
+
+    `number` counts from 1; a correction by the Bank is the next number and the older one stays.
+    `fetched_at` is UTC; `flags` are the guards' remarks.
+    """
+
+    sheet: Sheet
+    number: int
+    fetched_at: datetime
+    flags: tuple[str, ...] = ()
+
+    @property
+    def effective_date(self) -> date:
+        """The day from which this sheet is in force."""
+        return self.sheet.effective_date
+
+    @property
+    def key(self) -> tuple[date, int]:
+        """What identifies it everywhere: effective date and number."""
+        return self.effective_date, self.number
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The move of one unit's rate against the previous sheet, absolute and in percent (4 places)."""
+
+    absolute: Decimal
+    percent: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class UnitRate:
+    """One unit of a base currency in units of a quote currency, and how it moved; `change` is None where unknown."""
+
+    rate: Decimal
+    change: Change | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Ratio:
+    """An unrounded rate: numerator ÷ denominator roubles."""
+
+    numerator: Decimal
+    denominator: Decimal = ONE
+
+    @property
+    def shown(self) -> Decimal:
+        """Official numbers as they are, cross and inverse rates to 10 significant digits."""
+        return self.numerator if self.denominator == ONE else trimmed(rounded(self.numerator, self.denominator))
+
+    def change_from(self, before: _Ratio) -> Change:
+        """The difference of the two shown rates, and the exact relative move rounded once."""
+        now_part = EXACT.multiply(self.numerator, before.denominator)
+        before_part = EXACT.multiply(before.numerator, self.denominator)
+        move = EXACT.multiply(EXACT.subtract(now_part, before_part), Decimal(100))
+        return Change(trimmed(EXACT.subtract(self.shown, before.shown)), trimmed(rounded(move, before_part, places=4)))
+
+
+def unit_rates(sheet: Sheet, previous: Sheet | None, quote: str = "RUB") -> dict[str, UnitRate]:
+    """Every base currency of the sheet in `quote`, in the Bank's order and RUB last; the quote itself is left out.
+
+    Change is against the previous effective sheet: None where a currency has no row there, and across 1998-01-01.
+    Raises KeyError when the sheet has no such quote.
+    """
+    now = _ratios(sheet, quote)
+    same_rouble = previous and (previous.effective_date < REDENOMINATION) == (sheet.effective_date < REDENOMINATION)
+    before = _ratios(previous, quote) if previous and same_rouble else {}
+    return {
+        code: UnitRate(ratio.shown, ratio.change_from(before[code]) if code in before else None)
+        for code, ratio in now.items()
+    }
+
+
+def _ratios(sheet: Sheet, quote: str) -> dict[str, _Ratio]:
+    if quote == "RUB":
+        return {q.code: _Ratio(q.unit_rate) for q in sheet.quotes}
+    divisor = sheet.by_code[quote].unit_rate
+    ratios = {q.code: _Ratio(q.unit_rate, divisor) for q in sheet.quotes if q.code != quote}
+    return {**ratios, "RUB": _Ratio(ONE, divisor)}
+
+
+@dataclass(frozen=True)
+class InForce:
+    """The answer to «which rates apply on `requested_date`?»: a sheet with its neighbours and what to expect."""
+
+    requested_date: date
+    revision: Revision
+    previous: Revision | None
+    following: Revision | None
+    next_expected_at: datetime | None = None
+    next_overdue: bool = False
+    stale: bool = False
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What is known on one Moscow day at one moment: the sheets to show and what to expect next.
+
+    `newest` may be effective tomorrow; `previous` is None when it is not certain which sheet came before.
+    `publications_missed` counts sheets that are overdue; `stale` says that today's own sheet is missing.
+    """
+
+    today: date
+    in_force: Revision
+    previous: Revision | None
+    announced: Revision | None
+    next_expected_at: datetime
+    next_late: bool
+    publications_missed: int
+    stale: bool
+
+    @property
+    def next_overdue(self) -> bool:
+        """Whether at least one publication is overdue: a ticket, not yet an alarm."""
+        return self.publications_missed > 0
+
+    def for_today(self) -> InForce:
+        """What applies today."""
+        return InForce(
+            *(self.today, self.in_force, self.previous, self.announced),
+            *(self.next_expected_at, self.next_overdue, self.stale),
+        )
+
+    def for_next(self) -> InForce | None:
+        """What is announced and not yet in force."""
+        if self.announced is None:
+            return None
+        day = self.announced.effective_date
+        return InForce(day, self.announced, self.in_force, None, self.next_expected_at, self.next_overdue)

@@ -1,0 +1,1 @@
+"""How rates look: pure functions from the domain to finished bytes."""

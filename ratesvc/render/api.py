@@ -1,0 +1,99 @@
+"""Our JSON. Numbers are exact decimal literals, never floats; keys keep the order of the documented examples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from ratesvc.rates import InForce, UnitRate, plain, unit_rates
+from ratesvc.render.language import Language
+from ratesvc.workdays import MOSCOW
+
+CONTENT_TYPE = "application/json"
+PUBLISHER = "Bank of Russia"
+
+_encoder = msgspec.json.Encoder()
+
+
+def encode(document: Any) -> bytes:
+    """JSON of what the functions here build."""
+    return _encoder.encode(document)
+
+
+def literal(number: Decimal | None) -> msgspec.Raw | None:
+    """A JSON number with every digit and no exponent."""
+    return None if number is None else msgspec.Raw(plain(number).encode())
+
+
+def moscow_time(moment: datetime | None) -> str | None:
+    """ISO 8601 with +03:00."""
+    return moment.astimezone(MOSCOW).isoformat(timespec="seconds") if moment else None
+
+
+def source_url(effective: date) -> str:
+    """The Bank's own page for a day."""
+    return (
+        "https://www.cbr.ru/eng/currency_base/daily/"
+        f"?UniDbQuery.Posted=True&UniDbQuery.To={effective.strftime('%d.%m.%Y')}"
+    )
+
+
+def rates(
+    answer: InForce, language: Language, *, quote: str = "RUB", codes: Iterable[str] | None = None, demo: bool = False
+) -> bytes:
+    """The sheet in force on a day. `codes` narrows it; a code that this sheet lacks is left out.
+
+    Raises KeyError when the sheet has no such quote.
+    """
+    revision = answer.revision
+    document: dict[str, Any] = {
+        "requested_date": answer.requested_date,
+        "effective_date": revision.effective_date,
+        "revision": revision.number,
+        "previous_effective_date": answer.previous.effective_date if answer.previous else None,
+        "next_effective_date": answer.following.effective_date if answer.following else None,
+        "next_expected_at": moscow_time(answer.next_expected_at),
+        "next_overdue": answer.next_overdue,
+        "stale": answer.stale,
+        "flags": list(revision.flags),
+        "quote": quote,
+        "published_by": PUBLISHER,
+        "source_url": source_url(revision.effective_date),
+        "fetched_at": revision.fetched_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    if demo:
+        document["demo"] = True
+    document["rates"] = _rows(answer, language, quote, None if codes is None else frozenset(codes))
+    return encode(document)
+
+
+def _rows(answer: InForce, language: Language, quote: str, codes: frozenset[str] | None) -> dict[str, Any]:
+    sheet = answer.revision.sheet
+    moves = unit_rates(sheet, answer.previous.sheet if answer.previous else None, quote)
+    wanted = sorted(code for code in moves if codes is None or code in codes)
+    if quote != "RUB":
+        return {code: _move(moves[code]) for code in wanted}
+    rows: dict[str, Any] = {}
+    for code in wanted:
+        row = sheet.by_code[code]
+        rows[code] = {
+            "name": language.currency(code),
+            "numeric_code": row.numeric_code,
+            "cbr_id": row.cbr_id,
+            "nominal": row.nominal,
+            "value": literal(row.value),
+            **_move(moves[code]),
+        }
+    return rows
+
+
+def _move(unit: UnitRate) -> dict[str, Any]:
+    return {
+        "unit_rate": literal(unit.rate),
+        "change": literal(unit.change.absolute if unit.change else None),
+        "change_percent": literal(unit.change.percent if unit.change else None),
+    }

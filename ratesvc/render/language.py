@@ -1,0 +1,95 @@
+"""Words and numbers in the reader's language: names, numbers and dates from CLDR, sentences from our catalogues."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
+from functools import lru_cache
+from importlib.resources import files
+from io import BytesIO
+
+from babel import Locale, UnknownLocaleError
+from babel.dates import format_date, format_skeleton
+from babel.messages.pofile import read_po
+from babel.numbers import format_decimal, get_currency_name
+
+DEFAULT = "en"
+
+# CLDR 48 names special drawing rights in about half of its locales only.
+_XDR = {"en": "Special Drawing Rights", "ru": "СДР (специальные права заимствования)", "zh": "特别提款权"}
+
+
+class Language:
+    """One reader's language; `tag` is what goes into lang=""."""
+
+    def __init__(self, tag: str, locale: Locale) -> None:
+        """Built by `language`."""
+        self.tag = tag
+        self.locale = locale
+        self.direction = locale.text_direction
+        self._sentences = _catalogue(locale)
+
+    def say(self, sentence: str, **words: str) -> str:
+        """A sentence of ours, translated where there is a catalogue, with its {words} filled in."""
+        return self._sentences.get(sentence, sentence).format(**words)
+
+    def currency(self, code: str, count: int | None = None) -> str:
+        """The currency's name; with `count`, in the form that follows that number."""
+        if code == "XDR":
+            return _XDR.get(self.locale.language, _XDR[DEFAULT])
+        name: str = get_currency_name(code, count=count, locale=self.locale)
+        return name
+
+    def number(self, number: Decimal, places: int) -> str:
+        """With exactly `places` decimals, digits grouped, digits Latin."""
+        return self._formatted(number, f"#,##0.{'0' * places}")
+
+    def signed(self, number: Decimal, places: int) -> str:
+        """The same with its sign; a true minus, and none for zero."""
+        pattern = f"#,##0.{'0' * places}"
+        return self._formatted(number, f"+{pattern};\u2212{pattern}" if number else pattern)
+
+    def whole(self, number: int) -> str:
+        """A count."""
+        return self._formatted(Decimal(number), "#,##0")
+
+    def day(self, day: date) -> str:
+        """A date in words."""
+        text: str = format_date(day, format="long", locale=self.locale)
+        return text
+
+    def day_and_month(self, day: date) -> str:
+        """A date for a narrow column."""
+        text: str = format_skeleton("MMMd", day, locale=self.locale)
+        return text
+
+    def _formatted(self, number: Decimal, pattern: str) -> str:
+        text: str = format_decimal(number, format=pattern, locale=self.locale, decimal_quantization=False)
+        return text
+
+
+@lru_cache(maxsize=256)
+def language(tag: str | None) -> Language | None:
+    """The language of a BCP 47 tag, its nearest parent (pt-BR → pt), or None."""
+    parts = (tag or "").replace("_", "-").split("-")
+    while parts and parts[0]:
+        try:
+            return Language("-".join(parts), Locale.parse("-".join(parts), sep="-"))
+        except (ValueError, UnknownLocaleError):
+            parts.pop()
+    return None
+
+
+def language_or_default(tag: str | None) -> Language:
+    """The language, or English."""
+    return language(tag) or Language(DEFAULT, Locale.parse(DEFAULT))
+
+
+def _catalogue(locale: Locale) -> Mapping[str, str]:
+    name = "zh-Hans" if locale.language == "zh" and locale.script != "Hant" else locale.language
+    source = files("ratesvc.render").joinpath("locales", f"{name}.po")
+    if not source.is_file():
+        return {}
+    catalogue = read_po(BytesIO(source.read_bytes()), locale=locale)
+    return {str(message.id): str(message.string) for message in catalogue if message.id and message.string}

@@ -1,0 +1,285 @@
+"""The running program as a value: opens and closes everything in order, ticks, publishes, logs and counts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from random import Random
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.date import DateTrigger
+
+from ratesvc.cbr.client import REQUESTS_A_MINUTE, BankClient, Pace
+from ratesvc.config import Settings
+from ratesvc.engine import Engine, answers
+from ratesvc.errors import FetchFailed, NoSheet, RatesvcError, StoreUnavailable
+from ratesvc.history import History, snapshot
+from ratesvc.publication import Board, Publication
+from ratesvc.rates import Revision
+from ratesvc.refresh import Cycle, Refresher, next_poll_s, with_jitter
+from ratesvc.store import Store, connect
+from ratesvc.workdays import MOSCOW, WorkCalendar, utc_now
+
+HEARTBEAT_S = 1.0
+TICK_S = 5.0
+CLOCK_JUMP_S = 2.0
+FAILURE_LOG_S = 60.0
+RECONNECT_S = 1.0
+
+Clock = Callable[[], datetime]
+
+
+class Service:
+    """One replica. Use it as an async context manager; it answers from `board` as soon as it has a sheet."""
+
+    def __init__(self, settings: Settings, *, clock: Clock = utc_now, demo: bool = False, ticking: bool = True) -> None:
+        """`clock` gives UTC and is the only one; in demo mode the store is embedded and apart from live data.
+
+        A command passes `ticking=False`: nothing happens by itself, and a running service's engine is shared.
+        """
+        self.settings = settings
+        self.clock = clock
+        self.demo = demo
+        self.ticking = ticking
+        self.board = Board()
+        self.history = History(WorkCalendar(settings.calendar.extra_off, settings.calendar.extra_work))
+        self.draining = False
+        self.engine: Engine | None = None
+        self.last_cycle: Cycle | None = None
+        self.failures = 0
+        self._log = structlog.get_logger("ratesvc")
+        self._chance = Random()  # noqa: S311 -- jitter, not a secret
+        self._stack = AsyncExitStack()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._refreshing = asyncio.Lock()
+        self._scheduler = AsyncIOScheduler(timezone=MOSCOW)
+        self._said_at = float("-inf")
+
+    async def __aenter__(self) -> Self:
+        """Open everything, downward first; returns once what is stored is being served."""
+        try:
+            await self._open()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close everything in the opposite order."""
+        await self._stack.aclose()
+
+    async def _open(self) -> None:
+        url = await self._redis_url()
+        self._store = Store(connect(url), self.settings.redis.namespace)
+        self._stack.push_async_callback(self._store.close)
+        pace = Pace(REQUESTS_A_MINUTE if self.settings.poll_seconds is None else None)
+        cbr = self.settings.cbr
+        client = await self._stack.enter_async_context(BankClient(cbr.mirrors, cbr.user_agent, pace=pace))
+        self._refresher = Refresher(client, self._store, self.clock)
+        await self._reread()
+        if self.ticking:
+            self._start_ticking()
+
+    async def _redis_url(self) -> str:
+        """The configured address, or that of the embedded engine."""
+        if self.settings.redis.url and not self.demo:
+            return self.settings.redis.url
+        self.engine = Engine(self.data_dir)
+        if self.ticking or not await answers(self.engine.socket):
+            await self.engine.open()
+            self._stack.push_async_callback(self.engine.close)
+        return self.engine.url
+
+    @property
+    def data_dir(self) -> Path:
+        """Where the embedded engine keeps its files."""
+        folder = Path(self.settings.data_dir)
+        return folder / "demo" if self.demo else folder / "engine"
+
+    @property
+    def engine_name(self) -> str:
+        """Which Redis is in use, without its password."""
+        return self.engine.name if self.engine else "external"
+
+    # Ticking
+
+    def _start_ticking(self) -> None:
+        self._stack.push_async_callback(self._stop_ticking)
+        self._scheduler.start()
+        # What is in force changes at midnight, and a publication becomes overdue at 21:00, without new figures.
+        for hour in (0, 21):
+            trigger = CronTrigger(hour=hour, timezone=MOSCOW)
+            self._scheduler.add_job(
+                self.publish, trigger, id=f"republish-{hour}", misfire_grace_time=None, coalesce=True
+            )
+        self._poll_in(0)
+        self._tasks = [
+            asyncio.create_task(self._listen(), name="listen"),
+            asyncio.create_task(self._heartbeat(), name="heartbeat"),
+        ]
+
+    async def _stop_ticking(self) -> None:
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _poll_in(self, seconds: float) -> None:
+        # APScheduler follows the wall clock, whatever `clock` says: a stopped demo clock must not stop it.
+        when = utc_now() + timedelta(seconds=seconds)
+        self._scheduler.add_job(
+            self.poll, DateTrigger(when, MOSCOW), id="poll", replace_existing=True, misfire_grace_time=None
+        )
+
+    async def _heartbeat(self) -> None:
+        """Compare the wall clock with the monotonic one, and memory with Redis."""
+        loop = asyncio.get_running_loop()
+        last_wall, last_turn, last_tick = utc_now(), loop.time(), loop.time()
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            wall, turn = utc_now(), loop.time()
+            if abs((wall - last_wall).total_seconds() - (turn - last_turn)) > CLOCK_JUMP_S:
+                self._log.warning("clock_jumped", seconds=round((wall - last_wall).total_seconds() - turn + last_turn))
+                self.publish()
+                self._poll_in(0)
+            if turn - last_tick >= TICK_S:
+                last_tick = turn
+                await self._tick()
+            last_wall, last_turn = wall, turn
+
+    async def _tick(self) -> None:
+        with contextlib.suppress(StoreUnavailable):
+            if await self._store.changed():
+                await self._reread()
+
+    async def _listen(self) -> None:
+        while True:
+            with contextlib.suppress(StoreUnavailable):
+                async for _ in self._store.announcements():
+                    await self._reread()
+            await asyncio.sleep(RECONNECT_S)
+
+    # The path of a number
+
+    async def poll(self) -> None:
+        """One cycle, and the appointment for the next."""
+        async with self._refreshing:
+            cycle = await self.refresh()
+        delay = with_jitter(
+            next_poll_s(self.history, self.clock(), self.settings.poll_seconds, cycle.failure, self.failures),
+            self._chance,
+        )
+        with contextlib.suppress(StoreUnavailable):
+            await self._store.keep_lease(delay)
+        self._poll_in(delay)
+
+    async def fetch(self, day: date | None) -> Cycle:
+        """Ask for one day, or the newest sheet, whatever other replicas do; for commands."""
+        cycle = await self._refresher.ask(self.history, day)
+        self._take(cycle.accepted)
+        return cycle
+
+    async def refresh(self) -> Cycle:
+        """Ask the Bank once, log and count what happened."""
+        try:
+            cycle = await self._refresher.cycle(self.history)
+        except Exception:  # noqa: BLE001 -- whatever it is, it is logged
+            # A cycle must never be the last one: the next is due whatever this one met.
+            self._log.exception("refresh_crashed")
+            cycle = Cycle("crashed")
+        self.last_cycle = cycle
+        self.failures = self.failures + 1 if cycle.outcome in ("failed", "crashed") else 0
+        if not cycle.stored:
+            # What was stored comes back as an announcement, here as everywhere; without Redis it is taken directly.
+            self._log.warning("store_unavailable", served_from="memory")
+            self._take(cycle.accepted)
+        if cycle.failure:
+            self._log_failure(cycle.failure)
+        return cycle
+
+    def _log_failure(self, failure: FetchFailed) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._said_at < FAILURE_LOG_S:
+            return
+        self._said_at = now
+        hint = {} if self.history.newest else {"hint": "nothing is stored yet; --demo works without the network"}
+        for host, error in failure.failures:
+            self._log.warning("fetch_failed", host=host, error=str(error), **hint)
+
+    async def _reread(self) -> None:
+        """Take from Redis what memory lacks."""
+        try:
+            self._take(await self._store.load())
+        except StoreUnavailable as error:
+            self._log.warning("store_unavailable", error=str(error), served_from="memory")
+
+    def _take(self, revisions: Iterable[Revision]) -> None:
+        for revision in revisions:
+            held = self.history.of_date(revision.effective_date)
+            if held != revision:
+                self.history.add(revision)
+                self._log.info("sheet", effective_date=str(revision.effective_date), revision=revision.number)
+        self.publish()
+
+    def publish(self) -> None:
+        """Make what is right now the thing that is served; nothing happens when it is being served already."""
+        try:
+            seen = snapshot(self.history, self.clock())
+        except NoSheet:
+            return
+        key = (seen, self.history.version)
+        if self.board.current is None or self.board.current.key != key:
+            self.board.current = Publication(seen, key)
+
+    # Health
+
+    def not_ready_because(self) -> str | None:
+        """Why this replica cannot answer, from its own memory alone."""
+        if self.draining:
+            return "draining"
+        return None if self.board.current else "no_sheet"
+
+    async def health(self) -> dict[str, Any]:
+        """What a person should know, as the checks of application/health+json."""
+        return {
+            "cbr:sheet": self._sheet_check(),
+            "cbr:fetch": self._fetch_check(),
+            "redis:connectivity": await self._redis_check(),
+        }
+
+    def _sheet_check(self) -> dict[str, Any]:
+        if self.board.current is None:
+            return {"status": "fail", "output": "no sheet yet"}
+        seen = snapshot(self.history, self.clock())
+        newest = self.history.newest
+        return {
+            "status": "fail" if seen.stale else "warn" if seen.next_late else "pass",
+            "observedValue": str(newest.effective_date) if newest else None,
+            "expectedAt": seen.next_expected_at.isoformat(),
+            "publicationsMissed": seen.publications_missed,
+        }
+
+    def _fetch_check(self) -> dict[str, Any]:
+        cycle = self.last_cycle
+        if cycle is None:
+            return {"status": "pass", "observedValue": "not yet asked"}
+        failure = {"output": str(cycle.failure)} if cycle.failure else {}
+        return {"status": "warn" if cycle.failure else "pass", "observedValue": cycle.outcome, **failure}
+
+    async def _redis_check(self) -> dict[str, Any]:
+        try:
+            await self._store.ping()
+        except RatesvcError as error:
+            return {"status": "warn", "output": str(error), "observedValue": self.engine_name}
+        return {"status": "pass", "observedValue": self.engine_name}

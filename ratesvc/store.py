@@ -1,0 +1,268 @@
+"""Sheets in Redis: the only storage path. All keys are named here.
+
+| key | type | holds |
+|---|---|---|
+| `{namespace}:v1:sheets` | hash | `2026-04-25.1` → envelope of one revision with the Bank's raw bytes |
+| `{namespace}:v1:lease` | string | the replica that asks the Bank in this cycle |
+| `{namespace}:v1:announce` | channel | an effective date: something about it is new |
+
+The braces keep all keys in one slot of a Cluster. Writes only add, so any order and any repetition gives the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import date, datetime
+from decimal import Decimal
+
+import msgspec
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.lock import Lock
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import LockError, RedisError
+
+from ratesvc.errors import StoreUnavailable
+from ratesvc.rates import Quote, Revision, Sheet
+
+SCHEMA = "v1"
+_MAGIC = b"ratesvc1"
+_CHECKSUM_BYTES = 16
+ANSWER_TIMEOUT_S = 0.4
+LISTEN_S = 5.0
+CHUNK = 200
+
+
+class _Row(msgspec.Struct, array_like=True):
+    code: str
+    numeric_code: str
+    cbr_id: str
+    nominal: int
+    value: str
+    name: str
+
+
+class _Record(msgspec.Struct, array_like=True):
+    effective_date: date
+    number: int
+    fetched_at: datetime
+    flags: tuple[str, ...]
+    rows: list[_Row]
+    raw: bytes
+    sha256: str
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Record)
+
+
+def seal(field: str, payload: bytes) -> bytes:
+    """The envelope: schema, checksum over the field's name and the payload, payload."""
+    return _MAGIC + _checksum(field, payload) + payload
+
+
+def unseal(field: str, envelope: bytes | str | None) -> bytes | None:
+    """The payload, or None for anything that is not our envelope of this field."""
+    if not isinstance(envelope, bytes) or not envelope.startswith(_MAGIC):
+        return None
+    start = len(_MAGIC) + _CHECKSUM_BYTES
+    payload = envelope[start:]
+    return payload if envelope[len(_MAGIC) : start] == _checksum(field, payload) else None
+
+
+def _checksum(field: str, payload: bytes) -> bytes:
+    return hashlib.blake2b(field.encode() + b"\0" + payload, digest_size=_CHECKSUM_BYTES).digest()
+
+
+def _field(effective: date, number: int) -> str:
+    return f"{effective.isoformat()}.{number}"
+
+
+def _record(revision: Revision, raw: bytes) -> bytes:
+    rows = [_Row(q.code, q.numeric_code, q.cbr_id, q.nominal, str(q.value), q.name) for q in revision.sheet.quotes]
+    record = _Record(
+        *(revision.effective_date, revision.number, revision.fetched_at, revision.flags, rows),
+        raw=zlib.compress(raw, 9),
+        sha256=hashlib.sha256(raw).hexdigest(),
+    )
+    return _encoder.encode(record)
+
+
+def _revision(payload: bytes | None) -> Revision | None:
+    if payload is None:
+        return None
+    try:
+        record = _decoder.decode(payload)
+    except msgspec.MsgspecError:
+        return None
+    quotes = tuple(Quote(r.code, r.numeric_code, r.cbr_id, r.nominal, Decimal(r.value), r.name) for r in record.rows)
+    return Revision(Sheet(record.effective_date, quotes), record.number, record.fetched_at, record.flags)
+
+
+def connect(url: str) -> Redis:
+    """A client that fails fast: no retries of its own, short timeouts, a bounded pool that waits a moment."""
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=8,
+        timeout=ANSWER_TIMEOUT_S,
+        socket_timeout=ANSWER_TIMEOUT_S,
+        socket_connect_timeout=ANSWER_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+        client_name="ratesvc",
+    )
+    return Redis(connection_pool=pool)
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    # redis-py's TimeoutError is not its ConnectionError, and sockets raise OSError: all mean the same to us.
+    try:
+        yield
+    except (RedisError, OSError, TimeoutError) as error:
+        raise StoreUnavailable(f"Redis: {type(error).__name__}: {error}") from error
+
+
+class Store:
+    """Revisions of sheets in one Redis namespace. Every method raises StoreUnavailable."""
+
+    def __init__(self, client: Redis, namespace: str) -> None:
+        """Takes over the client and closes it."""
+        self._client = client
+        prefix = f"{{{namespace}}}:{SCHEMA}:"
+        self._sheets = prefix + "sheets"
+        self._channel = prefix + "announce"
+        self._lease = Lock(client, prefix + "lease", thread_local=False)
+        self._held: set[tuple[date, int]] = set()
+
+    async def close(self) -> None:
+        """Give up the lease and the connections."""
+        await self.release_lease()
+        await self._client.aclose()
+
+    async def ping(self) -> None:
+        """Whether Redis answers."""
+        with _answering():
+            await self._client.ping()
+
+    def holds(self, key: tuple[date, int]) -> bool:
+        """Whether this revision was seen in Redis by this replica."""
+        return key in self._held
+
+    async def changed(self) -> bool:
+        """Whether Redis holds more, or fewer, revisions than this replica has seen."""
+        with _answering():
+            count = int(await self._client.hlen(self._sheets))
+        if count < len(self._held):
+            self._held.clear()
+        return count != len(self._held)
+
+    async def load(self) -> list[Revision]:
+        """Every revision that this replica has not seen yet."""
+        with _answering():
+            fields = [_text(field) for field in await self._client.hkeys(self._sheets)]
+            known = {_field(*key) for key in self._held}
+            found: list[Revision] = []
+            for chunk in _chunks([field for field in fields if field not in known]):
+                values = await self._client.hmget(self._sheets, chunk)
+                found += filter(None, map(_opened, chunk, values))
+        self._held |= {revision.key for revision in found}
+        return found
+
+    async def put(self, candidate: Revision, raw: bytes) -> Revision:
+        """Keep a sheet; the same figures as the latest revision's are that revision, others become the next one.
+
+        Returns the revision as it stands in Redis, which may be another replica's.
+        """
+        with _answering():
+            while True:
+                latest, free, broken = await self._latest(candidate.effective_date)
+                if latest and latest.sheet.says_the_same_as(candidate.sheet):
+                    break
+                latest = replace(candidate, number=free)
+                field = _field(*latest.key)
+                if await self._write(field, seal(field, _record(latest, raw)), repair=broken):
+                    break
+        return latest
+
+    async def _latest(self, effective: date) -> tuple[Revision | None, int, bool]:
+        """The last revision of a day, the next free number, and whether something unreadable stands there."""
+        latest: Revision | None = None
+        number = 1
+        while True:
+            field = _field(effective, number)
+            found = await self._client.hget(self._sheets, field)
+            revision = _opened(field, found)
+            if revision is None:
+                return latest, number, found is not None
+            latest, number = revision, number + 1
+
+    async def _write(self, field: str, envelope: bytes, *, repair: bool) -> bool:
+        """Add a field, or put right one that did not verify. False when another replica was first."""
+        if repair:
+            await self._client.hset(self._sheets, field, envelope)
+            return True
+        return bool(await self._client.hsetnx(self._sheets, field, envelope))
+
+    async def raw(self, revision: Revision) -> bytes | None:
+        """The Bank's own bytes of this revision."""
+        field = _field(*revision.key)
+        with _answering():
+            payload = unseal(field, await self._client.hget(self._sheets, field))
+        return zlib.decompress(_decoder.decode(payload).raw) if payload else None
+
+    async def announce(self, effective: date) -> None:
+        """Tell every replica, this one too, to look again. It may be lost; `changed` finds out anyway."""
+        with _answering():
+            await self._client.publish(self._channel, effective.isoformat())
+
+    async def announcements(self) -> AsyncIterator[None]:
+        """One item for each announcement, and for each (re)connection, since some may have been lost before it."""
+        with _answering():
+            async with self._client.pubsub() as listener:
+                await listener.subscribe(self._channel)
+                while True:
+                    message = await listener.get_message(timeout=LISTEN_S)
+                    if message is not None:
+                        yield
+
+    async def take_lease(self, ttl_s: float) -> bool:
+        """Whether this replica is to ask the Bank now. Saves downloads; never needed for correctness."""
+        with _answering():
+            if self._lease.local.token is not None:
+                try:
+                    return bool(await self._lease.extend(ttl_s, replace_ttl=True))
+                except LockError:
+                    self._lease.local.token = None
+            self._lease.timeout = ttl_s
+            return bool(await self._lease.acquire(blocking=False))
+
+    async def keep_lease(self, ttl_s: float) -> None:
+        """Hold it until the next cycle, so that no other replica asks in between."""
+        if self._lease.local.token is not None:
+            await self.take_lease(ttl_s)
+
+    async def release_lease(self) -> None:
+        """Let another replica ask at once; silent when Redis is gone, since it expires anyway."""
+        try:
+            if self._lease.local.token is not None:
+                await self._lease.release()
+        except (RedisError, OSError, TimeoutError):
+            self._lease.local.token = None
+
+
+def _opened(field: str, envelope: bytes | str | None) -> Revision | None:
+    revision = _revision(unseal(field, envelope))
+    return revision if revision and _field(*revision.key) == field else None
+
+
+def _text(field: bytes | str) -> str:
+    return field if isinstance(field, str) else field.decode("utf-8", "replace")
+
+
+def _chunks(fields: list[str]) -> Iterator[list[str]]:
+    for start in range(0, len(fields), CHUNK):
+        yield fields[start : start + CHUNK]

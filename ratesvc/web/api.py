@@ -1,0 +1,93 @@
+"""/v1: our own JSON API."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from aiohttp import web
+
+from ratesvc.errors import NoSheet, NotYetSet, UnknownCurrency
+from ratesvc.history import on_day
+from ratesvc.publication import Body, Publication
+from ratesvc.rates import InForce
+from ratesvc.render import api
+from ratesvc.service import Service
+from ratesvc.web import query, reply
+from ratesvc.web.reply import Handler
+from ratesvc.workdays import moscow_day
+
+RATES = ("codes", "quote", "lang")
+
+
+def routes(service: Service) -> dict[str, Handler]:
+    """Path → handler."""
+
+    async def today(request: web.Request) -> web.Response:
+        asked = _Asked(request, service, RATES)
+        publication = asked.publication
+        body = asked.body("today", publication.snapshot.for_today())
+        return asked.send(body, reply.RATES)
+
+    async def upcoming(request: web.Request) -> web.Response:
+        asked = _Asked(request, service, RATES)
+        snapshot = asked.publication.snapshot
+        answer = snapshot.for_next()
+        if answer is None:
+            following = service.history.calendar.effective_date_after(snapshot.in_force.effective_date)
+            raise NotYetSet(following, snapshot.next_expected_at)
+        return asked.send(asked.body("next", answer), reply.RATES)
+
+    async def on_a_day(request: web.Request) -> web.Response:
+        asked = _Asked(request, service, (*RATES, "revision"))
+        day = query.day(request.match_info["day"])
+        today = moscow_day(service.clock())
+        answer = on_day(service.history, day, service.clock())
+        return asked.send(asked.body(day, answer), reply.SETTLED if day < today else reply.RATES)
+
+    return {
+        "/v1/rates": today,
+        "/v1/rates/today": today,
+        "/v1/rates/next": upcoming,
+        "/v1/rates/{day}": on_a_day,
+    }
+
+
+class _Asked:
+    """What one request wants of a sheet, checked."""
+
+    def __init__(self, request: web.Request, service: Service, known: tuple[str, ...]) -> None:
+        asked = query.Query(request, known)
+        self._request = request
+        self._service = service
+        self.language = asked.language()
+        self.quote = asked.code("quote", "RUB")
+        self.codes = asked.codes()
+        self.publication = published(service)
+        for code in (self.quote, *(self.codes or ())):
+            if code != "RUB" and not service.history.knows(code):
+                raise UnknownCurrency(code)
+
+    def body(self, which: str | date, answer: InForce) -> Body:
+        """The finished body, rendered if this is the first time that it is asked for."""
+        codes = None if self.codes is None else tuple(sorted(self.codes))
+        key = ("rates", which, self.language.tag, self.quote, codes)
+        return self.publication.body(key, lambda: self._render(answer))
+
+    def _render(self, answer: InForce) -> Body:
+        if self.quote != "RUB" and self.quote not in answer.revision.sheet.by_code:
+            raise UnknownCurrency(self.quote)
+        content = api.rates(answer, self.language, quote=self.quote, codes=self.codes, demo=self._service.demo)
+        return Body(content, api.CONTENT_TYPE)
+
+    def send(self, body: Body, caching: reply.Caching) -> web.Response:
+        """With cache headers that never cross the next change of today's answer."""
+        now = self._service.clock()
+        until = None if caching is reply.SETTLED else reply.changes_at(self.publication.snapshot, now)
+        return reply.send(self._request, body, caching.header(now, until), demo=self._service.demo)
+
+
+def published(service: Service) -> Publication:
+    """What is on the Board. Raises NoSheet."""
+    if service.board.current is None:
+        raise NoSheet("No sheet of the Bank of Russia has been fetched yet; the service keeps trying.")
+    return service.board.current

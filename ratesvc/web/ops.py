@@ -1,0 +1,49 @@
+"""Probes and health: three questions, three answers."""
+
+from __future__ import annotations
+
+import time
+
+from aiohttp import web
+
+from ratesvc.render.api import encode
+from ratesvc.service import Service
+from ratesvc.web.reply import COMMON, Handler
+
+HEALTH = "application/health+json"
+KEPT_S = 5.0
+STATUSES = ("pass", "warn", "fail")
+
+
+def routes(service: Service) -> dict[str, Handler]:
+    """Path → handler."""
+    kept: tuple[float, dict[str, object]] | None = None
+
+    async def livez(_: web.Request) -> web.Response:
+        return _plain(200, "ok")
+
+    async def readyz(_: web.Request) -> web.Response:
+        reason = service.not_ready_because()
+        return _plain(503, reason) if reason else _plain(200, "ready")
+
+    async def health(_: web.Request) -> web.Response:
+        nonlocal kept
+        if kept is None or time.monotonic() - kept[0] > KEPT_S:
+            kept = (time.monotonic(), await service.health())
+        checks = kept[1]
+        worst = max((check["status"] for check in checks.values()), key=STATUSES.index)  # type: ignore[index]
+        document = {"status": worst, "checks": {name: [check] for name, check in checks.items()}}
+        return _answer(503 if worst == "fail" else 200, encode(document), HEALTH)
+
+    return {"/livez": livez, "/readyz": readyz, "/health": health}
+
+
+def _plain(status: int, text: str) -> web.Response:
+    return _answer(status, text.encode() + b"\n", "text/plain; charset=utf-8")
+
+
+def _answer(status: int, body: bytes, content_type: str) -> web.Response:
+    headers = {**COMMON, "Cache-Control": "no-store", "Content-Type": content_type}
+    if status == 503:
+        headers["Retry-After"] = "5"
+    return web.Response(status=status, body=body, headers=headers)

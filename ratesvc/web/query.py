@@ -1,0 +1,94 @@
+"""Query strings, strictly: unknown, repeated and malformed parameters are refused, and the text names the way out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from datetime import date
+from difflib import get_close_matches
+
+from aiohttp import web
+
+from ratesvc.errors import BadRequest
+from ratesvc.render.language import DEFAULT, Language, language
+
+MOST_CODES = 200
+
+_TOLERATED = re.compile(r"_|utm_[a-z_]{1,30}")
+_CODE = re.compile(r"[A-Za-z]{3}")
+_TAG = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,3}")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_COUNT = re.compile(r"[1-9][0-9]{0,3}")
+
+
+class Query:
+    """The parameters of one request, each at most once."""
+
+    def __init__(self, request: web.Request, known: Collection[str]) -> None:
+        """Raises BadRequest for a parameter that is not `known`, and for a repeated one."""
+        self._values: dict[str, str] = {}
+        for name, value in request.query.items():
+            if _TOLERATED.fullmatch(name):
+                continue
+            if name not in known:
+                raise BadRequest(_unknown(name, known))
+            if name in self._values:
+                raise BadRequest(f"{name} stands more than once.")
+            self._values[name] = value
+
+    def codes(self) -> tuple[str, ...] | None:
+        """`codes=USD,EUR`: upper-cased, in the order asked for, each once; None when not given."""
+        text = self._values.get("codes")
+        if text is None:
+            return None
+        parts = [part.strip() for part in text.split(",")] if len(text) <= 4 * MOST_CODES else []
+        if not parts or not all(_CODE.fullmatch(part) for part in parts):
+            raise BadRequest("codes takes ISO 4217 codes separated by commas, such as USD,EUR.")
+        return tuple(dict.fromkeys(part.upper() for part in parts))
+
+    def code(self, name: str, default: str) -> str:
+        """One ISO 4217 code."""
+        text = self._values.get(name, default)
+        if not _CODE.fullmatch(text):
+            raise BadRequest(f"{name} takes one ISO 4217 code, such as {default}.")
+        return text.upper()
+
+    def choice(self, name: str, choices: Collection[str], default: str) -> str:
+        """One of a few words."""
+        text = self._values.get(name, default)
+        if text not in choices:
+            raise BadRequest(f"{name} takes one of {', '.join(choices)}.")
+        return text
+
+    def language(self) -> Language:
+        """`lang=ru`; English when not given. Raises BadRequest for one that CLDR does not know."""
+        text = self._values.get("lang", DEFAULT)
+        found = language(text) if _TAG.fullmatch(text) else None
+        if found is None:
+            raise BadRequest("lang takes a language tag such as en, ru or pt-BR.")
+        return found
+
+    def count(self, name: str) -> int | None:
+        """A number from 1 to 9999."""
+        text = self._values.get(name)
+        if text is None:
+            return None
+        if not _COUNT.fullmatch(text):
+            raise BadRequest(f"{name} takes a number from 1 to 9999.")
+        return int(text)
+
+
+def day(text: str) -> date:
+    """YYYY-MM-DD. Raises BadRequest."""
+    try:
+        if _DAY.fullmatch(text):
+            return date.fromisoformat(text)
+    except ValueError:
+        pass
+    raise BadRequest("A day is written YYYY-MM-DD and must exist.")
+
+
+def _unknown(name: str, known: Collection[str]) -> str:
+    near = get_close_matches(name[:40], known, n=1)
+    hint = f" Did you mean {near[0]}?" if near else f" Known: {', '.join(known)}." if known else ""
+    return f"There is no parameter {name[:40]!r}.{hint}"
