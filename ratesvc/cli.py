@@ -9,10 +9,9 @@ import os
 import signal
 import sys
 import urllib.request
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import date, datetime
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -166,8 +165,7 @@ async def _show(
         known = answer.revision.sheet.by_code
         for code in codes:
             if code not in known:
-                near = get_close_matches(code, known, n=1, cutoff=0.3)
-                raise RatesvcError(f"the sheet has no {code}{f'; did you mean {near[0]}?' if near else ''}")
+                raise RatesvcError(f"the sheet has no {code}; did you mean {_nearest(code, known)}?")
         if as_json:
             click.echo(api.rates(answer, words, codes=codes or None, demo=demo).decode())
         else:
@@ -181,6 +179,11 @@ async def _answer(service: Service, day: date) -> InForce:
         if cycle.failure and service.history.newest is None:
             raise cycle.failure
     return on_day(service.history, day, service.clock())
+
+
+def _nearest(code: str, known: Iterable[str]) -> str:
+    """The code with the most letters in the same places."""
+    return max(sorted(known), key=lambda candidate: sum(map(str.__eq__, candidate, code)))
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:

@@ -58,7 +58,7 @@ class Service:
         self._log = structlog.get_logger("ratesvc")
         self._chance = Random()  # noqa: S311 -- jitter, not a secret
         self._stack = AsyncExitStack()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
         self._refreshing = asyncio.Lock()
         self._scheduler = AsyncIOScheduler(timezone=MOSCOW)
         self._said_at = float("-inf")
@@ -120,27 +120,39 @@ class Service:
         for hour in (0, 21):
             trigger = CronTrigger(hour=hour, timezone=MOSCOW)
             self._scheduler.add_job(
-                self.publish, trigger, id=f"republish-{hour}", misfire_grace_time=None, coalesce=True
+                self._republish, trigger, id=f"republish-{hour}", misfire_grace_time=None, coalesce=True
             )
         self._poll_in(0)
-        self._tasks = [
+        self._tasks |= {
             asyncio.create_task(self._listen(), name="listen"),
             asyncio.create_task(self._heartbeat(), name="heartbeat"),
-        ]
+        }
 
     async def _stop_ticking(self) -> None:
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
-        for task in self._tasks:
+        tasks = tuple(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _poll_in(self, seconds: float) -> None:
         # APScheduler follows the wall clock, whatever `clock` says: a stopped demo clock must not stop it.
         when = utc_now() + timedelta(seconds=seconds)
         self._scheduler.add_job(
-            self.poll, DateTrigger(when, MOSCOW), id="poll", replace_existing=True, misfire_grace_time=None
+            self._start_poll, DateTrigger(when, MOSCOW), id="poll", replace_existing=True, misfire_grace_time=None
         )
+
+    # APScheduler runs plain functions in a thread, so its jobs are coroutines; a poll is a task of ours, to be ended
+    # with us in order.
+
+    async def _republish(self) -> None:
+        self.publish()
+
+    async def _start_poll(self) -> None:
+        task = asyncio.create_task(self.poll(), name="poll")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _heartbeat(self) -> None:
         """Compare the wall clock with the monotonic one, and memory with Redis."""

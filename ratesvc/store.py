@@ -114,7 +114,7 @@ def connect(url: str) -> Redis:
         retry=Retry(NoBackoff(), 0),
         client_name="ratesvc",
     )
-    return Redis(connection_pool=pool)
+    return Redis.from_pool(pool)
 
 
 @contextmanager

@@ -1,0 +1,146 @@
+"""A replica of the Bank on port 0: documents from figures, in any of the Bank's layouts; it can misbehave."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from xml.sax.saxutils import escape
+
+from aiohttp import web
+
+from ratesvc.rates import Quote, Sheet
+
+Misbehaviour = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+# Codes, numbers, ids and names of the Bank's table; values are made up by `sheet`.
+TABLE = [
+    ("AUD", "036", "R01010", 1, "Австралийский доллар"),
+    ("GBP", "826", "R01035", 1, "Фунт стерлингов"),
+    ("AMD", "051", "R01060", 100, "Армянских драмов"),
+    ("USD", "840", "R01235", 1, "Доллар США"),
+    ("EUR", "978", "R01239", 1, "Евро"),
+    ("KZT", "398", "R01335", 100, "Тенге"),
+    ("CAD", "124", "R01350", 1, "Канадский доллар"),
+    ("CNY", "156", "R01375", 1, "Юань"),
+    ("TRY", "949", "R01700J", 10, "Турецких лир"),
+    ("UZS", "860", "R01717", 10000, "Узбекских сумов"),
+    ("CHF", "756", "R01775", 1, "Швейцарский франк"),
+    ("JPY", "392", "R01820", 100, "Иен"),
+    ("IRR", "364", "R01300", 1000000, "Иранских риалов"),
+]
+
+
+def sheet(effective: date, shift: int = 0) -> Sheet:
+    """A plausible sheet of a day: values follow from the day, so that each day's differ and each run's are the same."""
+    step = (effective - date(2000, 1, 1)).days % 997 + shift
+    quotes = (
+        Quote(code, number, cbr_id, nominal, Decimal(120000 + 7919 * place + 131 * step).scaleb(-4), name)
+        for place, (code, number, cbr_id, nominal, name) in enumerate(TABLE)
+    )
+    return Sheet(effective, tuple(quotes))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a document is written: the Bank changed all of these over the years."""
+
+    encoding: str = "windows-1251"
+    declaration: str = '<?xml version="1.0" encoding="{}"?>'
+    line: str = ""
+    indent: str = ""
+    date_format: str = "%d.%m.%Y"
+    unit_rates: bool = True
+
+
+ONE_LINE = Layout()
+PRETTY = Layout(declaration='<?xml version="1.0" encoding="{}" ?>', line="\r\n", indent="\t", unit_rates=False)
+SLASHES = Layout(line="\r\n", indent="\t", date_format="%d/%m/%Y", unit_rates=False)
+UTF8 = Layout(encoding="utf-8")
+LAYOUTS = [ONE_LINE, PRETTY, SLASHES, UTF8]
+
+
+def daily_xml(shown: Sheet, layout: Layout = ONE_LINE) -> bytes:
+    """XML_daily as the Bank would send it."""
+    parts = [layout.declaration.format(layout.encoding)]
+    parts.append(f'<ValCurs Date="{shown.effective_date.strftime(layout.date_format)}" name="Foreign Currency Market">')
+    for quote in shown.quotes:
+        parts.append(f'<Valute ID="{quote.cbr_id}">')
+        parts += [layout.indent + part for part in _fields(quote, layout)]
+        parts.append("</Valute>")
+    parts.append("</ValCurs>")
+    return layout.line.join(parts).encode(layout.encoding)
+
+
+def _fields(quote: Quote, layout: Layout) -> list[str]:
+    fields = [
+        ("NumCode", quote.numeric_code),
+        ("CharCode", quote.code),
+        ("Nominal", str(quote.nominal)),
+        ("Name", escape(quote.name)),
+        ("Value", str(quote.value).replace(".", ",")),
+    ]
+    if layout.unit_rates:
+        unit = (quote.value / quote.nominal).normalize()
+        text = f"{unit:E}" if unit < Decimal("0.0001") else f"{unit:f}"
+        mantissa, _, exponent = text.partition("E-")
+        fields.append(("VunitRate", mantissa.replace(".", ",") + (f"E-{int(exponent):02d}" if exponent else "")))
+    return [f"<{name}>{text}</{name}>" for name, text in fields]
+
+
+@dataclass
+class Bank:
+    """What the replica holds, how it behaves, and what it was asked."""
+
+    url: str = ""
+    documents: dict[date, bytes] = field(default_factory=dict)
+    misbehave: Misbehaviour | None = None
+    asked: list[web.Request] = field(default_factory=list)
+
+    def publish(self, *sheets: Sheet, layout: Layout = ONE_LINE) -> None:
+        """Set these sheets."""
+        self.documents.update({shown.effective_date: daily_xml(shown, layout) for shown in sheets})
+
+    @property
+    def queries(self) -> list[str]:
+        """The query strings of all requests so far."""
+        return [request.query_string for request in self.asked]
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """XML_daily: the sheet of the day asked for, an earlier one, or the newest."""
+        self.asked.append(request)
+        if self.misbehave:
+            return await self.misbehave(request)
+        text = request.query.get("date_req")
+        day = datetime.strptime(text, "%d/%m/%Y").date() if text else date.max  # noqa: DTZ007 -- a day
+        held = max((effective for effective in self.documents if effective <= day), default=None)
+        body = self.documents[held] if held else b"<?xml version='1.0' encoding='windows-1251'?><ValCurs/>"
+        return web.Response(body=body, headers={"Content-Type": "text/xml; charset=windows-1251"})
+
+
+@asynccontextmanager
+async def bank_running(bank: Bank | None = None, port: int = 0) -> AsyncIterator[Bank]:
+    """The replica while the context lasts."""
+    bank = bank or Bank()
+    app = web.Application()
+    app.router.add_get("/scripts/XML_daily.asp", bank.answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    bank.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield bank
+    finally:
+        await runner.cleanup()
+
+
+def workdays(since: date, count: int) -> Iterable[date]:
+    """Effective dates Tuesday to Saturday: enough where no holiday is near."""
+    day = since
+    while count:
+        if day.weekday() in (1, 2, 3, 4, 5):
+            yield day
+            count -= 1
+        day += timedelta(days=1)

@@ -1,0 +1,111 @@
+"""`ratesvc` as a process of its own, to be killed for real."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+from conftest import eventually
+
+ROOT = Path(__file__).parents[1]
+
+
+class Program:
+    """One running `ratesvc serve`; `url` is known once it listens."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.url = ""
+        self.output: list[str] = []
+
+    async def listening(self) -> None:
+        """Read the banner until the address is there."""
+        assert self.process.stdout
+        async with asyncio.timeout(20):
+            while line := (await self.process.stdout.readline()).decode():
+                self.output.append(line)
+                if found := re.search(r"health\s+http://localhost:([0-9]+)/", line):
+                    self.url = f"http://127.0.0.1:{found[1]}"
+                if "data" in line:
+                    return
+        raise AssertionError("".join(self.output))
+
+    async def get(self, path: str) -> tuple[int, Mapping[str, str], bytes]:
+        async with aiohttp.ClientSession() as http, http.get(self.url + path) as answer:
+            return answer.status, answer.headers, await answer.read()
+
+    async def ready(self) -> None:
+        async def is_ready() -> bool:
+            return (await self.get("/readyz"))[0] == 200
+
+        await eventually(is_ready)
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        self.process.send_signal(number)
+
+    async def ended(self) -> int:
+        async with asyncio.timeout(20):
+            return await self.process.wait()
+
+
+def environment(folder: Path, **variables: str) -> dict[str, str]:
+    """Nothing of the tests' own environment but PATH; HOME is empty."""
+    return {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(ROOT), **variables}
+
+
+async def run(folder: Path, *arguments: str, **variables: str) -> tuple[int, str, str]:
+    """A command to its end: exit code, output, errors."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "ratesvc", *arguments),
+        cwd=folder,
+        env=environment(folder, **variables),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(30):
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
+
+
+@asynccontextmanager
+async def serving(folder: Path, *arguments: str, **variables: str) -> AsyncIterator[Program]:
+    """`ratesvc serve` on a free port; killed at the end if it still runs."""
+    with (folder / "errors.log").open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "ratesvc", "serve", *arguments),
+            cwd=folder,
+            env=environment(folder, RATESVC_PORT="0", RATESVC_DRAIN_SECONDS="0", **variables),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+        )
+    program = Program(process)
+    try:
+        if variables.get("RATESVC_LOG_FORMAT") != "json":
+            await program.listening()
+        yield program
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+def processes_over(folder: Path) -> list[int]:
+    """Every process whose command line names this folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and entry.name != str(os.getpid()):
+            try:
+                command = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if os.fsencode(folder) in command:
+                found.append(int(entry.name))
+    return found

@@ -1,0 +1,188 @@
+"""The program as a whole, started, killed and started again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from bank import Bank, sheet
+from conftest import eventually
+from processes import processes_over, run, serving
+
+from ratesvc.workdays import WorkCalendar, moscow_day, utc_now
+
+pytestmark = pytest.mark.slow
+
+
+def around_today(bank: Bank) -> date:
+    """Give the replica the sheets that the Bank has around the real today; returns the one in force."""
+    calendar = WorkCalendar()
+    in_force = calendar.effective_date_on_or_before(moscow_day(utc_now()))
+    bank.publish(sheet(in_force), sheet(calendar.effective_date_on_or_before(in_force - timedelta(days=1))))
+    return in_force
+
+
+async def test_demo_serves_today_tomorrow_and_a_badge_without_any_network(tmp_path: Path) -> None:
+    """`--demo` needs nothing, says so everywhere, and keeps its store apart from live data."""
+    async with serving(tmp_path, "--demo", RATESVC_REDIS_URL="redis://127.0.0.1:1/0") as program:
+        await program.ready()
+        status, headers, body = await program.get("/v1/rates")
+        document = json.loads(body)
+        assert (status, document["demo"], document["effective_date"]) == (200, True, "2022-11-18")
+        assert "X-Ratesvc-Demo" in headers
+        assert json.loads((await program.get("/v1/rates/next"))[2])["effective_date"] == "2022-11-19"
+        assert b'<span class="cbr-badge">demo</span>' in (await program.get("/widget/frame"))[2]
+        assert "DEMO" in program.output[0]
+        program.kill(signal.SIGTERM)
+        assert await program.ended() == 0
+    assert not (tmp_path / "data" / "engine").exists()
+    assert not processes_over(tmp_path)
+
+
+async def test_after_kill_9_and_without_the_bank_the_answers_are_the_same(bank: Bank, tmp_path: Path) -> None:
+    """The same bytes and the same ETags from what was stored, and no process is left behind by the kill."""
+    around_today(bank)
+    paths = ("/v1/rates", "/v1/rates?quote=EUR", "/widget?lang=ru", "/widget/frame")
+    async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url) as program:
+        await eventually(lambda: len(bank.asked) >= 2)
+        await program.ready()
+
+        async def has_both() -> bool:
+            return json.loads((await program.get("/v1/rates"))[2])["previous_effective_date"] is not None
+
+        await eventually(has_both)
+        before = [await program.get(path) for path in paths]
+        program.kill()
+        await program.ended()
+    await eventually(lambda: not processes_over(tmp_path))
+    async with serving(tmp_path, RATESVC_CBR_MIRRORS="http://127.0.0.1:1") as program:
+        await program.ready()
+        after = [await program.get(path) for path in paths]
+    assert [(status, body) for status, _, body in after] == [(status, body) for status, _, body in before]
+    assert [headers["ETag"] for _, headers, _ in after] == [headers["ETag"] for _, headers, _ in before]
+
+
+async def test_a_killed_engine_comes_back_with_everything_and_nobody_notices(bank: Bank, tmp_path: Path) -> None:
+    """kill -9 of the engine alone: answers go on, the engine starts again, what it held is there."""
+    around_today(bank)
+    async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url) as program:
+        await program.ready()
+        await eventually(lambda: len(bank.asked) >= 2)
+        engine = next(pid for pid in processes_over(tmp_path) if _name(pid) == "valkey-server")
+        os.kill(engine, signal.SIGKILL)
+        assert (await program.get("/v1/rates"))[0] == 200
+
+        async def is_back() -> bool:
+            found = [pid for pid in processes_over(tmp_path) if _name(pid) == "valkey-server"]
+            return bool(found) and engine not in found and (await run(tmp_path, "show", "USD"))[0] == 0
+
+        await eventually(is_back)
+        asked = len(bank.asked)
+        code, out, _ = await run(tmp_path, "show", "--json", RATESVC_CBR_MIRRORS="http://127.0.0.1:1")
+        assert code == 0
+        assert json.loads(out)["rates"] == json.loads((await program.get("/v1/rates"))[2])["rates"]
+        assert len(bank.asked) == asked
+        program.kill(signal.SIGTERM)
+        assert await program.ended() == 0
+    assert not processes_over(tmp_path)
+
+
+def _name(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text().strip()
+
+
+async def test_a_second_service_on_the_same_folder_refuses_in_one_line(bank: Bank, tmp_path: Path) -> None:
+    """Two engines on one file would damage it."""
+    async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url):
+        code, _, err = await run(tmp_path, "serve", RATESVC_CBR_MIRRORS=bank.url, RATESVC_PORT="0")
+    assert code == 78
+    assert err.startswith("ratesvc: another ratesvc is using ")
+    assert err.count("\n") == 1
+
+
+async def test_without_the_bank_and_without_a_store_it_says_so_and_keeps_running(tmp_path: Path) -> None:
+    """Never bundled rates as if they were live: 503 in words, and the log says what failed and that --demo exists."""
+    async with serving(tmp_path, RATESVC_CBR_MIRRORS="http://127.0.0.1:1") as program:
+        assert (await program.get("/livez"))[0] == 200
+        status, headers, body = await program.get("/readyz")
+        assert (status, body) == (503, b"no_sheet\n")
+        status, headers, body = await program.get("/v1/rates")
+        assert (status, json.loads(body)["type"]) == (503, "urn:ratesvc:no_sheet")
+        assert int(headers["Retry-After"]) > 0
+        status, headers, body = await program.get("/?lang=ru")
+        assert status == 503
+        assert "Курсов пока нет" in body.decode()
+        assert int(headers["Retry-After"]) > 0
+        log = tmp_path / "errors.log"
+        await eventually(lambda: "fetch_failed" in log.read_text())
+        text = log.read_text()
+        for part in ("connect:", "127.0.0.1:1", "--demo"):
+            assert part in text
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"RATESVC_PORT": "eighty"}, "RATESVC_PORT: "),
+        ({"RATESVC_PROT": "80"}, "RATESVC_PROT: no such setting; did you mean RATESVC_PORT?"),
+        ({"RATESVC_REDIS_URL": "http://user:canary@host"}, "RATESVC_REDIS_URL: "),
+        ({"RATESVC_CBR_MIRRORS": "www.cbr.ru"}, "RATESVC_CBR_MIRRORS: "),
+        ({"RATESVC_CONFIG": "/no/such/file"}, "/no/such/file: "),
+    ],
+)
+async def test_a_wrong_setting_stops_the_start_at_once(tmp_path: Path, variables: dict[str, str], words: str) -> None:
+    """Exit 78 within two seconds, one line that names the key, no traceback, no secret."""
+    begun = time.monotonic()
+    code, _, err = await run(tmp_path, "serve", **variables)
+    assert (code, err.count("\n")) == (78, 1)
+    assert words in err
+    assert "canary" not in err
+    assert time.monotonic() - begun < 2 * (5 if os.environ.get("CI") else 1)
+
+
+async def test_a_port_in_use_stops_the_start_and_leaves_nothing_behind(bank: Bank, tmp_path: Path) -> None:
+    """One line, exit 78, and the engine that was started is ended."""
+    port = bank.url.rsplit(":", 1)[1]
+    code, _, err = await run(tmp_path, "serve", RATESVC_PORT=port, RATESVC_CBR_MIRRORS=bank.url)
+    assert code == 78
+    assert "in use" in err
+    assert "Traceback" not in err
+    assert not processes_over(tmp_path)
+
+
+async def test_json_logs_are_one_object_a_line(bank: Bank, tmp_path: Path) -> None:
+    """A collector reads every line, the addresses at the start and the failure of every mirror among them."""
+    log = tmp_path / "errors.log"
+    async with serving(tmp_path, RATESVC_LOG_FORMAT="json", RATESVC_CBR_MIRRORS=f"{bank.url}/no/such") as program:
+        await eventually(lambda: log.exists() and "fetch_failed" in log.read_text())
+        program.kill(signal.SIGTERM)
+        assert await program.ended() == 0
+    events = {line["event"]: line for line in map(json.loads, log.read_text().splitlines())}
+    assert events["started"]["rates"].endswith("/v1/rates")
+    assert events["fetch_failed"]["error"].startswith("status: 404, beginning ")
+    assert {"level", "timestamp"} <= events["started"].keys()
+
+
+async def test_show_and_healthcheck(bank: Bank, tmp_path: Path) -> None:
+    """A table, the API's JSON, a helpful error, and a probe for containers; each without a running service."""
+    effective = around_today(bank)
+    code, out, _ = await run(tmp_path, "show", "usd", "UZS", RATESVC_CBR_MIRRORS=bank.url)
+    assert code == 0
+    assert "US dollar" in out
+    assert "10000" in out
+    code, out, _ = await run(tmp_path, "show", "--json", "--date", str(effective), RATESVC_CBR_MIRRORS=bank.url)
+    assert json.loads(out)["effective_date"] == str(effective)
+    code, _, err = await run(tmp_path, "show", "USE", RATESVC_CBR_MIRRORS=bank.url)
+    assert (code, err.count("\n")) == (1, 1)
+    assert "USD" in err
+    code, _, err = await run(tmp_path, "healthcheck", RATESVC_PORT="1")
+    assert (code, err.count("\n")) == (1, 1)
+    async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url) as program:
+        port = program.url.rsplit(":", 1)[1]
+        assert (await run(tmp_path, "healthcheck", RATESVC_PORT=port))[:2] == (0, "ok\n")
+    assert (await run(tmp_path, "--version"))[1].startswith("ratesvc, version ")
