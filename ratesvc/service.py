@@ -88,7 +88,7 @@ class Service:
         self._refresher = Refresher(client, self._store, self.clock)
         await self._reread()
         if self.ticking:
-            self._start_ticking()
+            await self._start_ticking()
 
     async def _redis_url(self) -> str:
         """The configured address, or that of the embedded engine."""
@@ -113,7 +113,7 @@ class Service:
 
     # Ticking
 
-    def _start_ticking(self) -> None:
+    async def _start_ticking(self) -> None:
         self._stack.push_async_callback(self._stop_ticking)
         self._scheduler.start()
         # What is in force changes at midnight, and a publication becomes overdue at 21:00, without new figures.
@@ -122,7 +122,7 @@ class Service:
             self._scheduler.add_job(
                 self._republish, trigger, id=f"republish-{hour}", misfire_grace_time=None, coalesce=True
             )
-        self._poll_in(0)
+        await self._start_poll()
         self._tasks |= {
             asyncio.create_task(self._listen(), name="listen"),
             asyncio.create_task(self._heartbeat(), name="heartbeat"),
