@@ -156,9 +156,10 @@ class Store:
         """Whether Redis holds more, or fewer, revisions than this replica has seen."""
         with _answering():
             count = int(await self._client.hlen(self._sheets))
-        if count < len(self._held):
+        seen = len(self._held)
+        if count < seen:
             self._held.clear()
-        return count != len(self._held)
+        return count != seen
 
     async def load(self) -> list[Revision]:
         """Every revision that this replica has not seen yet."""

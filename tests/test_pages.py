@@ -1,0 +1,70 @@
+"""Our pages in a real browser."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+from bank import Bank, sheet
+from conftest import Serve, Served, missing
+from playwright.async_api import Browser, async_playwright
+
+from ratesvc.config import Settings
+
+pytestmark = pytest.mark.browser
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+]
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    binary = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if binary is None:
+        missing("Chromium")
+    async with async_playwright() as playwright:
+        yield await playwright.chromium.launch(executable_path=binary, args=FLAGS)
+
+
+@pytest.fixture
+async def served(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[Served]:
+    bank.publish(sheet(date(2026, 4, 23)), sheet(date(2026, 4, 24)))
+    async with serve(settings) as running:
+        await running.ready()
+        yield running
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("lang", ["en", "ru"])
+async def test_the_page_shows_the_widget_without_a_single_complaint(
+    browser: Browser, served: Served, scheme: str, lang: str, tmp_path: Path
+) -> None:
+    """Under its own CSP, in both schemes and languages: no console message, no foreign host, the right numbers."""
+    context = await browser.new_context(color_scheme=scheme, viewport={"width": 1000, "height": 1300})  # type: ignore[arg-type]
+    page = await context.new_page()
+    complaints: list[str] = []
+    hosts: set[str] = set()
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: hosts.add(request.url.split("/")[2].split(":")[0]))
+    await page.goto(f"{served.url}/?lang={lang}", wait_until="networkidle")
+    frames = [frame for frame in page.frames if "/widget/frame" in frame.url]
+    assert len(frames) == 2
+    value = sheet(date(2026, 4, 24)).by_code["USD"].value
+    for frame in frames:
+        text = await frame.inner_text("table")
+        assert f"{value:.4f}".replace(".", "," if lang == "ru" else ".") in text
+        overflow = await frame.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert overflow <= 0
+    await page.screenshot(path=tmp_path / "page.png")
+    await context.close()
+    assert not complaints
+    assert hosts == {"127.0.0.1"}

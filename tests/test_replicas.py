@@ -1,0 +1,122 @@
+"""Several services on one Redis, and one service without it."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, date, datetime
+
+import msgspec
+import pytest
+from aiohttp import web
+from bank import Bank, sheet
+from conftest import Clock, Serve, eventually
+
+from ratesvc.config import Redis, Settings
+from ratesvc.errors import FetchFailed, SourceError
+from ratesvc.history import History
+from ratesvc.rates import Revision
+from ratesvc.refresh import next_poll_s
+from ratesvc.workdays import WorkCalendar
+
+THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
+
+
+async def test_two_services_ask_once_and_both_show_the_new_sheet_within_two_seconds(
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock
+) -> None:
+    """Each document is asked for once; both Boards change by the one announcement, to the same bytes."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+    async with serve(settings) as one, serve(settings) as two:
+        await asyncio.gather(one.ready(), two.ready())
+        await eventually(lambda: len(one.service.history) == len(two.service.history) == 2)
+        assert sorted(bank.queries) == ["", "date_req=23/04/2026"]
+        bank.publish(sheet(SATURDAY))
+        clock.moment = datetime(2026, 4, 24, 14, 0, tzinfo=UTC)
+        bank.asked.clear()
+        outcomes = {(await served.service.refresh()).outcome for served in (one, two)}
+        assert outcomes == {"new", "skipped"}
+        for served in (one, two):
+            await eventually(lambda served=served: served.service.history.of_date(SATURDAY), patience_s=2)  # type: ignore[misc]
+        assert bank.queries == [""]
+        answers = [await served.get("/v1/rates/next") for served in (one, two)]
+        assert answers[0][2] == answers[1][2]
+        assert answers[0][1]["ETag"] == answers[1][1]["ETag"]
+
+
+async def test_a_service_without_redis_starts_from_the_bank(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """Redis is never on the path of a request, nor needed for a start."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+    async with serve(msgspec.structs.replace(settings, redis=Redis(url="redis://127.0.0.1:1/0"))) as running:
+        await running.ready()
+        assert (await running.get("/v1/rates"))[0] == 200
+        assert (await running.get("/readyz"))[0] == 200
+        assert (await running.service.health())["redis:connectivity"]["status"] == "warn"
+
+
+async def test_a_correction_is_a_new_revision_with_another_tag(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """The same date with other figures never overwrites: the number counts up and the ETag changes."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+    async with serve(settings) as running:
+        await running.ready()
+        await eventually(lambda: len(running.service.history) == 2)
+        before = await running.get("/v1/rates")
+        bank.publish(sheet(FRIDAY, shift=1))
+        await running.service.refresh()
+        await eventually(lambda: len(running.service.history) == 3)
+        after = await running.get("/v1/rates")
+        assert (b'"revision":1' in before[2], b'"revision":2' in after[2]) == (True, True)
+        assert before[1]["ETag"] != after[1]["ETag"]
+
+
+async def test_no_request_to_the_bank_is_made_while_a_caller_waits(
+    bank: Bank, settings: Settings, serve: Serve
+) -> None:
+    """A Bank that hangs delays nobody."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+    hanging = asyncio.Event()
+
+    async def hang(_: web.Request) -> web.StreamResponse:
+        await hanging.wait()
+        return web.Response()
+
+    async with serve(settings) as running:
+        await running.ready()
+        await eventually(lambda: len(running.service.history) == 2)
+        bank.misbehave = hang
+        refreshing = asyncio.create_task(running.service.refresh())
+        await eventually(lambda: len(bank.asked) == 3)
+        for path in ("/v1/rates", "/v1/rates?quote=EUR&lang=ru", "/widget", "/v1/rates/2026-01-10", "/health"):
+            async with asyncio.timeout(2):
+                await running.get(path)
+        assert not refreshing.done()
+        hanging.set()
+        await refreshing
+
+
+@pytest.mark.parametrize(
+    ("moment", "newest", "seconds"),
+    [
+        (datetime(2026, 4, 24, 9, 0, tzinfo=UTC), FRIDAY, 180),  # noon of a working day, tomorrow's not there
+        (datetime(2026, 4, 24, 9, 0, tzinfo=UTC), SATURDAY, 3600),  # there already
+        (datetime(2026, 4, 24, 7, 30, tzinfo=UTC), FRIDAY, 1800),  # 10:30: the window opens in half an hour
+        (datetime(2026, 4, 25, 9, 0, tzinfo=UTC), SATURDAY, 3600),  # Saturday
+        (datetime(2026, 4, 24, 19, 0, tzinfo=UTC), FRIDAY, 600),  # overdue since 21:00
+    ],
+)
+def test_the_pace_follows_the_moscow_working_day(moment: datetime, newest: date, seconds: float) -> None:
+    """Every few minutes from 11:00 to 21:00 until tomorrow's sheet is there, hourly otherwise."""
+    history = History(WorkCalendar(), [Revision(sheet(newest), 1, moment)])
+    assert next_poll_s(history, moment, None, None, 0) == seconds
+    assert next_poll_s(history, moment, 0.5, None, 0) == 0.5
+
+
+def test_failures_back_off_to_ten_minutes_and_obey_retry_after() -> None:
+    """Ten seconds, doubled each time; with nothing stored yet, never longer than a minute."""
+    moment = datetime(2026, 4, 25, 9, 0, tzinfo=UTC)
+    failure = FetchFailed([("cbr", SourceError("timeout", "x"))])
+    history = History(WorkCalendar(), [Revision(sheet(SATURDAY), 1, moment)])
+    waits = [next_poll_s(history, moment, None, failure, tries) for tries in range(1, 9)]
+    assert waits == [10, 20, 40, 80, 160, 320, 600, 600]
+    assert next_poll_s(History(WorkCalendar()), moment, None, failure, 8) == 60
+    asks = FetchFailed([("cbr", SourceError("status", "503", 300))])
+    assert next_poll_s(history, moment, None, asks, 1) == 300

@@ -1,0 +1,151 @@
+"""Sheets in Redis, over every kind of server."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime
+
+import pytest
+from bank import daily_xml, sheet
+from conftest import eventually
+
+from ratesvc.errors import StoreUnavailable
+from ratesvc.rates import Revision
+from ratesvc.store import Store, connect, seal, unseal
+
+DAY = date(2026, 4, 24)
+FETCHED = datetime(2026, 4, 23, 13, 20, 5, tzinfo=UTC)
+
+
+def revision(shift: int = 0, number: int = 1, day: date = DAY) -> Revision:
+    return Revision(sheet(day, shift), number, FETCHED)
+
+
+@pytest.fixture
+def namespace() -> str:
+    return uuid.uuid4().hex
+
+
+@pytest.fixture
+async def store(every_redis: str, namespace: str) -> AsyncIterator[Store]:
+    opened = Store(connect(every_redis), namespace)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def other(every_redis: str, namespace: str) -> AsyncIterator[Store]:
+    """A second replica on the same Redis."""
+    opened = Store(connect(every_redis), namespace)
+    yield opened
+    await opened.close()
+
+
+async def test_what_is_put_comes_back_whole(store: Store, other: Store) -> None:
+    """Figures, names, order, provenance and the Bank's own bytes."""
+    raw = daily_xml(sheet(DAY))
+    kept = await store.put(revision(), raw)
+    assert kept == revision()
+    assert await other.load() == [revision()]
+    assert await other.raw(kept) == raw
+    assert await other.load() == []
+
+
+async def test_the_same_figures_are_one_revision_and_a_correction_is_the_next(store: Store, other: Store) -> None:
+    """Writes only add: a correction never overwrites, and a repetition adds nothing."""
+    first = await store.put(revision(), b"1")
+    again = await other.put(Revision(sheet(DAY), 1, datetime(2026, 4, 24, tzinfo=UTC)), b"2")
+    assert again == first
+    second = await store.put(revision(shift=1), b"3")
+    assert (second.number, await other.put(revision(shift=1), b"4")) == (2, second)
+    assert sorted(held.number for held in await other.load()) == [1, 2]
+    assert await other.raw(first) == b"1"
+
+
+async def test_two_replicas_that_put_at_once_agree(store: Store, other: Store) -> None:
+    """Whoever is second takes what the first wrote."""
+    both = await asyncio.gather(*(replica.put(revision(), b"x") for replica in (store, other) * 5))
+    assert set(map(id, both)) != {id(both[0])}
+    assert all(kept == both[0] for kept in both)
+    assert len(await store.load()) == 1
+
+
+async def test_a_value_that_does_not_verify_is_a_miss_and_is_put_right(
+    store: Store, other: Store, every_redis: str, namespace: str
+) -> None:
+    """Garbage, a truncated value or another field's value under our key is never served."""
+    await store.put(revision(), b"good")
+    client = connect(every_redis)
+    key = f"{{{namespace}}}:v1:sheets"
+    good = await client.hget(key, f"{DAY}.1")
+    assert isinstance(good, bytes)
+    for bad in (b"garbage", good[:-1], good[:30] + b"x" + good[31:], b"", b"ratesvc1" + bytes(1000)):
+        await client.hset(key, f"{DAY}.1", bad)
+        assert await other.load() == []
+        assert await other.put(revision(), b"good") == revision()
+        assert await other.raw(revision()) == b"good"
+    await client.hset(key, "2026-04-25.1", good)
+    assert [found.effective_date for found in await store.load()] == [DAY]
+    await client.aclose()
+
+
+def test_an_envelope_belongs_to_its_field() -> None:
+    """The checksum covers the name too, so a copied value does not verify elsewhere."""
+    assert unseal("a", seal("a", b"payload")) == b"payload"
+    assert unseal("b", seal("a", b"payload")) is None
+    assert unseal("a", None) is None
+
+
+async def test_an_announcement_is_heard_by_every_replica(store: Store, other: Store) -> None:
+    """The first item says «connected, look again»; then one for each announcement."""
+    heard = 0
+
+    async def listen() -> None:
+        nonlocal heard
+        async for _ in other.announcements():
+            heard += 1
+
+    listening = asyncio.create_task(listen())
+    await eventually(lambda: heard == 1)
+    await store.announce(DAY)
+    await eventually(lambda: heard == 2)
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
+
+
+async def test_changed_notices_more_and_fewer(store: Store, other: Store, every_redis: str) -> None:
+    """The slow tick finds what a lost announcement would have told, and an emptied Redis."""
+    await store.put(revision(), b"x")
+    assert await other.changed()
+    await other.load()
+    assert not await other.changed()
+    client = connect(every_redis)
+    await client.flushall()
+    await client.aclose()
+    assert await other.changed()
+    assert not other.holds(revision().key)
+
+
+async def test_one_replica_at_a_time_has_the_lease(store: Store, other: Store) -> None:
+    """Its holder may take it again; when it is given up another may; giving up what one lacks does nothing."""
+    assert await store.take_lease(60)
+    assert not await other.take_lease(60)
+    assert await store.take_lease(60)
+    await other.release_lease()
+    assert not await other.take_lease(60)
+    await store.release_lease()
+    assert await other.take_lease(0.05)
+    await eventually(lambda: store.take_lease(60))
+
+
+async def test_without_redis_every_method_says_so() -> None:
+    """One error for everything that a missing Redis can raise, and closing stays silent."""
+    store = Store(connect("redis://127.0.0.1:1/0"), "x")
+    for call in (store.ping(), store.load(), store.changed(), store.put(revision(), b""), store.announce(DAY)):
+        with pytest.raises(StoreUnavailable):
+            await call
+    with pytest.raises(StoreUnavailable):
+        await anext(store.announcements())
+    await store.close()
