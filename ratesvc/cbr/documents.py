@@ -7,6 +7,7 @@ the charset, and every refusal is a BadDocument with its own reason.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -34,13 +35,65 @@ _BLANKS = str.maketrans("", "", " \u00a0\u202f")
 
 def parse_daily(raw: bytes) -> Sheet:
     """XML_daily: one sheet. Raises BadDocument."""
-    root = _root(raw)
+    root = _root(raw, "ValCurs")
     if root.get("@name") not in DAILY_NAMES:
         raise BadDocument("structure", f"the table is named {_shown(root.get('@name'))}, not Foreign Currency Market")
     rows = root.get("Valute")
     if not rows:
         raise BadDocument("structure", "the table has no rows")
     return Sheet(parse_date(root.get("@Date")), tuple(_quote(row) for row in rows))
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One currency id of the Bank's catalogue; `code` and `numeric_code` are None where the Bank gives no ISO code.
+
+    Ids that share a `parent_id` succeed each other: R01700 became R01700J with the new lira.
+    """
+
+    cbr_id: str
+    parent_id: str
+    name: str
+    english_name: str
+    nominal: int
+    code: str | None
+    numeric_code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One day of one currency id: `value` roubles for `nominal` units."""
+
+    effective_date: date
+    nominal: int
+    value: Decimal
+
+
+def parse_catalogue(raw: bytes) -> tuple[Item, ...]:
+    """XML_valFull: every currency id that the Bank has ever quoted. Raises BadDocument."""
+    items = _root(raw, "Valuta").get("Item")
+    if not items:
+        raise BadDocument("structure", "the catalogue has no items")
+    return tuple(_item(item) for item in items)
+
+
+def parse_dynamic(raw: bytes, cbr_id: str, since: date, until: date) -> tuple[Record, ...]:
+    """XML_dynamic: the days of one currency id, oldest first; none at all is legal. Raises BadDocument.
+
+    The answer must name the id and the range that were asked for: another currency's series is refused.
+    """
+    root = _root(raw, "ValCurs")
+    if root.get("@name") != "Foreign Currency Market Dynamic" or root.get("@ID") != cbr_id:
+        raise BadDocument("structure", f"asked for {cbr_id}, answered {_shown(root.get('@ID'))}")
+    if (parse_date(root.get("@DateRange1")), parse_date(root.get("@DateRange2"))) != (since, until):
+        raise BadDocument("structure", f"another range than {since} to {until}")
+    records = tuple(_record(record, cbr_id) for record in root.get("Record") or ())
+    days = [record.effective_date for record in records]
+    if days != sorted(set(days)):
+        raise BadDocument("duplicate", "its days are not in order, each once")
+    if days and not since <= days[0] <= days[-1] <= until:
+        raise BadDocument("date", "a day lies outside of the range")
+    return records
 
 
 def parse_date(text: object) -> date:
@@ -98,6 +151,30 @@ def _quote(row: Any) -> Quote:
     )
 
 
+def _record(record: Any, cbr_id: str) -> Record:
+    if not isinstance(record, dict) or record.get("@Id") != cbr_id:
+        raise BadDocument("row", f"a record is not of {cbr_id}")
+    nominal, value = parse_nominal(record.get("Nominal")), parse_value(record.get("Value"))
+    check_unit(record.get("VunitRate"), value, nominal)
+    return Record(parse_date(record.get("@Date")), nominal, value)
+
+
+def _item(item: Any) -> Item:
+    if not isinstance(item, dict):
+        raise BadDocument("row", "an item has no fields")
+    code, number = item.get("ISO_Char_Code"), item.get("ISO_Num_Code")
+    return Item(
+        cbr_id=_field("ID", item.get("@ID"), _CBR_ID),
+        parent_id=_text("ParentCode", item.get("ParentCode")).strip(),
+        name=_text("Name", item.get("Name")),
+        english_name=_text("EngName", item.get("EngName")),
+        nominal=parse_nominal(item.get("Nominal")),
+        code=_field("ISO_Char_Code", code, _CODE) if code else None,
+        # The catalogue drops leading zeros: 36 is 036.
+        numeric_code=_field("ISO_Num_Code", str(number).zfill(3), _NUMERIC) if number else None,
+    )
+
+
 def _field(name: str, text: object, pattern: re.Pattern[str]) -> str:
     found = _text(name, text)
     if not pattern.fullmatch(found):
@@ -112,25 +189,25 @@ def _text(name: str, text: object) -> str:
     return text
 
 
-def _root(raw: bytes) -> dict[str, Any]:
+def _root(raw: bytes, name: str) -> dict[str, Any]:
     codec = _codec(raw)
     try:
         tree = xmltodict.parse(raw, encoding=codec, force_list=("Valute", "Record", "Item"))
     except (ExpatError, ValueError) as error:
         raise BadDocument("malformed", f"not well-formed XML ({error})") from None
-    root = tree.get("ValCurs")
+    root = tree.get(name)
     if isinstance(root, str):
         if "Error in parameters" in root:
             raise BadDocument("parameters", "the Bank answered «Error in parameters»")
         raise BadDocument("structure", "the table holds text instead of rows")
     if not isinstance(root, dict):
-        raise BadDocument("structure", "there is no table in it")
+        raise BadDocument("structure", f"there is no {name} in it")
     return root
 
 
 def _codec(raw: bytes) -> str:
     start = raw[:400].lstrip().lower()
-    if not start.startswith((b"<?xml", b"<valcurs")):
+    if not start.startswith((b"<?xml", b"<valcurs", b"<valuta")):
         if b"<html" in raw[:4000].lower() or start.startswith((b"<!doctype html", b"<!--", b"<head", b"<body")):
             raise BadDocument("html", f"a web page instead of XML, beginning {_shown(raw[:60])}")
         raise BadDocument("structure", f"not XML, beginning {_shown(raw[:60])}")
