@@ -39,8 +39,8 @@ def rounded(
 
 
 def trimmed(number: Decimal) -> Decimal:
-    """The same number without trailing zeros and without an exponent above zero (26.7960 → 26.796, 1E+1 → 10)."""
-    short = number.normalize(EXACT)
+    """The same number without trailing zeros, an exponent above zero or a minus before zero (26.7960 → 26.796)."""
+    short = EXACT.plus(number).normalize(EXACT)
     exponent = short.as_tuple().exponent
     return short.quantize(ONE, context=EXACT) if isinstance(exponent, int) and exponent > 0 else short
 
