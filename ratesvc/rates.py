@@ -39,8 +39,8 @@ def rounded(
 
 
 def trimmed(number: Decimal) -> Decimal:
-    """The same number without trailing zeros and without an exponent above zero (26.7960 → 26.796, 1E+1 → 10)."""
-    short = number.normalize(EXACT)
+    """The same number without trailing zeros, an exponent above zero or a minus before zero (26.7960 → 26.796)."""
+    short = EXACT.plus(number).normalize(EXACT)
     exponent = short.as_tuple().exponent
     return short.quantize(ONE, context=EXACT) if isinstance(exponent, int) and exponent > 0 else short
 
@@ -153,16 +153,20 @@ class _Ratio:
 def unit_rates(sheet: Sheet, previous: Sheet | None, quote: str = "RUB") -> dict[str, UnitRate]:
     """Every base currency of the sheet in `quote`, in the Bank's order and RUB last; the quote itself is left out.
 
-    Change is against the previous effective sheet: None where a currency has no row there, and across 1998-01-01.
-    Raises KeyError when the sheet has no such quote.
+    Change is against the previous effective sheet: None where a currency, or the quote, has no row there, and across
+    1998-01-01. Raises KeyError when the sheet has no such quote.
     """
     now = _ratios(sheet, quote)
-    same_rouble = previous and (previous.effective_date < REDENOMINATION) == (sheet.effective_date < REDENOMINATION)
-    before = _ratios(previous, quote) if previous and same_rouble else {}
+    before = _ratios(previous, quote) if previous and _comparable(sheet, previous, quote) else {}
     return {
         code: UnitRate(ratio.shown, ratio.change_from(before[code]) if code in before else None)
         for code, ratio in now.items()
     }
+
+
+def _comparable(sheet: Sheet, previous: Sheet, quote: str) -> bool:
+    same_rouble = (previous.effective_date < REDENOMINATION) == (sheet.effective_date < REDENOMINATION)
+    return same_rouble and (quote == "RUB" or quote in previous.by_code)
 
 
 def _ratios(sheet: Sheet, quote: str) -> dict[str, _Ratio]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import date, timedelta
 
 from ratesvc.errors import BadDocument
-from ratesvc.rates import Sheet
+from ratesvc.rates import FIRST_DAY, Sheet
 
 EURO_STARTS = date(1999, 1, 1)
 FEWEST_ROWS = 10
@@ -17,6 +17,8 @@ def check(sheet: Sheet, today: date) -> None:
     """The rules that need no other sheet. `today` is Moscow's. Raises BadDocument."""
     if sheet.effective_date > today + timedelta(days=1):
         raise BadDocument("date", f"effective {sheet.effective_date}, later than tomorrow")
+    if sheet.effective_date < FIRST_DAY:
+        raise BadDocument("date", f"effective {sheet.effective_date}, before the first official rate")
     if len(sheet.quotes) < FEWEST_ROWS:
         raise BadDocument("rows", f"{len(sheet.quotes)} rows, fewer than {FEWEST_ROWS}")
     for name in ("code", "numeric_code", "cbr_id"):

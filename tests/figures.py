@@ -1,0 +1,134 @@
+"""Figures → the Bank's bytes, in any layout it has used. Independent of ratesvc: nothing is shared but the figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date
+from xml.sax.saxutils import escape, quoteattr
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one <Valute> says, as text; `unit` None is computed, empty leaves it out, and `None` fields are left out."""
+
+    code: str
+    numeric_code: str | None
+    cbr_id: str | None
+    nominal: str | None
+    value: str | None
+    name: str | None
+    unit: str | None = None
+    more: str = ""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the bytes are laid out; `indent` and `newline` around every element, `close` before the declaration's ?>."""
+
+    encoding: str = "windows-1251"
+    newline: str = ""
+    indent: str = ""
+    close: str = ""
+    separator: str = "."
+    unit: bool = True
+    scientific: bool = True
+
+
+ONE_LINE = Layout()
+"""Since 2023."""
+
+INDENTED = Layout(newline="\r\n", indent="\t", close=" ", unit=False)
+"""Until about 2017."""
+
+SLASHES = Layout(newline="\r\n", indent="\t", close=" ", separator="/", unit=False)
+"""As served on 26 September 2013."""
+
+UTF_8 = Layout(encoding="utf-8", unit=False)
+"""As served from 4 to 7 March 2018."""
+
+LAYOUTS = (ONE_LINE, INDENTED, SLASHES, UTF_8, Layout(scientific=False), Layout(newline="\n", indent="  "))
+
+DAY = date(2026, 4, 25)
+
+TABLE = (
+    Row("GBP", "826", "R01035", "1", "102,0374", "Фунт стерлингов"),
+    Row("AMD", "051", "R01060", "100", "20,3123", "Армянских драмов"),
+    Row("BYN", "933", "R01090B", "1", "26,7960", "Белорусский рубль"),
+    Row("VND", "704", "R01150", "10000", "30,0750", "Донгов"),
+    Row("AED", "784", "R01230", "1", "20,5656", "Дирхам ОАЭ"),
+    Row("USD", "840", "R01235", "1", "75,5273", "Доллар США"),
+    Row("EUR", "978", "R01239", "1", "88,2826", "Евро"),
+    Row("IRR", "364", "R01300", "1000000", "53,9256", "Иранских риалов"),
+    Row("KZT", "398", "R01335", "100", "16,3172", "Тенге"),
+    Row("CNY", "156", "R01375", "1", "11,0270", "Юань"),
+    Row("XDR", "960", "R01589", "1", "103,3893", "СДР (специальные права заимствования)"),
+    Row("TRY", "949", "R01700J", "10", "16,8386", "Турецких лир"),
+    Row("UZS", "860", "R01717", "10000", "62,8322", "Узбекских сумов"),
+    Row("JPY", "392", "R01820", "100", "47,2636", "Иен"),
+)
+"""Fourteen rows of the sheet of 25 April 2026."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """One XML_daily; every text in it can be overridden."""
+
+    rows: tuple[Row, ...] = TABLE
+    day: date = DAY
+    layout: Layout = field(default=ONE_LINE)
+    date: str | None = None
+    name: str | None = "Foreign Currency Market"
+    root: str = "ValCurs"
+    attributes: str = ""
+    declaration: str | None = None
+    prologue: str = ""
+    inside: str = ""
+
+    @property
+    def text(self) -> str:
+        """The document before it is encoded."""
+        shape = self.layout
+        declared = f'<?xml version="1.0" encoding="{shape.encoding}"{shape.close}?>'
+        parts = [declared if self.declaration is None else self.declaration, self.prologue, self._opening()]
+        parts += [self.inside, *(_row(row, shape) for row in self.rows), f"</{self.root}>"]
+        return shape.newline.join(part for part in parts if part)
+
+    def _opening(self) -> str:
+        digits = (f"{self.day.day:02d}", f"{self.day.month:02d}", f"{self.day.year:04d}")
+        date_text = self.layout.separator.join(digits) if self.date is None else self.date
+        named = "" if self.name is None else f" name={quoteattr(self.name)}"
+        return f"<{self.root} Date={quoteattr(date_text)}{named}{self.attributes}>"
+
+    def __bytes__(self) -> bytes:
+        """As sent."""
+        return self.text.encode(self.layout.encoding, "xmlcharrefreplace")
+
+
+def _row(row: Row, shape: Layout) -> str:
+    texts = {"NumCode": row.numeric_code, "CharCode": row.code, "Nominal": row.nominal, "Name": row.name}
+    fields = {**texts, "Value": row.value, "VunitRate": _unit(row, shape)}
+    inner = [f"<{tag}>{escape(text)}</{tag}>" for tag, text in fields.items() if text is not None]
+    opening = "<Valute>" if row.cbr_id is None else f"<Valute ID={quoteattr(row.cbr_id)}>"
+    lines = [opening, *(shape.indent + part for part in [*inner, row.more] if part), "</Valute>"]
+    return shape.newline.join(shape.indent + line for line in lines)
+
+
+def _unit(row: Row, shape: Layout) -> str | None:
+    if row.unit is not None:
+        return row.unit or None
+    return unit(row.value, row.nominal, scientific=shape.scientific) if shape.unit else None
+
+
+def unit(value: str | None, nominal: str | None, *, scientific: bool = True) -> str | None:
+    """The printed value moved by the nominal's zeros: 20,3123 for 100 is 0,203123; below 0,0001 with an exponent."""
+    digits, zeros = (value or "").replace(",", ""), (nominal or "").removeprefix("1")
+    if not digits.isdecimal() or zeros.strip("0"):
+        return None
+    places = 4 + len(zeros)
+    filled = digits.zfill(places + 1)
+    whole, decimals = filled[:-places].lstrip("0") or "0", filled[-places:].rstrip("0")
+    if scientific and whole == "0" and decimals.startswith("0000"):
+        first = len(decimals) - len(decimals.lstrip("0"))
+        mantissa = decimals[first] + (f",{decimals[first + 1 :]}" if decimals[first + 1 :] else "")
+        return f"{mantissa}E-{first + 1:02d}"
+    return f"{whole},{decimals}" if decimals else whole
