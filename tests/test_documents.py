@@ -8,13 +8,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from figures import DAY, INDENTED, LAYOUTS, ONE_LINE, SLASHES, TABLE, UTF_8, Document, Layout, Row, unit
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ratesvc.cbr.documents import parse_daily, parse_date
 from ratesvc.errors import BadDocument
 from ratesvc.rates import Quote, Sheet, plain
-from tests.figures import DAY, INDENTED, LAYOUTS, ONE_LINE, SLASHES, TABLE, UTF_8, Document, Layout, Row, unit
 
 DECLARED = '<?xml version="1.0" encoding="windows-1251"?>'
 

@@ -4,6 +4,7 @@ import dataclasses
 from datetime import date, timedelta
 
 import pytest
+from figures import DAY, TABLE, UTF_8, Document, Row
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +12,6 @@ from ratesvc.cbr.documents import parse_daily
 from ratesvc.cbr.guards import check
 from ratesvc.errors import BadDocument
 from ratesvc.rates import Sheet
-from tests.figures import DAY, TABLE, UTF_8, Document, Row
 
 
 def read(*rows: Row, day: date = DAY, written: str | None = None) -> Sheet:
