@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 import yaml
@@ -28,8 +28,18 @@ Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
 
 
+def _split(name: str, address: str) -> SplitResult:
+    try:
+        parts = urlsplit(address)
+        _ = parts.port  # only asking for it checks it
+    except ValueError:
+        # urllib's own text repeats the address, which may hold a password.
+        raise ValueError(f"{name} is not an address") from None
+    return parts
+
+
 def _check_http(name: str, address: str) -> None:
-    parts = urlsplit(address)
+    parts = _split(name, address)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError(f"{name} must be a base address such as https://www.cbr.ru")
 
@@ -59,7 +69,7 @@ class Redis(_Section, frozen=True):
 
     def __post_init__(self) -> None:
         # The address may hold a password, so it is never repeated.
-        if self.url and urlsplit(self.url).scheme not in ("redis", "rediss", "unix"):
+        if self.url and _split("url", self.url).scheme not in ("redis", "rediss", "unix"):
             raise ValueError("url must begin with redis://, rediss:// or unix://")
 
 
