@@ -65,7 +65,7 @@ class Redis(_Section, frozen=True):
     """An external Redis or Valkey; empty means the embedded engine."""
 
     url: str = ""
-    namespace: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = "ratesvc"
+    namespace: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}\Z")] = "ratesvc"
 
     def __post_init__(self) -> None:
         # The address may hold a password, so it is never repeated.
@@ -77,7 +77,7 @@ class Cbr(_Section, frozen=True):
     """The Bank's side."""
 
     mirrors: Annotated[tuple[str, ...], Meta(min_length=1, max_length=10)] = ("https://www.cbr.ru",)
-    user_agent: Annotated[str, Meta(pattern=r"^[\x20-\x7e]{1,200}$")] = "ratesvc (+https://pypi.org/project/ratesvc/)"
+    user_agent: Annotated[str, Meta(pattern=r"^[\x20-\x7e]{1,200}\Z")] = "ratesvc (+https://pypi.org/project/ratesvc/)"
     backfill_gap_seconds: Annotated[float, Meta(ge=0, le=3600)] = 1.0
 
     def __post_init__(self) -> None:
