@@ -154,9 +154,11 @@ def _read(file: Path | None) -> dict[str, Any]:
         tree = yaml.safe_load(file.read_bytes()) or {}
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise ConfigError(f"{file}: not YAML" + (f", line {mark.line + 1}" if mark else "")) from None
+    except ValueError:
+        raise ConfigError(f"{file}: not YAML in UTF-8, or it holds a day that does not exist") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"{file}: not a table of settings")
     return tree
