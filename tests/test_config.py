@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import re
+from datetime import date
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ratesvc.config import Settings, load, variables
+from ratesvc.errors import ConfigError
+
+CONFIG = Path(__file__).parents[1] / "config.yaml"
+SECRET = "hunter2"  # noqa: S105 -- the oldest joke about passwords
+KNOWN = {variable: path for variable, path, _ in variables()}
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder without a config.yaml, which is where the program runs."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def refusal(environment: dict[str, str], text: str | None = None, folder: Path | None = None) -> str:
+    """The one line that stops the start."""
+    file = None
+    if text is not None and folder is not None:
+        file = folder / "settings.yaml"
+        file.write_text(text, "utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load(file, environment)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_config_yaml_is_the_defaults() -> None:
+    """Reading the file changes nothing: whoever deletes it runs the same program."""
+    assert load(CONFIG, {}) == Settings()
+
+
+def leaves(tree: dict[str, Any], path: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
+    found: set[tuple[str, ...]] = set()
+    for name, value in tree.items():
+        found |= leaves(value, (*path, name)) if isinstance(value, dict) else {(*path, name)}
+    return found
+
+
+def test_config_yaml_holds_every_setting_and_no_other() -> None:
+    """A setting that is not in the file is one that nobody finds."""
+    assert leaves(yaml.safe_load(CONFIG.read_bytes())) == set(KNOWN.values())
+
+
+@pytest.mark.parametrize("variable", KNOWN)
+def test_every_setting_has_a_sentence_and_its_variable(variable: str) -> None:
+    """The line above the key says what it is for, and ends with the name of its environment variable."""
+    lines = CONFIG.read_text("utf-8").splitlines()
+    sentences = [above for above, line in pairwise(lines) if above.endswith(f". {variable}")]
+    assert len(sentences) == 1
+    assert re.fullmatch(r" *# [A-Za-z][^#]{10,}\. RATESVC_[A-Z_]+", sentences[0])
+    below = lines[lines.index(sentences[0]) + 1]
+    assert below.strip().startswith(KNOWN[variable][-1] + ":")
+
+
+def test_the_names_of_variables_are_a_promise() -> None:
+    """Deployments depend on these."""
+    fixed = "HOST PORT PUBLIC_URL DATA_DIR REDIS_URL CBR_MIRRORS POLL_SECONDS CBR_BACKFILL_GAP_SECONDS LOG_FORMAT"
+    assert {f"RATESVC_{name}" for name in fixed.split()} <= KNOWN.keys()
+
+
+EXAMPLES: dict[str, tuple[str, Any]] = {
+    "RATESVC_HOST": ("::1", "::1"),
+    "RATESVC_PORT": ("9090", 9090),
+    "RATESVC_PUBLIC_URL": ("https://rates.example/bank", "https://rates.example/bank"),
+    "RATESVC_DRAIN_SECONDS": ("0", 0.0),
+    "RATESVC_DATA_DIR": ("/var/lib/ratesvc", "/var/lib/ratesvc"),
+    "RATESVC_REDIS_URL": ("unix:///run/valkey.sock", "unix:///run/valkey.sock"),
+    "RATESVC_REDIS_NAMESPACE": ("rates-2", "rates-2"),
+    "RATESVC_CBR_MIRRORS": (
+        "http://127.0.0.1:8081, https://www.cbr.ru",
+        ("http://127.0.0.1:8081", "https://www.cbr.ru"),
+    ),
+    "RATESVC_CBR_USER_AGENT": ("us/1 (+mailto:us@example.org)", "us/1 (+mailto:us@example.org)"),
+    "RATESVC_CBR_BACKFILL_GAP_SECONDS": ("0.5", 0.5),
+    "RATESVC_POLL_SECONDS": ("2.5", 2.5),
+    "RATESVC_CALENDAR_EXTRA_OFF": ("2026-05-04,2026-05-05", (date(2026, 5, 4), date(2026, 5, 5))),
+    "RATESVC_CALENDAR_EXTRA_WORK": ("2026-05-02", (date(2026, 5, 2),)),
+    "RATESVC_LOG_FORMAT": ("json", "json"),
+}
+
+
+def setting(settings: Any, path: tuple[str, ...]) -> Any:
+    for name in path:
+        settings = getattr(settings, name)
+    return settings
+
+
+@pytest.mark.parametrize("variable", KNOWN)
+def test_the_environment_wins_over_the_file(variable: str) -> None:
+    """Each variable sets its own key, whatever config.yaml says, and nothing else."""
+    text, value = EXAMPLES[variable]
+    settings = load(CONFIG, {variable: text, "PATH": "/bin", "RATES": "not ours"})
+    assert setting(settings, KNOWN[variable]) == value
+    others = [path for name, path in KNOWN.items() if name != variable]
+    assert all(setting(settings, path) == setting(Settings(), path) for path in others)
+
+
+def test_empty_means_none_for_a_list_and_for_the_pace() -> None:
+    """An empty variable is how a container unsets something."""
+    settings = load(CONFIG, {"RATESVC_POLL_SECONDS": "", "RATESVC_CALENDAR_EXTRA_OFF": ""})
+    assert settings.poll_seconds is None
+    assert settings.calendar.extra_off == ()
+
+
+def test_a_file_can_be_named_in_the_environment(elsewhere: Path) -> None:
+    """RATESVC_CONFIG says where the settings are; config.yaml in the working folder is found by itself."""
+    (elsewhere / "mine.yaml").write_text("server: {port: 1}", "utf-8")
+    assert load(None, {"RATESVC_CONFIG": "mine.yaml"}).server.port == 1
+    assert load(None, {}) == Settings()
+    (elsewhere / "config.yaml").write_text("server: {port: 2}", "utf-8")
+    assert load(None, {}).server.port == 2
+
+
+def test_an_empty_file_is_all_defaults(elsewhere: Path) -> None:
+    """Nothing has to be said."""
+    (elsewhere / "config.yaml").write_text("# nothing\n", "utf-8")
+    assert load(None, {}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "nearest"),
+    [
+        ("RATESVC_PROT", "RATESVC_PORT"),
+        ("RATESVC_REDIS", "RATESVC_REDIS_URL"),
+        ("RATESVC_SERVER_PORT", "RATESVC_PORT"),
+        ("RATESVC_CBR_MIRROR", "RATESVC_CBR_MIRRORS"),
+    ],
+)
+def test_an_unknown_variable_is_named_with_the_nearest_one(elsewhere: Path, variable: str, nearest: str) -> None:
+    """A slip of the keyboard must not run with the defaults in silence."""
+    assert elsewhere.exists()
+    assert refusal({variable: SECRET}) == f"{variable}: no such setting; did you mean {nearest}?"
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("sever: {port: 1}", "sever"),
+        ("server: {prot: 1}", "server.prot"),
+        ("redis: {url: redis://h, password: hunter2}", "redis.password"),
+        ("server: {port: 65536}", "server.port"),
+        ("server: {port: -1}", "server.port"),
+        ("server: {port: hunter2}", "server.port"),
+        ("server: {public_url: ftp://hunter2@h}", "server"),
+        ("server: hunter2", "server"),
+        ("redis: redis://:hunter2@h", "redis"),
+        ("redis: {url: 'postgres://u:hunter2@h'}", "redis"),
+        ("redis: {url: ['redis://:hunter2@h']}", "redis.url"),
+        ("redis: {namespace: 'a b'}", "redis.namespace"),
+        ("cbr: {mirrors: []}", "cbr.mirrors"),
+        ("cbr: {mirrors: https://www.cbr.ru}", "cbr.mirrors"),
+        ("cbr: {mirrors: ['https://www.cbr.ru/?hunter2']}", "cbr"),
+        ("cbr: {user_agent: ''}", "cbr.user_agent"),
+        ("poll_seconds: 0", "poll_seconds"),
+        ("poll_seconds: .nan", "poll_seconds"),
+        ("calendar: {extra_off: [hunter2]}", "calendar.extra_off[0]"),
+        ("calendar: {extra_work: hunter2}", "calendar.extra_work"),
+        ("log: {format: hunter2}", "log.format"),
+        ("data_dir: ''", "data_dir"),
+    ],
+)
+def test_a_wrong_key_or_value_is_named_by_its_path_and_never_repeated(tmp_path: Path, text: str, key: str) -> None:
+    """One line with the key in front; what stood there may be a password and stays out."""
+    line = refusal({}, text, tmp_path)
+    assert line.startswith(f"{key}: ")
+    assert SECRET not in line
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("RATESVC_PORT", "hunter2"),
+        ("RATESVC_PORT", ""),
+        ("RATESVC_PUBLIC_URL", "hunter2"),
+        ("RATESVC_PUBLIC_URL", "http://[hunter2"),
+        ("RATESVC_PUBLIC_URL", "https://example.org/#hunter2"),
+        ("RATESVC_DRAIN_SECONDS", "nan"),
+        ("RATESVC_DRAIN_SECONDS", "601"),
+        ("RATESVC_DATA_DIR", ""),
+        ("RATESVC_REDIS_URL", "hunter2"),
+        ("RATESVC_REDIS_URL", "http://:hunter2@localhost"),
+        ("RATESVC_REDIS_URL", "redis://:hunter2@[h"),
+        ("RATESVC_REDIS_URL", "redis://:hunter2@h:port"),
+        ("RATESVC_REDIS_URL", "redis://:hunter2\u2100@h"),
+        ("RATESVC_REDIS_NAMESPACE", "hunter2:"),
+        ("RATESVC_REDIS_NAMESPACE", "hunter2\n"),
+        ("RATESVC_CBR_MIRRORS", "hunter2"),
+        ("RATESVC_CBR_MIRRORS", ""),
+        ("RATESVC_CBR_MIRRORS", "https://www.cbr.ru,file:///hunter2"),
+        ("RATESVC_CBR_MIRRORS", "http://u:hunter2@[h"),
+        ("RATESVC_CBR_MIRRORS", "http://127.0.0.1:99999"),
+        ("RATESVC_CBR_USER_AGENT", "hunter2\n"),
+        ("RATESVC_CBR_USER_AGENT", "курсы"),
+        ("RATESVC_CBR_BACKFILL_GAP_SECONDS", "-1"),
+        ("RATESVC_POLL_SECONDS", "0"),
+        ("RATESVC_POLL_SECONDS", "inf"),
+        ("RATESVC_CALENDAR_EXTRA_OFF", "hunter2"),
+        ("RATESVC_LOG_FORMAT", "hunter2"),
+        ("RATESVC_LOG_FORMAT", "JSON"),
+    ],
+)
+def test_a_wrong_variable_is_named_and_never_repeated(variable: str, value: str) -> None:
+    """The line begins with the variable, not with the key that it would have set."""
+    line = refusal({variable: value}, "", None)
+    assert line.startswith(f"{variable}: ")
+    assert SECRET not in line
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """It is missing, it is not YAML (with the line), a day in it does not exist, or it is no table."""
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml: No such file"):
+        load(tmp_path / "nowhere.yaml", {})
+    assert refusal({}, "server:\n  port: [hunter2", tmp_path).endswith("settings.yaml: not YAML, line 2")
+    assert refusal({}, "- hunter2", tmp_path).endswith("settings.yaml: not a table of settings")
+    assert "a day that does not exist" in refusal({}, "calendar: {extra_off: [2026-02-30]}", tmp_path)
+    assert refusal({}, "port: !!python/object:os.system hunter2", tmp_path).endswith("not YAML, line 1")
+
+
+def test_the_environment_can_mend_a_section_that_is_empty(tmp_path: Path) -> None:
+    """`server:` with nothing under it is an easy slip, and a variable for that section still counts."""
+    (tmp_path / "settings.yaml").write_text("server:\n", "utf-8")
+    assert load(tmp_path / "settings.yaml", {"RATESVC_PORT": "1"}).server.port == 1
