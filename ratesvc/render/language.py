@@ -42,7 +42,7 @@ class Language:
         return name
 
     def number(self, number: Decimal, places: int) -> str:
-        """With exactly `places` decimals, digits grouped, digits Latin."""
+        """With `places` decimals, more where the number has more; digits grouped, digits Latin."""
         return self._formatted(number, f"#,##0.{'0' * places}")
 
     def signed(self, number: Decimal, places: int) -> str:
@@ -75,7 +75,8 @@ def language(tag: str | None) -> Language | None:
     parts = (tag or "").replace("_", "-").split("-")
     while parts and parts[0]:
         try:
-            return Language("-".join(parts), Locale.parse("-".join(parts), sep="-"))
+            locale = Locale.parse("-".join(parts), sep="-")
+            return Language(str(locale).replace("_", "-"), locale)
         except (ValueError, UnknownLocaleError):
             parts.pop()
     return None
