@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import re
+from datetime import date
+from decimal import Decimal
+from importlib.resources import files
+
+import pytest
+from babel.messages.pofile import read_po
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ratesvc.render.language import Language, language, language_or_default
+
+DAY = date(2026, 4, 25)
+LOCALES = files("ratesvc.render").joinpath("locales")
+SOURCES = ("templates", "", "dialects")
+
+
+def spoken(tag: str) -> Language:
+    found = language(tag)
+    assert found is not None
+    return found
+
+
+ENGLISH, RUSSIAN = spoken("en"), spoken("ru")
+
+
+@pytest.mark.parametrize(
+    ("asked", "tag", "direction"),
+    [
+        ("ru", "ru", "ltr"),
+        ("RU", "ru", "ltr"),
+        ("pt-BR", "pt-BR", "ltr"),
+        ("pt_br", "pt-BR", "ltr"),
+        ("en-XX", "en", "ltr"),
+        ("zh-Hant", "zh-Hant", "ltr"),
+        ("ar", "ar", "rtl"),
+        ("he-IL", "he-IL", "rtl"),
+    ],
+)
+def test_a_tag_leads_to_the_nearest_language_under_one_name(asked: str, tag: str, direction: str) -> None:
+    """Case and underscores do not make another language, and an unknown region falls back to its language."""
+    found = spoken(asked)
+    assert (found.tag, found.direction) == (tag, direction)
+
+
+@pytest.mark.parametrize("tag", ["zz", "x-klingon", "", "-", "-ru", "english", "12", None])
+def test_a_tag_that_cldr_does_not_know_is_no_language(tag: str | None) -> None:
+    """English stands in for it where there is nobody to complain to."""
+    assert language(tag) is None
+    assert language_or_default(tag).tag == "en"
+
+
+def test_currencies_have_their_cldr_names() -> None:
+    """Alone in the nominative, after a number in the form that follows it."""
+    assert ENGLISH.currency("USD") == "US Dollar"
+    assert ENGLISH.currency("JPY", 100) == "Japanese yen"
+    assert RUSSIAN.currency("USD") == "доллар США"
+    assert [RUSSIAN.currency("AMD", count) for count in (1, 100)] == ["армянский драм", "армянских драмов"]
+
+
+def test_special_drawing_rights_have_a_name_everywhere() -> None:
+    """CLDR leaves XDR without one in many languages, and a code is no name."""
+    assert ENGLISH.currency("XDR") == spoken("de").currency("XDR") == "Special Drawing Rights"
+    assert RUSSIAN.currency("XDR", 1) == "СДР (специальные права заимствования)"
+
+
+def test_a_code_without_a_name_is_its_own() -> None:
+    """The Bank may add a currency before CLDR does."""
+    assert ENGLISH.currency("QQQ") == "QQQ"
+
+
+@pytest.mark.parametrize(
+    ("tag", "shown"),
+    [
+        ("en", "12,345.6700"),
+        ("ru", "12\u00a0345,6700"),
+        ("de", "12.345,6700"),
+        ("ar", "12,345.6700"),
+        ("fa", "12,345.6700"),
+    ],
+)
+def test_numbers_are_grouped_as_readers_expect_with_latin_digits(tag: str, shown: str) -> None:
+    """A rate is copied into forms: its digits are Latin everywhere."""
+    assert spoken(tag).number(Decimal("12345.67"), 4) == shown
+
+
+def test_signs_are_true_minuses_and_zero_has_none() -> None:
+    """A hyphen is no minus, and what did not move is neither up nor down."""
+    numbers = ("0.1221", "-0.1221", "0", "-1234.5")
+    assert [ENGLISH.signed(Decimal(text), 4) for text in numbers] == ["+0.1221", "−0.1221", "0.0000", "−1,234.5000"]
+    assert RUSSIAN.signed(Decimal("-0.1221"), 4) == "−0,1221"
+
+
+def test_counts_have_no_decimals() -> None:
+    """A million rials, ten thousand sums."""
+    assert (ENGLISH.whole(1_000_000), RUSSIAN.whole(10_000)) == ("1,000,000", "10\u00a0000")
+
+
+@given(st.decimals(0, 10**9, places=4), st.sampled_from(["en", "ru", "de", "fr", "hi", "de-CH", "ar", "zh"]))
+def test_a_shown_number_keeps_every_digit(number: Decimal, tag: str) -> None:
+    """Without its grouping it is the printed value again: showing is not rounding."""
+    shown = spoken(tag).number(number, 4)
+    whole, decimals = re.sub(r"[^0-9]", "", shown[:-5]), shown[-4:]
+    assert f"{whole}.{decimals}" == f"{number:.4f}"
+
+
+def test_digits_beyond_the_places_are_shown() -> None:
+    """A value told for another nominal may have a fifth decimal, which is not dropped."""
+    assert ENGLISH.number(Decimal("7.51234"), 4) == "7.51234"
+
+
+def test_days_are_written_in_words() -> None:
+    """Whole and, for a narrow column, short."""
+    assert (ENGLISH.day(DAY), RUSSIAN.day(DAY)) == ("April 25, 2026", "25 апреля 2026\u202fг.")
+    assert (ENGLISH.day_and_month(DAY), RUSSIAN.day_and_month(DAY)) == ("Apr 25", "25 апр.")
+
+
+def test_sentences_are_translated_where_there_is_a_catalogue() -> None:
+    """And stay English where there is none; words go where the sentence has them."""
+    sentence = "Not updated since {day}."
+    assert ENGLISH.say(sentence, day="April 25") == "Not updated since April 25."
+    assert RUSSIAN.say(sentence, day="25 апреля") != ENGLISH.say(sentence, day="25 апреля")
+    assert "25 апреля" in RUSSIAN.say(sentence, day="25 апреля")
+    assert spoken("fr").say("Currency") == "Currency"
+
+
+CATALOGUES = [entry.name for entry in LOCALES.iterdir() if entry.name.endswith(".po")]
+
+
+def written() -> str:
+    """The templates, and the code that fills them."""
+    folders = [files("ratesvc.render").joinpath(name) for name in SOURCES]
+    entries = [entry for folder in folders for entry in folder.iterdir() if entry.name.endswith((".html", ".py"))]
+    return "".join(entry.read_text("utf-8") for entry in entries)
+
+
+@pytest.mark.parametrize("name", CATALOGUES)
+def test_every_sentence_of_the_pages_is_in_every_catalogue(name: str) -> None:
+    """A page is never half in one language, a catalogue holds nothing that no page says, and {words} are kept."""
+    with LOCALES.joinpath(name).open("rb") as file:
+        catalogue = {str(message.id): str(message.string) for message in read_po(file) if message.id}
+    pages = written()
+    said = {match[2] for match in re.finditer(r"""\b(?:t|say)\(\s*(["'])(.+?)\1""", pages)}
+    assert said <= catalogue.keys()
+    assert [sentence for sentence in catalogue if sentence not in pages] == []
+    for sentence, translated in catalogue.items():
+        assert translated
+        assert set(re.findall(r"{\w+}", sentence)) == set(re.findall(r"{\w+}", translated))
