@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 import click
 import msgspec
 import structlog
+from rich.console import Console
 
 from ratesvc import __version__
 from ratesvc.config import Cbr, Settings, load
@@ -169,7 +170,7 @@ async def _show(
         if as_json:
             click.echo(api.rates(answer, words, codes=codes or None, demo=demo).decode())
         else:
-            terminal.print_rates(answer, words, codes, demo=demo)
+            Console().print(terminal.rates(answer, words, codes, demo=demo))
 
 
 async def _answer(service: Service, day: date) -> InForce:

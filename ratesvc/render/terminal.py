@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -14,9 +14,8 @@ from ratesvc.render.language import Language
 _SIGNS = {1: ("▲", "green"), -1: ("▼", "red"), 0: (" ", "")}
 
 
-def print_rates(answer: InForce, language: Language, codes: Sequence[str], *, demo: bool) -> None:
+def rates(answer: InForce, language: Language, codes: Sequence[str], *, demo: bool) -> Group:
     """The sheet in force on the requested day, all of it or `codes` in that order."""
-    console = Console()
     sheet = answer.revision.sheet
     moves = unit_rates(sheet, answer.previous.sheet if answer.previous else None)
     table = Table(title=_title(answer, language, demo=demo), title_justify="left", box=None, pad_edge=False)
@@ -29,9 +28,9 @@ def print_rates(answer: InForce, language: Language, codes: Sequence[str], *, de
         row = sheet.by_code[code]
         name = language.currency(code, row.nominal)
         table.add_row(code, name, str(row.nominal), plain(row.value), _change(moves[code].change))
-    console.print(table)
-    if answer.stale:
-        console.print(f"Not updated since {sheet.effective_date}: a newer sheet is missing.", style="bold")
+    if not answer.stale:
+        return Group(table)
+    return Group(table, Text(f"Not updated since {sheet.effective_date}: a newer sheet is missing.", style="bold"))
 
 
 def _title(answer: InForce, language: Language, *, demo: bool) -> str:
