@@ -3,47 +3,79 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable, Iterator
-from datetime import date, datetime, timedelta
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date, datetime
+from decimal import Decimal
 
+from ratesvc.columns import Column, Currency, Span, sheet_days
 from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, UnknownRevision
-from ratesvc.rates import FIRST_DAY, InForce, Revision, Snapshot
+from ratesvc.rates import FIRST_DAY, InForce, Revision, Sheet, Snapshot
 from ratesvc.workdays import ONE_DAY, WorkCalendar, moscow_day
+
+MOST_COMPOSED = 500
 
 
 class History:
-    """Every held revision by effective date."""
+    """Every held sheet: those fetched as daily documents whole, and all of them as columns."""
 
     def __init__(self, calendar: WorkCalendar, revisions: Iterable[Revision] = ()) -> None:
-        """`calendar` decides whether a sheet may be missing between two days."""
+        """`calendar` decides whether a sheet may be missing between two days outside of the span."""
         self.calendar = calendar
         self.version = 0
-        self._days: list[date] = []
+        self.days: list[date] = []
+        self.span: Span | None = None
         self._revisions: dict[date, dict[int, Revision]] = {}
+        self._columns: dict[str, Column] = {}
+        self._composed: dict[date, Revision] = {}
         for revision in revisions:
             self.add(revision)
 
     def add(self, revision: Revision) -> None:
         """Hold one more revision, in place of one with the same number."""
-        of_day = self._revisions.setdefault(revision.effective_date, {})
-        if not of_day:
-            insort(self._days, revision.effective_date)
-        of_day[revision.number] = revision
+        day = revision.effective_date
+        self._revisions.setdefault(day, {})[revision.number] = revision
+        index = bisect_left(self.days, day)
+        if self.days[index : index + 1] != [day]:
+            insort(self.days, day)
+        self._write(self._latest(day))
         self.version += 1
 
+    def fill(self, columns: Iterable[Column], span: Span) -> None:
+        """Take a complete backfill: every sheet of `span`. What was fetched as a daily document stays above it."""
+        self._columns = {column.currency.cbr_id: column for column in columns}
+        self.span = span
+        self.days = sorted({*sheet_days(self._columns.values()), *self._revisions})
+        self._composed.clear()
+        for day in self._revisions:
+            self._write(self._latest(day))
+        self.version += 1
+
+    def _write(self, revision: Revision) -> None:
+        """Give the columns the figures of a sheet: exactly its currencies have a record on its day."""
+        sheet = revision.sheet
+        present = {quote.cbr_id for quote in sheet.quotes}
+        for cbr_id, column in self._columns.items():
+            if cbr_id not in present:
+                column.drop(sheet.effective_date)
+        for quote in sheet.quotes:
+            if quote.cbr_id not in self._columns:
+                currency = Currency(quote.cbr_id, quote.cbr_id, quote.code, quote.numeric_code, quote.name)
+                self._columns[quote.cbr_id] = Column(currency, revision.fetched_at)
+            self._columns[quote.cbr_id].put(sheet.effective_date, quote.nominal, quote.value)
+
     def __iter__(self) -> Iterator[Revision]:
-        """Every revision, by day and number."""
-        for day in self._days:
+        """Every revision that was fetched as a daily document, by day and number."""
+        for day in sorted(self._revisions):
             yield from (self._revisions[day][number] for number in sorted(self._revisions[day]))
 
     def __len__(self) -> int:
-        """How many revisions are held."""
+        """How many of them are held."""
         return sum(len(of_day) for of_day in self._revisions.values())
 
     @property
     def newest(self) -> Revision | None:
         """The sheet with the latest effective date; it may be tomorrow's."""
-        return self._latest(self._days[-1]) if self._days else None
+        return self.of_date(self.days[-1]) if self.days else None
 
     def _latest(self, day: date) -> Revision:
         of_day = self._revisions[day]
@@ -51,23 +83,37 @@ class History:
 
     def of_date(self, effective: date) -> Revision | None:
         """The latest revision of the sheet with exactly this effective date."""
-        return self._latest(effective) if effective in self._revisions else None
+        if effective in self._revisions:
+            return self._latest(effective)
+        found = self._composed.get(effective) or self._compose(effective)
+        if found:
+            if len(self._composed) >= MOST_COMPOSED:
+                del self._composed[next(iter(self._composed))]
+            self._composed[effective] = found
+        return found
+
+    def _compose(self, effective: date) -> Revision | None:
+        """A sheet from the columns: a currency belongs to it only with a record on that day."""
+        rows = [(column.quote(effective), column.fetched_at) for column in self._columns.values()]
+        quotes = {quote.code: quote for quote, _ in reversed(rows) if quote}
+        if not quotes:
+            return None
+        ordered = sorted(quotes.values(), key=lambda quote: quote.name)
+        return Revision(Sheet(effective, tuple(ordered)), 1, min(at for quote, at in rows if quote))
 
     def revision(self, effective: date, number: int) -> Revision:
         """One wording of a sheet. Raises UnknownRevision."""
-        try:
-            return self._revisions[effective][number]
-        except KeyError:
-            raise UnknownRevision(f"The sheet of {effective} has no revision {number}.") from None
-
-    def _at_or_before(self, day: date) -> Revision | None:
-        index = bisect_right(self._days, day)
-        return self._latest(self._days[index - 1]) if index else None
+        found = self._revisions.get(effective, {}).get(number)
+        if found is None and number == 1 and effective not in self._revisions:
+            found = self.of_date(effective)
+        if found is None:
+            raise UnknownRevision(f"The sheet of {effective} has no revision {number}.")
+        return found
 
     def certain_on(self, day: date) -> Revision | None:
         """The sheet in force on `day`, or None where one may be missing between."""
-        found = self._at_or_before(day)
-        return found if found and self.calendar.holds(found.effective_date, day) else None
+        found = certain_date(self.days, self.calendar, self.span, day)
+        return self.of_date(found) if found else None
 
     def in_force(self, day: date, today: date) -> Revision:
         """The sheet that the law applies on `day`, seen from `today`.
@@ -80,12 +126,13 @@ class History:
         certain = self.certain_on(day)
         if certain:
             return certain
-        if not self._days:
+        if not self.days:
             raise NoSheet("No sheet of the Bank of Russia has been fetched yet.")
         if day > today:
             expected = self.calendar.effective_date_on_or_before(day)
             raise NotYetSet(day, self.calendar.due_after(expected - ONE_DAY).by)
-        found = self._at_or_before(day) if day == today else None
+        index = bisect_right(self.days, day)
+        found = self.of_date(self.days[index - 1]) if index and day == today else None
         if found is None:
             raise HistoryLoading(day)
         return found
@@ -96,23 +143,63 @@ class History:
 
     def after(self, effective: date) -> Revision | None:
         """The held sheet that followed this one, if none can be missing between."""
-        index = bisect_right(self._days, effective)
-        if index == len(self._days):
+        index = bisect_right(self.days, effective)
+        if index == len(self.days) or self._may_miss(effective, self.days[index]):
             return None
-        following = self._days[index]
-        return self._latest(following) if self.calendar.holds(effective, following - ONE_DAY) else None
+        return self.of_date(self.days[index])
+
+    def _may_miss(self, effective: date, following: date) -> bool:
+        """Whether a sheet may lie between two neighbours that are held."""
+        last = following - ONE_DAY
+        return certain_date([effective], self.calendar, self.span, last) is None
+
+    def first_gap(self, since: date, until: date) -> date | None:
+        """The first day of the closed range of which it is not certain which sheet was in force."""
+        day = max(since, FIRST_DAY)
+        while day <= until:
+            if self.span and day in self.span:
+                day = self.span.until + ONE_DAY
+                continue
+            found = certain_date(self.days, self.calendar, self.span, day)
+            if found is None:
+                return day
+            day = max(day + ONE_DAY, self.calendar.effective_date_after(found))
+        return None
+
+    # Series
 
     def knows(self, code: str) -> bool:
         """Whether any held sheet has this currency."""
-        return any(code in self._latest(day).sheet.by_code for day in reversed(self._days))
+        return any(column.currency.code == code and column.days for column in self._columns.values())
 
-    def codes(self) -> set[str]:
-        """Every currency of every held sheet."""
-        return {code for day in self._days for code in self._latest(day).sheet.by_code}
+    def columns(self, code: str | None = None) -> list[Column]:
+        """The columns of a currency, or all, earliest first; an empty one is left out."""
+        held = [c for c in self._columns.values() if c.days and code in (None, c.currency.code)]
+        return sorted(held, key=lambda column: column.days[0])
+
+    def series(self, code: str, since: date, until: date) -> list[tuple[date, Decimal]]:
+        """Effective date and exact unit rate in roubles of every sheet in the closed range that has the currency."""
+        columns = self.columns(code)
+        if len(columns) == 1:
+            return list(columns[0].unit_rates(since, until))
+        merged = {day: rate for column in reversed(columns) for day, rate in column.unit_rates(since, until)}
+        return sorted(merged.items())
 
     def since(self, day: date) -> list[Revision]:
-        """The latest revisions with an effective date from `day` on."""
-        return [self._latest(held) for held in self._days[bisect_left(self._days, day) :]]
+        """The sheets with an effective date from `day` on."""
+        return [found for held in self.days[bisect_left(self.days, day) :] if (found := self.of_date(held))]
+
+
+def certain_date(days: Sequence[date], calendar: WorkCalendar, span: Span | None, day: date) -> date | None:
+    """The effective date of the sheet in force on `day`, or None where a sheet may be missing before it.
+
+    Certain is a day in a span that holds every sheet, and one before which the calendar knows of no other sheet.
+    """
+    index = bisect_right(days, day)
+    found = days[index - 1] if index else None
+    if found and (calendar.holds(found, day) or (span and day in span and found in span)):
+        return found
+    return None
 
 
 def snapshot(history: History, now: datetime) -> Snapshot:
@@ -151,16 +238,19 @@ def on_day(history: History, day: date, now: datetime) -> InForce:
     return InForce(day, revision, previous, None, seen.next_expected_at, seen.next_overdue)
 
 
-def wanted_day(history: History, now: datetime) -> date | None:
-    """The day whose sheet a snapshot still lacks: the one in force today, then the one before it."""
+def wanted_day(days: Sequence[date], history: History, now: datetime) -> date | None:
+    """The day whose sheet a snapshot still lacks: the one in force today, then the one before it.
+
+    `days` are the effective dates held, among them those just accepted and not yet in `history`.
+    """
     today = moscow_day(now)
-    current = history.certain_on(today)
+    known = [day for day in days if day <= today]
+    current = certain_date(known, history.calendar, history.span, today)
     if current is None:
         # A stale sheet is all the Bank has: asking for today again would only return it once more.
-        newest = history.newest
-        if newest is not None and newest.effective_date <= today:
-            current = newest
-        else:
+        if not known or days[-1] > today:
             return today
-    day_before = current.effective_date - timedelta(days=1)
-    return None if day_before < FIRST_DAY or history.certain_on(day_before) else day_before
+        current = known[-1]
+    day_before = current - ONE_DAY
+    held = certain_date(known, history.calendar, history.span, day_before)
+    return None if held or day_before < FIRST_DAY else day_before

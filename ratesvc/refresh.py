@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from random import Random
 
@@ -54,39 +54,41 @@ class Refresher:
 
     async def ask(self, history: History, day: date | None = None) -> Cycle:
         """The sheet of `day`, or the newest, then those in force and before it as far as they are not held."""
-        known = History(history.calendar, history)
-        accepted: list[Revision] = []
+        accepted: dict[date, Revision] = {}
         stored = True
         asked: set[date | None] = set()
         try:
             while len(asked) < MOST_DOCUMENTS:
                 asked.add(day)
-                revision, safe = await self._fetch(day, known)
+                revision, safe = await self._fetch(day, accepted, history)
                 stored = stored and safe
                 if revision:
-                    known.add(revision)
-                    accepted.append(revision)
-                day = wanted_day(known, self._clock())
+                    accepted[revision.effective_date] = revision
+                day = wanted_day(sorted({*history.days, *accepted}), history, self._clock())
                 if day is None or day in asked:
                     break
         except FetchFailed as failure:
-            return Cycle("failed", tuple(accepted), stored, failure)
-        return Cycle("new" if accepted else "unchanged", tuple(accepted), stored)
+            return Cycle("failed", tuple(accepted.values()), stored, failure)
+        return Cycle("new" if accepted else "unchanged", tuple(accepted.values()), stored)
 
     async def _is_ours(self) -> bool:
         try:
-            return await self._store.take_lease(CYCLE_S)
+            return await self._store.poll_lease.take(CYCLE_S)
         except StoreUnavailable:
             return True
 
-    async def _fetch(self, day: date | None, known: History) -> tuple[Revision | None, bool]:
+    async def _fetch(
+        self, day: date | None, accepted: Mapping[date, Revision], history: History
+    ) -> tuple[Revision | None, bool]:
         """One document. Returns what of it is new here, and whether it is safe in Redis."""
         fetched = await self._client.daily(day, lambda sheet: self._accept(sheet, day))
-        held = known.of_date(fetched.document.effective_date)
+        effective = fetched.document.effective_date
+        held = accepted.get(effective) or history.of_date(effective)
         if held and held.sheet.says_the_same_as(fetched.document):
             if self._store.holds(held.key):
                 return None, True
-            candidate = held
+            # Backfilled figures, confirmed by a document of its own: now with the Bank's bytes and names.
+            candidate = replace(held, sheet=fetched.document)
         else:
             number = held.number + 1 if held else 1
             candidate = Revision(fetched.document, number, self._clock().replace(microsecond=0))

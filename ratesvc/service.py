@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -17,21 +17,23 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.date import DateTrigger
 
+from ratesvc.backfill import Backfill, Difference, Progress
 from ratesvc.cbr.client import REQUESTS_A_MINUTE, BankClient, Pace
 from ratesvc.config import Settings
 from ratesvc.engine import Engine, answers
 from ratesvc.errors import FetchFailed, NoSheet, RatesvcError, StoreUnavailable
 from ratesvc.history import History, snapshot
 from ratesvc.publication import Board, Publication
-from ratesvc.rates import Revision
-from ratesvc.refresh import Cycle, Refresher, next_poll_s, with_jitter
+from ratesvc.rates import FIRST_DAY, Revision
+from ratesvc.refresh import LONGEST_RETRY_S, Cycle, Refresher, next_poll_s, with_jitter
 from ratesvc.store import Store, connect
-from ratesvc.workdays import MOSCOW, WorkCalendar, utc_now
+from ratesvc.workdays import MOSCOW, ONE_DAY, WorkCalendar, moscow_day, utc_now
 
 HEARTBEAT_S = 1.0
 TICK_S = 5.0
 CLOCK_JUMP_S = 2.0
 FAILURE_LOG_S = 60.0
+BACKFILL_LEASE_S = 120.0
 RECONNECT_S = 1.0
 
 Clock = Callable[[], datetime]
@@ -55,6 +57,7 @@ class Service:
         self.engine: Engine | None = None
         self.last_cycle: Cycle | None = None
         self.failures = 0
+        self.backfilling: Progress | None = None
         self._log = structlog.get_logger("ratesvc")
         self._chance = Random()  # noqa: S311 -- jitter, not a secret
         self._stack = AsyncExitStack()
@@ -86,6 +89,7 @@ class Service:
         cbr = self.settings.cbr
         client = await self._stack.enter_async_context(BankClient(cbr.mirrors, cbr.user_agent, pace=pace))
         self._refresher = Refresher(client, self._store, self.clock)
+        self._backfill = Backfill(client, self._store, self.clock, cbr.backfill_gap_seconds, self.fetch)
         await self._reread()
         if self.ticking:
             await self._start_ticking()
@@ -193,8 +197,10 @@ class Service:
             self._chance,
         )
         with contextlib.suppress(StoreUnavailable):
-            await self._store.keep_lease(delay)
+            await self._store.poll_lease.keep(delay)
         self._poll_in(delay)
+        if self.backfilling is None:
+            await self._backfill_if_needed()
 
     async def fetch(self, day: date | None) -> Cycle:
         """Ask for one day, or the newest sheet, whatever other replicas do; for commands."""
@@ -229,12 +235,51 @@ class Service:
         for host, error in failure.failures:
             self._log.warning("fetch_failed", host=host, error=str(error), **hint)
 
+    async def backfill(self, since: date = FIRST_DAY, until: date | None = None) -> AsyncIterator[Progress]:
+        """Fetch what of history is not held, one request at a time; for commands, and at the first start by itself."""
+        async for progress in self._backfill.run(self.history, since, until):
+            self.backfilling = progress
+            yield progress
+        self.backfilling = None
+        await self._reread()
+
+    def verify(self) -> AsyncIterator[Progress | Difference]:
+        """Compare what is held with the Bank, changing nothing."""
+        return self._backfill.verify(self.history)
+
+    async def _backfill_if_needed(self) -> None:
+        """Load history at the first start, and fill the gap after a pause. What fails is tried again after a poll."""
+        await self._reread()
+        if self.board.current is None or not self._lacks_history():
+            return
+        try:
+            if await self._store.backfill_lease.take(BACKFILL_LEASE_S):
+                self._log.info("backfill_started")
+                async for _ in self.backfill():
+                    await self._store.backfill_lease.keep(BACKFILL_LEASE_S)
+                await self._store.backfill_lease.release()
+                self._log.info("backfill_finished", sheets=len(self.history.days))
+        except RatesvcError as error:
+            self.backfilling = None
+            self._log.warning("backfill_failed", error=str(error))
+            self._poll_in(LONGEST_RETRY_S)
+
+    def _lacks_history(self) -> bool:
+        span = self.history.span
+        today = moscow_day(self.clock())
+        return span is None or self.history.first_gap(span.until, today - ONE_DAY) is not None
+
     async def _reread(self) -> None:
         """Take from Redis what memory lacks."""
         try:
-            self._take(await self._store.load())
+            loaded = await self._store.load()
         except StoreUnavailable as error:
             self._log.warning("store_unavailable", error=str(error), served_from="memory")
+            return
+        if loaded.span:
+            self.history.fill(loaded.columns, loaded.span)
+            self._log.info("history", since=str(loaded.span.since), until=str(loaded.span.until))
+        self._take(loaded.revisions)
 
     def _take(self, revisions: Iterable[Revision]) -> None:
         for revision in revisions:

@@ -3,7 +3,10 @@
 | key | type | holds |
 |---|---|---|
 | `{namespace}:v1:sheets` | hash | `2026-04-25.1` → envelope of one revision with the Bank's raw bytes |
-| `{namespace}:v1:lease` | string | the replica that asks the Bank in this cycle |
+| `{namespace}:v1:columns` | hash | `R01235` → envelope of one currency id's backfilled history |
+| `{namespace}:v1:span` | string | envelope of the closed range of days in which every sheet is held |
+| `{namespace}:v1:plan` | string | envelope of the range that an unfinished backfill asks for |
+| `{namespace}:v1:lease:{name}` | string | the replica whose turn it is to poll, or to backfill |
 | `{namespace}:v1:announce` | channel | an effective date: something about it is new |
 
 The braces keep all keys in one slot of a Cluster. Writes only add, so any order and any repetition gives the same.
@@ -15,7 +18,7 @@ import hashlib
 import zlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 
@@ -26,6 +29,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import LockError, RedisError
 
+from ratesvc.columns import Column, Currency, Span
 from ratesvc.errors import StoreUnavailable
 from ratesvc.rates import Quote, Revision, Sheet
 
@@ -54,6 +58,34 @@ class _Record(msgspec.Struct, array_like=True):
     rows: list[_Row]
     raw: bytes
     sha256: str
+
+
+class _Column(msgspec.Struct, array_like=True):
+    cbr_id: str
+    parent_id: str
+    code: str
+    numeric_code: str
+    name: str
+    since: date
+    until: date
+    fetched_at: datetime
+    days: bytes
+    values: bytes
+    nominals: bytes
+
+
+class _Range(msgspec.Struct, array_like=True):
+    since: date
+    until: date
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What Redis holds and this replica had not seen; `columns` only together with the `span` that they complete."""
+
+    revisions: tuple[Revision, ...] = ()
+    columns: tuple[Column, ...] = ()
+    span: Span | None = None
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -135,12 +167,18 @@ class Store:
         prefix = f"{{{namespace}}}:{SCHEMA}:"
         self._sheets = prefix + "sheets"
         self._channel = prefix + "announce"
-        self._lease = Lock(client, prefix + "lease", thread_local=False)
+        self._columns = prefix + "columns"
+        self._span = prefix + "span"
+        self._plan = prefix + "plan"
+        self.poll_lease = Lease(client, prefix + "lease:poll")
+        self.backfill_lease = Lease(client, prefix + "lease:backfill")
         self._held: set[tuple[date, int]] = set()
+        self._seen_span: bytes | str | None = None
 
     async def close(self) -> None:
-        """Give up the lease and the connections."""
-        await self.release_lease()
+        """Give up the leases and the connections."""
+        await self.poll_lease.release()
+        await self.backfill_lease.release()
         await self._client.aclose()
 
     async def ping(self) -> None:
@@ -153,16 +191,34 @@ class Store:
         return key in self._held
 
     async def changed(self) -> bool:
-        """Whether Redis holds more, or fewer, revisions than this replica has seen."""
+        """Whether Redis holds more, or fewer, revisions than this replica has seen, or another span."""
         with _answering():
             count = int(await self._client.hlen(self._sheets))
+            span = await self._client.get(self._span)
         seen = len(self._held)
         if count < seen:
             self._held.clear()
-        return count != seen
+        return count != seen or span != self._seen_span
 
-    async def load(self) -> list[Revision]:
-        """Every revision that this replica has not seen yet."""
+    async def load(self) -> Loaded:
+        """Every revision that this replica has not seen yet, and the backfilled history when its span is another."""
+        revisions = await self._load_revisions()
+        with _answering():
+            stored = await self._client.get(self._span)
+        span = _opened_range("span", stored)
+        if stored == self._seen_span or span is None:
+            return Loaded(revisions)
+        columns = await self._load_columns()
+        self._seen_span = stored
+        return Loaded(revisions, columns, span)
+
+    async def _load_columns(self) -> tuple[Column, ...]:
+        with _answering():
+            stored = await self._client.hgetall(self._columns)
+        opened = (_opened_column(_text(field), envelope) for field, envelope in stored.items())
+        return tuple(column for column, _ in filter(None, opened))
+
+    async def _load_revisions(self) -> tuple[Revision, ...]:
         with _answering():
             fields = [_text(field) for field in await self._client.hkeys(self._sheets)]
             known = {_field(*key) for key in self._held}
@@ -171,7 +227,7 @@ class Store:
                 values = await self._client.hmget(self._sheets, chunk)
                 found += filter(None, map(_opened, chunk, values))
         self._held |= {revision.key for revision in found}
-        return found
+        return tuple(found)
 
     async def put(self, candidate: Revision, raw: bytes) -> Revision:
         """Keep a sheet; the same figures as the latest revision's are that revision, others become the next one.
@@ -230,29 +286,99 @@ class Store:
                     if message is not None:
                         yield
 
-    async def take_lease(self, ttl_s: float) -> bool:
-        """Whether this replica is to ask the Bank now. Saves downloads; never needed for correctness."""
+    async def column(self, cbr_id: str) -> tuple[Column, Span] | None:
+        """The backfilled history of one currency id, and the range of days that was asked for."""
         with _answering():
-            if self._lease.local.token is not None:
+            return _opened_column(cbr_id, await self._client.hget(self._columns, cbr_id))
+
+    async def put_column(self, column: Column, asked: Span) -> None:
+        """Keep one currency id's history; it is used once the span says that all are there."""
+        currency = column.currency
+        record = _Column(
+            *(currency.cbr_id, currency.parent_id, currency.code, currency.numeric_code, currency.name),
+            *(asked.since, asked.until, column.fetched_at),
+            *(column.days.tobytes(), column.values.tobytes(), column.nominals.tobytes()),
+        )
+        envelope = seal(currency.cbr_id, _encoder.encode(record))
+        with _answering():
+            await self._client.hset(self._columns, currency.cbr_id, envelope)
+
+    async def span(self) -> Span | None:
+        """The range of days in which every sheet is held."""
+        with _answering():
+            return _opened_range("span", await self._client.get(self._span))
+
+    async def put_span(self, span: Span) -> None:
+        """Say that every sheet of this range is held; an unfinished plan is finished by it."""
+        with _answering():
+            await self._client.set(self._span, seal("span", _encoder.encode(_Range(span.since, span.until))))
+            await self._client.delete(self._plan)
+
+    async def plan(self) -> Span | None:
+        """The range that an interrupted backfill was asking for."""
+        with _answering():
+            return _opened_range("plan", await self._client.get(self._plan))
+
+    async def put_plan(self, asked: Span) -> None:
+        """Remember it, so that a later run goes on where this one was cut off."""
+        with _answering():
+            await self._client.set(self._plan, seal("plan", _encoder.encode(_Range(asked.since, asked.until))))
+
+
+class Lease:
+    """Whose turn it is. Saves downloads; never needed for correctness, since every write is idempotent."""
+
+    def __init__(self, client: Redis, key: str) -> None:
+        self._lock = Lock(client, key, thread_local=False)
+
+    @property
+    def _held(self) -> bool:
+        return self._lock.local.token is not None
+
+    async def take(self, ttl_s: float) -> bool:
+        """Whether it is this replica's turn, for so long. Raises StoreUnavailable."""
+        with _answering():
+            if self._held:
                 try:
-                    return bool(await self._lease.extend(ttl_s, replace_ttl=True))
+                    return bool(await self._lock.extend(ttl_s, replace_ttl=True))
                 except LockError:
-                    self._lease.local.token = None
-            self._lease.timeout = ttl_s
-            return bool(await self._lease.acquire(blocking=False))
+                    self._lock.local.token = None
+            self._lock.timeout = ttl_s
+            return bool(await self._lock.acquire(blocking=False))
 
-    async def keep_lease(self, ttl_s: float) -> None:
-        """Hold it until the next cycle, so that no other replica asks in between."""
-        if self._lease.local.token is not None:
-            await self.take_lease(ttl_s)
+    async def keep(self, ttl_s: float) -> None:
+        """Prolong it if it is held, so that no other replica asks in between. Raises StoreUnavailable."""
+        if self._held:
+            await self.take(ttl_s)
 
-    async def release_lease(self) -> None:
-        """Let another replica ask at once; silent when Redis is gone, since it expires anyway."""
+    async def release(self) -> None:
+        """Let another replica have its turn; silent when Redis is gone, since it expires anyway."""
         try:
-            if self._lease.local.token is not None:
-                await self._lease.release()
+            if self._held:
+                await self._lock.release()
         except (RedisError, OSError, TimeoutError):
-            self._lease.local.token = None
+            self._lock.local.token = None
+
+
+def _opened_range(field: str, envelope: bytes | str | None) -> Span | None:
+    payload = unseal(field, envelope)
+    if payload is None:
+        return None
+    found = msgspec.msgpack.decode(payload, type=_Range)
+    return Span(found.since, found.until)
+
+
+def _opened_column(field: str, envelope: bytes | str | None) -> tuple[Column, Span] | None:
+    payload = unseal(field, envelope)
+    if payload is None:
+        return None
+    record = msgspec.msgpack.decode(payload, type=_Column)
+    currency = Currency(record.cbr_id, record.parent_id, record.code, record.numeric_code, record.name)
+    column = Column(currency, record.fetched_at)
+    column.days.frombytes(record.days)
+    column.values.frombytes(record.values)
+    column.nominals.frombytes(record.nominals)
+    return column, Span(record.since, record.until)
 
 
 def _opened(field: str, envelope: bytes | str | None) -> Revision | None:

@@ -80,7 +80,7 @@ def _fields(quote: Quote, layout: Layout) -> list[str]:
         ("CharCode", quote.code),
         ("Nominal", str(quote.nominal)),
         ("Name", escape(quote.name)),
-        ("Value", str(quote.value).replace(".", ",")),
+        ("Value", printed_value(quote.value)),
     ]
     if layout.unit_rates:
         unit = (quote.value / quote.nominal).normalize()
@@ -90,34 +90,92 @@ def _fields(quote: Quote, layout: Layout) -> list[str]:
     return [f"<{name}>{text}</{name}>" for name, text in fields]
 
 
+def printed_value(value: Decimal) -> str:
+    """A decimal comma, and in the thousands a blank that does not break, as in the 1990s."""
+    return f"{value:,.4f}".replace(",", "\u00a0").replace(".", ",")
+
+
+def _document(content: str) -> bytes:
+    return f'<?xml version="1.0" encoding="windows-1251"?>{content}'.encode("windows-1251")
+
+
+def _day(text: str) -> date:
+    return datetime.strptime(text, "%d/%m/%Y").date()  # noqa: DTZ007 -- a day, not a time
+
+
 @dataclass
 class Bank:
     """What the replica holds, how it behaves, and what it was asked."""
 
     url: str = ""
     documents: dict[date, bytes] = field(default_factory=dict)
+    series: dict[str, dict[date, tuple[int, Decimal]]] = field(default_factory=dict)
+    currencies: dict[str, tuple[str, str, str]] = field(default_factory=dict)
     misbehave: Misbehaviour | None = None
     asked: list[web.Request] = field(default_factory=list)
 
     def publish(self, *sheets: Sheet, layout: Layout = ONE_LINE) -> None:
         """Set these sheets."""
-        self.documents.update({shown.effective_date: daily_xml(shown, layout) for shown in sheets})
+        for shown in sheets:
+            self.documents[shown.effective_date] = daily_xml(shown, layout)
+            for quote in shown.quotes:
+                self.currencies[quote.cbr_id] = (quote.code, quote.numeric_code, quote.name)
+                self.series.setdefault(quote.cbr_id, {})[shown.effective_date] = (quote.nominal, quote.value)
 
     @property
     def queries(self) -> list[str]:
-        """The query strings of all requests so far."""
-        return [request.query_string for request in self.asked]
+        """The query strings of all requests for daily sheets so far."""
+        return [request.query_string for request in self.asked if request.path.endswith("XML_daily.asp")]
+
+    @property
+    def series_asked(self) -> list[str]:
+        """The currency ids whose series were asked for."""
+        return [request.query["VAL_NM_RQ"] for request in self.asked if request.path.endswith("XML_dynamic.asp")]
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """XML_daily: the sheet of the day asked for, an earlier one, or the newest."""
+        """Any of the endpoints that a client of daily rates needs."""
         self.asked.append(request)
         if self.misbehave:
             return await self.misbehave(request)
-        text = request.query.get("date_req")
-        day = datetime.strptime(text, "%d/%m/%Y").date() if text else date.max  # noqa: DTZ007 -- a day
-        held = max((effective for effective in self.documents if effective <= day), default=None)
-        body = self.documents[held] if held else b"<?xml version='1.0' encoding='windows-1251'?><ValCurs/>"
+        body = {
+            "XML_daily.asp": self._daily,
+            "XML_dynamic.asp": self._dynamic,
+            "XML_valFull.asp": self._catalogue,
+        }[request.match_info["script"]](request)
         return web.Response(body=body, headers={"Content-Type": "text/xml; charset=windows-1251"})
+
+    def _daily(self, request: web.Request) -> bytes:
+        """The sheet of the day asked for, an earlier one, or the newest."""
+        text = request.query.get("date_req")
+        day = _day(text) if text else date.max
+        held = max((effective for effective in self.documents if effective <= day), default=None)
+        return self.documents[held] if held else b"<?xml version='1.0' encoding='windows-1251'?><ValCurs/>"
+
+    def _dynamic(self, request: web.Request) -> bytes:
+        """Every record of one id in the closed range; possibly none."""
+        cbr_id, since, until = (request.query[name] for name in ("VAL_NM_RQ", "date_req1", "date_req2"))
+        records = "".join(
+            f'<Record Date="{day:%d.%m.%Y}" Id="{cbr_id}"><Nominal>{nominal}</Nominal>'
+            f"<Value>{printed_value(value)}</Value></Record>"
+            for day, (nominal, value) in sorted(self.series.get(cbr_id, {}).items())
+            if _day(since) <= day <= _day(until)
+        )
+        head = f'ID="{cbr_id}" DateRange1="{_day(since):%d.%m.%Y}" DateRange2="{_day(until):%d.%m.%Y}"'
+        return _document(f'<ValCurs {head} name="Foreign Currency Market Dynamic">{records}</ValCurs>')
+
+    def _catalogue(self, _: web.Request) -> bytes:
+        """Every id with its ISO codes, and one that has none."""
+        items = "".join(
+            f'<Item ID="{cbr_id}"><Name>{escape(name)}</Name><EngName>{code}</EngName><Nominal>1</Nominal>'
+            f"<ParentCode>{cbr_id[:6]:<10}</ParentCode><ISO_Num_Code>{number.lstrip('0')}</ISO_Num_Code>"
+            f"<ISO_Char_Code>{code}</ISO_Char_Code></Item>"
+            for cbr_id, (code, number, name) in self.currencies.items()
+        )
+        nameless = (
+            '<Item ID="R01436"><Name>Литовский талон</Name><EngName>Lithuanian talon</EngName><Nominal>1</Nominal>'
+            "<ParentCode>R01435    </ParentCode><ISO_Num_Code></ISO_Num_Code><ISO_Char_Code></ISO_Char_Code></Item>"
+        )
+        return _document(f'<Valuta name="Foreign Currency Market Lib">{items}{nameless}</Valuta>')
 
 
 @asynccontextmanager
@@ -125,7 +183,7 @@ async def bank_running(bank: Bank | None = None, port: int = 0) -> AsyncIterator
     """The replica while the context lasts."""
     bank = bank or Bank()
     app = web.Application()
-    app.router.add_get("/scripts/XML_daily.asp", bank.answer)
+    app.router.add_get("/scripts/{script}", bank.answer)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()

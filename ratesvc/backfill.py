@@ -1,0 +1,175 @@
+"""All of history: one request per currency id, resumable, then kept whole by filling gaps. Yields its progress."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from ratesvc.cbr.client import BankClient
+from ratesvc.cbr.documents import Item
+from ratesvc.columns import Column, Currency, Span
+from ratesvc.errors import RatesvcError
+from ratesvc.history import History
+from ratesvc.rates import FIRST_DAY
+from ratesvc.store import Store
+from ratesvc.workdays import ONE_DAY, moscow_day
+
+USD = "R01235"
+MOST_DAILY_DOCUMENTS = 20
+MOST_USED = ("USD", "EUR", "CNY", "GBP", "JPY", "CHF", "KZT", "BYN", "TRY", "UAH", "AED", "INR")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """`done` of `total` steps; `asking` says what is asked for next."""
+
+    done: int
+    total: int
+    asking: str
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A day on which what is held is not what the Bank says; None where one of them has no record."""
+
+    code: str
+    day: date
+    held: str | None
+    bank: str | None
+
+
+class Backfill:
+    """Fetches the Bank's series into the store."""
+
+    def __init__(
+        self,
+        client: BankClient,
+        store: Store,
+        clock: Callable[[], datetime],
+        gap_s: float,
+        fetch_day: Callable[[date], Awaitable[object]],
+    ) -> None:
+        """`gap_s` is the pause between two requests; `fetch_day` fetches, guards and stores one daily document."""
+        self._client = client
+        self._store = store
+        self._clock = clock
+        self._gap_s = gap_s
+        self._fetch_day = fetch_day
+
+    async def run(
+        self, history: History, since: date = FIRST_DAY, until: date | None = None
+    ) -> AsyncIterator[Progress]:
+        """Fetch what of the closed range is not held, by default all there is. Raises FetchFailed, StoreUnavailable.
+
+        Cut off anywhere, the next run asks only for what is lacking. What was published since the range that is held
+        ended is found by one request, and fetched as daily documents while it is little.
+        """
+        tomorrow = moscow_day(self._clock()) + ONE_DAY
+        wanted = Span(max(since, FIRST_DAY), min(until or tomorrow, tomorrow))
+        held, plan = await self._store.span(), await self._store.plan()
+        asked = (_before(held, plan) if plan else None) or _before(held, wanted)
+        if asked:
+            await self._store.put_plan(asked)
+            async for progress in self._run(asked):
+                yield progress
+        elif held:
+            async for progress in self._catch_up(held, tomorrow, history):
+                yield progress
+
+    async def _catch_up(self, held: Span, tomorrow: date, history: History) -> AsyncIterator[Progress]:
+        since = held.until + ONE_DAY
+        records = await self._client.dynamic(USD, since, tomorrow)
+        days = [record.effective_date for record in records]
+        missing = [day for day in days if day not in history.days]
+        if len(missing) > MOST_DAILY_DOCUMENTS:
+            async for progress in self._run(Span(since, tomorrow)):
+                yield progress
+            return
+        for number, day in enumerate(missing):
+            yield Progress(number, len(missing), f"the sheet of {day}")
+            await asyncio.sleep(self._gap_s)
+            await self._fetch_day(day)
+        if days:
+            await self._store.put_span(Span(held.since, days[-1]))
+            await self._store.announce(days[-1])
+
+    async def _run(self, asked: Span) -> AsyncIterator[Progress]:
+        yield Progress(0, 1, "the catalogue")
+        items = sorted(
+            (item for item in await self._client.catalogue() if item.code and item.numeric_code), key=_most_used_first
+        )
+        newest: date | None = None
+        for number, item in enumerate(items):
+            yield Progress(number, len(items), f"{item.code} ({item.cbr_id})")
+            column = await self._column(item, asked)
+            if item.cbr_id == USD:
+                newest = column.last_day
+        if newest is not None and newest >= asked.since:
+            held = await self._store.span()
+            await self._store.put_span(Span(min(asked.since, held.since) if held else asked.since, newest))
+            await self._store.announce(newest)
+        yield Progress(len(items), len(items), "nothing more")
+
+    async def _column(self, item: Item, asked: Span) -> Column:
+        """The column of one id over the range, from the store or from the Bank."""
+        stored = await self._store.column(item.cbr_id)
+        if stored and asked.since in stored[1] and asked.until in stored[1]:
+            return stored[0]
+        await asyncio.sleep(self._gap_s)
+        records = await self._client.dynamic(item.cbr_id, asked.since, asked.until)
+        fetched_at = self._clock().replace(microsecond=0)
+        column, covered = (stored[0], _hull(stored[1], asked)) if stored else (_empty(item, fetched_at), asked)
+        for record in records:
+            column.put(record.effective_date, record.nominal, record.value)
+        await self._store.put_column(column, covered)
+        return column
+
+    async def verify(self, history: History) -> AsyncIterator[Progress | Difference]:
+        """Ask for everything in the span again and report what differs; nothing is changed."""
+        if history.span is None:
+            raise RatesvcError("there is no complete history to verify yet; run a backfill first")
+        columns = sorted(history.columns(), key=lambda column: column.currency.code)
+        for number, column in enumerate(columns):
+            currency = column.currency
+            yield Progress(number, len(columns), f"{currency.code} ({currency.cbr_id})")
+            await asyncio.sleep(self._gap_s)
+            records = await self._client.dynamic(currency.cbr_id, history.span.since, history.span.until)
+            bank = {record.effective_date: f"{record.value} for {record.nominal}" for record in records}
+            for difference in _differences(column, bank, history.span):
+                yield difference
+        yield Progress(len(columns), len(columns), "nothing more")
+
+
+def _differences(column: Column, bank: dict[date, str], span: Span) -> Iterator[Difference]:
+    held = {}
+    for ordinal in column.days:
+        day = date.fromordinal(ordinal)
+        quote = column.quote(day)
+        if quote and day in span:
+            held[day] = f"{quote.value} for {quote.nominal}"
+    for day in sorted(held.keys() | bank.keys()):
+        if held.get(day) != bank.get(day):
+            yield Difference(column.currency.code, day, held.get(day), bank.get(day))
+
+
+def _before(held: Span | None, wanted: Span) -> Span | None:
+    """What of `wanted` lies before what is held, joined to it without a gap; all of it when nothing is held."""
+    if held is None:
+        return wanted
+    return Span(wanted.since, held.since - ONE_DAY) if wanted.since < held.since else None
+
+
+def _hull(one: Span, other: Span) -> Span:
+    return Span(min(one.since, other.since), max(one.until, other.until))
+
+
+def _empty(item: Item, fetched_at: datetime) -> Column:
+    assert item.code and item.numeric_code  # noqa: S101, PT018 -- only such items are asked for
+    return Column(Currency(item.cbr_id, item.parent_id, item.code, item.numeric_code, item.name), fetched_at)
+
+
+def _most_used_first(item: Item) -> tuple[int, str]:
+    place = MOST_USED.index(item.code) if item.code in MOST_USED else len(MOST_USED)
+    return place, item.cbr_id

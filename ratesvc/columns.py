@@ -1,0 +1,105 @@
+"""Thirty-four years in memory: one column of days and exact values per currency id, a few megabytes in all."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+
+from ratesvc.rates import EXACT, Quote, trimmed
+
+_SCALE = 4
+"""The Bank prints four decimals: a value is kept as its number of 1/10000 roubles."""
+
+
+@dataclass(frozen=True, slots=True)
+class Currency:
+    """One currency id of the Bank and what it is called; ids with the same `parent_id` succeed each other."""
+
+    cbr_id: str
+    parent_id: str
+    code: str
+    numeric_code: str
+    name: str
+
+
+@dataclass(slots=True)
+class Column:
+    """Every day of one currency id: ordinals of days, values in 1/10000 roubles, nominals as powers of ten.
+
+    `fetched_at` is UTC, of the request that filled it.
+    """
+
+    currency: Currency
+    fetched_at: datetime
+    days: array[int] = field(default_factory=lambda: array("i"))
+    values: array[int] = field(default_factory=lambda: array("q"))
+    nominals: array[int] = field(default_factory=lambda: array("b"))
+
+    def put(self, day: date, nominal: int, value: Decimal) -> None:
+        """Set the record of a day, in its place."""
+        ordinal, scaled = day.toordinal(), int(value.scaleb(_SCALE, EXACT))
+        index = bisect_left(self.days, ordinal)
+        if index == len(self.days) or self.days[index] != ordinal:
+            self.days.insert(index, ordinal)
+            self.values.insert(index, 0)
+            self.nominals.insert(index, 0)
+        self.values[index], self.nominals[index] = scaled, len(str(nominal)) - 1
+
+    def drop(self, day: date) -> None:
+        """Forget the record of a day, if there is one."""
+        index = self._index(day)
+        if index is not None:
+            del self.days[index], self.values[index], self.nominals[index]
+
+    def quote(self, day: date) -> Quote | None:
+        """The record of exactly this day."""
+        index = self._index(day)
+        if index is None:
+            return None
+        nominal, value = 10 ** self.nominals[index], Decimal(self.values[index]).scaleb(-_SCALE)
+        return Quote(
+            self.currency.code, self.currency.numeric_code, self.currency.cbr_id, nominal, value, self.currency.name
+        )
+
+    def unit_rates(self, since: date, until: date) -> Iterator[tuple[date, Decimal]]:
+        """Effective date and exact unit rate of every record in the closed range, oldest first."""
+        first, last = bisect_left(self.days, since.toordinal()), bisect_right(self.days, until.toordinal())
+        for index in range(first, last):
+            unit = Decimal(self.values[index]).scaleb(-_SCALE - self.nominals[index])
+            yield date.fromordinal(self.days[index]), trimmed(unit)
+
+    @property
+    def first_day(self) -> date | None:
+        """The earliest record."""
+        return date.fromordinal(self.days[0]) if self.days else None
+
+    @property
+    def last_day(self) -> date | None:
+        """The latest record."""
+        return date.fromordinal(self.days[-1]) if self.days else None
+
+    def _index(self, day: date) -> int | None:
+        ordinal = day.toordinal()
+        index = bisect_left(self.days, ordinal)
+        return index if index < len(self.days) and self.days[index] == ordinal else None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A closed range of days in which every sheet is held: no day in it can have another one."""
+
+    since: date
+    until: date
+
+    def __contains__(self, day: date) -> bool:
+        """Whether the day lies in it."""
+        return self.since <= day <= self.until
+
+
+def sheet_days(columns: Iterable[Column]) -> list[date]:
+    """The dates of the sheets: those of USD, which has been in every one of them."""
+    return [date.fromordinal(day) for column in columns if column.currency.code == "USD" for day in column.days]
