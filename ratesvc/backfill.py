@@ -105,7 +105,7 @@ class Backfill:
             yield Progress(number, len(items), f"{item.code} ({item.cbr_id})")
             column = await self._column(item, asked)
             if item.cbr_id == USD:
-                newest = column.last_day
+                newest = column.last_day if column.days else None
         if newest is not None and newest >= asked.since:
             held = await self._store.span()
             await self._store.put_span(Span(min(asked.since, held.since) if held else asked.since, newest))

@@ -73,14 +73,14 @@ class Column:
             yield date.fromordinal(self.days[index]), trimmed(unit)
 
     @property
-    def first_day(self) -> date | None:
-        """The earliest record."""
-        return date.fromordinal(self.days[0]) if self.days else None
+    def first_day(self) -> date:
+        """The earliest record; only where there is one."""
+        return date.fromordinal(self.days[0])
 
     @property
-    def last_day(self) -> date | None:
-        """The latest record."""
-        return date.fromordinal(self.days[-1]) if self.days else None
+    def last_day(self) -> date:
+        """The latest record; only where there is one."""
+        return date.fromordinal(self.days[-1])
 
     def _index(self, day: date) -> int | None:
         ordinal = day.toordinal()

@@ -110,6 +110,11 @@ class History:
             raise UnknownRevision(f"The sheet of {effective} has no revision {number}.")
         return found
 
+    def worded(self, answer: InForce, number: int) -> InForce:
+        """The same answer in another revision of its sheet. Raises UnknownRevision."""
+        revision = self.revision(answer.revision.effective_date, number)
+        return InForce(answer.requested_date, revision, answer.previous, None)
+
     def certain_on(self, day: date) -> Revision | None:
         """The sheet in force on `day`, or None where one may be missing between."""
         found = certain_date(self.days, self.calendar, self.span, day)

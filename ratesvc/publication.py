@@ -13,6 +13,8 @@ import brotli
 from ratesvc.rates import Snapshot
 
 MOST_VARIANTS = 1000
+MOST_BYTES = 16 * 1024 * 1024
+LONG = 64 * 1024
 SMALLEST_COMPRESSED = 256
 
 
@@ -34,7 +36,11 @@ class Body:
         """Every encoding by its HTTP name, the preferred one first; one that saves nothing is left out."""
         if len(self.content) < SMALLEST_COMPRESSED:
             return {"identity": self.content}
-        packed = {"br": brotli.compress(self.content, quality=9), "gzip": gzip.compress(self.content, 9, mtime=0)}
+        brotli_quality, gzip_level = (5, 6) if len(self.content) > LONG else (9, 9)
+        packed = {
+            "br": brotli.compress(self.content, quality=brotli_quality),
+            "gzip": gzip.compress(self.content, gzip_level, mtime=0),
+        }
         return {**packed, "identity": self.content}
 
     def etag(self, encoding: str) -> str:
@@ -50,16 +56,23 @@ class Publication:
         self.snapshot = snapshot
         self.key = key
         self._bodies: dict[Hashable, Body] = {}
+        self._bytes = 0
 
     def body(self, key: Hashable, render: Callable[[], Body]) -> Body:
-        """The finished body of this variant; the oldest is forgotten when there are too many."""
-        found = self._bodies.get(key)
-        if found is None:
-            found = render()
-            if len(self._bodies) >= MOST_VARIANTS:
-                del self._bodies[next(iter(self._bodies))]
-            self._bodies[key] = found
-        return found
+        """The finished body of this variant."""
+        return self.find(key) or self.keep(key, render())
+
+    def find(self, key: Hashable) -> Body | None:
+        """The body of this variant if it was rendered before."""
+        return self._bodies.get(key)
+
+    def keep(self, key: Hashable, body: Body) -> Body:
+        """Keep a body; the oldest are forgotten when there are too many, or too much."""
+        self._bodies[key] = body
+        self._bytes += len(body.content)
+        while len(self._bodies) > 1 and (len(self._bodies) > MOST_VARIANTS or self._bytes > MOST_BYTES):
+            self._bytes -= len(self._bodies.pop(next(iter(self._bodies))).content)
+        return body
 
 
 class Board:

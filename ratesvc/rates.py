@@ -177,6 +177,26 @@ def _ratios(sheet: Sheet, quote: str) -> dict[str, _Ratio]:
     return {**ratios, "RUB": _Ratio(ONE, divisor)}
 
 
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """An amount in another currency: `result` to 28 significant digits, `in_coins` to the currency's minor unit."""
+
+    unit_rate: Decimal
+    result: Decimal
+    in_coins: Decimal
+
+
+def convert(sheet: Sheet, amount: Decimal, base: str, quote: str, minor_places: int) -> Conversion:
+    """From unrounded rates, rounded once. Raises KeyError for a currency that is not in the sheet."""
+    base_unit, quote_unit = (ONE if code == "RUB" else sheet.by_code[code].unit_rate for code in (base, quote))
+    roubles = EXACT.multiply(amount, base_unit)
+    return Conversion(
+        unit_rate=_Ratio(base_unit, quote_unit).shown,
+        result=trimmed(rounded(roubles, quote_unit, significant=28)),
+        in_coins=rounded(roubles, quote_unit, places=minor_places),
+    )
+
+
 @dataclass(frozen=True)
 class InForce:
     """The answer to «which rates apply on `requested_date`?»: a sheet with its neighbours and what to expect."""

@@ -8,8 +8,12 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+from babel.numbers import get_currency_precision
 
-from ratesvc.rates import InForce, UnitRate, plain, unit_rates
+from ratesvc.columns import Column
+from ratesvc.errors import UnknownCurrency
+from ratesvc.history import History
+from ratesvc.rates import ONE, InForce, UnitRate, convert, plain, unit_rates
 from ratesvc.render.language import Language
 from ratesvc.workdays import MOSCOW
 
@@ -69,6 +73,69 @@ def rates(
         document["demo"] = True
     document["rates"] = _rows(answer, language, quote, None if codes is None else frozenset(codes))
     return encode(document)
+
+
+def unit_rate(answer: InForce, code: str, quote: str) -> bytes:
+    """One number alone, for a cell of a spreadsheet. Raises UnknownCurrency when the sheet lacks one of the two."""
+    sheet = answer.revision.sheet
+    for needed in {code, quote} - {"RUB"}:
+        if needed not in sheet.by_code:
+            raise UnknownCurrency(needed)
+    return plain(convert(sheet, ONE, code, quote, 0).unit_rate).encode()
+
+
+def conversion(answer: InForce, amount: Decimal, base: str, quote: str, *, demo: bool = False) -> bytes:
+    """An amount at the rates in force on a day; amounts are strings, since a reader's float would lose them.
+
+    Raises KeyError for a currency that is not in the sheet.
+    """
+    places: int = get_currency_precision(quote)
+    converted = convert(answer.revision.sheet, amount, base, quote, places)
+    return encode(
+        {
+            "amount": plain(amount),
+            "from": base,
+            "to": quote,
+            "requested_date": answer.requested_date,
+            "effective_date": answer.revision.effective_date,
+            "revision": answer.revision.number,
+            "stale": answer.stale,
+            "unit_rate": literal(converted.unit_rate),
+            "result": plain(converted.result),
+            "result_rounded": plain(converted.in_coins),
+            **({"demo": True} if demo else {}),
+        }
+    )
+
+
+def currencies(history: History, language: Language, *, demo: bool = False) -> bytes:
+    """Every currency of every held sheet, defunct ones too, and what succeeded them at the Bank."""
+    by_code: dict[str, list[Column]] = {}
+    for column in history.columns():
+        by_code.setdefault(column.currency.code, []).append(column)
+    newest = history.newest.sheet.by_code if history.newest else {}
+    rows = {
+        code: {
+            "name": language.currency(code),
+            "numeric_code": columns[-1].currency.numeric_code,
+            "cbr_ids": [column.currency.cbr_id for column in columns],
+            "first_effective_date": min(column.first_day for column in columns),
+            "last_effective_date": max(column.last_day for column in columns),
+            "in_newest_sheet": code in newest,
+            "successor": _successor(columns[-1], history),
+        }
+        for code, columns in sorted(by_code.items())
+    }
+    return encode({**({"demo": True} if demo else {}), "complete": history.span is not None, "currencies": rows})
+
+
+def _successor(column: Column, history: History) -> str | None:
+    """The Bank gives successors the same parent id: R01700J is the new lira of R01700."""
+    for later in history.columns():
+        same_parent = later.currency.parent_id == column.currency.parent_id
+        if same_parent and later.currency.code != column.currency.code and later.first_day > column.last_day:
+            return later.currency.code
+    return None
 
 
 def _rows(answer: InForce, language: Language, quote: str, codes: frozenset[str] | None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from io import BytesIO
 from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_skeleton
 from babel.messages.pofile import read_po
-from babel.numbers import format_decimal, get_currency_name
+from babel.numbers import format_decimal, get_currency_name, get_decimal_symbol
 
 DEFAULT = "en"
 
@@ -49,6 +49,12 @@ class Language:
         """The same with its sign; a true minus, and none for zero."""
         pattern = f"#,##0.{'0' * places}"
         return self._formatted(number, f"+{pattern};\u2212{pattern}" if number else pattern)
+
+    @property
+    def decimal_mark(self) -> str:
+        """What stands before the decimals."""
+        mark: str = get_decimal_symbol(self.locale)
+        return mark
 
     def whole(self, number: int) -> str:
         """A count."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from collections.abc import Hashable
 
 from aiohttp import web
 
@@ -42,32 +42,44 @@ def routes(service: Service) -> dict[str, Handler]:
         day = query.day(request.match_info["day"])
         today = moscow_day(service.clock())
         answer = on_day(service.history, day, service.clock())
+        if asked.revision is not None:
+            answer = service.history.worded(answer, asked.revision)
+            return asked.send(asked.body((day, asked.revision), answer), reply.FOR_EVER)
         return asked.send(asked.body(day, answer), reply.SETTLED if day < today else reply.RATES)
+
+    async def one_number(request: web.Request) -> web.Response:
+        quote = known(query.Query(request, ("quote",)).code("quote", "RUB"), service)
+        day = query.day(request.match_info["day"])
+        code = known(query.one_code(request.match_info["code"]), service)
+        answer = on_day(service.history, day, service.clock())
+        body = Body(api.unit_rate(answer, code, quote), "text/plain; charset=utf-8")
+        return send(request, service, body, reply.SETTLED if day < moscow_day(service.clock()) else reply.RATES)
 
     return {
         "/v1/rates": today,
         "/v1/rates/today": today,
         "/v1/rates/next": upcoming,
         "/v1/rates/{day}": on_a_day,
+        "/v1/rates/{day}/{code}.txt": one_number,
     }
 
 
 class _Asked:
     """What one request wants of a sheet, checked."""
 
-    def __init__(self, request: web.Request, service: Service, known: tuple[str, ...]) -> None:
-        asked = query.Query(request, known)
+    def __init__(self, request: web.Request, service: Service, parameters: tuple[str, ...]) -> None:
+        asked = query.Query(request, parameters)
         self._request = request
         self._service = service
         self.language = asked.language()
         self.quote = asked.code("quote", "RUB")
         self.codes = asked.codes()
+        self.revision = asked.count("revision")
         self.publication = published(service)
         for code in (self.quote, *(self.codes or ())):
-            if code != "RUB" and not service.history.knows(code):
-                raise UnknownCurrency(code)
+            known(code, service)
 
-    def body(self, which: str | date, answer: InForce) -> Body:
+    def body(self, which: Hashable, answer: InForce) -> Body:
         """The finished body, rendered if this is the first time that it is asked for."""
         codes = None if self.codes is None else tuple(sorted(self.codes))
         key = ("rates", which, self.language.tag, self.quote, codes)
@@ -81,9 +93,21 @@ class _Asked:
 
     def send(self, body: Body, caching: reply.Caching) -> web.Response:
         """With cache headers that never cross the next change of today's answer."""
-        now = self._service.clock()
-        until = None if caching is reply.SETTLED else reply.changes_at(self.publication.snapshot, now)
-        return reply.send(self._request, body, caching.header(now, until), demo=self._service.demo)
+        return send(self._request, self._service, body, caching)
+
+
+def send(request: web.Request, service: Service, body: Body, caching: reply.Caching) -> web.Response:
+    """Answer with cache headers that never cross the next change of today's answer."""
+    now = service.clock()
+    until = reply.changes_at(published(service).snapshot, now) if caching is reply.RATES else None
+    return reply.send(request, body, caching.header(now, until), demo=service.demo)
+
+
+def known(code: str, service: Service) -> str:
+    """The code itself. Raises UnknownCurrency for one that no held sheet has ever had."""
+    if code != "RUB" and not service.history.knows(code):
+        raise UnknownCurrency(code)
+    return code
 
 
 def published(service: Service) -> Publication:

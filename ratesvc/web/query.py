@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from datetime import date
+from decimal import Decimal
 from difflib import get_close_matches
 
 from aiohttp import web
@@ -18,6 +19,7 @@ _TOLERATED = re.compile(r"_|utm_[a-z_]{1,30}")
 _CODE = re.compile(r"[A-Za-z]{3}")
 _TAG = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,3}")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_AMOUNT = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,10})?")
 _COUNT = re.compile(r"[1-9][0-9]{0,3}")
 
 
@@ -60,13 +62,29 @@ class Query:
             raise BadRequest(f"{name} takes one of {', '.join(choices)}.")
         return text
 
-    def language(self) -> Language:
+    def has(self, name: str) -> bool:
+        """Whether it was given."""
+        return name in self._values
+
+    def language(self, name: str = "lang") -> Language:
         """`lang=ru`; English when not given. Raises BadRequest for one that CLDR does not know."""
-        text = self._values.get("lang", DEFAULT)
+        text = self._values.get(name, DEFAULT)
         found = language(text) if _TAG.fullmatch(text) else None
         if found is None:
-            raise BadRequest("lang takes a language tag such as en, ru or pt-BR.")
+            raise BadRequest(f"{name} takes a language tag such as en, ru or pt-BR.")
         return found
+
+    def day(self, name: str, default: date) -> date:
+        """`since=2025-04-01`."""
+        text = self._values.get(name)
+        return default if text is None else day(text)
+
+    def amount(self) -> Decimal:
+        """`amount=100.50`: up to 15 digits before the point and 10 after it; 1 when not given."""
+        text = self._values.get("amount", "1")
+        if not _AMOUNT.fullmatch(text):
+            raise BadRequest("amount takes a decimal number such as 100 or 0.5, with a point.")
+        return Decimal(text)
 
     def count(self, name: str) -> int | None:
         """A number from 1 to 9999."""
@@ -76,6 +94,13 @@ class Query:
         if not _COUNT.fullmatch(text):
             raise BadRequest(f"{name} takes a number from 1 to 9999.")
         return int(text)
+
+
+def one_code(text: str) -> str:
+    """USD, in a path. Raises BadRequest."""
+    if not _CODE.fullmatch(text):
+        raise BadRequest("A currency is written as its ISO 4217 code, such as USD.")
+    return text.upper()
 
 
 def day(text: str) -> date:

@@ -60,16 +60,20 @@ class Caching:
     max_age_s: int
     swr_s: int
     sie_s: int
+    immutable: bool = False
 
     def header(self, now: datetime, until: datetime | None) -> str:
         """Cache-Control whose max-age and stale-while-revalidate never cross `until`, the next moment of change."""
         left = self.max_age_s + self.swr_s if until is None else max(0, int((until - now).total_seconds()))
         max_age = min(self.max_age_s, left)
         swr = min(self.swr_s, left - max_age)
+        if self.immutable:
+            return f"public, max-age={max_age}, immutable"
         return f"public, max-age={max_age}, stale-while-revalidate={swr}, stale-if-error={self.sie_s}"
 
 
 RATES = Caching(60, 600, 86400)
+FOR_EVER = Caching(31536000, 0, 31536000, immutable=True)
 WIDGET = Caching(300, 3600, 604800)
 SETTLED = Caching(86400, 600, 86400)
 

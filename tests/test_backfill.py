@@ -1,0 +1,155 @@
+"""All of history: fetched once, resumed after a kill, kept whole after a pause, compared with the Bank."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import msgspec
+import pytest
+from bank import Bank, sheet, workdays
+from conftest import Clock, Serve, eventually
+
+from ratesvc.backfill import Difference, Progress
+from ratesvc.config import Cbr, Settings
+from ratesvc.rates import Quote, Sheet
+from ratesvc.service import Service
+
+FRIDAY = date(2026, 4, 24)
+DAYS = list(workdays(date(2026, 3, 10), 34))
+
+
+@pytest.fixture
+def settings(settings: Settings, bank: Bank) -> Settings:
+    """Backfill without pauses between its requests."""
+    bank.publish(*map(sheet, DAYS))
+    assert DAYS[-1] == FRIDAY
+    return msgspec.structs.replace(settings, cbr=Cbr(mirrors=(bank.url,), backfill_gap_seconds=0))
+
+
+async def backfilled(service: Service) -> list[Progress]:
+    return [progress async for progress in service.backfill()]
+
+
+async def test_history_fills_itself_after_the_first_start(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """One request for each currency id that has an ISO code, the most used first; then every day is answered."""
+    async with serve(settings) as running:
+        await eventually(lambda: running.service.history.span)
+        ids = {quote.cbr_id for quote in sheet(FRIDAY).quotes}
+        assert sorted(bank.series_asked) == sorted(ids)
+        assert bank.series_asked[:3] == ["R01235", "R01239", "R01375"]
+        for day in DAYS:
+            assert running.service.history.of_date(day) is not None
+        status, headers, _ = await running.get("/v1/rates/2026-03-15")
+        assert (status, headers["Cache-Control"].split(",")[1]) == (200, " max-age=86400")
+
+
+async def test_a_backfilled_sheet_has_the_figures_of_its_document(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """Composed from series, exact to the last digit; a currency belongs to a day only with a record on that day."""
+    gone = DAYS[10]
+    bank.series["R01720"] = {day: (10, Decimal("16.3747")) for day in DAYS[:11]}
+    bank.currencies["R01720"] = ("UAH", "980", "Украинских гривен")
+    async with serve(settings) as running:
+        await eventually(lambda: running.service.history.span)
+        for day in DAYS[:-2]:
+            composed = running.service.history.of_date(day)
+            assert composed
+            expected = {(q.code, q.nominal, q.value) for q in sheet(day).quotes}
+            expected |= {("UAH", 10, Decimal("16.3747"))} if day <= gone else set()
+            assert {(q.code, q.nominal, q.value) for q in composed.sheet.quotes} == expected
+        assert (await running.get(f"/v1/rates/{DAYS[11]}?codes=UAH"))[2].endswith(b'"rates":{}}')
+
+
+async def test_a_second_run_asks_for_nothing_that_is_held(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """One request finds out that nothing was published since."""
+    async with serve(settings) as running:
+        await eventually(lambda: running.service.history.span)
+        bank.asked.clear()
+        assert await backfilled(running.service) == []
+        assert bank.series_asked == ["R01235"]
+
+
+async def test_a_run_that_was_cut_off_goes_on_where_it_stopped(bank: Bank, settings: Settings, clock: Clock) -> None:
+    """Whatever was fetched is kept at once; until all is there no day is answered from a part."""
+    async with Service(settings, clock=clock, ticking=False) as service:
+        await service.fetch(None)
+        async for progress in service.backfill():
+            if progress.done == 5:
+                break
+        assert service.history.span is None
+    first = list(bank.series_asked)
+    clock.advance(days=1)
+    async with Service(settings, clock=clock, ticking=False) as service:
+        assert service.history.span is None
+        await backfilled(service)
+        assert service.history.span is not None
+        assert service.history.span.since == date(1992, 7, 1)
+        assert service.history.span.until == FRIDAY
+    assert not set(first[:5]) & set(bank.series_asked[len(first) :])
+
+
+async def test_a_weeks_pause_is_found_by_the_calendar_and_filled_by_daily_documents(
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock
+) -> None:
+    """The days of the pause answer `history_loading` until then, never an older sheet in silence."""
+    async with serve(settings) as running:
+        await eventually(lambda: running.service.history.span)
+    later = list(workdays(date(2026, 4, 25), 6))
+    bank.publish(*map(sheet, later))
+    clock.moment = datetime(2026, 5, 2, 9, 0, tzinfo=UTC)
+    bank.asked.clear()
+    async with serve(settings) as running:
+        await running.ready()
+        await eventually(lambda: running.service.history.span and running.service.history.span.until == later[-1])
+        for day in later:
+            held = running.service.history.of_date(day)
+            assert held
+            assert held.sheet == sheet(day)
+    assert bank.series_asked == ["R01235"]
+
+
+async def test_an_interrupted_or_failed_backfill_never_delays_an_answer(
+    bank: Bank, settings: Settings, serve: Serve
+) -> None:
+    """Serving does not wait for it, and a Bank without series is only a warning."""
+    bank.series.clear()
+    async with serve(settings) as running:
+        await running.ready()
+        assert (await running.get("/v1/rates"))[0] == 200
+        assert (await running.get("/v1/rates/2026-03-20"))[0] == 503
+
+
+async def test_verify_reports_what_differs_and_changes_nothing(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """A value that the Bank corrected, one that it dropped and one that it added."""
+    async with serve(settings) as running:
+        await eventually(lambda: running.service.history.span)
+        series = bank.series["R01235"]
+        corrected, dropped, added = DAYS[3], DAYS[5], DAYS[0] - timedelta(days=3)
+        series[corrected] = (1, Decimal("99.9999"))
+        del series[dropped]
+        series[added] = (1, Decimal("11.1111"))
+        before = list(running.service.history.days)
+        found = [report async for report in running.service.verify() if isinstance(report, Difference)]
+        assert [(report.day, report.bank) for report in found] == [
+            (added, "11.1111 for 1"),
+            (corrected, "99.9999 for 1"),
+            (dropped, None),
+        ]
+        assert {report.code for report in found} == {"USD"}
+        assert running.service.history.days == before
+
+
+async def test_a_correction_of_a_backfilled_day_is_kept_above_it(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """A daily document has the last word about its day, and its currencies are the day's."""
+    async with serve(settings) as running:
+        await eventually(lambda: running.service.history.span)
+        quotes = tuple(quote for quote in sheet(DAYS[4], shift=3).quotes if quote.code != "JPY")
+        corrected = Sheet(DAYS[4], quotes)
+        bank.publish(corrected)
+        await running.service.fetch(DAYS[4])
+        held = running.service.history.of_date(DAYS[4])
+        assert held
+        assert held.sheet.says_the_same_as(corrected)
+        assert DAYS[4] not in dict(running.service.history.series("JPY", DAYS[0], FRIDAY))
+        usd: Quote = corrected.by_code["USD"]
+        assert dict(running.service.history.series("USD", DAYS[0], FRIDAY))[DAYS[4]] == usd.unit_rate
