@@ -34,11 +34,11 @@ def _check_http(name: str, address: str) -> None:
         raise ValueError(f"{name} must be a base address such as https://www.cbr.ru")
 
 
-class _Section(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class _Section(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Unknown keys stop the start."""
 
 
-class Server(_Section):
+class Server(_Section, frozen=True):
     """Where the service listens and how it is reached."""
 
     host: str = "127.0.0.1"
@@ -51,7 +51,7 @@ class Server(_Section):
             _check_http("public_url", self.public_url)
 
 
-class Redis(_Section):
+class Redis(_Section, frozen=True):
     """An external Redis or Valkey; empty means the embedded engine."""
 
     url: str = ""
@@ -63,7 +63,7 @@ class Redis(_Section):
             raise ValueError("url must begin with redis://, rediss:// or unix://")
 
 
-class Cbr(_Section):
+class Cbr(_Section, frozen=True):
     """The Bank's side."""
 
     mirrors: Annotated[tuple[str, ...], Meta(min_length=1, max_length=10)] = ("https://www.cbr.ru",)
@@ -75,20 +75,20 @@ class Cbr(_Section):
             _check_http("mirrors", mirror)
 
 
-class Calendar(_Section):
+class Calendar(_Section, frozen=True):
     """Decrees that the production calendar does not know."""
 
     extra_off: tuple[date, ...] = (date(2014, 3, 10), *(date(2020, 3, 30) + timedelta(days=i) for i in range(5)))
     extra_work: tuple[date, ...] = ()
 
 
-class Log(_Section):
+class Log(_Section, frozen=True):
     """What is written to standard error."""
 
     format: Literal["console", "json"] = "console"
 
 
-class Settings(_Section):
+class Settings(_Section, frozen=True):
     """Everything that someone may change."""
 
     server: Server = Server()
