@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from ratesvc.rates import REDENOMINATION
 from ratesvc.render.chart import HEIGHTS, WIDTHS, Look, chart
+from ratesvc.render.chart_drawing import STYLE
 from ratesvc.render.chart_lines import LABEL_GAP
 from ratesvc.render.chart_scale import (
     PIXEL,
@@ -32,7 +33,6 @@ from ratesvc.render.chart_scale import (
     wrapped,
 )
 from ratesvc.render.language import language_or_default
-from ratesvc.render.widget import style
 
 GOLDEN = Path(__file__).parent / "golden" / "chart"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -286,9 +286,7 @@ def contrast(one: str, other: str) -> float:
 @pytest.mark.parametrize("prefix", [".cbr-chart ", ".cbr-chart.dark ", ".cbr-chart.auto "])
 def test_contrast(prefix: str) -> None:
     """Words have 4.5:1 on their ground, the axis 3:1 (WCAG 2.2, 1.4.3 and 1.4.11); labels wear the lines' colours."""
-    rules = dict(
-        re.findall(rf"^{re.escape(prefix)}([^{{]+)\{{(?:fill|color|stroke):(#\w+)", style("chart"), re.MULTILINE)
-    )
+    rules = dict(re.findall(rf"^{re.escape(prefix)}([^{{]+)\{{(?:fill|color|stroke):(#\w+)", STYLE, re.MULTILINE))
     ground = rules.pop(".ground")
     for name in ("text", ".title", *(f".c{number}" for number in range(6))):
         assert contrast(rules[name], ground) >= 4.5, name
