@@ -63,6 +63,11 @@ class Language:
         text: str = format_date(day, format="long", locale=self.locale)
         return text
 
+    def weekday(self, day: date) -> str:
+        """A date in words, with the day of the week."""
+        text: str = format_date(day, format="full", locale=self.locale)
+        return text
+
     def day_and_month(self, day: date) -> str:
         """A date for a narrow column."""
         text: str = format_skeleton("MMMd", day, locale=self.locale)

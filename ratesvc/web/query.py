@@ -53,6 +53,11 @@ class Query:
             raise BadRequest(f"{name} takes one ISO 4217 code, such as {default}.")
         return text.upper()
 
+    def day(self, name: str, default: date) -> date:
+        """One day, YYYY-MM-DD."""
+        text = self._values.get(name)
+        return default if text is None else day(text)
+
     def choice(self, name: str, choices: Collection[str], default: str) -> str:
         """One of a few words."""
         text = self._values.get(name, default)
