@@ -191,7 +191,7 @@ def test_before_1998_no_calendar_explains() -> None:
     [
         (HistoryLoading(date(2001, 2, 3)), Kind.LOADING, "still being loaded"),
         (BeforeHistory(date(1991, 2, 3)), Kind.BEFORE_HISTORY, "begin on July 1, 1992"),
-        (UnknownCurrency("ABC"), Kind.UNKNOWN_CURRENCY, "never set a rate for ABC"),
+        (UnknownCurrency("ABC"), Kind.UNKNOWN_CURRENCY, "for ABC is known here"),
         (NoSheet("none"), Kind.NOTHING_STORED, "No rates have been received yet"),
     ],
 )
@@ -289,7 +289,7 @@ async def client() -> AsyncIterator[Client]:
         ("/rate?day=9999-12-31", 404, "has not set the rate for this day yet"),
         ("/rate?day=2001-02-03", 503, "still being loaded"),
         ("/rate?day=1992-06-30", 404, "begin on July 1, 1992"),
-        ("/rate?day=2022-11-18&currency=ABC", 404, "never set a rate for ABC"),
+        ("/rate?day=2022-11-18&currency=ABC", 404, "for ABC is known here"),
         ("/rate?day=2022-02-30", 400, "The question was not understood."),
         ("/rate?day=&lang=ru", 400, "Запрос непонятен."),
         ("/rate?currency=dollar", 400, "The question was not understood."),
@@ -311,6 +311,15 @@ async def test_every_answer_is_a_page(client: Client, address: str, status: int,
     assert response.headers["Content-Security-Policy"] == rate_page.SECURITY_POLICY
     assert ("no-store" in response.headers["Cache-Control"]) == (status != 200)
     assert ("Retry-After" in response.headers) == (status == 503)
+
+
+async def test_english_sentences_run_from_left_to_right(client: Client) -> None:
+    """An Arabic reader gets Arabic names and dates on a page whose sentences, language and direction are English."""
+    page = await (await client.get("/rate?lang=ar")).text()
+    assert '<html lang="en" dir="ltr">' in page
+    assert "دولار أمريكي" in page
+    assert 'name="lang" value="ar"' in page
+    assert '<html lang="ru" dir="ltr">' in await (await client.get("/rate?lang=ru")).text()
 
 
 async def test_links_begin_with_the_public_address(client: Client) -> None:

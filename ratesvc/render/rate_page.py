@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from ratesvc.rates import FIRST_DAY, Quote
 from ratesvc.render.api import source_url
 from ratesvc.render.chart_scale import decimals
-from ratesvc.render.language import Language
+from ratesvc.render.language import DEFAULT, Language
 from ratesvc.render.rate_reason import Kind, Reason
 from ratesvc.render.widget import Site
 from ratesvc.workdays import MOSCOW
@@ -23,6 +23,7 @@ from ratesvc.workdays import MOSCOW
 CONTENT_TYPE = "text/html; charset=utf-8"
 OFTEN_ASKED = ("USD", "EUR", "CNY", "GBP", "JPY", "TRY")
 LEAST_PLACES = 4
+_BUTTON = "Show the rate"
 
 _ENVIRONMENT = Environment(
     loader=PackageLoader("ratesvc.render", "templates"),
@@ -69,8 +70,12 @@ def refused(question: Question, problem: str, detail: str, language: Language, s
 
 
 def _page(question: Question, language: Language, site: Site, **values: object) -> str:
+    # Where sentences are English, so are the page's language and direction.
+    is_spoken = language.locale.language == DEFAULT or language.say(_BUTTON) != _BUTTON
     return _ENVIRONMENT.get_template("rate.html").render(
         t=language.say,
+        lang=language.tag if is_spoken else DEFAULT,
+        direction=language.direction if is_spoken else "ltr",
         language=language,
         site=site,
         style=_STYLE,
@@ -189,7 +194,7 @@ _MAIN = {
     Kind.NOT_YET_SET: "The Bank of Russia has not set the rate for this day yet.",
     Kind.LOADING: "The rates of this day are still being loaded. Please try again in a minute.",
     Kind.BEFORE_HISTORY: "The Bank of Russia's official rates begin on {first}.",
-    Kind.UNKNOWN_CURRENCY: "The Bank of Russia has never set a rate for {code}.",
+    Kind.UNKNOWN_CURRENCY: "No rate of the Bank of Russia for {code} is known here.",
     Kind.NOTHING_STORED: "No rates have been received yet. Please try again in a minute.",
 }
 
