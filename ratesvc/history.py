@@ -177,6 +177,10 @@ class History:
         """Whether any held sheet has this currency."""
         return any(column.currency.code == code and column.days for column in self._columns.values())
 
+    def codes(self) -> set[str]:
+        """Every currency of every held sheet."""
+        return {column.currency.code for column in self.columns()}
+
     def columns(self, code: str | None = None) -> list[Column]:
         """The columns of a currency, or all, earliest first; an empty one is left out."""
         held = [c for c in self._columns.values() if c.days and code in (None, c.currency.code)]

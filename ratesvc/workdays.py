@@ -55,7 +55,7 @@ class WorkCalendar:
         """`extra_off` are days off by decree, `extra_work` working days that the calendar does not know."""
         self._extra_off = frozenset(extra_off)
         self._extra_work = frozenset(extra_work)
-        self._russia = holidays.country_holidays("RU", language="ru")
+        self._russia = holidays.country_holidays("RU", language="en_US")
         self._memo: dict[date, bool] = {}
 
     def is_working_day(self, day: date) -> bool:
@@ -69,6 +69,22 @@ class WorkCalendar:
         if day in self._extra_off or day in self._extra_work:
             return day in self._extra_work
         return bool(self._russia.is_working_day(day))
+
+    def days_off_around(self, day: date) -> tuple[date, date] | None:
+        """The first and the last of the unbroken days off that `day` is one of, or None on a working day."""
+        if self.is_working_day(day):
+            return None
+        first = last = day
+        while not self.is_working_day(first - ONE_DAY):
+            first -= ONE_DAY
+        while not self.is_working_day(last + ONE_DAY):
+            last += ONE_DAY
+        return first, last
+
+    def holidays_of(self, day: date) -> list[str]:
+        """The English names of that day's holidays; none for a weekend, a day off in exchange and a decree."""
+        names = str(self._russia.get(day, "")).split("; ")
+        return [name.removesuffix(" (observed)") for name in names if name and not name.startswith("Day off (")]
 
     def is_effective_date(self, day: date) -> bool:
         """Whether a sheet with that effective date is to be expected."""

@@ -34,6 +34,10 @@ class Language:
         """A sentence of ours, translated where there is a catalogue, with its {words} filled in."""
         return self._sentences.get(sentence, sentence).format(**words)
 
+    def isolated(self, text: str) -> str:
+        """The text so that its direction does not disturb its neighbours; as it is in left-to-right languages."""
+        return f"\u2068{text}\u2069" if self.direction == "rtl" else text
+
     def currency(self, code: str, count: int | None = None) -> str:
         """The currency's name; with `count`, in the form that follows that number."""
         if code == "XDR":
@@ -65,9 +69,24 @@ class Language:
         text: str = format_date(day, format="long", locale=self.locale)
         return text
 
+    def weekday(self, day: date) -> str:
+        """A date in words, with the day of the week."""
+        text: str = format_date(day, format="full", locale=self.locale)
+        return text
+
     def day_and_month(self, day: date) -> str:
         """A date for a narrow column."""
         text: str = format_skeleton("MMMd", day, locale=self.locale)
+        return text
+
+    def month(self, day: date) -> str:
+        """The name of the day's month, short, as it stands alone."""
+        text: str = format_skeleton("MMM", day, locale=self.locale)
+        return text
+
+    def year(self, day: date) -> str:
+        """The day's year as a number."""
+        text: str = format_date(day, format="yyyy", locale=self.locale)
         return text
 
     def _formatted(self, number: Decimal, pattern: str) -> str:

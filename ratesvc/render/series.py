@@ -47,16 +47,21 @@ class Point:
 
 def points(history: History, code: str, asked: Request, today: date) -> list[Point]:
     """The rows of one currency, oldest first. Raises HistoryLoading where a sheet may be missing."""
-    newest = history.days[-1] if history.days else today
-    gap = history.first_gap(asked.since, min(asked.until, max(today, newest)))
-    # Today is answered even when its own sheet is missing; days to come are only what is set.
-    if gap is not None and gap < today:
-        raise HistoryLoading(gap)
+    found = rates(history, code, asked, today)
     if asked.group:
-        return _means(_rates(history, code, asked.quote, asked.since, asked.until), asked.group)
+        return _means(found, asked.group)
     if asked.fill == "daily":
         return _carried(history, code, asked, today)
-    return [Point(str(day), rate) for day, rate in _rates(history, code, asked.quote, asked.since, asked.until)]
+    return [Point(str(day), rate) for day, rate in found]
+
+
+def rates(history: History, code: str, asked: Request, today: date) -> Points:
+    """Effective dates and unit rates of a currency, oldest first. Raises HistoryLoading where one may be missing."""
+    gap = history.first_gap(asked.since, min(asked.until, today))
+    # Today is answered even when its own sheet is missing; of the days to come only what is set.
+    if gap is not None and gap < today:
+        raise HistoryLoading(gap)
+    return _rates(history, code, asked.quote, asked.since, asked.until)
 
 
 def _rates(history: History, code: str, quote: str, since: date, until: date) -> Points:

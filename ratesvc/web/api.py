@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import asyncio
+from collections.abc import Callable, Hashable
+from datetime import date
 
 from aiohttp import web
 
@@ -101,6 +103,29 @@ def send(request: web.Request, service: Service, body: Body, caching: reply.Cach
     now = service.clock()
     until = reply.changes_at(published(service).snapshot, now) if caching is reply.RATES else None
     return reply.send(request, body, caching.header(now, until), demo=service.demo)
+
+
+async def send_long(
+    request: web.Request, service: Service, key: Hashable, until: date, render: Callable[[], Body]
+) -> web.Response:
+    """A long body is rendered and compressed once, beside the loop."""
+    publication = published(service)
+    body = publication.find(key)
+    if body is None:
+        body = publication.keep(key, await asyncio.to_thread(_finished, render))
+    return send_until(request, service, body, until)
+
+
+def _finished(render: Callable[[], Body]) -> Body:
+    body = render()
+    assert body.encodings  # noqa: S101 -- computed here, since a cached property would be on the loop
+    return body
+
+
+def send_until(request: web.Request, service: Service, body: Body, until: date) -> web.Response:
+    """Answer about days up to `until`: settled ones may be kept longer."""
+    settled = until < moscow_day(service.clock())
+    return send(request, service, body, reply.SETTLED if settled else reply.RATES)
 
 
 def known(code: str, service: Service) -> str:

@@ -55,6 +55,11 @@ class Query:
             raise BadRequest(f"{name} takes one ISO 4217 code, such as {default}.")
         return text.upper()
 
+    def day(self, name: str, default: date) -> date:
+        """One day, YYYY-MM-DD."""
+        text = self._values.get(name)
+        return default if text is None else day(text)
+
     def choice(self, name: str, choices: Collection[str], default: str) -> str:
         """One of a few words."""
         text = self._values.get(name, default)
@@ -74,17 +79,21 @@ class Query:
             raise BadRequest(f"{name} takes a language tag such as en, ru or pt-BR.")
         return found
 
-    def day(self, name: str, default: date) -> date:
-        """`since=2025-04-01`."""
-        text = self._values.get(name)
-        return default if text is None else day(text)
-
     def amount(self) -> Decimal:
         """`amount=100.50`: up to 15 digits before the point and 10 after it; 1 when not given."""
         text = self._values.get("amount", "1")
         if not _AMOUNT.fullmatch(text):
             raise BadRequest("amount takes a decimal number such as 100 or 0.5, with a point.")
         return Decimal(text)
+
+    def within(self, name: str, bounds: range, default: int) -> int:
+        """A whole number within bounds."""
+        number = self.count(name)
+        if number is None:
+            return default
+        if number not in bounds:
+            raise BadRequest(f"{name} takes a number from {bounds.start} to {bounds.stop - 1}.")
+        return number
 
     def count(self, name: str) -> int | None:
         """A number from 1 to 9999."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Hashable
-from datetime import date, timedelta
+from datetime import timedelta
 
 from aiohttp import web
 
@@ -14,8 +12,8 @@ from ratesvc.publication import Body
 from ratesvc.rates import FIRST_DAY
 from ratesvc.render import api, series
 from ratesvc.service import Service
-from ratesvc.web import query, reply
-from ratesvc.web.api import known, published, send
+from ratesvc.web import query
+from ratesvc.web.api import known, published, send_long, send_until
 from ratesvc.web.reply import Handler
 from ratesvc.workdays import moscow_day
 
@@ -28,7 +26,7 @@ def routes(service: Service) -> dict[str, Handler]:
 
     async def many_days(request: web.Request) -> web.Response:
         asked = query.Query(request, SERIES)
-        wanted = _wanted(asked, service)
+        wanted = wanted_series(asked, service)
         form = asked.choice("format", ("json", "csv"), "json")
         locale = asked.language("locale") if asked.has("locale") else None
 
@@ -41,7 +39,7 @@ def routes(service: Service) -> dict[str, Handler]:
             disposition = ("Content-Disposition", f'attachment; filename="{name}"')
             return Body(series.to_csv(wanted, rows, locale), series.CSV, (disposition,))
 
-        return await _sent(request, service, ("series", wanted, form, locale and locale.tag), wanted.until, render)
+        return await send_long(request, service, ("series", wanted, form, locale and locale.tag), wanted.until, render)
 
     async def conversion(request: web.Request) -> web.Response:
         asked = query.Query(request, ("amount", "from", "to", "date"))
@@ -54,7 +52,7 @@ def routes(service: Service) -> dict[str, Handler]:
             if code != "RUB" and code not in answer.revision.sheet.by_code:
                 raise UnknownCurrency(code)
         body = Body(api.conversion(answer, amount, base, quote, demo=service.demo), api.CONTENT_TYPE)
-        return _send(request, service, body, day)
+        return send_until(request, service, body, day)
 
     async def currencies(request: web.Request) -> web.Response:
         language = query.Query(request, ("lang",)).language()
@@ -63,12 +61,13 @@ def routes(service: Service) -> dict[str, Handler]:
             return Body(api.currencies(service.history, language, demo=service.demo), api.CONTENT_TYPE)
 
         body = published(service).body(("currencies", language.tag), render)
-        return _send(request, service, body, moscow_day(service.clock()))
+        return send_until(request, service, body, moscow_day(service.clock()))
 
     return {"/v1/series": many_days, "/v1/convert": conversion, "/v1/currencies": currencies}
 
 
-def _wanted(asked: query.Query, service: Service) -> series.Request:
+def wanted_series(asked: query.Query, service: Service) -> series.Request:
+    """The series that a query asks for. Raises BadRequest and UnknownCurrency."""
     until = asked.day("until", moscow_day(service.clock()))
     since = asked.day("since", max(FIRST_DAY, until - USUAL_RANGE))
     if since > until:
@@ -82,25 +81,3 @@ def _wanted(asked: query.Query, service: Service) -> series.Request:
         raise BadRequest("fill and group exclude each other: a mean is of the published rates only.")
     others = tuple(known(code, service) for code in codes if code != quote)
     return series.Request(others, max(since, FIRST_DAY), until, quote, fill, group)
-
-
-async def _sent(
-    request: web.Request, service: Service, key: Hashable, until: date, render: Callable[[], Body]
-) -> web.Response:
-    """A long body is rendered and compressed once, beside the loop."""
-    publication = published(service)
-    body = publication.find(key)
-    if body is None:
-        body = publication.keep(key, await asyncio.to_thread(_finished, render))
-    return _send(request, service, body, until)
-
-
-def _finished(render: Callable[[], Body]) -> Body:
-    body = render()
-    assert body.encodings  # noqa: S101 -- computed here, since a cached property would be on the loop
-    return body
-
-
-def _send(request: web.Request, service: Service, body: Body, until: date) -> web.Response:
-    settled = until < moscow_day(service.clock())
-    return send(request, service, body, reply.SETTLED if settled else reply.RATES)

@@ -1,0 +1,187 @@
+"""Where things lie on a chart: round ticks, whole tenths of a pixel, thinned series, labels that do not touch."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from itertools import count, groupby
+from typing import Literal
+
+from ratesvc.rates import EXACT, rounded, trimmed
+
+Point = tuple[date, Decimal]
+Unit = Literal["day", "month", "year"]
+
+PIXEL = 10
+"""Coordinates are whole tenths of a pixel."""
+
+_ROUND_STEPS = (1, 2, 5)
+_DAY_STEPS: tuple[tuple[Unit, int], ...] = (
+    *(("day", days) for days in (1, 2, 7, 14)),
+    *(("month", months) for months in (1, 2, 3, 6)),
+    *(("year", years) for years in (1, 2, 5, 10, 20, 50)),
+)
+_MOST_DAY_TICKS = 60
+_DAYS_OF: dict[Unit, int] = {"day": 1, "month": 30, "year": 365}
+
+# Widths in hundredths of the font size, a little more than the widest common sans-serif needs.
+_WIDE, _CAPITAL, _OTHER, _THIN = 102, 78, 65, 42
+_THIN_SIGNS = frozenset(" \u00a0\u202f.,:;·'()-ijlftr")
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A straight map of numbers onto tenths of a pixel: `low` lies at `start`, `high` at `end`."""
+
+    low: Decimal
+    high: Decimal
+    start: int
+    end: int
+
+    def at(self, number: Decimal) -> int:
+        """Where it lies; an axis without extent has everything in its middle."""
+        if self.low == self.high:
+            return (self.start + self.end) // 2
+        way = EXACT.multiply(EXACT.subtract(number, self.low), Decimal(self.end - self.start))
+        return self.start + int(rounded(way, EXACT.subtract(self.high, self.low), places=0))
+
+    def at_day(self, day: date) -> int:
+        """The same for an axis whose ends are ordinals."""
+        return self.at(Decimal(day.toordinal()))
+
+
+def value_ticks(low: Decimal, high: Decimal, most: int) -> list[Decimal]:
+    """Multiples of 1, 2 or 5 times a power of ten that reach from at most `low` to at least `high`, both positive.
+
+    The finest step that needs no more than `most` intervals, which are two at least.
+    """
+    if low == high:
+        margin = low.scaleb(-1)
+        low, high = EXACT.subtract(low, margin), EXACT.add(high, margin)
+    for exponent in count(EXACT.subtract(high, low).adjusted() - 2):
+        for digit in _ROUND_STEPS:
+            step = Decimal(digit).scaleb(exponent)
+            first, last = _floor(low, step), -_floor(-high, step)
+            if last - first <= max(most, 2):
+                return [trimmed(EXACT.multiply(step, Decimal(number))) for number in range(first, last + 1)]
+    raise AssertionError  # pragma: no cover -- a step of some size always fits
+
+
+def _floor(number: Decimal, step: Decimal) -> int:
+    whole, rest = EXACT.divmod(number, step)
+    return int(whole) - (rest < 0)
+
+
+def places_of(numbers: Sequence[Decimal]) -> int:
+    """How many decimals show all of them exactly."""
+    return max((decimals(number) for number in numbers), default=0)
+
+
+def decimals(number: Decimal) -> int:
+    """How many decimals show it exactly."""
+    exponent = trimmed(number).as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
+def day_ticks(first: date, last: date) -> Iterator[tuple[Unit, list[date]]]:
+    """Ways to mark the days from `first` to `last`, the closest marks first; a way without any mark is left out."""
+    span = (last - first).days
+    for unit, step in _DAY_STEPS:
+        if span // (step * _DAYS_OF[unit]) <= _MOST_DAY_TICKS:
+            marks = _marks(first, last, unit, step)
+            if marks:
+                yield unit, marks
+
+
+def _marks(first: date, last: date, unit: Unit, step: int) -> list[date]:
+    if unit == "day":
+        # Weeks begin on Mondays; ordinal 1 is one.
+        start = first.toordinal() if step < 7 else first.toordinal() + (1 - first.toordinal()) % step
+        return [date.fromordinal(day) for day in range(start, last.toordinal() + 1, step)]
+    step *= 12 if unit == "year" else 1
+    months = range(first.year * 12 // step * step, last.year * 12 + 12, step)
+    firsts = (date(month // 12, month % 12 + 1, 1) for month in months if month >= 12)
+    return [day for day in firsts if first <= day <= last]
+
+
+def thinned(points: Sequence[Point], columns: int) -> list[Point]:
+    """At most two points for each of `columns` columns of equal width, its lowest and highest, and both ends."""
+    if len(points) <= 2 * columns:
+        return list(points)
+    begin = points[0][0].toordinal()
+    span = points[-1][0].toordinal() - begin + 1
+
+    def column(point: Point) -> int:
+        return (point[0].toordinal() - begin) * columns // span
+
+    kept = {points[0], points[-1]}
+    for _, group in groupby(points, column):
+        members = list(group)
+        kept.add(min(members, key=_level))
+        kept.add(max(members, key=_level))
+    return sorted(kept)
+
+
+def _level(point: Point) -> Decimal:
+    return point[1]
+
+
+def spread(wanted: Sequence[int], gap: int, low: int, high: int) -> list[int]:
+    """Positions at least `gap` apart within [low, high], in the order of `wanted` and as near to it as a mean is.
+
+    Where they cannot all fit, the gaps are kept and the last ones lie beyond `high`.
+    """
+    order = sorted(range(len(wanted)), key=wanted.__getitem__)
+    blocks: list[list[int]] = []
+    for rank, index in enumerate(order):
+        blocks.append([wanted[index] - rank * gap])
+        while len(blocks) > 1 and _mean(blocks[-2]) >= _mean(blocks[-1]):
+            last = blocks.pop()
+            blocks[-1] += last
+    level = [_mean(block) for block in blocks for _ in block]
+    top = max(low, high - gap * (len(order) - 1))
+    places = [0] * len(order)
+    for rank, index in enumerate(order):
+        places[index] = min(max(level[rank], low), top) + rank * gap
+    return places
+
+
+def _mean(block: Sequence[int]) -> int:
+    return sum(block) // len(block)
+
+
+def text_width(text: str, size: int) -> int:
+    """How wide a text is at most, in tenths of a pixel, at that font size in pixels."""
+    return sum(_advance(sign) for sign in text) * size * PIXEL // 100
+
+
+def _advance(sign: str) -> int:
+    if unicodedata.combining(sign) or unicodedata.category(sign) == "Cf":
+        return 0
+    if sign in _THIN_SIGNS:
+        return _THIN
+    if unicodedata.east_asian_width(sign) in "WF":
+        return _WIDE
+    return _CAPITAL if sign.isupper() else _OTHER
+
+
+def wrapped(text: str, size: int, width: int) -> list[str]:
+    """The text in lines that are no wider than `width` tenths of a pixel, unless one word is."""
+    lines: list[str] = []
+    for word in filter(None, text.split(" ")):
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and text_width(longer, size) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
+
+
+def px(tenths: int) -> str:
+    """Tenths as the shortest number of pixels: 120 → 12, 5 → .5, -15 → -1.5."""
+    whole, rest = divmod(abs(tenths), PIXEL)
+    text = (str(whole) if whole or not rest else "") + (f".{rest}" if rest else "")
+    return f"-{text}" if tenths < 0 else text

@@ -1,0 +1,28 @@
+"""Content-Security-Policy by hash: a page may use exactly its own styles and scripts, and nothing of anybody else."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+
+def source(*texts: str) -> str:
+    """The hash sources that allow these inline texts, byte for byte (CSP Level 3, 2.3.1)."""
+    return " ".join(f"'sha256-{_digest(text)}'" for text in texts) or "'none'"
+
+
+def policy(style: str, **directives: str) -> str:
+    """Nothing but the inline `style` and what `directives` add or replace; their underscores stand for hyphens."""
+    everything = {
+        "default-src": "'none'",
+        "style-src": source(style),
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "frame-ancestors": "'none'",
+        **{name.replace("_", "-"): value for name, value in directives.items()},
+    }
+    return "; ".join(f"{name} {value}" for name, value in everything.items())
+
+
+def _digest(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,0 +1,204 @@
+"""The page «Which rate applies to a document dated X?»: a form, the rate, and the reason in words."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from importlib.resources import files
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from ratesvc.rates import FIRST_DAY, Quote
+from ratesvc.render.api import source_url
+from ratesvc.render.chart_scale import decimals
+from ratesvc.render.language import DEFAULT, Language
+from ratesvc.render.policy import policy
+from ratesvc.render.rate_reason import Kind, Reason
+from ratesvc.render.widget import Site
+from ratesvc.workdays import MOSCOW
+
+CONTENT_TYPE = "text/html; charset=utf-8"
+OFTEN_ASKED = ("USD", "EUR", "CNY", "GBP", "JPY", "TRY")
+LEAST_PLACES = 4
+_BUTTON = "Show the rate"
+
+_ENVIRONMENT = Environment(
+    loader=PackageLoader("ratesvc.render", "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_STYLE = files("ratesvc.render").joinpath("assets", "rate.css").read_text("utf-8").strip()
+SECURITY_POLICY = policy(_STYLE, img_src="'self'", form_action="'self'")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the form holds: the document's day, the currency, and the codes to choose from."""
+
+    day: date
+    code: str
+    codes: Collection[str]
+
+
+def answered(question: Question, why: Reason, quote: Quote | None, language: Language, site: Site) -> str:
+    """The page with an answer; `quote` is None where there is no rate."""
+    words = _Words(language, question)
+    shown = {
+        "headline": language.weekday(question.day),
+        "equations": words.equations(quote) if quote else [],
+        "sentences": words.sentences(why),
+        "facts": words.facts(why),
+        "bank": words.bank(why),
+        "json": _json_address(question, site) if quote else "",
+    }
+    return _page(question, language, site, answer=shown, problem="", detail="")
+
+
+def refused(question: Question, problem: str, detail: str, language: Language, site: Site) -> str:
+    """The page with the form and what was wrong: `problem` one of our sentences, `detail` the query's own words."""
+    return _page(question, language, site, answer=None, problem=problem, detail=detail)
+
+
+def _page(question: Question, language: Language, site: Site, **values: object) -> str:
+    # Where sentences are English, so are the page's language and direction.
+    is_spoken = language.locale.language == DEFAULT or language.say(_BUTTON) != _BUTTON
+    return _ENVIRONMENT.get_template("rate.html").render(
+        t=language.say,
+        lang=language.tag if is_spoken else DEFAULT,
+        direction=language.direction if is_spoken else "ltr",
+        language=language,
+        site=site,
+        style=_STYLE,
+        question=question,
+        earliest=FIRST_DAY,
+        choices=_choices(question, language),
+        **values,
+    )
+
+
+def _choices(question: Question, language: Language) -> list[tuple[str, str]]:
+    """Code and label; what is often asked stands first."""
+    known = {*question.codes, question.code}
+    often = [code for code in OFTEN_ASKED if code in known]
+    return [(code, f"{code} · {language.currency(code)}") for code in (*often, *sorted(known.difference(often)))]
+
+
+def _json_address(question: Question, site: Site) -> str:
+    return f"{site.public_url}/v1/rates/{question.day.isoformat()}?codes={question.code}"
+
+
+class _Words:
+    """The answer's words and numbers."""
+
+    def __init__(self, language: Language, question: Question) -> None:
+        self._language = language
+        self._question = question
+        self._say = language.say
+
+    def equations(self, quote: Quote) -> list[str]:
+        """As printed, then for one unit where that is something else."""
+        printed = self._equation(quote.nominal, quote.code, quote.value)
+        return [printed] if quote.nominal == 1 else [printed, self._equation(1, quote.code, quote.unit_rate)]
+
+    def _equation(self, count: int, code: str, roubles: Decimal) -> str:
+        number = self._language.number(roubles, max(LEAST_PLACES, decimals(roubles)))
+        return f"{self._language.whole(count)}\u00a0{code} = {number}\u00a0RUB"
+
+    def sentences(self, why: Reason) -> list[str]:
+        """The reason, then what else should be known."""
+        return [sentence for sentence in (self._main(why), *self._more(why)) if sentence]
+
+    def _main(self, why: Reason) -> str:
+        named = {"effective": self._day(why.effective), "code": self._question.code, "first": self._day(FIRST_DAY)}
+        if why.kind is Kind.NOT_YET_SET and why.late:
+            return self._say("The Bank of Russia's rate for this day is late.")
+        if why.kind is Kind.DAYS_OFF and why.days_off:
+            return self._off(why.days_off, why.holidays, named["effective"])
+        return self._say(_MAIN[why.kind], **named)
+
+    def _off(self, days_off: tuple[date, date], holidays: tuple[str, ...], effective: str) -> str:
+        sentence = _OFF[days_off[0] == days_off[1], bool(holidays)]
+        names = ", ".join(self._say(name) for name in holidays)
+        return self._say(
+            sentence, effective=effective, first=self._day(days_off[0]), last=self._day(days_off[1]), names=names
+        )
+
+    def _more(self, why: Reason) -> list[str]:
+        more = []
+        if why.until:
+            more.append(self._say("It holds until {until} inclusive.", until=self._day(why.until)))
+        if why.kind is Kind.OWN_DAY and why.set_on and why.set_on.isoweekday() > 5:
+            more.append(self._say("It was set on {day}, a working day at the weekend.", day=self._day(why.set_on)))
+        if why.fetched_at:
+            more.append(self._at("It was received on {day} at {time} Moscow time.", why.fetched_at))
+        if why.kind is Kind.NOT_YET_SET:
+            more += self._awaited(why)
+        if why.kind is Kind.STALE:
+            more.append(self._say("Please check it on the Bank's own page."))
+        return more
+
+    def _awaited(self, why: Reason) -> list[str]:
+        more = []
+        if why.expected_at:
+            late = "It was expected by {time} Moscow time on {day}."
+            more.append(
+                self._at(late if why.late else "It is expected by {time} Moscow time on {day}.", why.expected_at)
+            )
+        if why.effective != self._question.day:
+            more.append(self._say("What applies will be the rate of {effective}.", effective=self._day(why.effective)))
+        return more
+
+    def _at(self, sentence: str, moment: datetime) -> str:
+        local = moment.astimezone(MOSCOW)
+        return self._say(sentence, day=self._day(local.date()), time=local.strftime("%H:%M"))
+
+    def _day(self, day: date | None) -> str:
+        return self._language.day(day) if day else ""
+
+    def facts(self, why: Reason) -> list[tuple[str, str]]:
+        """The days that a clerk writes down."""
+        if why.effective is None or why.kind is Kind.NOT_YET_SET:
+            return []
+        facts = [(self._say("Effective date"), self._language.weekday(why.effective))]
+        if why.set_on and why.kind is not Kind.STALE:
+            facts.append((self._say("Set on"), self._language.weekday(why.set_on)))
+        return facts
+
+    def bank(self, why: Reason) -> str:
+        """The Bank's own page for the effective date, in Russian for Russians."""
+        if why.effective is None or why.kind is Kind.NOT_YET_SET:
+            return ""
+        address = source_url(why.effective)
+        return address.replace("/eng/", "/", 1) if self._language.locale.language == "ru" else address
+
+
+_EXPECTED = "It is expected by {time} Moscow time on {day}."
+
+_MAIN = {
+    Kind.OWN_DAY: "The Bank of Russia set this rate for that very day.",
+    Kind.ANNOUNCED: "The Bank of Russia has already set this rate; it comes into force on {effective}.",
+    Kind.WEEKEND: "Saturday's rate ({effective}) holds on Sunday and Monday too: the Bank sets none at the weekend.",
+    Kind.HELD: "This rate holds since {effective}: the Bank set no other in between.",
+    Kind.STALE: "The rate of this day has not been received. This is the last one known, in force since {effective}.",
+    Kind.ABSENT: "The Bank's list in force since {effective} has no rate for {code}.",
+    Kind.NOT_YET_SET: "The Bank of Russia has not set the rate for this day yet.",
+    Kind.LOADING: "The rates of this day are still being loaded. Please try again in a minute.",
+    Kind.BEFORE_HISTORY: "The Bank of Russia's official rates begin on {first}.",
+    Kind.UNKNOWN_CURRENCY: "No rate of the Bank of Russia for {code} is known here.",
+    Kind.NOTHING_STORED: "No rates have been received yet. Please try again in a minute.",
+}
+
+# One day off or several, with or without a holiday among them.
+_OFF = {
+    (True, True): "This rate holds since {effective}: {first} is a day off ({names}) without new rates.",
+    (True, False): "This rate holds since {effective}: {first} is a day off without new rates.",
+    (
+        False,
+        True,
+    ): "This rate holds since {effective}: {first} to {last} are days off ({names}) without new rates.",
+    (False, False): "This rate holds since {effective}: {first} to {last} are days off without new rates.",
+}

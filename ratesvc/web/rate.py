@@ -1,0 +1,122 @@
+"""/rate: the page «Which rate applies to a document dated X?», which explains every answer and every refusal."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from aiohttp import web
+
+from ratesvc.errors import BadRequest, RatesvcError, UnknownCurrency
+from ratesvc.history import on_day
+from ratesvc.publication import Body
+from ratesvc.rates import InForce
+from ratesvc.render import rate_page
+from ratesvc.render.language import Language, language_or_default
+from ratesvc.render.rate_page import Question
+from ratesvc.render.rate_reason import Kind, Reason, reason
+from ratesvc.render.widget import Site
+from ratesvc.service import Service
+from ratesvc.web import query, reply
+from ratesvc.web.api import published
+from ratesvc.web.reply import Handler
+from ratesvc.workdays import moscow_day
+
+KNOWN = ("day", "currency", "lang")
+DEFAULT_CODE = "USD"
+LONGEST_TAG = 35
+HEADERS = (("Content-Security-Policy", rate_page.SECURITY_POLICY),)
+
+# Every other reason comes with a rate.
+_STATUSES = {
+    Kind.ABSENT: 404,
+    Kind.NOT_YET_SET: 404,
+    Kind.BEFORE_HISTORY: 404,
+    Kind.UNKNOWN_CURRENCY: 404,
+    Kind.LOADING: 503,
+    Kind.NOTHING_STORED: 503,
+}
+
+
+def routes(service: Service, site: Site) -> dict[str, Handler]:
+    """Path → handler."""
+
+    async def rate(request: web.Request) -> web.Response:
+        try:
+            asked = _Asked(request, service, site)
+        except BadRequest as error:
+            return _refused(request, service, site, error)
+        return asked.answer()
+
+    return {"/rate": rate}
+
+
+class _Asked:
+    """One question, checked."""
+
+    def __init__(self, request: web.Request, service: Service, site: Site) -> None:
+        asked = query.Query(request, KNOWN)
+        self._request, self._service, self._site = request, service, site
+        self._language = asked.language()
+        self._now = service.clock()
+        self._today = moscow_day(self._now)
+        day = asked.day("day", self._today)
+        self._question = Question(day, asked.code("currency", DEFAULT_CODE), service.history.codes())
+
+    def answer(self) -> web.Response:
+        """The page, kept with the publication where there is a rate."""
+        outcome = self._outcome()
+        why = reason(outcome, self._question.code, self._now, self._service.history.calendar)
+        status = _STATUSES.get(why.kind, 200)
+        if status == 200 and isinstance(outcome, InForce):
+            return self._send(why, outcome)
+        return _page(self._request, rate_page.answered(self._question, why, None, self._language, self._site), status)
+
+    def _outcome(self) -> InForce | RatesvcError:
+        history, code = self._service.history, self._question.code
+        try:
+            published(self._service)
+            answer = on_day(history, self._question.day, self._now)
+        except RatesvcError as error:
+            return error
+        return answer if history.knows(code) else UnknownCurrency(code)
+
+    def _send(self, why: Reason, answer: InForce) -> web.Response:
+        question, publication = self._question, published(self._service)
+
+        def render() -> Body:
+            quote = answer.revision.sheet.by_code[question.code]
+            page = rate_page.answered(question, why, quote, self._language, self._site)
+            return Body(page.encode(), rate_page.CONTENT_TYPE, HEADERS)
+
+        body = publication.body(("rate", self._language.tag, question.day, question.code), render)
+        is_settled = "day" in self._request.query and question.day < self._today
+        until = None if is_settled else reply.changes_at(publication.snapshot, self._now)
+        caching = (reply.SETTLED if is_settled else reply.RATES).header(self._now, until)
+        return reply.send(self._request, body, caching, demo=self._service.demo)
+
+
+def _refused(request: web.Request, service: Service, site: Site, error: BadRequest) -> web.Response:
+    """The form again, with what can be kept of the question, and what was wrong."""
+    day = _well_formed_day(request) or moscow_day(service.clock())
+    problem = "The question was not understood. Please choose a day and a currency."
+    question = Question(day, DEFAULT_CODE, service.history.codes())
+    page = rate_page.refused(question, problem, str(error), _language(request), site)
+    return _page(request, page, 400)
+
+
+def _well_formed_day(request: web.Request) -> date | None:
+    try:
+        return query.day(request.query.get("day", ""))
+    except BadRequest:
+        return None
+
+
+def _language(request: web.Request) -> Language:
+    tag = request.query.get("lang", "")
+    return language_or_default(tag if len(tag) <= LONGEST_TAG else None)
+
+
+def _page(request: web.Request, page: str, status: int) -> web.Response:
+    retry = (("Retry-After", str(reply.RETRY_S)),) if status == 503 else ()
+    body = Body(page.encode(), rate_page.CONTENT_TYPE, (*HEADERS, *retry))
+    return reply.send(request, body, "no-store", status=status)
