@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 
@@ -41,6 +41,10 @@ class View:
     def named(self) -> bool:
         """Whether currencies are shown with their names."""
         return "name" in self.columns
+
+    def beginning_with(self, code: str) -> View:
+        """The same with this currency in the first line."""
+        return replace(self, codes=(code, *(other for other in self.codes if other != code)))
 
     @property
     def changes(self) -> list[tuple[str, str]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from importlib.resources import files
 
 from aiohttp import web
 
 from ratesvc.errors import RatesvcError
 from ratesvc.publication import Body
-from ratesvc.render import loader, widget
+from ratesvc.render import card, loader, widget
 from ratesvc.render.api import encode
 from ratesvc.render.rows_json import rows_json
 from ratesvc.service import Service
@@ -24,6 +25,8 @@ FRAME_HEADERS = (
     ("Content-Security-Policy", widget.security_policy(styles=("frame", "widget"), scripts=("frame",), framed=True)),
     ("Cross-Origin-Embedder-Policy", "require-corp"),
 )
+
+CARD_HEADERS = (("Content-Security-Policy", "default-src 'none'; sandbox"),)
 
 
 def routes(service: Service, site: widget.Site) -> dict[str, Handler]:
@@ -49,10 +52,17 @@ def routes(service: Service, site: widget.Site) -> dict[str, Handler]:
         style = widget.style("widget") if styled else ""
         return wanted.send(("rows", styled), lambda: Body(rows_json(wanted.table, style), JSON))
 
+    async def picture(request: web.Request) -> web.Response:
+        wanted = Wanted(request, service)
+        look = wanted.asked.look(card.THEMES)
+        render = partial(_picture, wanted, look)
+        return wanted.send(("card", look), render, reply.CARD)
+
     return {
         "/widget": _or_else(fragment, _nothing),
         "/widget/frame": _or_else(frame, _empty_frame),
         "/widget/rows.json": _or_else(rows, _nothing),
+        "/widget/card.svg": _or_else(picture, _empty_card, status=200),
         **_releases(),
         **_fixed("/widget/manifest.json", Body(encode(manifest()), JSON), reply.OFTEN),
         **_fixed("/favicon.ico", Body(_asset("icon.svg"), "image/svg+xml"), ICON_CACHING),
@@ -95,21 +105,36 @@ def _html(page: str, *headers: tuple[str, str]) -> Body:
     return Body(page.encode(), HTML, headers)
 
 
-def _or_else(handler: Handler, otherwise: Callable[[web.Request], Body]) -> Handler:
+def otherwise_empty(handler: Handler) -> Handler:
+    """A page for a frame, also where there are no rates."""
+    return _or_else(handler, _empty_frame)
+
+
+def _or_else(handler: Handler, otherwise: Callable[[web.Request], Body], *, status: int = 0) -> Handler:
     """Where there are no rates to show: a body that does no harm in the page around it."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         try:
             return await handler(request)
         except RatesvcError as error:
-            status = reply.problem(error).status
+            answered = status or reply.problem(error).status
             body = otherwise(request)
-            if status == 503:
+            if answered == 503:
                 retry = ("Retry-After", str(reply.RETRY_S))
                 body = Body(body.content, body.content_type, (*body.headers, retry))
-            return reply.send(request, body, "no-store", status=status)
+            return reply.send(request, body, "no-store", status=answered)
 
     return answer
+
+
+def _picture(wanted: Wanted, look: widget.Look) -> Body:
+    return Body(card.card(wanted.table, look).encode(), card.CONTENT_TYPE, CARD_HEADERS)
+
+
+def _empty_card(request: web.Request) -> Body:
+    asked = Asked(request)
+    picture = card.empty_card(asked.language(), asked.look(card.THEMES))
+    return Body(picture.encode(), card.CONTENT_TYPE, CARD_HEADERS)
 
 
 def _nothing(_: web.Request) -> Body:

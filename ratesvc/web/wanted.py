@@ -8,6 +8,7 @@ from decimal import Decimal
 from functools import cached_property, partial
 
 from aiohttp import web
+from multidict import MultiMapping
 
 from ratesvc.history import History, on_day
 from ratesvc.publication import Body
@@ -25,8 +26,9 @@ LONGEST_TAG = 35
 class Asked:
     """A query string read leniently, with nothing known about rates."""
 
-    def __init__(self, request: web.Request) -> None:
-        self._query = request.query
+    def __init__(self, asked: web.Request | MultiMapping[str]) -> None:
+        """Of a request, or of an address given in one."""
+        self._query: MultiMapping[str] = asked.query if isinstance(asked, web.Request) else asked
 
     def text(self, name: str, longest: int) -> str:
         """The words given, or empty where they are too long or hold what cannot be printed."""
@@ -84,11 +86,11 @@ class Asked:
 class Wanted:
     """One embedding of what is published now. Raises NoSheet, NotYetSet, HistoryLoading and BeforeHistory."""
 
-    def __init__(self, request: web.Request, service: Service) -> None:
+    def __init__(self, request: web.Request, service: Service, asked: Asked | None = None) -> None:
         self._request = request
         self._service = service
         self.publication = published(service)
-        self.asked = Asked(request)
+        self.asked = asked or Asked(request)
         self.language = self.asked.language()
         snapshot = self.publication.snapshot
         day = self.asked.day()
