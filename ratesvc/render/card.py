@@ -39,7 +39,7 @@ def card(table: Table, look: Look) -> str:
     edges = _edges(table)
     width = MARGIN + NAMES + sum(WIDTHS.get(kind, 0) for kind in table.kinds) + MARGIN
     title = f"{table.title} ({table.badge})" if table.badge else table.title
-    lines = _lines(title, (width - 2 * MARGIN) // 9) if table.titled else []
+    lines = _lines(title, (width - 2 * MARGIN) // 10) if table.titled else []
     top = MARGIN + LINE * len(lines)
     labelled = any(column.label for column in table.columns)
     heads_at = top + (34 if labelled else 18)

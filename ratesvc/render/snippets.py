@@ -15,6 +15,7 @@ from ratesvc.render.widget import THEMES, UPDOWNS, Look, Site
 
 BANK = "https://www.cbr.ru/eng/currency_base/daily/"
 LINK = "Bank of Russia official exchange rates"
+PICTURE = "A picture, for feeds and a README; Gmail and some other mail programs show no SVG."
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def snippets(choice: Choice, site: Site) -> list[Snippet]:
         Snippet("ssi", "nginx", "The server puts the table into the page; readers ask nobody else.", _ssi(choice)),
         Snippet("php", "PHP", "Waits one second at most and keeps the last good copy.", _php(included)),
         Snippet("wordpress", "WordPress", "Put this address on a line of its own.", embed_url(choice, site)),
-        Snippet("mail", "E-mail", "A picture, for mail, feeds and a README.", _mail(choice, site)),
+        Snippet("picture", "Picture", PICTURE, _picture(choice, site)),
         Snippet("json", "JSON", "The rows, already formatted in the reader's language.", _json(choice, site)),
     ]
 
@@ -133,9 +134,9 @@ echo is_file($copy) && filesize($copy) ? file_get_contents($copy) : '<a href="{B
 ?>"""
 
 
-def _mail(choice: Choice, site: Site) -> str:
-    address = f"{site.public_url}/widget/card.png?{query(choice, scale='2')}"
-    return f'<a href="{BANK}"><img src="{escape(address)}" width="480" alt="{LINK}"></a>'
+def _picture(choice: Choice, site: Site) -> str:
+    address = f"{site.public_url}/widget/card.svg?{query(choice)}"
+    return f'<a href="{BANK}"><img src="{escape(address)}" alt="{LINK}"></a>'
 
 
 def _json(choice: Choice, site: Site) -> str:
