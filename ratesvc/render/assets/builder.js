@@ -74,8 +74,7 @@ const result = page.getElementById("result");
 document.getElementById("result").replaceWith(result);
 form.elements.height.value = page.querySelector("[name=height]").value;
 if (fields.has("first")) form.querySelector(".codes").replaceWith(page.querySelector(".codes"));
-fields.delete("first");
-history.replaceState(null, "", address);
+history.replaceState(null, "", "?" + search());
 tabs(result);
 };
 
