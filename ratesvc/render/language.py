@@ -29,6 +29,8 @@ class Language:
         self.locale = locale
         self.direction = locale.text_direction
         self._sentences = _catalogue(locale)
+        self.foreign = "" if self._sentences or locale.language == DEFAULT else DEFAULT
+        """The language of our sentences where there is no catalogue for the reader's."""
 
     def say(self, sentence: str, **words: str) -> str:
         """A sentence of ours, translated where there is a catalogue, with its {words} filled in."""
@@ -59,6 +61,11 @@ class Language:
         """What stands before the decimals."""
         mark: str = get_decimal_symbol(self.locale)
         return mark
+
+    def percent(self, number: Decimal) -> str:
+        """A change of `number` per cent, with its sign, two decimals and the sign of per cent."""
+        pattern = str(self.locale.percent_formats[None].pattern).replace("0", "0.00")
+        return self._formatted(number.scaleb(-2), f"+{pattern};\u2212{pattern}" if number else pattern)
 
     def whole(self, number: int) -> str:
         """A count."""

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from ratesvc.render.widget import Site
 from ratesvc.service import Service
-from ratesvc.web import api, chart, embed, ops, rate, series
+from ratesvc.web import api, chart, embed, home, ops, rate, series
 from ratesvc.web.reply import answering, not_found, preflight, wrong_method
 
 KEEP_ALIVE_S = 75.0
@@ -28,6 +28,7 @@ def build(service: Service, site: Site) -> web.Application:
         **chart.routes(service),
         **rate.routes(service, site),
         **embed.routes(service, site),
+        **home.routes(service, site),
         **ops.routes(service),
     }
     for path, handler in paths.items():

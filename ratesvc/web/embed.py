@@ -1,100 +1,146 @@
-"""The widget in every form that a page can embed, and our own page at /."""
+"""The widget in every form that a page can embed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from importlib.resources import files
 
 from aiohttp import web
 
+from ratesvc.errors import RatesvcError
 from ratesvc.publication import Body
-from ratesvc.render import widget
-from ratesvc.render.language import Language, language_or_default
+from ratesvc.render import card, loader, widget
+from ratesvc.render.api import encode
+from ratesvc.render.rows_json import rows_json
 from ratesvc.service import Service
 from ratesvc.web import reply
-from ratesvc.web.api import published
 from ratesvc.web.reply import Handler
+from ratesvc.web.wanted import Asked, Wanted
 
-MOST_CODES = 20
-THEMES = ("light", "dark", "auto")
-STYLES = ("inline", "none")
+HTML = widget.CONTENT_TYPE
+JSON = "application/json"
 ICON_CACHING = "public, max-age=604800"
+FRAME_HEADERS = (
+    ("Content-Security-Policy", widget.security_policy(styles=("frame", "widget"), scripts=("frame",), framed=True)),
+    ("Cross-Origin-Embedder-Policy", "require-corp"),
+)
+
+CARD_HEADERS = (("Content-Security-Policy", "default-src 'none'; sandbox"),)
 
 
 def routes(service: Service, site: widget.Site) -> dict[str, Handler]:
     """Path → handler."""
+    style_url = f"{site.public_url}/widget/{loader.VERSION}/widget.css"
 
     async def fragment(request: web.Request) -> web.Response:
-        shown = _Shown(request, service)
-        styled = shown.choice("style", STYLES) == "inline"
-        return shown.send(
-            ("widget", *shown.key, styled),
-            lambda: widget.widget(shown.snapshot, shown.language, shown.codes, site, styled=styled),
+        wanted = Wanted(request, service)
+        look, packing = wanted.asked.look(), wanted.asked.packing()
+        return wanted.send(
+            ("widget", look, packing),
+            lambda: _html(widget.fragment(wanted.table, look, packing, style_url)),
         )
 
     async def frame(request: web.Request) -> web.Response:
-        shown = _Shown(request, service)
-        theme = shown.choice("theme", THEMES)
-        policy = widget.security_policy("frame", "widget", framed=True)
-        return shown.send(
-            ("frame", *shown.key, theme),
-            lambda: widget.frame(shown.snapshot, shown.language, shown.codes, site, theme),
-            ("Content-Security-Policy", policy),
-            ("Cross-Origin-Embedder-Policy", "require-corp"),
-        )
+        wanted = Wanted(request, service)
+        look = wanted.asked.look(widget.FRAME_THEMES)
+        return wanted.send(("frame", look), lambda: _html(widget.frame(wanted.table, look), *FRAME_HEADERS))
 
-    async def home(request: web.Request) -> web.Response:
-        if service.board.current is None:
-            return _not_ready(request, site)
-        shown = _Shown(request, service)
-        policy = widget.security_policy("home", images=True)
-        return shown.send(
-            ("home", shown.language.tag),
-            lambda: widget.home(shown.snapshot, shown.language, site),
-            ("Content-Security-Policy", policy),
-        )
+    async def rows(request: web.Request) -> web.Response:
+        wanted = Wanted(request, service)
+        styled = wanted.asked.choice("style", ("none", "inline")) == "inline"
+        style = widget.style("widget") if styled else ""
+        return wanted.send(("rows", styled), lambda: Body(rows_json(wanted.table, style), JSON))
 
-    icon = Body(files("ratesvc.render").joinpath("assets", "icon.svg").read_bytes(), "image/svg+xml")
+    async def picture(request: web.Request) -> web.Response:
+        wanted = Wanted(request, service)
+        look = wanted.asked.look(card.THEMES)
+        render = partial(_picture, wanted, look)
+        return wanted.send(("card", look), render, reply.CARD)
 
-    async def favicon(request: web.Request) -> web.Response:
-        return reply.send(request, icon, ICON_CACHING)
-
-    return {"/widget": fragment, "/widget/frame": frame, "/": home, "/favicon.ico": favicon}
+    return {
+        "/widget": _or_else(fragment, _nothing),
+        "/widget/frame": _or_else(frame, _empty_frame),
+        "/widget/rows.json": _or_else(rows, _nothing),
+        "/widget/card.svg": _or_else(picture, _empty_card, status=200),
+        **_releases(),
+        **_fixed("/widget/manifest.json", Body(encode(manifest()), JSON), reply.OFTEN),
+        **_fixed("/favicon.ico", Body(_asset("icon.svg"), "image/svg+xml"), ICON_CACHING),
+    }
 
 
-class _Shown:
-    """What one embedding wants. Unknown currencies and languages are dropped: never an error inside somebody's page."""
-
-    def __init__(self, request: web.Request, service: Service) -> None:
-        self._request = request
-        self._service = service
-        self._publication = published(service)
-        self.snapshot = self._publication.snapshot
-        self.language: Language = _language(request)
-        asked = request.query.get("codes", "").upper().split(",", MOST_CODES)[:MOST_CODES]
-        known = [code.strip() for code in asked if code.strip() in self.snapshot.in_force.sheet.by_code]
-        self.codes = tuple(dict.fromkeys(known)) or widget.DEFAULT_CODES
-        self.key = (self.language.tag, self.codes)
-
-    def choice(self, name: str, choices: tuple[str, ...]) -> str:
-        """The word asked for, or the first."""
-        asked = self._request.query.get(name, "")
-        return asked if asked in choices else choices[0]
-
-    def send(self, key: tuple[object, ...], render: Callable[[], str], *headers: tuple[str, str]) -> web.Response:
-        """The finished page, rendered if this is the first time that it is asked for."""
-        body = self._publication.body(key, lambda: Body(render().encode(), widget.CONTENT_TYPE, headers))
-        now = self._service.clock()
-        caching = reply.WIDGET.header(now, reply.changes_at(self.snapshot, now))
-        return reply.send(self._request, body, caching, demo=self._service.demo)
+def manifest() -> dict[str, object]:
+    """Which releases there are, and the hashes that pin them."""
+    released = loader.releases()
+    return {
+        "version": loader.VERSION,
+        "releases": loader.lock(),
+        "style": widget.csp_hash(widget.style("widget")),
+        "sizes": {name: len(content) for name, content in released[loader.VERSION].files.items()},
+    }
 
 
-def _language(request: web.Request) -> Language:
-    asked = request.query.get("lang", "")
-    return language_or_default(asked if len(asked) <= 35 else None)
+def _releases() -> dict[str, Handler]:
+    """Every release under its own address for ever, and the newest loader under one that moves."""
+    found: dict[str, Handler] = {}
+    for version, release in loader.releases().items():
+        for name, content in release.files.items():
+            found |= _fixed(f"/widget/{version}/{name}", Body(content, loader.TYPES[name]), reply.IMMUTABLE)
+    newest = loader.releases()[loader.VERSION].files["rates.js"]
+    return {**found, **_fixed("/widget/rates.js", Body(newest, loader.TYPES["rates.js"]), reply.HOURLY)}
 
 
-def _not_ready(request: web.Request, site: widget.Site) -> web.Response:
-    page = widget.not_ready(_language(request), site).encode()
-    headers = (("Content-Security-Policy", widget.security_policy("home")), ("Retry-After", str(reply.RETRY_S)))
-    return reply.send(request, Body(page, widget.CONTENT_TYPE, headers), "no-store", status=503)
+def _fixed(path: str, body: Body, caching: str) -> dict[str, Handler]:
+    async def answer(request: web.Request) -> web.Response:
+        return reply.send(request, body, caching)
+
+    return {path: answer}
+
+
+def _asset(name: str) -> bytes:
+    return files("ratesvc.render").joinpath("assets", name).read_bytes()
+
+
+def _html(page: str, *headers: tuple[str, str]) -> Body:
+    return Body(page.encode(), HTML, headers)
+
+
+def otherwise_empty(handler: Handler) -> Handler:
+    """A page for a frame, also where there are no rates."""
+    return _or_else(handler, _empty_frame)
+
+
+def _or_else(handler: Handler, otherwise: Callable[[web.Request], Body], *, status: int = 0) -> Handler:
+    """Where there are no rates to show: a body that does no harm in the page around it."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except RatesvcError as error:
+            answered = status or reply.problem(error).status
+            body = otherwise(request)
+            if answered == 503:
+                retry = ("Retry-After", str(reply.RETRY_S))
+                body = Body(body.content, body.content_type, (*body.headers, retry))
+            return reply.send(request, body, "no-store", status=answered)
+
+    return answer
+
+
+def _picture(wanted: Wanted, look: widget.Look) -> Body:
+    return Body(card.card(wanted.table, look).encode(), card.CONTENT_TYPE, CARD_HEADERS)
+
+
+def _empty_card(request: web.Request) -> Body:
+    asked = Asked(request)
+    picture = card.empty_card(asked.language(), asked.look(card.THEMES))
+    return Body(picture.encode(), card.CONTENT_TYPE, CARD_HEADERS)
+
+
+def _nothing(_: web.Request) -> Body:
+    return Body(b"", HTML)
+
+
+def _empty_frame(request: web.Request) -> Body:
+    asked = Asked(request)
+    return _html(widget.empty_frame(asked.language(), asked.look(widget.FRAME_THEMES)), *FRAME_HEADERS)

@@ -75,7 +75,11 @@ class Caching:
 RATES = Caching(60, 600, 86400)
 FOR_EVER = Caching(31536000, 0, 31536000, immutable=True)
 WIDGET = Caching(300, 3600, 604800)
+CARD = Caching(900, 3600, 604800)
 SETTLED = Caching(86400, 600, 86400)
+HOURLY = "public, max-age=3600, stale-while-revalidate=86400, stale-if-error=604800"
+OFTEN = "public, max-age=300, stale-while-revalidate=3600, stale-if-error=604800"
+IMMUTABLE = "public, max-age=31536000, immutable"
 
 
 def changes_at(snapshot: Snapshot, now: datetime) -> datetime:

@@ -1,0 +1,100 @@
+// The builder with JavaScript: the server still writes everything, this only asks for it sooner.
+(() => {
+"use strict";
+const form = document.querySelector("form");
+const all = (root, selector) => [...root.querySelectorAll(selector)];
+let open = location.hash.slice(1) || "code-element", turn = 0, timer;
+
+const select = (result, id) => {
+const panels = all(result, "[role=tabpanel]");
+if (!panels.some(panel => panel.id === id)) id = panels[0].id;
+open = id;
+for (const panel of panels) panel.hidden = panel.id !== id;
+for (const tab of all(result, "[role=tab]")) {
+const chosen = tab.getAttribute("aria-controls") === id;
+tab.setAttribute("aria-selected", chosen);
+tab.tabIndex = chosen ? 0 : -1;
+}
+};
+
+const tabs = result => {
+const list = document.createElement("div"), box = result.querySelector(".tabs");
+list.setAttribute("role", "tablist");
+list.setAttribute("aria-label", result.getAttribute("aria-label"));
+for (const panel of all(box, "section")) {
+const tab = document.createElement("button");
+tab.type = "button";
+tab.textContent = panel.querySelector("h2").textContent;
+tab.id = "tab-" + panel.id;
+tab.setAttribute("role", "tab");
+tab.setAttribute("aria-controls", panel.id);
+tab.addEventListener("click", () => select(result, panel.id));
+list.append(tab);
+panel.setAttribute("role", "tabpanel");
+panel.setAttribute("aria-labelledby", tab.id);
+const copy = document.createElement("button");
+copy.type = "button";
+copy.textContent = result.dataset.copy;
+copy.addEventListener("click", async () => {
+await navigator.clipboard.writeText(panel.querySelector("code").textContent);
+copy.textContent = result.dataset.copied;
+setTimeout(() => { copy.textContent = result.dataset.copy; }, 2000);
+});
+panel.append(copy);
+}
+list.addEventListener("keydown", event => {
+const step = { ArrowRight: 1, ArrowLeft: -1, Home: -99, End: 99 }[event.key];
+if (!step) return;
+event.preventDefault();
+const found = all(list, "[role=tab]"), at = found.indexOf(document.activeElement);
+const next = Math.abs(step) > 1 ? (step > 0 ? found.length - 1 : 0) : (at + step + found.length) % found.length;
+found[next].click();
+found[next].focus();
+});
+box.prepend(list);
+select(result, open);
+};
+
+const search = () => {
+const fields = new URLSearchParams(), lists = { codes: [], columns: [] };
+for (const [name, value] of new FormData(form)) {
+if (lists[name]) lists[name].push(value);
+else if (value && !(name === "height" && !form.dataset.height)) fields.set(name, value);
+}
+for (const name in lists) if (lists[name].length) fields.set(name, lists[name].join(","));
+return fields;
+};
+
+const update = async fields => {
+const mine = ++turn, address = "?" + fields;
+const answer = await fetch(address);
+if (!answer.ok || mine !== turn) return;
+const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+const result = page.getElementById("result");
+document.getElementById("result").replaceWith(result);
+form.elements.height.value = page.querySelector("[name=height]").value;
+if (fields.has("first")) form.querySelector(".codes").replaceWith(page.querySelector(".codes"));
+history.replaceState(null, "", "?" + search());
+tabs(result);
+};
+
+form.addEventListener("input", event => {
+if (event.target.id === "find") return;
+if (event.target.name === "height") form.dataset.height = "1";
+clearTimeout(timer);
+timer = setTimeout(() => update(search()), 200);
+});
+form.addEventListener("submit", event => {
+event.preventDefault();
+const fields = search(), button = event.submitter;
+if (button && button.name) fields.set(button.name, button.value);
+update(fields);
+});
+const find = document.getElementById("find");
+find.closest("p").hidden = false;
+find.addEventListener("input", () => {
+const wanted = find.value.trim().toLowerCase();
+for (const line of all(form, ".codes li")) line.hidden = !line.textContent.toLowerCase().includes(wanted);
+});
+tabs(document.getElementById("result"));
+})();

@@ -1,0 +1,75 @@
+// <cbr-rates>: the Bank of Russia's rates, as this service formatted them. MIT licence.
+// createElement, adoptedStyleSheets and CSSOM only: it works under style-src 'self' and Trusted Types.
+// The shadow root comes after valid rows, so that the link inside the element survives every failure.
+(() => {
+"use strict";
+const page = document, from = page.currentScript.src, base = from.slice(0, from.indexOf("/widget/") + 8) + "rows.json?style=inline";
+const asked = ["codes", "columns", "date", "heading", "lang", "spark"], jobs = {};
+// An element whose class and part are the same words; what is empty is left out.
+const make = (tag, kinds, more, ...inner) => {
+const made = /^(svg|p.l)/.test(tag) ? page.createElementNS("http://www.w3.org/2000/svg", tag) : page.createElement(tag);
+if (kinds) more = { class: kinds.replace(/\S+/g, "cbr-$&"), part: kinds, ...more };
+for (const name in more) more[name] && made.setAttribute(name, more[name]);
+made.append(...inner.flat(3).filter(one => one));
+return made;
+};
+const fetched = url => fetch(url, { credentials: "omit", signal: AbortSignal.timeout(9e3) }).then(answer => answer.ok ? answer.json() : Promise.reject(answer.status));
+const table = (all, look) => {
+const lang = all.words_lang;
+const head = ({ kind, date, label, text }) => make("th", "head " + kind, { scope: "col", lang: !date && lang },
+label && [make("span", "when", 0, label), " "], date ? make("time", 0, { datetime: date }, text) : text);
+const cell = (row, { kind }, text) => make("td", kind, 0, kind == "trend"
+? row.points && make("svg", 0, { viewBox: "0 0 60 18", role: "img", "aria-label": text }, make("polyline", 0, { points: row.points }))
+: [kind == "change" && row.words && [make("span", "mark", { "aria-hidden": "true" }, row.mark), " ", make("span", "words", { lang }, row.words), " "], make("bdi", 0, { dir: "ltr" }, text)]);
+return make("div", "rates " + look, { lang: all.lang, dir: all.dir },
+make("table", 0, 0,
+make("caption", all.titled ? "title" : "title words", { lang }, all.title, all.badge && [" ", make("span", "badge", 0, all.badge)]),
+make("thead", 0, 0, make("tr", 0, 0, all.columns.map(head))),
+make("tbody", 0, 0, all.rows.map(row => make("tr", row.move, 0,
+make("th", 0, { scope: "row" }, make("bdi", "code", { dir: "ltr" }, row.unit), row.name && [" ", make("span", "label", 0, row.name)]),
+row.cells.map((text, at) => cell(row, all.columns[at + 1], text)))))),
+make("p", "note", 0, all.note && [make("strong", 0, { lang }, all.note), " "], make("a", 0, { href: all.source_url, target: "_blank", rel: "noopener" }, "cbr.ru")));
+};
+customElements.get("cbr-rates") || customElements.define("cbr-rates", class extends HTMLElement {
+static observedAttributes = [...asked, "height", "refresh", "theme", "updown"];
+connectedCallback() {
+this.attributeChangedCallback();
+}
+attributeChangedCallback() {
+clearTimeout(this.due);
+this.due = setTimeout(() => this.isConnected && this.show());
+}
+async show(anew) {
+const of = name => this.getAttribute(name) || "";
+const minutes = +of("refresh");
+let url = base;
+for (const name of asked) {
+const text = of(name) || name == "lang" && this.closest("[lang]")?.lang;
+if (text) url += `&${name}=` + encodeURIComponent(text);
+}
+this.url = url;
+if (+of("height")) this.style.height = of("height") + "px";
+clearInterval(this.timer);
+if (minutes > 0) this.timer = setInterval(() => page.hidden || !this.isConnected || this.show(1), Math.max(minutes, 5) * 6e4);
+let state = "load", detail;
+try {
+if (anew || !jobs[url]) jobs[url] = fetched(url);
+detail = await jobs[url];
+const made = table(detail, (of("theme") || "inherit") + " " + (of("updown") || "green-red")), sheet = new CSSStyleSheet();
+if (!detail.rows[0].cells[0]) throw 0;
+sheet.replaceSync(detail.style);
+if (url != this.url) return;
+if (minutes > 0) made.ariaLive = "polite";
+const root = this.shadowRoot || this.attachShadow({ mode: "open" });
+root.adoptedStyleSheets = [sheet];
+root.replaceChildren(made);
+} catch (error) {
+if (url != this.url) return;
+state = "error";
+detail = error;
+}
+this.setAttribute("state", state);
+this.dispatchEvent(new CustomEvent("cbr-" + state, { bubbles: true, detail }));
+}
+});
+})();

@@ -1,0 +1,84 @@
+"""Our page at /: choose, see it on light and dark ground, copy the code. A GET form whose state is the address."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from babel.localedata import locale_identifiers
+
+from ratesvc.render import rows, widget
+from ratesvc.render.language import Language, language, language_or_default
+from ratesvc.render.rows import View
+from ratesvc.render.snippets import Choice, query, snippets
+
+UI = ("en", "ru", "zh-Hans")
+WIDTH = 320
+NARROW = 354
+
+
+def builder(choice: Choice, words: Language, codes: Collection[str], site: widget.Site) -> str:
+    """The page in `words`, about a widget in the language of `choice`."""
+    others = sorted(set(codes) - set(choice.view.codes))
+    return widget.page(
+        "builder.html",
+        t=words.say,
+        words=words,
+        choice=choice,
+        site=site,
+        snippets=snippets(choice, site),
+        title=rows.TITLE,
+        languages=_languages(),
+        uis=[language_or_default(tag) for tag in UI],
+        columns=_columns(),
+        themes=widget.THEMES,
+        updowns=widget.UPDOWNS,
+        sparks=rows.SPARKS,
+        previews=[("light", _preview(choice, "light")), ("dark", _preview(choice, "dark"))],
+        currencies=[(code, words.currency(code)) for code in (*choice.view.codes, *others)],
+    )
+
+
+def not_ready(words: Language) -> str:
+    """The page while nothing is stored yet."""
+    return widget.page("not_ready.html", t=words.say, language=words)
+
+
+def words_of(asked: str, of_widget: Language) -> Language:
+    """The page's own language: the one asked for, else the widget's where the page is translated, else English."""
+    found = language(asked) or of_widget
+    nearest = next((tag for tag in UI if language_or_default(tag).locale.language == found.locale.language), UI[0])
+    return language_or_default(nearest)
+
+
+def policy() -> str:
+    """Only our own style sheet and script, frames and requests of this site."""
+    style, script = widget.csp_hash(widget.style("home")), widget.csp_hash(widget.script("builder"))
+    own = "; ".join(f"{kind}-src 'self'" for kind in ("img", "frame", "connect"))
+    return (
+        f"default-src 'none'; style-src '{style}'; script-src '{script}'; {own}; "
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    )
+
+
+def height(view: View, width: int) -> int:
+    """About how high the widget will be, in pixels; a little too much is better than an inner scrollbar."""
+    title = 0 if view.heading == rows.NO_HEADING else 20 * (1 + len(view.heading or rows.TITLE) * 9 // (width - 24))
+    two_lines = "name" in view.columns or (width < NARROW and bool(view.changes or view.spark))
+    return 24 + title + 10 + 48 + (54 if two_lines else 34) * len(view.codes) + 26
+
+
+def _preview(choice: Choice, ground: str) -> str:
+    theme = choice.look.theme if choice.look.theme in ("light", "dark") else ground
+    return f"widget/frame?{query(choice, theme=theme)}"
+
+
+def _columns() -> list[tuple[str, str]]:
+    names = ("Name", "Today", "Tomorrow", "Change", "Change, %")
+    return list(zip(rows.COLUMNS, names, strict=True))
+
+
+def _languages() -> list[tuple[str, str]]:
+    """Every language of CLDR that has a name for itself, without regions; the three translated ones first."""
+    tags = sorted(tag for tag in locale_identifiers() if "_" not in tag and tag != "root")
+    found = [language_or_default(tag) for tag in (*UI, *(tag for tag in tags if tag not in ("en", "ru", "zh")))]
+    return [(one.tag, name[:1].upper() + name[1:]) for one in found if (name := one.locale.display_name)]

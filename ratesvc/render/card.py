@@ -1,0 +1,111 @@
+"""The widget as one picture, for mail, feeds and a README: SVG with the same texts, without scripts and styles."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+
+from ratesvc.render.language import Language
+from ratesvc.render.rows import TITLE, Table
+from ratesvc.render.widget import Look, page
+
+CONTENT_TYPE = "image/svg+xml"
+THEMES = ("light", "dark")
+MARGIN = 24
+NAMES = 190
+ROW = 44
+LINE = 22
+WIDTHS = {"today": 84, "value": 84, "change": 104, "percent": 84}
+GROUNDS = {"light": ("#ffffff", "#1b1e22", "#555b63", "#d7dbe0"), "dark": ("#16191d", "#e9ebee", "#aab0b8", "#3a4048")}
+MOVES = {
+    "green-red": {"light": ("#0a6b2d", "#b3261e"), "dark": ("#5fd38d", "#ff9b93")},
+    "red-green": {"light": ("#b3261e", "#0a6b2d"), "dark": ("#ff9b93", "#5fd38d")},
+    "blue-orange": {"light": ("#0b5cad", "#a34700"), "dark": ("#7cc0ff", "#ffb066")},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One text of the picture: where it ends or begins, and in which colour."""
+
+    x: int
+    text: str
+    colour: str
+
+
+def card(table: Table, look: Look) -> str:
+    """The picture of a table."""
+    ground, ink, soft, line = GROUNDS[look.theme]
+    edges = _edges(table)
+    width = MARGIN + NAMES + sum(WIDTHS.get(kind, 0) for kind in table.kinds) + MARGIN
+    title = f"{table.title} ({table.badge})" if table.badge else table.title
+    lines = _lines(title, (width - 2 * MARGIN) // 10) if table.titled else []
+    top = MARGIN + LINE * len(lines)
+    labelled = any(column.label for column in table.columns)
+    heads_at = top + (34 if labelled else 18)
+    right = table.direction == "rtl"
+    return page(
+        "card.svg",
+        table=table,
+        title=title,
+        lines=lines,
+        rtl=right,
+        row_height=ROW,
+        line_height=LINE,
+        width=width,
+        height=heads_at + 14 + ROW * len(table.rows) + MARGIN + (20 if table.note else 4),
+        ground=ground,
+        ink=ink,
+        soft=soft,
+        line=line,
+        margin=MARGIN,
+        heads_at=heads_at,
+        names=width - MARGIN if right else MARGIN,
+        edges=[(kind, width - x if right else x) for kind, x in edges],
+        moves=_colours(look, ink),
+        squeezed=_squeezed,
+    )
+
+
+def empty_card(language: Language, look: Look) -> str:
+    """A neutral picture while nothing is stored."""
+    ground, ink, soft, _ = GROUNDS[look.theme]
+    title = language.say(TITLE)
+    words = language.say("These rates are not at hand right now.")
+    return page("card_empty.svg", title=title, words=words, lines=_lines(title, 48), ground=ground, ink=ink, soft=soft)
+
+
+def _edges(table: Table) -> list[tuple[str, int]]:
+    """Where each column of figures ends."""
+    edges, x = [], MARGIN + NAMES
+    for kind in table.kinds[1:]:
+        x += WIDTHS.get(kind, 0)
+        edges.append((kind, x))
+    return edges
+
+
+def _colours(look: Look, ink: str) -> dict[str, str]:
+    up, down = MOVES.get(look.updown, {}).get(look.theme, (ink, ink))
+    return {"up": up, "down": down, "same": ink, "": ink}
+
+
+def _units(text: str) -> int:
+    """About how wide a text is: a Han character takes two places."""
+    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+
+
+def _squeezed(text: str) -> int:
+    """The width to squeeze a long name into, or 0."""
+    return NAMES - 16 if _units(text) * 7 > NAMES - 16 else 0
+
+
+def _lines(text: str, places: int) -> list[str]:
+    """The text in lines of about so many places, broken at spaces."""
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and _units(longer) > places:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines

@@ -1,0 +1,144 @@
+"""Ready code for every way to embed the widget. Every value is escaped for the language it goes into."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from markupsafe import escape
+
+from ratesvc.render import loader
+from ratesvc.render.language import Language
+from ratesvc.render.rows import DEFAULT_CODES, DEFAULT_COLUMNS, View
+from ratesvc.render.widget import THEMES, UPDOWNS, Look, Site
+
+BANK = "https://www.cbr.ru/eng/currency_base/daily/"
+LINK = "Bank of Russia official exchange rates"
+PICTURE = "A picture, for feeds and a README; Gmail and some other mail programs show no SVG."
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What the builder was asked for: the widget, its language, its size, and whether the host sends a CSP."""
+
+    view: View
+    look: Look
+    language: Language
+    width: int
+    height: int
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Snippet:
+    """One tab: a word for its address, its name and explanation (to be translated), and the code to copy."""
+
+    key: str
+    name: str
+    text: str
+    code: str
+
+
+def parameters(choice: Choice, *, look: bool = True) -> dict[str, str]:
+    """What differs from the defaults, as attributes and parameters alike."""
+    view = choice.view
+    given = {
+        "codes": ",".join(view.codes) if view.codes != DEFAULT_CODES else "",
+        "columns": ",".join(view.columns) if view.columns != DEFAULT_COLUMNS else "",
+        "heading": view.heading,
+        "lang": choice.language.tag,
+        "spark": str(view.spark) if view.spark else "",
+    }
+    if look:
+        given["theme"] = choice.look.theme if choice.look.theme != THEMES[0] else ""
+        given["updown"] = choice.look.updown if choice.look.updown != UPDOWNS[0] else ""
+    return {name: text for name, text in given.items() if text}
+
+
+def query(choice: Choice, **more: str) -> str:
+    """A query string with a stable order."""
+    return urlencode({**parameters(choice), **more}, safe=",")
+
+
+def snippets(choice: Choice, site: Site) -> list[Snippet]:
+    """Every way, the best first."""
+    framed = f"{site.public_url}/widget/frame?{query(choice)}"
+    included = f"{site.public_url}/widget?{query(choice)}"
+    return [
+        Snippet("element", "Element", _ELEMENT_STRICT if choice.strict else _ELEMENT, element(choice, site)),
+        Snippet("frame", "Frame", "The exact size keeps your page from shifting.", iframe(framed, choice)),
+        Snippet("ssi", "nginx", "The server puts the table into the page; readers ask nobody else.", _ssi(choice)),
+        Snippet("php", "PHP", "Waits one second at most and keeps the last good copy.", _php(included)),
+        Snippet("wordpress", "WordPress", "Put this address on a line of its own.", embed_url(choice, site)),
+        Snippet("picture", "Picture", PICTURE, _picture(choice, site)),
+        Snippet("json", "JSON", "The rows, already formatted in the reader's language.", _json(choice, site)),
+    ]
+
+
+_ELEMENT = "Two lines of HTML. The box is reserved, so that your page does not shift."
+_ELEMENT_STRICT = "For sites with a Content-Security-Policy: pinned, and with the lines that your site needs."
+
+
+def element(choice: Choice, site: Site) -> str:
+    """The element and its loader; strict means pinned, and no inline style."""
+    attributes = {**parameters(choice), "height": str(choice.height)}
+    box = f"display:block;height:{choice.height}px"
+    written = " ".join(f'{name}="{escape(text)}"' for name, text in attributes.items())
+    link = f'<a href="{BANK}">{LINK}</a>'
+    if not choice.strict:
+        script = f'<script async src="{escape(site.public_url)}/widget/rates.js" crossorigin="anonymous"></script>'
+        return f'<cbr-rates {written} style="{box}">\n  {link}</cbr-rates>\n{script}'
+    source = f"{escape(site.public_url)}/widget/{loader.VERSION}/rates.js"
+    pin = loader.releases()[loader.VERSION].integrity("rates.js")
+    script = f'<script async src="{source}" integrity="{pin}" crossorigin="anonymous"></script>'
+    lines = (
+        f"<!-- Your style sheet:  cbr-rates{{{box}}}",
+        f"     Your policy:  script-src {source}; connect-src {escape(site.public_url)} -->",
+    )
+    return "\n".join((*lines, f"<cbr-rates {written}>\n  {link}</cbr-rates>", script))
+
+
+def iframe(address: str, choice: Choice) -> str:
+    """A frame of exactly this size."""
+    size = f'width="{choice.width}" height="{choice.height}"'
+    return f'<iframe src="{escape(address)}" {size} style="border:0" loading="lazy" title="{LINK}"></iframe>'
+
+
+def embed_url(choice: Choice, site: Site) -> str:
+    """The page that oEmbed consumers discover."""
+    return f"{site.public_url}/embed?{query(choice)}"
+
+
+def _ssi(choice: Choice) -> str:
+    return (
+        f'<!--# block name="rates" --><a href="{BANK}">{LINK}</a><!--# endblock -->\n'
+        f'<!--# include virtual="/rates/widget?{query(choice)}" stub="rates" -->'
+    )
+
+
+def _php(address: str) -> str:
+    quoted = re.sub(r"(['\\])", r"\\\1", address)
+    return f"""<?php
+$copy = sys_get_temp_dir() . '/cbr-rates-' . md5('{quoted}') . '.html';
+if (!is_file($copy) || filemtime($copy) < time() - 300) {{
+    $wait = stream_context_create(['http' => ['timeout' => 1]]);
+    $rates = @file_get_contents('{quoted}', false, $wait);
+    if (is_string($rates) && str_contains($rates, '</table>')) {{
+        file_put_contents($copy, $rates, LOCK_EX);
+    }} else {{
+        @touch($copy);
+    }}
+}}
+echo is_file($copy) && filesize($copy) ? file_get_contents($copy) : '<a href="{BANK}">{LINK}</a>';
+?>"""
+
+
+def _picture(choice: Choice, site: Site) -> str:
+    address = f"{site.public_url}/widget/card.svg?{query(choice)}"
+    return f'<a href="{BANK}"><img src="{escape(address)}" alt="{LINK}"></a>'
+
+
+def _json(choice: Choice, site: Site) -> str:
+    text = urlencode(parameters(choice, look=False), safe=",")
+    return f"curl '{site.public_url}/widget/rows.json?{text}'"

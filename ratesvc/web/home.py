@@ -1,0 +1,105 @@
+"""The builder at /, and what oEmbed consumers ask for."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from multidict import MultiDict
+from yarl import URL
+
+from ratesvc.errors import BadRequest, NoSheet
+from ratesvc.publication import Body
+from ratesvc.render import builder, widget
+from ratesvc.render.api import encode
+from ratesvc.render.rows import TITLE
+from ratesvc.render.snippets import Choice, embed_url, iframe
+from ratesvc.service import Service
+from ratesvc.web import reply
+from ratesvc.web.embed import FRAME_HEADERS, otherwise_empty
+from ratesvc.web.reply import Handler
+from ratesvc.web.wanted import Asked, Wanted
+
+JSON = "application/json"
+EMBEDDABLE = ("/embed", "/widget/frame", "/")
+WIDTHS = range(120, 2001)
+HEIGHTS = range(60, 4001)
+
+
+def routes(service: Service, site: widget.Site) -> dict[str, Handler]:
+    """Path → handler."""
+    policy = (("Content-Security-Policy", builder.policy()),)
+
+    async def home(request: web.Request) -> web.Response:
+        asked = Asked(request)
+        try:
+            wanted = Wanted(request, service)
+        except NoSheet:
+            page = builder.not_ready(asked.language())
+            headers = (*policy, ("Retry-After", str(reply.RETRY_S)))
+            return reply.send(request, Body(page.encode(), widget.CONTENT_TYPE, headers), "no-store", status=503)
+        first = asked.text("first", 3).upper()
+        choice = _choice(wanted, first)
+        words = builder.words_of(asked.text("ui", 10), choice.language)
+        codes = service.history.codes()
+        return wanted.send(
+            ("home", choice, words.tag),
+            lambda: Body(builder.builder(choice, words, codes, site).encode(), widget.CONTENT_TYPE, policy),
+        )
+
+    async def embed(request: web.Request) -> web.Response:
+        wanted = Wanted(request, service)
+        choice = _choice(wanted)
+        look = wanted.asked.look(widget.FRAME_THEMES)
+        discovery = str(URL(f"{site.public_url}/oembed").with_query(url=embed_url(choice, site), format="json"))
+        return wanted.send(
+            ("embed", look, choice),
+            lambda: Body(widget.frame(wanted.table, look, discovery).encode(), widget.CONTENT_TYPE, FRAME_HEADERS),
+        )
+
+    async def oembed(request: web.Request) -> web.Response:
+        if request.query.get("format", "json") != "json":
+            return web.Response(status=501, headers={**reply.COMMON, "Cache-Control": "no-store"})
+        given = _ours(request.query.get("url", ""), site)
+        wanted = Wanted(request, service, Asked(given))
+        limits = Asked(request)
+        choice = _choice(wanted)
+        width = min(choice.width, limits.number("maxwidth", choice.width, WIDTHS))
+        height = min(choice.height, limits.number("maxheight", choice.height, HEIGHTS))
+        choice = Choice(choice.view, choice.look, choice.language, width, height)
+        document = {
+            "version": "1.0",
+            "type": "rich",
+            "provider_name": "ratesvc",
+            "provider_url": f"{site.public_url}/",
+            "title": choice.language.say(TITLE),
+            "html": iframe(embed_url(choice, site), choice),
+            "width": width,
+            "height": height,
+            "cache_age": 3600,
+        }
+        return reply.send(request, Body(encode(document), JSON), reply.HOURLY, demo=service.demo)
+
+    return {"/": home, "/embed": otherwise_empty(embed), "/oembed": oembed}
+
+
+def _choice(wanted: Wanted, first: str = "") -> Choice:
+    asked, view = wanted.asked, wanted.view
+    if first in view.codes:
+        view = view.beginning_with(first)
+    width = asked.number("width", builder.WIDTH, WIDTHS)
+    height = asked.number("height", builder.height(view, width), HEIGHTS)
+    return Choice(view, asked.look(), wanted.language, width, height, asked.choice("csp", ("0", "1")) == "1")
+
+
+def _ours(address: str, site: widget.Site) -> MultiDict[str]:
+    """The parameters of an address of ours; it is compared, never fetched. Raises BadRequest."""
+    try:
+        given = URL(address)
+        path = given.path.removeprefix(urlsplit(site.public_url).path)
+        same = given.origin() == URL(site.public_url).origin()
+    except ValueError:
+        same, path = False, ""
+    if not same or path not in EMBEDDABLE:
+        raise BadRequest(f"url takes an address of this service, such as {site.public_url}/embed?codes=USD.")
+    return MultiDict(given.query)

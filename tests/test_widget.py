@@ -1,0 +1,203 @@
+"""The widget's bytes: golden files, the loader's lock, and what never goes wrong inside somebody's page."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+from collections.abc import AsyncIterator, Mapping
+from html.parser import HTMLParser
+from importlib.resources import files
+from pathlib import Path
+
+import aiohttp
+import pytest
+from release_loader import TERSER, built
+from widget_harness import Live, live_service
+
+from ratesvc.config import Server, Settings
+from ratesvc.render import loader, widget
+from ratesvc.render.language import language_or_default
+from ratesvc.service import Service
+from ratesvc.web.app import listening
+
+GOLDEN = Path(__file__).parent / "golden" / "widget"
+LOCALES = ("en", "ru", "zh-Hans", "de", "fr", "es", "pt-BR", "tr", "ar", "he", "fa", "hi", "ja", "kk", "uk")
+
+
+@pytest.fixture
+async def live(tmp_path: Path) -> AsyncIterator[Live]:
+    async with live_service(tmp_path) as running:
+        yield running
+
+
+async def get(live: Live, path: str, **headers: str) -> tuple[int, Mapping[str, str], str]:
+    async with aiohttp.ClientSession() as http, http.get(live.url + path, headers=headers) as answer:
+        return answer.status, answer.headers, await answer.text()
+
+
+class Words(HTMLParser):
+    """The words that a reader gets of a table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self._inside = False
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:  # noqa: ARG002 -- the parser passes it
+        self._inside = self._inside or tag == "table"
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = self._inside and tag != "table"
+
+    def handle_data(self, data: str) -> None:
+        if self._inside and data.strip():
+            self.words.append(data.strip())
+
+
+def table_words(html: str) -> list[str]:
+    parser = Words()
+    parser.feed(html)
+    return parser.words
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("fragment.en.html", "/widget?style=none"),
+        ("fragment.ru.html", "/widget?style=link&lang=ru&spark=30&columns=name,today,next,change,percent"),
+        ("shadow.zh.html", "/widget?shadow=1&style=none&lang=zh-CN"),
+        ("rows.ar.json", "/widget/rows.json?lang=ar&codes=USD,JPY"),
+        ("card.ru.svg", "/widget/card.svg?lang=ru"),
+    ],
+)
+async def test_the_recorded_rates_give_the_same_bytes(live: Live, name: str, path: str) -> None:
+    """Golden files; GOLDEN=write renews them for a look at the difference."""
+    _, _, text = await get(live, path)
+    text = text.replace(live.url, "https://rates.example")
+    if os.environ.get("GOLDEN") == "write":
+        GOLDEN.mkdir(parents=True, exist_ok=True)
+        (GOLDEN / name).write_text(text, "utf-8")
+    assert text == (GOLDEN / name).read_text("utf-8")
+
+
+@pytest.mark.parametrize("lang", LOCALES)
+async def test_every_form_says_the_same(live: Live, lang: str) -> None:
+    """Fragment, frame, card and rows.json have one source of text."""
+    document = json.loads((await get(live, f"/widget/rows.json?lang={lang}"))[2])
+    fragment = table_words((await get(live, f"/widget?lang={lang}&style=none"))[2])
+    assert table_words((await get(live, f"/widget/frame?lang={lang}"))[2]) == fragment
+    card = re.sub(r"<[^>]+>", "\n", (await get(live, f"/widget/card.svg?lang={lang}"))[2])
+    texts = [text for row in document["rows"] for text in (row["unit"], row["name"], *row["cells"])]
+    assert len(texts) == 30
+    for text in texts:
+        assert text in fragment
+        assert text in card
+    assert document["title"] in fragment
+
+
+def test_a_released_version_never_changes() -> None:
+    """The bytes of an immutable address are those of the lock."""
+    for version, release in loader.releases().items():
+        for name, pin in loader.lock()[version].items():
+            assert release.integrity(name) == pin, f"{version}/{name} was changed after its release"
+
+
+def test_the_newest_release_is_made_from_the_sources() -> None:
+    """Whoever changes rates.js or widget.css writes a release: `python tests/release_loader.py`."""
+    release = loader.releases()[loader.VERSION].files
+    assert release["widget.css"].decode().strip() == widget.style("widget")
+    if TERSER.exists():
+        assert built() == release
+
+
+async def test_sizes(live: Live, capsys: pytest.CaptureFixture[str]) -> None:
+    """Loader at most 2,000 bytes, frame at most 4 kB, with gzip."""
+    sizes = {}
+    for path in ("/widget/rates.js", "/widget/rows.json?style=inline", "/widget/frame", "/widget"):
+        sizes[path] = len(gzip.compress((await get(live, path))[2].encode(), 9))
+    with capsys.disabled():
+        print(f"\ngzip: {sizes}")  # noqa: T201 -- figures to read
+    assert sizes["/widget/rates.js"] <= 2000
+    assert sizes["/widget/frame"] <= 4000
+
+
+@pytest.mark.parametrize("path", ["/widget", "/widget/frame", "/widget/rows.json", "/widget/card.svg", "/embed"])
+@pytest.mark.parametrize(
+    "query", ["codes=XXX,%00,USD", "lang=tlh", "lang=" + "x" * 5000, "date=2022-99-99", "theme=%22%3E", "a=b&a=c"]
+)
+async def test_what_is_unknown_is_dropped(live: Live, path: str, query: str) -> None:
+    """An editor's slip never shows an error page inside a site."""
+    status, headers, _ = await get(live, f"{path}?{query}")
+    assert status == 200
+    assert "Set-Cookie" not in headers
+
+
+async def test_a_heading_is_text(live: Live) -> None:
+    """Markup in a heading is shown, not obeyed."""
+    for path in ("/widget", "/widget/frame", "/embed", "/widget/card.svg", "/"):
+        _, _, text = await get(live, f"{path}?heading=%3Cscript%3Ealert(1)%3C/script%3E")
+        assert "<script>alert" not in text
+        assert "&lt;script&gt;alert" in text
+
+
+async def test_nothing_stored_yet(tmp_path: Path) -> None:
+    """Rows and fragment are empty with 503 and Retry-After; the card is a neutral picture, kept by nobody."""
+    settings = Settings(server=Server(port=0), data_dir=str(tmp_path))
+    async with (
+        Service(settings, ticking=False) as service,
+        listening(service) as url,
+        aiohttp.ClientSession() as http,
+    ):
+        for path in ("/widget", "/widget/rows.json"):
+            async with http.get(url + path) as answer:
+                assert answer.status == 503
+                assert answer.headers["Retry-After"] == "30"
+                assert await answer.read() == b""
+        async with http.get(url + "/widget/card.svg") as answer:
+            assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-store")
+            assert "<svg" in await answer.text()
+        async with http.get(url + "/widget/frame?lang=ru") as answer:
+            assert answer.status == 503
+            assert "Сейчас этих курсов нет под рукой." in await answer.text()
+
+
+async def test_oembed_answers_for_our_own_addresses_only(live: Live) -> None:
+    """The address is compared, never fetched; the frame is no larger than the consumer allows."""
+    ours = f"{live.url}/embed?codes=USD%26lang=ru".replace("?", "%3F")
+    status, _, text = await get(live, f"/oembed?url={ours}&maxwidth=200&maxheight=150")
+    document = json.loads(text)
+    assert (status, document["width"], document["height"]) == (200, 200, 150)
+    assert document["html"].startswith(f'<iframe src="{live.url}/embed?codes=USD&amp;lang=ru" width="200" height="150"')
+    for strange in ("http://evil.example/embed", f"{live.url}/v1/rates", "http://[", ""):
+        assert (await get(live, f"/oembed?url={strange}"))[0] == 400
+    assert (await get(live, f"/oembed?url={ours}&format=xml"))[0] == 501
+
+
+async def test_caching(live: Live) -> None:
+    """As WIDGET says; what shows rates never outlives the next change."""
+    expected = {
+        "/widget": "public, max-age=300, stale-while-revalidate=3600, stale-if-error=604800",
+        "/widget/rates.js": "public, max-age=3600",
+        f"/widget/{loader.VERSION}/rates.js": "public, max-age=31536000, immutable",
+        "/widget/card.svg": "public, max-age=900",
+        "/widget/manifest.json": "public, max-age=300",
+    }
+    for path, caching in expected.items():
+        headers = (await get(live, path))[1]
+        assert headers["Cache-Control"].startswith(caching)
+
+
+@pytest.mark.parametrize("lang", ["ru", "zh-Hans"])
+def test_every_sentence_is_translated(lang: str) -> None:
+    """First-class languages have every sentence of ours."""
+    words = language_or_default(lang)
+    root = files("ratesvc.render")
+    said: set[str] = set()
+    for folder in ("templates", "."):
+        for file in root.joinpath(folder).iterdir():
+            if file.is_file() and file.name.endswith((".html", ".svg")):
+                said |= set(re.findall(r'\bt\((?:"([^"]+)"|\'[^\']+\')', file.read_text("utf-8")))
+    for sentence in said - {""}:
+        assert words._sentences.get(sentence), f"{lang} lacks: {sentence}"  # noqa: SLF001 -- what is there

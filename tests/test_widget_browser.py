@@ -1,0 +1,312 @@
+"""The widget in a real Chromium, on pages of other origins that do their worst."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from conftest import missing
+from playwright.async_api import Browser, BrowserContext, Page
+from widget_harness import Host, Live, chromium, hosting, live_service
+
+from ratesvc.render import loader
+from ratesvc.render.widget import csp_hash
+
+pytestmark = pytest.mark.browser
+
+WEB = Path(__file__).parent / "web"
+AXE = WEB / "node_modules" / "axe-core" / "axe.min.js"
+VALIDATE = WEB / "node_modules" / ".bin" / "html-validate"
+BELOW = '<p id="below">What stands below must not move.</p>'
+WATCH = """
+window.shift = 0; window.violations = [];
+new PerformanceObserver(list => { for (const one of list.getEntries()) shift += one.value; })
+  .observe({ type: "layout-shift", buffered: true });
+addEventListener("securitypolicyviolation", event => violations.push(event.violatedDirective + " " + event.blockedURI));
+window.states = [];
+for (const kind of ["cbr-load", "cbr-error"]) addEventListener(kind, () => states.push(kind));
+"""
+STRICT = (
+    "default-src 'none'; style-src 'self' 'sha256-HASH'; script-src ORIGIN/widget/VERSION/rates.js; "
+    "connect-src ORIGIN; require-trusted-types-for 'script'; trusted-types 'none'"
+)
+HOSTILE = """<style>*{letter-spacing:9px!important;text-transform:uppercase!important;line-height:4!important;
+visibility:visible;text-align:center!important;word-spacing:20px!important}
+table,td,th,caption,div,span,bdi,p{display:none!important;color:red!important;font-size:40px!important}</style>"""
+
+
+@pytest.fixture
+async def live(tmp_path: Path) -> AsyncIterator[Live]:
+    async with live_service(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def host() -> AsyncIterator[Host]:
+    async with hosting() as running:
+        yield running
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as running:
+        yield running
+
+
+async def opened(browser: Browser, address: str, **context: Any) -> Page:
+    """The page once everything is quiet, watched from its first moment."""
+    page = await watched(browser, **context)
+    await page.goto(address, wait_until="networkidle")
+    return page
+
+
+async def watched(browser: Browser, **context: Any) -> Page:
+    page: Page = await (await browser.new_context(**context)).new_page()
+    await page.add_init_script(WATCH)
+    return page
+
+
+def element(live: Live, attributes: str = "", *, height: int = 460) -> str:
+    box = f'height="{height}" style="display:block;height:{height}px"'
+    return (
+        f'<cbr-rates {attributes} {box}><a href="https://www.cbr.ru/">Bank of Russia</a></cbr-rates>{BELOW}'
+        f'<script async src="{live.url}/widget/rates.js" crossorigin="anonymous"></script>'
+    )
+
+
+async def pasted(live: Live, key: str, query: str = "") -> str:
+    """The builder's own snippet, verbatim."""
+    async with aiohttp.ClientSession() as http, http.get(f"{live.url}/?{query}") as answer:
+        page = await answer.text()
+    section = page.split(f'id="code-{key}"')[1].split("</section>")[0]
+    return unescape(section.split("<code>")[1].split("</code>")[0])
+
+
+@pytest.mark.parametrize("width", [180, 300, 600])
+@pytest.mark.parametrize(("lang", "scheme"), [("en", "light"), ("ru", "dark"), ("ar", "light"), ("zh-CN", "light")])
+async def test_the_element_fits_and_shifts_nothing(
+    browser: Browser, live: Live, host: Host, width: int, lang: str, scheme: str
+) -> None:
+    """Layout shift exactly 0, no horizontal overflow, two requests, no cookie, no storage, no third host."""
+    body = f'<div style="width:{width}px">{element(live, f"lang={lang} spark=30 theme={scheme}")}</div>'
+    page = await watched(browser, viewport={"width": 700, "height": 900})
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    await page.goto(host.put(body), wait_until="networkidle")
+    assert await page.evaluate("shift") == 0
+    assert await page.evaluate("states") == ["cbr-load"]
+    assert [address for address in asked if live.url in address] == [
+        f"{live.url}/widget/rates.js",
+        f"{live.url}/widget/rows.json?style=inline&lang={lang}&spark=30",
+    ]
+    assert all(address.startswith((live.url, host.url)) for address in asked)
+    over = "(e => e.scrollWidth - e.clientWidth)(document.querySelector('cbr-rates'))"
+    assert await page.evaluate(over) <= 0
+    assert await page.context.cookies() == []
+    assert await page.evaluate("localStorage.length + sessionStorage.length") == 0
+
+
+async def test_a_strict_host(browser: Browser, live: Live, host: Host) -> None:
+    """The builder's strict snippet under style-src 'self' and Trusted Types: no violation, no shift."""
+    code = await pasted(live, "element", "csp=1&spark=30")
+    rule = code.split("Your style sheet:  ")[1].split("\n")[0]
+    policy = STRICT.replace("'sha256-HASH'", f"'{csp_hash(rule)}'")
+    policy = policy.replace("ORIGIN", live.url).replace("VERSION", loader.VERSION)
+    page = await opened(
+        browser, host.put(code + BELOW, {"Content-Security-Policy": policy}, head=f"<style>{rule}</style>")
+    )
+    assert await page.evaluate("states") == ["cbr-load"]
+    assert await page.evaluate("violations") == []
+    assert await page.evaluate("shift") == 0
+
+
+async def test_the_default_snippet_as_pasted(browser: Browser, live: Live, host: Host) -> None:
+    """On a plain page the builder's element shows the rates in the reader's language."""
+    page = await opened(browser, host.put((await pasted(live, "element", "lang=ru")) + BELOW))
+    assert "60,3741" in await page.inner_text("cbr-rates table")
+    assert await page.evaluate("shift") == 0
+
+
+@pytest.mark.parametrize("sandbox", ["", 'sandbox="allow-scripts"'])
+@pytest.mark.parametrize("headers", [{}, {"Cross-Origin-Embedder-Policy": "require-corp"}])
+async def test_the_frame_as_pasted(
+    browser: Browser, live: Live, host: Host, sandbox: str, headers: dict[str, str]
+) -> None:
+    """Plain, sandboxed as in WordPress, and on a page with COEP: one request, its height said, no shift."""
+    code = (await pasted(live, "frame", "lang=en&theme=light")).replace("<iframe", f"<iframe {sandbox}")
+    said = "<script>addEventListener('message', event => window.height = event.data.height)</script>"
+    page = await opened(browser, host.put(said + code + BELOW, headers))
+    frame = page.frames[1]
+    assert "60.3741" in await frame.inner_text("table")
+    assert await page.evaluate("shift") == 0
+    height = await page.evaluate("height")
+    assert 200 < height <= await page.evaluate("document.querySelector('iframe').clientHeight")
+
+
+@pytest.mark.parametrize("fault", ["503", "blocked", "integrity", "nonsense"])
+async def test_when_it_fails_the_link_stays(browser: Browser, live: Live, host: Host, fault: str) -> None:
+    """The link in the reserved box, no shift, at most one cbr-error and no retry."""
+    body = element(live)
+    if fault == "integrity":
+        body = body.replace("crossorigin", f'integrity="sha384-{"A" * 64}" crossorigin')
+    page = await watched(browser)
+    rows = 0
+
+    async def refuse(route: Any) -> None:
+        nonlocal rows
+        rows += 1
+        await route.fulfill(
+            status=503 if fault == "503" else 200, body="<html>", headers={"Access-Control-Allow-Origin": "*"}
+        )
+
+    await page.route("**/rows.json*", refuse)
+    if fault == "blocked":
+        await page.route("**/rates.js", lambda route: route.abort())
+    await page.goto(host.put(body), wait_until="networkidle")
+    assert await page.is_visible("cbr-rates a")
+    assert await page.evaluate("shift") == 0
+    loads = fault in ("503", "nonsense")
+    assert rows == (1 if loads else 0)
+    assert await page.evaluate("states") == (["cbr-error"] if loads else [])
+
+
+async def test_slow_rows_shift_nothing(browser: Browser, live: Live, host: Host) -> None:
+    """Rows that come after a second find their box reserved."""
+    page = await watched(browser)
+
+    async def slow(route: Any) -> None:
+        await asyncio.sleep(1)
+        await route.continue_()
+
+    await page.route("**/rows.json*", slow)
+    await page.goto(host.put(element(live)), wait_until="networkidle")
+    assert await page.evaluate("states") == ["cbr-load"]
+    assert await page.evaluate("shift") == 0
+
+
+async def test_equal_widgets_ask_once(browser: Browser, live: Live, host: Host) -> None:
+    """One request for each distinct configuration on a page."""
+    page = await watched(browser)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    await page.goto(host.put(element(live) + element(live) + element(live, "codes=USD")), wait_until="networkidle")
+    assert len([address for address in asked if "rows.json" in address]) == 2
+
+
+async def test_a_hostile_style_sheet_changes_nothing_inside(browser: Browser, live: Live, host: Host) -> None:
+    """With a ground of its own the widget looks the same, pixel by pixel."""
+    pictures = []
+    for head in ("<style>body{margin:0}</style>", HOSTILE + "<style>body{margin:0!important}</style>"):
+        body = element(live, 'theme="light" lang="en"').replace(BELOW, "")
+        page = await opened(browser, host.put(body, head=head), viewport={"width": 320, "height": 460})
+        pictures.append(await page.screenshot())
+    assert pictures[0] == pictures[1]
+
+
+async def test_the_shadow_fragment_needs_no_script(browser: Browser, live: Live, host: Host) -> None:
+    """Included by a server with shadow=1, with JavaScript off and a hostile style sheet: zero requests."""
+    async with aiohttp.ClientSession() as http, http.get(f"{live.url}/widget?shadow=1&theme=light") as answer:
+        fragment = await answer.text()
+    page = await (await browser.new_context(java_script_enabled=False)).new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    await page.goto(host.put(fragment, head="<style>table{display:none!important}</style>"))
+    assert await page.is_visible("table")
+    assert [address for address in asked if live.url in address] == []
+
+
+async def test_valid_html(live: Live, tmp_path: Path) -> None:
+    """html-validate finds no error in frame, builder and fragment.
+
+    A style element in a body is not valid HTML, so the fragment is checked with its style linked, and in a
+    shadow root.
+    """
+    if not VALIDATE.exists():
+        missing("html-validate (npm ci in tests/web)")
+    paths = {"frame": "/widget/frame?spark=30", "builder": "/?lang=ru", "embed": "/embed?lang=ar"}
+    paths |= {"linked": "/widget?style=link&spark=7", "shadow": "/widget?shadow=1&style=link"}
+    async with aiohttp.ClientSession() as http:
+        for name, path in paths.items():
+            async with http.get(live.url + path) as answer:
+                (tmp_path / f"{name}.html").write_text(await answer.text(), "utf-8")
+    files = [str(tmp_path / f"{name}.html") for name in paths]
+    command = [str(VALIDATE), "--config", str(WEB / ".htmlvalidate.json"), *files]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    said, _ = await process.communicate()
+    assert process.returncode == 0, said.decode()
+
+
+async def test_a_table_for_those_who_listen(browser: Browser, live: Live) -> None:
+    """Also where the style sheet lays rows out as a grid, they stay rows with headers."""
+    page = await opened(browser, f"{live.url}/widget/frame?codes=USD", viewport={"width": 200, "height": 400})
+    session = await page.context.new_cdp_session(page)
+    nodes = (await session.send("Accessibility.getFullAXTree"))["nodes"]
+    roles = [node["role"]["value"] for node in nodes if "role" in node]
+    assert roles.count("row") == 2
+    assert roles.count("rowheader") == 1
+    assert roles.count("columnheader") == 4
+    assert {"table", "caption"} <= {role.lower() for role in roles}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark", "forced"])
+@pytest.mark.parametrize("what", ["element", "frame", "frame-ar", "fragment", "builder", "builder-ru", "builder-zh"])
+async def test_axe_finds_nothing(browser: Browser, live: Live, host: Host, what: str, scheme: str) -> None:
+    """axe-core with wcag22aa and best-practices."""
+    if not AXE.exists():
+        missing("axe-core (npm ci in tests/web)")
+    dark = scheme == "dark"
+    theme = "dark" if dark else "light"
+    async with aiohttp.ClientSession() as http, http.get(f"{live.url}/widget?theme={theme}&style=inline") as answer:
+        fragment = await answer.text()
+    around = "<main><h1>Host</h1>{}</main>"
+    addresses = {
+        "element": host.put(around.format(element(live, f"theme={theme} spark=30"))),
+        "fragment": host.put(around.format(fragment)),
+        "frame": f"{live.url}/widget/frame?theme={theme}&spark=7",
+        "frame-ar": f"{live.url}/widget/frame?theme={theme}&lang=ar",
+        "builder": f"{live.url}/",
+        "builder-ru": f"{live.url}/?lang=ru",
+        "builder-zh": f"{live.url}/?lang=zh-Hans&csp=1",
+    }
+    context: BrowserContext = await browser.new_context(
+        color_scheme="dark" if dark else "light", forced_colors="active" if scheme == "forced" else "none"
+    )
+    page = await context.new_page()
+    await page.goto(addresses[what], wait_until="networkidle")
+    await page.evaluate(AXE.read_text("utf-8"))
+    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+    # What is inside a frame of the builder is tested as a frame; a frame is a part of a page and has no h1 of its own.
+    rules = {"page-has-heading-one": {"enabled": "frame" not in what}}
+    options = {"runOnly": {"type": "tag", "values": tags}, "iframes": False, "rules": rules}
+    found = await page.evaluate("async options => (await axe.run(document, options)).violations", options)
+    assert [(one["id"], [node["html"][:120] for node in one["nodes"]]) for one in found] == []
+
+
+async def test_the_builder_by_keyboard(browser: Browser, live: Live) -> None:
+    """A choice changes the address and the code; arrows move between the tabs; a code can be put first."""
+    page = await opened(browser, f"{live.url}/?lang=ru")
+    await page.fill("[name=heading]", "Курсы")
+    await page.wait_for_url("**heading=*")
+    assert 'heading="Курсы"' in await page.inner_text("#code-element code")
+    await page.focus("#tab-code-element")
+    await page.keyboard.press("ArrowRight")
+    assert await page.is_visible("#code-frame")
+    assert not await page.is_visible("#code-element")
+    await page.click("button[value=JPY]")
+    await page.wait_for_url("**codes=JPY*")
+
+
+async def test_the_builder_without_scripts(browser: Browser, live: Live) -> None:
+    """A GET form: every tab's code is there, and sending it keeps every choice."""
+    page = await (await browser.new_context(java_script_enabled=False)).new_page()
+    await page.goto(f"{live.url}/?lang=ru")
+    assert await page.locator("pre").count() == 7
+    await page.check("[name=theme][value=dark]")
+    await page.click("button.main")
+    assert "theme=dark" in page.url
+    assert 'theme="dark"' in await page.inner_text("#code-element code")

@@ -1,0 +1,122 @@
+"""Server-side includes with real nginx and PHP: the page stays whole while the service is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import socket
+from html import unescape
+from pathlib import Path
+
+import aiohttp
+import pytest
+from conftest import eventually, missing
+from widget_harness import live_service
+
+from ratesvc.service import Service
+
+pytestmark = pytest.mark.slow
+
+SHORT = "proxy_ignore_headers Cache-Control; proxy_cache_valid 200 1s;"
+CONFIG = Path(__file__).parent.parent / "deploy" / "nginx-ssi.conf"
+
+
+def _found(program: str) -> str:
+    path = shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin")
+    if path is None:
+        missing(program)
+    return path or ""
+
+
+async def snippet(url: str, key: str) -> str:
+    async with aiohttp.ClientSession() as http, http.get(f"{url}/?lang=en") as answer:
+        section = (await answer.text()).split(f'id="code-{key}"')[1]
+    return unescape(section.split("<code>")[1].split("</code>")[0])
+
+
+async def test_nginx_keeps_the_page_whole(tmp_path: Path) -> None:
+    """The shipped configuration and the builder's lines: rates, then the last good copy, and a link without one."""
+    nginx = _found("nginx")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    site = tmp_path / "site"
+    site.mkdir()
+    async with live_service(tmp_path / "data") as live:
+        code = await snippet(live.url, "ssi")
+        site.joinpath("index.html").write_text(f"<h1>News</h1>{code}<p>The end</p>", "utf-8")
+        site.joinpath("new.html").write_text(
+            f"<h1>News</h1>{code.replace('lang=en', 'lang=de')}<p>The end</p>", "utf-8"
+        )
+        shipped = CONFIG.read_text("utf-8").replace("http://RATES/", f"{live.url.replace('localhost', '127.0.0.1')}/")
+        shipped = shipped.replace("listen 80", f"listen 127.0.0.1:{port}").replace("/var/www/html", str(site))
+        shipped = shipped.replace("/var/cache/nginx/rates", str(tmp_path / "cache"))
+        # nginx looks at its own clock: a copy that is stale after a second shows what happens after five minutes.
+        shipped = shipped.replace("proxy_cache rates;", f"proxy_cache rates; {SHORT}")
+        paths = "".join(
+            f"{name}_temp_path {tmp_path}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        config = tmp_path / "nginx.conf"
+        config.write_text(
+            f"daemon off; user root; pid {tmp_path}/pid; error_log {tmp_path}/error.log;"
+            f"events {{}} http {{ access_log off; default_type text/html; {paths}\n{shipped}\n}}",
+            "utf-8",
+        )
+        process = await asyncio.create_subprocess_exec(nginx, "-c", str(config), "-e", str(tmp_path / "error.log"))
+        try:
+            await eventually(lambda: _answers(port))
+            fresh = await _page(port, "/")
+            assert "60.3741" in fresh
+            assert fresh.endswith("<p>The end</p>")
+            await _killed_and_asked(live.service, port, fresh)
+        finally:
+            process.terminate()
+            await process.wait()
+
+
+async def _killed_and_asked(service: Service, port: int, fresh: str) -> None:
+    # Without a publication every form of the widget answers 503.
+    service.board.current = None
+    await asyncio.sleep(1.2)
+    assert await _page(port, "/") == fresh
+    without = await _page(port, "/new.html")
+    assert "Bank of Russia official exchange rates</a>" in without
+    assert without.endswith("<p>The end</p>")
+
+
+async def _answers(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+async def _page(port: int, path: str) -> str:
+    async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{port}{path}") as answer:
+        assert answer.status == 200
+        return await answer.text()
+
+
+async def test_php_keeps_the_last_good_copy(tmp_path: Path) -> None:
+    """The builder's PHP, verbatim: rates; with the service gone the copy; and without a copy a link."""
+    php = _found("php")
+    async with live_service(tmp_path / "data") as live:
+        code = await snippet(live.url, "php")
+        (tmp_path / "page.php").write_text(code, "utf-8")
+        assert "60.3741" in await _php(php, tmp_path)
+    copy = next(iter(tmp_path.glob("cbr-rates-*.html")))
+    old = copy.stat().st_mtime - 1000
+    os.utime(copy, (old, old))
+    assert "60.3741" in await _php(php, tmp_path)
+    copy.unlink()
+    assert re.search(r"<a href=[^>]+>Bank of Russia official exchange rates</a>", await _php(php, tmp_path))
+
+
+async def _php(php: str, folder: Path) -> str:
+    command = (php, "-d", f"sys_temp_dir={folder}", str(folder / "page.php"))
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    said, _ = await process.communicate()
+    return said.decode()

@@ -1,0 +1,104 @@
+"""A live service with the recorded Bank behind it, pages on other origins, and a real Chromium."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from aiohttp import web
+from conftest import missing
+from playwright.async_api import Browser, async_playwright
+
+from ratesvc.config import Cbr, Server, Settings
+from ratesvc.demo import recorded_bank, recorded_sheets, stopped_clock
+from ratesvc.rates import Revision
+from ratesvc.service import Service
+from ratesvc.web.app import listening
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+]
+
+
+@dataclass
+class Live:
+    """A running service and its address."""
+
+    service: Service
+    url: str
+
+
+@asynccontextmanager
+async def live_service(folder: Path, *, port: int = 0, demo: bool = True) -> AsyncIterator[Live]:
+    """A service on a stopped clock that holds all recorded sheets."""
+    stopped = stopped_clock()
+
+    def clock() -> datetime:
+        return stopped
+
+    async with AsyncExitStack() as stack:
+        bank = await stack.enter_async_context(recorded_bank())
+        settings = Settings(server=Server(port=port), data_dir=str(folder), cbr=Cbr(mirrors=(bank,)))
+        service = await stack.enter_async_context(Service(settings, clock=clock, demo=demo, ticking=False))
+        for sheet in recorded_sheets():
+            service.history.add(Revision(sheet, 1, stopped))
+        service.publish()
+        yield Live(service, await stack.enter_async_context(listening(service)))
+
+
+@dataclass
+class Host:
+    """Somebody's site: pages with headers, on an origin that is not ours."""
+
+    url: str
+    pages: dict[str, tuple[str, dict[str, str]]]
+    asked: list[str]
+
+    def put(self, body: str, headers: dict[str, str] | None = None, *, head: str = "") -> str:
+        """A page around this body; returns its address."""
+        path = f"/{len(self.pages)}"
+        start = f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Host</title>{head}</head>'
+        self.pages[path] = (f"{start}<body>{body}</body></html>", headers or {})
+        return self.url + path
+
+
+@asynccontextmanager
+async def hosting() -> AsyncIterator[Host]:
+    """A server for pages of a host."""
+    host = Host("", {}, [])
+
+    async def answer(request: web.Request) -> web.Response:
+        host.asked.append(request.path)
+        if request.path not in host.pages:
+            return web.Response(status=204)
+        text, headers = host.pages[request.path]
+        return web.Response(text=text, content_type="text/html", headers=headers)
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield host
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def chromium() -> AsyncIterator[Browser]:
+    """The system's browser."""
+    binary = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if binary is None:
+        missing("Chromium")
+    async with async_playwright() as playwright:
+        yield await playwright.chromium.launch(executable_path=binary, args=FLAGS)
