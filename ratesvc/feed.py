@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from ratesvc.errors import StoreUnavailable
 from ratesvc.events import Event, EventLog, Place
 from ratesvc.store import Store
 
@@ -37,6 +38,8 @@ class Feed:
                 await self._store.tell(lacking)
                 await self._store.announce(lacking[-1].effective_date)
                 await self._hear()
+                if self.log.end.seq < lacking[0].seq:
+                    raise StoreUnavailable("Redis takes no events")
 
     async def _hear(self) -> None:
         end = self.log.end

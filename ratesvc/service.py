@@ -127,7 +127,7 @@ class Service:
         for hour in (0, 21):
             trigger = CronTrigger(hour=hour, timezone=MOSCOW)
             self._scheduler.add_job(
-                self._republish, trigger, id=f"republish-{hour}", misfire_grace_time=None, coalesce=True
+                self.republish, trigger, id=f"republish-{hour}", misfire_grace_time=None, coalesce=True
             )
         await self._start_poll()
         self._tasks |= {
@@ -153,7 +153,8 @@ class Service:
     # APScheduler runs plain functions in a thread, so its jobs are coroutines; a poll is a task of ours, to be ended
     # with us in order.
 
-    async def _republish(self) -> None:
+    async def republish(self) -> None:
+        """What a day or an hour changes without new figures: what is served, and what is told."""
         self.publish()
         with contextlib.suppress(StoreUnavailable):
             await self._tell()
