@@ -130,7 +130,7 @@ async def _serve(settings: Settings, demo: bool) -> None:
         _announce(service, address)
         await stop.wait()
         # Load balancers see /readyz say «draining» while everything is still answered; Ctrl-C does not wait.
-        service.draining = True
+        service.drain()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(interrupted.wait(), settings.server.drain_seconds)
 

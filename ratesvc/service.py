@@ -22,6 +22,8 @@ from ratesvc.cbr.client import REQUESTS_A_MINUTE, BankClient, Pace
 from ratesvc.config import Settings
 from ratesvc.engine import Engine, answers
 from ratesvc.errors import FetchFailed, NoSheet, RatesvcError, StoreUnavailable
+from ratesvc.events import Event, EventLog, news
+from ratesvc.feed import Feed
 from ratesvc.history import History, snapshot
 from ratesvc.publication import Board, Publication
 from ratesvc.rates import FIRST_DAY, Revision
@@ -54,6 +56,7 @@ class Service:
         self.board = Board()
         self.history = History(WorkCalendar(settings.calendar.extra_off, settings.calendar.extra_work))
         self.draining = False
+        self.feed = Feed(self._load)
         self.engine: Engine | None = None
         self.last_cycle: Cycle | None = None
         self.failures = 0
@@ -124,7 +127,7 @@ class Service:
         for hour in (0, 21):
             trigger = CronTrigger(hour=hour, timezone=MOSCOW)
             self._scheduler.add_job(
-                self._republish, trigger, id=f"republish-{hour}", misfire_grace_time=None, coalesce=True
+                self.republish, trigger, id=f"republish-{hour}", misfire_grace_time=None, coalesce=True
             )
         await self._start_poll()
         self._tasks |= {
@@ -150,8 +153,11 @@ class Service:
     # APScheduler runs plain functions in a thread, so its jobs are coroutines; a poll is a task of ours, to be ended
     # with us in order.
 
-    async def _republish(self) -> None:
+    async def republish(self) -> None:
+        """What a day or an hour changes without new figures: what is served, and what is told."""
         self.publish()
+        with contextlib.suppress(StoreUnavailable):
+            await self._tell()
 
     async def _start_poll(self) -> None:
         task = asyncio.create_task(self.poll(), name="poll")
@@ -177,7 +183,8 @@ class Service:
     async def _tick(self) -> None:
         with contextlib.suppress(StoreUnavailable):
             if await self._store.changed():
-                await self._reread()
+                await self._load()
+            await self._tell()
 
     async def _listen(self) -> None:
         while True:
@@ -272,14 +279,39 @@ class Service:
     async def _reread(self) -> None:
         """Take from Redis what memory lacks."""
         try:
-            loaded = await self._store.load()
+            await self._load()
+            await self._tell()
         except StoreUnavailable as error:
             self._log.warning("store_unavailable", error=str(error), served_from="memory")
-            return
+
+    async def _load(self) -> None:
+        loaded = await self._store.load()
         if loaded.span:
             self.history.fill(loaded.columns, loaded.span)
             self._log.info("history", since=str(loaded.span.since), until=str(loaded.span.until))
         self._take(loaded.revisions)
+
+    async def _tell(self) -> None:
+        """Let readers of events know what is new; a command only shows, and leaves that to the service."""
+        if self.ticking:
+            await self.feed.update(self._store, self._news)
+
+    def _news(self, log: EventLog) -> list[Event]:
+        try:
+            seen = snapshot(self.history, self.clock())
+        except NoSheet:
+            return []
+        if not self._is_safe(seen.in_force):
+            return []
+        current = self.history.calendar.effective_date_on_or_before(seen.today)
+        since = min(current, log.begins)
+        latest = {held.effective_date: held for held in self.history if held.effective_date >= since}
+        return news(log, filter(self._is_safe, latest.values()), seen.in_force, current)
+
+    def _is_safe(self, revision: Revision) -> bool:
+        """Whether it is in Redis: only that is told, since elsewhere and after a restart nobody could be given more."""
+        span = self.history.span if revision.number == 1 else None
+        return self._store.holds(revision.key) or (span is not None and revision.effective_date in span)
 
     def _take(self, revisions: Iterable[Revision]) -> None:
         for revision in revisions:
@@ -298,6 +330,11 @@ class Service:
         key = (seen, self.history.version)
         if self.board.current is None or self.board.current.key != key:
             self.board.current = Publication(seen, key)
+
+    def drain(self) -> None:
+        """Say that this replica is about to stop: readiness fails, and streams end so that they go elsewhere."""
+        self.draining = True
+        self.feed.close()
 
     # Health
 

@@ -6,6 +6,7 @@
 | `{namespace}:v1:columns` | hash | `R01235` → envelope of one currency id's backfilled history |
 | `{namespace}:v1:span` | string | envelope of the closed range of days in which every sheet is held |
 | `{namespace}:v1:plan` | string | envelope of the range that an unfinished backfill asks for |
+| `{namespace}:v1:events` | stream | `17-0` → envelope of event 17; the newest thousand |
 | `{namespace}:v1:lease:{name}` | string | the replica whose turn it is to poll, or to backfill |
 | `{namespace}:v1:announce` | channel | an effective date: something about it is new |
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -31,6 +32,7 @@ from redis.exceptions import LockError, RedisError
 
 from ratesvc.columns import Column, Currency, Span
 from ratesvc.errors import StoreUnavailable
+from ratesvc.events import MOST_EVENTS, Event
 from ratesvc.rates import Quote, Revision, Sheet
 
 SCHEMA = "v1"
@@ -166,6 +168,7 @@ class Store:
         self._client = client
         prefix = f"{{{namespace}}}:{SCHEMA}:"
         self._sheets = prefix + "sheets"
+        self._events = prefix + "events"
         self._channel = prefix + "announce"
         self._columns = prefix + "columns"
         self._span = prefix + "span"
@@ -270,6 +273,22 @@ class Store:
         with _answering():
             payload = unseal(field, await self._client.hget(self._sheets, field))
         return zlib.decompress(_decoder.decode(payload).raw) if payload else None
+
+    async def events(self, since: int) -> list[Event]:
+        """What was told, from event number `since` on, that one included."""
+        with _answering():
+            found = await self._client.xrange(self._events, min=str(since))
+        return [event for number, fields in found or () if (event := _event(number, fields))]
+
+    async def tell(self, events: Iterable[Event]) -> None:
+        """Add events under their own numbers; Redis refuses one that is not later than all it holds."""
+        pipeline = self._client.pipeline(transaction=False)
+        for event in events:
+            number = f"{event.seq}-0"
+            pipeline.xadd(self._events, {"event": seal(number, str(event).encode())}, id=number, maxlen=MOST_EVENTS)
+        with _answering():
+            # What was refused is no error: another replica was first, and is heard by everyone.
+            await pipeline.execute(raise_on_error=False)
 
     async def announce(self, effective: date) -> None:
         """Tell every replica, this one too, to look again. It may be lost; `changed` finds out anyway."""
@@ -384,6 +403,13 @@ def _opened_column(field: str, envelope: bytes | str | None) -> tuple[Column, Sp
 def _opened(field: str, envelope: bytes | str | None) -> Revision | None:
     revision = _revision(unseal(field, envelope))
     return revision if revision and _field(*revision.key) == field else None
+
+
+def _event(number: bytes | str | None, fields: Mapping[bytes | str, bytes | str] | None) -> Event | None:
+    name = _text(number or b"")
+    payload = unseal(name, (fields or {}).get(b"event"))
+    event = Event.from_text(payload.decode("utf-8", "replace")) if payload else None
+    return event if event and name == f"{event.seq}-0" else None
 
 
 def _text(field: bytes | str) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncIterator
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 from bank import Bank, sheet
-from conftest import Serve, Served, missing
+from conftest import Clock, Serve, Served, eventually, missing
 from playwright.async_api import Browser, async_playwright
 
 from ratesvc.config import Settings
@@ -68,3 +69,40 @@ async def test_the_page_shows_the_widget_without_a_single_complaint(
     await context.close()
     assert not complaints
     assert hosts == {"127.0.0.1"}
+
+
+LISTEN = """url => {
+  window.heard = [];
+  window.opened = 0;
+  const source = new EventSource(url);
+  source.onopen = () => window.opened++;
+  for (const kind of ["sheet", "revision", "in_force"])
+    source.addEventListener(kind, event =>
+      window.heard.push([kind, event.lastEventId, JSON.parse(event.data).effective_date]));
+}"""
+
+
+@pytest.mark.slow
+async def test_a_browser_hears_every_event_once_across_a_restart(
+    browser: Browser, bank: Bank, settings: Settings, serve: Serve, clock: Clock
+) -> None:
+    """From a page of another origin; it comes back by itself, and what happened meanwhile is there."""
+    page = await browser.new_page()
+    bank.publish(sheet(date(2026, 4, 23)), sheet(date(2026, 4, 24)))
+    async with serve(settings) as first:
+        await eventually(lambda: first.service.feed.log.end.seq == 2)
+        port = int(first.url.rsplit(":", 1)[1])
+        await page.evaluate(LISTEN, f"{first.url}/v1/events")
+        await page.wait_for_function("window.opened == 1")
+    bank.publish(sheet(date(2026, 4, 25)))
+    again = msgspec.structs.replace(settings, server=msgspec.structs.replace(settings.server, port=port))
+    async with serve(again) as second:
+        await eventually(lambda: second.service.feed.log.end.seq == 3)
+        await page.wait_for_function("window.opened == 2")
+        await page.wait_for_function("window.heard.length == 1")
+        clock.moment = datetime(2026, 4, 24, 21, 0, tzinfo=UTC)
+        await second.service.republish()
+        await page.wait_for_function("window.heard.length >= 2")
+        heard = await page.evaluate("window.heard")
+        await page.close()
+    assert heard == [["sheet", "3-2026-04-25.1", "2026-04-25"], ["in_force", "4-2026-04-25.1", "2026-04-25"]]

@@ -84,7 +84,7 @@ async def test_no_request_to_the_bank_is_made_while_a_caller_waits(
         await eventually(lambda: len(running.service.history) == 2)
         bank.misbehave = hang
         refreshing = asyncio.create_task(running.service.refresh())
-        await eventually(lambda: len(bank.asked) == 3)
+        await eventually(lambda: len(bank.queries) == 3)
         for path in ("/v1/rates", "/v1/rates?quote=EUR&lang=ru", "/widget", "/v1/rates/2026-01-10", "/health"):
             async with asyncio.timeout(2):
                 await running.get(path)

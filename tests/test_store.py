@@ -12,6 +12,7 @@ from bank import daily_xml, sheet
 from conftest import eventually
 
 from ratesvc.errors import StoreUnavailable
+from ratesvc.events import Event, Place
 from ratesvc.rates import Revision
 from ratesvc.store import Store, connect, seal, unseal
 
@@ -115,6 +116,24 @@ async def test_an_announcement_is_heard_by_every_replica(store: Store, other: St
     await asyncio.gather(listening, return_exceptions=True)
 
 
+async def test_an_event_number_is_given_once(store: Store, other: Store, every_redis: str, namespace: str) -> None:
+    """Whoever is second is refused in silence; everyone reads the same log, and what does not verify is not in it."""
+    first, second, rival, third = (
+        Event(kind, Place(seq, DAY, 1))
+        for kind, seq in (("sheet", 1), ("in_force", 2), ("revision", 2), ("in_force", 3))
+    )
+    await store.tell([first, second])
+    await other.tell([rival])
+    await other.tell([rival, third])
+    assert await store.events(0) == await other.events(1) == [first, second, third]
+    assert await store.events(3) == [third]
+    assert await store.events(4) == []
+    client = connect(every_redis)
+    await client.xadd(f"{{{namespace}}}:v1:events", {"event": b"garbage"}, id="4-0")
+    await client.aclose()
+    assert await store.events(3) == [third]
+
+
 async def test_changed_notices_more_and_fewer(store: Store, other: Store, every_redis: str) -> None:
     """The slow tick finds what a lost announcement would have told, and an emptied Redis."""
     await store.put(revision(), b"x")
@@ -143,7 +162,10 @@ async def test_one_replica_at_a_time_has_the_lease(store: Store, other: Store) -
 async def test_without_redis_every_method_says_so() -> None:
     """One error for everything that a missing Redis can raise, and closing stays silent."""
     store = Store(connect("redis://127.0.0.1:1/0"), "x")
-    for call in (store.ping(), store.load(), store.changed(), store.put(revision(), b""), store.announce(DAY)):
+    for call in (store.ping(), store.load(), store.changed(), store.put(revision(), b""), store.events(0)):
+        with pytest.raises(StoreUnavailable):
+            await call
+    for call in (store.tell([Event("sheet", Place(1, DAY, 1))]), store.announce(DAY)):
         with pytest.raises(StoreUnavailable):
             await call
     with pytest.raises(StoreUnavailable):

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from ratesvc.render.widget import Site
 from ratesvc.service import Service
-from ratesvc.web import api, chart, embed, home, ops, rate, series
+from ratesvc.web import api, chart, embed, events, home, ops, rate, series
 from ratesvc.web.reply import answering, not_found, preflight, wrong_method
 
 KEEP_ALIVE_S = 75.0
@@ -27,6 +27,7 @@ def build(service: Service, site: Site) -> web.Application:
         **series.routes(service),
         **chart.routes(service),
         **rate.routes(service, site),
+        **events.routes(service, site),
         **embed.routes(service, site),
         **home.routes(service, site),
         **ops.routes(service),
@@ -49,11 +50,16 @@ async def listening(service: Service) -> AsyncIterator[str]:
     address = f"http://{host}:{listener.getsockname()[1]}"
     site = Site((server.public_url or address).rstrip("/"), service.demo)
     runner = web.AppRunner(
-        build(service, site), access_log=None, keepalive_timeout=KEEP_ALIVE_S, shutdown_timeout=FINISH_S
+        build(service, site),
+        access_log=None,
+        keepalive_timeout=KEEP_ALIVE_S,
+        shutdown_timeout=FINISH_S,
+        handler_cancellation=True,  # who leaves a stream gives up the place in it at once
     )
     await runner.setup()
     await web.SockSite(runner, listener).start()
     try:
         yield address
     finally:
+        service.drain()
         await runner.cleanup()

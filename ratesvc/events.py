@@ -1,0 +1,146 @@
+"""What is told about sheets: a log that is the same on every replica, and what it still lacks."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import Self
+
+from ratesvc.rates import Revision
+
+SHEET = "sheet"
+REVISION = "revision"
+IN_FORCE = "in_force"
+
+MOST_EVENTS = 1000
+"""About two years of them; older ones are forgotten."""
+
+_TEXT = re.compile(r"(sheet|revision|in_force) (\S+)")
+_ID = re.compile(r"([0-9]{1,15})-([0-9]{4}-[0-9]{2}-[0-9]{2})\.([0-9]{1,4})")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a reader stands: right after one event. As text it is that event's id, `seq-date.rev`."""
+
+    seq: int
+    effective_date: date
+    number: int
+
+    @classmethod
+    def from_id(cls, text: str) -> Self | None:
+        """The place that an id names, or None for what is not one of ours."""
+        found = _ID.fullmatch(text)
+        try:
+            return cls(int(found[1]), date.fromisoformat(found[2]), int(found[3])) if found else None
+        except ValueError:
+            return None
+
+    def __str__(self) -> str:
+        return f"{self.seq}-{self.effective_date.isoformat()}.{self.number}"
+
+    @property
+    def key(self) -> tuple[date, int]:
+        """The revision that the event was about."""
+        return self.effective_date, self.number
+
+
+NOWHERE = Place(0, date.min, 0)
+"""Before the first event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the log; `kind` is sheet (became known), revision (a correction) or in_force (applies from today)."""
+
+    kind: str
+    place: Place
+
+    @classmethod
+    def from_text(cls, text: str) -> Self | None:
+        """What `str` wrote, or None."""
+        found = _TEXT.fullmatch(text)
+        place = Place.from_id(found[2]) if found else None
+        return cls(found[1], place) if found and place else None
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.place}"
+
+    @property
+    def seq(self) -> int:
+        """Its number in the log, counted from 1 over all replicas."""
+        return self.place.seq
+
+    @property
+    def effective_date(self) -> date:
+        """The sheet that it is about."""
+        return self.place.effective_date
+
+
+class EventLog:
+    """The newest events in the order in which they were told, as far as this replica has read them."""
+
+    def __init__(self) -> None:
+        """Empty, and not `known` before `extend` is called for the first time."""
+        self.known = False
+        self._events: list[Event] = []
+
+    def __iter__(self) -> Iterator[Event]:
+        """The oldest first."""
+        return iter(self._events)
+
+    @property
+    def end(self) -> Place:
+        """Where someone stands who has heard everything."""
+        return self._events[-1].place if self._events else NOWHERE
+
+    @property
+    def begins(self) -> date:
+        """The sheet of the oldest event: nothing is told about earlier ones. The last day of all when empty."""
+        return min((event.effective_date for event in self._events), default=date.max)
+
+    def extend(self, events: Iterable[Event]) -> None:
+        """Add those that are later than the end."""
+        end = self.end.seq
+        self._events += [event for event in events if event.seq > end]
+        del self._events[:-MOST_EVENTS]
+        self.known = True
+
+    def after(self, place: Place) -> list[Event]:
+        """What a reader at `place` has missed.
+
+        A place that is not in this log, since Redis lost it or it was too long ago, is found again by its sheet.
+        """
+        index = bisect_left(self._events, place.seq, key=lambda event: event.seq)
+        if index < len(self._events) and self._events[index].place == place:
+            return self._events[index + 1 :]
+        return [event for event in self._events if event.place.key > place.key]
+
+
+def news(log: EventLog, held: Iterable[Revision], in_force: Revision, current: date) -> list[Event]:
+    """The events that the log lacks.
+
+    `held` are the latest revisions from `log.begins` or `current` on, oldest first; `in_force` is today's,
+    `current` the effective date that today's is expected to have. An older sheet that becomes known is history, and
+    silent; a correction is told if the log reaches back that far.
+    """
+    found = [(kind, revision) for revision in held if (kind := _kind(log, revision, current))]
+    applied = max((event.effective_date for event in log if event.kind == IN_FORCE), default=date.min)
+    # A replica whose clock is behind must not take back what another one told at midnight.
+    if in_force.effective_date > applied:
+        found.append((IN_FORCE, in_force))
+    first = log.end.seq + 1
+    return [Event(kind, Place(seq, *revision.key)) for seq, (kind, revision) in enumerate(found, first)]
+
+
+def _kind(log: EventLog, revision: Revision, current: date) -> str | None:
+    """What this revision is to a reader who has heard the log; None for nothing new."""
+    day = revision.effective_date
+    told = max((event.place.number for event in log if event.effective_date == day), default=0)
+    if told or day < current:
+        return REVISION if revision.number > max(told, 1) else None
+    newest = max((event.effective_date for event in log if event.kind == SHEET), default=date.min)
+    return SHEET if day > newest else None

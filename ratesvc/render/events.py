@@ -1,0 +1,37 @@
+"""Server-Sent Events (https://html.spec.whatwg.org/multipage/server-sent-events.html): from an event to its bytes."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from ratesvc.events import MOST_EVENTS, Event, Place
+from ratesvc.render.api import encode
+
+CONTENT_TYPE = "text/event-stream; charset=utf-8"
+HEARTBEAT = b":\n\n"
+"""A comment: nobody sees it, but proxies see that the stream is alive."""
+
+
+@lru_cache(MOST_EVENTS)
+def event(told: Event, public_url: str, *, demo: bool = False) -> bytes:
+    """One event; its address names the revision, so that no cache on the way answers with an older one."""
+    day, number = told.place.key
+    document: dict[str, Any] = {
+        "effective_date": day,
+        "revision": number,
+        "url": f"{public_url}/v1/rates/{day.isoformat()}?revision={number}",
+    }
+    if demo:
+        document["demo"] = True
+    return f"event: {told.kind}\nid: {told.place}\n".encode() + b"data: " + encode(document) + b"\n\n"
+
+
+def opening(place: Place, retry_s: float) -> bytes:
+    """How soon to come back, and an id without an event: a reader who has heard nothing yet knows where to go on."""
+    return goodbye(retry_s).removesuffix(b"\n") + f"id: {place}\n\n".encode()
+
+
+def goodbye(retry_s: float) -> bytes:
+    """How soon to come back."""
+    return f"retry: {retry_s * 1000:.0f}\n\n".encode()

@@ -1,0 +1,131 @@
+"""/v1/events: what happens to sheets, as Server-Sent Events."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+from aiohttp import hdrs, web
+from aiohttp.abc import AbstractStreamWriter
+
+from ratesvc.events import Place
+from ratesvc.render import events as render
+from ratesvc.render.widget import Site
+from ratesvc.service import Service
+from ratesvc.web.query import Query
+from ratesvc.web.reply import COMMON, Handler
+
+HEARTBEAT_S = 15.0
+SLOW_S = 10.0
+RETRY_S = 3.0
+FULL_RETRY_S = 30.0
+MOST_STREAMS = 1000
+BUFFER_BYTES = 16 * 1024
+BATCH = 50
+
+HEADERS = {
+    **COMMON,
+    "Content-Type": render.CONTENT_TYPE,
+    "Cache-Control": "no-cache",
+    "X-Accel-Buffering": "no",  # nginx would keep events back until its buffer is full
+}
+
+
+def routes(service: Service, site: Site) -> dict[str, Handler]:
+    """Path → handler."""
+    streams: set[_Stream] = set()
+
+    def let_go() -> None:
+        for stream in tuple(streams):
+            stream.hang_up_if_stuck()
+
+    service.feed.at_close(let_go)
+
+    async def events(request: web.Request) -> web.StreamResponse:
+        Query(request, ())
+        if request.method == hdrs.METH_HEAD:
+            return web.Response(headers=HEADERS)
+        if len(streams) >= MOST_STREAMS or service.draining or not service.feed.log.known:
+            return _come_back(RETRY_S if service.draining else FULL_RETRY_S)
+        stream = _Stream(request, service, site)
+        streams.add(stream)
+        try:
+            return await stream.run()
+        finally:
+            streams.discard(stream)
+
+    return {"/v1/events": events}
+
+
+def _come_back(retry_s: float) -> web.Response:
+    # A browser gives up for ever at any status but 200; a finished stream makes it return after `retry`.
+    return web.Response(body=render.goodbye(retry_s), headers=HEADERS)
+
+
+class _Stream:
+    """One reader. It has a place in the log and no queue: what it has not taken yet waits in the log of all."""
+
+    def __init__(self, request: web.Request, service: Service, site: Site) -> None:
+        self._request = request
+        self._service = service
+        self._site = site
+        self._place = Place.from_id(request.headers.get("Last-Event-ID", "")) or service.feed.log.end
+        self._sending = False
+
+    async def run(self) -> web.StreamResponse:
+        """Until the reader leaves or is too slow, or this replica stops."""
+        response = web.StreamResponse(headers=HEADERS)
+        response.force_close()
+        self._keep_buffers_small()
+        writer = await response.prepare(self._request)
+        assert writer is not None  # noqa: S101 -- None would mean that it was prepared before
+        try:
+            await self._send(writer, render.opening(self._place, RETRY_S))
+            while chunk := await self._next():
+                await self._send(writer, chunk)
+        except ConnectionError:
+            pass
+        except TimeoutError:
+            self._hang_up()
+        return response
+
+    def _keep_buffers_small(self) -> None:
+        """So that a reader who does not read is noticed after a few events, not after megabytes."""
+        transport = self._request.transport
+        if transport is None:
+            return
+        transport.set_write_buffer_limits(high=BUFFER_BYTES)
+        connection = transport.get_extra_info("socket")
+        if connection is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+
+    async def _next(self) -> bytes:
+        """The events that come next, or a heartbeat; nothing at the end."""
+        try:
+            async with asyncio.timeout(HEARTBEAT_S):
+                found = await self._service.feed.after(self._place)
+        except TimeoutError:
+            return render.HEARTBEAT
+        if not found:
+            return b""
+        batch = found[:BATCH]
+        self._place = batch[-1].place
+        demo = self._service.demo
+        return b"".join(render.event(event, self._site.public_url, demo=demo) for event in batch)
+
+    async def _send(self, writer: AbstractStreamWriter, chunk: bytes) -> None:
+        """Raises TimeoutError when the reader is too slow, ConnectionError when it has gone."""
+        self._sending = True
+        async with asyncio.timeout(SLOW_S):
+            await writer.write(chunk)
+            await writer.drain()
+        self._sending = False
+
+    def hang_up_if_stuck(self) -> None:
+        """A reader who does not read must not delay the stop; it comes back elsewhere and misses nothing."""
+        if self._sending:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._request.transport is not None:
+            self._request.transport.abort()

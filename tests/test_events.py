@@ -1,0 +1,320 @@
+"""/v1/events over real sockets: what is told, what is replayed, and who is let go."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+from bank import Bank, sheet
+from conftest import Clock, Serve, Served, eventually
+from listener import Reader, reading
+from processes import serving
+from test_processes import around_today
+
+from ratesvc.config import Redis, Settings
+from ratesvc.errors import StoreUnavailable
+from ratesvc.events import Event, Place
+from ratesvc.feed import Feed
+from ratesvc.rates import Revision
+from ratesvc.store import Store, connect
+from ratesvc.web import app, events
+
+pytestmark = pytest.mark.usefixtures("_two_sheets")
+
+THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
+FIRST = ["1-2026-04-24.1", "2-2026-04-24.1"]
+
+
+@pytest.fixture
+async def store(settings: Settings) -> AsyncIterator[Store]:
+    """The namespace of the service under test, from outside."""
+    opened = Store(connect(settings.redis.url), settings.redis.namespace)
+    yield opened
+    await opened.close()
+
+
+@asynccontextmanager
+async def started(serve: Serve, settings: Settings, told: int = 2) -> AsyncIterator[Served]:
+    """A service that knows so many events."""
+    async with serve(settings) as running:
+        await eventually(lambda: len(list(running.service.feed.log)) >= told)
+        yield running
+
+
+@pytest.fixture
+def _two_sheets(bank: Bank) -> None:
+    """Thursday's and Friday's are set."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+
+
+async def a_day_passes(bank: Bank, served: Served, clock: Clock, readers: list[Reader]) -> None:
+    """Saturday's sheet is set, corrected, and comes into force."""
+    for count, shift in enumerate((0, 1), 1):
+        bank.publish(sheet(SATURDAY, shift))
+        await served.service.refresh()
+        for reader in readers:
+            await reader.heard(count)
+    clock.moment = datetime(2026, 4, 24, 21, 0, tzinfo=UTC)
+    await served.service.republish()
+    for reader in readers:
+        await reader.heard(3)
+
+
+async def test_a_publication_a_correction_and_midnight_on_two_replicas(
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock
+) -> None:
+    """Each is told once, in one order and with the same ids everywhere; its address answers with that revision."""
+    async with AsyncExitStack() as stack:
+        one, two = [await stack.enter_async_context(started(serve, settings)) for _ in "ab"]
+        first, second = [await stack.enter_async_context(reading(served.url)) for served in (one, two)]
+        await a_day_passes(bank, one, clock, [first, second])
+        assert first.told == [("sheet", "2026-04-25", 1), ("revision", "2026-04-25", 2), ("in_force", "2026-04-25", 2)]
+        assert first.ids == ["3-2026-04-25.1", "4-2026-04-25.2", "5-2026-04-25.2"]
+        assert first.blocks[0] == {"retry": "3000", "id": FIRST[-1]}
+        assert (second.ids, second.told) == (first.ids, first.told)
+        path = first.documents()[-1]["url"].removeprefix(one.url.replace("127.0.0.1", "localhost"))
+        status, _, body = await two.get(path)
+        assert (status, json.loads(body)["effective_date"], json.loads(body)["revision"]) == (200, "2026-04-25", 2)
+
+
+async def test_what_was_missed_comes_on_another_replica_and_after_a_restart(
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock
+) -> None:
+    """From any id exactly the rest, nothing twice; whoever brings no id, or a strange one, begins now."""
+    async with started(serve, settings) as one, started(serve, settings) as two:
+        async with reading(two.url) as absent:
+            assert (absent.events, absent.last_id) == ([], FIRST[-1])
+        async with reading(one.url) as present:
+            await a_day_passes(bank, one, clock, [present])
+        ids = [*FIRST, *present.ids]
+        await eventually(lambda: len(list(two.service.feed.log)) == 5)
+        await replays(two, ids)
+        async with reading(two.url) as fresh, reading(two.url, "abc") as stranger:
+            assert (fresh.blocks, stranger.blocks) == ([{"retry": "3000", "id": ids[-1]}],) * 2
+    async with started(serve, settings) as again:
+        await replays(again, ids)
+        assert [str(event.place) for event in again.service.feed.log] == ids
+
+
+async def replays(served: Served, ids: list[str]) -> None:
+    """From the beginning and after each event but the last."""
+    for heard, last in enumerate(["0-0001-01-01.0", *ids[:-1]]):
+        async with reading(served.url, last) as reader:
+            await reader.heard(len(ids) - heard)
+            assert reader.ids == ids[heard:]
+            assert reader.blocks[0]["id"] == last
+
+
+async def test_replicas_that_tell_at_once_are_heard_once(
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock
+) -> None:
+    """At midnight every replica proposes the next number; Redis takes one."""
+    bank.publish(sheet(SATURDAY))
+    async with started(serve, settings, 3) as one, started(serve, settings, 3) as two:
+        async with reading(one.url) as first, reading(two.url) as second:
+            clock.moment = datetime(2026, 4, 24, 21, 0, tzinfo=UTC)
+            await asyncio.gather(*(served.service.republish() for served in (one, two) * 5))
+            await asyncio.gather(first.heard(1), second.heard(1))
+            await asyncio.gather(*(served.service.republish() for served in (one, two)))
+        assert first.told == second.told == [("in_force", "2026-04-25", 1)]
+        assert first.ids == second.ids == [str(one.service.feed.log.end)]
+
+
+async def test_history_that_is_filled_in_is_silent(bank: Bank, settings: Settings, serve: Serve, store: Store) -> None:
+    """Years of older sheets in Redis are no news; the next real event is the next that is told."""
+    async with started(serve, settings) as running, reading(running.url) as reader:
+        for day in (date(2026, 4, 18), date(2026, 4, 21), date(2026, 4, 22)):
+            await store.put(Revision(sheet(day), 1, running.service.clock()), b"")
+        await store.announce(date(2026, 4, 22))
+        await eventually(lambda: running.service.history.of_date(date(2026, 4, 18)))
+        bank.publish(sheet(SATURDAY))
+        await running.service.refresh()
+        await reader.heard(1)
+        assert reader.told == [("sheet", "2026-04-25", 1)]
+
+
+async def test_redis_may_be_emptied_and_the_numbers_go_on(
+    bank: Bank, settings: Settings, serve: Serve, store: Store
+) -> None:
+    """What one replica still knows is put back, so that another, which starts later, knows the same places."""
+    async with started(serve, settings) as one, reading(one.url) as reader:
+        client = connect(settings.redis.url)
+        await client.delete(*[key async for key in client.scan_iter(f"{{{settings.redis.namespace}}}*")])
+        await client.aclose()
+        bank.publish(sheet(SATURDAY))
+        await one.service.refresh()
+        await one.service.refresh()
+        await reader.heard(1)
+        assert reader.ids == ["3-2026-04-25.1"]
+        assert [str(event.place) for event in await store.events(0)] == [*FIRST, "3-2026-04-25.1"]
+        async with started(serve, settings, 3) as two, reading(two.url, FIRST[0]) as other:
+            await other.heard(2)
+            assert other.ids == [FIRST[1], "3-2026-04-25.1"]
+
+
+async def test_without_redis_a_reader_is_asked_to_come_back(settings: Settings, serve: Serve) -> None:
+    """Which events were told is not known then; what is told now could not be replayed."""
+    async with serve(msgspec.structs.replace(settings, redis=Redis(url="redis://127.0.0.1:1/0"))) as running:
+        await running.ready()
+        status, _, body = await running.get("/v1/events")
+        assert (status, body) == (200, b"retry: 30000\n\n")
+
+
+async def test_what_redis_does_not_take_is_not_told(settings: Settings) -> None:
+    """A full or read-only Redis is an error that is logged, never an event that only one replica knows."""
+
+    class Full(Store):
+        async def tell(self, events: Iterable[Event]) -> None:
+            """Refuse everything."""
+
+    async def nothing() -> None:
+        pass
+
+    full = Full(connect(settings.redis.url), settings.redis.namespace)
+    feed = Feed(nothing)
+    with pytest.raises(StoreUnavailable):
+        await feed.update(full, lambda _: [Event("sheet", Place(1, FRIDAY, 1))])
+    await full.close()
+    assert (feed.log.known, list(feed.log)) == (True, [])
+
+
+async def test_headers_and_methods(settings: Settings, serve: Serve) -> None:
+    """Any page may read it, no proxy keeps it; HEAD ends at once, OPTIONS allows, the query is checked."""
+    async with started(serve, settings) as running:
+        expected = {
+            "Content-Type": "text/event-stream; charset=utf-8",
+            "Cache-Control": "no-cache",
+            "X-Accel-Buffering": "no",
+            "Access-Control-Allow-Origin": "*",
+        }
+        async with reading(running.url) as reader, running.http.head(running.url + "/v1/events") as head:
+            for headers in (reader.headers, head.headers):
+                assert {name: headers[name] for name in expected} == expected
+            assert (reader.status, head.status, await head.read()) == (200, 200, b"")
+        async with running.http.options(running.url + "/v1/events") as allowed:
+            assert (allowed.status, allowed.headers["Access-Control-Allow-Headers"]) == (204, "*")
+        async with running.http.post(running.url + "/v1/events") as refused:
+            assert refused.status == 405
+        status, _, body = await running.get("/v1/events?codes=USD")
+        assert (status, json.loads(body)["type"]) == (400, "urn:ratesvc:bad_request")
+
+
+async def test_a_silent_stream_is_kept_alive(settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A comment now and then, for proxies that close what is quiet."""
+    monkeypatch.setattr(events, "HEARTBEAT_S", 0.01)
+    async with started(serve, settings) as running, reading(running.url) as reader:
+        await eventually(lambda: reader.blocks.count({":": ""}) >= 3)
+        assert reader.events == []
+
+
+async def test_there_are_so_many_places_and_who_leaves_gives_one_up(
+    settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next reader is told to come back later, by an answer after which a browser does come back."""
+    monkeypatch.setattr(events, "MOST_STREAMS", 2)
+    async with started(serve, settings) as running, reading(running.url):
+        async with reading(running.url), reading(running.url) as third:
+            assert (third.status, third.blocks) == (200, [{"retry": "30000"}])
+        await eventually(lambda: has_place(running), patience_s=3)
+
+
+async def has_place(served: Served) -> bool:
+    """Whether one more reader is let in."""
+    async with reading(served.url) as one_more:
+        return "id" in one_more.blocks[0]
+
+
+async def stuck(served: Served, store: Store) -> socket.socket:
+    """A reader that asks for a thousand events and takes none of them."""
+    end = served.service.feed.log.end.seq
+    await store.tell(Event("in_force", Place(seq, FRIDAY, 1)) for seq in range(end + 1, end + 901))
+    await store.announce(FRIDAY)
+    await eventually(lambda: served.service.feed.log.end.seq == end + 900)
+    reader = socket.socket()
+    reader.setblocking(False)  # noqa: FBT003 -- as the standard library has it
+    reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(reader, ("127.0.0.1", int(served.url.rsplit(":", 1)[1])))
+    request = b"GET /v1/events HTTP/1.1\r\nHost: x\r\nLast-Event-ID: 0-0001-01-01.0\r\n\r\n"
+    await loop.sock_sendall(reader, request)
+    return reader
+
+
+async def test_a_reader_who_does_not_read_is_dropped_and_others_are_not(
+    settings: Settings, serve: Serve, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a while its place is free and the rest is never sent; meanwhile nobody waits for it."""
+    monkeypatch.setattr(events, "SLOW_S", 0.3)
+    monkeypatch.setattr(events, "MOST_STREAMS", 2)
+    async with started(serve, settings) as running, reading(running.url) as other:
+        with await stuck(running, store) as reader:
+            await other.heard(900)
+            await eventually(lambda: has_place(running))
+            taken = b""
+            with contextlib.suppress(ConnectionResetError):
+                while chunk := await asyncio.get_running_loop().sock_recv(reader, 65536):
+                    taken += chunk
+            assert FIRST[-1].encode() in taken
+            assert other.ids[-1].encode() not in taken
+        assert not other.ended
+
+
+async def test_a_drain_ends_every_stream_at_once(settings: Settings, serve: Serve, store: Store) -> None:
+    """Also that of a reader who does not read; who comes meanwhile is sent elsewhere, soon; a stop does not hang."""
+    async with started(serve, settings) as running:
+        with await stuck(running, store):
+            async with reading(running.url) as reader:
+                running.service.drain()
+                await eventually(lambda: reader.ended, patience_s=1)
+                assert reader.blocks == [{"retry": "3000", "id": str(running.service.feed.log.end)}]
+            async with reading(running.url) as late:
+                assert (late.status, late.blocks) == (200, [{"retry": "3000"}])
+
+
+async def test_a_stop_does_not_wait_for_streams(settings: Settings, serve: Serve, store: Store) -> None:
+    """Not even for the one whose reader does not read."""
+    async with AsyncExitStack() as after:
+        async with started(serve, settings) as running:
+            reader = await after.enter_async_context(reading(running.url))
+            after.enter_context(await stuck(running, store))
+            await reader.heard(900)
+            begun = asyncio.get_running_loop().time()
+        assert asyncio.get_running_loop().time() - begun < app.FINISH_S / 2
+        await eventually(lambda: reader.ended)
+
+
+@pytest.mark.slow
+async def test_a_process_is_stopped_with_streams_open_and_goes_on_where_it_was(bank: Bank, tmp_path: Path) -> None:
+    """SIGTERM ends streams and the process at once; after kill -9 and a new start only what was missed is told."""
+    in_force = around_today(bank)
+    async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url) as program:
+        await program.ready()
+        async with reading(program.url, "0-0001-01-01.0") as reader:
+            await reader.heard(2)
+            program.kill(signal.SIGTERM)
+            async with asyncio.timeout(3):
+                assert await program.ended() == 0
+            await eventually(lambda: reader.ended)
+    assert [kind for kind, *_ in reader.told] == ["sheet", "in_force"]
+    bank.publish(sheet(in_force, shift=1))
+    async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url) as program:
+        await program.ready()
+        async with reading(program.url, reader.last_id) as second:
+            await second.heard(1)
+        program.kill()
+        await program.ended()
+    assert second.told == [("revision", str(in_force), 2)]
+    async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url) as program:
+        await program.ready()
+        async with reading(program.url, reader.last_id) as third:
+            await third.heard(1)
+            assert third.ids == second.ids

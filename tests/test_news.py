@@ -1,0 +1,108 @@
+"""What is an event and what is not, and how a reader finds its place again."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+import pytest
+from bank import sheet
+
+from ratesvc.events import MOST_EVENTS, NOWHERE, Event, EventLog, Place, news
+from ratesvc.rates import Revision
+
+THURSDAY, FRIDAY, SATURDAY, TUESDAY = (date(2026, 4, day) for day in (23, 24, 25, 28))
+FETCHED = datetime(2026, 4, 23, 13, 20, 5, tzinfo=UTC)
+
+
+def revision(day: date, number: int = 1) -> Revision:
+    return Revision(sheet(day), number, FETCHED)
+
+
+def told(log: EventLog, in_force: Revision, current: date, *held: Revision) -> list[str]:
+    """Let the log have what it lacks; returns it as text."""
+    lacking = news(log, held, in_force, current)
+    log.extend(lacking)
+    assert news(log, held, in_force, current) == []
+    return [str(event) for event in lacking]
+
+
+def test_the_life_of_a_sheet() -> None:
+    """Announced on Friday, corrected in the evening, in force at midnight, corrected again on Sunday."""
+    log = EventLog()
+    friday, saturday = revision(FRIDAY), revision(SATURDAY)
+    assert told(log, friday, FRIDAY, friday) == ["sheet 1-2026-04-24.1", "in_force 2-2026-04-24.1"]
+    assert told(log, friday, FRIDAY, friday, saturday) == ["sheet 3-2026-04-25.1"]
+    corrected = revision(SATURDAY, 2)
+    assert told(log, friday, FRIDAY, friday, corrected) == ["revision 4-2026-04-25.2"]
+    assert told(log, corrected, SATURDAY, friday, corrected) == ["in_force 5-2026-04-25.2"]
+    again = revision(SATURDAY, 3)
+    assert told(log, again, SATURDAY, friday, again) == ["revision 6-2026-04-25.3"]
+
+
+def test_history_that_becomes_known_is_silent() -> None:
+    """Neither a gap that is filled, nor today's sheet when tomorrow's was known first, is a new sheet."""
+    log = EventLog()
+    saturday = revision(SATURDAY)
+    assert told(log, saturday, SATURDAY, saturday) == ["sheet 1-2026-04-25.1", "in_force 2-2026-04-25.1"]
+    assert told(log, saturday, SATURDAY, revision(THURSDAY), revision(FRIDAY), saturday) == []
+    log = EventLog()
+    log.extend([Event("sheet", Place(1, SATURDAY, 1))])
+    assert told(log, revision(FRIDAY), FRIDAY, revision(FRIDAY), saturday) == ["in_force 2-2026-04-24.1"]
+
+
+def test_an_old_correction_is_told_when_the_log_reaches_back_that_far() -> None:
+    """The day of a filled gap too has an event once it is corrected."""
+    log = EventLog()
+    log.extend([Event("in_force", Place(1, THURSDAY, 1)), Event("in_force", Place(2, TUESDAY, 1))])
+    held = (revision(THURSDAY, 2), revision(FRIDAY), revision(SATURDAY, 2), revision(TUESDAY))
+    assert told(log, held[-1], TUESDAY, *held) == ["revision 3-2026-04-23.2", "revision 4-2026-04-25.2"]
+    assert log.begins == THURSDAY
+
+
+def test_a_clock_that_is_behind_takes_nothing_back() -> None:
+    """At midnight one replica tells; another that still has the day before says nothing."""
+    log = EventLog()
+    friday, saturday = revision(FRIDAY), revision(SATURDAY)
+    log.extend([Event("sheet", Place(1, SATURDAY, 1)), Event("in_force", Place(2, SATURDAY, 1))])
+    assert told(log, friday, FRIDAY, friday, saturday) == []
+
+
+def test_a_reader_finds_its_place() -> None:
+    """By its number; and by the sheet when the log is another one, or the place so old that it was forgotten."""
+    log = EventLog()
+    assert (log.known, log.after(NOWHERE), log.end) == (False, [], NOWHERE)
+    events = [Event("sheet", Place(seq, date(2026, 1, seq), 1)) for seq in (3, 4, 6)]
+    log.extend(events)
+    log.extend(events)
+    assert log.after(NOWHERE) == events
+    assert log.after(Place(3, date(2026, 1, 3), 1)) == events[1:]
+    assert log.after(log.end) == []
+    assert log.after(Place(40, date(2026, 1, 4), 1)) == events[2:]
+    assert log.after(Place(4, date(2026, 1, 3), 1)) == events[1:]
+    assert log.after(Place(1, date(2025, 12, 31), 2)) == events
+
+
+def test_the_log_forgets_the_oldest() -> None:
+    """Memory is bounded."""
+    log = EventLog()
+    log.extend(Event("in_force", Place(seq, FRIDAY, 1)) for seq in range(1, MOST_EVENTS + 11))
+    assert [event.seq for event in log] == list(range(11, MOST_EVENTS + 11))
+
+
+@pytest.mark.parametrize("text", ["1-2026-04-24.1", "0-0001-01-01.0", "123456789012345-1992-07-01.9999"])
+def test_an_id_says_where(text: str) -> None:
+    """Text and place are the same."""
+    place = Place.from_id(text)
+    assert str(place) == text
+    assert Event.from_text(f"in_force {text}") == Event("in_force", place) if place else False
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "1", "-1-2026-04-24.1", "1-2026-02-30.1", "1-2026-04-24.1\n", "9" * 16 + "-2026-04-24.1", "١-2026-04-24.1"],
+)
+def test_what_is_no_id_of_ours_is_no_place(text: str) -> None:
+    """A stranger's id is no error: its reader begins now."""
+    assert Place.from_id(text) is None
+    assert Event.from_text(f"sheet {text}") is None
+    assert Event.from_text("sheets 1-2026-04-24.1") is None
