@@ -1,4 +1,4 @@
-"""The front door: `ratesvc serve`, `show`, `healthcheck`."""
+"""The front door: `ratesvc serve`, `show`, `backfill`, `export`, `healthcheck`."""
 
 from __future__ import annotations
 
@@ -22,10 +22,13 @@ import structlog
 from rich.console import Console
 
 from ratesvc import __version__
+from ratesvc import export as files
 from ratesvc.config import Cbr, Settings, load
 from ratesvc.errors import ConfigError, EngineError, RatesvcError
 from ratesvc.history import on_day
-from ratesvc.rates import InForce
+from ratesvc.progress import follow
+from ratesvc.rates import FIRST_DAY, InForce
+from ratesvc.refresh import Cycle
 from ratesvc.render import api, terminal
 from ratesvc.render.language import language_or_default
 from ratesvc.service import Service
@@ -82,6 +85,33 @@ def show(
 
 
 @main.command()
+@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="The first day; by default 1992-07-01.")
+@click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="The last day; by default tomorrow.")
+@click.option("--verify", is_flag=True, help="Compare what is held with the Bank and change nothing.")
+@click.option("--demo", is_flag=True, help="Recorded figures on a stopped clock.")
+@click.pass_obj
+def backfill(
+    settings_of: Callable[[], Settings], since: datetime | None, until: datetime | None, verify: bool, demo: bool
+) -> None:
+    """Fetch all of history, one request a currency; go on where an earlier run was cut off."""
+    settings = settings_of()
+    _set_up_logs("console", quiet=True)
+    days = since.date() if since else FIRST_DAY, until.date() if until else None
+    _run(_verify(settings, demo) if verify else _backfill(settings, demo, *days))
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--demo", is_flag=True, help="Recorded figures on a stopped clock.")
+@click.pass_obj
+def export(settings_of: Callable[[], Settings], folder: Path, demo: bool) -> None:
+    """Write what the service would serve as static files into FOLDER; only what changed is written."""
+    settings = settings_of()
+    _set_up_logs("console", quiet=True)
+    _run(_export(settings, folder, demo))
+
+
+@main.command()
 @click.pass_obj
 def healthcheck(settings_of: Callable[[], Settings]) -> None:
     """Ask /livez of the service on this machine; for containers."""
@@ -111,7 +141,9 @@ async def _opened(settings: Settings, demo: bool, *, ticking: bool) -> AsyncIter
 
             bank = await stack.enter_async_context(recorded_bank())
             stopped = stopped_clock()
-            settings = msgspec.structs.replace(settings, cbr=Cbr(mirrors=(bank,)), poll_seconds=None)
+            settings = msgspec.structs.replace(
+                settings, cbr=Cbr(mirrors=(bank,), backfill_gap_seconds=0), poll_seconds=None
+            )
             clock = partial(_same, stopped)
         yield await stack.enter_async_context(Service(settings, clock=clock, demo=demo, ticking=ticking))
 
@@ -171,6 +203,43 @@ async def _show(
             click.echo(api.rates(answer, words, codes=codes or None, demo=demo).decode())
         else:
             Console().print(terminal.rates(answer, words, codes, demo=demo))
+
+
+async def _backfill(settings: Settings, demo: bool, since: date, until: date | None) -> None:
+    async with _opened(settings, demo, ticking=False) as service:
+        if service.history.newest is None:
+            _raise_failure(await service.fetch(None))
+        await follow(service.backfill(since, until))
+        span = service.history.span
+        if span is None:
+            raise RatesvcError("the Bank has no sheets in that range")
+        click.echo(f"Held: {len(service.history.days)} sheets, every one from {span.since} to {span.until}.")
+
+
+async def _verify(settings: Settings, demo: bool) -> None:
+    async with _opened(settings, demo, ticking=False) as service:
+        differences = await follow(service.verify())
+        for found in differences:
+            click.echo(
+                f"{found.code} {found.day}: held {found.held or 'nothing'}, the Bank has {found.bank or 'nothing'}"
+            )
+        if differences:
+            raise RatesvcError(f"{len(differences)} differences")
+        click.echo("No difference.")
+
+
+async def _export(settings: Settings, folder: Path, demo: bool) -> None:
+    server = msgspec.structs.replace(settings.server, host="127.0.0.1", port=0)
+    async with _opened(msgspec.structs.replace(settings, server=server), demo, ticking=False) as service:
+        if service.history.certain_on(moscow_day(service.clock())) is None:
+            _raise_failure(await service.fetch(None))
+        done = await files.export(service, folder)
+        click.echo(f"{folder}: {done.written} written, {done.unchanged} unchanged, {done.removed} removed")
+
+
+def _raise_failure(cycle: Cycle) -> None:
+    if cycle.failure:
+        raise cycle.failure
 
 
 async def _answer(service: Service, day: date) -> InForce:

@@ -159,3 +159,14 @@ def test_jitter_only_delays_and_by_a_tenth_at_most() -> None:
     delays = [with_jitter(100, chance) for _ in range(100)]
     assert all(100 <= delay <= 110 for delay in delays)
     assert len(set(delays)) == 100
+
+
+async def test_a_backfill_is_not_slowed_by_the_pace_of_polls(bank: Bank) -> None:
+    """Sixty series at six a minute would take ten minutes; a backfill keeps its own gap instead."""
+    bank.publish(sheet(DAY))
+    async with BankClient([bank.url], "ratesvc-tests", pace=Pace(1)) as client:
+        await client.daily(None, anything)
+        async with asyncio.timeout(5):
+            for _ in range(10):
+                assert len(await client.dynamic("R01235", DAY, DAY)) == 1
+            assert len(await client.catalogue()) > 10

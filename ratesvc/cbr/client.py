@@ -139,7 +139,9 @@ class BankClient:
         failures: list[tuple[str, SourceError | BadDocument]] = []
         for mirror in self._mirrors:
             url = (mirror / path.lstrip("/")).with_query(query)
-            await self._pace.turn()
+            if limits is self._daily:
+                # Only polls and their retries; a backfill keeps its own gap between requests.
+                await self._pace.turn()
             try:
                 raw = await self._get(url, limits)
                 # Thirty years of one currency take the parser a tenth of a second: not on the loop.

@@ -15,6 +15,7 @@ from importlib.resources import files
 
 from aiohttp import web
 
+from ratesvc.columns import Currency
 from ratesvc.rates import Quote, Sheet
 from ratesvc.render.dialects import cbr
 from ratesvc.workdays import ONE_DAY, at
@@ -47,14 +48,25 @@ async def recorded_bank() -> AsyncIterator[str]:
     sheets = recorded_sheets()
 
     async def daily(request: web.Request) -> web.Response:
-        asked = request.query.get("date_req")
-        day = datetime.strptime(asked, "%d/%m/%Y").date() if asked else date.max  # noqa: DTZ007 -- a day, not a time
+        day = _day(request, "date_req", date.max)
         held = [sheet for sheet in sheets if sheet.effective_date <= day]
-        body = cbr.daily(held[-1]) if held else cbr.ERROR
-        return web.Response(body=body, content_type=XML, charset="windows-1251")
+        return _xml(cbr.daily(held[-1]) if held else cbr.ERROR)
+
+    async def dynamic(request: web.Request) -> web.Response:
+        cbr_id = request.query.get("VAL_NM_RQ", "")
+        since, until = _day(request, "date_req1", date.min), _day(request, "date_req2", date.max)
+        within = (sheet for sheet in sheets if since <= sheet.effective_date <= until)
+        quotes = [(s.effective_date, quote) for s in within for quote in s.quotes if quote.cbr_id == cbr_id]
+        return _xml(cbr.dynamic(cbr_id, since, until, quotes))
+
+    async def catalogue(_: web.Request) -> web.Response:
+        rows = ((Currency(q.cbr_id, q.cbr_id, q.code, q.numeric_code, q.name), q.nominal) for q in sheets[-1].quotes)
+        return _xml(cbr.catalogue(rows))
 
     app = web.Application()
     app.router.add_get("/scripts/XML_daily.asp", daily)
+    app.router.add_get("/scripts/XML_dynamic.asp", dynamic)
+    app.router.add_get("/scripts/XML_valFull.asp", catalogue)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -63,3 +75,12 @@ async def recorded_bank() -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
+
+
+def _day(request: web.Request, name: str, default: date) -> date:
+    text = request.query.get(name)
+    return datetime.strptime(text, "%d/%m/%Y").date() if text else default  # noqa: DTZ007 -- a day, not a time
+
+
+def _xml(body: bytes) -> web.Response:
+    return web.Response(body=body, content_type=XML, charset="windows-1251")

@@ -1,0 +1,75 @@
+"""What the service would serve, as static files: for a site that runs no Python and copies a folder by cron."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from ratesvc.service import Service
+from ratesvc.web.app import listening
+
+LANGUAGES = ("en", "ru", "zh-Hans")
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """How many files were written anew, were right already, and were removed because nothing is served there now."""
+
+    written: int
+    unchanged: int
+    removed: int
+
+
+async def export(service: Service, folder: Path) -> Exported:
+    """Write every file of `pages` below the folder. Raises OSError, after which the old files are whole."""
+    counts = {"written": 0, "unchanged": 0, "removed": 0}
+    # The service's own answers over its own listener: one way to make them, and so the same bytes.
+    async with listening(service) as url, aiohttp.ClientSession(headers={"Accept-Encoding": "identity"}) as http:
+        for path, name in pages(service):
+            async with http.get(url + path) as answer:
+                content = await answer.read() if answer.status == 200 else None
+            counts[_place(folder / name, content)] += 1
+    return Exported(**counts)
+
+
+def pages(service: Service) -> Iterator[tuple[str, str]]:
+    """Address → file."""
+    yield "/v1/rates", "rates.json"
+    yield "/v1/rates/next", "rates-next.json"
+    yield "/v1/currencies", "currencies.json"
+    yield "/widget/rates.js", "widget/rates.js"
+    yield "/widget/manifest.json", "widget/manifest.json"
+    for tag in LANGUAGES:
+        yield f"/widget?lang={tag}", f"widget/widget.{tag}.html"
+        yield f"/widget/frame?lang={tag}", f"widget/frame.{tag}.html"
+        yield f"/widget/rows.json?lang={tag}", f"widget/rows.{tag}.json"
+        yield f"/widget/card.svg?lang={tag}", f"widget/card.{tag}.svg"
+    for code in sorted(service.history.codes()):
+        since = service.history.columns(code)[0].first_day
+        yield f"/v1/series?codes={code}&since={since}&format=csv", f"series/{code}.csv"
+
+
+def _place(file: Path, content: bytes | None) -> str:
+    """Make the file hold exactly this, by one rename, or be absent; touch nothing that is right already."""
+    old = file.read_bytes() if file.exists() else None
+    if old == content:
+        return "unchanged"
+    if content is None:
+        file.unlink()
+        return "removed"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=".", suffix=".new")
+    try:
+        with os.fdopen(handle, "wb") as new:
+            new.write(content)
+        Path(name).chmod(0o644)
+        Path(name).replace(file)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return "written"

@@ -1,0 +1,59 @@
+"""Redis stopped with SIGSTOP after the start: memory answers everything."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import msgspec
+import pytest
+from bank import Bank, sheet, workdays
+from conftest import Serve, eventually
+
+from ratesvc.config import Cbr, Redis, Settings
+from ratesvc.engine import find_server
+
+DAYS = list(workdays(date(2026, 3, 10), 34))
+PATHS = [
+    *("/v1/rates", "/v1/rates/next", "/v1/rates/2026-03-15?quote=EUR", "/v1/rates/2026-04-01/USD.txt"),
+    *("/v1/series?codes=USD,EUR&since=2026-03-10", "/v1/series?codes=USD&since=2026-03-10&group=month&format=csv"),
+    *("/v1/convert?amount=5&from=USD&to=CNY", "/v1/currencies?lang=ru", "/chart.svg?codes=USD&since=2026-03-10"),
+    *("/rate?day=2026-04-12&currency=USD", "/widget?lang=ru", "/widget/rows.json", "/", "/health", "/readyz"),
+]
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    socket = tmp_path / "s"
+    command = [str(find_server()), "--port", "0", "--unixsocket", str(socket), "--dir", str(tmp_path), "--save", ""]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        while not socket.exists():
+            assert process.poll() is None
+        yield f"unix://{socket}", process
+        process.kill()
+
+
+async def test_everything_is_answered_within_half_a_second_without_redis(
+    bank: Bank, settings: Settings, serve: Serve, own_redis: tuple[str, subprocess.Popen[bytes]]
+) -> None:
+    """Redis is never on the path of a request: none is later than half a second, none fails for it."""
+    bank.publish(*map(sheet, DAYS))
+    url, process = own_redis
+    settings = msgspec.structs.replace(
+        settings, redis=Redis(url=url), cbr=Cbr(mirrors=(bank.url,), backfill_gap_seconds=0)
+    )
+    async with serve(settings) as running:
+        await eventually(lambda: running.service.history.span)
+        process.send_signal(signal.SIGSTOP)
+        try:
+            for path in PATHS:
+                begun = time.monotonic()
+                status, _, body = await running.get(path)
+                assert time.monotonic() - begun < 0.5, path
+                assert status == (404 if path == "/v1/rates/next" else 200), (path, body[:300])
+        finally:
+            process.send_signal(signal.SIGCONT)
