@@ -104,8 +104,9 @@ def send(request: web.Request, service: Service, body: Body, caching: reply.Cach
 
 
 def known(code: str, service: Service) -> str:
-    """The code itself. Raises UnknownCurrency for one that no held sheet has ever had."""
+    """The code itself. Raises UnknownCurrency for one that no held sheet has ever had, NoSheet while none is held."""
     if code != "RUB" and not service.history.knows(code):
+        published(service)
         raise UnknownCurrency(code)
     return code
 
