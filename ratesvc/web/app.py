@@ -10,7 +10,7 @@ from aiohttp import web
 
 from ratesvc.render.widget import Site
 from ratesvc.service import Service
-from ratesvc.web import api, embed, ops, series
+from ratesvc.web import api, embed, ops, reference, series
 from ratesvc.web.reply import answering, not_found, preflight, wrong_method
 
 KEEP_ALIVE_S = 75.0
@@ -22,7 +22,13 @@ def build(service: Service, site: Site) -> web.Application:
     """The application over one service; links begin with `site.public_url`."""
     # No middleware: a published body must cost as little as a file.
     app = web.Application(client_max_size=1)
-    paths = {**api.routes(service), **series.routes(service), **embed.routes(service, site), **ops.routes(service)}
+    paths = {
+        **api.routes(service),
+        **series.routes(service),
+        **embed.routes(service, site),
+        **ops.routes(service),
+        **reference.routes(service, site),
+    }
     for path, handler in paths.items():
         app.router.add_get(path, answering(handler))
         app.router.add_route("OPTIONS", path, preflight)

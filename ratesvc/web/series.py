@@ -13,6 +13,7 @@ from ratesvc.history import on_day
 from ratesvc.publication import Body
 from ratesvc.rates import FIRST_DAY
 from ratesvc.render import api, series
+from ratesvc.render.openapi.parameters import FILLS, FORMATS, GROUPS
 from ratesvc.service import Service
 from ratesvc.web import query, reply
 from ratesvc.web.api import known, published, send
@@ -29,7 +30,7 @@ def routes(service: Service) -> dict[str, Handler]:
     async def many_days(request: web.Request) -> web.Response:
         asked = query.Query(request, SERIES)
         wanted = _wanted(asked, service)
-        form = asked.choice("format", ("json", "csv"), "json")
+        form = asked.choice("format", FORMATS, "json")
         locale = asked.language("locale") if asked.has("locale") else None
 
         def render() -> Body:
@@ -76,8 +77,8 @@ def _wanted(asked: query.Query, service: Service) -> series.Request:
     codes, quote = asked.codes(), known(asked.code("quote", "RUB"), service)
     if codes is None:
         raise BadRequest("codes says which currencies are wanted, such as codes=USD,EUR.")
-    group = asked.choice("group", ("", "month", "year"), "")
-    fill = asked.choice("fill", ("none", "daily"), "none")
+    group = asked.choice("group", GROUPS, "")
+    fill = asked.choice("fill", FILLS, "none")
     if group and fill != "none":
         raise BadRequest("fill and group exclude each other: a mean is of the published rates only.")
     others = tuple(known(code, service) for code in codes if code != quote)
