@@ -49,7 +49,7 @@ CALM = {
     "/v1/series": [
         *("?codes=USD", "?codes=USD&fill=daily&since=2026-04-20", "?codes=USD&group=year&since=1992-07-01"),
         *("?codes=EUR,RUB&quote=USD", "?codes=USD&format=csv", "?codes=USD&format=csv&locale=ru"),
-        *("", "?codes=XQZ"),
+        *("", "?codes=XQZ", "?codes=USD&until=0001-01-01", "?codes=USD&since=0001-01-01&until=1992-06-30"),
     ],
     "/v1/convert": [
         *("", "?amount=-0.5&from=USD&to=JPY&date=2026-04-24", "?amount=1e5", "?to=XQZ"),

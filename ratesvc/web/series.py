@@ -8,7 +8,7 @@ from datetime import date, timedelta
 
 from aiohttp import web
 
-from ratesvc.errors import BadRequest, UnknownCurrency
+from ratesvc.errors import BadRequest, BeforeHistory, UnknownCurrency
 from ratesvc.history import on_day
 from ratesvc.publication import Body
 from ratesvc.rates import FIRST_DAY
@@ -71,6 +71,8 @@ def routes(service: Service) -> dict[str, Handler]:
 
 def _wanted(asked: query.Query, service: Service) -> series.Request:
     until = asked.day("until", moscow_day(service.clock()))
+    if until < FIRST_DAY:
+        raise BeforeHistory(until)
     since = asked.day("since", max(FIRST_DAY, until - USUAL_RANGE))
     if since > until:
         raise BadRequest("since must not be later than until.")

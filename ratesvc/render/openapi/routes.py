@@ -117,7 +117,7 @@ ROUTES = (
         ),
         "/v1/series?codes=USD,EUR&since={day}&until={day}",
         ("series:codes", "since", "until", "quote", "fill", "group", "format", "locale"),
-        (*_KNOWN, HistoryLoading),
+        (*_KNOWN, BeforeHistory, HistoryLoading),
     ),
     Route(
         *("History", "/v1/convert", "convert", "Convert an amount"),
