@@ -41,8 +41,9 @@ def map_case(_: HookContext, case: Case[Any]) -> Case[Any]:
     for name in query.keys() & {"lang", "locale"}:
         if language(str(query[name])) is None:
             query[name] = "pt-BR"
-    if {"since", "until"} <= query.keys():
-        query["since"], query["until"] = sorted((query["since"], query["until"]))
+    if "since" in query:
+        # Without until it is today, which a day to come is later than.
+        query["since"], query["until"] = sorted((query["since"], query.get("until", query["since"])))
     if query.get("fill") == "daily":
         query.pop("group", None)
     return case
