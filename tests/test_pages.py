@@ -106,3 +106,25 @@ async def test_a_browser_hears_every_event_once_across_a_restart(
         heard = await page.evaluate("window.heard")
         await page.close()
     assert heard == [["sheet", "3-2026-04-25.1", "2026-04-25"], ["in_force", "4-2026-04-25.1", "2026-04-25"]]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [380, 1100])
+async def test_the_reference_fits_every_screen(browser: Browser, served: Served, scheme: str, width: int) -> None:
+    """/docs under its own CSP: no console message, no foreign host, nothing that sticks out, answers that open."""
+    context = await browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})  # type: ignore[arg-type]
+    page = await context.new_page()
+    complaints: list[str] = []
+    hosts: set[str] = set()
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("request", lambda request: hosts.add(request.url.split("/")[2].split(":")[0]))
+    await page.goto(f"{served.url}/docs", wait_until="networkidle")
+    for summary in await page.query_selector_all("summary"):
+        await summary.click()
+    assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    assert await page.is_visible("details[open] pre")
+    await page.click('nav a[href="#convert"]')
+    assert await page.evaluate("location.hash") == "#convert"
+    await context.close()
+    assert not complaints
+    assert hosts == {"127.0.0.1"}

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratesvc.errors import BadRequest
-from ratesvc.web.query import MOST_CODES, Query, day
+from ratesvc.render.openapi.parameters import MOST_CODES
+from ratesvc.web.query import Query, day
 
 KNOWN = ("codes", "quote", "lang", "theme", "revision")
 

@@ -11,6 +11,7 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from ratesvc.render.language import Language
+from ratesvc.render.policy import policy, source
 from ratesvc.render.rows import TITLE, Table
 from ratesvc.render.spark import HEIGHT, WIDTH
 
@@ -112,10 +113,10 @@ def csp_hash(text: str) -> str:
 @cache
 def security_policy(*, styles: tuple[str, ...], scripts: tuple[str, ...] = (), framed: bool = False) -> str:
     """A Content-Security-Policy that allows exactly these style sheets and scripts of ours, by hash."""
-    parts = ["default-src 'none'", "base-uri 'none'", "require-trusted-types-for 'script'"]
-    parts.append(f"style-src {' '.join(repr(csp_hash(style(name))) for name in styles)}")
-    if scripts:
-        parts.append(f"script-src {' '.join(repr(csp_hash(script(name))) for name in scripts)}")
-    parts.append("form-action 'none'")
-    parts.append("frame-ancestors *" if framed else "frame-ancestors 'none'")
-    return "; ".join(parts)
+    return policy(
+        "",
+        style_src=source(*map(style, styles)),
+        script_src=source(*map(script, scripts)),
+        require_trusted_types_for="'script'",
+        frame_ancestors="*" if framed else "'none'",
+    )

@@ -129,8 +129,9 @@ def send_until(request: web.Request, service: Service, body: Body, until: date) 
 
 
 def known(code: str, service: Service) -> str:
-    """The code itself. Raises UnknownCurrency for one that no held sheet has ever had."""
+    """The code itself. Raises UnknownCurrency for one that no held sheet has ever had, NoSheet while none is held."""
     if code != "RUB" and not service.history.knows(code):
+        published(service)
         raise UnknownCurrency(code)
     return code
 

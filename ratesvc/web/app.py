@@ -10,7 +10,7 @@ from aiohttp import web
 
 from ratesvc.render.widget import Site
 from ratesvc.service import Service
-from ratesvc.web import api, chart, embed, events, home, ops, rate, series
+from ratesvc.web import api, chart, embed, events, home, ops, rate, reference, series
 from ratesvc.web.reply import answering, not_found, preflight, wrong_method
 
 KEEP_ALIVE_S = 75.0
@@ -31,6 +31,7 @@ def build(service: Service, site: Site) -> web.Application:
         **embed.routes(service, site),
         **home.routes(service, site),
         **ops.routes(service),
+        **reference.routes(service, site),
     }
     for path, handler in paths.items():
         app.router.add_get(path, answering(handler))

@@ -8,6 +8,7 @@ from ratesvc.errors import BadRequest
 from ratesvc.publication import Body
 from ratesvc.render import chart, series
 from ratesvc.render.chart_drawing import STYLE
+from ratesvc.render.openapi.parameters import SCALES
 from ratesvc.render.policy import policy
 from ratesvc.service import Service
 from ratesvc.web import query
@@ -36,7 +37,7 @@ def routes(service: Service) -> dict[str, Handler]:
             asked.within("height", chart.HEIGHTS, 400),
             service.demo,
         )
-        indexed = asked.choice("scale", ("absolute", "indexed"), "absolute") == "indexed"
+        indexed = asked.choice("scale", SCALES, "absolute") == "indexed"
 
         def render() -> Body:
             today = moscow_day(service.clock())

@@ -12,15 +12,15 @@ from aiohttp import web
 
 from ratesvc.errors import BadRequest
 from ratesvc.render.language import DEFAULT, Language, language
-
-MOST_CODES = 200
+from ratesvc.render.openapi import parameters
 
 _TOLERATED = re.compile(r"_|utm_[a-z_]{1,30}")
-_CODE = re.compile(r"[A-Za-z]{3}")
-_TAG = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,3}")
-_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_AMOUNT = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,10})?")
-_COUNT = re.compile(r"[1-9][0-9]{0,3}")
+_CODE = re.compile(parameters.CODE)
+_CODES = re.compile(parameters.CODES)
+_TAG = re.compile(parameters.TAG)
+_DAY = re.compile(parameters.DAY)
+_AMOUNT = re.compile(parameters.AMOUNT)
+_COUNT = re.compile(parameters.COUNT)
 
 
 class Query:
@@ -43,10 +43,9 @@ class Query:
         text = self._values.get("codes")
         if text is None:
             return None
-        parts = [part.strip() for part in text.split(",")] if len(text) <= 4 * MOST_CODES else []
-        if not parts or not all(_CODE.fullmatch(part) for part in parts):
+        if len(text) > parameters.MOST_CODES_LENGTH or not _CODES.fullmatch(text):
             raise BadRequest("codes takes ISO 4217 codes separated by commas, such as USD,EUR.")
-        return tuple(dict.fromkeys(part.upper() for part in parts))
+        return tuple(dict.fromkeys(part.strip().upper() for part in text.split(",")))
 
     def code(self, name: str, default: str) -> str:
         """One ISO 4217 code."""
@@ -61,8 +60,10 @@ class Query:
         return default if text is None else day(text)
 
     def choice(self, name: str, choices: Collection[str], default: str) -> str:
-        """One of a few words."""
-        text = self._values.get(name, default)
+        """One of a few words, or the default when not given."""
+        text = self._values.get(name)
+        if text is None:
+            return default
         if text not in choices:
             raise BadRequest(f"{name} takes one of {', '.join(choices)}.")
         return text

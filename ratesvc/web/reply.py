@@ -11,25 +11,17 @@ from typing import Any
 import structlog
 from aiohttp import hdrs, web
 
-from ratesvc.errors import (
-    BadRequest,
-    BeforeHistory,
-    HistoryLoading,
-    NoSheet,
-    NotYetSet,
-    RatesvcError,
-    UnknownCurrency,
-    UnknownRevision,
-)
+from ratesvc.errors import NotYetSet, RatesvcError, UnknownCurrency
 from ratesvc.publication import Body
 from ratesvc.rates import Snapshot
+from ratesvc.render import problems
 from ratesvc.render.api import encode, moscow_time
+from ratesvc.render.problems import Problem
 from ratesvc.workdays import ONE_DAY, at, moscow_day
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 MIDNIGHT = datetime.min.time()
-PROBLEM = "application/problem+json"
 METHODS = "GET, HEAD, OPTIONS"
 RETRY_S = 30
 
@@ -40,16 +32,6 @@ COMMON = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Server": "ratesvc",
-}
-
-_PROBLEMS: Mapping[type[RatesvcError], tuple[int, str, str]] = {
-    BadRequest: (400, "bad_request", "The request cannot be understood"),
-    UnknownCurrency: (404, "unknown_currency", "Unknown currency"),
-    UnknownRevision: (404, "unknown_revision", "Unknown revision"),
-    NotYetSet: (404, "not_yet_set", "Not yet set"),
-    BeforeHistory: (404, "before_history", "Before the first official rate"),
-    HistoryLoading: (503, "history_loading", "History is loading"),
-    NoSheet: (503, "no_sheet", "No rates yet"),
 }
 
 
@@ -139,24 +121,23 @@ def _has_it(if_none_match: str | None, body: Body) -> bool:
 
 def problem(error: RatesvcError) -> web.Response:
     """RFC 9457: what went wrong, in a stable `type`, with what the caller needs to do better."""
-    status, slug, title = _PROBLEMS.get(type(error), (500, "internal", "Internal error"))
+    kind = problems.PROBLEMS.get(type(error), problems.INTERNAL)
     extra: dict[str, Any] = {}
     headers: dict[str, str] = {}
     if isinstance(error, NotYetSet):
         extra["expected_at"] = moscow_time(error.expected_at)
     if isinstance(error, UnknownCurrency):
         extra["code"] = error.code
-    if status == 503:
+    if kind.status == 503:
         headers["Retry-After"] = str(RETRY_S)
-    return _problem(status, slug, title, str(error), headers, extra)
+    return _problem(kind, str(error), headers, extra)
 
 
 def _problem(
-    status: int, slug: str, title: str, detail: str, headers: Mapping[str, str], extra: Mapping[str, Any]
+    kind: Problem, detail: str, headers: Mapping[str, str] | None = None, extra: Mapping[str, Any] | None = None
 ) -> web.Response:
-    document = {"type": f"urn:ratesvc:{slug}", "title": title, "status": status, "detail": detail, **extra}
-    everything = {**COMMON, "Cache-Control": "no-store", "Content-Type": PROBLEM, **headers}
-    return web.Response(status=status, body=encode(document), headers=everything)
+    everything = {**COMMON, "Cache-Control": "no-store", "Content-Type": problems.CONTENT_TYPE, **(headers or {})}
+    return web.Response(status=kind.status, body=encode(kind.body(detail, extra)), headers=everything)
 
 
 def answering(handler: Handler) -> Handler:
@@ -170,7 +151,7 @@ def answering(handler: Handler) -> Handler:
         except Exception:  # noqa: BLE001 -- whatever it is, it is logged
             incident = uuid.uuid4().hex[:12]
             structlog.get_logger("ratesvc").exception("request_failed", incident=incident)
-            return _problem(500, "internal", "Internal error", f"Incident {incident}.", {}, {})
+            return _problem(problems.INTERNAL, f"Incident {incident}.")
 
     return answer
 
@@ -183,9 +164,9 @@ async def preflight(_: web.Request) -> web.Response:
 
 async def wrong_method(_: web.Request) -> web.Response:
     """405 for everything that would write."""
-    return _problem(405, "method_not_allowed", "Method not allowed", f"Use {METHODS}.", {"Allow": METHODS}, {})
+    return _problem(problems.WRONG_METHOD, f"Use {METHODS}.", {"Allow": METHODS})
 
 
 async def not_found(_: web.Request) -> web.Response:
     """404 for every other address."""
-    return _problem(404, "not_found", "Not found", "There is nothing at this address; / shows what there is.", {}, {})
+    return _problem(problems.NOT_FOUND, "There is nothing at this address; / shows what there is.")

@@ -6,11 +6,12 @@ from datetime import timedelta
 
 from aiohttp import web
 
-from ratesvc.errors import BadRequest, UnknownCurrency
+from ratesvc.errors import BadRequest, BeforeHistory, UnknownCurrency
 from ratesvc.history import on_day
 from ratesvc.publication import Body
 from ratesvc.rates import FIRST_DAY
 from ratesvc.render import api, series
+from ratesvc.render.openapi.parameters import FILLS, FORMATS, GROUPS
 from ratesvc.service import Service
 from ratesvc.web import query
 from ratesvc.web.api import known, published, send_long, send_until
@@ -27,7 +28,7 @@ def routes(service: Service) -> dict[str, Handler]:
     async def many_days(request: web.Request) -> web.Response:
         asked = query.Query(request, SERIES)
         wanted = wanted_series(asked, service)
-        form = asked.choice("format", ("json", "csv"), "json")
+        form = asked.choice("format", FORMATS, "json")
         locale = asked.language("locale") if asked.has("locale") else None
 
         def render() -> Body:
@@ -69,14 +70,16 @@ def routes(service: Service) -> dict[str, Handler]:
 def wanted_series(asked: query.Query, service: Service) -> series.Request:
     """The series that a query asks for. Raises BadRequest and UnknownCurrency."""
     until = asked.day("until", moscow_day(service.clock()))
+    if until < FIRST_DAY:
+        raise BeforeHistory(until)
     since = asked.day("since", max(FIRST_DAY, until - USUAL_RANGE))
     if since > until:
         raise BadRequest("since must not be later than until.")
     codes, quote = asked.codes(), known(asked.code("quote", "RUB"), service)
     if codes is None:
         raise BadRequest("codes says which currencies are wanted, such as codes=USD,EUR.")
-    group = asked.choice("group", ("", "month", "year"), "")
-    fill = asked.choice("fill", ("none", "daily"), "none")
+    group = asked.choice("group", GROUPS, "")
+    fill = asked.choice("fill", FILLS, "none")
     if group and fill != "none":
         raise BadRequest("fill and group exclude each other: a mean is of the published rates only.")
     others = tuple(known(code, service) for code in codes if code != quote)

@@ -1,0 +1,141 @@
+"""/docs: the document as one page without scripts, written from the same table and schemas."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import msgspec
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup, escape
+
+from ratesvc.render.openapi import about, document, examples, parameters
+from ratesvc.render.openapi.routes import ROUTES, TAGS, Answer, Route
+from ratesvc.render.problems import PROBLEMS
+from ratesvc.render.widget import Site, style
+
+Part = dict[str, Any]
+
+_PHRASES = {
+    200: "OK",
+    304: "Not Modified",
+    400: "Bad Request",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    503: "Service Unavailable",
+}
+
+
+def _coded(text: str) -> Markup:
+    """Words between back quotes as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 -- escaped just here
+
+
+_ENVIRONMENT = Environment(
+    loader=PackageLoader("ratesvc.render", "templates"),
+    autoescape=select_autoescape(default_for_string=True, default=True),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_ENVIRONMENT.filters["coded"] = _coded
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One line of a table: a parameter, or a field of an answer."""
+
+    name: str
+    kind: str
+    needed: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What an answer looks like: an example, and its fields where it is JSON."""
+
+    media: str
+    example: str
+    fields: tuple[Field, ...]
+
+
+def page(site: Site, day: date) -> str:
+    """The page; `day` is one whose rates are held, so that every example works."""
+    shapes = msgspec.json.decode(document(site, day))["components"]["schemas"]
+    sections = {tag: [_shown(route, day, site, shapes) for route in ROUTES if route.tag == tag] for tag in TAGS}
+    return _ENVIRONMENT.get_template("docs.html").render(
+        site=site, style=style, about=about(), tags=TAGS, sections=sections, problems=_problems()
+    )
+
+
+def example_path(route: Route, day: date) -> str:
+    """What curl asks for."""
+    return route.example.replace("{day}", day.isoformat())
+
+
+def _shown(route: Route, day: date, site: Site, shapes: Part) -> Part:
+    return {
+        "route": route,
+        "parameters": [_parameter(key, day) for key in route.parameters],
+        "path": example_path(route, day),
+        "url": site.public_url + example_path(route, day),
+        "shapes": [_shape(answer, shapes) for answer in route.answers],
+        "statuses": [_status(status) for status in _statuses(route)],
+        "problems": sorted(PROBLEMS[kind].slug for kind in route.problems),
+    }
+
+
+def _statuses(route: Route) -> Iterator[int]:
+    found = {200, 405, *(PROBLEMS[kind].status for kind in route.problems)}
+    yield from sorted(found | ({304} if route.kept else set()) | ({503} if route.down else set()))
+
+
+def _status(status: int) -> str:
+    return f"{status} {_PHRASES[status]}"
+
+
+def _parameter(key: str, day: date) -> Field:
+    shown = parameters.components(day.isoformat())[parameters.component(key)]
+    return Field(shown["name"], _kind(shown["schema"]), shown["required"], shown["description"])
+
+
+def _kind(schema: Part) -> str:
+    """A schema in a few words."""
+    schema = schema["anyOf"][0] if "anyOf" in schema else schema
+    default = f"; {schema['default']} by default" if "default" in schema else ""
+    if "$ref" in schema:
+        return str(schema["$ref"]).rpartition("/")[2]
+    if "const" in schema:
+        return msgspec.json.encode(schema["const"]).decode()
+    if "enum" in schema:
+        return " | ".join(schema["enum"]) + default
+    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    words = [str(schema.get("format", kind)) if kind == "string" else kind for kind in kinds]
+    return " or ".join(words) + default
+
+
+def _shape(answer: Answer, shapes: Part) -> Shape:
+    if answer.schema not in examples():
+        return Shape(answer.media, answer.example, ())
+    text = msgspec.json.format(bytes(examples()[answer.schema]), indent=2).decode()
+    return Shape(answer.media, text, tuple(_fields(shapes[answer.schema])))
+
+
+def _fields(schema: Part) -> Iterator[Field]:
+    for name, part in schema["properties"].items():
+        yield Field(name, _kind(part), name in schema["required"], part.get("description", ""))
+
+
+def _problems() -> list[Part]:
+    return [
+        {
+            "problem": problem,
+            "status": _status(problem.status),
+            "example": msgspec.json.format(bytes(examples()[problem.slug]), indent=2).decode(),
+        }
+        for problem in PROBLEMS.values()
+    ]

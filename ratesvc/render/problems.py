@@ -1,0 +1,53 @@
+"""Problems (RFC 9457): the status, type and title of every error that a caller can meet, and the shape of its body."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ratesvc.errors import (
+    BadRequest,
+    BeforeHistory,
+    HistoryLoading,
+    NoSheet,
+    NotYetSet,
+    RatesvcError,
+    UnknownCurrency,
+    UnknownRevision,
+)
+
+CONTENT_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One kind of problem; `urn:ratesvc:` and its slug never change."""
+
+    status: int
+    slug: str
+    title: str
+
+    @property
+    def type(self) -> str:
+        """What a program may compare with."""
+        return f"urn:ratesvc:{self.slug}"
+
+    def body(self, detail: str, extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The document; `detail` is for people, `extra` what helps to ask better."""
+        return {"type": self.type, "title": self.title, "status": self.status, "detail": detail, **(extra or {})}
+
+
+INTERNAL = Problem(500, "internal", "Internal error")
+WRONG_METHOD = Problem(405, "method_not_allowed", "Method not allowed")
+NOT_FOUND = Problem(404, "not_found", "Not found")
+
+PROBLEMS: Mapping[type[RatesvcError], Problem] = {
+    BadRequest: Problem(400, "bad_request", "The request cannot be understood"),
+    UnknownCurrency: Problem(404, "unknown_currency", "Unknown currency"),
+    UnknownRevision: Problem(404, "unknown_revision", "Unknown revision"),
+    NotYetSet: Problem(404, "not_yet_set", "Not yet set"),
+    BeforeHistory: Problem(404, "before_history", "Before the first official rate"),
+    HistoryLoading: Problem(503, "history_loading", "History is loading"),
+    NoSheet: Problem(503, "no_sheet", "No rates yet"),
+}

@@ -1,0 +1,42 @@
+"""/openapi.json and /docs: what there is to ask, for programs and for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+
+from aiohttp import web
+
+from ratesvc.publication import Body
+from ratesvc.render import api, openapi
+from ratesvc.render.openapi import page
+from ratesvc.render.policy import policy
+from ratesvc.render.widget import CONTENT_TYPE, Site, style
+from ratesvc.service import Service
+from ratesvc.web import reply
+from ratesvc.web.reply import Handler
+from ratesvc.workdays import moscow_day
+
+CACHING = "public, max-age=300"
+
+
+def routes(service: Service, site: Site) -> dict[str, Handler]:
+    """Path → handler."""
+    header = ("Content-Security-Policy", policy(style("docs"), img_src="'self'"))
+
+    def finished(name: str, render: Callable[[date], Body]) -> Body:
+        """With examples of a day that can be asked for; kept as long as the rates of that day are."""
+        current = service.board.current
+        if current is None:
+            return render(moscow_day(service.clock()))
+        return current.body(("reference", name), lambda: render(current.snapshot.in_force.effective_date))
+
+    async def document(request: web.Request) -> web.Response:
+        body = finished("document", lambda day: Body(openapi.document(site, day), api.CONTENT_TYPE))
+        return reply.send(request, body, CACHING, demo=service.demo)
+
+    async def docs(request: web.Request) -> web.Response:
+        body = finished("page", lambda day: Body(page.page(site, day).encode(), CONTENT_TYPE, (header,)))
+        return reply.send(request, body, CACHING, demo=service.demo)
+
+    return {"/openapi.json": document, "/docs": docs}

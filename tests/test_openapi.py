@@ -1,0 +1,320 @@
+"""The document against the running service: every route, parameter, answer and example in it, and nothing else."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import uuid
+from collections.abc import AsyncIterator, Iterator, Mapping
+from datetime import UTC, date, datetime
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp import web
+from bank import Bank, sheet
+from conftest import Clock, Serve, Served, eventually
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator, validate
+
+from ratesvc.config import Cbr, Settings
+from ratesvc.errors import RatesvcError
+from ratesvc.rates import FIRST_DAY
+from ratesvc.render import openapi
+from ratesvc.render.openapi.page import example_path
+from ratesvc.render.openapi.parameters import wire_name
+from ratesvc.render.openapi.routes import ROUTES, TAGS, UNDESCRIBED, Route
+from ratesvc.render.problems import PROBLEMS
+from ratesvc.render.widget import Site
+from ratesvc.web.app import build
+
+FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
+DOCUMENT: dict[str, Any] = json.loads(openapi.document(Site("https://rates.example/prefix"), FRIDAY))
+METHODS = {"GET", "HEAD"}
+
+# What answers each problem, and each 503 that is none; the moment is Friday evening, Saturday's sheet is announced.
+CALM = {
+    "/v1/rates": ["?codes=USD", "?quote=USD", "?code=1", "?codes=XQZ"],
+    "/v1/rates/today": ["?lang=ru", "?codes=USD&codes=USD", "?quote=XQZ"],
+    "/v1/rates/next": ["", "?quote=1", "?codes=XQZ"],
+    "/v1/rates/{day}": [
+        *("2026-04-24", "1992-07-02?quote=USD", "2026-04-24?revision=1", "2026-02-30", "2026-04-24?codes=XQZ"),
+        *("2026-04-24?revision=2", "2026-05-30", "1992-06-30"),
+    ],
+    "/v1/rates/{day}/{code}.txt": [
+        *("2026-04-24/USD.txt", "2026-04-24/US.txt", "2026-04-24/XQZ.txt", "2026-05-30/USD.txt", "1992-06-30/USD.txt"),
+    ],
+    "/v1/series": [
+        *("?codes=USD", "?codes=USD&fill=daily&since=2026-04-20", "?codes=USD&group=year&since=1992-07-01"),
+        *("?codes=EUR,RUB&quote=USD", "?codes=USD&format=csv", "?codes=USD&format=csv&locale=ru"),
+        *("", "?codes=XQZ", "?codes=USD&until=0001-01-01", "?codes=USD&since=0001-01-01&until=1992-06-30"),
+    ],
+    "/v1/convert": [
+        *("", "?amount=-0.5&from=USD&to=JPY&date=2026-04-24", "?amount=1e5", "?to=XQZ"),
+        *("?date=2026-05-30", "?date=1992-06-30"),
+    ],
+    "/v1/currencies": ["?lang=ru", "?lng=ru"],
+    "/chart.svg": [
+        *("?codes=USD&since=2026-04-20", "", "?codes=USD&width=1", "?codes=XQZ", "?codes=USD&until=1992-06-30"),
+        *("?codes=USD&scale=indexed&theme=dark",),
+    ],
+    "/health": [""],
+    "/livez": [""],
+    "/readyz": [""],
+    "/openapi.json": [""],
+    "/docs": [""],
+    "/favicon.ico": [""],
+}
+NOT_YET = {"/v1/rates/next": [""]}
+LOADING = {
+    "/v1/rates/{day}": ["2026-04-15"],
+    "/v1/rates/{day}/{code}.txt": ["2026-04-15/USD.txt"],
+    "/v1/series": ["?codes=USD"],
+    "/v1/convert": ["?date=2026-04-15"],
+    "/chart.svg": ["?codes=USD"],
+}
+EMPTY = {
+    **{path: [""] for path in CALM if path not in {"/v1/rates/{day}", "/v1/rates/{day}/{code}.txt"}},
+    "/v1/rates": ["?codes=USD"],
+    "/v1/rates/{day}": ["2026-04-24?codes=USD"],
+    "/v1/rates/{day}/{code}.txt": ["2026-04-24/USD.txt"],
+    "/v1/series": ["?codes=USD"],
+    "/chart.svg": ["?codes=USD"],
+}
+
+
+RELEASED = re.compile(r"/widget/(?:[0-9.]+/)?(?:rates\.js|widget\.css)")
+"""Files of a released loader: any number of versions."""
+
+
+def address(path: str, asked: str) -> str:
+    """The route's path with what is asked in place of its variables, or behind it."""
+    return path.partition("{")[0] + asked
+
+
+def resolved(part: Any) -> Any:
+    """The document without references, every described object closed: a field that is not in it is an error."""
+    if isinstance(part, list):
+        return [resolved(one) for one in part]
+    if not isinstance(part, dict):
+        return part
+    if "$ref" in part:
+        found: Any = DOCUMENT
+        for name in part["$ref"].removeprefix("#/").split("/"):
+            found = found[name.replace("~1", "/")]
+        return resolved(found)
+    whole = {name: resolved(one) for name, one in part.items()}
+    closed = {"additionalProperties": False} if {"required", "properties"} <= whole.keys() else {}
+    return {**whole, **closed}
+
+
+def operation(path: str) -> dict[str, Any]:
+    found: dict[str, Any] = resolved(DOCUMENT["paths"][path]["get"])
+    return found
+
+
+def wrong(schema: Any, value: Any) -> list[str]:
+    checked = Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
+    return [error.message for error in checked.iter_errors(value)]
+
+
+def check(path: str, status: int, headers: Mapping[str, str], body: bytes) -> set[str]:
+    """Assert that the answer is as documented; gives what it witnesses: its status, and its problem's type."""
+    documented = operation(path)["responses"]
+    assert str(status) in documented, (path, status, body[:300])
+    answer = documented[str(status)]
+    for name, header in answer["headers"].items():
+        assert name in headers, (path, status, name)
+        assert not wrong(header["schema"], headers[name])
+    assert ("ETag" in headers, "Retry-After" in headers) == ("ETag" in answer["headers"], status == 503)
+    if status == 304:
+        assert not body
+        return {"304"}
+    media = headers["Content-Type"].partition(";")[0]
+    schema = answer["content"][media]["schema"]
+    value: Any = json.loads(body) if media.endswith("json") else body.decode()
+    assert not wrong(schema, value), (path, status)
+    return {str(status), f"{status} {media}", *([f"{status} {value['type']}"] if "problem" in media else [])}
+
+
+async def ask(served: Served, questions: Mapping[str, list[str]], witnessed: dict[str, set[str]]) -> None:
+    for path, asked in questions.items():
+        for one in asked:
+            witnessed.setdefault(path, set()).update(check(path, *await served.get(address(path, one))))
+
+
+def expected(path: str) -> set[str]:
+    """Everything that the document promises of a route."""
+    found = set()
+    for status, answer in operation(path)["responses"].items():
+        found.add(status)
+        for media, content in answer.get("content", {}).items():
+            found.add(f"{status} {media}")
+            for kind in content["schema"].get("allOf", [{}])[-1].get("properties", {}).get("type", {}).get("enum", ()):
+                found.add(f"{status} {kind}")
+    return found
+
+
+def unhurried(settings: Settings) -> Settings:
+    return msgspec.structs.replace(settings, cbr=Cbr(mirrors=settings.cbr.mirrors, backfill_gap_seconds=0))
+
+
+def elsewhere(settings: Settings) -> Settings:
+    """The same with nothing stored."""
+    redis = msgspec.structs.replace(settings.redis, namespace=uuid.uuid4().hex)
+    return msgspec.structs.replace(settings, redis=redis)
+
+
+@pytest.fixture
+async def whole(bank: Bank, settings: Settings, serve: Serve, clock: Clock) -> AsyncIterator[Served]:
+    """All of history is held, and Saturday's sheet is announced."""
+    clock.moment = datetime(2026, 4, 24, 14, 0, tzinfo=UTC)
+    bank.publish(sheet(FIRST_DAY), sheet(date(2026, 4, 23)), sheet(FRIDAY), sheet(SATURDAY))
+    async with serve(unhurried(settings)) as running:
+        await eventually(lambda: running.service.history.span)
+        await eventually(lambda: running.service.board.current and running.service.board.current.snapshot.announced)
+        yield running
+
+
+def test_the_document_is_valid() -> None:
+    """OpenAPI 3.1 as its validator reads it, every reference in it found, every shared piece used."""
+    validate(DOCUMENT, cls=OpenAPIV31SpecValidator)
+    text = json.dumps(DOCUMENT)
+    used = set(re.findall(r'"\$ref": "#/components/([^"]+)"', text))
+    assert used == {f"{kind}/{name}" for kind, parts in DOCUMENT["components"].items() for name in parts}
+    assert DOCUMENT["servers"] == [{"url": "https://rates.example/prefix"}]
+    names = [part["get"]["operationId"] for part in DOCUMENT["paths"].values()]
+    assert len(names) == len(set(names))
+
+
+def router_paths(app: web.Application) -> Iterator[str]:
+    for resource in app.router.resources():
+        for route in resource:
+            if route.method in METHODS:
+                yield resource.canonical
+
+
+async def test_every_route_is_in_it_and_nothing_else(settings: Settings, serve: Serve) -> None:
+    """The router and the document name the same addresses, and so do the tables of this test."""
+    async with serve(settings) as running:
+        paths = set(router_paths(build(running.service, Site("http://x"))))
+    assert {path for path in paths if not RELEASED.match(path)} == DOCUMENT["paths"].keys() | set(UNDESCRIBED)
+    assert DOCUMENT["paths"].keys() == CALM.keys() == EMPTY.keys()
+    assert {route.tag for route in ROUTES} == TAGS.keys()
+
+
+async def test_every_parameter_is_in_it(whole: Served) -> None:
+    """A strict handler names all that it knows when it is asked for something else."""
+    for route in ROUTES:
+        documented = {part["name"] for part in operation(route.path)["parameters"] if part["in"] == "query"}
+        in_path = {part["name"] for part in operation(route.path)["parameters"] if part["in"] == "path"}
+        assert in_path == set(re.findall(r"{(\w+)}", route.path))
+        status, _, body = await whole.get(example_path(route, FRIDAY).partition("?")[0] + "?zzzzzzzz=1")
+        assert (status == 400) == (route.path.startswith("/v1/") or route.path == "/chart.svg"), route.path
+        if status == 400:
+            known = json.loads(body)["detail"].partition("Known: ")[2].rstrip(".").split(", ")
+            assert set(known) == documented
+            assert documented == {wire_name(key) for key in route.parameters} - in_path
+
+
+async def test_every_documented_answer_occurs_and_is_as_documented(
+    bank: Bank, whole: Served, settings: Settings, serve: Serve, clock: Clock
+) -> None:
+    """Statuses, headers, media types, problem types and bodies of four services: calm, waiting, loading and empty."""
+    witnessed: dict[str, set[str]] = {}
+    await ask(whole, CALM, witnessed)
+    for path in CALM:
+        asked = address(path, CALM[path][0])
+        async with whole.http.post(whole.url + asked) as answer:
+            witnessed[path] |= check(path, answer.status, answer.headers, await answer.read())
+        if "304" in expected(path):
+            tag = (await whole.get(asked))[1]["ETag"]
+            witnessed[path] |= check(path, *await whole.get(asked, If_None_Match=tag))
+    bank.documents = {FRIDAY: bank.documents[FRIDAY]}
+    bank.series.clear()
+    clock.moment = datetime(2026, 4, 24, 9, 0, tzinfo=UTC)
+    async with serve(elsewhere(settings)) as loading:
+        await loading.ready()
+        await ask(loading, {**NOT_YET, **LOADING}, witnessed)
+    bank.documents.clear()
+    async with serve(elsewhere(settings)) as empty:
+        await eventually(lambda: empty.service.last_cycle)
+        await ask(empty, EMPTY, witnessed)
+    for path in DOCUMENT["paths"]:
+        assert witnessed[path] == expected(path), path
+
+
+def test_examples_are_what_their_schemas_say() -> None:
+    """Of parameters, of schemas and of problems; a problem's own status, type and title too."""
+    parts = resolved(DOCUMENT["components"])
+    for parameter in parts["parameters"].values():
+        if "example" in parameter:
+            assert not wrong(parameter["schema"], parameter["example"]), parameter["name"]
+        if "default" in parameter["schema"]:
+            assert not wrong(parameter["schema"], parameter["schema"]["default"])
+    for name, schema in parts["schemas"].items():
+        for example in schema.get("examples", ()):
+            assert not wrong(schema, example), name
+    for name in ("Rates", "Series", "Conversion", "Currencies", "Health"):
+        assert parts["schemas"][name]["examples"], name
+    for problem in PROBLEMS.values():
+        value = parts["examples"][problem.slug]["value"]
+        assert not wrong(parts["schemas"]["Problem"], value)
+        assert value == problem.body(value["detail"], {name: value[name] for name in value.keys() & {"code"}}) | {
+            name: value[name] for name in value.keys() & {"expected_at"}
+        }
+
+
+def test_every_error_that_can_be_answered_has_a_problem_of_its_own() -> None:
+    """No two share a type, so that a program can tell them apart."""
+    assert len({problem.slug for problem in PROBLEMS.values()}) == len(PROBLEMS)
+    assert all(issubclass(kind, RatesvcError) for kind in PROBLEMS)
+    assert {kind for route in ROUTES for kind in route.problems} == PROBLEMS.keys()
+
+
+async def test_the_examples_of_the_page_work(whole: Served) -> None:
+    """Every curl of /docs asks this very address, answers 200, and as documented."""
+    status, headers, body = await whole.get("/docs")
+    text = html.unescape(body.decode())
+    assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert "script" not in headers["Content-Security-Policy"]
+    base = whole.url.replace("127.0.0.1", "localhost")
+    urls = re.findall(r"""curl '<a href="([^"]+)">\1</a>'""", text)
+    assert len(urls) == len(ROUTES)
+    for route, url in zip(_in_order(text), urls, strict=True):
+        assert url == base + example_path(route, FRIDAY)
+        status, headers, body = await whole.get(url.removeprefix(base))
+        assert status == 200, url
+        assert check(route.path, status, headers, body)
+
+
+def _in_order(text: str) -> list[Route]:
+    by_name = {route.name: route for route in ROUTES}
+    return [by_name[name] for name in re.findall(r'<h3 id="([^"]+)"><span', text)]
+
+
+async def test_the_page_is_complete(whole: Served) -> None:
+    """Every route, parameter, status and problem stands on it; its links inside lead somewhere."""
+    text = html.unescape((await whole.get("/docs"))[2].decode())
+    articles = dict(re.findall(r'<article aria-labelledby="(\w+)">(.*?)</article>', text, re.DOTALL))
+    for route in ROUTES:
+        article = articles[route.name]
+        assert f"<code>{route.path}</code>" in article
+        for part in operation(route.path)["parameters"]:
+            assert f'<th scope="row"><code>{part["name"]}</code>' in article
+        for status in operation(route.path)["responses"]:
+            assert f'<span class="status">{status} ' in article
+    assert {problem.slug for problem in PROBLEMS.values()} <= articles.keys()
+    identifiers = re.findall(r' id="([^"]+)"', text)
+    assert len(identifiers) == len(set(identifiers))
+    assert set(re.findall(r'href="#([^"]+)"', text)) <= set(identifiers)
+
+
+async def test_an_empty_service_describes_itself(settings: Settings, serve: Serve) -> None:
+    """Nothing stored yet: the document and the page are there all the same, with examples of today."""
+    async with serve(settings) as running:
+        document = json.loads((await running.get("/openapi.json"))[2])
+        assert document["components"]["parameters"]["path-day"]["example"] == "2026-04-24"
+        assert document["servers"] == [{"url": running.url.replace("127.0.0.1", "localhost")}]
+        assert (await running.get("/docs"))[0] == 200

@@ -1,0 +1,52 @@
+"""Thousands of questions that nobody thought of, made from the document and asked of the running service."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+from bank import Bank, sheet
+from conftest import Clock, Serve, eventually
+
+from ratesvc.config import Cbr, Settings
+from ratesvc.rates import FIRST_DAY
+
+HOOKS = Path(__file__).with_name("schemathesis_hooks.py")
+EXAMPLES = os.environ.get("RATESVC_EXAMPLES", "30")
+
+
+@pytest.mark.slow
+async def test_schemathesis_finds_nothing(
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock, tmp_path: Path
+) -> None:
+    """All checks, valid and invalid questions; all of history is held, and tomorrow's sheet is announced.
+
+    `RATESVC_EXAMPLES` says how many questions are made for each route.
+    """
+    clock.moment = datetime(2026, 4, 24, 14, 0, tzinfo=UTC)
+    bank.publish(*map(sheet, (FIRST_DAY, date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25))))
+    settings = msgspec.structs.replace(settings, cbr=Cbr(mirrors=settings.cbr.mirrors, backfill_gap_seconds=0))
+    async with serve(settings) as running:
+        await eventually(lambda: running.service.history.span)
+        await eventually(lambda: running.service.board.current and running.service.board.current.snapshot.announced)
+        status, said = await run(f"{running.url}/openapi.json", running.url, tmp_path)
+    assert status == 0, said
+
+
+async def run(document: str, url: str, folder: Path) -> tuple[int, str]:
+    """`st run`, in a folder of its own since it leaves files behind; its status and what it printed."""
+    process = await asyncio.create_subprocess_exec(
+        *(Path(sys.executable).with_name("st"), "--no-color", "run", document),
+        *("--url", url, "--checks", "all", "--max-examples", EXAMPLES, "--continue-on-failure"),
+        cwd=folder,
+        env={**os.environ, "SCHEMATHESIS_HOOKS": HOOKS.stem, "PYTHONPATH": f"{HOOKS.parent}:{HOOKS.parents[1]}"},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await process.communicate()
+    return process.returncode or 0, said.decode()
