@@ -49,6 +49,15 @@ class Column:
             self.nominals.insert(index, 0)
         self.values[index], self.nominals[index] = scaled, len(str(nominal)) - 1
 
+    def keep_only(self, ordinals: frozenset[int]) -> None:
+        """Forget the records of all other days."""
+        if ordinals.issuperset(self.days):
+            return
+        kept = [index for index, day in enumerate(self.days) if day in ordinals]
+        self.days = array("i", [self.days[index] for index in kept])
+        self.values = array("q", [self.values[index] for index in kept])
+        self.nominals = array("b", [self.nominals[index] for index in kept])
+
     def drop(self, day: date) -> None:
         """Forget the record of a day, if there is one."""
         index = self._index(day)

@@ -44,6 +44,10 @@ class History:
         """Take a complete backfill: every sheet of `span`. What was fetched as a daily document stays above it."""
         self._columns = {column.currency.cbr_id: column for column in columns}
         self.span = span
+        # A sheet set while the columns were being fetched is in some of them only: it is not a sheet yet.
+        sheets = frozenset(day.toordinal() for day in sheet_days(self._columns.values()))
+        for column in self._columns.values():
+            column.keep_only(sheets)
         self.days = sorted({*sheet_days(self._columns.values()), *self._revisions})
         self._composed.clear()
         for day in self._revisions:

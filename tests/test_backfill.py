@@ -119,6 +119,17 @@ async def test_an_interrupted_or_failed_backfill_never_delays_an_answer(
         assert (await running.get("/v1/rates/2026-03-20"))[0] == 503
 
 
+async def test_a_sheet_set_while_the_series_are_fetched_is_not_shown_in_part(
+    bank: Bank, settings: Settings, serve: Serve
+) -> None:
+    """USD was asked before the Bank published and EUR after it: the dates of USD are the dates of the sheets."""
+    bank.series["R01239"] = {**bank.series["R01239"], date(2026, 4, 25): (1, Decimal("88.0000"))}
+    async with serve(settings) as running:
+        await eventually(lambda: running.service.history.span)
+        assert running.service.history.of_date(date(2026, 4, 25)) is None
+        assert running.service.history.series("EUR", DAYS[0], date(2026, 5, 1))[-1][0] == FRIDAY
+
+
 async def test_verify_reports_what_differs_and_changes_nothing(bank: Bank, settings: Settings, serve: Serve) -> None:
     """A value that the Bank corrected, one that it dropped and one that it added."""
     async with serve(settings) as running:
