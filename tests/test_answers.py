@@ -105,7 +105,7 @@ async def test_midnight_brings_tomorrows_sheet_into_force_without_a_request(
     clock.moment = datetime(2026, 4, 24, 14, 0, tzinfo=UTC)
     await served.service.refresh()
     await eventually(lambda: served.service.history.of_date(SATURDAY))
-    asked = len(bank.asked)
+    asked = len(bank.queries)
     for moment, effective in (
         (datetime(2026, 4, 24, 20, 59, 59, tzinfo=UTC), "2026-04-24"),
         (datetime(2026, 4, 24, 21, 0, 0, tzinfo=UTC), "2026-04-25"),
@@ -113,7 +113,7 @@ async def test_midnight_brings_tomorrows_sheet_into_force_without_a_request(
         clock.moment = moment
         served.service.publish()
         assert read((await served.get("/v1/rates"))[2])["effective_date"] == effective
-    assert len(bank.asked) == asked
+    assert len(bank.queries) == asked
 
 
 async def test_a_missed_publication_is_overdue_at_nine_and_stale_at_midnight(served: Served, clock: Clock) -> None:

@@ -82,11 +82,11 @@ async def test_a_killed_engine_comes_back_with_everything_and_nobody_notices(ban
             return bool(found) and engine not in found and (await run(tmp_path, "show", "USD"))[0] == 0
 
         await eventually(is_back)
-        asked = len(bank.asked)
+        asked = len(bank.queries)
         code, out, _ = await run(tmp_path, "show", "--json", RATESVC_CBR_MIRRORS="http://127.0.0.1:1")
         assert code == 0
         assert json.loads(out)["rates"] == json.loads((await program.get("/v1/rates"))[2])["rates"]
-        assert len(bank.asked) == asked
+        assert len(bank.queries) == asked
         program.kill(signal.SIGTERM)
         assert await program.ended() == 0
     assert not processes_over(tmp_path)
