@@ -86,13 +86,11 @@ def _server(binary: str) -> Iterator[str]:
     shutil.rmtree(folder)
 
 
-@pytest.fixture(scope="session", params=["embedded binary", "redis-server", "valkey-server"])
+@pytest.fixture(scope="session", params=["embedded binary", "redis-server"])
 def every_redis(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The address of each kind of server in turn."""
+    """The address of each kind of server in turn: Valkey, which we embed, and Redis."""
     binary = str(find_server()) if request.param == "embedded binary" else shutil.which(request.param)
     if binary is None:
-        if request.param == "valkey-server":
-            pytest.skip("one Redis on PATH is enough")
         missing(request.param)
     else:
         yield from _server(binary)

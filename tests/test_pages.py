@@ -12,18 +12,11 @@ import pytest
 from bank import Bank, sheet
 from conftest import Clock, Serve, Served, eventually, missing
 from playwright.async_api import Browser, async_playwright
+from widget_harness import FLAGS
 
 from ratesvc.config import Settings
 
 pytestmark = pytest.mark.browser
-
-FLAGS = [
-    "--no-sandbox",
-    "--disable-quic",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-]
 
 
 @pytest.fixture
