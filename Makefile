@@ -32,7 +32,7 @@ web:
 lock: .venv/ready-dev
 	$(BIN)/python -m pip install -q uv
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
-	  --custom-compile-command "make lock" --python-version 3.11 pyproject.toml -o requirements.lock
+	  --custom-compile-command "make lock" --python-version 3.11 pyproject.toml --extra png -o requirements.lock
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  --custom-compile-command "make lock" --python-version 3.11 pyproject.toml --group dev -o requirements-dev.lock
 
