@@ -7,12 +7,15 @@ import hashlib
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import brotli
 
 from ratesvc.rates import Snapshot
 
 MOST_VARIANTS = 1000
+MOST_TARGETS = 4000
+LONGEST_TARGET = 512
 MOST_BYTES = 16 * 1024 * 1024
 LONG = 64 * 1024
 SMALLEST_COMPRESSED = 256
@@ -43,6 +46,11 @@ class Body:
         }
         return {**packed, "identity": self.content}
 
+    @cached_property
+    def offered(self) -> tuple[str, ...]:
+        """The names of its encodings, the preferred one first."""
+        return tuple(self.encodings)
+
     def etag(self, encoding: str) -> str:
         """A strong validator of these bytes in this encoding (RFC 9110, 8.8.3)."""
         return f'"{self.tag}"' if encoding == "identity" else f'"{self.tag}-{encoding}"'
@@ -57,6 +65,7 @@ class Publication:
         self.key = key
         self._bodies: dict[Hashable, Body] = {}
         self._bytes = 0
+        self.answers: dict[str, Any] = {}
 
     def body(self, key: Hashable, render: Callable[[], Body]) -> Body:
         """The finished body of this variant."""
@@ -73,6 +82,14 @@ class Publication:
         while len(self._bodies) > 1 and (len(self._bodies) > MOST_VARIANTS or self._bytes > MOST_BYTES):
             self._bytes -= len(self._bodies.pop(next(iter(self._bodies))).content)
         return body
+
+    def remember(self, target: str, answer: object) -> None:
+        """What a request target, as it came, was answered with; the oldest are forgotten when there are too many."""
+        if len(target) > LONGEST_TARGET:
+            return
+        self.answers[target] = answer
+        if len(self.answers) > MOST_TARGETS:
+            del self.answers[next(iter(self.answers))]
 
 
 class Board:

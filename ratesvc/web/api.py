@@ -14,48 +14,49 @@ from ratesvc.publication import Body, Publication
 from ratesvc.rates import InForce
 from ratesvc.render import api
 from ratesvc.service import Service
-from ratesvc.web import query, reply
+from ratesvc.web import query
+from ratesvc.web.answer import FOR_EVER, RATES, SETTLED, Answer, Caching
 from ratesvc.web.reply import Handler
 from ratesvc.workdays import moscow_day
 
-RATES = ("codes", "quote", "lang")
+SHEET = ("codes", "quote", "lang")
 
 
 def routes(service: Service) -> dict[str, Handler]:
     """Path → handler."""
 
-    async def today(request: web.Request) -> web.Response:
-        asked = _Asked(request, service, RATES)
+    async def today(request: web.Request) -> Answer:
+        asked = _Asked(request, service, SHEET)
         publication = asked.publication
         body = asked.body("today", publication.snapshot.for_today())
-        return asked.send(body, reply.RATES)
+        return asked.send(body, RATES)
 
-    async def upcoming(request: web.Request) -> web.Response:
-        asked = _Asked(request, service, RATES)
+    async def upcoming(request: web.Request) -> Answer:
+        asked = _Asked(request, service, SHEET)
         snapshot = asked.publication.snapshot
         answer = snapshot.for_next()
         if answer is None:
             following = service.history.calendar.effective_date_after(snapshot.in_force.effective_date)
             raise NotYetSet(following, snapshot.next_expected_at)
-        return asked.send(asked.body("next", answer), reply.RATES)
+        return asked.send(asked.body("next", answer), RATES)
 
-    async def on_a_day(request: web.Request) -> web.Response:
-        asked = _Asked(request, service, (*RATES, "revision"))
+    async def on_a_day(request: web.Request) -> Answer:
+        asked = _Asked(request, service, (*SHEET, "revision"))
         day = query.day(request.match_info["day"])
         today = moscow_day(service.clock())
         answer = on_day(service.history, day, service.clock())
         if asked.revision is not None:
             answer = service.history.worded(answer, asked.revision)
-            return asked.send(asked.body((day, asked.revision), answer), reply.FOR_EVER)
-        return asked.send(asked.body(day, answer), reply.SETTLED if day < today else reply.RATES)
+            return asked.send(asked.body((day, asked.revision), answer), FOR_EVER)
+        return asked.send(asked.body(day, answer), SETTLED if day < today else RATES)
 
-    async def one_number(request: web.Request) -> web.Response:
+    async def one_number(request: web.Request) -> Answer:
         quote = known(query.Query(request, ("quote",)).code("quote", "RUB"), service)
         day = query.day(request.match_info["day"])
         code = known(query.one_code(request.match_info["code"]), service)
         answer = on_day(service.history, day, service.clock())
         body = Body(api.unit_rate(answer, code, quote), "text/plain; charset=utf-8")
-        return send(request, service, body, reply.SETTLED if day < moscow_day(service.clock()) else reply.RATES)
+        return send(service, body, SETTLED if day < moscow_day(service.clock()) else RATES)
 
     return {
         "/v1/rates": today,
@@ -71,7 +72,6 @@ class _Asked:
 
     def __init__(self, request: web.Request, service: Service, parameters: tuple[str, ...]) -> None:
         asked = query.Query(request, parameters)
-        self._request = request
         self._service = service
         self.language = asked.language()
         self.quote = asked.code("quote", "RUB")
@@ -93,27 +93,23 @@ class _Asked:
         content = api.rates(answer, self.language, quote=self.quote, codes=self.codes, demo=self._service.demo)
         return Body(content, api.CONTENT_TYPE)
 
-    def send(self, body: Body, caching: reply.Caching) -> web.Response:
+    def send(self, body: Body, caching: Caching) -> Answer:
         """With cache headers that never cross the next change of today's answer."""
-        return send(self._request, self._service, body, caching)
+        return send(self._service, body, caching)
 
 
-def send(request: web.Request, service: Service, body: Body, caching: reply.Caching) -> web.Response:
+def send(service: Service, body: Body, caching: Caching) -> Answer:
     """Answer with cache headers that never cross the next change of today's answer."""
-    now = service.clock()
-    until = reply.changes_at(published(service).snapshot, now) if caching is reply.RATES else None
-    return reply.send(request, body, caching.header(now, until), demo=service.demo)
+    return Answer(body, caching, published(service).snapshot if caching is RATES else None, demo=service.demo)
 
 
-async def send_long(
-    request: web.Request, service: Service, key: Hashable, until: date, render: Callable[[], Body]
-) -> web.Response:
+async def send_long(service: Service, key: Hashable, until: date, render: Callable[[], Body]) -> Answer:
     """A long body is rendered and compressed once, beside the loop."""
     publication = published(service)
     body = publication.find(key)
     if body is None:
         body = publication.keep(key, await asyncio.to_thread(_finished, render))
-    return send_until(request, service, body, until)
+    return send_until(service, body, until)
 
 
 def _finished(render: Callable[[], Body]) -> Body:
@@ -122,10 +118,10 @@ def _finished(render: Callable[[], Body]) -> Body:
     return body
 
 
-def send_until(request: web.Request, service: Service, body: Body, until: date) -> web.Response:
+def send_until(service: Service, body: Body, until: date) -> Answer:
     """Answer about days up to `until`: settled ones may be kept longer."""
     settled = until < moscow_day(service.clock())
-    return send(request, service, body, reply.SETTLED if settled else reply.RATES)
+    return send(service, body, SETTLED if settled else RATES)
 
 
 def known(code: str, service: Service) -> str:

@@ -34,7 +34,7 @@ def build(service: Service, site: Site) -> web.Application:
         **reference.routes(service, site),
     }
     for path, handler in paths.items():
-        app.router.add_get(path, answering(handler))
+        app.router.add_get(path, answering(handler, service))
         app.router.add_route("OPTIONS", path, preflight)
         app.router.add_route("*", path, wrong_method)
     app.router.add_route("*", "/{anything:.*}", not_found)

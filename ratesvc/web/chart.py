@@ -12,6 +12,7 @@ from ratesvc.render.openapi.parameters import SCALES
 from ratesvc.render.policy import policy
 from ratesvc.service import Service
 from ratesvc.web import query
+from ratesvc.web.answer import Answer
 from ratesvc.web.api import send_long
 from ratesvc.web.reply import Handler
 from ratesvc.web.series import wanted_series
@@ -25,7 +26,7 @@ POLICY = ("Content-Security-Policy", policy(STYLE, frame_ancestors="*"))
 def routes(service: Service) -> dict[str, Handler]:
     """Path → handler."""
 
-    async def lines(request: web.Request) -> web.Response:
+    async def lines(request: web.Request) -> Answer:
         asked = query.Query(request, CHART)
         wanted = wanted_series(asked, service)
         if not 1 <= len(wanted.codes) <= chart.MOST_CURRENCIES:
@@ -46,6 +47,6 @@ def routes(service: Service) -> dict[str, Handler]:
             return Body(drawn.encode(), SVG, (POLICY,))
 
         key = ("chart", wanted, look.language.tag, look.theme, look.width, look.height, indexed)
-        return await send_long(request, service, key, wanted.until, render)
+        return await send_long(service, key, wanted.until, render)
 
     return {"/chart.svg": lines}

@@ -15,12 +15,13 @@ from ratesvc.render.api import encode
 from ratesvc.render.rows_json import rows_json
 from ratesvc.service import Service
 from ratesvc.web import reply
+from ratesvc.web.answer import CARD, FOR_EVER, HOURLY, NO_STORE, WIDGET, Answer, Caching
 from ratesvc.web.reply import Handler
 from ratesvc.web.wanted import Asked, Wanted
 
 HTML = widget.CONTENT_TYPE
 JSON = "application/json"
-ICON_CACHING = "public, max-age=604800"
+ICON_CACHING = Caching(604800, 0, 604800)
 FRAME_HEADERS = (
     ("Content-Security-Policy", widget.security_policy(styles=("frame", "widget"), scripts=("frame",), framed=True)),
     ("Cross-Origin-Embedder-Policy", "require-corp"),
@@ -33,7 +34,7 @@ def routes(service: Service, site: widget.Site) -> dict[str, Handler]:
     """Path → handler."""
     style_url = f"{site.public_url}/widget/{loader.VERSION}/widget.css"
 
-    async def fragment(request: web.Request) -> web.Response:
+    async def fragment(request: web.Request) -> Answer:
         wanted = Wanted(request, service)
         look, packing = wanted.asked.look(), wanted.asked.packing()
         return wanted.send(
@@ -41,22 +42,22 @@ def routes(service: Service, site: widget.Site) -> dict[str, Handler]:
             lambda: _html(widget.fragment(wanted.table, look, packing, style_url)),
         )
 
-    async def frame(request: web.Request) -> web.Response:
+    async def frame(request: web.Request) -> Answer:
         wanted = Wanted(request, service)
         look = wanted.asked.look(widget.FRAME_THEMES)
         return wanted.send(("frame", look), lambda: _html(widget.frame(wanted.table, look), *FRAME_HEADERS))
 
-    async def rows(request: web.Request) -> web.Response:
+    async def rows(request: web.Request) -> Answer:
         wanted = Wanted(request, service)
         styled = wanted.asked.choice("style", ("none", "inline")) == "inline"
         style = widget.style("widget") if styled else ""
         return wanted.send(("rows", styled), lambda: Body(rows_json(wanted.table, style), JSON))
 
-    async def picture(request: web.Request) -> web.Response:
+    async def picture(request: web.Request) -> Answer:
         wanted = Wanted(request, service)
         look = wanted.asked.look(card.THEMES)
         render = partial(_picture, wanted, look)
-        return wanted.send(("card", look), render, reply.CARD)
+        return wanted.send(("card", look), render, CARD)
 
     return {
         "/widget": _or_else(fragment, _nothing),
@@ -64,7 +65,7 @@ def routes(service: Service, site: widget.Site) -> dict[str, Handler]:
         "/widget/rows.json": _or_else(rows, _nothing),
         "/widget/card.svg": _or_else(picture, _empty_card, status=200),
         **_releases(),
-        **_fixed("/widget/manifest.json", Body(encode(manifest()), JSON), reply.OFTEN),
+        **_fixed("/widget/manifest.json", Body(encode(manifest()), JSON), WIDGET),
         **_fixed("/favicon.ico", Body(_asset("icon.svg"), "image/svg+xml"), ICON_CACHING),
     }
 
@@ -85,14 +86,16 @@ def _releases() -> dict[str, Handler]:
     found: dict[str, Handler] = {}
     for version, release in loader.releases().items():
         for name, content in release.files.items():
-            found |= _fixed(f"/widget/{version}/{name}", Body(content, loader.TYPES[name]), reply.IMMUTABLE)
+            found |= _fixed(f"/widget/{version}/{name}", Body(content, loader.TYPES[name]), FOR_EVER)
     newest = loader.releases()[loader.VERSION].files["rates.js"]
-    return {**found, **_fixed("/widget/rates.js", Body(newest, loader.TYPES["rates.js"]), reply.HOURLY)}
+    return {**found, **_fixed("/widget/rates.js", Body(newest, loader.TYPES["rates.js"]), HOURLY)}
 
 
-def _fixed(path: str, body: Body, caching: str) -> dict[str, Handler]:
-    async def answer(request: web.Request) -> web.Response:
-        return reply.send(request, body, caching)
+def _fixed(path: str, body: Body, caching: Caching) -> dict[str, Handler]:
+    fixed = Answer(body, caching)
+
+    async def answer(_: web.Request) -> Answer:
+        return fixed
 
     return {path: answer}
 
@@ -113,7 +116,7 @@ def otherwise_empty(handler: Handler) -> Handler:
 def _or_else(handler: Handler, otherwise: Callable[[web.Request], Body], *, status: int = 0) -> Handler:
     """Where there are no rates to show: a body that does no harm in the page around it."""
 
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def answer(request: web.Request) -> Answer | web.StreamResponse:
         try:
             return await handler(request)
         except RatesvcError as error:
@@ -122,7 +125,7 @@ def _or_else(handler: Handler, otherwise: Callable[[web.Request], Body], *, stat
             if answered == 503:
                 retry = ("Retry-After", str(reply.RETRY_S))
                 body = Body(body.content, body.content_type, (*body.headers, retry))
-            return reply.send(request, body, "no-store", status=answered)
+            return Answer(body, NO_STORE, status=answered)
 
     return answer
 

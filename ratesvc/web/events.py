@@ -12,8 +12,9 @@ from ratesvc.events import Place
 from ratesvc.render import events as render
 from ratesvc.render.widget import Site
 from ratesvc.service import Service
+from ratesvc.web.answer import COMMON
 from ratesvc.web.query import Query
-from ratesvc.web.reply import COMMON, Handler
+from ratesvc.web.reply import Handler
 
 HEARTBEAT_S = 15.0
 SLOW_S = 10.0

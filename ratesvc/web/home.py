@@ -16,6 +16,7 @@ from ratesvc.render.rows import TITLE
 from ratesvc.render.snippets import Choice, embed_url, iframe
 from ratesvc.service import Service
 from ratesvc.web import reply
+from ratesvc.web.answer import COMMON, HOURLY, NO_STORE, Answer
 from ratesvc.web.embed import FRAME_HEADERS, otherwise_empty
 from ratesvc.web.reply import Handler
 from ratesvc.web.wanted import Asked, Wanted
@@ -30,14 +31,14 @@ def routes(service: Service, site: widget.Site) -> dict[str, Handler]:
     """Path → handler."""
     policy = (("Content-Security-Policy", builder.policy()),)
 
-    async def home(request: web.Request) -> web.Response:
+    async def home(request: web.Request) -> Answer:
         asked = Asked(request)
         try:
             wanted = Wanted(request, service)
         except NoSheet:
             page = builder.not_ready(asked.language())
             headers = (*policy, ("Retry-After", str(reply.RETRY_S)))
-            return reply.send(request, Body(page.encode(), widget.CONTENT_TYPE, headers), "no-store", status=503)
+            return Answer(Body(page.encode(), widget.CONTENT_TYPE, headers), NO_STORE, status=503)
         first = asked.text("first", 3).upper()
         choice = _choice(wanted, first)
         words = builder.words_of(asked.text("ui", 10), choice.language)
@@ -47,7 +48,7 @@ def routes(service: Service, site: widget.Site) -> dict[str, Handler]:
             lambda: Body(builder.builder(choice, words, codes, site).encode(), widget.CONTENT_TYPE, policy),
         )
 
-    async def embed(request: web.Request) -> web.Response:
+    async def embed(request: web.Request) -> Answer:
         wanted = Wanted(request, service)
         choice = _choice(wanted)
         look = wanted.asked.look(widget.FRAME_THEMES)
@@ -57,9 +58,9 @@ def routes(service: Service, site: widget.Site) -> dict[str, Handler]:
             lambda: Body(widget.frame(wanted.table, look, discovery).encode(), widget.CONTENT_TYPE, FRAME_HEADERS),
         )
 
-    async def oembed(request: web.Request) -> web.Response:
+    async def oembed(request: web.Request) -> Answer | web.Response:
         if request.query.get("format", "json") != "json":
-            return web.Response(status=501, headers={**reply.COMMON, "Cache-Control": "no-store"})
+            return web.Response(status=501, headers={**COMMON, "Cache-Control": "no-store"})
         given = _ours(request.query.get("url", ""), site)
         wanted = Wanted(request, service, Asked(given))
         limits = Asked(request)
@@ -78,7 +79,7 @@ def routes(service: Service, site: widget.Site) -> dict[str, Handler]:
             "height": height,
             "cache_age": 3600,
         }
-        return reply.send(request, Body(encode(document), JSON), reply.HOURLY, demo=service.demo)
+        return Answer(Body(encode(document), JSON), HOURLY, demo=service.demo)
 
     return {"/": home, "/embed": otherwise_empty(embed), "/oembed": oembed}
 

@@ -8,7 +8,8 @@ from aiohttp import web
 
 from ratesvc.render.api import encode
 from ratesvc.service import Service
-from ratesvc.web.reply import COMMON, Handler
+from ratesvc.web.answer import COMMON
+from ratesvc.web.reply import Handler
 
 HEALTH = "application/health+json"
 KEPT_S = 5.0

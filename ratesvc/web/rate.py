@@ -16,9 +16,10 @@ from ratesvc.render.rate_page import Question
 from ratesvc.render.rate_reason import Kind, Reason, reason
 from ratesvc.render.widget import Site
 from ratesvc.service import Service
-from ratesvc.web import query, reply
+from ratesvc.web import query
+from ratesvc.web.answer import NO_STORE, RATES, SETTLED, Answer
 from ratesvc.web.api import published
-from ratesvc.web.reply import Handler
+from ratesvc.web.reply import RETRY_S, Handler
 from ratesvc.workdays import moscow_day
 
 KNOWN = ("day", "currency", "lang")
@@ -40,7 +41,7 @@ _STATUSES = {
 def routes(service: Service, site: Site) -> dict[str, Handler]:
     """Path → handler."""
 
-    async def rate(request: web.Request) -> web.Response:
+    async def rate(request: web.Request) -> Answer:
         try:
             asked = _Asked(request, service, site)
         except BadRequest as error:
@@ -62,14 +63,14 @@ class _Asked:
         day = asked.day("day", self._today)
         self._question = Question(day, asked.code("currency", DEFAULT_CODE), service.history.codes())
 
-    def answer(self) -> web.Response:
+    def answer(self) -> Answer:
         """The page, kept with the publication where there is a rate."""
         outcome = self._outcome()
         why = reason(outcome, self._question.code, self._now, self._service.history.calendar)
         status = _STATUSES.get(why.kind, 200)
         if status == 200 and isinstance(outcome, InForce):
             return self._send(why, outcome)
-        return _page(self._request, rate_page.answered(self._question, why, None, self._language, self._site), status)
+        return _page(rate_page.answered(self._question, why, None, self._language, self._site), status)
 
     def _outcome(self) -> InForce | RatesvcError:
         history, code = self._service.history, self._question.code
@@ -80,7 +81,7 @@ class _Asked:
             return error
         return answer if history.knows(code) else UnknownCurrency(code)
 
-    def _send(self, why: Reason, answer: InForce) -> web.Response:
+    def _send(self, why: Reason, answer: InForce) -> Answer:
         question, publication = self._question, published(self._service)
 
         def render() -> Body:
@@ -90,18 +91,18 @@ class _Asked:
 
         body = publication.body(("rate", self._language.tag, question.day, question.code), render)
         is_settled = "day" in self._request.query and question.day < self._today
-        until = None if is_settled else reply.changes_at(publication.snapshot, self._now)
-        caching = (reply.SETTLED if is_settled else reply.RATES).header(self._now, until)
-        return reply.send(self._request, body, caching, demo=self._service.demo)
+        if is_settled:
+            return Answer(body, SETTLED, demo=self._service.demo)
+        return Answer(body, RATES, publication.snapshot, demo=self._service.demo)
 
 
-def _refused(request: web.Request, service: Service, site: Site, error: BadRequest) -> web.Response:
+def _refused(request: web.Request, service: Service, site: Site, error: BadRequest) -> Answer:
     """The form again, with what can be kept of the question, and what was wrong."""
     day = _well_formed_day(request) or moscow_day(service.clock())
     problem = "The question was not understood. Please choose a day and a currency."
     question = Question(day, DEFAULT_CODE, service.history.codes())
     page = rate_page.refused(question, problem, str(error), _language(request), site)
-    return _page(request, page, 400)
+    return _page(page, 400)
 
 
 def _well_formed_day(request: web.Request) -> date | None:
@@ -116,7 +117,7 @@ def _language(request: web.Request) -> Language:
     return language_or_default(tag if len(tag) <= LONGEST_TAG else None)
 
 
-def _page(request: web.Request, page: str, status: int) -> web.Response:
-    retry = (("Retry-After", str(reply.RETRY_S)),) if status == 503 else ()
+def _page(page: str, status: int) -> Answer:
+    retry = (("Retry-After", str(RETRY_S)),) if status == 503 else ()
     body = Body(page.encode(), rate_page.CONTENT_TYPE, (*HEADERS, *retry))
-    return reply.send(request, body, "no-store", status=status)
+    return Answer(body, NO_STORE, status=status)

@@ -13,11 +13,11 @@ from ratesvc.render.openapi import page
 from ratesvc.render.policy import policy
 from ratesvc.render.widget import CONTENT_TYPE, Site, style
 from ratesvc.service import Service
-from ratesvc.web import reply
+from ratesvc.web.answer import Answer, Caching
 from ratesvc.web.reply import Handler
 from ratesvc.workdays import moscow_day
 
-CACHING = "public, max-age=300"
+CACHING = Caching(300, 0, 86400)
 
 
 def routes(service: Service, site: Site) -> dict[str, Handler]:
@@ -31,12 +31,12 @@ def routes(service: Service, site: Site) -> dict[str, Handler]:
             return render(moscow_day(service.clock()))
         return current.body(("reference", name), lambda: render(current.snapshot.in_force.effective_date))
 
-    async def document(request: web.Request) -> web.Response:
+    async def document(_: web.Request) -> Answer:
         body = finished("document", lambda day: Body(openapi.document(site, day), api.CONTENT_TYPE))
-        return reply.send(request, body, CACHING, demo=service.demo)
+        return Answer(body, CACHING, demo=service.demo)
 
-    async def docs(request: web.Request) -> web.Response:
+    async def docs(_: web.Request) -> Answer:
         body = finished("page", lambda day: Body(page.page(site, day).encode(), CONTENT_TYPE, (header,)))
-        return reply.send(request, body, CACHING, demo=service.demo)
+        return Answer(body, CACHING, demo=service.demo)
 
     return {"/openapi.json": document, "/docs": docs}

@@ -14,6 +14,7 @@ from ratesvc.render import api, series
 from ratesvc.render.openapi.parameters import FILLS, FORMATS, GROUPS
 from ratesvc.service import Service
 from ratesvc.web import query
+from ratesvc.web.answer import Answer
 from ratesvc.web.api import known, published, send_long, send_until
 from ratesvc.web.reply import Handler
 from ratesvc.workdays import moscow_day
@@ -25,7 +26,7 @@ USUAL_RANGE = timedelta(days=365)
 def routes(service: Service) -> dict[str, Handler]:
     """Path → handler."""
 
-    async def many_days(request: web.Request) -> web.Response:
+    async def many_days(request: web.Request) -> Answer:
         asked = query.Query(request, SERIES)
         wanted = wanted_series(asked, service)
         form = asked.choice("format", FORMATS, "json")
@@ -40,9 +41,9 @@ def routes(service: Service) -> dict[str, Handler]:
             disposition = ("Content-Disposition", f'attachment; filename="{name}"')
             return Body(series.to_csv(wanted, rows, locale), series.CSV, (disposition,))
 
-        return await send_long(request, service, ("series", wanted, form, locale and locale.tag), wanted.until, render)
+        return await send_long(service, ("series", wanted, form, locale and locale.tag), wanted.until, render)
 
-    async def conversion(request: web.Request) -> web.Response:
+    async def conversion(request: web.Request) -> Answer:
         asked = query.Query(request, ("amount", "from", "to", "date"))
         today = moscow_day(service.clock())
         day, amount = asked.day("date", today), asked.amount()
@@ -53,16 +54,16 @@ def routes(service: Service) -> dict[str, Handler]:
             if code != "RUB" and code not in answer.revision.sheet.by_code:
                 raise UnknownCurrency(code)
         body = Body(api.conversion(answer, amount, base, quote, demo=service.demo), api.CONTENT_TYPE)
-        return send_until(request, service, body, day)
+        return send_until(service, body, day)
 
-    async def currencies(request: web.Request) -> web.Response:
+    async def currencies(request: web.Request) -> Answer:
         language = query.Query(request, ("lang",)).language()
 
         def render() -> Body:
             return Body(api.currencies(service.history, language, demo=service.demo), api.CONTENT_TYPE)
 
         body = published(service).body(("currencies", language.tag), render)
-        return send_until(request, service, body, moscow_day(service.clock()))
+        return send_until(service, body, moscow_day(service.clock()))
 
     return {"/v1/series": many_days, "/v1/convert": conversion, "/v1/currencies": currencies}
 

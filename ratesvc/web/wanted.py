@@ -16,7 +16,7 @@ from ratesvc.rates import InForce
 from ratesvc.render import rows, widget
 from ratesvc.render.language import Language, language_or_default
 from ratesvc.service import Service
-from ratesvc.web import reply
+from ratesvc.web.answer import WIDGET, Answer, Caching
 from ratesvc.web.api import published
 
 LONGEST_HEADING = 120
@@ -87,7 +87,6 @@ class Wanted:
     """One embedding of what is published now. Raises NoSheet, NotYetSet, HistoryLoading and BeforeHistory."""
 
     def __init__(self, request: web.Request, service: Service, asked: Asked | None = None) -> None:
-        self._request = request
         self._service = service
         self.publication = published(service)
         self.asked = asked or Asked(request)
@@ -111,11 +110,9 @@ class Wanted:
         days = tuple(answer.revision.effective_date for answer in self.shown)
         return self.publication.body((kind, self.language.tag, self.view, days), render)
 
-    def send(self, kind: Hashable, render: Callable[[], Body], caching: reply.Caching = reply.WIDGET) -> web.Response:
+    def send(self, kind: Hashable, render: Callable[[], Body], caching: Caching = WIDGET) -> Answer:
         """The finished body, kept no longer than until the next change of today's answer."""
-        now = self._service.clock()
-        header = caching.header(now, reply.changes_at(self.publication.snapshot, now))
-        return reply.send(self._request, self.body(kind, render), header, demo=self._service.demo)
+        return Answer(self.body(kind, render), caching, self.publication.snapshot, demo=self._service.demo)
 
 
 def _codes(answer: InForce) -> Collection[str]:
