@@ -6,11 +6,14 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import aiohttp
+import structlog
 from aiohttp import web
 
 from ratesvc.render.widget import Site
 from ratesvc.service import Service
 from ratesvc.web import api, chart, embed, events, home, ops, rate, reference, series
+from ratesvc.web.express import Runner
 from ratesvc.web.reply import answering, not_found, preflight, wrong_method
 
 KEEP_ALIVE_S = 75.0
@@ -50,13 +53,16 @@ async def listening(service: Service) -> AsyncIterator[str]:
     host = "localhost" if server.host in EVERYWHERE else server.host
     address = f"http://{host}:{listener.getsockname()[1]}"
     site = Site((server.public_url or address).rstrip("/"), service.demo)
-    runner = web.AppRunner(
+    runner = Runner(
         build(service, site),
+        service,
         access_log=None,
         keepalive_timeout=KEEP_ALIVE_S,
         shutdown_timeout=FINISH_S,
         handler_cancellation=True,  # who leaves a stream gives up the place in it at once
     )
+    if not runner.is_express:
+        structlog.get_logger("ratesvc").warning("express_path_off", aiohttp=aiohttp.__version__)
     await runner.setup()
     await web.SockSite(runner, listener).start()
     try:
