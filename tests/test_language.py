@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+import json
+import os
 import re
 from datetime import date
 from decimal import Decimal
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
+from babel import localedata
 from babel.messages.pofile import read_po
 from holidays import country_holidays
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratesvc.render.language import Language, language, language_or_default
+from ratesvc.render import builder
+from ratesvc.render.language import MOST_LANGUAGES, Language, language, language_or_default
 
 DAY = date(2026, 4, 25)
 LOCALES = files("ratesvc.render").joinpath("locales")
@@ -153,3 +158,23 @@ def test_every_sentence_of_the_pages_is_in_every_catalogue(name: str) -> None:
     for sentence, translated in catalogue.items():
         assert translated
         assert set(re.findall(r"{\w+}", sentence)) == set(re.findall(r"{\w+}", translated))
+
+
+def test_the_list_of_languages_is_what_cldr_says() -> None:
+    """Every language with a name for itself, the three translated ones first. UPDATE_GOLDEN=1 writes it anew."""
+    tags = sorted(tag for tag in localedata.locale_identifiers() if "_" not in tag and tag != "root")
+    found = [language_or_default(tag) for tag in (*builder.UI, *(tag for tag in tags if tag not in ("en", "ru", "zh")))]
+    listed = [[one.tag, name[:1].upper() + name[1:]] for one in found if (name := one.locale.display_name)]
+    if os.environ.get("UPDATE_GOLDEN"):
+        lines = ",\n".join(json.dumps(pair, ensure_ascii=False) for pair in listed)
+        Path("ratesvc/render/assets/languages.json").write_text(f"[\n{lines}\n]\n", "utf-8")
+        builder.languages.cache_clear()
+    assert [list(pair) for pair in builder.languages()] == listed
+
+
+def test_languages_do_not_pile_up_in_memory() -> None:
+    """Anyone may ask for every locale of CLDR: only a few dozen are held at a time, and all still answer."""
+    for tag in localedata.locale_identifiers():
+        language(tag)
+        assert len(localedata._cache) <= MOST_LANGUAGES + 4  # noqa: SLF001 -- Babel has no public way
+    assert spoken("ru").currency("USD") == "доллар США"

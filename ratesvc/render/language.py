@@ -9,12 +9,13 @@ from functools import lru_cache
 from importlib.resources import files
 from io import BytesIO
 
-from babel import Locale, UnknownLocaleError
+from babel import Locale, UnknownLocaleError, localedata
 from babel.dates import format_date, format_skeleton
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal, get_currency_name, get_decimal_symbol
 
 DEFAULT = "en"
+MOST_LANGUAGES = 32
 
 # CLDR 48 names special drawing rights in about half of its locales only.
 _XDR = {"en": "Special Drawing Rights", "ru": "СДР (специальные права заимствования)", "zh": "特别提款权"}
@@ -101,9 +102,12 @@ class Language:
         return text
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=MOST_LANGUAGES)
 def language(tag: str | None) -> Language | None:
     """The language of a BCP 47 tag, its nearest parent (pt-BR → pt), or None."""
+    # Babel keeps every locale that it has read for ever, 0.4 MB each, and anyone may ask for all of them.
+    if len(localedata._cache) > MOST_LANGUAGES:  # noqa: SLF001 -- it has no public way
+        localedata._cache.clear()  # noqa: SLF001
     parts = (tag or "").replace("_", "-").split("-")
     while parts and parts[0]:
         try:
