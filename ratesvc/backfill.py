@@ -167,7 +167,8 @@ def _hull(one: Span, other: Span) -> Span:
 
 def _empty(item: Item, fetched_at: datetime) -> Column:
     assert item.code and item.numeric_code  # noqa: S101, PT018 -- only such items are asked for
-    return Column(Currency(item.cbr_id, item.parent_id, item.code, item.numeric_code, item.name), fetched_at)
+    names = item.name, item.english_name
+    return Column(Currency(item.cbr_id, item.parent_id, item.code, item.numeric_code, *names), fetched_at)
 
 
 def _most_used_first(item: Item) -> tuple[int, str]:

@@ -17,13 +17,17 @@ _SCALE = 4
 
 @dataclass(frozen=True, slots=True)
 class Currency:
-    """One currency id of the Bank and what it is called; ids with the same `parent_id` succeed each other."""
+    """One currency id of the Bank and what it is called; ids with the same `parent_id` succeed each other.
+
+    `english_name` is the catalogue's, empty where it was not asked for.
+    """
 
     cbr_id: str
     parent_id: str
     code: str
     numeric_code: str
     name: str
+    english_name: str = ""
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from difflib import get_close_matches
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from urllib.parse import SplitResult, urlsplit
@@ -23,6 +24,10 @@ from ratesvc.errors import ConfigError
 PREFIX = "RATESVC_"
 CONFIG_FILE_VARIABLE = PREFIX + "CONFIG"
 DEFAULT_FILE = Path("config.yaml")
+
+_FILES = sorted(file.name for file in files("ratesvc.render").joinpath("dialects").iterdir())
+DIALECTS = tuple(name[:-3].replace("_", "-") for name in _FILES if re.fullmatch(r"[a-z][a-z_]*\.py", name))
+"""The wire formats of others that are built in: one file each."""
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
@@ -78,6 +83,7 @@ class Cbr(_Section, frozen=True):
 
     mirrors: Annotated[tuple[str, ...], Meta(min_length=1, max_length=10)] = ("https://www.cbr.ru",)
     user_agent: Annotated[str, Meta(pattern=r"^[\x20-\x7e]{1,200}\Z")] = "ratesvc (+https://pypi.org/project/ratesvc/)"
+    host_names: tuple[Annotated[str, Meta(pattern=r"^[A-Za-z0-9.-]{1,253}\Z")], ...] = ("www.cbr.ru", "cbr.ru")
     backfill_gap_seconds: Annotated[float, Meta(ge=0, le=3600)] = 1.0
 
     def __post_init__(self) -> None:
@@ -107,6 +113,7 @@ class Settings(_Section, frozen=True):
     cbr: Cbr = Cbr()
     poll_seconds: Seconds | None = None
     calendar: Calendar = Calendar()
+    dialects: tuple[Annotated[str, Meta(pattern=rf"^({'|'.join(DIALECTS)})\Z")], ...] = DIALECTS
     log: Log = Log()
 
 

@@ -81,6 +81,7 @@ class Publication:
         self._bytes += len(body.content)
         while len(self._bodies) > 1 and (len(self._bodies) > MOST_VARIANTS or self._bytes > MOST_BYTES):
             self._bytes -= len(self._bodies.pop(next(iter(self._bodies))).content)
+            self.answers.clear()  # they would keep alive what is forgotten
         return body
 
     def remember(self, target: str, answer: object) -> None:

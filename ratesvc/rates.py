@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import ROUND_05UP, ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation
 from functools import cached_property
@@ -95,13 +96,15 @@ class Revision:
     """One accepted wording of a sheet, with its provenance.
 
     `number` counts from 1; a correction by the Bank is the next number and the older one stays.
-    `fetched_at` is UTC; `flags` are the guards' remarks.
+    `fetched_at` is UTC; `flags` are the guards' remarks; `document` is what the Bank sent, compressed by zlib, and
+    empty where the figures were backfilled.
     """
 
     sheet: Sheet
     number: int
     fetched_at: datetime
     flags: tuple[str, ...] = ()
+    document: bytes = field(default=b"", repr=False)
 
     @property
     def effective_date(self) -> date:
@@ -112,6 +115,11 @@ class Revision:
     def key(self) -> tuple[date, int]:
         """What identifies it everywhere: effective date and number."""
         return self.effective_date, self.number
+
+    @property
+    def raw(self) -> bytes:
+        """The Bank's own bytes; none where the figures were backfilled."""
+        return zlib.decompress(self.document) if self.document else b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +183,22 @@ def _ratios(sheet: Sheet, quote: str) -> dict[str, _Ratio]:
     divisor = sheet.by_code[quote].unit_rate
     ratios = {q.code: _Ratio(q.unit_rate, divisor) for q in sheet.quotes if q.code != quote}
     return {**ratios, "RUB": _Ratio(ONE, divisor)}
+
+
+def cross_rate(base_unit: Decimal, quote_unit: Decimal) -> Decimal:
+    """One unit of the base in units of the quote, from what one of each costs in roubles."""
+    return _Ratio(base_unit, quote_unit).shown
+
+
+def in_roubles(sheet: Sheet) -> dict[str, Decimal]:
+    """What one unit of every currency of the sheet costs in roubles, RUB too."""
+    return {"RUB": ONE, **{quote.code: quote.unit_rate for quote in sheet.quotes}}
+
+
+def per_unit(sheet: Sheet, base: str) -> dict[str, Decimal]:
+    """What one unit of `base` costs in every other currency of the sheet, and in RUB. Raises KeyError."""
+    units = in_roubles(sheet)
+    return {code: cross_rate(units[base], unit) for code, unit in units.items() if code != base}
 
 
 @dataclass(frozen=True, slots=True)

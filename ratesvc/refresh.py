@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -82,17 +83,17 @@ class Refresher:
     ) -> tuple[Revision | None, bool]:
         """One document. Returns what of it is new here, and whether it is safe in Redis."""
         fetched = await self._client.daily(day, lambda sheet: self._accept(sheet, day))
-        effective = fetched.document.effective_date
+        effective, document = fetched.document.effective_date, zlib.compress(fetched.raw, 9)
         held = accepted.get(effective) or history.of_date(effective)
         if held and held.sheet.says_the_same_as(fetched.document):
             if self._store.holds(held.key):
                 return None, True
             # Backfilled figures, confirmed by a document of its own: now with the Bank's bytes and names.
-            candidate = replace(held, sheet=fetched.document)
+            candidate = replace(held, sheet=fetched.document, document=document)
         else:
             number = held.number + 1 if held else 1
-            candidate = Revision(fetched.document, number, self._clock().replace(microsecond=0))
-        revision, safe = await self._keep(candidate, fetched.raw)
+            candidate = Revision(fetched.document, number, self._clock().replace(microsecond=0), document=document)
+        revision, safe = await self._keep(candidate)
         return (None if revision == held else revision), safe
 
     def _accept(self, sheet: Sheet, day: date | None) -> None:
@@ -100,9 +101,9 @@ class Refresher:
         if day is not None and sheet.effective_date > day:
             raise BadDocument("date", f"asked for {day}, answered {sheet.effective_date}")
 
-    async def _keep(self, candidate: Revision, raw: bytes) -> tuple[Revision, bool]:
+    async def _keep(self, candidate: Revision) -> tuple[Revision, bool]:
         try:
-            revision = await self._store.put(candidate, raw)
+            revision = await self._store.put(candidate)
             await self._store.announce(revision.effective_date)
         except StoreUnavailable:
             # Without Redis this replica still serves what it fetched; the next cycle stores it.

@@ -16,7 +16,6 @@ The braces keep all keys in one slot of a Cluster. Writes only add, so any order
 from __future__ import annotations
 
 import hashlib
-import zlib
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -74,6 +73,7 @@ class _Column(msgspec.Struct, array_like=True):
     days: bytes
     values: bytes
     nominals: bytes
+    english_name: str = ""
 
 
 class _Range(msgspec.Struct, array_like=True):
@@ -116,12 +116,12 @@ def _field(effective: date, number: int) -> str:
     return f"{effective.isoformat()}.{number}"
 
 
-def _record(revision: Revision, raw: bytes) -> bytes:
+def _record(revision: Revision) -> bytes:
     rows = [_Row(q.code, q.numeric_code, q.cbr_id, q.nominal, str(q.value), q.name) for q in revision.sheet.quotes]
     record = _Record(
         *(revision.effective_date, revision.number, revision.fetched_at, revision.flags, rows),
-        raw=zlib.compress(raw, 9),
-        sha256=hashlib.sha256(raw).hexdigest(),
+        raw=revision.document,
+        sha256=hashlib.sha256(revision.raw).hexdigest(),
     )
     return _encoder.encode(record)
 
@@ -134,7 +134,7 @@ def _revision(payload: bytes | None) -> Revision | None:
     except msgspec.MsgspecError:
         return None
     quotes = tuple(Quote(r.code, r.numeric_code, r.cbr_id, r.nominal, Decimal(r.value), r.name) for r in record.rows)
-    return Revision(Sheet(record.effective_date, quotes), record.number, record.fetched_at, record.flags)
+    return Revision(Sheet(record.effective_date, quotes), record.number, record.fetched_at, record.flags, record.raw)
 
 
 def connect(url: str) -> Redis:
@@ -232,7 +232,7 @@ class Store:
         self._held |= {revision.key for revision in found}
         return tuple(found)
 
-    async def put(self, candidate: Revision, raw: bytes) -> Revision:
+    async def put(self, candidate: Revision) -> Revision:
         """Keep a sheet; the same figures as the latest revision's are that revision, others become the next one.
 
         Returns the revision as it stands in Redis, which may be another replica's.
@@ -244,7 +244,7 @@ class Store:
                     break
                 latest = replace(candidate, number=free)
                 field = _field(*latest.key)
-                if await self._write(field, seal(field, _record(latest, raw)), repair=broken):
+                if await self._write(field, seal(field, _record(latest)), repair=broken):
                     break
         return latest
 
@@ -266,13 +266,6 @@ class Store:
             await self._client.hset(self._sheets, field, envelope)
             return True
         return bool(await self._client.hsetnx(self._sheets, field, envelope))
-
-    async def raw(self, revision: Revision) -> bytes | None:
-        """The Bank's own bytes of this revision."""
-        field = _field(*revision.key)
-        with _answering():
-            payload = unseal(field, await self._client.hget(self._sheets, field))
-        return zlib.decompress(_decoder.decode(payload).raw) if payload else None
 
     async def events(self, since: int) -> list[Event]:
         """What was told, from event number `since` on, that one included."""
@@ -317,6 +310,7 @@ class Store:
             *(currency.cbr_id, currency.parent_id, currency.code, currency.numeric_code, currency.name),
             *(asked.since, asked.until, column.fetched_at),
             *(column.days.tobytes(), column.values.tobytes(), column.nominals.tobytes()),
+            currency.english_name,
         )
         envelope = seal(currency.cbr_id, _encoder.encode(record))
         with _answering():
@@ -392,7 +386,8 @@ def _opened_column(field: str, envelope: bytes | str | None) -> tuple[Column, Sp
     if payload is None:
         return None
     record = msgspec.msgpack.decode(payload, type=_Column)
-    currency = Currency(record.cbr_id, record.parent_id, record.code, record.numeric_code, record.name)
+    names = record.name, record.english_name
+    currency = Currency(record.cbr_id, record.parent_id, record.code, record.numeric_code, *names)
     column = Column(currency, record.fetched_at)
     column.days.frombytes(record.days)
     column.values.frombytes(record.values)

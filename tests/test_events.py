@@ -133,7 +133,7 @@ async def test_history_that_is_filled_in_is_silent(bank: Bank, settings: Setting
     """Years of older sheets in Redis are no news; the next real event is the next that is told."""
     async with started(serve, settings) as running, reading(running.url) as reader:
         for day in (date(2026, 4, 18), date(2026, 4, 21), date(2026, 4, 22)):
-            await store.put(Revision(sheet(day), 1, running.service.clock()), b"")
+            await store.put(Revision(sheet(day), 1, running.service.clock()))
         await store.announce(date(2026, 4, 22))
         await eventually(lambda: running.service.history.of_date(date(2026, 4, 18)))
         bank.publish(sheet(SATURDAY))

@@ -16,7 +16,7 @@ from ratesvc.cbr.documents import parse_daily
 from ratesvc.cbr.guards import check
 from ratesvc.config import Settings
 from ratesvc.errors import BadDocument
-from ratesvc.render.dialects import cbr
+from ratesvc.render import bank_xml
 
 RECORDED = Path(__file__).parents[2] / "shared" / "cbr"
 DAILY = sorted(RECORDED.glob("daily/*.xml"))
@@ -138,7 +138,7 @@ def test_every_recorded_sheet_passes_the_guards(path: Path) -> None:
 def test_our_writing_of_the_banks_present_layout_is_the_banks(path: Path) -> None:
     """Byte for byte: what one ratesvc writes, a client of the Bank, or another ratesvc, reads."""
     raw = path.read_bytes()
-    assert cbr.daily(parse_daily(raw)) == raw
+    assert bank_xml.daily(parse_daily(raw)) == raw
 
 
 def test_a_document_with_two_tables_is_refused() -> None:

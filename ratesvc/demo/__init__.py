@@ -17,7 +17,7 @@ from aiohttp import web
 
 from ratesvc.columns import Currency
 from ratesvc.rates import Quote, Sheet
-from ratesvc.render.dialects import cbr
+from ratesvc.render import bank_xml
 from ratesvc.workdays import ONE_DAY, at
 
 XML = "text/xml"
@@ -50,18 +50,18 @@ async def recorded_bank() -> AsyncIterator[str]:
     async def daily(request: web.Request) -> web.Response:
         day = _day(request, "date_req", date.max)
         held = [sheet for sheet in sheets if sheet.effective_date <= day]
-        return _xml(cbr.daily(held[-1]) if held else cbr.ERROR)
+        return _xml(bank_xml.daily(held[-1]) if held else bank_xml.refusal())
 
     async def dynamic(request: web.Request) -> web.Response:
         cbr_id = request.query.get("VAL_NM_RQ", "")
         since, until = _day(request, "date_req1", date.min), _day(request, "date_req2", date.max)
         within = (sheet for sheet in sheets if since <= sheet.effective_date <= until)
         quotes = [(s.effective_date, quote) for s in within for quote in s.quotes if quote.cbr_id == cbr_id]
-        return _xml(cbr.dynamic(cbr_id, since, until, quotes))
+        return _xml(bank_xml.dynamic(cbr_id, since, until, quotes))
 
     async def catalogue(_: web.Request) -> web.Response:
         rows = ((Currency(q.cbr_id, q.cbr_id, q.code, q.numeric_code, q.name), q.nominal) for q in sheets[-1].quotes)
-        return _xml(cbr.catalogue(rows))
+        return _xml(bank_xml.catalogue(rows))
 
     app = web.Application()
     app.router.add_get("/scripts/XML_daily.asp", daily)

@@ -41,6 +41,7 @@ class Problem:
 INTERNAL = Problem(500, "internal", "Internal error")
 WRONG_METHOD = Problem(405, "method_not_allowed", "Method not allowed")
 NOT_FOUND = Problem(404, "not_found", "Not found")
+MISDIRECTED = Problem(421, "misdirected", "Misdirected request")
 
 PROBLEMS: Mapping[type[RatesvcError], Problem] = {
     BadRequest: Problem(400, "bad_request", "The request cannot be understood"),

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from ratesvc.render.widget import Site
 from ratesvc.service import Service
-from ratesvc.web import api, chart, embed, events, home, ops, rate, reference, series
+from ratesvc.web import api, chart, compat, embed, events, home, ops, rate, reference, series
 from ratesvc.web.express import Runner
 from ratesvc.web.reply import answering, not_found, preflight, wrong_method
 
@@ -35,9 +35,11 @@ def build(service: Service, site: Site) -> web.Application:
         **home.routes(service, site),
         **ops.routes(service),
         **reference.routes(service, site),
+        **compat.routes(service, site),
     }
+    bank = service.settings.cbr.host_names
     for path, handler in paths.items():
-        app.router.add_get(path, answering(handler, service))
+        app.router.add_get(path, answering(handler, service, bank if path.startswith(compat.BANK) else ()))
         app.router.add_route("OPTIONS", path, preflight)
         app.router.add_route("*", path, wrong_method)
     app.router.add_route("*", "/{anything:.*}", not_found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 import structlog
@@ -43,14 +43,19 @@ def _problem(
     return web.Response(status=kind.status, body=encode(kind.body(detail, extra)), headers=everything)
 
 
-def answering(handler: Handler, service: Service) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def answering(
+    handler: Handler, service: Service, proxied: Collection[str] = ()
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """The handler with its answer remembered as long as the publication is served, and its errors explained.
 
-    A stranger's error becomes a plain 500 with an id, and its text stays inside.
+    A stranger's error becomes a plain 500 with an id, and its text stays inside. `proxied` are the hosts for which a
+    request as to a proxy is answered, the whole address in its first line.
     """
 
     async def answer(request: web.Request) -> web.StreamResponse:
         publication, target = service.board.current, request.raw_path
+        if not target.startswith("/") and str(request.url.host).lower() not in proxied:
+            return _problem(problems.MISDIRECTED, "This is no proxy; it answers for itself only.")
         known = publication.answers.get(target) if publication else None
         try:
             found = known or await handler(request)

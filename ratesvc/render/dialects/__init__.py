@@ -1,1 +1,136 @@
-"""Other people's wire formats: one file each, pure functions from our domain to somebody else's bytes."""
+"""Other people's wire formats: one file each, pure functions from our domain to somebody else's bytes.
+
+A file here is a dialect: its name, with - for _, is what `dialects` in config.yaml lists, and it holds a DIALECT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from ratesvc.columns import Span
+from ratesvc.errors import HistoryLoading, RatesvcError
+from ratesvc.history import History
+from ratesvc.rates import ONE, Revision, Snapshot, cross_rate
+from ratesvc.render.problems import PROBLEMS
+
+JSON = "application/json; charset=utf-8"
+Price = Callable[[Decimal, Decimal], Decimal]
+"""From what the base and the quote cost in roubles, what the base costs in the quote."""
+
+ALWAYS = date.max
+"""The last day of an answer that changes with today."""
+
+
+class Refused(RatesvcError):
+    """What a dialect refuses in its own words, with its own status."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One request: the variables of its path and of its query, each once. What is not asked for is ignored."""
+
+    history: History
+    snapshot: Snapshot
+    public_url: str
+    given: Mapping[str, str]
+
+    @property
+    def newest(self) -> Revision:
+        """The sheet with the latest effective date; in the evening tomorrow's."""
+        return self.snapshot.announced or self.snapshot.in_force
+
+    def on(self, day: date) -> Revision:
+        """The sheet in force on a day. Raises what History.in_force raises."""
+        return self.history.in_force(day, self.snapshot.today)
+
+    def text(self, *names: str) -> str | None:
+        """The first of these that is given and not empty."""
+        return next((self.given[name] for name in names if self.given.get(name)), None)
+
+    def code(self, default: str, *names: str) -> str:
+        """One currency code in capitals, not yet known to exist."""
+        return (self.text(*names) or default).strip().upper()
+
+    def codes(self, *names: str) -> tuple[str, ...] | None:
+        """Those of the codes given that any sheet ever had, sorted; None when none were asked for."""
+        text = self.text(*names)
+        if text is None:
+            return None
+        return tuple(sorted({part.strip().upper() for part in text.split(",")} & self.known()))
+
+    def known(self) -> set[str]:
+        """Every code of every held sheet, and RUB."""
+        return self.history.codes() | {"RUB"}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What to answer: `write` gives the bytes, `key` tells them from all others of the same dialect and publication.
+
+    `until` is the last day that they are about: what is settled may be kept longer.
+    """
+
+    key: Hashable
+    media: str
+    write: Callable[[], bytes]
+    until: date = ALWAYS
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An error as the dialect's clients know it."""
+
+    status: int
+    media: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """Paths below /{name}, with {variables}; `at_root` for clients that can be given a host but no prefix."""
+
+    routes: Mapping[str, Callable[[Question], Answer]]
+    refuse: Callable[[RatesvcError], Refusal]
+    at_root: bool = False
+
+
+def status(error: RatesvcError) -> int:
+    """The dialect's own status, or the one that the error has everywhere."""
+    return error.status if isinstance(error, Refused) else PROBLEMS[type(error)].status
+
+
+def iso_day(text: str | None, refused: Refused) -> date:
+    """YYYY-MM-DD. Raises what it is handed."""
+    try:
+        if text and len(text) == len("2026-04-25"):
+            return date.fromisoformat(text)
+    except ValueError:
+        pass
+    raise refused
+
+
+def certain(asked: Question, since: date, until: date) -> Span:
+    """From the effective date of the sheet in force on `since`; raises where a sheet may be missing up to `until`."""
+    first = asked.on(since).effective_date
+    gap = asked.history.first_gap(first, min(until, asked.snapshot.in_force.effective_date))
+    if gap:
+        raise HistoryLoading(gap)
+    return Span(first, until)
+
+
+def per_base(
+    history: History, base: str, codes: tuple[str, ...], span: Span, price: Price = cross_rate
+) -> Iterator[tuple[date, dict[str, Decimal]]]:
+    """Each sheet of the span that has the base, oldest first: what one unit of it costs in each of the codes it has."""
+    roubles = {day: ONE for day in history.days if day in span}
+    units = {code: dict(history.series(code, span.since, span.until)) for code in {base, *codes} - {"RUB"}}
+    units["RUB"] = roubles
+    for day, base_unit in units[base].items():
+        yield day, {code: price(base_unit, units[code][day]) for code in codes if day in units[code]}

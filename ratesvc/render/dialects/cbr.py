@@ -1,70 +1,135 @@
-"""The Bank's own XML in its present layout: one line, windows-1251, a decimal comma, VunitRate without trailing zeros.
+"""The Bank of Russia itself, for what reads its XML: https://www.cbr.ru/development/sxml/.
 
-https://www.cbr.ru/development/sxml/
+A day without a sheet is answered with the earlier one under its own date, a day to come with what is set so far, and
+a wrong parameter with 200 and «Error in parameters», all as the Bank does. The obsolete monthly list (d=1) is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterator
 from datetime import date
-from decimal import Decimal
-from xml.sax.saxutils import escape
 
-from ratesvc.columns import Currency
-from ratesvc.rates import Quote, Sheet, plain
+from ratesvc.columns import Column
+from ratesvc.errors import BeforeHistory, HistoryLoading, RatesvcError
+from ratesvc.history import History
+from ratesvc.rates import FIRST_DAY, Quote, Revision
+from ratesvc.render import bank_xml
+from ratesvc.render.dialects import Answer, Dialect, Question, Refusal, Refused, status
 
-ENCODING = "cp1251"
-QUOTED = {'"': "&quot;"}
-DECLARATION = '<?xml version="1.0" encoding="windows-1251"?>'
-ERROR = f"{DECLARATION}<ValCurs>Error in parameters</ValCurs>".encode(ENCODING)
-
-
-def daily(sheet: Sheet) -> bytes:
-    """XML_daily of one sheet, its rows in the sheet's order."""
-    rows = "".join(map(_row, sheet.quotes))
-    text = (
-        f'{DECLARATION}<ValCurs Date="{sheet.effective_date:%d.%m.%Y}" name="Foreign Currency Market">{rows}</ValCurs>'
-    )
-    return text.encode(ENCODING, "xmlcharrefreplace")
+DAILY = "text/xml; charset="
+DYNAMIC = "application/xml; charset=windows-1251"
+_DAY = re.compile(r"([0-9]{2})[./]([0-9]{2})[./]([0-9]{4})")
+_CBR_ID = re.compile(r"[A-Za-z0-9]{1,12}")
 
 
-def dynamic(cbr_id: str, since: date, until: date, quotes: Iterable[tuple[date, Quote]]) -> bytes:
-    """XML_dynamic of one currency id over a closed range; no record at all is legal."""
-    records = "".join(
-        f'<Record Date="{day:%d.%m.%Y}" Id="{cbr_id}"><Nominal>{quote.nominal}</Nominal>{_value(quote)}</Record>'
-        for day, quote in quotes
-    )
-    span = f'DateRange1="{since:%d.%m.%Y}" DateRange2="{until:%d.%m.%Y}"'
-    head = f'<ValCurs ID="{escape(cbr_id, QUOTED)}" {span} name="Foreign Currency Market Dynamic">'
-    return f"{DECLARATION}{head}{records}</ValCurs>".encode(ENCODING, "xmlcharrefreplace")
+def in_russian(asked: Question) -> Answer:
+    """XML_daily: the Bank's own bytes of a sheet that was fetched."""
+    revision, until = _asked_for(asked)
+    document = bank_xml.sent(revision)
+    return Answer(("daily", revision.key), DAILY + bank_xml.charset(document), lambda: document, until)
 
 
-def catalogue(currencies: Iterable[tuple[Currency, int]]) -> bytes:
-    """XML_valFull: each currency id with its nominal; our names serve as English ones too."""
-    items = "".join(
-        f'<Item ID="{c.cbr_id}"><Name>{escape(c.name)}</Name><EngName>{escape(c.name)}</EngName>'
-        f"<Nominal>{nominal}</Nominal><ParentCode>{c.parent_id:<10}</ParentCode>"
-        f"<ISO_Num_Code>{int(c.numeric_code)}</ISO_Num_Code><ISO_Char_Code>{c.code}</ISO_Char_Code></Item>"
-        for c, nominal in currencies
-    )
-    text = f'{DECLARATION}<Valuta name="Foreign Currency Market Lib">{items}</Valuta>'
-    return text.encode(ENCODING, "xmlcharrefreplace")
-
-
-def _row(quote: Quote) -> str:
-    return (
-        f'<Valute ID="{quote.cbr_id}"><NumCode>{quote.numeric_code}</NumCode><CharCode>{quote.code}</CharCode>'
-        f"<Nominal>{quote.nominal}</Nominal><Name>{escape(quote.name)}</Name>{_value(quote)}</Valute>"
+def in_english(asked: Question) -> Answer:
+    """XML_daily_eng: always written here, with the names of the Bank's catalogue."""
+    revision, until = _asked_for(asked)
+    names = bank_xml.english_names(asked.history, revision.sheet)
+    return Answer(
+        ("english", revision.key), DAILY + bank_xml.ENCODING, lambda: bank_xml.daily(revision.sheet, names), until
     )
 
 
-def _value(quote: Quote) -> str:
-    return f"<Value>{plain(quote.value).replace('.', ',')}</Value><VunitRate>{unit(quote.unit_rate)}</VunitRate>"
+def _asked_for(asked: Question) -> tuple[Revision, date]:
+    _refuse_monthly(asked)
+    text = asked.text("date_req")
+    if text is None:
+        return asked.newest, date.max
+    day = _day(text)
+    if day <= asked.snapshot.today:
+        return asked.on(day), day
+    return (asked.newest if asked.newest.effective_date <= day else asked.snapshot.in_force), day
 
 
-def unit(rate: Decimal) -> str:
-    """As the Bank prints a unit rate: below 0.0001 in scientific notation (5,39256E-05)."""
-    if rate >= Decimal("0.0001"):
-        return plain(rate).replace(".", ",")
-    exponent = rate.adjusted()
-    return f"{plain(rate.scaleb(-exponent))}E-{-exponent:02d}".replace(".", ",")
+def dynamic(asked: Question) -> Answer:
+    """XML_dynamic: the records of one id, none for an unknown one. Raises HistoryLoading rather than leave a gap."""
+    _refuse_monthly(asked)
+    cbr_id = asked.text("VAL_NM_RQ") or ""
+    since, until = _day(asked.text("date_req1") or ""), _day(asked.text("date_req2") or "")
+    if not _CBR_ID.fullmatch(cbr_id):
+        raise Refused(200, bank_xml.ERROR)
+    gap = asked.history.first_gap(since, min(until, asked.snapshot.in_force.effective_date))
+    if gap:
+        raise HistoryLoading(gap)
+
+    def write() -> bytes:
+        return bank_xml.dynamic(cbr_id, since, until, _records(asked.history, cbr_id, since, until))
+
+    return Answer(("dynamic", cbr_id, since, until), DYNAMIC, write, until)
+
+
+def _records(history: History, cbr_id: str, since: date, until: date) -> Iterator[tuple[date, Quote]]:
+    for column in history.columns():
+        if column.currency.cbr_id == cbr_id:
+            for day in map(date.fromordinal, column.days):
+                quote = column.quote(day) if since <= day <= until else None
+                if quote:
+                    yield day, quote
+
+
+def short_catalogue(asked: Question) -> Answer:
+    """XML_val."""
+    return _catalogue(asked, full=False)
+
+
+def full_catalogue(asked: Question) -> Answer:
+    """XML_valFull."""
+    return _catalogue(asked, full=True)
+
+
+def _catalogue(asked: Question, *, full: bool) -> Answer:
+    """Every id that is held. Raises HistoryLoading before all of them are: a mirror would take a part for the whole."""
+    _refuse_monthly(asked)
+    if asked.history.span is None:
+        raise HistoryLoading(FIRST_DAY)
+    rows = [(column.currency, _last(column).nominal) for column in asked.history.columns()]
+    return Answer(("catalogue", full), DAILY + bank_xml.ENCODING, lambda: bank_xml.catalogue(rows, full=full))
+
+
+def _last(column: Column) -> Quote:
+    quote = column.quote(column.last_day)
+    assert quote  # noqa: S101 -- it is the column's own day
+    return quote
+
+
+def _refuse_monthly(asked: Question) -> None:
+    if asked.text("d") == "1":
+        raise Refused(200, bank_xml.ERROR)
+
+
+def _day(text: str) -> date:
+    found = _DAY.fullmatch(text)
+    try:
+        if found:
+            return date(int(found[3]), int(found[2]), int(found[1]))
+    except ValueError:
+        pass
+    raise Refused(200, bank_xml.ERROR)
+
+
+def refuse(error: RatesvcError) -> Refusal:
+    """The Bank's own words for what it refuses, ours in its XML for the rest."""
+    media = DAILY + bank_xml.ENCODING
+    if isinstance(error, BeforeHistory):
+        return Refusal(200, media, bank_xml.refusal())
+    return Refusal(status(error), media, bank_xml.refusal(str(error)))
+
+
+_SCRIPTS = {
+    "/scripts/XML_daily.asp": in_russian,
+    "/scripts/XML_daily_eng.asp": in_english,
+    "/scripts/XML_dynamic.asp": dynamic,
+    "/scripts/XML_val.asp": short_catalogue,
+    "/scripts/XML_valFull.asp": full_catalogue,
+}
+# The Bank's server does not tell capitals from small letters, and many scripts ask for xml_daily.asp.
+DIALECT = Dialect({**_SCRIPTS, **{path.lower(): answer for path, answer in _SCRIPTS.items()}}, refuse, at_root=True)

@@ -68,6 +68,9 @@ UNDESCRIBED = (
     *("/widget", "/widget/frame", "/widget/rows.json", "/widget/card.svg", "/widget/manifest.json"),
 )
 
+# Dialects speak other people's contracts, which their owners describe: nothing that begins so is described here.
+FOREIGN = ("/scripts/", "/cbr/", "/cbr-xml-daily/", "/ecb/", "/frankfurter/", "/openexchangerates/", "/prebid/")
+
 ROUTES = (
     Route(
         *("Rates", "/v1/rates", "rates", "Rates in force today"),

@@ -1,0 +1,122 @@
+"""Frankfurter v1: https://frankfurter.dev/v1/. `date` is the effective date of the sheet that is answered.
+
+A range begins with the sheet in force on its first day and has the sheets that were set, not the days between.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from decimal import Decimal
+
+import msgspec
+
+from ratesvc.errors import RatesvcError
+from ratesvc.rates import EXACT, ONE, Revision, cross_rate, in_roubles, plain, rounded, trimmed
+from ratesvc.render.api import encode, literal
+from ratesvc.render.dialects import (
+    JSON,
+    Answer,
+    Dialect,
+    Price,
+    Question,
+    Refusal,
+    Refused,
+    certain,
+    iso_day,
+    per_base,
+    status,
+)
+from ratesvc.render.language import language_or_default
+
+NOT_FOUND = Refused(404, "not found")
+_AMOUNT = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,10})?")
+
+
+def rates(asked: Question) -> Answer:
+    """latest, YYYY-MM-DD, A..B or A.., as the path says."""
+    when = asked.given["when"]
+    if when == "latest":
+        return _sheet(asked, asked.snapshot.in_force, date.max)
+    first, dots, last = when.partition("..")
+    day = _day(first)
+    if not dots:
+        return _sheet(asked, asked.on(day), day)
+    return _range(asked, day, _day(last) if last else None)
+
+
+def _day(text: str) -> date:
+    return iso_day(text, Refused(422, "invalid date"))
+
+
+def _sheet(asked: Question, revision: Revision, until: date) -> Answer:
+    units = in_roubles(revision.sheet)
+    base, codes, amount = _asked(asked, set(units))
+
+    def write() -> bytes:
+        price = _price(amount)
+        shown = {code: literal(price(units[base], units[code])) for code in codes}
+        return encode({"amount": _amount(amount), "base": base, "date": revision.effective_date, "rates": shown})
+
+    return Answer(("sheet", revision.key, base, codes, amount), JSON, write, until)
+
+
+def _range(asked: Question, since: date, until: date | None) -> Answer:
+    base, codes, amount = _asked(asked, asked.known())
+    end = until or asked.snapshot.today
+    if since > end:
+        raise NOT_FOUND
+    span = certain(asked, since, end)
+
+    def write() -> bytes:
+        rows = list(per_base(asked.history, base, codes, span, _price(amount)))
+        shown = {str(day): {code: literal(rate) for code, rate in row.items()} for day, row in rows}
+        first, last = (str(rows[0][0]), str(rows[-1][0])) if rows else (str(since), str(end))
+        return encode({"amount": _amount(amount), "base": base, "start_date": first, "end_date": last, "rates": shown})
+
+    return Answer(("range", base, codes, amount, since, until), JSON, write, until or date.max)
+
+
+def _asked(asked: Question, known: set[str]) -> tuple[str, tuple[str, ...], Decimal]:
+    """Base, the codes wanted in order, amount. Raises Refused."""
+    base = asked.code("EUR", "base", "from")
+    symbols = asked.codes("symbols", "to")
+    if base not in known:
+        raise NOT_FOUND
+    if symbols == (base,):
+        raise Refused(422, "bad currency pair")
+    codes = tuple(sorted((known if symbols is None else known.intersection(symbols)) - {base}))
+    if not codes:
+        raise NOT_FOUND
+    text = asked.text("amount") or "1"
+    if not _AMOUNT.fullmatch(text):
+        raise Refused(422, "invalid amount")
+    return base, codes, Decimal(text)
+
+
+def _price(amount: Decimal) -> Price:
+    """The rate, or what an amount comes to: from the unrounded rate, to 28 significant digits."""
+    if amount == ONE:
+        return cross_rate
+    return lambda base, quote: trimmed(rounded(EXACT.multiply(amount, base), quote, significant=28))
+
+
+def _amount(amount: Decimal) -> msgspec.Raw:
+    """1.0: its clients know it as a number with a point."""
+    text = plain(amount)
+    return msgspec.Raw((text if "." in text else f"{text}.0").encode())
+
+
+def currencies(asked: Question) -> Answer:
+    """Code → English name, of what is in force today."""
+    english, codes = language_or_default(None), sorted({"RUB", *asked.snapshot.in_force.sheet.by_code})
+    return Answer("currencies", JSON, lambda: encode({code: english.currency(code) for code in codes}))
+
+
+def refuse(error: RatesvcError) -> Refusal:
+    """`message` alone."""
+    code = status(error)
+    return Refusal(code, JSON, encode({"message": "not found" if code == 404 else str(error)}))
+
+
+DIALECT = Dialect({"/v1/currencies": currencies, "/v1/{when}": rates}, refuse)

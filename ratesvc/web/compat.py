@@ -1,0 +1,75 @@
+"""Other people's clients: the dialects that are switched on, each under /{name}, at the root too where needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+
+from aiohttp import web
+
+from ratesvc.errors import RatesvcError
+from ratesvc.publication import Body
+from ratesvc.render import dialects
+from ratesvc.render.dialects import Dialect, Question, Refused
+from ratesvc.render.widget import Site
+from ratesvc.service import Service
+from ratesvc.web.answer import NO_STORE, Answer
+from ratesvc.web.api import published, send_long
+from ratesvc.web.reply import RETRY_S, Handler
+
+BANK = "/scripts/"
+
+
+def routes(service: Service, site: Site) -> dict[str, Handler]:
+    """Path → handler."""
+    found: dict[str, Handler] = {}
+    for name in service.settings.dialects:
+        dialect: Dialect = import_module(f"ratesvc.render.dialects.{name.replace('-', '_')}").DIALECT
+        room = _Room(name, dialect, service, site)
+        handlers = {path: room.handler(ask) for path, ask in dialect.routes.items()}
+        found |= handlers if dialect.at_root else {}
+        found |= {f"/{name}{path}": handler for path, handler in handlers.items()}
+        found[f"/{name}/{{anything:.*}}"] = room.handler(_nothing)
+    return found
+
+
+def _nothing(_: Question) -> dialects.Answer:
+    raise Refused(404, "There is nothing at this address.")
+
+
+class _Room:
+    """One dialect over one service."""
+
+    def __init__(self, name: str, dialect: Dialect, service: Service, site: Site) -> None:
+        self._name = name
+        self._dialect = dialect
+        self._service = service
+        self._site = site
+
+    def handler(self, ask: Callable[[Question], dialects.Answer]) -> Handler:
+        """The answer to a request, or the dialect's own words for what is wrong with it."""
+
+        async def answer(request: web.Request) -> Answer:
+            try:
+                return await self._answer(ask(self._question(request)))
+            except RatesvcError as error:
+                return self._refuse(error)
+
+        return answer
+
+    def _question(self, request: web.Request) -> Question:
+        # The first of a repeated parameter counts, and what stands in the path cannot be overruled by the query.
+        given = {**{name: request.query[name] for name in request.query}, **request.match_info}
+        snapshot = published(self._service).snapshot
+        return Question(self._service.history, snapshot, self._site.public_url, given)
+
+    async def _answer(self, found: dialects.Answer) -> Answer:
+        def render() -> Body:
+            return Body(found.write(), found.media)
+
+        return await send_long(self._service, (self._name, found.key), found.until, render)
+
+    def _refuse(self, error: RatesvcError) -> Answer:
+        refusal = self._dialect.refuse(error)
+        retry = (("Retry-After", str(RETRY_S)),) if refusal.status == 503 else ()
+        return Answer(Body(refusal.content, refusal.media, retry), NO_STORE, status=refusal.status)
