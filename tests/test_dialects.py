@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from importlib import import_module
@@ -67,12 +67,12 @@ def history() -> History:
 HISTORY = history()
 
 
-def asked(now: datetime = MONDAY_NOON, held: History = HISTORY, **given: str) -> Question:
+def asked(given: Mapping[str, str], now: datetime = MONDAY_NOON, held: History = HISTORY) -> Question:
     return Question(held, snapshot(held, now), "https://rates.example/base", given)
 
 
-def content(name: str, path: str, now: datetime = MONDAY_NOON, **given: str) -> bytes:
-    return dialect(name).routes[path](asked(now, **given)).write()
+def content(name: str, path: str, given: Mapping[str, str] | None = None, now: datetime = MONDAY_NOON) -> bytes:
+    return dialect(name).routes[path](asked(given or {}, now)).write()
 
 
 SERIES = {"start": "2026-04-23", "end": "2026-04-27", "symbols": "RUB,EUR"}
@@ -116,7 +116,7 @@ FILES = {
 def test_golden(file: str) -> None:
     """The same figures give the same bytes. UPDATE_GOLDEN=1 writes them anew, to be looked at."""
     path, given = FILES[file]
-    written, kept = content(file.partition("/")[0], path, **given), GOLDEN / file
+    written, kept = content(file.partition("/")[0], path, given), GOLDEN / file
     if os.environ.get("UPDATE_GOLDEN"):
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_bytes(written)
@@ -162,7 +162,7 @@ def test_refusals_in_their_own_words(name: str) -> None:
     found = list(errors())
     for path, given in REFUSED[name]:
         with pytest.raises(Refused) as refused:
-            speaker.routes[path](asked(**given))
+            speaker.routes[path](asked(given))
         found.append((f"{path} {given}", refused.value))
     lines = []
     for what, error in found:
@@ -179,7 +179,7 @@ def test_refusals_in_their_own_words(name: str) -> None:
 def test_no_number_is_written_with_an_exponent(file: str) -> None:
     """5,39256E-05 at the Bank is 0.0000539256 in JSON, which every reader takes for what it is."""
     path, given = FILES[file]
-    document = content(file.partition("/")[0], path, **given)
+    document = content(file.partition("/")[0], path, given)
     exponents: list[str] = []
 
     def read(text: str) -> Decimal:
@@ -200,13 +200,13 @@ def test_previous_is_for_the_same_nominal() -> None:
 def test_in_the_evening_two_of_them_answer_tomorrows_sheet() -> None:
     """As their originals do when no day is asked for; all others answer what is in force today."""
     evening = datetime(2026, 4, 24, 15, tzinfo=UTC)
-    assert b'Date="25.04.2026"' in content("cbr", "/scripts/XML_daily.asp", evening)
-    assert b'"Date":"2026-04-25T11:30' in content("cbr-xml-daily", "/daily_json.js", evening)
-    assert b'"date":"2026-04-24"' in content("frankfurter", "/v1/{when}", evening, when="latest")
-    assert b'"dataAsOf":"2026-04-24T' in content("prebid", "/currency.json", evening)
-    assert b"time='2026-04-24'" in content("ecb", "/eurofxref-daily.xml", evening)
-    assert content("ecb", "/eurofxref-hist.csv", evening).splitlines()[1].startswith(b"2026-04-24,")
-    latest = json.loads(content("openexchangerates", "/api/latest.json", evening))
+    assert b'Date="25.04.2026"' in content("cbr", "/scripts/XML_daily.asp", now=evening)
+    assert b'"Date":"2026-04-25T11:30' in content("cbr-xml-daily", "/daily_json.js", now=evening)
+    assert b'"date":"2026-04-24"' in content("frankfurter", "/v1/{when}", {"when": "latest"}, evening)
+    assert b'"dataAsOf":"2026-04-24T' in content("prebid", "/currency.json", now=evening)
+    assert b"time='2026-04-24'" in content("ecb", "/eurofxref-daily.xml", now=evening)
+    assert content("ecb", "/eurofxref-hist.csv", now=evening).splitlines()[1].startswith(b"2026-04-24,")
+    latest = json.loads(content("openexchangerates", "/api/latest.json", now=evening))
     assert latest["timestamp"] == int(datetime(2026, 4, 23, 21, tzinfo=UTC).timestamp())
 
 
@@ -214,7 +214,7 @@ def test_the_bank_answers_a_day_to_come_with_what_is_set() -> None:
     """Under its own date: in the morning of Friday that is Friday's, for whatever day is asked."""
     morning = datetime(2026, 4, 24, 6, tzinfo=UTC)
     before = History(WorkCalendar(), [Revision(sheet(FRIDAY), 1, FETCHED)])
-    answer = dialect("cbr").routes["/scripts/XML_daily.asp"](asked(morning, before, date_req="29/04/2026"))
+    answer = dialect("cbr").routes["/scripts/XML_daily.asp"](asked({"date_req": "29/04/2026"}, morning, before))
     assert b'Date="24.04.2026"' in answer.write()
 
 
@@ -230,7 +230,7 @@ def test_a_catalogue_or_a_series_is_never_a_part_of_one() -> None:
         ("openexchangerates", "/api/time-series.json", {"start": "2020-01-01", "end": "2026-04-24"}),
     ]:
         with pytest.raises(HistoryLoading):
-            dialect(name).routes[path](asked(MONDAY_NOON, part, **given))
+            dialect(name).routes[path](asked(given, MONDAY_NOON, part))
 
 
 def test_an_unknown_id_has_an_empty_series() -> None:
@@ -240,7 +240,7 @@ def test_an_unknown_id_has_an_empty_series() -> None:
         {"VAL_NM_RQ": USD, "date_req1": "25/04/2026", "date_req2": "24/04/2026"},
         {"VAL_NM_RQ": USD, "date_req1": "28/04/2026", "date_req2": "30/04/2026"},
     ):
-        written = content("cbr", "/scripts/XML_dynamic.asp", **given)
+        written = content("cbr", "/scripts/XML_dynamic.asp", given)
         assert b"<Record" not in written
         assert f'ID="{given["VAL_NM_RQ"]}" DateRange1='.encode() in written
 

@@ -91,7 +91,8 @@ def _catalogue(asked: Question, *, full: bool) -> Answer:
     _refuse_monthly(asked)
     if asked.history.span is None:
         raise HistoryLoading(FIRST_DAY)
-    rows = [(column.currency, _last(column).nominal) for column in asked.history.columns()]
+    columns = sorted(asked.history.columns(), key=lambda column: column.currency.cbr_id)
+    rows = [(column.currency, _last(column).nominal) for column in columns]
     return Answer(("catalogue", full), DAILY + bank_xml.ENCODING, lambda: bank_xml.catalogue(rows, full=full))
 
 

@@ -13,7 +13,7 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 from ratesvc.columns import Span
 from ratesvc.errors import HistoryLoading, RatesvcError
 from ratesvc.rates import FIRST_DAY, per_unit, plain
-from ratesvc.render.dialects import Answer, Dialect, Question, Refusal, Refused, certain, per_base, status
+from ratesvc.render.dialects import Answer, Dialect, Question, Refusal, Refused, per_base, status
 
 CSV = "text/csv; charset=utf-8"
 ZIP = "application/zip"
@@ -55,10 +55,12 @@ def _base(asked: Question, known: set[str]) -> str:
 
 
 def _whole(asked: Question) -> Span:
-    """All of the history that was loaded. Raises HistoryLoading before it is."""
-    if asked.history.span is None:
-        raise HistoryLoading(FIRST_DAY)
-    return certain(asked, asked.history.span.since, asked.snapshot.in_force.effective_date)
+    """All of the history that was loaded, up to today. Raises HistoryLoading before it is, and while there is a gap."""
+    held, last = asked.history.span, asked.snapshot.in_force.effective_date
+    gap = asked.history.first_gap(held.since, last) if held else FIRST_DAY
+    if held is None or gap:
+        raise HistoryLoading(gap or FIRST_DAY)
+    return Span(held.since, last)
 
 
 def _table(asked: Question, base: str, span: Span) -> bytes:
