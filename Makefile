@@ -35,6 +35,10 @@ lock: .venv/ready-dev
 	  --custom-compile-command "make lock" --python-version 3.11 pyproject.toml --extra png -o requirements.lock
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  --custom-compile-command "make lock" --python-version 3.11 pyproject.toml --group dev -o requirements-dev.lock
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --custom-compile-command "make lock" --python-version 3.11 tests/clients/requirements.in \
+	  -o tests/clients/requirements.lock
+	cd tests/clients && npm install --silent --package-lock-only --ignore-scripts
 
 clean:
 	rm -rf .venv dist build

@@ -18,6 +18,7 @@ import pytest
 from bank import PRETTY, UTF8, Bank, daily_xml, sheet, workdays
 from conftest import Clock, Serve, Served, eventually
 from processes import ROOT, serving
+from readme import line
 
 from ratesvc.cbr.documents import parse_catalogue, parse_daily, parse_dynamic
 from ratesvc.config import DIALECTS, Cbr, Settings
@@ -223,7 +224,8 @@ async def test_one_service_is_the_others_mirror_with_all_of_history(bank: Bank, 
     async with serving(near, RATESVC_CBR_MIRRORS=bank.url, **gap) as first:
         await has_history(first)
         asked = len(bank.asked)
-        async with serving(far, RATESVC_CBR_MIRRORS=first.url, **gap) as second:
+        variable, _, address = line("ratesvc", first.url).partition("=")
+        async with serving(far, **{variable: address}, **gap) as second:
             await has_history(second)
             newest = await second.get("/scripts/XML_daily.asp")
             assert newest[2] == bank.documents[effective[-1]]
@@ -270,12 +272,9 @@ async def test_without_a_date_the_bank_answers_tomorrows_sheet_in_the_evening(
 async def test_erpnext_asks_with_its_configured_template(served: Served) -> None:
     """Its custom provider: an address and parameters with {placeholders}, and the keys under which the rate lies."""
     document = {"transaction_date": "2026-04-19", "from_currency": "USD", "to_currency": "RUB"}
-    line = re.search(r"^\| ERPNext.*?\| `([^`]+)` \|", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
-    assert line
-    url, parameters, keys = re.findall(r"(?:^|; )[^:]+: (\S+)", line[1])
+    url, parameters, keys = re.findall(r"(?:^|; )[^:]+: ([^;\s]+)", line("ERPNext", served.url))
     query = {name: text.format(**document) for name, text in (pair.split("=") for pair in parameters.split("&"))}
-    address = url.format(**document).replace("http://localhost:8080", served.url)
-    async with aiohttp.ClientSession() as http, http.get(address, params=query) as answer:
+    async with aiohttp.ClientSession() as http, http.get(url.format(**document), params=query) as answer:
         found = json.loads(await answer.text(), parse_float=str)
     for key in keys.split(","):
         found = found[key.format(**document)]

@@ -7,20 +7,28 @@ import re
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bank import Bank, sheet
 from conftest import Clock, Serve, eventually, missing
 
-from ratesvc.cbr.documents import parse_daily
+from ratesvc.cbr.documents import parse_daily, parse_dynamic
 from ratesvc.cbr.guards import check
 from ratesvc.config import Settings
 from ratesvc.errors import BadDocument
+from ratesvc.history import History, snapshot
+from ratesvc.rates import Quote, Revision, Sheet
 from ratesvc.render import bank_xml
+from ratesvc.render.dialects import Question
+from ratesvc.render.dialects.cbr_xml_daily import DIALECT
+from ratesvc.workdays import ONE_DAY, WorkCalendar
 
 RECORDED = Path(__file__).parents[2] / "shared" / "cbr"
 DAILY = sorted(RECORDED.glob("daily/*.xml"))
 ENGLISH = sorted(RECORDED.glob("daily_eng/*.xml"))
+DYNAMIC = sorted(RECORDED.glob("dynamic/*_2026-*.xml"))
+MIRRORED = sorted(RECORDED.glob("mirror_json/*.js"))
 BROKEN = sorted(RECORDED.glob("broken/*"))
 
 REASONS = {
@@ -53,8 +61,8 @@ def printed(raw: bytes) -> dict[str, tuple[str, str, str, str]]:
 
 
 def test_all_of_it_is_here() -> None:
-    """24 daily sheets, 3 English ones and 9 broken documents."""
-    assert (len(DAILY), len(ENGLISH), len(BROKEN)) == (24, 3, 9)
+    """24 daily sheets, 3 English ones, 9 broken documents, 54 series and 8 answers of cbr-xml-daily.ru."""
+    assert (len(DAILY), len(ENGLISH), len(BROKEN), len(DYNAMIC), len(MIRRORED)) == (24, 3, 9, 54, 8)
 
 
 @pytest.mark.parametrize("path", DAILY, ids=lambda path: path.stem)
@@ -139,6 +147,60 @@ def test_our_writing_of_the_banks_present_layout_is_the_banks(path: Path) -> Non
     """Byte for byte: what one ratesvc writes, a client of the Bank, or another ratesvc, reads."""
     raw = path.read_bytes()
     assert bank_xml.daily(parse_daily(raw)) == raw
+
+
+@pytest.mark.parametrize("path", DYNAMIC, ids=lambda path: path.stem)
+def test_our_writing_of_a_series_is_the_banks(path: Path) -> None:
+    """Byte for byte, every currency of March 2026."""
+    cbr_id, since, until = path.stem.split("_")
+    days = date.fromisoformat(since), date.fromisoformat(until)
+    raw = path.read_bytes()
+    records = parse_dynamic(raw, cbr_id, *days)
+    quotes = [(one.effective_date, Quote("", "", cbr_id, one.nominal, one.value, "")) for one in records]
+    assert bank_xml.dynamic(cbr_id, *days, quotes) == raw
+
+
+@pytest.mark.parametrize("path", MIRRORED, ids=lambda path: path.stem)
+def test_daily_json_is_what_its_original_said(path: Path) -> None:
+    """The same keys in the same order, types and values, from the figures of the two sheets that it was made of."""
+    original = json.loads(path.read_text("utf-8-sig"), parse_float=Decimal)
+    day, before = (datetime.fromisoformat(original[name]).date() for name in ("Date", "PreviousDate"))
+    learned = datetime.fromisoformat(original["Timestamp"])
+    calendar = WorkCalendar(extra_work=(before - ONE_DAY, day - ONE_DAY))
+    pair = [(before, "Previous"), (day, "Value")]
+    history = History(calendar, [Revision(mirrored(original, on, key), 1, learned) for on, key in pair])
+    now = datetime.combine(day, time(9), UTC)
+    answer = DIALECT.routes["/daily_json.js"](Question(history, snapshot(history, now), "https://x.example", {}))
+    ours = json.loads(answer.write(), parse_float=Decimal)
+    assert ours.pop("PreviousURL") == f"//x.example/cbr-xml-daily/archive/{before:%Y/%m/%d}/daily_json.js"
+    assert original.pop("PreviousURL") == f"//www.cbr-xml-daily.ru/archive/{before:%Y/%m/%d}/daily_json.js"
+    assert (ours, flat(ours)) == (original, flat(original))
+    dollar = ours["Valute"]["USD"]
+    assert (dollar["Value"], dollar["Previous"]) == (exported_dollar(day), exported_dollar(before))
+
+
+def exported_dollar(day: date) -> Decimal:
+    """From the Bank's own export, which knows nothing of cbr-xml-daily.ru."""
+    found = re.search(rf"^{day},1,([0-9.]+),", (RECORDED / "history" / "usd.csv").read_text("utf-8"), re.MULTILINE)
+    assert found
+    return Decimal(found[1])
+
+
+def mirrored(original: dict[str, Any], day: date, key: str) -> Sheet:
+    rows = original["Valute"].values()
+    values = [Decimal(row[key]).quantize(Decimal("0.0001")) for row in rows]
+    return Sheet(
+        day,
+        tuple(
+            Quote(row["CharCode"], row["NumCode"], row["ID"], row["Nominal"], value, row["Name"])
+            for row, value in zip(rows, values, strict=True)
+        ),
+    )
+
+
+def flat(tree: Any) -> list[Any]:
+    """Keys and types in their order."""
+    return [(key, flat(value)) for key, value in tree.items()] if isinstance(tree, dict) else [isinstance(tree, str)]
 
 
 def test_a_document_with_two_tables_is_refused() -> None:

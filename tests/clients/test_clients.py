@@ -1,0 +1,217 @@
+"""Other people's clients, unmodified, pointed here by the very lines of the README's table: their numbers are ours."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from bank import PRETTY, Bank, daily_xml, sheet, workdays
+from conftest import Clock, Serve, Served, eventually, missing
+from readme import LINES, line
+
+from ratesvc.config import Cbr, Settings
+from ratesvc.rates import Quote, Sheet
+
+pytestmark = pytest.mark.slow
+
+HERE = Path(__file__).parent
+OLD_SATURDAY, SATURDAY, NEWEST = date(2017, 8, 26), date(2026, 4, 18), date(2026, 4, 25)
+ASKED = {"2017-08-28": OLD_SATURDAY, "2026-04-16": date(2026, 4, 16), "2026-04-20": SATURDAY}
+"""Two Mondays, which have the sheet of the Saturday before, that of 2017 without VunitRate, and a Thursday."""
+DAYS = [OLD_SATURDAY, *workdays(date(2026, 3, 10), 35)]
+INSTALL_S, ASK_S = 300, 60
+
+
+async def run(*command: str | Path, timeout_s: float, folder: Path, **variables: str) -> tuple[int, str, str]:
+    """A program of its own, with nothing of the tests' environment but the way to the package indexes."""
+    kept = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "npm_config_", "SSL_"))}
+    process = await asyncio.create_subprocess_exec(
+        *map(str, command),
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", str(folder)), **kept, **variables},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(timeout_s):
+            out, err = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+@pytest.fixture(scope="session")
+def python_clients(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python that has the clients of PyPI and nothing of ours."""
+    folder = tmp_path_factory.mktemp("pypi")
+    python = folder / "bin" / "python"
+    install(folder, sys.executable, "-m", "venv", folder)
+    patience = ("--retries", "1", "--timeout", "20")
+    install(
+        folder, python, "-m", "pip", "install", "-q", *patience, "--require-hashes", "-r", HERE / "requirements.lock"
+    )
+    return python
+
+
+@pytest.fixture(scope="session")
+def npm_clients(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that has the clients of npm; what they would run at their installation is not run."""
+    if not shutil.which("npm"):
+        missing("npm")
+    folder = tmp_path_factory.mktemp("npm")
+    for name in ("package.json", "package-lock.json", ".npmrc"):
+        shutil.copy(HERE / name, folder)
+    install(folder, "npm", "ci", "--silent", "--ignore-scripts", "--fetch-retries=1")
+    return folder
+
+
+def install(folder: Path, *command: str | Path) -> None:
+    code, out, err = asyncio.run(run(*command, timeout_s=INSTALL_S, folder=folder))
+    if code:
+        missing(f"a package index that has the clients ({(err or out).strip()[-200:]})")
+
+
+@pytest.fixture
+async def served(bank: Bank, settings: Settings, serve: Serve, clock: Clock) -> AsyncIterator[Served]:
+    """All of history on Monday 27 April 2026; the sheet of 2017 was fetched as a document of its own time."""
+    bank.publish(*map(sheet, DAYS))
+    bank.documents[OLD_SATURDAY] = daily_xml(sheet(OLD_SATURDAY), PRETTY)
+    clock.moment = datetime(2026, 4, 27, 9, tzinfo=UTC)
+    cbr = Cbr(mirrors=(bank.url,), backfill_gap_seconds=0)
+    async with serve(msgspec.structs.replace(settings, cbr=cbr)) as running:
+        await eventually(lambda: running.service.history.span)
+        await running.service.fetch(OLD_SATURDAY)
+        await running.ready()
+        yield running
+
+
+async def ask(python: Path, script: str, *arguments: str, **variables: str) -> Any:
+    code, out, err = await run(python, HERE / script, *arguments, timeout_s=ASK_S, folder=python.parent, **variables)
+    assert code == 0, err
+    return json.loads(out)
+
+
+async def ask_node(folder: Path, script: str, *arguments: str) -> Any:
+    shutil.copy(HERE / script, folder)
+    code, out, err = await run("node", script, *arguments, timeout_s=ASK_S, folder=folder)
+    assert code == 0, err
+    return json.loads(out, parse_int=float)
+
+
+async def ours(served: Served, base: str, day: str = "2026-04-27") -> dict[str, str]:
+    """What one unit of the base costs, as our own API says it: each digit as it stands there."""
+    found = {}
+    for code in ("RUB", "USD", "EUR", "IRR", "JPY"):
+        body = (await served.get(f"/v1/convert?from={base}&to={code}&date={day}"))[2]
+        found[code] = str(json.loads(body, parse_float=str, parse_int=str)["unit_rate"])
+    return {code: rate for code, rate in found.items() if code != base}
+
+
+def same(theirs: dict[str, Any], expected: dict[str, str]) -> None:
+    """Decimals digit by digit; floats as the float nearest to ours."""
+    for code, rate in expected.items():
+        if isinstance(theirs[code], float):
+            assert theirs[code] == float(rate), code
+        else:
+            assert Decimal(theirs[code]) == Decimal(rate), code
+
+
+def figures(of: Sheet) -> dict[str, list[Any]]:
+    return {quote.code: [str(quote.value), quote.nominal] for quote in of.quotes}
+
+
+@pytest.mark.parametrize("way", ["cbrf", "http_proxy"])
+async def test_cbrf(way: str, served: Served, python_clients: Path) -> None:
+    """Three sheets in both languages, the newest, a series and the catalogue; as its proxy too."""
+    variables = dict(pair.split("=", 1) for pair in line(way, served.url).split())
+    variables = {"CBRF_URL_SCHEME": "http", **variables}
+    found = await ask(python_clients, "ask_cbrf.py", *ASKED, **variables)
+    for text, effective in ASKED.items():
+        for lang in ("rus", "eng"):
+            shown, rates = found["sheets"][f"{text} {lang}"]
+            assert shown == str(effective)
+            assert {code: rate[:2] for code, rate in rates.items()} == figures(sheet(effective))
+            assert rates["USD"][2] == {"rus": "Доллар США", "eng": "USD"}[lang]
+    rials: list[tuple[date, Quote]] = [(day, sheet(day).by_code["IRR"]) for day in DAYS[1:] if day <= SATURDAY]
+    assert found["newest"] == str(NEWEST)
+    assert found["series"] == [[str(day), str(rial.value), rial.nominal] for day, rial in rials]
+    assert found["names"]["CNY"] == ["Юань", "CNY"]
+
+
+async def test_oxr(served: Served, python_clients: Path) -> None:
+    """The latest, three sheets on another base, a series with the days between, a conversion, and its exceptions."""
+    found = await ask(python_clients, "ask_oxr.py", line("oxr", served.url), *ASKED)
+    same(found["latest"], await ours(served, "USD"))
+    assert Decimal(found["latest"]["USD"]) == 1
+    for text in ASKED:
+        same(found["sheets"][text], await ours(served, "EUR", text))
+    assert list(found["series"]) == [f"2026-04-{day}" for day in range(16, 21)]
+    for text, rates in found["series"].items():
+        same(rates, {code: (await ours(served, "USD", text))[code] for code in ("RUB", "IRR")})
+    amount, rate = found["converted"]
+    assert Decimal(rate) == Decimal((await ours(served, "USD"))["IRR"])
+    assert float(amount) == pytest.approx(100 * float(rate), rel=1e-9)
+    assert found["currencies"]["IRR"] == "Iranian Rial"
+    assert found["refusals"] == ["InvalidCurrency", "InvalidDateRange"]
+
+
+async def test_forex_python(served: Served, python_clients: Path) -> None:
+    """The latest and three sheets as decimals, and single rates as floats."""
+    found = await ask(python_clients, "ask_forex_python.py", line("forex-python", served.url), *ASKED)
+    same(found["latest"], await ours(served, "USD"))
+    for text, one in zip(ASKED, found["one"], strict=True):
+        same(found["sheets"][text], await ours(served, "EUR", text))
+        assert float(one) == float((await ours(served, "USD", text))["RUB"])
+
+
+async def test_currency_converter(served: Served, python_clients: Path) -> None:
+    """From the packed history; on a Monday it takes the last line, which is Saturday's."""
+    found = await ask(python_clients, "ask_currency_converter.py", line("CurrencyConverter", served.url), *ASKED)
+    for text in ASKED:
+        expected = await ours(served, "EUR", text)
+        same(found[text], {code: expected[code] for code in ("RUB", "USD", "IRR")})
+
+
+async def test_django_money(served: Served, python_clients: Path) -> None:
+    """Its table of rates on USD, of which it keeps six decimals, and a conversion."""
+    found = await ask(python_clients, "ask_django_money.py", line("django-money", served.url))
+    expected = await ours(served, "USD")
+    same(found["rates"], {code: str(round(Decimal(rate), 6)) for code, rate in expected.items()})
+    assert Decimal(found["converted"]) == 100 * Decimal(expected["RUB"])
+
+
+async def test_open_exchange_rates_with_money(served: Served, npm_clients: Path) -> None:
+    """The latest and three sheets, conversions of money.js, and the words of an error."""
+    found = await ask_node(npm_clients, "ask_open_exchange_rates.js", line("open-exchange-rates", served.url), *ASKED)
+    for text, loaded in {"2026-04-27": found["latest"], **found["sheets"]}.items():
+        expected = await ours(served, "USD", text)
+        same(loaded["rates"], expected)
+        assert loaded["converted"] == 100 * float(expected["RUB"])
+    assert found["latest"]["timestamp"] == datetime(2026, 4, 24, 21, tzinfo=UTC).timestamp() * 1000
+    assert found["refusal"].startswith("400 (invalid_date): ")
+
+
+async def test_prebid(served: Served, npm_clients: Path) -> None:
+    """Every pair directly from the file: the rouble, which its own file lacks, and the rial, which it would round."""
+    pairs = ["USD/RUB", "EUR/RUB", "RUB/USD", "IRR/RUB", "RUB/IRR", "JPY/IRR", "IRR/EUR"]
+    found = await ask_node(npm_clients, "ask_prebid.js", line("Prebid.js", served.url), *pairs)
+    for pair in pairs:
+        base, quote = pair.split("/")
+        assert found["rates"][pair] == float((await ours(served, base))[quote]), pair
+
+
+def test_every_line_of_the_table_is_run() -> None:
+    """Here, or in test_compat.py: ERPNext's request and the chain of two services."""
+    here = {"cbrf", "http_proxy", "oxr", "forex-python", "CurrencyConverter", "django-money"}
+    assert LINES.keys() == here | {"open-exchange-rates", "Prebid.js", "ERPNext", "ratesvc"}
