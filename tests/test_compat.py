@@ -22,6 +22,7 @@ from readme import line
 
 from ratesvc.cbr.documents import parse_catalogue, parse_daily, parse_dynamic
 from ratesvc.config import DIALECTS, Cbr, Settings
+from ratesvc.publication import Body
 from ratesvc.workdays import ONE_DAY, WorkCalendar, moscow_day, utc_now
 
 FRIDAY = date(2026, 4, 24)
@@ -282,6 +283,18 @@ async def test_erpnext_asks_with_its_configured_template(served: Served) -> None
 
 
 async def test_many_ask_for_a_long_table_at_once(served: Served) -> None:
-    """All get the same bytes."""
-    answers = await asyncio.gather(*(served.get("/ecb/eurofxref-hist.csv?base=RUB") for _ in range(8)))
+    """It is rendered once, and all get the same bytes."""
+    rendered: list[Any] = []
+    publication = served.service.board.current
+    assert publication
+    keep = publication.keep
+
+    def noting(key: Any, body: Body) -> Body:
+        rendered.append(key)
+        return keep(key, body)
+
+    publication.keep = noting  # type: ignore[method-assign]
+    paths = [f"/ecb/eurofxref-hist.csv?base=RUB&nobody_knows={number}" for number in range(8)]
+    answers = await asyncio.gather(*(served.get(path) for path in paths))
     assert len({body for _, _, body in answers}) == 1
+    assert rendered == [("ecb", ("csv", "RUB"))]

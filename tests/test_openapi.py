@@ -201,7 +201,6 @@ async def test_every_route_is_in_it_and_nothing_else(settings: Settings, serve: 
         paths = set(router_paths(build(running.service, Site("http://x"))))
     ours = {path for path in paths if not RELEASED.match(path) and not path.startswith(FOREIGN)}
     assert ours == DOCUMENT["paths"].keys() | set(UNDESCRIBED)
-    assert all(any(path.startswith(prefix) for path in paths) for prefix in FOREIGN)
     assert DOCUMENT["paths"].keys() == CALM.keys() == EMPTY.keys()
     assert {route.tag for route in ROUTES} == TAGS.keys()
 

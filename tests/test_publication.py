@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratesvc.publication import MOST_VARIANTS, SMALLEST_COMPRESSED, Board, Body, Publication
+from ratesvc.publication import MOST_BYTES, MOST_VARIANTS, SMALLEST_COMPRESSED, Board, Body, Publication
 from ratesvc.rates import Quote, Revision, Sheet, Snapshot
 
 DAY = date(2026, 4, 25)
@@ -127,3 +127,12 @@ def test_a_board_is_empty_until_the_first_publication() -> None:
     board.current = Publication(SNAPSHOT, key=REVISION.key)
     assert board.current.snapshot is SNAPSHOT
     assert board.current.key == (DAY, 1)
+
+
+def test_a_forgotten_body_is_not_kept_alive_by_what_was_answered_with_it() -> None:
+    """Otherwise a thousand addresses of long tables would hold a thousand of them, whatever the limit."""
+    publication = Publication(SNAPSHOT, 1)
+    for number in range(3):
+        long = publication.body(number, lambda: body(bytes(MOST_BYTES // 2)))
+        publication.remember(f"/{number}", long)
+        assert set(publication.answers) <= {f"/{kept}" for kept in range(3) if publication.find(kept)}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Hashable
 from importlib import import_module
+from weakref import WeakValueDictionary
 
 from aiohttp import web
 
@@ -45,6 +47,8 @@ class _Room:
         self._dialect = dialect
         self._service = service
         self._site = site
+        # All of history in another currency takes seconds: who asks for the same meanwhile waits for it.
+        self._turns: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
 
     def handler(self, ask: Callable[[Question], dialects.Answer]) -> Handler:
         """The answer to a request, or the dialect's own words for what is wrong with it."""
@@ -67,7 +71,10 @@ class _Room:
         def render() -> Body:
             return Body(found.write(), found.media)
 
-        return await send_long(self._service, (self._name, found.key), found.until, render)
+        key = (self._name, found.key)
+        turn = self._turns.setdefault(key, asyncio.Lock())
+        async with turn:
+            return await send_long(self._service, key, found.until, render)
 
     def _refuse(self, error: RatesvcError) -> Answer:
         refusal = self._dialect.refuse(error)

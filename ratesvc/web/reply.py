@@ -54,10 +54,10 @@ def answering(
 
     async def answer(request: web.Request) -> web.StreamResponse:
         publication, target = service.board.current, request.raw_path
-        if not target.startswith("/") and str(request.url.host).lower() not in proxied:
-            return _problem(problems.MISDIRECTED, "This is no proxy; it answers for itself only.")
         known = publication.answers.get(target) if publication else None
         try:
+            if not target.startswith("/") and str(request.url.host).lower() not in proxied:
+                return _problem(problems.MISDIRECTED, "This is no proxy; it answers for itself only.")
             found = known or await handler(request)
         except RatesvcError as error:
             return problem(error)

@@ -12,12 +12,12 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from ratesvc.errors import RatesvcError
-from ratesvc.rates import EXACT, Quote, Revision, UnitRate, per_unit, trimmed, unit_rates
+from ratesvc.errors import HistoryLoading, RatesvcError
+from ratesvc.rates import EXACT, FIRST_DAY, Quote, Revision, UnitRate, per_unit, trimmed, unit_rates
 from ratesvc.render import bank_xml
 from ratesvc.render.api import encode, literal
 from ratesvc.render.dialects import Answer, Dialect, Question, Refusal, Refused, status
-from ratesvc.workdays import MOSCOW, at
+from ratesvc.workdays import MOSCOW, ONE_DAY, at
 
 SCRIPT = "application/javascript; charset=utf-8"
 XML = "application/xml; charset=utf-8"
@@ -48,6 +48,8 @@ def archived_json(asked: Question) -> Answer:
 
 def _json(asked: Question, revision: Revision, until: date) -> Answer:
     before = asked.history.before(revision.effective_date)
+    if before is None and revision.effective_date > FIRST_DAY:
+        raise HistoryLoading(revision.effective_date - ONE_DAY)
     moves = unit_rates(revision.sheet, before.sheet if before else None)
     day = before.effective_date if before else revision.effective_date
     _, _, address = asked.public_url.partition(":")
