@@ -298,3 +298,29 @@ async def test_many_ask_for_a_long_table_at_once(served: Served) -> None:
     answers = await asyncio.gather(*(served.get(path) for path in paths))
     assert len({body for _, _, body in answers}) == 1
     assert rendered == [("ecb", ("csv", "RUB"))]
+
+
+@pytest.mark.parametrize(
+    "day", ["0001-01-01", "1992-06-30", "1992-07-01", "9999-12-31", "2026-W17-5", "2026-02-29", "２０２６-04-24", "%00"]
+)
+async def test_no_day_whatever_it_is_breaks_a_dialect(day: str, served: Served) -> None:
+    """Far off, impossible or in another notation: an answer or a refusal, never an incident."""
+    year, month, date_of_month = [*day.split("-"), "", ""][:3]
+    bank = f"{date_of_month}/{month}/{year}"
+    for path in (
+        f"/scripts/XML_daily.asp?date_req={bank}",
+        f"/scripts/XML_daily_eng.asp?date_req={bank}",
+        f"/scripts/XML_dynamic.asp?VAL_NM_RQ=R01235&date_req1={bank}&date_req2=31/12/9999",
+        f"/scripts/XML_dynamic.asp?VAL_NM_RQ=R01235&date_req1=01/01/0001&date_req2={bank}",
+        f"/cbr-xml-daily/archive/{year}/{month}/{date_of_month}/daily_json.js",
+        f"/openexchangerates/api/historical/{day}.json",
+        f"/openexchangerates/api/time-series.json?start=2026-04-01&end={day}",
+        f"/openexchangerates/api/time-series.json?start={day}&end=9999-12-31",
+        f"/frankfurter/v1/{day}",
+        f"/frankfurter/v1/{day}..",
+        f"/frankfurter/v1/2026-04-01..{day}",
+    ):
+        status, headers, body = await served.get(path)
+        assert status in (200, 400, 404, 422, 503), path
+        assert headers["Access-Control-Allow-Origin"] == "*", path
+        assert b"Incident" not in body

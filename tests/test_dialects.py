@@ -23,7 +23,7 @@ from ratesvc.columns import Column, Currency, Span
 from ratesvc.config import DIALECTS
 from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError
 from ratesvc.history import History, snapshot
-from ratesvc.rates import Revision
+from ratesvc.rates import ONE, Revision, convert, per_unit
 from ratesvc.render.dialects import Dialect, Question, Refused
 from ratesvc.workdays import WorkCalendar
 
@@ -260,6 +260,15 @@ def test_a_currency_that_a_day_lacks_is_not_available_there() -> None:
     assert {len(row) for row in rows} == {len(rows[0])}
     assert (rows[1][0], rows[2][0]) == ("2026-04-25", "2026-04-24")
     assert (rows[1][rows[0].index("GBP")] != "N/A", rows[2][rows[0].index("GBP")]) == (True, "N/A")
+
+
+def test_one_unit_costs_the_same_in_every_dialect_as_in_our_own_api() -> None:
+    """There is one rounding: each pair of a sheet is what /v1/convert says of it."""
+    held = HISTORY.of_date(SATURDAY)
+    assert held
+    for base in ("RUB", *held.sheet.by_code):
+        for code, rate in per_unit(held.sheet, base).items():
+            assert rate == convert(held.sheet, ONE, base, code, 0).unit_rate, (base, code)
 
 
 def test_every_pair_is_there_for_prebid() -> None:

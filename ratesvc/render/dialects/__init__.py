@@ -5,6 +5,7 @@ A file here is a dialect: its name, with - for _, is what `dialects` in config.y
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -17,6 +18,8 @@ from ratesvc.rates import ONE, Revision, Snapshot, cross_rate
 from ratesvc.render.problems import PROBLEMS
 
 JSON = "application/json; charset=utf-8"
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
 Price = Callable[[Decimal, Decimal], Decimal]
 """From what the base and the quote cost in roubles, what the base costs in the quote."""
 
@@ -109,7 +112,7 @@ def status(error: RatesvcError) -> int:
 def iso_day(text: str | None, refused: Refused) -> date:
     """YYYY-MM-DD. Raises what it is handed."""
     try:
-        if text and len(text) == len("2026-04-25"):
+        if text and _DAY.fullmatch(text):
             return date.fromisoformat(text)
     except ValueError:
         pass

@@ -16,7 +16,7 @@ from ratesvc.errors import HistoryLoading, RatesvcError
 from ratesvc.rates import EXACT, FIRST_DAY, Quote, Revision, UnitRate, per_unit, trimmed, unit_rates
 from ratesvc.render import bank_xml
 from ratesvc.render.api import encode, literal
-from ratesvc.render.dialects import Answer, Dialect, Question, Refusal, Refused, status
+from ratesvc.render.dialects import Answer, Dialect, Question, Refusal, Refused, iso_day, status
 from ratesvc.workdays import MOSCOW, ONE_DAY, at
 
 SCRIPT = "application/javascript; charset=utf-8"
@@ -38,11 +38,8 @@ def newest_jsonp(asked: Question) -> Answer:
 
 def archived_json(asked: Question) -> Answer:
     """archive/YYYY/MM/DD/daily_json.js; a day without a sheet is answered with the one in force, under its own date."""
-    given = asked.given
-    try:
-        day = date.fromisoformat(f"{given['year']}-{given['month']}-{given['day']}")
-    except ValueError:
-        raise Refused(404, "There is no such day; an address reads archive/2026/04/25/daily_json.js.") from None
+    refused = Refused(404, "There is no such day; an address reads archive/2026/04/25/daily_json.js.")
+    day = iso_day("-".join(asked.given[part] for part in ("year", "month", "day")), refused)
     return _json(asked, asked.on(day), day)
 
 

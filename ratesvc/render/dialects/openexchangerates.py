@@ -83,11 +83,11 @@ def time_series(asked: Question) -> Answer:
     if base not in asked.known():
         raise Refused(400, "invalid_base")
     symbols = asked.codes("symbols")
-    span = certain(asked, start, end)
     last = min(end, max(asked.snapshot.today, asked.newest.effective_date))
+    span = certain(asked, start, last)
 
     def write() -> bytes:
-        days = {str(day): rates for day, rates in _daily(asked, base, symbols, span) if start <= day <= last}
+        days = {str(day): rates for day, rates in _daily(asked, base, symbols, span) if start <= day}
         return encode({**ABOUT, "start_date": start, "end_date": end, "base": base, "rates": days})
 
     return Answer(("series", base, symbols, start, end), JSON, write, end)
