@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import takewhile
 
 from ratesvc.cbr.client import BankClient
 from ratesvc.cbr.documents import Item
@@ -91,9 +92,11 @@ class Backfill:
             yield Progress(number, len(missing), f"the sheet of {day}")
             await asyncio.sleep(self._gap_s)
             await self._fetch_day(day)
-        if days:
-            await self._store.put_span(Span(held.since, days[-1]))
-            await self._store.announce(days[-1])
+        # One that could not be fetched, or is held back, ends what is known without a gap.
+        unbroken = list(takewhile(lambda day: day in history.days, days))
+        if unbroken:
+            await self._store.put_span(Span(held.since, unbroken[-1]))
+            await self._store.announce(unbroken[-1])
 
     async def _run(self, asked: Span) -> AsyncIterator[Progress]:
         yield Progress(0, 1, "the catalogue")

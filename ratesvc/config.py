@@ -43,6 +43,10 @@ def _split(name: str, address: str) -> SplitResult:
     return parts
 
 
+def _host(address: str) -> str | None:
+    return urlsplit(address).hostname
+
+
 def _check_http(name: str, address: str) -> None:
     parts = _split(name, address)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
@@ -85,10 +89,15 @@ class Cbr(_Section, frozen=True):
     user_agent: Annotated[str, Meta(pattern=r"^[\x20-\x7e]{1,200}\Z")] = "ratesvc (+https://pypi.org/project/ratesvc/)"
     host_names: tuple[Annotated[str, Meta(pattern=r"^[A-Za-z0-9.-]{1,253}\Z")], ...] = ("www.cbr.ru", "cbr.ru")
     backfill_gap_seconds: Annotated[float, Meta(ge=0, le=3600)] = 1.0
+    proxy: str = ""
+    ca_file: str = ""
 
     def __post_init__(self) -> None:
         for mirror in self.mirrors:
             _check_http("mirrors", mirror)
+        # The address may hold a password, so it is never repeated.
+        if self.proxy and (_split("proxy", self.proxy).scheme not in ("http", "https") or not _host(self.proxy)):
+            raise ValueError("proxy must be an address such as http://proxy.example:3128")
 
 
 class Calendar(_Section, frozen=True):

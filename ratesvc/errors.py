@@ -63,6 +63,8 @@ class BadDocument(RatesvcError):
     def __init__(self, reason: str, text: str) -> None:
         super().__init__(f"{reason}: {text}")
         self.reason = reason
+        self.raw = b""
+        """The bytes themselves, where they are known."""
 
 
 class NoSheet(RatesvcError):

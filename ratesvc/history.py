@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from ratesvc.columns import Column, Currency, Span, sheet_days
@@ -149,6 +149,13 @@ class History:
     def before(self, effective: date) -> Revision | None:
         """The sheet in force the day before this one began, if that is certain."""
         return self.certain_on(effective - ONE_DAY)
+
+    def held_before(self, effective: date, within: timedelta) -> Revision | None:
+        """The nearest held sheet that is earlier, if it is no further away; others may be missing between."""
+        index = bisect_left(self.days, effective)
+        if index and effective - self.days[index - 1] <= within:
+            return self.of_date(self.days[index - 1])
+        return None
 
     def after(self, effective: date) -> Revision | None:
         """The held sheet that followed this one, if none can be missing between."""

@@ -1,17 +1,25 @@
-"""One refresh: lease → fetch → parse → guard → store → announce. It neither logs nor counts; it returns a Cycle."""
+"""One refresh: lease → fetch → parse → guard → store → announce. It neither logs nor counts; it returns a Cycle.
+
+A sheet that is held back, to be confirmed or in quarantine, changes nothing: the last good one keeps being served.
+"""
 
 from __future__ import annotations
 
-import zlib
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from functools import partial
 from random import Random
 
 from ratesvc.cbr import guards
-from ratesvc.cbr.client import BankClient
+from ratesvc.cbr.client import BankClient, Fetched
+from ratesvc.cbr.documents import parse_daily
+from ratesvc.cbr.verdict import Decision, Verdict, judge
+from ratesvc.doubts import Doubts
 from ratesvc.errors import BadDocument, FetchFailed, StoreUnavailable
 from ratesvc.history import History, wanted_day
+from ratesvc.quarantine import Case, Quarantine
 from ratesvc.rates import Revision, Sheet
 from ratesvc.store import Store
 from ratesvc.workdays import moscow_day
@@ -25,19 +33,40 @@ FIRST_RETRY_S = 10.0
 LONGEST_RETRY_S = 600.0
 LONGEST_FIRST_SHEET_RETRY_S = 60.0
 
+NEAR = timedelta(days=31)
+"""An earlier sheet is compared with only this near: its figures say little about those of a month later."""
+
+SUSPICIOUS = frozenset({"rows", "core", "unit"})
+"""Reasons for which a document is refused that a person may want to look at: it is the Bank's, with wrong figures."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """A sheet that is not published (yet), and why: to be confirmed at the next poll, or in quarantine."""
+
+    effective_date: date
+    decision: Decision
+    verdict: Verdict
+
+    def __str__(self) -> str:
+        """The reasons in one line."""
+        return "; ".join(f"{remark.kind}: {remark.text}" for remark in self.verdict.remarks)
+
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
     """What one refresh did.
 
-    `outcome` is new, unchanged, failed or skipped (another replica holds the lease). `accepted` are the revisions
-    that this replica did not hold; `stored` says whether they are safe in Redis and announced.
+    `outcome` is new, unchanged, confirming, quarantined, failed or skipped (another replica holds the lease).
+    `accepted` are the revisions that this replica did not hold; `stored` says whether they are safe in Redis and
+    announced; `held_back` are the sheets that were not accepted.
     """
 
     outcome: str
     accepted: tuple[Revision, ...] = ()
     stored: bool = True
     failure: FetchFailed | None = None
+    held_back: tuple[HeldBack, ...] = ()
 
 
 class Refresher:
@@ -48,29 +77,43 @@ class Refresher:
         self._client = client
         self._store = store
         self._clock = clock
+        self._doubts = Doubts(client)
+        self.quarantine = Quarantine(store.quarantine)
 
     async def cycle(self, history: History) -> Cycle:
         """What a poll does: ask for the newest sheet, unless another replica holds the lease."""
         return await self.ask(history) if await self._is_ours() else Cycle("skipped")
 
-    async def ask(self, history: History, day: date | None = None) -> Cycle:
-        """The sheet of `day`, or the newest, then those in force and before it as far as they are not held."""
+    async def ask(self, history: History, day: date | None = None, *, at_once: bool = False) -> Cycle:
+        """The sheet of `day`, or the newest, then those in force and before it as far as they are not held.
+
+        `at_once` settles a doubt without waiting for the next poll.
+        """
         accepted: dict[date, Revision] = {}
+        held_back: dict[date, HeldBack] = {}
         stored = True
         asked: set[date | None] = set()
         try:
             while len(asked) < MOST_DOCUMENTS:
                 asked.add(day)
-                revision, safe = await self._fetch(day, accepted, history)
-                stored = stored and safe
-                if revision:
-                    accepted[revision.effective_date] = revision
+                fetched = await self._client.daily(day, partial(self._check, day))
+                if fetched.document.effective_date in held_back:
+                    break
+                found = await self._settle(fetched, accepted, history, at_once=at_once)
+                if isinstance(found, HeldBack):
+                    held_back[found.effective_date] = found
+                elif found:
+                    revision, safe = await self._keep(found, fetched.raw)
+                    stored = stored and safe
+                    if revision != history.of_date(revision.effective_date):
+                        accepted[revision.effective_date] = revision
                 day = wanted_day(sorted({*history.days, *accepted}), history, self._clock())
                 if day is None or day in asked:
                     break
         except FetchFailed as failure:
-            return Cycle("failed", tuple(accepted.values()), stored, failure)
-        return Cycle("new" if accepted else "unchanged", tuple(accepted.values()), stored)
+            await self._look_at(failure)
+            return Cycle("failed", tuple(accepted.values()), stored, failure, tuple(held_back.values()))
+        return Cycle(_outcome(accepted, held_back), tuple(accepted.values()), stored, None, tuple(held_back.values()))
 
     async def _is_ours(self) -> bool:
         try:
@@ -78,25 +121,67 @@ class Refresher:
         except StoreUnavailable:
             return True
 
-    async def _fetch(
-        self, day: date | None, accepted: Mapping[date, Revision], history: History
-    ) -> tuple[Revision | None, bool]:
-        """One document. Returns what of it is new here, and whether it is safe in Redis."""
-        fetched = await self._client.daily(day, lambda sheet: self._accept(sheet, day))
-        effective, document = fetched.document.effective_date, zlib.compress(fetched.raw, 9)
+    async def _settle(
+        self, fetched: Fetched[Sheet], accepted: Mapping[date, Revision], history: History, *, at_once: bool
+    ) -> Revision | HeldBack | None:
+        """What is to be kept of one document: a revision, or why there is none, or nothing that is not held."""
+        sheet = fetched.document
+        effective = sheet.effective_date
         held = accepted.get(effective) or history.of_date(effective)
-        if held and held.sheet.says_the_same_as(fetched.document):
-            if self._store.holds(held.key):
-                return None, True
-            # Backfilled figures, confirmed by a document of its own: now with the Bank's bytes and names.
-            candidate = replace(held, sheet=fetched.document, document=document)
-        else:
-            number = held.number + 1 if held else 1
-            candidate = Revision(fetched.document, number, self._clock().replace(microsecond=0), document=document)
-        revision, safe = await self._keep(candidate)
-        return (None if revision == held else revision), safe
+        if held and held.sheet.says_the_same_as(sheet):
+            self._doubts.settled(effective)
+            # Backfilled figures, confirmed by a document of its own, are kept again with the Bank's bytes and names.
+            return None if self._store.holds(held.key) else replace(held, sheet=sheet)
+        before = history.held_before(effective, NEAR)
+        verdict = judge(sheet, before.sheet if before else None, held.sheet if held else None)
+        decision = verdict.decision
+        if decision is Decision.CONFIRM:
+            decision = await self._doubts.settle(sheet, at_once=at_once)
+        if decision is not Decision.ACCEPT:
+            refused = HeldBack(effective, decision, verdict)
+            if decision is Decision.QUARANTINE:
+                await self._put_aside(fetched.raw, effective, str(refused))
+            return refused
+        if verdict.decision is Decision.CONFIRM:
+            await self._confirmed(effective, fetched.raw)
+        return self._revision(sheet, held, verdict.flags)
 
-    def _accept(self, sheet: Sheet, day: date | None) -> None:
+    def _revision(self, sheet: Sheet, held: Revision | None, flags: tuple[str, ...]) -> Revision:
+        number = held.number + 1 if held else 1
+        return Revision(sheet, number, self._clock().replace(microsecond=0), flags)
+
+    async def release(self, history: History, case: Case) -> Revision:
+        """A person says that a document in quarantine is right: it is published, with that remark.
+
+        Raises BadDocument where it does not even say what a sheet says.
+        """
+        sheet = parse_daily(case.raw)
+        held = history.of_date(sheet.effective_date)
+        if held is None or not held.sheet.says_the_same_as(sheet):
+            before = history.held_before(sheet.effective_date, NEAR)
+            verdict = judge(sheet, before.sheet if before else None, held.sheet if held else None)
+            held = await self._store.put(self._revision(sheet, held, (*verdict.flags, "released")), case.raw)
+            await self._store.announce(held.effective_date)
+        await self.quarantine.drop([case.name])
+        return held
+
+    async def _look_at(self, failure: FetchFailed) -> None:
+        for _, error in failure.failures:
+            if isinstance(error, BadDocument) and error.reason in SUSPICIOUS and error.raw:
+                await self._put_aside(error.raw, None, str(error))
+
+    async def _put_aside(self, raw: bytes, effective: date | None, reason: str) -> None:
+        # Without Redis it is put aside at the next poll, since the Bank still says the same then.
+        with contextlib.suppress(StoreUnavailable):
+            await self.quarantine.add(Case(effective, self._clock().replace(microsecond=0), (reason,), raw))
+
+    async def _confirmed(self, effective: date, raw: bytes) -> None:
+        """It is no doubt any more; and it may have been in quarantine while the second address was silent."""
+        self._doubts.settled(effective)
+        with contextlib.suppress(StoreUnavailable):
+            await self.quarantine.drop([Case(effective, self._clock(), (), raw).name])
+
+    def _check(self, day: date | None, sheet: Sheet) -> None:
         guards.check(sheet, moscow_day(self._clock()))
         if day is not None and sheet.effective_date > day:
             raise BadDocument("date", f"asked for {day}, answered {sheet.effective_date}")
@@ -111,15 +196,24 @@ class Refresher:
         return revision, True
 
 
-def next_poll_s(
-    history: History, now: datetime, fixed_s: float | None, failure: FetchFailed | None, tries: int
-) -> float:
+def _outcome(accepted: Mapping[date, Revision], held_back: Mapping[date, HeldBack]) -> str:
+    decisions = {one.decision for one in held_back.values()}
+    if Decision.QUARANTINE in decisions:
+        return "quarantined"
+    if Decision.CONFIRM in decisions:
+        return "confirming"
+    return "new" if accepted else "unchanged"
+
+
+def next_poll_s(history: History, now: datetime, fixed_s: float | None, cycle: Cycle, tries: int) -> float:
     """Seconds until the Bank is to be asked again, without jitter.
 
-    `fixed_s`, when configured, alone decides; `tries` counts failures in a row, the last of which is `failure`.
+    `fixed_s`, when configured, decides unless a mirror asks for a longer pause; `tries` counts failures in a row, the
+    last of which is `cycle`.
     """
+    failure = cycle.failure
     if fixed_s is not None:
-        return fixed_s
+        return max(fixed_s, failure.retry_after_s if failure else 0)
     newest = history.newest.effective_date if history.newest else None
     calendar = history.calendar
     if calendar.awaits_publication(newest, now):
@@ -128,6 +222,8 @@ def next_poll_s(
         pace = LONGEST_RETRY_S
     else:
         pace = min(USUAL_PACE_S, (calendar.next_window(now) - now) / timedelta(seconds=1))
+    if cycle.outcome == "confirming":
+        pace = FIRST_RETRY_S if newest is None else min(pace, WINDOW_PACE_S)
     if failure is None:
         return pace
     longest = LONGEST_RETRY_S if newest else LONGEST_FIRST_SHEET_RETRY_S

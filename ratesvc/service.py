@@ -18,7 +18,7 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.date import DateTrigger
 
 from ratesvc.backfill import Backfill, Difference, Progress
-from ratesvc.cbr.client import REQUESTS_A_MINUTE, BankClient, Pace
+from ratesvc.cbr.client import DAILY, REQUESTS_A_MINUTE, BankClient, Limits, Pace, Way
 from ratesvc.config import Settings
 from ratesvc.engine import Engine, answers
 from ratesvc.errors import FetchFailed, NoSheet, RatesvcError, StoreUnavailable
@@ -26,6 +26,7 @@ from ratesvc.events import Event, EventLog, news
 from ratesvc.feed import Feed
 from ratesvc.history import History, snapshot
 from ratesvc.publication import Board, Publication
+from ratesvc.quarantine import Quarantine
 from ratesvc.rates import FIRST_DAY, Revision
 from ratesvc.refresh import LONGEST_RETRY_S, Cycle, Refresher, next_poll_s, with_jitter
 from ratesvc.store import Store, connect
@@ -44,15 +45,25 @@ Clock = Callable[[], datetime]
 class Service:
     """One replica. Use it as an async context manager; it answers from `board` as soon as it has a sheet."""
 
-    def __init__(self, settings: Settings, *, clock: Clock = utc_now, demo: bool = False, ticking: bool = True) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock = utc_now,
+        demo: bool = False,
+        ticking: bool = True,
+        limits: Limits = DAILY,
+    ) -> None:
         """`clock` gives UTC and is the only one; in demo mode the store is embedded and apart from live data.
 
-        A command passes `ticking=False`: nothing happens by itself, and a running service's engine is shared.
+        `limits` hold for one daily document. A command passes `ticking=False`: nothing happens by itself, and a running
+        service's engine is shared.
         """
         self.settings = settings
         self.clock = clock
         self.demo = demo
         self.ticking = ticking
+        self._limits = limits
         self.board = Board()
         self.history = History(WorkCalendar(settings.calendar.extra_off, settings.calendar.extra_work))
         self.draining = False
@@ -90,7 +101,10 @@ class Service:
         self._stack.push_async_callback(self._store.close)
         pace = Pace(REQUESTS_A_MINUTE if self.settings.poll_seconds is None else None)
         cbr = self.settings.cbr
-        client = await self._stack.enter_async_context(BankClient(cbr.mirrors, cbr.user_agent, pace=pace))
+        # The demo's Bank is in this process: no proxy leads there.
+        way = Way(cbr.proxy or None, cbr.ca_file or None, trust_env=not cbr.proxy and not self.demo)
+        client = BankClient(cbr.mirrors, cbr.user_agent, pace=pace, daily=self._limits, way=way)
+        await self._stack.enter_async_context(client)
         self._refresher = Refresher(client, self._store, self.clock)
         self._backfill = Backfill(client, self._store, self.clock, cbr.backfill_gap_seconds, self.fetch)
         await self._reread()
@@ -200,7 +214,7 @@ class Service:
         async with self._refreshing:
             cycle = await self.refresh()
         delay = with_jitter(
-            next_poll_s(self.history, self.clock(), self.settings.poll_seconds, cycle.failure, self.failures),
+            next_poll_s(self.history, self.clock(), self.settings.poll_seconds, cycle, self.failures),
             self._chance,
         )
         with contextlib.suppress(StoreUnavailable):
@@ -211,9 +225,20 @@ class Service:
 
     async def fetch(self, day: date | None) -> Cycle:
         """Ask for one day, or the newest sheet, whatever other replicas do; for commands."""
-        cycle = await self._refresher.ask(self.history, day)
+        cycle = await self._refresher.ask(self.history, day, at_once=True)
         self._take(cycle.accepted)
         return cycle
+
+    @property
+    def quarantine(self) -> Quarantine:
+        """The documents that wait for a person's decision."""
+        return self._refresher.quarantine
+
+    async def release(self, name: str) -> Revision:
+        """Publish a document in quarantine as that person's decision. Raises RatesvcError."""
+        revision = await self._refresher.release(self.history, await self.quarantine.case(name))
+        self._take([revision])
+        return revision
 
     async def refresh(self) -> Cycle:
         """Ask the Bank once, log and count what happened."""
@@ -223,6 +248,9 @@ class Service:
             # A cycle must never be the last one: the next is due whatever this one met.
             self._log.exception("refresh_crashed")
             cycle = Cycle("crashed")
+        for held_back in set(cycle.held_back) - set(self.last_cycle.held_back if self.last_cycle else ()):
+            date_text = str(held_back.effective_date)
+            self._log.warning("sheet_held_back", effective_date=date_text, to=held_back.decision, why=str(held_back))
         self.last_cycle = cycle
         self.failures = self.failures + 1 if cycle.outcome in ("failed", "crashed") else 0
         if not cycle.stored:

@@ -6,6 +6,7 @@
 | `{namespace}:v1:columns` | hash | `R01235` → envelope of one currency id's backfilled history |
 | `{namespace}:v1:span` | string | envelope of the closed range of days in which every sheet is held |
 | `{namespace}:v1:plan` | string | envelope of the range that an unfinished backfill asks for |
+| `{namespace}:v1:quarantine` | hash | `1f0c…` → envelope of a document that a person is to judge; the newest fifty |
 | `{namespace}:v1:events` | stream | `17-0` → envelope of event 17; the newest thousand |
 | `{namespace}:v1:lease:{name}` | string | the replica whose turn it is to poll, or to backfill |
 | `{namespace}:v1:announce` | channel | an effective date: something about it is new |
@@ -175,6 +176,7 @@ class Store:
         self._plan = prefix + "plan"
         self.poll_lease = Lease(client, prefix + "lease:poll")
         self.backfill_lease = Lease(client, prefix + "lease:backfill")
+        self.quarantine = Shelf(client, prefix + "quarantine")
         self._held: set[tuple[date, int]] = set()
         self._seen_span: bytes | str | None = None
 
@@ -371,6 +373,36 @@ class Lease:
                 await self._lock.release()
         except (RedisError, OSError, TimeoutError):
             self._lock.local.token = None
+
+
+class Shelf:
+    """Envelopes by name under one key. Every method raises StoreUnavailable."""
+
+    def __init__(self, client: Redis, key: str) -> None:
+        self._client = client
+        self._key = key
+
+    async def count(self) -> int:
+        """How many there are."""
+        with _answering():
+            return int(await self._client.hlen(self._key))
+
+    async def all(self) -> dict[str, bytes]:
+        """What is in every envelope that verifies."""
+        with _answering():
+            found = await self._client.hgetall(self._key)
+        opened = {_text(name): unseal(_text(name), envelope) for name, envelope in found.items()}
+        return {name: payload for name, payload in opened.items() if payload is not None}
+
+    async def add(self, name: str, payload: bytes) -> bool:
+        """Put one there; False when that name is taken."""
+        with _answering():
+            return bool(await self._client.hsetnx(self._key, name, seal(name, payload)))
+
+    async def drop(self, *names: str) -> None:
+        """Take some away; those that are not there are no matter."""
+        with _answering():
+            await self._client.hdel(self._key, *names)
 
 
 def _opened_range(field: str, envelope: bytes | str | None) -> Span | None:

@@ -111,6 +111,7 @@ class Bank:
     documents: dict[date, bytes] = field(default_factory=dict)
     series: dict[str, dict[date, tuple[int, Decimal]]] = field(default_factory=dict)
     currencies: dict[str, tuple[str, str, str]] = field(default_factory=dict)
+    english: bytes | None = None
     misbehave: Misbehaviour | None = None
     asked: list[web.Request] = field(default_factory=list)
 
@@ -139,6 +140,7 @@ class Bank:
             return await self.misbehave(request)
         body = {
             "XML_daily.asp": self._daily,
+            "XML_daily_eng.asp": self._daily_in_english,
             "XML_dynamic.asp": self._dynamic,
             "XML_valFull.asp": self._catalogue,
         }[request.match_info["script"]](request)
@@ -150,6 +152,10 @@ class Bank:
         day = _day(text) if text else date.max
         held = max((effective for effective in self.documents if effective <= day), default=None)
         return self.documents[held] if held else b"<?xml version='1.0' encoding='windows-1251'?><ValCurs/>"
+
+    def _daily_in_english(self, request: web.Request) -> bytes:
+        """The same figures, unless a test has it contradict."""
+        return self.english if self.english is not None else self._daily(request)
 
     def _dynamic(self, request: web.Request) -> bytes:
         """Every record of one id in the closed range; possibly none."""

@@ -306,7 +306,7 @@ async def test_a_process_is_stopped_with_streams_open_and_goes_on_where_it_was(b
             await eventually(lambda: reader.ended)
     assert [kind for kind, *_ in reader.told] == ["sheet", "in_force"]
     bank.publish(sheet(in_force, shift=1))
-    async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url) as program:
+    async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url, RATESVC_POLL_SECONDS="0.2") as program:
         await program.ready()
         async with reading(program.url, reader.last_id) as second:
             await second.heard(1)

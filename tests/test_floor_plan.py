@@ -12,7 +12,7 @@ PACKAGE = ROOT / "ratesvc"
 FILES = {path.relative_to(PACKAGE).with_suffix("").as_posix(): path for path in PACKAGE.rglob("*.py")}
 TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in FILES.items()}
 
-PURE = re.compile(r"errors|rates|columns|history|events|workdays|publication|cbr/(documents|guards)|render/.+")
+PURE = re.compile(r"errors|rates|columns|history|events|workdays|publication|cbr/(documents|guards|verdict)|render/.+")
 RENDER = re.compile(r"render/.+")
 COUNTING = [name for name in FILES if PURE.fullmatch(name) and name != "errors"]
 
@@ -102,9 +102,9 @@ def test_pure_rooms_use_pure_rooms_only() -> None:
     pure = {room_of(name) for name in FILES if PURE.fullmatch(name)}
     used = {room for name in FILES if PURE.fullmatch(name) for room in rooms_used(name)}
     assert used <= pure - {"cbr"}
-    for name in ("cbr/documents", "cbr/guards"):
+    for name in ("cbr/documents", "cbr/guards", "cbr/verdict"):
         within = {module for module in imported(TREES[name]) if module.startswith("ratesvc.cbr")}
-        assert within <= {"ratesvc.cbr.documents", "ratesvc.cbr.guards"}
+        assert within <= {"ratesvc.cbr.documents", "ratesvc.cbr.guards", "ratesvc.cbr.verdict"}
 
 
 @pytest.mark.parametrize("name", sorted(FILES))

@@ -15,7 +15,7 @@ from ratesvc.config import Redis, Settings
 from ratesvc.errors import FetchFailed, SourceError
 from ratesvc.history import History
 from ratesvc.rates import Revision
-from ratesvc.refresh import next_poll_s
+from ratesvc.refresh import Cycle, next_poll_s
 from ratesvc.workdays import WorkCalendar
 
 THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
@@ -61,6 +61,8 @@ async def test_a_correction_is_a_new_revision_with_another_tag(bank: Bank, setti
         await eventually(lambda: len(running.service.history) == 2)
         before = await running.get("/v1/rates")
         bank.publish(sheet(FRIDAY, shift=1))
+        assert (await running.service.refresh()).outcome == "confirming"
+        assert (await running.get("/v1/rates"))[2] == before[2]
         await running.service.refresh()
         await eventually(lambda: len(running.service.history) == 3)
         after = await running.get("/v1/rates")
@@ -106,17 +108,26 @@ async def test_no_request_to_the_bank_is_made_while_a_caller_waits(
 def test_the_pace_follows_the_moscow_working_day(moment: datetime, newest: date, seconds: float) -> None:
     """Every few minutes from 11:00 to 21:00 until tomorrow's sheet is there, hourly otherwise."""
     history = History(WorkCalendar(), [Revision(sheet(newest), 1, moment)])
-    assert next_poll_s(history, moment, None, None, 0) == seconds
-    assert next_poll_s(history, moment, 0.5, None, 0) == 0.5
+    assert next_poll_s(history, moment, None, Cycle("new"), 0) == seconds
+    assert next_poll_s(history, moment, 0.5, Cycle("new"), 0) == 0.5
 
 
 def test_failures_back_off_to_ten_minutes_and_obey_retry_after() -> None:
     """Ten seconds, doubled each time; with nothing stored yet, never longer than a minute."""
     moment = datetime(2026, 4, 25, 9, 0, tzinfo=UTC)
-    failure = FetchFailed([("cbr", SourceError("timeout", "x"))])
+    failure = Cycle("failed", failure=FetchFailed([("cbr", SourceError("timeout", "x"))]))
     history = History(WorkCalendar(), [Revision(sheet(SATURDAY), 1, moment)])
     waits = [next_poll_s(history, moment, None, failure, tries) for tries in range(1, 9)]
     assert waits == [10, 20, 40, 80, 160, 320, 600, 600]
     assert next_poll_s(History(WorkCalendar()), moment, None, failure, 8) == 60
-    asks = FetchFailed([("cbr", SourceError("status", "503", 300))])
+    asks = Cycle("failed", failure=FetchFailed([("cbr", SourceError("status", "503", 300))]))
     assert next_poll_s(history, moment, None, asks, 1) == 300
+    assert next_poll_s(history, moment, 0.5, asks, 1) == 300
+
+
+def test_a_doubtful_sheet_is_asked_for_again_within_minutes() -> None:
+    """Also outside of the hours of publication; at once where nothing else can be shown."""
+    moment = datetime(2026, 4, 25, 9, 0, tzinfo=UTC)
+    history = History(WorkCalendar(), [Revision(sheet(SATURDAY), 1, moment)])
+    assert next_poll_s(history, moment, None, Cycle("confirming"), 0) == 180
+    assert next_poll_s(History(WorkCalendar()), moment, None, Cycle("confirming"), 0) == 10

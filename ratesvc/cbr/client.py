@@ -1,7 +1,7 @@
 """The way to the Bank: mirrors in order, with limits on everything that a broken or hostile answer could use.
 
 It asks for `identity` and refuses an encoded body (no bombs), reads against a cap, follows at most three
-redirects and only on the same host, never from https to http, and keeps cookies in memory only.
+redirects and only on the same host, never from https to http, and keeps a few cookies in memory only.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from email.utils import parsedate_to_datetime
+from http.cookies import Morsel
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -19,25 +21,27 @@ import aiohttp
 from yarl import URL
 
 from ratesvc.cbr.documents import Item, Record, parse_catalogue, parse_daily, parse_dynamic
-from ratesvc.errors import BadDocument, FetchFailed, SourceError
+from ratesvc.errors import BadDocument, ConfigError, FetchFailed, SourceError
 from ratesvc.rates import Sheet
 
 T = TypeVar("T")
 
-CONNECT_TIMEOUT_S = 5.0
 MOST_REDIRECTS = 3
 LONGEST_PAUSE_S = 600.0
 REQUESTS_A_MINUTE = 6
 MINUTE_S = 60.0
 LONG = 64 * 1024
+MOST_COOKIES = 20
+LONGEST_COOKIES = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one answer may take."""
+    """What one answer may take: bytes, seconds in all, and seconds of it to find and reach the host."""
 
     most_bytes: int
     timeout_s: float
+    connect_s: float = 5.0
 
 
 DAILY = Limits(512 * 1024, 15.0)
@@ -74,26 +78,59 @@ class Pace:
         self._taken.append(clock())
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How the Bank is reached from here.
+
+    `proxy` is the address of an HTTP proxy, None for a direct way; `trust_env` takes it from HTTP_PROXY, HTTPS_PROXY
+    and NO_PROXY instead. `ca_file` is in PEM and is trusted besides the system's authorities.
+    """
+
+    proxy: str | None = None
+    ca_file: str | None = None
+    trust_env: bool = False
+
+    def trusted(self) -> ssl.SSLContext:
+        """Whom to believe. Raises ConfigError."""
+        context = ssl.create_default_context()
+        if self.ca_file:
+            try:
+                context.load_verify_locations(self.ca_file)
+            except (OSError, ssl.SSLError) as error:
+                raise ConfigError(f"cbr.ca_file: {self.ca_file} holds no certificates in PEM ({error})") from None
+        return context
+
+
 class BankClient:
     """Asks the Bank's mirrors. Use it as an async context manager."""
 
     def __init__(
-        self, mirrors: Sequence[str], user_agent: str, *, pace: Pace | None = None, daily: Limits = DAILY
+        self,
+        mirrors: Sequence[str],
+        user_agent: str,
+        *,
+        pace: Pace | None = None,
+        daily: Limits = DAILY,
+        way: Way = Way(),  # noqa: B008 -- frozen
     ) -> None:
         """`mirrors` are base addresses such as https://www.cbr.ru, tried in this order."""
         self._mirrors = [URL(mirror.rstrip("/")) for mirror in mirrors]
         self._pace = pace or Pace(REQUESTS_A_MINUTE)
         self._daily = daily
+        self._way = way
         self._user_agent = user_agent
 
     async def __aenter__(self) -> Self:
         """Open the connections' pool."""
         headers = {"User-Agent": self._user_agent, "Accept-Encoding": "identity", "Accept": "text/xml, */*;q=0.1"}
+        self._cookies = aiohttp.CookieJar()
         self._session = aiohttp.ClientSession(
             auto_decompress=False,
-            cookie_jar=aiohttp.CookieJar(),
+            cookie_jar=self._cookies,
             headers=headers,
-            connector=aiohttp.TCPConnector(limit=2, use_dns_cache=False),
+            connector=aiohttp.TCPConnector(limit=2, use_dns_cache=False, ssl=self._way.trusted()),
+            proxy=self._way.proxy,
+            trust_env=self._way.trust_env,
         )
         return self
 
@@ -117,6 +154,11 @@ class BankClient:
             return sheet
 
         return await self._first("/scripts/XML_daily.asp", query, read, self._daily)
+
+    async def daily_in_english(self, day: date) -> Sheet:
+        """The same sheet from another address of the Bank, with other names: a second opinion. Raises FetchFailed."""
+        query = {"date_req": _printed(day)}
+        return (await self._first("/scripts/XML_daily_eng.asp", query, parse_daily, self._daily)).document
 
     async def catalogue(self) -> tuple[Item, ...]:
         """Every currency id that the Bank quotes, or quoted, each working day. Raises FetchFailed."""
@@ -144,9 +186,7 @@ class BankClient:
                 await self._pace.turn()
             try:
                 raw = await self._get(url, limits)
-                # Thirty years of one currency take the parser a tenth of a second: not on the loop.
-                parsed = parse(raw) if len(raw) < LONG else await asyncio.to_thread(parse, raw)
-                return Fetched(parsed, raw, str(url))
+                return Fetched(await _parsed(parse, raw), raw, str(url))
             except (SourceError, BadDocument) as error:
                 failures.append((url.authority, error))
         raise FetchFailed(failures)
@@ -155,6 +195,8 @@ class BankClient:
         try:
             async with asyncio.timeout(limits.timeout_s):
                 return await self._follow(url, limits)
+        except aiohttp.ConnectionTimeoutError:
+            raise SourceError("timeout", f"no connection within {limits.connect_s:g} s") from None
         except TimeoutError:
             raise SourceError("timeout", f"no complete answer within {limits.timeout_s:g} s") from None
         except aiohttp.ClientConnectorDNSError as error:
@@ -168,13 +210,32 @@ class BankClient:
 
     async def _follow(self, url: URL, limits: Limits) -> bytes:
         for _ in range(MOST_REDIRECTS + 1):
-            timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT_S)
+            timeout = aiohttp.ClientTimeout(total=None, connect=limits.connect_s)
             async with self._session.get(url, allow_redirects=False, timeout=timeout) as response:
+                self._forget_too_many_cookies()
                 if 300 <= response.status < 400 and "Location" in response.headers:
                     url = _redirected(url, response.headers["Location"])
                     continue
                 return await _body(response, limits)
         raise SourceError("redirect", f"more than {MOST_REDIRECTS} redirects")
+
+    def _forget_too_many_cookies(self) -> None:
+        """The Bank's front sets four. A flood would grow memory, and requests until they are refused."""
+        if len(self._cookies) > MOST_COOKIES or sum(map(_length, self._cookies)) > LONGEST_COOKIES:
+            self._cookies.clear()
+
+
+def _length(cookie: Morsel[str]) -> int:
+    return len(cookie.key) + len(cookie.value)
+
+
+async def _parsed(parse: Callable[[bytes], T], raw: bytes) -> T:
+    """Thirty years of one currency take the parser a tenth of a second: not on the loop."""
+    try:
+        return parse(raw) if len(raw) < LONG else await asyncio.to_thread(parse, raw)
+    except BadDocument as error:
+        error.raw = raw
+        raise
 
 
 def _printed(day: date) -> str:
@@ -184,8 +245,8 @@ def _printed(day: date) -> str:
 def _redirected(url: URL, location: str) -> URL:
     target = url.join(URL(location))
     upgraded = url.scheme == "http" and target.scheme == "https"
-    if target.host != url.host or not (target.scheme == url.scheme or upgraded):
-        raise SourceError("redirect", f"to {str(target)[:120]}, another host or scheme")
+    if target.host != url.host or not (target.origin() == url.origin() or upgraded):
+        raise SourceError("redirect", f"to {str(target)[:120]}, another host, port or scheme")
     return target
 
 
@@ -207,5 +268,12 @@ async def _body(response: aiohttp.ClientResponse, limits: Limits) -> bytes:
 
 
 def _retry_after_s(response: aiohttp.ClientResponse) -> float | None:
+    """What the mirror asks for, in seconds or as a date, which its own Date is compared with: its clock, not ours."""
     text = response.headers.get("Retry-After", "")
-    return min(float(text), LONGEST_PAUSE_S) if text.isascii() and text.isdigit() else None
+    if text.isascii() and text.isdigit():
+        return min(float(text[:9]), LONGEST_PAUSE_S)
+    try:
+        pause = parsedate_to_datetime(text) - parsedate_to_datetime(response.headers.get("Date", ""))
+    except (ValueError, TypeError):
+        return None
+    return min(max(pause.total_seconds(), 0.0), LONGEST_PAUSE_S)

@@ -1,0 +1,73 @@
+"""How often each rule of cbr/verdict.py would have asked, over thirty years of the Bank's rates.
+
+.venv/bin/python bench/guards.py FOLDER, where FOLDER holds unit_rates.csv (date, currency, roubles per unit) and
+usd.csv (date, …), whose dates tell the Bank's effective dates from filled ones.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+from ratesvc.cbr.verdict import Decision, Verdict, judge
+from ratesvc.rates import Quote, Sheet
+
+MONTHLY = timedelta(days=20)
+
+
+def sheets(folder: Path) -> Iterator[Sheet]:
+    """Every real sheet, oldest first: a day that the Bank's own export of the dollar does not have is a filled one."""
+    with (folder / "usd.csv").open() as file:
+        real = {date.fromisoformat(row["date"]) for row in csv.DictReader(file)}
+    series: dict[str, list[tuple[date, Quote]]] = defaultdict(list)
+    with (folder / "unit_rates.csv").open() as file:
+        for text, code, rate in list(csv.reader(file))[1:]:
+            if (day := date.fromisoformat(text)) in real:
+                series[code].append((day, Quote(code, "000", code, 1, Decimal(rate), code)))
+    days: dict[date, list[Quote]] = defaultdict(list)
+    for records in series.values():
+        for day, quote in daily_only(records):
+            days[day].append(quote)
+    for day in sorted(days):
+        yield Sheet(day, tuple(days[day]))
+
+
+def daily_only(records: list[tuple[date, Quote]]) -> Iterator[tuple[date, Quote]]:
+    """Without those of a table that was set once a month until 2009: the daily document never held them."""
+    for place, (day, quote) in enumerate(records):
+        neighbours = [records[other][0] for other in (place - 1, place + 1) if 0 <= other < len(records)]
+        if any(abs(day - other) < MONTHLY for other in neighbours):
+            yield day, quote
+
+
+def verdicts(folder: Path) -> Iterator[tuple[Sheet, Verdict]]:
+    """What would have been said on each day."""
+    before: Sheet | None = None
+    for sheet in sheets(folder):
+        yield sheet, judge(sheet, before)
+        before = sheet
+
+
+def main() -> None:
+    """Print the counts, then each day with what was remarked."""
+    found = list(verdicts(Path(sys.argv[1])))
+    count = Counter(kind for _, verdict in found for kind in {(r.decision, r.kind) for r in verdict.remarks})
+    decisions = Counter(verdict.decision for _, verdict in found)
+    print(f"{len(found)} sheets, {found[0][0].effective_date} to {found[-1][0].effective_date}")
+    for decision in Decision:
+        print(f"  {decision:<12}{decisions[decision]:>6}")
+    for (decision, kind), times in sorted(count.items()):
+        print(f"  {decision:<12}{kind:<14}{times:>6}")
+    if "-v" in sys.argv:
+        for sheet, verdict in found:
+            for remark in verdict.remarks:
+                print(sheet.effective_date, remark.decision, remark.kind, remark.text)
+
+
+if __name__ == "__main__":
+    main()

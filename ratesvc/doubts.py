@@ -1,0 +1,68 @@
+"""What is done about a doubtful sheet: the Bank is asked once more at the next poll, and at a second address.
+
+Doubts live in memory only. A restart loses them, which costs one more poll.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+from ratesvc.cbr.client import BankClient
+from ratesvc.cbr.verdict import Decision
+from ratesvc.errors import FetchFailed
+from ratesvc.rates import Sheet
+
+MOST_DOUBTS = 8
+MOST_SILENT = 3
+
+
+@dataclass(slots=True)
+class Doubt:
+    """A sheet that was seen before; `silent` counts how often the second address did not know it yet."""
+
+    sheet: Sheet
+    silent: int = 0
+
+
+class Doubts:
+    """The doubtful sheets of a few days."""
+
+    def __init__(self, client: BankClient) -> None:
+        self._client = client
+        self._doubts: dict[date, Doubt] = {}
+
+    def settled(self, effective: date) -> None:
+        """The sheet of that day is accepted."""
+        self._doubts.pop(effective, None)
+
+    async def settle(self, sheet: Sheet, *, at_once: bool) -> Decision:
+        """Whether to accept it, to ask again (CONFIRM) or to put it into quarantine.
+
+        `at_once` is for commands, which have no next poll: only the second address is asked.
+        """
+        doubt = self._doubts.get(sheet.effective_date)
+        if doubt is None or not doubt.sheet.says_the_same_as(sheet):
+            seen_another = doubt is not None
+            doubt = self._remember(sheet)
+            if not at_once:
+                return Decision.QUARANTINE if seen_another else Decision.CONFIRM
+        opinion = await self._second_opinion(sheet.effective_date)
+        if opinion is None:
+            doubt.silent += 1
+            return Decision.CONFIRM if doubt.silent < MOST_SILENT else Decision.QUARANTINE
+        return Decision.ACCEPT if opinion.says_the_same_as(sheet) else Decision.QUARANTINE
+
+    def _remember(self, sheet: Sheet) -> Doubt:
+        while len(self._doubts) >= MOST_DOUBTS:
+            del self._doubts[next(iter(self._doubts))]
+        doubt = self._doubts[sheet.effective_date] = Doubt(sheet)
+        return doubt
+
+    async def _second_opinion(self, effective: date) -> Sheet | None:
+        """What the English document says; None when it does not come, or is still that of an earlier day."""
+        try:
+            sheet = await self._client.daily_in_english(effective)
+        except FetchFailed:
+            return None
+        return sheet if sheet.effective_date == effective else None
