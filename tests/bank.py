@@ -105,10 +105,14 @@ def _day(text: str) -> date:
 
 @dataclass
 class Bank:
-    """What the replica holds, how it behaves, and what it was asked."""
+    """What the replica holds, how it behaves, and what it was asked.
+
+    A test that lets the Bank err writes to `documents`, and to `english` for the second address.
+    """
 
     url: str = ""
     documents: dict[date, bytes] = field(default_factory=dict)
+    truth: dict[date, list[Sheet]] = field(default_factory=dict)
     series: dict[str, dict[date, tuple[int, Decimal]]] = field(default_factory=dict)
     currencies: dict[str, tuple[str, str, str]] = field(default_factory=dict)
     english: bytes | None = None
@@ -116,8 +120,9 @@ class Bank:
     asked: list[web.Request] = field(default_factory=list)
 
     def publish(self, *sheets: Sheet, layout: Layout = ONE_LINE) -> None:
-        """Set these sheets."""
+        """Set these sheets: what is in `truth` was really published, in all its wordings."""
         for shown in sheets:
+            self.truth.setdefault(shown.effective_date, []).append(shown)
             self.documents[shown.effective_date] = daily_xml(shown, layout)
             for quote in shown.quotes:
                 self.currencies[quote.cbr_id] = (quote.code, quote.numeric_code, quote.name)

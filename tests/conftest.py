@@ -17,6 +17,7 @@ import aiohttp
 import pytest
 import redis
 from bank import Bank, bank_running
+from ledger import Ledger, fault
 
 from ratesvc.config import Cbr, Redis, Server, Settings
 from ratesvc.engine import find_server
@@ -24,6 +25,17 @@ from ratesvc.service import Service
 from ratesvc.web.app import listening
 
 PATIENCE_S = 15.0
+
+__all__ = ["fault"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--faults-table", type=Path, metavar="FILE", help="write the table of faults there")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if path := config.getoption("--faults-table"):
+        config.pluginmanager.register(Ledger(path))
 
 
 def missing(what: str) -> None:

@@ -60,7 +60,8 @@ async def a_day_passes(bank: Bank, served: Served, clock: Clock, readers: list[R
     """Saturday's sheet is set, corrected, and comes into force."""
     for count, shift in enumerate((0, 1), 1):
         bank.publish(sheet(SATURDAY, shift))
-        await served.service.refresh()
+        for _ in range(count):  # a correction is confirmed by the second poll
+            await served.service.refresh()
         for reader in readers:
             await reader.heard(count)
     clock.moment = datetime(2026, 4, 24, 21, 0, tzinfo=UTC)

@@ -111,7 +111,7 @@ class BankClient:
         *,
         pace: Pace | None = None,
         daily: Limits = DAILY,
-        way: Way = Way(),  # noqa: B008 -- frozen
+        way: Way = Way(),
     ) -> None:
         """`mirrors` are base addresses such as https://www.cbr.ru, tried in this order."""
         self._mirrors = [URL(mirror.rstrip("/")) for mirror in mirrors]

@@ -1,0 +1,147 @@
+"""A front before the replica of the Bank: it passes bytes on, or does to them what a script says."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from urllib.parse import urlsplit
+
+Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+END_OF_HEAD = b"\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\n"
+
+
+class Front:
+    """Listens on one port of the loopback, also after it was closed and opened again."""
+
+    def __init__(self, upstream: str, tls: ssl.SSLContext | None = None) -> None:
+        self.upstream = urlsplit(upstream).port or 0
+        self.tls = tls
+        self.port = 0
+        self.heads: list[bytes] = []
+        self.script: Script | None = None
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.StreamWriter] = set()
+
+    @property
+    def url(self) -> str:
+        """By name, since cookies and certificates are not for bare numbers."""
+        return f"{'https' if self.tls else 'http'}://localhost:{self.port}"
+
+    async def open(self) -> None:
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port, ssl=self.tls)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def close(self) -> None:
+        """Refuse connections from now on."""
+        if self._server:
+            self._server.close()
+            self._server = None
+        self.cut()
+
+    def misbehave(self, script: Script | None) -> None:
+        """Do this to every connection from now on; None is good manners again."""
+        self.script = script
+        self.cut()
+
+    def cut(self) -> None:
+        """End what is open: a kept connection would not see the change."""
+        for writer in tuple(self._open):
+            writer.transport.abort()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
+        try:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError, ssl.SSLError):
+                await (self.script or self._pass_on)(reader, writer)
+        finally:
+            self._open.discard(writer)
+            writer.close()
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One request a connection, so that each is seen."""
+        head = await reader.readuntil(END_OF_HEAD)
+        self.heads.append(head)
+        bank_reader, bank_writer = await asyncio.open_connection("127.0.0.1", self.upstream)
+        bank_writer.write(head.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
+        try:
+            while part := await bank_reader.read(65536):
+                writer.write(part)
+                await writer.drain()
+        finally:
+            bank_writer.close()
+
+
+@asynccontextmanager
+async def front_running(upstream: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[Front]:
+    front = Front(upstream, tls)
+    await front.open()
+    try:
+        yield front
+    finally:
+        await front.close()
+
+
+def says(*parts: bytes, pause_s: float = 0.0) -> Script:
+    """Answer a request with these bytes, a pause after each part, then close."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(END_OF_HEAD)
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+            if pause_s:
+                await asyncio.sleep(pause_s)
+
+    return script
+
+
+def answers(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> Script:
+    """A whole and honest HTTP answer with this body."""
+    length = b"Content-Length: %d" % len(body)
+    lines = [b"HTTP/1.1 " + status, b"Content-Type: text/html", length, b"Connection: close", *headers]
+    return says(b"\r\n".join(lines) + END_OF_HEAD + body)
+
+
+def drips(content: bytes, pause_s: float = 0.3) -> Script:
+    """One byte at a time."""
+    return says(*(content[place : place + 1] for place in range(len(content))), pause_s=pause_s)
+
+
+async def resets(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """RST instead of an answer."""
+    sock = writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    writer.transport.abort()
+
+
+async def never_ends(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A plain body without an end, as fast as it is taken."""
+    await reader.readuntil(END_OF_HEAD)
+    writer.write(OK + b"\r\n<?xml version='1.0' encoding='windows-1251'?><ValCurs>")
+    while True:
+        writer.write(b"<Valute>" * 8192)
+        await writer.drain()
+
+
+@contextmanager
+def blackhole(port: int) -> Iterator[None]:
+    """A listener whose queue is full: the kernel drops every further SYN, so a connect hangs."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+        listener.listen(0)
+        while True:
+            waiting = stack.enter_context(socket.socket())
+            waiting.settimeout(0.2)
+            try:
+                waiting.connect(("127.0.0.1", port))
+            except TimeoutError:
+                break
+        yield

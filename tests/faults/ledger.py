@@ -1,0 +1,107 @@
+"""The table of faults: which rows of A to F ran, and how long recovery took.
+
+A test of a row is named for it: `test_A8_a_gzip_bomb`. It takes the fixture `fault` and says when the fault has ended:
+
+    await fault.recovers(lambda: served.next_is(SATURDAY), within_s=5)
+
+That waits until the condition holds, fails after `within_s`, and writes the seconds into the table. A row that has
+nothing to recover from takes no fixture. `pytest tests/faults --faults-table=docs/faults.md` writes the table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROW = re.compile(r"test_([A-F])([0-9]+)_")
+HEAD = """# Faults
+
+What must not break the service, one row for each fault, written by `make faults` from the tests in `tests/faults`.
+*Recovery* is the time from the end of the fault until what was published meanwhile is served, with polls every 0.2 s;
+*limit* is what the test allows.
+
+| row | what happens | tests | recovery, s | limit, s |
+|---|---|---|---|---|
+"""
+
+
+@dataclass
+class Fault:
+    """One run of one row."""
+
+    properties: list[tuple[str, object]]
+
+    async def recovers(self, condition: Callable[[], Awaitable[object] | object], within_s: float = 5.0) -> None:
+        """Wait until the condition holds, and note how long that took."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        async with asyncio.timeout(within_s):
+            while True:
+                found = condition()
+                if await found if isinstance(found, Awaitable) else found:
+                    break
+                await asyncio.sleep(0.01)
+        self.properties += [("recovery_s", loop.time() - begun), ("limit_s", within_s)]
+
+
+@pytest.fixture
+def fault(request: pytest.FixtureRequest) -> Fault:
+    """Notes how this row of the table recovers."""
+    return Fault(request.node.user_properties)
+
+
+@dataclass
+class Row:
+    """All tests of one function."""
+
+    what: str = ""
+    outcomes: list[str] = field(default_factory=list)
+    recoveries: list[float] = field(default_factory=list)
+    limits: list[float] = field(default_factory=list)
+
+    def cells(self) -> Iterator[str]:
+        yield self.what
+        counts = {outcome: self.outcomes.count(outcome) for outcome in dict.fromkeys(self.outcomes)}
+        yield ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+        yield f"{max(self.recoveries):.2f}" if self.recoveries else "–"
+        yield f"{max(self.limits):g}" if self.limits else "–"
+
+
+class Ledger:
+    """Collects reports and writes the table at the end."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._rows: dict[tuple[str, int, str], Row] = defaultdict(Row)
+
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        function = getattr(item, "function", None)
+        item.user_properties.append(("what", (function.__doc__ or "").split("\n")[0].rstrip(".")))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        name = report.nodeid.split("::")[-1].split("[")[0]
+        found = ROW.match(name)
+        if found is None or not (report.when == "call" or report.outcome != "passed"):
+            return
+        row = self._rows[found[1], int(found[2]), name]
+        row.outcomes.append(report.outcome)
+        for key, value in report.user_properties:
+            if key == "what":
+                row.what = str(value)
+            elif key == "recovery_s" and isinstance(value, float):
+                row.recoveries.append(value)
+            elif key == "limit_s" and isinstance(value, float):
+                row.limits.append(value)
+
+    def pytest_sessionfinish(self) -> None:
+        lines = [f"| {letter}{number} | {' | '.join(row.cells())} |" for (letter, number, _), row in self._sorted()]
+        self._path.write_text(HEAD + "\n".join(lines) + "\n", "utf-8")
+
+    def _sorted(self) -> list[tuple[tuple[str, int, str], Row]]:
+        return sorted(self._rows.items())

@@ -1,0 +1,88 @@
+"""A service under a fault, with the independent reader on every answer all the while."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import date
+from itertools import cycle
+
+import aiohttp
+import msgspec
+from bank import Bank
+from conftest import Clock, Served, eventually
+from invariant import Invariant
+from sheets import figures
+
+from ratesvc.cbr.client import Limits
+from ratesvc.config import Settings
+from ratesvc.service import Service
+from ratesvc.web.app import listening
+
+FRIDAY, SATURDAY, TUESDAY = date(2026, 4, 24), date(2026, 4, 25), date(2026, 4, 28)
+THURSDAY = date(2026, 4, 23)
+PATHS = ("/v1/rates", "/v1/rates/next", f"/v1/rates/{FRIDAY}", f"/v1/rates/{SATURDAY}", "/v1/rates?lang=ru")
+LIMITS = Limits(512 * 1024, 1.0, connect_s=0.5)
+
+
+@dataclass
+class Watched(Served):
+    """A service whose answers are read all the time."""
+
+    invariant: Invariant
+
+    async def next_is(self, day: date) -> bool:
+        """Whether tomorrow's sheet is served."""
+        status, _, body = await self.get("/v1/rates/next")
+        return status == 200 and f'"effective_date":"{day}"'.encode() in body
+
+    async def fails(self, kind: str) -> None:
+        """Wait until the Bank was asked, and the answer was classed so."""
+        await eventually(lambda: (c := self.service.last_cycle) and c.failure and c.failure.kind == kind)
+
+    async def polls(self, count: int = 2) -> None:
+        """Let so many more polls end, however they end."""
+        for _ in range(count):
+            last = self.service.last_cycle
+            await eventually(lambda last=last: self.service.last_cycle is not last)  # type: ignore[misc]
+
+
+@asynccontextmanager
+async def watched(settings: Settings, bank: Bank, clock: Clock, limits: Limits = LIMITS) -> AsyncIterator[Watched]:
+    """It has today's and yesterday's sheet and all of history; every answer while the context lasts keeps I."""
+    invariant = Invariant(
+        lambda: {day: [figures(one) for one in wordings] for day, wordings in bank.truth.items()}, clock
+    )
+    async with (
+        Service(settings, clock=clock, limits=limits) as service,
+        listening(service) as url,
+        aiohttp.ClientSession(auto_decompress=False, headers={"Accept-Encoding": "identity"}) as http,
+    ):
+        served = Watched(service, url.replace("localhost", "127.0.0.1"), http, invariant)
+        await served.ready()
+        await eventually(lambda: service.history.span and len(service.history.days) >= len(bank.truth))
+        reading = asyncio.create_task(_read(served))
+        try:
+            yield served
+        finally:
+            reading.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await reading
+        assert invariant.violations == []
+        assert invariant.checked > len(PATHS)
+
+
+async def _read(served: Watched) -> None:
+    for path in cycle(PATHS):
+        status, headers, body = await served.get(path)
+        served.invariant.check(path, status, headers["Content-Type"], body)
+        await asyncio.sleep(0.005)
+
+
+def polling(settings: Settings, mirror: str, every_s: float = 0.2) -> Settings:
+    """Ask this mirror every so often, and fetch history without a pause."""
+    cbr = msgspec.structs.replace(settings.cbr, mirrors=(mirror,), backfill_gap_seconds=0)
+    return msgspec.structs.replace(settings, cbr=cbr, poll_seconds=every_s)
