@@ -1,0 +1,456 @@
+"""Table B: what a sheet can say. A bad one changes nothing; a good one, however unusual, is published."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
+from decimal import Decimal
+
+import msgspec
+import pytest
+from bank import PRETTY, Bank, daily_xml
+from chaos import answers, front_running
+from conftest import Clock, eventually
+from ledger import Fault
+from sheets import all_times, at, changed, figures, plausible, times, without
+from spending import spent_on
+from watched import FRIDAY, SATURDAY, THURSDAY, TUESDAY, Watched, polling, watched
+
+from ratesvc.config import Settings
+from ratesvc.rates import Quote, Sheet
+
+TOMORROW = plausible(SATURDAY)
+GOOD = daily_xml(TOMORROW)
+DECLARATION = b'<?xml version="1.0" encoding="windows-1251"?>'
+
+
+@pytest.fixture
+async def served(settings: Settings, bank: Bank, clock: Clock) -> AsyncIterator[Watched]:
+    """It polls when a test says so."""
+    bank.publish(plausible(THURSDAY), plausible(FRIDAY))
+    async with watched(polling(settings, bank.url, every_s=3600), bank, clock) as running:
+        yield running
+
+
+def edited(*pairs: tuple[str, str], encoding: str = "windows-1251") -> bytes:
+    """The good document of tomorrow with something else in it, the first time it occurs."""
+    text = GOOD.decode("windows-1251")
+    for old, new in pairs:
+        assert old in text
+        text = text.replace(old, new, 1)
+    return text.encode(encoding)
+
+
+def value_of(code: str) -> str:
+    return f"<Value>{TOMORROW.by_code[code].value:.4f}</Value>".replace(".", ",")
+
+
+async def poll(served: Watched, bank: Bank, document: bytes | Sheet) -> str:
+    """What a poll makes of this document for tomorrow."""
+    bank.documents[SATURDAY] = daily_xml(document) if isinstance(document, Sheet) else document
+    cycle = await served.service.refresh()
+    return cycle.failure.kind if cycle.failure else cycle.outcome
+
+
+async def is_published(served: Watched, bank: Bank, sheet: Sheet, *outcomes: str) -> list[str]:
+    """Set a sheet of tomorrow for real; poll until each of these is said; it is served. Returns its flags."""
+    bank.publish(sheet)
+    assert [(await served.service.refresh()).outcome for _ in outcomes] == list(outcomes)
+    history = served.service.history
+    await eventually(lambda: (h := history.of_date(sheet.effective_date)) and h.sheet.says_the_same_as(sheet))
+    await eventually(lambda: served.next_is(sheet.effective_date))
+    held = history.of_date(sheet.effective_date)
+    assert held
+    return list(held.flags)
+
+
+async def nothing_changed(served: Watched) -> None:
+    """Tomorrow is not set, and today's is served."""
+    assert (await served.get("/v1/rates/next"))[0] == 404
+    status, _, body = await served.get("/v1/rates")
+    assert status == 200
+    assert f'"effective_date":"{FRIDAY}"'.encode() in body
+
+
+async def are_refused(served: Watched, bank: Bank, fault: Fault, documents: Iterable[bytes], *kinds: str) -> None:
+    """Each has one of these outcomes and changes nothing; then the good one is taken."""
+    for document in documents:
+        found = await poll(served, bank, document)
+        assert found in kinds, document[:300]
+        await nothing_changed(served)
+    bank.publish(TOMORROW)
+    await served.service.refresh()
+    await fault.recovers(lambda: served.next_is(SATURDAY))
+
+
+BOMBS = {
+    "billion laughs": "<!DOCTYPE x [<!ENTITY a 'ha'>"
+    + "".join(f"<!ENTITY {chr(98 + n)} '{f'&{chr(97 + n)};' * 10}'>" for n in range(10))
+    + "]><ValCurs>&k;</ValCurs>",
+    "quadratic": f"<!DOCTYPE x [<!ENTITY a '{'h' * 50_000}'>]><ValCurs>{'&a;' * 50_000}</ValCurs>",
+    "file": "<!DOCTYPE x [<!ENTITY a SYSTEM 'file:///etc/passwd'>]><ValCurs>&a;</ValCurs>",
+    "external": "<!DOCTYPE ValCurs SYSTEM 'http://localhost:{port}/x.dtd'><ValCurs/>",
+    "parameter": "<!DOCTYPE x [<!ENTITY % a SYSTEM 'http://localhost:{port}/x'> %a;]><ValCurs/>",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bomb", list(BOMBS))
+async def test_B1_bombs_of_entities(bomb: str, bank: Bank) -> None:
+    """A DOCTYPE is refused unread: within 50 ms, 2 MB, and without asking anybody."""
+    async with front_running(bank.url) as elsewhere, front_running(bank.url) as front:
+        document = DECLARATION + BOMBS[bomb].replace("{port}", str(elsewhere.port)).encode()
+        front.misbehave(answers(document))
+        tries = [await spent_on(front.url, GOOD) for _ in range(2)]
+        assert {spent["kind"] for spent in tries} == {"invalid:structure"}
+        assert min(spent["seconds"] for spent in tries) < 0.05
+        assert min(spent["mb"] for spent in tries) <= 2
+        assert elsewhere.heads == []
+
+
+SHAPES = {
+    "200 000 deep": b"<ValCurs>" + b"<a>" * 200_000,
+    "120 000 deep": b"<ValCurs>" + b"<a>" * 120_000,
+    "60 000 deep and closed": b"<ValCurs>" + b"<a>" * 60_000 + b"</a>" * 60_000 + b"</ValCurs>",
+    "100 000 attributes": b"<ValCurs " + b" ".join(b'a%d=""' % n for n in range(100_000)) + b"/>",
+    "40 000 attributes": b"<ValCurs " + b" ".join(b'a%d=""' % n for n in range(40_000)) + b"/>",
+    "8 MB in an attribute": b'<ValCurs Date="' + b"1" * (8 << 20) + b'"/>',
+    "half a MB in an attribute": b'<ValCurs Date="' + b"1" * 500_000 + b'" name="Foreign Currency Market"/>',
+    "40 000 rows": b'<ValCurs Date="25.04.2026" name="Foreign Currency Market">'
+    + b"<Valute/>" * 40_000
+    + b"</ValCurs>",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", list(SHAPES))
+async def test_B2_shapes_that_no_sheet_has(shape: str, bank: Bank) -> None:
+    """Depth, attributes and length beyond all measure do not hold the event loop for a tenth of a second."""
+    async with front_running(bank.url) as front:
+        front.misbehave(answers(DECLARATION + SHAPES[shape]))
+        tries = [await spent_on(front.url, GOOD) for _ in range(2)]
+    assert tries[0]["kind"] in {"oversize", "invalid:malformed", "invalid:structure", "invalid:row", "invalid:date"}
+    assert min(spent["lag_s"] for spent in tries) < 0.1
+
+
+async def test_B3_charsets(served: Watched, bank: Bank, fault: Fault) -> None:
+    """A wrong, unknown or missing charset is refused; windows-1251 and utf-8, said rightly, never become mojibake."""
+    text = GOOD.decode("windows-1251")
+    documents = [
+        text.encode(),
+        *(GOOD.replace(b"windows-1251", name) for name in (b"utf-8", b"koi8-r", b"x-foo", b"utf-16", b"iso-8859-5")),
+        text.replace("windows-1251", "utf-16").encode("utf-16"),
+        text.encode("utf-16"),
+        GOOD.replace(b"<Name>", b"<Name>\0"),
+        edited(("Валюта", "\ufffd"), ("windows-1251", "utf-8"), encoding="utf-8"),
+    ]
+    kinds = ("invalid:encoding", "invalid:structure", "invalid:malformed")
+    await are_refused(served, bank, fault, documents, *kinds)
+    raw = await served.service._store.raw(served.service.history.revision(SATURDAY, 1))  # noqa: SLF001 -- the bytes kept
+    assert raw == GOOD
+
+
+async def test_B4_nothing_like_a_sheet(served: Watched, bank: Bank, fault: Fault) -> None:
+    """Nothing, an empty table, the Bank's «Error in parameters», HTML, JSON, PDF."""
+    documents = [
+        b"",
+        b" \r\n",
+        DECLARATION + b"<ValCurs/>",
+        DECLARATION + b"<ValCurs>Error in parameters</ValCurs>",
+        DECLARATION + b'<ValCurs Date="25.04.2026" name="Foreign Currency Market"/>',
+        DECLARATION + b'<ValCurs Date="25.04.2026" name="Official exchange rate"><Valute/></ValCurs>',
+        b"<!DOCTYPE html><html></html>",
+        b'{"Date": "2026-04-25", "Valute": {}}',
+        b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n",
+    ]
+    kinds = ("invalid:structure", "invalid:parameters", "invalid:html")
+    await are_refused(served, bank, fault, documents, *kinds)
+
+
+async def test_B5_rows_are_gone(served: Watched, bank: Bank, fault: Fault) -> None:
+    """One row, half of them, or no dollar: refused, kept in quarantine with the reason, and today's stays."""
+    one = replace(TOMORROW, quotes=TOMORROW.quotes[10:11])
+    half = replace(TOMORROW, quotes=TOMORROW.quotes[8:22])
+    four = without(TOMORROW, "PLN", "RON", "CZK", "MDL")
+    kinds = [await poll(served, bank, sheet) for sheet in (one, without(TOMORROW, "USD"), half, four)]
+    assert kinds == ["invalid:rows", "invalid:core", "quarantined", "quarantined"]
+    await nothing_changed(served)
+    reasons = [case.reasons[0].split(":")[0] for case in await served.service.quarantine.cases()]
+    assert sorted(reasons) == ["core", "rows", "shrunk", "shrunk"]
+    await are_refused(served, bank, fault, [], "")
+
+
+async def test_B6_currencies_come_and_go(served: Watched, bank: Bank) -> None:
+    """Two go, eleven come, as in 2010 and 2023: accepted; one that went is left out, and known from before."""
+    new = [
+        at(Quote(f"X{chr(65 + n)}A", f"9{n:02}", f"R099{n:02}", 1, Decimal(1), "Новая"), Decimal(11 + n))
+        for n in range(11)
+    ]
+    fewer = without(TOMORROW, "CZK", "MDL")
+    assert await is_published(served, bank, replace(fewer, quotes=(*fewer.quotes, *new)), "new") == []
+    _, _, body = await served.get("/v1/rates/next")
+    assert b'"CZK"' not in body
+    assert b'"XAA"' in body
+    assert (await served.get(f"/v1/rates/{SATURDAY}/CZK.txt"))[0] == 404
+    assert (await served.get(f"/v1/rates/{FRIDAY}/CZK.txt"))[0] == 200
+
+
+async def test_B7_two_rows_claim_to_be_one(served: Watched, bank: Bank, fault: Fault) -> None:
+    """The same code, number or id twice, or two values in a row: neither is believed."""
+    documents = [
+        edited(("<CharCode>KZT<", "<CharCode>USD<")),
+        edited(("<NumCode>398<", "<NumCode>840<")),
+        edited(('ID="R01335"', 'ID="R01235"')),
+        edited((value_of("USD"), value_of("USD") + "<Value>99,0000</Value>")),
+        edited((value_of("USD"), value_of("USD") * 2)),
+    ]
+    await are_refused(served, bank, fault, documents, "invalid:duplicate", "invalid:row")
+
+
+async def test_B8_values_that_are_no_numbers(served: Watched, bank: Bank, fault: Fault) -> None:
+    """Zero, a sign, NaN, an exponent, other digits, a point, too many digits: the whole sheet is refused."""
+    wrong = ("0,0000", "-1,0000", "+1,0000", "NaN", "inf", "1e5", "1_000,0000", "75.5273", "", " ", "75", "7,5,0000")
+    documents = [edited((value_of("USD"), f"<Value>{text}</Value>")) for text in wrong]
+    documents.append(edited((value_of("USD"), f"<Value>{'9' * 30},0000</Value>")))
+    documents.append(edited((value_of("USD"), "<Value>١٢,0000</Value>"), ("windows-1251", "utf-8"), encoding="utf-8"))
+    await are_refused(served, bank, fault, documents, "invalid:row")
+
+
+async def test_B8_blanks_in_the_thousands_are_a_number(served: Watched, bank: Bank) -> None:
+    """«1 234,5678», as in the 1990s, is 1234.5678: with the unit rate of that, of course."""
+    dear = replace(TOMORROW.by_code["GBP"], code="XAU", numeric_code="959", cbr_id="R09999", value=Decimal("1234.5678"))
+    sheet = replace(TOMORROW, quotes=(*TOMORROW.quotes, dear))
+    bank.publish(sheet)
+    assert b"1\xa0234,5678" in bank.documents[SATURDAY]
+    await served.service.refresh()
+    await eventually(lambda: served.next_is(SATURDAY))
+    assert b'"value":1234.5678' in (await served.get("/v1/rates/next"))[2]
+
+
+async def test_B9_nominals(served: Watched, bank: Bank, fault: Fault) -> None:
+    """No power of ten, none at all, or one beyond all measure: never taken for 1."""
+    wrong = (f"<Nominal>{text}</Nominal>" for text in ("0", "-1", "3", "1,5", "1000000000", "01", "", "1 0"))
+    documents = [edited(("<Nominal>1</Nominal>", text)) for text in (*wrong, "")]
+    await are_refused(served, bank, fault, documents, "invalid:row")
+
+
+async def test_B10_a_nominal_flips(served: Watched, bank: Bank) -> None:
+    """As the sum's did in March 2022: same unit, another nominal; accepted, and the change is per unit."""
+    before = served.service.history.of_date(FRIDAY)
+    assert before
+    held = before.sheet.by_code["UZS"]
+    flipped = rewritten(TOMORROW, "UZS", held.nominal // 10, (held.value / 10).quantize(Decimal("0.0001")))
+    assert await is_published(served, bank, flipped, "new") == []
+    row = msgspec.json.decode((await served.get("/v1/rates/next"))[2])["rates"]["UZS"]
+    assert row["nominal"] == held.nominal // 10
+    assert abs(row["change_percent"]) < 1
+
+
+def rewritten(sheet: Sheet, code: str, nominal: int, value: Decimal) -> Sheet:
+    return replace(
+        sheet,
+        quotes=tuple(replace(q, nominal=nominal, value=value) if q.code == code else q for q in sheet.quotes),
+    )
+
+
+async def test_B11_unit_rates_as_printed(served: Watched, bank: Bank, fault: Fault) -> None:
+    """One that contradicts its value is put aside; a scientific one, or none as before 2023, is accepted."""
+    unit = f"{TOMORROW.by_code['USD'].unit_rate:f}".replace(".", ",")
+    wrong = edited((f"<VunitRate>{unit}<", "<VunitRate>75,5274<"))
+    assert await poll(served, bank, wrong) == "invalid:unit"
+    await nothing_changed(served)
+    [case] = await served.service.quarantine.cases()
+    assert case.reasons[0].startswith("unit: ")
+    assert b"E-0" in GOOD
+    bank.publish(TOMORROW, layout=PRETTY)
+    assert b"VunitRate" not in bank.documents[SATURDAY]
+    await served.service.refresh()
+    await fault.recovers(lambda: served.next_is(SATURDAY))
+    bank.publish(plausible(TUESDAY))
+    served.service.clock.advance(days=3)  # type: ignore[attr-defined]
+    await served.service.refresh()
+    await eventually(lambda: served.next_is(TUESDAY))
+
+
+@pytest.mark.parametrize("factor", ["10", "100", "1000", "10000", "0.1", "0.01"])
+async def test_B12_a_decimal_point_has_slipped(factor: str, served: Watched, bank: Bank, fault: Fault) -> None:
+    """One currency, or all, times a power of ten: quarantine at once, however often the Bank says so."""
+    for sheet in (changed(TOMORROW, PLN=times(factor)), all_times(TOMORROW, factor)):
+        bank.english = None
+        for _ in range(3):
+            assert await poll(served, bank, sheet) == "quarantined"
+        await nothing_changed(served)
+    cases = await served.service.quarantine.cases()
+    assert [case.reasons[0].split(":")[0] for case in cases] == ["power_of_ten"] * 2
+    await are_refused(served, bank, fault, [], "")
+
+
+WRONG_ROWS = {
+    "PLN +22 % alone": (changed(TOMORROW, PLN=times("1.22")), "large_move"),
+    "SAR = KRW": (changed(TOMORROW, SAR=TOMORROW.by_code["KRW"].unit_rate), "equal_rates"),
+    "USD and EUR exchanged": (
+        changed(TOMORROW, USD=TOMORROW.by_code["EUR"].unit_rate, EUR=TOMORROW.by_code["USD"].unit_rate),
+        "off_peg",
+    ),
+    "inverted": (changed(TOMORROW, CNY=lambda rate: 1 / rate), "large_move"),
+    "the dollar a little": (changed(TOMORROW, USD=times("1.01")), "off_peg"),
+    "the euro by 5 %": (changed(TOMORROW, EUR=times("1.05")), "off_peg"),
+}
+
+
+@pytest.mark.parametrize("row", list(WRONG_ROWS))
+async def test_B13_one_row_is_wrong(row: str, served: Watched, bank: Bank, fault: Fault) -> None:
+    """The second address says otherwise: quarantine, and the old value is served; once right, it is published."""
+    wrong, kind = WRONG_ROWS[row]
+    bank.english = daily_xml(TOMORROW)
+    assert await poll(served, bank, wrong) == "confirming"
+    assert await poll(served, bank, wrong) == "quarantined"
+    await nothing_changed(served)
+    [case] = await served.service.quarantine.cases()
+    assert kind in case.reasons[0]
+    assert case.raw == daily_xml(wrong)
+    await are_refused(served, bank, fault, [], "")
+
+
+async def test_B13_the_won_times_a_thousand(served: Watched, bank: Bank, fault: Fault) -> None:
+    """A factor of a power of ten needs no second opinion."""
+    assert await poll(served, bank, changed(TOMORROW, KRW=times("1000"))) == "quarantined"
+    await nothing_changed(served)
+    await are_refused(served, bank, fault, [], "")
+
+
+@pytest.mark.parametrize(
+    ("factor", "outcomes", "flags"),
+    [
+        ("1.125", ["new"], []),
+        ("0.879", ["new"], []),
+        ("1.27", ["confirming", "new"], ["large_move"]),
+        ("0.76", ["confirming", "new"], ["large_move"]),
+    ],
+    ids=["2014", "2022", "1994", "1998"],
+)
+async def test_B14_real_crises(factor: str, outcomes: list[str], flags: list[str], served: Watched, bank: Bank) -> None:
+    """+12.5 % and −12.1 % pass at once, +27 % and −24 % at the second poll, flagged."""
+    before = served.service.history.of_date(FRIDAY)
+    assert before
+    crisis = all_times(replace(before.sheet, effective_date=SATURDAY), factor)
+    assert await is_published(served, bank, crisis, *outcomes) == flags
+    assert msgspec.json.decode((await served.get("/v1/rates/next"))[2])["flags"] == flags
+
+
+async def test_B15_one_currency_falls_by_half(served: Watched, bank: Bank) -> None:
+    """The sum in September 2017, −48 % alone: asked twice and at the second address, then published with a flag."""
+    fallen = changed(TOMORROW, UZS=times("0.52"))
+    assert await is_published(served, bank, fallen, "confirming", "new") == ["large_move"]
+    assert [request.path for request in bank.asked].count("/scripts/XML_daily_eng.asp") == 1
+    assert await served.service.quarantine.count() == 0
+
+
+async def test_B15_the_second_address_lags_or_is_silent(served: Watched, bank: Bank) -> None:
+    """It still shows today's: ask again, then quarantine; and publish as soon as it agrees."""
+    fallen = changed(TOMORROW, UZS=times("0.52"))
+    bank.english = bank.documents[FRIDAY]
+    said = [await poll(served, bank, fallen) for _ in range(4)]
+    assert said == ["confirming", "confirming", "confirming", "quarantined"]
+    await nothing_changed(served)
+    bank.english = None
+    assert await is_published(served, bank, fallen, "new") == ["large_move"]
+    assert await served.service.quarantine.count() == 0
+
+
+async def test_B16_dates(served: Watched, bank: Bank, fault: Fault) -> None:
+    """Of the day after tomorrow, next year, the year 26 or the 31st of February: refused."""
+    days = (
+        "26.04.2026",
+        "25.04.2027",
+        "25.04.0026",
+        "31.02.2026",
+        "25.04.26",
+        "2026-04-25",
+        "04/25/2026",
+        "30.06.1992",
+    )
+    documents = [edited(('Date="25.04.2026"', f'Date="{text}"')) for text in days]
+    await are_refused(served, bank, fault, documents, "invalid:date")
+
+
+async def test_B16_the_date_goes_back(served: Watched, bank: Bank) -> None:
+    """Tomorrow's sheet is there, and the Bank answers with today's again: tomorrow's is kept."""
+    assert await is_published(served, bank, TOMORROW, "new") == []
+    del bank.documents[SATURDAY]
+    assert (await served.service.refresh()).outcome == "unchanged"
+    assert await served.next_is(SATURDAY)
+
+
+async def test_B17_a_correction(served: Watched, bank: Bank) -> None:
+    """The same date with another figure: confirmed, then revision 2 with a tag of its own; revision 1 is kept."""
+    assert await is_published(served, bank, TOMORROW, "new") == []
+    _, before, _ = await served.get("/v1/rates/next")
+    corrected = changed(TOMORROW, PLN=times("1.02"))
+    flags = await is_published(served, bank, corrected, "confirming", "new")
+    assert flags == ["corrected"]
+    await eventually(lambda: len(served.service.history) == 4)
+    _, after, body = await served.get("/v1/rates/next")
+    assert b'"revision":2' in body
+    assert before["ETag"] != after["ETag"]
+    _, _, first = await served.get(f"/v1/rates/{SATURDAY}?revision=1")
+    assert b'"revision":1' in first
+    held = served.service.history.revision(SATURDAY, 1)
+    assert figures(held.sheet) == figures(TOMORROW)
+
+
+async def test_B18_the_same_a_thousand_times(served: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is written, and neither ETag nor Last-Modified changes."""
+    writes: list[object] = []
+    monkeypatch.setattr(served.service._store, "put", writes.append)  # noqa: SLF001 -- nothing may be written
+    _, before, _ = await served.get("/v1/rates")
+    for _ in range(1000):
+        assert (await served.service.refresh()).outcome == "unchanged"
+    _, after, _ = await served.get("/v1/rates")
+    assert (after["ETag"], after.get("Last-Modified")) == (before["ETag"], before.get("Last-Modified"))
+    assert writes == []
+
+
+async def test_B19_the_same_figures_under_a_new_date(served: Watched, bank: Bank) -> None:
+    """Accepted, since the law may say so, with a flag."""
+    before = served.service.history.of_date(FRIDAY)
+    assert before
+    assert await is_published(served, bank, replace(before.sheet, effective_date=SATURDAY), "new") == ["frozen"]
+
+
+UNUSUAL = {
+    "blanks between elements": edited(("</Valute><Valute", "</Valute>\r\n\t <Valute")),
+    "a comment": edited(("<NumCode>", "<!-- for the dollar --><NumCode>")),
+    "CDATA": edited(("<CharCode>USD</CharCode>", "<CharCode><![CDATA[USD]]></CharCode>")),
+    "an element more": edited(("<NumCode>", "<Change>+0,1</Change><NumCode>")),
+    "an attribute more": edited((' name="Foreign', ' version="2" name="Foreign')),
+    "a processing instruction": edited(("<ValCurs", "<?xml-stylesheet href='x'?><ValCurs")),
+    "blanks around a value": edited((value_of("USD"), value_of("USD").replace("<Value>", "<Value> "))),
+}
+AMBIGUOUS = {
+    "an attribute on Value": edited(("<Value>", '<Value currency="RUB">')),
+    "an element in Value": edited((value_of("USD"), "<Value><b>75,5273</b></Value>")),
+    "a namespace prefix": edited(("<ValCurs", '<c:ValCurs xmlns:c="urn:x"'), ("</ValCurs>", "</c:ValCurs>")),
+    "a comment in a value": edited((value_of("USD"), value_of("USD").replace(",", "<!-- , -->"))),
+    "text after the table": GOOD + b"<ValCurs/>",
+}
+
+
+@pytest.mark.parametrize("document", list(UNUSUAL))
+async def test_B20_written_unusually(document: str, served: Watched, bank: Bank) -> None:
+    """What still says one thing only is read as that."""
+    bank.publish(TOMORROW)
+    assert await poll(served, bank, UNUSUAL[document]) == "new"
+    await eventually(lambda: served.next_is(SATURDAY))
+
+
+async def test_B20_written_ambiguously(served: Watched, bank: Bank, fault: Fault) -> None:
+    """What could be read in two ways is not read at all."""
+    kinds = ("invalid:row", "invalid:structure", "invalid:malformed")
+    await are_refused(served, bank, fault, AMBIGUOUS.values(), *kinds)
+
+
+async def test_B20_a_default_namespace(served: Watched, bank: Bank) -> None:
+    """xmlns on the root changes no name that we look for."""
+    bank.publish(TOMORROW)
+    assert await poll(served, bank, edited(("<ValCurs", '<ValCurs xmlns="urn:x"'))) == "new"
