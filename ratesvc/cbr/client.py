@@ -90,6 +90,11 @@ class Way:
     ca_file: str | None = None
     trust_env: bool = False
 
+    def proxy_auth(self) -> aiohttp.BasicAuth | None:
+        """The name and password in the proxy's address. They are given apart from it, or errors would repeat them."""
+        address = URL(self.proxy or "")
+        return aiohttp.BasicAuth(address.user, address.password or "") if address.user else None
+
     def trusted(self) -> ssl.SSLContext:
         """Whom to believe. Raises ConfigError."""
         context = ssl.create_default_context()
@@ -129,7 +134,8 @@ class BankClient:
             cookie_jar=self._cookies,
             headers=headers,
             connector=aiohttp.TCPConnector(limit=2, use_dns_cache=False, ssl=self._way.trusted()),
-            proxy=self._way.proxy,
+            proxy=URL(self._way.proxy).with_user(None) if self._way.proxy else None,
+            proxy_auth=self._way.proxy_auth(),
             trust_env=self._way.trust_env,
         )
         return self

@@ -22,8 +22,7 @@ from ratesvc.config import Settings
 from ratesvc.service import Service
 from ratesvc.web.app import listening
 
-FRIDAY, SATURDAY, TUESDAY = date(2026, 4, 24), date(2026, 4, 25), date(2026, 4, 28)
-THURSDAY = date(2026, 4, 23)
+THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
 PATHS = ("/v1/rates", "/v1/rates/next", f"/v1/rates/{FRIDAY}", f"/v1/rates/{SATURDAY}", "/v1/rates?lang=ru")
 LIMITS = Limits(512 * 1024, 1.0, connect_s=0.5)
 

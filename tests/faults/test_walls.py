@@ -1,0 +1,116 @@
+"""Networks in which the Bank is reached through a proxy, or behind an authority of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import date
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from bank import Bank
+from certificates import Authority
+from chaos import front_running
+from processes import run
+from proxy import Proxy, proxy_running
+from sheets import plausible
+
+from ratesvc.cbr.client import BankClient, Pace, Way
+from ratesvc.config import load
+from ratesvc.errors import ConfigError, FetchFailed
+from ratesvc.rates import Sheet
+
+FRIDAY = date(2026, 4, 24)
+NAME = "bank.example"
+CANARY = "canary-7Jq2"
+
+
+def anything(_: Sheet) -> None:
+    """A guard that lets everything pass."""
+
+
+@pytest.fixture
+async def proxy(bank: Bank) -> AsyncIterator[Proxy]:
+    bank.publish(plausible(FRIDAY))
+    async with proxy_running(Proxy(urlsplit(bank.url).port or 0)) as running:
+        yield running
+
+
+async def effective(mirror: str, way: Way) -> date:
+    async with BankClient([mirror], "x", pace=Pace(None), way=way) as client:
+        return (await client.daily(None, anything)).document.effective_date
+
+
+async def test_a_plain_bank_behind_a_proxy(proxy: Proxy) -> None:
+    """The name need not be known here: the proxy finds the Bank."""
+    assert await effective(f"http://{NAME}", Way(proxy.url)) == FRIDAY
+    assert proxy.asked == [f"GET http://{NAME}/scripts/XML_daily.asp HTTP/1.1"]
+
+
+async def test_a_bank_with_tls_behind_a_proxy_and_an_authority_of_our_own(
+    bank: Bank, proxy: Proxy, tmp_path: Path
+) -> None:
+    """The tunnel is opened by CONNECT; the certificate is believed with cbr.ca_file only."""
+    authority = Authority(tmp_path)
+    async with front_running(bank.url, authority.server(name=NAME)) as front:
+        proxy.tls = front.port
+        assert await effective(f"https://{NAME}", Way(proxy.url, authority.ca_file)) == FRIDAY
+        assert proxy.asked == [f"CONNECT {NAME}:443 HTTP/1.1"]
+        with pytest.raises(FetchFailed) as caught:
+            await effective(f"https://{NAME}", Way(proxy.url))
+        assert caught.value.kind == "tls"
+
+
+@pytest.mark.parametrize("mirror", [f"http://{NAME}", f"https://{NAME}"])
+async def test_a_proxy_that_asks_for_a_password(mirror: str, bank: Bank, proxy: Proxy, tmp_path: Path) -> None:
+    """It is given the one in the address; a wrong one is a failure that never repeats it."""
+    authority = Authority(tmp_path)
+    async with front_running(bank.url, authority.server(name=NAME)) as front:
+        proxy.tls, proxy.password = front.port, "right"
+        assert await effective(mirror, Way(proxy.url, authority.ca_file)) == FRIDAY
+        wrong = proxy.url.replace("right", CANARY)
+        with pytest.raises(FetchFailed) as caught:
+            await effective(mirror, Way(wrong, authority.ca_file))
+    assert caught.value.kind in {"status", "http"}
+    assert "407" in str(caught.value)
+    assert CANARY not in str(caught.value)
+
+
+async def test_no_proxy_there(proxy: Proxy) -> None:
+    """A dead proxy is a failure to connect, which names it and not its password."""
+    with pytest.raises(FetchFailed) as caught:
+        await effective(f"http://{NAME}", Way(f"http://clerk:{CANARY}@127.0.0.1:1"))
+    assert caught.value.kind == "connect"
+    assert CANARY not in str(caught.value)
+    assert proxy.asked == []
+
+
+@pytest.mark.slow
+async def test_the_usual_environment_and_the_setting(bank: Bank, proxy: Proxy, tmp_path: Path) -> None:
+    """HTTP_PROXY is followed, NO_PROXY too; cbr.proxy is stronger than both."""
+    names = {"RATESVC_CBR_MIRRORS": f"http://{NAME}", "HTTP_PROXY": proxy.url}
+    shown = ("show", "USD", "--date", str(FRIDAY))
+    code, out, err = await run(tmp_path, *shown, **names)
+    assert (code, "USD" in out) == (0, True), err
+    assert len(proxy.asked) > 0
+    apart = tmp_path / "apart"
+    apart.mkdir()
+    code, _, err = await run(apart, *shown, **{**names, "NO_PROXY": NAME})
+    assert code == 1
+    assert "dns" in err
+    direct = {"RATESVC_CBR_MIRRORS": bank.url, "HTTP_PROXY": "http://127.0.0.1:1", "RATESVC_CBR_PROXY": proxy.url}
+    code, out, err = await run(apart, *shown, **direct)
+    assert (code, "USD" in out) == (0, True), err
+
+
+async def test_a_wrong_setting_stops_the_start(tmp_path: Path) -> None:
+    """A file without certificates, and a proxy that is no address, are named in one line."""
+    nothing = tmp_path / "ca.pem"
+    nothing.write_text("no certificate")
+    code, _, err = await run(tmp_path, "serve", RATESVC_CBR_CA_FILE=str(nothing), RATESVC_PORT="0")
+    assert (code, err.count("\n")) == (78, 1)
+    assert err.startswith("ratesvc: cbr.ca_file: ")
+    for address in (f"socks5://u:{CANARY}@h:1", f"u:{CANARY}@h", "http://:80"):
+        with pytest.raises(ConfigError, match="RATESVC_CBR_PROXY") as caught:
+            load(None, {"RATESVC_CBR_PROXY": address})
+        assert CANARY not in str(caught.value)
