@@ -90,11 +90,6 @@ class Way:
     ca_file: str | None = None
     trust_env: bool = False
 
-    def proxy_auth(self) -> aiohttp.BasicAuth | None:
-        """The name and password in the proxy's address. They are given apart from it, or errors would repeat them."""
-        address = URL(self.proxy or "")
-        return aiohttp.BasicAuth(address.user, address.password or "") if address.user else None
-
     def trusted(self) -> ssl.SSLContext:
         """Whom to believe. Raises ConfigError."""
         context = ssl.create_default_context()
@@ -134,8 +129,7 @@ class BankClient:
             cookie_jar=self._cookies,
             headers=headers,
             connector=aiohttp.TCPConnector(limit=2, use_dns_cache=False, ssl=self._way.trusted()),
-            proxy=URL(self._way.proxy).with_user(None) if self._way.proxy else None,
-            proxy_auth=self._way.proxy_auth(),
+            proxy=self._way.proxy,
             trust_env=self._way.trust_env,
         )
         return self
@@ -211,6 +205,9 @@ class BankClient:
             raise SourceError("tls", str(error)) from error
         except (aiohttp.ClientConnectionError, OSError) as error:
             raise SourceError("connect", str(error) or type(error).__name__) from error
+        except aiohttp.ClientResponseError as error:
+            # Its own text repeats the address, a proxy's with the password.
+            raise SourceError("http", f"{error.status}, {error.message}"[:300]) from None
         except (aiohttp.ClientError, ValueError) as error:
             raise SourceError("http", (str(error) or type(error).__name__)[:300]) from error
 
