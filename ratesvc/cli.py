@@ -1,4 +1,4 @@
-"""The front door: `ratesvc serve`, `show`, `backfill`, `export`, `healthcheck`."""
+"""The front door: `ratesvc serve`, `show`, `backfill`, `export`, `quarantine`, `healthcheck`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import msgspec
 import structlog
 from rich.console import Console
 
-from ratesvc import __version__
+from ratesvc import __version__, desk
 from ratesvc import export as files
 from ratesvc.config import Cbr, Settings, load
 from ratesvc.errors import ConfigError, EngineError, RatesvcError
@@ -109,6 +109,43 @@ def export(settings_of: Callable[[], Settings], folder: Path, demo: bool) -> Non
     settings = settings_of()
     _set_up_logs("console", quiet=True)
     _run(_export(settings, folder, demo))
+
+
+@main.group()
+def quarantine() -> None:
+    """Documents of the Bank that were not published: look at them, and decide."""
+
+
+@quarantine.command("list")
+@click.pass_obj
+def quarantine_list(settings_of: Callable[[], Settings]) -> None:
+    """Print their names, when they came, and why they wait; the newest first."""
+    _decide(settings_of(), desk.listed)
+
+
+@quarantine.command("show")
+@click.argument("name")
+@click.option("--raw", is_flag=True, help="The Bank's own bytes and nothing else.")
+@click.pass_obj
+def quarantine_show(settings_of: Callable[[], Settings], name: str, raw: bool) -> None:
+    """Print the reasons and the figures of one; NAME may be its beginning."""
+    _decide(settings_of(), partial(desk.raw if raw else desk.shown, name=name))
+
+
+@quarantine.command("release")
+@click.argument("name")
+@click.pass_obj
+def quarantine_release(settings_of: Callable[[], Settings], name: str) -> None:
+    """Publish one as your decision; it is flagged as released. A running service serves it at once."""
+    _decide(settings_of(), partial(desk.released, name=name))
+
+
+@quarantine.command("drop")
+@click.argument("name")
+@click.pass_obj
+def quarantine_drop(settings_of: Callable[[], Settings], name: str) -> None:
+    """Forget one. While the Bank still says the same, the next poll brings it back."""
+    _decide(settings_of(), partial(desk.dropped, name=name))
 
 
 @main.command()
@@ -235,6 +272,15 @@ async def _export(settings: Settings, folder: Path, demo: bool) -> None:
             _raise_failure(await service.fetch(None))
         done = await files.export(service, folder)
         click.echo(f"{folder}: {done.written} written, {done.unchanged} unchanged, {done.removed} removed")
+
+
+def _decide(settings: Settings, decision: Callable[[Service], Coroutine[Any, Any, str | bytes]]) -> None:
+    async def work() -> None:
+        async with _opened(settings, demo=False, ticking=False) as service:
+            click.echo(await decision(service), nl=False)
+
+    _set_up_logs("console", quiet=True)
+    _run(work())
 
 
 def _raise_failure(cycle: Cycle) -> None:

@@ -13,6 +13,7 @@ from ratesvc.rates import FIRST_DAY, InForce, Revision, Sheet, Snapshot
 from ratesvc.workdays import ONE_DAY, WorkCalendar, moscow_day
 
 MOST_COMPOSED = 500
+NEAR = timedelta(days=31)
 
 
 class History:
@@ -150,10 +151,10 @@ class History:
         """The sheet in force the day before this one began, if that is certain."""
         return self.certain_on(effective - ONE_DAY)
 
-    def held_before(self, effective: date, within: timedelta) -> Revision | None:
-        """The nearest held sheet that is earlier, if it is no further away; others may be missing between."""
+    def before_near(self, effective: date) -> Revision | None:
+        """The nearest earlier sheet that is held, a month away at most; others may be missing between."""
         index = bisect_left(self.days, effective)
-        if index and effective - self.days[index - 1] <= within:
+        if index and effective - self.days[index - 1] <= NEAR:
             return self.of_date(self.days[index - 1])
         return None
 

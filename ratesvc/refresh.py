@@ -33,9 +33,6 @@ FIRST_RETRY_S = 10.0
 LONGEST_RETRY_S = 600.0
 LONGEST_FIRST_SHEET_RETRY_S = 60.0
 
-NEAR = timedelta(days=31)
-"""An earlier sheet is compared with only this near: its figures say little about those of a month later."""
-
 SUSPICIOUS = frozenset({"rows", "core", "unit"})
 """Reasons for which a document is refused that a person may want to look at: it is the Bank's, with wrong figures."""
 
@@ -132,8 +129,7 @@ class Refresher:
             self._doubts.settled(effective)
             # Backfilled figures, confirmed by a document of its own, are kept again with the Bank's bytes and names.
             return None if self._store.holds(held.key) else replace(held, sheet=sheet)
-        before = history.held_before(effective, NEAR)
-        verdict = judge(sheet, before.sheet if before else None, held.sheet if held else None)
+        verdict = _judged(sheet, held, history)
         decision = verdict.decision
         if decision is Decision.CONFIRM:
             decision = await self._doubts.settle(sheet, at_once=at_once)
@@ -158,9 +154,8 @@ class Refresher:
         sheet = parse_daily(case.raw)
         held = history.of_date(sheet.effective_date)
         if held is None or not held.sheet.says_the_same_as(sheet):
-            before = history.held_before(sheet.effective_date, NEAR)
-            verdict = judge(sheet, before.sheet if before else None, held.sheet if held else None)
-            held = await self._store.put(self._revision(sheet, held, (*verdict.flags, "released")), case.raw)
+            flags = (*_judged(sheet, held, history).flags, "released")
+            held = await self._store.put(self._revision(sheet, held, flags), case.raw)
             await self._store.announce(held.effective_date)
         await self.quarantine.drop([case.name])
         return held
@@ -196,6 +191,11 @@ class Refresher:
         return revision, True
 
 
+def _judged(sheet: Sheet, held: Revision | None, history: History) -> Verdict:
+    before = history.before_near(sheet.effective_date)
+    return judge(sheet, before.sheet if before else None, held.sheet if held else None)
+
+
 def _outcome(accepted: Mapping[date, Revision], held_back: Mapping[date, HeldBack]) -> str:
     decisions = {one.decision for one in held_back.values()}
     if Decision.QUARANTINE in decisions:
@@ -222,8 +222,8 @@ def next_poll_s(history: History, now: datetime, fixed_s: float | None, cycle: C
         pace = LONGEST_RETRY_S
     else:
         pace = min(USUAL_PACE_S, (calendar.next_window(now) - now) / timedelta(seconds=1))
-    if cycle.outcome == "confirming":
-        pace = FIRST_RETRY_S if newest is None else min(pace, WINDOW_PACE_S)
+    if cycle.held_back:
+        pace = min(pace, WINDOW_PACE_S if newest else LONGEST_FIRST_SHEET_RETRY_S)
     if failure is None:
         return pace
     longest = LONGEST_RETRY_S if newest else LONGEST_FIRST_SHEET_RETRY_S

@@ -72,7 +72,7 @@ async def run(folder: Path, *arguments: str, **variables: str) -> tuple[int, str
     async with asyncio.timeout(30):
         out, err = await process.communicate()
     assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
+    return process.returncode, out.decode(errors="replace"), err.decode()
 
 
 @asynccontextmanager

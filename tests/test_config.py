@@ -85,6 +85,8 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "RATESVC_CBR_USER_AGENT": ("us/1 (+mailto:us@example.org)", "us/1 (+mailto:us@example.org)"),
     "RATESVC_CBR_HOST_NAMES": ("bank.example", ("bank.example",)),
     "RATESVC_CBR_BACKFILL_GAP_SECONDS": ("0.5", 0.5),
+    "RATESVC_CBR_PROXY": ("http://clerk:secret@proxy.example:3128", "http://clerk:secret@proxy.example:3128"),
+    "RATESVC_CBR_CA_FILE": ("/etc/ssl/own.pem", "/etc/ssl/own.pem"),
     "RATESVC_POLL_SECONDS": ("2.5", 2.5),
     "RATESVC_CALENDAR_EXTRA_OFF": ("2026-05-04,2026-05-05", (date(2026, 5, 4), date(2026, 5, 5))),
     "RATESVC_CALENDAR_EXTRA_WORK": ("2026-05-02", (date(2026, 5, 2),)),

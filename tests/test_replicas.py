@@ -11,11 +11,12 @@ from aiohttp import web
 from bank import Bank, sheet
 from conftest import Clock, Serve, eventually
 
+from ratesvc.cbr.verdict import Decision, Verdict
 from ratesvc.config import Redis, Settings
 from ratesvc.errors import FetchFailed, SourceError
 from ratesvc.history import History
 from ratesvc.rates import Revision
-from ratesvc.refresh import Cycle, next_poll_s
+from ratesvc.refresh import Cycle, HeldBack, next_poll_s
 from ratesvc.workdays import WorkCalendar
 
 THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
@@ -126,8 +127,9 @@ def test_failures_back_off_to_ten_minutes_and_obey_retry_after() -> None:
 
 
 def test_a_doubtful_sheet_is_asked_for_again_within_minutes() -> None:
-    """Also outside of the hours of publication; at once where nothing else can be shown."""
+    """Also outside of the hours of publication; sooner where nothing else can be shown."""
     moment = datetime(2026, 4, 25, 9, 0, tzinfo=UTC)
     history = History(WorkCalendar(), [Revision(sheet(SATURDAY), 1, moment)])
-    assert next_poll_s(history, moment, None, Cycle("confirming"), 0) == 180
-    assert next_poll_s(History(WorkCalendar()), moment, None, Cycle("confirming"), 0) == 10
+    doubtful = Cycle("confirming", held_back=(HeldBack(SATURDAY, Decision.CONFIRM, Verdict()),))
+    assert next_poll_s(history, moment, None, doubtful, 0) == 180
+    assert next_poll_s(History(WorkCalendar()), moment, None, doubtful, 0) == 60

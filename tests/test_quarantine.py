@@ -1,0 +1,109 @@
+"""Documents that wait for a person: bounded, the same on every replica, decided by a command."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from bank import Bank, daily_xml, sheet
+from conftest import eventually
+from processes import run, serving
+from sheets import all_times, plausible
+
+from ratesvc.errors import RatesvcError
+from ratesvc.quarantine import MOST_CASES, Case, Quarantine
+from ratesvc.store import Store, connect
+from ratesvc.workdays import WorkCalendar, moscow_day, utc_now
+
+DAY = date(2026, 4, 24)
+SEEN = datetime(2026, 4, 23, 13, tzinfo=UTC)
+
+
+def case(number: int = 0, raw: bytes | None = None) -> Case:
+    return Case(DAY, SEEN + timedelta(minutes=number), ("shrunk: most are gone",), raw or b"<%d/>" % number)
+
+
+async def test_a_document_is_kept_once_with_its_bytes_and_the_oldest_make_room(every_redis: str) -> None:
+    """Two replicas see the same one; a Bank gone mad fills fifty places and no more."""
+    store = Store(connect(every_redis), uuid.uuid4().hex)
+    one, two = Quarantine(store.quarantine), Quarantine(store.quarantine)
+    raw = daily_xml(sheet(DAY)) * 20
+    for quarantine in (one, two):
+        await quarantine.add(case(raw=raw))
+    assert await one.count() == 1
+    assert await two.case(case(raw=raw).name[:5]) == case(raw=raw)
+    for number in range(1, MOST_CASES + 3):
+        await one.add(case(number))
+    held = await two.cases()
+    assert len(held) == await one.count() == MOST_CASES
+    assert held[0] == case(MOST_CASES + 2)
+    assert held[-1] == case(3)
+    await two.drop([held[0].name, "not there"])
+    assert await one.count() == MOST_CASES - 1
+    with pytest.raises(RatesvcError, match="no documents"):
+        await one.case(held[0].name)
+    with pytest.raises(RatesvcError, match="no documents"):
+        await one.case("")
+    await store.close()
+
+
+async def test_what_does_not_verify_is_not_there(redis_url: str) -> None:
+    """Another's value under our key is no document of the Bank."""
+    namespace = uuid.uuid4().hex
+    store, client = Store(connect(redis_url), namespace), connect(redis_url)
+    await client.hset(f"{{{namespace}}}:v1:quarantine", "abc", b"garbage")
+    assert await Quarantine(store.quarantine).cases() == []
+    await client.aclose()
+    await store.close()
+
+
+@pytest.mark.slow
+async def test_a_person_decides(bank: Bank, tmp_path: Path) -> None:
+    """list, show, --raw, release and drop beside a running service, which serves what was released at once."""
+    calendar = WorkCalendar()
+    in_force = calendar.effective_date_on_or_before(moscow_day(utc_now()))
+    before = calendar.effective_date_on_or_before(in_force - timedelta(days=1))
+    bank.publish(plausible(before), plausible(in_force))
+    variables = {"RATESVC_CBR_MIRRORS": bank.url, "RATESVC_POLL_SECONDS": "0.2"}
+    async with serving(tmp_path, **variables) as program:
+        await program.ready()
+
+        async def quarantined() -> list[str]:
+            code, out, err = await run(tmp_path, "quarantine", "list", **variables)
+            assert code == 0, err
+            return out.splitlines()
+
+        async def waits() -> bool:
+            return len(await quarantined()) == 1
+
+        assert await quarantined() == []
+        tenfold = all_times(plausible(in_force), "10")
+        bank.documents[in_force] = daily_xml(tenfold)
+        await eventually(waits)
+        [line] = await quarantined()
+        name = line.split()[0]
+        assert str(in_force) in line
+        assert "power_of_ten: AED ×10^1" in line
+        code, out, _ = await run(tmp_path, "quarantine", "show", name[:6], **variables)
+        assert (code, "USD" in out, str(tenfold.by_code["USD"].value) in out) == (0, True, True)
+        code, out, _ = await run(tmp_path, "quarantine", "show", "--raw", name, **variables)
+        assert (code, out.startswith('<?xml version="1.0"')) == (0, True)
+        code, out, _ = await run(tmp_path, "quarantine", "release", name, **variables)
+        assert (code, out) == (0, f"Published: the sheet of {in_force}, revision 2.\n")
+
+        async def released() -> bool:
+            document = json.loads((await program.get("/v1/rates"))[2])
+            return bool(document["revision"] == 2 and document["flags"][-1] == "released")
+
+        await eventually(released, patience_s=5)
+        assert await quarantined() == []
+        bank.documents[in_force] = daily_xml(all_times(plausible(in_force), "100"))
+        await eventually(waits)
+        bank.publish(tenfold)
+        code, out, _ = await run(tmp_path, "quarantine", "drop", (await quarantined())[0].split()[0], **variables)
+        assert (code, out.startswith("Dropped: ")) == (0, True)
+        code, _, err = await run(tmp_path, "quarantine", "release", "ffffffffffff", **variables)
+        assert (code, "no documents in quarantine" in err) == (1, True)
