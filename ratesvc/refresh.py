@@ -6,10 +6,11 @@ A sheet that is held back, to be confirmed or in quarantine, changes nothing: th
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from functools import partial
+from operator import attrgetter
 from random import Random
 
 from ratesvc.cbr import guards
@@ -22,7 +23,7 @@ from ratesvc.history import History, wanted_day
 from ratesvc.quarantine import Case, Quarantine
 from ratesvc.rates import Revision, Sheet
 from ratesvc.store import Store
-from ratesvc.workdays import moscow_day
+from ratesvc.workdays import ONE_DAY, moscow_day
 
 MOST_DOCUMENTS = 3
 CYCLE_S = 60.0
@@ -66,6 +67,25 @@ class Cycle:
     held_back: tuple[HeldBack, ...] = ()
 
 
+@dataclass(slots=True)
+class _Found:
+    """What a cycle has found so far, by effective date."""
+
+    settled: dict[date, Revision] = field(default_factory=dict)
+    raw: dict[date, bytes] = field(default_factory=dict)
+    held_back: dict[date, HeldBack] = field(default_factory=dict)
+    failure: FetchFailed | None = None
+
+    def outcome(self, accepted: Sequence[Revision]) -> str:
+        """All of it in one word."""
+        if self.failure:
+            return "failed"
+        decisions = {one.decision for one in self.held_back.values()}
+        if decisions:
+            return "quarantined" if Decision.QUARANTINE in decisions else "confirming"
+        return "new" if accepted else "unchanged"
+
+
 class Refresher:
     """Asks the Bank for what a snapshot lacks."""
 
@@ -86,31 +106,48 @@ class Refresher:
 
         `at_once` settles a doubt without waiting for the next poll.
         """
-        accepted: dict[date, Revision] = {}
-        held_back: dict[date, HeldBack] = {}
-        stored = True
+        found = _Found()
+        # With nothing held the one before today's comes first, so that the others have something to be judged by.
+        wanted = [day] if day or history.days else [self._eve(history), None]
         asked: set[date | None] = set()
-        try:
-            while len(asked) < MOST_DOCUMENTS:
-                asked.add(day)
-                fetched = await self._client.daily(day, partial(self._check, day))
-                if fetched.document.effective_date in held_back:
-                    break
-                found = await self._settle(fetched, accepted, history, at_once=at_once)
-                if isinstance(found, HeldBack):
-                    held_back[found.effective_date] = found
-                elif found:
-                    revision, safe = await self._keep(found, fetched.raw)
-                    stored = stored and safe
-                    if revision != history.of_date(revision.effective_date):
-                        accepted[revision.effective_date] = revision
-                day = wanted_day(sorted({*history.days, *accepted}), history, self._clock())
-                if day is None or day in asked:
-                    break
-        except FetchFailed as failure:
-            await self._look_at(failure)
-            return Cycle("failed", tuple(accepted.values()), stored, failure, tuple(held_back.values()))
-        return Cycle(_outcome(accepted, held_back), tuple(accepted.values()), stored, None, tuple(held_back.values()))
+        while wanted and len(asked) < MOST_DOCUMENTS:
+            day = wanted.pop(0)
+            asked.add(day)
+            try:
+                await self._ask_for(day, found, history, at_once=at_once)
+            except FetchFailed as failure:
+                found.failure = failure
+                await self._look_at(failure)
+                continue
+            following = wanted_day(sorted({*history.days, *found.settled}), history, self._clock())
+            if not wanted and following and following not in asked:
+                wanted.append(following)
+        return await self._kept(found, history)
+
+    def _eve(self, history: History) -> date:
+        return history.calendar.effective_date_on_or_before(moscow_day(self._clock())) - ONE_DAY
+
+    async def _ask_for(self, day: date | None, found: _Found, history: History, *, at_once: bool) -> None:
+        fetched = await self._client.daily(day, partial(self._check, day))
+        if fetched.document.effective_date in found.held_back:
+            return
+        settled = await self._settle(fetched, found.settled, history, at_once=at_once)
+        if isinstance(settled, HeldBack):
+            found.held_back[settled.effective_date] = settled
+        elif settled:
+            found.settled[settled.effective_date] = settled
+            found.raw[settled.effective_date] = fetched.raw
+
+    async def _kept(self, found: _Found, history: History) -> Cycle:
+        """Store what was found, the newest first, since each is served and told as soon as it is announced."""
+        accepted: list[Revision] = []
+        stored = True
+        for effective in sorted(found.settled, reverse=True):
+            revision, safe = await self._keep(found.settled[effective], found.raw[effective])
+            stored = stored and safe
+            if revision != history.of_date(effective):
+                accepted.append(revision)
+        return Cycle(found.outcome(accepted), tuple(accepted), stored, found.failure, tuple(found.held_back.values()))
 
     async def _is_ours(self) -> bool:
         try:
@@ -119,17 +156,17 @@ class Refresher:
             return True
 
     async def _settle(
-        self, fetched: Fetched[Sheet], accepted: Mapping[date, Revision], history: History, *, at_once: bool
+        self, fetched: Fetched[Sheet], settled: Mapping[date, Revision], history: History, *, at_once: bool
     ) -> Revision | HeldBack | None:
         """What is to be kept of one document: a revision, or why there is none, or nothing that is not held."""
         sheet = fetched.document
         effective = sheet.effective_date
-        held = accepted.get(effective) or history.of_date(effective)
+        held = settled.get(effective) or history.of_date(effective)
         if held and held.sheet.says_the_same_as(sheet):
             self._doubts.settled(effective)
             # Backfilled figures, confirmed by a document of its own, are kept again with the Bank's bytes and names.
             return None if self._store.holds(held.key) else replace(held, sheet=sheet)
-        verdict = _judged(sheet, held, history)
+        verdict = self._judged(sheet, held, history, settled)
         decision = verdict.decision
         if decision is Decision.CONFIRM:
             decision = await self._doubts.settle(sheet, at_once=at_once)
@@ -141,6 +178,14 @@ class Refresher:
         if verdict.decision is Decision.CONFIRM:
             await self._confirmed(effective, fetched.raw)
         return self._revision(sheet, held, verdict.flags)
+
+    @staticmethod
+    def _judged(sheet: Sheet, held: Revision | None, history: History, settled: Mapping[date, Revision]) -> Verdict:
+        """Beside the nearest earlier sheet, be it one of this cycle."""
+        nearest = history.before_near(sheet.effective_date)
+        earlier = [one for day, one in settled.items() if day < sheet.effective_date]
+        before = max((*earlier, *([nearest] if nearest else ())), key=attrgetter("effective_date"), default=None)
+        return judge(sheet, before.sheet if before else None, held.sheet if held else None)
 
     def _revision(self, sheet: Sheet, held: Revision | None, flags: tuple[str, ...]) -> Revision:
         number = held.number + 1 if held else 1
@@ -154,7 +199,7 @@ class Refresher:
         sheet = parse_daily(case.raw)
         held = history.of_date(sheet.effective_date)
         if held is None or not held.sheet.says_the_same_as(sheet):
-            flags = (*_judged(sheet, held, history).flags, "released")
+            flags = (*self._judged(sheet, held, history, {}).flags, "released")
             held = await self._store.put(self._revision(sheet, held, flags), case.raw)
             await self._store.announce(held.effective_date)
         await self.quarantine.drop([case.name])
@@ -189,20 +234,6 @@ class Refresher:
             # Without Redis this replica still serves what it fetched; the next cycle stores it.
             return candidate, False
         return revision, True
-
-
-def _judged(sheet: Sheet, held: Revision | None, history: History) -> Verdict:
-    before = history.before_near(sheet.effective_date)
-    return judge(sheet, before.sheet if before else None, held.sheet if held else None)
-
-
-def _outcome(accepted: Mapping[date, Revision], held_back: Mapping[date, HeldBack]) -> str:
-    decisions = {one.decision for one in held_back.values()}
-    if Decision.QUARANTINE in decisions:
-        return "quarantined"
-    if Decision.CONFIRM in decisions:
-        return "confirming"
-    return "new" if accepted else "unchanged"
 
 
 def next_poll_s(history: History, now: datetime, fixed_s: float | None, cycle: Cycle, tries: int) -> float:
