@@ -119,7 +119,9 @@ class Refresher:
                 found.failure = failure
                 await self._look_at(failure)
                 continue
-            following = wanted_day(sorted({*history.days, *found.settled}), history, self._clock())
+            # A sheet that is held back was given, so the one before it is still to be asked for.
+            given = sorted({*history.days, *found.settled, *found.held_back})
+            following = wanted_day(given, history, self._clock())
             if not wanted and following and following not in asked:
                 wanted.append(following)
         return await self._kept(found, history)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import msgspec
 import pytest
-from bank import Bank, sheet, workdays
+from bank import Bank, daily_xml, sheet, workdays
 from conftest import Clock, Serve, eventually
 
 from ratesvc.backfill import Difference, Progress
@@ -106,6 +107,32 @@ async def test_a_weeks_pause_is_found_by_the_calendar_and_filled_by_daily_docume
             assert held
             assert held.sheet == sheet(day)
     assert bank.series_asked == ["R01235"]
+
+
+async def test_a_day_that_is_held_back_ends_what_is_certain(
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock
+) -> None:
+    """One sheet of the pause is in quarantine: that day answers `history_loading`, and is asked for again."""
+    async with serve(settings) as running:
+        await eventually(lambda: running.service.history.span)
+    later = list(workdays(date(2026, 4, 25), 6))
+    bank.publish(*map(sheet, later))
+    right = bank.documents[later[2]]
+    quotes = tuple(replace(quote, value=quote.value * 10) for quote in sheet(later[2]).quotes)
+    bank.documents[later[2]] = daily_xml(Sheet(later[2], quotes))
+    clock.moment = datetime(2026, 5, 2, 9, 0, tzinfo=UTC)
+    async with serve(settings) as running:
+        await running.ready()
+        await eventually(lambda: running.service.history.of_date(later[-1]) and running.service.backfilling is None)
+        await eventually(lambda: running.service.history.span and running.service.history.span.until == later[1])
+        assert (await running.get(f"/v1/rates/{later[1]}"))[0] == 200
+        status, _, body = await running.get(f"/v1/rates/{later[2]}")
+        assert (status, b"history_loading" in body) == (503, True)
+        assert (await running.get("/v1/rates"))[0] == 200
+        assert await running.service.quarantine.count() == 1
+        bank.documents[later[2]] = right
+        await running.service.poll()
+        await eventually(lambda: running.service.history.span and running.service.history.span.until == later[-1])
 
 
 async def test_an_interrupted_or_failed_backfill_never_delays_an_answer(

@@ -94,9 +94,9 @@ class Ledger:
         for key, value in report.user_properties:
             if key == "what":
                 row.what = str(value)
-            elif key == "recovery_s" and isinstance(value, float):
+            elif key == "recovery_s" and isinstance(value, int | float):
                 row.recoveries.append(value)
-            elif key == "limit_s" and isinstance(value, float):
+            elif key == "limit_s" and isinstance(value, int | float):
                 row.limits.append(value)
 
     def pytest_sessionfinish(self) -> None:

@@ -8,9 +8,10 @@ from decimal import Decimal
 
 import msgspec
 import pytest
+from aiohttp import web
 from bank import PRETTY, UTF8, Bank, daily_xml
 from chaos import answers, front_running
-from conftest import Clock, eventually
+from conftest import Clock, Serve, eventually
 from ledger import Fault
 from sheets import all_times, at, changed, figures, plausible, times, without
 from spending import spent_on
@@ -284,6 +285,35 @@ async def test_B12_a_decimal_point_has_slipped(factor: str, served: Watched, ban
     cases = await served.service.quarantine.cases()
     assert [case.reasons[0].split(":")[0] for case in cases] == ["power_of_ten"] * 2
     await are_refused(served, bank, fault, [], "")
+
+
+@pytest.mark.parametrize("today_too", [False, True], ids=["tomorrow's", "today's too"])
+async def test_B12_at_the_very_first_start(today_too: bool, settings: Settings, bank: Bank, serve: Serve) -> None:
+    """Nothing is held and the newest sheet is wrong: those before it are there to judge it by."""
+    bank.publish(plausible(THURSDAY), plausible(FRIDAY))
+    bank.documents[SATURDAY] = daily_xml(all_times(TOMORROW, "10"))
+    if today_too:
+        bank.documents[FRIDAY] = daily_xml(all_times(plausible(FRIDAY), "10"))
+    async with serve(polling(settings, bank.url, every_s=3600)) as started:
+        await started.ready()
+        await eventually(lambda: (c := started.service.last_cycle) and c.outcome == "quarantined")
+        assert (await started.get("/v1/rates/next"))[0] == 404
+        answer = msgspec.json.decode((await started.get("/v1/rates"))[2])
+        assert (answer["effective_date"], answer["stale"]) == (str(THURSDAY if today_too else FRIDAY), today_too)
+        assert await started.service.quarantine.count() == (2 if today_too else 1)
+
+
+async def test_B16_a_mirror_that_knows_one_sheet_only(settings: Settings, bank: Bank, serve: Serve) -> None:
+    """A file on a web server answers every date with the same sheet: that one is served."""
+    bank.publish(plausible(FRIDAY))
+
+    async def one_file(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=bank.documents[FRIDAY])
+
+    bank.misbehave = one_file
+    async with serve(polling(settings, bank.url, every_s=3600)) as started:
+        await started.ready()
+        assert (await started.get("/v1/rates"))[0] == 200
 
 
 WRONG_ROWS = {

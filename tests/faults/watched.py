@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -37,6 +38,12 @@ class Watched(Served):
         """Whether tomorrow's sheet is served."""
         status, _, body = await self.get("/v1/rates/next")
         return status == 200 and f'"effective_date":"{day}"'.encode() in body
+
+    async def health_of(self, check: str) -> str:
+        """pass, warn or fail."""
+        _, _, body = await self.get("/health")
+        found = json.loads(body)["checks"][check]
+        return str((found[0] if isinstance(found, list) else found)["status"])
 
     async def fails(self, kind: str) -> None:
         """Wait until the Bank was asked, and the answer was classed so."""
