@@ -1,7 +1,9 @@
 """How often each rule of cbr/verdict.py would have asked, over thirty years of the Bank's rates.
 
-.venv/bin/python bench/guards.py FOLDER, where FOLDER holds unit_rates.csv (date, currency, roubles per unit) and
-usd.csv (date, …), whose dates tell the Bank's effective dates from filled ones.
+PYTHONPATH=. .venv/bin/python bench/guards.py FOLDER [-v]
+
+FOLDER holds unit_rates.csv (date, currency, roubles per unit) and usd.csv (date, …), whose dates tell the Bank's
+effective dates from filled ones.
 """
 
 from __future__ import annotations

@@ -17,6 +17,11 @@ MOST_CASES = 50
 NAME_LENGTH = 12
 
 
+def name_of(raw: bytes) -> str:
+    """What a document is called: the same for the same bytes, on every replica."""
+    return hashlib.sha256(raw).hexdigest()[:NAME_LENGTH]
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """One document: `reasons` in words, `effective_date` None where the document does not tell; `seen_at` is UTC."""
@@ -28,8 +33,8 @@ class Case:
 
     @property
     def name(self) -> str:
-        """What it is called: the same for the same bytes, on every replica."""
-        return hashlib.sha256(self.raw).hexdigest()[:NAME_LENGTH]
+        """What it is called."""
+        return name_of(self.raw)
 
 
 class _Record(msgspec.Struct, array_like=True):

@@ -20,7 +20,7 @@ from ratesvc.cbr.verdict import Decision, Verdict, judge
 from ratesvc.doubts import Doubts
 from ratesvc.errors import BadDocument, FetchFailed, StoreUnavailable
 from ratesvc.history import History, wanted_day
-from ratesvc.quarantine import Case, Quarantine
+from ratesvc.quarantine import Case, Quarantine, name_of
 from ratesvc.rates import Revision, Sheet
 from ratesvc.store import Store
 from ratesvc.workdays import ONE_DAY, moscow_day
@@ -177,8 +177,9 @@ class Refresher:
             if decision is Decision.QUARANTINE:
                 await self._put_aside(fetched.raw, effective, str(refused))
             return refused
+        self._doubts.settled(effective)
         if verdict.decision is Decision.CONFIRM:
-            await self._confirmed(effective, fetched.raw)
+            await self._leave_quarantine(fetched.raw)
         return self._revision(sheet, held, verdict.flags)
 
     @staticmethod
@@ -217,11 +218,10 @@ class Refresher:
         with contextlib.suppress(StoreUnavailable):
             await self.quarantine.add(Case(effective, self._clock().replace(microsecond=0), (reason,), raw))
 
-    async def _confirmed(self, effective: date, raw: bytes) -> None:
-        """It is no doubt any more; and it may have been in quarantine while the second address was silent."""
-        self._doubts.settled(effective)
+    async def _leave_quarantine(self, raw: bytes) -> None:
+        # It was put there if the second address was silent at first.
         with contextlib.suppress(StoreUnavailable):
-            await self.quarantine.drop([Case(effective, self._clock(), (), raw).name])
+            await self.quarantine.drop([name_of(raw)])
 
     def _check(self, day: date | None, sheet: Sheet) -> None:
         guards.check(sheet, moscow_day(self._clock()))

@@ -18,7 +18,8 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.date import DateTrigger
 
 from ratesvc.backfill import Backfill, Difference, Progress
-from ratesvc.cbr.client import DAILY, REQUESTS_A_MINUTE, BankClient, Limits, Pace, Way
+from ratesvc.cbr.answers import DAILY, Limits
+from ratesvc.cbr.client import REQUESTS_A_MINUTE, BankClient, Pace, Way
 from ratesvc.config import Settings
 from ratesvc.engine import Engine, answers
 from ratesvc.errors import FetchFailed, NoSheet, RatesvcError, StoreUnavailable

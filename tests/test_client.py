@@ -12,7 +12,8 @@ import pytest
 from aiohttp import web
 from bank import Bank, Misbehaviour, bank_running, daily_xml, sheet
 
-from ratesvc.cbr.client import BankClient, Limits, Pace
+from ratesvc.cbr.answers import Limits
+from ratesvc.cbr.client import BankClient, Pace
 from ratesvc.errors import BadDocument, FetchFailed
 from ratesvc.rates import Sheet
 from ratesvc.refresh import with_jitter

@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from email.utils import parsedate_to_datetime
 from http.cookies import Morsel
 from types import TracebackType
 from typing import Generic, Self, TypeVar
@@ -20,6 +19,7 @@ from typing import Generic, Self, TypeVar
 import aiohttp
 from yarl import URL
 
+from ratesvc.cbr.answers import DAILY, DYNAMIC, Limits, body_of, redirected
 from ratesvc.cbr.documents import Item, Record, parse_catalogue, parse_daily, parse_dynamic
 from ratesvc.errors import BadDocument, ConfigError, FetchFailed, SourceError
 from ratesvc.rates import Sheet
@@ -27,25 +27,11 @@ from ratesvc.rates import Sheet
 T = TypeVar("T")
 
 MOST_REDIRECTS = 3
-LONGEST_PAUSE_S = 600.0
 REQUESTS_A_MINUTE = 6
 MINUTE_S = 60.0
 LONG = 64 * 1024
 MOST_COOKIES = 20
 LONGEST_COOKIES = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one answer may take: bytes, seconds in all, and seconds of it to find and reach the host."""
-
-    most_bytes: int
-    timeout_s: float
-    connect_s: float = 5.0
-
-
-DAILY = Limits(512 * 1024, 15.0)
-DYNAMIC = Limits(4 * 1024 * 1024, 60.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,9 +203,9 @@ class BankClient:
             async with self._session.get(url, allow_redirects=False, timeout=timeout) as response:
                 self._forget_too_many_cookies()
                 if 300 <= response.status < 400 and "Location" in response.headers:
-                    url = _redirected(url, response.headers["Location"])
+                    url = redirected(url, response.headers["Location"])
                     continue
-                return await _body(response, limits)
+                return await body_of(response, limits)
         raise SourceError("redirect", f"more than {MOST_REDIRECTS} redirects")
 
     def _forget_too_many_cookies(self) -> None:
@@ -243,40 +229,3 @@ async def _parsed(parse: Callable[[bytes], T], raw: bytes) -> T:
 
 def _printed(day: date) -> str:
     return day.strftime("%d/%m/%Y")
-
-
-def _redirected(url: URL, location: str) -> URL:
-    target = url.join(URL(location))
-    upgraded = url.scheme == "http" and target.scheme == "https"
-    if target.host != url.host or not (target.origin() == url.origin() or upgraded):
-        raise SourceError("redirect", f"to {str(target)[:120]}, another host, port or scheme")
-    return target
-
-
-async def _body(response: aiohttp.ClientResponse, limits: Limits) -> bytes:
-    if response.status != 200:
-        beginning = await response.content.read(120)
-        raise SourceError("status", f"{response.status}, beginning {beginning!r:.80}", _retry_after_s(response))
-    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    if encoding not in ("identity", ""):
-        raise SourceError("encoded", f"Content-Encoding {encoding[:40]!r} though identity was asked for")
-    parts: list[bytes] = []
-    left = limits.most_bytes
-    async for part in response.content.iter_any():
-        left -= len(part)
-        if left < 0:
-            raise SourceError("oversize", f"more than {limits.most_bytes} bytes")
-        parts.append(part)
-    return b"".join(parts)
-
-
-def _retry_after_s(response: aiohttp.ClientResponse) -> float | None:
-    """What the mirror asks for, in seconds or as a date, which its own Date is compared with: its clock, not ours."""
-    text = response.headers.get("Retry-After", "")
-    if text.isascii() and text.isdigit():
-        return min(float(text[:9]), LONGEST_PAUSE_S)
-    try:
-        pause = parsedate_to_datetime(text) - parsedate_to_datetime(response.headers.get("Date", ""))
-    except (ValueError, TypeError):
-        return None
-    return min(max(pause.total_seconds(), 0.0), LONGEST_PAUSE_S)

@@ -43,12 +43,11 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """What a rule noticed: its `kind`, which is also the flag of the sheet, a text, and the currencies it is about."""
+    """What a rule noticed: its `kind`, which is also the flag of the sheet, and a text."""
 
     kind: str
     decision: Decision
     text: str
-    codes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +99,14 @@ def _lost(sheet: Sheet, before: Sheet) -> Iterator[Remark]:
     lost = tuple(sorted(before.by_code.keys() - sheet.by_code.keys()))
     if len(lost) > max(FEWEST_LOST, len(before.quotes) // 10):
         text = f"{len(lost)} of {len(before.quotes)} currencies are gone: {_listed(lost)}"
-        yield Remark("shrunk", Decision.QUARANTINE, text, lost)
+        yield Remark("shrunk", Decision.QUARANTINE, text)
 
 
 def _moved(ratios: dict[str, Decimal]) -> Iterator[Remark]:
     shifted = {code: zeros for code, ratio in ratios.items() if (zeros := _zeros(ratio))}
     if shifted:
         text = "; ".join(f"{code} ×10^{zeros}" for code, zeros in sorted(shifted.items())[:8])
-        yield Remark("power_of_ten", Decision.QUARANTINE, text, tuple(sorted(shifted)))
+        yield Remark("power_of_ten", Decision.QUARANTINE, text)
     if not ratios:
         return
     median = sorted(ratios.values())[len(ratios) // 2]
@@ -120,7 +119,7 @@ def _moved(ratios: dict[str, Decimal]) -> Iterator[Remark]:
     )
     if alone:
         text = "; ".join(f"{code} alone moved by {_percent(ratios[code])}" for code in alone[:8])
-        yield Remark("large_move", Decision.CONFIRM, text, alone)
+        yield Remark("large_move", Decision.CONFIRM, text)
 
 
 def _zeros(ratio: Decimal) -> int:
@@ -135,8 +134,7 @@ def _equal(sheet: Sheet, before: Sheet) -> Iterator[Remark]:
     for quote in sheet.quotes:
         other = seen.setdefault(quote.unit_rate, quote.code)
         if other != quote.code and not _cost_the_same(before, quote.code, other):
-            pair = (other, quote.code)
-            yield Remark("equal_rates", Decision.CONFIRM, f"{other} and {quote.code} cost the same", pair)
+            yield Remark("equal_rates", Decision.CONFIRM, f"{other} and {quote.code} cost the same")
 
 
 def _cost_the_same(sheet: Sheet, one: str, other: str) -> bool:
@@ -150,8 +148,7 @@ def _off_peg(sheet: Sheet) -> Iterator[Remark]:
         if base in rows and pegged in rows:
             rate = rounded(rows[base].unit_rate, rows[pegged].unit_rate, significant=6)
             if not _is_near(rate, usual, distance):
-                text = f"{base} costs {rate} {pegged}, usually {usual}"
-                yield Remark("off_peg", Decision.CONFIRM, text, (base, pegged))
+                yield Remark("off_peg", Decision.CONFIRM, f"{base} costs {rate} {pegged}, usually {usual}")
 
 
 def _is_near(ratio: Decimal, usual: Decimal, distance: Decimal) -> bool:

@@ -18,7 +18,7 @@ from conftest import Clock, Served, eventually
 from invariant import Invariant
 from sheets import figures
 
-from ratesvc.cbr.client import Limits
+from ratesvc.cbr.answers import Limits
 from ratesvc.config import Settings
 from ratesvc.service import Service
 from ratesvc.web.app import listening

@@ -68,7 +68,10 @@ _RATES = {
     "next_expected_at": _described(_or_null(_MOMENT), "When the next sheet is due; null for a past day."),
     "next_overdue": _described(_TRUTH, "A publication is being missed."),
     **_STALE,
-    "flags": _described({"type": "array", "items": _STRING}, "What was unusual about the sheet; mostly nothing."),
+    "flags": _described(
+        {"type": "array", "items": _STRING},
+        "What was unusual about the sheet, such as large_move or corrected; mostly nothing.",
+    ),
     "quote": _described(_CODE, "What the rates are in."),
     "published_by": {"const": "Bank of Russia"},
     "source_url": _described({"type": "string", "format": "uri"}, "The Bank's own page for the sheet."),
