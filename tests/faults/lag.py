@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 from typing import Self
 
+STEP_S = 0.005
+
 
 class Lag:
     """At most, in seconds, while the context lasts."""
@@ -18,6 +20,7 @@ class Lag:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await asyncio.sleep(2 * STEP_S)  # what kept the loop until now is still to be noticed
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
@@ -26,5 +29,5 @@ class Lag:
         clock = asyncio.get_running_loop().time
         while True:
             begun = clock()
-            await asyncio.sleep(0.005)
-            self.longest_s = max(self.longest_s, clock() - begun - 0.005)
+            await asyncio.sleep(STEP_S)
+            self.longest_s = max(self.longest_s, clock() - begun - STEP_S)
