@@ -6,6 +6,7 @@ A sheet that is held back, to be confirmed or in quarantine, changes nothing: th
 from __future__ import annotations
 
 import contextlib
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
@@ -72,7 +73,6 @@ class _Found:
     """What a cycle has found so far, by effective date."""
 
     settled: dict[date, Revision] = field(default_factory=dict)
-    raw: dict[date, bytes] = field(default_factory=dict)
     held_back: dict[date, HeldBack] = field(default_factory=dict)
     failure: FetchFailed | None = None
 
@@ -138,14 +138,13 @@ class Refresher:
             found.held_back[settled.effective_date] = settled
         elif settled:
             found.settled[settled.effective_date] = settled
-            found.raw[settled.effective_date] = fetched.raw
 
     async def _kept(self, found: _Found, history: History) -> Cycle:
         """Store what was found, the newest first, since each is served and told as soon as it is announced."""
         accepted: list[Revision] = []
         stored = True
         for effective in sorted(found.settled, reverse=True):
-            revision, safe = await self._keep(found.settled[effective], found.raw[effective])
+            revision, safe = await self._keep(found.settled[effective])
             stored = stored and safe
             if revision != history.of_date(effective):
                 accepted.append(revision)
@@ -167,7 +166,11 @@ class Refresher:
         if held and held.sheet.says_the_same_as(sheet):
             self._doubts.settled(effective)
             # Backfilled figures, confirmed by a document of its own, are kept again with the Bank's bytes and names.
-            return None if self._store.holds(held.key) else replace(held, sheet=sheet)
+            return (
+                None
+                if self._store.holds(held.key)
+                else replace(held, sheet=sheet, document=zlib.compress(fetched.raw, 9))
+            )
         verdict = self._judged(sheet, held, history, settled)
         decision = verdict.decision
         if decision is Decision.CONFIRM:
@@ -180,7 +183,7 @@ class Refresher:
         self._doubts.settled(effective)
         if verdict.decision is Decision.CONFIRM:
             await self._leave_quarantine(fetched.raw)
-        return self._revision(sheet, held, verdict.flags)
+        return self._revision(sheet, held, verdict.flags, fetched.raw)
 
     @staticmethod
     def _judged(sheet: Sheet, held: Revision | None, history: History, settled: Mapping[date, Revision]) -> Verdict:
@@ -190,9 +193,9 @@ class Refresher:
         before = max((*earlier, *([nearest] if nearest else ())), key=attrgetter("effective_date"), default=None)
         return judge(sheet, before.sheet if before else None, held.sheet if held else None)
 
-    def _revision(self, sheet: Sheet, held: Revision | None, flags: tuple[str, ...]) -> Revision:
+    def _revision(self, sheet: Sheet, held: Revision | None, flags: tuple[str, ...], raw: bytes) -> Revision:
         number = held.number + 1 if held else 1
-        return Revision(sheet, number, self._clock().replace(microsecond=0), flags)
+        return Revision(sheet, number, self._clock().replace(microsecond=0), flags, zlib.compress(raw, 9))
 
     async def release(self, history: History, case: Case) -> Revision:
         """A person says that a document in quarantine is right: it is published, with that remark.
@@ -203,7 +206,7 @@ class Refresher:
         held = history.of_date(sheet.effective_date)
         if held is None or not held.sheet.says_the_same_as(sheet):
             flags = (*self._judged(sheet, held, history, {}).flags, "released")
-            held = await self._store.put(self._revision(sheet, held, flags), case.raw)
+            held = await self._store.put(self._revision(sheet, held, flags, case.raw))
             await self._store.announce(held.effective_date)
         await self.quarantine.drop([case.name])
         return held
