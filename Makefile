@@ -1,4 +1,4 @@
-# make run [ARGS=--demo] · make test · make quick · make faults · make lock
+# make run [ARGS=--demo] · make test · make quick · make faults · make lock · make dist · make sbom · make audit
 # Works with GNU make 3.81. The first of these Pythons that runs, is 3.11 or later and can make a venv is used.
 
 PYTHONS = python3.13 python3.12 python3.11 python3.14 python3
@@ -6,7 +6,7 @@ BIN = .venv/bin
 ARGS =
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: run test quick lint web faults lock clean
+.PHONY: run test quick lint web faults lock dist sbom audit clean
 
 run: .venv/ready
 	@exec $(BIN)/python -m ratesvc serve $(ARGS)
@@ -32,17 +32,35 @@ web:
 	  cd tests/web && { PUPPETEER_SKIP_DOWNLOAD=1 npm ci --silent && cp package-lock.json node_modules/.installed \
 	    || echo "npm ci failed: the tests that need its packages will say that they did not run" >&2; }; fi
 
-# Both locks hold for every supported Python and platform, and carry no registry's address.
+# The locks hold for every supported Python and platform, and carry no registry's address.
+COMPILE = $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+  --custom-compile-command "make lock" --python-version 3.11
 lock: .venv/ready-dev
-	$(BIN)/python -m pip install -q uv
-	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
-	  --custom-compile-command "make lock" --python-version 3.11 pyproject.toml --extra png -o requirements.lock
-	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
-	  --custom-compile-command "make lock" --python-version 3.11 pyproject.toml --group dev -o requirements-dev.lock
-	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
-	  --custom-compile-command "make lock" --python-version 3.11 tests/clients/requirements.in \
-	  -o tests/clients/requirements.lock
+	$(COMPILE) pyproject.toml --extra png -o requirements.lock
+	$(COMPILE) --group build -o requirements-build.lock
+	$(COMPILE) pyproject.toml --group dev -o requirements-dev.lock
+	$(COMPILE) tests/clients/requirements.in -o tests/clients/requirements.lock
 	cd tests/clients && npm install --silent --package-lock-only --ignore-scripts
+
+# A wheel and a source archive, made by the locked tools.
+dist: .venv/ready-dev
+	rm -rf dist
+	$(BIN)/uv build -q --no-build-isolation --python $(BIN)/python
+
+# What ships, as CycloneDX: the wheel and the lock in an environment of their own. The tool wants a version in pyproject.toml.
+sbom: dist
+	$(BIN)/uv venv -q --python $(BIN)/python dist/environment
+	$(BIN)/uv pip install -q --python dist/environment --require-hashes -r requirements.lock
+	$(BIN)/uv pip install -q --python dist/environment --no-deps dist/*.whl
+	sed "s/^dynamic = .*/version = \"$$($(BIN)/python -c 'import ratesvc; print(ratesvc.__version__)')\"/" pyproject.toml \
+	  >dist/environment/pyproject.toml
+	$(BIN)/cyclonedx-py environment --pyproject dist/environment/pyproject.toml --output-reproducible \
+	  -o dist/sbom.cdx.json dist/environment/bin/python
+	rm -rf dist/environment
+
+# Known vulnerabilities in what is locked; asks the package index.
+audit: .venv/ready-dev
+	for lock in requirements*.lock; do $(BIN)/pip-audit --strict --disable-pip --require-hashes -r $$lock || exit 1; done
 
 clean:
 	rm -rf .venv dist build
