@@ -1,14 +1,21 @@
 FROM python:3.13-slim-trixie AS build
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /build
-COPY requirements.lock .
-RUN python3 -m venv /opt/ratesvc \
- && /opt/ratesvc/bin/pip install --no-cache-dir --require-hashes --only-binary :all: -r requirements.lock
+# Two environments: tools that build, and /opt/ratesvc, which has no pip: what runs in production installs nothing.
+RUN python3 -m venv tools && python3 -m venv --without-pip /opt/ratesvc
+COPY requirements.lock requirements-build.lock ./
+RUN tools/bin/pip --python /opt/ratesvc install --require-hashes --only-binary :all: -r requirements.lock \
+ && tools/bin/pip install --require-hashes --only-binary :all: -r requirements-build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY ratesvc ratesvc
-RUN /opt/ratesvc/bin/pip install --no-cache-dir --no-deps . \
- && /opt/ratesvc/bin/pip uninstall --yes pip
+# The wheel is made by the locked tools, so that the build fetches nothing more.
+RUN tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
+ && tools/bin/pip --python /opt/ratesvc install --no-index --no-deps dist/*.whl
 
 FROM python:3.13-slim-trixie
+LABEL org.opencontainers.image.title="ratesvc" \
+      org.opencontainers.image.description="The Bank of Russia's exchange rates as a JSON API and an HTML widget" \
+      org.opencontainers.image.licenses="MIT"
 RUN mkdir -p /var/lib/ratesvc && chown 10001:10001 /var/lib/ratesvc && chmod 700 /var/lib/ratesvc
 COPY --from=build /opt/ratesvc /opt/ratesvc
 ENV PATH=/opt/ratesvc/bin:$PATH \
@@ -21,6 +28,6 @@ WORKDIR /var/lib/ratesvc
 VOLUME /var/lib/ratesvc
 EXPOSE 8080
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=5s --start-period=10s CMD ["ratesvc", "healthcheck"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --start-interval=2s CMD ["ratesvc", "healthcheck"]
 ENTRYPOINT ["ratesvc"]
 CMD ["serve"]

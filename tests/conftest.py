@@ -48,6 +48,14 @@ def missing(what: str) -> None:
     pytest.skip(f"NOT RUN: {what} is missing")
 
 
+def program(name: str) -> str:
+    """Where a program is that the tests need; servers' programs often lie outside of PATH."""
+    path = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+    if path is None:
+        missing(name)
+    return path or ""
+
+
 async def eventually(condition: Callable[[], Awaitable[object] | object], patience_s: float = PATIENCE_S) -> None:
     """Wait until the condition holds; it is asked again whenever the loop is free, not after a guessed pause."""
     async with asyncio.timeout(patience_s):

@@ -82,7 +82,7 @@ async def serving(folder: Path, *arguments: str, **variables: str) -> AsyncItera
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "ratesvc", "serve", *arguments),
             cwd=folder,
-            env=environment(folder, RATESVC_PORT="0", RATESVC_DRAIN_SECONDS="0", **variables),
+            env=environment(folder, **{"RATESVC_PORT": "0", "RATESVC_DRAIN_SECONDS": "0", **variables}),
             stdout=asyncio.subprocess.PIPE,
             stderr=log,
         )

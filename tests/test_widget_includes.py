@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import shutil
 import socket
 from html import unescape
 from pathlib import Path
 
 import aiohttp
 import pytest
-from conftest import eventually, missing
+from conftest import eventually, program
 from widget_harness import live_service
 
 from ratesvc.service import Service
@@ -23,13 +22,6 @@ SHORT = "proxy_ignore_headers Cache-Control; proxy_cache_valid 200 1s;"
 CONFIG = Path(__file__).parent.parent / "deploy" / "nginx-ssi.conf"
 
 
-def _found(program: str) -> str:
-    path = shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin")
-    if path is None:
-        missing(program)
-    return path or ""
-
-
 async def snippet(url: str, key: str) -> str:
     async with aiohttp.ClientSession() as http, http.get(f"{url}/?lang=en") as answer:
         section = (await answer.text()).split(f'id="code-{key}"')[1]
@@ -38,7 +30,7 @@ async def snippet(url: str, key: str) -> str:
 
 async def test_nginx_keeps_the_page_whole(tmp_path: Path) -> None:
     """The shipped configuration and the builder's lines: rates, then the last good copy, and a link without one."""
-    nginx = _found("nginx")
+    nginx = program("nginx")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     site = tmp_path / "site"
@@ -102,7 +94,7 @@ async def _page(port: int, path: str) -> str:
 
 async def test_php_keeps_the_last_good_copy(tmp_path: Path) -> None:
     """The builder's PHP, verbatim: rates; with the service gone the copy; and without a copy a link."""
-    php = _found("php")
+    php = program("php")
     async with live_service(tmp_path / "data") as live:
         code = await snippet(live.url, "php")
         (tmp_path / "page.php").write_text(code, "utf-8")
