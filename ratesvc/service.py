@@ -36,6 +36,7 @@ from ratesvc.workdays import MOSCOW, ONE_DAY, WorkCalendar, moscow_day, utc_now
 HEARTBEAT_S = 1.0
 TICK_S = 5.0
 CLOCK_JUMP_S = 2.0
+CANCEL_AGAIN_S = 0.5
 FAILURE_LOG_S = 60.0
 BACKFILL_LEASE_S = 120.0
 RECONNECT_S = 1.0
@@ -154,8 +155,11 @@ class Service:
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
         tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
+        # On Python 3.11 wait_for, which redis-py sends commands with, can lose a cancellation; so it is said again.
+        while pending := [task for task in tasks if not task.done()]:
+            for task in pending:
+                task.cancel()
+            await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _poll_in(self, seconds: float) -> None:
