@@ -43,20 +43,21 @@ lock: .venv/ready-dev
 	cd tests/clients && npm install --silent --package-lock-only --ignore-scripts
 
 # A wheel and a source archive, made by the locked tools.
+DIST = dist
 dist: .venv/ready-dev
-	rm -rf dist
-	$(BIN)/uv build -q --no-build-isolation --python $(BIN)/python
+	rm -f $(DIST)/ratesvc-*
+	$(BIN)/uv build -q --no-build-isolation --python $(BIN)/python -o $(DIST)
 
 # What ships, as CycloneDX: the wheel and the lock in an environment of their own. The tool wants a version in pyproject.toml.
 sbom: dist
-	$(BIN)/uv venv -q --python $(BIN)/python dist/environment
-	$(BIN)/uv pip install -q --python dist/environment --require-hashes -r requirements.lock
-	$(BIN)/uv pip install -q --python dist/environment --no-deps dist/*.whl
+	$(BIN)/uv venv -q --clear --python $(BIN)/python $(DIST)/environment
+	$(BIN)/uv pip install -q --python $(DIST)/environment --require-hashes -r requirements.lock
+	$(BIN)/uv pip install -q --python $(DIST)/environment --no-deps $(DIST)/*.whl
 	sed "s/^dynamic = .*/version = \"$$($(BIN)/python -c 'import ratesvc; print(ratesvc.__version__)')\"/" pyproject.toml \
-	  >dist/environment/pyproject.toml
-	$(BIN)/cyclonedx-py environment --pyproject dist/environment/pyproject.toml --output-reproducible \
-	  -o dist/sbom.cdx.json dist/environment/bin/python
-	rm -rf dist/environment
+	  >$(DIST)/environment/pyproject.toml
+	$(BIN)/cyclonedx-py environment --pyproject $(DIST)/environment/pyproject.toml --output-reproducible \
+	  -o $(DIST)/sbom.cdx.json $(DIST)/environment/bin/python
+	rm -rf $(DIST)/environment
 
 # Known vulnerabilities in what is locked; asks the package index.
 audit: .venv/ready-dev
