@@ -15,7 +15,10 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
-LOCKS = {file.name: file.read_text("utf-8") for file in sorted(ROOT.glob("*.lock"))}
+LOCKS = {
+    file.relative_to(ROOT).as_posix(): file.read_text("utf-8")
+    for file in sorted((*ROOT.glob("*.lock"), *ROOT.glob("tests/*/*.lock")))
+}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 WORKFLOWS = {file.name: file.read_text("utf-8") for file in sorted((ROOT / ".github/workflows").glob("*.yml"))}
 BIN = Path(sys.executable).parent
@@ -48,12 +51,13 @@ def test_everything_locked_has_a_hash_and_no_address(lock: str) -> None:
     assert re.findall(r"--(?!hash=sha256:)\S*", text) == []
 
 
-def test_the_browser_tests_packages_have_hashes_and_no_address() -> None:
+@pytest.mark.parametrize("folder", ["web", "clients"])
+def test_what_tests_take_from_npm_has_hashes_and_no_address(folder: str) -> None:
     """The same for npm."""
-    text = (ROOT / "tests/web/package-lock.json").read_text("utf-8")
+    text = (ROOT / f"tests/{folder}/package-lock.json").read_text("utf-8")
     assert '"resolved"' not in text
     assert text.count('"integrity": "sha512-') > 0
-    assert "://" not in re.sub(r'"url": "[^"]+"', "", text)
+    assert "://" not in re.sub(r'"(url|funding)": "[^"]+"', "", text)
 
 
 @pytest.mark.parametrize("name", FLOORS)
