@@ -24,9 +24,10 @@ from ratesvc.engine import find_server
 from ratesvc.history import History
 from ratesvc.publication import Body
 from ratesvc.rates import FIRST_DAY
+from ratesvc.redis_link import Link
 from ratesvc.render import api, series
 from ratesvc.render.language import language_or_default
-from ratesvc.store import Store, connect
+from ratesvc.store import Store
 from ratesvc.workdays import WorkCalendar
 
 CURRENCIES, SHEETS = 50, 6800
@@ -92,7 +93,7 @@ async def main() -> None:
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         while not (folder / "s").exists():
             await asyncio.sleep(0.01)
-        store = Store(connect(f"unix://{folder}/s"), "bench")
+        store = Store(Link(f"unix://{folder}/s"), "bench")
         for column in made:
             await store.put_column(column, Span(DAYS[0], DAYS[-1]))
         await store.put_span(Span(DAYS[0], DAYS[-1]))

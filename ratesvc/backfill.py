@@ -94,8 +94,9 @@ class Backfill:
             await self._fetch_day(day)
         # One that could not be fetched, or is held back, ends what is known without a gap.
         unbroken = list(takewhile(lambda day: day in history.days, days))
-        if unbroken:
-            await self._store.put_span(Span(held.since, unbroken[-1]))
+        if unbroken and history.span and held.since in history.span:
+            # The columns alone must bear out the span, so they are written again with these days in them.
+            await self._store.put_history(history.columns(), Span(held.since, unbroken[-1]))
             await self._store.announce(unbroken[-1])
 
     async def _run(self, asked: Span) -> AsyncIterator[Progress]:
@@ -111,7 +112,7 @@ class Backfill:
                 newest = column.last_day if column.days else None
         if newest is not None and newest >= asked.since:
             held = await self._store.span()
-            await self._store.put_span(Span(min(asked.since, held.since) if held else asked.since, newest))
+            await self._store.put_span(_hull(Span(asked.since, newest), held) if held else Span(asked.since, newest))
             await self._store.announce(newest)
         yield Progress(len(items), len(items), "nothing more")
 

@@ -153,12 +153,13 @@ def quarantine_drop(settings_of: Callable[[], Settings], name: str) -> None:
 def healthcheck(settings_of: Callable[[], Settings]) -> None:
     """Ask /livez of the service on this machine; for containers."""
     server = settings_of().server
+    port = server.port if server.admin_port is None else server.admin_port
     host = "127.0.0.1" if server.host in ("0.0.0.0", "::") else server.host  # noqa: S104 -- compared with
     try:
-        with urllib.request.urlopen(f"http://{host}:{server.port}/livez", timeout=3) as answer:
+        with urllib.request.urlopen(f"http://{host}:{port}/livez", timeout=3) as answer:
             click.echo(answer.read().decode().strip())
     except OSError as error:
-        _fail(f"no answer from http://{host}:{server.port}/livez: {error}", EXIT_FAILED)
+        _fail(f"no answer from http://{host}:{port}/livez: {error}", EXIT_FAILED)
 
 
 def _settings(file: Path | None) -> Settings:
@@ -199,7 +200,7 @@ async def _serve(settings: Settings, demo: bool) -> None:
         _announce(service, address)
         await stop.wait()
         # Load balancers see /readyz say «draining» while everything is still answered; Ctrl-C does not wait.
-        service.drain()
+        await service.retire()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(interrupted.wait(), settings.server.drain_seconds)
 
@@ -213,7 +214,7 @@ def _announce(service: Service, address: str) -> None:
     lines = {
         "page": f"{address}/",
         "rates": f"{address}/v1/rates",
-        "health": f"{address}/health",
+        "health": f"{service.admin_url or address}/health",
         "engine": service.engine_name,
         "data": str(service.data_dir.resolve()) if service.engine else "in that Redis",
     }

@@ -20,6 +20,7 @@ import yaml
 from msgspec import Meta
 
 from ratesvc.errors import ConfigError
+from ratesvc.redis_address import TLS_OPTIONS, RedisAddress
 
 PREFIX = "RATESVC_"
 CONFIG_FILE_VARIABLE = PREFIX + "CONFIG"
@@ -53,6 +54,18 @@ def _check_http(name: str, address: str) -> None:
         raise ValueError(f"{name} must be a base address such as https://www.cbr.ru")
 
 
+def _check_redis(url: str) -> None:
+    # The address may hold a password, so it is never repeated.
+    try:
+        address = RedisAddress.from_url(url)
+    except ValueError as error:
+        raise ValueError(f"url {error}") from None
+    for name in TLS_OPTIONS:
+        file = address.option(name)
+        if file and not Path(file).is_file():
+            raise ValueError(f"url names a file for {name} that is not there")
+
+
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Unknown keys stop the start."""
 
@@ -63,6 +76,8 @@ class Server(_Section, frozen=True):
     host: str = "127.0.0.1"
     port: Port = 8080
     public_url: str = ""
+    admin_port: Port | None = None
+    reuse_port: bool = False
     drain_seconds: Annotated[float, Meta(ge=0, le=600)] = 5.0
 
     def __post_init__(self) -> None:
@@ -77,9 +92,8 @@ class Redis(_Section, frozen=True):
     namespace: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}\Z")] = "ratesvc"
 
     def __post_init__(self) -> None:
-        # The address may hold a password, so it is never repeated.
-        if self.url and _split("url", self.url).scheme not in ("redis", "rediss", "unix"):
-            raise ValueError("url must begin with redis://, rediss:// or unix://")
+        if self.url:
+            _check_redis(self.url)
 
 
 class Cbr(_Section, frozen=True):
@@ -111,6 +125,7 @@ class Log(_Section, frozen=True):
     """What is written to standard error."""
 
     format: Literal["console", "json"] = "console"
+    access: bool = False
 
 
 class Settings(_Section, frozen=True):
@@ -218,5 +233,7 @@ def _explained(message: str, overridden: Mapping[str, str]) -> str:
 
 
 def _nearest(variable: str, known: Mapping[str, object]) -> str:
-    near = get_close_matches(variable, known, n=1)
+    near = [name for name in (variable.replace("SERVER_", ""),) if name in known] or get_close_matches(
+        variable, known, n=1
+    )
     return f"; did you mean {near[0]}?" if near else ""

@@ -19,7 +19,15 @@ class EngineError(RatesvcError):
 
 
 class StoreUnavailable(RatesvcError):
-    """Redis did not answer; memory goes on serving."""
+    """Redis did not answer, or not as it should; memory goes on serving.
+
+    `kind` is one of auth, loading, memory, readonly, timeout, connection, type (another type of value under our key),
+    refused, answer (one that makes no sense), open (it was not asked, having failed a moment ago).
+    """
+
+    def __init__(self, text: str, kind: str = "refused") -> None:
+        super().__init__(text)
+        self.kind = kind
 
 
 class SourceError(RatesvcError):

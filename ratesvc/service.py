@@ -6,40 +6,45 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from random import Random
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import structlog
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from apscheduler.triggers.cron import CronTrigger
-from apscheduler.triggers.date import DateTrigger
 
+from ratesvc import health
 from ratesvc.backfill import Backfill, Difference, Progress
 from ratesvc.cbr.answers import DAILY, Limits
 from ratesvc.cbr.client import REQUESTS_A_MINUTE, BankClient, Pace, Way
+from ratesvc.cbr.verdict import Decision
+from ratesvc.columns import Span
 from ratesvc.config import Settings
 from ratesvc.engine import Engine, answers
 from ratesvc.errors import FetchFailed, NoSheet, RatesvcError, StoreUnavailable
 from ratesvc.events import Event, EventLog, news
 from ratesvc.feed import Feed
+from ratesvc.health import Check
 from ratesvc.history import History, snapshot
+from ratesvc.metrics import Metrics
 from ratesvc.publication import Board, Publication
 from ratesvc.quarantine import Quarantine
 from ratesvc.rates import FIRST_DAY, Revision
-from ratesvc.refresh import LONGEST_RETRY_S, Cycle, Refresher, next_poll_s, with_jitter
-from ratesvc.store import Store, connect
-from ratesvc.workdays import MOSCOW, ONE_DAY, WorkCalendar, moscow_day, utc_now
+from ratesvc.redis_link import GONE, Asked, Link
+from ratesvc.refresh import FIRST_RETRY_S, LONGEST_RETRY_S, Cycle, Refresher, next_poll_s, with_jitter
+from ratesvc.reseed import Given, Reseed
+from ratesvc.store import Store
+from ratesvc.ticking import Duties, Ticking
+from ratesvc.watchdog import Watchdog
+from ratesvc.workdays import ONE_DAY, WorkCalendar, moscow_day, utc_now
 
-HEARTBEAT_S = 1.0
-TICK_S = 5.0
-CLOCK_JUMP_S = 2.0
-CANCEL_AGAIN_S = 0.5
 FAILURE_LOG_S = 60.0
 BACKFILL_LEASE_S = 120.0
 RECONNECT_S = 1.0
+HEALTH_PING_S = 0.25
+WRITES = frozenset(("put", "shelve", "restore", "tell", "put_column", "put_history", "put_span", "put_plan"))
 
 Clock = Callable[[], datetime]
 
@@ -74,12 +79,28 @@ class Service:
         self.last_cycle: Cycle | None = None
         self.failures = 0
         self.backfilling: Progress | None = None
+        self.admin_url: str | None = None
+        self.quarantined = 0
+        self.metrics = Metrics()
+        self.watchdog = Watchdog(self._loop_blocked)
+        self.last_success: datetime | None = None
+        self.last_attempt: datetime | None = None
+        self._trouble: StoreUnavailable | None = None
+        self._in_step = True
+        self._broken: set[str] = set()
         self._log = structlog.get_logger("ratesvc")
         self._chance = Random()  # noqa: S311 -- jitter, not a secret
         self._stack = AsyncExitStack()
-        self._tasks: set[asyncio.Task[None]] = set()
         self._refreshing = asyncio.Lock()
-        self._scheduler = AsyncIOScheduler(timezone=MOSCOW)
+        self._mending = asyncio.Lock()
+        self._ticks = Ticking(
+            Duties(
+                *(self.poll, self.republish, self._tick, self._listen),
+                hurried=lambda: not self._in_step,
+                clock_jumped=self._clock_jumped,
+                died=self._task_died,
+            )
+        )
         self._said_at = float("-inf")
 
     async def __aenter__(self) -> Self:
@@ -99,19 +120,21 @@ class Service:
 
     async def _open(self) -> None:
         url = await self._redis_url()
-        self._store = Store(connect(url), self.settings.redis.namespace)
+        self._store = Store(Link(url, self._asked), self.settings.redis.namespace)
         self._stack.push_async_callback(self._store.close)
+        self._reseed = Reseed(self._store, self.history)
         pace = Pace(REQUESTS_A_MINUTE if self.settings.poll_seconds is None else None)
         cbr = self.settings.cbr
         # The demo's Bank is in this process: no proxy leads there.
         way = Way(cbr.proxy or None, cbr.ca_file or None, trust_env=not cbr.proxy and not self.demo)
-        client = BankClient(cbr.mirrors, cbr.user_agent, pace=pace, daily=self._limits, way=way)
-        await self._stack.enter_async_context(client)
-        self._refresher = Refresher(client, self._store, self.clock)
-        self._backfill = Backfill(client, self._store, self.clock, cbr.backfill_gap_seconds, self.fetch)
+        self._client = BankClient(cbr.mirrors, cbr.user_agent, pace=pace, daily=self._limits, way=way)
+        await self._stack.enter_async_context(self._client)
+        self._refresher = Refresher(self._client, self._store, self.clock)
+        self._backfill = Backfill(self._client, self._store, self.clock, cbr.backfill_gap_seconds, self.fetch)
         await self._reread()
         if self.ticking:
-            await self._start_ticking()
+            self._stack.callback(self.watchdog.open().close)
+            await self._stack.enter_async_context(self._ticks)
 
     async def _redis_url(self) -> str:
         """The configured address, or that of the embedded engine."""
@@ -136,74 +159,65 @@ class Service:
 
     # Ticking
 
-    async def _start_ticking(self) -> None:
-        self._stack.push_async_callback(self._stop_ticking)
-        self._scheduler.start()
-        # What is in force changes at midnight, and a publication becomes overdue at 21:00, without new figures.
-        for hour in (0, 21):
-            trigger = CronTrigger(hour=hour, timezone=MOSCOW)
-            self._scheduler.add_job(
-                self.republish, trigger, id=f"republish-{hour}", misfire_grace_time=None, coalesce=True
-            )
-        await self._start_poll()
-        self._tasks |= {
-            asyncio.create_task(self._listen(), name="listen"),
-            asyncio.create_task(self._heartbeat(), name="heartbeat"),
-        }
-
-    async def _stop_ticking(self) -> None:
-        if self._scheduler.running:
-            self._scheduler.shutdown(wait=False)
-        tasks = tuple(self._tasks)
-        # On Python 3.11 wait_for, which redis-py sends commands with, can lose a cancellation; so it is said again.
-        while pending := [task for task in tasks if not task.done()]:
-            for task in pending:
-                task.cancel()
-            await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _poll_in(self, seconds: float) -> None:
-        # APScheduler follows the wall clock, whatever `clock` says: a stopped demo clock must not stop it.
-        when = utc_now() + timedelta(seconds=seconds)
-        self._scheduler.add_job(
-            self._start_poll, DateTrigger(when, MOSCOW), id="poll", replace_existing=True, misfire_grace_time=None
-        )
-
-    # APScheduler runs plain functions in a thread, so its jobs are coroutines; a poll is a task of ours, to be ended
-    # with us in order.
-
     async def republish(self) -> None:
         """What a day or an hour changes without new figures: what is served, and what is told."""
         self.publish()
         with contextlib.suppress(StoreUnavailable):
             await self._tell()
 
-    async def _start_poll(self) -> None:
-        task = asyncio.create_task(self.poll(), name="poll")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _clock_jumped(self, seconds: float) -> None:
+        self._log.warning("clock_jumped", seconds=round(seconds))
+        self.publish()
 
-    async def _heartbeat(self) -> None:
-        """Compare the wall clock with the monotonic one, and memory with Redis."""
-        loop = asyncio.get_running_loop()
-        last_wall, last_turn, last_tick = utc_now(), loop.time(), loop.time()
-        while True:
-            await asyncio.sleep(HEARTBEAT_S)
-            wall, turn = utc_now(), loop.time()
-            if abs((wall - last_wall).total_seconds() - (turn - last_turn)) > CLOCK_JUMP_S:
-                self._log.warning("clock_jumped", seconds=round((wall - last_wall).total_seconds() - turn + last_turn))
-                self.publish()
-                self._poll_in(0)
-            if turn - last_tick >= TICK_S:
-                last_tick = turn
-                await self._tick()
-            last_wall, last_turn = wall, turn
+    def _task_died(self, name: str, error: BaseException | None) -> None:
+        self.metrics.restarts.labels(name).inc()
+        self._log.error("task_died", task=name, error=repr(error), exc_info=error)
+
+    def _loop_blocked(self, seconds: float, at: str) -> None:
+        self._log.error("loop_blocked", seconds=seconds, at=at)
 
     async def _tick(self) -> None:
-        with contextlib.suppress(StoreUnavailable):
-            if await self._store.changed():
-                await self._load()
+        """Memory and Redis give each other what they lack."""
+        try:
+            async with self._mending:
+                if await self._store.changed():
+                    await self._load()
+                given = await self._reseed.round(self._broken)
+                self._broken.clear()
+            if given:
+                self._note_given(given)
+                await self._store.announce(moscow_day(self.clock()))
             await self._tell()
+            self.quarantined = await self.quarantine.count()
+            self._in_step = True
+        except StoreUnavailable as error:
+            self._in_step = False
+            if error.kind == "type":
+                await self._drop_misplaced()
+
+    async def _drop_misplaced(self) -> None:
+        with contextlib.suppress(StoreUnavailable):
+            for key in await self._store.drop_misplaced():
+                self._log.warning("misplaced_dropped", key=key)
+
+    def _note_given(self, given: Given) -> None:
+        self._log.warning("reseeded", sheets=given.sheets, columns=given.columns, dropped=given.dropped)
+        for what, count in (("sheets", given.sheets), ("columns", given.columns), ("dropped", given.dropped)):
+            self.metrics.reseeded.labels(what).inc(count)
+
+    def _asked(self, asked: Asked) -> None:
+        """Count, and say once that Redis is in trouble and of what kind, and once that it is well again."""
+        self.metrics.asked(asked)
+        now, before = asked.trouble, self._trouble
+        if now and now.kind != "open":
+            self._in_step = False
+            self._trouble = now
+            if before is None or before.kind != now.kind:
+                self._log.warning("store_unavailable", kind=now.kind, error=str(now), served_from="memory")
+        elif not now and before and (before.kind in GONE or asked.operation in WRITES):
+            # That it answers says nothing about whether it takes anything.
+            self._trouble = None
+            self._log.info("store_back")
 
     async def _listen(self) -> None:
         while True:
@@ -217,6 +231,8 @@ class Service:
     async def poll(self) -> None:
         """One cycle, and the appointment for the next."""
         async with self._refreshing:
+            # What Redis lost is given back first, so that a correction gets the number after those that are held.
+            await self._tick()
             cycle = await self.refresh()
         delay = with_jitter(
             next_poll_s(self.history, self.clock(), self.settings.poll_seconds, cycle, self.failures),
@@ -224,7 +240,7 @@ class Service:
         )
         with contextlib.suppress(StoreUnavailable):
             await self._store.poll_lease.keep(delay)
-        self._poll_in(delay)
+        self._ticks.poll_in(delay)
         if self.backfilling is None:
             await self._backfill_if_needed()
 
@@ -253,18 +269,31 @@ class Service:
             # A cycle must never be the last one: the next is due whatever this one met.
             self._log.exception("refresh_crashed")
             cycle = Cycle("crashed")
-        for held_back in set(cycle.held_back) - set(self.last_cycle.held_back if self.last_cycle else ()):
-            date_text = str(held_back.effective_date)
-            self._log.warning("sheet_held_back", effective_date=date_text, to=held_back.decision, why=str(held_back))
-        self.last_cycle = cycle
+        self._note_held_back(cycle)
+        self._count(cycle)
         self.failures = self.failures + 1 if cycle.outcome in ("failed", "crashed") else 0
         if not cycle.stored:
             # What was stored comes back as an announcement, here as everywhere; without Redis it is taken directly.
-            self._log.warning("store_unavailable", served_from="memory")
+            self._log.warning("kept_in_memory", sheets=len(cycle.accepted))
             self._take(cycle.accepted)
         if cycle.failure:
             self._log_failure(cycle.failure)
         return cycle
+
+    def _note_held_back(self, cycle: Cycle) -> None:
+        for held_back in set(cycle.held_back) - set(self.last_cycle.held_back if self.last_cycle else ()):
+            date_text = str(held_back.effective_date)
+            self._log.warning("sheet_held_back", effective_date=date_text, to=held_back.decision, why=str(held_back))
+            if held_back.decision is Decision.QUARANTINE:
+                for kind in held_back.verdict.flags:
+                    self.metrics.quarantined.labels(kind).inc()
+
+    def _count(self, cycle: Cycle) -> None:
+        self.last_cycle = cycle
+        self.last_attempt = self.clock()
+        if cycle.outcome not in ("failed", "crashed"):
+            self.last_success = self.last_attempt
+        self.metrics.fetches.labels(cycle.failure.kind if cycle.failure else cycle.outcome).inc()
 
     def _log_failure(self, failure: FetchFailed) -> None:
         now = asyncio.get_running_loop().time()
@@ -302,7 +331,7 @@ class Service:
         except RatesvcError as error:
             self.backfilling = None
             self._log.warning("backfill_failed", error=str(error))
-            self._poll_in(LONGEST_RETRY_S)
+            self._ticks.poll_in(FIRST_RETRY_S if isinstance(error, StoreUnavailable) else LONGEST_RETRY_S)
 
     def _lacks_history(self) -> bool:
         span = self.history.span
@@ -311,18 +340,22 @@ class Service:
 
     async def _reread(self) -> None:
         """Take from Redis what memory lacks."""
-        try:
+        with contextlib.suppress(StoreUnavailable):
             await self._load()
             await self._tell()
-        except StoreUnavailable as error:
-            self._log.warning("store_unavailable", error=str(error), served_from="memory")
 
     async def _load(self) -> None:
         loaded = await self._store.load()
-        if loaded.span:
+        self._broken |= set(loaded.broken)
+        # A master that comes back may know less than we do: its history is not taken, it is given ours.
+        if loaded.span and self._widens(loaded.span):
             self.history.fill(loaded.columns, loaded.span)
             self._log.info("history", since=str(loaded.span.since), until=str(loaded.span.until))
         self._take(loaded.revisions)
+
+    def _widens(self, span: Span) -> bool:
+        held = self.history.span
+        return held is None or (held.since in span and held.until in span)
 
     async def _tell(self) -> None:
         """Let readers of events know what is new; a command only shows, and leaves that to the service."""
@@ -369,6 +402,13 @@ class Service:
         self.draining = True
         self.feed.close()
 
+    async def retire(self) -> None:
+        """Drain, do nothing by itself any more, and give up the leases, while everything is still answered."""
+        self._log.info("draining")
+        self.drain()
+        await self._ticks.stop()
+        await self._store.give_up_leases()
+
     # Health
 
     def not_ready_because(self) -> str | None:
@@ -377,36 +417,44 @@ class Service:
             return "draining"
         return None if self.board.current else "no_sheet"
 
-    async def health(self) -> dict[str, Any]:
+    async def health(self) -> dict[str, Check]:
         """What a person should know, as the checks of application/health+json."""
+        seen = snapshot(self.history, self.clock()) if self.board.current else None
+        today = moscow_day(self.clock())
         return {
-            "cbr:sheet": self._sheet_check(),
-            "cbr:fetch": self._fetch_check(),
-            "redis:connectivity": await self._redis_check(),
+            "cbr:sheet": health.sheet(seen, self.history.newest),
+            "cbr:fetch": health.fetch(self.last_cycle, self.failures),
+            "redis:connectivity": health.redis(self.engine_name, await self._redis_now()),
+            "scheduler:lastRun": health.scheduler(self._ticks.silent_s if self.ticking else 0.0, self.last_attempt),
+            "quarantine:count": health.quarantine(self.quarantined),
+            "clock:skew": health.clock(self.clock_skew_s),
+            "calendar:coverage": health.calendar(self.history.calendar.known_until, today),
         }
 
-    def _sheet_check(self) -> dict[str, Any]:
-        if self.board.current is None:
-            return {"status": "fail", "output": "no sheet yet"}
-        seen = snapshot(self.history, self.clock())
-        newest = self.history.newest
-        return {
-            "status": "fail" if seen.stale else "warn" if seen.next_late else "pass",
-            "observedValue": str(newest.effective_date) if newest else None,
-            "expectedAt": seen.next_expected_at.isoformat(),
-            "publicationsMissed": seen.publications_missed,
-        }
-
-    def _fetch_check(self) -> dict[str, Any]:
-        cycle = self.last_cycle
-        if cycle is None:
-            return {"status": "pass", "observedValue": "not yet asked"}
-        failure = {"output": str(cycle.failure)} if cycle.failure else {}
-        return {"status": "warn" if cycle.failure else "pass", "observedValue": cycle.outcome, **failure}
-
-    async def _redis_check(self) -> dict[str, Any]:
+    @property
+    def clock_skew_s(self) -> float | None:
+        """Seconds that our clock is ahead of the Bank's, if it has answered; a stopped clock tells nothing."""
+        if self._client.said is None or self.demo:
+            return None
+        text, at = self._client.said
         try:
-            await self._store.ping()
-        except RatesvcError as error:
-            return {"status": "warn", "output": str(error), "observedValue": self.engine_name}
-        return {"status": "pass", "observedValue": self.engine_name}
+            theirs = parsedate_to_datetime(text)
+        except ValueError:
+            return None
+        since = asyncio.get_running_loop().time() - at
+        return (self.clock() - theirs).total_seconds() - since if theirs.tzinfo else None
+
+    async def _redis_now(self) -> str | None:
+        try:
+            async with asyncio.timeout(HEALTH_PING_S):
+                await self._store.ping()
+        except StoreUnavailable as error:
+            return str(error)
+        except TimeoutError:
+            return f"Redis: no answer within {HEALTH_PING_S} s"
+        return str(self._trouble) if self._trouble else None
+
+    @property
+    def store(self) -> Store:
+        """Where sheets are kept."""
+        return self._store

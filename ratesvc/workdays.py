@@ -86,6 +86,11 @@ class WorkCalendar:
         names = str(self._russia.get(day, "")).split("; ")
         return [name.removesuffix(" (observed)") for name in names if name and not name.startswith("Day off (")]
 
+    @property
+    def known_until(self) -> date:
+        """The last day of the last year whose transfers of days off are known."""
+        return date(max(self._russia.special_public_holidays), 12, 31)
+
     def is_effective_date(self, day: date) -> bool:
         """Whether a sheet with that effective date is to be expected."""
         return self.is_working_day(day - ONE_DAY)

@@ -25,7 +25,8 @@ from ratesvc.errors import StoreUnavailable
 from ratesvc.events import Event, Place
 from ratesvc.feed import Feed
 from ratesvc.rates import Revision
-from ratesvc.store import Store, connect
+from ratesvc.redis_link import Link, connect
+from ratesvc.store import Store
 from ratesvc.web import app, events
 
 pytestmark = pytest.mark.usefixtures("_two_sheets")
@@ -37,7 +38,7 @@ FIRST = ["1-2026-04-24.1", "2-2026-04-24.1"]
 @pytest.fixture
 async def store(settings: Settings) -> AsyncIterator[Store]:
     """The namespace of the service under test, from outside."""
-    opened = Store(connect(settings.redis.url), settings.redis.namespace)
+    opened = Store(Link(settings.redis.url), settings.redis.namespace)
     yield opened
     await opened.close()
 
@@ -180,7 +181,7 @@ async def test_what_redis_does_not_take_is_not_told(settings: Settings) -> None:
     async def nothing() -> None:
         pass
 
-    full = Full(connect(settings.redis.url), settings.redis.namespace)
+    full = Full(Link(settings.redis.url), settings.redis.namespace)
     feed = Feed(nothing)
     with pytest.raises(StoreUnavailable):
         await feed.update(full, lambda _: [Event("sheet", Place(1, FRIDAY, 1))])

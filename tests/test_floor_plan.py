@@ -12,7 +12,9 @@ PACKAGE = ROOT / "ratesvc"
 FILES = {path.relative_to(PACKAGE).with_suffix("").as_posix(): path for path in PACKAGE.rglob("*.py")}
 TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in FILES.items()}
 
-PURE = re.compile(r"errors|rates|columns|history|events|workdays|publication|cbr/(documents|guards|verdict)|render/.+")
+PURE = re.compile(
+    r"errors|rates|columns|history|events|records|redis_address|workdays|publication|cbr/(documents|guards|verdict)|render/.+"
+)
 RENDER = re.compile(r"render/.+")
 COUNTING = [name for name in FILES if PURE.fullmatch(name) and name != "errors"]
 

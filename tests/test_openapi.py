@@ -61,6 +61,7 @@ CALM = {
     ],
     "/health": [""],
     "/livez": [""],
+    "/metrics": [""],
     "/readyz": [""],
     "/openapi.json": [""],
     "/docs": [""],

@@ -15,7 +15,8 @@ from sheets import all_times, plausible
 
 from ratesvc.errors import RatesvcError
 from ratesvc.quarantine import MOST_CASES, Case, Quarantine
-from ratesvc.store import Store, connect
+from ratesvc.redis_link import Link
+from ratesvc.store import Store
 from ratesvc.workdays import WorkCalendar, moscow_day, utc_now
 
 DAY = date(2026, 4, 24)
@@ -28,7 +29,7 @@ def case(number: int = 0, raw: bytes | None = None) -> Case:
 
 async def test_a_document_is_kept_once_with_its_bytes_and_the_oldest_make_room(every_redis: str) -> None:
     """Two replicas see the same one; a Bank gone mad fills fifty places and no more."""
-    store = Store(connect(every_redis), uuid.uuid4().hex)
+    store = Store(Link(every_redis), uuid.uuid4().hex)
     one, two = Quarantine(store.quarantine), Quarantine(store.quarantine)
     raw = daily_xml(sheet(DAY)) * 20
     for quarantine in (one, two):
@@ -53,7 +54,7 @@ async def test_a_document_is_kept_once_with_its_bytes_and_the_oldest_make_room(e
 async def test_what_does_not_verify_is_not_there(redis_url: str) -> None:
     """Another's value under our key is no document of the Bank."""
     namespace = uuid.uuid4().hex
-    store, client = Store(connect(redis_url), namespace), connect(redis_url)
+    store, client = Store(Link(redis_url), namespace), connect(redis_url)
     await client.hset(f"{{{namespace}}}:v1:quarantine", "abc", b"garbage")
     assert await Quarantine(store.quarantine).cases() == []
     await client.aclose()

@@ -15,7 +15,9 @@ from conftest import eventually
 from ratesvc.errors import StoreUnavailable
 from ratesvc.events import Event, Place
 from ratesvc.rates import Revision
-from ratesvc.store import Store, connect, seal, unseal
+from ratesvc.records import seal, unseal
+from ratesvc.redis_link import Link, connect
+from ratesvc.store import Store
 
 DAY = date(2026, 4, 24)
 FETCHED = datetime(2026, 4, 23, 13, 20, 5, tzinfo=UTC)
@@ -32,7 +34,7 @@ def namespace() -> str:
 
 @pytest.fixture
 async def store(every_redis: str, namespace: str) -> AsyncIterator[Store]:
-    opened = Store(connect(every_redis), namespace)
+    opened = Store(Link(every_redis), namespace)
     yield opened
     await opened.close()
 
@@ -40,7 +42,7 @@ async def store(every_redis: str, namespace: str) -> AsyncIterator[Store]:
 @pytest.fixture
 async def other(every_redis: str, namespace: str) -> AsyncIterator[Store]:
     """A second replica on the same Redis."""
-    opened = Store(connect(every_redis), namespace)
+    opened = Store(Link(every_redis), namespace)
     yield opened
     await opened.close()
 
@@ -160,7 +162,7 @@ async def test_one_replica_at_a_time_has_the_lease(store: Store, other: Store) -
 
 async def test_without_redis_every_method_says_so() -> None:
     """One error for everything that a missing Redis can raise, and closing stays silent."""
-    store = Store(connect("redis://127.0.0.1:1/0"), "x")
+    store = Store(Link("redis://127.0.0.1:1/0"), "x")
     for call in (store.ping(), store.load(), store.changed(), store.put(revision()), store.events(0)):
         with pytest.raises(StoreUnavailable):
             await call

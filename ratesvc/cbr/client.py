@@ -105,6 +105,8 @@ class BankClient:
         self._daily = daily
         self._way = way
         self._user_agent = user_agent
+        self.said: tuple[str, float] | None = None
+        """The Date header of the last answer, and the loop's time when it came."""
 
     async def __aenter__(self) -> Self:
         """Open the connections' pool."""
@@ -202,6 +204,8 @@ class BankClient:
             timeout = aiohttp.ClientTimeout(total=None, connect=limits.connect_s)
             async with self._session.get(url, allow_redirects=False, timeout=timeout) as response:
                 self._forget_too_many_cookies()
+                if "Date" in response.headers:
+                    self.said = response.headers["Date"], asyncio.get_running_loop().time()
                 if 300 <= response.status < 400 and "Location" in response.headers:
                     url = redirected(url, response.headers["Location"])
                     continue

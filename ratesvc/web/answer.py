@@ -14,6 +14,7 @@ from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDictProxy
 
+from ratesvc.metrics import Route
 from ratesvc.publication import Body
 from ratesvc.rates import Snapshot
 from ratesvc.workdays import ONE_DAY, at, moscow_day
@@ -75,6 +76,7 @@ class Answer:
     snapshot: Snapshot | None = None
     status: int = 200
     demo: bool = False
+    route: Route | None = None
     _heads: dict[tuple[int, str], bytes] = field(default_factory=dict)
     _moment: tuple[datetime, int] | None = None
 
@@ -128,14 +130,14 @@ class Answer:
 class Ready(web.StreamResponse):
     """An answer sent to one client in a single write, past aiohttp's own making of headers."""
 
-    def __init__(self, answer: Answer, request: web.BaseRequest, now: datetime) -> None:
+    def __init__(self, answer: Answer, request: web.BaseRequest, now: datetime, *, closing: bool = False) -> None:
         status, encoding = answer.choose(request.headers)
         super().__init__(status=status)
         head = answer.head(now, status, encoding)
         empty = status == 304 or request.method == hdrs.METH_HEAD
         self._content = b"" if empty else answer.body.encodings[encoding]
-        self._head = head + _connection(request)
-        self._keep_alive = request.keep_alive
+        self._keep_alive = request.keep_alive and not closing
+        self._head = head + _connection(request, self._keep_alive)
 
     @property
     def body_length(self) -> int:
@@ -164,8 +166,8 @@ def write(transport: asyncio.Transport, head: bytes, content: bytes) -> None:
         transport.write(b"%b\r\n%b" % (head, content))
 
 
-def _connection(request: web.BaseRequest) -> bytes:
-    if not request.keep_alive:
+def _connection(request: web.BaseRequest, keep_alive: bool) -> bytes:
+    if not keep_alive:
         return b"Connection: close\r\n"
     return b"" if request.version >= (1, 1) else b"Connection: keep-alive\r\n"
 

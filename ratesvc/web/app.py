@@ -1,31 +1,55 @@
-"""The HTTP server: every route of every room, one listener, an orderly end."""
+"""The HTTP server: every route of every room, one listener or two, an orderly end."""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import aiohttp
 import structlog
 from aiohttp import web
 
+from ratesvc.config import Server
 from ratesvc.render.widget import Site
 from ratesvc.service import Service
 from ratesvc.web import api, chart, compat, embed, events, home, ops, rate, reference, series
+from ratesvc.web.counting import counted
 from ratesvc.web.express import Runner
-from ratesvc.web.reply import answering, not_found, preflight, wrong_method
+from ratesvc.web.reply import Handler, answering, not_found, preflight, wrong_method
 
-KEEP_ALIVE_S = 75.0
 FINISH_S = 5.0
+OPTIONS: dict[str, Any] = {
+    "access_log": None,
+    "keepalive_timeout": 75.0,
+    "shutdown_timeout": FINISH_S,
+    "handler_cancellation": True,  # who leaves a stream gives up the place in it at once
+}
+NOWHERE = "none"
 EVERYWHERE = ("127.0.0.1", "0.0.0.0", "::", "::1")  # noqa: S104 -- compared with, not bound to
 
 
 def build(service: Service, site: Site) -> web.Application:
-    """The application over one service; links begin with `site.public_url`."""
+    """Everything on one listener; links begin with `site.public_url`."""
+    return _application(service, {**_public(service, site), **ops.routes(service)})
+
+
+def _application(service: Service, paths: Mapping[str, Handler]) -> web.Application:
     # No middleware: a published body must cost as little as a file.
     app = web.Application(client_max_size=1)
-    paths = {
+    bank = service.settings.cbr.host_names
+    for path, handler in paths.items():
+        answer = answering(handler, service, path, bank if path.startswith(compat.BANK) else ())
+        app.router.add_get(path, counted(answer, service, path))
+        app.router.add_route("OPTIONS", path, counted(preflight, service, path))
+        app.router.add_route("*", path, counted(wrong_method, service, path))
+    app.router.add_route("*", "/{anything:.*}", counted(not_found, service, NOWHERE))
+    return app
+
+
+def _public(service: Service, site: Site) -> dict[str, Handler]:
+    return {
         **api.routes(service),
         **series.routes(service),
         **chart.routes(service),
@@ -33,42 +57,47 @@ def build(service: Service, site: Site) -> web.Application:
         **events.routes(service, site),
         **embed.routes(service, site),
         **home.routes(service, site),
-        **ops.routes(service),
         **reference.routes(service, site),
         **compat.routes(service, site),
     }
-    bank = service.settings.cbr.host_names
-    for path, handler in paths.items():
-        app.router.add_get(path, answering(handler, service, bank if path.startswith(compat.BANK) else ()))
-        app.router.add_route("OPTIONS", path, preflight)
-        app.router.add_route("*", path, wrong_method)
-    app.router.add_route("*", "/{anything:.*}", not_found)
-    return app
 
 
 @asynccontextmanager
 async def listening(service: Service) -> AsyncIterator[str]:
-    """Serve while the context lasts; yields the address to open. Raises OSError when the port is taken."""
+    """Serve while the context lasts; yields the address to open. Raises OSError when a port is taken."""
     server = service.settings.server
-    family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
-    listener = socket.create_server((server.host, server.port), family=family, backlog=1024)
     host = "localhost" if server.host in EVERYWHERE else server.host
-    address = f"http://{host}:{listener.getsockname()[1]}"
-    site = Site((server.public_url or address).rstrip("/"), service.demo)
-    runner = Runner(
-        build(service, site),
-        service,
-        access_log=None,
-        keepalive_timeout=KEEP_ALIVE_S,
-        shutdown_timeout=FINISH_S,
-        handler_cancellation=True,  # who leaves a stream gives up the place in it at once
-    )
-    if not runner.is_express:
-        structlog.get_logger("ratesvc").warning("express_path_off", aiohttp=aiohttp.__version__)
-    await runner.setup()
-    await web.SockSite(runner, listener).start()
-    try:
+    async with AsyncExitStack() as stack:
+        listener = stack.enter_context(_listener(server, server.port))
+        address = f"http://{host}:{listener.getsockname()[1]}"
+        site = Site((server.public_url or address).rstrip("/"), service.demo)
+        if server.admin_port is None:
+            app = build(service, site)
+        else:
+            app = _application(service, _public(service, site))
+            admin = stack.enter_context(_listener(server, server.admin_port))
+            service.admin_url = f"http://{host}:{admin.getsockname()[1]}"
+            probes = _application(service, ops.routes(service))
+            await stack.enter_async_context(_answering(web.AppRunner(probes, **OPTIONS), admin))
+        runner = Runner(app, service, **OPTIONS)
+        if not runner.is_express and not service.settings.log.access:
+            structlog.get_logger("ratesvc").warning("express_path_off", aiohttp=aiohttp.__version__)
+        await stack.enter_async_context(_answering(runner, listener))
+        stack.callback(service.drain)
         yield address
+
+
+def _listener(server: Server, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
+    return socket.create_server((server.host, port), family=family, backlog=1024, reuse_port=server.reuse_port)
+
+
+@asynccontextmanager
+async def _answering(runner: web.AppRunner, listener: socket.socket) -> AsyncIterator[None]:
+    """Answer on this socket; at the end nothing new is accepted, and what is in flight is finished."""
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listener).start()
+        yield
     finally:
-        service.drain()
         await runner.cleanup()

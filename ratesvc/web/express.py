@@ -31,7 +31,8 @@ class Runner(web.AppRunner):
         """`options` are aiohttp's."""
         super().__init__(app, **options)
         self._service = service
-        self.is_express = is_known() and not options.get("access_log")
+        # Only the ordinary path writes the access log.
+        self.is_express = is_known() and not service.settings.log.access
 
     @property
     def server(self) -> Any:
@@ -100,6 +101,8 @@ class _Parser:
         status, encoding = answer.choose(message.headers)
         content = b"" if status == 304 else answer.body.encodings[encoding]
         write(transport, answer.head(now, status, encoding), content)
+        if answer.route:
+            answer.route.add_quick(status)
         self._parser.message_consumed()
         self._server.requests_count += 1
         self._protocol._next_keepalive_close_time = self._time() + self._protocol._keepalive_timeout

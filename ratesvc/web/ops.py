@@ -1,4 +1,4 @@
-"""Probes and health: three questions, three answers."""
+"""Probes, health and metrics: three questions, three answers, and what there is to count."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import time
 
 from aiohttp import web
 
+from ratesvc.health import Check
+from ratesvc.metrics import CONTENT_TYPE
 from ratesvc.render.api import encode
 from ratesvc.service import Service
+from ratesvc.watchdog import BLOCKED_S
 from ratesvc.web.answer import COMMON
+from ratesvc.web.gauges import watch
 from ratesvc.web.reply import Handler
 
 HEALTH = "application/health+json"
@@ -18,10 +22,13 @@ STATUSES = ("pass", "warn", "fail")
 
 def routes(service: Service) -> dict[str, Handler]:
     """Path → handler."""
-    kept: tuple[float, dict[str, object]] | None = None
+    watch(service)
+    kept: tuple[float, dict[str, Check]] | None = None
 
     async def livez(_: web.Request) -> web.Response:
-        return _plain(200, "ok")
+        # While the loop stands nobody is answered, which the prober's own timeout notices; this is the answer after it.
+        lag = service.watchdog.lag_s
+        return _plain(503, f"the event loop stood for {lag:.0f} s") if lag > BLOCKED_S else _plain(200, "ok")
 
     async def readyz(_: web.Request) -> web.Response:
         reason = service.not_ready_because()
@@ -32,11 +39,14 @@ def routes(service: Service) -> dict[str, Handler]:
         if kept is None or time.monotonic() - kept[0] > KEPT_S:
             kept = (time.monotonic(), await service.health())
         checks = kept[1]
-        worst = max((check["status"] for check in checks.values()), key=STATUSES.index)  # type: ignore[index]
+        worst = max((check["status"] for check in checks.values()), key=STATUSES.index)
         document = {"status": worst, "checks": {name: [check] for name, check in checks.items()}}
         return _answer(503 if worst == "fail" else 200, encode(document), HEALTH)
 
-    return {"/livez": livez, "/readyz": readyz, "/health": health}
+    async def metrics(_: web.Request) -> web.Response:
+        return _answer(200, service.metrics.text(), CONTENT_TYPE)
+
+    return {"/livez": livez, "/readyz": readyz, "/health": health, "/metrics": metrics}
 
 
 def _plain(status: int, text: str) -> web.Response:

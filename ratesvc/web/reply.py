@@ -44,13 +44,14 @@ def _problem(
 
 
 def answering(
-    handler: Handler, service: Service, proxied: Collection[str] = ()
+    handler: Handler, service: Service, template: str, proxied: Collection[str] = ()
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """The handler with its answer remembered as long as the publication is served, and its errors explained.
 
     A stranger's error becomes a plain 500 with an id, and its text stays inside. `proxied` are the hosts for which a
     request as to a proxy is answered, the whole address in its first line.
     """
+    route = service.metrics.route(template)
 
     async def answer(request: web.Request) -> web.StreamResponse:
         publication, target = service.board.current, request.raw_path
@@ -68,8 +69,9 @@ def answering(
         if not isinstance(found, Answer):
             return found
         if known is None and publication is not None and found.status == 200:
+            found.route = route
             publication.remember(target, found)
-        return Ready(found, request, service.clock())
+        return Ready(found, request, service.clock(), closing=service.draining)
 
     return answer
 

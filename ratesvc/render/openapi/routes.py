@@ -160,9 +160,16 @@ ROUTES = (
     ),
     Route(
         *("Service", "/livez", "livez", "Is the process alive?"),
-        "Always, when it answers at all.",
+        "200 when it answers at all; 503 right after the event loop has stood still for more than ten seconds.",
         (Answer(_LINE, example="ok\n"),),
         "/livez",
+        kept=False,
+    ),
+    Route(
+        *("Service", "/metrics", "metrics", "What there is to count"),
+        "For Prometheus; docs/metrics.md says what each is.",
+        (Answer(_LINE, example="ratesvc_publications_missed 0.0\n"),),
+        "/metrics",
         kept=False,
     ),
     Route(

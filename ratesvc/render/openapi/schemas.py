@@ -142,7 +142,9 @@ _CURRENCIES = {
 }
 _CHECK = {
     "status": _STATUS,
-    "observedValue": {"type": ["string", "null"]},
+    "observedValue": {"type": ["string", "integer", "null"]},
+    "observedUnit": _STRING,
+    "failuresInARow": {"type": "integer", "minimum": 1},
     "expectedAt": _MOMENT,
     "publicationsMissed": {"type": "integer", "minimum": 0},
     "output": _described(_STRING, "What failed."),

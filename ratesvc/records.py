@@ -1,0 +1,169 @@
+"""What is kept in Redis, as bytes: the envelope, and one record for each kind of thing in it. Pure.
+
+A value is an envelope: a mark with the schema, a checksum over the field's name and the payload, the payload. What
+does not verify, or does not decode, is a miss.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import date, datetime
+from decimal import Decimal
+
+import msgspec
+
+from ratesvc.columns import Column, Currency, Span
+from ratesvc.events import Event
+from ratesvc.rates import Quote, Revision, Sheet
+
+_MAGIC = b"ratesvc1"
+_CHECKSUM_BYTES = 16
+
+
+class _Row(msgspec.Struct, array_like=True):
+    code: str
+    numeric_code: str
+    cbr_id: str
+    nominal: int
+    value: str
+    name: str
+
+
+class _Record(msgspec.Struct, array_like=True):
+    effective_date: date
+    number: int
+    fetched_at: datetime
+    flags: tuple[str, ...]
+    rows: list[_Row]
+    raw: bytes
+    sha256: str
+
+
+class _Column(msgspec.Struct, array_like=True):
+    cbr_id: str
+    parent_id: str
+    code: str
+    numeric_code: str
+    name: str
+    since: date
+    until: date
+    fetched_at: datetime
+    days: bytes
+    values: bytes
+    nominals: bytes
+    english_name: str = ""
+
+
+class _Range(msgspec.Struct, array_like=True):
+    since: date
+    until: date
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Record)
+
+
+def seal(field: str, payload: bytes) -> bytes:
+    """The envelope: schema, checksum over the field's name and the payload, payload."""
+    return _MAGIC + _checksum(field, payload) + payload
+
+
+def unseal(field: str, envelope: bytes | str | None) -> bytes | None:
+    """The payload, or None for anything that is not our envelope of this field."""
+    if not isinstance(envelope, bytes) or not envelope.startswith(_MAGIC):
+        return None
+    start = len(_MAGIC) + _CHECKSUM_BYTES
+    payload = envelope[start:]
+    return payload if envelope[len(_MAGIC) : start] == _checksum(field, payload) else None
+
+
+def _checksum(field: str, payload: bytes) -> bytes:
+    return hashlib.blake2b(field.encode() + b"\0" + payload, digest_size=_CHECKSUM_BYTES).digest()
+
+
+def field_of(effective: date, number: int) -> str:
+    """A revision's name in the hash of sheets: `2026-04-25.1`."""
+    return f"{effective.isoformat()}.{number}"
+
+
+def revision_record(revision: Revision) -> bytes:
+    """A revision with the Bank's own bytes, not yet in its envelope."""
+    rows = [_Row(q.code, q.numeric_code, q.cbr_id, q.nominal, str(q.value), q.name) for q in revision.sheet.quotes]
+    record = _Record(
+        *(revision.effective_date, revision.number, revision.fetched_at, revision.flags, rows),
+        raw=revision.document,
+        sha256=hashlib.sha256(revision.raw).hexdigest(),
+    )
+    return _encoder.encode(record)
+
+
+def _revision(payload: bytes | None) -> Revision | None:
+    try:
+        record = _decoder.decode(payload or b"")
+        quotes = tuple(
+            Quote(r.code, r.numeric_code, r.cbr_id, r.nominal, Decimal(r.value), r.name) for r in record.rows
+        )
+    except (msgspec.MsgspecError, ArithmeticError):
+        return None
+    return Revision(Sheet(record.effective_date, quotes), record.number, record.fetched_at, record.flags, record.raw)
+
+
+def opened_range(field: str, envelope: bytes | str | None) -> Span | None:
+    """A closed range of days, or None for a miss."""
+    try:
+        found = msgspec.msgpack.decode(unseal(field, envelope) or b"", type=_Range)
+    except msgspec.MsgspecError:
+        return None
+    return Span(found.since, found.until)
+
+
+def opened_column(field: str, envelope: bytes | str | None) -> tuple[Column, Span] | None:
+    """One currency id's history and the range that was asked for, or None for a miss."""
+    try:
+        record = msgspec.msgpack.decode(unseal(field, envelope) or b"", type=_Column)
+        names = record.name, record.english_name
+        currency = Currency(record.cbr_id, record.parent_id, record.code, record.numeric_code, *names)
+        column = Column(currency, record.fetched_at)
+        column.days.frombytes(record.days)
+        column.values.frombytes(record.values)
+        column.nominals.frombytes(record.nominals)
+    except (msgspec.MsgspecError, ValueError):
+        return None
+    return column, Span(record.since, record.until)
+
+
+def opened_revision(field: str, envelope: bytes | str | None) -> Revision | None:
+    """The revision of this field, or None for a miss."""
+    revision = _revision(unseal(field, envelope))
+    return revision if revision and field_of(*revision.key) == field else None
+
+
+def opened_event(number: bytes | str | None, fields: Mapping[bytes | str, bytes | str] | None) -> Event | None:
+    """An entry of the stream of events, or None for a miss."""
+    name = as_text(number or b"")
+    payload = unseal(name, (fields or {}).get(b"event"))
+    event = Event.from_text(payload.decode("utf-8", "replace")) if payload else None
+    return event if event and name == f"{event.seq}-0" else None
+
+
+def as_text(field: bytes | str) -> str:
+    """A field's name, whichever way redis-py gives it."""
+    return field if isinstance(field, str) else field.decode("utf-8", "replace")
+
+
+def column_record(column: Column, asked: Span) -> bytes:
+    """One currency id's history, and the range of days that was asked for."""
+    currency = column.currency
+    record = _Column(
+        *(currency.cbr_id, currency.parent_id, currency.code, currency.numeric_code, currency.name),
+        *(asked.since, asked.until, column.fetched_at),
+        *(column.days.tobytes(), column.values.tobytes(), column.nominals.tobytes()),
+        currency.english_name,
+    )
+    return seal(currency.cbr_id, _encoder.encode(record))
+
+
+def range_record(field: str, span: Span) -> bytes:
+    """A closed range of days under this field."""
+    return seal(field, _encoder.encode(_Range(span.since, span.until)))

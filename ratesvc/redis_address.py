@@ -1,0 +1,123 @@
+"""Which Redis: an address as people write it → what to connect to. Pure, and no error repeats what may be a secret.
+
+    redis://[user:password@]host[:port][/db]             rediss:// for TLS
+    unix://[user:password@]/path/to/socket[?db=1]
+    redis+sentinel://[user:password@]host[:port],host[:port]/service[/db]
+    redis+cluster://[user:password@]host[:port],host[:port]
+
+`rediss+sentinel` and `rediss+cluster` are the same with TLS. User and password are those of Redis itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+SCHEMES = {
+    "redis": ("server", False),
+    "rediss": ("server", True),
+    "unix": ("socket", False),
+    "redis+sentinel": ("sentinel", False),
+    "rediss+sentinel": ("sentinel", True),
+    "redis+cluster": ("cluster", False),
+    "rediss+cluster": ("cluster", True),
+}
+PORTS = {"server": 6379, "sentinel": 26379, "cluster": 6379}
+TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password")
+OPTIONS = ("db", *TLS_OPTIONS, *SENTINEL_OPTIONS)
+
+
+@dataclass(frozen=True, slots=True)
+class RedisAddress:
+    """`kind` is server, socket, sentinel or cluster; `nodes` are hosts and ports, of the sentinels where it is that."""
+
+    kind: str
+    nodes: tuple[tuple[str, int], ...] = ()
+    path: str = ""
+    service: str = ""
+    db: int = 0
+    username: str | None = None
+    password: str | None = None
+    tls: bool = False
+    options: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def from_url(cls, url: str) -> Self:
+        """Raises ValueError, whose text says what is wrong without repeating any of it."""
+        scheme, _, rest = url.partition("://")
+        if scheme not in SCHEMES:
+            raise ValueError(f"must begin with one of {', '.join(f'{scheme}://' for scheme in SCHEMES)}")
+        kind, tls = SCHEMES[scheme]
+        rest, _, query = rest.partition("?")
+        options = _options(query)
+        authority, slash, path = rest.partition("/")
+        secrets, _, hosts = authority.rpartition("@")
+        username, _, password = secrets.partition(":")
+        path, service, db = _place(kind, slash + path, options.pop("db", ""))
+        return cls(
+            *(kind, _nodes(kind, hosts), path, service, db),
+            *(unquote(username) or None, unquote(password) or None, tls, tuple(sorted(options.items()))),
+        )
+
+    def option(self, name: str) -> str | None:
+        """What stands behind the question mark under this name."""
+        return dict(self.options).get(name)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be printed."""
+        return tuple(filter(None, (self.password, self.option("sentinel_password"))))
+
+
+def _options(query: str) -> dict[str, str]:
+    try:
+        options = dict(parse_qsl(query, strict_parsing=True)) if query else {}
+    except ValueError:
+        options = {"": ""}
+    if not options.keys() <= set(OPTIONS):
+        raise ValueError(f"has an unknown option; known are {', '.join(OPTIONS)}")
+    return options
+
+
+def _nodes(kind: str, hosts: str) -> tuple[tuple[str, int], ...]:
+    if kind == "socket":
+        return ()
+    parts = hosts.split(",")
+    if len(parts) > 1 and kind == "server":
+        raise ValueError("names several hosts; that is for redis+sentinel:// and redis+cluster://")
+    return tuple(_node(part or ("localhost" if kind == "server" else ""), PORTS[kind]) for part in parts)
+
+
+def _node(text: str, port: int) -> tuple[str, int]:
+    try:
+        found = urlsplit(f"//{text}")
+        host, port = found.hostname or "", found.port or port
+    except ValueError:
+        host = ""
+    if not host:
+        raise ValueError("has a host or port that is none; in a password, / ? # @ are written %2F %3F %23 %40")
+    return host, port
+
+
+def _place(kind: str, path: str, db: str) -> tuple[str, str, int]:
+    """The socket, the sentinels' name of the service, the number of the database."""
+    if kind == "socket":
+        if not path:
+            raise ValueError("lacks the path of the socket")
+        return unquote(path), "", _number(db)
+    names = [unquote(name) for name in path.split("/")[1:] if name]
+    service = names.pop(0) if kind == "sentinel" and names else ""
+    if kind == "sentinel" and not service:
+        raise ValueError("lacks the name of the service: redis+sentinel://host:port,host:port/service/db")
+    number = _number(names.pop(0) if names else db)
+    if names or (kind == "cluster" and number):
+        raise ValueError("has more behind the host than can be meant")
+    return "", service, number
+
+
+def _number(text: str) -> int:
+    if text and not (text.isascii() and text.isdigit()):
+        raise ValueError("has a database that is not a number")
+    return int(text or 0)

@@ -1,0 +1,151 @@
+"""What happens by itself: polls, the hours at which something changes, the heartbeat, and following clock jumps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.date import DateTrigger
+
+from ratesvc.workdays import MOSCOW, utc_now
+
+HEARTBEAT_S = 1.0
+TICK_S = 3.0
+CLOCK_JUMP_S = 2.0
+RESTART_S = 1.0
+CANCEL_AGAIN_S = 0.5
+
+Duty = Callable[[], Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Duties:
+    """What is to be done.
+
+    `poll` makes its own next appointment by `poll_in`; `republish` is for the hours at which what is right changes
+    without new figures; `tick` compares memory with Redis, at every beat while `hurried` says so; `listen` runs for
+    ever; `clock_jumped` is told by how many seconds, `died` the name of a task that ended and will be started again.
+    """
+
+    poll: Duty
+    republish: Duty
+    tick: Duty
+    listen: Duty
+    hurried: Callable[[], bool]
+    clock_jumped: Callable[[float], None]
+    died: Callable[[str, BaseException | None], None]
+
+
+class Ticking:
+    """Use it as an async context manager: it ticks while it is open. What ends by itself is started again."""
+
+    def __init__(self, duties: Duties) -> None:
+        self._duties = duties
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._scheduler = AsyncIOScheduler(timezone=MOSCOW)
+        self._open = False
+        self._beat_at = 0.0
+
+    async def __aenter__(self) -> Self:
+        """Poll at once, then as `poll_in` says."""
+        self._open = True
+        self._beat_at = asyncio.get_running_loop().time()
+        self._scheduler.start()
+        # What is in force changes at midnight, and a publication becomes overdue at 21:00, without new figures.
+        for hour in (0, 21):
+            trigger = CronTrigger(hour=hour, timezone=MOSCOW)
+            self._scheduler.add_job(
+                self._duties.republish, trigger, id=f"republish-{hour}", misfire_grace_time=None, coalesce=True
+            )
+        await self._start_poll()
+        self._keep("listen", self._duties.listen)
+        self._keep("heartbeat", self._heartbeat)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End everything that runs."""
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Nothing happens by itself any more. A second time does nothing."""
+        self._open = False
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
+        tasks = tuple(self._tasks)
+        # On Python 3.11 wait_for, which redis-py sends commands with, can lose a cancellation; so it is said again.
+        while pending := [task for task in tasks if not task.done()]:
+            for task in pending:
+                task.cancel()
+            await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the heartbeat last beat."""
+        return asyncio.get_running_loop().time() - self._beat_at
+
+    def poll_in(self, seconds: float) -> None:
+        """Make the appointment for the next poll, in place of any other."""
+        if not self._open:
+            return
+        # APScheduler follows the wall clock, whatever the service's says: a stopped demo clock must not stop it.
+        when = utc_now() + timedelta(seconds=seconds)
+        self._scheduler.add_job(
+            self._start_poll, DateTrigger(when, MOSCOW), id="poll", replace_existing=True, misfire_grace_time=None
+        )
+
+    # APScheduler runs plain functions in a thread, so its jobs are coroutines; a poll is a task of ours, to be ended
+    # with us in order.
+
+    async def _start_poll(self) -> None:
+        self._start("poll", self._duties.poll)
+
+    def _start(self, name: str, work: Duty) -> asyncio.Task[None]:
+        task = asyncio.create_task(work(), name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _keep(self, name: str, work: Duty) -> None:
+        """Have it running until we stop, whatever ends it."""
+        if self._open:
+            self._start(name, work).add_done_callback(partial(self._ended, name, work))
+
+    def _ended(self, name: str, work: Duty, task: asyncio.Task[None]) -> None:
+        if self._open:
+            self._duties.died(name, None if task.cancelled() else task.exception())
+            task.get_loop().call_later(RESTART_S, self._keep, name, work)
+
+    def _is_polling(self) -> bool:
+        """Whether a poll is running or has its appointment."""
+        running = any(task.get_name() == "poll" for task in self._tasks)
+        return running or self._scheduler.get_job("poll") is not None
+
+    async def _heartbeat(self) -> None:
+        """Compare the wall clock with the monotonic one, and memory with Redis."""
+        loop = asyncio.get_running_loop()
+        last_wall, last_turn, last_tick = utc_now(), loop.time(), loop.time()
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            wall, turn = utc_now(), loop.time()
+            self._beat_at = turn
+            jump = (wall - last_wall).total_seconds() - (turn - last_turn)
+            if abs(jump) > CLOCK_JUMP_S:
+                self._duties.clock_jumped(jump)
+                self.poll_in(0)
+            if not self._is_polling():
+                self._duties.died("poll", None)
+                self.poll_in(0)
+            if turn - last_tick >= TICK_S or self._duties.hurried():
+                last_tick = turn
+                await self._duties.tick()
+            last_wall, last_turn = wall, turn
