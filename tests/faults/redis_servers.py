@@ -1,0 +1,117 @@
+"""Real redis-server, valkey-server and redis-sentinel processes on free ports, to be stopped and killed."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import redis
+
+PATIENCE_S = 10.0
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class RealRedis:
+    """One server over one folder."""
+
+    def __init__(self, folder: Path, binary: str = "redis-server", **options: Any) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.binary = binary
+        self.options = {"save": "", "bind": "127.0.0.1", "protected-mode": "no", **options}
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def client(self, **options: Any) -> redis.Redis:
+        return redis.Redis(port=self.port, socket_timeout=5, **options)
+
+    def start(self, *, wait: bool = True, **options: Any) -> None:
+        """Start it, on the same port, and wait until it answers anything at all."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        settings = {**self.options, **options}
+        words = [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+        command = [self._path(), *self._before(), "--port", str(self.port), "--dir", str(self.folder), *words]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        if wait:
+            self.wait()
+
+    def _path(self) -> str:
+        found = shutil.which(self.binary)
+        assert found, f"{self.binary} is missing"
+        return found
+
+    def _before(self) -> list[str]:
+        return []
+
+    def wait(self) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            with contextlib.suppress(redis.ConnectionError, redis.TimeoutError):
+                with contextlib.closing(self.client()) as client:
+                    client.ping()
+                return
+        raise AssertionError(f"{self.binary} does not answer")
+
+    def signal(self, number: int) -> None:
+        assert self.process
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        if self.process:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+class Sentinel(RealRedis):
+    """One sentinel that watches one master under the name `rates`."""
+
+    def __init__(self, folder: Path, master: int, password: str) -> None:
+        super().__init__(folder, "redis-sentinel")
+        self.options = {}
+        self._master = master
+        self._password = password
+
+    def client(self, **options: Any) -> redis.Redis:
+        return super().client(password=self._password, **options)
+
+    def _before(self) -> list[str]:
+        file = self.folder / "sentinel.conf"
+        file.write_text(
+            f"requirepass {self._password}\n"
+            "protected-mode no\n"
+            f"sentinel monitor rates 127.0.0.1 {self._master} 2\n"
+            "sentinel down-after-milliseconds rates 600\n"
+            "sentinel failover-timeout rates 1000\n"
+            f"sentinel sentinel-pass {self._password}\n"
+        )
+        return [str(file)]
+
+
+@contextmanager
+def running(*servers: RealRedis) -> Iterator[None]:
+    """All of them, from start to kill."""
+    try:
+        for server in servers:
+            server.start()
+        yield
+    finally:
+        for server in servers:
+            server.kill()

@@ -1,0 +1,107 @@
+"""The way to Redis: addresses, TLS with an authority of one's own, an ACL user, and the breaker."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import missing
+from redis_servers import RealRedis, running
+
+from ratesvc.errors import StoreUnavailable
+from ratesvc.redis_address import RedisAddress
+from ratesvc.redis_link import Link
+from ratesvc.store import Store
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("redis://", RedisAddress("server", (("localhost", 6379),))),
+        (
+            "redis://clerk:p%40ss@redis.example:6380/3",
+            RedisAddress("server", (("redis.example", 6380),), db=3, username="clerk", password="p@ss"),  # noqa: S106
+        ),
+        ("unix:///run/v.sock?db=1", RedisAddress("socket", path="/run/v.sock", db=1)),
+        (
+            "redis+sentinel://one,[::1]:5/rates/2",
+            RedisAddress("sentinel", (("one", 26379), ("::1", 5)), service="rates", db=2),
+        ),
+        (
+            "rediss+cluster://:x@one:1,two:2?ssl_ca_certs=/ca.pem",
+            RedisAddress(
+                *("cluster", (("one", 1), ("two", 2))),
+                password="x",  # noqa: S106 -- a test
+                tls=True,
+                options=(("ssl_ca_certs", "/ca.pem"),),
+            ),
+        ),
+    ],
+)
+def test_addresses_as_people_write_them(url: str, expected: RedisAddress) -> None:
+    """Every kind, with its default ports, escapes and options."""
+    assert RedisAddress.from_url(url) == expected
+
+
+def test_both_passwords_are_secrets() -> None:
+    """Redis's own and the sentinels', which may be another."""
+    address = RedisAddress.from_url("redis+sentinel://:one@h/rates?sentinel_username=u&sentinel_password=two")
+    assert address.secrets == ("one", "two")
+    assert address.option("sentinel_username") == "u"
+
+
+def _authority(folder: Path, name: str) -> Path:
+    """A certificate for localhost that is its own authority."""
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    command += ["-keyout", str(folder / f"{name}.key"), "-out", str(folder / f"{name}.pem")]
+    subprocess.run(command, check=True, capture_output=True)
+    return folder / f"{name}.pem"
+
+
+@pytest.mark.slow
+async def test_tls_with_an_authority_of_ones_own(tmp_path: Path) -> None:
+    """The right authority is trusted; another one, and the system's, are not."""
+    if shutil.which("openssl") is None:
+        missing("openssl")
+    right, wrong = _authority(tmp_path, "right"), _authority(tmp_path, "wrong")
+    own = RealRedis(tmp_path / "redis", tls_auth_clients="no", tls_cert_file=right, tls_key_file=tmp_path / "right.key")
+    port = RealRedis(tmp_path).port
+    own.options |= {"tls_port": port}
+    with running(own):
+        for query, works in ((f"?ssl_ca_certs={right}", True), (f"?ssl_ca_certs={wrong}", False), ("", False)):
+            store = Store(Link(f"rediss://localhost:{port}/0{query}"), "x")
+            if works:
+                await store.ping()
+            else:
+                with pytest.raises(StoreUnavailable, match="CERTIFICATE_VERIFY_FAILED") as caught:
+                    await store.ping()
+                assert caught.value.kind == "connection"
+            await store.close()
+
+
+@pytest.mark.slow
+async def test_an_acl_user_needs_no_more_than_our_keys_and_channel(tmp_path: Path) -> None:
+    """What an administrator grants: the namespace, and the commands that are no danger to others."""
+    own = RealRedis(tmp_path / "redis")
+    with running(own):
+        with own.client() as client:
+            client.acl_setuser(
+                *("clerk", True),
+                passwords=["+word"],
+                keys=["{rates}:*"],
+                channels=["{rates}:*"],
+                categories=["+@all", "-@dangerous", "-@admin"],
+            )
+        store = Store(Link(f"redis://clerk:word@127.0.0.1:{own.port}/0"), "rates")
+        assert await store.poll_lease.take(5)
+        assert await store.drop_misplaced() == []
+        assert not (await store.load()).revisions
+        await store.close()
+        stranger = Store(Link(f"redis://clerk:word@127.0.0.1:{own.port}/0"), "other")
+        with pytest.raises(StoreUnavailable) as caught:
+            await stranger.load()
+        assert caught.value.kind == "auth"
+        await stranger.close()
