@@ -15,7 +15,7 @@ from sheets import all_times, plausible
 
 from ratesvc.errors import RatesvcError
 from ratesvc.quarantine import MOST_CASES, Case, Quarantine
-from ratesvc.redis_link import Link
+from ratesvc.redis_link import Link, connect
 from ratesvc.store import Store
 from ratesvc.workdays import WorkCalendar, moscow_day, utc_now
 

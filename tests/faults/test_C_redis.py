@@ -23,6 +23,7 @@ import redis
 from bank import Bank, sheet, workdays
 from chaos_proxy import ChaosProxy, proxying
 from conftest import Clock, Serve, Served, eventually
+from ledger import Fault
 from load import under_load
 from redis_servers import RealRedis, Sentinel, running
 
@@ -109,23 +110,9 @@ async def seeded(serve: Serve, settings: Settings, bank: Bank, url: str) -> Asyn
         yield Seeded(served.service, served.url, served.http, namespace)
 
 
-class Recovery:
-    """Measures how long recovery took; the seconds are printed."""
-
-    async def recovers(self, condition: Callable[[], Any], within_s: float = 5.0) -> None:
-        begun = time.monotonic()
-        await eventually(condition, patience_s=within_s)
-        print(f"\n  recovered in {time.monotonic() - begun:.2f} s of {within_s:g}")  # noqa: T201 -- the figure
-
-
-@pytest.fixture
-def fault() -> Recovery:
-    return Recovery()
-
-
 @every_kind
 async def test_C1_kill_9_and_an_empty_restart(
-    own: RealRedis, serve: Serve, settings: Settings, bank: Bank, fault: Recovery
+    own: RealRedis, serve: Serve, settings: Settings, bank: Bank, fault: Fault
 ) -> None:
     """Memory serves; sheets, columns, span and events are given back to a Redis that comes back empty."""
     async with seeded(serve, settings, bank, own.url) as served, under_load(served):
@@ -138,7 +125,7 @@ async def test_C1_kill_9_and_an_empty_restart(
 
 
 async def test_C2_stopped_and_continued(
-    own: RealRedis, serve: Serve, settings: Settings, bank: Bank, fault: Recovery
+    own: RealRedis, serve: Serve, settings: Settings, bank: Bank, fault: Fault
 ) -> None:
     """The breaker opens within a second; no request and no tick waits longer than half a second for it."""
     async with seeded(serve, settings, bank, own.url) as served, under_load(served):
@@ -190,7 +177,7 @@ async def test_C4_absent_at_the_start_like_the_bank(serve: Serve, settings: Sett
         assert (await served.get("/health"))[0] == 503
 
 
-async def test_C5_loading(own: RealRedis, serve: Serve, settings: Settings, bank: Bank, fault: Recovery) -> None:
+async def test_C5_loading(own: RealRedis, serve: Serve, settings: Settings, bank: Bank, fault: Fault) -> None:
     """A Redis that reads its file says LOADING: that is as if it were not there, and then it is."""
     with own.client() as client:
         client.mset({f"filler:{number}": "x" * 100 for number in range(8000)})
@@ -218,7 +205,7 @@ def _is_loading(server: RealRedis) -> bool:
 
 
 async def test_C6_out_of_memory(
-    own: RealRedis, serve: Serve, settings: Settings, bank: Bank, clock: Clock, fault: Recovery
+    own: RealRedis, serve: Serve, settings: Settings, bank: Bank, clock: Clock, fault: Fault
 ) -> None:
     """What Redis does not take is served from memory, counted and warned of, and stored when there is room."""
     async with seeded(serve, settings, bank, own.url) as served, under_load(served):
@@ -234,7 +221,7 @@ async def test_C6_out_of_memory(
         client.close()
 
 
-async def test_C7_eviction(own: RealRedis, serve: Serve, settings: Settings, bank: Bank, fault: Recovery) -> None:
+async def test_C7_eviction(own: RealRedis, serve: Serve, settings: Settings, bank: Bank, fault: Fault) -> None:
     """A cache that throws our keys out gets them again at the next tick."""
     async with seeded(serve, settings, bank, own.url) as served, under_load(served):
         client = own.client()
@@ -254,7 +241,7 @@ async def test_C7_eviction(own: RealRedis, serve: Serve, settings: Settings, ban
 @every_kind
 @pytest.mark.parametrize("command", ["FLUSHALL", "FLUSHDB"])
 async def test_C8_flushed(
-    own: RealRedis, command: str, serve: Serve, settings: Settings, bank: Bank, fault: Recovery
+    own: RealRedis, command: str, serve: Serve, settings: Settings, bank: Bank, fault: Fault
 ) -> None:
     """Somebody empties Redis under load: answers stay, and everything is given back."""
     async with seeded(serve, settings, bank, own.url) as served, under_load(served):
@@ -270,7 +257,7 @@ async def test_C8_flushed(
 
 
 async def test_C9_a_password_that_was_changed(
-    own: RealRedis, serve: Serve, settings: Settings, bank: Bank, fault: Recovery, capfd: pytest.CaptureFixture[str]
+    own: RealRedis, serve: Serve, settings: Settings, bank: Bank, fault: Fault, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """It warns, it says the password nowhere, and goes on once the old one holds again."""
     with own.client() as client:
@@ -294,7 +281,7 @@ async def test_C9_a_password_that_was_changed(
 
 
 async def test_C10_read_only(
-    own: RealRedis, serve: Serve, settings: Settings, bank: Bank, clock: Clock, fault: Recovery
+    own: RealRedis, serve: Serve, settings: Settings, bank: Bank, clock: Clock, fault: Fault
 ) -> None:
     """A master that was demoted takes nothing: memory serves, and it is stored once there is a master again."""
     async with seeded(serve, settings, bank, own.url) as served, under_load(served):
@@ -310,7 +297,7 @@ async def test_C10_read_only(
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 async def test_C11_sentinel_failover(
-    number: int, tmp_path: Path, serve: Serve, settings: Settings, bank: Bank, clock: Clock, fault: Recovery
+    number: int, tmp_path: Path, serve: Serve, settings: Settings, bank: Bank, clock: Clock, fault: Fault
 ) -> None:
     """The master dies, or only seems to: writes go on with the new one within seconds, and nothing goes backwards."""
     master, replica = RealRedis(tmp_path / "master"), RealRedis(tmp_path / "replica")
@@ -351,7 +338,7 @@ def _knows_all(sentinel: Sentinel) -> bool:
 
 @every_kind
 async def test_C12_an_old_master_comes_back(
-    own: RealRedis, tmp_path: Path, serve: Serve, settings: Settings, bank: Bank, clock: Clock, fault: Recovery
+    own: RealRedis, tmp_path: Path, serve: Serve, settings: Settings, bank: Bank, clock: Clock, fault: Fault
 ) -> None:
     """Redis is suddenly one that knows less: what is newer stays, is served, and is given to it."""
     old = RealRedis(tmp_path / "old")
@@ -377,7 +364,7 @@ def _copy(one: RealRedis, other: RealRedis) -> None:
 
 
 async def test_C13_a_cluster(
-    tmp_path: Path, serve: Serve, settings: Settings, bank: Bank, clock: Clock, fault: Recovery
+    tmp_path: Path, serve: Serve, settings: Settings, bank: Bank, clock: Clock, fault: Fault
 ) -> None:
     """Three nodes: all keys share a slot, announcements and leases work, and what is lost is given back."""
     nodes = [RealRedis(tmp_path / f"node-{n}", cluster_enabled="yes", cluster_node_timeout=2000) for n in range(3)]
@@ -431,7 +418,7 @@ async def test_C14_a_bad_way_to_redis(
     serve: Serve,
     settings: Settings,
     bank: Bank,
-    fault: Recovery,
+    fault: Fault,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """Silence, slowness, resets and flipped bits: answers stay right, and nobody waits; then all is well again."""
@@ -465,7 +452,7 @@ GARBAGE: dict[str, bytes] = {
 
 @pytest.mark.parametrize("what", [*GARBAGE, "wrong type"])
 async def test_C15_garbage_under_our_keys(
-    what: str, own: RealRedis, serve: Serve, settings: Settings, bank: Bank, fault: Recovery
+    what: str, own: RealRedis, serve: Serve, settings: Settings, bank: Bank, fault: Fault
 ) -> None:
     """A foreign value is never served, not by a replica that starts with it either, and is repaired."""
     async with seeded(serve, settings, bank, own.url) as served, under_load(served):
@@ -517,7 +504,7 @@ async def test_C15_garbage_in_the_place_of_a_lease(
 
 
 async def test_C16_no_connection_left(
-    own: RealRedis, serve: Serve, settings: Settings, bank: Bank, fault: Recovery
+    own: RealRedis, serve: Serve, settings: Settings, bank: Bank, fault: Fault
 ) -> None:
     """A thousand questions at once wait for a connection a moment at most; requests do not notice."""
     async with seeded(serve, settings, bank, own.url) as served, under_load(served):
@@ -580,7 +567,7 @@ async def test_C18_two_leaders(own: RealRedis, serve: Serve, settings: Settings,
 
 
 async def test_C19_every_call_of_a_refresh_fails_once(
-    own: RealRedis, serve: Serve, settings: Settings, bank: Bank, clock: Clock, fault: Recovery
+    own: RealRedis, serve: Serve, settings: Settings, bank: Bank, clock: Clock, fault: Fault
 ) -> None:
     """Whichever command of a refresh fails: answers stay right, the sheet is served, and soon it is stored."""
     days = list(workdays(date(2026, 4, 25), 40))
