@@ -147,5 +147,5 @@ async def test_a_service_stops_though_one_cancellation_is_lost(settings: Setting
         await asyncio.Event().wait()
 
     async with asyncio.timeout(10), serve(settings) as served:
-        served.service._tasks.add(asyncio.create_task(deaf_once()))  # noqa: SLF001 -- no other task loses it at will
+        served.service._ticks._tasks.add(asyncio.create_task(deaf_once()))  # noqa: SLF001 -- no other task loses it at will
     assert heard.is_set()
