@@ -6,7 +6,7 @@ BIN = .venv/bin
 ARGS =
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: run test quick lint web faults lock dist sbom audit clean
+.PHONY: run test quick lint web faults lock fonts dist sbom audit clean
 
 run: .venv/ready
 	@exec $(BIN)/python -m ratesvc serve $(ARGS)
@@ -62,6 +62,15 @@ sbom: dist
 # Known vulnerabilities in what is locked; asks the package index.
 audit: .venv/ready-dev
 	for lock in requirements*.lock; do $(BIN)/pip-audit --strict --disable-pip --require-hashes -r $$lock || exit 1; done
+
+# The fonts of PNG pictures from their sources (70 MB to fetch): the same bytes each time.
+fonts: .venv/ready-dev
+	mkdir -p build/fonts/noto-sans build/fonts/noto-sans-sc
+	$(BIN)/python -m pip install -q --target build/fonts/python fonttools==4.68.0
+	cd build/fonts && npm pack --silent @expo-google-fonts/noto-sans@0.4.2 @expo-google-fonts/noto-sans-sc@0.4.3
+	cd build/fonts && for font in noto-sans noto-sans-sc; do \
+	  tar xzf expo-google-fonts-$$font-[0-9]*.tgz -C $$font --strip-components 1; done
+	PYTHONPATH=.:build/fonts/python $(BIN)/python tests/release_fonts.py build/fonts
 
 clean:
 	rm -rf .venv dist build

@@ -80,12 +80,16 @@ class NoSheet(RatesvcError):
 
 
 class NotYetSet(RatesvcError):
-    """The Bank has not set the rates of this day; `expected_at` is when they are due."""
+    """The Bank has not set the rates of this day; `expected_at` is when they are due, even where that has passed.
 
-    def __init__(self, day: date, expected_at: datetime) -> None:
+    They are `overdue` when a publication is being missed: three hours later.
+    """
+
+    def __init__(self, day: date, expected_at: datetime, *, overdue: bool = False) -> None:
         super().__init__(f"The Bank of Russia has not yet set its rates for {day}.")
         self.day = day
         self.expected_at = expected_at
+        self.overdue = overdue
 
 
 class HistoryLoading(RatesvcError):
@@ -114,6 +118,10 @@ class UnknownCurrency(RatesvcError):
 
 class UnknownRevision(RatesvcError):
     """This sheet exists, but not in that revision."""
+
+
+class NotSupported(RatesvcError):
+    """What this service, or its installation, does not do; the text says what would."""
 
 
 class BadRequest(RatesvcError):

@@ -66,6 +66,14 @@ def test_a_day_to_come_says_when_its_own_sheet_is_expected(day: date, expected: 
     assert (caught.value.day, caught.value.expected_at) == (day, expected)
 
 
+@pytest.mark.parametrize(("clock", "overdue"), [("17:59", False), ("20:59", False), ("21:00", True), ("23:59", True)])
+def test_a_sheet_that_does_not_come_is_overdue_after_three_hours(clock: str, overdue: bool) -> None:
+    """It was due at 18:00 and still is: from 21:00 on a publication is being missed."""
+    with pytest.raises(NotYetSet) as caught:
+        on_day(holding(FRIDAY, SATURDAY), TUESDAY, moscow(MONDAY, clock))
+    assert (caught.value.expected_at, caught.value.overdue) == (moscow(MONDAY, "18:00"), overdue)
+
+
 def test_next_thursday_is_not_answered_on_wednesday_morning() -> None:
     """Until Wednesday's work is done nobody knows Thursday's rate."""
     held = holding(WEDNESDAY)
@@ -117,7 +125,7 @@ def test_without_a_sheet_there_is_no_answer() -> None:
     with pytest.raises(NoSheet):
         snapshot(holding(SATURDAY), moscow(FRIDAY, "17:00"))
     with pytest.raises(NoSheet):
-        holding().in_force(FRIDAY, FRIDAY)
+        holding().in_force(FRIDAY, moscow(FRIDAY, "12:00"))
 
 
 def test_today_is_always_answered_and_says_that_it_is_stale() -> None:
@@ -210,7 +218,7 @@ def test_the_newest_revision_of_a_day_is_the_one_that_counts() -> None:
     """A correction replaces nothing: the earlier wording stays and can be asked for."""
     held = History(CALENDAR, [revision(FRIDAY, 2, "81.0000"), revision(FRIDAY)])
     assert held.of_date(FRIDAY) == held.newest == revision(FRIDAY, 2, "81.0000")
-    assert held.in_force(FRIDAY, FRIDAY).number == 2
+    assert held.in_force(FRIDAY, moscow(FRIDAY, "12:00")).number == 2
     assert held.revision(FRIDAY, 1) == revision(FRIDAY)
     assert [one.number for one in held] == [1, 2]
     assert len(held) == 2
@@ -253,7 +261,7 @@ def test_a_day_is_never_answered_with_another_days_law(held: set[date], day: dat
     """Whichever sheets happen to be held: the right one, or an error, or today's newest with a flag."""
     lawful = CALENDAR.effective_date_on_or_before(day)
     history = holding(*sorted(held))
-    answer = _or_error(lambda: history.in_force(day, today))
+    answer = _or_error(lambda: history.in_force(day, moscow(today, "12:00")))
     if lawful in held:
         assert answer == revision(lawful)
     elif day > today:

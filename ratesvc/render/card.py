@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
+from functools import partial
 
 from ratesvc.render.language import Language
-from ratesvc.render.rows import TITLE, Table
+from ratesvc.render.png import blend
+from ratesvc.render.rows import TITLE, Table, View
 from ratesvc.render.widget import Look, page
 
 CONTENT_TYPE = "image/svg+xml"
@@ -24,20 +25,18 @@ MOVES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One text of the picture: where it ends or begins, and in which colour."""
-
-    x: int
-    text: str
-    colour: str
+def width_of(view: View) -> int:
+    """Pixels: the same whether tomorrow's rates are there yet or not."""
+    dated = ("today", "value") if {"today", "next"} <= set(view.columns) else ("value",)
+    kinds = (*dated, *(kind for kind, _ in view.changes))
+    return MARGIN + NAMES + sum(WIDTHS[kind] for kind in kinds) + MARGIN
 
 
-def card(table: Table, look: Look) -> str:
+def card(table: Table, look: Look, width: int) -> str:
     """The picture of a table."""
     ground, ink, soft, line = GROUNDS[look.theme]
-    edges = _edges(table)
-    width = MARGIN + NAMES + sum(WIDTHS.get(kind, 0) for kind in table.kinds) + MARGIN
+    names = width - 2 * MARGIN - sum(WIDTHS.get(kind, 0) for kind in table.kinds)
+    edges = _edges(table, names)
     title = f"{table.title} ({table.badge})" if table.badge else table.title
     lines = _lines(title, (width - 2 * MARGIN) // 10) if table.titled else []
     top = MARGIN + LINE * len(lines)
@@ -63,7 +62,7 @@ def card(table: Table, look: Look) -> str:
         names=width - MARGIN if right else MARGIN,
         edges=[(kind, width - x if right else x) for kind, x in edges],
         moves=_colours(look, ink),
-        squeezed=_squeezed,
+        squeezed=partial(_squeezed, names - 16),
     )
 
 
@@ -75,9 +74,17 @@ def empty_card(language: Language, look: Look) -> str:
     return page("card_empty.svg", title=title, words=words, lines=_lines(title, 48), ground=ground, ink=ink, soft=soft)
 
 
-def _edges(table: Table) -> list[tuple[str, int]]:
+def colours(look: Look) -> list[str]:
+    """What a card is drawn in, the ground first, with the edges of its letters."""
+    ground, ink, _, line = GROUNDS[look.theme]
+    moves = MOVES.get(look.updown, {}).get(look.theme, ())
+    letters = [blend(ink, ground, eighths) for eighths in (8, 6, 4, 2)]
+    return [ground, line, *letters, *(blend(move, ground, eighths) for move in moves for eighths in (8, 4))]
+
+
+def _edges(table: Table, names: int) -> list[tuple[str, int]]:
     """Where each column of figures ends."""
-    edges, x = [], MARGIN + NAMES
+    edges, x = [], MARGIN + names
     for kind in table.kinds[1:]:
         x += WIDTHS.get(kind, 0)
         edges.append((kind, x))
@@ -94,9 +101,9 @@ def _units(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
 
 
-def _squeezed(text: str) -> int:
+def _squeezed(room: int, text: str) -> int:
     """The width to squeeze a long name into, or 0."""
-    return NAMES - 16 if _units(text) * 7 > NAMES - 16 else 0
+    return room if _units(text) * 7 > room else 0
 
 
 def _lines(text: str, places: int) -> list[str]:

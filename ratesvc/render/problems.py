@@ -11,6 +11,7 @@ from ratesvc.errors import (
     BeforeHistory,
     HistoryLoading,
     NoSheet,
+    NotSupported,
     NotYetSet,
     RatesvcError,
     UnknownCurrency,
@@ -49,6 +50,7 @@ PROBLEMS: Mapping[type[RatesvcError], Problem] = {
     UnknownRevision: Problem(404, "unknown_revision", "Unknown revision"),
     NotYetSet: Problem(404, "not_yet_set", "Not yet set"),
     BeforeHistory: Problem(404, "before_history", "Before the first official rate"),
+    NotSupported: Problem(501, "not_supported", "Not supported here"),
     HistoryLoading: Problem(503, "history_loading", "History is loading"),
     NoSheet: Problem(503, "no_sheet", "No rates yet"),
 }

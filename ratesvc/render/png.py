@@ -1,0 +1,100 @@
+"""Pictures as PNG: our SVG drawn by resvg with fonts of our own, so that they look the same on every machine.
+
+resvg and Pillow are the extra `png`. The fonts have Latin, Greek and Cyrillic, and the Han characters of our Chinese
+texts; `tests/release_fonts.py` writes them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from importlib.resources import files
+from io import BytesIO
+from typing import Any
+
+from ratesvc.errors import NotSupported
+
+CONTENT_TYPE = "image/png"
+SCALES = ("1", "2")
+FAMILY = "Noto Sans"
+MOST_COLOURS = 64
+FEWEST_COLOURS = 17
+
+_UNSEEN = re.compile(r"<(title|desc)>.*?</\1>", re.DOTALL)
+_FONTS = files("ratesvc.render").joinpath("assets", "fonts")
+
+
+def installed() -> bool:
+    """Whether this installation can draw."""
+    try:
+        _libraries()
+    except NotSupported:
+        return False
+    return True
+
+
+def png(svg: str, scale: int, colours: Sequence[str] = ()) -> bytes:
+    """The picture, `scale` pixels for each of its own; some 100 ms. Raises NotSupported without the extra.
+
+    It is reduced to `colours`, #rrggbb and the ground first, or to those that it needs most.
+    """
+    images, read, svg_to_bytes = _libraries()
+    ground = colours[0] if colours else None
+    drawn = svg_to_bytes(
+        svg, zoom=scale, background=ground, skip_system_fonts=True, font_files=_fonts(), font_family=FAMILY
+    )
+    image, packed = read(BytesIO(drawn)).convert("RGB"), BytesIO()
+    chosen = images.new("P", (1, 1)) if colours else None
+    if chosen:
+        chosen.putpalette(_palette(colours))
+    image.quantize(MOST_COLOURS, palette=chosen, dither=images.Dither.NONE).save(packed, "PNG", optimize=True)
+    return packed.getvalue()
+
+
+def drawable(svg: str) -> bool:
+    """Whether our fonts have every character that is seen of it."""
+    return _characters().issuperset(_UNSEEN.sub("", svg))
+
+
+def first_drawable(pictures: Iterable[str]) -> str:
+    """The first picture that our fonts can write, or else the last: in English, that is."""
+    picture = ""
+    for picture in pictures:
+        if drawable(picture):
+            break
+    return picture
+
+
+def blend(colour: str, ground: str, eighths: int) -> str:
+    """So many eighths of a colour on its ground, as the edges of letters have it."""
+    over, under = bytes.fromhex(colour[1:]), bytes.fromhex(ground[1:])
+    return "#" + bytes((a * eighths + b * (8 - eighths)) // 8 for a, b in zip(over, under, strict=True)).hex()
+
+
+def _libraries() -> tuple[Any, Any, Callable[..., bytes]]:
+    try:
+        from PIL import Image  # noqa: PLC0415 -- an extra: most installations do without
+        from PIL.PngImagePlugin import PngImageFile  # noqa: PLC0415 -- the same
+        from resvg_py import svg_to_bytes  # noqa: PLC0415 -- the same
+    except ImportError:
+        raise NotSupported(
+            "PNG pictures need an extra: pip install 'ratesvc[png]'. The same picture is there as SVG."
+        ) from None
+    return Image, PngImageFile, svg_to_bytes
+
+
+def _palette(colours: Sequence[str]) -> list[int]:
+    # With 16 colours or fewer PNG packs two pixels into a byte, and the letters no longer repeat for its compression.
+    padded = [*colours, *[colours[0]] * (FEWEST_COLOURS - len(colours))]
+    return [part for colour in padded for part in bytes.fromhex(colour[1:])]
+
+
+@cache
+def _fonts() -> list[str]:
+    return sorted(str(font) for font in _FONTS.iterdir() if font.name.endswith(".ttf"))
+
+
+@cache
+def _characters() -> frozenset[str]:
+    return frozenset(_FONTS.joinpath("characters.txt").read_text("utf-8") + "\n")
