@@ -37,7 +37,7 @@ class Body:
     @cached_property
     def encodings(self) -> dict[str, bytes]:
         """Every encoding by its HTTP name, the preferred one first; one that saves nothing is left out."""
-        if len(self.content) < SMALLEST_COMPRESSED:
+        if len(self.content) < SMALLEST_COMPRESSED or self.content_type == "image/png":
             return {"identity": self.content}
         brotli_quality, gzip_level = (5, 6) if len(self.content) > LONG else (9, 9)
         packed = {

@@ -28,8 +28,13 @@ def _without_tuples(part: Any) -> None:
 
 @schemathesis.hook
 def filter_case(_: HookContext, case: Case[Any]) -> bool:
-    """A request line over 8190 bytes is refused by the HTTP parser before any of our code sees it."""
-    return len(urlencode(case.query or {}, doseq=True)) < LONGEST_QUERY
+    """No request line over 8190 bytes: the HTTP parser refuses it before any of our code sees it.
+
+    And no other format of oEmbed than JSON: 501 is what its specification prescribes, and a fault for `st`.
+    """
+    query = case.query or {}
+    supported = case.path != "/oembed" or query.get("format", "json") == "json"
+    return supported and len(urlencode(query, doseq=True)) < LONGEST_QUERY
 
 
 @schemathesis.hook
@@ -44,6 +49,8 @@ def map_case(_: HookContext, case: Case[Any]) -> Case[Any]:
     if "since" in query:
         # Without until it is today, which a day to come is later than.
         query["since"], query["until"] = sorted((query["since"], query.get("until", query["since"])))
+    if case.path == "/oembed":
+        query["url"] = f"{case.operation.schema.raw_schema['servers'][0]['url']}/embed?codes=USD"
     if query.get("fill") == "daily":
         query.pop("group", None)
     return case

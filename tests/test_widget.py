@@ -113,14 +113,41 @@ def test_the_newest_release_is_made_from_the_sources() -> None:
 
 
 async def test_sizes(live: Live, capsys: pytest.CaptureFixture[str]) -> None:
-    """Loader at most 2,000 bytes, frame at most 4 kB, with gzip."""
-    sizes = {}
-    for path in ("/widget/rates.js", "/widget/rows.json?style=inline", "/widget/frame", "/widget"):
-        sizes[path] = len(gzip.compress((await get(live, path))[2].encode(), 9))
+    """With gzip: loader at most 2,000 bytes, loader and six rows 3,000 (3 KiB in Russian), a frame 4,000."""
+    paths = {
+        "loader": "/widget/rates.js",
+        **{f"rows {lang}": f"/widget/rows.json?style=inline&lang={lang}" for lang in ("en", "ru", "zh-Hans")},
+        "frame": "/widget/frame",
+        "fragment": "/widget",
+    }
+    sizes = {name: len(gzip.compress((await get(live, path))[2].encode(), 9)) for name, path in paths.items()}
+    cold = {lang: sizes["loader"] + sizes[f"rows {lang}"] for lang in ("en", "ru", "zh-Hans")}
     with capsys.disabled():
-        print(f"\ngzip: {sizes}")  # noqa: T201 -- figures to read
-    assert sizes["/widget/rates.js"] <= 2000
-    assert sizes["/widget/frame"] <= 4000
+        print(f"\ngzip: {sizes}, element cold: {cold}")  # noqa: T201 -- figures to read
+    assert sizes["loader"] <= 2000
+    assert sizes["frame"] <= 4000
+    assert cold["en"] <= 3000
+    assert max(cold.values()) <= 3 * 1024
+
+
+async def test_rows_bring_the_rules_that_they_need(live: Live) -> None:
+    """Of the style: no more than what this table and its look can use, and no less."""
+
+    async def style(query: str) -> str:
+        text: str = json.loads((await get(live, f"/widget/rows.json?style=inline&{query}"))[2])["style"]
+        return text
+
+    plain = await style("")
+    rules = ("cbr-dark{", "cbr-blue-orange{", "cbr-trend svg{")
+    assert not [rule for rule in rules if rule in plain]
+    assert ".cbr-dark{" in await style("theme=dark")
+    assert ".cbr-blue-orange{" in await style("updown=blue-orange")
+    assert ".cbr-trend svg{" in await style("spark=30")
+    whole = widget.style("widget").split("}")
+    assert set((await style("theme=auto&updown=none&spark=30")).split("}")) < set(whole)
+    used = set(re.findall(r'class="([^"]+)"', (await get(live, "/widget?style=none"))[2]))
+    named = {name for rule in whole for name in re.findall(r"[.](cbr-[a-z-]+)", rule)}
+    assert not {name for name in " ".join(used).split() if name in named and f".{name}" not in plain}
 
 
 @pytest.mark.parametrize("path", ["/widget", "/widget/frame", "/widget/rows.json", "/widget/card.svg", "/embed"])

@@ -12,9 +12,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 from conftest import eventually, program
+from processes import serving
 from widget_harness import live_service
-
-from ratesvc.service import Service
 
 pytestmark = pytest.mark.slow
 
@@ -22,8 +21,8 @@ SHORT = "proxy_ignore_headers Cache-Control; proxy_cache_valid 200 1s;"
 CONFIG = Path(__file__).parent.parent / "deploy" / "nginx-ssi.conf"
 
 
-async def snippet(url: str, key: str) -> str:
-    async with aiohttp.ClientSession() as http, http.get(f"{url}/?lang=en") as answer:
+async def snippet(url: str, key: str, lang: str = "en") -> str:
+    async with aiohttp.ClientSession() as http, http.get(f"{url}/?lang={lang}") as answer:
         section = (await answer.text()).split(f'id="code-{key}"')[1]
     return unescape(section.split("<code>")[1].split("</code>")[0])
 
@@ -35,46 +34,46 @@ async def test_nginx_keeps_the_page_whole(tmp_path: Path) -> None:
         port = free.getsockname()[1]
     site = tmp_path / "site"
     site.mkdir()
-    async with live_service(tmp_path / "data") as live:
-        code = await snippet(live.url, "ssi")
-        site.joinpath("index.html").write_text(f"<h1>News</h1>{code}<p>The end</p>", "utf-8")
-        site.joinpath("new.html").write_text(
-            f"<h1>News</h1>{code.replace('lang=en', 'lang=de')}<p>The end</p>", "utf-8"
-        )
-        shipped = CONFIG.read_text("utf-8").replace("http://RATES/", f"{live.url.replace('localhost', '127.0.0.1')}/")
-        shipped = shipped.replace("listen 80", f"listen 127.0.0.1:{port}").replace("/var/www/html", str(site))
-        shipped = shipped.replace("/var/cache/nginx/rates", str(tmp_path / "cache"))
-        # nginx looks at its own clock: a copy that is stale after a second shows what happens after five minutes.
-        shipped = shipped.replace("proxy_cache rates;", f"proxy_cache rates; {SHORT}")
-        paths = "".join(
-            f"{name}_temp_path {tmp_path}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        )
-        config = tmp_path / "nginx.conf"
-        config.write_text(
-            f"daemon off; user root; pid {tmp_path}/pid; error_log {tmp_path}/error.log;"
-            f"events {{}} http {{ access_log off; default_type text/html; {paths}\n{shipped}\n}}",
-            "utf-8",
-        )
+    async with serving(tmp_path, "--demo") as service:
+        await service.ready()
+        for name, lang in (("index", "en"), ("new", "ru")):
+            code = await snippet(service.url, "ssi", lang)
+            site.joinpath(f"{name}.html").write_text(f"<h1>News</h1>{code}<p>The end</p>", "utf-8")
+        config = _configured(tmp_path, site, service.url, port)
         process = await asyncio.create_subprocess_exec(nginx, "-c", str(config), "-e", str(tmp_path / "error.log"))
         try:
             await eventually(lambda: _answers(port))
             fresh = await _page(port, "/")
             assert "60.3741" in fresh
             assert fresh.endswith("<p>The end</p>")
-            await _killed_and_asked(live.service, port, fresh)
+            service.kill()
+            await service.ended()
+            await asyncio.sleep(1.2)  # until nginx's copy is no longer fresh
+            assert await _page(port, "/") == fresh
+            without = await _page(port, "/new.html")
+            assert "Официальные курсы валют Банка России</a>" in without
+            assert without.endswith("<p>The end</p>")
         finally:
             process.terminate()
             await process.wait()
 
 
-async def _killed_and_asked(service: Service, port: int, fresh: str) -> None:
-    # Without a publication every form of the widget answers 503.
-    service.board.current = None
-    await asyncio.sleep(1.2)
-    assert await _page(port, "/") == fresh
-    without = await _page(port, "/new.html")
-    assert "Bank of Russia official exchange rates</a>" in without
-    assert without.endswith("<p>The end</p>")
+def _configured(folder: Path, site: Path, url: str, port: int) -> Path:
+    """The shipped configuration for this machine: other places, nobody's rights, and copies that age in a second."""
+    shipped = CONFIG.read_text("utf-8").replace("http://RATES/", f"{url}/")
+    shipped = shipped.replace("listen 80", f"listen 127.0.0.1:{port}").replace("/var/www/html", str(site))
+    shipped = shipped.replace("/var/cache/nginx/rates", str(folder / "cache"))
+    # nginx looks at its own clock: a copy that is stale after a second shows what happens after five minutes.
+    shipped = shipped.replace("proxy_cache rates;", f"proxy_cache rates; {SHORT}")
+    names = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    paths = "".join(f"{name}_temp_path {folder}/{name};" for name in names)
+    config = folder / "nginx.conf"
+    config.write_text(
+        f"daemon off; user root; pid {folder}/pid; error_log {folder}/error.log;"
+        f"events {{}} http {{ access_log off; default_type text/html; {paths}\n{shipped}\n}}",
+        "utf-8",
+    )
+    return config
 
 
 async def _answers(port: int) -> bool:

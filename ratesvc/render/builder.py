@@ -65,7 +65,7 @@ def height(view: View, width: int) -> int:
     """About how high the widget will be, in pixels; a little too much is better than an inner scrollbar."""
     title = 0 if view.heading == rows.NO_HEADING else 20 * (1 + len(view.heading or rows.TITLE) * 9 // (width - 24))
     two_lines = "name" in view.columns or (width < NARROW and bool(view.changes or view.spark))
-    return 24 + title + 10 + 48 + (54 if two_lines else 34) * len(view.codes) + 26
+    return 24 + title + 10 + 48 + (57 if two_lines else 34) * len(view.codes) + 26
 
 
 def _preview(choice: Choice, ground: str) -> str:

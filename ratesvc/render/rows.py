@@ -169,11 +169,15 @@ def _note(answer: InForce, language: Language) -> str:
     return language.say("Not updated since {day}.", day=language.day(answer.revision.effective_date))
 
 
-def _source(effective: date, language: Language) -> str:
-    """The Bank's own page for a day, in Russian for readers of Russian."""
+def bank_page(language: Language) -> str:
+    """The Bank's own page of rates, in Russian for readers of Russian."""
     folder = "" if language.locale.language == "ru" else "eng/"
-    day = effective.strftime("%d.%m.%Y")
-    return f"https://www.cbr.ru/{folder}currency_base/daily/?UniDbQuery.Posted=True&UniDbQuery.To={day}"
+    return f"https://www.cbr.ru/{folder}currency_base/daily/"
+
+
+def _source(effective: date, language: Language) -> str:
+    """The same for a day."""
+    return f"{bank_page(language)}?UniDbQuery.Posted=True&UniDbQuery.To={effective.strftime('%d.%m.%Y')}"
 
 
 def _nominal(shown: Sequence[InForce], code: str) -> int:

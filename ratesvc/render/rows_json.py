@@ -9,7 +9,10 @@ from ratesvc.render.rows import Column, Row, Table
 
 
 def rows_json(table: Table, style: str = "") -> bytes:
-    """The table with every text that the other forms show; `style` is the widget's style sheet, or empty."""
+    """The table with every text that the other forms show.
+
+    `style` is the widget's style sheet where the element asks: it has no use for codes then. Otherwise it is empty.
+    """
     document: dict[str, Any] = {
         "lang": table.tag,
         "dir": table.direction,
@@ -17,7 +20,7 @@ def rows_json(table: Table, style: str = "") -> bytes:
         "titled": table.titled,
         "stale": table.stale,
         "columns": [_column(column) for column in table.columns],
-        "rows": [_row(row) for row in table.rows],
+        "rows": [_row(row, coded=not style) for row in table.rows],
         "source_url": table.source,
     }
     optional = {"words_lang": table.foreign, "badge": table.badge, "note": table.note, "style": style}
@@ -28,9 +31,17 @@ def _column(column: Column) -> dict[str, str]:
     return {"kind": column.kind, "text": column.text, **_said({"label": column.label, "date": column.iso})}
 
 
-def _row(row: Row) -> dict[str, Any]:
-    optional = {"name": row.name, "move": row.move, "mark": row.mark, "words": row.words, "points": row.points}
-    return {"code": row.code, "unit": row.unit, **_said(optional), "cells": row.cells}
+def _row(row: Row, *, coded: bool) -> dict[str, Any]:
+    optional = {
+        "code": row.code if coded else "",
+        "unit": row.unit,
+        "name": row.name,
+        "move": row.move,
+        "mark": row.mark,
+        "words": row.words,
+        "points": row.points,
+    }
+    return {**_said(optional), "cells": row.cells}
 
 
 def _said(texts: dict[str, str]) -> dict[str, str]:

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import date
 from urllib.parse import urlencode
 
 from markupsafe import escape
 
-from ratesvc.render import loader
+from ratesvc.render import loader, png
+from ratesvc.render.card import width_of
 from ratesvc.render.language import Language
-from ratesvc.render.rows import DEFAULT_CODES, DEFAULT_COLUMNS, View
+from ratesvc.render.rows import DEFAULT_CODES, DEFAULT_COLUMNS, View, bank_page
 from ratesvc.render.widget import THEMES, UPDOWNS, Look, Site
 
-BANK = "https://www.cbr.ru/eng/currency_base/daily/"
 LINK = "Bank of Russia official exchange rates"
-PICTURE = "A picture, for feeds and a README; Gmail and some other mail programs show no SVG."
+WIDTHS = range(120, 2001)
+HEIGHTS = range(60, 4001)
+PICTURE = "A picture for mail, feeds and a README: Gmail and some other mail programs show no SVG."
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What the builder was asked for: the widget, its language, its size, and whether the host sends a CSP."""
+    """What was asked for: the widget, its language and size, whether the host sends a CSP, and a day but today."""
 
     view: View
     look: Look
@@ -28,6 +31,7 @@ class Choice:
     width: int
     height: int
     strict: bool = False
+    day: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ def parameters(choice: Choice, *, look: bool = True) -> dict[str, str]:
     view = choice.view
     given = {
         "codes": ",".join(view.codes) if view.codes != DEFAULT_CODES else "",
+        "date": choice.day.isoformat() if choice.day else "",
         "columns": ",".join(view.columns) if view.columns != DEFAULT_COLUMNS else "",
         "heading": view.heading,
         "lang": choice.language.tag,
@@ -69,8 +74,10 @@ def snippets(choice: Choice, site: Site) -> list[Snippet]:
         Snippet("element", "Element", _ELEMENT_STRICT if choice.strict else _ELEMENT, element(choice, site)),
         Snippet("frame", "Frame", "The exact size keeps your page from shifting.", iframe(framed, choice)),
         Snippet("ssi", "nginx", "The server puts the table into the page; readers ask nobody else.", _ssi(choice)),
-        Snippet("php", "PHP", "Waits one second at most and keeps the last good copy.", _php(included)),
-        Snippet("wordpress", "WordPress", "Put this address on a line of its own.", embed_url(choice, site)),
+        Snippet("php", "PHP", "Waits one second at most and keeps the last good copy.", _php(included, choice)),
+        Snippet(
+            "wordpress", "WordPress", "Put this address on a line of its own.", embed_url(choice, site, sized=True)
+        ),
         Snippet("picture", "Picture", PICTURE, _picture(choice, site)),
         Snippet("json", "JSON", "The rows, already formatted in the reader's language.", _json(choice, site)),
     ]
@@ -85,10 +92,9 @@ def element(choice: Choice, site: Site) -> str:
     attributes = {**parameters(choice), "height": str(choice.height)}
     box = f"display:block;height:{choice.height}px"
     written = " ".join(f'{name}="{escape(text)}"' for name, text in attributes.items())
-    link = f'<a href="{BANK}">{LINK}</a>'
     if not choice.strict:
         script = f'<script async src="{escape(site.public_url)}/widget/rates.js" crossorigin="anonymous"></script>'
-        return f'<cbr-rates {written} style="{box}">\n  {link}</cbr-rates>\n{script}'
+        return f'<cbr-rates {written} style="{box}">\n  {_link(choice)}</cbr-rates>\n{script}'
     source = f"{escape(site.public_url)}/widget/{loader.VERSION}/rates.js"
     pin = loader.releases()[loader.VERSION].integrity("rates.js")
     script = f'<script async src="{source}" integrity="{pin}" crossorigin="anonymous"></script>'
@@ -96,28 +102,35 @@ def element(choice: Choice, site: Site) -> str:
         f"<!-- Your style sheet:  cbr-rates{{{box}}}",
         f"     Your policy:  script-src {source}; connect-src {escape(site.public_url)} -->",
     )
-    return "\n".join((*lines, f"<cbr-rates {written}>\n  {link}</cbr-rates>", script))
+    return "\n".join((*lines, f"<cbr-rates {written}>\n  {_link(choice)}</cbr-rates>", script))
+
+
+def _link(choice: Choice) -> str:
+    """What stays where there are no rates."""
+    return f'<a href="{bank_page(choice.language)}">{choice.language.say(LINK)}</a>'
 
 
 def iframe(address: str, choice: Choice) -> str:
     """A frame of exactly this size."""
+    title = choice.language.say(LINK)
     size = f'width="{choice.width}" height="{choice.height}"'
-    return f'<iframe src="{escape(address)}" {size} style="border:0" loading="lazy" title="{LINK}"></iframe>'
+    return f'<iframe src="{escape(address)}" {size} style="border:0" loading="lazy" title="{title}"></iframe>'
 
 
-def embed_url(choice: Choice, site: Site) -> str:
-    """The page that oEmbed consumers discover."""
-    return f"{site.public_url}/embed?{query(choice)}"
+def embed_url(choice: Choice, site: Site, *, sized: bool = False) -> str:
+    """The page that oEmbed consumers discover; `sized` tells them how large its frame is to be."""
+    size = {"width": str(choice.width), "height": str(choice.height)} if sized else {}
+    return f"{site.public_url}/embed?{query(choice, **size)}"
 
 
 def _ssi(choice: Choice) -> str:
     return (
-        f'<!--# block name="rates" --><a href="{BANK}">{LINK}</a><!--# endblock -->\n'
+        f'<!--# block name="rates" -->{_link(choice)}<!--# endblock -->\n'
         f'<!--# include virtual="/rates/widget?{query(choice)}" stub="rates" -->'
     )
 
 
-def _php(address: str) -> str:
+def _php(address: str, choice: Choice) -> str:
     quoted = re.sub(r"(['\\])", r"\\\1", address)
     return f"""<?php
 $copy = sys_get_temp_dir() . '/cbr-rates-' . md5('{quoted}') . '.html';
@@ -130,13 +143,15 @@ if (!is_file($copy) || filemtime($copy) < time() - 300) {{
         @touch($copy);
     }}
 }}
-echo is_file($copy) && filesize($copy) ? file_get_contents($copy) : '<a href="{BANK}">{LINK}</a>';
+echo is_file($copy) && filesize($copy) ? file_get_contents($copy) : '{_link(choice)}';
 ?>"""
 
 
 def _picture(choice: Choice, site: Site) -> str:
-    address = f"{site.public_url}/widget/card.svg?{query(choice)}"
-    return f'<a href="{BANK}"><img src="{escape(address)}" alt="{LINK}"></a>'
+    path, more = ("card.png", {"scale": "2"}) if png.installed() else ("card.svg", {})
+    address = f"{site.public_url}/widget/{path}?{query(choice, **more)}"
+    bank, alternative = bank_page(choice.language), choice.language.say(LINK)
+    return f'<a href="{bank}"><img src="{escape(address)}" width="{width_of(choice.view)}" alt="{alternative}"></a>'
 
 
 def _json(choice: Choice, site: Site) -> str:

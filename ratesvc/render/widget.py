@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -92,6 +94,21 @@ def asset(name: str) -> str:
 def style(name: str) -> str:
     """A style sheet, one line: its bytes are constant for a release, and so is their hash."""
     return "".join(line.strip() for line in asset(f"{name}.css").splitlines())
+
+
+def style_of(table: Table, look: Look) -> str:
+    """The widget's style without the rules for what this table does not show: the element asks for it each time."""
+    said = {"rates", "head", "label", "code", *table.kinds, *(row.move for row in table.rows), look.theme, look.updown}
+    said |= {"mark", "words"} | ({"when"} if any(column.label for column in table.columns) else set())
+    said |= {"badge"} if table.badge else set()
+    lines = (line.strip() for line in asset("widget.css").splitlines())
+    return "".join(line for line in lines if _applies(line.partition("{")[0], said))
+
+
+def _applies(selectors: str, said: Collection[str]) -> bool:
+    """Whether any of these selectors names only classes that there are."""
+    named = (re.findall(r"\.cbr-([\w-]+)", selector) for selector in selectors.split(","))
+    return any(all(name in said for name in names) for names in named)
 
 
 def script(name: str) -> str:

@@ -37,7 +37,7 @@ def routes(service: Service) -> dict[str, Handler]:
         answer = snapshot.for_next()
         if answer is None:
             following = service.history.calendar.effective_date_after(snapshot.in_force.effective_date)
-            raise NotYetSet(following, snapshot.next_expected_at)
+            raise NotYetSet(following, snapshot.next_expected_at, overdue=snapshot.next_overdue)
         return asked.send(asked.body("next", answer), RATES)
 
     async def on_a_day(request: web.Request) -> Answer:
@@ -105,11 +105,12 @@ def send(service: Service, body: Body, caching: Caching) -> Answer:
 
 async def send_long(service: Service, key: Hashable, until: date, render: Callable[[], Body]) -> Answer:
     """A long body is rendered and compressed once, beside the loop."""
-    publication = published(service)
-    body = publication.find(key)
-    if body is None:
-        body = publication.keep(key, await asyncio.to_thread(_finished, render))
-    return send_until(service, body, until)
+    return send_until(service, await beside(published(service), key, render), until)
+
+
+async def beside(publication: Publication, key: Hashable, render: Callable[[], Body]) -> Body:
+    """The finished body, rendered beside the loop if this is the first time that it is asked for."""
+    return publication.find(key) or publication.keep(key, await asyncio.to_thread(_finished, render))
 
 
 def _finished(render: Callable[[], Body]) -> Body:

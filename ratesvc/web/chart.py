@@ -1,13 +1,17 @@
-"""/chart.svg: a line chart for pages and mail."""
+"""/chart.svg and /chart.png: a line chart for pages and mail."""
 
 from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
 
 from aiohttp import web
 
 from ratesvc.errors import BadRequest
 from ratesvc.publication import Body
-from ratesvc.render import chart, series
+from ratesvc.render import chart, png, series
 from ratesvc.render.chart_drawing import STYLE
+from ratesvc.render.language import language_or_default
 from ratesvc.render.openapi.parameters import SCALES
 from ratesvc.render.policy import policy
 from ratesvc.service import Service
@@ -19,7 +23,6 @@ from ratesvc.web.series import wanted_series
 from ratesvc.workdays import moscow_day
 
 CHART = ("codes", "since", "until", "quote", "lang", "theme", "scale", "width", "height")
-SVG = "image/svg+xml"
 POLICY = ("Content-Security-Policy", policy(STYLE, frame_ancestors="*"))
 
 
@@ -27,26 +30,53 @@ def routes(service: Service) -> dict[str, Handler]:
     """Path → handler."""
 
     async def lines(request: web.Request) -> Answer:
-        asked = query.Query(request, CHART)
-        wanted = wanted_series(asked, service)
-        if not 1 <= len(wanted.codes) <= chart.MOST_CURRENCIES:
+        asked = _Asked(query.Query(request, CHART), service, ("auto", "light", "dark"))
+
+        def render() -> Body:
+            return Body(asked.drawn(asked.look).encode(), chart.CONTENT_TYPE, (POLICY,))
+
+        return await send_long(service, ("chart", asked.key), asked.wanted.until, render)
+
+    async def pixels(request: web.Request) -> Answer:
+        parameters = query.Query(request, (*CHART, "density"))
+        density = parameters.choice("density", png.SCALES, "1")
+        asked = _Asked(parameters, service, ("light", "dark"))
+
+        def render() -> Body:
+            # In English where the fonts lack the reader's script.
+            looks = (asked.look, replace(asked.look, language=language_or_default(None)))
+            return Body(png.png(png.first_drawable(map(asked.drawn, looks)), int(density)), png.CONTENT_TYPE)
+
+        return await send_long(service, ("pixels", asked.key, density), asked.wanted.until, render)
+
+    return {"/chart.svg": lines, "/chart.png": pixels}
+
+
+class _Asked:
+    """One chart, checked; the first of the themes is the default."""
+
+    def __init__(self, asked: query.Query, service: Service, themes: Sequence[str]) -> None:
+        self._service = service
+        self.wanted = wanted_series(asked, service)
+        if not 1 <= len(self.wanted.codes) <= chart.MOST_CURRENCIES:
             raise BadRequest(f"a chart shows 1 to {chart.MOST_CURRENCIES} currencies other than its quote.")
-        look = chart.Look(
+        self.look = chart.Look(
             asked.language(),
-            asked.choice("theme", chart.THEMES, "auto"),
+            asked.choice("theme", themes, themes[0]),
             asked.within("width", chart.WIDTHS, 720),
             asked.within("height", chart.HEIGHTS, 400),
             service.demo,
         )
-        indexed = asked.choice("scale", SCALES, "absolute") == "indexed"
+        self._indexed = asked.choice("scale", SCALES, "absolute") == "indexed"
 
-        def render() -> Body:
-            today = moscow_day(service.clock())
-            found = {code: series.rates(service.history, code, wanted, today) for code in wanted.codes}
-            drawn = chart.chart(found, look, quote=wanted.quote, indexed=indexed)
-            return Body(drawn.encode(), SVG, (POLICY,))
+    @property
+    def key(self) -> Hashable:
+        """Equal for equal pictures."""
+        look = self.look
+        return self.wanted, look.language.tag, look.theme, look.width, look.height, self._indexed
 
-        key = ("chart", wanted, look.language.tag, look.theme, look.width, look.height, indexed)
-        return await send_long(service, key, wanted.until, render)
-
-    return {"/chart.svg": lines}
+    def drawn(self, look: chart.Look) -> str:
+        """The picture as SVG."""
+        wanted, today = self.wanted, moscow_day(self._service.clock())
+        found = {code: series.rates(self._service.history, code, wanted, today) for code in wanted.codes}
+        return chart.chart(found, look, quote=wanted.quote, indexed=self._indexed)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import lru_cache, partial
 from importlib.resources import files
 
 from aiohttp import web
 
 from ratesvc.errors import RatesvcError
 from ratesvc.publication import Body
-from ratesvc.render import card, loader, widget
+from ratesvc.render import card, loader, png, widget
 from ratesvc.render.api import encode
+from ratesvc.render.language import language_or_default
 from ratesvc.render.rows_json import rows_json
 from ratesvc.service import Service
 from ratesvc.web import reply
@@ -50,20 +53,33 @@ def routes(service: Service, site: widget.Site) -> dict[str, Handler]:
     async def rows(request: web.Request) -> Answer:
         wanted = Wanted(request, service)
         styled = wanted.asked.choice("style", ("none", "inline")) == "inline"
-        style = widget.style("widget") if styled else ""
-        return wanted.send(("rows", styled), lambda: Body(rows_json(wanted.table, style), JSON))
+        look = wanted.asked.look() if styled else None
+
+        def render() -> Body:
+            return Body(rows_json(wanted.table, widget.style_of(wanted.table, look) if look else ""), JSON)
+
+        return wanted.send(("rows", look), render)
 
     async def picture(request: web.Request) -> Answer:
         wanted = Wanted(request, service)
         look = wanted.asked.look(card.THEMES)
-        render = partial(_picture, wanted, look)
-        return wanted.send(("card", look), render, CARD)
+        return wanted.send(("card", look), partial(_picture, wanted, look), CARD)
+
+    async def pixels(request: web.Request) -> Answer:
+        asked = Asked(request)
+        look, scale = asked.look(card.THEMES), asked.choice("scale", png.SCALES)
+        try:
+            wanted = Wanted(request, service)
+        except RatesvcError:
+            return Answer(await asyncio.to_thread(_empty_pixels, asked.language().tag, look, scale), NO_STORE)
+        return await wanted.send_long(("card", look, scale), partial(_pixels, wanted, look, scale), CARD)
 
     return {
         "/widget": _or_else(fragment, _nothing),
         "/widget/frame": _or_else(frame, _empty_frame),
         "/widget/rows.json": _or_else(rows, _nothing),
         "/widget/card.svg": _or_else(picture, _empty_card, status=200),
+        "/widget/card.png": pixels,
         **_releases(),
         **_fixed("/widget/manifest.json", Body(encode(manifest()), JSON), WIDGET),
         **_fixed("/favicon.ico", Body(_asset("icon.svg"), "image/svg+xml"), ICON_CACHING),
@@ -131,7 +147,28 @@ def _or_else(handler: Handler, otherwise: Callable[[web.Request], Body], *, stat
 
 
 def _picture(wanted: Wanted, look: widget.Look) -> Body:
-    return Body(card.card(wanted.table, look).encode(), card.CONTENT_TYPE, CARD_HEADERS)
+    drawn = card.card(wanted.table, look, card.width_of(wanted.view))
+    return Body(drawn.encode(), card.CONTENT_TYPE, CARD_HEADERS)
+
+
+def _pixels(wanted: Wanted, look: widget.Look, scale: str) -> Body:
+    """In the fonts' scripts: without a heading, or in English, where they lack a character."""
+    width = card.width_of(wanted.view)
+    drawn = (
+        card.card(wanted.table_in(language, view), look, width)
+        for language in (wanted.language, language_or_default(None))
+        for view in (wanted.view, replace(wanted.view, heading=""))
+    )
+    return _drawn(drawn, look, scale)
+
+
+@lru_cache
+def _empty_pixels(tag: str, look: widget.Look, scale: str) -> Body:
+    return _drawn((card.empty_card(language_or_default(one), look) for one in (tag, None)), look, scale)
+
+
+def _drawn(pictures: Iterable[str], look: widget.Look, scale: str) -> Body:
+    return Body(png.png(png.first_drawable(pictures), int(scale), card.colours(look)), png.CONTENT_TYPE, CARD_HEADERS)
 
 
 def _empty_card(request: web.Request) -> Body:

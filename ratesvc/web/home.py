@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from aiohttp import web
 from multidict import MultiDict
 from yarl import URL
 
-from ratesvc.errors import BadRequest, NoSheet
+from ratesvc.errors import BadRequest, NoSheet, NotSupported
 from ratesvc.publication import Body
 from ratesvc.render import builder, widget
 from ratesvc.render.api import encode
 from ratesvc.render.rows import TITLE
-from ratesvc.render.snippets import Choice, embed_url, iframe
+from ratesvc.render.snippets import HEIGHTS, WIDTHS, Choice, embed_url, iframe
 from ratesvc.service import Service
 from ratesvc.web import reply
-from ratesvc.web.answer import COMMON, HOURLY, NO_STORE, Answer
+from ratesvc.web.answer import HOURLY, NO_STORE, Answer
 from ratesvc.web.embed import FRAME_HEADERS, otherwise_empty
 from ratesvc.web.reply import Handler
 from ratesvc.web.wanted import Asked, Wanted
 
 JSON = "application/json"
 EMBEDDABLE = ("/embed", "/widget/frame", "/")
-WIDTHS = range(120, 2001)
-HEIGHTS = range(60, 4001)
 
 
 def routes(service: Service, site: widget.Site) -> dict[str, Handler]:
@@ -34,7 +33,7 @@ def routes(service: Service, site: widget.Site) -> dict[str, Handler]:
     async def home(request: web.Request) -> Answer:
         asked = Asked(request)
         try:
-            wanted = Wanted(request, service)
+            wanted = Wanted(request, service, dated=False)
         except NoSheet:
             page = builder.not_ready(asked.language())
             headers = (*policy, ("Retry-After", str(reply.RETRY_S)))
@@ -52,22 +51,23 @@ def routes(service: Service, site: widget.Site) -> dict[str, Handler]:
         wanted = Wanted(request, service)
         choice = _choice(wanted)
         look = wanted.asked.look(widget.FRAME_THEMES)
-        discovery = str(URL(f"{site.public_url}/oembed").with_query(url=embed_url(choice, site), format="json"))
+        address = embed_url(choice, site, sized=True)
+        discovery = str(URL(f"{site.public_url}/oembed").with_query(url=address, format="json"))
         return wanted.send(
             ("embed", look, choice),
             lambda: Body(widget.frame(wanted.table, look, discovery).encode(), widget.CONTENT_TYPE, FRAME_HEADERS),
         )
 
-    async def oembed(request: web.Request) -> Answer | web.Response:
+    async def oembed(request: web.Request) -> Answer:
         if request.query.get("format", "json") != "json":
-            return web.Response(status=501, headers={**COMMON, "Cache-Control": "no-store"})
+            raise NotSupported("oEmbed is answered as JSON: format=json.")
         given = _ours(request.query.get("url", ""), site)
         wanted = Wanted(request, service, Asked(given))
         limits = Asked(request)
         choice = _choice(wanted)
         width = min(choice.width, limits.number("maxwidth", choice.width, WIDTHS))
         height = min(choice.height, limits.number("maxheight", choice.height, HEIGHTS))
-        choice = Choice(choice.view, choice.look, choice.language, width, height)
+        choice = replace(choice, width=width, height=height)
         document = {
             "version": "1.0",
             "type": "rich",
@@ -90,7 +90,8 @@ def _choice(wanted: Wanted, first: str = "") -> Choice:
         view = view.beginning_with(first)
     width = asked.number("width", builder.WIDTH, WIDTHS)
     height = asked.number("height", builder.height(view, width), HEIGHTS)
-    return Choice(view, asked.look(), wanted.language, width, height, asked.choice("csp", ("0", "1")) == "1")
+    strict = asked.choice("csp", ("0", "1")) == "1"
+    return Choice(view, asked.look(), wanted.language, width, height, strict, wanted.day)
 
 
 def _ours(address: str, site: widget.Site) -> MultiDict[str]:

@@ -28,7 +28,7 @@ def problem(error: RatesvcError) -> web.Response:
     extra: dict[str, Any] = {}
     headers: dict[str, str] = {}
     if isinstance(error, NotYetSet):
-        extra["expected_at"] = moscow_time(error.expected_at)
+        extra |= {"expected_at": moscow_time(error.expected_at), "overdue": error.overdue}
     if isinstance(error, UnknownCurrency):
         extra["code"] = error.code
     if kind.status == 503:

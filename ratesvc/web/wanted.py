@@ -17,7 +17,7 @@ from ratesvc.render import rows, widget
 from ratesvc.render.language import Language, language_or_default
 from ratesvc.service import Service
 from ratesvc.web.answer import WIDGET, Answer, Caching
-from ratesvc.web.api import published
+from ratesvc.web.api import beside, published
 
 LONGEST_HEADING = 120
 LONGEST_TAG = 35
@@ -86,13 +86,16 @@ class Asked:
 class Wanted:
     """One embedding of what is published now. Raises NoSheet, NotYetSet, HistoryLoading and BeforeHistory."""
 
-    def __init__(self, request: web.Request, service: Service, asked: Asked | None = None) -> None:
+    def __init__(
+        self, request: web.Request, service: Service, asked: Asked | None = None, *, dated: bool = True
+    ) -> None:
+        """Of a request, or of what was `asked` in it; not `dated` is always about today."""
         self._service = service
         self.publication = published(service)
         self.asked = asked or Asked(request)
         self.language = self.asked.language()
         snapshot = self.publication.snapshot
-        day = self.asked.day()
+        day = self.day = self.asked.day() if dated else None
         answers = [on_day(service.history, day, service.clock())] if day else [snapshot.for_today()]
         following = snapshot.for_next()
         known = {code for answer in [*answers, *([following] if following else [])] for code in _codes(answer)}
@@ -102,17 +105,27 @@ class Wanted:
     @cached_property
     def table(self) -> rows.Table:
         """The rows, formatted; only a body that is not finished yet needs them."""
-        trend = partial(recent, self._service.history, self.shown[-1].revision.effective_date)
-        return rows.table(self.shown, self.language, self.view, trend, demo=self._service.demo)
+        return self.table_in(self.language, self.view)
 
-    def body(self, kind: Hashable, render: Callable[[], Body]) -> Body:
-        """The finished body, rendered if this is the first time that it is asked for."""
-        days = tuple(answer.revision.effective_date for answer in self.shown)
-        return self.publication.body((kind, self.language.tag, self.view, days), render)
+    def table_in(self, language: Language, view: rows.View) -> rows.Table:
+        """The same in another language, or with another heading."""
+        trend = partial(recent, self._service.history, self.shown[-1].revision.effective_date)
+        return rows.table(self.shown, language, view, trend, demo=self._service.demo)
 
     def send(self, kind: Hashable, render: Callable[[], Body], caching: Caching = WIDGET) -> Answer:
-        """The finished body, kept no longer than until the next change of today's answer."""
-        return Answer(self.body(kind, render), caching, self.publication.snapshot, demo=self._service.demo)
+        """The finished body, rendered if this is the first time that it is asked for."""
+        return self._sent(self.publication.body(self._key(kind), render), caching)
+
+    async def send_long(self, kind: Hashable, render: Callable[[], Body], caching: Caching) -> Answer:
+        """The same, rendered beside the loop."""
+        return self._sent(await beside(self.publication, self._key(kind), render), caching)
+
+    def _key(self, kind: Hashable) -> Hashable:
+        return kind, self.language.tag, self.view, tuple(answer.revision.effective_date for answer in self.shown)
+
+    def _sent(self, body: Body, caching: Caching) -> Answer:
+        """Kept no longer than until the next change of today's answer."""
+        return Answer(body, caching, self.publication.snapshot, demo=self._service.demo)
 
 
 def _codes(answer: InForce) -> Collection[str]:

@@ -4,7 +4,7 @@
 (() => {
 "use strict";
 const page = document, from = page.currentScript.src, base = from.slice(0, from.indexOf("/widget/") + 8) + "rows.json?style=inline";
-const asked = ["codes", "columns", "date", "heading", "lang", "spark"], jobs = {};
+const asked = ["codes", "columns", "date", "heading", "lang", "spark", "theme", "updown"], jobs = {};
 // An element whose class and part are the same words; what is empty is left out.
 const make = (tag, kinds, more, ...inner) => {
 const made = /^(svg|p.l)/.test(tag) ? page.createElementNS("http://www.w3.org/2000/svg", tag) : page.createElement(tag);
@@ -31,7 +31,7 @@ row.cells.map((text, at) => cell(row, all.columns[at + 1], text)))))),
 make("p", "note", 0, all.note && [make("strong", 0, { lang }, all.note), " "], make("a", 0, { href: all.source_url, target: "_blank", rel: "noopener" }, "cbr.ru")));
 };
 customElements.get("cbr-rates") || customElements.define("cbr-rates", class extends HTMLElement {
-static observedAttributes = [...asked, "height", "refresh", "theme", "updown"];
+static observedAttributes = [...asked, "height", "refresh"];
 connectedCallback() {
 this.attributeChangedCallback();
 }

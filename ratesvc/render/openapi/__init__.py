@@ -13,10 +13,11 @@ import msgspec
 from ratesvc import __version__
 from ratesvc.render.api import encode
 from ratesvc.render.openapi import parameters
-from ratesvc.render.openapi.routes import ROUTES, TAGS, Answer, Kind, Route
+from ratesvc.render.openapi.route import PAGE, PROBLEM, Answer, Kind, Route
+from ratesvc.render.openapi.routes import ROUTES, TAGS
 from ratesvc.render.openapi.schemas import component as schema
 from ratesvc.render.openapi.schemas import schemas
-from ratesvc.render.problems import CONTENT_TYPE, PROBLEMS, WRONG_METHOD, Problem
+from ratesvc.render.problems import PROBLEMS, WRONG_METHOD, Problem
 from ratesvc.render.widget import Site
 
 Part = dict[str, Any]
@@ -32,6 +33,7 @@ _WHEN = {
     400: "A parameter is unknown, repeated or malformed; the text says which and what it takes.",
     404: "There is no such answer; `type` says why.",
     405: "Another method than GET, HEAD and OPTIONS.",
+    501: "What this service, or its installation, does not do; the text says what would.",
     503: "Not answerable yet; ask again after Retry-After seconds.",
 }
 
@@ -46,7 +48,7 @@ def document(site: Site, day: date) -> bytes:
             "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
             "paths": {route.path: {"get": _operation(route)} for route in ROUTES},
             "components": {
-                "parameters": parameters.components(day.isoformat()),
+                "parameters": parameters.components(day.isoformat(), site.public_url),
                 "headers": _HEADERS,
                 "responses": _responses(),
                 "schemas": {**schemas(examples()), "Document": {"type": "object", "required": ["openapi", "paths"]}},
@@ -82,6 +84,11 @@ _HEADERS: Part = {
         "required": True,
         "schema": {"type": "string", "pattern": '^"[0-9a-f]{24}(?:-br|-gzip)?"$'},
     },
+    "ETagOfRates": {
+        "description": "The same, where there are rates to show.",
+        "required": False,
+        "schema": {"type": "string", "pattern": '^"[0-9a-f]{24}(?:-br|-gzip)?"$'},
+    },
     "Cache-Control": {
         "description": "Never beyond the next change: the publication that is due, or Moscow midnight.",
         "required": True,
@@ -96,8 +103,8 @@ _HEADERS: Part = {
 }
 
 
-def _headers(*names: str) -> Part:
-    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+def _headers(*names: str, neutral: bool = False) -> Part:
+    return {name: {"$ref": f"#/components/headers/{name}{'OfRates' * (neutral and name == 'ETag')}"} for name in names}
 
 
 def _operation(route: Route) -> Part:
@@ -114,14 +121,13 @@ def _operation(route: Route) -> Part:
 def _answers(route: Route) -> Part:
     """By status: the good answer, and references to those that many routes share."""
     named = {"304": _shared("NotModified")} if route.kept else {}
-    named |= {str(status): _shared(_name(status, kinds)) for status, kinds in by_status(route).items()}
+    named |= {str(status): _shared(_name(status, kinds, route.refusal)) for status, kinds in by_status(route).items()}
     if route.down:
-        content = {"content": _content(Answer(route.down, _schema_of(route, route.down)))}
-        headers = _headers("Cache-Control", "Retry-After", *(("ETag",) if route.kept else ()))
-        named["503"] = {"description": _WHEN[503], "headers": headers, **content}
+        content = _content(Answer(route.down, _schema_of(route, route.down)))
+        named["503"] = {"description": _WHEN[503], "headers": _error_headers(503), "content": content}
     good = {
         "description": route.summary,
-        "headers": _headers("Cache-Control", *(("ETag",) if route.kept else ())),
+        "headers": _headers("Cache-Control", *(("ETag",) if route.kept else ()), neutral=route.neutral),
         "content": {media: part for answer in route.answers for media, part in _content(answer).items()},
     }
     return {"200": good, **dict(sorted({**named, "405": _shared(_name(405, ()))}.items()))}
@@ -139,6 +145,8 @@ def _schema_of(route: Route, media: str) -> str:
 
 
 def _content(answer: Answer) -> Part:
+    if answer.media == "image/png":
+        return {answer.media: {}}  # bytes have no schema
     if answer.schema:
         return {answer.media: {"schema": schema(answer.schema)}}
     shown = {"example": answer.example} if answer.example else {}
@@ -149,7 +157,9 @@ def _shared(name: str) -> Part:
     return {"$ref": f"#/components/responses/{name}"}
 
 
-def _name(status: int, kinds: Iterable[Kind]) -> str:
+def _name(status: int, kinds: Iterable[Kind], refusal: str = PROBLEM) -> str:
+    if refusal != PROBLEM:
+        return f"{status}.{'page' if refusal == PAGE else 'empty'}"
     return ".".join([str(status), *(PROBLEMS[kind].slug for kind in kinds)])
 
 
@@ -158,17 +168,27 @@ def _responses() -> Part:
     found: Part = {"NotModified": {"description": _WHEN[304], "headers": _headers("Cache-Control", "ETag")}}
     for route in ROUTES:
         for status, kinds in by_status(route).items():
-            found[_name(status, kinds)] = _problem(status, [PROBLEMS[kind] for kind in kinds])
+            found[_name(status, kinds, route.refusal)] = _refusal(route, status, kinds)
     found[_name(405, ())] = _problem(405, [WRONG_METHOD])
     return found
 
 
+def _refusal(route: Route, status: int, kinds: Iterable[Kind]) -> Part:
+    if route.refusal == PROBLEM:
+        return _problem(status, [PROBLEMS[kind] for kind in kinds])
+    content = {"content": _content(Answer(route.refusal))} if route.refusal else {}
+    return {"description": _WHEN[status], "headers": _error_headers(status), **content}
+
+
 def _problem(status: int, problems: Iterable[Problem]) -> Part:
-    also = {503: ("Retry-After",), 405: ("Allow",)}.get(status, ())
     kinds = {"properties": {"type": {"enum": [problem.type for problem in problems]}, "status": {"const": status}}}
     shown = {problem.slug: {"$ref": f"#/components/examples/{problem.slug}"} for problem in problems}
     return {
         "description": _WHEN[status],
-        "headers": _headers("Cache-Control", *also),
-        "content": {CONTENT_TYPE: {"schema": {"allOf": [schema("Problem"), kinds]}, "examples": shown}},
+        "headers": _error_headers(status),
+        "content": {PROBLEM: {"schema": {"allOf": [schema("Problem"), kinds]}, "examples": shown}},
     }
+
+
+def _error_headers(status: int) -> Part:
+    return _headers("Cache-Control", *{503: ("Retry-After",), 405: ("Allow",)}.get(status, ()))

@@ -13,7 +13,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup, escape
 
 from ratesvc.render.openapi import about, document, examples, parameters
-from ratesvc.render.openapi.routes import ROUTES, TAGS, Answer, Route
+from ratesvc.render.openapi.route import EMPTY, PAGE, PROBLEM, Answer, Route
+from ratesvc.render.openapi.routes import ROUTES, TAGS
 from ratesvc.render.problems import PROBLEMS
 from ratesvc.render.widget import Site, style
 
@@ -25,8 +26,10 @@ _PHRASES = {
     400: "Bad Request",
     404: "Not Found",
     405: "Method Not Allowed",
+    501: "Not Implemented",
     503: "Service Unavailable",
 }
+_REFUSALS = {PROBLEM: "", PAGE: "Errors come as a page for people.", EMPTY: "Errors have an empty body."}
 
 
 def _coded(text: str) -> Markup:
@@ -65,27 +68,27 @@ class Shape:
 
 def page(site: Site, day: date) -> str:
     """The page; `day` is one whose rates are held, so that every example works."""
-    shapes = msgspec.json.decode(document(site, day))["components"]["schemas"]
-    sections = {tag: [_shown(route, day, site, shapes) for route in ROUTES if route.tag == tag] for tag in TAGS}
+    described = msgspec.json.decode(document(site, day))["components"]
+    sections = {tag: [_shown(route, day, site, described) for route in ROUTES if route.tag == tag] for tag in TAGS}
     return _ENVIRONMENT.get_template("docs.html").render(
         site=site, style=style, about=about(), tags=TAGS, sections=sections, problems=_problems()
     )
 
 
-def example_path(route: Route, day: date) -> str:
+def example_path(route: Route, day: date, site: Site) -> str:
     """What curl asks for."""
-    return route.example.replace("{day}", day.isoformat())
+    return route.example.replace("{day}", day.isoformat()).replace("{base}", site.public_url)
 
 
-def _shown(route: Route, day: date, site: Site, shapes: Part) -> Part:
+def _shown(route: Route, day: date, site: Site, described: Part) -> Part:
     return {
         "route": route,
-        "parameters": [_parameter(key, day) for key in route.parameters],
-        "path": example_path(route, day),
-        "url": site.public_url + example_path(route, day),
-        "shapes": [_shape(answer, shapes) for answer in route.answers],
+        "parameters": [_parameter(key, described) for key in route.parameters],
+        "url": site.public_url + example_path(route, day, site),
+        "shapes": [_shape(answer, described["schemas"]) for answer in route.answers],
         "statuses": [_status(status) for status in _statuses(route)],
-        "problems": sorted(PROBLEMS[kind].slug for kind in route.problems),
+        "problems": sorted(PROBLEMS[kind].slug for kind in route.problems if route.refusal == PROBLEM),
+        "refusal": _REFUSALS[route.refusal],
     }
 
 
@@ -98,8 +101,8 @@ def _status(status: int) -> str:
     return f"{status} {_PHRASES[status]}"
 
 
-def _parameter(key: str, day: date) -> Field:
-    shown = parameters.components(day.isoformat())[parameters.component(key)]
+def _parameter(key: str, described: Part) -> Field:
+    shown = described["parameters"][parameters.component(key)]
     return Field(shown["name"], _kind(shown["schema"]), shown["required"], shown["description"])
 
 

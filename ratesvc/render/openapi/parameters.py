@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ratesvc.render import card, png, rows, snippets, widget
+from ratesvc.render.builder import UI
 from ratesvc.render.chart import HEIGHTS, THEMES, WIDTHS
 
 MOST_CODES = 200
@@ -38,13 +40,28 @@ def _whole(bounds: range, default: int) -> Schema:
     return {"type": "integer", "minimum": bounds.start, "maximum": bounds.stop - 1, "default": default}
 
 
+def _pixels(bounds: range) -> Schema:
+    return {"type": "integer", "minimum": bounds.start, "maximum": bounds.stop - 1}
+
+
 def _parameter(text: str, schema: Schema, example: Any = None, *, place: str = "query", needed: bool = False) -> Schema:
     shown = {} if example is None else {"example": example}
     return {"in": place, "required": needed, "description": text, "schema": schema, **shown}
 
 
+def _shown(text: str, schema: Schema, example: Any, *, needed: bool = False) -> Schema:
+    """A parameter of what is embedded: anything is taken, what fits the first of its schemas is obeyed."""
+    return _parameter(text, {"anyOf": [schema, {"type": "string"}]}, example, needed=needed)
+
+
+def _list(words: Sequence[str]) -> Schema:
+    one = "|".join(words)
+    return _text(rf"(?:{one})(?:,(?:{one}))*")
+
+
 _CODES = _text(CODES, maxLength=MOST_CODES_LENGTH)
 _DAY = _text(DAY, format="date")
+_URL: Schema = {"type": "string", "format": "uri"}
 _TAG = _text(TAG, format="language-tag")
 _LANGUAGE = "Language of names, a BCP 47 tag that CLDR knows, such as `en`, `ru` or `pt-BR`."
 
@@ -84,6 +101,41 @@ _PARAMETERS: dict[str, Schema] = {
     "scale": _parameter("`indexed` starts every line at 100.", _words(SCALES, default="absolute"), "indexed"),
     "width": _parameter("Pixels.", _whole(WIDTHS, 720), 720),
     "height": _parameter("Pixels; it grows where the words need more.", _whole(HEIGHTS, 400), 400),
+    "png:theme": _parameter("Its ground.", _words(("light", "dark"), default="light"), "dark"),
+    "density": _parameter(
+        "Pixels of the picture for each of `width` and `height`.", _words(png.SCALES, default="1"), "2"
+    ),
+    "rate:day": _parameter("The day of the document; today in Moscow when not given.", _DAY),
+    "currency": _parameter("ISO 4217 code.", _text(CODE, default="USD"), "EUR"),
+    "header:Last-Event-ID": _parameter(
+        "The id of the last event that was heard: what came after it is told first. Browsers send it by themselves.",
+        {"type": "string", "maxLength": 100},
+        "6-2026-04-24.1",
+        place="header",
+    ),
+    "shown:codes": _shown("1 to 20 ISO 4217 codes, in the order wanted.", _text(CODES), "EUR,USD"),
+    "columns": _shown("Columns, in our order.", _list(rows.COLUMNS), "name,today,percent"),
+    "heading": _shown("A heading of your own, or `none`.", {"type": "string", "maxLength": 120}, "Rates"),
+    "shown:lang": _shown("BCP 47 tag; the nearest language that CLDR knows, else English.", _TAG, "ru"),
+    "spark": _shown("Days of a small line of recent rates.", _words([str(days) for days in rows.SPARKS]), "30"),
+    "shown:date": _shown("The rates in force on this day instead of today's.", _DAY, None),
+    "shown:theme": _shown("Its ground.", _words(widget.THEMES), "dark"),
+    "frame:theme": _shown("Its ground; `auto` follows the reader's system.", _words(widget.FRAME_THEMES), "dark"),
+    "card:theme": _shown("Its ground.", _words(card.THEMES), "dark"),
+    "card:scale": _shown("Pixels of the picture for each of its own.", _words(png.SCALES), "2"),
+    "updown": _shown("Colours of a change up and down.", _words(widget.UPDOWNS), "blue-orange"),
+    "style": _shown("How the style comes along.", _words(widget.STYLES), "link"),
+    "shadow": _shown("`1`: in a shadow root, where the page's style does not reach.", _words(("0", "1")), "1"),
+    "rows:style": _shown("`inline` brings what the element needs of its style.", _words(("none", "inline")), "none"),
+    "shown:width": _shown("Pixels.", _pixels(snippets.WIDTHS), "400"),
+    "shown:height": _shown("Pixels.", _pixels(snippets.HEIGHTS), "300"),
+    "csp": _shown("`1`: the site sends a Content-Security-Policy.", _words(("0", "1")), "1"),
+    "ui": _shown("The language of the page itself.", _words(UI), "ru"),
+    "first": _shown("The code to put first.", _text(CODE), "EUR"),
+    "url": _parameter("An address of this service.", _URL, needed=True),
+    "maxwidth": _shown("The room there is, in pixels.", _pixels(snippets.WIDTHS), "200"),
+    "maxheight": _shown("The room there is, in pixels.", _pixels(snippets.HEIGHTS), "150"),
+    "oembed:format": _parameter("`json`; another one is 501.", {"type": "string", "default": "json"}, "json"),
 }
 
 
@@ -97,10 +149,13 @@ def component(key: str) -> str:
     return key.replace(":", "-")
 
 
-def components(day: str) -> dict[str, Schema]:
-    """Every parameter by its component's name; `day` is an example of a day that can be asked for."""
-    return {component(key): {"name": wire_name(key), **_with_day(_PARAMETERS[key], day)} for key in _PARAMETERS}
+def components(day: str, base: str) -> dict[str, Schema]:
+    """Every parameter by its component's name; `day` and `base`, our own address, make examples that work."""
+    return {component(key): {"name": wire_name(key), **_asked_here(_PARAMETERS[key], day, base)} for key in _PARAMETERS}
 
 
-def _with_day(parameter: Schema, day: str) -> Schema:
-    return {**parameter, "example": day} if parameter["schema"] is _DAY else parameter
+def _asked_here(parameter: Schema, day: str, base: str) -> Schema:
+    schema = parameter["schema"]
+    if schema is _URL:
+        return {**parameter, "example": f"{base}/embed?codes=USD"}
+    return {**parameter, "example": day} if _DAY in (schema, *schema.get("anyOf", ())) else parameter

@@ -2,71 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from ratesvc.errors import (
-    BadRequest,
-    BeforeHistory,
-    HistoryLoading,
-    NoSheet,
-    NotYetSet,
-    RatesvcError,
-    UnknownCurrency,
-    UnknownRevision,
-)
-
-Kind = type[RatesvcError]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A 200: its media type, and the component schema of its JSON or an example of its text."""
-
-    media: str
-    schema: str = ""
-    example: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One address that is read by GET.
-
-    `example` is what curl asks for, `{day}` in it the day in force; `parameters` are keys of `parameters.py`. What is
-    `kept` has an ETag and answers 304; `down` is the media type of a 503 that is no problem document.
-    """
-
-    tag: str
-    path: str
-    name: str
-    summary: str
-    text: str
-    answers: tuple[Answer, ...]
-    example: str
-    parameters: tuple[str, ...] = ()
-    problems: tuple[Kind, ...] = ()
-    kept: bool = True
-    down: str = ""
-
+from ratesvc.errors import BadRequest, BeforeHistory, HistoryLoading, NotSupported, NotYetSet, UnknownRevision
+from ratesvc.render.openapi.route import KNOWN, PAGE, PAST, STREAM, STRICT, Answer, Route
+from ratesvc.render.openapi.widget_routes import WIDGET
 
 TAGS = {
     "Rates": "The sheet in force on a day. An answer is never an older sheet in silence.",
     "History": "Every rate since 1 July 1992, from memory.",
+    "Widget": "What is embedded in other pages. What is unknown in a query is dropped: no error page in others' sites.",
     "Service": "Probes, health and this description.",
 }
 
 _RATES = Answer("application/json", "Rates")
-_PAGE = Answer("text/html", example="<!doctype html>…")
 _LINE = "text/plain"
-_SHEET = ("codes", "quote", "lang")
-_STRICT: tuple[Kind, ...] = (BadRequest, NoSheet)
-_KNOWN: tuple[Kind, ...] = (*_STRICT, UnknownCurrency)
-_PAST: tuple[Kind, ...] = (*_KNOWN, NotYetSet, BeforeHistory, HistoryLoading)
-
-# Pages, what is made to be embedded (docs/widget.md) and the stream of events: not described yet.
-UNDESCRIBED = (
-    *("/", "/rate", "/v1/events", "/embed", "/oembed"),
-    *("/widget", "/widget/frame", "/widget/rows.json", "/widget/card.svg", "/widget/manifest.json"),
+_EVENT = (
+    "retry: 3000\nid: 6-2026-04-24.1\n\nevent: sheet\nid: 7-2026-04-25.1\n"
+    'data: {"effective_date":"2026-04-25","revision":1,"url":"…/v1/rates/2026-04-25?revision=1"}\n\n'
 )
+_SHEET = ("codes", "quote", "lang")
 
 # Dialects speak other people's contracts, which their owners describe: nothing that begins so is described here.
 FOREIGN = ("/scripts/", "/cbr/", "/cbr-xml-daily/", "/ecb/", "/frankfurter/", "/openexchangerates/", "/prebid/")
@@ -79,7 +32,7 @@ ROUTES = (
         (_RATES,),
         "/v1/rates?codes=USD,EUR",
         _SHEET,
-        _KNOWN,
+        KNOWN,
     ),
     Route(
         *("Rates", "/v1/rates/today", "ratesToday", "The same under a name of its own"),
@@ -87,7 +40,7 @@ ROUTES = (
         (_RATES,),
         "/v1/rates/today?codes=USD&quote=EUR",
         _SHEET,
-        _KNOWN,
+        KNOWN,
     ),
     Route(
         *("Rates", "/v1/rates/next", "ratesNext", "Rates announced and not yet in force"),
@@ -96,7 +49,7 @@ ROUTES = (
         (_RATES,),
         "/v1/rates/next?codes=USD",
         _SHEET,
-        (*_KNOWN, NotYetSet),
+        (*KNOWN, NotYetSet),
     ),
     Route(
         *("Rates", "/v1/rates/{day}", "ratesOnDay", "Rates in force on a day"),
@@ -105,7 +58,7 @@ ROUTES = (
         (_RATES,),
         "/v1/rates/{day}?codes=USD,CNY&lang=ru",
         ("path:day", *_SHEET, "revision"),
-        (*_PAST, UnknownRevision),
+        (*PAST, UnknownRevision),
     ),
     Route(
         *("Rates", "/v1/rates/{day}/{code}.txt", "unitRate", "One number alone"),
@@ -113,7 +66,7 @@ ROUTES = (
         (Answer(_LINE, example="75.5273"),),
         "/v1/rates/{day}/USD.txt",
         ("path:day", "path:code", "quote"),
-        _PAST,
+        PAST,
     ),
     Route(
         *("History", "/v1/series", "series", "Rates over a range of days"),
@@ -124,7 +77,7 @@ ROUTES = (
         ),
         "/v1/series?codes=USD,EUR&since={day}&until={day}",
         ("series:codes", "since", "until", "quote", "fill", "group", "format", "locale"),
-        (*_KNOWN, BeforeHistory, HistoryLoading),
+        (*KNOWN, BeforeHistory, HistoryLoading),
     ),
     Route(
         *("History", "/v1/convert", "convert", "Convert an amount"),
@@ -132,7 +85,7 @@ ROUTES = (
         (Answer("application/json", "Conversion"),),
         "/v1/convert?amount=100&from=USD&to=CNY",
         ("amount", "from", "to", "date"),
-        _PAST,
+        PAST,
     ),
     Route(
         *("History", "/v1/currencies", "currencies", "Every currency there ever was"),
@@ -140,7 +93,7 @@ ROUTES = (
         (Answer("application/json", "Currencies"),),
         "/v1/currencies?lang=en",
         ("lang",),
-        _STRICT,
+        STRICT,
     ),
     Route(
         *("History", "/chart.svg", "chart", "A line chart"),
@@ -148,8 +101,38 @@ ROUTES = (
         (Answer("image/svg+xml", example='<svg xmlns="http://www.w3.org/2000/svg">…</svg>'),),
         "/chart.svg?codes=USD,EUR&since={day}&until={day}",
         ("series:codes", "since", "until", "quote", "lang", "theme", "scale", "width", "height"),
-        (*_KNOWN, BeforeHistory, HistoryLoading),
+        (*KNOWN, BeforeHistory, HistoryLoading),
     ),
+    Route(
+        *("History", "/chart.png", "chartPixels", "The same for mail"),
+        "With the extra `png`; 501 without it. In English where our fonts lack the language's script: they have Latin, "
+        "Greek and Cyrillic, and Chinese.",
+        (Answer("image/png"),),
+        "/chart.png?codes=USD,EUR&since={day}&until={day}",
+        ("series:codes", "since", "until", "quote", "lang", "png:theme", "scale", "width", "height", "density"),
+        (*KNOWN, BeforeHistory, HistoryLoading, NotSupported),
+    ),
+    Route(
+        *("History", "/rate", "ratePage", "Which rate applies to a document dated …?"),
+        "A page for people, in English and Russian: the rate with the reason in words, or why there is none.",
+        (Answer(PAGE, example="<!doctype html>…"),),
+        "/rate?day={day}&currency=USD",
+        ("rate:day", "currency", "lang"),
+        PAST,
+        refusal=PAGE,
+    ),
+    Route(
+        *("History", "/v1/events", "events", "What happens, as it happens"),
+        "Server-Sent Events: `sheet` when one is published, `revision` when one is corrected, `in_force` at Moscow "
+        "midnight. The stream stays open; a comment every 15 seconds keeps it so. A replica that is full or stopping "
+        "ends it at once, and a browser comes back.",
+        (Answer(STREAM, example=_EVENT),),
+        "/v1/events",
+        ("header:Last-Event-ID",),
+        (BadRequest,),
+        kept=False,
+    ),
+    *WIDGET,
     Route(
         *("Service", "/health", "health", "What a person on call should know"),
         "Each check passes, warns or fails, and the worst of them decides.",
@@ -189,7 +172,7 @@ ROUTES = (
     Route(
         *("Service", "/docs", "docs", "This description for people"),
         "One page without scripts.",
-        (_PAGE,),
+        (Answer(PAGE, example="<!doctype html>…"),),
         "/docs",
     ),
     Route(

@@ -156,13 +156,67 @@ _HEALTH = {
         "additionalProperties": {"type": "array", "items": _object(_CHECK, *(set(_CHECK) - {"status"}))},
     },
 }
+_COLUMN = {
+    "kind": _described(_STRING, "name, trend, today, value (the newest), change or percent."),
+    "text": _STRING,
+    "label": _described(_STRING, "Today or tomorrow, where both are shown."),
+    "date": _described(_DAY, "The sheet's effective date."),
+}
+_FINISHED_ROW = {
+    "code": _described(_CODE, "Not with `style=inline`."),
+    "unit": _described(_STRING, "The code, with the nominal where it is not 1."),
+    "name": _STRING,
+    "move": _described({"type": "string", "enum": ["up", "down", "same"]}, "None where nothing came before."),
+    "mark": _described(_STRING, "The arrow."),
+    "words": _described(_STRING, "The same aloud."),
+    "points": _described(_STRING, "A polyline in a box of 60 by 18."),
+    "cells": _described({"type": "array", "items": _STRING}, "The texts of every column but the name."),
+}
+_ROWS = {
+    "lang": _STRING,
+    "dir": {"type": "string", "enum": ["ltr", "rtl"]},
+    "title": _STRING,
+    "titled": _described(_TRUTH, "False where the heading is to be heard only."),
+    "stale": _TRUTH,
+    "columns": {"type": "array", "items": _object(_COLUMN, "label", "date")},
+    "rows": {"type": "array", "items": _object(_FINISHED_ROW, "code", "name", "move", "mark", "words", "points")},
+    "source_url": {"type": "string", "format": "uri"},
+    "words_lang": _described(_STRING, "The language of our sentences, where it is not the reader's."),
+    "badge": _described(_STRING, "Only in demo mode."),
+    "note": _described(_STRING, "What to know before reading on: not updated since …"),
+    "style": _described(_STRING, "The style sheet, when asked for."),
+}
+_INTEGRITY: Schema = {"type": "string", "pattern": "^sha(?:256|384)-"}
+_MANIFEST = {
+    "version": _described(_STRING, "The newest release."),
+    "releases": _described(
+        {"type": "object", "additionalProperties": {"type": "object", "additionalProperties": _INTEGRITY}},
+        "By version and file: what goes into `integrity`.",
+    ),
+    "style": _described(_INTEGRITY, "Of the inline style of `/widget?shadow=1`, for `style-src`."),
+    "sizes": _described({"type": "object", "additionalProperties": _COUNT}, "Bytes, uncompressed."),
+}
+_OEMBED = {
+    "version": {"const": "1.0"},
+    "type": {"const": "rich"},
+    "provider_name": _STRING,
+    "provider_url": {"type": "string", "format": "uri"},
+    "title": _STRING,
+    "html": _described(_STRING, "A frame of exactly this size."),
+    "width": _COUNT,
+    "height": _COUNT,
+    "cache_age": _COUNT,
+}
 _KINDS = sorted(problem.type for problem in (*PROBLEMS.values(), NOT_FOUND, WRONG_METHOD, INTERNAL))
 _PROBLEM = {
     "type": _described({"type": "string", "enum": _KINDS}, "What a program may compare with; it never changes."),
     "title": _STRING,
     "status": {"type": "integer", "minimum": 400, "maximum": 599},
     "detail": _described(_STRING, "What went wrong and what to do about it, for people."),
-    "expected_at": _described(_MOMENT, "With `not_yet_set`: when the rates are due."),
+    "expected_at": _described(
+        _MOMENT, "With `not_yet_set`: when the rates are due; once that has passed they may come any minute."
+    ),
+    "overdue": _described(_TRUTH, "With `not_yet_set`: three hours too late, so a publication is being missed."),
     "code": _described(_STRING, "With `unknown_currency`: which one."),
 }
 
@@ -177,8 +231,11 @@ def schemas(examples: Mapping[str, msgspec.Raw]) -> dict[str, Schema]:
         "Conversion": _object(_CONVERSION, "demo", text="An amount at the rates in force on a day."),
         "Currencies": _object(_CURRENCIES, "demo", text="Every currency of every held sheet."),
         "Currency": _object(_CURRENCY, text="One currency, possibly defunct."),
+        "Rows": _object(_ROWS, "words_lang", "badge", "note", "style", text="The widget's texts, finished."),
+        "Manifest": _object(_MANIFEST, text="Released files and what pins them."),
+        "OEmbed": _object(_OEMBED, text="oEmbed 1.0."),
         "Health": _object(_HEALTH, text="What a person on call should know."),
-        "Problem": _object(_PROBLEM, "expected_at", "code", text="RFC 9457: what went wrong."),
+        "Problem": _object(_PROBLEM, "expected_at", "overdue", "code", text="RFC 9457: what went wrong."),
     }
     return {name: {**shape, **_example(examples, name)} for name, shape in shapes.items()}
 

@@ -1,0 +1,111 @@
+"""Pictures as PNG: small, the same on every machine, and without a box in place of a letter."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import struct
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from conftest import eventually
+from widget_harness import Live, live_service
+
+from ratesvc.render import png
+from ratesvc.render.language import language_or_default
+from ratesvc.render.rows import TITLE
+
+DAYS = "since=2022-10-01&until=2022-11-18"
+
+
+@pytest.fixture
+async def live(tmp_path: Path) -> AsyncIterator[Live]:
+    async with live_service(tmp_path) as running:
+        yield running
+
+
+async def got(live: Live, path: str) -> bytes:
+    async with aiohttp.ClientSession() as http, http.get(live.url + path) as answer:
+        assert answer.status == 200
+        return await answer.read()
+
+
+def size(picture: bytes) -> tuple[int, int]:
+    """Width and height, as the first chunk says."""
+    assert picture.startswith(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
+    width, height = struct.unpack(">II", picture[16:24])
+    return width, height
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("lang", ["en", "ru", "zh-Hans", "de", "el"])
+async def test_a_card_for_mail(live: Live, lang: str, theme: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """As large as the SVG, twice as fine where asked, and at most 20 kB then."""
+    query = f"lang={lang}&theme={theme}"
+    drawn = (await got(live, f"/widget/card.svg?{query}")).decode()
+    plain, fine = [await got(live, f"/widget/card.png?{query}&scale={scale}") for scale in "12"]
+    width, height = map(int, re.findall(r'<svg [^>]*width="(\d+)" height="(\d+)"', drawn)[0])
+    assert (size(plain), size(fine)) == ((width, height), (2 * width, 2 * height))
+    with capsys.disabled():
+        print(f"\ncard.png {lang} {theme}: {len(plain)} bytes, at 2x {len(fine)}")  # noqa: T201 -- figures to read
+    assert len(fine) <= 20_000
+    assert png.drawable(drawn)
+
+
+@pytest.mark.parametrize("lang", ["en", "ru", "zh-Hans"])
+async def test_the_fonts_have_every_currency(live: Live, lang: str) -> None:
+    """No name of any currency that the Bank has needs a character that is missing."""
+    language = language_or_default(lang)
+    names = [language.currency(code, count) for code in live.service.history.codes() for count in (1, 10, 100)]
+    assert png.drawable(" ".join([*names, *map(language.currency, language.locale.currencies), language.say(TITLE)]))
+
+
+@pytest.mark.parametrize("lang", ["ar", "hi", "ka", "th"])
+async def test_a_script_that_the_fonts_lack_is_answered_in_english(live: Live, lang: str) -> None:
+    """Words that can be read are better than boxes, in cards and in charts."""
+    for path in ("/widget/card.png?", f"/chart.png?codes=USD,EUR&{DAYS}&"):
+        assert await got(live, f"{path}lang={lang}") == await got(live, f"{path}lang=en")
+        assert await got(live, f"{path}lang=ru") != await got(live, f"{path}lang=en")
+
+
+async def test_a_heading_that_cannot_be_written_is_left_out(live: Live) -> None:
+    """Ours stands there then, in the language asked for; one that can be written is written."""
+    assert await got(live, "/widget/card.png?lang=ru&heading=為替") == await got(live, "/widget/card.png?lang=ru")
+    assert await got(live, "/widget/card.png?lang=ru&heading=Курс") != await got(live, "/widget/card.png?lang=ru")
+
+
+@pytest.mark.parametrize("lang", ["en", "ru", "zh-Hans"])
+@pytest.mark.parametrize("density", [1, 2])
+async def test_a_chart_for_mail(live: Live, lang: str, density: int) -> None:
+    """As large as asked, in the reader's language, light unless dark is asked for."""
+    query = f"/chart.png?codes=USD,CNY&{DAYS}&width=600&height=300&lang={lang}&density={density}"
+    picture = await got(live, query)
+    assert size(picture) == (600 * density, 300 * density)
+    assert await got(live, f"{query}&theme=light") == picture
+    assert await got(live, f"{query}&theme=dark") != picture
+
+
+async def test_a_picture_is_drawn_beside_the_loop(live: Live) -> None:
+    """Who asks for something else meanwhile does not wait for it."""
+    async with aiohttp.ClientSession() as http:
+
+        async def asked(path: str) -> str:
+            async with http.get(live.url + path) as answer:
+                await answer.read()
+            return path
+
+        finished: list[str] = []
+        for path in ("/widget/card.png?scale=2", "/livez"):
+            asyncio.create_task(asked(path)).add_done_callback(lambda done: finished.append(done.result()))
+        await eventually(lambda: len(finished) == 2)
+        assert finished[0] == "/livez"
+
+
+async def test_nothing_stored_is_a_neutral_picture(live: Live) -> None:
+    """In the reader's language, and kept by nobody."""
+    live.service.board.current = None
+    async with aiohttp.ClientSession() as http, http.get(f"{live.url}/widget/card.png?lang=ru&scale=2") as answer:
+        assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-store")
+        assert size(await answer.read()) == (960, 240)
