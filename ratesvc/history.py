@@ -125,8 +125,8 @@ class History:
         found = certain_date(self.days, self.calendar, self.span, day)
         return self.of_date(found) if found else None
 
-    def in_force(self, day: date, now: datetime) -> Revision:
-        """The sheet that the law applies on `day`, as far as it is known `now`.
+    def in_force(self, day: date, today: date) -> Revision:
+        """The sheet that the law applies on `day`, seen from `today`.
 
         Today is always answered once any sheet up to today is held. Raises NoSheet, BeforeHistory,
         NotYetSet for a day to come and HistoryLoading for a past one.
@@ -138,10 +138,8 @@ class History:
             return certain
         if not self.days:
             raise NoSheet("No sheet of the Bank of Russia has been fetched yet.")
-        today = moscow_day(now)
         if day > today:
-            due = Due(self.calendar.effective_date_on_or_before(day))
-            raise NotYetSet(day, due.by, overdue=due.overdue_from <= now)
+            raise NotYetSet(day, Due(self.calendar.effective_date_on_or_before(day)).by)
         index = bisect_right(self.days, day)
         found = self.of_date(self.days[index - 1]) if index and day == today else None
         if found is None:
@@ -232,7 +230,7 @@ def snapshot(history: History, now: datetime) -> Snapshot:
         raise NoSheet("No sheet of the Bank of Russia has been fetched yet.")
     calendar = history.calendar
     try:
-        in_force = history.in_force(today, now)
+        in_force = history.in_force(today, today)
     except HistoryLoading:
         raise NoSheet("Only sheets to come are held; today's is being fetched.") from None
     due = calendar.due_after(newest.effective_date)
@@ -253,7 +251,11 @@ def on_day(history: History, day: date, now: datetime) -> InForce:
     seen = snapshot(history, now)
     if day == seen.today:
         return seen.for_today()
-    revision = history.in_force(day, now)
+    try:
+        revision = history.in_force(day, seen.today)
+    except NotYetSet as error:
+        due = Due(history.calendar.effective_date_on_or_before(day))
+        raise NotYetSet(day, error.expected_at, overdue=due.overdue_from <= now) from None
     previous = history.before(revision.effective_date)
     if day < seen.today:
         return InForce(day, revision, previous, history.after(revision.effective_date))

@@ -125,7 +125,7 @@ def test_without_a_sheet_there_is_no_answer() -> None:
     with pytest.raises(NoSheet):
         snapshot(holding(SATURDAY), moscow(FRIDAY, "17:00"))
     with pytest.raises(NoSheet):
-        holding().in_force(FRIDAY, moscow(FRIDAY, "12:00"))
+        holding().in_force(FRIDAY, FRIDAY)
 
 
 def test_today_is_always_answered_and_says_that_it_is_stale() -> None:
@@ -218,7 +218,7 @@ def test_the_newest_revision_of_a_day_is_the_one_that_counts() -> None:
     """A correction replaces nothing: the earlier wording stays and can be asked for."""
     held = History(CALENDAR, [revision(FRIDAY, 2, "81.0000"), revision(FRIDAY)])
     assert held.of_date(FRIDAY) == held.newest == revision(FRIDAY, 2, "81.0000")
-    assert held.in_force(FRIDAY, moscow(FRIDAY, "12:00")).number == 2
+    assert held.in_force(FRIDAY, FRIDAY).number == 2
     assert held.revision(FRIDAY, 1) == revision(FRIDAY)
     assert [one.number for one in held] == [1, 2]
     assert len(held) == 2
@@ -261,7 +261,7 @@ def test_a_day_is_never_answered_with_another_days_law(held: set[date], day: dat
     """Whichever sheets happen to be held: the right one, or an error, or today's newest with a flag."""
     lawful = CALENDAR.effective_date_on_or_before(day)
     history = holding(*sorted(held))
-    answer = _or_error(lambda: history.in_force(day, moscow(today, "12:00")))
+    answer = _or_error(lambda: history.in_force(day, today))
     if lawful in held:
         assert answer == revision(lawful)
     elif day > today:
