@@ -109,3 +109,11 @@ async def test_nothing_stored_is_a_neutral_picture(live: Live) -> None:
     async with aiohttp.ClientSession() as http, http.get(f"{live.url}/widget/card.png?lang=ru&scale=2") as answer:
         assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-store")
         assert size(await answer.read()) == (960, 240)
+
+
+@pytest.mark.parametrize("path", ["/widget/card.png?date=2031-01-01", "/widget/card.svg?date=2031-01-01"])
+async def test_a_neutral_picture_is_not_remembered(live: Live, path: str) -> None:
+    """The rates of a day may come while the same publication is served."""
+    await got(live, path)
+    assert live.service.board.current
+    assert path not in live.service.board.current.answers

@@ -14,7 +14,7 @@ from ratesvc.render import problems
 from ratesvc.render.api import encode, moscow_time
 from ratesvc.render.problems import Problem
 from ratesvc.service import Service
-from ratesvc.web.answer import COMMON, Answer, Ready
+from ratesvc.web.answer import COMMON, NO_STORE, Answer, Ready
 
 Handler = Callable[[web.Request], Awaitable[Answer | web.StreamResponse]]
 
@@ -68,7 +68,7 @@ def answering(
             return _problem(problems.INTERNAL, f"Incident {incident}.")
         if not isinstance(found, Answer):
             return found
-        if known is None and publication is not None and found.status == 200:
+        if known is None and publication is not None and found.status == 200 and found.caching is not NO_STORE:
             found.route = route
             publication.remember(target, found)
         return Ready(found, request, service.clock(), closing=service.draining)
