@@ -41,6 +41,9 @@ class Problem:
 
 INTERNAL = Problem(500, "internal", "Internal error")
 WRONG_METHOD = Problem(405, "method_not_allowed", "Method not allowed")
+MALFORMED = Problem(400, "malformed", "Not HTTP")
+TOO_LARGE = Problem(413, "no_body", "Requests have no body")
+EXPECTATION = Problem(417, "expectation_failed", "Expectation failed")
 NOT_FOUND = Problem(404, "not_found", "Not found")
 MISDIRECTED = Problem(421, "misdirected", "Misdirected request")
 

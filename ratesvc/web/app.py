@@ -17,12 +17,14 @@ from ratesvc.service import Service
 from ratesvc.web import api, chart, compat, embed, events, home, ops, rate, reference, series
 from ratesvc.web.counting import counted
 from ratesvc.web.express import Runner
+from ratesvc.web.gate import LINGER_S
 from ratesvc.web.reply import Handler, answering, not_found, preflight, wrong_method
 
 FINISH_S = 5.0
 OPTIONS: dict[str, Any] = {
     "access_log": None,
     "keepalive_timeout": 75.0,
+    "lingering_time": LINGER_S,
     "shutdown_timeout": FINISH_S,
     "handler_cancellation": True,  # who leaves a stream gives up the place in it at once
 }

@@ -19,32 +19,50 @@ from aiohttp.web_protocol import RequestHandler
 
 from ratesvc.service import Service
 from ratesvc.web.answer import Answer, write
+from ratesvc.web.gate import Connection, Watch, guarded
 
 TESTED = "3.14."
 NAMES = ("_waiter", "_messages", "_parser", "_keepalive_timeout", "_next_keepalive_close_time")
+OPTIONS = ("access_log", "keepalive_timeout", "lingering_time")
 
 
 class Runner(web.AppRunner):
-    """An application's runner whose connections take the express path where it is known to be safe."""
+    """An application's runner whose connections are guarded, and take the express path where it is known to be safe."""
 
     def __init__(self, app: web.Application, service: Service, **options: Any) -> None:
         """`options` are aiohttp's."""
         super().__init__(app, **options)
         self._service = service
+        self._options = {name: options[name] for name in OPTIONS if name in options}
+        self._watch: Watch | None = None
         # Only the ordinary path writes the access log.
         self.is_express = is_known() and not service.settings.log.access
+
+    async def setup(self) -> None:
+        """Before the first site."""
+        await super().setup()
+        server = super().server
+        assert server is not None  # noqa: S101 -- just made
+        server.request_handler = guarded(server.request_handler)
+        self._watch = Watch(server)
+
+    async def cleanup(self) -> None:
+        """Finish what is in flight."""
+        if self._watch:
+            self._watch.close()
+        await super().cleanup()
 
     @property
     def server(self) -> Any:
         """What makes a protocol for each connection."""
         server = super().server
-        return partial(_connection, server, self._service) if self.is_express and server else server
+        return server and partial(self._connected, server)
 
-
-def _connection(server: web.Server, service: Service) -> RequestHandler:
-    protocol = server()
-    protocol._parser = _Parser(protocol, protocol._parser, server, service)  # type: ignore[assignment]
-    return protocol
+    def _connected(self, server: web.Server) -> RequestHandler:
+        protocol = Connection(server, loop=asyncio.get_running_loop(), **self._options)
+        parser = _Parser(protocol, protocol._parser, server, self._service, is_express=self.is_express)
+        protocol._parser = parser  # type: ignore[assignment]
+        return protocol
 
 
 def is_known() -> bool:
@@ -55,12 +73,15 @@ def is_known() -> bool:
 class _Parser:
     """aiohttp's parser of one connection, which sees what it parsed first."""
 
-    def __init__(self, protocol: RequestHandler, parser: Any, server: web.Server, service: Service) -> None:
+    def __init__(
+        self, protocol: Connection, parser: Any, server: web.Server, service: Service, *, is_express: bool
+    ) -> None:
         self._protocol = protocol
         self._parser = parser
         self._feed = parser.feed_data
         self._server = server
         self._service = service
+        self._is_express = is_express
         self._time = asyncio.get_running_loop().time
 
     def __getattr__(self, name: str) -> Any:
@@ -70,10 +91,12 @@ class _Parser:
         """What is left for the ordinary path: messages, whether the connection is upgraded, and bytes behind that."""
         found: tuple[Any, bool, bytes] = self._feed(data)
         messages, upgraded, tail = found
-        if len(messages) != 1 or upgraded or messages[0][1] is not EMPTY_PAYLOAD:
+        protocol = self._protocol
+        protocol.begun = None if messages else protocol.begun or self._time()
+        if len(messages) != 1 or not self._is_express or upgraded or messages[0][1] is not EMPTY_PAYLOAD:
             return found
         message: RawRequestMessage = messages[0][0]
-        publication, transport = self._service.board.current, self._protocol.transport
+        publication, transport = self._service.board.current, protocol.transport
         answer: Answer | None = publication.answers.get(message.path) if publication else None
         if answer is None or transport is None or not self._is_plain(message):
             return found

@@ -33,12 +33,13 @@ def problem(error: RatesvcError) -> web.Response:
         extra["code"] = error.code
     if kind.status == 503:
         headers["Retry-After"] = str(RETRY_S)
-    return _problem(kind, str(error), headers, extra)
+    return refusal(kind, str(error), headers, extra)
 
 
-def _problem(
+def refusal(
     kind: Problem, detail: str, headers: Mapping[str, str] | None = None, extra: Mapping[str, Any] | None = None
 ) -> web.Response:
+    """A problem document that nobody keeps."""
     everything = {**COMMON, "Cache-Control": "no-store", "Content-Type": problems.CONTENT_TYPE, **(headers or {})}
     return web.Response(status=kind.status, body=encode(kind.body(detail, extra)), headers=everything)
 
@@ -65,7 +66,7 @@ def answering(
         except Exception:  # noqa: BLE001 -- whatever it is, it is logged
             incident = uuid.uuid4().hex[:12]
             structlog.get_logger("ratesvc").exception("request_failed", incident=incident)
-            return _problem(problems.INTERNAL, f"Incident {incident}.")
+            return refusal(problems.INTERNAL, f"Incident {incident}.")
         if not isinstance(found, Answer):
             return found
         if known is None and publication is not None and found.status == 200 and found.caching is not NO_STORE:
@@ -84,9 +85,9 @@ async def preflight(_: web.Request) -> web.Response:
 
 async def wrong_method(_: web.Request) -> web.Response:
     """405 for everything that would write."""
-    return _problem(problems.WRONG_METHOD, f"Use {METHODS}.", {"Allow": METHODS})
+    return refusal(problems.WRONG_METHOD, f"Use {METHODS}.", {"Allow": METHODS})
 
 
-async def not_found(_: web.Request) -> web.Response:
+async def not_found(_: web.BaseRequest) -> web.Response:
     """404 for every other address."""
-    return _problem(problems.NOT_FOUND, "There is nothing at this address; / shows what there is.")
+    return refusal(problems.NOT_FOUND, "There is nothing at this address; / shows what there is.")
