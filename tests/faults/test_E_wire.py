@@ -1,0 +1,286 @@
+"""Hostile clients, the bytes: E1 slow ones, E2 smuggling, E3 too much, E7 traversal, E8 cross-origin."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import socket
+import time
+from collections.abc import AsyncIterator
+from datetime import date
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiohttp
+import pytest
+from bank import Bank, sheet
+from conftest import Serve, Served, eventually, missing
+from listener import reading
+from processes import Program, serving
+from wire import Answered, ask, connected, ending, get
+
+from ratesvc.config import Settings
+from ratesvc.web import gate
+
+SLOW = "slowhttptest"
+CLOSED_WITHIN_S = 15.0
+HONEST_S = 0.2
+PAUSE_S = 0.02
+
+
+@pytest.fixture
+async def program(tmp_path: Path) -> AsyncIterator[Program]:
+    async with serving(tmp_path, "--demo") as running:
+        await running.ready()
+        yield running
+
+
+@pytest.fixture
+async def served(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[Served]:
+    bank.publish(sheet(date(2026, 4, 23)), sheet(date(2026, 4, 24)))
+    async with serve(settings) as running:
+        await running.ready()
+        yield running
+
+
+async def seconds_of_an_honest_client(url: str, until: asyncio.Future[bytes]) -> list[float]:
+    """How long each answer took, a new connection for every tenth."""
+    taken = []
+    while not until.done():
+        async with aiohttp.ClientSession() as http:
+            for _ in range(10):
+                begun = time.perf_counter()
+                async with http.get(f"{url}/v1/rates") as answer:
+                    assert answer.status == 200
+                    await answer.read()
+                taken.append(time.perf_counter() - begun)
+                await asyncio.wait([until], timeout=PAUSE_S)
+    return sorted(taken)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["-H", "-B", "-X"])
+async def test_E1_slowhttptest(program: Program, mode: str) -> None:
+    """Slow headers, slow bodies and slow readers, 500 of each: an honest client hardly notices."""
+    if shutil.which(SLOW) is None:
+        missing(SLOW)
+    target = "/docs" if mode == "-X" else "/v1/rates"
+    load = ["-c", "500", "-r", "400", "-i", "3", "-l", "15", "-u", program.url + target, "-p", "3"]
+    reading_slowly = ["-w", "1", "-y", "16", "-n", "2", "-z", "5", "-k", "3"] if mode == "-X" else []
+    process = await asyncio.create_subprocess_exec(SLOW, mode, *load, *reading_slowly, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout
+    attack = asyncio.ensure_future(process.stdout.read())
+    taken = await seconds_of_an_honest_client(program.url, attack)
+    p99 = taken[len(taken) * 99 // 100]
+    said = re.sub(r"\x1b\[[0-9;]*m", "", (await attack).decode())
+    await process.wait()
+    end = re.findall(r"Test ended on \d+th second|Exit status:.*", said)
+    print(f"{mode}: p99 of {len(taken)} honest requests {p99 * 1000:.1f} ms; {'; '.join(end)}")  # noqa: T201 -- figures
+    assert p99 <= HONEST_S
+    if mode != "-X":  # what fits into the kernel's buffers is not waited for; those connections are idle
+        assert "No open connections left" in said
+
+
+@pytest.mark.slow
+async def test_E1_five_hundred_idle_connections(program: Program) -> None:
+    """Who only connects is let be for a while, like a browser's spare connection, and is in nobody's way."""
+    where = urlsplit(program.url)
+    idle = [await asyncio.open_connection(where.hostname, where.port) for _ in range(500)]
+    enough = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_later(3, enough.set_result, b"")
+    taken = await seconds_of_an_honest_client(program.url, enough)
+    p99 = taken[len(taken) * 99 // 100]
+    print(f"500 idle connections: p99 of {len(taken)} honest requests {p99 * 1000:.1f} ms")  # noqa: T201 -- a figure
+    assert p99 <= HONEST_S
+    for _, writer in idle:
+        writer.close()
+
+
+async def closed_after(url: str, first: bytes, drip: bytes) -> float:
+    """Seconds until the server hung up on one who sends `drip` every second."""
+    async with connected(url) as (reader, writer), asyncio.timeout(30):
+        begun = time.monotonic()
+        end = asyncio.ensure_future(ending(reader))
+        writer.write(first)
+        while not end.done():
+            writer.write(drip)
+            await asyncio.wait([end], timeout=1)
+        return time.monotonic() - begun
+
+
+@pytest.mark.slow
+async def test_E1_what_stays_unfinished_is_ended(program: Program) -> None:
+    """Headers that never end, also behind a whole request; a body that drips: ended within 15 s; an event stream isn't.
+
+    One who does not take an answer that no buffer holds is hung up on as well.
+    """
+    slow_line, slow_body = b"GET /v1/rates HT", get("/v1/rates", "Content-Length: 9999", method="POST")
+    async with reading(program.url) as stream:
+        ended = await asyncio.gather(
+            closed_after(program.url, slow_line, b""),
+            closed_after(program.url, get("/v1/rates")[:-2], b"X-A: b\r\n"),
+            closed_after(program.url, get("/v1/rates") + b"GET / HTTP/1.1\r\n", b"X-A: b\r\n"),
+            closed_after(program.url, slow_body, b"a"),
+            untaken(program.url),
+        )
+        print("ended after", *(f"{seconds:.1f} s" for seconds in ended))  # noqa: T201 -- figures
+        assert max(ended) <= CLOSED_WITHIN_S
+        assert not stream.ended
+
+
+async def untaken(url: str) -> float:
+    """Seconds until one who asks a lot and reads nothing is reset."""
+    where = urlsplit(url)
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        connection.settimeout(0)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(connection, (where.hostname, where.port))
+        begun = time.monotonic()
+        await loop.sock_sendall(connection, get("/docs", "Accept-Encoding: identity") * 200)
+        await eventually(lambda: connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+        return time.monotonic() - begun
+
+
+SMUGGLED = {
+    "both lengths": get("/v1/rates", "Content-Length: 4", "Transfer-Encoding: chunked") + b"0\r\n\r\n",
+    "both, the other way": get("/v1/rates", "Transfer-Encoding: chunked", "Content-Length: 4", method="POST"),
+    "two lengths": get("/v1/rates", "Content-Length: 0", "Content-Length: 5"),
+    "one length twice": get("/v1/rates", "Content-Length: 0", "Content-Length: 0"),
+    "a list of lengths": get("/v1/rates", "Content-Length: 0, 5"),
+    "a signed length": get("/v1/rates", "Content-Length: +0"),
+    "two hosts": get("/v1/rates", "Host: y"),
+    "no host": b"GET /v1/rates HTTP/1.1\r\n\r\n",
+    "a folded header": get("/v1/rates", "X: a", " b"),
+    "a fold before any": b"GET /v1/rates HTTP/1.1\r\n Host: x\r\n\r\n",
+    "bare line feeds": b"GET /v1/rates HTTP/1.1\nHost: x\n\n",
+    "one bare line feed": get("/v1/rates", "X: a\nY: b"),
+    "a bare carriage return": get("/v1/rates", "X: a\rY: b"),
+    "NUL in a value": get("/v1/rates", "X: a\0b"),
+    "NUL in a name": get("/v1/rates", "X\0: b"),
+    "NUL in the target": get("/v1/ra\0tes"),
+    "a space before the colon": get("/v1/rates", "Content-Length : 0"),
+    "an unknown coding": get("/v1/rates", "Transfer-Encoding: xchunked"),
+    "chunked is not last": get("/v1/rates", "Transfer-Encoding: chunked, identity") + b"0\r\n\r\n",
+    "chunked twice": get("/v1/rates", "Transfer-Encoding: chunked", "Transfer-Encoding: chunked", method="POST"),
+    "a chunk in hex as in C": get("/", "Transfer-Encoding: chunked", method="POST") + b"0x3\r\nabc\r\n0\r\n\r\n",
+    "a line feed in a chunk's line": get("/", "Transfer-Encoding: chunked", method="POST")
+    + b"3;a\nb\r\nabc\r\n0\r\n\r\n",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parser", ["C", "Python"])
+async def test_E2_smuggling(tmp_path: Path, parser: str) -> None:
+    """What two servers could understand differently is no request, with either parser of aiohttp, and ends it all."""
+    environment = {"AIOHTTP_NO_EXTENSIONS": "1"} if parser == "Python" else {}
+    async with serving(tmp_path, "--demo", **environment) as program:
+        await program.ready()
+        for kind, request in SMUGGLED.items():
+            answered = await ask(program.url, request + get("/v1/rates"), closes=True)
+            assert (kind, answered.status) == (kind, 400)
+            assert answered.document["type"] == "urn:ratesvc:malformed"
+            assert answered["Server"] == "ratesvc"
+        first, second = await ask(program.url, get("/v1/rates")), await ask(program.url, get("/v1/rates"))
+        assert first.body == second.body != b""
+    assert "Traceback" not in (tmp_path / "errors.log").read_text()
+
+
+LIMITS = {
+    "a URL of 20 KB": (get(f"/v1/rates?x={'a' * 20000}"), 400, "malformed"),
+    "a header of 9 KB": (get("/v1/rates", f"X: {'a' * 9000}"), 400, "malformed"),
+    "200 headers": (get("/v1/rates", *(f"X-{number}: a" for number in range(200))), 400, "malformed"),
+    "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n", 400, "malformed"),
+    "a body of 2 MB": (get("/v1/rates", "Content-Length: 2000000", method="POST") + b"a" * 2_000_000, 413, "no_body"),
+    "a body of any length": (get("/v1/rates", "Transfer-Encoding: chunked", method="POST"), 413, "no_body"),
+    "a body where none belongs": (get("/v1/rates", "Content-Length: 3") + b"abc", 413, "no_body"),
+    "a short body": (get("/v1/rates", "Content-Length: 3", method="POST") + b"abc", 405, "method_not_allowed"),
+    "Expect": (get("/v1/rates", "Expect: 100-continue"), 417, "expectation_failed"),
+    "CONNECT": (get("example.org:443", method="CONNECT"), 404, "not_found"),
+    "OPTIONS *": (get("*", method="OPTIONS"), 404, "not_found"),
+}
+
+
+@pytest.mark.parametrize("kind", LIMITS)
+async def test_E3_too_much_and_odd(served: Served, kind: str) -> None:
+    """A problem document of ours with the headers of every answer, at once, and the end of the connection."""
+    request, status, slug = LIMITS[kind]
+    answered = await ask(served.url, request, closes=True)
+    assert (answered.status, answered.document["type"]) == (status, f"urn:ratesvc:{slug}")
+    assert answered.document["status"] == status
+    assert (answered["Server"], answered["Cache-Control"]) == ("ratesvc", "no-store")
+    assert answered["Access-Control-Allow-Origin"] == "*"
+    assert answered.closed is not None
+    assert answered.closed <= gate.LINGER_S + 1
+
+
+async def test_E3_trace_and_ranges(served: Served) -> None:
+    """TRACE repeats nothing; a range of a document is the whole document."""
+    traced = await ask(served.url, get("/v1/rates", "X-Secret: hidden", method="TRACE"))
+    assert traced.status == 405
+    assert b"hidden" not in traced.body
+    whole = await ask(served.url, get("/v1/rates"))
+    assert (await ask(served.url, get("/v1/rates", "Range: bytes=0-10"))).body == whole.body
+    assert whole["Accept-Ranges"] is None
+
+
+@pytest.mark.parametrize(
+    "target", ["http://evil.example/v1/rates", "http://evil.example:80/", "https://cbr.ru/v1/rates"]
+)
+async def test_E3_an_address_of_another_host(served: Served, target: str) -> None:
+    """This is no proxy: not for an answer that it has ready either."""
+    await ask(served.url, get("/v1/rates"))
+    assert (await ask(served.url, get(target))).status in (404, 421)
+
+
+TRAVERSAL = [
+    *("/../etc/passwd", "/..%2f..%2fetc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/..;/etc/passwd", "/....//etc/passwd"),
+    *("/widget/../../config.yaml", "/widget/1.0.0/../../config.py", "/widget/1.0.0/..%2flock.json", "/widget/%2e%2e"),
+    *("/widget/1.0.0/%2e%2e%2f%2e%2e%2fconfig.yaml", "/widget/1.0.0/rates.js%00.css", "/widget/1.0.0/rates.js/"),
+    *("/widget/1.0.0/RATES.JS", "/widget/1.0.0//rates.js", "/widget//rates.js", "/widget/1.0.0/rates.js;x"),
+    *("/widget/1.0.0/%72ates.js/..", "/widget/1.0.0/%5c..%5c", "/widget/1.0.0/C:%5cwindows", "/widget/0.0.0/rates.js"),
+    *("/v1/rates/..%2f..%2fetc%2fpasswd", "/v1/rates/2026-04-24/..%2fUSD.txt", "/v1/rates/2026-04-24/%2e%2e.txt"),
+    *("/v1/rates/%252e%252e%252f", "/v1/rates/2026-04-24/USD.txt%00", "/v1/rates/2026-04-24%00", "/v1/rates/%C0%AE"),
+    *(
+        "/v1/rates/\u0662\u0660\u0662\u0666-04-24",
+        "/v1/rates/%ff%fe",
+        "/v1/rates/2026-04-24/US%44.txt/",
+        "/v1/%2frates",
+    ),
+    *("/.env", "/.git/config", "/config.yaml", "/data/engine/appendonly.aof", "/file:///etc/passwd", "/static/x"),
+    *("//etc/passwd", "/%2fetc/passwd", "/v1/../livez", "/v1/./rates", "/health/../v1/rates", "/%00", "/%7f"),
+]
+
+
+@pytest.mark.parametrize("target", TRAVERSAL)
+async def test_E7_traversal(served: Served, target: str) -> None:
+    """No spelling of a path leads out of the addresses that there are, or into a file."""
+    answered = await ask(served.url, f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    assert answered.status in (400, 404)
+    assert answered["Content-Type"] == "application/problem+json"
+
+
+CORS = ["/v1/rates", "/v1/rates?code=USD", "/v1/rates/1991-01-01", "/widget/rows.json", "/nowhere", "/livez", "/health"]
+
+
+@pytest.mark.parametrize("target", CORS)
+@pytest.mark.parametrize("origin", ["https://site.example", "null", "http://localhost"])
+async def test_E8_any_site_may_read_and_none_with_credentials(served: Served, target: str, origin: str) -> None:
+    """`*` on every status and method, and never a credential allowed or a cookie set."""
+    for answered in (
+        await ask(served.url, get(target, f"Origin: {origin}", "Cookie: a=b")),
+        await ask(served.url, get(target, f"Origin: {origin}", method="PUT")),
+        await preflight(served, target, origin),
+    ):
+        assert answered["Access-Control-Allow-Origin"] == "*"
+        assert answered["Access-Control-Allow-Credentials"] is None
+        assert answered["Set-Cookie"] is None
+
+
+async def preflight(served: Served, target: str, origin: str) -> Answered:
+    """What a browser asks first."""
+    wish = ("Access-Control-Request-Method: GET", "Access-Control-Request-Headers: x-mine")
+    answered = await ask(served.url, get(target, f"Origin: {origin}", *wish, method="OPTIONS"))
+    assert answered.status == (404 if target == "/nowhere" else 204)
+    return answered

@@ -1,0 +1,71 @@
+"""Bytes on a connection, as no well-behaved client would send them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+WAIT_S = 20.0
+AHEAD = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@dataclass
+class Answered:
+    """One answer's status, head and body; `closed` says after how many seconds the server hung up, if it did."""
+
+    status: int
+    head: str
+    body: bytes
+    closed: float | None
+
+    def __getitem__(self, name: str) -> str | None:
+        found = re.search(rf"(?im)^{name}: *(.*?)\r?$", self.head)
+        return found[1] if found else None
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.body)
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    where = urlsplit(url)
+    reader, writer = await asyncio.open_connection(where.hostname, where.port)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+async def ask(url: str, request: bytes, *, closes: bool = False) -> Answered:
+    """The answer to these bytes; with `closes` the end of the connection is waited for."""
+    async with connected(url) as (reader, writer), asyncio.timeout(WAIT_S):
+        begun = time.monotonic()
+        writer.write(request)
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        length = re.search(r"(?i)content-length: (\d+)", head)
+        empty = request.startswith(b"HEAD") or length is None
+        body = b"" if empty or length is None else await reader.readexactly(int(length[1]))
+        if closes:
+            assert await ending(reader) == b"", "a second answer"
+        return Answered(int(head.split()[1]), head, body, time.monotonic() - begun if closes else None)
+
+
+async def ending(reader: asyncio.StreamReader) -> bytes:
+    """What still comes, up to the end of the connection, however it ends."""
+    try:
+        return await reader.read()
+    except ConnectionError:
+        return b""
+
+
+def get(target: str, *headers: str, method: str = "GET") -> bytes:
+    """A request as it should be, but for what is given."""
+    return "\r\n".join([f"{method} {target} HTTP/1.1", "Host: x", *headers, "", ""]).encode("latin-1")
