@@ -4,14 +4,16 @@ import asyncio
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import aiohttp
 import pytest
@@ -25,6 +27,20 @@ from ratesvc.service import Service
 from ratesvc.web.app import listening
 
 PATIENCE_S = 15.0
+
+
+def _only_loopback(event: str, arguments: tuple[Any, ...]) -> None:
+    """The tests contact nothing outside of this machine; only to install other people's clients a registry is asked.
+
+    It sees this process; what the tests start is told loopback addresses only.
+    """
+    if event in ("socket.connect", "socket.sendto") and isinstance(arguments[1], tuple):
+        host = arguments[1][0]
+        if host != "localhost" and not ip_address(host.partition("%")[0]).is_loopback:
+            raise RuntimeError(f"a test wanted to reach {host}")
+
+
+sys.addaudithook(_only_loopback)
 
 __all__ = ["fault"]
 

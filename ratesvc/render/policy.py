@@ -24,5 +24,18 @@ def policy(style: str, **directives: str) -> str:
     return "; ".join(f"{name} {value}" for name, value in everything.items())
 
 
+PERMISSIONS = ("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
+
+
+def framed_page(policy: str) -> tuple[tuple[str, str], ...]:
+    """The headers of a page that others may frame: it needs no permission of its host."""
+    return ("Content-Security-Policy", policy), PERMISSIONS
+
+
+def own_page(policy: str) -> tuple[tuple[str, str], ...]:
+    """The headers of a page for a window of its own, which shares nothing with the page that opened it."""
+    return *framed_page(policy), ("Cross-Origin-Opener-Policy", "same-origin")
+
+
 def _digest(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

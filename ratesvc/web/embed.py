@@ -15,6 +15,7 @@ from ratesvc.publication import Body
 from ratesvc.render import card, loader, png, widget
 from ratesvc.render.api import encode
 from ratesvc.render.language import language_or_default
+from ratesvc.render.policy import framed_page
 from ratesvc.render.rows_json import rows_json
 from ratesvc.service import Service
 from ratesvc.web import reply
@@ -26,7 +27,7 @@ HTML = widget.CONTENT_TYPE
 JSON = "application/json"
 ICON_CACHING = Caching(604800, 0, 604800)
 FRAME_HEADERS = (
-    ("Content-Security-Policy", widget.security_policy(styles=("frame", "widget"), scripts=("frame",), framed=True)),
+    *framed_page(widget.security_policy(styles=("frame", "widget"), scripts=("frame",), framed=True)),
     ("Cross-Origin-Embedder-Policy", "require-corp"),
 )
 

@@ -13,6 +13,7 @@ from ratesvc.errors import BadRequest, NoSheet, NotSupported
 from ratesvc.publication import Body
 from ratesvc.render import builder, widget
 from ratesvc.render.api import encode
+from ratesvc.render.policy import own_page
 from ratesvc.render.rows import TITLE
 from ratesvc.render.snippets import HEIGHTS, WIDTHS, Choice, embed_url, iframe
 from ratesvc.service import Service
@@ -28,7 +29,7 @@ EMBEDDABLE = ("/embed", "/widget/frame", "/")
 
 def routes(service: Service, site: widget.Site) -> dict[str, Handler]:
     """Path → handler."""
-    policy = (("Content-Security-Policy", builder.policy()),)
+    policy = own_page(builder.policy())
 
     async def home(request: web.Request) -> Answer:
         asked = Asked(request)
@@ -99,7 +100,7 @@ def _ours(address: str, site: widget.Site) -> MultiDict[str]:
     try:
         given = URL(address)
         path = given.path.removeprefix(urlsplit(site.public_url).path)
-        same = given.origin() == URL(site.public_url).origin()
+        same = given.origin() == URL(site.public_url).origin() and given.raw_user is None
     except ValueError:
         same, path = False, ""
     if not same or path not in EMBEDDABLE:

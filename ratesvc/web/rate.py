@@ -12,6 +12,7 @@ from ratesvc.publication import Body
 from ratesvc.rates import InForce
 from ratesvc.render import rate_page
 from ratesvc.render.language import Language, language_or_default
+from ratesvc.render.policy import own_page
 from ratesvc.render.rate_page import Question
 from ratesvc.render.rate_reason import Kind, Reason, reason
 from ratesvc.render.widget import Site
@@ -25,7 +26,7 @@ from ratesvc.workdays import moscow_day
 KNOWN = ("day", "currency", "lang")
 DEFAULT_CODE = "USD"
 LONGEST_TAG = 35
-HEADERS = (("Content-Security-Policy", rate_page.SECURITY_POLICY),)
+HEADERS = own_page(rate_page.SECURITY_POLICY)
 
 # Every other reason comes with a rate.
 _STATUSES = {

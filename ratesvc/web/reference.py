@@ -10,7 +10,7 @@ from aiohttp import web
 from ratesvc.publication import Body
 from ratesvc.render import api, openapi
 from ratesvc.render.openapi import page
-from ratesvc.render.policy import policy
+from ratesvc.render.policy import own_page, policy
 from ratesvc.render.widget import CONTENT_TYPE, Site, style
 from ratesvc.service import Service
 from ratesvc.web.answer import Answer, Caching
@@ -22,7 +22,7 @@ CACHING = Caching(300, 0, 86400)
 
 def routes(service: Service, site: Site) -> dict[str, Handler]:
     """Path → handler."""
-    header = ("Content-Security-Policy", policy(style("docs"), img_src="'self'"))
+    headers = own_page(policy(style("docs"), img_src="'self'"))
 
     def finished(name: str, render: Callable[[date], Body]) -> Body:
         """With examples of a day that can be asked for; kept as long as the rates of that day are."""
@@ -36,7 +36,7 @@ def routes(service: Service, site: Site) -> dict[str, Handler]:
         return Answer(body, CACHING, demo=service.demo)
 
     async def docs(_: web.Request) -> Answer:
-        body = finished("page", lambda day: Body(page.page(site, day).encode(), CONTENT_TYPE, (header,)))
+        body = finished("page", lambda day: Body(page.page(site, day).encode(), CONTENT_TYPE, headers))
         return Answer(body, CACHING, demo=service.demo)
 
     return {"/openapi.json": document, "/docs": docs}

@@ -59,7 +59,7 @@ def answering(
         known = publication.answers.get(target) if publication else None
         try:
             if not target.startswith("/") and str(request.url.host).lower() not in proxied:
-                return _problem(problems.MISDIRECTED, "This is no proxy; it answers for itself only.")
+                return refusal(problems.MISDIRECTED, "This is no proxy; it answers for itself only.")
             found = known or await handler(request)
         except RatesvcError as error:
             return problem(error)

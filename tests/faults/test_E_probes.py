@@ -1,0 +1,285 @@
+"""Hostile clients, the parameters: E6 floods of variants, E10 patterns that could run away, E11 addresses in oEmbed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import re
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from datetime import date
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import pytest
+from bank import Bank, sheet
+from conftest import Serve, Served
+from multidict import MultiDict
+from processes import Program, serving
+from wire import ask, connected, get
+
+from ratesvc import publication
+from ratesvc.config import Settings
+from ratesvc.errors import BadRequest
+from ratesvc.publication import Body
+from ratesvc.render import widget
+from ratesvc.render.openapi import parameters
+from ratesvc.web import query
+from ratesvc.web.answer import has_it, preferred
+from ratesvc.web.home import _ours
+from ratesvc.web.wanted import Asked
+
+VARIANTS = int(os.environ.get("RATESVC_VARIANTS", "20000"))
+READERS = 4
+RENDERED = 0.1
+LENGTH = re.compile(rb"(?i)content-length: (\d+)")
+MOST_GROWTH = 40 * 1024 * 1024
+SLOWEST_S = 0.1
+RUNAWAY_S = 0.01
+LONG = 100 * 1024
+
+
+@pytest.fixture
+async def served(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[Served]:
+    bank.publish(sheet(date(2026, 4, 23)), sheet(date(2026, 4, 24)))
+    async with serve(settings) as running:
+        await running.ready()
+        yield running
+
+
+def variants(seed: int) -> Iterator[str]:
+    """Targets that all differ; one in ten is a page that is rendered for it."""
+    chance = random.Random(seed)  # noqa: S311 -- variety, not a secret
+    codes = ["USD", "EUR", "CNY", "GBP", "JPY", "CHF", "KZT", "TRY"]
+    tags = ["en", "ru", "zh-Hans", "ar", "de", "fr", "pt-BR", "hi", "ja", "th", "uk", "sr-Latn", "fa", "ta", "my", "am"]
+    while True:
+        some = ",".join(chance.sample(codes, chance.randint(1, 6)))
+        rendered: tuple[tuple[str, dict[str, object]], ...] = (
+            ("/widget", {"heading": chance.random(), "codes": some}),
+            ("/widget/frame", {"lang": chance.choice(tags), "codes": some, "utm_source": chance.random()}),
+            ("/widget/rows.json", {"codes": some, "columns": "name,today", "heading": chance.random()}),
+            ("/", {"lang": chance.choice(tags), "heading": chance.random()}),
+        )
+        cheap: tuple[tuple[str, dict[str, object]], ...] = (
+            ("/v1/rates", {"codes": some, "lang": chance.choice(tags), "_": chance.random()}),
+            ("/v1/convert", {"amount": chance.randint(1, 10**9), "from": "USD", "to": "CNY"}),
+            ("/v1/rates", {"utm_id": "a" * chance.randint(1, 3000)}),
+            ("/nowhere", {"x": chance.random()}),
+            ("/v1/rates", {"codes": some, "unknown": chance.random()}),
+        )
+        path, asked = chance.choice(rendered if chance.random() < RENDERED else cheap)
+        yield f"{path}?{urlencode(asked)}"
+
+
+def resident(program: Program) -> int:
+    """Bytes in memory."""
+    status = Path(f"/proc/{program.process.pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) * 1024  # type: ignore[index]
+
+
+async def flood(url: str, targets: Iterator[str]) -> list[float]:
+    """How long each answer took."""
+    taken = []
+
+    async def one() -> None:
+        async with connected(url) as (reader, writer):
+            for target in targets:
+                begun = time.perf_counter()
+                writer.write(get(target))
+                head = await reader.readuntil(b"\r\n\r\n")
+                assert head[9:12] in (b"200", b"400", b"404"), (target, head)
+                await reader.readexactly(int(LENGTH.search(head)[1]))  # type: ignore[index]
+                taken.append(time.perf_counter() - begun)
+
+    await asyncio.gather(*(one() for _ in range(READERS)))
+    return sorted(taken)
+
+
+@pytest.mark.slow
+async def test_E6_a_flood_of_variants(tmp_path: Path) -> None:
+    """Targets that all differ, `RATESVC_VARIANTS` of them: memory stays where it was, answers stay quick."""
+    seed = int(os.environ.get("SEED", random.randrange(10**6)))  # noqa: S311 -- to be repeated
+    async with serving(tmp_path, "--demo") as program:
+        await program.ready()
+        targets = variants(seed)
+        await flood(program.url, islice(targets, 500))  # templates, catalogues and locales are read once
+        before = resident(program)
+        taken = await flood(program.url, islice(targets, VARIANTS))
+        grown = resident(program) - before
+        p99 = taken[len(taken) * 99 // 100]
+        figures = f"{len(taken)} variants: {grown / 2**20:+.1f} MB on {before / 2**20:.0f}, p99 {p99 * 1000:.1f} ms"
+        print(f"SEED={seed} {figures}")  # noqa: T201 -- figures
+        assert grown <= MOST_GROWTH
+        assert p99 <= SLOWEST_S
+
+
+async def test_E6_what_is_remembered_is_bounded(served: Served) -> None:
+    """Neither bodies nor targets are kept beyond their caps, however many are asked for, nor any that is long."""
+    board = served.service.board.current
+    assert board
+    for number in range(publication.MOST_VARIANTS + 50):
+        await served.get(f"/widget?heading={number}")
+    assert len(board._bodies) <= publication.MOST_VARIANTS  # noqa: SLF001 -- it has no public way
+    for number in range(publication.MOST_TARGETS + 50):
+        await served.get(f"/v1/rates?_={number}")
+    assert len(board.answers) <= publication.MOST_TARGETS
+    await served.get(f"/v1/rates?_={'a' * publication.LONGEST_TARGET}")
+    assert max(map(len, board.answers)) <= publication.LONGEST_TARGET
+
+
+# Each makes a pattern of its kind go back and forth, if anything does.
+PUMPS = ["A" * LONG, "USD," * (LONG // 4), "USD ," * (LONG // 5) + "!", " " * LONG, "en-" * (LONG // 3), "1" * LONG]
+PUMPS += ["1." * (LONG // 2), "-" * LONG, "a_" * (LONG // 2), "2026-" * (LONG // 5), ";q=" * (LONG // 3), "%" * LONG]
+PUMPS += [
+    '"a",' * (LONG // 4),
+    "W/" * (LONG // 2),
+    "\u0661" * LONG,
+    "utm_" * (LONG // 4),
+    "a=" * (LONG // 2),
+    "[" * LONG,
+]
+
+PATTERNS = {name: getattr(parameters, name) for name in ("CODE", "CODES", "TAG", "DAY", "AMOUNT", "COUNT")}
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_E10_no_pattern_runs_away(name: str) -> None:
+    """100 KB against each pattern itself, whatever the limits before it: at most 10 ms."""
+    pattern = re.compile(PATTERNS[name])
+    for pump in PUMPS:
+        assert quickest(lambda pump=pump: pattern.fullmatch(pump)) <= RUNAWAY_S, pump[:12]  # type: ignore[misc]
+
+
+def quickest(act: Callable[[], object]) -> float:
+    """The best of three: what it costs, not what else the machine does."""
+    taken = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        act()
+        taken.append(time.perf_counter() - begun)
+    return min(taken)
+
+
+class _Asking:
+    """A request as far as a query needs it."""
+
+    def __init__(self, **values: str) -> None:
+        self.query = MultiDict(values)
+
+
+def reads(pump: str) -> Iterator[Callable[[], object]]:
+    """Everything that reads what a client may write."""
+    for name in ("codes", "quote", "lang", "day", "amount", "revision", "width", "theme", "utm_x", pump):
+        asked: Any = _Asking(**{name: pump})
+        known = ("codes", "quote", "lang", "day", "amount", "revision", "width", "theme")
+        for ask_for in (
+            lambda q: q.codes(),
+            lambda q: q.code("quote", "RUB"),
+            lambda q: q.language(),
+            lambda q: q.day("day", date.min),
+            lambda q: q.amount(),
+            lambda q: q.count("revision"),
+            lambda q: q.within("width", range(9), 1),
+        ):
+            yield lambda asked=asked, ask_for=ask_for, known=known: refused(  # type: ignore[misc]
+                lambda: ask_for(query.Query(asked, known))
+            )
+    lenient = Asked(MultiDict(codes=pump, columns=pump, heading=pump, lang=pump, spark=pump, theme=pump, date=pump))
+    yield lambda: (lenient.view({"USD"}), lenient.language(), lenient.look(), lenient.day(), lenient.packing())
+    yield lambda: preferred.__wrapped__(pump, ("br", "gzip", "identity"))
+    yield lambda: has_it(pump, Body(b"", "text/plain"))
+    yield lambda: refused(lambda: _ours(pump[:8000], widget.Site("http://localhost")))
+
+
+def refused(act: Callable[[], object]) -> None:
+    with suppress(BadRequest):
+        act()
+
+
+@pytest.mark.parametrize("pump", PUMPS, ids=lambda pump: ascii(pump[:6]))
+def test_E10_nothing_that_reads_a_parameter_runs_away(pump: str) -> None:
+    """100 KB for each parameter and header that we read, given straight to the code: at most 10 ms."""
+    for act in reads(pump):
+        assert quickest(act) <= RUNAWAY_S
+
+
+@pytest.mark.parametrize("pump", PUMPS, ids=lambda pump: ascii(pump[:6]))
+async def test_E10_over_http_the_limit_answers(served: Served, pump: str) -> None:
+    """100 KB in a parameter never reach a route, and what fits into a request line is answered at once."""
+    assert (await ask(served.url, get(f"/v1/rates?codes={quote(pump)}"), closes=True)).status == 400
+    begun = time.perf_counter()
+    for target in (
+        "/v1/rates?codes=",
+        "/v1/series?codes=",
+        "/widget?heading=",
+        "/?lang=",
+        "/rate?day=",
+        "/oembed?url=",
+    ):
+        assert (await ask(served.url, get(target + quote(pump)[:7800]))).status in (200, 400, 404)
+    assert time.perf_counter() - begun < 1
+
+
+@asynccontextmanager
+async def trap() -> AsyncIterator[tuple[int, list[object]]]:
+    """A listener that must not be called."""
+    called: list[object] = []
+    server = await asyncio.start_server(lambda reader, _: called.append(reader), "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1], called
+
+
+FORGED = """http://127.0.0.1:{trap}/ http://localhost:{trap}/embed http://[::1]:{trap}/embed http://0.0.0.0:{trap}/embed
+http://{own}@127.0.0.1:{trap}/embed http://127.0.0.1:{trap}@{own}/../embed http://127.0.0.1:{trap}#@{own}/embed
+http://127.0.0.1:{trap}?@{own}/embed http://127.0.0.1:{trap}\\@{own}/embed //127.0.0.1:{trap}/embed
+///127.0.0.1:{trap}/embed /embed embed http:/127.0.0.1:{trap}/embed http:127.0.0.1:{trap}/embed
+http://{own}.127.0.0.1.nip.io:{trap}/embed http://{own}:{trap}/embed http://2130706433:{trap}/embed
+http://0x7f.1:{trap}/embed http://127.1:{trap}/embed http://017700000001:{trap}/embed
+http://[::ffff:127.0.0.1]:{trap}/embed http://①②⑦.⓪.⓪.①:{trap}/embed http://localhost。:{trap}/embed
+http://ⓛocalhost:{trap}/embed http://lоcalhost:{trap}/embed http://xn--lcalhost-54g:{trap}/embed
+https://{own}/embed ftp://{own}/embed file:///etc/passwd gopher://127.0.0.1:{trap}/_
+data:text/html,x javascript:alert(1)
+http://169.254.169.254/latest/meta-data/ http://metadata.google.internal/ redis://127.0.0.1:{trap}/ unix:/tmp/s
+http://{own}/v1/rates http://{own}/livez http://{own}/embed/../v1/rates http://{own}/embed%2f.. http://{own}//embed
+http://{own}/%65mbed/ http://user:password@{own}:1/embed http://{own}:abc/embed http://{own}:99999/embed http://[ http://
+""".split()  # noqa: SIM905 -- addresses hold commas and quotes
+
+
+@pytest.mark.parametrize("form", FORGED)
+async def test_E11_oembed_asks_nobody(served: Served, form: str) -> None:
+    """An address that is not one of ours is refused, and none is ever asked: no connection goes out."""
+    own = served.url.removeprefix("http://").replace("127.0.0.1", "localhost")
+    opened: list[object] = []
+    async with trap() as (port, called):
+        watched.append(opened)
+        address = form.format(trap=port, own=own)
+        answered = await ask(served.url, get(f"/oembed?url={quote(address, safe='')}"))
+        watched.remove(opened)
+    assert answered.status in (400, 404)
+    assert called == []
+    assert {at for at in opened if at[1] != int(own.split(":")[1])} == set()  # type: ignore[index]
+
+
+async def test_E11_oembed_answers_for_its_own(served: Served) -> None:
+    """The same check lets our own address through, and what it gives back is written by us alone."""
+    own = served.url.replace("127.0.0.1", "localhost")
+    answered = await ask(served.url, get(f"/oembed?url={quote(own + '/embed?codes=USD&x=<script>', safe='')}"))
+    assert answered.status == 200
+    assert "script" not in answered.document["html"]
+
+
+watched: list[list[object]] = []
+
+
+def _connecting(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "socket.connect" and isinstance(arguments[1], tuple):
+        for opened in watched:
+            opened.append(arguments[1])
+
+
+sys.addaudithook(_connecting)
