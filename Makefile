@@ -6,7 +6,7 @@ BIN = .venv/bin
 ARGS =
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: run test quick lint web faults lock fonts dist sbom audit clean
+.PHONY: run test quick lint web faults lock fonts dist sbom audit fuzz clean
 
 run: .venv/ready
 	@exec $(BIN)/python -m ratesvc serve $(ARGS)
@@ -71,6 +71,15 @@ fonts: .venv/ready-dev
 	cd build/fonts && for font in noto-sans noto-sans-sc; do \
 	  tar xzf expo-google-fonts-$$font-[0-9]*.tgz -C $$font --strip-components 1; done
 	PYTHONPATH=.:build/fonts/python $(BIN)/python tests/release_fonts.py build/fonts
+
+# Coverage-guided fuzzing of the parser and of queries. atheris runs on Python 3.11 only, so it has a venv of its own.
+SECONDS = 60
+fuzz:
+	test -x .venv-fuzz/bin/python || python3.11 -m venv .venv-fuzz
+	.venv-fuzz/bin/pip install -q --require-hashes -r requirements.lock
+	.venv-fuzz/bin/pip install -q atheris==3.0.0
+	for target in documents query; do .venv-fuzz/bin/python tests/fuzz/fuzz.py $$target \
+	  -max_total_time=$$(($(SECONDS) / 2)) -max_len=16384 -print_final_stats=1 || exit 1; done
 
 clean:
 	rm -rf .venv dist build

@@ -83,7 +83,7 @@ def routes(service: Service, site: widget.Site) -> dict[str, Handler]:
         "/widget/card.png": pixels,
         **_releases(),
         **_fixed("/widget/manifest.json", Body(encode(manifest()), JSON), WIDGET),
-        **_fixed("/favicon.ico", Body(_asset("icon.svg"), "image/svg+xml"), ICON_CACHING),
+        **_fixed("/favicon.ico", Body(_asset("icon.svg"), "image/svg+xml", CARD_HEADERS), ICON_CACHING),
     }
 
 
