@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 
 sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 
-import atheris
+import atheris  # noqa: E402 -- found beside the paths above
 
 with atheris.instrument_imports(include=["ratesvc", "xmltodict"]):
     from multidict import MultiDict
