@@ -1,4 +1,4 @@
-# make run [ARGS=--demo] · make test · make quick · make faults · make lock · make dist · make sbom · make audit
+# make run [ARGS=--demo] · make test · make quick · make bench · make faults · make lock · make dist · make sbom · make audit
 # Works with GNU make 3.81. The first of these Pythons that runs, is 3.11 or later and can make a venv is used.
 
 PYTHONS = python3.13 python3.12 python3.11 python3.14 python3
@@ -6,7 +6,7 @@ BIN = .venv/bin
 ARGS =
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: run test quick lint web faults lock fonts dist sbom audit fuzz clean
+.PHONY: run test quick bench lint web faults lock fonts dist sbom audit fuzz clean
 
 run: .venv/ready
 	@exec $(BIN)/python -m ratesvc serve $(ARGS)
@@ -25,6 +25,10 @@ lint: .venv/ready-dev
 # Every fault that is tested for, with the measured recovery, as a page.
 faults: .venv/ready-dev
 	$(BIN)/pytest -q tests/faults --faults-table=docs/faults.md $(ARGS)
+
+# Ours beside nginx and plain aiohttp; ARGS=--quick takes about a minute. Needs wrk.
+bench: .venv/ready-dev
+	PYTHONPATH=.:tests $(BIN)/python bench/run.py $(ARGS)
 
 # What browser tests take from npm; without npm they say that they did not run.
 web:

@@ -8,7 +8,6 @@ import logging
 import os
 import signal
 import sys
-import urllib.request
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import date, datetime
@@ -19,17 +18,14 @@ from typing import Any, NoReturn
 import click
 import msgspec
 import structlog
-from rich.console import Console
 
 from ratesvc import __version__, desk
-from ratesvc import export as files
 from ratesvc.config import Cbr, Settings, load
 from ratesvc.errors import ConfigError, EngineError, RatesvcError
 from ratesvc.history import on_day
-from ratesvc.progress import follow
 from ratesvc.rates import FIRST_DAY, InForce
 from ratesvc.refresh import Cycle
-from ratesvc.render import api, terminal
+from ratesvc.render import api
 from ratesvc.render.language import language_or_default
 from ratesvc.service import Service
 from ratesvc.web.app import listening
@@ -152,6 +148,8 @@ def quarantine_drop(settings_of: Callable[[], Settings], name: str) -> None:
 @click.pass_obj
 def healthcheck(settings_of: Callable[[], Settings]) -> None:
     """Ask /livez of the service on this machine; for containers."""
+    import urllib.request
+
     server = settings_of().server
     port = server.port if server.admin_port is None else server.admin_port
     host = "127.0.0.1" if server.host in ("0.0.0.0", "::") else server.host  # noqa: S104 -- compared with
@@ -229,6 +227,10 @@ def _announce(service: Service, address: str) -> None:
 async def _show(
     settings: Settings, codes: tuple[str, ...], day: date | None, as_json: bool, lang: str, demo: bool
 ) -> None:
+    from rich.console import Console
+
+    from ratesvc.render import terminal
+
     async with _opened(settings, demo, ticking=False) as service:
         wanted = day or moscow_day(service.clock())
         words = language_or_default(lang)
@@ -244,6 +246,8 @@ async def _show(
 
 
 async def _backfill(settings: Settings, demo: bool, since: date, until: date | None) -> None:
+    from ratesvc.progress import follow
+
     async with _opened(settings, demo, ticking=False) as service:
         if service.history.newest is None:
             _raise_failure(await service.fetch(None))
@@ -255,6 +259,8 @@ async def _backfill(settings: Settings, demo: bool, since: date, until: date | N
 
 
 async def _verify(settings: Settings, demo: bool) -> None:
+    from ratesvc.progress import follow
+
     async with _opened(settings, demo, ticking=False) as service:
         differences = await follow(service.verify())
         for found in differences:
@@ -267,6 +273,8 @@ async def _verify(settings: Settings, demo: bool) -> None:
 
 
 async def _export(settings: Settings, folder: Path, demo: bool) -> None:
+    from ratesvc import export as files
+
     server = msgspec.structs.replace(settings.server, host="127.0.0.1", port=0)
     async with _opened(msgspec.structs.replace(settings, server=server), demo, ticking=False) as service:
         if service.history.certain_on(moscow_day(service.clock())) is None:

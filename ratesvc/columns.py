@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Any
 
 from ratesvc.rates import EXACT, Quote, trimmed
 
@@ -34,7 +35,8 @@ class Currency:
 class Column:
     """Every day of one currency id: ordinals of days, values in 1/10000 roubles, nominals as powers of ten.
 
-    `fetched_at` is UTC, of the request that filled it.
+    `fetched_at` is UTC, of the request that filled it. `derived` is what others made of these figures, such as text;
+    a change begins another one.
     """
 
     currency: Currency
@@ -42,6 +44,7 @@ class Column:
     days: array[int] = field(default_factory=lambda: array("i"))
     values: array[int] = field(default_factory=lambda: array("q"))
     nominals: array[int] = field(default_factory=lambda: array("b"))
+    derived: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def put(self, day: date, nominal: int, value: Decimal) -> None:
         """Set the record of a day, in its place."""
@@ -52,6 +55,7 @@ class Column:
             self.values.insert(index, 0)
             self.nominals.insert(index, 0)
         self.values[index], self.nominals[index] = scaled, len(str(nominal)) - 1
+        self.derived = {}
 
     def keep_only(self, ordinals: frozenset[int]) -> None:
         """Forget the records of all other days."""
@@ -61,12 +65,14 @@ class Column:
         self.days = array("i", [self.days[index] for index in kept])
         self.values = array("q", [self.values[index] for index in kept])
         self.nominals = array("b", [self.nominals[index] for index in kept])
+        self.derived = {}
 
     def drop(self, day: date) -> None:
         """Forget the record of a day, if there is one."""
         index = self._index(day)
         if index is not None:
             del self.days[index], self.values[index], self.nominals[index]
+            self.derived = {}
 
     def quote(self, day: date) -> Quote | None:
         """The record of exactly this day."""
@@ -80,10 +86,17 @@ class Column:
 
     def unit_rates(self, since: date, until: date) -> Iterator[tuple[date, Decimal]]:
         """Effective date and exact unit rate of every record in the closed range, oldest first."""
-        first, last = bisect_left(self.days, since.toordinal()), bisect_right(self.days, until.toordinal())
-        for index in range(first, last):
-            unit = Decimal(self.values[index]).scaleb(-_SCALE - self.nominals[index])
-            yield date.fromordinal(self.days[index]), trimmed(unit)
+        first, last = self.places(since, until)
+        return zip(map(date.fromordinal, self.days[first:last]), map(trimmed, self.exact(first, last)), strict=False)
+
+    def places(self, since: date, until: date) -> tuple[int, int]:
+        """Where the records of the closed range begin and end."""
+        return bisect_left(self.days, since.toordinal()), bisect_right(self.days, until.toordinal())
+
+    def exact(self, first: int, last: int) -> list[Decimal]:
+        """The unit rates in these places, zeros at the end and all."""
+        powers = [-_SCALE - nominal for nominal in self.nominals[first:last]]
+        return list(map(Decimal.scaleb, map(Decimal, self.values[first:last]), powers))
 
     @property
     def first_day(self) -> date:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import ROUND_05UP, ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation
@@ -17,6 +17,7 @@ REDENOMINATION = date(1998, 1, 1)
 """From this day on values are in new roubles, 1000 old ones each (Decree of 4 August 1997, No. 822)."""
 
 ONE = Decimal(1)
+_TEN = Decimal(10)
 
 # Sums and products of printed numbers are exact: the trap makes a lost digit an error, never a habit.
 EXACT = Context(prec=200, traps=[Inexact, InvalidOperation])
@@ -24,6 +25,7 @@ EXACT = Context(prec=200, traps=[Inexact, InvalidOperation])
 # ROUND_05UP leaves a last digit that tells a later rounding on which side of a tie the true quotient lies,
 # so that rounding this intermediate result equals rounding the exact quotient once.
 _STICKY = Context(prec=80, rounding=ROUND_05UP)
+_TEN_DIGITS = Context(prec=10, rounding=ROUND_HALF_EVEN)
 
 
 def rounded(
@@ -36,14 +38,19 @@ def rounded(
     quotient = _STICKY.divide(numerator, denominator)
     if places is not None:
         return quotient.quantize(ONE.scaleb(-places), ROUND_HALF_EVEN, context=_STICKY)
-    return Context(prec=significant or 10, rounding=ROUND_HALF_EVEN).plus(quotient)
+    context = Context(prec=significant, rounding=ROUND_HALF_EVEN) if significant else _TEN_DIGITS
+    return context.plus(quotient)
+
+
+def ratios(numerators: Iterable[Decimal], denominators: Iterable[Decimal]) -> Iterator[Decimal]:
+    """What `rounded` gives for each pair, thousands at the speed of C, in shortest form: 100 may come as 1E+2."""
+    return map(_TEN_DIGITS.normalize, map(_STICKY.divide, numerators, denominators))
 
 
 def trimmed(number: Decimal) -> Decimal:
     """The same number without trailing zeros, an exponent above zero or a minus before zero (26.7960 → 26.796)."""
-    short = EXACT.plus(number).normalize(EXACT)
-    exponent = short.as_tuple().exponent
-    return short.quantize(ONE, context=EXACT) if isinstance(exponent, int) and exponent > 0 else short
+    short = EXACT.normalize(EXACT.plus(number))
+    return short if EXACT.remainder(short, _TEN) else EXACT.quantize(short, ONE)
 
 
 def plain(number: Decimal) -> str:

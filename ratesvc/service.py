@@ -395,7 +395,7 @@ class Service:
             return
         key = (seen, self.history.version)
         if self.board.current is None or self.board.current.key != key:
-            self.board.current = Publication(seen, key)
+            self.board.put(Publication(seen, key))
 
     def drain(self) -> None:
         """Say that this replica is about to stop: readiness fails, and streams end so that they go elsewhere."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -11,11 +11,14 @@ from functools import reduce
 from itertools import groupby
 from typing import Any
 
+from msgspec import Raw
+
 from ratesvc.errors import HistoryLoading
 from ratesvc.history import History
 from ratesvc.rates import EXACT, ONE, REDENOMINATION, plain, rounded, trimmed
 from ratesvc.render.api import encode, literal
 from ratesvc.render.language import Language
+from ratesvc.render.series_text import in_another, in_roubles
 from ratesvc.workdays import ONE_DAY
 
 CSV = "text/csv; charset=utf-8"
@@ -45,6 +48,10 @@ class Point:
     extra: str | int | None = None
 
 
+Rows = list[Point] | Raw
+"""One currency's rows, or the JSON array of them."""
+
+
 def points(history: History, code: str, asked: Request, today: date) -> list[Point]:
     """The rows of one currency, oldest first. Raises HistoryLoading where a sheet may be missing."""
     found = rates(history, code, asked, today)
@@ -57,11 +64,15 @@ def points(history: History, code: str, asked: Request, today: date) -> list[Poi
 
 def rates(history: History, code: str, asked: Request, today: date) -> Points:
     """Effective dates and unit rates of a currency, oldest first. Raises HistoryLoading where one may be missing."""
+    _check_complete(history, asked, today)
+    return _rates(history, code, asked.quote, asked.since, asked.until)
+
+
+def _check_complete(history: History, asked: Request, today: date) -> None:
     gap = history.first_gap(asked.since, min(asked.until, today))
     # Today is answered even when its own sheet is missing; of the days to come only what is set.
     if gap is not None and gap < today:
         raise HistoryLoading(gap)
-    return _rates(history, code, asked.quote, asked.since, asked.until)
 
 
 def _rates(history: History, code: str, quote: str, since: date, until: date) -> Points:
@@ -107,7 +118,19 @@ def _means(found: Points, group: str) -> list[Point]:
     return rows
 
 
-def to_json(asked: Request, rows: dict[str, list[Point]], *, demo: bool) -> bytes:
+def rows_of(history: History, code: str, asked: Request, today: date) -> Rows:
+    """The rows of one currency for `to_json`, as text where there is one for them."""
+    base, quote = history.columns(code), history.columns(asked.quote)
+    is_plain = asked.fill == "none" and not asked.group
+    if not is_plain or len(base) != 1 or (asked.quote != "RUB" and len(quote) != 1):
+        return points(history, code, asked, today)
+    _check_complete(history, asked, today)
+    if asked.quote == "RUB":
+        return Raw(in_roubles(base[0], asked.since, asked.until))
+    return Raw(in_another(base[0], quote[0], asked.since, asked.until))
+
+
+def to_json(asked: Request, rows: Mapping[str, Rows], *, demo: bool) -> bytes:
     """The documented shape; every number an exact literal."""
     document: dict[str, Any] = {
         "quote": asked.quote,
@@ -116,7 +139,7 @@ def to_json(asked: Request, rows: dict[str, list[Point]], *, demo: bool) -> byte
         "fill": asked.fill,
         **({"group": asked.group} if asked.group else {}),
         **({"demo": True} if demo else {}),
-        "series": {code: [_row(point) for point in points] for code, points in rows.items()},
+        "series": {code: those if isinstance(those, Raw) else list(map(_row, those)) for code, those in rows.items()},
         "denomination": denomination(asked.since) if asked.quote == "RUB" else None,
     }
     return encode(document)

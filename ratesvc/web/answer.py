@@ -69,7 +69,10 @@ def changes_at(snapshot: Snapshot, now: datetime) -> datetime:
 
 @dataclass(slots=True)
 class Answer:
-    """A body, and all that its head needs. One that changes with today's rates names their `snapshot`."""
+    """A body, and all that its head needs. One that changes with today's rates names their `snapshot`.
+
+    `asked` counts how often it was sent.
+    """
 
     body: Body
     caching: Caching | None
@@ -77,6 +80,7 @@ class Answer:
     status: int = 200
     demo: bool = False
     route: Route | None = None
+    asked: int = 0
     _heads: dict[tuple[int, str], bytes] = field(default_factory=dict)
     _moment: tuple[datetime, int] | None = None
 
@@ -97,7 +101,7 @@ class Answer:
             headers.pop("Content-Encoding", None)
         else:
             headers["Content-Type"] = self.body.content_type
-            headers["Content-Length"] = str(len(self.body.encodings[encoding]))
+            headers["Content-Length"] = str(len(self.body.encoded(encoding)))
         lines = [
             f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
             *(f"{name}: {value}" for name, value in headers.items()),
@@ -121,6 +125,7 @@ class Answer:
 
     def choose(self, headers: CIMultiDictProxy[str]) -> tuple[int, str]:
         """The status, 304 when the client has it already, and the encoding that it prefers."""
+        self.asked += 1
         accepted = headers.get(hdrs.ACCEPT_ENCODING)
         encoding = "identity" if accepted is None else preferred(accepted, self.body.offered)
         tags = headers.get(hdrs.IF_NONE_MATCH)
@@ -135,7 +140,7 @@ class Ready(web.StreamResponse):
         super().__init__(status=status)
         head = answer.head(now, status, encoding)
         empty = status == 304 or request.method == hdrs.METH_HEAD
-        self._content = b"" if empty else answer.body.encodings[encoding]
+        self._content = b"" if empty else answer.body.encoded(encoding)
         self._keep_alive = request.keep_alive and not closing
         self._head = head + _connection(request, self._keep_alive)
 

@@ -103,19 +103,18 @@ def send(service: Service, body: Body, caching: Caching) -> Answer:
     return Answer(body, caching, published(service).snapshot if caching is RATES else None, demo=service.demo)
 
 
-async def send_long(service: Service, key: Hashable, until: date, render: Callable[[], Body]) -> Answer:
-    """A long body is rendered and compressed once, beside the loop."""
-    return send_until(service, await beside(published(service), key, render), until)
+async def send_long(
+    service: Service, key: Hashable, until: date, render: Callable[[], Body], *, packed: bool = True
+) -> Answer:
+    """A long body is rendered once, and once compressed for those who want it `packed`, beside the loop."""
+    return send_until(service, await beside(published(service), key, render, packed=packed), until)
 
 
-async def beside(publication: Publication, key: Hashable, render: Callable[[], Body]) -> Body:
-    """The finished body, rendered beside the loop if this is the first time that it is asked for."""
-    return publication.find(key) or publication.keep(key, await asyncio.to_thread(_finished, render))
-
-
-def _finished(render: Callable[[], Body]) -> Body:
-    body = render()
-    assert body.encodings  # noqa: S101 -- computed here, since a cached property would be on the loop
+async def beside(publication: Publication, key: Hashable, render: Callable[[], Body], *, packed: bool = True) -> Body:
+    """The body, rendered beside the loop if this is the first time that it is asked for."""
+    body = publication.find(key) or publication.keep(key, await asyncio.to_thread(render))
+    if packed and not body.is_finished:
+        await asyncio.to_thread(getattr, body, "encodings")
     return body
 
 

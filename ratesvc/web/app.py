@@ -18,7 +18,8 @@ from ratesvc.web import api, chart, compat, embed, events, home, ops, rate, refe
 from ratesvc.web.counting import counted
 from ratesvc.web.express import Runner
 from ratesvc.web.gate import LINGER_S
-from ratesvc.web.reply import Handler, answering, not_found, preflight, wrong_method
+from ratesvc.web.reply import Handler, answering, not_found, preflight, remembering, wrong_method
+from ratesvc.web.warm import warming
 
 FINISH_S = 5.0
 OPTIONS: dict[str, Any] = {
@@ -85,6 +86,10 @@ async def listening(service: Service) -> AsyncIterator[str]:
         if not runner.is_express and not service.settings.log.access:
             structlog.get_logger("ratesvc").warning("express_path_off", aiohttp=aiohttp.__version__)
         await stack.enter_async_context(_answering(runner, listener))
+        routed = runner.ordinary.request_handler
+        if not service.settings.log.access:
+            runner.ordinary.request_handler = remembering(routed, service)
+        await stack.enter_async_context(warming(routed, service))
         stack.callback(service.drain)
         yield address
 

@@ -53,6 +53,13 @@ class Runner(web.AppRunner):
         await super().cleanup()
 
     @property
+    def ordinary(self) -> web.Server:
+        """aiohttp's own server; only after `setup`."""
+        server = super().server
+        assert server  # noqa: S101 -- said above
+        return server
+
+    @property
     def server(self) -> Any:
         """What makes a protocol for each connection."""
         server = super().server
@@ -122,7 +129,7 @@ class _Parser:
     def _send(self, answer: Answer, message: RawRequestMessage, transport: asyncio.Transport) -> None:
         now = self._service.clock()
         status, encoding = answer.choose(message.headers)
-        content = b"" if status == 304 else answer.body.encodings[encoding]
+        content = b"" if status == 304 else answer.body.encoded(encoding)
         write(transport, answer.head(now, status, encoding), content)
         if answer.route:
             answer.route.add_quick(status)

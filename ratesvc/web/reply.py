@@ -17,8 +17,10 @@ from ratesvc.service import Service
 from ratesvc.web.answer import COMMON, NO_STORE, Answer, Ready
 
 Handler = Callable[[web.Request], Awaitable[Answer | web.StreamResponse]]
+Routed = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 METHODS = "GET, HEAD, OPTIONS"
+READING = ("GET", "HEAD")
 RETRY_S = 30
 
 
@@ -56,11 +58,10 @@ def answering(
 
     async def answer(request: web.Request) -> web.StreamResponse:
         publication, target = service.board.current, request.raw_path
-        known = publication.answers.get(target) if publication else None
         try:
             if not target.startswith("/") and str(request.url.host).lower() not in proxied:
                 return refusal(problems.MISDIRECTED, "This is no proxy; it answers for itself only.")
-            found = known or await handler(request)
+            found = await handler(request)
         except RatesvcError as error:
             return problem(error)
         except Exception:  # noqa: BLE001 -- whatever it is, it is logged
@@ -69,10 +70,27 @@ def answering(
             return refusal(problems.INTERNAL, f"Incident {incident}.")
         if not isinstance(found, Answer):
             return found
-        if known is None and publication is not None and found.status == 200 and found.caching is not NO_STORE:
+        is_kept = found.status == 200 and found.caching is not NO_STORE and found.body.is_finished
+        if publication is not None and is_kept:
             found.route = route
             publication.remember(target, found)
         return Ready(found, request, service.clock(), closing=service.draining)
+
+    return answer
+
+
+def remembering(routed: Routed, service: Service) -> Routed:
+    """The application, asked only for what this publication has not answered before: no route is looked up for it."""
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        publication = service.board.current
+        known = publication.answers.get(request.raw_path) if publication else None
+        if known is None or request.method not in READING or "Expect" in request.headers:
+            return await routed(request)
+        ready = Ready(known, request, service.clock(), closing=service.draining)
+        if known.route:
+            known.route.add_quick(ready.status)
+        return ready
 
     return answer
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from ratesvc.errors import BadRequest, BeforeHistory, UnknownCurrency
 from ratesvc.history import on_day
@@ -34,14 +34,17 @@ def routes(service: Service) -> dict[str, Handler]:
 
         def render() -> Body:
             today = moscow_day(service.clock())
-            rows = {code: series.points(service.history, code, wanted, today) for code in wanted.codes}
             if form == "json":
-                return Body(series.to_json(wanted, rows, demo=service.demo), api.CONTENT_TYPE)
+                written = {code: series.rows_of(service.history, code, wanted, today) for code in wanted.codes}
+                return Body(series.to_json(wanted, written, demo=service.demo), api.CONTENT_TYPE)
+            rows = {code: series.points(service.history, code, wanted, today) for code in wanted.codes}
             name = f"rates-{wanted.quote}-{wanted.since}-{wanted.until}.csv"
             disposition = ("Content-Disposition", f'attachment; filename="{name}"')
             return Body(series.to_csv(wanted, rows, locale), series.CSV, (disposition,))
 
-        return await send_long(service, ("series", wanted, form, locale and locale.tag), wanted.until, render)
+        key = ("series", wanted, form, locale and locale.tag)
+        packed = hdrs.ACCEPT_ENCODING in request.headers
+        return await send_long(service, key, wanted.until, render, packed=packed)
 
     async def conversion(request: web.Request) -> Answer:
         asked = query.Query(request, ("amount", "from", "to", "date"))

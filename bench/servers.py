@@ -1,0 +1,152 @@
+"""The servers of a benchmark as real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import socket
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from ratesvc.engine import find_server
+
+HERE = Path(__file__).parent
+CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+SERVER_CORE, CLIENT_CORE = (CORES[0], CORES[1]) if len(CORES) > 1 else (None, None)
+
+NGINX = """
+worker_processes 1; daemon off; master_process off; pid {folder}/nginx.pid; error_log stderr;
+worker_rlimit_nofile 20000; events {{ worker_connections 8192; }}
+http {{
+ access_log off; keepalive_requests 100000000; open_file_cache max=100; sendfile on; tcp_nopush on;
+ types {{ }} default_type application/json; {headers}
+ client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;
+ uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
+ server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ root {folder}; try_files $uri.body =404; }} }}
+}}
+"""
+
+
+@dataclass
+class Server:
+    """One running process, and where it listens."""
+
+    name: str
+    port: int
+    pid: int
+
+    @property
+    def url(self) -> str:
+        """Without a slash at the end."""
+        return f"http://127.0.0.1:{self.port}"
+
+
+OWN_OF_NGINX = ("Content-Type", "Etag")
+Running = AbstractAsyncContextManager[Server]
+
+
+def free_port() -> int:
+    """One that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def pin(pid: int, core: int | None) -> None:
+    """Keep a process, and the threads it will start, on one core, where the system can."""
+    if core is not None:
+        os.sched_setaffinity(pid, {core})
+
+
+@asynccontextmanager
+async def started(
+    name: str, port: int, *command: str, probe: str, core: int | None = SERVER_CORE, **variables: str
+) -> AsyncIterator[Server]:
+    """The process, once `probe` answers; ended with the context."""
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(HERE.parent), **variables}
+    with (Path(os.environ["BENCH_FOLDER"]) / "servers.log").open("ab") as log:
+        process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=log, stderr=log)
+    pin(process.pid, core)
+    server = Server(name, port, process.pid)
+    try:
+        async with aiohttp.ClientSession() as http, asyncio.timeout(60):
+            while not await _answers(http, server.url + probe):
+                if process.returncode is not None:
+                    raise RuntimeError(f"{name} ended; see {log.name}")
+                await asyncio.sleep(0.002)
+        yield server
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        await process.wait()
+
+
+async def _answers(http: aiohttp.ClientSession, url: str) -> bool:
+    try:
+        async with http.get(url) as answer:
+            return answer.status == 200
+    except aiohttp.ClientError:
+        return False
+
+
+OURS = "import sys; from ratesvc.web import express; {}; from ratesvc.cli import main; main(['serve'])"
+
+
+def ours(
+    name: str, variables: Mapping[str, str], *, express: bool = True, core: int | None = SERVER_CORE, port: int = 0
+) -> Running:
+    """`ratesvc serve`; without the express path by telling it that it was tested with another aiohttp."""
+    port = port or free_port()
+    code = OURS.format("pass" if express else "express.TESTED = 'none'")
+    command = (sys.executable, "-W", "ignore", "-c", code)
+    return started(name, port, *command, probe="/v1/rates", core=core, RATESVC_PORT=str(port), **variables)
+
+
+def other(kind: str, folder: Path, loop: str, *more: str) -> Running:
+    """Plain aiohttp, or the naive service."""
+    port = free_port()
+    command = (sys.executable, str(HERE / "others.py"), kind, str(folder), str(port), loop, *more)
+    return started(f"{kind} {loop}", port, *command, probe="/identity")
+
+
+def nginx(folder: Path) -> Running:
+    """The same bytes as static files, with the same headers."""
+    port = free_port()
+    sent = json.loads((folder / "identity.json").read_text())
+    added = " ".join(f'add_header {name} "{value}";' for name, value in sent.items() if name not in OWN_OF_NGINX)
+    (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=port, headers=added))
+    command = (shutil.which("nginx") or "nginx", "-c", str(folder / "nginx.conf"), "-e", "stderr")
+    return started("nginx", port, *command, probe="/identity")
+
+
+async def saved(folder: Path, name: str, url: str, headers: Mapping[str, str]) -> bool:
+    """Keep what ours answers, for the others to send the same; False where there is no such address."""
+    async with aiohttp.ClientSession(auto_decompress=False) as http, http.get(url, headers=headers) as answer:
+        if answer.status != 200:
+            return False
+        (folder / f"{name}.body").write_bytes(await answer.read())
+        sent = {key: value for key, value in answer.headers.items() if key not in ("Date", "Server", "Content-Length")}
+        (folder / f"{name}.json").write_text(json.dumps(sent))
+        return True
+
+
+@asynccontextmanager
+async def redis_running(folder: Path) -> AsyncIterator[str]:
+    """An engine of its own on a socket, beside the clients."""
+    command = (str(find_server()), "--port", "0", "--unixsocket", f"{folder}/s", "--save", "", "--dir", str(folder))
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
+    try:
+        while not (folder / "s").exists():
+            await asyncio.sleep(0.01)
+        yield f"{folder}/s"
+    finally:
+        process.terminate()
+        await process.wait()

@@ -1,0 +1,72 @@
+"""Text written once and sliced says what rows formatted one by one say, byte for byte."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Raw
+
+from ratesvc.columns import Column, Currency, Span
+from ratesvc.history import History
+from ratesvc.rates import ratios, rounded
+from ratesvc.render import series
+from ratesvc.workdays import WorkCalendar
+
+FIRST = date(1997, 12, 20)
+NOW = datetime(2026, 4, 24, tzinfo=UTC)
+LAST = FIRST + timedelta(days=40)
+values = st.integers(1, 10**14) | st.sampled_from([10**n for n in range(15)]) | st.integers(1, 99)
+records = st.dictionaries(st.integers(0, 40), st.tuples(values, st.integers(0, 6)), max_size=20)
+
+
+def column(code: str, held: dict[int, tuple[int, int]]) -> Column:
+    made = Column(Currency(f"R-{code}", f"R-{code}", code, "001", code), NOW)
+    for step, (value, zeros) in held.items():
+        made.put(FIRST + timedelta(days=step), 10**zeros, Decimal(value).scaleb(-4))
+    return made
+
+
+def both_ways(history: History, asked: series.Request) -> tuple[bytes, bytes]:
+    written = {code: series.rows_of(history, code, asked, LAST) for code in asked.codes}
+    for code, rows in written.items():
+        held = all(history.columns(needed) for needed in {code, asked.quote} - {"RUB"})
+        assert isinstance(rows, Raw) == held
+    one_by_one = {code: series.points(history, code, asked, LAST) for code in asked.codes}
+    return series.to_json(asked, written, demo=False), series.to_json(asked, one_by_one, demo=False)
+
+
+@given(records, records, records, st.integers(0, 40), st.integers(0, 40), st.integers(0, 40))
+def test_text_is_what_rows_say(
+    usd: dict[int, tuple[int, int]],
+    base: dict[int, tuple[int, int]],
+    quote: dict[int, tuple[int, int]],
+    since: int,
+    until: int,
+    corrected: int,
+) -> None:
+    """In roubles and in another quote, in any range, before and after a figure is corrected."""
+    columns = [column("USD", {40: (1, 0), 0: (1, 0), **usd}), column("AAA", {0: (1, 0), **base})]
+    columns.append(column("BBB", {0: (7, 2), **quote}))
+    for one in columns[1:]:
+        one.keep_only(frozenset(columns[0].days))
+    history = History(WorkCalendar())
+    history.fill(columns, Span(FIRST, LAST))
+    since, until = sorted((since, until))
+    for _ in range(2):
+        for code in ("RUB", "BBB"):
+            days = FIRST + timedelta(days=since), FIRST + timedelta(days=until)
+            asked = series.Request(("USD", "AAA"), days[0], days[1], code)
+            text, rows = both_ways(history, asked)
+            assert text == rows
+        columns[1].put(FIRST + timedelta(days=corrected), 10, Decimal("12.3450"))
+        columns[2].drop(FIRST + timedelta(days=corrected - 1))
+
+
+@given(values, values)
+def test_thousands_are_rounded_as_one_is(numerator: int, denominator: int) -> None:
+    """The fast way gives the number that the one rounding gives."""
+    pair = Decimal(numerator).scaleb(-4), Decimal(denominator).scaleb(-7)
+    assert list(ratios([pair[0]], [pair[1]])) == [rounded(*pair)]

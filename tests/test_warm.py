@@ -1,0 +1,58 @@
+"""The daily change: what is asked most is ready again before anybody asks."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from bank import Bank, sheet
+from conftest import Clock, Serve, eventually
+
+from ratesvc.config import Settings
+from ratesvc.web import warm
+
+FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
+OFTEN = ("/widget?lang=ru&codes=USD,EUR", "/v1/rates?quote=USD", "/widget/rows.json?lang=ar", "/v1/rates/2026-04-24")
+SELDOM = ("/v1/rates?codes=CHF", "/widget?heading=once")
+
+
+async def test_the_most_asked_is_answered_again_before_it_is_asked(
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When tomorrow's rates are set the most asked targets have new answers without a request, and no others have."""
+    monkeypatch.setattr(warm, "MOST_WARMED", len(OFTEN))
+    bank.publish(sheet(FRIDAY - timedelta(days=1)), sheet(FRIDAY))
+    async with serve(settings) as running:
+        board = running.service.board
+        await eventually(lambda: board.current and board.current.snapshot.previous)
+        before = {target: (await running.get(target))[2] for target in (*OFTEN, *SELDOM)}
+        for target in OFTEN * 3:
+            await running.get(target)
+        old = board.current
+        assert old
+        bank.publish(sheet(SATURDAY))
+        clock.moment = datetime(2026, 4, 24, 14, 0, tzinfo=UTC)
+        await running.service.refresh()
+        await eventually(lambda: board.current is not old)
+        await eventually(lambda: board.current and len(board.current.answers) == len(OFTEN))
+        answers: dict[str, Any] = board.current.answers if board.current else {}
+        assert set(answers) == set(OFTEN)
+        for target in OFTEN:
+            assert "encodings" in vars(answers[target].body)
+            assert (await running.get(target))[2] == answers[target].body.content != before[target]
+
+
+async def test_a_quick_second_change_forgets_nothing(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """Two publications one right after the other: what the first one had no time for is ready in the second."""
+    bank.publish(sheet(FRIDAY - timedelta(days=1)), sheet(FRIDAY))
+    async with serve(settings) as running:
+        board = running.service.board
+        await eventually(lambda: board.current and board.current.snapshot.previous)
+        for target in OFTEN * 3:
+            await running.get(target)
+        for day in (FRIDAY - timedelta(days=3), FRIDAY - timedelta(days=2)):
+            bank.publish(sheet(day))
+            await running.service.fetch(day)
+            running.service.publish()
+        await eventually(lambda: board.current and set(OFTEN) <= set(board.current.answers))
