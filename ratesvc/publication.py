@@ -13,7 +13,7 @@ import brotli
 
 from ratesvc.rates import Snapshot
 
-MOST_VARIANTS = 1000
+MOST_VARIANTS = 4000
 MOST_TARGETS = 4000
 LONGEST_TARGET = 512
 MOST_BYTES = 16 * 1024 * 1024
