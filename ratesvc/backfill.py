@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import takewhile
 
 from ratesvc.cbr.client import BankClient
 from ratesvc.cbr.documents import Item
+from ratesvc.codes import MOST_USED
 from ratesvc.columns import Column, Currency, Span
 from ratesvc.errors import RatesvcError
 from ratesvc.history import History
@@ -19,7 +20,6 @@ from ratesvc.workdays import ONE_DAY, moscow_day
 
 USD = "R01235"
 MOST_DAILY_DOCUMENTS = 20
-MOST_USED = ("USD", "EUR", "CNY", "GBP", "JPY", "CHF", "KZT", "BYN", "TRY", "UAH", "AED", "INR")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +129,17 @@ class Backfill:
             column.put(record.effective_date, record.nominal, record.value)
         await self._store.put_column(column, covered)
         return column
+
+    async def look_up(
+        self, history: History, codes: Iterable[str], since: date, until: date
+    ) -> AsyncIterator[Progress]:
+        """Ask for these currencies in the closed range, into the memory of who looks at them now: nothing is stored."""
+        columns = [column for code in codes for column in history.columns(code)]
+        for number, column in enumerate(columns):
+            yield Progress(number, len(columns), f"{column.currency.code} ({column.currency.cbr_id})")
+            await asyncio.sleep(self._gap_s if number else 0)
+            for record in await self._client.dynamic(column.currency.cbr_id, since, until):
+                column.put(record.effective_date, record.nominal, record.value)
 
     async def verify(self, history: History) -> AsyncIterator[Progress | Difference]:
         """Ask for everything in the span again and report what differs; nothing is changed."""

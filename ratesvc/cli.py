@@ -1,110 +1,199 @@
-"""The front door: `ratesvc serve`, `show`, `backfill`, `export`, `quarantine`, `healthcheck`."""
+"""The front door: the command line on one page. What a command does is imported when it runs, and only that."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import logging
-import os
-import signal
+import io
+import re
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import date, datetime
-from functools import partial
+import traceback
+from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
-import msgspec
-import structlog
 
-from ratesvc import __version__, desk
-from ratesvc.config import Cbr, Settings, load
-from ratesvc.errors import ConfigError, EngineError, RatesvcError
-from ratesvc.history import on_day
-from ratesvc.rates import FIRST_DAY, InForce
-from ratesvc.refresh import Cycle
-from ratesvc.render import api
-from ratesvc.render.language import language_or_default
-from ratesvc.service import Service
-from ratesvc.web.app import listening
-from ratesvc.workdays import moscow_day, utc_now
+from ratesvc import __version__
+from ratesvc.codes import COMPLETED
+from ratesvc.errors import ConfigError, EngineError, NotYetSet, RatesvcError
 
-EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h
-EXIT_FAILED = 1
+FAILED, INTERNAL, CONFIG, INTERRUPTED = 1, 70, 78, 130  # 70 and 78 as in sysexits.h
+
+_ENDING = """\b
+Exit codes:
+    0  done
+    1  it cannot be answered: the text says why
+    2  the command line is wrong
+   70  a mistake of this program
+   78  a setting is wrong, or the machine does not give what it asks for
+  130  interrupted
+\b
+Completion, for the line in your shell's start file:
+  bash  eval "$(_RATESVC_COMPLETE=bash_source ratesvc)"
+  zsh   eval "$(_RATESVC_COMPLETE=zsh_source ratesvc)"
+  fish  _RATESVC_COMPLETE=fish_source ratesvc | source"""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _FrontDoor(click.Group):
+    """Whatever goes wrong inside is one line and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command. Errors of the command line and a closed pipe are click's own."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
+        except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
+            raise
+        except Exception as error:  # noqa: BLE001 -- whatever it is, it is explained
+            _fail(error)
+
+
+def _to_day(_context: click.Context, _parameter: click.Parameter, text: str | None) -> date | None:
+    try:
+        if text is None or re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+            return date.fromisoformat(text) if text else None
+    except ValueError:
+        pass
+    raise click.BadParameter("A day is written YYYY-MM-DD and must exist.")
+
+
+def _to_codes(_context: click.Context, _parameter: click.Parameter, text: Any) -> Any:
+    return text.upper() if isinstance(text, str) else tuple(code.upper() for code in text)
+
+
+def _complete_code(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    return [code for code in COMPLETED if code.startswith(begun.upper())]
+
+
+def _complete_language(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    return [tag for tag in ("en", "ru", "zh-Hans") if tag.startswith(begun)]
+
+
+Command = Callable[..., None]
+
+
+def _demo(command: Command) -> Command:
+    return click.option("--demo", is_flag=True, help="Recorded figures on a stopped clock; needs no network.")(command)
+
+
+def _json(text: str) -> Callable[[Command], Command]:
+    return click.option("--json", "as_json", is_flag=True, help=text)
+
+
+def _lang(command: Command) -> Command:
+    option = click.option(
+        "--lang", default="en", show_default=True, shell_complete=_complete_language, help="The language."
+    )
+    return option(command)
+
+
+def _day(name: str, text: str) -> Callable[[Command], Command]:
+    return click.option(
+        f"--{name}", "day" if name == "date" else name, metavar="YYYY-MM-DD", callback=_to_day, help=text
+    )
+
+
+@click.group(cls=_FrontDoor, epilog=_ENDING, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="ratesvc")
 @click.option("--config", "file", type=click.Path(path_type=Path), help="Settings; by default ./config.yaml.")
 @click.pass_context
 def main(context: click.Context, file: Path | None) -> None:
     """The Bank of Russia's official exchange rates as a JSON API and an HTML widget."""
-    context.obj = lambda: _settings(file)
+    context.obj = file
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal may know neither arrows nor Cyrillic; that is no reason to fail.
+            stream.reconfigure(errors="backslashreplace")
 
 
 @main.command()
-@click.option("--demo", is_flag=True, help="Recorded figures on a stopped clock; needs no network.")
 @click.option("--check-config", is_flag=True, help="Read the settings, say whether they are right, and stop.")
+@_json("With --check-config: the result as JSON.")
+@_demo
 @click.pass_obj
-def serve(settings_of: Callable[[], Settings], demo: bool, check_config: bool) -> None:
+def serve(file: Path | None, *, check_config: bool, as_json: bool, demo: bool) -> None:
     """Serve the API and the widget until told to stop."""
-    settings = settings_of()
+    from ratesvc.commands.settings import check, settings
+
     if check_config:
-        click.echo("The settings are right.")
+        check(file, as_json=as_json)
         return
-    _set_up_logs(settings.log.format)
-    _run(_serve(settings, demo))
+    if as_json:
+        raise click.UsageError("--json goes with --check-config; RATESVC_LOG_FORMAT=json makes the service write JSON.")
+    from ratesvc.commands.running import run
+    from ratesvc.commands.serve import serve as work
+
+    run(work(settings(file), demo=demo), settings(file).log.format)
 
 
 @main.command()
-@click.argument("codes", nargs=-1)
-@click.option("--date", "day", type=click.DateTime(["%Y-%m-%d"]), help="A day instead of today.")
-@click.option("--json", "as_json", is_flag=True, help="The API's JSON instead of a table.")
-@click.option("--lang", default="en", show_default=True, help="The language of the names.")
-@click.option("--demo", is_flag=True, help="Recorded figures on a stopped clock.")
+@click.argument("codes", nargs=-1, callback=_to_codes, shell_complete=_complete_code)
+@_day("date", "A day instead of today.")
+@click.option("--days", type=click.IntRange(1, 36600), metavar="N", help="How each moved in the N days before, too.")
+@_json("The API's JSON: that of /v1/rates, with --days that of /v1/series.")
+@_lang
+@_demo
 @click.pass_obj
-def show(
-    settings_of: Callable[[], Settings],
-    codes: tuple[str, ...],
-    day: datetime | None,
-    as_json: bool,
-    lang: str,
-    demo: bool,
-) -> None:
+def show(file: Path | None, /, **asked: Any) -> None:
     """Print the rates in force, for all currencies or for CODES."""
-    settings = settings_of()
-    _set_up_logs("console", quiet=True)
-    asked = tuple(code.upper() for code in codes)
-    _run(_show(settings, asked, day.date() if day else None, as_json, lang, demo))
+    from ratesvc.commands.running import run
+    from ratesvc.commands.settings import settings
+    from ratesvc.commands.show import Asked
+    from ratesvc.commands.show import show as work
+
+    run(work(settings(file), Asked(**asked)))
 
 
 @main.command()
-@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="The first day; by default 1992-07-01.")
-@click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="The last day; by default tomorrow.")
-@click.option("--verify", is_flag=True, help="Compare what is held with the Bank and change nothing.")
-@click.option("--demo", is_flag=True, help="Recorded figures on a stopped clock.")
+@click.argument("amount")
+@click.argument("base", metavar="FROM", callback=_to_codes, shell_complete=_complete_code)
+@click.argument("quote", metavar="[TO]", callback=_to_codes, shell_complete=_complete_code, default="RUB")
+@_day("date", "A day instead of today.")
+@_json("The API's JSON: that of /v1/convert.")
+@_lang
+@_demo
 @click.pass_obj
-def backfill(
-    settings_of: Callable[[], Settings], since: datetime | None, until: datetime | None, verify: bool, demo: bool
-) -> None:
+def convert(file: Path | None, /, **asked: Any) -> None:
+    """Convert an AMOUNT at the rates in force; into roubles where no other currency is named."""
+    from ratesvc.commands.convert import Asked
+    from ratesvc.commands.convert import convert as work
+    from ratesvc.commands.running import run
+    from ratesvc.commands.settings import settings
+
+    run(work(settings(file), Asked(**asked)))
+
+
+@main.command()
+@_day("since", "The first day; by default 1992-07-01.")
+@_day("until", "The last day; by default tomorrow.")
+@click.option("--verify", is_flag=True, help="Compare what is held with the Bank and change nothing.")
+@_json("Every step, and the result last, as a line of JSON.")
+@_demo
+@click.pass_obj
+def backfill(file: Path | None, /, *, verify: bool, **asked: Any) -> None:
     """Fetch all of history, one request a currency; go on where an earlier run was cut off."""
-    settings = settings_of()
-    _set_up_logs("console", quiet=True)
-    days = since.date() if since else FIRST_DAY, until.date() if until else None
-    _run(_verify(settings, demo) if verify else _backfill(settings, demo, *days))
+    from ratesvc.commands.backfill import Asked
+    from ratesvc.commands.backfill import backfill as fetch
+    from ratesvc.commands.backfill import verify as compare
+    from ratesvc.commands.running import run
+    from ratesvc.commands.settings import settings
+
+    run((compare if verify else fetch)(settings(file), Asked(**asked)))
 
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--demo", is_flag=True, help="Recorded figures on a stopped clock.")
+@_json("The counts as JSON.")
+@_demo
 @click.pass_obj
-def export(settings_of: Callable[[], Settings], folder: Path, demo: bool) -> None:
+def export(file: Path | None, folder: Path, *, as_json: bool, demo: bool) -> None:
     """Write what the service would serve as static files into FOLDER; only what changed is written."""
-    settings = settings_of()
-    _set_up_logs("console", quiet=True)
-    _run(_export(settings, folder, demo))
+    from ratesvc.commands.export import export as work
+    from ratesvc.commands.running import run
+    from ratesvc.commands.settings import settings
+
+    run(work(settings(file), folder, as_json=as_json, demo=demo))
 
 
 @main.group()
@@ -113,256 +202,76 @@ def quarantine() -> None:
 
 
 @quarantine.command("list")
+@_json("The same as JSON.")
 @click.pass_obj
-def quarantine_list(settings_of: Callable[[], Settings]) -> None:
+def quarantine_list(file: Path | None, *, as_json: bool) -> None:
     """Print their names, when they came, and why they wait; the newest first."""
-    _decide(settings_of(), desk.listed)
+    from ratesvc.commands import quarantine as desk
+
+    desk.decide(file, desk.listed, as_json=as_json)
 
 
 @quarantine.command("show")
 @click.argument("name")
 @click.option("--raw", is_flag=True, help="The Bank's own bytes and nothing else.")
+@_json("The same as JSON.")
 @click.pass_obj
-def quarantine_show(settings_of: Callable[[], Settings], name: str, raw: bool) -> None:
+def quarantine_show(file: Path | None, name: str, *, raw: bool, as_json: bool) -> None:
     """Print the reasons and the figures of one; NAME may be its beginning."""
-    _decide(settings_of(), partial(desk.raw if raw else desk.shown, name=name))
+    from ratesvc.commands import quarantine as desk
+
+    if raw and as_json:
+        raise click.UsageError("--raw and --json exclude each other.")
+    desk.decide(file, desk.raw if raw else desk.shown, name, as_json=as_json)
 
 
 @quarantine.command("release")
 @click.argument("name")
+@_json("What was published, as JSON.")
 @click.pass_obj
-def quarantine_release(settings_of: Callable[[], Settings], name: str) -> None:
+def quarantine_release(file: Path | None, name: str, *, as_json: bool) -> None:
     """Publish one as your decision; it is flagged as released. A running service serves it at once."""
-    _decide(settings_of(), partial(desk.released, name=name))
+    from ratesvc.commands import quarantine as desk
+
+    desk.decide(file, desk.released, name, as_json=as_json)
 
 
 @quarantine.command("drop")
 @click.argument("name")
+@_json("What was dropped, as JSON.")
 @click.pass_obj
-def quarantine_drop(settings_of: Callable[[], Settings], name: str) -> None:
+def quarantine_drop(file: Path | None, name: str, *, as_json: bool) -> None:
     """Forget one. While the Bank still says the same, the next poll brings it back."""
-    _decide(settings_of(), partial(desk.dropped, name=name))
+    from ratesvc.commands import quarantine as desk
+
+    desk.decide(file, desk.dropped, name, as_json=as_json)
 
 
 @main.command()
+@_json("The address, what it answered, and whether that is life, as JSON.")
 @click.pass_obj
-def healthcheck(settings_of: Callable[[], Settings]) -> None:
+def healthcheck(file: Path | None, *, as_json: bool) -> None:
     """Ask /livez of the service on this machine; for containers."""
-    import urllib.request
+    from ratesvc.commands.healthcheck import healthcheck as work
 
-    server = settings_of().server
-    port = server.port if server.admin_port is None else server.admin_port
-    host = "127.0.0.1" if server.host in ("0.0.0.0", "::") else server.host  # noqa: S104 -- compared with
-    try:
-        with urllib.request.urlopen(f"http://{host}:{port}/livez", timeout=3) as answer:
-            click.echo(answer.read().decode().strip())
-    except OSError as error:
-        _fail(f"no answer from http://{host}:{port}/livez: {error}", EXIT_FAILED)
+    work(file, as_json=as_json)
 
 
-def _settings(file: Path | None) -> Settings:
-    try:
-        return load(file, os.environ)
-    except ConfigError as error:
-        _fail(str(error), EXIT_CONFIG)
-
-
-@asynccontextmanager
-async def _opened(settings: Settings, demo: bool, *, ticking: bool) -> AsyncIterator[Service]:
-    """The running program; in demo mode with the recorded Bank behind the ordinary client."""
-    async with AsyncExitStack() as stack:
-        clock = utc_now
-        if demo:
-            from ratesvc.demo import recorded_bank, stopped_clock
-
-            bank = await stack.enter_async_context(recorded_bank())
-            stopped = stopped_clock()
-            settings = msgspec.structs.replace(
-                settings, cbr=Cbr(mirrors=(bank,), backfill_gap_seconds=0), poll_seconds=None
-            )
-            clock = partial(_same, stopped)
-        yield await stack.enter_async_context(Service(settings, clock=clock, demo=demo, ticking=ticking))
-
-
-def _same(moment: datetime) -> datetime:
-    return moment
-
-
-async def _serve(settings: Settings, demo: bool) -> None:
-    stop = asyncio.Event()
-    interrupted = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
-    loop.add_signal_handler(signal.SIGINT, _set_both, interrupted, stop)
-    async with _opened(settings, demo, ticking=True) as service, listening(service) as address:
-        _announce(service, address)
-        await stop.wait()
-        # Load balancers see /readyz say «draining» while everything is still answered; Ctrl-C does not wait.
-        await service.retire()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(interrupted.wait(), settings.server.drain_seconds)
-
-
-def _set_both(one: asyncio.Event, other: asyncio.Event) -> None:
-    one.set()
-    other.set()
-
-
-def _announce(service: Service, address: str) -> None:
-    lines = {
-        "page": f"{address}/",
-        "rates": f"{address}/v1/rates",
-        "health": f"{service.admin_url or address}/health",
-        "engine": service.engine_name,
-        "data": str(service.data_dir.resolve()) if service.engine else "in that Redis",
-    }
-    if service.settings.log.format == "json":
-        structlog.get_logger("ratesvc").info("started", version=__version__, demo=service.demo, **lines)
-        return
-    click.echo(f"ratesvc {__version__}{'  DEMO: recorded rates, stopped clock' if service.demo else ''}")
-    for name, text in lines.items():
-        click.echo(f"  {name:<8}{text}")
-
-
-async def _show(
-    settings: Settings, codes: tuple[str, ...], day: date | None, as_json: bool, lang: str, demo: bool
-) -> None:
-    from rich.console import Console
-
-    from ratesvc.render import terminal
-
-    async with _opened(settings, demo, ticking=False) as service:
-        wanted = day or moscow_day(service.clock())
-        words = language_or_default(lang)
-        answer = await _answer(service, wanted)
-        known = answer.revision.sheet.by_code
-        for code in codes:
-            if code not in known:
-                raise RatesvcError(f"the sheet has no {code}; did you mean {_nearest(code, known)}?")
-        if as_json:
-            click.echo(api.rates(answer, words, codes=codes or None, demo=demo).decode())
-        else:
-            Console().print(terminal.rates(answer, words, codes, demo=demo))
-
-
-async def _backfill(settings: Settings, demo: bool, since: date, until: date | None) -> None:
-    from ratesvc.progress import follow
-
-    async with _opened(settings, demo, ticking=False) as service:
-        if service.history.newest is None:
-            _raise_failure(await service.fetch(None))
-        await follow(service.backfill(since, until))
-        span = service.history.span
-        if span is None:
-            raise RatesvcError("the Bank has no sheets in that range")
-        click.echo(f"Held: {len(service.history.days)} sheets, every one from {span.since} to {span.until}.")
-
-
-async def _verify(settings: Settings, demo: bool) -> None:
-    from ratesvc.progress import follow
-
-    async with _opened(settings, demo, ticking=False) as service:
-        differences = await follow(service.verify())
-        for found in differences:
-            click.echo(
-                f"{found.code} {found.day}: held {found.held or 'nothing'}, the Bank has {found.bank or 'nothing'}"
-            )
-        if differences:
-            raise RatesvcError(f"{len(differences)} differences")
-        click.echo("No difference.")
-
-
-async def _export(settings: Settings, folder: Path, demo: bool) -> None:
-    from ratesvc import export as files
-
-    server = msgspec.structs.replace(settings.server, host="127.0.0.1", port=0)
-    async with _opened(msgspec.structs.replace(settings, server=server), demo, ticking=False) as service:
-        if service.history.certain_on(moscow_day(service.clock())) is None:
-            _raise_failure(await service.fetch(None))
-        done = await files.export(service, folder)
-        click.echo(f"{folder}: {done.written} written, {done.unchanged} unchanged, {done.removed} removed")
-
-
-def _decide(settings: Settings, decision: Callable[[Service], Coroutine[Any, Any, str | bytes]]) -> None:
-    async def work() -> None:
-        async with _opened(settings, demo=False, ticking=False) as service:
-            click.echo(await decision(service), nl=False)
-
-    _set_up_logs("console", quiet=True)
-    _run(work())
-
-
-def _raise_failure(cycle: Cycle) -> None:
-    if cycle.failure:
-        raise cycle.failure
-
-
-async def _answer(service: Service, day: date) -> InForce:
-    """From what is stored, else from the Bank."""
-    if service.history.certain_on(day) is None:
-        cycle = await service.fetch(day)
-        if cycle.failure and service.history.newest is None:
-            raise cycle.failure
-    return on_day(service.history, day, service.clock())
-
-
-def _nearest(code: str, known: Iterable[str]) -> str:
-    """The code with the most letters in the same places."""
-    return max(sorted(known), key=lambda candidate: sum(map(str.__eq__, candidate, code)))
-
-
-def _run(work: Coroutine[Any, Any, None]) -> None:
-    """Run to the end; an error that we can explain is one line, not a traceback."""
-    try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(work)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except (EngineError, ConfigError) as error:
-        _fail(str(error), EXIT_CONFIG)
-    except RatesvcError as error:
-        _fail(str(error), EXIT_FAILED)
-    except OSError as error:
-        _fail(str(error), EXIT_CONFIG)
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
-
-
-def _set_up_logs(form: str, *, quiet: bool = False) -> None:
-    """One line an event on standard error, our own and the libraries' alike."""
-    shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    renderer = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
-        if form == "json"
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
-    )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer]
-        )
-    )
-    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-    logging.getLogger("ratesvc").setLevel(logging.ERROR if quiet else logging.INFO)
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
-    )
-
-
-def _fail(text: str, code: int) -> NoReturn:
+def _fail(error: Exception) -> NoReturn:
+    text, code = _explained(error)
     click.echo(f"ratesvc: {text}", err=True)
     sys.exit(code)
+
+
+def _explained(error: Exception) -> tuple[str, int]:
+    """One line, and the exit code."""
+    if isinstance(error, NotYetSet):
+        return f"{error} They are due by {error.expected_at:%H:%M on %Y-%m-%d}, Moscow time.", FAILED
+    if isinstance(error, RatesvcError):
+        return str(error), CONFIG if isinstance(error, ConfigError | EngineError) else FAILED
+    if isinstance(error, OSError):
+        named = f"{error.filename}: " if error.filename else ""
+        return f"{named}{error.strerror or error}", CONFIG
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"a mistake of this program, please report it: {text} ({place.filename}, line {place.lineno})", INTERNAL

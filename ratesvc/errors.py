@@ -109,10 +109,12 @@ class BeforeHistory(RatesvcError):
 
 
 class UnknownCurrency(RatesvcError):
-    """No held sheet has ever had this code."""
+    """No held sheet has ever had this code; `meant` is the one that was probably meant."""
 
-    def __init__(self, code: str) -> None:
-        super().__init__(f"No currency {code} is known.")
+    def __init__(self, code: str, meant: str | None = None) -> None:
+        super().__init__(
+            f"There is no currency {code}. Did you mean {meant}?" if meant else f"No currency {code} is known."
+        )
         self.code = code
 
 

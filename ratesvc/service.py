@@ -312,6 +312,10 @@ class Service:
         self.backfilling = None
         await self._reread()
 
+    def look_up(self, codes: Iterable[str], since: date, until: date) -> AsyncIterator[Progress]:
+        """Ask for a few currencies at once; for commands. They are in the history of this process alone."""
+        return self._backfill.look_up(self.history, codes, since, until)
+
     def verify(self) -> AsyncIterator[Progress | Difference]:
         """Compare what is held with the Bank, changing nothing."""
         return self._backfill.verify(self.history)

@@ -13,7 +13,8 @@ FILES = {path.relative_to(PACKAGE).with_suffix("").as_posix(): path for path in 
 TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in FILES.items()}
 
 PURE = re.compile(
-    r"errors|rates|columns|history|events|records|redis_address|workdays|publication|cbr/(documents|guards|verdict)|render/.+"
+    r"errors|codes|rates|columns|history|events|records|redis_address|workdays|publication"
+    r"|cbr/(documents|guards|verdict)|render/.+"
 )
 RENDER = re.compile(r"render/.+")
 COUNTING = [name for name in FILES if PURE.fullmatch(name) and name != "errors"]

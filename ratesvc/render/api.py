@@ -13,7 +13,7 @@ from babel.numbers import get_currency_precision
 from ratesvc.columns import Column
 from ratesvc.errors import UnknownCurrency
 from ratesvc.history import History
-from ratesvc.rates import ONE, InForce, UnitRate, convert, plain, unit_rates
+from ratesvc.rates import ONE, Conversion, InForce, UnitRate, convert, plain, unit_rates
 from ratesvc.render.language import Language
 from ratesvc.workdays import MOSCOW
 
@@ -84,13 +84,17 @@ def unit_rate(answer: InForce, code: str, quote: str) -> bytes:
     return plain(convert(sheet, ONE, code, quote, 0).unit_rate).encode()
 
 
+def conversion_of(answer: InForce, amount: Decimal, base: str, quote: str) -> Conversion:
+    """An amount at the rates in force on a day, in the minor unit that CLDR knows. Raises KeyError."""
+    return convert(answer.revision.sheet, amount, base, quote, get_currency_precision(quote))
+
+
 def conversion(answer: InForce, amount: Decimal, base: str, quote: str, *, demo: bool = False) -> bytes:
     """An amount at the rates in force on a day; amounts are strings, since a reader's float would lose them.
 
     Raises KeyError for a currency that is not in the sheet.
     """
-    places: int = get_currency_precision(quote)
-    converted = convert(answer.revision.sheet, amount, base, quote, places)
+    converted = conversion_of(answer, amount, base, quote)
     return encode(
         {
             "amount": plain(amount),

@@ -1,17 +1,22 @@
-"""What the service would serve, as static files: for a site that runs no Python and copies a folder by cron."""
+"""`ratesvc export`: what is served, as static files: for a site that runs no Python and copies a folder by cron."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import aiohttp
+import click
+import msgspec
 
+from ratesvc.commands.running import opened, raise_failure
+from ratesvc.config import Settings
 from ratesvc.service import Service
 from ratesvc.web.app import listening
+from ratesvc.workdays import moscow_day
 
 LANGUAGES = ("en", "ru", "zh-Hans")
 
@@ -25,19 +30,32 @@ class Exported:
     removed: int
 
 
-async def export(service: Service, folder: Path) -> Exported:
-    """Write every file of `pages` below the folder. Raises OSError, after which the old files are whole."""
+async def export(settings: Settings, folder: Path, *, as_json: bool, demo: bool) -> None:
+    """Fetch today's sheet where it is not held, write the files, say how many. Raises RatesvcError, OSError."""
+    server = msgspec.structs.replace(settings.server, host="127.0.0.1", port=0, admin_port=None)
+    async with opened(msgspec.structs.replace(settings, server=server), demo=demo) as service:
+        if service.history.certain_on(moscow_day(service.clock())) is None:
+            raise_failure(await service.fetch(None))
+        done = await _written(service, folder)
+    if as_json:
+        click.echo(msgspec.json.encode({"folder": str(folder), **asdict(done)}))
+    else:
+        click.echo(f"{folder}: {done.written} written, {done.unchanged} unchanged, {done.removed} removed")
+
+
+async def _written(service: Service, folder: Path) -> Exported:
+    """Write every file of `_pages` below the folder. Raises OSError, after which the old files are whole."""
     counts = {"written": 0, "unchanged": 0, "removed": 0}
     # The service's own answers over its own listener: one way to make them, and so the same bytes.
     async with listening(service) as url, aiohttp.ClientSession(headers={"Accept-Encoding": "identity"}) as http:
-        for path, name in pages(service):
+        for path, name in _pages(service):
             async with http.get(url + path) as answer:
                 content = await answer.read() if answer.status == 200 else None
             counts[_place(folder / name, content)] += 1
     return Exported(**counts)
 
 
-def pages(service: Service) -> Iterator[tuple[str, str]]:
+def _pages(service: Service) -> Iterator[tuple[str, str]]:
     """Address → file."""
     yield "/v1/rates", "rates.json"
     yield "/v1/rates/next", "rates-next.json"

@@ -1,4 +1,4 @@
-"""A long job in a terminal: a bar with the time left and what is asked, or plain lines where there is no terminal."""
+"""A long job: a bar with the time left and what is asked, plain lines where there is no terminal, or lines of JSON."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import TypeVar
 
 import click
+import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
@@ -16,14 +17,18 @@ from ratesvc.backfill import Progress
 T = TypeVar("T")
 
 
-async def follow(steps: AsyncIterator[Progress | T]) -> list[T]:
-    """Show every step on standard error; returns whatever else comes."""
+async def follow(steps: AsyncIterator[Progress | T], *, as_json: bool = False, quiet: bool = False) -> list[T]:
+    """Show every step; returns whatever else comes. A `quiet` job is seen in a terminal only.
+
+    JSON goes to standard output, everything for people to standard error.
+    """
     found: list[T] = []
     with Bar(
         TextColumn("{task.description:<28}"),
         *(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()),
         console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
+        disable=as_json or not sys.stderr.isatty(),
+        transient=quiet,
     ) as bar:
         job = bar.add_task("")
         async for step in steps:
@@ -31,6 +36,8 @@ async def follow(steps: AsyncIterator[Progress | T]) -> list[T]:
                 found.append(step)
                 continue
             bar.update(job, completed=step.done, total=step.total, description=step.asking)
-            if bar.disable:
+            if as_json:
+                click.echo(msgspec.json.encode(step))
+            elif bar.disable and not quiet:
                 click.echo(f"{step.done}/{step.total} {step.asking}", err=True)
     return found

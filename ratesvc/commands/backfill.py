@@ -1,0 +1,59 @@
+"""`ratesvc backfill`: all of history, fetched or compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+import click
+import msgspec
+
+from ratesvc.backfill import Difference
+from ratesvc.commands.progress import follow
+from ratesvc.commands.running import opened, raise_failure
+from ratesvc.config import Settings
+from ratesvc.errors import RatesvcError
+from ratesvc.rates import FIRST_DAY
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line says."""
+
+    since: date | None
+    until: date | None
+    as_json: bool
+    demo: bool
+
+
+async def backfill(settings: Settings, asked: Asked) -> None:
+    """Fetch what is lacking and say what is held. Raises RatesvcError."""
+    async with opened(settings, demo=asked.demo) as service:
+        if service.history.newest is None:
+            raise_failure(await service.fetch(None))
+        await follow(service.backfill(asked.since or FIRST_DAY, asked.until), as_json=asked.as_json)
+        span, count = service.history.span, len(service.history.days)
+        if span is None:
+            raise RatesvcError("the Bank has no sheets in that range")
+        if asked.as_json:
+            click.echo(msgspec.json.encode({"sheets": count, "since": span.since, "until": span.until}))
+        else:
+            click.echo(f"Held: {count} sheets, every one from {span.since} to {span.until}.")
+
+
+async def verify(settings: Settings, asked: Asked) -> None:
+    """Print what differs from the Bank. Raises RatesvcError where anything does."""
+    async with opened(settings, demo=asked.demo) as service:
+        differences = await follow(service.verify(), as_json=asked.as_json)
+        for found in differences:
+            click.echo(msgspec.json.encode(found) if asked.as_json else _in_words(found))
+        if asked.as_json:
+            click.echo(msgspec.json.encode({"differences": len(differences)}))
+        elif not differences:
+            click.echo("No difference.")
+        if differences:
+            raise RatesvcError(f"{len(differences)} differences")
+
+
+def _in_words(found: Difference) -> str:
+    return f"{found.code} {found.day}: held {found.held or 'nothing'}, the Bank has {found.bank or 'nothing'}"

@@ -1,0 +1,98 @@
+"""`ratesvc quarantine`: what a person reads, and decides, about the documents that were not published."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ratesvc.cbr.documents import parse_daily
+from ratesvc.commands.running import opened, run
+from ratesvc.commands.settings import settings
+from ratesvc.errors import BadDocument
+from ratesvc.quarantine import Case
+from ratesvc.rates import Quote, plain
+from ratesvc.render.api import encode, literal
+from ratesvc.service import Service
+
+Record = dict[str, Any]
+"""What is said as JSON; its words are made of nothing else."""
+
+Said = tuple[Any, str | bytes]
+"""The same twice: for a program, and for a person."""
+
+
+def decide(file: Path | None, decision: Callable[..., Awaitable[Said]], *name: str, as_json: bool) -> None:
+    """Do it beside a running service, or without one, and say what was done. Raises RatesvcError."""
+
+    async def work() -> None:
+        async with opened(settings(file), demo=False) as service:
+            document, words = await decision(service, *name)
+            click.echo(encode(document) if as_json else words, nl=as_json)
+
+    run(work())
+
+
+async def listed(service: Service) -> Said:
+    """One line for each, the newest first."""
+    records = list(map(_record, await service.quarantine.cases()))
+    return records, "".join(map(_line, records))
+
+
+async def shown(service: Service, name: str) -> Said:
+    """The reasons, and the figures beside those of the sheet before it."""
+    case = await service.quarantine.case(name)
+    record = _record(case)
+    try:
+        sheet = parse_daily(case.raw)
+    except BadDocument as error:
+        return {**record, "refused": str(error)}, f"{_line(record)}It cannot be released: {error}\n"
+    before = service.history.before_near(sheet.effective_date)
+    pairs = [(quote, before.sheet.by_code.get(quote.code) if before else None) for quote in sheet.quotes]
+    rates = {quote.code: {"now": _figures(quote), "before": _figures(earlier)} for quote, earlier in pairs}
+    return {**record, "rates": rates}, _line(record) + "".join(_row(*pair) for pair in pairs)
+
+
+async def raw(service: Service, name: str) -> Said:
+    """The Bank's own bytes."""
+    return None, (await service.quarantine.case(name)).raw
+
+
+async def released(service: Service, name: str) -> Said:
+    """Publish it."""
+    revision = await service.release(name)
+    document = {"effective_date": revision.effective_date, "revision": revision.number}
+    return document, f"Published: the sheet of {revision.effective_date}, revision {revision.number}.\n"
+
+
+async def dropped(service: Service, name: str) -> Said:
+    """Forget it."""
+    case = await service.quarantine.case(name)
+    await service.quarantine.drop([case.name])
+    return {"dropped": case.name}, f"Dropped: {case.name}.\n"
+
+
+def _record(case: Case) -> Record:
+    return {
+        "name": case.name,
+        "effective_date": case.effective_date,
+        "seen_at": f"{case.seen_at:%Y-%m-%dT%H:%M:%SZ}",
+        "reasons": case.reasons,
+    }
+
+
+def _figures(quote: Quote | None) -> Record | None:
+    return {"nominal": quote.nominal, "value": literal(quote.value)} if quote else None
+
+
+def _line(record: Mapping[str, Any]) -> str:
+    effective = record["effective_date"] or "no date   "
+    seen = record["seen_at"].replace("T", " ")
+    return f"{record['name']}  {effective}  seen {seen}  {'; '.join(record['reasons'])}\n"
+
+
+def _row(quote: Quote, earlier: Quote | None) -> str:
+    was = f"{earlier.nominal:>9} {plain(earlier.value):>14}" if earlier else f"{'new':>24}"
+    return f"  {quote.code} {quote.nominal:>9} {plain(quote.value):>14}   before {was}\n"

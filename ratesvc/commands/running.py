@@ -1,0 +1,92 @@
+"""What every command that works with rates begins with: logs, a loop, the running program, the sheet of a day."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import date, datetime
+from functools import partial
+from typing import Any
+
+import click
+import msgspec
+
+from ratesvc.codes import nearest
+from ratesvc.commands.logs import set_up_logs
+from ratesvc.config import Cbr, Settings
+from ratesvc.errors import UnknownCurrency
+from ratesvc.history import History, on_day
+from ratesvc.rates import InForce
+from ratesvc.refresh import Cycle
+from ratesvc.render.language import Language, language
+from ratesvc.service import Service
+from ratesvc.workdays import moscow_day, utc_now
+
+
+def run(work: Coroutine[Any, Any, None], logs: str = "") -> None:
+    """Run to the end. `logs` is console or json; without it only errors are logged, in words."""
+    set_up_logs(logs or "console", quiet=not logs)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(work)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # noqa: PLC0415 -- it does not exist everywhere
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+@asynccontextmanager
+async def opened(settings: Settings, *, demo: bool, ticking: bool = False) -> AsyncIterator[Service]:
+    """The running program; in demo mode with the recorded Bank behind the ordinary client."""
+    async with AsyncExitStack() as stack:
+        clock = utc_now
+        if demo:
+            from ratesvc.demo import recorded_bank, stopped_clock  # noqa: PLC0415 -- of no use otherwise
+
+            bank = await stack.enter_async_context(recorded_bank())
+            settings = msgspec.structs.replace(
+                settings, cbr=Cbr(mirrors=(bank,), backfill_gap_seconds=0), poll_seconds=None
+            )
+            clock = partial(_same, stopped_clock())
+        yield await stack.enter_async_context(Service(settings, clock=clock, demo=demo, ticking=ticking))
+
+
+def _same(moment: datetime) -> datetime:
+    return moment
+
+
+async def in_force(service: Service, day: date | None) -> InForce:
+    """What applies on a day, or today: from what is stored, else from the Bank."""
+    wanted = day or moscow_day(service.clock())
+    if service.history.certain_on(wanted) is None:
+        cycle = await service.fetch(wanted)
+        if cycle.failure and service.history.newest is None:
+            raise cycle.failure
+    return on_day(service.history, wanted, service.clock())
+
+
+def raise_failure(cycle: Cycle) -> None:
+    """Raises FetchFailed where nothing could be fetched."""
+    if cycle.failure:
+        raise cycle.failure
+
+
+def check_known(codes: tuple[str, ...], history: History) -> None:
+    """Raises UnknownCurrency, which names the one that was probably meant."""
+    known = history.codes() | {"RUB"}
+    for code in codes:
+        if code not in known:
+            raise UnknownCurrency(code, nearest(code, known))
+
+
+def spoken(tag: str) -> Language:
+    """The language of a tag. Raises click.BadParameter for one that CLDR does not know."""
+    found = language(tag)
+    if found is None:
+        raise click.BadParameter(f"There is no language {tag!r}; en, ru and pt-BR are some.", param_hint="--lang")
+    return found
