@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any, NoReturn
@@ -101,6 +103,10 @@ def _day(name: str, text: str) -> Callable[[Command], Command]:
 def main(context: click.Context, file: Path | None) -> None:
     """The Bank of Russia's official exchange rates as a JSON API and an HTML widget."""
     context.obj = file
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # Closed by the caller. Without this a socket would get its number, which uvloop dies of.
+            setattr(sys, name, Path(os.devnull).open("r+"))  # noqa: SIM115 -- as long as the process
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal may know neither arrows nor Cyrillic; that is no reason to fail.
@@ -259,6 +265,10 @@ def healthcheck(file: Path | None, *, as_json: bool) -> None:
 
 def _fail(error: Exception) -> NoReturn:
     text, code = _explained(error)
+    if isinstance(error, OSError):
+        # What the output did not take is not tried again at the end, where Python would complain about it.
+        with suppress(OSError), Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
     click.echo(f"ratesvc: {text}", err=True)
     sys.exit(code)
 

@@ -21,8 +21,9 @@ _ENOUGH = 3
 
 def nearest(code: str, known: Iterable[str]) -> str | None:
     """The known code that was probably meant: USE → USD, UDS → USD. None where too little agrees."""
-    agreed = {candidate: _agreement(code, candidate) for candidate in known}
-    found = min(agreed, key=lambda candidate: (-agreed[candidate], _place(candidate), candidate), default=None)
+    agreed = {one: _agreement(code, one) for one in known if abs(len(one) - len(code)) <= 1}
+    # Whoever slips, slips later than in the first letter.
+    found = min(agreed, key=lambda one: (-agreed[one], one[:1] != code[:1], _place(one), one), default=None)
     return found if found and agreed[found] >= _ENOUGH else None
 
 

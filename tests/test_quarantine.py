@@ -90,6 +90,14 @@ async def test_a_person_decides(bank: Bank, tmp_path: Path) -> None:
         assert "power_of_ten: AED ×10^1" in line
         code, out, _ = await run(tmp_path, "quarantine", "show", name[:6], **variables)
         assert (code, "USD" in out, str(tenfold.by_code["USD"].value) in out) == (0, True, True)
+        code, out, _ = await run(tmp_path, "quarantine", "list", "--json", **variables)
+        [record] = json.loads(out)
+        assert (record["name"], record["effective_date"]) == (name, str(in_force))
+        code, out, _ = await run(tmp_path, "quarantine", "show", "--json", name, **variables)
+        shown = json.loads(out, parse_float=str)
+        assert {key: shown[key] for key in record} == record
+        assert shown["rates"]["USD"]["now"]["value"] == str(tenfold.by_code["USD"].value)
+        assert shown["rates"]["USD"]["before"] is not None
         code, out, _ = await run(tmp_path, "quarantine", "show", "--raw", name, **variables)
         assert (code, out.startswith('<?xml version="1.0"')) == (0, True)
         code, out, _ = await run(tmp_path, "quarantine", "release", name, **variables)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from http.client import HTTPConnection, HTTPException
+import re
+import socket
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ from ratesvc.config import Server
 from ratesvc.errors import RatesvcError
 
 TIMEOUT_S = 3.0
+MOST_BYTES = 4096
 
 
 def healthcheck(file: Path | None, *, as_json: bool) -> None:
@@ -21,14 +23,14 @@ def healthcheck(file: Path | None, *, as_json: bool) -> None:
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}/livez"
     try:
         status, answer = _ask(host, port)
-    except (OSError, HTTPException) as error:
-        status, answer = None, f"no answer from {url}: {error}"
+    except OSError as error:
+        status, answer = None, str(error)
     if as_json:
         click.echo(msgspec.json.encode({"url": url, "alive": status == 200, "status": status, "answer": answer}))
     elif status == 200:
         click.echo(answer)
     if status != 200:
-        raise RatesvcError(answer if status is None else f"{url} answers {status}: {answer}")
+        raise RatesvcError(f"no answer from {url}: {answer}" if status is None else f"{url} answers {status}: {answer}")
 
 
 def _where(server: Server) -> tuple[str, int]:
@@ -37,11 +39,11 @@ def _where(server: Server) -> tuple[str, int]:
     return everywhere.get(server.host, server.host), port
 
 
-def _ask(host: str, port: int) -> tuple[int, str]:
-    connection = HTTPConnection(host, port, timeout=TIMEOUT_S)
-    try:
-        connection.request("GET", "/livez")
-        answer = connection.getresponse()
-        return answer.status, answer.read(1000).decode(errors="replace").strip()
-    finally:
-        connection.close()
+def _ask(host: str, port: int) -> tuple[int | None, str]:
+    """Status and body; without a status the answer is no HTTP. By hand: http.client would cost a fifth of the whole."""
+    with socket.create_connection((host, port), TIMEOUT_S) as connection:
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        text = connection.makefile("rb").read(MOST_BYTES).decode(errors="replace")
+    head, _, body = text.partition("\r\n\r\n")
+    found = re.match(r"HTTP/1\.[01] ([0-9]{3})\b", head)
+    return (int(found[1]), body.strip()) if found else (None, "what answers there does not speak HTTP")

@@ -15,9 +15,9 @@ import msgspec
 from ratesvc.codes import nearest
 from ratesvc.commands.logs import set_up_logs
 from ratesvc.config import Cbr, Settings
-from ratesvc.errors import UnknownCurrency
+from ratesvc.errors import BeforeHistory, UnknownCurrency
 from ratesvc.history import History, on_day
-from ratesvc.rates import InForce
+from ratesvc.rates import FIRST_DAY, InForce
 from ratesvc.refresh import Cycle
 from ratesvc.render.language import Language, language
 from ratesvc.service import Service
@@ -63,6 +63,8 @@ def _same(moment: datetime) -> datetime:
 async def in_force(service: Service, day: date | None) -> InForce:
     """What applies on a day, or today: from what is stored, else from the Bank."""
     wanted = day or moscow_day(service.clock())
+    if wanted < FIRST_DAY:
+        raise BeforeHistory(wanted)
     if service.history.certain_on(wanted) is None:
         cycle = await service.fetch(wanted)
         if cycle.failure and service.history.newest is None:

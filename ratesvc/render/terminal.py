@@ -20,6 +20,8 @@ Points = Sequence[tuple[date, Decimal]]
 """Effective dates and unit rates in roubles, oldest first."""
 
 PLACES = 4
+GAP = 2
+NAME_WIDTH = 14
 MOST_BLOCKS = 30
 BLOCKS = "▁▂▃▄▅▆▇█"
 NOTHING = "—"
@@ -138,26 +140,22 @@ class _Fitting:
     rows: Sequence[Mapping[str, Text]]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
-        """The first of the tables that is narrow enough, or the narrowest."""
+        """The first of the tables that is narrow enough, or the narrowest; only names are folded."""
         wide = options.update(width=10_000)
-        for table in self._tables():
-            if Measurement.get(console, wide, table).minimum <= options.max_width:
-                break
-        yield table
-
-    def _tables(self) -> Iterator[Table]:
         kept = list(self.heads)
-        yield self._table(kept)
         for names in _GIVEN_UP:
-            if set(names) & set(kept):
-                kept = [name for name in kept if name not in names]
-                yield self._table(kept)
+            figures = self._table([name for name in kept if name != "name"])
+            needed = Measurement.get(console, wide, figures).maximum + (NAME_WIDTH + GAP if "name" in kept else 0)
+            if needed <= options.max_width:
+                break
+            kept = [name for name in kept if name not in names]
+        yield self._table(kept)
 
     def _table(self, columns: Sequence[str]) -> Table:
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0))
         for name in columns:
             if name == "name":
-                table.add_column(self.heads[name], overflow="fold", min_width=14)
+                table.add_column(self.heads[name], overflow="fold", min_width=NAME_WIDTH)
             else:
                 table.add_column(self.heads[name], no_wrap=True, justify="left" if name == "code" else "right")
         for row in self.rows:

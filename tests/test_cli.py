@@ -1,0 +1,395 @@
+"""The command line as a person and a program meet it: real commands over recorded figures and a replica of the Bank."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from bank import Bank, sheet
+from click.testing import CliRunner
+from conftest import eventually
+from hypothesis import given
+from hypothesis import strategies as st
+from processes import environment, run, serving
+from rich.console import Console
+
+from ratesvc import cli
+from ratesvc.codes import COMPLETED, MOST_USED, nearest
+from ratesvc.demo import recorded_sheets
+from ratesvc.history import History, on_day
+from ratesvc.rates import InForce, Revision, plain
+from ratesvc.render import terminal
+from ratesvc.render.language import language_or_default
+from ratesvc.workdays import DUE, WorkCalendar, at, moscow_day, utc_now
+
+NEWEST = recorded_sheets()[-1].effective_date
+HISTORY = History(
+    WorkCalendar(), (Revision(recorded, 1, at(recorded.effective_date, DUE)) for recorded in recorded_sheets())
+)
+
+
+def recorded() -> InForce:
+    """What the recording's last sheet answers."""
+    return on_day(HISTORY, NEWEST, at(NEWEST, DUE))
+
+
+def started(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A command to its end, and whatever Python says about it."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=environment(folder, **variables),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "strangers"),
+    [
+        (
+            "healthcheck",
+            {"aiohttp", "asyncio", "babel", "rich", "redis", "yaml", "holidays", "structlog", "http.client"},
+        ),
+        ("--help", {"aiohttp", "asyncio", "babel", "rich", "redis", "yaml", "holidays", "structlog", "msgspec"}),
+    ],
+)
+def test_a_small_command_imports_little(tmp_path: Path, command: str, strangers: set[str]) -> None:
+    """A container asks every few seconds, and a shell at every key: neither pays for the service."""
+    done = started(tmp_path, "-X", "importtime", "-m", "ratesvc", command, RATESVC_PORT="1")
+    imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "click" in imported
+    assert imported & strangers == set()
+
+
+def completed(folder: Path, words: str) -> list[str]:
+    """What bash is offered after these words."""
+    asked = {"_RATESVC_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    return [line.partition(",")[2] for line in started(folder, "-m", "ratesvc", **asked).stdout.splitlines()]
+
+
+def test_a_shell_completes_commands_options_and_currencies(tmp_path: Path) -> None:
+    """Click's own completion, without the network and in any case of letters."""
+    assert {"serve", "show", "convert", "backfill", "export", "quarantine", "healthcheck"} == {
+        *completed(tmp_path, "ratesvc ")
+    }
+    assert completed(tmp_path, "ratesvc show u") == ["UAH", "USD", "UZS"]
+    assert completed(tmp_path, "ratesvc convert 100 USD cn") == ["CNY"]
+    assert completed(tmp_path, "ratesvc quarantine re") == ["release"]
+    assert "--days" in completed(tmp_path, "ratesvc show --")
+    assert completed(tmp_path, "ratesvc show --lang r") == ["ru"]
+
+
+def test_every_recorded_currency_is_completed() -> None:
+    """The list is sorted, holds nothing twice, and all of the demo's but BGN: Bulgaria has the euro since."""
+    assert sorted(set(COMPLETED)) == list(COMPLETED)
+    assert {*recorded_sheets()[-1].by_code, *MOST_USED, "RUB"} - {"BGN"} <= {*COMPLETED}
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        *(
+            ("USE", "USD"),
+            ("UDS", "USD"),
+            ("EURO", "EUR"),
+            ("GPB", "GBP"),
+            ("CHY", "CNY"),
+            ("RUR", "RUB"),
+            ("TRL", "TRY"),
+        ),
+        *(("XQZ", None), ("", None), ("DOLLAR", None)),
+    ],
+)
+def test_the_code_that_was_meant_is_the_most_used_of_the_nearest(written: str, meant: str | None) -> None:
+    """A slip of one letter, two that changed places, one too many; and no guess where too little agrees."""
+    assert nearest(written, COMPLETED) == meant
+
+
+@given(st.sampled_from(COMPLETED), st.sets(st.sampled_from(COMPLETED)))
+def test_a_known_code_is_its_own_nearest(code: str, others: set[str]) -> None:
+    """Nothing agrees with it more than itself."""
+    assert nearest(code, others | {code}) == code
+
+
+RATES = st.lists(st.decimals("0.0001", "99999", places=4), min_size=1, max_size=100)
+
+
+@given(RATES)
+def test_a_line_of_blocks_keeps_the_order_of_its_rates(rates: list[Decimal]) -> None:
+    """One block for each shown rate, a higher one never below a lower one, the last rate always among them."""
+    line = terminal.blocks(rates)
+    shown = rates[::-1][:: -(-len(rates) // terminal.MOST_BLOCKS)][::-1]
+    assert len(line) == len(shown) <= terminal.MOST_BLOCKS
+    assert shown[-1] == rates[-1]
+    levels = [terminal.BLOCKS.index(block) for block in line]
+    ordered = [level for _, level in sorted(zip(shown, levels, strict=True))]
+    assert ordered == sorted(ordered)
+
+
+def test_a_line_of_blocks_reaches_from_the_lowest_to_the_highest() -> None:
+    """Eight levels; nothing at all where there is nothing, and the middle where nothing moves."""
+    assert terminal.blocks([Decimal(n) for n in range(8)]) == "▁▂▃▄▅▆▇█"
+    assert terminal.blocks([Decimal(5), Decimal(5)]) == "▄▄"
+    assert terminal.blocks([]) == ""
+
+
+def drawn(width: int, tag: str, codes: Sequence[str], days: int) -> list[str]:
+    """The lines of the table in a terminal of that width."""
+    since = NEWEST - timedelta(days=days)
+    moved = {code: HISTORY.series(code, since, NEWEST) for code in codes} if days else {}
+    console = Console(width=width, file=io.StringIO(), color_system=None, legacy_windows=False)
+    console.print(terminal.rates(recorded(), language_or_default(tag), codes, moved, demo=True))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
+
+
+@given(st.integers(34, 160), st.sampled_from(["en", "ru", "zh-Hans", "de", "ar"]), st.sampled_from([0, 7, 30, 56]))
+def test_no_figure_is_cut_in_a_narrow_terminal(width: int, tag: str, days: int) -> None:
+    """Columns go, in an order, before a digit does; no line is wider than the terminal."""
+    codes = ("USD", "UZS", "XDR")
+    lines = drawn(width, tag, codes, days)
+    assert max(len(line) for line in lines) <= width
+    figures = language_or_default(tag)
+    for code in codes:
+        value = figures.number(recorded().revision.sheet.by_code[code].value, 4)
+        assert any(line.startswith(code) and value in line for line in lines)
+    assert "…" not in "".join(lines)
+
+
+def test_a_table_says_everything_without_colour() -> None:
+    """Sign and arrow of each change, the line, and the lowest and the highest value for the same nominal."""
+    found = next(line for line in drawn(140, "en", ["UZS"], 30) if line.startswith("UZS"))
+    values = [
+        recorded.by_code["UZS"].value for recorded in recorded_sheets() if (NEWEST - recorded.effective_date).days <= 30
+    ]
+    assert "▲ +" in found or "▼ −" in found
+    assert found.split()[-2:] == [plain(min(values)), plain(max(values))]
+    assert terminal.blocks(values) in found
+
+
+def test_a_currency_that_the_sheet_lacks_has_no_figures() -> None:
+    """It keeps its line, so that a program that counts lines is not misled."""
+    assert drawn(140, "en", ["USD", "DEM"], 30)[-1].split() == ["DEM", "German", "Mark", *["—"] * 6]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["show", "use"], 1, "ratesvc: There is no currency USE. Did you mean USD?"),
+        (["show", "XQZ"], 1, "ratesvc: No currency XQZ is known."),
+        (["show", "RUB"], 1, "ratesvc convert 1 RUB USD"),
+        (["convert", "100", "USD", "EURO"], 1, "Did you mean EUR?"),
+        (["convert", "1,5", "USD"], 2, "with a point"),
+        (["show", "--date", "2022-02-30"], 2, "A day is written YYYY-MM-DD and must exist."),
+        (["show", "--date", "1990-01-01"], 1, "begin on 1992-07-01"),
+        (["show", "--date", "2022-12-30"], 1, "They are due by 18:00 on 2022-12-29, Moscow time."),
+        (["show", "--lang", "klingon"], 2, "There is no language 'klingon'"),
+        (["show", "--days", "0"], 2, "--days"),
+        (["export", "/proc/folder"], 78, "ratesvc: /proc/folder: "),
+    ],
+)
+async def test_an_error_says_what_to_do_and_never_where_the_code_is(
+    tmp_path: Path, arguments: list[str], code: int, words: str
+) -> None:
+    """One line for what cannot be answered, click's own words for a wrong command line; nothing on standard output."""
+    found, out, err = await run(tmp_path, *arguments, "--demo")
+    assert (found, out) == (code, "")
+    assert words in err
+    assert "Traceback" not in err
+    assert code == 2 or err.count("\n") == 1
+
+
+def test_a_mistake_of_ours_is_one_line_too() -> None:
+    """With the place for a report, and an exit code of its own."""
+
+    @cli.main.command("mistaken")
+    def mistaken() -> None:
+        raise KeyError("one\ntwo")
+
+    try:
+        done = CliRunner().invoke(cli.main, ["mistaken"])
+    finally:
+        del cli.main.commands["mistaken"]
+    assert done.exit_code == cli.INTERNAL
+    assert done.stderr.count("\n") == 1
+    assert "KeyError" in done.stderr
+    assert "test_cli.py" in done.stderr
+
+
+@pytest.mark.slow
+async def test_json_is_what_the_api_answers(tmp_path: Path) -> None:
+    """The bytes of show and convert are those of /v1; without history the Bank is asked for those days alone."""
+    series = ("show", "USD", "eur", "--days", "30", "--json", "--demo")
+    fresh = tmp_path / "fresh"
+    fresh.mkdir()
+    code, alone, err = await run(fresh, *series)
+    assert (code, err) == (0, "")
+    async with serving(tmp_path, "--demo") as program:
+        since, until = NEWEST - timedelta(days=31), NEWEST - timedelta(days=1)
+
+        async def loaded() -> bool:
+            return (await program.get(f"/v1/series?codes=USD&since={since}"))[0] == 200
+
+        await eventually(loaded)
+        for arguments, path in (
+            (("show", "--json", "--demo"), "/v1/rates"),
+            (
+                ("show", "usd", "--date", "2022-11-06", "--lang", "ru", "--json", "--demo"),
+                "/v1/rates/2022-11-06?codes=USD&lang=ru",
+            ),
+            (("convert", "100", "usd", "cny", "--json", "--demo"), "/v1/convert?amount=100&from=USD&to=CNY"),
+            (
+                ("convert", "0.5", "EUR", "--date", "2022-11-06", "--json", "--demo"),
+                "/v1/convert?amount=0.5&from=EUR&date=2022-11-06",
+            ),
+            (series, f"/v1/series?codes=USD,EUR&since={since}&until={until}"),
+        ):
+            status, _, body = await program.get(path)
+            assert status == 200
+            assert await run(tmp_path, *arguments) == (0, body.decode() + "\n", "")
+        assert alone.encode() == body + b"\n"
+
+
+@pytest.mark.slow
+async def test_days_that_are_not_held_cost_one_request_a_currency(bank: Bank, tmp_path: Path) -> None:
+    """Two currencies, two requests; the line ends with the value that is shown."""
+    calendar, today = WorkCalendar(), moscow_day(utc_now())
+    days = [today - timedelta(days=n) for n in range(30) if calendar.is_effective_date(today - timedelta(days=n))]
+    bank.publish(*map(sheet, days))
+    variables = {"RATESVC_CBR_MIRRORS": bank.url, "RATESVC_CBR_BACKFILL_GAP_SECONDS": "0"}
+    code, out, err = await run(tmp_path, "show", "USD", "UZS", "--days", "20", **variables)
+    assert (code, err) == (0, "")
+    assert len(bank.series_asked) == 2
+    within = [day for day in days if (today - day).days <= 20]
+    assert sum(map(out.count, terminal.BLOCKS)) == 2 * len(within)
+
+
+@pytest.mark.slow
+async def test_a_conversion_in_words_says_rate_and_sheet(tmp_path: Path) -> None:
+    """«=» where the coins are exact, «≈» where they are rounded; numbers as the language writes them."""
+    assert await run(tmp_path, "convert", "100", "USD", "--demo") == (
+        *(0, "100 USD = 6,038.94 RUB\n1 USD = 60.3894 RUB\nBank of Russia, November 18, 2022 (demo)\n", ""),
+    )
+    code, out, _ = await run(tmp_path, "convert", "0.5", "USD", "CNY", "--date", "2022-11-06", "--lang", "ru", "--demo")
+    assert code == 0
+    assert out.startswith("0,5 USD ≈ 3,")
+    assert "4 ноября 2022" in out
+    assert "6 ноября 2022" in out
+
+
+def in_a_terminal(folder: Path, *arguments: str, **variables: str) -> str:
+    """What a command writes to a terminal of eighty columns."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ratesvc", *arguments],
+        cwd=folder,
+        env=environment(folder, TERM="xterm-256color", COLUMNS="80", **variables),
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    parts = []
+    try:
+        while part := os.read(ours, 65536):
+            parts.append(part)
+    except OSError:
+        pass  # how Linux ends a terminal
+    os.close(ours)
+    assert process.wait(timeout=30) == 0
+    return b"".join(parts).decode()
+
+
+@pytest.mark.slow
+def test_colour_is_for_terminals_and_not_where_no_color_is_set(tmp_path: Path) -> None:
+    """Green and red of the terminal's own palette, so that they suit light and dark."""
+    coloured = in_a_terminal(tmp_path, "show", "USD", "EUR", "--demo")
+    assert "\x1b[32m" in coloured
+    assert "\x1b[31m" in coloured
+    assert "\x1b[3" not in in_a_terminal(tmp_path, "show", "USD", "EUR", "--demo", NO_COLOR="1")
+    piped = started(tmp_path, "-m", "ratesvc", "show", "USD", "EUR", "--demo").stdout
+    assert "\x1b" not in piped
+    assert "▲" in piped
+
+
+@pytest.mark.slow
+def test_whatever_becomes_of_the_output_it_ends_in_words_or_in_silence(tmp_path: Path) -> None:
+    """A reader that leaves, a full disk, a closed output, a terminal that knows ASCII only."""
+    command = f"{sys.executable} -m ratesvc show --demo"
+    for line, code, words in (
+        (f"set -o pipefail; {command} --json | true", (0, 1), ""),
+        (f"{command} >/dev/full", (78,), "ratesvc: No space left on device\n"),
+        (f"{command} >&- 2>&-", (0,), ""),
+        (f"PYTHONIOENCODING=ascii {command} --lang ru USD", (0,), ""),
+    ):
+        done = subprocess.run(
+            ["bash", "-c", line],
+            cwd=tmp_path,
+            env=environment(tmp_path),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+        assert done.returncode in code, line
+        assert done.stderr == words, line
+
+
+@pytest.mark.slow
+async def test_every_step_of_a_backfill_is_a_line_of_json(tmp_path: Path) -> None:
+    """And what is held is the last one; a comparison says how much differs."""
+    code, out, err = await run(tmp_path, "backfill", "--since", "2022-10-01", "--json", "--demo")
+    assert (code, err) == (0, "")
+    *steps, held = map(json.loads, out.splitlines())
+    assert [step["done"] for step in steps[1:]] == list(range(len(steps) - 1))
+    assert held == {"sheets": 35, "since": "2022-10-01", "until": str(NEWEST)}
+    code, out, _ = await run(tmp_path, "backfill", "--verify", "--json", "--demo")
+    assert (code, json.loads(out.splitlines()[-1])) == (0, {"differences": 0})
+    code, out, _ = await run(tmp_path, "export", "site", "--json", "--demo")
+    assert (code, json.loads(out)["folder"], json.loads(out)["removed"]) == (0, "site", 0)
+
+
+@pytest.mark.slow
+async def test_programs_are_told_about_settings_and_life_too(bank: Bank, tmp_path: Path) -> None:
+    """JSON on standard output, whatever the exit code; the line for people stays on the other."""
+    assert await run(tmp_path, "serve", "--check-config", "--json") == (0, '{"right":true}\n', "")
+    code, out, err = await run(tmp_path, "serve", "--check-config", "--json", RATESVC_PORT="eighty")
+    assert (code, json.loads(out)["right"]) == (78, False)
+    assert json.loads(out)["error"] in err
+    code, out, _ = await run(tmp_path, "healthcheck", "--json", RATESVC_PORT="1")
+    assert (code, json.loads(out)["alive"]) == (1, False)
+    async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url) as program:
+        port = program.url.rsplit(":", 1)[1]
+        code, out, _ = await run(tmp_path, "healthcheck", "--json", RATESVC_PORT=port, RATESVC_HOST="0.0.0.0")  # noqa: S104
+        url = f"http://127.0.0.1:{port}/livez"
+        assert (code, json.loads(out)) == (0, {"url": url, "alive": True, "status": 200, "answer": "ok"})
+
+
+@pytest.mark.slow
+async def test_something_else_on_the_port_is_not_life(tmp_path: Path) -> None:
+    """Whatever it says, in one line."""
+
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail.example ESMTP\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        code, _, err = await run(tmp_path, "healthcheck", RATESVC_PORT=str(port))
+    assert (code, err.count("\n")) == (1, 1)
+    assert "does not speak HTTP" in err or "reset" in err
