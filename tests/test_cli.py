@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from click.testing import CliRunner
 from conftest import eventually
 from hypothesis import given
 from hypothesis import strategies as st
-from processes import environment, run, serving
+from processes import ROOT, environment, processes_over, run, serving
 from rich.console import Console
 
 from ratesvc import cli
@@ -377,6 +378,37 @@ async def test_programs_are_told_about_settings_and_life_too(bank: Bank, tmp_pat
         code, out, _ = await run(tmp_path, "healthcheck", "--json", RATESVC_PORT=port, RATESVC_HOST="0.0.0.0")  # noqa: S104
         url = f"http://127.0.0.1:{port}/livez"
         assert (code, json.loads(out)) == (0, {"url": url, "alive": True, "status": 200, "answer": "ok"})
+
+
+@pytest.mark.slow
+async def test_an_interrupted_command_ends_at_once_without_a_word(bank: Bank, tmp_path: Path) -> None:
+    """Ctrl-C in the pause between two requests; nothing of it is left running."""
+    bank.publish(sheet(WorkCalendar().effective_date_on_or_before(moscow_day(utc_now()))))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "ratesvc", "backfill"),
+        cwd=tmp_path,
+        env=environment(tmp_path, RATESVC_CBR_MIRRORS=bank.url, RATESVC_CBR_BACKFILL_GAP_SECONDS="2"),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    await eventually(lambda: bank.series_asked)
+    process.send_signal(signal.SIGINT)
+    _, err = await process.communicate()
+    assert process.returncode == cli.INTERRUPTED
+    assert b"Traceback" not in err
+    assert not processes_over(tmp_path)
+
+
+def test_the_commands_of_the_readme_exist() -> None:
+    """Each line, with its options, is understood."""
+    block = (ROOT / "README.md").read_text("utf-8").partition("## Commands\n")[2].split("```")[1]
+    lines = [
+        line.split("#")[0].replace("[", "").replace("]", "").split()[1:]
+        for line in block.splitlines()
+        if "ratesvc" in line
+    ]
+    assert len(lines) >= 8
+    for line in lines:
+        assert CliRunner().invoke(cli.main, [*line, "--help"]).exit_code == 0, line
 
 
 @pytest.mark.slow
