@@ -276,7 +276,8 @@ def _fail(error: Exception) -> NoReturn:
 def _explained(error: Exception) -> tuple[str, int]:
     """One line, and the exit code."""
     if isinstance(error, NotYetSet):
-        return f"{error} They are due by {error.expected_at:%H:%M on %Y-%m-%d}, Moscow time.", FAILED
+        are = "were" if error.overdue else "are"
+        return f"{error} They {are} due by {error.expected_at:%H:%M on %Y-%m-%d}, Moscow time.", FAILED
     if isinstance(error, RatesvcError):
         return str(error), CONFIG if isinstance(error, ConfigError | EngineError) else FAILED
     if isinstance(error, OSError):

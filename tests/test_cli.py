@@ -390,7 +390,7 @@ async def test_an_interrupted_command_ends_at_once_without_a_word(bank: Bank, tm
         env=environment(tmp_path, RATESVC_CBR_MIRRORS=bank.url, RATESVC_CBR_BACKFILL_GAP_SECONDS="2"),
         stderr=asyncio.subprocess.PIPE,
     )
-    await eventually(lambda: bank.series_asked)
+    await eventually(lambda: bank.series_asked, patience_s=15)
     process.send_signal(signal.SIGINT)
     _, err = await process.communicate()
     assert process.returncode == cli.INTERRUPTED
