@@ -16,13 +16,14 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from bank import Bank, sheet
+from bank import Bank
 from click.testing import CliRunner
 from conftest import eventually
 from hypothesis import given
 from hypothesis import strategies as st
 from processes import ROOT, environment, processes_over, run, serving
 from rich.console import Console
+from test_commands import last_month
 
 from ratesvc import cli
 from ratesvc.codes import COMPLETED, MOST_USED, nearest
@@ -268,9 +269,7 @@ async def test_json_is_what_the_api_answers(tmp_path: Path) -> None:
 @pytest.mark.slow
 async def test_days_that_are_not_held_cost_one_request_a_currency(bank: Bank, tmp_path: Path) -> None:
     """Two currencies, two requests; the line ends with the value that is shown."""
-    calendar, today = WorkCalendar(), moscow_day(utc_now())
-    days = [today - timedelta(days=n) for n in range(30) if calendar.is_effective_date(today - timedelta(days=n))]
-    bank.publish(*map(sheet, days))
+    days, today = last_month(bank), moscow_day(utc_now())
     variables = {"RATESVC_CBR_MIRRORS": bank.url, "RATESVC_CBR_BACKFILL_GAP_SECONDS": "0"}
     code, out, err = await run(tmp_path, "show", "USD", "UZS", "--days", "20", **variables)
     assert (code, err) == (0, "")
@@ -383,7 +382,7 @@ async def test_programs_are_told_about_settings_and_life_too(bank: Bank, tmp_pat
 @pytest.mark.slow
 async def test_an_interrupted_command_ends_at_once_without_a_word(bank: Bank, tmp_path: Path) -> None:
     """Ctrl-C in the pause between two requests; nothing of it is left running."""
-    bank.publish(sheet(WorkCalendar().effective_date_on_or_before(moscow_day(utc_now()))))
+    last_month(bank)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "ratesvc", "backfill"),
         cwd=tmp_path,

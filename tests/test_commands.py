@@ -6,7 +6,7 @@ import asyncio
 import json
 import signal
 import sys
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -19,17 +19,17 @@ from ratesvc.workdays import WorkCalendar, moscow_day, utc_now
 pytestmark = pytest.mark.slow
 
 
-def last_month(bank: Bank) -> int:
-    """Give the replica every sheet that was due in the last thirty real days; returns how many."""
+def last_month(bank: Bank) -> list[date]:
+    """Give the replica every sheet that was due in the last thirty real days; returns their days, the newest first."""
     calendar, today = WorkCalendar(), moscow_day(utc_now())
     days = [today - timedelta(days=n) for n in range(30) if calendar.is_effective_date(today - timedelta(days=n))]
     bank.publish(*map(sheet, days))
-    return len(days)
+    return days
 
 
 async def test_a_backfill_killed_in_the_middle_goes_on_without_asking_again(bank: Bank, tmp_path: Path) -> None:
     """kill -9 after a few currencies; the second run asks for the others only, and says what is held."""
-    count = last_month(bank)
+    count = len(last_month(bank))
     variables = {"RATESVC_CBR_MIRRORS": bank.url, "RATESVC_CBR_BACKFILL_GAP_SECONDS": "0.2"}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "ratesvc", "backfill"),
