@@ -127,10 +127,12 @@ def serve(file: Path | None, *, check_config: bool, as_json: bool, demo: bool) -
         return
     if as_json:
         raise click.UsageError("--json goes with --check-config; RATESVC_LOG_FORMAT=json makes the service write JSON.")
+    # A wrong setting is said before the service is imported.
+    chosen = settings(file)
     from ratesvc.commands.running import run
     from ratesvc.commands.serve import serve as work
 
-    run(work(settings(file), demo=demo), settings(file).log.format)
+    run(work(chosen, demo=demo), chosen.log.format)
 
 
 @main.command()

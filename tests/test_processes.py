@@ -174,7 +174,7 @@ async def test_show_and_healthcheck(bank: Bank, tmp_path: Path) -> None:
     code, out, _ = await run(tmp_path, "show", "usd", "UZS", RATESVC_CBR_MIRRORS=bank.url)
     assert code == 0
     assert "US dollar" in out
-    assert "10000" in out
+    assert "10,000" in out
     code, out, _ = await run(tmp_path, "show", "--json", "--date", str(effective), RATESVC_CBR_MIRRORS=bank.url)
     assert json.loads(out)["effective_date"] == str(effective)
     code, _, err = await run(tmp_path, "show", "USE", RATESVC_CBR_MIRRORS=bank.url)
