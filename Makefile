@@ -1,4 +1,5 @@
-# make run [ARGS=--demo] · make test · make quick · make bench · make faults · make lock · make dist · make sbom · make audit
+# make run [ARGS=--demo] · make test · make quick · make bench · make faults · make docs · make lock · make dist · make sbom
+# make audit · make fuzz
 # Works with GNU make 3.81. The first of these Pythons that runs, is 3.11 or later and can make a venv is used.
 
 PYTHONS = python3.13 python3.12 python3.11 python3.14 python3
@@ -6,12 +7,12 @@ BIN = .venv/bin
 ARGS =
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: run test quick bench lint web faults lock fonts dist sbom audit fuzz clean
+.PHONY: run test quick bench lint web faults docs lock fonts dist sbom audit fuzz clean
 
 run: .venv/ready
 	@exec $(BIN)/python -m ratesvc serve $(ARGS)
 
-test: .venv/ready-dev lint web
+test: .venv/ready-dev .venv/ready-docs lint web
 	$(BIN)/pytest --cov --cov-report=term $(ARGS)
 
 quick: .venv/ready-dev
@@ -30,6 +31,11 @@ faults: .venv/ready-dev
 bench: .venv/ready-dev
 	PYTHONPATH=.:tests $(BIN)/python bench/run.py $(ARGS)
 
+# All pages as a site, in build/site; what is missing, or a link to nowhere, stops it.
+docs: .venv/ready-dev .venv/ready-docs
+	PYTHONPATH=. $(BIN)/python tests/release_docs.py build/pages
+	$(BIN)/properdocs build --strict
+
 # What browser tests take from npm; without npm they say that they did not run.
 web:
 	@if command -v npm >/dev/null && ! cmp -s tests/web/package-lock.json tests/web/node_modules/.installed; then \
@@ -43,6 +49,7 @@ lock: .venv/ready-dev
 	$(COMPILE) pyproject.toml --extra png -o requirements.lock
 	$(COMPILE) --group build -o requirements-build.lock
 	$(COMPILE) pyproject.toml --group dev -o requirements-dev.lock
+	$(COMPILE) --group docs -c requirements-dev.lock -o requirements-docs.lock
 	$(COMPILE) tests/clients/requirements.in -o tests/clients/requirements.lock
 	cd tests/clients && npm install --silent --package-lock-only --ignore-scripts
 
@@ -100,4 +107,8 @@ clean:
 
 .venv/ready-dev: .venv/ready requirements-dev.lock
 	@$(BIN)/python -m pip install -q --require-hashes -r requirements-dev.lock
+	@touch $@
+
+.venv/ready-docs: .venv/ready-dev requirements-docs.lock
+	@$(BIN)/python -m pip install -q --require-hashes -r requirements-docs.lock
 	@touch $@
