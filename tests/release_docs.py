@@ -14,6 +14,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from ratesvc.render import openapi
 from ratesvc.render.widget import Site
 
@@ -42,6 +44,10 @@ def api_page(described: Part) -> Iterator[str]:
         for path, methods in described["paths"].items():
             if tag["name"] in methods["get"]["tags"]:
                 yield from _address(path, methods["get"], described["components"])
+    yield "## Bodies\n\nThe fields of what comes as JSON. One that is not always there is in brackets.\n"
+    for name, schema in described["components"]["schemas"].items():
+        if "properties" in schema:
+            yield from _body(name, schema)
 
 
 def _address(path: str, operation: Part, shared: Part) -> Iterator[str]:
@@ -55,7 +61,24 @@ def _address(path: str, operation: Part, shared: Part) -> Iterator[str]:
     yield "| status | as | |\n|---|---|---|"
     for status, answer in operation["responses"].items():
         found = _resolved(answer, shared)
-        yield f"| {status} | {', '.join(map(_code, found.get('content', ())))} | {_cell(found['description'])} |"
+        medias = ", ".join(_media(*one) for one in found.get("content", {}).items())
+        yield f"| {status} | {medias} | {_cell(found['description'])} |"
+    yield ""
+
+
+def _media(media: str, content: Part) -> str:
+    """A media type, which leads to the fields of its body."""
+    name = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
+    return f"[`{media}`](#body-{name.lower()})" if name and name != "Document" else f"`{media}`"
+
+
+def _body(name: str, schema: Part) -> Iterator[str]:
+    yield f"### Body: {name}\n\n{schema['description']}\n\n| field | |\n|---|---|"
+    for field, part in schema["properties"].items():
+        yield f"| {_code(field, always=field in schema['required'])} | {_cell(part.get('description', ''))} |"
+    if name in openapi.examples():
+        text = msgspec.json.format(bytes(openapi.examples()[name]), indent=2).decode()
+        yield f"\n```json\n{text}\n```"
     yield ""
 
 
@@ -68,8 +91,8 @@ def _resolved(part: Part, shared: Part) -> Part:
     return found
 
 
-def _code(text: str) -> str:
-    return f"`{text}`"
+def _code(field: str, *, always: bool) -> str:
+    return f"`{field}`" if always else f"(`{field}`)"
 
 
 def _cell(text: str) -> str:
