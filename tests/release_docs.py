@@ -69,7 +69,7 @@ def _address(path: str, operation: Part, shared: Part) -> Iterator[str]:
 def _media(media: str, content: Part) -> str:
     """A media type, which leads to the fields of its body."""
     name = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
-    return f"[`{media}`](#body-{name.lower()})" if name and name != "Document" else f"`{media}`"
+    return f"[{media}](#body-{name.lower()})" if name and name != "Document" else media
 
 
 def _body(name: str, schema: Part) -> Iterator[str]:
