@@ -28,7 +28,7 @@ def settings_table() -> str:
 
 def written(readme: str) -> str:
     """The README with the table as it should be."""
-    return FENCED.sub(lambda found: found[1] + settings_table() + found[2], readme)
+    return FENCED.sub(lambda found: f"{found[1]}\n{settings_table()}\n{found[2]}", readme)
 
 
 def _at(tree: Any, path: tuple[str, ...]) -> Any:
