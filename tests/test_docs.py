@@ -50,12 +50,14 @@ async def test_the_site_builds_without_a_loose_end(tmp_path: Path) -> None:
 async def test_the_apis_page_has_every_address(tmp_path: Path) -> None:
     """With its parameters; written from the OpenAPI document, which tests/test_openapi.py compares with the router."""
     gather(tmp_path)
-    sections = tmp_path.joinpath("docs/api.md").read_text("utf-8").split("\n### ")
-    found = {section.split("`")[1]: section for section in sections[1:]}
+    addresses, _, bodies = tmp_path.joinpath("docs/api.md").read_text("utf-8").partition("\n## Bodies\n")
+    found = {section.split("`")[1]: section for section in addresses.split("\n### ")[1:]}
     assert found.keys() == {route.path for route in ROUTES}
     for route in ROUTES:
         for key in route.parameters:
             assert f"| `{parameters.wire_name(key)}` |" in found[route.path]
+        for answer in route.answers:
+            assert answer.schema in ("", "Document") or f"\n### Body: {answer.schema}\n" in bodies
 
 
 async def test_other_formats_addresses_are_told(settings: Settings, serve: Serve) -> None:
