@@ -79,6 +79,14 @@ def test_tests_run_what_ships() -> None:
     assert {name: tested.get(name) for name in locked("requirements-build.lock")} == locked("requirements-build.lock")
 
 
+def test_what_makes_the_pages_fits_beside_the_tests() -> None:
+    """Both are installed into one environment: what both locks hold has one version."""
+    tests, pages = locked("requirements-dev.lock"), locked("requirements-docs.lock")
+    shared = tests.keys() & pages.keys()
+    assert len(shared) > 3
+    assert {name: tests[name] for name in shared} == {name: pages[name] for name in shared}
+
+
 def test_everything_declared_is_locked() -> None:
     """`make lock` was not forgotten."""
     wanted = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["png"]]
