@@ -16,6 +16,7 @@ from test_readme import ran
 
 from ratesvc.cli import main
 from ratesvc.config import Settings, variables
+from ratesvc.redis_address import RedisAddress
 from ratesvc.render.openapi import parameters
 from ratesvc.render.openapi.routes import FOREIGN, ROUTES
 from ratesvc.render.widget import Site
@@ -110,3 +111,10 @@ def test_files_that_pages_name_are_there() -> None:
     }
     assert len(named) > 15
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_the_addresses_of_redis_are_understood() -> None:
+    """Each form that the handbook shows, by the code that reads the setting."""
+    block = PAGES["operations.md"].partition("## Addresses of Redis\n")[2].split("```")[1].removeprefix("text\n")
+    kinds = [RedisAddress.from_url(line).kind for line in block.splitlines()]
+    assert kinds == ["server", "server", "socket", "sentinel", "cluster"]

@@ -1,7 +1,7 @@
 """The README does what it says: every command, program and address in it is run, and what it shows is what comes.
 
 Fenced blocks in sh, python and js are run, html is what the builder gives; a text block is what the block before it
-prints, or an address form. Only `checked-by=FILE` after the language leaves a block to another file of this project.
+prints. Only `checked-by=FILE` after the language leaves a block to another file of this project.
 """
 
 from __future__ import annotations
@@ -72,11 +72,9 @@ def blocks(*kinds: str) -> list[Block]:
 
 def test_every_block_is_run_or_says_by_whom() -> None:
     """Nothing is left out in silence."""
-    assert {block.kind for block in OURS} == {"make", "curl", "python", "js", "html", "tar", "ratesvc", "text"}
+    assert {block.kind for block in OURS} == {"make", "curl", "python", "js", "html", "tar", "ratesvc"}
     for block in BLOCKS:
         assert not block.elsewhere or (ROOT / block.elsewhere).is_file()
-    # A text block of its own only shows how an address is written.
-    assert [block.text.split("://")[0] for block in blocks("text")] == ["redis"]
 
 
 def test_it_is_short_and_its_settings_are_those_of_config_yaml() -> None:
