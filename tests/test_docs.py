@@ -41,6 +41,8 @@ async def test_the_site_builds_without_a_loose_end(tmp_path: Path) -> None:
     built = {file.name: file.read_text("utf-8") for file in (tmp_path / "site").rglob("*.html")}
     assert {Path(name).stem for name in PAGES} <= {Path(name).stem for name in built}
     assert {name: OUTSIDE.findall(text) for name, text in built.items() if OUTSIDE.search(text)} == {}
+    text = re.sub(r"^```.*?^```", "", (ROOT / "README.md").read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    assert len(re.findall(r"<h[1-4] id=", built["index.html"])) == len(re.findall(r"^#+ ", text, re.MULTILINE))
     # And it would find one.
     with tmp_path.joinpath("pages/docs/events.md").open("a", encoding="utf-8") as page:
         page.write("\n[nowhere](nowhere.md)\n")

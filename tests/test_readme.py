@@ -1,7 +1,7 @@
 """The README does what it says: every command, program and address in it is run, and what it shows is what comes.
 
 Fenced blocks in sh, python and js are run, html is what the builder gives; a text block is what the block before it
-prints. Only `checked-by=FILE` after the language leaves a block to another file of this project.
+prints. Only a remark «checked by FILE» above leaves a block to another file of this project.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from test_processes import around_today
 
 README = (ROOT / "README.md").read_text("utf-8")
 FENCE = re.compile(
-    r"^```([a-z]+)(?: checked-by=(\S+))?\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL
+    r"(?:^<!-- checked by (\S+) -->\n\n)?^```([a-z]+)\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL
 )
 HERE = "http://localhost:8080"
 RUNNING = {
@@ -43,8 +43,8 @@ RUNNING = {
 class Block:
     """One fenced block, what it is said to print, and who else looks after it."""
 
-    language: str
     elsewhere: str
+    language: str
     text: str
     output: str
 
@@ -93,7 +93,7 @@ def test_what_it_links_to_is_there() -> None:
         if link.startswith("#"):
             assert link[1:] in headings
         elif "://" not in link:
-            assert (ROOT / link).exists(), link
+            assert (ROOT / link.partition("#")[0]).exists(), link
 
 
 async def ran(command: tuple[str, ...], folder: Path, **variables: str) -> str:
