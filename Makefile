@@ -1,4 +1,4 @@
-# make run [ARGS=--demo] · make test · make quick · make bench · make faults · make lock · make dist · make sbom · make audit
+# make run [ARGS=--demo] · make test · make quick · make bench · make faults · make soak · make lock · make dist · make sbom · make audit
 # Works with GNU make 3.81. The first of these Pythons that runs, is 3.11 or later and can make a venv is used.
 
 PYTHONS = python3.13 python3.12 python3.11 python3.14 python3
@@ -6,7 +6,7 @@ BIN = .venv/bin
 ARGS =
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: run test quick bench lint web faults lock fonts dist sbom audit fuzz clean
+.PHONY: run test quick bench lint web faults soak lock fonts dist sbom audit fuzz clean
 
 run: .venv/ready
 	@exec $(BIN)/python -m ratesvc serve $(ARGS)
@@ -29,6 +29,12 @@ faults: .venv/ready-dev
 # Ours beside nginx and plain aiohttp; ARGS=--quick takes about a minute. Needs wrk.
 bench: .venv/ready-dev
 	PYTHONPATH=.:tests $(BIN)/python bench/run.py $(ARGS)
+
+# Two replicas, a real Redis, a hundred requests a second and one fault after another; the seed says which.
+MINUTES = 10
+SEED = $(shell date +%s)
+soak: .venv/ready-dev
+	PYTHONPATH=.:tests:tests/faults $(BIN)/python tests/faults/soak.py --minutes $(MINUTES) --seed $(SEED) $(ARGS)
 
 # What browser tests take from npm; without npm they say that they did not run.
 web:
