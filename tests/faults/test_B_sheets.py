@@ -180,6 +180,7 @@ async def test_B5_rows_are_gone(served: Watched, bank: Bank, fault: Fault) -> No
     four = without(TOMORROW, "PLN", "RON", "CZK", "MDL")
     kinds = [await poll(served, bank, sheet) for sheet in (one, without(TOMORROW, "USD"), half, four)]
     assert kinds == ["invalid:rows", "invalid:core", "quarantined", "quarantined"]
+    assert await served.health_of("cbr:fetch") == "warn"
     await nothing_changed(served)
     reasons = [case.reasons[0].split(":")[0] for case in await served.service.quarantine.cases()]
     assert sorted(reasons) == ["core", "rows", "shrunk", "shrunk"]
