@@ -243,7 +243,7 @@ async def test_C7_eviction(own: RealRedis, serve: Serve, settings: Settings, ban
             number += 1
         assert not client.exists(served.key("sheets"))
         client.config_set("maxmemory", 0)
-        # Up to three seconds until the next tick, and what was evicted while it was given back comes with the one after.
+        # Three seconds to the next tick; what was evicted while it was given back comes with the one after.
         await fault.recovers(lambda: served.holds_all(own), within_s=8)
         client.close()
 

@@ -25,7 +25,7 @@ def in_the_code() -> Iterator[tuple[str, str]]:
 
 def on_the_page() -> list[tuple[str, str]]:
     """The same from the page."""
-    return re.findall(r"^\| ([A-F][0-9]+) \| (.*?) \| [0-9]+ passed \\|", PAGE.read_text("utf-8"), re.MULTILINE)
+    return re.findall(r"^\| ([A-F][0-9]+) \| (.*?) \| [0-9]+ passed \|", PAGE.read_text("utf-8"), re.MULTILINE)
 
 
 def test_the_page_names_every_test_and_all_of_them_passed() -> None:
