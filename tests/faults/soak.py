@@ -13,11 +13,13 @@ import signal
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from typing import Self
 
 import aiohttp
 from aiohttp import web
@@ -31,7 +33,7 @@ from redis_servers import RealRedis, running
 from sheets import all_times, without
 
 RECOVERY_S = 15.0
-WARM_S = 20.0
+WARM_S = 60.0
 NO_LIMIT = 10**9
 MAY_LOSE = {"D1_killed", "D3_stopped"}
 
@@ -49,6 +51,7 @@ class Soak:
     chance: Random
     violations: list[str] = field(default_factory=list)
     wordings: int = 0
+    used: defaultdict[int, list[Use]] = field(default_factory=lambda: defaultdict(list))
 
     def publish(self) -> None:
         """The Bank corrects its newest sheet: what is served afterwards shows who has recovered."""
@@ -182,9 +185,27 @@ class Soak:
         if lost and name not in MAY_LOSE:
             self.violations.append(f"{name}: {lost} requests were lost")
 
-    def state(self) -> dict[int, tuple[float, int, int]]:
-        """By process: megabytes, descriptors, threads."""
-        return {replica.process.pid: usage(replica.process.pid) for replica in self.replicas}
+    def look(self) -> None:
+        """Note what each process uses."""
+        for replica in self.replicas:
+            self.used[replica.process.pid].append(Use.of(replica.process.pid))
+
+
+@dataclass(frozen=True)
+class Use:
+    """Megabytes in memory, descriptors and threads of a process at a moment."""
+
+    at_s: float
+    megabytes: float
+    descriptors: int
+    threads: int
+
+    @classmethod
+    def of(cls, pid: int) -> Self:
+        process = Path("/proc") / str(pid)
+        status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
+        megabytes = int(status["VmRSS"].split()[0]) / 1024
+        return cls(time.monotonic(), megabytes, len(list((process / "fd").iterdir())), int(status["Threads"]))
 
 
 def _answering(status: int, body: bytes) -> Misbehaviour:
@@ -197,13 +218,6 @@ def _answering(status: int, body: bytes) -> Misbehaviour:
 async def _silent(_: web.Request) -> web.StreamResponse:
     await asyncio.sleep(30)
     return web.Response()
-
-
-def usage(pid: int) -> tuple[float, int, int]:
-    """Megabytes in memory, open descriptors, threads."""
-    process = Path("/proc") / str(pid)
-    status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
-    return int(status["VmRSS"].split()[0]) / 1024, len(list((process / "fd").iterdir())), int(status["Threads"])
 
 
 async def soak(minutes: float, seed: int, per_second: float, folder: Path) -> list[str]:
@@ -244,24 +258,25 @@ async def go_on(soak: Soak, minutes: float) -> None:
     until = time.monotonic() + minutes * 60
     pause_s = (8.0, 20.0) if minutes > 5 else (1.0, 4.0)
     bag: list[str] = []
-    at_first = soak.state()
     while time.monotonic() < until:
         if not bag:
             bag = soak.chance.sample(Soak.faults(), k=len(Soak.faults()))
         await soak.one(bag.pop())
         await soak.lasts(*pause_s)
-        if time.monotonic() < until - minutes * 60 + WARM_S:
-            at_first = soak.state()
-    tell(soak, at_first)
+        soak.look()
+    tell(soak)
 
 
-def tell(soak: Soak, at_first: dict[int, tuple[float, int, int]]) -> None:
-    """The figures: those of processes that lived long enough are compared with what they were at first."""
+def tell(soak: Soak) -> None:
+    """The figures. What a process uses is told from its second fault on: by then it is warm."""
     print(f"\n{soak.readers.answers.total()} answers: {dict(soak.readers.answers)}")
-    for pid, (megabytes, descriptors, threads) in soak.state().items():
-        then = at_first.get(pid)
-        since = f", at first {then[0]:.1f} MB, {then[1]}, {then[2]}" if then else ", started on the way"
-        print(f"process {pid}: {megabytes:.1f} MB, {descriptors} descriptors, {threads} threads{since}")
+    for pid, used in soak.used.items():
+        first, last = used[min(1, len(used) - 1)], used[-1]
+        seconds = last.at_s - first.at_s
+        slope = f", {(last.megabytes - first.megabytes) / seconds * 60:+.2f} MB a minute" if seconds > WARM_S else ""
+        changes = f"{first.megabytes:.1f} → {last.megabytes:.1f} MB{slope}"
+        changes += f", descriptors {first.descriptors} → {last.descriptors}, threads {first.threads} → {last.threads}"
+        print(f"process {pid}, {seconds:.0f} s: {changes}")
     with soak.redis.client() as client:
         print(f"Redis: {client.info('clients')['connected_clients']} connections")
 
