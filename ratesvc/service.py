@@ -401,6 +401,14 @@ class Service:
         if self.board.current is None or self.board.current.key != key:
             self.board.put(Publication(seen, key))
 
+    def served(self) -> Publication | None:
+        """What is being served; after a sleep over midnight a request may come before what wakes us."""
+        current = self.board.current
+        if current is not None and current.until <= self.clock():
+            self.publish()
+            return self.board.current
+        return current
+
     def drain(self) -> None:
         """Say that this replica is about to stop: readiness fails, and streams end so that they go elsewhere."""
         self.draining = True

@@ -57,7 +57,7 @@ def answering(
     route = service.metrics.route(template)
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        publication, target = service.board.current, request.raw_path
+        publication, target = service.served(), request.raw_path
         try:
             if not target.startswith("/") and str(request.url.host).lower() not in proxied:
                 return refusal(problems.MISDIRECTED, "This is no proxy; it answers for itself only.")
@@ -83,7 +83,7 @@ def remembering(routed: Routed, service: Service) -> Routed:
     """The application, asked only for what this publication has not answered before: no route is looked up for it."""
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
-        publication = service.board.current
+        publication = service.served()
         known = publication.answers.get(request.raw_path) if publication else None
         if known is None or request.method not in READING or "Expect" in request.headers:
             return await routed(request)

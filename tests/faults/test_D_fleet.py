@@ -246,6 +246,20 @@ async def test_D4_real_steps_of_the_clock(
     assert "clock_jumped" in (tmp_path / "errors.log").read_text()
 
 
+async def test_D3_asleep_over_midnight(bank: Bank, settings: Settings, serve: Serve, clock: Clock) -> None:
+    """Continued after midnight, a request may come before what wakes the replica: it gets the new day all the same."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY), sheet(SATURDAY))
+    async with serve(polling(settings, bank.url, 3600)) as served:
+        await eventually(lambda: served.service.history.span and served.service.backfilling is None)
+        for path in ("/v1/rates", "/v1/rates", "/v1/rates?lang=ru"):
+            clock.moment = NOON
+            served.service.publish()
+            for _ in range(2):
+                assert json.loads((await served.get(path))[2])["requested_date"] == str(FRIDAY)
+            clock.advance(hours=12, seconds=1)
+            assert json.loads((await served.get(path))[2])["requested_date"] == str(SATURDAY)
+
+
 def matrix() -> Iterator[datetime]:
     """All days from 2019 to 2027, four times a day."""
     day = date(2019, 1, 1)
