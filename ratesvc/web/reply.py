@@ -54,7 +54,7 @@ def answering(
     A stranger's error becomes a plain 500 with an id, and its text stays inside. `proxied` are the hosts for which a
     request as to a proxy is answered, the whole address in its first line.
     """
-    route = service.metrics.route(template)
+    route = service.journal.metrics.route(template)
 
     async def answer(request: web.Request) -> web.StreamResponse:
         publication, target = service.served(), request.raw_path

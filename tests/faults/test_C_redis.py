@@ -280,7 +280,7 @@ async def test_C9_a_password_that_was_changed(
         client.acl_setuser("clerk", enabled=True, passwords=["+other", f"-{CANARY}"])
         client.client_kill_filter(user="clerk")
         await eventually(lambda: served.redis_is("warn"))
-        await eventually(lambda: b'kind="auth"' in served.service.metrics.text())
+        await eventually(lambda: b'kind="auth"' in served.service.journal.metrics.text())
         shown = [(await served.get(path))[2].decode() for path in ("/health", "/metrics", "/v1/rates", "/v1/none")]
         client.acl_setuser("clerk", enabled=True, passwords=[f"+{CANARY}"])
         await fault.recovers(lambda: served.redis_is("pass"))

@@ -317,7 +317,7 @@ async def test_D6_a_refresh_that_raises(
         with monkeypatch.context() as patch:
             patch.setattr(refresher, "cycle", broken)
             await served.polls(2)
-            assert served.service.last_cycle.outcome == "crashed"  # type: ignore[union-attr]
+            assert served.service.journal.last_cycle.outcome == "crashed"  # type: ignore[union-attr]
             assert await served.health_of("cbr:fetch") == "warn"
         bank.publish(sheet(SATURDAY))
         await fault.recovers(lambda: served.next_is(SATURDAY))
