@@ -1,13 +1,15 @@
-# make run [ARGS=--demo] · make test · make quick · make bench · make faults · make docs · make lock · make dist · make sbom
-# make audit · make fuzz
+# make run [ARGS=--demo] · make test · make quick · make bench · make faults · make soak · make docs · make lock · make dist
+# make sbom · make audit · make fuzz
 # Works with GNU make 3.81. The first of these Pythons that runs, is 3.11 or later and can make a venv is used.
 
 PYTHONS = python3.13 python3.12 python3.11 python3.14 python3
 BIN = .venv/bin
 ARGS =
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# uv trusts whom the system trusts, as pip does.
+export UV_SYSTEM_CERTS = 1
 
-.PHONY: run test quick bench lint web faults docs lock fonts dist sbom audit fuzz clean
+.PHONY: run test quick bench lint web faults soak docs lock fonts dist sbom audit fuzz clean
 
 run: .venv/ready
 	@exec $(BIN)/python -m ratesvc serve $(ARGS)
@@ -25,7 +27,7 @@ lint: .venv/ready-dev
 
 # Every fault that is tested for, with the measured recovery, as a page.
 faults: .venv/ready-dev
-	$(BIN)/pytest -q tests/faults --faults-table=docs/faults.md $(ARGS)
+	$(BIN)/pytest -q tests/faults --ignore=tests/faults/test_faults_page.py --faults-table=docs/faults.md $(ARGS)
 
 # Ours beside nginx and plain aiohttp; ARGS=--quick takes about a minute. Needs wrk.
 bench: .venv/ready-dev
@@ -35,6 +37,12 @@ bench: .venv/ready-dev
 docs: .venv/ready-dev .venv/ready-docs
 	PYTHONPATH=. $(BIN)/python tests/release_docs.py build/pages
 	$(BIN)/properdocs build --strict
+
+# Two replicas, a real Redis, a hundred requests a second and one fault after another; the seed says which.
+MINUTES = 10
+SEED = $(shell date +%s)
+soak: .venv/ready-dev
+	PYTHONPATH=.:tests:tests/faults $(BIN)/python tests/faults/soak.py --minutes $(MINUTES) --seed $(SEED) $(ARGS)
 
 # What browser tests take from npm; without npm they say that they did not run.
 web:

@@ -31,6 +31,7 @@ from ratesvc.errors import EngineError
 LONGEST_SOCKET_PATH = 100
 START_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 5.0
+CANCEL_AGAIN_S = 0.5
 
 # $@ is the server's command line; standard input is a pipe whose other end only our process holds. When it closes,
 # the server gets SIGTERM and flushes. `wait` ends the shell with the server, which is how we see that it died.
@@ -113,10 +114,10 @@ class Engine:
 
     async def close(self) -> None:
         """End the server; what was written is on disk."""
-        if self._keeper:
+        # redis-py, which the keeper asks with, can lose a cancellation on Python 3.11; so it is said again.
+        while self._keeper and not self._keeper.done():
             self._keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._keeper
+            await asyncio.wait([self._keeper], timeout=CANCEL_AGAIN_S)
         await self._end_process()
         self._drop_lock()
 

@@ -32,6 +32,10 @@ def fetch(cycle: Cycle | None, failures: int) -> Check:
     if cycle is None:
         return {"status": "pass", "observedValue": "not yet asked"}
     if failures == 0:
+        # What is held back changes nothing that is served, but a person may want to look before it is overdue.
+        if cycle.held_back:
+            why = "; ".join(f"{one.effective_date} {one.decision}: {one}" for one in cycle.held_back)
+            return {"status": "warn", "observedValue": cycle.outcome, "output": why}
         return {"status": "pass", "observedValue": cycle.outcome}
     output = str(cycle.failure) if cycle.failure else "see the log"
     return {"status": "warn", "observedValue": cycle.outcome, "failuresInARow": failures, "output": output}

@@ -6,12 +6,14 @@ import gzip
 import hashlib
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from datetime import time
 from functools import cached_property
 from typing import Any
 
 import brotli
 
 from ratesvc.rates import Snapshot
+from ratesvc.workdays import ONE_DAY, at
 
 MOST_VARIANTS = 4000
 MOST_TARGETS = 4000
@@ -73,6 +75,8 @@ class Publication:
         """Starts without bodies; two publications with the same `key` answer the same."""
         self.snapshot = snapshot
         self.key = key
+        self.until = at(snapshot.today + ONE_DAY, time.min)
+        """Midnight in Moscow: from then on today is another day."""
         self._bodies: dict[Hashable, Body] = {}
         self._bytes = 0
         self.answers: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""The running program as a value: opens and closes everything in order, ticks, publishes, logs and counts."""
+"""The running program as a value: opens and closes everything in order, and publishes."""
 
 from __future__ import annotations
 
@@ -13,38 +13,33 @@ from random import Random
 from types import TracebackType
 from typing import Self
 
-import structlog
-
 from ratesvc import health
 from ratesvc.backfill import Backfill, Difference, Progress
 from ratesvc.cbr.answers import DAILY, Limits
 from ratesvc.cbr.client import REQUESTS_A_MINUTE, BankClient, Pace, Way
-from ratesvc.cbr.verdict import Decision
 from ratesvc.columns import Span
 from ratesvc.config import Settings
 from ratesvc.engine import Engine, answers
-from ratesvc.errors import FetchFailed, NoSheet, RatesvcError, StoreUnavailable
+from ratesvc.errors import NoSheet, RatesvcError, StoreUnavailable
 from ratesvc.events import Event, EventLog, news
 from ratesvc.feed import Feed
 from ratesvc.health import Check
 from ratesvc.history import History, snapshot
-from ratesvc.metrics import Metrics
+from ratesvc.journal import Journal
 from ratesvc.publication import Board, Publication
 from ratesvc.quarantine import Quarantine
 from ratesvc.rates import FIRST_DAY, Revision
-from ratesvc.redis_link import GONE, Asked, Link
+from ratesvc.redis_link import Asked, Link
 from ratesvc.refresh import FIRST_RETRY_S, LONGEST_RETRY_S, Cycle, Refresher, next_poll_s, with_jitter
-from ratesvc.reseed import Given, Reseed
+from ratesvc.reseed import Reseed
 from ratesvc.store import Store
 from ratesvc.ticking import Duties, Ticking
 from ratesvc.watchdog import Watchdog
 from ratesvc.workdays import ONE_DAY, WorkCalendar, moscow_day, utc_now
 
-FAILURE_LOG_S = 60.0
 BACKFILL_LEASE_S = 120.0
 RECONNECT_S = 1.0
 HEALTH_PING_S = 0.25
-WRITES = frozenset(("put", "shelve", "restore", "tell", "put_column", "put_history", "put_span", "put_plan"))
 
 Clock = Callable[[], datetime]
 
@@ -71,24 +66,19 @@ class Service:
         self.demo = demo
         self.ticking = ticking
         self._limits = limits
+        self.journal = Journal(clock)
         self.board = Board()
         self.history = History(WorkCalendar(settings.calendar.extra_off, settings.calendar.extra_work))
         self.draining = False
         self.feed = Feed(self._load)
         self.engine: Engine | None = None
-        self.last_cycle: Cycle | None = None
-        self.failures = 0
         self.backfilling: Progress | None = None
         self.admin_url: str | None = None
         self.quarantined = 0
-        self.metrics = Metrics()
-        self.watchdog = Watchdog(self._loop_blocked)
-        self.last_success: datetime | None = None
-        self.last_attempt: datetime | None = None
-        self._trouble: StoreUnavailable | None = None
+        self.watchdog = Watchdog(self.journal.loop_blocked)
         self._in_step = True
         self._broken: set[str] = set()
-        self._log = structlog.get_logger("ratesvc")
+        self._log = self.journal.log
         self._chance = Random()  # noqa: S311 -- jitter, not a secret
         self._stack = AsyncExitStack()
         self._refreshing = asyncio.Lock()
@@ -98,10 +88,9 @@ class Service:
                 *(self.poll, self.republish, self._tick, self._listen),
                 hurried=lambda: not self._in_step,
                 clock_jumped=self._clock_jumped,
-                died=self._task_died,
+                died=self.journal.task_died,
             )
         )
-        self._said_at = float("-inf")
 
     async def __aenter__(self) -> Self:
         """Open everything, downward first; returns once what is stored is being served."""
@@ -169,13 +158,6 @@ class Service:
         self._log.warning("clock_jumped", seconds=round(seconds))
         self.publish()
 
-    def _task_died(self, name: str, error: BaseException | None) -> None:
-        self.metrics.restarts.labels(name).inc()
-        self._log.error("task_died", task=name, error=repr(error), exc_info=error)
-
-    def _loop_blocked(self, seconds: float, at: str) -> None:
-        self._log.error("loop_blocked", seconds=seconds, at=at)
-
     async def _tick(self) -> None:
         """Memory and Redis give each other what they lack."""
         try:
@@ -185,7 +167,7 @@ class Service:
                 given = await self._reseed.round(self._broken)
                 self._broken.clear()
             if given:
-                self._note_given(given)
+                self.journal.given(given)
                 await self._store.announce(moscow_day(self.clock()))
             await self._tell()
             self.quarantined = await self.quarantine.count()
@@ -200,24 +182,10 @@ class Service:
             for key in await self._store.drop_misplaced():
                 self._log.warning("misplaced_dropped", key=key)
 
-    def _note_given(self, given: Given) -> None:
-        self._log.warning("reseeded", sheets=given.sheets, columns=given.columns, dropped=given.dropped)
-        for what, count in (("sheets", given.sheets), ("columns", given.columns), ("dropped", given.dropped)):
-            self.metrics.reseeded.labels(what).inc(count)
-
     def _asked(self, asked: Asked) -> None:
-        """Count, and say once that Redis is in trouble and of what kind, and once that it is well again."""
-        self.metrics.asked(asked)
-        now, before = asked.trouble, self._trouble
-        if now and now.kind != "open":
+        if asked.trouble and asked.trouble.kind != "open":
             self._in_step = False
-            self._trouble = now
-            if before is None or before.kind != now.kind:
-                self._log.warning("store_unavailable", kind=now.kind, error=str(now), served_from="memory")
-        elif not now and before and (before.kind in GONE or asked.operation in WRITES):
-            # That it answers says nothing about whether it takes anything.
-            self._trouble = None
-            self._log.info("store_back")
+        self.journal.asked(asked)
 
     async def _listen(self) -> None:
         while True:
@@ -235,7 +203,7 @@ class Service:
             await self._tick()
             cycle = await self.refresh()
         delay = with_jitter(
-            next_poll_s(self.history, self.clock(), self.settings.poll_seconds, cycle, self.failures),
+            next_poll_s(self.history, self.clock(), self.settings.poll_seconds, cycle, self.journal.failures),
             self._chance,
         )
         with contextlib.suppress(StoreUnavailable):
@@ -269,40 +237,11 @@ class Service:
             # A cycle must never be the last one: the next is due whatever this one met.
             self._log.exception("refresh_crashed")
             cycle = Cycle("crashed")
-        self._note_held_back(cycle)
-        self._count(cycle)
-        self.failures = self.failures + 1 if cycle.outcome in ("failed", "crashed") else 0
+        self.journal.refreshed(cycle, nothing_held=self.history.newest is None)
         if not cycle.stored:
             # What was stored comes back as an announcement, here as everywhere; without Redis it is taken directly.
-            self._log.warning("kept_in_memory", sheets=len(cycle.accepted))
             self._take(cycle.accepted)
-        if cycle.failure:
-            self._log_failure(cycle.failure)
         return cycle
-
-    def _note_held_back(self, cycle: Cycle) -> None:
-        for held_back in set(cycle.held_back) - set(self.last_cycle.held_back if self.last_cycle else ()):
-            date_text = str(held_back.effective_date)
-            self._log.warning("sheet_held_back", effective_date=date_text, to=held_back.decision, why=str(held_back))
-            if held_back.decision is Decision.QUARANTINE:
-                for kind in held_back.verdict.flags:
-                    self.metrics.quarantined.labels(kind).inc()
-
-    def _count(self, cycle: Cycle) -> None:
-        self.last_cycle = cycle
-        self.last_attempt = self.clock()
-        if cycle.outcome not in ("failed", "crashed"):
-            self.last_success = self.last_attempt
-        self.metrics.fetches.labels(cycle.failure.kind if cycle.failure else cycle.outcome).inc()
-
-    def _log_failure(self, failure: FetchFailed) -> None:
-        now = asyncio.get_running_loop().time()
-        if now - self._said_at < FAILURE_LOG_S:
-            return
-        self._said_at = now
-        hint = {} if self.history.newest else {"hint": "nothing is stored yet; --demo works without the network"}
-        for host, error in failure.failures:
-            self._log.warning("fetch_failed", host=host, error=str(error), **hint)
 
     async def backfill(self, since: date = FIRST_DAY, until: date | None = None) -> AsyncIterator[Progress]:
         """Fetch what of history is not held, one request at a time; for commands, and at the first start by itself."""
@@ -388,7 +327,7 @@ class Service:
             held = self.history.of_date(revision.effective_date)
             if held != revision:
                 self.history.add(revision)
-                self._log.info("sheet", effective_date=str(revision.effective_date), revision=revision.number)
+                self.journal.sheet(revision)
         self.publish()
 
     def publish(self) -> None:
@@ -400,6 +339,14 @@ class Service:
         key = (seen, self.history.version)
         if self.board.current is None or self.board.current.key != key:
             self.board.put(Publication(seen, key))
+
+    def served(self) -> Publication | None:
+        """What is being served; after a sleep over midnight a request may come before what wakes us."""
+        current = self.board.current
+        if current is not None and current.until <= self.clock():
+            self.publish()
+            return self.board.current
+        return current
 
     def drain(self) -> None:
         """Say that this replica is about to stop: readiness fails, and streams end so that they go elsewhere."""
@@ -424,12 +371,14 @@ class Service:
     async def health(self) -> dict[str, Check]:
         """What a person should know, as the checks of application/health+json."""
         seen = snapshot(self.history, self.clock()) if self.board.current else None
-        today = moscow_day(self.clock())
+        today, journal = moscow_day(self.clock()), self.journal
         return {
             "cbr:sheet": health.sheet(seen, self.history.newest),
-            "cbr:fetch": health.fetch(self.last_cycle, self.failures),
+            "cbr:fetch": health.fetch(journal.last_cycle, journal.failures),
             "redis:connectivity": health.redis(self.engine_name, await self._redis_now()),
-            "scheduler:lastRun": health.scheduler(self._ticks.silent_s if self.ticking else 0.0, self.last_attempt),
+            "scheduler:lastRun": health.scheduler(
+                self._ticks.silent_s if self.ticking else 0.0, self.journal.last_attempt
+            ),
             "quarantine:count": health.quarantine(self.quarantined),
             "clock:skew": health.clock(self.clock_skew_s),
             "calendar:coverage": health.calendar(self.history.calendar.known_until, today),
@@ -456,7 +405,7 @@ class Service:
             return str(error)
         except TimeoutError:
             return f"Redis: no answer within {HEALTH_PING_S} s"
-        return str(self._trouble) if self._trouble else None
+        return str(self.journal.trouble) if self.journal.trouble else None
 
     @property
     def store(self) -> Store:

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.schedulers.base import STATE_RUNNING
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.date import DateTrigger
 
@@ -19,6 +20,7 @@ from ratesvc.workdays import MOSCOW, utc_now
 HEARTBEAT_S = 1.0
 TICK_S = 3.0
 CLOCK_JUMP_S = 2.0
+LATE = timedelta(seconds=5)
 RESTART_S = 1.0
 CANCEL_AGAIN_S = 0.5
 
@@ -57,13 +59,7 @@ class Ticking:
         """Poll at once, then as `poll_in` says."""
         self._open = True
         self._beat_at = asyncio.get_running_loop().time()
-        self._scheduler.start()
-        # What is in force changes at midnight, and a publication becomes overdue at 21:00, without new figures.
-        for hour in (0, 21):
-            trigger = CronTrigger(hour=hour, timezone=MOSCOW)
-            self._scheduler.add_job(
-                self._duties.republish, trigger, id=f"republish-{hour}", misfire_grace_time=None, coalesce=True
-            )
+        self._start_scheduler()
         await self._start_poll()
         self._keep("listen", self._duties.listen)
         self._keep("heartbeat", self._heartbeat)
@@ -87,6 +83,19 @@ class Ticking:
                 task.cancel()
             await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _start_scheduler(self) -> None:
+        """Begin with a new one: what became of an old one is not known."""
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
+        self._scheduler = AsyncIOScheduler(timezone=MOSCOW)
+        self._scheduler.start()
+        # What is in force changes at midnight, and a publication becomes overdue at 21:00, without new figures.
+        for hour in (0, 21):
+            trigger = CronTrigger(hour=hour, timezone=MOSCOW)
+            self._scheduler.add_job(
+                self._duties.republish, trigger, id=f"republish-{hour}", misfire_grace_time=None, coalesce=True
+            )
 
     @property
     def silent_s(self) -> float:
@@ -126,9 +135,11 @@ class Ticking:
             task.get_loop().call_later(RESTART_S, self._keep, name, work)
 
     def _is_polling(self) -> bool:
-        """Whether a poll is running or has its appointment."""
-        running = any(task.get_name() == "poll" for task in self._tasks)
-        return running or self._scheduler.get_job("poll") is not None
+        """Whether a poll is running or has its appointment, with somebody who keeps it."""
+        if any(task.get_name() == "poll" for task in self._tasks):
+            return True
+        job = self._scheduler.get_job("poll") if self._scheduler.state == STATE_RUNNING else None
+        return job is not None and job.next_run_time is not None and job.next_run_time > utc_now() - LATE
 
     async def _heartbeat(self) -> None:
         """Compare the wall clock with the monotonic one, and memory with Redis."""
@@ -144,6 +155,7 @@ class Ticking:
                 self.poll_in(0)
             if not self._is_polling():
                 self._duties.died("poll", None)
+                self._start_scheduler()
                 self.poll_in(0)
             if turn - last_tick >= TICK_S or self._duties.hurried():
                 last_tick = turn

@@ -78,9 +78,18 @@ async def run(folder: Path, *arguments: str, **variables: str) -> tuple[int, str
 @asynccontextmanager
 async def serving(folder: Path, *arguments: str, **variables: str) -> AsyncIterator[Program]:
     """`ratesvc serve` on a free port; killed at the end if it still runs."""
+    async with serving_by((), folder, *arguments, **variables) as program:
+        yield program
+
+
+@asynccontextmanager
+async def serving_by(
+    before: tuple[str, ...], folder: Path, *arguments: str, **variables: str
+) -> AsyncIterator[Program]:
+    """The same by way of another command, which becomes it."""
     with (folder / "errors.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "ratesvc", "serve", *arguments),
+            *(*before, sys.executable, "-m", "ratesvc", "serve", *arguments),
             cwd=folder,
             env=environment(folder, **{"RATESVC_PORT": "0", "RATESVC_DRAIN_SECONDS": "0", **variables}),
             stdout=asyncio.subprocess.PIPE,

@@ -101,7 +101,7 @@ def test_compose_gives_a_replica_the_time_it_needs_to_stop() -> None:
 
 
 def test_the_proxy_is_valid() -> None:
-    """By HAProxy itself; what it does is shown in test_rolling_stop."""
+    """By HAProxy itself; what it does is shown in test_shipped_proxy and test_D_fleet."""
     checked(program("haproxy"), "-c", "-f", "deploy/haproxy.cfg")
 
 

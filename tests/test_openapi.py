@@ -304,7 +304,7 @@ async def test_every_documented_answer_occurs_and_is_as_documented(
         await ask(loading, {**NOT_YET, **LOADING}, witnessed)
     bank.documents.clear()
     async with serve(elsewhere(settings)) as empty:
-        await eventually(lambda: empty.service.last_cycle)
+        await eventually(lambda: empty.service.journal.last_cycle)
         await ask(empty, EMPTY, witnessed)
     for path in DOCUMENT["paths"]:
         assert witnessed[path] == expected(path), path

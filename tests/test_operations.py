@@ -189,7 +189,7 @@ async def test_two_replicas_share_a_port(bank: Bank, settings: Settings, serve: 
             for _ in range(60):
                 async with aiohttp.ClientSession() as http, http.get(one.url + "/v1/currencies") as answer:
                     assert answer.status == 200
-            counts = [served.service.metrics.route("/v1/currencies").by_status[200] for served in (one, two)]
+            counts = [served.service.journal.metrics.route("/v1/currencies").by_status[200] for served in (one, two)]
             assert sum(counts) >= 60  # more where a new publication answered it once more by itself
             assert min(counts) > 0
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -123,36 +122,6 @@ async def test_without_the_bank_and_without_a_store_it_says_so_and_keeps_running
         text = log.read_text()
         for part in ("connect:", "127.0.0.1:1", "--demo"):
             assert part in text
-
-
-@pytest.mark.parametrize(
-    ("variables", "words"),
-    [
-        ({"RATESVC_PORT": "eighty"}, "RATESVC_PORT: "),
-        ({"RATESVC_PROT": "80"}, "RATESVC_PROT: no such setting; did you mean RATESVC_PORT?"),
-        ({"RATESVC_REDIS_URL": "http://user:canary@host"}, "RATESVC_REDIS_URL: "),
-        ({"RATESVC_CBR_MIRRORS": "www.cbr.ru"}, "RATESVC_CBR_MIRRORS: "),
-        ({"RATESVC_CONFIG": "/no/such/file"}, "/no/such/file: "),
-    ],
-)
-async def test_a_wrong_setting_stops_the_start_at_once(tmp_path: Path, variables: dict[str, str], words: str) -> None:
-    """Exit 78 within two seconds, one line that names the key, no traceback, no secret."""
-    begun = time.monotonic()
-    code, _, err = await run(tmp_path, "serve", **variables)
-    assert (code, err.count("\n")) == (78, 1)
-    assert words in err
-    assert "canary" not in err
-    assert time.monotonic() - begun < 2 * (5 if os.environ.get("CI") else 1)
-
-
-async def test_a_port_in_use_stops_the_start_and_leaves_nothing_behind(bank: Bank, tmp_path: Path) -> None:
-    """One line, exit 78, and the engine that was started is ended."""
-    port = bank.url.rsplit(":", 1)[1]
-    code, _, err = await run(tmp_path, "serve", RATESVC_PORT=port, RATESVC_CBR_MIRRORS=bank.url)
-    assert code == 78
-    assert "in use" in err
-    assert "Traceback" not in err
-    assert not processes_over(tmp_path)
 
 
 async def test_json_logs_are_one_object_a_line(bank: Bank, tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ class _Parser:
         if len(messages) != 1 or not self._is_express or upgraded or messages[0][1] is not EMPTY_PAYLOAD:
             return found
         message: RawRequestMessage = messages[0][0]
-        publication, transport = self._service.board.current, protocol.transport
+        publication, transport = self._service.served(), protocol.transport
         answer: Answer | None = publication.answers.get(message.path) if publication else None
         if answer is None or transport is None or not self._is_plain(message):
             return found

@@ -44,7 +44,7 @@ def routes(service: Service) -> dict[str, Handler]:
         return _answer(503 if worst == "fail" else 200, encode(document), HEALTH)
 
     async def metrics(_: web.Request) -> web.Response:
-        return _answer(200, service.metrics.text(), CONTENT_TYPE)
+        return _answer(200, service.journal.metrics.text(), CONTENT_TYPE)
 
     return {"/livez": livez, "/readyz": readyz, "/health": health, "/metrics": metrics}
 

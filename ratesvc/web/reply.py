@@ -54,10 +54,10 @@ def answering(
     A stranger's error becomes a plain 500 with an id, and its text stays inside. `proxied` are the hosts for which a
     request as to a proxy is answered, the whole address in its first line.
     """
-    route = service.metrics.route(template)
+    route = service.journal.metrics.route(template)
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        publication, target = service.board.current, request.raw_path
+        publication, target = service.served(), request.raw_path
         try:
             if not target.startswith("/") and str(request.url.host).lower() not in proxied:
                 return refusal(problems.MISDIRECTED, "This is no proxy; it answers for itself only.")
@@ -83,7 +83,7 @@ def remembering(routed: Routed, service: Service) -> Routed:
     """The application, asked only for what this publication has not answered before: no route is looked up for it."""
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
-        publication = service.board.current
+        publication = service.served()
         known = publication.answers.get(request.raw_path) if publication else None
         if known is None or request.method not in READING or "Expect" in request.headers:
             return await routed(request)

@@ -14,6 +14,8 @@ from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
+from claims import READERS, Claim
+
 MOSCOW = timezone(timedelta(hours=3))
 TODAY = re.compile(r"/v1/rates(?:/today)?(?:\?.*)?")
 NEXT = re.compile(r"/v1/rates/next(?:\?.*)?")
@@ -45,6 +47,8 @@ class Invariant:
     def _problems(self, path: str, status: int, content_type: str, body: bytes) -> list[str]:
         if status == 304:
             return []
+        if path in READERS:
+            return self._claims(path, status, body)
         document = json.loads(body, parse_float=Decimal, parse_int=int) if "json" in content_type else None
         if status != 200:
             return self._refusal(status, content_type, document)
@@ -52,6 +56,13 @@ class Invariant:
             return ["200 without rates"]
         self.holds_a_sheet = True
         return [*self._numbers(document), *self._day(path, document)]
+
+    def _claims(self, path: str, status: int, body: bytes) -> list[str]:
+        if status != 200:
+            return [f"{body[:80]!r} though this replica holds a sheet"] if status >= 500 and self.holds_a_sheet else []
+        claims, published = list(READERS[path](body)), self.published()
+        wrong = [claim for claim in claims if not any(_agrees(claim, one) for one in published.get(claim[0], ()))]
+        return [f"not what the Bank set: {wrong}"] if wrong or not claims else []
 
     def _refusal(self, status: int, content_type: str, document: Any) -> list[str]:
         kind = document.get("type") if isinstance(document, dict) else None
@@ -91,3 +102,8 @@ class Invariant:
         if NEXT.fullmatch(path) and effective <= self.now().astimezone(MOSCOW).date():
             wrong.append(f"{effective} is not to come")
         return wrong
+
+
+def _agrees(claim: Claim, figures: Figures) -> bool:
+    _, code, nominal, value = claim
+    return code in figures and (nominal, value) == (figures[code][0], Decimal(figures[code][1]))

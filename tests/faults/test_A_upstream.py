@@ -112,7 +112,9 @@ async def test_A2_a_blackhole(served: Watched, front: Front, bank: Bank, fault: 
     await front.close()
     with blackhole(front.port):
         await served.fails("timeout")
-        assert "no connection within" in str(served.service.last_cycle and served.service.last_cycle.failure)
+        assert "no connection within" in str(
+            served.service.journal.last_cycle and served.service.journal.last_cycle.failure
+        )
         lags = []
         for _ in range(3):  # another program may have had the processor
             async with Lag() as lag:
@@ -277,7 +279,7 @@ async def test_A14_retry_after(
     asks = b"Retry-After: " + (b"1" if form == "seconds" else until)
     async with during(front, answers(b"", asks, date_line, status=status)):
         await served.fails("status")
-        cycle = served.service.last_cycle
+        cycle = served.service.journal.last_cycle
         assert cycle
         assert cycle.failure
         assert cycle.failure.retry_after_s == 1
@@ -428,8 +430,8 @@ async def test_A19_cookies(served: Watched, front: Front, bank: Bank) -> None:
         await eventually(lambda: flood_count >= 500)
     await served.polls(2)
     assert max(len(head) for head in front.heads) < 6000
-    assert served.service.last_cycle
-    assert served.service.last_cycle.failure is None
+    assert served.service.journal.last_cycle
+    assert served.service.journal.last_cycle.failure is None
 
 
 async def test_A19_cookies_stay_with_their_host(front: Front, bank: Bank) -> None:

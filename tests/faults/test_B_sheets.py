@@ -180,6 +180,7 @@ async def test_B5_rows_are_gone(served: Watched, bank: Bank, fault: Fault) -> No
     four = without(TOMORROW, "PLN", "RON", "CZK", "MDL")
     kinds = [await poll(served, bank, sheet) for sheet in (one, without(TOMORROW, "USD"), half, four)]
     assert kinds == ["invalid:rows", "invalid:core", "quarantined", "quarantined"]
+    assert await served.health_of("cbr:fetch") == "warn"
     await nothing_changed(served)
     reasons = [case.reasons[0].split(":")[0] for case in await served.service.quarantine.cases()]
     assert sorted(reasons) == ["core", "rows", "shrunk", "shrunk"]
@@ -296,7 +297,7 @@ async def test_B12_at_the_very_first_start(today_too: bool, settings: Settings, 
         bank.documents[FRIDAY] = daily_xml(all_times(plausible(FRIDAY), "10"))
     async with serve(polling(settings, bank.url, every_s=3600)) as started:
         await started.ready()
-        await eventually(lambda: (c := started.service.last_cycle) and c.outcome == "quarantined")
+        await eventually(lambda: (c := started.service.journal.last_cycle) and c.outcome == "quarantined")
         assert (await started.get("/v1/rates/next"))[0] == 404
         answer = msgspec.json.decode((await started.get("/v1/rates"))[2])
         assert (answer["effective_date"], answer["stale"]) == (str(THURSDAY if today_too else FRIDAY), today_too)

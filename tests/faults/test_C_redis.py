@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import signal
 import subprocess
@@ -44,6 +45,10 @@ DAYS = list(workdays(date(2026, 3, 10), 34))
 FRIDAY, SATURDAY = DAYS[-1], date(2026, 4, 25)
 EVENING = datetime(2026, 4, 24, 14, 0, tzinfo=UTC)
 CANARY = "canary-7f3a91"
+# The table's own lengths, of a minute and of half a minute, with LONG_FAULTS=1; else as much as shows the same.
+LONG = bool(os.environ.get("LONG_FAULTS"))
+STOPPED_S = 60.0 if LONG else 0.0
+LOADING_KEYS = 30_000 if LONG else 8_000  # a millisecond each
 
 
 @pytest.fixture
@@ -139,8 +144,13 @@ async def test_C2_stopped_and_continued(
             if len(waited) == 1:
                 assert not served.service.store.up
                 assert time.monotonic() - begun < 1
+        while time.monotonic() - begun < STOPPED_S:
+            before = time.monotonic()
+            await served.service.republish()
+            waited.append(time.monotonic() - before)
+            await asyncio.sleep(0.1)
         assert max(waited) < 0.55, waited
-        assert sum(waited) < 1.2, waited
+        assert sum(waited[:6]) < 1.2, waited
         before = time.monotonic()
         assert await served.redis_is("warn")
         assert time.monotonic() - before < 0.4
@@ -180,7 +190,7 @@ async def test_C4_absent_at_the_start_like_the_bank(serve: Serve, settings: Sett
 async def test_C5_loading(own: RealRedis, serve: Serve, settings: Settings, bank: Bank, fault: Fault) -> None:
     """A Redis that reads its file says LOADING: that is as if it were not there, and then it is."""
     with own.client() as client:
-        client.mset({f"filler:{number}": "x" * 100 for number in range(8000)})
+        client.mset({f"filler:{number}": "x" * 100 for number in range(LOADING_KEYS)})
         client.save()
         client.flushall()
     async with seeded(serve, settings, bank, own.url) as served, under_load(served):
@@ -188,8 +198,7 @@ async def test_C5_loading(own: RealRedis, serve: Serve, settings: Settings, bank
         own.start(wait=False, save="900 1", key_load_delay=1000, loading_process_events_interval_bytes=1024)
         await eventually(lambda: asyncio.to_thread(_is_loading, own))
         await eventually(lambda: served.redis_is("warn"))
-        await asyncio.to_thread(own.wait)
-        await eventually(lambda: served.redis_is("pass"))
+        await eventually(lambda: served.redis_is("pass"), patience_s=60)
         await fault.recovers(lambda: served.holds_all(own))
 
 
@@ -234,7 +243,8 @@ async def test_C7_eviction(own: RealRedis, serve: Serve, settings: Settings, ban
             number += 1
         assert not client.exists(served.key("sheets"))
         client.config_set("maxmemory", 0)
-        await fault.recovers(lambda: served.holds_all(own))
+        # Three seconds to the next tick; what was evicted while it was given back comes with the one after.
+        await fault.recovers(lambda: served.holds_all(own), within_s=8)
         client.close()
 
 
@@ -270,7 +280,7 @@ async def test_C9_a_password_that_was_changed(
         client.acl_setuser("clerk", enabled=True, passwords=["+other", f"-{CANARY}"])
         client.client_kill_filter(user="clerk")
         await eventually(lambda: served.redis_is("warn"))
-        await eventually(lambda: b'kind="auth"' in served.service.metrics.text())
+        await eventually(lambda: b'kind="auth"' in served.service.journal.metrics.text())
         shown = [(await served.get(path))[2].decode() for path in ("/health", "/metrics", "/v1/rates", "/v1/none")]
         client.acl_setuser("clerk", enabled=True, passwords=[f"+{CANARY}"])
         await fault.recovers(lambda: served.redis_is("pass"))

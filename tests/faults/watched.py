@@ -47,13 +47,13 @@ class Watched(Served):
 
     async def fails(self, kind: str) -> None:
         """Wait until the Bank was asked, and the answer was classed so."""
-        await eventually(lambda: (c := self.service.last_cycle) and c.failure and c.failure.kind == kind)
+        await eventually(lambda: (c := self.service.journal.last_cycle) and c.failure and c.failure.kind == kind)
 
     async def polls(self, count: int = 2) -> None:
         """Let so many more polls end, however they end."""
         for _ in range(count):
-            last = self.service.last_cycle
-            await eventually(lambda last=last: self.service.last_cycle is not last)  # type: ignore[misc]
+            last = self.service.journal.last_cycle
+            await eventually(lambda last=last: self.service.journal.last_cycle is not last)  # type: ignore[misc]
 
 
 @asynccontextmanager

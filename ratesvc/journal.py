@@ -1,0 +1,107 @@
+"""What happens to the service, said once in the log and counted. Lower floors report; only this room speaks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+
+import structlog
+
+from ratesvc.cbr.verdict import Decision
+from ratesvc.errors import FetchFailed, StoreUnavailable
+from ratesvc.metrics import Metrics
+from ratesvc.rates import Revision
+from ratesvc.redis_link import GONE, Asked
+from ratesvc.refresh import Cycle
+from ratesvc.reseed import Given
+
+FAILURE_LOG_S = 60.0
+WRITES = frozenset(("put", "shelve", "restore", "tell", "put_column", "put_history", "put_span", "put_plan"))
+
+
+class Journal:
+    """Keeps what the last refresh did, and whether Redis is in trouble, for health and for what is said only once."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        """`clock` gives UTC."""
+        self.metrics = Metrics()
+        self.log = structlog.get_logger("ratesvc")
+        self.last_cycle: Cycle | None = None
+        self.last_attempt: datetime | None = None
+        self.last_success: datetime | None = None
+        self.failures = 0
+        self.trouble: StoreUnavailable | None = None
+        self._clock = clock
+        self._said_at = float("-inf")
+
+    # The Bank
+
+    def refreshed(self, cycle: Cycle, *, nothing_held: bool) -> None:
+        """One refresh is over."""
+        self._held_back(cycle)
+        self.last_cycle = cycle
+        self.last_attempt = self._clock()
+        if cycle.outcome in ("failed", "crashed"):
+            self.failures += 1
+        else:
+            self.failures = 0
+            self.last_success = self.last_attempt
+        self.metrics.fetches.labels(cycle.failure.kind if cycle.failure else cycle.outcome).inc()
+        if not cycle.stored:
+            self.log.warning("kept_in_memory", sheets=len(cycle.accepted))
+        if cycle.failure:
+            self._failed(cycle.failure, nothing_held=nothing_held)
+
+    def _held_back(self, cycle: Cycle) -> None:
+        for held_back in set(cycle.held_back) - set(self.last_cycle.held_back if self.last_cycle else ()):
+            date_text = str(held_back.effective_date)
+            self.log.warning("sheet_held_back", effective_date=date_text, to=held_back.decision, why=str(held_back))
+            if held_back.decision is Decision.QUARANTINE:
+                for kind in held_back.verdict.flags:
+                    self.metrics.quarantined.labels(kind).inc()
+
+    def _failed(self, failure: FetchFailed, *, nothing_held: bool) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._said_at < FAILURE_LOG_S:
+            return
+        self._said_at = now
+        hint = {"hint": "nothing is stored yet; --demo works without the network"} if nothing_held else {}
+        for host, error in failure.failures:
+            self.log.warning("fetch_failed", host=host, error=str(error), **hint)
+
+    def sheet(self, revision: Revision) -> None:
+        """This replica holds one more."""
+        self.log.info("sheet", effective_date=str(revision.effective_date), revision=revision.number)
+
+    # Redis
+
+    def asked(self, asked: Asked) -> None:
+        """Count one command; say once that Redis is in trouble and of what kind, and once that it is well again."""
+        self.metrics.asked(asked)
+        now, before = asked.trouble, self.trouble
+        if now and now.kind != "open":
+            self.trouble = now
+            if before is None or before.kind != now.kind:
+                self.log.warning("store_unavailable", kind=now.kind, error=str(now), served_from="memory")
+        elif not now and before and (before.kind in GONE or asked.operation in WRITES):
+            # That it answers says nothing about whether it takes anything.
+            self.trouble = None
+            self.log.info("store_back")
+
+    def given(self, given: Given) -> None:
+        """Memory gave back what Redis had lost."""
+        self.log.warning("reseeded", sheets=given.sheets, columns=given.columns, dropped=given.dropped)
+        for what, count in (("sheets", given.sheets), ("columns", given.columns), ("dropped", given.dropped)):
+            self.metrics.reseeded.labels(what).inc(count)
+
+    # The process
+
+    def task_died(self, name: str, error: BaseException | None) -> None:
+        """A task that must never end was started again."""
+        self.metrics.restarts.labels(name).inc()
+        self.log.error("task_died", task=name, error=repr(error), exc_info=error)
+
+    def loop_blocked(self, seconds: float, at: str) -> None:
+        """The event loop has not turned for so long; `at` is where it stands."""
+        self.log.error("loop_blocked", seconds=seconds, at=at)

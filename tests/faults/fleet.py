@@ -1,0 +1,182 @@
+"""Several real replicas behind the shipped proxy, and readers who check every answer by the replica that gave it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import re
+import socket
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Self
+
+import aiohttp
+from bank import Bank, sheet
+from conftest import PATIENCE_S, eventually, program
+from invariant import Figures, Invariant
+from sheets import figures
+
+from ratesvc.workdays import ONE_DAY, WorkCalendar, moscow_day, utc_now
+
+SHIPPED = Path(__file__).parents[2] / "deploy" / "haproxy.cfg"
+PATHS = ("/v1/rates", "/v1/rates/today", "/v1/rates/next", "/v1/rates?lang=ru")
+
+
+def around_today(bank: Bank, back: int = 2) -> None:
+    """Give the replica the sheets that the Bank has around the real today."""
+    calendar, day = WorkCalendar(), moscow_day(utc_now())
+    for _ in range(back):
+        day = calendar.effective_date_on_or_before(day)
+        bank.publish(sheet(day))
+        day -= ONE_DAY
+
+
+def shared_by(bank: Bank, redis_url: str, **variables: str) -> dict[str, str]:
+    """The environment of replicas that are one fleet: one Redis, one namespace, one Bank."""
+    return {
+        "RATESVC_REDIS_URL": redis_url,
+        "RATESVC_REDIS_NAMESPACE": uuid.uuid4().hex,
+        "RATESVC_CBR_MIRRORS": bank.url,
+        "RATESVC_CBR_BACKFILL_GAP_SECONDS": "0",
+        **variables,
+    }
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@asynccontextmanager
+async def proxy(folder: Path, *replicas: str, at_most: int = 300) -> AsyncIterator[str]:
+    """HAProxy with the shipped configuration, its names replaced by addresses; yields its own.
+
+    It adds which replica answered, and allows one address `at_most` requests in ten seconds.
+    """
+    port = free_port()
+    servers = "\n".join(f"    server replica{n} {url.removeprefix('http://')}" for n, url in enumerate(replicas))
+    servers += "\n    http-response set-header X-Replica %s"
+    text = SHIPPED.read_text("utf-8")
+    for pattern, replacement in (
+        (r"^    server-template .*$", servers),
+        (r"bind :8080", f"bind 127.0.0.1:{port}"),
+        (r"gt 300 ", f"gt {at_most} "),
+    ):
+        text, found = re.subn(pattern, replacement, text, flags=re.MULTILINE)
+        assert found == 1, pattern
+    config = folder / "haproxy.cfg"
+    config.write_text(text, "utf-8")
+    process = await asyncio.create_subprocess_exec(
+        *(program("haproxy"), "-db", "-f", str(config)), stdout=asyncio.subprocess.DEVNULL
+    )
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+@dataclass
+class Readers:
+    """So many requests a second, whether or not the earlier ones were answered; what they saw stands here."""
+
+    url: str
+    bank: Bank
+    per_second: float = 200.0
+    paths: tuple[str, ...] = PATHS
+    answers: Counter[str] = field(default_factory=Counter)
+    by_replica: Counter[str] = field(default_factory=Counter)
+    invariants: dict[str, Invariant] = field(default_factory=dict)
+    flying: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def __aenter__(self) -> Self:
+        timeout = aiohttp.ClientTimeout(total=PATIENCE_S)
+        self._http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout)
+        self._sending = asyncio.create_task(self._send())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._sending.cancel()
+        await asyncio.gather(self._sending, *self.flying, return_exceptions=True)
+        await self._http.close()
+
+    @property
+    def ok(self) -> int:
+        """Answers so far that were rates, or said honestly that there are none yet for that day."""
+        return self.answers["200"] + self.answers["404"]
+
+    @property
+    def lost(self) -> int:
+        """Requests without such an answer."""
+        return self.answers.total() - self.ok
+
+    @property
+    def violations(self) -> list[str]:
+        return [f"{name} {text}" for name, seen in self.invariants.items() for text in seen.violations]
+
+    async def more(self, count: int = 50) -> None:
+        """Wait for so many more good answers."""
+        before = self.ok
+        await eventually(lambda: self.ok >= before + count)
+
+    async def only(self, replica: str) -> bool:
+        """Wait until a hundred answers in a row are that replica's, which is then so."""
+
+        async def all_of_them() -> bool:
+            before = self.by_replica.copy()
+            await self.more(100)
+            return (self.by_replica - before).keys() == {replica}
+
+        await eventually(all_of_them)
+        return True
+
+    async def also(self, replica: str) -> None:
+        """Wait until that replica answers some of them."""
+        before = self.by_replica[replica]
+        await eventually(lambda: self.by_replica[replica] > before)
+
+    async def _send(self) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        for path in itertools.cycle(self.paths):
+            task = asyncio.create_task(self._ask(path))
+            self.flying.add(task)
+            task.add_done_callback(self.flying.discard)
+            due = max(due + 1 / self.per_second, loop.time())
+            await asyncio.sleep(due - loop.time())
+
+    async def _ask(self, path: str) -> None:
+        try:
+            async with self._http.get(self.url + path) as answer:
+                body = await answer.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            self.answers[type(error).__name__] += 1
+            return
+        self.answers[str(answer.status)] += 1
+        # What the proxy says of itself has no replica.
+        if replica := answer.headers.get("X-Replica"):
+            self.by_replica[replica] += 1
+            self._invariant(replica).check(path, answer.status, answer.headers["Content-Type"], body)
+
+    def _invariant(self, replica: str) -> Invariant:
+        if replica not in self.invariants:
+            self.invariants[replica] = Invariant(self._published, utc_now)
+        return self.invariants[replica]
+
+    def _published(self) -> dict[date, list[Figures]]:
+        return {day: [figures(one) for one in wordings] for day, wordings in self.bank.truth.items()}
+
+
+async def answers_with(url: str, path: str, status: int) -> bool:
+    """Whether that address answers so."""
+    try:
+        async with aiohttp.ClientSession() as http, http.get(url + path) as answer:
+            return answer.status == status
+    except aiohttp.ClientError:
+        return False

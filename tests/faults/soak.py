@@ -1,0 +1,301 @@
+"""Two real replicas behind the proxy, a real Redis, the Bank, readers, and one fault after another.
+
+    make soak MINUTES=10 SEED=7
+
+Every answer is checked. The same seed gives the same faults in the same order. Ends with 1 after a violation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Self
+
+import aiohttp
+from aiohttp import web
+from bank import Bank, Misbehaviour, bank_running, daily_xml, sheet
+from chaos_proxy import ChaosProxy, proxying
+from claims import READERS
+from conftest import eventually
+from fleet import PATHS, Readers, around_today, proxy, shared_by
+from processes import Program, serving
+from redis_servers import RealRedis, running
+from sheets import all_times, without
+
+RECOVERY_S = 15.0
+WARM_S = 60.0
+NO_LIMIT = 10**9
+MAY_LOSE = {"D1_killed", "D3_stopped"}
+
+
+@dataclass
+class Soak:
+    """Everything that can be broken, and what was found."""
+
+    bank: Bank
+    redis: RealRedis
+    link: ChaosProxy
+    readers: Readers
+    replicas: list[Program]
+    start: Callable[[int], Awaitable[Program]]
+    chance: Random
+    violations: list[str] = field(default_factory=list)
+    wordings: int = 0
+    used: defaultdict[int, list[Use]] = field(default_factory=lambda: defaultdict(list))
+
+    def publish(self) -> None:
+        """The Bank corrects its newest sheet: what is served afterwards shows who has recovered."""
+        self.wordings += 1
+        self.bank.publish(sheet(max(self.bank.truth), shift=self.wordings))
+
+    async def lasts(self, shortest_s: float = 2.0, longest_s: float = 6.0) -> None:
+        """The time that a fault lasts."""
+        await asyncio.sleep(self.chance.uniform(shortest_s, longest_s))
+
+    async def agree(self) -> bool:
+        """Whether both serve the last wording, in the same bytes."""
+        newest = self.bank.truth[max(self.bank.truth)][-1]
+        shown = f'"value":{newest.by_code["USD"].value.normalize():f}'.encode()
+        bodies = []
+        for replica in self.replicas:
+            try:
+                bodies.append((await replica.get("/v1/rates"))[2])
+            except aiohttp.ClientError:
+                return False
+        return bodies[0] == bodies[1] and shown in bodies[0]
+
+    # Table A
+
+    async def _bank_is(self, misbehave: Misbehaviour) -> None:
+        self.bank.misbehave = misbehave
+        await self.lasts()
+        self.bank.misbehave = None
+
+    async def A13_a_page(self) -> None:
+        await self._bank_is(_answering(200, b"<!doctype html><title>Please wait</title>"))
+
+    async def A15_errors(self) -> None:
+        await self._bank_is(_answering(500, b""))
+
+    async def A20_silence(self) -> None:
+        await self._bank_is(_silent)
+
+    # Table B
+
+    async def _bank_says(self, document: bytes) -> None:
+        self.bank.documents[max(self.bank.truth)] = document
+        await self.lasts()
+
+    async def B5_no_dollar(self) -> None:
+        await self._bank_says(daily_xml(without(self.bank.truth[max(self.bank.truth)][-1], "USD")))
+
+    async def B6_cut(self) -> None:
+        await self._bank_says(daily_xml(self.bank.truth[max(self.bank.truth)][-1])[:-40])
+
+    async def B12_ten_times(self) -> None:
+        await self._bank_says(daily_xml(all_times(self.bank.truth[max(self.bank.truth)][-1], "10")))
+
+    # Table C
+
+    async def C1_restarted_empty(self) -> None:
+        self.redis.kill()
+        await self.lasts()
+        await asyncio.to_thread(self.redis.start)
+
+    async def C2_stopped(self) -> None:
+        self.redis.signal(signal.SIGSTOP)
+        await self.lasts()
+        self.redis.signal(signal.SIGCONT)
+
+    async def C8_flushed(self) -> None:
+        with self.redis.client() as client:
+            client.flushall()
+
+    async def C14_blackhole(self) -> None:
+        self.link.blackhole = True
+        await self.lasts()
+        self.link.well()
+        self.link.cut()
+
+    async def C14_slow(self) -> None:
+        self.link.delay_s = 0.3
+        await self.lasts()
+        self.link.well()
+
+    async def C14_damaged(self) -> None:
+        self.link.damage_every = self.chance.randrange(500, 5000)
+        await self.lasts()
+        self.link.well()
+        self.link.cut()
+
+    async def C14_reset(self) -> None:
+        self.link.reset_after = self.chance.randrange(100, 5000)
+        await self.lasts()
+        self.link.well()
+
+    # Table D
+
+    async def D1_killed(self) -> None:
+        number = self.chance.randrange(2)
+        self.replicas[number].kill()
+        await self.lasts()
+        self.replicas[number] = await self.start(number)
+
+    async def D2_rolled(self) -> None:
+        number = self.chance.randrange(2)
+        self.replicas[number].kill(signal.SIGTERM)
+        if code := await self.replicas[number].ended():
+            self.violations.append(f"a replica that was told to stop ended with {code}")
+        self.replicas[number] = await self.start(number)
+
+    async def D3_stopped(self) -> None:
+        replica = self.replicas[self.chance.randrange(2)]
+        replica.kill(signal.SIGSTOP)
+        await self.lasts()
+        replica.kill(signal.SIGCONT)
+
+    @classmethod
+    def faults(cls) -> list[str]:
+        """Their names, in the order of the tables."""
+        return [name for name in vars(cls) if name[0] in "ABCD" and name[1].isdigit()]
+
+    async def one(self, name: str) -> None:
+        """Let it happen, and see that everything is well again."""
+        lost, begun = self.readers.lost, time.monotonic()
+        await getattr(self, name)()
+        ended = time.monotonic()
+        self.publish()
+        try:
+            await eventually(self.agree, patience_s=RECOVERY_S)
+        except TimeoutError:
+            self.violations.append(f"{name}: the replicas do not agree {RECOVERY_S:.0f} s later")
+        lost = self.readers.lost - lost
+        well_s = time.monotonic() - ended
+        print(f"  {name:<20} {ended - begun:4.1f} s, well after {well_s:4.1f} s, {lost} lost", flush=True)
+        if lost and name not in MAY_LOSE:
+            self.violations.append(f"{name}: {lost} requests were lost")
+
+    def look(self) -> None:
+        """Note what each process uses."""
+        for replica in self.replicas:
+            self.used[replica.process.pid].append(Use.of(replica.process.pid))
+
+
+@dataclass(frozen=True)
+class Use:
+    """Megabytes in memory, descriptors and threads of a process at a moment."""
+
+    at_s: float
+    megabytes: float
+    descriptors: int
+    threads: int
+
+    @classmethod
+    def of(cls, pid: int) -> Self:
+        process = Path("/proc") / str(pid)
+        status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
+        megabytes = int(status["VmRSS"].split()[0]) / 1024
+        return cls(time.monotonic(), megabytes, len(list((process / "fd").iterdir())), int(status["Threads"]))
+
+
+def _answering(status: int, body: bytes) -> Misbehaviour:
+    async def misbehave(_: web.Request) -> web.StreamResponse:
+        return web.Response(status=status, body=body, content_type="text/html")
+
+    return misbehave
+
+
+async def _silent(_: web.Request) -> web.StreamResponse:
+    await asyncio.sleep(30)
+    return web.Response()
+
+
+async def soak(minutes: float, seed: int, per_second: float, folder: Path) -> list[str]:
+    """Run it, and return what was violated."""
+    chance = Random(seed)  # noqa: S311 -- a seed, so that it can be seen again
+    redis = RealRedis(folder / "redis")
+    async with AsyncExitStack() as stack:
+        bank = await stack.enter_async_context(bank_running())
+        around_today(bank, back=10)
+        stack.enter_context(running(redis))
+        link = await stack.enter_async_context(proxying(redis.port))
+        shared = shared_by(bank, link.url, RATESVC_POLL_SECONDS="0.5", RATESVC_DRAIN_SECONDS="4")
+        replicas = [await stack.enter_async_context(serving(folder, **shared)) for _ in range(2)]
+        ports = [replica.url.rsplit(":", 1)[1] for replica in replicas]
+
+        async def start(number: int) -> Program:
+            variables = {**shared, "RATESVC_PORT": ports[number]}
+            program = await stack.enter_async_context(serving(folder, **variables))
+            await program.ready()
+            return program
+
+        for replica in replicas:
+            await replica.ready()
+        url = await stack.enter_async_context(proxy(folder, *(one.url for one in replicas), at_most=NO_LIMIT))
+        readers = Readers(url, bank, per_second, (*PATHS, *READERS))
+        async with readers:
+            await readers.also("replica0")
+            await readers.also("replica1")
+            readers.answers.clear()
+            running_soak = Soak(bank, redis, link, readers, replicas, start, chance)
+            await eventually(running_soak.agree)
+            await go_on(running_soak, minutes)
+        return [*running_soak.violations, *readers.violations]
+
+
+async def go_on(soak: Soak, minutes: float) -> None:
+    """One fault after another; short runs hurry, so that they see as many."""
+    until = time.monotonic() + minutes * 60
+    pause_s = (8.0, 20.0) if minutes > 5 else (1.0, 4.0)
+    bag: list[str] = []
+    while time.monotonic() < until:
+        if not bag:
+            bag = soak.chance.sample(Soak.faults(), k=len(Soak.faults()))
+        await soak.one(bag.pop())
+        await soak.lasts(*pause_s)
+        soak.look()
+    tell(soak)
+
+
+def tell(soak: Soak) -> None:
+    """The figures. What a process uses is told from its second fault on: by then it is warm."""
+    print(f"\n{soak.readers.answers.total()} answers: {dict(soak.readers.answers)}")
+    for pid, used in soak.used.items():
+        first, last = used[min(1, len(used) - 1)], used[-1]
+        seconds = last.at_s - first.at_s
+        slope = f", {(last.megabytes - first.megabytes) / seconds * 60:+.2f} MB a minute" if seconds > WARM_S else ""
+        changes = f"{first.megabytes:.1f} → {last.megabytes:.1f} MB{slope}"
+        changes += f", descriptors {first.descriptors} → {last.descriptors}, threads {first.threads} → {last.threads}"
+        print(f"process {pid}, {seconds:.0f} s: {changes}")
+    with soak.redis.client() as client:
+        print(f"Redis: {client.info('clients')['connected_clients']} connections")
+
+
+def main() -> int:
+    """From the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--per-second", type=float, default=100)
+    wanted = parser.parse_args()
+    print(f"seed {wanted.seed}, {wanted.minutes:g} minutes", flush=True)
+    with tempfile.TemporaryDirectory(prefix="ratesvc-soak-") as folder:
+        violations = asyncio.run(soak(wanted.minutes, wanted.seed, wanted.per_second, Path(folder)))
+    for text in violations:
+        print(f"VIOLATION {text}")
+    print(f"{len(violations)} violations; again by: make soak MINUTES={wanted.minutes:g} SEED={wanted.seed}")
+    return 1 if violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,548 @@
+"""Table D: what happens to a process, its clock and its neighbours."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise, takewhile
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+from bank import Bank, sheet, workdays
+from conftest import Clock, Serve, eventually, missing, program
+from fleet import Readers, around_today, proxy, shared_by
+from invariant import Invariant
+from ledger import Fault
+from processes import Program, environment, processes_over, run, serving, serving_by
+from redis.asyncio import from_url
+from sheets import figures
+from watched import FRIDAY, SATURDAY, THURSDAY, polling, watched
+
+from ratesvc import health
+from ratesvc.config import Calendar, Cbr, Settings
+from ratesvc.history import History, snapshot
+from ratesvc.rates import Revision
+from ratesvc.records import field_of, revision_record, seal
+from ratesvc.service import Service
+from ratesvc.web.app import listening
+from ratesvc.workdays import MOSCOW, ONE_DAY, WorkCalendar
+
+pytestmark = pytest.mark.slow
+
+NO_LIMIT = 10**6
+FAKETIME = [
+    "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
+    "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
+]
+
+
+@dataclass
+class Fleet:
+    """Two replicas on ports of their own, which they keep, behind the proxy, with readers."""
+
+    folder: Path
+    variables: dict[str, str]
+    readers: Readers
+    programs: list[Program]
+    stack: AsyncExitStack
+
+    async def again(self, number: int) -> None:
+        """Start that replica anew where it was."""
+        port = self.programs[number].url.rsplit(":", 1)[1]
+        started = serving(self.folder, **{**self.variables, "RATESVC_PORT": port})
+        self.programs[number] = await self.stack.enter_async_context(started)
+        await self.readers.also(f"replica{number}")
+
+
+@asynccontextmanager
+async def fleet(bank: Bank, redis_url: str, folder: Path, **variables: str) -> AsyncIterator[Fleet]:
+    """Both are ready and serve when it begins; every answer keeps I."""
+    around_today(bank)
+    shared = shared_by(bank, redis_url, **variables)
+    async with AsyncExitStack() as stack:
+        programs = [await stack.enter_async_context(serving(folder, **shared)) for _ in range(2)]
+        for replica in programs:
+            await replica.ready()
+        addresses = [replica.url for replica in programs]
+        async with proxy(folder, *addresses, at_most=NO_LIMIT) as url, Readers(url, bank) as readers:
+            await readers.also("replica0")
+            await readers.also("replica1")
+            readers.answers.clear()  # the proxy begins before it has asked its replicas
+            yield Fleet(folder, shared, readers, programs, stack)
+    print(f"\n  {dict(readers.answers)}")  # noqa: T201 -- the figure is the point
+    assert readers.violations == []
+
+
+async def test_D1_kill_9_of_one_of_two_under_load(bank: Bank, redis_url: str, tmp_path: Path, fault: Fault) -> None:
+    """200 requests a second: at most those that it was answering are lost, and the other answers on."""
+    async with fleet(bank, redis_url, tmp_path) as two:
+        await two.readers.more(200)
+        flying = len(two.readers.flying)
+        two.programs[0].kill()
+        await fault.recovers(lambda: two.readers.only("replica1"), within_s=10)
+        await two.again(0)
+        await two.readers.more(200)
+    assert two.readers.lost <= flying + 2
+
+
+async def test_D2_a_rolling_restart_fails_no_request(bank: Bank, redis_url: str, tmp_path: Path) -> None:
+    """SIGTERM to one, then to the other: the proxy hears «draining», each ends with 0, no request fails."""
+    async with fleet(bank, redis_url, tmp_path, RATESVC_DRAIN_SECONDS="4") as two:
+        await two.readers.more(200)
+        for number in (0, 1):
+            two.programs[number].kill(signal.SIGTERM)
+            assert await two.programs[number].ended() == 0
+            await two.again(number)
+        await two.readers.more(200)
+    assert two.readers.lost == 0
+
+
+async def test_D3_a_replica_that_stands_still(bank: Bank, redis_url: str, tmp_path: Path, fault: Fault) -> None:
+    """SIGSTOP: the proxy leaves it out; continued, it has what was published meanwhile before it serves much."""
+    async with fleet(bank, redis_url, tmp_path, RATESVC_POLL_SECONDS="0.5") as two:
+        await two.readers.more(200)
+        one, other = two.programs
+        one.kill(signal.SIGSTOP)
+        try:
+            await two.readers.only("replica1")
+            newest = max(bank.truth)
+            bank.publish(sheet(newest, shift=1))
+            await eventually(lambda: serves_revision(other, 2))
+        finally:
+            one.kill(signal.SIGCONT)
+        await fault.recovers(lambda: serves_revision(one, 2))
+        await two.readers.also("replica0")
+
+
+async def serves_revision(replica: Program, number: int) -> bool:
+    _, _, body = await replica.get("/v1/rates")
+    return bool(json.loads(body)["revision"] == number)
+
+
+@dataclass
+class SteppedClock:
+    """A clock that goes on by itself, from a moment that tests set."""
+
+    shown: datetime
+    since: float = 0.0
+
+    def __call__(self) -> datetime:
+        return self.shown + timedelta(seconds=time.monotonic() - self.since)
+
+    def set(self, moment: datetime) -> None:
+        self.shown, self.since = moment, time.monotonic()
+
+
+NOON = datetime(2026, 4, 24, 9, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "step", [timedelta(hours=2), -timedelta(hours=2), timedelta(days=365), -timedelta(days=365)], ids=str
+)
+async def test_D4_the_clock_is_set_to_another_hour_or_year(
+    step: timedelta, bank: Bank, settings: Settings, monkeypatch: pytest.MonkeyPatch, fault: Fault
+) -> None:
+    """The heartbeat, which is monotonic, notices: today's is that day's or flagged, and health warns of the skew."""
+    bank.publish(*map(sheet, takewhile(FRIDAY.__ge__, workdays(date(2025, 3, 3), 400))))
+    clock = SteppedClock(NOON, time.monotonic())
+    monkeypatch.setattr("ratesvc.ticking.utc_now", clock)
+    invariant = Invariant(lambda: {day: [figures(one) for one in all_] for day, all_ in bank.truth.items()}, clock)
+    async with Service(polling(settings, bank.url, 3600), clock=clock) as service, listening(service) as address:
+        url = address.replace("localhost", "127.0.0.1")
+        async with aiohttp.ClientSession() as http:
+            await eventually(lambda: service.history.span and service.backfilling is None)
+            clock.set(clock() + step)
+            wanted = clock().astimezone(MOSCOW).date()
+
+            async def is_that_day() -> bool:
+                async with http.get(f"{url}/v1/rates") as answer:
+                    return bool((await answer.json())["requested_date"] == str(wanted))
+
+            await fault.recovers(is_that_day)
+            async with http.get(f"{url}/v1/rates") as answer:
+                invariant.check("/v1/rates", answer.status, answer.content_type, await answer.read())
+                document = await answer.json()
+            assert document["stale"] is (step > timedelta(days=1))
+            assert document["effective_date"] <= str(wanted)
+            assert (await service.health())["clock:skew"]["status"] == "warn"
+    assert invariant.violations == []
+
+
+@dataclass
+class WallClock:
+    """What the clock on the wall shows a process, by libfaketime; what is monotonic stays as it is."""
+
+    file: Path
+
+    def set(self, moment: datetime) -> None:
+        other = self.file.with_suffix(".new")
+        other.write_text(f"{(moment - datetime.now(UTC)).total_seconds():+.3f}\n")
+        other.replace(self.file)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        library = next((path for path in FAKETIME if Path(path).exists()), None)
+        if library is None:
+            missing("faketime")
+        return {
+            "LD_PRELOAD": str(library),
+            "FAKETIME_TIMESTAMP_FILE": str(self.file),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "TZ": "UTC",
+        }
+
+
+@pytest.fixture
+def wall(tmp_path: Path) -> WallClock:
+    return WallClock(tmp_path / "clock")
+
+
+async def today_is(replica: Program, day: date, effective: date) -> bool:
+    document = json.loads((await replica.get("/v1/rates"))[2])
+    return bool((document["requested_date"], document["effective_date"]) == (str(day), str(effective)))
+
+
+@pytest.mark.parametrize("eve", [date(2026, 4, 24), date(2025, 12, 31)], ids=str)
+async def test_D4_midnight_in_moscow_on_a_host_in_utc(
+    eve: date, bank: Bank, redis_url: str, tmp_path: Path, wall: WallClock
+) -> None:
+    """At 21:00 UTC, on an ordinary Friday and on New Year's Eve, the announced sheet is in force by itself."""
+    bank.publish(sheet(eve - ONE_DAY), sheet(eve), sheet(eve + ONE_DAY))
+    wall.set(datetime.combine(eve, datetime.min.time(), MOSCOW) + timedelta(hours=23, minutes=59, seconds=52))
+    variables = shared_by(bank, redis_url, RATESVC_POLL_SECONDS="3600", **wall.variables)
+    async with serving(tmp_path, **variables) as replica:
+        await replica.ready()
+        await eventually(lambda: today_is(replica, eve, eve))
+        await eventually(lambda: today_is(replica, eve + ONE_DAY, eve + ONE_DAY))
+
+
+async def test_D4_real_steps_of_the_clock(
+    bank: Bank, redis_url: str, tmp_path: Path, wall: WallClock, fault: Fault
+) -> None:
+    """Two days on and two days back, under a running replica: a second later it serves the day that it is."""
+    bank.publish(*map(sheet, workdays(FRIDAY - 4 * ONE_DAY, 5)))
+    wall.set(NOON - timedelta(days=2))
+    variables = shared_by(bank, redis_url, RATESVC_POLL_SECONDS="3600", **wall.variables)
+    async with serving(tmp_path, **variables) as replica:
+        await replica.ready()
+        wednesday = THURSDAY - ONE_DAY
+        await eventually(lambda: today_is(replica, wednesday, wednesday))
+        for moment, day in ((NOON, FRIDAY), (NOON - timedelta(days=2), wednesday), (NOON, FRIDAY)):
+            wall.set(moment)
+            await fault.recovers(lambda day=day: today_is(replica, day, day))  # type: ignore[misc]
+    assert "clock_jumped" in (tmp_path / "errors.log").read_text()
+
+
+async def test_D3_asleep_over_midnight(bank: Bank, settings: Settings, serve: Serve, clock: Clock) -> None:
+    """Continued after midnight, a request may come before what wakes the replica: it gets the new day all the same."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY), sheet(SATURDAY))
+    async with serve(polling(settings, bank.url, 3600)) as served:
+        await eventually(lambda: served.service.history.span and served.service.backfilling is None)
+        for path in ("/v1/rates", "/v1/rates", "/v1/rates?lang=ru"):
+            clock.moment = NOON
+            served.service.publish()
+            for _ in range(2):
+                assert json.loads((await served.get(path))[2])["requested_date"] == str(FRIDAY)
+            clock.advance(hours=12, seconds=1)
+            assert json.loads((await served.get(path))[2])["requested_date"] == str(SATURDAY)
+
+
+def matrix() -> Iterator[datetime]:
+    """All days from 2019 to 2027, four times a day."""
+    day = date(2019, 1, 1)
+    while day <= date(2027, 12, 31):
+        for hour, minute in ((0, 1), (12, 0), (18, 30), (21, 30)):
+            yield datetime(day.year, day.month, day.day, hour, minute, tzinfo=MOSCOW)
+        day += ONE_DAY
+
+
+DECREES = Calendar()
+CALENDAR = WorkCalendar(DECREES.extra_off, DECREES.extra_work)
+DUE = [day for n in range(3310) if CALENDAR.is_effective_date(day := date(2018, 12, 20) + timedelta(days=n))]
+
+
+def test_D5_no_false_alarm_on_any_day_of_nine_years() -> None:
+    """Where every sheet came by 17:00, health passes at each of 13,148 moments."""
+    moments = 0
+    for moment in matrix():
+        place = bisect_right(DUE, (moment + timedelta(hours=7)).date())
+        found = health.sheet(*_seen(DUE[place - 2 : place], moment))
+        assert (found["status"], found["publicationsMissed"]) == ("pass", 0), moment
+        moments += 1
+    assert moments == 13148
+
+
+def _seen(days: list[date], moment: datetime) -> tuple[Any, Revision | None]:
+    history = History(CALENDAR, [Revision(sheet(day), 1, moment) for day in days])
+    return snapshot(history, moment), history.newest
+
+
+def test_D5_every_missed_publication_is_seen_that_evening() -> None:
+    """Whichever did not come: warned of at 18:30, counted as missed at 21:30, stale and a failure at 0:01."""
+    for before, absent in pairwise(DUE):
+        eve = datetime.combine(absent - ONE_DAY, datetime.min.time(), MOSCOW)
+        states = []
+        for hour in (17, 18, 21):
+            found = health.sheet(*_seen([before], eve.replace(hour=hour, minute=30)))
+            states.append((found["status"], found["publicationsMissed"]))
+        seen, newest = _seen([before], eve + timedelta(days=1, minutes=1))
+        assert states == [("pass", 0), ("warn", 0), ("warn", 1)], absent
+        assert (seen.stale, health.sheet(seen, newest)["status"]) == (True, "fail"), absent
+
+
+async def test_D6_a_refresh_that_raises(
+    bank: Bank, settings: Settings, clock: Clock, monkeypatch: pytest.MonkeyPatch, fault: Fault
+) -> None:
+    """Whatever it raises is counted, and the next one is due as ever."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+    async with watched(polling(settings, bank.url), bank, clock) as served:
+        refresher = served.service._refresher  # noqa: SLF001 -- where what nobody foresaw would be raised
+
+        async def broken(_: History) -> None:
+            raise ZeroDivisionError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(refresher, "cycle", broken)
+            await served.polls(2)
+            assert served.service.journal.last_cycle.outcome == "crashed"  # type: ignore[union-attr]
+            assert await served.health_of("cbr:fetch") == "warn"
+        bank.publish(sheet(SATURDAY))
+        await fault.recovers(lambda: served.next_is(SATURDAY))
+        assert b'ratesvc_fetches_total{outcome="crashed"}' in (await served.get("/metrics"))[2]
+
+
+async def test_D6_a_bank_that_never_answers(bank: Bank, settings: Settings, clock: Clock, fault: Fault) -> None:
+    """The request is cut off in time, which is counted, and the next one is due as ever."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+    for_ever = asyncio.Event()
+
+    async def hang(_: aiohttp.web.Request) -> aiohttp.web.StreamResponse:
+        await for_ever.wait()
+        return aiohttp.web.Response()
+
+    async with watched(polling(settings, bank.url), bank, clock) as served:
+        bank.misbehave = hang
+        await served.fails("timeout")
+        assert b'ratesvc_fetches_total{outcome="timeout"}' in (await served.get("/metrics"))[2]
+        bank.publish(sheet(SATURDAY))
+        bank.misbehave = None
+        for_ever.set()
+        await fault.recovers(lambda: served.next_is(SATURDAY))
+
+
+async def test_D6_what_was_missed_while_the_loop_stood_is_done_once(
+    bank: Bank, settings: Settings, clock: Clock
+) -> None:
+    """Polls each 0.2 s and a loop that stands for two seconds: one poll comes after it, not ten."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+    async with watched(polling(settings, bank.url), bank, clock) as served:
+        await served.polls(2)
+        before = len(bank.queries)
+        time.sleep(2)  # noqa: ASYNC251 -- the loop is to stand
+        await served.polls(1)
+        assert len(bank.queries) - before <= 2
+
+
+async def test_D6_a_machine_that_slept_for_an_hour(
+    bank: Bank, redis_url: str, tmp_path: Path, wall: WallClock, fault: Fault
+) -> None:
+    """The wall clock is an hour on and the monotonic one is not: one poll at once, and what it brings is served."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+    wall.set(NOON)
+    variables = shared_by(bank, redis_url, RATESVC_POLL_SECONDS="1800", **wall.variables)
+    async with serving(tmp_path, **variables) as replica:
+        await replica.ready()
+        await eventually(lambda: bank.series_asked)
+        await eventually(lambda: "history" in (tmp_path / "errors.log").read_text())
+        bank.publish(sheet(SATURDAY))
+        bank.asked.clear()
+        wall.set(NOON + timedelta(hours=1, minutes=10))
+
+        async def has_saturday() -> bool:
+            return (await replica.get("/v1/rates/next"))[0] == 200
+
+        await fault.recovers(has_saturday)
+        assert bank.queries == [""]
+
+
+@pytest.mark.parametrize("how", ["shut down", "paused", "emptied"])
+async def test_D7_the_scheduler_is_dead(how: str, bank: Bank, settings: Settings, clock: Clock, fault: Fault) -> None:
+    """Whatever became of it: the heartbeat makes a new one, which polls and has its hours."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+    async with watched(polling(settings, bank.url), bank, clock) as served:
+        ticks = served.service._ticks  # noqa: SLF001 -- nothing kills it from outside
+        scheduler = ticks._scheduler  # noqa: SLF001
+        {"shut down": lambda: scheduler.shutdown(wait=False), "paused": scheduler.pause}.get(
+            how, scheduler.remove_all_jobs
+        )()
+        bank.publish(sheet(SATURDAY))
+        await fault.recovers(lambda: served.next_is(SATURDAY))
+        assert {job.id for job in ticks._scheduler.get_jobs()} >= {"republish-0", "republish-21"}  # noqa: SLF001
+        assert b'ratesvc_task_restarts_total{task="poll"}' in (await served.get("/metrics"))[2]
+
+
+def shell(script: str) -> tuple[str, ...]:
+    """A command that does this first and then becomes the service."""
+    return "sh", "-c", f'{script}; exec "$@"', "sh"
+
+
+def apart(script: str) -> tuple[str, ...]:
+    """The same, where it may mount what it likes."""
+    if os.geteuid():
+        missing("root, to mount a small disk")
+    return program("unshare"), "-m", *shell(f"mkdir -p data; {script}")
+
+
+SCARCE: dict[str, Callable[[], tuple[str, ...]]] = {
+    "few_descriptors": lambda: shell("ulimit -n 64"),
+    "little_memory": lambda: shell("ulimit -v 3000000"),
+    "small_files": lambda: shell("ulimit -f 16"),
+    "a_full_disk": lambda: apart("mount -t tmpfs -o size=64k tmpfs data"),
+    "a_disk_that_is_full_at_once": lambda: apart(
+        "mount -t tmpfs -o size=64k tmpfs data; dd if=/dev/zero of=data/all bs=1k count=64 2>/dev/null"
+    ),
+    "a_read_only_disk": lambda: apart("mount -t tmpfs -o ro tmpfs data"),
+    "no_temporary_folder": lambda: ("env", "TMPDIR=/no/such/folder"),
+    "no_home": lambda: ("env", "-u", "HOME"),
+    "no_time_zones": lambda: ("env", "PYTHONTZPATH=", "TZ=No/Such"),
+}
+REFUSES = {"a_read_only_disk", "a_disk_that_is_full_at_once"}
+
+
+@pytest.mark.parametrize("scarce", [scarce for scarce in SCARCE if scarce not in REFUSES])
+async def test_D8_what_a_machine_may_lack(scarce: str, tmp_path: Path) -> None:
+    """Descriptors, memory, room on the disk, a temporary folder, HOME, the zones of time: it starts and serves."""
+    async with serving_by(SCARCE[scarce](), tmp_path, "--demo") as replica:
+        await replica.ready()
+        assert (await replica.get("/v1/rates"))[0] == 200
+        assert (await replica.get("/livez"))[0] == 200
+
+
+@pytest.mark.parametrize("scarce", sorted(REFUSES))
+async def test_D8_where_nothing_can_be_kept(scarce: str, tmp_path: Path) -> None:
+    """The embedded engine cannot start there: exit 78, and one line that says what to look at."""
+    process = await asyncio.create_subprocess_exec(
+        *(*SCARCE[scarce](), sys.executable, "-m", "ratesvc", "serve", "--demo"),
+        cwd=tmp_path,
+        env=environment(tmp_path, RATESVC_PORT="0"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(30):
+        out, err = await process.communicate()
+    assert (process.returncode, out, err.count(b"\n")) == (78, b"", 1), err
+    assert err.startswith(b"ratesvc: ")
+    assert b"data/demo" in err
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"RATESVC_PORT": "eighty"}, "RATESVC_PORT: "),
+        ({"RATESVC_PROT": "80"}, "RATESVC_PROT: no such setting; did you mean RATESVC_PORT?"),
+        ({"RATESVC_REDIS_URL": "http://user:canary@host"}, "RATESVC_REDIS_URL: "),
+        ({"RATESVC_REDIS_URL": "redis://user:canary@[host"}, "RATESVC_REDIS_URL: "),
+        ({"RATESVC_CBR_PROXY": "user:canary@host"}, "RATESVC_CBR_PROXY: "),
+        ({"RATESVC_CBR_MIRRORS": "www.cbr.ru"}, "RATESVC_CBR_MIRRORS: "),
+        ({"RATESVC_CONFIG": "/no/such/file"}, "/no/such/file: "),
+    ],
+)
+async def test_D9_a_wrong_setting(tmp_path: Path, variables: dict[str, str], words: str) -> None:
+    """Exit 78 after less than two seconds of work, one line that names the key, no traceback, no secret."""
+    before = os.times()
+    code, _, err = await run(tmp_path, "serve", **variables)
+    after = os.times()
+    assert (code, err.count("\n")) == (78, 1)
+    assert words in err
+    assert "canary" not in err
+    # What the process itself used: how long it waited for its turn says more about the neighbours.
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 2
+
+
+async def test_D9_a_port_in_use(bank: Bank, tmp_path: Path) -> None:
+    """One line, exit 78, and the engine that was started is ended."""
+    port = bank.url.rsplit(":", 1)[1]
+    code, _, err = await run(tmp_path, "serve", RATESVC_PORT=port, RATESVC_CBR_MIRRORS=bank.url)
+    assert code == 78
+    assert "in use" in err
+    assert "Traceback" not in err
+    assert not processes_over(tmp_path)
+
+
+async def test_D10_three_replicas_start_at_once(bank: Bank, redis_url: str, tmp_path: Path, fault: Fault) -> None:
+    """Nothing is stored yet: the Bank is asked for each document once, and all three answer with the same bytes."""
+    around_today(bank, back=20)
+    shared = shared_by(bank, redis_url)
+    async with AsyncExitStack() as stack:
+        replicas = await asyncio.gather(*(stack.enter_async_context(serving(tmp_path, **shared)) for _ in range(3)))
+
+        async def agree() -> bool:
+            answers = [await replica.get("/v1/rates") for replica in replicas]
+            found = {(status, body, headers.get("ETag")) for status, headers, body in answers}
+            return len(found) == 1 and b'"previous_effective_date":"' in found.pop()[1]
+
+        await fault.recovers(agree)
+        await eventually(lambda: len(bank.series_asked) >= len(bank.currencies))
+        await eventually(agree)
+    assert len(bank.queries) == len(set(bank.queries))
+    assert len(bank.series_asked) == len(set(bank.series_asked))
+
+
+async def test_D11_an_older_and_a_newer_schema_on_one_redis(
+    bank: Bank, settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a rolling upgrade: each keeps to the keys of its own schema, both serve, and neither loses anything."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+    settings = polling(settings, bank.url)
+    async with serve(settings) as old:
+        await old.ready()
+        monkeypatch.setattr("ratesvc.store.SCHEMA", "v2")
+        async with serve(settings) as new:
+            await new.ready()
+            bank.publish(sheet(SATURDAY))
+            for served in (old, new):
+                await eventually(lambda served=served: served.service.history.of_date(SATURDAY))  # type: ignore[misc]
+                await eventually(lambda served=served: served.service.feed.log.end.seq)  # type: ignore[misc]
+            bodies = [(await served.get("/v1/rates"))[2] for served in (old, new)]
+            assert json.loads(bodies[0])["rates"] == json.loads(bodies[1])["rates"]
+            for schema in ("v1", "v2"):
+                await eventually(lambda schema=schema: _holds_all_three(settings, schema))  # type: ignore[misc]
+
+
+async def _holds_all_three(settings: Settings, schema: str) -> bool:
+    async with from_url(settings.redis.url) as client:
+        names = await client.hkeys(f"{{{settings.redis.namespace}}}:{schema}:sheets")
+    return sorted(names) == [f"{day}.1".encode() for day in (THURSDAY, FRIDAY, SATURDAY)]
+
+
+async def test_D11_a_record_that_a_newer_version_wrote(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """Within one schema a newer version only adds at the end, which this one passes over."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+    async with serve(settings) as served:
+        await eventually(lambda: served.service.history.of_date(FRIDAY))
+        await eventually(lambda: served.service.history.of_date(THURSDAY))
+        revision = served.service.history.of_date(FRIDAY)
+        assert revision
+        newer = msgspec.msgpack.encode([*msgspec.msgpack.decode(revision_record(revision)), "something new"])
+        key, field = f"{{{settings.redis.namespace}}}:v1:sheets", field_of(FRIDAY, 1)
+        async with from_url(settings.redis.url) as client:
+            await client.hset(key, field, seal(field, newer))
+            before = await served.get("/v1/rates")
+            without_bank = msgspec.structs.replace(settings, cbr=Cbr(mirrors=("http://127.0.0.1:1",)))
+            async with serve(without_bank) as cold:
+                await cold.ready()
+                assert (await cold.get("/v1/rates"))[2] == before[2]
+            assert await client.hget(key, field) == seal(field, newer)

@@ -1,0 +1,40 @@
+"""docs/faults.md is what `make faults` writes from these tests, and no row of the tables is without one."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ledger import ROW
+
+HERE = Path(__file__).parent
+PAGE = HERE.parents[1] / "docs" / "faults.md"
+ROWS_OF = {"A": 20, "B": 20, "C": 19, "D": 11}
+
+
+def in_the_code() -> Iterator[tuple[str, str]]:
+    """Row and first line of each test."""
+    for file in sorted(HERE.glob("test_*.py")):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (found := ROW.match(node.name)):
+                yield found[1] + found[2], (ast.get_docstring(node) or "").split("\n")[0].rstrip(".")
+
+
+def on_the_page() -> list[tuple[str, str]]:
+    """The same from the page."""
+    return re.findall(r"^\| ([A-F][0-9]+) \| (.*?) \| [0-9]+ passed \|", PAGE.read_text("utf-8"), re.MULTILINE)
+
+
+def test_the_page_names_every_test_and_all_of_them_passed() -> None:
+    """Once each, with the words of the test: `make faults` writes it anew."""
+    assert sorted(on_the_page()) == sorted(in_the_code())
+
+
+@pytest.mark.parametrize("table", ROWS_OF)
+def test_every_row_of_the_table_has_a_test(table: str) -> None:
+    """From the first to the last."""
+    rows = {row for row, _ in on_the_page()}
+    assert {f"{table}{number}" for number in range(1, ROWS_OF[table] + 1)} <= rows
