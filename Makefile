@@ -17,7 +17,7 @@ run: .venv/ready
 test: .venv/ready-dev .venv/ready-docs lint web
 	$(BIN)/pytest $(ARGS)
 
-# Which lines the tests reach; it makes them a third slower.
+# Which lines the tests reach; this makes them slower.
 coverage: .venv/ready-dev
 	$(BIN)/pytest --cov --cov-report=term $(ARGS)
 
