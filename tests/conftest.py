@@ -27,6 +27,8 @@ from ratesvc.service import Service
 from ratesvc.web.app import listening
 
 PATIENCE_S = 15.0
+# With LONG_FAULTS=1 the tests of faults take as long, and as many, as the table says; else as much as shows the same.
+LONG = bool(os.environ.get("LONG_FAULTS"))
 
 
 def _only_loopback(event: str, arguments: tuple[Any, ...]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
 import signal
 import subprocess
@@ -23,7 +22,7 @@ import pytest
 import redis
 from bank import Bank, sheet, workdays
 from chaos_proxy import ChaosProxy, proxying
-from conftest import Clock, Serve, Served, eventually
+from conftest import LONG, Clock, Serve, Served, eventually
 from ledger import Fault
 from load import under_load
 from redis_servers import RealRedis, Sentinel, running
@@ -45,8 +44,6 @@ DAYS = list(workdays(date(2026, 3, 10), 34))
 FRIDAY, SATURDAY = DAYS[-1], date(2026, 4, 25)
 EVENING = datetime(2026, 4, 24, 14, 0, tzinfo=UTC)
 CANARY = "canary-7f3a91"
-# The table's own lengths, of a minute and of half a minute, with LONG_FAULTS=1; else as much as shows the same.
-LONG = bool(os.environ.get("LONG_FAULTS"))
 STOPPED_S = 60.0 if LONG else 0.0
 LOADING_KEYS = 30_000 if LONG else 8_000  # a millisecond each
 

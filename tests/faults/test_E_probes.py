@@ -34,7 +34,7 @@ from ratesvc.web.answer import has_it, preferred
 from ratesvc.web.home import _ours
 from ratesvc.web.wanted import Asked
 
-VARIANTS = int(os.environ.get("RATESVC_VARIANTS", "20000"))
+VARIANTS = int(os.environ.get("RATESVC_VARIANTS", "10000"))
 READERS = 4
 RENDERED = 0.1
 LENGTH = re.compile(rb"(?i)content-length: (\d+)")
