@@ -90,7 +90,9 @@ class Publication:
         return self._bodies.get(key)
 
     def keep(self, key: Hashable, body: Body) -> Body:
-        """Keep a body; the oldest are forgotten when there are too many, or too much."""
+        """Keep a body, unless one came first; the oldest are forgotten when there are too many, or too much."""
+        if found := self.find(key):
+            return found
         self._bodies[key] = body
         self._bytes += len(body.content)
         while len(self._bodies) > 1 and (len(self._bodies) > MOST_VARIANTS or self._bytes > MOST_BYTES):

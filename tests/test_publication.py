@@ -137,3 +137,12 @@ def test_a_forgotten_body_is_not_kept_alive_by_what_was_answered_with_it() -> No
         long = publication.body(number, lambda: body(bytes(MOST_BYTES // 2)))
         publication.remember(f"/{number}", long)
         assert set(publication.answers) <= {f"/{kept}" for kept in range(3) if publication.find(kept)}
+
+
+def test_a_body_that_two_asked_for_at_once_is_kept_and_counted_once() -> None:
+    """Two readers render the same long table beside the loop: both get the first one's, and nothing else gives way."""
+    publication = Publication(SNAPSHOT, 1)
+    short = publication.keep("short", body(b"short"))
+    first = publication.keep("long", body(bytes(MOST_BYTES // 2)))
+    assert publication.keep("long", body(bytes(MOST_BYTES // 2))) is first
+    assert publication.find("short") is short
