@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -56,3 +57,19 @@ async def test_a_quick_second_change_forgets_nothing(bank: Bank, settings: Setti
             await running.service.fetch(day)
             running.service.publish()
         await eventually(lambda: board.current and set(OFTEN) <= set(board.current.answers))
+
+
+async def test_what_nobody_asks_for_any_more_is_forgotten(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """What was asked for once is answered at the next change; there only we ask for it, so at a later one it is not."""
+    bank.publish(sheet(FRIDAY - timedelta(days=1)), sheet(FRIDAY))
+    async with serve(settings) as running:
+        board = running.service.board
+        await eventually(lambda: board.current and board.current.snapshot.previous)
+        for target in (OFTEN[0], *SELDOM * 9):
+            await running.get(target)
+        for days in (3, 2):
+            bank.publish(sheet(FRIDAY - timedelta(days=days)))
+            await running.service.fetch(FRIDAY - timedelta(days=days))
+            await eventually(lambda: "warm" not in {task.get_name() for task in asyncio.all_tasks()})
+        assert board.current
+        assert set(board.current.answers) == set(SELDOM)

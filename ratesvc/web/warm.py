@@ -39,8 +39,10 @@ class Warmer:
     def changed(self, old: Publication | None) -> None:
         """Begin to answer what `old` was asked for most; what older ones were asked for counts half."""
         asked = Counter({target: times // 2 for target, times in self._asked.items()})
-        asked.update({target: answer.asked for target, answer in old.answers.items()} if old else {})
-        self._asked = Counter(dict(asked.most_common(MOST_WARMED)))
+        # One of the askers was this: without it what nobody asks for any more would stay for ever.
+        ours = self._asked.keys()
+        asked.update({target: answer.asked - (target in ours) for target, answer in old.answers.items()} if old else {})
+        self._asked = Counter(dict((+asked).most_common(MOST_WARMED)))
         self.stop()
         self._task = asyncio.create_task(self._answer(list(self._asked)), name="warm")
 
