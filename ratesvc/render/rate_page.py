@@ -6,11 +6,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from importlib.resources import files
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ratesvc.rates import FIRST_DAY, Quote
+from ratesvc.render import widget
 from ratesvc.render.api import source_url
 from ratesvc.render.chart_scale import decimals
 from ratesvc.render.language import DEFAULT, Language
@@ -24,15 +22,7 @@ OFTEN_ASKED = ("USD", "EUR", "CNY", "GBP", "JPY", "TRY")
 LEAST_PLACES = 4
 _BUTTON = "Show the rate"
 
-_ENVIRONMENT = Environment(
-    loader=PackageLoader("ratesvc.render", "templates"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_STYLE = files("ratesvc.render").joinpath("assets", "rate.css").read_text("utf-8").strip()
-SECURITY_POLICY = policy(_STYLE, img_src="'self'", form_action="'self'")
+SECURITY_POLICY = policy(widget.style("rate"), img_src="'self'", form_action="'self'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +56,13 @@ def refused(question: Question, problem: str, detail: str, language: Language, s
 def _page(question: Question, language: Language, site: Site, **values: object) -> str:
     # Where sentences are English, so are the page's language and direction.
     is_spoken = language.locale.language == DEFAULT or language.say(_BUTTON) != _BUTTON
-    return _ENVIRONMENT.get_template("rate.html").render(
+    return widget.page(
+        "rate.html",
         t=language.say,
         lang=language.tag if is_spoken else DEFAULT,
         direction=language.direction if is_spoken else "ltr",
         language=language,
         site=site,
-        style=_STYLE,
         question=question,
         earliest=FIRST_DAY,
         choices=_choices(question, language),
@@ -144,10 +134,7 @@ class _Words:
     def _awaited(self, why: Reason) -> list[str]:
         more = []
         if why.expected_at:
-            late = "It was expected by {time} Moscow time on {day}."
-            more.append(
-                self._at(late if why.late else "It is expected by {time} Moscow time on {day}.", why.expected_at)
-            )
+            more.append(self._at(_WAS_EXPECTED if why.late else _IS_EXPECTED, why.expected_at))
         if why.effective != self._question.day:
             more.append(self._say("What applies will be the rate of {effective}.", effective=self._day(why.effective)))
         return more
@@ -176,7 +163,8 @@ class _Words:
         return address.replace("/eng/", "/", 1) if self._language.locale.language == "ru" else address
 
 
-_EXPECTED = "It is expected by {time} Moscow time on {day}."
+_IS_EXPECTED = "It is expected by {time} Moscow time on {day}."
+_WAS_EXPECTED = "It was expected by {time} Moscow time on {day}."
 
 _MAIN = {
     Kind.OWN_DAY: "The Bank of Russia set this rate for that very day.",

@@ -6,45 +6,26 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
+from ratesvc.render import widget
 from ratesvc.render.openapi import about, document, examples, parameters
 from ratesvc.render.openapi.route import EMPTY, PAGE, PROBLEM, Answer, Route
 from ratesvc.render.openapi.routes import ROUTES, TAGS
 from ratesvc.render.problems import PROBLEMS
-from ratesvc.render.widget import Site, style
 
 Part = dict[str, Any]
 
-_PHRASES = {
-    200: "OK",
-    304: "Not Modified",
-    400: "Bad Request",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    501: "Not Implemented",
-    503: "Service Unavailable",
-}
 _REFUSALS = {PROBLEM: "", PAGE: "Errors come as a page for people.", EMPTY: "Errors have an empty body."}
 
 
 def _coded(text: str) -> Markup:
     """Words between back quotes as code."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 -- escaped just here
-
-
-_ENVIRONMENT = Environment(
-    loader=PackageLoader("ratesvc.render", "templates"),
-    autoescape=select_autoescape(default_for_string=True, default=True),
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_ENVIRONMENT.filters["coded"] = _coded
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +47,21 @@ class Shape:
     fields: tuple[Field, ...]
 
 
-def page(site: Site, day: date) -> str:
+def page(site: widget.Site, day: date) -> str:
     """The page; `day` is one whose rates are held, so that every example works."""
     described = msgspec.json.decode(document(site, day))["components"]
     sections = {tag: [_shown(route, day, site, described) for route in ROUTES if route.tag == tag] for tag in TAGS}
-    return _ENVIRONMENT.get_template("docs.html").render(
-        site=site, style=style, about=about(), tags=TAGS, sections=sections, problems=_problems()
+    return widget.page(
+        "docs.html", coded=_coded, site=site, about=about(), tags=TAGS, sections=sections, problems=_problems()
     )
 
 
-def example_path(route: Route, day: date, site: Site) -> str:
+def example_path(route: Route, day: date, site: widget.Site) -> str:
     """What curl asks for."""
     return route.example.replace("{day}", day.isoformat()).replace("{base}", site.public_url)
 
 
-def _shown(route: Route, day: date, site: Site, described: Part) -> Part:
+def _shown(route: Route, day: date, site: widget.Site, described: Part) -> Part:
     return {
         "route": route,
         "parameters": [_parameter(key, described) for key in route.parameters],
@@ -98,7 +79,7 @@ def _statuses(route: Route) -> Iterator[int]:
 
 
 def _status(status: int) -> str:
-    return f"{status} {_PHRASES[status]}"
+    return f"{status} {HTTPStatus(status).phrase}"
 
 
 def _parameter(key: str, described: Part) -> Field:
