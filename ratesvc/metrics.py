@@ -24,7 +24,7 @@ from ratesvc import __version__
 from ratesvc.redis_link import Asked
 
 # The moment at which a counter began is of no use to anybody, and doubles the page.
-disable_created_metrics()  # type: ignore[no-untyped-call]
+disable_created_metrics()  # type: ignore[no-untyped-call] # theirs has no types
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)

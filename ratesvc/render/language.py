@@ -107,7 +107,7 @@ def language(tag: str | None) -> Language | None:
     """The language of a BCP 47 tag, its nearest parent (pt-BR → pt), or None."""
     # Babel keeps every locale that it has read for ever, 0.4 MB each, and anyone may ask for all of them.
     if len(localedata._cache) > MOST_LANGUAGES:  # noqa: SLF001 -- it has no public way
-        localedata._cache.clear()  # noqa: SLF001
+        localedata._cache.clear()  # noqa: SLF001 -- the same
     parts = (tag or "").replace("_", "-").split("-")
     while parts and parts[0]:
         try:

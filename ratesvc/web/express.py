@@ -68,7 +68,7 @@ class Runner(web.AppRunner):
     def _connected(self, server: web.Server) -> RequestHandler:
         protocol = Connection(server, loop=asyncio.get_running_loop(), **self._options)
         parser = _Parser(protocol, protocol._parser, server, self._service, is_express=self.is_express)
-        protocol._parser = parser  # type: ignore[assignment]
+        protocol._parser = parser  # type: ignore[assignment] # it passes on what it lacks
         return protocol
 
 
