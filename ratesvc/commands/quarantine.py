@@ -38,6 +38,8 @@ def decide(file: Path | None, decision: Callable[..., Awaitable[Said]], *name: s
 async def listed(service: Service) -> Said:
     """One line for each, the newest first."""
     records = list(map(_record, await service.quarantine.cases()))
+    if not records:
+        click.echo("Nothing waits.", err=True)
     return records, "".join(map(_line, records))
 
 
