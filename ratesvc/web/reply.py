@@ -108,4 +108,4 @@ async def wrong_method(_: web.Request) -> web.Response:
 
 async def not_found(_: web.BaseRequest) -> web.Response:
     """404 for every other address."""
-    return refusal(problems.NOT_FOUND, "There is nothing at this address; / shows what there is.")
+    return refusal(problems.NOT_FOUND, "There is nothing at this address; /docs shows what there is.")
