@@ -9,7 +9,7 @@ from datetime import date, datetime
 from itertools import takewhile
 
 from ratesvc.cbr.client import BankClient
-from ratesvc.cbr.documents import Item
+from ratesvc.cbr.documents import Listing
 from ratesvc.codes import MOST_USED
 from ratesvc.columns import Column, Currency, Span
 from ratesvc.errors import RatesvcError
@@ -101,30 +101,31 @@ class Backfill:
 
     async def _run(self, asked: Span) -> AsyncIterator[Progress]:
         yield Progress(0, 1, "the catalogue")
-        items = sorted(
-            (item for item in await self._client.catalogue() if item.code and item.numeric_code), key=_most_used_first
+        listings = sorted(
+            (listing for listing in await self._client.catalogue() if listing.code and listing.numeric_code),
+            key=_most_used_first,
         )
         newest: date | None = None
-        for number, item in enumerate(items):
-            yield Progress(number, len(items), f"{item.code} ({item.cbr_id})")
-            column = await self._column(item, asked)
-            if item.cbr_id == USD:
+        for number, listing in enumerate(listings):
+            yield Progress(number, len(listings), f"{listing.code} ({listing.cbr_id})")
+            column = await self._column(listing, asked)
+            if listing.cbr_id == USD:
                 newest = column.last_day if column.days else None
         if newest is not None and newest >= asked.since:
             held = await self._store.span()
             await self._store.put_span(_hull(Span(asked.since, newest), held) if held else Span(asked.since, newest))
             await self._store.announce(newest)
-        yield Progress(len(items), len(items), "nothing more")
+        yield Progress(len(listings), len(listings), "nothing more")
 
-    async def _column(self, item: Item, asked: Span) -> Column:
+    async def _column(self, listing: Listing, asked: Span) -> Column:
         """The column of one id over the range, from the store or from the Bank."""
-        stored = await self._store.column(item.cbr_id)
+        stored = await self._store.column(listing.cbr_id)
         if stored and asked.since in stored[1] and asked.until in stored[1]:
             return stored[0]
         await asyncio.sleep(self._gap_s)
-        records = await self._client.dynamic(item.cbr_id, asked.since, asked.until)
+        records = await self._client.dynamic(listing.cbr_id, asked.since, asked.until)
         fetched_at = self._clock().replace(microsecond=0)
-        column, covered = (stored[0], _hull(stored[1], asked)) if stored else (_empty(item, fetched_at), asked)
+        column, covered = (stored[0], _hull(stored[1], asked)) if stored else (_empty(listing, fetched_at), asked)
         for record in records:
             column.put(record.effective_date, record.nominal, record.value)
         await self._store.put_column(column, covered)
@@ -180,12 +181,12 @@ def _hull(one: Span, other: Span) -> Span:
     return Span(min(one.since, other.since), max(one.until, other.until))
 
 
-def _empty(item: Item, fetched_at: datetime) -> Column:
-    assert item.code and item.numeric_code  # noqa: S101, PT018 -- only such items are asked for
-    names = item.name, item.english_name
-    return Column(Currency(item.cbr_id, item.parent_id, item.code, item.numeric_code, *names), fetched_at)
+def _empty(listing: Listing, fetched_at: datetime) -> Column:
+    assert listing.code and listing.numeric_code  # noqa: S101, PT018 -- only such listings are asked for
+    names = listing.name, listing.english_name
+    return Column(Currency(listing.cbr_id, listing.parent_id, listing.code, listing.numeric_code, *names), fetched_at)
 
 
-def _most_used_first(item: Item) -> tuple[int, str]:
-    place = MOST_USED.index(item.code) if item.code in MOST_USED else len(MOST_USED)
-    return place, item.cbr_id
+def _most_used_first(listing: Listing) -> tuple[int, str]:
+    place = MOST_USED.index(listing.code) if listing.code in MOST_USED else len(MOST_USED)
+    return place, listing.cbr_id

@@ -20,7 +20,7 @@ import aiohttp
 from yarl import URL
 
 from ratesvc.cbr.answers import DAILY, DYNAMIC, Limits, body_of, redirected
-from ratesvc.cbr.documents import Item, Record, parse_catalogue, parse_daily, parse_dynamic
+from ratesvc.cbr.documents import Listing, Record, parse_catalogue, parse_daily, parse_dynamic
 from ratesvc.errors import BadDocument, ConfigError, FetchFailed, SourceError
 from ratesvc.rates import Sheet
 
@@ -148,7 +148,7 @@ class BankClient:
         query = {"date_req": _printed(day)}
         return (await self._first("/scripts/XML_daily_eng.asp", query, parse_daily, self._daily)).document
 
-    async def catalogue(self) -> tuple[Item, ...]:
+    async def catalogue(self) -> tuple[Listing, ...]:
         """Every currency id that the Bank quotes, or quoted, each working day. Raises FetchFailed."""
         # d=0 is the daily list; d=1, the monthly one, is obsolete.
         fetched = await self._first("/scripts/XML_valFull.asp", {"d": "0"}, parse_catalogue, DYNAMIC)

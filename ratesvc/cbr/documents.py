@@ -45,7 +45,7 @@ def parse_daily(raw: bytes) -> Sheet:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class Listing:
     """One currency id of the Bank's catalogue; `code` and `numeric_code` are None where the Bank gives no ISO code.
 
     Ids that share a `parent_id` succeed each other: R01700 became R01700J with the new lira.
@@ -69,12 +69,12 @@ class Record:
     value: Decimal
 
 
-def parse_catalogue(raw: bytes) -> tuple[Item, ...]:
+def parse_catalogue(raw: bytes) -> tuple[Listing, ...]:
     """XML_valFull: every currency id that the Bank has ever quoted. Raises BadDocument."""
-    items = _root(raw, "Valuta").get("Item")
-    if not items:
+    rows = _root(raw, "Valuta").get("Item")
+    if not rows:
         raise BadDocument("structure", "the catalogue has no items")
-    return tuple(_item(item) for item in items)
+    return tuple(_listing(row) for row in rows)
 
 
 def parse_dynamic(raw: bytes, cbr_id: str, since: date, until: date) -> tuple[Record, ...]:
@@ -159,16 +159,16 @@ def _record(record: Any, cbr_id: str) -> Record:
     return Record(parse_date(record.get("@Date")), nominal, value)
 
 
-def _item(item: Any) -> Item:
-    if not isinstance(item, dict):
+def _listing(row: Any) -> Listing:
+    if not isinstance(row, dict):
         raise BadDocument("row", "an item has no fields")
-    code, number = item.get("ISO_Char_Code"), item.get("ISO_Num_Code")
-    return Item(
-        cbr_id=_field("ID", item.get("@ID"), _CBR_ID),
-        parent_id=_text("ParentCode", item.get("ParentCode")).strip(),
-        name=_text("Name", item.get("Name")),
-        english_name=_text("EngName", item.get("EngName")),
-        nominal=parse_nominal(item.get("Nominal")),
+    code, number = row.get("ISO_Char_Code"), row.get("ISO_Num_Code")
+    return Listing(
+        cbr_id=_field("ID", row.get("@ID"), _CBR_ID),
+        parent_id=_text("ParentCode", row.get("ParentCode")).strip(),
+        name=_text("Name", row.get("Name")),
+        english_name=_text("EngName", row.get("EngName")),
+        nominal=parse_nominal(row.get("Nominal")),
         code=_field("ISO_Char_Code", code, _CODE) if code else None,
         # The catalogue drops leading zeros: 36 is 036.
         numeric_code=_field("ISO_Num_Code", str(number).zfill(3), _NUMERIC) if number else None,
