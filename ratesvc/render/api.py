@@ -38,12 +38,15 @@ def moscow_time(moment: datetime | None) -> str | None:
     return moment.astimezone(MOSCOW).isoformat(timespec="seconds") if moment else None
 
 
-def source_url(effective: date) -> str:
-    """The Bank's own page for a day."""
-    return (
-        "https://www.cbr.ru/eng/currency_base/daily/"
-        f"?UniDbQuery.Posted=True&UniDbQuery.To={effective.strftime('%d.%m.%Y')}"
-    )
+def bank_page(language: Language | None = None) -> str:
+    """The Bank's own page of rates, in Russian for readers of Russian."""
+    folder = "" if language and language.locale.language == "ru" else "eng/"
+    return f"https://www.cbr.ru/{folder}currency_base/daily/"
+
+
+def source_url(effective: date, language: Language | None = None) -> str:
+    """The same for a day."""
+    return f"{bank_page(language)}?UniDbQuery.Posted=True&UniDbQuery.To={effective.strftime('%d.%m.%Y')}"
 
 
 def rates(

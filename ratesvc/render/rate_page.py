@@ -159,8 +159,7 @@ class _Words:
         """The Bank's own page for the effective date, in Russian for Russians."""
         if why.effective is None or why.kind is Kind.NOT_YET_SET:
             return ""
-        address = source_url(why.effective)
-        return address.replace("/eng/", "/", 1) if self._language.locale.language == "ru" else address
+        return source_url(why.effective, self._language)
 
 
 _IS_EXPECTED = "It is expected by {time} Moscow time on {day}."

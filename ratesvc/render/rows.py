@@ -8,6 +8,7 @@ from datetime import date
 from decimal import Decimal
 
 from ratesvc.rates import EXACT, Change, InForce, Sheet, Snapshot, rounded, unit_rates
+from ratesvc.render.api import source_url
 from ratesvc.render.language import Language
 from ratesvc.render.spark import Spark, spark
 from ratesvc.workdays import ONE_DAY
@@ -126,7 +127,7 @@ def table(shown: Sequence[InForce], language: Language, view: View, recent: Rece
             _row(shown, code, language, view, kinds, trends.get(code)) for code in view.codes if _nominal(shown, code)
         ),
         note=_note(shown[0], language),
-        source=_source(shown[-1].revision.effective_date, language),
+        source=source_url(shown[-1].revision.effective_date, language),
         stale=shown[0].stale,
     )
 
@@ -167,17 +168,6 @@ def _note(answer: InForce, language: Language) -> str:
     if not answer.stale:
         return ""
     return language.say("Not updated since {day}.", day=language.day(answer.revision.effective_date))
-
-
-def bank_page(language: Language) -> str:
-    """The Bank's own page of rates, in Russian for readers of Russian."""
-    folder = "" if language.locale.language == "ru" else "eng/"
-    return f"https://www.cbr.ru/{folder}currency_base/daily/"
-
-
-def _source(effective: date, language: Language) -> str:
-    """The same for a day."""
-    return f"{bank_page(language)}?UniDbQuery.Posted=True&UniDbQuery.To={effective.strftime('%d.%m.%Y')}"
 
 
 def _nominal(shown: Sequence[InForce], code: str) -> int:

@@ -10,9 +10,10 @@ from urllib.parse import urlencode
 from markupsafe import escape
 
 from ratesvc.render import loader, png
+from ratesvc.render.api import bank_page
 from ratesvc.render.card import width_of
 from ratesvc.render.language import Language
-from ratesvc.render.rows import DEFAULT_CODES, DEFAULT_COLUMNS, View, bank_page
+from ratesvc.render.rows import DEFAULT_CODES, DEFAULT_COLUMNS, View
 from ratesvc.render.widget import THEMES, UPDOWNS, Look, Site
 
 LINK = "Bank of Russia official exchange rates"
