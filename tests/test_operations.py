@@ -92,7 +92,7 @@ def test_prometheus_understands_the_rules() -> None:
         return
     done = subprocess.run([promtool, "check", "rules", str(RULES)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "6 rules found" in done.stdout
+    assert "7 rules found" in done.stdout
 
 
 async def test_requests_are_counted_by_route_and_status(bank: Bank, settings: Settings, serve: Serve) -> None:
