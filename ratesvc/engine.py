@@ -82,7 +82,6 @@ class Engine:
         """Nothing is started before `open`."""
         self.folder = folder
         self.socket = socket_path(folder)
-        self.restarts = 0
         self._process: asyncio.subprocess.Process | None = None
         self._lock: int | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -203,7 +202,6 @@ class Engine:
         while self._process:
             await self._process.wait()
             await self._end_process()
-            self.restarts += 1
             with contextlib.suppress(EngineError, OSError):
                 if await self._start():
                     continue

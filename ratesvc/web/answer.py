@@ -144,11 +144,6 @@ class Ready(web.StreamResponse):
         self._keep_alive = request.keep_alive and not closing
         self._head = head + _connection(request, self._keep_alive)
 
-    @property
-    def body_length(self) -> int:
-        """Bytes of the body, for an access log."""
-        return len(self._content)
-
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Write it. Raises ConnectionError when the client has gone."""
         protocol, transport = request.protocol, request.transport
