@@ -188,7 +188,7 @@ class BankClient:
         except TimeoutError:
             raise SourceError("timeout", f"no complete answer within {limits.timeout_s:g} s") from None
         except aiohttp.ClientConnectorDNSError as error:
-            raise SourceError("dns", str(error)) from error
+            raise SourceError("dns", error.strerror or str(error)) from error
         except (aiohttp.ClientSSLError, ssl.SSLError) as error:
             raise SourceError("tls", str(error)) from error
         except (aiohttp.ClientConnectionError, OSError) as error:
