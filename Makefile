@@ -63,6 +63,7 @@ lock: .venv/ready-dev
 	$(COMPILE) pyproject.toml --group dev -o requirements-dev.lock
 	$(COMPILE) --group docs -c requirements-dev.lock -o requirements-docs.lock
 	$(COMPILE) tests/clients/requirements.in -o tests/clients/requirements.lock
+	$(COMPILE) tests/fuzz/requirements.in -o tests/fuzz/requirements.lock
 	cd tests/clients && npm install --silent --package-lock-only --ignore-scripts
 
 # A wheel and a source archive, made by the locked tools.
@@ -100,12 +101,12 @@ SECONDS = 60
 fuzz:
 	test -x .venv-fuzz/bin/python || python3.11 -m venv .venv-fuzz
 	.venv-fuzz/bin/pip install -q --require-hashes -r requirements.lock
-	.venv-fuzz/bin/pip install -q atheris==3.0.0
+	.venv-fuzz/bin/pip install -q --require-hashes -r tests/fuzz/requirements.lock
 	for target in documents query; do .venv-fuzz/bin/python tests/fuzz/fuzz.py $$target \
 	  -max_total_time=$$(($(SECONDS) / 2)) -max_len=16384 -print_final_stats=1 || exit 1; done
 
 clean:
-	rm -rf .venv dist build
+	rm -rf .venv .venv-fuzz dist build
 
 .venv/bin/python:
 	@for python in $(PYTHONS); do \
