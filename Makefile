@@ -96,14 +96,19 @@ fonts: .venv/ready-dev
 	  tar xzf expo-google-fonts-$$font-[0-9]*.tgz -C $$font --strip-components 1; done
 	PYTHONPATH=.:build/fonts/python $(BIN)/python tests/release_fonts.py build/fonts
 
-# Coverage-guided fuzzing of the parser and of queries. atheris runs on Python 3.11 only, so it has a venv of its own.
+# Coverage-guided fuzzing of the parser and of queries, in a venv of its own: atheris is published for these Pythons only.
 SECONDS = 60
-fuzz:
-	test -x .venv-fuzz/bin/python || python3.11 -m venv .venv-fuzz
-	.venv-fuzz/bin/pip install -q --require-hashes -r requirements.lock
-	.venv-fuzz/bin/pip install -q --require-hashes -r tests/fuzz/requirements.lock
+fuzz: .venv-fuzz/ready
 	for target in documents query; do .venv-fuzz/bin/python tests/fuzz/fuzz.py $$target \
 	  -max_total_time=$$(($(SECONDS) / 2)) -max_len=16384 -print_final_stats=1 || exit 1; done
+
+.venv-fuzz/ready: requirements.lock tests/fuzz/requirements.lock
+	@for python in python3.13 python3.12 python3.11; do \
+	  if $$python -m venv --clear .venv-fuzz >/dev/null 2>&1; then exit 0; fi; \
+	done; echo "fuzzing needs Python 3.11, 3.12 or 3.13" >&2; exit 1
+	@.venv-fuzz/bin/pip install -q --require-hashes -r requirements.lock
+	@.venv-fuzz/bin/pip install -q --require-hashes -r tests/fuzz/requirements.lock
+	@touch $@
 
 clean:
 	rm -rf .venv .venv-fuzz dist build

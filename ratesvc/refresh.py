@@ -131,13 +131,30 @@ class Refresher:
 
     async def _ask_for(self, day: date | None, found: _Found, history: History, *, at_once: bool) -> None:
         fetched = await self._client.daily(day, partial(self._check, day))
-        if fetched.document.effective_date in found.held_back:
+        effective = fetched.document.effective_date
+        if effective in found.held_back:
             return
+        if not self._is_expected(effective, day, history) and not self._nearest(effective, found.settled, history):
+            await self._ask_for_the_one_before(effective, found, history)
         settled = await self._settle(fetched, found.settled, history, at_once=at_once)
         if isinstance(settled, HeldBack):
             found.held_back[settled.effective_date] = settled
         elif settled:
             found.settled[settled.effective_date] = settled
+
+    @staticmethod
+    def _is_expected(effective: date, day: date | None, history: History) -> bool:
+        """Whether it is the sheet of the day asked for; else it may be the newest, though an earlier day was meant."""
+        return day is not None and effective == history.calendar.effective_date_on_or_before(day)
+
+    async def _ask_for_the_one_before(self, effective: date, found: _Found, history: History) -> None:
+        """Something to judge a sheet by, where nothing near is held; without it the sheet is judged by itself."""
+        day = effective - ONE_DAY
+        with contextlib.suppress(FetchFailed):
+            fetched = await self._client.daily(day, partial(self._check, day))
+            settled = await self._settle(fetched, found.settled, history, at_once=False)
+            if isinstance(settled, Revision):
+                found.settled[settled.effective_date] = settled
 
     async def _kept(self, found: _Found, history: History) -> Cycle:
         """Store what was found, the newest first, since each is served and told as soon as it is announced."""
@@ -187,11 +204,15 @@ class Refresher:
 
     @staticmethod
     def _judged(sheet: Sheet, held: Revision | None, history: History, settled: Mapping[date, Revision]) -> Verdict:
-        """Beside the nearest earlier sheet, be it one of this cycle."""
-        nearest = history.before_near(sheet.effective_date)
-        earlier = [one for day, one in settled.items() if day < sheet.effective_date]
-        before = max((*earlier, *([nearest] if nearest else ())), key=attrgetter("effective_date"), default=None)
+        before = Refresher._nearest(sheet.effective_date, settled, history)
         return judge(sheet, before.sheet if before else None, held.sheet if held else None)
+
+    @staticmethod
+    def _nearest(effective: date, settled: Mapping[date, Revision], history: History) -> Revision | None:
+        """The nearest earlier sheet, be it one of this cycle."""
+        nearest = history.before_near(effective)
+        earlier = [one for day, one in settled.items() if day < effective]
+        return max((*earlier, *([nearest] if nearest else ())), key=attrgetter("effective_date"), default=None)
 
     def _revision(self, sheet: Sheet, held: Revision | None, flags: tuple[str, ...], raw: bytes) -> Revision:
         number = held.number + 1 if held else 1

@@ -64,7 +64,7 @@ class Happenings(RuleBasedStateMachine):
 
     @rule()
     def the_service_polls(self) -> None:
-        self.do(self.world.served.service.poll())
+        self.do(self.world.polls())
 
     @rule()
     def a_person_fetches(self) -> None:

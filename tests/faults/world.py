@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import uuid
@@ -104,6 +105,14 @@ class World:
             aiohttp.ClientSession(auto_decompress=False, headers={"Accept-Encoding": "identity"})
         )
         self.served = Watched(service, url.replace("localhost", "127.0.0.1"), http, Invariant(self._truth, self.clock))
+        await eventually(lambda: not any(task.get_name() == "poll" for task in asyncio.all_tasks()))
+        await self._heard()
+
+    async def _heard(self) -> None:
+        """Wait until what the last poll stored has come back as an announcement."""
+        cycle, history = self.served.service.journal.last_cycle, self.served.service.history
+        keys = {one.key for one in cycle.accepted} if cycle else set()
+        await eventually(lambda: keys <= {one.key for one in history})
 
     def _truth(self) -> dict[date, list[dict[str, tuple[int, str]]]]:
         return {day: [dict(figures(one)) for one in wordings] for day, wordings in self.bank.truth.items()}
@@ -124,11 +133,11 @@ class World:
         return self.served.service.history.calendar.effective_date_after(self.newest.effective_date)
 
     def publishes(self) -> None:
+        self.recovers()
         self.bank.publish(plausible(self.following))
-        self._tells_the_truth()
 
     def revises(self, kopecks: int) -> None:
-        """Other figures for the newest day: all move by so much for the dollar."""
+        """Other figures for the newest day: all move as the dollar does by so much."""
         dollar = Decimal("75.5273") + Decimal(kopecks).scaleb(-2)
         self.bank.publish(plausible(self.newest.effective_date, str(dollar)))
         self._tells_the_truth()
@@ -188,6 +197,10 @@ class World:
         }
 
     # The service
+
+    async def polls(self) -> None:
+        await self.served.service.poll()
+        await self._heard()
 
     async def fetches(self) -> None:
         """What `ratesvc` does when a person asks."""

@@ -1,4 +1,4 @@
-"""Fuzzing with atheris, guided by coverage: `make fuzz SECONDS=60`. It runs on Python 3.11 only, in a venv of its own.
+"""Fuzzing with atheris, guided by coverage: `make fuzz SECONDS=60`, in a venv of its own.
 
 `fuzz.py documents` feeds bytes to the parser of the Bank's documents, `fuzz.py query` strings to every reader of
 parameters. Whatever is not refused by name is a find.
