@@ -107,8 +107,7 @@ class Refresher:
         `at_once` settles a doubt without waiting for the next poll.
         """
         found = _Found()
-        # With nothing held the one before today's comes first, so that the others have something to be judged by.
-        wanted = [day] if day or history.days else [self._eve(history), None]
+        wanted = [day]
         asked: set[date | None] = set()
         while wanted and len(asked) < MOST_DOCUMENTS:
             day = wanted.pop(0)
@@ -118,6 +117,8 @@ class Refresher:
             except FetchFailed as failure:
                 found.failure = failure
                 await self._look_at(failure)
+                if day is None and not history.days:
+                    wanted.append(self._eve(history))
                 continue
             # A sheet that is held back was given, so the one before it is still to be asked for.
             given = sorted({*history.days, *found.settled, *found.held_back})
@@ -134,27 +135,16 @@ class Refresher:
         effective = fetched.document.effective_date
         if effective in found.held_back:
             return
-        if not self._is_expected(effective, day, history) and not self._nearest(effective, found.settled, history):
-            await self._ask_for_the_one_before(effective, found, history)
+        is_lonely = self._nearest(effective, found.settled, history) is None
+        if is_lonely and (day is None or effective > self._eve(history)):
+            # Where nothing near is held, today's and the newest have those before them to be judged by.
+            with contextlib.suppress(FetchFailed):
+                await self._ask_for(effective - ONE_DAY, found, history, at_once=at_once)
         settled = await self._settle(fetched, found.settled, history, at_once=at_once)
         if isinstance(settled, HeldBack):
             found.held_back[settled.effective_date] = settled
         elif settled:
             found.settled[settled.effective_date] = settled
-
-    @staticmethod
-    def _is_expected(effective: date, day: date | None, history: History) -> bool:
-        """Whether it is the sheet of the day asked for; else it may be the newest, though an earlier day was meant."""
-        return day is not None and effective == history.calendar.effective_date_on_or_before(day)
-
-    async def _ask_for_the_one_before(self, effective: date, found: _Found, history: History) -> None:
-        """Something to judge a sheet by, where nothing near is held; without it the sheet is judged by itself."""
-        day = effective - ONE_DAY
-        with contextlib.suppress(FetchFailed):
-            fetched = await self._client.daily(day, partial(self._check, day))
-            settled = await self._settle(fetched, found.settled, history, at_once=False)
-            if isinstance(settled, Revision):
-                found.settled[settled.effective_date] = settled
 
     async def _kept(self, found: _Found, history: History) -> Cycle:
         """Store what was found, the newest first, since each is served and told as soon as it is announced."""

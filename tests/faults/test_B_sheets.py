@@ -304,13 +304,14 @@ async def test_B12_at_the_very_first_start(today_too: bool, settings: Settings, 
         assert await started.service.quarantine.count() == (2 if today_too else 1)
 
 
+@pytest.mark.parametrize("later", [4, 6], ids=["Tuesday", "Thursday"])
 async def test_B12_at_the_very_first_start_while_the_bank_is_late(
-    settings: Settings, bank: Bank, serve: Serve, clock: Clock
+    later: int, settings: Settings, bank: Bank, serve: Serve, clock: Clock
 ) -> None:
     """Asked for any later day, the Bank answers its newest sheet, which is wrong: the one before it judges it."""
     bank.publish(plausible(THURSDAY), plausible(FRIDAY))
     bank.documents[SATURDAY] = daily_xml(all_times(TOMORROW, "10"))
-    clock.advance(days=5)
+    clock.advance(days=later)
     async with serve(polling(settings, bank.url, every_s=3600)) as started:
         await started.ready()
         await eventually(lambda: (c := started.service.journal.last_cycle) and c.outcome == "quarantined")
