@@ -15,7 +15,7 @@ run: .venv/ready
 	@exec $(BIN)/python -m ratesvc serve $(ARGS)
 
 test: .venv/ready-dev .venv/ready-docs lint web
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 # Which lines the tests reach; this makes them slower.
 coverage: .venv/ready-dev
