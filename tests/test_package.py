@@ -130,7 +130,7 @@ def test_what_is_locked_has_wheels(version: str, platform: str, tmp_path: Path) 
     ran(UV, "pip", "install", "--quiet", "--dry-run", "--target", tmp_path, *chosen, *lock)
 
 
-@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", *(["3.14"] if python("3.14") else [])])
+@pytest.mark.parametrize("version", [version for version in CLASSIFIERS if python(version)] or CLASSIFIERS)
 async def test_the_wheel_works_where_nothing_else_is(version: str, wheel: Path, tmp_path: Path) -> None:
     """Installed from the lock by pip in a clean environment, it shows rates and serves; it leaves with 0."""
     if not (interpreter := python(version)):
