@@ -9,10 +9,9 @@ import contextlib
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from functools import partial
 from operator import attrgetter
-from random import Random
 
 from ratesvc.cbr import guards
 from ratesvc.cbr.client import BankClient, Fetched
@@ -28,12 +27,6 @@ from ratesvc.workdays import ONE_DAY, moscow_day
 
 MOST_DOCUMENTS = 3
 CYCLE_S = 60.0
-
-WINDOW_PACE_S = 180.0
-USUAL_PACE_S = 3600.0
-FIRST_RETRY_S = 10.0
-LONGEST_RETRY_S = 600.0
-LONGEST_FIRST_SHEET_RETRY_S = 60.0
 
 SUSPICIOUS = frozenset({"rows", "core", "unit"})
 """Reasons for which a document is refused that a person may want to look at: it is the Bank's, with wrong figures."""
@@ -172,12 +165,10 @@ class Refresher:
         held = settled.get(effective) or history.of_date(effective)
         if held and held.sheet.says_the_same_as(sheet):
             self._doubts.settled(effective)
+            if self._store.holds(held.key):
+                return None
             # Backfilled figures, confirmed by a document of its own, are kept again with the Bank's bytes and names.
-            return (
-                None
-                if self._store.holds(held.key)
-                else replace(held, sheet=sheet, document=zlib.compress(fetched.raw, 9))
-            )
+            return replace(held, sheet=sheet, document=zlib.compress(fetched.raw, 9))
         verdict = self._judged(sheet, held, history, settled)
         decision = verdict.decision
         if decision is Decision.CONFIRM:
@@ -250,33 +241,3 @@ class Refresher:
             # Without Redis this replica still serves what it fetched; the next cycle stores it.
             return candidate, False
         return revision, True
-
-
-def next_poll_s(history: History, now: datetime, fixed_s: float | None, cycle: Cycle, tries: int) -> float:
-    """Seconds until the Bank is to be asked again, without jitter.
-
-    `fixed_s`, when configured, decides unless a mirror asks for a longer pause; `tries` counts failures in a row, the
-    last of which is `cycle`.
-    """
-    failure = cycle.failure
-    if fixed_s is not None:
-        return max(fixed_s, failure.retry_after_s if failure else 0)
-    newest = history.newest.effective_date if history.newest else None
-    calendar = history.calendar
-    if calendar.awaits_publication(newest, now):
-        pace = WINDOW_PACE_S
-    elif newest is not None and calendar.missed_since(newest, now):
-        pace = LONGEST_RETRY_S
-    else:
-        pace = min(USUAL_PACE_S, (calendar.next_window(now) - now) / timedelta(seconds=1))
-    if cycle.held_back:
-        pace = min(pace, WINDOW_PACE_S if newest else LONGEST_FIRST_SHEET_RETRY_S)
-    if failure is None:
-        return pace
-    longest = LONGEST_RETRY_S if newest else LONGEST_FIRST_SHEET_RETRY_S
-    return max(failure.retry_after_s, min(FIRST_RETRY_S * 2.0 ** min(tries - 1, 10), longest, max(pace, FIRST_RETRY_S)))
-
-
-def with_jitter(seconds: float, chance: Random) -> float:
-    """Up to a tenth later, so that a fleet does not ask in step."""
-    return seconds * (1 + chance.random() / 10)

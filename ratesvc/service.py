@@ -26,11 +26,12 @@ from ratesvc.feed import Feed
 from ratesvc.health import Check
 from ratesvc.history import History, snapshot
 from ratesvc.journal import Journal
+from ratesvc.polling import FIRST_RETRY_S, LONGEST_RETRY_S, next_poll_s, with_jitter
 from ratesvc.publication import Board, Publication
 from ratesvc.quarantine import Quarantine
 from ratesvc.rates import FIRST_DAY, Revision
 from ratesvc.redis_link import Asked, Link
-from ratesvc.refresh import FIRST_RETRY_S, LONGEST_RETRY_S, Cycle, Refresher, next_poll_s, with_jitter
+from ratesvc.refresh import Cycle, Refresher
 from ratesvc.reseed import Reseed
 from ratesvc.store import Store
 from ratesvc.ticking import Duties, Ticking
@@ -164,8 +165,10 @@ class Service:
             async with self._mending:
                 if await self._store.changed():
                     await self._load()
-                given = await self._reseed.round(self._broken)
-                self._broken.clear()
+                broken = frozenset(self._broken)
+                given = await self._reseed.round(broken)
+                # What is found broken meanwhile waits for the next round.
+                self._broken -= broken
             if given:
                 self.journal.given(given)
                 await self._store.announce(moscow_day(self.clock()))

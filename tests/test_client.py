@@ -15,8 +15,8 @@ from bank import Bank, Misbehaviour, bank_running, daily_xml, sheet
 from ratesvc.cbr.answers import Limits
 from ratesvc.cbr.client import BankClient, Pace
 from ratesvc.errors import BadDocument, FetchFailed
+from ratesvc.polling import with_jitter
 from ratesvc.rates import Sheet
-from ratesvc.refresh import with_jitter
 
 DAY = date(2026, 4, 24)
 

@@ -15,8 +15,9 @@ from ratesvc.cbr.verdict import Decision, Verdict
 from ratesvc.config import Redis, Settings
 from ratesvc.errors import FetchFailed, SourceError
 from ratesvc.history import History
+from ratesvc.polling import next_poll_s
 from ratesvc.rates import Revision
-from ratesvc.refresh import Cycle, HeldBack, next_poll_s
+from ratesvc.refresh import Cycle, HeldBack
 from ratesvc.workdays import WorkCalendar
 
 THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)

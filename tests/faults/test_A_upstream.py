@@ -41,8 +41,9 @@ from ratesvc.cbr.client import BankClient, Pace
 from ratesvc.config import Settings
 from ratesvc.errors import FetchFailed, SourceError
 from ratesvc.history import History
+from ratesvc.polling import next_poll_s
 from ratesvc.rates import Revision
-from ratesvc.refresh import Cycle, next_poll_s
+from ratesvc.refresh import Cycle
 from ratesvc.workdays import WorkCalendar
 
 pytestmark = pytest.mark.slow
