@@ -10,7 +10,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,13 +18,15 @@ from typing import Any, Protocol
 import aiohttp
 import pytest
 import redis
-from bank import Bank, bank_running
+from bank import Bank, bank_running, sheet
 from ledger import Ledger, fault
 
 from ratesvc.config import Cbr, Redis, Server, Settings
 from ratesvc.engine import find_server
 from ratesvc.service import Service
 from ratesvc.web.app import listening
+
+pytest_plugins = ["widget_harness"]
 
 PATIENCE_S = 15.0
 # With LONG_FAULTS=1 the tests of faults take as long, and as many, as the table says; else as much as shows the same.
@@ -192,3 +194,12 @@ def serve(clock: Clock) -> Serve:
             yield Served(service, url.replace("localhost", "127.0.0.1"), http)
 
     return start
+
+
+@pytest.fixture
+async def served(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[Served]:
+    """A service that holds Thursday's and Friday's sheet."""
+    bank.publish(sheet(date(2026, 4, 23)), sheet(date(2026, 4, 24)))
+    async with serve(settings) as running:
+        await running.ready()
+        yield running

@@ -89,14 +89,20 @@ async def test_a_run_that_was_cut_off_goes_on_where_it_stopped(bank: Bank, setti
     assert not set(first[:5]) & set(bank.series_asked[len(first) :])
 
 
-async def test_a_weeks_pause_is_found_by_the_calendar_and_filled_by_daily_documents(
-    bank: Bank, settings: Settings, serve: Serve, clock: Clock
-) -> None:
-    """The days of the pause answer `history_loading` until then, never an older sheet in silence."""
+async def _a_weeks_pause(bank: Bank, settings: Settings, serve: Serve) -> list[date]:
+    """A service stops with all of history; these sheets come while it is away."""
     async with serve(settings) as running:
         await eventually(lambda: running.service.history.span)
     later = list(workdays(date(2026, 4, 25), 6))
     bank.publish(*map(sheet, later))
+    return later
+
+
+async def test_a_weeks_pause_is_found_by_the_calendar_and_filled_by_daily_documents(
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock
+) -> None:
+    """The days of the pause answer `history_loading` until then, never an older sheet in silence."""
+    later = await _a_weeks_pause(bank, settings, serve)
     clock.moment = datetime(2026, 5, 2, 9, 0, tzinfo=UTC)
     bank.asked.clear()
     async with serve(settings) as running:
@@ -113,10 +119,7 @@ async def test_a_day_that_is_held_back_ends_what_is_certain(
     bank: Bank, settings: Settings, serve: Serve, clock: Clock
 ) -> None:
     """One sheet of the pause is in quarantine: that day answers `history_loading`, and is asked for again."""
-    async with serve(settings) as running:
-        await eventually(lambda: running.service.history.span)
-    later = list(workdays(date(2026, 4, 25), 6))
-    bank.publish(*map(sheet, later))
+    later = await _a_weeks_pause(bank, settings, serve)
     right = bank.documents[later[2]]
     quotes = tuple(replace(quote, value=quote.value * 10) for quote in sheet(later[2]).quotes)
     bank.documents[later[2]] = daily_xml(Sheet(later[2], quotes))

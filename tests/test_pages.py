@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import msgspec
 import pytest
 from bank import Bank, sheet
-from conftest import Clock, Serve, Served, eventually, missing
-from playwright.async_api import Browser, async_playwright
-from widget_harness import FLAGS
+from conftest import Clock, Serve, Served, eventually
+from playwright.async_api import Browser
 
 from ratesvc.config import Settings
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    binary = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if binary is None:
-        missing("Chromium")
-    async with async_playwright() as playwright:
-        yield await playwright.chromium.launch(executable_path=binary, args=FLAGS)
-
-
-@pytest.fixture
-async def served(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[Served]:
-    bank.publish(sheet(date(2026, 4, 23)), sheet(date(2026, 4, 24)))
-    async with serve(settings) as running:
-        await running.ready()
-        yield running
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -5,25 +5,17 @@ from __future__ import annotations
 import asyncio
 import re
 import struct
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import aiohttp
 import pytest
 from conftest import eventually
-from widget_harness import Live, live_service
+from widget_harness import Live
 
 from ratesvc.render import png
 from ratesvc.render.language import language_or_default
 from ratesvc.render.rows import TITLE
 
 DAYS = "since=2022-10-01&until=2022-11-18"
-
-
-@pytest.fixture
-async def live(tmp_path: Path) -> AsyncIterator[Live]:
-    async with live_service(tmp_path) as running:
-        yield running
 
 
 async def got(live: Live, path: str) -> bytes:

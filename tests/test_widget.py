@@ -6,7 +6,7 @@ import gzip
 import json
 import os
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from html.parser import HTMLParser
 from importlib.resources import files
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from release_loader import TERSER, built
-from widget_harness import Live, live_service
+from widget_harness import Live
 
 from ratesvc.config import Server, Settings
 from ratesvc.render import loader, widget
@@ -24,12 +24,6 @@ from ratesvc.web.app import listening
 
 GOLDEN = Path(__file__).parent / "golden" / "widget"
 LOCALES = ("en", "ru", "zh-Hans", "de", "fr", "es", "pt-BR", "tr", "ar", "he", "fa", "hi", "ja", "kk", "uk")
-
-
-@pytest.fixture
-async def live(tmp_path: Path) -> AsyncIterator[Live]:
-    async with live_service(tmp_path) as running:
-        yield running
 
 
 async def get(live: Live, path: str, **headers: str) -> tuple[int, Mapping[str, str], str]:

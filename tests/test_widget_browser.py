@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import aiohttp
 import pytest
 from conftest import missing
 from playwright.async_api import Browser, BrowserContext, Page
-from widget_harness import Host, Live, chromium, hosting, live_service
+from widget_harness import Host, Live
 
 from ratesvc.render import loader
 from ratesvc.render.language import language_or_default
@@ -42,24 +41,6 @@ STRICT = (
 HOSTILE = """<style>*{letter-spacing:9px!important;text-transform:uppercase!important;line-height:4!important;
 visibility:visible;text-align:center!important;word-spacing:20px!important}
 table,td,th,caption,div,span,bdi,p{display:none!important;color:red!important;font-size:40px!important}</style>"""
-
-
-@pytest.fixture
-async def live(tmp_path: Path) -> AsyncIterator[Live]:
-    async with live_service(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-async def host() -> AsyncIterator[Host]:
-    async with hosting() as running:
-        yield running
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as running:
-        yield running
 
 
 async def opened(browser: Browser, address: str, **context: Any) -> Page:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import pytest
 from aiohttp import web
 from conftest import missing
 from playwright.async_api import Browser, async_playwright
@@ -102,3 +103,21 @@ async def chromium() -> AsyncIterator[Browser]:
         missing("Chromium")
     async with async_playwright() as playwright:
         yield await playwright.chromium.launch(executable_path=binary, args=FLAGS)
+
+
+@pytest.fixture
+async def live(tmp_path: Path) -> AsyncIterator[Live]:
+    async with live_service(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def host() -> AsyncIterator[Host]:
+    async with hosting() as running:
+        yield running
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as running:
+        yield running

@@ -8,16 +8,12 @@ import shutil
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import date
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from bank import Bank, sheet
-from conftest import Serve, Served, eventually, missing
+from conftest import Served, eventually, missing
 from wire import Answered, ask, get
-
-from ratesvc.config import Settings
 
 pytestmark = pytest.mark.slow
 
@@ -70,14 +66,6 @@ TARGETS = [
     "/nowhere",
     "/widget/rates.js",
 ]
-
-
-@pytest.fixture
-async def served(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[Served]:
-    bank.publish(sheet(date(2026, 4, 23)), sheet(date(2026, 4, 24)))
-    async with serve(settings) as running:
-        await running.ready()
-        yield running
 
 
 def free_port() -> int:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from itertools import product
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from conftest import LONG
 from playwright.async_api import Browser, Page
-from widget_harness import Host, Live, chromium, hosting, live_service
+from widget_harness import Host, Live
 from wire import Answered, ask, get
 
 from ratesvc.render.widget import Site
@@ -91,24 +90,6 @@ window.ran = []; window.violations = []; window.pwned = () => ran.push(location.
 window.alert = window.confirm = window.prompt = pwned;
 addEventListener("securitypolicyviolation", e => violations.push(e.violatedDirective + " " + e.blockedURI));
 """
-
-
-@pytest.fixture
-async def live(tmp_path: Path) -> AsyncIterator[Live]:
-    async with live_service(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-async def host() -> AsyncIterator[Host]:
-    async with hosting() as running:
-        yield running
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as running:
-        yield running
 
 
 def attacks() -> Iterator[tuple[str, dict[str, str]]]:

@@ -17,14 +17,12 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
-from bank import Bank, sheet
-from conftest import Serve, Served, eventually
+from conftest import Served, eventually
 from multidict import MultiDict
 from processes import Program, serving
 from wire import ask, connected, get
 
 from ratesvc import publication
-from ratesvc.config import Settings
 from ratesvc.errors import BadRequest
 from ratesvc.publication import Body
 from ratesvc.render import widget
@@ -42,14 +40,6 @@ MOST_GROWTH = 40 * 1024 * 1024
 SLOWEST_S = 0.1
 RUNAWAY_S = 0.01
 LONG = 100 * 1024
-
-
-@pytest.fixture
-async def served(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[Served]:
-    bank.publish(sheet(date(2026, 4, 23)), sheet(date(2026, 4, 24)))
-    async with serve(settings) as running:
-        await running.ready()
-        yield running
 
 
 def variants(seed: int) -> Iterator[str]:

@@ -8,19 +8,16 @@ import shutil
 import socket
 import time
 from collections.abc import AsyncIterator
-from datetime import date
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
-from bank import Bank, sheet
-from conftest import Serve, Served, eventually, missing
+from conftest import Served, eventually, missing
 from listener import reading
 from processes import Program, serving
 from wire import Answered, ask, connected, ending, get
 
-from ratesvc.config import Settings
 from ratesvc.web import gate
 
 SLOW = "slowhttptest"
@@ -32,14 +29,6 @@ PAUSE_S = 0.02
 @pytest.fixture
 async def program(tmp_path: Path) -> AsyncIterator[Program]:
     async with serving(tmp_path, "--demo") as running:
-        await running.ready()
-        yield running
-
-
-@pytest.fixture
-async def served(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[Served]:
-    bank.publish(sheet(date(2026, 4, 23)), sheet(date(2026, 4, 24)))
-    async with serve(settings) as running:
         await running.ready()
         yield running
 

@@ -86,12 +86,16 @@ class World:
 
     async def open(self) -> None:
         """Five weeks of sheets, an empty Redis, a service that has taken them all."""
-        self.redis.start()
-        self.bank.publish(*map(plausible, DAYS))
-        await self._around.enter_async_context(bank_running(self.bank))
-        self._settings = polling(self._settings, self.bank.url, 3600)
-        await self._start()
-        await eventually(lambda: self.served.service.history.span)
+        try:
+            self.redis.start()
+            self.bank.publish(*map(plausible, DAYS))
+            await self._around.enter_async_context(bank_running(self.bank))
+            self._settings = polling(self._settings, self.bank.url, 3600)
+            await self._start()
+            await eventually(lambda: self.served.service.history.span)
+        except BaseException:
+            await self.close()
+            raise
 
     async def close(self) -> None:
         await self._running.aclose()
