@@ -40,7 +40,7 @@ async def all_of_them(redis: str, bank: Bank, *, quick: bool) -> Figures:
         idle = measure.idle(ours, 500 if quick else IDLE)
         print(f"{idle['held']} of {idle['asked']} idle connections answered again; {idle['kb_each']} kB each")
         years = history(ours, YEARS[:: 4 if quick else 1])
-        found = {
+        found: Figures = {
             "connections": await over(CONNECTIONS[: 3 if quick else None], lambda n: connected(ours, n, seconds)),
             "variants": await over(VARIANTS[: 2 if quick else None], lambda n: varied(ours, n, seconds)),
             "years": years,

@@ -23,7 +23,7 @@ from ratesvc.columns import Column, Currency, Span
 from ratesvc.engine import find_server
 from ratesvc.history import History
 from ratesvc.publication import Body
-from ratesvc.rates import FIRST_DAY
+from ratesvc.rates import FIRST_DAY, InForce
 from ratesvc.redis_link import Link
 from ratesvc.render import api, series
 from ratesvc.render.language import language_or_default
@@ -85,7 +85,7 @@ async def main() -> None:
     print(f"a single day, composed           {milliseconds(lambda: history.of_date(DAYS[next(day)]))}")
     answered = history.of_date(DAYS[1000])
     assert answered
-    answer = api.InForce(DAYS[1000], answered, history.of_date(DAYS[999]), None)
+    answer = InForce(DAYS[1000], answered, history.of_date(DAYS[999]), None)
     print(f"a single day as JSON             {milliseconds(lambda: api.rates(answer, english))}")
 
     folder = Path(tempfile.mkdtemp())

@@ -52,9 +52,11 @@ def median(rounds: list[Round]) -> Round:
     """Of each figure; all errors."""
     cpu = [one.cpu for one in rounds if one.cpu is not None]
     return Round(
-        *(statistics.median(getattr(one, name) for one in rounds) for name in ("rps", "p50", "p99")),
-        statistics.median(cpu) if cpu else None,
-        sum(one.errors for one in rounds),
+        rps=statistics.median(one.rps for one in rounds),
+        p50=statistics.median(one.p50 for one in rounds),
+        p99=statistics.median(one.p99 for one in rounds),
+        cpu=statistics.median(cpu) if cpu else None,
+        errors=sum(one.errors for one in rounds),
     )
 
 

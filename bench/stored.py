@@ -9,7 +9,8 @@ from bank import TABLE, Bank
 
 from ratesvc.columns import Column, Currency, Span
 from ratesvc.rates import FIRST_DAY, Quote, Sheet
-from ratesvc.store import Store, connect
+from ratesvc.redis_link import Link
+from ratesvc.store import Store
 from ratesvc.workdays import ONE_DAY, WorkCalendar, moscow_day, utc_now
 
 CURRENCIES = 55
@@ -63,7 +64,7 @@ async def fill(socket_path: str, namespace: str, bank: Bank, count: int = CURREN
     days = sheet_days(since)
     bank.documents.clear()
     bank.publish(*(sheet(day, count) for day in days[-2:]))
-    store = Store(connect(f"unix://{socket_path}"), namespace)
+    store = Store(Link(f"unix://{socket_path}"), namespace)
     span = Span(days[0], TODAY)
     for column in columns(days, count):
         await store.put_column(column, span)
