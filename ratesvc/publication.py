@@ -6,7 +6,7 @@ import gzip
 import hashlib
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from datetime import time
+from datetime import UTC, time
 from functools import cached_property
 from typing import Any
 
@@ -75,7 +75,7 @@ class Publication:
         """Starts without bodies; two publications with the same `key` answer the same."""
         self.snapshot = snapshot
         self.key = key
-        self.until = at(snapshot.today + ONE_DAY, time.min)
+        self.until = at(snapshot.today + ONE_DAY, time.min).astimezone(UTC)
         """Midnight in Moscow: from then on today is another day."""
         self._bodies: dict[Hashable, Body] = {}
         self._bytes = 0

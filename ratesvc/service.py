@@ -343,10 +343,10 @@ class Service:
         if self.board.current is None or self.board.current.key != key:
             self.board.put(Publication(seen, key))
 
-    def served(self) -> Publication | None:
+    def served(self, now: datetime) -> Publication | None:
         """What is being served; after a sleep over midnight a request may come before what wakes us."""
         current = self.board.current
-        if current is not None and current.until <= self.clock():
+        if current is not None and current.until <= now:
             self.publish()
             return self.board.current
         return current

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
@@ -21,6 +21,8 @@ from ratesvc.workdays import ONE_DAY, at, moscow_day
 
 MIDNIGHT = datetime.min.time()
 LONG = 64 * 1024
+SECOND = timedelta(seconds=1)
+LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 
 # On every answer of every status; a browser of any site may read all of it.
 COMMON = {
@@ -82,14 +84,18 @@ class Answer:
     route: Route | None = None
     asked: int = 0
     _heads: dict[tuple[int, str], bytes] = field(default_factory=dict)
-    _moment: tuple[datetime, int] | None = None
+    _since: datetime = LONG_AGO
+    _until: datetime = LONG_AGO
+    _dated: float = 0.0
 
     def head(self, now: datetime, status: int, encoding: str) -> bytes:
         """Status line and headers without the empty line at the end; written anew each second."""
-        moment = (now.replace(microsecond=0), int(time.time()))
-        if moment != self._moment:
+        # Two clocks: the demo's stands still, and Date is the true time.
+        if not (self._since <= now < self._until and time.time() < self._dated):
             self._heads.clear()
-            self._moment = moment
+            self._since = now.replace(microsecond=0)
+            self._until = self._since + SECOND
+            self._dated = int(time.time()) + 1
         found = self._heads.get((status, encoding))
         if found is None:
             found = self._heads[status, encoding] = self._write_head(now, status, encoding)

@@ -8,11 +8,12 @@ so it switches itself on only where they are the ones that it was tested with.
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 import aiohttp
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.http import HttpVersion11, RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
@@ -103,11 +104,12 @@ class _Parser:
         if len(messages) != 1 or not self._is_express or upgraded or messages[0][1] is not EMPTY_PAYLOAD:
             return found
         message: RawRequestMessage = messages[0][0]
-        publication, transport = self._service.served(), protocol.transport
+        now, transport = self._service.clock(), protocol.transport
+        publication = self._service.served(now)
         answer: Answer | None = publication.answers.get(message.path) if publication else None
         if answer is None or transport is None or not self._is_plain(message):
             return found
-        self._send(answer, message, transport)
+        self._send(answer, message, transport, now)
         return (), upgraded, tail
 
     def _is_plain(self, message: RawRequestMessage) -> bool:
@@ -123,11 +125,10 @@ class _Parser:
             and not protocol._messages
             and not protocol.writing_paused
             and not self._service.draining
-            and "Expect" not in message.headers
+            and hdrs.EXPECT not in message.headers
         )
 
-    def _send(self, answer: Answer, message: RawRequestMessage, transport: asyncio.Transport) -> None:
-        now = self._service.clock()
+    def _send(self, answer: Answer, message: RawRequestMessage, transport: asyncio.Transport, now: datetime) -> None:
         status, encoding = answer.choose(message.headers)
         content = b"" if status == 304 else answer.body.encoded(encoding)
         write(transport, answer.head(now, status, encoding), content)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from ratesvc.errors import NotYetSet, RatesvcError, UnknownCurrency
 from ratesvc.render import problems
@@ -57,7 +57,8 @@ def answering(
     route = service.journal.metrics.route(template)
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        publication, target = service.served(), request.raw_path
+        now, target = service.clock(), request.raw_path
+        publication = service.served(now)
         try:
             if not target.startswith("/") and str(request.url.host).lower() not in proxied:
                 return refusal(problems.MISDIRECTED, "This is no proxy; it answers for itself only.")
@@ -83,11 +84,12 @@ def remembering(routed: Routed, service: Service) -> Routed:
     """The application, asked only for what this publication has not answered before: no route is looked up for it."""
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
-        publication = service.served()
+        now = service.clock()
+        publication = service.served(now)
         known = publication.answers.get(request.raw_path) if publication else None
-        if known is None or request.method not in READING or "Expect" in request.headers:
+        if known is None or request.method not in READING or hdrs.EXPECT in request.headers:
             return await routed(request)
-        ready = Ready(known, request, service.clock(), closing=service.draining)
+        ready = Ready(known, request, now, closing=service.draining)
         if known.route:
             known.route.add_quick(ready.status)
         return ready
