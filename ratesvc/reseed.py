@@ -73,6 +73,9 @@ class Reseed:
             await self._store.put_history(columns, span)
             return len(columns)
         broken: list[Column] = await self._store.broken_columns(self._part(columns, COLUMNS_A_ROUND))
+        if broken:
+            # Where one is lost, mostly all are: an eviction takes the whole hash.
+            broken = await self._store.broken_columns(columns)
         for column in broken:
             await self._store.put_column(column, theirs)
         return len(broken)
