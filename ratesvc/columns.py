@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
+from operator import mul
 from typing import Any
 
 from ratesvc.rates import EXACT, Quote, trimmed
@@ -98,6 +99,16 @@ class Column:
         powers = [-_SCALE - nominal for nominal in self.nominals[first:last]]
         return list(map(Decimal.scaleb, map(Decimal, self.values[first:last]), powers))
 
+    def scaled(self, first: int, last: int, power: int) -> list[int]:
+        """The unit rates in these places as whole numbers of 10^-(4 + power) roubles; no nominal is above 10^power."""
+        factors = [10 ** (power - nominal) for nominal in range(power + 1)]
+        return list(map(mul, self.values[first:last], map(factors.__getitem__, self.nominals[first:last])))
+
+    @property
+    def greatest_power(self) -> int:
+        """The greatest nominal is ten to this power."""
+        return max(self.nominals, default=0)
+
     @property
     def first_day(self) -> date:
         """The earliest record; only where there is one."""
@@ -124,6 +135,11 @@ class Span:
     def __contains__(self, day: date) -> bool:
         """Whether the day lies in it."""
         return self.since <= day <= self.until
+
+
+def scaled_rouble(power: int) -> int:
+    """One rouble as `Column.scaled` counts."""
+    return int(10 ** (_SCALE + power))
 
 
 def sheet_days(columns: Iterable[Column]) -> list[date]:

@@ -120,14 +120,14 @@ def _means(found: Points, group: str) -> list[Point]:
 
 def rows_of(history: History, code: str, asked: Request, today: date) -> Rows:
     """The rows of one currency for `to_json`, as text where there is one for them."""
-    base, quote = history.columns(code), history.columns(asked.quote)
-    is_plain = asked.fill == "none" and not asked.group
-    if not is_plain or len(base) != 1 or (asked.quote != "RUB" and len(quote) != 1):
+    columns = [history.columns(needed) for needed in (code, asked.quote) if needed != "RUB"]
+    # A currency of several ids takes each day from one of them.
+    if asked.fill != "none" or asked.group or not columns or any(len(ids) != 1 for ids in columns):
         return points(history, code, asked, today)
     _check_complete(history, asked, today)
     if asked.quote == "RUB":
-        return Raw(in_roubles(base[0], asked.since, asked.until))
-    return Raw(in_another(base[0], quote[0], asked.since, asked.until))
+        return Raw(in_roubles(columns[0][0], asked.since, asked.until))
+    return Raw(in_another(None if code == "RUB" else columns[0][0], columns[-1][0], asked.since, asked.until))
 
 
 def to_json(asked: Request, rows: Mapping[str, Rows], *, demo: bool) -> bytes:
