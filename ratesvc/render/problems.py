@@ -57,3 +57,4 @@ PROBLEMS: Mapping[type[RatesvcError], Problem] = {
     HistoryLoading: Problem(503, "history_loading", "History is loading"),
     NoSheet: Problem(503, "no_sheet", "No rates yet"),
 }
+EVERY = (*PROBLEMS.values(), NOT_FOUND, WRONG_METHOD, MALFORMED, TOO_LARGE, EXPECTATION, MISDIRECTED, INTERNAL)
