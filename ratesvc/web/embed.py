@@ -109,10 +109,9 @@ def _releases() -> dict[str, Handler]:
 
 
 def _fixed(path: str, body: Body, caching: Caching) -> dict[str, Handler]:
-    fixed = Answer(body, caching)
-
     async def answer(_: web.Request) -> Answer:
-        return fixed
+        # One for each target, since it counts how often that is asked.
+        return Answer(body, caching)
 
     return {path: answer}
 
