@@ -27,6 +27,7 @@ LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 # On every answer of every status; a browser of any site may read all of it.
 COMMON = {
     "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "*",
     "Cross-Origin-Resource-Policy": "cross-origin",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
