@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from datetime import date, datetime
 from email.utils import parsedate_to_datetime
@@ -41,6 +42,7 @@ from ratesvc.workdays import ONE_DAY, WorkCalendar, moscow_day, utc_now
 BACKFILL_LEASE_S = 120.0
 RECONNECT_S = 1.0
 HEALTH_PING_S = 0.25
+MOST_RENDERED_AT_ONCE = 2
 
 Clock = Callable[[], datetime]
 
@@ -77,6 +79,8 @@ class Service:
         self.admin_url: str | None = None
         self.quarantined = 0
         self.watchdog = Watchdog(self.journal.loop_blocked)
+        # Each may hold a whole history in text: how many do is bounded, and names are looked up by other threads.
+        self.renderers = ThreadPoolExecutor(MOST_RENDERED_AT_ONCE, "render")
         self._in_step = True
         self._broken: set[str] = set()
         self._log = self.journal.log
@@ -109,6 +113,7 @@ class Service:
         await self._stack.aclose()
 
     async def _open(self) -> None:
+        self._stack.callback(self.renderers.shutdown, wait=False, cancel_futures=True)
         url = await self._redis_url()
         self._store = Store(Link(url, self._asked), self.settings.redis.namespace)
         self._stack.push_async_callback(self._store.close)
