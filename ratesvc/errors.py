@@ -131,5 +131,9 @@ class NotSupported(RatesvcError):
     """What this service, or its installation, does not do; the text says what would."""
 
 
+class NotEmbeddable(RatesvcError):
+    """An address that is not ours to embed."""
+
+
 class BadRequest(RatesvcError):
     """A query that cannot be answered; the text says which parameter and what it takes."""
