@@ -30,7 +30,7 @@ from ratesvc.journal import Journal
 from ratesvc.polling import FIRST_RETRY_S, LONGEST_RETRY_S, next_poll_s, with_jitter
 from ratesvc.publication import Board, Publication
 from ratesvc.quarantine import Quarantine
-from ratesvc.rates import FIRST_DAY, Revision
+from ratesvc.rates import FIRST_DAY, Revision, Snapshot
 from ratesvc.redis_link import Asked, Link
 from ratesvc.refresh import Cycle, Refresher
 from ratesvc.reseed import Reseed
@@ -210,15 +210,25 @@ class Service:
             # What Redis lost is given back first, so that a correction gets the number after those that are held.
             await self._tick()
             cycle = await self.refresh()
+            if cycle.accepted:
+                # Our own announcement may not have been heard yet; when to ask again depends on it.
+                await self._reread()
         delay = with_jitter(
             next_poll_s(self.history, self.clock(), self.settings.poll_seconds, cycle, self.journal.failures),
             self._chance,
         )
-        with contextlib.suppress(StoreUnavailable):
-            await self._store.poll_lease.keep(delay)
+        await self._keep_turn(cycle, delay)
         self._ticks.poll_in(delay)
         if self.backfilling is None:
             await self._backfill_if_needed()
+
+    async def _keep_turn(self, cycle: Cycle, seconds: float) -> None:
+        """Until the next poll; who asked in vain leaves it to other replicas, whose way to the Bank may be better."""
+        with contextlib.suppress(StoreUnavailable):
+            if cycle.asked_in_vain:
+                await self._store.poll_lease.release()
+            else:
+                await self._store.poll_lease.keep(seconds)
 
     async def fetch(self, day: date | None) -> Cycle:
         """Ask for one day, or the newest sheet, whatever other replicas do; for commands."""
@@ -314,11 +324,8 @@ class Service:
             await self.feed.update(self._store, self._news)
 
     def _news(self, log: EventLog) -> list[Event]:
-        try:
-            seen = snapshot(self.history, self.clock())
-        except NoSheet:
-            return []
-        if not self._is_safe(seen.in_force):
+        seen = self.seen()
+        if seen is None or not self._is_safe(seen.in_force):
             return []
         current = self.history.calendar.effective_date_on_or_before(seen.today)
         since = min(current, log.begins)
@@ -340,13 +347,17 @@ class Service:
 
     def publish(self) -> None:
         """Make what is right now the thing that is served; nothing happens when it is being served already."""
-        try:
-            seen = snapshot(self.history, self.clock())
-        except NoSheet:
-            return
+        seen = self.seen()
         key = (seen, self.history.version)
-        if self.board.current is None or self.board.current.key != key:
+        if seen and (self.board.current is None or self.board.current.key != key):
             self.board.put(Publication(seen, key))
+
+    def seen(self) -> Snapshot | None:
+        """What is known now; nothing while no sheet up to today is held."""
+        try:
+            return snapshot(self.history, self.clock())
+        except NoSheet:
+            return None
 
     def served(self, now: datetime) -> Publication | None:
         """What is being served; after a sleep over midnight a request may come before what wakes us."""
@@ -378,7 +389,7 @@ class Service:
 
     async def health(self) -> dict[str, Check]:
         """What a person should know, as the checks of application/health+json."""
-        seen = snapshot(self.history, self.clock()) if self.board.current else None
+        seen = self.seen()
         today, journal = moscow_day(self.clock()), self.journal
         return {
             "cbr:sheet": health.sheet(seen, self.history.newest),

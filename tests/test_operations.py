@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -298,6 +298,32 @@ async def test_health_says_all_that_it_should(bank: Bank, settings: Settings, se
 
 
 @pytest.mark.slow
+async def test_a_clock_far_in_the_past_takes_nothing_away_that_explains_it(
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock
+) -> None:
+    """Before the first rates of all no sheet is in force; health and metrics still say what they know."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+    async with serve(settings) as served:
+        await served.ready()
+        clock.moment = datetime(1970, 1, 1, tzinfo=UTC)
+        await served.service.republish()
+        found = await served.service.health()
+        assert (found["cbr:sheet"]["status"], found["clock:skew"]["status"]) == ("fail", "warn")
+        assert (await served.get("/metrics"))[0] == 200
+        assert (await served.get("/v1/rates"))[0] in (200, 503)
+
+
+async def test_a_poll_between_its_appointment_and_its_start_is_not_dead(
+    bank: Bank, settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often the heart beats, polls that follow each other without a pause are found alive."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+    monkeypatch.setattr("ratesvc.ticking.HEARTBEAT_S", 0.001)
+    async with serve(msgspec.structs.replace(settings, poll_seconds=0.01)) as served:
+        await eventually(lambda: len(bank.asked) > 100)
+        assert b"ratesvc_task_restarts_total{" not in (await served.get("/metrics"))[2]
+
+
 async def test_a_drain_loses_no_request(bank: Bank, tmp_path: Path) -> None:
     """SIGTERM: not ready, connections end with their answers, everything is answered until the end, exit 0."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
