@@ -14,7 +14,7 @@ from ratesvc.render import builder, widget
 from ratesvc.render.api import encode
 from ratesvc.render.policy import own_page
 from ratesvc.render.rows import TITLE
-from ratesvc.render.snippets import HEIGHTS, WIDTHS, Choice, embed_url, iframe
+from ratesvc.render.snippets import HEIGHTS, ROOM, WIDTHS, Choice, embed_url, iframe
 from ratesvc.service import Service
 from ratesvc.web.answer import HOURLY, NO_STORE, Answer
 from ratesvc.web.embed import FRAME_HEADERS, otherwise_empty
@@ -22,7 +22,6 @@ from ratesvc.web.reply import Handler
 from ratesvc.web.wanted import Asked, Wanted
 
 JSON = "application/json"
-ANY = range(1, 10_000)
 EMBEDDABLE = ("/embed", "/widget/frame", "/")
 
 
@@ -64,8 +63,8 @@ def routes(service: Service, site: widget.Site) -> dict[str, Handler]:
         wanted = Wanted(request, service, Asked(given))
         limits = Asked(request)
         choice = _choice(wanted)
-        width = min(choice.width, limits.number("maxwidth", choice.width, ANY))
-        height = min(choice.height, limits.number("maxheight", choice.height, ANY))
+        width = min(choice.width, limits.number("maxwidth", choice.width, ROOM))
+        height = min(choice.height, limits.number("maxheight", choice.height, ROOM))
         choice = replace(choice, width=width, height=height)
         document = {
             "version": "1.0",
