@@ -22,7 +22,6 @@ from ratesvc.columns import Span
 from ratesvc.config import Settings
 from ratesvc.engine import Engine, answers
 from ratesvc.errors import NoSheet, RatesvcError, StoreUnavailable
-from ratesvc.events import Event, EventLog, news
 from ratesvc.feed import Feed
 from ratesvc.health import Check
 from ratesvc.history import History, snapshot
@@ -73,7 +72,7 @@ class Service:
         self.board = Board()
         self.history = History(WorkCalendar(settings.calendar.extra_off, settings.calendar.extra_work))
         self.draining = False
-        self.feed = Feed(self._load)
+        self.feed = Feed(self.history, self.seen, self._load)
         self.engine: Engine | None = None
         self.backfilling: Progress | None = None
         self.admin_url: str | None = None
@@ -321,21 +320,7 @@ class Service:
     async def _tell(self) -> None:
         """Let readers of events know what is new; a command only shows, and leaves that to the service."""
         if self.ticking:
-            await self.feed.update(self._store, self._news)
-
-    def _news(self, log: EventLog) -> list[Event]:
-        seen = self.seen()
-        if seen is None or not self._is_safe(seen.in_force):
-            return []
-        current = self.history.calendar.effective_date_on_or_before(seen.today)
-        since = min(current, log.begins)
-        latest = {held.effective_date: held for held in self.history if held.effective_date >= since}
-        return news(log, filter(self._is_safe, latest.values()), seen.in_force, current)
-
-    def _is_safe(self, revision: Revision) -> bool:
-        """Whether it is in Redis: only that is told, since elsewhere and after a restart nobody could be given more."""
-        span = self.history.span if revision.number == 1 else None
-        return self._store.holds(revision.key) or (span is not None and revision.effective_date in span)
+            await self.feed.update(self._store)
 
     def _take(self, revisions: Iterable[Revision]) -> None:
         for revision in revisions:
