@@ -6,13 +6,12 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
-import msgspec
 import pytest
 from bank import Bank, daily_xml, sheet, workdays
-from conftest import Clock, Serve, eventually
+from conftest import Clock, Serve, eventually, unhurried
 
 from ratesvc.backfill import Difference, Progress
-from ratesvc.config import Cbr, Settings
+from ratesvc.config import Settings
 from ratesvc.rates import Quote, Sheet
 from ratesvc.service import Service
 
@@ -25,7 +24,7 @@ def settings(settings: Settings, bank: Bank) -> Settings:
     """Backfill without pauses between its requests."""
     bank.publish(*map(sheet, DAYS))
     assert DAYS[-1] == FRIDAY
-    return msgspec.structs.replace(settings, cbr=Cbr(mirrors=(bank.url,), backfill_gap_seconds=0))
+    return unhurried(settings)
 
 
 async def backfilled(service: Service) -> list[Progress]:

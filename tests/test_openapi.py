@@ -15,11 +15,11 @@ import msgspec
 import pytest
 from aiohttp import web
 from bank import Bank, sheet
-from conftest import Clock, Serve, Served, eventually
+from conftest import Clock, Serve, Served, eventually, unhurried
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
-from ratesvc.config import Cbr, Settings
+from ratesvc.config import Settings
 from ratesvc.errors import RatesvcError
 from ratesvc.rates import FIRST_DAY, Revision
 from ratesvc.render import loader, openapi
@@ -195,10 +195,6 @@ def expected(path: str) -> set[str]:
             ):
                 found.add(f"{status} {kind}")
     return found
-
-
-def unhurried(settings: Settings) -> Settings:
-    return msgspec.structs.replace(settings, cbr=Cbr(mirrors=settings.cbr.mirrors, backfill_gap_seconds=0))
 
 
 def elsewhere(settings: Settings) -> Settings:

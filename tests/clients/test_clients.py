@@ -13,13 +13,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from bank import PRETTY, Bank, daily_xml, sheet, workdays
-from conftest import Clock, Serve, Served, eventually, missing
+from conftest import Clock, Serve, Served, eventually, missing, unhurried
 from readme import LINES, line
 
-from ratesvc.config import Cbr, Settings
+from ratesvc.config import Settings
 from ratesvc.rates import Quote, Sheet
 
 pytestmark = pytest.mark.slow
@@ -88,8 +87,7 @@ async def served(bank: Bank, settings: Settings, serve: Serve, clock: Clock) -> 
     bank.publish(*map(sheet, DAYS))
     bank.documents[OLD_SATURDAY] = daily_xml(sheet(OLD_SATURDAY), PRETTY)
     clock.moment = datetime(2026, 4, 27, 9, tzinfo=UTC)
-    cbr = Cbr(mirrors=(bank.url,), backfill_gap_seconds=0)
-    async with serve(msgspec.structs.replace(settings, cbr=cbr)) as running:
+    async with serve(unhurried(settings)) as running:
         await eventually(lambda: running.service.history.span)
         await running.service.fetch(OLD_SATURDAY)
         await running.ready()
