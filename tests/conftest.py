@@ -27,8 +27,9 @@ from ledger import Ledger, fault
 
 from ratesvc.config import Cbr, Redis, Server, Settings
 from ratesvc.engine import find_server
+from ratesvc.render.widget import Site
 from ratesvc.service import Service
-from ratesvc.web.app import listening
+from ratesvc.web.app import build, listening
 
 pytest_plugins = ["widget_harness"]
 
@@ -135,6 +136,16 @@ async def eventually(condition: Callable[[], Awaitable[object] | object], patien
             await asyncio.sleep(0.01)
 
 
+def golden(name: str, made: str | bytes) -> None:
+    """The same bytes as tests/golden keeps. UPDATE_GOLDEN=1 writes them anew, to be looked at."""
+    file = Path(__file__).parent / "golden" / name
+    made = made.encode() if isinstance(made, str) else made
+    if os.environ.get("UPDATE_GOLDEN"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(made)
+    assert made == file.read_bytes()
+
+
 @dataclass
 class Clock:
     """A clock that tests set: always UTC."""
@@ -230,6 +241,12 @@ class Served:
     async def ready(self) -> None:
         """Wait for the first sheet."""
         await eventually(lambda: self.service.board.current)
+
+
+def addresses(service: Service) -> set[str]:
+    """Every path that is routed, as it is written with its variable parts."""
+    resources = build(service, Site("http://x")).router.resources()
+    return {resource.canonical for resource in resources if {"GET", "HEAD"} & {route.method for route in resource}}
 
 
 class Serve(Protocol):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import re
 from collections.abc import Mapping
 from html.parser import HTMLParser
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from conftest import missing
+from conftest import golden, missing
 from release_loader import TERSER, built
 from widget_harness import Live
 
@@ -21,7 +20,6 @@ from ratesvc.render import loader, widget
 from ratesvc.service import Service
 from ratesvc.web.app import listening
 
-GOLDEN = Path(__file__).parent / "golden" / "widget"
 LOCALES = ("en", "ru", "zh-Hans", "de", "fr", "es", "pt-BR", "tr", "ar", "he", "fa", "hi", "ja", "kk", "uk")
 
 
@@ -66,13 +64,9 @@ def table_words(html: str) -> list[str]:
     ],
 )
 async def test_the_recorded_rates_give_the_same_bytes(live: Live, name: str, path: str) -> None:
-    """Golden files; GOLDEN=write renews them for a look at the difference."""
+    """In each form of the widget."""
     _, _, text = await get(live, path)
-    text = text.replace(live.url, "https://rates.example")
-    if os.environ.get("GOLDEN") == "write":
-        GOLDEN.mkdir(parents=True, exist_ok=True)
-        (GOLDEN / name).write_text(text, "utf-8")
-    assert text == (GOLDEN / name).read_text("utf-8")
+    golden(f"widget/{name}", text.replace(live.url, "https://rates.example"))
 
 
 @pytest.mark.parametrize("lang", LOCALES)

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from bank import PRETTY, Bank, daily_xml, sheet, workdays
 from conftest import Clock, Serve, Served, eventually, missing, unhurried
+from processes import finished
 from readme import LINES, line
 
 from ratesvc.config import Settings
@@ -34,20 +35,8 @@ INSTALL_S, ASK_S = 300, 60
 async def run(*command: str | Path, timeout_s: float, folder: Path, **variables: str) -> tuple[int, str, str]:
     """A program of its own, with nothing of the tests' environment but the way to the package indexes."""
     kept = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "npm_config_", "SSL_"))}
-    process = await asyncio.create_subprocess_exec(
-        *map(str, command),
-        cwd=folder,
-        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", str(folder)), **kept, **variables},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(timeout_s):
-            out, err = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-    return process.returncode or 0, out.decode(), err.decode()
+    given = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", str(folder)), **kept, **variables}
+    return await finished(*command, cwd=folder, env=given, timeout_s=timeout_s)
 
 
 @pytest.fixture(scope="session")
