@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -70,6 +71,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # Everything a test asks is on the loopback, where no proxy of this machine leads.
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         del os.environ[name]
+    # A shell starts what is in the background with this ignored, and so would start all that the tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if path := config.getoption("--faults-table"):
         config.pluginmanager.register(Ledger(path))
 

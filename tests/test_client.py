@@ -98,9 +98,12 @@ async def test_a_silent_or_dripping_bank_is_left_in_time(bank: Bank, *, speaks: 
         return response
 
     bank.misbehave = slow
-    async with BankClient([bank.url], "x", pace=Pace(None), daily=Limits(60_000, 0.3)) as client, asyncio.timeout(10):
-        assert (await fails(client)).kind == "timeout"
-    left.set()
+    try:
+        async with BankClient([bank.url], "x", pace=Pace(None), daily=Limits(60_000, 0.3)) as client:
+            async with asyncio.timeout(10):
+                assert (await fails(client)).kind == "timeout"
+    finally:
+        left.set()
 
 
 async def test_nobody_there_is_a_connect_error() -> None:
