@@ -102,9 +102,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """How much of the tests did not run although everything that can be installed is there."""
     count = sum(NOT_HERE in str(report.longrepr) for report in terminalreporter.stats.get("skipped", ()))
     if count:
-        terminalreporter.write_sep(
-            "!", f"{count} tests did not run: see NOT RUN above for what is not here", yellow=True
-        )
+        terminalreporter.write_sep("!", f"{count} tests did not run: what they look at is not here", yellow=True)
 
 
 @pytest.fixture(scope="session")
