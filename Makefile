@@ -85,7 +85,7 @@ sbom: dist
 
 # Known vulnerabilities in what is locked; asks the package index.
 audit: .venv/ready-dev
-	for lock in requirements*.lock; do $(BIN)/pip-audit --strict --disable-pip --require-hashes -r $$lock || exit 1; done
+	for lock in requirements*.lock tests/*/*.lock; do $(BIN)/pip-audit --strict --disable-pip --require-hashes -r $$lock || exit 1; done
 
 # The fonts of PNG pictures from their sources (70 MB to fetch): the same bytes each time.
 fonts: .venv/ready-dev

@@ -16,14 +16,13 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from bank import Bank
+from bank import Bank, last_month
 from click.testing import CliRunner
 from conftest import eventually
 from hypothesis import given
 from hypothesis import strategies as st
 from processes import ROOT, environment, processes_over, run, serving
 from rich.console import Console
-from test_commands import last_month
 
 from ratesvc import cli
 from ratesvc.codes import COMPLETED, MOST_USED, nearest
@@ -391,7 +390,8 @@ async def test_an_interrupted_command_ends_at_once_without_a_word(bank: Bank, tm
     )
     await eventually(lambda: bank.series_asked, patience_s=15)
     process.send_signal(signal.SIGINT)
-    _, err = await process.communicate()
+    async with asyncio.timeout(20):
+        _, err = await process.communicate()
     assert process.returncode == cli.INTERRUPTED
     assert b"Traceback" not in err
     assert not processes_over(tmp_path)
