@@ -47,7 +47,7 @@ def _application(service: Service, paths: Mapping[str, Handler]) -> web.Applicat
         app.router.add_get(path, counted(answer, service, path))
         app.router.add_route("OPTIONS", path, counted(preflight, service, path))
         app.router.add_route("*", path, counted(wrong_method, service, path))
-    app.router.add_route("*", "/{anything:.*}", counted(not_found, service, NOWHERE))
+    app.router.add_route("*", "/{anything:(?s:.*)}", counted(not_found, service, NOWHERE))
     return app
 
 
