@@ -16,7 +16,7 @@ BANK = {FRIDAY: [{"USD": (1, "75.0000")}], SATURDAY: [{"USD": (1, "76.0000")}, {
 
 
 def reader() -> Invariant:
-    return Invariant(lambda: BANK, lambda: datetime(2026, 4, 24, 9, tzinfo=UTC))
+    return Invariant(lambda: BANK, lambda: datetime(2026, 4, 24, 9, tzinfo=UTC), remembers=True)
 
 
 def rates(day: date = FRIDAY, value: float = 75.0, **more: Any) -> bytes:
@@ -105,12 +105,16 @@ OTHERS = {
     "/ecb/eurofxref-daily.xml": "<Cube time='2026-04-24'><Cube currency='RUB' rate='80.5000'/></Cube>",
     "/frankfurter/v1/latest": '{"base":"EUR","date":"2026-04-24","rates":{"RUB":80.5}}',
     "/widget?codes=USD,EUR": (
-        '<time datetime="2026-04-24"></time><tr class="cbr-row"><span class="cbr-code">USD</span>'
-        '<td class="cbr-today"><bdi>75.0000</bdi></td></tr>'
+        '<tr><th><time datetime="2026-04-24">Apr 24</time></th></tr>'
+        '<tr class="cbr-down"><th><bdi class="cbr-code" dir="ltr">USD</bdi></th>'
+        '<td class="cbr-today"><bdi dir="ltr">75.0000</bdi></td></tr>'
     ),
     "/v1/series?codes=USD&since=2026-01-01": '{"series":{"USD":[["2026-04-24",75.0]]}}',
 }
-OTHERS["/widget/frame?codes=EUR"] = OTHERS["/widget?codes=USD,EUR"].replace("USD", "EUR").replace("75.0", "80.5")
+OTHERS["/widget/frame?codes=EUR"] = (
+    '<tr><th><time datetime="2026-04-24">Apr 24</time></th></tr>'
+    '<tr><th><bdi class="cbr-code" dir="ltr">EUR</bdi></th><td class="cbr-value"><bdi dir="ltr">80.5000</bdi></td></tr>'
+)
 
 
 def read(path: str, body: str, status: int = 200) -> list[str]:
