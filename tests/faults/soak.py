@@ -40,10 +40,11 @@ RECOVERY_S = 20.0
 NO_LIMIT = 10**9
 COUNTED = (sys.executable, str(Path(__file__).with_name("counted.py")))
 
-# An hour's slope cannot be seen in ten minutes: what may be gained after five minutes of warming up is judged, where at
-# least three are left.
+# An hour's slope of memory cannot be seen in ten minutes: what is gained is judged, after five minutes of warming up
+# and where at least three are left. The others are warm sooner: after half of a run that is not short.
 WARM_S = 300.0
 MEASURED_S = 180.0
+SHORT_S = 90.0
 MOST_GAINED = {"megabytes": 5.0, "descriptors": 5, "tasks": 3, "threads": 1}
 
 
@@ -63,6 +64,7 @@ class Soak:
     may_lose: int = 0
     lost: int = 0
     used: list[Use] = field(default_factory=list)
+    figures: list[str] = field(default_factory=list)
     connections: list[int] = field(default_factory=list)
 
     def publish(self) -> None:
@@ -249,8 +251,8 @@ async def _silent(_: web.Request) -> web.StreamResponse:
     return web.Response()
 
 
-async def soak(minutes: float, seed: int, per_second: float, folder: Path) -> list[str]:
-    """Run it, and return what was violated."""
+async def soak(minutes: float, seed: int, per_second: float, folder: Path) -> Soak:
+    """Run it; what was violated and what was measured stand in what is returned."""
     chance = Random(seed)  # noqa: S311 -- a seed, so that it can be seen again
     redis = RealRedis(folder / "redis")
     async with AsyncExitStack() as stack:
@@ -279,9 +281,14 @@ async def soak(minutes: float, seed: int, per_second: float, folder: Path) -> li
             running_soak = Soak(bank, redis, link, readers, replicas, start, chance)
             await eventually(running_soak.agree)
             looking = asyncio.create_task(running_soak.look(folder))
-            await go_on(running_soak, minutes)
-            looking.cancel()
-        return [*running_soak.violations, *readers.violations]
+            try:
+                await go_on(running_soak, minutes)
+            finally:
+                looking.cancel()
+                await asyncio.gather(looking, return_exceptions=True)
+            judge(running_soak)
+        running_soak.violations += readers.violations
+        return running_soak
 
 
 async def go_on(soak: Soak, minutes: float) -> None:
@@ -295,26 +302,26 @@ async def go_on(soak: Soak, minutes: float) -> None:
         await soak.one(bag.pop())
         await soak.lasts(*pause_s)
         soak.pause_is_over()
-    tell(soak)
 
 
-def tell(soak: Soak) -> None:
+def judge(soak: Soak) -> None:
     """The figures, and what is more than may be."""
-    print(f"\n{soak.readers.answers.total()} answers: {dict(soak.readers.answers)}")
-    limit = MOST_CONNECTIONS * len(soak.replicas)
-    print(f"Redis: at most {max(soak.connections)} connections, {limit} in the pools")
+    answers, limit = soak.readers.answers, MOST_CONNECTIONS * len(soak.replicas)
+    soak.figures.append(f"{answers.total()} answers: {dict(answers)}, {soak.lost} lost")
+    soak.figures.append(f"at most {max(soak.connections)} connections to Redis, {limit} in the pools")
     if max(soak.connections) > limit:
         soak.violations.append(f"{max(soak.connections)} connections to Redis")
     length_s = soak.used[-1].at_s - soak.used[0].at_s
     is_long = length_s >= WARM_S + MEASURED_S
     warm_s = WARM_S if is_long else length_s / 2
     warm = [use for use in soak.used if use.at_s - soak.used[0].at_s >= warm_s]
-    third = len(warm) // 3
-    print(f"The replica that was never ended, in {length_s - warm_s:.0f} s after {warm_s:.0f} s of warming up:")
+    third = max(1, len(warm) // 3)
+    soak.figures.append(f"the replica never ended, in {length_s - warm_s:.0f} s after {warm_s:.0f} s of warming up")
     for what, most in MOST_GAINED.items():
         first, last = least(warm[:third], what), least(warm[-third:], what)
-        is_judged = is_long or what != "megabytes"
-        print(f"  {what} {first:g} → {last:g}, {f'at most {most:+g}' if is_judged else 'too short a run to judge'}")
+        is_judged = is_long or (length_s > SHORT_S and what != "megabytes")
+        limit_text = f"at most {most:+g}" if is_judged else "too short to judge"
+        soak.figures.append(f"{what} {first:.4g} → {last:.4g}, {limit_text}")
         if is_judged and last - first > most:
             soak.violations.append(f"{what} {first:g} → {last:g}")
 
@@ -333,11 +340,12 @@ def main() -> int:
     wanted = parser.parse_args()
     print(f"seed {wanted.seed}, {wanted.minutes:g} minutes", flush=True)
     with tempfile.TemporaryDirectory(prefix="ratesvc-soak-") as folder:
-        violations = asyncio.run(soak(wanted.minutes, wanted.seed, wanted.per_second, Path(folder)))
-    for text in violations:
+        over = asyncio.run(soak(wanted.minutes, wanted.seed, wanted.per_second, Path(folder)))
+    print(*over.figures, sep="\n")
+    for text in over.violations:
         print(f"VIOLATION {text}")
-    print(f"{len(violations)} violations; again by: make soak MINUTES={wanted.minutes:g} SEED={wanted.seed}")
-    return 1 if violations else 0
+    print(f"{len(over.violations)} violations; again by: make soak MINUTES={wanted.minutes:g} SEED={wanted.seed}")
+    return 1 if over.violations else 0
 
 
 if __name__ == "__main__":
