@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import signal
 import sys
@@ -214,10 +215,13 @@ class Soak:
     async def look(self, folder: Path) -> None:
         """Note every second what the replica uses that is never ended."""
         process = self.replicas[0].process
+        counts = folder / f"{process.pid}.counts"
+        process.send_signal(signal.SIGUSR1)
+        await eventually(counts.exists)
         while True:
             process.send_signal(signal.SIGUSR1)
             await asyncio.sleep(1)
-            self.used.append(Use.of(process.pid, folder))
+            self.used.append(Use.of(process.pid, counts))
 
 
 @dataclass(frozen=True)
@@ -231,12 +235,11 @@ class Use:
     threads: int
 
     @classmethod
-    def of(cls, pid: int, folder: Path) -> Self:
+    def of(cls, pid: int, counts: Path) -> Self:
         process = Path("/proc") / str(pid)
         status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
         megabytes = int(status["VmRSS"].split()[0]) / 1024
-        counts = json.loads((folder / f"{pid}.counts").read_text())
-        return cls(time.monotonic(), megabytes, threads=int(status["Threads"]), **counts)
+        return cls(time.monotonic(), megabytes, threads=int(status["Threads"]), **json.loads(counts.read_text()))
 
 
 def _answering(status: int, body: bytes) -> Misbehaviour:
@@ -285,7 +288,8 @@ async def soak(minutes: float, seed: int, per_second: float, folder: Path) -> So
                 await go_on(running_soak, minutes)
             finally:
                 looking.cancel()
-                await asyncio.gather(looking, return_exceptions=True)
+                with contextlib.suppress(asyncio.CancelledError):
+                    await looking
             judge(running_soak)
         running_soak.violations += readers.violations
         return running_soak
@@ -307,7 +311,8 @@ async def go_on(soak: Soak, minutes: float) -> None:
 def judge(soak: Soak) -> None:
     """The figures, and what is more than may be."""
     answers, limit = soak.readers.answers, MOST_CONNECTIONS * len(soak.replicas)
-    soak.figures.append(f"{answers.total()} answers: {dict(answers)}, {soak.lost} lost")
+    said = ", ".join(f"{count} × {status}" for status, count in sorted(answers.items()))
+    soak.figures.append(f"{answers.total()} answers ({said}), {soak.lost} lost")
     soak.figures.append(f"at most {max(soak.connections)} connections to Redis, {limit} in the pools")
     if max(soak.connections) > limit:
         soak.violations.append(f"{max(soak.connections)} connections to Redis")
