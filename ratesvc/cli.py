@@ -17,9 +17,9 @@ import click
 
 from ratesvc import __version__
 from ratesvc.codes import COMPLETED
-from ratesvc.errors import ConfigError, EngineError, NotYetSet, RatesvcError
+from ratesvc.errors import ConfigError, EngineError, EngineNotReady, NotYetSet, RatesvcError
 
-FAILED, INTERNAL, CONFIG, INTERRUPTED = 1, 70, 78, 130  # 70 and 78 as in sysexits.h
+FAILED, INTERNAL, AGAIN, CONFIG, INTERRUPTED = 1, 70, 75, 78, 130  # 70, 75 and 78 as in sysexits.h
 
 _ENDING = """\b
 Exit codes:
@@ -27,6 +27,7 @@ Exit codes:
     1  it cannot be answered: the text says why
     2  the command line is wrong
    70  a mistake of this program
+   75  the embedded engine does not answer yet: try again
    78  a setting is wrong, or the machine does not give what it asks for
   130  interrupted
 \b
@@ -280,6 +281,8 @@ def _explained(error: Exception) -> tuple[str, int]:
     if isinstance(error, NotYetSet):
         are = "were" if error.overdue else "are"
         return f"{error} They {are} due by {error.expected_at:%H:%M on %Y-%m-%d}, Moscow time.", FAILED
+    if isinstance(error, EngineNotReady):
+        return str(error), AGAIN
     if isinstance(error, RatesvcError):
         return str(error), CONFIG if isinstance(error, ConfigError | EngineError) else FAILED
     if isinstance(error, OSError):
