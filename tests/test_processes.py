@@ -69,7 +69,7 @@ async def test_after_kill_9_and_without_the_bank_the_answers_are_the_same(bank: 
 
 
 async def test_a_killed_engine_comes_back_with_everything_and_nobody_notices(bank: Bank, tmp_path: Path) -> None:
-    """kill -9 of the engine alone: answers go on, the engine starts again, what it held is there."""
+    """kill -9 of the engine alone: answers go on, it is logged and starts again, what it held is there."""
     around_today(bank)
     async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url) as program:
         await program.ready()
@@ -88,6 +88,7 @@ async def test_a_killed_engine_comes_back_with_everything_and_nobody_notices(ban
         assert code == 0
         assert json.loads(out)["rates"] == json.loads((await program.get("/v1/rates"))[2])["rates"]
         assert len(bank.queries) == asked
+        assert "task=engine" in (tmp_path / "errors.log").read_text()
         program.kill(signal.SIGTERM)
         assert await program.ended() == 0
     assert not processes_over(tmp_path)
