@@ -104,6 +104,8 @@ class Engine:
         self.name = "embedded"
         self._pipe = self.socket.with_name("engine.pipe")
         self._log = folder / "engine.log"
+        self._files = folder / "appendonlydir"
+        self._aside: Path | None = None
         self._died = died
         self._find_server = server
         self._patience_s = patience_s
@@ -138,7 +140,7 @@ class Engine:
         await self._let_go()
 
     async def _reach(self) -> None:
-        """Use or start it. Where it ends instead of answering its files are repaired, then set aside."""
+        """Use or start it. Where it ends instead of answering its files are repaired, then set aside for new ones."""
         remedies = iter((self._keep_log, self._repair, self._set_aside))
         try:
             async with asyncio.timeout(self._patience_s):
@@ -191,6 +193,7 @@ class Engine:
 
     async def _start(self, remedy: Callable[[int], None] | None, lock: int) -> None:
         if remedy is None:
+            self._put_back()
             raise EngineError(f"the embedded engine does not start; see {self._log}")
         await asyncio.to_thread(remedy, lock)
         self._spawn(self._find_server(), lock)
@@ -240,7 +243,7 @@ class Engine:
 
     def _repair(self, lock: int) -> None:
         """Cut damaged append-only files back to their last whole command; the binary does it under another name."""
-        for manifest in self.folder.glob("appendonlydir/*.manifest"):
+        for manifest in self._files.glob("*.manifest"):
             subprocess.run(  # noqa: S603 -- our own binary on our own file
                 ["valkey-check-aof", "--fix", str(manifest)],  # noqa: S607 -- `executable` says which
                 executable=self._find_server(),
@@ -255,9 +258,14 @@ class Engine:
 
     def _set_aside(self, _lock: int) -> None:
         """Everything in it can be fetched again, so a store that cannot be read must not keep the service down."""
-        files = self.folder / "appendonlydir"
-        if files.exists():
-            files.rename(self.folder / f"appendonlydir.damaged-{time.time_ns()}")
+        aside = self.folder / f"appendonlydir.damaged-{time.time_ns()}"
+        self._aside = self._files.rename(aside) if self._files.exists() else None
+
+    def _put_back(self) -> None:
+        """Where new files are no better, the old ones were not the reason: memory, the disk or the binary was."""
+        if self._aside:
+            shutil.rmtree(self._files, ignore_errors=True)
+            self._aside.rename(self._files)
 
     async def _keep(self) -> None:
         """Have it running, whatever becomes of it, of those who use it too, and of an attempt to start it again."""

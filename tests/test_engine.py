@@ -105,14 +105,17 @@ async def test_a_server_that_is_loading_is_waited_for(tmp_path: Path) -> None:
 
 
 async def test_a_server_that_always_ends_is_tried_as_often_as_there_are_remedies(tmp_path: Path) -> None:
-    """As it is, repaired, and with new files; then the error names the log."""
+    """As it is, repaired, and with new files; then the error names the log, and the files are back: they were good."""
     data = tmp_path / "data"
     await keep(data)
+    before = written(data).read_bytes()
     broken = fake_server(tmp_path, "exit 1")
     with pytest.raises(EngineError, match=r"does not start; see .*engine\.log"):
         await Engine(data, server=lambda: broken).open()
     assert (tmp_path / "starts").read_text() == "start\n" * 3
     assert not processes_over(data)
+    assert written(data).read_bytes() == before
+    assert not list(data.glob("*.damaged-*"))
 
 
 async def test_what_was_cut_in_the_middle_is_repaired(tmp_path: Path) -> None:
