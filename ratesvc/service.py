@@ -20,7 +20,7 @@ from ratesvc.cbr.answers import DAILY, Limits
 from ratesvc.cbr.client import REQUESTS_A_MINUTE, BankClient, Pace, Way
 from ratesvc.columns import Span
 from ratesvc.config import Settings
-from ratesvc.engine import Engine, answers
+from ratesvc.engine import Engine
 from ratesvc.errors import NoSheet, RatesvcError, StoreUnavailable
 from ratesvc.health import Check
 from ratesvc.history import History, snapshot
@@ -131,10 +131,8 @@ class Service:
         """The configured address, or that of the embedded engine."""
         if self.settings.redis.url and not self.demo:
             return self.settings.redis.url
-        self.engine = Engine(self.data_dir)
-        if self.ticking or not await answers(self.engine.socket):
-            await self.engine.open()
-            self._stack.push_async_callback(self.engine.close)
+        self.engine = await Engine(self.data_dir, self.journal.task_died).open()
+        self._stack.push_async_callback(self.engine.close)
         return self.engine.url
 
     @property

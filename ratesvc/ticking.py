@@ -15,6 +15,7 @@ from apscheduler.schedulers.base import STATE_RUNNING
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.date import DateTrigger
 
+from ratesvc.tasks import end
 from ratesvc.workdays import MOSCOW, utc_now
 
 HEARTBEAT_S = 1.0
@@ -23,7 +24,6 @@ CLOCK_JUMP_S = 2.0
 LATE = timedelta(seconds=5)
 RESTART_S = 1.0
 MISSED_BEATS = 2
-CANCEL_AGAIN_S = 0.5
 
 Duty = Callable[[], Coroutine[Any, Any, None]]
 
@@ -77,13 +77,7 @@ class Ticking:
         self._open = False
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
-        tasks = tuple(self._tasks)
-        # On Python 3.11 wait_for, which redis-py sends commands with, can lose a cancellation; so it is said again.
-        while pending := [task for task in tasks if not task.done()]:
-            for task in pending:
-                task.cancel()
-            await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(tuple(self._tasks))
 
     def _start_scheduler(self) -> None:
         """Begin with a new one: what became of an old one is not known."""

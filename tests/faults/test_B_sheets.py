@@ -17,12 +17,11 @@ import pytest
 from aiohttp import web
 from bank import PRETTY, UTF8, Bank, daily_xml
 from chaos import answers, front_running
-from conftest import Clock, Serve, eventually, missing
+from conftest import RECORDED, Clock, Serve, eventually, not_here
 from ledger import Fault
 from redis_servers import RealRedis, running
 from sheets import all_times, at, changed, figures, plausible, times, without
 from spending import spent_on
-from test_recorded import DAILY, RECORDED
 from watched import FRIDAY, SATURDAY, THURSDAY, Watched, polling, watched
 
 from ratesvc.cbr.documents import parse_daily
@@ -456,9 +455,10 @@ def recorded_rates() -> dict[date, dict[str, Decimal]]:
 
 def recorded(day: date) -> Sheet:
     """That day's sheet, with the nominals that follow from the Bank's rule."""
-    if not DAILY:
-        missing(f"the folder of recorded documents {RECORDED}")
-    known = {quote.code: quote for path in DAILY for quote in parse_daily(path.read_bytes()).quotes}
+    if not RECORDED.exists():
+        not_here(f"the recordings {RECORDED}")
+    documents = sorted(RECORDED.glob("daily/*.xml"))
+    known = {quote.code: quote for path in documents for quote in parse_daily(path.read_bytes()).quotes}
     return Sheet(day, tuple(at(known[code], rate) for code, rate in recorded_rates()[day].items()))
 
 
