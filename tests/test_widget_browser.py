@@ -217,6 +217,101 @@ async def test_equal_widgets_ask_once(browser: Browser, live: Live, host: Host) 
     assert len([address for address in asked if "rows.json" in address]) == 2
 
 
+async def test_a_page_that_stays_open_asks_again(browser: Browser, live: Live, host: Host) -> None:
+    """In a page of one document an element inserted a minute later has fresh rows, and one failure is not for ever."""
+    page = await watched(browser)
+    await page.clock.install()
+    statuses = [503, 200]
+
+    async def answer(route: Any) -> None:
+        if statuses.pop(0) == 200:
+            await route.continue_()
+        else:
+            await route.fulfill(status=503, headers={"Access-Control-Allow-Origin": "*"})
+
+    await page.route("**/rows.json*", answer)
+    await page.goto(host.put(element(live)), wait_until="networkidle")
+    anew = "document.querySelector('cbr-rates').replaceWith(document.createElement('cbr-rates'))"
+    for state in ("cbr-error", "cbr-load", "cbr-load"):
+        await page.clock.run_for(10)
+        await page.wait_for_function("state => states.pop() == state", arg=state)
+        await page.evaluate(anew)
+    assert statuses == []
+    statuses.append(200)
+    await page.clock.run_for(61_000)
+    await page.evaluate(anew)
+    await page.clock.run_for(10)
+    await page.wait_for_function("states.length == 2")
+    assert statuses == []
+
+
+async def test_a_service_whose_path_ends_in_widget(browser: Browser, live: Live, host: Host) -> None:
+    """Under https://news.example/widget the rows are asked beside the loader."""
+    page = await watched(browser)
+    asked: list[str] = []
+
+    async def answer(route: Any) -> None:
+        asked.append(route.request.url.removeprefix(live.url).partition("?")[0])
+        await route.fulfill(response=await route.fetch(url=route.request.url.replace("/widget/", "/", 1)))
+
+    await page.route(f"{live.url}/**", answer)
+    await page.goto(host.put(element(live).replace("/widget/", "/widget/widget/")), wait_until="networkidle")
+    assert asked == ["/widget/widget/rates.js", "/widget/widget/rows.json"]
+    assert await page.evaluate("states") == ["cbr-load"]
+
+
+async def test_a_first_currency_without_a_trend(browser: Browser, live: Live, host: Host) -> None:
+    """A currency that is new in the list has too few sheets for a line; the table is good all the same."""
+    page = await watched(browser)
+
+    async def answer(route: Any) -> None:
+        found = await route.fetch()
+        rows = await found.json()
+        rows["rows"][0]["cells"][0] = ""
+        del rows["rows"][0]["points"]
+        await route.fulfill(response=found, json=rows)
+
+    await page.route("**/rows.json*", answer)
+    await page.goto(host.put(element(live, "spark=30")), wait_until="networkidle")
+    assert await page.evaluate("states") == ["cbr-load"]
+    assert await page.locator("cbr-rates svg").count() == 5
+
+
+async def test_old_rows_are_no_answer_to_a_new_question(browser: Browser, live: Live, host: Host) -> None:
+    """When other currencies cannot be had, the link stands there again; a failed refresh keeps what it has."""
+    page = await watched(browser)
+    await page.clock.install()
+    await page.goto(host.put(element(live, "refresh=5")), wait_until="networkidle")
+    await page.clock.run_for(10)
+    await page.wait_for_function("states.length == 1")
+    await page.route("**/rows.json*", lambda route: route.abort())
+    await page.clock.run_for(5 * 60_000)
+    await page.wait_for_function("states.length == 2")
+    assert await page.is_visible("cbr-rates table")
+    await page.evaluate("document.querySelector('cbr-rates').setAttribute('codes', 'JPY')")
+    await page.clock.run_for(10)
+    await page.wait_for_function("states.length == 3")
+    assert await page.evaluate("states") == ["cbr-load", "cbr-error", "cbr-error"]
+    assert await page.locator("cbr-rates table").count() == 0
+    assert await page.is_visible("cbr-rates a")
+    assert await page.get_attribute("cbr-rates", "state") == "error"
+
+
+async def test_a_removed_element_is_let_go(browser: Browser, live: Live, host: Host) -> None:
+    """What a page of one document took out has no interval left that would keep it alive."""
+    page = await watched(browser)
+    await page.add_init_script("""
+    window.running = new Set();
+    const start = setInterval, stop = clearTimeout;
+    setInterval = (...given) => { const id = start(...given); running.add(id); return id; };
+    clearTimeout = clearInterval = id => { running.delete(id); stop(id); };
+    """)
+    await page.goto(host.put(element(live, "refresh=5")), wait_until="networkidle")
+    assert await page.evaluate("running.size") == 1
+    await page.evaluate("document.querySelector('cbr-rates').remove()")
+    assert await page.evaluate("running.size") == 0
+
+
 async def test_a_hostile_style_sheet_changes_nothing_inside(browser: Browser, live: Live, host: Host) -> None:
     """With a ground of its own the widget looks the same, pixel by pixel."""
     pictures = []
