@@ -418,6 +418,107 @@ async def test_the_builder_by_keyboard(browser: Browser, live: Live) -> None:
     await page.wait_for_url("**codes=JPY*")
 
 
+async def test_the_builder_keeps_what_is_typed(browser: Browser, live: Live) -> None:
+    """A height is nobody's but the reader's, from the address or while it is typed; Enter moves no currency."""
+    page = await opened(browser, f"{live.url}/?height=300")
+    await page.fill("[name=heading]", "Rates")
+    await page.wait_for_url("**heading=Rates*")
+    assert "height=300" in page.url
+    assert await page.input_value("[name=height]") == "300"
+    await page.fill("[name=height]", "")
+    await page.wait_for_url(lambda address: "height" not in address)
+    assert await page.input_value("[name=height]") == ""
+    await page.fill("[name=height]", "250")
+    await page.wait_for_url("**height=250*")
+    await page.fill("[name=heading]", "")
+    await page.press("[name=heading]", "Enter")
+    await page.wait_for_url(lambda address: "heading" not in address)
+    assert "codes=USD%2CEUR" in page.url
+
+
+async def test_a_new_currency_can_go_first(browser: Browser, live: Live) -> None:
+    """It has its arrow as soon as it is ticked, and whoever presses it stays in the list."""
+    page = await opened(browser, f"{live.url}/?codes=USD")
+    assert not await page.is_visible("button[value=CHF]")
+    await page.check("input[value=CHF]")
+    await page.click("button[value=CHF]")
+    await page.wait_for_url("**codes=CHF%2CUSD*")
+    assert await page.evaluate("document.activeElement.value") == "CHF"
+    assert not await page.is_visible("button[value=CHF]")
+    assert await page.is_visible("button[value=USD]")
+
+
+async def test_a_slow_answer_does_not_undo_a_later_choice(browser: Browser, live: Live) -> None:
+    """Bodies that come in the wrong order: the last choice stands."""
+    page = await watched(browser, bypass_csp=True)
+    await page.add_init_script("""
+    const text = Response.prototype.text;
+    Response.prototype.text = async function () {
+      const said = await text.call(this);
+      if (this.url.includes("heading=one")) await new Promise(done => window.release = done);
+      return said;
+    };
+    """)
+    await page.goto(f"{live.url}/", wait_until="networkidle")
+    await page.fill("[name=heading]", "one")
+    await page.wait_for_function("!!window.release")
+    await page.fill("[name=heading]", "two")
+    await page.wait_for_url("**heading=two*")
+    await page.evaluate("window.release()")
+    await page.evaluate("new Promise(done => setTimeout(done))")
+    assert "heading=two" in page.url
+    assert 'heading="two"' in await page.inner_text("#code-element code")
+
+
+async def test_copying_on_plain_http(browser: Browser, live: Live) -> None:
+    """There is no clipboard for scripts then: the code is selected, and the button says so."""
+    page = await watched(browser)
+    await page.add_init_script("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    await page.goto(f"{live.url}/", wait_until="networkidle")
+    await page.click("#code-element button")
+    assert await page.inner_text("#code-element button") == "Selected: now press Ctrl+C"
+    assert await page.evaluate("getSelection().toString()") == await page.inner_text("#code-element code")
+
+
+async def test_the_builder_in_another_language_keeps_the_choice(browser: Browser, live: Live) -> None:
+    """The page's language changes, and with it the widget's where both were the same; all else stays."""
+    page = await opened(browser, f"{live.url}/?codes=JPY&theme=dark&height=300&csp=1")
+    await page.fill("[name=heading]", "Rates")
+    await page.wait_for_url("**heading=Rates*")
+    await page.click("nav >> text=Русский")
+    assert await page.get_attribute("html", "lang") == "ru"
+    code = await page.inner_text("#code-element code")
+    for kept in ('codes="JPY"', 'theme="dark"', 'height="300"', 'heading="Rates"', 'lang="ru"', "integrity="):
+        assert kept in code
+    await page.goto(f"{live.url}/?lang=de")
+    await page.click("nav >> text=Русский")
+    assert 'lang="de"' in await page.inner_text("#code-element code")
+
+
+@pytest.mark.parametrize("tag", ["ru-RU", "zh-Hans-CN", "en-GB"])
+async def test_a_language_with_a_region_stays(browser: Browser, live: Live, tag: str) -> None:
+    """It is chosen in the list, so that the next change keeps it."""
+    page = await opened(browser, f"{live.url}/?lang={tag}")
+    assert await page.input_value("[name=lang]") == tag
+    await page.fill("[name=heading]", "1")
+    await page.wait_for_url("**heading=1*")
+    assert f"lang={tag}" in page.url
+
+
+async def test_a_strict_host_of_the_frame(browser: Browser, live: Live, host: Host) -> None:
+    """The builder's frame with its rule and its line for the policy: no violation, no border, no shift."""
+    code = await pasted(live, "frame", "csp=1")
+    rule = code.split("Your style sheet:  ")[1].split("\n")[0]
+    line = code.split("Your policy:  ")[1].split(" -->")[0]
+    policy = f"default-src 'none'; style-src '{csp_hash(rule)}'; {line}"
+    address = host.put(code + BELOW, {"Content-Security-Policy": policy}, head=f"<style>{rule}</style>")
+    page = await opened(browser, address)
+    assert "60.3741" in await page.frames[1].inner_text("table")
+    assert await page.evaluate("violations") == []
+    assert await page.evaluate("getComputedStyle(document.querySelector('iframe')).borderTopWidth") == "0px"
+    assert await page.evaluate("shift") == 0
+
+
 async def test_the_builder_without_scripts(browser: Browser, live: Live) -> None:
     """A GET form: every tab's code is there, and sending it keeps every choice."""
     page = await (await browser.new_context(java_script_enabled=False)).new_page()
