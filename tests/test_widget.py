@@ -190,7 +190,11 @@ async def test_nothing_stored_yet(tmp_path: Path) -> None:
             assert "<svg" in await answer.text()
         async with http.get(url + "/widget/frame?lang=ru") as answer:
             assert answer.status == 503
-            assert "Сейчас этих курсов нет под рукой." in await answer.text()
+            page = await answer.text()
+            assert "Сейчас эти курсы недоступны." in page
+            assert 'href="https://www.cbr.ru/currency_base/daily/"' in page
+        async with http.get(url + "/widget/frame?lang=de") as answer:
+            assert 'href="https://www.cbr.ru/eng/currency_base/daily/"' in await answer.text()
 
 
 async def test_oembed_answers_for_our_own_addresses_only(live: Live) -> None:

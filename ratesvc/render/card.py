@@ -70,7 +70,7 @@ def empty_card(language: Language, look: Look) -> str:
     """A neutral picture while nothing is stored."""
     ground, ink, soft, _ = GROUNDS[look.theme]
     title = language.say(TITLE)
-    words = language.say("These rates are not at hand right now.")
+    words = language.say("These rates are not available right now.")
     return page("card_empty.svg", title=title, words=words, lines=_lines(title, 48), ground=ground, ink=ink, soft=soft)
 
 
