@@ -18,7 +18,10 @@ from widget_harness import Live, live_service
 
 from ratesvc.config import Server, Settings
 from ratesvc.render import loader, widget
+from ratesvc.render.card import MARGIN
+from ratesvc.render.chart_scale import PIXEL
 from ratesvc.render.language import language_or_default
+from ratesvc.render.lettering import text_width
 from ratesvc.service import Service
 from ratesvc.web.app import listening
 
@@ -170,6 +173,17 @@ async def test_a_heading_is_text(live: Live) -> None:
         _, _, text = await get(live, f"{path}?heading=%3Cscript%3Ealert(1)%3C/script%3E")
         assert "<script>alert" not in text
         assert "&lt;script&gt;alert" in text
+
+
+async def test_a_chinese_heading_stays_on_its_card(live: Live) -> None:
+    """There are no blanks in it; it is broken between characters."""
+    heading = "俄罗斯银行官方外汇汇率" * 5
+    _, _, card = await get(live, f"/widget/card.svg?lang=zh-CN&heading={heading}")
+    width = re.search(r'<svg [^>]*width="(\d+)"', card)
+    lines = re.findall(r'font-size="16"[^>]*>([^<]+)<', card)
+    assert width
+    assert "".join(lines) == f"{heading} (演示)"
+    assert all(text_width(line, 16) <= (int(width[1]) - 2 * MARGIN) * PIXEL for line in lines)
 
 
 async def test_nothing_stored_yet(tmp_path: Path) -> None:
