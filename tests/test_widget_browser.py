@@ -370,6 +370,20 @@ async def test_a_table_for_those_who_listen(browser: Browser, live: Live) -> Non
     assert {"table", "caption"} <= {role.lower() for role in roles}
 
 
+async def test_the_reference_is_a_table_on_a_phone_too(browser: Browser, live: Live) -> None:
+    """/docs has the same rows and headers for those who listen, however narrow it is."""
+    found = []
+    for width in (380, 1100):
+        page = await opened(browser, f"{live.url}/docs", viewport={"width": width, "height": 900})
+        session = await page.context.new_cdp_session(page)
+        nodes = (await session.send("Accessibility.getFullAXTree"))["nodes"]
+        roles = [node["role"]["value"] for node in nodes if "role" in node]
+        kinds = ("table", "rowgroup", "row", "rowheader", "columnheader", "cell")
+        found.append({kind: roles.count(kind) for kind in kinds})
+    assert found[0] == found[1]
+    assert all(found[0].values())
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark", "forced"])
 @pytest.mark.parametrize("what", ["element", "frame", "frame-ar", "fragment", "builder", "builder-ru", "builder-zh"])
 async def test_axe_finds_nothing(browser: Browser, live: Live, host: Host, what: str, scheme: str) -> None:
