@@ -109,12 +109,17 @@ class BeforeHistory(RatesvcError):
 
 
 class UnknownCurrency(RatesvcError):
-    """No held sheet has ever had this code; `meant` is the one that was probably meant."""
+    """No held sheet has ever had this code, or that of one `effective` date has not.
 
-    def __init__(self, code: str, meant: str | None = None) -> None:
-        super().__init__(
-            f"There is no currency {code}. Did you mean {meant}?" if meant else f"No currency {code} is known."
-        )
+    `meant` is the one that was probably meant.
+    """
+
+    def __init__(self, code: str, meant: str | None = None, *, effective: date | None = None) -> None:
+        if effective:
+            text = f"The sheet of {effective} has no {code}."
+        else:
+            text = f"There is no currency {code}. Did you mean {meant}?" if meant else f"No currency {code} is known."
+        super().__init__(text)
         self.code = code
 
 
@@ -124,6 +129,10 @@ class UnknownRevision(RatesvcError):
 
 class NotSupported(RatesvcError):
     """What this service, or its installation, does not do; the text says what would."""
+
+
+class NotEmbeddable(RatesvcError):
+    """An address that is not ours to embed."""
 
 
 class BadRequest(RatesvcError):

@@ -116,9 +116,15 @@ class History:
         return found
 
     def worded(self, answer: InForce, number: int) -> InForce:
-        """The same answer in another revision of its sheet. Raises UnknownRevision."""
+        """The same answer in another revision of its sheet, whose words never change. Raises UnknownRevision."""
         revision = self.revision(answer.revision.effective_date, number)
-        return InForce(answer.requested_date, revision, answer.previous, None)
+        previous = answer.previous and self._known_at(revision.fetched_at, answer.previous)
+        return InForce(answer.requested_date, revision, previous, None, stale=answer.stale)
+
+    def _known_at(self, moment: datetime, latest: Revision) -> Revision:
+        """How a sheet read at that moment: what was corrected later must not change what was said of the next one."""
+        of_day = self._revisions.get(latest.effective_date, {latest.number: latest})
+        return of_day[max((n for n, held in of_day.items() if held.fetched_at <= moment), default=min(of_day))]
 
     def certain_on(self, day: date) -> Revision | None:
         """The sheet in force on `day`, or None where one may be missing between."""
@@ -205,10 +211,6 @@ class History:
         merged = {day: rate for column in reversed(columns) for day, rate in column.unit_rates(since, until)}
         return sorted(merged.items())
 
-    def since(self, day: date) -> list[Revision]:
-        """The sheets with an effective date from `day` on."""
-        return [found for held in self.days[bisect_left(self.days, day) :] if (found := self.of_date(held))]
-
 
 def certain_date(days: Sequence[date], calendar: WorkCalendar, span: Span | None, day: date) -> date | None:
     """The effective date of the sheet in force on `day`, or None where a sheet may be missing before it.
@@ -231,7 +233,7 @@ def snapshot(history: History, now: datetime) -> Snapshot:
     calendar = history.calendar
     try:
         in_force = history.in_force(today, today)
-    except HistoryLoading:
+    except (HistoryLoading, BeforeHistory):
         raise NoSheet("Only sheets to come are held; today's is being fetched.") from None
     due = calendar.due_after(newest.effective_date)
     return Snapshot(

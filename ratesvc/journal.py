@@ -42,9 +42,9 @@ class Journal:
         self._held_back(cycle)
         self.last_cycle = cycle
         self.last_attempt = self._clock()
-        if cycle.outcome in ("failed", "crashed"):
+        if cycle.asked_in_vain:
             self.failures += 1
-        else:
+        elif cycle.outcome != "skipped":
             self.failures = 0
             self.last_success = self.last_attempt
         self.metrics.fetches.labels(cycle.failure.kind if cycle.failure else cycle.outcome).inc()

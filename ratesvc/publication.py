@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, time
 from functools import cached_property
 from typing import Any
+from weakref import WeakValueDictionary
 
 import brotli
 
@@ -21,6 +22,7 @@ LONGEST_TARGET = 512
 MOST_BYTES = 16 * 1024 * 1024
 LONG = 64 * 1024
 SMALLEST_COMPRESSED = 256
+PACKED = ("image/png", "application/zip")
 BROTLI_QUALITY, GZIP_LEVEL = 5, 4
 """Quality 9 takes ten times as long and saves two bytes in a hundred; whoever asks first would wait for that."""
 
@@ -40,14 +42,14 @@ class Body:
 
     @cached_property
     def encodings(self) -> dict[str, bytes]:
-        """Every encoding by its HTTP name, the preferred one first; one that saves nothing is left out."""
-        if len(self.content) < SMALLEST_COMPRESSED or self.content_type == "image/png":
+        """Every encoding by its HTTP name, the preferred one first; what is packed already is not packed again."""
+        if len(self.content) < SMALLEST_COMPRESSED or self.content_type in PACKED:
             return {"identity": self.content}
-        packed = {
+        return {
             "br": brotli.compress(self.content, quality=BROTLI_QUALITY),
             "gzip": gzip.compress(self.content, GZIP_LEVEL, mtime=0),
+            "identity": self.content,
         }
-        return {**packed, "identity": self.content}
 
     @property
     def is_finished(self) -> bool:
@@ -80,6 +82,8 @@ class Publication:
         self._bodies: dict[Hashable, Body] = {}
         self._bytes = 0
         self.answers: dict[str, Any] = {}
+        self.turns: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
+        """Who renders a long body at the moment, by its key: others who want it wait for that."""
 
     def body(self, key: Hashable, render: Callable[[], Body]) -> Body:
         """The finished body of this variant."""

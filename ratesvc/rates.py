@@ -37,7 +37,8 @@ def rounded(
     """
     quotient = _STICKY.divide(numerator, denominator)
     if places is not None:
-        return quotient.quantize(ONE.scaleb(-places), ROUND_HALF_EVEN, context=_STICKY)
+        found = quotient.quantize(ONE.scaleb(-places), ROUND_HALF_EVEN, context=_STICKY)
+        return found or found.copy_abs()  # nothing has no sign
     context = Context(prec=significant, rounding=ROUND_HALF_EVEN) if significant else _TEN_DIGITS
     return context.plus(quotient)
 
@@ -54,8 +55,8 @@ def trimmed(number: Decimal) -> Decimal:
 
 
 def plain(number: Decimal) -> str:
-    """The decimal literal: never an exponent, so that a reader of JSON, CSV or XML gets every digit."""
-    return format(number, "f")
+    """The decimal literal: never an exponent nor a sign at zero, so that JSON, CSV and XML get every digit."""
+    return format(number or number.copy_abs(), "f")
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,5 +275,7 @@ class Snapshot:
         """What is announced and not yet in force."""
         if self.announced is None:
             return None
+        # Where today's own sheet is missing, the one before tomorrow's is not known.
+        previous = None if self.stale else self.in_force
         day = self.announced.effective_date
-        return InForce(day, self.announced, self.in_force, None, self.next_expected_at, self.next_overdue)
+        return InForce(day, self.announced, previous, None, self.next_expected_at, self.next_overdue)

@@ -139,20 +139,24 @@ class Link:
     async def answering(self, operation: str) -> AsyncIterator[Redis]:
         """The client to ask; whatever a missing Redis raises becomes StoreUnavailable."""
         begun = time.monotonic()
-        trouble: StoreUnavailable | None = None
+
+        def tell(trouble: StoreUnavailable | None) -> None:
+            self._tell(Asked(operation, time.monotonic() - begun, trouble))
+
         try:
             await self._let_pass()
             yield self.client
         except StoreUnavailable as error:
-            trouble = error
+            tell(error)
             raise
         except TROUBLE as error:
             trouble = StoreUnavailable(f"Redis: {self._told(error)}", kind_of(error))
             await self._note(trouble.kind)
+            tell(trouble)
             # Without its cause: a traceback would show what was taken out here.
             raise trouble from None
-        finally:
-            self._tell(Asked(operation, time.monotonic() - begun, trouble))
+        # Who was cancelled meanwhile was not answered, which says nothing of Redis.
+        tell(None)
 
     async def _let_pass(self) -> None:
         if not self.up:

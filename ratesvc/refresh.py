@@ -49,7 +49,7 @@ class HeldBack:
 class Cycle:
     """What one refresh did.
 
-    `outcome` is new, unchanged, confirming, quarantined, failed or skipped (another replica holds the lease).
+    `outcome` is new, unchanged, confirming, quarantined, failed, crashed or skipped (another replica holds the lease).
     `accepted` are the revisions that this replica did not hold; `stored` says whether they are safe in Redis and
     announced; `held_back` are the sheets that were not accepted.
     """
@@ -59,6 +59,11 @@ class Cycle:
     stored: bool = True
     failure: FetchFailed | None = None
     held_back: tuple[HeldBack, ...] = ()
+
+    @property
+    def asked_in_vain(self) -> bool:
+        """Whether the Bank was asked and this replica knows no more for it."""
+        return self.outcome in ("failed", "crashed")
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from datetime import date, datetime
 from email.utils import parsedate_to_datetime
@@ -21,7 +22,6 @@ from ratesvc.columns import Span
 from ratesvc.config import Settings
 from ratesvc.engine import Engine, answers
 from ratesvc.errors import NoSheet, RatesvcError, StoreUnavailable
-from ratesvc.events import Event, EventLog, news
 from ratesvc.feed import Feed
 from ratesvc.health import Check
 from ratesvc.history import History, snapshot
@@ -29,7 +29,7 @@ from ratesvc.journal import Journal
 from ratesvc.polling import FIRST_RETRY_S, LONGEST_RETRY_S, next_poll_s, with_jitter
 from ratesvc.publication import Board, Publication
 from ratesvc.quarantine import Quarantine
-from ratesvc.rates import FIRST_DAY, Revision
+from ratesvc.rates import FIRST_DAY, Revision, Snapshot
 from ratesvc.redis_link import Asked, Link
 from ratesvc.refresh import Cycle, Refresher
 from ratesvc.reseed import Reseed
@@ -41,6 +41,7 @@ from ratesvc.workdays import ONE_DAY, WorkCalendar, moscow_day, utc_now
 BACKFILL_LEASE_S = 120.0
 RECONNECT_S = 1.0
 HEALTH_PING_S = 0.25
+MOST_RENDERED_AT_ONCE = 2
 
 Clock = Callable[[], datetime]
 
@@ -71,12 +72,14 @@ class Service:
         self.board = Board()
         self.history = History(WorkCalendar(settings.calendar.extra_off, settings.calendar.extra_work))
         self.draining = False
-        self.feed = Feed(self._load)
+        self.feed = Feed(self.history, self.seen, self._load)
         self.engine: Engine | None = None
         self.backfilling: Progress | None = None
         self.admin_url: str | None = None
         self.quarantined = 0
         self.watchdog = Watchdog(self.journal.loop_blocked)
+        # Each may hold a whole history in text: how many do is bounded, and names are looked up by other threads.
+        self.renderers = ThreadPoolExecutor(MOST_RENDERED_AT_ONCE, "render")
         self._in_step = True
         self._broken: set[str] = set()
         self._log = self.journal.log
@@ -109,6 +112,7 @@ class Service:
         await self._stack.aclose()
 
     async def _open(self) -> None:
+        self._stack.callback(self.renderers.shutdown, wait=False, cancel_futures=True)
         url = await self._redis_url()
         self._store = Store(Link(url, self._asked), self.settings.redis.namespace)
         self._stack.push_async_callback(self._store.close)
@@ -205,15 +209,25 @@ class Service:
             # What Redis lost is given back first, so that a correction gets the number after those that are held.
             await self._tick()
             cycle = await self.refresh()
+            if cycle.accepted:
+                # Our own announcement may not have been heard yet; when to ask again depends on it.
+                await self._reread()
         delay = with_jitter(
             next_poll_s(self.history, self.clock(), self.settings.poll_seconds, cycle, self.journal.failures),
             self._chance,
         )
-        with contextlib.suppress(StoreUnavailable):
-            await self._store.poll_lease.keep(delay)
+        await self._keep_turn(cycle, delay)
         self._ticks.poll_in(delay)
         if self.backfilling is None:
             await self._backfill_if_needed()
+
+    async def _keep_turn(self, cycle: Cycle, seconds: float) -> None:
+        """Until the next poll; who asked in vain leaves it to other replicas, whose way to the Bank may be better."""
+        with contextlib.suppress(StoreUnavailable):
+            if cycle.asked_in_vain:
+                await self._store.poll_lease.release()
+            else:
+                await self._store.poll_lease.keep(seconds)
 
     async def fetch(self, day: date | None) -> Cycle:
         """Ask for one day, or the newest sheet, whatever other replicas do; for commands."""
@@ -306,24 +320,7 @@ class Service:
     async def _tell(self) -> None:
         """Let readers of events know what is new; a command only shows, and leaves that to the service."""
         if self.ticking:
-            await self.feed.update(self._store, self._news)
-
-    def _news(self, log: EventLog) -> list[Event]:
-        try:
-            seen = snapshot(self.history, self.clock())
-        except NoSheet:
-            return []
-        if not self._is_safe(seen.in_force):
-            return []
-        current = self.history.calendar.effective_date_on_or_before(seen.today)
-        since = min(current, log.begins)
-        latest = {held.effective_date: held for held in self.history if held.effective_date >= since}
-        return news(log, filter(self._is_safe, latest.values()), seen.in_force, current)
-
-    def _is_safe(self, revision: Revision) -> bool:
-        """Whether it is in Redis: only that is told, since elsewhere and after a restart nobody could be given more."""
-        span = self.history.span if revision.number == 1 else None
-        return self._store.holds(revision.key) or (span is not None and revision.effective_date in span)
+            await self.feed.update(self._store)
 
     def _take(self, revisions: Iterable[Revision]) -> None:
         for revision in revisions:
@@ -335,13 +332,17 @@ class Service:
 
     def publish(self) -> None:
         """Make what is right now the thing that is served; nothing happens when it is being served already."""
-        try:
-            seen = snapshot(self.history, self.clock())
-        except NoSheet:
-            return
+        seen = self.seen()
         key = (seen, self.history.version)
-        if self.board.current is None or self.board.current.key != key:
+        if seen and (self.board.current is None or self.board.current.key != key):
             self.board.put(Publication(seen, key))
+
+    def seen(self) -> Snapshot | None:
+        """What is known now; nothing while no sheet up to today is held."""
+        try:
+            return snapshot(self.history, self.clock())
+        except NoSheet:
+            return None
 
     def served(self, now: datetime) -> Publication | None:
         """What is being served; after a sleep over midnight a request may come before what wakes us."""
@@ -373,7 +374,7 @@ class Service:
 
     async def health(self) -> dict[str, Check]:
         """What a person should know, as the checks of application/health+json."""
-        seen = snapshot(self.history, self.clock()) if self.board.current else None
+        seen = self.seen()
         today, journal = moscow_day(self.clock()), self.journal
         return {
             "cbr:sheet": health.sheet(seen, self.history.newest),

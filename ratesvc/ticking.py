@@ -22,6 +22,7 @@ TICK_S = 3.0
 CLOCK_JUMP_S = 2.0
 LATE = timedelta(seconds=5)
 RESTART_S = 1.0
+MISSED_BEATS = 2
 CANCEL_AGAIN_S = 0.5
 
 Duty = Callable[[], Coroutine[Any, Any, None]]
@@ -116,7 +117,14 @@ class Ticking:
     # with us in order.
 
     async def _start_poll(self) -> None:
-        self._start("poll", self._duties.poll)
+        if self._open:
+            self._start("poll", self._duties.poll).add_done_callback(self._polled)
+
+    def _polled(self, task: asyncio.Task[None]) -> None:
+        """A poll makes the next appointment itself; one that broke off has not."""
+        if self._open and (task.cancelled() or task.exception()):
+            self._duties.died("poll", None if task.cancelled() else task.exception())
+            self.poll_in(RESTART_S)
 
     def _start(self, name: str, work: Duty) -> asyncio.Task[None]:
         task = asyncio.create_task(work(), name=name)
@@ -145,6 +153,7 @@ class Ticking:
         """Compare the wall clock with the monotonic one, and memory with Redis."""
         loop = asyncio.get_running_loop()
         last_wall, last_turn, last_tick = utc_now(), loop.time(), loop.time()
+        missing = 0
         while True:
             await asyncio.sleep(HEARTBEAT_S)
             wall, turn = utc_now(), loop.time()
@@ -153,7 +162,10 @@ class Ticking:
             if abs(jump) > CLOCK_JUMP_S:
                 self._duties.clock_jumped(jump)
                 self.poll_in(0)
-            if not self._is_polling():
+            # Between a kept appointment and its poll there is a moment with neither.
+            missing = 0 if self._is_polling() else missing + 1
+            if missing >= MISSED_BEATS:
+                missing = 0
                 self._duties.died("poll", None)
                 self._start_scheduler()
                 self.poll_in(0)

@@ -89,8 +89,9 @@ async def test_everything_is_cached_and_compressed_like_our_own_answers(served: 
         async with served.http.head(served.url + path) as head:
             assert (head.status, head.headers["ETag"], await head.read()) == (200, headers["ETag"], b"")
         _, packed, small = await served.get(path, Accept_Encoding="br")
-        assert (packed["Content-Encoding"], packed["Vary"]) == ("br", "Accept-Encoding"), path
-        assert brotli.decompress(small) == body
+        packing = None if media == "application/zip" else "br"
+        assert (packed.get("Content-Encoding"), packed["Vary"]) == (packing, "Accept-Encoding"), path
+        assert (brotli.decompress(small) if packing else small) == body
         async with served.http.options(served.url + path) as allowed:
             assert (allowed.status, allowed.headers["Access-Control-Allow-Origin"]) == (204, "*")
         async with served.http.post(served.url + path) as refused:

@@ -242,7 +242,6 @@ def test_a_currency_is_known_once_any_held_sheet_has_it() -> None:
     assert [column.currency.code for column in held.columns("BGN")] == ["BGN"]
     assert held.knows("BGN")
     assert not held.knows("XXX")
-    assert [one.effective_date for one in held.since(SATURDAY)] == [SATURDAY]
 
 
 YEAR = [date(2025, 9, 1) + timedelta(days=n) for n in range(270)]

@@ -216,7 +216,8 @@ async def test_conversion_revision_text_and_currencies(bank: Bank, settings: Set
         exact = 7 * Fraction(usd.value) / (Fraction(jpy.value) / 100)
         assert Decimal(answer["result"]) == rounded(exact, 28)
         assert answer["result_rounded"] == str(round(exact))
-        assert (await running.get("/v1/rates/2026-04-24/USD.txt"))[2] == str(usd.unit_rate).encode()
+        for day in ("2026-04-24", "today"):
+            assert (await running.get(f"/v1/rates/{day}/USD.txt"))[2] == str(usd.unit_rate).encode()
         assert (await running.get("/v1/rates/2026-04-24/XQZ.txt"))[0] == 404
         listed = read((await running.get("/v1/currencies?lang=ru"))[2])["currencies"]
         assert listed["USD"]["first_effective_date"] == "2026-04-23"

@@ -32,6 +32,7 @@ UV = Path(sys.executable).parent / "uv"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 DEPENDENCIES = set(map(Requirement, PROJECT["dependencies"]))
 CLASSIFIERS = [text.rsplit(" ", 1)[1] for text in PROJECT["classifiers"] if "Python :: 3." in text]
+LICENCE = "MIT AND OFL-1.1"
 ABOUT = f"ratesvc-{__version__}.dist-info"
 
 
@@ -86,7 +87,8 @@ def test_the_wheel_is_the_package_and_its_papers(wheel: Path) -> None:
     """Every file of ratesvc/ that is kept, so every template, font, catalogue and recorded figure; and no other."""
     with zipfile.ZipFile(wheel) as archive:
         names = {one.filename for one in archive.infolist() if not one.is_dir()}
-    papers = {f"{ABOUT}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")}
+    licences = ("licenses/LICENSE", "licenses/ratesvc/render/assets/fonts/OFL.txt")
+    papers = {f"{ABOUT}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt", *licences)}
     assert names == in_repository("ratesvc") | papers
     assert {"ratesvc/py.typed", "ratesvc/demo/figures.csv"} <= names
 
@@ -111,7 +113,7 @@ def test_the_package_says_what_it_is(wheel: Path) -> None:
     about = metadata(wheel)
     assert about["Name"] == "ratesvc"
     assert about["Version"] == __version__
-    assert about["License-Expression"] == "MIT"
+    assert about["License-Expression"] == LICENCE
     assert about["Requires-Python"] == ">=3.11"
     assert about.get_all("Provides-Extra") == ["png"]
     assert CLASSIFIERS == ["3.11", "3.12", "3.13", "3.14"]
@@ -208,7 +210,7 @@ def test_the_sbom_lists_what_ships(tmp_path: Path) -> None:
     document: dict[str, Any] = json.loads((tmp_path / "sbom.cdx.json").read_bytes())
     assert document["bomFormat"] == "CycloneDX"
     root = document["metadata"]["component"]
-    assert (root["name"], root["version"], root["licenses"][0]["license"]["id"]) == ("ratesvc", __version__, "MIT")
+    assert (root["name"], root["version"], root["licenses"][0]["expression"]) == ("ratesvc", __version__, LICENCE)
     listed = {re.sub(r"[-_.]+", "-", one["name"]).lower(): one["version"] for one in document["components"]}
     lock = (ROOT / "requirements.lock").read_text("utf-8")
     locked = dict(re.findall(r"^([a-z0-9.-]+)(?:\[[^]]+\])?==(\S+) (?:; .*)?\\$", lock, re.MULTILINE))

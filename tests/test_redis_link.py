@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,7 +13,7 @@ from redis_servers import RealRedis, running
 
 from ratesvc.errors import StoreUnavailable
 from ratesvc.redis_address import RedisAddress
-from ratesvc.redis_link import Link
+from ratesvc.redis_link import Asked, Link
 from ratesvc.store import Store
 
 
@@ -105,3 +106,20 @@ async def test_an_acl_user_needs_no_more_than_our_keys_and_channel(tmp_path: Pat
             await stranger.load()
         assert caught.value.kind == "auth"
         await stranger.close()
+
+
+async def test_who_stopped_waiting_was_not_answered() -> None:
+    """A question that was cancelled says neither that Redis is well nor that it is not."""
+    told: list[Asked] = []
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        link = Link(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", told.append)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05), link.answering("ping") as redis:
+                await redis.ping()
+        assert told == []
+        await link.close()

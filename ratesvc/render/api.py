@@ -83,7 +83,7 @@ def unit_rate(answer: InForce, code: str, quote: str) -> bytes:
     sheet = answer.revision.sheet
     for needed in {code, quote} - {"RUB"}:
         if needed not in sheet.by_code:
-            raise UnknownCurrency(needed)
+            raise UnknownCurrency(needed, effective=answer.revision.effective_date)
     return plain(convert(sheet, ONE, code, quote, 0).unit_rate).encode()
 
 

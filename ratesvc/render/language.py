@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from io import BytesIO
 
@@ -32,6 +32,14 @@ class Language:
         self._sentences = _catalogue(locale)
         self.foreign = "" if self._sentences or locale.language == DEFAULT else DEFAULT
         """The language of our sentences where there is no catalogue for the reader's."""
+
+    def __eq__(self, other: object) -> bool:
+        """The same tag is the same language, however often it was made: keys of caches hold it."""
+        return isinstance(other, Language) and other.tag == self.tag
+
+    def __hash__(self) -> int:
+        """Equal for equal languages."""
+        return hash(self.tag)
 
     def say(self, sentence: str, **words: str) -> str:
         """A sentence of ours, translated where there is a catalogue, with its {words} filled in."""
@@ -120,7 +128,12 @@ def language(tag: str | None) -> Language | None:
 
 def language_or_default(tag: str | None) -> Language:
     """The language, or English."""
-    return language(tag) or Language(DEFAULT, Locale.parse(DEFAULT))
+    return language(tag) or _english()
+
+
+@cache
+def _english() -> Language:
+    return Language(DEFAULT, Locale.parse(DEFAULT))
 
 
 def _catalogue(locale: Locale) -> Mapping[str, str]:

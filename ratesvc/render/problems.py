@@ -11,6 +11,7 @@ from ratesvc.errors import (
     BeforeHistory,
     HistoryLoading,
     NoSheet,
+    NotEmbeddable,
     NotSupported,
     NotYetSet,
     RatesvcError,
@@ -53,7 +54,9 @@ PROBLEMS: Mapping[type[RatesvcError], Problem] = {
     UnknownRevision: Problem(404, "unknown_revision", "Unknown revision"),
     NotYetSet: Problem(404, "not_yet_set", "Not yet set"),
     BeforeHistory: Problem(404, "before_history", "Before the first official rate"),
+    NotEmbeddable: Problem(404, "not_embeddable", "Nothing to embed there"),
     NotSupported: Problem(501, "not_supported", "Not supported here"),
     HistoryLoading: Problem(503, "history_loading", "History is loading"),
     NoSheet: Problem(503, "no_sheet", "No rates yet"),
 }
+EVERY = (*PROBLEMS.values(), NOT_FOUND, WRONG_METHOD, MALFORMED, TOO_LARGE, EXPECTATION, MISDIRECTED, INTERNAL)

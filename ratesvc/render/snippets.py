@@ -19,6 +19,7 @@ from ratesvc.render.widget import THEMES, UPDOWNS, Look, Site
 LINK = "Bank of Russia official exchange rates"
 WIDTHS = range(120, 2001)
 HEIGHTS = range(60, 4001)
+ROOM = range(1, 10_000)
 PICTURE = "A picture for mail, feeds and a README: Gmail and some other mail programs show no SVG."
 
 

@@ -11,8 +11,9 @@ from aiohttp import web
 from ratesvc.errors import NoSheet, NotYetSet, UnknownCurrency
 from ratesvc.history import on_day
 from ratesvc.publication import Body, Publication
-from ratesvc.rates import InForce
+from ratesvc.rates import FIRST_DAY, InForce
 from ratesvc.render import api
+from ratesvc.render.openapi.parameters import TODAY
 from ratesvc.service import Service
 from ratesvc.web import query
 from ratesvc.web.answer import FOR_EVER, RATES, SETTLED, Answer, Caching
@@ -46,17 +47,19 @@ def routes(service: Service) -> dict[str, Handler]:
         today = moscow_day(service.clock())
         answer = on_day(service.history, day, service.clock())
         if asked.revision is not None:
-            answer = service.history.worded(answer, asked.revision)
-            return asked.send(asked.body((day, asked.revision), answer), FOR_EVER)
-        return asked.send(asked.body(day, answer), SETTLED if day < today else RATES)
+            worded = service.history.worded(answer, asked.revision)
+            return asked.send(asked.body((day, asked.revision), worded), FOR_EVER if _is_final(worded) else RATES)
+        is_settled = day < today and answer.following is not None and _is_final(answer)
+        return asked.send(asked.body(day, answer), SETTLED if is_settled else RATES)
 
     async def one_number(request: web.Request) -> Answer:
         quote = known(query.Query(request, ("quote",)).code("quote", "RUB"), service)
-        day = query.day(request.match_info["day"])
+        named, today = request.match_info["day"], moscow_day(service.clock())
+        day = today if named == TODAY else query.day(named)
         code = known(query.one_code(request.match_info["code"]), service)
         answer = on_day(service.history, day, service.clock())
         body = Body(api.unit_rate(answer, code, quote), "text/plain; charset=utf-8")
-        return send(service, body, SETTLED if day < moscow_day(service.clock()) else RATES)
+        return send(service, body, SETTLED if day < today else RATES)
 
     return {
         "/v1/rates": today,
@@ -65,6 +68,12 @@ def routes(service: Service) -> dict[str, Handler]:
         "/v1/rates/{day}": on_a_day,
         "/v1/rates/{day}/{code}.txt": one_number,
     }
+
+
+def _is_final(answer: InForce) -> bool:
+    """Whether this sheet is the day's for certain, and the one before it is known, so that nothing can be added."""
+    first = answer.revision.effective_date == FIRST_DAY
+    return not answer.stale and (first or answer.previous is not None)
 
 
 class _Asked:
@@ -89,7 +98,7 @@ class _Asked:
 
     def _render(self, answer: InForce) -> Body:
         if self.quote != "RUB" and self.quote not in answer.revision.sheet.by_code:
-            raise UnknownCurrency(self.quote)
+            raise UnknownCurrency(self.quote, effective=answer.revision.effective_date)
         content = api.rates(answer, self.language, quote=self.quote, codes=self.codes, demo=self._service.demo)
         return Body(content, api.CONTENT_TYPE)
 
@@ -107,14 +116,19 @@ async def send_long(
     service: Service, key: Hashable, until: date, render: Callable[[], Body], *, packed: bool = True
 ) -> Answer:
     """A long body is rendered once, and once compressed for those who want it `packed`, beside the loop."""
-    return send_until(service, await beside(published(service), key, render, packed=packed), until)
+    return send_until(service, await beside(service, published(service), key, render, packed=packed), until)
 
 
-async def beside(publication: Publication, key: Hashable, render: Callable[[], Body], *, packed: bool = True) -> Body:
-    """The body, rendered beside the loop if this is the first time that it is asked for."""
-    body = publication.find(key) or publication.keep(key, await asyncio.to_thread(render))
-    if packed and not body.is_finished:
-        await asyncio.to_thread(getattr, body, "encodings")
+async def beside(
+    service: Service, publication: Publication, key: Hashable, render: Callable[[], Body], *, packed: bool = True
+) -> Body:
+    """The body, rendered beside the loop if this is the first time that it is asked for; others wait for that."""
+    loop, threads = asyncio.get_running_loop(), service.renderers
+    turn = publication.turns.setdefault(key, asyncio.Lock())
+    async with turn:
+        body = publication.find(key) or publication.keep(key, await loop.run_in_executor(threads, render))
+        if packed and not body.is_finished:
+            await loop.run_in_executor(threads, getattr, body, "encodings")
     return body
 
 

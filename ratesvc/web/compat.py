@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from importlib import import_module
-from weakref import WeakValueDictionary
 
 from aiohttp import web
 
 from ratesvc.errors import RatesvcError
-from ratesvc.publication import Body
+from ratesvc.publication import Body, Publication
+from ratesvc.rates import Snapshot
 from ratesvc.render import dialects
 from ratesvc.render.dialects import Dialect, Question, Refused
 from ratesvc.render.widget import Site
 from ratesvc.service import Service
 from ratesvc.web.answer import NO_STORE, Answer
-from ratesvc.web.api import published, send_long
-from ratesvc.web.reply import RETRY_S, Handler
+from ratesvc.web.api import beside, published, send_until
+from ratesvc.web.reply import Handler
 
 BANK = "/scripts/"
 
@@ -47,36 +46,32 @@ class _Room:
         self._dialect = dialect
         self._service = service
         self._site = site
-        # All of history in another currency takes seconds: who asks for the same meanwhile waits for it.
-        self._turns: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
 
     def handler(self, ask: Callable[[Question], dialects.Answer]) -> Handler:
         """The answer to a request, or the dialect's own words for what is wrong with it."""
 
         async def answer(request: web.Request) -> Answer:
             try:
-                return await self._answer(ask(self._question(request)))
+                # Asked of one publication and kept with it: what is rendered meanwhile belongs to no later one.
+                publication = published(self._service)
+                found = ask(self._question(request, publication.snapshot))
+                return send_until(self._service, await self._body(publication, found), found.until)
             except RatesvcError as error:
                 return self._refuse(error)
 
         return answer
 
-    def _question(self, request: web.Request) -> Question:
+    def _question(self, request: web.Request, snapshot: Snapshot) -> Question:
         # The first of a repeated parameter counts, and what stands in the path cannot be overruled by the query.
         given = {**{name: request.query[name] for name in request.query}, **request.match_info}
-        snapshot = published(self._service).snapshot
         return Question(self._service.history, snapshot, self._site.public_url, given)
 
-    async def _answer(self, found: dialects.Answer) -> Answer:
+    async def _body(self, publication: Publication, found: dialects.Answer) -> Body:
         def render() -> Body:
             return Body(found.write(), found.media)
 
-        key = (self._name, found.key)
-        turn = self._turns.setdefault(key, asyncio.Lock())
-        async with turn:
-            return await send_long(self._service, key, found.until, render)
+        return await beside(self._service, publication, (self._name, found.key), render)
 
     def _refuse(self, error: RatesvcError) -> Answer:
         refusal = self._dialect.refuse(error)
-        retry = (("Retry-After", str(RETRY_S)),) if refusal.status == 503 else ()
-        return Answer(Body(refusal.content, refusal.media, retry), NO_STORE, status=refusal.status)
+        return Answer(Body(refusal.content, refusal.media), NO_STORE, status=refusal.status)

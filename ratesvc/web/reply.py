@@ -14,28 +14,29 @@ from ratesvc.render import problems
 from ratesvc.render.api import encode, moscow_time
 from ratesvc.render.problems import Problem
 from ratesvc.service import Service
-from ratesvc.web.answer import COMMON, NO_STORE, Answer, Ready
+from ratesvc.web.answer import COMMON, NO_STORE, RETRY_AFTER, Answer, Ready
 
 Handler = Callable[[web.Request], Awaitable[Answer | web.StreamResponse]]
 Routed = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 METHODS = "GET, HEAD, OPTIONS"
 READING = ("GET", "HEAD")
-RETRY_S = 30
+
+
+def kind_of(error: RatesvcError) -> Problem:
+    """Which problem an error is to the one who asked."""
+    return problems.PROBLEMS.get(type(error), problems.INTERNAL)
 
 
 def problem(error: RatesvcError) -> web.Response:
     """RFC 9457: what went wrong, in a stable `type`, with what the caller needs to do better."""
-    kind = problems.PROBLEMS.get(type(error), problems.INTERNAL)
+    kind = kind_of(error)
     extra: dict[str, Any] = {}
-    headers: dict[str, str] = {}
     if isinstance(error, NotYetSet):
         extra |= {"expected_at": moscow_time(error.expected_at), "overdue": error.overdue}
     if isinstance(error, UnknownCurrency):
         extra["code"] = error.code
-    if kind.status == 503:
-        headers["Retry-After"] = str(RETRY_S)
-    return refusal(kind, str(error), headers, extra)
+    return refusal(kind, str(error), extra=extra)
 
 
 def refusal(
@@ -43,6 +44,8 @@ def refusal(
 ) -> web.Response:
     """A problem document that nobody keeps."""
     everything = {**COMMON, "Cache-Control": "no-store", "Content-Type": problems.CONTENT_TYPE, **(headers or {})}
+    if kind.status == 503:
+        everything["Retry-After"] = RETRY_AFTER
     return web.Response(status=kind.status, body=encode(kind.body(detail, extra)), headers=everything)
 
 

@@ -55,7 +55,7 @@ def routes(service: Service) -> dict[str, Handler]:
         answer = publication.snapshot.for_today() if day == today else on_day(service.history, day, service.clock())
         for code in (base, quote):
             if code != "RUB" and code not in answer.revision.sheet.by_code:
-                raise UnknownCurrency(code)
+                raise UnknownCurrency(code, effective=answer.revision.effective_date)
         body = Body(api.conversion(answer, amount, base, quote, demo=service.demo), api.CONTENT_TYPE)
         return send_until(service, body, day)
 

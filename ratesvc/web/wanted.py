@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
-from functools import cached_property, partial
+from functools import cached_property
 
 from aiohttp import web
 from multidict import MultiMapping
 
-from ratesvc.history import History, on_day
+from ratesvc.history import on_day
 from ratesvc.publication import Body
 from ratesvc.rates import InForce
 from ratesvc.render import rows, widget
@@ -20,6 +21,8 @@ from ratesvc.web.answer import WIDGET, Answer, Caching
 from ratesvc.web.api import beside, published
 
 LONGEST_HEADING = 120
+UNSEEN = frozenset("\u00a0\u00ad\u200c\u200d\u200e\u200f\u202f")
+"""What honest text holds and `isprintable` refuses: hard blanks, joiners in Persian and emoji, marks of direction."""
 LONGEST_TAG = 35
 
 
@@ -31,9 +34,10 @@ class Asked:
         self._query: MultiMapping[str] = asked.query if isinstance(asked, web.Request) else asked
 
     def text(self, name: str, longest: int) -> str:
-        """The words given, or empty where they are too long or hold what cannot be printed."""
+        """The words given, or empty where they are too long or hold what cannot be shown."""
         given = self._query.get(name, "").strip()
-        return given if len(given) <= longest and given.isprintable() else ""
+        is_shown = all(character.isprintable() or character in UNSEEN for character in given)
+        return given if len(given) <= longest and is_shown else ""
 
     def words(self, name: str, most: int) -> tuple[str, ...]:
         """A list separated by commas, given once or more often; each word once, in order."""
@@ -87,9 +91,15 @@ class Wanted:
     """One embedding of what is published now. Raises NoSheet, NotYetSet, HistoryLoading and BeforeHistory."""
 
     def __init__(
-        self, request: web.Request, service: Service, asked: Asked | None = None, *, dated: bool = True
+        self,
+        request: web.Request,
+        service: Service,
+        asked: Asked | None = None,
+        *,
+        dated: bool = True,
+        trending: bool = True,
     ) -> None:
-        """Of a request, or of what was `asked` in it; not `dated` is always about today."""
+        """Of a request, or of what was `asked` in it; not `dated` is always about today, not `trending` has no line."""
         self._service = service
         self.publication = published(service)
         self.asked = asked or Asked(request)
@@ -99,7 +109,8 @@ class Wanted:
         answers = [on_day(service.history, day, service.clock())] if day else [snapshot.for_today()]
         following = snapshot.for_next()
         known = {code for answer in [*answers, *([following] if following else [])] for code in _codes(answer)}
-        self.view = self.asked.view(known)
+        view = self.asked.view(known)
+        self.view = view if trending else replace(view, spark=0)
         self.shown: Sequence[InForce] = answers if day else rows.columns_of(snapshot, self.view)
 
     @cached_property
@@ -109,8 +120,12 @@ class Wanted:
 
     def table_in(self, language: Language, view: rows.View) -> rows.Table:
         """The same in another language, or with another heading."""
-        trend = partial(recent, self._service.history, self.shown[-1].revision.effective_date)
-        return rows.table(self.shown, language, view, trend, demo=self._service.demo)
+        history, last = self._service.history, self.shown[-1].revision.effective_date
+
+        def recent(code: str, days: int) -> list[tuple[date, Decimal]]:
+            return history.series(code, last - timedelta(days=days), last)
+
+        return rows.table(self.shown, language, view, recent, demo=self._service.demo)
 
     def send(self, kind: Hashable, render: Callable[[], Body], caching: Caching = WIDGET) -> Answer:
         """The finished body, rendered if this is the first time that it is asked for."""
@@ -118,10 +133,12 @@ class Wanted:
 
     async def send_long(self, kind: Hashable, render: Callable[[], Body], caching: Caching) -> Answer:
         """The same, rendered beside the loop."""
-        return self._sent(await beside(self.publication, self._key(kind), render), caching)
+        return self._sent(await beside(self._service, self.publication, self._key(kind), render), caching)
 
     def _key(self, kind: Hashable) -> Hashable:
-        return kind, self.language.tag, self.view, tuple(answer.revision.effective_date for answer in self.shown)
+        # The day too: the same sheet is shown otherwise when it is asked for by its date, and may be stale today.
+        days = tuple(answer.revision.effective_date for answer in self.shown)
+        return kind, self.language.tag, self.view, self.day, days
 
     def _sent(self, body: Body, caching: Caching) -> Answer:
         """Kept no longer than until the next change of today's answer."""
@@ -130,13 +147,3 @@ class Wanted:
 
 def _codes(answer: InForce) -> Collection[str]:
     return answer.revision.sheet.by_code.keys()
-
-
-def recent(history: History, last: date, code: str, days: int) -> list[tuple[date, Decimal]]:
-    """The held unit rates of a currency over `days` days up to `last`, oldest first."""
-    held = history.since(last - timedelta(days=days))
-    return [
-        (revision.effective_date, revision.sheet.by_code[code].unit_rate)
-        for revision in held
-        if revision.effective_date <= last and code in revision.sheet.by_code
-    ]

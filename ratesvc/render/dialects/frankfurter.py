@@ -29,7 +29,7 @@ from ratesvc.render.dialects import (
 )
 from ratesvc.render.language import language_or_default
 
-NOT_FOUND = Refused(404, "not found")
+NOT_FOUND = "not found"
 _AMOUNT = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,10})?")
 
 
@@ -65,7 +65,7 @@ def _range(asked: Question, since: date, until: date | None) -> Answer:
     base, codes, amount = _asked(asked, asked.known())
     end = until or asked.snapshot.today
     if since > end:
-        raise NOT_FOUND
+        raise Refused(404, NOT_FOUND)
     span = certain(asked, since, end)
 
     def write() -> bytes:
@@ -82,12 +82,12 @@ def _asked(asked: Question, known: set[str]) -> tuple[str, tuple[str, ...], Deci
     base = asked.code("EUR", "base", "from")
     symbols = asked.codes("symbols", "to")
     if base not in known:
-        raise NOT_FOUND
+        raise Refused(404, NOT_FOUND)
     if symbols == (base,):
         raise Refused(422, "bad currency pair")
     codes = tuple(sorted((known if symbols is None else known.intersection(symbols)) - {base}))
     if not codes:
-        raise NOT_FOUND
+        raise Refused(404, NOT_FOUND)
     text = asked.text("amount") or "1"
     if not _AMOUNT.fullmatch(text):
         raise Refused(422, "invalid amount")
@@ -116,7 +116,7 @@ def currencies(asked: Question) -> Answer:
 def refuse(error: RatesvcError) -> Refusal:
     """`message` alone."""
     code = status(error)
-    return Refusal(code, JSON, encode({"message": "not found" if code == 404 else str(error)}))
+    return Refusal(code, JSON, encode({"message": NOT_FOUND if code == 404 else str(error)}))
 
 
 DIALECT = Dialect({"/v1/currencies": currencies, "/v1/{when}": rates}, refuse)

@@ -13,10 +13,11 @@ import msgspec
 from markupsafe import Markup, escape
 
 from ratesvc.render import widget
+from ratesvc.render.api import encode
 from ratesvc.render.openapi import about, document, examples, parameters
 from ratesvc.render.openapi.route import EMPTY, PAGE, PROBLEM, Answer, Route
 from ratesvc.render.openapi.routes import ROUTES, TAGS
-from ratesvc.render.problems import PROBLEMS
+from ratesvc.render.problems import EVERY, PROBLEMS, Problem
 
 Part = dict[str, Any]
 
@@ -119,7 +120,12 @@ def _problems() -> list[Part]:
         {
             "problem": problem,
             "status": _status(problem.status),
-            "example": msgspec.json.format(bytes(examples()[problem.slug]), indent=2).decode(),
+            "example": _example(problem),
         }
-        for problem in PROBLEMS.values()
+        for problem in EVERY
     ]
+
+
+def _example(problem: Problem) -> str:
+    shown = examples().get(problem.slug) or encode(problem.body("…"))
+    return msgspec.json.format(bytes(shown), indent=2).decode()

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from ratesvc.render.openapi.parameters import CODE, DAY
-from ratesvc.render.problems import INTERNAL, NOT_FOUND, PROBLEMS, WRONG_METHOD
+from ratesvc.render.problems import EVERY
 
 Schema = dict[str, Any]
 
@@ -207,7 +207,7 @@ _OEMBED = {
     "height": _COUNT,
     "cache_age": _COUNT,
 }
-_KINDS = sorted(problem.type for problem in (*PROBLEMS.values(), NOT_FOUND, WRONG_METHOD, INTERNAL))
+_KINDS = sorted(problem.type for problem in EVERY)
 _PROBLEM = {
     "type": _described({"type": "string", "enum": _KINDS}, "What a program may compare with; it never changes."),
     "title": _STRING,
