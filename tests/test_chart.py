@@ -26,12 +26,11 @@ from ratesvc.render.chart_scale import (
     day_ticks,
     px,
     spread,
-    text_width,
     thinned,
     value_ticks,
-    wrapped,
 )
 from ratesvc.render.language import language_or_default
+from ratesvc.render.lettering import text_width, wrapped
 
 SVG = "{http://www.w3.org/2000/svg}"
 CODES = ("USD", "EUR", "CNY", "GBP", "JPY", "TRY")
@@ -263,6 +262,15 @@ def test_lines_break_between_words() -> None:
     """Words stay whole, and no-break spaces keep theirs together."""
     assert wrapped("one two three", 12, text_width("one two", 12)) == ["one two", "three"]
     assert wrapped("", 12, 100) == []
+
+
+def test_chinese_lines_break_between_characters() -> None:
+    """But not after what opens and not before what closes; Latin words within stay whole."""
+    four = text_width("汇率汇率", 12)
+    assert wrapped("官方外汇汇率", 12, four) == ["官方外汇", "汇率"]
+    assert wrapped("官方外汇，汇率", 12, four) == ["官方外", "汇，汇率"]
+    assert wrapped("官方外（汇率）", 12, four) == ["官方外", "（汇率）"]
+    assert wrapped("今天 USD 汇率", 12, four) == ["今天", "USD 汇", "率"]
 
 
 def luminance(colour: str) -> float:

@@ -354,7 +354,7 @@ async def test_the_page_is_complete(whole: Served) -> None:
         article = articles[route.name]
         assert f"<code>{route.path}</code>" in article
         for part in operation(route.path)["parameters"]:
-            assert f'<th scope="row"><code>{part["name"]}</code>' in article
+            assert f'<th scope="row" role="rowheader"><code>{part["name"]}</code>' in article
         for status in operation(route.path)["responses"]:
             assert f'<span class="status">{status} ' in article
     assert {problem.slug for problem in PROBLEMS.values()} <= articles.keys()
