@@ -94,7 +94,7 @@ class Backfill:
             await self._fetch_day(day)
         # One that could not be fetched, or is held back, ends what is known without a gap.
         unbroken = list(takewhile(lambda day: day in history.days, days))
-        if unbroken and history.span and held.since in history.span:
+        if unbroken and history.span and history.span.covers(held):
             # The columns alone must bear out the span, so they are written again with these days in them.
             await self._store.put_history(history.columns(), Span(held.since, unbroken[-1]))
             await self._store.announce(unbroken[-1])
@@ -113,19 +113,20 @@ class Backfill:
                 newest = column.last_day if column.days else None
         if newest is not None and newest >= asked.since:
             held = await self._store.span()
-            await self._store.put_span(_hull(Span(asked.since, newest), held) if held else Span(asked.since, newest))
+            found = Span(asked.since, newest)
+            await self._store.put_span(found.hull(held) if held else found)
             await self._store.announce(newest)
         yield Progress(len(listings), len(listings), "nothing more")
 
     async def _column(self, listing: Listing, asked: Span) -> Column:
         """The column of one id over the range, from the store or from the Bank."""
         stored = await self._store.column(listing.cbr_id)
-        if stored and asked.since in stored[1] and asked.until in stored[1]:
+        if stored and stored[1].covers(asked):
             return stored[0]
         await asyncio.sleep(self._gap_s)
         records = await self._client.dynamic(listing.cbr_id, asked.since, asked.until)
         fetched_at = self._clock().replace(microsecond=0)
-        column, covered = (stored[0], _hull(stored[1], asked)) if stored else (_empty(listing, fetched_at), asked)
+        column, covered = (stored[0], stored[1].hull(asked)) if stored else (_empty(listing, fetched_at), asked)
         for record in records:
             column.put(record.effective_date, record.nominal, record.value)
         await self._store.put_column(column, covered)
@@ -175,10 +176,6 @@ def _before(held: Span | None, wanted: Span) -> Span | None:
     if held is None:
         return wanted
     return Span(wanted.since, held.since - ONE_DAY) if wanted.since < held.since else None
-
-
-def _hull(one: Span, other: Span) -> Span:
-    return Span(min(one.since, other.since), max(one.until, other.until))
 
 
 def _empty(listing: Listing, fetched_at: datetime) -> Column:

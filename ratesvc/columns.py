@@ -136,6 +136,14 @@ class Span:
         """Whether the day lies in it."""
         return self.since <= day <= self.until
 
+    def covers(self, other: Span) -> bool:
+        """Whether every day of the other lies in it."""
+        return self.since <= other.since and other.until <= self.until
+
+    def hull(self, other: Span) -> Span:
+        """The smallest that covers both; what lies between them is in it."""
+        return Span(min(self.since, other.since), max(self.until, other.until))
+
 
 def scaled_rouble(power: int) -> int:
     """One rouble as `Column.scaled` counts."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -11,10 +13,16 @@ import pytest
 from bank import Bank, daily_xml, sheet, workdays
 from conftest import Clock, Serve, eventually
 
-from ratesvc.backfill import Difference, Progress
+from ratesvc.backfill import Backfill, Difference, Progress
+from ratesvc.cbr.client import BankClient, Pace
 from ratesvc.config import Cbr, Settings
-from ratesvc.rates import Quote, Sheet
+from ratesvc.history import History
+from ratesvc.rates import FIRST_DAY, Quote, Revision, Sheet
+from ratesvc.redis_link import Link, connect
+from ratesvc.reseed import Reseed
 from ratesvc.service import Service
+from ratesvc.store import Store
+from ratesvc.workdays import WorkCalendar
 
 FRIDAY = date(2026, 4, 24)
 DAYS = list(workdays(date(2026, 3, 10), 34))
@@ -26,6 +34,54 @@ def settings(settings: Settings, bank: Bank) -> Settings:
     bank.publish(*map(sheet, DAYS))
     assert DAYS[-1] == FRIDAY
     return msgspec.structs.replace(settings, cbr=Cbr(mirrors=(bank.url,), backfill_gap_seconds=0))
+
+
+@dataclass
+class Replica:
+    """What a backfill works with, and the memory that it fills: a replica without anything that happens by itself."""
+
+    store: Store
+    history: History
+    client: BankClient
+    clock: Clock
+
+    @property
+    def backfill(self) -> Backfill:
+        return Backfill(self.client, self.store, self.clock, 0, self.fetch)
+
+    async def fetch(self, day: date) -> None:
+        self.history.add(Revision(sheet(day), 1, self.clock()))
+
+    async def run(self, since: date = FIRST_DAY, until: date | None = None) -> list[str]:
+        """What was asked for."""
+        return [progress.asking async for progress in self.backfill.run(self.history, since, until)]
+
+    async def read(self) -> None:
+        """Take from the store what memory lacks."""
+        loaded = await self.store.load()
+        if loaded.span:
+            self.history.fill(loaded.columns, loaded.span)
+
+
+@asynccontextmanager
+async def replica_of(settings: Settings, clock: Clock) -> AsyncIterator[Replica]:
+    store = Store(Link(settings.redis.url), settings.redis.namespace)
+    async with BankClient(settings.cbr.mirrors, "ratesvc-tests", pace=Pace(None)) as client:
+        yield Replica(store, History(WorkCalendar()), client, clock)
+    await store.close()
+
+
+@pytest.fixture
+async def replica(settings: Settings, clock: Clock) -> AsyncIterator[Replica]:
+    async with replica_of(settings, clock) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def other(settings: Settings, clock: Clock) -> AsyncIterator[Replica]:
+    """A second one on the same Redis."""
+    async with replica_of(settings, clock) as opened:
+        yield opened
 
 
 async def backfilled(service: Service) -> list[Progress]:
@@ -194,3 +250,39 @@ async def test_a_correction_of_a_backfilled_day_is_kept_above_it(bank: Bank, set
         assert DAYS[4] not in dict(running.service.history.series("JPY", DAYS[0], FRIDAY))
         usd: Quote = corrected.by_code["USD"]
         assert dict(running.service.history.series("USD", DAYS[0], FRIDAY))[DAYS[4]] == usd.unit_rate
+
+
+async def test_memory_that_is_behind_never_widens_the_span(
+    bank: Bank, settings: Settings, replica: Replica, other: Replica, clock: Clock
+) -> None:
+    """The columns bear out the span: one who holds less of it must not write his own under a longer one."""
+    await replica.run(until=DAYS[19])
+    for each in (replica, other):
+        await each.read()
+    await replica.run()
+    later = list(workdays(date(2026, 4, 25), 3))
+    bank.publish(*map(sheet, later))
+    clock.moment = datetime(2026, 4, 29, 9, 0, tzinfo=UTC)
+    await other.run()
+    async with replica_of(settings, clock) as cold:
+        await cold.read()
+    assert cold.history.span
+    assert cold.history.days == [day for day in [*DAYS, *later] if day in cold.history.span]
+
+
+async def test_memory_that_is_behind_gives_no_column_back(
+    bank: Bank, settings: Settings, replica: Replica, other: Replica, clock: Clock
+) -> None:
+    """A column is lost in Redis: one who holds less of it would leave days without a record inside of the span."""
+    await replica.run(until=DAYS[19])
+    for each in (replica, other):
+        await each.read()
+    await replica.run()
+    async with connect(settings.redis.url) as client:
+        await client.hdel(f"{{{settings.redis.namespace}}}:v1:columns", "R01239")
+    reseed = Reseed(other.store, other.history)
+    for _ in range(len(bank.series)):
+        await reseed.round()
+    async with replica_of(settings, clock) as cold:
+        await cold.read()
+    assert [day for day, _ in cold.history.series("EUR", FIRST_DAY, FRIDAY)] in ([], DAYS)
