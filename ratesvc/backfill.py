@@ -62,30 +62,33 @@ class Backfill:
     async def run(
         self, history: History, since: date = FIRST_DAY, until: date | None = None
     ) -> AsyncIterator[Progress]:
-        """Fetch what of the closed range is not held, by default all there is. Raises FetchFailed, StoreUnavailable.
+        """Fetch what of the closed range is not held, by default all there is, and what joins it to what is held.
 
+        Raises FetchFailed, StoreUnavailable, and RatesvcError where the Bank has no sheet in it.
         Cut off anywhere, the next run asks only for what is lacking. What was published since the range that is held
         ended is found by one request, and fetched as daily documents while it is little.
         """
         tomorrow = moscow_day(self._clock()) + ONE_DAY
         wanted = Span(max(since, FIRST_DAY), min(until or tomorrow, tomorrow))
+        if wanted.since > wanted.until:
+            raise _nothing_in(Span(since, until or tomorrow))
         held, plan = await self._store.span(), await self._store.plan()
         asked = (_before(held, plan) if plan else None) or _before(held, wanted)
+        if held and held.until < wanted.until:
+            async for progress in self._catch_up(held, wanted.until, history):
+                yield progress
         if asked:
             await self._store.put_plan(asked)
             async for progress in self._run(asked):
                 yield progress
-        elif held:
-            async for progress in self._catch_up(held, tomorrow, history):
-                yield progress
 
-    async def _catch_up(self, held: Span, tomorrow: date, history: History) -> AsyncIterator[Progress]:
+    async def _catch_up(self, held: Span, until: date, history: History) -> AsyncIterator[Progress]:
         since = held.until + ONE_DAY
-        records = await self._client.dynamic(USD, since, tomorrow)
+        records = await self._client.dynamic(USD, since, until)
         days = [record.effective_date for record in records]
         missing = [day for day in days if day not in history.days]
         if len(missing) > MOST_DAILY_DOCUMENTS:
-            async for progress in self._run(Span(since, tomorrow)):
+            async for progress in self._run(Span(since, until)):
                 yield progress
             return
         for number, day in enumerate(missing):
@@ -110,12 +113,13 @@ class Backfill:
             yield Progress(number, len(listings), f"{listing.code} ({listing.cbr_id})")
             column = await self._column(listing, asked)
             if listing.cbr_id == USD:
-                newest = column.last_day if column.days else None
-        if newest is not None and newest >= asked.since:
-            held = await self._store.span()
-            found = Span(asked.since, newest)
-            await self._store.put_span(found.hull(held) if held else found)
-            await self._store.announce(newest)
+                newest = column.last_within(asked)
+        if newest is None:
+            await self._store.drop_plan()
+            raise _nothing_in(asked)
+        held, found = await self._store.span(), Span(asked.since, newest)
+        await self._store.put_span(found.hull(held) if held else found)
+        await self._store.announce(newest)
         yield Progress(len(listings), len(listings), "nothing more")
 
     async def _column(self, listing: Listing, asked: Span) -> Column:
@@ -126,7 +130,13 @@ class Backfill:
         await asyncio.sleep(self._gap_s)
         records = await self._client.dynamic(listing.cbr_id, asked.since, asked.until)
         fetched_at = self._clock().replace(microsecond=0)
-        column, covered = (stored[0], stored[1].hull(asked)) if stored else (_empty(listing, fetched_at), asked)
+        if listing.cbr_id == USD and not records:
+            # It has been in every sheet. What is kept of such a range, or planned, would be all that is ever asked for.
+            await self._store.drop_plan()
+            raise _nothing_in(asked)
+        column, covered = _empty(listing, fetched_at), asked
+        if stored and stored[1].joins(asked):
+            column, covered = stored[0], stored[1].hull(asked)
         for record in records:
             column.put(record.effective_date, record.nominal, record.value)
         await self._store.put_column(column, covered)
@@ -176,6 +186,10 @@ def _before(held: Span | None, wanted: Span) -> Span | None:
     if held is None:
         return wanted
     return Span(wanted.since, held.since - ONE_DAY) if wanted.since < held.since else None
+
+
+def _nothing_in(asked: Span) -> RatesvcError:
+    return RatesvcError(f"the Bank has no sheets from {asked.since} to {asked.until}")
 
 
 def _empty(listing: Listing, fetched_at: datetime) -> Column:

@@ -187,6 +187,9 @@ def backfill(file: Path | None, /, *, verify: bool, **asked: Any) -> None:
     from ratesvc.commands.running import run
     from ratesvc.commands.settings import settings
 
+    since, until = asked["since"], asked["until"]
+    if since and until and since > until:
+        raise click.BadParameter("It must not be later than the last day.", param_hint="--since")
     run((compare if verify else fetch)(settings(file), Asked(**asked)))
 
 

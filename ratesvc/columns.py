@@ -12,6 +12,7 @@ from operator import mul
 from typing import Any
 
 from ratesvc.rates import EXACT, Quote, trimmed
+from ratesvc.workdays import ONE_DAY
 
 _SCALE = 4
 """The Bank prints four decimals: a value is kept as its number of 1/10000 roubles."""
@@ -141,6 +142,11 @@ class Column:
         """The latest record; only where there is one."""
         return date.fromordinal(self.days[-1])
 
+    def last_within(self, span: Span) -> date | None:
+        """The latest record in that range of days."""
+        first, last = self.places(span.since, span.until)
+        return date.fromordinal(self.days[last - 1]) if last > first else None
+
     def _index(self, day: date) -> int | None:
         ordinal = day.toordinal()
         index = bisect_left(self.days, ordinal)
@@ -161,6 +167,10 @@ class Span:
     def covers(self, other: Span) -> bool:
         """Whether every day of the other lies in it."""
         return self.since <= other.since and other.until <= self.until
+
+    def joins(self, other: Span) -> bool:
+        """Whether no day lies between them."""
+        return self.since <= other.until + ONE_DAY and other.since <= self.until + ONE_DAY
 
     def hull(self, other: Span) -> Span:
         """The smallest that covers both; what lies between them is in it."""

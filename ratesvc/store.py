@@ -307,6 +307,11 @@ class Store:
         async with self._link.answering("put_plan") as redis:
             await redis.set(self._plan, range_record("plan", asked))
 
+    async def drop_plan(self) -> None:
+        """Forget it."""
+        async with self._link.answering("drop_plan") as redis:
+            await redis.delete(self._plan)
+
 
 class Shelf:
     """Envelopes by name under one key. Every method raises StoreUnavailable."""

@@ -15,7 +15,9 @@ from conftest import Clock, Serve, eventually
 
 from ratesvc.backfill import Backfill, Difference, Progress
 from ratesvc.cbr.client import BankClient, Pace
+from ratesvc.columns import Span
 from ratesvc.config import Cbr, Settings
+from ratesvc.errors import RatesvcError
 from ratesvc.history import History
 from ratesvc.rates import FIRST_DAY, Quote, Revision, Sheet
 from ratesvc.redis_link import Link, connect
@@ -53,7 +55,8 @@ class Replica:
         self.history.add(Revision(sheet(day), 1, self.clock()))
 
     async def run(self, since: date = FIRST_DAY, until: date | None = None) -> list[str]:
-        """What was asked for."""
+        """What was asked for; memory knows first what the store holds."""
+        await self.read()
         return [progress.asking async for progress in self.backfill.run(self.history, since, until)]
 
     async def read(self) -> None:
@@ -263,7 +266,8 @@ async def test_memory_that_is_behind_never_widens_the_span(
     later = list(workdays(date(2026, 4, 25), 3))
     bank.publish(*map(sheet, later))
     clock.moment = datetime(2026, 4, 29, 9, 0, tzinfo=UTC)
-    await other.run()
+    async for _ in other.backfill.run(other.history):
+        pass
     async with replica_of(settings, clock) as cold:
         await cold.read()
     assert cold.history.span
@@ -286,3 +290,39 @@ async def test_memory_that_is_behind_gives_no_column_back(
     async with replica_of(settings, clock) as cold:
         await cold.read()
     assert [day for day, _ in cold.history.series("EUR", FIRST_DAY, FRIDAY)] in ([], DAYS)
+
+
+@pytest.mark.parametrize(
+    ("since", "until"),
+    [(DAYS[5] - timedelta(days=2), DAYS[5] - timedelta(days=1)), (FRIDAY, DAYS[5]), (date(2027, 1, 1), None)],
+)
+async def test_a_range_without_a_sheet_is_refused_and_forgotten(
+    replica: Replica, since: date, until: date | None
+) -> None:
+    """A weekend, the wrong way round, or days to come: an error, after which a run for all of history has all of it."""
+    assert DAYS[4] < DAYS[5] - timedelta(days=2)
+    with pytest.raises(RatesvcError, match=f"the Bank has no sheets from {since} to "):
+        await replica.run(since, until)
+    await replica.run()
+    await replica.read()
+    assert replica.history.days == DAYS
+
+
+async def test_ranges_with_days_between_them_are_not_one(replica: Replica, settings: Settings) -> None:
+    """A column that was fetched for other days does not stand for those between, whatever became of the span."""
+    await replica.run(DAYS[26], DAYS[30])
+    async with connect(settings.redis.url) as client:
+        await client.delete(f"{{{settings.redis.namespace}}}:v1:span")
+    await replica.run(DAYS[0], DAYS[2])
+    await replica.run(DAYS[0], DAYS[30])
+    await replica.read()
+    assert replica.history.days == DAYS[:31]
+    assert [day for day, _ in replica.history.series("EUR", FIRST_DAY, FRIDAY)] == DAYS[:31]
+
+
+async def test_a_run_ends_with_the_last_day_that_was_asked_for(replica: Replica) -> None:
+    """Also where an earlier one is held already."""
+    for last in (9, 4, 12):
+        await replica.run(until=DAYS[last])
+    await replica.read()
+    assert replica.history.span == Span(FIRST_DAY, DAYS[12])
