@@ -21,13 +21,13 @@ from ratesvc.cbr.client import REQUESTS_A_MINUTE, BankClient, Pace, Way
 from ratesvc.columns import Span
 from ratesvc.config import Settings
 from ratesvc.engine import Engine, answers
-from ratesvc.errors import NoSheet, RatesvcError, StoreUnavailable
+from ratesvc.errors import NoSheet, StoreUnavailable
 from ratesvc.events import Event, EventLog, news
 from ratesvc.feed import Feed
 from ratesvc.health import Check
 from ratesvc.history import History, snapshot
 from ratesvc.journal import Journal
-from ratesvc.polling import FIRST_RETRY_S, LONGEST_RETRY_S, next_poll_s, with_jitter
+from ratesvc.polling import next_poll_s, with_jitter
 from ratesvc.publication import Board, Publication
 from ratesvc.quarantine import Quarantine
 from ratesvc.rates import FIRST_DAY, Revision
@@ -37,9 +37,8 @@ from ratesvc.reseed import Reseed
 from ratesvc.store import Store
 from ratesvc.ticking import Duties, Ticking
 from ratesvc.watchdog import Watchdog
-from ratesvc.workdays import ONE_DAY, WorkCalendar, moscow_day, utc_now
+from ratesvc.workdays import WorkCalendar, moscow_day, utc_now
 
-BACKFILL_LEASE_S = 120.0
 RECONNECT_S = 1.0
 HEALTH_PING_S = 0.25
 MOST_RENDERED_AT_ONCE = 2
@@ -75,7 +74,6 @@ class Service:
         self.draining = False
         self.feed = Feed(self._load)
         self.engine: Engine | None = None
-        self.backfilling: Progress | None = None
         self.admin_url: str | None = None
         self.quarantined = 0
         self.watchdog = Watchdog(self.journal.loop_blocked)
@@ -91,6 +89,7 @@ class Service:
         self._ticks = Ticking(
             Duties(
                 *(self.poll, self.republish, self._tick, self._listen),
+                backfill=self._fill,
                 hurried=lambda: not self._in_step,
                 clock_jumped=self._clock_jumped,
                 died=self.journal.task_died,
@@ -217,8 +216,7 @@ class Service:
         with contextlib.suppress(StoreUnavailable):
             await self._store.poll_lease.keep(delay)
         self._ticks.poll_in(delay)
-        if self.backfilling is None:
-            await self._backfill_if_needed()
+        self._ticks.backfill_in(0)
 
     async def fetch(self, day: date | None) -> Cycle:
         """Ask for one day, or the newest sheet, whatever other replicas do; for commands."""
@@ -252,12 +250,15 @@ class Service:
         return cycle
 
     async def backfill(self, since: date = FIRST_DAY, until: date | None = None) -> AsyncIterator[Progress]:
-        """Fetch what of history is not held, one request at a time; for commands, and at the first start by itself."""
-        async for progress in self._backfill.run(self.history, since, until):
-            self.backfilling = progress
+        """Fetch what of history is not held, one request at a time; for commands."""
+        async for progress in self._backfill.run(self.history, since, until, at_once=True):
             yield progress
-        self.backfilling = None
         await self._reread()
+
+    @property
+    def backfilling(self) -> Progress | None:
+        """What of history is being fetched just now."""
+        return self._backfill.progress
 
     def look_up(self, codes: Iterable[str], since: date, until: date) -> AsyncIterator[Progress]:
         """Ask for a few currencies at once; for commands. They are in the history of this process alone."""
@@ -267,27 +268,17 @@ class Service:
         """Compare what is held with the Bank, changing nothing."""
         return self._backfill.verify(self.history)
 
-    async def _backfill_if_needed(self) -> None:
-        """Load history at the first start, and fill the gap after a pause. What fails is tried again after a poll."""
+    async def _fill(self) -> None:
+        """Fetch what of history is lacking; what fails has an appointment of its own."""
         await self._reread()
-        if self.board.current is None or not self._lacks_history():
-            return
-        try:
-            if await self._store.backfill_lease.take(BACKFILL_LEASE_S):
-                self._log.info("backfill_started")
-                async for _ in self.backfill():
-                    await self._store.backfill_lease.keep(BACKFILL_LEASE_S)
-                await self._store.backfill_lease.release()
-                self._log.info("backfill_finished", sheets=len(self.history.days))
-        except RatesvcError as error:
-            self.backfilling = None
-            self._log.warning("backfill_failed", error=str(error))
-            self._ticks.poll_in(FIRST_RETRY_S if isinstance(error, StoreUnavailable) else LONGEST_RETRY_S)
-
-    def _lacks_history(self) -> bool:
-        span = self.history.span
-        today = moscow_day(self.clock())
-        return span is None or self.history.first_gap(span.until, today - ONE_DAY) is not None
+        done = await self._backfill.if_needed(self.history, lambda: self._log.info("backfill_started"))
+        await self._reread()
+        if done.failure:
+            self._log.warning("backfill_failed", error=str(done.failure))
+        elif done.has_begun:
+            self._log.info("backfill_finished", sheets=len(self.history.days))
+        if done.again_s is not None:
+            self._ticks.backfill_in(done.again_s)
 
     async def _reread(self) -> None:
         """Take from Redis what memory lacks."""

@@ -81,8 +81,9 @@ class Store:
         self._columns = prefix + "columns"
         self._span = prefix + "span"
         self._plan = prefix + "plan"
+        self._backfill_turn = prefix + "lease:backfill"
         self.poll_lease = Lease(link, prefix + "lease:poll")
-        self.backfill_lease = Lease(link, prefix + "lease:backfill")
+        self.backfill_lease = Lease(link, self._backfill_turn)
         self.quarantine = Shelf(link, prefix + "quarantine")
         self._held: set[tuple[date, int]] = set()
         self._seen_span: bytes | str | None = None
@@ -101,6 +102,11 @@ class Store:
         """Let other replicas have their turn."""
         await self.poll_lease.release()
         await self.backfill_lease.release()
+
+    async def end_backfill_lease(self) -> None:
+        """Whoever holds it finds at his next step that it is another's turn."""
+        async with self._link.answering("lease") as redis:
+            await redis.delete(self._backfill_turn)
 
     async def ping(self) -> None:
         """Whether Redis answers."""

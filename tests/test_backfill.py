@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ import pytest
 from bank import Bank, daily_xml, sheet, workdays
 from conftest import Clock, Serve, eventually
 
-from ratesvc.backfill import Backfill, Difference, Progress
+from ratesvc.backfill import Backfill, Difference, NotOurTurn, Progress
 from ratesvc.cbr.client import BankClient, Pace
 from ratesvc.columns import Span
 from ratesvc.config import Cbr, Settings
@@ -47,9 +48,8 @@ class Replica:
     client: BankClient
     clock: Clock
 
-    @property
-    def backfill(self) -> Backfill:
-        return Backfill(self.client, self.store, self.clock, 0, self.fetch)
+    def __post_init__(self) -> None:
+        self.backfill = Backfill(self.client, self.store, self.clock, 0, self.fetch)
 
     async def fetch(self, day: date) -> None:
         self.history.add(Revision(sheet(day), 1, self.clock()))
@@ -326,3 +326,73 @@ async def test_a_run_ends_with_the_last_day_that_was_asked_for(replica: Replica)
         await replica.run(until=DAYS[last])
     await replica.read()
     assert replica.history.span == Span(FIRST_DAY, DAYS[12])
+
+
+async def test_two_runs_at_once_ask_once(bank: Bank, replica: Replica) -> None:
+    """In one process the second waits, and finds that all is held."""
+    await asyncio.gather(replica.run(), replica.run())
+    assert sorted(bank.series_asked) == sorted([*bank.series, "R01235"])
+
+
+async def test_one_replica_at_a_time_fetches_history_and_a_person_goes_first(
+    bank: Bank, replica: Replica, other: Replica
+) -> None:
+    """Whoever has the turn keeps the others out; a command takes it, the run that had it ends, and nothing is lost."""
+    steps = replica.backfill.run(replica.history)
+    while (await anext(steps)).done < 3:
+        pass
+    with pytest.raises(NotOurTurn):
+        await other.run()
+    assert len(bank.series_asked) == 3
+    command = other.backfill.run(other.history, at_once=True)
+    await anext(command)
+    with pytest.raises(NotOurTurn):
+        await anext(steps)
+    assert replica.backfill.progress is None
+    async for _ in command:
+        pass
+    assert sorted(bank.series_asked) == sorted(bank.series)
+    await replica.run()
+
+
+async def test_what_ends_a_run_does_not_end_the_next(replica: Replica) -> None:
+    """Whatever it was, be it a mistake of ours: the turn is given up, and nothing is said to go on."""
+    await replica.run(until=DAYS[30])
+    await replica.read()
+    mistakes = [ZeroDivisionError()]
+
+    async def fetch(day: date) -> None:
+        if mistakes:
+            raise mistakes.pop()
+        await replica.fetch(day)
+
+    replica.backfill = Backfill(replica.client, replica.store, replica.clock, 0, fetch)
+    with pytest.raises(ZeroDivisionError):
+        await replica.run()
+    assert replica.backfill.progress is None
+    assert not replica.store.backfill_lease.held
+    await replica.run()
+    assert await replica.store.span() == Span(FIRST_DAY, FRIDAY)
+
+
+async def test_a_backfill_that_fails_leaves_the_polls_alone(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """It is tried again by an appointment of its own; the Bank is asked for the newest sheet when that is due."""
+    bank.series.clear()
+    async with serve(settings) as running:
+        jobs = running.service._ticks._scheduler.get_job  # noqa: SLF001 -- appointments are nowhere else
+        await eventually(lambda: bank.series_asked and jobs("backfill"))
+        now = datetime.now(UTC)
+        assert timedelta(minutes=59) < jobs("poll").next_run_time - now
+        assert jobs("backfill").next_run_time - now < timedelta(minutes=11)
+        await running.service.poll()
+        assert jobs("backfill").next_run_time - now > timedelta(minutes=9)
+
+
+async def test_what_lies_before_a_partial_history_is_fetched_too(
+    settings: Settings, replica: Replica, serve: Serve
+) -> None:
+    """After `backfill --since` the earlier days do not answer `history_loading` for ever."""
+    await replica.run(since=DAYS[20])
+    async with serve(settings) as running:
+        await eventually(lambda: running.service.history.span and running.service.history.span.since == FIRST_DAY)
+        assert (await running.get(f"/v1/rates/{DAYS[3]}"))[0] == 200
