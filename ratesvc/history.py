@@ -34,7 +34,12 @@ class History:
     def add(self, revision: Revision) -> None:
         """Hold one more revision, in place of one with the same number."""
         day = revision.effective_date
-        self._revisions.setdefault(day, {})[revision.number] = revision
+        corrected = self.of_date(day) if revision.number > 1 and day not in self._revisions else None
+        of_day = self._revisions.setdefault(day, {})
+        if corrected and not corrected.sheet.says_the_same_as(revision.sheet):
+            # The columns are about to forget how it read.
+            of_day[corrected.number] = corrected
+        of_day[revision.number] = revision
         index = bisect_left(self.days, day)
         if self.days[index : index + 1] != [day]:
             self.days = [*self.days[:index], day, *self.days[index:]]

@@ -144,9 +144,10 @@ class Refresher:
         accepted: list[Revision] = []
         stored = True
         for effective in sorted(found.settled, reverse=True):
-            revision, safe = await self._keep(found.settled[effective])
+            held = history.of_date(effective)
+            revision, safe = await self._keep(found.settled[effective], held)
             stored = stored and safe
-            if revision != history.of_date(effective):
+            if revision != held:
                 accepted.append(revision)
         return Cycle(found.outcome(accepted), tuple(accepted), stored, found.failure, tuple(found.held_back.values()))
 
@@ -208,8 +209,7 @@ class Refresher:
         held = history.of_date(sheet.effective_date)
         if held is None or not held.sheet.says_the_same_as(sheet):
             flags = (*self._judged(sheet, held, history, {}).flags, "released")
-            held = await self._store.put(self._revision(sheet, held, flags, case.raw))
-            await self._store.announce(held.effective_date)
+            held = await self._put(self._revision(sheet, held, flags, case.raw), held)
         await self.quarantine.drop([case.name])
         return held
 
@@ -233,11 +233,17 @@ class Refresher:
         if day is not None and sheet.effective_date > day:
             raise BadDocument("date", f"asked for {day}, answered {sheet.effective_date}")
 
-    async def _keep(self, candidate: Revision) -> tuple[Revision, bool]:
+    async def _keep(self, candidate: Revision, held: Revision | None) -> tuple[Revision, bool]:
         try:
-            revision = await self._store.put(candidate)
-            await self._store.announce(revision.effective_date)
+            return await self._put(candidate, held), True
         except StoreUnavailable:
             # Without Redis this replica still serves what it fetched; the next cycle stores it.
             return candidate, False
-        return revision, True
+
+    async def _put(self, candidate: Revision, held: Revision | None) -> Revision:
+        """Store a sheet after what it corrects, which Redis may have as columns only, and announce it."""
+        if held and held.number < candidate.number and not self._store.holds(held.key):
+            await self._store.restore([held])
+        revision = await self._store.put(candidate)
+        await self._store.announce(revision.effective_date)
+        return revision

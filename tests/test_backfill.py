@@ -240,9 +240,11 @@ async def test_verify_reports_what_differs_and_changes_nothing(bank: Bank, setti
 
 
 async def test_a_correction_of_a_backfilled_day_is_kept_above_it(bank: Bank, settings: Settings, serve: Serve) -> None:
-    """A daily document has the last word about its day, and its currencies are the day's."""
+    """A daily document has the last word about its day, and its currencies are the day's; the first wording stays."""
+    first = f"/v1/rates/{DAYS[4]}?revision=1"
     async with serve(settings) as running:
         await eventually(lambda: running.service.history.span)
+        _, _, before = await running.get(first)
         quotes = tuple(quote for quote in sheet(DAYS[4], shift=3).quotes if quote.code != "JPY")
         corrected = Sheet(DAYS[4], quotes)
         bank.publish(corrected)
@@ -253,6 +255,12 @@ async def test_a_correction_of_a_backfilled_day_is_kept_above_it(bank: Bank, set
         assert DAYS[4] not in dict(running.service.history.series("JPY", DAYS[0], FRIDAY))
         usd: Quote = corrected.by_code["USD"]
         assert dict(running.service.history.series("USD", DAYS[0], FRIDAY))[DAYS[4]] == usd.unit_rate
+        assert held.number == 2
+        assert (await running.get(first))[2] == before
+    async with serve(settings) as running:
+        await running.ready()
+        assert (await running.get(first))[2] == before
+        assert running.service.history.of_date(DAYS[4]) == held
 
 
 async def test_memory_that_is_behind_never_widens_the_span(
