@@ -17,7 +17,7 @@ from ratesvc.refresh import Cycle
 from ratesvc.reseed import Given
 
 FAILURE_LOG_S = 60.0
-WRITES = frozenset(("put", "shelve", "restore", "tell", "put_column", "put_history", "put_span", "put_plan"))
+WRITES = frozenset(("put", "put_aside", "restore", "tell", "put_column", "put_history", "put_span", "put_plan"))
 
 
 class Journal:

@@ -88,7 +88,7 @@ class Refresher:
         self._store = store
         self._clock = clock
         self._doubts = Doubts(client)
-        self.quarantine = Quarantine(store.quarantine)
+        self.quarantine = Quarantine(store.link, store.quarantine_key)
 
     async def cycle(self, history: History) -> Cycle:
         """What a poll does: ask for the newest sheet, unless another replica holds the lease."""
