@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import uuid
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from bank import Bank, daily_xml, sheet
-from conftest import eventually
+from conftest import Served, eventually
 from msgspec.msgpack import encode
 from processes import run, serving
 from sheets import all_times, plausible
@@ -71,6 +72,20 @@ async def test_what_nobody_can_read_does_not_wait_for_ever(redis_url: str) -> No
     assert await client.hlen(store.quarantine_key) == 1
     await client.aclose()
     await store.close()
+
+
+async def test_a_document_is_counted_once_by_its_reason(served: Served, bank: Bank) -> None:
+    """However often the Bank says it, whatever it says between, and also where no sheet can be read from it."""
+    tomorrow, refresh = DAY + timedelta(days=1), served.service.refresh
+    tenfold, short = all_times(sheet(tomorrow), "10"), replace(sheet(tomorrow), quotes=sheet(tomorrow).quotes[:5])
+    for wrong in (tenfold, short, tenfold, short):
+        bank.documents[tomorrow] = daily_xml(wrong)
+        await refresh()
+    counted = [line for line in (await served.get("/metrics"))[2].decode().splitlines() if "quarantined_total{" in line]
+    assert counted == [
+        'ratesvc_quarantined_total{reason="power_of_ten"} 1.0',
+        'ratesvc_quarantined_total{reason="rows"} 1.0',
+    ]
 
 
 @pytest.mark.slow

@@ -579,7 +579,7 @@ async def test_C19_every_call_of_a_refresh_fails_once(
     """Whichever command of a refresh fails: answers stay right, the sheet is served, and soon it is stored."""
     days = list(workdays(date(2026, 4, 25), 40))
     async with seeded(serve, settings, bank, own.url) as served:
-        client: Any = served.service.store.link.client  # noqa: SLF001 -- where each command passes
+        client: Any = served.service.store.link.client
         failing = Failing(client.execute_command)
         client.execute_command = failing
         while failing.has_failed:
