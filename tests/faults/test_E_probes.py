@@ -171,7 +171,7 @@ PATTERNS = {name: (use, is_bytes) for name, use, is_bytes in patterns()}
 
 
 def test_E10_every_pattern_is_looked_at() -> None:
-    """As many as the source compiles."""
+    """As many patterns are tried as the source compiles."""
     folder = Path(ratesvc.__path__[0])
     compiled = sum(file.read_text("utf-8").count("re.compile(") for file in folder.rglob("*.py"))
     assert compiled == sum(name.startswith("ratesvc.") for name in PATTERNS) > 20
