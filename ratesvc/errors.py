@@ -122,6 +122,10 @@ class UnknownRevision(RatesvcError):
     """This sheet exists, but not in that revision."""
 
 
+class UnknownAddress(RatesvcError):
+    """oEmbed was asked about an address that is none of ours to embed."""
+
+
 class NotSupported(RatesvcError):
     """What this service, or its installation, does not do; the text says what would."""
 

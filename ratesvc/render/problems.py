@@ -14,6 +14,7 @@ from ratesvc.errors import (
     NotSupported,
     NotYetSet,
     RatesvcError,
+    UnknownAddress,
     UnknownCurrency,
     UnknownRevision,
 )
@@ -50,6 +51,7 @@ MISDIRECTED = Problem(421, "misdirected", "Misdirected request")
 PROBLEMS: Mapping[type[RatesvcError], Problem] = {
     BadRequest: Problem(400, "bad_request", "The request cannot be understood"),
     UnknownCurrency: Problem(404, "unknown_currency", "Unknown currency"),
+    UnknownAddress: Problem(404, "unknown_address", "Not an address of this service"),
     UnknownRevision: Problem(404, "unknown_revision", "Unknown revision"),
     NotYetSet: Problem(404, "not_yet_set", "Not yet set"),
     BeforeHistory: Problem(404, "before_history", "Before the first official rate"),

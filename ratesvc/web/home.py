@@ -9,7 +9,7 @@ from aiohttp import web
 from multidict import MultiDict
 from yarl import URL
 
-from ratesvc.errors import BadRequest, NoSheet, NotSupported
+from ratesvc.errors import BadRequest, NoSheet, NotSupported, UnknownAddress
 from ratesvc.publication import Body
 from ratesvc.render import builder, widget
 from ratesvc.render.api import encode
@@ -96,7 +96,10 @@ def _choice(wanted: Wanted, first: str = "") -> Choice:
 
 
 def _ours(address: str, site: widget.Site) -> MultiDict[str]:
-    """The parameters of an address of ours; it is compared, never fetched. Raises BadRequest."""
+    """The parameters of an address of ours; it is compared, never fetched. Raises BadRequest, UnknownAddress."""
+    example = f"{site.public_url}/embed?codes=USD"
+    if not address:
+        raise BadRequest(f"url says what to embed, such as url={example}.")
     try:
         given = URL(address)
         path = given.path.removeprefix(urlsplit(site.public_url).path)
@@ -104,5 +107,5 @@ def _ours(address: str, site: widget.Site) -> MultiDict[str]:
     except ValueError:
         same, path = False, ""
     if not same or path not in EMBEDDABLE:
-        raise BadRequest(f"url takes an address of this service, such as {site.public_url}/embed?codes=USD.")
+        raise UnknownAddress(f"url takes an address of this service, such as {example}.")
     return MultiDict(given.query)

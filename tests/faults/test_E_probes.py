@@ -27,7 +27,7 @@ from wire import ask, connected, get
 
 import ratesvc
 from ratesvc import publication
-from ratesvc.errors import BadRequest
+from ratesvc.errors import BadRequest, UnknownAddress
 from ratesvc.publication import Body
 from ratesvc.render import widget
 from ratesvc.render.openapi import parameters
@@ -228,7 +228,7 @@ def reads(pump: str) -> Iterator[Callable[[], object]]:
 
 
 def refused(act: Callable[[], object]) -> None:
-    with suppress(BadRequest):
+    with suppress(BadRequest, UnknownAddress):
         act()
 
 
@@ -291,7 +291,7 @@ async def test_E11_oembed_asks_nobody(served: Served, form: str) -> None:
         address = form.format(trap=port, own=own)
         answered = await ask(served.url, get(f"/oembed?url={quote(address, safe='')}"))
         watched.remove(opened)
-    assert (answered.status, answered.document["type"]) == (400, "urn:ratesvc:bad_request")
+    assert (answered.status, answered.document["type"]) == (404, "urn:ratesvc:unknown_address")
     assert called == []
     assert {at for at in opened if at != ("127.0.0.1", int(own.split(":")[1]))} == set()
 
