@@ -82,7 +82,12 @@ CALM = {
     "/embed": ["", *DATED],
     "/oembed": [
         "?url={base}/embed",
-        *("", "?format=xml", *(f"?url={{base}}/embed{query.replace('?', '%3F')}" for query in DATED)),
+        *(
+            "",
+            "?url=http://elsewhere.example/",
+            "?format=xml",
+            *(f"?url={{base}}/embed{query.replace('?', '%3F')}" for query in DATED),
+        ),
     ],
     **{path: [""] for path in FIXED},
 }

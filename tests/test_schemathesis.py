@@ -17,7 +17,7 @@ from ratesvc.config import Cbr, Settings
 from ratesvc.rates import FIRST_DAY
 
 HOOKS = Path(__file__).with_name("schemathesis_hooks.py")
-EXAMPLES = os.environ.get("RATESVC_EXAMPLES", "30")
+QUESTIONS = os.environ.get("RATESVC_QUESTIONS", "30")
 
 
 @pytest.mark.slow
@@ -26,7 +26,7 @@ async def test_schemathesis_finds_nothing(
 ) -> None:
     """All checks, valid and invalid questions; all of history is held, and tomorrow's sheet is announced.
 
-    `RATESVC_EXAMPLES` says how many questions are made for each route.
+    `RATESVC_QUESTIONS` says how many questions are made for each route.
     """
     clock.moment = datetime(2026, 4, 24, 14, 0, tzinfo=UTC)
     bank.publish(*map(sheet, (FIRST_DAY, date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25))))
@@ -42,7 +42,7 @@ async def run(document: str, url: str, folder: Path) -> tuple[int, str]:
     """`st run`, in a folder of its own since it leaves files behind; its status and what it printed."""
     process = await asyncio.create_subprocess_exec(
         *(Path(sys.executable).with_name("st"), "--no-color", "run", document),
-        *("--url", url, "--checks", "all", "--max-examples", EXAMPLES, "--continue-on-failure"),
+        *("--url", url, "--checks", "all", "--max-examples", QUESTIONS, "--continue-on-failure"),
         *("--exclude-path", "/v1/events"),  # a stream: it has no end that `st` could wait for
         cwd=folder,
         env={**os.environ, "SCHEMATHESIS_HOOKS": HOOKS.stem, "PYTHONPATH": f"{HOOKS.parent}:{HOOKS.parents[1]}"},

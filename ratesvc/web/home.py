@@ -8,7 +8,7 @@ from aiohttp import web
 from multidict import MultiDict
 from yarl import URL
 
-from ratesvc.errors import NoSheet, NotEmbeddable, NotSupported
+from ratesvc.errors import BadRequest, NoSheet, NotEmbeddable, NotSupported
 from ratesvc.publication import Body
 from ratesvc.render import builder, widget
 from ratesvc.render.api import encode
@@ -93,12 +93,15 @@ def _choice(wanted: Wanted, first: str = "") -> Choice:
 
 
 def _ours(address: str, site: widget.Site) -> MultiDict[str]:
-    """The parameters of an address of ours; it is compared, never fetched. Raises NotEmbeddable."""
+    """The parameters of an address of ours; it is compared, never fetched. Raises BadRequest, NotEmbeddable."""
+    example = f"{site.public_url}/embed?codes=USD"
+    if not address:
+        raise BadRequest(f"url says what to embed, such as url={example}.")
     try:
         given, own = URL(address), URL(site.public_url)
         same = given.origin() == own.origin() and given.raw_user is None
     except ValueError:
         same = False
     if not same or given.path not in [own.path.rstrip("/") + path for path in EMBEDDABLE]:
-        raise NotEmbeddable(f"url takes an address of this service, such as {site.public_url}/embed?codes=USD.")
+        raise NotEmbeddable(f"url takes an address of this service, such as {example}.")
     return MultiDict(given.query)

@@ -16,8 +16,8 @@ from world import CORRUPTIONS, World
 
 from ratesvc.workdays import ONE_DAY
 
-EXAMPLES = int(os.environ.get("RATESVC_EXAMPLES", "20"))
-STEPS = 50 if "RATESVC_EXAMPLES" in os.environ else 20
+STORIES = int(os.environ.get("RATESVC_STORIES", "20"))
+HAPPENINGS = 50 if "RATESVC_STORIES" in os.environ else 20
 
 
 class Happenings(RuleBasedStateMachine):
@@ -106,13 +106,16 @@ class Happenings(RuleBasedStateMachine):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # connections cut by a killed Redis
 def test_E9_anything_in_any_order(tmp_path: Path) -> None:
-    """The Bank publishes, corrects and errs, midnights pass, Redis dies and forgets, the service restarts."""
+    """The Bank publishes, corrects and errs, midnights pass, Redis dies and forgets, the service restarts.
+
+    `RATESVC_STORIES` says how many stories are told, of 50 happenings each.
+    """
     machine = type("Happenings", (Happenings,), {"folder": tmp_path})
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=EXAMPLES,
-            stateful_step_count=STEPS,
+            max_examples=STORIES,
+            stateful_step_count=HAPPENINGS,
             deadline=None,
             print_blob=True,
             suppress_health_check=[HealthCheck.too_slow],
