@@ -75,7 +75,8 @@ class Journal:
 
     def sheet(self, revision: Revision) -> None:
         """This replica holds one more."""
-        self.log.info("sheet", effective_date=str(revision.effective_date), revision=revision.number)
+        flags = {"flags": ",".join(revision.flags)} if revision.flags else {}
+        self.log.info("sheet", effective_date=str(revision.effective_date), revision=revision.number, **flags)
 
     # Redis
 

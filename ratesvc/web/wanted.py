@@ -36,8 +36,9 @@ class Asked:
     def text(self, name: str, longest: int) -> str:
         """The words given, or empty where they are too long or hold what cannot be shown."""
         given = self._query.get(name, "").strip()
-        is_shown = all(character.isprintable() or character in UNSEEN for character in given)
-        return given if len(given) <= longest and is_shown else ""
+        if len(given) > longest:
+            return ""
+        return given if all(character.isprintable() or character in UNSEEN for character in given) else ""
 
     def words(self, name: str, most: int) -> tuple[str, ...]:
         """A list separated by commas, given once or more often; each word once, in order."""
