@@ -30,8 +30,10 @@ PAUSE_S = 0.005
 PATIENCE_S = 5.0
 
 # The table's limit, for a machine that has a core for whoever wants one. Where more want to run than there are cores,
-# everybody waits so many times longer; and what the same questions took just before the fault is allowed on top.
+# everybody waits so many times longer, and what the same questions took just before the fault is allowed on top; but
+# a request that waits for Redis, which takes 0.3 s and more, must never pass.
 MOST_P99_S = 0.05
+MOST_CROWD = 4.0
 TIMES_QUIET = 3
 
 Get = Callable[[str], Awaitable[tuple[int, Mapping[str, str], bytes]]]
@@ -83,11 +85,11 @@ class Load:
     def judge(self) -> None:
         """What all of them saw, when they have gone."""
         quiet_s, during_s = p99(self.quiet), p99(self.during)
-        crowd = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+        crowd = min(max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)), MOST_CROWD)
         limit_s = MOST_P99_S * crowd + TIMES_QUIET * quiet_s
         print(  # noqa: T201 -- the figures are the point
-            f"\n  {len(self.during)} answers during the fault: p99 {during_s * 1000:.1f} ms,"
-            f" (limit {limit_s * 1000:.0f}), longest {max(self.during) * 1000:.0f} ms; quiet p99 {quiet_s * 1000:.1f} ms"
+            f"\n  {len(self.during)} answers during the fault: p99 {during_s * 1000:.1f} ms of {limit_s * 1000:.0f},"
+            f" longest {max(self.during) * 1000:.0f} ms; quiet p99 {quiet_s * 1000:.1f} ms"
         )
         assert not self.invariant.violations, self.invariant.violations
         assert not self.refused, self.refused
@@ -130,6 +132,7 @@ async def under_load(served: Replica, readers: int = 2) -> AsyncIterator[Load]:
             await load.lasts(QUIET_ANSWERS)
             load.begins()
             yield load
+            await load.ends()
         finally:
             load.is_going = False
             # Whoever got no answer, or none within the time, says so here.
