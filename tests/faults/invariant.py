@@ -45,6 +45,7 @@ class Invariant:
     violations: list[str] = field(default_factory=list)
     _last: tuple[date, int] = (date.min, 0)
     _given: set[str] = field(default_factory=set)
+    _series: set[tuple[date, str]] = field(default_factory=set)
     _accepted: dict[tuple[date, int], Shown] = field(default_factory=dict)
 
     def check(self, path: str, status: int, content_type: str, body: bytes) -> None:
@@ -81,6 +82,11 @@ class Invariant:
         self._given.add(path)
         claims, published = list(READERS[path](body)), self.published()
         wrong = [claim for claim in claims if not any(_agrees(claim, one) for one in published.get(claim[0], ()))]
+        if path.startswith("/v1/series"):
+            lost = self._series - {claim[:2] for claim in claims}
+            self._series |= {claim[:2] for claim in claims}
+            if lost:
+                return [f"no longer in the series: {sorted(lost)}"]
         return [f"not what the Bank set: {wrong}"] if wrong or not claims else []
 
     def _refusal(self, status: int, content_type: str, document: Any) -> list[str]:

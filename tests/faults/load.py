@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -24,15 +25,16 @@ CHECKED = (
 # Their figures are computed, or they have none.
 OTHERS = ("/v1/rates?quote=EUR&lang=ru", "/v1/currencies", "/readyz")
 QUIET_ANSWERS = 400
-LEAST_ANSWERS = 300
+LEAST_ANSWERS = 600
 PAUSE_S = 0.005
 PATIENCE_S = 5.0
 
-# The table allows 50 ms on a machine that does nothing else. Here the reader, the service, Redis and whatever else runs
-# share two cores, so what the same questions took just before the fault is allowed on top, some times over.
+# The table's limit, for a machine that has a core for whoever wants one. Where more want to run than there are cores,
+# everybody waits so many times longer, and what the same questions took just before the fault is allowed on top; but
+# a request that waits for Redis, which takes 0.3 s and more, must never pass.
 MOST_P99_S = 0.05
-TIMES_QUIET = 5
-
+MOST_CROWD = 4.0
+TIMES_QUIET = 3
 
 Get = Callable[[str], Awaitable[tuple[int, Mapping[str, str], bytes]]]
 
@@ -83,14 +85,16 @@ class Load:
     def judge(self) -> None:
         """What all of them saw, when they have gone."""
         quiet_s, during_s = p99(self.quiet), p99(self.during)
+        crowd = min(max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)), MOST_CROWD)
+        limit_s = MOST_P99_S * crowd + TIMES_QUIET * quiet_s
         print(  # noqa: T201 -- the figures are the point
-            f"\n  {len(self.during)} answers during the fault: p99 {during_s * 1000:.1f} ms,"
+            f"\n  {len(self.during)} answers during the fault: p99 {during_s * 1000:.1f} ms of {limit_s * 1000:.0f},"
             f" longest {max(self.during) * 1000:.0f} ms; quiet p99 {quiet_s * 1000:.1f} ms"
         )
         assert not self.invariant.violations, self.invariant.violations
         assert not self.refused, self.refused
         assert len(self.during) >= LEAST_ANSWERS
-        assert during_s < MOST_P99_S + TIMES_QUIET * quiet_s
+        assert during_s < limit_s
 
     def answered(self, path: str, answer: aiohttp.ClientResponse, body: bytes, seconds: float) -> None:
         self._now.append(seconds)
@@ -101,13 +105,13 @@ class Load:
 
 
 @asynccontextmanager
-async def under_load(served: Replica, readers: int = 4) -> AsyncIterator[Load]:
+async def under_load(served: Replica, readers: int = 2) -> AsyncIterator[Load]:
     """Nobody waits longer than the machine makes them, nobody gets an error, and every answer keeps I.
 
     It begins with a quiet measurement; the fault is from then on, until `Load.ends` or the end of the context.
     """
     load = Load(Invariant(truth_of(served.bank), served.now, remembers=True))
-    paths = (*CHECKED, *OTHERS)
+    paths = (*CHECKED, f"/v1/rates/{sorted(served.bank.truth)[1]}", *OTHERS)
 
     async def read(http: aiohttp.ClientSession, number: int) -> None:
         while load.is_going:
@@ -128,6 +132,7 @@ async def under_load(served: Replica, readers: int = 4) -> AsyncIterator[Load]:
             await load.lasts(QUIET_ANSWERS)
             load.begins()
             yield load
+            await load.ends()
         finally:
             load.is_going = False
             # Whoever got no answer, or none within the time, says so here.

@@ -136,3 +136,14 @@ def test_every_reader_reads_its_shape(path: str) -> None:
         assert read(path, body) != [], body
     for status in (404, 503):
         assert read(path, right, status) != []
+
+
+def test_a_series_loses_no_day() -> None:
+    """It may grow, never shrink."""
+    path = "/v1/series?codes=USD&since=2026-01-01"
+    one = reader()
+    for days in ([FRIDAY], [FRIDAY, SATURDAY], [SATURDAY]):
+        rows = [[str(day), {FRIDAY: 75.0, SATURDAY: 76.5}[day]] for day in days]
+        assert one.violations == []
+        one.check(path, 200, "application/json", json.dumps({"series": {"USD": rows}}).encode())
+    assert len(one.violations) == 1
