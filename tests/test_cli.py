@@ -19,14 +19,13 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from bank import Bank, sheet
+from bank import Bank, last_month, sheet
 from click.testing import CliRunner
 from conftest import Clock, eventually
 from hypothesis import given
 from hypothesis import strategies as st
 from processes import ROOT, environment, processes_over, run, serving
 from rich.console import Console
-from test_commands import last_month
 
 from ratesvc import cli
 from ratesvc.codes import COMPLETED, MOST_USED, nearest
@@ -443,7 +442,8 @@ async def test_an_interrupted_command_ends_at_once_without_a_word(bank: Bank, tm
     )
     await eventually(lambda: bank.series_asked, patience_s=15)
     process.send_signal(signal.SIGINT)
-    _, err = await process.communicate()
+    async with asyncio.timeout(20):
+        _, err = await process.communicate()
     assert process.returncode == cli.INTERRUPTED
     assert b"Traceback" not in err
     assert not processes_over(tmp_path)

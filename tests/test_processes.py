@@ -7,25 +7,14 @@ import json
 import os
 import signal
 import sys
-from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
-from bank import Bank, sheet
+from bank import Bank, around_today
 from conftest import eventually
 from processes import environment, processes_over, run, serving
 
-from ratesvc.workdays import WorkCalendar, moscow_day, utc_now
-
 pytestmark = pytest.mark.slow
-
-
-def around_today(bank: Bank) -> date:
-    """Give the replica the sheets that the Bank has around the real today; returns the one in force."""
-    calendar = WorkCalendar()
-    in_force = calendar.effective_date_on_or_before(moscow_day(utc_now()))
-    bank.publish(sheet(in_force), sheet(calendar.effective_date_on_or_before(in_force - timedelta(days=1))))
-    return in_force
 
 
 async def test_demo_serves_today_tomorrow_and_a_badge_without_any_network(tmp_path: Path) -> None:
