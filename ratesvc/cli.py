@@ -178,6 +178,9 @@ def backfill(file: Path | None, /, *, verify: bool, **asked: Any) -> None:
     """Fetch all of history, one request a currency; go on where an earlier run was cut off."""
     from ratesvc.commands import backfill as room
 
+    since, until = asked["since"], asked["until"]
+    if since and until and since > until:
+        raise click.BadParameter("It must not be later than the last day.", param_hint="--since")
     _run(room.verify if verify else room.backfill, file, room.BackfillOptions(**asked))
 
 

@@ -8,7 +8,6 @@ from datetime import datetime
 
 import structlog
 
-from ratesvc.cbr.verdict import Decision
 from ratesvc.columns import Span
 from ratesvc.errors import FetchFailed, StoreUnavailable
 from ratesvc.metrics import Metrics
@@ -18,7 +17,7 @@ from ratesvc.refresh import Cycle
 from ratesvc.reseed import Given
 
 FAILURE_LOG_S = 60.0
-WRITES = frozenset(("put", "shelve", "restore", "tell", "put_column", "put_history", "put_span", "put_plan"))
+WRITES = frozenset(("put", "put_aside", "restore", "tell", "put_column", "put_history", "put_span", "put_plan"))
 
 
 class Journal:
@@ -58,9 +57,8 @@ class Journal:
         for held_back in set(cycle.held_back) - set(self.last_cycle.held_back if self.last_cycle else ()):
             date_text = str(held_back.effective_date)
             self.log.warning("sheet_held_back", effective_date=date_text, to=held_back.decision, why=str(held_back))
-            if held_back.decision is Decision.QUARANTINE:
-                for kind in held_back.verdict.flags:
-                    self.metrics.quarantined.labels(kind).inc()
+        for kind in cycle.put_aside:
+            self.metrics.quarantined.labels(kind).inc()
 
     def _failed(self, failure: FetchFailed, *, nothing_held: bool) -> None:
         now = asyncio.get_running_loop().time()

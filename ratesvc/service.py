@@ -21,11 +21,11 @@ from ratesvc.cbr.client import REQUESTS_A_MINUTE, BankClient, Pace, Way
 from ratesvc.columns import Span
 from ratesvc.config import Settings
 from ratesvc.engine import Engine
-from ratesvc.errors import NoSheet, RatesvcError, StoreUnavailable
+from ratesvc.errors import NoSheet, StoreUnavailable
 from ratesvc.health import Check
 from ratesvc.history import History, snapshot
 from ratesvc.journal import Journal
-from ratesvc.polling import FIRST_RETRY_S, LONGEST_RETRY_S, next_poll_s, with_jitter
+from ratesvc.polling import next_poll_s, with_jitter
 from ratesvc.publication import Board, Publication
 from ratesvc.quarantine import Quarantine
 from ratesvc.rates import FIRST_DAY, Revision, Snapshot
@@ -35,9 +35,8 @@ from ratesvc.store import Store
 from ratesvc.ticking import Duties, Ticking
 from ratesvc.upkeep import Upkeep
 from ratesvc.watchdog import Watchdog
-from ratesvc.workdays import ONE_DAY, WorkCalendar, moscow_day, utc_now
+from ratesvc.workdays import WorkCalendar, moscow_day, utc_now
 
-BACKFILL_LEASE_S = 120.0
 HEALTH_PING_S = 0.25
 MOST_RENDERED_AT_ONCE = 2
 
@@ -71,7 +70,6 @@ class Service:
         self.history = History(WorkCalendar(settings.calendar.extra_off, settings.calendar.extra_work))
         self.draining = False
         self.engine: Engine | None = None
-        self.backfilling: Progress | None = None
         self.admin_url: str | None = None
         self.quarantined = 0
         self.watchdog = Watchdog(self.journal.loop_blocked)
@@ -118,6 +116,7 @@ class Service:
             republish=self.republish,
             tick=self._tick,
             listen=self._upkeep.listen,
+            backfill=self._fill,
             hurried=lambda: not self._upkeep.in_step,
             clock_jumped=self._clock_jumped,
             died=self.journal.task_died,
@@ -186,8 +185,7 @@ class Service:
         )
         await self._keep_turn(cycle, delay)
         self._ticks.poll_in(delay)
-        if self.backfilling is None:
-            await self._backfill_if_needed()
+        self._ticks.backfill_in(0)
 
     async def _keep_turn(self, cycle: Cycle, seconds: float) -> None:
         """Until the next poll; who asked in vain leaves it to other replicas, whose way to the Bank may be better."""
@@ -229,12 +227,15 @@ class Service:
         return cycle
 
     async def backfill(self, since: date = FIRST_DAY, until: date | None = None) -> AsyncIterator[Progress]:
-        """Fetch what of history is not held, one request at a time; for commands, and at the first start by itself."""
-        async for progress in self._backfill.run(self.history, since, until):
-            self.backfilling = progress
+        """Fetch what of history is not held, one request at a time; for commands."""
+        async for progress in self._backfill.run(self.history, since, until, at_once=True):
             yield progress
-        self.backfilling = None
         await self._upkeep.reread()
+
+    @property
+    def backfilling(self) -> Progress | None:
+        """What of history is being fetched just now."""
+        return self._backfill.progress
 
     def look_up(self, codes: Iterable[str], since: date, until: date) -> AsyncIterator[Progress]:
         """Ask for a few currencies at once; for commands. They are in the history of this process alone."""
@@ -244,27 +245,17 @@ class Service:
         """Compare what is held with the Bank, changing nothing."""
         return self._backfill.verify(self.history)
 
-    async def _backfill_if_needed(self) -> None:
-        """Load history at the first start, and fill the gap after a pause. What fails is tried again after a poll."""
+    async def _fill(self) -> None:
+        """Fetch what of history is lacking; what fails has an appointment of its own."""
         await self._upkeep.reread()
-        if self.board.current is None or not self._lacks_history():
-            return
-        try:
-            if await self._store.backfill_lease.take(BACKFILL_LEASE_S):
-                self._log.info("backfill_started")
-                async for _ in self.backfill():
-                    await self._store.backfill_lease.keep(BACKFILL_LEASE_S)
-                await self._store.backfill_lease.release()
-                self._log.info("backfill_finished", sheets=len(self.history.days))
-        except RatesvcError as error:
-            self.backfilling = None
-            self._log.warning("backfill_failed", error=str(error))
-            self._ticks.poll_in(FIRST_RETRY_S if isinstance(error, StoreUnavailable) else LONGEST_RETRY_S)
-
-    def _lacks_history(self) -> bool:
-        span = self.history.span
-        today = moscow_day(self.clock())
-        return span is None or self.history.first_gap(span.until, today - ONE_DAY) is not None
+        done = await self._backfill.if_needed(self.history, lambda: self._log.info("backfill_started"))
+        await self._upkeep.reread()
+        if done.failure:
+            self._log.warning("backfill_failed", error=str(done.failure))
+        elif done.has_begun:
+            self._log.info("backfill_finished", sheets=len(self.history.days))
+        if done.again_s is not None:
+            self._ticks.backfill_in(done.again_s)
 
     def _take(self, revisions: Iterable[Revision], filled: Span | None = None) -> None:
         """Hold what is new and publish; `filled` says that history came with it."""

@@ -400,6 +400,13 @@ def test_whatever_becomes_of_the_output_it_ends_in_words_or_in_silence(tmp_path:
         assert done.stderr == words, line
 
 
+def test_a_range_the_wrong_way_round_is_refused() -> None:
+    """Before anything is opened or asked."""
+    done = CliRunner().invoke(cli.main, ["backfill", "--since", "2026-04-24", "--until", "2026-04-23"])
+    assert done.exit_code != 0
+    assert "--since" in done.output + str(done.exception)
+
+
 @pytest.mark.slow
 async def test_every_step_of_a_backfill_is_a_line_of_json(tmp_path: Path) -> None:
     """And what is held is the last one; a comparison says how much differs."""

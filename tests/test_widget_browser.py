@@ -510,7 +510,7 @@ async def test_a_language_with_a_region_stays(browser: Browser, live: Live, tag:
 
 async def test_a_strict_host_of_the_frame(browser: Browser, live: Live, host: Host) -> None:
     """The builder's frame with its rule and its line for the policy: no violation, no border, no shift."""
-    code = await pasted(live, "frame", "csp=1")
+    code = await pasted(live.url, "frame", "csp=1")
     rule = code.split("Your style sheet:  ")[1].split("\n")[0]
     line = code.split("Your policy:  ")[1].split(" -->")[0]
     policy = f"default-src 'none'; style-src '{csp_hash(rule)}'; {line}"
