@@ -37,7 +37,7 @@ FIRST_RETRY_S, LONGEST_RETRY_S = 1.0, 60.0
 # is the lock, which is left to the server alone: as long as it lives no other can start.
 _WATCHDOG = (
     'exec 3<&0 4>&1 </dev/null >/dev/null; "$@" 3<&- & engine=$!; exec 4>&-; '
-    "(read -r _ <&3; kill -TERM $engine) & watch=$!; exec 3<&-; wait $engine; kill $watch"
+    "(read -r _ <&3; kill -TERM $engine) & watch=$!; exec 3<&-; wait $engine; kill $watch; wait"
 )
 
 
