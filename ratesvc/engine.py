@@ -8,17 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
-import hashlib
 import importlib.util
 import os
 import shutil
 import signal
-import stat
-import subprocess
-import tempfile
-import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Self
 
@@ -27,10 +22,10 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from ratesvc.engine_folder import EngineFolder
 from ratesvc.errors import EngineError, EngineNotReady
 from ratesvc.tasks import end
 
-LONGEST_SOCKET_PATH = 100
 # A full store takes seconds to load; a poor disk may need most of a minute.
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 5.0
@@ -42,7 +37,7 @@ FIRST_RETRY_S, LONGEST_RETRY_S = 1.0, 60.0
 # is the lock, which is left to the server alone: as long as it lives no other can start.
 _WATCHDOG = (
     'exec 3<&0 4>&1 </dev/null >/dev/null; "$@" 3<&- & engine=$!; exec 4>&-; '
-    "(read -r _ <&3; kill -TERM $engine) & watch=$!; exec 3<&-; wait $engine; kill $watch"
+    "(read -r _ <&3; kill -TERM $engine) & watch=$!; exec 3<&-; wait $engine; kill $watch; wait"
 )
 
 
@@ -57,27 +52,6 @@ def find_server() -> Path:
         if found := shutil.which(name):
             return Path(found)
     raise EngineError("no valkey-server found: install valkey or redis (7 or later), or set RATESVC_REDIS_URL")
-
-
-def socket_path(folder: Path) -> Path:
-    """Where the engine of this folder listens; under the temporary directory when the path would be too long."""
-    path = folder.resolve() / "engine.sock"
-    if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
-        return path
-    name = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"ratesvc-{os.getuid()}-{name}" / "engine.sock"
-
-
-def make_private(folder: Path) -> None:
-    """Create the folder for us alone; refuse one that others own. Raises EngineError."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = folder.stat()
-    except OSError as error:
-        raise EngineError(f"cannot use the folder {folder}: {error.strerror}") from None
-    if status.st_uid != os.getuid() or not stat.S_ISDIR(status.st_mode):
-        raise EngineError(f"the folder {folder} belongs to somebody else")
-    folder.chmod(0o700)
 
 
 def _ignore(_: str, __: BaseException | None) -> None:
@@ -99,13 +73,8 @@ class Engine:
 
         `died` is told when the server is found dead, and why it could not be started again; it is tried again.
         """
-        self.folder = folder
-        self.socket = socket_path(folder)
+        self.folder = EngineFolder(folder)
         self.name = "embedded"
-        self._pipe = self.socket.with_name("engine.pipe")
-        self._log = folder / "engine.log"
-        self._files = folder / "appendonlydir"
-        self._aside: Path | None = None
         self._died = died
         self._find_server = server
         self._patience_s = patience_s
@@ -116,14 +85,11 @@ class Engine:
     @property
     def url(self) -> str:
         """For redis-py."""
-        return f"unix://{self.socket}"
+        return f"unix://{self.folder.socket}"
 
     async def open(self) -> Self:
         """Use the server that is there, else start one. Raises EngineError; EngineNotReady if it may yet answer."""
-        make_private(self.folder)
-        make_private(self.socket.parent)
-        with contextlib.suppress(FileExistsError):
-            os.mkfifo(self._pipe, 0o600)
+        self.folder.open()
         self.name = f"embedded {self._find_server().name}"
         try:
             await self._reach()
@@ -140,21 +106,21 @@ class Engine:
         await self._let_go()
 
     async def _reach(self) -> None:
-        """Use or start it. Where it ends instead of answering its files are repaired, then set aside for new ones."""
-        remedies = iter((self._keep_log, self._repair, self._set_aside))
+        """Use the server that is there, or start one; again where it ended instead of answering."""
+        attempts = count()
         try:
             async with asyncio.timeout(self._patience_s):
                 while not await self._is_reached():
                     # Slow or loading is not dead: only where no server lives its files may be touched.
-                    if (lock := self._take_lock()) is not None:
+                    if (lock := self.folder.take_lock()) is not None:
                         try:
-                            await self._start(next(remedies, None), lock)
+                            await self._start(next(attempts), lock)
                         finally:
                             os.close(lock)
                     await asyncio.sleep(0.01)
         except TimeoutError:
             raise EngineNotReady(
-                f"the embedded engine in {self.folder} does not answer within {self._patience_s:g} s; see {self._log}"
+                f"the embedded engine does not answer within {self._patience_s:g} s; see {self.folder.log}"
             ) from None
 
     async def _is_reached(self) -> bool:
@@ -162,28 +128,12 @@ class Engine:
         if self._lifeline is None:
             # Refused where nobody reads: there is no server, or it is about to end.
             with contextlib.suppress(OSError):
-                self._lifeline = os.open(self._pipe, os.O_WRONLY | os.O_NONBLOCK)
-        return self._lifeline is not None and await answers(self.socket)
-
-    def _take_lock(self) -> int | None:
-        """The right to start a server, which goes over to it; None while one lives, or another process has it."""
-        lock = os.open(self.folder / "engine.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            return None
-        return lock
-
-    def _is_dead(self) -> bool:
-        lock = self._take_lock()
-        if lock is not None:
-            os.close(lock)
-        return lock is not None
+                self._lifeline = os.open(self.folder.pipe, os.O_WRONLY | os.O_NONBLOCK)
+        return self._lifeline is not None and await answers(self.folder.socket)
 
     def _is_used(self) -> bool:
         """Whether anybody else holds it: a pipe without writers is at its end."""
-        pipe = os.open(self._pipe, os.O_RDONLY | os.O_NONBLOCK)
+        pipe = os.open(self.folder.pipe, os.O_RDONLY | os.O_NONBLOCK)
         try:
             return os.read(pipe, 1) != b""
         except BlockingIOError:
@@ -191,19 +141,26 @@ class Engine:
         finally:
             os.close(pipe)
 
-    async def _start(self, remedy: Callable[[int], None] | None, lock: int) -> None:
-        if remedy is None:
-            self._put_back()
-            raise EngineError(f"the embedded engine does not start; see {self._log}")
-        await asyncio.to_thread(remedy, lock)
-        self._spawn(self._find_server(), lock)
+    async def _start(self, attempt: int, lock: int) -> None:
+        """First as it is, then with its files repaired, at last with new ones."""
+        server = self._find_server()
+        if attempt == 0:
+            self.folder.keep_log()
+        elif attempt == 1:
+            await asyncio.to_thread(self.folder.repair, server, lock)
+        elif attempt == 2:
+            self.folder.set_aside()
+        else:
+            self.folder.put_back()
+            raise EngineError(f"the embedded engine does not start; see {self.folder.log}")
+        self._spawn(server, lock)
 
     def _spawn(self, server: Path, lock: int) -> None:
         # A reader first: without one no writer is let in.
-        pipe = os.open(self._pipe, os.O_RDONLY | os.O_NONBLOCK)
+        pipe = os.open(self.folder.pipe, os.O_RDONLY | os.O_NONBLOCK)
         try:
             if self._lifeline is None:
-                self._lifeline = os.open(self._pipe, os.O_WRONLY | os.O_NONBLOCK)
+                self._lifeline = os.open(self.folder.pipe, os.O_WRONLY | os.O_NONBLOCK)
             os.set_blocking(pipe, True)
             # Not by subprocess: it would end, or complain of, a server that others go on using after us.
             self._shell = os.posix_spawn(
@@ -222,11 +179,11 @@ class Engine:
 
     def _options(self) -> list[str]:
         options = {
-            "dir": self.folder.resolve(),
-            "unixsocket": self.socket,
+            "dir": self.folder.path.resolve(),
+            "unixsocket": self.folder.socket,
             "unixsocketperm": 700,
             "port": 0,
-            "logfile": self._log.resolve(),
+            "logfile": self.folder.log.resolve(),
             "save": "",
             "appendonly": "yes",
             # Plain commands, so that Valkey and Redis read each other's files.
@@ -235,37 +192,6 @@ class Engine:
             "maxmemory-policy": "noeviction",
         }
         return [str(part) for name, value in options.items() for part in (f"--{name}", value)]
-
-    def _keep_log(self, _lock: int) -> None:
-        """What the server before said last is kept for whoever asks why it died."""
-        if self._log.exists():
-            self._log.replace(self._log.with_suffix(".old.log"))
-
-    def _repair(self, lock: int) -> None:
-        """Cut damaged append-only files back to their last whole command; the binary does it under another name."""
-        for manifest in self._files.glob("*.manifest"):
-            subprocess.run(  # noqa: S603 -- our own binary on our own file
-                ["valkey-check-aof", "--fix", str(manifest)],  # noqa: S607 -- `executable` says which
-                executable=self._find_server(),
-                input=b"y\n" * 3,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                # Should we be gone before it ends, no server starts over the file that it is cutting.
-                pass_fds=(lock,),
-                timeout=60,
-                check=False,
-            )
-
-    def _set_aside(self, _lock: int) -> None:
-        """Everything in it can be fetched again, so a store that cannot be read must not keep the service down."""
-        aside = self.folder / f"appendonlydir.damaged-{time.time_ns()}"
-        self._aside = self._files.rename(aside) if self._files.exists() else None
-
-    def _put_back(self) -> None:
-        """Where new files are no better, the old ones were not the reason: memory, the disk or the binary was."""
-        if self._aside:
-            shutil.rmtree(self._files, ignore_errors=True)
-            self._aside.rename(self._files)
 
     async def _keep(self) -> None:
         """Have it running, whatever becomes of it, of those who use it too, and of an attempt to start it again."""
@@ -290,7 +216,7 @@ class Engine:
                 if os.waitpid(self._shell, os.WNOHANG)[0] == 0:
                     return False
             self._shell = None
-        return self._is_dead()
+        return self.folder.is_dead()
 
     async def _let_go(self) -> None:
         if self._lifeline is None:

@@ -214,10 +214,10 @@ async def test_one_of_two_starts_it_again(tmp_path: Path) -> None:
     (running,) = servers(tmp_path)
     os.kill(running, signal.SIGKILL)
     await eventually(lambda: running not in servers(tmp_path) and servers(tmp_path))
-    await eventually(lambda: answers(engines[0].socket))
+    await eventually(lambda: answers(engines[0].folder.socket))
     assert len(servers(tmp_path)) == 1
     await engines[0].close()
-    assert await answers(engines[1].socket)
+    assert await answers(engines[1].folder.socket)
     await engines[1].close()
     assert not servers(tmp_path)
 
