@@ -96,6 +96,20 @@ async def test_the_element_fits_and_shifts_nothing(
     assert await page.evaluate("localStorage.length + sessionStorage.length") == 0
 
 
+@pytest.mark.parametrize("width", [180, 300])
+async def test_nothing_lies_on_a_narrow_trend(browser: Browser, live: Live, host: Host, width: int) -> None:
+    """With every column there is: the line of recent rates and the change in per cent have places of their own."""
+    columns = "columns=name,today,next,change,percent"
+    body = f'<div style="width:{width}px">{element(live, f"lang=en spark=30 {columns}", height=700)}</div>'
+    page = await opened(browser, host.put(body), viewport={"width": 700, "height": 900})
+    places = """kind => [...document.querySelector("cbr-rates").shadowRoot.querySelectorAll(`td.cbr-${kind}`)].map(
+      cell => { const { top, bottom } = cell.getBoundingClientRect(); return [top, bottom]; })"""
+    trends, moves = [await page.evaluate(places, kind) for kind in ("trend", "percent")]
+    assert len(trends) == 6
+    for (top, _), (_, bottom) in zip(trends, moves, strict=True):
+        assert top >= bottom - 1
+
+
 async def test_a_strict_host(browser: Browser, live: Live, host: Host) -> None:
     """The builder's strict snippet under style-src 'self' and Trusted Types: no violation, no shift."""
     code = await pasted(live, "element", "csp=1&spark=30")
