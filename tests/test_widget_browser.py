@@ -349,14 +349,19 @@ async def test_the_shadow_fragment_needs_no_script(browser: Browser, live: Live,
 
 
 async def test_valid_html(live: Live, tmp_path: Path) -> None:
-    """html-validate finds no error in frame, builder and fragment.
+    """html-validate finds no error in frame, builder, /rate and fragment.
 
     But one, which docs/widget.md names: a fragment that is to be seen without any request brings a style element
     into the body. Every browser obeys it there; linked, or in a shadow root, it is valid.
     """
     if not VALIDATE.exists():
         missing("html-validate (npm ci in tests/web)")
-    paths = {"frame": "/widget/frame?spark=30", "builder": "/?lang=ru", "embed": "/embed?lang=ar"}
+    paths = {
+        "frame": "/widget/frame?spark=30",
+        "builder": "/?lang=ru",
+        "embed": "/embed?lang=ar",
+        "rate": "/rate?lang=de",
+    }
     included = {"linked": "/widget?style=link&spark=7", "shadow": "/widget?shadow=1", "inline": "/widget"}
     around = '<!doctype html><html lang="en"><head><title>Host</title></head><body>{}</body></html>'
     async with aiohttp.ClientSession() as http:
@@ -399,7 +404,9 @@ async def test_the_reference_is_a_table_on_a_phone_too(browser: Browser, live: L
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark", "forced"])
-@pytest.mark.parametrize("what", ["element", "frame", "frame-ar", "fragment", "builder", "builder-ru", "builder-zh"])
+@pytest.mark.parametrize(
+    "what", ["element", "frame", "frame-ar", "fragment", "builder", "builder-ru", "builder-zh", "rate"]
+)
 async def test_axe_finds_nothing(browser: Browser, live: Live, host: Host, what: str, scheme: str) -> None:
     """axe-core with wcag22aa and best-practices."""
     if not AXE.exists():
@@ -417,6 +424,7 @@ async def test_axe_finds_nothing(browser: Browser, live: Live, host: Host, what:
         "builder": f"{live.url}/",
         "builder-ru": f"{live.url}/?lang=ru",
         "builder-zh": f"{live.url}/?lang=zh-Hans&csp=1",
+        "rate": f"{live.url}/rate?lang=de",
     }
     context: BrowserContext = await browser.new_context(
         color_scheme="dark" if dark else "light", forced_colors="active" if scheme == "forced" else "none"
