@@ -12,7 +12,7 @@ from ratesvc.cbr.client import BankClient
 from ratesvc.cbr.documents import Listing
 from ratesvc.codes import MOST_USED
 from ratesvc.columns import Column, Currency, Span
-from ratesvc.errors import RatesvcError
+from ratesvc.errors import RatesvcError, StoreUnavailable
 from ratesvc.history import History
 from ratesvc.rates import FIRST_DAY
 from ratesvc.store import Store
@@ -20,6 +20,9 @@ from ratesvc.workdays import ONE_DAY, moscow_day
 
 USD = "R01235"
 MOST_DAILY_DOCUMENTS = 20
+TURN_S = 120.0
+STORE_AGAIN_S = 10.0
+BANK_AGAIN_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +44,21 @@ class Difference:
     bank: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a run that nobody asked for: whether it did anything, why it ended early, when to try again."""
+
+    has_begun: bool = False
+    failure: RatesvcError | None = None
+    again_s: float | None = None
+
+
+class NotOurTurn(RatesvcError):
+    """History is being fetched elsewhere; what is fetched there is kept for all."""
+
+
 class Backfill:
-    """Fetches the Bank's series into the store."""
+    """Fetches the Bank's series into the store: one run at a time in this process, and one over all replicas."""
 
     def __init__(
         self,
@@ -58,34 +74,80 @@ class Backfill:
         self._clock = clock
         self._gap_s = gap_s
         self._fetch_day = fetch_day
+        self._running = asyncio.Lock()
+        self.progress: Progress | None = None
+        """What is being done just now."""
+
+    async def if_needed(self, history: History, begun: Callable[[], None]) -> Outcome:
+        """Load history at the first start, and fill the gap after a pause; `begun` hears of the first step."""
+        has_begun = False
+        if self._running.locked() or not history.days or not self._lacks(history):
+            return Outcome()
+        try:
+            async for _ in self.run(history):
+                if not has_begun:
+                    has_begun = True
+                    begun()
+        except NotOurTurn:
+            return Outcome(again_s=TURN_S)
+        except RatesvcError as failure:
+            again_s = STORE_AGAIN_S if isinstance(failure, StoreUnavailable) else BANK_AGAIN_S
+            return Outcome(has_begun, failure, again_s)
+        return Outcome(has_begun)
+
+    def _lacks(self, history: History) -> bool:
+        span, yesterday = history.span, moscow_day(self._clock()) - ONE_DAY
+        return span is None or span.since > FIRST_DAY or history.first_gap(span.until, yesterday) is not None
 
     async def run(
-        self, history: History, since: date = FIRST_DAY, until: date | None = None
+        self, history: History, since: date = FIRST_DAY, until: date | None = None, *, at_once: bool = False
     ) -> AsyncIterator[Progress]:
-        """Fetch what of the closed range is not held, by default all there is. Raises FetchFailed, StoreUnavailable.
+        """Fetch what of the closed range is not held, by default all there is, and what joins it to what is held.
 
+        Raises FetchFailed, StoreUnavailable, NotOurTurn, and RatesvcError where the Bank has no sheet in it.
         Cut off anywhere, the next run asks only for what is lacking. What was published since the range that is held
-        ended is found by one request, and fetched as daily documents while it is little.
+        ended is found by one request, and fetched as daily documents while it is little. `at_once` is for a person,
+        who does not wait for his turn: a run that goes on elsewhere ends at its next step.
         """
         tomorrow = moscow_day(self._clock()) + ONE_DAY
         wanted = Span(max(since, FIRST_DAY), min(until or tomorrow, tomorrow))
+        if wanted.since > wanted.until:
+            raise _nothing_in(Span(since, until or tomorrow))
+        async with self._running:
+            try:
+                while at_once and not await self._store.backfill_lease.take(TURN_S):
+                    await self._store.end_backfill_lease()
+                await self._keep_turn()
+                async for progress in self._steps(history, wanted):
+                    self.progress = progress
+                    yield progress
+                    await self._keep_turn()
+            finally:
+                self.progress = None
+                await self._store.backfill_lease.release()
+
+    async def _keep_turn(self) -> None:
+        if not await self._store.backfill_lease.take(TURN_S):
+            raise NotOurTurn("history is being fetched by another replica, or by a command")
+
+    async def _steps(self, history: History, wanted: Span) -> AsyncIterator[Progress]:
         held, plan = await self._store.span(), await self._store.plan()
         asked = (_before(held, plan) if plan else None) or _before(held, wanted)
+        if held and held.until < wanted.until:
+            async for progress in self._catch_up(held, wanted.until, history):
+                yield progress
         if asked:
             await self._store.put_plan(asked)
-            async for progress in self._run(asked):
-                yield progress
-        elif held:
-            async for progress in self._catch_up(held, tomorrow, history):
+            async for progress in self._ask_all(asked):
                 yield progress
 
-    async def _catch_up(self, held: Span, tomorrow: date, history: History) -> AsyncIterator[Progress]:
+    async def _catch_up(self, held: Span, until: date, history: History) -> AsyncIterator[Progress]:
         since = held.until + ONE_DAY
-        records = await self._client.dynamic(USD, since, tomorrow)
+        records = await self._client.dynamic(USD, since, until)
         days = [record.effective_date for record in records]
         missing = [day for day in days if day not in history.days]
         if len(missing) > MOST_DAILY_DOCUMENTS:
-            async for progress in self._run(Span(since, tomorrow)):
+            async for progress in self._ask_all(Span(since, until)):
                 yield progress
             return
         for number, day in enumerate(missing):
@@ -94,12 +156,12 @@ class Backfill:
             await self._fetch_day(day)
         # One that could not be fetched, or is held back, ends what is known without a gap.
         unbroken = list(takewhile(lambda day: day in history.days, days))
-        if unbroken and history.span and held.since in history.span:
+        if unbroken and history.span and history.span.covers(held):
             # The columns alone must bear out the span, so they are written again with these days in them.
             await self._store.put_history(history.columns(), Span(held.since, unbroken[-1]))
             await self._store.announce(unbroken[-1])
 
-    async def _run(self, asked: Span) -> AsyncIterator[Progress]:
+    async def _ask_all(self, asked: Span) -> AsyncIterator[Progress]:
         yield Progress(0, 1, "the catalogue")
         listings = sorted(
             (listing for listing in await self._client.catalogue() if listing.code and listing.numeric_code),
@@ -110,22 +172,30 @@ class Backfill:
             yield Progress(number, len(listings), f"{listing.code} ({listing.cbr_id})")
             column = await self._column(listing, asked)
             if listing.cbr_id == USD:
-                newest = column.last_day if column.days else None
-        if newest is not None and newest >= asked.since:
-            held = await self._store.span()
-            await self._store.put_span(_hull(Span(asked.since, newest), held) if held else Span(asked.since, newest))
-            await self._store.announce(newest)
+                newest = column.last_within(asked)
+        if newest is None:
+            await self._store.drop_plan()
+            raise _nothing_in(asked)
+        held, found = await self._store.span(), Span(asked.since, newest)
+        await self._store.put_span(found.hull(held) if held else found)
+        await self._store.announce(newest)
         yield Progress(len(listings), len(listings), "nothing more")
 
     async def _column(self, listing: Listing, asked: Span) -> Column:
         """The column of one id over the range, from the store or from the Bank."""
         stored = await self._store.column(listing.cbr_id)
-        if stored and asked.since in stored[1] and asked.until in stored[1]:
+        if stored and stored[1].covers(asked):
             return stored[0]
         await asyncio.sleep(self._gap_s)
         records = await self._client.dynamic(listing.cbr_id, asked.since, asked.until)
         fetched_at = self._clock().replace(microsecond=0)
-        column, covered = (stored[0], _hull(stored[1], asked)) if stored else (_empty(listing, fetched_at), asked)
+        if listing.cbr_id == USD and not records:
+            # It has been in every sheet. What is kept of such a range, or planned, would be all that is ever asked for.
+            await self._store.drop_plan()
+            raise _nothing_in(asked)
+        column, covered = _empty(listing, fetched_at), asked
+        if stored and stored[1].joins(asked):
+            column, covered = stored[0], stored[1].hull(asked)
         for record in records:
             column.put(record.effective_date, record.nominal, record.value)
         await self._store.put_column(column, covered)
@@ -177,8 +247,8 @@ def _before(held: Span | None, wanted: Span) -> Span | None:
     return Span(wanted.since, held.since - ONE_DAY) if wanted.since < held.since else None
 
 
-def _hull(one: Span, other: Span) -> Span:
-    return Span(min(one.since, other.since), max(one.until, other.until))
+def _nothing_in(asked: Span) -> RatesvcError:
+    return RatesvcError(f"the Bank has no sheets from {asked.since} to {asked.until}")
 
 
 def _empty(listing: Listing, fetched_at: datetime) -> Column:

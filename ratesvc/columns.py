@@ -5,13 +5,14 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 from operator import mul
 from typing import Any
 
 from ratesvc.rates import EXACT, Quote, trimmed
+from ratesvc.workdays import ONE_DAY
 
 _SCALE = 4
 """The Bank prints four decimals: a value is kept as its number of 1/10000 roubles."""
@@ -47,15 +48,37 @@ class Column:
     nominals: array[int] = field(default_factory=lambda: array("b"))
     derived: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
+    def holding(self, day: date, nominal: int, value: Decimal) -> Column:
+        """This column with that record, as another one: threads may be reading this one."""
+        record = int(value.scaleb(_SCALE, EXACT)), len(str(nominal)) - 1
+        index = self._index(day)
+        if index is not None and (self.values[index], self.nominals[index]) == record:
+            return self
+        other = self._copy()
+        other.put(day, nominal, value)
+        return other
+
+    def lacking(self, day: date) -> Column:
+        """This column without a record on that day, as another one."""
+        if self._index(day) is None:
+            return self
+        other = self._copy()
+        other.drop(day)
+        return other
+
+    def _copy(self) -> Column:
+        return replace(self, days=self.days[:], values=self.values[:], nominals=self.nominals[:], derived={})
+
     def put(self, day: date, nominal: int, value: Decimal) -> None:
         """Set the record of a day, in its place."""
-        ordinal, scaled = day.toordinal(), int(value.scaleb(_SCALE, EXACT))
+        ordinal, scaled, power = day.toordinal(), int(value.scaleb(_SCALE, EXACT)), len(str(nominal)) - 1
         index = bisect_left(self.days, ordinal)
-        if index == len(self.days) or self.days[index] != ordinal:
+        if index < len(self.days) and self.days[index] == ordinal:
+            self.values[index], self.nominals[index] = scaled, power
+        else:
+            self.values.insert(index, scaled)
+            self.nominals.insert(index, power)
             self.days.insert(index, ordinal)
-            self.values.insert(index, 0)
-            self.nominals.insert(index, 0)
-        self.values[index], self.nominals[index] = scaled, len(str(nominal)) - 1
         self.derived = {}
 
     def keep_only(self, ordinals: frozenset[int]) -> None:
@@ -119,6 +142,11 @@ class Column:
         """The latest record; only where there is one."""
         return date.fromordinal(self.days[-1])
 
+    def last_within(self, span: Span) -> date | None:
+        """The latest record in that range of days."""
+        first, last = self.places(span.since, span.until)
+        return date.fromordinal(self.days[last - 1]) if last > first else None
+
     def _index(self, day: date) -> int | None:
         ordinal = day.toordinal()
         index = bisect_left(self.days, ordinal)
@@ -135,6 +163,18 @@ class Span:
     def __contains__(self, day: date) -> bool:
         """Whether the day lies in it."""
         return self.since <= day <= self.until
+
+    def covers(self, other: Span) -> bool:
+        """Whether every day of the other lies in it."""
+        return self.since <= other.since and other.until <= self.until
+
+    def joins(self, other: Span) -> bool:
+        """Whether no day lies between them."""
+        return self.since <= other.until + ONE_DAY and other.since <= self.until + ONE_DAY
+
+    def hull(self, other: Span) -> Span:
+        """The smallest that covers both; what lies between them is in it."""
+        return Span(min(self.since, other.since), max(self.until, other.until))
 
 
 def scaled_rouble(power: int) -> int:

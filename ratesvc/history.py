@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
@@ -26,7 +26,7 @@ class History:
         self.days: list[date] = []
         self.span: Span | None = None
         self._revisions: dict[date, dict[int, Revision]] = {}
-        self._columns: dict[str, Column] = {}
+        self._columns: Mapping[str, Column] = {}
         self._composed: dict[date, Revision] = {}
         for revision in revisions:
             self.add(revision)
@@ -34,39 +34,31 @@ class History:
     def add(self, revision: Revision) -> None:
         """Hold one more revision, in place of one with the same number."""
         day = revision.effective_date
-        self._revisions.setdefault(day, {})[revision.number] = revision
+        corrected = self.of_date(day) if revision.number > 1 and day not in self._revisions else None
+        of_day = self._revisions.setdefault(day, {})
+        if corrected and not corrected.sheet.says_the_same_as(revision.sheet):
+            # The columns are about to forget how it read.
+            of_day[corrected.number] = corrected
+        of_day[revision.number] = revision
         index = bisect_left(self.days, day)
         if self.days[index : index + 1] != [day]:
-            insort(self.days, day)
-        self._write(self._latest(day))
+            self.days = [*self.days[:index], day, *self.days[index:]]
+        self._columns = _written(self._columns, self._latest(day))
         self.version += 1
 
     def fill(self, columns: Iterable[Column], span: Span) -> None:
         """Take a complete backfill: every sheet of `span`. What was fetched as a daily document stays above it."""
-        self._columns = {column.currency.cbr_id: column for column in columns}
-        self.span = span
+        filled = {column.currency.cbr_id: column for column in columns}
         # A sheet set while the columns were being fetched is in some of them only: it is not a sheet yet.
-        sheets = frozenset(day.toordinal() for day in sheet_days(self._columns.values()))
-        for column in self._columns.values():
+        days = sheet_days(filled.values())
+        sheets = frozenset(day.toordinal() for day in days)
+        for column in filled.values():
             column.keep_only(sheets)
-        self.days = sorted({*sheet_days(self._columns.values()), *self._revisions})
-        self._composed.clear()
         for day in self._revisions:
-            self._write(self._latest(day))
+            filled = _written(filled, self._latest(day))
+        self._columns, self.days, self.span = filled, sorted({*days, *self._revisions}), span
+        self._composed.clear()
         self.version += 1
-
-    def _write(self, revision: Revision) -> None:
-        """Give the columns the figures of a sheet: exactly its currencies have a record on its day."""
-        sheet = revision.sheet
-        present = {quote.cbr_id for quote in sheet.quotes}
-        for cbr_id, column in self._columns.items():
-            if cbr_id not in present:
-                column.drop(sheet.effective_date)
-        for quote in sheet.quotes:
-            if quote.cbr_id not in self._columns:
-                currency = Currency(quote.cbr_id, quote.cbr_id, quote.code, quote.numeric_code, quote.name)
-                self._columns[quote.cbr_id] = Column(currency, revision.fetched_at)
-            self._columns[quote.cbr_id].put(sheet.effective_date, quote.nominal, quote.value)
 
     def __iter__(self) -> Iterator[Revision]:
         """Every revision that was fetched as a daily document, by day and number."""
@@ -210,6 +202,20 @@ class History:
             return list(columns[0].unit_rates(since, until))
         merged = {day: rate for column in reversed(columns) for day, rate in column.unit_rates(since, until)}
         return sorted(merged.items())
+
+
+def _written(columns: Mapping[str, Column], revision: Revision) -> dict[str, Column]:
+    """These columns with the figures of a sheet: exactly its currencies have a record on its day.
+
+    They are others, since threads may be reading the ones given.
+    """
+    day, quotes = revision.effective_date, {quote.cbr_id: quote for quote in revision.sheet.quotes}
+    written = {cbr_id: column if cbr_id in quotes else column.lacking(day) for cbr_id, column in columns.items()}
+    for cbr_id, quote in quotes.items():
+        currency = Currency(cbr_id, cbr_id, quote.code, quote.numeric_code, quote.name)
+        column = written.get(cbr_id) or Column(currency, revision.fetched_at)
+        written[cbr_id] = column.holding(day, quote.nominal, quote.value)
+    return written
 
 
 def certain_date(days: Sequence[date], calendar: WorkCalendar, span: Span | None, day: date) -> date | None:

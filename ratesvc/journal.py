@@ -8,7 +8,7 @@ from datetime import datetime
 
 import structlog
 
-from ratesvc.cbr.verdict import Decision
+from ratesvc.columns import Span
 from ratesvc.errors import FetchFailed, StoreUnavailable
 from ratesvc.metrics import Metrics
 from ratesvc.rates import Revision
@@ -17,7 +17,7 @@ from ratesvc.refresh import Cycle
 from ratesvc.reseed import Given
 
 FAILURE_LOG_S = 60.0
-WRITES = frozenset(("put", "shelve", "restore", "tell", "put_column", "put_history", "put_span", "put_plan"))
+WRITES = frozenset(("put", "put_aside", "restore", "tell", "put_column", "put_history", "put_span", "put_plan"))
 
 
 class Journal:
@@ -57,9 +57,8 @@ class Journal:
         for held_back in set(cycle.held_back) - set(self.last_cycle.held_back if self.last_cycle else ()):
             date_text = str(held_back.effective_date)
             self.log.warning("sheet_held_back", effective_date=date_text, to=held_back.decision, why=str(held_back))
-            if held_back.decision is Decision.QUARANTINE:
-                for kind in held_back.verdict.flags:
-                    self.metrics.quarantined.labels(kind).inc()
+        for kind in cycle.put_aside:
+            self.metrics.quarantined.labels(kind).inc()
 
     def _failed(self, failure: FetchFailed, *, nothing_held: bool) -> None:
         now = asyncio.get_running_loop().time()
@@ -69,6 +68,10 @@ class Journal:
         hint = {"hint": "nothing is stored yet; --demo works without the network"} if nothing_held else {}
         for host, error in failure.failures:
             self.log.warning("fetch_failed", host=host, error=str(error), **hint)
+
+    def history(self, span: Span) -> None:
+        """All of history, or more of it, was taken from Redis."""
+        self.log.info("history", since=str(span.since), until=str(span.until))
 
     def sheet(self, revision: Revision) -> None:
         """This replica holds one more."""
@@ -91,7 +94,10 @@ class Journal:
 
     def given(self, given: Given) -> None:
         """Memory gave back what Redis had lost."""
-        self.log.warning("reseeded", sheets=given.sheets, columns=given.columns, dropped=given.dropped)
+        for key in given.misplaced:
+            self.log.warning("misplaced_dropped", key=key)
+        if given.sheets or given.columns or given.dropped:
+            self.log.warning("reseeded", sheets=given.sheets, columns=given.columns, dropped=given.dropped)
         for what, count in (("sheets", given.sheets), ("columns", given.columns), ("dropped", given.dropped)):
             self.metrics.reseeded.labels(what).inc(count)
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 
 import msgspec
 
 from ratesvc.errors import RatesvcError
-from ratesvc.store import Shelf
+from ratesvc.records import as_text, seal, unseal
+from ratesvc.redis_link import Link
 
 MOST_CASES = 50
 NAME_LENGTH = 12
@@ -45,26 +47,42 @@ class _Record(msgspec.Struct, array_like=True):
 
 
 class Quarantine:
-    """Every method raises StoreUnavailable."""
+    """Envelopes by name under one key. Every method raises StoreUnavailable."""
 
-    def __init__(self, shelf: Shelf) -> None:
-        self._shelf = shelf
+    def __init__(self, link: Link, key: str) -> None:
+        """Both are the store's."""
+        self._link = link
+        self._key = key
+        self._counted = 0
 
     async def count(self) -> int:
         """How many documents wait."""
-        return await self._shelf.count()
+        async with self._link.answering("quarantine") as redis:
+            count = int(await redis.hlen(self._key))
+        if count != self._counted:
+            self._counted = count and len(await self.cases())
+        return self._counted
 
-    async def add(self, case: Case) -> None:
-        """Keep a document; what is there already stays as it is, and the oldest make room."""
+    async def add(self, case: Case) -> bool:
+        """Keep a document, and whether it is new; what is there already stays as it is, and the oldest make room."""
         record = _Record(case.effective_date, case.seen_at, case.reasons, zlib.compress(case.raw, 9))
-        added = await self._shelf.add(case.name, msgspec.msgpack.encode(record))
-        if added and await self._shelf.count() > MOST_CASES:
+        async with self._link.answering("put_aside") as redis:
+            envelope = seal(case.name, msgspec.msgpack.encode(record))
+            is_new = bool(await redis.hsetnx(self._key, case.name, envelope))
+        if is_new:
             await self.drop([old.name for old in (await self.cases())[MOST_CASES:]])
+        return is_new
 
     async def cases(self) -> list[Case]:
-        """Every one, the newest first."""
-        found = [_case(payload) for payload in (await self._shelf.all()).values()]
-        return sorted(found, key=lambda case: (case.seen_at, case.name), reverse=True)
+        """Every one, the newest first. What cannot be read, by nobody then, is dropped."""
+        async with self._link.answering("quarantine") as redis:
+            found = _opened(await redis.hgetall(self._key))
+            broken = [name for name, case in found.items() if case is None]
+            if broken:
+                # It may have been damaged on its way only.
+                found |= _opened(dict(zip(broken, await redis.hmget(self._key, broken), strict=True)))
+        await self.drop([name for name, case in found.items() if case is None])
+        return sorted(filter(None, found.values()), key=lambda case: (case.seen_at, case.name), reverse=True)
 
     async def case(self, name: str) -> Case:
         """The one of that name, or of the only name that begins so. Raises RatesvcError."""
@@ -74,11 +92,19 @@ class Quarantine:
         return found[0]
 
     async def drop(self, names: Sequence[str]) -> None:
-        """Forget these."""
+        """Forget these; those that are not there are no matter."""
         if names:
-            await self._shelf.drop(*names)
+            async with self._link.answering("put_aside") as redis:
+                await redis.hdel(self._key, *names)
 
 
-def _case(payload: bytes) -> Case:
-    record = msgspec.msgpack.decode(payload, type=_Record)
-    return Case(record.effective_date, record.seen_at, record.reasons, zlib.decompress(record.raw))
+def _opened(envelopes: Mapping[Any, Any]) -> dict[str, Case | None]:
+    return {as_text(name): _case(unseal(as_text(name), envelope)) for name, envelope in envelopes.items()}
+
+
+def _case(payload: bytes | None) -> Case | None:
+    try:
+        record = msgspec.msgpack.decode(payload or b"", type=_Record)
+        return Case(record.effective_date, record.seen_at, record.reasons, zlib.decompress(record.raw))
+    except (msgspec.MsgspecError, zlib.error):
+        return None

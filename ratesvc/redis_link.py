@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
+from uuid import uuid4
 
 from redis import exceptions as redis_errors
 from redis.asyncio import (
@@ -203,6 +204,7 @@ class Lease:
         self._link = link
         self._key = key
         self._lock = Lock(link.client, key, thread_local=False)
+        self._token = uuid4().hex.encode()
 
     @property
     def held(self) -> bool:
@@ -218,11 +220,16 @@ class Lease:
                 except redis_errors.LockError:
                     self._lock.local.token = None
             self._lock.timeout = ttl_s
-            taken = bool(await self._lock.acquire(blocking=False))
-            if not taken and await redis.pttl(self._key) == -1:
+            if await self._lock.acquire(blocking=False, token=self._token):
+                return True
+            if await redis.get(self._key) == self._token:
+                # Redis took it from us, and its answer was lost.
+                self._lock.local.token = self._token
+                return bool(await self._lock.extend(ttl_s, replace_ttl=True))
+            if await redis.pttl(self._key) == -1:
                 # Ours always run out: a foreign value under our key must not stop the polls for ever.
                 await redis.delete(self._key)
-            return taken
+            return False
 
     async def keep(self, ttl_s: float) -> None:
         """Prolong it if it is held, so that no other replica asks in between. Raises StoreUnavailable."""

@@ -51,7 +51,8 @@ class Cycle:
 
     `outcome` is new, unchanged, confirming, quarantined, failed, crashed or skipped (another replica holds the lease).
     `accepted` are the revisions that this replica did not hold; `stored` says whether they are safe in Redis and
-    announced; `held_back` are the sheets that were not accepted.
+    announced; `held_back` are the sheets that were not accepted; `put_aside` is the reason, in one word, of each
+    document that was put into quarantine and had not been there.
     """
 
     outcome: str
@@ -59,6 +60,7 @@ class Cycle:
     stored: bool = True
     failure: FetchFailed | None = None
     held_back: tuple[HeldBack, ...] = ()
+    put_aside: tuple[str, ...] = ()
 
     @property
     def asked_in_vain(self) -> bool:
@@ -72,6 +74,7 @@ class _Found:
 
     settled: dict[date, Revision] = field(default_factory=dict)
     held_back: dict[date, HeldBack] = field(default_factory=dict)
+    put_aside: list[str] = field(default_factory=list)
     failure: FetchFailed | None = None
 
     def outcome(self, accepted: Sequence[Revision]) -> str:
@@ -93,7 +96,7 @@ class Refresher:
         self._store = store
         self._clock = clock
         self._doubts = Doubts(client)
-        self.quarantine = Quarantine(store.quarantine)
+        self.quarantine = Quarantine(store.link, store.quarantine_key)
 
     async def cycle(self, history: History) -> Cycle:
         """What a poll does: ask for the newest sheet, unless another replica holds the lease."""
@@ -114,7 +117,7 @@ class Refresher:
                 await self._ask_for(day, found, history, at_once=at_once)
             except FetchFailed as failure:
                 found.failure = failure
-                await self._look_at(failure)
+                await self._look_at(failure, found)
                 if day is None and not history.days:
                     wanted.append(self._eve(history))
                 continue
@@ -138,7 +141,7 @@ class Refresher:
             # Where nothing near is held, today's and the newest have those before them to be judged by.
             with contextlib.suppress(FetchFailed):
                 await self._ask_for(effective - ONE_DAY, found, history, at_once=at_once)
-        settled = await self._settle(fetched, found.settled, history, at_once=at_once)
+        settled = await self._settle(fetched, found, history, at_once=at_once)
         if isinstance(settled, HeldBack):
             found.held_back[settled.effective_date] = settled
         elif settled:
@@ -149,11 +152,19 @@ class Refresher:
         accepted: list[Revision] = []
         stored = True
         for effective in sorted(found.settled, reverse=True):
-            revision, safe = await self._keep(found.settled[effective])
+            held = history.of_date(effective)
+            revision, safe = await self._keep(found.settled[effective], held)
             stored = stored and safe
-            if revision != history.of_date(effective):
+            if revision != held:
                 accepted.append(revision)
-        return Cycle(found.outcome(accepted), tuple(accepted), stored, found.failure, tuple(found.held_back.values()))
+        return Cycle(
+            found.outcome(accepted),
+            tuple(accepted),
+            stored=stored,
+            failure=found.failure,
+            held_back=tuple(found.held_back.values()),
+            put_aside=tuple(found.put_aside),
+        )
 
     async def _is_ours(self) -> bool:
         try:
@@ -162,26 +173,26 @@ class Refresher:
             return True
 
     async def _settle(
-        self, fetched: Fetched[Sheet], settled: Mapping[date, Revision], history: History, *, at_once: bool
+        self, fetched: Fetched[Sheet], found: _Found, history: History, *, at_once: bool
     ) -> Revision | HeldBack | None:
         """What is to be kept of one document: a revision, or why there is none, or nothing that is not held."""
         sheet = fetched.document
         effective = sheet.effective_date
-        held = settled.get(effective) or history.of_date(effective)
+        held = found.settled.get(effective) or history.of_date(effective)
         if held and held.sheet.says_the_same_as(sheet):
             self._doubts.settled(effective)
             if self._store.holds(held.key):
                 return None
             # Backfilled figures, confirmed by a document of its own, are kept again with the Bank's bytes and names.
             return replace(held, sheet=sheet, document=zlib.compress(fetched.raw, 9))
-        verdict = self._judged(sheet, held, history, settled)
+        verdict = self._judged(sheet, held, history, found.settled)
         decision = verdict.decision
         if decision is Decision.CONFIRM:
             decision = await self._doubts.settle(sheet, at_once=at_once)
         if decision is not Decision.ACCEPT:
             refused = HeldBack(effective, decision, verdict)
             if decision is Decision.QUARANTINE:
-                await self._put_aside(fetched.raw, effective, str(refused))
+                await self._put_aside(Case(effective, self._now(), (str(refused),), fetched.raw), verdict.reason, found)
             return refused
         self._doubts.settled(effective)
         if verdict.decision is Decision.CONFIRM:
@@ -202,7 +213,7 @@ class Refresher:
 
     def _revision(self, sheet: Sheet, held: Revision | None, flags: tuple[str, ...], raw: bytes) -> Revision:
         number = held.number + 1 if held else 1
-        return Revision(sheet, number, self._clock().replace(microsecond=0), flags, zlib.compress(raw, 9))
+        return Revision(sheet, number, self._now(), flags, zlib.compress(raw, 9))
 
     async def release(self, history: History, case: Case) -> Revision:
         """A person says that a document in quarantine is right: it is published, with that remark.
@@ -213,36 +224,45 @@ class Refresher:
         held = history.of_date(sheet.effective_date)
         if held is None or not held.sheet.says_the_same_as(sheet):
             flags = (*self._judged(sheet, held, history, {}).flags, "released")
-            held = await self._store.put(self._revision(sheet, held, flags, case.raw))
-            await self._store.announce(held.effective_date)
+            held = await self._put(self._revision(sheet, held, flags, case.raw), held)
         await self.quarantine.drop([case.name])
         return held
 
-    async def _look_at(self, failure: FetchFailed) -> None:
+    async def _look_at(self, failure: FetchFailed, found: _Found) -> None:
         for _, error in failure.failures:
             if isinstance(error, BadDocument) and error.reason in SUSPICIOUS and error.raw:
-                await self._put_aside(error.raw, None, str(error))
+                await self._put_aside(Case(None, self._now(), (str(error),), error.raw), error.reason, found)
 
-    async def _put_aside(self, raw: bytes, effective: date | None, reason: str) -> None:
+    async def _put_aside(self, case: Case, reason: str, found: _Found) -> None:
         # Without Redis it is put aside at the next poll, since the Bank still says the same then.
         with contextlib.suppress(StoreUnavailable):
-            await self.quarantine.add(Case(effective, self._clock().replace(microsecond=0), (reason,), raw))
+            if await self.quarantine.add(case):
+                found.put_aside.append(reason)
 
     async def _leave_quarantine(self, raw: bytes) -> None:
         # It was put there if the second address was silent at first.
         with contextlib.suppress(StoreUnavailable):
             await self.quarantine.drop([name_of(raw)])
 
+    def _now(self) -> datetime:
+        return self._clock().replace(microsecond=0)
+
     def _check(self, day: date | None, sheet: Sheet) -> None:
         guards.check(sheet, moscow_day(self._clock()))
         if day is not None and sheet.effective_date > day:
             raise BadDocument("date", f"asked for {day}, answered {sheet.effective_date}")
 
-    async def _keep(self, candidate: Revision) -> tuple[Revision, bool]:
+    async def _keep(self, candidate: Revision, held: Revision | None) -> tuple[Revision, bool]:
         try:
-            revision = await self._store.put(candidate)
-            await self._store.announce(revision.effective_date)
+            return await self._put(candidate, held), True
         except StoreUnavailable:
             # Without Redis this replica still serves what it fetched; the next cycle stores it.
             return candidate, False
-        return revision, True
+
+    async def _put(self, candidate: Revision, held: Revision | None) -> Revision:
+        """Store a sheet after what it corrects, which Redis may have as columns only, and announce it."""
+        if held and held.number < candidate.number and not self._store.holds(held.key):
+            await self._store.restore([held])
+        revision = await self._store.put(candidate)
+        await self._store.announce(revision.effective_date)
+        return revision

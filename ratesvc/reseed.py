@@ -21,11 +21,15 @@ COLUMNS_A_ROUND = 5
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """How much was given back in one round, and how many fields were dropped since nobody can read them."""
+    """How much was given back in one round, and how many fields were dropped since nobody can read them.
+
+    `misplaced` are keys of ours that were deleted since they held another type of value.
+    """
 
     sheets: int = 0
     columns: int = 0
     dropped: int = 0
+    misplaced: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether it was anything."""
@@ -69,15 +73,18 @@ class Reseed:
             return 0
         columns = self._history.columns()
         theirs = await self._store.span()
-        if theirs is None or (theirs != span and theirs.since in span and theirs.until in span):
+        if theirs is None or (theirs != span and span.covers(theirs)):
             await self._store.put_history(columns, span)
             return len(columns)
+        if theirs != span:
+            # It reaches farther than memory, whose columns would have gaps under it.
+            return 0
         broken: list[Column] = await self._store.broken_columns(self._part(columns, COLUMNS_A_ROUND))
         if broken:
             # Where one is lost, mostly all are: an eviction takes the whole hash.
             broken = await self._store.broken_columns(columns)
         for column in broken:
-            await self._store.put_column(column, theirs)
+            await self._store.put_column(column, span)
         return len(broken)
 
     def _part(self, things: Sequence[T], size: int) -> Sequence[T]:

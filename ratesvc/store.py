@@ -73,7 +73,7 @@ class Store:
 
     def __init__(self, link: Link, namespace: str) -> None:
         """Takes over the link and closes it."""
-        self._link = link
+        self.link = link
         prefix = f"{{{namespace}}}:{SCHEMA}:"
         self._sheets = prefix + "sheets"
         self._events = prefix + "events"
@@ -81,30 +81,36 @@ class Store:
         self._columns = prefix + "columns"
         self._span = prefix + "span"
         self._plan = prefix + "plan"
+        self._backfill_turn = prefix + "lease:backfill"
         self.poll_lease = Lease(link, prefix + "lease:poll")
-        self.backfill_lease = Lease(link, prefix + "lease:backfill")
-        self.quarantine = Shelf(link, prefix + "quarantine")
+        self.backfill_lease = Lease(link, self._backfill_turn)
+        self.quarantine_key = prefix + "quarantine"
         self._held: set[tuple[date, int]] = set()
         self._seen_span: bytes | str | None = None
 
     @property
     def up(self) -> bool:
         """Whether Redis answered the last question."""
-        return self._link.up
+        return self.link.up
 
     async def close(self) -> None:
         """Give up the leases and the connections."""
         await self.give_up_leases()
-        await self._link.close()
+        await self.link.close()
 
     async def give_up_leases(self) -> None:
         """Let other replicas have their turn."""
         await self.poll_lease.release()
         await self.backfill_lease.release()
 
+    async def end_backfill_lease(self) -> None:
+        """Whoever holds it finds at his next step that it is another's turn."""
+        async with self.link.answering("lease") as redis:
+            await redis.delete(self._backfill_turn)
+
     async def ping(self) -> None:
         """Whether Redis answers."""
-        async with self._link.answering("ping") as redis:
+        async with self.link.answering("ping") as redis:
             await redis.ping()
 
     def holds(self, key: tuple[date, int]) -> bool:
@@ -113,7 +119,7 @@ class Store:
 
     async def changed(self) -> bool:
         """Whether Redis holds more, or fewer, revisions than this replica has seen, or another span."""
-        async with self._link.answering("changed") as redis:
+        async with self.link.answering("changed") as redis:
             count = int(await redis.hlen(self._sheets))
             span = await redis.get(self._span)
         seen = len(self._held)
@@ -123,7 +129,7 @@ class Store:
 
     async def load(self) -> Loaded:
         """Every revision that this replica has not seen yet, and the backfilled history when its span is another."""
-        async with self._link.answering("load") as redis:
+        async with self.link.answering("load") as redis:
             revisions, broken = await self._load_revisions(redis)
             stored = await redis.get(self._span)
             if stored == self._seen_span:
@@ -161,7 +167,7 @@ class Store:
 
         Returns the revision as it stands in Redis, which may be another replica's.
         """
-        async with self._link.answering("put") as redis:
+        async with self.link.answering("put") as redis:
             while True:
                 latest, free, broken = await self._latest(redis, candidate.effective_date)
                 if latest and latest.sheet.says_the_same_as(candidate.sheet):
@@ -194,7 +200,7 @@ class Store:
     async def restore(self, revisions: Sequence[Revision]) -> int:
         """Write again those that Redis lacks or does not hold whole; how many that were. Others stay as they are."""
         count = 0
-        async with self._link.answering("restore") as redis:
+        async with self.link.answering("restore") as redis:
             for chunk in _chunks(revisions, SHEETS_AT_ONCE):
                 fields = {field_of(*revision.key): revision for revision in chunk}
                 values = await redis.hmget(self._sheets, list(fields))
@@ -208,19 +214,19 @@ class Store:
 
     async def drop(self, fields: Iterable[str]) -> None:
         """Forget what stands under these fields of sheets."""
-        async with self._link.answering("drop") as redis:
+        async with self.link.answering("drop") as redis:
             await redis.hdel(self._sheets, *fields)
 
     async def broken_columns(self, columns: Sequence[Column]) -> list[Column]:
         """Those of these columns that Redis lacks or does not hold whole."""
         fields = [column.currency.cbr_id for column in columns]
-        async with self._link.answering("broken_columns") as redis:
+        async with self.link.answering("broken_columns") as redis:
             values = await redis.hmget(self._columns, fields) if fields else []
         return [c for c, value in zip(columns, values, strict=True) if unseal(c.currency.cbr_id, value) is None]
 
     async def put_history(self, columns: Sequence[Column], span: Span) -> None:
         """Write these columns over what is there, and then say that every sheet of the span is held."""
-        async with self._link.answering("put_history") as redis:
+        async with self.link.answering("put_history") as redis:
             for chunk in _chunks(columns, COLUMNS_AT_ONCE):
                 records: dict[Any, Any] = {column.currency.cbr_id: column_record(column, span) for column in chunk}
                 await redis.hset(self._columns, mapping=records)
@@ -228,9 +234,9 @@ class Store:
 
     async def drop_misplaced(self) -> list[str]:
         """Delete what stands under a key of ours and is of another type; returns the keys."""
-        types = {self._sheets: "hash", self._columns: "hash", self.quarantine.key: "hash", self._events: "stream"}
+        types = {self._sheets: "hash", self._columns: "hash", self.quarantine_key: "hash", self._events: "stream"}
         types |= dict.fromkeys((self._span, self._plan), "string")
-        async with self._link.answering("drop_misplaced") as redis:
+        async with self.link.answering("drop_misplaced") as redis:
             found = {key: as_text(await redis.type(key)) for key in types}
             wrong = [key for key, kind in found.items() if kind not in (types[key], "none")]
             for key in wrong:
@@ -241,13 +247,13 @@ class Store:
 
     async def events(self, since: int) -> list[Event]:
         """What was told, from event number `since` on, that one included."""
-        async with self._link.answering("events") as redis:
+        async with self.link.answering("events") as redis:
             found = await redis.xrange(self._events, min=str(since))
         return [event for number, fields in found or () if (event := opened_event(number, fields))]
 
     async def tell(self, events: Iterable[Event]) -> None:
         """Add events under their own numbers; Redis refuses one that is not later than all it holds."""
-        async with self._link.answering("tell") as redis:
+        async with self.link.answering("tell") as redis:
             pipeline = redis.pipeline(transaction=False)
             for event in events:
                 number = f"{event.seq}-0"
@@ -257,18 +263,18 @@ class Store:
 
     async def announce(self, effective: date) -> None:
         """Tell every replica, this one too, to look again. It may be lost; `changed` finds out anyway."""
-        async with self._link.answering("announce") as redis:
+        async with self.link.answering("announce") as redis:
             await redis.publish(self._channel, effective.isoformat())
 
     async def announcements(self) -> AsyncIterator[None]:
         """One item for each announcement, and for each (re)connection, since some may have been lost before it."""
-        async with self._link.answering("listen") as redis, redis.pubsub() as listener:
+        async with self.link.answering("listen") as redis, redis.pubsub() as listener:
             await listener.subscribe(self._channel)
             while True:
                 message = await listener.get_message(timeout=LISTEN_S)
                 if message is not None:
                     yield
-                elif not self._link.up:
+                elif not self.link.up:
                     # Silence says nothing about a connection; another question has failed, so begin anew.
                     raise StoreUnavailable("Redis stopped answering", "open")
 
@@ -276,66 +282,41 @@ class Store:
 
     async def column(self, cbr_id: str) -> tuple[Column, Span] | None:
         """The backfilled history of one currency id, and the range of days that was asked for."""
-        async with self._link.answering("column") as redis:
+        async with self.link.answering("column") as redis:
             return opened_column(cbr_id, await redis.hget(self._columns, cbr_id))
 
     async def put_column(self, column: Column, asked: Span) -> None:
         """Keep one currency id's history; it is used once the span says that all are there."""
         envelope = column_record(column, asked)
-        async with self._link.answering("put_column") as redis:
+        async with self.link.answering("put_column") as redis:
             await redis.hset(self._columns, column.currency.cbr_id, envelope)
 
     async def span(self) -> Span | None:
         """The range of days in which every sheet is held."""
-        async with self._link.answering("span") as redis:
+        async with self.link.answering("span") as redis:
             return opened_range("span", await redis.get(self._span))
 
     async def put_span(self, span: Span) -> None:
         """Say that every sheet of this range is held; an unfinished plan is finished by it."""
-        async with self._link.answering("put_span") as redis:
+        async with self.link.answering("put_span") as redis:
             record = range_record("span", span)
             await redis.set(self._span, record)
             await redis.delete(self._plan)
 
     async def plan(self) -> Span | None:
         """The range that an interrupted backfill was asking for."""
-        async with self._link.answering("plan") as redis:
+        async with self.link.answering("plan") as redis:
             return opened_range("plan", await redis.get(self._plan))
 
     async def put_plan(self, asked: Span) -> None:
         """Remember it, so that a later run goes on where this one was cut off."""
-        async with self._link.answering("put_plan") as redis:
+        async with self.link.answering("put_plan") as redis:
             await redis.set(self._plan, range_record("plan", asked))
 
-
-class Shelf:
-    """Envelopes by name under one key. Every method raises StoreUnavailable."""
-
-    def __init__(self, link: Link, key: str) -> None:
-        self._link = link
-        self.key = key
-
-    async def count(self) -> int:
-        """How many there are."""
-        async with self._link.answering("shelf") as redis:
-            return int(await redis.hlen(self.key))
-
-    async def all(self) -> dict[str, bytes]:
-        """What is in every envelope that verifies."""
-        async with self._link.answering("shelf") as redis:
-            found = await redis.hgetall(self.key)
-        opened = {as_text(name): unseal(as_text(name), envelope) for name, envelope in found.items()}
-        return {name: payload for name, payload in opened.items() if payload is not None}
-
-    async def add(self, name: str, payload: bytes) -> bool:
-        """Put one there; False when that name is taken."""
-        async with self._link.answering("shelve") as redis:
-            return bool(await redis.hsetnx(self.key, name, seal(name, payload)))
-
-    async def drop(self, *names: str) -> None:
-        """Take some away; those that are not there are no matter."""
-        async with self._link.answering("shelve") as redis:
-            await redis.hdel(self.key, *names)
+    async def drop_plan(self) -> None:
+        """Forget it."""
+        async with self.link.answering("drop_plan") as redis:
+            await redis.delete(self._plan)
 
 
 def _chunks(things: Sequence[T], size: int) -> Iterator[Sequence[T]]:

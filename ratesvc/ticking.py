@@ -15,6 +15,7 @@ from apscheduler.schedulers.base import STATE_RUNNING
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.date import DateTrigger
 
+from ratesvc.tasks import end
 from ratesvc.workdays import MOSCOW, utc_now
 
 HEARTBEAT_S = 1.0
@@ -23,7 +24,6 @@ CLOCK_JUMP_S = 2.0
 LATE = timedelta(seconds=5)
 RESTART_S = 1.0
 MISSED_BEATS = 2
-CANCEL_AGAIN_S = 0.5
 
 Duty = Callable[[], Coroutine[Any, Any, None]]
 
@@ -34,13 +34,15 @@ class Duties:
 
     `poll` makes its own next appointment by `poll_in`; `republish` is for the hours at which what is right changes
     without new figures; `tick` compares memory with Redis, at every beat while `hurried` says so; `listen` runs for
-    ever; `clock_jumped` is told by how many seconds, `died` the name of a task that ended and will be started again.
+    ever; `backfill` is done when `backfill_in` says; `clock_jumped` is told by how many seconds, `died` the name of a
+    task that ended and will be started again.
     """
 
     poll: Duty
     republish: Duty
     tick: Duty
     listen: Duty
+    backfill: Duty
     hurried: Callable[[], bool]
     clock_jumped: Callable[[float], None]
     died: Callable[[str, BaseException | None], None]
@@ -77,13 +79,7 @@ class Ticking:
         self._open = False
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
-        tasks = tuple(self._tasks)
-        # On Python 3.11 wait_for, which redis-py sends commands with, can lose a cancellation; so it is said again.
-        while pending := [task for task in tasks if not task.done()]:
-            for task in pending:
-                task.cancel()
-            await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(tuple(self._tasks))
 
     def _start_scheduler(self) -> None:
         """Begin with a new one: what became of an old one is not known."""
@@ -113,6 +109,14 @@ class Ticking:
             self._start_poll, DateTrigger(when, MOSCOW), id="poll", replace_existing=True, misfire_grace_time=None
         )
 
+    def backfill_in(self, seconds: float) -> None:
+        """Make the appointment for a backfill, unless there is one: the polls do not hurry what has failed."""
+        if self._open and self._scheduler.get_job("backfill") is None:
+            when = utc_now() + timedelta(seconds=seconds)
+            self._scheduler.add_job(
+                self._start_backfill, DateTrigger(when, MOSCOW), id="backfill", misfire_grace_time=None
+            )
+
     # APScheduler runs plain functions in a thread, so its jobs are coroutines; a poll is a task of ours, to be ended
     # with us in order.
 
@@ -125,6 +129,9 @@ class Ticking:
         if self._open and (task.cancelled() or task.exception()):
             self._duties.died("poll", None if task.cancelled() else task.exception())
             self.poll_in(RESTART_S)
+
+    async def _start_backfill(self) -> None:
+        self._start("backfill", self._duties.backfill)
 
     def _start(self, name: str, work: Duty) -> asyncio.Task[None]:
         task = asyncio.create_task(work(), name=name)

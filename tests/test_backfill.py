@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
-import msgspec
 import pytest
+from aiohttp import web
 from bank import Bank, daily_xml, sheet, workdays
-from conftest import Clock, Serve, eventually
+from conftest import Clock, Serve, eventually, unhurried
 
-from ratesvc.backfill import Difference, Progress
-from ratesvc.config import Cbr, Settings
-from ratesvc.rates import Quote, Sheet
+from ratesvc.backfill import Backfill, Difference, NotOurTurn, Progress
+from ratesvc.cbr.client import BankClient, Pace
+from ratesvc.columns import Span
+from ratesvc.config import Settings
+from ratesvc.errors import RatesvcError
+from ratesvc.history import History
+from ratesvc.rates import FIRST_DAY, Quote, Revision, Sheet
+from ratesvc.redis_link import Link, connect
+from ratesvc.reseed import Reseed
 from ratesvc.service import Service
+from ratesvc.store import Store
+from ratesvc.workdays import WorkCalendar
 
 FRIDAY = date(2026, 4, 24)
 DAYS = list(workdays(date(2026, 3, 10), 34))
@@ -25,7 +36,55 @@ def settings(settings: Settings, bank: Bank) -> Settings:
     """Backfill without pauses between its requests."""
     bank.publish(*map(sheet, DAYS))
     assert DAYS[-1] == FRIDAY
-    return msgspec.structs.replace(settings, cbr=Cbr(mirrors=(bank.url,), backfill_gap_seconds=0))
+    return unhurried(settings)
+
+
+@dataclass
+class Replica:
+    """What a backfill works with, and the memory that it fills: a replica without anything that happens by itself."""
+
+    store: Store
+    history: History
+    client: BankClient
+    clock: Clock
+
+    def __post_init__(self) -> None:
+        self.backfill = Backfill(self.client, self.store, self.clock, 0, self.fetch)
+
+    async def fetch(self, day: date) -> None:
+        self.history.add(Revision(sheet(day), 1, self.clock()))
+
+    async def run(self, since: date = FIRST_DAY, until: date | None = None) -> list[str]:
+        """What was asked for; memory knows first what the store holds."""
+        await self.read()
+        return [progress.asking async for progress in self.backfill.run(self.history, since, until)]
+
+    async def read(self) -> None:
+        """Take from the store what memory lacks."""
+        loaded = await self.store.load()
+        if loaded.span:
+            self.history.fill(loaded.columns, loaded.span)
+
+
+@asynccontextmanager
+async def replica_of(settings: Settings, clock: Clock) -> AsyncIterator[Replica]:
+    store = Store(Link(settings.redis.url), settings.redis.namespace)
+    async with BankClient(settings.cbr.mirrors, "ratesvc-tests", pace=Pace(None)) as client:
+        yield Replica(store, History(WorkCalendar()), client, clock)
+    await store.close()
+
+
+@pytest.fixture
+async def replica(settings: Settings, clock: Clock) -> AsyncIterator[Replica]:
+    async with replica_of(settings, clock) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def other(settings: Settings, clock: Clock) -> AsyncIterator[Replica]:
+    """A second one on the same Redis."""
+    async with replica_of(settings, clock) as opened:
+        yield opened
 
 
 async def backfilled(service: Service) -> list[Progress]:
@@ -138,15 +197,33 @@ async def test_a_day_that_is_held_back_ends_what_is_certain(
         await eventually(lambda: running.service.history.span and running.service.history.span.until == later[-1])
 
 
-async def test_an_interrupted_or_failed_backfill_never_delays_an_answer(
-    bank: Bank, settings: Settings, serve: Serve
+async def test_a_stuck_or_failed_backfill_never_delays_an_answer(
+    bank: Bank, settings: Settings, serve: Serve, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Serving does not wait for it, and a Bank without series is only a warning."""
-    bank.series.clear()
+    """While the Bank is silent about series, and when it has refused them, which is only a warning in the log."""
+    asked, over = asyncio.Event(), asyncio.Event()
+
+    async def without_series(request: web.Request) -> web.StreamResponse:
+        if request.path.endswith("XML_dynamic.asp"):
+            asked.set()
+            await over.wait()
+            raise web.HTTPServiceUnavailable
+        bank.misbehave = None
+        try:
+            return await bank.answer(request)
+        finally:
+            bank.misbehave = without_series
+
+    bank.misbehave = without_series
     async with serve(settings) as running:
         await running.ready()
-        assert (await running.get("/v1/rates"))[0] == 200
-        assert (await running.get("/v1/rates/2026-03-20"))[0] == 503
+        await asked.wait()
+        while_stuck = [await running.get(path) for path in ("/v1/rates", "/v1/rates/2026-03-20", "/health")]
+        over.set()
+        await eventually(lambda: "backfill_failed" in capsys.readouterr().out)
+        when_failed = [await running.get(path) for path in ("/v1/rates", "/v1/rates/2026-03-20", "/health")]
+    for answers in (while_stuck, when_failed):
+        assert [status for status, _, _ in answers] == [200, 503, 200]
 
 
 async def test_a_sheet_set_while_the_series_are_fetched_is_not_shown_in_part(
@@ -181,9 +258,11 @@ async def test_verify_reports_what_differs_and_changes_nothing(bank: Bank, setti
 
 
 async def test_a_correction_of_a_backfilled_day_is_kept_above_it(bank: Bank, settings: Settings, serve: Serve) -> None:
-    """A daily document has the last word about its day, and its currencies are the day's."""
+    """A daily document has the last word about its day, and its currencies are the day's; the first wording stays."""
+    first = f"/v1/rates/{DAYS[4]}?revision=1"
     async with serve(settings) as running:
         await eventually(lambda: running.service.history.span)
+        _, _, before = await running.get(first)
         quotes = tuple(quote for quote in sheet(DAYS[4], shift=3).quotes if quote.code != "JPY")
         corrected = Sheet(DAYS[4], quotes)
         bank.publish(corrected)
@@ -194,3 +273,152 @@ async def test_a_correction_of_a_backfilled_day_is_kept_above_it(bank: Bank, set
         assert DAYS[4] not in dict(running.service.history.series("JPY", DAYS[0], FRIDAY))
         usd: Quote = corrected.by_code["USD"]
         assert dict(running.service.history.series("USD", DAYS[0], FRIDAY))[DAYS[4]] == usd.unit_rate
+        assert held.number == 2
+        assert (await running.get(first))[2] == before
+    async with serve(settings) as running:
+        await running.ready()
+        assert (await running.get(first))[2] == before
+        assert running.service.history.of_date(DAYS[4]) == held
+
+
+async def test_memory_that_is_behind_never_widens_the_span(
+    bank: Bank, settings: Settings, replica: Replica, other: Replica, clock: Clock
+) -> None:
+    """The columns bear out the span: one who holds less of it must not write his own under a longer one."""
+    await replica.run(until=DAYS[19])
+    for each in (replica, other):
+        await each.read()
+    await replica.run()
+    later = list(workdays(date(2026, 4, 25), 3))
+    bank.publish(*map(sheet, later))
+    clock.moment = datetime(2026, 4, 29, 9, 0, tzinfo=UTC)
+    async for _ in other.backfill.run(other.history):
+        pass
+    async with replica_of(settings, clock) as cold:
+        await cold.read()
+    assert cold.history.span
+    assert cold.history.days == [day for day in [*DAYS, *later] if day in cold.history.span]
+
+
+async def test_memory_that_is_behind_gives_no_column_back(
+    bank: Bank, settings: Settings, replica: Replica, other: Replica, clock: Clock
+) -> None:
+    """A column is lost in Redis: one who holds less of it would leave days without a record inside of the span."""
+    await replica.run(until=DAYS[19])
+    for each in (replica, other):
+        await each.read()
+    await replica.run()
+    async with connect(settings.redis.url) as client:
+        await client.hdel(f"{{{settings.redis.namespace}}}:v1:columns", "R01239")
+    reseed = Reseed(other.store, other.history)
+    for _ in range(len(bank.series)):
+        await reseed.round()
+    async with replica_of(settings, clock) as cold:
+        await cold.read()
+    assert [day for day, _ in cold.history.series("EUR", FIRST_DAY, FRIDAY)] in ([], DAYS)
+
+
+@pytest.mark.parametrize(
+    ("since", "until"),
+    [(DAYS[5] - timedelta(days=2), DAYS[5] - timedelta(days=1)), (FRIDAY, DAYS[5]), (date(2027, 1, 1), None)],
+)
+async def test_a_range_without_a_sheet_is_refused_and_forgotten(
+    replica: Replica, since: date, until: date | None
+) -> None:
+    """A weekend, the wrong way round, or days to come: an error, after which a run for all of history has all of it."""
+    assert DAYS[4] < DAYS[5] - timedelta(days=2)
+    with pytest.raises(RatesvcError, match=f"the Bank has no sheets from {since} to "):
+        await replica.run(since, until)
+    await replica.run()
+    await replica.read()
+    assert replica.history.days == DAYS
+
+
+async def test_ranges_with_days_between_them_are_not_one(replica: Replica, settings: Settings) -> None:
+    """A column that was fetched for other days does not stand for those between, whatever became of the span."""
+    await replica.run(DAYS[26], DAYS[30])
+    async with connect(settings.redis.url) as client:
+        await client.delete(f"{{{settings.redis.namespace}}}:v1:span")
+    await replica.run(DAYS[0], DAYS[2])
+    await replica.run(DAYS[0], DAYS[30])
+    await replica.read()
+    assert replica.history.days == DAYS[:31]
+    assert [day for day, _ in replica.history.series("EUR", FIRST_DAY, FRIDAY)] == DAYS[:31]
+
+
+async def test_a_run_ends_with_the_last_day_that_was_asked_for(replica: Replica) -> None:
+    """Also where an earlier one is held already."""
+    for last in (9, 4, 12):
+        await replica.run(until=DAYS[last])
+    await replica.read()
+    assert replica.history.span == Span(FIRST_DAY, DAYS[12])
+
+
+async def test_two_runs_at_once_ask_once(bank: Bank, replica: Replica) -> None:
+    """In one process the second waits, and finds that all is held."""
+    await asyncio.gather(replica.run(), replica.run())
+    assert sorted(bank.series_asked) == sorted([*bank.series, "R01235"])
+
+
+async def test_one_replica_at_a_time_fetches_history_and_a_person_goes_first(
+    bank: Bank, replica: Replica, other: Replica
+) -> None:
+    """Whoever has the turn keeps the others out; a command takes it, the run that had it ends, and nothing is lost."""
+    steps = replica.backfill.run(replica.history)
+    while (await anext(steps)).done < 3:
+        pass
+    with pytest.raises(NotOurTurn):
+        await other.run()
+    assert len(bank.series_asked) == 3
+    command = other.backfill.run(other.history, at_once=True)
+    await anext(command)
+    with pytest.raises(NotOurTurn):
+        await anext(steps)
+    assert replica.backfill.progress is None
+    async for _ in command:
+        pass
+    assert sorted(bank.series_asked) == sorted(bank.series)
+    await replica.run()
+
+
+async def test_what_ends_a_run_does_not_end_the_next(replica: Replica) -> None:
+    """Whatever it was, be it a mistake of ours: the turn is given up, and nothing is said to go on."""
+    await replica.run(until=DAYS[30])
+    await replica.read()
+    mistakes = [ZeroDivisionError()]
+
+    async def fetch(day: date) -> None:
+        if mistakes:
+            raise mistakes.pop()
+        await replica.fetch(day)
+
+    replica.backfill = Backfill(replica.client, replica.store, replica.clock, 0, fetch)
+    with pytest.raises(ZeroDivisionError):
+        await replica.run()
+    assert replica.backfill.progress is None
+    assert not replica.store.backfill_lease.held
+    await replica.run()
+    assert await replica.store.span() == Span(FIRST_DAY, FRIDAY)
+
+
+async def test_a_backfill_that_fails_leaves_the_polls_alone(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """It is tried again by an appointment of its own; the Bank is asked for the newest sheet when that is due."""
+    bank.series.clear()
+    async with serve(settings) as running:
+        jobs = running.service._ticks._scheduler.get_job  # noqa: SLF001 -- appointments are nowhere else
+        await eventually(lambda: bank.series_asked and jobs("backfill"))
+        now = datetime.now(UTC)
+        assert timedelta(minutes=59) < jobs("poll").next_run_time - now
+        assert jobs("backfill").next_run_time - now < timedelta(minutes=11)
+        await running.service.poll()
+        assert jobs("backfill").next_run_time - now > timedelta(minutes=9)
+
+
+async def test_what_lies_before_a_partial_history_is_fetched_too(
+    settings: Settings, replica: Replica, serve: Serve
+) -> None:
+    """After `backfill --since` the earlier days do not answer `history_loading` for ever."""
+    await replica.run(since=DAYS[20])
+    async with serve(settings) as running:
+        await eventually(lambda: running.service.history.span and running.service.history.span.since == FIRST_DAY)
+        assert (await running.get(f"/v1/rates/{DAYS[3]}"))[0] == 200

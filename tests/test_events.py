@@ -14,11 +14,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from bank import Bank, sheet
+from bank import Bank, around_today, sheet
 from conftest import Clock, Serve, Served, eventually
 from listener import Reader, reading
 from processes import serving
-from test_processes import around_today
 
 from ratesvc.config import Redis, Settings
 from ratesvc.errors import StoreUnavailable

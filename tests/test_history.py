@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ratesvc.columns import Span
 from ratesvc.config import Calendar
 from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownRevision
 from ratesvc.history import History, on_day, snapshot, wanted_day
@@ -234,6 +235,21 @@ def test_every_addition_is_a_new_version() -> None:
     held.add(revision(SATURDAY))
     assert held.version > before
     assert held.of_date(THURSDAY) is None
+
+
+def test_who_reads_while_a_sheet_is_added_reads_what_was() -> None:
+    """Threads write long series: neither days nor figures move under their hands, and no record is half there."""
+    held = holding(THURSDAY, SATURDAY)
+    held.fill(held.columns(), Span(THURSDAY, SATURDAY))
+    [column], days = held.columns("USD"), held.days
+    first, last = column.places(THURSDAY, TUESDAY)
+    held.add(revision(FRIDAY, value="99.0000"))
+    held.add(revision(SATURDAY, 2, "99.0000"))
+    held.add(Revision(Sheet(THURSDAY, ()), 2, FETCHED))
+    assert days == [THURSDAY, SATURDAY]
+    assert list(map(date.fromordinal, column.days[first:last])) == days
+    assert column.exact(first, last) == [Decimal("80.0000")] * 2
+    assert held.series("USD", THURSDAY, TUESDAY) == [(day, Decimal(99)) for day in (FRIDAY, SATURDAY)]
 
 
 def test_a_currency_is_known_once_any_held_sheet_has_it() -> None:

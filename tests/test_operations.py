@@ -85,7 +85,7 @@ async def test_rules_and_dashboard_name_only_what_there_is(bank: Bank, settings:
 
 def promtool(*words: str | Path) -> str:
     """What Prometheus' own tool says, when it has nothing against what it reads."""
-    done = subprocess.run([program("promtool"), *words], capture_output=True, text=True, check=False)
+    done = subprocess.run([program("promtool"), *words], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -169,17 +169,13 @@ async def test_requests_are_counted_by_route_and_status(bank: Bank, settings: Se
 
 
 def test_counting_costs_next_to_nothing() -> None:
-    """Printed, not asserted tightly: a count is integers, on the way of every answer."""
+    """Of the 20 µs of processor time that a request takes (docs/speed.md), a count takes less than a fifth."""
     route = Route()
-    begun = time.perf_counter()
-    for _ in range(100_000):
-        route.add(200, 0.0003)
-    one = (time.perf_counter() - begun) / 100_000
-    begun = time.perf_counter()
-    for _ in range(100_000):
-        route.add_quick(200)
-    quick = (time.perf_counter() - begun) / 100_000
-    print(f"\n  a count {one * 1e9:.0f} ns, on the express path {quick * 1e9:.0f} ns")  # noqa: T201 -- the figure
+    for count, figures in ((route.add, (200, 0.0003)), (route.add_quick, (200,))):
+        begun = time.process_time()
+        for _ in range(100_000):
+            count(*figures)
+        assert (time.process_time() - begun) / 100_000 < 4e-6
     assert route.by_status[200] == sum(route.durations) == 200_000
 
 
@@ -310,19 +306,18 @@ async def test_a_blocked_loop_is_noticed_from_outside(monkeypatch: pytest.Monkey
     dog.close()
 
 
-async def test_livez_is_red_right_after_a_block(bank: Bank, settings: Settings, serve: Serve) -> None:
-    """While the loop stands nobody is answered at all; the first answer after it is 503, and then it is 200 again."""
+async def test_livez_is_red_right_after_a_block(
+    bank: Bank, settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the loop stands nobody is answered at all; as long as its last turn was that late it is 503, then 200."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     async with serve(settings) as served:
         await served.ready()
-        served.service.watchdog._lag_s = 12.0  # noqa: SLF001 -- what a block of twelve seconds leaves behind
-        status, _, body = await served.get("/livez")
+        with monkeypatch.context() as block:
+            block.setattr(Watchdog, "lag_s", 12.0)
+            status, _, body = await served.get("/livez")
         assert (status, body) == (503, b"the event loop stood for 12 s\n")
-
-        async def is_well() -> bool:
-            return (await served.get("/livez"))[0] == 200
-
-        await eventually(is_well)
+        assert (await served.get("/livez"))[0] == 200
 
 
 async def test_health_says_all_that_it_should(bank: Bank, settings: Settings, serve: Serve, clock: Clock) -> None:

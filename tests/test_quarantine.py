@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import uuid
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from bank import Bank, daily_xml, sheet
-from conftest import eventually
+from conftest import Served, eventually
+from msgspec.msgpack import encode
 from processes import run, serving
 from sheets import all_times, plausible
 
 from ratesvc.errors import RatesvcError
 from ratesvc.quarantine import MOST_CASES, Case, Quarantine
+from ratesvc.records import seal
 from ratesvc.redis_link import Link, connect
 from ratesvc.store import Store
 from ratesvc.workdays import WorkCalendar, moscow_day, utc_now
@@ -30,7 +33,7 @@ def case(number: int = 0, raw: bytes | None = None) -> Case:
 async def test_a_document_is_kept_once_with_its_bytes_and_the_oldest_make_room(every_redis: str) -> None:
     """Two replicas see the same one; a Bank gone mad fills fifty places and no more."""
     store = Store(Link(every_redis), uuid.uuid4().hex)
-    one, two = Quarantine(store.quarantine), Quarantine(store.quarantine)
+    one, two = (Quarantine(store.link, store.quarantine_key) for _ in range(2))
     raw = daily_xml(sheet(DAY)) * 20
     for quarantine in (one, two):
         await quarantine.add(case(raw=raw))
@@ -51,14 +54,38 @@ async def test_a_document_is_kept_once_with_its_bytes_and_the_oldest_make_room(e
     await store.close()
 
 
-async def test_what_does_not_verify_is_not_there(redis_url: str) -> None:
-    """Another's value under our key is no document of the Bank."""
+async def test_what_nobody_can_read_does_not_wait_for_ever(redis_url: str) -> None:
+    """Another's value under our key, or a record that is none: neither shown nor counted, nor in the way of others."""
     namespace = uuid.uuid4().hex
     store, client = Store(Link(redis_url), namespace), connect(redis_url)
-    await client.hset(f"{{{namespace}}}:v1:quarantine", "abc", b"garbage")
-    assert await Quarantine(store.quarantine).cases() == []
+    quarantine = Quarantine(store.link, store.quarantine_key)
+    strange = {
+        "abc": b"garbage",
+        "def": seal("def", b"no record"),
+        "123": seal("123", encode((DAY, SEEN, [], b"no zlib"))),
+    }
+    for name, envelope in strange.items():
+        await quarantine.add(case())
+        await client.hset(store.quarantine_key, name, envelope)
+        assert await quarantine.count() == 1
+        assert await quarantine.cases() == [case()]
+    assert await client.hlen(store.quarantine_key) == 1
     await client.aclose()
     await store.close()
+
+
+async def test_a_document_is_counted_once_by_its_reason(served: Served, bank: Bank) -> None:
+    """However often the Bank says it, whatever it says between, and also where no sheet can be read from it."""
+    tomorrow, refresh = DAY + timedelta(days=1), served.service.refresh
+    tenfold, short = all_times(sheet(tomorrow), "10"), replace(sheet(tomorrow), quotes=sheet(tomorrow).quotes[:5])
+    for wrong in (tenfold, short, tenfold, short):
+        bank.documents[tomorrow] = daily_xml(wrong)
+        await refresh()
+    counted = [line for line in (await served.get("/metrics"))[2].decode().splitlines() if "quarantined_total{" in line]
+    assert counted == [
+        'ratesvc_quarantined_total{reason="power_of_ten"} 1.0',
+        'ratesvc_quarantined_total{reason="rows"} 1.0',
+    ]
 
 
 @pytest.mark.slow

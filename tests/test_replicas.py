@@ -54,7 +54,9 @@ async def test_a_replica_that_cannot_reach_the_bank_does_not_keep_others_from_it
         settings, cbr=msgspec.structs.replace(settings.cbr, mirrors=("http://127.0.0.1:1",))
     )
     async with serve(cut_off) as without_a_way:
-        await eventually(lambda: without_a_way.service.journal.failures)
+        await eventually(
+            lambda: without_a_way.service.journal.failures and not without_a_way.service.store.poll_lease.held
+        )
         async with serve(settings) as served:
             await served.ready()
             await without_a_way.ready()
@@ -160,6 +162,15 @@ def test_failures_back_off_to_ten_minutes_and_obey_retry_after() -> None:
     asks = Cycle("failed", failure=FetchFailed([("cbr", SourceError("status", "503", 300))]))
     assert next_poll_s(history, moment, None, asks, 1) == 300
     assert next_poll_s(history, moment, 0.5, asks, 1) == 300
+
+
+def test_who_holds_nothing_asks_again_soon_when_it_was_not_its_turn() -> None:
+    """The replica that has the turn may not be able to reach the Bank; nobody waits an hour for it to say so."""
+    moment = datetime(2026, 4, 25, 9, 0, tzinfo=UTC)
+    assert next_poll_s(History(WorkCalendar()), moment, None, Cycle("skipped"), 0) == 10
+    assert next_poll_s(History(WorkCalendar()), moment, 3600, Cycle("skipped"), 0) == 10
+    held = History(WorkCalendar(), [Revision(sheet(SATURDAY), 1, moment)])
+    assert next_poll_s(held, moment, 3600, Cycle("skipped"), 0) == 3600
 
 
 def test_a_doubtful_sheet_is_asked_for_again_within_minutes() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from html import unescape
@@ -11,8 +10,10 @@ from typing import Any
 
 import aiohttp
 import pytest
+from builder import pasted
 from conftest import missing
 from playwright.async_api import Browser, BrowserContext, Page
+from processes import finished
 from widget_harness import Host, Live
 
 from ratesvc.render import loader
@@ -64,14 +65,6 @@ def element(live: Live, attributes: str = "", *, height: int = 460) -> str:
     )
 
 
-async def pasted(live: Live, key: str, query: str = "") -> str:
-    """The builder's own snippet, verbatim."""
-    async with aiohttp.ClientSession() as http, http.get(f"{live.url}/?{query}") as answer:
-        page = await answer.text()
-    section = page.split(f'id="code-{key}"')[1].split("</section>")[0]
-    return unescape(section.split("<code>")[1].split("</code>")[0])
-
-
 @pytest.mark.parametrize("width", [180, 300, 600])
 @pytest.mark.parametrize(("lang", "scheme"), [("en", "light"), ("ru", "dark"), ("ar", "inherit"), ("zh-CN", "light")])
 async def test_the_element_fits_and_shifts_nothing(
@@ -112,7 +105,7 @@ async def test_nothing_lies_on_a_narrow_trend(browser: Browser, live: Live, host
 
 async def test_a_strict_host(browser: Browser, live: Live, host: Host) -> None:
     """The builder's strict snippet under style-src 'self' and Trusted Types: no violation, no shift."""
-    code = await pasted(live, "element", "csp=1&spark=30")
+    code = await pasted(live.url, "element", "csp=1&spark=30")
     rule = code.split("Your style sheet:  ")[1].split("\n")[0]
     policy = STRICT.replace("'sha256-HASH'", f"'{csp_hash(rule)}'")
     policy = policy.replace("ORIGIN", live.url).replace("VERSION", loader.VERSION)
@@ -126,7 +119,7 @@ async def test_a_strict_host(browser: Browser, live: Live, host: Host) -> None:
 
 async def test_the_default_snippet_as_pasted(browser: Browser, live: Live, host: Host) -> None:
     """On a plain page the builder's element shows the rates in the reader's language."""
-    page = await opened(browser, host.put((await pasted(live, "element", "lang=ru")) + BELOW))
+    page = await opened(browser, host.put((await pasted(live.url, "element", "lang=ru")) + BELOW))
     assert "60,3741" in await page.inner_text("cbr-rates table")
     assert await page.evaluate("shift") == 0
 
@@ -137,7 +130,7 @@ async def test_the_frame_as_pasted(
     browser: Browser, live: Live, host: Host, sandbox: str, headers: dict[str, str]
 ) -> None:
     """Plain, sandboxed as in WordPress, and on a page with COEP: one request, its height said, no shift."""
-    code = (await pasted(live, "frame", "lang=en&theme=light")).replace("<iframe", f"<iframe {sandbox}")
+    code = (await pasted(live.url, "frame", "lang=en&theme=light")).replace("<iframe", f"<iframe {sandbox}")
     said = "<script>addEventListener('message', event => window.height = event.data.height)</script>"
     page = await opened(browser, host.put(said + code + BELOW, headers))
     frame = page.frames[1]
@@ -149,7 +142,7 @@ async def test_the_frame_as_pasted(
 
 async def test_the_address_as_pasted_into_wordpress(browser: Browser, live: Live, host: Host) -> None:
     """Discovered, asked and framed in a sandbox as WordPress does it: the size asked for, no shift."""
-    address = await pasted(live, "wordpress", "lang=ru&width=400&height=500")
+    address = await pasted(live.url, "wordpress", "lang=ru&width=400&height=500")
     async with aiohttp.ClientSession() as http:
         async with http.get(address) as answer:
             link = re.search(r'type="application/json\+oembed" href="([^"]+)"', await answer.text())
@@ -166,18 +159,15 @@ async def test_the_address_as_pasted_into_wordpress(browser: Browser, live: Live
 @pytest.mark.parametrize("lang", ["en", "ru", "zh-Hans"])
 async def test_the_picture_as_pasted(browser: Browser, live: Live, host: Host, lang: str) -> None:
     """Twice as fine as it is shown, with an alternative in its language, and a link to the Bank."""
-    page = await opened(browser, host.put(await pasted(live, "picture", f"lang={lang}")))
+    page = await opened(browser, host.put(await pasted(live.url, "picture", f"lang={lang}")))
     shown = "(e => [e.complete, e.naturalWidth / e.clientWidth, e.alt])(document.querySelector('a > img'))"
     assert await page.evaluate(shown) == [True, 2, language_or_default(lang).say(LINK)]
 
 
 async def test_the_json_as_pasted(live: Live, tmp_path: Path) -> None:
     """The line runs in a shell."""
-    command = await pasted(live, "json", "lang=ru&codes=USD,JPY")
-    process = await asyncio.create_subprocess_exec(
-        *("sh", "-c", command), cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
-    )
-    said, _ = await process.communicate()
+    command = await pasted(live.url, "json", "lang=ru&codes=USD,JPY")
+    _, said, _ = await finished("sh", "-c", command, cwd=tmp_path)
     assert [row["cells"][1] for row in json.loads(said)["rows"]] == ["60,3741", "43,0567"]
 
 
@@ -209,11 +199,11 @@ async def test_when_it_fails_the_link_stays(browser: Browser, live: Live, host: 
 
 
 async def test_slow_rows_shift_nothing(browser: Browser, live: Live, host: Host) -> None:
-    """Rows that come after a second find their box reserved."""
+    """Rows that come when the page has long been painted find their box reserved."""
     page = await watched(browser)
 
     async def slow(route: Any) -> None:
-        await asyncio.sleep(1)
+        await page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
         await route.continue_()
 
     await page.route("**/rows.json*", slow)
@@ -371,10 +361,9 @@ async def test_valid_html(live: Live, tmp_path: Path) -> None:
             (tmp_path / f"{name}.html").write_text(around.format(text) if name in included else text, "utf-8")
     files = [str(tmp_path / f"{name}.html") for name in (*paths, *included)]
     command = [str(VALIDATE), "--config", str(WEB / ".htmlvalidate.json"), "--formatter", "json", *files]
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    said, _ = await process.communicate()
+    _, said, complaint = await finished(*command, cwd=tmp_path)
     found = [(Path(one["filePath"]).stem, error["ruleId"]) for one in json.loads(said) for error in one["messages"]]
-    assert found == [("inline", "element-permitted-content")], said.decode()
+    assert found == [("inline", "element-permitted-content")], said + complaint
 
 
 async def test_a_table_for_those_who_listen(browser: Browser, live: Live) -> None:
@@ -543,7 +532,7 @@ async def test_a_language_with_a_region_stays(browser: Browser, live: Live, tag:
 
 async def test_a_strict_host_of_the_frame(browser: Browser, live: Live, host: Host) -> None:
     """The builder's frame with its rule and its line for the policy: no violation, no border, no shift."""
-    code = await pasted(live, "frame", "csp=1")
+    code = await pasted(live.url, "frame", "csp=1")
     rule = code.split("Your style sheet:  ")[1].split("\n")[0]
     line = code.split("Your policy:  ")[1].split(" -->")[0]
     policy = f"default-src 'none'; style-src '{csp_hash(rule)}'; {line}"

@@ -63,6 +63,11 @@ class Verdict:
         return next((one for one in (Decision.QUARANTINE, Decision.CONFIRM) if one in found), Decision.ACCEPT)
 
     @property
+    def reason(self) -> str:
+        """The kind of the first remark that decided; empty without one."""
+        return next((remark.kind for remark in self.remarks if remark.decision is self.decision), "")
+
+    @property
     def flags(self) -> tuple[str, ...]:
         """Each kind once."""
         return tuple(dict.fromkeys(remark.kind for remark in self.remarks))

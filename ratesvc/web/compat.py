@@ -30,7 +30,7 @@ def routes(service: Service, site: Site) -> dict[str, Handler]:
         handlers = {path: room.handler(ask) for path, ask in dialect.routes.items()}
         found |= handlers if dialect.at_root else {}
         found |= {f"/{name}{path}": handler for path, handler in handlers.items()}
-        found[f"/{name}/{{anything:.*}}"] = room.handler(_nothing)
+        found[f"/{name}/{{anything:(?s:.*)}}"] = room.handler(_nothing)
     return found
 
 

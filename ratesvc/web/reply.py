@@ -50,12 +50,12 @@ def refusal(
 
 
 def answering(
-    handler: Handler, service: Service, template: str, proxied: Collection[str] = ()
+    handler: Handler, service: Service, template: str, hosts: Collection[str]
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """The handler with its answer remembered as long as the publication is served, and its errors explained.
 
-    A stranger's error becomes a plain 500 with an id, and its text stays inside. `proxied` are the hosts for which a
-    request as to a proxy is answered, the whole address in its first line.
+    A stranger's error becomes a plain 500 with an id, and its text stays inside. `hosts` are those for which a request
+    with the whole address in its first line is answered: our own, and some for which we are asked as a proxy is.
     """
     route = service.journal.metrics.route(template)
 
@@ -63,7 +63,7 @@ def answering(
         now, target = service.clock(), request.raw_path
         publication = service.served(now)
         try:
-            if not target.startswith("/") and str(request.url.host).lower() not in proxied:
+            if not target.startswith("/") and str(request.url.host).lower() not in hosts:
                 return refusal(problems.MISDIRECTED, "This is no proxy; it answers for itself only.")
             found = await handler(request)
         except RatesvcError as error:
