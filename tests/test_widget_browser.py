@@ -18,8 +18,8 @@ from widget_harness import Host, Live
 
 from ratesvc.render import loader
 from ratesvc.render.language import language_or_default
+from ratesvc.render.policy import source
 from ratesvc.render.snippets import LINK
-from ratesvc.render.widget import csp_hash
 
 pytestmark = pytest.mark.browser
 
@@ -107,7 +107,7 @@ async def test_a_strict_host(browser: Browser, live: Live, host: Host) -> None:
     """The builder's strict snippet under style-src 'self' and Trusted Types: no violation, no shift."""
     code = await pasted(live.url, "element", "csp=1&spark=30")
     rule = code.split("Your style sheet:  ")[1].split("\n")[0]
-    policy = STRICT.replace("'sha256-HASH'", f"'{csp_hash(rule)}'")
+    policy = STRICT.replace("'sha256-HASH'", source(rule))
     policy = policy.replace("ORIGIN", live.url).replace("VERSION", loader.VERSION)
     page = await opened(
         browser, host.put(code + BELOW, {"Content-Security-Policy": policy}, head=f"<style>{rule}</style>")
@@ -535,7 +535,7 @@ async def test_a_strict_host_of_the_frame(browser: Browser, live: Live, host: Ho
     code = await pasted(live.url, "frame", "csp=1")
     rule = code.split("Your style sheet:  ")[1].split("\n")[0]
     line = code.split("Your policy:  ")[1].split(" -->")[0]
-    policy = f"default-src 'none'; style-src '{csp_hash(rule)}'; {line}"
+    policy = f"default-src 'none'; style-src {source(rule)}; {line}"
     address = host.put(code + BELOW, {"Content-Security-Policy": policy}, head=f"<style>{rule}</style>")
     page = await opened(browser, address)
     assert "60.3741" in await page.frames[1].inner_text("table")
