@@ -530,6 +530,19 @@ async def test_a_language_with_a_region_stays(browser: Browser, live: Live, tag:
     assert f"lang={tag}" in page.url
 
 
+async def test_a_strict_host_of_the_fragment(browser: Browser, live: Live, host: Host) -> None:
+    """What nginx and PHP include there has its style by link, which the line for the policy allows."""
+    for key, begins in (("ssi", 'virtual="/rates'), ("php", f"get_contents('{live.url}")):
+        code = await pasted(live.url, key, "csp=1&lang=en")
+        line = code.split("Your policy:  ")[1].split(" -->")[0]
+        path = re.split("[\"']", code.split(begins)[1])[0]
+        async with aiohttp.ClientSession() as http, http.get(live.url + path) as answer:
+            fragment = await answer.text()
+        page = await opened(browser, host.put(fragment, {"Content-Security-Policy": f"default-src 'none'; {line}"}))
+        assert await page.evaluate("violations") == []
+        assert await page.evaluate("getComputedStyle(document.querySelector('.cbr-words')).position") == "absolute"
+
+
 async def test_a_strict_host_of_the_frame(browser: Browser, live: Live, host: Host) -> None:
     """The builder's frame with its rule and its line for the policy: no violation, no border, no shift."""
     code = await pasted(live.url, "frame", "csp=1")
