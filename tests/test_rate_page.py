@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from html import unescape
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -266,15 +267,15 @@ def test_every_holiday_has_a_russian_name() -> None:
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[Client]:
-    """The service in the evening of Friday, 18 November 2022, with forty recorded sheets in memory and no engine."""
+async def client(tmp_path: Path) -> AsyncIterator[Client]:
+    """The service in the evening of Friday, 18 November 2022, with forty recorded sheets in memory."""
     now = moment(date(2022, 11, 18), "17:10")
-    service = Service(Settings(), clock=lambda: now)
-    for sheet in recorded_sheets():
-        service.history.add(Revision(sheet, 1, moment(sheet.effective_date - timedelta(days=1), "17:05")))
-    service.publish()
-    async with TestClient(TestServer(app.build(service, SITE))) as found:
-        yield found
+    async with Service(Settings(data_dir=str(tmp_path)), clock=lambda: now, ticking=False) as service:
+        for sheet in recorded_sheets():
+            service.history.add(Revision(sheet, 1, moment(sheet.effective_date - timedelta(days=1), "17:05")))
+        service.publish()
+        async with TestClient(TestServer(app.build(service, SITE))) as found:
+            yield found
 
 
 @pytest.mark.parametrize(
@@ -366,10 +367,13 @@ async def test_a_settled_day_is_kept_for_a_day_and_not_sent_twice(client: Client
     assert again.status == 304
 
 
-async def test_before_the_first_sheet_there_is_a_page_too() -> None:
+async def test_before_the_first_sheet_there_is_a_page_too(tmp_path: Path) -> None:
     """Nothing is stored yet: 503, in words."""
-    service = Service(Settings(), clock=lambda: moment(date(2022, 11, 18)))
-    async with TestClient(TestServer(app.build(service, SITE))) as client:
+    now = moment(date(2022, 11, 18))
+    async with (
+        Service(Settings(data_dir=str(tmp_path)), clock=lambda: now, ticking=False) as service,
+        TestClient(TestServer(app.build(service, SITE))) as client,
+    ):
         response = await client.get("/rate?lang=ru")
         assert response.status == 503
         assert "Курсы пока не получены." in await response.text()

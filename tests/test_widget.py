@@ -167,6 +167,14 @@ async def test_a_heading_is_text(live: Live) -> None:
         assert "&lt;script&gt;alert" in text
 
 
+async def test_a_card_has_no_trend(live: Live) -> None:
+    """Asked for one, it is the same picture, byte for byte."""
+    columns = "columns=today,next,change,percent"
+    cards = {(await get(live, f"/widget/card.svg?{columns}&{more}"))[2] for more in ("", "spark=7", "spark=30")}
+    assert len(cards) == 1
+    assert "60.3741" in cards.pop()
+
+
 async def test_a_chinese_heading_stays_on_its_card(live: Live) -> None:
     """There are no blanks in it; it is broken between characters."""
     heading = "俄罗斯银行官方外汇汇率" * 5

@@ -18,8 +18,8 @@ from widget_harness import Host, Live
 
 from ratesvc.render import loader
 from ratesvc.render.language import language_or_default
+from ratesvc.render.policy import source
 from ratesvc.render.snippets import LINK
-from ratesvc.render.widget import csp_hash
 
 pytestmark = pytest.mark.browser
 
@@ -89,11 +89,25 @@ async def test_the_element_fits_and_shifts_nothing(
     assert await page.evaluate("localStorage.length + sessionStorage.length") == 0
 
 
+@pytest.mark.parametrize("width", [180, 300])
+async def test_nothing_lies_on_a_narrow_trend(browser: Browser, live: Live, host: Host, width: int) -> None:
+    """With every column there is: the line of recent rates and the change in per cent have places of their own."""
+    columns = "columns=name,today,next,change,percent"
+    body = f'<div style="width:{width}px">{element(live, f"lang=en spark=30 {columns}", height=700)}</div>'
+    page = await opened(browser, host.put(body), viewport={"width": 700, "height": 900})
+    places = """kind => [...document.querySelector("cbr-rates").shadowRoot.querySelectorAll(`td.cbr-${kind}`)].map(
+      cell => { const { top, bottom } = cell.getBoundingClientRect(); return [top, bottom]; })"""
+    trends, moves = [await page.evaluate(places, kind) for kind in ("trend", "percent")]
+    assert len(trends) == 6
+    for (top, _), (_, bottom) in zip(trends, moves, strict=True):
+        assert top >= bottom - 1
+
+
 async def test_a_strict_host(browser: Browser, live: Live, host: Host) -> None:
     """The builder's strict snippet under style-src 'self' and Trusted Types: no violation, no shift."""
     code = await pasted(live.url, "element", "csp=1&spark=30")
     rule = code.split("Your style sheet:  ")[1].split("\n")[0]
-    policy = STRICT.replace("'sha256-HASH'", f"'{csp_hash(rule)}'")
+    policy = STRICT.replace("'sha256-HASH'", source(rule))
     policy = policy.replace("ORIGIN", live.url).replace("VERSION", loader.VERSION)
     page = await opened(
         browser, host.put(code + BELOW, {"Content-Security-Policy": policy}, head=f"<style>{rule}</style>")
@@ -325,14 +339,19 @@ async def test_the_shadow_fragment_needs_no_script(browser: Browser, live: Live,
 
 
 async def test_valid_html(live: Live, tmp_path: Path) -> None:
-    """html-validate finds no error in frame, builder and fragment.
+    """html-validate finds no error in frame, builder, /rate and fragment.
 
     But one, which docs/widget.md names: a fragment that is to be seen without any request brings a style element
     into the body. Every browser obeys it there; linked, or in a shadow root, it is valid.
     """
     if not VALIDATE.exists():
         missing("html-validate (npm ci in tests/web)")
-    paths = {"frame": "/widget/frame?spark=30", "builder": "/?lang=ru", "embed": "/embed?lang=ar"}
+    paths = {
+        "frame": "/widget/frame?spark=30",
+        "builder": "/?lang=ru",
+        "embed": "/embed?lang=ar",
+        "rate": "/rate?lang=de",
+    }
     included = {"linked": "/widget?style=link&spark=7", "shadow": "/widget?shadow=1", "inline": "/widget"}
     around = '<!doctype html><html lang="en"><head><title>Host</title></head><body>{}</body></html>'
     async with aiohttp.ClientSession() as http:
@@ -374,7 +393,9 @@ async def test_the_reference_is_a_table_on_a_phone_too(browser: Browser, live: L
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark", "forced"])
-@pytest.mark.parametrize("what", ["element", "frame", "frame-ar", "fragment", "builder", "builder-ru", "builder-zh"])
+@pytest.mark.parametrize(
+    "what", ["element", "frame", "frame-ar", "fragment", "builder", "builder-ru", "builder-zh", "rate"]
+)
 async def test_axe_finds_nothing(browser: Browser, live: Live, host: Host, what: str, scheme: str) -> None:
     """axe-core with wcag22aa and best-practices."""
     if not AXE.exists():
@@ -392,6 +413,7 @@ async def test_axe_finds_nothing(browser: Browser, live: Live, host: Host, what:
         "builder": f"{live.url}/",
         "builder-ru": f"{live.url}/?lang=ru",
         "builder-zh": f"{live.url}/?lang=zh-Hans&csp=1",
+        "rate": f"{live.url}/rate?lang=de",
     }
     context: BrowserContext = await browser.new_context(
         color_scheme="dark" if dark else "light", forced_colors="active" if scheme == "forced" else "none"
@@ -508,12 +530,25 @@ async def test_a_language_with_a_region_stays(browser: Browser, live: Live, tag:
     assert f"lang={tag}" in page.url
 
 
+async def test_a_strict_host_of_the_fragment(browser: Browser, live: Live, host: Host) -> None:
+    """What nginx and PHP include there has its style by link, which the line for the policy allows."""
+    for key, begins in (("ssi", 'virtual="/rates'), ("php", f"get_contents('{live.url}")):
+        code = await pasted(live.url, key, "csp=1&lang=en")
+        line = code.split("Your policy:  ")[1].split(" -->")[0]
+        path = re.split("[\"']", code.split(begins)[1])[0]
+        async with aiohttp.ClientSession() as http, http.get(live.url + path) as answer:
+            fragment = await answer.text()
+        page = await opened(browser, host.put(fragment, {"Content-Security-Policy": f"default-src 'none'; {line}"}))
+        assert await page.evaluate("violations") == []
+        assert await page.evaluate("getComputedStyle(document.querySelector('.cbr-words')).position") == "absolute"
+
+
 async def test_a_strict_host_of_the_frame(browser: Browser, live: Live, host: Host) -> None:
     """The builder's frame with its rule and its line for the policy: no violation, no border, no shift."""
     code = await pasted(live.url, "frame", "csp=1")
     rule = code.split("Your style sheet:  ")[1].split("\n")[0]
     line = code.split("Your policy:  ")[1].split(" -->")[0]
-    policy = f"default-src 'none'; style-src '{csp_hash(rule)}'; {line}"
+    policy = f"default-src 'none'; style-src {source(rule)}; {line}"
     address = host.put(code + BELOW, {"Content-Security-Policy": policy}, head=f"<style>{rule}</style>")
     page = await opened(browser, address)
     assert "60.3741" in await page.frames[1].inner_text("table")

@@ -59,8 +59,10 @@ def policy() -> str:
 def height(view: View, width: int) -> int:
     """About how high the widget will be, in pixels; a little too much is better than an inner scrollbar."""
     title = 0 if view.heading == rows.NO_HEADING else 20 * (1 + len(view.heading or rows.TITLE) * 9 // (width - 24))
-    two_lines = "name" in view.columns or (width < NARROW and bool(view.changes or view.spark))
-    return 24 + title + 10 + 48 + (57 if two_lines else 34) * len(view.codes) + 26
+    is_narrow = width < NARROW
+    lines = 2 if "name" in view.columns or (is_narrow and bool(view.changes or view.spark)) else 1
+    lines += is_narrow and len(view.changes) > 1 and bool(view.spark)
+    return 24 + title + 10 + 48 + (11 + 23 * lines) * len(view.codes) + 26
 
 
 def _preview(choice: Choice, ground: str) -> str:

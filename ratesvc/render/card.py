@@ -37,9 +37,9 @@ def width_of(view: View) -> int:
 
 
 def card(table: Table, look: Look, width: int) -> str:
-    """The picture of a table."""
+    """The picture of a table that has no trend."""
     ground, ink, soft, line = GROUNDS[look.theme]
-    names = width - 2 * MARGIN - sum(WIDTHS.get(kind, 0) for kind in table.kinds)
+    names = width - 2 * MARGIN - sum(WIDTHS[kind] for kind in table.kinds[1:])
     edges = _edges(table, names)
     title = f"{table.title} ({table.badge})" if table.badge else table.title
     lines = _lines(title, width) if table.titled else []
@@ -92,7 +92,7 @@ def _edges(table: Table, names: int) -> list[tuple[str, int]]:
     """Where each column of figures ends."""
     edges, x = [], MARGIN + names
     for kind in table.kinds[1:]:
-        x += WIDTHS.get(kind, 0)
+        x += WIDTHS[kind]
         edges.append((kind, x))
     return edges
 

@@ -71,12 +71,14 @@ def query(choice: Choice, **more: str) -> str:
 def snippets(choice: Choice, site: Site) -> list[Snippet]:
     """Every way, the best first."""
     framed = f"{site.public_url}/widget/frame?{query(choice)}"
-    included = f"{site.public_url}/widget?{query(choice)}"
+    included = query(choice, style="link") if choice.strict else query(choice)
+    sheet = _needed(f"style-src {escape(site.public_url)}/widget/") + "\n" if choice.strict else ""
+    ssi, php = sheet + _ssi(included, choice), sheet + _php(f"{site.public_url}/widget?{included}", choice)
     return [
         Snippet("element", "Element", _ELEMENT_STRICT if choice.strict else _ELEMENT, element(choice, site)),
-        Snippet("frame", "Frame", _FRAME_STRICT if choice.strict else _FRAME, _frame(framed, choice, site)),
-        Snippet("ssi", "nginx", "The server puts the table into the page; readers ask nobody else.", _ssi(choice)),
-        Snippet("php", "PHP", "Waits one second at most and keeps the last good copy.", _php(included, choice)),
+        Snippet("frame", "Frame", _STRICT if choice.strict else _FRAME, _frame(framed, choice, site)),
+        Snippet("ssi", "nginx", _STRICT if choice.strict else _SSI, ssi),
+        Snippet("php", "PHP", "Waits one second at most and keeps the last good copy.", php),
         Snippet(
             "wordpress", "WordPress", "Put this address on a line of its own.", embed_url(choice, site, sized=True)
         ),
@@ -88,7 +90,8 @@ def snippets(choice: Choice, site: Site) -> list[Snippet]:
 _ELEMENT = "Two lines of HTML. The box is reserved, so that your page does not shift."
 _ELEMENT_STRICT = "For sites with a Content-Security-Policy: pinned, and with the lines that your site needs."
 _FRAME = "The exact size keeps your page from shifting."
-_FRAME_STRICT = "For sites with a Content-Security-Policy: with the lines that your site needs."
+_SSI = "The server puts the table into the page; readers ask nobody else."
+_STRICT = "For sites with a Content-Security-Policy: with the lines that your site needs."
 
 
 def element(choice: Choice, site: Site) -> str:
@@ -102,13 +105,15 @@ def element(choice: Choice, site: Site) -> str:
     source = f"{escape(site.public_url)}/widget/{loader.VERSION}/rates.js"
     pin = loader.releases()[loader.VERSION].integrity("rates.js")
     script = f'<script async src="{source}" integrity="{pin}" crossorigin="anonymous"></script>'
-    lines = _needed(f"cbr-rates{{{box}}}", f"script-src {source}; connect-src {escape(site.public_url)}")
+    lines = _needed(f"script-src {source}; connect-src {escape(site.public_url)}", f"cbr-rates{{{box}}}")
     return f"{lines}\n<cbr-rates {written}>\n  {_link(choice)}</cbr-rates>\n{script}"
 
 
-def _needed(rule: str, directives: str) -> str:
+def _needed(directives: str, rule: str = "") -> str:
     """What a strict site adds to its own files."""
-    return f"<!-- Your style sheet:  {rule}\n     Your policy:  {directives} -->"
+    lines = [f"Your style sheet:  {rule}"] if rule else []
+    text = "\n     ".join([*lines, f"Your policy:  {directives}"])
+    return f"<!-- {text} -->"
 
 
 def _link(choice: Choice) -> str:
@@ -127,7 +132,7 @@ def _frame(address: str, choice: Choice, site: Site) -> str:
     """The frame for the builder; strict means no inline style."""
     if not choice.strict:
         return iframe(address, choice)
-    lines = _needed("iframe.cbr-rates{border:0}", f"frame-src {escape(site.public_url)}/widget/frame")
+    lines = _needed(f"frame-src {escape(site.public_url)}/widget/frame", "iframe.cbr-rates{border:0}")
     return f"{lines}\n" + iframe(address, choice, 'class="cbr-rates"')
 
 
@@ -137,10 +142,10 @@ def embed_url(choice: Choice, site: Site, *, sized: bool = False) -> str:
     return f"{site.public_url}/embed?{query(choice, **size)}"
 
 
-def _ssi(choice: Choice) -> str:
+def _ssi(included: str, choice: Choice) -> str:
     return (
         f'<!--# block name="rates" -->{_link(choice)}<!--# endblock -->\n'
-        f'<!--# include virtual="/rates/widget?{query(choice)}" stub="rates" -->'
+        f'<!--# include virtual="/rates/widget?{included}" stub="rates" -->'
     )
 
 
