@@ -16,6 +16,12 @@ import holidays
 MOSCOW = timezone(timedelta(hours=3), "MSK")
 ONE_DAY = timedelta(days=1)
 
+FIRST_YEAR = 1991
+YEARS_GUESSED = 10
+"""Beyond those whose transfers are known: so long holidays are still told by their usual dates, then weekends only."""
+
+SATURDAY = 5
+
 POLLING_STARTS = time(11)
 DUE = time(18)
 OVERDUE = time(21)
@@ -33,7 +39,7 @@ def at(day: date, clock: time) -> datetime:
 
 @dataclass(frozen=True)
 class Due:
-    """When the sheet of one effective date is set: `by`, then `overdue_from`, and `missing_from` its own midnight."""
+    """When the sheet of one effective date is set: `by`, and from `overdue_from` on it is being missed."""
 
     effective_date: date
 
@@ -57,17 +63,23 @@ class WorkCalendar:
         self._extra_work = frozenset(extra_work)
         self._russia = holidays.country_holidays("RU", language="en_US")
         self._memo: dict[date, bool] = {}
+        self._years = range(FIRST_YEAR, self.known_until.year + YEARS_GUESSED + 1)
 
     def is_working_day(self, day: date) -> bool:
         """Whether the Bank sets rates on that day."""
         known = self._memo.get(day)
         if known is None:
-            known = self._memo[day] = self._ask(day)
+            known = self._ask(day)
+            if day.year in self._years:
+                self._memo[day] = known
         return known
 
     def _ask(self, day: date) -> bool:
         if day in self._extra_off or day in self._extra_work:
             return day in self._extra_work
+        if day.year not in self._years:
+            # The library would keep every year that anybody asks for, up to 9999.
+            return day.weekday() < SATURDAY
         return bool(self._russia.is_working_day(day))
 
     def days_off_around(self, day: date) -> tuple[date, date] | None:
@@ -83,7 +95,7 @@ class WorkCalendar:
 
     def holidays_of(self, day: date) -> list[str]:
         """The English names of that day's holidays; none for a weekend, a day off in exchange and a decree."""
-        names = str(self._russia.get(day, "")).split("; ")
+        names = str(self._russia.get(day, "") if day.year in self._years else "").split("; ")
         return [name.removesuffix(" (observed)") for name in names if name and not name.startswith("Day off (")]
 
     @property
