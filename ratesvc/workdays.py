@@ -2,7 +2,7 @@
 
 The Bank sets rates on a working day and they are in force from the next calendar day
 (Ordinance 6290-U, https://www.cbr.ru/currency_base/daily/). A sheet dated D therefore exists exactly
-when D − 1 is a Russian working day.
+when D − 1 is a Russian working day; from 1998 on, that is.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ YEARS_GUESSED = 10
 """Beyond those whose transfers are known: so long holidays are still told by their usual dates, then weekends only."""
 
 SATURDAY = 5
+
+RULE_SINCE = date(1998, 1, 1)
+"""Of earlier sheets the calendar is no proof: that of 1997-06-14 was set on a day off."""
 
 POLLING_STARTS = time(11)
 DUE = time(18)
@@ -123,7 +126,11 @@ class WorkCalendar:
 
     def holds(self, effective: date, day: date) -> bool:
         """Whether a sheet is certainly still in force on `day`: no working day in [effective, day − 1]."""
-        return effective <= day < self.effective_date_after(effective)
+        return effective <= day < self.may_end(effective)
+
+    def may_end(self, effective: date) -> date:
+        """The first day on which another sheet than this one may be in force."""
+        return self.effective_date_after(effective) if effective >= RULE_SINCE else effective + ONE_DAY
 
     def due_after(self, effective: date) -> Due:
         """When the sheet that follows this one is due."""
