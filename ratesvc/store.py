@@ -146,8 +146,14 @@ class Store:
     async def _load_columns(self, redis: Redis) -> tuple[Column, ...]:
         """All of them, or none where one does not verify: a part would answer wrongly."""
         stored = await redis.hgetall(self._columns)
-        opened = [opened_column(as_text(field), envelope) for field, envelope in stored.items()]
-        return tuple(found[0] for found in opened if found) if all(opened) else ()
+        opened = {field: opened_column(as_text(field), envelope) for field, envelope in stored.items()}
+        broken = [field for field, found in opened.items() if found is None]
+        if broken:
+            # Those that were damaged on their way only need not be fetched again, all of them, from the Bank.
+            again = await redis.hmget(self._columns, broken)
+            opened |= {field: opened_column(as_text(field), e) for field, e in zip(broken, again, strict=True)}
+        columns = tuple(found[0] for found in opened.values() if found)
+        return columns if len(columns) == len(opened) else ()
 
     async def _load_revisions(self, redis: Redis) -> tuple[tuple[Revision, ...], tuple[str, ...]]:
         fields = [as_text(field) for field in await redis.hkeys(self._sheets)]
