@@ -15,7 +15,7 @@ RUN tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
 FROM python:3.13-slim-trixie
 LABEL org.opencontainers.image.title="ratesvc" \
       org.opencontainers.image.description="The Bank of Russia's exchange rates as a JSON API and an HTML widget" \
-      org.opencontainers.image.licenses="MIT"
+      org.opencontainers.image.licenses="MIT AND OFL-1.1"
 RUN mkdir -p /var/lib/ratesvc && chown 10001:10001 /var/lib/ratesvc && chmod 700 /var/lib/ratesvc
 COPY --from=build /opt/ratesvc /opt/ratesvc
 ENV PATH=/opt/ratesvc/bin:$PATH \

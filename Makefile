@@ -29,9 +29,9 @@ lint: .venv/ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Every fault that is tested for, with the measured recovery, as a page.
+# Every fault that is tested for, for as long as its row says, with the measured recovery, as a page.
 faults: .venv/ready-dev
-	$(BIN)/pytest -q tests/faults --ignore=tests/faults/test_faults_page.py --faults-table=docs/faults.md $(ARGS)
+	LONG_FAULTS=1 $(BIN)/pytest -q tests/faults --ignore=tests/faults/test_faults_page.py --faults-table=docs/faults.md $(ARGS)
 
 # Ours beside nginx and plain aiohttp; ARGS=--quick takes about a minute. Needs wrk.
 bench: .venv/ready-dev
@@ -85,7 +85,7 @@ sbom: dist
 
 # Known vulnerabilities in what is locked; asks the package index.
 audit: .venv/ready-dev
-	for lock in requirements*.lock; do $(BIN)/pip-audit --strict --disable-pip --require-hashes -r $$lock || exit 1; done
+	for lock in requirements*.lock tests/*/*.lock; do $(BIN)/pip-audit --strict --disable-pip --require-hashes -r $$lock || exit 1; done
 
 # The fonts of PNG pictures from their sources (70 MB to fetch): the same bytes each time.
 fonts: .venv/ready-dev

@@ -9,8 +9,6 @@ import resource
 import socket
 import statistics
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,13 +21,17 @@ LUA = servers.HERE / "browsers.lua"
 
 @dataclass(frozen=True)
 class Round:
-    """One run of wrk: requests a second, delays in ms, processor time of the server a request in µs, errors."""
+    """One run of wrk: requests a second, delays in ms, processor time of the server a request in µs, errors.
+
+    `spread` is known of several only: half the distance between the fastest and the slowest, as a share of the median.
+    """
 
     rps: float
     p50: float
     p99: float
     cpu: float | None
     errors: int
+    spread: float = 0.0
 
 
 async def load(server: Server, path: str, seconds: int, *told: str, connections: int = 64) -> Round:
@@ -51,8 +53,10 @@ async def load(server: Server, path: str, seconds: int, *told: str, connections:
 def median(rounds: list[Round]) -> Round:
     """Of each figure; all errors."""
     cpu = [one.cpu for one in rounds if one.cpu is not None]
+    speeds = [one.rps for one in rounds]
     return Round(
-        rps=statistics.median(one.rps for one in rounds),
+        rps=statistics.median(speeds),
+        spread=(max(speeds) - min(speeds)) / 2 / statistics.median(speeds),
         p50=statistics.median(one.p50 for one in rounds),
         p99=statistics.median(one.p99 for one in rounds),
         cpu=statistics.median(cpu) if cpu else None,
@@ -126,7 +130,7 @@ def idle(server: Server, count: int) -> dict[str, float | int | None]:
 
 
 def cold(server: Server, paths: list[str]) -> float:
-    """The median of the processor time of requests each asked for the first time, in ms, the round trip included."""
+    """The median time of requests each asked for the first time, in ms, the round trip included."""
     taken = []
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         ask(connection, "/livez")
@@ -137,23 +141,16 @@ def cold(server: Server, paths: list[str]) -> float:
     return statistics.median(taken)
 
 
-@asynccontextmanager
-async def watched(server: Server, every_s: float = 0.002) -> AsyncIterator[list[float]]:
-    """The time that /livez took, asked every two milliseconds, in ms: the slowest is how long the loop was busy."""
-    taken: list[float] = []
-    stopped = False
-
-    def watch() -> None:
-        with socket.create_connection(("127.0.0.1", server.port)) as connection:
-            while not stopped:
-                begun = time.perf_counter()
-                ask(connection, "/livez")
-                taken.append((time.perf_counter() - begun) * 1000)
-                time.sleep(every_s)
-
-    running = asyncio.get_running_loop().run_in_executor(None, watch)
-    try:
-        yield taken
-    finally:
-        stopped = True
-        await running
+def paced(server: Server, path: str, rate: int, seconds: float) -> list[float]:
+    """Delays in ms of requests that come at a steady rate, each counted from when it was due; in order of size."""
+    taken = []
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        ask(connection, path)
+        begun = time.perf_counter()
+        for number in range(int(rate * seconds)):
+            due = begun + number / rate
+            while (left := due - time.perf_counter()) > 0:
+                time.sleep(left)
+            ask(connection, path)
+            taken.append((time.perf_counter() - due) * 1000)
+    return sorted(taken)

@@ -15,6 +15,7 @@ import sys
 import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import aiohttp
@@ -44,18 +45,22 @@ Figures = dict[str, Any]
 
 
 async def compare(running: list[Server], name: str, rounds: int, seconds: int) -> Figures:
-    """One target at every server, round by round, each server once a round."""
+    """One target at every server in rounds, each once a round in an order that changes; the first one is to warm."""
     path, encoding = TARGETS[name]
-    taken: dict[str, list[measure.Round]] = {}
-    for _ in range(rounds):
-        for server in running:
-            if server.name.startswith("naive") and name != "identity":
-                continue
-            asked = path if server.name.startswith("ours") else f"/{name}"
-            tag = await tag_of(server, asked, encoding) if name == "304" else "none"
-            taken.setdefault(server.name, []).append(await measure.load(server, asked, seconds, encoding, tag))
+    chance = Random(name)  # noqa: S311 -- the order of rounds, the same in each run
+    asked = [one for one in running if name == "identity" or not one.name.startswith("naive")]
+    taken: dict[str, list[measure.Round]] = {server.name: [] for server in asked}
+    for number in range(rounds + 1):
+        for server in chance.sample(asked, len(asked)):
+            target = path if server.name.startswith("ours") else f"/{name}"
+            tag = await tag_of(server, target, encoding) if name == "304" else "none"
+            found = await measure.load(server, target, seconds if number else 1, encoding, tag)
+            if found.errors:
+                sys.exit(f"{server.name} answered {found.errors} requests for {target} with an error: no figures")
+            if number:
+                taken[server.name].append(found)
     figures = {server: vars(measure.median(those)) for server, those in taken.items()}
-    Console(width=110).print(as_table(f"{path}  {'304' if name == '304' else encoding}", figures))
+    Console(width=120).print(as_table(f"{path}  {'304' if name == '304' else encoding}", figures))
     return figures
 
 
@@ -69,12 +74,15 @@ async def tag_of(server: Server, path: str, encoding: str) -> str:
 def as_table(title: str, figures: dict[str, Figures]) -> Table:
     """Medians, and ratios to plain aiohttp on asyncio and to nginx: of throughput, then of processor time.
 
-    The second ones are the steadier: they leave out the clients, which may be slower than a server.
+    A server that was less than busy waited for the clients: there the ratio of processor time is the one to read.
+    `±` is half the distance between the fastest and the slowest round, as a share of the median.
     """
     table = Table(title=title, title_justify="left")
     for heading in (
         "server",
         "requests/s",
+        "±",
+        "busy",
         "× plain",
         "× nginx",
         "p50 ms",
@@ -82,7 +90,6 @@ def as_table(title: str, figures: dict[str, Figures]) -> Table:
         "CPU µs",
         "× plain",
         "× nginx",
-        "errors",
     ):
         table.add_column(heading, justify="left" if heading == "server" else "right")
     bases = [figures.get(other, {}) for other in ("plain asyncio", "nginx")]
@@ -91,7 +98,8 @@ def as_table(title: str, figures: dict[str, Figures]) -> Table:
         saved = [f"{base['cpu'] / one['cpu']:.2f}" if base and one["cpu"] else "–" for base in bases]
         cpu = f"{one['cpu']:.1f}" if one["cpu"] else "–"
         delays = (f"{one['p50']:.2f}", f"{one['p99']:.2f}")
-        table.add_row(server, f"{one['rps']:,.0f}", *ratios, *delays, cpu, *saved, str(one["errors"]))
+        busy = f"{one['cpu'] * one['rps'] / 1e4:.0f} %" if one["cpu"] else "–"
+        table.add_row(server, f"{one['rps']:,.0f}", f"{one['spread']:.0%}", busy, *ratios, *delays, cpu, *saved)
     return table
 
 
@@ -100,7 +108,6 @@ def notes() -> list[str]:
     load = os.getloadavg()[0]
     found = {
         "Nothing is pinned: the system has one core, or cannot.": servers.SERVER_CORE is None,
-        "Two replicas on one port were not compared: they and the clients need three cores.": len(servers.CORES) < 3,
         "No processor time and memory: there is no /proc.": not Path("/proc/self/stat").exists(),
         f"The machine was not quiet: a load of {load:.1f} before the first round.": load > BUSY,
         "nginx is missing: no ratios to it.": not shutil.which("nginx"),

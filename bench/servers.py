@@ -9,7 +9,7 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +26,10 @@ NGINX = """
 worker_processes 1; daemon off; master_process off; pid {folder}/nginx.pid; error_log stderr;
 worker_rlimit_nofile 20000; events {{ worker_connections 8192; }}
 http {{
- access_log off; keepalive_requests 100000000; open_file_cache max=100; sendfile on; tcp_nopush on;
- types {{ }} default_type application/json; {headers}
+ access_log off; keepalive_requests 100000000; open_file_cache max=100; sendfile on; tcp_nopush on; types {{ }}
  client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;
  uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
- server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ root {folder}; try_files $uri.body =404; }} }}
+ server {{ listen 127.0.0.1:{port} backlog=4096; root {folder}; {locations} }}
 }}
 """
 
@@ -120,11 +119,17 @@ def other(kind: str, folder: Path, loop: str, *more: str) -> Running:
 def nginx(folder: Path) -> Running:
     """The same bytes as static files, with the same headers."""
     port = free_port()
-    sent = json.loads((folder / "identity.json").read_text())
-    added = " ".join(f'add_header {name} "{value}";' for name, value in sent.items() if name not in OWN_OF_NGINX)
-    (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=port, headers=added))
+    locations = " ".join(map(_location, sorted(folder.glob("*.json"))))
+    (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=port, locations=locations))
     command = (shutil.which("nginx") or "nginx", "-c", str(folder / "nginx.conf"), "-e", "stderr")
     return started("nginx", port, *command, probe="/identity")
+
+
+def _location(saved: Path) -> str:
+    sent = json.loads(saved.read_text())
+    added = " ".join(f'add_header {name} "{value}";' for name, value in sent.items() if name not in OWN_OF_NGINX)
+    kind = f'default_type "{sent["Content-Type"]}"'
+    return f"location = /{saved.stem} {{ {kind}; {added} try_files $uri.body =404; }}"
 
 
 async def saved(folder: Path, name: str, url: str, headers: Mapping[str, str]) -> bool:
@@ -136,6 +141,25 @@ async def saved(folder: Path, name: str, url: str, headers: Mapping[str, str]) -
         sent = {key: value for key, value in answer.headers.items() if key not in ("Date", "Server", "Content-Length")}
         (folder / f"{name}.json").write_text(json.dumps(sent))
         return True
+
+
+@contextlib.contextmanager
+def quota(share: float, pid: int) -> Iterator[bool]:
+    """Give a process so much of a core at most, where the system lets us: whether it did."""
+    old = Path("/sys/fs/cgroup/cpu")
+    group = (old if old.is_dir() else old.parent) / f"ratesvc-bench-{pid}"
+    microseconds = int(share * 100_000)
+    try:
+        group.mkdir()
+        limit = ("cpu.cfs_quota_us", f"{microseconds}") if old.is_dir() else ("cpu.max", f"{microseconds} 100000")
+        (group / limit[0]).write_text(limit[1])
+        (group / "cgroup.procs").write_text(str(pid))
+    except OSError:
+        yield False
+        return
+    yield True
+    (group.parent / "cgroup.procs").write_text(str(pid))
+    group.rmdir()
 
 
 @asynccontextmanager

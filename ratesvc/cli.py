@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
@@ -17,9 +17,9 @@ import click
 
 from ratesvc import __version__
 from ratesvc.codes import COMPLETED
-from ratesvc.errors import ConfigError, EngineError, NotYetSet, RatesvcError
+from ratesvc.errors import ConfigError, EngineError, EngineNotReady, NotYetSet, RatesvcError
 
-FAILED, INTERNAL, CONFIG, INTERRUPTED = 1, 70, 78, 130  # 70 and 78 as in sysexits.h
+FAILED, INTERNAL, AGAIN, CONFIG, INTERRUPTED = 1, 70, 75, 78, 130  # 70, 75 and 78 as in sysexits.h
 
 _ENDING = """\b
 Exit codes:
@@ -27,6 +27,7 @@ Exit codes:
     1  it cannot be answered: the text says why
     2  the command line is wrong
    70  a mistake of this program
+   75  the embedded engine does not answer yet: try again
    78  a setting is wrong, or the machine does not give what it asks for
   130  interrupted
 \b
@@ -145,12 +146,9 @@ def serve(file: Path | None, *, check_config: bool, as_json: bool, demo: bool) -
 @click.pass_obj
 def show(file: Path | None, /, **asked: Any) -> None:
     """Print the rates in force, for all currencies or for CODES."""
-    from ratesvc.commands.running import run
-    from ratesvc.commands.settings import settings
-    from ratesvc.commands.show import Asked
-    from ratesvc.commands.show import show as work
+    from ratesvc.commands import show as room
 
-    run(work(settings(file), Asked(**asked)))
+    _run(room.show, file, room.ShowOptions(**asked))
 
 
 @main.command()
@@ -164,12 +162,9 @@ def show(file: Path | None, /, **asked: Any) -> None:
 @click.pass_obj
 def convert(file: Path | None, /, **asked: Any) -> None:
     """Convert an AMOUNT at the rates in force; into roubles where no other currency is named."""
-    from ratesvc.commands.convert import Asked
-    from ratesvc.commands.convert import convert as work
-    from ratesvc.commands.running import run
-    from ratesvc.commands.settings import settings
+    from ratesvc.commands import convert as room
 
-    run(work(settings(file), Asked(**asked)))
+    _run(room.convert, file, room.ConvertOptions(**asked))
 
 
 @main.command()
@@ -181,16 +176,12 @@ def convert(file: Path | None, /, **asked: Any) -> None:
 @click.pass_obj
 def backfill(file: Path | None, /, *, verify: bool, **asked: Any) -> None:
     """Fetch all of history, one request a currency; go on where an earlier run was cut off."""
-    from ratesvc.commands.backfill import Asked
-    from ratesvc.commands.backfill import backfill as fetch
-    from ratesvc.commands.backfill import verify as compare
-    from ratesvc.commands.running import run
-    from ratesvc.commands.settings import settings
+    from ratesvc.commands import backfill as room
 
     since, until = asked["since"], asked["until"]
     if since and until and since > until:
         raise click.BadParameter("It must not be later than the last day.", param_hint="--since")
-    run((compare if verify else fetch)(settings(file), Asked(**asked)))
+    _run(room.verify if verify else room.backfill, file, room.BackfillOptions(**asked))
 
 
 @main.command()
@@ -200,11 +191,9 @@ def backfill(file: Path | None, /, *, verify: bool, **asked: Any) -> None:
 @click.pass_obj
 def export(file: Path | None, folder: Path, *, as_json: bool, demo: bool) -> None:
     """Write what the service would serve as static files into FOLDER; only what changed is written."""
-    from ratesvc.commands.export import export as work
-    from ratesvc.commands.running import run
-    from ratesvc.commands.settings import settings
+    from ratesvc.commands import export as room
 
-    run(work(settings(file), folder, as_json=as_json, demo=demo))
+    _run(room.export, file, folder, as_json=as_json, demo=demo)
 
 
 @main.group()
@@ -217,9 +206,9 @@ def quarantine() -> None:
 @click.pass_obj
 def quarantine_list(file: Path | None, *, as_json: bool) -> None:
     """Print their names, when they came, and why they wait; the newest first."""
-    from ratesvc.commands import quarantine as desk
+    from ratesvc.commands import quarantine as room
 
-    desk.decide(file, desk.listed, as_json=as_json)
+    _run(room.decide, file, room.listed, as_json=as_json)
 
 
 @quarantine.command("show")
@@ -229,11 +218,11 @@ def quarantine_list(file: Path | None, *, as_json: bool) -> None:
 @click.pass_obj
 def quarantine_show(file: Path | None, name: str, *, raw: bool, as_json: bool) -> None:
     """Print the reasons and the figures of one; NAME may be its beginning."""
-    from ratesvc.commands import quarantine as desk
-
     if raw and as_json:
         raise click.UsageError("--raw and --json exclude each other.")
-    desk.decide(file, desk.raw if raw else desk.shown, name, as_json=as_json)
+    from ratesvc.commands import quarantine as room
+
+    _run(room.decide, file, room.raw if raw else room.shown, name, as_json=as_json)
 
 
 @quarantine.command("release")
@@ -242,9 +231,9 @@ def quarantine_show(file: Path | None, name: str, *, raw: bool, as_json: bool) -
 @click.pass_obj
 def quarantine_release(file: Path | None, name: str, *, as_json: bool) -> None:
     """Publish one as your decision; it is flagged as released. A running service serves it at once."""
-    from ratesvc.commands import quarantine as desk
+    from ratesvc.commands import quarantine as room
 
-    desk.decide(file, desk.released, name, as_json=as_json)
+    _run(room.decide, file, room.released, name, as_json=as_json)
 
 
 @quarantine.command("drop")
@@ -253,9 +242,9 @@ def quarantine_release(file: Path | None, name: str, *, as_json: bool) -> None:
 @click.pass_obj
 def quarantine_drop(file: Path | None, name: str, *, as_json: bool) -> None:
     """Forget one. While the Bank still says the same, the next poll brings it back."""
-    from ratesvc.commands import quarantine as desk
+    from ratesvc.commands import quarantine as room
 
-    desk.decide(file, desk.dropped, name, as_json=as_json)
+    _run(room.decide, file, room.dropped, name, as_json=as_json)
 
 
 @main.command()
@@ -266,6 +255,13 @@ def healthcheck(file: Path | None, *, as_json: bool) -> None:
     from ratesvc.commands.healthcheck import healthcheck as work
 
     work(file, as_json=as_json)
+
+
+def _run(work: Callable[..., Coroutine[Any, Any, None]], file: Path | None, /, *asked: Any, **switches: Any) -> None:
+    from ratesvc.commands.running import run
+    from ratesvc.commands.settings import settings
+
+    run(work(settings(file), *asked, **switches))
 
 
 def _fail(error: Exception) -> NoReturn:
@@ -283,6 +279,8 @@ def _explained(error: Exception) -> tuple[str, int]:
     if isinstance(error, NotYetSet):
         are = "were" if error.overdue else "are"
         return f"{error} They {are} due by {error.expected_at:%H:%M on %Y-%m-%d}, Moscow time.", FAILED
+    if isinstance(error, EngineNotReady):
+        return str(error), AGAIN
     if isinstance(error, RatesvcError):
         return str(error), CONFIG if isinstance(error, ConfigError | EngineError) else FAILED
     if isinstance(error, OSError):

@@ -1,7 +1,7 @@
 """The Redis in use when none is configured: a valkey-server of our own, on a Unix socket in the data directory.
 
-It is for one machine. It opens no TCP port, writes an append-only file, is ended with us, and dies even when we
-are killed: a shell between us holds the other end of a pipe and ends it when the pipe closes.
+It is for one machine, and for every process there that uses the folder: whoever needs it first starts it, and it ends
+with the last of them, even when they are killed. It opens no TCP port and writes an append-only file.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import stat
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -26,18 +27,22 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from ratesvc.errors import EngineError
+from ratesvc.errors import EngineError, EngineNotReady
+from ratesvc.tasks import end
 
 LONGEST_SOCKET_PATH = 100
-START_TIMEOUT_S = 10.0
+# A full store takes seconds to load; a poor disk may need most of a minute.
+START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 5.0
-CANCEL_AGAIN_S = 0.5
+LOOK_S = 0.25
+FIRST_RETRY_S, LONGEST_RETRY_S = 1.0, 60.0
 
-# $@ is the server's command line; standard input is a pipe whose other end only our process holds. When it closes,
-# the server gets SIGTERM and flushes. `wait` ends the shell with the server, which is how we see that it died.
+# $@ is the server's command line. Standard input is a named pipe that every user of the server holds open: when the
+# last of them is gone, however it went, `read` sees its end, and the server gets SIGTERM and flushes. Standard output
+# is the lock, which is left to the server alone: as long as it lives no other can start.
 _WATCHDOG = (
-    'exec 3<&0; "$@" 3<&- </dev/null & engine=$!; '
-    "(cat <&3 >/dev/null; kill -TERM $engine 2>/dev/null) & exec 3<&- </dev/null; wait $engine"
+    'exec 3<&0 4>&1 </dev/null >/dev/null; "$@" 3<&- & engine=$!; exec 4>&-; '
+    "(read -r _ <&3; kill -TERM $engine) & watch=$!; exec 3<&-; wait $engine; kill $watch"
 )
 
 
@@ -75,15 +80,37 @@ def make_private(folder: Path) -> None:
     folder.chmod(0o700)
 
 
-class Engine:
-    """One embedded server over one folder; `url` is its redis-py address once open."""
+def _ignore(_: str, __: BaseException | None) -> None:
+    return
 
-    def __init__(self, folder: Path) -> None:
-        """Nothing is started before `open`."""
+
+class Engine:
+    """The embedded server over one folder; `url` is its redis-py address once open."""
+
+    def __init__(
+        self,
+        folder: Path,
+        died: Callable[[str, BaseException | None], None] = _ignore,
+        *,
+        server: Callable[[], Path] = find_server,
+        patience_s: float = START_TIMEOUT_S,
+    ) -> None:
+        """Nothing is started before `open`.
+
+        `died` is told when the server is found dead, and why it could not be started again; it is tried again.
+        """
         self.folder = folder
         self.socket = socket_path(folder)
-        self._process: asyncio.subprocess.Process | None = None
-        self._lock: int | None = None
+        self.name = "embedded"
+        self._pipe = self.socket.with_name("engine.pipe")
+        self._log = folder / "engine.log"
+        self._files = folder / "appendonlydir"
+        self._aside: Path | None = None
+        self._died = died
+        self._find_server = server
+        self._patience_s = patience_s
+        self._lifeline: int | None = None
+        self._shell: int | None = None
         self._keeper: asyncio.Task[None] | None = None
 
     @property
@@ -91,76 +118,107 @@ class Engine:
         """For redis-py."""
         return f"unix://{self.socket}"
 
-    @property
-    def name(self) -> str:
-        """For a person."""
-        return f"embedded {find_server().name}"
-
     async def open(self) -> Self:
-        """Start the server and wait until it answers. Raises EngineError, also when another process has the folder."""
+        """Use the server that is there, else start one. Raises EngineError; EngineNotReady if it may yet answer."""
         make_private(self.folder)
         make_private(self.socket.parent)
-        self._take_lock()
-        (self.folder / "engine.log").unlink(missing_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.mkfifo(self._pipe, 0o600)
+        self.name = f"embedded {self._find_server().name}"
         try:
-            await self._start_or_repair()
+            await self._reach()
         except BaseException:
-            await self._end_process()
-            self._drop_lock()
+            await self._let_go()
             raise
         self._keeper = asyncio.create_task(self._keep(), name="engine-keeper")
         return self
 
     async def close(self) -> None:
-        """End the server; what was written is on disk."""
-        # redis-py, which the keeper asks with, can lose a cancellation on Python 3.11; so it is said again.
-        while self._keeper and not self._keeper.done():
-            self._keeper.cancel()
-            await asyncio.wait([self._keeper], timeout=CANCEL_AGAIN_S)
-        await self._end_process()
-        self._drop_lock()
+        """Let go of the server. It ends with its last user, for whom all that was written is on disk then."""
+        if self._keeper:
+            await end([self._keeper])
+        await self._let_go()
 
-    def _take_lock(self) -> None:
-        self._lock = os.open(self.folder / "engine.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    async def _reach(self) -> None:
+        """Use or start it. Where it ends instead of answering its files are repaired, then set aside for new ones."""
+        remedies = iter((self._keep_log, self._repair, self._set_aside))
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._drop_lock()
-            raise EngineError(f"another ratesvc is using {self.folder}: stop it or set RATESVC_DATA_DIR") from None
-
-    def _drop_lock(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
-
-    async def _start_or_repair(self) -> None:
-        if await self._start():
-            return
-        await asyncio.to_thread(self._repair)
-        if await self._start():
-            return
-        self._set_aside()
-        if not await self._start():
-            raise EngineError(f"the embedded engine does not start; see {self.folder / 'engine.log'}")
-
-    async def _start(self) -> bool:
-        """Whether the server answers; False when it ended instead."""
-        await self._await_silence()
-        self._process = await asyncio.create_subprocess_exec(
-            *("/bin/sh", "-c", _WATCHDOG, "ratesvc-engine", str(find_server()), *self._options()),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={"LC_ALL": "C", "PATH": os.environ.get("PATH", os.defpath)},
-            start_new_session=True,
-        )
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(START_TIMEOUT_S):
-                while self._process.returncode is None:
-                    if await answers(self.socket):
-                        return True
+            async with asyncio.timeout(self._patience_s):
+                while not await self._is_reached():
+                    # Slow or loading is not dead: only where no server lives its files may be touched.
+                    if (lock := self._take_lock()) is not None:
+                        try:
+                            await self._start(next(remedies, None), lock)
+                        finally:
+                            os.close(lock)
                     await asyncio.sleep(0.01)
-        return False
+        except TimeoutError:
+            raise EngineNotReady(
+                f"the embedded engine in {self.folder} does not answer within {self._patience_s:g} s; see {self._log}"
+            ) from None
+
+    async def _is_reached(self) -> bool:
+        """Whether it answers, and will not end without us."""
+        if self._lifeline is None:
+            # Refused where nobody reads: there is no server, or it is about to end.
+            with contextlib.suppress(OSError):
+                self._lifeline = os.open(self._pipe, os.O_WRONLY | os.O_NONBLOCK)
+        return self._lifeline is not None and await answers(self.socket)
+
+    def _take_lock(self) -> int | None:
+        """The right to start a server, which goes over to it; None while one lives, or another process has it."""
+        lock = os.open(self.folder / "engine.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            return None
+        return lock
+
+    def _is_dead(self) -> bool:
+        lock = self._take_lock()
+        if lock is not None:
+            os.close(lock)
+        return lock is not None
+
+    def _is_used(self) -> bool:
+        """Whether anybody else holds it: a pipe without writers is at its end."""
+        pipe = os.open(self._pipe, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            return os.read(pipe, 1) != b""
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(pipe)
+
+    async def _start(self, remedy: Callable[[int], None] | None, lock: int) -> None:
+        if remedy is None:
+            self._put_back()
+            raise EngineError(f"the embedded engine does not start; see {self._log}")
+        await asyncio.to_thread(remedy, lock)
+        self._spawn(self._find_server(), lock)
+
+    def _spawn(self, server: Path, lock: int) -> None:
+        # A reader first: without one no writer is let in.
+        pipe = os.open(self._pipe, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            if self._lifeline is None:
+                self._lifeline = os.open(self._pipe, os.O_WRONLY | os.O_NONBLOCK)
+            os.set_blocking(pipe, True)
+            # Not by subprocess: it would end, or complain of, a server that others go on using after us.
+            self._shell = os.posix_spawn(
+                "/bin/sh",
+                ["/bin/sh", "-c", _WATCHDOG, "ratesvc-engine", str(server), *self._options()],
+                {"LC_ALL": "C", "PATH": os.environ.get("PATH", os.defpath)},
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, pipe, 0),
+                    (os.POSIX_SPAWN_DUP2, lock, 1),
+                    (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+                ],
+                setsid=True,
+            )
+        finally:
+            os.close(pipe)
 
     def _options(self) -> list[str]:
         options = {
@@ -168,7 +226,7 @@ class Engine:
             "unixsocket": self.socket,
             "unixsocketperm": 700,
             "port": 0,
-            "logfile": self.folder.resolve() / "engine.log",
+            "logfile": self._log.resolve(),
             "save": "",
             "appendonly": "yes",
             # Plain commands, so that Valkey and Redis read each other's files.
@@ -178,60 +236,78 @@ class Engine:
         }
         return [str(part) for name, value in options.items() for part in (f"--{name}", value)]
 
-    def _repair(self) -> None:
+    def _keep_log(self, _lock: int) -> None:
+        """What the server before said last is kept for whoever asks why it died."""
+        if self._log.exists():
+            self._log.replace(self._log.with_suffix(".old.log"))
+
+    def _repair(self, lock: int) -> None:
         """Cut damaged append-only files back to their last whole command; the binary does it under another name."""
-        for manifest in self.folder.glob("appendonlydir/*.manifest"):
+        for manifest in self._files.glob("*.manifest"):
             subprocess.run(  # noqa: S603 -- our own binary on our own file
                 ["valkey-check-aof", "--fix", str(manifest)],  # noqa: S607 -- `executable` says which
-                executable=find_server(),
+                executable=self._find_server(),
                 input=b"y\n" * 3,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
+                # Should we be gone before it ends, no server starts over the file that it is cutting.
+                pass_fds=(lock,),
                 timeout=60,
                 check=False,
             )
 
-    def _set_aside(self) -> None:
+    def _set_aside(self, _lock: int) -> None:
         """Everything in it can be fetched again, so a store that cannot be read must not keep the service down."""
-        files = self.folder / "appendonlydir"
-        if files.exists():
-            files.rename(self.folder / f"appendonlydir.damaged-{time.time_ns()}")
+        aside = self.folder / f"appendonlydir.damaged-{time.time_ns()}"
+        self._aside = self._files.rename(aside) if self._files.exists() else None
+
+    def _put_back(self) -> None:
+        """Where new files are no better, the old ones were not the reason: memory, the disk or the binary was."""
+        if self._aside:
+            shutil.rmtree(self._files, ignore_errors=True)
+            self._aside.rename(self._files)
 
     async def _keep(self) -> None:
-        """Start the server again whenever it dies."""
-        while self._process:
-            await self._process.wait()
-            await self._end_process()
-            with contextlib.suppress(EngineError, OSError):
-                if await self._start():
-                    continue
-            await asyncio.sleep(1.0)
+        """Have it running, whatever becomes of it, of those who use it too, and of an attempt to start it again."""
+        pause = FIRST_RETRY_S
+        while True:
+            await asyncio.sleep(LOOK_S)
+            try:
+                if self._is_over():
+                    self._died("engine", None)
+                    await self._reach()
+                pause = FIRST_RETRY_S
+            except Exception as error:  # noqa: BLE001 -- whatever it is, it is told, and the next attempt may succeed
+                self._died("engine", error)
+                await self._let_go()
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_RETRY_S)
 
-    async def _end_process(self) -> None:
-        if self._process is None:
+    def _is_over(self) -> bool:
+        """Whether the server is dead, and the shell that we started has seen it."""
+        if self._shell:
+            with contextlib.suppress(ChildProcessError):
+                if os.waitpid(self._shell, os.WNOHANG)[0] == 0:
+                    return False
+            self._shell = None
+        return self._is_dead()
+
+    async def _let_go(self) -> None:
+        if self._lifeline is None:
             return
-        if self._process.stdin:
-            self._process.stdin.close()
+        os.close(self._lifeline)
+        self._lifeline = None
         try:
             async with asyncio.timeout(STOP_TIMEOUT_S):
-                await self._process.wait()
-        except TimeoutError:
-            self._kill_group()
-        await self._await_silence()
+                while not self._is_used() and not self._is_over():  # noqa: ASYNC110 -- it tells us nothing, it only ends
+                    await asyncio.sleep(0.01)
+        except OSError:  # also where its folder is gone
+            self._kill()
 
-    async def _await_silence(self) -> None:
-        """Wait until no earlier server holds the socket: two on one file would damage it."""
-        try:
-            async with asyncio.timeout(STOP_TIMEOUT_S):
-                while await answers(self.socket):  # noqa: ASYNC110 -- another process tells us nothing, it only stops
-                    await asyncio.sleep(0.02)
-        except TimeoutError:
-            self._kill_group()
-
-    def _kill_group(self) -> None:
-        if self._process:
+    def _kill(self) -> None:
+        if self._shell:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+                os.killpg(self._shell, signal.SIGKILL)
 
 
 async def answers(socket: Path) -> bool:

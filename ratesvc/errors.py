@@ -18,6 +18,10 @@ class EngineError(RatesvcError):
     """The embedded Redis engine could not be found, started or reached."""
 
 
+class EngineNotReady(EngineError):
+    """It lives and does not answer, or another process is about to start or end it: trying again later may do."""
+
+
 class StoreUnavailable(RatesvcError):
     """Redis did not answer, or not as it should; memory goes on serving.
 
@@ -129,6 +133,10 @@ class UnknownRevision(RatesvcError):
 
 class NotSupported(RatesvcError):
     """What this service, or its installation, does not do; the text says what would."""
+
+
+class NotEmbeddable(RatesvcError):
+    """An address that is not ours to embed."""
 
 
 class BadRequest(RatesvcError):

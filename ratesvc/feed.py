@@ -6,33 +6,39 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from ratesvc.errors import StoreUnavailable
-from ratesvc.events import Event, EventLog, Place
+from ratesvc.events import Event, EventLog, Place, news
+from ratesvc.history import History
+from ratesvc.rates import Revision, Snapshot
 from ratesvc.store import Store
-
-LoadSheets = Callable[[], Awaitable[None]]
-News = Callable[[EventLog], list[Event]]
 
 
 class Feed:
     """What /v1/events reads. Nothing is passed on that does not stand in Redis, so every replica says the same."""
 
-    def __init__(self, load_sheets: LoadSheets) -> None:
-        """`load_sheets` is called before events are passed on, so that whoever hears of a sheet can have it."""
+    def __init__(
+        self, history: History, seen: Callable[[], Snapshot | None], load_sheets: Callable[[], Awaitable[None]]
+    ) -> None:
+        """`seen` says what is known now; `load_sheets` is called before events are passed on.
+
+        So whoever hears of a sheet can have it.
+        """
         self.log = EventLog()
         self.closed = False
+        self._history = history
+        self._seen = seen
         self._load_sheets = load_sheets
         self._turn = asyncio.Lock()
         self._changed = asyncio.Event()
         self._at_close: list[Callable[[], None]] = []
 
-    async def update(self, store: Store, news: News) -> None:
+    async def update(self, store: Store) -> None:
         """Hear the others, then tell what the log lacks. Raises StoreUnavailable.
 
         Of replicas that tell at the same moment one is first; the others' events are refused, and they hear its.
         """
         async with self._turn:
             await self._hear(store)
-            lacking = news(self.log)
+            lacking = self._lacking(store)
             if lacking:
                 await store.tell(lacking)
                 await store.announce(lacking[-1].effective_date)
@@ -50,6 +56,22 @@ class Feed:
             await self._load_sheets()
         self.log.extend(stored)
         self._wake()
+
+    def _lacking(self, store: Store) -> list[Event]:
+        """What the log lacks, of the sheets that are safe."""
+        seen = self._seen()
+        if seen is None or not self._is_safe(store, seen.in_force):
+            return []
+        current = self._history.calendar.effective_date_on_or_before(seen.today)
+        since = min(current, self.log.begins)
+        latest = {held.effective_date: held for held in self._history if held.effective_date >= since}
+        safe = (held for held in latest.values() if self._is_safe(store, held))
+        return news(self.log, safe, seen.in_force, current)
+
+    def _is_safe(self, store: Store, revision: Revision) -> bool:
+        """Whether it is in Redis: only that is told, since elsewhere and after a restart nobody could be given more."""
+        span = self._history.span if revision.number == 1 else None
+        return store.holds(revision.key) or (span is not None and revision.effective_date in span)
 
     async def after(self, place: Place) -> list[Event]:
         """What was told after `place`, as soon as there is something; nothing when this replica is about to stop."""

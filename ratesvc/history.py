@@ -239,7 +239,7 @@ def snapshot(history: History, now: datetime) -> Snapshot:
     calendar = history.calendar
     try:
         in_force = history.in_force(today, today)
-    except HistoryLoading:
+    except (HistoryLoading, BeforeHistory):
         raise NoSheet("Only sheets to come are held; today's is being fetched.") from None
     due = calendar.due_after(newest.effective_date)
     return Snapshot(

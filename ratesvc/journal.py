@@ -8,6 +8,7 @@ from datetime import datetime
 
 import structlog
 
+from ratesvc.columns import Span
 from ratesvc.errors import FetchFailed, StoreUnavailable
 from ratesvc.metrics import Metrics
 from ratesvc.rates import Revision
@@ -41,9 +42,9 @@ class Journal:
         self._held_back(cycle)
         self.last_cycle = cycle
         self.last_attempt = self._clock()
-        if cycle.outcome in ("failed", "crashed"):
+        if cycle.asked_in_vain:
             self.failures += 1
-        else:
+        elif cycle.outcome != "skipped":
             self.failures = 0
             self.last_success = self.last_attempt
         self.metrics.fetches.labels(cycle.failure.kind if cycle.failure else cycle.outcome).inc()
@@ -68,6 +69,10 @@ class Journal:
         for host, error in failure.failures:
             self.log.warning("fetch_failed", host=host, error=str(error), **hint)
 
+    def history(self, span: Span) -> None:
+        """All of history, or more of it, was taken from Redis."""
+        self.log.info("history", since=str(span.since), until=str(span.until))
+
     def sheet(self, revision: Revision) -> None:
         """This replica holds one more."""
         self.log.info("sheet", effective_date=str(revision.effective_date), revision=revision.number)
@@ -89,7 +94,10 @@ class Journal:
 
     def given(self, given: Given) -> None:
         """Memory gave back what Redis had lost."""
-        self.log.warning("reseeded", sheets=given.sheets, columns=given.columns, dropped=given.dropped)
+        for key in given.misplaced:
+            self.log.warning("misplaced_dropped", key=key)
+        if given.sheets or given.columns or given.dropped:
+            self.log.warning("reseeded", sheets=given.sheets, columns=given.columns, dropped=given.dropped)
         for what, count in (("sheets", given.sheets), ("columns", given.columns), ("dropped", given.dropped)):
             self.metrics.reseeded.labels(what).inc(count)
 

@@ -22,9 +22,12 @@ def next_poll_s(history: History, now: datetime, fixed_s: float | None, cycle: C
     last of which is `cycle`.
     """
     failure = cycle.failure
+    newest = history.newest.effective_date if history.newest else None
+    if newest is None and cycle.outcome == "skipped":
+        # Whoever has the turn has found nothing yet, and may not be able to.
+        return min(FIRST_RETRY_S, fixed_s or FIRST_RETRY_S)
     if fixed_s is not None:
         return max(fixed_s, failure.retry_after_s if failure else 0)
-    newest = history.newest.effective_date if history.newest else None
     calendar = history.calendar
     if calendar.awaits_publication(newest, now):
         pace = WINDOW_PACE_S

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
+from uuid import uuid4
 
 from redis import exceptions as redis_errors
 from redis.asyncio import (
@@ -139,20 +140,24 @@ class Link:
     async def answering(self, operation: str) -> AsyncIterator[Redis]:
         """The client to ask; whatever a missing Redis raises becomes StoreUnavailable."""
         begun = time.monotonic()
-        trouble: StoreUnavailable | None = None
+
+        def tell(trouble: StoreUnavailable | None) -> None:
+            self._tell(Asked(operation, time.monotonic() - begun, trouble))
+
         try:
             await self._let_pass()
             yield self.client
         except StoreUnavailable as error:
-            trouble = error
+            tell(error)
             raise
         except TROUBLE as error:
             trouble = StoreUnavailable(f"Redis: {self._told(error)}", kind_of(error))
             await self._note(trouble.kind)
+            tell(trouble)
             # Without its cause: a traceback would show what was taken out here.
             raise trouble from None
-        finally:
-            self._tell(Asked(operation, time.monotonic() - begun, trouble))
+        # Who was cancelled meanwhile was not answered, which says nothing of Redis.
+        tell(None)
 
     async def _let_pass(self) -> None:
         if not self.up:
@@ -199,6 +204,7 @@ class Lease:
         self._link = link
         self._key = key
         self._lock = Lock(link.client, key, thread_local=False)
+        self._token = uuid4().hex.encode()
 
     @property
     def held(self) -> bool:
@@ -214,11 +220,16 @@ class Lease:
                 except redis_errors.LockError:
                     self._lock.local.token = None
             self._lock.timeout = ttl_s
-            taken = bool(await self._lock.acquire(blocking=False))
-            if not taken and await redis.pttl(self._key) == -1:
+            if await self._lock.acquire(blocking=False, token=self._token):
+                return True
+            if await redis.get(self._key) == self._token:
+                # Redis took it from us, and its answer was lost.
+                self._lock.local.token = self._token
+                return bool(await self._lock.extend(ttl_s, replace_ttl=True))
+            if await redis.pttl(self._key) == -1:
                 # Ours always run out: a foreign value under our key must not stop the polls for ever.
                 await redis.delete(self._key)
-            return taken
+            return False
 
     async def keep(self, ttl_s: float) -> None:
         """Prolong it if it is held, so that no other replica asks in between. Raises StoreUnavailable."""

@@ -49,7 +49,7 @@ class HeldBack:
 class Cycle:
     """What one refresh did.
 
-    `outcome` is new, unchanged, confirming, quarantined, failed, skipped (another replica holds the lease), or crashed.
+    `outcome` is new, unchanged, confirming, quarantined, failed, crashed or skipped (another replica holds the lease).
     `accepted` are the revisions that this replica did not hold; `stored` says whether they are safe in Redis and
     announced; `held_back` are the sheets that were not accepted; `put_aside` is the reason, in one word, of each
     document that was put into quarantine and had not been there.
@@ -61,6 +61,11 @@ class Cycle:
     failure: FetchFailed | None = None
     held_back: tuple[HeldBack, ...] = ()
     put_aside: tuple[str, ...] = ()
+
+    @property
+    def asked_in_vain(self) -> bool:
+        """Whether the Bank was asked and this replica knows no more for it."""
+        return self.outcome in ("failed", "crashed")
 
 
 @dataclass(slots=True)

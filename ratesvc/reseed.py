@@ -21,11 +21,15 @@ COLUMNS_A_ROUND = 5
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """How much was given back in one round, and how many fields were dropped since nobody can read them."""
+    """How much was given back in one round, and how many fields were dropped since nobody can read them.
+
+    `misplaced` are keys of ours that were deleted since they held another type of value.
+    """
 
     sheets: int = 0
     columns: int = 0
     dropped: int = 0
+    misplaced: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether it was anything."""

@@ -20,26 +20,23 @@ from ratesvc.cbr.answers import DAILY, Limits
 from ratesvc.cbr.client import REQUESTS_A_MINUTE, BankClient, Pace, Way
 from ratesvc.columns import Span
 from ratesvc.config import Settings
-from ratesvc.engine import Engine, answers
+from ratesvc.engine import Engine
 from ratesvc.errors import NoSheet, StoreUnavailable
-from ratesvc.events import Event, EventLog, news
-from ratesvc.feed import Feed
 from ratesvc.health import Check
 from ratesvc.history import History, snapshot
 from ratesvc.journal import Journal
 from ratesvc.polling import next_poll_s, with_jitter
 from ratesvc.publication import Board, Publication
 from ratesvc.quarantine import Quarantine
-from ratesvc.rates import FIRST_DAY, Revision
+from ratesvc.rates import FIRST_DAY, Revision, Snapshot
 from ratesvc.redis_link import Asked, Link
 from ratesvc.refresh import Cycle, Refresher
-from ratesvc.reseed import Reseed
 from ratesvc.store import Store
 from ratesvc.ticking import Duties, Ticking
+from ratesvc.upkeep import Upkeep
 from ratesvc.watchdog import Watchdog
 from ratesvc.workdays import WorkCalendar, moscow_day, utc_now
 
-RECONNECT_S = 1.0
 HEALTH_PING_S = 0.25
 MOST_RENDERED_AT_ONCE = 2
 
@@ -72,29 +69,16 @@ class Service:
         self.board = Board()
         self.history = History(WorkCalendar(settings.calendar.extra_off, settings.calendar.extra_work))
         self.draining = False
-        self.feed = Feed(self._load)
         self.engine: Engine | None = None
         self.admin_url: str | None = None
         self.quarantined = 0
         self.watchdog = Watchdog(self.journal.loop_blocked)
         # Each may hold a whole history in text: how many do is bounded, and names are looked up by other threads.
         self.renderers = ThreadPoolExecutor(MOST_RENDERED_AT_ONCE, "render")
-        self._in_step = True
-        self._broken: set[str] = set()
         self._log = self.journal.log
         self._chance = Random()  # noqa: S311 -- jitter, not a secret
         self._stack = AsyncExitStack()
         self._refreshing = asyncio.Lock()
-        self._mending = asyncio.Lock()
-        self._ticks = Ticking(
-            Duties(
-                *(self.poll, self.republish, self._tick, self._listen),
-                backfill=self._fill,
-                hurried=lambda: not self._in_step,
-                clock_jumped=self._clock_jumped,
-                died=self.journal.task_died,
-            )
-        )
 
     async def __aenter__(self) -> Self:
         """Open everything, downward first; returns once what is stored is being served."""
@@ -116,7 +100,8 @@ class Service:
         url = await self._redis_url()
         self._store = Store(Link(url, self._asked), self.settings.redis.namespace)
         self._stack.push_async_callback(self._store.close)
-        self._reseed = Reseed(self._store, self.history)
+        self._upkeep = Upkeep(self._store, self.history, self.seen, self._take, telling=self.ticking)
+        self.feed = self._upkeep.feed
         pace = Pace(REQUESTS_A_MINUTE if self.settings.poll_seconds is None else None)
         cbr = self.settings.cbr
         # The demo's Bank is in this process: no proxy leads there.
@@ -125,7 +110,18 @@ class Service:
         await self._stack.enter_async_context(self._client)
         self._refresher = Refresher(self._client, self._store, self.clock)
         self._backfill = Backfill(self._client, self._store, self.clock, cbr.backfill_gap_seconds, self.fetch)
-        await self._reread()
+        await self._upkeep.reread()
+        duties = Duties(
+            poll=self.poll,
+            republish=self.republish,
+            tick=self._tick,
+            listen=self._upkeep.listen,
+            backfill=self._fill,
+            hurried=lambda: not self._upkeep.in_step,
+            clock_jumped=self._clock_jumped,
+            died=self.journal.task_died,
+        )
+        self._ticks = Ticking(duties)
         if self.ticking:
             self._stack.callback(self.watchdog.open().close)
             await self._stack.enter_async_context(self._ticks)
@@ -134,10 +130,8 @@ class Service:
         """The configured address, or that of the embedded engine."""
         if self.settings.redis.url and not self.demo:
             return self.settings.redis.url
-        self.engine = Engine(self.data_dir)
-        if self.ticking or not await answers(self.engine.socket):
-            await self.engine.open()
-            self._stack.push_async_callback(self.engine.close)
+        self.engine = await Engine(self.data_dir, self.journal.task_died).open()
+        self._stack.push_async_callback(self.engine.close)
         return self.engine.url
 
     @property
@@ -157,7 +151,7 @@ class Service:
         """What a day or an hour changes without new figures: what is served, and what is told."""
         self.publish()
         with contextlib.suppress(StoreUnavailable):
-            await self._tell()
+            await self._upkeep.tell()
 
     def _clock_jumped(self, seconds: float) -> None:
         self._log.warning("clock_jumped", seconds=round(seconds))
@@ -165,41 +159,14 @@ class Service:
 
     async def _tick(self) -> None:
         """Memory and Redis give each other what they lack."""
-        try:
-            async with self._mending:
-                if await self._store.changed():
-                    await self._load()
-                broken = frozenset(self._broken)
-                given = await self._reseed.round(broken)
-                # What is found broken meanwhile waits for the next round.
-                self._broken -= broken
-            if given:
-                self.journal.given(given)
-                await self._store.announce(moscow_day(self.clock()))
-            await self._tell()
-            self.quarantined = await self.quarantine.count()
-            self._in_step = True
-        except StoreUnavailable as error:
-            self._in_step = False
-            if error.kind == "type":
-                await self._drop_misplaced()
-
-    async def _drop_misplaced(self) -> None:
+        self.journal.given(await self._upkeep.round(moscow_day(self.clock())))
         with contextlib.suppress(StoreUnavailable):
-            for key in await self._store.drop_misplaced():
-                self._log.warning("misplaced_dropped", key=key)
+            self.quarantined = await self.quarantine.count()
 
     def _asked(self, asked: Asked) -> None:
         if asked.trouble and asked.trouble.kind != "open":
-            self._in_step = False
+            self._upkeep.in_step = False
         self.journal.asked(asked)
-
-    async def _listen(self) -> None:
-        while True:
-            with contextlib.suppress(StoreUnavailable):
-                async for _ in self._store.announcements():
-                    await self._reread()
-            await asyncio.sleep(RECONNECT_S)
 
     # The path of a number
 
@@ -209,14 +176,24 @@ class Service:
             # What Redis lost is given back first, so that a correction gets the number after those that are held.
             await self._tick()
             cycle = await self.refresh()
+            if cycle.accepted:
+                # Our own announcement may not have been heard yet; when to ask again depends on it.
+                await self._upkeep.reread()
         delay = with_jitter(
             next_poll_s(self.history, self.clock(), self.settings.poll_seconds, cycle, self.journal.failures),
             self._chance,
         )
-        with contextlib.suppress(StoreUnavailable):
-            await self._store.poll_lease.keep(delay)
+        await self._keep_turn(cycle, delay)
         self._ticks.poll_in(delay)
         self._ticks.backfill_in(0)
+
+    async def _keep_turn(self, cycle: Cycle, seconds: float) -> None:
+        """Until the next poll; who asked in vain leaves it to other replicas, whose way to the Bank may be better."""
+        with contextlib.suppress(StoreUnavailable):
+            if cycle.asked_in_vain:
+                await self._store.poll_lease.release()
+            else:
+                await self._store.poll_lease.keep(seconds)
 
     async def fetch(self, day: date | None) -> Cycle:
         """Ask for one day, or the newest sheet, whatever other replicas do; for commands."""
@@ -253,7 +230,7 @@ class Service:
         """Fetch what of history is not held, one request at a time; for commands."""
         async for progress in self._backfill.run(self.history, since, until, at_once=True):
             yield progress
-        await self._reread()
+        await self._upkeep.reread()
 
     @property
     def backfilling(self) -> Progress | None:
@@ -270,9 +247,9 @@ class Service:
 
     async def _fill(self) -> None:
         """Fetch what of history is lacking; what fails has an appointment of its own."""
-        await self._reread()
+        await self._upkeep.reread()
         done = await self._backfill.if_needed(self.history, lambda: self._log.info("backfill_started"))
-        await self._reread()
+        await self._upkeep.reread()
         if done.failure:
             self._log.warning("backfill_failed", error=str(done.failure))
         elif done.has_begun:
@@ -280,48 +257,10 @@ class Service:
         if done.again_s is not None:
             self._ticks.backfill_in(done.again_s)
 
-    async def _reread(self) -> None:
-        """Take from Redis what memory lacks."""
-        with contextlib.suppress(StoreUnavailable):
-            await self._load()
-            await self._tell()
-
-    async def _load(self) -> None:
-        loaded = await self._store.load()
-        self._broken |= set(loaded.broken)
-        # A master that comes back may know less than we do: its history is not taken, it is given ours.
-        if loaded.span and self._widens(loaded.span):
-            self.history.fill(loaded.columns, loaded.span)
-            self._log.info("history", since=str(loaded.span.since), until=str(loaded.span.until))
-        self._take(loaded.revisions)
-
-    def _widens(self, span: Span) -> bool:
-        held = self.history.span
-        return held is None or (held.since in span and held.until in span)
-
-    async def _tell(self) -> None:
-        """Let readers of events know what is new; a command only shows, and leaves that to the service."""
-        if self.ticking:
-            await self.feed.update(self._store, self._news)
-
-    def _news(self, log: EventLog) -> list[Event]:
-        try:
-            seen = snapshot(self.history, self.clock())
-        except NoSheet:
-            return []
-        if not self._is_safe(seen.in_force):
-            return []
-        current = self.history.calendar.effective_date_on_or_before(seen.today)
-        since = min(current, log.begins)
-        latest = {held.effective_date: held for held in self.history if held.effective_date >= since}
-        return news(log, filter(self._is_safe, latest.values()), seen.in_force, current)
-
-    def _is_safe(self, revision: Revision) -> bool:
-        """Whether it is in Redis: only that is told, since elsewhere and after a restart nobody could be given more."""
-        span = self.history.span if revision.number == 1 else None
-        return self._store.holds(revision.key) or (span is not None and revision.effective_date in span)
-
-    def _take(self, revisions: Iterable[Revision]) -> None:
+    def _take(self, revisions: Iterable[Revision], filled: Span | None = None) -> None:
+        """Hold what is new and publish; `filled` says that history came with it."""
+        if filled:
+            self.journal.history(filled)
         for revision in revisions:
             held = self.history.of_date(revision.effective_date)
             if held != revision:
@@ -331,13 +270,17 @@ class Service:
 
     def publish(self) -> None:
         """Make what is right now the thing that is served; nothing happens when it is being served already."""
-        try:
-            seen = snapshot(self.history, self.clock())
-        except NoSheet:
-            return
+        seen = self.seen()
         key = (seen, self.history.version)
-        if self.board.current is None or self.board.current.key != key:
+        if seen and (self.board.current is None or self.board.current.key != key):
             self.board.put(Publication(seen, key))
+
+    def seen(self) -> Snapshot | None:
+        """What is known now; nothing while no sheet up to today is held."""
+        try:
+            return snapshot(self.history, self.clock())
+        except NoSheet:
+            return None
 
     def served(self, now: datetime) -> Publication | None:
         """What is being served; after a sleep over midnight a request may come before what wakes us."""
@@ -369,7 +312,7 @@ class Service:
 
     async def health(self) -> dict[str, Check]:
         """What a person should know, as the checks of application/health+json."""
-        seen = snapshot(self.history, self.clock()) if self.board.current else None
+        seen = self.seen()
         today, journal = moscow_day(self.clock()), self.journal
         return {
             "cbr:sheet": health.sheet(seen, self.history.newest),

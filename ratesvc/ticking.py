@@ -15,6 +15,7 @@ from apscheduler.schedulers.base import STATE_RUNNING
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.date import DateTrigger
 
+from ratesvc.tasks import end
 from ratesvc.workdays import MOSCOW, utc_now
 
 HEARTBEAT_S = 1.0
@@ -22,7 +23,7 @@ TICK_S = 3.0
 CLOCK_JUMP_S = 2.0
 LATE = timedelta(seconds=5)
 RESTART_S = 1.0
-CANCEL_AGAIN_S = 0.5
+MISSED_BEATS = 2
 
 Duty = Callable[[], Coroutine[Any, Any, None]]
 
@@ -78,13 +79,7 @@ class Ticking:
         self._open = False
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
-        tasks = tuple(self._tasks)
-        # On Python 3.11 wait_for, which redis-py sends commands with, can lose a cancellation; so it is said again.
-        while pending := [task for task in tasks if not task.done()]:
-            for task in pending:
-                task.cancel()
-            await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(tuple(self._tasks))
 
     def _start_scheduler(self) -> None:
         """Begin with a new one: what became of an old one is not known."""
@@ -126,10 +121,18 @@ class Ticking:
     # with us in order.
 
     async def _start_poll(self) -> None:
-        self._start("poll", self._duties.poll)
+        if self._open:
+            self._start("poll", self._duties.poll).add_done_callback(self._polled)
+
+    def _polled(self, task: asyncio.Task[None]) -> None:
+        """A poll makes the next appointment itself; one that broke off has not."""
+        if self._open and (task.cancelled() or task.exception()):
+            self._duties.died("poll", None if task.cancelled() else task.exception())
+            self.poll_in(RESTART_S)
 
     async def _start_backfill(self) -> None:
-        self._start("backfill", self._duties.backfill)
+        if self._open:
+            self._start("backfill", self._duties.backfill)
 
     def _start(self, name: str, work: Duty) -> asyncio.Task[None]:
         task = asyncio.create_task(work(), name=name)
@@ -158,6 +161,7 @@ class Ticking:
         """Compare the wall clock with the monotonic one, and memory with Redis."""
         loop = asyncio.get_running_loop()
         last_wall, last_turn, last_tick = utc_now(), loop.time(), loop.time()
+        missing = 0
         while True:
             await asyncio.sleep(HEARTBEAT_S)
             wall, turn = utc_now(), loop.time()
@@ -166,7 +170,10 @@ class Ticking:
             if abs(jump) > CLOCK_JUMP_S:
                 self._duties.clock_jumped(jump)
                 self.poll_in(0)
-            if not self._is_polling():
+            # Between a kept appointment and its poll there is a moment with neither.
+            missing = 0 if self._is_polling() else missing + 1
+            if missing >= MISSED_BEATS:
+                missing = 0
                 self._duties.died("poll", None)
                 self._start_scheduler()
                 self.poll_in(0)

@@ -12,6 +12,7 @@ from xml.sax.saxutils import escape
 from aiohttp import web
 
 from ratesvc.rates import Quote, Sheet
+from ratesvc.workdays import ONE_DAY, WorkCalendar, moscow_day, utc_now
 
 Misbehaviour = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -187,6 +188,25 @@ class Bank:
             "<ParentCode>R01435    </ParentCode><ISO_Num_Code></ISO_Num_Code><ISO_Char_Code></ISO_Char_Code></Item>"
         )
         return _document(f'<Valuta name="Foreign Currency Market Lib">{items}{nameless}</Valuta>')
+
+
+def around_today(bank: Bank, back: int = 2) -> date:
+    """Give the replica the sheets that the Bank has around the real today; returns the day of the one in force."""
+    calendar, day = WorkCalendar(), moscow_day(utc_now())
+    days = []
+    for _ in range(back):
+        days.append(calendar.effective_date_on_or_before(day))
+        day = days[-1] - ONE_DAY
+    bank.publish(*map(sheet, days))
+    return days[0]
+
+
+def last_month(bank: Bank) -> list[date]:
+    """Give the replica every sheet that was due in the last thirty real days; returns their days, the newest first."""
+    calendar, today = WorkCalendar(), moscow_day(utc_now())
+    days = [day for day in (today - n * ONE_DAY for n in range(30)) if calendar.is_effective_date(day)]
+    bank.publish(*map(sheet, days))
+    return days
 
 
 @asynccontextmanager

@@ -1,42 +1,56 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import aiohttp
+import msgspec
 import pytest
 import redis
 from bank import Bank, bank_running, sheet
+from hypothesis import settings as hypothesis_settings
 from ledger import Ledger, fault
 
 from ratesvc.config import Cbr, Redis, Server, Settings
 from ratesvc.engine import find_server
+from ratesvc.render.widget import Site
 from ratesvc.service import Service
-from ratesvc.web.app import listening
+from ratesvc.web.app import build, listening
 
 pytest_plugins = ["widget_harness"]
 
 PATIENCE_S = 15.0
 # With LONG_FAULTS=1 the tests of faults take as long, and as many, as the table says; else as much as shows the same.
 LONG = bool(os.environ.get("LONG_FAULTS"))
+# Where the Bank's documents lie as they were recorded: beside the project, and no part of it.
+RECORDED = Path(__file__).parents[2] / "shared" / "cbr"
+NOT_HERE = "NOT RUN, for no package brings it: "
+
+# What an example takes depends on the neighbours; what failed is to be tried again elsewhere.
+hypothesis_settings.register_profile("ratesvc", deadline=None, print_blob=True)
+hypothesis_settings.load_profile("ratesvc")
 
 
 def _only_loopback(event: str, arguments: tuple[Any, ...]) -> None:
-    """The tests contact nothing outside of this machine; only to install other people's clients a registry is asked.
+    """The tests contact nothing outside of this machine.
 
-    It sees this process; what the tests start is told loopback addresses only.
+    It sees this process. What the tests start is told loopback addresses only, but for pip, uv and npm, which ask
+    their index for what a lock names (test_package, clients/test_clients).
     """
     if event in ("socket.connect", "socket.sendto") and isinstance(arguments[1], tuple):
         host = arguments[1][0]
@@ -57,23 +71,60 @@ def pytest_configure(config: pytest.Config) -> None:
     # Everything a test asks is on the loopback, where no proxy of this machine leads.
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         del os.environ[name]
+    # A shell starts what is in the background with this ignored, and so would start all that the tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if path := config.getoption("--faults-table"):
         config.pluginmanager.register(Ledger(path))
 
 
-def missing(what: str) -> None:
+def missing(what: str) -> NoReturn:
     """A test that cannot run here: loudly skipped, or failed where everything must run."""
-    if os.environ.get("TEST_ALL"):
-        pytest.fail(f"{what} is missing, and TEST_ALL forbids to skip")
     pytest.skip(f"NOT RUN: {what} is missing")
 
 
-def program(name: str) -> str:
-    """Where a program is that the tests need; servers' programs often lie outside of PATH."""
-    path = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
-    if path is None:
-        missing(name)
-    return path or ""
+def not_here(what: str) -> NoReturn:
+    """A test of something that no checkout brings and no package gives: skipped everywhere, and counted at the end."""
+    pytest.skip(f"{NOT_HERE}{what}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Under TEST_ALL whatever would skip has failed, by whichever of pytest's ways."""
+    report = yield
+    if os.environ.get("TEST_ALL") and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if NOT_HERE not in reason:
+            report.outcome, report.longrepr = "failed", f"{reason}, and TEST_ALL forbids to skip"
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How much of the tests did not run although everything that can be installed is there."""
+    count = sum(NOT_HERE in str(report.longrepr) for report in terminalreporter.stats.get("skipped", ()))
+    if count:
+        terminalreporter.write_sep("!", f"{count} tests did not run: what they look at is not here", yellow=True)
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Path:
+    """The Bank's documents and figures as they were recorded."""
+    if not RECORDED.exists():
+        not_here(f"the recordings {RECORDED}")
+    return RECORDED
+
+
+def recorded(pattern: str, wanted: Callable[[Path], bool] = lambda _: True) -> list[Path]:
+    """Those recordings; without any a name for the test that says so."""
+    return sorted(filter(wanted, RECORDED.glob(pattern))) if RECORDED.exists() else [RECORDED / pattern]
+
+
+def program(*names: str) -> str:
+    """Where a program is that the tests need, by its first name that is there.
+
+    Servers' programs often lie outside of PATH.
+    """
+    places = f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin"
+    return next(filter(None, (shutil.which(name, path=places) for name in names)), None) or missing(names[0])
 
 
 async def eventually(condition: Callable[[], Awaitable[object] | object], patience_s: float = PATIENCE_S) -> None:
@@ -84,6 +135,16 @@ async def eventually(condition: Callable[[], Awaitable[object] | object], patien
             if await found if isinstance(found, Awaitable) else found:
                 return
             await asyncio.sleep(0.01)
+
+
+def golden(name: str, made: str | bytes) -> None:
+    """The same bytes as tests/golden keeps. UPDATE_GOLDEN=1 writes them anew, to be looked at."""
+    file = Path(__file__).parent / "golden" / name
+    made = made.encode() if isinstance(made, str) else made
+    if os.environ.get("UPDATE_GOLDEN"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(made)
+    assert made == file.read_bytes()
 
 
 @dataclass
@@ -116,27 +177,29 @@ def _server(binary: str) -> Iterator[str]:
     socket = folder / "s"
     command = [binary, "--port", "0", "--unixsocket", str(socket), "--dir", str(folder), "--save", ""]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        client = redis.Redis(unix_socket_path=str(socket))
-        while process.poll() is None:
-            try:
-                client.ping()
-                break
-            except redis.ConnectionError:
-                continue
-        client.close()
-        yield f"unix://{socket}"
-        process.terminate()
+        try:
+            _answering(socket, process)
+            yield f"unix://{socket}"
+        finally:
+            process.terminate()
     shutil.rmtree(folder)
+
+
+def _answering(socket: Path, process: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + PATIENCE_S
+    with redis.Redis(unix_socket_path=str(socket)) as client:
+        while True:
+            with contextlib.suppress(redis.ConnectionError):
+                client.ping()
+                return
+            assert process.poll() is None, "the server ended"
+            assert time.monotonic() < until, "the server does not answer"
 
 
 @pytest.fixture(scope="session", params=["embedded binary", "redis-server"])
 def every_redis(request: pytest.FixtureRequest) -> Iterator[str]:
     """The address of each kind of server in turn: Valkey, which we embed, and Redis."""
-    binary = str(find_server()) if request.param == "embedded binary" else shutil.which(request.param)
-    if binary is None:
-        missing(request.param)
-    else:
-        yield from _server(binary)
+    yield from _server(str(find_server()) if request.param == "embedded binary" else program(request.param))
 
 
 @pytest.fixture(scope="session")
@@ -157,6 +220,11 @@ def settings(bank: Bank, redis_url: str, tmp_path: Path) -> Settings:
     )
 
 
+def unhurried(settings: Settings) -> Settings:
+    """Backfill without pauses between its requests."""
+    return msgspec.structs.replace(settings, cbr=msgspec.structs.replace(settings.cbr, backfill_gap_seconds=0))
+
+
 @dataclass
 class Served:
     """A service under test: in the process, and over HTTP."""
@@ -174,6 +242,12 @@ class Served:
     async def ready(self) -> None:
         """Wait for the first sheet."""
         await eventually(lambda: self.service.board.current)
+
+
+def addresses(service: Service) -> set[str]:
+    """Every path that is routed, as it is written with its variable parts."""
+    resources = build(service, Site("http://x")).router.resources()
+    return {resource.canonical for resource in resources if {"GET", "HEAD"} & {route.method for route in resource}}
 
 
 class Serve(Protocol):

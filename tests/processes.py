@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import os
 import re
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
-from conftest import eventually
+from conftest import eventually, program
 
 ROOT = Path(__file__).parents[1]
 
@@ -56,23 +59,57 @@ class Program:
 
 
 def environment(folder: Path, **variables: str) -> dict[str, str]:
-    """Nothing of the tests' own environment but PATH; HOME is empty."""
-    return {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(ROOT), **variables}
+    """Nothing of the tests' own environment but PATH; HOME is empty, and where no Bank is named there is none."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "PYTHONPATH": str(ROOT),
+        "RATESVC_CBR_MIRRORS": "http://127.0.0.1:1",
+        **variables,
+    }
+
+
+_PORTS = itertools.count(10_000 + os.getpid() * 251 % 20_000)
+
+
+def free_port() -> int:
+    """One below those that the system gives out by itself; each process of the tests looks in another place."""
+    for port in _PORTS:
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError
+
+
+async def finished(
+    *command: str | Path, cwd: Path, env: Mapping[str, str] | None = None, timeout_s: float = 60
+) -> tuple[int, str, str]:
+    """A program to its end: exit code, output, errors; one that takes longer is killed."""
+    process = await asyncio.create_subprocess_exec(
+        *map(str, command), cwd=cwd, env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        async with asyncio.timeout(timeout_s):
+            out, err = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode is not None
+    return process.returncode, out.decode(errors="replace"), err.decode(errors="replace")
 
 
 async def run(folder: Path, *arguments: str, **variables: str) -> tuple[int, str, str]:
-    """A command to its end: exit code, output, errors."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "ratesvc", *arguments),
-        cwd=folder,
-        env=environment(folder, **variables),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(30):
-        out, err = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, out.decode(errors="replace"), err.decode()
+    """A command of ours to its end."""
+    command = (sys.executable, "-m", "ratesvc", *arguments)
+    return await finished(*command, cwd=folder, env=environment(folder, **variables))
+
+
+async def ran(command: tuple[str, ...], folder: Path, **variables: str) -> str:
+    """Standard output of somebody's command that ends well."""
+    name, *arguments = command
+    code, out, err = await finished(program(name), *arguments, cwd=folder, env=environment(folder, **variables))
+    assert code == 0, (command, out, err)
+    return out
 
 
 @asynccontextmanager

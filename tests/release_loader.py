@@ -20,7 +20,7 @@ OPTIONS = ("--compress", "passes=3,ecma=2022,unsafe_arrows,pure_getters", "--man
 
 def built() -> dict[str, bytes]:
     """The files of a release, from their sources."""
-    script = subprocess.run([TERSER, ASSETS / "rates.js", *OPTIONS], check=True, capture_output=True).stdout
+    script = subprocess.run([TERSER, ASSETS / "rates.js", *OPTIONS], check=True, capture_output=True, timeout=60).stdout
     return {"rates.js": script, "widget.css": widget.style("widget").encode() + b"\n"}
 
 

@@ -1,4 +1,4 @@
-"""Writes the README's pictures: `PYTHONPATH=. python tests/release_pictures.py`, with Chromium at hand."""
+"""Writes the widget's pictures: `PYTHONPATH=.:tests/faults python tests/release_pictures.py`, with Chromium at hand."""
 
 from __future__ import annotations
 

@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
-import msgspec
 import pytest
+from aiohttp import web
 from bank import Bank, daily_xml, sheet, workdays
-from conftest import Clock, Serve, eventually
+from conftest import Clock, Serve, eventually, unhurried
 
 from ratesvc.backfill import Backfill, Difference, NotOurTurn, Progress
 from ratesvc.cbr.client import BankClient, Pace
 from ratesvc.columns import Span
-from ratesvc.config import Cbr, Settings
+from ratesvc.config import Settings
 from ratesvc.errors import RatesvcError
 from ratesvc.history import History
 from ratesvc.rates import FIRST_DAY, Quote, Revision, Sheet
@@ -36,7 +36,7 @@ def settings(settings: Settings, bank: Bank) -> Settings:
     """Backfill without pauses between its requests."""
     bank.publish(*map(sheet, DAYS))
     assert DAYS[-1] == FRIDAY
-    return msgspec.structs.replace(settings, cbr=Cbr(mirrors=(bank.url,), backfill_gap_seconds=0))
+    return unhurried(settings)
 
 
 @dataclass
@@ -197,15 +197,33 @@ async def test_a_day_that_is_held_back_ends_what_is_certain(
         await eventually(lambda: running.service.history.span and running.service.history.span.until == later[-1])
 
 
-async def test_an_interrupted_or_failed_backfill_never_delays_an_answer(
-    bank: Bank, settings: Settings, serve: Serve
+async def test_a_stuck_or_failed_backfill_never_delays_an_answer(
+    bank: Bank, settings: Settings, serve: Serve, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Serving does not wait for it, and a Bank without series is only a warning."""
-    bank.series.clear()
+    """While the Bank is silent about series, and when it has refused them, which is only a warning in the log."""
+    asked, over = asyncio.Event(), asyncio.Event()
+
+    async def without_series(request: web.Request) -> web.StreamResponse:
+        if request.path.endswith("XML_dynamic.asp"):
+            asked.set()
+            await over.wait()
+            raise web.HTTPServiceUnavailable
+        bank.misbehave = None
+        try:
+            return await bank.answer(request)
+        finally:
+            bank.misbehave = without_series
+
+    bank.misbehave = without_series
     async with serve(settings) as running:
         await running.ready()
-        assert (await running.get("/v1/rates"))[0] == 200
-        assert (await running.get("/v1/rates/2026-03-20"))[0] == 503
+        await asked.wait()
+        while_stuck = [await running.get(path) for path in ("/v1/rates", "/v1/rates/2026-03-20", "/health")]
+        over.set()
+        await eventually(lambda: "backfill_failed" in capsys.readouterr().out)
+        when_failed = [await running.get(path) for path in ("/v1/rates", "/v1/rates/2026-03-20", "/health")]
+    for answers in (while_stuck, when_failed):
+        assert [status for status, _, _ in answers] == [200, 503, 200]
 
 
 async def test_a_sheet_set_while_the_series_are_fetched_is_not_shown_in_part(

@@ -10,28 +10,34 @@ import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from bank import Bank
+from aiohttp import web
+from bank import Bank, last_month, sheet
 from click.testing import CliRunner
-from conftest import eventually
+from conftest import Clock, eventually
 from hypothesis import given
 from hypothesis import strategies as st
 from processes import ROOT, environment, processes_over, run, serving
 from rich.console import Console
-from test_commands import last_month
 
 from ratesvc import cli
 from ratesvc.codes import COMPLETED, MOST_USED, nearest
+from ratesvc.commands.running import in_force
+from ratesvc.config import Settings
 from ratesvc.demo import recorded_sheets
+from ratesvc.errors import FetchFailed, RatesvcError
 from ratesvc.history import History, on_day
-from ratesvc.rates import InForce, Revision, plain
+from ratesvc.rates import InForce, Revision, Sheet, plain
 from ratesvc.render import terminal
 from ratesvc.render.language import language_or_default
+from ratesvc.service import Service
 from ratesvc.workdays import DUE, WorkCalendar, at, moscow_day, utc_now
 
 NEWEST = recorded_sheets()[-1].effective_date
@@ -266,6 +272,51 @@ async def test_json_is_what_the_api_answers(tmp_path: Path) -> None:
         assert alone.encode() == body + b"\n"
 
 
+@asynccontextmanager
+async def commanded(settings: Settings, clock: Clock) -> AsyncIterator[Service]:
+    """A service as commands open it: nothing happens by itself."""
+    async with Service(settings, clock=clock, ticking=False) as service:
+        yield service
+
+
+async def test_a_past_day_is_answered_by_the_banks_own_word(bank: Bank, settings: Settings, clock: Clock) -> None:
+    """Asked for a day in 1993 the Bank gives the sheet that was in force then, days before; no backfill is needed."""
+    bank.publish(*map(sheet, (date(1993, 3, 2), date(1993, 3, 9), date(2026, 4, 23), date(2026, 4, 24))))
+    async with commanded(settings, clock) as service:
+        found = await in_force(service, date(1993, 3, 4))
+    assert (found.requested_date, found.revision.effective_date) == (date(1993, 3, 4), date(1993, 3, 2))
+    assert not found.stale
+
+
+async def test_why_a_day_cannot_be_answered_is_said(bank: Bank, settings: Settings, clock: Clock) -> None:
+    """The Bank's failure, whatever else is held, for a past day and for one to come; today's rates are still there."""
+    bank.publish(sheet(date(2026, 4, 23)), sheet(date(2026, 4, 24)))
+    async with commanded(settings, clock) as service:
+        await in_force(service, None)
+        bank.misbehave = refusing
+        for day in (date(2024, 3, 4), date(2026, 4, 25)):
+            with pytest.raises(FetchFailed, match="status: 503"):
+                await in_force(service, day)
+        assert (await in_force(service, None)).revision.effective_date == date(2026, 4, 24)
+        clock.advance(days=5)
+        assert (await in_force(service, None)).stale
+
+
+async def refusing(_: web.Request) -> web.StreamResponse:
+    return web.Response(status=503)
+
+
+async def test_a_sheet_that_is_held_back_is_no_answer_for_its_day(bank: Bank, settings: Settings, clock: Clock) -> None:
+    """The reason is said; neither «not loaded» nor an older sheet in its place."""
+    bank.publish(*map(sheet, (date(2026, 4, 22), date(2026, 4, 23), date(2026, 4, 24))))
+    async with commanded(settings, clock) as service:
+        await in_force(service, None)
+        wrong = sheet(date(2026, 4, 25))
+        bank.publish(Sheet(wrong.effective_date, tuple(replace(q, value=q.value * 10) for q in wrong.quotes)))
+        with pytest.raises(RatesvcError, match=r"sheet of 2026-04-25 is held back \(power"):
+            await in_force(service, date(2026, 4, 25))
+
+
 @pytest.mark.slow
 async def test_days_that_are_not_held_cost_one_request_a_currency(bank: Bank, tmp_path: Path) -> None:
     """Two currencies, two requests; the line ends with the value that is shown."""
@@ -398,7 +449,8 @@ async def test_an_interrupted_command_ends_at_once_without_a_word(bank: Bank, tm
     )
     await eventually(lambda: bank.series_asked, patience_s=15)
     process.send_signal(signal.SIGINT)
-    _, err = await process.communicate()
+    async with asyncio.timeout(20):
+        _, err = await process.communicate()
     assert process.returncode == cli.INTERRUPTED
     assert b"Traceback" not in err
     assert not processes_over(tmp_path)

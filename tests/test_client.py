@@ -82,18 +82,28 @@ async def test_a_bad_answer_is_named(
     assert words in str(failure)
 
 
-async def test_a_silent_or_dripping_bank_is_left_in_time(bank: Bank, client: BankClient) -> None:
+@pytest.mark.parametrize("speaks", [False, True], ids=["silent", "dripping"])
+async def test_a_silent_or_dripping_bank_is_left_in_time(bank: Bank, *, speaks: bool) -> None:
     """One total timeout holds for headers and body together."""
+    left = asyncio.Event()
 
-    async def drip(request: web.Request) -> web.StreamResponse:
+    async def slow(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
-        await response.prepare(request)
-        while True:
-            await response.write(b" ")
-            await asyncio.sleep(0.2)
+        if speaks:
+            await response.prepare(request)
+        while not left.is_set():
+            if speaks:
+                await response.write(b" ")
+            await asyncio.sleep(0.02)
+        return response
 
-    bank.misbehave = drip
-    assert (await fails(client)).kind == "timeout"
+    bank.misbehave = slow
+    try:
+        async with BankClient([bank.url], "x", pace=Pace(None), daily=Limits(60_000, 0.3)) as client:
+            async with asyncio.timeout(10):
+                assert (await fails(client)).kind == "timeout"
+    finally:
+        left.set()
 
 
 async def test_nobody_there_is_a_connect_error() -> None:
@@ -145,19 +155,25 @@ async def test_the_next_mirror_is_asked_when_one_fails(bank: Bank) -> None:
             assert (await client.daily(None, not_that)).document == sheet(DAY)
 
 
-async def test_a_minute_has_at_most_so_many_turns() -> None:
-    """The pace is kept by waiting, not by giving up."""
+async def test_a_minute_has_at_most_so_many_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pace is kept by waiting until the minute is over, not by giving up."""
     pace = Pace(3)
-    for _ in range(3):
-        await asyncio.wait_for(pace.turn(), 0.5)
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(pace.turn(), 0.1)
+    turns = [asyncio.create_task(pace.turn()) for _ in range(4)]
+    await asyncio.sleep(0)
+    assert [turn.done() for turn in turns] == [True, True, True, False]
+    turns[3].cancel()
+    monkeypatch.setattr("ratesvc.cbr.client.MINUTE_S", 0.1)
+    begun, pace = asyncio.get_running_loop().time(), Pace(3)
+    for _ in range(4):
+        await pace.turn()
+    assert asyncio.get_running_loop().time() - begun >= 0.1
 
 
-async def test_those_who_wait_together_do_not_go_together() -> None:
+async def test_those_who_wait_together_do_not_go_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """When the first of several turns is a minute old, one more is taken and not as many as wait."""
     minute_s = 0.3
-    pace, clock = Pace(3, minute_s), asyncio.get_running_loop().time
+    monkeypatch.setattr("ratesvc.cbr.client.MINUTE_S", minute_s)
+    pace, clock = Pace(3), asyncio.get_running_loop().time
 
     async def turn() -> float:
         await pace.turn()
@@ -182,7 +198,7 @@ async def test_a_backfill_is_not_slowed_by_the_pace_of_polls(bank: Bank) -> None
     bank.publish(sheet(DAY))
     async with BankClient([bank.url], "ratesvc-tests", pace=Pace(1)) as client:
         await client.daily(None, anything)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(50):  # a second poll would wait for a minute
             for _ in range(10):
                 assert len(await client.dynamic("R01235", DAY, DAY)) == 1
             assert len(await client.catalogue()) > 10

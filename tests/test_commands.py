@@ -6,25 +6,16 @@ import asyncio
 import json
 import signal
 import sys
-from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
-from bank import Bank, sheet
+from bank import Bank, last_month, sheet
 from conftest import eventually
 from processes import environment, processes_over, run
 
-from ratesvc.workdays import WorkCalendar, moscow_day, utc_now
+from ratesvc.workdays import utc_now
 
 pytestmark = pytest.mark.slow
-
-
-def last_month(bank: Bank) -> list[date]:
-    """Give the replica every sheet that was due in the last thirty real days; returns their days, the newest first."""
-    calendar, today = WorkCalendar(), moscow_day(utc_now())
-    days = [today - timedelta(days=n) for n in range(30) if calendar.is_effective_date(today - timedelta(days=n))]
-    bank.publish(*map(sheet, days))
-    return days
 
 
 async def test_a_backfill_killed_in_the_middle_goes_on_without_asking_again(bank: Bank, tmp_path: Path) -> None:
@@ -39,7 +30,8 @@ async def test_a_backfill_killed_in_the_middle_goes_on_without_asking_again(bank
     )
     await eventually(lambda: len(bank.series_asked) >= 5)
     process.send_signal(signal.SIGKILL)
-    await process.wait()
+    async with asyncio.timeout(20):
+        await process.wait()
     await eventually(lambda: not processes_over(tmp_path))
     first = list(bank.series_asked)
     variables["RATESVC_CBR_BACKFILL_GAP_SECONDS"] = "0"

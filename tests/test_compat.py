@@ -16,12 +16,12 @@ import brotli
 import msgspec
 import pytest
 from bank import PRETTY, UTF8, Bank, daily_xml, sheet, workdays
-from conftest import Clock, Serve, Served, eventually
+from conftest import Clock, Serve, Served, eventually, unhurried
 from processes import ROOT, serving
 from readme import line
 
 from ratesvc.cbr.documents import parse_catalogue, parse_daily, parse_dynamic
-from ratesvc.config import DIALECTS, Cbr, Settings
+from ratesvc.config import DIALECTS, Settings
 from ratesvc.publication import Body
 from ratesvc.workdays import ONE_DAY, WorkCalendar, moscow_day, utc_now
 
@@ -68,7 +68,7 @@ def settings(settings: Settings, bank: Bank) -> Settings:
     """All of history, without pauses; Friday's sheet was sent in the layout of 2017."""
     bank.publish(*map(sheet, DAYS))
     bank.documents[FRIDAY] = daily_xml(sheet(FRIDAY), PRETTY)
-    return msgspec.structs.replace(settings, cbr=Cbr(mirrors=(bank.url,), backfill_gap_seconds=0))
+    return unhurried(settings)
 
 
 @pytest.fixture

@@ -5,16 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from importlib import import_module
-from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import pytest
 from bank import sheet
+from conftest import golden
 from figures import TABLE, Document, Row
 
 from ratesvc.backfill import USD
@@ -23,11 +25,10 @@ from ratesvc.columns import Column, Currency, Span
 from ratesvc.config import DIALECTS
 from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError
 from ratesvc.history import History, snapshot
-from ratesvc.rates import ONE, Revision, convert, per_unit
+from ratesvc.rates import ONE, Revision, convert
 from ratesvc.render.dialects import Dialect, Question, Refused
 from ratesvc.workdays import WorkCalendar
 
-GOLDEN = Path(__file__).parent / "golden" / "dialects"
 FETCHED = datetime(2026, 4, 24, 13, 20, 5, tzinfo=UTC)
 FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
 MONDAY_NOON = datetime(2026, 4, 27, 9, tzinfo=UTC)
@@ -114,13 +115,9 @@ FILES = {
 
 @pytest.mark.parametrize("file", FILES)
 def test_golden(file: str) -> None:
-    """The same figures give the same bytes. UPDATE_GOLDEN=1 writes them anew, to be looked at."""
+    """The same figures give the same bytes."""
     path, given = FILES[file]
-    written, kept = content(file.partition("/")[0], path, given), GOLDEN / file
-    if os.environ.get("UPDATE_GOLDEN"):
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_bytes(written)
-    assert written == kept.read_bytes()
+    golden(f"dialects/{file}", content(file.partition("/")[0], path, given))
 
 
 def errors() -> Iterator[tuple[str, RatesvcError]]:
@@ -169,10 +166,7 @@ def test_refusals_in_their_own_words(name: str) -> None:
         refusal = speaker.refuse(error)
         text = refusal.content.decode("windows-1251" if "1251" in refusal.media else "utf-8").strip()
         lines.append(f"{what}\n  {refusal.status} {refusal.media}\n  {text}\n")
-    written, kept = "".join(lines), GOLDEN / name / "refusals.txt"
-    if os.environ.get("UPDATE_GOLDEN"):
-        kept.write_text(written, "utf-8")
-    assert written == kept.read_text("utf-8")
+    golden(f"dialects/{name}/refusals.txt", "".join(lines))
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if file.endswith((".json", ".js")) and "jsonp" not in file])
@@ -262,13 +256,39 @@ def test_a_currency_that_a_day_lacks_is_not_available_there() -> None:
     assert (rows[1][rows[0].index("GBP")] != "N/A", rows[2][rows[0].index("GBP")]) == (True, "N/A")
 
 
+def exact(body: bytes) -> Any:
+    """JSON with each number as it is written."""
+    return json.loads(body, parse_float=str, parse_int=str)
+
+
+def told() -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Each dialect's newest rates as its client reads them: what one unit of a base costs."""
+    for name, path, given in (
+        ("cbr-xml-daily", "/latest.js", {}),
+        ("openexchangerates", "/api/latest.json", {"app_id": "any", "base": "IRR"}),
+        ("frankfurter", "/v1/{when}", {"when": "latest"}),
+    ):
+        document = exact(content(name, path, given))
+        yield name, document["base"], document["rates"]
+    for base, rates in exact(content("prebid", "/currency.json"))["conversions"].items():
+        yield "prebid", base, rates
+    text = content("ecb", "/eurofxref-daily.xml").decode()
+    yield "ecb", "EUR", dict(re.findall("currency='([A-Z]+)' rate='([0-9.]+)'", text))
+    text = content("cbr", "/scripts/XML_daily.asp").decode("windows-1251")
+    for code, rate in re.findall("<CharCode>([A-Z]+)</.*?<VunitRate>(.+?)</", text):
+        yield "cbr", code, {"RUB": rate.replace(",", ".")}
+
+
 def test_one_unit_costs_the_same_in_every_dialect_as_in_our_own_api() -> None:
-    """There is one rounding: each pair of a sheet is what /v1/convert says of it."""
+    """There is one rounding: each pair that a dialect tells is what /v1/convert says of it."""
     held = HISTORY.of_date(SATURDAY)
     assert held
-    for base in ("RUB", *held.sheet.by_code):
-        for code, rate in per_unit(held.sheet, base).items():
-            assert rate == convert(held.sheet, ONE, base, code, 0).unit_rate, (base, code)
+    pairs = [(name, base, code, Decimal(rate)) for name, base, rates in told() for code, rate in rates.items()]
+    for name, base, code, rate in pairs:
+        assert rate == convert(held.sheet, ONE, base, code, 0).unit_rate, (name, base, code)
+    codes = len(held.sheet.quotes)
+    everything = dict.fromkeys(DIALECTS, codes) | {"openexchangerates": codes + 1, "prebid": codes * (codes + 1)}
+    assert Counter(name for name, *_ in pairs) == everything
 
 
 def test_every_pair_is_there_for_prebid() -> None:

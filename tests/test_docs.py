@@ -8,19 +8,15 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import Serve, missing
-from processes import ROOT
+from conftest import Serve, addresses, missing
+from processes import ROOT, ran
 from release_docs import gather
-from test_openapi import router_paths
-from test_readme import ran
 
 from ratesvc.cli import main
 from ratesvc.config import Settings, variables
 from ratesvc.redis_address import RedisAddress
 from ratesvc.render.openapi import parameters
 from ratesvc.render.openapi.routes import FOREIGN, ROUTES
-from ratesvc.render.widget import Site
-from ratesvc.web.app import build
 
 DOCS = ROOT / "docs"
 SITE = yaml.safe_load((ROOT / "properdocs.yml").read_bytes())
@@ -66,7 +62,7 @@ async def test_the_apis_page_has_every_address(tmp_path: Path) -> None:
 async def test_other_formats_addresses_are_told(settings: Settings, serve: Serve) -> None:
     """The last part of each route of a dialect stands in docs/dialects.md; a day is shown by an example."""
     async with serve(settings) as served:
-        paths = {path for path in router_paths(build(served.service, Site("http://x"))) if path.startswith(FOREIGN)}
+        paths = {path for path in addresses(served.service) if path.startswith(FOREIGN)}
     last = {path.rpartition("/")[2].partition(".")[0].lower().removeprefix("xml") for path in paths}
     names = {name for name in last if "{" not in name}
     assert len(names) > 15

@@ -14,20 +14,21 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from bank import Bank, sheet
+from bank import Bank, around_today, sheet
 from conftest import Clock, Serve, Served, eventually
 from listener import Reader, reading
 from processes import serving
-from test_processes import around_today
 
 from ratesvc.config import Redis, Settings
 from ratesvc.errors import StoreUnavailable
 from ratesvc.events import Event, Place
 from ratesvc.feed import Feed
+from ratesvc.history import History, snapshot
 from ratesvc.rates import Revision
 from ratesvc.redis_link import Link, connect
 from ratesvc.store import Store
 from ratesvc.web import app, events
+from ratesvc.workdays import WorkCalendar
 
 pytestmark = pytest.mark.usefixtures("_two_sheets")
 
@@ -182,9 +183,12 @@ async def test_what_redis_does_not_take_is_not_told(settings: Settings) -> None:
         pass
 
     full = Full(Link(settings.redis.url), settings.redis.namespace)
-    feed = Feed(nothing)
+    noon = datetime(2026, 4, 24, 9, tzinfo=UTC)
+    history = History(WorkCalendar(), [await full.put(Revision(sheet(day), 1, noon)) for day in (THURSDAY, FRIDAY)])
+    await full.load()
+    feed = Feed(history, lambda: snapshot(history, noon), nothing)
     with pytest.raises(StoreUnavailable):
-        await feed.update(full, lambda _: [Event("sheet", Place(1, FRIDAY, 1))])
+        await feed.update(full)
     await full.close()
     assert (feed.log.known, list(feed.log)) == (True, [])
 

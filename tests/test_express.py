@@ -12,12 +12,11 @@ from datetime import date, timedelta
 from random import Random
 from urllib.parse import urlsplit
 
-import msgspec
 import pytest
 from bank import Bank, sheet
-from conftest import Serve, Served, eventually
+from conftest import Serve, Served, eventually, unhurried
 
-from ratesvc.config import Cbr, Settings
+from ratesvc.config import Settings
 from ratesvc.web import app, express
 from ratesvc.web.answer import write
 
@@ -51,8 +50,7 @@ async def both(
 ) -> AsyncIterator[tuple[Served, str]]:
     """A service on the express path, and the address of a second listener of it without."""
     bank.publish(sheet(FRIDAY - timedelta(days=1)), sheet(FRIDAY))
-    settings = msgspec.structs.replace(settings, cbr=Cbr(mirrors=(bank.url,), backfill_gap_seconds=0))
-    async with serve(settings) as served:
+    async with serve(unhurried(settings)) as served:
         await eventually(lambda: served.service.history.span)
         monkeypatch.setattr(express, "TESTED", "0.")
         async with app.listening(served.service) as ordinary:

@@ -14,14 +14,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import msgspec
 import pytest
 from bank import Bank, sheet
-from conftest import Clock, Serve, Served, eventually, missing
+from conftest import Clock, Serve, Served, eventually, unhurried
 
-from ratesvc.config import Cbr, Settings
+from ratesvc.config import Settings
 
-RECORDED = Path(__file__).parents[2] / "shared" / "cbr"
 USD = "R01235"
 SEED = 20261124
 
@@ -39,9 +37,9 @@ def rounded(exact: Fraction, digits: int) -> Decimal:
 class Recorded:
     """The recorded figures as an independent answerer sees them."""
 
-    def __init__(self) -> None:
-        nominals = json.loads((RECORDED / "history" / "fixed_nominals.json").read_text())
-        catalogue = (RECORDED / "catalog" / "XML_valFull_d0_2025.xml").read_text("windows-1251")
+    def __init__(self, recordings: Path) -> None:
+        nominals = json.loads((recordings / "history" / "fixed_nominals.json").read_text())
+        catalogue = (recordings / "catalog" / "XML_valFull_d0_2025.xml").read_text("windows-1251")
         self.ids: dict[str, tuple[str, str]] = {}
         for part in catalogue.split("<Item ID=")[1:]:
             code = part.partition("<ISO_Char_Code>")[2].partition("<")[0]
@@ -49,12 +47,12 @@ class Recorded:
             if code:
                 self.ids.setdefault(code, (part.partition('"')[2].partition('"')[0], number.zfill(3)))
         self.series: dict[str, dict[date, tuple[int, Decimal]]] = {}
-        with (RECORDED / "history" / "usd.csv").open() as lines:
+        with (recordings / "history" / "usd.csv").open() as lines:
             for row in csv.DictReader(lines):
                 self._put("USD", row["date"], int(row["nominal"]), Decimal(row["value"]))
         self.days = sorted(self.series["USD"])
         known = set(self.days)
-        with (RECORDED / "history" / "unit_rates.csv").open() as lines:
+        with (recordings / "history" / "unit_rates.csv").open() as lines:
             for row in csv.DictReader(lines):
                 code, day = row["currency"], date.fromisoformat(row["date"])
                 if code != "USD" and code in self.ids and day in known:
@@ -86,10 +84,8 @@ class Recorded:
 
 
 @pytest.fixture(scope="module")
-def recorded() -> Recorded:
-    if not RECORDED.exists():
-        missing(f"the folder of recorded documents {RECORDED}")
-    return Recorded()
+def recorded(recordings: Path) -> Recorded:
+    return Recorded(recordings)
 
 
 @pytest.fixture
@@ -111,11 +107,6 @@ async def served(
     async with serve(unhurried(settings)) as running:
         await eventually(lambda: running.service.history.span, patience_s=60)
         yield running
-
-
-def unhurried(settings: Settings) -> Settings:
-    """Backfill without pauses between its requests."""
-    return msgspec.structs.replace(settings, cbr=Cbr(mirrors=settings.cbr.mirrors, backfill_gap_seconds=0))
 
 
 def read(body: bytes) -> Any:
@@ -216,7 +207,8 @@ async def test_conversion_revision_text_and_currencies(bank: Bank, settings: Set
         exact = 7 * Fraction(usd.value) / (Fraction(jpy.value) / 100)
         assert Decimal(answer["result"]) == rounded(exact, 28)
         assert answer["result_rounded"] == str(round(exact))
-        assert (await running.get("/v1/rates/2026-04-24/USD.txt"))[2] == str(usd.unit_rate).encode()
+        for day in ("2026-04-24", "today"):
+            assert (await running.get(f"/v1/rates/{day}/USD.txt"))[2] == str(usd.unit_rate).encode()
         assert (await running.get("/v1/rates/2026-04-24/XQZ.txt"))[0] == 404
         listed = read((await running.get("/v1/currencies?lang=ru"))[2])["currencies"]
         assert listed["USD"]["first_effective_date"] == "2026-04-23"

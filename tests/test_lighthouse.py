@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-import shutil
 from pathlib import Path
 
 import pytest
-from conftest import missing
+from conftest import missing, program
+from processes import finished
 from widget_harness import FLAGS, hosting, live_service
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -36,21 +35,20 @@ def page(url: str) -> str:
 
 async def test_lighthouse_is_content(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """100 for accessibility and for best practices; performance and layout shift are printed."""
-    node, chrome = shutil.which("node"), shutil.which("chromium")
-    if not (node and chrome and LIGHTHOUSE.exists()):
-        missing("Lighthouse (npm ci in tests/web) or Chromium")
+    node, chrome = program("node"), program("chromium", "chromium-browser", "google-chrome")
+    if not LIGHTHOUSE.exists():
+        missing("Lighthouse (npm ci in tests/web)")
     report = tmp_path / "report.json"
     async with live_service(tmp_path / "service") as live, hosting() as host:
-        process = await asyncio.create_subprocess_exec(
-            *(str(node), str(LIGHTHOUSE), host.put(page(live.url), head=HEAD), "--quiet", "--output=json"),
+        code, out, err = await finished(
+            *(node, LIGHTHOUSE, host.put(page(live.url), head=HEAD), "--quiet", "--output=json"),
             *(f"--output-path={report}", "--only-categories=accessibility,best-practices,performance"),
             f"--chrome-flags={' '.join(['--headless=new', *FLAGS])}",
-            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "CHROME_PATH": str(chrome)},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+            cwd=tmp_path,
+            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "CHROME_PATH": chrome},
+            timeout_s=180,
         )
-        said, _ = await process.communicate()
-    assert process.returncode == 0, said.decode()
+    assert code == 0, out + err
     found = json.loads(report.read_text("utf-8"))
     scores = {name: part["score"] for name, part in found["categories"].items()}
     with capsys.disabled():

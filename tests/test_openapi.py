@@ -7,19 +7,18 @@ import json
 import re
 import sys
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
 import msgspec
 import pytest
-from aiohttp import web
 from bank import Bank, sheet
-from conftest import Clock, Serve, Served, eventually
+from conftest import Clock, Serve, Served, addresses, eventually, unhurried
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
-from ratesvc.config import Cbr, Settings
+from ratesvc.config import Settings
 from ratesvc.errors import RatesvcError
 from ratesvc.rates import FIRST_DAY, Revision
 from ratesvc.render import loader, openapi
@@ -29,12 +28,10 @@ from ratesvc.render.openapi.route import STREAM, Route
 from ratesvc.render.openapi.routes import FOREIGN, ROUTES, TAGS
 from ratesvc.render.problems import PROBLEMS
 from ratesvc.render.widget import Site
-from ratesvc.web.app import build
 
 FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
 SITE = Site("https://rates.example/prefix")
 DOCUMENT: dict[str, Any] = json.loads(openapi.document(SITE, FRIDAY))
-METHODS = {"GET", "HEAD"}
 
 FIXED = (
     *("/health", "/livez", "/readyz", "/metrics", "/openapi.json", "/docs", "/favicon.ico"),
@@ -197,10 +194,6 @@ def expected(path: str) -> set[str]:
     return found
 
 
-def unhurried(settings: Settings) -> Settings:
-    return msgspec.structs.replace(settings, cbr=Cbr(mirrors=settings.cbr.mirrors, backfill_gap_seconds=0))
-
-
 def elsewhere(settings: Settings) -> Settings:
     """The same with nothing stored."""
     redis = msgspec.structs.replace(settings.redis, namespace=uuid.uuid4().hex)
@@ -229,17 +222,10 @@ def test_the_document_is_valid() -> None:
     assert len(names) == len(set(names))
 
 
-def router_paths(app: web.Application) -> Iterator[str]:
-    for resource in app.router.resources():
-        for route in resource:
-            if route.method in METHODS:
-                yield resource.canonical
-
-
 async def test_every_route_is_in_it_and_nothing_else(settings: Settings, serve: Serve) -> None:
     """The router and the document name the same addresses, and so do the tables of this test."""
     async with serve(settings) as running:
-        paths = set(router_paths(build(running.service, Site("http://x"))))
+        paths = addresses(running.service)
     assert {path for path in paths if not path.startswith(FOREIGN)} == DOCUMENT["paths"].keys()
     assert DOCUMENT["paths"].keys() == CALM.keys() == EMPTY.keys()
     assert {route.tag for route in ROUTES} == TAGS.keys()
@@ -368,7 +354,7 @@ async def test_the_page_is_complete(whole: Served) -> None:
         article = articles[route.name]
         assert f"<code>{route.path}</code>" in article
         for part in operation(route.path)["parameters"]:
-            assert f'<th scope="row"><code>{part["name"]}</code>' in article
+            assert f'<th scope="row" role="rowheader"><code>{part["name"]}</code>' in article
         for status in operation(route.path)["responses"]:
             assert f'<span class="status">{status} ' in article
     assert {problem.slug for problem in PROBLEMS.values()} <= articles.keys()

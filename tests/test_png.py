@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 import struct
+import threading
+from collections.abc import Sequence
 
 import aiohttp
 import pytest
-from conftest import eventually
+from conftest import PATIENCE_S, eventually
 from widget_harness import Live
 
 from ratesvc.render import png
@@ -79,20 +81,21 @@ async def test_a_chart_for_mail(live: Live, lang: str, density: int) -> None:
     assert await got(live, f"{query}&theme=dark") != picture
 
 
-async def test_a_picture_is_drawn_beside_the_loop(live: Live) -> None:
+async def test_a_picture_is_drawn_beside_the_loop(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who asks for something else meanwhile does not wait for it."""
-    async with aiohttp.ClientSession() as http:
+    drawing, answered, draw = threading.Event(), threading.Event(), png.png
 
-        async def asked(path: str) -> str:
-            async with http.get(live.url + path) as answer:
-                await answer.read()
-            return path
+    def slow(svg: str, scale: int, colours: Sequence[str] = ()) -> bytes:
+        drawing.set()
+        assert answered.wait(PATIENCE_S), "the picture kept the others waiting"
+        return draw(svg, scale, colours)
 
-        finished: list[str] = []
-        for path in ("/widget/card.png?scale=2", "/livez"):
-            asyncio.create_task(asked(path)).add_done_callback(lambda done: finished.append(done.result()))
-        await eventually(lambda: len(finished) == 2)
-        assert finished[0] == "/livez"
+    monkeypatch.setattr(png, "png", slow)
+    picture = asyncio.create_task(got(live, "/widget/card.png?scale=2"))
+    await eventually(drawing.is_set)
+    await got(live, "/livez")
+    answered.set()
+    assert size(await picture)
 
 
 async def test_nothing_stored_is_a_neutral_picture(live: Live) -> None:

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
-from datetime import date, timedelta
+import sys
 from pathlib import Path
 
 import pytest
-from bank import Bank, sheet
+from bank import Bank, around_today
 from conftest import eventually
-from processes import processes_over, run, serving
-
-from ratesvc.workdays import WorkCalendar, moscow_day, utc_now
+from processes import environment, processes_over, run, serving
 
 pytestmark = pytest.mark.slow
-
-
-def around_today(bank: Bank) -> date:
-    """Give the replica the sheets that the Bank has around the real today; returns the one in force."""
-    calendar = WorkCalendar()
-    in_force = calendar.effective_date_on_or_before(moscow_day(utc_now()))
-    bank.publish(sheet(in_force), sheet(calendar.effective_date_on_or_before(in_force - timedelta(days=1))))
-    return in_force
 
 
 async def test_demo_serves_today_tomorrow_and_a_badge_without_any_network(tmp_path: Path) -> None:
@@ -67,17 +58,17 @@ async def test_after_kill_9_and_without_the_bank_the_answers_are_the_same(bank: 
 
 
 async def test_a_killed_engine_comes_back_with_everything_and_nobody_notices(bank: Bank, tmp_path: Path) -> None:
-    """kill -9 of the engine alone: answers go on, the engine starts again, what it held is there."""
+    """kill -9 of the engine alone: answers go on, it is logged and starts again, what it held is there."""
     around_today(bank)
     async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url) as program:
         await program.ready()
         await eventually(lambda: len(bank.asked) >= 2)
-        engine = next(pid for pid in processes_over(tmp_path) if _name(pid) == "valkey-server")
+        (engine,) = _engines(tmp_path)
         os.kill(engine, signal.SIGKILL)
         assert (await program.get("/v1/rates"))[0] == 200
 
         async def is_back() -> bool:
-            found = [pid for pid in processes_over(tmp_path) if _name(pid) == "valkey-server"]
+            found = _engines(tmp_path)
             return bool(found) and engine not in found and (await run(tmp_path, "show", "USD"))[0] == 0
 
         await eventually(is_back)
@@ -86,22 +77,52 @@ async def test_a_killed_engine_comes_back_with_everything_and_nobody_notices(ban
         assert code == 0
         assert json.loads(out)["rates"] == json.loads((await program.get("/v1/rates"))[2])["rates"]
         assert len(bank.queries) == asked
+        assert "task=engine" in (tmp_path / "errors.log").read_text()
         program.kill(signal.SIGTERM)
         assert await program.ended() == 0
     assert not processes_over(tmp_path)
 
 
-def _name(pid: int) -> str:
-    return Path(f"/proc/{pid}/comm").read_text().strip()
+def _engines(folder: Path) -> list[int]:
+    """The servers over the folder; without the shells that watch them."""
+    names = {pid: Path(f"/proc/{pid}/comm") for pid in processes_over(folder)}
+    return [pid for pid, name in names.items() if name.exists() and name.read_text().strip() == "valkey-server"]
 
 
-async def test_a_second_service_on_the_same_folder_refuses_in_one_line(bank: Bank, tmp_path: Path) -> None:
-    """Two engines on one file would damage it."""
-    async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url):
-        code, _, err = await run(tmp_path, "serve", RATESVC_CBR_MIRRORS=bank.url, RATESVC_PORT="0")
-    assert code == 78
-    assert err.startswith("ratesvc: another ratesvc is using ")
-    assert err.count("\n") == 1
+async def test_an_engine_outlives_who_started_it(bank: Bank, tmp_path: Path) -> None:
+    """A service that starts during a backfill uses the backfill's engine, and keeps it when that is killed."""
+    around_today(bank)
+    variables = {"RATESVC_CBR_MIRRORS": bank.url, "RATESVC_CBR_BACKFILL_GAP_SECONDS": "600"}
+    backfill = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "ratesvc", "backfill"),
+        cwd=tmp_path,
+        env=environment(tmp_path, **variables),
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    await eventually(lambda: any(request.path.endswith("XML_valFull.asp") for request in bank.asked))
+    async with serving(tmp_path, **variables) as program:
+        await program.ready()
+        engines = _engines(tmp_path)
+        backfill.kill()
+        await backfill.wait()
+        code, out, err = await run(tmp_path, "show", "--json", RATESVC_CBR_MIRRORS="http://127.0.0.1:1")
+        assert (code, err) == (0, "")
+        assert json.loads(out)["rates"] == json.loads((await program.get("/v1/rates"))[2])["rates"]
+        assert _engines(tmp_path) == engines
+        assert len(engines) == 1
+        program.kill(signal.SIGTERM)
+        assert await program.ended() == 0
+    assert not _engines(tmp_path)
+
+
+async def test_commands_of_the_same_moment_do_not_fight(bank: Bank, tmp_path: Path) -> None:
+    """As from cron: whoever comes second uses the first one's engine, whoever is left keeps it."""
+    around_today(bank)
+    ends = await asyncio.gather(
+        *(run(tmp_path, *words, RATESVC_CBR_MIRRORS=bank.url) for words in (("show",), ("export", "site"), ("show",)))
+    )
+    assert [(code, err) for code, _, err in ends] == [(0, "")] * 3
+    assert not _engines(tmp_path)
 
 
 async def test_without_the_bank_and_without_a_store_it_says_so_and_keeps_running(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import brotli
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ratesvc.publication import MOST_BYTES, MOST_VARIANTS, SMALLEST_COMPRESSED, Board, Body, Publication
@@ -47,7 +47,6 @@ def test_every_encoding_holds_the_same_bytes(content: bytes) -> None:
     assert "identity" in encodings
 
 
-@settings(deadline=None)  # what packing takes depends on the neighbours
 @given(st.binary(min_size=SMALLEST_COMPRESSED, max_size=3000))
 def test_two_replicas_pack_the_same_bytes_and_give_the_same_tags(content: bytes) -> None:
     """No time stamp, no chance: a reader may be sent from one to the other."""

@@ -161,7 +161,7 @@ def test_a_day_in_the_holidays_waits_for_the_rate_before_them() -> None:
     """5 January 2026, asked on 30 December, will have the rate of 31 December."""
     why = asked(held("2025-12-30"), "2026-01-05", moment(date(2025, 12, 30)))
     assert (why.kind, why.effective) == (Kind.NOT_YET_SET, date(2025, 12, 31))
-    assert "What applies will be the rate of December 31, 2025." in words(why, "2026-01-05", quote=None)
+    assert "The rate of December 31, 2025 will apply." in words(why, "2026-01-05", quote=None)
 
 
 def test_a_late_rate_is_called_late() -> None:
@@ -183,7 +183,7 @@ def test_before_1998_no_calendar_explains() -> None:
     revision = Revision(Sheet(date(1992, 7, 1), (USD,)), 1, moment(date(2024, 1, 1)))
     why = reason(InForce(date(1992, 7, 2), revision, None, None), "USD", moment(date(2024, 1, 1)), CALENDAR)
     assert why == Reason(Kind.HELD, date(1992, 7, 1))
-    assert "holds since July 1, 1992" in words(why, "1992-07-02")
+    assert "has been in force since July 1, 1992" in words(why, "1992-07-02")
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ async def client() -> AsyncIterator[Client]:
         ("/rate?day=1992-06-30", 404, "begin on July 1, 1992"),
         ("/rate?day=2022-11-18&currency=ABC", 404, "for ABC is known here"),
         ("/rate?day=2022-02-30", 400, "The question was not understood."),
-        ("/rate?day=&lang=ru", 400, "Запрос непонятен."),
+        ("/rate?day=&lang=ru", 400, "Не удалось понять запрос."),
         ("/rate?currency=dollar", 400, "The question was not understood."),
         ("/rate?date=2022-11-18", 400, "There is no parameter 'date'. Known: day, currency, lang."),
         ("/rate?day=2022-11-18&day=2022-11-19", 400, "day stands more than once."),
@@ -320,6 +320,33 @@ async def test_english_sentences_run_from_left_to_right(client: Client) -> None:
     assert "دولار أمريكي" in page
     assert 'name="lang" value="ar"' in page
     assert '<html lang="ru" dir="ltr">' in await (await client.get("/rate?lang=ru")).text()
+
+
+@pytest.mark.parametrize(
+    ("asked", "current"), [("ru-RU", "ru"), ("zh-CN", "zh-Hans"), ("en-GB", "en"), ("de", "en"), ("zh-TW", "en")]
+)
+async def test_the_page_names_its_languages(client: Client, asked: str, current: str) -> None:
+    """All that have every sentence are a link, and the one that is spoken is marked, whatever the region."""
+    page = await (await client.get(f"/rate?lang={asked}")).text()
+    links = re.findall(r'hreflang="([^"]+)"( aria-current="true")?', page)
+    assert links == [(tag, ' aria-current="true"' if tag == current else "") for tag in ("en", "ru", "zh-Hans")]
+
+
+async def test_german_words_on_an_english_page_are_marked(client: Client) -> None:
+    """A screen reader changes its voice for names and dates from CLDR; days within a sentence are as the sentence."""
+    page = await (await client.get("/rate?lang=de&day=2022-11-20")).text()
+    assert '<h2 id="headline" lang="de">Sonntag, 20. November 2022</h2>' in page
+    assert '<dd lang="de">Samstag, 19. November 2022</dd>' in page
+    assert '<select id="currency" name="currency" lang="de">' in page
+    assert "Saturday's rate (November 19, 2022)" in unescape(page)
+    assert ' lang="ru"' not in (await (await client.get("/rate?lang=ru")).text()).partition("</nav>")[2]
+
+
+async def test_a_question_ends_without_a_full_stop(client: Client) -> None:
+    """The reference's summary of this page is a question."""
+    reference = await (await client.get("/docs")).text()
+    assert "?</strong>" in reference
+    assert "?." not in reference
 
 
 async def test_links_begin_with_the_public_address(client: Client) -> None:

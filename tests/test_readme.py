@@ -21,11 +21,10 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from bank import Bank, sheet
-from conftest import eventually, missing, program
-from processes import ROOT, Program, environment, serving
+from bank import Bank, around_today, sheet
+from conftest import eventually, missing
+from processes import ROOT, Program, ran, serving
 from release_readme import written
-from test_processes import around_today
 
 README = (ROOT / "README.md").read_text("utf-8")
 FENCE = re.compile(
@@ -94,21 +93,6 @@ def test_what_it_links_to_is_there() -> None:
             assert link[1:] in headings
         elif "://" not in link:
             assert (ROOT / link.partition("#")[0]).exists(), link
-
-
-async def ran(command: tuple[str, ...], folder: Path, **variables: str) -> str:
-    """Standard output of a command that ends well."""
-    process = await asyncio.create_subprocess_exec(
-        *(program(command[0]), *command[1:]),
-        cwd=folder,
-        env=environment(folder, **variables),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(60):
-        out, err = await process.communicate()
-    assert process.returncode == 0, (command, out, err)
-    return out.decode()
 
 
 @pytest.fixture

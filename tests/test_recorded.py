@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from bank import Bank, sheet
-from conftest import Clock, Serve, eventually, missing
+from conftest import RECORDED, Clock, Serve, eventually, recorded
 
 from ratesvc.cbr.documents import parse_daily, parse_dynamic
 from ratesvc.cbr.guards import check
@@ -24,12 +24,15 @@ from ratesvc.render.dialects import Question
 from ratesvc.render.dialects.cbr_xml_daily import DIALECT
 from ratesvc.workdays import ONE_DAY, WorkCalendar
 
-RECORDED = Path(__file__).parents[2] / "shared" / "cbr"
-DAILY = sorted(RECORDED.glob("daily/*.xml"))
-ENGLISH = sorted(RECORDED.glob("daily_eng/*.xml"))
-DYNAMIC = sorted(RECORDED.glob("dynamic/*_2026-*.xml"))
-MIRRORED = sorted(RECORDED.glob("mirror_json/*.js"))
-BROKEN = sorted(RECORDED.glob("broken/*"))
+pytestmark = pytest.mark.usefixtures("recordings")
+
+DAILY = recorded("daily/*.xml")
+SATURDAYS = recorded("daily/*.xml", lambda path: date.fromisoformat(path.stem).weekday() == 5)
+PRESENT_LAYOUT = recorded("daily/*.xml", lambda path: path.stem >= "2023-10")
+ENGLISH = recorded("daily_eng/*.xml")
+DYNAMIC = recorded("dynamic/*_2026-*.xml")
+MIRRORED = recorded("mirror_json/*.js")
+BROKEN = recorded("broken/*")
 
 REASONS = {
     "antibot_constructed.html": "html",
@@ -42,12 +45,6 @@ REASONS = {
     "national_bank_of_moldova_2018-02-13.xml": "encoding",
     "truncated.xml": "malformed",
 }
-
-
-@pytest.fixture(autouse=True)
-def recordings() -> None:
-    if not DAILY:
-        missing(f"the folder of recorded documents {RECORDED}")
 
 
 def printed(raw: bytes) -> dict[str, tuple[str, str, str, str]]:
@@ -97,9 +94,7 @@ async def test_iranian_rial_is_a_plain_number(bank: Bank, settings: Settings, se
         assert b'"unit_rate":0.0000539256,' in (await running.get("/v1/rates"))[2]
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in DAILY if date.fromisoformat(path.stem).weekday() == 5], ids=lambda p: p.stem
-)
+@pytest.mark.parametrize("path", SATURDAYS, ids=lambda path: path.stem)
 async def test_sunday_and_monday_answer_with_saturdays_recorded_sheet(
     path: Path, bank: Bank, settings: Settings, serve: Serve, clock: Clock
 ) -> None:
@@ -142,7 +137,7 @@ def test_every_recorded_sheet_passes_the_guards(path: Path) -> None:
     check(parsed, today=parsed.effective_date)
 
 
-@pytest.mark.parametrize("path", [path for path in DAILY if path.stem >= "2023-10"], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PRESENT_LAYOUT, ids=lambda path: path.stem)
 def test_our_writing_of_the_banks_present_layout_is_the_banks(path: Path) -> None:
     """Byte for byte: what one ratesvc writes, a client of the Bank, or another ratesvc, reads."""
     raw = path.read_bytes()

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
+import asyncio
 from pathlib import Path
 
 import pytest
-from conftest import missing
+from certificates import Authority
 from redis_servers import RealRedis, running
 
 from ratesvc.errors import StoreUnavailable
 from ratesvc.redis_address import RedisAddress
-from ratesvc.redis_link import Link
+from ratesvc.redis_link import Asked, Link
 from ratesvc.store import Store
 
 
@@ -52,22 +51,15 @@ def test_both_passwords_are_secrets() -> None:
     assert address.option("sentinel_username") == "u"
 
 
-def _authority(folder: Path, name: str) -> Path:
-    """A certificate for localhost that is its own authority."""
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-    command += ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    command += ["-keyout", str(folder / f"{name}.key"), "-out", str(folder / f"{name}.pem")]
-    subprocess.run(command, check=True, capture_output=True)
-    return folder / f"{name}.pem"
-
-
 @pytest.mark.slow
 async def test_tls_with_an_authority_of_ones_own(tmp_path: Path) -> None:
     """The right authority is trusted; another one, and the system's, are not."""
-    if shutil.which("openssl") is None:
-        missing("openssl")
-    right, wrong = _authority(tmp_path, "right"), _authority(tmp_path, "wrong")
-    own = RealRedis(tmp_path / "redis", tls_auth_clients="no", tls_cert_file=right, tls_key_file=tmp_path / "right.key")
+    authority = Authority(tmp_path)
+    authority.server()
+    (shown,) = tmp_path.glob("localhost-*.pem")
+    right, wrong = authority.ca_file, tmp_path / "other.pem"
+    key = shown.with_suffix(".key")
+    own = RealRedis(tmp_path / "redis", tls_auth_clients="no", tls_cert_file=shown, tls_key_file=key)
     port = RealRedis(tmp_path).port
     own.options |= {"tls_port": port}
     with running(own):
@@ -105,3 +97,20 @@ async def test_an_acl_user_needs_no_more_than_our_keys_and_channel(tmp_path: Pat
             await stranger.load()
         assert caught.value.kind == "auth"
         await stranger.close()
+
+
+async def test_who_stopped_waiting_was_not_answered() -> None:
+    """A question that was cancelled says neither that Redis is well nor that it is not."""
+    told: list[Asked] = []
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        link = Link(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", told.append)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05), link.answering("ping") as redis:
+                await redis.ping()
+        assert told == []
+        await link.close()

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
 import msgspec
-import pytest
 from bank import Bank, sheet, workdays
 from conftest import Serve, eventually
+from redis_servers import RealRedis, running
 
 from ratesvc.config import Cbr, Redis, Settings
 from ratesvc.engine import find_server
@@ -27,36 +25,24 @@ PATHS = [
 ]
 
 
-@pytest.fixture
-def own_redis(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    socket = tmp_path / "s"
-    command = [str(find_server()), "--port", "0", "--unixsocket", str(socket), "--dir", str(tmp_path), "--save", ""]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        while not socket.exists():
-            assert process.poll() is None
-        yield f"unix://{socket}", process
-        process.kill()
-
-
 async def test_everything_is_answered_within_half_a_second_without_redis(
-    bank: Bank, settings: Settings, serve: Serve, own_redis: tuple[str, subprocess.Popen[bytes]]
+    bank: Bank, settings: Settings, serve: Serve, tmp_path: Path
 ) -> None:
     """Redis is never on the path of a request: none is later than half a second, none fails for it."""
     bank.publish(*map(sheet, DAYS))
-    url, process = own_redis
+    own = RealRedis(tmp_path / "redis", str(find_server()))
     settings = msgspec.structs.replace(
-        settings, redis=Redis(url=url), cbr=Cbr(mirrors=(bank.url,), backfill_gap_seconds=0)
+        settings, redis=Redis(url=own.url), cbr=Cbr(mirrors=(bank.url,), backfill_gap_seconds=0)
     )
-    async with serve(settings) as running:
-        await eventually(lambda: running.service.history.span)
-        for path in PATHS:
-            await running.get(path)  # what is made once for all, templates and names, is made now
-        process.send_signal(signal.SIGSTOP)
-        try:
+    with running(own):
+        async with serve(settings) as served:
+            await eventually(lambda: served.service.history.span)
+            for path in PATHS:
+                await served.get(path)  # what is made once for all, templates and names, is made now
+            own.signal(signal.SIGSTOP)
             for path in PATHS:
                 begun = time.monotonic()
-                status, _, body = await running.get(path)
+                status, _, body = await served.get(path)
                 assert time.monotonic() - begun < 0.5, path
                 assert status == (404 if path == "/v1/rates/next" else 200), (path, body[:300])
-        finally:
-            process.send_signal(signal.SIGCONT)
+            own.signal(signal.SIGCONT)

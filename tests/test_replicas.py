@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import msgspec
 import pytest
@@ -15,10 +15,10 @@ from ratesvc.cbr.verdict import Decision, Verdict
 from ratesvc.config import Redis, Settings
 from ratesvc.errors import FetchFailed, SourceError
 from ratesvc.history import History
-from ratesvc.polling import next_poll_s
+from ratesvc.polling import WINDOW_PACE_S, next_poll_s
 from ratesvc.rates import Revision
 from ratesvc.refresh import Cycle, HeldBack
-from ratesvc.workdays import WorkCalendar
+from ratesvc.workdays import WorkCalendar, utc_now
 
 THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
 
@@ -43,6 +43,43 @@ async def test_two_services_ask_once_and_both_show_the_new_sheet_within_two_seco
         answers = [await served.get("/v1/rates/next") for served in (one, two)]
         assert answers[0][2] == answers[1][2]
         assert answers[0][1]["ETag"] == answers[1][1]["ETag"]
+
+
+async def test_a_replica_that_cannot_reach_the_bank_does_not_keep_others_from_it(
+    bank: Bank, settings: Settings, serve: Serve
+) -> None:
+    """It gives up its turn at once, and that it was not its turn later is no success of its own."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+    cut_off = msgspec.structs.replace(
+        settings, cbr=msgspec.structs.replace(settings.cbr, mirrors=("http://127.0.0.1:1",))
+    )
+    async with serve(cut_off) as without_a_way:
+        await eventually(
+            lambda: without_a_way.service.journal.failures and not without_a_way.service.store.poll_lease.held
+        )
+        async with serve(settings) as served:
+            await served.ready()
+            await without_a_way.ready()
+            await without_a_way.service.refresh()
+            assert without_a_way.service.journal.last_cycle == Cycle("skipped")
+            assert without_a_way.service.journal.last_success is None
+            assert (await without_a_way.service.health())["cbr:fetch"]["status"] == "warn"
+
+
+async def test_once_tomorrows_sheet_is_there_the_bank_is_left_alone(
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock
+) -> None:
+    """The poll that finds it is the last of the day's window, though its announcement is heard a moment later."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+    async with serve(msgspec.structs.replace(settings, poll_seconds=None)) as served:
+        await served.ready()
+        await eventually(lambda: served.service.backfilling is None and served.service.history.span)
+        bank.publish(sheet(SATURDAY))
+        clock.moment = datetime(2026, 4, 24, 14, 0, tzinfo=UTC)
+        await served.service.poll()
+        job = served.service._ticks._scheduler.get_job("poll")  # noqa: SLF001 -- nobody else knows the appointment
+        assert job is not None
+        assert job.next_run_time > utc_now() + timedelta(seconds=2 * WINDOW_PACE_S)
 
 
 async def test_a_service_without_redis_starts_from_the_bank(bank: Bank, settings: Settings, serve: Serve) -> None:
@@ -125,6 +162,15 @@ def test_failures_back_off_to_ten_minutes_and_obey_retry_after() -> None:
     asks = Cycle("failed", failure=FetchFailed([("cbr", SourceError("status", "503", 300))]))
     assert next_poll_s(history, moment, None, asks, 1) == 300
     assert next_poll_s(history, moment, 0.5, asks, 1) == 300
+
+
+def test_who_holds_nothing_asks_again_soon_when_it_was_not_its_turn() -> None:
+    """The replica that has the turn may not be able to reach the Bank; nobody waits an hour for it to say so."""
+    moment = datetime(2026, 4, 25, 9, 0, tzinfo=UTC)
+    assert next_poll_s(History(WorkCalendar()), moment, None, Cycle("skipped"), 0) == 10
+    assert next_poll_s(History(WorkCalendar()), moment, 3600, Cycle("skipped"), 0) == 10
+    held = History(WorkCalendar(), [Revision(sheet(SATURDAY), 1, moment)])
+    assert next_poll_s(held, moment, 3600, Cycle("skipped"), 0) == 3600
 
 
 def test_a_doubtful_sheet_is_asked_for_again_within_minutes() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
@@ -38,7 +38,6 @@ def both_ways(history: History, asked: series.Request) -> tuple[bytes, bytes]:
     return series.to_json(asked, written, demo=False), series.to_json(asked, one_by_one, demo=False)
 
 
-@settings(deadline=None)  # an example fills a whole history
 @given(records, records, records, st.integers(0, 40), st.integers(0, 40), st.integers(0, 40))
 def test_text_is_what_rows_say(
     usd: dict[int, tuple[int, int]],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import aiohttp
@@ -13,23 +12,19 @@ from processes import serving
 
 pytestmark = pytest.mark.slow
 
-ALLOWED = 300  # requests in ten seconds
-
 
 async def test_the_proxy_refuses_too_many_requests_and_hides_the_figures(tmp_path: Path) -> None:
-    """More than it allows one address is 429 with Retry-After; /metrics is not for readers."""
-    async with serving(tmp_path, "--demo") as one, proxy(tmp_path, one.url) as url:
+    """More than it allows one address is 429 with Retry-After; /metrics is not for readers.
+
+    A hundred in ten seconds here, for a busy machine may not ask three hundred as fast.
+    """
+    async with serving(tmp_path, "--demo") as one, proxy(tmp_path, one.url, at_most=100) as url:
         await one.ready()
         await eventually(lambda: answers_with(url, "/readyz", 200))
         assert await answers_with(url, "/metrics", 404)
-        async with aiohttp.ClientSession() as http:
-            statuses: Counter[int] = Counter()
-            for _ in range(ALLOWED + 50):
-                async with http.get(f"{url}/livez") as answer:
-                    statuses[answer.status] += 1
-                    last = answer.headers.get("Retry-After")
-    assert statuses.keys() == {200, 429}
-    assert last == "10"
+        await eventually(lambda: answers_with(url, "/livez", 429))
+        async with aiohttp.ClientSession() as http, http.get(f"{url}/livez") as answer:
+            assert (answer.status, answer.headers["Retry-After"]) == (429, "10")
 
 
 async def test_without_any_replica_the_proxy_answers_with_a_problem(tmp_path: Path) -> None:

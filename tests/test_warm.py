@@ -39,6 +39,9 @@ async def test_the_most_asked_is_answered_again_before_it_is_asked(
         await eventually(lambda: board.current and len(board.current.answers) == len(OFTEN))
         answers: dict[str, Any] = board.current.answers if board.current else {}
         assert set(answers) == set(OFTEN)
+        # Four readers of one of them and one of another: what was made ready is no request.
+        said = (await running.get("/metrics"))[2].decode()
+        assert 'requests_total{route="/v1/rates",status="200"} 5.0' in said
         for target in OFTEN:
             assert "encodings" in vars(answers[target].body)
             assert (await running.get(target))[2] == answers[target].body.content != before[target]

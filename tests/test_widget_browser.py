@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from html import unescape
@@ -11,8 +10,10 @@ from typing import Any
 
 import aiohttp
 import pytest
+from builder import pasted
 from conftest import missing
 from playwright.async_api import Browser, BrowserContext, Page
+from processes import finished
 from widget_harness import Host, Live
 
 from ratesvc.render import loader
@@ -64,14 +65,6 @@ def element(live: Live, attributes: str = "", *, height: int = 460) -> str:
     )
 
 
-async def pasted(live: Live, key: str, query: str = "") -> str:
-    """The builder's own snippet, verbatim."""
-    async with aiohttp.ClientSession() as http, http.get(f"{live.url}/?{query}") as answer:
-        page = await answer.text()
-    section = page.split(f'id="code-{key}"')[1].split("</section>")[0]
-    return unescape(section.split("<code>")[1].split("</code>")[0])
-
-
 @pytest.mark.parametrize("width", [180, 300, 600])
 @pytest.mark.parametrize(("lang", "scheme"), [("en", "light"), ("ru", "dark"), ("ar", "inherit"), ("zh-CN", "light")])
 async def test_the_element_fits_and_shifts_nothing(
@@ -98,7 +91,7 @@ async def test_the_element_fits_and_shifts_nothing(
 
 async def test_a_strict_host(browser: Browser, live: Live, host: Host) -> None:
     """The builder's strict snippet under style-src 'self' and Trusted Types: no violation, no shift."""
-    code = await pasted(live, "element", "csp=1&spark=30")
+    code = await pasted(live.url, "element", "csp=1&spark=30")
     rule = code.split("Your style sheet:  ")[1].split("\n")[0]
     policy = STRICT.replace("'sha256-HASH'", f"'{csp_hash(rule)}'")
     policy = policy.replace("ORIGIN", live.url).replace("VERSION", loader.VERSION)
@@ -112,7 +105,7 @@ async def test_a_strict_host(browser: Browser, live: Live, host: Host) -> None:
 
 async def test_the_default_snippet_as_pasted(browser: Browser, live: Live, host: Host) -> None:
     """On a plain page the builder's element shows the rates in the reader's language."""
-    page = await opened(browser, host.put((await pasted(live, "element", "lang=ru")) + BELOW))
+    page = await opened(browser, host.put((await pasted(live.url, "element", "lang=ru")) + BELOW))
     assert "60,3741" in await page.inner_text("cbr-rates table")
     assert await page.evaluate("shift") == 0
 
@@ -123,7 +116,7 @@ async def test_the_frame_as_pasted(
     browser: Browser, live: Live, host: Host, sandbox: str, headers: dict[str, str]
 ) -> None:
     """Plain, sandboxed as in WordPress, and on a page with COEP: one request, its height said, no shift."""
-    code = (await pasted(live, "frame", "lang=en&theme=light")).replace("<iframe", f"<iframe {sandbox}")
+    code = (await pasted(live.url, "frame", "lang=en&theme=light")).replace("<iframe", f"<iframe {sandbox}")
     said = "<script>addEventListener('message', event => window.height = event.data.height)</script>"
     page = await opened(browser, host.put(said + code + BELOW, headers))
     frame = page.frames[1]
@@ -135,7 +128,7 @@ async def test_the_frame_as_pasted(
 
 async def test_the_address_as_pasted_into_wordpress(browser: Browser, live: Live, host: Host) -> None:
     """Discovered, asked and framed in a sandbox as WordPress does it: the size asked for, no shift."""
-    address = await pasted(live, "wordpress", "lang=ru&width=400&height=500")
+    address = await pasted(live.url, "wordpress", "lang=ru&width=400&height=500")
     async with aiohttp.ClientSession() as http:
         async with http.get(address) as answer:
             link = re.search(r'type="application/json\+oembed" href="([^"]+)"', await answer.text())
@@ -152,18 +145,15 @@ async def test_the_address_as_pasted_into_wordpress(browser: Browser, live: Live
 @pytest.mark.parametrize("lang", ["en", "ru", "zh-Hans"])
 async def test_the_picture_as_pasted(browser: Browser, live: Live, host: Host, lang: str) -> None:
     """Twice as fine as it is shown, with an alternative in its language, and a link to the Bank."""
-    page = await opened(browser, host.put(await pasted(live, "picture", f"lang={lang}")))
+    page = await opened(browser, host.put(await pasted(live.url, "picture", f"lang={lang}")))
     shown = "(e => [e.complete, e.naturalWidth / e.clientWidth, e.alt])(document.querySelector('a > img'))"
     assert await page.evaluate(shown) == [True, 2, language_or_default(lang).say(LINK)]
 
 
 async def test_the_json_as_pasted(live: Live, tmp_path: Path) -> None:
     """The line runs in a shell."""
-    command = await pasted(live, "json", "lang=ru&codes=USD,JPY")
-    process = await asyncio.create_subprocess_exec(
-        *("sh", "-c", command), cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
-    )
-    said, _ = await process.communicate()
+    command = await pasted(live.url, "json", "lang=ru&codes=USD,JPY")
+    _, said, _ = await finished("sh", "-c", command, cwd=tmp_path)
     assert [row["cells"][1] for row in json.loads(said)["rows"]] == ["60,3741", "43,0567"]
 
 
@@ -195,11 +185,11 @@ async def test_when_it_fails_the_link_stays(browser: Browser, live: Live, host: 
 
 
 async def test_slow_rows_shift_nothing(browser: Browser, live: Live, host: Host) -> None:
-    """Rows that come after a second find their box reserved."""
+    """Rows that come when the page has long been painted find their box reserved."""
     page = await watched(browser)
 
     async def slow(route: Any) -> None:
-        await asyncio.sleep(1)
+        await page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
         await route.continue_()
 
     await page.route("**/rows.json*", slow)
@@ -215,6 +205,101 @@ async def test_equal_widgets_ask_once(browser: Browser, live: Live, host: Host) 
     page.on("request", lambda request: asked.append(request.url))
     await page.goto(host.put(element(live) + element(live) + element(live, "codes=USD")), wait_until="networkidle")
     assert len([address for address in asked if "rows.json" in address]) == 2
+
+
+async def test_a_page_that_stays_open_asks_again(browser: Browser, live: Live, host: Host) -> None:
+    """In a page of one document an element inserted a minute later has fresh rows, and one failure is not for ever."""
+    page = await watched(browser)
+    await page.clock.install()
+    statuses = [503, 200]
+
+    async def answer(route: Any) -> None:
+        if statuses.pop(0) == 200:
+            await route.continue_()
+        else:
+            await route.fulfill(status=503, headers={"Access-Control-Allow-Origin": "*"})
+
+    await page.route("**/rows.json*", answer)
+    await page.goto(host.put(element(live)), wait_until="networkidle")
+    anew = "document.querySelector('cbr-rates').replaceWith(document.createElement('cbr-rates'))"
+    for state in ("cbr-error", "cbr-load", "cbr-load"):
+        await page.clock.run_for(10)
+        await page.wait_for_function("state => states.pop() == state", arg=state)
+        await page.evaluate(anew)
+    assert statuses == []
+    statuses.append(200)
+    await page.clock.run_for(61_000)
+    await page.evaluate(anew)
+    await page.clock.run_for(10)
+    await page.wait_for_function("states.length == 2")
+    assert statuses == []
+
+
+async def test_a_service_whose_path_ends_in_widget(browser: Browser, live: Live, host: Host) -> None:
+    """Under https://news.example/widget the rows are asked beside the loader."""
+    page = await watched(browser)
+    asked: list[str] = []
+
+    async def answer(route: Any) -> None:
+        asked.append(route.request.url.removeprefix(live.url).partition("?")[0])
+        await route.fulfill(response=await route.fetch(url=route.request.url.replace("/widget/", "/", 1)))
+
+    await page.route(f"{live.url}/**", answer)
+    await page.goto(host.put(element(live).replace("/widget/", "/widget/widget/")), wait_until="networkidle")
+    assert asked == ["/widget/widget/rates.js", "/widget/widget/rows.json"]
+    assert await page.evaluate("states") == ["cbr-load"]
+
+
+async def test_a_first_currency_without_a_trend(browser: Browser, live: Live, host: Host) -> None:
+    """A currency that is new in the list has too few sheets for a line; the table is good all the same."""
+    page = await watched(browser)
+
+    async def answer(route: Any) -> None:
+        found = await route.fetch()
+        rows = await found.json()
+        rows["rows"][0]["cells"][0] = ""
+        del rows["rows"][0]["points"]
+        await route.fulfill(response=found, json=rows)
+
+    await page.route("**/rows.json*", answer)
+    await page.goto(host.put(element(live, "spark=30")), wait_until="networkidle")
+    assert await page.evaluate("states") == ["cbr-load"]
+    assert await page.locator("cbr-rates svg").count() == 5
+
+
+async def test_old_rows_are_no_answer_to_a_new_question(browser: Browser, live: Live, host: Host) -> None:
+    """When other currencies cannot be had, the link stands there again; a failed refresh keeps what it has."""
+    page = await watched(browser)
+    await page.clock.install()
+    await page.goto(host.put(element(live, "refresh=5")), wait_until="networkidle")
+    await page.clock.run_for(10)
+    await page.wait_for_function("states.length == 1")
+    await page.route("**/rows.json*", lambda route: route.abort())
+    await page.clock.run_for(5 * 60_000)
+    await page.wait_for_function("states.length == 2")
+    assert await page.is_visible("cbr-rates table")
+    await page.evaluate("document.querySelector('cbr-rates').setAttribute('codes', 'JPY')")
+    await page.clock.run_for(10)
+    await page.wait_for_function("states.length == 3")
+    assert await page.evaluate("states") == ["cbr-load", "cbr-error", "cbr-error"]
+    assert await page.locator("cbr-rates table").count() == 0
+    assert await page.is_visible("cbr-rates a")
+    assert await page.get_attribute("cbr-rates", "state") == "error"
+
+
+async def test_a_removed_element_is_let_go(browser: Browser, live: Live, host: Host) -> None:
+    """What a page of one document took out has no interval left that would keep it alive."""
+    page = await watched(browser)
+    await page.add_init_script("""
+    window.running = new Set();
+    const start = setInterval, stop = clearTimeout;
+    setInterval = (...given) => { const id = start(...given); running.add(id); return id; };
+    clearTimeout = clearInterval = id => { running.delete(id); stop(id); };
+    """)
+    await page.goto(host.put(element(live, "refresh=5")), wait_until="networkidle")
+    assert await page.evaluate("running.size") == 1
+    await page.evaluate("document.querySelector('cbr-rates').remove()")
+    assert await page.evaluate("running.size") == 0
 
 
 async def test_a_hostile_style_sheet_changes_nothing_inside(browser: Browser, live: Live, host: Host) -> None:
@@ -257,10 +342,9 @@ async def test_valid_html(live: Live, tmp_path: Path) -> None:
             (tmp_path / f"{name}.html").write_text(around.format(text) if name in included else text, "utf-8")
     files = [str(tmp_path / f"{name}.html") for name in (*paths, *included)]
     command = [str(VALIDATE), "--config", str(WEB / ".htmlvalidate.json"), "--formatter", "json", *files]
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    said, _ = await process.communicate()
+    _, said, complaint = await finished(*command, cwd=tmp_path)
     found = [(Path(one["filePath"]).stem, error["ruleId"]) for one in json.loads(said) for error in one["messages"]]
-    assert found == [("inline", "element-permitted-content")], said.decode()
+    assert found == [("inline", "element-permitted-content")], said + complaint
 
 
 async def test_a_table_for_those_who_listen(browser: Browser, live: Live) -> None:
@@ -273,6 +357,20 @@ async def test_a_table_for_those_who_listen(browser: Browser, live: Live) -> Non
     assert roles.count("rowheader") == 1
     assert roles.count("columnheader") == 4
     assert {"table", "caption"} <= {role.lower() for role in roles}
+
+
+async def test_the_reference_is_a_table_on_a_phone_too(browser: Browser, live: Live) -> None:
+    """/docs has the same rows and headers for those who listen, however narrow it is."""
+    found = []
+    for width in (380, 1100):
+        page = await opened(browser, f"{live.url}/docs", viewport={"width": width, "height": 900})
+        session = await page.context.new_cdp_session(page)
+        nodes = (await session.send("Accessibility.getFullAXTree"))["nodes"]
+        roles = [node["role"]["value"] for node in nodes if "role" in node]
+        kinds = ("table", "rowgroup", "row", "rowheader", "columnheader", "cell")
+        found.append({kind: roles.count(kind) for kind in kinds})
+    assert found[0] == found[1]
+    assert all(found[0].values())
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark", "forced"])
@@ -321,6 +419,107 @@ async def test_the_builder_by_keyboard(browser: Browser, live: Live) -> None:
     assert not await page.is_visible("#code-element")
     await page.click("button[value=JPY]")
     await page.wait_for_url("**codes=JPY*")
+
+
+async def test_the_builder_keeps_what_is_typed(browser: Browser, live: Live) -> None:
+    """A height is nobody's but the reader's, from the address or while it is typed; Enter moves no currency."""
+    page = await opened(browser, f"{live.url}/?height=300")
+    await page.fill("[name=heading]", "Rates")
+    await page.wait_for_url("**heading=Rates*")
+    assert "height=300" in page.url
+    assert await page.input_value("[name=height]") == "300"
+    await page.fill("[name=height]", "")
+    await page.wait_for_url(lambda address: "height" not in address)
+    assert await page.input_value("[name=height]") == ""
+    await page.fill("[name=height]", "250")
+    await page.wait_for_url("**height=250*")
+    await page.fill("[name=heading]", "")
+    await page.press("[name=heading]", "Enter")
+    await page.wait_for_url(lambda address: "heading" not in address)
+    assert "codes=USD%2CEUR" in page.url
+
+
+async def test_a_new_currency_can_go_first(browser: Browser, live: Live) -> None:
+    """It has its arrow as soon as it is ticked, and whoever presses it stays in the list."""
+    page = await opened(browser, f"{live.url}/?codes=USD")
+    assert not await page.is_visible("button[value=CHF]")
+    await page.check("input[value=CHF]")
+    await page.click("button[value=CHF]")
+    await page.wait_for_url("**codes=CHF%2CUSD*")
+    assert await page.evaluate("document.activeElement.value") == "CHF"
+    assert not await page.is_visible("button[value=CHF]")
+    assert await page.is_visible("button[value=USD]")
+
+
+async def test_a_slow_answer_does_not_undo_a_later_choice(browser: Browser, live: Live) -> None:
+    """Bodies that come in the wrong order: the last choice stands."""
+    page = await watched(browser, bypass_csp=True)
+    await page.add_init_script("""
+    const text = Response.prototype.text;
+    Response.prototype.text = async function () {
+      const said = await text.call(this);
+      if (this.url.includes("heading=one")) await new Promise(done => window.release = done);
+      return said;
+    };
+    """)
+    await page.goto(f"{live.url}/", wait_until="networkidle")
+    await page.fill("[name=heading]", "one")
+    await page.wait_for_function("!!window.release")
+    await page.fill("[name=heading]", "two")
+    await page.wait_for_url("**heading=two*")
+    await page.evaluate("window.release()")
+    await page.evaluate("new Promise(done => setTimeout(done))")
+    assert "heading=two" in page.url
+    assert 'heading="two"' in await page.inner_text("#code-element code")
+
+
+async def test_copying_on_plain_http(browser: Browser, live: Live) -> None:
+    """There is no clipboard for scripts then: the code is selected, and the button says so."""
+    page = await watched(browser)
+    await page.add_init_script("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    await page.goto(f"{live.url}/", wait_until="networkidle")
+    await page.click("#code-element button")
+    assert await page.inner_text("#code-element button") == "Selected: now press Ctrl+C"
+    assert await page.evaluate("getSelection().toString()") == await page.inner_text("#code-element code")
+
+
+async def test_the_builder_in_another_language_keeps_the_choice(browser: Browser, live: Live) -> None:
+    """The page's language changes, and with it the widget's where both were the same; all else stays."""
+    page = await opened(browser, f"{live.url}/?codes=JPY&theme=dark&height=300&csp=1")
+    await page.fill("[name=heading]", "Rates")
+    await page.wait_for_url("**heading=Rates*")
+    await page.click("nav >> text=Русский")
+    assert await page.get_attribute("html", "lang") == "ru"
+    code = await page.inner_text("#code-element code")
+    for kept in ('codes="JPY"', 'theme="dark"', 'height="300"', 'heading="Rates"', 'lang="ru"', "integrity="):
+        assert kept in code
+    await page.goto(f"{live.url}/?lang=de")
+    await page.click("nav >> text=Русский")
+    assert 'lang="de"' in await page.inner_text("#code-element code")
+
+
+@pytest.mark.parametrize("tag", ["ru-RU", "zh-Hans-CN", "en-GB"])
+async def test_a_language_with_a_region_stays(browser: Browser, live: Live, tag: str) -> None:
+    """It is chosen in the list, so that the next change keeps it."""
+    page = await opened(browser, f"{live.url}/?lang={tag}")
+    assert await page.input_value("[name=lang]") == tag
+    await page.fill("[name=heading]", "1")
+    await page.wait_for_url("**heading=1*")
+    assert f"lang={tag}" in page.url
+
+
+async def test_a_strict_host_of_the_frame(browser: Browser, live: Live, host: Host) -> None:
+    """The builder's frame with its rule and its line for the policy: no violation, no border, no shift."""
+    code = await pasted(live.url, "frame", "csp=1")
+    rule = code.split("Your style sheet:  ")[1].split("\n")[0]
+    line = code.split("Your policy:  ")[1].split(" -->")[0]
+    policy = f"default-src 'none'; style-src '{csp_hash(rule)}'; {line}"
+    address = host.put(code + BELOW, {"Content-Security-Policy": policy}, head=f"<style>{rule}</style>")
+    page = await opened(browser, address)
+    assert "60.3741" in await page.frames[1].inner_text("table")
+    assert await page.evaluate("violations") == []
+    assert await page.evaluate("getComputedStyle(document.querySelector('iframe')).borderTopWidth") == "0px"
+    assert await page.evaluate("shift") == 0
 
 
 async def test_the_builder_without_scripts(browser: Browser, live: Live) -> None:

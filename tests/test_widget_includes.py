@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import socket
-from html import unescape
 from pathlib import Path
 
 import aiohttp
 import pytest
+from builder import pasted
 from conftest import eventually, program
-from processes import serving
+from processes import finished, free_port, serving
 from widget_harness import live_service
 
 pytestmark = pytest.mark.slow
@@ -21,23 +20,16 @@ SHORT = "proxy_ignore_headers Cache-Control; proxy_cache_valid 200 1s;"
 CONFIG = Path(__file__).parent.parent / "deploy" / "nginx-ssi.conf"
 
 
-async def snippet(url: str, key: str, lang: str = "en") -> str:
-    async with aiohttp.ClientSession() as http, http.get(f"{url}/?lang={lang}") as answer:
-        section = (await answer.text()).split(f'id="code-{key}"')[1]
-    return unescape(section.split("<code>")[1].split("</code>")[0])
-
-
 async def test_nginx_keeps_the_page_whole(tmp_path: Path) -> None:
     """The shipped configuration and the builder's lines: rates, then the last good copy, and a link without one."""
     nginx = program("nginx")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port, copies = free_port(), tmp_path / "copies.log"
     site = tmp_path / "site"
     site.mkdir()
     async with serving(tmp_path, "--demo") as service:
         await service.ready()
         for name, lang in (("index", "en"), ("new", "ru")):
-            code = await snippet(service.url, "ssi", lang)
+            code = await pasted(service.url, "ssi", f"lang={lang}")
             site.joinpath(f"{name}.html").write_text(f"<h1>News</h1>{code}<p>The end</p>", "utf-8")
         config = _configured(tmp_path, site, service.url, port)
         process = await asyncio.create_subprocess_exec(nginx, "-c", str(config), "-e", str(tmp_path / "error.log"))
@@ -48,8 +40,12 @@ async def test_nginx_keeps_the_page_whole(tmp_path: Path) -> None:
             assert fresh.endswith("<p>The end</p>")
             service.kill()
             await service.ended()
-            await asyncio.sleep(1.2)  # until nginx's copy is no longer fresh
-            assert await _page(port, "/") == fresh
+
+            async def is_stale() -> bool:
+                assert await _page(port, "/") == fresh
+                return "STALE" in copies.read_text("utf-8")
+
+            await eventually(is_stale)
             without = await _page(port, "/new.html")
             assert "Официальные курсы валют Банка России</a>" in without
             assert without.endswith("<p>The end</p>")
@@ -70,7 +66,8 @@ def _configured(folder: Path, site: Path, url: str, port: int) -> Path:
     config = folder / "nginx.conf"
     config.write_text(
         f"daemon off; user root; pid {folder}/pid; error_log {folder}/error.log;"
-        f"events {{}} http {{ access_log off; default_type text/html; {paths}\n{shipped}\n}}",
+        f"events {{}} http {{ log_format copies $upstream_cache_status; log_subrequest on;"
+        f"access_log {folder}/copies.log copies; default_type text/html; {paths}\n{shipped}\n}}",
         "utf-8",
     )
     return config
@@ -95,7 +92,7 @@ async def test_php_keeps_the_last_good_copy(tmp_path: Path) -> None:
     """The builder's PHP, verbatim: rates; with the service gone the copy; and without a copy a link."""
     php = program("php")
     async with live_service(tmp_path / "data") as live:
-        code = await snippet(live.url, "php")
+        code = await pasted(live.url, "php", "lang=en")
         (tmp_path / "page.php").write_text(code, "utf-8")
         assert "60.3741" in await _php(php, tmp_path)
     copy = next(iter(tmp_path.glob("cbr-rates-*.html")))
@@ -108,6 +105,4 @@ async def test_php_keeps_the_last_good_copy(tmp_path: Path) -> None:
 
 async def _php(php: str, folder: Path) -> str:
     command = (php, "-d", f"sys_temp_dir={folder}", str(folder / "page.php"))
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    said, _ = await process.communicate()
-    return said.decode()
+    return (await finished(*command, cwd=folder))[1]

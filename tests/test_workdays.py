@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from ratesvc.config import Calendar
 from ratesvc.workdays import DUE, MOSCOW, ONE_DAY, OVERDUE, WorkCalendar, at, moscow_day
 
-HISTORY = Path(__file__).parents[2] / "shared" / "cbr" / "history" / "usd.csv"
 DECREES = Calendar()
 CALENDAR = WorkCalendar(DECREES.extra_off, DECREES.extra_work)
 
@@ -208,10 +207,9 @@ UNLIKE_THE_CALENDAR = {
 }
 
 
-@pytest.mark.skipif(not HISTORY.exists(), reason="the recorded history is not beside this checkout")
-def test_a_sheet_exists_exactly_when_the_day_before_was_worked() -> None:
+def test_a_sheet_exists_exactly_when_the_day_before_was_worked(recordings: Path) -> None:
     """From 1998 to 2 August 2024, but for six days, four of them at the end of the years 1999 and 2001."""
-    with HISTORY.open(encoding="utf-8") as file:
+    with (recordings / "history" / "usd.csv").open(encoding="utf-8") as file:
         recorded = {date.fromisoformat(row["date"]) for row in csv.DictReader(file)}
     first, last = date(1998, 1, 1), max(recorded)
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]

@@ -46,10 +46,9 @@ class Fetched(Generic[T]):
 class Pace:
     """At most `most` turns in any minute; None is no limit."""
 
-    def __init__(self, most: int | None, minute_s: float = MINUTE_S) -> None:
+    def __init__(self, most: int | None) -> None:
         """The limit counts turns of this object only."""
         self._most = most
-        self._minute_s = minute_s
         self._taken: deque[float] = deque(maxlen=most)
         self._next = asyncio.Lock()
 
@@ -61,7 +60,7 @@ class Pace:
         # Each sees the turns of those who waited before.
         async with self._next:
             if len(self._taken) == self._most:
-                await asyncio.sleep(self._taken[0] + self._minute_s - clock())
+                await asyncio.sleep(self._taken[0] + MINUTE_S - clock())
             self._taken.append(clock())
 
 

@@ -17,7 +17,7 @@ from ratesvc.rates import FIRST_DAY
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class BackfillOptions:
     """What the command line says."""
 
     since: date | None
@@ -26,7 +26,7 @@ class Asked:
     demo: bool
 
 
-async def backfill(settings: Settings, asked: Asked) -> None:
+async def backfill(settings: Settings, asked: BackfillOptions) -> None:
     """Fetch what is lacking and say what is held. Raises RatesvcError."""
     async with opened(settings, demo=asked.demo) as service:
         if service.history.newest is None:
@@ -41,7 +41,7 @@ async def backfill(settings: Settings, asked: Asked) -> None:
             click.echo(f"Held: {count} sheets, every one from {span.since} to {span.until}.")
 
 
-async def verify(settings: Settings, asked: Asked) -> None:
+async def verify(settings: Settings, asked: BackfillOptions) -> None:
     """Print what differs from the Bank. Raises RatesvcError where anything does."""
     async with opened(settings, demo=asked.demo) as service:
         differences = await follow(service.verify(), as_json=asked.as_json)

@@ -17,7 +17,7 @@ from ratesvc.render.openapi.parameters import AMOUNT
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ConvertOptions:
     """What the command line says."""
 
     amount: str
@@ -29,7 +29,7 @@ class Asked:
     demo: bool
 
 
-async def convert(settings: Settings, asked: Asked) -> None:
+async def convert(settings: Settings, asked: ConvertOptions) -> None:
     """Print the result and the rate that was used, or the API's JSON. Raises RatesvcError, click.BadParameter."""
     if not re.fullmatch(AMOUNT, asked.amount):
         raise click.BadParameter("A decimal number such as 100 or 0.5, with a point.", param_hint="AMOUNT")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 import aiohttp
@@ -14,20 +14,13 @@ import msgspec
 
 from ratesvc.commands.running import opened, raise_failure
 from ratesvc.config import Settings
+from ratesvc.errors import RatesvcError
+from ratesvc.render.problems import CONTENT_TYPE
 from ratesvc.service import Service
 from ratesvc.web.app import listening
 from ratesvc.workdays import moscow_day
 
 LANGUAGES = ("en", "ru", "zh-Hans")
-
-
-@dataclass(frozen=True, slots=True)
-class Exported:
-    """How many files were written anew, were right already, and were removed because nothing is served there now."""
-
-    written: int
-    unchanged: int
-    removed: int
 
 
 async def export(settings: Settings, folder: Path, *, as_json: bool, demo: bool) -> None:
@@ -36,23 +29,38 @@ async def export(settings: Settings, folder: Path, *, as_json: bool, demo: bool)
     async with opened(msgspec.structs.replace(settings, server=server), demo=demo) as service:
         if service.history.certain_on(moscow_day(service.clock())) is None:
             raise_failure(await service.fetch(None))
-        done = await _written(service, folder)
+        counts, refusals = await _written(service, folder)
     if as_json:
-        click.echo(msgspec.json.encode({"folder": str(folder), **asdict(done)}))
+        click.echo(msgspec.json.encode({"folder": str(folder), **counts, "kept": len(refusals)}))
     else:
-        click.echo(f"{folder}: {done.written} written, {done.unchanged} unchanged, {done.removed} removed")
+        click.echo(f"{folder}: {', '.join(f'{count} {became}' for became, count in counts.items())}")
+    if refusals:
+        raise RatesvcError(f"{len(refusals)} files were left as they are, the first since {refusals[0]}")
 
 
-async def _written(service: Service, folder: Path) -> Exported:
-    """Write every file of `_pages` below the folder. Raises OSError, after which the old files are whole."""
+async def _written(service: Service, folder: Path) -> tuple[dict[str, int], list[str]]:
+    """Write every file of `_pages` below the folder. Raises OSError, after which the old files are whole.
+
+    How many were written anew, were right already, and were removed because nothing is to be there (404); and why it
+    is not known of the others what is to be there.
+    """
     counts = {"written": 0, "unchanged": 0, "removed": 0}
+    refusals = []
     # The service's own answers over its own listener: one way to make them, and so the same bytes.
     async with listening(service) as url, aiohttp.ClientSession(headers={"Accept-Encoding": "identity"}) as http:
         for path, name in _pages(service):
             async with http.get(url + path) as answer:
-                content = await answer.read() if answer.status == 200 else None
-            counts[_place(folder / name, content)] += 1
-    return Exported(**counts)
+                body = await answer.read()
+            if answer.status in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):
+                counts[_place(folder / name, body if answer.ok else None)] += 1
+            else:
+                refusals.append(f"{path} is answered by {answer.status}: {_detail(answer, body)}")
+    return counts, refusals
+
+
+def _detail(answer: aiohttp.ClientResponse, body: bytes) -> str:
+    is_problem = answer.content_type == CONTENT_TYPE
+    return str(msgspec.json.decode(body)["detail"] if is_problem else answer.reason)
 
 
 def _pages(service: Service) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,6 @@ import structlog
 def set_up_logs(form: str, *, quiet: bool) -> None:
     """One line an event on standard error, our own and the libraries' alike."""
     shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]

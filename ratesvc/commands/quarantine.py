@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import click
 
 from ratesvc.cbr.documents import parse_daily
-from ratesvc.commands.running import opened, run
-from ratesvc.commands.settings import settings
+from ratesvc.commands.running import opened
+from ratesvc.config import Settings
 from ratesvc.errors import BadDocument
 from ratesvc.quarantine import Case
 from ratesvc.rates import Quote, plain
@@ -24,15 +23,11 @@ Said = tuple[Any, str | bytes]
 """The same twice: for a program, and for a person."""
 
 
-def decide(file: Path | None, decision: Callable[..., Awaitable[Said]], *name: str, as_json: bool) -> None:
+async def decide(settings: Settings, decision: Callable[..., Awaitable[Said]], *name: str, as_json: bool) -> None:
     """Do it beside a running service, or without one, and say what was done. Raises RatesvcError."""
-
-    async def work() -> None:
-        async with opened(settings(file), demo=False) as service:
-            document, words = await decision(service, *name)
-            click.echo(encode(document) if as_json else words, nl=as_json)
-
-    run(work())
+    async with opened(settings, demo=False) as service:
+        document, words = await decision(service, *name)
+        click.echo(encode(document) if as_json else words, nl=as_json)
 
 
 async def listed(service: Service) -> Said:

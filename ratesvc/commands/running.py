@@ -15,13 +15,13 @@ import msgspec
 from ratesvc.codes import nearest
 from ratesvc.commands.logs import set_up_logs
 from ratesvc.config import Cbr, Settings
-from ratesvc.errors import BeforeHistory, UnknownCurrency
+from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
 from ratesvc.history import History, on_day
 from ratesvc.rates import FIRST_DAY, InForce
 from ratesvc.refresh import Cycle
 from ratesvc.render.language import Language, language
 from ratesvc.service import Service
-from ratesvc.workdays import moscow_day, utc_now
+from ratesvc.workdays import ONE_DAY, moscow_day, utc_now
 
 
 def run(work: Coroutine[Any, Any, None], logs: str = "") -> None:
@@ -65,11 +65,34 @@ async def in_force(service: Service, day: date | None) -> InForce:
     wanted = day or moscow_day(service.clock())
     if wanted < FIRST_DAY:
         raise BeforeHistory(wanted)
-    if service.history.certain_on(wanted) is None:
-        cycle = await service.fetch(wanted)
-        if cycle.failure and service.history.newest is None:
-            raise cycle.failure
-    return on_day(service.history, wanted, service.clock())
+    cycle = await service.fetch(wanted) if service.history.certain_on(wanted) is None else Cycle("unchanged")
+    try:
+        return on_day(service.history, wanted, service.clock())
+    except HistoryLoading:
+        _raise_cause(cycle, wanted)
+        return _as_answered(service.history, wanted)
+    except (NoSheet, NotYetSet):
+        _raise_cause(cycle, wanted)
+        raise
+
+
+def _raise_cause(cycle: Cycle, wanted: date) -> None:
+    """Raises what the Bank did wrong where its answer would have told which sheet is in force on the day."""
+    # It is asked for that day first, then for others: where it gave that day's, their failure is not the cause.
+    if not any(revision.effective_date <= wanted for revision in cycle.accepted):
+        raise_failure(cycle)
+    for held_back in cycle.held_back:
+        if held_back.effective_date <= wanted:
+            raise RatesvcError(f"The Bank's sheet of {held_back.effective_date} is held back ({held_back}).")
+
+
+def _as_answered(history: History, wanted: date) -> InForce:
+    """By the Bank's own word: asked for a past day it has just given the sheet that was in force then."""
+    revision = history.before_near(wanted + ONE_DAY)
+    if revision is None:
+        raise HistoryLoading(wanted)
+    effective = revision.effective_date
+    return InForce(wanted, revision, history.before(effective), history.after(effective))
 
 
 def raise_failure(cycle: Cycle) -> None:

@@ -19,7 +19,7 @@ from ratesvc.workdays import moscow_day
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ShowOptions:
     """What the command line says; `days` before the day are shown as a line."""
 
     codes: tuple[str, ...]
@@ -30,7 +30,7 @@ class Asked:
     demo: bool
 
 
-async def show(settings: Settings, asked: Asked) -> None:
+async def show(settings: Settings, asked: ShowOptions) -> None:
     """Print a table, or the API's JSON. Raises RatesvcError."""
     language = spoken(asked.lang)
     async with opened(settings, demo=asked.demo) as service:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 
+from ratesvc.render import policy as csp
 from ratesvc.render import rows, widget
 from ratesvc.render.language import Language, language, language_or_default
 from ratesvc.render.rows import View
@@ -28,12 +30,9 @@ def builder(choice: Choice, words: Language, codes: Collection[str], site: widge
         site=site,
         snippets=snippets(choice, site),
         title=rows.TITLE,
-        languages=languages(),
-        uis=[language_or_default(tag) for tag in UI],
+        languages=_languages(choice.language),
+        uis=[(ui, _in_words(choice, words, ui)) for ui in map(language_or_default, UI)],
         columns=_columns(),
-        themes=widget.THEMES,
-        updowns=widget.UPDOWNS,
-        sparks=rows.SPARKS,
         previews=[("light", _preview(choice, "light")), ("dark", _preview(choice, "dark"))],
         currencies=[(code, words.currency(code)) for code in (*choice.view.codes, *others)],
     )
@@ -53,12 +52,8 @@ def words_of(asked: str, of_widget: Language) -> Language:
 
 def policy() -> str:
     """Only our own style sheet and script, frames and requests of this site."""
-    style, script = widget.csp_hash(widget.style("home")), widget.csp_hash(widget.script("builder"))
-    own = "; ".join(f"{kind}-src 'self'" for kind in ("img", "frame", "connect"))
-    return (
-        f"default-src 'none'; style-src '{style}'; script-src '{script}'; {own}; "
-        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-    )
+    own = dict.fromkeys(("img_src", "frame_src", "connect_src", "form_action"), "'self'")
+    return csp.policy(widget.style("home"), script_src=csp.source(widget.script("builder")), **own)
 
 
 def height(view: View, width: int) -> int:
@@ -71,6 +66,25 @@ def height(view: View, width: int) -> int:
 def _preview(choice: Choice, ground: str) -> str:
     theme = choice.look.theme if choice.look.theme in ("light", "dark") else ground
     return f"widget/frame?{query(choice, theme=theme)}"
+
+
+def _in_words(choice: Choice, words: Language, ui: Language) -> str:
+    """The address of the same choice with the page in another language; the widget's follows where it is the page's."""
+    more = {"width": str(choice.width)} if choice.width != WIDTH else {}
+    more |= {"height": str(choice.height)} if choice.height != height(choice.view, choice.width) else {}
+    more |= {"csp": "1"} if choice.strict else {}
+    if choice.language.locale.language == words.locale.language:
+        return query(replace(choice, language=ui), **more)
+    return query(choice, **more, ui=ui.tag)
+
+
+def _languages(chosen: Language) -> list[tuple[str, str]]:
+    """The list, with the chosen one in front where it has a region."""
+    listed = languages()
+    if chosen.tag in dict(listed):
+        return listed
+    name = chosen.locale.display_name or chosen.tag
+    return [(chosen.tag, name[:1].upper() + name[1:]), *listed]
 
 
 def _columns() -> list[tuple[str, str]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
 from functools import partial
 
+from ratesvc.render.chart_scale import PIXEL
 from ratesvc.render.language import Language
+from ratesvc.render.lettering import text_width, wrapped
 from ratesvc.render.png import blend
 from ratesvc.render.rows import TITLE, Table, View
 from ratesvc.render.widget import Look, page
@@ -14,8 +15,11 @@ CONTENT_TYPE = "image/svg+xml"
 THEMES = ("light", "dark")
 MARGIN = 24
 NAMES = 190
+EMPTY_WIDTH = 480
 ROW = 44
 LINE = 22
+TITLE_SIZE, NAME_SIZE = 16, 11
+"""Font sizes in pixels, to tell how wide a text is."""
 WIDTHS = {"today": 84, "value": 84, "change": 104, "percent": 84}
 GROUNDS = {"light": ("#ffffff", "#1b1e22", "#555b63", "#d7dbe0"), "dark": ("#16191d", "#e9ebee", "#aab0b8", "#3a4048")}
 MOVES = {
@@ -38,7 +42,7 @@ def card(table: Table, look: Look, width: int) -> str:
     names = width - 2 * MARGIN - sum(WIDTHS.get(kind, 0) for kind in table.kinds)
     edges = _edges(table, names)
     title = f"{table.title} ({table.badge})" if table.badge else table.title
-    lines = _lines(title, (width - 2 * MARGIN) // 10) if table.titled else []
+    lines = _lines(title, width) if table.titled else []
     top = MARGIN + LINE * len(lines)
     labelled = any(column.label for column in table.columns)
     heads_at = top + (34 if labelled else 18)
@@ -70,8 +74,10 @@ def empty_card(language: Language, look: Look) -> str:
     """A neutral picture while nothing is stored."""
     ground, ink, soft, _ = GROUNDS[look.theme]
     title = language.say(TITLE)
-    words = language.say("These rates are not at hand right now.")
-    return page("card_empty.svg", title=title, words=words, lines=_lines(title, 48), ground=ground, ink=ink, soft=soft)
+    words = language.say("These rates are not available right now.")
+    return page(
+        "card_empty.svg", title=title, words=words, lines=_lines(title, EMPTY_WIDTH), ground=ground, ink=ink, soft=soft
+    )
 
 
 def colours(look: Look) -> list[str]:
@@ -96,23 +102,10 @@ def _colours(look: Look, ink: str) -> dict[str, str]:
     return {"up": up, "down": down, "same": ink, "": ink}
 
 
-def _units(text: str) -> int:
-    """About how wide a text is: a Han character takes two places."""
-    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
-
-
 def _squeezed(room: int, text: str) -> int:
     """The width to squeeze a long name into, or 0."""
-    return room if _units(text) * 7 > room else 0
+    return room if text_width(text, NAME_SIZE) > room * PIXEL else 0
 
 
-def _lines(text: str, places: int) -> list[str]:
-    """The text in lines of about so many places, broken at spaces."""
-    lines = [""]
-    for word in text.split(" "):
-        longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and _units(longer) > places:
-            lines.append(word)
-        else:
-            lines[-1] = longer
-    return lines
+def _lines(title: str, width: int) -> list[str]:
+    return wrapped(title, TITLE_SIZE, (width - 2 * MARGIN) * PIXEL)

@@ -74,7 +74,7 @@ def _notes(series: Mapping[str, Sequence[Point]], look: Look, quote: str) -> lis
     if any(points[0][0] < REDENOMINATION for points in in_roubles.values() if points):
         notes.append(say("Before {day} in old roubles, here divided by 1000.", day=look.language.day(REDENOMINATION)))
     if missing := [code for code, points in series.items() if not points]:
-        notes.append(say("No rates in these days: {codes}.", codes=", ".join(missing)))
+        notes.append(say("No rates for these days: {codes}.", codes=", ".join(missing)))
     if look.demo:
         notes.append(say("Demo: recorded rates, not today's."))
     return [look.language.isolated(note) for note in notes]
@@ -101,7 +101,7 @@ class _Shown:
     def title(self, rates: Mapping[str, Sequence[Point]]) -> str:
         """The currency's name, or the codes of several."""
         if not rates:
-            return self.language.say("No rates in these days.")
+            return self.language.say("No rates for these days.")
         if len(rates) > 1:
             return ", ".join(rates)
         name = self.language.currency(next(iter(rates)))

@@ -18,11 +18,10 @@ from ratesvc.render.chart_scale import (
     day_ticks,
     places_of,
     px,
-    text_width,
     value_ticks,
-    wrapped,
 )
 from ratesvc.render.language import Language
+from ratesvc.render.lettering import text_width, wrapped
 
 STYLE = files("ratesvc.render").joinpath("assets", "chart.css").read_text("utf-8").strip()
 """The same in every chart, so that one hash in a Content-Security-Policy allows it."""

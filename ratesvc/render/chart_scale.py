@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -26,10 +25,6 @@ _DAY_STEPS: tuple[tuple[Unit, int], ...] = (
 )
 _MOST_DAY_TICKS = 60
 _DAYS_OF: dict[Unit, int] = {"day": 1, "month": 30, "year": 365}
-
-# Widths in hundredths of the font size, a little more than the widest common sans-serif needs.
-_WIDE, _CAPITAL, _OTHER, _THIN = 102, 78, 65, 42
-_THIN_SIGNS = frozenset(" \u00a0\u202f.,:;·'()-ijlftr")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,33 +146,6 @@ def spread(wanted: Sequence[int], gap: int, low: int, high: int) -> list[int]:
 
 def _mean(block: Sequence[int]) -> int:
     return sum(block) // len(block)
-
-
-def text_width(text: str, size: int) -> int:
-    """How wide a text is at most, in tenths of a pixel, at that font size in pixels."""
-    return sum(_advance(sign) for sign in text) * size * PIXEL // 100
-
-
-def _advance(sign: str) -> int:
-    if unicodedata.combining(sign) or unicodedata.category(sign) == "Cf":
-        return 0
-    if sign in _THIN_SIGNS:
-        return _THIN
-    if unicodedata.east_asian_width(sign) in "WF":
-        return _WIDE
-    return _CAPITAL if sign.isupper() else _OTHER
-
-
-def wrapped(text: str, size: int, width: int) -> list[str]:
-    """The text in lines that are no wider than `width` tenths of a pixel, unless one word is."""
-    lines: list[str] = []
-    for word in filter(None, text.split(" ")):
-        longer = f"{lines[-1]} {word}" if lines else word
-        if lines and text_width(longer, size) <= width:
-            lines[-1] = longer
-        else:
-            lines.append(word)
-    return lines
 
 
 def px(tenths: int) -> str:

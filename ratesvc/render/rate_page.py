@@ -10,17 +10,17 @@ from decimal import Decimal
 from ratesvc.rates import FIRST_DAY, Quote
 from ratesvc.render import widget
 from ratesvc.render.api import source_url
+from ratesvc.render.builder import UI
 from ratesvc.render.chart_scale import decimals
-from ratesvc.render.language import DEFAULT, Language
+from ratesvc.render.language import Language, language_or_default
 from ratesvc.render.policy import policy
 from ratesvc.render.rate_reason import Kind, Reason
+from ratesvc.render.rows import DEFAULT_CODES
 from ratesvc.render.widget import Site
 from ratesvc.workdays import MOSCOW
 
 CONTENT_TYPE = "text/html; charset=utf-8"
-OFTEN_ASKED = ("USD", "EUR", "CNY", "GBP", "JPY", "TRY")
 LEAST_PLACES = 4
-_BUTTON = "Show the rate"
 
 SECURITY_POLICY = policy(widget.style("rate"), img_src="'self'", form_action="'self'")
 
@@ -54,14 +54,12 @@ def refused(question: Question, problem: str, detail: str, language: Language, s
 
 
 def _page(question: Question, language: Language, site: Site, **values: object) -> str:
-    # Where sentences are English, so are the page's language and direction.
-    is_spoken = language.locale.language == DEFAULT or language.say(_BUTTON) != _BUTTON
     return widget.page(
         "rate.html",
         t=language.say,
-        lang=language.tag if is_spoken else DEFAULT,
-        direction=language.direction if is_spoken else "ltr",
+        page=_of_sentences(language),
         language=language,
+        uis=[language_or_default(tag) for tag in UI],
         site=site,
         question=question,
         earliest=FIRST_DAY,
@@ -70,10 +68,15 @@ def _page(question: Question, language: Language, site: Site, **values: object) 
     )
 
 
+def _of_sentences(language: Language) -> Language:
+    """The page's language and direction, and that of days within sentences: English where those are."""
+    return language_or_default(language.foreign) if language.foreign else language
+
+
 def _choices(question: Question, language: Language) -> list[tuple[str, str]]:
     """Code and label; what is often asked stands first."""
     known = {*question.codes, question.code}
-    often = [code for code in OFTEN_ASKED if code in known]
+    often = [code for code in DEFAULT_CODES if code in known]
     return [(code, f"{code} · {language.currency(code)}") for code in (*often, *sorted(known.difference(often)))]
 
 
@@ -136,7 +139,7 @@ class _Words:
         if why.expected_at:
             more.append(self._at(_WAS_EXPECTED if why.late else _IS_EXPECTED, why.expected_at))
         if why.effective != self._question.day:
-            more.append(self._say("What applies will be the rate of {effective}.", effective=self._day(why.effective)))
+            more.append(self._say("The rate of {effective} will apply.", effective=self._day(why.effective)))
         return more
 
     def _at(self, sentence: str, moment: datetime) -> str:
@@ -144,7 +147,7 @@ class _Words:
         return self._say(sentence, day=self._day(local.date()), time=local.strftime("%H:%M"))
 
     def _day(self, day: date | None) -> str:
-        return self._language.day(day) if day else ""
+        return _of_sentences(self._language).day(day) if day else ""
 
     def facts(self, why: Reason) -> list[tuple[str, str]]:
         """The days that a clerk writes down."""
@@ -169,7 +172,7 @@ _MAIN = {
     Kind.OWN_DAY: "The Bank of Russia set this rate for that very day.",
     Kind.ANNOUNCED: "The Bank of Russia has already set this rate; it comes into force on {effective}.",
     Kind.WEEKEND: "Saturday's rate ({effective}) holds on Sunday and Monday too: the Bank sets none at the weekend.",
-    Kind.HELD: "This rate holds since {effective}: the Bank set no other in between.",
+    Kind.HELD: "This rate has been in force since {effective}: the Bank set no other in between.",
     Kind.STALE: "The rate of this day has not been received. This is the last one known, in force since {effective}.",
     Kind.ABSENT: "The Bank's list in force since {effective} has no rate for {code}.",
     Kind.NOT_YET_SET: "The Bank of Russia has not set the rate for this day yet.",
@@ -181,11 +184,11 @@ _MAIN = {
 
 # One day off or several, with or without a holiday among them.
 _OFF = {
-    (True, True): "This rate holds since {effective}: {first} is a day off ({names}) without new rates.",
-    (True, False): "This rate holds since {effective}: {first} is a day off without new rates.",
+    (True, True): "This rate has been in force since {effective}: {first} is a day off ({names}) without new rates.",
+    (True, False): "This rate has been in force since {effective}: {first} is a day off without new rates.",
     (
         False,
         True,
-    ): "This rate holds since {effective}: {first} to {last} are days off ({names}) without new rates.",
-    (False, False): "This rate holds since {effective}: {first} to {last} are days off without new rates.",
+    ): "This rate has been in force since {effective}: {first} to {last} are days off ({names}) without new rates.",
+    (False, False): "This rate has been in force since {effective}: {first} to {last} are days off without new rates.",
 }

@@ -19,6 +19,7 @@ from ratesvc.render.widget import THEMES, UPDOWNS, Look, Site
 LINK = "Bank of Russia official exchange rates"
 WIDTHS = range(120, 2001)
 HEIGHTS = range(60, 4001)
+ROOM = range(1, 10_000)
 PICTURE = "A picture for mail, feeds and a README: Gmail and some other mail programs show no SVG."
 
 
@@ -73,7 +74,7 @@ def snippets(choice: Choice, site: Site) -> list[Snippet]:
     included = f"{site.public_url}/widget?{query(choice)}"
     return [
         Snippet("element", "Element", _ELEMENT_STRICT if choice.strict else _ELEMENT, element(choice, site)),
-        Snippet("frame", "Frame", "The exact size keeps your page from shifting.", iframe(framed, choice)),
+        Snippet("frame", "Frame", _FRAME_STRICT if choice.strict else _FRAME, _frame(framed, choice, site)),
         Snippet("ssi", "nginx", "The server puts the table into the page; readers ask nobody else.", _ssi(choice)),
         Snippet("php", "PHP", "Waits one second at most and keeps the last good copy.", _php(included, choice)),
         Snippet(
@@ -86,6 +87,8 @@ def snippets(choice: Choice, site: Site) -> list[Snippet]:
 
 _ELEMENT = "Two lines of HTML. The box is reserved, so that your page does not shift."
 _ELEMENT_STRICT = "For sites with a Content-Security-Policy: pinned, and with the lines that your site needs."
+_FRAME = "The exact size keeps your page from shifting."
+_FRAME_STRICT = "For sites with a Content-Security-Policy: with the lines that your site needs."
 
 
 def element(choice: Choice, site: Site) -> str:
@@ -99,11 +102,13 @@ def element(choice: Choice, site: Site) -> str:
     source = f"{escape(site.public_url)}/widget/{loader.VERSION}/rates.js"
     pin = loader.releases()[loader.VERSION].integrity("rates.js")
     script = f'<script async src="{source}" integrity="{pin}" crossorigin="anonymous"></script>'
-    lines = (
-        f"<!-- Your style sheet:  cbr-rates{{{box}}}",
-        f"     Your policy:  script-src {source}; connect-src {escape(site.public_url)} -->",
-    )
-    return "\n".join((*lines, f"<cbr-rates {written}>\n  {_link(choice)}</cbr-rates>", script))
+    lines = _needed(f"cbr-rates{{{box}}}", f"script-src {source}; connect-src {escape(site.public_url)}")
+    return f"{lines}\n<cbr-rates {written}>\n  {_link(choice)}</cbr-rates>\n{script}"
+
+
+def _needed(rule: str, directives: str) -> str:
+    """What a strict site adds to its own files."""
+    return f"<!-- Your style sheet:  {rule}\n     Your policy:  {directives} -->"
 
 
 def _link(choice: Choice) -> str:
@@ -111,11 +116,19 @@ def _link(choice: Choice) -> str:
     return f'<a href="{bank_page(choice.language)}">{choice.language.say(LINK)}</a>'
 
 
-def iframe(address: str, choice: Choice) -> str:
-    """A frame of exactly this size."""
+def iframe(address: str, choice: Choice, borderless: str = 'style="border:0"') -> str:
+    """A frame of exactly this size; `borderless` is the attribute by which it has no border."""
     title = choice.language.say(LINK)
     size = f'width="{choice.width}" height="{choice.height}"'
-    return f'<iframe src="{escape(address)}" {size} style="border:0" loading="lazy" title="{title}"></iframe>'
+    return f'<iframe src="{escape(address)}" {size} {borderless} loading="lazy" title="{title}"></iframe>'
+
+
+def _frame(address: str, choice: Choice, site: Site) -> str:
+    """The frame for the builder; strict means no inline style."""
+    if not choice.strict:
+        return iframe(address, choice)
+    lines = _needed("iframe.cbr-rates{border:0}", f"frame-src {escape(site.public_url)}/widget/frame")
+    return f"{lines}\n" + iframe(address, choice, 'class="cbr-rates"')
 
 
 def embed_url(choice: Choice, site: Site, *, sized: bool = False) -> str:

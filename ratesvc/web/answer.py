@@ -20,6 +20,8 @@ from ratesvc.rates import Snapshot
 from ratesvc.workdays import ONE_DAY, at, moscow_day
 
 MIDNIGHT = datetime.min.time()
+RETRY_AFTER = "30"
+"""After 503, in seconds."""
 LONG = 64 * 1024
 SECOND = timedelta(seconds=1)
 LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
@@ -126,6 +128,8 @@ class Answer:
             headers["ETag"] = self.body.etag(encoding)
         if encoding != "identity":
             headers["Content-Encoding"] = encoding
+        if self.status == 503:
+            headers["Retry-After"] = RETRY_AFTER
         if self.demo:
             headers["X-Ratesvc-Demo"] = "recorded rates, stopped clock"
         return headers

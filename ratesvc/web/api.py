@@ -13,6 +13,7 @@ from ratesvc.history import on_day
 from ratesvc.publication import Body, Publication
 from ratesvc.rates import FIRST_DAY, InForce
 from ratesvc.render import api
+from ratesvc.render.openapi.parameters import TODAY
 from ratesvc.service import Service
 from ratesvc.web import query
 from ratesvc.web.answer import FOR_EVER, RATES, SETTLED, Answer, Caching
@@ -53,11 +54,12 @@ def routes(service: Service) -> dict[str, Handler]:
 
     async def one_number(request: web.Request) -> Answer:
         quote = known(query.Query(request, ("quote",)).code("quote", "RUB"), service)
-        day = query.day(request.match_info["day"])
+        named, today = request.match_info["day"], moscow_day(service.clock())
+        day = today if named == TODAY else query.day(named)
         code = known(query.one_code(request.match_info["code"]), service)
         answer = on_day(service.history, day, service.clock())
         body = Body(api.unit_rate(answer, code, quote), "text/plain; charset=utf-8")
-        return send(service, body, SETTLED if day < moscow_day(service.clock()) else RATES)
+        return send(service, body, SETTLED if day < today else RATES)
 
     return {
         "/v1/rates": today,

@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import structlog
@@ -35,19 +36,19 @@ EVERYWHERE = ("127.0.0.1", "0.0.0.0", "::", "::1")  # noqa: S104 -- compared wit
 
 def build(service: Service, site: Site) -> web.Application:
     """Everything on one listener; links begin with `site.public_url`."""
-    return _application(service, {**_public(service, site), **ops.routes(service)})
+    return _application(service, site, {**_public(service, site), **ops.routes(service)})
 
 
-def _application(service: Service, paths: Mapping[str, Handler]) -> web.Application:
+def _application(service: Service, site: Site, paths: Mapping[str, Handler]) -> web.Application:
     # No middleware: a published body must cost as little as a file.
     app = web.Application(client_max_size=1)
-    bank = service.settings.cbr.host_names
+    own, bank = {urlsplit(site.public_url).hostname or ""}, service.settings.cbr.host_names
     for path, handler in paths.items():
-        answer = answering(handler, service, path, bank if path.startswith(compat.BANK) else ())
+        answer = answering(handler, service, path, own.union(bank) if path.startswith(compat.BANK) else own)
         app.router.add_get(path, counted(answer, service, path))
         app.router.add_route("OPTIONS", path, counted(preflight, service, path))
         app.router.add_route("*", path, counted(wrong_method, service, path))
-    app.router.add_route("*", "/{anything:.*}", counted(not_found, service, NOWHERE))
+    app.router.add_route("*", "/{anything:(?s:.*)}", counted(not_found, service, NOWHERE))
     return app
 
 
@@ -77,10 +78,10 @@ async def listening(service: Service) -> AsyncIterator[str]:
         if server.admin_port is None:
             app = build(service, site)
         else:
-            app = _application(service, _public(service, site))
+            app = _application(service, site, _public(service, site))
             admin = stack.enter_context(_listener(server, server.admin_port))
             service.admin_url = f"http://{host}:{admin.getsockname()[1]}"
-            probes = _application(service, ops.routes(service))
+            probes = _application(service, site, ops.routes(service))
             await stack.enter_async_context(_answering(web.AppRunner(probes, **OPTIONS), admin))
         runner = Runner(app, service, **OPTIONS)
         if not runner.is_express and not service.settings.log.access:

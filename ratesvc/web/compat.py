@@ -16,7 +16,7 @@ from ratesvc.render.widget import Site
 from ratesvc.service import Service
 from ratesvc.web.answer import NO_STORE, Answer
 from ratesvc.web.api import beside, published, send_until
-from ratesvc.web.reply import RETRY_S, Handler
+from ratesvc.web.reply import Handler
 
 BANK = "/scripts/"
 
@@ -30,7 +30,7 @@ def routes(service: Service, site: Site) -> dict[str, Handler]:
         handlers = {path: room.handler(ask) for path, ask in dialect.routes.items()}
         found |= handlers if dialect.at_root else {}
         found |= {f"/{name}{path}": handler for path, handler in handlers.items()}
-        found[f"/{name}/{{anything:.*}}"] = room.handler(_nothing)
+        found[f"/{name}/{{anything:(?s:.*)}}"] = room.handler(_nothing)
     return found
 
 
@@ -74,5 +74,4 @@ class _Room:
 
     def _refuse(self, error: RatesvcError) -> Answer:
         refusal = self._dialect.refuse(error)
-        retry = (("Retry-After", str(RETRY_S)),) if refusal.status == 503 else ()
-        return Answer(Body(refusal.content, refusal.media, retry), NO_STORE, status=refusal.status)
+        return Answer(Body(refusal.content, refusal.media), NO_STORE, status=refusal.status)

@@ -23,7 +23,9 @@ def counted(handler: Respond, service: Service, template: str) -> Respond:
     async def count(request: web.Request) -> web.StreamResponse:
         begun = seconds()
         response = await handler(request)
-        route.add(response.status, seconds() - begun)
+        # What is warmed came over no connection, and is no reader's request.
+        if request.transport is not None:
+            route.add(response.status, seconds() - begun)
         if service.draining:
             response.force_close()
         return response

@@ -62,7 +62,7 @@ def routes(service: Service, site: widget.Site) -> dict[str, Handler]:
         return wanted.send(("rows", look), render)
 
     async def picture(request: web.Request) -> Answer:
-        wanted = Wanted(request, service)
+        wanted = Wanted(request, service, trending=False)
         look = wanted.asked.look(card.THEMES)
         return wanted.send(("card", look), partial(_picture, wanted, look), CARD)
 
@@ -70,7 +70,7 @@ def routes(service: Service, site: widget.Site) -> dict[str, Handler]:
         asked = Asked(request)
         look, scale = asked.look(card.THEMES), asked.choice("scale", png.SCALES)
         try:
-            wanted = Wanted(request, service)
+            wanted = Wanted(request, service, trending=False)
         except RatesvcError:
             return Answer(await asyncio.to_thread(_empty_pixels, asked.language().tag, look, scale), NO_STORE)
         return await wanted.send_long(("card", look, scale), partial(_pixels, wanted, look, scale), CARD)
@@ -136,12 +136,7 @@ def _or_else(handler: Handler, otherwise: Callable[[web.Request], Body], *, stat
         try:
             return await handler(request)
         except RatesvcError as error:
-            answered = status or reply.problem(error).status
-            body = otherwise(request)
-            if answered == 503:
-                retry = ("Retry-After", str(reply.RETRY_S))
-                body = Body(body.content, body.content_type, (*body.headers, retry))
-            return Answer(body, NO_STORE, status=answered)
+            return Answer(otherwise(request), NO_STORE, status=status or reply.kind_of(error).status)
 
     return answer
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from datetime import date, datetime, time
 from functools import partial
 
-from ratesvc.history import snapshot
 from ratesvc.rates import Revision, Snapshot
 from ratesvc.service import Service
 from ratesvc.workdays import at
@@ -27,10 +26,8 @@ def watch(service: Service) -> None:
 
 
 def _seen(service: Service, of: Callable[[Snapshot, Revision], float]) -> float:
-    newest = service.history.newest
-    if newest is None or service.board.current is None:
-        return 0.0
-    return of(snapshot(service.history, service.clock()), newest)
+    seen, newest = service.seen(), service.history.newest
+    return of(seen, newest) if seen and newest else 0.0
 
 
 def _stamp(moment: datetime | None) -> float:

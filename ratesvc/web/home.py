@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from urllib.parse import urlsplit
 
 from aiohttp import web
 from multidict import MultiDict
 from yarl import URL
 
-from ratesvc.errors import BadRequest, NoSheet, NotSupported
+from ratesvc.errors import NoSheet, NotEmbeddable, NotSupported
 from ratesvc.publication import Body
 from ratesvc.render import builder, widget
 from ratesvc.render.api import encode
 from ratesvc.render.policy import own_page
 from ratesvc.render.rows import TITLE
-from ratesvc.render.snippets import HEIGHTS, WIDTHS, Choice, embed_url, iframe
+from ratesvc.render.snippets import HEIGHTS, ROOM, WIDTHS, Choice, embed_url, iframe
 from ratesvc.service import Service
-from ratesvc.web import reply
 from ratesvc.web.answer import HOURLY, NO_STORE, Answer
 from ratesvc.web.embed import FRAME_HEADERS, otherwise_empty
 from ratesvc.web.reply import Handler
@@ -37,8 +35,7 @@ def routes(service: Service, site: widget.Site) -> dict[str, Handler]:
             wanted = Wanted(request, service, dated=False)
         except NoSheet:
             page = builder.not_ready(asked.language())
-            headers = (*policy, ("Retry-After", str(reply.RETRY_S)))
-            return Answer(Body(page.encode(), widget.CONTENT_TYPE, headers), NO_STORE, status=503)
+            return Answer(Body(page.encode(), widget.CONTENT_TYPE, policy), NO_STORE, status=503)
         first = asked.text("first", 3).upper()
         choice = _choice(wanted, first)
         words = builder.words_of(asked.text("ui", 10), choice.language)
@@ -66,8 +63,8 @@ def routes(service: Service, site: widget.Site) -> dict[str, Handler]:
         wanted = Wanted(request, service, Asked(given))
         limits = Asked(request)
         choice = _choice(wanted)
-        width = min(choice.width, limits.number("maxwidth", choice.width, WIDTHS))
-        height = min(choice.height, limits.number("maxheight", choice.height, HEIGHTS))
+        width = min(choice.width, limits.number("maxwidth", choice.width, ROOM))
+        height = min(choice.height, limits.number("maxheight", choice.height, ROOM))
         choice = replace(choice, width=width, height=height)
         document = {
             "version": "1.0",
@@ -96,13 +93,12 @@ def _choice(wanted: Wanted, first: str = "") -> Choice:
 
 
 def _ours(address: str, site: widget.Site) -> MultiDict[str]:
-    """The parameters of an address of ours; it is compared, never fetched. Raises BadRequest."""
+    """The parameters of an address of ours; it is compared, never fetched. Raises NotEmbeddable."""
     try:
-        given = URL(address)
-        path = given.path.removeprefix(urlsplit(site.public_url).path)
-        same = given.origin() == URL(site.public_url).origin() and given.raw_user is None
+        given, own = URL(address), URL(site.public_url)
+        same = given.origin() == own.origin() and given.raw_user is None
     except ValueError:
-        same, path = False, ""
-    if not same or path not in EMBEDDABLE:
-        raise BadRequest(f"url takes an address of this service, such as {site.public_url}/embed?codes=USD.")
+        same = False
+    if not same or given.path not in [own.path.rstrip("/") + path for path in EMBEDDABLE]:
+        raise NotEmbeddable(f"url takes an address of this service, such as {site.public_url}/embed?codes=USD.")
     return MultiDict(given.query)

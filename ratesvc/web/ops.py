@@ -11,7 +11,7 @@ from ratesvc.metrics import CONTENT_TYPE
 from ratesvc.render.api import encode
 from ratesvc.service import Service
 from ratesvc.watchdog import BLOCKED_S
-from ratesvc.web.answer import COMMON
+from ratesvc.web.answer import COMMON, RETRY_AFTER
 from ratesvc.web.gauges import watch
 from ratesvc.web.reply import Handler
 
@@ -56,5 +56,5 @@ def _plain(status: int, text: str) -> web.Response:
 def _answer(status: int, body: bytes, content_type: str) -> web.Response:
     headers = {**COMMON, "Cache-Control": "no-store", "Content-Type": content_type}
     if status == 503:
-        headers["Retry-After"] = "5"
+        headers["Retry-After"] = RETRY_AFTER
     return web.Response(status=status, body=body, headers=headers)

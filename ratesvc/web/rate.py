@@ -20,7 +20,7 @@ from ratesvc.service import Service
 from ratesvc.web import query
 from ratesvc.web.answer import NO_STORE, RATES, SETTLED, Answer
 from ratesvc.web.api import published
-from ratesvc.web.reply import RETRY_S, Handler
+from ratesvc.web.reply import Handler
 from ratesvc.workdays import moscow_day
 
 KNOWN = ("day", "currency", "lang")
@@ -119,6 +119,4 @@ def _language(request: web.Request) -> Language:
 
 
 def _page(page: str, status: int) -> Answer:
-    retry = (("Retry-After", str(RETRY_S)),) if status == 503 else ()
-    body = Body(page.encode(), rate_page.CONTENT_TYPE, (*HEADERS, *retry))
-    return Answer(body, NO_STORE, status=status)
+    return Answer(Body(page.encode(), rate_page.CONTENT_TYPE, HEADERS), NO_STORE, status=status)

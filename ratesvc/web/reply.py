@@ -14,28 +14,29 @@ from ratesvc.render import problems
 from ratesvc.render.api import encode, moscow_time
 from ratesvc.render.problems import Problem
 from ratesvc.service import Service
-from ratesvc.web.answer import COMMON, NO_STORE, Answer, Ready
+from ratesvc.web.answer import COMMON, NO_STORE, RETRY_AFTER, Answer, Ready
 
 Handler = Callable[[web.Request], Awaitable[Answer | web.StreamResponse]]
 Routed = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 METHODS = "GET, HEAD, OPTIONS"
 READING = ("GET", "HEAD")
-RETRY_S = 30
+
+
+def kind_of(error: RatesvcError) -> Problem:
+    """Which problem an error is to the one who asked."""
+    return problems.PROBLEMS.get(type(error), problems.INTERNAL)
 
 
 def problem(error: RatesvcError) -> web.Response:
     """RFC 9457: what went wrong, in a stable `type`, with what the caller needs to do better."""
-    kind = problems.PROBLEMS.get(type(error), problems.INTERNAL)
+    kind = kind_of(error)
     extra: dict[str, Any] = {}
-    headers: dict[str, str] = {}
     if isinstance(error, NotYetSet):
         extra |= {"expected_at": moscow_time(error.expected_at), "overdue": error.overdue}
     if isinstance(error, UnknownCurrency):
         extra["code"] = error.code
-    if kind.status == 503:
-        headers["Retry-After"] = str(RETRY_S)
-    return refusal(kind, str(error), headers, extra)
+    return refusal(kind, str(error), extra=extra)
 
 
 def refusal(
@@ -43,16 +44,18 @@ def refusal(
 ) -> web.Response:
     """A problem document that nobody keeps."""
     everything = {**COMMON, "Cache-Control": "no-store", "Content-Type": problems.CONTENT_TYPE, **(headers or {})}
+    if kind.status == 503:
+        everything["Retry-After"] = RETRY_AFTER
     return web.Response(status=kind.status, body=encode(kind.body(detail, extra)), headers=everything)
 
 
 def answering(
-    handler: Handler, service: Service, template: str, proxied: Collection[str] = ()
+    handler: Handler, service: Service, template: str, hosts: Collection[str]
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """The handler with its answer remembered as long as the publication is served, and its errors explained.
 
-    A stranger's error becomes a plain 500 with an id, and its text stays inside. `proxied` are the hosts for which a
-    request as to a proxy is answered, the whole address in its first line.
+    A stranger's error becomes a plain 500 with an id, and its text stays inside. `hosts` are those for which a request
+    with the whole address in its first line is answered: our own, and some for which we are asked as a proxy is.
     """
     route = service.journal.metrics.route(template)
 
@@ -60,7 +63,7 @@ def answering(
         now, target = service.clock(), request.raw_path
         publication = service.served(now)
         try:
-            if not target.startswith("/") and str(request.url.host).lower() not in proxied:
+            if not target.startswith("/") and str(request.url.host).lower() not in hosts:
                 return refusal(problems.MISDIRECTED, "This is no proxy; it answers for itself only.")
             found = await handler(request)
         except RatesvcError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from functools import cached_property
@@ -90,9 +91,15 @@ class Wanted:
     """One embedding of what is published now. Raises NoSheet, NotYetSet, HistoryLoading and BeforeHistory."""
 
     def __init__(
-        self, request: web.Request, service: Service, asked: Asked | None = None, *, dated: bool = True
+        self,
+        request: web.Request,
+        service: Service,
+        asked: Asked | None = None,
+        *,
+        dated: bool = True,
+        trending: bool = True,
     ) -> None:
-        """Of a request, or of what was `asked` in it; not `dated` is always about today."""
+        """Of a request, or of what was `asked` in it; not `dated` is always about today, not `trending` has no line."""
         self._service = service
         self.publication = published(service)
         self.asked = asked or Asked(request)
@@ -102,7 +109,8 @@ class Wanted:
         answers = [on_day(service.history, day, service.clock())] if day else [snapshot.for_today()]
         following = snapshot.for_next()
         known = {code for answer in [*answers, *([following] if following else [])] for code in _codes(answer)}
-        self.view = self.asked.view(known)
+        view = self.asked.view(known)
+        self.view = view if trending else replace(view, spark=0)
         self.shown: Sequence[InForce] = answers if day else rows.columns_of(snapshot, self.view)
 
     @cached_property

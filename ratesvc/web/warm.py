@@ -76,5 +76,5 @@ def _request(target: str, loop: asyncio.AbstractEventLoop) -> web.Request:
     """A GET that came over no connection."""
     url = URL(target, encoded=True)
     message = RawRequestMessage("GET", target, HttpVersion11, HEADERS, (), False, None, False, False, url)  # noqa: FBT003 -- aiohttp's order
-    nobody = cast("Any", SimpleNamespace(ssl_context=None, peername=None, sockname=None))
+    nobody = cast("Any", SimpleNamespace(transport=None, ssl_context=None, peername=None, sockname=None))
     return web.Request(message, EMPTY_PAYLOAD, nobody, nobody, cast("Any", asyncio.current_task()), loop)

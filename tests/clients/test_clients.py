@@ -13,13 +13,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from bank import PRETTY, Bank, daily_xml, sheet, workdays
-from conftest import Clock, Serve, Served, eventually, missing
+from conftest import Clock, Serve, Served, eventually, missing, unhurried
+from processes import finished
 from readme import LINES, line
 
-from ratesvc.config import Cbr, Settings
+from ratesvc.config import Settings
 from ratesvc.rates import Quote, Sheet
 
 pytestmark = pytest.mark.slow
@@ -35,20 +35,8 @@ INSTALL_S, ASK_S = 300, 60
 async def run(*command: str | Path, timeout_s: float, folder: Path, **variables: str) -> tuple[int, str, str]:
     """A program of its own, with nothing of the tests' environment but the way to the package indexes."""
     kept = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "npm_config_", "SSL_"))}
-    process = await asyncio.create_subprocess_exec(
-        *map(str, command),
-        cwd=folder,
-        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", str(folder)), **kept, **variables},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(timeout_s):
-            out, err = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-    return process.returncode or 0, out.decode(), err.decode()
+    given = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", str(folder)), **kept, **variables}
+    return await finished(*command, cwd=folder, env=given, timeout_s=timeout_s)
 
 
 @pytest.fixture(scope="session")
@@ -88,8 +76,7 @@ async def served(bank: Bank, settings: Settings, serve: Serve, clock: Clock) -> 
     bank.publish(*map(sheet, DAYS))
     bank.documents[OLD_SATURDAY] = daily_xml(sheet(OLD_SATURDAY), PRETTY)
     clock.moment = datetime(2026, 4, 27, 9, tzinfo=UTC)
-    cbr = Cbr(mirrors=(bank.url,), backfill_gap_seconds=0)
-    async with serve(msgspec.structs.replace(settings, cbr=cbr)) as running:
+    async with serve(unhurried(settings)) as running:
         await eventually(lambda: running.service.history.span)
         await running.service.fetch(OLD_SATURDAY)
         await running.ready()

@@ -1,5 +1,7 @@
 """A fresh process reads a good document, then another, and says what that one cost: memory in MB, time, the loop's lag.
 
+It also says which files it opened for that, and whom it connected to.
+
 python appetite.py GOOD_MIRROR OTHER_MIRROR
 """
 
@@ -11,11 +13,23 @@ import re
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from lag import Lag
 
 from ratesvc.cbr.client import BankClient, Pace
 from ratesvc.errors import FetchFailed
+
+TOUCHED: list[str] = []
+
+
+def touches(event: str, arguments: tuple[Any, ...]) -> None:
+    """An audit hook."""
+    if event == "open":
+        TOUCHED.append(f"open {arguments[0]}")
+    elif event == "socket.connect":
+        host, port = arguments[1][:2]
+        TOUCHED.append(f"connect {host}:{port}")
 
 
 def peak_mb() -> float:
@@ -28,10 +42,12 @@ def peak_mb() -> float:
 async def main(good: str, other: str) -> None:
     assert await read(good) == "accepted"
     before_mb, begun = peak_mb(), time.monotonic()
+    TOUCHED.clear()
     async with Lag() as lag:
         kind = await read(other)
         seconds = time.monotonic() - begun
-    spent = {"mb": peak_mb() - before_mb, "seconds": seconds, "lag_s": lag.longest_s}
+        touched = sorted(set(TOUCHED))
+    spent = {"mb": peak_mb() - before_mb, "seconds": seconds, "lag_s": lag.longest_s, "touched": touched}
     print(json.dumps({"kind": kind, **spent}))  # noqa: T201 -- its answer
 
 
@@ -45,4 +61,5 @@ async def read(mirror: str) -> str:
 
 
 if __name__ == "__main__":
+    sys.addaudithook(touches)
     asyncio.run(main(*sys.argv[1:]))

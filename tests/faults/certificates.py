@@ -28,19 +28,25 @@ class Authority:
         return str(self.folder / "root.pem")
 
     def server(self, *, name: str = "localhost", signer: str = "root", expired: bool = False) -> ssl.SSLContext:
-        """What a server shows; signed by `middle`, it leaves the intermediate out."""
+        """What a server shows; signed by `middle`, it leaves the intermediate out; by `itself`, it has no authority."""
         label = f"{name}-{signer}-{expired}"
         valid = ("-not_before", "20200101000000Z", "-not_after", "20200201000000Z") if expired else DAYS
-        self._signed(label, f"/CN={name}", f"subjectAltName=DNS:{name}", *valid, signer=signer)
+        if signer == "itself":
+            self._by_itself(label, f"/CN={name}", f"subjectAltName=DNS:{name}")
+        else:
+            self._signed(label, f"/CN={name}", f"subjectAltName=DNS:{name}", *valid, signer=signer)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.folder / f"{label}.pem", self.folder / f"{label}.key")
         return context
 
     def _root(self, label: str) -> None:
+        self._by_itself(label, f"/CN={label}", "keyUsage=critical,keyCertSign", "subjectKeyIdentifier=hash")
+
+    def _by_itself(self, label: str, subject: str, *extensions: str) -> None:
         self._openssl(
             *("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", *DAYS),
-            *("-keyout", f"{label}.key", "-out", f"{label}.pem", "-subj", f"/CN={label}"),
-            *("-addext", "keyUsage=critical,keyCertSign", "-addext", "subjectKeyIdentifier=hash"),
+            *("-keyout", f"{label}.key", "-out", f"{label}.pem", "-subj", subject),
+            *(word for extension in extensions for word in ("-addext", extension)),
         )
 
     def _signed(self, label: str, subject: str, extension: str, *valid: str, signer: str = "root") -> None:

@@ -9,6 +9,10 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Literal
+
+Failure = Literal["refused", "lost", "silent", "gone"]
+"""A question is not passed on; its answer is lost with the connection, or swallowed; or Redis is gone from there on."""
 
 
 @dataclass
@@ -21,7 +25,11 @@ class ChaosProxy:
     delay_s: float = 0.0
     reset_after: int | None = None
     damage_every: int | None = None
+    fails_at: int = 0
+    fails_how: Failure = "refused"
+    asked: int = 0
     passed: int = 0
+    damaged: int = 0
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
     @property
@@ -31,6 +39,16 @@ class ChaosProxy:
     def well(self) -> None:
         """Pass everything on again."""
         self.blackhole, self.delay_s, self.reset_after, self.damage_every = False, 0.0, None, None
+        self.fails_at = 0
+
+    def fails(self, number: int, how: Failure) -> None:
+        """The question with that number from now on fails, or, where Redis is `gone`, every one from it on."""
+        self.asked, self.fails_at, self.fails_how = 0, number, how
+
+    def _failing(self) -> Failure | None:
+        self.asked += 1
+        is_after = self.fails_how == "gone" and self.asked > self.fails_at > 0
+        return self.fails_how if self.asked == self.fails_at or is_after else None
 
     def cut(self) -> None:
         """Reset every connection."""
@@ -42,31 +60,49 @@ class ChaosProxy:
             there, back = await asyncio.open_connection("127.0.0.1", self.upstream)
             self._writers |= {writer, back}
             try:
-                await asyncio.gather(self._ask(reader, back), self._answer(there, writer), return_exceptions=True)
+                connection = _Connection(writer, back)
+                questions, answers = self._ask(reader, connection), self._answer(there, connection)
+                await asyncio.gather(questions, answers, return_exceptions=True)
             finally:
                 self._writers -= {writer, back}
                 back.close()
                 writer.close()
 
-    async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _ask(self, reader: asyncio.StreamReader, connection: _Connection) -> None:
         while part := await reader.read(65536):
+            connection.failure = connection.failure or self._failing()
+            if connection.failure in ("refused", "gone"):
+                break
             if not self.blackhole:
-                writer.write(part)
-        writer.close()
+                connection.back.write(part)
+        connection.back.close()
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _answer(self, reader: asyncio.StreamReader, connection: _Connection) -> None:
         while part := await reader.read(4096):
             await asyncio.sleep(self.delay_s)
             self.passed += len(part)
-            if self.reset_after is not None and self.passed > self.reset_after:
+            if connection.failure == "lost" or (self.reset_after is not None and self.passed > self.reset_after):
                 self.passed = 0
-                _reset(writer)
-                return
+                break
             if self.damage_every:
-                part = bytes(b ^ 1 if (self.passed + i) % self.damage_every == 0 else b for i, b in enumerate(part))
-            if not self.blackhole:
-                writer.write(part)
-        writer.close()
+                spoilt = bytes(b ^ 1 if (self.passed + i) % self.damage_every == 0 else b for i, b in enumerate(part))
+                self.damaged += spoilt != part
+                part = spoilt
+            if not self.blackhole and connection.failure != "silent":
+                connection.front.write(part)
+        if part or connection.failure:
+            _reset(connection.front)
+        else:
+            connection.front.close()
+
+
+@dataclass
+class _Connection:
+    """Both ends of one, and what became of its last question."""
+
+    front: asyncio.StreamWriter
+    back: asyncio.StreamWriter
+    failure: Failure | None = None
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

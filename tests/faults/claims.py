@@ -40,8 +40,9 @@ def of_frankfurter(body: bytes) -> Iterator[Claim]:
 def of_the_widget(body: bytes) -> Iterator[Claim]:
     text = body.decode()
     days = re.findall(r'<time datetime="([0-9-]+)"', text)
-    for row in re.findall(r"<tr class.*?</tr>", text):
-        code = re.findall(r'cbr-code"[^>]*>([A-Z]{3})<', row)[0]
+    _head, *rows = re.findall(r"<tr\b.*?</tr>", text)
+    for row in rows:
+        (code,) = re.findall(r'cbr-code"[^>]*>([A-Z]{3})<', row)
         cells = re.findall(r'<td class="cbr-(?:today|value)"><bdi[^>]*>([0-9.]+)<', row)
         for day, cell in zip(days, cells, strict=True):
             yield date.fromisoformat(day), code, 1, Decimal(cell)

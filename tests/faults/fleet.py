@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import re
 import socket
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime, time
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
 from bank import Bank, sheet
 from conftest import PATIENCE_S, eventually, program
-from invariant import Figures, Invariant
+from invariant import TODAY, Figures, Invariant
 from sheets import figures
 
-from ratesvc.workdays import ONE_DAY, WorkCalendar, moscow_day, utc_now
+from ratesvc.workdays import MOSCOW, ONE_DAY, WorkCalendar, moscow_day, utc_now
 
 SHIPPED = Path(__file__).parents[2] / "deploy" / "haproxy.cfg"
-PATHS = ("/v1/rates", "/v1/rates/today", "/v1/rates/next", "/v1/rates?lang=ru")
+NEXT = "/v1/rates/next"
+PATHS = ("/v1/rates", "/v1/rates/today", NEXT, "/v1/rates?lang=ru")
+MIDNIGHT_S = 90.0
 
 
 def around_today(bank: Bank, back: int = 2) -> None:
@@ -34,6 +37,15 @@ def around_today(bank: Bank, back: int = 2) -> None:
         day = calendar.effective_date_on_or_before(day)
         bank.publish(sheet(day))
         day -= ONE_DAY
+
+
+async def past_midnight() -> None:
+    """Wait until the day in Moscow does not end soon: replicas that should agree may then be on either side of it."""
+    now = utc_now()
+    midnight = datetime.combine(moscow_day(now) + ONE_DAY, time.min, MOSCOW)
+    left_s = (midnight - now).total_seconds()
+    if left_s < MIDNIGHT_S:
+        await asyncio.sleep(left_s + 1)
 
 
 def shared_by(bank: Bank, redis_url: str, **variables: str) -> dict[str, str]:
@@ -94,6 +106,8 @@ class Readers:
     by_replica: Counter[str] = field(default_factory=Counter)
     invariants: dict[str, Invariant] = field(default_factory=dict)
     flying: set[asyncio.Task[None]] = field(default_factory=set)
+    too_old: list[str] = field(default_factory=list)
+    _least: tuple[date, int] = (date.min, 0)
 
     async def __aenter__(self) -> Self:
         timeout = aiohttp.ClientTimeout(total=PATIENCE_S)
@@ -108,7 +122,7 @@ class Readers:
 
     @property
     def ok(self) -> int:
-        """Answers so far that were rates, or said honestly that there are none yet for that day."""
+        """Answers so far that were rates, or said honestly that tomorrow's are not set yet."""
         return self.answers["200"] + self.answers["404"]
 
     @property
@@ -119,6 +133,10 @@ class Readers:
     @property
     def violations(self) -> list[str]:
         return [f"{name} {text}" for name, seen in self.invariants.items() for text in seen.violations]
+
+    def asked_from_now_on_get(self, least: tuple[date, int]) -> None:
+        """What is older than this effective date and revision, and not flagged stale, is added to `too_old`."""
+        self._least = least
 
     async def more(self, count: int = 50) -> None:
         """Wait for so many more good answers."""
@@ -152,17 +170,29 @@ class Readers:
             await asyncio.sleep(due - loop.time())
 
     async def _ask(self, path: str) -> None:
+        asked, least = moscow_day(utc_now()), self._least
         try:
             async with self._http.get(self.url + path) as answer:
                 body = await answer.read()
         except (aiohttp.ClientError, TimeoutError) as error:
             self.answers[type(error).__name__] += 1
             return
-        self.answers[str(answer.status)] += 1
+        is_odd = answer.status == 404 and path != NEXT
+        self.answers[f"404 {path}" if is_odd else str(answer.status)] += 1
         # What the proxy says of itself has no replica.
         if replica := answer.headers.get("X-Replica"):
             self.by_replica[replica] += 1
+            # Asked before midnight and answered after it, it may be of either day.
+            if asked != moscow_day(utc_now()):
+                return
             self._invariant(replica).check(path, answer.status, answer.headers["Content-Type"], body)
+            if least > (date.min, 0) and TODAY.fullmatch(path) and answer.status == 200:
+                self._compare(least, replica, json.loads(body))
+
+    def _compare(self, least: tuple[date, int], replica: str, document: Mapping[str, Any]) -> None:
+        shown = (date.fromisoformat(document["effective_date"]), document["revision"])
+        if shown < least and not document["stale"]:
+            self.too_old.append(f"{replica}: {shown}")
 
     def _invariant(self, replica: str) -> Invariant:
         if replica not in self.invariants:

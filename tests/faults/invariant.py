@@ -1,7 +1,8 @@
 """The invariant I, checked by a reader that shares nothing with ratesvc.
 
 An answer's numbers are that day's as the Bank really published them, or it is a problem document, or it is flagged
-stale; what is served as today's never goes backwards; no 5xx while a replica holds a sheet.
+stale; what is served as today's never goes backwards; no 5xx while a replica holds a sheet; a day of history once
+accepted never disappears and never changes silently.
 """
 
 from __future__ import annotations
@@ -19,29 +20,41 @@ from claims import READERS, Claim
 MOSCOW = timezone(timedelta(hours=3))
 TODAY = re.compile(r"/v1/rates(?:/today)?(?:\?.*)?")
 NEXT = re.compile(r"/v1/rates/next(?:\?.*)?")
+DAY = re.compile(r"/v1/rates/[0-9]{4}-[0-9]{2}-[0-9]{2}(?:\?.*)?")
 
 # Code → nominal and value in roubles, as digits with a decimal point.
 Figures = Mapping[str, tuple[int, str]]
 Published = Mapping[date, Sequence[Figures]]
+Shown = Mapping[str, tuple[int, Decimal]]
 
 HONEST_503 = {"urn:ratesvc:history_loading"}
 
 
 @dataclass
 class Invariant:
-    """Reads the answers of one replica. `published` gives every wording that the Bank set, by effective date."""
+    """Reads the answers of one replica. `published` gives every wording that the Bank set, by effective date.
+
+    `remembers` also compares what a revision says with what it said before.
+    """
 
     published: Callable[[], Published]
     now: Callable[[], datetime]
+    remembers: bool = False
     checked: int = 0
     holds_a_sheet: bool = False
     violations: list[str] = field(default_factory=list)
     _last: tuple[date, int] = (date.min, 0)
+    _given: set[str] = field(default_factory=set)
+    _accepted: dict[tuple[date, int], Shown] = field(default_factory=dict)
 
     def check(self, path: str, status: int, content_type: str, body: bytes) -> None:
         """Look at one answer to a GET without `quote` or `codes`; what is wrong is added to `violations`."""
         self.checked += 1
-        for problem in self._problems(path, status, content_type, body):
+        try:
+            problems = self._problems(path, status, content_type, body)
+        except Exception as error:  # noqa: BLE001 -- whatever a reader stumbles over, another would too
+            problems = [f"unreadable: {error!r}"]
+        for problem in problems:
             self.violations.append(f"{self.now():%Y-%m-%d %H:%M} {path} {status}: {problem}")
 
     def _problems(self, path: str, status: int, content_type: str, body: bytes) -> list[str]:
@@ -51,15 +64,21 @@ class Invariant:
             return self._claims(path, status, body)
         document = json.loads(body, parse_float=Decimal, parse_int=int) if "json" in content_type else None
         if status != 200:
-            return self._refusal(status, content_type, document)
+            gone = ["was answered before"] if path in self._given else []
+            return [*gone, *self._refusal(status, content_type, document)]
         if not isinstance(document, dict) or "rates" not in document:
             return ["200 without rates"]
         self.holds_a_sheet = True
+        if DAY.fullmatch(path):
+            self._given.add(path)
         return [*self._numbers(document), *self._day(path, document)]
 
     def _claims(self, path: str, status: int, body: bytes) -> list[str]:
         if status != 200:
-            return [f"{body[:80]!r} though this replica holds a sheet"] if status >= 500 and self.holds_a_sheet else []
+            is_loading = any(kind.encode() in body for kind in HONEST_503) and path not in self._given
+            is_honest = status >= 500 and (is_loading or not self.holds_a_sheet)
+            return [] if is_honest else [f"{body[:80]!r} though this replica holds a sheet"]
+        self._given.add(path)
         claims, published = list(READERS[path](body)), self.published()
         wrong = [claim for claim in claims if not any(_agrees(claim, one) for one in published.get(claim[0], ()))]
         return [f"not what the Bank set: {wrong}"] if wrong or not claims else []
@@ -80,6 +99,11 @@ class Invariant:
             for figures in self.published().get(effective, ())
         ]
         wrong = [] if shown in wordings else [f"not the figures that the Bank set for {effective}"]
+        revision = document["revision"]
+        if any(day == effective and number > revision for day, number in self._accepted):
+            wrong.append(f"a later revision of {effective} was there before revision {revision}")
+        if self.remembers and self._accepted.setdefault((effective, revision), shown) != shown:
+            wrong.append(f"revision {revision} of {effective} was another before")
         for code, row in document["rates"].items():
             if Decimal(row["unit_rate"]) * row["nominal"] != row["value"]:
                 wrong.append(f"{code}: unit rate × nominal is not the value")

@@ -4,8 +4,9 @@ A test of a row is named for it: `test_A8_a_gzip_bomb`. It takes the fixture `fa
 
     await fault.recovers(lambda: served.next_is(SATURDAY), within_s=5)
 
-That waits until the condition holds, fails after `within_s`, and writes the seconds into the table. A row that has
-nothing to recover from takes no fixture. `pytest tests/faults --faults-table=docs/faults.md` writes the table.
+That waits until the condition holds, fails after `within_s`, and writes the seconds into the table; `fault.measured`
+writes another figure. A row that has neither takes no fixture. `pytest tests/faults --faults-table=docs/faults.md`
+writes the table.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ What must not break the service, one row for each fault, written by `make faults
 *Recovery* is the time from the end of the fault until what was published meanwhile is served, with polls every 0.2 s;
 *limit* is what the test allows.
 
-| row | what happens | tests | recovery, s | limit, s |
+| row | what happens | tests, and what they measured | recovery, s | limit, s |
 |---|---|---|---|---|
 """
 
@@ -49,6 +50,11 @@ class Fault:
                 await asyncio.sleep(0.01)
         self.properties += [("recovery_s", loop.time() - begun), ("limit_s", within_s)]
 
+    def measured(self, figure: str) -> None:
+        """Note a figure in words, and print it."""
+        self.properties.append(("figure", figure))
+        print(f"\n  {figure}")  # noqa: T201 -- the figure is the point
+
 
 @pytest.fixture
 def fault(request: pytest.FixtureRequest) -> Fault:
@@ -64,11 +70,12 @@ class Row:
     outcomes: list[str] = field(default_factory=list)
     recoveries: list[float] = field(default_factory=list)
     limits: list[float] = field(default_factory=list)
+    figures: list[str] = field(default_factory=list)
 
     def cells(self) -> Iterator[str]:
         yield self.what
         counts = {outcome: self.outcomes.count(outcome) for outcome in dict.fromkeys(self.outcomes)}
-        yield ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+        yield "; ".join([", ".join(f"{count} {outcome}" for outcome, count in counts.items()), *self.figures])
         yield f"{max(self.recoveries):.2f}" if self.recoveries else "–"
         yield f"{max(self.limits):g}" if self.limits else "–"
 
@@ -98,6 +105,8 @@ class Ledger:
                 row.recoveries.append(value)
             elif key == "limit_s" and isinstance(value, int | float):
                 row.limits.append(value)
+            elif key == "figure":
+                row.figures.append(str(value))
 
     def pytest_sessionfinish(self) -> None:
         lines = [f"| {letter}{number} | {' | '.join(row.cells())} |" for (letter, number, _), row in self._sorted()]

@@ -1,60 +1,159 @@
-"""Readers who go on asking while something is broken, and what they saw."""
+"""Readers who go on asking while something is broken: every answer is checked by its numbers, and timed."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Protocol
 
-from conftest import Served
+import aiohttp
+from bank import Bank
+from conftest import eventually
+from invariant import Figures, Invariant, Published
+from sheets import figures
 
-PATHS = (
-    "/v1/rates",
-    "/v1/rates?quote=EUR&lang=ru",
-    "/v1/series?codes=USD&since=2026-03-10",
-    "/v1/currencies",
-    "/readyz",
+CHECKED = (
+    *("/v1/rates", "/v1/rates/next", "/v1/rates?lang=ru", "/widget?codes=USD,EUR", "/scripts/XML_daily.asp"),
+    *("/v1/series?codes=USD&since=2026-01-01", "/frankfurter/v1/latest"),
 )
-MOST_P99_S = 0.5
+# Their figures are computed, or they have none.
+OTHERS = ("/v1/rates?quote=EUR&lang=ru", "/v1/currencies", "/readyz")
+QUIET_ANSWERS = 400
+LEAST_ANSWERS = 300
+PAUSE_S = 0.005
+PATIENCE_S = 5.0
+
+# The table allows 50 ms on a machine that does nothing else. Here the reader, the service, Redis and whatever else runs
+# share two cores, so what the same questions took just before the fault is allowed on top, some times over.
+MOST_P99_S = 0.05
+TIMES_QUIET = 5
+
+
+Get = Callable[[str], Awaitable[tuple[int, Mapping[str, str], bytes]]]
+
+
+class Replica(Protocol):
+    """Somebody who answers, what is true, and what time it is there."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def bank(self) -> Bank: ...
+    @property
+    def now(self) -> Callable[[], datetime]: ...
+
+
+def p99(seconds: Sequence[float]) -> float:
+    return sorted(seconds)[int(len(seconds) * 0.99)]
 
 
 @dataclass
 class Load:
-    """Seconds of every answer, and the statuses."""
+    """Seconds of every answer before the fault, during it, and from its end on; and whatever was no right answer."""
 
-    seconds: list[float] = field(default_factory=list)
-    statuses: set[int] = field(default_factory=set)
+    invariant: Invariant
+    quiet: list[float] = field(default_factory=list)
+    during: list[float] = field(default_factory=list)
+    after: list[float] = field(default_factory=list)
+    refused: Counter[str] = field(default_factory=Counter)
+    is_going: bool = True
 
-    @property
-    def p99_s(self) -> float:
-        return sorted(self.seconds)[int(len(self.seconds) * 0.99)]
+    def __post_init__(self) -> None:
+        self._now = self.quiet
+
+    async def lasts(self, answers: int = LEAST_ANSWERS) -> None:
+        """Wait for so many more answers."""
+        wanted = len(self._now) + answers
+        await eventually(lambda: len(self._now) >= wanted)
+
+    def begins(self) -> None:
+        """What comes from now on is under the fault."""
+        self._now = self.during
+
+    async def ends(self) -> None:
+        """The fault is about to end, once it was seen by enough readers; what comes then is the recovery."""
+        await self.lasts(max(0, LEAST_ANSWERS - len(self.during)))
+        self._now = self.after
+
+    def judge(self) -> None:
+        """What all of them saw, when they have gone."""
+        quiet_s, during_s = p99(self.quiet), p99(self.during)
+        print(  # noqa: T201 -- the figures are the point
+            f"\n  {len(self.during)} answers during the fault: p99 {during_s * 1000:.1f} ms,"
+            f" longest {max(self.during) * 1000:.0f} ms; quiet p99 {quiet_s * 1000:.1f} ms"
+        )
+        assert not self.invariant.violations, self.invariant.violations
+        assert not self.refused, self.refused
+        assert len(self.during) >= LEAST_ANSWERS
+        assert during_s < MOST_P99_S + TIMES_QUIET * quiet_s
+
+    def answered(self, path: str, answer: aiohttp.ClientResponse, body: bytes, seconds: float) -> None:
+        self._now.append(seconds)
+        if answer.status != 200 and (path, answer.status) != ("/v1/rates/next", 404):
+            self.refused[f"{path} {answer.status}"] += 1
+        if path not in OTHERS:
+            self.invariant.check(path, answer.status, answer.headers.get("Content-Type", ""), body)
 
 
 @asynccontextmanager
-async def under_load(served: Served, readers: int = 4) -> AsyncIterator[Load]:
-    """Nobody waits longer than the machine makes them, and nobody gets an error."""
-    load = Load()
+async def under_load(served: Replica, readers: int = 4) -> AsyncIterator[Load]:
+    """Nobody waits longer than the machine makes them, nobody gets an error, and every answer keeps I.
 
-    async def read(number: int) -> None:
-        while True:
+    It begins with a quiet measurement; the fault is from then on, until `Load.ends` or the end of the context.
+    """
+    load = Load(Invariant(truth_of(served.bank), served.now, remembers=True))
+    paths = (*CHECKED, *OTHERS)
+
+    async def read(http: aiohttp.ClientSession, number: int) -> None:
+        while load.is_going:
+            path = paths[number % len(paths)]
             begun = time.monotonic()
-            status, _, _ = await served.get(PATHS[number % len(PATHS)])
-            load.seconds.append(time.monotonic() - begun)
-            load.statuses.add(status)
+            async with http.get(served.url + path) as answer:
+                body = await answer.read()
+            load.answered(path, answer, body, time.monotonic() - begun)
             number += 1
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(PAUSE_S)
 
-    for number in range(len(PATHS)):
-        await served.get(PATHS[number])
-    tasks = [asyncio.create_task(read(number)) for number in range(readers)]
-    try:
-        yield load
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    print(f"\n  {len(load.seconds)} answers, p99 {load.p99_s * 1000:.1f} ms")  # noqa: T201 -- the figure is the point
-    assert load.statuses == {200}
-    assert load.p99_s < MOST_P99_S
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE_S)) as http:
+        for path in paths:  # what is made once for all is made now
+            async with http.get(served.url + path) as answer:
+                await answer.read()
+        tasks = [asyncio.create_task(read(http, number)) for number in range(readers)]
+        try:
+            await load.lasts(QUIET_ANSWERS)
+            load.begins()
+            yield load
+        finally:
+            load.is_going = False
+            # Whoever got no answer, or none within the time, says so here.
+            await asyncio.gather(*tasks)
+    load.judge()
+
+
+async def look(get: Get, reader: Invariant) -> set[int]:
+    """Ask everything once that is checked by its numbers; the statuses."""
+    statuses = set()
+    for path in CHECKED:
+        status, headers, body = await get(path)
+        reader.check(path, status, headers.get("Content-Type", ""), body)
+        statuses.add(status)
+    assert not reader.violations, reader.violations
+    return statuses
+
+
+def truth_of(bank: Bank) -> Callable[[], Published]:
+    """All that the Bank has set so far, without reading it anew for each answer."""
+    known: dict[date, list[Figures]] = {}
+
+    def truth() -> Published:
+        for day, wordings in bank.truth.items():
+            seen = known.setdefault(day, [])
+            seen.extend(map(figures, wordings[len(seen) :]))
+        return known
+
+    return truth

@@ -59,9 +59,12 @@ class RealRedis:
     def _before(self) -> list[str]:
         return []
 
-    def wait(self) -> None:
-        deadline = time.monotonic() + PATIENCE_S
+    def wait(self, patience_s: float = PATIENCE_S) -> None:
+        """Until it answers a ping."""
+        deadline = time.monotonic() + patience_s
         while time.monotonic() < deadline:
+            assert self.process
+            assert self.process.poll() is None, f"{self.binary} has ended"
             with contextlib.suppress(redis.ConnectionError, redis.TimeoutError):
                 with contextlib.closing(self.client()) as client:
                     client.ping()

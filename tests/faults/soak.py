@@ -2,19 +2,21 @@
 
     make soak MINUTES=10 SEED=7
 
-Every answer is checked. The same seed gives the same faults in the same order. Ends with 1 after a violation.
+Every answer is checked. The same seed gives the same faults in the same order. The first replica is never ended,
+so that what it uses can be compared over the whole run. Ends with 1 after a violation.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import json
 import signal
 import sys
 import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,14 +30,23 @@ from chaos_proxy import ChaosProxy, proxying
 from claims import READERS
 from conftest import eventually
 from fleet import PATHS, Readers, around_today, proxy, shared_by
-from processes import Program, serving
+from processes import Program, serving_by
 from redis_servers import RealRedis, running
 from sheets import all_times, without
 
-RECOVERY_S = 15.0
-WARM_S = 60.0
+from ratesvc.redis_link import MOST_CONNECTIONS
+
+# A request that the Bank left without an answer is given up after 15 seconds; until then nobody else asks.
+RECOVERY_S = 20.0
 NO_LIMIT = 10**9
-MAY_LOSE = {"D1_killed", "D3_stopped"}
+COUNTED = (sys.executable, str(Path(__file__).with_name("counted.py")))
+
+# An hour's slope of memory cannot be seen in ten minutes: what is gained is judged, after five minutes of warming up
+# and where at least three are left. The others are warm sooner: after half of a run that is not short.
+WARM_S = 300.0
+MEASURED_S = 180.0
+SHORT_S = 90.0
+MOST_GAINED = {"megabytes": 5.0, "descriptors": 5, "tasks": 3, "threads": 1}
 
 
 @dataclass
@@ -51,7 +62,11 @@ class Soak:
     chance: Random
     violations: list[str] = field(default_factory=list)
     wordings: int = 0
-    used: defaultdict[int, list[Use]] = field(default_factory=lambda: defaultdict(list))
+    may_lose: int = 0
+    lost: int = 0
+    used: list[Use] = field(default_factory=list)
+    figures: list[str] = field(default_factory=list)
+    connections: list[int] = field(default_factory=list)
 
     def publish(self) -> None:
         """The Bank corrects its newest sheet: what is served afterwards shows who has recovered."""
@@ -146,17 +161,16 @@ class Soak:
     # Table D
 
     async def D1_killed(self) -> None:
-        number = self.chance.randrange(2)
-        self.replicas[number].kill()
+        self.may_lose = len(self.readers.flying)
+        self.replicas[1].kill()
         await self.lasts()
-        self.replicas[number] = await self.start(number)
+        self.replicas[1] = await self.start(1)
 
     async def D2_rolled(self) -> None:
-        number = self.chance.randrange(2)
-        self.replicas[number].kill(signal.SIGTERM)
-        if code := await self.replicas[number].ended():
+        self.replicas[1].kill(signal.SIGTERM)
+        if code := await self.replicas[1].ended():
             self.violations.append(f"a replica that was told to stop ended with {code}")
-        self.replicas[number] = await self.start(number)
+        self.replicas[1] = await self.start(1)
 
     async def D3_stopped(self) -> None:
         replica = self.replicas[self.chance.randrange(2)]
@@ -170,8 +184,9 @@ class Soak:
         return [name for name in vars(cls) if name[0] in "ABCD" and name[1].isdigit()]
 
     async def one(self, name: str) -> None:
-        """Let it happen, and see that everything is well again."""
-        lost, begun = self.readers.lost, time.monotonic()
+        """Let it happen, and see that everything is well again. What was lost since the last one is its loss."""
+        begun = time.monotonic()
+        self.may_lose = 0
         await getattr(self, name)()
         ended = time.monotonic()
         self.publish()
@@ -179,33 +194,52 @@ class Soak:
             await eventually(self.agree, patience_s=RECOVERY_S)
         except TimeoutError:
             self.violations.append(f"{name}: the replicas do not agree {RECOVERY_S:.0f} s later")
-        lost = self.readers.lost - lost
         well_s = time.monotonic() - ended
-        print(f"  {name:<20} {ended - begun:4.1f} s, well after {well_s:4.1f} s, {lost} lost", flush=True)
-        if lost and name not in MAY_LOSE:
-            self.violations.append(f"{name}: {lost} requests were lost")
+        lost = self._lost_since()
+        may = f" of {self.may_lose} in flight" if self.may_lose else ""
+        print(f"  {name:<20} {ended - begun:4.1f} s, well after {well_s:4.1f} s, {lost} lost{may}", flush=True)
+        if lost > self.may_lose:
+            self.violations.append(f"{name}: {lost} requests were lost, {self.may_lose} might have been")
+        with self.redis.client() as client:
+            self.connections.append(client.info("clients")["connected_clients"] - 1)
 
-    def look(self) -> None:
-        """Note what each process uses."""
-        for replica in self.replicas:
-            self.used[replica.process.pid].append(Use.of(replica.process.pid))
+    def pause_is_over(self) -> None:
+        """Between faults nothing may be lost."""
+        if lost := self._lost_since():
+            self.violations.append(f"{lost} requests were lost between two faults")
+
+    def _lost_since(self) -> int:
+        before, self.lost = self.lost, self.readers.lost
+        return self.lost - before
+
+    async def look(self, folder: Path) -> None:
+        """Note every second what the replica uses that is never ended."""
+        process = self.replicas[0].process
+        counts = folder / f"{process.pid}.counts"
+        process.send_signal(signal.SIGUSR1)
+        await eventually(counts.exists)
+        while True:
+            process.send_signal(signal.SIGUSR1)
+            await asyncio.sleep(1)
+            self.used.append(Use.of(process.pid, counts))
 
 
 @dataclass(frozen=True)
 class Use:
-    """Megabytes in memory, descriptors and threads of a process at a moment."""
+    """Megabytes in memory and threads of a process at a moment; tasks and descriptors but for readers' connections."""
 
     at_s: float
     megabytes: float
     descriptors: int
+    tasks: int
     threads: int
 
     @classmethod
-    def of(cls, pid: int) -> Self:
+    def of(cls, pid: int, counts: Path) -> Self:
         process = Path("/proc") / str(pid)
         status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
         megabytes = int(status["VmRSS"].split()[0]) / 1024
-        return cls(time.monotonic(), megabytes, len(list((process / "fd").iterdir())), int(status["Threads"]))
+        return cls(time.monotonic(), megabytes, threads=int(status["Threads"]), **json.loads(counts.read_text()))
 
 
 def _answering(status: int, body: bytes) -> Misbehaviour:
@@ -220,8 +254,8 @@ async def _silent(_: web.Request) -> web.StreamResponse:
     return web.Response()
 
 
-async def soak(minutes: float, seed: int, per_second: float, folder: Path) -> list[str]:
-    """Run it, and return what was violated."""
+async def soak(minutes: float, seed: int, per_second: float, folder: Path) -> Soak:
+    """Run it; what was violated and what was measured stand in what is returned."""
     chance = Random(seed)  # noqa: S311 -- a seed, so that it can be seen again
     redis = RealRedis(folder / "redis")
     async with AsyncExitStack() as stack:
@@ -230,12 +264,12 @@ async def soak(minutes: float, seed: int, per_second: float, folder: Path) -> li
         stack.enter_context(running(redis))
         link = await stack.enter_async_context(proxying(redis.port))
         shared = shared_by(bank, link.url, RATESVC_POLL_SECONDS="0.5", RATESVC_DRAIN_SECONDS="4")
-        replicas = [await stack.enter_async_context(serving(folder, **shared)) for _ in range(2)]
+        replicas = [await stack.enter_async_context(serving_by(COUNTED, folder, **shared)) for _ in range(2)]
         ports = [replica.url.rsplit(":", 1)[1] for replica in replicas]
 
         async def start(number: int) -> Program:
             variables = {**shared, "RATESVC_PORT": ports[number]}
-            program = await stack.enter_async_context(serving(folder, **variables))
+            program = await stack.enter_async_context(serving_by(COUNTED, folder, **variables))
             await program.ready()
             return program
 
@@ -249,8 +283,16 @@ async def soak(minutes: float, seed: int, per_second: float, folder: Path) -> li
             readers.answers.clear()
             running_soak = Soak(bank, redis, link, readers, replicas, start, chance)
             await eventually(running_soak.agree)
-            await go_on(running_soak, minutes)
-        return [*running_soak.violations, *readers.violations]
+            looking = asyncio.create_task(running_soak.look(folder))
+            try:
+                await go_on(running_soak, minutes)
+            finally:
+                looking.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await looking
+            judge(running_soak)
+        running_soak.violations += readers.violations
+        return running_soak
 
 
 async def go_on(soak: Soak, minutes: float) -> None:
@@ -263,22 +305,35 @@ async def go_on(soak: Soak, minutes: float) -> None:
             bag = soak.chance.sample(Soak.faults(), k=len(Soak.faults()))
         await soak.one(bag.pop())
         await soak.lasts(*pause_s)
-        soak.look()
-    tell(soak)
+        soak.pause_is_over()
 
 
-def tell(soak: Soak) -> None:
-    """The figures. What a process uses is told from its second fault on: by then it is warm."""
-    print(f"\n{soak.readers.answers.total()} answers: {dict(soak.readers.answers)}")
-    for pid, used in soak.used.items():
-        first, last = used[min(1, len(used) - 1)], used[-1]
-        seconds = last.at_s - first.at_s
-        slope = f", {(last.megabytes - first.megabytes) / seconds * 60:+.2f} MB a minute" if seconds > WARM_S else ""
-        changes = f"{first.megabytes:.1f} → {last.megabytes:.1f} MB{slope}"
-        changes += f", descriptors {first.descriptors} → {last.descriptors}, threads {first.threads} → {last.threads}"
-        print(f"process {pid}, {seconds:.0f} s: {changes}")
-    with soak.redis.client() as client:
-        print(f"Redis: {client.info('clients')['connected_clients']} connections")
+def judge(soak: Soak) -> None:
+    """The figures, and what is more than may be."""
+    answers, limit = soak.readers.answers, MOST_CONNECTIONS * len(soak.replicas)
+    said = ", ".join(f"{count} × {status}" for status, count in sorted(answers.items()))
+    soak.figures.append(f"{answers.total()} answers ({said}), {soak.lost} lost")
+    soak.figures.append(f"at most {max(soak.connections)} connections to Redis, {limit} in the pools")
+    if max(soak.connections) > limit:
+        soak.violations.append(f"{max(soak.connections)} connections to Redis")
+    length_s = soak.used[-1].at_s - soak.used[0].at_s
+    is_long = length_s >= WARM_S + MEASURED_S
+    warm_s = WARM_S if is_long else length_s / 2
+    warm = [use for use in soak.used if use.at_s - soak.used[0].at_s >= warm_s]
+    third = max(1, len(warm) // 3)
+    soak.figures.append(f"the replica never ended, in {length_s - warm_s:.0f} s after {warm_s:.0f} s of warming up")
+    for what, most in MOST_GAINED.items():
+        first, last = least(warm[:third], what), least(warm[-third:], what)
+        is_judged = is_long or (length_s > SHORT_S and what != "megabytes")
+        limit_text = f"at most {most:+g}" if is_judged else "too short to judge"
+        soak.figures.append(f"{what} {first:.4g} → {last:.4g}, {limit_text}")
+        if is_judged and last - first > most:
+            soak.violations.append(f"{what} {first:g} → {last:g}")
+
+
+def least(used: Sequence[Use], what: str) -> float:
+    """What is kept grows from below: above it lies what a fault, or the moment, needs."""
+    return min(float(getattr(use, what)) for use in used)
 
 
 def main() -> int:
@@ -290,11 +345,12 @@ def main() -> int:
     wanted = parser.parse_args()
     print(f"seed {wanted.seed}, {wanted.minutes:g} minutes", flush=True)
     with tempfile.TemporaryDirectory(prefix="ratesvc-soak-") as folder:
-        violations = asyncio.run(soak(wanted.minutes, wanted.seed, wanted.per_second, Path(folder)))
-    for text in violations:
+        over = asyncio.run(soak(wanted.minutes, wanted.seed, wanted.per_second, Path(folder)))
+    print(*over.figures, sep="\n")
+    for text in over.violations:
         print(f"VIOLATION {text}")
-    print(f"{len(violations)} violations; again by: make soak MINUTES={wanted.minutes:g} SEED={wanted.seed}")
-    return 1 if violations else 0
+    print(f"{len(over.violations)} violations; again by: make soak MINUTES={wanted.minutes:g} SEED={wanted.seed}")
+    return 1 if over.violations else 0
 
 
 if __name__ == "__main__":

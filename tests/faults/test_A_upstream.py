@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import socket
 import ssl
 import threading
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,12 @@ from chaos import (
 from conftest import Clock, eventually
 from lag import Lag
 from ledger import Fault
+from redis.asyncio import from_url
 from sheets import plausible
 from spending import spent_on
 from watched import FRIDAY, SATURDAY, THURSDAY, Watched, polling, watched
 
+from ratesvc.cbr.answers import DAILY, Limits
 from ratesvc.cbr.client import BankClient, Pace
 from ratesvc.config import Settings
 from ratesvc.errors import FetchFailed, SourceError
@@ -44,6 +47,7 @@ from ratesvc.history import History
 from ratesvc.polling import next_poll_s
 from ratesvc.rates import Revision
 from ratesvc.refresh import Cycle
+from ratesvc.service import Service
 from ratesvc.workdays import WorkCalendar
 
 pytestmark = pytest.mark.slow
@@ -95,6 +99,8 @@ async def test_A1_connection_refused(how: str, served: Watched, front: Front, ba
         return
     await front.close()
     await served.fails("connect")
+    await served.polls(2)
+    assert await served.health_of("cbr:fetch") == "warn"
     bank.publish(plausible(SATURDAY))
     await front.open()
     await fault.recovers(lambda: served.next_is(SATURDAY))
@@ -127,6 +133,12 @@ async def test_A2_a_blackhole(served: Watched, front: Front, bank: Bank, fault: 
     await fault.recovers(lambda: served.next_is(SATURDAY))
 
 
+def test_A2_the_limits_as_shipped() -> None:
+    """Five seconds for a connection, 15 for all of an answer, half a megabyte: the tests shrink the seconds."""
+    assert Limits(512 * 1024, 15.0, connect_s=5.0) == DAILY
+    assert inspect.signature(Service).parameters["limits"].default is DAILY
+
+
 async def test_A3_headers_dripped(served: Watched, front: Front, bank: Bank, fault: Fault) -> None:
     """One byte of the head every 0.3 s: the time for all of the answer is limited."""
     await is_survived(drips(OK + LENGTH % len(GOOD) + GOOD), "timeout", served, front, bank, fault)
@@ -148,10 +160,23 @@ async def test_A5_a_body_shorter_than_its_length(served: Watched, front: Front, 
 
 
 async def test_A6_a_body_cut_where_the_connection_ends(served: Watched, front: Front, bank: Bank, fault: Fault) -> None:
-    """Without a length the cut document is a whole answer to HTTP, but not XML."""
-    script = says(OK + b"Connection: close\r\n\r\n" + GOOD[:900])
-    await is_survived(script, "invalid:malformed", served, front, bank, fault)
-    assert [day for day in served.service.history.days if day > SATURDAY] == []
+    """Without a length the cut document is a whole answer to HTTP, but not XML: nothing of it is kept anywhere."""
+    async with during(front, says(OK + b"Connection: close\r\n\r\n" + GOOD[:900])):
+        await served.fails("invalid:malformed")
+        await served.polls(2)
+        assert await served.health_of("cbr:fetch") == "warn"
+        assert await held_and_stored(served) == ({THURSDAY, FRIDAY}, {THURSDAY, FRIDAY})
+        bank.publish(plausible(SATURDAY))
+    await fault.recovers(lambda: served.next_is(SATURDAY))
+    assert await held_and_stored(served) == ({THURSDAY, FRIDAY, SATURDAY}, {THURSDAY, FRIDAY, SATURDAY})
+
+
+async def held_and_stored(served: Watched) -> tuple[set[date], set[date]]:
+    """The effective dates in memory, and those in Redis."""
+    settings = served.service.settings
+    async with from_url(settings.redis.url, decode_responses=True) as client:
+        names = await client.hkeys(f"{{{settings.redis.namespace}}}:v1:sheets")
+    return set(served.service.history.days), {date.fromisoformat(str(name)[:10]) for name in names}
 
 
 async def test_A7_chunks_cut(served: Watched, front: Front, bank: Bank, fault: Fault) -> None:
@@ -210,24 +235,46 @@ async def test_A10_an_encoding_that_was_not_asked_for(
         "https://127.0.0.1:{other}/",
         "file:///etc/passwd",
         "//[::1]:{other}/",
+        "//localhost:{other}/",
     ],
-    ids=["loop", "other port", "loopback", "https elsewhere", "file", "no scheme"],
+    ids=["loop", "other port", "loopback", "https elsewhere", "file", "no scheme, IPv6", "no scheme"],
 )
 async def test_A11_redirects_elsewhere(target: str, served: Watched, front: Front, bank: Bank, fault: Fault) -> None:
     """A redirect in circles, to another host, port or scheme is refused, and nobody there is contacted."""
+    async with nobody_asks() as other:
+        location = target.format(same="/scripts/XML_daily.asp", other=other).encode()
+        script = answers(b"", b"Location: " + location, status=b"302 Found")
+        await is_survived(script, "redirect", served, front, bank, fault)
+
+
+@asynccontextmanager
+async def nobody_asks() -> AsyncIterator[int]:
+    """A port on 127.0.0.1 and on ::1 that nobody may connect to."""
     hits: list[str] = []
 
     async def counted(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         hits.append("hit")
         writer.close()
 
-    listener = await asyncio.start_server(counted, "127.0.0.1", 0)
-    async with listener:
-        other = listener.sockets[0].getsockname()[1]
-        location = target.format(same="/scripts/XML_daily.asp", other=other).encode()
-        script = answers(b"", b"Location: " + location, status=b"302 Found")
-        await is_survived(script, "redirect", served, front, bank, fault)
+    async with await asyncio.start_server(counted, "127.0.0.1", 0) as listener:
+        port: int = listener.sockets[0].getsockname()[1]
+        async with await asyncio.start_server(counted, "::1", port):
+            yield port
     assert hits == []
+
+
+async def test_A11_a_redirect_from_https_to_http(
+    settings: Settings, bank: Bank, clock: Clock, tmp_path: Path, fault: Fault
+) -> None:
+    """What began encrypted never goes on in the clear, not even on the same host."""
+    authority = Authority(tmp_path)
+    bank.publish(plausible(THURSDAY), plausible(FRIDAY))
+    async with front_running(bank.url, authority.server()) as front, nobody_asks() as other:
+        own = polling(settings, front.url)
+        own = msgspec.structs.replace(own, cbr=msgspec.structs.replace(own.cbr, ca_file=authority.ca_file))
+        async with watched(own, bank, clock) as served:
+            location = b"Location: http://localhost:%d/scripts/XML_daily.asp" % other
+            await is_survived(answers(b"", location, status=b"302 Found"), "redirect", served, front, bank, fault)
 
 
 async def test_A12_a_move_from_http_to_https(
@@ -274,23 +321,28 @@ async def test_A13_a_web_page_instead_of_rates(
 async def test_A14_retry_after(
     status: bytes, form: str, served: Watched, front: Front, bank: Bank, fault: Fault
 ) -> None:
-    """The pause that a mirror asks for is kept, however it is written; one of a day is ten minutes."""
+    """The pause that a mirror asks for is kept, counted from its refusal, in whichever form it is written."""
     date_line = b"Date: " + format_datetime(datetime(2026, 4, 24, 9, 0, 0, tzinfo=UTC), usegmt=True).encode()
     until = format_datetime(datetime(2026, 4, 24, 9, 0, 1, tzinfo=UTC), usegmt=True).encode()
     asks = b"Retry-After: " + (b"1" if form == "seconds" else until)
-    async with during(front, answers(b"", asks, date_line, status=status)):
+    clock = asyncio.get_running_loop().time
+    refused_at: list[float] = []
+
+    async def refuses(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await answers(b"", asks, date_line, status=status)(reader, writer)
+        refused_at.append(clock())
+
+    async with during(front, refuses):
         await served.fails("status")
         cycle = served.service.journal.last_cycle
         assert cycle
         assert cycle.failure
         assert cycle.failure.retry_after_s == 1
     bank.publish(plausible(SATURDAY))
-    asked = len(bank.queries)
-    async with asyncio.timeout(5):
-        begun = asyncio.get_running_loop().time()
-        await fault.recovers(lambda: served.next_is(SATURDAY))
-    assert len(bank.queries) > asked
-    assert asyncio.get_running_loop().time() - begun > 0.5
+    await fault.recovers(lambda: served.next_is(SATURDAY))
+    assert len(refused_at) == 1
+    # A hundredth for the clock on the wall, by which the next poll is due.
+    assert clock() - refused_at[0] >= 0.99
 
 
 async def test_A14_retry_after_has_a_limit(front: Front) -> None:
@@ -336,7 +388,8 @@ async def test_A15_the_pace_holds_whatever_asks(front: Front, monkeypatch: pytes
 
 WRONG: dict[str, dict[str, Any]] = {
     "expired": {"expired": True},
-    "self-signed": {"signer": "other"},
+    "self-signed": {"signer": "itself"},
+    "unknown authority": {"signer": "other"},
     "wrong host": {"name": "elsewhere.example"},
     "missing intermediate": {"signer": "middle"},
 }
@@ -346,7 +399,7 @@ WRONG: dict[str, dict[str, Any]] = {
 async def test_A16_a_certificate_that_is_not_the_banks(
     certificate: str, settings: Settings, bank: Bank, clock: Clock, tmp_path: Path, fault: Fault
 ) -> None:
-    """Expired, by an unknown authority, for another host or with a link missing: refused, never downgraded."""
+    """Expired, signed by itself or a stranger, of another host, a link missing: refused, never downgraded."""
     authority = Authority(tmp_path)
     good, wrong = authority.server(), authority.server(**WRONG[certificate])
     bank.publish(plausible(THURSDAY), plausible(FRIDAY))
@@ -459,6 +512,7 @@ async def test_A20_silence_for_three_hours(
     async with during(front, silent):
         for _ in range(6):
             clock.advance(minutes=30)
+            await served.polls(1)
             await served.fails("timeout")
         bank.publish(plausible(SATURDAY))
     await fault.recovers(lambda: served.next_is(SATURDAY), within_s=3)

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from csv import DictReader
 from dataclasses import replace
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from aiohttp import web
 from bank import PRETTY, UTF8, Bank, daily_xml
 from chaos import answers, front_running
-from conftest import Clock, Serve, eventually
+from conftest import RECORDED, Clock, Serve, eventually, not_here
 from ledger import Fault
+from redis_servers import RealRedis, running
 from sheets import all_times, at, changed, figures, plausible, times, without
 from spending import spent_on
 from watched import FRIDAY, SATURDAY, THURSDAY, Watched, polling, watched
 
+from ratesvc.cbr.documents import parse_daily
 from ratesvc.config import Settings
 from ratesvc.rates import Quote, Sheet
+from ratesvc.workdays import ONE_DAY
 
 TOMORROW = plausible(SATURDAY)
 GOOD = daily_xml(TOMORROW)
@@ -98,7 +107,7 @@ BOMBS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("bomb", list(BOMBS))
 async def test_B1_bombs_of_entities(bomb: str, bank: Bank) -> None:
-    """A DOCTYPE is refused unread: within 50 ms, 2 MB, and without asking anybody."""
+    """A DOCTYPE is refused unread: within 50 ms, 2 MB, without opening a file or asking anybody else."""
     async with front_running(bank.url) as elsewhere, front_running(bank.url) as front:
         document = DECLARATION + BOMBS[bomb].replace("{port}", str(elsewhere.port)).encode()
         front.misbehave(answers(document))
@@ -106,6 +115,7 @@ async def test_B1_bombs_of_entities(bomb: str, bank: Bank) -> None:
         assert {spent["kind"] for spent in tries} == {"invalid:structure"}
         assert min(spent["seconds"] for spent in tries) < 0.05
         assert min(spent["mb"] for spent in tries) <= 2
+        assert [spent["touched"] for spent in tries] == [[f"connect 127.0.0.1:{front.port}"]] * 2
         assert elsewhere.heads == []
 
 
@@ -134,7 +144,7 @@ async def test_B2_shapes_that_no_sheet_has(shape: str, bank: Bank) -> None:
     assert min(spent["lag_s"] for spent in tries) < 0.1
 
 
-async def test_B3_charsets(served: Watched, bank: Bank, fault: Fault) -> None:
+async def test_B3_charsets(served: Watched, bank: Bank, clock: Clock, fault: Fault) -> None:
     """A wrong, unknown or missing charset is refused; windows-1251 and utf-8, said rightly, never become mojibake."""
     text = GOOD.decode("windows-1251")
     documents = [
@@ -148,12 +158,38 @@ async def test_B3_charsets(served: Watched, bank: Bank, fault: Fault) -> None:
     kinds = ("invalid:encoding", "invalid:structure", "invalid:malformed")
     await are_refused(served, bank, fault, documents, *kinds)
     assert served.service.history.revision(SATURDAY, 1).sheet.by_code["USD"].name == "Валюта USD"
+    await are_readable(served)
     corrected = changed(TOMORROW, PLN=times("1.01"))
     bank.publish(corrected, layout=UTF8)
     for _ in range(2):
         await served.service.refresh()
     await eventually(lambda: len(served.service.history) == 4)
     assert served.service.history.revision(SATURDAY, 2).sheet.by_code["PLN"].name == "Валюта PLN"
+    clock.advance(days=1)
+    await served.service.republish()
+    await are_readable(served)
+
+
+READ_WRONG = {
+    "\ufffd",
+    *("Валюта".encode().decode(charset, "replace") for charset in ("cp1251", "latin-1", "koi8-r", "cp866")),
+    *("Валюта".encode("cp1251").decode(charset) for charset in ("latin-1", "koi8-r", "iso-8859-5", "cp866")),
+}
+WITH_NAMES = {
+    "/cbr-xml-daily/daily_json.js": "Валюта PLN",
+    f"/scripts/XML_daily.asp?date_req={SATURDAY:%d/%m/%Y}": "Валюта PLN",
+    "/v1/rates?lang=ru": "польский злотый",
+    "/widget?codes=USD,PLN&lang=ru": "польский злотый",
+}
+
+
+async def are_readable(served: Watched) -> None:
+    """In JSON, XML and the widget, read as they say, names are as they were; none looks as if read in another way."""
+    for path, name in WITH_NAMES.items():
+        status, headers, body = await served.get(path)
+        text = body.decode(headers["Content-Type"].partition("charset=")[2] or "utf-8")
+        assert (status, name in text) == (200, True), path
+        assert [wrong for wrong in READ_WRONG if wrong in text] == [], path
 
 
 async def test_B4_nothing_like_a_sheet(served: Watched, bank: Bank, fault: Fault) -> None:
@@ -251,6 +287,26 @@ async def test_B10_a_nominal_flips(served: Watched, bank: Bank) -> None:
     row = msgspec.json.decode((await served.get("/v1/rates/next"))[2])["rates"]["UZS"]
     assert row["nominal"] == held.nominal // 10
     assert abs(row["change_percent"]) < 1
+
+
+@pytest.mark.parametrize(
+    ("day", "nominals"),
+    [(date(2022, 3, 4), (10000, 1000)), (date(2022, 3, 5), (1000, 10000))],
+    ids=["less", "more"],
+)
+async def test_B10_the_sums_real_flips(
+    day: date, nominals: tuple[int, int], settings: Settings, bank: Bank, clock: Clock
+) -> None:
+    """March 2022 as recorded: from 10,000 to 1,000 and back on the next day, each time with the change of one unit."""
+    flipped = recorded(day)
+    old, new = recorded(days_before(day)[-1]).by_code["UZS"], flipped.by_code["UZS"]
+    assert (old.nominal, new.nominal) == nominals
+    async with on_the_eve(day, settings, bank, clock) as then:
+        assert await is_published(then, bank, flipped, "new") == []
+        row = msgspec.json.decode((await then.get("/v1/rates/next"))[2])["rates"]["UZS"]
+    assert row["nominal"] == new.nominal
+    moved = (new.value / new.nominal) / (old.value / old.nominal) - 1
+    assert row["change_percent"] == pytest.approx(float(moved * 100), abs=0.0001)
 
 
 def rewritten(sheet: Sheet, code: str, nominal: int, value: Decimal) -> Sheet:
@@ -375,15 +431,69 @@ async def test_B13_the_won_times_a_thousand(served: Watched, bank: Bank, fault: 
         ("1.27", ["confirming", "new"], ["large_move"]),
         ("0.76", ["confirming", "new"], ["large_move"]),
     ],
-    ids=["2014", "2022", "1994", "1998"],
+    ids=["2022", "2014", "1994", "1998"],
 )
-async def test_B14_real_crises(factor: str, outcomes: list[str], flags: list[str], served: Watched, bank: Bank) -> None:
+async def test_B14_crises(factor: str, outcomes: list[str], flags: list[str], served: Watched, bank: Bank) -> None:
     """+12.5 % and −12.1 % pass at once, +27 % and −24 % at the second poll, flagged."""
     before = served.service.history.of_date(FRIDAY)
     assert before
     crisis = all_times(replace(before.sheet, effective_date=SATURDAY), factor)
     assert await is_published(served, bank, crisis, *outcomes) == flags
     assert msgspec.json.decode((await served.get("/v1/rates/next"))[2])["flags"] == flags
+
+
+@cache
+def recorded_rates() -> dict[date, dict[str, Decimal]]:
+    """Unit rates of the Bank's own sheets since 1992, by effective date and code, to six digits."""
+    found: dict[date, dict[str, Decimal]] = {}
+    with (RECORDED / "history" / "unit_rates.csv").open(encoding="utf-8", newline="") as file:
+        for row in DictReader(file):
+            rates = found.setdefault(date.fromisoformat(row["date"]), {})
+            rates[row["currency"]] = Decimal(row["rub_per_unit_6_significant_digits"])
+    return found
+
+
+def recorded(day: date) -> Sheet:
+    """That day's sheet, with the nominals that follow from the Bank's rule."""
+    if not RECORDED.exists():
+        not_here(f"the recordings {RECORDED}")
+    documents = sorted(RECORDED.glob("daily/*.xml"))
+    known = {quote.code: quote for path in documents for quote in parse_daily(path.read_bytes()).quotes}
+    return Sheet(day, tuple(at(known[code], rate) for code, rate in recorded_rates()[day].items()))
+
+
+@asynccontextmanager
+async def on_the_eve(day: date, settings: Settings, bank: Bank, clock: Clock) -> AsyncIterator[Watched]:
+    """A service that holds the two recorded sheets before this day's, on the evening before."""
+    clock.moment = datetime.combine(day - ONE_DAY, time(15), UTC)
+    bank.publish(*map(recorded, days_before(day)))
+    async with watched(polling(settings, bank.url, every_s=3600), bank, clock) as then:
+        await eventually(lambda: then.service.backfilling is None)
+        yield then
+
+
+def days_before(day: date) -> list[date]:
+    """The last two whole sheets."""
+    return sorted(other for other, rates in recorded_rates().items() if other < day and len(rates) >= 10)[-2:]
+
+
+@pytest.mark.parametrize(
+    ("day", "outcomes", "flags"),
+    [
+        (date(2022, 3, 3), ["new"], []),
+        (date(2014, 12, 19), ["new"], []),
+        (date(1994, 10, 12), ["confirming", "new"], ["large_move"]),
+        (date(1998, 9, 10), ["confirming", "new"], ["large_move"]),
+    ],
+    ids=["2022", "2014", "1994", "1998"],
+)
+async def test_B14_real_crises(
+    day: date, outcomes: list[str], flags: list[str], settings: Settings, bank: Bank, clock: Clock
+) -> None:
+    """The sheets of those days as recorded, +12.5 %, −12.1 %, +27 %, −24 %: published, the last two once confirmed."""
+    crisis = recorded(day)
+    async with on_the_eve(day, settings, bank, clock) as then:
+        assert await is_published(then, bank, crisis, *outcomes) == flags
 
 
 async def test_B15_one_currency_falls_by_half(served: Watched, bank: Bank) -> None:
@@ -447,16 +557,29 @@ async def test_B17_a_correction(served: Watched, bank: Bank) -> None:
     assert figures(held.sheet) == figures(TOMORROW)
 
 
-async def test_B18_the_same_a_thousand_times(served: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is written, and neither ETag nor Last-Modified changes."""
-    writes: list[object] = []
-    monkeypatch.setattr(served.service._store, "put", writes.append)  # noqa: SLF001 -- nothing may be written
-    _, before, _ = await served.get("/v1/rates")
-    for _ in range(1000):
-        assert (await served.service.refresh()).outcome == "unchanged"
-    _, after, _ = await served.get("/v1/rates")
-    assert (after["ETag"], after.get("Last-Modified")) == (before["ETag"], before.get("Last-Modified"))
-    assert writes == []
+async def test_B18_the_same_a_thousand_times(settings: Settings, bank: Bank, clock: Clock, tmp_path: Path) -> None:
+    """Redis is given no command that writes but the one that prolongs the lease, and the ETag stays.
+
+    The table's Last-Modified is not sent: a strong ETag says more.
+    """
+    redis = RealRedis(tmp_path / "redis", "valkey-server")
+    bank.publish(plausible(THURSDAY), plausible(FRIDAY))
+    with running(redis), redis.client(decode_responses=True) as client:
+        own = msgspec.structs.replace(settings.redis, url=redis.url)
+        own_settings = msgspec.structs.replace(settings, redis=own)
+        async with watched(polling(own_settings, bank.url, every_s=3600), bank, clock) as served:
+            await eventually(lambda: served.service.backfilling is None)
+            await served.service.refresh()
+            writing = set(client.command_list(category="write"))
+            assert {"hset", "hsetnx", "set", "xadd", "del", "pexpire"} <= writing
+            _, before, _ = await served.get("/v1/rates")
+            client.config_resetstat()
+            for _ in range(1000):
+                assert (await served.service.refresh()).outcome == "unchanged"
+            calls: dict[str, Any] = client.info("commandstats")
+            _, after, _ = await served.get("/v1/rates")
+            assert after["ETag"] == before["ETag"]
+    assert {name.removeprefix("cmdstat_") for name in calls} & writing == {"pexpire"}
 
 
 async def test_B19_the_same_figures_under_a_new_date(served: Watched, bank: Bank) -> None:
@@ -464,6 +587,7 @@ async def test_B19_the_same_figures_under_a_new_date(served: Watched, bank: Bank
     before = served.service.history.of_date(FRIDAY)
     assert before
     assert await is_published(served, bank, replace(before.sheet, effective_date=SATURDAY), "new") == ["frozen"]
+    assert msgspec.json.decode((await served.get("/v1/rates/next"))[2])["flags"] == ["frozen"]
 
 
 UNUSUAL = {

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import Served, eventually, missing
+from conftest import Served, eventually, program
 from wire import Answered, ask, get
 
 pytestmark = pytest.mark.slow
@@ -56,29 +55,14 @@ UNKEYED = [
     *("Cache-Control: no-transform", "Upgrade: h2c", "Last-Event-ID: 5", "TE: trailers", f"Host: {EVIL}"),
     *("Accept-Encoding: br;q=x", "Accept-Encoding: identity;q=0", 'If-None-Match: "x"', "If-Modified-Since: x"),
 ]
-TARGETS = [
-    "/v1/rates",
-    "/widget",
-    "/",
-    "/embed",
-    "/openapi.json",
-    "/v1/rates/1991-01-01",
-    "/nowhere",
-    "/widget/rates.js",
-]
+KEPT = ["/v1/rates", "/widget", "/", "/embed", "/openapi.json", "/widget/rates.js"]
+TARGETS = [*KEPT, "/v1/rates/1991-01-01", "/nowhere"]
 
 
 def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
-
-
-def program(name: str) -> str:
-    path = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
-    if path is None:
-        missing(name)
-    return path or ""
 
 
 @asynccontextmanager
@@ -114,7 +98,7 @@ def listens(port: int) -> bool:
 async def test_E5_no_header_poisons_a_cache(served: Served, tmp_path: Path, kind: str) -> None:
     """Whatever header comes first, the clean request after it is given what the service itself gives."""
     async with cache(kind, served.url, tmp_path) as url:
-        kept = 0
+        kept = Counter[str]()
         for number, header in enumerate(UNKEYED):
             for target in TARGETS:
                 fresh = f"{target}?_={number}"
@@ -122,9 +106,10 @@ async def test_E5_no_header_poisons_a_cache(served: Served, tmp_path: Path, kind
                 clean, own = await ask(url, get(fresh, "Accept-Encoding: identity")), await direct(served, fresh)
                 assert (header, target, clean.status, clean.body) == (header, target, own.status, own.body)
                 assert EVIL not in clean.head + poison.head
-                kept += clean["X-Cache"] == "HIT"
-        print(f"{kind}: {kept} of {len(UNKEYED) * len(TARGETS)} clean requests were answered by it")  # noqa: T201 -- a figure
-        assert kept >= len(UNKEYED)
+                kept[target] += clean["X-Cache"] == "HIT"
+        print(f"{kind}: clean requests of {len(UNKEYED)} that it answered: {dict(kept)}")  # noqa: T201 -- figures
+        # nginx passes two of the poisons on without keeping what comes back, varnish one.
+        assert {target for target in TARGETS if kept[target] >= len(UNKEYED) - 2} == set(KEPT)
 
 
 def poisoned(target: str, header: str) -> bytes:

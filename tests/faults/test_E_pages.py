@@ -1,175 +1,24 @@
-"""Hostile clients in a browser: E4 what they write is shown and never runs, E12 how the widget is embedded; headers."""
+"""Our pages in a browser: the headers and the policy of each, and E12, what a host may do to the widget."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from itertools import product
 from typing import Any
-from urllib.parse import quote
 
 import pytest
-from conftest import LONG
-from playwright.async_api import Browser, Page
+from playwright.async_api import Browser, Frame
+from spy import spying
 from widget_harness import Host, Live
 from wire import Answered, ask, get
 
+from ratesvc.render.openapi.page import example_path
+from ratesvc.render.openapi.routes import ROUTES
 from ratesvc.render.widget import Site
 from ratesvc.web import app
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-CALLS = ["pwned()", "window['pw'+'ned']()", "top.pwned()", "self[`pwned`]``", "eval(atob('cHduZWQoKQ=='))"]
-AROUND = """<script>{}</script>
-"><script>{}</script>
-'><script>{}</script>
-</script><script>{}</script>
-</style><script>{}</script>
-</title><svg onload={}>
-</textarea><img src=x onerror={}>
-<img src=x onerror={}>
-<svg><animate onbegin={} attributeName=x dur=1s>
-<svg><script href="data:text/javascript,{}"/>
-<math><mtext></form><form><mglyph><style></math><img src onerror={}>
-<iframe srcdoc="<script>parent.{}</script>">
-<iframe src="javascript:{}">
-<a href="javascript:{}" autofocus tabindex=1 onfocus={}>x</a>
-" autofocus onfocus="{}
-' autofocus onfocus='{}
-` onmouseover=`{}
-javascript:{}//
-<details open ontoggle={}>
-<body onload={}>
-<meta http-equiv=refresh content="0;url=javascript:{}">
-<base href="javascript:{}//">
-<object data="javascript:{}"><embed src="javascript:{}">
-<link rel=stylesheet href="data:text/css,*{{background:url(/pwned)}}">
-<style>@import'/pwned';*{{background:url(/pwned)}}</style>
-x;background:url(/pwned);}}*{{color:red}}</style><script>{}</script>
-{{{{ {} }}}} ${{ {} }} #{{ {} }} <%= {} %>
-{{% for c in [].__class__.__base__.__subclasses__() %}}{{{{c}}}}{{% endfor %}}{}
-{{{{config}}}}{{{{self.__init__.__globals__}}}}{{{{7*7}}}}{}
-{{0.__class__}}{{effective.__globals__}}%s%n{}
-\\"-{}-\\"
-\\u003cscript\\u003e{}\\u003c/script\\u003e
-&lt;script&gt;{}&lt;/script&gt;<!--><script>{}</script-->
-]]><script xmlns="http://www.w3.org/1999/xhtml">{}</script><![CDATA[
-<x:script xmlns:x="http://www.w3.org/1999/xhtml">{}</x:script>
-<?php system('{}') ?><!--# exec cmd="{}" --><!--#include virtual="/etc/passwd" -->
-\u202e<script>{}</script>\u2066
-＜script＞{}＜/script＞
-<noscript><p title="</noscript><img src=x onerror={}>">
-<template shadowrootmode=open><script>{}</script></template>
-\r\nX-Injected: 1\r\n\r\n<script>{}</script>
-""".strip("\n").split("\n")
-EACH = 10 if LONG else 31
-PAYLOADS = [text.replace("{}", call).replace("{{", "{").replace("}}", "}") for text, call in product(AROUND, CALLS)]
-PAGES = {
-    "/": ("heading", "lang", "ui", "codes", "columns", "theme", "updown", "first", "width", "spark", "csp", "x"),
-    "/rate": ("day", "currency", "lang", "x"),
-    "/embed": ("heading", "lang", "codes", "columns", "theme", "updown", "date", "spark", "width"),
-    "/widget/frame": ("heading", "lang", "codes", "columns", "theme", "updown", "date", "spark"),
-    "/widget": ("heading", "lang", "codes", "theme", "style", "shadow"),
-    "/widget/card.svg": ("heading", "lang", "codes", "theme", "updown"),
-    "/chart.svg?codes=USD": ("lang", "theme", "quote", "since", "x"),
-    "/v1/rates": ("codes", "lang", "quote", "x"),
-    "/oembed": ("url", "maxwidth", "x"),
-    "/docs": ("x",),
-}
-HEADERS = (
-    "Host",
-    "X-Forwarded-Host",
-    "X-Forwarded-Proto",
-    "X-Forwarded-For",
-    "Referer",
-    "User-Agent",
-    "Accept-Language",
-)
-SPY = """
-window.ran = []; window.violations = []; window.pwned = () => ran.push(location.href);
-window.alert = window.confirm = window.prompt = pwned;
-addEventListener("securitypolicyviolation", e => violations.push(e.violatedDirective + " " + e.blockedURI));
-"""
-
-
-def attacks() -> Iterator[tuple[str, dict[str, str]]]:
-    """Each payload in every parameter of every page, several payloads to a page, and in every header."""
-    for number, _ in enumerate(PAYLOADS):
-        for page, names in PAGES.items():
-            several = [(name, PAYLOADS[(number + place * 37) % len(PAYLOADS)]) for place, name in enumerate(names)]
-            query = "&".join(f"{name}={quote(text)}" for name, text in several)
-            headers = {name: quote(PAYLOADS[number], safe=" <>'\"()=/{}") for name in HEADERS if name != "Host"}
-            yield f"{page}{'&' if '?' in page else '?'}{query}", headers
-
-
-async def spied(browser: Browser, **options: Any) -> Page:
-    page: Page = await (await browser.new_context(**options)).new_page()
-    await page.add_init_script(SPY)
-    return page
-
-
-async def harm(page: Page) -> list[str]:
-    """What ran and what a policy had to stop, in the page and its frames."""
-    found = [await frame.evaluate("(window.ran || []).concat(window.violations || [])") for frame in page.frames]
-    return [one for frame in found for one in frame]
-
-
-async def test_E4_nothing_that_is_written_into_a_parameter_runs(browser: Browser, live: Live) -> None:
-    """Over 200 payloads in each parameter of each page: no script runs, no policy has to stop one, nothing is loaded.
-
-    One heading of 120 characters is enough for an attack, so each is also given alone, where it is shown. A short run
-    takes one call of each form.
-    """
-    assert len(PAYLOADS) >= 200
-    page = await spied(browser)
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    opened = 0
-    for number, payload in enumerate(PAYLOADS if LONG else PAYLOADS[:: len(CALLS)]):
-        for target in ("/?heading={}", "/widget/frame?heading={}", "/rate?currency={}", "/embed?heading={}&theme={}"):
-            if number % 4 == opened % 4 or "heading" in target:
-                await page.goto(live.url + target.replace("{}", quote(payload)))
-                opened += 1
-                assert await harm(page) == [], (target, payload)
-    print(f"{opened} pages opened with {len(PAYLOADS)} payloads")  # noqa: T201 -- a figure
-    assert not [address for address in asked if re.search(r"pwned$|/x$", address) or not address.startswith(live.url)]
-
-
-async def test_E4_every_parameter_and_header_at_once(browser: Browser, live: Live, host: Host) -> None:
-    """Payloads through all parameters and headers of all pages at once; a page of another site is opened before."""
-    page = await spied(browser)
-    await page.goto(host.put(""))
-    opened = 0
-    for number, (target, headers) in enumerate(attacks()):
-        if number % EACH != number // EACH % EACH:
-            continue  # every page sees every so many payloads in each place
-        await page.set_extra_http_headers(headers)
-        answer = await page.goto(live.url + target[:8000])
-        opened += 1
-        assert answer
-        assert answer.status in (200, 400, 404, 501), target
-        assert "x-injected" not in answer.headers
-        assert await harm(page) == [], target
-    print(f"{opened} pages opened")  # noqa: T201 -- a figure
-
-
-async def test_E4_no_header_comes_back(live: Live) -> None:
-    """Host, X-Forwarded-*, Referer and User-Agent leave no trace in any answer."""
-    for payload in PAYLOADS[:: len(CALLS)]:
-        text = quote(payload, safe=" <>'\"()=/{}")
-        for target in PAGES:
-            headers = [f"{name}: mark7{text}" for name in HEADERS if name != "Host"]
-            answered = await ask(
-                live.url, f"GET {target} HTTP/1.1\r\nHost: mark7.example\r\n".encode() + lines(headers)
-            )
-            assert b"mark7" not in answered.body
-            assert "mark7" not in answered.head
-
-
-def lines(headers: list[str]) -> bytes:
-    return "".join(f"{header}\r\n" for header in [*headers, ""]).encode()
-
-
+DOCUMENTS = ("text/html", "image/svg+xml")
 # What is meant to be framed, and what a browser shows as a page at all.
 FRAMED = {"/embed", "/widget/frame", "/chart.svg"}
 STYLE_HASHES = re.compile(r"script-src ('none'|('sha256-[A-Za-z0-9+/=]{44}' ?)+)(;|$)")
@@ -220,20 +69,29 @@ def check_document(path: str, answered: Answered) -> None:
         assert answered["Cross-Origin-Opener-Policy"] == (None if path in FRAMED else "same-origin"), path
 
 
+# Beside the example of each route.
+MORE = (
+    "/?lang=ar&ui=ru&csp=1",
+    "/rate?lang=ru",
+    "/rate?day=x",
+    "/widget/frame?spark=30",
+    "/widget/card.svg?date=1992-06-30",
+)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_every_page_opens_under_its_own_policy(browser: Browser, live: Live, scheme: Any) -> None:
     """Whatever a browser renders of ours: no complaint in the console, no violation, nobody else asked."""
-    page = await spied(browser, color_scheme=scheme)
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: complaints.extend([] if request.url.startswith(live.url) else [request.url]))
-    for path in ("/", "/?lang=ar&ui=ru&csp=1", "/rate", "/rate?lang=ru", "/docs", "/embed", "/widget/frame?spark=30"):
-        await page.goto(live.url + path, wait_until="networkidle")
-        assert (path, complaints, await harm(page)) == (path, [], [])
-    for path in ("/widget/card.svg", "/chart.svg?codes=USD,EUR&since=2022-11-01&until=2022-11-15", "/widget"):
-        await page.goto(live.url + path, wait_until="networkidle")
-        assert (path, complaints, await harm(page)) == (path, [], [])
+    examples = [
+        example_path(route, live.service.history.days[-1], Site(live.url))
+        for route in ROUTES
+        if any(answer.media in DOCUMENTS for answer in route.answers)
+    ]
+    assert {"/docs", "/widget/card.svg"} <= {path.partition("?")[0] for path in examples}
+    async with spying(browser, live.url, color_scheme=scheme) as spy:
+        for path in (*examples, *MORE):
+            told = await spy.opens(live.url + path, "networkidle")
+            assert (path, [one for one in told if "status of 4" not in one]) == (path, [])
 
 
 @pytest.mark.parametrize("way", ["plain", "sandbox", "coep", "policy", "narrow", "dark", "no script", "styles"])
@@ -247,16 +105,16 @@ async def test_E12_embedding(browser: Browser, live: Live, host: Host, way: str)
         "policy": {"Content-Security-Policy": f"default-src 'none'; frame-src {live.url}"},
     }.get(way, {})
     head = "<style>iframe{filter:invert(1)}*{color:red!important;display:block}</style>" if way == "styles" else ""
-    page = await spied(
-        browser, color_scheme="dark" if way == "dark" else "light", java_script_enabled=way != "no script"
-    )
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text))
-    await page.goto(host.put(frame, headers, head=head), wait_until="networkidle")
-    inner = page.frames[1]
+    options = {"color_scheme": "dark" if way == "dark" else "light", "java_script_enabled": way != "no script"}
+    async with spying(browser, "http://", **options) as spy:
+        told = await spy.opens(host.put(frame, headers, head=head), "networkidle")
+        if way == "sandbox":  # Chromium says that it runs no script there, which is what the host asked for
+            told = [text for text in told if "sandboxed and the 'allow-scripts'" not in text]
+        assert told == []
+        await check_frame(spy.page.frames[1], way)
+
+
+async def check_frame(inner: Frame, way: str) -> None:
     assert "60.3741" in await inner.inner_text("table")
-    if way == "sandbox":  # Chromium says that it runs no script there, which is what the host asked for
-        complaints = [text for text in complaints if "sandboxed and the 'allow-scripts'" not in text]
-    assert complaints == []
     if way not in ("no script", "sandbox"):
         assert await inner.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0

@@ -166,6 +166,8 @@ async def test_E2_smuggling(tmp_path: Path, parser: str) -> None:
     environment = {"AIOHTTP_NO_EXTENSIONS": "1"} if parser == "Python" else {}
     async with serving(tmp_path, "--demo", **environment) as program:
         await program.ready()
+        loaded = Path(f"/proc/{program.process.pid}/maps").read_text()
+        assert ("/aiohttp/_http_parser" in loaded) == (parser == "C")
         for kind, request in SMUGGLED.items():
             answered = await ask(program.url, request + get("/v1/rates"), closes=True)
             assert (kind, answered.status) == (kind, 400)
@@ -221,6 +223,15 @@ async def test_E3_an_address_of_another_host(served: Served, target: str) -> Non
     """This is no proxy: not for an answer that it has ready either."""
     await ask(served.url, get("/v1/rates"))
     assert (await ask(served.url, get(target))).status in (404, 421)
+
+
+async def test_E3_the_whole_address_of_its_own(served: Served) -> None:
+    """RFC 9112, 3.2.2: a server must accept the whole address, too; under its own name, also once it is remembered."""
+    whole = await ask(served.url, get("/v1/rates"))
+    own = served.url.replace("127.0.0.1", "localhost")
+    for _ in range(2):
+        answered = await ask(served.url, get(f"{own}/v1/rates"))
+        assert (answered.status, answered.body) == (200, whole.body)
 
 
 TRAVERSAL = [

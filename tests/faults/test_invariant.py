@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
+from claims import READERS
 from invariant import Invariant
 
 FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
@@ -14,7 +16,7 @@ BANK = {FRIDAY: [{"USD": (1, "75.0000")}], SATURDAY: [{"USD": (1, "76.0000")}, {
 
 
 def reader() -> Invariant:
-    return Invariant(lambda: BANK, lambda: datetime(2026, 4, 24, 9, tzinfo=UTC))
+    return Invariant(lambda: BANK, lambda: datetime(2026, 4, 24, 9, tzinfo=UTC), remembers=True)
 
 
 def rates(day: date = FRIDAY, value: float = 75.0, **more: Any) -> bytes:
@@ -47,10 +49,13 @@ def test_right_answers_are_right() -> None:
         ([rates(requested_date=str(SATURDAY))], "today is not 2026-04-25"),
         ([rates(revision=2), rates()], "went back"),
         ([b'{"rate": 1}'], "200 without rates"),
+        ([rates()[:-9]], "unreadable: JSONDecodeError"),
+        ([rates().replace(b'"nominal"', b'"nominals"')], "unreadable: KeyError"),
+        ([rates().replace(b"75.0", b'"seventy"')], "unreadable: "),
     ],
 )
 def test_wrong_answers_are_seen(bodies: list[bytes], words: str) -> None:
-    """A wrong digit, another day's, a step back, an empty success."""
+    """A wrong digit, another day's, a step back, an empty success, one that cannot be read."""
     assert any(words in violation for violation in seen(*bodies))
 
 
@@ -62,6 +67,26 @@ def test_an_older_sheet_must_be_flagged() -> None:
     assert seen(rates(requested_date=str(SATURDAY), stale=True), path=path) == []
 
 
+def test_a_day_once_accepted_stays() -> None:
+    """Neither gone, for whatever reason, nor other figures under the same revision, nor an earlier wording again."""
+    path = f"/v1/rates/{SATURDAY}"
+    shown = rates(SATURDAY, 76.0, requested_date=str(SATURDAY))
+    for status, kind in ((404, "not_yet_set"), (503, "history_loading")):
+        one = reader()
+        problem = json.dumps({"type": f"urn:ratesvc:{kind}"}).encode()
+        one.check(path, status, "application/problem+json", problem)
+        assert one.violations == []
+        one.check(path, 200, "application/json", shown)
+        one.check(path, status, "application/problem+json", problem)
+        assert [text for text in one.violations if "was answered before" in text] == one.violations != []
+    corrected = {"requested_date": str(SATURDAY), "revision": 2}
+    assert seen(shown, rates(SATURDAY, 76.5, **corrected), path=path) == []
+    (silently,) = seen(shown, rates(SATURDAY, 76.5, requested_date=str(SATURDAY)), path=path)
+    assert silently == "revision 1 of 2026-04-25 was another before"
+    (back,) = seen(rates(SATURDAY, 76.5, **corrected), shown, path=path)
+    assert back == "a later revision of 2026-04-25 was there before revision 1"
+
+
 def test_no_5xx_once_a_sheet_is_held() -> None:
     """Before it is honest, afterwards it is not; and a page of HTML never is."""
     one = reader()
@@ -69,3 +94,45 @@ def test_no_5xx_once_a_sheet_is_held() -> None:
     one.check("/v1/rates", 503, "application/problem+json", b'{"type": "urn:ratesvc:no_sheet"}')
     one.check("/v1/rates", 500, "text/html", b"oops")
     assert len(one.violations) == 2
+
+
+OTHERS = {
+    "/scripts/XML_daily.asp": (
+        '<ValCurs Date="24.04.2026"><Valute><CharCode>USD</CharCode><Nominal>1</Nominal><Value>75,0000</Value></Valute>'
+        "</ValCurs>"
+    ),
+    "/cbr-xml-daily/daily_json.js": '{"Date":"2026-04-24T11:30:00+03:00","Valute":{"USD":{"Nominal":1,"Value":75.0}}}',
+    "/ecb/eurofxref-daily.xml": "<Cube time='2026-04-24'><Cube currency='RUB' rate='80.5000'/></Cube>",
+    "/frankfurter/v1/latest": '{"base":"EUR","date":"2026-04-24","rates":{"RUB":80.5}}',
+    "/widget?codes=USD,EUR": (
+        '<tr><th><time datetime="2026-04-24">Apr 24</time></th></tr>'
+        '<tr class="cbr-down"><th><bdi class="cbr-code" dir="ltr">USD</bdi></th>'
+        '<td class="cbr-today"><bdi dir="ltr">75.0000</bdi></td></tr>'
+    ),
+    "/v1/series?codes=USD&since=2026-01-01": '{"series":{"USD":[["2026-04-24",75.0]]}}',
+}
+OTHERS["/widget/frame?codes=EUR"] = (
+    '<tr><th><time datetime="2026-04-24">Apr 24</time></th></tr>'
+    '<tr><th><bdi class="cbr-code" dir="ltr">EUR</bdi></th><td class="cbr-value"><bdi dir="ltr">80.5000</bdi></td></tr>'
+)
+
+
+def read(path: str, body: str, status: int = 200) -> list[str]:
+    """What is wrong with one answer of another shape, on a replica that holds a sheet."""
+    bank = {FRIDAY: [{"USD": (1, "75.0000"), "EUR": (1, "80.5000")}]}
+    one = Invariant(lambda: bank, lambda: datetime(2026, 4, 24, 9, tzinfo=UTC), holds_a_sheet=True)
+    one.check(path, status, "text/html", body.encode())
+    return [violation.split(": ", 1)[1] for violation in one.violations]
+
+
+@pytest.mark.parametrize("path", READERS)
+def test_every_reader_reads_its_shape(path: str) -> None:
+    """Right is right; a wrong digit, another day's figures, a page that is cut, empty or refused are seen."""
+    right = OTHERS[path]
+    assert read(path, right) == []
+    wrong_digit = re.sub(r"(75|80)([.,])", r"\g<1>\g<2>1", right)
+    other_day = right.replace("2026-04-24", "2026-04-23").replace("24.04.2026", "23.04.2026")
+    for body in (wrong_digit, other_day, right[: len(right) // 2], "", "oops"):
+        assert read(path, body) != [], body
+    for status in (404, 503):
+        assert read(path, right, status) != []

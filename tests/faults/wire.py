@@ -13,7 +13,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 WAIT_S = 20.0
-AHEAD = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 @dataclass
@@ -23,7 +22,7 @@ class Answered:
     status: int
     head: str
     body: bytes
-    closed: float | None
+    closed: float | None = None
 
     def __getitem__(self, name: str) -> str | None:
         found = re.search(rf"(?im)^{name}: *(.*?)\r?$", self.head)
@@ -49,13 +48,20 @@ async def ask(url: str, request: bytes, *, closes: bool = False) -> Answered:
     async with connected(url) as (reader, writer), asyncio.timeout(WAIT_S):
         begun = time.monotonic()
         writer.write(request)
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        length = re.search(r"(?i)content-length: (\d+)", head)
-        empty = request.startswith(b"HEAD") or length is None
-        body = b"" if empty or length is None else await reader.readexactly(int(length[1]))
+        answered = await answer_from(reader, request)
         if closes:
             assert await ending(reader) == b"", "a second answer"
-        return Answered(int(head.split()[1]), head, body, time.monotonic() - begun if closes else None)
+            answered.closed = time.monotonic() - begun
+        return answered
+
+
+async def answer_from(reader: asyncio.StreamReader, request: bytes) -> Answered:
+    """The next answer on a connection, which stays open."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    length = re.search(r"(?i)content-length: (\d+)", head)
+    empty = request.startswith(b"HEAD") or length is None
+    body = b"" if empty or length is None else await reader.readexactly(int(length[1]))
+    return Answered(int(head.split()[1]), head, body)
 
 
 async def ending(reader: asyncio.StreamReader) -> bytes:

@@ -3,7 +3,8 @@
 "use strict";
 const form = document.querySelector("form");
 const all = (root, selector) => [...root.querySelectorAll(selector)];
-let open = location.hash.slice(1) || "code-element", turn = 0, timer;
+const size = form.elements.height;
+let open = location.hash.slice(1) || "code-element", turn = 0, timer, sized = new URLSearchParams(location.search).has("height");
 
 const select = (result, id) => {
 const panels = all(result, "[role=tabpanel]");
@@ -36,8 +37,15 @@ const copy = document.createElement("button");
 copy.type = "button";
 copy.textContent = result.dataset.copy;
 copy.addEventListener("click", async () => {
-await navigator.clipboard.writeText(panel.querySelector("code").textContent);
+const code = panel.querySelector("code");
+try {
+await navigator.clipboard.writeText(code.textContent);
 copy.textContent = result.dataset.copied;
+} catch {
+// A page on plain http has no clipboard.
+getSelection().selectAllChildren(code);
+copy.textContent = result.dataset.selected;
+}
 setTimeout(() => { copy.textContent = result.dataset.copy; }, 2000);
 });
 panel.append(copy);
@@ -59,36 +67,53 @@ const search = () => {
 const fields = new URLSearchParams(), lists = { codes: [], columns: [] };
 for (const [name, value] of new FormData(form)) {
 if (lists[name]) lists[name].push(value);
-else if (value && !(name === "height" && !form.dataset.height)) fields.set(name, value);
+else if (value && (name !== "height" || sized)) fields.set(name, value);
 }
 for (const name in lists) if (lists[name].length) fields.set(name, lists[name].join(","));
 return fields;
 };
 
-const update = async fields => {
-const mine = ++turn, address = "?" + fields;
-const answer = await fetch(address);
+// The arrows of what is chosen, but for the first.
+const arrows = () => {
+let first = true;
+for (const line of all(form, ".codes li")) {
+const chosen = line.querySelector("input").checked;
+line.querySelector("button").hidden = first || !chosen;
+first &&= !chosen;
+}
+};
+
+const update = async () => {
+const mine = ++turn, fields = search();
+const answer = await fetch("?" + fields);
+const text = await answer.text();
 if (!answer.ok || mine !== turn) return;
-const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+const page = new DOMParser().parseFromString(text, "text/html");
 const result = page.getElementById("result");
 document.getElementById("result").replaceWith(result);
-form.elements.height.value = page.querySelector("[name=height]").value;
-if (fields.has("first")) form.querySelector(".codes").replaceWith(page.querySelector(".codes"));
-history.replaceState(null, "", "?" + search());
+document.querySelector("nav").replaceWith(page.querySelector("nav"));
+if (!sized && document.activeElement !== size) size.value = page.querySelector("[name=height]").value;
+history.replaceState(null, "", "?" + fields);
 tabs(result);
 };
 
 form.addEventListener("input", event => {
 if (event.target.id === "find") return;
-if (event.target.name === "height") form.dataset.height = "1";
+if (event.target === size) sized = size.value !== "";
+arrows();
 clearTimeout(timer);
-timer = setTimeout(() => update(search()), 200);
+timer = setTimeout(update, 200);
 });
 form.addEventListener("submit", event => {
 event.preventDefault();
-const fields = search(), button = event.submitter;
-if (button && button.name) fields.set(button.name, button.value);
-update(fields);
+const line = event.submitter?.closest(".codes li");
+if (line) {
+line.parentNode.prepend(line);
+arrows();
+line.querySelector("input").focus();
+}
+clearTimeout(timer);
+update();
 });
 const find = document.getElementById("find");
 find.closest("p").hidden = false;

@@ -2,18 +2,18 @@
 // createElement, adoptedStyleSheets and CSSOM only: it works under style-src 'self' and Trusted Types.
 // The shadow root comes after valid rows, so that the link inside the element survives every failure.
 (() => {
-"use strict";
-const page = document, from = page.currentScript.src, base = from.slice(0, from.indexOf("/widget/") + 8) + "rows.json?style=inline";
+const base = document.currentScript.src.replace(/(.*\/widget\/).*/, "$1rows.json?style=inline");
 const asked = ["codes", "columns", "date", "heading", "lang", "spark", "theme", "updown"], jobs = {};
 // An element whose class and part are the same words; what is empty is left out.
 const make = (tag, kinds, more, ...inner) => {
-const made = /^(svg|p.l)/.test(tag) ? page.createElementNS("http://www.w3.org/2000/svg", tag) : page.createElement(tag);
+const made = /^(svg|p.l)/.test(tag) ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
 if (kinds) more = { class: kinds.replace(/\S+/g, "cbr-$&"), part: kinds, ...more };
 for (const name in more) more[name] && made.setAttribute(name, more[name]);
 made.append(...inner.flat(3).filter(one => one));
 return made;
 };
-const fetched = url => fetch(url, { credentials: "omit", signal: AbortSignal.timeout(9e3) }).then(answer => answer.ok ? answer.json() : Promise.reject(answer.status));
+// Equal elements share a request. What came is forgotten after a minute: a page may stay open for days.
+const fetched = url => jobs[url] ||= fetch(url, { credentials: "omit", signal: AbortSignal.timeout(9e3) }).then(answer => answer.ok ? answer.json() : Promise.reject(answer.status)).finally(() => setTimeout(() => delete jobs[url], 6e4));
 const table = (all, look) => {
 const lang = all.words_lang;
 const head = ({ kind, date, label, text }) => make("th", "head " + kind, { scope: "col", lang: !date && lang },
@@ -39,35 +39,40 @@ attributeChangedCallback() {
 clearTimeout(this.due);
 this.due = setTimeout(() => this.isConnected && this.show());
 }
-async show(anew) {
+disconnectedCallback() {
+this.attributeChangedCallback();
+}
+async show() {
 const of = name => this.getAttribute(name) || "";
 const minutes = +of("refresh");
 let url = base;
 for (const name of asked) {
 const text = of(name) || name == "lang" && this.closest("[lang]")?.lang;
-if (text) url += `&${name}=` + encodeURIComponent(text);
+if (text) url += "&" + name + "=" + encodeURIComponent(text);
 }
 this.url = url;
 if (+of("height")) this.style.height = of("height") + "px";
-clearInterval(this.timer);
-if (minutes > 0) this.timer = setInterval(() => page.hidden || !this.isConnected || this.show(1), Math.max(minutes, 5) * 6e4);
-let state = "load", detail;
+clearTimeout(this.due);
+if (minutes > 0) this.due = setInterval(() => document.hidden || this.show(), Math.max(minutes, 5) * 6e4);
+let state = "load", detail, made;
 try {
-if (anew || !jobs[url]) jobs[url] = fetched(url);
-detail = await jobs[url];
-const made = table(detail, (of("theme") || "inherit") + " " + (of("updown") || "green-red")), sheet = new CSSStyleSheet();
-if (!detail.rows[0].cells[0]) throw 0;
-sheet.replaceSync(detail.style);
-if (url != this.url) return;
-if (minutes > 0) made.ariaLive = "polite";
-const root = this.shadowRoot || this.attachShadow({ mode: "open" });
-root.adoptedStyleSheets = [sheet];
-root.replaceChildren(made);
+detail = await fetched(url);
+if (detail.rows[0]) made = table(detail, of("theme") + " " + of("updown"));
+else throw 0;
 } catch (error) {
-if (url != this.url) return;
+delete jobs[url];
 state = "error";
 detail = error;
 }
+if (url != this.url) return;
+if (made) {
+const root = this.shadowRoot || this.attachShadow({ mode: "open" }), sheet = new CSSStyleSheet();
+sheet.replaceSync(detail.style);
+root.adoptedStyleSheets = [sheet];
+root.replaceChildren(made);
+this.shown = url;
+// What was asked before is no answer to what is asked now.
+} else if (url != this.shown) this.shadowRoot?.replaceChildren(make("slot"));
 this.setAttribute("state", state);
 this.dispatchEvent(new CustomEvent("cbr-" + state, { bubbles: true, detail }));
 }

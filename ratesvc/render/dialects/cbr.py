@@ -33,10 +33,11 @@ def in_russian(asked: Question) -> Answer:
 def in_english(asked: Question) -> Answer:
     """XML_daily_eng: always written here, with the names of the Bank's catalogue."""
     revision, until = _asked_for(asked)
-    names = bank_xml.english_names(asked.history, revision.sheet)
-    return Answer(
-        ("english", revision.key), DAILY + bank_xml.ENCODING, lambda: bank_xml.daily(revision.sheet, names), until
-    )
+
+    def write() -> bytes:
+        return bank_xml.daily(revision.sheet, bank_xml.english_names(asked.history, revision.sheet))
+
+    return Answer(("english", revision.key), DAILY + bank_xml.ENCODING, write, until)
 
 
 def _asked_for(asked: Question) -> tuple[Revision, date]:

@@ -47,20 +47,24 @@ def _json(asked: Question, revision: Revision, until: date) -> Answer:
     before = asked.history.before(revision.effective_date)
     if before is None and revision.effective_date > FIRST_DAY:
         raise HistoryLoading(revision.effective_date - ONE_DAY)
+    return Answer(("json", revision.key), SCRIPT, lambda: _document(asked.public_url, revision, before), until)
+
+
+def _document(public_url: str, revision: Revision, before: Revision | None) -> bytes:
     moves = unit_rates(revision.sheet, before.sheet if before else None)
     day = before.effective_date if before else revision.effective_date
-    _, _, address = asked.public_url.partition(":")
+    _, _, address = public_url.partition(":")
     document: dict[str, Any] = {
-        "Date": _noon(revision.effective_date),
-        "PreviousDate": _noon(day),
+        "Date": _half_past_eleven(revision.effective_date),
+        "PreviousDate": _half_past_eleven(day),
         "PreviousURL": f"{address}/cbr-xml-daily/archive/{day:%Y/%m/%d}/daily_json.js",
         "Timestamp": revision.fetched_at.astimezone(MOSCOW).strftime("%Y-%m-%dT%H:00:00+03:00"),
         "Valute": {quote.code: _valute(quote, moves[quote.code]) for quote in revision.sheet.quotes},
     }
-    return Answer(("json", revision.key), SCRIPT, lambda: encode(document), until)
+    return encode(document)
 
 
-def _noon(day: date) -> str:
+def _half_past_eleven(day: date) -> str:
     """The original gives every sheet this time of day."""
     return f"{day}T11:30:00+03:00"
 
@@ -101,8 +105,11 @@ def in_russian(asked: Question) -> Answer:
 
 def in_english(asked: Question) -> Answer:
     """daily_eng_utf8.xml."""
-    names = bank_xml.english_names(asked.history, asked.newest.sheet)
-    return Answer("english", XML, lambda: bank_xml.daily(asked.newest.sheet, names, "utf-8"))
+
+    def write() -> bytes:
+        return bank_xml.daily(asked.newest.sheet, bank_xml.english_names(asked.history, asked.newest.sheet), "utf-8")
+
+    return Answer("english", XML, write)
 
 
 def refuse(error: RatesvcError) -> Refusal:

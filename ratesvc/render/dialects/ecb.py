@@ -7,7 +7,6 @@ force today; days without a sheet have no line, as at the ECB. Roubles before 19
 from __future__ import annotations
 
 from io import BytesIO
-from xml.sax.saxutils import escape
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from ratesvc.columns import Span
@@ -90,7 +89,7 @@ def daily_xml(asked: Question) -> Answer:
 
 def refuse(error: RatesvcError) -> Refusal:
     """The ECB has a web page for this; a line says the same."""
-    return Refusal(status(error), TEXT, f"{escape(str(error))}\n".encode())
+    return Refusal(status(error), TEXT, f"{error}\n".encode())
 
 
 DIALECT = Dialect(

@@ -18,6 +18,7 @@ CODES = rf" *{CODE} *(?:, *{CODE} *)*"
 TAG = r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,3}"
 DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 AMOUNT = r"-?[0-9]{1,15}(?:\.[0-9]{1,10})?"
+TODAY = "today"
 COUNT = r"[1-9][0-9]{0,3}"
 
 FILLS = ("none", "daily")
@@ -77,6 +78,9 @@ _PARAMETERS: dict[str, Schema] = {
         1,
     ),
     "path:day": _parameter("Any day from 1992-07-01 on, YYYY-MM-DD.", _DAY, place="path", needed=True),
+    "number:day": _parameter(
+        "A day, YYYY-MM-DD, or `today`.", _text(f"{DAY}|{TODAY}"), TODAY, place="path", needed=True
+    ),
     "path:code": _parameter("The base currency's ISO 4217 code.", _text(CODE), "USD", place="path", needed=True),
     "since": _parameter("First day; a year before `until` when not given. It must not be later.", _DAY),
     "until": _parameter("Last day; today in Moscow when not given.", _DAY),
@@ -133,8 +137,8 @@ _PARAMETERS: dict[str, Schema] = {
     "ui": _shown("The language of the page itself.", _words(UI), "ru"),
     "first": _shown("The code to put first.", _text(CODE), "EUR"),
     "url": _parameter("An address of this service.", _URL, needed=True),
-    "maxwidth": _shown("The room there is, in pixels.", _pixels(snippets.WIDTHS), "200"),
-    "maxheight": _shown("The room there is, in pixels.", _pixels(snippets.HEIGHTS), "150"),
+    "maxwidth": _shown("The room there is, in pixels.", _pixels(snippets.ROOM), "200"),
+    "maxheight": _shown("The room there is, in pixels.", _pixels(snippets.ROOM), "150"),
     "oembed:format": _parameter("`json`; another one is 501.", {"type": "string", "default": "json"}, "json"),
 }
 

@@ -65,7 +65,7 @@ ROUTES = (
         "The unit rate as text, for the cell of a spreadsheet.",
         (Answer(_LINE, example="75.5273"),),
         "/v1/rates/{day}/USD.txt",
-        ("path:day", "path:code", "quote"),
+        ("number:day", "path:code", "quote"),
         PAST,
     ),
     Route(

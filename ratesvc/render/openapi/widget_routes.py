@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ratesvc.errors import BadRequest, NoSheet, NotSupported
+from ratesvc.errors import NoSheet, NotEmbeddable, NotSupported
 from ratesvc.render import loader
 from ratesvc.render.openapi.route import EMPTY, PAGE, SHOWN, Answer, Route
 
@@ -117,6 +117,6 @@ WIDGET = (
         (Answer("application/json", "OEmbed"),),
         "/oembed?url={base}/embed?codes=USD",
         ("url", "maxwidth", "maxheight", "oembed:format"),
-        (BadRequest, NotSupported, *SHOWN),
+        (NotEmbeddable, NotSupported, *SHOWN),
     ),
 )

@@ -1,0 +1,164 @@
+"""What a hostile client writes, and every place in which it can write: read off the routes and the dialects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from itertools import product
+from urllib.parse import parse_qsl, quote, urlencode
+
+from ratesvc.config import DIALECTS
+from ratesvc.history import History
+from ratesvc.rates import Snapshot
+from ratesvc.render.dialects import Dialect, Question, Refused
+from ratesvc.render.openapi import parameters
+from ratesvc.render.openapi.page import example_path
+from ratesvc.render.openapi.routes import ROUTES
+from ratesvc.render.problems import CONTENT_TYPE, PROBLEMS
+from ratesvc.render.widget import Site
+
+CALLS = ("pwned()", "window['pw'+'ned']()", "top.pwned()", "self[`pwned`]``", "eval(atob('cHduZWQoKQ=='))")
+# § is where a call goes. The two at the end end a line, or turn it round, for real.
+FORMS = (
+    *r"""
+<script>§</script>
+"><script>§</script>
+'><script>§</script>
+</script><script>§</script>
+</style><script>§</script>
+</title><svg onload=§>
+</textarea><img src=x onerror=§>
+<img src=x onerror=§>
+<img srcset=x onerror=§>
+<video><source onerror=§>
+<svg><animate onbegin=§ attributeName=x dur=1s>
+<svg><script href="data:text/javascript,§"/>
+<svg><use href="data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' onload='§'/>"/>
+<math><mtext></form><form><mglyph><style></math><img src onerror=§>
+<iframe srcdoc="<script>parent.§</script>">
+<iframe src="javascript:parent.§">
+<a href="javascript:§" autofocus tabindex=1 onfocus=§>x</a>
+<input autofocus onfocus=§>
+" autofocus onfocus="§
+' autofocus onfocus='§
+"-§-"
+'-§-'
+` onmouseover=`§
+javascript:§//
+<details open ontoggle=§>
+<body onload=§>
+<meta http-equiv=refresh content="0;url=/pwned?§">
+<base href="/pwned/"><img src="§">
+<object data="javascript:§"><embed src="javascript:§">
+<link rel=stylesheet href="/pwned?§">
+<style>@import'/pwned?§';*{background:url(/pwned)}</style>
+<style>@keyframes x{}</style><p style="animation:x 1s" onanimationstart=§>
+x;background:url(/pwned);}*{color:red}</style><script>§</script>
+{{ § }} ${ § } #{ § } <%= § %>
+{% for c in [].__class__.__base__.__subclasses__() %}{{c}}{% endfor %}§
+{{config}}{{self.__init__.__globals__}}{{7*7}}§
+{0.__class__}{effective.__globals__}%s%n§
+\"-§-\"
+\u003cscript\u003e§\u003c/script\u003e
+&lt;script&gt;§&lt;/script&gt;<!--><script>§</script-->
+]]><script xmlns="http://www.w3.org/1999/xhtml">§</script><![CDATA[
+<x:script xmlns:x="http://www.w3.org/1999/xhtml">§</x:script>
+<?php system('§') ?><!--# exec cmd="§" --><!--#include virtual="/etc/passwd" -->
+＜script＞§＜/script＞
+<noscript><p title="</noscript><img src=x onerror=§>">
+<template shadowrootmode=open><script>§</script></template>
+""".strip().splitlines(),
+    "\u202e<script>§</script>\u2066",
+    "\r\nX-Injected: 1\r\n\r\n<script>§</script>",
+)
+PAYLOADS = tuple(form.replace("§", call) for form, call in product(FORMS, CALLS))
+HARMLESS = "harmless"
+HERE = "HERE"
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """One parameter of one route, HERE in the target, beside valid ones; and how the route may answer."""
+
+    route: str
+    name: str
+    target: str
+    statuses: frozenset[int]
+    media: frozenset[str]
+
+    def written(self, text: str) -> str:
+        """The target with this in its place."""
+        return self.target.replace(HERE, quote(text, safe=""))
+
+
+def our_spots(snapshot: Snapshot, url: str) -> Iterator[Spot]:
+    """Each parameter of each described route, the name of one that it does not have; and an address that is none."""
+    day = snapshot.today
+    described = parameters.components(day.isoformat(), url)
+    for route in ROUTES:
+        path, _, query = example_path(route, day, Site(url)).partition("?")
+        given = dict(parse_qsl(query))
+        statuses = frozenset({200, *(PROBLEMS[kind].status for kind in route.problems)} - {503})
+        media = frozenset({*(answer.media for answer in route.answers), route.refusal or "text/html"})
+        for key in route.parameters:
+            name, place = (described[parameters.component(key)][part] for part in ("name", "in"))
+            if place == "query":
+                yield Spot(route.path, name, f"{path}?{urlencode({**given, name: HERE})}", statuses, media)
+            if place == "path":
+                values = {"day": day.isoformat(), "code": "USD", name: HERE}
+                yield Spot(route.path, name, route.path.format(**values), statuses | {404}, media)
+        if route.kept or route.problems:  # the probes read no query at all
+            yield Spot(route.path, "a name", f"{path}?{urlencode({**given, HERE: 1})}", statuses, media)
+    framed = urlencode({"url": f"{url}/embed?heading={HERE}"})
+    yield Spot("/oembed", "heading in url", f"/oembed?{framed}", frozenset({200}), frozenset({"application/json"}))
+    yield Spot("/nowhere", "path", f"/{HERE}", frozenset({400, 404}), frozenset({CONTENT_TYPE}))
+
+
+# Nothing that another of these would be preferred to.
+GIVEN = {
+    "amount": "100",
+    "date_req": "18/11/2022",
+    "date_req1": "01/11/2022",
+    "date_req2": "18/11/2022",
+    "VAL_NM_RQ": "R01235",
+    "year": "2022",
+    "month": "11",
+    "day": "2022-11-18",
+    "start": "2022-11-01",
+    "end": "2022-11-18",
+    "from": "USD",
+    "to": "CNY",
+    "when": "2022-11-18",
+}
+
+
+class Noting(dict[str, str]):
+    """Parameters, and the names of all that were looked for."""
+
+    def __init__(self, given: dict[str, str]) -> None:
+        super().__init__(given)
+        self.names: set[str] = set()
+
+    def get(self, name: str, default: object = None) -> object:  # type: ignore[override]
+        self.names.add(name)
+        return super().get(name, default)
+
+    def __getitem__(self, name: str) -> str:
+        self.names.add(name)
+        return super().__getitem__(name)
+
+
+def foreign_spots(history: History, snapshot: Snapshot, url: str) -> Iterator[Spot]:
+    """Each parameter that a dialect's route looks for when it is asked, and what others call for JSONP."""
+    for speaker in DIALECTS:
+        dialect: Dialect = import_module(f"ratesvc.render.dialects.{speaker.replace('-', '_')}").DIALECT
+        for ask, template in {ask: path for path, ask in dialect.routes.items()}.items():
+            noting = Noting({**GIVEN, "day": "18"} if "{year}" in template else GIVEN)
+            answer = ask(Question(history, snapshot, url, noting))
+            media = {text.partition(";")[0] for text in (answer.media, dialect.refuse(Refused(404, "")).media)}
+            for name in [*sorted(noting.names), "callback"]:
+                values = {one: noting[one] for one in noting.keys() & noting.names} | {name: HERE}
+                query = {one: value for one, value in values.items() if f"{{{one}}}" not in template}
+                target = f"/{speaker}{template.format(**values)}?{urlencode(query)}"
+                yield Spot(f"/{speaker}{template}", name, target, frozenset({200, 400, 404, 422}), frozenset(media))
