@@ -96,7 +96,7 @@ async def main() -> None:
         store = Store(Link(f"unix://{folder}/s"), "bench")
         for column in made:
             await store.put_column(column, Span(DAYS[0], DAYS[-1]))
-        await store.put_span(Span(DAYS[0], DAYS[-1]))
+        await store.span.put(Span(DAYS[0], DAYS[-1]))
         begun = time.perf_counter()
         loaded = await store.load()
         assert loaded.span

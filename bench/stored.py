@@ -68,7 +68,7 @@ async def fill(socket_path: str, namespace: str, bank: Bank, count: int = CURREN
     span = Span(days[0], TODAY)
     for column in columns(days, count):
         await store.put_column(column, span)
-    await store.put_span(span)
+    await store.span.put(span)
     await store.close()
 
 

@@ -131,13 +131,13 @@ class Backfill:
             raise NotOurTurn("history is being fetched by another replica, or by a command")
 
     async def _steps(self, history: History, wanted: Span) -> AsyncIterator[Progress]:
-        held, plan = await self._store.span(), await self._store.plan()
+        held, plan = await self._store.span.get(), await self._store.plan.get()
         asked = (_before(held, plan) if plan else None) or _before(held, wanted)
         if held and held.until < wanted.until:
             async for progress in self._catch_up(held, wanted.until, history):
                 yield progress
         if asked:
-            await self._store.put_plan(asked)
+            await self._store.plan.put(asked)
             async for progress in self._ask_all(asked):
                 yield progress
 
@@ -174,10 +174,11 @@ class Backfill:
             if listing.cbr_id == USD:
                 newest = column.last_within(asked)
         if newest is None:
-            await self._store.drop_plan()
+            await self._store.plan.drop()
             raise _nothing_in(asked)
-        held, found = await self._store.span(), Span(asked.since, newest)
-        await self._store.put_span(found.hull(held) if held else found)
+        held, found = await self._store.span.get(), Span(asked.since, newest)
+        await self._store.span.put(found.hull(held) if held else found)
+        await self._store.plan.drop()
         await self._store.announce(newest)
         yield Progress(len(listings), len(listings), "nothing more")
 
@@ -191,7 +192,7 @@ class Backfill:
         fetched_at = self._clock().replace(microsecond=0)
         if listing.cbr_id == USD and not records:
             # It has been in every sheet. What is kept of such a range, or planned, would be all that is ever asked for.
-            await self._store.drop_plan()
+            await self._store.plan.drop()
             raise _nothing_in(asked)
         column, covered = _empty(listing, fetched_at), asked
         if stored and stored[1].joins(asked):

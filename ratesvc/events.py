@@ -128,22 +128,21 @@ def news(log: EventLog, held: Iterable[Revision], in_force: Revision, current: d
     silent; a correction is told if the log reaches back that far.
     """
     told: dict[date, int] = {}
+    newest = dict.fromkeys((SHEET, IN_FORCE), date.min)
     for event in log:
         told[event.effective_date] = max(told.get(event.effective_date, 0), event.place.number)
-    newest = max((event.effective_date for event in log if event.kind == SHEET), default=date.min)
+        newest[event.kind] = max(newest.get(event.kind, date.min), event.effective_date)
 
     def kind_of(revision: Revision) -> str | None:
-        """What this revision is to a reader who has heard the log; None for nothing new."""
-        day, number = revision.key
-        heard = told.get(day, 0)
-        if heard or day < current:
-            return REVISION if number > max(heard, 1) else None
-        return SHEET if day > newest else None
+        """What it is to a reader who has heard the log; None for nothing new."""
+        day = revision.effective_date
+        if day in told or day < current:
+            return REVISION if revision.number > max(told.get(day, 0), 1) else None
+        return SHEET if day > newest[SHEET] else None
 
     found = [(kind, revision) for revision in held if (kind := kind_of(revision))]
-    applied = max((event.effective_date for event in log if event.kind == IN_FORCE), default=date.min)
     # A replica whose clock is behind must not take back what another one told at midnight.
-    if in_force.effective_date > applied:
+    if in_force.effective_date > newest[IN_FORCE]:
         found.append((IN_FORCE, in_force))
     first = log.end.seq + 1
     return [Event(kind, Place(seq, *revision.key)) for seq, (kind, revision) in enumerate(found, first)]

@@ -177,7 +177,7 @@ class History:
             found = certain_date(self.days, self.calendar, self.span, day)
             if found is None:
                 return day
-            day = max(day + ONE_DAY, self.calendar.effective_date_after(found))
+            day = max(day + ONE_DAY, self.calendar.may_end(found))
         return None
 
     # Series

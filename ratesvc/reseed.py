@@ -72,7 +72,7 @@ class Reseed:
         if span is None:
             return 0
         columns = self._history.columns()
-        theirs = await self._store.span()
+        theirs = await self._store.span.get()
         if theirs is None or (theirs != span and span.covers(theirs)):
             await self._store.put_history(columns, span)
             return len(columns)

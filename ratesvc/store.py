@@ -11,9 +11,10 @@
 | `{namespace}:v1:lease:{name}` | string | the replica whose turn it is to poll, or to backfill |
 | `{namespace}:v1:announce` | channel | an effective date: something about it is new |
 
-The braces keep all keys in one slot of a Cluster. Writes only add, so any order and any repetition gives the same.
-The columns alone bear out the span: whoever sets it has written columns that reach as far. What does not verify is
-never used, and is written again by whoever holds it (`restore`), or else dropped.
+The braces keep all keys in one slot of a Cluster. Sheets and events are only added, so any order and any repetition
+gives the same; columns and ranges are written over. The columns alone bear out the span: whoever sets it has written
+columns that reach as far. What does not verify is never used, and is written again by whoever holds it (`restore`), or
+else dropped.
 """
 
 from __future__ import annotations
@@ -68,8 +69,40 @@ class Loaded:
     broken: tuple[str, ...] = ()
 
 
+class StoredRange:
+    """A closed range of days under one key. Every method raises StoreUnavailable."""
+
+    def __init__(self, link: Link, key: str, field: str) -> None:
+        """`field` is what it is called in its envelope, and in what is counted."""
+        self._link = link
+        self.key = key
+        self._field = field
+
+    async def get(self) -> Span | None:
+        """The range, or None where none stands there that verifies."""
+        async with self._link.answering(self._field) as redis:
+            stored = await redis.get(self.key)
+            if stored is not None and opened_range(self._field, stored) is None:
+                # It may have been damaged on its way only.
+                stored = await redis.get(self.key)
+        return opened_range(self._field, stored)
+
+    async def put(self, span: Span) -> None:
+        """Write it over what is there."""
+        async with self._link.answering(f"put_{self._field}") as redis:
+            await redis.set(self.key, range_record(self._field, span))
+
+    async def drop(self) -> None:
+        """Forget it."""
+        async with self._link.answering(f"drop_{self._field}") as redis:
+            await redis.delete(self.key)
+
+
 class Store:
-    """Revisions of sheets in one Redis namespace. Every method raises StoreUnavailable."""
+    """Sheets in one Redis namespace. Every method raises StoreUnavailable.
+
+    `span` is the range in which every sheet is held; `plan` what an unfinished backfill asks for.
+    """
 
     def __init__(self, link: Link, namespace: str) -> None:
         """Takes over the link and closes it."""
@@ -79,14 +112,14 @@ class Store:
         self._events = prefix + "events"
         self._channel = prefix + "announce"
         self._columns = prefix + "columns"
-        self._span = prefix + "span"
-        self._plan = prefix + "plan"
+        self.span = StoredRange(link, prefix + "span", "span")
+        self.plan = StoredRange(link, prefix + "plan", "plan")
         self._backfill_turn = prefix + "lease:backfill"
         self.poll_lease = Lease(link, prefix + "lease:poll")
         self.backfill_lease = Lease(link, self._backfill_turn)
         self.quarantine_key = prefix + "quarantine"
         self._held: set[tuple[date, int]] = set()
-        self._seen_span: bytes | str | None = None
+        self._seen_span: Span | None = None
 
     @property
     def up(self) -> bool:
@@ -121,44 +154,50 @@ class Store:
         """Whether Redis holds more, or fewer, revisions than this replica has seen, or another span."""
         async with self.link.answering("changed") as redis:
             count = int(await redis.hlen(self._sheets))
-            span = await redis.get(self._span)
         seen = len(self._held)
         if count < seen:
             self._held.clear()
-        return count != seen or span != self._seen_span
+        return count != seen or await self.span.get() != self._seen_span
 
     async def load(self) -> Loaded:
         """Every revision that this replica has not seen yet, and the backfilled history when its span is another."""
-        async with self.link.answering("load") as redis:
-            revisions, broken = await self._load_revisions(redis)
-            stored = await redis.get(self._span)
-            if stored == self._seen_span:
-                return Loaded(revisions, broken=broken)
-            span, columns = opened_range("span", stored), await self._load_columns(redis)
-            if span is None or span.until not in sheet_days(columns):
-                if stored is not None:
-                    await redis.delete(self._span)
-                self._seen_span = None
-                return Loaded(revisions, broken=broken)
-        self._seen_span = stored
+        revisions, broken = await self._load_revisions()
+        span = await self.span.get()
+        if span == self._seen_span:
+            return Loaded(revisions, broken=broken)
+        columns = await self._load_columns() if span else ()
+        if span is None or span.until not in sheet_days(columns):
+            await self.span.drop()
+            self._seen_span = None
+            return Loaded(revisions, broken=broken)
+        self._seen_span = span
         return Loaded(revisions, columns, span, broken)
 
-    async def _load_columns(self, redis: Redis) -> tuple[Column, ...]:
+    async def _load_columns(self) -> tuple[Column, ...]:
         """All of them, or none where one does not verify: a part would answer wrongly."""
-        stored = await redis.hgetall(self._columns)
-        opened = [opened_column(as_text(field), envelope) for field, envelope in stored.items()]
-        return tuple(found[0] for found in opened if found) if all(opened) else ()
+        async with self.link.answering("load") as redis:
+            stored = await redis.hgetall(self._columns)
+            opened = {field: opened_column(as_text(field), envelope) for field, envelope in stored.items()}
+            broken = [field for field, found in opened.items() if found is None]
+            if broken:
+                # Those that were damaged on their way only need not be fetched again, all of them, from the Bank.
+                again = await redis.hmget(self._columns, broken)
+                opened |= {field: opened_column(as_text(field), e) for field, e in zip(broken, again, strict=True)}
+        columns = tuple(found[0] for found in opened.values() if found)
+        return columns if len(columns) == len(opened) else ()
 
-    async def _load_revisions(self, redis: Redis) -> tuple[tuple[Revision, ...], tuple[str, ...]]:
-        fields = [as_text(field) for field in await redis.hkeys(self._sheets)]
-        known = {field_of(*key) for key in self._held}
-        broken = [field for field in fields if not _FIELD.fullmatch(field)]
+    async def _load_revisions(self) -> tuple[tuple[Revision, ...], tuple[str, ...]]:
+        """Those that were not seen, and the fields under which something else stands."""
         found: list[Revision] = []
-        for chunk in _chunks([f for f in fields if f not in known and _FIELD.fullmatch(f)], SHEETS_AT_ONCE):
-            values = await redis.hmget(self._sheets, chunk)
-            opened = dict(zip(chunk, map(opened_revision, chunk, values), strict=True))
-            found += filter(None, opened.values())
-            broken += [field for field, revision in opened.items() if revision is None]
+        async with self.link.answering("load") as redis:
+            fields = [as_text(field) for field in await redis.hkeys(self._sheets)]
+            known = {field_of(*key) for key in self._held}
+            broken = [field for field in fields if not _FIELD.fullmatch(field)]
+            for chunk in _chunks([f for f in fields if f not in known and _FIELD.fullmatch(f)], SHEETS_AT_ONCE):
+                values = await redis.hmget(self._sheets, chunk)
+                opened = dict(zip(chunk, map(opened_revision, chunk, values), strict=True))
+                found += filter(None, opened.values())
+                broken += [field for field, revision in opened.items() if revision is None]
         self._held |= {revision.key for revision in found}
         return tuple(found), tuple(broken)
 
@@ -230,12 +269,12 @@ class Store:
             for chunk in _chunks(columns, COLUMNS_AT_ONCE):
                 records: dict[Any, Any] = {column.currency.cbr_id: column_record(column, span) for column in chunk}
                 await redis.hset(self._columns, mapping=records)
-        await self.put_span(span)
+        await self.span.put(span)
 
     async def drop_misplaced(self) -> list[str]:
         """Delete what stands under a key of ours and is of another type; returns the keys."""
-        types = {self._sheets: "hash", self._columns: "hash", self.quarantine_key: "hash", self._events: "stream"}
-        types |= dict.fromkeys((self._span, self._plan), "string")
+        types = dict.fromkeys((self._sheets, self._columns, self.quarantine_key), "hash")
+        types |= {self._events: "stream", self.span.key: "string", self.plan.key: "string"}
         async with self.link.answering("drop_misplaced") as redis:
             found = {key: as_text(await redis.type(key)) for key in types}
             wrong = [key for key, kind in found.items() if kind not in (types[key], "none")]
@@ -290,33 +329,6 @@ class Store:
         envelope = column_record(column, asked)
         async with self.link.answering("put_column") as redis:
             await redis.hset(self._columns, column.currency.cbr_id, envelope)
-
-    async def span(self) -> Span | None:
-        """The range of days in which every sheet is held."""
-        async with self.link.answering("span") as redis:
-            return opened_range("span", await redis.get(self._span))
-
-    async def put_span(self, span: Span) -> None:
-        """Say that every sheet of this range is held; an unfinished plan is finished by it."""
-        async with self.link.answering("put_span") as redis:
-            record = range_record("span", span)
-            await redis.set(self._span, record)
-            await redis.delete(self._plan)
-
-    async def plan(self) -> Span | None:
-        """The range that an interrupted backfill was asking for."""
-        async with self.link.answering("plan") as redis:
-            return opened_range("plan", await redis.get(self._plan))
-
-    async def put_plan(self, asked: Span) -> None:
-        """Remember it, so that a later run goes on where this one was cut off."""
-        async with self.link.answering("put_plan") as redis:
-            await redis.set(self._plan, range_record("plan", asked))
-
-    async def drop_plan(self) -> None:
-        """Forget it."""
-        async with self.link.answering("drop_plan") as redis:
-            await redis.delete(self._plan)
 
 
 def _chunks(things: Sequence[T], size: int) -> Iterator[Sequence[T]]:

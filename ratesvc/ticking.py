@@ -131,7 +131,8 @@ class Ticking:
             self.poll_in(RESTART_S)
 
     async def _start_backfill(self) -> None:
-        self._start("backfill", self._duties.backfill)
+        if self._open:
+            self._start("backfill", self._duties.backfill)
 
     def _start(self, name: str, work: Duty) -> asyncio.Task[None]:
         task = asyncio.create_task(work(), name=name)

@@ -2,7 +2,7 @@
 
 The Bank sets rates on a working day and they are in force from the next calendar day
 (Ordinance 6290-U, https://www.cbr.ru/currency_base/daily/). A sheet dated D therefore exists exactly
-when D − 1 is a Russian working day.
+when D − 1 is a Russian working day; from 1998 on, that is.
 """
 
 from __future__ import annotations
@@ -15,6 +15,15 @@ import holidays
 
 MOSCOW = timezone(timedelta(hours=3), "MSK")
 ONE_DAY = timedelta(days=1)
+
+FIRST_YEAR = 1991
+YEARS_GUESSED = 10
+"""Beyond those whose transfers are known: so long holidays are still told by their usual dates, then weekends only."""
+
+SATURDAY = 5
+
+RULE_SINCE = date(1998, 1, 1)
+"""Of earlier sheets the calendar is no proof: that of 1997-06-14 was set on a day off."""
 
 POLLING_STARTS = time(11)
 DUE = time(18)
@@ -33,7 +42,7 @@ def at(day: date, clock: time) -> datetime:
 
 @dataclass(frozen=True)
 class Due:
-    """When the sheet of one effective date is set: `by`, then `overdue_from`, and `missing_from` its own midnight."""
+    """When the sheet of one effective date is set: `by`, and from `overdue_from` on it is being missed."""
 
     effective_date: date
 
@@ -57,17 +66,23 @@ class WorkCalendar:
         self._extra_work = frozenset(extra_work)
         self._russia = holidays.country_holidays("RU", language="en_US")
         self._memo: dict[date, bool] = {}
+        self._years = range(FIRST_YEAR, self.known_until.year + YEARS_GUESSED + 1)
 
     def is_working_day(self, day: date) -> bool:
         """Whether the Bank sets rates on that day."""
         known = self._memo.get(day)
         if known is None:
-            known = self._memo[day] = self._ask(day)
+            known = self._ask(day)
+            if day.year in self._years:
+                self._memo[day] = known
         return known
 
     def _ask(self, day: date) -> bool:
         if day in self._extra_off or day in self._extra_work:
             return day in self._extra_work
+        if day.year not in self._years:
+            # The library would keep every year that anybody asks for, up to 9999.
+            return day.weekday() < SATURDAY
         return bool(self._russia.is_working_day(day))
 
     def days_off_around(self, day: date) -> tuple[date, date] | None:
@@ -83,7 +98,7 @@ class WorkCalendar:
 
     def holidays_of(self, day: date) -> list[str]:
         """The English names of that day's holidays; none for a weekend, a day off in exchange and a decree."""
-        names = str(self._russia.get(day, "")).split("; ")
+        names = str(self._russia.get(day, "") if day.year in self._years else "").split("; ")
         return [name.removesuffix(" (observed)") for name in names if name and not name.startswith("Day off (")]
 
     @property
@@ -111,7 +126,11 @@ class WorkCalendar:
 
     def holds(self, effective: date, day: date) -> bool:
         """Whether a sheet is certainly still in force on `day`: no working day in [effective, day − 1]."""
-        return effective <= day < self.effective_date_after(effective)
+        return effective <= day < self.may_end(effective)
+
+    def may_end(self, effective: date) -> date:
+        """The first day on which another sheet than this one may be in force."""
+        return self.effective_date_after(effective) if effective >= RULE_SINCE else effective + ONE_DAY
 
     def due_after(self, effective: date) -> Due:
         """When the sheet that follows this one is due."""

@@ -398,7 +398,7 @@ async def test_what_ends_a_run_does_not_end_the_next(replica: Replica) -> None:
     assert replica.backfill.progress is None
     assert not replica.store.backfill_lease.held
     await replica.run()
-    assert await replica.store.span() == Span(FIRST_DAY, FRIDAY)
+    assert await replica.store.span.get() == Span(FIRST_DAY, FRIDAY)
 
 
 async def test_a_backfill_that_fails_leaves_the_polls_alone(bank: Bank, settings: Settings, serve: Serve) -> None:

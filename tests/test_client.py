@@ -169,6 +169,22 @@ async def test_a_minute_has_at_most_so_many_turns(monkeypatch: pytest.MonkeyPatc
     assert asyncio.get_running_loop().time() - begun >= 0.1
 
 
+async def test_those_who_wait_together_do_not_go_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the first of several turns is a minute old, one more is taken and not as many as wait."""
+    minute_s = 0.3
+    monkeypatch.setattr("ratesvc.cbr.client.MINUTE_S", minute_s)
+    pace, clock = Pace(3), asyncio.get_running_loop().time
+
+    async def turn() -> float:
+        await pace.turn()
+        return clock()
+
+    await turn()
+    await asyncio.sleep(minute_s / 2)
+    taken = sorted(await asyncio.gather(*(turn() for _ in range(6))))
+    assert all(later - earlier > minute_s * 0.9 for earlier, later in zip(taken, taken[3:], strict=False))
+
+
 def test_jitter_only_delays_and_by_a_tenth_at_most() -> None:
     """A fleet does not ask in step, and nobody asks too early."""
     chance = Random(7)  # noqa: S311 -- a seed, not a secret

@@ -102,6 +102,18 @@ def test_a_past_day_knows_its_neighbours_and_expects_nothing() -> None:
     assert (answer.next_expected_at, answer.next_overdue, answer.stale) == (None, False, False)
 
 
+def test_before_1998_the_calendar_proves_nothing() -> None:
+    """On a day off, 13 June 1997, the Bank set a sheet for the 14th: only a span without gaps is certain."""
+    held, now = holding(date(1997, 6, 12), date(1997, 12, 31), date(1998, 1, 1)), moscow(MONDAY, "12:00")
+    for day in (date(1997, 6, 13), date(1997, 6, 14)):
+        with pytest.raises(HistoryLoading):
+            on_day(held, day, now)
+        assert held.first_gap(date(1997, 6, 12), day) == date(1997, 6, 13)
+    held.fill(held.columns(), Span(date(1997, 6, 12), date(1997, 12, 30)))
+    assert on_day(held, date(1997, 6, 13), now).revision.effective_date == date(1997, 6, 12)
+    assert on_day(held, date(1998, 1, 5), now).revision.effective_date == date(1998, 1, 1)
+
+
 def test_a_neighbour_that_may_not_be_the_next_is_not_named() -> None:
     """With Friday's sheet missing, neither is Saturday's the following nor Thursday's the previous one."""
     held = holding(THURSDAY, SATURDAY)

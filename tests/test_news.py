@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from bank import sheet
@@ -48,6 +49,23 @@ def test_history_that_becomes_known_is_silent() -> None:
     log = EventLog()
     log.extend([Event("sheet", Place(1, SATURDAY, 1))])
     assert told(log, revision(FRIDAY), FRIDAY, revision(FRIDAY), saturday) == ["in_force 2-2026-04-24.1"]
+
+
+def test_a_long_log_is_read_once_however_much_is_held() -> None:
+    """It is looked at every few seconds: a thousand events by some hundreds of sheets would take the loop for long."""
+    reads = 0
+
+    class Counted(EventLog):
+        def __iter__(self) -> Iterator[Event]:
+            nonlocal reads
+            reads += 1
+            return super().__iter__()
+
+    log = Counted()
+    log.extend([Event("sheet", Place(1, THURSDAY, 1))])
+    held = [revision(THURSDAY + timedelta(days=n)) for n in range(9)]
+    assert len(news(log, held, held[0], THURSDAY)) == 9
+    assert reads == 1
 
 
 def test_an_old_correction_is_told_when_the_log_reaches_back_that_far() -> None:

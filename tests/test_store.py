@@ -7,11 +7,14 @@ import uuid
 import zlib
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
 
 import pytest
 from bank import daily_xml, sheet
 from conftest import eventually
 
+from ratesvc.columns import Column, Currency, Span
 from ratesvc.errors import StoreUnavailable
 from ratesvc.events import Event, Place
 from ratesvc.rates import Revision
@@ -172,3 +175,29 @@ async def test_without_redis_every_method_says_so() -> None:
     with pytest.raises(StoreUnavailable):
         await anext(store.announcements())
     await store.close()
+
+
+async def test_a_column_that_was_damaged_on_its_way_is_read_again(store: Store, other: Store) -> None:
+    """The span goes when a column is lost, and with it all of history: not for one bad byte of an answer."""
+    ids = {"USD": "R01235", "EUR": "R01239"}
+    columns = [Column(Currency(cbr_id, cbr_id, code, "000", code), FETCHED) for code, cbr_id in ids.items()]
+    for column in columns:
+        column.put(DAY, 1, Decimal(80))
+    await store.put_history(columns, Span(DAY, DAY))
+    client: Any = other.link.client
+    execute = client.execute_command
+    damaged: list[object] = []
+
+    async def once_damaged(name: str, *arguments: object, **options: object) -> Any:
+        answer = await execute(name, *arguments, **options)
+        if name == "HGETALL" and not damaged:
+            damaged.append(answer)
+            return {
+                field: envelope[:-1] + b"?" if field == b"R01239" else envelope for field, envelope in answer.items()
+            }
+        return answer
+
+    client.execute_command = once_damaged
+    loaded = await other.load()
+    assert damaged
+    assert (loaded.span, len(loaded.columns)) == (Span(DAY, DAY), 2)

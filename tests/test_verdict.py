@@ -104,6 +104,8 @@ def test_a_correction_is_confirmed_and_frozen_figures_are_flagged() -> None:
     assert of(changed(SHEET, PLN=times("1.001")), BEFORE, SHEET) == (CONFIRM, ("corrected",))
     assert of(changed(SHEET, PLN=times("10")), None, SHEET)[0] is QUARANTINE
     assert of(replace(BEFORE, effective_date=SATURDAY)) == (ACCEPT, ("frozen",))
+    renamed = tuple(replace(quote, name=f"{quote.name} (others)") for quote in reversed(BEFORE.quotes))
+    assert of(Sheet(SATURDAY, renamed)) == (ACCEPT, ("frozen",))
 
 
 def replay() -> ModuleType:

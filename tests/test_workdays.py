@@ -216,3 +216,16 @@ def test_a_sheet_exists_exactly_when_the_day_before_was_worked(recordings: Path)
     unlike = {day for day in days if (day in recorded) != CALENDAR.is_effective_date(day)}
     assert last == date(2024, 8, 2)
     assert unlike == UNLIKE_THE_CALENDAR.keys()
+
+
+def test_a_day_that_is_far_away_costs_no_memory() -> None:
+    """Whoever asks for every year up to 9999 gets weekends, and what is kept is that of some decades."""
+    calendar = WorkCalendar()
+    near = date(calendar.known_until.year + 1, 1, 3)
+    assert not calendar.is_working_day(near)
+    for year in (*range(1, 1990), *range(2100, 9999)):
+        day = date(year, 1, 3)
+        assert calendar.is_working_day(day) == (day.weekday() < 5)
+        assert calendar.holidays_of(day) == []
+    assert list(calendar._memo) == [near]  # noqa: SLF001 -- what grows is nowhere else
+    assert calendar._russia.years == {near.year}  # noqa: SLF001

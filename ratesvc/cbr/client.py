@@ -49,19 +49,19 @@ class Pace:
     def __init__(self, most: int | None) -> None:
         """The limit counts turns of this object only."""
         self._most = most
-        self._taken: deque[float] = deque()
+        self._taken: deque[float] = deque(maxlen=most)
+        self._next = asyncio.Lock()
 
     async def turn(self) -> None:
         """Wait until one more request is good manners."""
         if self._most is None:
             return
         clock = asyncio.get_running_loop().time
-        while len(self._taken) >= self._most:
-            rest = self._taken[0] + MINUTE_S - clock()
-            if rest > 0:
-                await asyncio.sleep(rest)
-            self._taken.popleft()
-        self._taken.append(clock())
+        # Each sees the turns of those who waited before.
+        async with self._next:
+            if len(self._taken) == self._most:
+                await asyncio.sleep(self._taken[0] + MINUTE_S - clock())
+            self._taken.append(clock())
 
 
 @dataclass(frozen=True, slots=True)

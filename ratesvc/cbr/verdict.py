@@ -84,7 +84,7 @@ def judge(sheet: Sheet, before: Sheet | None, held: Sheet | None = None) -> Verd
     if earlier := before or held:
         ratios = _ratios(sheet, earlier)
         remarks += [*_lost(sheet, earlier), *_moved(ratios), *_equal(sheet, earlier)]
-    if before and before.by_code == sheet.by_code:
+    if before and before.says_the_same_as(sheet):
         remarks.append(Remark("frozen", Decision.ACCEPT, f"the very figures of {before.effective_date}"))
     return Verdict(tuple(remarks))
 
