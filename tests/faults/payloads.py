@@ -99,12 +99,13 @@ def our_spots(snapshot: Snapshot, url: str) -> Iterator[Spot]:
     for route in ROUTES:
         path, _, query = example_path(route, day, Site(url)).partition("?")
         given = dict(parse_qsl(query))
-        statuses = frozenset({200, *(PROBLEMS[kind].status for kind in route.problems)} - {503})
+        statuses = frozenset(status for kind in route.problems if (status := PROBLEMS[kind].status) < 500) | {200}
         media = frozenset({*(answer.media for answer in route.answers), route.refusal or "text/html"})
         for key in route.parameters:
             name, place = (described[parameters.component(key)][part] for part in ("name", "in"))
             if place == "query":
-                yield Spot(route.path, name, f"{path}?{urlencode({**given, name: HERE})}", statuses, media)
+                known = frozenset({501}) if name == "format" and route.path == "/oembed" else statuses
+                yield Spot(route.path, name, f"{path}?{urlencode({**given, name: HERE})}", known, media)
             if place == "path":
                 values = {"day": day.isoformat(), "code": "USD", name: HERE}
                 yield Spot(route.path, name, route.path.format(**values), statuses | {404}, media)
