@@ -70,7 +70,7 @@ CALM = {
         *("?codes=USD&since=2026-04-20", "", "?codes=USD&theme=auto", "?codes=XQZ", "?codes=USD&until=1992-06-30"),
     ],
     "/rate": [
-        *("", "?day=2026-04-24&lang=ru", "?day=1", "?currency=XQZ", "?day=2026-05-30", "?day=1992-06-30"),
+        *("", "?date=2026-04-24&lang=ru", "?date=1", "?currency=XQZ", "?date=2026-05-30", "?date=1992-06-30"),
     ],
     "/v1/events": ["", "?codes=USD"],
     "/": ["", "?codes=XQZ&date=2026-05-30&lang=tlh"],
@@ -99,7 +99,7 @@ LOADING = {
     "/v1/convert": ["?date=2026-04-15"],
     "/chart.svg": ["?codes=USD"],
     "/chart.png": ["?codes=USD"],
-    "/rate": ["?day=2026-04-15"],
+    "/rate": ["?date=2026-04-15"],
     **{path: ["?date=2026-04-15"] for path in ("/widget", "/widget/frame", "/widget/rows.json", "/embed")},
     "/oembed": ["?url={base}/embed%3Fdate=2026-04-15"],
 }

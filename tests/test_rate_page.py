@@ -282,22 +282,22 @@ async def client(tmp_path: Path) -> AsyncIterator[Client]:
     ("address", "status", "said"),
     [
         ("/rate", 200, "Friday, November 18, 2022"),
-        ("/rate?day=2022-11-19&currency=usd", 200, "comes into force on November 19, 2022"),
-        ("/rate?day=2022-11-20", 200, "holds on Sunday and Monday too"),
-        ("/rate?day=2022-11-07&currency=KZT", 200, "November 4, 2022 to November 6, 2022 are days off (Unity Day)"),
-        ("/rate?day=2022-11-07&lang=ru", 200, "нерабочие дни (День народного единства)"),
-        ("/rate?day=2022-11-22", 404, "expected by 18:00 Moscow time on November 21, 2022"),
-        ("/rate?day=9999-12-31", 404, "has not set the rate for this day yet"),
-        ("/rate?day=2001-02-03", 503, "still being loaded"),
-        ("/rate?day=1992-06-30", 404, "begin on July 1, 1992"),
-        ("/rate?day=2022-11-18&currency=ABC", 404, "for ABC is known here"),
-        ("/rate?day=2022-02-30", 400, "The question was not understood."),
-        ("/rate?day=&lang=ru", 400, "Не удалось понять запрос."),
+        ("/rate?date=2022-11-19&currency=usd", 200, "comes into force on November 19, 2022"),
+        ("/rate?date=2022-11-20", 200, "holds on Sunday and Monday too"),
+        ("/rate?date=2022-11-07&currency=KZT", 200, "November 4, 2022 to November 6, 2022 are days off (Unity Day)"),
+        ("/rate?date=2022-11-07&lang=ru", 200, "нерабочие дни (День народного единства)"),
+        ("/rate?date=2022-11-22", 404, "expected by 18:00 Moscow time on November 21, 2022"),
+        ("/rate?date=9999-12-31", 404, "has not set the rate for this day yet"),
+        ("/rate?date=2001-02-03", 503, "still being loaded"),
+        ("/rate?date=1992-06-30", 404, "begin on July 1, 1992"),
+        ("/rate?date=2022-11-18&currency=ABC", 404, "for ABC is known here"),
+        ("/rate?date=2022-02-30", 400, "The question was not understood."),
+        ("/rate?date=&lang=ru", 400, "Не удалось понять запрос."),
         ("/rate?currency=dollar", 400, "The question was not understood."),
-        ("/rate?date=2022-11-18", 400, "There is no parameter 'date'. Known: day, currency, lang."),
-        ("/rate?day=2022-11-18&day=2022-11-19", 400, "day stands more than once."),
+        ("/rate?when=2022-11-18", 400, "There is no parameter 'when'. Known: date, currency, lang."),
+        ("/rate?date=2022-11-18&date=2022-11-19", 400, "date stands more than once."),
         ("/rate?lang=tlh", 400, "lang takes a language tag"),
-        ("/rate?day=<script>alert(1)</script>", 400, "A day is written YYYY-MM-DD and must exist."),
+        ("/rate?date=<script>alert(1)</script>", 400, "A day is written YYYY-MM-DD and must exist."),
     ],
 )
 async def test_every_answer_is_a_page(client: Client, address: str, status: int, said: str) -> None:
@@ -335,7 +335,7 @@ async def test_the_page_names_its_languages(client: Client, asked: str, current:
 
 async def test_german_words_on_an_english_page_are_marked(client: Client) -> None:
     """A screen reader changes its voice for names and dates from CLDR; days within a sentence are as the sentence."""
-    page = await (await client.get("/rate?lang=de&day=2022-11-20")).text()
+    page = await (await client.get("/rate?lang=de&date=2022-11-20")).text()
     assert '<h2 id="headline" lang="de">Sonntag, 20. November 2022</h2>' in page
     assert '<dd lang="de">Samstag, 19. November 2022</dd>' in page
     assert '<select id="currency" name="currency" lang="de">' in page
@@ -352,7 +352,7 @@ async def test_a_question_ends_without_a_full_stop(client: Client) -> None:
 
 async def test_links_begin_with_the_public_address(client: Client) -> None:
     """Only the Bank is elsewhere."""
-    page = await (await client.get("/rate?day=2022-11-20", headers={"Host": "evil.example"})).text()
+    page = await (await client.get("/rate?date=2022-11-20", headers={"Host": "evil.example"})).text()
     links = re.findall(r'(?:href|src|action)="([^"]+)"', page)
     assert links
     assert all(link.startswith((f"{SITE.public_url}/", "https://www.cbr.ru/")) for link in links)
@@ -360,10 +360,10 @@ async def test_links_begin_with_the_public_address(client: Client) -> None:
 
 async def test_a_settled_day_is_kept_for_a_day_and_not_sent_twice(client: Client) -> None:
     """A past day's page is cached longer than one that changes at midnight."""
-    settled = await client.get("/rate?day=2022-11-17")
+    settled = await client.get("/rate?date=2022-11-17")
     assert "max-age=86400" in settled.headers["Cache-Control"]
     assert "max-age=60" in (await client.get("/rate")).headers["Cache-Control"]
-    again = await client.get("/rate?day=2022-11-17", headers={"If-None-Match": settled.headers["ETag"]})
+    again = await client.get("/rate?date=2022-11-17", headers={"If-None-Match": settled.headers["ETag"]})
     assert again.status == 304
 
 

@@ -21,7 +21,7 @@ PATHS = [
     *("/v1/series?codes=USD,EUR&since=2026-03-10", "/v1/series?codes=USD&since=2026-03-10&group=month&format=csv"),
     *("/v1/convert?amount=5&from=USD&to=CNY", "/v1/currencies?lang=ru", "/chart.svg?codes=USD&since=2026-03-10"),
     *("/scripts/XML_daily.asp", "/cbr-xml-daily/daily_json.js", "/prebid/currency.json", "/ecb/eurofxref-hist.csv"),
-    *("/rate?day=2026-04-12&currency=USD", "/widget?lang=ru", "/widget/rows.json", "/", "/health", "/readyz"),
+    *("/rate?date=2026-04-12&currency=USD", "/widget?lang=ru", "/widget/rows.json", "/", "/health", "/readyz"),
 ]
 
 

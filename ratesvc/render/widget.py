@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from ratesvc.render.api import bank_page
 from ratesvc.render.language import Language
 from ratesvc.render.policy import policy, source
 from ratesvc.render.rows import TITLE, Table
@@ -76,7 +75,7 @@ def frame(table: Table, look: Look, discovery: str = "") -> str:
 
 def empty_frame(language: Language, look: Look) -> str:
     """The page of a frame that has nothing to show: a sentence and the Bank's own page."""
-    return page("frame_empty.html", language=language, t=language.say, look=look, title=TITLE)
+    return page("frame_empty.html", language=language, t=language.say, look=look, title=TITLE, bank=bank_page(language))
 
 
 def page(template: str, **values: object) -> str:
@@ -120,11 +119,6 @@ def minified(source: str) -> str:
     """Lines without indentation and without comment lines; what stands on a line stays as it is."""
     lines = (line.strip() for line in source.splitlines())
     return "\n".join(line for line in lines if line and not line.startswith("//"))
-
-
-def csp_hash(text: str) -> str:
-    """The hash of a Content-Security-Policy source list."""
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
 @cache

@@ -15,7 +15,7 @@ from ratesvc.publication import Body
 from ratesvc.render import card, loader, png, widget
 from ratesvc.render.api import encode
 from ratesvc.render.language import language_or_default
-from ratesvc.render.policy import framed_page
+from ratesvc.render.policy import framed_page, source
 from ratesvc.render.rows_json import rows_json
 from ratesvc.service import Service
 from ratesvc.web import reply
@@ -93,7 +93,7 @@ def manifest() -> dict[str, object]:
     return {
         "version": loader.VERSION,
         "releases": loader.lock(),
-        "style": widget.csp_hash(widget.style("widget")),
+        "style": source(widget.style("widget")).strip("'"),
         "sizes": {name: len(content) for name, content in released[loader.VERSION].files.items()},
     }
 

@@ -23,7 +23,7 @@ from ratesvc.web.api import published
 from ratesvc.web.reply import Handler
 from ratesvc.workdays import moscow_day
 
-KNOWN = ("day", "currency", "lang")
+KNOWN = ("date", "currency", "lang")
 DEFAULT_CODE = "USD"
 LONGEST_TAG = 35
 HEADERS = own_page(rate_page.SECURITY_POLICY)
@@ -61,7 +61,7 @@ class _Asked:
         self._language = asked.language()
         self._now = service.clock()
         self._today = moscow_day(self._now)
-        day = asked.day("day", self._today)
+        day = asked.day("date", self._today)
         self._question = Question(day, asked.code("currency", DEFAULT_CODE), service.history.codes())
 
     def answer(self) -> Answer:
@@ -91,7 +91,7 @@ class _Asked:
             return Body(page.encode(), rate_page.CONTENT_TYPE, HEADERS)
 
         body = publication.body(("rate", self._language.tag, question.day, question.code), render)
-        is_settled = "day" in self._request.query and question.day < self._today
+        is_settled = "date" in self._request.query and question.day < self._today
         if is_settled:
             return Answer(body, SETTLED, demo=self._service.demo)
         return Answer(body, RATES, publication.snapshot, demo=self._service.demo)
@@ -108,7 +108,7 @@ def _refused(request: web.Request, service: Service, site: Site, error: BadReque
 
 def _well_formed_day(request: web.Request) -> date | None:
     try:
-        return query.day(request.query.get("day", ""))
+        return query.day(request.query.get("date", ""))
     except BadRequest:
         return None
 

@@ -41,7 +41,7 @@ def every_route(live: Live) -> list[str]:
 
 async def test_every_route_has_its_headers(live: Live) -> None:
     """No sniffing, no referrer, no version; a policy on whatever a browser would render; frames only where meant."""
-    for path in [*every_route(live), "/nowhere", "/v1/rates?code=USD", "/rate?day=x"]:
+    for path in [*every_route(live), "/nowhere", "/v1/rates?code=USD", "/rate?date=x"]:
         needs = dict.fromkeys(
             ("/chart.svg", "/chart.png", "/v1/series"), "?codes=USD&since=2022-11-01&until=2022-11-15"
         )
@@ -73,7 +73,7 @@ def check_document(path: str, answered: Answered) -> None:
 MORE = (
     "/?lang=ar&ui=ru&csp=1",
     "/rate?lang=ru",
-    "/rate?day=x",
+    "/rate?date=x",
     "/widget/frame?spark=30",
     "/widget/card.svg?date=1992-06-30",
 )

@@ -258,7 +258,7 @@ HEADERS = (
     *("Host", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-For", "Forwarded", "Referer", "User-Agent"),
     *("Accept", "Accept-Language", "Accept-Encoding", "Cookie", "Origin", "If-None-Match", "Last-Event-ID"),
 )
-READERS = ("/", "/embed", "/rate", "/rate?day=x", "/v1/rates", "/widget/card.svg", "/docs", "/nowhere")
+READERS = ("/", "/embed", "/rate", "/rate?date=x", "/v1/rates", "/widget/card.svg", "/docs", "/nowhere")
 
 
 def hostile(name: str, text: str, target: str) -> bytes:

@@ -249,7 +249,7 @@ async def test_E10_over_http_the_limit_answers(served: Served, pump: str) -> Non
         "/v1/series?codes=",
         "/widget?heading=",
         "/?lang=",
-        "/rate?day=",
+        "/rate?date=",
         "/oembed?url=",
     ):
         assert (await ask(served.url, get(target + quote(pump)[:7800]))).status in (200, 400, 404)

@@ -109,7 +109,7 @@ _PARAMETERS: dict[str, Schema] = {
     "density": _parameter(
         "Pixels of the picture for each of `width` and `height`.", _words(png.SCALES, default="1"), "2"
     ),
-    "rate:day": _parameter("The day of the document; today in Moscow when not given.", _DAY),
+    "rate:date": _parameter("The day of the document; today in Moscow when not given.", _DAY),
     "currency": _parameter("ISO 4217 code.", _text(CODE, default="USD"), "EUR"),
     "header:Last-Event-ID": _parameter(
         "The id of the last event that was heard: what came after it is told first. Browsers send it by themselves.",
