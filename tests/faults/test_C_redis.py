@@ -785,6 +785,8 @@ async def test_C18_two_leaders(own: RealRedis, bank: Bank, tmp_path: Path, fault
         answers = asyncio.Event()
 
         async def hold_the_first(request: web.Request) -> web.StreamResponse:
+            if not request.path.endswith("XML_daily.asp"):
+                return web.Response(status=503)  # a backfill is not what is looked at here
             asked.append(request.headers["User-Agent"])
             if len(asked) == 1:
                 await answers.wait()
