@@ -508,6 +508,7 @@ async def test_C12_an_old_master_comes_back(
 
 def _copy(one: RealRedis, other: RealRedis) -> None:
     with one.client() as source, other.client() as target:
+        target.flushall()
         for key in source.scan_iter():
             target.restore(key, 0, source.dump(key), replace=True)
 
@@ -615,28 +616,29 @@ async def test_C14_no_tick_waits(
 
 
 async def test_C14_what_does_not_verify_is_a_miss(
-    own: RealRedis, serve: Serve, settings: Settings, bank: Bank, fault: Fault
+    own: RealRedis, tmp_path: Path, serve: Serve, settings: Settings, bank: Bank, fault: Fault
 ) -> None:
     """Starts over a way that flips bits, without the Bank: what a replica says is right, and what it lacks it says."""
     async with seeded(serve, settings, bank, own.url) as served:
         whole = served.service.settings
     bank.misbehave = _refuse
     seen: Counter[str] = Counter()
-    async with proxying(own.port) as proxy:
-        damaged = msgspec.structs.replace(whole, redis=msgspec.structs.replace(whole.redis, url=proxy.url))
-        for proxy.damage_every in (211, 499, 997, 1999, 3989, 7993, 15_991, 31_981):
+    copy = RealRedis(tmp_path / "copy")
+    with running(copy):
+        async with proxying(copy.port) as proxy:
+            damaged = msgspec.structs.replace(whole, redis=msgspec.structs.replace(whole.redis, url=proxy.url))
+            for proxy.damage_every in (31_981, 15_991, 7993, 3989, 1999, 997, 499, 211):
+                # What does not verify is dropped in the end, so each begins with the whole again.
+                _copy(own, copy)
+                async with serve(damaged) as cold:
+                    seen.update(map(str, await look(cold.get, Invariant(truth_of(bank), cold.service.clock))))
+                    days = len(cold.service.history.days)
+                    seen["all" if days == len(DAYS) else "some" if days else "none"] += 1
+            assert proxy.damaged
+            proxy.well()
+            _copy(own, copy)
             async with serve(damaged) as cold:
-                seen.update(map(str, await look(cold.get, Invariant(truth_of(bank), cold.service.clock))))
-                days = len(cold.service.history.days)
-                seen["all" if days == len(DAYS) else "some" if days else "none"] += 1
-        assert proxy.damaged
-        proxy.well()
-        bank.misbehave = None
-        with own.client() as client:
-            # A lease whose answer was damaged, and so never given up, runs out by itself within a minute.
-            client.delete(served.key("lease:poll"), served.key("lease:backfill"))
-        async with serve(damaged) as cold:
-            await fault.recovers(lambda: len(cold.service.history.days) == len(DAYS))
+                await fault.recovers(lambda: len(cold.service.history.days) == len(DAYS), within_s=2)
     print(f"\n  {dict(seen)}")  # noqa: T201 -- the figures are the point
     assert seen["200"]
     assert seen["503"]
@@ -783,6 +785,8 @@ async def test_C18_two_leaders(own: RealRedis, bank: Bank, tmp_path: Path, fault
         answers = asyncio.Event()
 
         async def hold_the_first(request: web.Request) -> web.StreamResponse:
+            if not request.path.endswith("XML_daily.asp"):
+                return web.Response(status=503)  # a backfill is not what is looked at here
             asked.append(request.headers["User-Agent"])
             if len(asked) == 1:
                 await answers.wait()
