@@ -78,6 +78,11 @@ def unseal(field: str, envelope: bytes | str | None) -> bytes | None:
     return payload if envelope[len(_MAGIC) : start] == _checksum(field, payload) else None
 
 
+def seems_damaged(envelope: bytes | str | None) -> bool:
+    """Whether something that does not verify begins as ours do: another reading of it may."""
+    return isinstance(envelope, bytes) and envelope.startswith(_MAGIC)
+
+
 def _checksum(field: str, payload: bytes) -> bytes:
     return hashlib.blake2b(field.encode() + b"\0" + payload, digest_size=_CHECKSUM_BYTES).digest()
 
