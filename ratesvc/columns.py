@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 from operator import mul
 from typing import Any
 
-from ratesvc.rates import EXACT, Quote, trimmed
+from ratesvc.rates import EXACT, Quote, Revision, Sheet, trimmed
 from ratesvc.workdays import ONE_DAY
 
 _SCALE = 4
@@ -49,12 +49,13 @@ class Column:
     derived: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def holding(self, day: date, nominal: int, value: Decimal) -> Column:
-        """This column with that record, as another one: threads may be reading this one."""
-        record = int(value.scaleb(_SCALE, EXACT)), len(str(nominal)) - 1
-        index = self._index(day)
-        if index is not None and (self.values[index], self.nominals[index]) == record:
+        """This column with that record, as another one where threads that read this one would see records move."""
+        index = bisect_left(self.days, day.toordinal())
+        at_its_end = index == len(self.days)
+        held = None if at_its_end else (self.days[index], self.values[index], self.nominals[index])
+        if held == (day.toordinal(), *_record(nominal, value)):
             return self
-        other = self._copy()
+        other = self if at_its_end else self._copy()
         other.put(day, nominal, value)
         return other
 
@@ -71,11 +72,12 @@ class Column:
 
     def put(self, day: date, nominal: int, value: Decimal) -> None:
         """Set the record of a day, in its place."""
-        ordinal, scaled, power = day.toordinal(), int(value.scaleb(_SCALE, EXACT)), len(str(nominal)) - 1
+        ordinal, (scaled, power) = day.toordinal(), _record(nominal, value)
         index = bisect_left(self.days, ordinal)
         if index < len(self.days) and self.days[index] == ordinal:
             self.values[index], self.nominals[index] = scaled, power
         else:
+            # The day last: who reads it finds the rest.
             self.values.insert(index, scaled)
             self.nominals.insert(index, power)
             self.days.insert(index, ordinal)
@@ -153,6 +155,11 @@ class Column:
         return index if index < len(self.days) and self.days[index] == ordinal else None
 
 
+def _record(nominal: int, value: Decimal) -> tuple[int, int]:
+    """As a column holds it."""
+    return int(value.scaleb(_SCALE, EXACT)), len(str(nominal)) - 1
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """A closed range of days in which every sheet is held: no day in it can have another one."""
@@ -185,3 +192,27 @@ def scaled_rouble(power: int) -> int:
 def sheet_days(columns: Iterable[Column]) -> list[date]:
     """The dates of the sheets: those of USD, which has been in every one of them."""
     return [date.fromordinal(day) for column in columns if column.currency.code == "USD" for day in column.days]
+
+
+def written(columns: Mapping[str, Column], revision: Revision) -> dict[str, Column]:
+    """Columns by id with the figures of a sheet: exactly its currencies have a record on its day.
+
+    They are others than those given where threads that read these would see records move.
+    """
+    day, quotes = revision.effective_date, {quote.cbr_id: quote for quote in revision.sheet.quotes}
+    found = {cbr_id: column if cbr_id in quotes else column.lacking(day) for cbr_id, column in columns.items()}
+    for cbr_id, quote in quotes.items():
+        currency = Currency(cbr_id, cbr_id, quote.code, quote.numeric_code, quote.name)
+        column = found.get(cbr_id) or Column(currency, revision.fetched_at)
+        found[cbr_id] = column.holding(day, quote.nominal, quote.value)
+    return found
+
+
+def composed(columns: Iterable[Column], effective: date) -> Revision | None:
+    """A sheet from the columns: a currency belongs to it only with a record on that day."""
+    rows = [(quote, column.fetched_at) for column in columns if (quote := column.quote(effective))]
+    if not rows:
+        return None
+    quotes = {quote.code: quote for quote, _ in reversed(rows)}
+    ordered = sorted(quotes.values(), key=lambda quote: quote.name)
+    return Revision(Sheet(effective, tuple(ordered)), 1, min(at for _, at in rows))

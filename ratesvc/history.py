@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from ratesvc.columns import Column, Currency, Span, sheet_days
+from ratesvc.columns import Column, Span, composed, sheet_days, written
 from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, UnknownRevision
-from ratesvc.rates import FIRST_DAY, InForce, Revision, Sheet, Snapshot
+from ratesvc.rates import FIRST_DAY, InForce, Revision, Snapshot
 from ratesvc.workdays import ONE_DAY, Due, WorkCalendar, moscow_day
 
 MOST_COMPOSED = 500
@@ -43,7 +43,7 @@ class History:
         index = bisect_left(self.days, day)
         if self.days[index : index + 1] != [day]:
             self.days = [*self.days[:index], day, *self.days[index:]]
-        self._columns = _written(self._columns, self._latest(day))
+        self._columns = written(self._columns, self._latest(day))
         self.version += 1
 
     def fill(self, columns: Iterable[Column], span: Span) -> None:
@@ -55,7 +55,7 @@ class History:
         for column in filled.values():
             column.keep_only(sheets)
         for day in self._revisions:
-            filled = _written(filled, self._latest(day))
+            filled = written(filled, self._latest(day))
         self._columns, self.days, self.span = filled, sorted({*days, *self._revisions}), span
         self._composed.clear()
         self.version += 1
@@ -82,21 +82,12 @@ class History:
         """The latest revision of the sheet with exactly this effective date."""
         if effective in self._revisions:
             return self._latest(effective)
-        found = self._composed.get(effective) or self._compose(effective)
+        found = self._composed.get(effective) or composed(self._columns.values(), effective)
         if found:
             if len(self._composed) >= MOST_COMPOSED:
                 del self._composed[next(iter(self._composed))]
             self._composed[effective] = found
         return found
-
-    def _compose(self, effective: date) -> Revision | None:
-        """A sheet from the columns: a currency belongs to it only with a record on that day."""
-        rows = [(column.quote(effective), column.fetched_at) for column in self._columns.values()]
-        quotes = {quote.code: quote for quote, _ in reversed(rows) if quote}
-        if not quotes:
-            return None
-        ordered = sorted(quotes.values(), key=lambda quote: quote.name)
-        return Revision(Sheet(effective, tuple(ordered)), 1, min(at for quote, at in rows if quote))
 
     def revision(self, effective: date, number: int) -> Revision:
         """One wording of a sheet. Raises UnknownRevision."""
@@ -202,20 +193,6 @@ class History:
             return list(columns[0].unit_rates(since, until))
         merged = {day: rate for column in reversed(columns) for day, rate in column.unit_rates(since, until)}
         return sorted(merged.items())
-
-
-def _written(columns: Mapping[str, Column], revision: Revision) -> dict[str, Column]:
-    """These columns with the figures of a sheet: exactly its currencies have a record on its day.
-
-    They are others, since threads may be reading the ones given.
-    """
-    day, quotes = revision.effective_date, {quote.cbr_id: quote for quote in revision.sheet.quotes}
-    written = {cbr_id: column if cbr_id in quotes else column.lacking(day) for cbr_id, column in columns.items()}
-    for cbr_id, quote in quotes.items():
-        currency = Currency(cbr_id, cbr_id, quote.code, quote.numeric_code, quote.name)
-        column = written.get(cbr_id) or Column(currency, revision.fetched_at)
-        written[cbr_id] = column.holding(day, quote.nominal, quote.value)
-    return written
 
 
 def certain_date(days: Sequence[date], calendar: WorkCalendar, span: Span | None, day: date) -> date | None:

@@ -186,11 +186,13 @@ def _comparable(sheet: Sheet, previous: Sheet, quote: str) -> bool:
 
 
 def _ratios(sheet: Sheet, quote: str) -> dict[str, _Ratio]:
-    if quote == "RUB":
-        return {q.code: _Ratio(q.unit_rate) for q in sheet.quotes}
-    divisor = sheet.by_code[quote].unit_rate
+    divisor = _roubles_for(sheet, quote)
     ratios = {q.code: _Ratio(q.unit_rate, divisor) for q in sheet.quotes if q.code != quote}
-    return {**ratios, "RUB": _Ratio(ONE, divisor)}
+    return ratios if quote == "RUB" else {**ratios, "RUB": _Ratio(ONE, divisor)}
+
+
+def _roubles_for(sheet: Sheet, code: str) -> Decimal:
+    return ONE if code == "RUB" else sheet.by_code[code].unit_rate
 
 
 def cross_rate(base_unit: Decimal, quote_unit: Decimal) -> Decimal:
@@ -220,7 +222,7 @@ class Conversion:
 
 def convert(sheet: Sheet, amount: Decimal, base: str, quote: str, minor_places: int) -> Conversion:
     """From unrounded rates, rounded once. Raises KeyError for a currency that is not in the sheet."""
-    base_unit, quote_unit = (ONE if code == "RUB" else sheet.by_code[code].unit_rate for code in (base, quote))
+    base_unit, quote_unit = _roubles_for(sheet, base), _roubles_for(sheet, quote)
     roubles = EXACT.multiply(amount, base_unit)
     return Conversion(
         unit_rate=_Ratio(base_unit, quote_unit).shown,
@@ -246,7 +248,7 @@ class InForce:
 class Snapshot:
     """What is known on one Moscow day at one moment: the sheets to show and what to expect next.
 
-    `newest` may be effective tomorrow; `previous` is None when it is not certain which sheet came before.
+    `announced` is not yet in force; `previous` is None when it is not certain which sheet came before.
     `publications_missed` counts sheets that are overdue; `stale` says that today's own sheet is missing.
     """
 
@@ -267,8 +269,13 @@ class Snapshot:
     def for_today(self) -> InForce:
         """What applies today."""
         return InForce(
-            *(self.today, self.in_force, self.previous, self.announced),
-            *(self.next_expected_at, self.next_overdue, self.stale),
+            requested_date=self.today,
+            revision=self.in_force,
+            previous=self.previous,
+            following=self.announced,
+            next_expected_at=self.next_expected_at,
+            next_overdue=self.next_overdue,
+            stale=self.stale,
         )
 
     def for_next(self) -> InForce | None:

@@ -78,6 +78,11 @@ def unseal(field: str, envelope: bytes | str | None) -> bytes | None:
     return payload if envelope[len(_MAGIC) : start] == _checksum(field, payload) else None
 
 
+def seems_damaged(envelope: bytes | str | None) -> bool:
+    """Whether something that does not verify begins as ours do: another reading of it may."""
+    return isinstance(envelope, bytes) and envelope.startswith(_MAGIC)
+
+
 def _checksum(field: str, payload: bytes) -> bytes:
     return hashlib.blake2b(field.encode() + b"\0" + payload, digest_size=_CHECKSUM_BYTES).digest()
 
@@ -91,7 +96,11 @@ def revision_record(revision: Revision) -> bytes:
     """A revision with the Bank's own bytes, not yet in its envelope."""
     rows = [_Row(q.code, q.numeric_code, q.cbr_id, q.nominal, str(q.value), q.name) for q in revision.sheet.quotes]
     record = _Record(
-        *(revision.effective_date, revision.number, revision.fetched_at, revision.flags, rows),
+        effective_date=revision.effective_date,
+        number=revision.number,
+        fetched_at=revision.fetched_at,
+        flags=revision.flags,
+        rows=rows,
         raw=revision.document,
         sha256=hashlib.sha256(revision.raw).hexdigest(),
     )
@@ -156,10 +165,18 @@ def column_record(column: Column, asked: Span) -> bytes:
     """One currency id's history, and the range of days that was asked for."""
     currency = column.currency
     record = _Column(
-        *(currency.cbr_id, currency.parent_id, currency.code, currency.numeric_code, currency.name),
-        *(asked.since, asked.until, column.fetched_at),
-        *(column.days.tobytes(), column.values.tobytes(), column.nominals.tobytes()),
-        currency.english_name,
+        cbr_id=currency.cbr_id,
+        parent_id=currency.parent_id,
+        code=currency.code,
+        numeric_code=currency.numeric_code,
+        name=currency.name,
+        since=asked.since,
+        until=asked.until,
+        fetched_at=column.fetched_at,
+        days=column.days.tobytes(),
+        values=column.values.tobytes(),
+        nominals=column.nominals.tobytes(),
+        english_name=currency.english_name,
     )
     return seal(currency.cbr_id, _encoder.encode(record))
 

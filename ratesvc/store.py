@@ -42,6 +42,7 @@ from ratesvc.records import (
     range_record,
     revision_record,
     seal,
+    seems_damaged,
     unseal,
 )
 from ratesvc.redis_link import Lease, Link
@@ -82,8 +83,8 @@ class StoredRange:
         """The range, or None where none stands there that verifies."""
         async with self._link.answering(self._field) as redis:
             stored = await redis.get(self.key)
-            if stored is not None and opened_range(self._field, stored) is None:
-                # It may have been damaged on its way only.
+            if seems_damaged(stored) and opened_range(self._field, stored) is None:
+                # On its way only, perhaps.
                 stored = await redis.get(self.key)
         return opened_range(self._field, stored)
 
@@ -178,9 +179,9 @@ class Store:
         async with self.link.answering("load") as redis:
             stored = await redis.hgetall(self._columns)
             opened = {field: opened_column(as_text(field), envelope) for field, envelope in stored.items()}
-            broken = [field for field, found in opened.items() if found is None]
+            broken = [field for field, found in opened.items() if found is None and seems_damaged(stored[field])]
             if broken:
-                # Those that were damaged on their way only need not be fetched again, all of them, from the Bank.
+                # On their way only, perhaps; without one of them all are to be fetched from the Bank again.
                 again = await redis.hmget(self._columns, broken)
                 opened |= {field: opened_column(as_text(field), e) for field, e in zip(broken, again, strict=True)}
         columns = tuple(found[0] for found in opened.values() if found)

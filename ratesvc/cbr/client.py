@@ -36,11 +36,10 @@ LONGEST_COOKIES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Fetched(Generic[T]):
-    """A document that was understood, with the bytes it was read from and the address that gave them."""
+    """A document that was understood, with the bytes it was read from."""
 
     document: T
     raw: bytes
-    url: str
 
 
 class Pace:
@@ -174,7 +173,7 @@ class BankClient:
                 await self._pace.turn()
             try:
                 raw = await self._get(url, limits)
-                return Fetched(await _parsed(parse, raw), raw, str(url))
+                return Fetched(await _parsed(parse, raw), raw)
             except (SourceError, BadDocument) as error:
                 failures.append((url.authority, error))
         raise FetchFailed(failures)

@@ -18,7 +18,7 @@ import xmltodict
 from ratesvc.errors import BadDocument
 from ratesvc.rates import EXACT, Quote, Sheet
 
-DAILY_NAMES = frozenset({"Foreign Currency Market"})
+DAILY = "Foreign Currency Market"
 
 _DECLARATION = re.compile(rb"""<\?xml[^>]{0,100}?\bencoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
 _CODECS = {"windows-1251": "cp1251", "utf-8": "utf-8"}
@@ -36,8 +36,8 @@ _BLANKS = str.maketrans("", "", " \u00a0\u202f")
 def parse_daily(raw: bytes) -> Sheet:
     """XML_daily: one sheet. Raises BadDocument."""
     root = _root(raw, "ValCurs")
-    if root.get("@name") not in DAILY_NAMES:
-        raise BadDocument("structure", f"the table is named {_shown(root.get('@name'))}, not Foreign Currency Market")
+    if root.get("@name") != DAILY:
+        raise BadDocument("structure", f"the table is named {_shown(root.get('@name'))}, not {DAILY}")
     rows = root.get("Valute")
     if not rows:
         raise BadDocument("structure", "the table has no rows")
@@ -55,7 +55,6 @@ class Listing:
     parent_id: str
     name: str
     english_name: str
-    nominal: int
     code: str | None
     numeric_code: str | None
 
@@ -83,7 +82,7 @@ def parse_dynamic(raw: bytes, cbr_id: str, since: date, until: date) -> tuple[Re
     The answer must name the id and the range that were asked for: another currency's series is refused.
     """
     root = _root(raw, "ValCurs")
-    if root.get("@name") != "Foreign Currency Market Dynamic" or root.get("@ID") != cbr_id:
+    if root.get("@name") != f"{DAILY} Dynamic" or root.get("@ID") != cbr_id:
         raise BadDocument("structure", f"asked for {cbr_id}, answered {_shown(root.get('@ID'))}")
     if (parse_date(root.get("@DateRange1")), parse_date(root.get("@DateRange2"))) != (since, until):
         raise BadDocument("structure", f"another range than {since} to {until}")
@@ -168,7 +167,6 @@ def _listing(row: Any) -> Listing:
         parent_id=_text("ParentCode", row.get("ParentCode")).strip(),
         name=_text("Name", row.get("Name")),
         english_name=_text("EngName", row.get("EngName")),
-        nominal=parse_nominal(row.get("Nominal")),
         code=_field("ISO_Char_Code", code, _CODE) if code else None,
         # The catalogue drops leading zeros: 36 is 036.
         numeric_code=_field("ISO_Num_Code", str(number).zfill(3), _NUMERIC) if number else None,
