@@ -164,15 +164,16 @@ class Store:
         """Every revision that this replica has not seen yet, and the backfilled history when its span is another."""
         revisions, broken = await self._load_revisions()
         span = await self.span.get()
-        if span == self._seen_span:
-            return Loaded(revisions, broken=broken)
-        columns = await self._load_columns() if span else ()
-        if span is None or span.until not in sheet_days(columns):
-            await self.span.drop()
-            self._seen_span = None
-            return Loaded(revisions, broken=broken)
+        columns: tuple[Column, ...] = ()
+        if span != self._seen_span:
+            columns = await self._load_columns() if span else ()
+            if span is None or span.until not in sheet_days(columns):
+                await self.span.drop()
+                span, columns = None, ()
+        # What fails before this is loaded again: seen is only what is handed over.
+        self._held |= {revision.key for revision in revisions}
         self._seen_span = span
-        return Loaded(revisions, columns, span, broken)
+        return Loaded(revisions, columns, span if columns else None, broken)
 
     async def _load_columns(self) -> tuple[Column, ...]:
         """All of them, or none where one does not verify: a part would answer wrongly."""
@@ -195,12 +196,20 @@ class Store:
             known = {field_of(*key) for key in self._held}
             broken = [field for field in fields if not _FIELD.fullmatch(field)]
             for chunk in _chunks([f for f in fields if f not in known and _FIELD.fullmatch(f)], SHEETS_AT_ONCE):
-                values = await redis.hmget(self._sheets, chunk)
-                opened = dict(zip(chunk, map(opened_revision, chunk, values), strict=True))
+                opened = await self._revisions(redis, chunk)
                 found += filter(None, opened.values())
                 broken += [field for field, revision in opened.items() if revision is None]
-        self._held |= {revision.key for revision in found}
         return tuple(found), tuple(broken)
+
+    async def _revisions(self, redis: Redis, fields: Sequence[str]) -> dict[str, Revision | None]:
+        """What stands in these fields; what seems damaged is read again, since others would be written in its place."""
+        stored = dict(zip(fields, await redis.hmget(self._sheets, list(fields)), strict=True))
+        opened = {field: opened_revision(field, envelope) for field, envelope in stored.items()}
+        damaged = [field for field, found in opened.items() if found is None and seems_damaged(stored[field])]
+        if damaged:
+            again = await redis.hmget(self._sheets, damaged)
+            opened |= dict(zip(damaged, map(opened_revision, damaged, again), strict=True))
+        return opened
 
     async def put(self, candidate: Revision) -> Revision:
         """Keep a sheet; the same figures as the latest revision's are that revision, others become the next one.
@@ -229,10 +238,9 @@ class Store:
         number = 1
         while True:
             field = field_of(effective, number)
-            found = await redis.hget(self._sheets, field)
-            revision = opened_revision(field, found)
+            revision = (await self._revisions(redis, [field]))[field]
             if revision is None:
-                return latest, number, found is not None
+                return latest, number, bool(await redis.hexists(self._sheets, field))
             latest, number = revision, number + 1
 
     # Giving back what Redis lost
