@@ -164,17 +164,16 @@ class Store:
         """Every revision that this replica has not seen yet, and the backfilled history when its span is another."""
         revisions, broken = await self._load_revisions()
         span = await self.span.get()
-        loaded = Loaded(revisions, broken=broken)
+        columns: tuple[Column, ...] = ()
         if span != self._seen_span:
             columns = await self._load_columns() if span else ()
-            if span and span.until in sheet_days(columns):
-                loaded = replace(loaded, columns=columns, span=span)
-            else:
+            if span is None or span.until not in sheet_days(columns):
                 await self.span.drop()
-            self._seen_span = loaded.span
-        # Seen is what is given to the caller: where a later answer was lost, all of it is loaded again.
+                span, columns = None, ()
+        # What fails before this is loaded again: seen is only what is handed over.
         self._held |= {revision.key for revision in revisions}
-        return loaded
+        self._seen_span = span
+        return Loaded(revisions, columns, span if columns else None, broken)
 
     async def _load_columns(self) -> tuple[Column, ...]:
         """All of them, or none where one does not verify: a part would answer wrongly."""
@@ -197,11 +196,23 @@ class Store:
             known = {field_of(*key) for key in self._held}
             broken = [field for field in fields if not _FIELD.fullmatch(field)]
             for chunk in _chunks([f for f in fields if f not in known and _FIELD.fullmatch(f)], SHEETS_AT_ONCE):
-                values = await redis.hmget(self._sheets, chunk)
-                opened = dict(zip(chunk, map(opened_revision, chunk, values), strict=True))
+                opened = await self._revisions(redis, chunk)
                 found += filter(None, opened.values())
                 broken += [field for field, revision in opened.items() if revision is None]
         return tuple(found), tuple(broken)
+
+    async def _revisions(self, redis: Redis, fields: Sequence[str]) -> dict[str, Revision | None]:
+        """What stands in these fields, None where it does not verify; one that holds nothing is left out.
+
+        What seems damaged is read again, since another would be written in its place.
+        """
+        stored = dict(zip(fields, await redis.hmget(self._sheets, list(fields)), strict=True))
+        opened = {field: opened_revision(field, envelope) for field, envelope in stored.items() if envelope is not None}
+        damaged = [field for field, found in opened.items() if found is None and seems_damaged(stored[field])]
+        if damaged:
+            again = await redis.hmget(self._sheets, damaged)
+            opened |= dict(zip(damaged, map(opened_revision, damaged, again), strict=True))
+        return opened
 
     async def put(self, candidate: Revision) -> Revision:
         """Keep a sheet; the same figures as the latest revision's are that revision, others become the next one.
@@ -233,10 +244,10 @@ class Store:
         number = 1
         while True:
             field = field_of(effective, number)
-            found = await redis.hget(self._sheets, field)
-            revision = opened_revision(field, found)
+            found = await self._revisions(redis, [field])
+            revision = found.get(field)
             if revision is None and number >= at_least:
-                return latest, number, found is not None
+                return latest, number, field in found
             latest, number = revision or latest, number + 1
 
     # Giving back what Redis lost

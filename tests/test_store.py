@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from bank import daily_xml, sheet
 from conftest import eventually
+from redis.exceptions import ResponseError
 
 from ratesvc.columns import Column, Currency, Span
 from ratesvc.errors import StoreUnavailable
@@ -198,20 +199,59 @@ async def test_a_column_that_was_damaged_on_its_way_is_read_again(store: Store, 
     for column in columns:
         column.put(DAY, 1, Decimal(80))
     await store.put_history(columns, Span(DAY, DAY))
-    client: Any = other.link.client
-    execute = client.execute_command
-    damaged: list[object] = []
-
-    async def once_damaged(name: str, *arguments: object, **options: object) -> Any:
-        answer = await execute(name, *arguments, **options)
-        if name == "HGETALL" and not damaged:
-            damaged.append(answer)
-            return {
-                field: envelope[:-1] + b"?" if field == b"R01239" else envelope for field, envelope in answer.items()
-            }
-        return answer
-
-    client.execute_command = once_damaged
+    damaged = damage_once(other, "HGETALL", b"R01239")
     loaded = await other.load()
     assert damaged
     assert (loaded.span, len(loaded.columns)) == (Span(DAY, DAY), 2)
+
+
+def damage_once(store: Store, command: str, part: bytes) -> list[object]:
+    """The first answer to this command that holds `part` comes with a wrong byte; what it was is returned by then."""
+    client: Any = store.link.client
+    execute = client.execute_command
+    damaged: list[object] = []
+
+    def wrong(envelope: Any) -> Any:
+        return envelope[:-1] + b"?" if isinstance(envelope, bytes) and part in envelope else envelope
+
+    async def execute_command(name: str, *arguments: object, **options: object) -> Any:
+        answer = await execute(name, *arguments, **options)
+        if name != command or damaged or part not in repr(answer).encode():
+            return answer
+        damaged.append(answer)
+        return (
+            {field: wrong(e) for field, e in answer.items()} if isinstance(answer, dict) else list(map(wrong, answer))
+        )
+
+    client.execute_command = execute_command
+    return damaged
+
+
+async def test_a_sheet_that_was_damaged_on_its_way_is_neither_broken_nor_replaced(store: Store, other: Store) -> None:
+    """One bad byte of an answer, and a correction would stand in the place of what it corrects."""
+    await store.put(revision())
+    damaged = damage_once(other, "HMGET", b"USD")
+    loaded = await other.load()
+    assert (len(damaged), loaded.revisions, loaded.broken) == (1, (revision(),), ())
+    damaged.clear()
+    assert (await other.put(revision(shift=1))).number == 2
+    assert damaged
+
+
+async def test_what_was_not_handed_over_is_loaded_again(store: Store, other: Store) -> None:
+    """Redis refuses between the sheets and the span: the sheets must not count as seen."""
+    await store.put(revision())
+    client: Any = other.link.client
+    execute = client.execute_command
+
+    async def refusing(name: str, *arguments: object, **options: object) -> Any:
+        if name == "GET":
+            client.execute_command = execute
+            raise ResponseError
+        return await execute(name, *arguments, **options)
+
+    client.execute_command = refusing
+    with pytest.raises(StoreUnavailable):
+        await other.load()
+    assert await other.changed()
+    assert (await other.load()).revisions == (revision(),)
