@@ -44,7 +44,7 @@ class Journal:
         self.last_attempt = self._clock()
         if cycle.asked_in_vain:
             self.failures += 1
-        elif cycle.outcome != "skipped":
+        elif cycle.has_heard:
             self.failures = 0
             self.last_success = self.last_attempt
         self.metrics.fetches.labels(cycle.failure.kind if cycle.failure else cycle.outcome).inc()

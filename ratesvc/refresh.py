@@ -63,6 +63,11 @@ class Cycle:
     put_aside: tuple[str, ...] = ()
 
     @property
+    def has_heard(self) -> bool:
+        """Whether the Bank was asked and answered."""
+        return self.outcome not in ("failed", "crashed", "skipped")
+
+    @property
     def asked_in_vain(self) -> bool:
         """Whether the Bank was asked and this replica knows no more for it."""
         return self.outcome in ("failed", "crashed")

@@ -185,7 +185,8 @@ class Service:
         )
         await self._keep_turn(cycle, delay)
         self._ticks.poll_in(delay)
-        self._ticks.backfill_in(0)
+        # What failed waits, but not longer than until the Bank answers again.
+        self._ticks.backfill_in(0, hurry=cycle.has_heard)
 
     async def _keep_turn(self, cycle: Cycle, seconds: float) -> None:
         """Until the next poll; who asked in vain leaves it to other replicas, whose way to the Bank may be better."""

@@ -18,7 +18,7 @@ from typing import Any, Self
 import aiohttp
 from bank import Bank
 from conftest import PATIENCE_S, eventually, program
-from invariant import TODAY, Figures, Invariant
+from invariant import TODAY, Figures, Invariant, Mark
 from processes import free_port
 from sheets import figures
 
@@ -163,6 +163,7 @@ class Readers:
 
     async def _ask(self, path: str) -> None:
         asked, least = moscow_day(utc_now()), self._least
+        marks = {replica: invariant.mark for replica, invariant in self.invariants.items()}
         try:
             async with self._http.get(self.url + path) as answer:
                 body = await answer.read()
@@ -177,7 +178,8 @@ class Readers:
             # Asked before midnight and answered after it, it may be of either day.
             if asked != moscow_day(utc_now()):
                 return
-            self._invariant(replica).check(path, answer.status, answer.headers["Content-Type"], body)
+            mark = marks.get(replica, Mark())
+            self._invariant(replica).check(path, answer.status, answer.headers["Content-Type"], body, mark)
             if least > (date.min, 0) and TODAY.fullmatch(path) and answer.status == 200:
                 self._compare(least, replica, json.loads(body))
 

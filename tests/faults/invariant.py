@@ -30,6 +30,18 @@ Shown = Mapping[str, tuple[int, Decimal]]
 HONEST_503 = {"urn:ratesvc:history_loading"}
 
 
+@dataclass(frozen=True)
+class Mark:
+    """What a replica had been seen to say when a question was asked: only that its answer must not fall behind.
+
+    Answers to questions that were asked at once may be looked at in any order.
+    """
+
+    today: tuple[date, int] = (date.min, 0)
+    revisions: Mapping[date, int] = field(default_factory=dict)
+    series: int = 0
+
+
 @dataclass
 class Invariant:
     """Reads the answers of one replica. `published` gives every wording that the Bank set, by effective date."""
@@ -39,26 +51,31 @@ class Invariant:
     checked: int = 0
     holds_a_sheet: bool = False
     violations: list[str] = field(default_factory=list)
-    _last: tuple[date, int] = (date.min, 0)
+    _today: tuple[date, int] = (date.min, 0)
     _given: set[str] = field(default_factory=set)
-    _series: set[tuple[date, str]] = field(default_factory=set)
+    _series: dict[tuple[date, str], None] = field(default_factory=dict)
     _accepted: dict[tuple[date, int], Shown] = field(default_factory=dict)
 
-    def check(self, path: str, status: int, content_type: str, body: bytes) -> None:
+    @property
+    def mark(self) -> Mark:
+        """To be taken before a question that is not the only one."""
+        return Mark(self._today, dict(sorted(self._accepted)), len(self._series))
+
+    def check(self, path: str, status: int, content_type: str, body: bytes, mark: Mark | None = None) -> None:
         """Look at one answer to a GET without `quote` or `codes`; what is wrong is added to `violations`."""
         self.checked += 1
         try:
-            problems = self._problems(path, status, content_type, body)
+            problems = self._problems(path, status, content_type, body, mark or self.mark)
         except Exception as error:  # noqa: BLE001 -- whatever a reader stumbles over, another would too
             problems = [f"unreadable: {error!r}"]
         for problem in problems:
             self.violations.append(f"{self.now():%Y-%m-%d %H:%M} {path} {status}: {problem}")
 
-    def _problems(self, path: str, status: int, content_type: str, body: bytes) -> list[str]:
+    def _problems(self, path: str, status: int, content_type: str, body: bytes, mark: Mark) -> list[str]:
         if status == 304:
             return []
         if path in READERS:
-            return self._claims(path, status, body)
+            return self._claims(path, status, body, mark)
         document = json.loads(body, parse_float=Decimal, parse_int=int) if "json" in content_type else None
         if status != 200:
             gone = ["was answered before"] if path in self._given else []
@@ -68,9 +85,9 @@ class Invariant:
         self.holds_a_sheet = True
         if DAY.fullmatch(path):
             self._given.add(path)
-        return [*self._numbers(document), *self._day(path, document)]
+        return [*self._numbers(document, mark), *self._day(path, document, mark)]
 
-    def _claims(self, path: str, status: int, body: bytes) -> list[str]:
+    def _claims(self, path: str, status: int, body: bytes, mark: Mark) -> list[str]:
         if status != 200:
             is_loading = any(kind.encode() in body for kind in HONEST_503) and path not in self._given
             is_honest = status >= 500 and (is_loading or not self.holds_a_sheet)
@@ -79,8 +96,8 @@ class Invariant:
         claims, published = list(READERS[path](body)), self.published()
         wrong = [claim for claim in claims if not any(_agrees(claim, one) for one in published.get(claim[0], ()))]
         if path.startswith("/v1/series"):
-            lost = self._series - {claim[:2] for claim in claims}
-            self._series |= {claim[:2] for claim in claims}
+            lost = set(list(self._series)[: mark.series]) - {claim[:2] for claim in claims}
+            self._series |= dict.fromkeys(claim[:2] for claim in claims)
             if lost:
                 return [f"no longer in the series: {sorted(lost)}"]
         return [f"not what the Bank set: {wrong}"] if wrong or not claims else []
@@ -93,7 +110,7 @@ class Invariant:
             return [f"{kind} though this replica holds a sheet"]
         return []
 
-    def _numbers(self, document: Mapping[str, Any]) -> list[str]:
+    def _numbers(self, document: Mapping[str, Any], mark: Mark) -> list[str]:
         effective = date.fromisoformat(document["effective_date"])
         shown = {code: (row["nominal"], Decimal(row["value"])) for code, row in document["rates"].items()}
         wordings = [
@@ -102,7 +119,7 @@ class Invariant:
         ]
         wrong = [] if shown in wordings else [f"not the figures that the Bank set for {effective}"]
         revision = document["revision"]
-        if any(day == effective and number > revision for day, number in self._accepted):
+        if mark.revisions.get(effective, 0) > revision:
             wrong.append(f"a later revision of {effective} was there before revision {revision}")
         if self._accepted.setdefault((effective, revision), shown) != shown:
             wrong.append(f"revision {revision} of {effective} was another before")
@@ -111,7 +128,7 @@ class Invariant:
                 wrong.append(f"{code}: unit rate × nominal is not the value")
         return wrong
 
-    def _day(self, path: str, document: Mapping[str, Any]) -> list[str]:
+    def _day(self, path: str, document: Mapping[str, Any], mark: Mark) -> list[str]:
         effective, requested = (date.fromisoformat(document[name]) for name in ("effective_date", "requested_date"))
         set_by_then = [day for day in self.published() if day <= requested]
         right = max(set_by_then, default=None)
@@ -122,9 +139,9 @@ class Invariant:
             if requested != self.now().astimezone(MOSCOW).date():
                 wrong.append(f"today is not {requested}")
             shown = (effective, document["revision"])
-            if shown < self._last:
-                wrong.append(f"went back from {self._last} to {shown}")
-            self._last = max(self._last, shown)
+            if shown < mark.today:
+                wrong.append(f"went back from {mark.today} to {shown}")
+            self._today = max(self._today, shown)
         if NEXT.fullmatch(path) and effective <= self.now().astimezone(MOSCOW).date():
             wrong.append(f"{effective} is not to come")
         return wrong
