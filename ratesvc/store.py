@@ -164,16 +164,17 @@ class Store:
         """Every revision that this replica has not seen yet, and the backfilled history when its span is another."""
         revisions, broken = await self._load_revisions()
         span = await self.span.get()
-        columns: tuple[Column, ...] = ()
+        loaded = Loaded(revisions, broken=broken)
         if span != self._seen_span:
             columns = await self._load_columns() if span else ()
-            if span is None or span.until not in sheet_days(columns):
+            if span and span.until in sheet_days(columns):
+                loaded = replace(loaded, columns=columns, span=span)
+            else:
                 await self.span.drop()
-                span, columns = None, ()
-        # What fails before this is loaded again: seen is only what is handed over.
+            self._seen_span = loaded.span
+        # Seen is what is given to the caller: where a later answer was lost, all of it is loaded again.
         self._held |= {revision.key for revision in revisions}
-        self._seen_span = span
-        return Loaded(revisions, columns, span if columns else None, broken)
+        return loaded
 
     async def _load_columns(self) -> tuple[Column, ...]:
         """All of them, or none where one does not verify: a part would answer wrongly."""
@@ -218,7 +219,7 @@ class Store:
         """
         async with self.link.answering("put") as redis:
             while True:
-                latest, free, broken = await self._latest(redis, candidate.effective_date)
+                latest, free, broken = await self._latest(redis, candidate.effective_date, candidate.number)
                 if latest and latest.sheet.says_the_same_as(candidate.sheet):
                     break
                 latest = replace(candidate, number=free)
@@ -232,16 +233,19 @@ class Store:
                     break
         return latest
 
-    async def _latest(self, redis: Redis, effective: date) -> tuple[Revision | None, int, bool]:
-        """The last revision of a day, the next free number, and whether something unreadable stands there."""
+    async def _latest(self, redis: Redis, effective: date, at_least: int) -> tuple[Revision | None, int, bool]:
+        """The last revision of a day, the next free number, and whether something unreadable stands there.
+
+        What Redis lost of the revisions before `at_least` leaves no number free: whoever holds it gives it back.
+        """
         latest: Revision | None = None
         number = 1
         while True:
             field = field_of(effective, number)
             revision = (await self._revisions(redis, [field]))[field]
-            if revision is None:
+            if revision is None and number >= at_least:
                 return latest, number, bool(await redis.hexists(self._sheets, field))
-            latest, number = revision, number + 1
+            latest, number = revision or latest, number + 1
 
     # Giving back what Redis lost
 

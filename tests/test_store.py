@@ -71,6 +71,20 @@ async def test_the_same_figures_are_one_revision_and_a_correction_is_the_next(st
     assert sorted((held.number, held.raw) for held in (await other.load()).revisions) == [(1, b"1"), (2, b"3")]
 
 
+async def test_a_correction_is_the_next_revision_where_redis_lost_the_first(
+    store: Store, other: Store, every_redis: str
+) -> None:
+    """An emptied Redis does not make a number free that a replica holds; what it held is given back beside it."""
+    first = await store.put(revision())
+    client = connect(every_redis)
+    await client.flushall()
+    await client.aclose()
+    second = await store.put(revision(shift=1, number=2))
+    assert (second.number, await store.put(revision(shift=1, number=2))) == (2, second)
+    await store.restore([first])
+    assert {held.key for held in (await other.load()).revisions} == {(DAY, 1), (DAY, 2)}
+
+
 async def test_two_replicas_that_put_at_once_agree(store: Store, other: Store) -> None:
     """Whoever is second takes what the first wrote."""
     both = await asyncio.gather(*(replica.put(revision()) for replica in (store, other) * 5))

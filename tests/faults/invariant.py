@@ -32,14 +32,10 @@ HONEST_503 = {"urn:ratesvc:history_loading"}
 
 @dataclass
 class Invariant:
-    """Reads the answers of one replica. `published` gives every wording that the Bank set, by effective date.
-
-    `remembers` also compares what a revision says with what it said before.
-    """
+    """Reads the answers of one replica. `published` gives every wording that the Bank set, by effective date."""
 
     published: Callable[[], Published]
     now: Callable[[], datetime]
-    remembers: bool = False
     checked: int = 0
     holds_a_sheet: bool = False
     violations: list[str] = field(default_factory=list)
@@ -108,7 +104,7 @@ class Invariant:
         revision = document["revision"]
         if any(day == effective and number > revision for day, number in self._accepted):
             wrong.append(f"a later revision of {effective} was there before revision {revision}")
-        if self.remembers and self._accepted.setdefault((effective, revision), shown) != shown:
+        if self._accepted.setdefault((effective, revision), shown) != shown:
             wrong.append(f"revision {revision} of {effective} was another before")
         for code, row in document["rates"].items():
             if Decimal(row["unit_rate"]) * row["nominal"] != row["value"]:

@@ -110,7 +110,7 @@ async def under_load(served: Replica, readers: int = 2) -> AsyncIterator[Load]:
 
     It begins with a quiet measurement; the fault is from then on, until `Load.ends` or the end of the context.
     """
-    load = Load(Invariant(truth_of(served.bank), served.now, remembers=True))
+    load = Load(Invariant(truth_of(served.bank), served.now))
     paths = (*CHECKED, f"/v1/rates/{sorted(served.bank.truth)[1]}", *OTHERS)
 
     async def read(http: aiohttp.ClientSession, number: int) -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -833,7 +833,7 @@ async def _refreshes(program: Program) -> Counter[str]:
     return Counter({outcome: int(count) for outcome, count in found})
 
 
-@pytest.mark.parametrize("how", ["refused", "lost", "gone"])
+@pytest.mark.parametrize("how", get_args(Failure))
 async def test_C19_every_call_of_a_refresh_fails_once(
     how: Failure,
     own: RealRedis,
@@ -850,7 +850,7 @@ async def test_C19_every_call_of_a_refresh_fails_once(
     async with proxying(own.port) as proxy, seeded(serve, settings, bank, proxy.url) as served:
         # Nothing happens by itself any more, so that a number is the same call each time.
         await served.service.retire()
-        reader = Invariant(truth_of(bank), clock, remembers=True)
+        reader = Invariant(truth_of(bank), clock)
 
         async def is_mended(day: date) -> bool:
             await served.service.poll()

@@ -16,7 +16,7 @@ BANK = {FRIDAY: [{"USD": (1, "75.0000")}], SATURDAY: [{"USD": (1, "76.0000")}, {
 
 
 def reader() -> Invariant:
-    return Invariant(lambda: BANK, lambda: datetime(2026, 4, 24, 9, tzinfo=UTC), remembers=True)
+    return Invariant(lambda: BANK, lambda: datetime(2026, 4, 24, 9, tzinfo=UTC))
 
 
 def rates(day: date = FRIDAY, value: float = 75.0, **more: Any) -> bytes:
