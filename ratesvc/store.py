@@ -164,17 +164,16 @@ class Store:
         """Every revision that this replica has not seen yet, and the backfilled history when its span is another."""
         revisions, broken = await self._load_revisions()
         span = await self.span.get()
-        loaded = Loaded(revisions, broken=broken)
+        columns: tuple[Column, ...] = ()
         if span != self._seen_span:
             columns = await self._load_columns() if span else ()
-            if span and span.until in sheet_days(columns):
-                loaded = replace(loaded, columns=columns, span=span)
-            else:
+            if span is None or span.until not in sheet_days(columns):
                 await self.span.drop()
-            self._seen_span = loaded.span
-        # Seen is what is given to the caller: where a later answer was lost, all of it is loaded again.
+                span, columns = None, ()
+        # What fails before this is loaded again: seen is only what is handed over.
         self._held |= {revision.key for revision in revisions}
-        return loaded
+        self._seen_span = span
+        return Loaded(revisions, columns, span if columns else None, broken)
 
     async def _load_columns(self) -> tuple[Column, ...]:
         """All of them, or none where one does not verify: a part would answer wrongly."""
@@ -203,9 +202,12 @@ class Store:
         return tuple(found), tuple(broken)
 
     async def _revisions(self, redis: Redis, fields: Sequence[str]) -> dict[str, Revision | None]:
-        """What stands in these fields; what seems damaged is read again, since others would be written in its place."""
+        """What stands in these fields, None where it does not verify; one that holds nothing is left out.
+
+        What seems damaged is read again, since another would be written in its place.
+        """
         stored = dict(zip(fields, await redis.hmget(self._sheets, list(fields)), strict=True))
-        opened = {field: opened_revision(field, envelope) for field, envelope in stored.items()}
+        opened = {field: opened_revision(field, envelope) for field, envelope in stored.items() if envelope is not None}
         damaged = [field for field, found in opened.items() if found is None and seems_damaged(stored[field])]
         if damaged:
             again = await redis.hmget(self._sheets, damaged)
@@ -242,9 +244,10 @@ class Store:
         number = 1
         while True:
             field = field_of(effective, number)
-            revision = (await self._revisions(redis, [field]))[field]
+            found = await self._revisions(redis, [field])
+            revision = found.get(field)
             if revision is None and number >= at_least:
-                return latest, number, bool(await redis.hexists(self._sheets, field))
+                return latest, number, field in found
             latest, number = revision or latest, number + 1
 
     # Giving back what Redis lost

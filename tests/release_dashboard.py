@@ -21,13 +21,13 @@ from pathlib import Path
 
 import aiohttp
 from aiohttp import web
-from bank import Bank, bank_running, daily_xml, sheet
+from bank import Bank, around_today, bank_running, daily_xml, sheet
 from conftest import program
-from fleet import around_today, free_port, shared_by
+from fleet import shared_by
 from panels import STYLE, Panel, Series, drawn
 from PIL import Image
 from playwright.async_api import Browser, ViewportSize
-from processes import serving
+from processes import free_port, serving
 from redis_servers import RealRedis, running
 from release_pictures import DOCS, faces
 from sheets import all_times

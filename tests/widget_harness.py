@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from conftest import missing
+from conftest import program
 from playwright.async_api import Browser, async_playwright
 
 from ratesvc.config import Cbr, Server, Settings
@@ -98,9 +97,7 @@ async def hosting() -> AsyncIterator[Host]:
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
     """The system's browser."""
-    binary = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if binary is None:
-        missing("Chromium")
+    binary = program("chromium", "chromium-browser", "google-chrome")
     async with async_playwright() as playwright:
         yield await playwright.chromium.launch(executable_path=binary, args=FLAGS)
 

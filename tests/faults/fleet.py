@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import json
 import re
-import socket
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
@@ -17,26 +16,18 @@ from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
-from bank import Bank, sheet
+from bank import Bank
 from conftest import PATIENCE_S, eventually, program
 from invariant import TODAY, Figures, Invariant
+from processes import free_port
 from sheets import figures
 
-from ratesvc.workdays import MOSCOW, ONE_DAY, WorkCalendar, moscow_day, utc_now
+from ratesvc.workdays import MOSCOW, ONE_DAY, moscow_day, utc_now
 
 SHIPPED = Path(__file__).parents[2] / "deploy" / "haproxy.cfg"
 NEXT = "/v1/rates/next"
 PATHS = ("/v1/rates", "/v1/rates/today", NEXT, "/v1/rates?lang=ru")
 MIDNIGHT_S = 90.0
-
-
-def around_today(bank: Bank, back: int = 2) -> None:
-    """Give the replica the sheets that the Bank has around the real today."""
-    calendar, day = WorkCalendar(), moscow_day(utc_now())
-    for _ in range(back):
-        day = calendar.effective_date_on_or_before(day)
-        bank.publish(sheet(day))
-        day -= ONE_DAY
 
 
 async def past_midnight() -> None:
@@ -57,12 +48,6 @@ def shared_by(bank: Bank, redis_url: str, **variables: str) -> dict[str, str]:
         "RATESVC_CBR_BACKFILL_GAP_SECONDS": "0",
         **variables,
     }
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @asynccontextmanager
@@ -107,6 +92,7 @@ class Readers:
     invariants: dict[str, Invariant] = field(default_factory=dict)
     flying: set[asyncio.Task[None]] = field(default_factory=set)
     too_old: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
     _least: tuple[date, int] = (date.min, 0)
 
     async def __aenter__(self) -> Self:
@@ -132,7 +118,8 @@ class Readers:
 
     @property
     def violations(self) -> list[str]:
-        return [f"{name} {text}" for name, seen in self.invariants.items() for text in seen.violations]
+        seen = [f"{name} {text}" for name, seen in self.invariants.items() for text in seen.violations]
+        return [*seen, *self.unread]
 
     def asked_from_now_on_get(self, least: tuple[date, int]) -> None:
         """What is older than this effective date and revision, and not flagged stale, is added to `too_old`."""
@@ -165,9 +152,14 @@ class Readers:
         for path in itertools.cycle(self.paths):
             task = asyncio.create_task(self._ask(path))
             self.flying.add(task)
-            task.add_done_callback(self.flying.discard)
+            task.add_done_callback(self._landed)
             due = max(due + 1 / self.per_second, loop.time())
             await asyncio.sleep(due - loop.time())
+
+    def _landed(self, task: asyncio.Task[None]) -> None:
+        self.flying.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self.unread.append(f"an answer could not be looked at: {error!r}")
 
     async def _ask(self, path: str) -> None:
         asked, least = moscow_day(utc_now()), self._least

@@ -25,11 +25,11 @@ from typing import Self
 
 import aiohttp
 from aiohttp import web
-from bank import Bank, Misbehaviour, bank_running, daily_xml, sheet
+from bank import Bank, Misbehaviour, around_today, bank_running, daily_xml, sheet
 from chaos_proxy import ChaosProxy, proxying
 from claims import READERS
 from conftest import eventually
-from fleet import PATHS, Readers, around_today, proxy, shared_by
+from fleet import PATHS, Readers, proxy, shared_by
 from processes import Program, serving_by
 from redis_servers import RealRedis, running
 from sheets import all_times, without

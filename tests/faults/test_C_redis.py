@@ -24,10 +24,10 @@ import msgspec
 import pytest
 import redis
 from aiohttp import web
-from bank import Bank, sheet, workdays
+from bank import Bank, around_today, sheet, workdays
 from chaos_proxy import ChaosProxy, Failure, proxying
 from conftest import LONG, PATIENCE_S, Clock, Serve, Served, eventually
-from fleet import answers_with, around_today, shared_by
+from fleet import answers_with, shared_by
 from invariant import Invariant
 from lag import Lag
 from ledger import Fault

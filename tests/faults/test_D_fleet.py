@@ -21,9 +21,9 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
-from bank import Bank, sheet, workdays
+from bank import Bank, around_today, sheet, workdays
 from conftest import Clock, Serve, eventually, missing, program
-from fleet import Readers, around_today, past_midnight, proxy, shared_by
+from fleet import Readers, past_midnight, proxy, shared_by
 from invariant import Invariant
 from ledger import Fault
 from processes import Program, environment, processes_over, run, serving, serving_by

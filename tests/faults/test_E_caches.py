@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from conftest import Served, eventually, program
+from processes import free_port
 from wire import Answered, ask, get
 
 pytestmark = pytest.mark.slow
@@ -57,12 +58,6 @@ UNKEYED = [
 ]
 KEPT = ["/v1/rates", "/widget", "/", "/embed", "/openapi.json", "/widget/rates.js"]
 TARGETS = [*KEPT, "/v1/rates/1991-01-01", "/nowhere"]
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @asynccontextmanager
