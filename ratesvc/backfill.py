@@ -145,7 +145,7 @@ class Backfill:
         since = held.until + ONE_DAY
         records = await self._client.dynamic(USD, since, until)
         days = [record.effective_date for record in records]
-        missing = [day for day in days if day not in history.days]
+        missing = sorted(set(days).difference(history.days))
         if len(missing) > MOST_DAILY_DOCUMENTS:
             async for progress in self._ask_all(Span(since, until)):
                 yield progress
@@ -155,7 +155,7 @@ class Backfill:
             await asyncio.sleep(self._gap_s)
             await self._fetch_day(day)
         # One that could not be fetched, or is held back, ends what is known without a gap.
-        unbroken = list(takewhile(lambda day: day in history.days, days))
+        unbroken = list(takewhile(set(history.days).__contains__, days))
         if unbroken and history.span and history.span.covers(held):
             # The columns alone must bear out the span, so they are written again with these days in them.
             await self._store.put_history(history.columns(), Span(held.since, unbroken[-1]))
@@ -168,25 +168,30 @@ class Backfill:
             key=_most_used_first,
         )
         newest: date | None = None
+        held = await self._store.span.get()
         for number, listing in enumerate(listings):
             yield Progress(number, len(listings), f"{listing.code} ({listing.cbr_id})")
-            column = await self._column(listing, asked)
+            column = await self._column(listing, asked, held)
             if listing.cbr_id == USD:
                 newest = column.last_within(asked)
         if newest is None:
             await self._store.plan.drop()
             raise _nothing_in(asked)
-        held, found = await self._store.span.get(), Span(asked.since, newest)
+        found = Span(asked.since, newest)
         await self._store.span.put(found.hull(held) if held else found)
         await self._store.plan.drop()
         await self._store.announce(newest)
         yield Progress(len(listings), len(listings), "nothing more")
 
-    async def _column(self, listing: Listing, asked: Span) -> Column:
-        """The column of one id over the range, from the store or from the Bank."""
+    async def _column(self, listing: Listing, asked: Span, held: Span | None) -> Column:
+        """The column of one id over the range and what is held, from the store or from the Bank."""
         stored = await self._store.column(listing.cbr_id)
-        if stored and stored[1].covers(asked):
+        whole = asked.hull(held) if held else asked
+        if stored and stored[1].covers(whole):
             return stored[0]
+        if held and not (stored and stored[1].covers(held)):
+            # It was lost, or is new: without the days that are held it would not bear them out.
+            stored, asked = None, whole
         await asyncio.sleep(self._gap_s)
         records = await self._client.dynamic(listing.cbr_id, asked.since, asked.until)
         fetched_at = self._clock().replace(microsecond=0)

@@ -422,3 +422,14 @@ async def test_what_lies_before_a_partial_history_is_fetched_too(
     async with serve(settings) as running:
         await eventually(lambda: running.service.history.span and running.service.history.span.since == FIRST_DAY)
         assert (await running.get(f"/v1/rates/{DAYS[3]}"))[0] == 200
+
+
+async def test_a_column_that_was_lost_is_fetched_whole(settings: Settings, replica: Replica, other: Replica) -> None:
+    """Not only for the days that the others lack: in the days that are held its currency would be missing."""
+    await replica.run(since=DAYS[20])
+    async with connect(settings.redis.url) as client:
+        await client.hdel(f"{{{settings.redis.namespace}}}:v1:columns", "R01239")
+    async for _ in replica.backfill.run(replica.history):
+        pass
+    await other.read()
+    assert [day for day, _ in other.history.series("EUR", FIRST_DAY, FRIDAY)] == DAYS
