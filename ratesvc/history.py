@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
@@ -45,6 +46,18 @@ class History:
             self.days = [*self.days[:index], day, *self.days[index:]]
         self._columns = written(self._columns, self._latest(day))
         self.version += 1
+
+    def merge(self, revision: Revision) -> None:
+        """Hold what every replica knows; a later wording that only we knew under its number gets the next one.
+
+        So it was when this replica began without Redis, which had an earlier wording.
+        """
+        ours = self._revisions.get(revision.effective_date, {}).get(revision.number)
+        self.add(revision)
+        latest = self._latest(revision.effective_date)
+        is_later = ours is not None and ours.fetched_at >= latest.fetched_at
+        if ours and is_later and not any(ours.sheet.says_the_same_as(one.sheet) for one in (revision, latest)):
+            self.add(replace(ours, number=latest.number + 1))
 
     def fill(self, columns: Iterable[Column], span: Span) -> None:
         """Take a complete backfill: every sheet of `span`. What was fetched as a daily document stays above it."""

@@ -185,8 +185,7 @@ class Service:
         )
         await self._keep_turn(cycle, delay)
         self._ticks.poll_in(delay)
-        # What failed waits, but not longer than until the Bank answers again.
-        self._ticks.backfill_in(0, hurry=cycle.has_heard)
+        self._ticks.backfill_in(0)
 
     async def _keep_turn(self, cycle: Cycle, seconds: float) -> None:
         """Until the next poll; who asked in vain leaves it to other replicas, whose way to the Bank may be better."""
@@ -263,9 +262,8 @@ class Service:
         if filled:
             self.journal.history(filled)
         for revision in revisions:
-            held = self.history.of_date(revision.effective_date)
-            if held != revision:
-                self.history.add(revision)
+            if self.history.of_date(revision.effective_date) != revision:
+                self.history.merge(revision)
                 self.journal.sheet(revision)
         self.publish()
 

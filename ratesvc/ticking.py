@@ -109,12 +109,12 @@ class Ticking:
             self._start_poll, DateTrigger(when, MOSCOW), id="poll", replace_existing=True, misfire_grace_time=None
         )
 
-    def backfill_in(self, seconds: float, *, hurry: bool = False) -> None:
-        """Make the appointment for a backfill, unless there is one; `hurry` puts it in place of that."""
-        if self._open and (hurry or self._scheduler.get_job("backfill") is None):
-            trigger = DateTrigger(utc_now() + timedelta(seconds=seconds), MOSCOW)
+    def backfill_in(self, seconds: float) -> None:
+        """Make the appointment for a backfill, unless there is one: the polls do not hurry what has failed."""
+        if self._open and self._scheduler.get_job("backfill") is None:
+            when = utc_now() + timedelta(seconds=seconds)
             self._scheduler.add_job(
-                self._start_backfill, trigger, id="backfill", replace_existing=True, misfire_grace_time=None
+                self._start_backfill, DateTrigger(when, MOSCOW), id="backfill", misfire_grace_time=None
             )
 
     # APScheduler runs plain functions in a thread, so its jobs are coroutines; a poll is a task of ours, to be ended

@@ -101,4 +101,4 @@ class Upkeep:
 
     def _widens(self, span: Span) -> bool:
         held = self._history.span
-        return held is None or (held.since in span and held.until in span)
+        return held is None or span.covers(held)

@@ -240,6 +240,19 @@ def test_the_newest_revision_of_a_day_is_the_one_that_counts() -> None:
             held.revision(day, number)
 
 
+def test_what_only_we_knew_under_a_number_gets_the_next_one() -> None:
+    """A replica that began without Redis, which comes back with an earlier wording: the later one stays the latest."""
+    earlier, later = revision(FRIDAY), revision(FRIDAY, value="81.0000")
+    held = History(CALENDAR, [later])
+    held.merge(earlier)
+    assert held.revision(FRIDAY, 1) == earlier
+    latest = held.of_date(FRIDAY)
+    assert latest
+    assert (latest.number, latest.sheet) == (2, later.sheet)
+    held.merge(earlier)
+    assert len(held) == 2
+
+
 def test_every_addition_is_a_new_version() -> None:
     """Whoever caches an answer can see that there is something new."""
     held = holding(FRIDAY)
