@@ -88,13 +88,14 @@ def _rates(history: History, code: str, quote: str, since: date, until: date) ->
 
 def _carried(history: History, code: str, asked: Request, today: date) -> list[Point]:
     """Every day up to today with the sheet in force on it; it ends with the last sheet that has the currency."""
-    index = bisect_right(history.days, asked.since)
-    first = history.days[index - 1] if index else asked.since
+    held = history.days  # another list takes its place when a sheet comes meanwhile
+    index = bisect_right(held, asked.since)
+    first = held[index - 1] if index else asked.since
     rates = dict(_rates(history, code, asked.quote, first, asked.until))
     rows = []
     for day in _days(asked.since, min(asked.until, today)):
-        index = bisect_right(history.days, day)
-        effective = history.days[index - 1] if index else None
+        index = bisect_right(held, day)
+        effective = held[index - 1] if index else None
         if effective in rates:
             rows.append(Point(str(day), rates[effective], str(effective)))
     return rows

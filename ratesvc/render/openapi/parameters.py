@@ -79,7 +79,7 @@ _PARAMETERS: dict[str, Schema] = {
     ),
     "path:day": _parameter("Any day from 1992-07-01 on, YYYY-MM-DD.", _DAY, place="path", needed=True),
     "number:day": _parameter(
-        "A day, YYYY-MM-DD, or `today`.", _text(f"{DAY}|{TODAY}"), TODAY, place="path", needed=True
+        "A day, YYYY-MM-DD, or `today`.", {"anyOf": [_DAY, {"const": TODAY}]}, place="path", needed=True
     ),
     "path:code": _parameter("The base currency's ISO 4217 code.", _text(CODE), "USD", place="path", needed=True),
     "since": _parameter("First day; a year before `until` when not given. It must not be later.", _DAY),
