@@ -224,3 +224,41 @@ async def test_a_heading_may_hold_what_honest_text_holds(served: Served, heading
     await both_days(served)
     async with served.http.get(f"{served.url}/widget/rows.json", params={"heading": heading}) as answer:
         assert json.loads(await answer.read())["title"] == heading
+
+
+PUBLISHED = (
+    *("/v1/rates", "/v1/rates/2026-04-23", "/v1/rates?quote=USD&lang=ru", "/v1/currencies", "/v1/series?codes=USD"),
+    *(
+        "/widget",
+        "/widget/frame?lang=ru",
+        "/widget/rows.json",
+        "/widget/card.svg",
+        "/chart.svg?codes=USD",
+        "/",
+        "/rate",
+    ),
+    *("/cbr-xml-daily/daily_json.js", "/scripts/XML_daily.asp", "/prebid/currency.json", "/ecb/eurofxref-daily.xml"),
+)
+
+
+async def test_nothing_is_left_to_do_for_what_is_published(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Redis and the Bank, unable to render or to compress: 200, 304, HEAD, gzip and br, the same bytes."""
+    await both_days(served)
+    await eventually(lambda: served.service.history.span and served.service.backfilling is None)
+    packings = ("identity", "gzip", "br")
+    before = {(path, how): await served.get(path, Accept_Encoding=how) for path in PUBLISHED for how in packings}
+
+    def rigged(*_: object, **__: object) -> None:
+        raise AssertionError("there was something to do")
+
+    for name in ("brotli.compress", "gzip.compress", "Publication.keep"):
+        monkeypatch.setattr(f"ratesvc.publication.{name}", rigged)
+    for name in ("redis_link.Link.answering", "cbr.client.BankClient.daily", "cbr.client.BankClient.dynamic"):
+        monkeypatch.setattr(f"ratesvc.{name}", rigged)
+    for (path, how), (status, headers, body) in before.items():
+        assert status == 200, path
+        assert (await served.get(path, Accept_Encoding=how))[2] == body, path
+        again = await served.get(path, Accept_Encoding=how, If_None_Match=headers["ETag"])
+        assert (again[0], again[2]) == (304, b""), path
+        async with served.http.head(served.url + path, headers={"Accept-Encoding": how}) as head:
+            assert (head.status, head.headers["ETag"]) == (200, headers["ETag"]), path
