@@ -13,7 +13,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
@@ -734,13 +734,28 @@ async def test_C16_no_connection_left(
                 await fault.recovers(lambda: served.redis_is("pass"), within_s=2)
 
 
+@asynccontextmanager
+async def closing(store: Store) -> AsyncIterator[Store]:
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def is_up(store: Store) -> bool:
+    """Whether it answers again."""
+    with suppress(StoreUnavailable):
+        await store.ping()
+        return True
+    return False
+
+
 async def test_C17_a_thousand_cancelled_commands(own: RealRedis) -> None:
     """A command that was cancelled leaves no answer behind for the next one."""
     ids = [f"R{number:05d}" for number in range(10)]
     chance = random.Random(17)  # noqa: S311 -- a seed, so that a failure can be seen again
-    cancelled = 0
-    async with proxying(own.port) as proxy:
-        store = Store(Link(proxy.url), uuid.uuid4().hex)
+    cancelled = unanswered = 0
+    async with proxying(own.port) as proxy, closing(Store(Link(proxy.url), uuid.uuid4().hex)) as store:
         for cbr_id in ids:
             currency = Currency(cbr_id, cbr_id, "USD", "840", cbr_id)
             await store.put_column(Column(currency, datetime(2026, 4, 23, tzinfo=UTC)), Span(DAYS[0], FRIDAY))
@@ -752,16 +767,21 @@ async def test_C17_a_thousand_cancelled_commands(own: RealRedis) -> None:
             await asyncio.wait({task})
             cancelled += task.cancelled()
             other = ids[(number + chance.randrange(1, 10)) % 10]
-            found = await store.column(other)
+            try:
+                found = await store.column(other)
+            except StoreUnavailable:  # on a crowded machine a connection may take too long, which is no wrong answer
+                unanswered += 1
+                await eventually(lambda: is_up(store))
+                continue
             assert found
             assert found[0].currency.cbr_id == other
-        await store.close()
     with own.client() as client:
         statistics: Any = client.info("commandstats")
-    answered = 2000 - cancelled
+    answered = 2000 - cancelled - unanswered
     reached_redis = statistics["cmdstat_hget"]["calls"] - answered
     print(f"\n  {cancelled} were cancelled, {reached_redis} of them while Redis answered")  # noqa: T201 -- the figures
     assert cancelled >= reached_redis >= 300
+    assert unanswered < 50
 
 
 async def test_C18_two_leaders(own: RealRedis, bank: Bank, tmp_path: Path, fault: Fault) -> None:
