@@ -21,7 +21,7 @@ async def test_the_proxy_refuses_too_many_requests_and_hides_the_figures(tmp_pat
     async with serving(tmp_path, "--demo") as one, proxy(tmp_path, one.url, at_most=100) as url:
         await one.ready()
         # Not waiting for the replica behind it: whoever asks for that again and again is one too many.
-        assert await answers_with(url, "/metrics", 404)
+        await eventually(lambda: answers_with(url, "/metrics", 404))
         await eventually(lambda: answers_with(url, "/livez", 429))
         async with aiohttp.ClientSession() as http, http.get(f"{url}/livez") as answer:
             assert (answer.status, answer.headers["Retry-After"]) == (429, "10")
