@@ -483,3 +483,11 @@ async def test_something_else_on_the_port_is_not_life(tmp_path: Path) -> None:
         code, _, err = await run(tmp_path, "healthcheck", RATESVC_PORT=str(port))
     assert (code, err.count("\n")) == (1, 1)
     assert "does not speak HTTP" in err or "reset" in err
+
+
+async def test_the_quarantine_of_nothing_is_not_empty(tmp_path: Path) -> None:
+    """In a folder where no service runs it says so, instead of «Nothing waits.» of a store that it made itself."""
+    code, said, err = await run(tmp_path, "quarantine", "list")
+    assert (code, said, err.count("\n")) == (78, "", 1)
+    assert "run this where the service runs" in err
+    assert not (tmp_path / "data").exists()

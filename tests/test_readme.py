@@ -189,7 +189,7 @@ def test_the_commands_of_those_who_take_part_are_known_to_make() -> None:
 async def test_the_commands_work_beside_a_running_service(bank: Bank, tmp_path: Path) -> None:
     """Every line of the list, in its order, with all of its options."""
     around_today(bank)
-    bank.publish(*(sheet(date(2026, 4, day)) for day in (23, 24, 25)))
+    bank.publish(*(sheet(date(2022, 11, day)) for day in (17, 18, 19)))
     shim = tmp_path / "bin/ratesvc"
     shim.parent.mkdir()
     shim.write_text(f'#!/bin/sh\nexec {sys.executable} -m ratesvc "$@"\n', "utf-8")

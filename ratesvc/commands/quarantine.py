@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,7 +11,7 @@ import click
 from ratesvc.cbr.documents import parse_daily
 from ratesvc.commands.running import opened
 from ratesvc.config import Settings
-from ratesvc.errors import BadDocument
+from ratesvc.errors import BadDocument, EngineError
 from ratesvc.quarantine import Case
 from ratesvc.rates import Quote, plain
 from ratesvc.render.api import encode, literal
@@ -23,8 +24,16 @@ Said = tuple[Any, str | bytes]
 """The same twice: for a program, and for a person."""
 
 
+def _check_place(settings: Settings) -> None:
+    """A store of our own making would say that nothing waits. Raises EngineError."""
+    folder = Path(settings.data_dir)
+    if not settings.redis.url and not folder.exists():
+        raise EngineError(f"there is no data in {folder.resolve()}: run this where the service runs, with its settings")
+
+
 async def decide(settings: Settings, decision: Callable[..., Awaitable[Said]], *name: str, as_json: bool) -> None:
     """Do it beside a running service, or without one, and say what was done. Raises RatesvcError."""
+    _check_place(settings)
     async with opened(settings, demo=False) as service:
         document, words = await decision(service, *name)
         click.echo(encode(document) if as_json else words, nl=as_json)
