@@ -26,6 +26,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from ratesvc.config import Log, Server, Settings
 from ratesvc.health import LONGEST_SILENCE_S
 from ratesvc.metrics import Route
+from ratesvc.tasks import end
 from ratesvc.watchdog import Watchdog
 
 ROOT = Path(__file__).parents[1]
@@ -249,7 +250,7 @@ async def test_what_dies_is_started_again(bank: Bank, settings: Settings, serve:
         await served.ready()
         for name in ("listen", "heartbeat"):
             task = next(task for task in asyncio.all_tasks() if task.get_name() == name)
-            task.cancel()
+            await end([task])
             await eventually(lambda name=name, task=task: _runs_anew(name, task))  # type: ignore[misc]
         found = await samples(served)
         assert found['ratesvc_task_restarts_total{task="listen"}'] == "1.0"
