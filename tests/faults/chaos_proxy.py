@@ -56,17 +56,22 @@ class ChaosProxy:
             _reset(writer)
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
+        self._writers.add(writer)
+        try:
             there, back = await asyncio.open_connection("127.0.0.1", self.upstream)
-            self._writers |= {writer, back}
-            try:
-                connection = _Connection(writer, back)
-                questions, answers = self._ask(reader, connection), self._answer(there, connection)
-                await asyncio.gather(questions, answers, return_exceptions=True)
-            finally:
-                self._writers -= {writer, back}
-                back.close()
-                writer.close()
+        except OSError:  # nobody is there
+            self._writers.discard(writer)
+            writer.close()
+            return
+        self._writers.add(back)
+        try:
+            connection = _Connection(writer, back)
+            questions, answers = self._ask(reader, connection), self._answer(there, connection)
+            await asyncio.gather(questions, answers, return_exceptions=True)
+        finally:
+            self._writers -= {writer, back}
+            back.close()
+            writer.close()
 
     async def _ask(self, reader: asyncio.StreamReader, connection: _Connection) -> None:
         while part := await reader.read(65536):
