@@ -135,6 +135,10 @@ class Link:
     async def close(self) -> None:
         """Close every connection."""
         await self.client.aclose()
+        if isinstance(self.client, RedisCluster):
+            # After a trouble redis-py's own closing leaves all open: it would look for the nodes anew first.
+            for nodes in ("nodes_cache", "startup_nodes"):
+                await self.client.nodes_manager.aclose(nodes)
 
     @asynccontextmanager
     async def answering(self, operation: str) -> AsyncIterator[Redis]:

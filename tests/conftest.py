@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import shutil
 import signal
@@ -103,6 +104,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     count = sum(NOT_HERE in str(report.longrepr) for report in terminalreporter.stats.get("skipped", ()))
     if count:
         terminalreporter.write_sep("!", f"{count} tests did not run: what they look at is not here", yellow=True)
+
+
+@pytest.fixture
+def torn() -> Iterator[None]:
+    """For tests that cut connections in the middle: what nobody closed is found here, not in another test."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from pathlib import Path
 
 import pytest
 from certificates import Authority
-from redis_servers import RealRedis, running
+from conftest import eventually
+from redis_servers import RealRedis, cluster_nodes, joined, running
 
 from ratesvc.errors import StoreUnavailable
 from ratesvc.redis_address import RedisAddress
@@ -97,6 +99,29 @@ async def test_an_acl_user_needs_no_more_than_our_keys_and_channel(tmp_path: Pat
             await stranger.load()
         assert caught.value.kind == "auth"
         await stranger.close()
+
+
+@pytest.mark.slow
+async def test_a_cluster_is_left_after_a_trouble(tmp_path: Path) -> None:
+    """Who closes while one node does not answer leaves no connection to the others either."""
+    nodes = cluster_nodes(tmp_path)
+    with running(*nodes):
+        link = Link(await asyncio.to_thread(joined, nodes))
+        for key in "abcdef":
+            async with link.answering("get") as cluster:
+                await cluster.get(key)
+        nodes[0].signal(signal.SIGSTOP)
+        with pytest.raises(StoreUnavailable):
+            async with link.answering("ping") as cluster:
+                await cluster.ping(target_nodes="all")
+        await link.close()
+        nodes[0].signal(signal.SIGCONT)
+        await eventually(lambda: not any(map(_has_us, nodes)))
+
+
+def _has_us(node: RealRedis) -> bool:
+    with node.client() as client:
+        return any(one["name"] == "ratesvc" for one in client.client_list())
 
 
 async def test_who_stopped_waiting_was_not_answered() -> None:

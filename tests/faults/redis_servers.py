@@ -112,3 +112,25 @@ def running(*servers: RealRedis) -> Iterator[None]:
     finally:
         for server in servers:
             server.kill()
+
+
+def cluster_nodes(folder: Path) -> list[RealRedis]:
+    """The three that a cluster has at least, to be started and then `joined`."""
+    return [RealRedis(folder / f"node-{n}", cluster_enabled="yes", cluster_node_timeout=2000) for n in range(3)]
+
+
+def joined(nodes: list[RealRedis]) -> str:
+    """The address of the cluster that they are made into, once each of them knows it."""
+    addresses = [f"127.0.0.1:{node.port}" for node in nodes]
+    command = ["redis-cli", "--cluster", "create", *addresses, "--cluster-yes"]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    deadline = time.monotonic() + PATIENCE_S
+    while not all(map(_has_joined, nodes)):
+        assert time.monotonic() < deadline, "the nodes did not join"
+    return f"redis+cluster://{','.join(addresses)}"
+
+
+def _has_joined(node: RealRedis) -> bool:
+    with contextlib.closing(node.client()) as client:
+        found: Any = client.cluster("info")
+        return bool(found["cluster_state"] == "ok")
