@@ -195,19 +195,21 @@ class Engine:
 
     async def _keep(self) -> None:
         """Have it running, whatever becomes of it, of those who use it too, and of an attempt to start it again."""
-        pause = FIRST_RETRY_S
+        pause = 0.0
         while True:
-            await asyncio.sleep(LOOK_S)
+            # The pause also comes after a start that went well: one that dies soon after is not started in a frenzy.
+            await asyncio.sleep(max(pause, LOOK_S))
+            longer = min(max(2 * pause, FIRST_RETRY_S), LONGEST_RETRY_S)
             try:
-                if self._is_over():
+                is_over = self._is_over()
+                pause = longer if is_over else 0.0
+                if is_over:
                     self._died("engine", None)
                     await self._reach()
-                pause = FIRST_RETRY_S
             except Exception as error:  # noqa: BLE001 -- whatever it is, it is told, and the next attempt may succeed
+                pause = longer
                 self._died("engine", error)
                 await self._let_go()
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_RETRY_S)
 
     def _is_over(self) -> bool:
         """Whether the server is dead, and the shell that we started has seen it."""

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from ratesvc import cli
-from ratesvc.engine import Engine, answers, find_server
+from ratesvc.engine import FIRST_RETRY_S, Engine, answers, find_server
 from ratesvc.errors import EngineError, EngineNotReady
 
 ROOT = Path(__file__).parents[1]
@@ -183,6 +184,24 @@ async def test_a_failed_attempt_to_start_it_again_is_told_and_not_the_last(
     await eventually(lambda: len(told) == 3 and servers(tmp_path))
     await engine.close()
     assert list(map(type, told)) == [type(None), ZeroDivisionError, type(None)]
+
+
+async def test_one_that_starts_well_and_dies_at_once_is_not_started_in_a_frenzy(tmp_path: Path) -> None:
+    """The pauses between its starts grow, and the first death costs none."""
+    clock = asyncio.get_running_loop().time
+    died: list[float] = []
+    engine = await Engine(tmp_path, lambda _, error: None if error else died.append(clock())).open()
+
+    async def dies_again() -> bool:
+        if len(died) < 4 and await answers(engine.folder.socket):
+            for process in servers(tmp_path):
+                os.kill(process, signal.SIGKILL)
+        return len(died) == 4
+
+    await eventually(dies_again)
+    await engine.close()
+    pauses = [later - earlier for earlier, later in pairwise(died)]
+    assert all(pause >= FIRST_RETRY_S * 2**number for number, pause in enumerate(pauses))
 
 
 async def test_two_that_start_at_once_share_one_server(tmp_path: Path) -> None:
