@@ -17,7 +17,7 @@ from typing import Self
 from ratesvc import health
 from ratesvc.backfill import Backfill, Difference, Progress
 from ratesvc.cbr.answers import DAILY, Limits
-from ratesvc.cbr.client import REQUESTS_A_MINUTE, BankClient, Pace, Way
+from ratesvc.cbr.client import REQUESTS_A_MINUTE, BankClient, Pace, Way, is_hurried
 from ratesvc.columns import Span
 from ratesvc.config import Settings
 from ratesvc.engine import Engine
@@ -54,17 +54,19 @@ class Service:
         demo: bool = False,
         ticking: bool = True,
         limits: Limits = DAILY,
+        pace: Pace | None = None,
     ) -> None:
         """`clock` gives UTC and is the only one; in demo mode the store is embedded and apart from live data.
 
-        `limits` hold for one daily document. A command passes `ticking=False`: nothing happens by itself, and a running
-        service's engine is shared.
+        `limits` hold for one daily document, `pace` for how many are asked for. A command passes `ticking=False`:
+        nothing happens by itself, and a running service's engine is shared.
         """
         self.settings = settings
         self.clock = clock
         self.demo = demo
         self.ticking = ticking
         self._limits = limits
+        self._pace = pace or Pace(None if is_hurried(settings.poll_seconds) else REQUESTS_A_MINUTE)
         self.journal = Journal(clock)
         self.board = Board()
         self.history = History(WorkCalendar(settings.calendar.extra_off, settings.calendar.extra_work))
@@ -102,11 +104,10 @@ class Service:
         self._stack.push_async_callback(self._store.close)
         self._upkeep = Upkeep(self._store, self.history, self.seen, self._take, telling=self.ticking)
         self.feed = self._upkeep.feed
-        pace = Pace(REQUESTS_A_MINUTE if self.settings.poll_seconds is None else None)
         cbr = self.settings.cbr
         # The demo's Bank is in this process: no proxy leads there.
         way = Way(cbr.proxy or None, cbr.ca_file or None, trust_env=not cbr.proxy and not self.demo)
-        self._client = BankClient(cbr.mirrors, cbr.user_agent, pace=pace, daily=self._limits, way=way)
+        self._client = BankClient(cbr.mirrors, cbr.user_agent, pace=self._pace, daily=self._limits, way=way)
         await self._stack.enter_async_context(self._client)
         self._refresher = Refresher(self._client, self._store, self.clock)
         self._backfill = Backfill(self._client, self._store, self.clock, cbr.backfill_gap_seconds, self.fetch)

@@ -27,6 +27,7 @@ from bank import Bank, bank_running, sheet
 from hypothesis import settings as hypothesis_settings
 from ledger import Ledger, fault
 
+from ratesvc.cbr.client import Pace
 from ratesvc.config import Cbr, Redis, Server, Settings
 from ratesvc.engine import find_server
 from ratesvc.render.widget import Site
@@ -269,7 +270,7 @@ def serve(clock: Clock) -> Serve:
     @asynccontextmanager
     async def start(settings: Settings) -> AsyncIterator[Served]:
         async with (
-            Service(settings, clock=clock) as service,
+            Service(settings, clock=clock, pace=Pace(None)) as service,
             listening(service) as url,
             aiohttp.ClientSession(auto_decompress=False, headers={"Accept-Encoding": "identity"}) as http,
         ):

@@ -42,6 +42,11 @@ class Fetched(Generic[T]):
     raw: bytes
 
 
+def is_hurried(poll_seconds: float | None) -> bool:
+    """Whether whoever configured this wants more than good manners allow, as for a mirror of one's own."""
+    return poll_seconds is not None and poll_seconds < MINUTE_S / REQUESTS_A_MINUTE
+
+
 class Pace:
     """At most `most` turns in any minute; None is no limit."""
 

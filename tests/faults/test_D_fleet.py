@@ -32,6 +32,7 @@ from sheets import figures
 from watched import FRIDAY, SATURDAY, THURSDAY, polling, watched
 
 from ratesvc import health
+from ratesvc.cbr.client import Pace
 from ratesvc.config import Calendar, Cbr, Settings
 from ratesvc.history import History, snapshot
 from ratesvc.rates import Revision
@@ -181,7 +182,10 @@ async def test_D4_the_clock_is_set_to_another_hour_or_year(
 
     bank.misbehave = dated
     invariant = Invariant(lambda: {day: [figures(one) for one in all_] for day, all_ in bank.truth.items()}, clock)
-    async with Service(polling(settings, bank.url, 3600), clock=clock) as service, listening(service) as address:
+    async with (
+        Service(polling(settings, bank.url, 3600), clock=clock, pace=Pace(None)) as service,
+        listening(service) as address,
+    ):
         url = address.replace("localhost", "127.0.0.1")
         async with aiohttp.ClientSession() as http:
             await eventually(lambda: service.history.span and service.backfilling is None)

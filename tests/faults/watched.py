@@ -19,6 +19,7 @@ from invariant import Invariant
 from sheets import figures
 
 from ratesvc.cbr.answers import Limits
+from ratesvc.cbr.client import Pace
 from ratesvc.config import Settings
 from ratesvc.service import Service
 from ratesvc.web.app import listening
@@ -63,7 +64,7 @@ async def watched(settings: Settings, bank: Bank, clock: Clock, limits: Limits =
         lambda: {day: [figures(one) for one in wordings] for day, wordings in bank.truth.items()}, clock
     )
     async with (
-        Service(settings, clock=clock, limits=limits) as service,
+        Service(settings, clock=clock, limits=limits, pace=Pace(None)) as service,
         listening(service) as url,
         aiohttp.ClientSession(auto_decompress=False, headers={"Accept-Encoding": "identity"}) as http,
     ):

@@ -23,6 +23,7 @@ from redis_servers import RealRedis
 from sheets import all_times, changed, figures, plausible, times, without
 from watched import LIMITS, Watched, polling
 
+from ratesvc.cbr.client import Pace
 from ratesvc.config import Redis, Server, Settings
 from ratesvc.rates import Sheet
 from ratesvc.records import field_of, opened_revision
@@ -104,7 +105,9 @@ class World:
         self.redis.kill()
 
     async def _start(self) -> None:
-        service = await self._running.enter_async_context(Service(self._settings, clock=self.clock, limits=LIMITS))
+        service = await self._running.enter_async_context(
+            Service(self._settings, clock=self.clock, limits=LIMITS, pace=Pace(None))
+        )
         url = await self._running.enter_async_context(listening(service))
         http = await self._running.enter_async_context(
             aiohttp.ClientSession(auto_decompress=False, headers={"Accept-Encoding": "identity"})
