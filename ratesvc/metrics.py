@@ -70,7 +70,9 @@ class Metrics(Collector):
         self.reseeded = self._counter("reseeded", "What memory gave back to Redis", "what")
         self.restarts = self._counter("task_restarts", "Tasks that ended by themselves and were started again", "task")
         self._redis = Histogram(
-            *("ratesvc_redis_operation_seconds", "What a question to Redis took", ("operation",)),
+            "ratesvc_redis_operation_seconds",
+            "What a question to Redis took",
+            ("operation",),
             buckets=REDIS_BOUNDS_S,
             registry=self.registry,
         )

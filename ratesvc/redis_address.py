@@ -57,8 +57,15 @@ class RedisAddress:
         username, _, password = secrets.partition(":")
         path, service, db = _place(kind, slash + path, options.pop("db", ""))
         return cls(
-            *(kind, _nodes(kind, hosts), path, service, db),
-            *(unquote(username) or None, unquote(password) or None, tls, tuple(sorted(options.items()))),
+            kind,
+            _nodes(kind, hosts),
+            path,
+            service,
+            db,
+            username=unquote(username) or None,
+            password=unquote(password) or None,
+            tls=tls,
+            options=tuple(sorted(options.items())),
         )
 
     def option(self, name: str) -> str | None:
