@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import pwd
 import shutil
 import stat
 import subprocess
@@ -36,8 +37,15 @@ def make_private(folder: Path) -> None:
     except OSError as error:
         raise EngineError(f"cannot use the folder {folder}: {error.strerror}") from None
     if status.st_uid != os.getuid() or not stat.S_ISDIR(status.st_mode):
-        raise EngineError(f"the folder {folder} belongs to somebody else")
+        raise EngineError(f"the folder {folder} belongs to {_owner(status)}: run this as its owner")
     folder.chmod(0o700)
+
+
+def _owner(status: os.stat_result) -> str:
+    try:
+        return pwd.getpwuid(status.st_uid).pw_name
+    except KeyError:
+        return f"user {status.st_uid}"
 
 
 class EngineFolder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from redis.exceptions import RedisError
 
 from ratesvc import cli
 from ratesvc.engine import FIRST_RETRY_S, Engine, answers, find_server
+from ratesvc.engine_folder import EngineFolder
 from ratesvc.errors import EngineError, EngineNotReady
 
 ROOT = Path(__file__).parents[1]
@@ -239,6 +241,15 @@ async def test_one_of_two_starts_it_again(tmp_path: Path) -> None:
     assert await answers(engines[1].folder.socket)
     await engines[1].close()
     assert not servers(tmp_path)
+
+
+def test_a_folder_of_another_user_is_refused_by_name(tmp_path: Path) -> None:
+    """Whoever runs a command as the wrong user learns who the right one is."""
+    owner, folder = (pwd.getpwnam("nobody"), tmp_path) if os.getuid() == 0 else (pwd.getpwuid(0), Path("/usr"))
+    if folder == tmp_path:
+        os.chown(folder, owner.pw_uid, owner.pw_gid)
+    with pytest.raises(EngineError, match=f"belongs to {owner.pw_name}: run this as its owner"):
+        EngineFolder(folder).open()
 
 
 def test_a_supervisor_tries_again_what_that_may_cure() -> None:
