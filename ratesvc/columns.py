@@ -37,8 +37,8 @@ class Currency:
 class Column:
     """Every day of one currency id: ordinals of days, values in 1/10000 roubles, nominals as powers of ten.
 
-    `fetched_at` is UTC, of the request that filled it. `derived` is what others made of these figures, such as text;
-    a change begins another one.
+    `fetched_at` is UTC, of the request that filled it. `derived` is what others made of the records so far, such as
+    text; another one begins when any of them changes, but not when one is added behind them.
     """
 
     currency: Currency
@@ -74,14 +74,16 @@ class Column:
         """Set the record of a day, in its place."""
         ordinal, (scaled, power) = day.toordinal(), _record(nominal, value)
         index = bisect_left(self.days, ordinal)
-        if index < len(self.days) and self.days[index] == ordinal:
+        is_behind_all = index == len(self.days)
+        if not is_behind_all and self.days[index] == ordinal:
             self.values[index], self.nominals[index] = scaled, power
         else:
             # The day last: who reads it finds the rest.
             self.values.insert(index, scaled)
             self.nominals.insert(index, power)
             self.days.insert(index, ordinal)
-        self.derived = {}
+        if not is_behind_all:
+            self.derived = {}
 
     def keep_only(self, ordinals: frozenset[int]) -> None:
         """Forget the records of all other days."""

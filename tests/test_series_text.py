@@ -13,7 +13,7 @@ from ratesvc.columns import Column, Currency, Span
 from ratesvc.history import History
 from ratesvc.rates import ratios, rounded
 from ratesvc.render import series
-from ratesvc.workdays import WorkCalendar
+from ratesvc.workdays import ONE_DAY, WorkCalendar
 
 FIRST = date(1997, 12, 20)
 NOW = datetime(2026, 4, 24, tzinfo=UTC)
@@ -47,7 +47,7 @@ def test_text_is_what_rows_say(
     until: int,
     corrected: int,
 ) -> None:
-    """In roubles and in another quote, in any range, before and after a figure is corrected."""
+    """In roubles and in another quote, in any range, before and after a figure is added, corrected and dropped."""
     columns = [column("USD", {40: (1, 0), 0: (1, 0), **usd}), column("AAA", {0: (1, 0), **base})]
     columns.append(column("BBB", {0: (7, 2), **quote}))
     for one in columns[1:]:
@@ -55,15 +55,20 @@ def test_text_is_what_rows_say(
     history = History(WorkCalendar())
     history.fill(columns, Span(FIRST, LAST))
     since, until = sorted((since, until))
-    for _ in range(2):
+    for change in (1, 2, 3):
         for code in ("RUB", "BBB"):
             days = FIRST + timedelta(days=since), FIRST + timedelta(days=until)
             others = ("USD", "AAA") if code == "RUB" else ("USD", "AAA", "RUB")
             asked = series.Request(others, days[0], days[1], code)
             text, rows = both_ways(history, asked)
             assert text == rows
-        columns[1].put(FIRST + timedelta(days=corrected), 10, Decimal("12.3450"))
-        columns[2].drop(FIRST + timedelta(days=corrected - 1))
+        if change == 1:
+            for added in columns:
+                added.put(LAST + ONE_DAY, 100, Decimal("0.5000"))
+            until += 1
+        else:
+            columns[1].put(FIRST + timedelta(days=corrected), 10, Decimal("12.3450"))
+            columns[2].drop(FIRST + timedelta(days=corrected - 1))
 
 
 @given(values, values)

@@ -31,21 +31,25 @@ class Text:
         return b"[%b]" % self.text[self.starts[first] : max(self.starts[first], self.starts[last] - 1)]
 
 
+NOTHING = Text(array("i"), array("i", [0]), b"")
+
+
 def in_roubles(column: Column, since: date, until: date) -> bytes:
-    """Official unit rates, from the column's text; that is written at the first demand after each change."""
-    # A column that changes meanwhile gets another `derived`, so this one never answers for the new figures.
+    """Official unit rates, from the column's text: written at the first demand, then longer by what was added since."""
+    # A column of which a record changes meanwhile gets another `derived`, so this one never answers for it.
     derived = column.derived
-    if "json" not in derived:
-        derived["json"] = _text(column)
-    found: Text = derived["json"]
+    found: Text = derived.get("json", NOTHING)
+    if len(found.days) < len(column.days):
+        found = derived["json"] = _longer(found, column)
     return found.between(since, until)
 
 
-def _text(column: Column) -> Text:
-    days = array("i", column.days)
-    records = [record + "]," for record in _records(days, map(EXACT.normalize, column.exact(0, len(days))))]
-    starts = array("i", accumulate(map(len, records), initial=0))
-    return Text(days, starts, "".join(records).encode())
+def _longer(text: Text, column: Column) -> Text:
+    held = len(text.days)
+    days = column.days[held:]
+    records = [record + "]," for record in _records(days, map(EXACT.normalize, column.exact(held, held + len(days))))]
+    starts = array("i", accumulate(map(len, records), initial=text.starts[-1]))
+    return Text(text.days + days, text.starts[:-1] + starts, text.text + "".join(records).encode())
 
 
 def in_another(base: Column | None, quote: Column, since: date, until: date) -> bytes:
