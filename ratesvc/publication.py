@@ -69,6 +69,12 @@ class Body:
         """A strong validator of these bytes in this encoding (RFC 9110, 8.8.3)."""
         return f'"{self.tag}"' if encoding == "identity" else f'"{self.tag}-{encoding}"'
 
+    @cached_property
+    def tags(self) -> frozenset[str]:
+        """What a client that has these bytes in any encoding may send back."""
+        strong = [self.etag(encoding) for encoding in ("identity", "br", "gzip")]
+        return frozenset(("*", *strong, *(f"W/{tag}" for tag in strong)))
+
 
 class Publication:
     """Everything that can be answered from one snapshot. Variants are rendered at the first demand and then kept."""
