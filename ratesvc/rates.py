@@ -180,6 +180,14 @@ def unit_rates(sheet: Sheet, previous: Sheet | None, quote: str = "RUB") -> dict
     }
 
 
+def rouble_change(sheet: Sheet, previous: Sheet | None, code: str) -> Change | None:
+    """How one currency moved in roubles: what `unit_rates` says of it, without the others."""
+    if previous is None or not _comparable(sheet, previous, "RUB"):
+        return None
+    now, before = sheet.by_code.get(code), previous.by_code.get(code)
+    return _Ratio(now.unit_rate).change_from(_Ratio(before.unit_rate)) if now and before else None
+
+
 def _comparable(sheet: Sheet, previous: Sheet, quote: str) -> bool:
     same_rouble = (previous.effective_date < REDENOMINATION) == (sheet.effective_date < REDENOMINATION)
     return same_rouble and (quote == "RUB" or quote in previous.by_code)

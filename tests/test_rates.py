@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratesvc.rates import Quote, Sheet, UnitRate, plain, rounded, trimmed, unit_rates
+from ratesvc.rates import Quote, Sheet, UnitRate, plain, rouble_change, rounded, trimmed, unit_rates
 
 PRINTED = st.integers(1, 10**13 - 1).map(lambda n: Decimal(n).scaleb(-4))
 NOMINALS = st.integers(0, 8).map(lambda power: 10**power)
@@ -170,6 +170,21 @@ def test_change_is_null_where_nothing_came_before() -> None:
     rates = unit_rates(now, sheet(BEFORE, quote("USD", "79.0000")))
     assert rates["AED"].change is None
     assert rates["USD"].change is not None
+
+
+@given(st.lists(st.tuples(st.sampled_from(["USD", "AED", "KZT"]), st.integers(1, 10**7)), max_size=4), st.booleans())
+def test_one_change_is_what_all_changes_say(rows: list[tuple[str, int]], redenominated: bool) -> None:
+    """The short way for one currency and the long one for all of them."""
+    half = len(rows) // 2
+    now, before = (
+        sheet(day, *(quote(code, f"{Decimal(value).scaleb(-4)}") for code, value in dict(some).items()))
+        for day, some in ((TODAY, rows[half:]), (date(1997, 12, 31) if redenominated else BEFORE, rows[:half]))
+    )
+    for previous in (before, None):
+        moves = unit_rates(now, previous)
+        for code in ("USD", "AED", "KZT"):
+            expected = moves[code].change if code in moves else None
+            assert rouble_change(now, previous, code) == expected
 
 
 def test_change_is_null_in_a_quote_that_had_no_row_before() -> None:

@@ -16,6 +16,7 @@ from babel.numbers import format_decimal, get_currency_name, get_decimal_symbol
 
 DEFAULT = "en"
 MOST_LANGUAGES = 32
+MOST_NUMBERS = 1000
 
 # CLDR 48 names special drawing rights in about half of its locales only.
 _XDR = {"en": "Special Drawing Rights", "ru": "СДР (специальные права заимствования)", "zh": "特别提款权"}
@@ -30,6 +31,7 @@ class Language:
         self.locale = locale
         self.direction = locale.text_direction
         self._sentences = _catalogue(locale)
+        self._written = lru_cache(MOST_NUMBERS)(self._write)
         self.foreign = "" if self._sentences or locale.language == DEFAULT else DEFAULT
         """The language of our sentences where there is no catalogue for the reader's."""
 
@@ -106,6 +108,10 @@ class Language:
         return text
 
     def _formatted(self, number: Decimal, pattern: str) -> str:
+        # Equal numbers may be written with more zeros, or fewer.
+        return self._written(str(number), pattern)
+
+    def _write(self, number: str, pattern: str) -> str:
         text: str = format_decimal(number, format=pattern, locale=self.locale, decimal_quantization=False)
         return text
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 
-from ratesvc.rates import EXACT, Change, InForce, Sheet, Snapshot, rounded, unit_rates
+from ratesvc.rates import EXACT, Change, InForce, Sheet, Snapshot, rouble_change, rounded
 from ratesvc.render.api import source_url
 from ratesvc.render.language import Language
 from ratesvc.render.spark import Spark, spark
@@ -204,8 +204,7 @@ def _row(
 
 
 def _change(answer: InForce, code: str) -> Change | None:
-    moves = unit_rates(answer.revision.sheet, answer.previous.sheet if answer.previous else None)
-    return moves[code].change if code in moves else None
+    return rouble_change(answer.revision.sheet, answer.previous.sheet if answer.previous else None, code)
 
 
 def _move(change: Change | None) -> str:

@@ -9,6 +9,7 @@ from functools import cache
 from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
 
 from ratesvc.render.api import bank_page
 from ratesvc.render.language import Language
@@ -81,7 +82,14 @@ def empty_frame(language: Language, look: Look) -> str:
 def page(template: str, **values: object) -> str:
     """One of our templates, every value escaped."""
     found = _ENVIRONMENT.get_template(template)
-    return found.render(style=style, script=script, spark_size=(WIDTH, HEIGHT), **values)
+    return found.render(style=style, script=script, named=named, spark_size=(WIDTH, HEIGHT), **values)
+
+
+@cache
+def named(kinds: str, parts: bool) -> Markup:
+    """The attributes of an element of these kinds: its classes, and its parts where others may style them."""
+    classes = " ".join(f"cbr-{kind}" for kind in kinds.split())
+    return Markup(' class="{}" part="{}"' if parts else ' class="{}"').format(classes, kinds)  # noqa: S704 -- two constants
 
 
 @cache
