@@ -283,6 +283,21 @@ async def test_erpnext_asks_with_its_configured_template(served: Served) -> None
     assert found == str(sheet(date(2026, 4, 18)).by_code["USD"].unit_rate)
 
 
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/openexchangerates/api/convert/{}/USD/RUB", '"/convert/{}/USD/RUB"'),
+        ("/openexchangerates/api/convert.json?from=USD&to=RUB&amount={}", '"amount":{},'),
+        ("/frankfurter/v1/2026-04-19?amount={}&to=RUB", '"amount":{},'),
+        ("/frankfurter/v1/2026-04-01..2026-04-10?amount={}&to=RUB", '"amount":{},'),
+    ],
+)
+async def test_an_amount_is_repeated_as_it_was_asked(served: Served, path: str, shown: str) -> None:
+    """Equal amounts may be written in many ways, and no answer depends on which of them came first."""
+    for amount in ("100.0", "100.00"):
+        assert shown.format(amount) in (await served.get(path.format(amount)))[2].decode()
+
+
 async def test_many_ask_for_a_long_table_at_once(served: Served) -> None:
     """It is rendered once, and all get the same bytes."""
     rendered: list[Any] = []

@@ -58,7 +58,8 @@ def _sheet(asked: Question, revision: Revision, until: date) -> Answer:
         shown = {code: literal(price(units[base], units[code])) for code in codes}
         return encode({"amount": _amount(amount), "base": base, "date": revision.effective_date, "rates": shown})
 
-    return Answer(("sheet", revision.key, base, codes, amount), JSON, write, until)
+    # As text, here and below: 10 and 10.00 are equal, and each is repeated as it was asked.
+    return Answer(("sheet", revision.key, base, codes, plain(amount)), JSON, write, until)
 
 
 def _range(asked: Question, since: date, until: date | None) -> Answer:
@@ -74,7 +75,7 @@ def _range(asked: Question, since: date, until: date | None) -> Answer:
         first, last = (str(rows[0][0]), str(rows[-1][0])) if rows else (str(since), str(end))
         return encode({"amount": _amount(amount), "base": base, "start_date": first, "end_date": last, "rates": shown})
 
-    return Answer(("range", base, codes, amount, since, until), JSON, write, until or date.max)
+    return Answer(("range", base, codes, plain(amount), since, until), JSON, write, until or date.max)
 
 
 def _asked(asked: Question, known: set[str]) -> tuple[str, tuple[str, ...], Decimal]:

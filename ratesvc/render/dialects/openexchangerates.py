@@ -131,7 +131,8 @@ def conversion(asked: Question) -> Answer:
         "meta": {"timestamp": _timestamp(revision), "rate": literal(converted.unit_rate)},
         "response": literal(converted.result),
     }
-    return Answer(("convert", amount, base, quote), JSON, lambda: encode(document))
+    # As text: equal amounts may be written with more zeros, and are repeated as they were.
+    return Answer(("convert", plain(amount), base, quote), JSON, lambda: encode(document))
 
 
 def currencies(asked: Question) -> Answer:
