@@ -99,6 +99,16 @@ def test_signs_are_true_minuses_and_zero_has_none() -> None:
     assert RUSSIAN.signed(Decimal("-0.1221"), 4) == "−0,1221"
 
 
+@pytest.mark.parametrize(
+    ("tag", "shown"),
+    [("en", "−1.50%"), ("ru", "−1,50\u00a0%"), ("tr", "−%1,50"), ("blo", "−%\u00a01,50")],
+)
+def test_a_change_in_per_cent_is_one_number(tag: str, shown: str) -> None:
+    """Its sign stands first, also in Anii, for which CLDR has a pattern of its own below zero."""
+    assert spoken(tag).percent(Decimal("-1.5")) == shown
+    assert spoken(tag).percent(Decimal("1.5")) == shown.replace("−", "+")
+
+
 def test_counts_have_no_decimals() -> None:
     """A million rials, ten thousand sums."""
     assert (ENGLISH.whole(1_000_000), RUSSIAN.whole(10_000)) == ("1,000,000", "10\u00a0000")

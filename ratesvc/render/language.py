@@ -75,7 +75,9 @@ class Language:
 
     def percent(self, number: Decimal) -> str:
         """A change of `number` per cent, with its sign, two decimals and the sign of per cent."""
-        pattern = str(self.locale.percent_formats[None].pattern).replace("0", "0.00")
+        # Anii has a pattern of its own for what is below zero; ours is made of the other one.
+        above_zero, _, _ = str(self.locale.percent_formats[None].pattern).partition(";")
+        pattern = above_zero.replace("0", "0.00")
         return self._formatted(number.scaleb(-2), f"+{pattern};\u2212{pattern}" if number else pattern)
 
     def whole(self, number: int) -> str:
