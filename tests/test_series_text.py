@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
@@ -69,6 +71,19 @@ def test_text_is_what_rows_say(
         else:
             columns[1].put(FIRST + timedelta(days=corrected), 10, Decimal("12.3450"))
             columns[2].drop(FIRST + timedelta(days=corrected - 1))
+
+
+@pytest.mark.parametrize(("code", "quote", "said"), [("USD", "RUB", True), ("RUB", "USD", True), ("AAA", "USD", False)])
+def test_old_roubles_are_said_on_either_side_of_a_rate(code: str, quote: str, said: bool) -> None:
+    """At New Year 1998 a rouble came to cost a thousand times as many dollars; between two others it cancels."""
+    around = {11: (59_600_000, 0), 12: (59_600, 0)}
+    history = History(WorkCalendar())
+    history.fill([column("USD", around), column("AAA", around)], Span(FIRST, LAST))
+    asked = series.Request((code,), FIRST + timedelta(days=11), LAST, quote)
+    document = json.loads(both_ways(history, asked)[0])
+    (before, (_, after)) = document["series"][code]
+    assert before[0] == "1997-12-31"
+    assert (document["denomination"] is not None) == (before[1] != after) == said
 
 
 @given(values, values)

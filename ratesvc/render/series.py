@@ -141,7 +141,7 @@ def to_json(asked: Request, rows: Mapping[str, Rows], *, demo: bool) -> bytes:
         **({"group": asked.group} if asked.group else {}),
         **({"demo": True} if demo else {}),
         "series": {code: those if isinstance(those, Raw) else list(map(_row, those)) for code, those in rows.items()},
-        "denomination": denomination(asked.since) if asked.quote == "RUB" else None,
+        "denomination": denomination(asked.since) if "RUB" in (asked.quote, *asked.codes) else None,
     }
     return encode(document)
 
