@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import ROUND_05UP, ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation
@@ -191,6 +192,13 @@ def rouble_change(sheet: Sheet, previous: Sheet | None, code: str) -> Change | N
 def _comparable(sheet: Sheet, previous: Sheet, quote: str) -> bool:
     same_rouble = (previous.effective_date < REDENOMINATION) == (sheet.effective_date < REDENOMINATION)
     return same_rouble and (quote == "RUB" or quote in previous.by_code)
+
+
+def in_one_rouble(points: Sequence[tuple[date, Decimal]]) -> Sequence[tuple[date, Decimal]]:
+    """Effective dates and rates in roubles, oldest first, without those in old ones where the last is in new ones."""
+    if not points or points[-1][0] < REDENOMINATION:
+        return points
+    return points[bisect_left(points, (REDENOMINATION,)) :]
 
 
 def _ratios(sheet: Sheet, quote: str) -> dict[str, _Ratio]:

@@ -25,7 +25,7 @@ from conftest import Clock, eventually
 from hypothesis import given
 from hypothesis import strategies as st
 from processes import ROOT, environment, processes_over, run, serving
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from ratesvc import cli
 from ratesvc.codes import COMPLETED, MOST_USED, nearest
@@ -34,7 +34,7 @@ from ratesvc.config import Settings
 from ratesvc.demo import recorded_sheets
 from ratesvc.errors import FetchFailed, RatesvcError
 from ratesvc.history import History, on_day
-from ratesvc.rates import InForce, Revision, Sheet, plain
+from ratesvc.rates import InForce, Quote, Revision, Sheet, plain
 from ratesvc.render import terminal
 from ratesvc.render.language import language_or_default
 from ratesvc.service import Service
@@ -158,8 +158,12 @@ def drawn(width: int, tag: str, codes: Sequence[str], days: int) -> list[str]:
     """The lines of the table in a terminal of that width."""
     since = NEWEST - timedelta(days=days)
     moved = {code: HISTORY.series(code, since, NEWEST) for code in codes} if days else {}
+    return printed(terminal.rates(recorded(), language_or_default(tag), codes, moved, demo=True), width)
+
+
+def printed(shown: RenderableType, width: int) -> list[str]:
     console = Console(width=width, file=io.StringIO(), color_system=None, legacy_windows=False)
-    console.print(terminal.rates(recorded(), language_or_default(tag), codes, moved, demo=True))
+    console.print(shown)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().splitlines()
 
@@ -186,6 +190,19 @@ def test_a_table_says_everything_without_colour() -> None:
     assert "▲ +" in found or "▼ −" in found
     assert found.split()[-2:] == [plain(min(values)), plain(max(values))]
     assert terminal.blocks(values) in found
+
+
+def test_how_a_currency_moved_is_told_in_one_rouble() -> None:
+    """Six roubles of January 1998 are no fall from six thousand old ones: what was before New Year is left out."""
+    days = [date(1997, 12, 31), date(1998, 1, 1), date(1998, 1, 6), date(1998, 1, 7)]
+    points = list(zip(days, map(Decimal, ("5960.0000", "5.9600", "5.9630", "5.9690")), strict=True))
+    usd = Quote("USD", "840", "R01235", 1, points[-1][1], "Доллар США")
+    answer = InForce(days[-1], Revision(Sheet(days[-1], (usd,)), 1, at(days[-1], DUE)), None, None)
+    head, line = printed(terminal.rates(answer, language_or_default("en"), ["USD"], {"USD": points}, demo=False), 140)[
+        1:
+    ]
+    assert "since January 1, 1998" in head
+    assert line.split()[-6:] == ["▁▃█", "▲", "+0.1510", "%", "5.9600", "5.9690"]
 
 
 def test_a_currency_that_the_sheet_lacks_has_no_figures() -> None:

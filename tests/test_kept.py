@@ -6,12 +6,13 @@ import asyncio
 import json
 import threading
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from importlib import import_module
 from typing import Any
 
 import pytest
 from bank import Bank, sheet, workdays
-from conftest import Clock, Serve, Served, eventually
+from conftest import Clock, Serve, Served, eventually, unhurried
 
 from ratesvc.config import Settings
 from ratesvc.publication import Body
@@ -61,6 +62,23 @@ async def test_a_line_of_recent_rates_composes_no_sheet(bank: Bank, settings: Se
         status, _, body = await served.get(f"{WIDGET}&spark=7&date={days[8]}")
         assert (status, bool(json.loads(body)["rows"][0]["points"])) == (200, True)
         assert len(served.service.history._composed) <= 3  # noqa: SLF001 -- what it costs is to be seen
+
+
+async def test_a_line_of_recent_rates_is_of_one_rouble(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """In January 1998 it begins at New Year: a thousandth of the number is no fall."""
+    old = [date(1997, 12, day) for day in (24, 25, 26, 27, 30, 31)]
+    new = [date(1998, 1, day) for day in (1, 6, 7, 8)]
+    bank.publish(*map(sheet, [*old, *new, THURSDAY, FRIDAY]))
+    bank.series["R01235"] |= {day: (1, Decimal(5960)) for day in old}
+    async with serve(unhurried(settings)) as served:
+        await eventually(lambda: served.service.history.span and served.service.backfilling is None)
+        _, _, body = await served.get(f"{WIDGET}&spark=30&date=1998-01-08")
+        first, last = (sheet(day).by_code["USD"].value for day in (new[0], new[-1]))
+        assert json.loads(body)["rows"][0]["cells"][0] == f"from {first:.4f} to {last:.4f}"
+        _, _, body = await served.get(f"{WIDGET}&spark=30&date=1998-01-06")
+        assert "points" not in json.loads(body)["rows"][0]
+        _, _, body = await served.get(f"{WIDGET}&spark=30&date=1997-12-31")
+        assert json.loads(body)["rows"][0]["cells"][0] == "from 5,960.0000 to 5,960.0000"
 
 
 async def test_a_wording_says_for_ever_what_it_said(served: Served, clock: Clock) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from ratesvc.rates import EXACT, plain, rounded, trimmed
+from ratesvc.rates import EXACT, in_one_rouble, plain, rounded, trimmed
 from ratesvc.render.language import Language
 
 WIDTH = 60
@@ -25,7 +25,8 @@ class Spark:
 
 
 def spark(rates: Sequence[tuple[date, Decimal]], language: Language) -> Spark | None:
-    """The line, or None where fewer than three sheets are held."""
+    """The line, or None where fewer than three sheets are held. Old roubles and new ones make no line."""
+    rates = in_one_rouble(rates)
     if len(rates) < FEWEST:
         return None
     (first, start), (last, end) = rates[0], rates[-1]

@@ -12,7 +12,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from ratesvc.rates import EXACT, REDENOMINATION, Change, InForce, Quote, plain, rounded, unit_rates
+from ratesvc.rates import EXACT, Change, InForce, Quote, in_one_rouble, plain, rounded, unit_rates
 from ratesvc.render.api import conversion_of
 from ratesvc.render.language import Language
 
@@ -71,8 +71,9 @@ class _Lines:
         self._sheet = answer.revision.sheet
         self._units = unit_rates(self._sheet, answer.previous.sheet if answer.previous else None)
         self._language = language
-        self._moved = moved
-        self._blocks = {code: blocks([rate for _, rate in points]) for code, points in moved.items()}
+        # Old roubles and new ones are not compared.
+        self._moved = {code: in_one_rouble(points) for code, points in moved.items()}
+        self._blocks = {code: blocks([rate for _, rate in points]) for code, points in self._moved.items()}
         self._width = max(map(len, self._blocks.values()), default=0)
         self.heads = dict(zip(_COLUMNS, self._headings(), strict=False))
 
@@ -101,9 +102,7 @@ class _Lines:
         if not points:
             return {}
         line = Text(self._blocks[quote.code].rjust(self._width) + "  ")
-        # Old roubles and new ones are not compared.
-        same_rouble = (points[0][0] < REDENOMINATION) == (points[-1][0] < REDENOMINATION)
-        line.append_text(self._percent(_percent(points[0][1], points[-1][1])) if same_rouble else Text(NOTHING))
+        line.append_text(self._percent(_percent(points[0][1], points[-1][1])))
         found = [EXACT.multiply(rate, Decimal(quote.nominal)) for _, rate in points]
         low, high = (self._language.number(extreme, PLACES) for extreme in (min(found), max(found)))
         return {"moved": line, "low": Text(low), "high": Text(high)}
