@@ -167,6 +167,14 @@ async def test_a_heading_is_text(live: Live) -> None:
         assert "&lt;script&gt;alert" in text
 
 
+async def test_a_trend_is_told_for_the_nominal_of_its_row(live: Live) -> None:
+    """Beside a hundred yen no other number is said than what a hundred yen cost."""
+    rows = json.loads((await get(live, "/widget/rows.json?spark=30&columns=next&codes=USD,JPY,UZS"))[2])["rows"]
+    assert [row["unit"] for row in rows] == ["USD", "100\u00a0JPY", "10,000\u00a0UZS"]
+    for trend, newest in (row["cells"] for row in rows):
+        assert trend.endswith(f" to {newest}")
+
+
 async def test_a_card_has_no_trend(live: Live) -> None:
     """Asked for one, it is the same picture, byte for byte."""
     columns = "columns=today,next,change,percent"

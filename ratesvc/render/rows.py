@@ -112,7 +112,7 @@ class Table:
 
 def table(shown: Sequence[InForce], language: Language, view: View, recent: Recent, *, demo: bool = False) -> Table:
     """The rows of one sheet, or of today's and tomorrow's; currencies that none of them has are left out."""
-    trends = {code: spark(recent(code, view.spark), language) for code in view.codes} if view.spark else {}
+    trends = {code: _trend(shown, code, language, recent(code, view.spark)) for code in view.codes if view.spark}
     columns = _columns(shown, language, view, trending=any(trends.values()))
     kinds = [column.kind for column in columns]
     return Table(
@@ -201,6 +201,14 @@ def _row(
         words=language.say(move) if move in ("up", "down") else "",
         points=trend.points if trend else "",
     )
+
+
+def _trend(
+    shown: Sequence[InForce], code: str, language: Language, rates: Sequence[tuple[date, Decimal]]
+) -> Spark | None:
+    """The line of what the nominal of the row cost."""
+    nominal = Decimal(_nominal(shown, code))
+    return spark([(day, EXACT.multiply(rate, nominal)) for day, rate in rates], language) if nominal else None
 
 
 def _change(answer: InForce, code: str) -> Change | None:
