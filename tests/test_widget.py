@@ -219,6 +219,30 @@ async def test_nothing_stored_yet(tmp_path: Path) -> None:
             assert 'href="https://www.cbr.ru/eng/currency_base/daily/"' in await answer.text()
 
 
+@pytest.mark.parametrize(
+    ("query", "start"),
+    [
+        ("lang=de", '<html lang="en" dir="ltr">'),
+        ("lang=ar", '<html lang="en" dir="ltr">'),
+        ("lang=de&ui=ru", '<html lang="ru" dir="ltr">'),
+        ("lang=zh-CN", '<html lang="zh-Hans" dir="ltr">'),
+    ],
+)
+async def test_the_builder_without_rates_speaks_the_language_of_its_page(
+    tmp_path: Path, query: str, start: str
+) -> None:
+    """English sentences do not call themselves German or Arabic, and the page's own language is obeyed."""
+    settings = Settings(server=Server(port=0), data_dir=str(tmp_path))
+    async with (
+        Service(settings, ticking=False) as service,
+        listening(service) as url,
+        aiohttp.ClientSession() as http,
+        http.get(f"{url}/?{query}") as answer,
+    ):
+        assert answer.status == 503
+        assert start in await answer.text()
+
+
 async def test_oembed_answers_for_our_own_addresses_only(live: Live) -> None:
     """The address is compared, never fetched; the frame is no larger than the consumer allows."""
     ours = f"{live.url}/embed?codes=USD%26lang=ru".replace("?", "%3F")

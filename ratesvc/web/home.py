@@ -34,7 +34,7 @@ def routes(service: Service, site: widget.Site) -> dict[str, Handler]:
         try:
             wanted = Wanted(request, service, dated=False)
         except NoSheet:
-            page = builder.not_ready(asked.language())
+            page = builder.not_ready(builder.words_of(asked.text("ui", 10), asked.language()))
             return Answer(Body(page.encode(), widget.CONTENT_TYPE, policy), NO_STORE, status=503)
         first = asked.text("first", 3).upper()
         choice = _choice(wanted, first)
