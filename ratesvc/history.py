@@ -62,8 +62,9 @@ class History:
     def fill(self, columns: Iterable[Column], span: Span) -> None:
         """Take a complete backfill: every sheet of `span`. What was fetched as a daily document stays above it."""
         filled = {column.currency.cbr_id: column for column in columns}
-        # A sheet set while the columns were being fetched is in some of them only: it is not a sheet yet.
-        days = sheet_days(filled.values())
+        # A sheet set while the columns were being fetched is in some of them only: it is not a sheet yet. Nor is one
+        # outside of the span, which a backfill that goes on, or was cut off, has written to some of them.
+        days = [day for day in sheet_days(filled.values()) if day in span]
         sheets = frozenset(day.toordinal() for day in days)
         for column in filled.values():
             column.keep_only(sheets)

@@ -433,3 +433,26 @@ async def test_a_column_that_was_lost_is_fetched_whole(settings: Settings, repli
         pass
     await other.read()
     assert [day for day, _ in other.history.series("EUR", FIRST_DAY, FRIDAY)] == DAYS
+
+
+async def test_days_that_only_some_columns_reach_are_not_sheets(
+    settings: Settings, replica: Replica, other: Replica
+) -> None:
+    """After a long pause series are asked for, USD first: a start meanwhile must not take its days for whole sheets."""
+    await replica.run(until=DAYS[5])
+    await replica.read()
+    steps = replica.backfill.run(replica.history)
+    while (await anext(steps)).done < 3:
+        pass
+    await other.read()
+    assert other.history.days == DAYS[:6]
+    command = other.backfill.run(other.history, at_once=True)
+    await anext(command)
+    with pytest.raises(NotOurTurn):
+        await anext(steps)
+    async for _ in command:
+        pass
+    async with replica_of(settings, other.clock) as cold:
+        await cold.read()
+    assert cold.history.span == Span(FIRST_DAY, FRIDAY)
+    assert [day for day, _ in cold.history.series("JPY", FIRST_DAY, FRIDAY)] == DAYS
