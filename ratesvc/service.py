@@ -334,7 +334,7 @@ class Service:
         text, at = self._client.said
         try:
             theirs = parsedate_to_datetime(text)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         since = asyncio.get_running_loop().time() - at
         return (self.clock() - theirs).total_seconds() - since if theirs.tzinfo else None

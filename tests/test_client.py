@@ -124,6 +124,15 @@ async def test_retry_after_is_honoured_up_to_ten_minutes(bank: Bank, client: Ban
     assert (await fails(client)).retry_after_s == 0
 
 
+async def test_a_date_that_no_calendar_has_is_no_date(bank: Bank) -> None:
+    """A broken proxy writes a year of twenty digits, and the next mirror is asked as after any other refusal."""
+    bank.misbehave = says(503, Retry_After=f"Fri, 24 Apr {'9' * 20} 09:00:00 GMT")
+    async with bank_running() as other:
+        other.publish(sheet(DAY))
+        async with BankClient([bank.url, other.url], "x", pace=Pace(None)) as client:
+            assert (await client.daily(None, anything)).document == sheet(DAY)
+
+
 async def test_a_redirect_on_the_same_host_is_followed(bank: Bank, client: BankClient) -> None:
     """The Bank redirected in 2014 and 2016."""
 

@@ -18,6 +18,7 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
+from aiohttp import web
 from bank import Bank, sheet
 from conftest import Clock, Serve, Served, eventually, program
 from processes import serving
@@ -343,6 +344,25 @@ async def test_health_says_all_that_it_should(bank: Bank, settings: Settings, se
         checks = await served.service.health()
         assert checks["quarantine:count"] == {"status": "warn", "observedValue": 2}
         assert checks["calendar:coverage"]["status"] == "warn"
+
+
+async def test_health_is_told_although_the_bank_says_no_date(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """A broken proxy on the way writes a year of twenty digits: how far the clocks differ is unknown, and no more."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+
+    async def dated(request: web.Request) -> web.StreamResponse:
+        bank.misbehave = None
+        answer = await bank.answer(request)
+        bank.misbehave = dated
+        answer.headers["Date"] = f"Fri, 24 Apr {'9' * 20} 09:00:00 GMT"
+        return answer
+
+    bank.misbehave = dated
+    async with serve(settings) as served:
+        await served.ready()
+        status, _, body = await served.get("/health")
+        assert status == 200
+        assert json.loads(body)["checks"]["clock:skew"][0]["status"] == "pass"
 
 
 @pytest.mark.slow

@@ -60,6 +60,6 @@ def _retry_after_s(response: aiohttp.ClientResponse) -> float | None:
         return min(float(text[:9]), LONGEST_PAUSE_S)
     try:
         pause = parsedate_to_datetime(text) - parsedate_to_datetime(response.headers.get("Date", ""))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     return min(max(pause.total_seconds(), 0.0), LONGEST_PAUSE_S)
