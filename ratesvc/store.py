@@ -253,18 +253,25 @@ class Store:
     # Giving back what Redis lost
 
     async def restore(self, revisions: Sequence[Revision]) -> int:
-        """Write again those that Redis lacks or does not hold whole; how many that were. Others stay as they are."""
+        """Write again those that Redis lacks or does not hold whole; how many that were. Others stay as they are.
+
+        One that stands there and was not seen may be another replica's, in other words: it is still to be loaded.
+        """
         count = 0
         async with self.link.answering("restore") as redis:
             for chunk in _chunks(revisions, SHEETS_AT_ONCE):
                 fields = {field_of(*revision.key): revision for revision in chunk}
-                values = await redis.hmget(self._sheets, list(fields))
-                lost = {f: fields[f] for f, value in zip(fields, values, strict=True) if unseal(f, value) is None}
-                if lost:
-                    records: dict[Any, Any] = {f: seal(f, revision_record(revision)) for f, revision in lost.items()}
-                    await redis.hset(self._sheets, mapping=records)
-                count += len(lost)
-        self._held |= {revision.key for revision in revisions}
+                values = zip(fields, await redis.hmget(self._sheets, list(fields)), strict=True)
+                lost = {field: value for field, value in values if unseal(field, value) is None}
+                pipeline = redis.pipeline(transaction=False)
+                for field, value in lost.items():
+                    # Where nothing stood, whoever was first is right.
+                    write = pipeline.hsetnx if value is None else pipeline.hset
+                    write(self._sheets, field, seal(field, revision_record(fields[field])))
+                answers = zip(lost.items(), await pipeline.execute() if lost else (), strict=True)
+                written = [field for (field, value), is_new in answers if is_new or value is not None]
+                self._held |= {fields[field].key for field in written}
+                count += len(written)
         return count
 
     async def drop(self, fields: Iterable[str]) -> None:

@@ -85,6 +85,19 @@ async def test_a_correction_is_the_next_revision_where_redis_lost_the_first(
     assert {held.key for held in (await other.load()).revisions} == {(DAY, 1), (DAY, 2)}
 
 
+async def test_two_replicas_that_give_back_other_wordings_at_once_hear_of_each_other(
+    store: Store, other: Store
+) -> None:
+    """Both began without Redis, one of them after a correction: whose wording is refused hears the other's."""
+    wordings = {store: revision(), other: revision(shift=1)}
+    written = await asyncio.gather(*(replica.restore([ours]) for replica, ours in wordings.items()))
+    assert sum(written) == 1
+    assert [await replica.changed() for replica in wordings] == [count == 0 for count in written]
+    heard = [(await replica.load()).revisions for replica in wordings]
+    kept = next(ours for ours, count in zip(wordings.values(), written, strict=True) if count)
+    assert heard == [() if count else (kept,) for count in written]
+
+
 async def test_two_replicas_that_put_at_once_agree(store: Store, other: Store) -> None:
     """Whoever is second takes what the first wrote."""
     both = await asyncio.gather(*(replica.put(revision()) for replica in (store, other) * 5))
