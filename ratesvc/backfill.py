@@ -177,11 +177,22 @@ class Backfill:
         if newest is None:
             await self._store.plan.drop()
             raise _nothing_in(asked)
+        await self._check_kept(listings, asked.hull(held) if held else asked)
         found = Span(asked.since, newest)
         await self._store.span.put(found.hull(held) if held else found)
         await self._store.plan.drop()
         await self._store.announce(newest)
         yield Progress(len(listings), len(listings), "nothing more")
+
+    async def _check_kept(self, listings: Iterable[Listing], whole: Span) -> None:
+        """Redis may have lost a column since it was written, by a failover or FLUSHALL: the next run asks for it.
+
+        Raises StoreUnavailable: a span over what is not there would never be asked for again.
+        """
+        for listing in listings:
+            stored = await self._store.column(listing.cbr_id)
+            if not (stored and stored[1].covers(whole)):
+                raise StoreUnavailable(f"Redis lost {listing.cbr_id} while the others were fetched")
 
     async def _column(self, listing: Listing, asked: Span, held: Span | None) -> Column:
         """The column of one id over the range and what is held, from the store or from the Bank."""

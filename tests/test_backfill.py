@@ -18,7 +18,7 @@ from ratesvc.backfill import Backfill, Difference, NotOurTurn, Progress
 from ratesvc.cbr.client import BankClient, Pace
 from ratesvc.columns import Span
 from ratesvc.config import Settings
-from ratesvc.errors import RatesvcError
+from ratesvc.errors import RatesvcError, StoreUnavailable
 from ratesvc.history import History
 from ratesvc.rates import FIRST_DAY, Quote, Revision, Sheet
 from ratesvc.redis_link import Link, connect
@@ -456,3 +456,27 @@ async def test_days_that_only_some_columns_reach_are_not_sheets(
         await cold.read()
     assert cold.history.span == Span(FIRST_DAY, FRIDAY)
     assert [day for day, _ in cold.history.series("JPY", FIRST_DAY, FRIDAY)] == DAYS
+
+
+@pytest.mark.parametrize("lost", [["R01239"], ["R01235", "R01239", "R01375"]], ids=["one", "all so far"])
+async def test_a_column_that_is_lost_while_others_are_fetched_is_fetched_again(
+    bank: Bank, settings: Settings, replica: Replica, other: Replica, lost: list[str]
+) -> None:
+    """Redis fails over, or is emptied, in the middle of a run: what it lost must not be called complete at its end."""
+    await replica.run(since=DAYS[20])
+    await replica.read()
+    steps = replica.backfill.run(replica.history)
+    while (await anext(steps)).done < 3:
+        pass
+    async with connect(settings.redis.url) as client:
+        await client.hdel(f"{{{settings.redis.namespace}}}:v1:columns", *lost)
+    await Reseed(replica.store, replica.history).round()
+    with pytest.raises(StoreUnavailable, match=lost[0]):
+        [progress async for progress in steps]
+    asked = len(bank.series_asked)
+    await replica.run()
+    assert set(bank.series_asked[asked:]) <= {*lost, "R01235"}
+    await other.read()
+    assert other.history.span == Span(FIRST_DAY, FRIDAY)
+    for code in ("USD", "EUR", "CNY"):
+        assert [day for day, _ in other.history.series(code, FIRST_DAY, FRIDAY)] == DAYS
