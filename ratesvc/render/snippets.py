@@ -87,7 +87,7 @@ def snippets(choice: Choice, site: Site) -> list[Snippet]:
     ]
 
 
-_ELEMENT = "Two lines of HTML. The box is reserved, so that your page does not shift."
+_ELEMENT = "An element and its script. The box is reserved, so that your page does not shift."
 _ELEMENT_STRICT = "For sites with a Content-Security-Policy: pinned, and with the lines that your site needs."
 _FRAME = "The exact size keeps your page from shifting."
 _SSI = "The server puts the table into the page; readers ask nobody else."
