@@ -508,3 +508,12 @@ async def test_the_quarantine_of_nothing_is_not_empty(tmp_path: Path) -> None:
     assert (code, said, err.count("\n")) == (78, "", 1)
     assert "run this where the service runs" in err
     assert not (tmp_path / "data").exists()
+
+
+async def test_what_the_demo_left_is_no_place_of_a_service(tmp_path: Path) -> None:
+    """The folder in which only a demo ran has nothing to say about a quarantine either."""
+    tmp_path.joinpath("data", "demo").mkdir(parents=True)
+    code, said, err = await run(tmp_path, "quarantine", "list")
+    assert (code, said) == (78, "")
+    assert "run this where the service runs" in err
+    assert not (tmp_path / "data" / "engine").exists()

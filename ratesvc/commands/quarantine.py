@@ -26,7 +26,7 @@ Said = tuple[Any, str | bytes]
 
 def _check_place(settings: Settings) -> None:
     """A store of our own making would say that nothing waits. Raises EngineError."""
-    folder = Path(settings.data_dir)
+    folder = Path(settings.data_dir, "engine")
     if not settings.redis.url and not folder.exists():
         raise EngineError(f"there is no data in {folder.resolve()}: run this where the service runs, with its settings")
 
