@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
@@ -285,7 +286,8 @@ def _explained(error: Exception) -> tuple[str, int]:
         return str(error), CONFIG if isinstance(error, ConfigError | EngineError) else FAILED
     if isinstance(error, OSError):
         named = f"{error.filename}: " if error.filename else ""
-        return f"{named}{error.strerror or error}", CONFIG
+        hint = "; RATESVC_PORT or RATESVC_ADMIN_PORT sets the port" if error.errno == errno.EADDRINUSE else ""
+        return f"{named}{error.strerror or error}{hint}", CONFIG
     place = traceback.extract_tb(error.__traceback__)[-1]
     text = " ".join(f"{type(error).__name__}: {error}".split())
     return f"a mistake of this program, please report it: {text} ({place.filename}, line {place.lineno})", INTERNAL

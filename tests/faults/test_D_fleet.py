@@ -509,11 +509,12 @@ async def test_D9_a_wrong_setting(tmp_path: Path, variables: dict[str, str], wor
 
 
 async def test_D9_a_port_in_use(bank: Bank, tmp_path: Path) -> None:
-    """One line, exit 78, and the engine that was started is ended."""
+    """One line that names the setting, exit 78, and the engine that was started is ended."""
     port = bank.url.rsplit(":", 1)[1]
     code, _, err = await run(tmp_path, "serve", RATESVC_PORT=port, RATESVC_CBR_MIRRORS=bank.url)
     assert code == 78
     assert "in use" in err
+    assert "RATESVC_PORT" in err
     assert "Traceback" not in err
     assert not processes_over(tmp_path)
 
