@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from html import unescape
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -90,17 +91,26 @@ async def test_the_element_fits_and_shifts_nothing(
 
 
 @pytest.mark.parametrize("width", [180, 300])
-async def test_nothing_lies_on_a_narrow_trend(browser: Browser, live: Live, host: Host, width: int) -> None:
-    """With every column there is: the line of recent rates and the change in per cent have places of their own."""
-    columns = "columns=name,today,next,change,percent"
+@pytest.mark.parametrize("days", [["today", "next"], ["next"]])
+async def test_cells_of_a_narrow_table_have_places_of_their_own(
+    days: list[str], width: int, browser: Browser, live: Live, host: Host
+) -> None:
+    """With every column there is nothing lies on another, and how far a rate moved stands under that rate."""
+    columns = f"columns=name,{','.join(days)},change,percent"
     body = f'<div style="width:{width}px">{element(live, f"lang=en spark=30 {columns}", height=700)}</div>'
     page = await opened(browser, host.put(body), viewport={"width": 700, "height": 900})
-    places = """kind => [...document.querySelector("cbr-rates").shadowRoot.querySelectorAll(`td.cbr-${kind}`)].map(
-      cell => { const { top, bottom } = cell.getBoundingClientRect(); return [top, bottom]; })"""
-    trends, moves = [await page.evaluate(places, kind) for kind in ("trend", "percent")]
-    assert len(trends) == 6
-    for (top, _), (_, bottom) in zip(trends, moves, strict=True):
-        assert top >= bottom - 1
+    places = """[...document.querySelector("cbr-rates").shadowRoot.querySelectorAll("tbody tr")].map(row =>
+      Object.fromEntries([...row.cells].slice(1).map(cell => {
+        const { left, top, right, bottom } = cell.getBoundingClientRect();
+        return [cell.className, [left, top, right, bottom]]; })))"""
+    rows = await page.evaluate(places)
+    assert len(rows) == 6
+    for row in rows:
+        assert len(row) == len(days) + 3
+        for one, other in combinations(row.values(), 2):
+            assert one[2] <= other[0] + 1 or other[2] <= one[0] + 1 or one[3] <= other[1] + 1 or other[3] <= one[1] + 1
+        if "today" in days:
+            assert row["cbr-percent"][2] == row["cbr-change"][2] == row["cbr-value"][2]
 
 
 async def test_a_strict_host(browser: Browser, live: Live, host: Host) -> None:

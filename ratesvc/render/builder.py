@@ -61,7 +61,7 @@ def height(view: View, width: int) -> int:
     title = 0 if view.heading == rows.NO_HEADING else 20 * (1 + len(view.heading or rows.TITLE) * 9 // (width - 24))
     is_narrow = width < NARROW
     lines = 2 if "name" in view.columns or (is_narrow and bool(view.changes or view.spark)) else 1
-    lines += is_narrow and len(view.changes) > 1 and bool(view.spark)
+    lines += is_narrow and len(view.changes) > 1 and (bool(view.spark) or {"today", "next"} <= set(view.columns))
     return 24 + title + 10 + 48 + (11 + 23 * lines) * len(view.codes) + 26
 
 
