@@ -130,6 +130,7 @@ class Link:
         self._secrets = RedisAddress.from_url(url).secrets
         self._tell = tell
         self._again_at = float("-inf")
+        self._reason = "Redis did not answer"
         self._probing = asyncio.Lock()
 
     async def close(self) -> None:
@@ -156,6 +157,7 @@ class Link:
             raise
         except TROUBLE as error:
             trouble = StoreUnavailable(f"Redis: {self._told(error)}", kind_of(error))
+            self._reason = str(trouble).rstrip(".")
             await self._note(trouble.kind)
             tell(trouble)
             # Without its cause: a traceback would show what was taken out here.
@@ -173,7 +175,7 @@ class Link:
         if self.up:
             return
         if time.monotonic() < self._again_at:
-            raise StoreUnavailable("Redis did not answer a moment ago; it is asked again every second", "open")
+            raise StoreUnavailable(f"{self._reason}; it is asked again every second", "open")
         async with asyncio.timeout(PROBE_TIMEOUT_S):
             await self.client.ping()
         self.up = True

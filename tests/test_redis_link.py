@@ -124,6 +124,17 @@ def _has_us(node: RealRedis) -> bool:
         return any(one["name"] == "ratesvc" for one in client.client_list())
 
 
+async def test_who_is_refused_by_the_breaker_learns_why_it_is_open() -> None:
+    """A command asks more than once, and only the last answer is printed."""
+    link = Link("redis://127.0.0.1:1")
+    for kind in ("connection", "open"):
+        with pytest.raises(StoreUnavailable, match=r"connecting to 127\.0\.0\.1:1") as caught:
+            async with link.answering("ping") as redis:
+                await redis.ping()
+        assert caught.value.kind == kind
+    await link.close()
+
+
 async def test_who_stopped_waiting_was_not_answered() -> None:
     """A question that was cancelled says neither that Redis is well nor that it is not."""
     told: list[Asked] = []
