@@ -39,6 +39,7 @@ ENGLISH, RUSSIAN = spoken("en"), spoken("ru")
         ("RU", "ru", "ltr"),
         ("pt-BR", "pt-BR", "ltr"),
         ("pt_br", "pt-BR", "ltr"),
+        ("pt_BR@euro", "pt-BR", "ltr"),
         ("en-XX", "en", "ltr"),
         ("zh-Hant", "zh-Hant", "ltr"),
         ("ar", "ar", "rtl"),
@@ -51,7 +52,7 @@ def test_a_tag_leads_to_the_nearest_language_under_one_name(asked: str, tag: str
     assert (found.tag, found.direction) == (tag, direction)
 
 
-@pytest.mark.parametrize("tag", ["zz", "x-klingon", "", "-", "-ru", "english", "12", None])
+@pytest.mark.parametrize("tag", ["zz", "x-klingon", "", "-", "-ru", "english", "12", "root", "ROOT", "@euro", None])
 def test_a_tag_that_cldr_does_not_know_is_no_language(tag: str | None) -> None:
     """English stands in for it where there is nobody to complain to."""
     assert language(tag) is None

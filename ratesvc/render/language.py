@@ -124,8 +124,9 @@ def language(tag: str | None) -> Language | None:
     # Babel keeps every locale that it has read for ever, 0.4 MB each, and anyone may ask for all of them.
     if len(localedata._cache) > MOST_LANGUAGES:  # noqa: SLF001 -- it has no public way
         localedata._cache.clear()  # noqa: SLF001 -- the same
-    parts = (tag or "").replace("_", "-").split("-")
-    while parts and parts[0]:
+    # CLDR's root is nobody's language, and what POSIX writes behind @ is in no tag.
+    parts = (tag or "").partition("@")[0].replace("_", "-").split("-")
+    while parts and parts[0].lower() not in ("", "root"):
         try:
             locale = Locale.parse("-".join(parts), sep="-")
             return Language(str(locale).replace("_", "-"), locale)

@@ -114,7 +114,7 @@ ROUTES = (
     ),
     Route(
         *("History", "/rate", "ratePage", "Which rate applies to a document dated …?"),
-        "A page for people, in English and Russian: the rate with the reason in words, or why there is none.",
+        "A page for people, in English, Russian and Chinese: the rate with the reason in words, or why there is none.",
         (Answer(PAGE, example="<!doctype html>…"),),
         "/rate?date={day}&currency=USD",
         ("rate:date", "currency", "lang"),
