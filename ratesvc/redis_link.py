@@ -228,13 +228,13 @@ class Lease:
             self._lock.timeout = ttl_s
             if await self._lock.acquire(blocking=False, token=self._token):
                 return True
-            if await redis.get(self._key) == self._token:
+            if await redis.pttl(self._key) == -1:
+                # Ours always run out: a foreign value of any type under our key must not stop the polls for ever.
+                await redis.delete(self._key)
+            elif await redis.get(self._key) == self._token:
                 # Redis took it from us, and its answer was lost.
                 self._lock.local.token = self._token
                 return bool(await self._lock.extend(ttl_s, replace_ttl=True))
-            if await redis.pttl(self._key) == -1:
-                # Ours always run out: a foreign value under our key must not stop the polls for ever.
-                await redis.delete(self._key)
             return False
 
     async def keep(self, ttl_s: float) -> None:

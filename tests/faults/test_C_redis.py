@@ -684,10 +684,13 @@ async def test_C15_garbage_in_the_place_of_a_lease(
 ) -> None:
     """A value under our key that never runs out would stop the polls for ever: it is removed."""
     async with seeded(serve, settings, bank, own.url) as served:
+        key = served.key("lease:poll")
         with own.client() as client:
-            client.set(served.key("lease:poll"), "foreign")
-        outcomes = [(await served.service.refresh()).outcome for _ in range(2)]
-        assert outcomes == ["skipped", "unchanged"]
+            for write in (client.set, client.rpush):
+                await served.service.store.poll_lease.release()
+                write(key, "foreign")
+                outcomes = [(await served.service.refresh()).outcome for _ in range(2)]
+                assert outcomes == ["skipped", "unchanged"]
 
 
 async def test_C16_no_connection_left(
