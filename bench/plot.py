@@ -76,7 +76,7 @@ def _panel(title: str, unit: str, points: Points, series: list[tuple[str, str]])
         parts.append(f'<polyline class="line{" second" * number}" points="{line}"/>')
         parts += [f'<circle class="dot{"2" * number}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in spots]
         if name:
-            parts.append(_text(12, 62 + 15 * number, f"● {name}", f"small dot{'2' * number}"))
+            parts.append(_text(30 + 62 * number, 148, f"● {name}", f"small dot{'2' * number}"))
     ends = (places[0], places[-1]) if len(places) > 1 else (places[0],)
     parts += [_text(across(log10(place)) - 6, 148, _short(place), "small soft") for place in ends]
     return "".join(parts)
