@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import click
@@ -26,7 +25,7 @@ Said = tuple[Any, str | bytes]
 
 def _check_place(settings: Settings) -> None:
     """A store of our own making would say that nothing waits. Raises EngineError."""
-    folder = Path(settings.data_dir, "engine")
+    folder = Service(settings, ticking=False).data_dir
     if not settings.redis.url and not folder.exists():
         raise EngineError(f"there is no data in {folder.resolve()}: run this where the service runs, with its settings")
 
