@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
 import random
 import re
 import signal
@@ -273,7 +274,8 @@ async def _refuse(_: web.Request) -> web.StreamResponse:
 async def test_C5_loading(own: RealRedis, serve: Serve, settings: Settings, bank: Bank, fault: Fault) -> None:
     """A Redis that reads its file says LOADING: that is as if it were not there, and then it is."""
     with own.client() as client:
-        client.mset({f"filler:{number}": "x" * 100 for number in range(LOADING_KEYS)})
+        # It looks at its clients after each kilobyte of the file: once a key, so that a probe comes through in time.
+        client.mset({f"filler:{number}": os.urandom(1024) for number in range(LOADING_KEYS)})
         client.save()
         client.flushall()
     async with seeded(serve, settings, bank, own.url) as served, under_load(served) as load:
