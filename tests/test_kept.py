@@ -24,6 +24,12 @@ THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4,
 WIDGET = "/widget/rows.json?codes=USD&lang=en"
 
 
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """History is whole soon."""
+    return unhurried(settings)
+
+
 async def both_days(served: Served) -> None:
     await eventually(lambda: served.service.board.current and served.service.board.current.snapshot.previous)
 
@@ -70,7 +76,7 @@ async def test_a_line_of_recent_rates_is_of_one_rouble(bank: Bank, settings: Set
     new = [date(1998, 1, day) for day in (1, 6, 7, 8)]
     bank.publish(*map(sheet, [*old, *new, THURSDAY, FRIDAY]))
     bank.series["R01235"] |= {day: (1, Decimal(5960)) for day in old}
-    async with serve(unhurried(settings)) as served:
+    async with serve(settings) as served:
         await eventually(lambda: served.service.history.span and served.service.backfilling is None)
         _, _, body = await served.get(f"{WIDGET}&spark=30&date=1998-01-08")
         first, last = (sheet(day).by_code["USD"].value for day in (new[0], new[-1]))

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from aiohttp import web
 from bank import Bank, sheet
-from conftest import Clock, Serve, eventually
+from conftest import Clock, Serve, eventually, unhurried
 
 from ratesvc.cbr.verdict import Decision, Verdict
 from ratesvc.config import Redis, Settings
@@ -71,7 +71,7 @@ async def test_once_tomorrows_sheet_is_there_the_bank_is_left_alone(
 ) -> None:
     """The poll that finds it is the last of the day's window, though its announcement is heard a moment later."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
-    async with serve(msgspec.structs.replace(settings, poll_seconds=None)) as served:
+    async with serve(msgspec.structs.replace(unhurried(settings), poll_seconds=None)) as served:
         await served.ready()
         await eventually(lambda: served.service.backfilling is None and served.service.history.span)
         bank.publish(sheet(SATURDAY))
