@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import os
 import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -69,13 +68,36 @@ def environment(folder: Path, **variables: str) -> dict[str, str]:
     }
 
 
-_PORTS = itertools.count(10_000 + os.getpid() * 251 % 20_000)
+def _ports() -> Iterator[int]:
+    """From 10,000 to 19,999, so many at a time that no other process of the tests looks at while this one runs.
+
+    They are below those that the system gives out by itself, and so are those of a cluster's bus, 10,000 higher.
+    """
+    blocks = range(10_000, 20_000, BLOCK)
+    own = os.getpid() % len(blocks)
+    for first in (*blocks[own:], *blocks[:own]):
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0ratesvc-tests-{first}")
+        except OSError:
+            claim.close()
+            continue
+        claim.detach()  # it ends with the process
+        yield from range(first, first + BLOCK)
+
+
+BLOCK = 500
+_PORTS = _ports()
 
 
 def free_port() -> int:
-    """One below those that the system gives out by itself; each process of the tests looks in another place."""
+    """One that nobody listens on, nor is told by `free_port` in another process of the tests."""
     for port in _PORTS:
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+        with (
+            contextlib.suppress(OSError),
+            socket.create_server(("127.0.0.1", port)),
+            socket.create_server(("127.0.0.1", port + 10_000)),
+        ):
             return port
     raise AssertionError
 

@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from urllib.parse import urlsplit
 
+from processes import free_port
+
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 END_OF_HEAD = b"\r\n\r\n"
@@ -22,7 +24,7 @@ class Front:
     def __init__(self, upstream: str, tls: ssl.SSLContext | None = None) -> None:
         self.upstream = urlsplit(upstream).port or 0
         self.tls = tls
-        self.port = 0
+        self.port = free_port()  # while it is closed nobody is given it
         self.heads: list[bytes] = []
         self.script: Script | None = None
         self._server: asyncio.Server | None = None
@@ -35,7 +37,6 @@ class Front:
 
     async def open(self) -> None:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port, ssl=self.tls)
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
         """Refuse connections from now on."""

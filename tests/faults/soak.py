@@ -30,7 +30,7 @@ from chaos_proxy import ChaosProxy, proxying
 from claims import READERS
 from conftest import eventually
 from fleet import PATHS, Readers, proxy, shared_by
-from processes import Program, serving_by
+from processes import Program, free_port, serving_by
 from redis_servers import RealRedis, running
 from sheets import all_times, without
 
@@ -264,8 +264,7 @@ async def soak(minutes: float, seed: int, per_second: float, folder: Path) -> So
         stack.enter_context(running(redis))
         link = await stack.enter_async_context(proxying(redis.port))
         shared = shared_by(bank, link.url, RATESVC_POLL_SECONDS="0.5", RATESVC_DRAIN_SECONDS="4")
-        replicas = [await stack.enter_async_context(serving_by(COUNTED, folder, **shared)) for _ in range(2)]
-        ports = [replica.url.rsplit(":", 1)[1] for replica in replicas]
+        ports = [str(free_port()) for _ in range(2)]
 
         async def start(number: int) -> Program:
             variables = {**shared, "RATESVC_PORT": ports[number]}
@@ -273,8 +272,7 @@ async def soak(minutes: float, seed: int, per_second: float, folder: Path) -> So
             await program.ready()
             return program
 
-        for replica in replicas:
-            await replica.ready()
+        replicas = [await start(number) for number in range(2)]
         url = await stack.enter_async_context(proxy(folder, *(one.url for one in replicas), at_most=NO_LIMIT))
         readers = Readers(url, bank, per_second, (*PATHS, *READERS))
         async with readers:

@@ -26,7 +26,7 @@ from conftest import Clock, Serve, eventually, missing, program
 from fleet import Readers, past_midnight, proxy, shared_by
 from invariant import Invariant
 from ledger import Fault
-from processes import Program, environment, processes_over, run, serving, serving_by
+from processes import Program, environment, free_port, processes_over, run, serving, serving_by
 from redis.asyncio import from_url
 from sheets import figures
 from watched import FRIDAY, SATURDAY, THURSDAY, polling, watched
@@ -76,7 +76,8 @@ async def fleet(bank: Bank, redis_url: str, folder: Path, **variables: str) -> A
     around_today(bank)
     shared = shared_by(bank, redis_url, **variables)
     async with AsyncExitStack() as stack:
-        programs = [await stack.enter_async_context(serving(folder, **shared)) for _ in range(2)]
+        ports = [str(free_port()) for _ in range(2)]
+        programs = [await stack.enter_async_context(serving(folder, **shared, RATESVC_PORT=port)) for port in ports]
         for replica in programs:
             await replica.ready()
         addresses = [replica.url for replica in programs]
