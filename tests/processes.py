@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
-from conftest import eventually, program
+from conftest import PATIENCE_S, eventually, program
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,7 +30,7 @@ class Program:
     async def listening(self) -> None:
         """Read the banner until the address is there."""
         assert self.process.stdout
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while line := (await self.process.stdout.readline()).decode():
                 self.output.append(line)
                 if found := re.search(r"health\s+http://localhost:([0-9]+)/", line):
@@ -53,7 +53,7 @@ class Program:
         self.process.send_signal(number)
 
     async def ended(self) -> int:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             return await self.process.wait()
 
 
@@ -103,7 +103,7 @@ def free_port() -> int:
 
 
 async def finished(
-    *command: str | Path, cwd: Path, env: Mapping[str, str] | None = None, timeout_s: float = 60
+    *command: str | Path, cwd: Path, env: Mapping[str, str] | None = None, timeout_s: float = 120
 ) -> tuple[int, str, str]:
     """A program to its end: exit code, output, errors; one that takes longer is killed."""
     process = await asyncio.create_subprocess_exec(

@@ -46,7 +46,7 @@ async def test_lighthouse_is_content(tmp_path: Path, capsys: pytest.CaptureFixtu
             f"--chrome-flags={' '.join(['--headless=new', *FLAGS])}",
             cwd=tmp_path,
             env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "CHROME_PATH": chrome},
-            timeout_s=180,
+            timeout_s=280,
         )
     assert code == 0, out + err
     found = json.loads(report.read_text("utf-8"))

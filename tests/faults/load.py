@@ -27,7 +27,7 @@ OTHERS = ("/v1/rates?quote=EUR&lang=ru", "/v1/currencies", "/readyz")
 QUIET_ANSWERS = 400
 LEAST_ANSWERS = 600
 PAUSE_S = 0.005
-PATIENCE_S = 5.0
+PATIENCE_S = 15.0
 
 # The table's limit, for a machine that has a core for whoever wants one. Where more want to run than there are cores,
 # everybody waits so many times longer, and what the same questions took just before the fault is allowed on top; but

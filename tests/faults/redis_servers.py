@@ -15,7 +15,7 @@ from typing import Any
 import redis
 from processes import free_port
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 
 class RealRedis:
