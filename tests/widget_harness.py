@@ -21,6 +21,7 @@ from ratesvc.web.app import listening
 
 FLAGS = [
     "--no-sandbox",
+    "--disable-dev-shm-usage",
     "--disable-quic",
     "--disable-background-networking",
     "--disable-component-update",
