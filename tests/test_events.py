@@ -17,6 +17,7 @@ import pytest
 from bank import Bank, around_today, sheet
 from conftest import Clock, Serve, Served, eventually
 from listener import Reader, reading
+from machine import patience
 from processes import serving
 
 from ratesvc.config import Redis, Settings
@@ -230,7 +231,7 @@ async def test_there_are_so_many_places_and_who_leaves_gives_one_up(
     async with started(serve, settings) as running, reading(running.url):
         async with reading(running.url), reading(running.url) as third:
             assert (third.status, third.blocks) == (200, [{"retry": "30000"}])
-        await eventually(lambda: has_place(running), patience_s=3)
+        await eventually(lambda: has_place(running))
 
 
 async def has_place(served: Served) -> bool:
@@ -280,7 +281,7 @@ async def test_a_drain_ends_every_stream_at_once(settings: Settings, serve: Serv
         with await stuck(running, store):
             async with reading(running.url) as reader:
                 running.service.drain()
-                await eventually(lambda: reader.ended, patience_s=1)
+                await eventually(lambda: reader.ended, patience())
                 assert reader.blocks == [{"retry": "3000", "id": str(running.service.feed.log.end)}]
             async with reading(running.url) as late:
                 assert (late.status, late.blocks) == (200, [{"retry": "3000"}])
@@ -294,7 +295,7 @@ async def test_a_stop_does_not_wait_for_streams(settings: Settings, serve: Serve
             after.enter_context(await stuck(running, store))
             await reader.heard(900)
             begun = asyncio.get_running_loop().time()
-        assert asyncio.get_running_loop().time() - begun < app.FINISH_S / 2
+        assert asyncio.get_running_loop().time() - begun < app.FINISH_S
         await eventually(lambda: reader.ended)
 
 
@@ -307,7 +308,7 @@ async def test_a_process_is_stopped_with_streams_open_and_goes_on_where_it_was(b
         async with reading(program.url, "0-0001-01-01.0") as reader:
             await reader.heard(2)
             program.kill(signal.SIGTERM)
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(app.FINISH_S):
                 assert await program.ended() == 0
             await eventually(lambda: reader.ended)
     assert [kind for kind, *_ in reader.told] == ["sheet", "in_force"]

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 from bank import Bank, sheet
 from conftest import Clock, Serve, eventually, unhurried
+from machine import patience
 
 from ratesvc.cbr.verdict import Decision, Verdict
 from ratesvc.config import Redis, Settings
@@ -38,7 +39,7 @@ async def test_two_services_ask_once_and_both_show_the_new_sheet_within_two_seco
         outcomes = {(await served.service.refresh()).outcome for served in (one, two)}
         assert outcomes == {"new", "skipped"}
         for served in (one, two):
-            await eventually(lambda served=served: served.service.history.of_date(SATURDAY), patience_s=2)  # type: ignore[misc]
+            await eventually(lambda served=served: served.service.history.of_date(SATURDAY), 2 * patience())  # type: ignore[misc]
         assert bank.queries == [""]
         answers = [await served.get("/v1/rates/next") for served in (one, two)]
         assert answers[0][2] == answers[1][2]
@@ -127,7 +128,7 @@ async def test_no_request_to_the_bank_is_made_while_a_caller_waits(
         refreshing = asyncio.create_task(running.service.refresh())
         await eventually(lambda: len(bank.queries) == 3)
         for path in ("/v1/rates", "/v1/rates?quote=EUR&lang=ru", "/widget", "/v1/rates/2026-01-10", "/health"):
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(10):  # the Bank would be waited for longer
                 await running.get(path)
         assert not refreshing.done()
         hanging.set()

@@ -4,9 +4,9 @@ A test of a row is named for it: `test_A8_a_gzip_bomb`. It takes the fixture `fa
 
     await fault.recovers(lambda: served.next_is(SATURDAY), within_s=5)
 
-That waits until the condition holds, fails after `within_s`, and writes the seconds into the table; `fault.measured`
-writes another figure. A row that has neither takes no fixture. `pytest tests/faults --faults-table=docs/faults.md`
-writes the table.
+That waits until the condition holds, fails if that took longer than `within_s`, and writes the seconds into the table;
+`fault.measured` writes another figure. A row that has neither takes no fixture.
+`pytest tests/faults --faults-table=docs/faults.md` writes the table.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from machine import patience
 
+HANGS_S = 15.0
 ROW = re.compile(r"test_([A-F])([0-9]+)_")
 HEAD = """# Faults
 
 What must not break the service, one row for each fault, written by `make faults` from the tests in `tests/faults`.
 *Recovery* is the time from the end of the fault until what was published meanwhile is served, with polls every 0.2 s;
-*limit* is what the test allows.
+*limit* is what the test allows on a machine that has a core for whoever wants one.
 
 | row | what happens | tests, and what they measured | recovery, s | limit, s |
 |---|---|---|---|---|
@@ -39,16 +41,18 @@ class Fault:
     properties: list[tuple[str, object]]
 
     async def recovers(self, condition: Callable[[], Awaitable[object] | object], within_s: float = 5.0) -> None:
-        """Wait until the condition holds, and note how long that took."""
+        """Wait until the condition holds, and note how long that took; a slow or crowded machine has more time."""
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        async with asyncio.timeout(within_s):
+        async with asyncio.timeout(within_s + HANGS_S):
             while True:
                 found = condition()
                 if await found if isinstance(found, Awaitable) else found:
                     break
                 await asyncio.sleep(0.01)
-        self.properties += [("recovery_s", loop.time() - begun), ("limit_s", within_s)]
+        recovery_s = loop.time() - begun
+        self.properties += [("recovery_s", recovery_s), ("limit_s", within_s)]
+        assert recovery_s <= within_s or recovery_s <= within_s * patience(), f"{recovery_s:.2f} s of {within_s:g}"
 
     def measured(self, figure: str) -> None:
         """Note a figure in words, and print it."""

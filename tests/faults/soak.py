@@ -30,6 +30,7 @@ from chaos_proxy import ChaosProxy, proxying
 from claims import READERS
 from conftest import eventually
 from fleet import PATHS, Readers, proxy, shared_by
+from machine import patience
 from processes import Program, free_port, serving_by
 from redis_servers import RealRedis, running
 from sheets import all_times, without
@@ -191,9 +192,9 @@ class Soak:
         ended = time.monotonic()
         self.publish()
         try:
-            await eventually(self.agree, patience_s=RECOVERY_S)
+            await eventually(self.agree, patience_s=RECOVERY_S * patience())
         except TimeoutError:
-            self.violations.append(f"{name}: the replicas do not agree {RECOVERY_S:.0f} s later")
+            self.violations.append(f"{name}: the replicas do not agree {time.monotonic() - ended:.0f} s later")
         well_s = time.monotonic() - ended
         lost = self._lost_since()
         may = f" of {self.may_lose} in flight" if self.may_lose else ""

@@ -34,6 +34,7 @@ from chaos import (
 from conftest import Clock, eventually
 from lag import Lag
 from ledger import Fault
+from machine import patience
 from redis.asyncio import from_url
 from sheets import plausible
 from spending import spent_on
@@ -128,7 +129,7 @@ async def test_A2_a_blackhole(served: Watched, front: Front, bank: Bank, fault: 
                 await served.polls(1)
             lags.append(lag.longest_s)
         bank.publish(plausible(SATURDAY))
-    assert min(lags) < 0.05
+    assert min(lags) < 0.05 * patience()
     await front.open()
     await fault.recovers(lambda: served.next_is(SATURDAY))
 
@@ -209,7 +210,7 @@ async def test_A9_an_endless_body(served: Watched, front: Front, bank: Bank, fau
     async with during(front, never_ends):
         tries = [await spent_on(front.url, GOOD) for _ in range(2)]
     assert {spent["kind"] for spent in tries} == {"oversize"}
-    assert min(spent["seconds"] for spent in tries) <= 1
+    assert min(spent["seconds"] for spent in tries) <= patience()
     assert max(spent["mb"] for spent in tries) <= 8
 
 
@@ -379,13 +380,13 @@ async def test_A15_the_pace_holds_whatever_asks(front: Front, monkeypatch: pytes
     """Polls, retries and second opinions of one service together make six requests a minute, shrunk here to 0.5 s."""
     monkeypatch.setattr("ratesvc.cbr.client.MINUTE_S", 0.5)
     clock = asyncio.get_running_loop().time
-    times = []
+    begun = clock()
     async with BankClient([front.url], "x", pace=Pace(6)) as client:
         for _ in range(8):
             await client.daily(None, lambda _: None)
             await client.daily_in_english(FRIDAY)
-            times += [clock()] * 2
-    assert times[-1] - times[0] >= 0.5 * 2 - 0.1
+    # Of sixteen requests the thirteenth is two of these minutes after the first.
+    assert clock() - begun >= 0.5 * 2
 
 
 WRONG: dict[str, dict[str, Any]] = {

@@ -32,6 +32,7 @@ from invariant import Invariant
 from lag import Lag
 from ledger import Fault
 from load import look, truth_of, under_load
+from machine import patience
 from processes import Program, serving
 from redis_servers import RealRedis, Sentinel, cluster_nodes, joined, running
 
@@ -199,13 +200,13 @@ async def test_C1_kill_9_and_an_empty_restart(own: RealRedis, bank: Bank, tmp_pa
 
 async def test_C2_stopped_and_continued(own: RealRedis, bank: Bank, tmp_path: Path, fault: Fault) -> None:
     """Redis stands still: no request waits half a second, and it is used again within two once it goes on."""
-    async with apart(tmp_path, bank, own) as served, under_load(served) as load:
+    async with apart(tmp_path, bank, own) as served, Lag() as lag, under_load(served) as load:
         own.signal(signal.SIGSTOP)
         begun = time.monotonic()
         await eventually(served.lost_redis)
         await eventually(lambda: time.monotonic() - begun >= STOPPED_S, patience_s=STOPPED_S + PATIENCE_S)
         await load.ends()
-        assert max(load.during) < 0.5
+        assert max(load.during) < 0.5 * patience() + lag.longest_s
         own.signal(signal.SIGCONT)
         await fault.recovers(served.reaches_redis, within_s=2)
 
@@ -220,11 +221,11 @@ async def test_C2_the_breaker(own: RealRedis, serve: Serve, settings: Settings, 
             await served.service.republish()
             waited.append(time.monotonic() - before)
             assert not served.service.store.up
-        assert max(waited) < 0.55, waited
-        assert sum(waited) < 1.2, waited
+        assert max(waited) < 0.55 * patience(), waited
+        assert sum(waited) < 1.2 * patience(), waited
         before = time.monotonic()
         assert await served.redis_is("warn")
-        assert time.monotonic() - before < 0.4
+        assert time.monotonic() - before < 0.4 * patience()
         own.signal(signal.SIGCONT)
         await fault.recovers(lambda: served.redis_is("pass"), within_s=2)
 
@@ -239,7 +240,7 @@ async def test_C3_absent_at_the_start(
     redis_settings = Redis(url=own.url, namespace=settings.redis.namespace)
     async with serve(msgspec.structs.replace(settings, redis=redis_settings)) as served:
         await served.ready()
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 5 * patience()
         with running(own), own.client() as client:
             sheets = _key(settings.redis.namespace, "sheets")
             await fault.recovers(lambda: client.hexists(sheets, f"{FRIDAY}.1"))
@@ -525,7 +526,7 @@ async def test_C13_a_cluster(
         async with seeded(serve, settings, bank, url) as served, seeded(serve, settings, bank, url) as other:
             await served.publishes_saturday(bank, clock)
             for one in (served, other):
-                await eventually(one.next_is_saturday, patience_s=5)
+                await eventually(one.next_is_saturday)
             home = next(node for node in nodes if _has_keys(node))
             with home.client() as client:
                 client.flushall()
@@ -597,8 +598,8 @@ async def test_C14_no_tick_waits(
                 before = time.monotonic()
                 await served.service.republish()
                 if script is not _delay:
-                    assert time.monotonic() - before < 1.2
-            async with asyncio.timeout(5):
+                    assert time.monotonic() - before < 1.2 * patience()
+            async with asyncio.timeout(5 * patience()):
                 assert (await served.service.refresh()).outcome in {"unchanged", "skipped"}
             await look(served.get, Invariant(truth_of(bank), served.now))
             proxy.well()
@@ -719,7 +720,7 @@ async def test_C16_no_connection_left(
             print(f"\n  {len(refused)} were refused, the last after {max(refused):.3f} s")  # noqa: T201 -- the figure is the point
             # Some have a connection that is never opened, the others wait for one; that some of the first have told
             # it decides what the rest hear. To begin a thousand, and to tell a thousand, are turns of the loop.
-            assert max(refused) < max(QUEUE_S, ANSWER_TIMEOUT_S) + 2 * lag.longest_s + 0.05
+            assert max(refused) < max(QUEUE_S, ANSWER_TIMEOUT_S) + 2 * lag.longest_s + 0.05 * patience()
             await eventually(lambda: served.redis_is("pass"))
             async with under_load(served) as load:
                 client.config_set("maxclients", 1)
@@ -763,6 +764,9 @@ async def test_C17_a_thousand_cancelled_commands(own: RealRedis) -> None:
             task.cancel()
             await asyncio.wait({task})
             cancelled += task.cancelled()
+            if not task.cancelled() and task.exception():
+                unanswered += 1
+                await eventually(lambda: is_up(store))
             other = ids[(number + chance.randrange(1, 10)) % 10]
             try:
                 found = await store.column(other)
@@ -777,8 +781,9 @@ async def test_C17_a_thousand_cancelled_commands(own: RealRedis) -> None:
     answered = 2000 - cancelled - unanswered
     reached_redis = statistics["cmdstat_hget"]["calls"] - answered
     print(f"\n  {cancelled} were cancelled, {reached_redis} of them while Redis answered")  # noqa: T201 -- the figures
-    assert cancelled >= reached_redis >= 300
-    assert unanswered < 50
+    # What was given up as too late may have reached Redis, too.
+    assert cancelled + unanswered >= reached_redis >= 300
+    assert unanswered < 50 * patience()
 
 
 async def test_C18_two_leaders(own: RealRedis, bank: Bank, tmp_path: Path, fault: Fault) -> None:

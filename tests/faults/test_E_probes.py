@@ -22,6 +22,7 @@ from urllib.parse import quote, urlencode
 import pytest
 from bank import Bank, sheet
 from conftest import Serve, Served, eventually, unhurried
+from machine import patience, quickest, slower
 from multidict import MultiDict
 from processes import Program, serving
 from wire import ask, connected, get
@@ -111,7 +112,7 @@ async def test_E6_a_flood_of_variants(tmp_path: Path) -> None:
         figures = f"{len(taken)} variants: {grown / 2**20:+.1f} MB on {before / 2**20:.0f}, p99 {p99 * 1000:.1f} ms"
         print(f"SEED={seed} {figures}")  # noqa: T201 -- figures
         assert grown <= MOST_GROWTH
-        assert p99 <= SLOWEST_S
+        assert p99 <= SLOWEST_S * patience()
 
 
 async def test_E6_what_is_remembered_is_bounded(bank: Bank, settings: Settings, serve: Serve) -> None:
@@ -185,19 +186,10 @@ def test_E10_every_pattern_is_looked_at() -> None:
 def test_E10_no_pattern_runs_away(name: str) -> None:
     """100 KB against each pattern of ours as it is used, whatever the limits before it: at most 10 ms."""
     use, is_bytes = PATTERNS[name]
+    limit_s = RUNAWAY_S * slower()
     for pump in PUMPS:
         text = pump.encode() if is_bytes else pump
-        assert quickest(lambda text=text: use(text)) <= RUNAWAY_S, pump[:12]  # type: ignore[misc]
-
-
-def quickest(act: Callable[[], object]) -> float:
-    """Seconds of this thread's CPU, the best of five: what it costs, not what else the machine does."""
-    taken = []
-    for _ in range(5):
-        begun = time.thread_time()
-        act()
-        taken.append(time.thread_time() - begun)
-    return min(taken)
+        assert quickest(lambda text=text: use(text)) <= limit_s, pump[:12]  # type: ignore[misc]
 
 
 class _Asking:
@@ -239,8 +231,9 @@ def refused(act: Callable[[], object]) -> None:
 @pytest.mark.parametrize("pump", PUMPS, ids=lambda pump: ascii(pump[:6]))
 def test_E10_nothing_that_reads_a_parameter_runs_away(pump: str) -> None:
     """100 KB for each parameter and header that we read, given straight to the code: at most 10 ms."""
+    limit_s = RUNAWAY_S * slower()
     for act in reads(pump):
-        assert quickest(act) <= RUNAWAY_S
+        assert quickest(act) <= limit_s
 
 
 @pytest.mark.parametrize("pump", PUMPS, ids=lambda pump: ascii(pump[:6]))
@@ -257,7 +250,7 @@ async def test_E10_over_http_the_limit_answers(served: Served, pump: str) -> Non
         "/oembed?url=",
     ):
         assert (await ask(served.url, get(target + quote(pump)[:7800]))).status in (200, 400, 404)
-    assert time.perf_counter() - begun < 1
+    assert time.perf_counter() - begun < patience()
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 from conftest import Served, eventually, missing
 from listener import reading
+from machine import patience
 from processes import Program, serving
 from wire import Answered, ask, connected, ending, get
 
@@ -66,7 +67,7 @@ async def test_E1_slowhttptest(program: Program, mode: str) -> None:
     await process.wait()
     end = re.findall(r"Test ended on \d+th second|Exit status:.*", said)
     print(f"{mode}: p99 of {len(taken)} honest requests {p99 * 1000:.1f} ms; {'; '.join(end)}")  # noqa: T201 -- figures
-    assert p99 <= HONEST_S
+    assert p99 <= HONEST_S * patience()
     if mode != "-X":  # what fits into the kernel's buffers is not waited for; those connections are idle
         assert "No open connections left" in said
 
@@ -81,14 +82,14 @@ async def test_E1_five_hundred_idle_connections(program: Program) -> None:
     taken = await seconds_of_an_honest_client(program.url, enough)
     p99 = taken[len(taken) * 99 // 100]
     print(f"500 idle connections: p99 of {len(taken)} honest requests {p99 * 1000:.1f} ms")  # noqa: T201 -- a figure
-    assert p99 <= HONEST_S
+    assert p99 <= HONEST_S * patience()
     for _, writer in idle:
         writer.close()
 
 
 async def closed_after(url: str, first: bytes, drip: bytes) -> float:
     """Seconds until the server hung up on one who sends `drip` every second."""
-    async with connected(url) as (reader, writer), asyncio.timeout(30):
+    async with connected(url) as (reader, writer), asyncio.timeout(60):
         begun = time.monotonic()
         end = asyncio.ensure_future(ending(reader))
         writer.write(first)
@@ -114,7 +115,7 @@ async def test_E1_what_stays_unfinished_is_ended(program: Program) -> None:
             untaken(program.url),
         )
         print("ended after", *(f"{seconds:.1f} s" for seconds in ended))  # noqa: T201 -- figures
-        assert max(ended) <= CLOSED_WITHIN_S
+        assert max(ended) <= CLOSED_WITHIN_S * patience()
         assert not stream.ended
 
 
@@ -203,7 +204,7 @@ async def test_E3_too_much_and_odd(served: Served, kind: str) -> None:
     assert (answered["Server"], answered["Cache-Control"]) == ("ratesvc", "no-store")
     assert answered["Access-Control-Allow-Origin"] == "*"
     assert answered.closed is not None
-    assert answered.closed <= gate.LINGER_S + 1
+    assert answered.closed <= gate.LINGER_S + patience()
 
 
 async def test_E3_trace_and_ranges(served: Served) -> None:
