@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Itera
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from datetime import time as clock_time
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
@@ -33,6 +34,7 @@ from ratesvc.engine import find_server
 from ratesvc.render.widget import Site
 from ratesvc.service import Service
 from ratesvc.web.app import build, listening
+from ratesvc.workdays import MOSCOW, ONE_DAY, moscow_day, utc_now
 
 pytest_plugins = ["widget_harness"]
 
@@ -42,6 +44,7 @@ LONG = bool(os.environ.get("LONG_FAULTS"))
 # Where the Bank's documents lie as they were recorded: beside the project, and no part of it.
 RECORDED = Path(__file__).parents[2] / "shared" / "cbr"
 NOT_HERE = "NOT RUN, for no package brings it: "
+MIDNIGHT_S = 90.0
 
 # What an example takes depends on the neighbours; what failed is to be tried again elsewhere.
 hypothesis_settings.register_profile("ratesvc", deadline=None, print_blob=True)
@@ -87,6 +90,15 @@ def missing(what: str) -> NoReturn:
 def not_here(what: str) -> NoReturn:
     """A test of something that no checkout brings and no package gives: skipped everywhere, and counted at the end."""
     pytest.skip(f"{NOT_HERE}{what}")
+
+
+def pytest_runtest_setup() -> None:
+    """No test is on either side of a midnight in Moscow: shortly before it the next one waits until it is over."""
+    now = utc_now()
+    midnight = datetime.combine(moscow_day(now) + ONE_DAY, clock_time.min, MOSCOW)
+    left_s = (midnight - now).total_seconds()
+    if left_s < MIDNIGHT_S:
+        time.sleep(left_s + 1)
 
 
 @pytest.hookimpl(wrapper=True)

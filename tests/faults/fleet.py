@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import date, datetime, time
+from datetime import date
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,21 +22,11 @@ from invariant import TODAY, Figures, Invariant, Mark
 from processes import free_port
 from sheets import figures
 
-from ratesvc.workdays import MOSCOW, ONE_DAY, moscow_day, utc_now
+from ratesvc.workdays import moscow_day, utc_now
 
 SHIPPED = Path(__file__).parents[2] / "deploy" / "haproxy.cfg"
 NEXT = "/v1/rates/next"
 PATHS = ("/v1/rates", "/v1/rates/today", NEXT, "/v1/rates?lang=ru")
-MIDNIGHT_S = 90.0
-
-
-async def past_midnight() -> None:
-    """Wait until the day in Moscow does not end soon: replicas that should agree may then be on either side of it."""
-    now = utc_now()
-    midnight = datetime.combine(moscow_day(now) + ONE_DAY, time.min, MOSCOW)
-    left_s = (midnight - now).total_seconds()
-    if left_s < MIDNIGHT_S:
-        await asyncio.sleep(left_s + 1)
 
 
 def shared_by(bank: Bank, redis_url: str, **variables: str) -> dict[str, str]:

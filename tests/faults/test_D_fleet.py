@@ -23,7 +23,7 @@ import msgspec
 import pytest
 from bank import Bank, around_today, sheet, workdays
 from conftest import PATIENCE_S, Clock, Serve, eventually, missing, program
-from fleet import Readers, past_midnight, proxy, shared_by
+from fleet import Readers, proxy, shared_by
 from invariant import Invariant
 from ledger import Fault
 from processes import Program, environment, free_port, processes_over, run, serving, serving_by
@@ -72,7 +72,6 @@ class Fleet:
 @asynccontextmanager
 async def fleet(bank: Bank, redis_url: str, folder: Path, **variables: str) -> AsyncIterator[Fleet]:
     """Both are ready and serve when it begins; every answer keeps I."""
-    await past_midnight()
     around_today(bank)
     shared = shared_by(bank, redis_url, **variables)
     async with AsyncExitStack() as stack:
@@ -531,7 +530,6 @@ async def test_D9_a_port_in_use(bank: Bank, tmp_path: Path) -> None:
 
 async def test_D10_three_replicas_start_at_once(bank: Bank, redis_url: str, tmp_path: Path, fault: Fault) -> None:
     """Nothing is stored yet: the Bank is asked for each document once, and all three answer with the same bytes."""
-    await past_midnight()
     around_today(bank, back=20)
     shared = shared_by(bank, redis_url)
     async with AsyncExitStack() as stack:
