@@ -293,8 +293,9 @@ def serve(clock: Clock) -> Serve:
 
 @pytest.fixture
 async def served(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[Served]:
-    """A service that holds Thursday's and Friday's sheet."""
+    """A service that holds Thursday's and Friday's sheet, and has nothing to do by itself."""
     bank.publish(sheet(date(2026, 4, 23)), sheet(date(2026, 4, 24)))
-    async with serve(settings) as running:
+    async with serve(unhurried(settings)) as running:
         await running.ready()
+        await eventually(lambda: running.service.history.span and running.service.backfilling is None)
         yield running
