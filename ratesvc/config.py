@@ -29,8 +29,13 @@ _FILES = sorted(file.name for file in files("ratesvc.render").joinpath("dialects
 DIALECTS = tuple(name[:-3].replace("_", "-") for name in _FILES if re.fullmatch(r"[a-z][a-z_]*\.py", name))
 """The wire formats of others that are built in: one file each."""
 
-Port = Annotated[int, Meta(ge=0, le=65535)]
-Seconds = Annotated[float, Meta(gt=0, le=86400)]
+# A description says what the value must be, to whoever wrote another.
+Port = Annotated[int, Meta(ge=0, le=65535, description="a whole number from 0 to 65535")]
+Seconds = Annotated[float, Meta(gt=0, le=86400, description="a number of seconds above 0, up to 86400")]
+Dialect = Annotated[str, Meta(pattern=rf"^({'|'.join(DIALECTS)})\Z", description=f"one of {', '.join(DIALECTS)}")]
+HostName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9.-]{1,253}\Z", description="a host name such as www.cbr.ru")]
+
+_IN_WORDS = {str: "text", bool: "true or false", date: "a day such as 2026-05-04"}
 
 
 def _split(name: str, address: str) -> SplitResult:
@@ -77,7 +82,7 @@ class Server(_Section, frozen=True):
     public_url: str = ""
     admin_port: Port | None = None
     reuse_port: bool = False
-    drain_seconds: Annotated[float, Meta(ge=0, le=600)] = 5.0
+    drain_seconds: Annotated[float, Meta(ge=0, le=600, description="a number of seconds from 0 to 600")] = 5.0
 
     def __post_init__(self) -> None:
         if self.public_url:
@@ -88,7 +93,10 @@ class Redis(_Section, frozen=True):
     """An external Redis or Valkey; empty means the embedded engine."""
 
     url: str = ""
-    namespace: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}\Z")] = "ratesvc"
+    namespace: Annotated[
+        str,
+        Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}\Z", description="1 to 64 letters, digits, dots, dashes or underscores"),
+    ] = "ratesvc"
 
     def __post_init__(self) -> None:
         if self.url:
@@ -98,10 +106,14 @@ class Redis(_Section, frozen=True):
 class Cbr(_Section, frozen=True):
     """The Bank's side."""
 
-    mirrors: Annotated[tuple[str, ...], Meta(min_length=1, max_length=10)] = ("https://www.cbr.ru",)
-    user_agent: Annotated[str, Meta(pattern=r"^[\x20-\x7e]{1,200}\Z")] = "ratesvc (+https://pypi.org/project/ratesvc/)"
-    host_names: tuple[Annotated[str, Meta(pattern=r"^[A-Za-z0-9.-]{1,253}\Z")], ...] = ("www.cbr.ru", "cbr.ru")
-    backfill_gap_seconds: Annotated[float, Meta(ge=0, le=3600)] = 1.0
+    mirrors: Annotated[
+        tuple[str, ...], Meta(min_length=1, max_length=10, description="a list of one to ten base addresses")
+    ] = ("https://www.cbr.ru",)
+    user_agent: Annotated[
+        str, Meta(pattern=r"^[\x20-\x7e]{1,200}\Z", description="1 to 200 Latin letters, digits, signs or blanks")
+    ] = "ratesvc (+https://pypi.org/project/ratesvc/)"
+    host_names: tuple[HostName, ...] = ("www.cbr.ru", "cbr.ru")
+    backfill_gap_seconds: Annotated[float, Meta(ge=0, le=3600, description="a number of seconds from 0 to 3600")] = 1.0
     proxy: str = ""
     ca_file: str = ""
 
@@ -131,12 +143,12 @@ class Settings(_Section, frozen=True):
     """Everything that someone may change."""
 
     server: Server = Server()
-    data_dir: Annotated[str, Meta(min_length=1)] = "data"
+    data_dir: Annotated[str, Meta(min_length=1, description="the path of a folder")] = "data"
     redis: Redis = Redis()
     cbr: Cbr = Cbr()
     poll_seconds: Seconds | None = None
     calendar: Calendar = Calendar()
-    dialects: tuple[Annotated[str, Meta(pattern=rf"^({'|'.join(DIALECTS)})\Z")], ...] = DIALECTS
+    dialects: tuple[Dialect, ...] = DIALECTS
     log: Log = Log()
 
 
@@ -205,32 +217,50 @@ def _put(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
     tree[path[-1]] = value
 
 
-def _from_text(text: str, kind: Any) -> Any:
+def _bare(kind: Any) -> Any:
     while get_origin(kind) is Annotated:
         kind = get_args(kind)[0]
-    if get_origin(kind) is tuple:
+    return kind
+
+
+def _from_text(text: str, kind: Any) -> Any:
+    if get_origin(_bare(kind)) is tuple:
         return [part.strip() for part in text.split(",") if part.strip()]
     return None if text == "" and type(None) in get_args(kind) else text
 
 
 def _explained(message: str, overridden: Mapping[str, str]) -> str:
-    """msgspec's «… - at `$.server.port`» with the key, or its variable, in front."""
+    """msgspec's «… - at `$.server.port`» in plain words, with the key, or its variable, in front."""
     found = re.search(r" - at `(\$[^`]*)`$", message)
     where = found[1] if found else "$"
     reason = message[: found.start()] if found else message
     if unknown := re.search(r"unknown field `([^`]+)`", reason):
-        where, reason = f"{where}.{unknown[1]}", "no such setting"
-    else:
-        # What a value is stays out of the message: it may be a secret.
-        reason = re.sub(r"^Invalid enum value .*", "not one of the allowed values", reason)
+        return f"{where}.{unknown[1]}".removeprefix("$.") + ": no such setting"
     key = re.sub(r"\[[^]]*\]$", "", where)
-    if key in overridden:
-        return f"{overridden[key]}: {reason}"
     # A section's own check starts with the name of its key.
-    name = reason.split(" ", 1)[0]
-    if f"{key}.{name}" in overridden:
-        return f"{overridden[f'{key}.{name}']}: {reason}"
-    return f"{where.removeprefix('$.')}: {reason}"
+    variable = overridden.get(key) or overridden.get(f"{key}.{reason.split(' ', 1)[0]}")
+    kinds = {"$." + ".".join(path): kind for _, path, kind in variables()}
+    # What a value is stays out of the message: it may be a secret.
+    if key in kinds:
+        is_entry = key != where and not variable
+        kind = get_args(_bare(kinds[key]))[0] if is_entry else kinds[key]
+        reason = f"must be {_in_words(kind, 'empty' if variable else 'null')}"
+    elif reason.startswith("Expected `object`"):
+        reason = "must be a table of settings"
+    return f"{variable or where.removeprefix('$.')}: {reason}"
+
+
+def _in_words(kind: Any, nothing: str) -> str:
+    """What a value of this type is, in words; `nothing` is how an absent one is written."""
+    for note in getattr(kind, "__metadata__", ()):
+        if note.description:
+            return str(note.description)
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return " or ".join(arguments)
+    if origin is tuple:
+        return f"a list, each entry {_in_words(arguments[0], nothing)}"
+    return f"{_in_words(arguments[0], nothing)}, or {nothing}" if arguments else _IN_WORDS[kind]
 
 
 def _nearest(variable: str, known: Mapping[str, object]) -> str:

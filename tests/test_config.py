@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ratesvc.config import Settings, load, variables
+from ratesvc.config import DIALECTS, Settings, load, variables
 from ratesvc.errors import ConfigError
 
 CONFIG = Path(__file__).parents[1] / "config.yaml"
@@ -186,6 +186,7 @@ def test_a_wrong_key_or_value_is_named_by_its_path_and_never_repeated(tmp_path: 
     line = refusal({}, text, tmp_path)
     assert line.startswith(f"{key}: ")
     assert SECRET not in line
+    assert "`" not in line
 
 
 @pytest.mark.parametrize(
@@ -243,6 +244,42 @@ def test_a_wrong_variable_is_named_and_never_repeated(variable: str, value: str)
     line = refusal({variable: value}, "", None)
     assert line.startswith(f"{variable}: ")
     assert SECRET not in line
+    assert "`" not in line
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("server: {port: eighty}", "server.port: must be a whole number from 0 to 65535"),
+        ("server: {admin_port: eighty}", "server.admin_port: must be a whole number from 0 to 65535, or null"),
+        ("server: {public_url: 3}", "server.public_url: must be text"),
+        ("calendar: {extra_off: [monday]}", "calendar.extra_off[0]: must be a day such as 2026-05-04"),
+        (
+            "calendar: {extra_off: 2026-05-04}",
+            "calendar.extra_off: must be a list, each entry a day such as 2026-05-04",
+        ),
+        ("log: {format: JSON}", "log.format: must be console or json"),
+        ("log:", "log: must be a table of settings"),
+    ],
+)
+def test_an_operator_reads_what_is_expected(tmp_path: Path, text: str, line: str) -> None:
+    """In his words, not in those of a type or a pattern; null is how a file leaves something out."""
+    assert refusal({}, text, tmp_path) == line
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("RATESVC_PORT", "eighty", "a whole number from 0 to 65535"),
+        ("RATESVC_ADMIN_PORT", "eighty", "a whole number from 0 to 65535, or empty"),
+        ("RATESVC_LOG_ACCESS", "perhaps", "true or false"),
+        ("RATESVC_REDIS_NAMESPACE", "a b", "1 to 64 letters, digits, dots, dashes or underscores"),
+        ("RATESVC_DIALECTS", "cbr,sbr", f"a list, each entry one of {', '.join(DIALECTS)}"),
+    ],
+)
+def test_the_same_of_a_variable(variable: str, value: str, words: str) -> None:
+    """Where nothing is meant it is left empty."""
+    assert refusal({variable: value}, "", None) == f"{variable}: must be {words}"
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
