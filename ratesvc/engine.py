@@ -37,8 +37,10 @@ FIRST_RETRY_S, LONGEST_RETRY_S = 1.0, 60.0
 # is the lock, which is left to the server alone: as long as it lives no other can start.
 _WATCHDOG = (
     'exec 3<&0 4>&1 </dev/null >/dev/null; "$@" 3<&- & engine=$!; exec 4>&-; '
-    "(read -r _ <&3; kill -TERM $engine) & watch=$!; exec 3<&-; wait $engine; kill $watch; wait"
+    "(read -r _ <&3; kill -TERM $engine) & watch=$!; exec 3<&-; wait $engine; end=$?; kill $watch; wait; exit $end"
 )
+_BY_SIGNAL = 128  # and its number, in what a shell says of a program
+_ENDED = "ended; how, only the process that started it knows"
 
 
 def find_server() -> Path:
@@ -54,7 +56,7 @@ def find_server() -> Path:
     raise EngineError("no valkey-server found: install valkey or redis (7 or later), or set RATESVC_REDIS_URL")
 
 
-def _ignore(_: str, __: BaseException | None) -> None:
+def _ignore(_: str, __: BaseException | str) -> None:
     return
 
 
@@ -64,14 +66,14 @@ class Engine:
     def __init__(
         self,
         folder: Path,
-        died: Callable[[str, BaseException | None], None] = _ignore,
+        died: Callable[[str, BaseException | str], None] = _ignore,
         *,
         server: Callable[[], Path] = find_server,
         patience_s: float = START_TIMEOUT_S,
     ) -> None:
         """Nothing is started before `open`.
 
-        `died` is told when the server is found dead, and why it could not be started again; it is tried again.
+        `died` is told how a server that is found dead ended, and why it could not be started again; it is tried again.
         """
         self.folder = EngineFolder(folder)
         self.name = "embedded"
@@ -80,6 +82,7 @@ class Engine:
         self._patience_s = patience_s
         self._lifeline: int | None = None
         self._shell: int | None = None
+        self._how = _ENDED
         self._keeper: asyncio.Task[None] | None = None
 
     @property
@@ -204,7 +207,7 @@ class Engine:
                 is_over = self._is_over()
                 pause = longer if is_over else 0.0
                 if is_over:
-                    self._died("engine", None)
+                    self._died("engine", self._how)
                     await self._reach()
             except Exception as error:  # noqa: BLE001 -- whatever it is, it is told, and the next attempt may succeed
                 pause = longer
@@ -212,11 +215,14 @@ class Engine:
                 await self._let_go()
 
     def _is_over(self) -> bool:
-        """Whether the server is dead, and the shell that we started has seen it."""
+        """Whether the server is dead, and the shell that we started has seen it, and how."""
+        self._how = _ENDED
         if self._shell:
             with contextlib.suppress(ChildProcessError):
-                if os.waitpid(self._shell, os.WNOHANG)[0] == 0:
+                process, status = os.waitpid(self._shell, os.WNOHANG)
+                if process == 0:
                     return False
+                self._how = _end_in_words(os.waitstatus_to_exitcode(status))
             self._shell = None
         return self.folder.is_dead()
 
@@ -236,6 +242,13 @@ class Engine:
         if self._shell:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._shell, signal.SIGKILL)
+
+
+def _end_in_words(code: int) -> str:
+    number = -code if code < 0 else code - _BY_SIGNAL
+    if number <= 0:
+        return f"ended with exit code {code}"
+    return f"ended by {signal.Signals(number).name if number in list(signal.Signals) else f'signal {number}'}"
 
 
 async def answers(socket: Path) -> bool:

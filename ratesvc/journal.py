@@ -104,10 +104,13 @@ class Journal:
 
     # The process
 
-    def task_died(self, name: str, error: BaseException | None) -> None:
-        """A task that must never end was started again."""
+    def task_died(self, name: str, error: BaseException | str) -> None:
+        """What must never end has ended, by an exception or as these words say, and is started again."""
         self.metrics.restarts.labels(name).inc()
-        self.log.error("task_died", task=name, error=repr(error), exc_info=error)
+        if isinstance(error, str):
+            self.log.error("task_died", task=name, error=error)
+        else:
+            self.log.error("task_died", task=name, error=repr(error), exc_info=error)
 
     def loop_blocked(self, seconds: float, at: str) -> None:
         """The event loop has not turned for so long; `at` is where it stands."""

@@ -35,7 +35,7 @@ class Duties:
     `poll` makes its own next appointment by `poll_in`; `republish` is for the hours at which what is right changes
     without new figures; `tick` compares memory with Redis, at every beat while `hurried` says so; `listen` runs for
     ever; `backfill` is done when `backfill_in` says; `clock_jumped` is told by how many seconds, `died` the name of a
-    task that ended and will be started again.
+    task that ended and will be started again, and why.
     """
 
     poll: Duty
@@ -45,7 +45,7 @@ class Duties:
     backfill: Duty
     hurried: Callable[[], bool]
     clock_jumped: Callable[[float], None]
-    died: Callable[[str, BaseException | None], None]
+    died: Callable[[str, BaseException | str], None]
 
 
 class Ticking:
@@ -127,7 +127,7 @@ class Ticking:
     def _polled(self, task: asyncio.Task[None]) -> None:
         """A poll makes the next appointment itself; one that broke off has not."""
         if self._open and (task.cancelled() or task.exception()):
-            self._duties.died("poll", None if task.cancelled() else task.exception())
+            self._duties.died("poll", _end_of(task))
             self.poll_in(RESTART_S)
 
     async def _start_backfill(self) -> None:
@@ -147,7 +147,7 @@ class Ticking:
 
     def _ended(self, name: str, work: Duty, task: asyncio.Task[None]) -> None:
         if self._open:
-            self._duties.died(name, None if task.cancelled() else task.exception())
+            self._duties.died(name, _end_of(task))
             task.get_loop().call_later(RESTART_S, self._keep, name, work)
 
     def _is_polling(self) -> bool:
@@ -174,10 +174,14 @@ class Ticking:
             missing = 0 if self._is_polling() else missing + 1
             if missing >= MISSED_BEATS:
                 missing = 0
-                self._duties.died("poll", None)
+                self._duties.died("poll", "had no appointment any more")
                 self._start_scheduler()
                 self.poll_in(0)
             if turn - last_tick >= TICK_S or self._duties.hurried():
                 last_tick = turn
                 await self._duties.tick()
             last_wall, last_turn = wall, turn
+
+
+def _end_of(task: asyncio.Task[None]) -> BaseException | str:
+    return "was cancelled" if task.cancelled() else task.exception() or "returned"

@@ -145,8 +145,8 @@ async def test_what_cannot_be_read_is_set_aside(tmp_path: Path) -> None:
 
 
 async def test_one_that_dies_comes_back_though_its_files_are_damaged(tmp_path: Path) -> None:
-    """kill -9 and a damaged end of the file: it is told, repaired and started again, with what it held."""
-    told: list[tuple[str, BaseException | None]] = []
+    """kill -9 and a damaged end of the file: it is told how, repaired and started again, with what it held."""
+    told: list[tuple[str, BaseException | str]] = []
     engine = await Engine(tmp_path, lambda name, error: told.append((name, error))).open()
     async with asking(engine) as client:
         await client.set("first", "1")
@@ -163,7 +163,7 @@ async def test_one_that_dies_comes_back_though_its_files_are_damaged(tmp_path: P
         await eventually(lambda: told)
         await eventually(is_back)
     await engine.close()
-    assert told == [("engine", None)]
+    assert told == [("engine", "ended by SIGKILL")]
     assert not processes_over(tmp_path)
 
 
@@ -172,7 +172,7 @@ async def test_a_failed_attempt_to_start_it_again_is_told_and_not_the_last(
 ) -> None:
     """Whatever went wrong, the next attempt may succeed."""
     monkeypatch.setattr("ratesvc.engine.FIRST_RETRY_S", 0.01)
-    told: list[BaseException | None] = []
+    told: list[BaseException | str] = []
     found = iter([find_server(), find_server(), None, find_server()])
 
     def server() -> Path:
@@ -185,14 +185,26 @@ async def test_a_failed_attempt_to_start_it_again_is_told_and_not_the_last(
     os.kill(servers(tmp_path)[0], signal.SIGKILL)
     await eventually(lambda: len(told) == 3 and servers(tmp_path))
     await engine.close()
-    assert list(map(type, told)) == [type(None), ZeroDivisionError, type(None)]
+    assert list(map(type, told)) == [str, ZeroDivisionError, str]
+
+
+async def test_an_end_by_itself_is_told_with_its_exit_code(tmp_path: Path) -> None:
+    """A full disk or a mistake of the server's leave a code; engine.log has its words."""
+    told: list[BaseException | str] = []
+    server = fake_server(tmp_path, f'{find_server()} "$@"; exit 3')
+    engine = await Engine(tmp_path / "data", lambda _, error: told.append(error), server=lambda: server).open()
+    async with asking(engine) as client:
+        await client.shutdown()
+    await eventually(lambda: told)
+    await engine.close()
+    assert told == ["ended with exit code 3"]
 
 
 async def test_one_that_starts_well_and_dies_at_once_is_not_started_in_a_frenzy(tmp_path: Path) -> None:
     """The pauses between its starts grow, and the first death costs none."""
     clock = asyncio.get_running_loop().time
     died: list[float] = []
-    engine = await Engine(tmp_path, lambda _, error: None if error else died.append(clock())).open()
+    engine = await Engine(tmp_path, lambda _, error: died.append(clock()) if isinstance(error, str) else None).open()
 
     async def dies_again() -> bool:
         if len(died) < 4 and await answers(engine.folder.socket):

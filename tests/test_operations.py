@@ -247,8 +247,10 @@ async def test_two_replicas_share_a_port(bank: Bank, settings: Settings, serve: 
             assert min(counts) > 0
 
 
-async def test_what_dies_is_started_again(bank: Bank, settings: Settings, serve: Serve) -> None:
-    """A task that an unforeseen error or a cancel ended goes on a second later, and it is counted."""
+async def test_what_dies_is_started_again(
+    bank: Bank, settings: Settings, serve: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A task that an unforeseen error or a cancel ended goes on a second later; it is counted, and the log says how."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     async with serve(settings) as served:
         await served.ready()
@@ -259,6 +261,9 @@ async def test_what_dies_is_started_again(bank: Bank, settings: Settings, serve:
         found = await samples(served)
         assert found['ratesvc_task_restarts_total{task="listen"}'] == "1.0"
         assert found['ratesvc_task_restarts_total{task="heartbeat"}'] == "1.0"
+        said = [line for line in capsys.readouterr().out.splitlines() if "task_died" in line]
+        assert len(said) == 2
+        assert all("was cancelled" in line for line in said)
         assert (await served.service.health())["scheduler:lastRun"]["status"] == "pass"
 
 
