@@ -125,6 +125,7 @@ async def test_a_person_decides(bank: Bank, tmp_path: Path) -> None:
         assert {key: shown[key] for key in record} == record
         assert shown["rates"]["USD"]["now"]["value"] == str(tenfold.by_code["USD"].value)
         assert shown["rates"]["USD"]["before"] is not None
+        assert shown["suspects"] == sorted(tenfold.by_code)
         code, out, _ = await run(tmp_path, "quarantine", "show", "--raw", name, **variables)
         assert (code, out.startswith('<?xml version="1.0"')) == (0, True)
         code, out, _ = await run(tmp_path, "quarantine", "release", name, **variables)

@@ -99,6 +99,17 @@ def test_pegs_hold(code: str) -> None:
     assert of(changed(SHEET, **{code: times("1.05")}), None) == (CONFIRM, ("off_peg",))
 
 
+@pytest.mark.parametrize("factor", ["10", "1.3"])
+@pytest.mark.parametrize("code", ["USD", "AED", "JPY"])
+def test_whose_figure_is_wrong_is_told(code: str, factor: str) -> None:
+    """Not those that are tied to it, or that now cost the same; only where none of a pair moved both are."""
+    assert judge(changed(SHEET, **{code: times(factor)}), BEFORE).suspects == {code}
+    copied = changed(SHEET, CNY=SHEET.by_code["USD"].unit_rate)
+    assert judge(copied, BEFORE).suspects == {"CNY"}
+    assert judge(changed(SHEET, HKD=times("1.05")), BEFORE).suspects == {"USD", "HKD"}
+    assert judge(SHEET, BEFORE).suspects == set()
+
+
 def test_a_correction_is_confirmed_and_frozen_figures_are_flagged() -> None:
     """Other figures for the same date; the same figures for another date."""
     assert of(changed(SHEET, PLN=times("1.001")), BEFORE, SHEET) == (CONFIRM, ("corrected",))

@@ -33,6 +33,10 @@ Seen are 0.02 % in the Gulf, −0.9 to +0.4 % in Hong Kong. The Bank's euro and 
 """
 
 
+MOVES = frozenset({"power_of_ten", "large_move"})
+"""The kinds of remarks about one currency beside itself; others are about two beside each other."""
+
+
 class Decision(StrEnum):
     """What is to happen to a sheet."""
 
@@ -43,11 +47,12 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """What a rule noticed: its `kind`, which is also the flag of the sheet, and a text."""
+    """What a rule noticed: its `kind`, which is also the flag of the sheet, a text, and whose rows it is about."""
 
     kind: str
     decision: Decision
     text: str
+    codes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,13 @@ class Verdict:
     def flags(self) -> tuple[str, ...]:
         """Each kind once."""
         return tuple(dict.fromkeys(remark.kind for remark in self.remarks))
+
+    @property
+    def suspects(self) -> frozenset[str]:
+        """The currencies that moved strangely; where none did, both of each strange pair: nothing tells which."""
+        moved = (remark for remark in self.remarks if remark.kind in MOVES)
+        by_themselves = frozenset(code for remark in moved for code in remark.codes)
+        return by_themselves or frozenset(code for remark in self.remarks for code in remark.codes)
 
 
 def judge(sheet: Sheet, before: Sheet | None, held: Sheet | None = None) -> Verdict:
@@ -111,7 +123,7 @@ def _moved(ratios: dict[str, Decimal]) -> Iterator[Remark]:
     shifted = {code: zeros for code, ratio in ratios.items() if (zeros := _zeros(ratio))}
     if shifted:
         text = "; ".join(f"{code} ×10^{zeros}" for code, zeros in sorted(shifted.items())[:8])
-        yield Remark("power_of_ten", Decision.QUARANTINE, text)
+        yield Remark("power_of_ten", Decision.QUARANTINE, text, tuple(shifted))
     if not ratios:
         return
     median = sorted(ratios.values())[len(ratios) // 2]
@@ -124,7 +136,7 @@ def _moved(ratios: dict[str, Decimal]) -> Iterator[Remark]:
     )
     if alone:
         text = "; ".join(f"{code} alone moved by {_percent(ratios[code])}" for code in alone[:8])
-        yield Remark("large_move", Decision.CONFIRM, text)
+        yield Remark("large_move", Decision.CONFIRM, text, alone)
 
 
 def _zeros(ratio: Decimal) -> int:
@@ -139,7 +151,8 @@ def _equal(sheet: Sheet, before: Sheet) -> Iterator[Remark]:
     for quote in sheet.quotes:
         other = seen.setdefault(quote.unit_rate, quote.code)
         if other != quote.code and not _cost_the_same(before, quote.code, other):
-            yield Remark("equal_rates", Decision.CONFIRM, f"{other} and {quote.code} cost the same")
+            text = f"{other} and {quote.code} cost the same"
+            yield Remark("equal_rates", Decision.CONFIRM, text, (other, quote.code))
 
 
 def _cost_the_same(sheet: Sheet, one: str, other: str) -> bool:
@@ -153,7 +166,8 @@ def _off_peg(sheet: Sheet) -> Iterator[Remark]:
         if base in rows and pegged in rows:
             rate = rounded(rows[base].unit_rate, rows[pegged].unit_rate, significant=6)
             if not _is_near(rate, usual, distance):
-                yield Remark("off_peg", Decision.CONFIRM, f"{base} costs {rate} {pegged}, usually {usual}")
+                text = f"{base} costs {rate} {pegged}, usually {usual}"
+                yield Remark("off_peg", Decision.CONFIRM, text, (base, pegged))
 
 
 def _is_near(ratio: Decimal, usual: Decimal, distance: Decimal) -> bool:

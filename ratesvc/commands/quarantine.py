@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ratesvc.cbr.documents import parse_daily
+from ratesvc.cbr.verdict import judge
 from ratesvc.commands.running import opened
 from ratesvc.config import Settings
 from ratesvc.errors import BadDocument, EngineError
@@ -47,17 +48,19 @@ async def listed(service: Service) -> Said:
 
 
 async def shown(service: Service, name: str) -> Said:
-    """The reasons, and the figures beside those of the sheet before it."""
+    """The reasons, and the figures beside those of the sheet before it; the suspect ones are marked."""
     case = await service.quarantine.case(name)
     record = _record(case)
     try:
         sheet = parse_daily(case.raw)
     except BadDocument as error:
         return {**record, "refused": str(error)}, f"{_line(record)}It cannot be released: {error}\n"
-    before = service.history.before_near(sheet.effective_date)
+    before, held = service.history.before_near(sheet.effective_date), service.history.of_date(sheet.effective_date)
+    suspects = judge(sheet, before.sheet if before else None, held.sheet if held else None).suspects
     pairs = [(quote, before.sheet.by_code.get(quote.code) if before else None) for quote in sheet.quotes]
     rates = {quote.code: {"now": _figures(quote), "before": _figures(earlier)} for quote, earlier in pairs}
-    return {**record, "rates": rates}, _line(record) + "".join(_row(*pair) for pair in pairs)
+    words = "".join(_row(*pair, is_suspect=pair[0].code in suspects) for pair in pairs)
+    return {**record, "suspects": sorted(suspects), "rates": rates}, _line(record) + words
 
 
 async def raw(service: Service, name: str) -> Said:
@@ -98,6 +101,6 @@ def _line(record: Mapping[str, Any]) -> str:
     return f"{record['name']}  {effective}  seen {seen}  {'; '.join(record['reasons'])}\n"
 
 
-def _row(quote: Quote, earlier: Quote | None) -> str:
+def _row(quote: Quote, earlier: Quote | None, *, is_suspect: bool) -> str:
     was = f"{earlier.nominal:>9} {plain(earlier.value):>14}" if earlier else f"{'new':>24}"
-    return f"  {quote.code} {quote.nominal:>9} {plain(quote.value):>14}   before {was}\n"
+    return f"{'!' if is_suspect else ' '} {quote.code} {quote.nominal:>9} {plain(quote.value):>14}   before {was}\n"
