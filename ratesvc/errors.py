@@ -37,7 +37,7 @@ class StoreUnavailable(RatesvcError):
 class SourceError(RatesvcError):
     """One mirror of the Bank did not give a document.
 
-    `kind` is one of connect, dns, tls, timeout, http, status, redirect, encoded, oversize;
+    `kind` is one of connect, dns, tls, timeout, http, status, redirect, demo, encoded, oversize;
     `retry_after_s` is what the mirror asked for, if it did.
     """
 

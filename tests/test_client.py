@@ -65,12 +65,13 @@ async def test_a_day_is_asked_for_as_the_bank_writes_it(bank: Bank, client: Bank
         (says(200, b""), "invalid:structure", "not XML"),
         (says(200, daily_xml(sheet(DAY))[:900]), "invalid:malformed", "not well-formed"),
         (says(200, gzip.compress(daily_xml(sheet(DAY))), Content_Encoding="gzip"), "encoded", "gzip"),
+        (says(200, daily_xml(sheet(DAY)), X_Ratesvc_Demo="recorded"), "demo", "a ratesvc with --demo answers there"),
         (says(200, b"<" + b"x" * 70_000), "oversize", "more than 60000 bytes"),
         (says(302, Location="https://example.org/"), "redirect", "another host"),
         (says(302, Location="file:///etc/passwd"), "redirect", "another host"),
         (says(302, Location="/scripts/XML_daily.asp"), "redirect", "more than 3"),
     ],
-    ids=["403 html", "500", "html", "empty", "truncated", "gzip", "oversize", "elsewhere", "file", "loop"],
+    ids=["403 html", "500", "html", "empty", "truncated", "gzip", "demo", "oversize", "elsewhere", "file", "loop"],
 )
 async def test_a_bad_answer_is_named(
     bank: Bank, client: BankClient, behaviour: Misbehaviour, kind: str, words: str

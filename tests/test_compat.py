@@ -17,7 +17,7 @@ import msgspec
 import pytest
 from bank import PRETTY, UTF8, Bank, daily_xml, sheet, workdays
 from conftest import Clock, Serve, Served, eventually, unhurried
-from processes import ROOT, serving
+from processes import ROOT, run, serving
 from readme import line
 
 from ratesvc.cbr.documents import parse_catalogue, parse_daily, parse_dynamic
@@ -242,6 +242,16 @@ async def test_one_service_is_the_others_mirror_with_all_of_history(bank: Bank, 
             check_what_a_mirror_reads(await second.get(f"/scripts/XML_dynamic.asp?VAL_NM_RQ=R01235&{span}"), effective)
             items = parse_catalogue((await second.get("/scripts/XML_valFull.asp"))[2])
             assert {item.cbr_id for item in items} == {quote.cbr_id for quote in sheet(effective[-1]).quotes}
+
+
+@pytest.mark.slow
+async def test_the_figures_of_a_demo_are_nobodys_rates(tmp_path: Path) -> None:
+    """A service whose mirror is a demo by mistake says so, instead of holding forty sheets as all of history."""
+    async with serving(tmp_path, "--demo") as demo:
+        await demo.ready()
+        code, out, err = await run(tmp_path, "show", "USD", RATESVC_CBR_MIRRORS=demo.url)
+    assert (code, out) == (1, "")
+    assert "demo: a ratesvc with --demo answers there" in err
 
 
 def check_what_a_mirror_reads(answer: tuple[int, Any, bytes], effective: list[date]) -> None:

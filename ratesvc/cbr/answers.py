@@ -11,6 +11,8 @@ from yarl import URL
 from ratesvc.errors import SourceError
 
 LONGEST_PAUSE_S = 600.0
+DEMO_HEADER = "X-Ratesvc-Demo"
+"""On every answer of a ratesvc that serves recorded figures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,9 @@ async def body_of(response: aiohttp.ClientResponse, limits: Limits) -> bytes:
     if response.status != 200:
         beginning = await response.content.read(120)
         raise SourceError("status", f"{response.status}, beginning {beginning!r:.80}", _retry_after_s(response))
+    if DEMO_HEADER in response.headers:
+        # Kept, they would pass for rates for ever.
+        raise SourceError("demo", "a ratesvc with --demo answers there, whose figures are recorded ones")
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("identity", ""):
         raise SourceError("encoded", f"Content-Encoding {encoding[:40]!r} though identity was asked for")

@@ -14,6 +14,7 @@ from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDictProxy
 
+from ratesvc.cbr.answers import DEMO_HEADER
 from ratesvc.metrics import Route
 from ratesvc.publication import Body
 from ratesvc.rates import Snapshot
@@ -131,7 +132,7 @@ class Answer:
         if self.status == 503:
             headers["Retry-After"] = RETRY_AFTER
         if self.demo:
-            headers["X-Ratesvc-Demo"] = "recorded rates, stopped clock"
+            headers[DEMO_HEADER] = "recorded rates, stopped clock"
         return headers
 
     def choose(self, headers: CIMultiDictProxy[str]) -> tuple[int, str]:
