@@ -132,14 +132,16 @@ class Backfill:
 
     async def _steps(self, history: History, wanted: Span) -> AsyncIterator[Progress]:
         held, plan = await self._store.span.get(), await self._store.plan.get()
-        asked = (_before(held, plan) if plan else None) or _before(held, wanted)
         if held and held.until < wanted.until:
             async for progress in self._catch_up(held, wanted.until, history):
                 yield progress
-        if asked:
-            await self._store.plan.put(asked)
-            async for progress in self._ask_all(asked):
-                yield progress
+        # What another run left unfinished comes first, then what it was not to fetch.
+        for span in (plan, wanted):
+            if span and (asked := _before(held, span)):
+                await self._store.plan.put(asked)
+                async for progress in self._ask_all(asked):
+                    yield progress
+                held = await self._store.span.get()
 
     async def _catch_up(self, held: Span, until: date, history: History) -> AsyncIterator[Progress]:
         since = held.until + ONE_DAY

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -379,6 +380,22 @@ async def test_one_replica_at_a_time_fetches_history_and_a_person_goes_first(
         pass
     assert sorted(bank.series_asked) == sorted(bank.series)
     await replica.run()
+
+
+async def test_a_run_for_more_than_one_that_was_cut_off_ends_with_all_of_it(bank: Bank, replica: Replica) -> None:
+    """First what was left of the other, without asking again, then the days before; a second command is not needed."""
+    steps = replica.backfill.run(replica.history, DAYS[20])
+    while (await anext(steps)).done < 3:
+        pass
+    assert isinstance(steps, AsyncGenerator)
+    await steps.aclose()
+    first = list(bank.series_asked)
+    await replica.run(since=DAYS[5])
+    assert await replica.store.span.get() == Span(DAYS[5], FRIDAY)
+    assert await replica.store.plan.get() is None
+    assert Counter(bank.series_asked[len(first) :]) == Counter([*set(bank.series).difference(first), *bank.series])
+    await replica.read()
+    assert replica.history.days == DAYS[5:]
 
 
 async def test_what_ends_a_run_does_not_end_the_next(replica: Replica) -> None:
