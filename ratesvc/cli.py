@@ -18,7 +18,7 @@ import click
 
 from ratesvc import __version__
 from ratesvc.codes import COMPLETED
-from ratesvc.errors import ConfigError, EngineError, EngineNotReady, NotYetSet, RatesvcError
+from ratesvc.errors import ConfigError, EngineError, EngineNotReady, FetchFailed, NotYetSet, RatesvcError
 
 FAILED, INTERNAL, AGAIN, CONFIG, INTERRUPTED = 1, 70, 75, 78, 130  # 70, 75 and 78 as in sysexits.h
 
@@ -280,6 +280,9 @@ def _explained(error: Exception) -> tuple[str, int]:
     if isinstance(error, NotYetSet):
         are = "were" if error.overdue else "are"
         return f"{error} They {are} due by {error.expected_at:%H:%M on %Y-%m-%d}, Moscow time.", FAILED
+    if isinstance(error, FetchFailed):
+        hint = "; --demo works without the network" if error.kind in ("connect", "dns") else ""
+        return f"the Bank gave no rates: {error}{hint}", FAILED
     if isinstance(error, EngineNotReady):
         return str(error), AGAIN
     if isinstance(error, RatesvcError):

@@ -221,6 +221,11 @@ def test_a_currency_that_the_sheet_lacks_has_no_figures() -> None:
         (["convert", "1,5", "USD"], 2, "with a point"),
         (["show", "--date", "2022-02-30"], 2, "A day is written YYYY-MM-DD and must exist."),
         (["show", "--date", "1990-01-01"], 1, "begin on 1992-07-01"),
+        (
+            ["show", "--date", "1993-05-01"],
+            1,
+            "ratesvc: The demo's recording begins on 2022-09-24; 1993-05-01 is earlier.",
+        ),
         (["show", "--date", "2022-12-30"], 1, "They are due by 18:00 on 2022-12-29, Moscow time."),
         (["show", "--lang", "klingon"], 2, "There is no language 'klingon'"),
         (["show", "--days", "0"], 2, "--days"),
@@ -236,6 +241,16 @@ async def test_an_error_says_what_to_do_and_never_where_the_code_is(
     assert words in err
     assert "Traceback" not in err
     assert code == 2 or err.count("\n") == 1
+
+
+@pytest.mark.slow
+async def test_without_the_bank_and_without_a_store_it_is_said_what_is_lacking(tmp_path: Path) -> None:
+    """A newcomer behind a wall learns that it is the Bank who does not answer, and what works all the same."""
+    for arguments in (("show", "--date", "1993-05-01"), ("convert", "1", "USD"), ("backfill",), ("export", "site")):
+        code, out, err = await run(tmp_path, *arguments)
+        assert (code, out, err.count("\n")) == (1, "", 1)
+        assert err.startswith("ratesvc: the Bank gave no rates: 127.0.0.1:1: connect: ")
+        assert err.endswith("; --demo works without the network\n")
 
 
 def test_a_mistake_of_ours_is_one_line_too() -> None:

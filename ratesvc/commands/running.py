@@ -65,6 +65,8 @@ async def in_force(service: Service, day: date | None) -> InForce:
     wanted = day or moscow_day(service.clock())
     if wanted < FIRST_DAY:
         raise BeforeHistory(wanted)
+    if service.demo:
+        _check_recorded(wanted)
     cycle = await service.fetch(wanted) if service.history.certain_on(wanted) is None else Cycle("unchanged")
     try:
         return on_day(service.history, wanted, service.clock())
@@ -74,6 +76,14 @@ async def in_force(service: Service, day: date | None) -> InForce:
     except (NoSheet, NotYetSet):
         _raise_cause(cycle, wanted)
         raise
+
+
+def _check_recorded(wanted: date) -> None:
+    from ratesvc.demo import recorded_sheets  # noqa: PLC0415 -- of no use otherwise
+
+    first = recorded_sheets()[0].effective_date
+    if wanted < first:
+        raise RatesvcError(f"The demo's recording begins on {first}; {wanted} is earlier.")
 
 
 def _raise_cause(cycle: Cycle, wanted: date) -> None:
