@@ -180,6 +180,8 @@ def backfill(file: Path | None, /, *, verify: bool, **asked: Any) -> None:
     from ratesvc.commands import backfill as room
 
     since, until = asked["since"], asked["until"]
+    if verify and (since or until):
+        raise click.UsageError("--verify compares all that is held: it takes neither --since nor --until.")
     if since and until and since > until:
         raise click.BadParameter("It must not be later than the last day.", param_hint="--since")
     _run(room.verify if verify else room.backfill, file, room.BackfillOptions(**asked))

@@ -439,6 +439,13 @@ def test_a_range_the_wrong_way_round_is_refused() -> None:
     assert "--since" in done.output + str(done.exception)
 
 
+def test_a_comparison_of_a_range_is_refused() -> None:
+    """Everything is compared; whoever names a range must not believe that it was heeded."""
+    done = CliRunner().invoke(cli.main, ["backfill", "--verify", "--since", "2026-04-24"])
+    assert done.exit_code == 2
+    assert "--verify compares all that is held" in done.stderr
+
+
 @pytest.mark.slow
 async def test_every_step_of_a_backfill_is_a_line_of_json(tmp_path: Path) -> None:
     """And what is held is the last one; a comparison says how much differs."""
