@@ -41,6 +41,13 @@ Completion, for the line in your shell's start file:
 class _FrontDoor(click.Group):
     """Whatever goes wrong inside is one line and an exit code."""
 
+    def main(self, *arguments: Any, **switches: Any) -> Any:
+        """Help and version are written before any command runs, to an output that may be full."""
+        try:
+            return super().main(*arguments, **switches)
+        except OSError as error:
+            _fail(error)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command. Errors of the command line and a closed pipe are click's own."""
         try:

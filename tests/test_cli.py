@@ -416,6 +416,7 @@ def test_whatever_becomes_of_the_output_it_ends_in_words_or_in_silence(tmp_path:
     for line, code, words in (
         (f"set -o pipefail; {command} --json | true", (0, 1), ""),
         (f"{command} >/dev/full", (78,), "ratesvc: No space left on device\n"),
+        (f"{sys.executable} -m ratesvc --help >/dev/full", (78,), "ratesvc: No space left on device\n"),
         (f"{command} >&- 2>&-", (0,), ""),
         (f"PYTHONIOENCODING=ascii {command} --lang ru USD", (0,), ""),
     ):
