@@ -155,6 +155,7 @@ class Engine:
             self.folder.set_aside()
         else:
             self.folder.put_back()
+            self.folder.check_room()
             raise EngineError(f"the embedded engine does not start; see {self.folder.log}")
         self._spawn(server, lock)
 

@@ -18,6 +18,7 @@ from ratesvc.errors import EngineError
 
 LONGEST_SOCKET_PATH = 100
 REPAIR_TIMEOUT_S = 60.0
+FEWEST_BYTES = 4096
 
 
 def socket_path(folder: Path) -> Path:
@@ -83,6 +84,14 @@ class EngineFolder:
         if lock is not None:
             os.close(lock)
         return lock is not None
+
+    def check_room(self) -> None:
+        """A full disk keeps the log empty, too, which would have said it. Raises EngineError."""
+        try:
+            with tempfile.TemporaryFile(dir=self.path) as file:
+                file.write(bytes(FEWEST_BYTES))
+        except OSError as error:
+            raise EngineError(f"the embedded engine cannot write into {self.path}: {error.strerror}") from None
 
     def keep_log(self) -> None:
         """What the server before said last is kept for whoever asks why it died."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
+import resource
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -119,6 +120,20 @@ async def test_a_server_that_always_ends_is_tried_as_often_as_there_are_remedies
     assert not processes_over(data)
     assert written(data).read_bytes() == before
     assert not list(data.glob("*.damaged-*"))
+
+
+async def test_that_the_disk_is_full_is_said(tmp_path: Path) -> None:
+    """The server's log is as empty as it was, so that to name it would help nobody."""
+    full = fake_server(tmp_path, "exit 1")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    heard = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
+    try:
+        with pytest.raises(EngineError, match=f"cannot write into {tmp_path / 'data'}: "):
+            await Engine(tmp_path / "data", server=lambda: full).open()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, heard)
 
 
 async def test_what_was_cut_in_the_middle_is_repaired(tmp_path: Path) -> None:
