@@ -15,6 +15,7 @@ from ratesvc.errors import RatesvcError
 
 TIMEOUT_S = 3.0
 MOST_BYTES = 4096
+LONGEST_SAID = 120
 
 
 def healthcheck(file: Path | None, *, as_json: bool) -> None:
@@ -30,7 +31,9 @@ def healthcheck(file: Path | None, *, as_json: bool) -> None:
     elif status == 200:
         click.echo(answer)
     if status != 200:
-        raise RatesvcError(f"no answer from {url}: {answer}" if status is None else f"{url} answers {status}: {answer}")
+        # What answers there may be another program, with a page of its own.
+        said = " ".join(answer.split())[:LONGEST_SAID]
+        raise RatesvcError(f"no answer from {url}: {said}" if status is None else f"{url} answers {status}: {said}")
 
 
 def _where(server: Server) -> tuple[str, int]:
