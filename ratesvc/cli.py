@@ -298,8 +298,15 @@ def _explained(error: Exception) -> tuple[str, int]:
         return str(error), CONFIG if isinstance(error, ConfigError | EngineError) else FAILED
     if isinstance(error, OSError):
         named = f"{error.filename}: " if error.filename else ""
-        hint = "; RATESVC_PORT or RATESVC_ADMIN_PORT sets the port" if error.errno == errno.EADDRINUSE else ""
-        return f"{named}{error.strerror or error}{hint}", CONFIG
+        return f"{named}{error.strerror or error}{_hint(error)}", CONFIG
     place = traceback.extract_tb(error.__traceback__)[-1]
     text = " ".join(f"{type(error).__name__}: {error}".split())
     return f"a mistake of this program, please report it: {text} ({place.filename}, line {place.lineno})", INTERNAL
+
+
+def _hint(error: OSError) -> str:
+    """Which setting is behind an address that is refused; asyncio names it in these words."""
+    if "to bind on address" not in str(error):
+        return ""
+    is_port = error.errno in (errno.EADDRINUSE, errno.EACCES)
+    return f"; {'RATESVC_PORT or RATESVC_ADMIN_PORT sets the port' if is_port else 'RATESVC_HOST sets the address'}"

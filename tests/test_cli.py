@@ -271,6 +271,15 @@ def test_a_mistake_of_ours_is_one_line_too() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("host", ["203.0.113.1", "nowhere.invalid"])
+async def test_an_address_that_is_not_this_machines_is_refused_with_its_setting(tmp_path: Path, host: str) -> None:
+    """One of another machine, or a name that nobody knows."""
+    code, out, err = await run(tmp_path, "serve", "--demo", RATESVC_HOST=host, RATESVC_PORT="0")
+    assert (code, out) == (78, "")
+    assert err.splitlines()[-1].endswith("; RATESVC_HOST sets the address")
+
+
+@pytest.mark.slow
 async def test_json_is_what_the_api_answers(tmp_path: Path) -> None:
     """The bytes of show and convert are those of /v1; without history the Bank is asked for those days alone."""
     series = ("show", "USD", "eur", "--days", "30", "--json", "--demo")
