@@ -123,6 +123,8 @@ class Cbr(_Section, frozen=True):
         # The address may hold a password, so it is never repeated.
         if self.proxy and (_split("proxy", self.proxy).scheme not in ("http", "https") or not _host(self.proxy)):
             raise ValueError("proxy must be an address such as http://proxy.example:3128")
+        if self.ca_file and not Path(self.ca_file).is_file():
+            raise ValueError("ca_file names a file that is not there")
 
 
 class Calendar(_Section, frozen=True):
