@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import resource
 from datetime import date
 from pathlib import Path
 
 import pytest
 from bank import Bank, sheet
 
-from ratesvc.commands.export import export
+from ratesvc.commands.export import _place, export
 from ratesvc.config import Settings
 from ratesvc.errors import RatesvcError
 from ratesvc.service import Service
 from ratesvc.workdays import moscow_day, utc_now
 
 pytestmark = pytest.mark.slow
+
+
+def test_a_full_disk_is_said_with_the_file_that_it_refused(tmp_path: Path) -> None:
+    """The old file is whole, and nothing is left beside it."""
+    file = tmp_path / "rates.json"
+    file.write_text("{}")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
+    try:
+        with pytest.raises(OSError, match=r"rates\.json") as caught:
+            _place(file, bytes(4096))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.filename == str(file)
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("rates.json", "{}")]
 
 
 async def test_a_file_is_removed_only_where_nothing_is_to_be_there(

@@ -95,7 +95,8 @@ def _place(file: Path, content: bytes | None) -> str:
             new.write(content)
         Path(name).chmod(0o644)
         Path(name).replace(file)
-    except OSError:
+    except OSError as error:
         Path(name).unlink(missing_ok=True)
+        error.filename = str(file)  # a write that fails names none, and the other name is gone
         raise
     return "written"
