@@ -384,12 +384,12 @@ async def test_a_conversion_in_words_says_rate_and_sheet(tmp_path: Path) -> None
 
 
 def in_a_terminal(folder: Path, *arguments: str, **variables: str) -> str:
-    """What a command writes to a terminal of eighty columns."""
+    """What a command writes to a terminal, of eighty columns unless told."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "ratesvc", *arguments],
         cwd=folder,
-        env=environment(folder, TERM="xterm-256color", COLUMNS="80", **variables),
+        env=environment(folder, **{"TERM": "xterm-256color", "COLUMNS": "80", **variables}),
         stdin=subprocess.DEVNULL,
         stdout=theirs,
         stderr=theirs,
@@ -416,6 +416,15 @@ def test_colour_is_for_terminals_and_not_where_no_color_is_set(tmp_path: Path) -
     piped = started(tmp_path, "-m", "ratesvc", "show", "USD", "EUR", "--demo").stdout
     assert "\x1b" not in piped
     assert "▲" in piped
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", ["40", "80"])
+def test_how_far_a_long_job_is_can_be_read_in_a_narrow_terminal(tmp_path: Path, width: str) -> None:
+    """The count and the time left are whole; the bar has the rest."""
+    drawn = in_a_terminal(tmp_path, "backfill", "--demo", COLUMNS=width, NO_COLOR="1")
+    assert " 34/34 " in drawn
+    assert "…" not in drawn
 
 
 @pytest.mark.slow

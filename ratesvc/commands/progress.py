@@ -15,6 +15,8 @@ from rich.progress import Progress as Bar
 from ratesvc.backfill import Progress
 
 T = TypeVar("T")
+ROOMY = 60
+"""In narrower terminals only a currency and its id have their place, so that the figures are not cut."""
 
 
 async def follow(steps: AsyncIterator[Progress | T], *, as_json: bool = False, quiet: bool = False) -> list[T]:
@@ -23,10 +25,12 @@ async def follow(steps: AsyncIterator[Progress | T], *, as_json: bool = False, q
     JSON goes to standard output, everything for people to standard error.
     """
     found: list[T] = []
+    console = Console(stderr=True)
+    asking_width = 28 if console.width >= ROOMY else 13
     with Bar(
-        TextColumn("{task.description:<28}"),
+        TextColumn(f"{{task.description:<{asking_width}}}"),
         *(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()),
-        console=Console(stderr=True),
+        console=console,
         disable=as_json or not sys.stderr.isatty(),
         transient=quiet,
     ) as bar:
