@@ -112,7 +112,8 @@ class Backfill:
         tomorrow = moscow_day(self._clock()) + ONE_DAY
         wanted = Span(max(since, FIRST_DAY), min(until or tomorrow, tomorrow))
         if wanted.since > wanted.until:
-            raise _nothing_in(Span(since, until or tomorrow))
+            refusal = _nothing_in(Span(since, until or tomorrow))
+            raise RatesvcError(f"{refusal}; those from {FIRST_DAY} to {tomorrow} can be asked for")
         async with self._running:
             try:
                 while at_once and not await self._store.backfill_lease.take(TURN_S):

@@ -335,6 +335,15 @@ async def test_a_range_without_a_sheet_is_refused_and_forgotten(
     assert replica.history.days == DAYS
 
 
+@pytest.mark.parametrize(("since", "until"), [(date(2027, 1, 1), None), (FIRST_DAY, date(1990, 1, 1))])
+async def test_a_range_before_all_or_after_all_is_refused_with_the_days_that_there_are(
+    replica: Replica, since: date, until: date | None
+) -> None:
+    """A slip in the year is seen at once; the Bank is not asked."""
+    with pytest.raises(RatesvcError, match="those from 1992-07-01 to 2026-04-25 can be asked for"):
+        await replica.run(since, until)
+
+
 async def test_ranges_with_days_between_them_are_not_one(replica: Replica, settings: Settings) -> None:
     """A column that was fetched for other days does not stand for those between, whatever became of the span."""
     await replica.run(DAYS[26], DAYS[30])
