@@ -219,6 +219,7 @@ def test_a_currency_that_the_sheet_lacks_has_no_figures() -> None:
         (["show", "RUB"], 1, "ratesvc convert 1 RUB USD"),
         (["convert", "100", "USD", "EURO"], 1, "Did you mean EUR?"),
         (["convert", "1,5", "USD"], 2, "with a point"),
+        (["convert", "9" * 16, "USD"], 2, "up to 15 digits before it"),
         (["show", "--date", "2022-02-30"], 2, "A day is written YYYY-MM-DD and must exist."),
         (["show", "--date", "1990-01-01"], 1, "begin on 1992-07-01"),
         (

@@ -13,7 +13,7 @@ from ratesvc.commands.running import check_known, in_force, opened, spoken
 from ratesvc.config import Settings
 from ratesvc.errors import BadRequest
 from ratesvc.render import api, terminal
-from ratesvc.render.openapi.parameters import AMOUNT
+from ratesvc.render.openapi.parameters import AMOUNT, AMOUNT_IN_WORDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class ConvertOptions:
 async def convert(settings: Settings, asked: ConvertOptions) -> None:
     """Print the result and the rate that was used, or the API's JSON. Raises RatesvcError, click.BadParameter."""
     if not re.fullmatch(AMOUNT, asked.amount):
-        raise click.BadParameter("A decimal number such as 100 or 0.5, with a point.", param_hint="AMOUNT")
+        raise click.BadParameter(f"It takes {AMOUNT_IN_WORDS}.", param_hint="AMOUNT")
     language, amount, pair = spoken(asked.lang), Decimal(asked.amount), (asked.base, asked.quote)
     async with opened(settings, demo=asked.demo) as service:
         answer = await in_force(service, asked.day)

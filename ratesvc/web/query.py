@@ -84,7 +84,7 @@ class Query:
         """`amount=100.50`: up to 15 digits before the point and 10 after it; 1 when not given."""
         text = self._values.get("amount", "1")
         if not _AMOUNT.fullmatch(text):
-            raise BadRequest("amount takes a decimal number such as 100 or 0.5, with a point.")
+            raise BadRequest(f"amount takes {parameters.AMOUNT_IN_WORDS}.")
         return Decimal(text)
 
     def within(self, name: str, bounds: range, default: int) -> int:

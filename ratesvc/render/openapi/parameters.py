@@ -18,6 +18,7 @@ CODES = rf" *{CODE} *(?:, *{CODE} *)*"
 TAG = r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,3}"
 DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 AMOUNT = r"-?[0-9]{1,15}(?:\.[0-9]{1,10})?"
+AMOUNT_IN_WORDS = "a decimal number such as 100 or 0.5, with a point, up to 15 digits before it and 10 after it"
 TODAY = "today"
 COUNT = r"[1-9][0-9]{0,3}"
 
