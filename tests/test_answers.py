@@ -204,6 +204,16 @@ async def test_every_encoding_has_the_same_content_and_its_own_strong_tag(served
         assert headers["Cache-Control"].startswith("public, max-age=")
 
 
+async def test_two_lines_of_tags_are_one_list(served: Served) -> None:
+    """A proxy may split If-None-Match into lines, whose order means nothing (RFC 9110, 5.3)."""
+    tag = (await served.get("/v1/rates"))[1]["ETag"]
+    for tags in (['"other"', tag], [tag, '"other"']):
+        lines = [("If-None-Match", one) for one in tags]
+        for _ in ("first", "remembered"):
+            async with served.http.get(served.url + "/v1/rates", headers=lines) as answer:
+                assert (answer.status, await answer.read()) == (304, b"")
+
+
 async def test_head_options_and_writing(served: Served) -> None:
     """HEAD has GET's headers without a body, OPTIONS says what is allowed, and nothing can be written."""
     async with served.http.head(served.url + "/v1/rates") as answer:

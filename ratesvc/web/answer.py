@@ -140,8 +140,8 @@ class Answer:
         self.asked += 1
         accepted = headers.get(hdrs.ACCEPT_ENCODING)
         encoding = "identity" if accepted is None else preferred(accepted, self.body.offered)
-        tags = headers.get(hdrs.IF_NONE_MATCH)
-        return (304 if tags is not None and self.status == 200 and has_it(tags, self.body) else self.status), encoding
+        tags = headers.getall(hdrs.IF_NONE_MATCH, ())  # several lines are one list (RFC 9110, 5.3)
+        return (304 if tags and self.status == 200 and has_it(",".join(tags), self.body) else self.status), encoding
 
 
 class Ready(web.StreamResponse):
