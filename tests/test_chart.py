@@ -225,6 +225,12 @@ def test_the_text_alternative_tells_the_story() -> None:
     )
 
 
+def test_a_chart_without_lines_is_titled_by_its_sentence() -> None:
+    """Nothing follows it, so no second full stop either."""
+    root = ET.fromstring(chart({"USD": []}, look()))  # noqa: S314 -- our own drawing
+    assert root.findtext(f"{SVG}title") == "No rates for these days."
+
+
 def test_words_cannot_become_markup() -> None:
     """Whatever stands in a code is text."""
     points = [(date(2024, 1, 10), Decimal(1))]

@@ -53,7 +53,7 @@ def svg(curves: Sequence[Curve], words: Words, language: Language, theme: str, s
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="cbr-chart {theme}" role="img" lang="{escape(language.tag)}"',
         f' width="{width}" height="{height}" viewBox="0 0 {width} {height}">',
-        f"<title>{escape(f'{words.title}. {words.subtitle}')}</title>",
+        f"<title>{escape(f'{words.title}. {words.subtitle}' if words.subtitle else words.title)}</title>",
         f"<desc>{escape(words.alternative)}</desc>",
         f"<style>{STYLE}</style>",
         f'<rect class="ground" width="{width}" height="{height}"/>',
