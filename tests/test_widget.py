@@ -194,6 +194,21 @@ async def test_a_chinese_heading_stays_on_its_card(live: Live) -> None:
     assert all(text_width(line, 16) <= (int(width[1]) - 2 * MARGIN) * PIXEL for line in lines)
 
 
+@pytest.mark.parametrize("lang", ["de", "ar", "ru"])
+async def test_a_heading_of_the_host_is_in_the_language_of_the_page(live: Live, lang: str) -> None:
+    """Where our sentences are English, those words are not; our own title is."""
+    english = lang != "ru"
+    for heading, ours in (("", english), ("none", english), ("Wechselkurse", False)):
+        query = f"lang={lang}&heading={heading}"
+        for path in ("/widget", "/widget/frame"):
+            caption = re.search(r"<caption[^>]*>", (await get(live, f"{path}?{query}"))[2])
+            assert caption
+            assert ('lang="en"' in caption[0]) == ours
+        document = json.loads((await get(live, f"/widget/rows.json?{query}"))[2])
+        assert document.get("title_lang") == ("en" if ours else None)
+        assert document.get("words_lang") == ("en" if english else None)
+
+
 async def test_nothing_stored_yet(tmp_path: Path) -> None:
     """Rows and fragment are empty with 503 and Retry-After; the card is a neutral picture, kept by nobody."""
     settings = Settings(server=Server(port=0), data_dir=str(tmp_path))

@@ -90,12 +90,16 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Everything that is shown. `foreign` is the language of our sentences where it is not that of the page."""
+    """Everything that is shown. `foreign` is the language of our sentences where it is not that of the page.
+
+    `title_foreign` is the same for the title, which may be the host's own words.
+    """
 
     tag: str
     direction: str
     foreign: str
     title: str
+    title_foreign: str
     titled: bool
     badge: str
     columns: tuple[Column, ...]
@@ -115,11 +119,13 @@ def table(shown: Sequence[InForce], language: Language, view: View, recent: Rece
     trends = {code: _trend(shown, code, language, recent(code, view.spark)) for code in view.codes if view.spark}
     columns = _columns(shown, language, view, trending=any(trends.values()))
     kinds = [column.kind for column in columns]
+    ours = view.heading in ("", NO_HEADING)
     return Table(
         tag=language.tag,
         direction=language.direction,
         foreign=language.foreign,
-        title=language.say(TITLE) if view.heading in ("", NO_HEADING) else view.heading,
+        title=language.say(TITLE) if ours else view.heading,
+        title_foreign=language.foreign if ours else "",
         titled=view.heading != NO_HEADING,
         badge=language.say("demo") if demo else "",
         columns=columns,

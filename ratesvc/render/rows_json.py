@@ -23,8 +23,9 @@ def rows_json(table: Table, style: str = "") -> bytes:
         "rows": [_row(row, coded=not style) for row in table.rows],
         "source_url": table.source,
     }
-    optional = {"words_lang": table.foreign, "badge": table.badge, "note": table.note, "style": style}
-    return encode({**document, **_said(optional)})
+    languages = {"words_lang": table.foreign, "title_lang": table.title_foreign}
+    optional = {"badge": table.badge, "note": table.note, "style": style}
+    return encode({**document, **_said(languages), **_said(optional)})
 
 
 def _column(column: Column) -> dict[str, str]:

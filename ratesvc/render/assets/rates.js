@@ -16,14 +16,14 @@ return made;
 const fetched = url => jobs[url] ||= fetch(url, { credentials: "omit", signal: AbortSignal.timeout(9e3) }).then(answer => answer.ok ? answer.json() : Promise.reject(answer.status)).finally(() => setTimeout(() => delete jobs[url], 6e4));
 const table = (all, look) => {
 const lang = all.words_lang;
-const head = ({ kind, date, label, text }) => make("th", "head " + kind, { scope: "col", lang: !date && lang },
+const head = ({ date, kind, label, text }) => make("th", "head " + kind, { lang: !date && lang, scope: "col" },
 label && [make("span", "when", 0, label), " "], date ? make("time", 0, { datetime: date }, text) : text);
 const cell = (row, { kind }, text) => make("td", kind, 0, kind == "trend"
-? row.points && make("svg", 0, { viewBox: "0 0 60 18", role: "img", "aria-label": text }, make("polyline", 0, { points: row.points }))
+? row.points && make("svg", 0, { role: "img", "aria-label": text, viewBox: "0 0 60 18" }, make("polyline", 0, { points: row.points }))
 : [kind == "change" && row.words && [make("span", "mark", { "aria-hidden": "true" }, row.mark), " ", make("span", "words", { lang }, row.words), " "], make("bdi", 0, { dir: "ltr" }, text)]);
 return make("div", "rates " + look, { lang: all.lang, dir: all.dir },
 make("table", 0, 0,
-make("caption", all.titled ? "title" : "title words", { lang }, all.title, all.badge && [" ", make("span", "badge", 0, all.badge)]),
+make("caption", all.titled ? "title" : "title words", { lang: all.title_lang }, all.title, all.badge && [" ", make("span", "badge", 0, all.badge)]),
 make("thead", 0, 0, make("tr", 0, 0, all.columns.map(head))),
 make("tbody", 0, 0, all.rows.map(row => make("tr", row.move, 0,
 make("th", 0, { scope: "row" }, make("bdi", "code", { dir: "ltr" }, row.unit), row.name && [" ", make("span", "label", 0, row.name)]),

@@ -182,6 +182,7 @@ _ROWS = {
     "rows": {"type": "array", "items": _object(_FINISHED_ROW, "code", "name", "move", "mark", "words", "points")},
     "source_url": {"type": "string", "format": "uri"},
     "words_lang": _described(_STRING, "The language of our sentences, where it is not the reader's."),
+    "title_lang": _described(_STRING, "The same of the title, where that is ours."),
     "badge": _described(_STRING, "Only in demo mode."),
     "note": _described(_STRING, "What to know before reading on: not updated since …"),
     "style": _described(_STRING, "The style sheet, when asked for."),
@@ -231,7 +232,9 @@ def schemas(examples: Mapping[str, msgspec.Raw]) -> dict[str, Schema]:
         "Conversion": _object(_CONVERSION, "demo", text="An amount at the rates in force on a day."),
         "Currencies": _object(_CURRENCIES, "demo", text="Every currency of every held sheet."),
         "Currency": _object(_CURRENCY, text="One currency, possibly defunct."),
-        "Rows": _object(_ROWS, "words_lang", "badge", "note", "style", text="The widget's texts, finished."),
+        "Rows": _object(
+            _ROWS, "words_lang", "title_lang", "badge", "note", "style", text="The widget's texts, finished."
+        ),
         "Manifest": _object(_MANIFEST, text="Released files and what pins them."),
         "OEmbed": _object(_OEMBED, text="oEmbed 1.0."),
         "Health": _object(_HEALTH, text="What a person on call should know."),
