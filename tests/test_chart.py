@@ -231,6 +231,21 @@ def test_a_chart_without_lines_is_titled_by_its_sentence() -> None:
     assert root.findtext(f"{SVG}title") == "No rates for these days."
 
 
+@pytest.mark.parametrize("tag", ["de", "ar", "en", "ru"])
+def test_sentences_have_a_language_of_their_own_where_they_are_english(tag: str) -> None:
+    """In the language of the chart a screen reader would read them with its sounds."""
+    days = sheets(date(2024, 7, 2), 3, 900_000, 1)
+    drawn = ET.fromstring(chart({"USD": days}, look(tag)))  # noqa: S314 -- our own drawing
+    empty = ET.fromstring(chart({"USD": []}, look(tag)))  # noqa: S314 -- the same
+    english = "en" if tag in ("de", "ar") else None
+    assert drawn.get("lang") == tag
+    assert [part.get("lang") for part in drawn.findall(f"{SVG}desc")] == [english]
+    texts = {text.get("class"): text.get("lang") for text in drawn.iter(f"{SVG}text")}
+    assert (texts["small"], texts["title"]) == (english, None)
+    assert {text.get("lang") for text in empty.iter(f"{SVG}text")} == {english}
+    assert [part.get("lang") for part in empty.findall(f"{SVG}title")] == [english]
+
+
 def test_words_cannot_become_markup() -> None:
     """Whatever stands in a code is text."""
     points = [(date(2024, 1, 10), Decimal(1))]

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import aiohttp
 import pytest
@@ -23,6 +24,7 @@ from ratesvc.render.lettering import text_width
 from ratesvc.service import Service
 from ratesvc.web.app import listening
 
+SVG = "{http://www.w3.org/2000/svg}"
 LOCALES = ("en", "ru", "zh-Hans", "de", "fr", "es", "pt-BR", "tr", "ar", "he", "fa", "hi", "ja", "kk", "uk")
 
 
@@ -209,6 +211,18 @@ async def test_a_heading_of_the_host_is_in_the_language_of_the_page(live: Live, 
         assert document.get("words_lang") == ("en" if english else None)
 
 
+@pytest.mark.parametrize("lang", ["de", "ar", "ru", "en"])
+async def test_english_words_on_a_card_say_that_they_are(live: Live, lang: str) -> None:
+    """Title and heads of columns, not dates, names and the host's own heading."""
+    english = "en" if lang in ("de", "ar") else None
+    for heading, titled in (("", english), ("Wechselkurse", None)):
+        card = ET.fromstring((await get(live, f"/widget/card.svg?lang={lang}&heading={heading}"))[2])  # noqa: S314 -- ours
+        assert card.get("lang") == lang
+        assert [title.get("lang") for title in card.findall(f"{SVG}title")] == [titled]
+        texts = [text.get("lang") for text in card.iter(f"{SVG}text")]
+        assert texts.count(english) == len(texts) if english is None else 2 <= texts.count(english) < len(texts)
+
+
 async def test_nothing_stored_yet(tmp_path: Path) -> None:
     """Rows and fragment are empty with 503 and Retry-After; the card is a neutral picture, kept by nobody."""
     settings = Settings(server=Server(port=0), data_dir=str(tmp_path))
@@ -225,6 +239,9 @@ async def test_nothing_stored_yet(tmp_path: Path) -> None:
         async with http.get(url + "/widget/card.svg") as answer:
             assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-store")
             assert "<svg" in await answer.text()
+        for lang, said in (("de", "en"), ("ru", "ru")):
+            async with http.get(f"{url}/widget/card.svg?lang={lang}") as answer:
+                assert f' lang="{said}" ' in await answer.text()
         async with http.get(url + "/widget/frame?lang=ru") as answer:
             assert answer.status == 503
             page = await answer.text()

@@ -75,8 +75,9 @@ def empty_card(language: Language, look: Look) -> str:
     ground, ink, soft, _ = GROUNDS[look.theme]
     title = language.say(TITLE)
     words = language.say("These rates are not available right now.")
+    lines = _lines(title, EMPTY_WIDTH)
     return page(
-        "card_empty.svg", title=title, words=words, lines=_lines(title, EMPTY_WIDTH), ground=ground, ink=ink, soft=soft
+        "card_empty.svg", language=language, title=title, words=words, lines=lines, ground=ground, ink=ink, soft=soft
     )
 
 

@@ -49,12 +49,13 @@ class Words:
 def svg(curves: Sequence[Curve], words: Words, language: Language, theme: str, size: tuple[int, int]) -> str:
     """The document; `size` is in pixels."""
     sheet = _Sheet(curves, words, language, size)
+    titled = "" if curves else sheet.ours
     width, height = px(sheet.width), px(sheet.height)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="cbr-chart {theme}" role="img" lang="{escape(language.tag)}"',
         f' width="{width}" height="{height}" viewBox="0 0 {width} {height}">',
-        f"<title>{escape(f'{words.title}. {words.subtitle}' if words.subtitle else words.title)}</title>",
-        f"<desc>{escape(words.alternative)}</desc>",
+        f"<title{titled}>{escape(f'{words.title}. {words.subtitle}' if words.subtitle else words.title)}</title>",
+        f"<desc{sheet.ours}>{escape(words.alternative)}</desc>",
         f"<style>{STYLE}</style>",
         f'<rect class="ground" width="{width}" height="{height}"/>',
         *sheet.drawn(),
@@ -69,6 +70,8 @@ class _Sheet:
     def __init__(self, curves: Sequence[Curve], words: Words, language: Language, size: tuple[int, int]) -> None:
         self.curves = curves
         self.language = language
+        self.ours = f' lang="{language.foreign}"' if language.foreign else ""
+        """Where a sentence is not in the picture's language."""
         self.width = size[0] * PIXEL
         room = self.width - 2 * _EDGE
         self.title = wrapped(words.title, TITLE, room)
@@ -105,6 +108,7 @@ class _Sheet:
         rows = [*(("title", 21, text) for text in self.title), *(("soft", 17, text) for text in self.subtitle)]
         rtl = self.language.direction == "rtl"
         x, towards = (self.width - _EDGE, ' direction="rtl"') if rtl else (_EDGE, "")
+        towards += "" if self.curves else self.ours
         y, parts = _EDGE - 4 * PIXEL, []
         for kind, step, text in rows:
             y += step * PIXEL
@@ -116,7 +120,7 @@ class _Sheet:
         x, towards = (self.width - _EDGE, ' direction="rtl"') if rtl else (_EDGE, "")
         y = self.height - 12 * PIXEL - 15 * PIXEL * (len(self.notes) - 1)
         return [
-            f'<text class="small" x="{px(x)}" y="{px(y + 15 * PIXEL * row)}"{towards}>{escape(text)}</text>'
+            f'<text class="small" x="{px(x)}" y="{px(y + 15 * PIXEL * row)}"{towards}{self.ours}>{escape(text)}</text>'
             for row, text in enumerate(self.notes)
         ]
 

@@ -21,7 +21,7 @@ FAMILY = "Noto Sans"
 MOST_COLOURS = 64
 FEWEST_COLOURS = 17
 
-_UNSEEN = re.compile(r"<(title|desc)>.*?</\1>", re.DOTALL)
+_UNSEEN = re.compile(r"<(title|desc)\b.*?</\1>", re.DOTALL)
 _FONTS = files("ratesvc.render").joinpath("assets", "fonts")
 
 
