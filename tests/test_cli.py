@@ -205,6 +205,20 @@ def test_how_a_currency_moved_is_told_in_one_rouble() -> None:
     assert line.split()[-6:] == ["▁▃█", "▲", "+0.1510", "%", "5.9600", "5.9690"]
 
 
+def test_amounts_in_old_roubles_are_called_so() -> None:
+    """Between other currencies there is none of them."""
+    old, english = date(1997, 12, 31), language_or_default("en")
+    quotes = (
+        Quote("USD", "840", "R01235", 1, Decimal(5960), "-"),
+        Quote("DEM", "280", "R01150", 1, Decimal(3351), "-"),
+    )
+    answer = InForce(old, Revision(Sheet(old, quotes), 1, at(old, DUE)), None, None)
+    said = "In old roubles: 1,000 of them are 1 new rouble."
+    assert said in terminal.conversion(answer, Decimal(1), "USD", "RUB", english, demo=False).splitlines()
+    assert said not in terminal.conversion(answer, Decimal(1), "USD", "DEM", english, demo=False)
+    assert said in printed(terminal.rates(answer, english, ["USD"], {}, demo=False), 140)
+
+
 def test_a_currency_that_the_sheet_lacks_has_no_figures() -> None:
     """It keeps its line, so that a program that counts lines is not misled."""
     assert drawn(140, "en", ["USD", "DEM"], 30)[-1].split() == ["DEM", "German", "Mark", *["—"] * 6]

@@ -193,6 +193,32 @@ async def test_daily_fill_carries_a_sheet_with_its_date_and_ends_with_the_curren
         ]
 
 
+async def test_amounts_in_old_roubles_are_called_so(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """A thousandth of today's: said where roubles are in the answer, and nowhere else."""
+    bank.publish(
+        *map(sheet, (date(1997, 12, 30), date(1997, 12, 31), date(1998, 1, 1), date(2026, 4, 23), date(2026, 4, 24)))
+    )
+    said = {"before": "1998-01-01", "unit": "old rouble", "per_new_rouble": 1000}
+    async with serve(unhurried(settings)) as running:
+        await eventually(lambda: running.service.history.span and running.service.backfilling is None)
+        for path, expected in (
+            ("/v1/convert?date=1997-12-31", said),
+            ("/v1/convert?from=RUB&to=EUR&date=1997-12-31", said),
+            ("/v1/convert?from=USD&to=EUR&date=1997-12-31", None),
+            ("/v1/convert?date=1998-01-01", None),
+            ("/v1/convert", None),
+            ("/v1/rates/1997-12-31", said),
+            ("/v1/rates/1997-12-31?quote=USD", said),
+            ("/v1/rates/1997-12-31?quote=USD&codes=EUR", None),
+            ("/v1/rates/1998-01-01", None),
+        ):
+            status, _, body = await running.get(path)
+            assert (status, read(body).get("denomination")) == (200, expected), path
+        _, _, body = await running.get("/widget/rows.json?date=1997-12-31&lang=ru")
+        assert read(body)["note"] == "В старых рублях: 1000 старых рублей — это 1 новый."
+        assert "note" not in read((await running.get("/widget/rows.json?date=1998-01-01"))[2])
+
+
 async def test_conversion_revision_text_and_currencies(bank: Bank, settings: Settings, serve: Serve) -> None:
     """Amounts are strings; one number alone for a spreadsheet; a corrected sheet's first wording stays readable."""
     thursday, friday = date(2026, 4, 23), date(2026, 4, 24)

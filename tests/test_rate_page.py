@@ -187,6 +187,14 @@ def test_before_1998_no_calendar_explains() -> None:
     assert "has been in force since July 1, 1992" in words(why, "1992-07-02")
 
 
+def test_old_roubles_are_called_so() -> None:
+    """A clerk must not take 5,960 roubles of 1997 for today's; where there is no rate there is nothing to say."""
+    sentence = "In old roubles: 1,000 of them are 1 new rouble."
+    assert sentence in words(Reason(Kind.HELD, date(1997, 12, 31)), "1997-12-31")
+    assert sentence not in words(Reason(Kind.OWN_DAY, date(1998, 1, 1)), "1998-01-01")
+    assert sentence not in words(Reason(Kind.ABSENT, date(1997, 12, 31)), "1997-12-31", quote=None)
+
+
 @pytest.mark.parametrize(
     ("error", "kind", "said"),
     [

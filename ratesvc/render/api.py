@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -13,7 +13,7 @@ from babel.numbers import get_currency_precision
 from ratesvc.columns import Column
 from ratesvc.errors import UnknownCurrency
 from ratesvc.history import History
-from ratesvc.rates import ONE, Conversion, InForce, UnitRate, convert, plain, unit_rates
+from ratesvc.rates import ONE, REDENOMINATION, Conversion, InForce, UnitRate, convert, plain, unit_rates
 from ratesvc.render.language import Language
 from ratesvc.workdays import MOSCOW
 
@@ -49,6 +49,13 @@ def source_url(effective: date, language: Language | None = None) -> str:
     return f"{bank_page(language)}?UniDbQuery.Posted=True&UniDbQuery.To={effective.strftime('%d.%m.%Y')}"
 
 
+def denomination(since: date) -> dict[str, Any] | None:
+    """What a reader must know of values in old roubles; None where there are none."""
+    if since >= REDENOMINATION:
+        return None
+    return {"before": REDENOMINATION, "unit": "old rouble", "per_new_rouble": 1000}
+
+
 def rates(
     answer: InForce, language: Language, *, quote: str = "RUB", codes: Iterable[str] | None = None, demo: bool = False
 ) -> bytes:
@@ -74,7 +81,9 @@ def rates(
     }
     if demo:
         document["demo"] = True
-    document["rates"] = _rows(answer, language, quote, None if codes is None else frozenset(codes))
+    rows = _rows(answer, language, quote, None if codes is None else frozenset(codes))
+    document |= _old_roubles(answer, {quote, *rows})
+    document["rates"] = rows
     return encode(document)
 
 
@@ -110,9 +119,16 @@ def conversion(answer: InForce, amount: Decimal, base: str, quote: str, *, demo:
             "unit_rate": literal(converted.unit_rate),
             "result": plain(converted.result),
             "result_rounded": plain(converted.in_coins),
+            **_old_roubles(answer, {base, quote}),
             **({"demo": True} if demo else {}),
         }
     )
+
+
+def _old_roubles(answer: InForce, codes: Collection[str]) -> dict[str, Any]:
+    """The field that says so, where roubles are among these and old ones were in force."""
+    said = denomination(answer.revision.effective_date) if "RUB" in codes else None
+    return {"denomination": said} if said else {}
 
 
 def currencies(history: History, language: Language, *, demo: bool = False) -> bytes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
-from ratesvc.rates import FIRST_DAY, Quote
+from ratesvc.rates import FIRST_DAY, REDENOMINATION, Quote
 from ratesvc.render import widget
 from ratesvc.render.api import source_url
 from ratesvc.render.builder import UI
@@ -15,7 +15,7 @@ from ratesvc.render.chart_scale import decimals
 from ratesvc.render.language import Language, language_or_default
 from ratesvc.render.policy import policy
 from ratesvc.render.rate_reason import Kind, Reason
-from ratesvc.render.rows import DEFAULT_CODES
+from ratesvc.render.rows import DEFAULT_CODES, OLD_ROUBLES
 from ratesvc.render.widget import Site
 from ratesvc.workdays import MOSCOW
 
@@ -122,6 +122,8 @@ class _Words:
 
     def _more(self, why: Reason) -> list[str]:
         more = []
+        if why.effective and why.effective < REDENOMINATION and why.kind is not Kind.ABSENT:
+            more.append(self._say(OLD_ROUBLES))
         if why.until:
             more.append(self._say("It holds until {until} inclusive.", until=self._day(why.until)))
         if why.kind is Kind.OWN_DAY and why.set_on and why.set_on.isoweekday() > 5:

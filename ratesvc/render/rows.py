@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 
-from ratesvc.rates import EXACT, Change, InForce, Sheet, Snapshot, rouble_change, rounded
+from ratesvc.rates import EXACT, REDENOMINATION, Change, InForce, Sheet, Snapshot, rouble_change, rounded
 from ratesvc.render.api import source_url
 from ratesvc.render.language import Language
 from ratesvc.render.spark import Spark, spark
 from ratesvc.workdays import ONE_DAY
 
 TITLE = "The Bank of Russia official exchange rates of foreign currencies"
+OLD_ROUBLES = "In old roubles: 1,000 of them are 1 new rouble."
+"""Wherever rates in force before 1998-01-01 are shown."""
 DEFAULT_CODES = ("USD", "EUR", "CNY", "GBP", "JPY", "TRY")
 MOST_CODES = 20
 COLUMNS = ("name", "today", "next", "change", "percent")
@@ -171,6 +173,8 @@ def _day_column(kind: str, answer: InForce, label: str, language: Language) -> C
 
 
 def _note(answer: InForce, language: Language) -> str:
+    if answer.revision.effective_date < REDENOMINATION:
+        return language.say(OLD_ROUBLES)
     if not answer.stale:
         return ""
     return language.say("Not updated since {day}.", day=language.day(answer.revision.effective_date))

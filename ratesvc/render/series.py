@@ -15,8 +15,8 @@ from msgspec import Raw
 
 from ratesvc.errors import HistoryLoading
 from ratesvc.history import History
-from ratesvc.rates import EXACT, ONE, REDENOMINATION, plain, rounded, trimmed
-from ratesvc.render.api import encode, literal
+from ratesvc.rates import EXACT, ONE, plain, rounded, trimmed
+from ratesvc.render.api import denomination, encode, literal
 from ratesvc.render.language import Language
 from ratesvc.render.series_text import in_another, in_roubles
 from ratesvc.workdays import ONE_DAY
@@ -149,13 +149,6 @@ def to_json(asked: Request, rows: Mapping[str, Rows], *, demo: bool) -> bytes:
 def _row(point: Point) -> list[Any]:
     row = [point.label, literal(point.rate)]
     return row if point.extra is None else [*row, point.extra]
-
-
-def denomination(since: date) -> dict[str, Any] | None:
-    """What a reader must know of values in old roubles; None where there are none."""
-    if since >= REDENOMINATION:
-        return None
-    return {"before": REDENOMINATION, "unit": "old rouble", "per_new_rouble": 1000}
 
 
 def to_csv(asked: Request, rows: dict[str, list[Point]], language: Language | None) -> bytes:

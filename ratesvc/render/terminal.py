@@ -12,9 +12,10 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from ratesvc.rates import EXACT, Change, InForce, Quote, in_one_rouble, plain, rounded, unit_rates
+from ratesvc.rates import EXACT, REDENOMINATION, Change, InForce, Quote, in_one_rouble, plain, rounded, unit_rates
 from ratesvc.render.api import conversion_of
 from ratesvc.render.language import Language
+from ratesvc.render.rows import OLD_ROUBLES
 
 Points = Sequence[tuple[date, Decimal]]
 """Effective dates and unit rates in roubles, oldest first."""
@@ -38,7 +39,7 @@ def rates(
     """The sheet in force on the requested day, `codes` in that order; `moved` is how they came there, or empty."""
     lines = _Lines(answer, language, moved)
     rows = [lines.of(code) for code in codes]
-    title = Text(_title(answer, language, demo=demo), style="bold")
+    title = Text(_title(answer, language, "RUB", demo=demo), style="bold")
     return Group(title, _Fitting(lines.heads, rows))
 
 
@@ -50,18 +51,20 @@ def conversion(answer: InForce, amount: Decimal, base: str, quote: str, language
     sign = "=" if converted.result == converted.in_coins else "≈"
     result = language.number(converted.in_coins, coins)
     rate = language.number(converted.unit_rate, PLACES)
-    return f"{given} {base} {sign} {result} {quote}\n1 {base} = {rate} {quote}\n{_title(answer, language, demo=demo)}"
+    title = _title(answer, language, base, quote, demo=demo)
+    return f"{given} {base} {sign} {result} {quote}\n1 {base} = {rate} {quote}\n{title}"
 
 
-def _title(answer: InForce, language: Language, *, demo: bool) -> str:
-    """Which sheet it is; a second line where a newer one is missing."""
+def _title(answer: InForce, language: Language, *codes: str, demo: bool) -> str:
+    """Which sheet it is; a second line where a newer one is missing, or the roubles among the `codes` are old ones."""
     effective, asked = language.day(answer.revision.effective_date), language.day(answer.requested_date)
     title = language.say("Bank of Russia, {day}", day=effective)
     if effective != asked:
         title = language.say("Bank of Russia, {day}, in force on {asked}", day=effective, asked=asked)
     badge = f" ({language.say('demo')})" if demo else ""
     stale = "\n" + language.say("Not updated since {day}.", day=effective) if answer.stale else ""
-    return title + badge + stale
+    is_old = "RUB" in codes and answer.revision.effective_date < REDENOMINATION
+    return title + badge + stale + ("\n" + language.say(OLD_ROUBLES) if is_old else "")
 
 
 class _Lines:

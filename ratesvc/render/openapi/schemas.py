@@ -55,6 +55,8 @@ _OFFICIAL = {
     "nominal": _described(_COUNT, "How many units the value is for."),
     "value": _described(_NUMBER, "Roubles for `nominal` units, as published."),
 }
+_OLD_ROUBLES = _object({"before": _DAY, "unit": {"const": "old rouble"}, "per_new_rouble": {"const": 1000}})
+_IN_OLD_ROUBLES = {"denomination": _described(_OLD_ROUBLES, "Only of days before 1998-01-01: what is in roubles.")}
 _IN_FORCE = {
     "requested_date": _described(_DAY, "The day that the answer is for."),
     "effective_date": _described(_DAY, "The day from which its sheet is in force."),
@@ -77,6 +79,7 @@ _RATES = {
     "source_url": _described({"type": "string", "format": "uri"}, "The Bank's own page for the sheet."),
     "fetched_at": _described(_MOMENT, "When the sheet was fetched, UTC."),
     "demo": _DEMO,
+    **_IN_OLD_ROUBLES,
     "rates": _described(
         {
             "type": "object",
@@ -107,13 +110,7 @@ _SERIES = {
         },
         "By code, rows of day and unit rate; with `fill` the effective date, with `group` the count comes third.",
     ),
-    "denomination": {
-        "description": "What to know of values before 1998-01-01; null where there are none.",
-        "anyOf": [
-            {"type": "null"},
-            _object({"before": _DAY, "unit": {"const": "old rouble"}, "per_new_rouble": {"const": 1000}}),
-        ],
-    },
+    "denomination": _described(_or_null(_OLD_ROUBLES), "What to know of values before 1998-01-01; null without any."),
 }
 _CONVERSION = {
     "amount": _described(_AMOUNT, "As asked. Amounts are strings: a reader's float would lose digits."),
@@ -124,6 +121,7 @@ _CONVERSION = {
     "unit_rate": _described(_NUMBER, "What one unit of `from` costs in `to`."),
     "result": _described(_AMOUNT, "From unrounded rates, rounded once to 28 significant digits."),
     "result_rounded": _described(_AMOUNT, "To the smallest coin of `to`."),
+    **_IN_OLD_ROUBLES,
     "demo": _DEMO,
 }
 _CURRENCY = {
@@ -225,11 +223,11 @@ _PROBLEM = {
 def schemas(examples: Mapping[str, msgspec.Raw]) -> dict[str, Schema]:
     """Every schema by name, each with its example."""
     shapes = {
-        "Rates": _object(_RATES, "demo", text="The sheet in force on a day."),
+        "Rates": _object(_RATES, "demo", "denomination", text="The sheet in force on a day."),
         "OfficialRate": _object({**_OFFICIAL, **_MOVE}, text="In roubles, as published."),
         "CrossRate": _object(_MOVE, text="In another quote currency."),
         "Series": _object(_SERIES, "demo", "group", text="Unit rates over a range of days."),
-        "Conversion": _object(_CONVERSION, "demo", text="An amount at the rates in force on a day."),
+        "Conversion": _object(_CONVERSION, "demo", "denomination", text="An amount at the rates in force on a day."),
         "Currencies": _object(_CURRENCIES, "demo", text="Every currency of every held sheet."),
         "Currency": _object(_CURRENCY, text="One currency, possibly defunct."),
         "Rows": _object(
