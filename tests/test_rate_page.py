@@ -322,6 +322,19 @@ async def test_every_answer_is_a_page(client: Client, address: str, status: int,
     assert ("Retry-After" in response.headers) == (status == 503)
 
 
+async def test_what_was_wrong_is_said_in_the_language_of_the_page(client: Client) -> None:
+    """A day that does not exist in Russian; the words of a query that has no translation are left out."""
+    for address, words in (
+        ("date=2022-02-30", "Дата пишется в виде ГГГГ-ММ-ДД и должна существовать."),
+        ("when={date}", "Не удалось понять запрос."),
+    ):
+        page = await (await client.get(f"/rate?lang=ru&{address}")).text()
+        problem = page[page.index('role="alert"') : page.index("</section>")]
+        assert words in problem
+        assert not re.search("[A-Za-z]{2}", re.sub(r"<[^>]+>|role=.*?>", "", problem))
+    assert "A day is written YYYY-MM-DD" in await (await client.get("/rate?lang=de&date=2022-02-30")).text()
+
+
 async def test_english_sentences_run_from_left_to_right(client: Client) -> None:
     """An Arabic reader gets Arabic names and dates on a page whose sentences, language and direction are English."""
     page = await (await client.get("/rate?lang=ar")).text()

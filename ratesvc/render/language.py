@@ -47,6 +47,10 @@ class Language:
         """A sentence of ours, translated where there is a catalogue, with its {words} filled in."""
         return self._sentences.get(sentence, sentence).format(**words)
 
+    def translated(self, text: str) -> str:
+        """The text itself where our sentences are English, else its translation, or nothing where there is none."""
+        return self._sentences.get(text, "") if self._sentences else text
+
     def isolated(self, text: str) -> str:
         """The text so that its direction does not disturb its neighbours; as it is in left-to-right languages."""
         return f"\u2068{text}\u2069" if self.direction == "rtl" else text

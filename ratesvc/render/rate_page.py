@@ -49,8 +49,11 @@ def answered(question: Question, why: Reason, quote: Quote | None, language: Lan
 
 
 def refused(question: Question, problem: str, detail: str, language: Language, site: Site) -> str:
-    """The page with the form and what was wrong: `problem` one of our sentences, `detail` the query's own words."""
-    return _page(question, language, site, answer=None, problem=problem, detail=detail)
+    """The page with the form and what was wrong: `problem` one of our sentences, `detail` the query's own words.
+
+    Those are for people who write addresses, and left out where the page has no translation of them.
+    """
+    return _page(question, language, site, answer=None, problem=problem, detail=language.translated(detail))
 
 
 def _page(question: Question, language: Language, site: Site, **values: object) -> str:
