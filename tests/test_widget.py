@@ -288,6 +288,23 @@ async def test_oembed_answers_for_our_own_addresses_only(live: Live) -> None:
     assert (await get(live, f"/oembed?url={ours}&format=xml"))[0] == 501
 
 
+@pytest.mark.parametrize("asked", ["", "%26width=600%26height=500"])
+async def test_a_narrower_frame_is_higher(live: Live, asked: str) -> None:
+    """Rows and title wrap where a consumer allows less width: what was added is what they need, within its height."""
+    address = f"/oembed?url={live.url}/embed%3Fcolumns=name,today,next,change,percent{asked}"
+
+    async def size(limits: str) -> tuple[int, int]:
+        document = json.loads((await get(live, address + limits))[2])
+        return document["width"], document["height"]
+
+    wide, usual = await size("")
+    assert await size("&maxwidth=2000") == (wide, usual)
+    narrow, high = await size("&maxwidth=240")
+    assert (narrow, high > usual) == (240, True)
+    assert (await size("&maxwidth=1"))[0] == 1
+    assert await size("&maxwidth=240&maxheight=300") == (240, 300)
+
+
 async def test_caching(live: Live) -> None:
     """As WIDGET says; what shows rates never outlives the next change."""
     expected = {

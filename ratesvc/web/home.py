@@ -64,7 +64,8 @@ def routes(service: Service, site: widget.Site) -> dict[str, Handler]:
         limits = Asked(request)
         choice = _choice(wanted)
         width = min(choice.width, limits.number("maxwidth", choice.width, ROOM))
-        height = min(choice.height, limits.number("maxheight", choice.height, ROOM))
+        higher = choice.height + _wrapped(choice, width)
+        height = min(higher, limits.number("maxheight", higher, ROOM))
         choice = replace(choice, width=width, height=height)
         document = {
             "version": "1.0",
@@ -90,6 +91,12 @@ def _choice(wanted: Wanted, first: str = "") -> Choice:
     height = asked.number("height", builder.height(view, width), HEIGHTS)
     strict = asked.choice("csp", ("0", "1")) == "1"
     return Choice(view, asked.look(), wanted.language, width, height, strict, wanted.day)
+
+
+def _wrapped(choice: Choice, width: int) -> int:
+    """How much higher it is in a narrower frame, where title and rows need more lines."""
+    before, after = (builder.height(choice.view, max(one, WIDTHS.start)) for one in (choice.width, width))
+    return after - before
 
 
 def _ours(address: str, site: widget.Site) -> MultiDict[str]:
