@@ -24,6 +24,7 @@ import aiohttp
 import msgspec
 import pytest
 import redis
+from aiohttp import web
 from bank import Bank, bank_running, sheet
 from hypothesis import settings as hypothesis_settings
 from ledger import Ledger, fault
@@ -33,6 +34,7 @@ from ratesvc.config import Cbr, Redis, Server, Settings
 from ratesvc.engine import find_server
 from ratesvc.render.widget import Site
 from ratesvc.service import Service
+from ratesvc.web import compat
 from ratesvc.web.app import build, listening
 from ratesvc.workdays import MOSCOW, ONE_DAY, moscow_day, utc_now
 
@@ -279,6 +281,12 @@ def addresses(service: Service) -> set[str]:
     """Every path that is routed, as it is written with its variable parts."""
     resources = build(service, Site("http://x")).router.resources()
     return {resource.canonical for resource in resources if {"GET", "HEAD"} & {route.method for route in resource}}
+
+
+def foreign(service: Service) -> set[str]:
+    """Those of them that are dialects': other people's contracts."""
+    router = web.UrlDispatcher()
+    return {router.add_resource(path).canonical for path in compat.routes(service, Site("http://x"))}
 
 
 class Serve(Protocol):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import Serve, addresses, missing
+from conftest import Serve, foreign, missing
 from processes import ROOT, ran
 from release_docs import gather
 
@@ -16,7 +16,7 @@ from ratesvc.cli import main
 from ratesvc.config import Settings, variables
 from ratesvc.redis_address import RedisAddress
 from ratesvc.render.openapi import parameters
-from ratesvc.render.openapi.routes import FOREIGN, ROUTES
+from ratesvc.render.openapi.routes import ROUTES
 
 DOCS = ROOT / "docs"
 SITE = yaml.safe_load((ROOT / "properdocs.yml").read_bytes())
@@ -62,7 +62,7 @@ async def test_the_apis_page_has_every_address(tmp_path: Path) -> None:
 async def test_other_formats_addresses_are_told(settings: Settings, serve: Serve) -> None:
     """The last part of each route of a dialect stands in docs/dialects.md; a day is shown by an example."""
     async with serve(settings) as served:
-        paths = {path for path in addresses(served.service) if path.startswith(FOREIGN)}
+        paths = foreign(served.service)
     last = {path.rpartition("/")[2].partition(".")[0].lower().removeprefix("xml") for path in paths}
     names = {name for name in last if "{" not in name}
     assert len(names) > 15

@@ -1,4 +1,7 @@
-"""Every address of this service: the one place to add a route to the document. A test compares it with the router."""
+"""Every address of this service: the one place to add a route to the document. A test compares it with the router.
+
+But those of the dialects: they are other people's contracts, which their owners describe.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,6 @@ _EVENT = (
     'data: {"effective_date":"2026-04-25","revision":1,"url":"…/v1/rates/2026-04-25?revision=1"}\n\n'
 )
 _SHEET = ("codes", "quote", "lang")
-
-# Dialects speak other people's contracts, which their owners describe: nothing that begins so is described here.
-FOREIGN = ("/scripts/", "/cbr/", "/cbr-xml-daily/", "/ecb/", "/frankfurter/", "/openexchangerates/", "/prebid/")
 
 ROUTES = (
     Route(
