@@ -203,9 +203,9 @@ async def test_a_heading_of_the_host_is_in_the_language_of_the_page(live: Live, 
     for heading, ours in (("", english), ("none", english), ("Wechselkurse", False)):
         query = f"lang={lang}&heading={heading}"
         for path in ("/widget", "/widget/frame"):
-            caption = re.search(r"<caption[^>]*>", (await get(live, f"{path}?{query}"))[2])
-            assert caption
-            assert ('lang="en"' in caption[0]) == ours
+            titles = re.findall(r"<(?:caption|title)[^>]*>", (await get(live, f"{path}?{query}"))[2])
+            assert len(titles) == (2 if path == "/widget/frame" else 1)
+            assert [('lang="en"' in title) for title in titles] == [ours] * len(titles)
         document = json.loads((await get(live, f"/widget/rows.json?{query}"))[2])
         assert document.get("title_lang") == ("en" if ours else None)
         assert document.get("words_lang") == ("en" if english else None)
@@ -249,6 +249,9 @@ async def test_nothing_stored_yet(tmp_path: Path) -> None:
             assert 'href="https://www.cbr.ru/currency_base/daily/"' in page
         async with http.get(url + "/widget/frame?lang=de") as answer:
             assert 'href="https://www.cbr.ru/eng/currency_base/daily/"' in await answer.text()
+        for lang, start in (("ar", '<html lang="en" dir="ltr"'), ("zh-Hans", '<html lang="zh-Hans" dir="ltr"')):
+            async with http.get(f"{url}/embed?lang={lang}") as answer:
+                assert start in await answer.text()
 
 
 @pytest.mark.parametrize(
