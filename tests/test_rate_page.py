@@ -335,6 +335,23 @@ async def test_what_was_wrong_is_said_in_the_language_of_the_page(client: Client
     assert "A day is written YYYY-MM-DD" in await (await client.get("/rate?lang=de&date=2022-02-30")).text()
 
 
+@pytest.mark.parametrize(
+    ("address", "day", "code"),
+    [
+        ("date=2022-02-30&currency=eur", "2022-11-18", "EUR"),
+        ("date=2022-11-17&currency=dollar", "2022-11-17", "USD"),
+        ("date=2022-11-17&currency=CNY&when=now", "2022-11-17", "CNY"),
+    ],
+)
+async def test_what_was_right_of_a_question_stays_in_the_form(
+    client: Client, address: str, day: str, code: str
+) -> None:
+    """Who corrects a day need not choose the currency again."""
+    page = await (await client.get(f"/rate?{address}")).text()
+    assert f'id="day" name="date" value="{day}"' in page
+    assert re.findall(r'<option value="(\w+)" selected', page) == [code]
+
+
 async def test_english_sentences_run_from_left_to_right(client: Client) -> None:
     """An Arabic reader gets Arabic names and dates on a page whose sentences, language and direction are English."""
     page = await (await client.get("/rate?lang=ar")).text()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date
+from collections.abc import Callable
+from typing import TypeVar
 
 from aiohttp import web
 
@@ -11,7 +12,6 @@ from ratesvc.history import on_day
 from ratesvc.publication import Body
 from ratesvc.rates import InForce
 from ratesvc.render import rate_page
-from ratesvc.render.language import Language, language_or_default
 from ratesvc.render.policy import own_page
 from ratesvc.render.rate_page import Question
 from ratesvc.render.rate_reason import Kind, Reason, reason
@@ -21,12 +21,14 @@ from ratesvc.web import query
 from ratesvc.web.answer import NO_STORE, RATES, SETTLED, Answer
 from ratesvc.web.api import published
 from ratesvc.web.reply import Handler
+from ratesvc.web.wanted import Asked
 from ratesvc.workdays import moscow_day
 
 KNOWN = ("date", "currency", "lang")
 DEFAULT_CODE = "USD"
-LONGEST_TAG = 35
 HEADERS = own_page(rate_page.SECURITY_POLICY)
+
+Found = TypeVar("Found")
 
 # Every other reason comes with a rate.
 _STATUSES = {
@@ -99,23 +101,19 @@ class _Asked:
 
 def _refused(request: web.Request, service: Service, site: Site, error: BadRequest) -> Answer:
     """The form again, with what can be kept of the question, and what was wrong."""
-    day = _well_formed_day(request) or moscow_day(service.clock())
     problem = "The question was not understood. Please choose a day and a currency."
-    question = Question(day, DEFAULT_CODE, service.history.codes())
-    page = rate_page.refused(question, problem, str(error), _language(request), site)
+    day = _well_formed(query.day, request.query.get("date", "")) or moscow_day(service.clock())
+    code = _well_formed(query.one_code, request.query.get("currency", "")) or DEFAULT_CODE
+    question = Question(day, code, service.history.codes())
+    page = rate_page.refused(question, problem, str(error), Asked(request).language(), site)
     return _page(page, 400)
 
 
-def _well_formed_day(request: web.Request) -> date | None:
+def _well_formed(read: Callable[[str], Found], text: str) -> Found | None:
     try:
-        return query.day(request.query.get("date", ""))
+        return read(text)
     except BadRequest:
         return None
-
-
-def _language(request: web.Request) -> Language:
-    tag = request.query.get("lang", "")
-    return language_or_default(tag if len(tag) <= LONGEST_TAG else None)
 
 
 def _page(page: str, status: int) -> Answer:
