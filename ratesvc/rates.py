@@ -15,7 +15,9 @@ FIRST_DAY = date(1992, 7, 1)
 """The first effective date of the Bank's official rates."""
 
 REDENOMINATION = date(1998, 1, 1)
-"""From this day on values are in new roubles, 1000 old ones each (Decree of 4 August 1997, No. 822)."""
+"""From this day on values are in new roubles (Decree of 4 August 1997, No. 822)."""
+OLD_IN_NEW = 1000
+"""So many old roubles are one of them."""
 
 ONE = Decimal(1)
 _TEN = Decimal(10)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
-from ratesvc.rates import EXACT, ONE, REDENOMINATION, Sheet, rounded
+from ratesvc.rates import EXACT, OLD_IN_NEW, ONE, REDENOMINATION, Sheet, rounded
 
 LARGEST_MOVE = Decimal("0.15")
 FEWEST_LOST = 2
@@ -104,7 +104,7 @@ def judge(sheet: Sheet, before: Sheet | None, held: Sheet | None = None) -> Verd
 def _ratios(sheet: Sheet, before: Sheet) -> dict[str, Decimal]:
     """How many times its earlier unit rate each common currency costs, in the same roubles."""
     redenominated = before.effective_date < REDENOMINATION <= sheet.effective_date
-    roubles = Decimal(1000) if redenominated else ONE
+    roubles = Decimal(OLD_IN_NEW) if redenominated else ONE
     return {
         quote.code: rounded(EXACT.multiply(quote.unit_rate, roubles), before.by_code[quote.code].unit_rate)
         for quote in sheet.quotes

@@ -13,7 +13,7 @@ from babel.numbers import get_currency_precision
 from ratesvc.columns import Column
 from ratesvc.errors import UnknownCurrency
 from ratesvc.history import History
-from ratesvc.rates import ONE, REDENOMINATION, Conversion, InForce, UnitRate, convert, plain, unit_rates
+from ratesvc.rates import OLD_IN_NEW, ONE, REDENOMINATION, Conversion, InForce, UnitRate, convert, plain, unit_rates
 from ratesvc.render.language import Language
 from ratesvc.workdays import MOSCOW
 
@@ -53,7 +53,7 @@ def denomination(since: date) -> dict[str, Any] | None:
     """What a reader must know of values in old roubles; None where there are none."""
     if since >= REDENOMINATION:
         return None
-    return {"before": REDENOMINATION, "unit": "old rouble", "per_new_rouble": 1000}
+    return {"before": REDENOMINATION, "unit": "old rouble", "per_new_rouble": OLD_IN_NEW}
 
 
 def rates(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from ratesvc.rates import EXACT, REDENOMINATION, rounded
+from ratesvc.rates import EXACT, OLD_IN_NEW, REDENOMINATION, rounded
 from ratesvc.render import chart_drawing
 from ratesvc.render.chart_drawing import Words
 from ratesvc.render.chart_lines import Curve
@@ -20,7 +20,7 @@ THEMES = ("light", "dark", "auto")
 WIDTHS = range(320, 1601)
 HEIGHTS = range(200, 1001)
 
-_OLD = Decimal(1000)
+_OLD = Decimal(OLD_IN_NEW)
 _HUNDRED = Decimal(100)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from ratesvc.rates import OLD_IN_NEW
 from ratesvc.render.openapi.parameters import CODE, DAY
 from ratesvc.render.problems import EVERY
 
@@ -55,7 +56,7 @@ _OFFICIAL = {
     "nominal": _described(_COUNT, "How many units the value is for."),
     "value": _described(_NUMBER, "Roubles for `nominal` units, as published."),
 }
-_OLD_ROUBLES = _object({"before": _DAY, "unit": {"const": "old rouble"}, "per_new_rouble": {"const": 1000}})
+_OLD_ROUBLES = _object({"before": _DAY, "unit": {"const": "old rouble"}, "per_new_rouble": {"const": OLD_IN_NEW}})
 _IN_OLD_ROUBLES = {"denomination": _described(_OLD_ROUBLES, "Only of days before 1998-01-01: what is in roubles.")}
 _IN_FORCE = {
     "requested_date": _described(_DAY, "The day that the answer is for."),
