@@ -12,7 +12,7 @@ from ratesvc.render import policy as csp
 from ratesvc.render import rows, widget
 from ratesvc.render.language import Language, language, language_or_default
 from ratesvc.render.rows import View
-from ratesvc.render.snippets import Choice, query, snippets
+from ratesvc.render.snippets import HEIGHTS, WIDTHS, Choice, query, snippets
 
 UI = ("en", "ru", "zh-Hans")
 WIDTH = 320
@@ -33,6 +33,9 @@ def builder(choice: Choice, words: Language, codes: Collection[str], site: widge
         languages=_languages(choice.language),
         uis=[(ui, _in_words(choice, words, ui)) for ui in map(language_or_default, UI)],
         columns=_columns(),
+        longest_heading=rows.LONGEST_HEADING,
+        widths=WIDTHS,
+        heights=HEIGHTS,
         previews=[("light", _preview(choice, "light")), ("dark", _preview(choice, "dark"))],
         currencies=[(code, words.currency(code)) for code in (*choice.view.codes, *others)],
     )

@@ -19,6 +19,7 @@ MOST_CURRENCIES = 6
 THEMES = ("light", "dark", "auto")
 WIDTHS = range(320, 1601)
 HEIGHTS = range(200, 1001)
+WIDTH, HEIGHT = 720, 400
 
 _OLD = Decimal(OLD_IN_NEW)
 _HUNDRED = Decimal(100)
@@ -33,8 +34,8 @@ class Look:
 
     language: Language
     theme: str = "auto"
-    width: int = 720
-    height: int = 400
+    width: int = WIDTH
+    height: int = HEIGHT
     demo: bool = False
 
 

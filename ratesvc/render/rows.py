@@ -22,6 +22,7 @@ COLUMNS = ("name", "today", "next", "change", "percent")
 DEFAULT_COLUMNS = ("name", "today", "next", "change")
 SPARKS = (0, 7, 30)
 NO_HEADING = "none"
+LONGEST_HEADING = 120
 PLACES = 4
 NOTHING = "\u2014"
 HEADS = {"change": "Change", "percent": "Change, %"}

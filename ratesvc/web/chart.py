@@ -63,8 +63,8 @@ class _Asked:
         self.look = chart.Look(
             asked.language(),
             asked.choice("theme", themes, themes[0]),
-            asked.within("width", chart.WIDTHS, 720),
-            asked.within("height", chart.HEIGHTS, 400),
+            asked.within("width", chart.WIDTHS, chart.WIDTH),
+            asked.within("height", chart.HEIGHTS, chart.HEIGHT),
             service.demo,
         )
         self._indexed = asked.choice("scale", SCALES, "absolute") == "indexed"

@@ -20,7 +20,6 @@ from ratesvc.service import Service
 from ratesvc.web.answer import WIDGET, Answer, Caching
 from ratesvc.web.api import beside, published
 
-LONGEST_HEADING = 120
 UNSEEN = frozenset("\u00a0\u00ad\u200c\u200d\u200e\u200f\u202f")
 """What honest text holds and `isprintable` refuses: hard blanks, joiners in Persian and emoji, marks of direction."""
 LONGEST_TAG = 35
@@ -76,7 +75,7 @@ class Asked:
         return rows.View(
             tuple(dict.fromkeys(codes)) or rows.DEFAULT_CODES,
             columns or rows.DEFAULT_COLUMNS,
-            self.text("heading", LONGEST_HEADING),
+            self.text("heading", rows.LONGEST_HEADING),
             spark,
         )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ratesvc.render import card, png, rows, snippets, widget
 from ratesvc.render.builder import UI
-from ratesvc.render.chart import HEIGHTS, THEMES, WIDTHS
+from ratesvc.render.chart import HEIGHT, HEIGHTS, THEMES, WIDTH, WIDTHS
 
 MOST_CODES = 200
 MOST_CODES_LENGTH = 4 * MOST_CODES
@@ -104,8 +104,8 @@ _PARAMETERS: dict[str, Schema] = {
     "date": _parameter("At the rates in force on this day; today in Moscow when not given.", _DAY),
     "theme": _parameter("`auto` follows the reader's system.", _words(THEMES, default="auto"), "light"),
     "scale": _parameter("`indexed` starts every line at 100.", _words(SCALES, default="absolute"), "indexed"),
-    "width": _parameter("Pixels.", _whole(WIDTHS, 720), 720),
-    "height": _parameter("Pixels; it grows where the words need more.", _whole(HEIGHTS, 400), 400),
+    "width": _parameter("Pixels.", _whole(WIDTHS, WIDTH), WIDTH),
+    "height": _parameter("Pixels; it grows where the words need more.", _whole(HEIGHTS, HEIGHT), HEIGHT),
     "png:theme": _parameter("Its ground.", _words(("light", "dark"), default="light"), "dark"),
     "density": _parameter(
         "Pixels of the picture for each of `width` and `height`.", _words(png.SCALES, default="1"), "2"
@@ -120,7 +120,9 @@ _PARAMETERS: dict[str, Schema] = {
     ),
     "shown:codes": _shown("1 to 20 ISO 4217 codes, in the order wanted.", _text(CODES), "EUR,USD"),
     "columns": _shown("Columns, in our order.", _list(rows.COLUMNS), "name,today,percent"),
-    "heading": _shown("A heading of your own, or `none`.", {"type": "string", "maxLength": 120}, "Rates"),
+    "heading": _shown(
+        "A heading of your own, or `none`.", {"type": "string", "maxLength": rows.LONGEST_HEADING}, "Rates"
+    ),
     "shown:lang": _shown("BCP 47 tag; the nearest language that CLDR knows, else English.", _TAG, "ru"),
     "spark": _shown("Days of a small line of recent rates.", _words([str(days) for days in rows.SPARKS]), "30"),
     "shown:date": _shown("The rates in force on this day instead of today's.", _DAY, None),
