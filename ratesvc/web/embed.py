@@ -13,6 +13,7 @@ from aiohttp import web
 from ratesvc.errors import RatesvcError
 from ratesvc.publication import Body
 from ratesvc.render import card, loader, png, widget
+from ratesvc.render.api import CONTENT_TYPE as JSON
 from ratesvc.render.api import encode
 from ratesvc.render.language import language_or_default
 from ratesvc.render.policy import framed_page, source
@@ -24,7 +25,6 @@ from ratesvc.web.reply import Handler
 from ratesvc.web.wanted import Asked, Wanted
 
 HTML = widget.CONTENT_TYPE
-JSON = "application/json"
 ICON_CACHING = Caching(604800, 0, 604800)
 FRAME_HEADERS = (
     *framed_page(widget.security_policy(styles=("frame", "widget"), scripts=("frame",), framed=True)),

@@ -11,6 +11,7 @@ from yarl import URL
 from ratesvc.errors import BadRequest, NoSheet, NotEmbeddable, NotSupported
 from ratesvc.publication import Body
 from ratesvc.render import builder, widget
+from ratesvc.render.api import CONTENT_TYPE as JSON
 from ratesvc.render.api import encode
 from ratesvc.render.policy import own_page
 from ratesvc.render.rows import TITLE
@@ -21,7 +22,6 @@ from ratesvc.web.embed import FRAME_HEADERS, otherwise_empty
 from ratesvc.web.reply import Handler
 from ratesvc.web.wanted import Asked, Wanted
 
-JSON = "application/json"
 EMBEDDABLE = ("/embed", "/widget/frame", "/")
 
 
