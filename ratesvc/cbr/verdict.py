@@ -15,7 +15,6 @@ from ratesvc.rates import EXACT, OLD_IN_NEW, ONE, REDENOMINATION, Sheet, rounded
 
 LARGEST_MOVE = Decimal("0.15")
 FEWEST_LOST = 2
-MOST_ZEROS = 6
 
 PEGS = {
     ("USD", "AED"): (Decimal("3.6725"), Decimal("0.005")),
@@ -141,8 +140,8 @@ def _moved(ratios: dict[str, Decimal]) -> Iterator[Remark]:
 
 def _zeros(ratio: Decimal) -> int:
     """The k of a move by about 10^k, which no market makes; 0 for any other."""
-    powers = (zeros for zeros in range(-MOST_ZEROS, MOST_ZEROS + 1) if zeros)
-    return next((zeros for zeros in powers if _is_near(ratio, ONE.scaleb(zeros), LARGEST_MOVE)), 0)
+    below = ratio.adjusted()
+    return next((k for k in (below, below + 1) if _is_near(ratio, ONE.scaleb(k), LARGEST_MOVE)), 0)
 
 
 def _equal(sheet: Sheet, before: Sheet) -> Iterator[Remark]:
