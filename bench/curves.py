@@ -8,8 +8,10 @@ import socket
 import statistics
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import AsyncExitStack, nullcontext
 from datetime import timedelta
+from multiprocessing import get_context
 from typing import Any
 
 import measure
@@ -158,18 +160,21 @@ async def daily_change(redis: str, bank: Bank, times: int) -> Figures:
     await stored.fill(redis, "change", bank)
     variables = stored.environment(redis, "change", bank, RATESVC_POLL_SECONDS="1")
     taken: dict[str, list[Figures]] = {"quiet": [], "changing": []}
-    async with servers.ours("ours", variables) as server:
-        # What is asked most is what is answered again after a change.
-        await measure.load(server, "/widget", 1, "br", "none", "200")
-        for number in range(times):
-            for name, delays in taken.items():
-                correcting = asyncio.create_task(corrections(bank, number)) if name == "changing" else None
-                found = await asyncio.to_thread(measure.paced, server, "/v1/rates", RATE, CHANGE_S)
-                delays.append({key: found[int(len(found) * part)] for key, part in PARTS.items()})
-                if correcting:
-                    correcting.cancel()
-        with socket.create_connection(("127.0.0.1", server.port)) as connection:
-            publications = json.loads(measure.ask(connection, "/v1/rates"))["revision"] - 1
+    loop = asyncio.get_running_loop()
+    # The reader is a process of its own: in a thread of this one it would wait whenever the Bank writes a document.
+    with ProcessPoolExecutor(1, get_context("spawn")) as reader:
+        async with servers.ours("ours", variables) as server:
+            # What is asked most is what is answered again after a change.
+            await measure.load(server, "/widget", 1, "br", "none", "200")
+            for number in range(times):
+                for name, delays in taken.items():
+                    correcting = asyncio.create_task(corrections(bank, number)) if name == "changing" else None
+                    found = await loop.run_in_executor(reader, measure.paced, server, "/v1/rates", RATE, CHANGE_S)
+                    delays.append({key: found[int(len(found) * part)] for key, part in PARTS.items()})
+                    if correcting:
+                        correcting.cancel()
+            with socket.create_connection(("127.0.0.1", server.port)) as connection:
+                publications = json.loads(measure.ask(connection, "/v1/rates"))["revision"] - 1
     medians = {
         name: {key: statistics.median(one[key] for one in delays) for key in PARTS} for name, delays in taken.items()
     }
