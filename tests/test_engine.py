@@ -206,7 +206,10 @@ async def test_a_failed_attempt_to_start_it_again_is_told_and_not_the_last(
 async def test_an_end_by_itself_is_told_with_its_exit_code(tmp_path: Path) -> None:
     """A full disk or a mistake of the server's leave a code; engine.log has its words."""
     told: list[BaseException | str] = []
-    server = fake_server(tmp_path, f'{find_server()} "$@" & trap "kill $!" TERM; wait; exit 3')
+    once = tmp_path / "once"
+    server = fake_server(
+        tmp_path, f'[ -e {once} ] && exec {find_server()} "$@"; touch {once}; {find_server()} "$@"; exit 3'
+    )
     engine = await Engine(tmp_path / "data", lambda _, error: told.append(error), server=lambda: server).open()
     async with asking(engine) as client:
         await client.shutdown()
