@@ -20,8 +20,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
-from bank import Bank, sheet
-from conftest import Serve, Served, eventually, unhurried
+from conftest import Served
 from machine import patience, quickest, slower
 from multidict import MultiDict
 from processes import Program, serving
@@ -29,7 +28,6 @@ from wire import ask, connected, get
 
 import ratesvc
 from ratesvc import publication
-from ratesvc.config import Settings
 from ratesvc.errors import BadRequest, NotEmbeddable
 from ratesvc.publication import Body
 from ratesvc.render import widget
@@ -115,22 +113,18 @@ async def test_E6_a_flood_of_variants(tmp_path: Path) -> None:
         assert p99 <= SLOWEST_S * patience()
 
 
-async def test_E6_what_is_remembered_is_bounded(bank: Bank, settings: Settings, serve: Serve) -> None:
+async def test_E6_what_is_remembered_is_bounded(served: Served) -> None:
     """Neither bodies nor targets are kept beyond their caps, however many are asked for, nor any that is long."""
-    bank.publish(sheet(date(2026, 4, 23)), sheet(date(2026, 4, 24)))
-    async with serve(unhurried(settings)) as served:
-        # A backfill that ends meanwhile puts another publication on the board.
-        await eventually(lambda: served.service.history.span and served.service.backfilling is None)
-        for number in range(publication.MOST_VARIANTS + 50):
-            await served.get(f"/widget?heading={number}")
-        board = served.service.board.current
-        assert board
-        assert len(board._bodies) <= publication.MOST_VARIANTS  # noqa: SLF001 -- it has no public way
-        for number in range(publication.MOST_TARGETS + 50):
-            await served.get(f"/v1/rates?_={number}")
-        assert len(board.answers) <= publication.MOST_TARGETS
-        await served.get(f"/v1/rates?_={'a' * publication.LONGEST_TARGET}")
-        assert max(map(len, board.answers)) <= publication.LONGEST_TARGET
+    for number in range(publication.MOST_VARIANTS + 50):
+        await served.get(f"/widget?heading={number}")
+    board = served.service.board.current
+    assert board
+    assert len(board._bodies) <= publication.MOST_VARIANTS  # noqa: SLF001 -- it has no public way
+    for number in range(publication.MOST_TARGETS + 50):
+        await served.get(f"/v1/rates?_={number}")
+    assert len(board.answers) <= publication.MOST_TARGETS
+    await served.get(f"/v1/rates?_={'a' * publication.LONGEST_TARGET}")
+    assert max(map(len, board.answers)) <= publication.LONGEST_TARGET
 
 
 # Each makes a pattern of its kind go back and forth, if anything does.
