@@ -1,25 +1,34 @@
-"""All of history: one request per currency id, resumable, then kept whole by filling gaps. Yields its progress."""
+"""All of history: one request per currency id, resumable, then kept whole by filling gaps. Yields its progress.
+
+What the series say is assessed like any other sheet before a span says that it is held: a composed sheet with findings
+is compared with the day's own daily document.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from itertools import takewhile
+from typing import Protocol
 
+from ratesvc.cbr.admission import suspect_days
 from ratesvc.cbr.client import BankClient
-from ratesvc.cbr.documents import Listing
+from ratesvc.cbr.documents import Listing, Record
 from ratesvc.codes import MOST_USED
 from ratesvc.columns import Column, Currency, Span
 from ratesvc.errors import RatesvcError, StoreUnavailable
 from ratesvc.history import History
-from ratesvc.rates import FIRST_DAY
+from ratesvc.rates import FIRST_DAY, Revision, Sheet
 from ratesvc.store import Store
 from ratesvc.workdays import ONE_DAY, moscow_day
 
 USD = "R01235"
 MOST_DAILY_DOCUMENTS = 20
+MOST_ASKED_AGAIN = 5
+"""So many of the days that stay unconfirmed are asked for at each run; the others wait for theirs."""
 TURN_S = 120.0
 STORE_AGAIN_S = 10.0
 BANK_AGAIN_S = 600.0
@@ -35,16 +44,6 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """A day on which what is held is not what the Bank says; None where one of them has no record."""
-
-    code: str
-    day: date
-    held: str | None
-    bank: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of a run that nobody asked for: whether it did anything, why it ended early, when to try again."""
 
@@ -57,31 +56,40 @@ class NotOurTurn(RatesvcError):
     """History is being fetched elsewhere; what is fetched there is kept for all."""
 
 
+class Documents(Protocol):
+    """Fetches, admits and stores daily documents. `at_once` does not wait for the next poll to confirm one."""
+
+    async def fetch_day(self, day: date, *, at_once: bool) -> object:
+        """The document of one day, by the steps of a poll."""
+
+    async def confirm(self, history: History, day: date, *, at_once: bool) -> Revision | None:
+        """The document of a day of this history whose composed sheet has findings; None where it is held back.
+
+        Raises FetchFailed and StoreUnavailable.
+        """
+
+
 class Backfill:
     """Fetches the Bank's series into the store: one run at a time in this process, and one over all replicas."""
 
     def __init__(
-        self,
-        client: BankClient,
-        store: Store,
-        clock: Callable[[], datetime],
-        gap_s: float,
-        fetch_day: Callable[[date], Awaitable[object]],
+        self, client: BankClient, store: Store, clock: Callable[[], datetime], gap_s: float, documents: Documents
     ) -> None:
-        """`gap_s` is the pause between two requests; `fetch_day` fetches, guards and stores one daily document."""
+        """`gap_s` is the pause between two requests; `clock` gives UTC."""
         self._client = client
         self._store = store
         self._clock = clock
         self._gap_s = gap_s
-        self._fetch_day = fetch_day
+        self._documents = documents
         self._running = asyncio.Lock()
+        self._tried: list[date] = []
         self.progress: Progress | None = None
         """What is being done just now."""
 
     async def if_needed(self, history: History, begun: Callable[[], None]) -> Outcome:
         """Load history at the first start, and fill the gap after a pause; `begun` hears of the first step."""
         has_begun = False
-        if self._running.locked() or not history.days or not self._lacks(history):
+        if self._running.locked() or not history.days or not self.lacks(history):
             return Outcome()
         try:
             async for _ in self.run(history):
@@ -95,31 +103,31 @@ class Backfill:
             return Outcome(has_begun, failure, again_s)
         return Outcome(has_begun)
 
-    def _lacks(self, history: History) -> bool:
+    def lacks(self, history: History) -> bool:
+        """Whether a sheet up to yesterday is not held."""
         span, yesterday = history.span, moscow_day(self._clock()) - ONE_DAY
-        return span is None or span.since > FIRST_DAY or history.first_gap(span.until, yesterday) is not None
+        if span is None or span.since > FIRST_DAY or span.lacking:
+            return True
+        return history.first_gap(span.until, yesterday) is not None
 
     async def run(
         self, history: History, since: date = FIRST_DAY, until: date | None = None, *, at_once: bool = False
     ) -> AsyncIterator[Progress]:
         """Fetch what of the closed range is not held, by default all there is, and what joins it to what is held.
 
-        Raises FetchFailed, StoreUnavailable, NotOurTurn, and RatesvcError where the Bank has no sheet in it.
+        Nothing is asked for beyond the newest sheet that is held, for that one alone is known to be admitted. Raises
+        FetchFailed, StoreUnavailable, NotOurTurn, and RatesvcError where the Bank has no sheet in the range.
         Cut off anywhere, the next run asks only for what is lacking. What was published since the range that is held
         ended is found by one request, and fetched as daily documents while it is little. `at_once` is for a person,
         who does not wait for his turn: a run that goes on elsewhere ends at its next step.
         """
-        tomorrow = moscow_day(self._clock()) + ONE_DAY
-        wanted = Span(max(since, FIRST_DAY), min(until or tomorrow, tomorrow))
-        if wanted.since > wanted.until:
-            refusal = _nothing_in(Span(since, until or tomorrow))
-            raise RatesvcError(f"{refusal}; those from {FIRST_DAY} to {tomorrow} can be asked for")
+        wanted = self._wanted(history, since, until)
         async with self._running:
             try:
                 while at_once and not await self._store.backfill_lease.take(TURN_S):
                     await self._store.end_backfill_lease()
                 await self._keep_turn()
-                async for progress in self._steps(history, wanted):
+                async for progress in self._steps(history, wanted, at_once=at_once):
                     self.progress = progress
                     yield progress
                     await self._keep_turn()
@@ -127,79 +135,113 @@ class Backfill:
                 self.progress = None
                 await self._store.backfill_lease.release()
 
+    def _wanted(self, history: History, since: date, until: date | None) -> Span:
+        tomorrow = moscow_day(self._clock()) + ONE_DAY
+        wanted = Span(max(since, FIRST_DAY), min(until or tomorrow, tomorrow))
+        if wanted.since > wanted.until:
+            refusal = _nothing_in(Span(since, until or tomorrow))
+            raise RatesvcError(f"{refusal}; those from {FIRST_DAY} to {tomorrow} can be asked for")
+        if not history.days:
+            raise RatesvcError("no sheet of the Bank is admitted yet, and history ends with the newest one that is")
+        if wanted.since > history.days[-1]:
+            raise _nothing_in(wanted)
+        return replace(wanted, until=min(wanted.until, history.days[-1]))
+
     async def _keep_turn(self) -> None:
         if not await self._store.backfill_lease.take(TURN_S):
             raise NotOurTurn("history is being fetched by another replica, or by a command")
 
-    async def _steps(self, history: History, wanted: Span) -> AsyncIterator[Progress]:
+    async def _steps(self, history: History, wanted: Span, *, at_once: bool) -> AsyncIterator[Progress]:
         held, plan = await self._store.span.get(), await self._store.plan.get()
         if held and held.until < wanted.until:
-            async for progress in self._catch_up(held, wanted.until, history):
+            async for progress in self._catch_up(held, wanted.until, history, at_once=at_once):
                 yield progress
         # What another run left unfinished comes first, then what it was not to fetch.
         for span in (plan, wanted):
-            if span and (asked := _before(held, span)):
+            within = span and replace(span, until=min(span.until, history.days[-1]))
+            if within and (asked := _before(held, within)):
                 await self._store.plan.put(asked)
-                async for progress in self._ask_all(asked):
+                async for progress in self._ask_all(asked, history, at_once=at_once):
                     yield progress
                 held = await self._store.span.get()
+        if held and held.lacking:
+            async for progress in self._ask_again(held, history, at_once=at_once):
+                yield progress
 
-    async def _catch_up(self, held: Span, until: date, history: History) -> AsyncIterator[Progress]:
+    async def _catch_up(self, held: Span, until: date, history: History, *, at_once: bool) -> AsyncIterator[Progress]:
         since = held.until + ONE_DAY
         records = await self._client.dynamic(USD, since, until)
         days = [record.effective_date for record in records]
         missing = sorted(set(days).difference(history.days))
         if len(missing) > MOST_DAILY_DOCUMENTS:
-            async for progress in self._ask_all(Span(since, until)):
+            async for progress in self._ask_all(Span(since, until), history, at_once=at_once):
                 yield progress
             return
         for number, day in enumerate(missing):
             yield Progress(number, len(missing), f"the sheet of {day}")
             await asyncio.sleep(self._gap_s)
-            await self._fetch_day(day)
+            await self._documents.fetch_day(day, at_once=at_once)
         # One that could not be fetched, or is held back, ends what is known without a gap.
         unbroken = list(takewhile(set(history.days).__contains__, days))
         if unbroken and history.span and history.span.covers(held):
             # The columns alone must bear out the span, so they are written again with these days in them.
-            await self._store.put_history(history.columns(), Span(held.since, unbroken[-1]))
+            await self._store.put_history(history.columns(), replace(history.span, until=unbroken[-1]))
             await self._store.announce(unbroken[-1])
 
-    async def _ask_all(self, asked: Span) -> AsyncIterator[Progress]:
+    async def _ask_all(self, asked: Span, history: History, *, at_once: bool) -> AsyncIterator[Progress]:
         yield Progress(0, 1, "the catalogue")
-        listings = sorted(
-            (listing for listing in await self._client.catalogue() if listing.code and listing.numeric_code),
-            key=_most_used_first,
-        )
+        currencies = await self._currencies(history)
         newest: date | None = None
         held = await self._store.span.get()
-        for number, listing in enumerate(listings):
-            yield Progress(number, len(listings), f"{listing.code} ({listing.cbr_id})")
-            column = await self._column(listing, asked, held)
-            if listing.cbr_id == USD:
+        for number, currency in enumerate(currencies):
+            yield Progress(number, len(currencies), f"{currency.code} ({currency.cbr_id})".lstrip())
+            column = await self._column(currency, asked, held)
+            if currency.cbr_id == USD:
                 newest = column.last_within(asked)
         if newest is None:
             await self._store.plan.drop()
             raise _nothing_in(asked)
-        await self._check_kept(listings, asked.hull(held) if held else asked)
+        whole = asked.hull(held) if held else asked
+        await self._check_kept(currencies, whole)
         found = Span(asked.since, newest)
-        await self._store.span.put(found.hull(held) if held else found)
+        scratch = await self._scratch(history, found.hull(held) if held else found)
+        # The first sheet after the range has a neighbour before it for the first time.
+        days = scratch.days[: bisect_right(scratch.days, newest) + 1]
+        async for progress in self._assess(scratch, [day for day in days if day >= asked.since], at_once=at_once):
+            yield progress
+        await self._keep(scratch)
         await self._store.plan.drop()
-        await self._store.announce(newest)
-        yield Progress(len(listings), len(listings), "nothing more")
+        yield Progress(len(currencies), len(currencies), "nothing more")
 
-    async def _check_kept(self, listings: Iterable[Listing], whole: Span) -> None:
+    async def _currencies(self, history: History) -> list[Currency]:
+        """Whose series are asked for: every id of the catalogue, their parents', and those of held documents.
+
+        The most used come first, and last those without a code, which only a daily document can tell.
+        """
+        listings = await self._client.catalogue()
+        named = {one.cbr_id: _currency(one) for one in listings if one.code and one.numeric_code}
+        for revision in history:
+            for quote in revision.sheet.quotes:
+                named.setdefault(
+                    quote.cbr_id, Currency(quote.cbr_id, quote.cbr_id, quote.code, quote.numeric_code, quote.name)
+                )
+        others = {cbr_id for one in listings for cbr_id in (one.cbr_id, one.parent_id)}.difference(named)
+        unnamed = [Currency(cbr_id, cbr_id, "", "", "") for cbr_id in sorted(others)]
+        return [*sorted(named.values(), key=_most_used_first), *unnamed]
+
+    async def _check_kept(self, currencies: Iterable[Currency], whole: Span) -> None:
         """Redis may have lost a column since it was written, by a failover or FLUSHALL: the next run asks for it.
 
         Raises StoreUnavailable: a span over what is not there would never be asked for again.
         """
-        for listing in listings:
-            stored = await self._store.column(listing.cbr_id)
+        for currency in currencies:
+            stored = await self._store.column(currency.cbr_id)
             if not (stored and stored[1].covers(whole)):
-                raise StoreUnavailable(f"Redis lost {listing.cbr_id} while the others were fetched")
+                raise StoreUnavailable(f"Redis lost {currency.cbr_id} while the others were fetched")
 
-    async def _column(self, listing: Listing, asked: Span, held: Span | None) -> Column:
+    async def _column(self, currency: Currency, asked: Span, held: Span | None) -> Column:
         """The column of one id over the range and what is held, from the store or from the Bank."""
-        stored = await self._store.column(listing.cbr_id)
+        stored = await self._store.column(currency.cbr_id)
         whole = asked.hull(held) if held else asked
         if stored and stored[1].covers(whole):
             return stored[0]
@@ -207,63 +249,106 @@ class Backfill:
             # It was lost, or is new: without the days that are held it would not bear them out.
             stored, asked = None, whole
         await asyncio.sleep(self._gap_s)
-        records = await self._client.dynamic(listing.cbr_id, asked.since, asked.until)
+        records = await self._client.dynamic(currency.cbr_id, asked.since, asked.until)
         fetched_at = self._clock().replace(microsecond=0)
-        if listing.cbr_id == USD and not records:
-            # It has been in every sheet. What is kept of such a range, or planned, would be all that is ever asked for.
+        if currency.cbr_id == USD and not records:
+            # USD is in every sheet. Storing this range, or planning it, would stop every later backfill at it.
             await self._store.plan.drop()
             raise _nothing_in(asked)
-        column, covered = _empty(listing, fetched_at), asked
+        if records and not currency.code:
+            currency = await self._named(currency, records[-1])
+        column, covered = Column(currency, fetched_at), asked
         if stored and stored[1].joins(asked):
             column, covered = stored[0], stored[1].hull(asked)
-        for record in records:
+            # What the Bank no longer says of these days must not stay.
+            column.forget(asked)
+        # Without a code a record belongs to no sheet.
+        for record in records if currency.code else ():
             column.put(record.effective_date, record.nominal, record.value)
         await self._store.put_column(column, covered)
         return column
 
-    async def look_up(
-        self, history: History, codes: Iterable[str], since: date, until: date
-    ) -> AsyncIterator[Progress]:
-        """Ask for these currencies in the closed range, into the memory of who looks at them now: nothing is stored."""
-        columns = [column for code in codes for column in history.columns(code)]
-        for number, column in enumerate(columns):
-            yield Progress(number, len(columns), f"{column.currency.code} ({column.currency.cbr_id})")
-            await asyncio.sleep(self._gap_s if number else 0)
-            for record in await self._client.dynamic(column.currency.cbr_id, since, until):
-                column.put(record.effective_date, record.nominal, record.value)
+    async def _named(self, currency: Currency, record: Record) -> Currency:
+        """An id without a code, as the daily document of its last day calls it; without one it stays nameless."""
+        await asyncio.sleep(self._gap_s)
+        fetched = await self._client.daily(record.effective_date, _any_sheet, paced=False)
+        rows = {quote.cbr_id: quote for quote in fetched.document.quotes}
+        row = rows.get(currency.cbr_id)
+        return replace(currency, code=row.code, numeric_code=row.numeric_code, name=row.name) if row else currency
 
-    async def verify(self, history: History) -> AsyncIterator[Progress | Difference]:
-        """Ask for everything in the span again and report what differs; nothing is changed."""
-        if history.span is None:
-            raise RatesvcError("there is no complete history to verify yet; run a backfill first")
-        columns = sorted(history.columns(), key=lambda column: column.currency.code)
-        for number, column in enumerate(columns):
-            currency = column.currency
-            yield Progress(number, len(columns), f"{currency.code} ({currency.cbr_id})")
-            await asyncio.sleep(self._gap_s)
-            records = await self._client.dynamic(currency.cbr_id, history.span.since, history.span.until)
-            bank = {record.effective_date: f"{record.value} for {record.nominal}" for record in records}
-            for difference in _differences(column, bank, history.span):
-                yield difference
-        yield Progress(len(columns), len(columns), "nothing more")
+    # Admission
+
+    async def _scratch(self, history: History, span: Span) -> History:
+        """The stored columns over a range, with the documents that are held, apart from what is served."""
+        scratch = History(history.calendar)
+        scratch.fill(await self._store.columns(), span)
+        for revision in history:
+            scratch.add(revision)
+        return scratch
+
+    async def _assess(self, scratch: History, days: Sequence[date], *, at_once: bool) -> AsyncIterator[Progress]:
+        """Confirm the composed sheets that have findings by their documents, the oldest first; hold back the others."""
+        suspects = await asyncio.to_thread(suspect_days, scratch, days)
+        number = 0
+        while suspects:
+            day = suspects.pop(0)
+            if not suspect_days(scratch, [day]):
+                continue  # the sheet before it was corrected
+            yield Progress(number, number + 1 + len(suspects), f"the sheet of {day}")
+            number += 1
+            following = await self._confirm(scratch, day, at_once=at_once)
+            if following and following not in suspects[:1]:
+                suspects.insert(0, following)
+
+    async def _confirm(self, scratch: History, day: date, *, at_once: bool) -> date | None:
+        """Take the document of one day into the scratch history, or hold the day back.
+
+        Returns the day after one that is held back, which must be assessed beside another sheet then.
+        """
+        await asyncio.sleep(self._gap_s)
+        revision = await self._documents.confirm(scratch, day, at_once=at_once)
+        if revision:
+            scratch.add(revision)
+            return None
+        self._tried = [*(tried for tried in self._tried if tried != day), day]
+        index = bisect_right(scratch.days, day)
+        following = scratch.days[index] if index < len(scratch.days) else None
+        if scratch.of_date(day):
+            scratch.hold_back(day)
+        return following
+
+    async def _ask_again(self, held: Span, history: History, *, at_once: bool) -> AsyncIterator[Progress]:
+        """Ask for days that are held back: all that this process has not tried, and a few of the others in turn."""
+        scratch = await self._scratch(history, replace(held, lacking=()))
+        lacking = [day for day in held.lacking if not scratch.has_document(day)]
+        for day in lacking:
+            if scratch.of_date(day):
+                scratch.hold_back(day)
+        tried = [day for day in self._tried if day in lacking]
+        days = [*(day for day in lacking if day not in tried), *tried[:MOST_ASKED_AGAIN]]
+        for number, day in enumerate(days):
+            yield Progress(number, len(days), f"the sheet of {day}")
+            await self._confirm(scratch, day, at_once=at_once)
+        if scratch.span != held:
+            await self._keep(scratch)
+
+    async def _keep(self, scratch: History) -> None:
+        """Write the columns as they were admitted, then the span that they bear out, and tell the other replicas."""
+        span = scratch.span
+        if span is None or span.until < span.since:
+            raise RatesvcError("no sheet of that range is admitted: see ratesvc quarantine list")
+        await self._store.put_history(scratch.columns(), span)
+        await self._store.announce(span.until)
 
 
-def _differences(column: Column, bank: dict[date, str], span: Span) -> Iterator[Difference]:
-    held = {}
-    for ordinal in column.days:
-        day = date.fromordinal(ordinal)
-        quote = column.quote(day)
-        if quote and day in span:
-            held[day] = f"{quote.value} for {quote.nominal}"
-    for day in sorted(held.keys() | bank.keys()):
-        if held.get(day) != bank.get(day):
-            yield Difference(column.currency.code, day, held.get(day), bank.get(day))
+def _any_sheet(_: Sheet) -> None:
+    """A document that only tells what an id is called."""
 
 
 def _before(held: Span | None, wanted: Span) -> Span | None:
     """What of `wanted` lies before what is held, joined to it without a gap; all of it when nothing is held."""
     if held is None:
-        return wanted
+        return Span(wanted.since, wanted.until) if wanted.since <= wanted.until else None
     return Span(wanted.since, held.since - ONE_DAY) if wanted.since < held.since else None
 
 
@@ -271,12 +356,12 @@ def _nothing_in(asked: Span) -> RatesvcError:
     return RatesvcError(f"the Bank has no sheets from {asked.since} to {asked.until}")
 
 
-def _empty(listing: Listing, fetched_at: datetime) -> Column:
+def _currency(listing: Listing) -> Currency:
     assert listing.code and listing.numeric_code  # noqa: S101, PT018 -- only such listings are asked for
     names = listing.name, listing.english_name
-    return Column(Currency(listing.cbr_id, listing.parent_id, listing.code, listing.numeric_code, *names), fetched_at)
+    return Currency(listing.cbr_id, listing.parent_id, listing.code, listing.numeric_code, *names)
 
 
-def _most_used_first(listing: Listing) -> tuple[int, str]:
-    place = MOST_USED.index(listing.code) if listing.code in MOST_USED else len(MOST_USED)
-    return place, listing.cbr_id
+def _most_used_first(currency: Currency) -> tuple[int, str]:
+    place = MOST_USED.index(currency.code) if currency.code in MOST_USED else len(MOST_USED)
+    return place, currency.cbr_id

@@ -55,7 +55,7 @@ class Column:
         held = None if at_its_end else (self.days[index], self.values[index], self.nominals[index])
         if held == (day.toordinal(), *_record(nominal, value)):
             return self
-        other = self if at_its_end else self._copy()
+        other = self if at_its_end else self.copy()
         other.put(day, nominal, value)
         return other
 
@@ -63,11 +63,12 @@ class Column:
         """This column without a record on that day, as another one."""
         if self._index(day) is None:
             return self
-        other = self._copy()
+        other = self.copy()
         other.drop(day)
         return other
 
-    def _copy(self) -> Column:
+    def copy(self) -> Column:
+        """Another column with the same records."""
         return replace(self, days=self.days[:], values=self.values[:], nominals=self.nominals[:], derived={})
 
     def put(self, day: date, nominal: int, value: Decimal) -> None:
@@ -94,6 +95,13 @@ class Column:
         self.values = array("q", [self.values[index] for index in kept])
         self.nominals = array("b", [self.nominals[index] for index in kept])
         self.derived = {}
+
+    def forget(self, span: Span) -> None:
+        """Forget the records of all days in that range."""
+        first, last = self.places(span.since, span.until)
+        if first < last:
+            del self.days[first:last], self.values[first:last], self.nominals[first:last]
+            self.derived = {}
 
     def drop(self, day: date) -> None:
         """Forget the record of a day, if there is one."""
@@ -164,14 +172,36 @@ def _record(nominal: int, value: Decimal) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A closed range of days in which every sheet is held: no day in it can have another one."""
+    """A closed range of days in which every sheet is held: no day in it can have another one.
+
+    Except on the days in `lacking`, oldest first: their sheets exist and are not admitted. `assessed` is False for a
+    range that a version without admission of history wrote.
+    """
 
     since: date
     until: date
+    lacking: tuple[date, ...] = ()
+    assessed: bool = True
 
     def __contains__(self, day: date) -> bool:
         """Whether the day lies in it."""
         return self.since <= day <= self.until
+
+    def lacks(self, after: date, until: date) -> bool:
+        """Whether a sheet that is not admitted takes effect later than `after` and up to `until`."""
+        return any(after < day <= until for day in self.lacking)
+
+    def with_sheet(self, day: date) -> Span:
+        """The same range once the sheet of that day is held."""
+        return (
+            self
+            if day not in self.lacking
+            else replace(self, lacking=tuple(other for other in self.lacking if other != day))
+        )
+
+    def without_sheet(self, day: date) -> Span:
+        """The same range when the sheet of that day is not admitted."""
+        return replace(self, lacking=tuple(sorted({*self.lacking, day})))
 
     def covers(self, other: Span) -> bool:
         """Whether every day of the other lies in it."""
@@ -183,7 +213,8 @@ class Span:
 
     def hull(self, other: Span) -> Span:
         """The smallest that covers both; what lies between them is in it."""
-        return Span(min(self.since, other.since), max(self.until, other.until))
+        lacking = tuple(sorted({*self.lacking, *other.lacking}))
+        return Span(min(self.since, other.since), max(self.until, other.until), lacking)
 
 
 def scaled_rouble(power: int) -> int:

@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
+from ratesvc.cbr.admission import Admission, Unconfirmed
 from ratesvc.cbr.client import BankClient
-from ratesvc.cbr.verdict import Decision
 from ratesvc.errors import FetchFailed
 from ratesvc.rates import Sheet
 
-MOST_DOUBTS = 8
+MOST_DOUBTS = 64
 MOST_SILENT = 3
 
 
@@ -36,22 +36,23 @@ class Doubts:
         """The sheet of that day is accepted."""
         self._doubts.pop(effective, None)
 
-    async def settle(self, sheet: Sheet, *, at_once: bool) -> Decision:
-        """Whether to accept it, to ask again (CONFIRM) or to put it into quarantine.
+    async def settle(self, found: Unconfirmed, *, at_once: bool) -> Admission:
+        """What becomes of an unconfirmed sheet; it stays unconfirmed where the Bank is to be asked again.
 
         `at_once` is for commands, which have no next poll: only the second address is asked.
         """
+        sheet = found.sheet
         doubt = self._doubts.get(sheet.effective_date)
         if doubt is None or not doubt.sheet.says_the_same_as(sheet):
             seen_another = doubt is not None
             doubt = self._remember(sheet)
             if not at_once:
-                return Decision.QUARANTINE if seen_another else Decision.CONFIRM
-        opinion = await self._second_opinion(sheet.effective_date)
-        if opinion is None:
+                return found.refused() if seen_another else found
+        second = await self._second_document(sheet.effective_date)
+        if second is None:
             doubt.silent += 1
-            return Decision.CONFIRM if doubt.silent < MOST_SILENT else Decision.QUARANTINE
-        return Decision.ACCEPT if opinion.says_the_same_as(sheet) else Decision.QUARANTINE
+            return found if doubt.silent < MOST_SILENT else found.refused()
+        return found.beside(second)
 
     def _remember(self, sheet: Sheet) -> Doubt:
         while len(self._doubts) >= MOST_DOUBTS:
@@ -59,7 +60,7 @@ class Doubts:
         doubt = self._doubts[sheet.effective_date] = Doubt(sheet)
         return doubt
 
-    async def _second_opinion(self, effective: date) -> Sheet | None:
+    async def _second_document(self, effective: date) -> Sheet | None:
         """What the English document says; None when it does not come, or is still that of an earlier day."""
         try:
             sheet = await self._client.daily_in_english(effective)

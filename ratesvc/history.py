@@ -45,6 +45,8 @@ class History:
         if self.days[index : index + 1] != [day]:
             self.days = [*self.days[:index], day, *self.days[index:]]
         self._columns = written(self._columns, self._latest(day))
+        if self.span:
+            self.span = self.span.with_sheet(day)
         self.version += 1
 
     def merge(self, revision: Revision) -> None:
@@ -64,14 +66,31 @@ class History:
         filled = {column.currency.cbr_id: column for column in columns}
         # A sheet set while the columns were being fetched is in some of them only: it is not a sheet yet. Nor is one
         # outside of the span, which a backfill that goes on, or was cut off, has written to some of them.
-        days = [day for day in sheet_days(filled.values()) if day in span]
+        days = [day for day in sheet_days(filled.values()) if day in span and day not in span.lacking]
         sheets = frozenset(day.toordinal() for day in days)
         for column in filled.values():
             column.keep_only(sheets)
         for day in self._revisions:
             filled = written(filled, self._latest(day))
+            span = span.with_sheet(day)
         self._columns, self.days, self.span = filled, sorted({*days, *self._revisions}), span
         self._composed.clear()
+        self.version += 1
+
+    def hold_back(self, day: date) -> None:
+        """Forget the figures of a day of the span that are not admitted: which sheet is in force is then not certain.
+
+        At the end of the span it ends earlier instead.
+        """
+        assert self.span and day not in self._revisions  # noqa: S101, PT018 -- only composed sheets are held back
+        self._columns = {cbr_id: column.lacking(day) for cbr_id, column in self._columns.items()}
+        self.days = [held for held in self.days if held != day]
+        self._composed.pop(day, None)
+        if any(day < held <= self.span.until for held in self.days):
+            self.span = self.span.without_sheet(day)
+        else:
+            until = max((held for held in self.days if held in self.span), default=day - ONE_DAY)
+            self.span = Span(self.span.since, until, tuple(d for d in self.span.lacking if d < until))
         self.version += 1
 
     def __iter__(self) -> Iterator[Revision]:
@@ -91,6 +110,10 @@ class History:
     def _latest(self, day: date) -> Revision:
         of_day = self._revisions[day]
         return of_day[max(of_day)]
+
+    def has_document(self, effective: date) -> bool:
+        """Whether the sheet of this day is held as a daily document, not only as columns."""
+        return effective in self._revisions
 
     def of_date(self, effective: date) -> Revision | None:
         """The latest revision of the sheet with exactly this effective date."""
@@ -216,6 +239,8 @@ def certain_date(days: Sequence[date], calendar: WorkCalendar, span: Span | None
     """
     index = bisect_right(days, day)
     found = days[index - 1] if index else None
+    if found and span and span.lacks(found, day):
+        return None
     if found and (calendar.holds(found, day) or (span and day in span and found in span)):
         return found
     return None

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 
 import structlog
 
+from ratesvc.cbr.admission import Reassessed
 from ratesvc.columns import Span
 from ratesvc.errors import FetchFailed, StoreUnavailable
 from ratesvc.metrics import Metrics
 from ratesvc.rates import Revision
 from ratesvc.redis_link import GONE, Asked
-from ratesvc.refresh import Cycle
+from ratesvc.refresh import Cycle, HeldBack
 from ratesvc.reseed import Given
 
 FAILURE_LOG_S = 60.0
@@ -34,12 +35,13 @@ class Journal:
         self.trouble: StoreUnavailable | None = None
         self._clock = clock
         self._said_at = float("-inf")
+        self._held_back: dict[date, HeldBack] = {}
 
     # The Bank
 
     def refreshed(self, cycle: Cycle, *, nothing_held: bool) -> None:
         """One refresh is over."""
-        self._held_back(cycle)
+        self.held_back(cycle)
         self.last_cycle = cycle
         self.last_attempt = self._clock()
         if cycle.asked_in_vain:
@@ -47,18 +49,34 @@ class Journal:
         elif cycle.has_heard:
             self.failures = 0
             self.last_success = self.last_attempt
-        self.metrics.fetches.labels(cycle.failure.kind if cycle.failure else cycle.outcome).inc()
+        kind = cycle.failure.kind if cycle.failure and cycle.asked_in_vain else cycle.outcome
+        self.metrics.fetches.labels(kind).inc()
         if not cycle.stored:
             self.log.warning("kept_in_memory", sheets=len(cycle.accepted))
         if cycle.failure:
             self._failed(cycle.failure, nothing_held=nothing_held)
 
-    def _held_back(self, cycle: Cycle) -> None:
-        for held_back in set(cycle.held_back) - set(self.last_cycle.held_back if self.last_cycle else ()):
-            date_text = str(held_back.effective_date)
-            self.log.warning("sheet_held_back", effective_date=date_text, to=held_back.decision, why=str(held_back))
+    def held_back(self, cycle: Cycle) -> None:
+        """Say once of each sheet why it is held back, and count what was put into quarantine."""
+        for accepted in cycle.accepted:
+            self._held_back.pop(accepted.effective_date, None)
+        for held_back in cycle.held_back:
+            if self._held_back.get(held_back.effective_date) != held_back:
+                date_text = str(held_back.effective_date)
+                self.log.warning("sheet_held_back", effective_date=date_text, to=held_back.decision, why=str(held_back))
+            self._held_back[held_back.effective_date] = held_back
         for kind in cycle.put_aside:
             self.metrics.quarantined.labels(kind).inc()
+
+    def reassessed(self, found: Reassessed) -> None:
+        """What an older version stored was assessed once; what is not admitted is fetched again."""
+        for revision, verdict in found.refused:
+            why = "; ".join(f"{remark.kind}: {remark.text}" for remark in verdict.remarks)
+            self.log.warning(
+                "stored_sheet_refused", effective_date=str(revision.effective_date), revision=revision.number, why=why
+            )
+        lacking = len(found.span.lacking) if found.span else 0
+        self.log.info("store_reassessed", kept=len(found.kept), refused=len(found.refused), unconfirmed_days=lacking)
 
     def _failed(self, failure: FetchFailed, *, nothing_held: bool) -> None:
         now = asyncio.get_running_loop().time()

@@ -108,7 +108,7 @@ class Revision:
 
     `number` counts from 1; a correction by the Bank is the next number and the older one stays.
     `fetched_at` is UTC; `flags` are the guards' remarks; `document` is what the Bank sent, compressed by zlib, and
-    empty where the figures were backfilled.
+    empty where the figures were backfilled. `admitted` is False for one that a version without admission stored.
     """
 
     sheet: Sheet
@@ -116,6 +116,7 @@ class Revision:
     fetched_at: datetime
     flags: tuple[str, ...] = ()
     document: bytes = field(default=b"", repr=False)
+    admitted: bool = field(default=True, repr=False, compare=False)
 
     @property
     def effective_date(self) -> date:

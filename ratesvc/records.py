@@ -1,7 +1,8 @@
 """What is kept in Redis, as bytes: the envelope, and one record for each kind of thing in it. Pure.
 
 A value is an envelope: a mark with the schema, a checksum over the field's name and the payload, the payload. What
-does not verify, or does not decode, is a miss.
+does not verify, or does not decode, is a miss. Fields are added at the end only, so that older versions read a record
+too. What an older version wrote lacks `admitted` or `assessed`: it was not held to today's rules for sheets.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class _Record(msgspec.Struct, array_like=True):
     rows: list[_Row]
     raw: bytes
     sha256: str
+    admitted: bool = False
 
 
 class _Column(msgspec.Struct, array_like=True):
@@ -58,6 +60,8 @@ class _Column(msgspec.Struct, array_like=True):
 class _Range(msgspec.Struct, array_like=True):
     since: date
     until: date
+    lacking: tuple[date, ...] = ()
+    assessed: bool = False
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -103,6 +107,7 @@ def revision_record(revision: Revision) -> bytes:
         rows=rows,
         raw=revision.document,
         sha256=hashlib.sha256(revision.raw).hexdigest(),
+        admitted=revision.admitted,
     )
     return _encoder.encode(record)
 
@@ -115,7 +120,8 @@ def _revision(payload: bytes | None) -> Revision | None:
         )
     except (msgspec.MsgspecError, ArithmeticError):
         return None
-    return Revision(Sheet(record.effective_date, quotes), record.number, record.fetched_at, record.flags, record.raw)
+    sheet = Sheet(record.effective_date, quotes)
+    return Revision(sheet, record.number, record.fetched_at, record.flags, record.raw, record.admitted)
 
 
 def opened_range(field: str, envelope: bytes | str | None) -> Span | None:
@@ -124,7 +130,7 @@ def opened_range(field: str, envelope: bytes | str | None) -> Span | None:
         found = msgspec.msgpack.decode(unseal(field, envelope) or b"", type=_Range)
     except msgspec.MsgspecError:
         return None
-    return Span(found.since, found.until)
+    return Span(found.since, found.until, found.lacking, found.assessed)
 
 
 def opened_column(field: str, envelope: bytes | str | None) -> tuple[Column, Span] | None:
@@ -183,4 +189,4 @@ def column_record(column: Column, asked: Span) -> bytes:
 
 def range_record(field: str, span: Span) -> bytes:
     """A closed range of days under this field."""
-    return seal(field, _encoder.encode(_Range(span.since, span.until)))
+    return seal(field, _encoder.encode(_Range(span.since, span.until, span.lacking, span.assessed)))

@@ -14,9 +14,10 @@ from functools import partial
 from operator import attrgetter
 
 from ratesvc.cbr import guards
+from ratesvc.cbr.admission import Admission, Admitted, Quarantined, Unconfirmed, admit, is_settled
 from ratesvc.cbr.client import BankClient, Fetched
 from ratesvc.cbr.documents import parse_daily
-from ratesvc.cbr.verdict import Decision, Verdict, judge
+from ratesvc.cbr.verdict import Decision, Remark, Verdict
 from ratesvc.doubts import Doubts
 from ratesvc.errors import BadDocument, FetchFailed, StoreUnavailable
 from ratesvc.history import History, wanted_day
@@ -83,10 +84,10 @@ class _Found:
     failure: FetchFailed | None = None
 
     def outcome(self, accepted: Sequence[Revision]) -> str:
-        """All of it in one word."""
-        if self.failure:
-            return "failed"
+        """All of it in one word; a request that failed beside one that brought a sheet is no failure of the cycle."""
         decisions = {one.decision for one in self.held_back.values()}
+        if self.failure and not accepted:
+            return "failed"
         if decisions:
             return "quarantined" if Decision.QUARANTINE in decisions else "confirming"
         return "new" if accepted else "unchanged"
@@ -190,24 +191,42 @@ class Refresher:
                 return None
             # Backfilled figures, confirmed by a document of its own, are kept again with the Bank's bytes and names.
             return replace(held, sheet=sheet, document=zlib.compress(fetched.raw, 9))
-        verdict = self._judged(sheet, held, history, found.settled)
-        decision = verdict.decision
-        if decision is Decision.CONFIRM:
-            decision = await self._doubts.settle(sheet, at_once=at_once)
-        if decision is not Decision.ACCEPT:
-            refused = HeldBack(effective, decision, verdict)
-            if decision is Decision.QUARANTINE:
-                await self._put_aside(Case(effective, self._now(), (str(refused),), fetched.raw), verdict.reason, found)
-            return refused
+        admission = self._admission(sheet, held, history, found.settled)
+        if isinstance(admission, Unconfirmed):
+            admission = await self._doubts.settle(admission, at_once=at_once)
+            if isinstance(admission, Admitted):
+                await self._leave_quarantine(fetched.raw)
+        if not isinstance(admission, Admitted):
+            return await self._hold_back(effective, admission, fetched.raw, found)
         self._doubts.settled(effective)
-        if verdict.decision is Decision.CONFIRM:
-            await self._leave_quarantine(fetched.raw)
-        return self._revision(sheet, held, verdict.flags, fetched.raw)
+        return self._revision(admission, held, fetched.raw)
 
-    @staticmethod
-    def _judged(sheet: Sheet, held: Revision | None, history: History, settled: Mapping[date, Revision]) -> Verdict:
-        before = Refresher._nearest(sheet.effective_date, settled, history)
-        return judge(sheet, before.sheet if before else None, held.sheet if held else None)
+    async def _hold_back(self, day: date, admission: Unconfirmed | Quarantined, raw: bytes, found: _Found) -> HeldBack:
+        decision = Decision.QUARANTINE if isinstance(admission, Quarantined) else Decision.CONFIRM
+        refused = HeldBack(day, decision, admission.verdict)
+        if decision is Decision.QUARANTINE:
+            case = Case(day, self._now(), (str(refused),), raw)
+            await self._put_aside(case, admission.verdict.reason, found)
+        return refused
+
+    def _admission(
+        self,
+        sheet: Sheet,
+        held: Revision | None,
+        history: History,
+        settled: Mapping[date, Revision],
+        *,
+        released: bool = False,
+    ) -> Admission:
+        before = self._nearest(sheet.effective_date, settled, history)
+        newest = max((*settled, *history.days[-1:]), default=None)
+        return admit(
+            sheet,
+            before.sheet if before else None,
+            held.sheet if held else None,
+            settled=is_settled(sheet.effective_date, moscow_day(self._clock()), newest),
+            released=released,
+        )
 
     @staticmethod
     def _nearest(effective: date, settled: Mapping[date, Revision], history: History) -> Revision | None:
@@ -216,9 +235,55 @@ class Refresher:
         earlier = [one for day, one in settled.items() if day < effective]
         return max((*earlier, *([nearest] if nearest else ())), key=attrgetter("effective_date"), default=None)
 
-    def _revision(self, sheet: Sheet, held: Revision | None, flags: tuple[str, ...], raw: bytes) -> Revision:
-        number = held.number + 1 if held else 1
-        return Revision(sheet, number, self._now(), flags, zlib.compress(raw, 9))
+    def _revision(self, admitted: Admitted, held: Revision | None, raw: bytes) -> Revision:
+        return admitted.revision(held.number + 1 if held else 1, self._now(), raw)
+
+    async def confirm(self, history: History, day: date, *, at_once: bool) -> Cycle:
+        """The document of a day of history whose composed sheet has findings, decided beside that sheet.
+
+        Where the two disagree, the document is decided like a newest one: by the next poll and a second address. It is
+        stored and not announced. Raises FetchFailed where no mirror answers, and StoreUnavailable.
+        """
+        try:
+            fetched = await self._client.daily(day, partial(self._check, day), paced=False)
+        except FetchFailed as failure:
+            return await self._unreadable(day, failure)
+        admission = await self._beside_columns(history, day, fetched.document, at_once=at_once)
+        if isinstance(admission, Admitted):
+            self._doubts.settled(day)
+            await self._leave_quarantine(fetched.raw)
+            return Cycle("new", (await self._store.put(self._revision(admission, None, fetched.raw)),))
+        found = _Found()
+        found.held_back[day] = await self._hold_back(day, admission, fetched.raw, found)
+        return await self._kept(found, history)
+
+    async def _beside_columns(self, history: History, day: date, document: Sheet, *, at_once: bool) -> Admission:
+        """What becomes of a daily document; on a settled day the sheet composed from columns is the second one."""
+        if document.effective_date != day:
+            remark = Remark(
+                "other_day", Decision.QUARANTINE, f"the document of {day} is dated {document.effective_date}"
+            )
+            return Quarantined(document, Verdict((remark,)))
+        composed = history.of_date(day)
+        admission = self._admission(document, None, history, {})
+        if not isinstance(admission, Unconfirmed):
+            return admission
+        if composed and is_settled(day, moscow_day(self._clock()), history.days[-1]):
+            both = admission.beside(composed.sheet)
+            if isinstance(both, Admitted):
+                return both
+        return await self._doubts.settle(admission, at_once=at_once)
+
+    async def _unreadable(self, day: date, failure: FetchFailed) -> Cycle:
+        """A day whose document is refused waits for a person. Raises the failure where a mirror did not answer."""
+        errors = [error for _, error in failure.failures if isinstance(error, BadDocument)]
+        if len(errors) < len(failure.failures):
+            raise failure
+        found = _Found()
+        remarks = tuple(Remark(error.reason, Decision.QUARANTINE, str(error)) for error in errors)
+        held_back = found.held_back[day] = HeldBack(day, Decision.QUARANTINE, Verdict(remarks))
+        await self._put_aside(Case(day, self._now(), (str(held_back),), errors[0].raw), errors[0].reason, found)
+        return Cycle("quarantined", held_back=(held_back,), put_aside=tuple(found.put_aside))
 
     async def release(self, history: History, case: Case) -> Revision:
         """A person says that a document in quarantine is right: it is published, with that remark.
@@ -228,8 +293,9 @@ class Refresher:
         sheet = parse_daily(case.raw)
         held = history.of_date(sheet.effective_date)
         if held is None or not held.sheet.says_the_same_as(sheet):
-            flags = (*self._judged(sheet, held, history, {}).flags, "released")
-            held = await self._put(self._revision(sheet, held, flags, case.raw), held)
+            admission = self._admission(sheet, held, history, {}, released=True)
+            assert isinstance(admission, Admitted)  # noqa: S101 -- a person vouches for it
+            held = await self._put(self._revision(admission, held, case.raw), held)
         await self.quarantine.drop([case.name])
         return held
 

@@ -15,7 +15,8 @@ from types import TracebackType
 from typing import Self
 
 from ratesvc import health
-from ratesvc.backfill import Backfill, Difference, Progress
+from ratesvc.backfill import Backfill, Progress
+from ratesvc.cbr.admission import Reassessed
 from ratesvc.cbr.answers import DAILY, Limits
 from ratesvc.cbr.client import REQUESTS_A_MINUTE, BankClient, Pace, Way, is_hurried
 from ratesvc.columns import Span
@@ -24,10 +25,11 @@ from ratesvc.engine import Engine
 from ratesvc.errors import NoSheet, StoreUnavailable
 from ratesvc.health import Check
 from ratesvc.history import History, snapshot
+from ratesvc.inquiry import Difference, Inquiry
 from ratesvc.journal import Journal
 from ratesvc.polling import next_poll_s, with_jitter
 from ratesvc.publication import Board, Publication
-from ratesvc.quarantine import Quarantine
+from ratesvc.quarantine import Case, Quarantine
 from ratesvc.rates import FIRST_DAY, Revision, Snapshot
 from ratesvc.redis_link import Asked, Link
 from ratesvc.refresh import Cycle, Refresher
@@ -102,7 +104,7 @@ class Service:
         url = await self._redis_url()
         self._store = Store(Link(url, self._asked), self.settings.redis.namespace)
         self._stack.push_async_callback(self._store.close)
-        self._upkeep = Upkeep(self._store, self.history, self.seen, self._take, telling=self.ticking)
+        self._upkeep = Upkeep(self._store, self.history, self.seen, self._take, self._reassessed, telling=self.ticking)
         self.feed = self._upkeep.feed
         cbr = self.settings.cbr
         # The demo's Bank is in this process: no proxy leads there.
@@ -110,7 +112,8 @@ class Service:
         self._client = BankClient(cbr.mirrors, cbr.user_agent, pace=self._pace, daily=self._limits, way=way)
         await self._stack.enter_async_context(self._client)
         self._refresher = Refresher(self._client, self._store, self.clock)
-        self._backfill = Backfill(self._client, self._store, self.clock, cbr.backfill_gap_seconds, self.fetch)
+        self._backfill = Backfill(self._client, self._store, self.clock, cbr.backfill_gap_seconds, self)
+        self._inquiry = Inquiry(self._client, cbr.backfill_gap_seconds)
         await self._upkeep.reread()
         duties = Duties(
             poll=self.poll,
@@ -198,9 +201,28 @@ class Service:
 
     async def fetch(self, day: date | None) -> Cycle:
         """Ask for one day, or the newest sheet, whatever other replicas do; for commands."""
-        cycle = await self._refresher.ask(self.history, day, at_once=True)
+        return await self.fetch_day(day, at_once=True)
+
+    async def fetch_day(self, day: date | None, *, at_once: bool) -> Cycle:
+        """Ask for one day, or the newest sheet; not `at_once`, what is unconfirmed waits for another poll."""
+        cycle = await self._refresher.ask(self.history, day, at_once=at_once)
+        self.journal.held_back(cycle)
         self._take(cycle.accepted)
         return cycle
+
+    async def confirm(self, history: History, day: date, *, at_once: bool) -> Revision | None:
+        """The daily document of a day whose composed sheet has findings; None where it is held back."""
+        cycle = await self._refresher.confirm(history, day, at_once=at_once)
+        self.journal.held_back(cycle)
+        return next(iter(cycle.accepted), None)
+
+    async def _reassessed(self, found: Reassessed) -> None:
+        """Say what became of what an older version stored; what is refused waits for a person too."""
+        self.journal.reassessed(found)
+        for revision, verdict in found.refused:
+            if revision.document:
+                reasons = tuple(f"{remark.kind}: {remark.text}" for remark in verdict.remarks)
+                await self.quarantine.add(Case(revision.effective_date, self.clock(), reasons, revision.raw))
 
     @property
     def quarantine(self) -> Quarantine:
@@ -228,7 +250,13 @@ class Service:
         return cycle
 
     async def backfill(self, since: date = FIRST_DAY, until: date | None = None) -> AsyncIterator[Progress]:
-        """Fetch what of history is not held, one request at a time; for commands."""
+        """Fetch what of history is not held, one request at a time; for commands.
+
+        The newest sheet comes first, since nothing is asked for beyond it.
+        """
+        cycle = await self.fetch(None)
+        if cycle.failure and self.history.newest is None:
+            raise cycle.failure
         async for progress in self._backfill.run(self.history, since, until, at_once=True):
             yield progress
         await self._upkeep.reread()
@@ -240,11 +268,11 @@ class Service:
 
     def look_up(self, codes: Iterable[str], since: date, until: date) -> AsyncIterator[Progress]:
         """Ask for a few currencies at once; for commands. They are in the history of this process alone."""
-        return self._backfill.look_up(self.history, codes, since, until)
+        return self._inquiry.look_up(self.history, codes, since, until)
 
     def verify(self) -> AsyncIterator[Progress | Difference]:
         """Compare what is held with the Bank, changing nothing."""
-        return self._backfill.verify(self.history)
+        return self._inquiry.verify(self.history)
 
     async def _fill(self) -> None:
         """Fetch what of history is lacking; what fails has an appointment of its own."""
@@ -254,9 +282,18 @@ class Service:
         if done.failure:
             self._log.warning("backfill_failed", error=str(done.failure))
         elif done.has_begun:
-            self._log.info("backfill_finished", sheets=len(self.history.days))
+            self._say_what_is_held()
         if done.again_s is not None:
             self._ticks.backfill_in(done.again_s)
+
+    def _say_what_is_held(self) -> None:
+        span, sheets = self.history.span, len(self.history.days)
+        if not self._backfill.lacks(self.history):
+            self._log.info("backfill_finished", sheets=sheets)
+        elif span:
+            self._log.warning(
+                "backfill_incomplete", sheets=sheets, until=str(span.until), unconfirmed=len(span.lacking)
+            )
 
     def _take(self, revisions: Iterable[Revision], filled: Span | None = None) -> None:
         """Hold what is new and publish; `filled` says that history came with it."""

@@ -166,7 +166,7 @@ class Store:
         span = await self.span.get()
         columns: tuple[Column, ...] = ()
         if span != self._seen_span:
-            columns = await self._load_columns() if span else ()
+            columns = await self.columns() if span else ()
             if span is None or span.until not in sheet_days(columns):
                 await self.span.drop()
                 span, columns = None, ()
@@ -175,8 +175,8 @@ class Store:
         self._seen_span = span
         return Loaded(revisions, columns, span if columns else None, broken)
 
-    async def _load_columns(self) -> tuple[Column, ...]:
-        """All of them, or none where one does not verify: a part would answer wrongly."""
+    async def columns(self) -> tuple[Column, ...]:
+        """Every backfilled column, or none where one does not verify: a part would answer wrongly."""
         async with self.link.answering("load") as redis:
             stored = await redis.hgetall(self._columns)
             opened = {field: opened_column(as_text(field), envelope) for field, envelope in stored.items()}
@@ -233,7 +233,7 @@ class Store:
                     break
                 if await redis.hsetnx(self._sheets, field, envelope):
                     break
-        return latest
+        return replace(latest, admitted=True)
 
     async def _latest(self, redis: Redis, effective: date, at_least: int) -> tuple[Revision | None, int, bool]:
         """The last revision of a day, the next free number, and whether something unreadable stands there.
@@ -273,6 +273,17 @@ class Store:
                 self._held |= {fields[field].key for field in written}
                 count += len(written)
         return count
+
+    async def readmit(self, kept: Sequence[Revision], refused: Sequence[Revision]) -> None:
+        """Write again what an older version stored, as admitted, and forget what is not admitted."""
+        async with self.link.answering("restore") as redis:
+            for chunk in _chunks(kept, SHEETS_AT_ONCE):
+                fields = {field_of(*one.key): replace(one, admitted=True) for one in chunk}
+                records: dict[Any, Any] = {name: seal(name, revision_record(one)) for name, one in fields.items()}
+                await redis.hset(self._sheets, mapping=records)
+        if refused:
+            await self.drop([field_of(*revision.key) for revision in refused])
+            self._held -= {revision.key for revision in refused}
 
     async def drop(self, fields: Iterable[str]) -> None:
         """Forget what stands under these fields of sheets."""

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from datetime import date
 
+from ratesvc.cbr.admission import Reassessed, reassess
 from ratesvc.columns import Span
 from ratesvc.errors import StoreUnavailable
 from ratesvc.feed import Feed
 from ratesvc.history import History
 from ratesvc.rates import Revision, Snapshot
 from ratesvc.reseed import Given, Reseed
-from ratesvc.store import Store
+from ratesvc.store import Loaded, Store
 
 RECONNECT_S = 1.0
 
@@ -28,11 +29,13 @@ class Upkeep:
         history: History,
         seen: Callable[[], Snapshot | None],
         take: Callable[[Iterable[Revision], Span | None], None],
+        refused: Callable[[Reassessed], Awaitable[None]],
         *,
         telling: bool,
     ) -> None:
         """`seen` says what is known now, `take` holds and publishes revisions, and hears of a span that was filled.
 
+        `refused` hears what became of sheets that an older version stored.
         Not `telling` leaves the log of events to others, as a command does.
         """
         self.feed = Feed(history, seen, self._load)
@@ -40,6 +43,7 @@ class Upkeep:
         self._store = store
         self._history = history
         self._take = take
+        self._refused = refused
         self._telling = telling
         self._reseed = Reseed(store, history)
         self._broken: set[str] = set()
@@ -93,11 +97,25 @@ class Upkeep:
     async def _load(self) -> None:
         loaded = await self._store.load()
         self._broken |= set(loaded.broken)
+        if any(not revision.admitted for revision in loaded.revisions) or (loaded.span and not loaded.span.assessed):
+            loaded = await self._reassessed(loaded)
         # A master that comes back may know less than we do: its history is not taken, it is given ours.
         span = loaded.span if loaded.span and self._widens(loaded.span) else None
         if span:
             self._history.fill(loaded.columns, span)
         self._take(loaded.revisions, span)
+
+    async def _reassessed(self, loaded: Loaded) -> Loaded:
+        """Admit, or refuse, once what an older version stored: it took history for sheets without assessing it."""
+        admitted = [revision for revision in loaded.revisions if revision.admitted]
+        stored = [revision for revision in loaded.revisions if not revision.admitted]
+        known = (*self._history, *admitted)
+        found = await asyncio.to_thread(reassess, self._history.calendar, known, stored, loaded.columns, loaded.span)
+        await self._store.readmit(found.kept, [revision for revision, _ in found.refused])
+        if found.span:
+            await self._store.span.put(found.span)
+        await self._refused(found)
+        return replace(loaded, revisions=(*admitted, *found.kept), span=found.span)
 
     def _widens(self, span: Span) -> bool:
         held = self._history.span

@@ -15,14 +15,16 @@ from aiohttp import web
 from bank import Bank, daily_xml, sheet, workdays
 from conftest import Clock, Serve, eventually, unhurried
 
-from ratesvc.backfill import Backfill, Difference, NotOurTurn, Progress
+from ratesvc.backfill import Backfill, NotOurTurn, Progress
 from ratesvc.cbr.client import BankClient, Pace
 from ratesvc.columns import Span
 from ratesvc.config import Settings
 from ratesvc.errors import RatesvcError, StoreUnavailable
 from ratesvc.history import History
+from ratesvc.inquiry import Difference
 from ratesvc.rates import FIRST_DAY, Quote, Revision, Sheet
 from ratesvc.redis_link import Link, connect
+from ratesvc.refresh import Refresher
 from ratesvc.reseed import Reseed
 from ratesvc.service import Service
 from ratesvc.store import Store
@@ -30,6 +32,8 @@ from ratesvc.workdays import WorkCalendar
 
 FRIDAY = date(2026, 4, 24)
 DAYS = list(workdays(date(2026, 3, 10), 34))
+NAMELESS = ["R01435", "R01436", "R01700"]
+"""Ids of the replica's catalogue without a code: an item that has none, and two that are parents only."""
 
 
 @pytest.fixture
@@ -50,14 +54,20 @@ class Replica:
     clock: Clock
 
     def __post_init__(self) -> None:
-        self.backfill = Backfill(self.client, self.store, self.clock, 0, self.fetch)
+        self.backfill = Backfill(self.client, self.store, self.clock, 0, self)
+        self.refresher = Refresher(self.client, self.store, self.clock)
 
-    async def fetch(self, day: date) -> None:
-        self.history.add(Revision(sheet(day), 1, self.clock()))
+    async def fetch_day(self, day: date | None, *, at_once: bool = False) -> None:
+        for revision in (await self.refresher.ask(self.history, day, at_once=at_once)).accepted:
+            self.history.merge(revision)
+
+    async def confirm(self, history: History, day: date, *, at_once: bool) -> Revision | None:
+        return next(iter((await self.refresher.confirm(history, day, at_once=at_once)).accepted), None)
 
     async def run(self, since: date = FIRST_DAY, until: date | None = None) -> list[str]:
-        """What was asked for; memory knows first what the store holds."""
+        """What was asked for; memory knows first what the store holds, and the newest sheet."""
         await self.read()
+        await self.fetch_day(None)
         return [progress.asking async for progress in self.backfill.run(self.history, since, until)]
 
     async def read(self) -> None:
@@ -65,6 +75,8 @@ class Replica:
         loaded = await self.store.load()
         if loaded.span:
             self.history.fill(loaded.columns, loaded.span)
+        for revision in loaded.revisions:
+            self.history.merge(revision)
 
 
 @asynccontextmanager
@@ -93,12 +105,13 @@ async def backfilled(service: Service) -> list[Progress]:
 
 
 async def test_history_fills_itself_after_the_first_start(bank: Bank, settings: Settings, serve: Serve) -> None:
-    """One request for each currency id that has an ISO code, the most used first; then every day is answered."""
+    """One request for each currency id, the most used first, and their parents; then every day is answered."""
     async with serve(settings) as running:
         await eventually(lambda: running.service.history.span)
         ids = {quote.cbr_id for quote in sheet(FRIDAY).quotes}
-        assert sorted(bank.series_asked) == sorted(ids)
+        assert sorted(bank.series_asked) == sorted([*ids, *NAMELESS])
         assert bank.series_asked[:3] == ["R01235", "R01239", "R01375"]
+        assert bank.series_asked[-3:] == NAMELESS
         for day in DAYS:
             assert running.service.history.of_date(day) is not None
         status, headers, _ = await running.get("/v1/rates/2026-03-15")
@@ -127,7 +140,7 @@ async def test_a_second_run_asks_for_nothing_that_is_held(bank: Bank, settings: 
         await eventually(lambda: running.service.history.span)
         bank.asked.clear()
         assert await backfilled(running.service) == []
-        assert bank.series_asked == ["R01235"]
+        assert (bank.series_asked, bank.queries) == ([], [""])
 
 
 async def test_a_run_that_was_cut_off_goes_on_where_it_stopped(bank: Bank, settings: Settings, clock: Clock) -> None:
@@ -316,7 +329,8 @@ async def test_memory_that_is_behind_gives_no_column_back(
         await reseed.round()
     async with replica_of(settings, clock) as cold:
         await cold.read()
-    assert [day for day, _ in cold.history.series("EUR", FIRST_DAY, FRIDAY)] in ([], DAYS)
+    with_documents = sorted({revision.effective_date for revision in cold.history})
+    assert [day for day, _ in cold.history.series("EUR", FIRST_DAY, FRIDAY)] in (with_documents, DAYS)
 
 
 @pytest.mark.parametrize(
@@ -352,8 +366,10 @@ async def test_ranges_with_days_between_them_are_not_one(replica: Replica, setti
     await replica.run(DAYS[0], DAYS[2])
     await replica.run(DAYS[0], DAYS[30])
     await replica.read()
-    assert replica.history.days == DAYS[:31]
-    assert [day for day, _ in replica.history.series("EUR", FIRST_DAY, FRIDAY)] == DAYS[:31]
+    held = replica.history.span
+    assert held == Span(DAYS[0], DAYS[30])
+    assert [day for day in replica.history.days if day in held] == DAYS[:31]
+    assert [day for day, _ in replica.history.series("EUR", held.since, held.until)] == DAYS[:31]
 
 
 async def test_a_run_ends_with_the_last_day_that_was_asked_for(replica: Replica) -> None:
@@ -367,13 +383,15 @@ async def test_a_run_ends_with_the_last_day_that_was_asked_for(replica: Replica)
 async def test_two_runs_at_once_ask_once(bank: Bank, replica: Replica) -> None:
     """In one process the second waits, and finds that all is held."""
     await asyncio.gather(replica.run(), replica.run())
-    assert sorted(bank.series_asked) == sorted([*bank.series, "R01235"])
+    assert sorted(bank.series_asked) == sorted([*bank.series, *NAMELESS])
 
 
 async def test_one_replica_at_a_time_fetches_history_and_a_person_goes_first(
     bank: Bank, replica: Replica, other: Replica
 ) -> None:
     """Whoever has the turn keeps the others out; a command takes it, the run that had it ends, and nothing is lost."""
+    for each in (replica, other):
+        await each.fetch_day(None)
     steps = replica.backfill.run(replica.history)
     while (await anext(steps)).done < 3:
         pass
@@ -387,12 +405,13 @@ async def test_one_replica_at_a_time_fetches_history_and_a_person_goes_first(
     assert replica.backfill.progress is None
     async for _ in command:
         pass
-    assert sorted(bank.series_asked) == sorted(bank.series)
+    assert sorted(bank.series_asked) == sorted([*bank.series, *NAMELESS])
     await replica.run()
 
 
 async def test_a_run_for_more_than_one_that_was_cut_off_ends_with_all_of_it(bank: Bank, replica: Replica) -> None:
     """First what was left of the other, without asking again, then the days before; a second command is not needed."""
+    await replica.fetch_day(None)
     steps = replica.backfill.run(replica.history, DAYS[20])
     while (await anext(steps)).done < 3:
         pass
@@ -402,23 +421,27 @@ async def test_a_run_for_more_than_one_that_was_cut_off_ends_with_all_of_it(bank
     await replica.run(since=DAYS[5])
     assert await replica.store.span.get() == Span(DAYS[5], FRIDAY)
     assert await replica.store.plan.get() is None
-    assert Counter(bank.series_asked[len(first) :]) == Counter([*set(bank.series).difference(first), *bank.series])
+    assert Counter(bank.series_asked[len(first) :]) == Counter(
+        [*{*bank.series, *NAMELESS}.difference(first), *bank.series, *NAMELESS]
+    )
     await replica.read()
-    assert replica.history.days == DAYS[5:]
+    assert [day for day in replica.history.days if day >= DAYS[5]] == DAYS[5:]
 
 
-async def test_what_ends_a_run_does_not_end_the_next(replica: Replica) -> None:
+async def test_what_ends_a_run_does_not_end_the_next(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever it was, be it a mistake of ours: the turn is given up, and nothing is said to go on."""
     await replica.run(until=DAYS[30])
     await replica.read()
     mistakes = [ZeroDivisionError()]
 
-    async def fetch(day: date) -> None:
-        if mistakes:
-            raise mistakes.pop()
-        await replica.fetch(day)
+    fetch_day = replica.fetch_day
 
-    replica.backfill = Backfill(replica.client, replica.store, replica.clock, 0, fetch)
+    async def fetch(day: date | None, *, at_once: bool = False) -> None:
+        if mistakes and day:
+            raise mistakes.pop()
+        await fetch_day(day, at_once=at_once)
+
+    monkeypatch.setattr(replica, "fetch_day", fetch)
     with pytest.raises(ZeroDivisionError):
         await replica.run()
     assert replica.backfill.progress is None
@@ -471,7 +494,8 @@ async def test_days_that_only_some_columns_reach_are_not_sheets(
     while (await anext(steps)).done < 3:
         pass
     await other.read()
-    assert other.history.days == DAYS[:6]
+    assert other.history.span == Span(FIRST_DAY, DAYS[5])
+    assert [day for day in other.history.days if day <= DAYS[20]] == DAYS[:6]
     command = other.backfill.run(other.history, at_once=True)
     await anext(command)
     with pytest.raises(NotOurTurn):

@@ -14,7 +14,7 @@ TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in FILES.items(
 
 PURE = re.compile(
     r"errors|codes|rates|columns|history|events|records|redis_address|workdays|publication"
-    r"|cbr/(documents|guards|verdict)|render/.+"
+    r"|cbr/(admission|documents|guards|verdict)|render/.+"
 )
 RENDER = re.compile(r"render/.+")
 COUNTING = [name for name in FILES if PURE.fullmatch(name) and name != "errors"]
@@ -106,9 +106,16 @@ def test_pure_rooms_use_pure_rooms_only() -> None:
     pure = {room_of(name) for name in FILES if PURE.fullmatch(name)}
     used = {room for name in FILES if PURE.fullmatch(name) for room in rooms_used(name)}
     assert used <= pure - {"cbr"}
-    for name in ("cbr/documents", "cbr/guards", "cbr/verdict"):
-        within = {module for module in imported(TREES[name]) if module.startswith("ratesvc.cbr")}
-        assert within <= {"ratesvc.cbr.documents", "ratesvc.cbr.guards", "ratesvc.cbr.verdict"}
+    names = ("admission", "documents", "guards", "verdict")
+    for name in names:
+        within = {module for module in imported(TREES[f"cbr/{name}"]) if module.startswith("ratesvc.cbr")}
+        assert {module.split(".")[2] for module in within} <= set(names)
+
+
+def test_there_is_one_door_for_sheets() -> None:
+    """A revision is made by admission alone; records read what was admitted, and columns are assessed day by day."""
+    makers = {name for name, tree in TREES.items() for called, _ in calls(tree) if called == "Revision"}
+    assert makers == {"cbr/admission", "records", "columns"}
 
 
 @pytest.mark.parametrize("name", sorted(FILES))

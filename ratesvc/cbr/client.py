@@ -132,11 +132,12 @@ class BankClient:
         """Close every connection."""
         await self._session.close()
 
-    async def daily(self, day: date | None, accept: Callable[[Sheet], None]) -> Fetched[Sheet]:
+    async def daily(self, day: date | None, accept: Callable[[Sheet], None], *, paced: bool = True) -> Fetched[Sheet]:
         """The sheet in force on `day`, or the newest one, from the first mirror whose sheet `accept` lets pass.
 
         The Bank answers a day without a sheet of its own with the earlier one that is in force: see its date.
-        `accept` raises BadDocument. Raises FetchFailed.
+        `accept` raises BadDocument. A backfill, which keeps its own gap between requests, is not `paced`. Raises
+        FetchFailed.
         """
         query = {} if day is None else {"date_req": _printed(day)}
 
@@ -145,12 +146,12 @@ class BankClient:
             accept(sheet)
             return sheet
 
-        return await self._first("/scripts/XML_daily.asp", query, read, self._daily)
+        return await self._first("/scripts/XML_daily.asp", query, read, self._daily, paced=paced)
 
     async def daily_in_english(self, day: date) -> Sheet:
         """The same sheet from another address of the Bank, with other names: a second opinion. Raises FetchFailed."""
         query = {"date_req": _printed(day)}
-        return (await self._first("/scripts/XML_daily_eng.asp", query, parse_daily, self._daily)).document
+        return (await self._first("/scripts/XML_daily_eng.asp", query, parse_daily, self._daily, paced=True)).document
 
     async def catalogue(self) -> tuple[Listing, ...]:
         """Every currency id that the Bank quotes, or quoted, each working day. Raises FetchFailed."""
@@ -168,13 +169,12 @@ class BankClient:
         return (await self._first("/scripts/XML_dynamic.asp", query, read, DYNAMIC)).document
 
     async def _first(
-        self, path: str, query: Mapping[str, str], parse: Callable[[bytes], T], limits: Limits
+        self, path: str, query: Mapping[str, str], parse: Callable[[bytes], T], limits: Limits, *, paced: bool = False
     ) -> Fetched[T]:
         failures: list[tuple[str, SourceError | BadDocument]] = []
         for mirror in self._mirrors:
             url = (mirror / path.lstrip("/")).with_query(query)
-            if limits is self._daily:
-                # Only polls and their retries; a backfill keeps its own gap between requests.
+            if paced:
                 await self._pace.turn()
             try:
                 raw = await self._get(url, limits)

@@ -8,11 +8,11 @@ from datetime import date
 import click
 import msgspec
 
-from ratesvc.backfill import Difference
 from ratesvc.commands.progress import follow
-from ratesvc.commands.running import opened, raise_failure
+from ratesvc.commands.running import opened
 from ratesvc.config import Settings
 from ratesvc.errors import RatesvcError
+from ratesvc.inquiry import Difference
 from ratesvc.rates import FIRST_DAY
 
 
@@ -29,8 +29,6 @@ class BackfillOptions:
 async def backfill(settings: Settings, asked: BackfillOptions) -> None:
     """Fetch what is lacking and say what is held. Raises RatesvcError."""
     async with opened(settings, demo=asked.demo) as service:
-        if service.history.newest is None:
-            raise_failure(await service.fetch(None))
         await follow(service.backfill(asked.since or FIRST_DAY, asked.until), as_json=asked.as_json)
         span, count = service.history.span, len(service.history.days)
         if span is None:

@@ -1,0 +1,75 @@
+"""Asks the Bank about history and keeps nothing: comparing what is held with it, and looking at a few currencies."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+
+from ratesvc.backfill import Progress
+from ratesvc.cbr.client import BankClient
+from ratesvc.columns import Column, Span
+from ratesvc.errors import RatesvcError
+from ratesvc.history import History
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A day on which what is held is not what the Bank says; None where one of them has no record.
+
+    `held_back` says that the sheet of the day is not admitted, so that nothing is held of it.
+    """
+
+    code: str
+    day: date
+    held: str | None
+    bank: str | None
+    held_back: bool = False
+
+
+class Inquiry:
+    """Asks for series one at a time, `gap_s` seconds apart."""
+
+    def __init__(self, client: BankClient, gap_s: float) -> None:
+        self._client = client
+        self._gap_s = gap_s
+
+    async def look_up(
+        self, history: History, codes: Iterable[str], since: date, until: date
+    ) -> AsyncIterator[Progress]:
+        """Ask for these currencies in the closed range, into the memory of who looks at them now: nothing is stored."""
+        columns = [column for code in codes for column in history.columns(code)]
+        for number, column in enumerate(columns):
+            yield Progress(number, len(columns), f"{column.currency.code} ({column.currency.cbr_id})")
+            await asyncio.sleep(self._gap_s if number else 0)
+            for record in await self._client.dynamic(column.currency.cbr_id, since, until):
+                column.put(record.effective_date, record.nominal, record.value)
+
+    async def verify(self, history: History) -> AsyncIterator[Progress | Difference]:
+        """Ask for everything in the span again and report what differs; nothing is changed."""
+        if history.span is None:
+            raise RatesvcError("there is no complete history to verify yet; run a backfill first")
+        columns = sorted(history.columns(), key=lambda column: column.currency.code)
+        for number, column in enumerate(columns):
+            currency = column.currency
+            yield Progress(number, len(columns), f"{currency.code} ({currency.cbr_id})")
+            await asyncio.sleep(self._gap_s)
+            records = await self._client.dynamic(currency.cbr_id, history.span.since, history.span.until)
+            bank = {record.effective_date: f"{record.value} for {record.nominal}" for record in records}
+            for difference in _differences(column, bank, history.span):
+                yield difference
+        yield Progress(len(columns), len(columns), "nothing more")
+
+
+def _differences(column: Column, bank: dict[date, str], span: Span) -> Iterator[Difference]:
+    held = {}
+    for ordinal in column.days:
+        day = date.fromordinal(ordinal)
+        quote = column.quote(day)
+        if quote and day in span:
+            held[day] = f"{quote.value} for {quote.nominal}"
+    for day in sorted(held.keys() | bank.keys()):
+        if held.get(day) != bank.get(day):
+            is_held_back = day in span.lacking
+            yield Difference(column.currency.code, day, held.get(day), bank.get(day), is_held_back)
