@@ -18,7 +18,7 @@ from ratesvc.cbr.admission import suspect_days
 from ratesvc.cbr.client import BankClient
 from ratesvc.cbr.documents import Listing, Record
 from ratesvc.codes import MOST_USED
-from ratesvc.columns import Column, Currency, Span
+from ratesvc.columns import Column, Currency, Span, composed
 from ratesvc.errors import RatesvcError, StoreUnavailable
 from ratesvc.history import History
 from ratesvc.rates import FIRST_DAY, Revision, Sheet
@@ -62,8 +62,10 @@ class Documents(Protocol):
     async def fetch_day(self, day: date, *, at_once: bool) -> object:
         """The document of one day, by the steps of a poll."""
 
-    async def confirm(self, history: History, day: date, *, at_once: bool) -> Revision | None:
-        """The document of a day of this history whose composed sheet has findings; None where it is held back.
+    async def confirm(
+        self, history: History, day: date, from_columns: Sheet | None, *, at_once: bool
+    ) -> Revision | None:
+        """The document of a day of this history, whose composed sheet has findings; None where it is held back.
 
         Raises FetchFailed and StoreUnavailable.
         """
@@ -156,6 +158,7 @@ class Backfill:
         if held and held.until < wanted.until:
             async for progress in self._catch_up(held, wanted.until, history, at_once=at_once):
                 yield progress
+        history_is_new = False
         # What another run left unfinished comes first, then what it was not to fetch.
         for span in (plan, wanted):
             within = span and replace(span, until=min(span.until, history.days[-1]))
@@ -164,7 +167,8 @@ class Backfill:
                 async for progress in self._ask_all(asked, history, at_once=at_once):
                     yield progress
                 held = await self._store.span.get()
-        if held and held.lacking:
+                history_is_new = True
+        if held and held.lacking and not history_is_new:
             async for progress in self._ask_again(held, history, at_once=at_once):
                 yield progress
 
@@ -204,14 +208,16 @@ class Backfill:
         whole = asked.hull(held) if held else asked
         await self._check_kept(currencies, whole)
         found = Span(asked.since, newest)
-        scratch = await self._scratch(history, found.hull(held) if held else found)
+        scratch = await self._scratch(history, await self._store.columns(), found.hull(held) if held else found)
         # The first sheet after the range has a neighbour before it for the first time.
         days = scratch.days[: bisect_right(scratch.days, newest) + 1]
+        number = len(currencies)
         async for progress in self._assess(scratch, [day for day in days if day >= asked.since], at_once=at_once):
-            yield progress
+            yield replace(progress, done=number, total=progress.total + len(currencies))
+            number += 1
         await self._keep(scratch)
         await self._store.plan.drop()
-        yield Progress(len(currencies), len(currencies), "nothing more")
+        yield Progress(number, number, "nothing more")
 
     async def _currencies(self, history: History) -> list[Currency]:
         """Whose series are asked for: every id of the catalogue, their parents', and those of held documents.
@@ -278,10 +284,10 @@ class Backfill:
 
     # Admission
 
-    async def _scratch(self, history: History, span: Span) -> History:
-        """The stored columns over a range, with the documents that are held, apart from what is served."""
+    async def _scratch(self, history: History, columns: Iterable[Column], span: Span) -> History:
+        """Stored columns over a range, with the documents that are held, apart from what is served."""
         scratch = History(history.calendar)
-        scratch.fill(await self._store.columns(), span)
+        scratch.fill(columns, span)
         for revision in history:
             scratch.add(revision)
         return scratch
@@ -292,43 +298,41 @@ class Backfill:
         number = 0
         while suspects:
             day = suspects.pop(0)
-            if not suspect_days(scratch, [day]):
+            found = scratch.of_date(day)
+            if found is None or not suspect_days(scratch, [day]):
                 continue  # the sheet before it was corrected
-            yield Progress(number, number + 1 + len(suspects), f"the sheet of {day}")
+            yield Progress(number, number + len(suspects) + 1, f"the sheet of {day}")
             number += 1
-            following = await self._confirm(scratch, day, at_once=at_once)
-            if following and following not in suspects[:1]:
-                suspects.insert(0, following)
-
-    async def _confirm(self, scratch: History, day: date, *, at_once: bool) -> date | None:
-        """Take the document of one day into the scratch history, or hold the day back.
-
-        Returns the day after one that is held back, which must be assessed beside another sheet then.
-        """
-        await asyncio.sleep(self._gap_s)
-        revision = await self._documents.confirm(scratch, day, at_once=at_once)
-        if revision:
-            scratch.add(revision)
-            return None
-        self._tried = [*(tried for tried in self._tried if tried != day), day]
-        index = bisect_right(scratch.days, day)
-        following = scratch.days[index] if index < len(scratch.days) else None
-        if scratch.of_date(day):
+            if await self._confirm(scratch, day, found.sheet, at_once=at_once):
+                continue
             scratch.hold_back(day)
-        return following
+            # The next one must now be assessed beside another sheet.
+            following = scratch.days[bisect_right(scratch.days, day) :][:1]
+            suspects = [*(other for other in following if other not in suspects[:1]), *suspects]
+
+    async def _confirm(self, scratch: History, day: date, from_columns: Sheet | None, *, at_once: bool) -> bool:
+        """Whether the document of a day is admitted; the scratch history has it then."""
+        await asyncio.sleep(self._gap_s)
+        revision = await self._documents.confirm(scratch, day, from_columns, at_once=at_once)
+        self._tried = [tried for tried in self._tried if tried != day]
+        if revision is None:
+            self._tried.append(day)
+            return False
+        scratch.add(revision)
+        return True
 
     async def _ask_again(self, held: Span, history: History, *, at_once: bool) -> AsyncIterator[Progress]:
         """Ask for days that are held back: all that this process has not tried, and a few of the others in turn."""
-        scratch = await self._scratch(history, replace(held, lacking=()))
-        lacking = [day for day in held.lacking if not scratch.has_document(day)]
-        for day in lacking:
-            if scratch.of_date(day):
-                scratch.hold_back(day)
+        columns = await self._store.columns()
+        # An older version left figures of such days in the columns.
+        stored = {day: found.sheet for day in held.lacking if (found := composed(columns, day))}
+        scratch = await self._scratch(history, columns, held)
+        lacking = scratch.span.lacking if scratch.span else ()
         tried = [day for day in self._tried if day in lacking]
         days = [*(day for day in lacking if day not in tried), *tried[:MOST_ASKED_AGAIN]]
         for number, day in enumerate(days):
             yield Progress(number, len(days), f"the sheet of {day}")
-            await self._confirm(scratch, day, at_once=at_once)
+            await self._confirm(scratch, day, stored.get(day), at_once=at_once)
         if scratch.span != held:
             await self._keep(scratch)
 

@@ -238,17 +238,18 @@ class Refresher:
     def _revision(self, admitted: Admitted, held: Revision | None, raw: bytes) -> Revision:
         return admitted.revision(held.number + 1 if held else 1, self._now(), raw)
 
-    async def confirm(self, history: History, day: date, *, at_once: bool) -> Cycle:
-        """The document of a day of history whose composed sheet has findings, decided beside that sheet.
+    async def confirm(self, history: History, day: date, from_columns: Sheet | None, *, at_once: bool) -> Cycle:
+        """The document of a day of history whose sheet `from_columns` has findings, decided beside that sheet.
 
         Where the two disagree, the document is decided like a newest one: by the next poll and a second address. It is
         stored and not announced. Raises FetchFailed where no mirror answers, and StoreUnavailable.
         """
         try:
-            fetched = await self._client.daily(day, partial(self._check, day), paced=False)
+            # The columns tell whether a short document is whole: the tables of 1992 had few rows.
+            fetched = await self._client.daily(day, partial(self._check, day, fewest_rows=1), paced=False)
         except FetchFailed as failure:
             return await self._unreadable(day, failure)
-        admission = await self._beside_columns(history, day, fetched.document, at_once=at_once)
+        admission = await self._beside(from_columns, history, day, fetched.document, at_once=at_once)
         if isinstance(admission, Admitted):
             self._doubts.settled(day)
             await self._leave_quarantine(fetched.raw)
@@ -257,21 +258,20 @@ class Refresher:
         found.held_back[day] = await self._hold_back(day, admission, fetched.raw, found)
         return await self._kept(found, history)
 
-    async def _beside_columns(self, history: History, day: date, document: Sheet, *, at_once: bool) -> Admission:
+    async def _beside(
+        self, from_columns: Sheet | None, history: History, day: date, document: Sheet, *, at_once: bool
+    ) -> Admission:
         """What becomes of a daily document; on a settled day the sheet composed from columns is the second one."""
         if document.effective_date != day:
-            remark = Remark(
-                "other_day", Decision.QUARANTINE, f"the document of {day} is dated {document.effective_date}"
-            )
-            return Quarantined(document, Verdict((remark,)))
-        composed = history.of_date(day)
+            return _refused(document, "other_day", f"the document of {day} is dated {document.effective_date}")
+        agrees = from_columns is not None and from_columns.says_the_same_as(document)
+        if not agrees and len(document.quotes) < guards.FEWEST_ROWS:
+            return _refused(document, "rows", f"{len(document.quotes)} rows, and not what the series say")
         admission = self._admission(document, None, history, {})
         if not isinstance(admission, Unconfirmed):
             return admission
-        if composed and is_settled(day, moscow_day(self._clock()), history.days[-1]):
-            both = admission.beside(composed.sheet)
-            if isinstance(both, Admitted):
-                return both
+        if agrees and is_settled(day, moscow_day(self._clock()), history.days[-1]):
+            return admission.beside(document)
         return await self._doubts.settle(admission, at_once=at_once)
 
     async def _unreadable(self, day: date, failure: FetchFailed) -> Cycle:
@@ -318,8 +318,8 @@ class Refresher:
     def _now(self) -> datetime:
         return self._clock().replace(microsecond=0)
 
-    def _check(self, day: date | None, sheet: Sheet) -> None:
-        guards.check(sheet, moscow_day(self._clock()))
+    def _check(self, day: date | None, sheet: Sheet, fewest_rows: int = guards.FEWEST_ROWS) -> None:
+        guards.check(sheet, moscow_day(self._clock()), fewest_rows=fewest_rows)
         if day is not None and sheet.effective_date > day:
             raise BadDocument("date", f"asked for {day}, answered {sheet.effective_date}")
 
@@ -337,3 +337,7 @@ class Refresher:
         revision = await self._store.put(candidate)
         await self._store.announce(revision.effective_date)
         return revision
+
+
+def _refused(sheet: Sheet, kind: str, text: str) -> Quarantined:
+    return Quarantined(sheet, Verdict((Remark(kind, Decision.QUARANTINE, text),)))

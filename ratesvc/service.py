@@ -30,7 +30,7 @@ from ratesvc.journal import Journal
 from ratesvc.polling import next_poll_s, with_jitter
 from ratesvc.publication import Board, Publication
 from ratesvc.quarantine import Case, Quarantine
-from ratesvc.rates import FIRST_DAY, Revision, Snapshot
+from ratesvc.rates import FIRST_DAY, Revision, Sheet, Snapshot
 from ratesvc.redis_link import Asked, Link
 from ratesvc.refresh import Cycle, Refresher
 from ratesvc.store import Store
@@ -210,9 +210,11 @@ class Service:
         self._take(cycle.accepted)
         return cycle
 
-    async def confirm(self, history: History, day: date, *, at_once: bool) -> Revision | None:
+    async def confirm(
+        self, history: History, day: date, from_columns: Sheet | None, *, at_once: bool
+    ) -> Revision | None:
         """The daily document of a day whose composed sheet has findings; None where it is held back."""
-        cycle = await self._refresher.confirm(history, day, at_once=at_once)
+        cycle = await self._refresher.confirm(history, day, from_columns, at_once=at_once)
         self.journal.held_back(cycle)
         return next(iter(cycle.accepted), None)
 

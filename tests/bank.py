@@ -153,11 +153,24 @@ class Bank:
         return web.Response(body=body, headers={"Content-Type": "text/xml; charset=windows-1251"})
 
     def _daily(self, request: web.Request) -> bytes:
-        """The sheet of the day asked for, an earlier one, or the newest."""
+        """The sheet of the day asked for, an earlier one, or the newest; from the series where there is no document."""
         text = request.query.get("date_req")
         day = _day(text) if text else date.max
-        held = max((effective for effective in self.documents if effective <= day), default=None)
-        return self.documents[held] if held else b"<?xml version='1.0' encoding='windows-1251'?><ValCurs/>"
+        days = {*self.documents, *self.series.get("R01235", ())}
+        held = max((effective for effective in days if effective <= day), default=None)
+        if held is None:
+            return b"<?xml version='1.0' encoding='windows-1251'?><ValCurs/>"
+        return self.documents.get(held) or daily_xml(self._composed(held))
+
+    def _composed(self, day: date) -> Sheet:
+        return Sheet(
+            day,
+            tuple(
+                Quote(code, number, cbr_id, *self.series[cbr_id][day], name)
+                for cbr_id, (code, number, name) in self.currencies.items()
+                if day in self.series.get(cbr_id, ())
+            ),
+        )
 
     def _daily_in_english(self, request: web.Request) -> bytes:
         """The same figures, unless a test has it contradict."""

