@@ -130,7 +130,9 @@ def reassess(
     if span:
         scratch.fill([column.copy() for column in columns], span)
         for day in suspect_days(scratch, [day for day in scratch.days if day in span]):
-            scratch.hold_back(day)
+            # Once the sheet before it is gone, it may be as usual.
+            if suspect_days(scratch, [day]):
+                scratch.hold_back(day)
     for revision in admitted:
         scratch.add(revision)
     kept, refused = [], []

@@ -59,7 +59,9 @@ def dynamic(asked: Question) -> Answer:
     if not _CBR_ID.fullmatch(cbr_id):
         raise Refused(200, bank_xml.ERROR)
     gap = asked.history.first_gap(since, min(until, asked.snapshot.in_force.effective_date))
-    if gap:
+    held = asked.history.span
+    # Who reads a range takes what is missing for what never was.
+    if gap := gap or next((day for day in (held.lacking if held else ()) if since <= day <= until), None):
         raise HistoryLoading(gap)
 
     def write() -> bytes:
