@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 from bank import Bank, daily_xml, sheet, workdays
 from conftest import Clock, Serve, eventually, unhurried
+from sheets import changed, times
 
 from ratesvc.backfill import Backfill, NotOurTurn, Progress
 from ratesvc.cbr.client import BankClient, Pace
@@ -533,3 +534,71 @@ async def test_a_column_that_is_lost_while_others_are_fetched_is_fetched_again(
     assert other.history.span == Span(FIRST_DAY, FRIDAY)
     for code in ("USD", "EUR", "CNY"):
         assert [day for day, _ in other.history.series(code, FIRST_DAY, FRIDAY)] == DAYS
+
+
+async def test_an_unconfirmed_sheet_of_a_pause_waits_for_the_next_poll(
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock
+) -> None:
+    """Only a command asks the second address at once; what happens by itself keeps both steps."""
+    later = await _a_weeks_pause(bank, settings, serve)
+    moved = changed(sheet(later[2]), KZT=times("1.3"))
+    bank.publish(moved)
+    bank.truth[later[2]] = [moved]
+    clock.moment = datetime(2026, 5, 2, 9, 0, tzinfo=UTC)
+
+    def asked_in_english() -> list[web.Request]:
+        return [request for request in bank.asked if request.path.endswith("XML_daily_eng.asp")]
+
+    async with serve(settings) as running:
+        await running.ready()
+        await eventually(lambda: running.service.history.of_date(later[3]) and running.service.backfilling is None)
+        assert asked_in_english() == []
+        assert (await running.get(f"/v1/rates/{later[2]}"))[0] == 503
+        await running.service.poll()
+        await eventually(lambda: running.service.history.of_date(later[2]))
+        assert len(asked_in_english()) == 1
+        held = running.service.history.of_date(later[2])
+        assert held
+        assert (held.sheet, held.flags) == (moved, ("large_move",))
+
+
+async def test_ids_that_the_catalogue_does_not_list_are_in_history(
+    bank: Bank, settings: Settings, serve: Serve
+) -> None:
+    """One is named as a parent only, as R01700 is, whose code its daily document tells; one stands in a document."""
+    old = Quote("TRL", "792", "R01700", 1000000, Decimal("22.2616"), "Турецких лир")
+    unlisted = Quote("XYZ", "998", "R09999", 10, Decimal("31.4159"), "Незнакомых денег")
+    for day in DAYS:
+        more = [*([old] if day in DAYS[:10] else []), unlisted]
+        bank.publish(Sheet(day, (*sheet(day).quotes, *more)))
+    for cbr_id in ("R01700", "R09999"):
+        del bank.currencies[cbr_id]
+    async with serve(settings) as running:
+        await eventually(lambda: running.service.history.span)
+        history = running.service.history
+        assert [day for day, _ in history.series("TRL", FIRST_DAY, FRIDAY)] == DAYS[:10]
+        assert [day for day, _ in history.series("XYZ", FIRST_DAY, FRIDAY)] == DAYS
+        held = history.of_date(DAYS[4])
+        assert held
+        assert (held.sheet.by_code["TRL"], held.sheet.by_code["XYZ"]) == (old, unlisted)
+        document = (await running.get(f"/v1/rates/{DAYS[4]}?codes=TRL"))[2]
+        assert b'"unit_rate":0.0000222616' in document
+
+
+async def test_history_is_finished_only_when_every_day_is_held(
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A day of the pause cannot be fetched: the log says that history is incomplete, and later that it is not."""
+    later = await _a_weeks_pause(bank, settings, serve)
+    clock.moment = datetime(2026, 5, 2, 9, 0, tzinfo=UTC)
+    right, bank.documents[later[2]] = bank.documents[later[2]], b"<html>Maintenance</html>"
+    capsys.readouterr()
+    async with serve(settings) as running:
+        await running.ready()
+        said: list[str] = []
+        await eventually(lambda: said.append(capsys.readouterr().out) or "backfill_incomplete" in "".join(said))
+        assert "backfill_finished" not in "".join(said)
+        bank.documents[later[2]] = right
+        await running.service.poll()
+        await eventually(lambda: running.service.history.span and running.service.history.span.until == later[-1])
+        await eventually(lambda: "backfill_finished" in capsys.readouterr().out)

@@ -487,7 +487,7 @@ async def test_every_step_of_a_backfill_is_a_line_of_json(tmp_path: Path) -> Non
     assert (code, err) == (0, "")
     *steps, held = map(json.loads, out.splitlines())
     assert [step["done"] for step in steps[1:]] == list(range(len(steps) - 1))
-    assert held == {"sheets": 35, "since": "2022-10-01", "until": str(NEWEST)}
+    assert held == {"sheets": 35, "since": "2022-10-01", "until": str(NEWEST), "unconfirmed": []}
     code, out, _ = await run(tmp_path, "backfill", "--verify", "--json", "--demo")
     assert (code, json.loads(out.splitlines()[-1])) == (0, {"differences": 0})
     code, out, _ = await run(tmp_path, "export", "site", "--json", "--demo")

@@ -8,6 +8,7 @@ from datetime import date
 import click
 import msgspec
 
+from ratesvc.columns import Span
 from ratesvc.commands.progress import follow
 from ratesvc.commands.running import opened
 from ratesvc.config import Settings
@@ -34,9 +35,10 @@ async def backfill(settings: Settings, asked: BackfillOptions) -> None:
         if span is None:
             raise RatesvcError("the Bank has no sheets in that range")
         if asked.as_json:
-            click.echo(msgspec.json.encode({"sheets": count, "since": span.since, "until": span.until}))
+            held = {"sheets": count, "since": span.since, "until": span.until, "unconfirmed": span.lacking}
+            click.echo(msgspec.json.encode(held))
         else:
-            click.echo(f"Held: {count} sheets, every one from {span.since} to {span.until}.")
+            click.echo(f"Held: {count} sheets, {_which(span)} from {span.since} to {span.until}.")
 
 
 async def verify(settings: Settings, asked: BackfillOptions) -> None:
@@ -53,5 +55,13 @@ async def verify(settings: Settings, asked: BackfillOptions) -> None:
             raise RatesvcError(f"{len(differences)} differences")
 
 
+def _which(span: Span) -> str:
+    if not span.lacking:
+        return "every one"
+    return f"all but {len(span.lacking)} that wait (ratesvc quarantine list)"
+
+
 def _in_words(found: Difference) -> str:
+    if found.held_back:
+        return f"{found.code} {found.day}: not admitted (ratesvc quarantine list), the Bank has {found.bank}"
     return f"{found.code} {found.day}: held {found.held or 'nothing'}, the Bank has {found.bank or 'nothing'}"

@@ -1,0 +1,35 @@
+"""One refresh: what it asks for, and how it is called when only a part of it succeeds."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from aiohttp import web
+from bank import Bank, sheet
+from conftest import Serve, eventually
+
+from ratesvc.config import Settings
+
+THURSDAY, FRIDAY = date(2026, 4, 23), date(2026, 4, 24)
+
+
+async def test_a_refresh_that_brings_a_sheet_has_not_failed(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """The newest sheet comes, the one before it does not: the failure is reported beside it and not counted."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+
+    async def newest_only(request: web.Request) -> web.Response:
+        if "date_req" in request.query:
+            return web.Response(status=500)
+        return web.Response(body=bank.documents[FRIDAY], headers={"Content-Type": "text/xml; charset=windows-1251"})
+
+    bank.misbehave = newest_only
+    async with serve(settings) as running:
+        await eventually(lambda: running.service.journal.last_cycle)
+        cycle = running.service.journal.last_cycle
+        assert cycle
+        assert (cycle.outcome, bool(cycle.failure), running.service.journal.failures) == ("new", True, 0)
+        assert [revision.effective_date for revision in cycle.accepted] == [FRIDAY]
+        assert b'ratesvc_fetches_total{outcome="new"} 1.0' in (await running.get("/metrics"))[2]
+        bank.misbehave = None
+        await running.service.poll()
+        await eventually(lambda: running.service.history.of_date(THURSDAY))
