@@ -595,9 +595,15 @@ async def test_history_is_finished_only_when_every_day_is_held(
     capsys.readouterr()
     async with serve(settings) as running:
         await running.ready()
-        said: list[str] = []
-        await eventually(lambda: said.append(capsys.readouterr().out) or "backfill_incomplete" in "".join(said))
-        assert "backfill_finished" not in "".join(said)
+        said = ""
+
+        def tells_of_a_backfill() -> bool:
+            nonlocal said
+            said += capsys.readouterr().out
+            return "backfill_incomplete" in said or "backfill_finished" in said
+
+        await eventually(tells_of_a_backfill)
+        assert "backfill_finished" not in said
         bank.documents[later[2]] = right
         await running.service.poll()
         await eventually(lambda: running.service.history.span and running.service.history.span.until == later[-1])
