@@ -15,9 +15,12 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import TypeVar
 
 from ratesvc.cbr.verdict import Decision, Verdict, judge
 from ratesvc.rates import Quote, Sheet
+
+T = TypeVar("T")
 
 MONTHLY = timedelta(days=20)
 
@@ -39,12 +42,12 @@ def sheets(folder: Path) -> Iterator[Sheet]:
         yield Sheet(day, tuple(days[day]))
 
 
-def daily_only(records: list[tuple[date, Quote]]) -> Iterator[tuple[date, Quote]]:
+def daily_only(records: list[tuple[date, T]]) -> Iterator[tuple[date, T]]:
     """Without those of a table that was set once a month until 2009: the daily document never held them."""
-    for place, (day, quote) in enumerate(records):
+    for place, (day, record) in enumerate(records):
         neighbours = [records[other][0] for other in (place - 1, place + 1) if 0 <= other < len(records)]
         if any(abs(day - other) < MONTHLY for other in neighbours):
-            yield day, quote
+            yield day, record
 
 
 def verdicts(folder: Path) -> Iterator[tuple[Sheet, Verdict]]:
