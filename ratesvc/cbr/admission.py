@@ -129,8 +129,8 @@ def reassess(
     scratch = History(calendar)
     if span:
         scratch.fill([column.copy() for column in columns], span)
-        for day in suspect_days(scratch, [day for day in scratch.days if day in span]):
-            # Once the sheet before it is gone, it may be as usual.
+        for day in [day for day in scratch.days if day in span]:
+            # Each beside what is left of those before it: a mistake may last for days, and the day after it is right.
             if suspect_days(scratch, [day]):
                 scratch.hold_back(day)
     for revision in admitted:
