@@ -18,7 +18,7 @@ from ratesvc.cbr.admission import suspect_days
 from ratesvc.cbr.client import BankClient
 from ratesvc.cbr.documents import Listing, Record
 from ratesvc.codes import MOST_USED
-from ratesvc.columns import Column, Currency, Span, composed
+from ratesvc.columns import Column, Currency, Span, sheet_days
 from ratesvc.errors import RatesvcError, StoreUnavailable
 from ratesvc.history import History
 from ratesvc.rates import FIRST_DAY, Revision, Sheet
@@ -322,17 +322,22 @@ class Backfill:
         return True
 
     async def _ask_again(self, held: Span, history: History, *, at_once: bool) -> AsyncIterator[Progress]:
-        """Ask for days that are held back: all that this process has not tried, and a few of the others in turn."""
+        """Ask for days that are held back; first those whose figures an older version left in the columns."""
         columns = await self._store.columns()
-        # An older version left figures of such days in the columns.
-        stored = {day: found.sheet for day in held.lacking if (found := composed(columns, day))}
-        scratch = await self._scratch(history, columns, held)
-        lacking = scratch.span.lacking if scratch.span else ()
+        stored = set(sheet_days(columns)).intersection(held.lacking)
+        scratch = await self._scratch(
+            history, columns, replace(held, lacking=tuple(day for day in held.lacking if day not in stored))
+        )
+        number = 0
+        async for progress in self._assess(scratch, sorted(stored), at_once=at_once):
+            yield progress
+            number = progress.done + 1
+        lacking = [day for day in (scratch.span.lacking if scratch.span else ()) if day not in stored]
         tried = [day for day in self._tried if day in lacking]
         days = [*(day for day in lacking if day not in tried), *tried[:MOST_ASKED_AGAIN]]
-        for number, day in enumerate(days):
-            yield Progress(number, len(days), f"the sheet of {day}")
-            await self._confirm(scratch, day, stored.get(day), at_once=at_once)
+        for place, day in enumerate(days):
+            yield Progress(number + place, number + len(days), f"the sheet of {day}")
+            await self._confirm(scratch, day, None, at_once=at_once)
         if scratch.span != held:
             await self._keep(scratch)
 
