@@ -8,6 +8,7 @@ too. What an older version wrote lacks `admitted` or `assessed`: it was not held
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
@@ -17,6 +18,9 @@ import msgspec
 from ratesvc.columns import Column, Currency, Span
 from ratesvc.events import Event
 from ratesvc.rates import Quote, Revision, Sheet
+
+BIG_ENDIAN = array("H", [1]).tobytes() == b"\0\1"
+"""Whether this machine keeps the highest byte of a number first."""
 
 _MAGIC = b"ratesvc1"
 _CHECKSUM_BYTES = 16
@@ -140,9 +144,9 @@ def opened_column(field: str, envelope: bytes | str | None) -> tuple[Column, Spa
         names = record.name, record.english_name
         currency = Currency(record.cbr_id, record.parent_id, record.code, record.numeric_code, *names)
         column = Column(currency, record.fetched_at)
-        column.days.frombytes(record.days)
-        column.values.frombytes(record.values)
-        column.nominals.frombytes(record.nominals)
+        column.days.extend(_numbers(column.days, record.days))
+        column.values.extend(_numbers(column.values, record.values))
+        column.nominals.extend(_numbers(column.nominals, record.nominals))
     except (msgspec.MsgspecError, ValueError):
         return None
     return column, Span(record.since, record.until)
@@ -162,9 +166,9 @@ def opened_event(number: bytes | str | None, fields: Mapping[bytes | str, bytes 
     return event if event and name == f"{event.seq}-0" else None
 
 
-def as_text(field: bytes | str) -> str:
+def as_text(field: object) -> str:
     """A field's name, whichever way redis-py gives it."""
-    return field if isinstance(field, str) else field.decode("utf-8", "replace")
+    return field.decode("utf-8", "replace") if isinstance(field, bytes) else str(field)
 
 
 def column_record(column: Column, asked: Span) -> bytes:
@@ -179,12 +183,28 @@ def column_record(column: Column, asked: Span) -> bytes:
         since=asked.since,
         until=asked.until,
         fetched_at=column.fetched_at,
-        days=column.days.tobytes(),
-        values=column.values.tobytes(),
-        nominals=column.nominals.tobytes(),
+        days=_bytes(column.days),
+        values=_bytes(column.values),
+        nominals=_bytes(column.nominals),
         english_name=currency.english_name,
     )
     return seal(currency.cbr_id, _encoder.encode(record))
+
+
+def _bytes(numbers: array[int]) -> bytes:
+    """Numbers with their lowest byte first, whichever way this machine keeps them."""
+    ordered = numbers[:]
+    if BIG_ENDIAN:
+        ordered.byteswap()
+    return ordered.tobytes()
+
+
+def _numbers(like: array[int], stored: bytes) -> array[int]:
+    """What `_bytes` wrote, as an array of that type. Raises ValueError for bytes that are no whole numbers."""
+    found = array(like.typecode, stored)
+    if BIG_ENDIAN:
+        found.byteswap()
+    return found
 
 
 def range_record(field: str, span: Span) -> bytes:
