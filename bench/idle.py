@@ -180,7 +180,7 @@ async def parts(service: Service, client: redis.Redis, server: RealRedis) -> Non
     if not hasattr(ratesvc.upkeep, "PART_S"):
         return
     before = Counted.now(client)
-    ratesvc.upkeep.PART_S = 0.0
+    ratesvc.upkeep.PART_S = service._upkeep._part_at = 0.0  # noqa: SLF001 -- as if it were always an hour later
     rounds = ratesvc.upkeep.PARTS
     await asyncio.sleep(3.0 * rounds)
     after = Counted.now(client)

@@ -46,6 +46,10 @@ class Feed:
                 if self.log.end.seq < lacking[0].seq:
                     raise StoreUnavailable("Redis takes no events")
 
+    def is_abreast(self, store: Store, end: Place | None) -> bool:
+        """Whether this log ends at `end`, as Redis' log does, and has no events to add."""
+        return self.log.known and self.log.end == end and not self._lacking(store)
+
     async def _hear(self, store: Store) -> None:
         end = self.log.end
         stored = await store.events(end.seq)

@@ -223,6 +223,10 @@ class History:
         held = [c for c in self._columns.values() if c.days and code in (None, c.currency.code)]
         return sorted(held, key=lambda column: column.days[0])
 
+    def every_column(self) -> list[Column]:
+        """All columns, also the empty ones of ids for which the Bank has no records."""
+        return list(self._columns.values())
+
     def series(self, code: str, since: date, until: date) -> list[tuple[date, Decimal]]:
         """Effective date and exact unit rate in roubles of every sheet in the closed range that has the currency."""
         columns = self.columns(code)

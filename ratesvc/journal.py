@@ -13,12 +13,11 @@ from ratesvc.columns import Span
 from ratesvc.errors import FetchFailed, StoreUnavailable
 from ratesvc.metrics import Metrics
 from ratesvc.rates import Revision
-from ratesvc.redis_link import GONE, Asked
+from ratesvc.redis_link import Asked
 from ratesvc.refresh import Cycle, HeldBack
 from ratesvc.reseed import Given
 
 FAILURE_LOG_S = 60.0
-WRITES = frozenset(("put", "put_aside", "restore", "tell", "put_column", "put_history", "put_span", "put_plan"))
 
 
 class Journal:
@@ -35,6 +34,7 @@ class Journal:
         self.trouble: StoreUnavailable | None = None
         self._clock = clock
         self._said_at = float("-inf")
+        self._mistaken_at: dict[str, float] = {}
         self._held_back: dict[date, HeldBack] = {}
 
     # The Bank
@@ -51,7 +51,7 @@ class Journal:
             self.last_success = self.last_attempt
         kind = cycle.failure.kind if cycle.failure and cycle.asked_in_vain else cycle.outcome
         self.metrics.fetches.labels(kind).inc()
-        if not cycle.stored:
+        if cycle.accepted and not cycle.stored:
             self.log.warning("kept_in_memory", sheets=len(cycle.accepted))
         if cycle.failure:
             self._failed(cycle.failure, nothing_held=nothing_held)
@@ -106,8 +106,8 @@ class Journal:
             self.trouble = now
             if before is None or before.kind != now.kind:
                 self.log.warning("store_unavailable", kind=now.kind, error=str(now), served_from="memory")
-        elif not now and before and (before.kind in GONE or asked.operation in WRITES):
-            # That it answers says nothing about whether it takes anything.
+        elif not now and before and not asked.refusing:
+            # A Redis that answers does not take writes again for that.
             self.trouble = None
             self.log.info("store_back")
 
@@ -129,6 +129,15 @@ class Journal:
             self.log.error("task_died", task=name, error=error)
         else:
             self.log.error("task_died", task=name, error=repr(error), exc_info=error)
+
+    def failed_by_mistake(self, name: str, error: Exception) -> None:
+        """A bug of ours ended work that is repeated anyway; its traceback is logged once a minute at most."""
+        now = asyncio.get_running_loop().time()
+        if now - self._mistaken_at.get(name, float("-inf")) < FAILURE_LOG_S:
+            self.metrics.restarts.labels(name).inc()
+            return
+        self._mistaken_at[name] = now
+        self.task_died(name, error)
 
     def loop_blocked(self, seconds: float, at: str) -> None:
         """The event loop has not turned for so long; `at` is where it stands."""

@@ -13,7 +13,7 @@ import msgspec
 
 from ratesvc.errors import RatesvcError
 from ratesvc.records import as_text, seal, unseal
-from ratesvc.redis_link import Link
+from ratesvc.redis_link import Link, shaped
 
 MOST_CASES = 50
 NAME_LENGTH = 12
@@ -55,13 +55,16 @@ class Quarantine:
         self._key = key
         self._counted = 0
 
-    async def count(self) -> int:
-        """How many documents wait."""
-        async with self._link.answering("quarantine") as redis:
-            count = int(await redis.hlen(self._key))
+    async def count(self, stored: int | None = None) -> int:
+        """How many documents wait; `stored` is how many fields the key was just seen to have."""
+        count = await self._stored() if stored is None else stored
         if count != self._counted:
             self._counted = count and len(await self.cases())
         return self._counted
+
+    async def _stored(self) -> int:
+        async with self._link.answering("quarantine") as redis:
+            return shaped(await redis.hlen(self._key), int)
 
     async def add(self, case: Case) -> bool:
         """Keep a document, and whether it is new; what is there already stays as it is, and the oldest make room."""
@@ -76,11 +79,12 @@ class Quarantine:
     async def cases(self) -> list[Case]:
         """Every one, the newest first. What cannot be read, by nobody then, is dropped."""
         async with self._link.answering("quarantine") as redis:
-            found = _opened(await redis.hgetall(self._key))
+            found = _opened(shaped(await redis.hgetall(self._key), dict))
             broken = [name for name, case in found.items() if case is None]
             if broken:
                 # It may have been damaged on its way only.
-                found |= _opened(dict(zip(broken, await redis.hmget(self._key, broken), strict=True)))
+                again = shaped(await redis.hmget(self._key, broken), list, len(broken))
+                found |= _opened(dict(zip(broken, again, strict=True)))
         await self.drop([name for name, case in found.items() if case is None])
         return sorted(filter(None, found.values()), key=lambda case: (case.seen_at, case.name), reverse=True)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from uuid import uuid4
 
 from redis import exceptions as redis_errors
@@ -27,6 +28,8 @@ from redis.backoff import NoBackoff
 from ratesvc.errors import StoreUnavailable
 from ratesvc.redis_address import TLS_OPTIONS, RedisAddress
 
+T = TypeVar("T")
+
 ANSWER_TIMEOUT_S = 0.4
 SENTINEL_TIMEOUT_S = 0.12
 PROBE_TIMEOUT_S = 0.45
@@ -34,12 +37,9 @@ PROBE_AGAIN_S = 1.0
 QUEUE_S = 0.1
 MOST_CONNECTIONS = 16
 
-# redis-py's TimeoutError is not its ConnectionError, RedisClusterException is not a RedisError, sockets raise OSError,
-# uvloop RuntimeError when a transport is closed; damaged answers break whatever reads them. All mean the same to us.
-TROUBLE = (
-    *(redis_errors.RedisError, redis_errors.RedisClusterException, OSError, TimeoutError),
-    *(RuntimeError, ValueError, TypeError, LookupError),
-)
+# redis-py's TimeoutError is not its ConnectionError, RedisClusterException is not a RedisError, sockets raise OSError.
+TROUBLE = (redis_errors.RedisError, redis_errors.RedisClusterException, OSError)
+_BELOW = frozenset(("redis", "hiredis", "uvloop", "asyncio"))
 _KINDS: tuple[tuple[type[Exception], str], ...] = (
     (redis_errors.AuthenticationError, "auth"),
     (redis_errors.AuthorizationError, "auth"),
@@ -62,11 +62,15 @@ GONE = frozenset(("auth", "loading", "timeout", "connection", "answer"))
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What one question to Redis took; `trouble` is the StoreUnavailable that came of it."""
+    """What one question to Redis took; `trouble` is the StoreUnavailable that came of it.
+
+    `refusing` says that Redis refused a command and has not been seen to take a write since.
+    """
 
     operation: str
     seconds: float
     trouble: StoreUnavailable | None
+    refusing: bool = False
 
 
 def connect(url: str) -> Redis:
@@ -127,6 +131,7 @@ class Link:
         """Nothing is asked yet; `tell` hears of every question. Raises ValueError as RedisAddress does."""
         self.client = connect(url)
         self.up = False
+        self.refusing = False
         self._secrets = RedisAddress.from_url(url).secrets
         self._tell = tell
         self._again_at = float("-inf")
@@ -134,20 +139,22 @@ class Link:
         self._probing = asyncio.Lock()
 
     async def close(self) -> None:
-        """Close every connection."""
-        await self.client.aclose()
+        """Close every connection. A Redis that does not answer in time is left as it is: nothing more is asked."""
+        with suppress(*TROUBLE):
+            await self.client.aclose()
         if isinstance(self.client, RedisCluster):
             # After a trouble redis-py's own closing leaves all open: it would look for the nodes anew first.
             for nodes in ("nodes_cache", "startup_nodes"):
-                await self.client.nodes_manager.aclose(nodes)
+                with suppress(*TROUBLE):
+                    await self.client.nodes_manager.aclose(nodes)
 
     @asynccontextmanager
     async def answering(self, operation: str) -> AsyncIterator[Redis]:
-        """The client to ask; whatever a missing Redis raises becomes StoreUnavailable."""
+        """The client to ask; whatever a missing Redis raises becomes StoreUnavailable. A bug of ours stays one."""
         begun = time.monotonic()
 
         def tell(trouble: StoreUnavailable | None) -> None:
-            self._tell(Asked(operation, time.monotonic() - begun, trouble))
+            self._tell(Asked(operation, time.monotonic() - begun, trouble, self.refusing))
 
         try:
             await self._let_pass()
@@ -155,10 +162,12 @@ class Link:
         except StoreUnavailable as error:
             tell(error)
             raise
-        except TROUBLE as error:
+        except Exception as error:
+            if not _is_trouble(error):
+                raise
             trouble = StoreUnavailable(f"Redis: {self._told(error)}", kind_of(error))
             self._reason = str(trouble).rstrip(".")
-            await self._note(trouble.kind)
+            await self._note(error, trouble.kind)
             tell(trouble)
             # Without its cause: a traceback would show what was taken out here.
             raise trouble from None
@@ -180,13 +189,17 @@ class Link:
             await self.client.ping()
         self.up = True
 
-    async def _note(self, kind: str) -> None:
-        if kind in GONE:
+    async def _note(self, error: Exception, kind: str) -> None:
+        # A Redis that forbids this user one command still answers the others.
+        if kind in GONE and not isinstance(error, redis_errors.NoPermissionError):
             self.up = False
             self._again_at = time.monotonic() + PROBE_AGAIN_S
+        else:
+            self.refusing = True
         # A demoted master, or a stream of answers that is out of step: the next command must use a new connection.
         if kind in ("readonly", "answer") and isinstance(self.client, Redis):
-            await self.client.connection_pool.disconnect(inuse_connections=False)
+            with suppress(*TROUBLE):
+                await self.client.connection_pool.disconnect(inuse_connections=False)
 
     def _told(self, error: Exception) -> str:
         # Redis repeats the arguments of a command that it does not know, which AUTH with a damaged byte is.
@@ -194,6 +207,26 @@ class Link:
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return text
+
+
+def _is_trouble(error: Exception) -> bool:
+    """Whether Redis or the connection failed; otherwise the bug is ours.
+
+    A damaged answer makes redis-py's parser raise TypeError and others, a closed transport makes uvloop raise
+    RuntimeError. So an error that was raised below our code counts as theirs, except one about our arguments.
+    """
+    if isinstance(error, TROUBLE):
+        return not isinstance(error, redis_errors.DataError)
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    known = [module for module in modules if module.partition(".")[0] in _BELOW | {"ratesvc"}]
+    return bool(known) and not known[-1].startswith(("ratesvc.", "redis.commands."))
+
+
+def shaped(answer: Any, kind: type[T], length: int | None = None) -> T:
+    """The answer, checked for its type and length: one damaged byte changes them. Raises InvalidResponse."""
+    if not isinstance(answer, kind) or (length is not None and len(cast("list[Any]", answer)) != length):
+        raise redis_errors.InvalidResponse(f"{type(answer).__name__} in the place of {kind.__name__}")
+    return answer
 
 
 def kind_of(error: Exception) -> str:

@@ -14,10 +14,6 @@ from ratesvc.store import Store
 
 T = TypeVar("T")
 
-NEWEST_SHEETS = 3
-SHEETS_A_ROUND = 100
-COLUMNS_A_ROUND = 5
-
 
 @dataclass(frozen=True, slots=True)
 class Given:
@@ -37,7 +33,7 @@ class Given:
 
 
 class Reseed:
-    """Compares memory with Redis, a part at every round, and writes what is lacking or does not verify.
+    """Compares memory with Redis, value by value, and writes what is lacking or does not verify.
 
     It never takes the place of what verifies, except columns under a span that reaches less far than memory's.
     """
@@ -47,31 +43,37 @@ class Reseed:
         self._history = history
         self._turn = 0
 
-    async def round(self, broken: Iterable[str] = ()) -> Given:
+    async def round(self, broken: Iterable[str] = (), parts: int = 1) -> Given:
         """One round; `broken` are fields of sheets under which something was found that does not verify.
 
+        `parts` is 1 to compare everything, n to compare the next n-th of it, 0 only what was not seen in Redis yet.
         Raises StoreUnavailable.
         """
-        self._turn += 1
+        if parts > 1:
+            self._turn += 1
         revisions = list(self._history)
-        sheets = await self._store.restore(self._suspects(revisions))
-        columns = await self._columns()
+        sheets = await self._store.restore(self._suspects(revisions, parts))
+        columns = await self._columns(parts)
         strange = sorted(set(broken) - {field_of(*revision.key) for revision in revisions})
         if strange:
             await self._store.drop(strange)
-        return Given(sheets, columns, len(strange))
+        dropped = len(strange) + (await self._strange_columns() if parts == 1 else 0)
+        return Given(sheets, columns, dropped)
 
-    def _suspects(self, revisions: Sequence[Revision]) -> list[Revision]:
-        """Those not seen in Redis, the newest, and a part of the others in turn."""
+    async def _strange_columns(self) -> int:
+        known = {column.currency.cbr_id for column in self._history.every_column()}
+        return await self._store.drop_strange_columns(known) if self._history.span else 0
+
+    def _suspects(self, revisions: Sequence[Revision], parts: int) -> list[Revision]:
+        """Those not seen in Redis, and a part of the others in turn."""
         lost = [revision for revision in revisions if not self._store.holds(revision.key)]
-        looked_at = (*revisions[-NEWEST_SHEETS:], *self._part(revisions, SHEETS_A_ROUND), *lost)
-        return list({revision.key: revision for revision in looked_at}.values())
+        return list({revision.key: revision for revision in (*self._part(revisions, parts), *lost)}.values())
 
-    async def _columns(self) -> int:
+    async def _columns(self, parts: int) -> int:
         span = self._history.span
-        if span is None:
+        if span is None or (parts == 0 and span == self._store.seen_span):
             return 0
-        columns = self._history.columns()
+        columns = self._history.every_column()
         theirs = await self._store.span.get()
         if theirs is None or (theirs != span and span.covers(theirs)):
             await self._store.put_history(columns, span)
@@ -79,15 +81,13 @@ class Reseed:
         if theirs != span:
             # It reaches farther than memory, whose columns would have gaps under it.
             return 0
-        broken: list[Column] = await self._store.broken_columns(self._part(columns, COLUMNS_A_ROUND))
-        if broken:
+        broken: list[Column] = await self._store.broken_columns(self._part(columns, parts))
+        if broken and parts > 1:
             # Where one is lost, mostly all are: an eviction takes the whole hash.
             broken = await self._store.broken_columns(columns)
         for column in broken:
             await self._store.put_column(column, span)
         return len(broken)
 
-    def _part(self, things: Sequence[T], size: int) -> Sequence[T]:
-        parts = max(1, -(-len(things) // size))
-        start = self._turn % parts * size
-        return things[start : start + size]
+    def _part(self, things: Sequence[T], parts: int) -> Sequence[T]:
+        return things[self._turn % parts :: parts] if parts else ()

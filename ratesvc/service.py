@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from datetime import date, datetime
@@ -114,7 +114,7 @@ class Service:
         self._refresher = Refresher(self._client, self._store, self.clock)
         self._backfill = Backfill(self._client, self._store, self.clock, cbr.backfill_gap_seconds, self)
         self._inquiry = Inquiry(self._client, cbr.backfill_gap_seconds)
-        await self._upkeep.reread()
+        await self._surviving("load", self._upkeep.reread())
         duties = Duties(
             poll=self.poll,
             republish=self.republish,
@@ -163,9 +163,21 @@ class Service:
 
     async def _tick(self) -> None:
         """Memory and Redis give each other what they lack."""
+        await self._surviving("tick", self._compare())
+
+    async def _compare(self) -> None:
         self.journal.given(await self._upkeep.round(moscow_day(self.clock())))
         with contextlib.suppress(StoreUnavailable):
-            self.quarantined = await self.quarantine.count()
+            self.quarantined = await self.quarantine.count(self._upkeep.quarantined)
+
+    async def _surviving(self, name: str, work: Awaitable[None]) -> bool:
+        """Whether it ended well; a bug in work that is repeated anyway is logged and does not stop the rest."""
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 -- whatever it is, it is logged with its traceback
+            self.journal.failed_by_mistake(name, error)
+            return False
+        return True
 
     def _asked(self, asked: Asked) -> None:
         if asked.trouble and asked.trouble.kind != "open":
@@ -180,14 +192,14 @@ class Service:
             # What Redis lost is given back first, so that a correction gets the number after those that are held.
             await self._tick()
             cycle = await self.refresh()
-            if cycle.accepted:
-                # Our own announcement may not have been heard yet; when to ask again depends on it.
-                await self._upkeep.reread()
+            # Our own announcement may not have been heard yet; when to ask again depends on it.
+            if cycle.accepted and not await self._surviving("reread", self._upkeep.reread()):
+                self._take(cycle.accepted)
         delay = with_jitter(
             next_poll_s(self.history, self.clock(), self.settings.poll_seconds, cycle, self.journal.failures),
             self._chance,
         )
-        await self._keep_turn(cycle, delay)
+        await self._surviving("lease", self._keep_turn(cycle, delay))
         self._ticks.poll_in(delay)
         self._ticks.backfill_in(0)
 

@@ -10,6 +10,7 @@
 | `{namespace}:v1:events` | stream | `17-0` → envelope of event 17; the newest thousand |
 | `{namespace}:v1:lease:{name}` | string | the replica whose turn it is to poll, or to backfill |
 | `{namespace}:v1:announce` | channel | an effective date: something about it is new |
+| `{namespace}:v1:nothing` | – | never exists: `SET … XX` on it changes nothing and tells whether Redis takes writes |
 
 The braces keep all keys in one slot of a Cluster. Sheets and events are only added, so any order and any repetition
 gives the same; columns and ranges are written over. The columns alone bear out the span: whoever sets it has written
@@ -29,7 +30,7 @@ from redis.asyncio import Redis
 
 from ratesvc.columns import Column, Span, sheet_days
 from ratesvc.errors import StoreUnavailable
-from ratesvc.events import MOST_EVENTS, Event
+from ratesvc.events import MOST_EVENTS, NOWHERE, Event, Place
 from ratesvc.rates import Revision
 from ratesvc.records import (
     as_text,
@@ -45,7 +46,7 @@ from ratesvc.records import (
     seems_damaged,
     unseal,
 )
-from ratesvc.redis_link import Lease, Link
+from ratesvc.redis_link import Lease, Link, shaped
 
 T = TypeVar("T")
 
@@ -54,6 +55,7 @@ LISTEN_S = 1.0
 SHEETS_AT_ONCE = 200
 COLUMNS_AT_ONCE = 10
 
+_TAKEN = "The ID specified in XADD is equal or smaller"
 _FIELD = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\.[1-9][0-9]{0,3}")
 
 
@@ -68,6 +70,20 @@ class Loaded:
     columns: tuple[Column, ...] = ()
     span: Span | None = None
     broken: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """How much Redis holds, read in one round trip of a few hundred bytes.
+
+    `span` is None if none is stored that verifies, `end` the place of the last event or None if it does not verify.
+    """
+
+    sheets: int
+    columns: int
+    quarantined: int
+    span: Span | None
+    end: Place | None
 
 
 class StoredRange:
@@ -119,6 +135,7 @@ class Store:
         self.poll_lease = Lease(link, prefix + "lease:poll")
         self.backfill_lease = Lease(link, self._backfill_turn)
         self.quarantine_key = prefix + "quarantine"
+        self._nothing = prefix + "nothing"
         self._held: set[tuple[date, int]] = set()
         self._seen_span: Span | None = None
 
@@ -151,14 +168,41 @@ class Store:
         """Whether this revision was seen in Redis by this replica."""
         return key in self._held
 
-    async def changed(self) -> bool:
-        """Whether Redis holds more, or fewer, revisions than this replica has seen, or another span."""
-        async with self.link.answering("changed") as redis:
-            count = int(await redis.hlen(self._sheets))
-        seen = len(self._held)
-        if count < seen:
-            self._held.clear()
-        return count != seen or await self.span.get() != self._seen_span
+    @property
+    def seen_span(self) -> Span | None:
+        """The span that Redis held when this replica last loaded."""
+        return self._seen_span
+
+    def forget(self) -> None:
+        """Forget which sheets were seen in Redis, because it has lost some: `load` reads all again."""
+        self._held.clear()
+
+    async def glance(self) -> Glance:
+        """Counts, the span and the last event. The plan is looked at only to notice another type of value."""
+        async with self.link.answering("glance") as redis:
+            pipeline = redis.pipeline(transaction=False)
+            for key in (self._sheets, self._columns, self.quarantine_key):
+                pipeline.hlen(key)
+            pipeline.get(self.span.key)
+            pipeline.xrevrange(self._events, count=1)
+            pipeline.strlen(self.plan.key)
+            # With raise_on_error redis-py would put words of its own before WRONGTYPE.
+            answers = await pipeline.execute(raise_on_error=False)
+            for error in answers:
+                if isinstance(error, Exception):
+                    raise error
+            sheets, columns, quarantined = (shaped(count, int) for count in answers[:3])
+        newest = answers[4]
+        event = opened_event(*newest[0]) if newest else None
+        end = event.place if event else None if newest else NOWHERE
+        return Glance(sheets, columns, quarantined, opened_range("span", answers[3]), end)
+
+    async def check_writes(self) -> None:
+        """If Redis refused a command, try a write that changes nothing. Raises StoreUnavailable if it refuses again."""
+        if self.link.refusing:
+            async with self.link.answering("check_writes") as redis:
+                await redis.set(self._nothing, b"", xx=True, px=1)
+                self.link.refusing = False
 
     async def load(self) -> Loaded:
         """Every revision that this replica has not seen yet, and the backfilled history when its span is another."""
@@ -176,15 +220,19 @@ class Store:
         return Loaded(revisions, columns, span if columns else None, broken)
 
     async def columns(self) -> tuple[Column, ...]:
-        """Every backfilled column, or none where one does not verify: a part would answer wrongly."""
+        """Every backfilled column, or none where one does not verify: a part would answer wrongly.
+
+        Deletes those, so that replicas that hold them see a smaller count and write them again.
+        """
         async with self.link.answering("load") as redis:
-            stored = await redis.hgetall(self._columns)
+            stored = shaped(await redis.hgetall(self._columns), dict)
             opened = {field: opened_column(as_text(field), envelope) for field, envelope in stored.items()}
-            broken = [field for field, found in opened.items() if found is None and seems_damaged(stored[field])]
+            broken = [field for field, found in opened.items() if found is None]
             if broken:
                 # On their way only, perhaps; without one of them all are to be fetched from the Bank again.
-                again = await redis.hmget(self._columns, broken)
+                again = shaped(await redis.hmget(self._columns, broken), list, len(broken))
                 opened |= {field: opened_column(as_text(field), e) for field, e in zip(broken, again, strict=True)}
+                await self._drop_columns(redis, [field for field in broken if opened[field] is None])
         columns = tuple(found[0] for found in opened.values() if found)
         return columns if len(columns) == len(opened) else ()
 
@@ -192,7 +240,7 @@ class Store:
         """Those that were not seen, and the fields under which something else stands."""
         found: list[Revision] = []
         async with self.link.answering("load") as redis:
-            fields = [as_text(field) for field in await redis.hkeys(self._sheets)]
+            fields = [as_text(field) for field in shaped(await redis.hkeys(self._sheets), list)]
             known = {field_of(*key) for key in self._held}
             broken = [field for field in fields if not _FIELD.fullmatch(field)]
             for chunk in _chunks([f for f in fields if f not in known and _FIELD.fullmatch(f)], SHEETS_AT_ONCE):
@@ -206,11 +254,12 @@ class Store:
 
         What seems damaged is read again, since another would be written in its place.
         """
-        stored = dict(zip(fields, await redis.hmget(self._sheets, list(fields)), strict=True))
+        values = shaped(await redis.hmget(self._sheets, list(fields)), list, len(fields))
+        stored = dict(zip(fields, values, strict=True))
         opened = {field: opened_revision(field, envelope) for field, envelope in stored.items() if envelope is not None}
         damaged = [field for field, found in opened.items() if found is None and seems_damaged(stored[field])]
         if damaged:
-            again = await redis.hmget(self._sheets, damaged)
+            again = shaped(await redis.hmget(self._sheets, damaged), list, len(damaged))
             opened |= dict(zip(damaged, map(opened_revision, damaged, again), strict=True))
         return opened
 
@@ -261,8 +310,8 @@ class Store:
         async with self.link.answering("restore") as redis:
             for chunk in _chunks(revisions, SHEETS_AT_ONCE):
                 fields = {field_of(*revision.key): revision for revision in chunk}
-                values = zip(fields, await redis.hmget(self._sheets, list(fields)), strict=True)
-                lost = {field: value for field, value in values if unseal(field, value) is None}
+                values = shaped(await redis.hmget(self._sheets, list(fields)), list, len(fields))
+                lost = {field: value for field, value in zip(fields, values, strict=True) if not unseal(field, value)}
                 pipeline = redis.pipeline(transaction=False)
                 for field, value in lost.items():
                     # Where nothing stood, whoever was first is right.
@@ -292,10 +341,27 @@ class Store:
 
     async def broken_columns(self, columns: Sequence[Column]) -> list[Column]:
         """Those of these columns that Redis lacks or does not hold whole."""
-        fields = [column.currency.cbr_id for column in columns]
+        broken: list[Column] = []
         async with self.link.answering("broken_columns") as redis:
-            values = await redis.hmget(self._columns, fields) if fields else []
-        return [c for c, value in zip(columns, values, strict=True) if unseal(c.currency.cbr_id, value) is None]
+            for chunk in _chunks(columns, COLUMNS_AT_ONCE):
+                fields = [column.currency.cbr_id for column in chunk]
+                values = shaped(await redis.hmget(self._columns, fields), list, len(fields))
+                broken += [c for c, value in zip(chunk, values, strict=True) if not unseal(c.currency.cbr_id, value)]
+        return broken
+
+    async def drop_strange_columns(self, known: Iterable[str]) -> int:
+        """Delete columns under other ids than `known` that do not verify; returns how many."""
+        async with self.link.answering("drop") as redis:
+            fields = shaped(await redis.hkeys(self._columns), list)
+            others = [field for field in fields if as_text(field) not in set(known)]
+            values = shaped(await redis.hmget(self._columns, others), list, len(others)) if others else []
+            strange = [f for f, value in zip(others, values, strict=True) if not unseal(as_text(f), value)]
+            await self._drop_columns(redis, strange)
+        return len(strange)
+
+    async def _drop_columns(self, redis: Redis, fields: Sequence[Any]) -> None:
+        if fields:
+            await redis.hdel(self._columns, *fields)
 
     async def put_history(self, columns: Sequence[Column], span: Span) -> None:
         """Write these columns over what is there, and then say that every sheet of the span is held."""
@@ -331,22 +397,27 @@ class Store:
             for event in events:
                 number = f"{event.seq}-0"
                 pipeline.xadd(self._events, {"event": seal(number, str(event).encode())}, id=number, maxlen=MOST_EVENTS)
-            # What was refused is no error: another replica was first, and is heard by everyone.
-            await pipeline.execute(raise_on_error=False)
+            for error in await pipeline.execute(raise_on_error=False):
+                # A number that is taken is no error: another replica was first, and is heard by everyone.
+                if isinstance(error, Exception) and not str(error).startswith(_TAKEN):
+                    raise error
 
     async def announce(self, effective: date) -> None:
-        """Tell every replica, this one too, to look again. It may be lost; `changed` finds out anyway."""
+        """Tell every replica, this one too, to look again. It may be lost; a `glance` finds out anyway."""
         async with self.link.answering("announce") as redis:
             await redis.publish(self._channel, effective.isoformat())
 
-    async def announcements(self) -> AsyncIterator[None]:
-        """One item for each announcement, and for each (re)connection, since some may have been lost before it."""
+    async def announcements(self) -> AsyncIterator[bool]:
+        """One item for each announcement, and for each (re)connection, since some may have been lost before it.
+
+        True for a new connection: Redis may have restarted, or be another server.
+        """
         async with self.link.answering("listen") as redis, redis.pubsub() as listener:
             await listener.subscribe(self._channel)
             while True:
                 message = await listener.get_message(timeout=LISTEN_S)
                 if message is not None:
-                    yield
+                    yield message["type"] == "subscribe"
                 elif not self.link.up:
                     # Silence says nothing about a connection; another question has failed, so begin anew.
                     raise StoreUnavailable("Redis stopped answering", "open")

@@ -23,6 +23,7 @@ TICK_S = 3.0
 CLOCK_JUMP_S = 2.0
 LATE = timedelta(seconds=5)
 RESTART_S = 1.0
+BACKFILL_AGAIN_S = 600.0
 MISSED_BEATS = 2
 
 Duty = Callable[[], Coroutine[Any, Any, None]]
@@ -132,7 +133,13 @@ class Ticking:
 
     async def _start_backfill(self) -> None:
         if self._open:
-            self._start("backfill", self._duties.backfill)
+            self._start("backfill", self._duties.backfill).add_done_callback(self._filled)
+
+    def _filled(self, task: asyncio.Task[None]) -> None:
+        """A backfill makes its own next appointment, unless an exception ended it."""
+        if self._open and not task.cancelled() and (error := task.exception()):
+            self._duties.died("backfill", error)
+            self.backfill_in(BACKFILL_AGAIN_S)
 
     def _start(self, name: str, work: Duty) -> asyncio.Task[None]:
         task = asyncio.create_task(work(), name=name)

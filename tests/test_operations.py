@@ -28,6 +28,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from ratesvc.config import Log, Server, Settings
 from ratesvc.health import LONGEST_SILENCE_S
 from ratesvc.metrics import Route
+from ratesvc.store import Glance
 from ratesvc.tasks import end
 from ratesvc.watchdog import Watchdog
 
@@ -274,22 +275,22 @@ def _runs_anew(name: str, ended: asyncio.Task[Any]) -> bool:
 async def test_an_unforeseen_error_of_a_tick_is_not_the_last_tick(
     bank: Bank, settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever a tick raises ends the heartbeat, which begins again; when it does not, health fails."""
+    """Whatever a tick raises, there is another one; when the heartbeat ends, health fails."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     async with serve(settings) as served:
         await served.ready()
         store = served.service.store
-        changed = store.changed
+        glance = store.glance
         calls = 0
 
-        async def broken() -> bool:
+        async def broken() -> Glance:
             nonlocal calls
             calls += 1
             if calls == 1:
                 raise ZeroDivisionError
-            return await changed()
+            return await glance()
 
-        monkeypatch.setattr(store, "changed", broken)
+        monkeypatch.setattr(store, "glance", broken)
         await eventually(lambda: calls > 1)
         ticks = served.service._ticks  # noqa: SLF001 -- as if the heartbeat had been mute for long
         monkeypatch.setattr(type(ticks), "silent_s", LONGEST_SILENCE_S + 1)

@@ -7,13 +7,17 @@ import signal
 from pathlib import Path
 
 import pytest
+from bank import Bank, around_today
 from certificates import Authority
 from conftest import eventually
+from fleet import shared_by
+from processes import serving
+from redis.exceptions import DataError
 from redis_servers import RealRedis, cluster_nodes, joined, running
 
 from ratesvc.errors import StoreUnavailable
 from ratesvc.redis_address import RedisAddress
-from ratesvc.redis_link import Asked, Link
+from ratesvc.redis_link import Asked, Link, shaped
 from ratesvc.store import Store
 
 
@@ -150,3 +154,112 @@ async def test_who_stopped_waiting_was_not_answered() -> None:
                 await redis.ping()
         assert told == []
         await link.close()
+
+
+@pytest.mark.parametrize("mistake", [ValueError, TypeError, KeyError, RuntimeError, AttributeError, DataError])
+async def test_a_mistake_of_ours_is_no_trouble_of_redis(every_redis: str, mistake: type[Exception]) -> None:
+    """It stays what it is and opens no breaker, or it would be tried again for ever as if Redis were ill."""
+    told: list[Asked] = []
+    link = Link(every_redis, told.append)
+
+    async def ask() -> None:
+        async with link.answering("ping") as redis:
+            await redis.ping()
+            raise mistake("a mistake of ours")
+
+    with pytest.raises(mistake):
+        await ask()
+    assert (link.up, told) == (True, [])
+    await link.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"%1\r\n%0\r\n:1\r\n",
+        b"*1\r\n$-7\r\n",
+        b"$5\r\nab\r\ncd\r\n",
+        b":12x\r\n",
+        b"\x00\xff\r\n",
+        b"%2\r\n$1\r\na\r\n$1\r\nb\r\n",
+    ],
+)
+async def test_a_damaged_answer_is_a_trouble_whatever_redis_py_makes_of_it(answer: bytes) -> None:
+    """Its parser raises TypeError and others for bytes that make no sense."""
+
+    async def damaged(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1000):
+            writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(damaged, "127.0.0.1", 0) as server:
+        link = Link(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        with pytest.raises(StoreUnavailable):
+            async with link.answering("get") as redis:
+                await redis.get("a")
+        assert not link.up
+        await link.close()
+
+
+def test_a_closed_transport_is_a_trouble() -> None:
+    """uvloop raises RuntimeError for it."""
+    uvloop = pytest.importorskip("uvloop")
+
+    async def ignore(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async def write_to_a_closed_one(link: Link, address: tuple[str, int]) -> None:
+        async with link.answering("get"):
+            _, writer = await asyncio.open_connection(*address)
+            writer.transport.abort()
+            await writer.wait_closed()
+            writer.write(b"a question")
+
+    async def ask() -> None:
+        async with await asyncio.start_server(ignore, "127.0.0.1", 0) as server:
+            link = Link("redis://127.0.0.1:1")
+            link.up = True  # nobody has noticed yet
+            with pytest.raises(StoreUnavailable) as caught:
+                await write_to_a_closed_one(link, server.sockets[0].getsockname())
+            assert (link.up, caught.value.kind) == (False, "connection")
+            await link.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(ask())
+
+
+@pytest.mark.parametrize("answer", [b"text", 7, {}, ["one"], None])
+async def test_an_answer_of_another_shape_is_a_trouble(every_redis: str, answer: object) -> None:
+    """A damaged byte can make another type of it, or leave out an element."""
+    link = Link(every_redis)
+    with pytest.raises(StoreUnavailable) as caught:
+        async with link.answering("hmget"):
+            shaped(answer, list, 2)
+    assert caught.value.kind == "answer"
+    await link.close()
+
+
+@pytest.mark.slow
+async def test_a_stop_while_redis_stands_still_is_an_orderly_one(bank: Bank, tmp_path: Path) -> None:
+    """TLS takes leave of the other side, which does not answer: that is not worth a word."""
+    authority = Authority(tmp_path)
+    authority.server()
+    (shown,) = tmp_path.glob("localhost-*.pem")
+    own = RealRedis(tmp_path / "redis", tls_auth_clients="no", tls_cert_file=shown)
+    port = RealRedis(tmp_path).port
+    own.options |= {"tls_key_file": shown.with_suffix(".key"), "tls_port": port}
+    around_today(bank, back=10)
+    with running(own):
+        variables = shared_by(bank, f"rediss://localhost:{port}/0?ssl_ca_certs={authority.ca_file}")
+        async with serving(tmp_path, **variables) as program:
+            await program.ready()
+
+            async def is_used() -> bool:
+                return b"\nratesvc_redis_up 1.0\n" in (await program.get("/metrics"))[2]
+
+            await eventually(is_used)
+            own.signal(signal.SIGSTOP)
+            program.kill(signal.SIGTERM)
+            assert await program.ended() == 0
+            own.signal(signal.SIGCONT)
+    assert "mistake" not in (tmp_path / "errors.log").read_text()

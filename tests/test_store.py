@@ -17,11 +17,11 @@ from redis.exceptions import ResponseError
 
 from ratesvc.columns import Column, Currency, Span
 from ratesvc.errors import StoreUnavailable
-from ratesvc.events import Event, Place
+from ratesvc.events import NOWHERE, Event, Place
 from ratesvc.rates import Revision
 from ratesvc.records import seal, unseal
 from ratesvc.redis_link import Link, connect
-from ratesvc.store import Store
+from ratesvc.store import Glance, Store
 
 DAY = date(2026, 4, 24)
 FETCHED = datetime(2026, 4, 23, 13, 20, 5, tzinfo=UTC)
@@ -92,7 +92,6 @@ async def test_two_replicas_that_give_back_other_wordings_at_once_hear_of_each_o
     wordings = {store: revision(), other: revision(shift=1)}
     written = await asyncio.gather(*(replica.restore([ours]) for replica, ours in wordings.items()))
     assert sum(written) == 1
-    assert [await replica.changed() for replica in wordings] == [count == 0 for count in written]
     heard = [(await replica.load()).revisions for replica in wordings]
     kept = next(ours for ours, count in zip(wordings.values(), written, strict=True) if count)
     assert heard == [() if count else (kept,) for count in written]
@@ -166,17 +165,27 @@ async def test_an_event_number_is_given_once(store: Store, other: Store, every_r
     assert await store.events(3) == [third]
 
 
-async def test_changed_notices_more_and_fewer(store: Store, other: Store, every_redis: str) -> None:
-    """The slow tick finds what a lost announcement would have told, and an emptied Redis."""
+async def test_a_glance_tells_how_much_redis_holds(store: Store, every_redis: str, namespace: str) -> None:
+    """Counts, the span and the last event, of a Redis that is empty and of one that is not."""
+    assert await store.glance() == Glance(0, 0, 0, None, NOWHERE)
+    columns = [Column(Currency("R01235", "R01235", "USD", "840", "USD"), FETCHED)]
     await store.put(revision())
-    assert await other.changed()
-    await other.load()
-    assert not await other.changed()
+    await store.put_history(columns, Span(DAY, DAY))
+    await store.tell([Event("sheet", Place(1, DAY, 1)), Event("in_force", Place(2, DAY, 1))])
     client = connect(every_redis)
-    await client.flushall()
+    await client.hset(store.quarantine_key, "1f0c", b"envelope")
+    assert await store.glance() == Glance(1, 1, 1, Span(DAY, DAY), Place(2, DAY, 1))
+    await client.xadd(f"{{{namespace}}}:v1:events", {"event": b"foreign"}, id="9-0")
+    await client.set(f"{{{namespace}}}:v1:span", b"foreign")
+    assert await store.glance() == Glance(1, 1, 1, None, None)
+    for name in ("sheets", "columns", "quarantine", "span", "events", "plan"):
+        await client.delete(f"{{{namespace}}}:v1:{name}")
+        await client.sadd(f"{{{namespace}}}:v1:{name}", "foreign")
+        with pytest.raises(StoreUnavailable) as caught:
+            await store.glance()
+        assert caught.value.kind == "type"
+        await client.delete(f"{{{namespace}}}:v1:{name}")
     await client.aclose()
-    assert await other.changed()
-    assert not other.holds(revision().key)
 
 
 async def test_one_replica_at_a_time_has_the_lease(store: Store, other: Store) -> None:
@@ -194,7 +203,7 @@ async def test_one_replica_at_a_time_has_the_lease(store: Store, other: Store) -
 async def test_without_redis_every_method_says_so() -> None:
     """One error for everything that a missing Redis can raise, and closing stays silent."""
     store = Store(Link("redis://127.0.0.1:1/0"), "x")
-    for call in (store.ping(), store.load(), store.changed(), store.put(revision()), store.events(0)):
+    for call in (store.ping(), store.load(), store.glance(), store.put(revision()), store.events(0)):
         with pytest.raises(StoreUnavailable):
             await call
     for call in (store.tell([Event("sheet", Place(1, DAY, 1))]), store.announce(DAY)):
@@ -266,5 +275,4 @@ async def test_what_was_not_handed_over_is_loaded_again(store: Store, other: Sto
     client.execute_command = refusing
     with pytest.raises(StoreUnavailable):
         await other.load()
-    assert await other.changed()
     assert (await other.load()).revisions == (revision(),)
