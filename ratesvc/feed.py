@@ -50,6 +50,13 @@ class Feed:
         """Whether this log ends at `end`, as Redis' log does, and has no events to add."""
         return self.log.known and self.log.end == end and not self._lacking(store)
 
+    async def mend(self, store: Store) -> None:
+        """Write the log anew where a foreign entry stands at its end, which may keep any event from being added."""
+        async with self._turn:
+            await self._hear(store)
+            await store.drop_foreign_events()
+            await self._hear(store)
+
     async def _hear(self, store: Store) -> None:
         end = self.log.end
         stored = await store.events(end.seq)

@@ -402,6 +402,13 @@ class Store:
                 if isinstance(error, Exception) and not str(error).startswith(_TAKEN):
                     raise error
 
+    async def drop_foreign_events(self) -> None:
+        """Forget all events if the last entry is not ours; each replica writes again those that it has read."""
+        async with self.link.answering("drop") as redis:
+            for number, fields in await redis.xrevrange(self._events, count=1):
+                if not unseal(as_text(number), (fields or {}).get(b"event")):
+                    await redis.unlink(self._events)
+
     async def announce(self, effective: date) -> None:
         """Tell every replica, this one too, to look again. It may be lost; a `glance` finds out anyway."""
         async with self.link.answering("announce") as redis:

@@ -93,8 +93,7 @@ class Upkeep:
                 given = await self._compare()
             if given:
                 await self._store.announce(today)
-            if self._glance is None or not self.feed.is_abreast(self._store, self._glance.end):
-                await self.tell()
+            await self._keep_abreast()
         except StoreUnavailable as error:
             if error.kind == "type":
                 given = replace(given, misplaced=await self._misplaced())
@@ -114,6 +113,13 @@ class Upkeep:
         except BaseException:
             self.in_step = False
             raise
+
+    async def _keep_abreast(self) -> None:
+        assert self._glance  # noqa: S101 -- every round begins with one
+        if self._telling and self._glance.end is None:
+            await self.feed.mend(self._store)
+        if not self.feed.is_abreast(self._store, self._glance.end):
+            await self.tell()
 
     async def _differs(self, glance: Glance) -> bool:
         """Load what is new in Redis; returns whether Redis may have lost something."""

@@ -205,8 +205,9 @@ def test_a_closed_transport_is_a_trouble() -> None:
     """uvloop raises RuntimeError for it."""
     uvloop = pytest.importorskip("uvloop")
 
-    async def ignore(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+    async def ignore(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
+        writer.close()
 
     async def write_to_a_closed_one(link: Link, address: tuple[str, int]) -> None:
         async with link.answering("get"):

@@ -113,6 +113,10 @@ def _foreign_span(client: redis.Redis, name: Callable[[str], str]) -> None:
     client.hset(name("columns"), "R01235", b"foreign")
 
 
+def _foreign_event(client: redis.Redis, name: Callable[[str], str]) -> None:
+    client.xadd(name("events"), {"event": b"foreign"})
+
+
 def _foreign_type(client: redis.Redis, name: Callable[[str], str]) -> None:
     for one in ("sheets", "columns", "quarantine", "events", "plan"):
         client.delete(name(one))
@@ -120,7 +124,8 @@ def _foreign_type(client: redis.Redis, name: Callable[[str], str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "lose", [_flush, _evict_columns, _evict_sheets, _older, _foreign_field, _foreign_span, _foreign_type]
+    "lose",
+    [_flush, _evict_columns, _evict_sheets, _older, _foreign_field, _foreign_span, _foreign_event, _foreign_type],
 )
 async def test_what_a_count_tells_is_given_back_at_the_next_ticks(
     lose: Callable[[redis.Redis, Callable[[str], str]], None], held: Served, client: redis.Redis
