@@ -21,6 +21,7 @@ OLD_IN_NEW = 1000
 
 ONE = Decimal(1)
 _TEN = Decimal(10)
+_HUNDRED = Decimal(100)
 
 # Sums and products of printed numbers are exact: the trap makes a lost digit an error, never a habit.
 EXACT = Context(prec=200, traps=[Inexact, InvalidOperation])
@@ -60,6 +61,11 @@ def trimmed(number: Decimal) -> Decimal:
 def plain(number: Decimal) -> str:
     """The decimal literal: never an exponent nor a sign at zero, so that JSON, CSV and XML get every digit."""
     return format(number or number.copy_abs(), "f")
+
+
+def unrounded(numerator: Decimal, denominator: Decimal) -> Decimal:
+    """numerator ÷ denominator to 80 digits, from which `rounded` makes what it would make of the exact quotient."""
+    return _STICKY.divide(numerator, denominator)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +142,15 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The move of one unit's rate against the previous sheet, absolute and in percent (4 places)."""
+    """The move of one unit's rate against the previous sheet: `absolute` as shown, and as the exact ratio to it."""
 
     absolute: Decimal
-    percent: Decimal
+    moved: Decimal
+    before: Decimal
+
+    def percent(self, places: int) -> Decimal:
+        """moved ÷ before in per cent. Always from the exact ratio: a rounded percentage must not be rounded again."""
+        return trimmed(rounded(EXACT.multiply(self.moved, _HUNDRED), self.before, places=places))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +174,11 @@ class _Ratio:
         return self.numerator if self.denominator == ONE else trimmed(rounded(self.numerator, self.denominator))
 
     def change_from(self, before: _Ratio) -> Change:
-        """The difference of the two shown rates, and the exact relative move rounded once."""
+        """The difference of the two shown rates, and the exact relative move."""
         now_part = EXACT.multiply(self.numerator, before.denominator)
         before_part = EXACT.multiply(before.numerator, self.denominator)
-        move = EXACT.multiply(EXACT.subtract(now_part, before_part), Decimal(100))
-        return Change(trimmed(EXACT.subtract(self.shown, before.shown)), trimmed(rounded(move, before_part, places=4)))
+        absolute = trimmed(EXACT.subtract(self.shown, before.shown))
+        return Change(absolute, EXACT.subtract(now_part, before_part), before_part)
 
 
 def unit_rates(sheet: Sheet, previous: Sheet | None, quote: str = "RUB") -> dict[str, UnitRate]:

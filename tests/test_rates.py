@@ -160,7 +160,7 @@ def test_change_is_per_unit_when_the_nominal_flips() -> None:
     before = sheet(BEFORE, quote("UZS", "74.0000", 10_000))
     moved = unit_rates(sheet(TODAY, quote("UZS", "7.4000", 1_000)), before)["UZS"].change
     assert moved is not None
-    assert (plain(moved.absolute), plain(moved.percent)) == ("0", "0")
+    assert (plain(moved.absolute), plain(moved.percent(4))) == ("0", "0")
 
 
 def test_change_is_null_where_nothing_came_before() -> None:
@@ -209,18 +209,27 @@ def test_a_fall_too_small_to_show_is_zero_percent_without_a_sign() -> None:
     now, before = sheet(TODAY, quote("BHD", "220.0000")), sheet(BEFORE, quote("BHD", "220.0001"))
     moved = unit_rates(now, before)["BHD"].change
     assert moved is not None
-    assert (plain(moved.absolute), plain(moved.percent)) == ("-0.0001", "0")
+    assert (plain(moved.absolute), plain(moved.percent(4))) == ("-0.0001", "0")
 
 
 @given(PRINTED, PRINTED, NOMINALS, NOMINALS)
 def test_a_move_is_the_difference_and_its_share(now: Decimal, before: Decimal, units: int, units_before: int) -> None:
-    """Absolute: the exact difference of two unit rates. Percent: its share of the earlier, rounded once to 4 places."""
+    """Absolute: the exact difference of two unit rates. Percent: the exact share of the earlier, rounded once."""
     rates = unit_rates(sheet(TODAY, quote("X", now, units)), sheet(BEFORE, quote("X", before, units_before)))
     moved = rates["X"].change
     assert moved is not None
     new, old = Fraction(now) / units, Fraction(before) / units_before
     assert Fraction(moved.absolute) == new - old
-    assert Fraction(moved.percent) == nearest((new - old) * 100 / old, 4)
+    for places in range(7):
+        assert Fraction(moved.percent(places)) == nearest((new - old) * 100 / old, places)
+
+
+def test_the_leu_fell_by_1_07_percent_on_27_september_2022() -> None:
+    """−1.06504 % is −1.0650 % with four places and −1.07 % with two: rounding the first would give −1.06 %."""
+    now, before = sheet(date(2022, 9, 27), quote("RON", "11.3423")), sheet(date(2022, 9, 24), quote("RON", "11.4644"))
+    moved = rouble_change(now, before, "RON")
+    assert moved is not None
+    assert [plain(moved.percent(places)) for places in (2, 4)] == ["-1.07", "-1.065"]
 
 
 @given(PRINTED, PRINTED, NOMINALS, NOMINALS)

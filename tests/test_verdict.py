@@ -63,6 +63,12 @@ def test_a_slipped_decimal_point_is_quarantined(power: str) -> None:
         assert of(changed(BEFORE, PLN=times(factor)))[0] is QUARANTINE
 
 
+def test_a_move_is_told_in_per_cent_rounded_once() -> None:
+    """20.1499999999 % is 20.1 %, though its ratio to ten digits is 1.201500000 and would give 20.2 %."""
+    before, now = (changed(one, PLN=Decimal(value)) for one, value in ((BEFORE, "1e8"), (SHEET, "120149999.9999")))
+    assert "PLN alone moved by +20.1 %" in [remark.text for remark in judge(now, before).remarks]
+
+
 def test_a_currency_that_moves_with_all_is_not_alone() -> None:
     """On a day of −14 %, one of −17 % is the market's; one that stands still is not asked about either."""
     crash = changed(all_times(BEFORE, "0.86"), TRY=times("0.966"))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
-from ratesvc.rates import EXACT, OLD_IN_NEW, ONE, REDENOMINATION, Sheet, rounded
+from ratesvc.rates import EXACT, OLD_IN_NEW, ONE, REDENOMINATION, Sheet, rounded, unrounded
 
 LARGEST_MOVE = Decimal("0.15")
 FEWEST_LOST = 2
@@ -105,7 +105,7 @@ def _ratios(sheet: Sheet, before: Sheet) -> dict[str, Decimal]:
     redenominated = before.effective_date < REDENOMINATION <= sheet.effective_date
     roubles = Decimal(OLD_IN_NEW) if redenominated else ONE
     return {
-        quote.code: rounded(EXACT.multiply(quote.unit_rate, roubles), before.by_code[quote.code].unit_rate)
+        quote.code: unrounded(EXACT.multiply(quote.unit_rate, roubles), before.by_code[quote.code].unit_rate)
         for quote in sheet.quotes
         if quote.code in before.by_code
     }

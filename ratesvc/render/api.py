@@ -19,6 +19,7 @@ from ratesvc.workdays import MOSCOW
 
 CONTENT_TYPE = "application/json"
 PUBLISHER = "Bank of Russia"
+PERCENT_PLACES = 4
 
 _encoder = msgspec.json.Encoder()
 
@@ -185,5 +186,5 @@ def _move(unit: UnitRate) -> dict[str, Any]:
     return {
         "unit_rate": literal(unit.rate),
         "change": literal(unit.change.absolute if unit.change else None),
-        "change_percent": literal(unit.change.percent if unit.change else None),
+        "change_percent": literal(unit.change.percent(PERCENT_PLACES) if unit.change else None),
     }

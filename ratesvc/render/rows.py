@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 
-from ratesvc.rates import EXACT, REDENOMINATION, Change, InForce, Sheet, Snapshot, rouble_change, rounded
+from ratesvc.rates import EXACT, REDENOMINATION, Change, InForce, Sheet, Snapshot, rouble_change
 from ratesvc.render.api import source_url
 from ratesvc.render.language import Language
 from ratesvc.render.spark import Spark, spark
@@ -24,6 +24,7 @@ SPARKS = (0, 7, 30)
 NO_HEADING = "none"
 LONGEST_HEADING = 120
 PLACES = 4
+PERCENT_PLACES = 2
 NOTHING = "\u2014"
 HEADS = {"change": "Change", "percent": "Change, %"}
 MARKS = {"up": "\u25b2", "down": "\u25bc", "same": "", "": ""}
@@ -200,7 +201,7 @@ def _row(
     }
     changes = {
         "change": _moved(change, nominal, language),
-        "percent": language.percent(rounded(change.percent, places=2)) if change else NOTHING,
+        "percent": language.percent(change.percent(PERCENT_PLACES)) if change else NOTHING,
     }
     texts |= {kind: changes[asked] for kind, asked in view.changes}
     return Row(

@@ -111,7 +111,7 @@ class _Lines:
         return {"moved": line, "low": Text(low), "high": Text(high)}
 
     def _change(self, change: Change | None) -> Text:
-        return self._percent(change.percent) if change else Text(NOTHING)
+        return self._percent(change.percent(PLACES)) if change else Text(NOTHING)
 
     def _percent(self, percent: Decimal) -> Text:
         sign, colour = _SIGNS[int(percent.compare(percent * 0))]
