@@ -22,6 +22,17 @@ from ratesvc.web.api import beside
 
 THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
 WIDGET = "/widget/rows.json?codes=USD&lang=en"
+DATED = (
+    "/v1/rates/2026-04-26",
+    "/v1/rates/2026-04-26?revision=1",
+    "/v1/rates/2026-04-26/USD.txt",
+    "/v1/convert?amount=5&from=USD&to=EUR&date=2026-04-26",
+    "/v1/series?codes=USD&since=2026-04-23&until=2026-04-26",
+    "/rate?date=2026-04-26&currency=USD",
+    "/chart.svg?codes=USD&since=2026-04-23&until=2026-04-26",
+    "/scripts/XML_daily.asp?date_req=26/04/2026",
+    "/frankfurter/v1/2026-04-26?base=USD",
+)
 
 
 @pytest.fixture
@@ -37,6 +48,14 @@ async def both_days(served: Served) -> None:
 def on_saturday_without_its_sheet(served: Served, clock: Clock) -> None:
     """Friday's sheet is all there is, a minute after Moscow midnight."""
     clock.moment = datetime(2026, 4, 24, 21, 1, tzinfo=UTC)
+    served.service.publish()
+
+
+async def on_saturday(bank: Bank, served: Served, clock: Clock) -> None:
+    """Saturday's sheet is in force, so Friday is over."""
+    await both_days(served)
+    await announced(bank, served, clock, SATURDAY)
+    clock.moment = datetime(2026, 4, 25, 6, 0, tzinfo=UTC)
     served.service.publish()
 
 
@@ -87,9 +106,9 @@ async def test_a_line_of_recent_rates_is_of_one_rouble(bank: Bank, settings: Set
         assert json.loads(body)["rows"][0]["cells"][0] == "from 5,960.0000 to 5,960.0000"
 
 
-async def test_a_wording_says_for_ever_what_it_said(served: Served, clock: Clock) -> None:
+async def test_a_wording_says_for_ever_what_it_said(bank: Bank, served: Served, clock: Clock) -> None:
     """An immutable answer stays the same when the sheet before it is corrected afterwards."""
-    await both_days(served)
+    await on_saturday(bank, served, clock)
     path = "/v1/rates/2026-04-24?revision=1"
     _, headers, said = await served.get(path)
     assert "immutable" in headers["Cache-Control"]
@@ -121,6 +140,36 @@ async def test_a_wording_that_stands_in_for_a_missing_sheet_is_stale_and_not_for
     document = json.loads(body)
     assert (document["effective_date"], document["stale"]) == ("2026-04-24", True)
     assert "immutable" not in headers["Cache-Control"]
+
+
+async def test_a_wording_of_a_day_to_come_is_not_for_ever(bank: Bank, served: Served, clock: Clock) -> None:
+    """On Friday evening Saturday's sheet covers three days: it may still be corrected, or another may come first."""
+    await both_days(served)
+    await announced(bank, served, clock, SATURDAY)
+    for day in ("2026-04-24", "2026-04-25", "2026-04-26", "2026-04-27"):
+        status, headers, _ = await served.get(f"/v1/rates/{day}?revision=1")
+        assert (status, headers["Cache-Control"][:18]) == (200, "public, max-age=60"), day
+    _, headers, _ = await served.get("/v1/rates/2026-04-23?revision=1")
+    assert headers["Cache-Control"].startswith("public, max-age=60"), "the sheet before it is not known"
+
+
+@pytest.mark.parametrize("path", DATED)
+async def test_whatever_is_of_a_day_is_kept_long_once_the_next_sheet_is_known(
+    bank: Bank, served: Served, clock: Clock, path: str
+) -> None:
+    """Not on Monday morning, when Sunday is past and Tuesday's sheet not set; in the evening it is."""
+    await on_saturday(bank, served, clock)
+    for hour, is_long in ((6, False), (15, True)):
+        clock.moment = datetime(2026, 4, 27, hour, 0, tzinfo=UTC)
+        if is_long:
+            bank.publish(sheet(date(2026, 4, 28)))
+            for _ in range(3):
+                await served.service.refresh()
+            await eventually(lambda: served.service.history.of_date(date(2026, 4, 28)))
+        served.service.publish()
+        status, headers, _ = await served.get(path)
+        seconds = int(headers["Cache-Control"].removeprefix("public, max-age=").partition(",")[0])
+        assert (status, seconds >= 86400) == (200, is_long), (path, hour, headers["Cache-Control"])
 
 
 async def test_a_past_day_is_settled_once_the_sheet_after_it_is_known(bank: Bank, served: Served, clock: Clock) -> None:

@@ -48,9 +48,8 @@ def routes(service: Service) -> dict[str, Handler]:
         answer = on_day(service.history, day, service.clock())
         if asked.revision is not None:
             worded = service.history.worded(answer, asked.revision)
-            return asked.send(asked.body((day, asked.revision), worded), FOR_EVER if _is_final(worded) else RATES)
-        is_settled = day < today and answer.following is not None and _is_final(answer)
-        return asked.send(asked.body(day, answer), SETTLED if is_settled else RATES)
+            return asked.send(asked.body((day, asked.revision), worded), caching_of(answer, today, FOR_EVER))
+        return asked.send(asked.body(day, answer), caching_of(answer, today))
 
     async def one_number(request: web.Request) -> Answer:
         quote = known(query.Query(request, ("quote",)).code("quote", "RUB"), service)
@@ -59,7 +58,7 @@ def routes(service: Service) -> dict[str, Handler]:
         code = known(query.one_code(request.match_info["code"]), service)
         answer = on_day(service.history, day, service.clock())
         body = Body(api.unit_rate(answer, code, quote), "text/plain; charset=utf-8")
-        return send(service, body, SETTLED if day < today else RATES)
+        return send(service, body, caching_of(answer, today))
 
     return {
         "/v1/rates": today,
@@ -70,10 +69,15 @@ def routes(service: Service) -> dict[str, Handler]:
     }
 
 
-def _is_final(answer: InForce) -> bool:
-    """Whether this sheet is the day's for certain, and the one before it is known, so that nothing can be added."""
-    first = answer.revision.effective_date == FIRST_DAY
-    return not answer.stale and (first or answer.previous is not None)
+def caching_of(answer: InForce, today: date, settled: Caching = SETTLED) -> Caching:
+    """`settled` where nothing can be added any more, else RATES.
+
+    The day must be past and the sheets before and after the day's must be known. A day to come is never settled, even
+    if the sheet for it is announced, because an extraordinary sheet can still come first.
+    """
+    begins = answer.revision.effective_date == FIRST_DAY
+    is_settled = answer.requested_date < today and answer.following is not None and not answer.stale
+    return settled if is_settled and (begins or answer.previous is not None) else RATES
 
 
 class _Asked:
@@ -133,9 +137,11 @@ async def beside(
 
 
 def send_until(service: Service, body: Body, until: date) -> Answer:
-    """Answer about days up to `until`: settled ones may be kept longer."""
-    settled = until < moscow_day(service.clock())
-    return send(service, body, SETTLED if settled else RATES)
+    """Answer about days up to `until`: may be kept longer if they are past and a later sheet is known."""
+    snapshot = published(service).snapshot
+    newest = snapshot.announced or snapshot.in_force
+    is_settled = until < min(moscow_day(service.clock()), newest.effective_date)
+    return send(service, body, SETTLED if is_settled else RATES)
 
 
 def known(code: str, service: Service) -> str:

@@ -18,8 +18,8 @@ from ratesvc.render.rate_reason import Kind, Reason, reason
 from ratesvc.render.widget import Site
 from ratesvc.service import Service
 from ratesvc.web import query
-from ratesvc.web.answer import NO_STORE, RATES, SETTLED, Answer
-from ratesvc.web.api import published
+from ratesvc.web.answer import NO_STORE, Answer
+from ratesvc.web.api import caching_of, published, send
 from ratesvc.web.reply import Handler
 from ratesvc.web.wanted import Asked
 from ratesvc.workdays import moscow_day
@@ -93,10 +93,7 @@ class _Asked:
             return Body(page.encode(), rate_page.CONTENT_TYPE, HEADERS)
 
         body = publication.body(("rate", self._language.tag, question.day, question.code), render)
-        is_settled = "date" in self._request.query and question.day < self._today
-        if is_settled:
-            return Answer(body, SETTLED, demo=self._service.demo)
-        return Answer(body, RATES, publication.snapshot, demo=self._service.demo)
+        return send(self._service, body, caching_of(answer, self._today))
 
 
 def _refused(request: web.Request, service: Service, site: Site, error: BadRequest) -> Answer:

@@ -15,7 +15,7 @@ from ratesvc.render.openapi.parameters import FILLS, FORMATS, GROUPS
 from ratesvc.service import Service
 from ratesvc.web import query
 from ratesvc.web.answer import Answer
-from ratesvc.web.api import known, published, send_long, send_until
+from ratesvc.web.api import caching_of, known, published, send, send_long, send_until
 from ratesvc.web.reply import Handler
 from ratesvc.workdays import moscow_day
 
@@ -57,7 +57,7 @@ def routes(service: Service) -> dict[str, Handler]:
             if code != "RUB" and code not in answer.revision.sheet.by_code:
                 raise UnknownCurrency(code, effective=answer.revision.effective_date)
         body = Body(api.conversion(answer, amount, base, quote, demo=service.demo), api.CONTENT_TYPE)
-        return send_until(service, body, day)
+        return send(service, body, caching_of(answer, today))
 
     async def currencies(request: web.Request) -> Answer:
         language = query.Query(request, ("lang",)).language()

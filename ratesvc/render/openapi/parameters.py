@@ -74,7 +74,8 @@ _PARAMETERS: dict[str, Schema] = {
     "quote": _parameter("The quote currency: what one unit is measured in.", _text(CODE, default="RUB"), "RUB"),
     "lang": _parameter(_LANGUAGE, {**_TAG, "default": "en"}, "en"),
     "revision": _parameter(
-        "The first, second, … wording of a sheet that was corrected; the latest when not given.",
+        "The first, second, … wording of a sheet that was corrected; the latest when not given. The answer is "
+        "`immutable` once the day is past and the next sheet is known.",
         {"type": "integer", "minimum": 1, "maximum": MOST_REVISIONS},
         1,
     ),
