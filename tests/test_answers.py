@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
+import aiohttp
 import brotli
 import pytest
 from bank import LAYOUTS, Bank, Layout, sheet
 from conftest import Clock, Serve, Served, eventually
+from yarl import URL
 
 from ratesvc.config import Settings
 
@@ -212,6 +215,36 @@ async def test_two_lines_of_tags_are_one_list(served: Served) -> None:
         for _ in ("first", "remembered"):
             async with served.http.get(served.url + "/v1/rates", headers=lines) as answer:
                 assert (answer.status, await answer.read()) == (304, b"")
+
+
+@pytest.mark.parametrize(
+    ("lines", "encoding"),
+    [
+        (("identity;q=0.1", "gzip"), "gzip"),
+        (("gzip", "br"), "br"),
+        (("br;q=0.5", "gzip;q=0.1, *;q=0"), "br"),
+        (("deflate", "zstd"), None),
+        (("*", "br;q=0", "gzip;q=0"), None),
+    ],
+)
+async def test_two_lines_of_encodings_are_one_list(served: Served, lines: Sequence[str], encoding: str | None) -> None:
+    """A proxy may split Accept-Encoding into lines too (RFC 9110, 5.3)."""
+    headers = [("Accept-Encoding", line) for line in lines]
+    async with aiohttp.ClientSession(auto_decompress=False, skip_auto_headers=["Accept-Encoding"]) as http:
+        for _ in ("first", "remembered"):
+            async with http.get(served.url + "/v1/rates", headers=headers) as answer:
+                assert (answer.status, answer.headers.get("Content-Encoding")) == (200, encoding)
+
+
+async def test_two_lines_of_connection_are_one_list(served: Served) -> None:
+    """Who says close in the second line is hung up on all the same."""
+    address = URL(served.url)
+    for _ in ("first", "remembered"):
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        writer.write(b"GET /v1/rates HTTP/1.1\r\nHost: x\r\nConnection: x-mine\r\nConnection: close\r\n\r\n")
+        async with asyncio.timeout(60):
+            assert b"\r\nConnection: close\r\n" in await reader.read()
+        writer.close()
 
 
 async def test_head_options_and_writing(served: Served) -> None:

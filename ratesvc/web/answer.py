@@ -138,9 +138,9 @@ class Answer:
     def choose(self, headers: CIMultiDictProxy[str]) -> tuple[int, str]:
         """The status, 304 when the client has it already, and the encoding that it prefers."""
         self.asked += 1
-        accepted = headers.get(hdrs.ACCEPT_ENCODING)
-        encoding = "identity" if accepted is None else preferred(accepted, self.body.offered)
-        tags = headers.getall(hdrs.IF_NONE_MATCH, ())  # several lines are one list (RFC 9110, 5.3)
+        # Several lines of a header are one list (RFC 9110, 5.3).
+        accepted, tags = headers.getall(hdrs.ACCEPT_ENCODING, ()), headers.getall(hdrs.IF_NONE_MATCH, ())
+        encoding = preferred(",".join(accepted), self.body.offered) if accepted else "identity"
         return (304 if tags and self.status == 200 and has_it(",".join(tags), self.body) else self.status), encoding
 
 
