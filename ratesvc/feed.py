@@ -34,13 +34,14 @@ class Feed:
     async def update(self, store: Store) -> None:
         """Hear the others, then tell what the log lacks. Raises StoreUnavailable.
 
-        Of replicas that tell at the same moment one is first; the others' events are refused, and they hear its.
+        Of replicas that tell at the same moment one is first; the others' events are refused, they hear its, and tell
+        what is still lacking at the next update.
         """
         async with self._turn:
             await self._hear(store)
             lacking = self._lacking(store)
             if lacking:
-                await store.tell(lacking)
+                await store.tell(lacking, self.log.end.seq)
                 await store.announce(lacking[-1].effective_date)
                 await self._hear(store)
                 if self.log.end.seq < lacking[0].seq:
@@ -61,12 +62,23 @@ class Feed:
         end = self.log.end
         stored = await store.events(end.seq)
         if end.seq and (not stored or stored[0].place != end):
-            # Redis was emptied: what was told is put back, with the numbers that readers hold.
-            await store.tell(list(self.log))
-        if any(event.seq > end.seq for event in stored):
+            stored = await self._put_back(store)
+        if stored and stored[-1].place != end:
             await self._load_sheets()
-        self.log.extend(stored)
+        self.log.follow(stored)
         self._wake()
+
+    async def _put_back(self, store: Store) -> list[Event]:
+        """All that Redis holds after what it lost is put back, with the ids that readers hold.
+
+        Where another replica has begun another log meanwhile, that one counts, for all replicas the same.
+        """
+        stored = await store.events(0)
+        lost = self.log.since(stored[-1].place) if stored else list(self.log)
+        if lost:
+            await store.tell(lost, stored[-1].seq if stored else 0)
+            stored = await store.events(0)
+        return stored
 
     def _lacking(self, store: Store) -> list[Event]:
         """What the log lacks, of the sheets that are safe."""
@@ -84,7 +96,7 @@ class Feed:
         span = self._history.span if revision.number == 1 else None
         return store.holds(revision.key) or (span is not None and revision.effective_date in span)
 
-    async def after(self, place: Place) -> list[Event]:
+    async def after(self, place: Place | None) -> list[Event]:
         """What was told after `place`, as soon as there is something; nothing when this replica is about to stop."""
         while not self.closed:
             found = self.log.after(place)

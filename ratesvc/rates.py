@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -103,6 +104,12 @@ class Sheet:
     def says_the_same_as(self, other: Sheet) -> bool:
         """Whether both give the same currencies the same nominals and values; names and order are not official."""
         return self._figures() == other._figures()
+
+    @cached_property
+    def checksum(self) -> str:
+        """A hash of effective date and figures: equal for sheets that say the same, on every replica."""
+        rows = [f"{q.code} {q.numeric_code} {q.cbr_id} {q.nominal} {plain(trimmed(q.value))}" for q in self.quotes]
+        return hashlib.sha256("\n".join([self.effective_date.isoformat(), *sorted(rows)]).encode()).hexdigest()
 
     def _figures(self) -> set[tuple[str, str, str, int, Decimal]]:
         return {(q.code, q.numeric_code, q.cbr_id, q.nominal, q.value) for q in self.quotes}

@@ -55,7 +55,16 @@ LISTEN_S = 1.0
 SHEETS_AT_ONCE = 200
 COLUMNS_AT_ONCE = 10
 
-_TAKEN = "The ID specified in XADD is equal or smaller"
+# One script, as locks are in redis-py: between a reading and a writing another replica could have begun another log.
+_TELL = """
+local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+if (last and last[1] or '0-0') ~= ARGV[1] then return 0 end
+for i = 3, #ARGV, 2 do
+    redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], ARGV[i], 'event', ARGV[i + 1])
+end
+return 1
+"""
+
 _FIELD = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\.[1-9][0-9]{0,3}")
 
 
@@ -390,17 +399,15 @@ class Store:
             found = await redis.xrange(self._events, min=str(since))
         return [event for number, fields in found or () if (event := opened_event(number, fields))]
 
-    async def tell(self, events: Iterable[Event]) -> None:
-        """Add events under their own numbers; Redis refuses one that is not later than all it holds."""
+    async def tell(self, events: Iterable[Event], after: int) -> None:
+        """Add events under their own numbers, all or none: none unless number `after` is the last in Redis, 0 for none.
+
+        That is no error: another replica was first, and is heard by everyone. A part would mix two logs.
+        """
+        numbered = [(f"{event.seq}-0", str(event).encode()) for event in events]
+        sealed = [part for number, text in numbered for part in (number, seal(number, text))]
         async with self.link.answering("tell") as redis:
-            pipeline = redis.pipeline(transaction=False)
-            for event in events:
-                number = f"{event.seq}-0"
-                pipeline.xadd(self._events, {"event": seal(number, str(event).encode())}, id=number, maxlen=MOST_EVENTS)
-            for error in await pipeline.execute(raise_on_error=False):
-                # A number that is taken is no error: another replica was first, and is heard by everyone.
-                if isinstance(error, Exception) and not str(error).startswith(_TAKEN):
-                    raise error
+            await redis.eval(_TELL, 1, self._events, f"{after}-0", MOST_EVENTS, *sealed)
 
     async def drop_foreign_events(self) -> None:
         """Forget all events if the last entry is not ours; each replica writes again those that it has read."""

@@ -29,9 +29,9 @@ class Reader:
 
     @property
     def told(self) -> list[tuple[str, str, int]]:
-        """Kind, effective date and revision of each event."""
+        """Kind, effective date and revision of each event; `reset` is about no sheet."""
         figures = [(block["event"], json.loads(block["data"])) for block in self.events]
-        return [(kind, document["effective_date"], document["revision"]) for kind, document in figures]
+        return [(kind, document.get("effective_date", ""), document.get("revision", 0)) for kind, document in figures]
 
     @property
     def ids(self) -> list[str]:

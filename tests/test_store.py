@@ -148,14 +148,16 @@ async def test_an_announcement_is_heard_by_every_replica(store: Store, other: St
 
 
 async def test_an_event_number_is_given_once(store: Store, other: Store, every_redis: str, namespace: str) -> None:
-    """Whoever is second is refused in silence; everyone reads the same log, and what does not verify is not in it."""
+    """Whoever is second is refused whole, in silence: everyone reads one log, without what does not verify."""
     first, second, rival, third = (
         Event(kind, Place(seq, DAY, 1))
         for kind, seq in (("sheet", 1), ("in_force", 2), ("revision", 2), ("in_force", 3))
     )
-    await store.tell([first, second])
-    await other.tell([rival])
-    await other.tell([rival, third])
+    await store.tell([first, second], 0)
+    await other.tell([first, rival, third], 0)
+    await other.tell([rival, third], 1)
+    assert await store.events(0) == [first, second]
+    await other.tell([third], 2)
     assert await store.events(0) == await other.events(1) == [first, second, third]
     assert await store.events(3) == [third]
     assert await store.events(4) == []
@@ -206,7 +208,7 @@ async def test_without_redis_every_method_says_so() -> None:
     for call in (store.ping(), store.load(), store.glance(), store.put(revision()), store.events(0)):
         with pytest.raises(StoreUnavailable):
             await call
-    for call in (store.tell([Event("sheet", Place(1, DAY, 1))]), store.announce(DAY)):
+    for call in (store.tell([Event("sheet", Place(1, DAY, 1))], 0), store.announce(DAY)):
         with pytest.raises(StoreUnavailable):
             await call
     with pytest.raises(StoreUnavailable):

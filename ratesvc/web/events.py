@@ -70,7 +70,8 @@ class _Stream:
         self._request = request
         self._service = service
         self._site = site
-        self._place = Place.from_id(request.headers.get("Last-Event-ID", "")) or service.feed.log.end
+        heard = request.headers.get("Last-Event-ID")
+        self._place = Place.from_id(heard) if heard else service.feed.log.end
         self._sending = False
 
     async def run(self) -> web.StreamResponse:
@@ -81,7 +82,8 @@ class _Stream:
         writer = await response.prepare(self._request)
         assert writer is not None  # noqa: S101 -- None would mean that it was prepared before
         try:
-            await self._send(writer, render.opening(self._place, RETRY_S))
+            is_known = self._service.feed.log.knows(self._place)
+            await self._send(writer, render.opening(self._place if is_known else None, RETRY_S))
             while chunk := await self._next():
                 await self._send(writer, chunk)
         except ConnectionError:
