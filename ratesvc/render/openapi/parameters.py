@@ -114,9 +114,10 @@ _PARAMETERS: dict[str, Schema] = {
     "rate:date": _parameter("The day of the document; today in Moscow when not given.", _DAY),
     "currency": _parameter("ISO 4217 code.", _text(CODE, default="USD"), "EUR"),
     "header:Last-Event-ID": _parameter(
-        "The id of the last event that was heard: what came after it is told first. Browsers send it by themselves.",
+        "The id of the last event that was heard: what came after it is told first, or `reset` if the id is not known. "
+        "Browsers send it by themselves.",
         {"type": "string", "maxLength": 100},
-        "6-2026-04-24.1",
+        "6-2026-04-24.1-5b0e92d1",
         place="header",
     ),
     "shown:codes": _shown("1 to 20 ISO 4217 codes, in the order wanted.", _text(CODES), "EUR,USD"),

@@ -19,7 +19,7 @@ TAGS = {
 _RATES = Answer("application/json", "Rates")
 _LINE = "text/plain"
 _EVENT = (
-    "retry: 3000\nid: 6-2026-04-24.1\n\nevent: sheet\nid: 7-2026-04-25.1\n"
+    "retry: 3000\nid: 6-2026-04-24.1-5b0e92d1\n\nevent: sheet\nid: 7-2026-04-25.1-399595d2\n"
     'data: {"effective_date":"2026-04-25","revision":1,"url":"…/v1/rates/2026-04-25?revision=1"}\n\n'
 )
 _SHEET = ("codes", "quote", "lang")
@@ -124,8 +124,9 @@ ROUTES = (
     Route(
         *("History", "/v1/events", "events", "What happens, as it happens"),
         "Server-Sent Events: `sheet` when one is published, `revision` when one is corrected, `in_force` at Moscow "
-        "midnight. The stream stays open; a comment every 15 seconds keeps it so. A replica that is full or stopping "
-        "ends it at once, and a browser comes back.",
+        "midnight; `reset` when what a reader has missed cannot be known, so that it asks again for all that it shows. "
+        "The stream stays open; a comment every 15 seconds keeps it so. A replica that is full or stopping ends it at "
+        "once, and a browser comes back.",
         (Answer(STREAM, example=_EVENT),),
         "/v1/events",
         ("header:Last-Event-ID",),
