@@ -7,6 +7,7 @@ import io
 import json
 from bisect import bisect_right
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from fractions import Fraction
@@ -274,3 +275,18 @@ async def test_wrong_questions_about_history(
         await running.ready()
         status, _, body = await running.get(path)
     assert (status, words in read(body)["detail"]) == (400, True), body
+
+
+async def test_an_index_of_a_cross_rate_is_rounded_once(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """From 2000 ÷ 3 to 2103 ÷ 3 is 105.15 exactly, and even is 105.2; from 666.6666667 it would be 105.1."""
+    thursday, friday = date(2026, 4, 23), date(2026, 4, 24)
+    for day, value in ((thursday, "2000"), (friday, "2103")):
+        prices = {"USD": Decimal(3), "EUR": Decimal(value)}
+        quotes = (replace(q, value=prices.get(q.code, q.value)) for q in sheet(day).quotes)
+        bank.publish(replace(sheet(day), quotes=tuple(quotes)))
+    async with serve(unhurried(settings)) as served:
+        await eventually(lambda: served.service.history.span)
+        target = f"/chart.svg?codes=EUR&quote=USD&scale=indexed&since={thursday}&until={friday}"
+        drawing = (await served.get(target))[2].decode()
+    assert "<tspan>EUR</tspan> 105.2</text>" in drawing
+    assert "first 100.0 on April 23, 2026, last 105.2 on April 24, 2026" in drawing

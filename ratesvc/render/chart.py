@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from ratesvc.rates import EXACT, OLD_IN_NEW, REDENOMINATION, rounded
+from ratesvc.rates import EXACT, OLD_IN_NEW, ONE, REDENOMINATION, rounded
 from ratesvc.render import chart_drawing
 from ratesvc.render.chart_drawing import Words
 from ratesvc.render.chart_lines import Curve
@@ -21,8 +21,17 @@ WIDTHS = range(320, 1601)
 HEIGHTS = range(200, 1001)
 WIDTH, HEIGHT = 720, 400
 
+Ratio = tuple[Decimal, Decimal]
+"""An unrounded rate: numerator and denominator."""
+Exact = Callable[[str, date], Ratio | None]
+"""The unrounded rate of a currency on an effective date; None for one that is a point of the series as it is."""
+
 _OLD = Decimal(OLD_IN_NEW)
 _HUNDRED = Decimal(100)
+
+
+def _as_it_is(_: str, __: date) -> None:
+    return
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +48,26 @@ class Look:
     demo: bool = False
 
 
-def chart(series: Mapping[str, Sequence[Point]], look: Look, *, quote: str = "RUB", indexed: bool = False) -> str:
+def chart(
+    series: Mapping[str, Sequence[Point]],
+    look: Look,
+    *,
+    quote: str = "RUB",
+    indexed: bool = False,
+    exact: Exact = _as_it_is,
+) -> str:
     """The SVG document: unit rates in `quote` by effective date, or with `indexed` their move from 100 at the first.
 
     `series` holds, for each currency code, (effective date, unit rate) in order of days, rates before 1998-01-01
-    in old roubles as published. Raises ValueError for more than MOST_CURRENCIES and for a look out of bounds.
+    in old roubles as published. Cross rates are rounded there; `exact` gives them unrounded and in new roubles, so that
+    an index is rounded once. Raises ValueError for more than MOST_CURRENCIES and for a look out of bounds.
     """
     if len(series) > MOST_CURRENCIES or look.width not in WIDTHS or look.height not in HEIGHTS:
         raise ValueError("a chart takes at most 6 currencies and has bounds for its size")
     if look.theme not in THEMES:
         raise ValueError("a chart's theme is light, dark or auto")
     rates = {code: _in_new_roubles(code, points, quote) for code, points in series.items() if points}
-    shown = _Shown(look.language, quote, indexed)
+    shown = _Shown(look.language, quote, indexed, exact)
     curves = [shown.curve(code, points) for code, points in rates.items()]
     words = Words(shown.title(rates), shown.subtitle(rates), _notes(series, look, quote), shown.alternative(rates))
     return chart_drawing.svg(curves, words, look.language, look.theme, (look.width, look.height))
@@ -88,16 +105,19 @@ class _Shown:
     language: Language
     quote: str
     indexed: bool
+    exact: Exact
 
     def curve(self, code: str, points: Sequence[Point]) -> Curve:
         """The line with the label at its end."""
         first, last = points[0][1], points[-1][1]
-        if not self.indexed:
-            # Four significant digits, two decimals at least: 101.68, 0.003008.
-            places = max(2, 3 - last.adjusted())
-            return Curve(code, self.language.number(rounded(last, places=places), places), points)
-        moved = [(day, _index(rate, first, places=6)) for day, rate in points]
-        return Curve(code, self.language.number(_index(last, first, places=1), 1), moved)
+        if self.indexed:
+            # Places on the paper: six decimals are more than anybody sees.
+            moved = [(day, _index((rate, ONE), (first, ONE), places=6)) for day, rate in points]
+            return Curve(code, self._figure(code, points[-1], points[0]), moved)
+        # Four significant digits, two decimals at least: 101.68, 0.003008.
+        places = max(2, 3 - last.adjusted())
+        shown = rounded(*self._unrounded(code, points[-1]), places=places)
+        return Curve(code, self.language.number(shown, places), points)
 
     def title(self, rates: Mapping[str, Sequence[Point]]) -> str:
         """The currency's name, or the codes of several."""
@@ -137,7 +157,7 @@ class _Shown:
             "lowest": min(points, key=_rate),
             "highest": max(points, key=_rate),
         }
-        words = {name: self._figure(rate, points[0][1]) for name, (_, rate) in told.items()}
+        words = {name: self._figure(code, point, points[0]) for name, point in told.items()}
         days = {f"{name}_day": self.language.day(day) for name, (day, _) in told.items()}
         return self.language.say(
             "{name} ({code}): first {first} on {first_day}, last {last} on {last_day}; "
@@ -145,15 +165,20 @@ class _Shown:
             **{"name": self.language.currency(code), "code": code, **words, **days},
         )
 
-    def _figure(self, rate: Decimal, first: Decimal) -> str:
+    def _figure(self, code: str, point: Point, first: Point) -> str:
         if self.indexed:
-            return self.language.number(_index(rate, first, places=1), 1)
-        return self.language.number(rate, max(4, decimals(rate)))
+            now, then = (self._unrounded(code, one) for one in (point, first))
+            return self.language.number(_index(now, then, places=1), 1)
+        return self.language.number(point[1], max(4, decimals(point[1])))
+
+    def _unrounded(self, code: str, point: Point) -> Ratio:
+        return self.exact(code, point[0]) or (point[1], ONE)
 
 
 def _rate(point: Point) -> Decimal:
     return point[1]
 
 
-def _index(rate: Decimal, first: Decimal, places: int) -> Decimal:
-    return rounded(EXACT.multiply(rate, _HUNDRED), first, places=places)
+def _index(now: Ratio, then: Ratio, places: int) -> Decimal:
+    moved = EXACT.multiply(EXACT.multiply(now[0], then[1]), _HUNDRED)
+    return rounded(moved, EXACT.multiply(now[1], then[0]), places=places)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
+from datetime import date
+from decimal import Decimal
 
 from aiohttp import web
 
 from ratesvc.errors import BadRequest
 from ratesvc.publication import Body
+from ratesvc.rates import OLD_IN_NEW, ONE, REDENOMINATION
 from ratesvc.render import chart, png, series
 from ratesvc.render.chart_drawing import STYLE
 from ratesvc.render.language import language_or_default
@@ -79,4 +82,14 @@ class _Asked:
         """The picture as SVG."""
         wanted, today = self.wanted, moscow_day(self._service.clock())
         found = {code: series.rates(self._service.history, code, wanted, today) for code in wanted.codes}
-        return chart.chart(found, look, quote=wanted.quote, indexed=self._indexed)
+        return chart.chart(found, look, quote=wanted.quote, indexed=self._indexed, exact=self._exact)
+
+    def _exact(self, code: str, day: date) -> chart.Ratio | None:
+        """What one unit costs in roubles, and one of the quote currency; in roubles a rate is exact as it is."""
+        series, quote = self._service.history.series, self.wanted.quote
+        if quote == "RUB":
+            return None
+        roubles = Decimal(OLD_IN_NEW) if day < REDENOMINATION else ONE
+        units = [(day, roubles)] if code == "RUB" else series(code, day, day)
+        divisors = series(quote, day, day)
+        return (units[0][1], divisors[0][1]) if units and divisors else None
