@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -13,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from ratesvc.rates import InForce, Quote, Revision, Sheet
+from ratesvc.rates import InForce, Quote, Revision, Sheet, Snapshot
 from ratesvc.render import api, rows, terminal
 from ratesvc.render.language import Language, language_or_default
 from ratesvc.render.rows import NOTHING, Row, Table, View
+from ratesvc.workdays import ONE_DAY
 
 FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
 FETCHED = datetime(2026, 4, 23, 13, 20, 5, tzinfo=UTC)
@@ -87,6 +89,116 @@ def test_a_row_is_in_the_readers_language(tag: str, words: str, percent: str) ->
     """Words, decimal mark and the place of the sign of per cent."""
     found = row((1, "74.8304"), (1, "75.5273"), language_or_default(tag))
     assert (found.words, found.cells[-1]) == (words, percent)
+
+
+def two_days(today: Printed, following: Printed, before: Printed | None = None, day: date = SATURDAY) -> list[InForce]:
+    """Friday's sheet, which is in force, and the announced one of `day`."""
+    first = in_force(today, before, FRIDAY, FRIDAY - ONE_DAY)
+    return [first, InForce(day, revision(following, day), first.revision, None, next_expected_at=FETCHED)]
+
+
+def test_today_and_tomorrow_stand_side_by_side() -> None:
+    """Each value under its day, and the change is tomorrow's, of the nominal that tomorrow's sheet prints."""
+    shown = two_days({"USD": (10, "740"), "AED": (1, "22")}, {"USD": (1, "75"), "CHF": (1, "90")}, {"USD": (1, "1")})
+    view = View(("USD", "AED", "CHF", "EUR"), rows.COLUMNS)
+    found = rows.table(shown, ENGLISH, view, lambda *_: [])
+    assert found.kinds == ("name", "today", "value", "change", "percent")
+    assert [(one.text, one.label, one.iso) for one in found.columns[1:3]] == [
+        ("Apr 24", "Today", "2026-04-24"),
+        ("Apr 25", "Tomorrow", "2026-04-25"),
+    ]
+    assert [(one.unit, one.move, one.cells) for one in found.rows] == [
+        ("USD", "up", ("74.0000", "75.0000", "+1.0000", "+1.35%")),
+        ("AED", "", ("22.0000", NOTHING, NOTHING, NOTHING)),
+        ("CHF", "", (NOTHING, "90.0000", NOTHING, NOTHING)),
+    ]
+    assert found.source.endswith("To=25.04.2026")
+
+
+def test_a_sheet_of_another_day_than_tomorrow_is_not_called_tomorrow() -> None:
+    """Over a weekend, or in a language for which we have no words, the dates say enough."""
+    tuesday = two_days({"USD": (1, "74")}, {"USD": (1, "75")}, day=date(2026, 4, 28))
+    tomorrow = two_days({"USD": (1, "74")}, {"USD": (1, "75")})
+    for shown, tag in ((tuesday, "en"), (tomorrow, "de")):
+        found = rows.table(shown, language_or_default(tag), View(("USD",)), lambda *_: [])
+        assert [one.label for one in found.columns] == [""] * 4
+        assert (found.foreign, found.title_foreign) == (("en", "en") if tag == "de" else ("", ""))
+
+
+@pytest.mark.parametrize(
+    ("columns", "announced", "days"),
+    [
+        (("name", "today", "next"), True, [FRIDAY, SATURDAY]),
+        (("name", "today", "next"), False, [FRIDAY]),
+        (("name", "today"), True, [FRIDAY]),
+        (("name", "next"), True, [SATURDAY]),
+        (("name", "next"), False, [FRIDAY]),
+        (("name",), True, [FRIDAY]),
+    ],
+)
+def test_a_view_has_the_days_that_it_wants_and_never_none(
+    columns: tuple[str, ...], announced: bool, days: list[date]
+) -> None:
+    """Tomorrow's only once it is announced; where nothing else is left, today's."""
+    usd = {"USD": (1, "75")}
+    following = revision(usd, SATURDAY) if announced else None
+    snapshot = Snapshot(FRIDAY, revision(usd, FRIDAY), None, following, FETCHED, False, 0, False)  # noqa: FBT003
+    found = rows.columns_of(snapshot, View(("USD",), columns))
+    assert [answer.revision.effective_date for answer in found] == days
+
+
+def test_a_view_says_which_columns_of_change_it_has() -> None:
+    """The first of them is of the kind that has the arrow, whatever it shows."""
+    assert View(columns=("name", "change", "percent")).changes == [("change", "change"), ("percent", "percent")]
+    assert View(columns=("percent",)).changes == [("change", "percent")]
+    assert View(columns=("name", "today")).changes == []
+    assert (View().named, View(columns=("today",)).named) == (True, False)
+    assert View(("USD", "EUR", "CNY")).beginning_with("CNY").codes == ("CNY", "USD", "EUR")
+    usd = in_force({"USD": (1, "75")}, {"USD": (1, "74")})
+    found = rows.table([usd], ENGLISH, View(("USD",), ("percent",)), lambda *_: [])
+    assert (found.kinds, found.rows[0].cells, found.rows[0].name) == (
+        ("name", "value", "change"),
+        ("75.0000", "+1.35%"),
+        "",
+    )
+
+
+def test_a_stale_table_says_since_when() -> None:
+    """Where today's own sheet is missing; the day asked for by its date is written with its year."""
+    friday = revision({"USD": (1, "75")}, FRIDAY)
+    stale = rows.table([InForce(SATURDAY, friday, None, None, FETCHED, stale=True)], ENGLISH, View(), lambda *_: [])
+    assert (stale.stale, stale.note) == (True, "Not updated since April 24, 2026.")
+    past = rows.table([InForce(FRIDAY, friday, None, None)], ENGLISH, View(), lambda *_: [])
+    assert (past.stale, past.note) == (False, "")
+    assert (stale.columns[1].text, past.columns[1].text) == ("Apr 24", "April 24, 2026")
+
+
+def test_a_table_has_our_title_the_hosts_or_none() -> None:
+    """The host's own words are in the host's language; the demo says what it is."""
+    usd = [in_force({"USD": (1, "75")}, None)]
+    german = language_or_default("de")
+    titles = {}
+    for heading in ("", "none", "Kurse"):
+        found = rows.table(usd, german, View(("USD",), heading=heading), lambda *_: [], demo=heading == "none")
+        titles[heading] = (found.title, found.titled, found.title_foreign, found.badge)
+    assert titles == {
+        "": (rows.TITLE, True, "en", ""),
+        "none": (rows.TITLE, False, "en", "demo"),
+        "Kurse": ("Kurse", True, "", ""),
+    }
+
+
+def test_a_line_of_recent_rates_is_of_the_nominal_of_its_row() -> None:
+    """Its words say from what to what; a currency without recent rates has no line, and the others' column stays."""
+    usd = in_force({"USD": (10, "750"), "EUR": (1, "90")}, None)
+    rates = {"USD": [(FRIDAY - ONE_DAY, Decimal("74.5")), (FRIDAY, Decimal(80)), (SATURDAY, Decimal(75))], "EUR": []}
+    view = View(("USD", "EUR"), ("name", "today"), spark=7)
+    found = rows.table([usd], ENGLISH, view, lambda code, days: rates[code] if days == 7 else [])
+    assert found.columns[1] == rows.Column("trend", "7 days")
+    assert [one.cells[0] for one in found.rows] == ["from 745.0000 to 750.0000", ""]
+    assert [bool(one.points) for one in found.rows] == [True, False]
+    alone = rows.table([usd], ENGLISH, replace(view, codes=("EUR", "XXX")), lambda *_: [])
+    assert alone.kinds == ("name", "value")
 
 
 def test_rates_before_1998_are_said_to_be_in_old_roubles() -> None:
