@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 from random import Random
 
 import msgspec
@@ -145,6 +146,15 @@ def test_a_view_has_the_days_that_it_wants_and_never_none(
     snapshot = Snapshot(FRIDAY, revision(usd, FRIDAY), None, following, FETCHED, False, 0, False)  # noqa: FBT003
     found = rows.columns_of(snapshot, View(("USD",), columns))
     assert [answer.revision.effective_date for answer in found] == days
+
+
+def test_an_embedding_may_ask_for_what_the_documentation_says() -> None:
+    """And shows six currencies, their names, two days and the change where it asks for nothing."""
+    text = " ".join((Path(__file__).parents[1] / "docs" / "widget.md").read_text("utf-8").split())
+    assert f"`codes` (1–{rows.MOST_CODES}, order kept)" in text
+    assert f"`columns` (of `{','.join(rows.COLUMNS)}`)" in text
+    assert "`spark` ({}, {} or {} days;".format(*rows.SPARKS) in text
+    assert View() == View(("USD", "EUR", "CNY", "GBP", "JPY", "TRY"), ("name", "today", "next", "change"), "", 0)
 
 
 def test_a_view_says_which_columns_of_change_it_has() -> None:
