@@ -412,7 +412,7 @@ class Store:
     async def drop_foreign_events(self) -> None:
         """Forget all events if the last entry is not ours; each replica writes again those that it has read."""
         async with self.link.answering("drop") as redis:
-            for number, fields in await redis.xrevrange(self._events, count=1):
+            for number, fields in await redis.xrevrange(self._events, count=1) or ():
                 if not unseal(as_text(number), (fields or {}).get(b"event")):
                     await redis.unlink(self._events)
 

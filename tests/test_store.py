@@ -173,7 +173,7 @@ async def test_a_glance_tells_how_much_redis_holds(store: Store, every_redis: st
     columns = [Column(Currency("R01235", "R01235", "USD", "840", "USD"), FETCHED)]
     await store.put(revision())
     await store.put_history(columns, Span(DAY, DAY))
-    await store.tell([Event("sheet", Place(1, DAY, 1)), Event("in_force", Place(2, DAY, 1))])
+    await store.tell([Event("sheet", Place(1, DAY, 1)), Event("in_force", Place(2, DAY, 1))], 0)
     client = connect(every_redis)
     await client.hset(store.quarantine_key, "1f0c", b"envelope")
     assert await store.glance() == Glance(1, 1, 1, Span(DAY, DAY), Place(2, DAY, 1))
