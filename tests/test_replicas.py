@@ -18,7 +18,7 @@ from ratesvc.errors import FetchFailed, SourceError
 from ratesvc.history import History
 from ratesvc.polling import WINDOW_PACE_S, next_poll_s
 from ratesvc.rates import Revision
-from ratesvc.refresh import Cycle, HeldBack
+from ratesvc.refresh import Cycle, HeldBack, Refresher
 from ratesvc.workdays import WorkCalendar, utc_now
 
 THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
@@ -163,6 +163,48 @@ def test_failures_back_off_to_ten_minutes_and_obey_retry_after() -> None:
     asks = Cycle("failed", failure=FetchFailed([("cbr", SourceError("status", "503", 300))]))
     assert next_poll_s(history, moment, None, asks, 1) == 300
     assert next_poll_s(history, moment, 0.5, asks, 1) == 300
+
+
+def test_a_refresh_that_crashes_is_retried_as_after_a_failure() -> None:
+    """With nothing held an hour's pause would be an hour of 503."""
+    moment = datetime(2026, 4, 25, 9, 0, tzinfo=UTC)
+    crashed, empty = Cycle("crashed"), History(WorkCalendar())
+    assert [next_poll_s(empty, moment, None, crashed, tries) for tries in (1, 2, 3, 4)] == [10, 20, 40, 60]
+    held = History(WorkCalendar(), [Revision(sheet(SATURDAY), 1, moment)])
+    assert [next_poll_s(held, moment, None, crashed, tries) for tries in (1, 2, 9)] == [10, 20, 600]
+
+
+@pytest.mark.parametrize("outcome", ["failed", "crashed"])
+def test_a_configured_pace_waits_until_a_sheet_is_held(outcome: str) -> None:
+    """`poll_seconds` of a day and a Bank that is silent at the first start would be a day of 503."""
+    moment = datetime(2026, 4, 25, 9, 0, tzinfo=UTC)
+    failed, empty = Cycle(outcome), History(WorkCalendar())
+    assert [next_poll_s(empty, moment, 86400, failed, tries) for tries in (1, 2, 3, 4)] == [10, 20, 40, 60]
+    assert next_poll_s(empty, moment, 0.5, failed, 4) == 0.5
+    held = History(WorkCalendar(), [Revision(sheet(SATURDAY), 1, moment)])
+    assert next_poll_s(held, moment, 86400, failed, 1) == 86400
+
+
+async def test_a_service_that_crashed_at_its_first_refresh_is_soon_ready(
+    bank: Bank, settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What nobody foresaw comes once; the next attempt has its appointment seconds later."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+    monkeypatch.setattr("ratesvc.polling.FIRST_RETRY_S", 0.05)
+    cycle, calls = Refresher.cycle, 0
+
+    async def crashing_once(self: Refresher, history: History) -> Cycle:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise ZeroDivisionError
+        return await cycle(self, history)
+
+    monkeypatch.setattr(Refresher, "cycle", crashing_once)
+    async with serve(msgspec.structs.replace(settings, poll_seconds=None)) as served:
+        await served.ready()
+        assert (await served.get("/readyz"))[0] == 200
+    assert calls == 2
 
 
 def test_who_holds_nothing_asks_again_soon_when_it_was_not_its_turn() -> None:
