@@ -378,6 +378,11 @@ class Service:
         }
 
     @property
+    def next_poll_at(self) -> datetime:
+        """When the Bank is to be asked next, by the wall clock."""
+        return self._ticks.next_poll_at
+
+    @property
     def clock_skew_s(self) -> float | None:
         """Seconds that our clock is ahead of the Bank's, if it has answered; a stopped clock tells nothing."""
         if self._client.said is None or self.demo:

@@ -58,11 +58,14 @@ class Ticking:
         self._scheduler = AsyncIOScheduler(timezone=MOSCOW)
         self._open = False
         self._beat_at = 0.0
+        self.next_poll_at = utc_now()
+        """The appointment for the next poll, by the wall clock. It has passed while a poll runs, or if nobody polls."""
 
     async def __aenter__(self) -> Self:
         """Poll at once, then as `poll_in` says."""
         self._open = True
         self._beat_at = asyncio.get_running_loop().time()
+        self.next_poll_at = utc_now()
         self._start_scheduler()
         await self._start_poll()
         self._keep("listen", self._duties.listen)
@@ -105,10 +108,9 @@ class Ticking:
         if not self._open:
             return
         # APScheduler follows the wall clock, whatever the service's says: a stopped demo clock must not stop it.
-        when = utc_now() + timedelta(seconds=seconds)
-        self._scheduler.add_job(
-            self._start_poll, DateTrigger(when, MOSCOW), id="poll", replace_existing=True, misfire_grace_time=None
-        )
+        self.next_poll_at = utc_now() + timedelta(seconds=seconds)
+        trigger = DateTrigger(self.next_poll_at, MOSCOW)
+        self._scheduler.add_job(self._start_poll, trigger, id="poll", replace_existing=True, misfire_grace_time=None)
 
     def backfill_in(self, seconds: float) -> None:
         """Make the appointment for a backfill, unless there is one: the polls do not hurry what has failed."""

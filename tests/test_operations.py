@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from functools import partial
@@ -97,6 +98,62 @@ def promtool(*words: str | Path) -> str:
 def test_prometheus_understands_the_rules() -> None:
     """Its own tool reads them."""
     assert "7 rules found" in promtool("check", "rules", RULES)
+
+
+LAST, NEXT = "ratesvc_refresh_last_attempt_timestamp_seconds", "ratesvc_refresh_next_timestamp_seconds"
+DAY_S = 86_400
+
+
+@pytest.mark.parametrize(
+    ("poll_s", "polls", "minute", "rings"),
+    [
+        (DAY_S, 1, 3 * 60, False),  # the longest pause that poll_seconds permits
+        (DAY_S, 1, 24 * 60 + 16, True),
+        (DAY_S, 2, 24 * 60 + 16, False),
+        (3600, 1, 59, False),
+        (3600, 1, 76, True),
+        (180, 1, 19, True),
+    ],
+)
+def test_a_dead_scheduler_rings_for_every_permitted_pace_and_a_living_one_never(
+    tmp_path: Path, poll_s: int, polls: int, minute: int, rings: bool
+) -> None:
+    """A replica that polls each `poll_s` seconds, so many times in all, as Prometheus sees it at a minute."""
+    minutes = range(minute + 1)
+    last = [min(at * 60 // poll_s, polls - 1) * poll_s for at in minutes]
+    series = [
+        {"series": f'{LAST}{{instance="one"}}', "values": " ".join(map(str, last))},
+        {"series": f'{NEXT}{{instance="one"}}', "values": " ".join(str(at + poll_s) for at in last)},
+    ]
+    firing = 'count(ALERTS{alertname="RatesvcSchedulerDead",alertstate="firing"}) or vector(0)'
+    expected = {"expr": firing, "eval_time": f"{minute}m", "exp_samples": [{"labels": "{}", "value": int(rings)}]}
+    test = {"interval": "1m", "input_series": series, "promql_expr_test": [expected]}
+    file = tmp_path / "tests.yml"
+    file.write_bytes(msgspec.json.encode({"rule_files": [str(RULES)], "tests": [test]}))
+    promtool("test", "rules", file)
+
+
+async def test_when_the_next_refresh_is_due_is_told_while_a_poll_runs_too(
+    bank: Bank, settings: Settings, serve: Serve
+) -> None:
+    """From the start on, so that a first poll that never ends is noticed; then as `poll_seconds` says."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+    for_ever = asyncio.Event()
+
+    async def hang(request: web.Request) -> web.StreamResponse:
+        bank.misbehave = None
+        await for_ever.wait()
+        return await bank.answer(request)
+
+    bank.misbehave = hang
+    begun = time.time()
+    async with serve(msgspec.structs.replace(settings, poll_seconds=DAY_S)) as served:
+        await eventually(lambda: bank.asked)
+        assert begun <= float((await samples(served))[NEXT]) <= time.time()
+        for_ever.set()
+        await served.ready()
+        await served.service.poll()
+        assert begun + DAY_S <= float((await samples(served))[NEXT]) <= time.time() + 1.1 * DAY_S
 
 
 def queries() -> dict[str, list[str]]:

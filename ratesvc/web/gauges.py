@@ -21,6 +21,7 @@ def watch(service: Service) -> None:
     see("quarantine_documents", "Documents that wait for a person.", lambda: service.quarantined)
     see("refresh_last_attempt_timestamp_seconds", "The last refresh.", lambda: _stamp(service.journal.last_attempt))
     see("refresh_last_success_timestamp_seconds", "The last that worked.", lambda: _stamp(service.journal.last_success))
+    see("refresh_next_timestamp_seconds", "When the next one is due.", lambda: _stamp(service.next_poll_at))
     for name, text, of in SEEN:
         see(name, text, partial(_seen, service, of))
 
