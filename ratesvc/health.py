@@ -31,7 +31,7 @@ def sheet(seen: Snapshot | None, newest: Revision | None) -> Check:
 
 
 def fetch(cycle: Cycle | None, failures: int) -> Check:
-    """How the last request to the Bank went; `failures` counts those in a row."""
+    """How the last request to the Bank went; `failures` counts those since it last answered any replica."""
     if cycle is None:
         return {"status": "pass", "observedValue": "not yet asked"}
     if failures == 0:

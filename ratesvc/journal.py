@@ -56,6 +56,12 @@ class Journal:
         if cycle.failure:
             self._failed(cycle.failure, nothing_held=nothing_held)
 
+    def heard_elsewhere(self) -> None:
+        """The Bank has answered a replica: an earlier failure of this one is over."""
+        if self.failures:
+            self.failures = 0
+            self.last_cycle = Cycle("skipped")
+
     def held_back(self, cycle: Cycle) -> None:
         """Say once of each sheet why it is held back, and count what was put into quarantine."""
         for accepted in cycle.accepted:

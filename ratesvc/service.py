@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from datetime import date, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from pathlib import Path
 from random import Random
 from types import TracebackType
@@ -119,7 +120,7 @@ class Service:
             poll=self.poll,
             republish=self.republish,
             tick=self._tick,
-            listen=self._upkeep.listen,
+            listen=partial(self._upkeep.listen, self.journal.heard_elsewhere),
             backfill=self._fill,
             hurried=lambda: not self._upkeep.in_step,
             clock_jumped=self._clock_jumped,
@@ -210,6 +211,8 @@ class Service:
                 await self._store.poll_lease.release()
             else:
                 await self._store.poll_lease.keep(seconds)
+            if cycle.has_heard:
+                await self._store.announce_heard()
 
     async def fetch(self, day: date | None) -> Cycle:
         """Ask for one day, or the newest sheet, whatever other replicas do; for commands."""

@@ -9,7 +9,7 @@
 | `{namespace}:v1:quarantine` | hash | `1f0c…` → envelope of a document that a person is to judge; the newest fifty |
 | `{namespace}:v1:events` | stream | `17-0` → envelope of event 17; the newest thousand |
 | `{namespace}:v1:lease:{name}` | string | the replica whose turn it is to poll, or to backfill |
-| `{namespace}:v1:announce` | channel | an effective date: something about it is new |
+| `{namespace}:v1:announce` | channel | a day: something about it is new; `heard`: the Bank answered a poll |
 | `{namespace}:v1:nothing` | – | never exists: `SET … XX` on it changes nothing and tells whether Redis takes writes |
 
 The braces keep all keys in one slot of a Cluster. Sheets and events are only added, so any order and any repetition
@@ -52,6 +52,7 @@ T = TypeVar("T")
 
 SCHEMA = "v1"
 LISTEN_S = 1.0
+HEARD = b"heard"
 SHEETS_AT_ONCE = 200
 COLUMNS_AT_ONCE = 10
 
@@ -421,17 +422,19 @@ class Store:
         async with self.link.answering("announce") as redis:
             await redis.publish(self._channel, effective.isoformat())
 
-    async def announcements(self) -> AsyncIterator[bool]:
-        """One item for each announcement, and for each (re)connection, since some may have been lost before it.
+    async def announce_heard(self) -> None:
+        """Tell every replica that the Bank has answered a poll. It may be lost; the next poll says it again."""
+        async with self.link.answering("announce") as redis:
+            await redis.publish(self._channel, HEARD)
 
-        True for a new connection: Redis may have restarted, or be another server.
-        """
+    async def announcements(self) -> AsyncIterator[bytes | None]:
+        """The text of each announcement; None for each (re)connection, since some may have been lost before it."""
         async with self.link.answering("listen") as redis, redis.pubsub() as listener:
             await listener.subscribe(self._channel)
             while True:
                 message = await listener.get_message(timeout=LISTEN_S)
                 if message is not None:
-                    yield message["type"] == "subscribe"
+                    yield message["data"] if message["type"] == "message" else None
                 elif not self.link.up:
                     # Silence says nothing about a connection; another question has failed, so begin anew.
                     raise StoreUnavailable("Redis stopped answering", "open")

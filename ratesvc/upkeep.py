@@ -16,7 +16,7 @@ from ratesvc.feed import Feed
 from ratesvc.history import History
 from ratesvc.rates import Revision, Snapshot
 from ratesvc.reseed import Given, Reseed
-from ratesvc.store import Glance, Loaded, Store
+from ratesvc.store import HEARD, Glance, Loaded, Store
 
 RECONNECT_S = 1.0
 PART_S = 3600.0
@@ -64,12 +64,16 @@ class Upkeep:
         """How many documents Redis held in quarantine when it was last looked at."""
         return self._glance.quarantined if self._glance else None
 
-    async def listen(self) -> None:
-        """Look again at each announcement, for ever."""
+    async def listen(self, heard: Callable[[], None]) -> None:
+        """Look again at each announcement, for ever; call `heard` if it says that the Bank has answered a poll."""
         while True:
             with contextlib.suppress(StoreUnavailable):
-                async for is_new in self._store.announcements():
-                    if is_new:
+                async for text in self._store.announcements():
+                    if text == HEARD:
+                        heard()
+                        continue
+                    if text is None:
+                        # Redis may have restarted, or be another server.
                         self.in_step = False
                     await self.reread()
             await asyncio.sleep(RECONNECT_S)

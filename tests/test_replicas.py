@@ -9,12 +9,13 @@ import msgspec
 import pytest
 from aiohttp import web
 from bank import Bank, sheet
-from conftest import Clock, Serve, eventually, unhurried
+from conftest import Clock, Serve, Served, eventually, unhurried
 from machine import patience
 
 from ratesvc.cbr.verdict import Decision, Verdict
 from ratesvc.config import Redis, Settings
 from ratesvc.errors import FetchFailed, SourceError
+from ratesvc.health import Check
 from ratesvc.history import History
 from ratesvc.polling import WINDOW_PACE_S, next_poll_s
 from ratesvc.rates import Revision
@@ -49,7 +50,7 @@ async def test_two_services_ask_once_and_both_show_the_new_sheet_within_two_seco
 async def test_a_replica_that_cannot_reach_the_bank_does_not_keep_others_from_it(
     bank: Bank, settings: Settings, serve: Serve
 ) -> None:
-    """It gives up its turn at once, and that it was not its turn later is no success of its own."""
+    """It gives up its turn at once. What another one is answered ends its warning, and is no success of its own."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     cut_off = msgspec.structs.replace(
         settings, cbr=msgspec.structs.replace(settings.cbr, mirrors=("http://127.0.0.1:1",))
@@ -58,13 +59,51 @@ async def test_a_replica_that_cannot_reach_the_bank_does_not_keep_others_from_it
         await eventually(
             lambda: without_a_way.service.journal.failures and not without_a_way.service.store.poll_lease.held
         )
+        assert (await fetching(without_a_way))["status"] == "warn"
         async with serve(settings) as served:
             await served.ready()
             await without_a_way.ready()
-            await without_a_way.service.refresh()
+            await eventually(lambda: not without_a_way.service.journal.failures)
+            for _ in range(2):
+                assert await fetching(without_a_way) == {"status": "pass", "observedValue": "skipped"}
+                await without_a_way.service.refresh()
             assert without_a_way.service.journal.last_cycle == Cycle("skipped")
             assert without_a_way.service.journal.last_success is None
-            assert (await without_a_way.service.health())["cbr:fetch"]["status"] == "warn"
+
+
+async def fetching(served: Served) -> Check:
+    return (await served.service.health())["cbr:fetch"]
+
+
+async def test_a_fleet_that_the_bank_does_not_answer_warns_until_one_is_answered(
+    bank: Bank, settings: Settings, serve: Serve
+) -> None:
+    """That another replica is asking says nothing yet: what it hears does, a failure as well as rates."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+    over = asyncio.Event()
+
+    async def refuse(_: web.Request) -> web.StreamResponse:
+        return web.Response(status=503)
+
+    async def refuse_late(request: web.Request) -> web.StreamResponse:
+        await over.wait()
+        return await refuse(request)
+
+    bank.misbehave = refuse
+    async with serve(settings) as one:
+        await eventually(lambda: one.service.journal.failures and not one.service.store.poll_lease.held)
+        bank.misbehave = refuse_late
+        async with serve(settings) as other:
+            await eventually(lambda: other.service.store.poll_lease.held)
+            assert (await one.service.refresh()).outcome == "skipped"
+            assert (await fetching(one))["status"] == "warn"
+            over.set()
+            await eventually(lambda: other.service.journal.failures and not other.service.store.poll_lease.held)
+            assert [(await fetching(served))["status"] for served in (one, other)] == ["warn", "warn"]
+            bank.misbehave = None
+            await other.service.poll()
+            await eventually(lambda: not one.service.journal.failures)
+            assert [(await fetching(served))["status"] for served in (one, other)] == ["pass", "pass"]
 
 
 async def test_once_tomorrows_sheet_is_there_the_bank_is_left_alone(
