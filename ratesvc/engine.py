@@ -29,6 +29,8 @@ from ratesvc.tasks import end
 # A full store takes seconds to load; a poor disk may need most of a minute.
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 5.0
+# A server that was never used has nothing to flush, and whoever interrupts the start waits for its end.
+ABORT_TIMEOUT_S = 1.0
 LOOK_S = 0.25
 FIRST_RETRY_S, LONGEST_RETRY_S = 1.0, 60.0
 
@@ -97,7 +99,7 @@ class Engine:
         try:
             await self._reach()
         except BaseException:
-            await self._let_go()
+            await self._let_go(ABORT_TIMEOUT_S)
             raise
         self._keeper = asyncio.create_task(self._keep(), name="engine-keeper")
         return self
@@ -150,7 +152,7 @@ class Engine:
         if attempt == 0:
             self.folder.keep_log()
         elif attempt == 1:
-            await asyncio.to_thread(self.folder.repair, server, lock)
+            await self.folder.repair(server, lock)
         elif attempt == 2:
             self.folder.set_aside()
         else:
@@ -227,13 +229,13 @@ class Engine:
             self._shell = None
         return self.folder.is_dead()
 
-    async def _let_go(self) -> None:
+    async def _let_go(self, patience_s: float = STOP_TIMEOUT_S) -> None:
         if self._lifeline is None:
             return
         os.close(self._lifeline)
         self._lifeline = None
         try:
-            async with asyncio.timeout(STOP_TIMEOUT_S):
+            async with asyncio.timeout(patience_s):
                 while not self._is_used() and not self._is_over():  # noqa: ASYNC110 -- it tells us nothing, it only ends
                     await asyncio.sleep(0.01)
         except OSError:  # also where its folder is gone

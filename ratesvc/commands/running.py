@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import date, datetime
 from functools import partial
 from typing import Any
@@ -27,8 +28,20 @@ from ratesvc.workdays import ONE_DAY, moscow_day, utc_now
 def run(work: Coroutine[Any, Any, None], logs: str = "") -> None:
     """Run to the end. `logs` is console or json; without it only errors are logged, in words."""
     set_up_logs(logs or "console", quiet=not logs)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with _tidying_up(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(work)
+
+
+@contextmanager
+def _tidying_up() -> Iterator[None]:
+    """Let Ctrl-C raise KeyboardInterrupt, which the runner knows how to end its work with."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -17,19 +17,34 @@ from ratesvc.web.app import listening
 
 
 async def serve(settings: Settings, *, demo: bool) -> None:
-    """Serve until SIGTERM or SIGINT, then drain. Raises EngineError, and OSError when the port is taken."""
+    """Serve until SIGTERM or SIGINT, then drain. Raises EngineError, and OSError when the port is taken.
+
+    SIGTERM during the start ends it; SIGINT does so, too, by the KeyboardInterrupt of whoever runs this.
+    """
     stop = asyncio.Event()
-    interrupted = asyncio.Event()
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
-    loop.add_signal_handler(signal.SIGINT, _set_both, interrupted, stop)
-    async with opened(settings, demo=demo, ticking=True) as service, listening(service) as address:
-        _announce(service, address)
-        await stop.wait()
-        # Load balancers see /readyz say «draining» while everything is still answered; Ctrl-C does not wait.
-        await service.retire()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(interrupted.wait(), settings.server.drain_seconds)
+    starting = asyncio.current_task()
+
+    def give_up() -> None:
+        if starting and not stop.is_set():
+            starting.cancel()
+        stop.set()
+
+    loop.add_signal_handler(signal.SIGTERM, give_up)
+    try:
+        async with opened(settings, demo=demo, ticking=True) as service, listening(service) as address:
+            interrupted = asyncio.Event()
+            loop.add_signal_handler(signal.SIGTERM, stop.set)
+            loop.add_signal_handler(signal.SIGINT, _set_both, interrupted, stop)
+            _announce(service, address)
+            await stop.wait()
+            # Load balancers see /readyz say «draining» while everything is still answered; Ctrl-C does not wait.
+            await service.retire()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(interrupted.wait(), settings.server.drain_seconds)
+    except asyncio.CancelledError:
+        if not stop.is_set():
+            raise
 
 
 def _set_both(one: asyncio.Event, other: asyncio.Event) -> None:
