@@ -131,6 +131,22 @@ class UnknownRevision(RatesvcError):
     """This sheet exists, but not in that revision."""
 
 
+class TooManyPoints(RatesvcError):
+    """An answer of so many currencies on so many days would be longer than `most` points."""
+
+    def __init__(self, currencies: int, days: int, most: int) -> None:
+        super().__init__(
+            f"{currencies} currencies on {days:,} days are {currencies * days:,} points, and one answer has at most "
+            f"{most:,}. Ask for fewer currencies or a shorter range; `ratesvc export` writes all of history to files."
+        )
+        self.points = currencies * days
+        self.most = most
+
+
+class Busy(RatesvcError):
+    """Too many long answers wait to be rendered."""
+
+
 class NotSupported(RatesvcError):
     """What this service, or its installation, does not do; the text says what would."""
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, time
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
 import brotli
@@ -20,6 +20,10 @@ MOST_VARIANTS = 4000
 MOST_TARGETS = 4000
 LONGEST_TARGET = 512
 MOST_BYTES = 16 * 1024 * 1024
+MOST_LONG_BYTES = 12 * 1024 * 1024
+"""Of one publication: of small bodies, and of those longer than LONG."""
+BODY_BYTES, TARGET_BYTES = 2048, 1536
+"""What a body takes besides its encodings, and an answer that is remembered besides its target."""
 LONG = 64 * 1024
 SMALLEST_COMPRESSED = 256
 PACKED = ("image/png", "application/zip")
@@ -52,9 +56,25 @@ class Body:
         }
 
     @property
+    def is_long(self) -> bool:
+        """Whether compressing it takes long."""
+        return len(self.content) > LONG
+
+    @property
     def is_finished(self) -> bool:
         """Whether any encoding can be sent without long compressing."""
-        return len(self.content) <= LONG or "encodings" in self.__dict__
+        return not self.is_long or "encodings" in self.__dict__
+
+    @property
+    def most_bytes(self) -> int:
+        """What it takes with every encoding that there is, or that may be made without being counted again."""
+        if "encodings" in self.__dict__:
+            return BODY_BYTES + sum(map(len, self.encodings.values()))
+        return BODY_BYTES + len(self.content) * (1 if self.is_long else 3)
+
+    def finish(self) -> None:
+        """Make what it is sent with: long work for a long one."""
+        _ = self.encodings, self.tag
 
     def encoded(self, encoding: str) -> bytes:
         """The bytes of one encoding; the identity costs nothing."""
@@ -76,8 +96,65 @@ class Body:
         return frozenset(("*", *strong, *(f"W/{tag}" for tag in strong)))
 
 
+class Answered(Protocol):
+    """What a request target was answered with."""
+
+    body: Body
+    asked: int
+    """How often it was sent: the only thing that a remembered answer counts."""
+
+
+@dataclass(slots=True, eq=False)
+class _Kept:
+    """A body, and the targets that were answered with it: how often each had been asked when last looked at."""
+
+    key: Hashable
+    body: Body
+    targets: dict[str, int] = field(default_factory=dict)
+    target_bytes: int = 0
+    counted: int = 0
+    """Its bytes as its shelf has them in its sum."""
+
+    def was_asked(self, answers: Mapping[str, Answered]) -> bool:
+        """Whether a target of it was asked again since this was last looked at."""
+        asked = {target: answers[target].asked for target in self.targets}
+        again, self.targets = asked != self.targets, asked
+        return again
+
+
+@dataclass(slots=True, eq=False)
+class _Shelf:
+    """Bodies by their id, the least recently used first, and how many bytes they take together."""
+
+    most_bytes: int
+    kept: dict[int, _Kept] = field(default_factory=dict)
+    bytes: int = 0
+
+    def use(self, kept: _Kept) -> None:
+        """Count what it takes now; it is the last to go."""
+        self.kept.pop(id(kept.body), None)
+        self.kept[id(kept.body)] = kept
+        takes = kept.body.most_bytes + kept.target_bytes
+        self.bytes += takes - kept.counted
+        kept.counted = takes
+
+    def take_excess(self, answers: Mapping[str, Answered]) -> Iterator[_Kept]:
+        """Take away what was not used for longest until the rest is within its bounds; the newest always stays."""
+        while len(self.kept) > 1 and (self.bytes > self.most_bytes or len(self.kept) > MOST_VARIANTS):
+            kept = self.kept.pop(next(iter(self.kept)))
+            if kept.was_asked(answers):
+                self.kept[id(kept.body)] = kept
+            else:
+                self.bytes -= kept.counted
+                yield kept
+
+
 class Publication:
-    """Everything that can be answered from one snapshot. Variants are rendered at the first demand and then kept."""
+    """Everything that can be answered from one snapshot. Variants are rendered at the first demand and then kept.
+
+    What is kept is bounded in bytes, every encoding and what is remembered with it counted. Long bodies have a bound of
+    their own, so that they never drive out small ones.
+    """
 
     def __init__(self, snapshot: Snapshot, key: Hashable) -> None:
         """Starts without bodies; two publications with the same `key` answer the same."""
@@ -85,11 +162,16 @@ class Publication:
         self.key = key
         self.until = at(snapshot.today + ONE_DAY, time.min).astimezone(UTC)
         """Midnight in Moscow: from then on today is another day."""
-        self._bodies: dict[Hashable, Body] = {}
-        self._bytes = 0
+        self._bodies: dict[Hashable, _Kept] = {}
+        self._small, self._long = _Shelf(MOST_BYTES), _Shelf(MOST_LONG_BYTES)
         self.answers: dict[str, Any] = {}
         self.turns: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
         """Who renders a long body at the moment, by its key: others who want it wait for that."""
+
+    @property
+    def bytes(self) -> int:
+        """What everything kept takes at most."""
+        return self._small.bytes + self._long.bytes
 
     def body(self, key: Hashable, render: Callable[[], Body]) -> Body:
         """The finished body of this variant."""
@@ -97,26 +179,64 @@ class Publication:
 
     def find(self, key: Hashable) -> Body | None:
         """The body of this variant if it was rendered before."""
-        return self._bodies.get(key)
+        kept = self._bodies.get(key)
+        if kept is None:
+            return None
+        self._shelf(kept.body).use(kept)
+        return kept.body
 
     def keep(self, key: Hashable, body: Body) -> Body:
-        """Keep a body, unless one came first; the oldest are forgotten when there are too many, or too much."""
+        """Keep a body, unless one came first; the least recently used are forgotten when there are too many."""
         if found := self.find(key):
             return found
-        self._bodies[key] = body
-        self._bytes += len(body.content)
-        while len(self._bodies) > 1 and (len(self._bodies) > MOST_VARIANTS or self._bytes > MOST_BYTES):
-            self._bytes -= len(self._bodies.pop(next(iter(self._bodies))).content)
-            self.answers.clear()  # they would keep alive what is forgotten
+        kept = self._bodies[key] = _Kept(key, body)
+        self._use(kept)
         return body
 
-    def remember(self, target: str, answer: object) -> None:
-        """What a request target, as it came, was answered with; the oldest are forgotten when there are too many."""
+    def remember(self, target: str, answer: Answered) -> None:
+        """What a request target, as it came, was answered with; the least recently asked are forgotten.
+
+        It is kept with its body, and forgotten with it.
+        """
         if len(target) > LONGEST_TARGET:
             return
+        self._forget(target)
+        kept = self._shelf(answer.body).kept.get(id(answer.body)) or _Kept(("answer", target), answer.body)
+        self._bodies.setdefault(kept.key, kept)
+        kept.targets[target] = answer.asked
+        kept.target_bytes += TARGET_BYTES + len(target)
         self.answers[target] = answer
-        if len(self.answers) > MOST_TARGETS:
-            del self.answers[next(iter(self.answers))]
+        self._use(kept)
+        while len(self.answers) > MOST_TARGETS:
+            oldest = next(iter(self.answers))
+            again: Answered = self.answers[oldest]
+            if again.asked == self._holder(again).targets[oldest]:
+                self._forget(oldest)
+            else:
+                self._holder(again).targets[oldest] = again.asked
+                self.answers[oldest] = self.answers.pop(oldest)
+
+    def _forget(self, target: str) -> None:
+        answer = self.answers.get(target)
+        if answer:
+            kept = self._holder(answer)
+            del self.answers[target], kept.targets[target]
+            kept.target_bytes -= TARGET_BYTES + len(target)
+            self._shelf(kept.body).use(kept)
+
+    def _holder(self, answer: Answered) -> _Kept:
+        return self._shelf(answer.body).kept[id(answer.body)]
+
+    def _shelf(self, body: Body) -> _Shelf:
+        return self._long if body.is_long else self._small
+
+    def _use(self, kept: _Kept) -> None:
+        shelf = self._shelf(kept.body)
+        shelf.use(kept)
+        for old in shelf.take_excess(self.answers):
+            del self._bodies[old.key]
+            for target in old.targets:
+                del self.answers[target]
 
 
 class Board:

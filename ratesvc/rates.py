@@ -30,7 +30,9 @@ EXACT = Context(prec=200, traps=[Inexact, InvalidOperation])
 # ROUND_05UP leaves a last digit that tells a later rounding on which side of a tie the true quotient lies,
 # so that rounding this intermediate result equals rounding the exact quotient once.
 _STICKY = Context(prec=80, rounding=ROUND_05UP)
-_TEN_DIGITS = Context(prec=10, rounding=ROUND_HALF_EVEN)
+SIGNIFICANT = 10
+"""Digits of cross and inverse rates."""
+_TEN_DIGITS = Context(prec=SIGNIFICANT, rounding=ROUND_HALF_EVEN)
 
 
 def rounded(
@@ -48,9 +50,12 @@ def rounded(
     return context.plus(quotient)
 
 
-def ratios(numerators: Iterable[int], denominators: Iterable[int]) -> Iterator[Decimal]:
+def ratios(
+    numerators: Iterable[Decimal | int], denominators: Iterable[int], significant: int = SIGNIFICANT
+) -> Iterator[Decimal]:
     """What `rounded` gives for each pair, thousands at the speed of C, in shortest form: 100 may come as 1E+2."""
-    return map(_TEN_DIGITS.normalize, map(_STICKY.divide, numerators, denominators))
+    context = Context(prec=significant, rounding=ROUND_HALF_EVEN)
+    return map(context.normalize, map(_STICKY.divide, numerators, denominators))
 
 
 def trimmed(number: Decimal) -> Decimal:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from datetime import date, datetime
 from email.utils import parsedate_to_datetime
@@ -39,9 +39,11 @@ from ratesvc.ticking import Duties, Ticking
 from ratesvc.upkeep import Upkeep
 from ratesvc.watchdog import Watchdog
 from ratesvc.workdays import WorkCalendar, moscow_day, utc_now
+from ratesvc.workers import Workers
 
 HEALTH_PING_S = 0.25
-MOST_RENDERED_AT_ONCE = 2
+SWITCH_S = 0.001
+"""A thread that renders gives way to the loop after so long, where Python's own interval is five times that."""
 
 Clock = Callable[[], datetime]
 
@@ -78,8 +80,7 @@ class Service:
         self.admin_url: str | None = None
         self.quarantined = 0
         self.watchdog = Watchdog(self.journal.loop_blocked)
-        # Each may hold a whole history in text: how many do is bounded, and names are looked up by other threads.
-        self.renderers = ThreadPoolExecutor(MOST_RENDERED_AT_ONCE, "render")
+        self.workers = Workers()
         self._log = self.journal.log
         self._chance = Random()  # noqa: S311 -- jitter, not a secret
         self._stack = AsyncExitStack()
@@ -101,7 +102,9 @@ class Service:
         await self._stack.aclose()
 
     async def _open(self) -> None:
-        self._stack.callback(self.renderers.shutdown, wait=False, cancel_futures=True)
+        self._stack.callback(self.workers.close)
+        self._stack.callback(sys.setswitchinterval, sys.getswitchinterval())
+        sys.setswitchinterval(SWITCH_S)
         url = await self._redis_url()
         self._store = Store(Link(url, self._asked), self.settings.redis.namespace)
         self._stack.push_async_callback(self._store.close)

@@ -5,13 +5,14 @@ import gzip
 import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from types import SimpleNamespace
 
 import brotli
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratesvc.publication import MOST_BYTES, MOST_VARIANTS, SMALLEST_COMPRESSED, Board, Body, Publication
+from ratesvc.publication import MOST_LONG_BYTES, MOST_VARIANTS, SMALLEST_COMPRESSED, Board, Body, Publication
 from ratesvc.rates import Quote, Revision, Sheet, Snapshot
 
 DAY = date(2026, 4, 25)
@@ -133,8 +134,8 @@ def test_a_forgotten_body_is_not_kept_alive_by_what_was_answered_with_it() -> No
     """Otherwise a thousand addresses of long tables would hold a thousand of them, whatever the limit."""
     publication = Publication(SNAPSHOT, 1)
     for number in range(3):
-        long = publication.body(number, lambda: body(bytes(MOST_BYTES // 2)))
-        publication.remember(f"/{number}", long)
+        long = publication.body(number, lambda: body(bytes(MOST_LONG_BYTES // 2)))
+        publication.remember(f"/{number}", SimpleNamespace(body=long, asked=1))
         assert set(publication.answers) <= {f"/{kept}" for kept in range(3) if publication.find(kept)}
 
 
@@ -142,6 +143,6 @@ def test_a_body_that_two_asked_for_at_once_is_kept_and_counted_once() -> None:
     """Two readers render the same long table beside the loop: both get the first one's, and nothing else gives way."""
     publication = Publication(SNAPSHOT, 1)
     short = publication.keep("short", body(b"short"))
-    first = publication.keep("long", body(bytes(MOST_BYTES // 2)))
-    assert publication.keep("long", body(bytes(MOST_BYTES // 2))) is first
+    first = publication.keep("long", body(bytes(MOST_LONG_BYTES // 2)))
+    assert publication.keep("long", body(bytes(MOST_LONG_BYTES // 2))) is first
     assert publication.find("short") is short

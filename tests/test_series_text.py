@@ -13,8 +13,9 @@ from msgspec import Raw
 
 from ratesvc.columns import Column, Currency, Span
 from ratesvc.history import History
-from ratesvc.rates import ratios, rounded
+from ratesvc.rates import ONE, ratios, rounded, trimmed
 from ratesvc.render import series
+from ratesvc.render.api import encode, literal
 from ratesvc.workdays import ONE_DAY, WorkCalendar
 
 FIRST = date(1997, 12, 20)
@@ -31,13 +32,24 @@ def column(code: str, held: dict[int, tuple[int, int]]) -> Column:
     return made
 
 
-def both_ways(history: History, asked: series.Request) -> tuple[bytes, bytes]:
+def both_ways(history: History, asked: series.Request) -> tuple[bytes, ...]:
     written = {code: series.rows_of(history, code, asked, LAST) for code in asked.codes}
-    for code, rows in written.items():
-        held = all(history.columns(needed) for needed in {code, asked.quote} - {"RUB"})
-        assert isinstance(rows, Raw) == held
-    one_by_one = {code: series.points(history, code, asked, LAST) for code in asked.codes}
-    return series.to_json(asked, written, demo=False), series.to_json(asked, one_by_one, demo=False)
+    rows = {code: encode([[day, literal(rate)] for day, rate in one_by_one(history, code, asked)]) for code in written}
+    return tuple(series.to_json(asked, one, demo=False) for one in (written, {code: Raw(rows[code]) for code in rows}))
+
+
+def one_by_one(history: History, code: str, asked: series.Request) -> list[tuple[date, Decimal]]:
+    """Each day's rate by the one rounding, from what one unit costs in roubles."""
+    units, divisors = [
+        dict(history.series(one, asked.since, asked.until)) if one != "RUB" else None for one in (code, asked.quote)
+    ]
+    if divisors is None:
+        return sorted((units or {}).items())
+    return [
+        (day, trimmed(rounded(ONE if units is None else units[day], divisor)))
+        for day, divisor in sorted(divisors.items())
+        if units is None or day in units
+    ]
 
 
 @given(records, records, records, st.integers(0, 40), st.integers(0, 40), st.integers(0, 40))

@@ -60,8 +60,7 @@ async def _moved(service: Service, answer: InForce, codes: tuple[str, ...], days
 
 
 def _series(service: Service, wanted: series.Request) -> bytes:
-    rows = {
-        code: [series.Point(str(day), rate) for day, rate in service.history.series(code, wanted.since, wanted.until)]
-        for code in wanted.codes
-    }
-    return series.to_json(wanted, rows, demo=service.demo)
+    history, today = service.history, moscow_day(service.clock())
+    return series.to_json(
+        wanted, {code: series.rows_of(history, code, wanted, today) for code in wanted.codes}, demo=service.demo
+    )

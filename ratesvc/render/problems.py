@@ -9,12 +9,14 @@ from typing import Any
 from ratesvc.errors import (
     BadRequest,
     BeforeHistory,
+    Busy,
     HistoryLoading,
     NoSheet,
     NotEmbeddable,
     NotSupported,
     NotYetSet,
     RatesvcError,
+    TooManyPoints,
     UnknownCurrency,
     UnknownRevision,
 )
@@ -50,6 +52,7 @@ MISDIRECTED = Problem(421, "misdirected", "Misdirected request")
 
 PROBLEMS: Mapping[type[RatesvcError], Problem] = {
     BadRequest: Problem(400, "bad_request", "The request cannot be understood"),
+    TooManyPoints: Problem(400, "too_many_points", "Too many points for one answer"),
     UnknownCurrency: Problem(404, "unknown_currency", "Unknown currency"),
     UnknownRevision: Problem(404, "unknown_revision", "Unknown revision"),
     NotYetSet: Problem(404, "not_yet_set", "Not yet set"),
@@ -57,6 +60,7 @@ PROBLEMS: Mapping[type[RatesvcError], Problem] = {
     NotEmbeddable: Problem(404, "not_embeddable", "Nothing to embed there"),
     NotSupported: Problem(501, "not_supported", "Not supported here"),
     HistoryLoading: Problem(503, "history_loading", "History is loading"),
+    Busy: Problem(503, "busy", "Too many long answers at once"),
     NoSheet: Problem(503, "no_sheet", "No rates yet"),
 }
 EVERY = (*PROBLEMS.values(), NOT_FOUND, WRONG_METHOD, MALFORMED, TOO_LARGE, EXPECTATION, MISDIRECTED, INTERNAL)

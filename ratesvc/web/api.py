@@ -117,23 +117,39 @@ def send(service: Service, body: Body, caching: Caching) -> Answer:
 
 
 async def send_long(
-    service: Service, key: Hashable, until: date, render: Callable[[], Body], *, packed: bool = True
+    service: Service, key: Hashable, until: date, render: Callable[[], Body], *, points: int, packed: bool = True
 ) -> Answer:
-    """A long body is rendered once, and once compressed for those who want it `packed`, beside the loop."""
-    return send_until(service, await beside(service, published(service), key, render, packed=packed), until)
+    """A body of so many points is rendered once, and once compressed for those who want it `packed`, in a thread."""
+    body = await beside(service, published(service), key, render, points=points, packed=packed)
+    return send_until(service, body, until)
 
 
 async def beside(
-    service: Service, publication: Publication, key: Hashable, render: Callable[[], Body], *, packed: bool = True
+    service: Service,
+    publication: Publication,
+    key: Hashable,
+    render: Callable[[], Body],
+    *,
+    points: int = 0,
+    packed: bool = True,
 ) -> Body:
-    """The body, rendered beside the loop if this is the first time that it is asked for; others wait for that."""
-    loop, threads = asyncio.get_running_loop(), service.renderers
+    """The body, rendered in a thread if this is the first time that it is asked for; others wait for that.
+
+    Raises Busy where it has many `points` and too many such bodies wait already.
+    """
     turn = publication.turns.setdefault(key, asyncio.Lock())
     async with turn:
-        body = publication.find(key) or publication.keep(key, await loop.run_in_executor(threads, render))
-        if packed and not body.is_finished:
-            await loop.run_in_executor(threads, getattr, body, "encodings")
-    return body
+        found = publication.find(key)
+        if found and (found.is_finished or not packed):
+            return found
+
+        def finished() -> Body:
+            body = found or render()
+            if packed and body.is_long:
+                body.finish()
+            return body
+
+        return publication.keep(key, await service.workers.run(finished, points=points))
 
 
 def send_until(service: Service, body: Body, until: date) -> Answer:

@@ -24,6 +24,7 @@ from ratesvc.web.api import send_long
 from ratesvc.web.reply import Handler
 from ratesvc.web.series import wanted_series
 from ratesvc.workdays import moscow_day
+from ratesvc.workers import LONG_POINTS
 
 CHART = ("codes", "since", "until", "quote", "lang", "theme", "scale", "width", "height")
 POLICY = ("Content-Security-Policy", policy(STYLE, frame_ancestors="*"))
@@ -38,7 +39,7 @@ def routes(service: Service) -> dict[str, Handler]:
         def render() -> Body:
             return Body(asked.drawn(asked.look).encode(), chart.CONTENT_TYPE, (POLICY,))
 
-        return await send_long(service, ("chart", asked.key), asked.wanted.until, render)
+        return await send_long(service, ("chart", asked.key), asked.wanted.until, render, points=asked.points)
 
     async def pixels(request: web.Request) -> Answer:
         parameters = query.Query(request, (*CHART, "density"))
@@ -50,7 +51,9 @@ def routes(service: Service) -> dict[str, Handler]:
             looks = (asked.look, replace(asked.look, language=language_or_default(None)))
             return Body(png.png(png.first_drawable(map(asked.drawn, looks)), int(density)), png.CONTENT_TYPE)
 
-        return await send_long(service, ("pixels", asked.key, density), asked.wanted.until, render)
+        # Drawing takes as long as many points do.
+        points = max(LONG_POINTS, asked.points)
+        return await send_long(service, ("pixels", asked.key, density), asked.wanted.until, render, points=points)
 
     return {"/chart.svg": lines, "/chart.png": pixels}
 
@@ -71,6 +74,7 @@ class _Asked:
             service.demo,
         )
         self._indexed = asked.choice("scale", SCALES, "absolute") == "indexed"
+        self.points = series.points(service.history, self.wanted, moscow_day(service.clock()))
 
     @property
     def key(self) -> Hashable:

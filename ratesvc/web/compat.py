@@ -70,7 +70,7 @@ class _Room:
         def render() -> Body:
             return Body(found.write(), found.media)
 
-        return await beside(self._service, publication, (self._name, found.key), render)
+        return await beside(self._service, publication, (self._name, found.key), render, points=found.points)
 
     def _refuse(self, error: RatesvcError) -> Answer:
         refusal = self._dialect.refuse(error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -23,6 +22,7 @@ from ratesvc.web import reply
 from ratesvc.web.answer import CARD, FOR_EVER, HOURLY, NO_STORE, WIDGET, Answer, Caching
 from ratesvc.web.reply import Handler
 from ratesvc.web.wanted import Asked, Wanted
+from ratesvc.workers import LONG_POINTS
 
 HTML = widget.CONTENT_TYPE
 ICON_CACHING = Caching(604800, 0, 604800)
@@ -72,7 +72,8 @@ def routes(service: Service, site: widget.Site) -> dict[str, Handler]:
         try:
             wanted = Wanted(request, service, trending=False)
         except RatesvcError:
-            return Answer(await asyncio.to_thread(_empty_pixels, asked.language().tag, look, scale), NO_STORE)
+            drawn = partial(_empty_pixels, asked.language().tag, look, scale)
+            return Answer(await service.workers.run(drawn, points=LONG_POINTS), NO_STORE)
         return await wanted.send_long(("card", look, scale), partial(_pixels, wanted, look, scale), CARD)
 
     return {

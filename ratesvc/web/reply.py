@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from aiohttp import hdrs, web
 
-from ratesvc.errors import NotYetSet, RatesvcError, UnknownCurrency
+from ratesvc.errors import NotYetSet, RatesvcError, TooManyPoints, UnknownCurrency
 from ratesvc.render import problems
 from ratesvc.render.api import encode, moscow_time
 from ratesvc.render.problems import Problem
@@ -36,6 +36,8 @@ def problem(error: RatesvcError) -> web.Response:
         extra |= {"expected_at": moscow_time(error.expected_at), "overdue": error.overdue}
     if isinstance(error, UnknownCurrency):
         extra["code"] = error.code
+    if isinstance(error, TooManyPoints):
+        extra |= {"points": error.points, "most": error.most}
     return refusal(kind, str(error), extra=extra)
 
 
@@ -75,10 +77,12 @@ def answering(
         if not isinstance(found, Answer):
             return found
         is_kept = found.status == 200 and found.caching is not NO_STORE and found.body.is_finished
+        ready = Ready(found, request, service.clock(), closing=service.draining)
         if publication is not None and is_kept:
+            # Now that it has the encoding that was asked for: what is kept is counted in bytes.
             found.route = route
             publication.remember(target, found)
-        return Ready(found, request, service.clock(), closing=service.draining)
+        return ready
 
     return answer
 

@@ -31,20 +31,22 @@ def routes(service: Service) -> dict[str, Handler]:
         wanted = wanted_series(asked, service)
         form = asked.choice("format", FORMATS, "json")
         locale = asked.language("locale") if asked.has("locale") else None
+        history, today = service.history, moscow_day(service.clock())
+        points = series.points(history, wanted, today)
 
         def render() -> Body:
-            today = moscow_day(service.clock())
+            series.check_complete(history, wanted, today)
             if form == "json":
-                written = {code: series.rows_of(service.history, code, wanted, today) for code in wanted.codes}
+                written = {code: series.rows_of(history, code, wanted, today) for code in wanted.codes}
                 return Body(series.to_json(wanted, written, demo=service.demo), api.CONTENT_TYPE)
-            rows = {code: series.points(service.history, code, wanted, today) for code in wanted.codes}
             name = f"rates-{wanted.quote}-{wanted.since}-{wanted.until}.csv"
             disposition = ("Content-Disposition", f'attachment; filename="{name}"')
-            return Body(series.to_csv(wanted, rows, locale), series.CSV, (disposition,))
+            columns = series.columns_of(history, wanted, today)
+            return Body(series.to_csv(wanted, columns, locale), series.CSV, (disposition,))
 
         key = ("series", wanted, form, locale and locale.tag)
         packed = hdrs.ACCEPT_ENCODING in request.headers
-        return await send_long(service, key, wanted.until, render, packed=packed)
+        return await send_long(service, key, wanted.until, render, points=points, packed=packed)
 
     async def conversion(request: web.Request) -> Answer:
         asked = query.Query(request, ("amount", "from", "to", "date"))

@@ -19,6 +19,7 @@ from ratesvc.render.language import Language, language_or_default
 from ratesvc.service import Service
 from ratesvc.web.answer import WIDGET, Answer, Caching
 from ratesvc.web.api import beside, published
+from ratesvc.workers import LONG_POINTS
 
 UNSEEN = frozenset("\u00a0\u00ad\u200c\u200d\u200e\u200f\u202f")
 """What honest text holds and `isprintable` refuses: hard blanks, joiners in Persian and emoji, marks of direction."""
@@ -132,8 +133,9 @@ class Wanted:
         return self._sent(self.publication.body(self._key(kind), render), caching)
 
     async def send_long(self, kind: Hashable, render: Callable[[], Body], caching: Caching) -> Answer:
-        """The same, rendered beside the loop."""
-        return self._sent(await beside(self._service, self.publication, self._key(kind), render), caching)
+        """The same, rendered in the thread of long answers. Raises Busy."""
+        body = await beside(self._service, self.publication, self._key(kind), render, points=LONG_POINTS)
+        return self._sent(body, caching)
 
     def _key(self, kind: Hashable) -> Hashable:
         # The day too: the same sheet is shown otherwise when it is asked for by its date, and may be stale today.

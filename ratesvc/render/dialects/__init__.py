@@ -6,7 +6,8 @@ A file here is a dialect: its name, with - for _, is what `dialects` in config.y
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -14,14 +15,16 @@ from decimal import Decimal
 from ratesvc.columns import Span
 from ratesvc.errors import HistoryLoading, RatesvcError
 from ratesvc.history import History
-from ratesvc.rates import ONE, Revision, Snapshot, cross_rate
+from ratesvc.rates import ONE, Revision, Snapshot, plain
+from ratesvc.render import series
 from ratesvc.render.problems import PROBLEMS
+from ratesvc.render.series_text import rates
 
 JSON = "application/json; charset=utf-8"
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
-Price = Callable[[Decimal, Decimal], Decimal]
-"""From what the base and the quote cost in roubles, what the base costs in the quote."""
+SHEETS_AT_ONCE = 1000
+"""The texts of so many are in memory together."""
 
 ALWAYS = date.max
 """The last day of an answer that changes with today."""
@@ -77,13 +80,15 @@ class Question:
 class Answer:
     """What to answer: `write` gives the bytes, `key` tells them from all others of the same dialect and publication.
 
-    `until` is the last day that they are about: what is settled may be kept longer.
+    `until` is the last day that they are about: what is settled may be kept longer. `points` says how many numbers
+    it has at most where they may be many.
     """
 
     key: Hashable
     media: str
     write: Callable[[], bytes]
     until: date = ALWAYS
+    points: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +133,37 @@ def certain(asked: Question, since: date, until: date) -> Span:
     return Span(first, until)
 
 
+def check_size(asked: Question, currencies: int, span: Span, *, daily: bool = False) -> int:
+    """How many points the answer has at most, up to today's sheet. Raises TooManyPoints."""
+    until = min(span.until, max(asked.snapshot.today, asked.newest.effective_date))
+    return series.check_size(asked.history, currencies, span.since, until, daily=daily)
+
+
 def per_base(
-    history: History, base: str, codes: tuple[str, ...], span: Span, price: Price = cross_rate
-) -> Iterator[tuple[date, dict[str, Decimal]]]:
-    """Each sheet of the span that has the base, oldest first: what one unit of it costs in each of the codes it has."""
-    roubles = {day: ONE for day in history.days if day in span}
-    units = {code: dict(history.series(code, span.since, span.until)) for code in {base, *codes} - {"RUB"}}
-    units["RUB"] = roubles
-    for day, base_unit in units[base].items():
-        yield day, {code: price(base_unit, units[code][day]) for code in codes if day in units[code]}
+    history: History, base: str, codes: Sequence[str], span: Span, *, amount: Decimal = ONE, missing: str = ""
+) -> Iterator[tuple[int, Sequence[str]]]:
+    """Each sheet of the span that has the base, oldest first: its day's ordinal and a text for each of the codes.
+
+    The text says what one unit of the base costs in that currency, or what another amount comes to; `missing` stands
+    for a code that the sheet lacks.
+    """
+    held = history.days
+    for start in range(bisect_left(held, span.since), bisect_right(held, span.until), SHEETS_AT_ONCE):
+        part = held[start : min(start + SHEETS_AT_ONCE, bisect_right(held, span.until))]
+        range_of_days = part[0], part[-1]
+        sheets = [day.toordinal() for day in part]
+        days = sheets if base == "RUB" else list(rates(history, base, "RUB", *range_of_days).days)
+        columns = []
+        for code in codes:
+            if code == base:
+                columns.append([plain(amount)] * len(days))
+                continue
+            found = rates(history, base, code, *range_of_days, amount=amount)
+            texts = dict(zip(found.days, found.texts, strict=True))
+            columns.append([texts.get(day, missing) for day in days])
+        yield from zip(days, zip(*columns, strict=True), strict=True)
+
+
+def json_object(codes: Sequence[str], texts: Sequence[str]) -> str:
+    """`{"EUR":0.92,"RUB":91.5}`, without those that have no text."""
+    return "{" + ",".join([f'"{code}":{text}' for code, text in zip(codes, texts, strict=True) if text]) + "}"

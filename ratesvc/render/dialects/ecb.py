@@ -13,6 +13,7 @@ from ratesvc.columns import Span
 from ratesvc.errors import HistoryLoading, RatesvcError
 from ratesvc.rates import FIRST_DAY, per_unit, plain
 from ratesvc.render.dialects import Answer, Dialect, Question, Refusal, Refused, per_base, status
+from ratesvc.render.series_text import head
 
 CSV = "text/csv; charset=utf-8"
 ZIP = "application/zip"
@@ -29,7 +30,7 @@ _ENVELOPE = (
 def history_csv(asked: Question) -> Answer:
     """eurofxref-hist.csv."""
     base, span = _base(asked, asked.known()), _whole(asked)
-    return Answer(("csv", base), CSV, lambda: _table(asked, base, span))
+    return Answer(("csv", base), CSV, lambda: _table(asked, base, span), points=_points(asked))
 
 
 def history_zip(asked: Question) -> Answer:
@@ -43,7 +44,12 @@ def history_zip(asked: Question) -> Answer:
             archive.writestr(ZipInfo("eurofxref-hist.csv"), _table(asked, base, span), ZIP_DEFLATED)
         return packed.getvalue()
 
-    return Answer(("zip", base), ZIP, write)
+    return Answer(("zip", base), ZIP, write, points=_points(asked))
+
+
+def _points(asked: Question) -> int:
+    """More than any other answer has: it is the whole file, or none."""
+    return len(asked.known()) * len(asked.history.days)
 
 
 def _base(asked: Question, known: set[str]) -> str:
@@ -66,8 +72,8 @@ def _table(asked: Question, base: str, span: Span) -> bytes:
     """The two columns that some take by their place first, then by code."""
     codes = tuple(sorted(asked.known() - {base}, key=lambda code: (code != "USD", code != "JPY", code)))
     lines = [
-        ",".join([str(day), *(plain(rates[code]) if code in rates else MISSING for code in codes), ""])
-        for day, rates in per_base(asked.history, base, codes, span)
+        ",".join([head(day)[2:12], *texts, ""])
+        for day, texts in per_base(asked.history, base, codes, span, missing=MISSING)
     ]
     return "\n".join([",".join(["Date", *codes, ""]), *reversed(lines), ""]).encode()
 

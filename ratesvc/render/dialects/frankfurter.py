@@ -9,25 +9,27 @@ import re
 from datetime import date
 from decimal import Decimal
 
-import msgspec
+from msgspec import Raw
 
-from ratesvc.errors import RatesvcError
+from ratesvc.errors import RatesvcError, TooManyPoints
 from ratesvc.rates import EXACT, ONE, Revision, cross_rate, in_roubles, plain, rounded, trimmed
 from ratesvc.render.api import encode, literal
 from ratesvc.render.dialects import (
     JSON,
     Answer,
     Dialect,
-    Price,
     Question,
     Refusal,
     Refused,
     certain,
+    check_size,
     iso_day,
+    json_object,
     per_base,
     status,
 )
 from ratesvc.render.language import language_or_default
+from ratesvc.render.series_text import AMOUNT_SIGNIFICANT, head
 
 NOT_FOUND = "not found"
 _AMOUNT = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,10})?")
@@ -54,8 +56,7 @@ def _sheet(asked: Question, revision: Revision, until: date) -> Answer:
     base, codes, amount = _asked(asked, set(units))
 
     def write() -> bytes:
-        price = _price(amount)
-        shown = {code: literal(price(units[base], units[code])) for code in codes}
+        shown = {code: literal(_come_to(amount, units[base], units[code])) for code in codes}
         return encode({"amount": _amount(amount), "base": base, "date": revision.effective_date, "rates": shown})
 
     # As text, here and below: 10 and 10.00 are equal, and each is repeated as it was asked.
@@ -68,14 +69,15 @@ def _range(asked: Question, since: date, until: date | None) -> Answer:
     if since > end:
         raise Refused(404, NOT_FOUND)
     span = certain(asked, since, end)
+    points = check_size(asked, len(codes), span)
 
     def write() -> bytes:
-        rows = list(per_base(asked.history, base, codes, span, _price(amount)))
-        shown = {str(day): {code: literal(rate) for code, rate in row.items()} for day, row in rows}
-        first, last = (str(rows[0][0]), str(rows[-1][0])) if rows else (str(since), str(end))
+        rows = per_base(asked.history, base, codes, span, amount=amount)
+        shown = {head(day)[2:12]: Raw(json_object(codes, texts).encode()) for day, texts in rows}
+        first, last = (min(shown), max(shown)) if shown else (since, end)
         return encode({"amount": _amount(amount), "base": base, "start_date": first, "end_date": last, "rates": shown})
 
-    return Answer(("range", base, codes, plain(amount), since, until), JSON, write, until or date.max)
+    return Answer(("range", base, codes, plain(amount), since, until), JSON, write, until or date.max, points)
 
 
 def _asked(asked: Question, known: set[str]) -> tuple[str, tuple[str, ...], Decimal]:
@@ -95,17 +97,17 @@ def _asked(asked: Question, known: set[str]) -> tuple[str, tuple[str, ...], Deci
     return base, codes, Decimal(text)
 
 
-def _price(amount: Decimal) -> Price:
+def _come_to(amount: Decimal, base: Decimal, quote: Decimal) -> Decimal:
     """The rate, or what an amount comes to: from the unrounded rate, to 28 significant digits."""
     if amount == ONE:
-        return cross_rate
-    return lambda base, quote: trimmed(rounded(EXACT.multiply(amount, base), quote, significant=28))
+        return cross_rate(base, quote)
+    return trimmed(rounded(EXACT.multiply(amount, base), quote, significant=AMOUNT_SIGNIFICANT))
 
 
-def _amount(amount: Decimal) -> msgspec.Raw:
+def _amount(amount: Decimal) -> Raw:
     """1.0: its clients know it as a number with a point."""
     text = plain(amount)
-    return msgspec.Raw((text if "." in text else f"{text}.0").encode())
+    return Raw((text if "." in text else f"{text}.0").encode())
 
 
 def currencies(asked: Question) -> Answer:
@@ -116,7 +118,7 @@ def currencies(asked: Question) -> Answer:
 
 def refuse(error: RatesvcError) -> Refusal:
     """`message` alone."""
-    code = status(error)
+    code = 422 if isinstance(error, TooManyPoints) else status(error)
     return Refusal(code, JSON, encode({"message": NOT_FOUND if code == 404 else str(error)}))
 
 

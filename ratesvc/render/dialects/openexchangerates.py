@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from calendar import timegm
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+
+from msgspec import Raw
 
 from ratesvc.columns import Span
-from ratesvc.errors import BeforeHistory, NotYetSet, RatesvcError
+from ratesvc.errors import BeforeHistory, NotYetSet, RatesvcError, TooManyPoints
 from ratesvc.rates import ONE, Revision, Sheet, convert, per_unit, plain
 from ratesvc.render.api import encode, literal
 from ratesvc.render.dialects import (
@@ -25,18 +26,22 @@ from ratesvc.render.dialects import (
     Refusal,
     Refused,
     certain,
+    check_size,
     iso_day,
+    json_object,
     per_base,
     status,
 )
 from ratesvc.render.language import language_or_default
-from ratesvc.workdays import ONE_DAY, at
+from ratesvc.render.series_text import carried, iso
+from ratesvc.workdays import at
 
 ABOUT = {
     "disclaimer": "The Bank of Russia's official rates and what follows from them; not published by the Bank.",
     "license": "https://www.cbr.ru/eng/about/",
 }
 MIDNIGHT = datetime.min.time()
+NO_RATES = "{}"
 _AMOUNT = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,10})?")
 
 
@@ -85,29 +90,23 @@ def time_series(asked: Question) -> Answer:
     symbols = asked.codes("symbols")
     last = min(end, max(asked.snapshot.today, asked.newest.effective_date))
     span = certain(asked, start, last)
+    codes = tuple(sorted(asked.known())) if symbols is None else symbols
+    points = check_size(asked, len(codes), span, daily=True)
 
     def write() -> bytes:
-        days = {str(day): rates for day, rates in _daily(asked, base, symbols, span) if start <= day}
+        days = {day: rates for day, rates in _daily(asked, base, codes, span) if day >= str(start)}
         return encode({**ABOUT, "start_date": start, "end_date": end, "base": base, "rates": days})
 
-    return Answer(("series", base, symbols, start, end), JSON, write, end)
+    return Answer(("series", base, symbols, start, end), JSON, write, end, points)
 
 
-def _daily(
-    asked: Question, base: str, symbols: tuple[str, ...] | None, span: Span
-) -> Iterator[tuple[date, dict[str, Any]]]:
+def _daily(asked: Question, base: str, codes: Sequence[str], span: Span) -> Iterator[tuple[str, Raw]]:
     """Every day of the span with the rates in force on it; the span begins with a sheet."""
-    codes = tuple(sorted(asked.known())) if symbols is None else symbols
-    sheets = dict(per_base(asked.history, base, codes, span))
-    held = frozenset(asked.history.days)
-    shown: dict[str, Any] | None = None
-    day = span.since
-    while day <= span.until:
-        if day in held:
-            shown = {code: literal(rate) for code, rate in sheets.get(day, {}).items()}
-        if shown:
-            yield day, shown
-        day += ONE_DAY
+    sheets = {day: json_object(codes, texts) for day, texts in per_base(asked.history, base, codes, span)}
+    days, effective = carried(asked.history, span.since, span.until)
+    for day, of in zip(iso(days), effective, strict=True):
+        if (rates := sheets.get(of, NO_RATES)) != NO_RATES:
+            yield day, Raw(rates.encode())
 
 
 def conversion(asked: Question) -> Answer:
@@ -159,12 +158,14 @@ _WORDS = {
 
 def refuse(error: RatesvcError) -> Refusal:
     """`message` is a word that programs compare with, `description` a sentence."""
-    code, message = status(error), "not_available"
+    code, message, text = status(error), "not_available", str(error)
     if isinstance(error, NotYetSet | BeforeHistory):
         code = 400
+    elif isinstance(error, TooManyPoints):
+        message = "invalid_date_range"
     elif isinstance(error, Refused):
         message = str(error) if code == 400 else "not_found"
-    text = _WORDS.get(message, str(error))
+        text = _WORDS.get(message, text)
     return Refusal(code, JSON, encode({"error": True, "status": code, "message": message, "description": text}))
 
 
