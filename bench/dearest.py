@@ -102,11 +102,11 @@ def _series(codes: list[str]) -> dict[str, Ask]:
 
 
 def _pictures(codes: list[str]) -> dict[str, Ask]:
-    chart = f"codes={','.join(codes[-6:])}&since={FIRST_DAY}&scale=indexed&width=1600&height=1000"
+    chart = f"codes={','.join(codes[-6:])}&since={FIRST_DAY}&scale=indexed&width="
     card = f"codes={','.join(codes[:20])}"
     return {
-        "chart.svg": lambda n: f"/chart.svg?{chart}&quote={codes[n]}",
-        "chart.png": lambda n: f"/chart.png?{chart}&quote={codes[n]}&density=2",
+        "chart.svg": lambda n: f"/chart.svg?{chart}1600&height=1000&quote={codes[n]}",
+        "chart.png": lambda n: f"/chart.png?{chart}800&height=500&quote={codes[n]}&density=2",
         "card.svg": lambda n: f"/widget/card.svg?{card}&heading={n}",
         "card.png": lambda n: f"/widget/card.png?{card}&scale=2&heading={n}",
     }
@@ -114,13 +114,13 @@ def _pictures(codes: list[str]) -> dict[str, Ask]:
 
 def _dialects(codes: list[str]) -> dict[str, Ask]:
     last, some = stored.TODAY, ",".join(codes[-5:])
-    days = MOST_POINTS // len(codes) - AT_ONCE
+    days = MOST_POINTS // (len(codes) + 1) - AT_ONCE
 
     def day(n: int) -> date:
         return FIRST_DAY + n * ONE_DAY
 
     def late(n: int, part: int = 5) -> date:
-        return last - timedelta(days=days * part // 5) + n * ONE_DAY
+        return last - timedelta(days=days * part // 5 - AT_ONCE) + n * ONE_DAY
 
     series, range_ = f"/openexchangerates/api/time-series.json?end={last}&start=", "/frankfurter/v1/"
     xml = "/scripts/XML_dynamic.asp?VAL_NM_RQ=R00000&date_req2=01/01/2030&date_req1="

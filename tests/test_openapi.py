@@ -56,6 +56,7 @@ CALM = {
         *("?codes=USD", "?codes=USD&fill=daily&since=2026-04-20", "?codes=USD&group=year&since=1992-07-01"),
         *("?codes=EUR,RUB&quote=USD", "?codes=USD&format=csv", "?codes=USD&format=csv&locale=ru"),
         *("", "?codes=XQZ", "?codes=USD&until=0001-01-01", "?codes=USD&since=0001-01-01&until=1992-06-30"),
+        "?codes=USD,EUR,CNY,GBP,JPY,CHF,KZT,CAD&fill=daily&since=1992-07-01",
     ],
     "/v1/convert": [
         *("", "?amount=-0.5&from=USD&to=JPY&date=2026-04-24", "?amount=1e5", "?to=XQZ"),
@@ -113,6 +114,7 @@ EMPTY = {
     "/chart.png": ["?codes=USD"],
     "/oembed": ["?url={base}/embed"],
 }
+BUSY = ("/v1/series", "/chart.svg", "/chart.png", "/widget/card.png")
 STRICT = ("/chart.svg", "/chart.png", "/rate")
 STREAMS = {route.path for route in ROUTES if route.answers[0].media == STREAM}
 
@@ -281,6 +283,10 @@ async def test_every_documented_answer_occurs_and_is_as_documented(
     with monkeypatch.context() as without:
         without.setitem(sys.modules, "resvg_py", None)  # as where the extra is not installed
         await ask(whole, {"/chart.png": ["?codes=EUR"], "/widget/card.png": ["?codes=EUR"]}, witnessed)
+    with monkeypatch.context() as busy:
+        busy.setattr("ratesvc.workers.LONG_POINTS", 0)
+        busy.setattr("ratesvc.workers.MOST_WAITING", 0)
+        await ask(whole, {path: ["?codes=GBP&since=2026-04-21"] for path in BUSY}, witnessed)
     for path in CALM:
         asked = address(path, CALM[path][0], whole.url)
         async with whole.http.post(whole.url + asked) as answer:
@@ -319,7 +325,7 @@ def test_examples_are_what_their_schemas_say() -> None:
         value = parts["examples"][problem.slug]["value"]
         assert not wrong(parts["schemas"]["Problem"], value)
         assert value == problem.body(value["detail"], {name: value[name] for name in value.keys() & {"code"}}) | {
-            name: value[name] for name in value.keys() & {"expected_at", "overdue"}
+            name: value[name] for name in value.keys() & {"expected_at", "overdue", "points", "most"}
         }
 
 

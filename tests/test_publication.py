@@ -5,6 +5,7 @@ import gzip
 import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from random import Random
 from types import SimpleNamespace
 
 import brotli
@@ -12,7 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratesvc.publication import MOST_LONG_BYTES, MOST_VARIANTS, SMALLEST_COMPRESSED, Board, Body, Publication
+from ratesvc.publication import (
+    LONG,
+    MOST_BYTES,
+    MOST_LONG_BYTES,
+    MOST_TARGETS,
+    MOST_VARIANTS,
+    SMALLEST_COMPRESSED,
+    Board,
+    Body,
+    Publication,
+)
 from ratesvc.rates import Quote, Revision, Sheet, Snapshot
 
 DAY = date(2026, 4, 25)
@@ -146,3 +157,72 @@ def test_a_body_that_two_asked_for_at_once_is_kept_and_counted_once() -> None:
     first = publication.keep("long", body(bytes(MOST_LONG_BYTES // 2)))
     assert publication.keep("long", body(bytes(MOST_LONG_BYTES // 2))) is first
     assert publication.find("short") is short
+
+
+def text(length: int, number: int = 0) -> Body:
+    """As hard to compress as figures are."""
+    return body(b"%x" % Random(number).getrandbits(4 * length))  # noqa: S311 -- no secret
+
+
+def held(publication: Publication, keys: range) -> list[Body]:
+    return [found for key in keys if (found := publication.find(key))]
+
+
+@pytest.mark.parametrize("length", [2_000, 30_000, 300_000])
+def test_what_is_kept_stays_under_its_bound_with_every_encoding_counted(length: int) -> None:
+    """Brotli's and gzip's bytes are kept beside the identity's, whenever they were made."""
+    publication, keys = Publication(SNAPSHOT, 1), range(4 * (MOST_BYTES + MOST_LONG_BYTES) // length)
+    for key in keys[:MOST_VARIANTS]:
+        one = publication.keep(key, text(length, key % 20))
+        if one.is_long or key % 2:
+            one.encodings  # noqa: B018 -- as the first who asks for one makes them
+        publication.remember(f"/{key}", SimpleNamespace(body=one, asked=1))
+    kept = held(publication, keys)
+    assert len(kept) > 10
+    total = sum(len(packed) for one in kept for packed in one.encodings.values())
+    assert total <= (MOST_LONG_BYTES if length > LONG else MOST_BYTES)
+    assert publication.bytes <= MOST_BYTES + MOST_LONG_BYTES
+
+
+def test_a_crawler_of_variants_leaves_what_is_asked_often() -> None:
+    """Neither by their bytes nor by their number do targets that are asked once drive out one that is asked again."""
+    publication = Publication(SNAPSHOT, 1)
+    often = SimpleNamespace(body=publication.keep("often", text(2000)), asked=1)
+    publication.remember("/often", often)
+    for number in range(MOST_TARGETS + 2 * MOST_BYTES // 20_000):
+        once = publication.keep(number, text(20_000 if number > MOST_TARGETS else 10, number % 20))
+        publication.remember(f"/{number}", SimpleNamespace(body=once, asked=1))
+        often.asked += 1
+        assert publication.answers.get("/often") is often, number
+    assert publication.find("often") is often.body
+    assert publication.find(0) is None
+
+
+def test_what_is_asked_no_more_is_forgotten_in_the_end() -> None:
+    """Having been asked often once is no reason to stay for ever."""
+    publication = Publication(SNAPSHOT, 1)
+    publication.remember("/once often", SimpleNamespace(body=text(20_000), asked=1000))
+    for number in range(4 * MOST_BYTES // 20_000):
+        publication.remember(f"/{number}", SimpleNamespace(body=text(20_000, number % 20), asked=1))
+    assert "/once often" not in publication.answers
+
+
+def test_long_bodies_drive_out_no_small_ones() -> None:
+    """Ten long tables, and the widgets of a thousand pages are still finished."""
+    publication = Publication(SNAPSHOT, 1)
+    small = [publication.keep(number, text(1000, number)) for number in range(100)]
+    for number in range(100, 110):
+        publication.keep(number, body(bytes(MOST_LONG_BYTES // 3)))
+    assert held(publication, range(100)) == small
+    assert len(held(publication, range(100, 110))) < 10
+
+
+def test_targets_of_one_body_are_bounded_too() -> None:
+    """Whoever adds a number to an address that ignores it fills no memory, and the body stays."""
+    publication, one = Publication(SNAPSHOT, 1), text(1000)
+    publication.keep("one", one)
+    for number in range(MOST_TARGETS + 500):
+        publication.remember(f"/?{number}", SimpleNamespace(body=one, asked=1))
+    assert len(publication.answers) == MOST_TARGETS
+    assert publication.find("one") is one
+    assert publication.bytes <= MOST_BYTES

@@ -20,7 +20,11 @@ SCALES = ("1", "2")
 FAMILY = "Noto Sans"
 MOST_COLOURS = 64
 FEWEST_COLOURS = 17
+STRIP_PIXELS = 200_000
+MOST_PIXELS = 1_600_000
+"""Of one chart: 800 × 500 at twice the density take a quarter of a second."""
 
+_SIZE = re.compile(r'width="([0-9]+)" height="([0-9]+)" viewBox="0 0 [0-9]+ [0-9]+"')
 _UNSEEN = re.compile(r"<(title|desc)\b.*?</\1>", re.DOTALL)
 _FONTS = files("ratesvc.render").joinpath("assets", "fonts")
 
@@ -41,15 +45,30 @@ def png(svg: str, scale: int, colours: Sequence[str] = ()) -> bytes:
     """
     images, read, svg_to_bytes = _libraries()
     ground = colours[0] if colours else None
-    drawn = svg_to_bytes(
-        svg, zoom=scale, background=ground, skip_system_fonts=True, font_files=_fonts(), font_family=FAMILY
-    )
-    image, packed = read(BytesIO(drawn)).convert("RGB"), BytesIO()
+    width, height = map(int, _SIZE.findall(svg)[0][:2])
+    image, packed = images.new("RGB", (width * scale, height * scale)), BytesIO()
+    # No other thread runs while resvg draws, and it takes four bytes a pixel: hence in strips.
+    rows = max(1, STRIP_PIXELS // (width * scale * scale))
+    for top in range(0, height, rows):
+        strip = _strip(svg, top, min(rows, height - top))
+        drawn = svg_to_bytes(
+            strip, zoom=scale, background=ground, skip_system_fonts=True, font_files=_fonts(), font_family=FAMILY
+        )
+        image.paste(read(BytesIO(drawn)).convert("RGB"), (0, top * scale))
     chosen = images.new("P", (1, 1)) if colours else None
     if chosen:
         chosen.putpalette(_palette(colours))
-    image.quantize(MOST_COLOURS, palette=chosen, dither=images.Dither.NONE).save(packed, "PNG", optimize=True)
+    image.quantize(MOST_COLOURS, palette=chosen, dither=images.Dither.NONE).save(packed, "PNG", optimize=bool(colours))
     return packed.getvalue()
+
+
+def _strip(svg: str, top: int, rows: int) -> str:
+    """Some rows of a picture."""
+
+    def sized(found: re.Match[str]) -> str:
+        return f'width="{found[1]}" height="{rows}" viewBox="0 {top} {found[1]} {rows}"'
+
+    return _SIZE.sub(sized, svg, count=1)
 
 
 def drawable(svg: str) -> bool:

@@ -45,6 +45,8 @@ def routes(service: Service) -> dict[str, Handler]:
         parameters = query.Query(request, (*CHART, "density"))
         density = parameters.choice("density", png.SCALES, "1")
         asked = _Asked(parameters, service, ("light", "dark"))
+        if asked.look.width * asked.look.height * int(density) ** 2 > png.MOST_PIXELS:
+            raise BadRequest(f"width × height × density² is at most {png.MOST_PIXELS:,}: ask for a smaller picture.")
 
         def render() -> Body:
             # In English where the fonts lack the reader's script.

@@ -12,7 +12,6 @@ from datetime import date
 
 from ratesvc.columns import Column
 from ratesvc.errors import BeforeHistory, HistoryLoading, RatesvcError
-from ratesvc.history import History
 from ratesvc.rates import FIRST_DAY, Quote, Revision
 from ratesvc.render import bank_xml
 from ratesvc.render.dialects import Answer, Dialect, Question, Refusal, Refused, status
@@ -64,19 +63,26 @@ def dynamic(asked: Question) -> Answer:
     if gap := gap or next((day for day in (held.lacking if held else ()) if since <= day <= until), None):
         raise HistoryLoading(gap)
 
+    columns = _columns(asked, cbr_id)
+
     def write() -> bytes:
-        return bank_xml.dynamic(cbr_id, since, until, _records(asked.history, cbr_id, since, until))
+        return bank_xml.dynamic(cbr_id, since, until, _records(columns, since, until))
 
-    return Answer(("dynamic", cbr_id, since, until), DYNAMIC, write, until)
+    points = sum(last - first for first, last in (column.places(since, until) for column in columns))
+    return Answer(("dynamic", cbr_id, since, until), DYNAMIC, write, until, points)
 
 
-def _records(history: History, cbr_id: str, since: date, until: date) -> Iterator[tuple[date, Quote]]:
-    for column in history.columns():
-        if column.currency.cbr_id == cbr_id:
-            for day in map(date.fromordinal, column.days):
-                quote = column.quote(day) if since <= day <= until else None
-                if quote:
-                    yield day, quote
+def _columns(asked: Question, cbr_id: str) -> list[Column]:
+    return [column for column in asked.history.columns() if column.currency.cbr_id == cbr_id]
+
+
+def _records(columns: list[Column], since: date, until: date) -> Iterator[tuple[date, Quote]]:
+    for column in columns:
+        first, last = column.places(since, until)
+        for day in map(date.fromordinal, column.days[first:last]):
+            quote = column.quote(day)
+            if quote:
+                yield day, quote
 
 
 def short_catalogue(asked: Question) -> Answer:

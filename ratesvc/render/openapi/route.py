@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ratesvc.errors import BadRequest, BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
+from ratesvc.errors import (
+    BadRequest,
+    BeforeHistory,
+    Busy,
+    HistoryLoading,
+    NoSheet,
+    NotYetSet,
+    RatesvcError,
+    UnknownCurrency,
+)
 from ratesvc.render.problems import CONTENT_TYPE
 
 Kind = type[RatesvcError]
@@ -52,4 +61,5 @@ class Route:
 STRICT: tuple[Kind, ...] = (BadRequest, NoSheet)
 KNOWN: tuple[Kind, ...] = (*STRICT, UnknownCurrency)
 PAST: tuple[Kind, ...] = (*KNOWN, NotYetSet, BeforeHistory, HistoryLoading)
+LONG: tuple[Kind, ...] = (*KNOWN, BeforeHistory, HistoryLoading, Busy)
 SHOWN: tuple[Kind, ...] = (NoSheet, NotYetSet, BeforeHistory, HistoryLoading)

@@ -5,9 +5,11 @@ But those of the dialects: they are other people's contracts, which their owners
 
 from __future__ import annotations
 
-from ratesvc.errors import BadRequest, BeforeHistory, HistoryLoading, NotSupported, NotYetSet, UnknownRevision
-from ratesvc.render.openapi.route import KNOWN, PAGE, PAST, STREAM, STRICT, Answer, Route
+from ratesvc.errors import BadRequest, NotSupported, NotYetSet, TooManyPoints, UnknownRevision
+from ratesvc.render.openapi.route import KNOWN, LONG, PAGE, PAST, STREAM, STRICT, Answer, Route
 from ratesvc.render.openapi.widget_routes import WIDGET
+from ratesvc.render.png import MOST_PIXELS
+from ratesvc.render.series import MOST_POINTS
 
 TAGS = {
     "Rates": "The sheet in force on a day. An answer is never an older sheet in silence.",
@@ -70,14 +72,15 @@ ROUTES = (
     ),
     Route(
         *("History", "/v1/series", "series", "Rates over a range of days"),
-        "The unit rates of several currencies: as they were set, carried through every day, or as means.",
+        "The unit rates of several currencies: as they were set, carried through every day, or as means. One answer "
+        f"has at most {MOST_POINTS:,} points, currencies × days: those of sheets, or all of them with `fill=daily`.",
         (
             Answer("application/json", "Series"),
             Answer("text/csv", example="date,USD\r\n2025-04-01,83.6813\r\n2025-04-02,84.9323\r\n"),
         ),
         "/v1/series?codes=USD,EUR&since={day}&until={day}",
         ("series:codes", "since", "until", "quote", "fill", "group", "format", "locale"),
-        (*KNOWN, BeforeHistory, HistoryLoading),
+        (*LONG, TooManyPoints),
     ),
     Route(
         *("History", "/v1/convert", "convert", "Convert an amount"),
@@ -101,16 +104,16 @@ ROUTES = (
         (Answer("image/svg+xml", example='<svg xmlns="http://www.w3.org/2000/svg">…</svg>'),),
         "/chart.svg?codes=USD,EUR&since={day}&until={day}",
         ("series:codes", "since", "until", "quote", "lang", "theme", "scale", "width", "height"),
-        (*KNOWN, BeforeHistory, HistoryLoading),
+        LONG,
     ),
     Route(
         *("History", "/chart.png", "chartPixels", "The same for mail"),
         "With the extra `png`; 501 without it. In English where our fonts lack the language's script: they have Latin, "
-        "Greek and Cyrillic, and Chinese.",
+        f"Greek and Cyrillic, and Chinese. Width × height × density² is at most {MOST_PIXELS:,}.",
         (Answer("image/png"),),
         "/chart.png?codes=USD,EUR&since={day}&until={day}",
         ("series:codes", "since", "until", "quote", "lang", "png:theme", "scale", "width", "height", "density"),
-        (*KNOWN, BeforeHistory, HistoryLoading, NotSupported),
+        (*LONG, NotSupported),
     ),
     Route(
         *("History", "/rate", "ratePage", "Which rate applies to a document dated …?"),

@@ -218,7 +218,10 @@ _PROBLEM = {
     ),
     "overdue": _described(_TRUTH, "With `not_yet_set`: three hours too late, so a publication is being missed."),
     "code": _described(_STRING, "With `unknown_currency`: which one."),
+    "points": _described({"type": "integer", "minimum": 1}, "With `too_many_points`: how many were asked for."),
+    "most": _described({"type": "integer", "minimum": 1}, "With `too_many_points`: how many one answer has at most."),
 }
+_SOMETIMES = ("expected_at", "overdue", "code", "points", "most")
 
 
 def schemas(examples: Mapping[str, msgspec.Raw]) -> dict[str, Schema]:
@@ -237,7 +240,9 @@ def schemas(examples: Mapping[str, msgspec.Raw]) -> dict[str, Schema]:
         "Manifest": _object(_MANIFEST, text="Released files and what pins them."),
         "OEmbed": _object(_OEMBED, text="oEmbed 1.0."),
         "Health": _object(_HEALTH, text="What a person on call should know."),
-        "Problem": _object(_PROBLEM, "expected_at", "overdue", "code", text="RFC 9457: what went wrong."),
+        "Problem": _object(
+            _PROBLEM, "expected_at", "overdue", "code", "points", "most", text="RFC 9457: what went wrong."
+        ),
     }
     return {name: {**shape, **_example(examples, name)} for name, shape in shapes.items()}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ratesvc.errors import BadRequest, NoSheet, NotEmbeddable, NotSupported
+from ratesvc.errors import BadRequest, Busy, NoSheet, NotEmbeddable, NotSupported
 from ratesvc.render import loader
 from ratesvc.render.openapi.route import EMPTY, PAGE, SHOWN, Answer, Route
 
@@ -86,7 +86,7 @@ WIDGET = (
         (Answer("image/png"),),
         "/widget/card.png?codes=USD,EUR&scale=2",
         (*_STILL, "shown:date", "card:theme", "updown", "card:scale"),
-        (NotSupported,),
+        (NotSupported, Busy),
         neutral=True,
     ),
     Route(
