@@ -51,7 +51,7 @@ def rounded(
 
 
 def ratios(
-    numerators: Iterable[Decimal | int], denominators: Iterable[int], significant: int = SIGNIFICANT
+    numerators: Iterable[Decimal | int], denominators: Iterable[Decimal | int], significant: int = SIGNIFICANT
 ) -> Iterator[Decimal]:
     """What `rounded` gives for each pair, thousands at the speed of C, in shortest form: 100 may come as 1E+2."""
     context = Context(prec=significant, rounding=ROUND_HALF_EVEN)

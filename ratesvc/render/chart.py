@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from itertools import repeat
 
-from ratesvc.rates import EXACT, OLD_IN_NEW, ONE, REDENOMINATION, rounded
+from ratesvc.rates import EXACT, OLD_IN_NEW, ONE, REDENOMINATION, ratios, rounded
 from ratesvc.render import chart_drawing
 from ratesvc.render.chart_drawing import Words
 from ratesvc.render.chart_lines import Curve
@@ -111,8 +112,9 @@ class _Shown:
         """The line with the label at its end."""
         first, last = points[0][1], points[-1][1]
         if self.indexed:
-            # Places on the paper: six decimals are more than anybody sees.
-            moved = [(day, _index((rate, ONE), (first, ONE), places=6)) for day, rate in points]
+            # Ten digits are more than anybody sees on paper; the label is rounded once, from the exact index.
+            hundredfold = [EXACT.multiply(rate, _HUNDRED) for _, rate in points]
+            moved = list(zip([day for day, _ in points], ratios(hundredfold, repeat(first)), strict=False))
             return Curve(code, self._figure(code, points[-1], points[0]), moved)
         # Four significant digits, two decimals at least: 101.68, 0.003008.
         places = max(2, 3 - last.adjusted())

@@ -71,11 +71,9 @@ def _whole(asked: Question) -> Span:
 def _table(asked: Question, base: str, span: Span) -> bytes:
     """The two columns that some take by their place first, then by code."""
     codes = tuple(sorted(asked.known() - {base}, key=lambda code: (code != "USD", code != "JPY", code)))
-    lines = [
-        ",".join([head(day)[2:12], *texts, ""])
-        for day, texts in per_base(asked.history, base, codes, span, missing=MISSING)
-    ]
-    return "\n".join([",".join(["Date", *codes, ""]), *reversed(lines), ""]).encode()
+    rows = per_base(asked.history, base, codes, span, missing=MISSING)
+    lines = [",".join([head(day)[2:12], *texts, ""]).encode() for day, texts in rows]
+    return b"\n".join([",".join(["Date", *codes, ""]).encode(), *reversed(lines), b""])
 
 
 def daily_xml(asked: Question) -> Answer:
