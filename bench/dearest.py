@@ -39,6 +39,7 @@ from ratesvc.workdays import ONE_DAY, utc_now
 
 RECORDED = servers.HERE.parents[1] / "shared" / "cbr" / "history" / "unit_rates.csv"
 AT_ONCE = 10
+WIDGETS = 2000
 ENCODINGS = {"Accept-Encoding": "br, gzip"}
 PAUSE_S = 0.002
 SETTLED_S, LEAST_S = 0.5, 0.5
@@ -288,13 +289,28 @@ async def main(words: list[str]) -> None:
             codes = await fill(redis, "dearest")
             variables = stored.environment(redis, "dearest", bank, RATESVC_POLL_SECONDS="86400")
             print(f"{'question':30} {'':8} {HEADING}")
-            for row, ask in questions(codes).items():
-                if not words or any(word in row for word in words):
-                    async with servers.ours("ours", variables) as server:
-                        await warmed(server)
-                        for how, numbers in (("alone", range(1)), ("at once", range(1, 1 + AT_ONCE))):
-                            one = await cost(server, ask, numbers)
-                            print(f"{row:30} {how:8} {one}", flush=True)
+            rows = {
+                row: ask for row, ask in questions(codes).items() if not words or any(word in row for word in words)
+            }
+            for row, ask in rows.items():
+                async with servers.ours("ours", variables) as server:
+                    await warmed(server)
+                    for how, numbers in (("alone", range(1)), ("at once", range(1, 1 + AT_ONCE))):
+                        print(f"{row:30} {how:8} {await cost(server, ask, numbers)}", flush=True)
+            async with servers.ours("ours", variables) as server:
+                print(
+                    f"All of them at one server, ten at once: {await peak_of_all(server, codes, rows):.1f} MB at most"
+                )
+
+
+async def peak_of_all(server: Server, codes: list[str], rows: dict[str, Ask]) -> float:
+    """The most memory after everything that can be kept was asked for: every currency's text, more widgets than fit."""
+    kept = [f"/v1/series?codes={code}&since={FIRST_DAY}" for code in codes]
+    kept += [f"/widget?heading={number}" for number in range(WIDGETS)]
+    async with aiohttp.ClientSession(auto_decompress=False) as http:
+        for path in kept:
+            await answer(http, server.url + path)
+    return max([(await cost(server, ask, range(1, 1 + AT_ONCE))).peak_mb for ask in rows.values()])
 
 
 if __name__ == "__main__":
