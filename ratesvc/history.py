@@ -32,6 +32,13 @@ class History:
         for revision in revisions:
             self.add(revision)
 
+    @classmethod
+    def of_columns(cls, calendar: WorkCalendar, columns: Iterable[Column]) -> History:
+        """Columns alone that nobody has assessed: to be looked at, never to be served."""
+        history = cls(calendar)
+        history._columns = {column.currency.cbr_id: column for column in columns}
+        return history
+
     def add(self, revision: Revision) -> None:
         """Hold one more revision, in place of one with the same number."""
         day = revision.effective_date

@@ -37,14 +37,15 @@ class Inquiry:
 
     async def look_up(
         self, history: History, codes: Iterable[str], since: date, until: date
-    ) -> AsyncIterator[Progress]:
-        """Ask for these currencies in the closed range, into the memory of who looks at them now: nothing is stored."""
-        columns = [column for code in codes for column in history.columns(code)]
+    ) -> AsyncIterator[Progress | History]:
+        """Ask for these currencies in the closed range. Comes last: a history of them alone, which nobody assessed."""
+        columns = [column.copy() for code in codes for column in history.columns(code)]
         for number, column in enumerate(columns):
             yield Progress(number, len(columns), f"{column.currency.code} ({column.currency.cbr_id})")
             await asyncio.sleep(self._gap_s if number else 0)
             for record in await self._client.dynamic(column.currency.cbr_id, since, until):
                 column.put(record.effective_date, record.nominal, record.value)
+        yield History.of_columns(history.calendar, columns)
 
     async def verify(self, history: History) -> AsyncIterator[Progress | Difference]:
         """Ask for everything in the span again and report what differs; nothing is changed."""

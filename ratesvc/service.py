@@ -286,8 +286,8 @@ class Service:
         """What of history is being fetched just now."""
         return self._backfill.progress
 
-    def look_up(self, codes: Iterable[str], since: date, until: date) -> AsyncIterator[Progress]:
-        """Ask for a few currencies at once; for commands. They are in the history of this process alone."""
+    def look_up(self, codes: Iterable[str], since: date, until: date) -> AsyncIterator[Progress | History]:
+        """Ask for a few currencies at once, for commands, into a history apart that nobody assessed; it comes last."""
         return self._inquiry.look_up(self.history, codes, since, until)
 
     def verify(self) -> AsyncIterator[Progress | Difference]:

@@ -12,6 +12,7 @@ from ratesvc.commands.running import check_known, in_force, opened, spoken
 from ratesvc.commands.screen import put
 from ratesvc.config import Settings
 from ratesvc.errors import BadRequest
+from ratesvc.history import History
 from ratesvc.rates import FIRST_DAY, InForce
 from ratesvc.render import api, series, terminal
 from ratesvc.service import Service
@@ -39,28 +40,28 @@ async def show(settings: Settings, asked: ShowOptions) -> None:
         if "RUB" in asked.codes:
             raise BadRequest("These rates are in RUB. One rouble in another currency: ratesvc convert 1 RUB USD")
         codes = tuple(dict.fromkeys(asked.codes)) or tuple(sorted(answer.revision.sheet.by_code))
-        wanted = await _moved(service, answer, codes, asked.days) if asked.days else None
+        wanted = _days_before(answer, codes, asked.days) if asked.days else None
+        history = await _moved(service, wanted) if wanted else service.history
         if not asked.as_json:
-            moved = {code: service.history.series(code, wanted.since, wanted.until) for code in codes} if wanted else {}
+            moved = {code: history.series(code, wanted.since, wanted.until) for code in codes} if wanted else {}
             put(terminal.rates(answer, language, codes, moved, demo=asked.demo))
         elif wanted:
-            click.echo(_series(service, wanted))
+            today = moscow_day(service.clock())
+            rows = {code: series.rows_of(history, code, wanted, today) for code in codes}
+            click.echo(series.to_json(wanted, rows, demo=service.demo))
         else:
             click.echo(api.rates(answer, language, codes=asked.codes or None, demo=asked.demo))
 
 
-async def _moved(service: Service, answer: InForce, codes: tuple[str, ...], days: int) -> series.Request:
-    """The days before, each with a sheet that is held; what is not, the Bank is asked for, and it is not kept."""
+def _days_before(answer: InForce, codes: tuple[str, ...], days: int) -> series.Request:
     until = answer.requested_date
-    since = max(until - timedelta(days=days), FIRST_DAY)
-    gap = service.history.first_gap(since, until)
-    if gap is not None and gap < moscow_day(service.clock()):
-        await follow(service.look_up(codes, since, until), quiet=True)
-    return series.Request(codes, since, until)
+    return series.Request(codes, max(until - timedelta(days=days), FIRST_DAY), until)
 
 
-def _series(service: Service, wanted: series.Request) -> bytes:
-    history, today = service.history, moscow_day(service.clock())
-    return series.to_json(
-        wanted, {code: series.rows_of(history, code, wanted, today) for code in wanted.codes}, demo=service.demo
-    )
+async def _moved(service: Service, wanted: series.Request) -> History:
+    """The history of these days; what is not held, the Bank is asked for, and it is not kept."""
+    gap = service.history.first_gap(wanted.since, wanted.until)
+    if gap is None or gap >= moscow_day(service.clock()):
+        return service.history
+    found = await follow(service.look_up(wanted.codes, wanted.since, wanted.until), quiet=True)
+    return found[-1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -114,7 +114,12 @@ def _means(found: Rates, group: str) -> Iterator[tuple[str, Decimal, int]]:
         yield period, trimmed(rounded(reduce(EXACT.add, numbers), Decimal(len(numbers)))), len(numbers)
 
 
-def to_json(asked: Request, rows: Mapping[str, Raw], *, demo: bool) -> bytes:
+def unconfirmed_days(history: History, asked: Request) -> tuple[date, ...]:
+    """The days of the range whose sheets are not admitted (yet): no rate is given for them."""
+    return tuple(day for day in (history.span.lacking if history.span else ()) if asked.since <= day <= asked.until)
+
+
+def to_json(asked: Request, rows: Mapping[str, Raw], unconfirmed: Sequence[date] = (), *, demo: bool) -> bytes:
     """The documented shape; every number an exact literal."""
     document: dict[str, Any] = {
         "quote": asked.quote,
@@ -123,6 +128,7 @@ def to_json(asked: Request, rows: Mapping[str, Raw], *, demo: bool) -> bytes:
         "fill": asked.fill,
         **({"group": asked.group} if asked.group else {}),
         **({"demo": True} if demo else {}),
+        **({"unconfirmed": unconfirmed} if unconfirmed else {}),
         "series": rows,
         "denomination": denomination(asked.since) if "RUB" in (asked.quote, *asked.codes) else None,
     }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -135,16 +135,24 @@ def _records(
 
 
 def carried(history: History, since: date, until: date) -> tuple[range, list[int]]:
-    """Every day of the closed range, and the effective date of the sheet in force on it: 0 before the first one."""
-    held = history.days  # another list takes its place when a sheet comes meanwhile
+    """Every day of the closed range, and the effective date of the sheet in force on it.
+
+    0 before the first sheet, and from a sheet that is not admitted until the next one: no earlier rate applies then.
+    """
+    lacking = history.span.lacking if history.span else ()
+    held = sorted({*history.days, *lacking}) if lacking else history.days
     days = range(since.toordinal(), until.toordinal() + 1)
     place = bisect_right(held, since)
-    effective = held[place - 1].toordinal() if place else 0
+    effective = _ordinal(held[place - 1], lacking) if place else 0
     found: list[int] = []
     for day in held[place : bisect_right(held, until)]:
         found += repeat(effective, day.toordinal() - days.start - len(found))
-        effective = day.toordinal()
+        effective = _ordinal(day, lacking)
     return days, found + [effective] * (len(days) - len(found))
+
+
+def _ordinal(day: date, lacking: Collection[date]) -> int:
+    return 0 if day in lacking else day.toordinal()
 
 
 def iso(days: Iterable[int]) -> list[str]:

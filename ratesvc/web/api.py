@@ -153,10 +153,10 @@ async def beside(
 
 
 def send_until(service: Service, body: Body, until: date) -> Answer:
-    """Answer about days up to `until`: may be kept longer if they are past and a later sheet is known."""
-    snapshot = published(service).snapshot
+    """Answer about days up to `until`: may be kept longer if they are past, admitted, and a later sheet is known."""
+    snapshot, span = published(service).snapshot, service.history.span
     newest = snapshot.announced or snapshot.in_force
-    is_settled = until < min(moscow_day(service.clock()), newest.effective_date)
+    is_settled = until < min(moscow_day(service.clock()), newest.effective_date, *(span.lacking if span else ()))
     return send(service, body, SETTLED if is_settled else RATES)
 
 

@@ -38,7 +38,8 @@ def routes(service: Service) -> dict[str, Handler]:
             series.check_complete(history, wanted, today)
             if form == "json":
                 written = {code: series.rows_of(history, code, wanted, today) for code in wanted.codes}
-                return Body(series.to_json(wanted, written, demo=service.demo), api.CONTENT_TYPE)
+                unconfirmed = series.unconfirmed_days(service.history, wanted)
+                return Body(series.to_json(wanted, written, unconfirmed, demo=service.demo), api.CONTENT_TYPE)
             name = f"rates-{wanted.quote}-{wanted.since}-{wanted.until}.csv"
             disposition = ("Content-Disposition", f'attachment; filename="{name}"')
             columns = series.columns_of(history, wanted, today)

@@ -103,6 +103,10 @@ _SERIES = {
     "fill": {"type": "string", "enum": ["none", "daily"]},
     "group": _described({"type": "string", "enum": ["month", "year"]}, "Only when asked for."),
     "demo": _DEMO,
+    "unconfirmed": _described(
+        {"type": "array", "items": _DAY, "minItems": 1},
+        "Only if there are any: effective dates in the range whose sheets are not admitted, so that rates are missing.",
+    ),
     "series": _described(
         {
             "type": "object",
@@ -230,7 +234,7 @@ def schemas(examples: Mapping[str, msgspec.Raw]) -> dict[str, Schema]:
         "Rates": _object(_RATES, "demo", "denomination", text="The sheet in force on a day."),
         "OfficialRate": _object({**_OFFICIAL, **_MOVE}, text="In roubles, as published."),
         "CrossRate": _object(_MOVE, text="In another quote currency."),
-        "Series": _object(_SERIES, "demo", "group", text="Unit rates over a range of days."),
+        "Series": _object(_SERIES, "demo", "group", "unconfirmed", text="Unit rates over a range of days."),
         "Conversion": _object(_CONVERSION, "demo", "denomination", text="An amount at the rates in force on a day."),
         "Currencies": _object(_CURRENCIES, "demo", text="Every currency of every held sheet."),
         "Currency": _object(_CURRENCY, text="One currency, possibly defunct."),
