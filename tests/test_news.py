@@ -119,6 +119,7 @@ def test_an_id_stands_for_everything_told_up_to_there() -> None:
     assert ids(friday, saturday) == ids(revision(FRIDAY), revision(SATURDAY))
     corrected = Revision(sheet(FRIDAY, shift=1), 1, FETCHED)
     assert not {*ids(friday, saturday)} & {*ids(corrected, saturday)}
+    assert [str(Place.from_id(one)) for one in ids(friday, saturday)] == ids(friday, saturday)
     assert [a == b for a, b in zip(ids(friday, saturday), ids(friday), strict=False)] == [True, False]
 
 
