@@ -301,6 +301,7 @@ async def test_every_documented_answer_occurs_and_is_as_documented(
         await loading.ready()
         await ask(loading, {**NOT_YET, **LOADING}, witnessed)
     bank.documents.clear()
+    bank.series.clear()
     async with serve(elsewhere(settings)) as empty:
         await eventually(lambda: empty.service.journal.last_cycle)
         await ask(empty, EMPTY, witnessed)
