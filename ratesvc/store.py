@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from typing import Any, TypeVar
 
@@ -30,7 +30,7 @@ from redis.asyncio import Redis
 
 from ratesvc.columns import Column, Span, sheet_days
 from ratesvc.errors import StoreUnavailable
-from ratesvc.events import MOST_EVENTS, NOWHERE, Event, Place
+from ratesvc.events import MOST_EVENTS, NOWHERE, Event
 from ratesvc.rates import Revision
 from ratesvc.records import (
     as_text,
@@ -40,13 +40,13 @@ from ratesvc.records import (
     opened_event,
     opened_range,
     opened_revision,
-    range_record,
     revision_record,
     seal,
     seems_damaged,
     unseal,
 )
 from ratesvc.redis_link import Lease, Link, shaped
+from ratesvc.stored import Glance, Loaded, StoredRange
 
 T = TypeVar("T")
 
@@ -67,62 +67,6 @@ return 1
 """
 
 _FIELD = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\.[1-9][0-9]{0,3}")
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """What Redis holds and this replica had not seen; `columns` only together with the `span` that they complete.
-
-    `broken` are the fields of sheets under which something stands that does not verify.
-    """
-
-    revisions: tuple[Revision, ...] = ()
-    columns: tuple[Column, ...] = ()
-    span: Span | None = None
-    broken: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Glance:
-    """How much Redis holds, read in one round trip of a few hundred bytes.
-
-    `span` is None if none is stored that verifies, `end` the place of the last event or None if it does not verify.
-    """
-
-    sheets: int
-    columns: int
-    quarantined: int
-    span: Span | None
-    end: Place | None
-
-
-class StoredRange:
-    """A closed range of days under one key. Every method raises StoreUnavailable."""
-
-    def __init__(self, link: Link, key: str, field: str) -> None:
-        """`field` is what it is called in its envelope, and in what is counted."""
-        self._link = link
-        self.key = key
-        self._field = field
-
-    async def get(self) -> Span | None:
-        """The range, or None where none stands there that verifies."""
-        async with self._link.answering(self._field) as redis:
-            stored = await redis.get(self.key)
-            if seems_damaged(stored) and opened_range(self._field, stored) is None:
-                # On its way only, perhaps.
-                stored = await redis.get(self.key)
-        return opened_range(self._field, stored)
-
-    async def put(self, span: Span) -> None:
-        """Write it over what is there."""
-        async with self._link.answering(f"put_{self._field}") as redis:
-            await redis.set(self.key, range_record(self._field, span))
-
-    async def drop(self) -> None:
-        """Forget it."""
-        async with self._link.answering(f"drop_{self._field}") as redis:
-            await redis.delete(self.key)
 
 
 class Store:

@@ -16,7 +16,8 @@ from ratesvc.feed import Feed
 from ratesvc.history import History
 from ratesvc.rates import Revision, Snapshot
 from ratesvc.reseed import Given, Reseed
-from ratesvc.store import HEARD, Glance, Loaded, Store
+from ratesvc.store import HEARD, Store
+from ratesvc.stored import Glance, Loaded
 
 RECONNECT_S = 1.0
 PART_S = 3600.0

@@ -29,7 +29,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from ratesvc.config import Log, Server, Settings
 from ratesvc.health import LONGEST_SILENCE_S
 from ratesvc.metrics import Route
-from ratesvc.store import Glance
+from ratesvc.stored import Glance
 from ratesvc.tasks import end
 from ratesvc.watchdog import Watchdog
 

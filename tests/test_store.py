@@ -21,7 +21,8 @@ from ratesvc.events import NOWHERE, Event, Place
 from ratesvc.rates import Revision
 from ratesvc.records import seal, unseal
 from ratesvc.redis_link import Link, connect
-from ratesvc.store import Glance, Store
+from ratesvc.store import Store
+from ratesvc.stored import Glance
 
 DAY = date(2026, 4, 24)
 FETCHED = datetime(2026, 4, 23, 13, 20, 5, tzinfo=UTC)
