@@ -112,3 +112,30 @@ async def test_a_neutral_picture_is_not_remembered(live: Live, path: str) -> Non
     await got(live, path)
     assert live.service.board.current
     assert path not in live.service.board.current.answers
+
+
+async def test_a_large_picture_is_drawn_in_strips(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No other thread runs while one is drawn, so none is large; together they are the whole picture."""
+    images, read, draw = png._libraries()  # noqa: SLF001 -- what it is drawn with
+    drawn: list[int] = []
+
+    def noting(svg: str, *, zoom: int, **more: object) -> bytes:
+        width, height = map(int, re.findall(r'width="([0-9]+)" height="([0-9]+)" viewBox', svg)[0])
+        drawn.append(width * height * zoom**2)
+        return draw(svg, zoom=zoom, **more)
+
+    monkeypatch.setattr(png, "_libraries", lambda: (images, read, noting))
+    path = f"/chart.png?codes=USD,EUR&{DAYS}&width=720&height=400&density=2"
+    assert size(await got(live, path)) == (1440, 800)
+    assert max(drawn) <= png.STRIP_PIXELS
+    assert sum(drawn) == 1440 * 800
+
+
+async def test_a_picture_of_too_many_pixels_is_refused(live: Live) -> None:
+    """The problem says the bound; without twice the density the same size is drawn."""
+    path = f"{live.url}/chart.png?codes=USD&{DAYS}&width=1200&height=800"
+    async with aiohttp.ClientSession() as http:
+        async with http.get(f"{path}&density=2") as answer:
+            assert (answer.status, "1,200,000" in (await answer.json())["detail"]) == (400, True)
+        async with http.get(path) as answer:
+            assert answer.status == 200

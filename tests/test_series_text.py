@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -13,9 +14,10 @@ from msgspec import Raw
 
 from ratesvc.columns import Column, Currency, Span
 from ratesvc.history import History
-from ratesvc.rates import ONE, ratios, rounded, trimmed
+from ratesvc.rates import EXACT, ONE, plain, ratios, rounded, trimmed
 from ratesvc.render import series
 from ratesvc.render.api import encode, literal
+from ratesvc.render.dialects import per_base
 from ratesvc.workdays import ONE_DAY, WorkCalendar
 
 FIRST = date(1997, 12, 20)
@@ -102,3 +104,57 @@ def test_old_roubles_are_said_on_either_side_of_a_rate(code: str, quote: str, sa
 def test_thousands_are_rounded_as_one_is(numerator: int, denominator: int) -> None:
     """The fast way gives the number that the one rounding gives."""
     assert list(ratios([numerator], [denominator])) == [rounded(Decimal(numerator), Decimal(denominator))]
+
+
+@given(records, records, st.integers(0, 40), st.integers(0, 40), st.sampled_from(["RUB", "BBB"]))
+def test_every_day_has_the_rate_of_the_sheet_in_force(
+    base: dict[int, tuple[int, int]], quote: dict[int, tuple[int, int]], since: int, until: int, in_quote: str
+) -> None:
+    """Carried day by day, and the same in CSV: a day on which the sheet in force lacks the currency has none."""
+    history = held(base, quote)
+    since, until = sorted((since, until))
+    days = [FIRST + timedelta(days=step) for step in range(since, until + 1)]
+    asked = series.Request(("AAA",), days[0], days[-1], in_quote, "daily")
+    rates = dict(one_by_one(history, "AAA", replace(asked, since=FIRST)))
+    expected: list[tuple[date, Decimal, date]] = []
+    for day in days:
+        effective = max(sheet for sheet in history.days if sheet <= day)
+        if effective in rates:
+            expected.append((day, rates[effective], effective))
+    assert bytes(series.rows_of(history, "AAA", asked, LAST)) == encode(
+        [(day, literal(rate), effective) for day, rate, effective in expected]
+    )
+    table = series.to_csv(asked, series.columns_of(history, asked, LAST), None).decode().splitlines()[1:]
+    assert table == [f"{day},{effective},{plain(rate)}" for day, rate, effective in expected]
+
+
+@given(records, records, st.sampled_from([ONE, Decimal("1.37"), Decimal(100)]))
+def test_what_dialects_write_is_what_one_rounding_gives(
+    base: dict[int, tuple[int, int]], quote: dict[int, tuple[int, int]], amount: Decimal
+) -> None:
+    """For every base and code, exact where the code is RUB, and to 28 digits for an amount."""
+    history = held(base, quote)
+    units = {code: dict(history.series(code, FIRST, LAST)) for code in ("USD", "AAA", "BBB")}
+    units["RUB"] = dict.fromkeys(history.days, ONE)
+    for one, known in units.items():
+        codes = sorted(units.keys() - {one})
+        rows = list(per_base(history, one, codes, Span(FIRST, LAST), amount=amount, missing="-"))
+        assert [date.fromordinal(day) for day, _ in rows] == sorted(known)
+        for ordinal, texts in rows:
+            day = date.fromordinal(ordinal)
+            for code, text in zip(codes, texts, strict=True):
+                cost = units[code].get(day)
+                assert text == ("-" if cost is None else plain(comes_to(amount, known[day], cost, code)))
+
+
+def comes_to(amount: Decimal, base: Decimal, quote: Decimal, code: str) -> Decimal:
+    if amount == ONE:
+        return base if code == "RUB" else trimmed(rounded(base, quote))
+    return trimmed(rounded(EXACT.multiply(amount, base), quote, significant=28))
+
+
+def held(base: dict[int, tuple[int, int]], quote: dict[int, tuple[int, int]]) -> History:
+    columns = [column("USD", dict.fromkeys(range(0, 41, 2), (10_000, 0))), column("AAA", base), column("BBB", quote)]
+    history = History(WorkCalendar())
+    history.fill(columns, Span(FIRST, LAST))
+    return history

@@ -14,6 +14,7 @@ from ratesvc.commands.running import opened
 from ratesvc.config import Settings
 from ratesvc.service import Service
 from ratesvc.web.app import listening
+from ratesvc.workers import give_back_large_buffers
 
 
 async def serve(settings: Settings, *, demo: bool) -> None:
@@ -21,6 +22,7 @@ async def serve(settings: Settings, *, demo: bool) -> None:
 
     SIGTERM during the start ends it; SIGINT does so, too, by the KeyboardInterrupt of whoever runs this.
     """
+    give_back_large_buffers()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     starting = asyncio.current_task()

@@ -23,7 +23,7 @@ from ratesvc.render.series_text import rates
 JSON = "application/json; charset=utf-8"
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
-SHEETS_AT_ONCE = 1000
+SHEETS_AT_ONCE = 500
 """The texts of so many are in memory together."""
 
 ALWAYS = date.max
