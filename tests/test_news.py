@@ -186,3 +186,63 @@ def test_what_is_no_id_of_ours_is_no_place(text: str) -> None:
     assert Place.from_id(text) is None
     assert Event.from_text(f"sheet {text}") is None
     assert Event.from_text("sheets 1-2026-04-24.1") is None
+
+
+def test_the_log_keeps_a_thousand_events() -> None:
+    """About two years of them."""
+    log = EventLog()
+    log.extend(Event("in_force", Place(seq, FRIDAY, 1)) for seq in range(1, 1002))
+    assert [event.seq for event in log] == list(range(2, 1002))
+    assert log.end == Place(1001, FRIDAY, 1)
+
+
+def test_a_log_is_known_once_it_was_read() -> None:
+    """Also when there was nothing in it."""
+    log = EventLog()
+    assert not log.known
+    log.extend([])
+    assert log.known
+    assert (log.begins, log.end) == (date.max, NOWHERE)
+
+
+@pytest.mark.parametrize(
+    "text", ["1-2026-04-24.10000", "1-2026-04-24.", "-2026-04-24.1", "1-26-04-24.1", "1-2026-4-24.1"]
+)
+def test_an_id_has_its_digits(text: str) -> None:
+    """One to fifteen, a date, one to four."""
+    assert Place.from_id(text) is None
+
+
+def test_a_reader_at_nowhere_hears_everything() -> None:
+    """It stands before the very first event that there can be."""
+    log = EventLog()
+    events = [Event("sheet", Place(1, date.min, 1)), Event("in_force", Place(2, FRIDAY, 1))]
+    log.extend(events)
+    assert log.after(NOWHERE) == events
+    assert str(NOWHERE) == "0-0001-01-01.0"
+
+
+def test_a_first_wording_is_no_correction() -> None:
+    """A past day's first sheet is history; its second is told, and told once."""
+    log = EventLog()
+    today = revision(SATURDAY)
+    first, second = revision(THURSDAY), revision(THURSDAY, 2)
+    assert told(log, today, SATURDAY, today) == ["sheet 1-2026-04-25.1", "in_force 2-2026-04-25.1"]
+    assert told(log, today, SATURDAY, first, today) == []
+    assert told(log, today, SATURDAY, second, today) == ["revision 3-2026-04-23.2"]
+
+
+def test_the_sheet_in_force_today_is_told_although_it_was_told_as_a_sheet() -> None:
+    """Its announcement is another event than its beginning; the same sheet again is none."""
+    log = EventLog()
+    log.extend([Event("sheet", Place(1, SATURDAY, 1))])
+    saturday = revision(SATURDAY)
+    assert told(log, saturday, SATURDAY, saturday) == ["in_force 2-2026-04-25.1"]
+
+
+def test_a_sheet_between_two_that_were_told_is_silent() -> None:
+    """Friday's becomes known after Saturday's was announced: nobody waits for it any more."""
+    log = EventLog()
+    log.extend([Event("in_force", Place(1, THURSDAY, 1)), Event("sheet", Place(2, SATURDAY, 1))])
+    held = (revision(THURSDAY), revision(FRIDAY), revision(SATURDAY))
+    assert told(log, held[0], THURSDAY, *held) == []

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date
+from decimal import Decimal
 from urllib.parse import quote, urlencode
 
 import pytest
@@ -10,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratesvc.errors import BadRequest
-from ratesvc.render.openapi.parameters import MOST_CODES
-from ratesvc.web.query import Query, day
+from ratesvc.render.openapi.parameters import MOST_CODES, MOST_CODES_LENGTH
+from ratesvc.web.query import Query, day, one_code
 
 KNOWN = ("codes", "quote", "lang", "theme", "revision")
 
@@ -162,3 +163,91 @@ def test_what_is_no_day_is_refused(text: str) -> None:
     """Also the other forms of ISO 8601, which only some programs understand."""
     with pytest.raises(BadRequest, match="YYYY-MM-DD"):
         day(text)
+
+
+def test_codes_may_be_as_long_as_two_hundred_of_them_and_no_longer() -> None:
+    """The limit is of letters and commas; blanks count."""
+    longest = "codes=" + ",".join(["USD"] * (MOST_CODES - 1)) + ",%20EUR"
+    assert len(longest.removeprefix("codes=").replace("%20", " ")) == MOST_CODES_LENGTH
+    assert asked(longest).codes() == ("USD", "EUR")
+    assert refusal(longest + "%20", "codes").startswith("codes takes")
+
+
+def of(text: str, *known: str) -> Query:
+    return Query(make_mocked_request("GET", f"/?{text}"), known)
+
+
+def test_a_day_is_read_or_has_its_default() -> None:
+    """Given or not."""
+    today = date(2026, 4, 24)
+    assert of("", "date").day("date", today) == today
+    assert of("date=2026-04-25", "date").day("date", today) == date(2026, 4, 25)
+    with pytest.raises(BadRequest, match="YYYY-MM-DD"):
+        of("date=", "date").day("date", today)
+
+
+def test_what_was_given_is_known() -> None:
+    """A tolerated mark is not a parameter, and an empty one is given."""
+    query = of("a=1&b=&utm_source=x", "a", "b", "c")
+    assert [query.has(name) for name in ("a", "b", "c", "utm_source")] == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [("", "1"), ("amount=100.50", "100.50"), ("amount=-0.5", "-0.5"), (f"amount={'9' * 15}.{'1' * 10}", None)],
+)
+def test_an_amount_is_exact(text: str, amount: str | None) -> None:
+    """One when not given; up to fifteen digits before the point and ten after it."""
+    assert str(of(text, "amount").amount()) == (amount or text.removeprefix("amount="))
+
+
+@pytest.mark.parametrize("amount", ["", "1,5", "1.", ".5", "+1", "1e3", "NaN", "9" * 16, f"1.{'1' * 11}", "--1", "1 "])
+def test_what_is_no_amount_is_refused(amount: str) -> None:
+    """The answer says what it takes."""
+    with pytest.raises(BadRequest, match=r"^amount takes "):
+        of(f"amount={quote(amount)}", "amount").amount()
+
+
+@pytest.mark.parametrize(("text", "found"), [("", 300), ("width=200", 200), ("width=999", 999), ("width=555", 555)])
+def test_a_number_within_bounds_is_taken(text: str, found: int) -> None:
+    """Both bounds are."""
+    assert of(text, "width").within("width", range(200, 1000), 300) == found
+
+
+@pytest.mark.parametrize("number", ["199", "1000", "1"])
+def test_a_number_outside_of_its_bounds_is_refused(number: str) -> None:
+    """And the bounds are named, as a person counts."""
+    with pytest.raises(BadRequest) as caught:
+        of(f"width={number}", "width").within("width", range(200, 1000), 300)
+    assert str(caught.value) == "width takes a number from 200 to 999."
+
+
+def test_a_code_in_a_path_is_read_in_any_case() -> None:
+    """Three letters, and nothing else."""
+    assert [one_code(text) for text in ("usd", "USD", "Eur")] == ["USD", "USD", "EUR"]
+    for wrong in ("", "US", "USDT", "U1D", "USD\n", "ＵＳＤ"):
+        with pytest.raises(BadRequest, match="ISO 4217"):
+            one_code(wrong)
+
+
+@pytest.mark.parametrize(("letters", "tolerated"), [(1, True), (30, True), (31, False)])
+def test_a_campaigns_mark_has_one_to_thirty_letters(letters: int, *, tolerated: bool) -> None:
+    """utm_ and a word."""
+    text = f"utm_{'a' * letters}=x"
+    if tolerated:
+        assert not of(text).has("utm")
+    else:
+        assert refusal(text).startswith("There is no parameter")
+
+
+def test_a_long_unknown_name_is_shown_up_to_forty_letters() -> None:
+    """One near to it is still found by its beginning."""
+    assert refusal("x" * 41 + "=1") == f"There is no parameter {'x' * 40!r}. Known: {', '.join(KNOWN)}."
+    known = "y" * 40
+    with pytest.raises(BadRequest, match=f"Did you mean {known}"):
+        of(known + "z" * 60 + "=1", known)
+
+
+def test_an_amount_is_a_decimal() -> None:
+    """Never a float: 0.1 is a tenth."""
+    assert of("amount=0.1", "amount").amount() * 3 == Decimal("0.3")

@@ -229,3 +229,83 @@ def test_a_day_that_is_far_away_costs_no_memory() -> None:
         assert calendar.holidays_of(day) == []
     assert list(calendar._memo) == [near]  # noqa: SLF001 -- what grows is nowhere else
     assert calendar._russia.years == {near.year}  # noqa: SLF001
+
+
+@pytest.mark.parametrize(
+    ("day", "first", "last"),
+    [
+        ("2026-04-25", "2026-04-25", "2026-04-26"),
+        ("2026-04-26", "2026-04-25", "2026-04-26"),
+        ("2026-05-02", "2026-05-01", "2026-05-03"),
+        ("2015-01-05", "2015-01-01", "2015-01-11"),
+        ("2026-01-01", "2025-12-31", "2026-01-11"),
+        ("2024-04-29", "2024-04-28", "2024-05-01"),
+    ],
+)
+def test_days_off_are_told_from_the_first_to_the_last(day: str, first: str, last: str) -> None:
+    """A weekend, a holiday beside one, New Year, and a Sunday after a Saturday that was worked."""
+    assert CALENDAR.days_off_around(date.fromisoformat(day)) == (date.fromisoformat(first), date.fromisoformat(last))
+
+
+@given(DAYS)
+def test_on_a_working_day_there_are_no_days_off_around(day: date) -> None:
+    """On any other there are, from the day after a working day to the day before one."""
+    found = CALENDAR.days_off_around(day)
+    assert (found is None) == CALENDAR.is_working_day(day)
+    if found:
+        first, last = found
+        assert first <= day <= last
+        assert CALENDAR.is_working_day(first - ONE_DAY)
+        assert CALENDAR.is_working_day(last + ONE_DAY)
+        assert not any(CALENDAR.is_working_day(first + n * ONE_DAY) for n in range((last - first).days + 1))
+
+
+@pytest.mark.parametrize(
+    ("day", "names"),
+    [
+        ("2026-01-07", ["Christmas Day"]),
+        ("2026-03-08", ["International Women's Day"]),
+        ("2026-03-09", ["International Women's Day"]),
+        ("2022-05-02", ["Holiday of Spring and Labor"]),
+        ("2024-04-29", []),
+        ("2025-05-02", []),
+        ("2026-04-25", []),
+        ("2026-04-24", []),
+        ("2020-04-01", []),
+    ],
+)
+def test_holidays_have_english_names(day: str, names: list[str]) -> None:
+    """Also one that was moved to a Monday; a day off in exchange, a weekend, a working day and a decree have none."""
+    assert CALENDAR.holidays_of(date.fromisoformat(day)) == names
+
+
+@pytest.mark.parametrize(
+    ("effective", "end"),
+    [("1997-12-31", "1998-01-01"), ("1997-12-27", "1997-12-28"), ("1998-01-01", "1998-01-06")],
+)
+def test_from_1998_on_the_calendar_says_how_long_a_sheet_holds(effective: str, end: str) -> None:
+    """Before that only its own day is certain: sheets were set on days off, too."""
+    held = date.fromisoformat(effective)
+    assert CALENDAR.may_end(held) == date.fromisoformat(end)
+    assert [CALENDAR.holds(held, date.fromisoformat(end) - n * ONE_DAY) for n in (0, 1)] == [False, True]
+
+
+def test_holidays_are_known_from_1991_to_ten_years_after_the_last_transfers() -> None:
+    """In 1990, and eleven years ahead, New Year is any day of the week."""
+    known = CALENDAR.known_until
+    assert (known.month, known.day) == (12, 31)
+    first_day_of = {year: date(year, 1, 1) for year in (1990, 1991, known.year + 10, known.year + 11)}
+    for year, day in first_day_of.items():
+        is_known = 1991 <= year <= known.year + 10
+        assert CALENDAR.is_working_day(day) is (not is_known and day.isoweekday() < 6)
+        assert bool(CALENDAR.holidays_of(day)) is is_known
+    assert date(1990, 1, 1).isoweekday() == 1
+
+
+def test_what_was_asked_once_is_answered_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A year of days is looked at for every request: the library is asked for each day once."""
+    calendar = WorkCalendar()
+    friday, saturday = date(2026, 4, 24), date(2026, 4, 25)
+    first = [calendar.is_working_day(day) for day in (friday, saturday)]
+    monkeypatch.setattr(calendar, "_russia", None)
+    assert [calendar.is_working_day(day) for day in (friday, saturday)] == first == [True, False]
