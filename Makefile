@@ -1,5 +1,5 @@
 # make run [ARGS=--demo] · make test · make quick · make coverage · make bench · make faults · make soak · make docs · make lock · make dist
-# make sbom · make audit · make fuzz
+# make sbom · make audit · make fuzz · make mutants
 # Works with GNU make 3.81. The first of these Pythons that runs, is 3.11 or later and can make a venv is used.
 
 PYTHONS = python3.13 python3.12 python3.11 python3.14 python3
@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # uv trusts whom the system trusts, as pip does.
 export UV_SYSTEM_CERTS = 1
 
-.PHONY: run test coverage quick bench lint web faults soak docs lock fonts dist sbom audit fuzz clean
+.PHONY: run test coverage quick bench lint web faults soak docs lock fonts dist sbom audit fuzz mutants clean
 
 run: .venv/ready
 	@exec $(BIN)/python -m ratesvc serve $(ARGS)
@@ -102,6 +102,11 @@ SECONDS = 60
 fuzz: .venv-fuzz/ready
 	for target in documents query; do .venv-fuzz/bin/python tests/fuzz/fuzz.py $$target \
 	  -max_total_time=$$(($(SECONDS) / 2)) -max_len=16384 -print_final_stats=1 || exit 1; done
+
+# Small changes of the pure modules, each of which a test must notice; some minutes a module.
+MODULES =
+mutants: .venv/ready-dev
+	PYTHONPATH=.:tests:tests/faults $(BIN)/python tests/mutants/mutate.py $(MODULES)
 
 .venv-fuzz/ready: requirements.lock tests/fuzz/requirements.lock
 	@for python in python3.13 python3.12 python3.11; do \

@@ -251,3 +251,13 @@ def test_a_long_unknown_name_is_shown_up_to_forty_letters() -> None:
 def test_an_amount_is_a_decimal() -> None:
     """Never a float: 0.1 is a tenth."""
     assert of("amount=0.1", "amount").amount() * 3 == Decimal("0.3")
+
+
+def test_what_is_near_is_told_by_the_first_forty_letters() -> None:
+    """One that is near only by what comes after them is none."""
+    known = "x" * 18 + "yqq"
+    with pytest.raises(BadRequest) as caught:
+        of("x" * 18 + "z" * 22 + "y=1", known)
+    assert "Did you mean" not in str(caught.value)
+    with pytest.raises(BadRequest, match=f"Did you mean {known}"):
+        of("x" * 18 + "y" + "z" * 22 + "=1", known)
