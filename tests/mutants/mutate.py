@@ -31,7 +31,7 @@ TESTS = {
     "events": ["test_news"],
     "cbr/documents": ["test_history_documents", "test_documents"],
     "cbr/verdict": ["test_verdict_limits", "test_verdict"],
-    "cbr/admission": ["test_admission"],
+    "cbr/admission": ["test_admission", "test_admission_edges"],
     "web/query": ["test_query"],
 }
 ENOUGH = 0.95
