@@ -97,11 +97,11 @@ fonts: .venv/ready-dev
 	  tar xzf expo-google-fonts-$$font-[0-9]*.tgz -C $$font --strip-components 1; done
 	PYTHONPATH=.:build/fonts/python $(BIN)/python tests/release_fonts.py build/fonts
 
-# Coverage-guided fuzzing of the parser and of queries, in a venv of its own: atheris is published for these Pythons only.
+# Coverage-guided fuzzing of the parsers and of queries, in a venv of its own: atheris is published for these Pythons only.
 SECONDS = 60
 fuzz: .venv-fuzz/ready
-	for target in documents query; do .venv-fuzz/bin/python tests/fuzz/fuzz.py $$target \
-	  -max_total_time=$$(($(SECONDS) / 2)) -max_len=16384 -print_final_stats=1 || exit 1; done
+	for target in documents dynamic catalogue query; do .venv-fuzz/bin/python tests/fuzz/fuzz.py $$target \
+	  -max_total_time=$$(($(SECONDS) / 4)) -max_len=16384 -print_final_stats=1 || exit 1; done
 
 # Small changes of the pure modules, each of which a test must notice; some minutes a module.
 MODULES =

@@ -458,3 +458,15 @@ def test_a_wording_more_is_counted() -> None:
     held.add(dollar(FRIDAY, 2, "81.0000"))
     assert held.version > version
     assert held.days == [THURSDAY, FRIDAY]
+
+
+def test_no_day_stands_twice() -> None:
+    """Whichever day is corrected, the first, one in the middle or the last."""
+    held = History(CALENDAR, map(dollar, (THURSDAY, FRIDAY, SATURDAY)))
+    for day in (SATURDAY, THURSDAY, FRIDAY):
+        held.add(dollar(day, 2, "81.0000"))
+        held.add(dollar(day, 1, "79.0000"))
+    assert held.days == [THURSDAY, FRIDAY, SATURDAY]
+    assert [day for day, _ in held.series("USD", THURSDAY, TUESDAY)] == [THURSDAY, FRIDAY, SATURDAY]
+    held.add(dollar(date(2026, 4, 22)))
+    assert held.days == [date(2026, 4, 22), THURSDAY, FRIDAY, SATURDAY]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratesvc.config import Calendar
-from ratesvc.workdays import DUE, MOSCOW, ONE_DAY, OVERDUE, WorkCalendar, at, moscow_day
+from ratesvc.workdays import DUE, MOSCOW, ONE_DAY, OVERDUE, WorkCalendar, at, moscow_day, utc_now
 
 DECREES = Calendar()
 CALENDAR = WorkCalendar(DECREES.extra_off, DECREES.extra_work)
@@ -309,3 +309,10 @@ def test_what_was_asked_once_is_answered_without_the_library(monkeypatch: pytest
     first = [calendar.is_working_day(day) for day in (friday, saturday)]
     monkeypatch.setattr(calendar, "_russia", None)
     assert [calendar.is_working_day(day) for day in (friday, saturday)] == first == [True, False]
+
+
+def test_the_one_clock_tells_utc() -> None:
+    """Aware of its zone, so that no moment is ever compared with one that is not."""
+    before = datetime.now(UTC)
+    assert before <= utc_now() <= datetime.now(UTC)
+    assert utc_now().utcoffset() == timedelta(0)

@@ -25,13 +25,13 @@ from mutating import mutants
 ROOT = Path(__file__).parents[2]
 TESTS = {
     "workdays": ["test_workdays"],
-    "rates": ["test_rates", "test_rates_derived", "test_conversion"],
+    "rates": ["test_rates_derived", "test_conversion", "test_rates"],
     "columns": ["test_columns"],
-    "history": ["test_history", "test_history_edges"],
+    "history": ["test_history_edges", "test_history"],
     "events": ["test_news"],
     "cbr/documents": ["test_history_documents", "test_documents"],
     "cbr/verdict": ["test_verdict_limits", "test_verdict"],
-    "cbr/admission": ["test_admission", "test_admission_edges"],
+    "cbr/admission": ["test_admission_edges", "test_admission"],
     "web/query": ["test_query"],
 }
 ENOUGH = 0.95
@@ -86,14 +86,15 @@ def run(module: str) -> float:
     if not passes(module, path, compile(path.read_text("utf-8"), path, "exec"), 600):
         sys.exit(f"the tests of {module} fail without a mutant")
     cpu_s = 20 + 3 * int(os.times().children_user - before_s)
-    found = [(text, passes(module, path, mutant, cpu_s)) for text, mutant in mutants(path)]
-    for text, survived in found:
-        if survived:
-            sys.stdout.write(f"survived: {text}\n")
-    killed = sum(not survived for _, survived in found)
-    sys.stdout.write(f"{module}: {killed} of {len(found)} killed, {killed / len(found):.1%}\n")
-    sys.stdout.flush()
-    return killed / len(found)
+    count = killed = 0
+    for text, mutant in mutants(path):
+        count += 1
+        if passes(module, path, mutant, cpu_s):
+            print(f"survived: {text}", flush=True)
+        else:
+            killed += 1
+    print(f"{module}: {killed} of {count} killed, {killed / count:.1%}", flush=True)
+    return killed / count
 
 
 if __name__ == "__main__":
