@@ -4,7 +4,7 @@ Changed: a comparison (its limit, its opposite), arithmetic, and/or, a bare cond
 the last digit of Decimal("…"), a count in a regular expression, min/max, any/all, bisect_left/right, what is returned.
 Left out: a sign, one part of and/or, an end of a slice, a condition of a comprehension, a keyword argument, and a
 statement that is a call, a raise, a del, a continue, a break or an addition. Not changed: words and f-strings, what is
-raised, annotations, decorators and repr=.
+raised or asserted, annotations, decorators and repr=.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def code(node: Any) -> Iterator[Any]:
     yield node
     for name, value in ast.iter_fields(node):
         for child in value if isinstance(value, list) else [value]:
-            is_text = isinstance(child, ast.JoinedStr) or getattr(child, "arg", "") == "repr"
+            is_text = isinstance(child, ast.JoinedStr | ast.Assert) or getattr(child, "arg", "") == "repr"
             if name not in NOT_CODE and isinstance(child, ast.AST) and not is_text:
                 yield from code(child)
 
