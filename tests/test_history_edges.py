@@ -182,7 +182,8 @@ def test_a_backfilled_sheet_has_one_wording() -> None:
     held = History(CALENDAR)
     held.fill([column("USD", FRIDAY)], Span(FRIDAY, FRIDAY))
     assert held.revision(FRIDAY, 1).number == 1
-    for day, number in ((FRIDAY, 2), (FRIDAY, 0), (SATURDAY, 1)):
+    held.add(dollar(SATURDAY, 2))
+    for day, number in ((FRIDAY, 2), (FRIDAY, 0), (SUNDAY, 1), (SATURDAY, 1)):
         with pytest.raises(UnknownRevision):
             held.revision(day, number)
 
@@ -470,3 +471,16 @@ def test_no_day_stands_twice() -> None:
     assert [day for day, _ in held.series("USD", THURSDAY, TUESDAY)] == [THURSDAY, FRIDAY, SATURDAY]
     held.add(dollar(date(2026, 4, 22)))
     assert held.days == [date(2026, 4, 22), THURSDAY, FRIDAY, SATURDAY]
+
+
+def test_every_change_is_one_version_more() -> None:
+    """Nothing held is version 0; a sheet, a backfill and a day held back count one each."""
+    held = History(CALENDAR)
+    versions = [held.version]
+    held.add(dollar(THURSDAY))
+    versions.append(held.version)
+    held.fill([column("USD", THURSDAY, FRIDAY)], Span(THURSDAY, FRIDAY))
+    versions.append(held.version)
+    held.hold_back(FRIDAY)
+    versions.append(held.version)
+    assert versions == [0, 1, 2, 3]
