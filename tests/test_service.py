@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import msgspec
 import pytest
@@ -150,3 +152,43 @@ async def test_history_begins_with_what_is_stored(bank: Bank, settings: Settings
         assert [one.effective_date for one in second.history] == [THURSDAY, FRIDAY]
         assert second.board.current
     assert len(bank.asked) == asked
+
+
+async def test_the_worst_check_is_the_status(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each check stands under its name, with what it observes; a failing one makes it 503."""
+    monkeypatch.setattr("ratesvc.web.ops.KEPT_S", -1.0)
+    checks: dict[str, dict[str, Any]] = {"cbr:sheet": {"status": "pass", "observedValue": "2026-04-24"}}
+
+    async def given() -> dict[str, dict[str, Any]]:
+        return checks
+
+    monkeypatch.setattr(served.service, "health", given)
+    for more, status, code in (
+        ("pass", "pass", 200),
+        ("warn", "warn", 200),
+        ("fail", "fail", 503),
+        ("warn", "fail", 503),
+    ):
+        checks[f"other:{len(checks)}"] = {"status": more, "observedValue": 1}
+        answered, headers, body = await served.get("/health")
+        assert (answered, json.loads(body)["status"]) == (code, status)
+        assert json.loads(body)["checks"] == {name: [check] for name, check in checks.items()}
+        assert (headers["Cache-Control"], headers["Content-Type"]) == ("no-store", "application/health+json")
+        assert ("Retry-After" in headers) is (code == 503)
+
+
+async def test_what_a_service_observes_is_what_it_holds(served: Served) -> None:
+    """The day of its newest sheet, the outcome of its last request, its Redis, and none in quarantine."""
+    body = json.loads((await served.get("/health"))[2])
+    observed = {name: check["observedValue"] for name, [check] in body["checks"].items()}
+    newest = served.service.history.newest
+    cycle = served.service.journal.last_cycle
+    assert newest
+    assert cycle
+    assert observed["cbr:sheet"] == str(newest.effective_date) == "2026-04-24"
+    assert (observed["cbr:fetch"], observed["redis:connectivity"]) == (cycle.outcome, "external")
+    assert (observed["quarantine:count"], observed["calendar:coverage"]) == (
+        0,
+        str(served.service.history.calendar.known_until),
+    )
+    assert datetime.fromisoformat(observed["scheduler:lastRun"]) == served.service.journal.last_attempt
