@@ -141,13 +141,15 @@ def recorded(pattern: str, wanted: Callable[[Path], bool] = lambda _: True) -> l
     return sorted(filter(wanted, RECORDED.glob(pattern))) if RECORDED.exists() else [RECORDED / pattern]
 
 
-def program(*names: str) -> str:
-    """Where a program is that the tests need, by its first name that is there.
-
-    Servers' programs often lie outside of PATH.
-    """
+def path_of(*names: str) -> str | None:
+    """Where a program is, by its first name that is there. Servers' programs often lie outside of PATH."""
     places = f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin"
-    return next(filter(None, (shutil.which(name, path=places) for name in names)), None) or missing(names[0])
+    return next(filter(None, (shutil.which(name, path=places) for name in names)), None)
+
+
+def program(*names: str) -> str:
+    """The same for a program that the test needs: without it, the test does not run."""
+    return path_of(*names) or missing(names[0])
 
 
 async def eventually(condition: Callable[[], Awaitable[object] | object], patience_s: float = PATIENCE_S) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from bank import PRETTY, Bank, daily_xml, sheet, workdays
-from conftest import Clock, Serve, Served, eventually, missing, unhurried
+from conftest import Clock, Serve, Served, eventually, missing, program, unhurried
 from processes import finished
 from readme import LINES, line
 
@@ -55,12 +55,11 @@ def python_clients(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def npm_clients(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that has the clients of npm; what they would run at their installation is not run."""
-    if not shutil.which("npm"):
-        missing("npm")
+    npm = program("npm")
     folder = tmp_path_factory.mktemp("npm")
     for name in ("package.json", "package-lock.json", ".npmrc"):
         shutil.copy(HERE / name, folder)
-    install(folder, "npm", "ci", "--silent", "--ignore-scripts", "--fetch-retries=1")
+    install(folder, npm, "ci", "--silent", "--ignore-scripts", "--fetch-retries=1")
     return folder
 
 

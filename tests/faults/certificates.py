@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import ssl
 import subprocess
 from pathlib import Path
 
-from conftest import missing
+from conftest import program
 
 DAYS = ("-days", "30")
 
@@ -16,8 +15,7 @@ class Authority:
     """A root, an intermediate, and certificates for a name."""
 
     def __init__(self, folder: Path) -> None:
-        if shutil.which("openssl") is None:
-            missing("openssl")
+        self._binary = program("openssl")
         self.folder = folder
         self._root("root")
         self._root("other")
@@ -60,4 +58,4 @@ class Authority:
         )
 
     def _openssl(self, *arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=self.folder, check=True, capture_output=True)
+        subprocess.run([self._binary, *arguments], cwd=self.folder, check=True, capture_output=True)

@@ -1,30 +1,42 @@
-"""Real redis-server, valkey-server and redis-sentinel processes on free ports, to be stopped and killed."""
+"""Real Redis and Valkey servers and sentinels as processes on free ports, to be stopped and killed."""
 
 from __future__ import annotations
 
 import contextlib
-import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import redis
+from conftest import path_of, program
 from processes import free_port
 
+from ratesvc.engine import find_server
+
 PATIENCE_S = 30.0
+SLOTS = 16_384
+Kind = Literal["any", "redis", "valkey"]
+
+
+def server(kind: Kind = "any") -> str:
+    """The binary: Redis, the Valkey that we embed, or Redis where it is installed and else that Valkey."""
+    if kind == "redis":
+        return program("redis-server")
+    return (kind == "any" and path_of("redis-server")) or str(find_server())
 
 
 class RealRedis:
     """One server over one folder."""
 
-    def __init__(self, folder: Path, binary: str = "redis-server", **options: Any) -> None:
+    def __init__(self, folder: Path, kind: Kind = "any", **options: Any) -> None:
         self.folder = folder
         self.port = free_port()
-        self.binary = binary
+        self.kind = kind
+        self.binary = server(kind)
         self.options = {"save": "", "bind": "127.0.0.1", "protected-mode": "no", **options}
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -40,15 +52,10 @@ class RealRedis:
         self.folder.mkdir(parents=True, exist_ok=True)
         settings = {**self.options, **options}
         words = [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", str(value))]
-        command = [self._path(), *self._before(), "--port", str(self.port), "--dir", str(self.folder), *words]
+        command = [self.binary, *self._before(), "--port", str(self.port), "--dir", str(self.folder), *words]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         if wait:
             self.wait()
-
-    def _path(self) -> str:
-        found = shutil.which(self.binary)
-        assert found, f"{self.binary} is missing"
-        return found
 
     def _before(self) -> list[str]:
         return []
@@ -81,7 +88,7 @@ class Sentinel(RealRedis):
     """One sentinel that watches one master under the name `rates`."""
 
     def __init__(self, folder: Path, master: int, password: str) -> None:
-        super().__init__(folder, "redis-sentinel")
+        super().__init__(folder)
         self.options = {}
         self._master = master
         self._password = password
@@ -99,7 +106,7 @@ class Sentinel(RealRedis):
             "sentinel failover-timeout rates 1000\n"
             f"sentinel sentinel-pass {self._password}\n"
         )
-        return [str(file)]
+        return [str(file), "--sentinel"]
 
 
 @contextmanager
@@ -121,9 +128,14 @@ def cluster_nodes(folder: Path) -> list[RealRedis]:
 
 def joined(nodes: list[RealRedis]) -> str:
     """The address of the cluster that they are made into, once each of them knows it."""
+    first, step = nodes[0], -(-SLOTS // len(nodes))
+    for number, node in enumerate(nodes):
+        with contextlib.closing(node.client()) as client:
+            ask: Any = client.execute_command
+            ask("CLUSTER SET-CONFIG-EPOCH", number + 1)
+            ask("CLUSTER ADDSLOTSRANGE", number * step, min((number + 1) * step, SLOTS) - 1)
+            ask("CLUSTER MEET", "127.0.0.1", first.port)
     addresses = [f"127.0.0.1:{node.port}" for node in nodes]
-    command = ["redis-cli", "--cluster", "create", *addresses, "--cluster-yes"]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
     deadline = time.monotonic() + PATIENCE_S
     while not all(map(_has_joined, nodes)):
         assert time.monotonic() < deadline, "the nodes did not join"

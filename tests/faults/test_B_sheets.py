@@ -571,7 +571,7 @@ async def test_B18_the_same_a_thousand_times(settings: Settings, bank: Bank, clo
 
     The table's Last-Modified is not sent: a strong ETag says more.
     """
-    redis = RealRedis(tmp_path / "redis", "valkey-server")
+    redis = RealRedis(tmp_path / "redis", "valkey")
     bank.publish(plausible(THURSDAY), plausible(FRIDAY))
     with running(redis), redis.client(decode_responses=True) as client:
         own = msgspec.structs.replace(settings.redis, url=redis.url)

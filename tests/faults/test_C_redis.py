@@ -62,12 +62,12 @@ LOADING_KEYS = 30_000 if LONG else 8_000  # a millisecond each
 
 @pytest.fixture
 def own(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RealRedis]:
-    server = RealRedis(tmp_path / "redis", getattr(request, "param", "redis-server"))
+    server = RealRedis(tmp_path / "redis", getattr(request, "param", "any"))
     with running(server):
         yield server
 
 
-every_kind = pytest.mark.parametrize("own", ["redis-server", "valkey-server"], indirect=True)
+every_kind = pytest.mark.parametrize("own", ["redis", "valkey"], indirect=True)
 
 
 def _key(namespace: str, name: str) -> str:
@@ -493,7 +493,7 @@ async def test_C12_an_old_master_comes_back(
     own: RealRedis, tmp_path: Path, serve: Serve, settings: Settings, bank: Bank, clock: Clock, fault: Fault
 ) -> None:
     """Redis is suddenly one that knows less: what is newer stays, is served, and is given to it."""
-    old = RealRedis(tmp_path / "old")
+    old = RealRedis(tmp_path / "old", own.kind)
     with running(old):
         async with (
             proxying(own.port) as proxy,
@@ -616,7 +616,7 @@ async def test_C14_what_does_not_verify_is_a_miss(
         whole = served.service.settings
     bank.misbehave = _refuse
     seen: Counter[str] = Counter()
-    copy = RealRedis(tmp_path / "copy")
+    copy = RealRedis(tmp_path / "copy", own.kind)
     with running(copy):
         async with proxying(copy.port) as proxy:
             damaged = msgspec.structs.replace(whole, redis=msgspec.structs.replace(whole.redis, url=proxy.url))

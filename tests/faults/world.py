@@ -73,7 +73,7 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         self.clock = Clock()
-        self.redis = RealRedis(folder / uuid.uuid4().hex, "valkey-server")
+        self.redis = RealRedis(folder / uuid.uuid4().hex, "valkey")
         self.stopped = False
         self.bank = Bank()
         self.served: Watched
