@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import difflib
 import gc
 import os
 import shutil
@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -28,6 +28,8 @@ from aiohttp import web
 from bank import Bank, bank_running, sheet
 from hypothesis import settings as hypothesis_settings
 from ledger import Ledger, fault
+from not_run import MARK, NotRun, reason
+from waiting import PATIENCE_S, eventually
 
 from ratesvc.cbr.client import Pace
 from ratesvc.config import Cbr, Redis, Server, Settings
@@ -40,12 +42,11 @@ from ratesvc.workdays import MOSCOW, ONE_DAY, moscow_day, utc_now
 
 pytest_plugins = ["widget_harness"]
 
-PATIENCE_S = 60.0  # for what comes much sooner, where it does not hang
 # With LONG_FAULTS=1 the tests of faults take as long, and as many, as the table says; else as much as shows the same.
 LONG = bool(os.environ.get("LONG_FAULTS"))
 # Where the Bank's documents lie as they were recorded: beside the project, and no part of it.
 RECORDED = Path(__file__).parents[2] / "shared" / "cbr"
-NOT_HERE = "NOT RUN, for no package brings it: "
+NOT_HERE = "no package brings it: "
 MIDNIGHT_S = 90.0
 
 # What an example takes depends on the neighbours; what failed is to be tried again elsewhere.
@@ -67,7 +68,7 @@ def _only_loopback(event: str, arguments: tuple[Any, ...]) -> None:
 
 sys.addaudithook(_only_loopback)
 
-__all__ = ["fault"]
+__all__ = ["PATIENCE_S", "eventually", "fault"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -80,18 +81,20 @@ def pytest_configure(config: pytest.Config) -> None:
         del os.environ[name]
     # A shell starts what is in the background with this ignored, and so would start all that the tests start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(NotRun())
     if path := config.getoption("--faults-table"):
         config.pluginmanager.register(Ledger(path))
 
 
 def missing(what: str) -> NoReturn:
     """A test that cannot run here: loudly skipped, or failed where everything must run."""
-    pytest.skip(f"NOT RUN: {what} is missing")
+    pytest.skip(f"{MARK}{what} is missing")
 
 
 def not_here(what: str) -> NoReturn:
     """A test of something that no checkout brings and no package gives: skipped everywhere, and counted at the end."""
-    pytest.skip(f"{NOT_HERE}{what}")
+    pytest.skip(f"{MARK}{NOT_HERE}{what}")
 
 
 def pytest_runtest_setup() -> None:
@@ -108,17 +111,10 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     """Under TEST_ALL whatever would skip has failed, by whichever of pytest's ways."""
     report = yield
     if os.environ.get("TEST_ALL") and report.skipped and not hasattr(report, "wasxfail"):
-        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-        if NOT_HERE not in reason:
-            report.outcome, report.longrepr = "failed", f"{reason}, and TEST_ALL forbids to skip"
+        why = reason(report.longrepr)
+        if NOT_HERE not in why:
+            report.outcome, report.longrepr = "failed", f"{why}, and TEST_ALL forbids to skip"
     return report
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """How much of the tests did not run although everything that can be installed is there."""
-    count = sum(NOT_HERE in str(report.longrepr) for report in terminalreporter.stats.get("skipped", ()))
-    if count:
-        terminalreporter.write_sep("!", f"{count} tests did not run: what they look at is not here", yellow=True)
 
 
 @pytest.fixture
@@ -142,24 +138,15 @@ def recorded(pattern: str, wanted: Callable[[Path], bool] = lambda _: True) -> l
 
 
 def path_of(*names: str) -> str | None:
-    """Where a program is, by its first name that is there. Servers' programs often lie outside of PATH."""
-    places = f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin"
-    return next(filter(None, (shutil.which(name, path=places) for name in names)), None)
+    """Where a program is, by its first name that is there. Servers' programs may be in the sbin beside PATH's bin."""
+    places = [Path(place) for place in os.environ["PATH"].split(os.pathsep)]
+    path = os.pathsep.join(map(str, [*places, *(place.with_name("sbin") for place in places if place.name)]))
+    return next(filter(None, (shutil.which(name, path=path) for name in names)), None)
 
 
 def program(*names: str) -> str:
     """The same for a program that the test needs: without it, the test does not run."""
     return path_of(*names) or missing(names[0])
-
-
-async def eventually(condition: Callable[[], Awaitable[object] | object], patience_s: float = PATIENCE_S) -> None:
-    """Wait until the condition holds; it is asked again whenever the loop is free, not after a guessed pause."""
-    async with asyncio.timeout(patience_s):
-        while True:
-            found = condition()
-            if await found if isinstance(found, Awaitable) else found:
-                return
-            await asyncio.sleep(0.01)
 
 
 def golden(name: str, made: str | bytes) -> None:
@@ -169,7 +156,14 @@ def golden(name: str, made: str | bytes) -> None:
     if os.environ.get("UPDATE_GOLDEN"):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(made)
-    assert made == file.read_bytes()
+    kept = file.read_bytes() if file.exists() else b""
+    if made != kept:
+        before, now = (
+            part.replace(b"><", b">\n<").decode(errors="backslashreplace").splitlines() for part in (kept, made)
+        )
+        changes = "\n".join(difflib.unified_diff(before, now, f"tests/golden/{name}", "what is made now", lineterm=""))
+        text = changes or "only the ends of lines differ"
+        pytest.fail(f"{text}\nIf the change is meant, run this test with UPDATE_GOLDEN=1.", pytrace=False)
 
 
 @dataclass

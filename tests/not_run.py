@@ -1,0 +1,52 @@
+"""What did not run, and why: counted at the end, whichever way it was lost, with the seed of the random order."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+MARK = "NOT RUN: "
+
+
+class NotRun:
+    """Hears of every test, on the controller where tests run on several processes."""
+
+    def __init__(self) -> None:
+        self._ran: set[str] = set()
+        self._reasons: dict[str, str] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """A test ran if its body was called, or something failed before it."""
+        if report.skipped and not hasattr(report, "wasxfail"):
+            self._reasons[report.nodeid] = reason(report.longrepr)
+        elif report.when == "call" or report.failed:
+            self._ran.add(report.nodeid)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """A whole file, or class, that was skipped while tests were collected."""
+        if report.skipped:
+            self._reasons[report.nodeid] = f"{reason(report.longrepr)} (all of {report.nodeid})"
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+        """Reasons, the most frequent first, and the count last, just above pytest's closing line."""
+        seed = config.getoption("randomly_seed", None)
+        terminalreporter.write_line(
+            "order as written" if seed is None else f"random seed {seed}; ARGS=--randomly-seed={seed} is the same order"
+        )
+        session = terminalreporter._session  # noqa: SLF001 -- how many were collected stands nowhere else
+        reasons = Counter(self._reasons.values())
+        never = session.testscollected - len(self._ran | self._reasons.keys()) if session else 0
+        if never > 0 and not config.option.collectonly:
+            reasons["the run ended before them"] += never
+        for why, count in reasons.most_common():
+            terminalreporter.write_line(f"{count:5} {why}", yellow=True)
+        if total := reasons.total():
+            terminalreporter.write_sep("!", f"{total} tests did not run", yellow=True)
+
+
+def reason(longrepr: object) -> str:
+    """The text given to pytest.skip, or of the mark."""
+    text = str(longrepr[2]) if isinstance(longrepr, tuple) else str(longrepr)
+    return text.removeprefix("Skipped: ").removeprefix(MARK)

@@ -1,0 +1,78 @@
+"""Waiting for a condition, and saying which one was not met and what was going on meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from machine import patience
+
+from ratesvc.service import Service
+
+Condition = Callable[[], Awaitable[object] | object]
+
+# For what comes much sooner, where it does not hang. Where everything must pass there is time for the slowest machine.
+PATIENCE_S = 60.0 if os.environ.get("TEST_ALL") else 10.0 * patience()
+LAST_LINES = 15
+
+
+async def eventually(condition: Condition, patience_s: float = PATIENCE_S) -> None:
+    """Wait until the condition holds; it is asked again whenever the loop is free, not after a guessed pause."""
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    try:
+        async with asyncio.timeout(patience_s):
+            while not await _holds(condition):  # noqa: ASYNC110 -- any condition, of which nobody tells
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        text = f"not within {loop.time() - begun:.0f} s: {_written(condition)}"
+        raise AssertionError("\n".join([text, *_meanwhile(condition)])) from None
+
+
+async def _holds(condition: Condition) -> object:
+    found = condition()
+    return await found if isinstance(found, Awaitable) else found
+
+
+def _written(condition: Condition) -> str:
+    """The condition as its test has it, and where."""
+    whole: Any = getattr(condition, "func", condition)
+    whole = getattr(whole, "__func__", whole)
+    try:
+        lines, first = inspect.getsourcelines(whole)
+    except (TypeError, OSError):
+        return repr(condition)
+    place = Path(inspect.getsourcefile(whole) or "?").name
+    return f"{lines[0].strip()} ({place}:{first})"
+
+
+def _meanwhile(condition: Condition) -> Iterator[str]:
+    """What each service that the condition looks at last did."""
+    for name, one in _seen_by(condition):
+        service = one if isinstance(one, Service) else getattr(one, "service", None)
+        if isinstance(service, Service):
+            yield f"{name}: {_told(service)}"
+        if output := getattr(one, "output", None):
+            yield f"{name}: {''.join(output[-LAST_LINES:])}"
+
+
+def _seen_by(condition: Condition) -> Iterator[tuple[str, Any]]:
+    if (owner := getattr(condition, "__self__", None)) is not None:
+        yield type(owner).__name__, owner
+    code = getattr(condition, "__code__", None)
+    for name, cell in zip(code.co_freevars if code else (), getattr(condition, "__closure__", None) or (), strict=True):
+        yield name, cell.cell_contents
+
+
+def _told(service: Service) -> str:
+    cycle, history = service.journal.last_cycle, service.history
+    outcome = cycle and (f"{cycle.outcome}: {cycle.failure}" if cycle.failure else cycle.outcome)
+    newest = max((str(held.effective_date) for held in history), default="none")
+    return (
+        f"last refresh {outcome}; {len(history)} sheets, the newest {newest}; span {history.span}; "
+        f"backfilling {service.backfilling}; Redis {'up' if service.store.up else 'down'}"
+    )
