@@ -40,7 +40,7 @@ from ratesvc.web import compat
 from ratesvc.web.app import build, listening
 from ratesvc.workdays import MOSCOW, ONE_DAY, moscow_day, utc_now
 
-pytest_plugins = ["widget_harness"]
+pytest_plugins = ["guarded", "widget_harness"]
 
 # With LONG_FAULTS=1 the tests of faults take as long, and as many, as the table says; else as much as shows the same.
 LONG = bool(os.environ.get("LONG_FAULTS"))

@@ -1,4 +1,4 @@
-"""How slow this machine is just now, beside the one on which limits of seconds were set."""
+"""How slow this machine is, beside the one on which limits of seconds were set."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import os
 import time
 from collections.abc import Callable
 
+# With STRICT_TIMES=1 nothing else runs here, and limits of seconds are as they are written. Everywhere else other
+# programs have the processor when they like, not least the rest of the tests, so that limits only end what hangs.
+STRICT = bool(os.environ.get("STRICT_TIMES"))
+LOOSE = 8.0
 # What `_work` takes on that machine, one of two cores of an AMD EPYC.
 USUAL_S = 0.002
 MOST_SLOWER = 5.0
-MOST_CROWD = 4.0
-MOST_PATIENCE = 8.0
+MOST_CROWD = 6.0
 
 
 def quickest(act: Callable[[], object]) -> float:
@@ -33,11 +36,11 @@ def _work() -> int:
 
 
 def crowd() -> float:
-    """How many times longer whoever runs waits, where more want to run than there are cores."""
+    """How many times longer whoever runs waits at the moment, where more want to run than there are cores."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(max(1.0, os.getloadavg()[0] / cores), MOST_CROWD)
 
 
 def patience() -> float:
-    """How many times longer something may take here that has a limit in seconds on that machine, with a core free."""
-    return min(slower() * crowd(), MOST_PATIENCE)
+    """How many times longer than its limit of seconds something may take."""
+    return slower() if STRICT else LOOSE

@@ -15,6 +15,7 @@ from processes import serving
 from redis.exceptions import DataError
 from redis_servers import RealRedis, cluster_nodes, joined, running
 
+from ratesvc import redis_link
 from ratesvc.errors import StoreUnavailable
 from ratesvc.redis_address import RedisAddress
 from ratesvc.redis_link import Asked, Link, shaped
@@ -264,3 +265,10 @@ async def test_a_stop_while_redis_stands_still_is_an_orderly_one(bank: Bank, tmp
             assert await program.ended() == 0
             own.signal(signal.SIGCONT)
     assert "mistake" not in (tmp_path / "errors.log").read_text()
+
+
+def test_nothing_waits_half_a_second_for_redis() -> None:
+    """A free connection and its answer, a probe, and sentinels one after another: each ends within half a second."""
+    assert redis_link.QUEUE_S + redis_link.ANSWER_TIMEOUT_S <= 0.5
+    assert redis_link.PROBE_TIMEOUT_S < 0.5
+    assert 3 * redis_link.SENTINEL_TIMEOUT_S < redis_link.PROBE_TIMEOUT_S

@@ -9,14 +9,14 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from machine import patience
+from machine import crowd
 
 from ratesvc.service import Service
 
 Condition = Callable[[], Awaitable[object] | object]
 
 # For what comes much sooner, where it does not hang. Where everything must pass there is time for the slowest machine.
-PATIENCE_S = 60.0 if os.environ.get("TEST_ALL") else 10.0 * patience()
+PATIENCE_S = 60.0 if os.environ.get("TEST_ALL") else 10.0 * crowd()
 LAST_LINES = 15
 
 

@@ -29,11 +29,9 @@ LEAST_ANSWERS = 600
 PAUSE_S = 0.005
 PATIENCE_S = 15.0
 
-# The table's limit, for a machine that has a core for whoever wants one. Where more want to run than there are cores,
-# or the cores are slower, everybody waits so many times longer, and what the same questions took just before the fault
-# is allowed on top; but a request that waits for Redis, which takes 0.3 s and more, must never pass.
+# The table's limit, and what the same questions took just before the fault. That no request waits for Redis is not
+# shown by this but by tests/guarded.py, which fails whoever asks it, however long that takes.
 MOST_P99_S = 0.05
-MOST_PATIENCE = 4.0
 TIMES_QUIET = 3
 
 Get = Callable[[str], Awaitable[tuple[int, Mapping[str, str], bytes]]]
@@ -85,7 +83,7 @@ class Load:
     def judge(self) -> None:
         """What all of them saw, when they have gone."""
         quiet_s, during_s = p99(self.quiet), p99(self.during)
-        limit_s = MOST_P99_S * min(patience(), MOST_PATIENCE) + TIMES_QUIET * quiet_s
+        limit_s = MOST_P99_S * patience() + TIMES_QUIET * quiet_s
         print(  # noqa: T201 -- the figures are the point
             f"\n  {len(self.during)} answers during the fault: p99 {during_s * 1000:.1f} ms of {limit_s * 1000:.0f},"
             f" longest {max(self.during) * 1000:.0f} ms; quiet p99 {quiet_s * 1000:.1f} ms"

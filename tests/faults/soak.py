@@ -194,7 +194,7 @@ class Soak:
         self.publish()
         try:
             await eventually(self.agree, patience_s=RECOVERY_S * patience())
-        except TimeoutError:
+        except AssertionError:
             self.violations.append(f"{name}: the replicas do not agree {time.monotonic() - ended:.0f} s later")
         well_s = time.monotonic() - ended
         lost = self._lost_since()

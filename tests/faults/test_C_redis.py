@@ -9,6 +9,7 @@ import os
 import random
 import re
 import signal
+import sys
 import time
 import uuid
 from collections import Counter
@@ -20,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
+import guarded
 import msgspec
 import pytest
 import redis
@@ -33,7 +35,7 @@ from lag import Lag
 from ledger import Fault
 from load import look, truth_of, under_load
 from machine import patience
-from processes import Program, serving
+from processes import Program, serving, serving_by
 from redis_servers import RealRedis, Sentinel, cluster_nodes, joined, running
 
 from ratesvc.columns import Column, Currency, Span
@@ -48,7 +50,7 @@ pytestmark = [
     pytest.mark.slow,
     # Connections that are cut in the middle, by redis-py or the proxy, are left to the garbage collector now and then.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.usefixtures("torn"),
+    pytest.mark.usefixtures("torn", "nothing_remembered"),
 ]
 
 DAYS = list(workdays(date(2026, 3, 10), 34))
@@ -58,6 +60,15 @@ MOST_OF_OURS = 2_000_000
 CANARY = "canary-7f3a91"
 STOPPED_S = 60.0 if LONG else 0.0
 LOADING_KEYS = 30_000 if LONG else 8_000  # a millisecond each
+GUARDED = (sys.executable, str(Path(guarded.__file__)))
+KINDS = (
+    *("/v1/rates", "/v1/rates/next", "/v1/rates/2026-03-15?quote=EUR", "/v1/rates/2026-04-01/USD.txt"),
+    *("/v1/series?codes=USD,EUR&since=2026-03-10", "/v1/series?codes=USD&since=2026-03-10&group=month&format=csv"),
+    *("/v1/convert?amount=5&from=USD&to=CNY", "/v1/currencies?lang=ru", "/chart.svg?codes=USD&since=2026-03-10"),
+    *("/scripts/XML_daily.asp", "/cbr-xml-daily/daily_json.js", "/prebid/currency.json", "/ecb/eurofxref-hist.csv"),
+    *("/rate?date=2026-04-12&currency=USD", "/widget?lang=ru", "/widget/rows.json", "/", "/metrics", "/readyz"),
+)
+"""One address of each kind."""
 
 
 @pytest.fixture
@@ -174,7 +185,7 @@ async def apart(folder: Path, bank: Bank, server: RealRedis, url: str = "") -> A
         around_today(bank, back=len(DAYS))
     namespace = "apart"
     shared = shared_by(bank, url or server.url, RATESVC_REDIS_NAMESPACE=namespace, RATESVC_POLL_SECONDS="3600")
-    async with serving(folder, **shared) as program:
+    async with serving_by(GUARDED, folder, **shared) as program:
         await program.ready()
         past = f"/v1/rates/{sorted(bank.truth)[1]}"
 
@@ -209,6 +220,19 @@ async def test_C2_stopped_and_continued(own: RealRedis, bank: Bank, tmp_path: Pa
         assert max(load.during) < 0.5 * patience() + lag.longest_s
         own.signal(signal.SIGCONT)
         await fault.recovers(served.reaches_redis, within_s=2)
+
+
+async def test_C2_every_kind_of_address(own: RealRedis, serve: Serve, settings: Settings, bank: Bank) -> None:
+    """Redis stands still: whatever is asked is answered as before, without asking Redis, within half a second."""
+    async with seeded(serve, settings, bank, own.url) as served:
+        before = {path: (await served.get(path))[0] for path in KINDS}
+        own.signal(signal.SIGSTOP)
+        for path in KINDS:
+            begun = time.monotonic()
+            status = (await served.get(path))[0]
+            assert time.monotonic() - begun < 0.5 * patience(), path
+            assert status == before[path] == (404 if path == "/v1/rates/next" else 200), path
+        own.signal(signal.SIGCONT)
 
 
 async def test_C2_the_breaker(own: RealRedis, serve: Serve, settings: Settings, bank: Bank, fault: Fault) -> None:

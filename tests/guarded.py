@@ -1,0 +1,89 @@
+"""No request waits for Redis: whoever asks it while a request is answered fails the test, whatever the machine does.
+
+python guarded.py PYTHON -m ratesvc serve
+    the same in a process of its own, where such a request gets 500, and nothing that was answered is remembered
+"""
+
+from __future__ import annotations
+
+import runpy
+import sys
+import traceback
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+from redis.asyncio.connection import AbstractConnection
+
+from ratesvc.publication import Publication
+from ratesvc.redis_link import Link
+
+# /health shows people how Redis is, so it asks: within 300 ms, and every five seconds at most.
+MAY_ASK = "/health"
+_ANSWERED: ContextVar[str] = ContextVar("_ANSWERED", default="")
+ASKED: list[str] = []
+
+
+def guard(patch: pytest.MonkeyPatch) -> None:
+    """From now on, every request that any server of this process answers is looked at."""
+    servers: list[tuple[type, str]] = [(RequestHandler, "_handle_request"), (web.Application, "_handle")]
+    for owner, name in servers:
+        patch.setattr(owner, name, _noted(getattr(owner, name)))
+    ways: list[tuple[type, str]] = [(Link, "answering"), (AbstractConnection, "send_packed_command")]
+    for owner, name in ways:
+        patch.setattr(owner, name, _refused(getattr(owner, name), name))
+
+
+def forget(patch: pytest.MonkeyPatch) -> None:
+    """From now on, every request is answered as if it were the first of its kind."""
+    patch.setattr(Publication, "remember", lambda *_: None)
+    patch.setattr(Publication, "find", lambda *_: None)
+
+
+def _noted(handle: Any) -> Any:
+    async def handled(self: Any, request: web.BaseRequest, *more: Any) -> Any:
+        before = _ANSWERED.set("" if request.path == MAY_ASK else request.path)
+        try:
+            return await handle(self, request, *more)
+        finally:
+            _ANSWERED.reset(before)
+
+    return handled
+
+
+def _refused(ask: Any, name: str) -> Any:
+    def asked(*arguments: Any, **options: Any) -> Any:
+        if path := _ANSWERED.get():
+            stack = "".join(traceback.format_stack(limit=6))
+            ASKED.append(f"Redis was asked ({name}) while {path} was answered:\n{stack}")
+            raise AssertionError(ASKED[-1])
+        return ask(*arguments, **options)
+
+    return asked
+
+
+@pytest.fixture
+def nothing_remembered() -> Iterator[None]:
+    """Every request of this test is answered as if it were the first of its kind."""
+    with pytest.MonkeyPatch.context() as patch:
+        forget(patch)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _no_request_asks_redis() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        guard(patch)
+        ASKED.clear()
+        yield
+    assert not ASKED, ASKED[0]
+
+
+if __name__ == "__main__":
+    guard(pytest.MonkeyPatch())
+    forget(pytest.MonkeyPatch())
+    del sys.argv[:3]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
