@@ -1,28 +1,51 @@
-# make run [ARGS=--demo] · make test · make quick · make coverage · make bench · make faults · make soak · make docs · make lock · make dist
-# make sbom · make audit · make fuzz · make mutants
+# Every day:        make quick · make test · make run [ARGS=--demo]
+# Before a merge:   make faults · make release-check     (.ci/run runs test and these two)
+# Now and then:     make soak · make fuzz · make mutants · make bench · make coverage · make docs · make lock · make faults-page
+# For a release:    make dist · make sbom · make audit
 # Works with GNU make 3.81. The first of these Pythons that runs, is 3.11 or later and can make a venv is used.
 
 PYTHONS = python3.13 python3.12 python3.11 python3.14 python3
 BIN = .venv/bin
 ARGS =
+# The order of tests, what Hypothesis tries, and the faults of a soak follow from it; every run says its own.
+SEED := $(shell date +%s)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # uv trusts whom the system trusts, as pip does.
 export UV_SYSTEM_CERTS = 1
 
-.PHONY: run test coverage quick bench lint web faults soak docs lock fonts dist sbom audit fuzz mutants clean
+# Each test belongs to one of these three; tests/conftest.py stops where one would belong to none, or to two.
+OF_TEST = not faults and not release
+OF_FAULTS = faults
+OF_RELEASE = release
+PYTEST = $(BIN)/pytest -n 2 --dist worksteal --randomly-seed=$(SEED) --hypothesis-seed=$(SEED)
+
+.PHONY: run test coverage quick bench lint types web faults faults-page release-check soak docs lock fonts dist sbom audit fuzz mutants clean
 
 run: .venv/ready
 	@exec $(BIN)/python -m ratesvc serve $(ARGS)
 
+# Everything that a change can break.
 test: .venv/ready-dev .venv/ready-docs lint web
-	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+	$(PYTEST) -m "$(OF_TEST)" $(ARGS)
+
+# The inner loop: style, types, and the tests that neither start processes nor a browser. The first ten failures end it.
+quick: .venv/ready-dev lint
+	$(PYTEST) -q --maxfail=10 -m "$(OF_TEST) and not slow and not browser" $(ARGS)
+
+# Long stories, floods, whole matrices; then limits of seconds, with nothing beside; a soak; and fuzzing, where it can run.
+faults: .venv/ready-dev web
+	$(PYTEST) -m "$(OF_FAULTS) and not timed" $(ARGS)
+	STRICT_TIMES=1 $(PYTEST) -n 0 -m "timed and not release" $(ARGS)
+	$(MAKE) soak MINUTES=2 SEED=$(SEED)
+	@if $(FUZZ_PYTHON) >/dev/null; then $(MAKE) fuzz; else echo "NOT RUN: fuzzing needs $(FUZZ_PYTHONS)" >&2; fi
+
+# What is shipped, and what other people make of it.
+release-check: .venv/ready-dev web
+	$(PYTEST) -m "$(OF_RELEASE)" $(ARGS)
 
 # Which lines the tests reach; this makes them slower.
 coverage: .venv/ready-dev
 	$(BIN)/pytest --cov --cov-report=term $(ARGS)
-
-quick: .venv/ready-dev
-	$(BIN)/ruff check -q . && $(BIN)/pytest -q -m "not slow and not browser" $(ARGS)
 
 lint: .venv/ready-dev
 	$(BIN)/ruff check .
@@ -30,12 +53,8 @@ lint: .venv/ready-dev
 	$(BIN)/mypy
 
 # Every fault that is tested for, for as long as its row says, with the measured recovery, as a page.
-faults: .venv/ready-dev
-	LONG_FAULTS=1 $(BIN)/pytest -q tests/faults --ignore=tests/faults/test_faults_page.py --faults-table=docs/faults.md $(ARGS)
-
-# Ours beside nginx and plain aiohttp; ARGS=--quick takes about a minute. Needs wrk.
-bench: .venv/ready-dev
-	PYTHONPATH=.:tests $(BIN)/python bench/run.py $(ARGS)
+faults-page: .venv/ready-dev
+	LONG_FAULTS=1 STRICT_TIMES=1 $(BIN)/pytest -q tests/faults -k "not faults_page" --faults-table=docs/faults.md $(ARGS)
 
 # All pages as a site, in build/site; what is missing, or a link to nowhere, stops it.
 docs: .venv/ready-dev .venv/ready-docs
@@ -44,7 +63,6 @@ docs: .venv/ready-dev .venv/ready-docs
 
 # Two replicas, a real Redis, a hundred requests a second and one fault after another; the seed says which.
 MINUTES = 10
-SEED = $(shell date +%s)
 soak: .venv/ready-dev
 	PYTHONPATH=.:tests:tests/faults $(BIN)/python tests/faults/soak.py --minutes $(MINUTES) --seed $(SEED) $(ARGS)
 
@@ -99,6 +117,8 @@ fonts: .venv/ready-dev
 
 # Coverage-guided fuzzing of the parsers and of queries, in a venv of its own: atheris is published for these Pythons only.
 SECONDS = 60
+FUZZ_PYTHONS = python3.13 python3.12 python3.11
+FUZZ_PYTHON = ( for python in $(FUZZ_PYTHONS); do $$python -c '' 2>/dev/null && echo $$python && exit 0; done; exit 1 )
 fuzz: .venv-fuzz/ready
 	for target in documents dynamic catalogue query; do .venv-fuzz/bin/python tests/fuzz/fuzz.py $$target \
 	  -max_total_time=$$(($(SECONDS) / 4)) -max_len=16384 -print_final_stats=1 || exit 1; done
@@ -109,9 +129,7 @@ mutants: .venv/ready-dev
 	PYTHONPATH=.:tests:tests/faults $(BIN)/python tests/mutants/mutate.py $(MODULES)
 
 .venv-fuzz/ready: requirements.lock tests/fuzz/requirements.lock
-	@for python in python3.13 python3.12 python3.11; do \
-	  if $$python -m venv --clear .venv-fuzz >/dev/null 2>&1; then exit 0; fi; \
-	done; echo "fuzzing needs Python 3.11, 3.12 or 3.13" >&2; exit 1
+	@$$( $(FUZZ_PYTHON) ) -m venv --clear .venv-fuzz >/dev/null || { echo "fuzzing needs $(FUZZ_PYTHONS)" >&2; exit 1; }
 	@.venv-fuzz/bin/pip install -q --require-hashes -r requirements.lock
 	@.venv-fuzz/bin/pip install -q --require-hashes -r tests/fuzz/requirements.lock
 	@touch $@

@@ -4,6 +4,7 @@ import contextlib
 import difflib
 import gc
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -24,6 +25,8 @@ import aiohttp
 import msgspec
 import pytest
 import redis
+from _pytest.mark import MarkMatcher
+from _pytest.mark.expression import Expression
 from aiohttp import web
 from bank import Bank, bank_running, sheet
 from hypothesis import settings as hypothesis_settings
@@ -87,6 +90,23 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Ledger(path))
 
 
+def commands() -> dict[str, str]:
+    """`make test`, `make faults` and `make release-check` → which tests they run, as the Makefile says."""
+    text = (Path(__file__).parents[1] / "Makefile").read_text("utf-8")
+    return dict(re.findall(r"^OF_([A-Z]+) = (.*)$", text, re.MULTILINE))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Each test belongs to one of these commands, so that none is lost and none runs twice."""
+    expressions = {name: Expression.compile(text) for name, text in commands().items()}
+    for item in items:
+        marks = MarkMatcher.from_markers(item.iter_markers())
+        runs = [name for name, expression in expressions.items() if expression.evaluate(marks)]
+        if len(runs) != 1:
+            raise pytest.UsageError(f"{item.nodeid} belongs to {runs or 'none'} of {[*expressions]}, not to one")
+
+
 def missing(what: str) -> NoReturn:
     """A test that cannot run here: loudly skipped, or failed where everything must run."""
     pytest.skip(f"{MARK}{what} is missing")
@@ -135,6 +155,11 @@ def recordings() -> Path:
 def recorded(pattern: str, wanted: Callable[[Path], bool] = lambda _: True) -> list[Path]:
     """Those recordings; without any a name for the test that says so."""
     return sorted(filter(wanted, RECORDED.glob(pattern))) if RECORDED.exists() else [RECORDED / pattern]
+
+
+def in_faults(*values: Any) -> list[Any]:
+    """Cases of a test that are for `make faults`: they show the same as one that `make test` has."""
+    return [pytest.param(value, marks=pytest.mark.faults) for value in values]
 
 
 def path_of(*names: str) -> str | None:

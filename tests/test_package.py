@@ -25,7 +25,7 @@ from packaging.requirements import Requirement
 
 from ratesvc import __version__
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.release, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[1]
 UV = Path(sys.executable).parent / "uv"

@@ -16,8 +16,7 @@ from ratesvc.config import Settings
 pytestmark = pytest.mark.browser
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("lang", ["en", "ru"])
+@pytest.mark.parametrize(("scheme", "lang"), [("light", "en"), ("dark", "ru")])
 async def test_the_page_shows_the_widget_without_a_single_complaint(
     browser: Browser, served: Served, scheme: str, lang: str, tmp_path: Path
 ) -> None:
@@ -84,8 +83,7 @@ async def test_a_browser_hears_every_event_once_across_a_restart(
     ]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [380, 1100])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 380), ("dark", 1100)])
 async def test_the_reference_fits_every_screen(browser: Browser, served: Served, scheme: str, width: int) -> None:
     """/docs under its own CSP: no console message, no foreign host, nothing that sticks out, answers that open."""
     context = await browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})  # type: ignore[arg-type]

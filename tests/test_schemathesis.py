@@ -20,6 +20,7 @@ HOOKS = Path(__file__).with_name("schemathesis_hooks.py")
 QUESTIONS = os.environ.get("RATESVC_QUESTIONS", "30")
 
 
+@pytest.mark.faults
 @pytest.mark.slow
 async def test_schemathesis_finds_nothing(
     bank: Bank, settings: Settings, serve: Serve, clock: Clock, tmp_path: Path

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import commands
 from processes import ROOT, environment, finished
 
 pytestmark = pytest.mark.slow
@@ -79,6 +80,24 @@ async def test_what_was_not_reached_did_not_run(tmp_path: Path) -> None:
     said = await outcome(tmp_path, BROKEN, "--maxfail=1", "-p", "no:randomly")
     assert "    2 the run ended before them\n" in said
     assert "! 2 tests did not run !" in said
+
+
+BETWEEN = """
+import pytest
+
+def test_of_make_test(): ...
+
+@pytest.mark.faults
+@pytest.mark.release
+def test_of_two(): ...
+"""
+
+
+async def test_each_test_belongs_to_one_command(tmp_path: Path) -> None:
+    """`make test`, `make faults` and `make release-check` together run all of them, once; else none is run."""
+    assert commands().keys() == {"TEST", "FAULTS", "RELEASE"}
+    said = await outcome(tmp_path, BETWEEN)
+    assert "test_of_two belongs to ['FAULTS', 'RELEASE'] of ['TEST', 'FAULTS', 'RELEASE'], not to one" in said
 
 
 def test_no_file_is_lost_while_tests_are_collected() -> None:

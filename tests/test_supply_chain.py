@@ -103,6 +103,7 @@ def test_everything_declared_is_locked() -> None:
     assert [one for one in map(Requirement, wanted) if ships[one.name] not in one.specifier] == []
 
 
+@pytest.mark.release
 @pytest.mark.parametrize(
     ("schema", "pattern"),
     [

@@ -22,7 +22,7 @@ from readme import LINES, line
 from ratesvc.config import Settings
 from ratesvc.rates import Quote, Sheet
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.release, pytest.mark.slow]
 
 HERE = Path(__file__).parent
 OLD_SATURDAY, SATURDAY, NEWEST = date(2017, 8, 26), date(2026, 4, 18), date(2026, 4, 25)

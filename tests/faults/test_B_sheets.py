@@ -105,6 +105,7 @@ BOMBS = {
 }
 
 
+@pytest.mark.timed
 @pytest.mark.slow
 @pytest.mark.parametrize("bomb", list(BOMBS))
 async def test_B1_bombs_of_entities(bomb: str, bank: Bank) -> None:
@@ -143,6 +144,7 @@ SHAPES = {
 }
 
 
+@pytest.mark.timed
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", list(SHAPES))
 async def test_B2_shapes_that_no_sheet_has(shape: str, bank: Bank) -> None:
@@ -156,16 +158,8 @@ async def test_B2_shapes_that_no_sheet_has(shape: str, bank: Bank) -> None:
 async def test_B3_charsets(served: Watched, bank: Bank, clock: Clock, fault: Fault) -> None:
     """A wrong, unknown or missing charset is refused; windows-1251 and utf-8, said rightly, never become mojibake."""
     text = GOOD.decode("windows-1251")
-    documents = [
-        text.encode(),
-        *(GOOD.replace(b"windows-1251", name) for name in (b"utf-8", b"koi8-r", b"x-foo", b"utf-16", b"iso-8859-5")),
-        text.replace("windows-1251", "utf-16").encode("utf-16"),
-        text.encode("utf-16"),
-        GOOD.replace(b"<Name>", b"<Name>\0"),
-        edited(("Валюта", "\ufffd"), ("windows-1251", "utf-8"), encoding="utf-8"),
-    ]
-    kinds = ("invalid:encoding", "invalid:structure", "invalid:malformed")
-    await are_refused(served, bank, fault, documents, *kinds)
+    documents = [text.encode(), GOOD.replace(b"windows-1251", b"x-foo"), text.encode("utf-16")]
+    await are_refused(served, bank, fault, documents, "invalid:encoding", "invalid:structure")
     assert served.service.history.revision(SATURDAY, 1).sheet.by_code["USD"].name == "Валюта USD"
     await are_readable(served)
     corrected = changed(TOMORROW, PLN=times("1.01"))
@@ -202,20 +196,11 @@ async def are_readable(served: Watched) -> None:
 
 
 async def test_B4_nothing_like_a_sheet(served: Watched, bank: Bank, fault: Fault) -> None:
-    """Nothing, an empty table, the Bank's «Error in parameters», HTML, JSON, PDF."""
-    documents = [
-        b"",
-        b" \r\n",
-        DECLARATION + b"<ValCurs/>",
-        DECLARATION + b"<ValCurs>Error in parameters</ValCurs>",
-        DECLARATION + b'<ValCurs Date="25.04.2026" name="Foreign Currency Market"/>',
-        DECLARATION + b'<ValCurs Date="25.04.2026" name="Official exchange rate"><Valute/></ValCurs>',
-        b"<!DOCTYPE html><html></html>",
-        b'{"Date": "2026-04-25", "Valute": {}}',
-        b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n",
-    ]
-    kinds = ("invalid:structure", "invalid:parameters", "invalid:html")
-    await are_refused(served, bank, fault, documents, *kinds)
+    """Nothing, an empty table, the Bank's «Error in parameters», HTML, JSON, PDF.
+
+    Each alone is the matter of test_documents, as are those of B7, B8, B9, B16 and B20; here one goes all the way.
+    """
+    await are_refused(served, bank, fault, [b"", DECLARATION + b"<ValCurs/>"], "invalid:structure")
 
 
 async def test_B5_rows_are_gone(served: Watched, bank: Bank, fault: Fault) -> None:
@@ -249,41 +234,18 @@ async def test_B6_currencies_come_and_go(served: Watched, bank: Bank) -> None:
 
 async def test_B7_two_rows_claim_to_be_one(served: Watched, bank: Bank, fault: Fault) -> None:
     """The same code, number or id twice, or two values in a row: neither is believed."""
-    documents = [
-        edited(("<CharCode>KZT<", "<CharCode>USD<")),
-        edited(("<NumCode>398<", "<NumCode>840<")),
-        edited(('ID="R01335"', 'ID="R01235"')),
-        edited((value_of("USD"), value_of("USD") + "<Value>99,0000</Value>")),
-        edited((value_of("USD"), value_of("USD") * 2)),
-    ]
+    documents = [edited(("<CharCode>KZT<", "<CharCode>USD<")), edited((value_of("USD"), value_of("USD") * 2))]
     await are_refused(served, bank, fault, documents, "invalid:duplicate", "invalid:row")
 
 
 async def test_B8_values_that_are_no_numbers(served: Watched, bank: Bank, fault: Fault) -> None:
     """Zero, a sign, NaN, an exponent, other digits, a point, too many digits: the whole sheet is refused."""
-    wrong = ("0,0000", "-1,0000", "+1,0000", "NaN", "inf", "1e5", "1_000,0000", "75.5273", "", " ", "75", "7,5,0000")
-    documents = [edited((value_of("USD"), f"<Value>{text}</Value>")) for text in wrong]
-    documents.append(edited((value_of("USD"), f"<Value>{'9' * 30},0000</Value>")))
-    documents.append(edited((value_of("USD"), "<Value>١٢,0000</Value>"), ("windows-1251", "utf-8"), encoding="utf-8"))
-    await are_refused(served, bank, fault, documents, "invalid:row")
-
-
-async def test_B8_blanks_in_the_thousands_are_a_number(served: Watched, bank: Bank) -> None:
-    """«1 234,5678», as in the 1990s, is 1234.5678: with the unit rate of that, of course."""
-    dear = replace(TOMORROW.by_code["GBP"], code="XAU", numeric_code="959", cbr_id="R09999", value=Decimal("1234.5678"))
-    sheet = replace(TOMORROW, quotes=(*TOMORROW.quotes, dear))
-    bank.publish(sheet)
-    assert b"1\xa0234,5678" in bank.documents[SATURDAY]
-    await served.service.refresh()
-    await eventually(lambda: served.next_is(SATURDAY))
-    assert b'"value":1234.5678' in (await served.get("/v1/rates/next"))[2]
+    await are_refused(served, bank, fault, [edited((value_of("USD"), "<Value>0,0000</Value>"))], "invalid:row")
 
 
 async def test_B9_nominals(served: Watched, bank: Bank, fault: Fault) -> None:
     """No power of ten, none at all, or one beyond all measure: never taken for 1."""
-    wrong = (f"<Nominal>{text}</Nominal>" for text in ("0", "-1", "3", "1,5", "1000000000", "01", "", "1 0"))
-    documents = [edited(("<Nominal>1</Nominal>", text)) for text in (*wrong, "")]
-    await are_refused(served, bank, fault, documents, "invalid:row")
+    await are_refused(served, bank, fault, [edited(("<Nominal>1</Nominal>", ""))], "invalid:row")
 
 
 async def test_B10_a_nominal_flips(served: Watched, bank: Bank) -> None:
@@ -527,17 +489,7 @@ async def test_B15_the_second_address_lags_or_is_silent(served: Watched, bank: B
 
 async def test_B16_dates(served: Watched, bank: Bank, fault: Fault) -> None:
     """Of the day after tomorrow, next year, the year 26 or the 31st of February: refused."""
-    days = (
-        "26.04.2026",
-        "25.04.2027",
-        "25.04.0026",
-        "31.02.2026",
-        "25.04.26",
-        "2026-04-25",
-        "04/25/2026",
-        "30.06.1992",
-    )
-    documents = [edited(('Date="25.04.2026"', f'Date="{text}"')) for text in days]
+    documents = [edited(('Date="25.04.2026"', f'Date="{text}"')) for text in ("26.04.2026", "31.02.2026")]
     await are_refused(served, bank, fault, documents, "invalid:date")
 
 
@@ -601,39 +553,20 @@ async def test_B19_the_same_figures_under_a_new_date(served: Watched, bank: Bank
     assert (found["status"], "the same" in found["output"]) == ("warn", True)
 
 
-UNUSUAL = {
-    "blanks between elements": edited(("</Valute><Valute", "</Valute>\r\n\t <Valute")),
-    "a comment": edited(("<NumCode>", "<!-- for the dollar --><NumCode>")),
-    "CDATA": edited(("<CharCode>USD</CharCode>", "<CharCode><![CDATA[USD]]></CharCode>")),
-    "an element more": edited(("<NumCode>", "<Change>+0,1</Change><NumCode>")),
-    "an attribute more": edited((' name="Foreign', ' version="2" name="Foreign')),
-    "a processing instruction": edited(("<ValCurs", "<?xml-stylesheet href='x'?><ValCurs")),
-    "blanks around a value": edited((value_of("USD"), value_of("USD").replace("<Value>", "<Value> "))),
-}
-AMBIGUOUS = {
-    "an attribute on Value": edited(("<Value>", '<Value currency="RUB">')),
-    "an element in Value": edited((value_of("USD"), "<Value><b>75,5273</b></Value>")),
-    "a namespace prefix": edited(("<ValCurs", '<c:ValCurs xmlns:c="urn:x"'), ("</ValCurs>", "</c:ValCurs>")),
-    "a comment in a value": edited((value_of("USD"), value_of("USD").replace(",", "<!-- , -->"))),
-    "text after the table": GOOD + b"<ValCurs/>",
-}
-
-
-@pytest.mark.parametrize("document", list(UNUSUAL))
-async def test_B20_written_unusually(document: str, served: Watched, bank: Bank) -> None:
+async def test_B20_written_unusually(served: Watched, bank: Bank) -> None:
     """What still says one thing only is read as that."""
     bank.publish(TOMORROW)
-    assert await poll(served, bank, UNUSUAL[document]) == "new"
+    unusual = edited(
+        ("<ValCurs", '<?note x?><ValCurs xmlns="urn:x" version="2"'),
+        ("</Valute><Valute", "</Valute>\r\n\t <!-- a comment --><Valute"),
+        ("<CharCode>USD</CharCode>", "<CharCode><![CDATA[USD]]></CharCode><Change>+0,1</Change>"),
+        (value_of("USD"), value_of("USD").replace("<Value>", "<Value> ")),
+    )
+    assert await poll(served, bank, unusual) == "new"
     await eventually(lambda: served.next_is(SATURDAY))
 
 
 async def test_B20_written_ambiguously(served: Watched, bank: Bank, fault: Fault) -> None:
     """What could be read in two ways is not read at all."""
-    kinds = ("invalid:row", "invalid:structure", "invalid:malformed")
-    await are_refused(served, bank, fault, AMBIGUOUS.values(), *kinds)
-
-
-async def test_B20_a_default_namespace(served: Watched, bank: Bank) -> None:
-    """xmlns on the root changes no name that we look for."""
-    bank.publish(TOMORROW)
-    assert await poll(served, bank, edited(("<ValCurs", '<ValCurs xmlns="urn:x"'))) == "new"
+    documents = [edited(("<Value>", '<Value currency="RUB">')), GOOD + b"<ValCurs/>"]
+    await are_refused(served, bank, fault, documents, "invalid:row", "invalid:malformed")

@@ -28,7 +28,7 @@ import redis
 from aiohttp import web
 from bank import Bank, around_today, sheet, workdays
 from chaos_proxy import ChaosProxy, Failure, proxying
-from conftest import LONG, PATIENCE_S, Clock, Serve, Served, eventually
+from conftest import LONG, PATIENCE_S, Clock, Serve, Served, eventually, in_faults
 from fleet import answers_with, shared_by
 from invariant import Invariant
 from lag import Lag
@@ -76,9 +76,6 @@ def own(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RealRedis]:
     server = RealRedis(tmp_path / "redis", getattr(request, "param", "any"))
     with running(server):
         yield server
-
-
-every_kind = pytest.mark.parametrize("own", ["redis", "valkey"], indirect=True)
 
 
 def _key(namespace: str, name: str) -> str:
@@ -196,7 +193,7 @@ async def apart(folder: Path, bank: Bank, server: RealRedis, url: str = "") -> A
         yield Apart(program, bank, namespace, _stored(server, namespace))
 
 
-@every_kind
+@pytest.mark.timed
 async def test_C1_kill_9_and_an_empty_restart(own: RealRedis, bank: Bank, tmp_path: Path, fault: Fault) -> None:
     """Memory serves; sheets, columns, span and events are given back to a Redis that comes back empty."""
     async with apart(tmp_path, bank, own) as served, under_load(served) as load:
@@ -209,6 +206,7 @@ async def test_C1_kill_9_and_an_empty_restart(own: RealRedis, bank: Bank, tmp_pa
         assert len(bank.asked) == asked
 
 
+@pytest.mark.timed
 async def test_C2_stopped_and_continued(own: RealRedis, bank: Bank, tmp_path: Path, fault: Fault) -> None:
     """Redis stands still: no request waits half a second, and it is used again within two once it goes on."""
     async with apart(tmp_path, bank, own) as served, Lag() as lag, under_load(served) as load:
@@ -222,6 +220,7 @@ async def test_C2_stopped_and_continued(own: RealRedis, bank: Bank, tmp_path: Pa
         await fault.recovers(served.reaches_redis, within_s=2)
 
 
+@pytest.mark.timed
 async def test_C2_every_kind_of_address(own: RealRedis, serve: Serve, settings: Settings, bank: Bank) -> None:
     """Redis stands still: whatever is asked is answered as before, without asking Redis, within half a second."""
     async with seeded(serve, settings, bank, own.url) as served:
@@ -235,6 +234,7 @@ async def test_C2_every_kind_of_address(own: RealRedis, serve: Serve, settings: 
         own.signal(signal.SIGCONT)
 
 
+@pytest.mark.timed
 async def test_C2_the_breaker(own: RealRedis, serve: Serve, settings: Settings, bank: Bank, fault: Fault) -> None:
     """The breaker opens within a second; no tick waits longer than half a second for a Redis that stands still."""
     async with seeded(serve, settings, bank, own.url) as served:
@@ -254,6 +254,7 @@ async def test_C2_the_breaker(own: RealRedis, serve: Serve, settings: Settings, 
         await fault.recovers(lambda: served.redis_is("pass"), within_s=2)
 
 
+@pytest.mark.timed
 async def test_C3_absent_at_the_start(
     serve: Serve, settings: Settings, bank: Bank, tmp_path: Path, fault: Fault
 ) -> None:
@@ -296,6 +297,7 @@ async def _refuse(_: web.Request) -> web.StreamResponse:
     return web.Response(status=503)
 
 
+@pytest.mark.faults
 async def test_C5_loading(own: RealRedis, serve: Serve, settings: Settings, bank: Bank, fault: Fault) -> None:
     """A Redis that reads its file says LOADING: that is as if it were not there, and then it is."""
     with own.client() as client:
@@ -368,8 +370,7 @@ def _evict(server: RealRedis, key: str) -> None:
     raise AssertionError(f"{key} is still there")
 
 
-@every_kind
-@pytest.mark.parametrize("command", ["FLUSHALL", "FLUSHDB"])
+@pytest.mark.parametrize(("own", "command"), [("redis", "FLUSHALL"), ("valkey", "FLUSHDB")], indirect=["own"])
 async def test_C8_flushed(own: RealRedis, command: str, bank: Bank, tmp_path: Path, fault: Fault) -> None:
     """Somebody empties Redis under load: answers stay, and everything is given back."""
     async with apart(tmp_path, bank, own) as served, under_load(served):
@@ -455,6 +456,7 @@ async def test_C10_read_only(
         client.close()
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 async def test_C11_sentinel_failover(
     number: int, tmp_path: Path, serve: Serve, settings: Settings, bank: Bank, clock: Clock, fault: Fault
@@ -512,7 +514,6 @@ def _knows_all(sentinel: Sentinel) -> bool:
         return bool(found["num-slaves"] == 1 and found["num-other-sentinels"] == 2)
 
 
-@every_kind
 async def test_C12_an_old_master_comes_back(
     own: RealRedis, tmp_path: Path, serve: Serve, settings: Settings, bank: Bank, clock: Clock, fault: Fault
 ) -> None:
@@ -578,10 +579,7 @@ def _delay(proxy: ChaosProxy) -> None:
     proxy.delay_s = 0.3
 
 
-bad_ways = pytest.mark.parametrize("script", [_blackhole, _delay, _reset_soon, _damage])
-
-
-@bad_ways
+@pytest.mark.parametrize("script", [_damage, *in_faults(_blackhole, _delay, _reset_soon)])
 async def test_C14_a_bad_way_to_redis(
     script: Callable[[ChaosProxy], None], own: RealRedis, bank: Bank, tmp_path: Path, fault: Fault
 ) -> None:
@@ -601,7 +599,8 @@ async def test_C14_a_bad_way_to_redis(
         await fault.recovers(lambda: served.holds_all(own))
 
 
-@bad_ways
+@pytest.mark.timed
+@pytest.mark.parametrize("script", [_blackhole, _delay, _reset_soon, _damage])
 async def test_C14_no_tick_waits(
     script: Callable[[ChaosProxy], None],
     own: RealRedis,
@@ -669,7 +668,7 @@ GARBAGE: dict[str, bytes] = {
 }
 
 
-@pytest.mark.parametrize("what", [*GARBAGE, "wrong type"])
+@pytest.mark.parametrize("what", ["text", "wrong type", *in_faults("old schema", "truncated JSON", "ten megabytes")])
 async def test_C15_garbage_under_our_keys(
     what: str, own: RealRedis, serve: Serve, settings: Settings, bank: Bank, fault: Fault
 ) -> None:
@@ -720,6 +719,8 @@ async def test_C15_garbage_in_the_place_of_a_lease(
                 assert outcomes == ["skipped", "unchanged"]
 
 
+@pytest.mark.timed
+@pytest.mark.faults
 async def test_C16_no_connection_left(
     own: RealRedis, serve: Serve, settings: Settings, bank: Bank, fault: Fault
 ) -> None:
@@ -772,6 +773,7 @@ async def is_up(store: Store) -> bool:
     return False
 
 
+@pytest.mark.faults
 async def test_C17_a_thousand_cancelled_commands(own: RealRedis) -> None:
     """A command that was cancelled leaves no answer behind for the next one."""
     ids = [f"R{number:05d}" for number in range(10)]
@@ -810,6 +812,7 @@ async def test_C17_a_thousand_cancelled_commands(own: RealRedis) -> None:
     assert unanswered < 50 * patience()
 
 
+@pytest.mark.faults
 async def test_C18_two_leaders(own: RealRedis, bank: Bank, tmp_path: Path, fault: Fault) -> None:
     """A lease that ran out while its holder was stopped: both ask and write, and it is one revision."""
     around_today(bank, back=10)
@@ -879,7 +882,7 @@ async def _refreshes(program: Program) -> Counter[str]:
     return Counter({outcome: int(count) for outcome, count in found})
 
 
-@pytest.mark.parametrize("how", get_args(Failure))
+@pytest.mark.parametrize("how", [how for how in get_args(Failure) if how != "silent"] + in_faults("silent"))
 async def test_C19_every_call_of_a_refresh_fails_once(
     how: Failure,
     own: RealRedis,

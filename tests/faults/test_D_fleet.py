@@ -101,6 +101,7 @@ async def test_D1_kill_9_of_one_of_two_under_load(bank: Bank, redis_url: str, tm
     assert two.readers.lost <= flying
 
 
+@pytest.mark.faults
 async def test_D2_a_rolling_restart_fails_no_request(bank: Bank, redis_url: str, tmp_path: Path) -> None:
     """SIGTERM to one, then to the other: the proxy hears «draining», each ends with 0, no request fails."""
     async with fleet(bank, redis_url, tmp_path, RATESVC_DRAIN_SECONDS="4") as two:
@@ -113,6 +114,7 @@ async def test_D2_a_rolling_restart_fails_no_request(bank: Bank, redis_url: str,
     assert two.readers.lost == 0
 
 
+@pytest.mark.faults
 async def test_D3_a_replica_that_stands_still(bank: Bank, redis_url: str, tmp_path: Path, fault: Fault) -> None:
     """SIGSTOP for 10 s: the proxy leaves it out; what is asked after a correction is not answered as before it."""
     async with fleet(bank, redis_url, tmp_path, RATESVC_POLL_SECONDS=str(POLL_S)) as two:
@@ -242,6 +244,7 @@ async def today_is(replica: Program, day: date, effective: date) -> bool:
     return bool((document["requested_date"], document["effective_date"]) == (str(day), str(effective)))
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("eve", [date(2026, 4, 24), date(2025, 12, 31)], ids=str)
 async def test_D4_midnight_in_moscow_on_a_host_in_utc(
     eve: date, bank: Bank, redis_url: str, tmp_path: Path, wall: WallClock
@@ -265,6 +268,7 @@ async def test_D4_midnight_in_moscow_on_a_host_in_utc(
     assert seen_before
 
 
+@pytest.mark.timed
 async def test_D4_real_steps_of_the_clock(
     bank: Bank, redis_url: str, tmp_path: Path, wall: WallClock, fault: Fault
 ) -> None:
@@ -392,6 +396,7 @@ async def test_D6_what_was_missed_while_the_loop_stood_is_done_once(
         assert len(bank.queries) - before <= 2
 
 
+@pytest.mark.faults
 async def test_D6_a_machine_that_slept_for_an_hour(
     bank: Bank, redis_url: str, tmp_path: Path, wall: WallClock, fault: Fault
 ) -> None:
@@ -414,6 +419,7 @@ async def test_D6_a_machine_that_slept_for_an_hour(
         assert bank.queries == [""]
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("how", ["shut down", "paused", "emptied"])
 async def test_D7_the_scheduler_is_dead(how: str, bank: Bank, settings: Settings, clock: Clock, fault: Fault) -> None:
     """Whatever became of it: the heartbeat makes a new one, which polls and has its hours."""
@@ -460,6 +466,7 @@ SCARCE: dict[str, Callable[[], tuple[str, ...]]] = {
 REFUSES = {"a_read_only_disk", "a_disk_that_is_full_at_once"}
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("scarce", [scarce for scarce in SCARCE if scarce not in REFUSES])
 async def test_D8_what_a_machine_may_lack(scarce: str, tmp_path: Path) -> None:
     """Descriptors, memory, room on the disk, a temporary folder, HOME, the zones of time: it starts and serves."""
@@ -475,6 +482,7 @@ async def says_that_the_disk_is_full(replica: Program) -> bool:
     return b"No space left on device" in (await replica.get("/health"))[2]
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("scarce", sorted(REFUSES))
 async def test_D8_where_nothing_can_be_kept(scarce: str, tmp_path: Path) -> None:
     """The embedded engine cannot start there: exit 78, and one line that says what to look at."""
@@ -528,6 +536,7 @@ async def test_D9_a_port_in_use(bank: Bank, tmp_path: Path) -> None:
     assert not processes_over(tmp_path)
 
 
+@pytest.mark.timed
 async def test_D10_three_replicas_start_at_once(bank: Bank, redis_url: str, tmp_path: Path, fault: Fault) -> None:
     """Nothing is stored yet: the Bank is asked for each document once, and all three answer with the same bytes."""
     around_today(bank, back=20)

@@ -144,6 +144,7 @@ def payloads_for(spot: Spot) -> tuple[str, ...]:
     return PAYLOADS if LONG or (spot.route, spot.name) != ("/widget/card.png", "heading") else ONE_OF_EACH
 
 
+@pytest.mark.faults
 @pytest.mark.browser
 async def test_E4_no_parameter_runs(browser: Browser, complete: Live, asking: Asking) -> None:
     """Over 200 payloads in each parameter of each route and dialect, one at a time: text at most, also in Chromium.

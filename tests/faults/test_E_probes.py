@@ -95,6 +95,8 @@ async def flood(url: str, targets: Iterator[str]) -> list[float]:
     return sorted(taken)
 
 
+@pytest.mark.timed
+@pytest.mark.faults
 @pytest.mark.slow
 async def test_E6_a_flood_of_variants(tmp_path: Path) -> None:
     """Targets that all differ, `RATESVC_VARIANTS` of them: memory stays where it was, answers stay quick."""
@@ -233,6 +235,7 @@ def test_E10_nothing_that_reads_a_parameter_runs_away(pump: str) -> None:
 PLACES = ("/v1/rates?codes=", "/v1/series?codes=", "/widget?heading=", "/?lang=", "/rate?date=", "/oembed?url=")
 
 
+@pytest.mark.timed
 async def test_E10_over_http_the_limit_answers(served: Served) -> None:
     """100 KB in a parameter never reach a route, and what fits into a request line is answered at once."""
     for pump in PUMPS:

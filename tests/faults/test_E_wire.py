@@ -49,6 +49,8 @@ async def seconds_of_an_honest_client(url: str, until: asyncio.Future[bytes]) ->
     return sorted(taken)
 
 
+@pytest.mark.timed
+@pytest.mark.faults
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["-H", "-B", "-X"])
 async def test_E1_slowhttptest(program: Program, mode: str) -> None:
@@ -73,6 +75,8 @@ async def test_E1_slowhttptest(program: Program, mode: str) -> None:
         assert "No open connections left" in said
 
 
+@pytest.mark.timed
+@pytest.mark.faults
 @pytest.mark.slow
 async def test_E1_five_hundred_idle_connections(program: Program) -> None:
     """Who only connects is let be for a while, like a browser's spare connection, and is in nobody's way."""
@@ -100,6 +104,8 @@ async def closed_after(url: str, first: bytes, drip: bytes) -> float:
         return time.monotonic() - begun
 
 
+@pytest.mark.timed
+@pytest.mark.faults
 @pytest.mark.slow
 async def test_E1_what_stays_unfinished_is_ended(program: Program) -> None:
     """Headers that never end, also behind a whole request; a body that drips: ended within 15 s; an event stream isn't.
@@ -195,6 +201,7 @@ LIMITS = {
 }
 
 
+@pytest.mark.timed
 async def test_E3_too_much_and_odd(served: Served) -> None:
     """A problem document of ours with the headers of every answer, at once, and the end of the connection."""
     for kind, (request, status, slug) in LIMITS.items():

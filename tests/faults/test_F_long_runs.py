@@ -22,7 +22,7 @@ from watched import polling
 from ratesvc.config import Settings
 from ratesvc.workdays import MOSCOW, ONE_DAY
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
 FIRST, LAST = date(2024, 1, 1), date(2026, 12, 31)
 ABSENT = 100
