@@ -8,7 +8,10 @@ PYTHONS = python3.13 python3.12 python3.11 python3.14 python3
 BIN = .venv/bin
 ARGS =
 # The order of tests, what Hypothesis tries, and the faults of a soak follow from it; every run says its own.
+ifndef SEED
 SEED := $(shell date +%s)
+endif
+export SEED
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # uv trusts whom the system trusts, as pip does.
 export UV_SYSTEM_CERTS = 1

@@ -25,7 +25,7 @@ HANGS_S = 15.0
 ROW = re.compile(r"test_([A-F])([0-9]+)_")
 HEAD = """# Faults
 
-What must not break the service, one row for each fault, written by `make faults` from the tests in `tests/faults`.
+What must not break the service, one row for each fault, written by `make faults-page` from the tests in `tests/faults`.
 *Recovery* is the time from the end of the fault until what was published meanwhile is served, with polls every 0.2 s;
 *limit* is what the test allows on a machine that has a core for whoever wants one.
 

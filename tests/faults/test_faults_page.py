@@ -1,4 +1,4 @@
-"""docs/faults.md is what `make faults` writes from these tests, and no row of the tables is without one."""
+"""docs/faults.md is what `make faults-page` writes from these tests, and no row of the tables is without one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def on_the_page() -> list[tuple[str, str]]:
 
 
 def test_the_page_names_every_test_and_all_of_them_passed() -> None:
-    """Once each, with the words of the test: `make faults` writes it anew."""
+    """Once each, with the words of the test: `make faults-page` writes it anew."""
     assert sorted(on_the_page()) == sorted(in_the_code())
 
 
