@@ -95,6 +95,7 @@ some_series = st.dictionaries(st.sampled_from(CODES), one_series, min_size=1, ma
 sizes = st.tuples(st.integers(WIDTHS[0], WIDTHS[-1]), st.integers(HEIGHTS[0], HEIGHTS[-1]))
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(some_series, sizes, st.booleans(), st.sampled_from(["en", "ru", "zh-Hans", "ar"]))
 def test_everything_lies_inside(series: dict[str, list[Point]], size: tuple[int, int], indexed: bool, tag: str) -> None:

@@ -88,6 +88,7 @@ def completed(folder: Path, words: str) -> list[str]:
     return [line.partition(",")[2] for line in started(folder, "-m", "ratesvc", **asked).stdout.splitlines()]
 
 
+@pytest.mark.slow
 def test_a_shell_completes_commands_options_and_currencies(tmp_path: Path) -> None:
     """Click's own completion, without the network and in any case of letters."""
     assert {"serve", "show", "convert", "backfill", "export", "quarantine", "healthcheck"} == {
@@ -224,38 +225,42 @@ def test_a_currency_that_the_sheet_lacks_has_no_figures() -> None:
     assert drawn(140, "en", ["USD", "DEM"], 30)[-1].split() == ["DEM", "German", "Mark", *["—"] * 6]
 
 
+ERRORS: list[tuple[list[str], int, str]] = [
+    (["show", "use"], 1, "ratesvc: There is no currency USE. Did you mean USD?"),
+    (["show", "XQZ"], 1, "ratesvc: No currency XQZ is known."),
+    (["show", "RUB"], 1, "ratesvc convert 1 RUB USD"),
+    (["convert", "100", "USD", "EURO"], 1, "Did you mean EUR?"),
+    (["convert", "1,5", "USD"], 2, "with a point"),
+    (["convert", "9" * 16, "USD"], 2, "up to 15 digits before it"),
+    (["show", "--date", "2022-02-30"], 2, "A day is written YYYY-MM-DD and must exist."),
+    (["show", "--date", "1990-01-01"], 1, "begin on 1992-07-01"),
+    (["show", "--date", "1993-05-01"], 1, "ratesvc: The demo's recording begins on 2022-09-24; 1993-05-01 is earlier."),
+    (["show", "--date", "2022-12-30"], 1, "They are due by 18:00 on 2022-12-29, Moscow time."),
+    (["show", "--lang", "klingon"], 2, "There is no language 'klingon'"),
+    (["show", "--days", "0"], 2, "--days"),
+    (["export", "/proc/folder"], 78, "ratesvc: /proc/folder: "),
+]
+ONE_BY_ONE = """
+import json, sys
+from click.testing import CliRunner
+from ratesvc.cli import main
+for words in json.loads(sys.argv[1]):
+    done = CliRunner().invoke(main, words)
+    print(json.dumps([done.exit_code, done.stdout, done.stderr]))
+"""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("arguments", "code", "words"),
-    [
-        (["show", "use"], 1, "ratesvc: There is no currency USE. Did you mean USD?"),
-        (["show", "XQZ"], 1, "ratesvc: No currency XQZ is known."),
-        (["show", "RUB"], 1, "ratesvc convert 1 RUB USD"),
-        (["convert", "100", "USD", "EURO"], 1, "Did you mean EUR?"),
-        (["convert", "1,5", "USD"], 2, "with a point"),
-        (["convert", "9" * 16, "USD"], 2, "up to 15 digits before it"),
-        (["show", "--date", "2022-02-30"], 2, "A day is written YYYY-MM-DD and must exist."),
-        (["show", "--date", "1990-01-01"], 1, "begin on 1992-07-01"),
-        (
-            ["show", "--date", "1993-05-01"],
-            1,
-            "ratesvc: The demo's recording begins on 2022-09-24; 1993-05-01 is earlier.",
-        ),
-        (["show", "--date", "2022-12-30"], 1, "They are due by 18:00 on 2022-12-29, Moscow time."),
-        (["show", "--lang", "klingon"], 2, "There is no language 'klingon'"),
-        (["show", "--days", "0"], 2, "--days"),
-        (["export", "/proc/folder"], 78, "ratesvc: /proc/folder: "),
-    ],
-)
-async def test_an_error_says_what_to_do_and_never_where_the_code_is(
-    tmp_path: Path, arguments: list[str], code: int, words: str
-) -> None:
+def test_an_error_says_what_to_do_and_never_where_the_code_is(tmp_path: Path) -> None:
     """One line for what cannot be answered, click's own words for a wrong command line; nothing on standard output."""
-    found, out, err = await run(tmp_path, *arguments, "--demo")
-    assert (found, out) == (code, "")
-    assert words in err
-    assert "Traceback" not in err
-    assert code == 2 or err.count("\n") == 1
+    commands = json.dumps([[*words, "--demo"] for words, _, _ in ERRORS])
+    done = started(tmp_path, "-c", ONE_BY_ONE, commands).stdout.splitlines()
+    for (command, code, words), line in zip(ERRORS, done, strict=True):
+        found, out, err = json.loads(line)
+        assert (command, found, out) == (command, code, "")
+        assert words in err
+        assert "Traceback" not in err
+        assert code == 2 or err.count("\n") == 1
 
 
 @pytest.mark.slow
@@ -344,6 +349,7 @@ async def test_a_past_day_is_answered_by_the_banks_own_word(bank: Bank, settings
     assert not found.stale
 
 
+@pytest.mark.slow
 async def test_why_a_day_cannot_be_answered_is_said(bank: Bank, settings: Settings, clock: Clock) -> None:
     """The Bank's failure, whatever else is held, for a past day and for one to come; today's rates are still there."""
     bank.publish(sheet(date(2026, 4, 23)), sheet(date(2026, 4, 24)))
@@ -580,6 +586,7 @@ async def test_the_quarantine_of_nothing_is_not_empty(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.slow
 async def test_what_the_demo_left_is_no_place_of_a_service(tmp_path: Path) -> None:
     """The folder in which only a demo ran has nothing to say about a quarantine either."""
     tmp_path.joinpath("data", "demo").mkdir(parents=True)

@@ -329,6 +329,7 @@ async def test_many_ask_for_a_long_table_at_once(served: Served) -> None:
     assert rendered == [("ecb", ("csv", "RUB"))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "day", ["0001-01-01", "1992-06-30", "1992-07-01", "9999-12-31", "2026-W17-5", "2026-02-29", "２０２６-04-24", "%00"]
 )

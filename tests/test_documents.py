@@ -180,6 +180,7 @@ def test_b1_an_entity_that_nobody_declared_is_malformed() -> None:
     assert refused(text.encode("cp1251")) == "malformed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "inside", ["<a>" * 60_000 + "</a>" * 60_000, "<a " + " ".join(f"a{n}='1'" for n in range(40_000)) + "/>"]
 )

@@ -77,6 +77,7 @@ async def test_it_starts_answers_and_ends_with_what_was_written(tmp_path: Path) 
     assert not processes_over(tmp_path)
 
 
+@pytest.mark.slow
 async def test_a_slow_server_is_started_once_and_its_files_are_left_alone(tmp_path: Path) -> None:
     """Not to answer yet is not to be dead: no second one, no repair under it, nothing set aside; then it is ended."""
     data = tmp_path / "data"
@@ -91,6 +92,7 @@ async def test_a_slow_server_is_started_once_and_its_files_are_left_alone(tmp_pa
     assert not list(data.glob("*.damaged-*"))
 
 
+@pytest.mark.slow
 async def test_a_server_that_is_loading_is_waited_for(tmp_path: Path) -> None:
     """It answers LOADING for a second: it lives, and has everything when it is done."""
     data = tmp_path / "data"
@@ -218,6 +220,7 @@ async def test_an_end_by_itself_is_told_with_its_exit_code(tmp_path: Path) -> No
     assert told == ["ended with exit code 3"]
 
 
+@pytest.mark.slow
 async def test_one_that_starts_well_and_dies_at_once_is_not_started_in_a_frenzy(tmp_path: Path) -> None:
     """The pauses between its starts grow, and the first death costs none."""
     clock = asyncio.get_running_loop().time

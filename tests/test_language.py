@@ -183,6 +183,7 @@ def test_the_list_of_languages_is_what_cldr_says() -> None:
     assert [list(pair) for pair in builder.languages()] == listed
 
 
+@pytest.mark.slow
 def test_languages_do_not_pile_up_in_memory() -> None:
     """Anyone may ask for every locale of CLDR: only a few dozen are held at a time, and all still answer."""
     for tag in localedata.locale_identifiers():

@@ -305,6 +305,7 @@ async def test_two_replicas_share_a_port(bank: Bank, settings: Settings, serve: 
             assert min(counts) > 0
 
 
+@pytest.mark.slow
 async def test_what_dies_is_started_again(
     bank: Bank, settings: Settings, serve: Serve, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -329,6 +330,7 @@ def _runs_anew(name: str, ended: asyncio.Task[Any]) -> bool:
     return any(task.get_name() == name and task is not ended for task in asyncio.all_tasks())
 
 
+@pytest.mark.slow
 async def test_an_unforeseen_error_of_a_tick_is_not_the_last_tick(
     bank: Bank, settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -447,6 +449,7 @@ async def test_a_clock_far_in_the_past_takes_nothing_away_that_explains_it(
         assert (await served.get("/v1/rates"))[0] == 200
 
 
+@pytest.mark.slow
 async def test_a_poll_between_its_appointment_and_its_start_is_not_dead(
     bank: Bank, settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -458,6 +461,7 @@ async def test_a_poll_between_its_appointment_and_its_start_is_not_dead(
         assert b"ratesvc_task_restarts_total{" not in (await served.get("/metrics"))[2]
 
 
+@pytest.mark.slow
 async def test_a_drain_loses_no_request(bank: Bank, tmp_path: Path) -> None:
     """SIGTERM: not ready, connections end with their answers, everything is answered until the end, exit 0."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))

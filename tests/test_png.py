@@ -19,6 +19,8 @@ from ratesvc.render.rows import TITLE
 
 DAYS = "since=2022-10-01&until=2022-11-18"
 
+pytestmark = pytest.mark.slow
+
 
 async def got(live: Live, path: str) -> bytes:
     async with aiohttp.ClientSession() as http, http.get(live.url + path) as answer:

@@ -518,6 +518,7 @@ async def test_B17_a_correction(served: Watched, bank: Bank) -> None:
     assert figures(held.sheet) == figures(TOMORROW)
 
 
+@pytest.mark.slow
 async def test_B18_the_same_a_thousand_times(settings: Settings, bank: Bank, clock: Clock, tmp_path: Path) -> None:
     """Redis is given no command that writes but the one that prolongs the lease, and the ETag stays.
 

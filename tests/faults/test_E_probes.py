@@ -115,6 +115,7 @@ async def test_E6_a_flood_of_variants(tmp_path: Path) -> None:
         assert p99 <= SLOWEST_S * patience()
 
 
+@pytest.mark.slow
 async def test_E6_what_is_remembered_is_bounded(served: Served) -> None:
     """Neither bodies nor targets are kept beyond their caps, however many are asked for, nor any that is long."""
     for number in range(publication.MOST_VARIANTS + 50):

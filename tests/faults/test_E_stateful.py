@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import in_faults
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
@@ -106,16 +107,17 @@ class Happenings(RuleBasedStateMachine):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # connections cut by a killed Redis
 @pytest.mark.usefixtures("torn")
-def test_E9_anything_in_any_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stories", [3, *in_faults(STORIES)])
+def test_E9_anything_in_any_order(tmp_path: Path, stories: int) -> None:
     """The Bank publishes, corrects and errs, midnights pass, Redis dies and forgets, the service restarts.
 
-    `RATESVC_STORIES` says how many stories are told, of 50 happenings each.
+    `RATESVC_STORIES` says how many stories `make faults` tells, of 50 happenings each.
     """
     machine = type("Happenings", (Happenings,), {"folder": tmp_path})
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=STORIES,
+            max_examples=stories,
             stateful_step_count=HAPPENINGS,
             deadline=None,
             print_blob=True,

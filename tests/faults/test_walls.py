@@ -103,6 +103,7 @@ async def test_the_usual_environment_and_the_setting(bank: Bank, proxy: Proxy, t
     assert (code, "USD" in out) == (0, True), err
 
 
+@pytest.mark.slow
 async def test_a_wrong_setting_stops_the_start(tmp_path: Path) -> None:
     """A file without certificates, and a proxy that is no address, are named in one line."""
     nothing = tmp_path / "ca.pem"
