@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -150,11 +150,6 @@ def recordings() -> Path:
     if not RECORDED.exists():
         not_here(f"the recordings {RECORDED}")
     return RECORDED
-
-
-def recorded(pattern: str, wanted: Callable[[Path], bool] = lambda _: True) -> list[Path]:
-    """Those recordings; without any a name for the test that says so."""
-    return sorted(filter(wanted, RECORDED.glob(pattern))) if RECORDED.exists() else [RECORDED / pattern]
 
 
 def in_faults(*values: Any) -> list[Any]:

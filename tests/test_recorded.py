@@ -1,4 +1,4 @@
-"""The parser and the answers over every recorded document, where the recordings lie beside the project."""
+"""The parser and the answers over real days: those that come with the tests, and all that lie beside the project."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bank import Bank, sheet
-from conftest import RECORDED, Clock, Serve, eventually, recorded
+from bank import Bank
+from conftest import Clock, Serve
+from recorded_days import FOLDER, documents
 
 from ratesvc.cbr.documents import parse_daily, parse_dynamic
 from ratesvc.cbr.guards import check
@@ -24,15 +25,16 @@ from ratesvc.render.dialects import Question
 from ratesvc.render.dialects.cbr_xml_daily import DIALECT
 from ratesvc.workdays import ONE_DAY, WorkCalendar
 
-pytestmark = pytest.mark.usefixtures("recordings")
+DAYS = sorted(documents())
+SATURDAYS = [day for day in DAYS if day.weekday() == 5]
 
-DAILY = recorded("daily/*.xml")
-SATURDAYS = recorded("daily/*.xml", lambda path: date.fromisoformat(path.stem).weekday() == 5)
-PRESENT_LAYOUT = recorded("daily/*.xml", lambda path: path.stem >= "2023-10")
-ENGLISH = recorded("daily_eng/*.xml")
-DYNAMIC = recorded("dynamic/*_2026-*.xml")
-MIRRORED = recorded("mirror_json/*.js")
-BROKEN = recorded("broken/*")
+
+def originals(folder: Path, kind: str) -> list[Path]:
+    """The Bank's documents of this kind."""
+    found = sorted(folder.glob(kind))
+    assert found
+    return found
+
 
 REASONS = {
     "antibot_constructed.html": "html",
@@ -57,25 +59,19 @@ def printed(raw: bytes) -> dict[str, tuple[str, str, str, str]]:
     return {code: (number, cbr_id, nominal, value) for cbr_id, number, code, nominal, value in row.findall(text)}
 
 
-def test_all_of_it_is_here() -> None:
-    """24 daily sheets, 3 English ones, 9 broken documents, 54 series and 8 answers of cbr-xml-daily.ru."""
-    assert (len(DAILY), len(ENGLISH), len(BROKEN), len(DYNAMIC), len(MIRRORED)) == (24, 3, 9, 54, 8)
-
-
-@pytest.mark.parametrize("path", DAILY, ids=lambda path: path.stem)
+@pytest.mark.parametrize("day", DAYS, ids=str)
 async def test_a_recorded_sheet_comes_out_exact_to_the_last_digit(
-    path: Path, bank: Bank, settings: Settings, serve: Serve, clock: Clock
+    day: date, bank: Bank, settings: Settings, serve: Serve, clock: Clock
 ) -> None:
     """When it is the Bank's newest, /v1/rates has every nominal, value and unit rate of the document."""
-    effective, raw = date.fromisoformat(path.stem), path.read_bytes()
-    bank.documents[effective] = raw
-    clock.moment = datetime.combine(effective, time(9), UTC)
+    bank.documents[day] = documents()[day]
+    clock.moment = datetime.combine(day, time(9), UTC)
     async with serve(settings) as running:
         await running.ready()
         body = (await running.get("/v1/rates"))[2].decode()
     document = json.loads(body, parse_float=Decimal, parse_int=Decimal)
-    assert document["effective_date"] == path.stem
-    rows, expected = document["rates"], printed(raw)
+    assert document["effective_date"] == str(day)
+    rows, expected = document["rates"], printed(documents()[day])
     assert rows.keys() == expected.keys()
     for code, (number, cbr_id, nominal, value) in expected.items():
         row = rows[code]
@@ -87,96 +83,113 @@ async def test_a_recorded_sheet_comes_out_exact_to_the_last_digit(
 
 async def test_iranian_rial_is_a_plain_number(bank: Bank, settings: Settings, serve: Serve, clock: Clock) -> None:
     """The Bank prints 5,39256E-05; JSON gets every digit without an exponent."""
-    bank.documents[date(2026, 4, 25)] = (RECORDED / "daily" / "2026-04-25.xml").read_bytes()
+    bank.documents[date(2026, 4, 25)] = documents()[date(2026, 4, 25)]
     clock.moment = datetime(2026, 4, 25, 9, tzinfo=UTC)
     async with serve(settings) as running:
         await running.ready()
         assert b'"unit_rate":0.0000539256,' in (await running.get("/v1/rates"))[2]
 
 
-@pytest.mark.parametrize("path", SATURDAYS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("saturday", SATURDAYS, ids=str)
 async def test_sunday_and_monday_answer_with_saturdays_recorded_sheet(
-    path: Path, bank: Bank, settings: Settings, serve: Serve, clock: Clock
+    saturday: date, bank: Bank, settings: Settings, serve: Serve, clock: Clock
 ) -> None:
     """And the day after that is not yet set, with the time when it is expected."""
-    saturday = date.fromisoformat(path.stem)
-    bank.documents[saturday] = path.read_bytes()
+    bank.documents[saturday] = documents()[saturday]
     clock.moment = datetime.combine(saturday, time(9), UTC)
     async with serve(settings) as running:
         await running.ready()
         for days in (1, 2):
             body = (await running.get(f"/v1/rates/{saturday + timedelta(days=days)}"))[2]
-            assert json.loads(body)["effective_date"] == path.stem
+            assert json.loads(body)["effective_date"] == str(saturday)
         status, _, body = await running.get(f"/v1/rates/{saturday + timedelta(days=3)}")
         assert (status, json.loads(body)["type"]) == (404, "urn:ratesvc:not_yet_set")
 
 
-@pytest.mark.parametrize("path", BROKEN, ids=lambda path: path.name)
-async def test_a_broken_document_is_refused_with_its_own_reason_and_changes_nothing(
-    path: Path, bank: Bank, settings: Settings, serve: Serve
-) -> None:
-    """What was good stays on the Board, in memory and in Redis."""
-    bank.publish(sheet(date(2026, 4, 23)), sheet(date(2026, 4, 24)))
-    async with serve(settings) as running:
-        await running.ready()
-        await eventually(lambda: len(running.service.history) == 2)
-        before = await running.get("/v1/rates")
-        bank.documents = {date(2026, 4, 24): path.read_bytes()}
-        cycle = await running.service.refresh()
-        assert cycle.failure
-        assert cycle.failure.kind == f"invalid:{REASONS[path.name]}"
-        assert not cycle.accepted
-        assert (await running.get("/v1/rates"))[2] == before[2]
-        assert len(running.service.history) == 2
-
-
-@pytest.mark.parametrize("path", [*DAILY, *ENGLISH], ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_every_recorded_sheet_passes_the_guards(path: Path) -> None:
+@pytest.mark.parametrize("day", DAYS, ids=str)
+def test_a_recorded_sheet_passes_the_guards(day: date) -> None:
     """Strict rules refuse none of the real sheets of 24 years."""
-    parsed = parse_daily(path.read_bytes())
-    check(parsed, today=parsed.effective_date)
+    check(parse_daily(documents()[day]), today=day)
 
 
-@pytest.mark.parametrize("path", PRESENT_LAYOUT, ids=lambda path: path.stem)
-def test_our_writing_of_the_banks_present_layout_is_the_banks(path: Path) -> None:
+@pytest.mark.parametrize("day", [day for day in DAYS if day.year >= 2023], ids=str)
+def test_our_writing_of_the_banks_present_layout_is_the_banks(day: date) -> None:
     """Byte for byte: what one ratesvc writes, a client of the Bank, or another ratesvc, reads."""
-    raw = path.read_bytes()
-    assert bank_xml.daily(parse_daily(raw)) == raw
+    assert bank_xml.daily(parse_daily(documents()[day])) == documents()[day]
 
 
-@pytest.mark.parametrize("path", DYNAMIC, ids=lambda path: path.stem)
-def test_our_writing_of_a_series_is_the_banks(path: Path) -> None:
+def test_the_days_that_come_with_the_tests_are_the_banks(recordings: Path) -> None:
+    """Byte for byte, but for blanks between the elements of 2013; and the unit rates are those of its export."""
+    for day, document in documents().items():
+        original = (recordings / "daily" / f"{day}.xml").read_bytes()
+        assert document.split() == original.split() if day.year == 2013 else document == original
+    lines = set((recordings / "history" / "unit_rates.csv").read_text("utf-8").splitlines())
+    for line in (FOLDER / "unit_rates.csv").read_text("utf-8").splitlines()[1:]:
+        assert line in lines
+
+
+def test_every_original_is_read_exactly(recordings: Path) -> None:
+    """24 daily sheets and three in English: every figure as printed, past the guards, and written as the Bank does."""
+    paths = [*originals(recordings, "daily/*.xml"), *originals(recordings, "daily_eng/*.xml")]
+    assert len(paths) == 27
+    for path in paths:
+        raw = path.read_bytes()
+        sheet = parse_daily(raw)
+        check(sheet, today=sheet.effective_date)
+        assert {
+            one.code: (one.numeric_code, one.cbr_id, str(one.nominal), f"{one.value:.4f}".replace(".", ","))
+            for one in sheet.quotes
+        } == printed(raw), path
+        if path.parent.name == "daily" and path.stem >= "2023-10":
+            assert bank_xml.daily(sheet) == raw, path
+
+
+def test_every_broken_original_is_refused_with_its_own_reason(recordings: Path) -> None:
+    """What the Bank, its guard and another bank really sent."""
+    paths = originals(recordings, "broken/*")
+    assert {path.name for path in paths} == REASONS.keys()
+    for path in paths:
+        with pytest.raises(BadDocument) as caught:
+            parse_daily(path.read_bytes())
+        assert (path.name, caught.value.reason) == (path.name, REASONS[path.name])
+
+
+def test_our_writing_of_a_series_is_the_banks(recordings: Path) -> None:
     """Byte for byte, every currency of March 2026."""
-    cbr_id, since, until = path.stem.split("_")
-    days = date.fromisoformat(since), date.fromisoformat(until)
-    raw = path.read_bytes()
-    records = parse_dynamic(raw, cbr_id, *days)
-    quotes = [(one.effective_date, Quote("", "", cbr_id, one.nominal, one.value, "")) for one in records]
-    assert bank_xml.dynamic(cbr_id, *days, quotes) == raw
+    paths = originals(recordings, "dynamic/*_2026-*.xml")
+    assert len(paths) == 54
+    for path in paths:
+        cbr_id, since, until = path.stem.split("_")
+        days = date.fromisoformat(since), date.fromisoformat(until)
+        raw = path.read_bytes()
+        records = parse_dynamic(raw, cbr_id, *days)
+        quotes = [(one.effective_date, Quote("", "", cbr_id, one.nominal, one.value, "")) for one in records]
+        assert bank_xml.dynamic(cbr_id, *days, quotes) == raw, path
 
 
-@pytest.mark.parametrize("path", MIRRORED, ids=lambda path: path.stem)
-def test_daily_json_is_what_its_original_said(path: Path) -> None:
+def test_daily_json_is_what_its_original_said(recordings: Path) -> None:
     """The same keys in the same order, types and values, from the figures of the two sheets that it was made of."""
-    original = json.loads(path.read_text("utf-8-sig"), parse_float=Decimal)
-    day, before = (datetime.fromisoformat(original[name]).date() for name in ("Date", "PreviousDate"))
-    learned = datetime.fromisoformat(original["Timestamp"])
-    calendar = WorkCalendar(extra_work=(before - ONE_DAY, day - ONE_DAY))
-    pair = [(before, "Previous"), (day, "Value")]
-    history = History(calendar, [Revision(mirrored(original, on, key), 1, learned) for on, key in pair])
-    now = datetime.combine(day, time(9), UTC)
-    answer = DIALECT.routes["/daily_json.js"](Question(history, snapshot(history, now), "https://x.example", {}))
-    ours = json.loads(answer.write(), parse_float=Decimal)
-    assert ours.pop("PreviousURL") == f"//x.example/cbr-xml-daily/archive/{before:%Y/%m/%d}/daily_json.js"
-    assert original.pop("PreviousURL") == f"//www.cbr-xml-daily.ru/archive/{before:%Y/%m/%d}/daily_json.js"
-    assert (ours, flat(ours)) == (original, flat(original))
-    dollar = ours["Valute"]["USD"]
-    assert (dollar["Value"], dollar["Previous"]) == (exported_dollar(day), exported_dollar(before))
+    for path in originals(recordings, "mirror_json/*.js"):
+        original = json.loads(path.read_text("utf-8-sig"), parse_float=Decimal)
+        day, before = (datetime.fromisoformat(original[name]).date() for name in ("Date", "PreviousDate"))
+        learned = datetime.fromisoformat(original["Timestamp"])
+        calendar = WorkCalendar(extra_work=(before - ONE_DAY, day - ONE_DAY))
+        pair = [(before, "Previous"), (day, "Value")]
+        history = History(calendar, [Revision(mirrored(original, on, key), 1, learned) for on, key in pair])
+        now = datetime.combine(day, time(9), UTC)
+        answer = DIALECT.routes["/daily_json.js"](Question(history, snapshot(history, now), "https://x.example", {}))
+        ours = json.loads(answer.write(), parse_float=Decimal)
+        assert ours.pop("PreviousURL") == f"//x.example/cbr-xml-daily/archive/{before:%Y/%m/%d}/daily_json.js"
+        assert original.pop("PreviousURL") == f"//www.cbr-xml-daily.ru/archive/{before:%Y/%m/%d}/daily_json.js"
+        assert (ours, flat(ours)) == (original, flat(original)), path
+        dollar = ours["Valute"]["USD"]
+        assert (dollar["Value"], dollar["Previous"]) == tuple(exported_dollar(recordings, on) for on in (day, before))
 
 
-def exported_dollar(day: date) -> Decimal:
+def exported_dollar(recordings: Path, day: date) -> Decimal:
     """From the Bank's own export, which knows nothing of cbr-xml-daily.ru."""
-    found = re.search(rf"^{day},1,([0-9.]+),", (RECORDED / "history" / "usd.csv").read_text("utf-8"), re.MULTILINE)
+    text = (recordings / "history" / "usd.csv").read_text("utf-8")
+    found = re.search(rf"^{day},1,([0-9.]+),", text, re.MULTILINE)
     assert found
     return Decimal(found[1])
 
@@ -200,6 +213,6 @@ def flat(tree: Any) -> list[Any]:
 
 def test_a_document_with_two_tables_is_refused() -> None:
     """A second row's worth of trust is not given to a document that repeats itself."""
-    raw = DAILY[-1].read_bytes()
+    raw = documents()[DAYS[-1]]
     with pytest.raises(BadDocument):
         parse_daily(raw + raw)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from csv import DictReader
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +15,10 @@ import pytest
 from aiohttp import web
 from bank import PRETTY, UTF8, Bank, daily_xml
 from chaos import answers, front_running
-from conftest import RECORDED, Clock, Serve, eventually, not_here
+from conftest import Clock, Serve, eventually
 from ledger import Fault
 from machine import patience
+from recorded_days import documents, unit_rates
 from redis_servers import RealRedis, running
 from sheets import all_times, at, changed, figures, plausible, times, without
 from spending import spent_on
@@ -413,24 +412,10 @@ async def test_B14_crises(factor: str, outcomes: list[str], flags: list[str], se
     assert msgspec.json.decode((await served.get("/v1/rates/next"))[2])["flags"] == flags
 
 
-@cache
-def recorded_rates() -> dict[date, dict[str, Decimal]]:
-    """Unit rates of the Bank's own sheets since 1992, by effective date and code, to six digits."""
-    found: dict[date, dict[str, Decimal]] = {}
-    with (RECORDED / "history" / "unit_rates.csv").open(encoding="utf-8", newline="") as file:
-        for row in DictReader(file):
-            rates = found.setdefault(date.fromisoformat(row["date"]), {})
-            rates[row["currency"]] = Decimal(row["rub_per_unit_6_significant_digits"])
-    return found
-
-
 def recorded(day: date) -> Sheet:
     """That day's sheet, with the nominals that follow from the Bank's rule."""
-    if not RECORDED.exists():
-        not_here(f"the recordings {RECORDED}")
-    documents = sorted(RECORDED.glob("daily/*.xml"))
-    known = {quote.code: quote for path in documents for quote in parse_daily(path.read_bytes()).quotes}
-    return Sheet(day, tuple(at(known[code], rate) for code, rate in recorded_rates()[day].items()))
+    known = {quote.code: quote for document in documents().values() for quote in parse_daily(document).quotes}
+    return Sheet(day, tuple(at(known[code], rate) for code, rate in unit_rates()[day].items()))
 
 
 @asynccontextmanager
@@ -444,8 +429,8 @@ async def on_the_eve(day: date, settings: Settings, bank: Bank, clock: Clock) ->
 
 
 def days_before(day: date) -> list[date]:
-    """The last two whole sheets."""
-    return sorted(other for other, rates in recorded_rates().items() if other < day and len(rates) >= 10)[-2:]
+    """The last two sheets."""
+    return sorted(other for other in unit_rates() if other < day)[-2:]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,46 @@
+"""Days of the Bank that come with the tests, as figures: six whole sheets since 2002, and the days around six shocks.
+
+The Bank's own documents are its data and stay beside the project. Here, tests/figures.py writes them anew from what
+they say; where the originals are at hand, test_recorded compares the two byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from csv import DictReader
+from datetime import date
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+
+from figures import ONE_LINE, SLASHES, Document, Layout, Row
+
+FOLDER = Path(__file__).with_name("recorded")
+LAYOUTS = {"one line": ONE_LINE, "without units": Layout(unit=False), "slashes": SLASHES}
+
+
+@cache
+def documents() -> dict[date, bytes]:
+    """Effective date → XML_daily."""
+    rows: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for one in _lines("sheets.csv"):
+        row = Row(one["code"], one["number"], one["id"], one["nominal"], one["value"], one["name"])
+        rows[one["day"], one["layout"]].append(row)
+    return {
+        date.fromisoformat(day): bytes(Document(tuple(found), date.fromisoformat(day), LAYOUTS[layout]))
+        for (day, layout), found in rows.items()
+    }
+
+
+@cache
+def unit_rates() -> dict[date, dict[str, Decimal]]:
+    """Effective date → code → roubles for one unit, to six digits."""
+    found: dict[date, dict[str, Decimal]] = defaultdict(dict)
+    for one in _lines("unit_rates.csv"):
+        found[date.fromisoformat(one["day"])][one["code"]] = Decimal(one["roubles"])
+    return dict(found)
+
+
+def _lines(name: str) -> list[dict[str, str]]:
+    with (FOLDER / name).open(encoding="utf-8", newline="") as file:
+        return list(DictReader(file))
