@@ -43,9 +43,8 @@ NO_LIMIT = 10**9
 COUNTED = (sys.executable, str(Path(__file__).with_name("counted.py")))
 
 # An hour's slope of memory cannot be seen in ten minutes: what is gained is judged, after five minutes of warming up
-# and where at least three are left. The others are warm sooner: after half of a run that is not short.
+# or, in a shorter run, after half of it.
 WARM_S = 300.0
-MEASURED_S = 180.0
 SHORT_S = 90.0
 # Pools open their threads as more work comes at once, which may be late in a run; what leaks opens them without end.
 MOST_GAINED = {"megabytes": 5.0, "descriptors": 5, "tasks": 3, "threads": 4}
@@ -317,14 +316,13 @@ def judge(soak: Soak) -> None:
     if max(soak.connections) > limit:
         soak.violations.append(f"{max(soak.connections)} connections to Redis")
     length_s = soak.used[-1].at_s - soak.used[0].at_s
-    is_long = length_s >= WARM_S + MEASURED_S
-    warm_s = WARM_S if is_long else length_s / 2
+    warm_s = min(WARM_S, length_s / 2)
     warm = [use for use in soak.used if use.at_s - soak.used[0].at_s >= warm_s]
     third = max(1, len(warm) // 3)
     soak.figures.append(f"the replica never ended, in {length_s - warm_s:.0f} s after {warm_s:.0f} s of warming up")
     for what, most in MOST_GAINED.items():
         first, last = least(warm[:third], what), least(warm[-third:], what)
-        is_judged = is_long or (length_s > SHORT_S and what != "megabytes")
+        is_judged = length_s > SHORT_S
         limit_text = f"at most {most:+g}" if is_judged else "too short to judge"
         soak.figures.append(f"{what} {first:.4g} → {last:.4g}, {limit_text}")
         if is_judged and last - first > most:
