@@ -9,7 +9,7 @@
 | `{namespace}:v1:quarantine` | hash | `1f0c…` → envelope of a document that a person is to judge; the newest fifty |
 | `{namespace}:v1:events` | stream | `17-0` → envelope of event 17; the newest thousand |
 | `{namespace}:v1:lease:{name}` | string | the replica whose turn it is to poll, or to backfill |
-| `{namespace}:v1:announce` | channel | a day: something about it is new; `heard`: the Bank answered a poll |
+| `{namespace}:v1:announce` | channel | a day: something about it is new; `heard NAME`: the Bank answered a poll of that replica |
 | `{namespace}:v1:nothing` | – | never exists: `SET … XX` on it changes nothing and tells whether Redis takes writes |
 
 The braces keep all keys in one slot of a Cluster. Sheets and events are only added, so any order and any repetition
@@ -25,6 +25,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 from typing import Any, TypeVar
+from uuid import uuid4
 
 from redis.asyncio import Redis
 
@@ -52,7 +53,7 @@ T = TypeVar("T")
 
 SCHEMA = "v1"
 LISTEN_S = 1.0
-HEARD = b"heard"
+HEARD = b"heard "
 SHEETS_AT_ONCE = 200
 COLUMNS_AT_ONCE = 10
 
@@ -91,6 +92,7 @@ class Store:
         self.quarantine_key = prefix + "quarantine"
         self._nothing = prefix + "nothing"
         self._held: set[tuple[date, int]] = set()
+        self._name = uuid4().hex.encode()
         self._seen_span: Span | None = None
 
     @property
@@ -367,9 +369,13 @@ class Store:
             await redis.publish(self._channel, effective.isoformat())
 
     async def announce_heard(self) -> None:
-        """Tell every replica that the Bank has answered a poll. It may be lost; the next poll says it again."""
+        """Tell the other replicas that the Bank has answered a poll. It may be lost; the next poll says it again."""
         async with self.link.answering("announce") as redis:
-            await redis.publish(self._channel, HEARD)
+            await redis.publish(self._channel, HEARD + self._name)
+
+    def is_heard_elsewhere(self, text: bytes | None) -> bool:
+        """Whether an announcement says so; our own comes late and says nothing new."""
+        return text is not None and text.startswith(HEARD) and text != HEARD + self._name
 
     async def announcements(self) -> AsyncIterator[bytes | None]:
         """The text of each announcement; None for each (re)connection, since some may have been lost before it."""

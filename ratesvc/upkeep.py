@@ -66,12 +66,13 @@ class Upkeep:
         return self._glance.quarantined if self._glance else None
 
     async def listen(self, heard: Callable[[], None]) -> None:
-        """Look again at each announcement, for ever; call `heard` if it says that the Bank has answered a poll."""
+        """Look again at each announcement, for ever; call `heard` if the Bank has answered another replica's poll."""
         while True:
             with contextlib.suppress(StoreUnavailable):
                 async for text in self._store.announcements():
-                    if text == HEARD:
+                    if self._store.is_heard_elsewhere(text):
                         heard()
+                    if text and text.startswith(HEARD):
                         continue
                     if text is None:
                         # Redis may have restarted, or be another server.
