@@ -9,7 +9,7 @@
 | `{namespace}:v1:quarantine` | hash | `1f0c…` → envelope of a document that a person is to judge; the newest fifty |
 | `{namespace}:v1:events` | stream | `17-0` → envelope of event 17; the newest thousand |
 | `{namespace}:v1:lease:{name}` | string | the replica whose turn it is to poll, or to backfill |
-| `{namespace}:v1:announce` | channel | a day: something about it is new; `heard NAME`: the Bank answered a poll of that replica |
+| `{namespace}:v1:announce` | channel | a day: something about it is new; `heard …`: the Bank answered a poll |
 | `{namespace}:v1:nothing` | – | never exists: `SET … XX` on it changes nothing and tells whether Redis takes writes |
 
 The braces keep all keys in one slot of a Cluster. Sheets and events are only added, so any order and any repetition
