@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from datetime import date
@@ -180,3 +181,12 @@ async def test_what_dialects_render_at_length_is_known_to_be_long(
     history = whole.service.history
     days = (12_000 if "time-series" in path else len(history.days)) * len(history.codes())
     assert told[0] >= days
+
+
+async def test_a_thread_that_renders_gives_way_soon(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """Five times as soon as Python's own interval, which is back when the service has ended."""
+    before = sys.getswitchinterval()
+    bank.publish(sheet(date(2026, 4, 24)))
+    async with serve(settings):
+        assert sys.getswitchinterval() == pytest.approx(0.001)
+    assert sys.getswitchinterval() == before
