@@ -23,7 +23,7 @@ from ratesvc.backfill import USD
 from ratesvc.cbr.documents import parse_daily
 from ratesvc.columns import Column, Currency, Span
 from ratesvc.config import DIALECTS
-from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError
+from ratesvc.errors import BeforeHistory, Busy, HistoryLoading, NoSheet, NotYetSet, RatesvcError, TooManyPoints
 from ratesvc.history import History, snapshot
 from ratesvc.rates import ONE, Revision, convert
 from ratesvc.render.dialects import Dialect, Question, Refused
@@ -125,6 +125,8 @@ def errors() -> Iterator[tuple[str, RatesvcError]]:
     yield "loading", HistoryLoading(date(2020, 3, 1))
     yield "not-yet-set", NotYetSet(date(2026, 4, 29), MONDAY_NOON)
     yield "before", BeforeHistory(date(1992, 6, 30))
+    yield "too-many", TooManyPoints(55, 12_000, 75_000)
+    yield "busy", Busy("Too many long answers are being rendered. Ask again in half a minute, or for less.")
     yield "nothing", Refused(404, "There is nothing at this address.")
 
 
