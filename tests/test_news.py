@@ -246,3 +246,14 @@ def test_a_sheet_between_two_that_were_told_is_silent() -> None:
     log.extend([Event("in_force", Place(1, THURSDAY, 1)), Event("sheet", Place(2, SATURDAY, 1))])
     held = (revision(THURSDAY), revision(FRIDAY), revision(SATURDAY))
     assert told(log, held[0], THURSDAY, *held) == []
+
+
+def test_an_id_without_a_checksum_is_an_earlier_versions() -> None:
+    """It names a sheet and a wording of it all the same."""
+    place = Place.from_id("7-2026-04-24.2")
+    assert place == Place(7, FRIDAY, 2, "")
+    assert place
+    assert place.key == (FRIDAY, 2)
+    assert Place.from_id("7-2026-04-24.2-0123abcd") == Place(7, FRIDAY, 2, "0123abcd") != place
+    for wrong in ("7-2026-04-24.2-0123abc", "7-2026-04-24.2-0123abcde", "7-2026-04-24.2-", "7-2026-04-24.2-0123ABCD"):
+        assert Place.from_id(wrong) is None
