@@ -484,3 +484,13 @@ def test_every_change_is_one_version_more() -> None:
     held.hold_back(FRIDAY)
     versions.append(held.version)
     assert versions == [0, 1, 2, 3]
+
+
+def test_columns_to_be_looked_at_are_no_sheets() -> None:
+    """They tell a series; no day is answered from them, and nobody knows whether one is missing."""
+    looked_at = History.of_columns(CALENDAR, [column("USD", THURSDAY, FRIDAY), column("EUR")])
+    assert looked_at.series("USD", THURSDAY, FRIDAY) == [(THURSDAY, Decimal(23)), (FRIDAY, Decimal(24))]
+    assert [one.currency.code for one in looked_at.every_column()] == ["USD", "EUR"]
+    assert [one.currency.code for one in looked_at.columns()] == ["USD"]
+    assert (looked_at.days, looked_at.span, len(looked_at)) == ([], None, 0)
+    assert looked_at.certain_on(FRIDAY) is None
