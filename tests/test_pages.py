@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -10,18 +11,26 @@ import pytest
 from bank import Bank, sheet
 from conftest import Clock, Serve, Served, eventually
 from playwright.async_api import Browser
+from widget_harness import chromium
 
 from ratesvc.config import Settings
 
 pytestmark = pytest.mark.browser
 
 
+@pytest.fixture
+async def own_browser() -> AsyncIterator[Browser]:
+    """On the loop of the service that the test starts."""
+    async with chromium() as running:
+        yield running
+
+
 @pytest.mark.parametrize(("scheme", "lang"), [("light", "en"), ("dark", "ru")])
 async def test_the_page_shows_the_widget_without_a_single_complaint(
-    browser: Browser, served: Served, scheme: str, lang: str, tmp_path: Path
+    own_browser: Browser, served: Served, scheme: str, lang: str, tmp_path: Path
 ) -> None:
     """Under its own CSP, in both schemes and languages: no console message, no foreign host, the right numbers."""
-    context = await browser.new_context(color_scheme=scheme, viewport={"width": 1000, "height": 1300})  # type: ignore[arg-type]
+    context = await own_browser.new_context(color_scheme=scheme, viewport={"width": 1000, "height": 1300})  # type: ignore[arg-type]
     page = await context.new_page()
     complaints: list[str] = []
     hosts: set[str] = set()
@@ -56,10 +65,10 @@ LISTEN = """url => {
 
 @pytest.mark.slow
 async def test_a_browser_hears_every_event_once_across_a_restart(
-    browser: Browser, bank: Bank, settings: Settings, serve: Serve, clock: Clock
+    own_browser: Browser, bank: Bank, settings: Settings, serve: Serve, clock: Clock
 ) -> None:
     """From a page of another origin; it comes back by itself, and what happened meanwhile is there."""
-    page = await browser.new_page()
+    page = await own_browser.new_page()
     bank.publish(sheet(date(2026, 4, 23)), sheet(date(2026, 4, 24)))
     async with serve(settings) as first:
         await eventually(lambda: first.service.feed.log.end.seq == 2)
@@ -84,9 +93,9 @@ async def test_a_browser_hears_every_event_once_across_a_restart(
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 380), ("dark", 1100)])
-async def test_the_reference_fits_every_screen(browser: Browser, served: Served, scheme: str, width: int) -> None:
+async def test_the_reference_fits_every_screen(own_browser: Browser, served: Served, scheme: str, width: int) -> None:
     """/docs under its own CSP: no console message, no foreign host, nothing that sticks out, answers that open."""
-    context = await browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})  # type: ignore[arg-type]
+    context = await own_browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})  # type: ignore[arg-type]
     page = await context.new_page()
     complaints: list[str] = []
     hosts: set[str] = set()

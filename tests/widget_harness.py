@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 import pytest
+import pytest_asyncio
 from aiohttp import web
 from conftest import program
 from playwright.async_api import Browser, async_playwright
@@ -103,19 +106,40 @@ async def chromium() -> AsyncIterator[Browser]:
         yield await playwright.chromium.launch(executable_path=binary, args=FLAGS)
 
 
-@pytest.fixture
+# To start Chromium costs more than most tests do with it, so they share it, and the loop to which it is bound.
+SESSION: Final = "session"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that takes one of the fixtures below runs on their loop."""
+    for item in items:
+        if isinstance(item, pytest.Function) and {"live", "host", "browser"} & set(item.fixturenames):
+            if not inspect.iscoroutinefunction(item.obj):
+                continue
+            item.add_marker(pytest.mark.asyncio(loop_scope=SESSION), append=False)
+
+
+@pytest_asyncio.fixture(loop_scope=SESSION)
 async def live(tmp_path: Path) -> AsyncIterator[Live]:
     async with live_service(tmp_path) as running:
         yield running
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope=SESSION)
 async def host() -> AsyncIterator[Host]:
     async with hosting() as running:
         yield running
 
 
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
+@pytest_asyncio.fixture(scope=SESSION, loop_scope=SESSION)
+async def _chromium() -> AsyncIterator[Browser]:
     async with chromium() as running:
         yield running
+
+
+@pytest_asyncio.fixture(loop_scope=SESSION)
+async def browser(_chromium: Browser) -> AsyncIterator[Browser]:
+    """Without any window that is open."""
+    yield _chromium
+    for context in _chromium.contexts:
+        await context.close()

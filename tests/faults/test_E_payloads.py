@@ -16,11 +16,12 @@ from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
 import pytest
+import pytest_asyncio
 from conftest import LONG
 from payloads import CALLS, FORMS, HARMLESS, PAYLOADS, Spot, foreign_spots, our_spots
 from playwright.async_api import Browser
 from spy import spying
-from widget_harness import Host, Live
+from widget_harness import SESSION, Host, Live
 from wire import Answered, answer_from, ask, connected, get
 
 from ratesvc.columns import Span
@@ -37,7 +38,7 @@ LONGEST_HEADING = 120
 TRACE = re.compile(r"pwned|pw'|cHduZW|x-injected", re.IGNORECASE)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope=SESSION)
 async def complete(live: Live) -> Live:
     """A service whose recorded sheets are all that there are, so that every dialect answers."""
     history = live.service.history
@@ -83,7 +84,7 @@ class Asking:
         return await answer_from(self._reader, request)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope=SESSION)
 async def asking(complete: Live) -> AsyncIterator[Asking]:
     async with connected(complete.url) as (reader, writer):
         yield Asking(reader, writer)
