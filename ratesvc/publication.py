@@ -20,7 +20,7 @@ MOST_VARIANTS = 4000
 MOST_TARGETS = 4000
 LONGEST_TARGET = 512
 MOST_BYTES = 16 * 1024 * 1024
-MOST_LONG_BYTES = 8 * 1024 * 1024
+MOST_LONG_BYTES = 4 * 1024 * 1024
 """Of one publication: of small bodies, and of those longer than LONG."""
 BODY_BYTES, TARGET_BYTES = 2048, 1536
 """What a body takes besides its encodings, and an answer that is remembered besides its target."""

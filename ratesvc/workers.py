@@ -17,19 +17,22 @@ MOST_WAITING = 20
 """Of long answers, the one that is being rendered among them: each takes a third of a second at most."""
 SMALL_AT_ONCE = 2
 
-M_MMAP_THRESHOLD = -3
-LARGE_BYTES = 128 * 1024
+# Of glibc's mallopt: what is as large as this lies apart; how many heaps threads have.
+MALLOC_OPTIONS = {-3: 128 * 1024, -8: 1}
 
 Made = TypeVar("Made")
 
 
-def give_back_large_buffers() -> None:
-    """Let glibc return every large buffer to the system once it is freed; by itself it keeps ever larger ones.
+def give_back_memory() -> None:
+    """Let glibc return every large buffer to the system once it is freed, and threads share one heap.
 
-    Other libraries have no such switch. The peak of a process that renders long answers is 14 MB lower with it.
+    By itself it keeps ever larger buffers, and a heap for each thread. Other libraries have no such switch. The peak of
+    a process that renders long answers is 16 MB lower with it.
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
+        options = ctypes.CDLL(None).mallopt
+        for option, value in MALLOC_OPTIONS.items():
+            options(option, value)
 
 
 class Workers:

@@ -14,7 +14,7 @@ from ratesvc.commands.running import opened
 from ratesvc.config import Settings
 from ratesvc.service import Service
 from ratesvc.web.app import listening
-from ratesvc.workers import give_back_large_buffers
+from ratesvc.workers import give_back_memory
 
 
 async def serve(settings: Settings, *, demo: bool) -> None:
@@ -22,7 +22,7 @@ async def serve(settings: Settings, *, demo: bool) -> None:
 
     SIGTERM during the start ends it; SIGINT does so, too, by the KeyboardInterrupt of whoever runs this.
     """
-    give_back_large_buffers()
+    give_back_memory()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     starting = asyncio.current_task()
