@@ -124,8 +124,8 @@ class Refresher:
             except FetchFailed as failure:
                 found.failure = failure
                 await self._look_at(failure, found)
-                if day is None and not history.days:
-                    wanted.append(self._eve(history))
+                if day is None:
+                    wanted += self._without_the_newest(failure, history)
                 continue
             # A sheet that is held back was given, so the one before it is still to be asked for.
             given = sorted({*history.days, *found.settled, *found.held_back})
@@ -133,6 +133,13 @@ class Refresher:
             if not wanted and following and following not in asked:
                 wanted.append(following)
         return await self._kept(found, history)
+
+    def _without_the_newest(self, failure: FetchFailed, history: History) -> list[date]:
+        """Which days to ask for instead of the newest sheet: today's own may be right where the newest is refused."""
+        today = moscow_day(self._clock())
+        eve = [] if history.days else [self._eve(history)]
+        is_refused = all(isinstance(error, BadDocument) for _, error in failure.failures)
+        return [*eve, today] if is_refused and history.certain_on(today) is None else eve
 
     def _eve(self, history: History) -> date:
         return history.calendar.effective_date_on_or_before(moscow_day(self._clock())) - ONE_DAY

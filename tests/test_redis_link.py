@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import uvloop
 from bank import Bank, around_today
 from certificates import Authority
 from conftest import eventually
@@ -204,7 +205,6 @@ async def test_a_damaged_answer_is_a_trouble_whatever_redis_py_makes_of_it(answe
 
 def test_a_closed_transport_is_a_trouble() -> None:
     """uvloop raises RuntimeError for it."""
-    uvloop = pytest.importorskip("uvloop")
 
     async def ignore(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
