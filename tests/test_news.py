@@ -257,3 +257,24 @@ def test_an_id_without_a_checksum_is_an_earlier_versions() -> None:
     assert Place.from_id("7-2026-04-24.2-0123abcd") == Place(7, FRIDAY, 2, "0123abcd") != place
     for wrong in ("7-2026-04-24.2-0123abc", "7-2026-04-24.2-0123abcde", "7-2026-04-24.2-", "7-2026-04-24.2-0123ABCD"):
         assert Place.from_id(wrong) is None
+
+
+def test_what_is_told_has_an_id_that_is_read_back() -> None:
+    """With its checksum, which goes on from one event to the next."""
+    events = news(EventLog(), [revision(FRIDAY), revision(SATURDAY)], revision(FRIDAY), FRIDAY)
+    assert [str(event.place).rsplit("-", 1)[0] for event in events] == [
+        "1-2026-04-24.1",
+        "2-2026-04-25.1",
+        "3-2026-04-24.1",
+    ]
+    for event in events:
+        assert Event.from_text(str(event)) == event
+        assert len(event.place.check) == 8
+
+
+def test_a_place_is_known_while_what_follows_it_can_be_told() -> None:
+    """Every event's is, and the beginning while the first event is there; a stranger's, or none, is not."""
+    log = EventLog()
+    log.extend(Event("sheet", Place(seq, date(2026, 1, seq), 1)) for seq in (1, 2))
+    assert [log.knows(Place(seq, date(2026, 1, seq), 1)) for seq in (1, 2, 3)] == [True, True, False]
+    assert (log.knows(NOWHERE), log.knows(None), log.knows(Place(1, FRIDAY, 1))) == (True, False, False)

@@ -106,6 +106,7 @@ async def test_a_master_that_knows_less_is_given_ours(served: Served, settings: 
 
         async def is_whole() -> bool:
             await served.service.poll()
+            assert served.service.history.span == Span(FIRST_DAY, FRIDAY)
             return await store.span.get() == Span(FIRST_DAY, FRIDAY)
 
         await eventually(is_whole)

@@ -17,7 +17,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl
-from xml.dom.minidom import Element, parseString
+from xml.dom.expatbuilder import parseString
+from xml.dom.minidom import Element
 
 sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 
@@ -26,7 +27,7 @@ import atheris  # noqa: E402 -- found beside the paths above
 with atheris.instrument_imports(include=["ratesvc", "xmltodict"]):
     from multidict import MultiDict
 
-    from ratesvc.cbr.documents import parse_catalogue, parse_daily, parse_dynamic
+    from ratesvc.cbr.documents import DAILY, parse_catalogue, parse_daily, parse_dynamic
     from ratesvc.errors import BadDocument, BadRequest
     from ratesvc.web.query import Query
     from ratesvc.web.wanted import Asked
@@ -51,7 +52,7 @@ def dynamic(content: bytes) -> None:
     with suppress(BadDocument):
         found = parse_dynamic(content, ASKED, SINCE, UNTIL)
         root = _root(content)
-        assert root.getAttribute("ID") == ASKED
+        assert (root.getAttribute("name"), root.getAttribute("ID")) == (f"{DAILY} Dynamic", ASKED)
         assert [_day(root.getAttribute(f"DateRange{n}")) for n in (1, 2)] == [SINCE, UNTIL]
         days = [record.effective_date for record in found]
         assert all(one < other for one, other in pairwise(days))
@@ -60,6 +61,11 @@ def dynamic(content: bytes) -> None:
         assert all(row.getAttribute("Id") == ASKED for row in rows)
         read = [(_day(row.getAttribute("Date")), _number(_text(row, "Nominal")), _value(row)) for row in rows]
         assert read == [(record.effective_date, record.nominal, record.value) for record in found]
+        units = [
+            (_text(row, "VunitRate").replace(",", "."), nominal, value)
+            for row, (_, nominal, value) in zip(rows, read, strict=True)
+        ]
+        assert all(Decimal(unit) * nominal == value for unit, nominal, value in units if unit)
 
 
 def catalogue(content: bytes) -> None:
@@ -97,7 +103,7 @@ def _root(content: bytes) -> Element:
     """Without the declaration, of which only the charset matters."""
     declaration, _, rest = content.partition(b"?>")
     charset = "cp1251" if b"windows-1251" in declaration.lower() else "utf-8"
-    return parseString(rest.decode(charset).encode()).documentElement  # noqa: S318 -- it declares no DOCTYPE
+    return parseString(rest.decode(charset).encode(), namespaces=False).documentElement  # noqa: S316 -- no DOCTYPE
 
 
 def _children(parent: Element, name: str) -> Iterator[Element]:
@@ -135,8 +141,8 @@ ITEM = (
 )
 
 
-def _series(*records: str, cbr_id: str = ASKED, until: str = "25.04.2026") -> str:
-    head = f'ID="{cbr_id}" DateRange1="01.04.2026" DateRange2="{until}" name="Foreign Currency Market Dynamic"'
+def _series(*records: str, cbr_id: str = ASKED, until: str = "25.04.2026", name: str = f"{DAILY} Dynamic") -> str:
+    head = f'ID="{cbr_id}" DateRange1="01.04.2026" DateRange2="{until}" name="{name}"'
     return f"<ValCurs {head}>{''.join(records)}</ValCurs>"
 
 
@@ -148,11 +154,11 @@ def _beginnings(name: str) -> list[str]:
         contradicted = RECORD.format("24", ASKED, "2000", "3")
         wrong = [(second, first), (first, first), (second, late), (first, other), (first, contradicted)]
         good = [_series(first, second), _series(), _series(first.replace("<VunitRate>75,1</VunitRate>", ""))]
-        another = [_series(first, cbr_id="R01239"), _series(first, until="24.04.2026")]
+        another = [_series(first, cbr_id="R01239"), _series(first, until="24.04.2026"), _series(first, name=DAILY)]
         return [*good, *another, *(_series(*records) for records in wrong), "<ValCurs>no data</ValCurs>"]
     items = [ITEM.format(ASKED, "840", "USD"), ITEM.format("R01010", "36", "AUD"), ITEM.format("R01436", "", "")]
     wrong = ["", "no data", ITEM.format("", "840", "USD"), ITEM.format(ASKED, "840", "usd"), items[0] * 2]
-    return [f"<Valuta>{inside}</Valuta>" for inside in ("".join(items), *items, *wrong)]
+    return [f'<Valuta name="{DAILY} Lib">{inside}</Valuta>' for inside in ("".join(items), *items, *wrong)]
 
 
 def seeds(name: str) -> None:
