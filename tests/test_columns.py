@@ -127,6 +127,16 @@ def test_a_column_that_threads_read_does_not_move(records: Records, day: date, p
         assert held(made) == records
 
 
+def test_a_record_that_is_held_already_changes_nothing() -> None:
+    """Be it the first, one in the middle or the last; another nominal or value of the day is another record."""
+    made = column(FLIPPED)
+    for day, (nominal, value) in FLIPPED.items():
+        assert made.holding(day, nominal, value) is made
+        assert made.holding(day, nominal * 10, value) is not made
+        assert made.holding(day, nominal, value + 1) is not made
+    assert held(made) == FLIPPED
+
+
 def test_what_was_derived_lasts_while_records_are_only_added_behind() -> None:
     """A text of a thousand days gets one more line; it is written anew when an earlier day changes."""
     made = column({THURSDAY: (1, Decimal("75.0000"))})

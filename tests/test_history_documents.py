@@ -363,3 +363,35 @@ def test_a_field_of_an_item_that_stands_twice_is_refused(tag: str) -> None:
 def test_ids_codes_and_names_of_the_catalogue_have_the_banks_form(changed: dict[str, Any]) -> None:
     """What is not of that form would become another currency's history."""
     assert refused_catalogue(catalogue(item(**changed), encoding="utf-8")) == "row"
+
+
+@pytest.mark.parametrize(
+    ("unit", "accepted"),
+    [
+        ("75,5", True),
+        ("000000075,5", True),
+        ("0000000075,5", False),
+        ("75,500000000000000", True),
+        ("75,5000000000000000", False),
+        ("75,", False),
+        ("7,55E-00", False),
+    ],
+)
+def test_a_unit_rate_has_the_banks_digits(unit: str, *, accepted: bool) -> None:
+    """One to nine before the comma, one to fifteen after it, and two in an exponent, which is never nothing."""
+    raw = series(Day("24.04.2026", "75,5000", unit=unit))
+    if accepted:
+        assert len(parse_dynamic(raw, USD, SINCE, UNTIL)) == 1
+    else:
+        assert refused(raw) in {"row", "unit"}
+
+
+@pytest.mark.parametrize(("between", "accepted"), [(1, True), (100, True), (101, False)])
+def test_the_charset_is_declared_near_the_beginning(between: int, *, accepted: bool) -> None:
+    """Within a hundred characters: what is looked for in a whole document may be its text."""
+    raw = series(*DAYS).replace(b' version="1.0" encoding', b" " * between + b"encoding")
+    assert raw.startswith(b"<?xml ")
+    if accepted:
+        assert refused(raw) == "malformed"
+    else:
+        assert refused(raw) == "encoding"
