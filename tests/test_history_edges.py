@@ -318,6 +318,7 @@ OLD = [date(1997, 6, 12), date(1997, 6, 14), date(1997, 6, 18)]
         (None, date(1997, 6, 12), OLD[0]),
         (None, date(1997, 6, 13), None),
         (Span(OLD[0], OLD[2], (date(1997, 6, 17),)), date(1997, 6, 16), OLD[1]),
+        (Span(OLD[0], OLD[2], (date(1997, 6, 17),)), date(1997, 6, 11), None),
         (Span(OLD[0], OLD[2], (date(1997, 6, 17),)), date(1997, 6, 17), None),
         (Span(OLD[0], OLD[2], (date(1997, 6, 17),)), OLD[2], OLD[2]),
     ],
