@@ -283,6 +283,26 @@ def test_spans_are_sets_of_days(one: Span, other: Span) -> None:
 
 
 @pytest.mark.parametrize(
+    ("since", "until", "joins", "covered"),
+    [
+        (SATURDAY, SUNDAY, True, False),
+        (SUNDAY, MONDAY, False, False),
+        (date(2026, 4, 21), date(2026, 4, 22), True, False),
+        (date(2026, 4, 20), date(2026, 4, 21), False, False),
+        (THURSDAY, FRIDAY, True, True),
+        (FRIDAY, FRIDAY, True, True),
+        (date(2026, 4, 22), FRIDAY, True, False),
+        (THURSDAY, SATURDAY, True, False),
+    ],
+)
+def test_spans_join_where_no_day_lies_between(since: date, until: date, *, joins: bool, covered: bool) -> None:
+    """Thursday and Friday, beside what begins on Saturday or ends on Wednesday."""
+    held = Span(THURSDAY, FRIDAY)
+    other = Span(since, until)
+    assert (held.joins(other), other.joins(held), held.covers(other)) == (joins, joins, covered)
+
+
+@pytest.mark.parametrize(
     ("after", "until", "lacks"),
     [
         (THURSDAY, SATURDAY, True),
