@@ -212,7 +212,7 @@ class History:
             found = certain_date(self.days, self.calendar, self.span, day)
             if found is None:
                 return day
-            day = max(day + ONE_DAY, self.calendar.may_end(found))
+            day = self.calendar.may_end(found)
         return None
 
     # Series

@@ -11,7 +11,7 @@ from ratesvc import history as module
 from ratesvc.columns import Column, Currency, Span
 from ratesvc.config import Calendar
 from ratesvc.errors import HistoryLoading, NotYetSet, UnknownRevision
-from ratesvc.history import History, certain_date, on_day, snapshot
+from ratesvc.history import History, certain_date, on_day, snapshot, wanted_day
 from ratesvc.rates import FIRST_DAY, Quote, Revision, Sheet
 from ratesvc.workdays import ONE_DAY, WorkCalendar
 
@@ -495,3 +495,19 @@ def test_columns_to_be_looked_at_are_no_sheets() -> None:
     assert [one.currency.code for one in looked_at.columns()] == ["USD"]
     assert (looked_at.days, looked_at.span, len(looked_at)) == ([], None, 0)
     assert looked_at.certain_on(FRIDAY) is None
+
+
+@pytest.mark.parametrize(
+    ("held", "today", "wanted"),
+    [
+        ([SATURDAY, WEDNESDAY], TUESDAY, TUESDAY),
+        ([SATURDAY], TUESDAY, FRIDAY),
+        ([WEDNESDAY], TUESDAY, TUESDAY),
+        ([date(1992, 7, 2)], date(1992, 7, 2), FIRST_DAY),
+        ([FIRST_DAY], FIRST_DAY, None),
+    ],
+    ids=["only tomorrow's is new", "stale", "only tomorrow's", "the second of all", "the first of all"],
+)
+def test_todays_sheet_is_wanted_where_tomorrows_is_there(held: list[date], today: date, wanted: date | None) -> None:
+    """The Bank has it then; where nothing newer is there, a stale sheet is all it has."""
+    assert wanted_day(held, History(CALENDAR, map(dollar, held)), moscow(today, "12:00")) == wanted
