@@ -22,7 +22,7 @@ OF_FAULTS = faults
 OF_RELEASE = release
 PYTEST = $(BIN)/pytest -n 2 --dist worksteal --randomly-seed=$(SEED) --hypothesis-seed=$(SEED)
 
-.PHONY: run test coverage quick bench lint types web faults faults-page release-check soak docs lock fonts dist sbom audit fuzz mutants clean
+.PHONY: run test coverage quick bench lint web faults faults-page release-check soak docs lock fonts dist sbom audit fuzz mutants clean
 
 run: .venv/ready
 	@exec $(BIN)/python -m ratesvc serve $(ARGS)

@@ -171,6 +171,7 @@ def test_every_sentence_of_the_pages_is_in_every_catalogue(name: str) -> None:
         assert set(re.findall(r"{\w+}", sentence)) == set(re.findall(r"{\w+}", translated))
 
 
+@pytest.mark.slow
 def test_the_list_of_languages_is_what_cldr_says() -> None:
     """Every language with a name for itself, the three translated ones first. UPDATE_GOLDEN=1 writes it anew."""
     tags = sorted(tag for tag in localedata.locale_identifiers() if "_" not in tag and tag != "root")

@@ -179,6 +179,7 @@ def world(bank: Bank, settings: Settings, clock: Clock, serve: Serve, request: p
     return World(bank, settings, clock, serve, *request.param)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 async def test_a_wrong_sheet_never_comes_out_and_the_corrected_one_does(
     world: World, way: Callable[[World], AsyncIterator[Served]]

@@ -254,6 +254,7 @@ async def test_every_parameter_is_in_it(whole: Served) -> None:
             assert set(found[1].split(", ") if found else ()) == documented
 
 
+@pytest.mark.slow
 async def test_what_is_embedded_obeys_its_parameters_and_no_others(whole: Served) -> None:
     """There nothing is refused: so every parameter of the document changes the answer, and the others' do not."""
     routes = [route for route in ROUTES if route.tag == "Widget"]
@@ -274,6 +275,7 @@ async def test_what_is_embedded_obeys_its_parameters_and_no_others(whole: Served
         assert changed == own[route.path].keys() - {"url", "format"}, route.path
 
 
+@pytest.mark.slow
 async def test_every_documented_answer_occurs_and_is_as_documented(
     bank: Bank, whole: Served, settings: Settings, serve: Serve, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -104,6 +104,7 @@ LAST, NEXT = "ratesvc_refresh_last_attempt_timestamp_seconds", "ratesvc_refresh_
 DAY_S = 86_400
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("poll_s", "polls", "minute", "rings"),
     [

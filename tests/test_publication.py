@@ -168,6 +168,7 @@ def held(publication: Publication, keys: range) -> list[Body]:
     return [found for key in keys if (found := publication.find(key))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [2_000, 30_000, 300_000])
 def test_what_is_kept_stays_under_its_bound_with_every_encoding_counted(length: int) -> None:
     """Brotli's and gzip's bytes are kept beside the identity's, whenever they were made."""

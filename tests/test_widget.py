@@ -75,6 +75,7 @@ async def test_the_recorded_rates_give_the_same_bytes(live: Live, name: str, pat
     golden(f"widget/{name}", text.replace(live.url, "https://rates.example"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lang", LOCALES)
 async def test_every_form_says_the_same(live: Live, lang: str) -> None:
     """Fragment, frame, card and rows.json have one source of text."""
