@@ -41,6 +41,7 @@ def forget(patch: pytest.MonkeyPatch) -> None:
     """From now on, every request is answered as if it were the first of its kind."""
     patch.setattr(Publication, "remember", lambda *_: None)
     patch.setattr(Publication, "find", lambda *_: None)
+    patch.setattr(Publication, "keep", lambda _, __, body: body)
 
 
 def _noted(handle: Any) -> Any:
