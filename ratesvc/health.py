@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from ratesvc.rates import Revision, Snapshot
@@ -73,6 +74,15 @@ def clock(skew_s: float | None) -> Check:
         "observedValue": round(skew_s),
         "observedUnit": "s",
     }
+
+
+def skew_s(their_date: str, now: datetime, since_s: float) -> float | None:
+    """Seconds that `now` is ahead of an HTTP date which came `since_s` ago; None for what is no date."""
+    try:
+        theirs = parsedate_to_datetime(their_date)
+    except (ValueError, OverflowError):
+        return None
+    return (now - theirs).total_seconds() - since_s if theirs.tzinfo else None
 
 
 def calendar(known_until: date, today: date) -> Check:

@@ -97,6 +97,14 @@ class Journal:
         """All of history, or more of it, was taken from Redis."""
         self.log.info("history", since=str(span.since), until=str(span.until))
 
+    def backfilled(self, span: Span | None, sheets: int, *, complete: bool) -> None:
+        """A backfill is over; not `complete`, some days up to yesterday are not held."""
+        if complete:
+            self.log.info("backfill_finished", sheets=sheets)
+        elif span:
+            unconfirmed = len(span.lacking)
+            self.log.warning("backfill_incomplete", sheets=sheets, until=str(span.until), unconfirmed=unconfirmed)
+
     def sheet(self, revision: Revision) -> None:
         """This replica holds one more."""
         flags = {"flags": ",".join(revision.flags)} if revision.flags else {}

@@ -8,7 +8,6 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from datetime import date, datetime
-from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -302,18 +301,10 @@ class Service:
         if done.failure:
             self._log.warning("backfill_failed", error=str(done.failure))
         elif done.has_begun:
-            self._say_what_is_held()
+            complete = not self._backfill.lacks(self.history)
+            self.journal.backfilled(self.history.span, len(self.history.days), complete=complete)
         if done.again_s is not None:
             self._ticks.backfill_in(done.again_s)
-
-    def _say_what_is_held(self) -> None:
-        span, sheets = self.history.span, len(self.history.days)
-        if not self._backfill.lacks(self.history):
-            self._log.info("backfill_finished", sheets=sheets)
-        elif span:
-            self._log.warning(
-                "backfill_incomplete", sheets=sheets, until=str(span.until), unconfirmed=len(span.lacking)
-            )
 
     def _take(self, revisions: Iterable[Revision], filled: Span | None = None) -> None:
         """Hold what is new and publish; `filled` says that history came with it."""
@@ -394,12 +385,7 @@ class Service:
         if self._client.said is None or self.demo:
             return None
         text, at = self._client.said
-        try:
-            theirs = parsedate_to_datetime(text)
-        except (ValueError, OverflowError):
-            return None
-        since = asyncio.get_running_loop().time() - at
-        return (self.clock() - theirs).total_seconds() - since if theirs.tzinfo else None
+        return health.skew_s(text, self.clock(), asyncio.get_running_loop().time() - at)
 
     async def _redis_now(self) -> str | None:
         try:
