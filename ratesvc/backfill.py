@@ -16,7 +16,7 @@ from typing import Protocol
 
 from ratesvc.cbr.admission import suspect_days
 from ratesvc.cbr.client import BankClient
-from ratesvc.cbr.documents import Listing, Record
+from ratesvc.cbr.documents import Listing, Record, is_cbr_id
 from ratesvc.codes import MOST_USED
 from ratesvc.columns import Column, Currency, Span, sheet_days
 from ratesvc.errors import RatesvcError, StoreUnavailable
@@ -231,7 +231,8 @@ class Backfill:
                 named.setdefault(
                     quote.cbr_id, Currency(quote.cbr_id, quote.cbr_id, quote.code, quote.numeric_code, quote.name)
                 )
-        others = {cbr_id for one in listings for cbr_id in (one.cbr_id, one.parent_id)}.difference(named)
+        ids = {cbr_id for one in listings for cbr_id in (one.cbr_id, one.parent_id) if is_cbr_id(cbr_id)}
+        others = ids.difference(named)
         unnamed = [Currency(cbr_id, cbr_id, "", "", "") for cbr_id in sorted(others)]
         return [*sorted(named.values(), key=_most_used_first), *unnamed]
 

@@ -95,6 +95,11 @@ def parse_dynamic(raw: bytes, cbr_id: str, since: date, until: date) -> tuple[Re
     return records
 
 
+def is_cbr_id(text: str) -> bool:
+    """Whether a series can be asked for under this id; a parent's id is not held to the form."""
+    return _CBR_ID.fullmatch(text) is not None
+
+
 def parse_date(text: object) -> date:
     """dd.mm.yyyy, or dd/mm/yyyy as the Bank served on 26.09.2013. Raises BadDocument."""
     match = _DATE.fullmatch(text) if isinstance(text, str) else None
