@@ -466,3 +466,9 @@ def test_refusals_quote_little_and_nothing_unprintable() -> None:
             parse_daily(raw)
         assert len(str(caught.value)) < 250
         assert not re.search(r"[\x00-\x1f\x7f]", str(caught.value))
+
+
+@pytest.mark.parametrize("inside", ["", "<Note>nothing today</Note>"])
+def test_b4_a_table_without_rows_is_refused(inside: str) -> None:
+    """With its name and date it is still no sheet."""
+    assert refused(Document(rows=(), inside=inside)) == "structure"

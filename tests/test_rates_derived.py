@@ -29,6 +29,7 @@ from ratesvc.rates import (
     ratios,
     rounded,
     trimmed,
+    unrounded,
 )
 
 THURSDAY, FRIDAY, SATURDAY = (date(2026, 4, day) for day in (23, 24, 25))
@@ -77,6 +78,7 @@ def test_many_ratios_are_each_rounded_as_one_would_be(pairs: list[tuple[int, int
     found = list(ratios((one for one, _ in pairs), (other for _, other in pairs)))
     assert found == [rounded(Decimal(one), Decimal(other)) for one, other in pairs]
     assert all(str(number) == str(number.normalize()) for number in found)
+    assert list(ratios([2, 10**7], [3, 1], 5)) == [Decimal("0.66667"), Decimal(10**7)]
 
 
 def test_what_a_currency_costs_in_every_other() -> None:
@@ -177,3 +179,33 @@ def test_a_day_later_is_another_sheet() -> None:
     """The effective date is no figure: says_the_same_as compares what is printed."""
     assert SHEET.says_the_same_as(replace(SHEET, effective_date=FRIDAY + timedelta(days=1)))
     assert replace(SHEET, effective_date=SATURDAY) != SHEET
+
+
+def test_a_quotient_has_eighty_digits() -> None:
+    """Enough to compare by, and to round once from: a last 5 with more behind it is no tie any more."""
+    assert str(unrounded(Decimal(1), Decimal(3))) == "0." + "3" * 80
+    assert str(unrounded(Decimal(5), Decimal(9))) == "0." + "5" * 79 + "6"
+    assert unrounded(Decimal(3), Decimal(2)) == Decimal("1.5")
+    assert str(unrounded(Decimal(2), Decimal(3))) == "0." + "6" * 80
+
+
+def test_sheets_that_say_the_same_have_one_checksum() -> None:
+    """Whatever the names and the order; another figure, or another day, has another one."""
+    renamed = Sheet(FRIDAY, tuple(replace(quote, name="in English") for quote in reversed(QUOTES)))
+    assert SHEET.checksum == renamed.checksum
+    others = [
+        replace(SHEET, effective_date=SATURDAY),
+        Sheet(FRIDAY, QUOTES[:2]),
+        *(
+            Sheet(FRIDAY, (replace(QUOTES[0], **changed), *QUOTES[1:]))
+            for changed in (
+                {"value": Decimal("80.0001")},
+                {"nominal": 10},
+                {"code": "USX"},
+                {"numeric_code": "841"},
+                {"cbr_id": "R1"},
+            )
+        ),
+    ]
+    assert len({SHEET.checksum, *(other.checksum for other in others)}) == 1 + len(others)
+    assert Sheet(FRIDAY, (replace(QUOTES[0], value=Decimal(80)), *QUOTES[1:])).checksum == SHEET.checksum
