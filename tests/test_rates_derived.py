@@ -57,6 +57,20 @@ def test_a_lost_digit_is_an_error() -> None:
     with pytest.raises(InvalidOperation):
         rates.EXACT.divide(Decimal(0), Decimal(0))
     assert rates.EXACT.divide(Decimal("80.0000"), Decimal(10**8)) == Decimal("0.0000008")
+    assert rates.EXACT.plus(Decimal("1" * 200)) == int("1" * 200)
+    with pytest.raises(Inexact):
+        rates.EXACT.plus(Decimal("1" * 201))
+
+
+def test_trimmed_numbers_have_no_exponent_above_zero() -> None:
+    """Whole ones are written out, multiples of ten too."""
+    shown = {"1E+1": "10", "1.1E+2": "110", "1E+30": "1" + "0" * 30, "100.0000": "100", "26.7960": "26.796", "7": "7"}
+    assert {number: str(trimmed(Decimal(number))) for number in shown} == shown
+
+
+def test_a_thousand_old_roubles_are_one() -> None:
+    """By decree, from 1 January 1998 on."""
+    assert (rates.OLD_IN_NEW, date(1998, 1, 1)) == (1000, rates.REDENOMINATION)
 
 
 @pytest.mark.parametrize(("number", "shown"), [("-0.0004", "0.000"), ("0.0004", "0.000"), ("-0.0006", "-0.001")])
