@@ -472,3 +472,34 @@ def test_refusals_quote_little_and_nothing_unprintable() -> None:
 def test_b4_a_table_without_rows_is_refused(inside: str) -> None:
     """With its name and date it is still no sheet."""
     assert refused(Document(rows=(), inside=inside)) == "structure"
+
+
+def test_b3_letters_that_both_charsets_have_do_not_hide_the_wrong_one() -> None:
+    """Every byte of this UTF-8 is one of windows-1251 too, and means another letter there."""
+    dollar_alone = Document(rows=tuple(row for row in TABLE if row.code == "USD"))
+    raw = dollar_alone.text.encode()
+    raw.decode("cp1251")
+    assert refused(raw) == "encoding"
+    in_latin = Document(rows=tuple(dataclasses.replace(row, name="US Dollar") for row in TABLE))
+    assert len(parse_daily(bytes(in_latin)).quotes) == len(TABLE)
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b" " * 395 + ORIGINAL, "malformed"),
+        (b" " * 396 + ORIGINAL, "structure"),
+        (b"x" * 3995 + b"<html>", "html"),
+        (b"x" * 3996 + b"<html>", "structure"),
+    ],
+)
+def test_b4_only_the_beginning_is_looked_at(raw: bytes, reason: str) -> None:
+    """A few hundred bytes for XML, and a few thousand for a page."""
+    assert refused(raw) == reason
+
+
+def test_a_refusal_shows_eighty_characters_of_what_it_was_given() -> None:
+    """Enough to recognize it by."""
+    with pytest.raises(BadDocument) as caught:
+        parse_daily(bytes(Document(name="x" * 500)))
+    assert str(caught.value) == f"structure: the table is named '{'x' * 79}, not Foreign Currency Market"
