@@ -116,6 +116,7 @@ class Bank:
     truth: dict[date, list[Sheet]] = field(default_factory=dict)
     series: dict[str, dict[date, tuple[int, Decimal]]] = field(default_factory=dict)
     currencies: dict[str, tuple[str, str, str]] = field(default_factory=dict)
+    parents: dict[str, str] = field(default_factory=dict)
     english: bytes | None = None
     misbehave: Misbehaviour | None = None
     asked: list[web.Request] = field(default_factory=list)
@@ -192,7 +193,7 @@ class Bank:
         """Every id with its ISO codes, and one that has none."""
         items = "".join(
             f'<Item ID="{cbr_id}"><Name>{escape(name)}</Name><EngName>{code}</EngName><Nominal>1</Nominal>'
-            f"<ParentCode>{cbr_id[:6]:<10}</ParentCode><ISO_Num_Code>{number.lstrip('0')}</ISO_Num_Code>"
+            f"<ParentCode>{self.parents.get(cbr_id, cbr_id[:6]):<10}</ParentCode><ISO_Num_Code>{number.lstrip('0')}</ISO_Num_Code>"
             f"<ISO_Char_Code>{code}</ISO_Char_Code></Item>"
             for cbr_id, (code, number, name) in self.currencies.items()
         )

@@ -608,3 +608,11 @@ async def test_history_is_finished_only_when_every_day_is_held(
         await running.service.poll()
         await eventually(lambda: running.service.history.span and running.service.history.span.until == later[-1])
         await eventually(lambda: "backfill_finished" in capsys.readouterr().out)
+
+
+async def test_a_parent_that_is_no_id_is_not_asked_for(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """The catalogue says anything there; one odd word must not end every backfill."""
+    bank.parents["R01375"] = "see R01376"
+    async with serve(settings) as running:
+        await eventually(lambda: running.service.history.span)
+        assert sorted(bank.series_asked) == sorted([*bank.series, *NAMELESS])
