@@ -193,7 +193,8 @@ class Bank:
         """Every id with its ISO codes, and one that has none."""
         items = "".join(
             f'<Item ID="{cbr_id}"><Name>{escape(name)}</Name><EngName>{code}</EngName><Nominal>1</Nominal>'
-            f"<ParentCode>{self.parents.get(cbr_id, cbr_id[:6]):<10}</ParentCode><ISO_Num_Code>{number.lstrip('0')}</ISO_Num_Code>"
+            f"<ParentCode>{self.parents.get(cbr_id, cbr_id[:6]):<10}</ParentCode>"
+            f"<ISO_Num_Code>{number.lstrip('0')}</ISO_Num_Code>"
             f"<ISO_Char_Code>{code}</ISO_Char_Code></Item>"
             for cbr_id, (code, number, name) in self.currencies.items()
         )
