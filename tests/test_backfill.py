@@ -616,3 +616,15 @@ async def test_a_parent_that_is_no_id_is_not_asked_for(bank: Bank, settings: Set
     async with serve(settings) as running:
         await eventually(lambda: running.service.history.span)
         assert sorted(bank.series_asked) == sorted([*bank.series, *NAMELESS])
+
+
+async def test_history_ends_with_the_newest_admitted_sheet(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """Tomorrow's document is quarantined: its series are not asked for, whatever they say."""
+    tomorrow = date(2026, 4, 25)
+    bank.publish(sheet(tomorrow))
+    bank.documents[tomorrow] = daily_xml(changed(sheet(tomorrow), USD=times("10")))
+    async with serve(settings) as running:
+        await eventually(lambda: running.service.history.span and running.service.backfilling is None)
+        assert running.service.history.span == Span(FIRST_DAY, FRIDAY)
+        asked = [request for request in bank.asked if request.path.endswith("XML_dynamic.asp")]
+        assert {request.query["date_req2"] for request in asked} == {"24/04/2026"}

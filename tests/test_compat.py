@@ -354,3 +354,10 @@ async def test_no_day_whatever_it_is_breaks_a_dialect(day: str, served: Served) 
         assert status in (200, 400, 404, 422, 503), path
         assert headers["Access-Control-Allow-Origin"] == "*", path
         assert b"Incident" not in body
+
+
+async def test_a_range_of_no_known_currency_is_empty(served: Served) -> None:
+    """Open Exchange Rates leaves out symbols that it does not know, be it all of them."""
+    path = "/openexchangerates/api/time-series.json?start=2026-04-23&end=2026-04-24&symbols=QQQ"
+    status, _, body = await served.get(path)
+    assert (status, json.loads(body)["rates"]) == (200, {})

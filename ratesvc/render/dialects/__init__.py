@@ -161,7 +161,7 @@ def per_base(
             found = rates(history, base, code, *range_of_days, amount=amount)
             texts = dict(zip(found.days, found.texts, strict=True))
             columns.append([texts.get(day, missing) for day in days])
-        yield from zip(days, zip(*columns, strict=True), strict=True)
+        yield from zip(days, zip(*columns, strict=True) if columns else [()] * len(days), strict=True)
 
 
 def json_object(codes: Sequence[str], texts: Sequence[str]) -> str:
