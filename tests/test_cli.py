@@ -21,7 +21,7 @@ import pytest
 from aiohttp import web
 from bank import Bank, last_month, sheet
 from click.testing import CliRunner
-from conftest import Clock, eventually
+from conftest import Clock, eventually, program
 from hypothesis import given
 from hypothesis import strategies as st
 from processes import ROOT, environment, processes_over, run, serving
@@ -460,7 +460,7 @@ def test_whatever_becomes_of_the_output_it_ends_in_words_or_in_silence(tmp_path:
         (f"PYTHONIOENCODING=ascii {command} --lang ru USD", (0,), ""),
     ):
         done = subprocess.run(
-            ["bash", "-c", line],
+            [program("bash"), "-c", line],
             cwd=tmp_path,
             env=environment(tmp_path),
             capture_output=True,

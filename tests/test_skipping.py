@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -102,9 +103,9 @@ async def test_each_test_belongs_to_one_command(tmp_path: Path) -> None:
 
 def test_no_file_is_lost_while_tests_are_collected() -> None:
     """A file that skips itself would be counted as one test, and over several processes as none."""
-    ways = ("importor" + "skip(", "allow_module" + "_level", "collect_" + "ignore", "--ignore" + "=")
+    ways = re.compile(r"^\w[^\n]*importorskip\(|allow_module_leve[l]|collect_ignor[e]|--ignor[e]=", re.MULTILINE)
     files = [*(ROOT / "tests").rglob("*.py"), ROOT / "Makefile", ROOT / "pyproject.toml"]
-    assert [(file.name, way) for file in files for way in ways if way in file.read_text("utf-8")] == []
+    assert [file.name for file in files if ways.search(file.read_text("utf-8"))] == []
 
 
 async def test_a_test_without_any_case_is_an_error(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 from builder import pasted
-from conftest import in_faults, missing
+from conftest import in_faults, missing, program
 from playwright.async_api import Browser, BrowserContext, Page
 from processes import finished
 from widget_harness import Host, Live
@@ -177,6 +177,7 @@ async def test_the_picture_as_pasted(browser: Browser, live: Live, host: Host, l
 async def test_the_json_as_pasted(live: Live, tmp_path: Path) -> None:
     """The line runs in a shell."""
     command = await pasted(live.url, "json", "lang=ru&codes=USD,JPY")
+    program("curl")
     _, said, _ = await finished("sh", "-c", command, cwd=tmp_path)
     assert [row["cells"][1] for row in json.loads(said)["rows"]] == ["60,3741", "43,0567"]
 
