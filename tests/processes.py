@@ -166,14 +166,14 @@ async def serving_by(
 
 
 def processes_over(folder: Path) -> list[int]:
-    """Every process whose command line names this folder."""
+    """Every process whose command line names this folder, or that works in it: a server cuts its own title short."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and entry.name != str(os.getpid()):
             try:
-                command = (entry / "cmdline").read_bytes()
+                command, works_in = (entry / "cmdline").read_bytes(), (entry / "cwd").readlink()
             except OSError:
                 continue
-            if os.fsencode(folder) in command:
+            if os.fsencode(folder) in command or works_in.is_relative_to(folder):
                 found.append(int(entry.name))
     return found
