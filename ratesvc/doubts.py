@@ -19,9 +19,10 @@ MOST_SILENT = 3
 
 @dataclass(slots=True)
 class Doubt:
-    """A sheet that was seen before; `silent` counts how often the second address did not know it yet."""
+    """A sheet that was seen before, in that `turn`; `silent` counts how often the second address did not know it yet."""
 
     sheet: Sheet
+    turn: int
     silent: int = 0
 
 
@@ -31,6 +32,11 @@ class Doubts:
     def __init__(self, client: BankClient) -> None:
         self._client = client
         self._doubts: dict[date, Doubt] = {}
+        self._turn = 0
+
+    def begin_turn(self) -> None:
+        """A poll begins: what was doubtful before it may now be decided, but once until the next."""
+        self._turn += 1
 
     def settled(self, effective: date) -> None:
         """The sheet of that day is accepted."""
@@ -48,6 +54,10 @@ class Doubts:
             doubt = self._remember(sheet)
             if not at_once:
                 return found.refused() if seen_another else found
+        elif doubt.turn == self._turn and not at_once:
+            # The backfill after a poll asks for the same days: the Bank has had no time to correct itself.
+            return found
+        doubt.turn = self._turn
         second = await self._second_document(sheet.effective_date)
         if second is None:
             doubt.silent += 1
@@ -57,7 +67,7 @@ class Doubts:
     def _remember(self, sheet: Sheet) -> Doubt:
         while len(self._doubts) >= MOST_DOUBTS:
             del self._doubts[next(iter(self._doubts))]
-        doubt = self._doubts[sheet.effective_date] = Doubt(sheet)
+        doubt = self._doubts[sheet.effective_date] = Doubt(sheet, self._turn)
         return doubt
 
     async def _second_document(self, effective: date) -> Sheet | None:

@@ -106,6 +106,7 @@ class Refresher:
 
     async def cycle(self, history: History) -> Cycle:
         """What a poll does: ask for the newest sheet, unless another replica holds the lease."""
+        self._doubts.begin_turn()
         return await self.ask(history) if await self._is_ours() else Cycle("skipped")
 
     async def ask(self, history: History, day: date | None = None, *, at_once: bool = False) -> Cycle:

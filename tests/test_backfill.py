@@ -628,3 +628,18 @@ async def test_history_ends_with_the_newest_admitted_sheet(bank: Bank, settings:
         assert running.service.history.span == Span(FIRST_DAY, FRIDAY)
         asked = [request for request in bank.asked if request.path.endswith("XML_dynamic.asp")]
         assert {request.query["date_req2"] for request in asked} == {"24/04/2026"}
+async def test_the_backfill_after_a_poll_is_no_second_poll(
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock
+) -> None:
+    """Both ask for today's sheet within seconds: the Bank is to be asked again later, when it may have corrected it."""
+    moved = changed(sheet(FRIDAY), KZT=times("1.3"))
+    bank.publish(moved, sheet(date(2026, 4, 25)))
+    bank.truth[FRIDAY] = [moved]
+    clock.moment = datetime(2026, 4, 24, 14, 0, tzinfo=UTC)
+    async with serve(settings) as running:
+        await running.ready()
+        await eventually(lambda: running.service.history.span and running.service.backfilling is None)
+        assert not [request for request in bank.asked if request.path.endswith("XML_daily_eng.asp")]
+        assert running.service.history.of_date(FRIDAY) is None
+        await running.service.poll()
+        await eventually(lambda: running.service.history.of_date(FRIDAY))
