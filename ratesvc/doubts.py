@@ -19,7 +19,7 @@ MOST_SILENT = 3
 
 @dataclass(slots=True)
 class Doubt:
-    """A sheet that was seen before, in that `turn`; `silent` counts how often the second address did not know it yet."""
+    """A sheet that was seen before, in that `turn`; `silent` counts how often the second address did not know it."""
 
     sheet: Sheet
     turn: int
