@@ -133,6 +133,11 @@ class Store:
         """Forget which sheets were seen in Redis, because it has lost some: `load` reads all again."""
         self._held.clear()
 
+    def unload(self) -> None:
+        """What was loaded last was not taken: `load` reads it again."""
+        self._held.clear()
+        self._seen_span = None
+
     async def glance(self) -> Glance:
         """Counts, the span and the last event. The plan is looked at only to notice another type of value."""
         async with self.link.answering("glance") as redis:

@@ -154,25 +154,39 @@ class Upkeep:
     async def _load(self) -> None:
         loaded = await self._store.load()
         self._broken |= set(loaded.broken)
-        if any(not revision.admitted for revision in loaded.revisions) or (loaded.span and not loaded.span.assessed):
-            loaded = await self._reassessed(loaded)
+        if all(revision.admitted for revision in loaded.revisions) and (not loaded.span or loaded.span.assessed):
+            self._hold(loaded)
+            return
+        try:
+            # Where Redis took no writes the last time, it is held already, and assessing takes seconds.
+            await self._store.check_writes()
+            found = await self._reassessed(loaded)
+            kept = tuple(replace(revision, admitted=True) for revision in found.kept)
+            admitted = tuple(revision for revision in loaded.revisions if revision.admitted)
+            self._hold(replace(loaded, revisions=(*admitted, *kept), span=loaded.span and found.span))
+            await self._store.readmit(found.kept, [revision for revision, _ in found.refused])
+            if loaded.span and found.span:
+                await self._store.span.put(found.span)
+            await self._refused(found)
+        except BaseException:
+            self._store.unload()
+            raise
+
+    def _hold(self, loaded: Loaded) -> None:
         # A master that comes back may know less than we do: its history is not taken, it is given ours.
         span = loaded.span if loaded.span and self._widens(loaded.span) else None
         if span:
             self._history.fill(loaded.columns, span)
         self._take(loaded.revisions, span)
 
-    async def _reassessed(self, loaded: Loaded) -> Loaded:
+    async def _reassessed(self, loaded: Loaded) -> Reassessed:
         """Admit, or refuse, once what an older version stored: it took history for sheets without assessing it."""
         admitted = [revision for revision in loaded.revisions if revision.admitted]
         stored = [revision for revision in loaded.revisions if not revision.admitted]
-        known = (*self._history, *admitted)
-        found = await asyncio.to_thread(reassess, self._history.calendar, known, stored, loaded.columns, loaded.span)
-        await self._store.readmit(found.kept, [revision for revision, _ in found.refused])
-        if found.span:
-            await self._store.span.put(found.span)
-        await self._refused(found)
-        return replace(loaded, revisions=(*admitted, *found.kept), span=found.span)
+        # A version that still runs beside this one adds a sheet to history that is held already: it is judged by that.
+        columns, span = loaded.columns or self._history.every_column(), loaded.span or self._history.span
+        copies, known = [column.copy() for column in columns], (*self._history, *admitted)
+        return await asyncio.to_thread(reassess, self._history.calendar, known, stored, copies, span)
 
     def _widens(self, span: Span) -> bool:
         held = self._history.span

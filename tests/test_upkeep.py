@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ import redis
 from bank import Bank, sheet, workdays
 from conftest import Clock, Serve, Served, eventually, unhurried
 from redis_servers import RealRedis, running
+from sheets import changed, times
 
 from ratesvc.config import Redis, Settings
+from ratesvc.rates import Revision
 from ratesvc.records import unseal
 
 DAYS = list(workdays(date(2026, 3, 10), 34))
@@ -314,3 +317,56 @@ async def test_a_backfill_that_breaks_off_is_logged_and_begun_again_later(
         await eventually(lambda: restarts._value.get() == 1)  # noqa: SLF001 -- what is counted so far
         scheduler = served.service._ticks._scheduler  # noqa: SLF001 -- its appointment
         await eventually(lambda: scheduler.get_job("backfill"))
+
+
+async def test_an_upgrade_over_a_redis_that_takes_no_writes_loses_nothing(
+    own: RealRedis, on_own: Served, serve: Serve
+) -> None:
+    """What an older version stored is assessed and served at once, and marked as soon as Redis takes writes again."""
+    settings, span = on_own.service.settings, on_own.service.history.span
+    assert span
+    await on_own.service.retire()
+    await eventually(lambda: is_quiet(on_own, own.client()))
+    await on_own.service.store.span.put(replace(span, assessed=False))
+    mend = _no_room(own)
+    async with serve(unhurried(settings)) as upgraded:
+        await upgraded.ready()
+        assert upgraded.service.history.span
+        assert (await upgraded.get(f"/v1/rates/{DAYS[3]}"))[0] == 200
+        mend()
+
+        async def marked() -> bool:
+            found = await upgraded.service.store.span.get()
+            return bool(found and found.assessed)
+
+        await eventually(marked)
+
+
+async def test_a_sheet_of_an_older_version_is_judged_by_the_columns_that_are_held(held: Served, clock: Clock) -> None:
+    """One that still runs beside this one stores a settled day tenfold; no document is near, but its neighbours are."""
+    wrong = changed(sheet(DAYS[3]), USD=times("10"))
+    await held.service.store.put(Revision(wrong, 1, clock(), admitted=False))
+    await tick(held)
+    found = held.service.history.of_date(DAYS[3])
+    assert found
+    assert found.sheet.says_the_same_as(sheet(DAYS[3]))
+
+
+async def test_what_was_assessed_once_is_given_back_as_admitted(
+    held: Served, serve: Serve, client: redis.Redis
+) -> None:
+    """After an upgrade and FLUSHALL no sheet is assessed again."""
+    store = held.service.store
+    document = max(held.service.history, key=lambda one: one.key)
+    await held.service.retire()
+    await store.readmit([], [document])
+    await store.put(replace(document, admitted=False))
+    async with serve(unhurried(held.service.settings)) as upgraded:
+        await upgraded.ready()
+        await upgraded.service.retire()
+        client.delete(key(held, "sheets"))
+        for _ in range(2):
+            await tick(upgraded)
+        store.forget()
+        stored = {revision.key: revision for revision in (await store.load()).revisions}
+        assert stored[document.key].admitted

@@ -129,7 +129,7 @@ def reassess(
     scratch = History(calendar)
     if span:
         scratch.fill([column.copy() for column in columns], span)
-        for day in [day for day in scratch.days if day in span]:
+        for day in [] if span.assessed else [day for day in scratch.days if day in span]:
             # Each beside what is left of those before it: a mistake may last for days, and the day after it is right.
             if suspect_days(scratch, [day]):
                 scratch.hold_back(day)
