@@ -19,7 +19,7 @@ from ratesvc.cbr.client import BankClient
 from ratesvc.cbr.documents import Listing, Record, is_cbr_id
 from ratesvc.codes import MOST_USED
 from ratesvc.columns import Column, Currency, Span, sheet_days
-from ratesvc.errors import RatesvcError, StoreUnavailable
+from ratesvc.errors import FetchFailed, RatesvcError, StoreUnavailable
 from ratesvc.history import History
 from ratesvc.rates import FIRST_DAY, Revision, Sheet
 from ratesvc.store import Store
@@ -29,6 +29,8 @@ USD = "R01235"
 MOST_DAILY_DOCUMENTS = 20
 MOST_ASKED_AGAIN = 5
 """So many of the days that stay unconfirmed are asked for at each run; the others wait for theirs."""
+MOST_UNANSWERED = 5
+"""After so many documents in a row that do not come, it is the Bank that is away, and not a document."""
 TURN_S = 120.0
 STORE_AGAIN_S = 10.0
 BANK_AGAIN_S = 600.0
@@ -85,6 +87,7 @@ class Backfill:
         self._documents = documents
         self._running = asyncio.Lock()
         self._tried: list[date] = []
+        self._unanswered = 0
         self.progress: Progress | None = None
         """What is being done just now."""
 
@@ -209,10 +212,9 @@ class Backfill:
         await self._check_kept(currencies, whole)
         found = Span(asked.since, newest)
         scratch = await self._scratch(history, await self._store.columns(), found.hull(held) if held else found)
-        # The first sheet after the range has a neighbour before it for the first time.
-        days = scratch.days[: bisect_right(scratch.days, newest) + 1]
         number = len(currencies)
-        async for progress in self._assess(scratch, [day for day in days if day >= asked.since], at_once=at_once):
+        # All of them: a column that was lost is new in the days that were held, too.
+        async for progress in self._assess(scratch, scratch.days, at_once=at_once):
             yield replace(progress, done=number, total=progress.total + len(currencies))
             number += 1
         await self._keep(scratch)
@@ -312,9 +314,20 @@ class Backfill:
             suspects = [*(other for other in following if other not in suspects[:1]), *suspects]
 
     async def _confirm(self, scratch: History, day: date, from_columns: Sheet | None, *, at_once: bool) -> bool:
-        """Whether the document of a day is admitted; the scratch history has it then."""
+        """Whether the document of a day is admitted; the scratch history has it then.
+
+        One that does not come waits like one that is held back. Raises FetchFailed where many in a row do not.
+        """
         await asyncio.sleep(self._gap_s)
-        revision = await self._documents.confirm(scratch, day, from_columns, at_once=at_once)
+        try:
+            revision = await self._documents.confirm(scratch, day, from_columns, at_once=at_once)
+            self._unanswered = 0
+        except FetchFailed:
+            self._unanswered += 1
+            if self._unanswered >= MOST_UNANSWERED:
+                self._unanswered = 0
+                raise
+            revision = None
         self._tried = [tried for tried in self._tried if tried != day]
         if revision is None:
             self._tried.append(day)
@@ -338,16 +351,26 @@ class Backfill:
         days = [*(day for day in lacking if day not in tried), *tried[:MOST_ASKED_AGAIN]]
         for place, day in enumerate(days):
             yield Progress(number + place, number + len(days), f"the sheet of {day}")
-            await self._confirm(scratch, day, None, at_once=at_once)
+            if not await self._confirm(scratch, day, None, at_once=at_once) and await self._is_none(day):
+                assert scratch.span  # noqa: S101 -- it has the day
+                scratch.span = scratch.span.with_sheet(day)
         if scratch.span != held:
             await self._keep(scratch)
+
+    async def _is_none(self, day: date) -> bool:
+        """Whether the Bank has no sheet of a day that its series had: neither there any more nor as a document."""
+        await asyncio.sleep(self._gap_s)
+        if await self._client.dynamic(USD, day, day):
+            return False
+        return (await self._client.daily(day, _any_sheet, paced=False)).document.effective_date < day
 
     async def _keep(self, scratch: History) -> None:
         """Write the columns as they were admitted, then the span that they bear out, and tell the other replicas."""
         span = scratch.span
         if span is None or span.until < span.since:
             raise RatesvcError("no sheet of that range is admitted: see ratesvc quarantine list")
-        await self._store.put_history(scratch.columns(), span)
+        # An empty one, too: its records in Redis would outlive the days that are held back.
+        await self._store.put_history(scratch.every_column(), span)
         await self._store.announce(span.until)
 
 

@@ -214,7 +214,8 @@ class Span:
     def hull(self, other: Span) -> Span:
         """The smallest that covers both; what lies between them is in it."""
         lacking = tuple(sorted({*self.lacking, *other.lacking}))
-        return Span(min(self.since, other.since), max(self.until, other.until), lacking)
+        is_assessed = self.assessed and other.assessed
+        return Span(min(self.since, other.since), max(self.until, other.until), lacking, is_assessed)
 
 
 def scaled_rouble(power: int) -> int:

@@ -643,3 +643,84 @@ async def test_the_backfill_after_a_poll_is_no_second_poll(
         assert running.service.history.of_date(FRIDAY) is None
         await running.service.poll()
         await eventually(lambda: running.service.history.of_date(FRIDAY))
+
+
+async def test_a_document_that_never_comes_keeps_no_other_day_waiting(
+    bank: Bank, settings: Settings, serve: Serve
+) -> None:
+    """Its day is held back; every other one of history is served, and it is asked for again after each poll."""
+    missing = DAYS[10]
+    bank.series["R01335"][missing] = (100, Decimal("99.9999"))
+
+    async def failing(request: web.Request) -> web.StreamResponse:
+        if request.query.get("date_req") == f"{missing:%d/%m/%Y}":
+            raise web.HTTPInternalServerError
+        bank.misbehave = None
+        try:
+            return await bank.answer(request)
+        finally:
+            bank.misbehave = failing
+
+    bank.misbehave = failing
+    async with serve(settings) as running:
+        await eventually(lambda: running.service.history.span and running.service.backfilling is None)
+        held = running.service.history.span
+        assert held
+        assert held.lacking == (missing,)
+        assert (await running.get(f"/v1/rates/{DAYS[9]}"))[0] == 200
+        assert (await running.get(f"/v1/rates/{missing}"))[0] == 503
+        bank.misbehave = None
+        await running.service.poll()
+        await eventually(lambda: running.service.history.of_date(missing))
+
+
+async def test_a_day_that_the_series_had_by_mistake_does_not_wait_for_ever(
+    bank: Bank, settings: Settings, serve: Serve
+) -> None:
+    """A record of a Sunday, when no sheet is set: once the Bank takes it out, Saturday's rates apply again."""
+    sunday = DAYS[5] - timedelta(days=2)
+    assert sunday.isoweekday() == 7
+    document = bank.documents[DAYS[4]]
+    bank.series["R01235"][sunday] = (1, Decimal("99.9999"))
+    bank.documents[sunday] = document
+    async with serve(settings) as running:
+        await eventually(lambda: running.service.history.span and running.service.backfilling is None)
+        assert (await running.get(f"/v1/rates/{sunday}"))[0] == 503
+        await running.service._fill()  # noqa: SLF001 -- otherwise by an appointment that nobody can wait for
+        assert (await running.get(f"/v1/rates/{sunday}"))[0] == 503
+        del bank.series["R01235"][sunday], bank.documents[sunday]
+        await running.service._fill()  # noqa: SLF001 -- the same
+        status, _, body = await running.get(f"/v1/rates/{sunday}")
+        assert (status, f'"effective_date":"{DAYS[4]}"'.encode() in body) == (200, True)
+        assert running.service.history.span == Span(FIRST_DAY, FRIDAY)
+
+
+async def test_a_column_that_is_fetched_again_is_assessed_in_the_days_that_are_held(
+    bank: Bank, settings: Settings, replica: Replica, other: Replica
+) -> None:
+    """It was lost in Redis, and the Bank's series errs by now about a day that had come in right."""
+    await replica.run(since=DAYS[20])
+    bank.series["R01335"][DAYS[25]] = (100, bank.series["R01335"][DAYS[25]][1] * 10)
+    async with connect(settings.redis.url) as client:
+        await client.hdel(f"{{{settings.redis.namespace}}}:v1:columns", "R01335")
+    async for _ in replica.backfill.run(replica.history):
+        pass
+    await other.read()
+    found = other.history.of_date(DAYS[25])
+    assert found
+    assert found.sheet.says_the_same_as(sheet(DAYS[25]))
+
+
+async def test_a_currency_of_a_day_that_is_held_back_alone_leaves_redis_with_it(bank: Bank, replica: Replica) -> None:
+    """Its column has no other record: left there, it would come out with the document of that day."""
+    wrong = DAYS[10]
+    bank.series["R09999"] = {wrong: (1, Decimal("12.3456"))}
+    bank.currencies["R09999"] = ("XYZ", "998", "Незнакомых денег")
+    bank.series["R01335"][wrong] = (100, Decimal("99.9999"))
+    bank.documents[wrong] = daily_xml(changed(sheet(wrong), KZT=times("10")))
+    await replica.run()
+    span = await replica.store.span.get()
+    assert span
+    assert span.lacking == (wrong,)
+    stored = await replica.store.column("R09999")
+    assert stored is None or list(stored[0].days) == []
