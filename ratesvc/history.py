@@ -33,9 +33,10 @@ class History:
             self.add(revision)
 
     @classmethod
-    def of_columns(cls, calendar: WorkCalendar, columns: Iterable[Column]) -> History:
-        """Columns alone that nobody has assessed: to be looked at, never to be served."""
+    def of_columns(cls, calendar: WorkCalendar, columns: Iterable[Column], span: Span | None = None) -> History:
+        """Columns alone, to be looked at and never to be served; `span` tells what is left out of them."""
         history = cls(calendar)
+        history.span = span
         history._columns = {column.currency.cbr_id: column for column in columns}
         return history
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 
 from ratesvc.backfill import Progress
 from ratesvc.cbr.client import BankClient
-from ratesvc.columns import Column, Span
+from ratesvc.cbr.verdict import Decision, judge
+from ratesvc.columns import Column, Span, composed
 from ratesvc.errors import RatesvcError
-from ratesvc.history import History
+from ratesvc.history import NEAR, History
+from ratesvc.rates import Sheet
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +40,20 @@ class Inquiry:
     async def look_up(
         self, history: History, codes: Iterable[str], since: date, until: date
     ) -> AsyncIterator[Progress | History]:
-        """Ask for these currencies in the closed range. Comes last: a history of them alone, which nobody assessed."""
+        """Ask for these currencies in the closed range. Comes last: a history of them alone.
+
+        A day that is held keeps its figures; one that waits, or whose figures have findings, is left out as `lacking`.
+        """
+        newest, held = max(history.days, default=until), frozenset(history.days)
         columns = [column.copy() for code in codes for column in history.columns(code)]
         for number, column in enumerate(columns):
             yield Progress(number, len(columns), f"{column.currency.code} ({column.currency.cbr_id})")
             await asyncio.sleep(self._gap_s if number else 0)
             for record in await self._client.dynamic(column.currency.cbr_id, since, until):
-                column.put(record.effective_date, record.nominal, record.value)
-        yield History.of_columns(history.calendar, columns)
+                if record.effective_date not in held and record.effective_date <= newest:
+                    column.put(record.effective_date, record.nominal, record.value)
+        lacking = tuple(_held_back(columns, Span(since, until), held, history.span))
+        yield History.of_columns(history.calendar, columns, Span(since, until, lacking))
 
     async def verify(self, history: History) -> AsyncIterator[Progress | Difference]:
         """Ask for everything in the span again and report what differs; nothing is changed."""
@@ -61,6 +69,22 @@ class Inquiry:
             for difference in _differences(column, bank, history.span):
                 yield difference
         yield Progress(len(columns), len(columns), "nothing more")
+
+
+def _held_back(columns: Iterable[Column], asked: Span, held: Collection[date], complete: Span | None) -> Iterator[date]:
+    """Take the days of the range out of the columns that are not admitted, or not held and have findings."""
+    waiting = complete.lacking if complete else ()
+    before: Sheet | None = None
+    for day in sorted({date.fromordinal(ordinal) for column in columns for ordinal in column.days}):
+        found = composed(columns, day)
+        near = before if before and day - before.effective_date <= NEAR else None
+        is_held = day in held or day not in asked
+        if found and day not in waiting and (is_held or judge(found.sheet, near).decision is Decision.ACCEPT):
+            before = found.sheet
+            continue
+        for column in columns:
+            column.drop(day)
+        yield day
 
 
 def _differences(column: Column, bank: dict[date, str], span: Span) -> Iterator[Difference]:

@@ -286,7 +286,7 @@ class Service:
         return self._backfill.progress
 
     def look_up(self, codes: Iterable[str], since: date, until: date) -> AsyncIterator[Progress | History]:
-        """Ask for a few currencies at once, for commands, into a history apart that nobody assessed; it comes last."""
+        """Ask for a few currencies at once, for commands, into a history apart; it comes last."""
         return self._inquiry.look_up(self.history, codes, since, until)
 
     def verify(self) -> AsyncIterator[Progress | Difference]:

@@ -13,23 +13,25 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from aiohttp import web
-from bank import Bank, last_month, sheet
+from bank import Bank, daily_xml, last_month, sheet, workdays
 from click.testing import CliRunner
 from conftest import Clock, eventually, program
 from hypothesis import given
 from hypothesis import strategies as st
 from processes import ROOT, environment, processes_over, run, serving
 from rich.console import Console, RenderableType
+from sheets import changed, plausible, times
 
 from ratesvc import cli
 from ratesvc.codes import COMPLETED, MOST_USED, nearest
 from ratesvc.commands.running import in_force
+from ratesvc.commands.show import _moved
 from ratesvc.config import Settings
 from ratesvc.demo import recorded_sheets
 from ratesvc.errors import FetchFailed, RatesvcError
@@ -37,6 +39,7 @@ from ratesvc.history import History, on_day
 from ratesvc.rates import InForce, Quote, Revision, Sheet, plain
 from ratesvc.render import terminal
 from ratesvc.render.language import language_or_default
+from ratesvc.render.series import Request, unconfirmed_days
 from ratesvc.service import Service
 from ratesvc.workdays import DUE, WorkCalendar, at, moscow_day, utc_now
 
@@ -377,6 +380,26 @@ async def test_a_sheet_that_is_held_back_is_no_answer_for_its_day(bank: Bank, se
         bank.publish(Sheet(wrong.effective_date, tuple(replace(q, value=q.value * 10) for q in wrong.quotes)))
         with pytest.raises(RatesvcError, match=r"sheet of 2026-04-25 is held back \(power"):
             await in_force(service, date(2026, 4, 25))
+
+
+async def test_what_is_held_back_is_not_shown_either(bank: Bank, settings: Settings, clock: Clock) -> None:
+    """Days that are not held are asked for and not kept: what is wrong with them is left out and named."""
+    days = list(workdays(date(2026, 3, 24), 24))
+    bank.publish(*map(plausible, days))
+    clock.moment = datetime(2026, 4, 24, 14, tzinfo=UTC)
+    slipped, newest, repaired = days[10], days[-1], days[-2]
+    right = dict(bank.series["R01235"])
+    async with commanded(settings, clock) as service:
+        await in_force(service, repaired)
+        for day in (slipped, newest, repaired):
+            bank.series["R01235"][day] = (1, right[day][1] * 10)
+        bank.documents[newest] = daily_xml(changed(plausible(newest), USD=times("10")))
+        wanted = Request(("USD",), newest - timedelta(days=30), newest)
+        found = await _moved(service, wanted)
+        assert dict(found.series("USD", wanted.since, wanted.until)) == {
+            day: right[day][1] for day in days if day not in (slipped, newest) and day >= wanted.since
+        }
+        assert unconfirmed_days(found, wanted) == (slipped,)
 
 
 @pytest.mark.slow

@@ -48,7 +48,7 @@ async def show(settings: Settings, asked: ShowOptions) -> None:
         elif wanted:
             today = moscow_day(service.clock())
             rows = {code: series.rows_of(history, code, wanted, today) for code in codes}
-            click.echo(series.to_json(wanted, rows, demo=service.demo))
+            click.echo(series.to_json(wanted, rows, series.unconfirmed_days(history, wanted), demo=service.demo))
         else:
             click.echo(api.rates(answer, language, codes=asked.codes or None, demo=asked.demo))
 
