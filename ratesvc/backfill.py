@@ -192,7 +192,7 @@ class Backfill:
         unbroken = list(takewhile(set(history.days).__contains__, days))
         if unbroken and history.span and history.span.covers(held):
             # The columns alone must bear out the span, so they are written again with these days in them.
-            await self._store.put_history(history.columns(), replace(history.span, until=unbroken[-1]))
+            await self._store.put_history(history.every_column(), replace(history.span, until=unbroken[-1]))
             await self._store.announce(unbroken[-1])
 
     async def _ask_all(self, asked: Span, history: History, *, at_once: bool) -> AsyncIterator[Progress]:
@@ -210,10 +210,11 @@ class Backfill:
             raise _nothing_in(asked)
         whole = asked.hull(held) if held else asked
         await self._check_kept(currencies, whole)
-        found = Span(asked.since, newest)
+        # Without them, a span that Redis lost alone would come back as if these days had no sheets.
+        usd = await self._store.column(USD)
+        found = Span(asked.since, newest, tuple(day for day in usd[1].lacking if day < newest) if usd else ())
         scratch = await self._scratch(history, await self._store.columns(), found.hull(held) if held else found)
         number = len(currencies)
-        # All of them: a column that was lost is new in the days that were held, too.
         async for progress in self._assess(scratch, scratch.days, at_once=at_once):
             yield replace(progress, done=number, total=progress.total + len(currencies))
             number += 1
@@ -369,7 +370,6 @@ class Backfill:
         span = scratch.span
         if span is None or span.until < span.since:
             raise RatesvcError("no sheet of that range is admitted: see ratesvc quarantine list")
-        # An empty one, too: its records in Redis would outlive the days that are held back.
         await self._store.put_history(scratch.every_column(), span)
         await self._store.announce(span.until)
 

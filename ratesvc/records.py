@@ -59,6 +59,7 @@ class _Column(msgspec.Struct, array_like=True):
     values: bytes
     nominals: bytes
     english_name: str = ""
+    lacking: tuple[date, ...] = ()
 
 
 class _Range(msgspec.Struct, array_like=True):
@@ -149,7 +150,7 @@ def opened_column(field: str, envelope: bytes | str | None) -> tuple[Column, Spa
         column.nominals.extend(_numbers(column.nominals, record.nominals))
     except (msgspec.MsgspecError, ValueError):
         return None
-    return column, Span(record.since, record.until)
+    return column, Span(record.since, record.until, record.lacking)
 
 
 def opened_revision(field: str, envelope: bytes | str | None) -> Revision | None:
@@ -172,7 +173,7 @@ def as_text(field: object) -> str:
 
 
 def column_record(column: Column, asked: Span) -> bytes:
-    """One currency id's history, and the range of days that was asked for."""
+    """One currency id's history, and the range of days that was asked for, with those that are held back."""
     currency = column.currency
     record = _Column(
         cbr_id=currency.cbr_id,
@@ -187,6 +188,7 @@ def column_record(column: Column, asked: Span) -> bytes:
         values=_bytes(column.values),
         nominals=_bytes(column.nominals),
         english_name=currency.english_name,
+        lacking=asked.lacking,
     )
     return seal(currency.cbr_id, _encoder.encode(record))
 

@@ -724,3 +724,19 @@ async def test_a_currency_of_a_day_that_is_held_back_alone_leaves_redis_with_it(
     assert span.lacking == (wrong,)
     stored = await replica.store.column("R09999")
     assert stored is None or list(stored[0].days) == []
+
+
+async def test_a_day_that_waits_is_not_forgotten_with_the_span(
+    bank: Bank, settings: Settings, replica: Replica, other: Replica
+) -> None:
+    """Its figures have left the columns: without it the sheet before would be said to be in force on that day."""
+    wrong = DAYS[10]
+    bank.documents[wrong] = daily_xml(changed(sheet(wrong), KZT=times("10")))
+    bank.series["R01335"][wrong] = (100, Decimal("99.9999"))
+    await replica.run()
+    async with connect(settings.redis.url) as client:
+        await client.delete(f"{{{settings.redis.namespace}}}:v1:span")
+    await other.run()
+    await other.read()
+    assert other.history.span == Span(FIRST_DAY, FRIDAY, (wrong,))
+    assert other.history.certain_on(wrong) is None
