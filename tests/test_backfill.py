@@ -628,6 +628,8 @@ async def test_history_ends_with_the_newest_admitted_sheet(bank: Bank, settings:
         assert running.service.history.span == Span(FIRST_DAY, FRIDAY)
         asked = [request for request in bank.asked if request.path.endswith("XML_dynamic.asp")]
         assert {request.query["date_req2"] for request in asked} == {"24/04/2026"}
+
+
 async def test_the_backfill_after_a_poll_is_no_second_poll(
     bank: Bank, settings: Settings, serve: Serve, clock: Clock
 ) -> None:
