@@ -186,11 +186,12 @@ def _payload(envelope: bytes) -> bytes:
 
 
 def test_a_column_of_an_older_version_has_no_english_name() -> None:
-    """It was added at the end."""
+    """It was added at the end, before the days that wait."""
     record = msgspec.msgpack.decode(_payload(records.column_record(column(), Span(FRIDAY, SATURDAY))))
-    found = records.opened_column("R01700J", records.seal("R01700J", msgspec.msgpack.encode(record[:-1])))
+    found = records.opened_column("R01700J", records.seal("R01700J", msgspec.msgpack.encode(record[:-2])))
     assert found
     assert (found[0].currency.english_name, found[0].currency.name) == ("", "Турецких лир")
+    assert found[1] == Span(FRIDAY, SATURDAY)
 
 
 def test_a_range_comes_back_with_what_it_lacks() -> None:
