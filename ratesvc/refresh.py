@@ -225,14 +225,15 @@ class Refresher:
         settled: Mapping[date, Revision],
         *,
         released: bool = False,
+        agreed: bool = False,
     ) -> Admission:
+        """`agreed` says that the series are the second document of a settled day; no other one is enough for a slip."""
         before = self._nearest(sheet.effective_date, settled, history)
-        newest = max((*settled, *history.days[-1:]), default=None)
         return admit(
             sheet,
             before.sheet if before else None,
             held.sheet if held else None,
-            settled=is_settled(sheet.effective_date, moscow_day(self._clock()), newest),
+            settled=agreed,
             released=released,
         )
 
@@ -275,10 +276,11 @@ class Refresher:
         agrees = from_columns is not None and from_columns.says_the_same_as(document)
         if not agrees and len(document.quotes) < guards.FEWEST_ROWS:
             return _refused(document, "rows", f"{len(document.quotes)} rows, and not what the series say")
-        admission = self._admission(document, None, history, {})
+        agreed = agrees and is_settled(day, moscow_day(self._clock()), history.days[-1])
+        admission = self._admission(document, None, history, {}, agreed=agreed)
         if not isinstance(admission, Unconfirmed):
             return admission
-        if agrees and is_settled(day, moscow_day(self._clock()), history.days[-1]):
+        if agreed:
             return admission.beside(document)
         return await self._doubts.settle(admission, at_once=at_once)
 

@@ -200,6 +200,25 @@ async def test_a_wrong_sheet_never_comes_out_and_the_corrected_one_does(
         assert (await running.get(f"/v1/rates/{world.day}"))[0] == 200
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("world", [CASES[0], CASES[1]], indirect=True, ids=["newest", "settled"])
+async def test_a_slip_that_waits_for_a_person_does_not_come_out_with_age(world: World) -> None:
+    """Both addresses go on saying it, and the day becomes settled; only a person, or the series, vouches for it."""
+    world.publish(*DAYS, SATURDAY)
+    world.bank.english = None
+    async with world.started() as running:
+        for day in workdays(date(2026, 4, 28), 8):
+            world.bank.publish(plausible(day))
+            world.clock.moment = datetime(day.year, day.month, day.day, 9, 30, tzinfo=UTC)
+            for _ in range(2):
+                await world.poll()
+        assert running.service.history.of_date(world.day) is None
+        await running.service.fetch(world.day)
+        assert running.service.history.of_date(world.day) is None
+        assert (await running.get(f"/v1/rates/{world.day}"))[0] == 503
+        assert (await running.get("/v1/rates"))[0] == 200
+
+
 async def never_out(running: Served, world: World) -> None:
     """No address of ours answers with a figure of the wrong sheet; the days around it are answered."""
     day, right = world.day, plausible(world.day)
