@@ -29,6 +29,9 @@ from ratesvc.workdays import ONE_DAY, moscow_day
 MOST_DOCUMENTS = 3
 CYCLE_S = 60.0
 
+NO_DOCUMENT = frozenset({"html", "parameters"})
+"""Reasons for which there is nothing to look at: a page of maintenance, or the Bank's refusal of the question."""
+
 SUSPICIOUS = frozenset({"rows", "core", "unit"})
 """Reasons for which a document is refused that a person may want to look at: it is the Bank's, with wrong figures."""
 
@@ -285,9 +288,9 @@ class Refresher:
         return await self._doubts.settle(admission, at_once=at_once)
 
     async def _unreadable(self, day: date, failure: FetchFailed) -> Cycle:
-        """A day whose document is refused waits for a person. Raises the failure where a mirror did not answer."""
+        """A day whose document is refused waits for a person. Raises the failure where a mirror gave no document."""
         errors = [error for _, error in failure.failures if isinstance(error, BadDocument)]
-        if len(errors) < len(failure.failures):
+        if len(errors) < len(failure.failures) or any(error.reason in NO_DOCUMENT for error in errors):
             raise failure
         found = _Found()
         remarks = tuple(Remark(error.reason, Decision.QUARANTINE, str(error)) for error in errors)

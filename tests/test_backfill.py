@@ -742,3 +742,18 @@ async def test_a_day_that_waits_is_not_forgotten_with_the_span(
     await other.read()
     assert other.history.span == Span(FIRST_DAY, FRIDAY, (wrong,))
     assert other.history.certain_on(wrong) is None
+
+
+async def test_pages_of_maintenance_do_not_fill_the_quarantine(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """Each is another, with the time on it, and would push out a document that waits for a person."""
+    missing = DAYS[10]
+    bank.series["R01335"][missing] = (100, Decimal("99.9999"))
+    async with serve(settings) as running:
+        for n in range(3):
+            bank.documents[missing] = f"<html>Maintenance, {n} o'clock</html>".encode()
+            await eventually(lambda: running.service.history.span and running.service.backfilling is None)
+            await running.service._fill()  # noqa: SLF001 -- otherwise by an appointment that nobody can wait for
+        held = running.service.history.span
+        assert held
+        assert held.lacking == (missing,)
+        assert await running.service.quarantine.cases() == []
