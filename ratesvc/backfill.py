@@ -218,8 +218,9 @@ class Backfill:
         async for progress in self._assess(scratch, scratch.days, at_once=at_once):
             yield replace(progress, done=number, total=progress.total + len(currencies))
             number += 1
-        await self._keep(scratch)
+        # First: where nothing is admitted the next run is not to begin with the same again.
         await self._store.plan.drop()
+        await self._keep(scratch)
         yield Progress(number, number, "nothing more")
 
     async def _currencies(self, history: History) -> list[Currency]:
@@ -367,8 +368,7 @@ class Backfill:
 
     async def _keep(self, scratch: History) -> None:
         """Write the columns as they were admitted, then the span that they bear out, and tell the other replicas."""
-        span = scratch.span
-        if span is None or span.until < span.since:
+        if (span := scratch.span) is None or not any(day in span for day in scratch.days):
             raise RatesvcError("no sheet of that range is admitted: see ratesvc quarantine list")
         await self._store.put_history(scratch.every_column(), span)
         await self._store.announce(span.until)

@@ -165,8 +165,8 @@ class Upkeep:
             admitted = tuple(revision for revision in loaded.revisions if revision.admitted)
             self._hold(replace(loaded, revisions=(*admitted, *kept), span=loaded.span and found.span))
             await self._store.readmit(found.kept, [revision for revision, _ in found.refused])
-            if loaded.span and found.span:
-                await self._store.span.put(found.span)
+            if loaded.span:
+                await (self._store.span.put(found.span) if found.span else self._store.span.drop())
             await self._refused(found)
         except BaseException:
             self._store.unload()

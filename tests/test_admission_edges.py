@@ -226,3 +226,12 @@ def test_a_month_later_nothing_is_near() -> None:
     """What was stored long after the sheet before it has nobody to judge it."""
     late = replace(SLIPPED, effective_date=FRIDAY + 32 * ONE_DAY)
     assert reassess(CALENDAR, [revision(BEFORE)], [revision(late)], [], None).kept == (revision(late),)
+
+
+def test_a_span_of_which_nothing_is_admitted_is_none() -> None:
+    """The only sheet of it is refused: a span that ends before it begins would be written and dropped for ever."""
+    found = reassess(
+        CALENDAR, [revision(BEFORE)], [revision(SLIPPED)], columns(SLIPPED), Span(SATURDAY, SATURDAY, assessed=False)
+    )
+    assert [one for one, _ in found.refused] == [revision(SLIPPED)]
+    assert found.span is None

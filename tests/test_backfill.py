@@ -757,3 +757,15 @@ async def test_pages_of_maintenance_do_not_fill_the_quarantine(bank: Bank, setti
         assert held
         assert held.lacking == (missing,)
         assert await running.service.quarantine.cases() == []
+
+
+async def test_a_range_of_which_nothing_is_admitted_ends_no_later_run(bank: Bank, replica: Replica) -> None:
+    """Its one sheet is wrong in the series and otherwise in the document; a run for all of history has the rest."""
+    wrong = DAYS[10]
+    await replica.fetch_day(DAYS[9])
+    bank.documents[wrong] = daily_xml(changed(sheet(wrong), KZT=times("10")))
+    bank.series["R01335"][wrong] = (100, Decimal("99.9999"))
+    with pytest.raises(RatesvcError, match="no sheet of that range is admitted"):
+        await replica.run(wrong, wrong)
+    await replica.run()
+    assert await replica.store.span.get() == Span(FIRST_DAY, FRIDAY, (wrong,))

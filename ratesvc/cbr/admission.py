@@ -107,7 +107,7 @@ class Reassessed:
     """What is left of a store that a version without this door has written.
 
     `kept` are the revisions that are admitted, `refused` the others with their reasons; `span` lists the days whose
-    composed sheets are not admitted.
+    composed sheets are not admitted, and is None where no sheet is.
     """
 
     kept: tuple[Revision, ...] = ()
@@ -144,7 +144,10 @@ def reassess(
         else:
             refused.append((revision, verdict))
             _hold_back_the_same(scratch, revision)
-    return Reassessed(tuple(kept), tuple(refused), scratch.span and replace(scratch.span, assessed=True))
+    left = scratch.span
+    if left and not any(day in left for day in scratch.days):
+        left = None
+    return Reassessed(tuple(kept), tuple(refused), left and replace(left, assessed=True))
 
 
 def _hold_back_the_same(history: History, refused: Revision) -> None:
