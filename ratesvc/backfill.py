@@ -88,6 +88,8 @@ class Backfill:
         self._running = asyncio.Lock()
         self._tried: list[date] = []
         self._unanswered = 0
+        self.ids_are_due = False
+        """After an upgrade: an older version asked for fewer ids."""
         self.progress: Progress | None = None
         """What is being done just now."""
 
@@ -111,7 +113,7 @@ class Backfill:
     def lacks(self, history: History) -> bool:
         """Whether a sheet up to yesterday is not held."""
         span, yesterday = history.span, moscow_day(self._clock()) - ONE_DAY
-        if span is None or span.since > FIRST_DAY or span.lacking:
+        if span is None or span.since > FIRST_DAY or span.lacking or self.ids_are_due:
             return True
         return history.first_gap(span.until, yesterday) is not None
 
@@ -171,6 +173,13 @@ class Backfill:
                     yield progress
                 held = await self._store.span.get()
                 history_is_new = True
+        if held and not history_is_new and (self.ids_are_due or at_once) and await self._misses_an_id(history):
+            async for progress in self._ask_all(Span(held.since, held.until), history, at_once=at_once):
+                yield progress
+            # The span is the same, so that nobody would read the new columns.
+            self._store.unload()
+            history_is_new = True
+        self.ids_are_due = False
         if held and held.lacking and not history_is_new:
             async for progress in self._ask_again(held, history, at_once=at_once):
                 yield progress
@@ -239,6 +248,11 @@ class Backfill:
         others = ids.difference(named)
         unnamed = [Currency(cbr_id, cbr_id, "", "", "") for cbr_id in sorted(others)]
         return [*sorted(named.values(), key=_most_used_first), *unnamed]
+
+    async def _misses_an_id(self, history: History) -> bool:
+        """Whether an id is named, in the catalogue or a document, that nobody has asked for."""
+        stored = {column.currency.cbr_id for column in await self._store.columns()}
+        return any(currency.cbr_id not in stored for currency in await self._currencies(history))
 
     async def _check_kept(self, currencies: Iterable[Currency], whole: Span) -> None:
         """Redis may have lost a column since it was written, by a failover or FLUSHALL: the next run asks for it.

@@ -238,6 +238,8 @@ class Service:
     async def _reassessed(self, found: Reassessed) -> None:
         """Say what became of what an older version stored; what is refused waits for a person too."""
         self.journal.reassessed(found)
+        if found.span:
+            self._backfill.ids_are_due = True
         for revision, verdict in found.refused:
             if revision.document:
                 reasons = tuple(f"{remark.kind}: {remark.text}" for remark in verdict.remarks)

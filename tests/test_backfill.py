@@ -769,3 +769,22 @@ async def test_a_range_of_which_nothing_is_admitted_ends_no_later_run(bank: Bank
         await replica.run(wrong, wrong)
     await replica.run()
     assert await replica.store.span.get() == Span(FIRST_DAY, FRIDAY, (wrong,))
+
+
+async def test_ids_that_an_older_version_did_not_ask_for_are_fetched_after_the_upgrade(
+    bank: Bank, settings: Settings, replica: Replica, serve: Serve
+) -> None:
+    """Its history is whole but for them; the other series are not asked for again."""
+    old = Quote("TRL", "792", "R01700", 1000000, Decimal("22.2616"), "Турецких лир")
+    for day in DAYS[:10]:
+        bank.publish(Sheet(day, (*sheet(day).quotes, old)))
+    del bank.currencies["R01700"]
+    await replica.run()
+    async with connect(settings.redis.url) as client:
+        await client.hdel(f"{{{settings.redis.namespace}}}:v1:columns", *NAMELESS)
+    await replica.store.span.put(Span(FIRST_DAY, FRIDAY, assessed=False))
+    bank.asked.clear()
+    async with serve(settings) as running:
+        await eventually(lambda: running.service.history.knows("TRL") and running.service.backfilling is None)
+        assert [day for day, _ in running.service.history.series("TRL", FIRST_DAY, FRIDAY)] == DAYS[:10]
+        assert sorted(bank.series_asked) == NAMELESS
