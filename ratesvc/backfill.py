@@ -19,7 +19,7 @@ from ratesvc.cbr.client import BankClient
 from ratesvc.cbr.documents import Listing, Record, is_cbr_id
 from ratesvc.codes import MOST_USED
 from ratesvc.columns import Column, Currency, Span, sheet_days
-from ratesvc.errors import FetchFailed, RatesvcError, StoreUnavailable
+from ratesvc.errors import BadDocument, FetchFailed, RatesvcError, StoreUnavailable
 from ratesvc.history import History
 from ratesvc.rates import FIRST_DAY, Revision, Sheet
 from ratesvc.store import Store
@@ -294,11 +294,18 @@ class Backfill:
         return column
 
     async def _named(self, currency: Currency, record: Record) -> Currency:
-        """An id without a code, as the daily document of its last day calls it; without one it stays nameless."""
+        """An id without a code, as the daily document of its last day calls it; unreadable, it leaves the id nameless.
+
+        Raises FetchFailed where a mirror gives no document.
+        """
         await asyncio.sleep(self._gap_s)
-        fetched = await self._client.daily(record.effective_date, _any_sheet, paced=False)
-        rows = {quote.cbr_id: quote for quote in fetched.document.quotes}
-        row = rows.get(currency.cbr_id)
+        try:
+            document = (await self._client.daily(record.effective_date, _any_sheet, paced=False)).document
+        except FetchFailed as failure:
+            if any(not isinstance(error, BadDocument) for _, error in failure.failures):
+                raise
+            return currency
+        row = {quote.cbr_id: quote for quote in document.quotes}.get(currency.cbr_id)
         return replace(currency, code=row.code, numeric_code=row.numeric_code, name=row.name) if row else currency
 
     # Admission

@@ -788,3 +788,15 @@ async def test_ids_that_an_older_version_did_not_ask_for_are_fetched_after_the_u
         await eventually(lambda: running.service.history.knows("TRL") and running.service.backfilling is None)
         assert [day for day, _ in running.service.history.series("TRL", FIRST_DAY, FRIDAY)] == DAYS[:10]
         assert sorted(bank.series_asked) == NAMELESS
+
+
+async def test_an_unreadable_document_keeps_one_id_nameless_and_no_history_waiting(
+    bank: Bank, settings: Settings, serve: Serve
+) -> None:
+    """It is the document that would tell what the currency of a parent's id is called."""
+    bank.series["R01700"] = {DAYS[9]: (1000000, Decimal("22.2616"))}
+    bank.documents[DAYS[9]] = b"<html>Maintenance</html>"
+    async with serve(settings) as running:
+        await eventually(lambda: running.service.history.span and running.service.backfilling is None)
+        assert running.service.history.span == Span(FIRST_DAY, FRIDAY)
+        assert (await running.get(f"/v1/rates/{DAYS[8]}"))[0] == 200
