@@ -54,6 +54,7 @@ lint: .venv/ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 # Every fault that is tested for, for as long as its row says, with the measured recovery, as a page.
 faults-page: .venv/ready-dev
@@ -61,7 +62,7 @@ faults-page: .venv/ready-dev
 
 # All pages as a site, in build/site; what is missing, or a link to nowhere, stops it.
 docs: .venv/ready-dev .venv/ready-docs
-	PYTHONPATH=. $(BIN)/python tests/release_docs.py build/pages
+	PYTHONPATH=.:tools $(BIN)/python tools/release_docs.py build/pages
 	$(BIN)/properdocs build --strict
 
 # Two replicas, a real Redis, a hundred requests a second and one fault after another; the seed says which.
@@ -71,8 +72,8 @@ soak: .venv/ready-dev
 
 # What browser tests take from npm; without npm they say that they did not run.
 web:
-	@if command -v npm >/dev/null && ! cmp -s tests/web/package-lock.json tests/web/node_modules/.installed; then \
-	  cd tests/web && export PUPPETEER_SKIP_DOWNLOAD=1 && { \
+	@if command -v npm >/dev/null && ! cmp -s tests/browser/package-lock.json tests/browser/node_modules/.installed; then \
+	  cd tests/browser && export PUPPETEER_SKIP_DOWNLOAD=1 && { \
 	    { npm ci --silent || npm ci --silent; } && cp package-lock.json node_modules/.installed \
 	    || echo "npm ci failed: the tests that need its packages will say that they did not run" >&2; }; fi
 
@@ -116,7 +117,7 @@ fonts: .venv/ready-dev
 	cd build/fonts && npm pack --silent @expo-google-fonts/noto-sans@0.4.2 @expo-google-fonts/noto-sans-sc@0.4.3
 	cd build/fonts && for font in noto-sans noto-sans-sc; do \
 	  tar xzf expo-google-fonts-$$font-[0-9]*.tgz -C $$font --strip-components 1; done
-	PYTHONPATH=.:build/fonts/python $(BIN)/python tests/release_fonts.py build/fonts
+	PYTHONPATH=.:tools:build/fonts/python $(BIN)/python tools/release_fonts.py build/fonts
 
 # Coverage-guided fuzzing of the parsers and of queries, in a venv of its own: atheris is published for these Pythons only.
 SECONDS = 60

@@ -17,12 +17,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from aiohttp import web
-from bank import Bank, bank_running
+from fake_bank import Bank, bank_running
 from guards import daily_only
 from test_history_api import Recorded
 
 from ratesvc.config import Cbr, Settings
-from ratesvc.service import Service
+from ratesvc.service.app import Service
 
 
 class TimedBank(Bank):
@@ -56,8 +56,8 @@ async def main(folder: Path) -> None:
                 steps = [progress async for progress in service.backfill()]
                 spent, took = time.process_time() - begun - bank.spent_s, time.monotonic() - wall
                 flags = Counter(flag for revision in service.history for flag in revision.flags)
-                span = service.history.span
-                assert span
+                coverage = service.history.coverage
+                assert coverage
                 print(f"sheets held                    {len(service.history.days):>8,}")
                 print(f"steps of the backfill          {len(steps):>8,}")
                 print(f"series asked for               {len(bank.series_asked):>8,}")
@@ -65,7 +65,7 @@ async def main(folder: Path) -> None:
                 print(f"flagged and confirmed          {sum(bool(r.flags) for r in service.history):>8,}")
                 for flag, count in flags.most_common():
                     print(f"  {flag:<28}{count:>8,}")
-                print(f"days that stay unconfirmed     {len(span.lacking):>8,}")
+                print(f"days that stay unconfirmed     {len(coverage.lacking):>8,}")
                 print(f"processor time                 {spent:>8.1f} s, {took:.1f} s in all")
 
 

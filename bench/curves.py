@@ -17,7 +17,7 @@ from typing import Any
 import measure
 import servers
 import stored
-from bank import Bank
+from fake_bank import Bank
 from measure import Round
 from servers import Server
 

@@ -28,14 +28,14 @@ import aiohttp
 import measure
 import servers
 import stored
-from bank import bank_running
+from fake_bank import bank_running
 from servers import Server
 
-from ratesvc.columns import Column, Currency, Span
-from ratesvc.rates import FIRST_DAY
-from ratesvc.redis_link import Link
-from ratesvc.store import Store
-from ratesvc.workdays import ONE_DAY, utc_now
+from ratesvc.domain.columns import Column, Coverage, Currency
+from ratesvc.domain.rates import FIRST_DAY
+from ratesvc.domain.workdays import ONE_DAY, utc_now
+from ratesvc.storage.redis import Link
+from ratesvc.storage.store import Store
 
 RECORDED = servers.HERE.parents[1] / "shared" / "cbr" / "history" / "unit_rates.csv"
 AT_ONCE = 10
@@ -223,12 +223,12 @@ def columns(days: list[date]) -> Iterator[Column]:
 async def fill(socket_path: str, namespace: str) -> list[str]:
     """Put them into the store; the codes."""
     days = stored.sheet_days()
-    store, span = Store(Link(f"unix://{socket_path}"), namespace), Span(days[0], stored.TODAY)
+    store, coverage = Store(Link(f"unix://{socket_path}"), namespace), Coverage(days[0], stored.TODAY)
     codes = []
     for column in columns(days):
-        await store.put_column(column, span)
+        await store.put_column(column, coverage)
         codes.append(column.currency.code)
-    await store.span.put(span)
+    await store.coverage.put(coverage)
     await store.close()
     return codes
 

@@ -1,4 +1,4 @@
-"""How often each rule of cbr/verdict.py would have asked, over thirty years of the Bank's rates.
+"""How often each rule of bank/verdict.py would have asked, over thirty years of the Bank's rates.
 
 PYTHONPATH=. .venv/bin/python bench/guards.py FOLDER [-v]
 
@@ -17,8 +17,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 
-from ratesvc.cbr.verdict import Decision, Verdict, judge
-from ratesvc.rates import Quote, Sheet
+from ratesvc.bank.verdict import Decision, Verdict, judge
+from ratesvc.domain.rates import Quote, Sheet
 
 T = TypeVar("T")
 

@@ -19,16 +19,16 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from ratesvc.columns import Column, Currency, Span
-from ratesvc.engine import find_server
-from ratesvc.history import History
-from ratesvc.publication import Body
-from ratesvc.rates import FIRST_DAY, InForce
-from ratesvc.redis_link import Link
+from ratesvc.domain.columns import Column, Coverage, Currency
+from ratesvc.domain.history import History
+from ratesvc.domain.rates import FIRST_DAY, InForce
+from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.render import api, series
 from ratesvc.render.language import language_or_default
-from ratesvc.store import Store
-from ratesvc.workdays import WorkCalendar
+from ratesvc.service.publication import Body
+from ratesvc.storage.embedded import find_server
+from ratesvc.storage.redis import Link
+from ratesvc.storage.store import Store
 
 CURRENCIES, SHEETS = 50, 6800
 NOW = datetime(2026, 4, 24, 9, tzinfo=UTC)
@@ -63,7 +63,7 @@ async def main() -> None:
     before = tracemalloc.get_traced_memory()[0]
     history = History(WorkCalendar())
     made = columns()
-    history.fill(made, Span(DAYS[0], DAYS[-1]))
+    history.fill(made, Coverage(DAYS[0], DAYS[-1]))
     gc.collect()
     print(
         f"memory of {CURRENCIES * SHEETS:,} quotes      {(tracemalloc.get_traced_memory()[0] - before) / 1e6:8.1f} MB"
@@ -95,12 +95,12 @@ async def main() -> None:
             await asyncio.sleep(0.01)
         store = Store(Link(f"unix://{folder}/s"), "bench")
         for column in made:
-            await store.put_column(column, Span(DAYS[0], DAYS[-1]))
-        await store.span.put(Span(DAYS[0], DAYS[-1]))
+            await store.put_column(column, Coverage(DAYS[0], DAYS[-1]))
+        await store.coverage.put(Coverage(DAYS[0], DAYS[-1]))
         begun = time.perf_counter()
         loaded = await store.load()
-        assert loaded.span
-        History(WorkCalendar()).fill(loaded.columns, loaded.span)
+        assert loaded.coverage
+        History(WorkCalendar()).fill(loaded.columns, loaded.coverage)
         print(f"loading all of it from Redis     {(time.perf_counter() - begun) * 1000:8.3f} ms")
         await store.close()
         process.terminate()

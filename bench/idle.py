@@ -22,18 +22,18 @@ from pathlib import Path
 from typing import Any
 
 import redis
-from bank import Bank, bank_running, daily_xml
 from conftest import RECORDED
+from fake_bank import Bank, bank_running, daily_xml
 from redis_servers import RealRedis, running
 
-import ratesvc.upkeep
-from ratesvc.columns import Column, Currency, Span, composed, sheet_days
+import ratesvc.service.sync
 from ratesvc.config import Cbr, Redis, Settings
-from ratesvc.rates import Revision
-from ratesvc.records import unseal
-from ratesvc.redis_link import Link
-from ratesvc.service import Service
-from ratesvc.store import Store
+from ratesvc.domain.columns import Column, Coverage, Currency, composed, sheet_days
+from ratesvc.domain.rates import Revision
+from ratesvc.service.app import Service
+from ratesvc.storage.records import unseal
+from ratesvc.storage.redis import Link
+from ratesvc.storage.store import Store
 
 NOW = datetime(2022, 11, 18, 9, tzinfo=UTC)
 FIRST = date(1992, 7, 1)
@@ -72,7 +72,7 @@ async def fill(url: str) -> list[Revision]:
     days = sheet_days(columns)
     revisions = documents(columns, days[-DAYS_OF_DOCUMENTS:])
     store = Store(Link(url), NAMESPACE)
-    await store.put_history(columns, Span(FIRST, days[-1]))
+    await store.put_history(columns, Coverage(FIRST, days[-1]))
     await store.restore(revisions)
     await store.close()
     print(f"{len(columns)} currencies, {len(days):,} sheets, {len(revisions)} of them with their documents")
@@ -107,15 +107,15 @@ def key(name: str) -> str:
 
 
 def wanted(client: redis.Redis) -> set[bytes]:
-    """The fields of sheets and columns, where all of it is whole and there is a span and events; else none."""
+    """The fields of sheets and columns, where all of it is whole and there is a coverage and events; else none."""
     try:
         sheets: dict[Any, Any] = client.hgetall(key("sheets"))
         columns: dict[Any, Any] = client.hgetall(key("columns"))
-        span, events = unseal("span", client.get(key("span"))), client.xlen(key("events"))
+        coverage, events = unseal("span", client.get(key("span"))), client.xlen(key("events"))
     except redis.RedisError:
         return set()
     is_whole = all(unseal(name.decode(), value) for name, value in (sheets | columns).items())
-    return sheets.keys() | columns.keys() if is_whole and span and events else set()
+    return sheets.keys() | columns.keys() if is_whole and coverage and events else set()
 
 
 async def repaired(what: str, service: Service, client: redis.Redis, fault: Callable[[], object]) -> None:
@@ -145,7 +145,7 @@ async def repaired(what: str, service: Service, client: redis.Redis, fault: Call
 
 
 def restart_from(server: RealRedis, lacking: list[Revision]) -> None:
-    """An older snapshot: without the newest sheets and with the span and events of before."""
+    """An older snapshot: without the newest sheets and with the coverage and events of before."""
     with server.client() as client:
         client.hdel(key("sheets"), *(f"{one.effective_date}.{one.number}" for one in lacking))
         client.save()
@@ -177,11 +177,11 @@ async def repairs(service: Service, server: RealRedis, revisions: list[Revision]
 
 async def parts(service: Service, client: redis.Redis, server: RealRedis) -> None:
     """What the hourly comparison moves, and that in the end it finds what no count shows."""
-    if not hasattr(ratesvc.upkeep, "PART_S"):
+    if not hasattr(ratesvc.service.sync, "PART_S"):
         return
     before = Counted.now(client)
-    ratesvc.upkeep.PART_S = service._upkeep._part_at = 0.0  # noqa: SLF001 -- as if it were always an hour later
-    rounds = ratesvc.upkeep.PARTS
+    ratesvc.service.sync.PART_S = service._upkeep._part_at = 0.0  # noqa: SLF001 -- as if it were always an hour later
+    rounds = ratesvc.service.sync.PARTS
     await asyncio.sleep(3.0 * rounds)
     after = Counted.now(client)
     print(f"one of {rounds} hourly parts {' ' * 16}{(after.megabytes - before.megabytes) / rounds:10.2f} MB", end="")

@@ -18,7 +18,7 @@ svg{font:13px system-ui,sans-serif;background:#fff}text{fill:#1f2933}.small{font
 NAMES = {
     "nginx": "nginx, static file",
     "ours": "ratesvc",
-    "ours ordinary": "ratesvc, express path off",
+    "ours ordinary": "ratesvc, fast path off",
     "plain uvloop": "plain aiohttp, uvloop",
     "plain asyncio": "plain aiohttp",
     "naive asyncio": "Redis and JSON each request",

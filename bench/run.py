@@ -24,7 +24,7 @@ import measure
 import plot
 import servers
 import stored
-from bank import bank_running
+from fake_bank import bank_running
 from rich.console import Console
 from rich.table import Table
 from servers import Server

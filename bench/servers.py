@@ -16,7 +16,7 @@ from pathlib import Path
 
 import aiohttp
 
-from ratesvc.engine import find_server
+from ratesvc.storage.embedded import find_server
 
 HERE = Path(__file__).parent
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
@@ -96,15 +96,15 @@ async def _answers(http: aiohttp.ClientSession, url: str) -> bool:
         return False
 
 
-OURS = "import sys; from ratesvc.web import express; {}; from ratesvc.cli import main; main(['serve'])"
+OURS = "import sys; from ratesvc.web import fast_path; {}; from ratesvc.cli import main; main(['serve'])"
 
 
 def ours(
     name: str, variables: Mapping[str, str], *, express: bool = True, core: int | None = SERVER_CORE, port: int = 0
 ) -> Running:
-    """`ratesvc serve`; without the express path by telling it that it was tested with another aiohttp."""
+    """`ratesvc serve`; without the fast path by telling it that it was tested with another aiohttp."""
     port = port or free_port()
-    code = OURS.format("pass" if express else "express.TESTED = 'none'")
+    code = OURS.format("pass" if express else "fast_path.TESTED = 'none'")
     command = (sys.executable, "-W", "ignore", "-c", code)
     return started(name, port, *command, probe="/v1/rates", core=core, RATESVC_PORT=str(port), **variables)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 
-from bank import TABLE, Bank
+from fake_bank import TABLE, Bank
 
-from ratesvc.columns import Column, Currency, Span
-from ratesvc.rates import FIRST_DAY, Quote, Sheet
-from ratesvc.redis_link import Link
-from ratesvc.store import Store
-from ratesvc.workdays import ONE_DAY, WorkCalendar, moscow_day, utc_now
+from ratesvc.domain.columns import Column, Coverage, Currency
+from ratesvc.domain.rates import FIRST_DAY, Quote, Sheet
+from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, moscow_day, utc_now
+from ratesvc.storage.redis import Link
+from ratesvc.storage.store import Store
 
 CURRENCIES = 55
 TODAY = WorkCalendar().effective_date_on_or_before(moscow_day(utc_now()))
@@ -65,10 +65,10 @@ async def fill(socket_path: str, namespace: str, bank: Bank, count: int = CURREN
     bank.documents.clear()
     bank.publish(*(sheet(day, count) for day in days[-2:]))
     store = Store(Link(f"unix://{socket_path}"), namespace)
-    span = Span(days[0], TODAY)
+    coverage = Coverage(days[0], TODAY)
     for column in columns(days, count):
-        await store.put_column(column, span)
-    await store.span.put(span)
+        await store.put_column(column, coverage)
+    await store.coverage.put(coverage)
     await store.close()
 
 

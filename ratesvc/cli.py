@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import click
 
 from ratesvc import __version__
-from ratesvc.codes import COMPLETED
+from ratesvc.domain.codes import COMPLETED
 from ratesvc.errors import ConfigError, EngineError, EngineNotReady, FetchFailed, NotYetSet, RatesvcError
 
 FAILED, INTERNAL, AGAIN, CONFIG, INTERRUPTED = 1, 70, 75, 78, 130  # 70, 75 and 78 as in sysexits.h

@@ -19,13 +19,13 @@ import msgspec
 from msgspec import Meta
 
 from ratesvc.errors import ConfigError
-from ratesvc.redis_address import TLS_OPTIONS, RedisAddress
+from ratesvc.storage.address import TLS_OPTIONS, RedisAddress
 
 PREFIX = "RATESVC_"
 CONFIG_FILE_VARIABLE = PREFIX + "CONFIG"
 DEFAULT_FILE = Path("config.yaml")
 
-_FILES = sorted(file.name for file in files("ratesvc.render").joinpath("dialects").iterdir())
+_FILES = sorted(file.name for file in files("ratesvc").joinpath("dialects").iterdir())
 DIALECTS = tuple(name[:-3].replace("_", "-") for name in _FILES if re.fullmatch(r"[a-z][a-z_]*\.py", name))
 """The wire formats of others that are built in: one file each."""
 

@@ -28,20 +28,20 @@ import redis
 from _pytest.mark import MarkMatcher
 from _pytest.mark.expression import Expression
 from aiohttp import web
-from bank import Bank, bank_running, sheet
+from fake_bank import Bank, bank_running, sheet
 from hypothesis import settings as hypothesis_settings
 from ledger import Ledger, fault
 from not_run import MARK, NotRun, reason
 from waiting import PATIENCE_S, eventually
 
-from ratesvc.cbr.client import Pace
+from ratesvc.bank.client import Pace
 from ratesvc.config import Cbr, Redis, Server, Settings
-from ratesvc.engine import find_server
+from ratesvc.domain.workdays import MOSCOW, ONE_DAY, moscow_day, utc_now
 from ratesvc.render.widget import Site
-from ratesvc.service import Service
+from ratesvc.service.app import Service
+from ratesvc.storage.embedded import find_server
 from ratesvc.web import compat
 from ratesvc.web.app import build, listening
-from ratesvc.workdays import MOSCOW, ONE_DAY, moscow_day, utc_now
 
 pytest_plugins = ["guarded", "widget_harness"]
 
@@ -211,7 +211,7 @@ def _redis_has_time(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if request.path.parent == Path(__file__).parent and not request.path.name.startswith("test_redis"):
             for limit in ("ANSWER_TIMEOUT_S", "PROBE_TIMEOUT_S", "QUEUE_S"):
-                patch.setattr(f"ratesvc.redis_link.{limit}", 5.0)
+                patch.setattr(f"ratesvc.storage.redis.{limit}", 5.0)
         yield
 
 
@@ -290,7 +290,7 @@ class Served:
 
     async def ready(self) -> None:
         """Wait for the first sheet."""
-        await eventually(lambda: self.service.board.current)
+        await eventually(lambda: self.service.publisher.current)
 
 
 def addresses(service: Service) -> set[str]:
@@ -331,5 +331,5 @@ async def served(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[
     bank.publish(sheet(date(2026, 4, 23)), sheet(date(2026, 4, 24)))
     async with serve(unhurried(settings)) as running:
         await running.ready()
-        await eventually(lambda: running.service.history.span and running.service.backfilling is None)
+        await eventually(lambda: running.service.history.coverage and running.service.backfilling is None)
         yield running

@@ -18,8 +18,8 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 from redis.asyncio.connection import AbstractConnection
 
-from ratesvc.publication import Publication
-from ratesvc.redis_link import Link
+from ratesvc.service.publication import Publication
+from ratesvc.storage.redis import Link
 
 # /health shows people how Redis is, so it asks: within 300 ms, and every five seconds at most.
 MAY_ASK = "/health"

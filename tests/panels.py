@@ -9,7 +9,7 @@ from html import escape
 from itertools import groupby
 from typing import Any
 
-from ratesvc.workdays import MOSCOW
+from ratesvc.domain.workdays import MOSCOW
 
 Panel = dict[str, Any]
 Series = tuple[str, list[tuple[float, float]]]
@@ -77,14 +77,14 @@ def shown(value: float, unit: str, beside: float = 0) -> str:
     return f"{round(value, 3):g}{' req/s' if unit == 'reqps' and value else ''}"
 
 
-def _lines(panel: Panel, series: list[Series], span: int) -> tuple[list[str], str, dict[str, str]]:
+def _lines(panel: Panel, series: list[Series], coverage: int) -> tuple[list[str], str, dict[str, str]]:
     assert len(series) <= len(LINES), f"«{panel['title']}» has more lines than anybody can tell apart"
     highest = max((v for _, values in series for _, v in values if math.isfinite(v)), default=0) or 1
     size = 10 ** math.floor(math.log10(highest))
     step = next(one for one in (size / 4, size / 2, size, size * 2, size * 5) if highest <= one * 4.01)
     steps = math.ceil(highest / step - 0.01)
     unit = panel["fieldConfig"]["defaults"]["unit"]
-    grid = "".join(f'<path stroke="#e1e5ea" d="M0 {n / steps}H{span}"/>' for n in range(steps + 1))
+    grid = "".join(f'<path stroke="#e1e5ea" d="M0 {n / steps}H{coverage}"/>' for n in range(steps + 1))
     lines = (
         f'<path stroke="{colour}" d="{"".join(_points(values, step * steps))}"/>'
         for (_, values), colour in zip(series, LINES, strict=False)
@@ -102,13 +102,13 @@ def _points(values: list[tuple[float, float]], top: float) -> Iterator[str]:
             before = at
 
 
-def _states(panel: Panel, series: list[Series], span: int) -> tuple[list[str], str, dict[str, str]]:
+def _states(panel: Panel, series: list[Series], coverage: int) -> tuple[list[str], str, dict[str, str]]:
     boxes, keys, height = "", {}, 1 / len(series)
     for row, (_, values) in enumerate(series):
         for (words, colour), group in groupby(values, lambda one: mapped(panel, one[1])):
             keys[words] = COLOURS[colour]
             times = [at for at, _ in group]
-            width = min(times[-1] + 1, span) - times[0]
+            width = min(times[-1] + 1, coverage) - times[0]
             box = f'x="{times[0]}" width="{width}" y="{(row + 0.2) * height}" height="{0.6 * height}"'
             boxes += f'<rect {box} fill="{COLOURS[colour]}"/>'
     return [name for name, _ in reversed(series)], boxes, keys

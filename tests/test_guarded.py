@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from conftest import Served
 
-from ratesvc.redis_link import connect
+from ratesvc.storage.redis import connect
 
 
 @pytest.fixture

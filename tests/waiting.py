@@ -11,7 +11,7 @@ from typing import Any
 
 from machine import crowd
 
-from ratesvc.service import Service
+from ratesvc.service.app import Service
 
 Condition = Callable[[], Awaitable[object] | object]
 
@@ -73,6 +73,6 @@ def _told(service: Service) -> str:
     outcome = cycle and (f"{cycle.outcome}: {cycle.failure}" if cycle.failure else cycle.outcome)
     newest = max((str(held.effective_date) for held in history), default="none")
     return (
-        f"last refresh {outcome}; {len(history)} sheets, the newest {newest}; span {history.span}; "
+        f"last refresh {outcome}; {len(history)} sheets, the newest {newest}; coverage {history.coverage}; "
         f"backfilling {service.backfilling}; Redis {'up' if service.store.up else 'down'}"
     )

@@ -18,8 +18,8 @@ from playwright.async_api import Browser, async_playwright
 
 from ratesvc.config import Cbr, Server, Settings
 from ratesvc.demo import recorded_bank, recorded_sheets, stopped_clock
-from ratesvc.rates import Revision
-from ratesvc.service import Service
+from ratesvc.domain.rates import Revision
+from ratesvc.service.app import Service
 from ratesvc.web.app import listening
 
 FLAGS = [

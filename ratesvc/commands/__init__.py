@@ -1,1 +1,1 @@
-"""What the commands do: one module each, imported when it runs."""
+"""What a person types: one module for each command, imported when the command runs. May import everything but `cli`."""

@@ -8,13 +8,13 @@ from datetime import date
 import click
 import msgspec
 
-from ratesvc.columns import Span
 from ratesvc.commands.progress import follow
 from ratesvc.commands.running import opened
 from ratesvc.config import Settings
+from ratesvc.domain.columns import Coverage
+from ratesvc.domain.rates import FIRST_DAY
 from ratesvc.errors import RatesvcError
-from ratesvc.inquiry import Difference
-from ratesvc.rates import FIRST_DAY
+from ratesvc.service.inquiry import Difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +31,14 @@ async def backfill(settings: Settings, asked: BackfillOptions) -> None:
     """Fetch what is lacking and say what is held. Raises RatesvcError."""
     async with opened(settings, demo=asked.demo) as service:
         await follow(service.backfill(asked.since or FIRST_DAY, asked.until), as_json=asked.as_json)
-        span, count = service.history.span, len(service.history.days)
-        if span is None:
+        coverage, count = service.history.coverage, len(service.history.days)
+        if coverage is None:
             raise RatesvcError("the Bank has no sheets in that range")
         if asked.as_json:
-            held = {"sheets": count, "since": span.since, "until": span.until, "unconfirmed": span.lacking}
+            held = {"sheets": count, "since": coverage.since, "until": coverage.until, "unconfirmed": coverage.lacking}
             click.echo(msgspec.json.encode(held))
         else:
-            click.echo(f"Held: {count} sheets, {_which(span)} from {span.since} to {span.until}.")
+            click.echo(f"Held: {count} sheets, {_which(coverage)} from {coverage.since} to {coverage.until}.")
 
 
 async def verify(settings: Settings, asked: BackfillOptions) -> None:
@@ -55,10 +55,10 @@ async def verify(settings: Settings, asked: BackfillOptions) -> None:
             raise RatesvcError(f"{len(differences)} differences")
 
 
-def _which(span: Span) -> str:
-    if not span.lacking:
+def _which(coverage: Coverage) -> str:
+    if not coverage.lacking:
         return "every one"
-    return f"all but {len(span.lacking)} that wait (ratesvc quarantine list)"
+    return f"all but {len(coverage.lacking)} that wait (ratesvc quarantine list)"
 
 
 def _in_words(found: Difference) -> str:

@@ -14,11 +14,11 @@ import msgspec
 
 from ratesvc.commands.running import opened, raise_failure
 from ratesvc.config import Settings
+from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import RatesvcError
 from ratesvc.render.problems import CONTENT_TYPE
-from ratesvc.service import Service
+from ratesvc.service.app import Service
 from ratesvc.web.app import listening
-from ratesvc.workdays import moscow_day
 
 LANGUAGES = ("en", "ru", "zh-Hans")
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from ratesvc.backfill import Progress
+from ratesvc.service.backfill import Progress
 
 T = TypeVar("T")
 ROOMY = 60

@@ -7,15 +7,15 @@ from typing import Any
 
 import click
 
-from ratesvc.cbr.documents import parse_daily
-from ratesvc.cbr.verdict import judge
+from ratesvc.bank.verdict import judge
+from ratesvc.bank.xml import parse_daily
 from ratesvc.commands.running import opened
 from ratesvc.config import Settings
+from ratesvc.domain.rates import Quote, plain
 from ratesvc.errors import BadDocument, EngineError
-from ratesvc.quarantine import Case
-from ratesvc.rates import Quote, plain
 from ratesvc.render.api import encode, literal
-from ratesvc.service import Service
+from ratesvc.service.app import Service
+from ratesvc.storage.quarantine import Case
 
 Record = dict[str, Any]
 """What is said as JSON; its words are made of nothing else."""

@@ -13,16 +13,16 @@ from typing import Any
 import click
 import msgspec
 
-from ratesvc.codes import nearest
 from ratesvc.commands.logs import set_up_logs
 from ratesvc.config import Cbr, Settings
+from ratesvc.domain.codes import nearest
+from ratesvc.domain.history import History, on_day
+from ratesvc.domain.rates import FIRST_DAY, InForce
+from ratesvc.domain.workdays import ONE_DAY, moscow_day, utc_now
 from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
-from ratesvc.history import History, on_day
-from ratesvc.rates import FIRST_DAY, InForce
-from ratesvc.refresh import Cycle
 from ratesvc.render.language import Language, language
-from ratesvc.service import Service
-from ratesvc.workdays import ONE_DAY, moscow_day, utc_now
+from ratesvc.service.app import Service
+from ratesvc.service.refresh import Cycle
 
 
 def run(work: Coroutine[Any, Any, None], logs: str = "") -> None:

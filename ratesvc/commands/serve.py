@@ -12,9 +12,9 @@ import structlog
 from ratesvc import __version__
 from ratesvc.commands.running import opened
 from ratesvc.config import Settings
-from ratesvc.service import Service
+from ratesvc.service.app import Service
+from ratesvc.service.workers import give_back_memory
 from ratesvc.web.app import listening
-from ratesvc.workers import give_back_memory
 
 
 async def serve(settings: Settings, *, demo: bool) -> None:

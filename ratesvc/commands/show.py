@@ -11,12 +11,12 @@ from ratesvc.commands.progress import follow
 from ratesvc.commands.running import check_known, in_force, opened, spoken
 from ratesvc.commands.screen import put
 from ratesvc.config import Settings
+from ratesvc.domain.history import History
+from ratesvc.domain.rates import FIRST_DAY, InForce
+from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import BadRequest
-from ratesvc.history import History
-from ratesvc.rates import FIRST_DAY, InForce
 from ratesvc.render import api, series, terminal
-from ratesvc.service import Service
-from ratesvc.workdays import moscow_day
+from ratesvc.service.app import Service
 
 
 @dataclass(frozen=True, slots=True)

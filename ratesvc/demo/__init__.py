@@ -15,10 +15,10 @@ from importlib.resources import files
 
 from aiohttp import web
 
-from ratesvc.columns import Currency
-from ratesvc.rates import Quote, Sheet
+from ratesvc.domain.columns import Currency
+from ratesvc.domain.rates import Quote, Sheet
+from ratesvc.domain.workdays import ONE_DAY, at
 from ratesvc.render import bank_xml
-from ratesvc.workdays import ONE_DAY, at
 
 XML = "text/xml"
 

@@ -10,12 +10,22 @@ from typing import Any
 import msgspec
 from babel.numbers import get_currency_precision
 
-from ratesvc.columns import Column
+from ratesvc.domain.columns import Column
+from ratesvc.domain.history import History
+from ratesvc.domain.rates import (
+    OLD_IN_NEW,
+    ONE,
+    REDENOMINATION,
+    Conversion,
+    InForce,
+    UnitRate,
+    convert,
+    plain,
+    unit_rates,
+)
+from ratesvc.domain.workdays import MOSCOW
 from ratesvc.errors import UnknownCurrency
-from ratesvc.history import History
-from ratesvc.rates import OLD_IN_NEW, ONE, REDENOMINATION, Conversion, InForce, UnitRate, convert, plain, unit_rates
 from ratesvc.render.language import Language
-from ratesvc.workdays import MOSCOW
 
 CONTENT_TYPE = "application/json"
 PUBLISHER = "Bank of Russia"
@@ -150,7 +160,7 @@ def currencies(history: History, language: Language, *, demo: bool = False) -> b
         }
         for code, columns in sorted(by_code.items())
     }
-    return encode({**({"demo": True} if demo else {}), "complete": history.span is not None, "currencies": rows})
+    return encode({**({"demo": True} if demo else {}), "complete": history.coverage is not None, "currencies": rows})
 
 
 def _successor(column: Column, history: History) -> str | None:

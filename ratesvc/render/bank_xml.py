@@ -11,9 +11,9 @@ from datetime import date
 from decimal import Decimal
 from xml.sax.saxutils import escape
 
-from ratesvc.columns import Currency
-from ratesvc.history import History
-from ratesvc.rates import Quote, Revision, Sheet, plain
+from ratesvc.domain.columns import Currency
+from ratesvc.domain.history import History
+from ratesvc.domain.rates import Quote, Revision, Sheet, plain
 from ratesvc.render.language import language_or_default
 
 ENCODING = "windows-1251"

@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 from itertools import repeat
 
-from ratesvc.rates import EXACT, OLD_IN_NEW, ONE, REDENOMINATION, ratios, rounded
+from ratesvc.domain.rates import EXACT, OLD_IN_NEW, ONE, REDENOMINATION, ratios, rounded
 from ratesvc.render import chart_drawing
 from ratesvc.render.chart_drawing import Words
 from ratesvc.render.chart_lines import Curve

@@ -9,7 +9,7 @@ from decimal import Decimal
 from itertools import count, groupby
 from typing import Literal
 
-from ratesvc.rates import EXACT, rounded, trimmed
+from ratesvc.domain.rates import EXACT, rounded, trimmed
 
 Point = tuple[date, Decimal]
 Unit = Literal["day", "month", "year"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from ratesvc.events import MOST_EVENTS, RESET, Event, Place
+from ratesvc.domain.events import MOST_EVENTS, RESET, Event, Place
 from ratesvc.render.api import encode
 
 CONTENT_TYPE = "text/event-stream; charset=utf-8"

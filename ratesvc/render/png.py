@@ -1,7 +1,7 @@
 """Pictures as PNG: our SVG drawn by resvg with fonts of our own, so that they look the same on every machine.
 
 resvg and Pillow are the extra `png`. The fonts have Latin, Greek and Cyrillic, and the Han characters of our Chinese
-texts; `tests/release_fonts.py` writes them.
+texts; `tools/release_fonts.py` writes them.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
-from ratesvc.rates import FIRST_DAY, REDENOMINATION, Quote
+from ratesvc.domain.rates import FIRST_DAY, REDENOMINATION, Quote
+from ratesvc.domain.workdays import MOSCOW
 from ratesvc.render import widget
 from ratesvc.render.api import source_url
 from ratesvc.render.builder import UI
@@ -17,7 +18,6 @@ from ratesvc.render.policy import policy
 from ratesvc.render.rate_reason import Kind, Reason
 from ratesvc.render.rows import DEFAULT_CODES, OLD_ROUBLES
 from ratesvc.render.widget import Site
-from ratesvc.workdays import MOSCOW
 
 CONTENT_TYPE = "text/html; charset=utf-8"
 LEAST_PLACES = 4

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import Enum
 
+from ratesvc.domain.rates import REDENOMINATION, InForce
+from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, moscow_day
 from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
-from ratesvc.rates import REDENOMINATION, InForce
-from ratesvc.workdays import ONE_DAY, WorkCalendar, moscow_day
 
 SATURDAY = 6
 

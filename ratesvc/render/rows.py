@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 
-from ratesvc.rates import EXACT, REDENOMINATION, Change, InForce, Sheet, Snapshot, rouble_change
+from ratesvc.domain.rates import EXACT, REDENOMINATION, Change, InForce, Sheet, Snapshot, rouble_change
+from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.render.api import source_url
 from ratesvc.render.language import Language
 from ratesvc.render.spark import Spark, spark
-from ratesvc.workdays import ONE_DAY
 
 TITLE = "The Bank of Russia official exchange rates of foreign currencies"
 OLD_ROUBLES = "In old roubles: 1,000 of them are 1 new rouble."

@@ -14,9 +14,9 @@ from typing import Any
 
 from msgspec import Raw
 
+from ratesvc.domain.history import History
+from ratesvc.domain.rates import EXACT, plain, rounded, trimmed
 from ratesvc.errors import HistoryLoading, TooManyPoints
-from ratesvc.history import History
-from ratesvc.rates import EXACT, plain, rounded, trimmed
 from ratesvc.render import series_text
 from ratesvc.render.api import denomination, encode
 from ratesvc.render.language import Language
@@ -116,7 +116,9 @@ def _means(found: Rates, group: str) -> Iterator[tuple[str, Decimal, int]]:
 
 def unconfirmed_days(history: History, asked: Request) -> tuple[date, ...]:
     """The days of the range whose sheets are not admitted (yet): no rate is given for them."""
-    return tuple(day for day in (history.span.lacking if history.span else ()) if asked.since <= day <= asked.until)
+    return tuple(
+        day for day in (history.coverage.lacking if history.coverage else ()) if asked.since <= day <= asked.until
+    )
 
 
 def to_json(asked: Request, rows: Mapping[str, Raw], unconfirmed: Sequence[date] = (), *, demo: bool) -> bytes:

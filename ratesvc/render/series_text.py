@@ -16,9 +16,9 @@ from itertools import accumulate, repeat
 from operator import add
 from typing import Any
 
-from ratesvc.columns import Column, scaled_rouble
-from ratesvc.history import History
-from ratesvc.rates import EXACT, ONE, plain, ratios
+from ratesvc.domain.columns import Column, scaled_rouble
+from ratesvc.domain.history import History
+from ratesvc.domain.rates import EXACT, ONE, plain, ratios
 
 AMOUNT_SIGNIFICANT = 28
 """Digits of what an amount comes to."""
@@ -139,7 +139,7 @@ def carried(history: History, since: date, until: date) -> tuple[range, list[int
 
     0 before the first sheet, and from a sheet that is not admitted until the next one: no earlier rate applies then.
     """
-    lacking = history.span.lacking if history.span else ()
+    lacking = history.coverage.lacking if history.coverage else ()
     held = sorted({*history.days, *lacking}) if lacking else history.days
     days = range(since.toordinal(), until.toordinal() + 1)
     place = bisect_right(held, since)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from ratesvc.rates import EXACT, in_one_rouble, plain, rounded, trimmed
+from ratesvc.domain.rates import EXACT, in_one_rouble, plain, rounded, trimmed
 from ratesvc.render.language import Language
 
 WIDTH = 60

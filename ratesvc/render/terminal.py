@@ -12,7 +12,17 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from ratesvc.rates import EXACT, REDENOMINATION, Change, InForce, Quote, in_one_rouble, plain, rounded, unit_rates
+from ratesvc.domain.rates import (
+    EXACT,
+    REDENOMINATION,
+    Change,
+    InForce,
+    Quote,
+    in_one_rouble,
+    plain,
+    rounded,
+    unit_rates,
+)
 from ratesvc.render.api import conversion_of
 from ratesvc.render.language import Language
 from ratesvc.render.rows import OLD_ROUBLES

@@ -1,1 +1,1 @@
-"""HTTP and nothing else: queries in, finished bodies out."""
+"""HTTP and nothing else: requests in, finished bodies out. May import `service` and everything below it."""

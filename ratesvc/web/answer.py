@@ -14,11 +14,11 @@ from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDictProxy
 
-from ratesvc.cbr.answers import DEMO_HEADER
-from ratesvc.metrics import Route
-from ratesvc.publication import Body
-from ratesvc.rates import Snapshot
-from ratesvc.workdays import ONE_DAY, at, moscow_day
+from ratesvc.bank.answers import DEMO_HEADER
+from ratesvc.domain.rates import Snapshot
+from ratesvc.domain.workdays import ONE_DAY, at, moscow_day
+from ratesvc.service.metrics import Route
+from ratesvc.service.publication import Body
 
 MIDNIGHT = datetime.min.time()
 RETRY_AFTER = "30"

@@ -8,17 +8,17 @@ from datetime import date
 
 from aiohttp import web
 
+from ratesvc.domain.history import on_day
+from ratesvc.domain.rates import FIRST_DAY, InForce
+from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import NoSheet, NotYetSet, UnknownCurrency
-from ratesvc.history import on_day
-from ratesvc.publication import Body, Publication
-from ratesvc.rates import FIRST_DAY, InForce
 from ratesvc.render import api
 from ratesvc.render.openapi.parameters import TODAY
-from ratesvc.service import Service
+from ratesvc.service.app import Service
+from ratesvc.service.publication import Body, Publication
 from ratesvc.web import query
 from ratesvc.web.answer import FOR_EVER, RATES, SETTLED, Answer, Caching
 from ratesvc.web.reply import Handler
-from ratesvc.workdays import moscow_day
 
 SHEET = ("codes", "quote", "lang")
 
@@ -154,9 +154,11 @@ async def beside(
 
 def send_until(service: Service, body: Body, until: date) -> Answer:
     """Answer about days up to `until`: may be kept longer if they are past, admitted, and a later sheet is known."""
-    snapshot, span = published(service).snapshot, service.history.span
+    snapshot, coverage = published(service).snapshot, service.history.coverage
     newest = snapshot.announced or snapshot.in_force
-    is_settled = until < min(moscow_day(service.clock()), newest.effective_date, *(span.lacking if span else ()))
+    is_settled = until < min(
+        moscow_day(service.clock()), newest.effective_date, *(coverage.lacking if coverage else ())
+    )
     return send(service, body, SETTLED if is_settled else RATES)
 
 
@@ -169,7 +171,7 @@ def known(code: str, service: Service) -> str:
 
 
 def published(service: Service) -> Publication:
-    """What is on the Board. Raises NoSheet."""
-    if service.board.current is None:
+    """What is on the Publisher. Raises NoSheet."""
+    if service.publisher.current is None:
         raise NoSheet("No sheet of the Bank of Russia has been fetched yet; the service keeps trying.")
-    return service.board.current
+    return service.publisher.current

@@ -14,11 +14,11 @@ from aiohttp import web
 
 from ratesvc.config import Server
 from ratesvc.render.widget import Site
-from ratesvc.service import Service
+from ratesvc.service.app import Service
 from ratesvc.web import api, chart, compat, embed, events, home, ops, rate, reference, series
+from ratesvc.web.connections import LINGER_S
 from ratesvc.web.counting import counted
-from ratesvc.web.express import Runner
-from ratesvc.web.gate import LINGER_S
+from ratesvc.web.fast_path import Runner
 from ratesvc.web.reply import Handler, answering, not_found, preflight, remembering, wrong_method
 from ratesvc.web.warm import warming
 
@@ -84,8 +84,8 @@ async def listening(service: Service) -> AsyncIterator[str]:
             probes = _application(service, site, ops.routes(service))
             await stack.enter_async_context(_answering(web.AppRunner(probes, **OPTIONS), admin))
         runner = Runner(app, service, **OPTIONS)
-        if not runner.is_express and not service.settings.log.access:
-            structlog.get_logger("ratesvc").warning("express_path_off", aiohttp=aiohttp.__version__)
+        if not runner.is_fast and not service.settings.log.access:
+            structlog.get_logger("ratesvc").warning("fast_path_off", aiohttp=aiohttp.__version__)
         await stack.enter_async_context(_answering(runner, listener))
         routed = runner.ordinary.request_handler
         if not service.settings.log.access:

@@ -9,22 +9,22 @@ from decimal import Decimal
 
 from aiohttp import web
 
+from ratesvc.domain.rates import OLD_IN_NEW, ONE, REDENOMINATION
+from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import BadRequest
-from ratesvc.publication import Body
-from ratesvc.rates import OLD_IN_NEW, ONE, REDENOMINATION
 from ratesvc.render import chart, png, series
 from ratesvc.render.chart_drawing import STYLE
 from ratesvc.render.language import language_or_default
 from ratesvc.render.openapi.parameters import SCALES
 from ratesvc.render.policy import policy
-from ratesvc.service import Service
+from ratesvc.service.app import Service
+from ratesvc.service.publication import Body
+from ratesvc.service.workers import LONG_POINTS
 from ratesvc.web import query
 from ratesvc.web.answer import Answer
 from ratesvc.web.api import send_long
 from ratesvc.web.reply import Handler
 from ratesvc.web.series import wanted_series
-from ratesvc.workdays import moscow_day
-from ratesvc.workers import LONG_POINTS
 
 CHART = ("codes", "since", "until", "quote", "lang", "theme", "scale", "width", "height")
 POLICY = ("Content-Security-Policy", policy(STYLE, frame_ancestors="*"))

@@ -7,13 +7,13 @@ from importlib import import_module
 
 from aiohttp import web
 
+from ratesvc import dialects
+from ratesvc.dialects import Dialect, Question, Refused
+from ratesvc.domain.rates import Snapshot
 from ratesvc.errors import RatesvcError
-from ratesvc.publication import Body, Publication
-from ratesvc.rates import Snapshot
-from ratesvc.render import dialects
-from ratesvc.render.dialects import Dialect, Question, Refused
 from ratesvc.render.widget import Site
-from ratesvc.service import Service
+from ratesvc.service.app import Service
+from ratesvc.service.publication import Body, Publication
 from ratesvc.web.answer import NO_STORE, Answer
 from ratesvc.web.api import beside, published, send_until
 from ratesvc.web.reply import Handler
@@ -25,7 +25,7 @@ def routes(service: Service, site: Site) -> dict[str, Handler]:
     """Path → handler."""
     found: dict[str, Handler] = {}
     for name in service.settings.dialects:
-        dialect: Dialect = import_module(f"ratesvc.render.dialects.{name.replace('-', '_')}").DIALECT
+        dialect: Dialect = import_module(f"ratesvc.dialects.{name.replace('-', '_')}").DIALECT
         room = _Room(name, dialect, service, site)
         handlers = {path: room.handler(ask) for path, ask in dialect.routes.items()}
         found |= handlers if dialect.at_root else {}

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 from aiohttp import web
 
-from ratesvc.service import Service
+from ratesvc.service.app import Service
 
 Respond = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -10,19 +10,19 @@ from importlib.resources import files
 from aiohttp import web
 
 from ratesvc.errors import RatesvcError
-from ratesvc.publication import Body
 from ratesvc.render import card, loader, png, widget
 from ratesvc.render.api import CONTENT_TYPE as JSON
 from ratesvc.render.api import encode
 from ratesvc.render.language import language_or_default
 from ratesvc.render.policy import framed_page, source
 from ratesvc.render.rows_json import rows_json
-from ratesvc.service import Service
+from ratesvc.service.app import Service
+from ratesvc.service.publication import Body
+from ratesvc.service.workers import LONG_POINTS
 from ratesvc.web import reply
 from ratesvc.web.answer import CARD, FOR_EVER, HOURLY, NO_STORE, WIDGET, Answer, Caching
 from ratesvc.web.reply import Handler
 from ratesvc.web.wanted import Asked, Wanted
-from ratesvc.workers import LONG_POINTS
 
 HTML = widget.CONTENT_TYPE
 ICON_CACHING = Caching(604800, 0, 604800)

@@ -8,10 +8,10 @@ import socket
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 
-from ratesvc.events import Place
+from ratesvc.domain.events import Place
 from ratesvc.render import events as render
 from ratesvc.render.widget import Site
-from ratesvc.service import Service
+from ratesvc.service.app import Service
 from ratesvc.web.answer import COMMON
 from ratesvc.web.query import Query
 from ratesvc.web.reply import Handler

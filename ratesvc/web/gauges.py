@@ -6,9 +6,9 @@ from collections.abc import Callable
 from datetime import date, datetime, time
 from functools import partial
 
-from ratesvc.rates import Revision, Snapshot
-from ratesvc.service import Service
-from ratesvc.workdays import at
+from ratesvc.domain.rates import Revision, Snapshot
+from ratesvc.domain.workdays import at
+from ratesvc.service.app import Service
 
 
 def watch(service: Service) -> None:

@@ -9,14 +9,14 @@ from multidict import MultiDict
 from yarl import URL
 
 from ratesvc.errors import BadRequest, NoSheet, NotEmbeddable, NotSupported
-from ratesvc.publication import Body
 from ratesvc.render import builder, widget
 from ratesvc.render.api import CONTENT_TYPE as JSON
 from ratesvc.render.api import encode
 from ratesvc.render.policy import own_page
 from ratesvc.render.rows import TITLE
 from ratesvc.render.snippets import HEIGHTS, ROOM, WIDTHS, Choice, embed_url, iframe
-from ratesvc.service import Service
+from ratesvc.service.app import Service
+from ratesvc.service.publication import Body
 from ratesvc.web.answer import HOURLY, NO_STORE, Answer
 from ratesvc.web.embed import FRAME_HEADERS, otherwise_empty
 from ratesvc.web.reply import Handler

@@ -6,11 +6,11 @@ import time
 
 from aiohttp import web
 
-from ratesvc.health import Check
-from ratesvc.metrics import CONTENT_TYPE
 from ratesvc.render.api import encode
-from ratesvc.service import Service
-from ratesvc.watchdog import BLOCKED_S
+from ratesvc.service.app import Service
+from ratesvc.service.health import Check
+from ratesvc.service.metrics import CONTENT_TYPE
+from ratesvc.service.watchdog import BLOCKED_S
 from ratesvc.web.answer import COMMON, RETRY_AFTER
 from ratesvc.web.gauges import watch
 from ratesvc.web.reply import Handler

@@ -7,22 +7,22 @@ from typing import TypeVar
 
 from aiohttp import web
 
+from ratesvc.domain.history import on_day
+from ratesvc.domain.rates import InForce
+from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import BadRequest, RatesvcError, UnknownCurrency
-from ratesvc.history import on_day
-from ratesvc.publication import Body
-from ratesvc.rates import InForce
 from ratesvc.render import rate_page
 from ratesvc.render.policy import own_page
 from ratesvc.render.rate_page import Question
 from ratesvc.render.rate_reason import Kind, Reason, reason
 from ratesvc.render.widget import Site
-from ratesvc.service import Service
+from ratesvc.service.app import Service
+from ratesvc.service.publication import Body
 from ratesvc.web import query
 from ratesvc.web.answer import NO_STORE, Answer
 from ratesvc.web.api import caching_of, published, send
 from ratesvc.web.reply import Handler
 from ratesvc.web.wanted import Asked
-from ratesvc.workdays import moscow_day
 
 KNOWN = ("date", "currency", "lang")
 DEFAULT_CODE = "USD"

@@ -7,15 +7,15 @@ from datetime import date
 
 from aiohttp import web
 
-from ratesvc.publication import Body
+from ratesvc.domain.workdays import moscow_day
 from ratesvc.render import api, openapi
 from ratesvc.render.openapi import page
 from ratesvc.render.policy import own_page, policy
 from ratesvc.render.widget import CONTENT_TYPE, Site, style
-from ratesvc.service import Service
+from ratesvc.service.app import Service
+from ratesvc.service.publication import Body
 from ratesvc.web.answer import Answer, Caching
 from ratesvc.web.reply import Handler
-from ratesvc.workdays import moscow_day
 
 CACHING = Caching(300, 0, 86400)
 
@@ -26,7 +26,7 @@ def routes(service: Service, site: Site) -> dict[str, Handler]:
 
     def finished(name: str, render: Callable[[date], Body]) -> Body:
         """With examples of a day that can be asked for; kept as long as the rates of that day are."""
-        current = service.board.current
+        current = service.publisher.current
         if current is None:
             return render(moscow_day(service.clock()))
         return current.body(("reference", name), lambda: render(current.snapshot.in_force.effective_date))

@@ -13,7 +13,7 @@ from ratesvc.errors import NotYetSet, RatesvcError, TooManyPoints, UnknownCurren
 from ratesvc.render import problems
 from ratesvc.render.api import encode, moscow_time
 from ratesvc.render.problems import Problem
-from ratesvc.service import Service
+from ratesvc.service.app import Service
 from ratesvc.web.answer import COMMON, NO_STORE, RETRY_AFTER, Answer, Ready
 
 Handler = Callable[[web.Request], Awaitable[Answer | web.StreamResponse]]

@@ -6,18 +6,18 @@ from datetime import timedelta
 
 from aiohttp import hdrs, web
 
+from ratesvc.domain.history import on_day
+from ratesvc.domain.rates import FIRST_DAY
+from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import BadRequest, BeforeHistory, UnknownCurrency
-from ratesvc.history import on_day
-from ratesvc.publication import Body
-from ratesvc.rates import FIRST_DAY
 from ratesvc.render import api, series
 from ratesvc.render.openapi.parameters import FILLS, FORMATS, GROUPS
-from ratesvc.service import Service
+from ratesvc.service.app import Service
+from ratesvc.service.publication import Body
 from ratesvc.web import query
 from ratesvc.web.answer import Answer
 from ratesvc.web.api import caching_of, known, published, send, send_long, send_until
 from ratesvc.web.reply import Handler
-from ratesvc.workdays import moscow_day
 
 SERIES = ("codes", "since", "until", "quote", "fill", "group", "format", "locale")
 USUAL_RANGE = timedelta(days=365)

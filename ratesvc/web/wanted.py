@@ -11,15 +11,15 @@ from functools import cached_property
 from aiohttp import web
 from multidict import MultiMapping
 
-from ratesvc.history import on_day
-from ratesvc.publication import Body
-from ratesvc.rates import InForce
+from ratesvc.domain.history import on_day
+from ratesvc.domain.rates import InForce
 from ratesvc.render import rows, widget
 from ratesvc.render.language import Language, language_or_default
-from ratesvc.service import Service
+from ratesvc.service.app import Service
+from ratesvc.service.publication import Body
+from ratesvc.service.workers import LONG_POINTS
 from ratesvc.web.answer import WIDGET, Answer, Caching
 from ratesvc.web.api import beside, published
-from ratesvc.workers import LONG_POINTS
 
 UNSEEN = frozenset("\u00a0\u00ad\u200c\u200d\u200e\u200f\u202f")
 """What honest text holds and `isprintable` refuses: hard blanks, joiners in Persian and emoji, marks of direction."""

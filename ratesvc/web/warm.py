@@ -19,8 +19,8 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from ratesvc.publication import Publication
-from ratesvc.service import Service
+from ratesvc.service.app import Service
+from ratesvc.service.publication import Publication
 from ratesvc.web.reply import Routed
 
 MOST_WARMED = 100
@@ -64,11 +64,11 @@ class Warmer:
 async def warming(routed: Routed, service: Service) -> AsyncIterator[None]:
     """While the context lasts."""
     warmer = Warmer(routed)
-    service.board.changed = warmer.changed
+    service.publisher.changed = warmer.changed
     try:
         yield
     finally:
-        service.board.changed = None
+        service.publisher.changed = None
         warmer.stop()
 
 

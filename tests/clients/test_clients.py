@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bank import PRETTY, Bank, daily_xml, sheet, workdays
 from conftest import Clock, Serve, Served, eventually, missing, program, unhurried
+from fake_bank import PRETTY, Bank, daily_xml, sheet, workdays
 from processes import finished
 from readme import LINES, line
 
 from ratesvc.config import Settings
-from ratesvc.rates import Quote, Sheet
+from ratesvc.domain.rates import Quote, Sheet
 
 pytestmark = [pytest.mark.release, pytest.mark.slow]
 
@@ -78,7 +78,7 @@ async def served(bank: Bank, settings: Settings, serve: Serve, clock: Clock) -> 
     bank.documents[OLD_SATURDAY] = daily_xml(sheet(OLD_SATURDAY), PRETTY)
     clock.moment = datetime(2026, 4, 27, 9, tzinfo=UTC)
     async with serve(unhurried(settings)) as running:
-        await eventually(lambda: running.service.history.span)
+        await eventually(lambda: running.service.history.coverage)
         await running.service.fetch(OLD_SATURDAY)
         await running.ready()
         yield running

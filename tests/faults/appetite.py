@@ -17,7 +17,7 @@ from typing import Any
 
 from lag import Lag
 
-from ratesvc.cbr.client import BankClient, Pace
+from ratesvc.bank.client import BankClient, Pace
 from ratesvc.errors import FetchFailed
 
 TOUCHED: list[str] = []

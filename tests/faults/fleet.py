@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
-from bank import Bank
 from conftest import PATIENCE_S, eventually, program
+from fake_bank import Bank
 from invariant import TODAY, Figures, Invariant, Mark
 from processes import free_port
 from sheets import figures
 
-from ratesvc.workdays import moscow_day, utc_now
+from ratesvc.domain.workdays import moscow_day, utc_now
 
 SHIPPED = Path(__file__).parents[2] / "deploy" / "haproxy.cfg"
 NEXT = "/v1/rates/next"

@@ -12,8 +12,8 @@ from datetime import date, datetime
 from typing import Protocol
 
 import aiohttp
-from bank import Bank
 from conftest import eventually
+from fake_bank import Bank
 from invariant import Figures, Invariant, Published
 from machine import patience
 from sheets import figures

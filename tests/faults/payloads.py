@@ -9,9 +9,9 @@ from itertools import product
 from urllib.parse import parse_qsl, quote, urlencode
 
 from ratesvc.config import DIALECTS
-from ratesvc.history import History
-from ratesvc.rates import Snapshot
-from ratesvc.render.dialects import Dialect, Question, Refused
+from ratesvc.dialects import Dialect, Question, Refused
+from ratesvc.domain.history import History
+from ratesvc.domain.rates import Snapshot
 from ratesvc.render.openapi import parameters
 from ratesvc.render.openapi.page import example_path
 from ratesvc.render.openapi.routes import ROUTES
@@ -153,7 +153,7 @@ class Noting(dict[str, str]):
 def foreign_spots(history: History, snapshot: Snapshot, url: str) -> Iterator[Spot]:
     """Each parameter that a dialect's route looks for when it is asked, and what others call for JSONP."""
     for speaker in DIALECTS:
-        dialect: Dialect = import_module(f"ratesvc.render.dialects.{speaker.replace('-', '_')}").DIALECT
+        dialect: Dialect = import_module(f"ratesvc.dialects.{speaker.replace('-', '_')}").DIALECT
         for ask, template in {ask: path for path, ask in dialect.routes.items()}.items():
             noting = Noting({**GIVEN, "day": "18"} if "{year}" in template else GIVEN)
             answer = ask(Question(history, snapshot, url, noting))

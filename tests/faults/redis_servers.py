@@ -15,7 +15,7 @@ import redis
 from conftest import path_of, program
 from processes import free_port
 
-from ratesvc.engine import find_server
+from ratesvc.storage.embedded import find_server
 
 PATIENCE_S = 30.0
 SLOTS = 16_384

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from ratesvc.rates import Quote, Sheet
+from ratesvc.domain.rates import Quote, Sheet
 
 # Code, number, the Bank's id, units of it for one dollar; made-up but plausible.
 PER_DOLLAR = [

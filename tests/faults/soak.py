@@ -25,17 +25,17 @@ from typing import Self
 
 import aiohttp
 from aiohttp import web
-from bank import Bank, Misbehaviour, around_today, bank_running, daily_xml, sheet
 from chaos_proxy import ChaosProxy, proxying
 from claims import READERS
 from conftest import eventually
+from fake_bank import Bank, Misbehaviour, around_today, bank_running, daily_xml, sheet
 from fleet import PATHS, Readers, proxy, shared_by
 from machine import patience
 from processes import Program, free_port, serving_by
 from redis_servers import RealRedis, running
 from sheets import all_times, without
 
-from ratesvc.redis_link import MOST_CONNECTIONS
+from ratesvc.storage.redis import MOST_CONNECTIONS
 
 # A request that the Bank left without an answer is given up after 15 seconds; until then nobody else asks.
 RECOVERY_S = 20.0

@@ -17,7 +17,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from bank import Bank, daily_xml
 from certificates import Authority
 from chaos import (
     OK,
@@ -32,6 +31,7 @@ from chaos import (
     says,
 )
 from conftest import Clock, eventually
+from fake_bank import Bank, daily_xml
 from lag import Lag
 from ledger import Fault
 from machine import patience
@@ -40,16 +40,16 @@ from sheets import plausible
 from spending import spent_on
 from watched import FRIDAY, SATURDAY, THURSDAY, Watched, polling, watched
 
-from ratesvc.cbr.answers import DAILY, Limits
-from ratesvc.cbr.client import BankClient, Pace
+from ratesvc.bank.answers import DAILY, Limits
+from ratesvc.bank.client import BankClient, Pace
 from ratesvc.config import Settings
+from ratesvc.domain.history import History
+from ratesvc.domain.rates import Revision
+from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import FetchFailed, SourceError
-from ratesvc.history import History
-from ratesvc.polling import next_poll_s
-from ratesvc.rates import Revision
-from ratesvc.refresh import Cycle
-from ratesvc.service import Service
-from ratesvc.workdays import WorkCalendar
+from ratesvc.service.app import Service
+from ratesvc.service.polling import next_poll_s
+from ratesvc.service.refresh import Cycle
 
 pytestmark = pytest.mark.slow
 
@@ -371,7 +371,7 @@ def test_A15_nobody_is_hammered() -> None:
 
 async def test_A15_the_pace_holds_whatever_asks(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
     """Polls, retries and second opinions of one service together make six requests a minute, shrunk here to 0.5 s."""
-    monkeypatch.setattr("ratesvc.cbr.client.MINUTE_S", 0.5)
+    monkeypatch.setattr("ratesvc.bank.client.MINUTE_S", 0.5)
     clock = asyncio.get_running_loop().time
     begun = clock()
     async with BankClient([front.url], "x", pace=Pace(6)) as client:

@@ -8,8 +8,8 @@ from datetime import date
 
 import pytest
 from aiohttp import web
-from bank import Bank, workdays
 from conftest import Serve, Served
+from fake_bank import Bank, workdays
 from ledger import Fault
 from sheets import plausible
 from watched import polling
@@ -88,7 +88,7 @@ def erring(bank: Bank, wanted: Callable[[web.Request], bool], change: Change) ->
 def _redis_has_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not what is broken here, and answers however crowded the machine is."""
     for limit in ("ANSWER_TIMEOUT_S", "PROBE_TIMEOUT_S", "QUEUE_S"):
-        monkeypatch.setattr(f"ratesvc.redis_link.{limit}", 5.0)
+        monkeypatch.setattr(f"ratesvc.storage.redis.{limit}", 5.0)
 
 
 async def backfilled(served: Served) -> None:
@@ -107,7 +107,7 @@ async def is_refused_until_right(served: Served, bank: Bank, fault: Fault, kind:
     assert (await served.get("/v1/rates"))[0] == 200
     bank.misbehave = None
     await backfilled(served)
-    await fault.recovers(lambda: served.service.history.span)
+    await fault.recovers(lambda: served.service.history.coverage)
     held = served.service.history.of_date(PAST)
     assert held
     assert held.sheet.says_the_same_as(plausible(PAST))

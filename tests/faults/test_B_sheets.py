@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 import pytest
 from aiohttp import web
-from bank import PRETTY, UTF8, Bank, daily_xml
 from chaos import answers, front_running
 from conftest import Clock, Serve, eventually
+from fake_bank import PRETTY, UTF8, Bank, daily_xml
 from ledger import Fault
 from machine import patience
 from recorded_days import documents, unit_rates
@@ -24,10 +24,10 @@ from sheets import all_times, at, changed, figures, plausible, times, without
 from spending import spent_on
 from watched import FRIDAY, SATURDAY, THURSDAY, Watched, polling, watched
 
-from ratesvc.cbr.documents import parse_daily
+from ratesvc.bank.xml import parse_daily
 from ratesvc.config import Settings
-from ratesvc.rates import Quote, Sheet
-from ratesvc.workdays import ONE_DAY
+from ratesvc.domain.rates import Quote, Sheet
+from ratesvc.domain.workdays import ONE_DAY
 
 TOMORROW = plausible(SATURDAY)
 GOOD = daily_xml(TOMORROW)

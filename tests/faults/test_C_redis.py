@@ -26,9 +26,9 @@ import msgspec
 import pytest
 import redis
 from aiohttp import web
-from bank import Bank, around_today, sheet, workdays
 from chaos_proxy import ChaosProxy, Failure, proxying
 from conftest import LONG, PATIENCE_S, Clock, Serve, Served, eventually, in_faults
+from fake_bank import Bank, around_today, sheet, workdays
 from fleet import answers_with, shared_by
 from invariant import Invariant
 from lag import Lag
@@ -38,13 +38,13 @@ from machine import patience
 from processes import Program, serving, serving_by
 from redis_servers import RealRedis, Sentinel, cluster_nodes, joined, running
 
-from ratesvc.columns import Column, Currency, Span
 from ratesvc.config import Cbr, Redis, Settings
+from ratesvc.domain.columns import Column, Coverage, Currency
+from ratesvc.domain.workdays import WorkCalendar, utc_now
 from ratesvc.errors import StoreUnavailable
-from ratesvc.records import unseal
-from ratesvc.redis_link import ANSWER_TIMEOUT_S, QUEUE_S, Asked, Link
-from ratesvc.store import Store
-from ratesvc.workdays import WorkCalendar, utc_now
+from ratesvc.storage.records import unseal
+from ratesvc.storage.redis import ANSWER_TIMEOUT_S, QUEUE_S, Asked, Link
+from ratesvc.storage.store import Store
 
 pytestmark = [
     pytest.mark.slow,
@@ -83,7 +83,7 @@ def _key(namespace: str, name: str) -> str:
 
 
 def _stored(server: RealRedis, namespace: str) -> set[bytes]:
-    """The fields of sheets and columns in a Redis that holds span and events, too, and all of it whole; else none."""
+    """The fields of sheets and columns in a Redis that holds coverage and events too, all of it whole; else none."""
     with server.client() as client:
         try:
             if (client.memory_usage(_key(namespace, "sheets"), samples=0) or 0) > MOST_OF_OURS:
@@ -91,11 +91,11 @@ def _stored(server: RealRedis, namespace: str) -> set[bytes]:
             sheets: dict[Any, Any] = client.hgetall(_key(namespace, "sheets"))
             columns: dict[Any, Any] = client.hgetall(_key(namespace, "columns"))
             events: Any = client.xlen(_key(namespace, "events"))
-            span = unseal("span", client.get(_key(namespace, "span")))
+            coverage = unseal("span", client.get(_key(namespace, "span")))
         except redis.RedisError:
             return set()
     is_whole = all(unseal(name.decode(), value) for name, value in (sheets | columns).items())
-    return sheets.keys() | columns.keys() if is_whole and span and events else set()
+    return sheets.keys() | columns.keys() if is_whole and coverage and events else set()
 
 
 @dataclass
@@ -141,7 +141,7 @@ async def seeded(serve: Serve, settings: Settings, bank: Bank, url: str) -> Asyn
     namespace = settings.redis.namespace
     settings = msgspec.structs.replace(settings, redis=Redis(url=url, namespace=namespace), cbr=cbr)
     async with serve(settings) as served:
-        await eventually(lambda: served.service.history.span and served.service.backfilling is None)
+        await eventually(lambda: served.service.history.coverage and served.service.backfilling is None)
         await eventually(lambda: served.service.feed.log.end.seq)
         yield Seeded(served.service, served.url, served.http, namespace, bank)
 
@@ -195,7 +195,7 @@ async def apart(folder: Path, bank: Bank, server: RealRedis, url: str = "") -> A
 
 @pytest.mark.timed
 async def test_C1_kill_9_and_an_empty_restart(own: RealRedis, bank: Bank, tmp_path: Path, fault: Fault) -> None:
-    """Memory serves; sheets, columns, span and events are given back to a Redis that comes back empty."""
+    """Memory serves; sheets, columns, coverage and events are given back to a Redis that comes back empty."""
     async with apart(tmp_path, bank, own) as served, under_load(served) as load:
         await asyncio.to_thread(own.kill)
         await eventually(served.lost_redis)
@@ -782,7 +782,7 @@ async def test_C17_a_thousand_cancelled_commands(own: RealRedis) -> None:
     async with proxying(own.port) as proxy, closing(Store(Link(proxy.url), uuid.uuid4().hex)) as store:
         for cbr_id in ids:
             currency = Currency(cbr_id, cbr_id, "USD", "840", cbr_id)
-            await store.put_column(Column(currency, datetime(2026, 4, 23, tzinfo=UTC)), Span(DAYS[0], FRIDAY))
+            await store.put_column(Column(currency, datetime(2026, 4, 23, tzinfo=UTC)), Coverage(DAYS[0], FRIDAY))
         proxy.delay_s = 0.002
         for number in range(1000):
             task = asyncio.create_task(store.column(ids[number % 10]))
@@ -894,7 +894,7 @@ async def test_C19_every_call_of_a_refresh_fails_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whichever command of a refresh fails: answers stay right, the sheet is served, and soon it is stored."""
-    monkeypatch.setattr("ratesvc.redis_link.PROBE_AGAIN_S", 0.05)
+    monkeypatch.setattr("ratesvc.storage.redis.PROBE_AGAIN_S", 0.05)
     day, calendar = FRIDAY, WorkCalendar()
     async with proxying(own.port) as proxy, seeded(serve, settings, bank, proxy.url) as served:
         # Nothing happens by itself any more, so that a number is the same call each time.

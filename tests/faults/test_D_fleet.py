@@ -21,8 +21,8 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
-from bank import Bank, around_today, sheet, workdays
 from conftest import PATIENCE_S, Clock, Serve, eventually, missing, program
+from fake_bank import Bank, around_today, sheet, workdays
 from fleet import Readers, proxy, shared_by
 from invariant import Invariant
 from ledger import Fault
@@ -31,15 +31,15 @@ from redis.asyncio import from_url
 from sheets import figures
 from watched import FRIDAY, SATURDAY, THURSDAY, polling, watched
 
-from ratesvc import health
-from ratesvc.cbr.client import Pace
+from ratesvc.bank.client import Pace
 from ratesvc.config import Calendar, Cbr, Settings
-from ratesvc.history import History, snapshot
-from ratesvc.rates import Revision
-from ratesvc.records import field_of, revision_record, seal
-from ratesvc.service import Service
+from ratesvc.domain.history import History, snapshot
+from ratesvc.domain.rates import Revision
+from ratesvc.domain.workdays import MOSCOW, ONE_DAY, WorkCalendar
+from ratesvc.service import health
+from ratesvc.service.app import Service
+from ratesvc.storage.records import field_of, revision_record, seal
 from ratesvc.web.app import listening
-from ratesvc.workdays import MOSCOW, ONE_DAY, WorkCalendar
 
 pytestmark = pytest.mark.slow
 
@@ -173,7 +173,7 @@ async def test_D4_the_clock_is_set_to_another_hour_or_year(
     """
     bank.publish(*map(sheet, takewhile(FRIDAY.__ge__, workdays(date(2025, 3, 3), 400))))
     clock, right = (SteppedClock(NOON, time.monotonic()) for _ in range(2))
-    monkeypatch.setattr("ratesvc.ticking.utc_now", clock)
+    monkeypatch.setattr("ratesvc.service.schedule.utc_now", clock)
 
     async def dated(request: aiohttp.web.Request) -> aiohttp.web.StreamResponse:
         bank.misbehave = None
@@ -190,7 +190,7 @@ async def test_D4_the_clock_is_set_to_another_hour_or_year(
     ):
         url = address.replace("localhost", "127.0.0.1")
         async with aiohttp.ClientSession() as http:
-            await eventually(lambda: service.history.span and service.backfilling is None)
+            await eventually(lambda: service.history.coverage and service.backfilling is None)
             assert (await service.health())["clock:skew"]["status"] == "pass"
             clock.set(clock() + step)
             wanted = clock().astimezone(MOSCOW).date()
@@ -290,7 +290,7 @@ async def test_D3_asleep_over_midnight(bank: Bank, settings: Settings, serve: Se
     """Continued after midnight, a request may come before what wakes the replica: it gets the new day all the same."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY), sheet(SATURDAY))
     async with serve(polling(settings, bank.url, 3600)) as served:
-        await eventually(lambda: served.service.history.span and served.service.backfilling is None)
+        await eventually(lambda: served.service.history.coverage and served.service.backfilling is None)
         for path in ("/v1/rates", "/v1/rates", "/v1/rates?lang=ru"):
             clock.moment = NOON
             served.service.publish()
@@ -564,7 +564,7 @@ async def test_D11_an_older_and_a_newer_schema_on_one_redis(
     settings = polling(settings, bank.url)
     async with serve(settings) as old:
         await old.ready()
-        monkeypatch.setattr("ratesvc.store.SCHEMA", "v2")
+        monkeypatch.setattr("ratesvc.storage.store.SCHEMA", "v2")
         async with serve(settings) as new:
             await new.ready()
             bank.publish(sheet(SATURDAY))

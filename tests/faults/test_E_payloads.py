@@ -24,7 +24,7 @@ from spy import spying
 from widget_harness import SESSION, Host, Live
 from wire import Answered, answer_from, ask, connected, get
 
-from ratesvc.columns import Span
+from ratesvc.domain.columns import Coverage
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +42,7 @@ TRACE = re.compile(r"pwned|pw'|cHduZW|x-injected", re.IGNORECASE)
 async def complete(live: Live) -> Live:
     """A service whose recorded sheets are all that there are, so that every dialect answers."""
     history = live.service.history
-    history.fill((), Span(history.days[0], history.days[-1]))
+    history.fill((), Coverage(history.days[0], history.days[-1]))
     live.service.publish()
     return live
 
@@ -169,7 +169,7 @@ async def test_E4_no_parameter_runs(browser: Browser, complete: Live, asking: As
 
 
 def spots(live: Live) -> list[Spot]:
-    current = live.service.board.current
+    current = live.service.publisher.current
     assert current
     history, snapshot = live.service.history, current.snapshot
     return [*our_spots(snapshot, live.url), *foreign_spots(history, snapshot, live.url)]

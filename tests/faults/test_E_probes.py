@@ -27,11 +27,11 @@ from processes import Program, serving
 from wire import ask, connected, get
 
 import ratesvc
-from ratesvc import publication
 from ratesvc.errors import BadRequest, NotEmbeddable
-from ratesvc.publication import Body
 from ratesvc.render import widget
 from ratesvc.render.openapi import parameters
+from ratesvc.service import publication
+from ratesvc.service.publication import Body
 from ratesvc.web import query
 from ratesvc.web.answer import has_it, preferred
 from ratesvc.web.home import _ours
@@ -120,14 +120,14 @@ async def test_E6_what_is_remembered_is_bounded(served: Served) -> None:
     """Neither bodies nor targets are kept beyond their caps, however many are asked for, nor any that is long."""
     for number in range(publication.MOST_VARIANTS + 50):
         await served.get(f"/widget?heading={number}")
-    board = served.service.board.current
-    assert board
-    assert len(board._bodies) <= publication.MOST_VARIANTS  # noqa: SLF001 -- it has no public way
+    publisher = served.service.publisher.current
+    assert publisher
+    assert len(publisher._bodies) <= publication.MOST_VARIANTS  # noqa: SLF001 -- it has no public way
     for number in range(publication.MOST_TARGETS + 50):
         await served.get(f"/v1/rates?_={number}")
-    assert len(board.answers) <= publication.MOST_TARGETS
+    assert len(publisher.answers) <= publication.MOST_TARGETS
     await served.get(f"/v1/rates?_={'a' * publication.LONGEST_TARGET}")
-    assert max(map(len, board.answers)) <= publication.LONGEST_TARGET
+    assert max(map(len, publisher.answers)) <= publication.LONGEST_TARGET
 
 
 # Each makes a pattern of its kind go back and forth, if anything does.

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from world import CORRUPTIONS, World
 
-from ratesvc.workdays import ONE_DAY
+from ratesvc.domain.workdays import ONE_DAY
 
 STORIES = int(os.environ.get("RATESVC_STORIES", "20"))
 HAPPENINGS = 50 if "RATESVC_STORIES" in os.environ else 20

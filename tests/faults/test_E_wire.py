@@ -19,7 +19,7 @@ from machine import patience
 from processes import Program, serving
 from wire import Answered, ask, connected, ending, get
 
-from ratesvc.web import gate
+from ratesvc.web import connections
 
 SLOW = "slowhttptest"
 CLOSED_WITHIN_S = 15.0
@@ -211,7 +211,7 @@ async def test_E3_too_much_and_odd(served: Served) -> None:
         assert (answered["Server"], answered["Cache-Control"]) == ("ratesvc", "no-store")
         assert answered["Access-Control-Allow-Origin"] == "*"
         assert answered.closed is not None
-        assert answered.closed <= gate.LINGER_S + patience()
+        assert answered.closed <= connections.LINGER_S + patience()
 
 
 async def test_E3_trace_and_ranges(served: Served) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from bank import Bank, sheet
 from conftest import LONG, Clock, Serve, Served, eventually
+from fake_bank import Bank, sheet
 from ledger import Fault
 from redis.asyncio import from_url
 from sheets import plausible
@@ -20,7 +20,7 @@ from soak import soak
 from watched import polling
 
 from ratesvc.config import Settings
-from ratesvc.workdays import MOSCOW, ONE_DAY
+from ratesvc.domain.workdays import MOSCOW, ONE_DAY
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
@@ -68,8 +68,8 @@ class Years:
         expected = self._expected(day, hour)
         assert found["status"] == expected, (self.clock.moment, found)
         self.alarms += expected == "fail"
-        assert service.board.current
-        assert service.board.current.snapshot.stale is (expected == "fail"), self.clock.moment
+        assert service.publisher.current
+        assert service.publisher.current.snapshot.stale is (expected == "fail"), self.clock.moment
         if hour == 21 and day + ONE_DAY in self.absent:
             assert found["publicationsMissed"] >= 1
 
@@ -98,7 +98,7 @@ async def test_F9_three_years(bank: Bank, settings: Settings, serve: Serve, cloc
     bank.publish(*map(plausible, before))
     clock.moment = datetime(2023, 12, 31, 12, tzinfo=MOSCOW)
     async with serve(polling(settings, bank.url, 86400)) as served:
-        await eventually(lambda: served.service.history.span and served.service.backfilling is None)
+        await eventually(lambda: served.service.history.coverage and served.service.backfilling is None)
         calendar = served.service.history.calendar
         days = [FIRST + timedelta(days=n) for n in range((LAST - FIRST).days + 1)]
         due = [day + ONE_DAY for day in days if calendar.is_effective_date(day + ONE_DAY)]
@@ -124,7 +124,7 @@ async def test_F8_ten_thousand_refreshes(
     """A millisecond after the other by the clock, two thousand in a short run: memory does not grow with them."""
     bank.publish(sheet(date(2026, 4, 23)), sheet(date(2026, 4, 24)))
     async with serve(polling(settings, bank.url, 86400)) as served:
-        await eventually(lambda: served.service.history.span and served.service.backfilling is None)
+        await eventually(lambda: served.service.history.coverage and served.service.backfilling is None)
 
         async def refresh(count: int) -> None:
             for _ in range(count):

@@ -8,17 +8,17 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from bank import Bank
 from certificates import Authority
 from chaos import front_running
+from fake_bank import Bank
 from processes import run
 from proxy import Proxy, proxy_running
 from sheets import plausible
 
-from ratesvc.cbr.client import BankClient, Pace, Way
+from ratesvc.bank.client import BankClient, Pace, Transport
 from ratesvc.config import load
+from ratesvc.domain.rates import Sheet
 from ratesvc.errors import ConfigError, FetchFailed
-from ratesvc.rates import Sheet
 
 FRIDAY = date(2026, 4, 24)
 NAME = "bank.example"
@@ -36,14 +36,14 @@ async def proxy(bank: Bank) -> AsyncIterator[Proxy]:
         yield running
 
 
-async def effective(mirror: str, way: Way) -> date:
-    async with BankClient([mirror], "x", pace=Pace(None), way=way) as client:
+async def effective(mirror: str, transport: Transport) -> date:
+    async with BankClient([mirror], "x", pace=Pace(None), transport=transport) as client:
         return (await client.daily(None, anything)).document.effective_date
 
 
 async def test_a_plain_bank_behind_a_proxy(proxy: Proxy) -> None:
     """The name need not be known here: the proxy finds the Bank."""
-    assert await effective(f"http://{NAME}", Way(proxy.url)) == FRIDAY
+    assert await effective(f"http://{NAME}", Transport(proxy.url)) == FRIDAY
     assert proxy.asked == [f"GET http://{NAME}/scripts/XML_daily.asp HTTP/1.1"]
 
 
@@ -54,10 +54,10 @@ async def test_a_bank_with_tls_behind_a_proxy_and_an_authority_of_our_own(
     authority = Authority(tmp_path)
     async with front_running(bank.url, authority.server(name=NAME)) as front:
         proxy.tls = front.port
-        assert await effective(f"https://{NAME}", Way(proxy.url, authority.ca_file)) == FRIDAY
+        assert await effective(f"https://{NAME}", Transport(proxy.url, authority.ca_file)) == FRIDAY
         assert proxy.asked == [f"CONNECT {NAME}:443 HTTP/1.1"]
         with pytest.raises(FetchFailed) as caught:
-            await effective(f"https://{NAME}", Way(proxy.url))
+            await effective(f"https://{NAME}", Transport(proxy.url))
         assert caught.value.kind == "tls"
 
 
@@ -67,10 +67,10 @@ async def test_a_proxy_that_asks_for_a_password(mirror: str, bank: Bank, proxy: 
     authority = Authority(tmp_path)
     async with front_running(bank.url, authority.server(name=NAME)) as front:
         proxy.tls, proxy.password = front.port, "right"
-        assert await effective(mirror, Way(proxy.url, authority.ca_file)) == FRIDAY
+        assert await effective(mirror, Transport(proxy.url, authority.ca_file)) == FRIDAY
         wrong = proxy.url.replace("right", CANARY)
         with pytest.raises(FetchFailed) as caught:
-            await effective(mirror, Way(wrong, authority.ca_file))
+            await effective(mirror, Transport(wrong, authority.ca_file))
     assert caught.value.kind in {"status", "http"}
     assert "407" in str(caught.value)
     assert CANARY not in str(caught.value)
@@ -79,7 +79,7 @@ async def test_a_proxy_that_asks_for_a_password(mirror: str, bank: Bank, proxy: 
 async def test_no_proxy_there(proxy: Proxy) -> None:
     """A dead proxy is a failure to connect, which names it and not its password."""
     with pytest.raises(FetchFailed) as caught:
-        await effective(f"http://{NAME}", Way(f"http://clerk:{CANARY}@127.0.0.1:1"))
+        await effective(f"http://{NAME}", Transport(f"http://clerk:{CANARY}@127.0.0.1:1"))
     assert caught.value.kind == "connect"
     assert CANARY not in str(caught.value)
     assert proxy.asked == []

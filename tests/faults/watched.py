@@ -13,17 +13,17 @@ from itertools import cycle
 
 import aiohttp
 import msgspec
-from bank import Bank
 from conftest import Clock, Served, eventually
+from fake_bank import Bank
 from invariant import Invariant
 from sheets import figures
 
-from ratesvc.cbr.answers import Limits
-from ratesvc.cbr.client import Pace
+from ratesvc.bank.answers import Limits
+from ratesvc.bank.client import Pace
 from ratesvc.config import Settings
-from ratesvc.service import Service
+from ratesvc.domain.workdays import moscow_day
+from ratesvc.service.app import Service
 from ratesvc.web.app import listening
-from ratesvc.workdays import moscow_day
 
 THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
 PATHS = ("/v1/rates", "/v1/rates/next", f"/v1/rates/{FRIDAY}", f"/v1/rates/{SATURDAY}", "/v1/rates?lang=ru")
@@ -71,7 +71,7 @@ async def watched(settings: Settings, bank: Bank, clock: Clock, limits: Limits =
     ):
         served = Watched(service, url.replace("localhost", "127.0.0.1"), http, invariant)
         await served.ready()
-        await eventually(lambda: service.history.span and len(service.history.days) >= len(bank.truth))
+        await eventually(lambda: service.history.coverage and len(service.history.days) >= len(bank.truth))
         reading = asyncio.create_task(_read(served))
         try:
             yield served

@@ -16,18 +16,18 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
-from bank import Bank, bank_running, daily_xml, workdays
 from conftest import Clock, eventually
+from fake_bank import Bank, bank_running, daily_xml, workdays
 from invariant import MOSCOW, Invariant
 from redis_servers import RealRedis
 from sheets import all_times, changed, figures, plausible, times, without
 from watched import LIMITS, Watched, polling
 
-from ratesvc.cbr.client import Pace
+from ratesvc.bank.client import Pace
 from ratesvc.config import Redis, Server, Settings
-from ratesvc.rates import Sheet
-from ratesvc.records import field_of, opened_revision
-from ratesvc.service import Service
+from ratesvc.domain.rates import Sheet
+from ratesvc.service.app import Service
+from ratesvc.storage.records import field_of, opened_revision
 from ratesvc.web.app import listening
 
 DAYS = list(workdays(date(2026, 3, 10), 34))
@@ -94,7 +94,7 @@ class World:
             await self._around.enter_async_context(bank_running(self.bank))
             self._settings = polling(self._settings, self.bank.url, 3600)
             await self._start()
-            await eventually(lambda: self.served.service.history.span)
+            await eventually(lambda: self.served.service.history.coverage)
         except BaseException:
             await self.close()
             raise
@@ -199,9 +199,9 @@ class World:
             return False
         with self.redis.client() as client:
             stored: Any = client.hgetall("{world}:v1:sheets")
-            span = client.exists("{world}:v1:span")
+            coverage = client.exists("{world}:v1:span")
         # Under the same number an earlier wording may stand: of one that began without Redis only memory knows.
-        return bool(span) and all(
+        return bool(coverage) and all(
             (there := opened_revision(field, stored.get(field.encode()))) and there.sheet.says_the_same_as(held.sheet)
             for held in self.served.service.history
             for field in [field_of(*held.key)]

@@ -27,12 +27,12 @@ import atheris  # noqa: E402 -- found beside the paths above
 with atheris.instrument_imports(include=["ratesvc", "xmltodict"]):
     from multidict import MultiDict
 
-    from ratesvc.cbr.documents import DAILY, parse_catalogue, parse_daily, parse_dynamic
+    from ratesvc.bank.xml import DAILY, parse_catalogue, parse_daily, parse_dynamic
     from ratesvc.errors import BadDocument, BadRequest
     from ratesvc.web.query import Query
     from ratesvc.web.wanted import Asked
 
-from bank import LAYOUTS, daily_xml, sheet  # noqa: E402 -- made from figures, after what is watched
+from fake_bank import LAYOUTS, daily_xml, sheet  # noqa: E402 -- made from figures, after what is watched
 
 CORPUS = Path(__file__).parent / "corpus"
 KNOWN = ("codes", "quote", "lang", "day", "amount", "revision", "width", "theme", "date")

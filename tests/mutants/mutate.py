@@ -1,4 +1,4 @@
-"""Runs the tests of the pure modules over their mutants: `make mutants [MODULES="rates history"]`.
+"""Runs the tests of the pure modules over their mutants: `make mutants [MODULES="domain/rates domain/history"]`.
 
 For each mutant a fork imports the changed module in place of the file and runs the tests of that module. A mutant
 survives when they pass. Fails when less than 95 % of a module's mutants are killed. One module takes minutes.
@@ -22,15 +22,15 @@ from mutating import mutants
 
 ROOT = Path(__file__).parents[2]
 TESTS = {
-    "workdays": ["test_workdays"],
-    "rates": ["test_rates_derived", "test_conversion", "test_rates"],
-    "columns": ["test_columns"],
-    "history": ["test_history_edges", "test_history"],
-    "events": ["test_news"],
-    "cbr/documents": ["test_history_documents", "test_documents"],
-    "cbr/verdict": ["test_verdict_limits", "test_verdict"],
-    "cbr/admission": ["test_admission_edges", "test_admission"],
-    "web/query": ["test_query"],
+    "domain/workdays": ["domain/test_workdays"],
+    "domain/rates": ["domain/test_rates_derived", "domain/test_conversion", "domain/test_rates"],
+    "domain/columns": ["domain/test_columns"],
+    "domain/history": ["domain/test_history_edges", "domain/test_history"],
+    "domain/events": ["domain/test_news"],
+    "bank/xml": ["bank/test_history_documents", "bank/test_xml"],
+    "bank/verdict": ["bank/test_verdict_limits", "bank/test_verdict"],
+    "bank/admission": ["bank/test_admission_edges", "bank/test_admission"],
+    "web/query": ["web/test_query"],
 }
 ENOUGH = 0.95
 OPTIONS = ["-x", "-q", "-c", os.devnull, "--noconftest", "--rootdir=.", "-p", "_hypothesis_pytestplugin"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ratesvc.rates import OLD_IN_NEW
+from ratesvc.domain.rates import OLD_IN_NEW
 from ratesvc.render.openapi.parameters import CODE, DAY
 from ratesvc.render.problems import EVERY
 

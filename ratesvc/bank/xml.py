@@ -1,0 +1,249 @@
+"""The Bank's bytes and what they say. Strict: whatever is not understood to the last character is refused.
+
+Layout and quirks: https://www.cbr.ru/development/sxml/. Numbers carry a decimal comma, the declaration names
+the charset, and every refusal is a BadDocument with its own reason.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any
+from xml.parsers.expat import ExpatError
+
+import xmltodict
+
+from ratesvc.domain.rates import EXACT, Quote, Sheet
+from ratesvc.errors import BadDocument
+
+DAILY = "Foreign Currency Market"
+
+_DECLARATION = re.compile(rb"""<\?xml[^>]{0,100}?\bencoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
+_CODECS = {"windows-1251": "cp1251", "utf-8": "utf-8"}
+
+_DATE = re.compile(r"([0-9]{2})([./])([0-9]{2})\2([0-9]{4})")
+_CBR_ID = re.compile(r"R[0-9]{5}[A-Z]?")
+_CODE = re.compile(r"[A-Z]{3}")
+_NUMERIC = re.compile(r"[0-9]{3}")
+_NOMINAL = re.compile(r"10{0,8}")
+_VALUE = re.compile(r"[0-9]{1,9},[0-9]{4}")
+_UNIT = re.compile(r"[0-9]{1,9}(?:,[0-9]{1,15})?(?:E-[0-9]{2})?")
+_BLANKS = str.maketrans("", "", " \u00a0\u202f")
+
+
+def parse_daily(raw: bytes) -> Sheet:
+    """XML_daily: one sheet. Raises BadDocument."""
+    root = _root(raw, "ValCurs")
+    if root.get("@name") != DAILY:
+        raise BadDocument("structure", f"the table is named {_shown(root.get('@name'))}, not {DAILY}")
+    rows = root.get("Valute")
+    if not rows:
+        raise BadDocument("structure", "the table has no rows")
+    return Sheet(parse_date(root.get("@Date")), tuple(_quote(row) for row in rows))
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One currency id of the Bank's catalogue; `code` and `numeric_code` are None where the Bank gives no ISO code.
+
+    Ids that share a `parent_id` succeed each other: R01700 became R01700J with the new lira.
+    """
+
+    cbr_id: str
+    parent_id: str
+    name: str
+    english_name: str
+    code: str | None
+    numeric_code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One day of one currency id: `value` roubles for `nominal` units."""
+
+    effective_date: date
+    nominal: int
+    value: Decimal
+
+
+def parse_catalogue(raw: bytes) -> tuple[Listing, ...]:
+    """XML_valFull: every currency id that the Bank has ever quoted. Raises BadDocument."""
+    rows = _root(raw, "Valuta").get("Item")
+    if not rows:
+        raise BadDocument("structure", "the catalogue has no items")
+    return tuple(_listing(row) for row in rows)
+
+
+def parse_dynamic(raw: bytes, cbr_id: str, since: date, until: date) -> tuple[Record, ...]:
+    """XML_dynamic: the days of one currency id, oldest first; none at all is legal. Raises BadDocument.
+
+    The answer must name the id and the range that were asked for: another currency's series is refused.
+    """
+    root = _root(raw, "ValCurs")
+    if root.get("@name") != f"{DAILY} Dynamic" or root.get("@ID") != cbr_id:
+        raise BadDocument("structure", f"asked for {cbr_id}, answered {_shown(root.get('@ID'))}")
+    if (parse_date(root.get("@DateRange1")), parse_date(root.get("@DateRange2"))) != (since, until):
+        raise BadDocument("structure", f"another range than {since} to {until}")
+    records = tuple(_record(record, cbr_id) for record in root.get("Record") or ())
+    days = [record.effective_date for record in records]
+    if days != sorted(set(days)):
+        raise BadDocument("duplicate", "its days are not in order, each once")
+    if days and not since <= days[0] <= days[-1] <= until:
+        raise BadDocument("date", "a day lies outside of the range")
+    return records
+
+
+def is_cbr_id(text: str) -> bool:
+    """Whether a series can be asked for under this id; a parent's id is not held to the form."""
+    return _CBR_ID.fullmatch(text) is not None
+
+
+def parse_date(text: object) -> date:
+    """dd.mm.yyyy, or dd/mm/yyyy as the Bank served on 26.09.2013. Raises BadDocument."""
+    match = _DATE.fullmatch(text) if isinstance(text, str) else None
+    try:
+        if match:
+            return date(int(match[4]), int(match[3]), int(match[1]))
+    except ValueError:
+        pass
+    raise BadDocument("date", f"{_shown(text)} is not a date")
+
+
+def parse_value(text: object) -> Decimal:
+    """A printed value: digits, a decimal comma, four decimals; the blanks of the 1990s are dropped."""
+    digits = _text("Value", text).translate(_BLANKS)
+    if not _VALUE.fullmatch(digits):
+        raise BadDocument("row", f"Value {_shown(text)} is not a number of the Bank's form")
+    value = Decimal(digits.replace(",", "."))
+    if not value:
+        raise BadDocument("row", "a Value is zero")
+    return value
+
+
+def parse_nominal(text: object) -> int:
+    """A power of ten up to 10^8. A missing one is refused, never taken for 1."""
+    return int(_field("Nominal", text, _NOMINAL))
+
+
+def check_unit(text: object, value: Decimal, nominal: int) -> None:
+    """VunitRate, where present, must be value ÷ nominal; it may read 5,39256E-05."""
+    if text is None:
+        return
+    printed = Decimal(_field("VunitRate", text, _UNIT).replace(",", "."))
+    if EXACT.multiply(printed, Decimal(nominal)) != value:
+        raise BadDocument("unit", f"VunitRate {_shown(text)} contradicts {value} for {nominal}")
+
+
+def _quote(row: Any) -> Quote:
+    if not isinstance(row, dict):
+        raise BadDocument("row", "a row has no fields")
+    nominal = parse_nominal(row.get("Nominal"))
+    value = parse_value(row.get("Value"))
+    check_unit(row.get("VunitRate"), value, nominal)
+    name = _text("Name", row.get("Name"))
+    if "\ufffd" in name:
+        raise BadDocument("encoding", "a name holds U+FFFD, the mark of a wrong charset")
+    return Quote(
+        code=_field("CharCode", row.get("CharCode"), _CODE),
+        numeric_code=_field("NumCode", row.get("NumCode"), _NUMERIC),
+        cbr_id=_field("ID", row.get("@ID"), _CBR_ID),
+        nominal=nominal,
+        value=value,
+        name=name,
+    )
+
+
+def _record(record: Any, cbr_id: str) -> Record:
+    if not isinstance(record, dict) or record.get("@Id") != cbr_id:
+        raise BadDocument("row", f"a record is not of {cbr_id}")
+    nominal, value = parse_nominal(record.get("Nominal")), parse_value(record.get("Value"))
+    check_unit(record.get("VunitRate"), value, nominal)
+    return Record(parse_date(record.get("@Date")), nominal, value)
+
+
+def _listing(row: Any) -> Listing:
+    if not isinstance(row, dict):
+        raise BadDocument("row", "an item has no fields")
+    code, number = row.get("ISO_Char_Code"), row.get("ISO_Num_Code")
+    return Listing(
+        cbr_id=_field("ID", row.get("@ID"), _CBR_ID),
+        parent_id=_text("ParentCode", row.get("ParentCode")).strip(),
+        name=_text("Name", row.get("Name")),
+        english_name=_text("EngName", row.get("EngName")),
+        code=_field("ISO_Char_Code", code, _CODE) if code else None,
+        # The catalogue drops leading zeros: 36 is 036.
+        numeric_code=_field("ISO_Num_Code", str(number).zfill(3), _NUMERIC) if number else None,
+    )
+
+
+def _field(name: str, text: object, pattern: re.Pattern[str]) -> str:
+    found = _text(name, text)
+    if not pattern.fullmatch(found):
+        raise BadDocument("row", f"{name} {_shown(text)} is not of the Bank's form")
+    return found
+
+
+def _text(name: str, text: object) -> str:
+    # xmltodict gives None for an empty element, a list for a repeated one, a dict for one with attributes.
+    if not isinstance(text, str):
+        raise BadDocument("row", f"{name} is {'missing' if text is None else 'not plain text'}")
+    return text
+
+
+def _root(raw: bytes, name: str) -> dict[str, Any]:
+    codec = _codec(raw)
+    try:
+        tree = xmltodict.parse(raw, encoding=codec, force_list=("Valute", "Record", "Item"))
+    except (ExpatError, ValueError) as error:
+        raise BadDocument("malformed", f"not well-formed XML ({error})") from None
+    root = tree.get(name)
+    if isinstance(root, str):
+        if "Error in parameters" in root:
+            raise BadDocument("parameters", "the Bank answered «Error in parameters»")
+        raise BadDocument("structure", "the table holds text instead of rows")
+    if not isinstance(root, dict):
+        raise BadDocument("structure", f"there is no {name} in it")
+    return root
+
+
+def _codec(raw: bytes) -> str:
+    start = raw[:400].lstrip().lower()
+    if not start.startswith((b"<?xml", b"<valcurs", b"<valuta")):
+        if b"<html" in raw[:4000].lower() or start.startswith((b"<!doctype html", b"<!--", b"<head", b"<body")):
+            raise BadDocument("html", f"a web page instead of XML, beginning {_shown(raw[:60])}")
+        raise BadDocument("structure", f"not XML, beginning {_shown(raw[:60])}")
+    # A DTD is never part of these documents; without one there are no entities to expand or fetch.
+    if b"<!doctype" in raw.lower():
+        raise BadDocument("structure", "it declares a DOCTYPE")
+    declared = _DECLARATION.match(raw.lstrip())
+    name = declared[1].decode("ascii").lower() if declared else "nothing"
+    codec = _CODECS.get(name)
+    if codec is None:
+        raise BadDocument("encoding", f"it declares {name}, neither windows-1251 nor utf-8")
+    _check_charset(raw, codec, name)
+    return codec
+
+
+def _check_charset(raw: bytes, codec: str, name: str) -> None:
+    try:
+        raw.decode(codec)
+    except UnicodeDecodeError as error:
+        raise BadDocument("encoding", f"declared {name}, but byte {error.start} is not") from None
+    # Russian words in windows-1251 are practically never valid UTF-8: if all of it is, the declaration lies.
+    if codec == "cp1251" and not raw.isascii() and _is_utf8(raw):
+        raise BadDocument("encoding", "declared windows-1251, but the bytes are UTF-8")
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _shown(text: object) -> str:
+    """Untrusted text for a message: short and without control characters."""
+    return repr(text)[:80]

@@ -1,0 +1,93 @@
+"""From facts to checks of application/health+json: what a person should know. Pure."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from ratesvc.domain.rates import Revision, Snapshot
+from ratesvc.service.refresh import Cycle
+
+Check = dict[str, Any]
+
+LONGEST_SILENCE_S = 10.0
+MOST_SKEW_S = 30.0
+CALENDAR_NOTICE = timedelta(days=31)
+
+
+def sheet(seen: Snapshot | None, newest: Revision | None) -> Check:
+    """Freshness, counted in publications that were missed."""
+    if seen is None:
+        return {"status": "fail", "output": "no sheet yet"}
+    # The law may say so, but more often somebody at the Bank forgot.
+    is_frozen = newest is not None and "frozen" in newest.flags
+    return {
+        "status": "fail" if seen.stale else "warn" if seen.next_late or is_frozen else "pass",
+        "observedValue": str(newest.effective_date) if newest else None,
+        "expectedAt": seen.next_expected_at.isoformat(),
+        "publicationsMissed": seen.publications_missed,
+        **({"output": "every rate is the same as in the sheet before"} if is_frozen else {}),
+    }
+
+
+def fetch(cycle: Cycle | None, failures: int) -> Check:
+    """How the last request to the Bank went; `failures` counts those since it last answered any replica."""
+    if cycle is None:
+        return {"status": "pass", "observedValue": "not yet asked"}
+    if failures == 0:
+        # What is held back changes nothing that is served, but a person may want to look before it is overdue.
+        if cycle.held_back:
+            why = "; ".join(f"{one.effective_date} {one.decision}: {one}" for one in cycle.held_back)
+            return {"status": "warn", "observedValue": cycle.outcome, "output": why}
+        return {"status": "pass", "observedValue": cycle.outcome}
+    output = str(cycle.failure) if cycle.failure else "see the log"
+    return {"status": "warn", "observedValue": cycle.outcome, "failuresInARow": failures, "output": output}
+
+
+def redis(engine: str, trouble: str | None) -> Check:
+    """Whether Redis answers and can be written; without it memory goes on serving."""
+    if trouble:
+        return {"status": "warn", "output": trouble, "observedValue": engine}
+    return {"status": "pass", "observedValue": engine}
+
+
+def scheduler(silent_s: float, last_run: datetime | None) -> Check:
+    """Whether things still happen by themselves; `silent_s` is since the heartbeat, due each second."""
+    observed = last_run.isoformat() if last_run else None
+    if silent_s > LONGEST_SILENCE_S:
+        return {"status": "fail", "observedValue": observed, "output": f"no heartbeat for {silent_s:.0f} s"}
+    return {"status": "pass", "observedValue": observed}
+
+
+def quarantine(count: int) -> Check:
+    """How many documents wait for a person."""
+    return {"status": "warn" if count else "pass", "observedValue": count}
+
+
+def clock(skew_s: float | None) -> Check:
+    """How far our clock is ahead of the Bank's, by the Date header of its last answer."""
+    if skew_s is None:
+        return {"status": "pass", "observedValue": None, "observedUnit": "s"}
+    return {
+        "status": "warn" if abs(skew_s) > MOST_SKEW_S else "pass",
+        "observedValue": round(skew_s),
+        "observedUnit": "s",
+    }
+
+
+def skew_s(their_date: str, now: datetime, since_s: float) -> float | None:
+    """Seconds that `now` is ahead of an HTTP date which came `since_s` ago; None for what is no date."""
+    try:
+        theirs = parsedate_to_datetime(their_date)
+    except (ValueError, OverflowError):
+        return None
+    return (now - theirs).total_seconds() - since_s if theirs.tzinfo else None
+
+
+def calendar(known_until: date, today: date) -> Check:
+    """Whether the transfers of days off are known for what lies ahead; a newer `holidays` knows the next year."""
+    if known_until - today < CALENDAR_NOTICE:
+        output = "days off of the coming year are unknown: update ratesvc, or set calendar.extra_off and extra_work"
+        return {"status": "warn", "observedValue": str(known_until), "output": output}
+    return {"status": "pass", "observedValue": str(known_until)}

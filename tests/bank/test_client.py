@@ -1,0 +1,215 @@
+"""The way to the Bank: what is refused, in which words, and who is asked next."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator
+from datetime import date
+from random import Random
+
+import pytest
+from aiohttp import web
+from fake_bank import Bank, Misbehaviour, bank_running, daily_xml, sheet
+
+from ratesvc.bank.answers import Limits
+from ratesvc.bank.client import BankClient, Pace
+from ratesvc.domain.rates import Sheet
+from ratesvc.errors import BadDocument, FetchFailed
+from ratesvc.service.polling import with_jitter
+
+DAY = date(2026, 4, 24)
+
+
+def anything(_: Sheet) -> None:
+    """A guard that lets everything pass."""
+
+
+@pytest.fixture
+async def client(bank: Bank) -> AsyncIterator[BankClient]:
+    bank.publish(sheet(DAY))
+    async with BankClient([bank.url], "ratesvc-tests", pace=Pace(None), daily=Limits(60_000, 2.0)) as opened:
+        yield opened
+
+
+def says(status: int = 200, body: bytes = b"", **headers: str) -> Misbehaviour:
+    async def answer(_: web.Request) -> web.StreamResponse:
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        return web.Response(status=status, body=body, headers=names)
+
+    return answer
+
+
+async def fails(client: BankClient) -> FetchFailed:
+    with pytest.raises(FetchFailed) as caught:
+        await client.daily(None, anything)
+    return caught.value
+
+
+async def test_a_day_is_asked_for_as_the_bank_writes_it(bank: Bank, client: BankClient) -> None:
+    """date_req=dd/mm/yyyy; the answer may be dated earlier; the program names itself and asks for plain bytes."""
+    fetched = await client.daily(date(2026, 4, 26), anything)
+    assert fetched.document == sheet(DAY)
+    assert fetched.raw == daily_xml(sheet(DAY))
+    assert bank.asked[0].query["date_req"] == "26/04/2026"
+    assert bank.asked[0].headers["User-Agent"] == "ratesvc-tests"
+    assert bank.asked[0].headers["Accept-Encoding"] == "identity"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "kind", "words"),
+    [
+        (says(403, b"<!DOCTYPE html><title>DDOS-GUARD</title>"), "status", "403, beginning b'<!DOCTYPE html>"),
+        (says(500), "status", "500"),
+        (says(200, b"<html><body>maintenance</body></html>"), "invalid:html", "a web page instead of XML"),
+        (says(200, b""), "invalid:structure", "not XML"),
+        (says(200, daily_xml(sheet(DAY))[:900]), "invalid:malformed", "not well-formed"),
+        (says(200, gzip.compress(daily_xml(sheet(DAY))), Content_Encoding="gzip"), "encoded", "gzip"),
+        (says(200, daily_xml(sheet(DAY)), X_Ratesvc_Demo="recorded"), "demo", "a ratesvc with --demo answers there"),
+        (says(200, b"<" + b"x" * 70_000), "oversize", "more than 60000 bytes"),
+        (says(302, Location="https://example.org/"), "redirect", "another host"),
+        (says(302, Location="file:///etc/passwd"), "redirect", "another host"),
+        (says(302, Location="/scripts/XML_daily.asp"), "redirect", "more than 3"),
+    ],
+    ids=["403 html", "500", "html", "empty", "truncated", "gzip", "demo", "oversize", "elsewhere", "file", "loop"],
+)
+async def test_a_bad_answer_is_named(
+    bank: Bank, client: BankClient, behaviour: Misbehaviour, kind: str, words: str
+) -> None:
+    """On call, one reads in the log what came instead of a document."""
+    bank.misbehave = behaviour
+    failure = await fails(client)
+    assert failure.kind == kind
+    assert words in str(failure)
+
+
+@pytest.mark.parametrize("speaks", [False, True], ids=["silent", "dripping"])
+async def test_a_silent_or_dripping_bank_is_left_in_time(bank: Bank, *, speaks: bool) -> None:
+    """One total timeout holds for headers and body together."""
+    left = asyncio.Event()
+
+    async def slow(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        if speaks:
+            await response.prepare(request)
+        while not left.is_set():
+            if speaks:
+                await response.write(b" ")
+            await asyncio.sleep(0.02)
+        return response
+
+    bank.misbehave = slow
+    try:
+        async with BankClient([bank.url], "x", pace=Pace(None), daily=Limits(60_000, 0.3)) as client:
+            async with asyncio.timeout(10):
+                assert (await fails(client)).kind == "timeout"
+    finally:
+        left.set()
+
+
+async def test_nobody_there_is_a_connect_error() -> None:
+    """A refused connection names the host that refused it."""
+    async with BankClient(["http://127.0.0.1:1"], "x", pace=Pace(None)) as client:
+        failure = await fails(client)
+    assert failure.kind == "connect"
+    assert "127.0.0.1:1" in str(failure)
+
+
+async def test_retry_after_is_honoured_up_to_ten_minutes(bank: Bank, client: BankClient) -> None:
+    """A mirror that asks for a pause gets it, but cannot silence us for a day."""
+    bank.misbehave = says(503, Retry_After="90")
+    assert (await fails(client)).retry_after_s == 90
+    for longer in ("86400", "9" * 1000, "Fri, 24 Apr 2099 09:00:00 GMT"):
+        bank.misbehave = says(503, Retry_After=longer)
+        assert (await fails(client)).retry_after_s == 600
+    bank.misbehave = says(503, Retry_After="soon")
+    assert (await fails(client)).retry_after_s == 0
+
+
+async def test_a_date_that_no_calendar_has_is_no_date(bank: Bank) -> None:
+    """A broken proxy writes a year of twenty digits, and the next mirror is asked as after any other refusal."""
+    bank.misbehave = says(503, Retry_After=f"Fri, 24 Apr {'9' * 20} 09:00:00 GMT")
+    async with bank_running() as other:
+        other.publish(sheet(DAY))
+        async with BankClient([bank.url, other.url], "x", pace=Pace(None)) as client:
+            assert (await client.daily(None, anything)).document == sheet(DAY)
+
+
+async def test_a_redirect_on_the_same_host_is_followed(bank: Bank, client: BankClient) -> None:
+    """The Bank redirected in 2014 and 2016."""
+
+    async def once(request: web.Request) -> web.StreamResponse:
+        bank.misbehave = None
+        raise web.HTTPFound(str(request.rel_url))
+
+    bank.misbehave = once
+    assert (await client.daily(None, anything)).document == sheet(DAY)
+
+
+async def test_the_next_mirror_is_asked_when_one_fails(bank: Bank) -> None:
+    """In the configured order; a mirror whose sheet is not acceptable has failed too."""
+    bank.misbehave = says(200, b"<html></html>")
+    async with bank_running() as other:
+        other.publish(sheet(DAY))
+        mirrors = ["http://127.0.0.1:1", bank.url, other.url]
+        async with BankClient(mirrors, "x", pace=Pace(None)) as client:
+            assert (await client.daily(None, anything)).document == sheet(DAY)
+            assert len(bank.asked) == len(other.asked) == 1
+            bank.misbehave = None
+            bank.publish(sheet(DAY, shift=1))
+            refused = sheet(DAY, shift=1)
+
+            def not_that(found: Sheet) -> None:
+                if found == refused:
+                    raise BadDocument("core", "not that one")
+
+            assert (await client.daily(None, not_that)).document == sheet(DAY)
+
+
+async def test_a_minute_has_at_most_so_many_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pace is kept by waiting until the minute is over, not by giving up."""
+    pace = Pace(3)
+    turns = [asyncio.create_task(pace.turn()) for _ in range(4)]
+    await asyncio.sleep(0)
+    assert [turn.done() for turn in turns] == [True, True, True, False]
+    turns[3].cancel()
+    monkeypatch.setattr("ratesvc.bank.client.MINUTE_S", 0.1)
+    begun, pace = asyncio.get_running_loop().time(), Pace(3)
+    for _ in range(4):
+        await pace.turn()
+    assert asyncio.get_running_loop().time() - begun >= 0.1
+
+
+async def test_those_who_wait_together_do_not_go_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the first of several turns is a minute old, one more is taken and not as many as wait."""
+    minute_s = 0.3
+    monkeypatch.setattr("ratesvc.bank.client.MINUTE_S", minute_s)
+    pace = Pace(3)
+
+    async def turn() -> float:
+        await pace.turn()
+        return pace._taken[-1]  # noqa: SLF001 -- when it was taken; later it would be told when the machine lets us
+
+    await turn()
+    await asyncio.sleep(minute_s / 2)
+    taken = sorted(await asyncio.gather(*(turn() for _ in range(6))))
+    assert all(later - earlier > minute_s * 0.9 for earlier, later in zip(taken, taken[3:], strict=False))
+
+
+def test_jitter_only_delays_and_by_a_tenth_at_most() -> None:
+    """A fleet does not ask in step, and nobody asks too early."""
+    chance = Random(7)  # noqa: S311 -- a seed, not a secret
+    delays = [with_jitter(100, chance) for _ in range(100)]
+    assert all(100 <= delay <= 110 for delay in delays)
+    assert len(set(delays)) == 100
+
+
+async def test_a_backfill_is_not_slowed_by_the_pace_of_polls(bank: Bank) -> None:
+    """Sixty series at six a minute would take ten minutes; a backfill keeps its own gap instead."""
+    bank.publish(sheet(DAY))
+    async with BankClient([bank.url], "ratesvc-tests", pace=Pace(1)) as client:
+        await client.daily(None, anything)
+        async with asyncio.timeout(50):  # a second poll would wait for a minute
+            for _ in range(10):
+                assert len(await client.dynamic("R01235", DAY, DAY)) == 1
+            assert len(await client.catalogue()) > 10

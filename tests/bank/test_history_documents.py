@@ -1,0 +1,397 @@
+"""XML_dynamic and XML_valFull: what a series and the catalogue must say, and every answer that is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ratesvc.bank.xml import Listing, Record, parse_catalogue, parse_date, parse_dynamic
+from ratesvc.errors import BadDocument
+
+USD, EUR = "R01235", "R01239"
+SINCE, UNTIL = date(2026, 4, 1), date(2026, 4, 25)
+DECLARED = '<?xml version="1.0" encoding="windows-1251"?>'
+
+
+@dataclasses.dataclass(frozen=True)
+class Day:
+    """One <Record>, as text; a field that is None is left out."""
+
+    date: str
+    value: str | None = "75,5273"
+    nominal: str | None = "1"
+    unit: str | None = None
+    cbr_id: str | None = USD
+
+    @property
+    def xml(self) -> str:
+        named = "" if self.cbr_id is None else f' Id="{self.cbr_id}"'
+        fields = {"Nominal": self.nominal, "Value": self.value, "VunitRate": self.unit}
+        inner = "".join(f"<{tag}>{text}</{tag}>" for tag, text in fields.items() if text is not None)
+        return f'<Record Date="{self.date}"{named}>{inner}</Record>'
+
+
+DAYS = (Day("23.04.2026", "75,1000"), Day("24.04.2026", "75,2000"), Day("25.04.2026", "75,5273", unit="75,5273"))
+
+
+def series(
+    *days: Day | str,
+    cbr_id: str = USD,
+    since: str = "01.04.2026",
+    until: str = "25.04.2026",
+    name: str = "Foreign Currency Market Dynamic",
+) -> bytes:
+    """XML_dynamic as the Bank sends it; a string among the days is put in as it is."""
+    inside = "".join(day if isinstance(day, str) else day.xml for day in days)
+    head = f'ID="{cbr_id}" DateRange1="{since}" DateRange2="{until}" name="{name}"'
+    return f"{DECLARED}<ValCurs {head}>{inside}</ValCurs>".encode("windows-1251")
+
+
+def refused(raw: bytes, cbr_id: str = USD) -> str:
+    """The reason for which a series is refused."""
+    with pytest.raises(BadDocument) as caught:
+        parse_dynamic(raw, cbr_id, SINCE, UNTIL)
+    assert str(caught.value).startswith(f"{caught.value.reason}: ")
+    return caught.value.reason
+
+
+def test_a_series_is_read_as_printed() -> None:
+    """Every day with its nominal and value, oldest first; with VunitRate, which only newer records have, or without."""
+    assert parse_dynamic(series(*DAYS), USD, SINCE, UNTIL) == (
+        Record(date(2026, 4, 23), 1, Decimal("75.1000")),
+        Record(date(2026, 4, 24), 1, Decimal("75.2000")),
+        Record(date(2026, 4, 25), 1, Decimal("75.5273")),
+    )
+
+
+def test_a_series_may_have_no_days() -> None:
+    """A currency that was not quoted then: the range is answered, and empty."""
+    assert parse_dynamic(series(), USD, SINCE, UNTIL) == ()
+
+
+def test_the_first_and_the_last_day_of_the_range_belong_to_it() -> None:
+    """The range is closed."""
+    first, last = Day("01.04.2026"), Day("25.04.2026")
+    assert [one.effective_date for one in parse_dynamic(series(first, last), USD, SINCE, UNTIL)] == [SINCE, UNTIL]
+
+
+def test_a_nominal_may_flip_within_a_series() -> None:
+    """The sum's did, twice in a week of March 2022."""
+    days = (Day("23.04.2026", "74,0000", "10000"), Day("24.04.2026", "7,4100", "1000"))
+    assert [(one.nominal, one.value) for one in parse_dynamic(series(*days), USD, SINCE, UNTIL)] == [
+        (10000, Decimal("74.0000")),
+        (1000, Decimal("7.4100")),
+    ]
+
+
+@pytest.mark.parametrize("asked", [EUR, "R01235J", "R0123", "r01235"])
+def test_another_currencys_series_is_refused(asked: str) -> None:
+    """Euros in the column of the dollar would be wrong for thirty-four years."""
+    assert refused(series(*DAYS), asked) == "structure"
+    assert refused(series(), asked) == "structure"
+
+
+def test_a_series_that_names_the_currency_only_above_is_refused() -> None:
+    """Its records are another currency's, or nobody's."""
+    for cbr_id in (EUR, "", None):
+        wrong = dataclasses.replace(DAYS[1], cbr_id=cbr_id)
+        assert refused(series(DAYS[0], wrong, DAYS[2])) == "row"
+        assert refused(series(wrong)) == "row"
+    assert refused(series(*(dataclasses.replace(day, cbr_id=EUR) for day in DAYS))) == "row"
+
+
+@pytest.mark.parametrize(
+    ("since", "until"),
+    [
+        ("02.04.2026", "25.04.2026"),
+        ("01.04.2026", "24.04.2026"),
+        ("31.03.2026", "25.04.2026"),
+        ("01.04.2026", "26.04.2026"),
+        ("01.04.2025", "25.04.2025"),
+        ("25.04.2026", "01.04.2026"),
+    ],
+)
+def test_another_range_is_refused(since: str, until: str) -> None:
+    """What of the range that was asked for is not in it would count as days without a sheet."""
+    assert refused(series(since=since, until=until)) == "structure"
+    assert refused(series(*DAYS, since=since, until=until)) == "structure"
+
+
+@pytest.mark.parametrize("text", ["", "1.4.2026", "31.02.2026", "2026-04-01", "01.04.26"])
+def test_a_range_that_is_not_of_dates_is_refused(text: str) -> None:
+    """It does not say what was answered."""
+    assert refused(series(*DAYS, since=text)) == "date"
+    assert refused(series(*DAYS, until=text)) == "date"
+
+
+@pytest.mark.parametrize("lost", ['ID="R01235" ', 'DateRange1="01.04.2026" ', 'DateRange2="25.04.2026" '])
+def test_a_series_that_does_not_say_of_what_it_is_is_refused(lost: str) -> None:
+    """Neither the id nor either end of the range may be guessed."""
+    text = series(*DAYS).decode("windows-1251")
+    assert lost in text
+    assert refused(text.replace(lost, "").encode("windows-1251")) in {"structure", "date"}
+
+
+@pytest.mark.parametrize("name", ["Foreign Currency Market", "Dynamic", "Foreign Currency Market Dynamics", ""])
+def test_a_sheet_or_another_banks_series_is_refused(name: str) -> None:
+    """The name of the table is the Bank's own word for it."""
+    assert refused(series(*DAYS, name=name)) == "structure"
+
+
+@pytest.mark.parametrize("order", [(1, 0, 2), (0, 2, 1), (2, 1, 0), (0, 0), (0, 1, 1), (1, 1), (0, 1, 2, 0)], ids=str)
+def test_days_out_of_order_or_twice_are_refused(order: tuple[int, ...]) -> None:
+    """Nobody can say which of two values of one day is meant, nor what else a shuffled table mixed up."""
+    assert refused(series(*(DAYS[n] for n in order))) == "duplicate"
+
+
+def test_a_day_that_stands_twice_with_the_same_value_is_refused_too() -> None:
+    """A table that repeats itself was not written by the Bank."""
+    assert refused(series(DAYS[0], dataclasses.replace(DAYS[0]))) == "duplicate"
+
+
+@pytest.mark.parametrize("day", ["31.03.2026", "26.04.2026", "25.04.2025", "01.01.1970"])
+def test_a_day_outside_of_the_range_is_refused(day: str) -> None:
+    """It was not asked for, alone or beside those that were."""
+    outside = Day(day)
+    assert refused(series(outside)) == "date"
+    around = (outside, *DAYS) if parse_date(day) < SINCE else (*DAYS, outside)
+    assert refused(series(*around)) == "date"
+
+
+@pytest.mark.parametrize("text", ["Error in parameters", "no data", "75,5273", "23.04.2026 75,1000"])
+def test_text_instead_of_rows_is_refused(text: str) -> None:
+    """A root that holds words is no empty series."""
+    raw = f"{DECLARED}<ValCurs>{text}</ValCurs>".encode("windows-1251")
+    assert refused(raw) == ("parameters" if text == "Error in parameters" else "structure")
+
+
+@pytest.mark.parametrize("inside", ["<Record>23.04.2026 75,1000</Record>", "<Record/>", "<Record></Record>"])
+def test_a_record_that_holds_text_is_refused(inside: str) -> None:
+    """Also beside good ones: none is passed over."""
+    assert refused(series(inside)) == "row"
+    assert refused(series(DAYS[0], inside, DAYS[2])) == "row"
+
+
+@pytest.mark.parametrize(
+    ("unit", "reason"),
+    [
+        ("75,5274", "unit"),
+        ("7,55273", "unit"),
+        ("755,273", "unit"),
+        ("0", "unit"),
+        ("75.5273", "row"),
+        ("-75,5273", "row"),
+        ("NaN", "row"),
+    ],
+)
+def test_a_unit_rate_that_contradicts_its_record_is_refused(unit: str, reason: str) -> None:
+    """VunitRate × nominal is the value: what does not agree has a wrong digit in one of the three."""
+    assert refused(series(*DAYS[:2], dataclasses.replace(DAYS[2], unit=unit))) == reason
+    assert refused(series(dataclasses.replace(DAYS[0], unit=unit), *DAYS[1:])) == reason
+
+
+def test_a_unit_rate_is_of_one_unit() -> None:
+    """For a nominal of 100 it is a hundredth of the value."""
+    good = Day("24.04.2026", "20,3123", "100", "0,203123")
+    [record] = parse_dynamic(series(good), USD, SINCE, UNTIL)
+    assert (record.nominal, record.value) == (100, Decimal("20.3123"))
+    assert refused(series(dataclasses.replace(good, unit="20,3123"))) == "unit"
+
+
+@pytest.mark.parametrize("nominal", [None, "", "0", "3", "-1", "1000000000", "01", "1,5"])
+def test_a_nominal_of_a_record_is_a_power_of_ten(nominal: str | None) -> None:
+    """A missing one is never taken for 1."""
+    assert refused(series(dataclasses.replace(DAYS[0], nominal=nominal))) == "row"
+
+
+@pytest.mark.parametrize("value", [None, "", "0,0000", "-1,0000", "75.5273", "75,52", "1e5", "NaN", "1" * 10 + ",0000"])
+def test_a_value_of_a_record_is_the_banks_number(value: str | None) -> None:
+    """Four decimals after a comma, above zero; one wrong record refuses the whole series."""
+    assert refused(series(*DAYS[:2], dataclasses.replace(DAYS[2], value=value))) == "row"
+
+
+@pytest.mark.parametrize("day", ["31.04.2026", "2026-04-24", "24.4.2026", "", "24.04.26"])
+def test_a_record_has_a_strict_date(day: str) -> None:
+    """A day that does not exist, or in another form."""
+    assert refused(series(Day(day))) == "date"
+
+
+def test_a_record_whose_fields_stand_twice_is_refused() -> None:
+    """Two values of one day."""
+    twice = DAYS[0].xml.replace("</Value>", "</Value><Value>99,0000</Value>")
+    assert refused(series(twice)) == "row"
+
+
+@pytest.mark.parametrize("root", ["Valuta", "Valutes", "html", "valcurs"])
+def test_another_document_is_no_series(root: str) -> None:
+    """The catalogue, an unknown table, a page."""
+    text = series(*DAYS).decode("windows-1251").replace("ValCurs", root)
+    assert refused(text.encode("windows-1251")) == "structure"
+
+
+def printed(raw: bytes) -> list[tuple[str, str, str]]:
+    """An independent reading by regular expression: date, nominal and value as printed."""
+    row = re.compile(r'<Record Date="(.+?)" Id="R01235"><Nominal>(.+?)</Nominal><Value>(.+?)</Value>')
+    return row.findall(raw.decode("windows-1251"))
+
+
+@given(
+    st.dictionaries(
+        st.integers(0, (UNTIL - SINCE).days), st.tuples(st.integers(1, 10**13 - 1), st.integers(0, 8)), max_size=12
+    )
+)
+def test_any_series_is_read_back_exactly(figures: dict[int, tuple[int, int]]) -> None:
+    """Whatever the figures: as another reader sees them, to the last digit."""
+    days = [
+        Day(f"{SINCE + timedelta(days=n):%d.%m.%Y}", f"{value // 10000},{value % 10000:04d}", str(10**power))
+        for n, (value, power) in sorted(figures.items())
+    ]
+    raw = series(*days)
+    read = parse_dynamic(raw, USD, SINCE, UNTIL)
+    shown = [(f"{one.effective_date:%d.%m.%Y}", str(one.nominal), f"{one.value}".replace(".", ",")) for one in read]
+    assert shown == printed(raw)
+
+
+DOLLAR = {
+    "Name": "Доллар США",
+    "EngName": "US Dollar",
+    "Nominal": "1",
+    "ParentCode": "R01235    ",
+    "ISO_Num_Code": "840",
+    "ISO_Char_Code": "USD",
+}
+
+
+def item(cbr_id: str | None = USD, more: str = "", **changed: str | None) -> str:
+    """One <Item> of the catalogue; a field that is None is left out."""
+    fields = {**DOLLAR, **changed}
+    inner = "".join(f"<{tag}>{text}</{tag}>" for tag, text in fields.items() if text is not None)
+    named = "" if cbr_id is None else f' ID="{cbr_id}"'
+    return f"<Item{named}>{inner}{more}</Item>"
+
+
+def catalogue(*items: str, root: str = "Valuta", encoding: str = "windows-1251") -> bytes:
+    """XML_valFull as the Bank sends it."""
+    declared = DECLARED.replace("windows-1251", encoding)
+    return f'{declared}<{root} name="Foreign Currency Market Lib">{"".join(items)}</{root}>'.encode(encoding)
+
+
+def refused_catalogue(raw: bytes) -> str:
+    with pytest.raises(BadDocument) as caught:
+        parse_catalogue(raw)
+    return caught.value.reason
+
+
+def test_the_catalogue_says_what_each_id_is_called() -> None:
+    """Blanks at the end of a parent's id are dropped, and a number gets back the zeros that the catalogue drops."""
+    aussie = item("R01010", ISO_Num_Code="36", ISO_Char_Code="AUD", ParentCode="R01010", EngName="Australian Dollar")
+    assert parse_catalogue(catalogue(item(), aussie)) == (
+        Listing(USD, USD, "Доллар США", "US Dollar", "USD", "840"),
+        Listing("R01010", "R01010", "Доллар США", "Australian Dollar", "AUD", "036"),
+    )
+
+
+@pytest.mark.parametrize("blank", ["", None])
+def test_an_id_may_have_no_iso_code(blank: str | None) -> None:
+    """The Lithuanian talon has neither; one of the two is no reason to invent the other."""
+    [both] = parse_catalogue(catalogue(item(ISO_Num_Code=blank, ISO_Char_Code=blank)))
+    assert (both.code, both.numeric_code) == (None, None)
+    [number] = parse_catalogue(catalogue(item(ISO_Char_Code=blank)))
+    assert (number.code, number.numeric_code) == (None, "840")
+    [code] = parse_catalogue(catalogue(item(ISO_Num_Code=blank)))
+    assert (code.code, code.numeric_code) == ("USD", None)
+
+
+@pytest.mark.parametrize("inside", ["", "<Note>none</Note>", "\r\n\t"])
+def test_an_empty_catalogue_is_refused(inside: str) -> None:
+    """History would be complete with nothing in it."""
+    assert refused_catalogue(catalogue(inside)) == "structure"
+
+
+def test_a_catalogue_without_anything_is_refused() -> None:
+    """Not even a name."""
+    for raw in (f"{DECLARED}<Valuta/>", f"{DECLARED}<Valuta></Valuta>"):
+        assert refused_catalogue(raw.encode("windows-1251")) == "structure"
+
+
+@pytest.mark.parametrize("text", ["Error in parameters", "USD EUR", "no data"])
+def test_text_instead_of_items_is_refused(text: str) -> None:
+    """A root that holds words is no catalogue."""
+    raw = f"{DECLARED}<Valuta>{text}</Valuta>".encode("windows-1251")
+    assert refused_catalogue(raw) == ("parameters" if text == "Error in parameters" else "structure")
+
+
+@pytest.mark.parametrize("wrong", ["<Item>USD</Item>", "<Item/>", "<Item></Item>"])
+def test_an_item_that_holds_text_is_refused(wrong: str) -> None:
+    """Also beside good ones."""
+    assert refused_catalogue(catalogue(wrong)) == "row"
+    assert refused_catalogue(catalogue(item(), wrong)) == "row"
+
+
+def test_a_series_or_a_sheet_is_no_catalogue() -> None:
+    """Each has a root of its own."""
+    assert refused_catalogue(series(*DAYS)) == "structure"
+    assert refused_catalogue(catalogue(item(), root="ValCurs")) == "structure"
+
+
+@pytest.mark.parametrize("tag", list(DOLLAR))
+def test_a_field_of_an_item_that_stands_twice_is_refused(tag: str) -> None:
+    """Nobody can say which of the two is meant; the nominal, which may have changed since, is not read at all."""
+    raw = catalogue(item(more=f"<{tag}>{DOLLAR[tag]}</{tag}>"))
+    if tag == "Nominal":
+        assert parse_catalogue(raw)
+    else:
+        assert refused_catalogue(raw) == "row"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        *({"cbr_id": text} for text in ("R0123", "R012355", "r01235", "01235", "", None)),
+        *({"ISO_Char_Code": text} for text in ("usd", "US", "USDT", "US1", "УСД")),
+        *({"ISO_Num_Code": text} for text in ("8400", "84a", "-40", "8 4", "٨٤٠")),
+        *({tag: text} for tag in ("Name", "EngName", "ParentCode") for text in ("", None)),
+    ],
+)
+def test_ids_codes_and_names_of_the_catalogue_have_the_banks_form(changed: dict[str, Any]) -> None:
+    """What is not of that form would become another currency's history."""
+    assert refused_catalogue(catalogue(item(**changed), encoding="utf-8")) == "row"
+
+
+@pytest.mark.parametrize(
+    ("unit", "accepted"),
+    [
+        ("75,5", True),
+        ("000000075,5", True),
+        ("0000000075,5", False),
+        ("75,500000000000000", True),
+        ("75,5000000000000000", False),
+        ("75,", False),
+        ("7,55E-00", False),
+    ],
+)
+def test_a_unit_rate_has_the_banks_digits(unit: str, *, accepted: bool) -> None:
+    """One to nine before the comma, one to fifteen after it, and two in an exponent, which is never nothing."""
+    raw = series(Day("24.04.2026", "75,5000", unit=unit))
+    if accepted:
+        assert len(parse_dynamic(raw, USD, SINCE, UNTIL)) == 1
+    else:
+        assert refused(raw) in {"row", "unit"}
+
+
+@pytest.mark.parametrize(("between", "accepted"), [(1, True), (100, True), (101, False)])
+def test_the_charset_is_declared_near_the_beginning(between: int, *, accepted: bool) -> None:
+    """Within a hundred characters: what is looked for in a whole document may be its text."""
+    raw = series(*DAYS).replace(b' version="1.0" encoding', b" " * between + b"encoding")
+    assert raw.startswith(b"<?xml ")
+    if accepted:
+        assert refused(raw) == "malformed"
+    else:
+        assert refused(raw) == "encoding"

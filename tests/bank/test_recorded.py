@@ -1,0 +1,218 @@
+"""The parser and the answers over real days: those that come with the tests, and all that lie beside the project."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Clock, Serve
+from fake_bank import Bank
+from recorded_days import FOLDER, documents
+
+from ratesvc.bank.guards import check
+from ratesvc.bank.xml import parse_daily, parse_dynamic
+from ratesvc.config import Settings
+from ratesvc.dialects import Question
+from ratesvc.dialects.cbr_xml_daily import DIALECT
+from ratesvc.domain.history import History, snapshot
+from ratesvc.domain.rates import Quote, Revision, Sheet
+from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
+from ratesvc.errors import BadDocument
+from ratesvc.render import bank_xml
+
+DAYS = sorted(documents())
+SATURDAYS = [day for day in DAYS if day.weekday() == 5]
+
+
+def originals(folder: Path, kind: str) -> list[Path]:
+    """The Bank's documents of this kind."""
+    found = sorted(folder.glob(kind))
+    assert found
+    return found
+
+
+REASONS = {
+    "antibot_constructed.html": "html",
+    "antibot_fragment_2022-02-27.html": "html",
+    "declared_cp1251_body_utf8.xml": "encoding",
+    "declared_utf8_body_cp1251.xml": "encoding",
+    "dynamic_empty_range.xml": "structure",
+    "error_in_parameters.xml": "parameters",
+    "error_in_parameters_crlf.xml": "parameters",
+    "national_bank_of_moldova_2018-02-13.xml": "encoding",
+    "truncated.xml": "malformed",
+}
+
+
+def printed(raw: bytes) -> dict[str, tuple[str, str, str, str]]:
+    """An independent reading, by regular expression: code → number, id, nominal, value as printed."""
+    text = raw.decode("windows-1251")
+    row = re.compile(
+        r'<Valute ID="(.+?)">\s*<NumCode>(.+?)</NumCode>\s*<CharCode>(.+?)</CharCode>\s*'
+        r"<Nominal>(.+?)</Nominal>\s*<Name>.+?</Name>\s*<Value>(.+?)</Value>"
+    )
+    return {code: (number, cbr_id, nominal, value) for cbr_id, number, code, nominal, value in row.findall(text)}
+
+
+@pytest.mark.parametrize("day", DAYS, ids=str)
+async def test_a_recorded_sheet_comes_out_exact_to_the_last_digit(
+    day: date, bank: Bank, settings: Settings, serve: Serve, clock: Clock
+) -> None:
+    """When it is the Bank's newest, /v1/rates has every nominal, value and unit rate of the document."""
+    bank.documents[day] = documents()[day]
+    clock.moment = datetime.combine(day, time(9), UTC)
+    async with serve(settings) as running:
+        await running.ready()
+        body = (await running.get("/v1/rates"))[2].decode()
+    document = json.loads(body, parse_float=Decimal, parse_int=Decimal)
+    assert document["effective_date"] == str(day)
+    rows, expected = document["rates"], printed(documents()[day])
+    assert rows.keys() == expected.keys()
+    for code, (number, cbr_id, nominal, value) in expected.items():
+        row = rows[code]
+        assert (row["numeric_code"], row["cbr_id"], str(row["nominal"])) == (number, cbr_id, nominal)
+        assert f'"nominal":{nominal},"value":{value.replace(",", ".")},"unit_rate":' in body
+        assert row["unit_rate"] * int(nominal) == row["value"]
+    assert not re.search(r"\d[eE][-+]?\d", body)
+
+
+async def test_iranian_rial_is_a_plain_number(bank: Bank, settings: Settings, serve: Serve, clock: Clock) -> None:
+    """The Bank prints 5,39256E-05; JSON gets every digit without an exponent."""
+    bank.documents[date(2026, 4, 25)] = documents()[date(2026, 4, 25)]
+    clock.moment = datetime(2026, 4, 25, 9, tzinfo=UTC)
+    async with serve(settings) as running:
+        await running.ready()
+        assert b'"unit_rate":0.0000539256,' in (await running.get("/v1/rates"))[2]
+
+
+@pytest.mark.parametrize("saturday", SATURDAYS, ids=str)
+async def test_sunday_and_monday_answer_with_saturdays_recorded_sheet(
+    saturday: date, bank: Bank, settings: Settings, serve: Serve, clock: Clock
+) -> None:
+    """And the day after that is not yet set, with the time when it is expected."""
+    bank.documents[saturday] = documents()[saturday]
+    clock.moment = datetime.combine(saturday, time(9), UTC)
+    async with serve(settings) as running:
+        await running.ready()
+        for days in (1, 2):
+            body = (await running.get(f"/v1/rates/{saturday + timedelta(days=days)}"))[2]
+            assert json.loads(body)["effective_date"] == str(saturday)
+        status, _, body = await running.get(f"/v1/rates/{saturday + timedelta(days=3)}")
+        assert (status, json.loads(body)["type"]) == (404, "urn:ratesvc:not_yet_set")
+
+
+@pytest.mark.parametrize("day", DAYS, ids=str)
+def test_a_recorded_sheet_passes_the_guards(day: date) -> None:
+    """Strict rules refuse none of the real sheets of 24 years."""
+    check(parse_daily(documents()[day]), today=day)
+
+
+@pytest.mark.parametrize("day", [day for day in DAYS if day.year >= 2023], ids=str)
+def test_our_writing_of_the_banks_present_layout_is_the_banks(day: date) -> None:
+    """Byte for byte: what one ratesvc writes, a client of the Bank, or another ratesvc, reads."""
+    assert bank_xml.daily(parse_daily(documents()[day])) == documents()[day]
+
+
+def test_the_days_that_come_with_the_tests_are_the_banks(recordings: Path) -> None:
+    """Byte for byte, but for blanks between the elements of 2013; and the unit rates are those of its export."""
+    for day, document in documents().items():
+        original = (recordings / "daily" / f"{day}.xml").read_bytes()
+        assert document.split() == original.split() if day.year == 2013 else document == original
+    lines = set((recordings / "history" / "unit_rates.csv").read_text("utf-8").splitlines())
+    for line in (FOLDER / "unit_rates.csv").read_text("utf-8").splitlines()[1:]:
+        assert line in lines
+
+
+def test_every_original_is_read_exactly(recordings: Path) -> None:
+    """24 daily sheets and three in English: every figure as printed, past the guards, and written as the Bank does."""
+    paths = [*originals(recordings, "daily/*.xml"), *originals(recordings, "daily_eng/*.xml")]
+    assert len(paths) == 27
+    for path in paths:
+        raw = path.read_bytes()
+        sheet = parse_daily(raw)
+        check(sheet, today=sheet.effective_date)
+        assert {
+            one.code: (one.numeric_code, one.cbr_id, str(one.nominal), f"{one.value:.4f}".replace(".", ","))
+            for one in sheet.quotes
+        } == printed(raw), path
+        if path.parent.name == "daily" and path.stem >= "2023-10":
+            assert bank_xml.daily(sheet) == raw, path
+
+
+def test_every_broken_original_is_refused_with_its_own_reason(recordings: Path) -> None:
+    """What the Bank, its guard and another bank really sent."""
+    paths = originals(recordings, "broken/*")
+    assert {path.name for path in paths} == REASONS.keys()
+    for path in paths:
+        with pytest.raises(BadDocument) as caught:
+            parse_daily(path.read_bytes())
+        assert (path.name, caught.value.reason) == (path.name, REASONS[path.name])
+
+
+def test_our_writing_of_a_series_is_the_banks(recordings: Path) -> None:
+    """Byte for byte, every currency of March 2026."""
+    paths = originals(recordings, "dynamic/*_2026-*.xml")
+    assert len(paths) == 54
+    for path in paths:
+        cbr_id, since, until = path.stem.split("_")
+        days = date.fromisoformat(since), date.fromisoformat(until)
+        raw = path.read_bytes()
+        records = parse_dynamic(raw, cbr_id, *days)
+        quotes = [(one.effective_date, Quote("", "", cbr_id, one.nominal, one.value, "")) for one in records]
+        assert bank_xml.dynamic(cbr_id, *days, quotes) == raw, path
+
+
+def test_daily_json_is_what_its_original_said(recordings: Path) -> None:
+    """The same keys in the same order, types and values, from the figures of the two sheets that it was made of."""
+    for path in originals(recordings, "mirror_json/*.js"):
+        original = json.loads(path.read_text("utf-8-sig"), parse_float=Decimal)
+        day, before = (datetime.fromisoformat(original[name]).date() for name in ("Date", "PreviousDate"))
+        learned = datetime.fromisoformat(original["Timestamp"])
+        calendar = WorkCalendar(extra_work=(before - ONE_DAY, day - ONE_DAY))
+        pair = [(before, "Previous"), (day, "Value")]
+        history = History(calendar, [Revision(mirrored(original, on, key), 1, learned) for on, key in pair])
+        now = datetime.combine(day, time(9), UTC)
+        answer = DIALECT.routes["/daily_json.js"](Question(history, snapshot(history, now), "https://x.example", {}))
+        ours = json.loads(answer.write(), parse_float=Decimal)
+        assert ours.pop("PreviousURL") == f"//x.example/cbr-xml-daily/archive/{before:%Y/%m/%d}/daily_json.js"
+        assert original.pop("PreviousURL") == f"//www.cbr-xml-daily.ru/archive/{before:%Y/%m/%d}/daily_json.js"
+        assert (ours, flat(ours)) == (original, flat(original)), path
+        dollar = ours["Valute"]["USD"]
+        assert (dollar["Value"], dollar["Previous"]) == tuple(exported_dollar(recordings, on) for on in (day, before))
+
+
+def exported_dollar(recordings: Path, day: date) -> Decimal:
+    """From the Bank's own export, which knows nothing of cbr-xml-daily.ru."""
+    text = (recordings / "history" / "usd.csv").read_text("utf-8")
+    found = re.search(rf"^{day},1,([0-9.]+),", text, re.MULTILINE)
+    assert found
+    return Decimal(found[1])
+
+
+def mirrored(original: dict[str, Any], day: date, key: str) -> Sheet:
+    rows = original["Valute"].values()
+    values = [Decimal(row[key]).quantize(Decimal("0.0001")) for row in rows]
+    return Sheet(
+        day,
+        tuple(
+            Quote(row["CharCode"], row["NumCode"], row["ID"], row["Nominal"], value, row["Name"])
+            for row, value in zip(rows, values, strict=True)
+        ),
+    )
+
+
+def flat(tree: Any) -> list[Any]:
+    """Keys and types in their order."""
+    return [(key, flat(value)) for key, value in tree.items()] if isinstance(tree, dict) else [isinstance(tree, str)]
+
+
+def test_a_document_with_two_tables_is_refused() -> None:
+    """A second row's worth of trust is not given to a document that repeats itself."""
+    raw = documents()[DAYS[-1]]
+    with pytest.raises(BadDocument):
+        parse_daily(raw + raw)

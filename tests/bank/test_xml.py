@@ -1,0 +1,505 @@
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from figures import DAY, INDENTED, LAYOUTS, ONE_LINE, SLASHES, TABLE, UTF_8, Document, Layout, Row, unit
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ratesvc.bank.xml import parse_daily, parse_date
+from ratesvc.domain.rates import Quote, Sheet, plain
+from ratesvc.errors import BadDocument
+
+DECLARED = '<?xml version="1.0" encoding="windows-1251"?>'
+
+
+def refused(raw: bytes | Document) -> str:
+    """The reason for which the parser refuses."""
+    with pytest.raises(BadDocument) as caught:
+        parse_daily(bytes(raw))
+    assert str(caught.value).startswith(f"{caught.value.reason}: ")
+    assert "\n" not in str(caught.value)
+    return caught.value.reason
+
+
+def with_dollar(**changed: Any) -> Document:
+    """The table with another dollar; without VunitRate, so that only one rule is at work."""
+    rows = [dataclasses.replace(row, **{"unit": "", **changed}) if row.code == "USD" else row for row in TABLE]
+    return Document(rows=tuple(rows), layout=Layout(unit=False))
+
+
+def dollar(document: Document) -> Quote:
+    return parse_daily(bytes(document)).by_code["USD"]
+
+
+def meant(rows: Sequence[Row]) -> tuple[Quote, ...]:
+    """What the parser is to read from these rows."""
+    return tuple(
+        Quote(
+            code=row.code,
+            numeric_code=row.numeric_code or "",
+            cbr_id=row.cbr_id or "",
+            nominal=int(row.nominal or ""),
+            value=Decimal((row.value or "").replace(",", ".")),
+            name=row.name or "",
+        )
+        for row in rows
+    )
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_says_the_same(layout: Layout) -> None:
+    """One line or CRLF and tabs, windows-1251 or utf-8, dots or slashes, with VunitRate or before it existed."""
+    assert parse_daily(bytes(Document(layout=layout))) == Sheet(DAY, meant(TABLE))
+
+
+def test_the_writer_prints_what_the_bank_printed() -> None:
+    """Its unit rates are those of 25 April 2026, so that tests do not agree with themselves alone."""
+    units = {row.code: unit(row.value, row.nominal) for row in TABLE}
+    printed = {"AMD": "0,203123", "BYN": "26,796", "VND": "0,0030075", "IRR": "5,39256E-05", "UZS": "0,00628322"}
+    assert {code: units[code] for code in printed} == printed
+    assert bytes(Document(layout=INDENTED)).startswith(b'<?xml version="1.0" encoding="windows-1251" ?>\r\n<ValCurs')
+    assert b'Date="25/04/2026"' in bytes(Document(layout=SLASHES))
+
+
+def test_a_unit_rate_in_scientific_notation_is_understood() -> None:
+    """5,39256E-05 roubles for one rial, that is 53,9256 for a million."""
+    document = Document()
+    assert "<VunitRate>5,39256E-05</VunitRate>" in document.text
+    assert plain(parse_daily(bytes(document)).by_code["IRR"].unit_rate) == "0.0000539256"
+
+
+def rows_strategy() -> st.SearchStrategy[tuple[Row, ...]]:
+    letters = st.text("АБВГДЕЖЗИЙКЛМНОПРСТУФХЦЧШЩЪЫЬЭЮЯабвгдежзийклмнопрстуфхцчшщъыьэюя ()&<>'\"", max_size=30)
+    return st.lists(
+        st.builds(
+            Row,
+            code=st.from_regex("[A-Z]{3}", fullmatch=True),
+            numeric_code=st.from_regex("[0-9]{3}", fullmatch=True),
+            cbr_id=st.from_regex("R[0-9]{5}[A-Z]?", fullmatch=True),
+            nominal=st.integers(0, 8).map(lambda power: str(10**power)),
+            value=st.integers(1, 10**13 - 1).map(lambda n: f"{n // 10000},{n % 10000:04d}"),
+            name=letters.map(lambda text: f"Я{text}".strip()),
+        ),
+        min_size=1,
+        max_size=8,
+    ).map(tuple)
+
+
+LAYOUT = st.builds(
+    Layout,
+    encoding=st.sampled_from(["windows-1251", "utf-8"]),
+    newline=st.sampled_from(["", "\r\n", "\n"]),
+    indent=st.sampled_from(["", "\t", "  "]),
+    close=st.sampled_from(["", " "]),
+    separator=st.sampled_from([".", "/"]),
+    unit=st.booleans(),
+    scientific=st.booleans(),
+)
+
+
+@given(rows_strategy(), st.dates(date(1992, 7, 1), date(2100, 1, 1)), LAYOUT)
+def test_any_figures_in_any_layout_are_read_back_exactly(rows: tuple[Row, ...], day: date, layout: Layout) -> None:
+    """Every digit, code, id, name and the order of the rows survive."""
+    assert parse_daily(bytes(Document(rows=rows, day=day, layout=layout))) == Sheet(day, meant(rows))
+
+
+def figures(sheet: Sheet) -> list[tuple[int, Decimal]]:
+    return [(quote.nominal, quote.value) for quote in sheet.quotes]
+
+
+ORIGINAL = bytes(Document())
+INDENTED_UNITS = bytes(Document(layout=dataclasses.replace(INDENTED, unit=True)))
+
+
+@given(st.sampled_from([ORIGINAL, INDENTED_UNITS]), st.data())
+def test_one_wrong_byte_never_changes_a_figure(raw: bytes, data: st.DataObject) -> None:
+    """Changed, inserted or lost: with VunitRate to check against, a byte cannot turn one rate into another."""
+    at = data.draw(st.integers(0, len(raw) - 1))
+    byte = data.draw(st.binary(max_size=1))
+    kept = data.draw(st.integers(0, 1))
+    broken = raw[:at] + byte + raw[at + kept :]
+    try:
+        sheet = parse_daily(broken)
+    except BadDocument:
+        return
+    assert figures(sheet) == figures(parse_daily(ORIGINAL))
+
+
+@given(st.sampled_from([ORIGINAL, INDENTED_UNITS, bytes(Document(layout=UTF_8))]), st.data())
+def test_a_truncated_document_is_refused(raw: bytes, data: st.DataObject) -> None:
+    """A well-formed beginning of a table is a short table, and none is ever taken for the whole."""
+    length = data.draw(st.integers(0, len(raw) - 1))
+    with pytest.raises(BadDocument):
+        parse_daily(raw[:length])
+
+
+@given(st.lists(st.tuples(st.integers(0, len(ORIGINAL)), st.integers(0, 40), st.binary(max_size=12)), max_size=6))
+def test_whatever_happens_to_the_bytes_the_refusal_is_of_one_kind(damages: list[tuple[int, int, bytes]]) -> None:
+    """Cut, overwritten and filled anywhere: a sheet or a BadDocument, never a stranger's exception."""
+    raw = ORIGINAL
+    for at, lost, put in damages:
+        raw = raw[:at] + put + raw[at + lost :]
+    try:
+        parse_daily(raw)
+    except BadDocument as error:
+        assert error.reason  # noqa: PT017 -- that nothing else is raised is the point
+
+
+@given(st.binary(max_size=300), st.sampled_from([b"", DECLARED.encode(), b"<ValCurs", DECLARED.encode() + b"<ValCurs"]))
+def test_any_bytes_at_all_are_refused_in_one_way(tail: bytes, head: bytes) -> None:
+    """Noise is a BadDocument."""
+    with pytest.raises(BadDocument):
+        parse_daily(head + tail)
+
+
+@pytest.mark.parametrize(
+    "prologue",
+    [
+        '<!DOCTYPE ValCurs [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;&b;&b;">]>',
+        '<!DOCTYPE ValCurs [<!ENTITY x SYSTEM "file:///etc/passwd">]>',
+        '<!DOCTYPE ValCurs SYSTEM "http://127.0.0.1:9/evil.dtd">',
+        '<!DOCTYPE ValCurs [<!ENTITY % p SYSTEM "http://127.0.0.1:9/p"> %p;]>',
+        "<!doctype ValCurs>",
+    ],
+)
+def test_b1_a_document_type_is_refused_before_it_is_read(prologue: str) -> None:
+    """Without a DTD there are no entities to expand and none to fetch."""
+    assert refused(Document(prologue=prologue)) == "structure"
+
+
+def test_b1_an_entity_that_nobody_declared_is_malformed() -> None:
+    """&xxe; has no meaning of its own."""
+    text = Document().text.replace("Доллар США", "&xxe;")
+    assert refused(text.encode("cp1251")) == "malformed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "inside", ["<a>" * 60_000 + "</a>" * 60_000, "<a " + " ".join(f"a{n}='1'" for n in range(40_000)) + "/>"]
+)
+def test_b2_depth_and_breadth_do_no_harm(inside: str) -> None:
+    """Half a megabyte of nesting or of attributes is read past or refused, within the size that a daily may have."""
+    raw = bytes(Document(inside=inside))
+    assert len(raw) < 512 * 1024
+    assert figures(parse_daily(raw)) == figures(parse_daily(ORIGINAL))
+    assert refused(Document(rows=(), inside=f"<Valute>{inside}</Valute>")) == "row"
+    assert refused(Document(name="x" * 500_000)) == "structure"
+
+
+def encoded(text: str, encoding: str, declared: str) -> bytes:
+    return text.replace("windows-1251", declared).encode(encoding)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "declared", "reason"),
+    [
+        ("utf-8", "windows-1251", "encoding"),
+        ("cp1251", "utf-8", "encoding"),
+        ("cp1251", "koi8-r", "encoding"),
+        ("cp1251", "x-foo", "encoding"),
+        ("cp1251", "utf-16", "encoding"),
+        ("utf-16", "utf-16", "structure"),
+        ("utf-16-le", "windows-1251", "structure"),
+        ("utf-8-sig", "utf-8", "structure"),
+    ],
+)
+def test_b3_a_charset_that_is_not_the_declared_one_is_refused(encoding: str, declared: str, reason: str) -> None:
+    """Names may be destroyed while the numbers look fine, so the bytes must be what the declaration says."""
+    assert refused(encoded(Document().text, encoding, declared)) == reason
+
+
+def test_b3_names_survive_in_both_charsets() -> None:
+    """A capital Ш is 0xD8 in one and two bytes in the other, and the same letter after reading."""
+    for layout in (ONE_LINE, UTF_8):
+        assert parse_daily(bytes(Document(layout=layout))).by_code["USD"].name == "Доллар США"
+
+
+def test_b3_nothing_and_a_byte_that_windows_1251_lacks() -> None:
+    """A NUL, 0x98, a name with the mark of an earlier wrong decoding, and no declaration at all."""
+    raw = bytes(Document())
+    assert refused(raw.replace(b"USD", b"US\0")) == "malformed"
+    assert refused(raw.replace("Юань".encode("cp1251"), b"\x98")) == "encoding"
+    assert refused(with_dollar(name="Долла\ufffd")) == "encoding"
+    assert refused(Document(declaration="")) == "encoding"
+    assert refused(Document(declaration='<?xml version="1.0"?>')) == "encoding"
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b"", "structure"),
+        (b" \r\n", "structure"),
+        (f"{DECLARED}<ValCurs/>".encode(), "structure"),
+        (f"{DECLARED}<ValCurs></ValCurs>".encode(), "structure"),
+        (f"{DECLARED}<ValCurs>Error in parameters</ValCurs>".encode(), "parameters"),
+        (f"{DECLARED}\r\n<ValCurs>\r\nError in parameters\r\n</ValCurs>".encode(), "parameters"),
+        (f"{DECLARED}<ValCurs>Something else</ValCurs>".encode(), "structure"),
+        (f"{DECLARED}<Valuta/>".encode(), "structure"),
+        (f"{DECLARED}".encode(), "malformed"),
+        (f"{DECLARED}<ValCurs/><ValCurs/>".encode(), "malformed"),
+        (b"<!DOCTYPE html><html><title>DDoS-Guard</title></html>", "html"),
+        (b"<html><head><noscript>Enable JavaScript</noscript></head></html>", "html"),
+        (b"\r\n<!-- maintenance --><div>back soon</div>", "html"),
+        (b"<p>a page</p><html></html>", "html"),
+        (b'{"Valute": {}}', "structure"),
+        (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3", "structure"),
+        (b"\x1f\x8b\x08\x00\x00\x00\x00\x00", "structure"),
+    ],
+)
+def test_b4_what_is_no_table_is_named(raw: bytes, reason: str) -> None:
+    """Nothing, a page, an error sentence, JSON, PDF and gzip are told apart, and none is an empty day."""
+    assert refused(raw) == reason
+
+
+def test_b4_another_banks_table_and_a_series_are_not_a_sheet() -> None:
+    """The National Bank of Moldova uses the same elements, and XML_dynamic has another name."""
+    for name in ("Official exchange rate", "Foreign Currency Market Dynamic", "foreign currency market", "", None):
+        assert refused(Document(name=name)) == "structure"
+
+
+@pytest.mark.parametrize("tag", ["CharCode", "NumCode", "Nominal", "Value", "Name"])
+def test_b7_a_field_that_stands_twice_is_refused(tag: str) -> None:
+    """Nobody can say which of the two would be meant."""
+    texts = {"CharCode": "USD", "NumCode": "840", "Nominal": "1", "Value": "75,5273", "Name": "Доллар США"}
+    assert refused(with_dollar(more=f"<{tag}>{texts[tag]}</{tag}>")) == "row"
+
+
+def test_b7_an_attribute_that_stands_twice_is_not_xml() -> None:
+    """Two dates, two ids."""
+    assert refused(Document(attributes=' Date="26.04.2026"')) == "malformed"
+    assert refused(ORIGINAL.replace(b'ID="R01235"', b'ID="R01235" ID="R01239"')) == "malformed"
+
+
+BAD_VALUES = [
+    *("0,0000", "000,0000", "-1,0000", "+1,0000", "NaN", "inf", "Infinity", "1e5", "1E5", "1_000,0000", "75.5273"),
+    *("١٢,0000", "１２,0000", "", " ", ",5273", "75,", "75", "75,527", "75,52730", "7,5,5273", "75,5273 RUB", "-"),
+    *("1" * 30, "1" * 10 + ",0000", "0x10,0000", "75,5273\u200b", "1'234,5678", "75,5273\u0660"),
+]
+
+
+@pytest.mark.parametrize("value", BAD_VALUES)
+def test_b8_what_is_not_the_banks_number_refuses_the_whole_sheet(value: str) -> None:
+    """Four decimals after a comma, at most nine digits before, ASCII, above zero: Python's Decimal would take more."""
+    document = with_dollar(value=value)
+    layout = dataclasses.replace(document.layout, encoding="utf-8")
+    assert refused(dataclasses.replace(document, layout=layout)) == "row"
+
+
+@pytest.mark.parametrize(
+    "value", ["2 153,0000", "2\u00a0153,0000", "2\u202f153,0000", " 2153,0000 ", "\t2153,0000\r\n"]
+)
+def test_b8_the_blanks_of_the_nineties_are_dropped(value: str) -> None:
+    """The Bank has grouped thousands with a blank and with a no-break space."""
+    assert dollar(with_dollar(value=value)).value == Decimal("2153.0000")
+
+
+def test_b8_a_missing_value_is_refused() -> None:
+    """Without the element there is no rate."""
+    assert refused(with_dollar(value=None)) == "row"
+
+
+@pytest.mark.parametrize(
+    "nominal", ["0", "-1", "3", "1,5", "1.0", "01", "+1", "1e2", "1000000000", "", "1 000", "١", "20", "11", None]
+)
+def test_b9_a_nominal_is_a_power_of_ten(nominal: str | None) -> None:
+    """A missing one is never taken for 1: the tenge would be worth a hundred times as much."""
+    assert refused(dataclasses.replace(with_dollar(nominal=nominal), layout=dataclasses.replace(UTF_8))) == "row"
+
+
+@pytest.mark.parametrize("power", range(9))
+def test_b9_every_power_up_to_a_hundred_million(power: int) -> None:
+    """The Bank's largest so far is a million."""
+    assert dollar(with_dollar(nominal=str(10**power))).nominal == 10**power
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"code": "usd"},
+        {"code": "US"},
+        {"code": "USDT"},
+        {"code": "US1"},
+        {"code": "УСД"},
+        {"code": ""},
+        {"numeric_code": "36"},
+        {"numeric_code": "0840"},
+        {"numeric_code": "٨٤٠"},
+        {"numeric_code": None},
+        {"cbr_id": "R0123"},
+        {"cbr_id": "R012355"},
+        {"cbr_id": "R01235b"},
+        {"cbr_id": "R01235AB"},
+        {"cbr_id": "47"},
+        {"cbr_id": "R01235    "},
+        {"cbr_id": None},
+        {"name": ""},
+        {"name": None},
+    ],
+)
+def test_ids_and_codes_have_the_banks_form(changed: dict[str, str | None]) -> None:
+    """R and five digits with at most one letter, three capital letters, three digits, all ASCII, and a name."""
+    document = with_dollar(**changed)
+    assert refused(dataclasses.replace(document, layout=UTF_8)) == "row"
+
+
+@pytest.mark.parametrize("printed", ["75,5273", "75,52730", "075,5273", "75,527300000"])
+def test_b11_a_unit_rate_that_agrees_is_accepted(printed: str) -> None:
+    """It is compared as a number, so zeros at its ends do not matter."""
+    assert dollar(with_dollar(unit=printed)).value == Decimal("75.5273")
+
+
+@pytest.mark.parametrize(
+    ("printed", "reason"),
+    [
+        ("75,5274", "unit"),
+        ("7,55273", "unit"),
+        ("755,273", "unit"),
+        ("75", "unit"),
+        ("75,52730000001", "unit"),
+        ("7,55273E-01", "unit"),
+        ("0", "unit"),
+        ("75.5273", "row"),
+        ("NaN", "row"),
+        ("7,55273E+01", "row"),
+        ("-75,5273", "row"),
+        ("75,5273 ₽", "row"),
+    ],
+)
+def test_b11_a_unit_rate_that_contradicts_refuses_the_sheet(printed: str, reason: str) -> None:
+    """VunitRate × nominal must be the value, to the last digit."""
+    document = with_dollar(unit=printed)
+    assert refused(dataclasses.replace(document, layout=UTF_8)) == reason
+
+
+@pytest.mark.parametrize(
+    ("written", "day"),
+    [("26.09.2013", date(2013, 9, 26)), ("26/09/2013", date(2013, 9, 26)), ("29.02.2024", date(2024, 2, 29))],
+)
+def test_b16_both_separators_are_dates(written: str, day: date) -> None:
+    """On 26 September 2013 the Bank really wrote slashes."""
+    assert parse_daily(bytes(Document(date=written))).effective_date == day == parse_date(written)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *("31.02.2026", "29.02.2023", "00.01.2026", "01.13.2026", "01.00.2026", "25.04.26", "5.4.2026", "25.04.0000"),
+        *("25-04-2026", "25.04/2026", "25/04.2026", "2026-04-25", "20260425", "25.04.2026 ", " 25.04.2026", ""),
+        *("25.04.2026T00:00", "25.04.20260", "٢٥.٠٤.٢٠٢٦", "25 апреля 2026"),
+    ],
+)
+def test_b16_what_is_not_strictly_a_date_is_refused(written: str) -> None:
+    """A day that does not exist, another order, another form, other digits."""
+    assert refused(Document(date=written, layout=UTF_8)) == "date"
+
+
+def test_b16_a_table_without_a_date_is_refused() -> None:
+    """It says from when it is in force, or it says nothing."""
+    assert refused(bytes(Document()).replace(b' Date="25.04.2026"', b"")) == "date"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("<Value>75,5273</Value>", "<Value>\r\n\t75,5273\r\n</Value>"),
+        ("<Value>75,5273</Value>", "<Value><![CDATA[75,5273]]></Value>"),
+        ("<Value>75,5273</Value>", "<Value>75,<!-- a comment -->5273</Value>"),
+        ("<Value>75,5273</Value>", "<Value>&#55;5,5273</Value>"),
+        ("<Valute ID", "<!-- a comment --><Valute ID"),
+        ("<Valute ID", "<Valute   ID"),
+        ("<Valute ID", "<Valute Extra='1' ID"),
+        ("</Valute>", "<Extra><Value>1,0000</Value></Extra></Valute>"),
+        ("</ValCurs>", "<Note>text</Note></ValCurs>"),
+        ("</ValCurs>", "</ValCurs>\r\n<!-- the end -->\r\n"),
+        ("<ValCurs ", '<ValCurs xmlns="urn:cbr" '),
+        ("<ValCurs ", "<ValCurs\t\r\n "),
+        ("<ValCurs ", "<?note something?><ValCurs "),
+        ("encoding=", "encoding = "),
+        ("windows-1251", "Windows-1251"),
+        (DECLARED, f"\r\n{DECLARED}".lstrip()),
+    ],
+)
+def test_b20_xml_that_means_the_same_is_read_the_same(old: str, new: str) -> None:
+    """White space, comments, CDATA, references, and elements that we do not know."""
+    text = Document().text
+    assert old in text
+    assert parse_daily(text.replace(old, new).encode("cp1251")) == parse_daily(ORIGINAL)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("<Value>75,5273</Value>", '<Value currency="RUB">75,5273</Value>'),
+        ("<Value>75,5273</Value>", "<Value><b>75,5273</b></Value>"),
+        ("<Value>75,5273</Value>", "<Value>75,5273<b/></Value>"),
+        ("<Value>75,5273</Value>", "<value>75,5273</value>"),
+        ("<Value>75,5273</Value>", "<c:Value xmlns:c='urn:x'>75,5273</c:Value>"),
+        ('<Valute ID="R01235">', '<Valute id="R01235">'),
+        ('<Valute ID="R01235">', "<Valute><ID>R01235</ID>"),
+        ("</ValCurs>", "<Valute/></ValCurs>"),
+        ("</ValCurs>", "<Valute>USD 75,5273</Valute></ValCurs>"),
+    ],
+)
+def test_b20_xml_that_may_mean_something_else_is_refused(old: str, new: str) -> None:
+    """Never mis-parsed: a value with an attribute may be in another currency."""
+    text = Document().text
+    assert old in text
+    assert refused(text.replace(old, new).encode("cp1251")) == "row"
+
+
+def test_b20_a_root_with_a_prefix_is_not_ours() -> None:
+    """A namespace may change the meaning of every name."""
+    assert refused(Document(root="c:ValCurs", attributes=' xmlns:c="urn:x"')) == "structure"
+
+
+def test_refusals_quote_little_and_nothing_unprintable() -> None:
+    """A message goes to a log and a terminal: short, on one line, without control characters."""
+    for raw in (b"\x1b[31m" + b"x" * 10_000, bytes(Document(name="\r\n" + "x" * 5000)), b"<html>\x07"):
+        with pytest.raises(BadDocument) as caught:
+            parse_daily(raw)
+        assert len(str(caught.value)) < 250
+        assert not re.search(r"[\x00-\x1f\x7f]", str(caught.value))
+
+
+@pytest.mark.parametrize("inside", ["", "<Note>nothing today</Note>"])
+def test_b4_a_table_without_rows_is_refused(inside: str) -> None:
+    """With its name and date it is still no sheet."""
+    assert refused(Document(rows=(), inside=inside)) == "structure"
+
+
+def test_b3_letters_that_both_charsets_have_do_not_hide_the_wrong_one() -> None:
+    """Every byte of this UTF-8 is one of windows-1251 too, and means another letter there."""
+    dollar_alone = Document(rows=tuple(row for row in TABLE if row.code == "USD"))
+    raw = dollar_alone.text.encode()
+    raw.decode("cp1251")
+    assert refused(raw) == "encoding"
+    in_latin = Document(rows=tuple(dataclasses.replace(row, name="US Dollar") for row in TABLE))
+    assert len(parse_daily(bytes(in_latin)).quotes) == len(TABLE)
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b" " * 395 + ORIGINAL, "malformed"),
+        (b" " * 396 + ORIGINAL, "structure"),
+        (b"x" * 3995 + b"<html>", "html"),
+        (b"x" * 3996 + b"<html>", "structure"),
+    ],
+)
+def test_b4_only_the_beginning_is_looked_at(raw: bytes, reason: str) -> None:
+    """A few hundred bytes for XML, and a few thousand for a page."""
+    assert refused(raw) == reason
+
+
+def test_a_refusal_shows_eighty_characters_of_what_it_was_given() -> None:
+    """Enough to recognize it by."""
+    with pytest.raises(BadDocument) as caught:
+        parse_daily(bytes(Document(name="x" * 500)))
+    assert str(caught.value) == f"structure: the table is named '{'x' * 79}, not Foreign Currency Market"

@@ -1,0 +1,579 @@
+"""The widget in a real Chromium, on pages of other origins that do their worst."""
+
+from __future__ import annotations
+
+import json
+import re
+from html import unescape
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from builder import pasted
+from conftest import in_faults, missing, program
+from playwright.async_api import Browser, BrowserContext, Page
+from processes import finished
+from widget_harness import Host, Live
+
+from ratesvc.render import loader
+from ratesvc.render.language import language_or_default
+from ratesvc.render.policy import source
+from ratesvc.render.snippets import LINK
+
+pytestmark = pytest.mark.browser
+
+WEB = Path(__file__).parent
+AXE = WEB / "node_modules" / "axe-core" / "axe.min.js"
+VALIDATE = WEB / "node_modules" / ".bin" / "html-validate"
+BELOW = '<p id="below">What stands below must not move.</p>'
+WATCH = """
+window.shift = 0; window.violations = [];
+new PerformanceObserver(list => { for (const one of list.getEntries()) shift += one.value; })
+  .observe({ type: "layout-shift", buffered: true });
+addEventListener("securitypolicyviolation", event => violations.push(event.violatedDirective + " " + event.blockedURI));
+window.states = [];
+for (const kind of ["cbr-load", "cbr-error"]) addEventListener(kind, () => states.push(kind));
+"""
+STRICT = (
+    "default-src 'none'; style-src 'self' 'sha256-HASH'; script-src ORIGIN/widget/VERSION/rates.js; "
+    "connect-src ORIGIN; require-trusted-types-for 'script'; trusted-types 'none'"
+)
+HOSTILE = """<style>*{letter-spacing:9px!important;text-transform:uppercase!important;line-height:4!important;
+visibility:visible;text-align:center!important;word-spacing:20px!important}
+table,td,th,caption,div,span,bdi,p{display:none!important;color:red!important;font-size:40px!important}</style>"""
+
+
+async def opened(browser: Browser, address: str, **context: Any) -> Page:
+    """The page once everything is quiet, watched from its first moment."""
+    page = await watched(browser, **context)
+    await page.goto(address, wait_until="networkidle")
+    return page
+
+
+async def watched(browser: Browser, **context: Any) -> Page:
+    page: Page = await (await browser.new_context(**context)).new_page()
+    await page.add_init_script(WATCH)
+    return page
+
+
+def element(live: Live, attributes: str = "", *, height: int = 460) -> str:
+    box = f'height="{height}" style="display:block;height:{height}px"'
+    return (
+        f'<cbr-rates {attributes} {box}><a href="https://www.cbr.ru/">Bank of Russia</a></cbr-rates>{BELOW}'
+        f'<script async src="{live.url}/widget/rates.js" crossorigin="anonymous"></script>'
+    )
+
+
+@pytest.mark.parametrize("width", [180, *in_faults(300, 600)])
+@pytest.mark.parametrize(("lang", "scheme"), [("en", "light"), ("ru", "dark"), ("ar", "inherit"), ("zh-CN", "light")])
+async def test_the_element_fits_and_shifts_nothing(
+    browser: Browser, live: Live, host: Host, width: int, lang: str, scheme: str
+) -> None:
+    """Layout shift exactly 0, no horizontal overflow, two requests, no cookie, no storage, no third host."""
+    body = f'<div style="width:{width}px">{element(live, f"lang={lang} spark=30 theme={scheme}")}</div>'
+    page = await watched(browser, viewport={"width": 700, "height": 900})
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    await page.goto(host.put(body), wait_until="networkidle")
+    assert await page.evaluate("shift") == 0
+    assert await page.evaluate("states") == ["cbr-load"]
+    assert [address for address in asked if live.url in address] == [
+        f"{live.url}/widget/rates.js",
+        f"{live.url}/widget/rows.json?style=inline&lang={lang}&spark=30&theme={scheme}",
+    ]
+    assert all(address.startswith((live.url, host.url)) for address in asked)
+    over = "(e => e.scrollWidth - e.clientWidth)(document.querySelector('cbr-rates'))"
+    assert await page.evaluate(over) <= 0
+    assert await page.context.cookies() == []
+    assert await page.evaluate("localStorage.length + sessionStorage.length") == 0
+
+
+@pytest.mark.parametrize("width", [180, 300])
+@pytest.mark.parametrize("days", [["today", "next"], ["next"]])
+async def test_cells_of_a_narrow_table_have_places_of_their_own(
+    days: list[str], width: int, browser: Browser, live: Live, host: Host
+) -> None:
+    """With every column there is nothing lies on another, and how far a rate moved stands under that rate."""
+    columns = f"columns=name,{','.join(days)},change,percent"
+    body = f'<div style="width:{width}px">{element(live, f"lang=en spark=30 {columns}", height=700)}</div>'
+    page = await opened(browser, host.put(body), viewport={"width": 700, "height": 900})
+    places = """[...document.querySelector("cbr-rates").shadowRoot.querySelectorAll("tbody tr")].map(row =>
+      Object.fromEntries([...row.cells].slice(1).map(cell => {
+        const { left, top, right, bottom } = cell.getBoundingClientRect();
+        return [cell.className, [left, top, right, bottom]]; })))"""
+    rows = await page.evaluate(places)
+    assert len(rows) == 6
+    for row in rows:
+        assert len(row) == len(days) + 3
+        for one, other in combinations(row.values(), 2):
+            assert one[2] <= other[0] + 1 or other[2] <= one[0] + 1 or one[3] <= other[1] + 1 or other[3] <= one[1] + 1
+        if "today" in days:
+            assert row["cbr-percent"][2] == row["cbr-change"][2] == row["cbr-value"][2]
+
+
+async def test_a_strict_host(browser: Browser, live: Live, host: Host) -> None:
+    """The builder's strict snippet under style-src 'self' and Trusted Types: no violation, no shift."""
+    code = await pasted(live.url, "element", "csp=1&spark=30")
+    rule = code.split("Your style sheet:  ")[1].split("\n")[0]
+    policy = STRICT.replace("'sha256-HASH'", source(rule))
+    policy = policy.replace("ORIGIN", live.url).replace("VERSION", loader.VERSION)
+    page = await opened(
+        browser, host.put(code + BELOW, {"Content-Security-Policy": policy}, head=f"<style>{rule}</style>")
+    )
+    assert await page.evaluate("states") == ["cbr-load"]
+    assert await page.evaluate("violations") == []
+    assert await page.evaluate("shift") == 0
+
+
+async def test_the_default_snippet_as_pasted(browser: Browser, live: Live, host: Host) -> None:
+    """On a plain page the builder's element shows the rates in the reader's language."""
+    page = await opened(browser, host.put((await pasted(live.url, "element", "lang=ru")) + BELOW))
+    assert "60,3741" in await page.inner_text("cbr-rates table")
+    assert await page.evaluate("shift") == 0
+
+
+@pytest.mark.parametrize("sandbox", ["", 'sandbox="allow-scripts"'])
+@pytest.mark.parametrize("headers", [{}, {"Cross-Origin-Embedder-Policy": "require-corp"}])
+async def test_the_frame_as_pasted(
+    browser: Browser, live: Live, host: Host, sandbox: str, headers: dict[str, str]
+) -> None:
+    """Plain, sandboxed as in WordPress, and on a page with COEP: one request, its height said, no shift."""
+    code = (await pasted(live.url, "frame", "lang=en&theme=light")).replace("<iframe", f"<iframe {sandbox}")
+    said = "<script>addEventListener('message', event => window.height = event.data.height)</script>"
+    page = await opened(browser, host.put(said + code + BELOW, headers))
+    frame = page.frames[1]
+    assert "60.3741" in await frame.inner_text("table")
+    assert await page.evaluate("shift") == 0
+    height = await page.evaluate("height")
+    assert 200 < height <= await page.evaluate("document.querySelector('iframe').clientHeight")
+
+
+async def test_the_address_as_pasted_into_wordpress(browser: Browser, live: Live, host: Host) -> None:
+    """Discovered, asked and framed in a sandbox as WordPress does it: the size asked for, no shift."""
+    address = await pasted(live.url, "wordpress", "lang=ru&width=400&height=500")
+    async with aiohttp.ClientSession() as http:
+        async with http.get(address) as answer:
+            link = re.search(r'type="application/json\+oembed" href="([^"]+)"', await answer.text())
+        assert link
+        async with http.get(unescape(link[1])) as answer:
+            document = await answer.json()
+    assert (document["type"], document["width"], document["height"]) == ("rich", 400, 500)
+    sandboxed = document["html"].replace("<iframe", '<iframe sandbox="allow-scripts"')
+    page = await opened(browser, host.put(sandboxed + BELOW))
+    assert "60,3741" in await page.frames[1].inner_text("table")
+    assert await page.evaluate("[document.querySelector('iframe').clientWidth, shift]") == [400, 0]
+
+
+@pytest.mark.parametrize("lang", ["ru", *in_faults("en", "zh-Hans")])
+async def test_the_picture_as_pasted(browser: Browser, live: Live, host: Host, lang: str) -> None:
+    """Twice as fine as it is shown, with an alternative in its language, and a link to the Bank."""
+    page = await opened(browser, host.put(await pasted(live.url, "picture", f"lang={lang}")))
+    shown = "(e => [e.complete, e.naturalWidth / e.clientWidth, e.alt])(document.querySelector('a > img'))"
+    assert await page.evaluate(shown) == [True, 2, language_or_default(lang).say(LINK)]
+
+
+async def test_the_json_as_pasted(live: Live, tmp_path: Path) -> None:
+    """The line runs in a shell."""
+    command = await pasted(live.url, "json", "lang=ru&codes=USD,JPY")
+    program("curl")
+    _, said, _ = await finished("sh", "-c", command, cwd=tmp_path)
+    assert [row["cells"][1] for row in json.loads(said)["rows"]] == ["60,3741", "43,0567"]
+
+
+@pytest.mark.parametrize("fault", ["503", "blocked", "integrity", "nonsense"])
+async def test_when_it_fails_the_link_stays(browser: Browser, live: Live, host: Host, fault: str) -> None:
+    """The link in the reserved box, no shift, at most one cbr-error and no retry."""
+    body = element(live)
+    if fault == "integrity":
+        body = body.replace("crossorigin", f'integrity="sha384-{"A" * 64}" crossorigin')
+    page = await watched(browser)
+    rows = 0
+
+    async def refuse(route: Any) -> None:
+        nonlocal rows
+        rows += 1
+        await route.fulfill(
+            status=503 if fault == "503" else 200, body="<html>", headers={"Access-Control-Allow-Origin": "*"}
+        )
+
+    await page.route("**/rows.json*", refuse)
+    if fault == "blocked":
+        await page.route("**/rates.js", lambda route: route.abort())
+    await page.goto(host.put(body), wait_until="networkidle")
+    assert await page.is_visible("cbr-rates a")
+    assert await page.evaluate("shift") == 0
+    loads = fault in ("503", "nonsense")
+    assert rows == (1 if loads else 0)
+    assert await page.evaluate("states") == (["cbr-error"] if loads else [])
+
+
+async def test_slow_rows_shift_nothing(browser: Browser, live: Live, host: Host) -> None:
+    """Rows that come when the page has long been painted find their box reserved."""
+    page = await watched(browser)
+
+    async def slow(route: Any) -> None:
+        await page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
+        await route.continue_()
+
+    await page.route("**/rows.json*", slow)
+    await page.goto(host.put(element(live)), wait_until="networkidle")
+    assert await page.evaluate("states") == ["cbr-load"]
+    assert await page.evaluate("shift") == 0
+
+
+async def test_equal_widgets_ask_once(browser: Browser, live: Live, host: Host) -> None:
+    """One request for each distinct configuration on a page."""
+    page = await watched(browser)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    await page.goto(host.put(element(live) + element(live) + element(live, "codes=USD")), wait_until="networkidle")
+    assert len([address for address in asked if "rows.json" in address]) == 2
+
+
+async def test_a_page_that_stays_open_asks_again(browser: Browser, live: Live, host: Host) -> None:
+    """In a page of one document an element inserted a minute later has fresh rows, and one failure is not for ever."""
+    page = await watched(browser)
+    await page.clock.install()
+    statuses = [503, 200]
+
+    async def answer(route: Any) -> None:
+        if statuses.pop(0) == 200:
+            await route.continue_()
+        else:
+            await route.fulfill(status=503, headers={"Access-Control-Allow-Origin": "*"})
+
+    await page.route("**/rows.json*", answer)
+    await page.goto(host.put(element(live)), wait_until="networkidle")
+    anew = "document.querySelector('cbr-rates').replaceWith(document.createElement('cbr-rates'))"
+    for state in ("cbr-error", "cbr-load", "cbr-load"):
+        await page.clock.run_for(10)
+        await page.wait_for_function("state => states.pop() == state", arg=state)
+        await page.evaluate(anew)
+    assert statuses == []
+    statuses.append(200)
+    await page.clock.run_for(61_000)
+    await page.evaluate(anew)
+    await page.clock.run_for(10)
+    await page.wait_for_function("states.length == 2")
+    assert statuses == []
+
+
+async def test_a_service_whose_path_ends_in_widget(browser: Browser, live: Live, host: Host) -> None:
+    """Under https://news.example/widget the rows are asked beside the loader."""
+    page = await watched(browser)
+    asked: list[str] = []
+
+    async def answer(route: Any) -> None:
+        asked.append(route.request.url.removeprefix(live.url).partition("?")[0])
+        await route.fulfill(response=await route.fetch(url=route.request.url.replace("/widget/", "/", 1)))
+
+    await page.route(f"{live.url}/**", answer)
+    await page.goto(host.put(element(live).replace("/widget/", "/widget/widget/")), wait_until="networkidle")
+    assert asked == ["/widget/widget/rates.js", "/widget/widget/rows.json"]
+    assert await page.evaluate("states") == ["cbr-load"]
+
+
+async def test_a_first_currency_without_a_trend(browser: Browser, live: Live, host: Host) -> None:
+    """A currency that is new in the list has too few sheets for a line; the table is good all the same."""
+    page = await watched(browser)
+
+    async def answer(route: Any) -> None:
+        found = await route.fetch()
+        rows = await found.json()
+        rows["rows"][0]["cells"][0] = ""
+        del rows["rows"][0]["points"]
+        await route.fulfill(response=found, json=rows)
+
+    await page.route("**/rows.json*", answer)
+    await page.goto(host.put(element(live, "spark=30")), wait_until="networkidle")
+    assert await page.evaluate("states") == ["cbr-load"]
+    assert await page.locator("cbr-rates svg").count() == 5
+
+
+async def test_old_rows_are_no_answer_to_a_new_question(browser: Browser, live: Live, host: Host) -> None:
+    """When other currencies cannot be had, the link stands there again; a failed refresh keeps what it has."""
+    page = await watched(browser)
+    await page.clock.install()
+    await page.goto(host.put(element(live, "refresh=5")), wait_until="networkidle")
+    await page.clock.run_for(10)
+    await page.wait_for_function("states.length == 1")
+    await page.route("**/rows.json*", lambda route: route.abort())
+    await page.clock.run_for(5 * 60_000)
+    await page.wait_for_function("states.length == 2")
+    assert await page.is_visible("cbr-rates table")
+    await page.evaluate("document.querySelector('cbr-rates').setAttribute('codes', 'JPY')")
+    await page.clock.run_for(10)
+    await page.wait_for_function("states.length == 3")
+    assert await page.evaluate("states") == ["cbr-load", "cbr-error", "cbr-error"]
+    assert await page.locator("cbr-rates table").count() == 0
+    assert await page.is_visible("cbr-rates a")
+    assert await page.get_attribute("cbr-rates", "state") == "error"
+
+
+async def test_a_removed_element_is_let_go(browser: Browser, live: Live, host: Host) -> None:
+    """What a page of one document took out has no interval left that would keep it alive."""
+    page = await watched(browser)
+    await page.add_init_script("""
+    window.running = new Set();
+    const start = setInterval, stop = clearTimeout;
+    setInterval = (...given) => { const id = start(...given); running.add(id); return id; };
+    clearTimeout = clearInterval = id => { running.delete(id); stop(id); };
+    """)
+    await page.goto(host.put(element(live, "refresh=5")), wait_until="networkidle")
+    assert await page.evaluate("running.size") == 1
+    await page.evaluate("document.querySelector('cbr-rates').remove()")
+    assert await page.evaluate("running.size") == 0
+
+
+async def test_a_hostile_style_sheet_changes_nothing_inside(browser: Browser, live: Live, host: Host) -> None:
+    """With a ground of its own the widget looks the same, pixel by pixel."""
+    pictures = []
+    for head in ("<style>body{margin:0}</style>", HOSTILE + "<style>body{margin:0!important}</style>"):
+        body = element(live, 'theme="light" lang="en"').replace(BELOW, "")
+        page = await opened(browser, host.put(body, head=head), viewport={"width": 320, "height": 460})
+        pictures.append(await page.screenshot())
+    assert pictures[0] == pictures[1]
+
+
+async def test_the_shadow_fragment_needs_no_script(browser: Browser, live: Live, host: Host) -> None:
+    """Included by a server with shadow=1, with JavaScript off and a hostile style sheet: zero requests."""
+    async with aiohttp.ClientSession() as http, http.get(f"{live.url}/widget?shadow=1&theme=light") as answer:
+        fragment = await answer.text()
+    page = await (await browser.new_context(java_script_enabled=False)).new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    await page.goto(host.put(fragment, head="<style>table{display:none!important}</style>"))
+    assert await page.is_visible("table")
+    assert [address for address in asked if live.url in address] == []
+
+
+async def test_valid_html(live: Live, tmp_path: Path) -> None:
+    """html-validate finds no error in frame, builder, /rate and fragment.
+
+    But one, which docs/widget.md names: a fragment that is to be seen without any request brings a style element
+    into the body. Every browser obeys it there; linked, or in a shadow root, it is valid.
+    """
+    if not VALIDATE.exists():
+        missing("html-validate (npm ci in tests/browser)")
+    paths = {
+        "frame": "/widget/frame?spark=30",
+        "builder": "/?lang=ru",
+        "embed": "/embed?lang=ar",
+        "rate": "/rate?lang=de",
+    }
+    included = {"linked": "/widget?style=link&spark=7", "shadow": "/widget?shadow=1", "inline": "/widget"}
+    around = '<!doctype html><html lang="en"><head><title>Host</title></head><body>{}</body></html>'
+    async with aiohttp.ClientSession() as http:
+        for name, path in {**paths, **included}.items():
+            async with http.get(live.url + path) as answer:
+                text = await answer.text()
+            (tmp_path / f"{name}.html").write_text(around.format(text) if name in included else text, "utf-8")
+    files = [str(tmp_path / f"{name}.html") for name in (*paths, *included)]
+    command = [str(VALIDATE), "--config", str(WEB / ".htmlvalidate.json"), "--formatter", "json", *files]
+    _, said, complaint = await finished(*command, cwd=tmp_path)
+    found = [(Path(one["filePath"]).stem, error["ruleId"]) for one in json.loads(said) for error in one["messages"]]
+    assert found == [("inline", "element-permitted-content")], said + complaint
+
+
+async def test_a_table_for_those_who_listen(browser: Browser, live: Live) -> None:
+    """Also where the style sheet lays rows out as a grid, they stay rows with headers."""
+    page = await opened(browser, f"{live.url}/widget/frame?codes=USD", viewport={"width": 200, "height": 400})
+    session = await page.context.new_cdp_session(page)
+    nodes = (await session.send("Accessibility.getFullAXTree"))["nodes"]
+    roles = [node["role"]["value"] for node in nodes if "role" in node]
+    assert roles.count("row") == 2
+    assert roles.count("rowheader") == 1
+    assert roles.count("columnheader") == 4
+    assert {"table", "caption"} <= {role.lower() for role in roles}
+
+
+async def test_the_reference_is_a_table_on_a_phone_too(browser: Browser, live: Live) -> None:
+    """/docs has the same rows and headers for those who listen, however narrow it is."""
+    found = []
+    for width in (380, 1100):
+        page = await opened(browser, f"{live.url}/docs", viewport={"width": width, "height": 900})
+        session = await page.context.new_cdp_session(page)
+        nodes = (await session.send("Accessibility.getFullAXTree"))["nodes"]
+        roles = [node["role"]["value"] for node in nodes if "role" in node]
+        kinds = ("table", "rowgroup", "row", "rowheader", "columnheader", "cell")
+        found.append({kind: roles.count(kind) for kind in kinds})
+    assert found[0] == found[1]
+    assert all(found[0].values())
+
+
+@pytest.mark.parametrize("scheme", ["light", *in_faults("dark", "forced")])
+@pytest.mark.parametrize(
+    "what", ["element", "frame", "builder", "rate", *in_faults("frame-ar", "fragment", "builder-ru", "builder-zh")]
+)
+async def test_axe_finds_nothing(browser: Browser, live: Live, host: Host, what: str, scheme: str) -> None:
+    """axe-core with wcag22aa and best-practices."""
+    if not AXE.exists():
+        missing("axe-core (npm ci in tests/browser)")
+    dark = scheme == "dark"
+    theme = "dark" if dark else "light"
+    async with aiohttp.ClientSession() as http, http.get(f"{live.url}/widget?theme={theme}&style=inline") as answer:
+        fragment = await answer.text()
+    around = "<main><h1>Host</h1>{}</main>"
+    addresses = {
+        "element": host.put(around.format(element(live, f"theme={theme} spark=30"))),
+        "fragment": host.put(around.format(fragment)),
+        "frame": f"{live.url}/widget/frame?theme={theme}&spark=7",
+        "frame-ar": f"{live.url}/widget/frame?theme={theme}&lang=ar",
+        "builder": f"{live.url}/",
+        "builder-ru": f"{live.url}/?lang=ru",
+        "builder-zh": f"{live.url}/?lang=zh-Hans&csp=1",
+        "rate": f"{live.url}/rate?lang=de",
+    }
+    context: BrowserContext = await browser.new_context(
+        color_scheme="dark" if dark else "light", forced_colors="active" if scheme == "forced" else "none"
+    )
+    page = await context.new_page()
+    await page.goto(addresses[what], wait_until="networkidle")
+    await page.evaluate(AXE.read_text("utf-8"))
+    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+    # What is inside a frame of the builder is tested as a frame; a frame is a part of a page and has no h1 of its own.
+    rules = {"page-has-heading-one": {"enabled": "frame" not in what}}
+    options = {"runOnly": {"type": "tag", "values": tags}, "iframes": False, "rules": rules}
+    found = await page.evaluate("async options => (await axe.run(document, options)).violations", options)
+    assert [(one["id"], [node["html"][:120] for node in one["nodes"]]) for one in found] == []
+
+
+async def test_the_builder_by_keyboard(browser: Browser, live: Live) -> None:
+    """A choice changes the address and the code; arrows move between the tabs; a code can be put first."""
+    page = await opened(browser, f"{live.url}/?lang=ru")
+    await page.fill("[name=heading]", "Курсы")
+    await page.wait_for_url("**heading=*")
+    assert 'heading="Курсы"' in await page.inner_text("#code-element code")
+    await page.focus("#tab-code-element")
+    await page.keyboard.press("ArrowRight")
+    assert await page.is_visible("#code-frame")
+    assert not await page.is_visible("#code-element")
+    await page.click("button[value=JPY]")
+    await page.wait_for_url("**codes=JPY*")
+
+
+async def test_the_builder_keeps_what_is_typed(browser: Browser, live: Live) -> None:
+    """A height is nobody's but the reader's, from the address or while it is typed; Enter moves no currency."""
+    page = await opened(browser, f"{live.url}/?height=300")
+    await page.fill("[name=heading]", "Rates")
+    await page.wait_for_url("**heading=Rates*")
+    assert "height=300" in page.url
+    assert await page.input_value("[name=height]") == "300"
+    await page.fill("[name=height]", "")
+    await page.wait_for_url(lambda address: "height" not in address)
+    assert await page.input_value("[name=height]") == ""
+    await page.fill("[name=height]", "250")
+    await page.wait_for_url("**height=250*")
+    await page.fill("[name=heading]", "")
+    await page.press("[name=heading]", "Enter")
+    await page.wait_for_url(lambda address: "heading" not in address)
+    assert "codes=USD%2CEUR" in page.url
+
+
+async def test_a_new_currency_can_go_first(browser: Browser, live: Live) -> None:
+    """It has its arrow as soon as it is ticked, and whoever presses it stays in the list."""
+    page = await opened(browser, f"{live.url}/?codes=USD")
+    assert not await page.is_visible("button[value=CHF]")
+    await page.check("input[value=CHF]")
+    await page.click("button[value=CHF]")
+    await page.wait_for_url("**codes=CHF%2CUSD*")
+    assert await page.evaluate("document.activeElement.value") == "CHF"
+    assert not await page.is_visible("button[value=CHF]")
+    assert await page.is_visible("button[value=USD]")
+
+
+async def test_a_slow_answer_does_not_undo_a_later_choice(browser: Browser, live: Live) -> None:
+    """Bodies that come in the wrong order: the last choice stands."""
+    page = await watched(browser, bypass_csp=True)
+    await page.add_init_script("""
+    const text = Response.prototype.text;
+    Response.prototype.text = async function () {
+      const said = await text.call(this);
+      if (this.url.includes("heading=one")) await new Promise(done => window.release = done);
+      return said;
+    };
+    """)
+    await page.goto(f"{live.url}/", wait_until="networkidle")
+    await page.fill("[name=heading]", "one")
+    await page.wait_for_function("!!window.release")
+    await page.fill("[name=heading]", "two")
+    await page.wait_for_url("**heading=two*")
+    await page.evaluate("window.release()")
+    await page.evaluate("new Promise(done => setTimeout(done))")
+    assert "heading=two" in page.url
+    assert 'heading="two"' in await page.inner_text("#code-element code")
+
+
+async def test_copying_on_plain_http(browser: Browser, live: Live) -> None:
+    """There is no clipboard for scripts then: the code is selected, and the button says so."""
+    page = await watched(browser)
+    await page.add_init_script("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    await page.goto(f"{live.url}/", wait_until="networkidle")
+    await page.click("#code-element button")
+    assert await page.inner_text("#code-element button") == "Selected: now press Ctrl+C"
+    assert await page.evaluate("getSelection().toString()") == await page.inner_text("#code-element code")
+
+
+async def test_the_builder_in_another_language_keeps_the_choice(browser: Browser, live: Live) -> None:
+    """The page's language changes, and with it the widget's where both were the same; all else stays."""
+    page = await opened(browser, f"{live.url}/?codes=JPY&theme=dark&height=300&csp=1")
+    await page.fill("[name=heading]", "Rates")
+    await page.wait_for_url("**heading=Rates*")
+    await page.click("nav >> text=Русский")
+    assert await page.get_attribute("html", "lang") == "ru"
+    code = await page.inner_text("#code-element code")
+    for kept in ('codes="JPY"', 'theme="dark"', 'height="300"', 'heading="Rates"', 'lang="ru"', "integrity="):
+        assert kept in code
+    await page.goto(f"{live.url}/?lang=de")
+    await page.click("nav >> text=Русский")
+    assert 'lang="de"' in await page.inner_text("#code-element code")
+
+
+@pytest.mark.parametrize("tag", ["zh-Hans-CN", *in_faults("ru-RU", "en-GB")])
+async def test_a_language_with_a_region_stays(browser: Browser, live: Live, tag: str) -> None:
+    """It is chosen in the list, so that the next change keeps it."""
+    page = await opened(browser, f"{live.url}/?lang={tag}")
+    assert await page.input_value("[name=lang]") == tag
+    await page.fill("[name=heading]", "1")
+    await page.wait_for_url("**heading=1*")
+    assert f"lang={tag}" in page.url
+
+
+async def test_a_strict_host_of_the_fragment(browser: Browser, live: Live, host: Host) -> None:
+    """What nginx and PHP include there has its style by link, which the line for the policy allows."""
+    for key, begins in (("ssi", 'virtual="/rates'), ("php", f"get_contents('{live.url}")):
+        code = await pasted(live.url, key, "csp=1&lang=en")
+        line = code.split("Your policy:  ")[1].split(" -->")[0]
+        path = re.split("[\"']", code.split(begins)[1])[0]
+        async with aiohttp.ClientSession() as http, http.get(live.url + path) as answer:
+            fragment = await answer.text()
+        page = await opened(browser, host.put(fragment, {"Content-Security-Policy": f"default-src 'none'; {line}"}))
+        assert await page.evaluate("violations") == []
+        assert await page.evaluate("getComputedStyle(document.querySelector('.cbr-words')).position") == "absolute"
+
+
+async def test_a_strict_host_of_the_frame(browser: Browser, live: Live, host: Host) -> None:
+    """The builder's frame with its rule and its line for the policy: no violation, no border, no shift."""
+    code = await pasted(live.url, "frame", "csp=1")
+    rule = code.split("Your style sheet:  ")[1].split("\n")[0]
+    line = code.split("Your policy:  ")[1].split(" -->")[0]
+    policy = f"default-src 'none'; style-src {source(rule)}; {line}"
+    address = host.put(code + BELOW, {"Content-Security-Policy": policy}, head=f"<style>{rule}</style>")
+    page = await opened(browser, address)
+    assert "60.3741" in await page.frames[1].inner_text("table")
+    assert await page.evaluate("violations") == []
+    assert await page.evaluate("getComputedStyle(document.querySelector('iframe')).borderTopWidth") == "0px"
+    assert await page.evaluate("shift") == 0
+
+
+async def test_the_builder_without_scripts(browser: Browser, live: Live) -> None:
+    """A GET form: every tab's code is there, and sending it keeps every choice."""
+    page = await (await browser.new_context(java_script_enabled=False)).new_page()
+    await page.goto(f"{live.url}/?lang=ru")
+    assert await page.locator("pre").count() == 7
+    await page.check("[name=theme][value=dark]")
+    await page.click("button.main")
+    assert "theme=dark" in page.url
+    assert 'theme="dark"' in await page.inner_text("#code-element code")

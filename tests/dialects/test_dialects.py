@@ -1,0 +1,300 @@
+"""Each dialect's bytes from figures, and what holds for all of them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from importlib import import_module
+from typing import Any
+from zipfile import ZipFile
+
+import pytest
+from conftest import golden
+from fake_bank import sheet
+from figures import TABLE, Document, Row
+
+from ratesvc.bank.xml import parse_daily
+from ratesvc.config import DIALECTS
+from ratesvc.dialects import Dialect, Question, Refused
+from ratesvc.domain.columns import Column, Coverage, Currency
+from ratesvc.domain.history import History, snapshot
+from ratesvc.domain.rates import ONE, Revision, convert
+from ratesvc.domain.workdays import WorkCalendar
+from ratesvc.errors import BeforeHistory, Busy, HistoryLoading, NoSheet, NotYetSet, RatesvcError, TooManyPoints
+from ratesvc.service.backfill import USD
+
+FETCHED = datetime(2026, 4, 24, 13, 20, 5, tzinfo=UTC)
+FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
+MONDAY_NOON = datetime(2026, 4, 27, 9, tzinfo=UTC)
+FRIDAYS = (
+    Row("USD", "840", "R01235", "1", "75,6494", "Доллар США"),
+    Row("EUR", "978", "R01239", "1", "88,6138", "Евро"),
+    Row("IRR", "364", "R01300", "1000000", "54,0128", "Иранских риалов"),
+    Row("CNY", "156", "R01375", "10", "110,3410", "Юаней"),
+)
+ENGLISH = {"R01235": "US Dollar", "R01239": "Euro", "R01375": "Yuan Renminbi"}
+
+
+def dialect(name: str) -> Dialect:
+    found: Dialect = import_module(f"ratesvc.dialects.{name.replace('-', '_')}").DIALECT
+    return found
+
+
+def history() -> History:
+    """Two real sheets, of Friday and Saturday, on top of five weeks of columns before them."""
+    held = History(WorkCalendar())
+    days = [date(2026, 3, 17) + timedelta(n) for n in range(38)]
+    columns = []
+    for row in FRIDAYS:
+        names = row.name or "", ENGLISH.get(row.cbr_id or "", "")
+        column = Column(Currency(row.cbr_id or "", row.cbr_id or "", row.code, row.numeric_code or "", *names), FETCHED)
+        for day in days:
+            if held.calendar.is_effective_date(day):
+                value = Decimal(500000 + day.toordinal() * len(row.code) * int(row.numeric_code or 0) % 9973)
+                column.put(day, int(row.nominal or 1), value.scaleb(-4))
+        columns.append(column)
+    held.fill(columns, Coverage(days[0], days[-1]))
+    for number, document in enumerate((Document(FRIDAYS, FRIDAY), Document(TABLE, SATURDAY))):
+        held.add(Revision(parse_daily(bytes(document)), 1, FETCHED - timedelta(days=1 - number)))
+    return held
+
+
+HISTORY = history()
+
+
+def asked(given: Mapping[str, str], now: datetime = MONDAY_NOON, held: History = HISTORY) -> Question:
+    return Question(held, snapshot(held, now), "https://rates.example/base", given)
+
+
+def content(name: str, path: str, given: Mapping[str, str] | None = None, now: datetime = MONDAY_NOON) -> bytes:
+    return dialect(name).routes[path](asked(given or {}, now)).write()
+
+
+SERIES = {"start": "2026-04-23", "end": "2026-04-27", "symbols": "RUB,EUR"}
+FILES = {
+    "cbr/daily.xml": ("/scripts/XML_daily.asp", {"date_req": "26/04/2026"}),
+    "cbr/daily_eng.xml": ("/scripts/XML_daily_eng.asp", {"date_req": "24.04.2026"}),
+    "cbr/dynamic.xml": (
+        "/scripts/XML_dynamic.asp",
+        {"VAL_NM_RQ": "R01300", "date_req1": "23/04/2026", "date_req2": "30/04/2026"},
+    ),
+    "cbr/val.xml": ("/scripts/XML_val.asp", {}),
+    "cbr/valfull.xml": ("/scripts/XML_valFull.asp", {"d": "0"}),
+    "cbr-xml-daily/daily_json.js": ("/daily_json.js", {}),
+    "cbr-xml-daily/daily_jsonp.js": ("/daily_jsonp.js", {}),
+    "cbr-xml-daily/archive.js": (
+        "/archive/{year}/{month}/{day}/daily_json.js",
+        {"year": "2026", "month": "04", "day": "24"},
+    ),
+    "cbr-xml-daily/latest.js": ("/latest.js", {}),
+    "cbr-xml-daily/daily_utf8.xml": ("/daily_utf8.xml", {}),
+    "cbr-xml-daily/daily_eng_utf8.xml": ("/daily_eng_utf8.xml", {}),
+    "openexchangerates/latest.json": ("/api/latest.json", {"app_id": "any"}),
+    "openexchangerates/historical.json": ("/api/historical/{day}.json", {"day": "2026-04-24", "base": "RUB"}),
+    "openexchangerates/currencies.json": ("/api/currencies.json", {}),
+    "openexchangerates/time-series.json": ("/api/time-series.json", SERIES),
+    "openexchangerates/convert.json": ("/api/convert.json", {"amount": "100.0", "from": "USD", "to": "CNY"}),
+    "openexchangerates/usage.json": ("/api/usage.json", {}),
+    "frankfurter/latest.json": ("/v1/{when}", {"when": "latest"}),
+    "frankfurter/day.json": ("/v1/{when}", {"when": "2026-04-24", "from": "usd", "to": "RUB,IRR", "amount": "10"}),
+    "frankfurter/range.json": ("/v1/{when}", {"when": "2026-04-22..2026-04-26", "symbols": "USD,RUB"}),
+    "frankfurter/since.json": ("/v1/{when}", {"when": "2026-04-23..", "base": "RUB", "symbols": "CNY"}),
+    "frankfurter/currencies.json": ("/v1/currencies", {}),
+    "prebid/currency.json": ("/currency.json", {}),
+    "ecb/eurofxref-hist.csv": ("/eurofxref-hist.csv", {}),
+    "ecb/eurofxref-hist.rub.csv": ("/eurofxref-hist.csv", {"base": "rub"}),
+    "ecb/eurofxref-daily.xml": ("/eurofxref-daily.xml", {}),
+}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_golden(file: str) -> None:
+    """The same figures give the same bytes."""
+    path, given = FILES[file]
+    golden(f"dialects/{file}", content(file.partition("/")[0], path, given))
+
+
+def errors() -> Iterator[tuple[str, RatesvcError]]:
+    yield "no-sheet", NoSheet("No sheet of the Bank of Russia has been fetched yet.")
+    yield "loading", HistoryLoading(date(2020, 3, 1))
+    yield "not-yet-set", NotYetSet(date(2026, 4, 29), MONDAY_NOON)
+    yield "before", BeforeHistory(date(1992, 6, 30))
+    yield "too-many", TooManyPoints(55, 12_000, 75_000)
+    yield "busy", Busy("Too many long answers are being rendered. Ask again in half a minute, or for less.")
+    yield "nothing", Refused(404, "There is nothing at this address.")
+
+
+REFUSED = {
+    "cbr": [("/scripts/XML_daily.asp", {"date_req": "2026-04-24"}), ("/scripts/XML_val.asp", {"d": "1"})],
+    "cbr-xml-daily": [("/archive/{year}/{month}/{day}/daily_json.js", {"year": "2026", "month": "02", "day": "30"})],
+    "ecb": [("/eurofxref-hist.csv", {"base": "XQZ"})],
+    "frankfurter": [
+        ("/v1/{when}", {"when": "2026-02-30"}),
+        ("/v1/{when}", {"when": "latest", "base": "XQZ"}),
+        ("/v1/{when}", {"when": "latest", "symbols": "XQZ"}),
+        ("/v1/{when}", {"when": "latest", "base": "USD", "symbols": "USD"}),
+        ("/v1/{when}", {"when": "latest", "amount": "1e5"}),
+        ("/v1/{when}", {"when": "2026-04-25..2026-04-24"}),
+    ],
+    "openexchangerates": [
+        ("/api/latest.json", {"base": "XQZ"}),
+        ("/api/historical/{day}.json", {"day": "20260424"}),
+        ("/api/time-series.json", {"start": "2026-04-25", "end": "2026-04-24"}),
+        ("/api/time-series.json", {"start": "2026-04-25"}),
+        ("/api/convert.json", {"amount": "100", "from": "USD", "to": "XQZ"}),
+        ("/api/convert.json", {"amount": "-1", "from": "USD", "to": "EUR"}),
+    ],
+    "prebid": [],
+}
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_refusals_in_their_own_words(name: str) -> None:
+    """What each says to what it cannot answer: status, type and bytes, in one golden file."""
+    speaker = dialect(name)
+    found = list(errors())
+    for path, given in REFUSED[name]:
+        with pytest.raises(Refused) as refused:
+            speaker.routes[path](asked(given))
+        found.append((f"{path} {given}", refused.value))
+    lines = []
+    for what, error in found:
+        refusal = speaker.refuse(error)
+        text = refusal.content.decode("windows-1251" if "1251" in refusal.media else "utf-8").strip()
+        lines.append(f"{what}\n  {refusal.status} {refusal.media}\n  {text}\n")
+    golden(f"dialects/{name}/refusals.txt", "".join(lines))
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.endswith((".json", ".js")) and "jsonp" not in file])
+def test_no_number_is_written_with_an_exponent(file: str) -> None:
+    """5,39256E-05 at the Bank is 0.0000539256 in JSON, which every reader takes for what it is."""
+    path, given = FILES[file]
+    document = content(file.partition("/")[0], path, given)
+    exponents: list[str] = []
+
+    def read(text: str) -> Decimal:
+        if "e" in text.lower():
+            exponents.append(text)
+        return Decimal(text)
+
+    json.loads(document, parse_float=read)
+    assert exponents == []
+
+
+def test_previous_is_for_the_same_nominal() -> None:
+    """The Bank went from 10 yuan to 1 over that night: 110.341 for 10 is 11.0341 for 1."""
+    yuan = json.loads(content("cbr-xml-daily", "/daily_json.js"), parse_float=Decimal)["Valute"]["CNY"]
+    assert (yuan["Nominal"], yuan["Value"], yuan["Previous"]) == (1, Decimal("11.027"), Decimal("11.0341"))
+
+
+def test_in_the_evening_two_of_them_answer_tomorrows_sheet() -> None:
+    """As their originals do when no day is asked for; all others answer what is in force today."""
+    evening = datetime(2026, 4, 24, 15, tzinfo=UTC)
+    assert b'Date="25.04.2026"' in content("cbr", "/scripts/XML_daily.asp", now=evening)
+    assert b'"Date":"2026-04-25T11:30' in content("cbr-xml-daily", "/daily_json.js", now=evening)
+    assert b'"date":"2026-04-24"' in content("frankfurter", "/v1/{when}", {"when": "latest"}, evening)
+    assert b'"dataAsOf":"2026-04-24T' in content("prebid", "/currency.json", now=evening)
+    assert b"time='2026-04-24'" in content("ecb", "/eurofxref-daily.xml", now=evening)
+    assert content("ecb", "/eurofxref-hist.csv", now=evening).splitlines()[1].startswith(b"2026-04-24,")
+    latest = json.loads(content("openexchangerates", "/api/latest.json", now=evening))
+    assert latest["timestamp"] == int(datetime(2026, 4, 23, 21, tzinfo=UTC).timestamp())
+
+
+def test_the_bank_answers_a_day_to_come_with_what_is_set() -> None:
+    """Under its own date: in the morning of Friday that is Friday's, for whatever day is asked."""
+    morning = datetime(2026, 4, 24, 6, tzinfo=UTC)
+    before = History(WorkCalendar(), [Revision(sheet(FRIDAY), 1, FETCHED)])
+    answer = dialect("cbr").routes["/scripts/XML_daily.asp"](asked({"date_req": "29/04/2026"}, morning, before))
+    assert b'Date="24.04.2026"' in answer.write()
+
+
+def test_a_catalogue_or_a_series_is_never_a_part_of_one() -> None:
+    """Another service that fills its history from here would take a part for the whole."""
+    part = History(WorkCalendar(), [Revision(sheet(FRIDAY), 1, FETCHED)])
+    series = {"VAL_NM_RQ": USD, "date_req1": "01/07/1992", "date_req2": "28/04/2026"}
+    for name, path, given in [
+        ("cbr", "/scripts/XML_valFull.asp", {}),
+        ("cbr", "/scripts/XML_dynamic.asp", series),
+        ("ecb", "/eurofxref-hist.csv", {}),
+        ("frankfurter", "/v1/{when}", {"when": "2020-01-01.."}),
+        ("openexchangerates", "/api/time-series.json", {"start": "2020-01-01", "end": "2026-04-24"}),
+    ]:
+        with pytest.raises(HistoryLoading):
+            dialect(name).routes[path](asked(given, MONDAY_NOON, part))
+
+
+def test_an_unknown_id_has_an_empty_series() -> None:
+    """The Bank answers 200 and no record; also for a range that ends before it begins."""
+    for given in (
+        {"VAL_NM_RQ": "R99999", "date_req1": "01/04/2026", "date_req2": "30/04/2026"},
+        {"VAL_NM_RQ": USD, "date_req1": "25/04/2026", "date_req2": "24/04/2026"},
+        {"VAL_NM_RQ": USD, "date_req1": "28/04/2026", "date_req2": "30/04/2026"},
+    ):
+        written = content("cbr", "/scripts/XML_dynamic.asp", given)
+        assert b"<Record" not in written
+        assert f'ID="{given["VAL_NM_RQ"]}" DateRange1='.encode() in written
+
+
+def test_the_zip_holds_the_table_and_is_the_same_each_time() -> None:
+    """Two replicas give one ETag."""
+    packed = content("ecb", "/eurofxref-hist.zip")
+    assert packed == content("ecb", "/eurofxref-hist.zip")
+    with ZipFile(io.BytesIO(packed)) as archive:
+        assert archive.namelist() == ["eurofxref-hist.csv"]
+        assert archive.read("eurofxref-hist.csv") == content("ecb", "/eurofxref-hist.csv")
+
+
+def test_a_currency_that_a_day_lacks_is_not_available_there() -> None:
+    """N/A, as at the ECB; every line has as many cells as the header."""
+    rows = list(csv.reader(io.StringIO(content("ecb", "/eurofxref-hist.csv").decode())))
+    assert {len(row) for row in rows} == {len(rows[0])}
+    assert (rows[1][0], rows[2][0]) == ("2026-04-25", "2026-04-24")
+    assert (rows[1][rows[0].index("GBP")] != "N/A", rows[2][rows[0].index("GBP")]) == (True, "N/A")
+
+
+def exact(body: bytes) -> Any:
+    """JSON with each number as it is written."""
+    return json.loads(body, parse_float=str, parse_int=str)
+
+
+def told() -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Each dialect's newest rates as its client reads them: what one unit of a base costs."""
+    for name, path, given in (
+        ("cbr-xml-daily", "/latest.js", {}),
+        ("openexchangerates", "/api/latest.json", {"app_id": "any", "base": "IRR"}),
+        ("frankfurter", "/v1/{when}", {"when": "latest"}),
+    ):
+        document = exact(content(name, path, given))
+        yield name, document["base"], document["rates"]
+    for base, rates in exact(content("prebid", "/currency.json"))["conversions"].items():
+        yield "prebid", base, rates
+    text = content("ecb", "/eurofxref-daily.xml").decode()
+    yield "ecb", "EUR", dict(re.findall("currency='([A-Z]+)' rate='([0-9.]+)'", text))
+    text = content("cbr", "/scripts/XML_daily.asp").decode("windows-1251")
+    for code, rate in re.findall("<CharCode>([A-Z]+)</.*?<VunitRate>(.+?)</", text):
+        yield "cbr", code, {"RUB": rate.replace(",", ".")}
+
+
+def test_one_unit_costs_the_same_in_every_dialect_as_in_our_own_api() -> None:
+    """There is one rounding: each pair that a dialect tells is what /v1/convert says of it."""
+    held = HISTORY.of_date(SATURDAY)
+    assert held
+    pairs = [(name, base, code, Decimal(rate)) for name, base, rates in told() for code, rate in rates.items()]
+    for name, base, code, rate in pairs:
+        assert rate == convert(held.sheet, ONE, base, code, 0).unit_rate, (name, base, code)
+    codes = len(held.sheet.quotes)
+    everything = dict.fromkeys(DIALECTS, codes) | {"openexchangerates": codes + 1, "prebid": codes * (codes + 1)}
+    assert Counter(name for name, *_ in pairs) == everything
+
+
+def test_every_pair_is_there_for_prebid() -> None:
+    """Nothing is left for the client to derive: each currency to each other one, roubles too."""
+    pairs = json.loads(content("prebid", "/currency.json"))["conversions"]
+    codes = {"RUB", *(row.code for row in TABLE)}
+    assert {base: {base, *rates} for base, rates in pairs.items()} == dict.fromkeys(codes, codes)

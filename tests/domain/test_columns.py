@@ -1,0 +1,333 @@
+"""Columns and spans: every figure of a day stays with its day, exact, whatever is put, dropped or kept."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ratesvc.domain.columns import Column, Coverage, Currency, composed, scaled_rouble, sheet_days, written
+from ratesvc.domain.rates import Quote, Revision, Sheet, plain
+from ratesvc.domain.workdays import ONE_DAY
+
+FETCHED = datetime(2026, 4, 24, 12, tzinfo=UTC)
+USD = Currency("R01235", "R01235", "USD", "840", "Доллар США", "US Dollar")
+SUM = Currency("R01717", "R01717", "UZS", "860", "Узбекских сумов")
+THURSDAY, FRIDAY, SATURDAY, SUNDAY, MONDAY, TUESDAY = (date(2026, 4, day) for day in range(23, 29))
+Records = dict[date, tuple[int, Decimal]]
+
+
+def column(records: Records | None = None, currency: Currency = USD, fetched_at: datetime = FETCHED) -> Column:
+    made = Column(currency, fetched_at)
+    for day, (nominal, value) in (records or {}).items():
+        made.put(day, nominal, value)
+    return made
+
+
+def held(one: Column) -> Records:
+    """What a column says of each of its days, by the reader of a single day."""
+    quotes = {day: one.quote(day) for day in map(date.fromordinal, one.days)}
+    return {day: (quote.nominal, quote.value) for day, quote in quotes.items() if quote}
+
+
+FLIPPED: Records = {
+    THURSDAY: (10000, Decimal("74.1000")),
+    FRIDAY: (1000, Decimal("7.4200")),
+    SATURDAY: (10000, Decimal("74.3000")),
+    TUESDAY: (1, Decimal("75.5273")),
+}
+
+RECORDS = st.dictionaries(
+    st.dates(date(2026, 1, 1), date(2026, 2, 28)),
+    st.tuples(
+        st.integers(0, 8).map(lambda power: 10**power), st.integers(1, 10**13 - 1).map(lambda n: Decimal(n).scaleb(-4))
+    ),
+    max_size=20,
+)
+
+
+def test_a_record_is_read_as_it_was_put() -> None:
+    """With the names of its currency, value and nominal as printed."""
+    assert column({FRIDAY: (100, Decimal("20.3123"))}).quote(FRIDAY) == Quote(
+        "USD", "840", "R01235", 100, Decimal("20.3123"), "Доллар США"
+    )
+
+
+@given(RECORDS, st.randoms())
+def test_records_are_kept_in_the_order_of_days(records: Records, random: object) -> None:
+    """Whatever the order in which they come."""
+    days = list(records)
+    getattr(random, "shuffle")(days)  # noqa: B009 -- hypothesis' type is no random.Random to mypy
+    made = column({day: records[day] for day in days})
+    assert list(made.days) == sorted(day.toordinal() for day in records)
+    assert held(made) == records
+    assert all(made.quote(day) is None for day in (date(2025, 12, 31), date(2026, 3, 1)))
+
+
+@given(RECORDS, st.sets(st.dates(date(2026, 1, 1), date(2026, 2, 28))))
+def test_days_that_are_kept_keep_their_nominals(records: Records, days: set[date]) -> None:
+    """A value with another day's nominal would be wrong by a power of ten."""
+    made = column(records)
+    made.derived["text"] = "old"
+    made.keep_only(frozenset(day.toordinal() for day in days))
+    assert held(made) == {day: record for day, record in records.items() if day in days}
+    assert len(made.days) == len(made.values) == len(made.nominals)
+    assert made.derived == ({"text": "old"} if days >= records.keys() else {})
+
+
+def test_a_nominal_that_flipped_stays_with_its_day() -> None:
+    """As the sum's in March 2022: without the first day the second one has not become ten times as dear."""
+    made = column(FLIPPED, SUM)
+    made.keep_only(frozenset(day.toordinal() for day in (FRIDAY, TUESDAY)))
+    assert list(made.unit_rates(THURSDAY, TUESDAY)) == [
+        (FRIDAY, Decimal("0.00742")),
+        (TUESDAY, Decimal("75.5273")),
+    ]
+    assert list(made.nominals) == [3, 0]
+
+
+@given(RECORDS, st.dates(date(2026, 1, 1), date(2026, 2, 28)))
+def test_a_dropped_day_is_gone_and_no_other(records: Records, day: date) -> None:
+    """Together with its value and nominal."""
+    made = column(records)
+    made.derived["text"] = "old"
+    made.drop(day)
+    assert held(made) == {other: record for other, record in records.items() if other != day}
+    assert len(made.days) == len(made.values) == len(made.nominals)
+    assert made.derived == ({} if day in records else {"text": "old"})
+
+
+@given(RECORDS, st.dates(date(2025, 12, 20), date(2026, 3, 10)), st.integers(-1, 30))
+def test_a_forgotten_range_is_gone_and_nothing_else(records: Records, since: date, days: int) -> None:
+    """Both of its ends with it."""
+    coverage = Coverage(since, since + timedelta(days=days))
+    made = column(records)
+    made.derived["text"] = "old"
+    made.forget(coverage)
+    assert held(made) == {day: record for day, record in records.items() if day not in coverage}
+    assert len(made.days) == len(made.values) == len(made.nominals)
+    assert made.derived == ({} if any(day in coverage for day in records) else {"text": "old"})
+
+
+@given(RECORDS, st.dates(date(2026, 1, 1), date(2026, 2, 28)), st.integers(0, 8), st.integers(1, 10**9))
+def test_a_column_that_threads_read_does_not_move(records: Records, day: date, power: int, scaled: int) -> None:
+    """Holding a record gives another column, unless it comes last or is there already."""
+    made, value = column(records), Decimal(scaled).scaleb(-4)
+    made.derived["text"] = "old"
+    other = made.holding(day, 10**power, value)
+    assert held(other) == {**records, day: (10**power, value)}
+    is_last = all(day > earlier for earlier in records)
+    assert (other is made) is (is_last or records.get(day) == (10**power, value))
+    assert made.derived == {"text": "old"}
+    assert other.derived == (made.derived if other is made else {})
+    if other is not made:
+        assert held(made) == records
+
+
+def test_a_record_that_is_held_already_changes_nothing() -> None:
+    """Be it the first, one in the middle or the last; another nominal or value of the day is another record."""
+    made = column(FLIPPED)
+    for day, (nominal, value) in FLIPPED.items():
+        assert made.holding(day, nominal, value) is made
+        assert made.holding(day, nominal * 10, value) is not made
+        assert made.holding(day, nominal, value + 1) is not made
+    assert held(made) == FLIPPED
+
+
+def test_what_was_derived_lasts_while_records_are_only_added_behind() -> None:
+    """A text of a thousand days gets one more line; it is written anew when an earlier day changes."""
+    made = column({THURSDAY: (1, Decimal("75.0000"))})
+    for day, derived in ((FRIDAY, {"text": "old"}), (FRIDAY, {}), (date(2026, 4, 22), {})):
+        made.derived = {"text": "old"}
+        made.put(day, 1, Decimal("76.0000"))
+        assert made.derived == derived
+
+
+@given(RECORDS, st.dates(date(2026, 1, 1), date(2026, 2, 28)))
+def test_a_column_without_a_day_is_another_one(records: Records, day: date) -> None:
+    """And the same one where there was nothing to lose."""
+    made = column(records)
+    other = made.lacking(day)
+    assert held(made) == records
+    assert held(other) == {one: record for one, record in records.items() if one != day}
+    assert (other is made) is (day not in records)
+
+
+def test_a_copy_shares_nothing_that_moves() -> None:
+    """Neither records nor what was derived from them."""
+    made = column(FLIPPED)
+    made.derived["text"] = "old"
+    other = made.copy()
+    assert (other, other.derived) == (made, {})
+    other.drop(FRIDAY)
+    other.put(TUESDAY, 100, Decimal("1.0000"))
+    assert held(made) == FLIPPED
+
+
+@given(RECORDS, st.dates(date(2025, 12, 20), date(2026, 3, 10)), st.dates(date(2025, 12, 20), date(2026, 3, 10)))
+def test_unit_rates_of_a_closed_range(records: Records, since: date, until: date) -> None:
+    """Value ÷ nominal, exact, of both ends and what lies between; scaled, the same as whole numbers."""
+    made = column(records)
+    expected = [(day, value / nominal) for day, (nominal, value) in sorted(records.items()) if since <= day <= until]
+    assert list(made.unit_rates(since, until)) == expected
+    assert [plain(rate) for _, rate in made.unit_rates(since, until)] == [
+        f"{rate.normalize():f}" for _, rate in expected
+    ]
+    first, last = made.places(since, until)
+    assert made.exact(first, last) == [rate for _, rate in expected]
+    power = made.greatest_power
+    assert made.scaled(first, last, power) == [rate * scaled_rouble(power) for _, rate in expected]
+
+
+def test_the_greatest_power_is_that_of_the_greatest_nominal() -> None:
+    """None is 1: ten to the power of nothing."""
+    assert (column().greatest_power, column(FLIPPED).greatest_power) == (0, 4)
+    assert [scaled_rouble(power) for power in (0, 4)] == [10**4, 10**8]
+
+
+def test_a_column_has_a_first_and_a_last_day() -> None:
+    """Also within a range of days, where there may be none."""
+    made = column(FLIPPED)
+    assert (made.first_day, made.last_day) == (THURSDAY, TUESDAY)
+    ranges = {
+        (THURSDAY, TUESDAY): TUESDAY,
+        (THURSDAY, MONDAY): SATURDAY,
+        (SATURDAY, SATURDAY): SATURDAY,
+        (FRIDAY, FRIDAY): FRIDAY,
+        (SUNDAY, MONDAY): None,
+        (date(2026, 4, 1), date(2026, 4, 22)): None,
+        (date(2026, 4, 29), date(2026, 5, 1)): None,
+    }
+    assert {days: made.last_within(Coverage(*days)) for days in ranges} == ranges
+
+
+def test_the_dates_of_the_sheets_are_the_dollars() -> None:
+    """It has been in every sheet; what another currency has besides is not one."""
+    others = column({FRIDAY: (1, Decimal("1.0000")), SUNDAY: (1, Decimal("1.0000"))}, SUM)
+    assert sheet_days([others, column(FLIPPED)]) == sorted(FLIPPED)
+    assert sheet_days([others]) == []
+
+
+def dollar(value: str, nominal: int = 1) -> Quote:
+    return Quote("USD", "840", "R01235", nominal, Decimal(value), "Доллар США")
+
+
+def revision(day: date, *quotes: Quote, fetched_at: datetime = FETCHED) -> Revision:
+    return Revision(Sheet(day, quotes), 1, fetched_at)
+
+
+def test_a_sheet_is_written_into_the_columns_of_its_currencies() -> None:
+    """One that it lacks loses the day, a new one gets a column, and what others read does not move."""
+    columns = {"R01235": column(FLIPPED), "R01717": column(FLIPPED, SUM)}
+    euro = Quote("EUR", "978", "R01239", 1, Decimal("88.2826"), "Евро")
+    found = written(columns, revision(FRIDAY, dollar("99.0000", 10), euro))
+    assert held(found["R01235"]) == {**FLIPPED, FRIDAY: (10, Decimal("99.0000"))}
+    assert held(found["R01717"]) == {day: record for day, record in FLIPPED.items() if day != FRIDAY}
+    assert held(found["R01239"]) == {FRIDAY: (1, Decimal("88.2826"))}
+    assert found["R01239"].currency == Currency("R01239", "R01239", "EUR", "978", "Евро")
+    assert found["R01239"].fetched_at == FETCHED
+    assert {cbr_id: held(one) for cbr_id, one in columns.items()} == {"R01235": FLIPPED, "R01717": FLIPPED}
+
+
+def test_a_sheet_is_composed_of_the_columns_that_have_its_day() -> None:
+    """In the order of names, as old as the oldest of its columns; none without a record."""
+    early = FETCHED - timedelta(hours=1)
+    columns = [column(FLIPPED, SUM, early), column({FRIDAY: (1, Decimal("80.0000"))})]
+    found = composed(columns, FRIDAY)
+    assert found
+    assert (found.effective_date, found.number, found.fetched_at) == (FRIDAY, 1, early)
+    assert [(quote.code, quote.nominal, str(quote.value)) for quote in found.sheet.quotes] == [
+        ("USD", 1, "80.0000"),
+        ("UZS", 1000, "7.4200"),
+    ]
+    alone = composed(columns, THURSDAY)
+    assert alone
+    assert [quote.code for quote in alone.sheet.quotes] == ["UZS"]
+    assert composed(columns, SUNDAY) is None
+    assert composed([], FRIDAY) is None
+
+
+def test_of_two_ids_with_one_code_the_first_counts() -> None:
+    """Where both have a record on a day, one currency is still one row."""
+    old = Currency("R01700", "R01700", "TRY", "792", "Турецких лир")
+    new = Currency("R01700J", "R01700", "TRY", "949", "Турецких лир")
+    columns = [column({FRIDAY: (1, Decimal("2.0000"))}, new), column({FRIDAY: (1, Decimal("1.0000"))}, old)]
+    found = composed(columns, FRIDAY)
+    assert found
+    assert [(quote.cbr_id, quote.value) for quote in found.sheet.quotes] == [("R01700J", Decimal("2.0000"))]
+
+
+FIRST = date(2026, 1, 1)
+SPANS = st.tuples(st.integers(0, 12), st.integers(0, 6)).map(
+    lambda ends: Coverage(FIRST + timedelta(days=ends[0]), FIRST + timedelta(days=ends[0] + ends[1]))
+)
+
+
+def days_of(coverage: Coverage) -> set[date]:
+    return {coverage.since + timedelta(days=n) for n in range((coverage.until - coverage.since).days + 1)}
+
+
+@given(SPANS, SPANS)
+def test_spans_are_sets_of_days(one: Coverage, other: Coverage) -> None:
+    """What lies in one, covers, joins and spans both, told by counting days."""
+    mine, theirs = days_of(one), days_of(other)
+    assert {FIRST + timedelta(days=n) for n in range(-2, 22) if FIRST + timedelta(days=n) in one} == mine
+    assert one.covers(other) is (mine >= theirs)
+    around = mine | {one.since - ONE_DAY, one.until + ONE_DAY}
+    assert one.joins(other) is bool(around & theirs)
+    hull = one.hull(other)
+    assert (hull.since, hull.until) == (min(mine | theirs), max(mine | theirs))
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "joins", "covered"),
+    [
+        (SATURDAY, SUNDAY, True, False),
+        (SUNDAY, MONDAY, False, False),
+        (date(2026, 4, 21), date(2026, 4, 22), True, False),
+        (date(2026, 4, 20), date(2026, 4, 21), False, False),
+        (THURSDAY, FRIDAY, True, True),
+        (FRIDAY, FRIDAY, True, True),
+        (date(2026, 4, 22), FRIDAY, True, False),
+        (THURSDAY, SATURDAY, True, False),
+    ],
+)
+def test_spans_join_where_no_day_lies_between(since: date, until: date, *, joins: bool, covered: bool) -> None:
+    """Thursday and Friday, beside what begins on Saturday or ends on Wednesday."""
+    held = Coverage(THURSDAY, FRIDAY)
+    other = Coverage(since, until)
+    assert (held.joins(other), other.joins(held), held.covers(other)) == (joins, joins, covered)
+
+
+@pytest.mark.parametrize(
+    ("after", "until", "lacks"),
+    [
+        (THURSDAY, SATURDAY, True),
+        (THURSDAY, FRIDAY, True),
+        (FRIDAY, SATURDAY, False),
+        (THURSDAY, THURSDAY, False),
+        (SUNDAY, TUESDAY, True),
+        (SUNDAY, MONDAY, True),
+        (MONDAY, TUESDAY, False),
+    ],
+)
+def test_a_span_lacks_a_sheet_from_its_effective_date_on(after: date, until: date, *, lacks: bool) -> None:
+    """Later than the sheet that is held, and up to the day that is asked for."""
+    assert Coverage(THURSDAY, TUESDAY, (FRIDAY, MONDAY)).lacks(after, until) is lacks
+
+
+def test_a_span_learns_which_sheets_it_lacks() -> None:
+    """In the order of days, each once, until the sheet is held; two spans lack what either does."""
+    whole = Coverage(THURSDAY, TUESDAY)
+    lacking = whole.without_sheet(MONDAY).without_sheet(FRIDAY).without_sheet(MONDAY)
+    assert lacking.lacking == (FRIDAY, MONDAY)
+    assert lacking.with_sheet(FRIDAY).lacking == (MONDAY,)
+    assert lacking.with_sheet(SATURDAY) is lacking
+    assert lacking.with_sheet(FRIDAY).with_sheet(MONDAY) == whole
+    later = Coverage(TUESDAY, date(2026, 5, 1), (TUESDAY,))
+    assert lacking.hull(later) == Coverage(THURSDAY, date(2026, 5, 1), (FRIDAY, MONDAY, TUESDAY))
+    assert lacking.hull(lacking) == lacking
+    assert (whole.assessed, lacking.assessed) == (True, True)

@@ -1,0 +1,318 @@
+from __future__ import annotations
+
+import csv
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ratesvc.config import Calendar
+from ratesvc.domain.workdays import DUE, MOSCOW, ONE_DAY, OVERDUE, WorkCalendar, at, moscow_day, utc_now
+
+DECREES = Calendar()
+CALENDAR = WorkCalendar(DECREES.extra_off, DECREES.extra_work)
+
+DAYS = st.dates(date(1998, 1, 1), date(2027, 12, 31))
+
+
+def moscow(day: str, clock: str) -> datetime:
+    """A moment as a clock on a Moscow wall shows it."""
+    return datetime.fromisoformat(f"{day}T{clock}+03:00")
+
+
+def sheets_between(first: str, last: str) -> list[str]:
+    """The effective dates from `first` to `last`."""
+    day, found = date.fromisoformat(first), []
+    while day <= date.fromisoformat(last):
+        if CALENDAR.is_effective_date(day):
+            found.append(day.isoformat())
+        day += ONE_DAY
+    return found
+
+
+def test_an_ordinary_week_has_sheets_from_tuesday_to_saturday() -> None:
+    """Friday's work is dated Saturday; nothing is dated Sunday or Monday."""
+    assert sheets_between("2024-02-05", "2024-02-11") == [f"2024-02-{day:02d}" for day in (6, 7, 8, 9, 10)]
+
+
+def test_the_new_year_is_silent_for_twelve_days() -> None:
+    """Between the sheet of 1 January 2015 and that of the 13th there is none."""
+    assert sheets_between("2014-12-31", "2015-01-13") == ["2014-12-31", "2015-01-01", "2015-01-13"]
+
+
+def test_a_working_saturday_gives_a_sunday_sheet() -> None:
+    """27 April 2024 was worked for 29 April: its sheet is dated Sunday the 28th, and none the 30th."""
+    assert CALENDAR.is_working_day(date(2024, 4, 27))
+    assert sheets_between("2024-04-26", "2024-05-03") == ["2024-04-26", "2024-04-27", "2024-04-28", "2024-05-03"]
+
+
+@pytest.mark.parametrize(
+    "sunday", ["2012-12-30", "2016-02-21", "2018-04-29", "2018-06-10", "2018-12-30", "2021-02-21", "2022-03-06"]
+)
+def test_the_bank_has_dated_sheets_on_sundays(sunday: str) -> None:
+    """Each followed a Saturday that was worked in place of another day."""
+    assert date.fromisoformat(sunday).isoweekday() == 7
+    assert CALENDAR.is_effective_date(date.fromisoformat(sunday))
+
+
+def test_decrees_are_days_off_that_the_production_calendar_does_not_know() -> None:
+    """10 March 2014, and the week of 30 March 2020, after which the sheet of 28 March held to 7 April."""
+    assert not CALENDAR.is_effective_date(date(2014, 3, 11))
+    assert sheets_between("2020-03-28", "2020-04-07") == ["2020-03-28", "2020-04-07"]
+    assert WorkCalendar().is_effective_date(date(2014, 3, 11))
+    assert WorkCalendar().is_effective_date(date(2020, 4, 1))
+
+
+def test_configured_working_days_win_over_everything() -> None:
+    """A day named both off and worked is worked."""
+    sunday = date(2026, 4, 26)
+    assert not CALENDAR.is_working_day(sunday)
+    assert WorkCalendar(extra_work=[sunday]).is_working_day(sunday)
+    assert WorkCalendar(extra_off=[sunday], extra_work=[sunday]).is_working_day(sunday)
+
+
+def test_a_sheet_holds_until_the_next_one_may_exist() -> None:
+    """Saturday's sheet holds to Monday, and whether it holds on Tuesday is open."""
+    saturday = date(2024, 2, 10)
+    held = [CALENDAR.holds(saturday, saturday + timedelta(days=n)) for n in range(-1, 4)]
+    assert held == [False, True, True, True, False]
+
+
+@given(DAYS, st.integers(0, 20))
+def test_a_sheet_holds_exactly_where_no_working_day_lies_between(effective: date, later: int) -> None:
+    """From its own day up to D where none of the days before D sets another."""
+    day = effective + timedelta(days=later)
+    worked = any(CALENDAR.is_working_day(effective + timedelta(days=n)) for n in range(later))
+    assert CALENDAR.holds(effective, day) is not worked
+
+
+@given(DAYS)
+def test_every_day_has_one_sheet_to_expect(day: date) -> None:
+    """It is the newest effective date up to that day, and it holds there."""
+    effective = CALENDAR.effective_date_on_or_before(day)
+    assert CALENDAR.is_effective_date(effective)
+    assert CALENDAR.holds(effective, day)
+    assert CALENDAR.effective_date_after(effective) > day
+
+
+@given(DAYS)
+def test_no_silence_is_longer_than_a_fortnight(day: date) -> None:
+    """The longest gap is New Year's: twelve days between two sheets."""
+    assert CALENDAR.effective_date_after(day) - day <= timedelta(days=13)
+
+
+def test_the_next_sheet_is_due_at_18_and_overdue_at_21_on_the_working_day_before() -> None:
+    """After Saturday's sheet, Tuesday's is awaited on Monday evening."""
+    due = CALENDAR.due_after(date(2026, 4, 25))
+    assert due.effective_date == date(2026, 4, 28)
+    assert due.by == moscow("2026-04-27", "18:00")
+    assert due.overdue_from == moscow("2026-04-27", "21:00")
+
+
+def test_over_the_new_year_nothing_is_due() -> None:
+    """On New Year's Eve 2014 the sheet of 1 January was set; the next was due on the evening of the 12th."""
+    due = CALENDAR.due_after(date(2015, 1, 1))
+    assert due.by == moscow("2015-01-12", "18:00")
+    assert CALENDAR.missed_since(date(2015, 1, 1), moscow("2015-01-12", "20:59:59")) == 0
+
+
+@pytest.mark.parametrize(
+    ("day", "clock", "missed"),
+    [
+        ("2026-04-24", "21:00", 0),
+        ("2026-04-27", "20:59:59", 0),
+        ("2026-04-27", "21:00", 1),
+        ("2026-04-28", "20:59:59", 1),
+        ("2026-04-28", "21:00", 2),
+        ("2026-05-05", "12:00", 5),
+    ],
+)
+def test_missed_publications_are_counted_in_sheets_not_in_hours(day: str, clock: str, missed: int) -> None:
+    """Holding Saturday's sheet of 25 April 2026: weekends and the 1st of May add nothing."""
+    assert CALENDAR.missed_since(date(2026, 4, 25), moscow(day, clock)) == missed
+
+
+@given(DAYS, st.integers(0, 40 * 24 * 60))
+def test_the_missed_are_the_sheets_whose_evening_has_passed(effective: date, minutes: int) -> None:
+    """As many as there are effective dates after the held one whose eve has seen 21:00."""
+    now = at(effective, time(0)) + timedelta(minutes=minutes)
+    later = [effective + timedelta(days=n) for n in range(1, 45)]
+    expected = sum(CALENDAR.is_effective_date(day) and at(day - ONE_DAY, OVERDUE) <= now for day in later)
+    assert CALENDAR.missed_since(effective, now) == expected
+
+
+@pytest.mark.parametrize(
+    ("day", "clock", "newest", "awaited"),
+    [
+        ("2026-04-24", "10:59:59", "2026-04-24", False),
+        ("2026-04-24", "11:00", "2026-04-24", True),
+        ("2026-04-24", "20:59:59", "2026-04-24", True),
+        ("2026-04-24", "21:00", "2026-04-24", False),
+        ("2026-04-24", "16:00", "2026-04-25", False),
+        ("2026-04-25", "16:00", "2026-04-25", False),
+        ("2024-04-27", "16:00", "2024-04-27", True),
+    ],
+)
+def test_a_sheet_is_awaited_on_working_days_from_11_to_21(day: str, clock: str, newest: str, *, awaited: bool) -> None:
+    """Not before, not after, not once it is there, not on a Saturday, but on a Saturday that is worked."""
+    assert CALENDAR.awaits_publication(date.fromisoformat(newest), moscow(day, clock)) is awaited
+
+
+def test_with_nothing_held_a_sheet_is_awaited_in_the_window() -> None:
+    """A first start does not change the hours of the Bank."""
+    assert CALENDAR.awaits_publication(None, moscow("2026-04-24", "12:00"))
+    assert not CALENDAR.awaits_publication(None, moscow("2026-04-25", "12:00"))
+
+
+def test_the_next_window_opens_at_11_on_the_next_working_day() -> None:
+    """In the morning the same day, later on the next; after Friday on Monday; after 30 December in January."""
+    assert CALENDAR.next_window(moscow("2026-04-24", "10:00")) == moscow("2026-04-24", "11:00")
+    assert CALENDAR.next_window(moscow("2026-04-24", "11:00")) == moscow("2026-04-27", "11:00")
+    assert CALENDAR.next_window(moscow("2014-12-31", "11:00")) == moscow("2015-01-12", "11:00")
+
+
+@pytest.mark.parametrize(
+    ("utc", "day"), [("20:59:59", date(2026, 4, 24)), ("21:00:00", date(2026, 4, 25)), ("00:30:00", date(2026, 4, 24))]
+)
+def test_the_day_is_moscows_wherever_the_host_is(utc: str, day: date) -> None:
+    """At 21:00 UTC it is tomorrow in Moscow, in summer as in winter."""
+    moment = datetime.fromisoformat(f"2026-04-24T{utc}").replace(tzinfo=UTC)
+    assert moscow_day(moment) == day
+
+
+def test_a_host_in_utc_keeps_moscow_hours() -> None:
+    """18:00 in Moscow is 15:00 UTC, and calendar answers do not depend on how a moment is written."""
+    due = CALENDAR.due_after(date(2026, 4, 25)).by
+    assert due.astimezone(UTC) == datetime(2026, 4, 27, 15, tzinfo=UTC)
+    assert CALENDAR.awaits_publication(date(2026, 4, 24), datetime(2026, 4, 24, 8, tzinfo=UTC))
+    assert not CALENDAR.awaits_publication(date(2026, 4, 24), datetime(2026, 4, 24, 7, 59, tzinfo=UTC))
+
+
+def test_moscow_has_no_summer_time() -> None:
+    """UTC+3 all year."""
+    assert {at(date(2026, month, 1), DUE).astimezone(MOSCOW).utcoffset() for month in range(1, 13)} == {
+        timedelta(hours=3)
+    }
+
+
+UNLIKE_THE_CALENDAR = {
+    date(1999, 12, 31): "none: 30 December 1999 set no rates",
+    date(2001, 12, 29): "none: the year ended with the sheet of the 28th",
+    date(2001, 12, 30): "none: the same",
+    date(2002, 1, 1): "one, although 31 December 2001 is a day off in the calendar",
+    date(2005, 5, 15): "none: Saturday 14 May 2005 was worked, but set no rates",
+    date(2024, 6, 13): "one in a weak source: 12 June is a day off, and the figure may be a filled row",
+}
+
+
+def test_a_sheet_exists_exactly_when_the_day_before_was_worked(recordings: Path) -> None:
+    """From 1998 to 2 August 2024, but for six days, four of them at the end of the years 1999 and 2001."""
+    with (recordings / "history" / "usd.csv").open(encoding="utf-8") as file:
+        recorded = {date.fromisoformat(row["date"]) for row in csv.DictReader(file)}
+    first, last = date(1998, 1, 1), max(recorded)
+    days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+    unlike = {day for day in days if (day in recorded) != CALENDAR.is_effective_date(day)}
+    assert last == date(2024, 8, 2)
+    assert unlike == UNLIKE_THE_CALENDAR.keys()
+
+
+def test_a_day_that_is_far_away_costs_no_memory() -> None:
+    """Whoever asks for every year up to 9999 gets weekends, and what is kept is that of some decades."""
+    calendar = WorkCalendar()
+    near = date(calendar.known_until.year + 1, 1, 3)
+    assert not calendar.is_working_day(near)
+    for year in (*range(1, 1990), *range(2100, 9999)):
+        day = date(year, 1, 3)
+        assert calendar.is_working_day(day) == (day.weekday() < 5)
+        assert calendar.holidays_of(day) == []
+    assert list(calendar._memo) == [near]  # noqa: SLF001 -- what grows is nowhere else
+    assert calendar._russia.years == {near.year}  # noqa: SLF001
+
+
+@pytest.mark.parametrize(
+    ("day", "first", "last"),
+    [
+        ("2026-04-25", "2026-04-25", "2026-04-26"),
+        ("2026-04-26", "2026-04-25", "2026-04-26"),
+        ("2026-05-02", "2026-05-01", "2026-05-03"),
+        ("2015-01-05", "2015-01-01", "2015-01-11"),
+        ("2026-01-01", "2025-12-31", "2026-01-11"),
+        ("2024-04-29", "2024-04-28", "2024-05-01"),
+    ],
+)
+def test_days_off_are_told_from_the_first_to_the_last(day: str, first: str, last: str) -> None:
+    """A weekend, a holiday beside one, New Year, and a Sunday after a Saturday that was worked."""
+    assert CALENDAR.days_off_around(date.fromisoformat(day)) == (date.fromisoformat(first), date.fromisoformat(last))
+
+
+@given(DAYS)
+def test_on_a_working_day_there_are_no_days_off_around(day: date) -> None:
+    """On any other there are, from the day after a working day to the day before one."""
+    found = CALENDAR.days_off_around(day)
+    assert (found is None) == CALENDAR.is_working_day(day)
+    if found:
+        first, last = found
+        assert first <= day <= last
+        assert CALENDAR.is_working_day(first - ONE_DAY)
+        assert CALENDAR.is_working_day(last + ONE_DAY)
+        assert not any(CALENDAR.is_working_day(first + n * ONE_DAY) for n in range((last - first).days + 1))
+
+
+@pytest.mark.parametrize(
+    ("day", "names"),
+    [
+        ("2026-01-07", ["Christmas Day"]),
+        ("2026-03-08", ["International Women's Day"]),
+        ("2026-03-09", ["International Women's Day"]),
+        ("2022-05-02", ["Holiday of Spring and Labor"]),
+        ("2024-04-29", []),
+        ("2025-05-02", []),
+        ("2026-04-25", []),
+        ("2026-04-24", []),
+        ("2020-04-01", []),
+    ],
+)
+def test_holidays_have_english_names(day: str, names: list[str]) -> None:
+    """Also one that was moved to a Monday; a day off in exchange, a weekend, a working day and a decree have none."""
+    assert CALENDAR.holidays_of(date.fromisoformat(day)) == names
+
+
+@pytest.mark.parametrize(
+    ("effective", "end"),
+    [("1997-12-31", "1998-01-01"), ("1997-12-27", "1997-12-28"), ("1998-01-01", "1998-01-06")],
+)
+def test_from_1998_on_the_calendar_says_how_long_a_sheet_holds(effective: str, end: str) -> None:
+    """Before that only its own day is certain: sheets were set on days off, too."""
+    held = date.fromisoformat(effective)
+    assert CALENDAR.may_end(held) == date.fromisoformat(end)
+    assert [CALENDAR.holds(held, date.fromisoformat(end) - n * ONE_DAY) for n in (0, 1)] == [False, True]
+
+
+def test_holidays_are_known_from_1991_to_ten_years_after_the_last_transfers() -> None:
+    """In 1990, and eleven years ahead, New Year is any day of the week."""
+    known = CALENDAR.known_until
+    assert (known.month, known.day) == (12, 31)
+    first_day_of = {year: date(year, 1, 1) for year in (1990, 1991, known.year + 10, known.year + 11)}
+    for year, day in first_day_of.items():
+        is_known = 1991 <= year <= known.year + 10
+        assert CALENDAR.is_working_day(day) is (not is_known and day.isoweekday() < 6)
+        assert bool(CALENDAR.holidays_of(day)) is is_known
+    assert date(1990, 1, 1).isoweekday() == 1
+
+
+def test_what_was_asked_once_is_answered_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A year of days is looked at for every request: the library is asked for each day once."""
+    calendar = WorkCalendar()
+    friday, saturday = date(2026, 4, 24), date(2026, 4, 25)
+    first = [calendar.is_working_day(day) for day in (friday, saturday)]
+    monkeypatch.setattr(calendar, "_russia", None)
+    assert [calendar.is_working_day(day) for day in (friday, saturday)] == first == [True, False]
+
+
+def test_the_one_clock_tells_utc() -> None:
+    """Aware of its zone, so that no moment is ever compared with one that is not."""
+    before = datetime.now(UTC)
+    assert before <= utc_now() <= datetime.now(UTC)
+    assert utc_now().utcoffset() == timedelta(0)

@@ -1,0 +1,250 @@
+"""A replica of the Bank on port 0: documents from figures, in any of the Bank's layouts; it can misbehave."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from xml.sax.saxutils import escape
+
+from aiohttp import web
+
+from ratesvc.domain.rates import Quote, Sheet
+from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, moscow_day, utc_now
+
+Misbehaviour = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+# Codes, numbers, ids and names of the Bank's table; values are made up by `sheet`.
+TABLE = [
+    ("AUD", "036", "R01010", 1, "Австралийский доллар"),
+    ("GBP", "826", "R01035", 1, "Фунт стерлингов"),
+    ("AMD", "051", "R01060", 100, "Армянских драмов"),
+    ("USD", "840", "R01235", 1, "Доллар США"),
+    ("EUR", "978", "R01239", 1, "Евро"),
+    ("KZT", "398", "R01335", 100, "Тенге"),
+    ("CAD", "124", "R01350", 1, "Канадский доллар"),
+    ("CNY", "156", "R01375", 1, "Юань"),
+    ("TRY", "949", "R01700J", 10, "Турецких лир"),
+    ("UZS", "860", "R01717", 10000, "Узбекских сумов"),
+    ("CHF", "756", "R01775", 1, "Швейцарский франк"),
+    ("JPY", "392", "R01820", 100, "Иен"),
+    ("IRR", "364", "R01300", 1000000, "Иранских риалов"),
+]
+
+
+def sheet(effective: date, shift: int = 0) -> Sheet:
+    """A plausible sheet of a day: values follow from the day, so that each day's differ and each run's are the same."""
+    step = (effective - date(2000, 1, 1)).days % 997 + shift
+    quotes = (
+        Quote(code, number, cbr_id, nominal, Decimal(120000 + 7919 * place + 131 * step).scaleb(-4), name)
+        for place, (code, number, cbr_id, nominal, name) in enumerate(TABLE)
+    )
+    return Sheet(effective, tuple(quotes))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a document is written: the Bank changed all of these over the years."""
+
+    encoding: str = "windows-1251"
+    declaration: str = '<?xml version="1.0" encoding="{}"?>'
+    line: str = ""
+    indent: str = ""
+    date_format: str = "%d.%m.%Y"
+    unit_rates: bool = True
+
+
+ONE_LINE = Layout()
+PRETTY = Layout(declaration='<?xml version="1.0" encoding="{}" ?>', line="\r\n", indent="\t", unit_rates=False)
+SLASHES = Layout(line="\r\n", indent="\t", date_format="%d/%m/%Y", unit_rates=False)
+UTF8 = Layout(encoding="utf-8")
+LAYOUTS = [ONE_LINE, PRETTY, SLASHES, UTF8]
+
+
+def daily_xml(shown: Sheet, layout: Layout = ONE_LINE) -> bytes:
+    """XML_daily as the Bank would send it."""
+    parts = [layout.declaration.format(layout.encoding)]
+    parts.append(f'<ValCurs Date="{shown.effective_date.strftime(layout.date_format)}" name="Foreign Currency Market">')
+    for quote in shown.quotes:
+        parts.append(f'<Valute ID="{quote.cbr_id}">')
+        parts += [layout.indent + part for part in _fields(quote, layout)]
+        parts.append("</Valute>")
+    parts.append("</ValCurs>")
+    return layout.line.join(parts).encode(layout.encoding)
+
+
+def _fields(quote: Quote, layout: Layout) -> list[str]:
+    fields = [
+        ("NumCode", quote.numeric_code),
+        ("CharCode", quote.code),
+        ("Nominal", str(quote.nominal)),
+        ("Name", escape(quote.name)),
+        ("Value", printed_value(quote.value)),
+    ]
+    if layout.unit_rates:
+        unit = (quote.value / quote.nominal).normalize()
+        text = f"{unit:E}" if unit < Decimal("0.0001") else f"{unit:f}"
+        mantissa, _, exponent = text.partition("E-")
+        fields.append(("VunitRate", mantissa.replace(".", ",") + (f"E-{int(exponent):02d}" if exponent else "")))
+    return [f"<{name}>{text}</{name}>" for name, text in fields]
+
+
+def printed_value(value: Decimal) -> str:
+    """A decimal comma, and in the thousands a blank that does not break, as in the 1990s."""
+    return f"{value:,.4f}".replace(",", "\u00a0").replace(".", ",")
+
+
+def _document(content: str) -> bytes:
+    return f'<?xml version="1.0" encoding="windows-1251"?>{content}'.encode("windows-1251")
+
+
+def _day(text: str) -> date:
+    return datetime.strptime(text, "%d/%m/%Y").date()  # noqa: DTZ007 -- a day, not a time
+
+
+@dataclass
+class Bank:
+    """What the replica holds, how it behaves, and what it was asked.
+
+    A test that lets the Bank err writes to `documents`, and to `english` for the second address.
+    """
+
+    url: str = ""
+    documents: dict[date, bytes] = field(default_factory=dict)
+    truth: dict[date, list[Sheet]] = field(default_factory=dict)
+    series: dict[str, dict[date, tuple[int, Decimal]]] = field(default_factory=dict)
+    currencies: dict[str, tuple[str, str, str]] = field(default_factory=dict)
+    parents: dict[str, str] = field(default_factory=dict)
+    english: bytes | None = None
+    misbehave: Misbehaviour | None = None
+    asked: list[web.Request] = field(default_factory=list)
+
+    def publish(self, *sheets: Sheet, layout: Layout = ONE_LINE) -> None:
+        """Set these sheets: what is in `truth` was really published, in all its wordings."""
+        for shown in sheets:
+            self.truth.setdefault(shown.effective_date, []).append(shown)
+            self.documents[shown.effective_date] = daily_xml(shown, layout)
+            for quote in shown.quotes:
+                self.currencies[quote.cbr_id] = (quote.code, quote.numeric_code, quote.name)
+                self.series.setdefault(quote.cbr_id, {})[shown.effective_date] = (quote.nominal, quote.value)
+
+    @property
+    def queries(self) -> list[str]:
+        """The query strings of all requests for daily sheets so far."""
+        return [request.query_string for request in self.asked if request.path.endswith("XML_daily.asp")]
+
+    @property
+    def series_asked(self) -> list[str]:
+        """The currency ids whose series were asked for."""
+        return [request.query["VAL_NM_RQ"] for request in self.asked if request.path.endswith("XML_dynamic.asp")]
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Any of the endpoints that a client of daily rates needs."""
+        self.asked.append(request)
+        if self.misbehave:
+            return await self.misbehave(request)
+        body = {
+            "XML_daily.asp": self._daily,
+            "XML_daily_eng.asp": self._daily_in_english,
+            "XML_dynamic.asp": self._dynamic,
+            "XML_valFull.asp": self._catalogue,
+        }[request.match_info["script"]](request)
+        return web.Response(body=body, headers={"Content-Type": "text/xml; charset=windows-1251"})
+
+    def _daily(self, request: web.Request) -> bytes:
+        """The sheet of the day asked for, an earlier one, or the newest; from the series where there is no document."""
+        text = request.query.get("date_req")
+        day = _day(text) if text else date.max
+        days = {*self.documents, *self.series.get("R01235", ())}
+        held = max((effective for effective in days if effective <= day), default=None)
+        if held is None:
+            return b"<?xml version='1.0' encoding='windows-1251'?><ValCurs/>"
+        return self.documents.get(held) or daily_xml(self._composed(held))
+
+    def _composed(self, day: date) -> Sheet:
+        return Sheet(
+            day,
+            tuple(
+                Quote(code, number, cbr_id, *self.series[cbr_id][day], name)
+                for cbr_id, (code, number, name) in self.currencies.items()
+                if day in self.series.get(cbr_id, ())
+            ),
+        )
+
+    def _daily_in_english(self, request: web.Request) -> bytes:
+        """The same figures, unless a test has it contradict."""
+        return self.english if self.english is not None else self._daily(request)
+
+    def _dynamic(self, request: web.Request) -> bytes:
+        """Every record of one id in the closed range; possibly none."""
+        cbr_id, since, until = (request.query[name] for name in ("VAL_NM_RQ", "date_req1", "date_req2"))
+        records = "".join(
+            f'<Record Date="{day:%d.%m.%Y}" Id="{cbr_id}"><Nominal>{nominal}</Nominal>'
+            f"<Value>{printed_value(value)}</Value></Record>"
+            for day, (nominal, value) in sorted(self.series.get(cbr_id, {}).items())
+            if _day(since) <= day <= _day(until)
+        )
+        head = f'ID="{cbr_id}" DateRange1="{_day(since):%d.%m.%Y}" DateRange2="{_day(until):%d.%m.%Y}"'
+        return _document(f'<ValCurs {head} name="Foreign Currency Market Dynamic">{records}</ValCurs>')
+
+    def _catalogue(self, _: web.Request) -> bytes:
+        """Every id with its ISO codes, and one that has none."""
+        items = "".join(
+            f'<Item ID="{cbr_id}"><Name>{escape(name)}</Name><EngName>{code}</EngName><Nominal>1</Nominal>'
+            f"<ParentCode>{self.parents.get(cbr_id, cbr_id[:6]):<10}</ParentCode>"
+            f"<ISO_Num_Code>{number.lstrip('0')}</ISO_Num_Code>"
+            f"<ISO_Char_Code>{code}</ISO_Char_Code></Item>"
+            for cbr_id, (code, number, name) in self.currencies.items()
+        )
+        nameless = (
+            '<Item ID="R01436"><Name>Литовский талон</Name><EngName>Lithuanian talon</EngName><Nominal>1</Nominal>'
+            "<ParentCode>R01435    </ParentCode><ISO_Num_Code></ISO_Num_Code><ISO_Char_Code></ISO_Char_Code></Item>"
+        )
+        return _document(f'<Valuta name="Foreign Currency Market Lib">{items}{nameless}</Valuta>')
+
+
+def around_today(bank: Bank, back: int = 2) -> date:
+    """Give the replica the sheets that the Bank has around the real today; returns the day of the one in force."""
+    calendar, day = WorkCalendar(), moscow_day(utc_now())
+    days = []
+    for _ in range(back):
+        days.append(calendar.effective_date_on_or_before(day))
+        day = days[-1] - ONE_DAY
+    bank.publish(*map(sheet, days))
+    return days[0]
+
+
+def last_month(bank: Bank) -> list[date]:
+    """Give the replica every sheet that was due in the last thirty real days; returns their days, the newest first."""
+    calendar, today = WorkCalendar(), moscow_day(utc_now())
+    days = [day for day in (today - n * ONE_DAY for n in range(30)) if calendar.is_effective_date(day)]
+    bank.publish(*map(sheet, days))
+    return days
+
+
+@asynccontextmanager
+async def bank_running(bank: Bank | None = None, port: int = 0) -> AsyncIterator[Bank]:
+    """The replica while the context lasts."""
+    bank = bank or Bank()
+    app = web.Application()
+    app.router.add_get("/scripts/{script}", bank.answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    bank.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield bank
+    finally:
+        await runner.cleanup()
+
+
+def workdays(since: date, count: int) -> Iterable[date]:
+    """Effective dates Tuesday to Saturday: enough where no holiday is near."""
+    day = since
+    while count:
+        if day.weekday() in (1, 2, 3, 4, 5):
+            yield day
+            count -= 1
+        day += timedelta(days=1)

@@ -1,0 +1,186 @@
+"""Image, compose, proxy, Kubernetes, systemd: each by the rules of its own world, and against what the service does."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import program
+
+from ratesvc import __version__
+from ratesvc.config import Settings, load
+from ratesvc.web.app import FINISH_S
+
+ROOT = Path(__file__).parents[2]
+UID = 10001
+DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8").replace("\\\n", " ")
+COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_bytes())
+KUBERNETES = {one["kind"]: one for one in yaml.safe_load_all((ROOT / "deploy/kubernetes.yaml").read_bytes())}
+POD: dict[str, Any] = KUBERNETES["Deployment"]["spec"]["template"]
+UNIT = ROOT / "deploy/ratesvc.service"
+CONTAINER: dict[str, Any] = POD["spec"]["containers"][0]
+
+
+def checked(*command: str | Path) -> str:
+    """What a checker prints; it must be content."""
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def instructions(name: str) -> list[str]:
+    return re.findall(rf"^{name} +(.+)$", DOCKERFILE, re.MULTILINE)
+
+
+def grace(settings: Settings) -> float:
+    """The longest orderly stop: the drain, then what is in flight, which aiohttp waits for twice."""
+    return settings.server.drain_seconds + 2 * FINISH_S
+
+
+def test_the_image_has_one_base_and_takes_only_what_is_locked() -> None:
+    """Both stages are of one named version; whatever comes from the index is checked by its hash."""
+    bases = {base.split()[0] for base in instructions("FROM")}
+    assert len(instructions("FROM")) == 2
+    assert [base for base in bases if not re.fullmatch(r"python:3\.[0-9]+-slim-[a-z]+", base)] == []
+    assert len(bases) == 1
+    installs = re.findall(r"pip(?: --python \S+)? (?:install|wheel) (.+?)(?:&&|$)", DOCKERFILE, re.MULTILINE)
+    fetching = [
+        options for options in installs if "--no-index" not in options and "--no-build-isolation" not in options
+    ]
+    assert len(installs) == 4
+    assert [options for options in fetching if "--require-hashes --only-binary :all:" not in options] == []
+
+
+def test_the_image_runs_as_nobody_and_can_be_stopped_and_asked() -> None:
+    """A number that no host has, a signal that drains, a probe of our own, and no shell in between."""
+    assert instructions("USER") == [f"{UID}:{UID}"]
+    assert instructions("STOPSIGNAL") == ["SIGTERM"]
+    assert json.loads(instructions("ENTRYPOINT")[0]) + json.loads(instructions("CMD")[0]) == ["ratesvc", "serve"]
+    probe = instructions("HEALTHCHECK")[0].split(" CMD ")[1]
+    assert json.loads(probe) == ["ratesvc", "healthcheck"]
+    assert instructions("VOLUME") == instructions("WORKDIR")[1:] == ["/var/lib/ratesvc"]
+
+
+def test_the_image_is_built_from_what_it_needs() -> None:
+    """The build sees a list of names, so that no data, key or history ends up in a layer."""
+    shown = (ROOT / ".dockerignore").read_text("utf-8").split()
+    assert shown[0] == "*"
+    copied = {name for line in instructions("COPY") if "--from" not in line for name in line.split()[:-1]}
+    assert {name.lstrip("!") for name in shown if name.startswith("!")} == copied
+
+
+@pytest.mark.slow
+def test_compose_is_valid() -> None:
+    """By the Compose Specification."""
+    checked(sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml")
+
+
+def test_compose_has_two_healthy_replicas_behind_a_proxy() -> None:
+    """Two replicas of this version, one store that nothing else reaches; everybody waits for who is asked."""
+    services = COMPOSE["services"]
+    assert services["ratesvc"]["deploy"] == {"replicas": 2}
+    assert services["ratesvc"]["image"] == f"ratesvc:{__version__}"
+    assert COMPOSE["networks"]["store"] == {"internal": True}
+    assert {name for name, one in services.items() if "store" in one["networks"]} == {"ratesvc", "valkey"}
+    assert {name for name, one in services.items() if "ports" in one} == {"proxy"}
+    waits = [one["condition"] for service in services.values() for one in service.get("depends_on", {}).values()]
+    assert waits == ["service_healthy"] * 2
+    assert all("healthcheck" in one for name, one in services.items() if name != "ratesvc")
+    assert all(one["read_only"] and one["security_opt"] == ["no-new-privileges:true"] for one in services.values())
+
+
+def test_compose_gives_a_replica_the_time_it_needs_to_stop() -> None:
+    """Its settings are right, and nobody is killed while he finishes."""
+    replica = COMPOSE["services"]["ratesvc"]
+    variables = {name: re.sub(r"\$\{[A-Z_]+:-(.+)\}", r"\1", text) for name, text in replica["environment"].items()}
+    assert float(replica["stop_grace_period"].removesuffix("s")) > grace(load(None, variables))
+
+
+def test_the_proxy_is_valid() -> None:
+    """By HAProxy itself; what it does is shown in test_shipped_proxy and test_D_fleet."""
+    checked(program("haproxy"), "-c", "-f", "deploy/haproxy.cfg")
+
+
+@pytest.mark.slow
+def test_kubernetes_is_valid() -> None:
+    """By the schemas of Kubernetes, with every unknown field refused."""
+    told = checked(Path(sys.executable).parent / "kubernetes-validate", "--strict", "deploy/kubernetes.yaml")
+    assert told.count(" passed for ") == len(KUBERNETES) == 4
+
+
+def test_kubernetes_selects_these_pods() -> None:
+    """A selector that selects nothing is valid, protects nothing and serves nothing."""
+    labels = POD["metadata"]["labels"]
+    spec = {kind: one["spec"] for kind, one in KUBERNETES.items()}
+    assert labels == spec["Deployment"]["selector"]["matchLabels"] == spec["Service"]["selector"]
+    assert (
+        labels
+        == spec["PodDisruptionBudget"]["selector"]["matchLabels"]
+        == spec["NetworkPolicy"]["podSelector"]["matchLabels"]
+    )
+    assert spec["Deployment"]["replicas"] > spec["PodDisruptionBudget"]["minAvailable"] >= 1
+    assert {"Ingress", "Egress"} == set(spec["NetworkPolicy"]["policyTypes"])
+
+
+def test_kubernetes_gives_no_rights() -> None:
+    """Not root, nothing to write on, no capability, no token, no variables of other services."""
+    assert POD["spec"]["enableServiceLinks"] is POD["spec"]["automountServiceAccountToken"] is False
+    assert POD["spec"]["securityContext"]["runAsNonRoot"]
+    assert POD["spec"]["securityContext"]["runAsUser"] == UID
+    assert CONTAINER["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert CONTAINER["image"] == f"ratesvc:{__version__}"
+
+
+def test_kubernetes_asks_the_right_questions_and_waits_for_the_drain() -> None:
+    """Restarts follow /livez, traffic follows /readyz; a replica is heard to be draining before it closes."""
+    asked = {name: CONTAINER[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness", "readiness")}
+    assert {name: one["path"] for name, one in asked.items()} == {
+        "startup": "/livez",
+        "liveness": "/livez",
+        "readiness": "/readyz",
+    }
+    settings = load(None, {one["name"]: one.get("value", "redis://redis:6379/0") for one in CONTAINER["env"]})
+    assert CONTAINER["ports"] == [{"name": "http", "containerPort": settings.server.port}]
+    assert POD["spec"]["terminationGracePeriodSeconds"] > grace(settings)
+    ready = CONTAINER["readinessProbe"]
+    assert ready["periodSeconds"] * ready["failureThreshold"] + ready["timeoutSeconds"] < settings.server.drain_seconds
+
+
+@pytest.mark.slow
+def test_the_systemd_unit_is_valid_and_hardened(tmp_path: Path) -> None:
+    """systemd has nothing to say about it, and counts its exposure below 1.5 of 10."""
+    analyze, unit, started = program("systemd-analyze"), tmp_path / "ratesvc.service", tmp_path / "ratesvc"
+    started.write_text("#!/bin/sh\n")
+    started.chmod(0o755)
+    unit.write_text(UNIT.read_text("utf-8").replace("/opt/ratesvc/bin/ratesvc", str(started)), "utf-8")
+    assert checked(analyze, "verify", "--man=no", unit) == ""
+    checked(analyze, "security", "--offline=true", "--no-pager", "--threshold=15", unit)
+
+
+def test_systemd_lets_the_service_end_its_engine_itself() -> None:
+    """SIGTERM is for the main process; the settings are right; a wrong setting is not tried again and again."""
+    service = dict(re.findall(r"^([A-Za-z]+)=(.*)$", UNIT.read_text("utf-8"), re.MULTILINE))
+    settings = load(None, dict(pair.split("=", 1) for pair in service["Environment"].split()))
+    assert service["KillMode"] == "mixed"
+    assert settings.data_dir == f"/var/lib/{service['StateDirectory']}"
+    # Who it runs as is made by its own instructions, and is who the handbook runs commands as.
+    user = service["User"]
+    assert re.search(
+        rf"^#   useradd .*--home-dir {settings.data_dir} .* {user}$", UNIT.read_text("utf-8"), re.MULTILINE
+    )
+    handbook = " ".join((ROOT / "docs" / "operations.md").read_text("utf-8").split())
+    assert (
+        f"runuser -u {user} -- env RATESVC_DATA_DIR={settings.data_dir} {service['ExecStart'].split()[0]} " in handbook
+    )
+    assert float(service["TimeoutStopSec"]) > grace(settings)
+    assert service["RestartPreventExitStatus"] == "78"

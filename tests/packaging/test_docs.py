@@ -1,0 +1,118 @@
+"""The pages in docs/: they build without a loose end, and name all that there is."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import Serve, foreign, missing
+from processes import ROOT, ran
+from release_docs import gather
+
+from ratesvc.cli import main
+from ratesvc.config import Settings, variables
+from ratesvc.render.openapi import parameters
+from ratesvc.render.openapi.routes import ROUTES
+from ratesvc.storage.address import RedisAddress
+
+DOCS = ROOT / "docs"
+SITE = yaml.safe_load((ROOT / "properdocs.yml").read_bytes())
+PAGES = {file.name: file.read_text("utf-8") for file in DOCS.glob("*.md")}
+OUTSIDE = re.compile(r'<(?:script|img|iframe|link)\b[^>]*(?:src|href)="(?:https?:)?//[^"]*"')
+
+
+@pytest.mark.slow
+async def test_the_site_builds_without_a_loose_end(tmp_path: Path) -> None:
+    """Every link and anchor leads somewhere, every page is in the menu, and a reader's browser asks nobody else."""
+    tool = Path(sys.executable).with_name("properdocs")
+    if not tool.exists():
+        missing("properdocs (make docs)")
+    gather(tmp_path / "pages")
+    settings = {**SITE, "docs_dir": "pages", "site_dir": "site"}
+    tmp_path.joinpath("properdocs.yml").write_text(yaml.safe_dump(settings), "utf-8")
+    await ran((str(tool), "build", "--strict"), tmp_path)
+    built = {file.name: file.read_text("utf-8") for file in (tmp_path / "site").rglob("*.html")}
+    assert {Path(name).stem for name in PAGES} <= {Path(name).stem for name in built}
+    assert {name: OUTSIDE.findall(text) for name, text in built.items() if OUTSIDE.search(text)} == {}
+    text = re.sub(r"^```.*?^```", "", (ROOT / "README.md").read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    assert len(re.findall(r"<h[1-4] id=", built["index.html"])) == len(re.findall(r"^#+ ", text, re.MULTILINE))
+    # And it would find one.
+    with tmp_path.joinpath("pages/docs/events.md").open("a", encoding="utf-8") as page:
+        page.write("\n[nowhere](nowhere.md)\n")
+    with pytest.raises(AssertionError, match="nowhere"):
+        await ran((str(tool), "build", "--strict"), tmp_path)
+
+
+async def test_the_apis_page_has_every_address(tmp_path: Path) -> None:
+    """With its parameters; from the OpenAPI document, which tests/web/test_openapi.py compares with the router."""
+    gather(tmp_path)
+    addresses, _, bodies = tmp_path.joinpath("docs/api.md").read_text("utf-8").partition("\n## Bodies\n")
+    found = {section.split("`")[1]: section for section in addresses.split("\n### ")[1:]}
+    assert found.keys() == {route.path for route in ROUTES}
+    for route in ROUTES:
+        for key in route.parameters:
+            assert f"| `{parameters.wire_name(key)}` |" in found[route.path]
+        for answer in route.answers:
+            assert answer.schema in ("", "Document") or f"\n### Body: {answer.schema}\n" in bodies
+
+
+async def test_other_formats_addresses_are_told(settings: Settings, serve: Serve) -> None:
+    """The last part of each route of a dialect stands in docs/dialects.md; a day is shown by an example."""
+    async with serve(settings) as served:
+        paths = foreign(served.service)
+    last = {path.rpartition("/")[2].partition(".")[0].lower().removeprefix("xml") for path in paths}
+    names = {name for name in last if "{" not in name}
+    assert len(names) > 15
+    assert [name for name in names if name not in PAGES["dialects.md"].lower()] == []
+
+
+def test_every_alert_has_its_entry_in_the_handbook() -> None:
+    """In both directions, with the urgency of the rule; so has every check of /health."""
+    rules = yaml.safe_load((ROOT / "deploy/prometheus/alerts.yml").read_bytes())["groups"][0]["rules"]
+    entries = dict(re.findall(r"^### (Ratesvc\w+)\n\n\*\*(Page|Ticket)\.\*\*", PAGES["operations.md"], re.MULTILINE))
+    assert entries == {rule["alert"]: rule["labels"]["severity"].capitalize() for rule in rules}
+
+
+async def test_every_check_of_health_is_explained(settings: Settings, serve: Serve) -> None:
+    """A reader of /health finds each name in the handbook."""
+    async with serve(settings) as served:
+        _, _, body = await served.get("/health")
+    checks = re.findall(r'"([a-z]+:[A-Za-z]+)":\[', body.decode())
+    assert len(checks) == 7
+    assert [name for name in checks if f"| `{name}` |" not in PAGES["operations.md"]] == []
+
+
+def test_the_widgets_page_has_every_parameter() -> None:
+    """What can be said to the widget's addresses."""
+    shown = [route for route in ROUTES if route.path.startswith("/widget")]
+    given = {parameters.wire_name(key) for route in shown for key in route.parameters}
+    assert len(given) > 8
+    assert given <= set(re.findall(r"`([a-z]+)[`=]", PAGES["widget.md"]))
+
+
+def test_the_readme_has_every_setting_and_command() -> None:
+    """A setting by its key and its variable."""
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for variable, path, _ in variables():
+        assert f"| `{'.'.join(path)}`, `{variable}` |" in readme
+    listed = readme.partition("\n## Commands\n")[2].partition("\n## ")[0]
+    assert {name for name in main.commands if f"ratesvc {name}" not in listed} == set()
+
+
+def test_files_that_pages_name_are_there() -> None:
+    """A path in a table that leads nowhere is worse than none."""
+    named = {
+        name for text in PAGES.values() for name in re.findall(r"`((?:ratesvc|deploy|tests|bench)/[\w/.-]+)`", text)
+    }
+    assert len(named) > 15
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_the_addresses_of_redis_are_understood() -> None:
+    """Each form that the handbook shows, by the code that reads the setting."""
+    block = PAGES["operations.md"].partition("## Addresses of Redis\n")[2].split("```")[1].removeprefix("text\n")
+    kinds = [RedisAddress.from_url(line).kind for line in block.splitlines()]
+    assert kinds == ["server", "server", "socket", "sentinel", "cluster"]

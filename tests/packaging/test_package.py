@@ -1,0 +1,211 @@
+"""The wheel and the source archive, built by the locked tools and tried where nothing else is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from email import message_from_string
+from email.message import EmailMessage
+from email.policy import default
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from conftest import eventually, missing, not_here
+from packaging.requirements import Requirement
+
+from ratesvc import __version__
+
+pytestmark = [pytest.mark.release, pytest.mark.slow]
+
+ROOT = Path(__file__).parents[2]
+UV = Path(sys.executable).parent / "uv"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+DEPENDENCIES = set(map(Requirement, PROJECT["dependencies"]))
+CLASSIFIERS = [text.rsplit(" ", 1)[1] for text in PROJECT["classifiers"] if "Python :: 3." in text]
+LICENCE = "MIT AND OFL-1.1"
+ABOUT = f"ratesvc-{__version__}.dist-info"
+
+
+def ran(*command: str | Path, folder: Path = ROOT) -> str:
+    """Standard output; the index of the tests' own environment is kept, its Python path is not."""
+    kept = {
+        name: text for name, text in os.environ.items() if not name.startswith(("PYTHON", "RATESVC_", "VIRTUAL_ENV"))
+    }
+    done = subprocess.run(command, cwd=folder, env=kept, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def in_repository(*folders: str) -> set[str]:
+    """The files that are kept, or will be with the next commit."""
+    return set(ran("git", "ls-files", "--cached", "--others", "--exclude-standard", *folders).splitlines())
+
+
+def python(version: str) -> str:
+    """An interpreter of this version that can make environments: on PATH, or one that pyenv built."""
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    named = [f"python{version}", *map(str, sorted(root.glob(f"versions/{version}.*/bin/python"), reverse=True))]
+    for candidate in named:
+        probe = (candidate, "-c", "import ensurepip, ssl, sys, venv; print('%d.%d' % sys.version_info[:2])")
+        try:
+            if subprocess.run(probe, capture_output=True, text=True, timeout=30, check=True).stdout.strip() == version:
+                return candidate
+        except (OSError, subprocess.SubprocessError):
+            continue
+    return ""
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what `make dist` makes: the archive, and the wheel out of the archive."""
+    folder = tmp_path_factory.mktemp("dist")
+    ran(UV, "build", "--quiet", "--no-build-isolation", "--python", sys.executable, "--out-dir", folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wheel(built: Path) -> Path:
+    return built / f"ratesvc-{__version__}-py3-none-any.whl"
+
+
+def metadata(wheel: Path) -> EmailMessage:
+    with zipfile.ZipFile(wheel) as archive:
+        return message_from_string(archive.read(f"{ABOUT}/METADATA").decode(), EmailMessage, policy=default)
+
+
+def test_the_wheel_is_the_package_and_its_papers(wheel: Path) -> None:
+    """Every file of ratesvc/ that is kept, so every template, font, catalogue and recorded figure; and no other."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = {one.filename for one in archive.infolist() if not one.is_dir()}
+    licences = ("licenses/LICENSE", "licenses/ratesvc/render/assets/fonts/OFL.txt")
+    papers = {f"{ABOUT}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt", *licences)}
+    assert names == in_repository("ratesvc") | papers
+    assert {"ratesvc/py.typed", "ratesvc/demo/figures.csv"} <= names
+
+
+def test_the_archive_is_what_the_wheel_is_built_from(built: Path) -> None:
+    """The package, its papers and the settings; nobody's tests, tools or data."""
+    with tarfile.open(built / f"ratesvc-{__version__}.tar.gz") as archive:
+        names = {one.name.split("/", 1)[1] for one in archive.getmembers() if one.isfile()}
+    papers = {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "config.yaml", ".gitignore", "PKG-INFO"}
+    assert names == in_repository("ratesvc") | papers
+
+
+def test_two_builds_give_the_same_bytes(built: Path, tmp_path: Path) -> None:
+    """Whoever builds the tag again can compare."""
+    ran(UV, "build", "--quiet", "--no-build-isolation", "--python", sys.executable, "--out-dir", tmp_path)
+    for one in (*built.glob("*.whl"), *built.glob("*.tar.gz")):
+        assert (tmp_path / one.name).read_bytes() == one.read_bytes()
+
+
+def test_the_package_says_what_it_is(wheel: Path) -> None:
+    """What an index, a resolver and a lawyer read."""
+    about = metadata(wheel)
+    assert about["Name"] == "ratesvc"
+    assert about["Version"] == __version__
+    assert about["License-Expression"] == LICENCE
+    assert about["Requires-Python"] == ">=3.11"
+    assert about.get_all("Provides-Extra") == ["png"]
+    assert CLASSIFIERS == ["3.11", "3.12", "3.13", "3.14"]
+    assert "Typing :: Typed" in about.get_all("Classifier", [])
+    assert about.get_payload() == (ROOT / "README.md").read_text("utf-8")
+    needed = set(map(Requirement, about.get_all("Requires-Dist", [])))
+    assert {one for one in needed if not one.marker or "extra" not in str(one.marker)} == DEPENDENCIES
+
+
+@pytest.mark.parametrize("version", CLASSIFIERS)
+@pytest.mark.parametrize("platform", ["x86_64-manylinux_2_28", "aarch64-manylinux_2_28", "aarch64-apple-darwin"])
+def test_what_is_locked_has_wheels(version: str, platform: str, tmp_path: Path) -> None:
+    """Nobody needs a compiler: on each Python that we name, on both kinds of processor the image is built for."""
+    chosen = ("--python-version", version, "--python-platform", platform, "--only-binary", ":all:")
+    lock = ("--require-hashes", "-r", "requirements.lock")
+    ran(UV, "pip", "install", "--quiet", "--dry-run", "--target", tmp_path, *chosen, *lock)
+
+
+@pytest.mark.parametrize("version", CLASSIFIERS)
+async def test_the_wheel_works_where_nothing_else_is(version: str, wheel: Path, tmp_path: Path) -> None:
+    """Installed from the lock by pip in a clean environment, it shows rates and serves; it leaves with 0."""
+    if not (interpreter := python(version)):
+        not_here(f"Python {version} with venv")
+    ran(interpreter, "-m", "venv", tmp_path / "env")
+    pip = (tmp_path / "env/bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    ran(*pip, "--require-hashes", "-r", ROOT / "requirements.lock")
+    ran(*pip, "--no-index", "--no-deps", wheel)
+    ratesvc = tmp_path / "env/bin/ratesvc"
+    assert ran(ratesvc, "--version", folder=tmp_path) == f"ratesvc, version {__version__}\n"
+    shown = json.loads(ran(ratesvc, "show", "--demo", "--json", folder=tmp_path))
+    assert shown["demo"]
+    assert len(shown["rates"]) > 30
+    await _serves(ratesvc, tmp_path)
+
+
+async def _serves(ratesvc: Path, folder: Path) -> None:
+    variables = {"PATH": os.defpath, "HOME": str(folder), "RATESVC_PORT": "0", "RATESVC_DRAIN_SECONDS": "0"}
+    process = await asyncio.create_subprocess_exec(
+        *(ratesvc, "serve", "--demo"), cwd=folder, env=variables, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert process.stdout
+        line, found = b" ", None
+        async with asyncio.timeout(30):
+            while line and not found:
+                line = await process.stdout.readline()
+                found = re.search(rb"health +http://localhost:([0-9]+)/", line)
+        assert found
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{found[1].decode()}") as http:
+            await eventually(lambda: _is_ok(http, "/readyz"))
+            # One of each kind of file that must have come along: template, style, catalogue, picture.
+            for path in (
+                "/livez",
+                "/v1/rates",
+                "/widget/frame?lang=zh-Hans",
+                "/rate?lang=ru",
+                "/docs",
+                "/widget/card.svg",
+            ):
+                assert await _is_ok(http, path), path
+    finally:
+        process.send_signal(signal.SIGTERM)
+        # At once after the start, while its first work goes on.
+        async with asyncio.timeout(30):
+            assert await process.wait() == 0
+
+
+async def _is_ok(http: aiohttp.ClientSession, path: str) -> bool:
+    async with http.get(path) as answer:
+        return answer.status == 200
+
+
+def test_uvx_runs_the_wheel(wheel: Path, tmp_path: Path) -> None:
+    """One command for those who only want to look; with the locked versions, so that no release of others fails it."""
+    uvx = (UV.with_name("uvx"), "--quiet", "--python", sys.executable, "--constraints", ROOT / "requirements.lock")
+    about = ran(*uvx, "--from", wheel, "ratesvc", "--version", folder=tmp_path)
+    assert about == f"ratesvc, version {__version__}\n"
+
+
+def test_the_sbom_lists_what_ships(tmp_path: Path) -> None:
+    """`make sbom`: ratesvc and every locked package that this platform takes, with version and licence."""
+    if not (ROOT / ".venv/ready-dev").exists():
+        missing("the environment of make")
+    ran("make", "-s", "sbom", f"DIST={tmp_path}")
+    document: dict[str, Any] = json.loads((tmp_path / "sbom.cdx.json").read_bytes())
+    assert document["bomFormat"] == "CycloneDX"
+    root = document["metadata"]["component"]
+    assert (root["name"], root["version"], root["licenses"][0]["expression"]) == ("ratesvc", __version__, LICENCE)
+    listed = {re.sub(r"[-_.]+", "-", one["name"]).lower(): one["version"] for one in document["components"]}
+    lock = (ROOT / "requirements.lock").read_text("utf-8")
+    locked = dict(re.findall(r"^([a-z0-9.-]+)(?:\[[^]]+\])?==(\S+) (?:; .*)?\\$", lock, re.MULTILINE))
+    assert listed.items() <= locked.items()
+    assert {one.name for one in DEPENDENCIES} <= listed.keys()
+    # Its metadata names none; the text in its wheel is MIT.
+    assert {one["name"] for one in document["components"] if not one.get("licenses")} <= {"resvg_py"}

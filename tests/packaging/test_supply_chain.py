@@ -1,0 +1,166 @@
+"""What comes from others: locked, hashed, new enough; and what GitHub may do on our behalf."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+ROOT = Path(__file__).parents[2]
+LOCKS = {
+    file.relative_to(ROOT).as_posix(): file.read_text("utf-8")
+    for file in sorted((*ROOT.glob("*.lock"), *ROOT.glob("tests/*/*.lock")))
+}
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+WORKFLOWS = {file.name: file.read_text("utf-8") for file in sorted((ROOT / ".github/workflows").glob("*.yml"))}
+BIN = Path(sys.executable).parent
+
+# Older ones have known holes.
+FLOORS = {"aiohttp": "3.14.3", "redis": "8.1", "xmltodict": "1.0", "jinja2": "3.1.6"}
+
+
+def locked(lock: str) -> dict[str, Version]:
+    """Package → version; where markers choose between several, the oldest."""
+    found = re.findall(r"^([a-z0-9][a-z0-9.-]*)(?:\[[^]]+\])?==(\S+)", LOCKS[lock], re.MULTILINE)
+    return {name: Version(version) for name, version in sorted(found, key=lambda one: Version(one[1]), reverse=True)}
+
+
+def ran(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_everything_locked_has_a_hash_and_no_address(lock: str) -> None:
+    """Bytes are pinned, not the place they come from: no registry's address, no file, no repository."""
+    text = LOCKS[lock]
+    packages = re.split(r"\n(?=[a-z0-9])", re.sub(r"^#.*\n", "", text, flags=re.MULTILINE).strip())
+    assert [
+        one
+        for one in packages
+        if not re.match(r"[a-z0-9.-]+(\[[a-z,]+\])?==[^ ]+( ; [^\\]+)? \\\n    --hash=sha256:", one)
+    ] == []
+    assert "://" not in text
+    assert re.findall(r"--(?!hash=sha256:)\S*", text) == []
+
+
+@pytest.mark.parametrize("folder", ["browser", "clients"])
+def test_what_tests_take_from_npm_has_hashes_and_no_address(folder: str) -> None:
+    """The same for npm: each package but the folder itself has a version and one hash."""
+    text = (ROOT / f"tests/{folder}/package-lock.json").read_text("utf-8")
+    packages = json.loads(text)["packages"]
+    del packages[""]
+    assert len(packages) > 3
+    without = [
+        name
+        for name, one in packages.items()
+        if "link" in one or not re.fullmatch(r"sha512-[A-Za-z0-9+/]{86}==", one.get("integrity", ""))
+    ]
+    assert without == []
+    assert '"resolved"' not in text
+    assert "://" not in re.sub(r'"(url|funding)": "[^"]+"', "", text)
+
+
+@pytest.mark.parametrize("name", FLOORS)
+def test_nothing_older_than_its_security_fixes_can_be_installed(name: str) -> None:
+    """The lock is new enough, and so is what pip may choose for those who install without the lock."""
+    floor = Version(FLOORS[name])
+    declared = next(one for one in map(Requirement, PROJECT["dependencies"]) if one.name == name)
+    lowest = [Version(one.version) for one in declared.specifier if one.operator == ">="]
+    assert lowest, f"{name} has no floor"
+    assert min(lowest) >= floor
+    assert locked("requirements.lock")[name] >= floor
+    assert locked("requirements-dev.lock")[name] >= floor
+
+
+def test_tests_run_what_ships() -> None:
+    """The lock of the tests holds the versions of the lock that ships and of the one that builds."""
+    tested = locked("requirements-dev.lock")
+    assert {name: tested.get(name) for name in locked("requirements.lock")} == locked("requirements.lock")
+    assert {name: tested.get(name) for name in locked("requirements-build.lock")} == locked("requirements-build.lock")
+
+
+def test_what_makes_the_pages_fits_beside_the_tests() -> None:
+    """Both are installed into one environment: what both locks hold has one version."""
+    tests, pages = locked("requirements-dev.lock"), locked("requirements-docs.lock")
+    shared = tests.keys() & pages.keys()
+    assert len(shared) > 3
+    assert {name: tests[name] for name in shared} == {name: pages[name] for name in shared}
+
+
+def test_everything_declared_is_locked() -> None:
+    """`make lock` was not forgotten."""
+    wanted = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["png"]]
+    ships = locked("requirements.lock")
+    assert [one for one in map(Requirement, wanted) if ships[one.name] not in one.specifier] == []
+
+
+@pytest.mark.release
+@pytest.mark.parametrize(
+    ("schema", "pattern"),
+    [
+        ("github-workflows", ".github/workflows/*.yml"),
+        ("dependabot", ".github/dependabot.yml"),
+        ("github-issue-forms", ".github/ISSUE_TEMPLATE/[!c]*.yml"),
+        ("github-issue-config", ".github/ISSUE_TEMPLATE/config.yml"),
+    ],
+)
+def test_what_github_reads_is_valid(schema: str, pattern: str) -> None:
+    """By GitHub's schemas: it ignores a file that is not."""
+    files = sorted(ROOT.glob(pattern))
+    assert files
+    done = ran(sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}", *files)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_dependabot_looks_at_everything_that_is_pinned() -> None:
+    """Locks, packages of the browser tests, base images, actions."""
+    updates = yaml.safe_load((ROOT / ".github/dependabot.yml").read_bytes())["updates"]
+    assert {one["package-ecosystem"] for one in updates} == {"pip", "npm", "docker", "docker-compose", "github-actions"}
+
+
+def test_zizmor_finds_nothing(tmp_path: Path) -> None:
+    """Neither in the workflows nor in dependabot.yml; and it would: one action by its tag is found."""
+    careful = (BIN / "zizmor", "--offline", "--quiet", "--no-progress", "--persona", "auditor")
+    done = ran(*careful, ROOT)
+    assert done.returncode == 0, done.stdout
+    tmp_path.joinpath("ci.yml").write_text(re.sub(r"@[0-9a-f]{40} # v", "@v", WORKFLOWS["ci.yml"], count=1), "utf-8")
+    assert "unpinned-uses" in ran(*careful, tmp_path / "ci.yml").stdout
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_an_action_is_a_commit_and_says_its_version(name: str) -> None:
+    """A tag can be moved under our feet; the comment is what Dependabot and people read."""
+    used = re.findall(r"uses: (.*)", WORKFLOWS[name])
+    assert used
+    assert [one for one in used if not re.fullmatch(r"[\w/.-]+@[0-9a-f]{40} # v[0-9]+\.[0-9]+\.[0-9]+", one)] == []
+
+
+def test_one_action_has_one_version() -> None:
+    """What was reviewed in one workflow runs in all of them."""
+    pins = re.findall(r"uses: ([\w-]+/[\w-]+)\S*@([0-9a-f]{40})", "".join(WORKFLOWS.values()))
+    assert len(set(pins)) == len({action for action, _ in pins})
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_a_workflow_has_no_rights_and_a_job_few(name: str) -> None:
+    """What may write does not run on pull requests, except for reports of findings; nothing holds a secret."""
+    workflow: dict[Any, Any] = yaml.safe_load(WORKFLOWS[name])
+    assert workflow["permissions"] == {}
+    rights = {
+        right for job in workflow["jobs"].values() for right, kind in job["permissions"].items() if kind == "write"
+    }
+    writing = {"release.yml": {"packages", "id-token", "attestations"}, "codeql.yml": {"security-events"}}
+    assert rights == writing.get(name, set())
+    assert "secrets." not in WORKFLOWS[name]
+    # YAML 1.1 reads «on» as true.
+    assert "pull_request_target" not in workflow[True]
+    assert name != "release.yml" or workflow[True].keys() == {"push"}

@@ -1,0 +1,318 @@
+"""The chart: golden drawings, and what holds for every drawing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from conftest import golden
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ratesvc.domain.rates import REDENOMINATION
+from ratesvc.render.chart import HEIGHTS, WIDTHS, Look, chart
+from ratesvc.render.chart_drawing import STYLE
+from ratesvc.render.chart_lines import LABEL_GAP
+from ratesvc.render.chart_scale import (
+    PIXEL,
+    Axis,
+    Point,
+    day_ticks,
+    px,
+    spread,
+    thinned,
+    value_ticks,
+)
+from ratesvc.render.language import language_or_default
+from ratesvc.render.lettering import text_width, wrapped
+
+SVG = "{http://www.w3.org/2000/svg}"
+CODES = ("USD", "EUR", "CNY", "GBP", "JPY", "TRY")
+
+
+def sheets(first: date, count: int, start: int, salt: int) -> list[Point]:
+    """`count` rates on Tuesdays to Saturdays, wandering from `start` ten-thousandths in a fixed way."""
+    points: list[Point] = []
+    day, level = first, start
+    while len(points) < count:
+        if day.isoweekday() in range(2, 7):
+            level += (day.toordinal() * salt * 7919 % 201 - 100) * start // 20000
+            points.append((day, Decimal(level).scaleb(-4)))
+        day += timedelta(days=1)
+    return points
+
+
+def several(codes: Sequence[str], first: date, count: int) -> dict[str, list[Point]]:
+    return {code: sheets(first, count, 900_000 // (salt * salt), salt) for salt, code in enumerate(codes, 1)}
+
+
+def look(tag: str = "en", **others: Any) -> Look:
+    return Look(language_or_default(tag), **others)
+
+
+OLD = [(day, rate * 1000 if day < REDENOMINATION else rate) for day, rate in sheets(date(1992, 7, 1), 8400, 300_000, 3)]
+
+DRAWINGS = {
+    "one-month-en-light": lambda: chart(several(CODES[:1], date(2024, 7, 2), 24), look(theme="light")),
+    "three-year-ru-dark": lambda: chart(several(CODES[:3], date(2023, 8, 3), 250), look("ru", theme="dark")),
+    "six-indexed-ar-auto": lambda: chart(several(CODES, date(2024, 1, 10), 60), look("ar"), indexed=True),
+    "thirty-two-years-zh-narrow": lambda: chart({"USD": OLD}, look("zh-Hans", width=360, height=240, demo=True)),
+    "nothing-ru": lambda: chart({"USD": []}, look("ru", height=200)),
+}
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_golden(name: str) -> None:
+    """The same figures give the same bytes."""
+    golden(f"chart/{name}.svg", DRAWINGS[name]())
+
+
+def curves(drawing: str) -> Iterator[list[tuple[Decimal, Decimal]]]:
+    """The points of every line, absolute."""
+    for group in ET.fromstring(drawing).iter(f"{SVG}g"):  # noqa: S314 -- our own drawing
+        if (group.get("class") or "").startswith("line"):
+            path = group.find(f"{SVG}path")
+            assert path is not None
+            numbers = [Decimal(number) for number in re.findall(r"-?[\d.]+", path.get("d") or "")]
+            x = y = Decimal(0)
+            points = []
+            for dx, dy in zip(numbers[::2], numbers[1::2], strict=True):
+                x, y = x + dx, y + dy
+                points.append((x, y))
+            yield points
+
+
+rates = st.decimals("0.0000001", "1000000", places=7)
+days = st.dates(date(1992, 7, 1), date(2026, 12, 31))
+one_series = st.dictionaries(days, rates, min_size=1, max_size=40).map(lambda found: sorted(found.items()))
+some_series = st.dictionaries(st.sampled_from(CODES), one_series, min_size=1, max_size=6)
+sizes = st.tuples(st.integers(WIDTHS[0], WIDTHS[-1]), st.integers(HEIGHTS[0], HEIGHTS[-1]))
+
+
+@pytest.mark.slow
+@settings(max_examples=60)
+@given(some_series, sizes, st.booleans(), st.sampled_from(["en", "ru", "zh-Hans", "ar"]))
+def test_everything_lies_inside(series: dict[str, list[Point]], size: tuple[int, int], indexed: bool, tag: str) -> None:
+    """No point, no label and no text leaves the picture, whatever is drawn, and labels keep their distance."""
+    drawing = chart(series, look(tag, width=size[0], height=size[1]), indexed=indexed)
+    root = ET.fromstring(drawing)  # noqa: S314 -- our own drawing
+    width, height = Decimal(root.get("width") or 0), Decimal(root.get("height") or 0)
+    assert width == size[0]
+    assert height >= size[1]
+    for points in curves(drawing):
+        assert all(0 < x < width and 0 < y < height for x, y in points)
+    rows = []
+    for text in root.iter(f"{SVG}text"):
+        assert 0 < Decimal(text.get("x") or 0) < width
+        assert 0 < Decimal(text.get("y") or 0) < height
+        if text.find(f"{SVG}tspan") is not None:
+            words = "".join(text.itertext())
+            assert Decimal(text.get("x") or 0) * PIXEL + text_width(words, 13) <= width * PIXEL
+            rows.append(Decimal(text.get("y") or 0) * PIXEL)
+    rows.sort()
+    assert all(lower - upper >= LABEL_GAP for upper, lower in pairwise(rows))
+
+
+@given(rates, rates, st.integers(2, 12))
+def test_ticks_are_round_and_cover(one: Decimal, other: Decimal, most: int) -> None:
+    """Steps are 1, 2 or 5 times a power of ten, equal, few, and reach over both ends."""
+    low, high = sorted((one, other))
+    ticks = value_ticks(low, high, most)
+    steps = {after - before for before, after in pairwise(ticks)}
+    assert len(steps) == 1
+    assert steps.pop().normalize().as_tuple().digits in ((1,), (2,), (5,))
+    assert ticks[0] <= low <= high <= ticks[-1]
+    assert 2 <= len(ticks) <= most + 1
+
+
+@given(days, days)
+def test_days_are_marked_from_close_to_wide(one: date, other: date) -> None:
+    """There is always a way to mark a span, and every mark lies in it."""
+    first, last = sorted((one, other))
+    ways = list(day_ticks(first, last))
+    assert ways
+    for unit, marks in ways:
+        assert marks == sorted(set(marks))
+        assert first <= marks[0] <= marks[-1] <= last
+        assert unit == "day" or all(mark.day == 1 for mark in marks)
+
+
+def test_weeks_are_marked_at_mondays() -> None:
+    """Where not every other day is marked, Mondays are."""
+    ways = [marks for unit, marks in day_ticks(date(2024, 7, 2), date(2024, 8, 2)) if unit == "day"]
+    assert ways[2] == [date(2024, 7, 8), date(2024, 7, 15), date(2024, 7, 22), date(2024, 7, 29)]
+    assert all(mark.isoweekday() == 1 for mark in ways[3])
+
+
+@given(st.lists(st.integers(0, 3000), max_size=6))
+def test_labels_are_spread_in_order(wanted: list[int]) -> None:
+    """They keep the gap, the order and the bounds, and stay where they are when there is room."""
+    places = spread(wanted, 170, 0, 3000)
+    ordered = sorted(places)
+    assert all(after - before >= 170 for before, after in pairwise(ordered))
+    assert all(0 <= place <= 3000 for place in places)
+    assert sorted(wanted) == [want for _, want in sorted(zip(places, wanted, strict=True))]
+    if all(abs(a - b) >= 170 for i, a in enumerate(wanted) for b in wanted[:i]):
+        assert places == wanted
+
+
+@given(one_series, st.integers(1, 15))
+def test_thinning_keeps_ends_and_extremes(points: list[Point], columns: int) -> None:
+    """A thinned series is real points in order, with both ends, the lowest and the highest."""
+    kept = thinned(points, columns)
+    assert set(kept) <= set(points)
+    assert kept == sorted(kept)
+    assert (kept[0], kept[-1]) == (points[0], points[-1])
+    levels = [level for _, level in points]
+    assert {min(levels), max(levels)} <= {level for _, level in kept}
+    assert len(kept) <= 2 * columns + 2
+
+
+def test_thirty_four_years_of_six_currencies_are_small() -> None:
+    """The longest and widest chart stays below 60 kB."""
+    series = {code: [(day, rate / salt) for day, rate in OLD] for salt, code in enumerate(CODES, 1)}
+    assert len(chart(series, look(width=1600, height=1000)).encode()) < 60_000
+
+
+def test_weekends_are_not_invented() -> None:
+    """A line has exactly one corner for each sheet."""
+    series = several(CODES[:2], date(2024, 7, 2), 24)
+    assert [len(points) for points in curves(chart(series, look()))] == [24, 24]
+
+
+def test_old_roubles_are_divided_and_said() -> None:
+    """5,960 old roubles of 30 December 1997 are drawn as 5.96, and the note says why."""
+    around = [(date(1997, 12, 30), Decimal(5960)), (date(1998, 1, 1), Decimal("5.9600"))]
+    drawing = chart({"USD": around}, look())
+    (points,) = curves(drawing)
+    assert points[0][1] == points[1][1]
+    said = " ".join(text.text or "" for text in ET.fromstring(drawing).iter(f"{SVG}text"))  # noqa: S314 -- our own
+    assert "Before January 1, 1998 in old roubles, here divided by 1000." in said
+    assert "first 5.9600 on December 30, 1997" in drawing
+
+
+def test_a_cross_rate_has_no_old_roubles() -> None:
+    """Between two currencies the rouble cancels; in roubles' own price it does not."""
+    around = [(date(1997, 12, 30), Decimal("0.001")), (date(1998, 1, 1), Decimal(1))]
+    (cross,) = curves(chart({"DEM": around}, look(), quote="USD"))
+    (roubles,) = curves(chart({"RUB": around}, look(), quote="USD"))
+    assert cross[0][1] != cross[1][1]
+    assert roubles[0][1] == roubles[1][1]
+
+
+def test_an_index_starts_at_100() -> None:
+    """The first point is 100, and the label says where the last one is."""
+    points = [(date(2024, 1, 10), Decimal(80)), (date(2024, 1, 11), Decimal(90))]
+    drawing = chart({"USD": points}, look("ru"), indexed=True)
+    assert "первое значение 100,0" in drawing
+    assert "<tspan>USD</tspan> 112,5</text>" in drawing
+
+
+def test_the_text_alternative_tells_the_story() -> None:
+    """First, last, lowest and highest with their days."""
+    points = [(date(2024, 1, day), Decimal(rate)) for day, rate in ((10, 3), (11, 9), (12, 1), (13, 4))]
+    root = ET.fromstring(chart({"USD": points}, look()))  # noqa: S314 -- our own drawing
+    assert root.get("role") == "img"
+    assert [child.tag for child in root][:2] == [f"{SVG}title", f"{SVG}desc"]
+    assert root.findtext(f"{SVG}desc") == (
+        "US Dollar (USD): first 3.0000 on January 10, 2024, last 4.0000 on January 13, 2024; "
+        "lowest 1.0000 on January 12, 2024, highest 9.0000 on January 11, 2024."
+    )
+
+
+def test_a_chart_without_lines_is_titled_by_its_sentence() -> None:
+    """Nothing follows it, so no second full stop either."""
+    root = ET.fromstring(chart({"USD": []}, look()))  # noqa: S314 -- our own drawing
+    assert root.findtext(f"{SVG}title") == "No rates for these days."
+
+
+@pytest.mark.parametrize("tag", ["de", "ar", "en", "ru"])
+def test_sentences_have_a_language_of_their_own_where_they_are_english(tag: str) -> None:
+    """In the language of the chart a screen reader would read them with its sounds."""
+    days = sheets(date(2024, 7, 2), 3, 900_000, 1)
+    drawn = ET.fromstring(chart({"USD": days}, look(tag)))  # noqa: S314 -- our own drawing
+    empty = ET.fromstring(chart({"USD": []}, look(tag)))  # noqa: S314 -- the same
+    english = "en" if tag in ("de", "ar") else None
+    assert drawn.get("lang") == tag
+    assert [part.get("lang") for part in drawn.findall(f"{SVG}desc")] == [english]
+    texts = {text.get("class"): text.get("lang") for text in drawn.iter(f"{SVG}text")}
+    assert (texts["small"], texts["title"]) == (english, None)
+    assert {text.get("lang") for text in empty.iter(f"{SVG}text")} == {english}
+    assert [part.get("lang") for part in empty.findall(f"{SVG}title")] == [english]
+
+
+def test_words_cannot_become_markup() -> None:
+    """Whatever stands in a code is text."""
+    points = [(date(2024, 1, 10), Decimal(1))]
+    drawing = chart({"<b>": points, "&": points}, look())
+    assert "<b>" not in drawing
+    ET.fromstring(drawing)  # noqa: S314 -- our own drawing
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"width": 319}, {"width": 1601}, {"height": 199}, {"height": 1001}, {"theme": '"><script>'}]
+)
+def test_a_look_has_bounds(wrong: dict[str, Any]) -> None:
+    """Sizes and themes out of bounds are refused."""
+    with pytest.raises(ValueError, match="chart"):
+        chart({}, look(**wrong))
+
+
+def test_a_chart_has_six_currencies_at_most() -> None:
+    """There are six ways to tell lines apart."""
+    with pytest.raises(ValueError, match="at most 6"):
+        chart({str(number): [] for number in range(7)}, look())
+
+
+def test_numbers_are_short() -> None:
+    """Pixels have one decimal at most, and no zero too many."""
+    assert [px(tenths) for tenths in (120, 5, -15, 0, -120, -4)] == ["12", ".5", "-1.5", "0", "-12", "-.4"]
+
+
+def test_an_axis_without_extent_has_a_middle() -> None:
+    """One day alone stands in the middle."""
+    assert Axis(Decimal(3), Decimal(3), 0, 10).at(Decimal(3)) == 5
+
+
+def test_lines_break_between_words() -> None:
+    """Words stay whole, and no-break spaces keep theirs together."""
+    assert wrapped("one two three", 12, text_width("one two", 12)) == ["one two", "three"]
+    assert wrapped("", 12, 100) == []
+
+
+def test_chinese_lines_break_between_characters() -> None:
+    """But not after what opens and not before what closes; Latin words within stay whole."""
+    four = text_width("汇率汇率", 12)
+    assert wrapped("官方外汇汇率", 12, four) == ["官方外汇", "汇率"]
+    assert wrapped("官方外汇，汇率", 12, four) == ["官方外", "汇，汇率"]
+    assert wrapped("官方外（汇率）", 12, four) == ["官方外", "（汇率）"]
+    assert wrapped("今天 USD 汇率", 12, four) == ["今天", "USD 汇", "率"]
+
+
+def luminance(colour: str) -> float:
+    digits = colour.lstrip("#")
+    digits = "".join(sign * 2 for sign in digits) if len(digits) == 3 else digits
+    parts = [int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return float(0.2126 * red + 0.7152 * green + 0.0722 * blue)
+
+
+def contrast(one: str, other: str) -> float:
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("prefix", [".cbr-chart ", ".cbr-chart.dark ", ".cbr-chart.auto "])
+def test_contrast(prefix: str) -> None:
+    """Words have 4.5:1 on their ground, the axis 3:1 (WCAG 2.2, 1.4.3 and 1.4.11); labels wear the lines' colours."""
+    rules = dict(re.findall(rf"^{re.escape(prefix)}([^{{]+)\{{(?:fill|color|stroke):(#\w+)", STYLE, re.MULTILINE))
+    ground = rules.pop(".ground")
+    for name in ("text", ".title", *(f".c{number}" for number in range(6))):
+        assert contrast(rules[name], ground) >= 4.5, name
+    assert contrast(rules[".base"], ground) >= 3

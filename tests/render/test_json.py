@@ -1,0 +1,277 @@
+"""Our JSON, field by field: exact literals, in the order of the documentation, and null where something is unknown."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from ratesvc.domain.columns import Column, Coverage, Currency
+from ratesvc.domain.history import History
+from ratesvc.domain.rates import InForce, Quote, Revision, Sheet
+from ratesvc.domain.workdays import WorkCalendar
+from ratesvc.errors import UnknownCurrency
+from ratesvc.render import api
+from ratesvc.render.language import Language, language_or_default
+
+THURSDAY, FRIDAY, SATURDAY = (date(2026, 4, day) for day in (23, 24, 25))
+FETCHED = datetime(2026, 4, 23, 13, 20, 5, 999999, tzinfo=UTC)
+EN, RU = language_or_default("en"), language_or_default("ru")
+
+
+def revision(day: date, *rows: tuple[str, int, str], number: int = 1, flags: tuple[str, ...] = ()) -> Revision:
+    quotes = [
+        Quote(code, "036", f"R0{n:04}", nominal, Decimal(value), "Имя") for n, (code, nominal, value) in enumerate(rows)
+    ]
+    return Revision(Sheet(day, tuple(quotes)), number, FETCHED, flags)
+
+
+BEFORE = revision(THURSDAY, ("USD", 1, "80.0000"), ("EUR", 1, "100.0000"), ("IRR", 1000000, "53.9256"))
+NOW = revision(
+    FRIDAY,
+    ("USD", 1, "84.0000"),
+    ("EUR", 1, "100.0000"),
+    ("IRR", 1000000, "53.9256"),
+    ("AED", 1, "20.5000"),
+    number=2,
+    flags=("corrected",),
+)
+ANSWER = InForce(
+    requested_date=FRIDAY,
+    revision=NOW,
+    previous=BEFORE,
+    following=revision(SATURDAY, ("USD", 1, "85.0000")),
+    next_expected_at=datetime(2026, 4, 27, 15, tzinfo=UTC),
+    next_overdue=True,
+    stale=True,
+)
+
+
+def read(body: bytes) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(body, parse_float=Decimal)
+    return found
+
+
+def test_a_table_says_what_it_is() -> None:
+    """Every field, in the order of the documentation."""
+    document = read(api.rates(ANSWER, EN))
+    rows = document.pop("rates")
+    assert list(document.items()) == [
+        ("requested_date", "2026-04-24"),
+        ("effective_date", "2026-04-24"),
+        ("revision", 2),
+        ("previous_effective_date", "2026-04-23"),
+        ("next_effective_date", "2026-04-25"),
+        ("next_expected_at", "2026-04-27T18:00:00+03:00"),
+        ("next_overdue", True),
+        ("stale", True),
+        ("flags", ["corrected"]),
+        ("quote", "RUB"),
+        ("published_by", "Bank of Russia"),
+        (
+            "source_url",
+            "https://www.cbr.ru/eng/currency_base/daily/?UniDbQuery.Posted=True&UniDbQuery.To=24.04.2026",
+        ),
+        ("fetched_at", "2026-04-23T13:20:05Z"),
+    ]
+    assert list(rows) == ["AED", "EUR", "IRR", "USD"]
+
+
+def test_what_is_not_known_is_null() -> None:
+    """No sheet before it, none after it, and nothing to expect: as of a wording, or at a first start."""
+    alone = InForce(SATURDAY, NOW, None, None)
+    document = read(api.rates(alone, EN))
+    unknown = ("previous_effective_date", "next_effective_date", "next_expected_at")
+    assert [document[name] for name in unknown] == [None, None, None]
+    assert (document["requested_date"], document["effective_date"]) == ("2026-04-25", "2026-04-24")
+    assert (document["stale"], document["next_overdue"], "demo" in document) == (False, False, False)
+    assert {row["change"] for row in document["rates"].values()} == {None}
+    assert {row["change_percent"] for row in document["rates"].values()} == {None}
+
+
+def test_a_row_has_the_banks_figures_and_how_one_unit_moved() -> None:
+    """As literals: every digit, and no exponent; one that stood still has moved by 0, a new one by null."""
+    body = api.rates(ANSWER, EN)
+    row = read(body)["rates"]["USD"]
+    assert list(row) == [
+        *("name", "numeric_code", "cbr_id", "nominal", "value", "unit_rate", "change", "change_percent"),
+    ]
+    assert (row["name"], row["numeric_code"], row["cbr_id"], row["nominal"]) == ("US Dollar", "036", "R00000", 1)
+    assert b'"nominal":1,"value":84.0000,"unit_rate":84,"change":4,"change_percent":5}' in body
+    assert b'"nominal":1000000,"value":53.9256,"unit_rate":0.0000539256,"change":0,"change_percent":0}' in body
+    assert b'"nominal":1,"value":20.5000,"unit_rate":20.5,"change":null,"change_percent":null}' in body
+
+
+def test_names_are_in_the_readers_language() -> None:
+    """CLDR's, not the Bank's."""
+    assert read(api.rates(ANSWER, RU))["rates"]["USD"]["name"] == "доллар США"
+
+
+@pytest.mark.parametrize(
+    ("codes", "found"), [(["USD", "XXX"], ["USD"]), (["EUR", "AED"], ["AED", "EUR"]), ([], []), (None, 4)]
+)
+def test_a_table_is_narrowed_to_what_is_asked_for(codes: list[str] | None, found: list[str] | int) -> None:
+    """What this sheet lacks is left out; nothing asked for is nothing, and None is all."""
+    rows = read(api.rates(ANSWER, EN, codes=codes))["rates"]
+    assert (len(rows) if isinstance(found, int) else list(rows)) == found
+
+
+def test_in_another_quote_a_row_is_a_rate_and_its_move() -> None:
+    """The rouble is one of them; what the Bank printed is in roubles, and left out."""
+    document = read(api.rates(ANSWER, EN, quote="EUR"))
+    assert document["quote"] == "EUR"
+    assert list(document["rates"]) == ["AED", "IRR", "RUB", "USD"]
+    assert document["rates"]["USD"] == {
+        "unit_rate": Decimal("0.84"),
+        "change": Decimal("0.04"),
+        "change_percent": 5,
+    }
+    assert list(read(api.rates(ANSWER, EN, quote="EUR", codes=["RUB"]))["rates"]) == ["RUB"]
+    with pytest.raises(KeyError):
+        api.rates(ANSWER, EN, quote="XXX")
+
+
+OLD = revision(date(1997, 12, 31), ("USD", 1, "5960.0000"), ("DEM", 1, "3351.0000"))
+
+
+@pytest.mark.parametrize(
+    ("quote", "codes", "said"),
+    [("RUB", None, True), ("USD", None, True), ("USD", ["DEM"], False), ("USD", ["RUB"], True), ("RUB", ["DEM"], True)],
+)
+def test_old_roubles_are_called_so(quote: str, codes: list[str] | None, said: bool) -> None:
+    """Where a rouble is among what is shown, and old ones were in force."""
+    old = read(api.rates(InForce(date(1997, 12, 31), OLD, None, None), EN, quote=quote, codes=codes))
+    unit = {"before": "1998-01-01", "unit": "old rouble", "per_new_rouble": 1000}
+    assert old.get("denomination") == (unit if said else None)
+    new = replace(OLD, sheet=replace(OLD.sheet, effective_date=date(1998, 1, 1)))
+    assert "denomination" not in read(api.rates(InForce(date(1998, 1, 1), new, None, None), EN, quote=quote))
+
+
+def test_made_up_figures_are_called_so() -> None:
+    """In all three documents."""
+    history = History(WorkCalendar(), [NOW])
+    for demo in (True, False):
+        documents = (
+            api.rates(ANSWER, EN, demo=demo),
+            api.conversion(ANSWER, Decimal(1), "USD", "RUB", demo=demo),
+            api.currencies(history, EN, demo=demo),
+        )
+        assert [read(body).get("demo") for body in documents] == [demo or None] * 3
+
+
+def test_one_number_alone() -> None:
+    """For a cell of a spreadsheet; what is not in the sheet is named."""
+    assert api.unit_rate(ANSWER, "USD", "RUB") == b"84"
+    assert api.unit_rate(ANSWER, "IRR", "RUB") == b"0.0000539256"
+    assert api.unit_rate(ANSWER, "RUB", "USD") == b"0.0119047619"
+    assert api.unit_rate(ANSWER, "EUR", "USD") == b"1.19047619"
+    assert api.unit_rate(ANSWER, "RUB", "RUB") == b"1"
+    for code, quote in (("GBP", "RUB"), ("USD", "GBP"), ("GBP", "USD")):
+        with pytest.raises(UnknownCurrency) as caught:
+            api.unit_rate(ANSWER, code, quote)
+        assert (caught.value.code, str(caught.value)) == ("GBP", "The sheet of 2026-04-24 has no GBP.")
+
+
+def test_a_conversion_has_strings_and_coins() -> None:
+    """As many places as the currency has: yen have none, dinars three."""
+    assert list(read(api.conversion(ANSWER, Decimal("100.50"), "USD", "RUB")).items()) == [
+        ("amount", "100.50"),
+        ("from", "USD"),
+        ("to", "RUB"),
+        ("requested_date", "2026-04-24"),
+        ("effective_date", "2026-04-24"),
+        ("revision", 2),
+        ("stale", True),
+        ("unit_rate", Decimal(84)),
+        ("result", "8442"),
+        ("result_rounded", "8442.00"),
+    ]
+    coined = revision(FRIDAY, ("USD", 1, "84.0000"), ("JPY", 100, "50.0000"), ("BHD", 1, "220.0000"))
+    answer = InForce(FRIDAY, coined, None, None)
+    rounded = {
+        code: read(api.conversion(answer, Decimal(1), "USD", code))["result_rounded"] for code in ("JPY", "BHD", "RUB")
+    }
+    assert rounded == {"JPY": "168", "BHD": "0.382", "RUB": "84.00"}
+    with pytest.raises(KeyError):
+        api.conversion(ANSWER, Decimal(1), "USD", "GBP")
+
+
+@pytest.mark.parametrize(("base", "quote", "said"), [("USD", "RUB", True), ("RUB", "DEM", True), ("USD", "DEM", False)])
+def test_a_conversion_of_old_roubles_says_so(base: str, quote: str, said: bool) -> None:
+    """A thousand of them are one new rouble."""
+    answer = InForce(date(1997, 12, 31), OLD, None, None)
+    assert ("denomination" in read(api.conversion(answer, Decimal(1), base, quote))) is said
+
+
+def column(cbr_id: str, parent_id: str, code: str, number: str, *days: date) -> Column:
+    made = Column(Currency(cbr_id, parent_id, code, number, code), FETCHED)
+    for day in days:
+        made.put(day, 1, Decimal(1))
+    return made
+
+
+def test_currencies_are_listed_with_what_succeeded_them() -> None:
+    """By code, with the days of all of their ids; a successor has the same parent, another code, and begins later."""
+    days = [date(2004, 12, 30), date(2004, 12, 31), date(2005, 1, 1), date(2005, 1, 2)]
+    history = History(WorkCalendar())
+    history.fill(
+        [
+            column("R01235", "R01235", "USD", "840", *days),
+            column("R01700", "R01700", "TRL", "792", *days[:2]),
+            column("R01700J", "R01700", "TRY", "949", *days[2:]),
+            column("R01090", "R01090", "BYN", "974", *days[:2]),
+            column("R01090B", "R01090", "BYN", "933", *days[2:]),
+            column("R01020", "R01020", "AZM", "031", *days[:3]),
+            column("R01020A", "R01020", "AZN", "944", *days[2:]),
+        ],
+        Coverage(days[0], days[-1]),
+    )
+    document = read(api.currencies(history, EN))
+    assert (list(document), document["complete"]) == (["complete", "currencies"], True)
+    found = document["currencies"]
+    assert list(found) == ["AZM", "AZN", "BYN", "TRL", "TRY", "USD"]
+    assert found["TRL"] == {
+        "name": EN.currency("TRL"),
+        "numeric_code": "792",
+        "cbr_ids": ["R01700"],
+        "first_effective_date": "2004-12-30",
+        "last_effective_date": "2004-12-31",
+        "in_newest_sheet": False,
+        "successor": "TRY",
+    }
+    assert (found["TRY"]["successor"], found["TRY"]["in_newest_sheet"]) == (None, True)
+    assert (found["BYN"]["cbr_ids"], found["BYN"]["successor"]) == (["R01090", "R01090B"], None)
+    assert (found["BYN"]["first_effective_date"], found["BYN"]["last_effective_date"]) == ("2004-12-30", "2005-01-02")
+    assert found["BYN"]["numeric_code"] == "933"
+    assert found["AZM"]["successor"] is None
+
+
+def test_history_that_is_not_whole_says_so() -> None:
+    """Also when there is none at all."""
+    assert read(api.currencies(History(WorkCalendar()), EN)) == {"complete": False, "currencies": {}}
+    held = read(api.currencies(History(WorkCalendar(), [NOW]), EN))
+    assert (held["complete"], list(held["currencies"])) == (False, ["AED", "EUR", "IRR", "USD"])
+
+
+@pytest.mark.parametrize(
+    ("language", "page"),
+    [
+        (None, "https://www.cbr.ru/eng/currency_base/daily/"),
+        (EN, "https://www.cbr.ru/eng/currency_base/daily/"),
+        (RU, "https://www.cbr.ru/currency_base/daily/"),
+    ],
+)
+def test_the_banks_page_is_russian_for_readers_of_russian(language: Language | None, page: str) -> None:
+    """English for all others."""
+    assert api.bank_page(language) == page
+    assert api.source_url(FRIDAY, language) == f"{page}?UniDbQuery.Posted=True&UniDbQuery.To=24.04.2026"
+
+
+def test_a_literal_is_a_number_of_json() -> None:
+    """Without an exponent, a sign at zero, or quotes."""
+    numbers = [Decimal("1E+3"), Decimal("-0.00"), Decimal("5.39256E-5"), None]
+    assert api.encode([api.literal(number) for number in numbers]) == b"[1000,0.00,0.0000539256,null]"

@@ -1,0 +1,143 @@
+"""Pictures as PNG: small, the same on every machine, and without a box in place of a letter."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import struct
+import threading
+from collections.abc import Sequence
+
+import aiohttp
+import pytest
+from conftest import PATIENCE_S, eventually
+from widget_harness import Live
+
+from ratesvc.render import png
+from ratesvc.render.language import language_or_default
+from ratesvc.render.rows import TITLE
+
+DAYS = "since=2022-10-01&until=2022-11-18"
+
+pytestmark = pytest.mark.slow
+
+
+async def got(live: Live, path: str) -> bytes:
+    async with aiohttp.ClientSession() as http, http.get(live.url + path) as answer:
+        assert answer.status == 200
+        return await answer.read()
+
+
+def size(picture: bytes) -> tuple[int, int]:
+    """Width and height, as the first chunk says."""
+    assert picture.startswith(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
+    width, height = struct.unpack(">II", picture[16:24])
+    return width, height
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("lang", ["en", "ru", "zh-Hans", "de", "el"])
+async def test_a_card_for_mail(live: Live, lang: str, theme: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """As large as the SVG, twice as fine where asked, and at most 20 kB then."""
+    query = f"lang={lang}&theme={theme}"
+    drawn = (await got(live, f"/widget/card.svg?{query}")).decode()
+    plain, fine = [await got(live, f"/widget/card.png?{query}&scale={scale}") for scale in "12"]
+    width, height = map(int, re.findall(r'<svg [^>]*width="(\d+)" height="(\d+)"', drawn)[0])
+    assert (size(plain), size(fine)) == ((width, height), (2 * width, 2 * height))
+    with capsys.disabled():
+        print(f"\ncard.png {lang} {theme}: {len(plain)} bytes, at 2x {len(fine)}")  # noqa: T201 -- figures to read
+    assert len(fine) <= 20_000
+    assert png.drawable(drawn)
+
+
+@pytest.mark.parametrize("lang", ["en", "ru", "zh-Hans"])
+async def test_the_fonts_have_every_currency(live: Live, lang: str) -> None:
+    """No name of any currency that the Bank has needs a character that is missing."""
+    language = language_or_default(lang)
+    names = [language.currency(code, count) for code in live.service.history.codes() for count in (1, 10, 100)]
+    assert png.drawable(" ".join([*names, *map(language.currency, language.locale.currencies), language.say(TITLE)]))
+
+
+@pytest.mark.parametrize("lang", ["ar", "hi", "ka", "th"])
+async def test_a_script_that_the_fonts_lack_is_answered_in_english(live: Live, lang: str) -> None:
+    """Words that can be read are better than boxes, in cards and in charts."""
+    for path in ("/widget/card.png?", f"/chart.png?codes=USD,EUR&{DAYS}&"):
+        assert await got(live, f"{path}lang={lang}") == await got(live, f"{path}lang=en")
+        assert await got(live, f"{path}lang=ru") != await got(live, f"{path}lang=en")
+
+
+async def test_a_heading_that_cannot_be_written_is_left_out(live: Live) -> None:
+    """Ours stands there then, in the language asked for; one that can be written is written."""
+    assert await got(live, "/widget/card.png?lang=ru&heading=為替") == await got(live, "/widget/card.png?lang=ru")
+    assert await got(live, "/widget/card.png?lang=ru&heading=Курс") != await got(live, "/widget/card.png?lang=ru")
+
+
+@pytest.mark.parametrize("lang", ["en", "ru", "zh-Hans"])
+@pytest.mark.parametrize("density", [1, 2])
+async def test_a_chart_for_mail(live: Live, lang: str, density: int) -> None:
+    """As large as asked, in the reader's language, light unless dark is asked for."""
+    query = f"/chart.png?codes=USD,CNY&{DAYS}&width=600&height=300&lang={lang}&density={density}"
+    picture = await got(live, query)
+    assert size(picture) == (600 * density, 300 * density)
+    assert await got(live, f"{query}&theme=light") == picture
+    assert await got(live, f"{query}&theme=dark") != picture
+
+
+async def test_a_picture_is_drawn_beside_the_loop(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks for something else meanwhile does not wait for it."""
+    drawing, answered, draw = threading.Event(), threading.Event(), png.png
+
+    def slow(svg: str, scale: int, colours: Sequence[str] = ()) -> bytes:
+        drawing.set()
+        assert answered.wait(PATIENCE_S), "the picture kept the others waiting"
+        return draw(svg, scale, colours)
+
+    monkeypatch.setattr(png, "png", slow)
+    picture = asyncio.create_task(got(live, "/widget/card.png?scale=2"))
+    await eventually(drawing.is_set)
+    await got(live, "/livez")
+    answered.set()
+    assert size(await picture)
+
+
+async def test_nothing_stored_is_a_neutral_picture(live: Live) -> None:
+    """In the reader's language, and kept by nobody."""
+    live.service.publisher.current = None
+    async with aiohttp.ClientSession() as http, http.get(f"{live.url}/widget/card.png?lang=ru&scale=2") as answer:
+        assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-store")
+        assert size(await answer.read()) == (960, 240)
+
+
+@pytest.mark.parametrize("path", ["/widget/card.png?date=2031-01-01", "/widget/card.svg?date=2031-01-01"])
+async def test_a_neutral_picture_is_not_remembered(live: Live, path: str) -> None:
+    """The rates of a day may come while the same publication is served."""
+    await got(live, path)
+    assert live.service.publisher.current
+    assert path not in live.service.publisher.current.answers
+
+
+async def test_a_large_picture_is_drawn_in_strips(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No other thread runs while one is drawn, so none is large; together they are the whole picture."""
+    images, read, draw = png._libraries()  # noqa: SLF001 -- what it is drawn with
+    drawn: list[int] = []
+
+    def noting(svg: str, *, zoom: int, **more: object) -> bytes:
+        width, height = map(int, re.findall(r'width="([0-9]+)" height="([0-9]+)" viewBox', svg)[0])
+        drawn.append(width * height * zoom**2)
+        return draw(svg, zoom=zoom, **more)
+
+    monkeypatch.setattr(png, "_libraries", lambda: (images, read, noting))
+    path = f"/chart.png?codes=USD,EUR&{DAYS}&width=720&height=400&density=2"
+    assert size(await got(live, path)) == (1440, 800)
+    assert max(drawn) <= png.STRIP_PIXELS
+    assert sum(drawn) == 1440 * 800
+
+
+async def test_a_picture_of_too_many_pixels_is_refused(live: Live) -> None:
+    """The problem says the bound; without twice the density the same size is drawn."""
+    path = f"{live.url}/chart.png?codes=USD&{DAYS}&width=1200&height=800"
+    async with aiohttp.ClientSession() as http:
+        async with http.get(f"{path}&density=2") as answer:
+            assert (answer.status, "1,200,000" in (await answer.json())["detail"]) == (400, True)
+        async with http.get(path) as answer:
+            assert answer.status == 200

@@ -1,0 +1,417 @@
+"""The page «Which rate applies to a document dated X?»: the decision, the words, the answers over HTTP."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from html import unescape
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from ratesvc.config import Settings
+from ratesvc.demo import recorded_sheets
+from ratesvc.domain.history import History, on_day
+from ratesvc.domain.rates import InForce, Quote, Revision, Sheet
+from ratesvc.domain.workdays import MOSCOW, WorkCalendar, at
+from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, RatesvcError, UnknownCurrency, UnknownRevision
+from ratesvc.render import rate_page
+from ratesvc.render.language import language_or_default
+from ratesvc.render.rate_page import Question
+from ratesvc.render.rate_reason import Kind, Reason, reason
+from ratesvc.render.widget import Site
+from ratesvc.service.app import Service
+from ratesvc.web import app
+
+CALENDAR = WorkCalendar()
+SITE = Site("https://rates.example/of")
+USD = Quote("USD", "840", "R01235", 1, Decimal("91.3336"), "Доллар США")
+JPY = Quote("JPY", "392", "R01820", 100, Decimal("60.9301"), "Иен")
+
+Client = TestClient[web.Request, web.Application]
+
+RUSSIAN = language_or_default("ru")
+
+
+def moment(day: date, clock: str = "12:00") -> datetime:
+    return at(day, time.fromisoformat(clock))
+
+
+def held(*days: str, received: str = "17:05") -> History:
+    """A history of the sheets of these days, each received on its eve."""
+    sheets = [Sheet(date.fromisoformat(day), (USD, JPY)) for day in days]
+    eves = [moment(sheet.effective_date - timedelta(days=1), received) for sheet in sheets]
+    return History(CALENDAR, [Revision(sheet, 1, eve) for sheet, eve in zip(sheets, eves, strict=True)])
+
+
+def asked(history: History, day: str, now: datetime, code: str = "USD") -> Reason:
+    outcome: InForce | RatesvcError
+    try:
+        outcome = on_day(history, date.fromisoformat(day), now)
+    except RatesvcError as error:
+        outcome = error
+    return reason(outcome, code, now, CALENDAR)
+
+
+def words(why: Reason, day: str, tag: str = "en", code: str = "USD", quote: Quote | None = USD) -> str:
+    """The text of the page's answer."""
+    question = Question(date.fromisoformat(day), code, {"USD", "JPY"})
+    page = rate_page.answered(question, why, quote, language_or_default(tag), SITE)
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", page[page.index("<section") :])).split())
+
+
+def test_a_working_day_has_its_own_rate() -> None:
+    """Tuesday, 5 March 2024: set on Monday for that very day."""
+    why = asked(held("2024-03-02", "2024-03-05"), "2024-03-05", moment(date(2024, 3, 5)))
+    assert why == Reason(Kind.OWN_DAY, date(2024, 3, 5), date(2024, 3, 4))
+    assert "set this rate for that very day" in words(why, "2024-03-05")
+
+
+@pytest.mark.parametrize("day", ["2024-03-03", "2024-03-04"])
+def test_saturdays_rate_holds_on_sunday_and_monday(day: str) -> None:
+    """Set on Friday for Saturday, 2 March 2024; the next is in force on Tuesday."""
+    why = asked(held("2024-03-02", "2024-03-05"), day, moment(date(2024, 3, 6)))
+    assert (why.kind, why.effective, why.until) == (Kind.WEEKEND, date(2024, 3, 2), date(2024, 3, 4))
+    assert "Saturday's rate (March 2, 2024) holds on Sunday and Monday too" in words(why, day)
+    assert "на субботу, 2 марта 2024 г., действует также в воскресенье и понедельник" in words(why, day, "ru")
+
+
+@pytest.mark.parametrize("day", ["2025-01-01", "2025-01-08", "2025-01-09"])
+def test_new_year(day: str) -> None:
+    """Set on 28 December 2024, a working Saturday, for the 29th; days off to 8 January, so it holds on the 9th too."""
+    why = asked(held("2024-12-29", "2025-01-10"), day, moment(date(2025, 1, 10)))
+    assert why.kind is Kind.DAYS_OFF
+    assert (why.effective, why.days_off) == (date(2024, 12, 29), (date(2024, 12, 29), date(2025, 1, 8)))
+    assert why.holidays == ("New Year Holidays", "Christmas Day")
+    assert why.until == date(2025, 1, 9)
+    assert (
+        "с 29 декабря 2024 г. по 8 января 2025 г. — нерабочие дни (новогодние каникулы, Рождество Христово)"
+        in words(why, day, "ru")
+    )
+
+
+def test_a_working_saturday_sets_a_sundays_rate() -> None:
+    """Saturday, 27 April 2024 was a working day, so Sunday the 28th has its own rate and Monday keeps it."""
+    history = held("2024-04-27", "2024-04-28", "2024-05-03")
+    now = moment(date(2024, 5, 6))
+    own = asked(history, "2024-04-28", now)
+    assert own == Reason(Kind.OWN_DAY, date(2024, 4, 28), date(2024, 4, 27))
+    assert "It was set on April 27, 2024, a working day at the weekend." in words(own, "2024-04-28")
+    after = asked(history, "2024-04-29", now)
+    assert (after.kind, after.effective, after.until) == (Kind.DAYS_OFF, date(2024, 4, 28), date(2024, 5, 2))
+    assert after.holidays == ("Holiday of Spring and Labor",)
+
+
+def test_a_single_day_off() -> None:
+    """Wednesday, 12 June 2024 was Russia Day: its own rate was set on the 11th, and the 13th keeps it."""
+    why = asked(held("2024-06-12", "2024-06-14"), "2024-06-13", moment(date(2024, 6, 14)))
+    assert (why.kind, why.days_off) == (Kind.DAYS_OFF, (date(2024, 6, 12), date(2024, 6, 12)))
+    assert "12 июня 2024 г. — нерабочий день (День России)" in words(why, "2024-06-13", "ru")
+
+
+def test_a_day_off_by_decree_has_no_name() -> None:
+    """30 March to 3 April 2020 were days off by decree: the calendar knows that they are, not what they are called."""
+    decreed = WorkCalendar([date(2020, 3, 30) + timedelta(days=number) for number in range(5)])
+    sheet = Sheet(date(2020, 3, 28), (USD,))
+    answer = InForce(date(2020, 4, 1), Revision(sheet, 1, moment(date(2020, 3, 27))), None, None)
+    why = reason(answer, "USD", moment(date(2020, 5, 1)), decreed)
+    assert (why.kind, why.holidays, why.until) == (Kind.DAYS_OFF, (), date(2020, 4, 6))
+    assert "March 28, 2020 to April 5, 2020 are days off without new rates" in words(why, "2020-04-01")
+
+
+def test_tomorrows_rate_is_announced() -> None:
+    """Asked on Monday evening for Tuesday: already set, received at 17:05, not yet in force."""
+    why = asked(held("2024-03-02", "2024-03-05"), "2024-03-05", moment(date(2024, 3, 4), "18:00"))
+    assert why.kind is Kind.ANNOUNCED
+    assert why.fetched_at == moment(date(2024, 3, 4), "17:05")
+    assert "received on March 4, 2024 at 17:05 Moscow time" in words(why, "2024-03-05")
+
+
+def test_at_midnight_the_announced_rate_is_the_days_own() -> None:
+    """One second before midnight in Moscow it is to come, at midnight it is in force."""
+    history = held("2024-03-02", "2024-03-05")
+    midnight = datetime(2024, 3, 5, tzinfo=MOSCOW)
+    assert asked(history, "2024-03-05", midnight - timedelta(seconds=1)).kind is Kind.ANNOUNCED
+    assert asked(history, "2024-03-05", midnight).kind is Kind.OWN_DAY
+
+
+def test_next_monday_is_answered_on_friday_evening() -> None:
+    """Saturday's sheet is announced, and no other can come before Tuesday."""
+    why = asked(held("2024-03-01", "2024-03-02"), "2024-03-04", moment(date(2024, 3, 1), "18:00"))
+    assert (why.kind, why.fetched_at) == (Kind.WEEKEND, moment(date(2024, 3, 1), "17:05"))
+    assert "It was received on March 1, 2024 at 17:05" in words(why, "2024-03-04")
+
+
+def test_the_last_day_of_the_year_asked_the_day_before() -> None:
+    """30 December 2025 is the last working day: at noon the rate of the 31st is awaited by 18:00, then it is there."""
+    noon = moment(date(2025, 12, 30))
+    why = asked(held("2025-12-30"), "2025-12-31", noon)
+    assert (why.kind, why.effective, why.late) == (Kind.NOT_YET_SET, date(2025, 12, 31), False)
+    assert why.expected_at == moment(date(2025, 12, 30), "18:00")
+    assert "expected by 18:00 Moscow time on December 30, 2025" in words(why, "2025-12-31", quote=None)
+    evening = moment(date(2025, 12, 30), "19:00")
+    assert asked(held("2025-12-30", "2025-12-31"), "2025-12-31", evening).kind is Kind.ANNOUNCED
+
+
+def test_a_day_in_the_holidays_waits_for_the_rate_before_them() -> None:
+    """5 January 2026, asked on 30 December, will have the rate of 31 December."""
+    why = asked(held("2025-12-30"), "2026-01-05", moment(date(2025, 12, 30)))
+    assert (why.kind, why.effective) == (Kind.NOT_YET_SET, date(2025, 12, 31))
+    assert "The rate of December 31, 2025 will apply." in words(why, "2026-01-05", quote=None)
+
+
+def test_a_late_rate_is_called_late() -> None:
+    """At 18:30 tomorrow's rate is overdue."""
+    why = asked(held("2024-03-05"), "2024-03-06", moment(date(2024, 3, 5), "18:30"))
+    assert (why.kind, why.late) == (Kind.NOT_YET_SET, True)
+    assert "is late. It was expected by 18:00" in words(why, "2024-03-06", quote=None)
+
+
+def test_today_without_its_own_rate_is_stale() -> None:
+    """Tuesday's sheet never came: what is shown says so."""
+    why = asked(held("2024-03-02"), "2024-03-05", moment(date(2024, 3, 5)))
+    assert (why.kind, why.effective) == (Kind.STALE, date(2024, 3, 2))
+    assert "has not been received" in words(why, "2024-03-05")
+
+
+def test_before_1998_no_calendar_explains() -> None:
+    """The Bank set rates twice a week then: Thursday, 2 July 1992 has the rate of the 1st."""
+    revision = Revision(Sheet(date(1992, 7, 1), (USD,)), 1, moment(date(2024, 1, 1)))
+    why = reason(InForce(date(1992, 7, 2), revision, None, None), "USD", moment(date(2024, 1, 1)), CALENDAR)
+    assert why == Reason(Kind.HELD, date(1992, 7, 1))
+    assert "has been in force since July 1, 1992" in words(why, "1992-07-02")
+
+
+def test_old_roubles_are_called_so() -> None:
+    """A clerk must not take 5,960 roubles of 1997 for today's; where there is no rate there is nothing to say."""
+    sentence = "In old roubles: 1,000 of them are 1 new rouble."
+    assert sentence in words(Reason(Kind.HELD, date(1997, 12, 31)), "1997-12-31")
+    assert sentence not in words(Reason(Kind.OWN_DAY, date(1998, 1, 1)), "1998-01-01")
+    assert sentence not in words(Reason(Kind.ABSENT, date(1997, 12, 31)), "1997-12-31", quote=None)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        (HistoryLoading(date(2001, 2, 3)), Kind.LOADING, "still being loaded"),
+        (BeforeHistory(date(1991, 2, 3)), Kind.BEFORE_HISTORY, "begin on July 1, 1992"),
+        (UnknownCurrency("ABC"), Kind.UNKNOWN_CURRENCY, "for ABC is known here"),
+        (NoSheet("none"), Kind.NOTHING_STORED, "No rates have been received yet"),
+    ],
+)
+def test_why_there_is_no_rate(error: RatesvcError, kind: Kind, said: str) -> None:
+    """Every refusal has its sentence."""
+    why = reason(error, "ABC", moment(date(2024, 3, 5)), CALENDAR)
+    assert why == Reason(kind)
+    assert said in words(why, "2001-02-03", code="ABC", quote=None)
+
+
+def test_a_currency_that_the_sheet_lacks() -> None:
+    """The sheet is named, so that it can be looked up."""
+    why = asked(held("2024-03-05"), "2024-03-05", moment(date(2024, 3, 5)), "DEM")
+    assert why == Reason(Kind.ABSENT, date(2024, 3, 5))
+    assert "has no rate for DEM" in words(why, "2024-03-05", code="DEM", quote=None)
+
+
+def test_a_strangers_error_is_not_explained() -> None:
+    """What no day explains goes on."""
+    with pytest.raises(UnknownRevision):
+        reason(UnknownRevision("none"), "USD", moment(date(2024, 3, 5)), CALENDAR)
+
+
+def test_a_rate_is_shown_as_printed_and_for_one() -> None:
+    """100 yen as in the Bank's table, one yen exactly, in the reader's numbers."""
+    why = Reason(Kind.OWN_DAY, date(2024, 3, 5), date(2024, 3, 4))
+    text = words(why, "2024-03-05", "ru", "JPY", JPY)
+    assert "вторник, 5 марта 2024" in text
+    assert "100 JPY = 60,9301 RUB" in text
+    assert "1 JPY = 0,609301 RUB" in text
+    assert "https://www.cbr.ru/currency_base/daily/?UniDbQuery.Posted=True&UniDbQuery.To=05.03.2024" in unescape(
+        rate_page.answered(Question(date(2024, 3, 5), "JPY", ()), why, JPY, RUSSIAN, SITE)
+    )
+    assert "https://rates.example/of/v1/rates/2024-03-05?codes=JPY" in text
+
+
+FULL = Reason(
+    Kind.OWN_DAY,
+    *(date(2024, 4, 28), date(2024, 4, 27), (date(2024, 4, 28), date(2024, 4, 29)), ("Unity Day", "Victory Day")),
+    until=date(2024, 5, 2),
+    fetched_at=moment(date(2024, 4, 27)),
+    expected_at=moment(date(2024, 4, 27)),
+)
+
+
+@pytest.mark.parametrize("late", [True, False])
+@pytest.mark.parametrize("kind", Kind)
+def test_a_russian_page_is_russian(kind: Kind, late: bool) -> None:
+    """No English word is left beside codes and addresses, and no sentence ends with two full stops."""
+    text = words(replace(FULL, kind=kind, late=late), "2024-04-30", "ru")
+    assert not set(re.findall("[A-Za-z]+", re.sub(r"https://\S+", "", text))) - {"USD", "RUB", "JSON"}
+    assert ".." not in text
+
+
+@pytest.mark.parametrize("several", [True, False])
+@pytest.mark.parametrize("names", [(), ("Russia Day",)])
+def test_days_off_in_russian(several: bool, names: tuple[str, ...]) -> None:
+    """One day or several, with a name or without."""
+    days_off = (date(2024, 6, 12), date(2024, 6, 13 if several else 12))
+    text = words(replace(FULL, kind=Kind.DAYS_OFF, days_off=days_off, holidays=names), "2024-06-13", "ru")
+    assert ("нерабочие дни" in text) == several
+    assert ("(День России)" in text) == bool(names)
+    assert "Этот курс действует с 28 апреля 2024 г.: " in text
+
+
+def test_every_holiday_has_a_russian_name() -> None:
+    """Whatever the calendar calls a day off since 1998."""
+    days = (date(1998, 1, 1) + timedelta(days=number) for number in range(366 * 32))
+    names = {name for day in days for name in CALENDAR.holidays_of(day)}
+    assert len(names) > 8
+    assert all(RUSSIAN.say(name) != name for name in names)
+
+
+@pytest.fixture
+async def client(tmp_path: Path) -> AsyncIterator[Client]:
+    """The service in the evening of Friday, 18 November 2022, with forty recorded sheets in memory."""
+    now = moment(date(2022, 11, 18), "17:10")
+    async with Service(Settings(data_dir=str(tmp_path)), clock=lambda: now, ticking=False) as service:
+        for sheet in recorded_sheets():
+            service.history.add(Revision(sheet, 1, moment(sheet.effective_date - timedelta(days=1), "17:05")))
+        service.publish()
+        async with TestClient(TestServer(app.build(service, SITE))) as found:
+            yield found
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "said"),
+    [
+        ("/rate", 200, "Friday, November 18, 2022"),
+        ("/rate?date=2022-11-19&currency=usd", 200, "comes into force on November 19, 2022"),
+        ("/rate?date=2022-11-20", 200, "holds on Sunday and Monday too"),
+        ("/rate?date=2022-11-07&currency=KZT", 200, "November 4, 2022 to November 6, 2022 are days off (Unity Day)"),
+        ("/rate?date=2022-11-07&lang=ru", 200, "нерабочие дни (День народного единства)"),
+        ("/rate?date=2022-11-22", 404, "expected by 18:00 Moscow time on November 21, 2022"),
+        ("/rate?date=9999-12-31", 404, "has not set the rate for this day yet"),
+        ("/rate?date=2001-02-03", 503, "still being loaded"),
+        ("/rate?date=1992-06-30", 404, "begin on July 1, 1992"),
+        ("/rate?date=2022-11-18&currency=ABC", 404, "for ABC is known here"),
+        ("/rate?date=2022-02-30", 400, "The question was not understood."),
+        ("/rate?date=&lang=ru", 400, "Не удалось понять запрос."),
+        ("/rate?currency=dollar", 400, "The question was not understood."),
+        ("/rate?when=2022-11-18", 400, "There is no parameter 'when'. Known: date, currency, lang."),
+        ("/rate?date=2022-11-18&date=2022-11-19", 400, "date stands more than once."),
+        ("/rate?lang=tlh", 400, "lang takes a language tag"),
+        ("/rate?date=<script>alert(1)</script>", 400, "A day is written YYYY-MM-DD and must exist."),
+    ],
+)
+async def test_every_answer_is_a_page(client: Client, address: str, status: int, said: str) -> None:
+    """Whatever is asked, there is the form, words, and a policy that allows nothing but the style."""
+    response = await client.get(address)
+    page = await response.text()
+    assert response.status == status
+    assert said in unescape(page)
+    assert '<input type="date"' in page
+    assert "<script" not in page
+    assert response.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert response.headers["Content-Security-Policy"] == rate_page.SECURITY_POLICY
+    assert ("no-store" in response.headers["Cache-Control"]) == (status != 200)
+    assert ("Retry-After" in response.headers) == (status == 503)
+
+
+async def test_what_was_wrong_is_said_in_the_language_of_the_page(client: Client) -> None:
+    """A day that does not exist in Russian; the words of a query that has no translation are left out."""
+    for address, words in (
+        ("date=2022-02-30", "Дата пишется в виде ГГГГ-ММ-ДД и должна существовать."),
+        ("when={date}", "Не удалось понять запрос."),
+    ):
+        page = await (await client.get(f"/rate?lang=ru&{address}")).text()
+        problem = page[page.index('role="alert"') : page.index("</section>")]
+        assert words in problem
+        assert not re.search("[A-Za-z]{2}", re.sub(r"<[^>]+>|role=.*?>", "", problem))
+    assert "A day is written YYYY-MM-DD" in await (await client.get("/rate?lang=de&date=2022-02-30")).text()
+
+
+@pytest.mark.parametrize(
+    ("address", "day", "code"),
+    [
+        ("date=2022-02-30&currency=eur", "2022-11-18", "EUR"),
+        ("date=2022-11-17&currency=dollar", "2022-11-17", "USD"),
+        ("date=2022-11-17&currency=CNY&when=now", "2022-11-17", "CNY"),
+    ],
+)
+async def test_what_was_right_of_a_question_stays_in_the_form(
+    client: Client, address: str, day: str, code: str
+) -> None:
+    """Who corrects a day need not choose the currency again."""
+    page = await (await client.get(f"/rate?{address}")).text()
+    assert f'id="day" name="date" value="{day}"' in page
+    assert re.findall(r'<option value="(\w+)" selected', page) == [code]
+
+
+async def test_english_sentences_run_from_left_to_right(client: Client) -> None:
+    """An Arabic reader gets Arabic names and dates on a page whose sentences, language and direction are English."""
+    page = await (await client.get("/rate?lang=ar")).text()
+    assert '<html lang="en" dir="ltr">' in page
+    assert "دولار أمريكي" in page
+    assert 'name="lang" value="ar"' in page
+    assert '<html lang="ru" dir="ltr">' in await (await client.get("/rate?lang=ru")).text()
+
+
+@pytest.mark.parametrize(
+    ("asked", "current"), [("ru-RU", "ru"), ("zh-CN", "zh-Hans"), ("en-GB", "en"), ("de", "en"), ("zh-TW", "en")]
+)
+async def test_the_page_names_its_languages(client: Client, asked: str, current: str) -> None:
+    """All that have every sentence are a link, and the one that is spoken is marked, whatever the region."""
+    page = await (await client.get(f"/rate?lang={asked}")).text()
+    links = re.findall(r'hreflang="([^"]+)"( aria-current="true")?', page)
+    assert links == [(tag, ' aria-current="true"' if tag == current else "") for tag in ("en", "ru", "zh-Hans")]
+
+
+async def test_german_words_on_an_english_page_are_marked(client: Client) -> None:
+    """A screen reader changes its voice for names and dates from CLDR; days within a sentence are as the sentence."""
+    page = await (await client.get("/rate?lang=de&date=2022-11-20")).text()
+    assert '<h2 id="headline" lang="de">Sonntag, 20. November 2022</h2>' in page
+    assert '<dd lang="de">Samstag, 19. November 2022</dd>' in page
+    assert '<select id="currency" name="currency" lang="de">' in page
+    assert "Saturday's rate (November 19, 2022)" in unescape(page)
+    assert ' lang="ru"' not in (await (await client.get("/rate?lang=ru")).text()).partition("</nav>")[2]
+
+
+async def test_a_question_ends_without_a_full_stop(client: Client) -> None:
+    """The reference's summary of this page is a question."""
+    reference = await (await client.get("/docs")).text()
+    assert "?</strong>" in reference
+    assert "?." not in reference
+
+
+async def test_links_begin_with_the_public_address(client: Client) -> None:
+    """Only the Bank is elsewhere."""
+    page = await (await client.get("/rate?date=2022-11-20", headers={"Host": "evil.example"})).text()
+    links = re.findall(r'(?:href|src|action)="([^"]+)"', page)
+    assert links
+    assert all(link.startswith((f"{SITE.public_url}/", "https://www.cbr.ru/")) for link in links)
+
+
+async def test_a_settled_day_is_kept_for_a_day_and_not_sent_twice(client: Client) -> None:
+    """A past day's page is cached longer than one that changes at midnight."""
+    settled = await client.get("/rate?date=2022-11-17")
+    assert "max-age=86400" in settled.headers["Cache-Control"]
+    assert "max-age=60" in (await client.get("/rate")).headers["Cache-Control"]
+    again = await client.get("/rate?date=2022-11-17", headers={"If-None-Match": settled.headers["ETag"]})
+    assert again.status == 304
+
+
+async def test_before_the_first_sheet_there_is_a_page_too(tmp_path: Path) -> None:
+    """Nothing is stored yet: 503, in words."""
+    now = moment(date(2022, 11, 18))
+    async with (
+        Service(Settings(data_dir=str(tmp_path)), clock=lambda: now, ticking=False) as service,
+        TestClient(TestServer(app.build(service, SITE))) as client,
+    ):
+        response = await client.get("/rate?lang=ru")
+        assert response.status == 503
+        assert "Курсы пока не получены." in await response.text()

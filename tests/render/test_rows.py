@@ -1,0 +1,276 @@
+"""The widget's rows: what a reader sees of a currency that rose, fell, stayed, is new, or is printed otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from random import Random
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from ratesvc.domain.rates import InForce, Quote, Revision, Sheet, Snapshot
+from ratesvc.domain.workdays import ONE_DAY
+from ratesvc.render import api, rows, terminal
+from ratesvc.render.language import Language, language_or_default
+from ratesvc.render.rows import NOTHING, Row, Table, View
+
+FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
+FETCHED = datetime(2026, 4, 23, 13, 20, 5, tzinfo=UTC)
+COLUMNS = ("name", "today", "change", "percent")
+ENGLISH = language_or_default("en")
+PRINTED = st.integers(1, 10**9).map(lambda n: Decimal(n).scaleb(-4))
+
+Printed = dict[str, tuple[int, str]]
+
+
+def in_force(now: Printed, before: Printed | None, day: date = SATURDAY, day_before: date = FRIDAY) -> InForce:
+    """A sheet of (nominal, value) by code, and the one before it; `day` is today."""
+    previous = None if before is None else revision(before, day_before)
+    return InForce(day, revision(now, day), previous, None, next_expected_at=FETCHED)
+
+
+def revision(printed: Printed, day: date) -> Revision:
+    quotes = (Quote(code, "000", code, nominal, Decimal(value), code) for code, (nominal, value) in printed.items())
+    return Revision(Sheet(day, tuple(quotes)), 1, FETCHED)
+
+
+def table(answer: InForce, language: Language = ENGLISH) -> Table:
+    codes = tuple(answer.revision.sheet.by_code)
+    return rows.table([answer], language, View(codes, COLUMNS), lambda *_: [])
+
+
+def row(now: tuple[int, str], before: tuple[int, str] | None, language: Language = ENGLISH) -> Row:
+    """The only row: USD, which cost so much."""
+    return table(in_force({"USD": now}, None if before is None else {"USD": before}), language).rows[0]
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "move", "mark", "words", "cells"),
+    [
+        ("75.5273", "74.8304", "up", "▲", "up", ("75.5273", "+0.6969", "+0.93%")),
+        ("74.8304", "75.5273", "down", "▼", "down", ("74.8304", "−0.6969", "−0.92%")),
+        ("75.5273", "75.5273", "same", "", "", ("75.5273", "0.0000", "0.00%")),
+        ("75.5273", None, "", "", "", ("75.5273", NOTHING, NOTHING)),
+        ("75.5274", "75.5273", "up", "▲", "up", ("75.5274", "+0.0001", "0.00%")),
+        ("1500", "1000", "up", "▲", "up", ("1,500.0000", "+500.0000", "+50.00%")),
+    ],
+)
+def test_a_row_says_where_a_currency_went(
+    now: str, before: str | None, move: str, mark: str, words: str, cells: tuple[str, ...]
+) -> None:
+    """By an arrow, a word for screen readers and a sign; a currency that stayed, or is new, has none of them."""
+    found = row((1, now), None if before is None else (1, before))
+    assert (found.move, found.mark, found.words, found.cells) == (move, mark, words, cells)
+
+
+def test_a_currency_that_the_sheet_before_lacks_has_no_change() -> None:
+    """Only its own row says nothing: the others have theirs."""
+    shown = table(in_force({"USD": (1, "80"), "AED": (1, "22")}, {"USD": (1, "79")}))
+    found = [(one.code, one.move, one.cells[1]) for one in shown.rows]
+    assert found == [("USD", "up", "+1.0000"), ("AED", "", NOTHING)]
+
+
+def test_a_row_is_of_the_nominal_that_the_newest_sheet_prints() -> None:
+    """A sheet that printed ten times as many units is shown for the same units, and has not moved by that."""
+    found = row((1_000, "7.5"), (10_000, "74"))
+    assert (found.unit, found.cells) == ("1,000\u00a0USD", ("7.5000", "+0.1000", "+1.35%"))
+
+
+@pytest.mark.parametrize(
+    ("tag", "words", "percent"), [("ru", "снижение", "−0,92\u00a0%"), ("zh-Hans", "下跌", "−0.92%")]
+)
+def test_a_row_is_in_the_readers_language(tag: str, words: str, percent: str) -> None:
+    """Words, decimal mark and the place of the sign of per cent."""
+    found = row((1, "74.8304"), (1, "75.5273"), language_or_default(tag))
+    assert (found.words, found.cells[-1]) == (words, percent)
+
+
+def two_days(today: Printed, following: Printed, before: Printed | None = None, day: date = SATURDAY) -> list[InForce]:
+    """Friday's sheet, which is in force, and the announced one of `day`."""
+    first = in_force(today, before, FRIDAY, FRIDAY - ONE_DAY)
+    return [first, InForce(day, revision(following, day), first.revision, None, next_expected_at=FETCHED)]
+
+
+def test_today_and_tomorrow_stand_side_by_side() -> None:
+    """Each value under its day, and the change is tomorrow's, of the nominal that tomorrow's sheet prints."""
+    shown = two_days({"USD": (10, "740"), "AED": (1, "22")}, {"USD": (1, "75"), "CHF": (1, "90")}, {"USD": (1, "1")})
+    view = View(("USD", "AED", "CHF", "EUR"), rows.COLUMNS)
+    found = rows.table(shown, ENGLISH, view, lambda *_: [])
+    assert found.kinds == ("name", "today", "value", "change", "percent")
+    assert [(one.text, one.label, one.iso) for one in found.columns[1:3]] == [
+        ("Apr 24", "Today", "2026-04-24"),
+        ("Apr 25", "Tomorrow", "2026-04-25"),
+    ]
+    assert [(one.unit, one.move, one.cells) for one in found.rows] == [
+        ("USD", "up", ("74.0000", "75.0000", "+1.0000", "+1.35%")),
+        ("AED", "", ("22.0000", NOTHING, NOTHING, NOTHING)),
+        ("CHF", "", (NOTHING, "90.0000", NOTHING, NOTHING)),
+    ]
+    assert found.source.endswith("To=25.04.2026")
+
+
+def test_a_sheet_of_another_day_than_tomorrow_is_not_called_tomorrow() -> None:
+    """Over a weekend, or in a language for which we have no words, the dates say enough."""
+    tuesday = two_days({"USD": (1, "74")}, {"USD": (1, "75")}, day=date(2026, 4, 28))
+    tomorrow = two_days({"USD": (1, "74")}, {"USD": (1, "75")})
+    for shown, tag in ((tuesday, "en"), (tomorrow, "de")):
+        found = rows.table(shown, language_or_default(tag), View(("USD",)), lambda *_: [])
+        assert [one.label for one in found.columns] == [""] * 4
+        assert (found.foreign, found.title_foreign) == (("en", "en") if tag == "de" else ("", ""))
+
+
+@pytest.mark.parametrize(
+    ("columns", "announced", "days"),
+    [
+        (("name", "today", "next"), True, [FRIDAY, SATURDAY]),
+        (("name", "today", "next"), False, [FRIDAY]),
+        (("name", "today"), True, [FRIDAY]),
+        (("name", "next"), True, [SATURDAY]),
+        (("name", "next"), False, [FRIDAY]),
+        (("name",), True, [FRIDAY]),
+    ],
+)
+def test_a_view_has_the_days_that_it_wants_and_never_none(
+    columns: tuple[str, ...], announced: bool, days: list[date]
+) -> None:
+    """Tomorrow's only once it is announced; where nothing else is left, today's."""
+    usd = {"USD": (1, "75")}
+    following = revision(usd, SATURDAY) if announced else None
+    snapshot = Snapshot(FRIDAY, revision(usd, FRIDAY), None, following, FETCHED, False, 0, False)  # noqa: FBT003
+    found = rows.columns_of(snapshot, View(("USD",), columns))
+    assert [answer.revision.effective_date for answer in found] == days
+
+
+def test_an_embedding_may_ask_for_what_the_documentation_says() -> None:
+    """And shows six currencies, their names, two days and the change where it asks for nothing."""
+    text = " ".join((Path(__file__).parents[2] / "docs" / "widget.md").read_text("utf-8").split())
+    assert f"`codes` (1–{rows.MOST_CODES}, order kept)" in text
+    assert f"`columns` (of `{','.join(rows.COLUMNS)}`)" in text
+    assert "`spark` ({}, {} or {} days;".format(*rows.SPARKS) in text
+    assert View() == View(("USD", "EUR", "CNY", "GBP", "JPY", "TRY"), ("name", "today", "next", "change"), "", 0)
+
+
+def test_a_view_says_which_columns_of_change_it_has() -> None:
+    """The first of them is of the kind that has the arrow, whatever it shows."""
+    assert View(columns=("name", "change", "percent")).changes == [("change", "change"), ("percent", "percent")]
+    assert View(columns=("percent",)).changes == [("change", "percent")]
+    assert View(columns=("name", "today")).changes == []
+    assert (View().named, View(columns=("today",)).named) == (True, False)
+    assert View(("USD", "EUR", "CNY")).beginning_with("CNY").codes == ("CNY", "USD", "EUR")
+    usd = in_force({"USD": (1, "75")}, {"USD": (1, "74")})
+    found = rows.table([usd], ENGLISH, View(("USD",), ("percent",)), lambda *_: [])
+    assert (found.kinds, found.rows[0].cells, found.rows[0].name) == (
+        ("name", "value", "change"),
+        ("75.0000", "+1.35%"),
+        "",
+    )
+
+
+def test_a_stale_table_says_since_when() -> None:
+    """Where today's own sheet is missing; the day asked for by its date is written with its year."""
+    friday = revision({"USD": (1, "75")}, FRIDAY)
+    stale = rows.table([InForce(SATURDAY, friday, None, None, FETCHED, stale=True)], ENGLISH, View(), lambda *_: [])
+    assert (stale.stale, stale.note) == (True, "Not updated since April 24, 2026.")
+    past = rows.table([InForce(FRIDAY, friday, None, None)], ENGLISH, View(), lambda *_: [])
+    assert (past.stale, past.note) == (False, "")
+    assert (stale.columns[1].text, past.columns[1].text) == ("Apr 24", "April 24, 2026")
+
+
+def test_a_table_has_our_title_the_hosts_or_none() -> None:
+    """The host's own words are in the host's language; the demo says what it is."""
+    usd = [in_force({"USD": (1, "75")}, None)]
+    german = language_or_default("de")
+    titles = {}
+    for heading in ("", "none", "Kurse"):
+        found = rows.table(usd, german, View(("USD",), heading=heading), lambda *_: [], demo=heading == "none")
+        titles[heading] = (found.title, found.titled, found.title_foreign, found.badge)
+    assert titles == {
+        "": (rows.TITLE, True, "en", ""),
+        "none": (rows.TITLE, False, "en", "demo"),
+        "Kurse": ("Kurse", True, "", ""),
+    }
+
+
+def test_a_line_of_recent_rates_is_of_the_nominal_of_its_row() -> None:
+    """Its words say from what to what; a currency without recent rates has no line, and the others' column stays."""
+    usd = in_force({"USD": (10, "750"), "EUR": (1, "90")}, None)
+    rates = {"USD": [(FRIDAY - ONE_DAY, Decimal("74.5")), (FRIDAY, Decimal(80)), (SATURDAY, Decimal(75))], "EUR": []}
+    view = View(("USD", "EUR"), ("name", "today"), spark=7)
+    found = rows.table([usd], ENGLISH, view, lambda code, days: rates[code] if days == 7 else [])
+    assert found.columns[1] == rows.Column("trend", "7 days")
+    assert [one.cells[0] for one in found.rows] == ["from 745.0000 to 750.0000", ""]
+    assert [bool(one.points) for one in found.rows] == [True, False]
+    alone = rows.table([usd], ENGLISH, replace(view, codes=("EUR", "XXX")), lambda *_: [])
+    assert alone.kinds == ("name", "value")
+
+
+def test_rates_before_1998_are_said_to_be_in_old_roubles() -> None:
+    """And across the day on which a thousand became one nothing is compared."""
+    old, new = {"USD": (1, "5960")}, {"USD": (1, "5.96")}
+    shown = table(in_force(old, old, date(1997, 12, 31), date(1997, 12, 30)))
+    assert (shown.note, shown.rows[0].move) == (rows.OLD_ROUBLES, "same")
+    shown = table(in_force(new, old, date(1998, 1, 1), date(1997, 12, 31)))
+    assert (shown.note, shown.rows[0].move, shown.rows[0].cells[1:]) == ("", "", (NOTHING, NOTHING))
+
+
+def test_per_cent_is_rounded_once_from_the_exact_ratio() -> None:
+    """The leu of 2022-09-27 fell by 1.06504 %: −1.07 %, which −1.0650 % rounded again is not."""
+    assert row((1, "11.3423"), (1, "11.4644")).cells[-1] == "−1.07%"
+
+
+def test_per_cent_of_three_thousand_random_pairs_is_rounded_once() -> None:
+    """One in two hundred lies so that a rounding to four places first would change the second place."""
+    chance = Random(14)  # noqa: S311 -- the same pairs every time
+    wrong = []
+    for _ in range(3000):
+        now, before = (Decimal(chance.randrange(10**4, 2 * 10**6)).scaleb(-4) for _ in "ab")
+        shown, exact = row((1, str(now)), (1, str(before))).cells[-1], percent_of(now, before)
+        if number(shown) != nearest(exact, 2):
+            wrong.append((now, before, shown))
+    assert wrong == []
+
+
+@given(PRINTED, PRINTED)
+def test_per_cent_is_the_exact_ratio_wherever_it_is_shown(now: Decimal, before: Decimal) -> None:
+    """Two places in the widget, four in JSON and in a terminal: each is the exact ratio, rounded half to even."""
+    answer = in_force({"USD": (1, str(now))}, {"USD": (1, str(before))})
+    exact = percent_of(now, before)
+    in_row = number(table(answer).rows[0].cells[-1])
+    in_json = msgspec.json.decode(api.rates(answer, ENGLISH), type=Document).rates["USD"].change_percent
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(terminal.rates(answer, ENGLISH, ["USD"], {}, demo=False))
+    in_terminal = number(captured.get().split()[-2])
+    assert (in_row, Fraction(in_json), in_terminal) == (nearest(exact, 2), nearest(exact, 4), nearest(exact, 4))
+
+
+class _Rate(msgspec.Struct):
+    change_percent: Decimal
+
+
+class Document(msgspec.Struct):
+    """What /v1/rates says of per cent."""
+
+    rates: dict[str, _Rate]
+
+
+def number(text: str) -> Fraction:
+    """The figure of a cell."""
+    return Fraction(text.rstrip("%").replace(",", "").replace("−", "-"))
+
+
+def percent_of(now: Decimal, before: Decimal) -> Fraction:
+    """The exact move."""
+    return (Fraction(now) - Fraction(before)) * 100 / Fraction(before)
+
+
+def nearest(exact: Fraction, places: int) -> Fraction:
+    """Half-even rounding as Python's integers do it."""
+    return Fraction(round(exact * 10**places), 10**places)

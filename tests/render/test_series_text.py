@@ -1,0 +1,160 @@
+"""Text written once and sliced says what rows formatted one by one say, byte for byte."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Raw
+
+from ratesvc.dialects import per_base
+from ratesvc.domain.columns import Column, Coverage, Currency
+from ratesvc.domain.history import History
+from ratesvc.domain.rates import EXACT, ONE, plain, ratios, rounded, trimmed
+from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
+from ratesvc.render import series
+from ratesvc.render.api import encode, literal
+
+FIRST = date(1997, 12, 20)
+NOW = datetime(2026, 4, 24, tzinfo=UTC)
+LAST = FIRST + timedelta(days=40)
+values = st.integers(1, 10**14) | st.sampled_from([10**n for n in range(15)]) | st.integers(1, 99)
+records = st.dictionaries(st.integers(0, 40), st.tuples(values, st.integers(0, 6)), max_size=20)
+
+
+def column(code: str, held: dict[int, tuple[int, int]]) -> Column:
+    made = Column(Currency(f"R-{code}", f"R-{code}", code, "001", code), NOW)
+    for step, (value, zeros) in held.items():
+        made.put(FIRST + timedelta(days=step), 10**zeros, Decimal(value).scaleb(-4))
+    return made
+
+
+def both_ways(history: History, asked: series.Request) -> tuple[bytes, ...]:
+    written = {code: series.rows_of(history, code, asked, LAST) for code in asked.codes}
+    rows = {code: encode([[day, literal(rate)] for day, rate in one_by_one(history, code, asked)]) for code in written}
+    return tuple(series.to_json(asked, one, demo=False) for one in (written, {code: Raw(rows[code]) for code in rows}))
+
+
+def one_by_one(history: History, code: str, asked: series.Request) -> list[tuple[date, Decimal]]:
+    """Each day's rate by the one rounding, from what one unit costs in roubles."""
+    units, divisors = [
+        dict(history.series(one, asked.since, asked.until)) if one != "RUB" else None for one in (code, asked.quote)
+    ]
+    if divisors is None:
+        return sorted((units or {}).items())
+    return [
+        (day, trimmed(rounded(ONE if units is None else units[day], divisor)))
+        for day, divisor in sorted(divisors.items())
+        if units is None or day in units
+    ]
+
+
+@given(records, records, records, st.integers(0, 40), st.integers(0, 40), st.integers(0, 40))
+def test_text_is_what_rows_say(
+    usd: dict[int, tuple[int, int]],
+    base: dict[int, tuple[int, int]],
+    quote: dict[int, tuple[int, int]],
+    since: int,
+    until: int,
+    corrected: int,
+) -> None:
+    """In roubles and in another quote, in any range, before and after a figure is added, corrected and dropped."""
+    columns = [column("USD", {40: (1, 0), 0: (1, 0), **usd}), column("AAA", {0: (1, 0), **base})]
+    columns.append(column("BBB", {0: (7, 2), **quote}))
+    for one in columns[1:]:
+        one.keep_only(frozenset(columns[0].days))
+    history = History(WorkCalendar())
+    history.fill(columns, Coverage(FIRST, LAST))
+    since, until = sorted((since, until))
+    for change in (1, 2, 3):
+        for code in ("RUB", "BBB"):
+            days = FIRST + timedelta(days=since), FIRST + timedelta(days=until)
+            others = ("USD", "AAA") if code == "RUB" else ("USD", "AAA", "RUB")
+            asked = series.Request(others, days[0], days[1], code)
+            text, rows = both_ways(history, asked)
+            assert text == rows
+        if change == 1:
+            for added in columns:
+                added.put(LAST + ONE_DAY, 100, Decimal("0.5000"))
+            until += 1
+        else:
+            columns[1].put(FIRST + timedelta(days=corrected), 10, Decimal("12.3450"))
+            columns[2].drop(FIRST + timedelta(days=corrected - 1))
+
+
+@pytest.mark.parametrize(("code", "quote", "said"), [("USD", "RUB", True), ("RUB", "USD", True), ("AAA", "USD", False)])
+def test_old_roubles_are_said_on_either_side_of_a_rate(code: str, quote: str, said: bool) -> None:
+    """At New Year 1998 a rouble came to cost a thousand times as many dollars; between two others it cancels."""
+    around = {11: (59_600_000, 0), 12: (59_600, 0)}
+    history = History(WorkCalendar())
+    history.fill([column("USD", around), column("AAA", around)], Coverage(FIRST, LAST))
+    asked = series.Request((code,), FIRST + timedelta(days=11), LAST, quote)
+    document = json.loads(both_ways(history, asked)[0])
+    (before, (_, after)) = document["series"][code]
+    assert before[0] == "1997-12-31"
+    assert (document["denomination"] is not None) == (before[1] != after) == said
+
+
+@given(values, values)
+def test_thousands_are_rounded_as_one_is(numerator: int, denominator: int) -> None:
+    """The fast way gives the number that the one rounding gives."""
+    assert list(ratios([numerator], [denominator])) == [rounded(Decimal(numerator), Decimal(denominator))]
+
+
+@given(records, records, st.integers(0, 40), st.integers(0, 40), st.sampled_from(["RUB", "BBB"]))
+def test_every_day_has_the_rate_of_the_sheet_in_force(
+    base: dict[int, tuple[int, int]], quote: dict[int, tuple[int, int]], since: int, until: int, in_quote: str
+) -> None:
+    """Carried day by day, and the same in CSV: a day on which the sheet in force lacks the currency has none."""
+    history = held(base, quote)
+    since, until = sorted((since, until))
+    days = [FIRST + timedelta(days=step) for step in range(since, until + 1)]
+    asked = series.Request(("AAA",), days[0], days[-1], in_quote, "daily")
+    rates = dict(one_by_one(history, "AAA", replace(asked, since=FIRST)))
+    expected: list[tuple[date, Decimal, date]] = []
+    for day in days:
+        effective = max(sheet for sheet in history.days if sheet <= day)
+        if effective in rates:
+            expected.append((day, rates[effective], effective))
+    assert bytes(series.rows_of(history, "AAA", asked, LAST)) == encode(
+        [(day, literal(rate), effective) for day, rate, effective in expected]
+    )
+    table = series.to_csv(asked, series.columns_of(history, asked, LAST), None).decode().splitlines()[1:]
+    assert table == [f"{day},{effective},{plain(rate)}" for day, rate, effective in expected]
+
+
+@given(records, records, st.sampled_from([ONE, Decimal("1.37"), Decimal(100)]))
+def test_what_dialects_write_is_what_one_rounding_gives(
+    base: dict[int, tuple[int, int]], quote: dict[int, tuple[int, int]], amount: Decimal
+) -> None:
+    """For every base and code, exact where the code is RUB, and to 28 digits for an amount."""
+    history = held(base, quote)
+    units = {code: dict(history.series(code, FIRST, LAST)) for code in ("USD", "AAA", "BBB")}
+    units["RUB"] = dict.fromkeys(history.days, ONE)
+    for one, known in units.items():
+        codes = sorted(units.keys() - {one})
+        rows = list(per_base(history, one, codes, Coverage(FIRST, LAST), amount=amount, missing="-"))
+        assert [date.fromordinal(day) for day, _ in rows] == sorted(known)
+        for ordinal, texts in rows:
+            day = date.fromordinal(ordinal)
+            for code, text in zip(codes, texts, strict=True):
+                cost = units[code].get(day)
+                assert text == ("-" if cost is None else plain(comes_to(amount, known[day], cost, code)))
+
+
+def comes_to(amount: Decimal, base: Decimal, quote: Decimal, code: str) -> Decimal:
+    if amount == ONE:
+        return base if code == "RUB" else trimmed(rounded(base, quote))
+    return trimmed(rounded(EXACT.multiply(amount, base), quote, significant=28))
+
+
+def held(base: dict[int, tuple[int, int]], quote: dict[int, tuple[int, int]]) -> History:
+    columns = [column("USD", dict.fromkeys(range(0, 41, 2), (10_000, 0))), column("AAA", base), column("BBB", quote)]
+    history = History(WorkCalendar())
+    history.fill(columns, Coverage(FIRST, LAST))
+    return history

@@ -1,0 +1,323 @@
+"""The widget's bytes: golden files, the loader's lock, and what never goes wrong inside somebody's page."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections.abc import Mapping
+from html.parser import HTMLParser
+from itertools import product
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import aiohttp
+import pytest
+from conftest import golden, missing
+from release_loader import TERSER, built
+from widget_harness import Live, live_service
+
+from ratesvc.config import Server, Settings
+from ratesvc.render import loader, widget
+from ratesvc.render.card import MARGIN
+from ratesvc.render.chart_scale import PIXEL
+from ratesvc.render.lettering import text_width
+from ratesvc.service.app import Service
+from ratesvc.web.app import listening
+
+SVG = "{http://www.w3.org/2000/svg}"
+LOCALES = ("en", "ru", "zh-Hans", "de", "fr", "es", "pt-BR", "tr", "ar", "he", "fa", "hi", "ja", "kk", "uk")
+
+
+async def get(live: Live, path: str, **headers: str) -> tuple[int, Mapping[str, str], str]:
+    async with aiohttp.ClientSession() as http, http.get(live.url + path, headers=headers) as answer:
+        return answer.status, answer.headers, await answer.text()
+
+
+class Words(HTMLParser):
+    """The words that a reader gets of a table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self._inside = False
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:  # noqa: ARG002 -- the parser passes it
+        self._inside = self._inside or tag == "table"
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = self._inside and tag != "table"
+
+    def handle_data(self, data: str) -> None:
+        if self._inside and data.strip():
+            self.words.append(data.strip())
+
+
+def table_words(html: str) -> list[str]:
+    parser = Words()
+    parser.feed(html)
+    return parser.words
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("fragment.en.html", "/widget?style=none"),
+        ("fragment.ru.html", "/widget?style=link&lang=ru&spark=30&columns=name,today,next,change,percent"),
+        ("shadow.zh.html", "/widget?shadow=1&style=none&lang=zh-CN"),
+        ("rows.ar.json", "/widget/rows.json?lang=ar&codes=USD,JPY"),
+        ("card.ru.svg", "/widget/card.svg?lang=ru"),
+    ],
+)
+async def test_the_recorded_rates_give_the_same_bytes(live: Live, name: str, path: str) -> None:
+    """In each form of the widget."""
+    _, _, text = await get(live, path)
+    golden(f"widget/{name}", text.replace(live.url, "https://rates.example"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lang", LOCALES)
+async def test_every_form_says_the_same(live: Live, lang: str) -> None:
+    """Fragment, frame, card and rows.json have one source of text."""
+    document = json.loads((await get(live, f"/widget/rows.json?lang={lang}"))[2])
+    fragment = table_words((await get(live, f"/widget?lang={lang}&style=none"))[2])
+    assert table_words((await get(live, f"/widget/frame?lang={lang}"))[2]) == fragment
+    card = re.sub(r"<[^>]+>", "\n", (await get(live, f"/widget/card.svg?lang={lang}"))[2])
+    texts = [text for row in document["rows"] for text in (row["unit"], row["name"], *row["cells"])]
+    assert len(texts) == 30
+    for text in texts:
+        assert text in fragment
+        assert text in card
+    assert document["title"] in fragment
+
+
+def test_a_released_version_never_changes() -> None:
+    """The bytes of an immutable address are those of the lock."""
+    for version, release in loader.releases().items():
+        for name, pin in loader.lock()[version].items():
+            assert release.integrity(name) == pin, f"{version}/{name} was changed after its release"
+
+
+def test_the_newest_release_is_made_from_the_sources() -> None:
+    """Whoever changes rates.js or widget.css writes a release: `python tools/release_loader.py`."""
+    if not TERSER.exists():
+        missing("terser (npm ci in tests/browser)")
+    assert built() == loader.releases()[loader.VERSION].files
+
+
+async def test_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With gzip: loader at most 2,000 bytes, loader and six rows 3,000 in every language of ours, a frame 4,000."""
+    paths = {
+        "loader": "/widget/rates.js",
+        **{f"rows {lang}": f"/widget/rows.json?style=inline&lang={lang}" for lang in ("en", "ru", "zh-Hans")},
+        "frame": "/widget/frame",
+        "fragment": "/widget",
+    }
+    async with live_service(tmp_path, demo=False) as live:
+        sizes = {name: len(gzip.compress((await get(live, path))[2].encode(), 9)) for name, path in paths.items()}
+    cold = {lang: sizes["loader"] + sizes[f"rows {lang}"] for lang in ("en", "ru", "zh-Hans")}
+    with capsys.disabled():
+        print(f"\ngzip: {sizes}, element cold: {cold}")  # noqa: T201 -- figures to read
+    assert sizes["loader"] <= 2000
+    assert sizes["frame"] <= 4000
+    assert max(cold.values()) <= 3000
+
+
+async def test_rows_bring_the_rules_that_they_need(live: Live) -> None:
+    """Of the style: no more than what this table and its look can use, and no less."""
+
+    async def style(query: str) -> str:
+        text: str = json.loads((await get(live, f"/widget/rows.json?style=inline&{query}"))[2])["style"]
+        return text
+
+    plain = await style("")
+    rules = ("cbr-dark{", "cbr-blue-orange{", "cbr-trend svg{")
+    assert not [rule for rule in rules if rule in plain]
+    assert ".cbr-dark{" in await style("theme=dark")
+    assert ".cbr-blue-orange{" in await style("updown=blue-orange")
+    assert ".cbr-trend svg{" in await style("spark=30")
+    whole = widget.style("widget").split("}")
+    assert set((await style("theme=auto&updown=none&spark=30")).split("}")) < set(whole)
+    used = set(re.findall(r'class="([^"]+)"', (await get(live, "/widget?style=none"))[2]))
+    named = {name for rule in whole for name in re.findall(r"[.](cbr-[a-z-]+)", rule)}
+    assert not {name for name in " ".join(used).split() if name in named and f".{name}" not in plain}
+
+
+async def test_a_shadow_fragment_has_the_parts_of_the_element(live: Live) -> None:
+    """Every part that docs/widget.md offers to hosts is there to be styled."""
+    offered = re.search(r"the parts ([\w, \n]+) are yours", Path("docs/widget.md").read_text("utf-8"))
+    assert offered
+    _, _, text = await get(live, "/widget?shadow=1&spark=30&columns=name,today,next,change,percent")
+    parts = set(" ".join(re.findall(r'part="([^"]+)"', text)).split())
+    assert set(re.findall(r"\w+", offered[1])) - {"and"} <= parts
+
+
+async def test_what_is_unknown_is_dropped(live: Live) -> None:
+    """An editor's slip never shows an error page inside a site."""
+    paths = ("/widget", "/widget/frame", "/widget/rows.json", "/widget/card.svg", "/embed")
+    slips = ("codes=XXX,%00,USD", "lang=tlh", f"lang={'x' * 5000}", "date=2022-99-99", "theme=%22%3E", "a=b&a=c")
+    for path, query in product(paths, slips):
+        status, headers, _ = await get(live, f"{path}?{query}")
+        assert status == 200, (path, query)
+        assert "Set-Cookie" not in headers, (path, query)
+
+
+async def test_a_heading_is_text(live: Live) -> None:
+    """Markup in a heading is shown, not obeyed."""
+    for path in ("/widget", "/widget/frame", "/embed", "/widget/card.svg", "/"):
+        _, _, text = await get(live, f"{path}?heading=%3Cscript%3Ealert(1)%3C/script%3E")
+        assert "<script>alert" not in text
+        assert "&lt;script&gt;alert" in text
+
+
+async def test_a_trend_is_told_for_the_nominal_of_its_row(live: Live) -> None:
+    """Beside a hundred yen no other number is said than what a hundred yen cost."""
+    rows = json.loads((await get(live, "/widget/rows.json?spark=30&columns=next&codes=USD,JPY,UZS"))[2])["rows"]
+    assert [row["unit"] for row in rows] == ["USD", "100\u00a0JPY", "10,000\u00a0UZS"]
+    for trend, newest in (row["cells"] for row in rows):
+        assert trend.endswith(f" to {newest}")
+
+
+async def test_a_card_has_no_trend(live: Live) -> None:
+    """Asked for one, it is the same picture, byte for byte."""
+    columns = "columns=today,next,change,percent"
+    cards = {(await get(live, f"/widget/card.svg?{columns}&{more}"))[2] for more in ("", "spark=7", "spark=30")}
+    assert len(cards) == 1
+    assert "60.3741" in cards.pop()
+
+
+async def test_a_chinese_heading_stays_on_its_card(live: Live) -> None:
+    """There are no blanks in it; it is broken between characters."""
+    heading = "俄罗斯银行官方外汇汇率" * 5
+    _, _, card = await get(live, f"/widget/card.svg?lang=zh-CN&heading={heading}")
+    width = re.search(r'<svg [^>]*width="(\d+)"', card)
+    lines = re.findall(r'font-size="16"[^>]*>([^<]+)<', card)
+    assert width
+    assert "".join(lines) == f"{heading} (演示)"
+    assert all(text_width(line, 16) <= (int(width[1]) - 2 * MARGIN) * PIXEL for line in lines)
+
+
+@pytest.mark.parametrize("lang", ["de", "ar", "ru"])
+async def test_a_heading_of_the_host_is_in_the_language_of_the_page(live: Live, lang: str) -> None:
+    """Where our sentences are English, those words are not; our own title is."""
+    english = lang != "ru"
+    for heading, ours in (("", english), ("none", english), ("Wechselkurse", False)):
+        query = f"lang={lang}&heading={heading}"
+        for path in ("/widget", "/widget/frame"):
+            titles = re.findall(r"<(?:caption|title)[^>]*>", (await get(live, f"{path}?{query}"))[2])
+            assert len(titles) == (2 if path == "/widget/frame" else 1)
+            assert [('lang="en"' in title) for title in titles] == [ours] * len(titles)
+        document = json.loads((await get(live, f"/widget/rows.json?{query}"))[2])
+        assert document.get("title_lang") == ("en" if ours else None)
+        assert document.get("words_lang") == ("en" if english else None)
+
+
+@pytest.mark.parametrize("lang", ["de", "ar", "ru", "en"])
+async def test_english_words_on_a_card_say_that_they_are(live: Live, lang: str) -> None:
+    """Title and heads of columns, not dates, names and the host's own heading."""
+    english = "en" if lang in ("de", "ar") else None
+    for heading, titled in (("", english), ("Wechselkurse", None)):
+        card = ET.fromstring((await get(live, f"/widget/card.svg?lang={lang}&heading={heading}"))[2])  # noqa: S314 -- ours
+        assert card.get("lang") == lang
+        assert [title.get("lang") for title in card.findall(f"{SVG}title")] == [titled]
+        texts = [text.get("lang") for text in card.iter(f"{SVG}text")]
+        assert texts.count(english) == len(texts) if english is None else 2 <= texts.count(english) < len(texts)
+
+
+async def test_nothing_stored_yet(tmp_path: Path) -> None:
+    """Rows and fragment are empty with 503 and Retry-After; the card is a neutral picture, kept by nobody."""
+    settings = Settings(server=Server(port=0), data_dir=str(tmp_path))
+    async with (
+        Service(settings, ticking=False) as service,
+        listening(service) as url,
+        aiohttp.ClientSession() as http,
+    ):
+        for path in ("/widget", "/widget/rows.json"):
+            async with http.get(url + path) as answer:
+                assert answer.status == 503
+                assert answer.headers["Retry-After"] == "30"
+                assert await answer.read() == b""
+        async with http.get(url + "/widget/card.svg") as answer:
+            assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-store")
+            assert "<svg" in await answer.text()
+        for lang, said in (("de", "en"), ("ru", "ru")):
+            async with http.get(f"{url}/widget/card.svg?lang={lang}") as answer:
+                assert f' lang="{said}" ' in await answer.text()
+        async with http.get(url + "/widget/frame?lang=ru") as answer:
+            assert answer.status == 503
+            page = await answer.text()
+            assert "Сейчас эти курсы недоступны." in page
+            assert 'href="https://www.cbr.ru/currency_base/daily/"' in page
+        async with http.get(url + "/widget/frame?lang=de") as answer:
+            assert 'href="https://www.cbr.ru/eng/currency_base/daily/"' in await answer.text()
+        for lang, start in (("ar", '<html lang="en" dir="ltr"'), ("zh-Hans", '<html lang="zh-Hans" dir="ltr"')):
+            async with http.get(f"{url}/embed?lang={lang}") as answer:
+                assert start in await answer.text()
+
+
+@pytest.mark.parametrize(
+    ("query", "start"),
+    [
+        ("lang=de", '<html lang="en" dir="ltr">'),
+        ("lang=ar", '<html lang="en" dir="ltr">'),
+        ("lang=de&ui=ru", '<html lang="ru" dir="ltr">'),
+        ("lang=zh-CN", '<html lang="zh-Hans" dir="ltr">'),
+    ],
+)
+async def test_the_builder_without_rates_speaks_the_language_of_its_page(
+    tmp_path: Path, query: str, start: str
+) -> None:
+    """English sentences do not call themselves German or Arabic, and the page's own language is obeyed."""
+    settings = Settings(server=Server(port=0), data_dir=str(tmp_path))
+    async with (
+        Service(settings, ticking=False) as service,
+        listening(service) as url,
+        aiohttp.ClientSession() as http,
+        http.get(f"{url}/?{query}") as answer,
+    ):
+        assert answer.status == 503
+        assert start in await answer.text()
+
+
+async def test_oembed_answers_for_our_own_addresses_only(live: Live) -> None:
+    """The address is compared, never fetched; the frame is no larger than the consumer allows."""
+    ours = f"{live.url}/embed?codes=USD%26lang=ru".replace("?", "%3F")
+    status, _, text = await get(live, f"/oembed?url={ours}&maxwidth=200&maxheight=150")
+    document = json.loads(text)
+    assert (status, document["width"], document["height"]) == (200, 200, 150)
+    assert document["html"].startswith(f'<iframe src="{live.url}/embed?codes=USD&amp;lang=ru" width="200" height="150"')
+    for strange in ("http://evil.example/embed", f"{live.url}/v1/rates", "http://["):
+        assert (await get(live, f"/oembed?url={strange}"))[0] == 404
+    assert (await get(live, "/oembed?url="))[0] == 400
+    assert (await get(live, f"/oembed?url={ours}&format=xml"))[0] == 501
+
+
+@pytest.mark.parametrize("asked", ["", "%26width=600%26height=500"])
+async def test_a_narrower_frame_is_higher(live: Live, asked: str) -> None:
+    """Rows and title wrap where a consumer allows less width: what was added is what they need, within its height."""
+    address = f"/oembed?url={live.url}/embed%3Fcolumns=name,today,next,change,percent{asked}"
+
+    async def size(limits: str) -> tuple[int, int]:
+        document = json.loads((await get(live, address + limits))[2])
+        return document["width"], document["height"]
+
+    wide, usual = await size("")
+    assert await size("&maxwidth=2000") == (wide, usual)
+    narrow, high = await size("&maxwidth=240")
+    assert (narrow, high > usual) == (240, True)
+    assert (await size("&maxwidth=1"))[0] == 1
+    assert await size("&maxwidth=240&maxheight=300") == (240, 300)
+
+
+async def test_caching(live: Live) -> None:
+    """As WIDGET says; what shows rates never outlives the next change."""
+    expected = {
+        "/widget": "public, max-age=300, stale-while-revalidate=3600, stale-if-error=604800",
+        "/widget/rates.js": "public, max-age=3600",
+        f"/widget/{loader.VERSION}/rates.js": "public, max-age=31536000, immutable",
+        "/widget/card.svg": "public, max-age=900",
+        "/widget/manifest.json": "public, max-age=300",
+    }
+    for path, caching in expected.items():
+        headers = (await get(live, path))[1]
+        assert headers["Cache-Control"].startswith(caching)

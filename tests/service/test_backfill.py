@@ -1,0 +1,812 @@
+"""All of history: fetched once, resumed after a kill, kept whole after a pause, compared with the Bank."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from aiohttp import web
+from conftest import Clock, Serve, eventually, unhurried
+from fake_bank import Bank, daily_xml, sheet, workdays
+from sheets import changed, times
+
+from ratesvc.bank.client import BankClient, Pace
+from ratesvc.config import Settings
+from ratesvc.domain.columns import Coverage
+from ratesvc.domain.history import History
+from ratesvc.domain.rates import FIRST_DAY, Quote, Revision, Sheet
+from ratesvc.domain.workdays import WorkCalendar
+from ratesvc.errors import RatesvcError, StoreUnavailable
+from ratesvc.service.app import Service
+from ratesvc.service.backfill import Backfill, NotOurTurn, Progress
+from ratesvc.service.inquiry import Difference
+from ratesvc.service.refresh import Refresher
+from ratesvc.service.repair import Repair
+from ratesvc.storage.redis import Link, connect
+from ratesvc.storage.store import Store
+
+FRIDAY = date(2026, 4, 24)
+DAYS = list(workdays(date(2026, 3, 10), 34))
+NAMELESS = ["R01435", "R01436", "R01700"]
+"""Ids of the replica's catalogue without a code: an item that has none, and two that are parents only."""
+
+
+@pytest.fixture
+def settings(settings: Settings, bank: Bank) -> Settings:
+    """Backfill without pauses between its requests."""
+    bank.publish(*map(sheet, DAYS))
+    assert DAYS[-1] == FRIDAY
+    return unhurried(settings)
+
+
+@dataclass
+class Replica:
+    """What a backfill works with, and the memory that it fills: a replica without anything that happens by itself."""
+
+    store: Store
+    history: History
+    client: BankClient
+    clock: Clock
+
+    def __post_init__(self) -> None:
+        self.backfill = Backfill(self.client, self.store, self.clock, 0, self)
+        self.refresher = Refresher(self.client, self.store, self.clock)
+
+    async def fetch_day(self, day: date | None, *, at_once: bool = False) -> None:
+        for revision in (await self.refresher.ask(self.history, day, at_once=at_once)).accepted:
+            self.history.merge(revision)
+
+    async def confirm(
+        self, history: History, day: date, from_columns: Sheet | None, *, at_once: bool
+    ) -> Revision | None:
+        cycle = await self.refresher.confirm(history, day, from_columns, at_once=at_once)
+        return next(iter(cycle.accepted), None)
+
+    async def run(self, since: date = FIRST_DAY, until: date | None = None) -> list[str]:
+        """What was asked for; memory knows first what the store holds, and the newest sheet."""
+        await self.read()
+        await self.fetch_day(None)
+        return [progress.asking async for progress in self.backfill.run(self.history, since, until)]
+
+    async def read(self) -> None:
+        """Take from the store what memory lacks."""
+        loaded = await self.store.load()
+        if loaded.coverage:
+            self.history.fill(loaded.columns, loaded.coverage)
+        for revision in loaded.revisions:
+            self.history.merge(revision)
+
+
+@asynccontextmanager
+async def replica_of(settings: Settings, clock: Clock) -> AsyncIterator[Replica]:
+    store = Store(Link(settings.redis.url), settings.redis.namespace)
+    async with BankClient(settings.cbr.mirrors, "ratesvc-tests", pace=Pace(None)) as client:
+        yield Replica(store, History(WorkCalendar()), client, clock)
+    await store.close()
+
+
+@pytest.fixture
+async def replica(settings: Settings, clock: Clock) -> AsyncIterator[Replica]:
+    async with replica_of(settings, clock) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def other(settings: Settings, clock: Clock) -> AsyncIterator[Replica]:
+    """A second one on the same Redis."""
+    async with replica_of(settings, clock) as opened:
+        yield opened
+
+
+async def backfilled(service: Service) -> list[Progress]:
+    return [progress async for progress in service.backfill()]
+
+
+async def test_history_fills_itself_after_the_first_start(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """One request for each currency id, the most used first, and their parents; then every day is answered."""
+    async with serve(settings) as running:
+        await eventually(lambda: running.service.history.coverage)
+        ids = {quote.cbr_id for quote in sheet(FRIDAY).quotes}
+        assert sorted(bank.series_asked) == sorted([*ids, *NAMELESS])
+        assert bank.series_asked[:3] == ["R01235", "R01239", "R01375"]
+        assert bank.series_asked[-3:] == NAMELESS
+        for day in DAYS:
+            assert running.service.history.of_date(day) is not None
+        status, headers, _ = await running.get("/v1/rates/2026-03-15")
+        assert (status, headers["Cache-Control"].split(",")[1]) == (200, " max-age=86400")
+
+
+async def test_a_backfilled_sheet_has_the_figures_of_its_document(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """Composed from series, exact to the last digit; a currency belongs to a day only with a record on that day."""
+    gone = DAYS[10]
+    bank.series["R01720"] = {day: (10, Decimal("16.3747")) for day in DAYS[:11]}
+    bank.currencies["R01720"] = ("UAH", "980", "Украинских гривен")
+    async with serve(settings) as running:
+        await eventually(lambda: running.service.history.coverage)
+        for day in DAYS[:-2]:
+            composed = running.service.history.of_date(day)
+            assert composed
+            expected = {(q.code, q.nominal, q.value) for q in sheet(day).quotes}
+            expected |= {("UAH", 10, Decimal("16.3747"))} if day <= gone else set()
+            assert {(q.code, q.nominal, q.value) for q in composed.sheet.quotes} == expected
+        assert (await running.get(f"/v1/rates/{DAYS[11]}?codes=UAH"))[2].endswith(b'"rates":{}}')
+
+
+async def test_a_second_run_asks_for_nothing_that_is_held(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """One request finds out that nothing was published since."""
+    async with serve(settings) as running:
+        await eventually(lambda: running.service.history.coverage)
+        bank.asked.clear()
+        assert await backfilled(running.service) == []
+        assert (bank.series_asked, bank.queries) == ([], [""])
+
+
+async def test_a_run_that_was_cut_off_goes_on_where_it_stopped(bank: Bank, settings: Settings, clock: Clock) -> None:
+    """Whatever was fetched is kept at once; until all is there no day is answered from a part."""
+    async with Service(settings, clock=clock, ticking=False) as service:
+        await service.fetch(None)
+        async for progress in service.backfill():
+            if progress.done == 5:
+                break
+        assert service.history.coverage is None
+    first = list(bank.series_asked)
+    clock.advance(days=1)
+    async with Service(settings, clock=clock, ticking=False) as service:
+        assert service.history.coverage is None
+        await backfilled(service)
+        assert service.history.coverage is not None
+        assert service.history.coverage.since == date(1992, 7, 1)
+        assert service.history.coverage.until == FRIDAY
+    assert not set(first[:5]) & set(bank.series_asked[len(first) :])
+
+
+async def _a_weeks_pause(bank: Bank, settings: Settings, serve: Serve) -> list[date]:
+    """A service stops with all of history; these sheets come while it is away."""
+    async with serve(settings) as running:
+        await eventually(lambda: running.service.history.coverage)
+    later = list(workdays(date(2026, 4, 25), 6))
+    bank.publish(*map(sheet, later))
+    return later
+
+
+async def test_a_weeks_pause_is_found_by_the_calendar_and_filled_by_daily_documents(
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock
+) -> None:
+    """The days of the pause answer `history_loading` until then, never an older sheet in silence."""
+    later = await _a_weeks_pause(bank, settings, serve)
+    clock.moment = datetime(2026, 5, 2, 9, 0, tzinfo=UTC)
+    bank.asked.clear()
+    async with serve(settings) as running:
+        await running.ready()
+        await eventually(
+            lambda: running.service.history.coverage and running.service.history.coverage.until == later[-1]
+        )
+        for day in later:
+            held = running.service.history.of_date(day)
+            assert held
+            assert held.sheet == sheet(day)
+    assert bank.series_asked == ["R01235"]
+
+
+async def test_a_day_that_is_held_back_ends_what_is_certain(
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock
+) -> None:
+    """One sheet of the pause is in quarantine: that day answers `history_loading`, and is asked for again."""
+    later = await _a_weeks_pause(bank, settings, serve)
+    right = bank.documents[later[2]]
+    quotes = tuple(replace(quote, value=quote.value * 10) for quote in sheet(later[2]).quotes)
+    bank.documents[later[2]] = daily_xml(Sheet(later[2], quotes))
+    clock.moment = datetime(2026, 5, 2, 9, 0, tzinfo=UTC)
+    async with serve(settings) as running:
+        await running.ready()
+        await eventually(lambda: running.service.history.of_date(later[-1]) and running.service.backfilling is None)
+        await eventually(
+            lambda: running.service.history.coverage and running.service.history.coverage.until == later[1]
+        )
+        assert (await running.get(f"/v1/rates/{later[1]}"))[0] == 200
+        status, _, body = await running.get(f"/v1/rates/{later[2]}")
+        assert (status, b"history_loading" in body) == (503, True)
+        assert (await running.get("/v1/rates"))[0] == 200
+        assert await running.service.quarantine.count() == 1
+        bank.documents[later[2]] = right
+        await running.service.poll()
+        await eventually(
+            lambda: running.service.history.coverage and running.service.history.coverage.until == later[-1]
+        )
+
+
+async def test_a_stuck_or_failed_backfill_never_delays_an_answer(
+    bank: Bank, settings: Settings, serve: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While the Bank is silent about series, and when it has refused them, which is only a warning in the log."""
+    asked, over = asyncio.Event(), asyncio.Event()
+
+    async def without_series(request: web.Request) -> web.StreamResponse:
+        if request.path.endswith("XML_dynamic.asp"):
+            asked.set()
+            await over.wait()
+            raise web.HTTPServiceUnavailable
+        bank.misbehave = None
+        try:
+            return await bank.answer(request)
+        finally:
+            bank.misbehave = without_series
+
+    bank.misbehave = without_series
+    async with serve(settings) as running:
+        await running.ready()
+        await asked.wait()
+        while_stuck = [await running.get(path) for path in ("/v1/rates", "/v1/rates/2026-03-20", "/health")]
+        over.set()
+        await eventually(lambda: "backfill_failed" in capsys.readouterr().out)
+        when_failed = [await running.get(path) for path in ("/v1/rates", "/v1/rates/2026-03-20", "/health")]
+    for answers in (while_stuck, when_failed):
+        assert [status for status, _, _ in answers] == [200, 503, 200]
+
+
+async def test_a_sheet_set_while_the_series_are_fetched_is_not_shown_in_part(
+    bank: Bank, settings: Settings, serve: Serve
+) -> None:
+    """USD was asked before the Bank published and EUR after it: the dates of USD are the dates of the sheets."""
+    bank.series["R01239"] = {**bank.series["R01239"], date(2026, 4, 25): (1, Decimal("88.0000"))}
+    async with serve(settings) as running:
+        await eventually(lambda: running.service.history.coverage)
+        assert running.service.history.of_date(date(2026, 4, 25)) is None
+        assert running.service.history.series("EUR", DAYS[0], date(2026, 5, 1))[-1][0] == FRIDAY
+
+
+async def test_verify_reports_what_differs_and_changes_nothing(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """A value that the Bank corrected, one that it dropped and one that it added."""
+    async with serve(settings) as running:
+        await eventually(lambda: running.service.history.coverage)
+        series = bank.series["R01235"]
+        corrected, dropped, added = DAYS[3], DAYS[5], DAYS[0] - timedelta(days=3)
+        series[corrected] = (1, Decimal("99.9999"))
+        del series[dropped]
+        series[added] = (1, Decimal("11.1111"))
+        before = list(running.service.history.days)
+        found = [report async for report in running.service.verify() if isinstance(report, Difference)]
+        assert [(report.day, report.bank) for report in found] == [
+            (added, "11.1111 for 1"),
+            (corrected, "99.9999 for 1"),
+            (dropped, None),
+        ]
+        assert {report.code for report in found} == {"USD"}
+        assert running.service.history.days == before
+
+
+async def test_a_correction_of_a_backfilled_day_is_kept_above_it(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """A daily document has the last word about its day, and its currencies are the day's; the first wording stays."""
+    first = f"/v1/rates/{DAYS[4]}?revision=1"
+    async with serve(settings) as running:
+        await eventually(lambda: running.service.history.coverage)
+        _, _, before = await running.get(first)
+        quotes = tuple(quote for quote in sheet(DAYS[4], shift=3).quotes if quote.code != "JPY")
+        corrected = Sheet(DAYS[4], quotes)
+        bank.publish(corrected)
+        await running.service.fetch(DAYS[4])
+        held = running.service.history.of_date(DAYS[4])
+        assert held
+        assert held.sheet.says_the_same_as(corrected)
+        assert DAYS[4] not in dict(running.service.history.series("JPY", DAYS[0], FRIDAY))
+        usd: Quote = corrected.by_code["USD"]
+        assert dict(running.service.history.series("USD", DAYS[0], FRIDAY))[DAYS[4]] == usd.unit_rate
+        assert held.number == 2
+        assert (await running.get(first))[2] == before
+    async with serve(settings) as running:
+        await running.ready()
+        assert (await running.get(first))[2] == before
+        assert running.service.history.of_date(DAYS[4]) == held
+
+
+async def test_memory_that_is_behind_never_widens_the_span(
+    bank: Bank, settings: Settings, replica: Replica, other: Replica, clock: Clock
+) -> None:
+    """The columns bear out the coverage: one who holds less of it must not write his own under a longer one."""
+    await replica.run(until=DAYS[19])
+    for each in (replica, other):
+        await each.read()
+    await replica.run()
+    later = list(workdays(date(2026, 4, 25), 3))
+    bank.publish(*map(sheet, later))
+    clock.moment = datetime(2026, 4, 29, 9, 0, tzinfo=UTC)
+    async for _ in other.backfill.run(other.history):
+        pass
+    async with replica_of(settings, clock) as cold:
+        await cold.read()
+    assert cold.history.coverage
+    assert cold.history.days == [day for day in [*DAYS, *later] if day in cold.history.coverage]
+
+
+async def test_memory_that_is_behind_gives_no_column_back(
+    bank: Bank, settings: Settings, replica: Replica, other: Replica, clock: Clock
+) -> None:
+    """A column is lost in Redis: one who holds less of it would leave days without a record inside of the coverage."""
+    await replica.run(until=DAYS[19])
+    for each in (replica, other):
+        await each.read()
+    await replica.run()
+    async with connect(settings.redis.url) as client:
+        await client.hdel(f"{{{settings.redis.namespace}}}:v1:columns", "R01239")
+    reseed = Repair(other.store, other.history)
+    for _ in range(len(bank.series)):
+        await reseed.round()
+    async with replica_of(settings, clock) as cold:
+        await cold.read()
+    with_documents = sorted({revision.effective_date for revision in cold.history})
+    assert [day for day, _ in cold.history.series("EUR", FIRST_DAY, FRIDAY)] in (with_documents, DAYS)
+
+
+@pytest.mark.parametrize(
+    ("since", "until"),
+    [(DAYS[5] - timedelta(days=2), DAYS[5] - timedelta(days=1)), (FRIDAY, DAYS[5]), (date(2027, 1, 1), None)],
+)
+async def test_a_range_without_a_sheet_is_refused_and_forgotten(
+    replica: Replica, since: date, until: date | None
+) -> None:
+    """A weekend, the wrong way round, or days to come: an error, after which a run for all of history has all of it."""
+    assert DAYS[4] < DAYS[5] - timedelta(days=2)
+    with pytest.raises(RatesvcError, match=f"the Bank has no sheets from {since} to "):
+        await replica.run(since, until)
+    await replica.run()
+    await replica.read()
+    assert replica.history.days == DAYS
+
+
+@pytest.mark.parametrize(("since", "until"), [(date(2027, 1, 1), None), (FIRST_DAY, date(1990, 1, 1))])
+async def test_a_range_before_all_or_after_all_is_refused_with_the_days_that_there_are(
+    replica: Replica, since: date, until: date | None
+) -> None:
+    """A slip in the year is seen at once; the Bank is not asked."""
+    with pytest.raises(RatesvcError, match="those from 1992-07-01 to 2026-04-25 can be asked for"):
+        await replica.run(since, until)
+
+
+async def test_ranges_with_days_between_them_are_not_one(replica: Replica, settings: Settings) -> None:
+    """A column that was fetched for other days does not stand for those between, whatever became of the coverage."""
+    await replica.run(DAYS[26], DAYS[30])
+    async with connect(settings.redis.url) as client:
+        await client.delete(f"{{{settings.redis.namespace}}}:v1:span")
+    await replica.run(DAYS[0], DAYS[2])
+    await replica.run(DAYS[0], DAYS[30])
+    await replica.read()
+    held = replica.history.coverage
+    assert held == Coverage(DAYS[0], DAYS[30])
+    assert [day for day in replica.history.days if day in held] == DAYS[:31]
+    assert [day for day, _ in replica.history.series("EUR", held.since, held.until)] == DAYS[:31]
+
+
+async def test_a_run_ends_with_the_last_day_that_was_asked_for(replica: Replica) -> None:
+    """Also where an earlier one is held already."""
+    for last in (9, 4, 12):
+        await replica.run(until=DAYS[last])
+    await replica.read()
+    assert replica.history.coverage == Coverage(FIRST_DAY, DAYS[12])
+
+
+async def test_two_runs_at_once_ask_once(bank: Bank, replica: Replica) -> None:
+    """In one process the second waits, and finds that all is held."""
+    await asyncio.gather(replica.run(), replica.run())
+    assert sorted(bank.series_asked) == sorted([*bank.series, *NAMELESS])
+
+
+async def test_one_replica_at_a_time_fetches_history_and_a_person_goes_first(
+    bank: Bank, replica: Replica, other: Replica
+) -> None:
+    """Whoever has the turn keeps the others out; a command takes it, the run that had it ends, and nothing is lost."""
+    for each in (replica, other):
+        await each.fetch_day(None)
+    steps = replica.backfill.run(replica.history)
+    while (await anext(steps)).done < 3:
+        pass
+    with pytest.raises(NotOurTurn):
+        await other.run()
+    assert len(bank.series_asked) == 3
+    command = other.backfill.run(other.history, at_once=True)
+    await anext(command)
+    with pytest.raises(NotOurTurn):
+        await anext(steps)
+    assert replica.backfill.progress is None
+    async for _ in command:
+        pass
+    assert sorted(bank.series_asked) == sorted([*bank.series, *NAMELESS])
+    await replica.run()
+
+
+async def test_a_run_for_more_than_one_that_was_cut_off_ends_with_all_of_it(bank: Bank, replica: Replica) -> None:
+    """First what was left of the other, without asking again, then the days before; a second command is not needed."""
+    await replica.fetch_day(None)
+    steps = replica.backfill.run(replica.history, DAYS[20])
+    while (await anext(steps)).done < 3:
+        pass
+    assert isinstance(steps, AsyncGenerator)
+    await steps.aclose()
+    first = list(bank.series_asked)
+    await replica.run(since=DAYS[5])
+    assert await replica.store.coverage.get() == Coverage(DAYS[5], FRIDAY)
+    assert await replica.store.plan.get() is None
+    assert Counter(bank.series_asked[len(first) :]) == Counter(
+        [*{*bank.series, *NAMELESS}.difference(first), *bank.series, *NAMELESS]
+    )
+    await replica.read()
+    assert [day for day in replica.history.days if day >= DAYS[5]] == DAYS[5:]
+
+
+async def test_what_ends_a_run_does_not_end_the_next(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it was, be it a mistake of ours: the turn is given up, and nothing is said to go on."""
+    await replica.run(until=DAYS[30])
+    await replica.read()
+    mistakes = [ZeroDivisionError()]
+
+    fetch_day = replica.fetch_day
+
+    async def fetch(day: date | None, *, at_once: bool = False) -> None:
+        if mistakes and day:
+            raise mistakes.pop()
+        await fetch_day(day, at_once=at_once)
+
+    monkeypatch.setattr(replica, "fetch_day", fetch)
+    with pytest.raises(ZeroDivisionError):
+        await replica.run()
+    assert replica.backfill.progress is None
+    assert not replica.store.backfill_lease.held
+    await replica.run()
+    assert await replica.store.coverage.get() == Coverage(FIRST_DAY, FRIDAY)
+
+
+async def test_a_backfill_that_fails_leaves_the_polls_alone(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """It is tried again by an appointment of its own; the Bank is asked for the newest sheet when that is due."""
+    bank.series.clear()
+    async with serve(settings) as running:
+        jobs = running.service._ticks._scheduler.get_job  # noqa: SLF001 -- appointments are nowhere else
+        await eventually(lambda: bank.series_asked and jobs("backfill"))
+        now = datetime.now(UTC)
+        assert timedelta(minutes=59) < jobs("poll").next_run_time - now
+        assert jobs("backfill").next_run_time - now < timedelta(minutes=11)
+        await running.service.poll()
+        assert jobs("backfill").next_run_time - now > timedelta(minutes=9)
+
+
+async def test_what_lies_before_a_partial_history_is_fetched_too(
+    settings: Settings, replica: Replica, serve: Serve
+) -> None:
+    """After `backfill --since` the earlier days do not answer `history_loading` for ever."""
+    await replica.run(since=DAYS[20])
+    async with serve(settings) as running:
+        await eventually(
+            lambda: running.service.history.coverage and running.service.history.coverage.since == FIRST_DAY
+        )
+        assert (await running.get(f"/v1/rates/{DAYS[3]}"))[0] == 200
+
+
+async def test_a_column_that_was_lost_is_fetched_whole(settings: Settings, replica: Replica, other: Replica) -> None:
+    """Not only for the days that the others lack: in the days that are held its currency would be missing."""
+    await replica.run(since=DAYS[20])
+    async with connect(settings.redis.url) as client:
+        await client.hdel(f"{{{settings.redis.namespace}}}:v1:columns", "R01239")
+    async for _ in replica.backfill.run(replica.history):
+        pass
+    await other.read()
+    assert [day for day, _ in other.history.series("EUR", FIRST_DAY, FRIDAY)] == DAYS
+
+
+async def test_days_that_only_some_columns_reach_are_not_sheets(
+    settings: Settings, replica: Replica, other: Replica
+) -> None:
+    """After a long pause series are asked for, USD first: a start meanwhile must not take its days for whole sheets."""
+    await replica.run(until=DAYS[5])
+    await replica.read()
+    steps = replica.backfill.run(replica.history)
+    while (await anext(steps)).done < 3:
+        pass
+    await other.read()
+    assert other.history.coverage == Coverage(FIRST_DAY, DAYS[5])
+    assert [day for day in other.history.days if day <= DAYS[20]] == DAYS[:6]
+    command = other.backfill.run(other.history, at_once=True)
+    await anext(command)
+    with pytest.raises(NotOurTurn):
+        await anext(steps)
+    async for _ in command:
+        pass
+    async with replica_of(settings, other.clock) as cold:
+        await cold.read()
+    assert cold.history.coverage == Coverage(FIRST_DAY, FRIDAY)
+    assert [day for day, _ in cold.history.series("JPY", FIRST_DAY, FRIDAY)] == DAYS
+
+
+@pytest.mark.parametrize("lost", [["R01239"], ["R01235", "R01239", "R01375"]], ids=["one", "all so far"])
+async def test_a_column_that_is_lost_while_others_are_fetched_is_fetched_again(
+    bank: Bank, settings: Settings, replica: Replica, other: Replica, lost: list[str]
+) -> None:
+    """Redis fails over, or is emptied, in the middle of a run: what it lost must not be called complete at its end."""
+    await replica.run(since=DAYS[20])
+    await replica.read()
+    steps = replica.backfill.run(replica.history)
+    while (await anext(steps)).done < 3:
+        pass
+    async with connect(settings.redis.url) as client:
+        await client.hdel(f"{{{settings.redis.namespace}}}:v1:columns", *lost)
+    await Repair(replica.store, replica.history).round()
+    with pytest.raises(StoreUnavailable, match=lost[0]):
+        [progress async for progress in steps]
+    asked = len(bank.series_asked)
+    await replica.run()
+    assert set(bank.series_asked[asked:]) <= {*lost, "R01235"}
+    await other.read()
+    assert other.history.coverage == Coverage(FIRST_DAY, FRIDAY)
+    for code in ("USD", "EUR", "CNY"):
+        assert [day for day, _ in other.history.series(code, FIRST_DAY, FRIDAY)] == DAYS
+
+
+async def test_an_unconfirmed_sheet_of_a_pause_waits_for_the_next_poll(
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock
+) -> None:
+    """Only a command asks the second address at once; what happens by itself keeps both steps."""
+    later = await _a_weeks_pause(bank, settings, serve)
+    moved = changed(sheet(later[2]), KZT=times("1.3"))
+    bank.publish(moved)
+    bank.truth[later[2]] = [moved]
+    clock.moment = datetime(2026, 5, 2, 9, 0, tzinfo=UTC)
+
+    def asked_in_english() -> list[web.Request]:
+        return [request for request in bank.asked if request.path.endswith("XML_daily_eng.asp")]
+
+    async with serve(settings) as running:
+        await running.ready()
+        await eventually(lambda: running.service.history.of_date(later[3]) and running.service.backfilling is None)
+        assert asked_in_english() == []
+        assert (await running.get(f"/v1/rates/{later[2]}"))[0] == 503
+        await running.service.poll()
+        await eventually(lambda: running.service.history.of_date(later[2]))
+        assert len(asked_in_english()) == 1
+        held = running.service.history.of_date(later[2])
+        assert held
+        assert (held.sheet, held.flags) == (moved, ("large_move",))
+
+
+async def test_ids_that_the_catalogue_does_not_list_are_in_history(
+    bank: Bank, settings: Settings, serve: Serve
+) -> None:
+    """One is named as a parent only, as R01700 is, whose code its daily document tells; one stands in a document."""
+    old = Quote("TRL", "792", "R01700", 1000000, Decimal("22.2616"), "Турецких лир")
+    unlisted = Quote("XYZ", "998", "R09999", 10, Decimal("31.4159"), "Незнакомых денег")
+    for day in DAYS:
+        more = [*([old] if day in DAYS[:10] else []), unlisted]
+        bank.publish(Sheet(day, (*sheet(day).quotes, *more)))
+    for cbr_id in ("R01700", "R09999"):
+        del bank.currencies[cbr_id]
+    async with serve(settings) as running:
+        await eventually(lambda: running.service.history.coverage)
+        history = running.service.history
+        assert [day for day, _ in history.series("TRL", FIRST_DAY, FRIDAY)] == DAYS[:10]
+        assert [day for day, _ in history.series("XYZ", FIRST_DAY, FRIDAY)] == DAYS
+        held = history.of_date(DAYS[4])
+        assert held
+        assert (held.sheet.by_code["TRL"], held.sheet.by_code["XYZ"]) == (old, unlisted)
+        document = (await running.get(f"/v1/rates/{DAYS[4]}?codes=TRL"))[2]
+        assert b'"unit_rate":0.0000222616' in document
+
+
+async def test_history_is_finished_only_when_every_day_is_held(
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A day of the pause cannot be fetched: the log says that history is incomplete, and later that it is not."""
+    later = await _a_weeks_pause(bank, settings, serve)
+    clock.moment = datetime(2026, 5, 2, 9, 0, tzinfo=UTC)
+    right, bank.documents[later[2]] = bank.documents[later[2]], b"<html>Maintenance</html>"
+    capsys.readouterr()
+    async with serve(settings) as running:
+        await running.ready()
+        said = ""
+
+        def tells_of_a_backfill() -> bool:
+            nonlocal said
+            said += capsys.readouterr().out
+            return "backfill_incomplete" in said or "backfill_finished" in said
+
+        await eventually(tells_of_a_backfill)
+        assert "backfill_finished" not in said
+        bank.documents[later[2]] = right
+        await running.service.poll()
+        await eventually(
+            lambda: running.service.history.coverage and running.service.history.coverage.until == later[-1]
+        )
+        await eventually(lambda: "backfill_finished" in capsys.readouterr().out)
+
+
+async def test_a_parent_that_is_no_id_is_not_asked_for(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """The catalogue says anything there; one odd word must not end every backfill."""
+    bank.parents["R01375"] = "see R01376"
+    async with serve(settings) as running:
+        await eventually(lambda: running.service.history.coverage)
+        assert sorted(bank.series_asked) == sorted([*bank.series, *NAMELESS])
+
+
+async def test_history_ends_with_the_newest_admitted_sheet(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """Tomorrow's document is quarantined: its series are not asked for, whatever they say."""
+    tomorrow = date(2026, 4, 25)
+    bank.publish(sheet(tomorrow))
+    bank.documents[tomorrow] = daily_xml(changed(sheet(tomorrow), USD=times("10")))
+    async with serve(settings) as running:
+        await eventually(lambda: running.service.history.coverage and running.service.backfilling is None)
+        assert running.service.history.coverage == Coverage(FIRST_DAY, FRIDAY)
+        asked = [request for request in bank.asked if request.path.endswith("XML_dynamic.asp")]
+        assert {request.query["date_req2"] for request in asked} == {"24/04/2026"}
+
+
+async def test_the_backfill_after_a_poll_is_no_second_poll(
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock
+) -> None:
+    """Both ask for today's sheet within seconds: the Bank is to be asked again later, when it may have corrected it."""
+    moved = changed(sheet(FRIDAY), KZT=times("1.3"))
+    bank.publish(moved, sheet(date(2026, 4, 25)))
+    bank.truth[FRIDAY] = [moved]
+    clock.moment = datetime(2026, 4, 24, 14, 0, tzinfo=UTC)
+    async with serve(settings) as running:
+        await running.ready()
+        await eventually(lambda: running.service.history.coverage and running.service.backfilling is None)
+        assert not [request for request in bank.asked if request.path.endswith("XML_daily_eng.asp")]
+        assert running.service.history.of_date(FRIDAY) is None
+        await running.service.poll()
+        await eventually(lambda: running.service.history.of_date(FRIDAY))
+
+
+async def test_a_document_that_never_comes_keeps_no_other_day_waiting(
+    bank: Bank, settings: Settings, serve: Serve
+) -> None:
+    """Its day is held back; every other one of history is served, and it is asked for again after each poll."""
+    missing = DAYS[10]
+    bank.series["R01335"][missing] = (100, Decimal("99.9999"))
+
+    async def failing(request: web.Request) -> web.StreamResponse:
+        if request.query.get("date_req") == f"{missing:%d/%m/%Y}":
+            raise web.HTTPInternalServerError
+        bank.misbehave = None
+        try:
+            return await bank.answer(request)
+        finally:
+            bank.misbehave = failing
+
+    bank.misbehave = failing
+    async with serve(settings) as running:
+        await eventually(lambda: running.service.history.coverage and running.service.backfilling is None)
+        held = running.service.history.coverage
+        assert held
+        assert held.lacking == (missing,)
+        assert (await running.get(f"/v1/rates/{DAYS[9]}"))[0] == 200
+        assert (await running.get(f"/v1/rates/{missing}"))[0] == 503
+        bank.misbehave = None
+        await running.service.poll()
+        await eventually(lambda: running.service.history.of_date(missing))
+
+
+async def test_a_day_that_the_series_had_by_mistake_does_not_wait_for_ever(
+    bank: Bank, settings: Settings, serve: Serve
+) -> None:
+    """A record of a Sunday, when no sheet is set: once the Bank takes it out, Saturday's rates apply again."""
+    sunday = DAYS[5] - timedelta(days=2)
+    assert sunday.isoweekday() == 7
+    document = bank.documents[DAYS[4]]
+    bank.series["R01235"][sunday] = (1, Decimal("99.9999"))
+    bank.documents[sunday] = document
+    async with serve(settings) as running:
+        await eventually(lambda: running.service.history.coverage and running.service.backfilling is None)
+        assert (await running.get(f"/v1/rates/{sunday}"))[0] == 503
+        await running.service._fill()  # noqa: SLF001 -- otherwise by an appointment that nobody can wait for
+        assert (await running.get(f"/v1/rates/{sunday}"))[0] == 503
+        del bank.series["R01235"][sunday], bank.documents[sunday]
+        await running.service._fill()  # noqa: SLF001 -- the same
+        status, _, body = await running.get(f"/v1/rates/{sunday}")
+        assert (status, f'"effective_date":"{DAYS[4]}"'.encode() in body) == (200, True)
+        assert running.service.history.coverage == Coverage(FIRST_DAY, FRIDAY)
+
+
+async def test_a_column_that_is_fetched_again_is_assessed_in_the_days_that_are_held(
+    bank: Bank, settings: Settings, replica: Replica, other: Replica
+) -> None:
+    """It was lost in Redis, and the Bank's series errs by now about a day that had come in right."""
+    await replica.run(since=DAYS[20])
+    bank.series["R01335"][DAYS[25]] = (100, bank.series["R01335"][DAYS[25]][1] * 10)
+    async with connect(settings.redis.url) as client:
+        await client.hdel(f"{{{settings.redis.namespace}}}:v1:columns", "R01335")
+    async for _ in replica.backfill.run(replica.history):
+        pass
+    await other.read()
+    found = other.history.of_date(DAYS[25])
+    assert found
+    assert found.sheet.says_the_same_as(sheet(DAYS[25]))
+
+
+async def test_a_currency_of_a_day_that_is_held_back_alone_leaves_redis_with_it(bank: Bank, replica: Replica) -> None:
+    """Its column has no other record: left there, it would come out with the document of that day."""
+    wrong = DAYS[10]
+    bank.series["R09999"] = {wrong: (1, Decimal("12.3456"))}
+    bank.currencies["R09999"] = ("XYZ", "998", "Незнакомых денег")
+    bank.series["R01335"][wrong] = (100, Decimal("99.9999"))
+    bank.documents[wrong] = daily_xml(changed(sheet(wrong), KZT=times("10")))
+    await replica.run()
+    coverage = await replica.store.coverage.get()
+    assert coverage
+    assert coverage.lacking == (wrong,)
+    stored = await replica.store.column("R09999")
+    assert stored is None or list(stored[0].days) == []
+
+
+async def test_a_day_that_waits_is_not_forgotten_with_the_span(
+    bank: Bank, settings: Settings, replica: Replica, other: Replica
+) -> None:
+    """Its figures have left the columns: without it the sheet before would be said to be in force on that day."""
+    wrong = DAYS[10]
+    bank.documents[wrong] = daily_xml(changed(sheet(wrong), KZT=times("10")))
+    bank.series["R01335"][wrong] = (100, Decimal("99.9999"))
+    await replica.run()
+    async with connect(settings.redis.url) as client:
+        await client.delete(f"{{{settings.redis.namespace}}}:v1:span")
+    await other.run()
+    await other.read()
+    assert other.history.coverage == Coverage(FIRST_DAY, FRIDAY, (wrong,))
+    assert other.history.certain_on(wrong) is None
+
+
+async def test_pages_of_maintenance_do_not_fill_the_quarantine(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """Each is another, with the time on it, and would push out a document that waits for a person."""
+    missing = DAYS[10]
+    bank.series["R01335"][missing] = (100, Decimal("99.9999"))
+    async with serve(settings) as running:
+        for n in range(3):
+            bank.documents[missing] = f"<html>Maintenance, {n} o'clock</html>".encode()
+            await eventually(lambda: running.service.history.coverage and running.service.backfilling is None)
+            await running.service._fill()  # noqa: SLF001 -- otherwise by an appointment that nobody can wait for
+        held = running.service.history.coverage
+        assert held
+        assert held.lacking == (missing,)
+        assert await running.service.quarantine.cases() == []
+
+
+async def test_a_range_of_which_nothing_is_admitted_ends_no_later_run(bank: Bank, replica: Replica) -> None:
+    """Its one sheet is wrong in the series and otherwise in the document; a run for all of history has the rest."""
+    wrong = DAYS[10]
+    await replica.fetch_day(DAYS[9])
+    bank.documents[wrong] = daily_xml(changed(sheet(wrong), KZT=times("10")))
+    bank.series["R01335"][wrong] = (100, Decimal("99.9999"))
+    with pytest.raises(RatesvcError, match="no sheet of that range is admitted"):
+        await replica.run(wrong, wrong)
+    await replica.run()
+    assert await replica.store.coverage.get() == Coverage(FIRST_DAY, FRIDAY, (wrong,))
+
+
+async def test_ids_that_an_older_version_did_not_ask_for_are_fetched_after_the_upgrade(
+    bank: Bank, settings: Settings, replica: Replica, serve: Serve
+) -> None:
+    """Its history is whole but for them; the other series are not asked for again."""
+    old = Quote("TRL", "792", "R01700", 1000000, Decimal("22.2616"), "Турецких лир")
+    for day in DAYS[:10]:
+        bank.publish(Sheet(day, (*sheet(day).quotes, old)))
+    del bank.currencies["R01700"]
+    await replica.run()
+    async with connect(settings.redis.url) as client:
+        await client.hdel(f"{{{settings.redis.namespace}}}:v1:columns", *NAMELESS)
+    await replica.store.coverage.put(Coverage(FIRST_DAY, FRIDAY, assessed=False))
+    bank.asked.clear()
+    async with serve(settings) as running:
+        await eventually(lambda: running.service.history.knows("TRL") and running.service.backfilling is None)
+        assert [day for day, _ in running.service.history.series("TRL", FIRST_DAY, FRIDAY)] == DAYS[:10]
+        assert sorted(bank.series_asked) == NAMELESS
+
+
+async def test_an_unreadable_document_keeps_one_id_nameless_and_no_history_waiting(
+    bank: Bank, settings: Settings, serve: Serve
+) -> None:
+    """It is the document that would tell what the currency of a parent's id is called."""
+    bank.series["R01700"] = {DAYS[9]: (1000000, Decimal("22.2616"))}
+    bank.documents[DAYS[9]] = b"<html>Maintenance</html>"
+    async with serve(settings) as running:
+        await eventually(lambda: running.service.history.coverage and running.service.backfilling is None)
+        assert running.service.history.coverage == Coverage(FIRST_DAY, FRIDAY)
+        assert (await running.get(f"/v1/rates/{DAYS[8]}"))[0] == 200

@@ -1,0 +1,194 @@
+"""No question costs more than a bound, and long answers never stand before small ones."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator
+from datetime import date
+from typing import Any
+
+import pytest
+from conftest import PATIENCE_S, Serve, Served, eventually, unhurried
+from fake_bank import TABLE, Bank, sheet
+
+from ratesvc.config import Settings
+from ratesvc.domain.rates import FIRST_DAY
+from ratesvc.render import series
+
+EVERY = ",".join(row[0] for row in TABLE)
+DAILY = "/v1/series?fill=daily&since=1992-07-01&codes="
+SMALL = "/v1/series?codes=USD&since=2026-04-"
+TIME_SERIES = "/openexchangerates/api/time-series.json?start=1992-07-01&end=2026-04-24"
+
+
+@pytest.fixture
+async def whole(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[Served]:
+    """All of history is held: one sheet of 1992 and a few of today."""
+    bank.publish(*map(sheet, (FIRST_DAY, date(2026, 4, 23), date(2026, 4, 24))))
+    async with serve(unhurried(settings)) as running:
+        await eventually(lambda: running.service.history.coverage and running.service.backfilling is None)
+        yield running
+
+
+@pytest.fixture
+def rendered(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What was rendered of series."""
+    found: list[Any] = []
+    to_json = series.to_json
+
+    def noting(*given: Any, **more: Any) -> bytes:
+        found.append(given)
+        return to_json(*given, **more)
+
+    monkeypatch.setattr(series, "to_json", noting)
+    return found
+
+
+async def test_a_series_of_too_many_points_is_refused_before_it_is_rendered(whole: Served, rendered: list[Any]) -> None:
+    """The problem names the bound and the ways out; a handful of currencies on every day since 1992 is one answer."""
+    status, headers, body = await whole.get(DAILY + EVERY)
+    problem = json.loads(body)
+    assert (status, headers["Content-Type"]) == (400, "application/problem+json")
+    assert (problem["type"], problem["most"]) == ("urn:ratesvc:too_many_points", series.MOST_POINTS)
+    assert problem["points"] > series.MOST_POINTS
+    for way in ("75,000", "fewer currencies", "shorter range", "ratesvc export"):
+        assert way in problem["detail"]
+    assert rendered == []
+    status, _, body = await whole.get(DAILY + "USD,EUR,CNY,GBP,JPY")
+    assert status == 200
+    assert sum(map(len, json.loads(body)["series"].values())) > 50_000
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("", "&format=csv", "&group=month", "&quote=EUR", "&format=csv&locale=ru"),
+        *("&fill=daily", "&fill=daily&format=csv", "&fill=daily&quote=EUR"),
+    ],
+)
+async def test_the_bound_holds_for_every_form_of_a_series(
+    query: str, whole: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counts the rates that an answer is made of, not its lines."""
+    monkeypatch.setattr(series, "MOST_POINTS", 5, raising=False)
+    path = f"/v1/series?since=2026-04-23&until=2026-04-24{query}&codes="
+    assert (await whole.get(f"{path}USD,CHF"))[0] == 200
+    assert (await whole.get(f"{path}USD,CHF,GBP"))[0] == 400
+
+
+async def test_dialects_refuse_too_many_points_in_their_own_shape(
+    whole: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Open Exchange Rates with a word that its clients know, Frankfurter with a message; both say the way out."""
+    monkeypatch.setattr(series, "MOST_POINTS", 20, raising=False)
+    status, _, body = await whole.get(f"{TIME_SERIES}&symbols=EUR")
+    told = json.loads(body)
+    assert (status, told["error"], told["status"], told["message"]) == (400, True, 400, "invalid_date_range")
+    assert "at most 20" in told["description"]
+    status, _, body = await whole.get("/frankfurter/v1/2026-04-23..")
+    assert (status, list(json.loads(body))) == (422, ["message"])
+    assert "at most 20" in json.loads(body)["message"]
+    assert (await whole.get("/frankfurter/v1/2026-04-23..?symbols=USD,GBP"))[0] == 200
+
+
+async def test_a_file_of_all_history_is_no_matter_of_the_bound(whole: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ECB's clients know one file, which is whole or nothing; one currency of the Bank's is within any bound."""
+    monkeypatch.setattr(series, "MOST_POINTS", 1, raising=False)
+    assert (await whole.get("/ecb/eurofxref-hist.csv"))[0] == 200
+    bank = "/scripts/XML_dynamic.asp?VAL_NM_RQ=R01235&date_req1=01/07/1992&date_req2=24/04/2026"
+    assert (await whole.get(bank))[0] == 200
+
+
+@pytest.fixture
+def held_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Whatever renders every day of a series, or a whole file, does not end before this is set."""
+    release, to_json = threading.Event(), series.to_json
+
+    def slow(asked: series.Request, *given: Any, **more: Any) -> bytes:
+        if asked.fill == "daily":
+            assert release.wait(PATIENCE_S)
+        return to_json(asked, *given, **more)
+
+    monkeypatch.setattr(series, "to_json", slow)
+    yield release
+    release.set()
+
+
+async def test_a_small_answer_is_rendered_while_long_ones_wait(whole: Served, held_up: threading.Event) -> None:
+    """However many long ones came first: those wait for each other, and nothing else does."""
+    codes = ("USD", "EUR", "CNY", "GBP")
+    long = [asyncio.create_task(whole.get(DAILY + code)) for code in codes]
+    await eventually(
+        lambda: whole.service.publisher.current and len(whole.service.publisher.current.turns) >= len(codes)
+    )
+    for day in range(10, 15):
+        assert (await asyncio.wait_for(whole.get(f"{SMALL}{day}"), PATIENCE_S / 4))[0] == 200
+    assert not any(task.done() for task in long)
+    held_up.set()
+    assert [status for status, _, _ in await asyncio.gather(*long)] == [200] * len(codes)
+
+
+async def test_too_many_long_answers_do_not_wait(
+    whole: Served, held_up: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond the bound each route says so in its own shape and when to come back; small ones are answered."""
+    monkeypatch.setattr("ratesvc.service.workers.MOST_WAITING", 2)
+    monkeypatch.setattr("ratesvc.dialects.frankfurter.check_size", lambda *_, **__: 2000)
+    long = [asyncio.create_task(whole.get(DAILY + code)) for code in ("USD", "EUR")]
+    await eventually(lambda: whole.service.workers.waiting == 2)
+    shapes = {
+        f"{DAILY}CNY": ("type", "urn:ratesvc:busy"),
+        f"{TIME_SERIES}&symbols=USD": ("message", "not_available"),
+        "/frankfurter/v1/2026-04-23..": ("message", "Too many long answers are being rendered."),
+    }
+    for path, (name, value) in shapes.items():
+        status, headers, body = await whole.get(path)
+        assert (status, headers["Retry-After"], headers["Cache-Control"]) == (503, "30", "no-store"), path
+        assert json.loads(body)[name].startswith(value)
+    assert (await whole.get(f"{SMALL}10"))[0] == 200
+    held_up.set()
+    assert [status for status, _, _ in await asyncio.gather(*long)] == [200, 200]
+    assert whole.service.workers.waiting == 0
+    assert (await whole.get(f"{DAILY}CNY"))[0] == 200
+
+
+async def test_who_leaves_gives_up_the_place_in_the_queue(whole: Served, held_up: threading.Event) -> None:
+    """A client that hangs up while its long answer waits keeps nobody else waiting."""
+    first, second = (asyncio.create_task(whole.get(DAILY + code)) for code in ("USD", "EUR"))
+    await eventually(lambda: whole.service.workers.waiting == 2)
+    second.cancel()
+    await eventually(lambda: whole.service.workers.waiting == 1)
+    held_up.set()
+    assert (await first)[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/ecb/eurofxref-hist.csv", "/ecb/eurofxref-hist.zip", TIME_SERIES])
+async def test_what_dialects_render_at_length_is_known_to_be_long(
+    path: str, whole: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says how many points it has before it is rendered, so it waits among the long ones."""
+    told: list[int] = []
+    monkeypatch.setattr(series, "MOST_POINTS", 10**9, raising=False)
+    run = whole.service.workers.run
+
+    async def noting(work: Any, *, points: int = 0) -> Any:
+        told.append(points)
+        return await run(work, points=points)
+
+    monkeypatch.setattr(whole.service.workers, "run", noting)
+    assert (await whole.get(path))[0] == 200
+    history = whole.service.history
+    days = (12_000 if "time-series" in path else len(history.days)) * len(history.codes())
+    assert told[0] >= days
+
+
+async def test_a_thread_that_renders_gives_way_soon(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """Five times as soon as Python's own interval, which is back when the service has ended."""
+    before = sys.getswitchinterval()
+    bank.publish(sheet(date(2026, 4, 24)))
+    async with serve(settings):
+        assert sys.getswitchinterval() == pytest.approx(0.001)
+    assert sys.getswitchinterval() == before

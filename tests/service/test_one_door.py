@@ -1,0 +1,248 @@
+"""A wrong sheet never comes out, whichever way it came in; the corrected one is published within two polls."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
+
+import msgspec
+import pytest
+from conftest import Clock, Serve, Served, eventually, unhurried
+from fake_bank import Bank, bank_running, daily_xml, printed_value, workdays
+from sheets import changed, plausible, times, without
+
+from ratesvc.config import Settings
+from ratesvc.domain.columns import Coverage
+from ratesvc.domain.rates import FIRST_DAY, Revision, Sheet
+from ratesvc.domain.workdays import ONE_DAY
+from ratesvc.storage.records import field_of
+from ratesvc.storage.redis import Link
+from ratesvc.storage.store import Store
+
+FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
+DAYS_OF_2010 = list(workdays(date(2010, 5, 18), 10))
+DAYS = [*DAYS_OF_2010, *workdays(date(2026, 3, 10), 34)]
+SETTLED = DAYS_OF_2010[5]
+GAP_BEGINS = date(2026, 3, 24)
+
+THIRD = ("AUD", "AZN", "GBP", "AMD", "BYN", "BRL", "KRW", "INR", "KZT", "CAD", "KGS")
+FAULTS: dict[str, Callable[[Sheet], Sheet]] = {
+    "a tenfold dollar": lambda sheet: changed(sheet, USD=times("10")),
+    "one currency alone 30 % up": lambda sheet: changed(sheet, PLN=times("1.3")),
+    "a third of the rows lost": lambda sheet: without(sheet, *THIRD),
+}
+ANOTHER: dict[str, Callable[[Sheet], Sheet]] = {
+    "a tenfold dollar": lambda sheet: changed(sheet, USD=times("10.001")),
+    "one currency alone 30 % up": lambda sheet: changed(sheet, PLN=times("1.301")),
+    "a third of the rows lost": lambda sheet: without(sheet, *THIRD[1:]),
+}
+"""The same fault once more, in other figures: the daily document of a settled day beside its columns."""
+
+
+@dataclass
+class World:
+    """A Bank that errs about one day, and services over one Redis; `fault` names what is wrong with the sheet."""
+
+    bank: Bank
+    settings: Settings
+    clock: Clock
+    serve: Serve
+    fault: str
+    day: date
+    wrong: list[Sheet] = field(default_factory=list)
+    replicas: list[Served] = field(default_factory=list)
+
+    def publish(self, *days: date) -> None:
+        """Set the sheets of these days, the wrong one among them."""
+        self.bank.publish(*(plausible(day) for day in days if day != self.day))
+        if self.day in days:
+            self.err()
+
+    def err(self) -> None:
+        """The series err in one way, the document of a settled day in another; the second address is right."""
+        right = plausible(self.day)
+        document = FAULTS[self.fault](right)
+        series = ANOTHER[self.fault](right) if self.day != SATURDAY else document
+        self.wrong = [document, series]
+        self.bank.documents[self.day] = daily_xml(document)
+        for quote in right.quotes:
+            self.bank.currencies[quote.cbr_id] = (quote.code, quote.numeric_code, quote.name)
+        for quote in series.quotes:
+            self.bank.series.setdefault(quote.cbr_id, {})[self.day] = (quote.nominal, quote.value)
+        self.bank.english = daily_xml(right)
+
+    def correct(self) -> None:
+        """The Bank publishes the right sheet."""
+        self.bank.english = None
+        self.bank.publish(plausible(self.day))
+
+    @asynccontextmanager
+    async def started(self) -> AsyncIterator[Served]:
+        """A service that has fetched what it can."""
+        async with self.serve(unhurried(self.settings)) as running:
+            self.replicas.append(running)
+            await running.ready()
+            await eventually(lambda: running.service.history.coverage and running.service.backfilling is None)
+            await self.poll()
+            yield running
+            self.replicas.remove(running)
+
+    async def poll(self) -> None:
+        """One poll of each replica, and the backfill after it; then all have read what the others stored."""
+        for replica in self.replicas:
+            await replica.service.poll()
+            await replica.service._fill()  # noqa: SLF001 -- otherwise by an appointment that nobody can wait for
+            await eventually(lambda replica=replica: replica.service.backfilling is None)  # type: ignore[misc]
+        for replica in self.replicas:
+            await replica.service._upkeep.reread()  # noqa: SLF001 -- the same
+
+
+async def first_start(world: World) -> AsyncIterator[Served]:
+    world.publish(*DAYS, SATURDAY)
+    async with world.started() as running:
+        yield running
+
+
+async def restart(world: World) -> AsyncIterator[Served]:
+    world.publish(*DAYS, SATURDAY)
+    async with world.started():
+        pass
+    async with world.started() as running:
+        yield running
+
+
+async def second_replica(world: World) -> AsyncIterator[Served]:
+    world.publish(*DAYS, SATURDAY)
+    async with world.started(), world.started() as running:
+        yield running
+
+
+async def catch_up_after_thirty_days(world: World) -> AsyncIterator[Served]:
+    """The settled day lies in the middle of the gap."""
+    now, world.clock.moment = world.clock.moment, datetime(2026, 3, 24, 9, tzinfo=UTC)
+    if world.day == SETTLED:
+        world.day = date(2026, 4, 8)
+    world.publish(*(day for day in DAYS if day <= GAP_BEGINS))
+    async with world.started():
+        pass
+    world.publish(*(day for day in DAYS if day > GAP_BEGINS), SATURDAY)
+    world.clock.moment = now
+    async with world.started() as running:
+        yield running
+
+
+async def after_an_older_version(world: World) -> AsyncIterator[Served]:
+    """It took the columns up to their last day, and the next poll stored the document since it said the same."""
+    bank = Bank()
+    bank.publish(*map(plausible, [*DAYS, SATURDAY]))
+    async with bank_running(bank) as right:
+        cbr = msgspec.structs.replace(world.settings.cbr, mirrors=(right.url,))
+        async with replace(world, settings=msgspec.structs.replace(world.settings, cbr=cbr)).started():
+            pass
+    world.publish(*DAYS, SATURDAY)
+    store = Store(Link(world.settings.redis.url), world.settings.redis.namespace)
+    await as_an_older_version_wrote_it(store, world.wrong[1], world.clock())
+    await store.close()
+    async with world.started() as running:
+        yield running
+
+
+async def as_an_older_version_wrote_it(store: Store, wrong: Sheet, now: datetime) -> None:
+    """Nothing in it is marked as admitted; the figures of one day are the wrong ones."""
+    quotes = {quote.cbr_id: quote for quote in wrong.quotes}
+    for column in await store.columns():
+        column.drop(wrong.effective_date)
+        if quote := quotes.get(column.currency.cbr_id):
+            column.put(wrong.effective_date, quote.nominal, quote.value)
+        await store.put_column(column, Coverage(FIRST_DAY, SATURDAY))
+    await store.coverage.put(Coverage(FIRST_DAY, SATURDAY, assessed=False))
+    stored = {revision.key: revision for revision in (await store.load()).revisions}
+    await store.drop([field_of(*key) for key in stored])
+    stored[wrong.effective_date, 1] = Revision(wrong, 1, now)
+    for revision in stored.values():
+        await store.put(replace(revision, admitted=False))
+
+
+WAYS = [first_start, restart, second_replica, catch_up_after_thirty_days, after_an_older_version]
+
+
+CASES = [(fault, day) for fault in FAULTS for day in (SATURDAY, SETTLED)]
+NAMES = [f"{fault}, {'newest' if day == SATURDAY else 'settled'}" for fault, day in CASES]
+
+
+@pytest.fixture(params=CASES, ids=NAMES)
+def world(bank: Bank, settings: Settings, clock: Clock, serve: Serve, request: pytest.FixtureRequest) -> World:
+    """Friday evening in Moscow: the sheet of Saturday is set."""
+    clock.moment = datetime(2026, 4, 24, 14, 30, tzinfo=UTC)
+    return World(bank, settings, clock, serve, *request.param)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+async def test_a_wrong_sheet_never_comes_out_and_the_corrected_one_does(
+    world: World, way: Callable[[World], AsyncIterator[Served]]
+) -> None:
+    """Its neighbours are served, it is listed in quarantine, and two polls after the correction it is there."""
+    async with asynccontextmanager(way)(world) as running:
+        for _ in range(3):
+            await never_out(running, world)
+            await world.poll()
+        await never_out(running, world)
+        assert world.day in {case.effective_date for case in await running.service.quarantine.cases()}
+        world.correct()
+        for _ in range(2):
+            await world.poll()
+        held = running.service.history.of_date(world.day)
+        assert held
+        assert held.sheet.says_the_same_as(plausible(world.day))
+        assert (await running.get(f"/v1/rates/{world.day}"))[0] == 200
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", [CASES[0], CASES[1]], indirect=True, ids=["newest", "settled"])
+async def test_a_slip_that_waits_for_a_person_does_not_come_out_with_age(world: World) -> None:
+    """Both addresses go on saying it, and the day becomes settled; only a person, or the series, vouches for it."""
+    world.publish(*DAYS, SATURDAY)
+    world.bank.english = None
+    async with world.started() as running:
+        for day in workdays(date(2026, 4, 28), 8):
+            world.bank.publish(plausible(day))
+            world.clock.moment = datetime(day.year, day.month, day.day, 9, 30, tzinfo=UTC)
+            for _ in range(2):
+                await world.poll()
+        assert running.service.history.of_date(world.day) is None
+        await running.service.fetch(world.day)
+        assert running.service.history.of_date(world.day) is None
+        assert (await running.get(f"/v1/rates/{world.day}"))[0] == 503
+        assert (await running.get("/v1/rates"))[0] == 200
+
+
+async def never_out(running: Served, world: World) -> None:
+    """No address of ours answers with a figure of the wrong sheet; the days around it are answered."""
+    day, right = world.day, plausible(world.day)
+    near = f"since={day - 5 * ONE_DAY}&until={day + ONE_DAY}"
+    bank_day = f"{day:%d/%m/%Y}"
+    paths = [
+        *("/v1/rates", "/v1/rates/next", f"/v1/rates/{day}", f"/v1/rates/{day}?quote=USD", f"/v1/rates/{day}/USD.txt"),
+        *(f"/v1/series?codes=USD,PLN&{near}", f"/v1/series?codes=USD,PLN&{near}&fill=daily"),
+        *(f"/v1/convert?from=USD&date={day}", f"/widget/rows.json?codes=USD,PLN&date={day}", f"/widget?date={day}"),
+        *(f"/scripts/XML_daily.asp?date_req={bank_day}", "/scripts/XML_daily.asp", "/daily_json.js"),
+        f"/scripts/XML_dynamic.asp?date_req1={bank_day}&date_req2={bank_day}&VAL_NM_RQ=R01235",
+        *(f"/frankfurter/v1/{day}?base=USD", "/ecb/eurofxref-hist.csv?base=RUB"),
+    ]
+    bodies = {path: (await running.get(path))[2] for path in paths}
+    for sheet in world.wrong:
+        for quote in sheet.quotes:
+            if quote != right.by_code[quote.code]:
+                for text in (str(quote.value), printed_value(quote.value)):
+                    assert [path for path, body in bodies.items() if text.encode() in body] == []
+    assert (await running.get(f"/v1/rates/{day}"))[0] in (404, 503)
+    before = max(known for known in DAYS if known < day)
+    assert (await running.get(f"/v1/rates/{before}"))[0] == 200
+    if day != SATURDAY:
+        after = min(known for known in DAYS if known > day)
+        assert (await running.get(f"/v1/rates/{after}"))[0] == 200
+        carried = (await running.get(f"/v1/series?codes=USD&since={day}&until={day}&fill=daily"))[2]
+        assert f'"unconfirmed":["{day}"],"series":{{"USD":[]}}'.encode() in carried

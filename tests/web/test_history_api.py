@@ -1,0 +1,292 @@
+"""Thirty-four years over HTTP: any day, currency and quote, digit for digit as an independent calculation says."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from bisect import bisect_right
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from fractions import Fraction
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from conftest import Clock, Serve, Served, eventually, unhurried
+from fake_bank import Bank, sheet
+
+from ratesvc.config import Settings
+
+USD = "R01235"
+SEED = 20261124
+EURO_STARTS = date(1999, 1, 1)
+
+
+def rounded(exact: Fraction, digits: int) -> Decimal:
+    """Half-even to so many significant digits, by integers alone."""
+    with localcontext() as context:
+        context.prec, context.rounding = 200, ROUND_HALF_EVEN
+        quotient = Decimal(exact.numerator) / Decimal(exact.denominator)
+        # 200 digits are far more than any tie of ten or 28 digits can hide behind.
+        context.prec = digits
+        return +quotient
+
+
+class Recorded:
+    """The recorded figures as an independent answerer sees them."""
+
+    def __init__(self, recordings: Path) -> None:
+        nominals = json.loads((recordings / "history" / "fixed_nominals.json").read_text())
+        catalogue = (recordings / "catalog" / "XML_valFull_d0_2025.xml").read_text("windows-1251")
+        self.ids: dict[str, tuple[str, str]] = {}
+        for part in catalogue.split("<Item ID=")[1:]:
+            code = part.partition("<ISO_Char_Code>")[2].partition("<")[0]
+            number = part.partition("<ISO_Num_Code>")[2].partition("<")[0]
+            if code:
+                self.ids.setdefault(code, (part.partition('"')[2].partition('"')[0], number.zfill(3)))
+        self.series: dict[str, dict[date, tuple[int, Decimal]]] = {}
+        with (recordings / "history" / "usd.csv").open() as lines:
+            for row in csv.DictReader(lines):
+                self._put("USD", row["date"], int(row["nominal"]), Decimal(row["value"]))
+        self.days = sorted(self.series["USD"])
+        known = set(self.days)
+        with (recordings / "history" / "unit_rates.csv").open() as lines:
+            for row in csv.DictReader(lines):
+                code, day = row["currency"], date.fromisoformat(row["date"])
+                if code != "USD" and code in self.ids and day in known:
+                    nominal = int(next(iter(nominals.get(code, {"1": []}))))
+                    value = Decimal(row["rub_per_unit_6_significant_digits"]) * nominal
+                    shown = value.quantize(Decimal("0.0001"))
+                    if 0 < shown < 10**9:
+                        self._put(code, row["date"], nominal, shown)
+        # From 2022-11-22 on the recording has the dollar alone, which is no table of the Bank's.
+        self.days = [day for day in self.days if day < EURO_STARTS or day in self.series["EUR"]]
+        for code, records in self.series.items():
+            self.series[code] = {day: records[day] for day in self.days if day in records}
+
+    def _put(self, code: str, day: str, nominal: int, value: Decimal) -> None:
+        self.series.setdefault(code, {})[date.fromisoformat(day)] = (nominal, value)
+
+    def effective(self, day: date) -> date:
+        return self.days[bisect_right(self.days, day) - 1]
+
+    def unit(self, code: str, effective: date) -> Fraction | None:
+        if code == "RUB":
+            return Fraction(1)
+        found = self.series[code].get(effective)
+        return Fraction(found[1]) / found[0] if found else None
+
+    def rate(self, code: str, quote: str, effective: date) -> Decimal | None:
+        base, divisor = self.unit(code, effective), self.unit(quote, effective)
+        if base is None or divisor is None:
+            return None
+        if quote == "RUB":
+            return Decimal(base.numerator) / Decimal(base.denominator)
+        return rounded(base / divisor, 10)
+
+
+@pytest.fixture(scope="module")
+def recorded(recordings: Path) -> Recorded:
+    return Recorded(recordings)
+
+
+@pytest.fixture
+async def served(
+    recorded: Recorded, bank: Bank, settings: Settings, serve: Serve, clock: Clock
+) -> AsyncIterator[Served]:
+    """A service that has filled itself from a replica with the recorded figures of 1992 to 2024."""
+    last = recorded.days[-1]
+    for code, days in recorded.series.items():
+        cbr_id, number = recorded.ids[code]
+        bank.currencies[cbr_id] = (code, number, code)
+        bank.series[cbr_id] = days
+    clock.moment = datetime.combine(last, datetime.min.time().replace(hour=9), UTC)
+    async with serve(unhurried(settings)) as running:
+        await eventually(lambda: running.service.history.coverage, patience_s=60)
+        yield running
+
+
+def read(body: bytes) -> Any:
+    return json.loads(body, parse_float=Decimal, parse_int=Decimal)
+
+
+@pytest.mark.slow
+async def test_a_thousand_days_and_two_hundred_series_equal_an_independent_calculation(
+    recorded: Recorded, bank: Bank, served: Served
+) -> None:
+    """One request for each currency id filled it; then random questions agree to the last digit."""
+    assert len(bank.series_asked) == len(set(bank.series_asked))
+    assert set(bank.series_asked) >= set(bank.currencies)
+    chance = Random(SEED)  # noqa: S311 -- a seed, so that a failure can be repeated
+    codes = sorted(recorded.series)
+    first, last = recorded.days[0], recorded.days[-1]
+    answered = 0
+    for _ in range(1000):
+        day = first + timedelta(days=chance.randrange((last - first).days))
+        quote = chance.choice(["RUB", "RUB", "USD", "EUR", "CNY", "GBP"])
+        code = chance.choice(codes)
+        effective = recorded.effective(day)
+        status, _, body = await served.get(f"/v1/rates/{day}?codes={code}&quote={quote}")
+        if recorded.unit(quote, effective) is None:
+            assert status == 404
+            continue
+        document = read(body)
+        assert document["effective_date"] == str(effective)
+        row = document["rates"].get(code)
+        expected = None if code == quote else recorded.rate(code, quote, effective)
+        assert (row and row["unit_rate"]) == expected, (day, code, quote)
+        answered += expected is not None
+    assert answered > 300
+    for _ in range(200):
+        since = first + timedelta(days=chance.randrange((last - first).days))
+        until = since + timedelta(days=chance.randrange(900))
+        quote, code = chance.choice(["RUB", "USD", "EUR"]), chance.choice(codes)
+        path = f"/v1/series?codes={code}&quote={quote}&since={since}&until={until}"
+        rows = read((await served.get(path))[2])["series"].get(code, [])
+        expected_rows = [
+            [str(day), rate]
+            for day in recorded.days
+            if since <= day <= until and code != quote and (rate := recorded.rate(code, quote, day)) is not None
+        ]
+        assert rows == expected_rows, path
+
+
+@pytest.mark.slow
+async def test_thirty_four_years_fit_into_one_answer(recorded: Recorded, served: Served) -> None:
+    """Every published day of one currency in one call, old roubles said; as a table for Excel too."""
+    path = "/v1/series?codes=USD&since=1992-07-01&until=2024-08-02"
+    document = read((await served.get(path))[2])
+    assert len(document["series"]["USD"]) == len(recorded.days) == 6974
+    assert document["denomination"] == {"before": "1998-01-01", "unit": "old rouble", "per_new_rouble": 1000}
+    _, headers, body = await served.get(f"{path}&format=csv&locale=ru")
+    lines = body.decode("utf-8-sig").splitlines()
+    assert body.startswith(b"\xef\xbb\xbf")
+    assert lines[:2] == ["date;USD", "1992-07-01;125,26"]
+    assert headers["Content-Type"] == "text/csv; charset=utf-8"
+    yearly = read((await served.get(f"{path}&group=year"))[2])["series"]["USD"]
+    of_1999 = [value for day, (_, value) in recorded.series["USD"].items() if day.year == 1999]
+    mean = rounded(Fraction(sum(of_1999)) / len(of_1999), 10)
+    assert yearly[7] == ["1999", mean, len(of_1999)]
+
+
+async def test_daily_fill_carries_a_sheet_with_its_date_and_ends_with_the_currency(
+    bank: Bank, settings: Settings, serve: Serve
+) -> None:
+    """Sunday has Saturday's number and says so; a currency that left the sheet is carried no further."""
+    days = [date(2026, 4, day) for day in (10, 11, 14, 15, 16, 17, 18, 21, 22, 23, 24)]
+    bank.publish(*map(sheet, days))
+    bank.series["R01720"] = dict.fromkeys(days[:3], (10, Decimal("16.3747")))
+    bank.currencies["R01720"] = ("UAH", "980", "Украинских гривен")
+    async with serve(unhurried(settings)) as running:
+        await eventually(lambda: running.service.history.coverage)
+        path = "/v1/series?codes=USD,UAH&since=2026-04-11&until=2026-05-30&fill=daily"
+        series = read((await running.get(path))[2])["series"]
+        assert series["USD"][1] == ["2026-04-12", sheet(date(2026, 4, 11)).by_code["USD"].value, "2026-04-11"]
+        assert series["USD"][-1][0] == "2026-04-24"
+        assert [row[0] for row in series["UAH"]] == ["2026-04-11", "2026-04-12", "2026-04-13", "2026-04-14"]
+        table = csv.DictReader(io.StringIO((await running.get(path + "&format=csv"))[2].decode()))
+        assert [(row["date"], row["effective_date"], row["UAH"]) for row in table][3:5] == [
+            ("2026-04-14", "2026-04-14", "1.63747"),
+            ("2026-04-15", "2026-04-15", ""),
+        ]
+
+
+async def test_amounts_in_old_roubles_are_called_so(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """A thousandth of today's: said where roubles are in the answer, and nowhere else."""
+    bank.publish(
+        *map(sheet, (date(1997, 12, 30), date(1997, 12, 31), date(1998, 1, 1), date(2026, 4, 23), date(2026, 4, 24)))
+    )
+    said = {"before": "1998-01-01", "unit": "old rouble", "per_new_rouble": 1000}
+    async with serve(unhurried(settings)) as running:
+        await eventually(lambda: running.service.history.coverage and running.service.backfilling is None)
+        for path, expected in (
+            ("/v1/convert?date=1997-12-31", said),
+            ("/v1/convert?from=RUB&to=EUR&date=1997-12-31", said),
+            ("/v1/convert?from=USD&to=EUR&date=1997-12-31", None),
+            ("/v1/convert?date=1998-01-01", None),
+            ("/v1/convert", None),
+            ("/v1/rates/1997-12-31", said),
+            ("/v1/rates/1997-12-31?quote=USD", said),
+            ("/v1/rates/1997-12-31?quote=USD&codes=EUR", None),
+            ("/v1/rates/1998-01-01", None),
+        ):
+            status, _, body = await running.get(path)
+            assert (status, read(body).get("denomination")) == (200, expected), path
+        _, _, body = await running.get("/widget/rows.json?date=1997-12-31&lang=ru")
+        assert read(body)["note"] == "В старых рублях: 1000 старых рублей — это 1 новый."
+        assert "note" not in read((await running.get("/widget/rows.json?date=1998-01-01"))[2])
+
+
+async def test_conversion_revision_text_and_currencies(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """Amounts are strings; one number alone for a spreadsheet; a corrected sheet's first wording stays readable."""
+    thursday, friday = date(2026, 4, 23), date(2026, 4, 24)
+    bank.publish(sheet(thursday), sheet(friday))
+    async with serve(unhurried(settings)) as running:
+        await eventually(lambda: running.service.history.coverage)
+        usd, jpy = (sheet(friday).by_code[code] for code in ("USD", "JPY"))
+        answer = read((await running.get("/v1/convert?amount=100.50&from=USD&to=RUB"))[2])
+        assert (answer["amount"], answer["effective_date"]) == ("100.50", "2026-04-24")
+        assert Decimal(answer["result"]) == Decimal("100.50") * usd.value
+        answer = read((await running.get("/v1/convert?amount=7&from=USD&to=JPY&date=2026-04-24"))[2])
+        exact = 7 * Fraction(usd.value) / (Fraction(jpy.value) / 100)
+        assert Decimal(answer["result"]) == rounded(exact, 28)
+        assert answer["result_rounded"] == str(round(exact))
+        for day in ("2026-04-24", "today"):
+            assert (await running.get(f"/v1/rates/{day}/USD.txt"))[2] == str(usd.unit_rate).encode()
+        assert (await running.get("/v1/rates/2026-04-24/XQZ.txt"))[0] == 404
+        listed = read((await running.get("/v1/currencies?lang=ru"))[2])["currencies"]
+        assert listed["USD"]["first_effective_date"] == "2026-04-23"
+        assert listed["USD"]["name"] == "доллар США"
+        first = (await running.get("/v1/rates/2026-04-24"))[2]
+        bank.publish(sheet(friday, shift=1))
+        await running.service.fetch(None)
+        await eventually(lambda: len(running.service.history) == 3)
+        assert read((await running.get("/v1/rates/2026-04-24"))[2])["revision"] == 2
+        _, headers, body = await running.get("/v1/rates/2026-04-24?revision=1")
+        assert read(body)["rates"] == read(first)["rates"]
+        assert "immutable" not in headers["Cache-Control"], "the day is not over"
+        assert (await running.get("/v1/rates/2026-04-24?revision=3"))[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/v1/series", "codes says which"),
+        ("/v1/series?codes=USD&since=2026-04-24&until=2026-04-23", "later than until"),
+        ("/v1/series?codes=USD&group=week", "month, year"),
+        ("/v1/series?codes=USD&group=month&fill=daily", "exclude each other"),
+        ("/v1/convert?amount=1e5", "decimal number"),
+        ("/v1/convert?amount=1_000", "decimal number"),
+        ("/v1/convert?amount=100&from=US", "ISO 4217"),
+        ("/v1/currencies?lng=ru", "Did you mean lang?"),
+        ("/v1/rates/2026-04-24?revision=0", "1 to 9999"),
+    ],
+)
+async def test_wrong_questions_about_history(
+    bank: Bank, settings: Settings, serve: Serve, path: str, words: str
+) -> None:
+    """The text names the parameter and what it takes."""
+    bank.publish(sheet(date(2026, 4, 23)), sheet(date(2026, 4, 24)))
+    async with serve(settings) as running:
+        await running.ready()
+        status, _, body = await running.get(path)
+    assert (status, words in read(body)["detail"]) == (400, True), body
+
+
+async def test_an_index_of_a_cross_rate_is_rounded_once(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """From 2000 ÷ 3 to 2103 ÷ 3 is 105.15 exactly, and even is 105.2; from 666.6666667 it would be 105.1."""
+    thursday, friday = date(2026, 4, 23), date(2026, 4, 24)
+    for day, value in ((thursday, "2000"), (friday, "2103")):
+        prices = {"USD": Decimal(3), "EUR": Decimal(value)}
+        quotes = (replace(q, value=prices.get(q.code, q.value)) for q in sheet(day).quotes)
+        bank.publish(replace(sheet(day), quotes=tuple(quotes)))
+    async with serve(unhurried(settings)) as served:
+        await eventually(lambda: served.service.history.coverage)
+        target = f"/chart.svg?codes=EUR&quote=USD&scale=indexed&since={thursday}&until={friday}"
+        drawing = (await served.get(target))[2].decode()
+    assert "<tspan>EUR</tspan> 105.2</text>" in drawing
+    assert "first 100.0 on April 23, 2026, last 105.2 on April 24, 2026" in drawing

@@ -1,0 +1,389 @@
+"""The document against the running service: every route, parameter, answer and example in it, and nothing else."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import sys
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, date, datetime
+from typing import Any
+
+import msgspec
+import pytest
+from conftest import Clock, Serve, Served, addresses, eventually, foreign, unhurried
+from fake_bank import Bank, sheet
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator, validate
+
+from ratesvc.config import Settings
+from ratesvc.domain.rates import FIRST_DAY, Revision
+from ratesvc.errors import RatesvcError
+from ratesvc.render import loader, openapi
+from ratesvc.render.openapi.page import example_path
+from ratesvc.render.openapi.parameters import wire_name
+from ratesvc.render.openapi.route import STREAM, Route
+from ratesvc.render.openapi.routes import ROUTES, TAGS
+from ratesvc.render.problems import PROBLEMS
+from ratesvc.render.widget import Site
+
+FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
+SITE = Site("https://rates.example/prefix")
+DOCUMENT: dict[str, Any] = json.loads(openapi.document(SITE, FRIDAY))
+
+FIXED = (
+    *("/health", "/livez", "/readyz", "/metrics", "/openapi.json", "/docs", "/favicon.ico"),
+    *("/widget/rates.js", "/widget/manifest.json"),
+    *(f"/widget/{version}/{name}" for version, release in loader.releases().items() for name in release.files),
+)
+DATED = ("?date=2026-05-30", "?date=1992-06-30")
+
+# What answers each problem, and each 503 that is none; the moment is Friday evening, Saturday's sheet is announced.
+CALM = {
+    "/v1/rates": ["?codes=USD", "?quote=USD", "?code=1", "?codes=XQZ"],
+    "/v1/rates/today": ["?lang=ru", "?codes=USD&codes=USD", "?quote=XQZ"],
+    "/v1/rates/next": ["", "?quote=1", "?codes=XQZ"],
+    "/v1/rates/{day}": [
+        *("2026-04-24", "1992-07-02?quote=USD", "2026-04-24?revision=1", "2026-02-30", "2026-04-24?codes=XQZ"),
+        *("2026-04-24?revision=2", "2026-05-30", "1992-06-30"),
+    ],
+    "/v1/rates/{day}/{code}.txt": [
+        *("2026-04-24/USD.txt", "2026-04-24/US.txt", "2026-04-24/XQZ.txt", "2026-05-30/USD.txt", "1992-06-30/USD.txt"),
+    ],
+    "/v1/series": [
+        *("?codes=USD", "?codes=USD&fill=daily&since=2026-04-20", "?codes=USD&group=year&since=1992-07-01"),
+        *("?codes=EUR,RUB&quote=USD", "?codes=USD&format=csv", "?codes=USD&format=csv&locale=ru"),
+        *("", "?codes=XQZ", "?codes=USD&until=0001-01-01", "?codes=USD&since=0001-01-01&until=1992-06-30"),
+        "?codes=USD,EUR,CNY,GBP,JPY,CHF,KZT,CAD&fill=daily&since=1992-07-01",
+    ],
+    "/v1/convert": [
+        *("", "?amount=-0.5&from=USD&to=JPY&date=2026-04-24", "?amount=1e5", "?to=XQZ"),
+        *("?date=2026-05-30", "?date=1992-06-30"),
+    ],
+    "/v1/currencies": ["?lang=ru", "?lng=ru"],
+    "/chart.svg": [
+        *("?codes=USD&since=2026-04-20", "", "?codes=USD&width=1", "?codes=XQZ", "?codes=USD&until=1992-06-30"),
+        *("?codes=USD&scale=indexed&theme=dark",),
+    ],
+    "/chart.png": [
+        *("?codes=USD&since=2026-04-20", "", "?codes=USD&theme=auto", "?codes=XQZ", "?codes=USD&until=1992-06-30"),
+    ],
+    "/rate": [
+        *("", "?date=2026-04-24&lang=ru", "?date=1", "?currency=XQZ", "?date=2026-05-30", "?date=1992-06-30"),
+    ],
+    "/v1/events": ["", "?codes=USD"],
+    "/": ["", "?codes=XQZ&date=2026-05-30&lang=tlh"],
+    "/widget": ["", *DATED, "?style=link&shadow=1"],
+    "/widget/frame": ["", *DATED],
+    "/widget/rows.json": ["", *DATED, "?style=inline&lang=ar&spark=7"],
+    "/widget/card.svg": ["", *DATED],
+    "/widget/card.png": ["", *DATED],
+    "/embed": ["", *DATED],
+    "/oembed": [
+        "?url={base}/embed",
+        *(
+            "",
+            "?url=http://elsewhere.example/",
+            "?format=xml",
+            *(f"?url={{base}}/embed{query.replace('?', '%3F')}" for query in DATED),
+        ),
+    ],
+    **{path: [""] for path in FIXED},
+}
+NOT_YET = {"/v1/rates/next": [""]}
+LOADING = {
+    "/v1/rates/{day}": ["2026-04-15"],
+    "/v1/rates/{day}/{code}.txt": ["2026-04-15/USD.txt"],
+    "/v1/series": ["?codes=USD"],
+    "/v1/convert": ["?date=2026-04-15"],
+    "/chart.svg": ["?codes=USD"],
+    "/chart.png": ["?codes=USD"],
+    "/rate": ["?date=2026-04-15"],
+    **{path: ["?date=2026-04-15"] for path in ("/widget", "/widget/frame", "/widget/rows.json", "/embed")},
+    "/oembed": ["?url={base}/embed%3Fdate=2026-04-15"],
+}
+EMPTY = {
+    **{path: [""] for path in CALM if path not in {"/v1/rates/{day}", "/v1/rates/{day}/{code}.txt"}},
+    "/v1/rates": ["?codes=USD"],
+    "/v1/rates/{day}": ["2026-04-24?codes=USD"],
+    "/v1/rates/{day}/{code}.txt": ["2026-04-24/USD.txt"],
+    "/v1/series": ["?codes=USD"],
+    "/chart.svg": ["?codes=USD"],
+    "/chart.png": ["?codes=USD"],
+    "/oembed": ["?url={base}/embed"],
+}
+BUSY = ("/v1/series", "/chart.svg", "/chart.png", "/widget/card.png")
+STRICT = ("/chart.svg", "/chart.png", "/rate")
+STREAMS = {route.path for route in ROUTES if route.answers[0].media == STREAM}
+
+
+def address(path: str, asked: str, base: str) -> str:
+    """The route's path with what is asked in place of its variables, or behind it."""
+    return path.partition("{")[0] + asked.replace("{base}", base.replace("127.0.0.1", "localhost"))
+
+
+async def got(served: Served, path: str, asked: str, **headers: str) -> tuple[int, Mapping[str, str], bytes]:
+    """The answer; of a stream, which never ends, its beginning."""
+    if path not in STREAMS:
+        return await served.get(asked, **headers)
+    async with served.http.get(served.url + asked) as answer:
+        return answer.status, answer.headers, await answer.content.readany()
+
+
+def resolved(part: Any) -> Any:
+    """The document without references, every described object closed: a field that is not in it is an error."""
+    if isinstance(part, list):
+        return [resolved(one) for one in part]
+    if not isinstance(part, dict):
+        return part
+    if "$ref" in part:
+        found: Any = DOCUMENT
+        for name in part["$ref"].removeprefix("#/").split("/"):
+            found = found[name.replace("~1", "/")]
+        return resolved(found)
+    whole = {name: resolved(one) for name, one in part.items()}
+    closed = {"additionalProperties": False} if {"required", "properties"} <= whole.keys() else {}
+    return {**whole, **closed}
+
+
+def operation(path: str) -> dict[str, Any]:
+    found: dict[str, Any] = resolved(DOCUMENT["paths"][path]["get"])
+    return found
+
+
+def wrong(schema: Any, value: Any) -> list[str]:
+    checked = Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
+    return [error.message for error in checked.iter_errors(value)]
+
+
+def check(path: str, status: int, headers: Mapping[str, str], body: bytes) -> set[str]:
+    """Assert that the answer is as documented; gives what it witnesses: its status, and its problem's type."""
+    documented = operation(path)["responses"]
+    assert str(status) in documented, (path, status, body[:300])
+    answer = documented[str(status)]
+    for name, header in answer["headers"].items():
+        assert name in headers or not header["required"], (path, status, name)
+        assert name not in headers or not wrong(header["schema"], headers[name])
+    assert {"ETag", "Retry-After"} & set(headers) <= answer["headers"].keys()
+    if "content" not in answer:
+        assert not body
+        return {str(status)}
+    media = headers["Content-Type"].partition(";")[0]
+    if media == "image/png":
+        assert body.startswith(b"\x89PNG")
+        return {str(status), f"{status} {media}"}
+    schema = answer["content"][media]["schema"]
+    value: Any = json.loads(body) if media.endswith("json") else body.decode()
+    assert not wrong(schema, value), (path, status)
+    return {str(status), f"{status} {media}", *([f"{status} {value['type']}"] if "problem" in media else [])}
+
+
+async def ask(served: Served, questions: Mapping[str, list[str]], witnessed: dict[str, set[str]]) -> None:
+    for path, asked in questions.items():
+        for one in asked:
+            answer = await got(served, path, address(path, one, served.url))
+            witnessed.setdefault(path, set()).update(check(path, *answer))
+
+
+def expected(path: str) -> set[str]:
+    """Everything that the document promises of a route."""
+    found = set()
+    for status, answer in operation(path)["responses"].items():
+        found.add(status)
+        for media, content in answer.get("content", {}).items():
+            found.add(f"{status} {media}")
+            for kind in (
+                content.get("schema", {}).get("allOf", [{}])[-1].get("properties", {}).get("type", {}).get("enum", ())
+            ):
+                found.add(f"{status} {kind}")
+    return found
+
+
+def elsewhere(settings: Settings) -> Settings:
+    """The same with nothing stored."""
+    redis = msgspec.structs.replace(settings.redis, namespace=uuid.uuid4().hex)
+    return msgspec.structs.replace(settings, redis=redis)
+
+
+@pytest.fixture
+async def whole(bank: Bank, settings: Settings, serve: Serve, clock: Clock) -> AsyncIterator[Served]:
+    """All of history is held, and Saturday's sheet is announced."""
+    clock.moment = datetime(2026, 4, 24, 14, 0, tzinfo=UTC)
+    bank.publish(sheet(FIRST_DAY), sheet(date(2026, 4, 23)), sheet(FRIDAY), sheet(SATURDAY))
+    async with serve(unhurried(settings)) as running:
+        await eventually(lambda: running.service.history.coverage)
+        await eventually(
+            lambda: running.service.publisher.current and running.service.publisher.current.snapshot.announced
+        )
+        yield running
+
+
+def test_the_document_is_valid() -> None:
+    """OpenAPI 3.1 as its validator reads it, every reference in it found, every shared piece used."""
+    validate(DOCUMENT, cls=OpenAPIV31SpecValidator)
+    text = json.dumps(DOCUMENT)
+    used = set(re.findall(r'"\$ref": "#/components/([^"]+)"', text))
+    assert used == {f"{kind}/{name}" for kind, parts in DOCUMENT["components"].items() for name in parts}
+    assert DOCUMENT["servers"] == [{"url": "https://rates.example/prefix"}]
+    names = [part["get"]["operationId"] for part in DOCUMENT["paths"].values()]
+    assert len(names) == len(set(names))
+
+
+async def test_every_route_is_in_it_and_nothing_else(settings: Settings, serve: Serve) -> None:
+    """The router and the document name the same addresses, and so do the tables of this test."""
+    async with serve(settings) as running:
+        paths, others = addresses(running.service), foreign(running.service)
+    assert others < paths
+    assert paths - others == DOCUMENT["paths"].keys()
+    assert DOCUMENT["paths"].keys() == CALM.keys() == EMPTY.keys()
+    assert {route.tag for route in ROUTES} == TAGS.keys()
+
+
+async def test_every_parameter_is_in_it(whole: Served) -> None:
+    """A strict handler names all that it knows when it is asked for something else."""
+    for route in ROUTES:
+        documented = {part["name"] for part in operation(route.path)["parameters"] if part["in"] == "query"}
+        in_path = {part["name"] for part in operation(route.path)["parameters"] if part["in"] == "path"}
+        assert in_path == set(re.findall(r"{(\w+)}", route.path))
+        assert documented == {wire_name(key) for key in route.parameters} - in_path - {"Last-Event-ID"}
+        example = example_path(route, FRIDAY, Site(whole.url.replace("127.0.0.1", "localhost")))
+        status, _, body = await got(whole, route.path, f"{example}{'&' if '?' in example else '?'}zzzzzzzz=1")
+        assert (status == 400) == (route.path.startswith("/v1/") or route.path in STRICT), route.path
+        if status == 400:
+            found = re.search(r"Known: ([\w, ]+)\.", body.decode())
+            assert set(found[1].split(", ") if found else ()) == documented
+
+
+@pytest.mark.slow
+async def test_what_is_embedded_obeys_its_parameters_and_no_others(whole: Served) -> None:
+    """There nothing is refused: so every parameter of the document changes the answer, and the others' do not."""
+    routes = [route for route in ROUTES if route.tag == "Widget"]
+    own = {
+        route.path: {part["name"]: part["example"] for part in operation(route.path)["parameters"]} for route in routes
+    }
+    everything = {name: value for examples in own.values() for name, value in examples.items()}
+    whole.service.history.add(Revision(sheet(date(2026, 4, 22)), 1, whole.service.clock()))
+    for route in routes:
+        examples = {**everything, **own[route.path]}
+        rest = address("", {"/oembed": "url={base}/embed"}.get(route.path, "style=inline"), whole.url)
+        plain = (await whole.get(f"{route.path}?{rest}"))[2]
+        changed = {
+            name
+            for name in examples.keys() - {"url", "format"}
+            if (await whole.get(f"{route.path}?{name}={examples[name]}&{rest}"))[2] != plain
+        }
+        assert changed == own[route.path].keys() - {"url", "format"}, route.path
+
+
+@pytest.mark.slow
+async def test_every_documented_answer_occurs_and_is_as_documented(
+    bank: Bank, whole: Served, settings: Settings, serve: Serve, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Statuses, headers, media types, problem types and bodies of four services: calm, waiting, loading and empty."""
+    witnessed: dict[str, set[str]] = {}
+    await ask(whole, CALM, witnessed)
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "resvg_py", None)  # as where the extra is not installed
+        await ask(whole, {"/chart.png": ["?codes=EUR"], "/widget/card.png": ["?codes=EUR"]}, witnessed)
+    with monkeypatch.context() as busy:
+        busy.setattr("ratesvc.service.workers.LONG_POINTS", 0)
+        busy.setattr("ratesvc.service.workers.MOST_WAITING", 0)
+        await ask(whole, {path: ["?codes=GBP&since=2026-04-21"] for path in BUSY}, witnessed)
+    for path in CALM:
+        asked = address(path, CALM[path][0], whole.url)
+        async with whole.http.post(whole.url + asked) as answer:
+            witnessed[path] |= check(path, answer.status, answer.headers, await answer.read())
+        if "304" in expected(path):
+            tag = (await whole.get(asked))[1]["ETag"]
+            witnessed[path] |= check(path, *await whole.get(asked, If_None_Match=tag))
+    bank.documents = {FRIDAY: bank.documents[FRIDAY]}
+    bank.series.clear()
+    clock.moment = datetime(2026, 4, 24, 9, 0, tzinfo=UTC)
+    async with serve(elsewhere(settings)) as loading:
+        await loading.ready()
+        await ask(loading, {**NOT_YET, **LOADING}, witnessed)
+    bank.documents.clear()
+    bank.series.clear()
+    async with serve(elsewhere(settings)) as empty:
+        await eventually(lambda: empty.service.journal.last_cycle)
+        await ask(empty, EMPTY, witnessed)
+    for path in DOCUMENT["paths"]:
+        assert witnessed[path] == expected(path), path
+
+
+def test_examples_are_what_their_schemas_say() -> None:
+    """Of parameters, of schemas and of problems; a problem's own status, type and title too."""
+    parts = resolved(DOCUMENT["components"])
+    for parameter in parts["parameters"].values():
+        if "example" in parameter:
+            assert not wrong(parameter["schema"], parameter["example"]), parameter["name"]
+        if "default" in parameter["schema"]:
+            assert not wrong(parameter["schema"], parameter["schema"]["default"])
+    for name, schema in parts["schemas"].items():
+        for example in schema.get("examples", ()):
+            assert not wrong(schema, example), name
+    for name in parts["schemas"].keys() - {"OfficialRate", "Currency", "Problem", "Document"}:
+        assert parts["schemas"][name]["examples"], name
+    for problem in PROBLEMS.values():
+        value = parts["examples"][problem.slug]["value"]
+        assert not wrong(parts["schemas"]["Problem"], value)
+        assert value == problem.body(value["detail"], {name: value[name] for name in value.keys() & {"code"}}) | {
+            name: value[name] for name in value.keys() & {"expected_at", "overdue", "points", "most"}
+        }
+
+
+def test_every_error_that_can_be_answered_has_a_problem_of_its_own() -> None:
+    """No two share a type, so that a program can tell them apart."""
+    assert len({problem.slug for problem in PROBLEMS.values()}) == len(PROBLEMS)
+    assert all(issubclass(kind, RatesvcError) for kind in PROBLEMS)
+    assert {kind for route in ROUTES for kind in route.problems} == PROBLEMS.keys()
+
+
+async def test_the_examples_of_the_page_work(whole: Served) -> None:
+    """Every curl of /docs asks this very address, answers 200, and as documented."""
+    status, headers, body = await whole.get("/docs")
+    text = html.unescape(body.decode())
+    assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert "script" not in headers["Content-Security-Policy"]
+    base = whole.url.replace("127.0.0.1", "localhost")
+    site = Site(base)
+    urls = re.findall(r"""curl '<a href="([^"]+)">\1</a>'""", text)
+    assert len(urls) == len(ROUTES)
+    for route, url in zip(_in_order(text), urls, strict=True):
+        assert url == base + example_path(route, FRIDAY, site)
+        status, headers, body = await got(whole, route.path, url.removeprefix(base))
+        assert status == 200, url
+        assert check(route.path, status, headers, body)
+
+
+def _in_order(text: str) -> list[Route]:
+    by_name = {route.name: route for route in ROUTES}
+    return [by_name[name] for name in re.findall(r'<h3 id="([^"]+)"><span', text)]
+
+
+async def test_the_page_is_complete(whole: Served) -> None:
+    """Every route, parameter, status and problem stands on it; its links inside lead somewhere."""
+    text = html.unescape((await whole.get("/docs"))[2].decode())
+    articles = dict(re.findall(r'<article aria-labelledby="(\w+)">(.*?)</article>', text, re.DOTALL))
+    for route in ROUTES:
+        article = articles[route.name]
+        assert f"<code>{route.path}</code>" in article
+        for part in operation(route.path)["parameters"]:
+            assert f'<th scope="row" role="rowheader"><code>{part["name"]}</code>' in article
+        for status in operation(route.path)["responses"]:
+            assert f'<span class="status">{status} ' in article
+    assert {problem.slug for problem in PROBLEMS.values()} <= articles.keys()
+    identifiers = re.findall(r' id="([^"]+)"', text)
+    assert len(identifiers) == len(set(identifiers))
+    assert set(re.findall(r'href="#([^"]+)"', text)) <= set(identifiers)
+
+
+async def test_an_empty_service_describes_itself(settings: Settings, serve: Serve) -> None:
+    """Nothing stored yet: the document and the page are there all the same, with examples of today."""
+    async with serve(settings) as running:
+        document = json.loads((await running.get("/openapi.json"))[2])
+        assert document["components"]["parameters"]["path-day"]["example"] == "2026-04-24"
+        assert document["servers"] == [{"url": running.url.replace("127.0.0.1", "localhost")}]
+        assert (await running.get("/docs"))[0] == 200

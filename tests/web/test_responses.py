@@ -1,0 +1,302 @@
+"""Answers on their way out: how long they may be kept, in which encoding, with which tags; and what errors say."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from conftest import Served
+from fake_bank import sheet
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from ratesvc.domain.rates import Revision, Snapshot
+from ratesvc.errors import (
+    BadRequest,
+    BeforeHistory,
+    HistoryLoading,
+    NoSheet,
+    NotYetSet,
+    RatesvcError,
+    UnknownCurrency,
+    UnknownRevision,
+)
+from ratesvc.render import problems
+from ratesvc.service.publication import Body
+from ratesvc.web.answer import FOR_EVER, RATES, Answer, Caching, changes_at, has_it, preferred
+from ratesvc.web.reply import kind_of, problem, refusal
+
+FRIDAY = date(2026, 4, 24)
+NOON = datetime(2026, 4, 24, 9, tzinfo=UTC)
+DUE = datetime(2026, 4, 24, 15, tzinfo=UTC)
+MIDNIGHT = datetime(2026, 4, 24, 21, tzinfo=UTC)
+SNAPSHOT = Snapshot(FRIDAY, Revision(sheet(FRIDAY), 1, NOON), None, None, DUE, False, 0, False)  # noqa: FBT003
+BODY = Body(b"x" * 1000, "text/plain", (("X-Of-Body", "1"),))
+OFFERED = ("br", "gzip", "identity")
+
+
+# How long
+
+
+@pytest.mark.parametrize(
+    ("left_s", "max_age", "swr"),
+    [
+        (None, 60, 600),
+        (3600, 60, 600),
+        (660, 60, 600),
+        (659, 60, 599),
+        (61, 60, 1),
+        (60, 60, 0),
+        (59, 59, 0),
+        (0, 0, 0),
+    ],
+)
+def test_no_answer_is_kept_across_its_next_change(left_s: int | None, max_age: int, swr: int) -> None:
+    """Fresh and stale together end with it; while we are down it may be shown for a day."""
+    until = None if left_s is None else NOON + timedelta(seconds=left_s)
+    expected = f"public, max-age={max_age}, stale-while-revalidate={swr}, stale-if-error=86400"
+    assert RATES.header(NOON, until) == expected
+    assert RATES.header(NOON, NOON - timedelta(seconds=5)).startswith("public, max-age=0, stale-while-revalidate=0,")
+
+
+def test_half_a_second_is_no_second() -> None:
+    """What is left is rounded down."""
+    assert RATES.header(NOON, NOON + timedelta(seconds=59.9)).startswith("public, max-age=59, ")
+
+
+def test_what_never_changes_is_immutable() -> None:
+    """For a year."""
+    assert FOR_EVER.header(NOON, None) == "public, max-age=31536000, immutable"
+    assert Caching(5, 0, 0, immutable=True).header(NOON, NOON + timedelta(seconds=3)) == "public, max-age=3, immutable"
+
+
+@pytest.mark.parametrize(
+    ("now", "due", "change"),
+    [
+        (NOON, DUE, DUE),
+        (DUE - timedelta(seconds=1), DUE, DUE),
+        (DUE, DUE, MIDNIGHT),
+        (DUE + timedelta(hours=1), DUE, MIDNIGHT),
+        (NOON, MIDNIGHT, MIDNIGHT),
+        (NOON, DUE + timedelta(days=3), MIDNIGHT),
+        (MIDNIGHT, DUE, MIDNIGHT + timedelta(days=1)),
+        (MIDNIGHT - timedelta(seconds=1), DUE, MIDNIGHT),
+    ],
+)
+def test_an_answer_changes_with_the_next_publication_or_at_midnight(
+    now: datetime, due: datetime, change: datetime
+) -> None:
+    """Moscow's midnight, whichever is first; a publication that is late has no time of its own."""
+    assert changes_at(replace(SNAPSHOT, next_expected_at=due), now) == change
+
+
+# In which encoding
+
+
+@pytest.mark.parametrize(
+    ("accepted", "encoding"),
+    [
+        ("", "identity"),
+        ("br", "br"),
+        ("gzip", "gzip"),
+        ("gzip, br", "br"),
+        ("GZIP, BR", "br"),
+        ("gzip;q=1.0, br;q=0.5", "gzip"),
+        ("gzip;q=0.5, br;q=0.9", "br"),
+        ("br;q=0, gzip", "gzip"),
+        ("br;q=0", "identity"),
+        ("br;q=0, gzip;q=0", "identity"),
+        ("*", "br"),
+        ("*;q=0", "identity"),
+        ("*;q=0.1", "br"),
+        ("gzip, *;q=0", "gzip"),
+        ("br;q=0, *", "gzip"),
+        ("identity", "identity"),
+        ("identity, br;q=0.5", "identity"),
+        ("identity;q=0.5, br;q=0.5", "br"),
+        ("identity;q=0.5, gzip", "gzip"),
+        ("deflate, zstd", "identity"),
+        ("br;q=high", "identity"),
+        ("br; q=0.5 , gzip ; q=0.6", "gzip"),
+        ("br;level=5", "br"),
+        (" br ", "br"),
+        ("br;q", "identity"),
+    ],
+)
+def test_the_encoding_with_the_highest_weight_is_sent(accepted: str, encoding: str) -> None:
+    """Ours first among equals; what is refused or malformed is never sent."""
+    assert preferred(accepted, OFFERED) == encoding
+
+
+def test_an_encoding_that_is_not_offered_is_not_sent() -> None:
+    """A short or packed body has one only."""
+    assert preferred("br, gzip", ("identity",)) == "identity"
+    assert preferred("br, gzip", ("gzip", "identity")) == "gzip"
+
+
+# With which validators
+
+
+@pytest.mark.parametrize("encoding", OFFERED)
+@pytest.mark.parametrize("form", ["{}", "W/{}", '"other", {}', '{} , W/"x"', "*"])
+def test_any_encoding_of_the_same_bytes_will_do(encoding: str, form: str) -> None:
+    """Weakly compared, anywhere in a list."""
+    assert has_it(form.format(BODY.etag(encoding)), BODY)
+
+
+@pytest.mark.parametrize(
+    "tags", ["", '""', '"other"', BODY.tag, f'"{BODY.tag}', f'w/"{BODY.tag}"', f'"{BODY.tag}-zstd"']
+)
+def test_another_tag_is_another_answer(tags: str) -> None:
+    """Without its quotes it is none."""
+    assert not has_it(tags, BODY)
+
+
+def headers(**given: str) -> CIMultiDictProxy[str]:
+    return CIMultiDictProxy(CIMultiDict({name.replace("_", "-"): value for name, value in given.items()}))
+
+
+def test_who_has_it_already_gets_304() -> None:
+    """For a good answer only; each question is counted."""
+    answer = Answer(BODY, RATES)
+    assert answer.choose(headers()) == (200, "identity")
+    assert answer.choose(headers(accept_encoding="gzip")) == (200, "gzip")
+    assert answer.choose(headers(if_none_match=BODY.etag("br"))) == (304, "identity")
+    assert answer.choose(headers(if_none_match='"other"', accept_encoding="br")) == (200, "br")
+    assert answer.choose(headers(if_none_match="")) == (200, "identity")
+    several = CIMultiDict([("If-None-Match", '"other"'), ("If-None-Match", BODY.etag("identity"))])
+    assert answer.choose(CIMultiDictProxy(several)) == (304, "identity")
+    assert answer.asked == 6
+    assert Answer(BODY, None, status=503).choose(headers(if_none_match="*")) == (503, "identity")
+
+
+def lines(answer: Answer, now: datetime = NOON, status: int = 200, encoding: str = "identity") -> dict[str, str]:
+    first, *rest = answer.head(now, status, encoding).decode().removesuffix("\r\n").split("\r\n")
+    return {"status": first, **dict(line.split(": ", 1) for line in rest)}
+
+
+def test_a_head_says_what_caches_and_readers_need() -> None:
+    """Type, length and tag of the encoding that follows, and until when it may be kept."""
+    found = lines(Answer(BODY, RATES, SNAPSHOT), encoding="gzip")
+    assert found["status"] == "HTTP/1.1 200 OK"
+    assert (found["Content-Type"], found["Content-Encoding"]) == ("text/plain", "gzip")
+    assert found["Content-Length"] == str(len(BODY.encoded("gzip"))) != "1000"
+    assert (found["ETag"], found["Vary"]) == (BODY.etag("gzip"), "Accept-Encoding")
+    assert found["Cache-Control"] == RATES.header(NOON, DUE)
+    assert (found["X-Of-Body"], found["Server"], found["Access-Control-Allow-Origin"]) == ("1", "ratesvc", "*")
+    assert "Date" in found
+    assert not {"Retry-After", "ratesvc-demo"} & found.keys()
+
+
+def test_the_identity_has_no_encoding() -> None:
+    """And 304 has neither length nor type."""
+    found = lines(Answer(BODY, RATES))
+    assert ("Content-Encoding" in found, found["Content-Length"]) == (False, "1000")
+    had = lines(Answer(BODY, RATES), status=304, encoding="br")
+    assert had["status"] == "HTTP/1.1 304 Not Modified"
+    assert not {"Content-Encoding", "Content-Length", "Content-Type"} & had.keys()
+    assert had["ETag"] == BODY.etag("br")
+
+
+def test_what_nobody_may_keep_has_no_validator() -> None:
+    """And says so; after 503 when to come back."""
+    found = lines(Answer(BODY, None, status=503), status=503)
+    assert (found["Cache-Control"], found["Retry-After"]) == ("no-store", "30")
+    assert not {"ETag", "Vary"} & found.keys()
+    assert "Retry-After" not in lines(Answer(BODY, None))
+
+
+def test_made_up_figures_are_marked_in_the_head() -> None:
+    """A proxy of the Bank must never take them."""
+    assert "recorded rates, stopped clock" in lines(Answer(BODY, RATES, demo=True)).values()
+    assert "recorded rates, stopped clock" not in lines(Answer(BODY, RATES)).values()
+
+
+def test_a_head_is_written_anew_when_the_second_has_passed() -> None:
+    """Until then the same bytes are sent; a clock that was set back counts as another second."""
+    answer = Answer(BODY, RATES, SNAPSHOT)
+    first = lines(answer, DUE - timedelta(seconds=59))
+    assert first["Cache-Control"].startswith("public, max-age=59,")
+    for now, max_age in ((DUE - timedelta(seconds=30), 30), (DUE - timedelta(seconds=45), 45), (DUE, 60)):
+        assert lines(answer, now)["Cache-Control"].startswith(f"public, max-age={max_age},")
+    assert answer.head(DUE, 200, "gzip") != answer.head(DUE, 200, "identity") != answer.head(DUE, 304, "identity")
+
+
+# What errors say
+
+
+PROBLEMS: list[tuple[RatesvcError, int, str, dict[str, Any]]] = [
+    (BadRequest("codes takes codes."), 400, "bad_request", {}),
+    (NotYetSet(FRIDAY, DUE), 404, "not_yet_set", {"expected_at": "2026-04-24T18:00:00+03:00", "overdue": False}),
+    (
+        NotYetSet(FRIDAY, DUE, overdue=True),
+        404,
+        "not_yet_set",
+        {"expected_at": "2026-04-24T18:00:00+03:00", "overdue": True},
+    ),
+    (UnknownCurrency("XXX"), 404, "unknown_currency", {"code": "XXX"}),
+    (UnknownRevision("none"), 404, "unknown_revision", {}),
+    (BeforeHistory(date(1990, 1, 1)), 404, "before_history", {}),
+    (HistoryLoading(FRIDAY), 503, "history_loading", {}),
+    (NoSheet("Nothing yet."), 503, "no_sheet", {}),
+    (RatesvcError("a stranger"), 500, "internal", {}),
+]
+
+
+@pytest.mark.parametrize(("error", "status", "kind", "extra"), PROBLEMS, ids=lambda one: getattr(one, "code", None))
+def test_an_error_is_a_problem_that_nobody_keeps(
+    error: RatesvcError, status: int, kind: str, extra: dict[str, Any]
+) -> None:
+    """Its type is stable, its text is the error's, and what helps is beside it."""
+    found = problem(error)
+    assert isinstance(found.body, bytes)
+    document = json.loads(found.body)
+    assert (found.status, document["status"]) == (status, status) == (kind_of(error).status, status)
+    assert (document["type"], document["detail"]) == (f"urn:ratesvc:{kind}", str(error))
+    assert {
+        name: value for name, value in document.items() if name not in ("type", "title", "status", "detail")
+    } == extra
+    assert (found.headers["Cache-Control"], found.headers["Content-Type"]) == ("no-store", "application/problem+json")
+    assert found.headers.get("Retry-After") == ("30" if status == 503 else None)
+    assert found.headers["Access-Control-Allow-Origin"] == "*"
+
+
+def test_a_refusal_may_have_headers_of_its_own() -> None:
+    """Beside those of every answer."""
+    found = refusal(problems.WRONG_METHOD, "Use GET.", {"Allow": "GET"})
+    assert (found.status, found.headers["Allow"], found.headers["X-Content-Type-Options"]) == (405, "GET", "nosniff")
+
+
+async def test_a_strangers_error_is_a_500_that_tells_nothing(
+    served: Served, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """But an id, under which the log has all of it; the next question is answered."""
+
+    def broken(*_: object, **__: object) -> bytes:
+        raise ZeroDivisionError("a secret")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ratesvc.render.api.rates", broken)
+        status, answered, body = await served.get("/v1/rates?codes=USD&quote=EUR")
+    document = json.loads(body)
+    assert (status, document["type"], answered["Cache-Control"]) == (500, "urn:ratesvc:internal", "no-store")
+    assert b"secret" not in body
+    incident = document["detail"].removeprefix("Incident ").removesuffix(".")
+    logged = capsys.readouterr().out
+    assert (incident in logged, "a secret" in logged) == (True, True)
+    assert (await served.get("/v1/rates?codes=USD&quote=EUR"))[0] == 200
+
+
+async def test_an_answer_is_remembered_and_counted(served: Served) -> None:
+    """The second question is answered by what the first one left; one that nobody may keep leaves nothing."""
+    path = "/v1/rates?codes=USD"
+    publication = served.service.publisher.current
+    assert publication
+    first = await served.get(path)
+    kept = publication.answers[path]
+    assert (kept.asked, (await served.get(path))[2], kept.asked) == (1, first[2], 2)
+    assert (await served.get("/v1/rates?codes=U"))[0] == 400
+    assert (await served.get("/health"))[0] == 200
+    assert not {"/v1/rates?codes=U", "/health"} & publication.answers.keys()

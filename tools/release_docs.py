@@ -1,0 +1,103 @@
+"""Gathers the pages of the site: `PYTHONPATH=. python tools/release_docs.py FOLDER`; `make docs` builds it.
+
+Files keep their places, so a link that is right in the repository is right on the site. The API's page is written here
+from the OpenAPI document.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ratesvc.render import openapi
+from ratesvc.render.widget import Site
+
+ROOT = Path(__file__).parents[1]
+LINKED = ("*.md", "*.yaml", "Dockerfile", "LICENSE", "docs/*", "deploy/**/*")
+Part = dict[str, Any]
+
+
+def gather(folder: Path) -> None:
+    """Everything that a page is, shows or links to."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for file in (file for pattern in LINKED for file in ROOT.glob(pattern) if file.is_file()):
+        place = folder / file.relative_to(ROOT)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, place)
+    described = json.loads(openapi.document(Site("http://localhost:8080"), date(2022, 11, 18)))
+    folder.joinpath("docs/api.md").write_text("\n".join(api_page(described)) + "\n", "utf-8")
+
+
+def api_page(described: Part) -> Iterator[str]:
+    """The document, address by address, under its tags."""
+    yield f"# The API\n\n{described['info']['description']}\n"
+    yield "A running service shows this with examples that work there at `/docs`, and to programs at `/openapi.json`.\n"
+    for tag in described["tags"]:
+        yield f"## {tag['name']}\n\n{tag['description']}\n"
+        for path, methods in described["paths"].items():
+            if tag["name"] in methods["get"]["tags"]:
+                yield from _address(path, methods["get"], described["components"])
+    yield "## Bodies\n\nThe fields of what comes as JSON. One that is not always there is in brackets.\n"
+    for name, schema in described["components"]["schemas"].items():
+        if "properties" in schema:
+            yield from _body(name, schema)
+
+
+def _address(path: str, operation: Part, shared: Part) -> Iterator[str]:
+    yield f"### `{path}`\n\n**{operation['summary']}.** {operation['description']}\n"
+    parameters = [_resolved(one, shared) for one in operation["parameters"]]
+    if parameters:
+        yield "| parameter | | |\n|---|---|---|"
+        for one in parameters:
+            yield f"| `{one['name']}` | {'needed' * one['required']} | {_cell(one['description'])} |"
+        yield ""
+    yield "| status | as | |\n|---|---|---|"
+    for status, answer in operation["responses"].items():
+        found = _resolved(answer, shared)
+        medias = ", ".join(_media(*one) for one in found.get("content", {}).items())
+        yield f"| {status} | {medias} | {_cell(found['description'])} |"
+    yield ""
+
+
+def _media(media: str, content: Part) -> str:
+    """A media type, which leads to the fields of its body."""
+    name = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
+    return f"[{media}](#body-{name.lower()})" if name and name != "Document" else media
+
+
+def _body(name: str, schema: Part) -> Iterator[str]:
+    yield f"### Body: {name}\n\n{schema['description']}\n\n| field | |\n|---|---|"
+    for field, part in schema["properties"].items():
+        yield f"| {_code(field, always=field in schema['required'])} | {_cell(part.get('description', ''))} |"
+    if name in openapi.examples():
+        text = msgspec.json.format(bytes(openapi.examples()[name]), indent=2).decode()
+        yield f"\n```json\n{text}\n```"
+    yield ""
+
+
+def _resolved(part: Part, shared: Part) -> Part:
+    """What a reference stands for."""
+    if "$ref" not in part:
+        return part
+    kind, _, name = part["$ref"].removeprefix("#/components/").partition("/")
+    found: Part = shared[kind][name]
+    return found
+
+
+def _code(field: str, *, always: bool) -> str:
+    return f"`{field}`" if always else f"(`{field}`)"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    gather(Path(sys.argv[1]))

@@ -1,0 +1,40 @@
+"""Writes the newest release of the loader and its lock: `python tools/release_loader.py`, with node at hand.
+
+terser is the one build step; its version is pinned in tests/browser. A version that has once been published is
+never written again: raise VERSION in ratesvc/render/loader.py instead.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+from ratesvc.render import loader, widget
+
+WEB = Path(__file__).parent / "web"
+ASSETS = Path(loader.__file__).parent / "assets"
+TERSER = WEB / "node_modules" / ".bin" / "terser"
+OPTIONS = ("--compress", "passes=3,ecma=2022,unsafe_arrows,pure_getters", "--mangle", "--ecma", "2022")
+
+
+def built() -> dict[str, bytes]:
+    """The files of a release, from their sources."""
+    script = subprocess.run([TERSER, ASSETS / "rates.js", *OPTIONS], check=True, capture_output=True, timeout=60).stdout
+    return {"rates.js": script, "widget.css": widget.style("widget").encode() + b"\n"}
+
+
+def main() -> None:
+    folder = ASSETS / "releases" / loader.VERSION
+    folder.mkdir(parents=True, exist_ok=True)
+    lock_file = ASSETS / "releases" / "lock.json"
+    lock = json.loads(lock_file.read_text("utf-8")) if lock_file.exists() else {}
+    files = built()
+    for name, content in files.items():
+        folder.joinpath(name).write_bytes(content)
+    lock[loader.VERSION] = {name: loader.integrity(content) for name, content in files.items()}
+    lock_file.write_text(json.dumps(lock, indent=2) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
