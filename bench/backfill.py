@@ -65,7 +65,7 @@ async def main(folder: Path) -> None:
                 print(f"flagged and confirmed          {sum(bool(r.flags) for r in service.history):>8,}")
                 for flag, count in flags.most_common():
                     print(f"  {flag:<28}{count:>8,}")
-                print(f"days that stay unconfirmed     {len(coverage.lacking):>8,}")
+                print(f"days that stay unconfirmed     {len(coverage.unconfirmed):>8,}")
                 print(f"processor time                 {spent:>8.1f} s, {took:.1f} s in all")
 
 

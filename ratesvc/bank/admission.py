@@ -90,7 +90,7 @@ def admit_from_history(history: History, effective: date, *, settled: bool = Tru
     found = history.of_date(effective)
     if found is None or history.has_document(effective):
         return None
-    before = history.before_near(effective)
+    before = history.nearest_before(effective)
     return admit(found.sheet, before.sheet if before else None, settled=settled)
 
 
@@ -162,6 +162,6 @@ def _unexplained(history: History, revision: Revision) -> Verdict:
     """The findings of a stored revision that nobody has confirmed or released."""
     if "released" in revision.flags:
         return Verdict()
-    before = history.before_near(revision.effective_date)
+    before = history.nearest_before(revision.effective_date)
     verdict = judge(revision.sheet, before.sheet if before else None)
     return Verdict(tuple(remark for remark in verdict.remarks if remark.kind not in revision.flags))

@@ -35,7 +35,12 @@ async def backfill(settings: Settings, asked: BackfillOptions) -> None:
         if coverage is None:
             raise RatesvcError("the Bank has no sheets in that range")
         if asked.as_json:
-            held = {"sheets": count, "since": coverage.since, "until": coverage.until, "unconfirmed": coverage.lacking}
+            held = {
+                "sheets": count,
+                "since": coverage.since,
+                "until": coverage.until,
+                "unconfirmed": coverage.unconfirmed,
+            }
             click.echo(msgspec.json.encode(held))
         else:
             click.echo(f"Held: {count} sheets, {_which(coverage)} from {coverage.since} to {coverage.until}.")
@@ -56,9 +61,9 @@ async def verify(settings: Settings, asked: BackfillOptions) -> None:
 
 
 def _which(coverage: Coverage) -> str:
-    if not coverage.lacking:
+    if not coverage.unconfirmed:
         return "every one"
-    return f"all but {len(coverage.lacking)} that wait (ratesvc quarantine list)"
+    return f"all but {len(coverage.unconfirmed)} that wait (ratesvc quarantine list)"
 
 
 def _in_words(found: Difference) -> str:

@@ -55,7 +55,7 @@ async def shown(service: Service, name: str) -> Said:
         sheet = parse_daily(case.raw)
     except BadDocument as error:
         return {**record, "refused": str(error)}, f"{_line(record)}It cannot be released: {error}\n"
-    before, held = service.history.before_near(sheet.effective_date), service.history.of_date(sheet.effective_date)
+    before, held = service.history.nearest_before(sheet.effective_date), service.history.of_date(sheet.effective_date)
     suspects = judge(sheet, before.sheet if before else None, held.sheet if held else None).suspects
     pairs = [(quote, before.sheet.by_code.get(quote.code) if before else None) for quote in sheet.quotes]
     rates = {quote.code: {"now": _figures(quote), "before": _figures(earlier)} for quote, earlier in pairs}

@@ -15,9 +15,8 @@ import msgspec
 
 from ratesvc.commands.logs import set_up_logs
 from ratesvc.config import Cbr, Settings
-from ratesvc.domain.codes import nearest
 from ratesvc.domain.history import History, on_day
-from ratesvc.domain.rates import FIRST_DAY, InForce
+from ratesvc.domain.rates import FIRST_DAY, InForce, nearest_code
 from ratesvc.domain.workdays import ONE_DAY, moscow_day, utc_now
 from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
 from ratesvc.render.language import Language, language
@@ -111,7 +110,7 @@ def _raise_cause(cycle: Cycle, wanted: date) -> None:
 
 def _as_answered(history: History, wanted: date) -> InForce:
     """By the Bank's own word: asked for a past day it has just given the sheet that was in force then."""
-    revision = history.before_near(wanted + ONE_DAY)
+    revision = history.nearest_before(wanted + ONE_DAY)
     if revision is None:
         raise HistoryLoading(wanted)
     effective = revision.effective_date
@@ -129,7 +128,7 @@ def check_known(codes: tuple[str, ...], history: History) -> None:
     known = history.codes() | {"RUB"}
     for code in codes:
         if code not in known:
-            raise UnknownCurrency(code, nearest(code, known))
+            raise UnknownCurrency(code, nearest_code(code, known))
 
 
 def spoken(tag: str) -> Language:

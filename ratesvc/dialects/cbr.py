@@ -60,7 +60,7 @@ def dynamic(asked: Question) -> Answer:
     gap = asked.history.first_gap(since, min(until, asked.snapshot.in_force.effective_date))
     held = asked.history.coverage
     # Who reads a range takes what is missing for what never was.
-    if gap := gap or next((day for day in (held.lacking if held else ()) if since <= day <= until), None):
+    if gap := gap or next((day for day in (held.unconfirmed if held else ()) if since <= day <= until), None):
         raise HistoryLoading(gap)
 
     columns = _columns(asked, cbr_id)

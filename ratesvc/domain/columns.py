@@ -48,7 +48,7 @@ class Column:
     nominals: array[int] = field(default_factory=lambda: array("b"))
     derived: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
-    def holding(self, day: date, nominal: int, value: Decimal) -> Column:
+    def with_record(self, day: date, nominal: int, value: Decimal) -> Column:
         """This column with that record, as another one where threads that read this one would see records move."""
         index = bisect_left(self.days, day.toordinal())
         at_its_end = index == len(self.days)
@@ -59,7 +59,7 @@ class Column:
         other.put(day, nominal, value)
         return other
 
-    def lacking(self, day: date) -> Column:
+    def without(self, day: date) -> Column:
         """This column without a record on that day, as another one."""
         if self._index(day) is None:
             return self
@@ -174,34 +174,34 @@ def _record(nominal: int, value: Decimal) -> tuple[int, int]:
 class Coverage:
     """A closed range of days in which every sheet is held: no day in it can have another one.
 
-    Except on the days in `lacking`, oldest first: their sheets exist and are not admitted. `assessed` is False for a
-    range that a version without admission of history wrote.
+    The days in `unconfirmed`, oldest first, are the exception: their sheets exist and are not admitted. `assessed` is
+    False for a range that a version without admission of history wrote.
     """
 
     since: date
     until: date
-    lacking: tuple[date, ...] = ()
+    unconfirmed: tuple[date, ...] = ()
     assessed: bool = True
 
     def __contains__(self, day: date) -> bool:
         """Whether the day lies in it."""
         return self.since <= day <= self.until
 
-    def lacks(self, after: date, until: date) -> bool:
+    def has_unconfirmed(self, after: date, until: date) -> bool:
         """Whether a sheet that is not admitted takes effect later than `after` and up to `until`."""
-        return any(after < day <= until for day in self.lacking)
+        return any(after < day <= until for day in self.unconfirmed)
 
     def with_sheet(self, day: date) -> Coverage:
         """The same range once the sheet of that day is held."""
         return (
             self
-            if day not in self.lacking
-            else replace(self, lacking=tuple(other for other in self.lacking if other != day))
+            if day not in self.unconfirmed
+            else replace(self, unconfirmed=tuple(other for other in self.unconfirmed if other != day))
         )
 
     def without_sheet(self, day: date) -> Coverage:
         """The same range when the sheet of that day is not admitted."""
-        return replace(self, lacking=tuple(sorted({*self.lacking, day})))
+        return replace(self, unconfirmed=tuple(sorted({*self.unconfirmed, day})))
 
     def covers(self, other: Coverage) -> bool:
         """Whether every day of the other lies in it."""
@@ -213,9 +213,9 @@ class Coverage:
 
     def hull(self, other: Coverage) -> Coverage:
         """The smallest that covers both; what lies between them is in it."""
-        lacking = tuple(sorted({*self.lacking, *other.lacking}))
+        unconfirmed = tuple(sorted({*self.unconfirmed, *other.unconfirmed}))
         is_assessed = self.assessed and other.assessed
-        return Coverage(min(self.since, other.since), max(self.until, other.until), lacking, is_assessed)
+        return Coverage(min(self.since, other.since), max(self.until, other.until), unconfirmed, is_assessed)
 
 
 def scaled_rouble(power: int) -> int:
@@ -228,17 +228,17 @@ def sheet_days(columns: Iterable[Column]) -> list[date]:
     return [date.fromordinal(day) for column in columns if column.currency.code == "USD" for day in column.days]
 
 
-def written(columns: Mapping[str, Column], revision: Revision) -> dict[str, Column]:
+def with_revision(columns: Mapping[str, Column], revision: Revision) -> dict[str, Column]:
     """Columns by id with the figures of a sheet: exactly its currencies have a record on its day.
 
     They are others than those given where threads that read these would see records move.
     """
     day, quotes = revision.effective_date, {quote.cbr_id: quote for quote in revision.sheet.quotes}
-    found = {cbr_id: column if cbr_id in quotes else column.lacking(day) for cbr_id, column in columns.items()}
+    found = {cbr_id: column if cbr_id in quotes else column.without(day) for cbr_id, column in columns.items()}
     for cbr_id, quote in quotes.items():
         currency = Currency(cbr_id, cbr_id, quote.code, quote.numeric_code, quote.name)
         column = found.get(cbr_id) or Column(currency, revision.fetched_at)
-        found[cbr_id] = column.holding(day, quote.nominal, quote.value)
+        found[cbr_id] = column.with_record(day, quote.nominal, quote.value)
     return found
 
 

@@ -149,7 +149,7 @@ class EventLog:
         return [Event(RESET, self.end)] if found is None else found
 
 
-def news(log: EventLog, held: Iterable[Revision], in_force: Revision, current: date) -> list[Event]:
+def new_events(log: EventLog, held: Iterable[Revision], in_force: Revision, current: date) -> list[Event]:
     """The events that the log lacks.
 
     `held` are the latest revisions from `log.begins` or `current` on, oldest first; `in_force` is today's,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from ratesvc.domain.columns import Column, Coverage, composed, sheet_days, written
+from ratesvc.domain.columns import Column, Coverage, composed, sheet_days, with_revision
 from ratesvc.domain.rates import FIRST_DAY, InForce, Revision, Snapshot
 from ratesvc.domain.workdays import ONE_DAY, Due, WorkCalendar, moscow_day
 from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, UnknownRevision
@@ -52,7 +52,7 @@ class History:
         index = bisect_left(self.days, day)
         if self.days[index : index + 1] != [day]:
             self.days = [*self.days[:index], day, *self.days[index:]]
-        self._columns = written(self._columns, self._latest(day))
+        self._columns = with_revision(self._columns, self._latest(day))
         if self.coverage:
             self.coverage = self.coverage.with_sheet(day)
         self.version += 1
@@ -74,12 +74,12 @@ class History:
         filled = {column.currency.cbr_id: column for column in columns}
         # A sheet set while the columns were being fetched is in some of them only: it is not a sheet yet. Nor is one
         # outside of the coverage, which a backfill that goes on, or was cut off, has written to some of them.
-        days = [day for day in sheet_days(filled.values()) if day in coverage and day not in coverage.lacking]
+        days = [day for day in sheet_days(filled.values()) if day in coverage and day not in coverage.unconfirmed]
         sheets = frozenset(day.toordinal() for day in days)
         for column in filled.values():
             column.keep_only(sheets)
         for day in self._revisions:
-            filled = written(filled, self._latest(day))
+            filled = with_revision(filled, self._latest(day))
             coverage = coverage.with_sheet(day)
         self._columns, self.days, self.coverage = filled, sorted({*days, *self._revisions}), coverage
         self._composed.clear()
@@ -91,14 +91,16 @@ class History:
         At the end of the coverage it ends earlier instead.
         """
         assert self.coverage and day not in self._revisions  # noqa: S101, PT018 -- only composed sheets are held back
-        self._columns = {cbr_id: column.lacking(day) for cbr_id, column in self._columns.items()}
+        self._columns = {cbr_id: column.without(day) for cbr_id, column in self._columns.items()}
         self.days = [held for held in self.days if held != day]
         self._composed.pop(day, None)
         if any(day < held <= self.coverage.until for held in self.days):
             self.coverage = self.coverage.without_sheet(day)
         else:
             until = max((held for held in self.days if held in self.coverage), default=day - ONE_DAY)
-            self.coverage = Coverage(self.coverage.since, until, tuple(d for d in self.coverage.lacking if d < until))
+            self.coverage = Coverage(
+                self.coverage.since, until, tuple(d for d in self.coverage.unconfirmed if d < until)
+            )
         self.version += 1
 
     def __iter__(self) -> Iterator[Revision]:
@@ -143,7 +145,7 @@ class History:
             raise UnknownRevision(f"The sheet of {effective} has no revision {number}.")
         return found
 
-    def worded(self, answer: InForce, number: int) -> InForce:
+    def in_revision(self, answer: InForce, number: int) -> InForce:
         """The same answer in another revision of its sheet, whose words never change. Raises UnknownRevision."""
         revision = self.revision(answer.revision.effective_date, number)
         previous = answer.previous and self._known_at(revision.fetched_at, answer.previous)
@@ -184,7 +186,7 @@ class History:
         """The sheet in force the day before this one began, if that is certain."""
         return self.certain_on(effective - ONE_DAY)
 
-    def before_near(self, effective: date) -> Revision | None:
+    def nearest_before(self, effective: date) -> Revision | None:
         """The nearest earlier sheet that is held, a month away at most; others may be missing between."""
         index = bisect_left(self.days, effective)
         if index and effective - self.days[index - 1] <= NEAR:
@@ -251,7 +253,7 @@ def certain_date(days: Sequence[date], calendar: WorkCalendar, coverage: Coverag
     """
     index = bisect_right(days, day)
     found = days[index - 1] if index else None
-    if found and coverage and coverage.lacks(found, day):
+    if found and coverage and coverage.has_unconfirmed(found, day):
         return None
     if found and (calendar.holds(found, day) or (coverage and day in coverage and found in coverage)):
         return found
@@ -298,7 +300,7 @@ def on_day(history: History, day: date, now: datetime) -> InForce:
     return InForce(day, revision, previous, None, seen.next_expected_at, seen.next_overdue)
 
 
-def wanted_day(days: Sequence[date], history: History, now: datetime) -> date | None:
+def day_to_fetch(days: Sequence[date], history: History, now: datetime) -> date | None:
     """The day whose sheet a snapshot still lacks: the one in force today, then the one before it.
 
     `days` are the effective dates held, among them those just accepted and not yet in `history`.

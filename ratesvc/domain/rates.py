@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -20,9 +21,13 @@ REDENOMINATION = date(1998, 1, 1)
 OLD_IN_NEW = 1000
 """So many old roubles are one of them."""
 
+MOST_USED = ("USD", "EUR", "CNY", "GBP", "JPY", "CHF", "KZT", "BYN", "TRY", "UAH", "AED", "INR")
+
 ONE = Decimal(1)
 _TEN = Decimal(10)
 _HUNDRED = Decimal(100)
+
+_SIMILAR_ENOUGH = 3
 
 # Sums and products of printed numbers are exact: the trap makes a lost digit an error, never a habit.
 EXACT = Context(prec=200, traps=[Inexact, InvalidOperation])
@@ -207,7 +212,7 @@ def unit_rates(sheet: Sheet, previous: Sheet | None, quote: str = "RUB") -> dict
     }
 
 
-def rouble_change(sheet: Sheet, previous: Sheet | None, code: str) -> Change | None:
+def change_in_roubles(sheet: Sheet, previous: Sheet | None, code: str) -> Change | None:
     """How one currency moved in roubles: what `unit_rates` says of it, without the others."""
     if previous is None or not _comparable(sheet, previous, "RUB"):
         return None
@@ -255,11 +260,11 @@ def per_unit(sheet: Sheet, base: str) -> dict[str, Decimal]:
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """An amount in another currency: `result` to 28 significant digits, `in_coins` to the currency's minor unit."""
+    """An amount in another currency: `result` to 28 significant digits, `rounded` to the currency's minor unit."""
 
     unit_rate: Decimal
     result: Decimal
-    in_coins: Decimal
+    rounded: Decimal
 
 
 def convert(sheet: Sheet, amount: Decimal, base: str, quote: str, minor_places: int) -> Conversion:
@@ -269,7 +274,7 @@ def convert(sheet: Sheet, amount: Decimal, base: str, quote: str, minor_places: 
     return Conversion(
         unit_rate=_Ratio(base_unit, quote_unit).shown,
         result=trimmed(rounded(roubles, quote_unit, significant=28)),
-        in_coins=rounded(roubles, quote_unit, places=minor_places),
+        rounded=rounded(roubles, quote_unit, places=minor_places),
     )
 
 
@@ -328,3 +333,19 @@ class Snapshot:
         previous = None if self.stale else self.in_force
         day = self.announced.effective_date
         return InForce(day, self.announced, previous, None, self.next_expected_at, self.next_overdue)
+
+
+def nearest_code(code: str, known: Iterable[str]) -> str | None:
+    """The known code that was probably meant: USE → USD, UDS → USD. None if no known code is similar enough."""
+
+    def similarity(other: str) -> int:
+        """How many letters stand in the same places, and how many are in both."""
+        return sum(map(str.__eq__, code, other)) + (Counter(code) & Counter(other)).total()
+
+    def preference(other: str) -> tuple[int, bool, int, str]:
+        """Lower is better. People rarely mistype the first letter, and mostly mean a currency that is used often."""
+        place = MOST_USED.index(other) if other in MOST_USED else len(MOST_USED)
+        return -similarity(other), other[:1] != code[:1], place, other
+
+    found = min((other for other in known if abs(len(other) - len(code)) <= 1), key=preference, default=None)
+    return found if found and similarity(found) >= _SIMILAR_ENOUGH else None

@@ -129,7 +129,7 @@ def conversion(answer: InForce, amount: Decimal, base: str, quote: str, *, demo:
             "stale": answer.stale,
             "unit_rate": literal(converted.unit_rate),
             "result": plain(converted.result),
-            "result_rounded": plain(converted.in_coins),
+            "result_rounded": plain(converted.rounded),
             **_old_roubles(answer, {base, quote}),
             **({"demo": True} if demo else {}),
         }

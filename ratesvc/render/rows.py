@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 
-from ratesvc.domain.rates import EXACT, REDENOMINATION, Change, InForce, Sheet, Snapshot, rouble_change
+from ratesvc.domain.rates import EXACT, REDENOMINATION, Change, InForce, Sheet, Snapshot, change_in_roubles
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.render.api import source_url
 from ratesvc.render.language import Language
@@ -224,7 +224,7 @@ def _trend(
 
 
 def _change(answer: InForce, code: str) -> Change | None:
-    return rouble_change(answer.revision.sheet, answer.previous.sheet if answer.previous else None, code)
+    return change_in_roubles(answer.revision.sheet, answer.previous.sheet if answer.previous else None, code)
 
 
 def _move(change: Change | None) -> str:

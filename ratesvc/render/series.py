@@ -117,7 +117,7 @@ def _means(found: Rates, group: str) -> Iterator[tuple[str, Decimal, int]]:
 def unconfirmed_days(history: History, asked: Request) -> tuple[date, ...]:
     """The days of the range whose sheets are not admitted (yet): no rate is given for them."""
     return tuple(
-        day for day in (history.coverage.lacking if history.coverage else ()) if asked.since <= day <= asked.until
+        day for day in (history.coverage.unconfirmed if history.coverage else ()) if asked.since <= day <= asked.until
     )
 
 

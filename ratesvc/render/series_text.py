@@ -139,7 +139,7 @@ def carried(history: History, since: date, until: date) -> tuple[range, list[int
 
     0 before the first sheet, and from a sheet that is not admitted until the next one: no earlier rate applies then.
     """
-    lacking = history.coverage.lacking if history.coverage else ()
+    lacking = history.coverage.unconfirmed if history.coverage else ()
     held = sorted({*history.days, *lacking}) if lacking else history.days
     days = range(since.toordinal(), until.toordinal() + 1)
     place = bisect_right(held, since)

@@ -56,10 +56,10 @@ def rates(
 def conversion(answer: InForce, amount: Decimal, base: str, quote: str, language: Language, *, demo: bool) -> str:
     """The result in coins, where that is exact with «=»; the rate of one unit; the sheet. Raises KeyError."""
     converted = conversion_of(answer, amount, base, quote)
-    coins = -_exponent(converted.in_coins)
+    coins = -_exponent(converted.rounded)
     given = language.number(amount, max(-_exponent(amount), 0))
-    sign = "=" if converted.result == converted.in_coins else "≈"
-    result = language.number(converted.in_coins, coins)
+    sign = "=" if converted.result == converted.rounded else "≈"
+    result = language.number(converted.rounded, coins)
     rate = language.number(converted.unit_rate, PLACES)
     title = _title(answer, language, base, quote, demo=demo)
     return f"{given} {base} {sign} {result} {quote}\n1 {base} = {rate} {quote}\n{title}"

@@ -17,10 +17,9 @@ from typing import Protocol
 from ratesvc.bank.admission import suspect_days
 from ratesvc.bank.client import BankClient
 from ratesvc.bank.xml import Listing, Record, is_cbr_id
-from ratesvc.domain.codes import MOST_USED
 from ratesvc.domain.columns import Column, Coverage, Currency, sheet_days
 from ratesvc.domain.history import History
-from ratesvc.domain.rates import FIRST_DAY, Revision, Sheet
+from ratesvc.domain.rates import FIRST_DAY, MOST_USED, Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, moscow_day
 from ratesvc.errors import BadDocument, FetchFailed, RatesvcError, StoreUnavailable
 from ratesvc.storage.store import Store
@@ -113,7 +112,7 @@ class Backfill:
     def lacks(self, history: History) -> bool:
         """Whether a sheet up to yesterday is not held."""
         coverage, yesterday = history.coverage, moscow_day(self._clock()) - ONE_DAY
-        if coverage is None or coverage.since > FIRST_DAY or coverage.lacking or self.ids_are_due:
+        if coverage is None or coverage.since > FIRST_DAY or coverage.unconfirmed or self.ids_are_due:
             return True
         return history.first_gap(coverage.until, yesterday) is not None
 
@@ -180,7 +179,7 @@ class Backfill:
             self._store.unload()
             history_is_new = True
         self.ids_are_due = False
-        if held and held.lacking and not history_is_new:
+        if held and held.unconfirmed and not history_is_new:
             async for progress in self._ask_again(held, history, at_once=at_once):
                 yield progress
 
@@ -223,7 +222,7 @@ class Backfill:
         await self._check_kept(currencies, whole)
         # Without them, a coverage that Redis lost alone would come back as if these days had no sheets.
         usd = await self._store.column(USD)
-        found = Coverage(asked.since, newest, tuple(day for day in usd[1].lacking if day < newest) if usd else ())
+        found = Coverage(asked.since, newest, tuple(day for day in usd[1].unconfirmed if day < newest) if usd else ())
         scratch = await self._scratch(history, await self._store.columns(), found.hull(held) if held else found)
         number = len(currencies)
         async for progress in self._assess(scratch, scratch.days, at_once=at_once):
@@ -363,15 +362,15 @@ class Backfill:
     async def _ask_again(self, held: Coverage, history: History, *, at_once: bool) -> AsyncIterator[Progress]:
         """Ask for days that are held back; first those whose figures an older version left in the columns."""
         columns = await self._store.columns()
-        stored = set(sheet_days(columns)).intersection(held.lacking)
+        stored = set(sheet_days(columns)).intersection(held.unconfirmed)
         scratch = await self._scratch(
-            history, columns, replace(held, lacking=tuple(day for day in held.lacking if day not in stored))
+            history, columns, replace(held, unconfirmed=tuple(day for day in held.unconfirmed if day not in stored))
         )
         number = 0
         async for progress in self._assess(scratch, sorted(stored), at_once=at_once):
             yield progress
             number = progress.done + 1
-        lacking = [day for day in (scratch.coverage.lacking if scratch.coverage else ()) if day not in stored]
+        lacking = [day for day in (scratch.coverage.unconfirmed if scratch.coverage else ()) if day not in stored]
         tried = [day for day in self._tried if day in lacking]
         days = [*(day for day in lacking if day not in tried), *tried[:MOST_ASKED_AGAIN]]
         for place, day in enumerate(days):

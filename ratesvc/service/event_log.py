@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from ratesvc.domain.events import Event, EventLog, Place, news
+from ratesvc.domain.events import Event, EventLog, Place, new_events
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import Revision, Snapshot
 from ratesvc.errors import StoreUnavailable
@@ -89,7 +89,7 @@ class SharedLog:
         since = min(current, self.log.begins)
         latest = {held.effective_date: held for held in self._history if held.effective_date >= since}
         safe = (held for held in latest.values() if self._is_safe(store, held))
-        return news(self.log, safe, seen.in_force, current)
+        return new_events(self.log, safe, seen.in_force, current)
 
     def _is_safe(self, store: Store, revision: Revision) -> bool:
         """Whether it is in Redis: only that is told, since elsewhere and after a restart nobody could be given more."""

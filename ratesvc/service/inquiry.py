@@ -75,7 +75,7 @@ def _held_back(
     columns: Iterable[Column], asked: Coverage, held: Collection[date], complete: Coverage | None
 ) -> Iterator[date]:
     """Take the days of the range out of the columns that are not admitted, or not held and have findings."""
-    waiting = complete.lacking if complete else ()
+    waiting = complete.unconfirmed if complete else ()
     before: Sheet | None = None
     for day in sorted({date.fromordinal(ordinal) for column in columns for ordinal in column.days}):
         found = composed(columns, day)
@@ -98,5 +98,5 @@ def _differences(column: Column, bank: dict[date, str], coverage: Coverage) -> I
             held[day] = f"{quote.value} for {quote.nominal}"
     for day in sorted(held.keys() | bank.keys()):
         if held.get(day) != bank.get(day):
-            is_held_back = day in coverage.lacking
+            is_held_back = day in coverage.unconfirmed
             yield Difference(column.currency.code, day, held.get(day), bank.get(day), is_held_back)

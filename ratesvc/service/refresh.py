@@ -18,7 +18,7 @@ from ratesvc.bank.admission import Admission, Admitted, Quarantined, Unconfirmed
 from ratesvc.bank.client import BankClient, Fetched
 from ratesvc.bank.verdict import Decision, Remark, Verdict
 from ratesvc.bank.xml import parse_daily
-from ratesvc.domain.history import History, wanted_day
+from ratesvc.domain.history import History, day_to_fetch
 from ratesvc.domain.rates import Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, moscow_day
 from ratesvc.errors import BadDocument, FetchFailed, StoreUnavailable
@@ -133,7 +133,7 @@ class Refresher:
                 continue
             # A sheet that is held back was given, so the one before it is still to be asked for.
             given = sorted({*history.days, *found.settled, *found.held_back})
-            following = wanted_day(given, history, self._clock())
+            following = day_to_fetch(given, history, self._clock())
             if not wanted and following and following not in asked:
                 wanted.append(following)
         return await self._kept(found, history)
@@ -243,7 +243,7 @@ class Refresher:
     @staticmethod
     def _nearest(effective: date, settled: Mapping[date, Revision], history: History) -> Revision | None:
         """The nearest earlier sheet, be it one of this cycle."""
-        nearest = history.before_near(effective)
+        nearest = history.nearest_before(effective)
         earlier = [one for day, one in settled.items() if day < effective]
         return max((*earlier, *([nearest] if nearest else ())), key=attrgetter("effective_date"), default=None)
 

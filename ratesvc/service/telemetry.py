@@ -81,7 +81,7 @@ class Telemetry:
             self.log.warning(
                 "stored_sheet_refused", effective_date=str(revision.effective_date), revision=revision.number, why=why
             )
-        lacking = len(found.coverage.lacking) if found.coverage else 0
+        lacking = len(found.coverage.unconfirmed) if found.coverage else 0
         self.log.info("store_reassessed", kept=len(found.kept), refused=len(found.refused), unconfirmed_days=lacking)
 
     def _failed(self, failure: FetchFailed, *, nothing_held: bool) -> None:
@@ -102,7 +102,7 @@ class Telemetry:
         if complete:
             self.log.info("backfill_finished", sheets=sheets)
         elif coverage:
-            unconfirmed = len(coverage.lacking)
+            unconfirmed = len(coverage.unconfirmed)
             self.log.warning("backfill_incomplete", sheets=sheets, until=str(coverage.until), unconfirmed=unconfirmed)
 
     def sheet(self, revision: Revision) -> None:

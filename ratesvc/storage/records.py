@@ -188,7 +188,7 @@ def column_record(column: Column, asked: Coverage) -> bytes:
         values=_bytes(column.values),
         nominals=_bytes(column.nominals),
         english_name=currency.english_name,
-        lacking=asked.lacking,
+        lacking=asked.unconfirmed,
     )
     return seal(currency.cbr_id, _encoder.encode(record))
 
@@ -211,4 +211,4 @@ def _numbers(like: array[int], stored: bytes) -> array[int]:
 
 def range_record(field: str, coverage: Coverage) -> bytes:
     """A closed range of days under this field."""
-    return seal(field, _encoder.encode(_Range(coverage.since, coverage.until, coverage.lacking, coverage.assessed)))
+    return seal(field, _encoder.encode(_Range(coverage.since, coverage.until, coverage.unconfirmed, coverage.assessed)))

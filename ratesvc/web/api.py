@@ -47,7 +47,7 @@ def routes(service: Service) -> dict[str, Handler]:
         today = moscow_day(service.clock())
         answer = on_day(service.history, day, service.clock())
         if asked.revision is not None:
-            worded = service.history.worded(answer, asked.revision)
+            worded = service.history.in_revision(answer, asked.revision)
             return asked.send(asked.body((day, asked.revision), worded), caching_of(answer, today, FOR_EVER))
         return asked.send(asked.body(day, answer), caching_of(answer, today))
 
@@ -157,7 +157,7 @@ def send_until(service: Service, body: Body, until: date) -> Answer:
     snapshot, coverage = published(service).snapshot, service.history.coverage
     newest = snapshot.announced or snapshot.in_force
     is_settled = until < min(
-        moscow_day(service.clock()), newest.effective_date, *(coverage.lacking if coverage else ())
+        moscow_day(service.clock()), newest.effective_date, *(coverage.unconfirmed if coverage else ())
     )
     return send(service, body, SETTLED if is_settled else RATES)
 

@@ -21,7 +21,7 @@ from ratesvc.bank.admission import (
 )
 from ratesvc.bank.verdict import Decision
 from ratesvc.config import Calendar
-from ratesvc.domain.columns import Column, Coverage, written
+from ratesvc.domain.columns import Column, Coverage, with_revision
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
@@ -43,7 +43,7 @@ def columns(*sheets: Sheet) -> list[Column]:
     """As a backfill writes them."""
     made: dict[str, Column] = {}
     for sheet in sheets:
-        made = written(made, revision(sheet))
+        made = with_revision(made, revision(sheet))
     return list(made.values())
 
 

@@ -33,9 +33,8 @@ from ratesvc.commands.running import in_force
 from ratesvc.commands.show import _moved
 from ratesvc.config import Settings
 from ratesvc.demo import recorded_sheets
-from ratesvc.domain.codes import COMPLETED, MOST_USED, nearest
 from ratesvc.domain.history import History, on_day
-from ratesvc.domain.rates import InForce, Quote, Revision, Sheet, plain
+from ratesvc.domain.rates import MOST_USED, InForce, Quote, Revision, Sheet, nearest_code, plain
 from ratesvc.domain.workdays import DUE, WorkCalendar, at, moscow_day, utc_now
 from ratesvc.errors import FetchFailed, RatesvcError
 from ratesvc.render import terminal
@@ -106,8 +105,8 @@ def test_a_shell_completes_commands_options_and_currencies(tmp_path: Path) -> No
 
 def test_every_recorded_currency_is_completed() -> None:
     """The list is sorted, holds nothing twice, and all of the demo's but BGN: Bulgaria has the euro since."""
-    assert sorted(set(COMPLETED)) == list(COMPLETED)
-    assert {*recorded_sheets()[-1].by_code, *MOST_USED, "RUB"} - {"BGN"} <= {*COMPLETED}
+    assert sorted(set(cli.CODES)) == list(cli.CODES)
+    assert {*recorded_sheets()[-1].by_code, *MOST_USED, "RUB"} - {"BGN"} <= {*cli.CODES}
 
 
 @pytest.mark.parametrize(
@@ -127,13 +126,13 @@ def test_every_recorded_currency_is_completed() -> None:
 )
 def test_the_code_that_was_meant_is_the_most_used_of_the_nearest(written: str, meant: str | None) -> None:
     """A slip of one letter, two that changed places, one too many; and no guess where too little agrees."""
-    assert nearest(written, COMPLETED) == meant
+    assert nearest_code(written, cli.CODES) == meant
 
 
-@given(st.sampled_from(COMPLETED), st.sets(st.sampled_from(COMPLETED)))
+@given(st.sampled_from(cli.CODES), st.sets(st.sampled_from(cli.CODES)))
 def test_a_known_code_is_its_own_nearest(code: str, others: set[str]) -> None:
     """Nothing agrees with it more than itself."""
-    assert nearest(code, others | {code}) == code
+    assert nearest_code(code, others | {code}) == code
 
 
 RATES = st.lists(st.decimals("0.0001", "99999", places=4), min_size=1, max_size=100)

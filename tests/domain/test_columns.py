@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratesvc.domain.columns import Column, Coverage, Currency, composed, scaled_rouble, sheet_days, written
+from ratesvc.domain.columns import Column, Coverage, Currency, composed, scaled_rouble, sheet_days, with_revision
 from ratesvc.domain.rates import Quote, Revision, Sheet, plain
 from ratesvc.domain.workdays import ONE_DAY
 
@@ -117,7 +117,7 @@ def test_a_column_that_threads_read_does_not_move(records: Records, day: date, p
     """Holding a record gives another column, unless it comes last or is there already."""
     made, value = column(records), Decimal(scaled).scaleb(-4)
     made.derived["text"] = "old"
-    other = made.holding(day, 10**power, value)
+    other = made.with_record(day, 10**power, value)
     assert held(other) == {**records, day: (10**power, value)}
     is_last = all(day > earlier for earlier in records)
     assert (other is made) is (is_last or records.get(day) == (10**power, value))
@@ -131,9 +131,9 @@ def test_a_record_that_is_held_already_changes_nothing() -> None:
     """Be it the first, one in the middle or the last; another nominal or value of the day is another record."""
     made = column(FLIPPED)
     for day, (nominal, value) in FLIPPED.items():
-        assert made.holding(day, nominal, value) is made
-        assert made.holding(day, nominal * 10, value) is not made
-        assert made.holding(day, nominal, value + 1) is not made
+        assert made.with_record(day, nominal, value) is made
+        assert made.with_record(day, nominal * 10, value) is not made
+        assert made.with_record(day, nominal, value + 1) is not made
     assert held(made) == FLIPPED
 
 
@@ -150,7 +150,7 @@ def test_what_was_derived_lasts_while_records_are_only_added_behind() -> None:
 def test_a_column_without_a_day_is_another_one(records: Records, day: date) -> None:
     """And the same one where there was nothing to lose."""
     made = column(records)
-    other = made.lacking(day)
+    other = made.without(day)
     assert held(made) == records
     assert held(other) == {one: record for one, record in records.items() if one != day}
     assert (other is made) is (day not in records)
@@ -223,7 +223,7 @@ def test_a_sheet_is_written_into_the_columns_of_its_currencies() -> None:
     """One that it lacks loses the day, a new one gets a column, and what others read does not move."""
     columns = {"R01235": column(FLIPPED), "R01717": column(FLIPPED, SUM)}
     euro = Quote("EUR", "978", "R01239", 1, Decimal("88.2826"), "Евро")
-    found = written(columns, revision(FRIDAY, dollar("99.0000", 10), euro))
+    found = with_revision(columns, revision(FRIDAY, dollar("99.0000", 10), euro))
     assert held(found["R01235"]) == {**FLIPPED, FRIDAY: (10, Decimal("99.0000"))}
     assert held(found["R01717"]) == {day: record for day, record in FLIPPED.items() if day != FRIDAY}
     assert held(found["R01239"]) == {FRIDAY: (1, Decimal("88.2826"))}
@@ -316,15 +316,15 @@ def test_spans_join_where_no_day_lies_between(since: date, until: date, *, joins
 )
 def test_a_span_lacks_a_sheet_from_its_effective_date_on(after: date, until: date, *, lacks: bool) -> None:
     """Later than the sheet that is held, and up to the day that is asked for."""
-    assert Coverage(THURSDAY, TUESDAY, (FRIDAY, MONDAY)).lacks(after, until) is lacks
+    assert Coverage(THURSDAY, TUESDAY, (FRIDAY, MONDAY)).has_unconfirmed(after, until) is lacks
 
 
 def test_a_span_learns_which_sheets_it_lacks() -> None:
     """In the order of days, each once, until the sheet is held; two spans lack what either does."""
     whole = Coverage(THURSDAY, TUESDAY)
     lacking = whole.without_sheet(MONDAY).without_sheet(FRIDAY).without_sheet(MONDAY)
-    assert lacking.lacking == (FRIDAY, MONDAY)
-    assert lacking.with_sheet(FRIDAY).lacking == (MONDAY,)
+    assert lacking.unconfirmed == (FRIDAY, MONDAY)
+    assert lacking.with_sheet(FRIDAY).unconfirmed == (MONDAY,)
     assert lacking.with_sheet(SATURDAY) is lacking
     assert lacking.with_sheet(FRIDAY).with_sheet(MONDAY) == whole
     later = Coverage(TUESDAY, date(2026, 5, 1), (TUESDAY,))

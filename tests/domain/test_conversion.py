@@ -56,7 +56,7 @@ def test_coins_are_rounded_once_from_the_exact_amount(sheet: Sheet, amount: Deci
     """Half-even to the minor unit, as integers say, not a rounding of a rounding."""
     exact = Fraction(amount) * unit(sheet, "USD") / unit(sheet, "EUR")
     for places in (0, 2, 3):
-        assert Fraction(convert(sheet, amount, "USD", "EUR", places).in_coins) == Fraction(
+        assert Fraction(convert(sheet, amount, "USD", "EUR", places).rounded) == Fraction(
             round(exact * 10**places), 10**places
         )
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ratesvc.config import Calendar
 from ratesvc.domain.columns import Coverage
-from ratesvc.domain.history import History, on_day, snapshot, wanted_day
+from ratesvc.domain.history import History, day_to_fetch, on_day, snapshot
 from ratesvc.domain.rates import Quote, Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, moscow_day
 from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownRevision
@@ -224,7 +224,7 @@ def test_a_snapshot_lacks_todays_sheet_first_and_then_the_one_before(
     held: list[date], now: datetime, wanted: date | None
 ) -> None:
     """What to ask the Bank for by date; a stale sheet is the newest it has, so only its predecessor can be lacking."""
-    assert wanted_day(held, holding(*held), now) == wanted
+    assert day_to_fetch(held, holding(*held), now) == wanted
 
 
 def test_the_newest_revision_of_a_day_is_the_one_that_counts() -> None:

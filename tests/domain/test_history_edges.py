@@ -10,7 +10,7 @@ import pytest
 from ratesvc.config import Calendar
 from ratesvc.domain import history as module
 from ratesvc.domain.columns import Column, Coverage, Currency
-from ratesvc.domain.history import History, certain_date, on_day, snapshot, wanted_day
+from ratesvc.domain.history import History, certain_date, day_to_fetch, on_day, snapshot
 from ratesvc.domain.rates import FIRST_DAY, Quote, Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
 from ratesvc.errors import HistoryLoading, NotYetSet, UnknownRevision
@@ -49,18 +49,18 @@ def moscow(day: date, clock: str) -> datetime:
 def test_a_sheet_is_judged_by_an_earlier_one_and_never_by_itself() -> None:
     """A correction beside what it corrects would look like any other day; the day before it tells."""
     held = History(CALENDAR, [dollar(THURSDAY), dollar(FRIDAY), dollar(SATURDAY)])
-    assert held.before_near(FRIDAY) == dollar(THURSDAY)
-    assert held.before_near(SATURDAY) == dollar(FRIDAY)
-    assert held.before_near(MONDAY) == dollar(SATURDAY)
-    assert held.before_near(THURSDAY) is None
-    assert History(CALENDAR).before_near(FRIDAY) is None
+    assert held.nearest_before(FRIDAY) == dollar(THURSDAY)
+    assert held.nearest_before(SATURDAY) == dollar(FRIDAY)
+    assert held.nearest_before(MONDAY) == dollar(SATURDAY)
+    assert held.nearest_before(THURSDAY) is None
+    assert History(CALENDAR).nearest_before(FRIDAY) is None
 
 
 @pytest.mark.parametrize(("days", "is_near"), [(1, True), (30, True), (31, True), (32, False), (400, False)])
 def test_near_is_a_month(days: int, *, is_near: bool) -> None:
     """Thirty-one days; what moved in more of them says nothing of a mistake."""
     held = History(CALENDAR, [dollar(THURSDAY - 400 * ONE_DAY), dollar(THURSDAY)])
-    assert held.before_near(THURSDAY + timedelta(days=days)) == (dollar(THURSDAY) if is_near else None)
+    assert held.nearest_before(THURSDAY + timedelta(days=days)) == (dollar(THURSDAY) if is_near else None)
 
 
 # Wordings
@@ -149,7 +149,7 @@ def test_a_wording_is_shown_beside_what_was_known_then() -> None:
     held = History(CALENDAR, wordings)
     for hour, number in ((9, 1), (10, 1), (19, 1), (20, 2), (29, 2), (30, 3), (99, 3)):
         held.add(dollar(FRIDAY, 1, "90.0000", hour=hour))
-        answer = held.worded(on_day(held, FRIDAY, moscow(FRIDAY, "12:00")), 1)
+        answer = held.in_revision(on_day(held, FRIDAY, moscow(FRIDAY, "12:00")), 1)
         assert answer.revision == dollar(FRIDAY, 1, "90.0000", hour=hour)
         assert answer.previous == wordings[number - 1]
         assert (answer.requested_date, answer.following, answer.next_expected_at) == (FRIDAY, None, None)
@@ -160,21 +160,21 @@ def test_a_wording_beside_a_backfilled_sheet_is_shown_beside_that() -> None:
     held = History(CALENDAR)
     held.fill([column("USD", THURSDAY)], Coverage(THURSDAY, THURSDAY))
     held.add(dollar(FRIDAY))
-    worded = held.worded(on_day(held, FRIDAY, moscow(FRIDAY, "12:00")), 1)
+    worded = held.in_revision(on_day(held, FRIDAY, moscow(FRIDAY, "12:00")), 1)
     assert worded.previous
     assert worded.previous.effective_date == THURSDAY
     alone = History(CALENDAR, [dollar(FRIDAY)])
-    assert alone.worded(on_day(alone, FRIDAY, moscow(FRIDAY, "12:00")), 1).previous is None
+    assert alone.in_revision(on_day(alone, FRIDAY, moscow(FRIDAY, "12:00")), 1).previous is None
     with pytest.raises(UnknownRevision):
-        held.worded(on_day(held, FRIDAY, moscow(FRIDAY, "12:00")), 2)
+        held.in_revision(on_day(held, FRIDAY, moscow(FRIDAY, "12:00")), 2)
 
 
 def test_a_wording_that_stands_in_is_stale() -> None:
     """Asked for by a day whose own sheet is missing."""
     held = History(CALENDAR, [dollar(FRIDAY)])
     answer = on_day(held, SATURDAY, moscow(SATURDAY, "12:00"))
-    assert held.worded(answer, 1).stale
-    assert not held.worded(on_day(held, FRIDAY, moscow(FRIDAY, "12:00")), 1).stale
+    assert held.in_revision(answer, 1).stale
+    assert not held.in_revision(on_day(held, FRIDAY, moscow(FRIDAY, "12:00")), 1).stale
 
 
 def test_a_backfilled_sheet_has_one_wording() -> None:
@@ -510,4 +510,4 @@ def test_columns_to_be_looked_at_are_no_sheets() -> None:
 )
 def test_todays_sheet_is_wanted_where_tomorrows_is_there(held: list[date], today: date, wanted: date | None) -> None:
     """The Bank has it then; where nothing newer is there, a stale sheet is all it has."""
-    assert wanted_day(held, History(CALENDAR, map(dollar, held)), moscow(today, "12:00")) == wanted
+    assert day_to_fetch(held, History(CALENDAR, map(dollar, held)), moscow(today, "12:00")) == wanted

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from fake_bank import sheet
 
-from ratesvc.domain.events import MOST_EVENTS, NOWHERE, Event, EventLog, Place, news
+from ratesvc.domain.events import MOST_EVENTS, NOWHERE, Event, EventLog, Place, new_events
 from ratesvc.domain.rates import Revision
 
 THURSDAY, FRIDAY, SATURDAY, TUESDAY = (date(2026, 4, day) for day in (23, 24, 25, 28))
@@ -21,9 +21,9 @@ def revision(day: date, number: int = 1) -> Revision:
 
 def told(log: EventLog, in_force: Revision, current: date, *held: Revision) -> list[str]:
     """Let the log have what it lacks; returns it as text without the checksums."""
-    lacking = news(log, held, in_force, current)
+    lacking = new_events(log, held, in_force, current)
     log.extend(lacking)
-    assert news(log, held, in_force, current) == []
+    assert new_events(log, held, in_force, current) == []
     return [str(event).removesuffix(f"-{event.place.check}") for event in lacking]
 
 
@@ -64,7 +64,7 @@ def test_a_long_log_is_read_once_however_much_is_held() -> None:
     log = Counted()
     log.extend([Event("sheet", Place(1, THURSDAY, 1))])
     held = [revision(THURSDAY + timedelta(days=n)) for n in range(9)]
-    assert len(news(log, held, held[0], THURSDAY)) == 9
+    assert len(new_events(log, held, held[0], THURSDAY)) == 9
     assert reads == 1
 
 
@@ -113,7 +113,7 @@ def test_an_id_stands_for_everything_told_up_to_there() -> None:
     """Two logs that say the same have the same ids; one other figure, or one other event, and all later ids differ."""
 
     def ids(*held: Revision) -> list[str]:
-        return [str(event.place) for event in news(EventLog(), held, held[0], FRIDAY)]
+        return [str(event.place) for event in new_events(EventLog(), held, held[0], FRIDAY)]
 
     friday, saturday = revision(FRIDAY), revision(SATURDAY)
     assert ids(friday, saturday) == ids(revision(FRIDAY), revision(SATURDAY))
@@ -261,7 +261,7 @@ def test_an_id_without_a_checksum_is_an_earlier_versions() -> None:
 
 def test_what_is_told_has_an_id_that_is_read_back() -> None:
     """With its checksum, which goes on from one event to the next."""
-    events = news(EventLog(), [revision(FRIDAY), revision(SATURDAY)], revision(FRIDAY), FRIDAY)
+    events = new_events(EventLog(), [revision(FRIDAY), revision(SATURDAY)], revision(FRIDAY), FRIDAY)
     assert [str(event.place).rsplit("-", 1)[0] for event in events] == [
         "1-2026-04-24.1",
         "2-2026-04-25.1",

@@ -109,10 +109,10 @@ def test_what_a_currency_costs_in_every_other() -> None:
 def test_a_conversion_names_its_rate() -> None:
     """Ten digits of the rate, twenty-eight of the result, and as many places as the currency has coins."""
     found = convert(SHEET, Decimal(100), "USD", "EUR", 2)
-    assert (found.unit_rate, found.result, str(found.in_coins)) == (Decimal("0.8"), Decimal(80), "80.00")
+    assert (found.unit_rate, found.result, str(found.rounded)) == (Decimal("0.8"), Decimal(80), "80.00")
     third = convert(Sheet(FRIDAY, (replace(QUOTES[0], value=Decimal("3.0000")),)), Decimal(1), "RUB", "USD", 3)
     assert (str(third.unit_rate), str(third.result)) == ("0.3333333333", "0." + "3" * 28)
-    assert str(third.in_coins) == "0.333"
+    assert str(third.rounded) == "0.333"
     assert Fraction(third.result) != Fraction(third.unit_rate)
 
 

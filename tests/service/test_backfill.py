@@ -678,7 +678,7 @@ async def test_a_document_that_never_comes_keeps_no_other_day_waiting(
         await eventually(lambda: running.service.history.coverage and running.service.backfilling is None)
         held = running.service.history.coverage
         assert held
-        assert held.lacking == (missing,)
+        assert held.unconfirmed == (missing,)
         assert (await running.get(f"/v1/rates/{DAYS[9]}"))[0] == 200
         assert (await running.get(f"/v1/rates/{missing}"))[0] == 503
         bank.misbehave = None
@@ -733,7 +733,7 @@ async def test_a_currency_of_a_day_that_is_held_back_alone_leaves_redis_with_it(
     await replica.run()
     coverage = await replica.store.coverage.get()
     assert coverage
-    assert coverage.lacking == (wrong,)
+    assert coverage.unconfirmed == (wrong,)
     stored = await replica.store.column("R09999")
     assert stored is None or list(stored[0].days) == []
 
@@ -765,7 +765,7 @@ async def test_pages_of_maintenance_do_not_fill_the_quarantine(bank: Bank, setti
             await running.service._fill()  # noqa: SLF001 -- otherwise by an appointment that nobody can wait for
         held = running.service.history.coverage
         assert held
-        assert held.lacking == (missing,)
+        assert held.unconfirmed == (missing,)
         assert await running.service.quarantine.cases() == []
 
 
