@@ -51,7 +51,7 @@ async def main(folder: Path) -> None:
     async with bank_running(bank) as running:
         with tempfile.TemporaryDirectory() as data:
             settings = Settings(data_dir=data, cbr=Cbr(mirrors=(running.url,), backfill_gap_seconds=0))
-            async with Service(settings, clock=lambda: now, ticking=False) as service:
+            async with Service(settings, clock=lambda: now, scheduled=False) as service:
                 begun, wall = time.process_time(), time.monotonic()
                 steps = [progress async for progress in service.backfill()]
                 spent, took = time.process_time() - begun - bank.spent_s, time.monotonic() - wall

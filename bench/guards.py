@@ -1,4 +1,4 @@
-"""How often each rule of bank/verdict.py would have asked, over thirty years of the Bank's rates.
+"""How often each rule of bank/assessment.py would have asked, over thirty years of the Bank's rates.
 
 PYTHONPATH=. .venv/bin/python bench/guards.py FOLDER [-v]
 
@@ -17,7 +17,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 
-from ratesvc.bank.verdict import Decision, Verdict, judge
+from ratesvc.bank.admission import Assessment, Decision, assess
 from ratesvc.domain.rates import Quote, Sheet
 
 T = TypeVar("T")
@@ -50,28 +50,28 @@ def daily_only(records: list[tuple[date, T]]) -> Iterator[tuple[date, T]]:
             yield day, record
 
 
-def verdicts(folder: Path) -> Iterator[tuple[Sheet, Verdict]]:
+def assessments(folder: Path) -> Iterator[tuple[Sheet, Assessment]]:
     """What would have been said on each day."""
     before: Sheet | None = None
     for sheet in sheets(folder):
-        yield sheet, judge(sheet, before)
+        yield sheet, assess(sheet, before)
         before = sheet
 
 
 def main() -> None:
     """Print the counts, then each day with what was remarked."""
-    found = list(verdicts(Path(sys.argv[1])))
-    count = Counter(kind for _, verdict in found for kind in {(r.decision, r.kind) for r in verdict.remarks})
-    decisions = Counter(verdict.decision for _, verdict in found)
+    found = list(assessments(Path(sys.argv[1])))
+    count = Counter(kind for _, assessment in found for kind in {(r.decision, r.kind) for r in assessment.findings})
+    decisions = Counter(assessment.decision for _, assessment in found)
     print(f"{len(found)} sheets, {found[0][0].effective_date} to {found[-1][0].effective_date}")
     for decision in Decision:
         print(f"  {decision:<12}{decisions[decision]:>6}")
     for (decision, kind), times in sorted(count.items()):
         print(f"  {decision:<12}{kind:<14}{times:>6}")
     if "-v" in sys.argv:
-        for sheet, verdict in found:
-            for remark in verdict.remarks:
-                print(sheet.effective_date, remark.decision, remark.kind, remark.text)
+        for sheet, assessment in found:
+            for finding in assessment.findings:
+                print(sheet.effective_date, finding.decision, finding.kind, finding.text)
 
 
 if __name__ == "__main__":

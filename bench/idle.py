@@ -122,7 +122,7 @@ async def repaired(what: str, service: Service, client: redis.Redis, fault: Call
     """How long after the fault memory gave something back, and until all of it is there again."""
     whole = wanted(client)
     assert whole
-    given = service.journal.given
+    given = service.telemetry.given
     noticed: list[float] = []
 
     def noticing(found: Any) -> None:
@@ -130,7 +130,7 @@ async def repaired(what: str, service: Service, client: redis.Redis, fault: Call
             noticed.append(time.monotonic())
         given(found)
 
-    service.journal.given = noticing  # type: ignore[method-assign,assignment] # to look over its shoulder
+    service.telemetry.given = noticing  # type: ignore[method-assign,assignment] # to look over its shoulder
     await asyncio.to_thread(fault)
     begun = time.monotonic()
     while not (noticed and whole <= await asyncio.to_thread(wanted, client)):
@@ -141,7 +141,7 @@ async def repaired(what: str, service: Service, client: redis.Redis, fault: Call
     else:
         ended = time.monotonic()
         print(f"{what:<36} given back after {noticed[0] - begun:5.2f} s, whole after {ended - begun:5.2f} s")
-    service.journal.given = given  # type: ignore[method-assign]
+    service.telemetry.given = given  # type: ignore[method-assign]
 
 
 def restart_from(server: RealRedis, lacking: list[Revision]) -> None:
@@ -180,7 +180,7 @@ async def parts(service: Service, client: redis.Redis, server: RealRedis) -> Non
     if not hasattr(ratesvc.service.sync, "PART_S"):
         return
     before = Counted.now(client)
-    ratesvc.service.sync.PART_S = service._upkeep._part_at = 0.0  # noqa: SLF001 -- as if it were always an hour later
+    ratesvc.service.sync.PART_S = service._sync._part_at = 0.0  # noqa: SLF001 -- as if it were always an hour later
     rounds = ratesvc.service.sync.PARTS
     await asyncio.sleep(3.0 * rounds)
     after = Counted.now(client)

@@ -17,7 +17,7 @@ COUNTING = [
     name
     for name in FILES
     if re.fullmatch(
-        r"(domain|dialects|render)/.+|bank/(admission|guards|verdict|xml)|storage/(address|records)|service/publication",
+        r"(domain|dialects|render)/.+|bank/(admission|xml)|storage/(address|records)|service/publication",
         name,
     )
 ]

@@ -69,7 +69,7 @@ def _seen_by(condition: Condition) -> Iterator[tuple[str, Any]]:
 
 
 def _told(service: Service) -> str:
-    cycle, history = service.journal.last_cycle, service.history
+    cycle, history = service.telemetry.last_cycle, service.history
     outcome = cycle and (f"{cycle.outcome}: {cycle.failure}" if cycle.failure else cycle.outcome)
     newest = max((str(held.effective_date) for held in history), default="none")
     return (

@@ -14,7 +14,7 @@ from ratesvc.config import Settings
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.rates import FIRST_DAY
 from ratesvc.errors import RatesvcError
-from ratesvc.service.inquiry import Difference
+from ratesvc.service.backfill import Difference
 
 
 @dataclass(frozen=True, slots=True)

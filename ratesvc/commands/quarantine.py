@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ratesvc.bank.verdict import judge
+from ratesvc.bank.admission import assess
 from ratesvc.bank.xml import parse_daily
 from ratesvc.commands.running import opened
 from ratesvc.config import Settings
@@ -26,7 +26,7 @@ Said = tuple[Any, str | bytes]
 
 def _check_place(settings: Settings) -> None:
     """A store of our own making would say that nothing waits. Raises EngineError."""
-    folder = Service(settings, ticking=False).data_dir
+    folder = Service(settings, scheduled=False).data_dir
     if not settings.redis.url and not folder.exists():
         raise EngineError(f"there is no data in {folder.resolve()}: run this where the service runs, with its settings")
 
@@ -56,7 +56,7 @@ async def shown(service: Service, name: str) -> Said:
     except BadDocument as error:
         return {**record, "refused": str(error)}, f"{_line(record)}It cannot be released: {error}\n"
     before, held = service.history.nearest_before(sheet.effective_date), service.history.of_date(sheet.effective_date)
-    suspects = judge(sheet, before.sheet if before else None, held.sheet if held else None).suspects
+    suspects = assess(sheet, before.sheet if before else None, held.sheet if held else None).suspects
     pairs = [(quote, before.sheet.by_code.get(quote.code) if before else None) for quote in sheet.quotes]
     rates = {quote.code: {"now": _figures(quote), "before": _figures(earlier)} for quote, earlier in pairs}
     words = "".join(_row(*pair, is_suspect=pair[0].code in suspects) for pair in pairs)

@@ -53,7 +53,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, *, demo: bool, ticking: bool = False) -> AsyncIterator[Service]:
+async def opened(settings: Settings, *, demo: bool, scheduled: bool = False) -> AsyncIterator[Service]:
     """The running program; in demo mode with the recorded Bank behind the ordinary client."""
     async with AsyncExitStack() as stack:
         clock = utc_now
@@ -65,7 +65,7 @@ async def opened(settings: Settings, *, demo: bool, ticking: bool = False) -> As
                 settings, cbr=Cbr(mirrors=(bank,), backfill_gap_seconds=0), poll_seconds=None
             )
             clock = partial(_same, stopped_clock())
-        yield await stack.enter_async_context(Service(settings, clock=clock, demo=demo, ticking=ticking))
+        yield await stack.enter_async_context(Service(settings, clock=clock, demo=demo, scheduled=scheduled))
 
 
 def _same(moment: datetime) -> datetime:

@@ -13,7 +13,7 @@ from ratesvc import __version__
 from ratesvc.commands.running import opened
 from ratesvc.config import Settings
 from ratesvc.service.app import Service
-from ratesvc.service.workers import give_back_memory
+from ratesvc.service.publication import give_back_memory
 from ratesvc.web.app import listening
 
 
@@ -34,7 +34,7 @@ async def serve(settings: Settings, *, demo: bool) -> None:
 
     loop.add_signal_handler(signal.SIGTERM, give_up)
     try:
-        async with opened(settings, demo=demo, ticking=True) as service, listening(service) as address:
+        async with opened(settings, demo=demo, scheduled=True) as service, listening(service) as address:
             interrupted = asyncio.Event()
             loop.add_signal_handler(signal.SIGTERM, stop.set)
             loop.add_signal_handler(signal.SIGINT, _set_both, interrupted, stop)

@@ -15,10 +15,11 @@ from importlib.resources import files
 
 from aiohttp import web
 
+from ratesvc.bank import xml
 from ratesvc.domain.columns import Currency
 from ratesvc.domain.rates import Quote, Sheet
 from ratesvc.domain.workdays import ONE_DAY, at
-from ratesvc.render import bank_xml
+from ratesvc.render.language import language_or_default
 
 XML = "text/xml"
 
@@ -36,6 +37,11 @@ def _quote(row: dict[str, str], day: str) -> Quote:
     return Quote(row["code"], row["numeric_code"], row["cbr_id"], nominal, value, row["name"])
 
 
+def _currency(quote: Quote) -> Currency:
+    english = language_or_default(None).currency(quote.code)
+    return Currency(quote.cbr_id, quote.cbr_id, quote.code, quote.numeric_code, quote.name, english)
+
+
 def stopped_clock() -> datetime:
     """17:00 in Moscow on the eve of the last recorded sheet."""
     eve = recorded_sheets()[-1].effective_date - ONE_DAY
@@ -50,18 +56,17 @@ async def recorded_bank() -> AsyncIterator[str]:
     async def daily(request: web.Request) -> web.Response:
         day = _day(request, "date_req", date.max)
         held = [sheet for sheet in sheets if sheet.effective_date <= day]
-        return _xml(bank_xml.daily(held[-1]) if held else bank_xml.refusal())
+        return _xml(xml.write_daily(held[-1]) if held else xml.write_refusal())
 
     async def dynamic(request: web.Request) -> web.Response:
         cbr_id = request.query.get("VAL_NM_RQ", "")
         since, until = _day(request, "date_req1", date.min), _day(request, "date_req2", date.max)
         within = (sheet for sheet in sheets if since <= sheet.effective_date <= until)
         quotes = [(s.effective_date, quote) for s in within for quote in s.quotes if quote.cbr_id == cbr_id]
-        return _xml(bank_xml.dynamic(cbr_id, since, until, quotes))
+        return _xml(xml.write_dynamic(cbr_id, since, until, quotes))
 
     async def catalogue(_: web.Request) -> web.Response:
-        rows = ((Currency(q.cbr_id, q.cbr_id, q.code, q.numeric_code, q.name), q.nominal) for q in sheets[-1].quotes)
-        return _xml(bank_xml.catalogue(rows))
+        return _xml(xml.write_catalogue((_currency(quote), quote.nominal) for quote in sheets[-1].quotes))
 
     app = web.Application()
     app.router.add_get("/scripts/XML_daily.asp", daily)

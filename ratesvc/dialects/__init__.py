@@ -17,6 +17,7 @@ from ratesvc.domain.history import History
 from ratesvc.domain.rates import ONE, Revision, Snapshot, plain
 from ratesvc.errors import HistoryLoading, RatesvcError
 from ratesvc.render import series
+from ratesvc.render.language import language_or_default
 from ratesvc.render.problems import PROBLEMS
 from ratesvc.render.series_text import rates
 
@@ -55,6 +56,12 @@ class Question:
     def on(self, day: date) -> Revision:
         """The sheet in force on a day. Raises what History.in_force raises."""
         return self.history.in_force(day, self.snapshot.today)
+
+    def english_names(self) -> dict[str, str]:
+        """By currency id, as the Bank's catalogue has them; as CLDR has them where the catalogue was not asked for."""
+        english = language_or_default(None)
+        held = (column.currency for column in self.history.columns())
+        return {currency.cbr_id: currency.english_name or english.currency(currency.code) for currency in held}
 
     def text(self, *names: str) -> str | None:
         """The first of these that is given and not empty."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 
+from ratesvc.bank import xml
 from ratesvc.dialects import Answer, Dialect, Question, Refusal, Refused, status
 from ratesvc.domain.columns import Column
 from ratesvc.domain.rates import FIRST_DAY, Quote, Revision
 from ratesvc.errors import BeforeHistory, HistoryLoading, RatesvcError
-from ratesvc.render import bank_xml
 
 DAILY = "text/xml; charset="
 DYNAMIC = "application/xml; charset=windows-1251"
@@ -25,8 +26,8 @@ _CBR_ID = re.compile(r"[A-Za-z0-9]{1,12}")
 def in_russian(asked: Question) -> Answer:
     """XML_daily: the Bank's own bytes of a sheet that was fetched."""
     revision, until = _asked_for(asked)
-    document = bank_xml.sent(revision)
-    return Answer(("daily", revision.key), DAILY + bank_xml.charset(document), lambda: document, until)
+    document = xml.document_of(revision)
+    return Answer(("daily", revision.key), DAILY + xml.charset_of(document), lambda: document, until)
 
 
 def in_english(asked: Question) -> Answer:
@@ -34,9 +35,9 @@ def in_english(asked: Question) -> Answer:
     revision, until = _asked_for(asked)
 
     def write() -> bytes:
-        return bank_xml.daily(revision.sheet, bank_xml.english_names(asked.history, revision.sheet))
+        return xml.write_daily(revision.sheet, asked.english_names())
 
-    return Answer(("english", revision.key), DAILY + bank_xml.ENCODING, write, until)
+    return Answer(("english", revision.key), DAILY + xml.ENCODING, write, until)
 
 
 def _asked_for(asked: Question) -> tuple[Revision, date]:
@@ -56,7 +57,7 @@ def dynamic(asked: Question) -> Answer:
     cbr_id = asked.text("VAL_NM_RQ") or ""
     since, until = _day(asked.text("date_req1") or ""), _day(asked.text("date_req2") or "")
     if not _CBR_ID.fullmatch(cbr_id):
-        raise Refused(200, bank_xml.ERROR)
+        raise Refused(200, xml.ERROR)
     gap = asked.history.first_gap(since, min(until, asked.snapshot.in_force.effective_date))
     held = asked.history.coverage
     # Who reads a range takes what is missing for what never was.
@@ -66,7 +67,7 @@ def dynamic(asked: Question) -> Answer:
     columns = _columns(asked, cbr_id)
 
     def write() -> bytes:
-        return bank_xml.dynamic(cbr_id, since, until, _records(columns, since, until))
+        return xml.write_dynamic(cbr_id, since, until, _records(columns, since, until))
 
     points = sum(last - first for first, last in (column.places(since, until) for column in columns))
     return Answer(("dynamic", cbr_id, since, until), DYNAMIC, write, until, points)
@@ -101,8 +102,9 @@ def _catalogue(asked: Question, *, full: bool) -> Answer:
     if asked.history.coverage is None:
         raise HistoryLoading(FIRST_DAY)
     columns = sorted(asked.history.columns(), key=lambda column: column.currency.cbr_id)
-    rows = [(column.currency, _last(column).nominal) for column in columns]
-    return Answer(("catalogue", full), DAILY + bank_xml.ENCODING, lambda: bank_xml.catalogue(rows, full=full))
+    names = asked.english_names()
+    rows = [(replace(c.currency, english_name=names[c.currency.cbr_id]), _last(c).nominal) for c in columns]
+    return Answer(("catalogue", full), DAILY + xml.ENCODING, lambda: xml.write_catalogue(rows, full=full))
 
 
 def _last(column: Column) -> Quote:
@@ -113,7 +115,7 @@ def _last(column: Column) -> Quote:
 
 def _refuse_monthly(asked: Question) -> None:
     if asked.text("d") == "1":
-        raise Refused(200, bank_xml.ERROR)
+        raise Refused(200, xml.ERROR)
 
 
 def _day(text: str) -> date:
@@ -123,15 +125,15 @@ def _day(text: str) -> date:
             return date(int(found[3]), int(found[2]), int(found[1]))
     except ValueError:
         pass
-    raise Refused(200, bank_xml.ERROR)
+    raise Refused(200, xml.ERROR)
 
 
 def refuse(error: RatesvcError) -> Refusal:
     """The Bank's own words for what it refuses, ours in its XML for the rest."""
-    media = DAILY + bank_xml.ENCODING
+    media = DAILY + xml.ENCODING
     if isinstance(error, BeforeHistory):
-        return Refusal(200, media, bank_xml.refusal())
-    return Refusal(status(error), media, bank_xml.refusal(str(error)))
+        return Refusal(200, media, xml.write_refusal())
+    return Refusal(status(error), media, xml.write_refusal(str(error)))
 
 
 _SCRIPTS = {

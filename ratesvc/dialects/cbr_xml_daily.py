@@ -12,11 +12,11 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+from ratesvc.bank import xml
 from ratesvc.dialects import Answer, Dialect, Question, Refusal, Refused, iso_day, status
 from ratesvc.domain.rates import EXACT, FIRST_DAY, Quote, Revision, UnitRate, per_unit, trimmed, unit_rates
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, at
 from ratesvc.errors import HistoryLoading, RatesvcError
-from ratesvc.render import bank_xml
 from ratesvc.render.api import encode, literal
 
 SCRIPT = "application/javascript; charset=utf-8"
@@ -100,14 +100,14 @@ def latest(asked: Question) -> Answer:
 
 def in_russian(asked: Question) -> Answer:
     """daily_utf8.xml."""
-    return Answer("russian", XML, lambda: bank_xml.daily(asked.newest.sheet, encoding="utf-8"))
+    return Answer("russian", XML, lambda: xml.write_daily(asked.newest.sheet, encoding="utf-8"))
 
 
 def in_english(asked: Question) -> Answer:
     """daily_eng_utf8.xml."""
 
     def write() -> bytes:
-        return bank_xml.daily(asked.newest.sheet, bank_xml.english_names(asked.history, asked.newest.sheet), "utf-8")
+        return xml.write_daily(asked.newest.sheet, asked.english_names(), "utf-8")
 
     return Answer("english", XML, write)
 

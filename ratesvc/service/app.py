@@ -15,8 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from ratesvc.bank.admission import Reassessed
-from ratesvc.bank.answers import DAILY, Limits
-from ratesvc.bank.client import REQUESTS_A_MINUTE, BankClient, Pace, Transport, is_hurried
+from ratesvc.bank.client import DAILY, REQUESTS_A_MINUTE, BankClient, Limits, Pace, Transport, is_hurried
 from ratesvc.config import Settings
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.history import History, snapshot
@@ -24,17 +23,13 @@ from ratesvc.domain.rates import FIRST_DAY, Revision, Sheet, Snapshot
 from ratesvc.domain.workdays import WorkCalendar, moscow_day, utc_now
 from ratesvc.errors import NoSheet, StoreUnavailable
 from ratesvc.service import health
-from ratesvc.service.backfill import Backfill, Progress
+from ratesvc.service.backfill import Backfill, Difference, Inquiry, Progress
 from ratesvc.service.health import Check
-from ratesvc.service.inquiry import Difference, Inquiry
-from ratesvc.service.polling import next_poll_s, with_jitter
-from ratesvc.service.publication import Publication, Publisher
+from ratesvc.service.publication import Publication, Publisher, Workers
 from ratesvc.service.refresh import Cycle, Refresher
-from ratesvc.service.schedule import Jobs, Schedule
+from ratesvc.service.schedule import Jobs, Schedule, next_poll_s, with_jitter
 from ratesvc.service.sync import Sync
-from ratesvc.service.telemetry import Telemetry
-from ratesvc.service.watchdog import Watchdog
-from ratesvc.service.workers import Workers
+from ratesvc.service.telemetry import Telemetry, Watchdog
 from ratesvc.storage.embedded import Engine
 from ratesvc.storage.quarantine import Case, Quarantine
 from ratesvc.storage.redis import Asked, Link
@@ -56,31 +51,31 @@ class Service:
         *,
         clock: Clock = utc_now,
         demo: bool = False,
-        ticking: bool = True,
+        scheduled: bool = True,
         limits: Limits = DAILY,
         pace: Pace | None = None,
     ) -> None:
         """`clock` gives UTC and is the only one; in demo mode the store is embedded and apart from live data.
 
-        `limits` hold for one daily document, `pace` for how many are asked for. A command passes `ticking=False`:
+        `limits` hold for one daily document, `pace` for how many are asked for. A command passes `scheduled=False`:
         nothing happens by itself, and a running service's engine is shared.
         """
         self.settings = settings
         self.clock = clock
         self.demo = demo
-        self.ticking = ticking
+        self.scheduled = scheduled
         self._limits = limits
         self._pace = pace or Pace(None if is_hurried(settings.poll_seconds) else REQUESTS_A_MINUTE)
-        self.journal = Telemetry(clock)
+        self.telemetry = Telemetry(clock)
         self.publisher = Publisher()
         self.history = History(WorkCalendar(settings.calendar.extra_off, settings.calendar.extra_work))
         self.draining = False
         self.engine: Engine | None = None
         self.admin_url: str | None = None
         self.quarantined = 0
-        self.watchdog = Watchdog(self.journal.loop_blocked)
+        self.watchdog = Watchdog(self.telemetry.loop_blocked)
         self.workers = Workers()
-        self._log = self.journal.log
+        self._log = self.telemetry.log
         self._chance = Random()  # noqa: S311 -- jitter, not a secret
         self._stack = AsyncExitStack()
         self._refreshing = asyncio.Lock()
@@ -107,8 +102,8 @@ class Service:
         url = await self._redis_url()
         self._store = Store(Link(url, self._asked), self.settings.redis.namespace)
         self._stack.push_async_callback(self._store.close)
-        self._upkeep = Sync(self._store, self.history, self.seen, self._take, self._reassessed, telling=self.ticking)
-        self.feed = self._upkeep.feed
+        self._sync = Sync(self._store, self.history, self.seen, self._take, self._reassessed, telling=self.scheduled)
+        self.event_log = self._sync.event_log
         cbr = self.settings.cbr
         # The demo's Bank is in this process: no proxy leads there.
         transport = Transport(cbr.proxy or None, cbr.ca_file or None, trust_env=not cbr.proxy and not self.demo)
@@ -117,27 +112,27 @@ class Service:
         self._refresher = Refresher(self._client, self._store, self.clock)
         self._backfill = Backfill(self._client, self._store, self.clock, cbr.backfill_gap_seconds, self)
         self._inquiry = Inquiry(self._client, cbr.backfill_gap_seconds)
-        await self._surviving("load", self._upkeep.reread())
+        await self._surviving("load", self._sync.reread())
         duties = Jobs(
             poll=self.poll,
             republish=self.republish,
             tick=self._tick,
-            listen=partial(self._upkeep.listen, self.journal.heard_elsewhere),
+            listen=partial(self._sync.listen, self.telemetry.heard_elsewhere),
             backfill=self._fill,
-            hurried=lambda: not self._upkeep.in_step,
+            hurried=lambda: not self._sync.in_step,
             clock_jumped=self._clock_jumped,
-            died=self.journal.task_died,
+            died=self.telemetry.task_died,
         )
-        self._ticks = Schedule(duties)
-        if self.ticking:
+        self._schedule = Schedule(duties)
+        if self.scheduled:
             self._stack.callback(self.watchdog.open().close)
-            await self._stack.enter_async_context(self._ticks)
+            await self._stack.enter_async_context(self._schedule)
 
     async def _redis_url(self) -> str:
         """The configured address, or that of the embedded engine."""
         if self.settings.redis.url and not self.demo:
             return self.settings.redis.url
-        self.engine = await Engine(self.data_dir, self.journal.task_died).open()
+        self.engine = await Engine(self.data_dir, self.telemetry.task_died).open()
         self._stack.push_async_callback(self.engine.close)
         return self.engine.url
 
@@ -158,7 +153,7 @@ class Service:
         """What a day or an hour changes without new figures: what is served, and what is told."""
         self.publish()
         with contextlib.suppress(StoreUnavailable):
-            await self._upkeep.tell()
+            await self._sync.tell()
 
     def _clock_jumped(self, seconds: float) -> None:
         self._log.warning("clock_jumped", seconds=round(seconds))
@@ -169,23 +164,23 @@ class Service:
         await self._surviving("tick", self._compare())
 
     async def _compare(self) -> None:
-        self.journal.given(await self._upkeep.round(moscow_day(self.clock())))
+        self.telemetry.given(await self._sync.round(moscow_day(self.clock())))
         with contextlib.suppress(StoreUnavailable):
-            self.quarantined = await self.quarantine.count(self._upkeep.quarantined)
+            self.quarantined = await self.quarantine.count(self._sync.quarantined)
 
     async def _surviving(self, name: str, work: Awaitable[None]) -> bool:
         """Whether it ended well; a bug in work that is repeated anyway is logged and does not stop the rest."""
         try:
             await work
         except Exception as error:  # noqa: BLE001 -- whatever it is, it is logged with its traceback
-            self.journal.failed_by_mistake(name, error)
+            self.telemetry.failed_by_mistake(name, error)
             return False
         return True
 
     def _asked(self, asked: Asked) -> None:
         if asked.trouble and asked.trouble.kind != "open":
-            self._upkeep.in_step = False
-        self.journal.asked(asked)
+            self._sync.in_step = False
+        self.telemetry.asked(asked)
 
     # The path of a number
 
@@ -196,15 +191,15 @@ class Service:
             await self._tick()
             cycle = await self.refresh()
             # Our own announcement may not have been heard yet; when to ask again depends on it.
-            if cycle.accepted and not await self._surviving("reread", self._upkeep.reread()):
+            if cycle.accepted and not await self._surviving("reread", self._sync.reread()):
                 self._take(cycle.accepted)
         delay = with_jitter(
-            next_poll_s(self.history, self.clock(), self.settings.poll_seconds, cycle, self.journal.failures),
+            next_poll_s(self.history, self.clock(), self.settings.poll_seconds, cycle, self.telemetry.failures),
             self._chance,
         )
         await self._surviving("lease", self._keep_turn(cycle, delay))
-        self._ticks.poll_in(delay)
-        self._ticks.backfill_in(0)
+        self._schedule.poll_in(delay)
+        self._schedule.backfill_in(0)
 
     async def _keep_turn(self, cycle: Cycle, seconds: float) -> None:
         """Until the next poll; who asked in vain leaves it to other replicas, whose way to the Bank may be better."""
@@ -223,7 +218,7 @@ class Service:
     async def fetch_day(self, day: date | None, *, at_once: bool) -> Cycle:
         """Ask for one day, or the newest sheet; not `at_once`, what is unconfirmed waits for another poll."""
         cycle = await self._refresher.ask(self.history, day, at_once=at_once)
-        self.journal.held_back(cycle)
+        self.telemetry.held_back(cycle)
         self._take(cycle.accepted)
         return cycle
 
@@ -232,17 +227,17 @@ class Service:
     ) -> Revision | None:
         """The daily document of a day whose composed sheet has findings; None where it is held back."""
         cycle = await self._refresher.confirm(history, day, from_columns, at_once=at_once)
-        self.journal.held_back(cycle)
+        self.telemetry.held_back(cycle)
         return next(iter(cycle.accepted), None)
 
     async def _reassessed(self, found: Reassessed) -> None:
         """Say what became of what an older version stored; what is refused waits for a person too."""
-        self.journal.reassessed(found)
+        self.telemetry.reassessed(found)
         if found.coverage:
             self._backfill.ids_are_due = True
-        for revision, verdict in found.refused:
+        for revision, assessment in found.refused:
             if revision.document:
-                reasons = tuple(f"{remark.kind}: {remark.text}" for remark in verdict.remarks)
+                reasons = tuple(f"{finding.kind}: {finding.text}" for finding in assessment.findings)
                 await self.quarantine.add(Case(revision.effective_date, self.clock(), reasons, revision.raw))
 
     @property
@@ -264,7 +259,7 @@ class Service:
             # A cycle must never be the last one: the next is due whatever this one met.
             self._log.exception("refresh_crashed")
             cycle = Cycle("crashed")
-        self.journal.refreshed(cycle, nothing_held=self.history.newest is None)
+        self.telemetry.refreshed(cycle, nothing_held=self.history.newest is None)
         if not cycle.stored:
             # What was stored comes back as an announcement, here as everywhere; without Redis it is taken directly.
             self._take(cycle.accepted)
@@ -280,7 +275,7 @@ class Service:
             raise cycle.failure
         async for progress in self._backfill.run(self.history, since, until, at_once=True):
             yield progress
-        await self._upkeep.reread()
+        await self._sync.reread()
 
     @property
     def backfilling(self) -> Progress | None:
@@ -297,25 +292,25 @@ class Service:
 
     async def _fill(self) -> None:
         """Fetch what of history is lacking; what fails has an appointment of its own."""
-        await self._upkeep.reread()
+        await self._sync.reread()
         done = await self._backfill.if_needed(self.history, lambda: self._log.info("backfill_started"))
-        await self._upkeep.reread()
+        await self._sync.reread()
         if done.failure:
             self._log.warning("backfill_failed", error=str(done.failure))
         elif done.has_begun:
             complete = not self._backfill.lacks(self.history)
-            self.journal.backfilled(self.history.coverage, len(self.history.days), complete=complete)
+            self.telemetry.backfilled(self.history.coverage, len(self.history.days), complete=complete)
         if done.again_s is not None:
-            self._ticks.backfill_in(done.again_s)
+            self._schedule.backfill_in(done.again_s)
 
     def _take(self, revisions: Iterable[Revision], filled: Coverage | None = None) -> None:
         """Hold what is new and publish; `filled` says that history came with it."""
         if filled:
-            self.journal.history(filled)
+            self.telemetry.history(filled)
         for revision in revisions:
             if self.history.of_date(revision.effective_date) != revision:
                 self.history.merge(revision)
-                self.journal.sheet(revision)
+                self.telemetry.sheet(revision)
         self.publish()
 
     def publish(self) -> None:
@@ -343,13 +338,13 @@ class Service:
     def drain(self) -> None:
         """Say that this replica is about to stop: readiness fails, and streams end so that they go elsewhere."""
         self.draining = True
-        self.feed.close()
+        self.event_log.close()
 
     async def retire(self) -> None:
         """Drain, do nothing by itself any more, and give up the leases, while everything is still answered."""
         self._log.info("draining")
         self.drain()
-        await self._ticks.stop()
+        await self._schedule.stop()
         await self._store.give_up_leases()
 
     # Health
@@ -363,13 +358,13 @@ class Service:
     async def health(self) -> dict[str, Check]:
         """What a person should know, as the checks of application/health+json."""
         seen = self.seen()
-        today, journal = moscow_day(self.clock()), self.journal
+        today, telemetry = moscow_day(self.clock()), self.telemetry
         return {
             "cbr:sheet": health.sheet(seen, self.history.newest),
-            "cbr:fetch": health.fetch(journal.last_cycle, journal.failures),
+            "cbr:fetch": health.fetch(telemetry.last_cycle, telemetry.failures),
             "redis:connectivity": health.redis(self.engine_name, await self._redis_now()),
             "scheduler:lastRun": health.scheduler(
-                self._ticks.silent_s if self.ticking else 0.0, self.journal.last_attempt
+                self._schedule.silent_s if self.scheduled else 0.0, self.telemetry.last_attempt
             ),
             "quarantine:count": health.quarantine(self.quarantined),
             "clock:skew": health.clock(self.clock_skew_s),
@@ -379,7 +374,7 @@ class Service:
     @property
     def next_poll_at(self) -> datetime:
         """When the Bank is to be asked next, by the wall clock."""
-        return self._ticks.next_poll_at
+        return self._schedule.next_poll_at
 
     @property
     def clock_skew_s(self) -> float | None:
@@ -397,7 +392,7 @@ class Service:
             return str(error)
         except TimeoutError:
             return f"Redis: no answer within {HEALTH_PING_S} s"
-        return str(self.journal.trouble) if self.journal.trouble else None
+        return str(self.telemetry.trouble) if self.telemetry.trouble else None
 
     @property
     def store(self) -> Store:

@@ -13,18 +13,93 @@ from datetime import date, datetime
 from functools import partial
 from operator import attrgetter
 
-from ratesvc.bank import guards
-from ratesvc.bank.admission import Admission, Admitted, Quarantined, Unconfirmed, admit, is_settled
+from ratesvc.bank.admission import (
+    FEWEST_ROWS,
+    Admission,
+    Admitted,
+    Assessment,
+    Decision,
+    Finding,
+    Quarantined,
+    Unconfirmed,
+    admit,
+    check_sheet,
+    is_settled,
+)
 from ratesvc.bank.client import BankClient, Fetched
-from ratesvc.bank.verdict import Decision, Remark, Verdict
 from ratesvc.bank.xml import parse_daily
 from ratesvc.domain.history import History, day_to_fetch
 from ratesvc.domain.rates import Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, moscow_day
 from ratesvc.errors import BadDocument, FetchFailed, StoreUnavailable
-from ratesvc.service.doubts import Doubts
 from ratesvc.storage.quarantine import Case, Quarantine, name_of
 from ratesvc.storage.store import Store
+
+MOST_UNCONFIRMED = 64
+MOST_SILENT = 3
+
+
+@dataclass(slots=True)
+class Sighting:
+    """A sheet that was seen before, in that `turn`; `silent` counts how often the second address did not know it."""
+
+    sheet: Sheet
+    turn: int
+    silent: int = 0
+
+
+class UnconfirmedSheets:
+    """The doubtful sheets of a few days."""
+
+    def __init__(self, client: BankClient) -> None:
+        self._client = client
+        self._doubts: dict[date, Sighting] = {}
+        self._turn = 0
+
+    def begin_turn(self) -> None:
+        """A poll begins: what was doubtful before it may now be decided, but once until the next."""
+        self._turn += 1
+
+    def settled(self, effective: date) -> None:
+        """The sheet of that day is accepted."""
+        self._doubts.pop(effective, None)
+
+    async def settle(self, found: Unconfirmed, *, at_once: bool) -> Admission:
+        """What becomes of an unconfirmed sheet; it stays unconfirmed where the Bank is to be asked again.
+
+        `at_once` is for commands, which have no next poll: only the second address is asked.
+        """
+        sheet = found.sheet
+        doubt = self._doubts.get(sheet.effective_date)
+        if doubt is None or not doubt.sheet.says_the_same_as(sheet):
+            seen_another = doubt is not None
+            doubt = self._remember(sheet)
+            if not at_once:
+                return found.refused() if seen_another else found
+        elif doubt.turn == self._turn and not at_once:
+            # The backfill after a poll asks for the same days: the Bank has had no time to correct itself.
+            return found
+        doubt.turn = self._turn
+        second = await self._second_document(sheet.effective_date)
+        if second is None:
+            doubt.silent += 1
+            return found if doubt.silent < MOST_SILENT else found.refused()
+        return found.beside(second)
+
+    def _remember(self, sheet: Sheet) -> Sighting:
+        while len(self._doubts) >= MOST_UNCONFIRMED:
+            del self._doubts[next(iter(self._doubts))]
+        doubt = self._doubts[sheet.effective_date] = Sighting(sheet, self._turn)
+        return doubt
+
+    async def _second_document(self, effective: date) -> Sheet | None:
+        """What the English document says; None when it does not come, or is still that of an earlier day."""
+        try:
+            sheet = await self._client.daily_in_english(effective)
+        except FetchFailed:
+            return None
+        return sheet if sheet.effective_date == effective else None
+
 
 MOST_DOCUMENTS = 3
 CYCLE_S = 60.0
@@ -42,11 +117,11 @@ class HeldBack:
 
     effective_date: date
     decision: Decision
-    verdict: Verdict
+    assessment: Assessment
 
     def __str__(self) -> str:
         """The reasons in one line."""
-        return "; ".join(f"{remark.kind}: {remark.text}" for remark in self.verdict.remarks)
+        return "; ".join(f"{finding.kind}: {finding.text}" for finding in self.assessment.findings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +179,7 @@ class Refresher:
         self._client = client
         self._store = store
         self._clock = clock
-        self._doubts = Doubts(client)
+        self._doubts = UnconfirmedSheets(client)
         self.quarantine = Quarantine(store.link, store.quarantine_key)
 
     async def cycle(self, history: History) -> Cycle:
@@ -214,10 +289,10 @@ class Refresher:
 
     async def _hold_back(self, day: date, admission: Unconfirmed | Quarantined, raw: bytes, found: _Found) -> HeldBack:
         decision = Decision.QUARANTINE if isinstance(admission, Quarantined) else Decision.CONFIRM
-        refused = HeldBack(day, decision, admission.verdict)
+        refused = HeldBack(day, decision, admission.assessment)
         if decision is Decision.QUARANTINE:
             case = Case(day, self._now(), (str(refused),), raw)
-            await self._put_aside(case, admission.verdict.reason, found)
+            await self._put_aside(case, admission.assessment.reason, found)
         return refused
 
     def _admission(
@@ -277,7 +352,7 @@ class Refresher:
         if document.effective_date != day:
             return _refused(document, "other_day", f"the document of {day} is dated {document.effective_date}")
         agrees = from_columns is not None and from_columns.says_the_same_as(document)
-        if not agrees and len(document.quotes) < guards.FEWEST_ROWS:
+        if not agrees and len(document.quotes) < FEWEST_ROWS:
             return _refused(document, "rows", f"{len(document.quotes)} rows, and not what the series say")
         agreed = agrees and is_settled(day, moscow_day(self._clock()), history.days[-1])
         admission = self._admission(document, None, history, {}, agreed=agreed)
@@ -293,13 +368,13 @@ class Refresher:
         if len(errors) < len(failure.failures) or any(error.reason in NO_DOCUMENT for error in errors):
             raise failure
         found = _Found()
-        remarks = tuple(Remark(error.reason, Decision.QUARANTINE, str(error)) for error in errors)
-        held_back = found.held_back[day] = HeldBack(day, Decision.QUARANTINE, Verdict(remarks))
+        findings = tuple(Finding(error.reason, Decision.QUARANTINE, str(error)) for error in errors)
+        held_back = found.held_back[day] = HeldBack(day, Decision.QUARANTINE, Assessment(findings))
         await self._put_aside(Case(day, self._now(), (str(held_back),), errors[0].raw), errors[0].reason, found)
         return Cycle("quarantined", held_back=(held_back,), put_aside=tuple(found.put_aside))
 
     async def release(self, history: History, case: Case) -> Revision:
-        """A person says that a document in quarantine is right: it is published, with that remark.
+        """A person says that a document in quarantine is right: it is published, with that finding.
 
         Raises BadDocument where it does not even say what a sheet says.
         """
@@ -331,8 +406,8 @@ class Refresher:
     def _now(self) -> datetime:
         return self._clock().replace(microsecond=0)
 
-    def _check(self, day: date | None, sheet: Sheet, fewest_rows: int = guards.FEWEST_ROWS) -> None:
-        guards.check(sheet, moscow_day(self._clock()), fewest_rows=fewest_rows)
+    def _check(self, day: date | None, sheet: Sheet, fewest_rows: int = FEWEST_ROWS) -> None:
+        check_sheet(sheet, moscow_day(self._clock()), fewest_rows=fewest_rows)
         if day is not None and sheet.effective_date > day:
             raise BadDocument("date", f"asked for {day}, answered {sheet.effective_date}")
 
@@ -353,4 +428,4 @@ class Refresher:
 
 
 def _refused(sheet: Sheet, kind: str, text: str) -> Quarantined:
-    return Quarantined(sheet, Verdict((Remark(kind, Decision.QUARANTINE, text),)))
+    return Quarantined(sheet, Assessment((Finding(kind, Decision.QUARANTINE, text),)))

@@ -47,7 +47,7 @@ class Sync:
         `refused` hears what became of sheets that an older version stored.
         Not `telling` leaves the log of events to others, as a command does.
         """
-        self.feed = SharedLog(history, seen, self._load)
+        self.event_log = SharedLog(history, seen, self._load)
         self.in_step = True
         self._store = store
         self._history = history
@@ -89,7 +89,7 @@ class Sync:
     async def tell(self) -> None:
         """Let readers of events know what is new. Raises StoreUnavailable."""
         if self._telling:
-            await self.feed.update(self._store)
+            await self.event_log.update(self._store)
 
     async def round(self, today: date) -> Given:
         """Both ways; what was given back to Redis is announced, since other replicas may lack it too."""
@@ -123,8 +123,8 @@ class Sync:
     async def _keep_abreast(self) -> None:
         assert self._glance  # noqa: S101 -- every round begins with one
         if self._telling and self._glance.end is None:
-            await self.feed.mend(self._store)
-        if not self.feed.is_abreast(self._store, self._glance.end):
+            await self.event_log.mend(self._store)
+        if not self.event_log.is_abreast(self._store, self._glance.end):
             await self.tell()
 
     async def _differs(self, glance: Glance) -> bool:

@@ -14,11 +14,11 @@ from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDictProxy
 
-from ratesvc.bank.answers import DEMO_HEADER
+from ratesvc.bank.client import DEMO_HEADER
 from ratesvc.domain.rates import Snapshot
 from ratesvc.domain.workdays import ONE_DAY, at, moscow_day
-from ratesvc.service.metrics import Route
 from ratesvc.service.publication import Body
+from ratesvc.service.telemetry import Route
 
 MIDNIGHT = datetime.min.time()
 RETRY_AFTER = "30"

@@ -18,8 +18,7 @@ from ratesvc.render.language import language_or_default
 from ratesvc.render.openapi.parameters import SCALES
 from ratesvc.render.policy import policy
 from ratesvc.service.app import Service
-from ratesvc.service.publication import Body
-from ratesvc.service.workers import LONG_POINTS
+from ratesvc.service.publication import LONG_POINTS, Body
 from ratesvc.web import query
 from ratesvc.web.answer import Answer
 from ratesvc.web.api import send_long

@@ -17,7 +17,7 @@ LONGEST_PATH = 200
 
 def counted(handler: Respond, service: Service, template: str) -> Respond:
     """The handler, counted under its route. While the replica is being stopped, connections end with their answers."""
-    route = service.journal.metrics.route(template)
+    route = service.telemetry.metrics.route(template)
     seconds = time.perf_counter
 
     async def count(request: web.Request) -> web.StreamResponse:

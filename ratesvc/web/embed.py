@@ -17,8 +17,7 @@ from ratesvc.render.language import language_or_default
 from ratesvc.render.policy import framed_page, source
 from ratesvc.render.rows_json import rows_json
 from ratesvc.service.app import Service
-from ratesvc.service.publication import Body
-from ratesvc.service.workers import LONG_POINTS
+from ratesvc.service.publication import LONG_POINTS, Body
 from ratesvc.web import reply
 from ratesvc.web.answer import CARD, FOR_EVER, HOURLY, NO_STORE, WIDGET, Answer, Caching
 from ratesvc.web.reply import Handler

@@ -40,13 +40,13 @@ def routes(service: Service, site: Site) -> dict[str, Handler]:
         for stream in tuple(streams):
             stream.hang_up_if_stuck()
 
-    service.feed.at_close(let_go)
+    service.event_log.at_close(let_go)
 
     async def events(request: web.Request) -> web.StreamResponse:
         Query(request, ())
         if request.method == hdrs.METH_HEAD:
             return web.Response(headers=HEADERS)
-        if len(streams) >= MOST_STREAMS or service.draining or not service.feed.log.known:
+        if len(streams) >= MOST_STREAMS or service.draining or not service.event_log.log.known:
             return _come_back(RETRY_S if service.draining else FULL_RETRY_S)
         stream = _Stream(request, service, site)
         streams.add(stream)
@@ -71,7 +71,7 @@ class _Stream:
         self._service = service
         self._site = site
         heard = request.headers.get("Last-Event-ID")
-        self._place = Place.from_id(heard) if heard else service.feed.log.end
+        self._place = Place.from_id(heard) if heard else service.event_log.log.end
         self._sending = False
 
     async def run(self) -> web.StreamResponse:
@@ -82,7 +82,7 @@ class _Stream:
         writer = await response.prepare(self._request)
         assert writer is not None  # noqa: S101 -- None would mean that it was prepared before
         try:
-            is_known = self._service.feed.log.knows(self._place)
+            is_known = self._service.event_log.log.knows(self._place)
             await self._send(writer, render.opening(self._place if is_known else None, RETRY_S))
             while chunk := await self._next():
                 await self._send(writer, chunk)
@@ -106,7 +106,7 @@ class _Stream:
         """The events that come next, or a heartbeat; nothing at the end."""
         try:
             async with asyncio.timeout(HEARTBEAT_S):
-                found = await self._service.feed.after(self._place)
+                found = await self._service.event_log.after(self._place)
         except TimeoutError:
             return render.HEARTBEAT
         if not found:

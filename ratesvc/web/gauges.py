@@ -13,14 +13,15 @@ from ratesvc.service.app import Service
 
 def watch(service: Service) -> None:
     """The gauges of a service; what it does not know yet is 0, and a timestamp of 0 means never."""
-    see = service.journal.metrics.watch
+    telemetry = service.telemetry
+    see = telemetry.metrics.watch
     see("redis_up", "Whether Redis answered the last question.", lambda: service.store.up)
     see("lease_held", "Whether this replica is the one that polls.", lambda: service.store.poll_lease.held)
     see("loop_lag_seconds", "What the event loop took for its last measured turn.", lambda: service.watchdog.lag_s)
     see("history_sheets", "Sheets in memory.", lambda: len(service.history.days))
     see("quarantine_documents", "Documents that wait for a person.", lambda: service.quarantined)
-    see("refresh_last_attempt_timestamp_seconds", "The last refresh.", lambda: _stamp(service.journal.last_attempt))
-    see("refresh_last_success_timestamp_seconds", "The last that worked.", lambda: _stamp(service.journal.last_success))
+    see("refresh_last_attempt_timestamp_seconds", "The last refresh.", lambda: _stamp(telemetry.last_attempt))
+    see("refresh_last_success_timestamp_seconds", "The last that worked.", lambda: _stamp(telemetry.last_success))
     see("refresh_next_timestamp_seconds", "When the next one is due.", lambda: _stamp(service.next_poll_at))
     for name, text, of in SEEN:
         see(name, text, partial(_seen, service, of))

@@ -9,8 +9,7 @@ from aiohttp import web
 from ratesvc.render.api import encode
 from ratesvc.service.app import Service
 from ratesvc.service.health import Check
-from ratesvc.service.metrics import CONTENT_TYPE
-from ratesvc.service.watchdog import BLOCKED_S
+from ratesvc.service.telemetry import BLOCKED_S, CONTENT_TYPE
 from ratesvc.web.answer import COMMON, RETRY_AFTER
 from ratesvc.web.gauges import watch
 from ratesvc.web.reply import Handler
@@ -44,7 +43,7 @@ def routes(service: Service) -> dict[str, Handler]:
         return _answer(503 if worst == "fail" else 200, encode(document), HEALTH)
 
     async def metrics(_: web.Request) -> web.Response:
-        return _answer(200, service.journal.metrics.text(), CONTENT_TYPE)
+        return _answer(200, service.telemetry.metrics.text(), CONTENT_TYPE)
 
     return {"/livez": livez, "/readyz": readyz, "/health": health, "/metrics": metrics}
 

@@ -59,7 +59,7 @@ def answering(
     A stranger's error becomes a plain 500 with an id, and its text stays inside. `hosts` are those for which a request
     with the whole address in its first line is answered: our own, and some for which we are asked as a proxy is.
     """
-    route = service.journal.metrics.route(template)
+    route = service.telemetry.metrics.route(template)
 
     async def answer(request: web.Request) -> web.StreamResponse:
         now, target = service.clock(), request.raw_path

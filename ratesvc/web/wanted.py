@@ -16,8 +16,7 @@ from ratesvc.domain.rates import InForce
 from ratesvc.render import rows, widget
 from ratesvc.render.language import Language, language_or_default
 from ratesvc.service.app import Service
-from ratesvc.service.publication import Body
-from ratesvc.service.workers import LONG_POINTS
+from ratesvc.service.publication import LONG_POINTS, Body
 from ratesvc.web.answer import WIDGET, Answer, Caching
 from ratesvc.web.api import beside, published
 

@@ -23,7 +23,7 @@ DAYS = list(workdays(date(2026, 3, 10), 34))
 
 
 def test_a_sheet_without_findings_is_admitted() -> None:
-    """So is one whose only finding is a remark: it keeps it as its flag."""
+    """So is one whose only finding is a finding: it keeps it as its flag."""
     assert admit(SHEET, BEFORE) == Admitted(SHEET)
     frozen = Sheet(SATURDAY, BEFORE.quotes)
     assert admit(frozen, BEFORE) == Admitted(frozen, ("frozen",))

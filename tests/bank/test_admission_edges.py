@@ -11,6 +11,7 @@ from sheets import changed, plausible, times, without
 
 from ratesvc.bank.admission import (
     Admitted,
+    Decision,
     Quarantined,
     Unconfirmed,
     admit,
@@ -19,7 +20,6 @@ from ratesvc.bank.admission import (
     reassess,
     suspect_days,
 )
-from ratesvc.bank.verdict import Decision
 from ratesvc.config import Calendar
 from ratesvc.domain.columns import Column, Coverage, with_revision
 from ratesvc.domain.history import History
@@ -67,18 +67,18 @@ def test_a_finding_needs_a_second_document() -> None:
     """One that says the same, to the last digit; with another it waits for a person."""
     found = admit(ODD, BEFORE)
     assert isinstance(found, Unconfirmed)
-    assert (found.sheet, found.verdict.decision, found.verdict.flags) == (ODD, Decision.CONFIRM, ("large_move",))
+    assert (found.sheet, found.assessment.decision, found.assessment.flags) == (ODD, Decision.CONFIRM, ("large_move",))
     renamed = replace(ODD, quotes=tuple(replace(quote, name="in English") for quote in reversed(ODD.quotes)))
     assert found.beside(renamed) == Admitted(ODD, ("large_move",))
-    assert found.beside(changed(ODD, PLN=times("1.0001"))) == Quarantined(ODD, found.verdict)
-    assert found.beside(without(ODD, "CZK")) == found.refused() == Quarantined(ODD, found.verdict)
+    assert found.beside(changed(ODD, PLN=times("1.0001"))) == Quarantined(ODD, found.assessment)
+    assert found.beside(without(ODD, "CZK")) == found.refused() == Quarantined(ODD, found.assessment)
 
 
 def test_a_correction_is_a_finding() -> None:
     """Other figures than those held for the same day."""
     found = admit(changed(SHEET, PLN=times("1.01")), BEFORE, SHEET)
     assert isinstance(found, Unconfirmed)
-    assert found.verdict.flags == ("corrected",)
+    assert found.assessment.flags == ("corrected",)
 
 
 def test_what_comes_in_becomes_a_revision() -> None:
@@ -116,7 +116,7 @@ def test_a_composed_sheet_is_judged_by_the_one_before_it() -> None:
     history = backfilled(plausible(THURSDAY), plausible(FRIDAY), SLIPPED)
     found = admit_from_history(history, SATURDAY)
     assert isinstance(found, Unconfirmed)
-    assert found.verdict.reason == "power_of_ten"
+    assert found.assessment.reason == "power_of_ten"
     assert isinstance(admit_from_history(history, SATURDAY, settled=False), Quarantined)
     assert isinstance(admit_from_history(history, FRIDAY), Admitted)
     assert isinstance(admit_from_history(history, THURSDAY), Admitted)
@@ -156,7 +156,7 @@ def test_without_columns_only_documents_are_looked_at() -> None:
     stored = [revision(plausible(THURSDAY)), revision(changed(plausible(FRIDAY), PLN=times("10")))]
     found = reassess(CALENDAR, [], stored, [], None)
     assert (found.kept, found.coverage) == ((stored[0],), None)
-    assert [(one, verdict.reason) for one, verdict in found.refused] == [(stored[1], "power_of_ten")]
+    assert [(one, assessment.reason) for one, assessment in found.refused] == [(stored[1], "power_of_ten")]
 
 
 def test_a_composed_sheet_with_findings_is_held_back_and_the_next_one_is_not() -> None:
@@ -208,7 +208,7 @@ def test_what_was_confirmed_or_released_has_its_findings_explained() -> None:
     assert (found.kept, found.refused) == ((confirmed, released), ())
     half = revision(SLIPPED, 1, "large_move")
     refused = reassess(CALENDAR, [revision(BEFORE)], [half], [], None).refused
-    assert [(one, verdict.flags) for one, verdict in refused] == [(half, ("power_of_ten",))]
+    assert [(one, assessment.flags) for one, assessment in refused] == [(half, ("power_of_ten",))]
 
 
 def test_what_is_kept_judges_what_comes_after_it() -> None:

@@ -12,11 +12,10 @@ import pytest
 from aiohttp import web
 from fake_bank import Bank, Misbehaviour, bank_running, daily_xml, sheet
 
-from ratesvc.bank.answers import Limits
-from ratesvc.bank.client import BankClient, Pace
+from ratesvc.bank.client import BankClient, Limits, Pace
 from ratesvc.domain.rates import Sheet
 from ratesvc.errors import BadDocument, FetchFailed
-from ratesvc.service.polling import with_jitter
+from ratesvc.service.schedule import with_jitter
 
 DAY = date(2026, 4, 24)
 

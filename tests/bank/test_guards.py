@@ -8,7 +8,7 @@ from figures import DAY, TABLE, UTF_8, Document, Row
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratesvc.bank.guards import check
+from ratesvc.bank.admission import check_sheet
 from ratesvc.bank.xml import parse_daily
 from ratesvc.domain.rates import Sheet
 from ratesvc.errors import BadDocument
@@ -21,7 +21,7 @@ def read(*rows: Row, day: date = DAY, written: str | None = None) -> Sheet:
 def refused(sheet: Sheet, today: date = DAY) -> str:
     """The reason for which a well-formed sheet is refused."""
     with pytest.raises(BadDocument) as caught:
-        check(sheet, today)
+        check_sheet(sheet, today)
     return caught.value.reason
 
 
@@ -32,7 +32,7 @@ def without(*codes: str) -> list[Row]:
 def test_the_banks_sheet_passes() -> None:
     """On its own day, on its eve, and ever after."""
     for later in (-1, 0, 1, 400):
-        check(read(*TABLE), DAY + timedelta(days=later))
+        check_sheet(read(*TABLE), DAY + timedelta(days=later))
 
 
 @pytest.mark.parametrize("ahead", [2, 3, 31, 365])
@@ -49,7 +49,7 @@ def test_b16_a_sheet_is_never_older_than_the_first_one(written: str) -> None:
 
 def test_b16_the_first_sheet_of_all_passes() -> None:
     """1 July 1992 is a day of rates."""
-    check(read(*TABLE, day=date(1992, 7, 1)), DAY)
+    check_sheet(read(*TABLE, day=date(1992, 7, 1)), DAY)
 
 
 def test_b5_a_table_of_a_few_rows_is_a_cut_one() -> None:
@@ -57,7 +57,7 @@ def test_b5_a_table_of_a_few_rows_is_a_cut_one() -> None:
     assert refused(read(TABLE[5])) == "rows"
     dollar_and_euro_first = sorted(TABLE, key=lambda row: row.code not in {"USD", "EUR"})
     assert refused(read(*dollar_and_euro_first[:9])) == "rows"
-    check(read(*dollar_and_euro_first[:10]), DAY)
+    check_sheet(read(*dollar_and_euro_first[:10]), DAY)
 
 
 @pytest.mark.parametrize("code", ["USD", "EUR"])
@@ -68,7 +68,7 @@ def test_b5_dollar_and_euro_are_always_there(code: str) -> None:
 
 def test_b5_the_euro_begins_in_1999() -> None:
     """A sheet of 31 December 1998 cannot have it, that of 1 January 1999 must."""
-    check(read(*without("EUR"), day=date(1998, 12, 31)), DAY)
+    check_sheet(read(*without("EUR"), day=date(1998, 12, 31)), DAY)
     assert refused(read(*without("EUR"), day=date(1999, 1, 1))) == "core"
     assert refused(read(*without("EUR", "USD"), day=date(1998, 12, 31))) == "core"
 
@@ -87,7 +87,7 @@ def test_losing_rows_is_accepted_only_while_the_core_and_ten_rows_are_left(lost:
     rows = [row for index, row in enumerate(TABLE) if index not in lost]
     codes = {row.code for row in rows}
     if len(rows) >= 10 and {"USD", "EUR"} <= codes:
-        check(read(*rows), DAY)
+        check_sheet(read(*rows), DAY)
     elif rows:
         assert refused(read(*rows)) in {"rows", "core"}
 
@@ -97,4 +97,4 @@ def test_the_order_of_rows_is_no_matter(one: int, other: int) -> None:
     """The guards look at what is said, not where."""
     rows = list(TABLE)
     rows[one], rows[other] = rows[other], rows[one]
-    check(read(*rows), DAY)
+    check_sheet(read(*rows), DAY)

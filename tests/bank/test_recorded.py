@@ -14,7 +14,8 @@ from conftest import Clock, Serve
 from fake_bank import Bank
 from recorded_days import FOLDER, documents
 
-from ratesvc.bank.guards import check
+from ratesvc.bank import xml
+from ratesvc.bank.admission import check_sheet
 from ratesvc.bank.xml import parse_daily, parse_dynamic
 from ratesvc.config import Settings
 from ratesvc.dialects import Question
@@ -23,7 +24,6 @@ from ratesvc.domain.history import History, snapshot
 from ratesvc.domain.rates import Quote, Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
 from ratesvc.errors import BadDocument
-from ratesvc.render import bank_xml
 
 DAYS = sorted(documents())
 SATURDAYS = [day for day in DAYS if day.weekday() == 5]
@@ -109,13 +109,13 @@ async def test_sunday_and_monday_answer_with_saturdays_recorded_sheet(
 @pytest.mark.parametrize("day", DAYS, ids=str)
 def test_a_recorded_sheet_passes_the_guards(day: date) -> None:
     """Strict rules refuse none of the real sheets of 24 years."""
-    check(parse_daily(documents()[day]), today=day)
+    check_sheet(parse_daily(documents()[day]), today=day)
 
 
 @pytest.mark.parametrize("day", [day for day in DAYS if day.year >= 2023], ids=str)
 def test_our_writing_of_the_banks_present_layout_is_the_banks(day: date) -> None:
     """Byte for byte: what one ratesvc writes, a client of the Bank, or another ratesvc, reads."""
-    assert bank_xml.daily(parse_daily(documents()[day])) == documents()[day]
+    assert xml.write_daily(parse_daily(documents()[day])) == documents()[day]
 
 
 def test_the_days_that_come_with_the_tests_are_the_banks(recordings: Path) -> None:
@@ -135,13 +135,13 @@ def test_every_original_is_read_exactly(recordings: Path) -> None:
     for path in paths:
         raw = path.read_bytes()
         sheet = parse_daily(raw)
-        check(sheet, today=sheet.effective_date)
+        check_sheet(sheet, today=sheet.effective_date)
         assert {
             one.code: (one.numeric_code, one.cbr_id, str(one.nominal), f"{one.value:.4f}".replace(".", ","))
             for one in sheet.quotes
         } == printed(raw), path
         if path.parent.name == "daily" and path.stem >= "2023-10":
-            assert bank_xml.daily(sheet) == raw, path
+            assert xml.write_daily(sheet) == raw, path
 
 
 def test_every_broken_original_is_refused_with_its_own_reason(recordings: Path) -> None:
@@ -164,7 +164,7 @@ def test_our_writing_of_a_series_is_the_banks(recordings: Path) -> None:
         raw = path.read_bytes()
         records = parse_dynamic(raw, cbr_id, *days)
         quotes = [(one.effective_date, Quote("", "", cbr_id, one.nominal, one.value, "")) for one in records]
-        assert bank_xml.dynamic(cbr_id, *days, quotes) == raw, path
+        assert xml.write_dynamic(cbr_id, *days, quotes) == raw, path
 
 
 def test_daily_json_is_what_its_original_said(recordings: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sheets import all_times, changed, plausible, times, without
 
-from ratesvc.bank.verdict import Decision, judge
+from ratesvc.bank.admission import Decision, assess
 from ratesvc.domain.rates import Quote, Sheet
 
 FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
@@ -24,8 +24,8 @@ ACCEPT, CONFIRM, QUARANTINE = Decision.ACCEPT, Decision.CONFIRM, Decision.QUARAN
 
 
 def of(sheet: Sheet, before: Sheet | None = BEFORE, held: Sheet | None = None) -> tuple[Decision, tuple[str, ...]]:
-    verdict = judge(sheet, before, held)
-    return verdict.decision, verdict.flags
+    assessment = assess(sheet, before, held)
+    return assessment.decision, assessment.flags
 
 
 def test_an_ordinary_day_passes_without_a_word() -> None:
@@ -66,7 +66,7 @@ def test_a_slipped_decimal_point_is_quarantined(power: str) -> None:
 def test_a_move_is_told_in_per_cent_rounded_once() -> None:
     """20.1499999999 % is 20.1 %, though its ratio to ten digits is 1.201500000 and would give 20.2 %."""
     before, now = (changed(one, PLN=Decimal(value)) for one, value in ((BEFORE, "1e8"), (SHEET, "120149999.9999")))
-    assert "PLN alone moved by +20.1 %" in [remark.text for remark in judge(now, before).remarks]
+    assert "PLN alone moved by +20.1 %" in [finding.text for finding in assess(now, before).findings]
 
 
 def test_a_currency_that_moves_with_all_is_not_alone() -> None:
@@ -109,11 +109,11 @@ def test_pegs_hold(code: str) -> None:
 @pytest.mark.parametrize("code", ["USD", "AED", "JPY"])
 def test_whose_figure_is_wrong_is_told(code: str, factor: str) -> None:
     """Not those that are tied to it, or that now cost the same; only where none of a pair moved both are."""
-    assert judge(changed(SHEET, **{code: times(factor)}), BEFORE).suspects == {code}
+    assert assess(changed(SHEET, **{code: times(factor)}), BEFORE).suspects == {code}
     copied = changed(SHEET, CNY=SHEET.by_code["USD"].unit_rate)
-    assert judge(copied, BEFORE).suspects == {"CNY"}
-    assert judge(changed(SHEET, HKD=times("1.05")), BEFORE).suspects == {"USD", "HKD"}
-    assert judge(SHEET, BEFORE).suspects == set()
+    assert assess(copied, BEFORE).suspects == {"CNY"}
+    assert assess(changed(SHEET, HKD=times("1.05")), BEFORE).suspects == {"USD", "HKD"}
+    assert assess(SHEET, BEFORE).suspects == set()
 
 
 def test_a_correction_is_confirmed_and_frozen_figures_are_flagged() -> None:
@@ -137,16 +137,18 @@ def replay() -> ModuleType:
 @pytest.mark.slow
 def test_thirty_years_of_real_sheets(recordings: Path) -> None:
     """The figures that docs/guards.md states; and no real crisis is refused."""
-    found = {sheet.effective_date: verdict for sheet, verdict in replay().verdicts(recordings / "history")}
-    counts = Counter(verdict.decision for verdict in found.values())
+    found = {sheet.effective_date: assessment for sheet, assessment in replay().assessments(recordings / "history")}
+    counts = Counter(assessment.decision for assessment in found.values())
     assert (len(found), counts[CONFIRM], counts[QUARANTINE]) == (6973, 96, 9)
     # Since 1997 only days on which the recording keeps one code where the Bank's document changed it, or its table.
-    quarantined = [str(day) for day, verdict in found.items() if verdict.decision is QUARANTINE and day.year >= 1997]
+    quarantined = [
+        str(day) for day, assessment in found.items() if assessment.decision is QUARANTINE and day.year >= 1997
+    ]
     assert quarantined == ["2005-01-01", "2010-01-01", "2016-07-01"]
     assert found[date(1998, 1, 1)].decision is ACCEPT
     assert {found[date(1998, 9, day)].decision for day in (5, 10, 15, 17)} == {CONFIRM}
     assert found[date(1994, 10, 12)].decision is CONFIRM
     assert found[date(2017, 9, 6)].flags == ("large_move",)
     for year in (2014, 2022):
-        common = [r for day, v in found.items() if day.year == year for r in v.remarks if r.text.startswith("all")]
+        common = [r for day, v in found.items() if day.year == year for r in v.findings if r.text.startswith("all")]
         assert common == []

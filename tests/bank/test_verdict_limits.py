@@ -1,4 +1,4 @@
-"""Where each rule of the verdict begins to ask, to the last digit; and what it says of whom."""
+"""Where each rule of the assessment begins to ask, to the last digit; and what it says of whom."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from ratesvc.bank.verdict import Decision, Remark, Verdict, judge
+from ratesvc.bank.admission import Assessment, Decision, Finding, assess
 from ratesvc.domain.rates import Quote, Sheet
 
 FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
@@ -24,15 +24,15 @@ def table(count: int, first: int = 0) -> dict[str, str]:
     return {f"X{chr(65 + n // 26)}{chr(65 + n % 26)}": f"{101 + n}.0000" for n in range(first, first + count)}
 
 
-def moved(*factors: str, before: date = FRIDAY, day: date = SATURDAY) -> Verdict:
+def moved(*factors: str, before: date = FRIDAY, day: date = SATURDAY) -> Assessment:
     """What is said when the first currencies of a table move by these factors, and no other is in it."""
     old = table(len(factors))
     new = {code: Decimal(rate) * Decimal(factor) for (code, rate), factor in zip(old.items(), factors, strict=True)}
-    return judge(sheet(day, **new), sheet(before, **old))
+    return assess(sheet(day, **new), sheet(before, **old))
 
 
-def said(verdict: Verdict) -> list[tuple[str, Decision, tuple[str, ...]]]:
-    return [(remark.kind, remark.decision, remark.codes) for remark in verdict.remarks]
+def said(assessment: Assessment) -> list[tuple[str, Decision, tuple[str, ...]]]:
+    return [(finding.kind, finding.decision, finding.codes) for finding in assessment.findings]
 
 
 @pytest.mark.parametrize(
@@ -56,17 +56,17 @@ def test_two_rows_or_a_tenth_of_them_may_go(count: int, lost: int, decision: Dec
     """A tenth of those that were there, rounded down; what came meanwhile makes up for nothing."""
     old = table(count)
     new = {**dict(list(old.items())[lost:]), **table(20, first=count)}
-    verdict = judge(sheet(SATURDAY, **new), sheet(FRIDAY, **old))
-    assert said(verdict) == ([] if decision is ACCEPT else [("shrunk", QUARANTINE, ())])
+    assessment = assess(sheet(SATURDAY, **new), sheet(FRIDAY, **old))
+    assert said(assessment) == ([] if decision is ACCEPT else [("shrunk", QUARANTINE, ())])
 
 
 @pytest.mark.parametrize(("lost", "shown"), [(12, 12), (13, 12), (20, 12)])
 def test_a_cut_table_names_twelve_of_the_lost(lost: int, shown: int) -> None:
     """In order, with dots where there are more."""
     old = table(30)
-    verdict = judge(sheet(SATURDAY, **dict(list(old.items())[lost:])), sheet(FRIDAY, **old))
+    assessment = assess(sheet(SATURDAY, **dict(list(old.items())[lost:])), sheet(FRIDAY, **old))
     names = ", ".join(sorted(old)[:shown]) + (" …" if lost > shown else "")
-    assert verdict.remarks[0].text == f"{lost} of 30 currencies are gone: {names}"
+    assert assessment.findings[0].text == f"{lost} of 30 currencies are gone: {names}"
 
 
 @pytest.mark.parametrize(
@@ -75,9 +75,9 @@ def test_a_cut_table_names_twelve_of_the_lost(lost: int, shown: int) -> None:
 )
 def test_a_common_move_of_15_percent_is_the_last_that_passes(factor: str, kinds: list[str]) -> None:
     """Up and down; beyond it is asked about once, for all and not for each."""
-    verdict = moved(*[factor] * 5)
-    assert [remark.kind for remark in verdict.remarks] == kinds
-    assert [remark.codes for remark in verdict.remarks] == [()] * len(kinds)
+    assessment = moved(*[factor] * 5)
+    assert [finding.kind for finding in assessment.findings] == kinds
+    assert [finding.codes for finding in assessment.findings] == [()] * len(kinds)
 
 
 @pytest.mark.parametrize(
@@ -100,9 +100,9 @@ def test_one_is_asked_about_that_is_far_from_where_it_was_and_from_the_market(
     alone: str, others: str, asks: bool
 ) -> None:
     """15 % of the median, up and down, and 15 % of its own."""
-    verdict = moved(alone, *[others] * 6)
-    mine = [remark for remark in verdict.remarks if remark.codes]
-    assert [(remark.kind, remark.decision, remark.codes) for remark in mine] == (
+    assessment = moved(alone, *[others] * 6)
+    mine = [finding for finding in assessment.findings if finding.codes]
+    assert [(finding.kind, finding.decision, finding.codes) for finding in mine] == (
         [("large_move", CONFIRM, ("XAA",))] if asks else []
     )
 
@@ -111,10 +111,10 @@ def test_the_market_is_the_median() -> None:
     """Where most stand still three that rise are alone; where most rise it is the market's move, and none is."""
     most_stand = moved("1.2", "1.2", "1.2", "1", "1", "1", "1.01")
     assert said(most_stand) == [("large_move", CONFIRM, ("XAA", "XAB", "XAC"))]
-    assert most_stand.remarks[0].text.startswith("XAA alone moved by +20.0 %; XAB alone")
+    assert most_stand.findings[0].text.startswith("XAA alone moved by +20.0 %; XAB alone")
     most_rise = moved("1.2", "1.2", "1.2", "1.2", "1", "1", "1")
     assert said(most_rise) == [("large_move", CONFIRM, ())]
-    assert most_rise.remarks[0].text == "all currencies moved by +20.0 %"
+    assert most_rise.findings[0].text == "all currencies moved by +20.0 %"
 
 
 def test_one_that_soars_or_crashes_does_not_move_the_market() -> None:
@@ -133,9 +133,9 @@ def test_of_an_even_number_the_upper_middle_is_the_median() -> None:
 def test_at_most_eight_are_described() -> None:
     """All of them are named as suspects."""
     alone = moved(*["1.3"] * 9, *["1"] * 10)
-    assert (alone.remarks[0].text.count(";"), len(alone.suspects)) == (7, 9)
+    assert (alone.findings[0].text.count(";"), len(alone.suspects)) == (7, 9)
     slipped = moved(*["10"] * 9, *["1"] * 10)
-    assert (slipped.remarks[0].kind, slipped.remarks[0].text.count(";"), len(slipped.suspects)) == (
+    assert (slipped.findings[0].kind, slipped.findings[0].text.count(";"), len(slipped.suspects)) == (
         "power_of_ten",
         7,
         9,
@@ -152,12 +152,12 @@ def test_at_most_eight_are_described() -> None:
 )
 def test_a_move_by_a_power_of_ten_is_one_within_15_percent(factor: str, zeros: int) -> None:
     """Tenfold and a tenth, a hundredfold and a hundredth: which power is told."""
-    verdict = moved(factor, *["1"] * 6)
-    slips = [remark for remark in verdict.remarks if remark.kind == "power_of_ten"]
+    assessment = moved(factor, *["1"] * 6)
+    slips = [finding for finding in assessment.findings if finding.kind == "power_of_ten"]
     assert [(one.decision, one.codes, one.text) for one in slips] == (
         [(QUARANTINE, ("XAA",), f"XAA ×10^{zeros}")] if zeros else []
     )
-    assert verdict.decision is (QUARANTINE if zeros else ACCEPT if factor in {"1.149", "0.851"} else CONFIRM)
+    assert assessment.decision is (QUARANTINE if zeros else ACCEPT if factor in {"1.149", "0.851"} else CONFIRM)
 
 
 @pytest.mark.parametrize(
@@ -194,8 +194,8 @@ OLD = sheet(FRIDAY, USD="80.0000", CHF="95.0000", GBP="101.0000")
 )
 def test_two_that_suddenly_cost_the_same_are_asked_about(before: Sheet, pairs: list[tuple[str, ...]]) -> None:
     """Also when one of them is new: its row may be a copy of the other's. Where both were equal before they are not."""
-    verdict = judge(sheet(SATURDAY, USD="88.0000", CHF="88.0000", GBP="102.0000"), before)
-    equal = [remark for remark in verdict.remarks if remark.kind == "equal_rates"]
+    assessment = assess(sheet(SATURDAY, USD="88.0000", CHF="88.0000", GBP="102.0000"), before)
+    equal = [finding for finding in assessment.findings if finding.kind == "equal_rates"]
     assert [(one.decision, one.codes) for one in equal] == [(CONFIRM, pair) for pair in pairs]
 
 
@@ -203,8 +203,8 @@ def test_of_three_that_cost_the_same_each_is_told_beside_the_first() -> None:
     """By the price of a unit, whatever the nominal; and one row is not equal to itself."""
     now = sheet(SATURDAY, USD="88.0000", CHF="88.0000", GBP="102.0000", CAD="88.0000")
     tenfold = Quote("XXX", "XXX", "XXX", 100, Decimal("8800.0000"), "XXX")
-    verdict = judge(Sheet(SATURDAY, (*now.quotes, tenfold)), OLD)
-    assert [one.codes for one in verdict.remarks if one.kind == "equal_rates"] == [
+    assessment = assess(Sheet(SATURDAY, (*now.quotes, tenfold)), OLD)
+    assert [one.codes for one in assessment.findings if one.kind == "equal_rates"] == [
         ("USD", "CHF"),
         ("USD", "CAD"),
         ("USD", "XXX"),
@@ -226,50 +226,50 @@ PEGS = [
 @pytest.mark.parametrize("side", [1, -1])
 def test_a_peg_holds_within_its_distance(base: str, pegged: str, usual: str, distance: str, side: int) -> None:
     """A thousandth of the distance inside of it nothing is said, and a thousandth outside both are named."""
-    for part, remarks in (("0.999", []), ("1.001", [("off_peg", CONFIRM, (base, pegged))])):
+    for part, findings in (("0.999", []), ("1.001", [("off_peg", CONFIRM, (base, pegged))])):
         rate = Decimal(usual) * (1 + side * Decimal(distance) * Decimal(part))
-        assert said(judge(sheet(SATURDAY, **{base: rate * 20, pegged: Decimal(20)}), None)) == remarks
+        assert said(assess(sheet(SATURDAY, **{base: rate * 20, pegged: Decimal(20)}), None)) == findings
 
 
 def test_a_peg_needs_both() -> None:
     """Without the other nothing is tied to anything; the text says what one costs in the other."""
-    assert said(judge(sheet(SATURDAY, USD="80.0000"), None)) == []
-    assert said(judge(sheet(SATURDAY, AED="80.0000"), None)) == []
-    [remark] = judge(sheet(SATURDAY, USD="82.0000", AED="20.0000"), None).remarks
-    assert remark.text == "USD costs 4.1 AED, usually 3.6725"
+    assert said(assess(sheet(SATURDAY, USD="80.0000"), None)) == []
+    assert said(assess(sheet(SATURDAY, AED="80.0000"), None)) == []
+    [finding] = assess(sheet(SATURDAY, USD="82.0000", AED="20.0000"), None).findings
+    assert finding.text == "USD costs 4.1 AED, usually 3.6725"
 
 
 def test_figures_are_frozen_beside_an_earlier_day_only() -> None:
     """The same figures as held for the same day are that sheet again; with other figures it is corrected."""
     same = sheet(SATURDAY, USD="80.0000", CHF="95.0000", GBP="101.0000")
-    assert said(judge(same, OLD)) == [("frozen", ACCEPT, ())]
-    assert said(judge(same, None, same)) == []
-    assert said(judge(same, OLD, same)) == [("frozen", ACCEPT, ())]
+    assert said(assess(same, OLD)) == [("frozen", ACCEPT, ())]
+    assert said(assess(same, None, same)) == []
+    assert said(assess(same, OLD, same)) == [("frozen", ACCEPT, ())]
     other = sheet(SATURDAY, USD="80.0001", CHF="95.0000", GBP="101.0000")
-    assert said(judge(other, OLD, same)) == [("corrected", CONFIRM, ())]
-    assert said(judge(other, None, same)) == [("corrected", CONFIRM, ())]
+    assert said(assess(other, OLD, same)) == [("corrected", CONFIRM, ())]
+    assert said(assess(other, None, same)) == [("corrected", CONFIRM, ())]
 
 
 def test_a_correction_is_judged_by_the_day_before_it() -> None:
     """What is held may be the wrong one of the two: beside it the right one would look like a slip."""
     slipped = sheet(SATURDAY, USD="800.0000", CHF="95.0000", GBP="101.0000")
     right = sheet(SATURDAY, USD="80.5000", CHF="95.1000", GBP="101.1000")
-    assert said(judge(right, OLD, slipped)) == [("corrected", CONFIRM, ())]
-    assert [kind for kind, *_ in said(judge(slipped, None, right))] == ["corrected", "power_of_ten", "large_move"]
+    assert said(assess(right, OLD, slipped)) == [("corrected", CONFIRM, ())]
+    assert [kind for kind, *_ in said(assess(slipped, None, right))] == ["corrected", "power_of_ten", "large_move"]
 
 
-def remark(kind: str, decision: Decision, *codes: str) -> Remark:
-    return Remark(kind, decision, "", codes)
+def finding(kind: str, decision: Decision, *codes: str) -> Finding:
+    return Finding(kind, decision, "", codes)
 
 
 def test_the_strictest_remark_decides_and_the_first_of_those_is_the_reason() -> None:
     """Flags name each kind once, in the order in which it was noticed."""
-    frozen, peg = remark("frozen", ACCEPT), remark("off_peg", CONFIRM, "USD", "AED")
-    equal, shrunk = remark("equal_rates", CONFIRM, "CHF", "USD"), remark("shrunk", QUARANTINE)
-    assert [(v.decision, v.reason) for v in (Verdict(), Verdict((frozen,)))] == [(ACCEPT, ""), (ACCEPT, "frozen")]
-    both = Verdict((frozen, peg, equal, peg))
+    frozen, peg = finding("frozen", ACCEPT), finding("off_peg", CONFIRM, "USD", "AED")
+    equal, shrunk = finding("equal_rates", CONFIRM, "CHF", "USD"), finding("shrunk", QUARANTINE)
+    assert [(v.decision, v.reason) for v in (Assessment(), Assessment((frozen,)))] == [(ACCEPT, ""), (ACCEPT, "frozen")]
+    both = Assessment((frozen, peg, equal, peg))
     assert (both.decision, both.reason, both.flags) == (CONFIRM, "off_peg", ("frozen", "off_peg", "equal_rates"))
     assert both.suspects == {"USD", "AED", "CHF"}
-    all_three = Verdict((frozen, peg, shrunk, remark("large_move", CONFIRM, "AED")))
+    all_three = Assessment((frozen, peg, shrunk, finding("large_move", CONFIRM, "AED")))
     assert (all_three.decision, all_three.reason) == (QUARANTINE, "shrunk")
     assert all_three.suspects == {"AED"}

@@ -71,14 +71,14 @@ async def test_a_browser_hears_every_event_once_across_a_restart(
     page = await own_browser.new_page()
     bank.publish(sheet(date(2026, 4, 23)), sheet(date(2026, 4, 24)))
     async with serve(settings) as first:
-        await eventually(lambda: first.service.feed.log.end.seq == 2)
+        await eventually(lambda: first.service.event_log.log.end.seq == 2)
         port = int(first.url.rsplit(":", 1)[1])
         await page.evaluate(LISTEN, f"{first.url}/v1/events")
         await page.wait_for_function("window.opened == 1")
     bank.publish(sheet(date(2026, 4, 25)))
     again = msgspec.structs.replace(settings, server=msgspec.structs.replace(settings.server, port=port))
     async with serve(again) as second:
-        await eventually(lambda: second.service.feed.log.end.seq == 3)
+        await eventually(lambda: second.service.event_log.log.end.seq == 3)
         await page.wait_for_function("window.opened == 2")
         await page.wait_for_function("window.heard.length == 1")
         clock.moment = datetime(2026, 4, 24, 21, 0, tzinfo=UTC)

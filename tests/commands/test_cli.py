@@ -338,7 +338,7 @@ async def test_json_is_what_the_api_answers(tmp_path: Path) -> None:
 @asynccontextmanager
 async def commanded(settings: Settings, clock: Clock) -> AsyncIterator[Service]:
     """A service as commands open it: nothing happens by itself."""
-    async with Service(settings, clock=clock, ticking=False) as service:
+    async with Service(settings, clock=clock, scheduled=False) as service:
         yield service
 
 

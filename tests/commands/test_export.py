@@ -47,7 +47,7 @@ async def test_a_file_is_removed_only_where_nothing_is_to_be_there(
         file.write_text(text)
     today = moscow_day(utc_now())
     bank.publish(sheet(date(2020, 4, 24)), sheet(today))
-    async with Service(settings, ticking=False) as service:
+    async with Service(settings, scheduled=False) as service:
         await service.fetch(date(2020, 4, 24))
     with pytest.raises(RatesvcError, match=r"^13 files were left .* /v1/series\?codes=AMD.* 503: .* not been loaded"):
         await export(settings, site, as_json=False, demo=False)

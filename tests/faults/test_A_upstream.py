@@ -40,16 +40,15 @@ from sheets import plausible
 from spending import spent_on
 from watched import FRIDAY, SATURDAY, THURSDAY, Watched, polling, watched
 
-from ratesvc.bank.answers import DAILY, Limits
-from ratesvc.bank.client import BankClient, Pace
+from ratesvc.bank.client import DAILY, BankClient, Limits, Pace
 from ratesvc.config import Settings
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import FetchFailed, SourceError
 from ratesvc.service.app import Service
-from ratesvc.service.polling import next_poll_s
 from ratesvc.service.refresh import Cycle
+from ratesvc.service.schedule import next_poll_s
 
 pytestmark = pytest.mark.slow
 
@@ -123,7 +122,7 @@ async def test_A2_a_blackhole(served: Watched, front: Front, bank: Bank, fault: 
     with blackhole(front.port):
         await served.fails("timeout")
         assert "no connection within" in str(
-            served.service.journal.last_cycle and served.service.journal.last_cycle.failure
+            served.service.telemetry.last_cycle and served.service.telemetry.last_cycle.failure
         )
         lags = []
         for _ in range(3):  # another program may have had the processor
@@ -341,7 +340,7 @@ async def test_A14_retry_after(
 
     async with during(front, refuses):
         await served.fails("status")
-        cycle = served.service.journal.last_cycle
+        cycle = served.service.telemetry.last_cycle
         assert cycle
         assert cycle.failure
         assert cycle.failure.retry_after_s == 1
@@ -480,8 +479,8 @@ async def test_A19_cookies(served: Watched, front: Front, bank: Bank) -> None:
         await eventually(lambda: flood_count >= 500)
     await served.polls(2)
     assert max(len(head) for head in front.heads) < 6000
-    assert served.service.journal.last_cycle
-    assert served.service.journal.last_cycle.failure is None
+    assert served.service.telemetry.last_cycle
+    assert served.service.telemetry.last_cycle.failure is None
 
 
 async def test_A19_cookies_stay_with_their_host(front: Front, bank: Bank) -> None:

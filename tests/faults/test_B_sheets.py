@@ -323,7 +323,7 @@ async def test_B12_at_the_very_first_start(today_too: bool, settings: Settings, 
         bank.documents[FRIDAY] = daily_xml(all_times(plausible(FRIDAY), "10"))
     async with serve(polling(settings, bank.url, every_s=3600)) as started:
         await started.ready()
-        await eventually(lambda: (c := started.service.journal.last_cycle) and c.outcome == "quarantined")
+        await eventually(lambda: (c := started.service.telemetry.last_cycle) and c.outcome == "quarantined")
         assert (await started.get("/v1/rates/next"))[0] == 404
         answer = msgspec.json.decode((await started.get("/v1/rates"))[2])
         assert (answer["effective_date"], answer["stale"]) == (str(THURSDAY if today_too else FRIDAY), today_too)
@@ -340,7 +340,7 @@ async def test_B12_at_the_very_first_start_while_the_bank_is_late(
     clock.advance(days=later)
     async with serve(polling(settings, bank.url, every_s=3600)) as started:
         await started.ready()
-        await eventually(lambda: (c := started.service.journal.last_cycle) and c.outcome == "quarantined")
+        await eventually(lambda: (c := started.service.telemetry.last_cycle) and c.outcome == "quarantined")
         answer = msgspec.json.decode((await started.get("/v1/rates"))[2])
         assert (answer["effective_date"], answer["stale"]) == (str(FRIDAY), True)
         assert await started.service.quarantine.count() == 1

@@ -142,7 +142,7 @@ async def seeded(serve: Serve, settings: Settings, bank: Bank, url: str) -> Asyn
     settings = msgspec.structs.replace(settings, redis=Redis(url=url, namespace=namespace), cbr=cbr)
     async with serve(settings) as served:
         await eventually(lambda: served.service.history.coverage and served.service.backfilling is None)
-        await eventually(lambda: served.service.feed.log.end.seq)
+        await eventually(lambda: served.service.event_log.log.end.seq)
         yield Seeded(served.service, served.url, served.http, namespace, bank)
 
 
@@ -311,7 +311,7 @@ async def test_C5_loading(own: RealRedis, serve: Serve, settings: Settings, bank
         await eventually(lambda: asyncio.to_thread(_is_loading, own))
         await eventually(lambda: served.redis_is("warn"))
         loading_s = max(PATIENCE_S, LOADING_KEYS / 1000)
-        await eventually(lambda: b'kind="loading"' in served.service.journal.metrics.text(), patience_s=loading_s)
+        await eventually(lambda: b'kind="loading"' in served.service.telemetry.metrics.text(), patience_s=loading_s)
         await load.ends()
         await asyncio.to_thread(own.wait, 60)
         await fault.recovers(lambda: served.redis_is("pass"), within_s=2)
@@ -430,7 +430,7 @@ async def test_C9_a_password_that_was_changed(
             client.client_kill_filter(_type="normal", skipme=True)
             client.client_kill_filter(_type="pubsub", skipme=True)
             await eventually(lambda: served.redis_is("warn"))
-            await eventually(lambda: b'kind="auth"' in served.service.journal.metrics.text())
+            await eventually(lambda: b'kind="auth"' in served.service.telemetry.metrics.text())
             shown = [(await served.get(path))[2].decode() for path in ("/health", "/metrics", "/v1/rates", "/v1/none")]
             await load.ends()
             mend(client)

@@ -357,7 +357,7 @@ async def test_D6_a_refresh_that_raises(
         with monkeypatch.context() as patch:
             patch.setattr(refresher, "cycle", broken)
             await served.polls(2)
-            assert served.service.journal.last_cycle.outcome == "crashed"  # type: ignore[union-attr]
+            assert served.service.telemetry.last_cycle.outcome == "crashed"  # type: ignore[union-attr]
             assert await served.health_of("cbr:fetch") == "warn"
         bank.publish(sheet(SATURDAY))
         await fault.recovers(lambda: served.next_is(SATURDAY))
@@ -425,7 +425,7 @@ async def test_D7_the_scheduler_is_dead(how: str, bank: Bank, settings: Settings
     """Whatever became of it: the heartbeat makes a new one, which polls and has its hours."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     async with watched(polling(settings, bank.url), bank, clock) as served:
-        ticks = served.service._ticks  # noqa: SLF001 -- nothing kills it from outside
+        ticks = served.service._schedule  # noqa: SLF001 -- nothing kills it from outside
         scheduler = ticks._scheduler  # noqa: SLF001
         {"shut down": lambda: scheduler.shutdown(wait=False), "paused": scheduler.pause}.get(
             how, scheduler.remove_all_jobs
@@ -570,7 +570,7 @@ async def test_D11_an_older_and_a_newer_schema_on_one_redis(
             bank.publish(sheet(SATURDAY))
             for served in (old, new):
                 await eventually(lambda served=served: served.service.history.of_date(SATURDAY))  # type: ignore[misc]
-                await eventually(lambda served=served: served.service.feed.log.end.seq)  # type: ignore[misc]
+                await eventually(lambda served=served: served.service.event_log.log.end.seq)  # type: ignore[misc]
             bodies = [(await served.get("/v1/rates"))[2] for served in (old, new)]
             assert json.loads(bodies[0])["rates"] == json.loads(bodies[1])["rates"]
             for schema in ("v1", "v2"):

@@ -18,8 +18,7 @@ from fake_bank import Bank
 from invariant import Invariant
 from sheets import figures
 
-from ratesvc.bank.answers import Limits
-from ratesvc.bank.client import Pace
+from ratesvc.bank.client import Limits, Pace
 from ratesvc.config import Settings
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.service.app import Service
@@ -49,13 +48,13 @@ class Watched(Served):
 
     async def fails(self, kind: str) -> None:
         """Wait until the Bank was asked, and the answer was classed so."""
-        await eventually(lambda: (c := self.service.journal.last_cycle) and c.failure and c.failure.kind == kind)
+        await eventually(lambda: (c := self.service.telemetry.last_cycle) and c.failure and c.failure.kind == kind)
 
     async def polls(self, count: int = 2) -> None:
         """Let so many more polls end, however they end."""
         for _ in range(count):
-            last = self.service.journal.last_cycle
-            await eventually(lambda last=last: self.service.journal.last_cycle is not last)  # type: ignore[misc]
+            last = self.service.telemetry.last_cycle
+            await eventually(lambda last=last: self.service.telemetry.last_cycle is not last)  # type: ignore[misc]
 
 
 @asynccontextmanager

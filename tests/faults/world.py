@@ -118,7 +118,7 @@ class World:
 
     async def _heard(self) -> None:
         """Wait until what the last poll stored has come back as an announcement."""
-        cycle, history = self.served.service.journal.last_cycle, self.served.service.history
+        cycle, history = self.served.service.telemetry.last_cycle, self.served.service.history
         keys = {one.key for one in cycle.accepted} if cycle else set()
         await eventually(lambda: keys <= {one.key for one in history})
 
@@ -272,7 +272,7 @@ class World:
 
     async def _is_right(self) -> bool:
         # As of a lease, the time of a backfill that failed does not come here.
-        scheduler = self.served.service._ticks._scheduler  # noqa: SLF001 -- nobody else knows the appointment
+        scheduler = self.served.service._schedule._scheduler  # noqa: SLF001 -- nobody else knows the appointment
         if scheduler.get_job("backfill"):
             scheduler.remove_job("backfill")
         await self.served.service.poll()

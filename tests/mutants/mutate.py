@@ -28,8 +28,12 @@ TESTS = {
     "domain/history": ["domain/test_history_edges", "domain/test_history"],
     "domain/events": ["domain/test_news"],
     "bank/xml": ["bank/test_history_documents", "bank/test_xml"],
-    "bank/verdict": ["bank/test_verdict_limits", "bank/test_verdict"],
-    "bank/admission": ["bank/test_admission_edges", "bank/test_admission"],
+    "bank/admission": [
+        "bank/test_verdict_limits",
+        "bank/test_verdict",
+        "bank/test_admission_edges",
+        "bank/test_admission",
+    ],
     "web/query": ["web/test_query"],
 }
 ENOUGH = 0.95

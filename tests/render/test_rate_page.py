@@ -278,7 +278,7 @@ def test_every_holiday_has_a_russian_name() -> None:
 async def client(tmp_path: Path) -> AsyncIterator[Client]:
     """The service in the evening of Friday, 18 November 2022, with forty recorded sheets in memory."""
     now = moment(date(2022, 11, 18), "17:10")
-    async with Service(Settings(data_dir=str(tmp_path)), clock=lambda: now, ticking=False) as service:
+    async with Service(Settings(data_dir=str(tmp_path)), clock=lambda: now, scheduled=False) as service:
         for sheet in recorded_sheets():
             service.history.add(Revision(sheet, 1, moment(sheet.effective_date - timedelta(days=1), "17:05")))
         service.publish()
@@ -409,7 +409,7 @@ async def test_before_the_first_sheet_there_is_a_page_too(tmp_path: Path) -> Non
     """Nothing is stored yet: 503, in words."""
     now = moment(date(2022, 11, 18))
     async with (
-        Service(Settings(data_dir=str(tmp_path)), clock=lambda: now, ticking=False) as service,
+        Service(Settings(data_dir=str(tmp_path)), clock=lambda: now, scheduled=False) as service,
         TestClient(TestServer(app.build(service, SITE))) as client,
     ):
         response = await client.get("/rate?lang=ru")

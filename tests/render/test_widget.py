@@ -228,7 +228,7 @@ async def test_nothing_stored_yet(tmp_path: Path) -> None:
     """Rows and fragment are empty with 503 and Retry-After; the card is a neutral picture, kept by nobody."""
     settings = Settings(server=Server(port=0), data_dir=str(tmp_path))
     async with (
-        Service(settings, ticking=False) as service,
+        Service(settings, scheduled=False) as service,
         listening(service) as url,
         aiohttp.ClientSession() as http,
     ):
@@ -270,7 +270,7 @@ async def test_the_builder_without_rates_speaks_the_language_of_its_page(
     """English sentences do not call themselves German or Arabic, and the page's own language is obeyed."""
     settings = Settings(server=Server(port=0), data_dir=str(tmp_path))
     async with (
-        Service(settings, ticking=False) as service,
+        Service(settings, scheduled=False) as service,
         listening(service) as url,
         aiohttp.ClientSession() as http,
         http.get(f"{url}/?{query}") as answer,

@@ -24,8 +24,7 @@ from ratesvc.domain.rates import FIRST_DAY, Quote, Revision, Sheet
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import RatesvcError, StoreUnavailable
 from ratesvc.service.app import Service
-from ratesvc.service.backfill import Backfill, NotOurTurn, Progress
-from ratesvc.service.inquiry import Difference
+from ratesvc.service.backfill import Backfill, Difference, NotOurTurn, Progress
 from ratesvc.service.refresh import Refresher
 from ratesvc.service.repair import Repair
 from ratesvc.storage.redis import Link, connect
@@ -149,7 +148,7 @@ async def test_a_second_run_asks_for_nothing_that_is_held(bank: Bank, settings: 
 
 async def test_a_run_that_was_cut_off_goes_on_where_it_stopped(bank: Bank, settings: Settings, clock: Clock) -> None:
     """Whatever was fetched is kept at once; until all is there no day is answered from a part."""
-    async with Service(settings, clock=clock, ticking=False) as service:
+    async with Service(settings, clock=clock, scheduled=False) as service:
         await service.fetch(None)
         async for progress in service.backfill():
             if progress.done == 5:
@@ -157,7 +156,7 @@ async def test_a_run_that_was_cut_off_goes_on_where_it_stopped(bank: Bank, setti
         assert service.history.coverage is None
     first = list(bank.series_asked)
     clock.advance(days=1)
-    async with Service(settings, clock=clock, ticking=False) as service:
+    async with Service(settings, clock=clock, scheduled=False) as service:
         assert service.history.coverage is None
         await backfilled(service)
         assert service.history.coverage is not None
@@ -464,7 +463,7 @@ async def test_a_backfill_that_fails_leaves_the_polls_alone(bank: Bank, settings
     """It is tried again by an appointment of its own; the Bank is asked for the newest sheet when that is due."""
     bank.series.clear()
     async with serve(settings) as running:
-        jobs = running.service._ticks._scheduler.get_job  # noqa: SLF001 -- appointments are nowhere else
+        jobs = running.service._schedule._scheduler.get_job  # noqa: SLF001 -- appointments are nowhere else
         await eventually(lambda: bank.series_asked and jobs("backfill"))
         now = datetime.now(UTC)
         assert timedelta(minutes=59) < jobs("poll").next_run_time - now

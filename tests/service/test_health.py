@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ratesvc.bank.verdict import Decision, Remark, Verdict
+from ratesvc.bank.admission import Assessment, Decision, Finding
 from ratesvc.domain.rates import Quote, Revision, Sheet, Snapshot
 from ratesvc.errors import FetchFailed, SourceError
 from ratesvc.service import health
@@ -64,8 +64,8 @@ def test_a_fetch_shows_its_outcome_and_what_it_held_back() -> None:
     """A failure is a warning with its reason and how many there were in a row; a sheet held back is one at once."""
     assert health.fetch(None, 0) == {"status": "pass", "observedValue": "not yet asked"}
     assert health.fetch(Cycle("unchanged"), 0) == {"status": "pass", "observedValue": "unchanged"}
-    remark = Remark("shrunk", Decision.QUARANTINE, "11 of 30 currencies are gone")
-    held = HeldBack(SATURDAY, Decision.QUARANTINE, Verdict((remark,)))
+    finding = Finding("shrunk", Decision.QUARANTINE, "11 of 30 currencies are gone")
+    held = HeldBack(SATURDAY, Decision.QUARANTINE, Assessment((finding,)))
     assert health.fetch(Cycle("quarantined", held_back=(held, held)), 0) == {
         "status": "warn",
         "observedValue": "quarantined",

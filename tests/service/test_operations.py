@@ -28,8 +28,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ratesvc.config import Log, Server, Settings
 from ratesvc.service.health import LONGEST_SILENCE_S
-from ratesvc.service.metrics import Route
-from ratesvc.service.watchdog import Watchdog
+from ratesvc.service.telemetry import Route, Watchdog
 from ratesvc.storage.stored import Glance
 from ratesvc.tasks import end
 
@@ -301,7 +300,7 @@ async def test_two_replicas_share_a_port(bank: Bank, settings: Settings, serve: 
             for _ in range(60):
                 async with aiohttp.ClientSession() as http, http.get(one.url + "/v1/currencies") as answer:
                     assert answer.status == 200
-            counts = [served.service.journal.metrics.route("/v1/currencies").by_status[200] for served in (one, two)]
+            counts = [served.service.telemetry.metrics.route("/v1/currencies").by_status[200] for served in (one, two)]
             assert sum(counts) >= 60  # more where a new publication answered it once more by itself
             assert min(counts) > 0
 
@@ -352,15 +351,15 @@ async def test_an_unforeseen_error_of_a_tick_is_not_the_last_tick(
 
         monkeypatch.setattr(store, "glance", broken)
         await eventually(lambda: calls > 1)
-        ticks = served.service._ticks  # noqa: SLF001 -- as if the heartbeat had been mute for long
+        ticks = served.service._schedule  # noqa: SLF001 -- as if the heartbeat had been mute for long
         monkeypatch.setattr(type(ticks), "silent_s", LONGEST_SILENCE_S + 1)
         assert (await served.service.health())["scheduler:lastRun"]["status"] == "fail"
 
 
 async def test_a_blocked_loop_is_noticed_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread sees that the loop stands, says where, and what asks right after the block hears of it."""
-    monkeypatch.setattr("ratesvc.service.watchdog.ASK_S", 0.02)
-    monkeypatch.setattr("ratesvc.service.watchdog.BLOCKED_S", 0.1)
+    monkeypatch.setattr("ratesvc.service.telemetry.ASK_S", 0.02)
+    monkeypatch.setattr("ratesvc.service.telemetry.BLOCKED_S", 0.1)
     told: list[str] = []
     noticed = threading.Event()
 

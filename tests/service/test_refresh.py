@@ -24,10 +24,10 @@ async def test_a_refresh_that_brings_a_sheet_has_not_failed(bank: Bank, settings
 
     bank.misbehave = newest_only
     async with serve(settings) as running:
-        await eventually(lambda: running.service.journal.last_cycle)
-        cycle = running.service.journal.last_cycle
+        await eventually(lambda: running.service.telemetry.last_cycle)
+        cycle = running.service.telemetry.last_cycle
         assert cycle
-        assert (cycle.outcome, bool(cycle.failure), running.service.journal.failures) == ("new", True, 0)
+        assert (cycle.outcome, bool(cycle.failure), running.service.telemetry.failures) == ("new", True, 0)
         assert [revision.effective_date for revision in cycle.accepted] == [FRIDAY]
         assert b'ratesvc_fetches_total{outcome="new"} 1.0' in (await running.get("/metrics"))[2]
         bank.misbehave = None

@@ -12,15 +12,15 @@ from conftest import Clock, Serve, Served, eventually, unhurried
 from fake_bank import Bank, sheet
 from machine import patience
 
-from ratesvc.bank.verdict import Decision, Verdict
+from ratesvc.bank.admission import Assessment, Decision
 from ratesvc.config import Redis, Settings
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import WorkCalendar, utc_now
 from ratesvc.errors import FetchFailed, SourceError
 from ratesvc.service.health import Check
-from ratesvc.service.polling import WINDOW_PACE_S, next_poll_s
 from ratesvc.service.refresh import Cycle, HeldBack, Refresher
+from ratesvc.service.schedule import WINDOW_PACE_S, next_poll_s
 
 THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
 
@@ -57,18 +57,18 @@ async def test_a_replica_that_cannot_reach_the_bank_does_not_keep_others_from_it
     )
     async with serve(cut_off) as without_a_way:
         await eventually(
-            lambda: without_a_way.service.journal.failures and not without_a_way.service.store.poll_lease.held
+            lambda: without_a_way.service.telemetry.failures and not without_a_way.service.store.poll_lease.held
         )
         assert (await fetching(without_a_way))["status"] == "warn"
         async with serve(settings) as served:
             await served.ready()
             await without_a_way.ready()
-            await eventually(lambda: not without_a_way.service.journal.failures)
+            await eventually(lambda: not without_a_way.service.telemetry.failures)
             for _ in range(2):
                 assert await fetching(without_a_way) == {"status": "pass", "observedValue": "skipped"}
                 await without_a_way.service.refresh()
-            assert without_a_way.service.journal.last_cycle == Cycle("skipped")
-            assert without_a_way.service.journal.last_success is None
+            assert without_a_way.service.telemetry.last_cycle == Cycle("skipped")
+            assert without_a_way.service.telemetry.last_success is None
 
 
 async def fetching(served: Served) -> Check:
@@ -91,18 +91,18 @@ async def test_a_fleet_that_the_bank_does_not_answer_warns_until_one_is_answered
 
     bank.misbehave = refuse
     async with serve(settings) as one:
-        await eventually(lambda: one.service.journal.failures and not one.service.store.poll_lease.held)
+        await eventually(lambda: one.service.telemetry.failures and not one.service.store.poll_lease.held)
         bank.misbehave = refuse_late
         async with serve(settings) as other:
             await eventually(lambda: other.service.store.poll_lease.held)
             assert (await one.service.refresh()).outcome == "skipped"
             assert (await fetching(one))["status"] == "warn"
             over.set()
-            await eventually(lambda: other.service.journal.failures and not other.service.store.poll_lease.held)
+            await eventually(lambda: other.service.telemetry.failures and not other.service.store.poll_lease.held)
             assert [(await fetching(served))["status"] for served in (one, other)] == ["warn", "warn"]
             bank.misbehave = None
             await other.service.poll()
-            await eventually(lambda: not one.service.journal.failures)
+            await eventually(lambda: not one.service.telemetry.failures)
             assert [(await fetching(served))["status"] for served in (one, other)] == ["pass", "pass"]
 
 
@@ -117,7 +117,7 @@ async def test_once_tomorrows_sheet_is_there_the_bank_is_left_alone(
         bank.publish(sheet(SATURDAY))
         clock.moment = datetime(2026, 4, 24, 14, 0, tzinfo=UTC)
         await served.service.poll()
-        job = served.service._ticks._scheduler.get_job("poll")  # noqa: SLF001 -- nobody else knows the appointment
+        job = served.service._schedule._scheduler.get_job("poll")  # noqa: SLF001 -- nobody else knows the appointment
         assert job is not None
         assert job.next_run_time > utc_now() + timedelta(seconds=2 * WINDOW_PACE_S)
 
@@ -229,7 +229,7 @@ async def test_a_service_that_crashed_at_its_first_refresh_is_soon_ready(
 ) -> None:
     """What nobody foresaw comes once; the next attempt has its appointment seconds later."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
-    monkeypatch.setattr("ratesvc.service.polling.FIRST_RETRY_S", 0.05)
+    monkeypatch.setattr("ratesvc.service.schedule.FIRST_RETRY_S", 0.05)
     cycle, calls = Refresher.cycle, 0
 
     async def crashing_once(self: Refresher, history: History) -> Cycle:
@@ -259,7 +259,7 @@ def test_a_doubtful_sheet_is_asked_for_again_within_minutes() -> None:
     """Also outside of the hours of publication; sooner where nothing else can be shown."""
     moment = datetime(2026, 4, 25, 9, 0, tzinfo=UTC)
     history = History(WorkCalendar(), [Revision(sheet(SATURDAY), 1, moment)])
-    doubtful = Cycle("confirming", held_back=(HeldBack(SATURDAY, Decision.CONFIRM, Verdict()),))
+    doubtful = Cycle("confirming", held_back=(HeldBack(SATURDAY, Decision.CONFIRM, Assessment()),))
     assert next_poll_s(history, moment, None, doubtful, 0) == 180
     assert next_poll_s(History(WorkCalendar()), moment, None, doubtful, 0) == 60
 
@@ -276,5 +276,5 @@ async def test_a_service_stops_though_one_cancellation_is_lost(settings: Setting
         await asyncio.Event().wait()
 
     async with asyncio.timeout(10), serve(settings) as served:
-        served.service._ticks._tasks.add(asyncio.create_task(deaf_once()))  # noqa: SLF001 -- no other task loses it at will
+        served.service._schedule._tasks.add(asyncio.create_task(deaf_once()))  # noqa: SLF001 -- no other task loses it at will
     assert heard.is_set()

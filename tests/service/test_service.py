@@ -56,7 +56,7 @@ async def test_a_request_after_midnight_is_answered_by_the_new_day(served: Serve
 async def test_readiness_says_why_not(settings: Settings, bank: Bank, clock: Clock) -> None:
     """Without a sheet it is not ready, with one it is, and not once it drains."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
-    async with Service(settings, clock=clock, ticking=False) as service:
+    async with Service(settings, clock=clock, scheduled=False) as service:
         assert service.not_ready_because() == "no_sheet"
         assert service.served(clock()) is None
         assert (await service.health())["cbr:fetch"]["observedValue"] == "not yet asked"
@@ -119,8 +119,8 @@ async def test_a_command_asks_whatever_other_replicas_do(
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     async with serve(settings) as first:
         await first.ready()
-        await eventually(lambda: first.service.journal.last_cycle)
-        async with Service(settings, clock=clock, ticking=False) as command:
+        await eventually(lambda: first.service.telemetry.last_cycle)
+        async with Service(settings, clock=clock, scheduled=False) as command:
             bank.publish(sheet(SATURDAY))
             assert (await command.refresh()).outcome == "skipped"
             assert [one.effective_date for one in (await command.fetch(None)).accepted] == [SATURDAY]
@@ -147,7 +147,7 @@ async def test_history_begins_with_what_is_stored(bank: Bank, settings: Settings
         await first.ready()
         await eventually(lambda: len(first.service.history) == 2)
     asked = len(bank.asked)
-    async with Service(settings, clock=clock, ticking=False) as second:
+    async with Service(settings, clock=clock, scheduled=False) as second:
         assert isinstance(second.history, History)
         assert [one.effective_date for one in second.history] == [THURSDAY, FRIDAY]
         assert second.publisher.current
@@ -182,7 +182,7 @@ async def test_what_a_service_observes_is_what_it_holds(served: Served) -> None:
     body = json.loads((await served.get("/health"))[2])
     observed = {name: check["observedValue"] for name, [check] in body["checks"].items()}
     newest = served.service.history.newest
-    cycle = served.service.journal.last_cycle
+    cycle = served.service.telemetry.last_cycle
     assert newest
     assert cycle
     assert observed["cbr:sheet"] == str(newest.effective_date) == "2026-04-24"
@@ -191,4 +191,4 @@ async def test_what_a_service_observes_is_what_it_holds(served: Served) -> None:
         0,
         str(served.service.history.calendar.known_until),
     )
-    assert datetime.fromisoformat(observed["scheduler:lastRun"]) == served.service.journal.last_attempt
+    assert datetime.fromisoformat(observed["scheduler:lastRun"]) == served.service.telemetry.last_attempt

@@ -47,7 +47,7 @@ async def keys(redis: Redis, settings: Settings) -> list[bytes]:
 
 async def holds(settings: Settings, clock: Clock) -> tuple[list[date], Coverage | None, list[date]]:
     """What a replica finds that starts now: its documents, its coverage, and the days of the dollar."""
-    async with Service(settings, clock=clock, ticking=False) as cold:
+    async with Service(settings, clock=clock, scheduled=False) as cold:
         history = cold.history
         dollars = [day for day, _ in history.series("USD", FIRST_DAY, FRIDAY)]
         return [one.effective_date for one in history], history.coverage, dollars
@@ -123,7 +123,7 @@ async def test_what_another_replica_stored_is_taken(
     """At its announcement, without a request to the Bank."""
     saturday = date(2026, 4, 25)
     bank.publish(sheet(saturday))
-    async with Service(settings, clock=clock, ticking=False) as other:
+    async with Service(settings, clock=clock, scheduled=False) as other:
         await other.fetch(None)
     asked = len(bank.asked)
     await eventually(lambda: served.service.history.of_date(saturday))

@@ -34,7 +34,7 @@ async def held(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[Se
     bank.publish(*map(sheet, DAYS))
     async with serve(unhurried(settings)) as served:
         await eventually(lambda: served.service.history.coverage and served.service.backfilling is None)
-        await eventually(lambda: served.service.feed.log.end.seq)
+        await eventually(lambda: served.service.event_log.log.end.seq)
         yield served
 
 
@@ -143,7 +143,7 @@ async def test_what_a_count_tells_is_given_back_at_the_next_ticks(
     for _ in range(2):
         await tick(held)
     assert whole(held, client) == wanted
-    assert client.xlen(key(held, "events")) == held.service.feed.log.end.seq
+    assert client.xlen(key(held, "events")) == held.service.event_log.log.end.seq
 
 
 async def test_a_value_in_the_place_of_another_is_found_by_the_hourly_parts(
@@ -159,7 +159,7 @@ async def test_a_value_in_the_place_of_another_is_found_by_the_hourly_parts(
         client.hset(key(served, "columns"), "R01239", b"foreign")
         client.hset(key(served, "sheets"), f"{DAYS[-1]}.1", b"foreign")
         for _ in range(8):
-            monkeypatch.setattr(served.service._upkeep, "_part_at", 0.0)  # noqa: SLF001 -- an hour later
+            monkeypatch.setattr(served.service._sync, "_part_at", 0.0)  # noqa: SLF001 -- an hour later
             for _ in range(8):
                 await tick(served)
         assert whole(served, client) == wanted
@@ -223,7 +223,7 @@ async def on_own(bank: Bank, settings: Settings, serve: Serve, own: RealRedis) -
     redis_settings = Redis(url=own.url, namespace=settings.redis.namespace)
     async with serve(unhurried(msgspec.structs.replace(settings, redis=redis_settings))) as served:
         await eventually(lambda: served.service.history.coverage and served.service.backfilling is None)
-        await eventually(lambda: served.service.feed.log.end.seq)
+        await eventually(lambda: served.service.event_log.log.end.seq)
         yield served
 
 
@@ -315,9 +315,9 @@ async def test_a_backfill_that_breaks_off_is_logged_and_begun_again_later(
     monkeypatch.setattr("ratesvc.service.backfill.Backfill.if_needed", mistaken)
     async with serve(settings) as served:
         await served.ready()
-        restarts = served.service.journal.metrics.restarts.labels("backfill")
+        restarts = served.service.telemetry.metrics.restarts.labels("backfill")
         await eventually(lambda: restarts._value.get() == 1)  # noqa: SLF001 -- what is counted so far
-        scheduler = served.service._ticks._scheduler  # noqa: SLF001 -- its appointment
+        scheduler = served.service._schedule._scheduler  # noqa: SLF001 -- its appointment
         await eventually(lambda: scheduler.get_job("backfill"))
 
 

@@ -53,7 +53,7 @@ async def store(settings: Settings) -> AsyncIterator[Store]:
 async def started(serve: Serve, settings: Settings, told: int = 2) -> AsyncIterator[Served]:
     """A service that knows so many events."""
     async with serve(settings) as running:
-        await eventually(lambda: len(list(running.service.feed.log)) >= told)
+        await eventually(lambda: len(list(running.service.event_log.log)) >= told)
         yield running
 
 
@@ -104,7 +104,7 @@ async def test_what_was_missed_comes_on_another_replica_and_after_a_restart(
         async with reading(one.url) as present:
             await a_day_passes(bank, one, clock, [present])
         ids = [*FIRST, *present.ids]
-        await eventually(lambda: len(list(two.service.feed.log)) == 5)
+        await eventually(lambda: len(list(two.service.event_log.log)) == 5)
         await replays(two, ids)
         async with reading(two.url) as fresh, reading(two.url, "abc") as stranger:
             assert fresh.blocks == [{"retry": "3000", "id": ids[-1]}]
@@ -112,7 +112,7 @@ async def test_what_was_missed_comes_on_another_replica_and_after_a_restart(
             assert (stranger.blocks[0], stranger.told, stranger.ids) == ({"retry": "3000"}, RESET, ids[-1:])
     async with started(serve, settings) as again:
         await replays(again, ids)
-        assert [str(event.place) for event in again.service.feed.log] == ids
+        assert [str(event.place) for event in again.service.event_log.log] == ids
 
 
 async def replays(served: Served, ids: list[str]) -> None:
@@ -136,7 +136,7 @@ async def test_replicas_that_tell_at_once_are_heard_once(
             await asyncio.gather(first.heard(1), second.heard(1))
             await asyncio.gather(*(served.service.republish() for served in (one, two)))
         assert first.told == second.told == [("in_force", "2026-04-25", 1)]
-        assert first.ids == second.ids == [str(one.service.feed.log.end)]
+        assert first.ids == second.ids == [str(one.service.event_log.log.end)]
 
 
 async def test_history_that_is_filled_in_is_silent(bank: Bank, settings: Settings, serve: Serve, store: Store) -> None:
@@ -165,10 +165,10 @@ async def test_when_all_is_lost_every_reader_is_told_to_ask_afresh(
     """Redis and every replica forgot: what each id has missed cannot be known. What happens next is told to all."""
     async with started(serve, settings) as one, reading(one.url) as present:
         await a_day_passes(bank, one, clock, [present])
-        ids = [str(event.place) for event in one.service.feed.log]
+        ids = [str(event.place) for event in one.service.event_log.log]
     await emptied(settings)
     async with started(serve, settings) as one, started(serve, settings) as two, AsyncExitStack() as stack:
-        begun = [str(event.place) for event in one.service.feed.log]
+        begun = [str(event.place) for event in one.service.event_log.log]
         readers = [await stack.enter_async_context(reading(served.url, last)) for served in (one, two) for last in ids]
         for reader in readers:
             await reader.heard(1)
@@ -195,7 +195,7 @@ async def test_a_correction_that_was_told_only_in_a_lost_log_is_not_missed(
         before = reader.blocks[0]["id"]
     await emptied(settings)
     async with started(serve, settings) as one, reading(one.url, before) as absent:
-        assert [event.place.key for event in one.service.feed.log] == [(FRIDAY, 1), (FRIDAY, 1)]
+        assert [event.place.key for event in one.service.event_log.log] == [(FRIDAY, 1), (FRIDAY, 1)]
         await absent.heard(1)
         assert absent.told == RESET
 
@@ -214,11 +214,11 @@ async def test_a_reader_who_comes_too_late_is_told_to_ask_afresh(
 ) -> None:
     """The newest thousand events are kept: what came before is not replayed in part."""
     async with started(serve, settings) as one:
-        end = one.service.feed.log.end.seq
+        end = one.service.event_log.log.end.seq
         events = [Event("in_force", Place(seq, FRIDAY, 1)) for seq in range(end + 1, end + 1501)]
         await store.tell(events, end)
         await store.announce(FRIDAY)
-        await eventually(lambda: one.service.feed.log.end == events[-1].place)
+        await eventually(lambda: one.service.event_log.log.end == events[-1].place)
         async with reading(one.url, FIRST[0]) as late, reading(one.url, NOWHERE) as first:
             for reader in (late, first):
                 await reader.heard(1)
@@ -246,7 +246,7 @@ async def test_a_reader_hears_at_once_that_another_log_has_begun(
         await store.announce(SATURDAY)
         await reader.heard(1)
         assert (reader.told, reader.last_id) == (RESET, str(other[-1].place))
-        assert list(one.service.feed.log) == await store.events(0) == other
+        assert list(one.service.event_log.log) == await store.events(0) == other
 
 
 async def nothing() -> None:
@@ -391,10 +391,10 @@ async def has_place(served: Served) -> bool:
 
 async def stuck(served: Served, store: Store) -> socket.socket:
     """A reader that asks for a thousand events and takes none of them."""
-    end = served.service.feed.log.end.seq
+    end = served.service.event_log.log.end.seq
     await store.tell((Event("in_force", Place(seq, FRIDAY, 1)) for seq in range(end + 1, end + 901)), end)
     await store.announce(FRIDAY)
-    await eventually(lambda: served.service.feed.log.end.seq == end + 900)
+    await eventually(lambda: served.service.event_log.log.end.seq == end + 900)
     reader = socket.socket()
     reader.setblocking(False)  # noqa: FBT003 -- as the standard library has it
     reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -431,7 +431,7 @@ async def test_a_drain_ends_every_stream_at_once(settings: Settings, serve: Serv
             async with reading(running.url) as reader:
                 running.service.drain()
                 await eventually(lambda: reader.ended, patience())
-                assert reader.blocks == [{"retry": "3000", "id": str(running.service.feed.log.end)}]
+                assert reader.blocks == [{"retry": "3000", "id": str(running.service.event_log.log.end)}]
             async with reading(running.url) as late:
                 assert (late.status, late.blocks) == (200, [{"retry": "3000"}])
 

@@ -288,8 +288,8 @@ async def test_every_documented_answer_occurs_and_is_as_documented(
         without.setitem(sys.modules, "resvg_py", None)  # as where the extra is not installed
         await ask(whole, {"/chart.png": ["?codes=EUR"], "/widget/card.png": ["?codes=EUR"]}, witnessed)
     with monkeypatch.context() as busy:
-        busy.setattr("ratesvc.service.workers.LONG_POINTS", 0)
-        busy.setattr("ratesvc.service.workers.MOST_WAITING", 0)
+        busy.setattr("ratesvc.service.publication.LONG_POINTS", 0)
+        busy.setattr("ratesvc.service.publication.MOST_WAITING", 0)
         await ask(whole, {path: ["?codes=GBP&since=2026-04-21"] for path in BUSY}, witnessed)
     for path in CALM:
         asked = address(path, CALM[path][0], whole.url)
@@ -307,7 +307,7 @@ async def test_every_documented_answer_occurs_and_is_as_documented(
     bank.documents.clear()
     bank.series.clear()
     async with serve(elsewhere(settings)) as empty:
-        await eventually(lambda: empty.service.journal.last_cycle)
+        await eventually(lambda: empty.service.telemetry.last_cycle)
         await ask(empty, EMPTY, witnessed)
     for path in DOCUMENT["paths"]:
         assert witnessed[path] == expected(path), path
