@@ -1,20 +1,22 @@
-"""Other people's wire formats: one file each, pure functions from our domain to somebody else's bytes.
+"""Other APIs' wire formats: one file each, pure functions from our domain to somebody else's bytes.
 
-A file here is a dialect: its name, with - for _, is what `dialects` in config.yaml lists, and it holds a DIALECT.
+Each module holds one DIALECT. `dialects` in config.yaml lists the modules by name, with - for _.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
+from calendar import timegm
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import ONE, Revision, Snapshot, plain
+from ratesvc.domain.workdays import at
 from ratesvc.errors import HistoryLoading, RatesvcError
 from ratesvc.render import series
 from ratesvc.render.language import language_or_default
@@ -23,16 +25,14 @@ from ratesvc.render.series_text import rates
 
 JSON = "application/json; charset=utf-8"
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_AMOUNT = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,10})?")
 
 SHEETS_AT_ONCE = 500
-"""The texts of so many are in memory together."""
-
-ALWAYS = date.max
-"""The last day of an answer that changes with today."""
+"""The texts of so many sheets are in memory together."""
 
 
 class Refused(RatesvcError):
-    """What a dialect refuses in its own words, with its own status."""
+    """A dialect refuses a request with its own words and its own status."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -40,8 +40,11 @@ class Refused(RatesvcError):
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """One request: the variables of its path and of its query, each once. What is not asked for is ignored."""
+class Request:
+    """One request: the parameters of its path and query, each once, and the sheets that answer it.
+
+    A dialect ignores parameters that it does not read.
+    """
 
     history: History
     snapshot: Snapshot
@@ -54,25 +57,32 @@ class Question:
         return self.snapshot.announced or self.snapshot.in_force
 
     def on(self, day: date) -> Revision:
-        """The sheet in force on a day. Raises what History.in_force raises."""
+        """The sheet in force on a day. Raises the errors of History.in_force."""
         return self.history.in_force(day, self.snapshot.today)
 
     def english_names(self) -> dict[str, str]:
-        """By currency id, as the Bank's catalogue has them; as CLDR has them where the catalogue was not asked for."""
+        """Names by currency id: from the Bank's catalogue, or from CLDR if the catalogue was not fetched."""
         english = language_or_default(None)
         held = (column.currency for column in self.history.columns())
         return {currency.cbr_id: currency.english_name or english.currency(currency.code) for currency in held}
 
     def text(self, *names: str) -> str | None:
-        """The first of these that is given and not empty."""
+        """The first of these parameters that is given and not empty."""
         return next((self.given[name] for name in names if self.given.get(name)), None)
 
+    def amount(self, default: str, refused: str, status: int) -> Decimal:
+        """The parameter `amount`, a plain decimal number. Raises Refused."""
+        text = self.text("amount") or default
+        if not _AMOUNT.fullmatch(text):
+            raise Refused(status, refused)
+        return Decimal(text)
+
     def code(self, default: str, *names: str) -> str:
-        """One currency code in capitals, not yet known to exist."""
+        """One currency code in capitals; it may be unknown."""
         return (self.text(*names) or default).strip().upper()
 
     def codes(self, *names: str) -> tuple[str, ...] | None:
-        """Those of the codes given that any sheet ever had, sorted; None when none were asked for."""
+        """The given codes that any sheet ever had, sorted; None if the parameter is missing."""
         text = self.text(*names)
         if text is None:
             return None
@@ -82,19 +92,32 @@ class Question:
         """Every code of every held sheet, and RUB."""
         return self.history.codes() | {"RUB"}
 
+    def complete(self, since: date, until: date) -> Coverage:
+        """The range from the effective date of the sheet in force on `since`; raises where a sheet may be missing."""
+        first = self.on(since).effective_date
+        gap = self.history.first_gap(first, min(until, self.snapshot.in_force.effective_date))
+        if gap:
+            raise HistoryLoading(gap)
+        return Coverage(first, until)
+
+    def check_size(self, currencies: int, days: Coverage, *, daily: bool = False) -> int:
+        """How many points the answer has at most, up to today's sheet. Raises TooManyPoints."""
+        until = min(days.until, max(self.snapshot.today, self.newest.effective_date))
+        return series.check_size(self.history, currencies, days.since, until, daily=daily)
+
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What to answer: `write` gives the bytes, `key` tells them from all others of the same dialect and publication.
+class Content:
+    """An answer: `write` makes its bytes, `key` tells it from all others of the same dialect and publication.
 
-    `until` is the last day that they are about: what is settled may be kept longer. `points` says how many numbers
-    it has at most where they may be many.
+    `until` is its last day, or the last day of all if it changes with today: settled days are cached longer.
+    `points` is the greatest possible count of its numbers, 0 if there are few.
     """
 
     key: Hashable
     media: str
     write: Callable[[], bytes]
-    until: date = ALWAYS
+    until: date = date.max
     points: int = 0
 
 
@@ -109,68 +132,58 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """Paths below /{name}, with {variables}; `at_root` for clients that can be given a host but no prefix."""
+    """Paths below /{name}, with {variables}; `at_root` repeats them at the root for clients that accept only a host."""
 
-    routes: Mapping[str, Callable[[Question], Answer]]
+    routes: Mapping[str, Callable[[Request], Content]]
     refuse: Callable[[RatesvcError], Refusal]
     at_root: bool = False
 
 
 def status(error: RatesvcError) -> int:
-    """The dialect's own status, or the one that the error has everywhere."""
+    """The dialect's own status, or the usual one of that error."""
     return error.status if isinstance(error, Refused) else PROBLEMS[type(error)].status
 
 
-def iso_day(text: str | None, refused: Refused) -> date:
-    """YYYY-MM-DD. Raises what it is handed."""
+def iso_day(text: str | None, refused: str, status: int) -> date:
+    """YYYY-MM-DD as a date. Raises Refused."""
     try:
         if text and _DAY.fullmatch(text):
             return date.fromisoformat(text)
     except ValueError:
         pass
-    raise refused
+    raise Refused(status, refused)
 
 
-def certain(asked: Question, since: date, until: date) -> Coverage:
-    """From the effective date of the sheet in force on `since`; raises where a sheet may be missing up to `until`."""
-    first = asked.on(since).effective_date
-    gap = asked.history.first_gap(first, min(until, asked.snapshot.in_force.effective_date))
-    if gap:
-        raise HistoryLoading(gap)
-    return Coverage(first, until)
-
-
-def check_size(asked: Question, currencies: int, span: Coverage, *, daily: bool = False) -> int:
-    """How many points the answer has at most, up to today's sheet. Raises TooManyPoints."""
-    until = min(span.until, max(asked.snapshot.today, asked.newest.effective_date))
-    return series.check_size(asked.history, currencies, span.since, until, daily=daily)
+def unix_midnight(day: date) -> int:
+    """The Unix time at which the day begins in Moscow."""
+    return timegm(at(day, datetime.min.time()).utctimetuple())
 
 
 def per_base(
-    history: History, base: str, codes: Sequence[str], span: Coverage, *, amount: Decimal = ONE, missing: str = ""
+    history: History, base: str, codes: Sequence[str], days: Coverage, *, amount: Decimal = ONE, missing: str = ""
 ) -> Iterator[tuple[int, Sequence[str]]]:
-    """Each sheet of the span that has the base, oldest first: its day's ordinal and a text for each of the codes.
+    """Each sheet of the range that has the base, oldest first: its day's ordinal and one text for each code.
 
-    The text says what one unit of the base costs in that currency, or what another amount comes to; `missing` stands
-    for a code that the sheet lacks.
+    The text is the price of one unit of the base in that currency, or the result of converting `amount`. `missing`
+    stands for a code that the sheet lacks.
     """
-    held = history.days
-    for start in range(bisect_left(held, span.since), bisect_right(held, span.until), SHEETS_AT_ONCE):
-        part = held[start : min(start + SHEETS_AT_ONCE, bisect_right(held, span.until))]
-        range_of_days = part[0], part[-1]
+    held = history.days[bisect_left(history.days, days.since) : bisect_right(history.days, days.until)]
+    for start in range(0, len(held), SHEETS_AT_ONCE):
+        part = held[start : start + SHEETS_AT_ONCE]
+        ends = part[0], part[-1]
         sheets = [day.toordinal() for day in part]
-        days = sheets if base == "RUB" else list(rates(history, base, "RUB", *range_of_days).days)
+        ordinals = sheets if base == "RUB" else list(rates(history, base, "RUB", *ends).days)
         columns = []
         for code in codes:
             if code == base:
-                columns.append([plain(amount)] * len(days))
+                columns.append([plain(amount)] * len(ordinals))
                 continue
-            found = rates(history, base, code, *range_of_days, amount=amount)
+            found = rates(history, base, code, *ends, amount=amount)
             texts = dict(zip(found.days, found.texts, strict=True))
-            columns.append([texts.get(day, missing) for day in days])
-        yield from zip(days, zip(*columns, strict=True) if columns else [()] * len(days), strict=True)
+            columns.append([texts.get(ordinal, missing) for ordinal in ordinals])
+        yield from zip(ordinals, zip(*columns, strict=True) if columns else [()] * len(ordinals), strict=True)
 
 
 def json_object(codes: Sequence[str], texts: Sequence[str]) -> str:
-    """`{"EUR":0.92,"RUB":91.5}`, without those that have no text."""
+    """`{"EUR":0.92,"RUB":91.5}`, without the codes that have no text."""
     return "{" + ",".join([f'"{code}":{text}' for code, text in zip(codes, texts, strict=True) if text]) + "}"

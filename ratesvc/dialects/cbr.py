@@ -1,20 +1,21 @@
-"""The Bank of Russia itself, for what reads its XML: https://www.cbr.ru/development/sxml/.
+"""The Bank of Russia's own scripts, for programs that read its XML: https://www.cbr.ru/development/sxml/.
 
-A day without a sheet is answered with the earlier one under its own date, a day to come with what is set so far, and
-a wrong parameter with 200 and «Error in parameters», all as the Bank does. The obsolete monthly list (d=1) is refused.
+Like the Bank, this dialect answers a day without a sheet with the earlier sheet under its own date, a future day with
+the newest sheet, and a wrong parameter with 200 and «Error in parameters». It refuses the obsolete monthly list (d=1).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date
+from functools import partial
 
 from ratesvc.bank import xml
-from ratesvc.dialects import Answer, Dialect, Question, Refusal, Refused, status
+from ratesvc.dialects import Content, Dialect, Refusal, Refused, Request, status
 from ratesvc.domain.columns import Column
-from ratesvc.domain.rates import FIRST_DAY, Quote, Revision
+from ratesvc.domain.rates import FIRST_DAY, Quote
 from ratesvc.errors import BeforeHistory, HistoryLoading, RatesvcError
 
 DAILY = "text/xml; charset="
@@ -23,58 +24,44 @@ _DAY = re.compile(r"([0-9]{2})[./]([0-9]{2})[./]([0-9]{4})")
 _CBR_ID = re.compile(r"[A-Za-z0-9]{1,12}")
 
 
-def in_russian(asked: Question) -> Answer:
-    """XML_daily: the Bank's own bytes of a sheet that was fetched."""
-    revision, until = _asked_for(asked)
-    document = xml.document_of(revision)
-    return Answer(("daily", revision.key), DAILY + xml.charset_of(document), lambda: document, until)
-
-
-def in_english(asked: Question) -> Answer:
-    """XML_daily_eng: always written here, with the names of the Bank's catalogue."""
-    revision, until = _asked_for(asked)
+def daily(request: Request, *, english: bool) -> Content:
+    """XML_daily: the Bank's own bytes of a fetched sheet. XML_daily_eng is written here, with the catalogue's names."""
+    _refuse_monthly(request)
+    text = request.text("date_req")
+    until = date.max if text is None else _day(text)
+    if text is not None and until <= request.snapshot.today:
+        revision = request.on(until)
+    else:
+        revision = request.newest if request.newest.effective_date <= until else request.snapshot.in_force
+    if not english:
+        document = xml.document_of(revision)
+        return Content(("daily", revision.key), DAILY + xml.charset_of(document), lambda: document, until)
 
     def write() -> bytes:
-        return xml.write_daily(revision.sheet, asked.english_names())
+        return xml.write_daily(revision.sheet, request.english_names())
 
-    return Answer(("english", revision.key), DAILY + xml.ENCODING, write, until)
-
-
-def _asked_for(asked: Question) -> tuple[Revision, date]:
-    _refuse_monthly(asked)
-    text = asked.text("date_req")
-    if text is None:
-        return asked.newest, date.max
-    day = _day(text)
-    if day <= asked.snapshot.today:
-        return asked.on(day), day
-    return (asked.newest if asked.newest.effective_date <= day else asked.snapshot.in_force), day
+    return Content(("english", revision.key), DAILY + xml.ENCODING, write, until)
 
 
-def dynamic(asked: Question) -> Answer:
-    """XML_dynamic: the records of one id, none for an unknown one. Raises HistoryLoading rather than leave a gap."""
-    _refuse_monthly(asked)
-    cbr_id = asked.text("VAL_NM_RQ") or ""
-    since, until = _day(asked.text("date_req1") or ""), _day(asked.text("date_req2") or "")
+def dynamic(request: Request) -> Content:
+    """XML_dynamic: the records of one id, none for an unknown id. Raises HistoryLoading rather than leave a gap."""
+    _refuse_monthly(request)
+    cbr_id = request.text("VAL_NM_RQ") or ""
+    since, until = _day(request.text("date_req1") or ""), _day(request.text("date_req2") or "")
     if not _CBR_ID.fullmatch(cbr_id):
         raise Refused(200, xml.ERROR)
-    gap = asked.history.first_gap(since, min(until, asked.snapshot.in_force.effective_date))
-    held = asked.history.coverage
-    # Who reads a range takes what is missing for what never was.
-    if gap := gap or next((day for day in (held.unconfirmed if held else ()) if since <= day <= until), None):
+    gap = request.history.first_gap(since, min(until, request.snapshot.in_force.effective_date))
+    coverage = request.history.coverage
+    # A reader of a range takes a missing sheet for one that never existed.
+    if gap := gap or next((day for day in (coverage.unconfirmed if coverage else ()) if since <= day <= until), None):
         raise HistoryLoading(gap)
-
-    columns = _columns(asked, cbr_id)
+    columns = [column for column in request.history.columns() if column.currency.cbr_id == cbr_id]
+    points = sum(last - first for first, last in (column.places(since, until) for column in columns))
 
     def write() -> bytes:
         return xml.write_dynamic(cbr_id, since, until, _records(columns, since, until))
 
-    points = sum(last - first for first, last in (column.places(since, until) for column in columns))
-    return Answer(("dynamic", cbr_id, since, until), DYNAMIC, write, until, points)
-
-
-def _columns(asked: Question, cbr_id: str) -> list[Column]:
-    return [column for column in asked.history.columns() if column.currency.cbr_id == cbr_id]
+    return Content(("dynamic", cbr_id, since, until), DYNAMIC, write, until, points)
 
 
 def _records(columns: list[Column], since: date, until: date) -> Iterator[tuple[date, Quote]]:
@@ -86,36 +73,22 @@ def _records(columns: list[Column], since: date, until: date) -> Iterator[tuple[
                 yield day, quote
 
 
-def short_catalogue(asked: Question) -> Answer:
-    """XML_val."""
-    return _catalogue(asked, full=False)
+def catalogue(request: Request, *, full: bool) -> Content:
+    """XML_val and XML_valFull: every id that is held.
 
-
-def full_catalogue(asked: Question) -> Answer:
-    """XML_valFull."""
-    return _catalogue(asked, full=True)
-
-
-def _catalogue(asked: Question, *, full: bool) -> Answer:
-    """Every id that is held. Raises HistoryLoading before all of them are: a mirror would take a part for the whole."""
-    _refuse_monthly(asked)
-    if asked.history.coverage is None:
+    Raises HistoryLoading until all of history is loaded, because a mirror would take a part of it for the whole.
+    """
+    _refuse_monthly(request)
+    if request.history.coverage is None:
         raise HistoryLoading(FIRST_DAY)
-    columns = sorted(asked.history.columns(), key=lambda column: column.currency.cbr_id)
-    names = asked.english_names()
-    rows = [(replace(c.currency, english_name=names[c.currency.cbr_id]), _last(c).nominal) for c in columns]
-    return Answer(("catalogue", full), DAILY + xml.ENCODING, lambda: xml.write_catalogue(rows, full=full))
-
-
-def _last(column: Column) -> Quote:
-    quote = column.quote(column.last_day)
-    assert quote  # noqa: S101 -- it is the column's own day
-    return quote
-
-
-def _refuse_monthly(asked: Question) -> None:
-    if asked.text("d") == "1":
-        raise Refused(200, xml.ERROR)
+    columns = sorted(request.history.columns(), key=lambda column: column.currency.cbr_id)
+    names = request.english_names()
+    rows = [
+        (replace(column.currency, english_name=names[column.currency.cbr_id]), last.nominal)
+        for column in columns
+        if (last := column.quote(column.last_day))
+    ]
+    return Content(("catalogue", full), DAILY + xml.ENCODING, lambda: xml.write_catalogue(rows, full=full))
 
 
 def _day(text: str) -> date:
@@ -128,20 +101,25 @@ def _day(text: str) -> date:
     raise Refused(200, xml.ERROR)
 
 
+def _refuse_monthly(request: Request) -> None:
+    if request.text("d") == "1":
+        raise Refused(200, xml.ERROR)
+
+
 def refuse(error: RatesvcError) -> Refusal:
-    """The Bank's own words for what it refuses, ours in its XML for the rest."""
+    """The Bank's own words where it refuses too, otherwise ours in its XML."""
     media = DAILY + xml.ENCODING
     if isinstance(error, BeforeHistory):
         return Refusal(200, media, xml.write_refusal())
     return Refusal(status(error), media, xml.write_refusal(str(error)))
 
 
-_SCRIPTS = {
-    "/scripts/XML_daily.asp": in_russian,
-    "/scripts/XML_daily_eng.asp": in_english,
+_SCRIPTS: dict[str, Callable[[Request], Content]] = {
+    "/scripts/XML_daily.asp": partial(daily, english=False),
+    "/scripts/XML_daily_eng.asp": partial(daily, english=True),
     "/scripts/XML_dynamic.asp": dynamic,
-    "/scripts/XML_val.asp": short_catalogue,
-    "/scripts/XML_valFull.asp": full_catalogue,
+    "/scripts/XML_val.asp": partial(catalogue, full=False),
+    "/scripts/XML_valFull.asp": partial(catalogue, full=True),
 }
-# The Bank's server does not tell capitals from small letters, and many scripts ask for xml_daily.asp.
+# The Bank's server ignores case, and many scripts ask for xml_daily.asp.
 DIALECT = Dialect({**_SCRIPTS, **{path.lower(): answer for path, answer in _SCRIPTS.items()}}, refuse, at_root=True)

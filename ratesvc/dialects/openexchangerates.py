@@ -1,36 +1,31 @@
 """Open Exchange Rates: units of every currency for one of the base, https://docs.openexchangerates.org.
 
-Any app_id is accepted. `timestamp` is the moment from which the rates are in force. A time series has every day, those
-without a sheet of their own with the one in force.
+Any app_id is accepted. `timestamp` is the moment from which the rates are in force. A time series has every day; a day
+without a sheet of its own has the rates of the sheet in force.
 """
 
 from __future__ import annotations
 
-import re
-from calendar import timegm
 from collections.abc import Iterator, Sequence
-from datetime import date, datetime
-from decimal import Decimal
+from datetime import date
 
 from msgspec import Raw
 
 from ratesvc.dialects import (
     JSON,
-    Answer,
+    Content,
     Dialect,
-    Question,
     Refusal,
     Refused,
-    certain,
-    check_size,
+    Request,
     iso_day,
     json_object,
     per_base,
     status,
+    unix_midnight,
 )
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.rates import ONE, Revision, Sheet, convert, per_unit, plain
-from ratesvc.domain.workdays import at
 from ratesvc.errors import BeforeHistory, NotYetSet, RatesvcError, TooManyPoints
 from ratesvc.render.api import encode, literal
 from ratesvc.render.language import language_or_default
@@ -40,114 +35,102 @@ ABOUT = {
     "disclaimer": "The Bank of Russia's official rates and what follows from them; not published by the Bank.",
     "license": "https://www.cbr.ru/eng/about/",
 }
-MIDNIGHT = datetime.min.time()
 NO_RATES = "{}"
-_AMOUNT = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,10})?")
 
 
-def latest(asked: Question) -> Answer:
+def latest(request: Request) -> Content:
     """latest.json: in force today."""
-    return _rates(asked, asked.snapshot.in_force, date.max)
+    return _rates(request, request.snapshot.in_force, date.max)
 
 
-def historical(asked: Question) -> Answer:
+def historical(request: Request) -> Content:
     """historical/YYYY-MM-DD.json."""
-    day = iso_day(asked.text("day"), Refused(400, "invalid_date"))
-    return _rates(asked, asked.on(day), day)
+    day = iso_day(request.text("day"), "invalid_date", 400)
+    return _rates(request, request.on(day), day)
 
 
-def _rates(asked: Question, revision: Revision, until: date) -> Answer:
-    base = _base(asked, revision.sheet)
-    symbols = asked.codes("symbols")
+def _rates(request: Request, revision: Revision, until: date) -> Content:
+    base = _base(request, revision.sheet)
+    symbols = request.codes("symbols")
 
     def write() -> bytes:
         rates = {base: ONE, **per_unit(revision.sheet, base)}
         shown = {code: literal(rate) for code, rate in sorted(rates.items()) if symbols is None or code in symbols}
-        return encode({**ABOUT, "timestamp": _timestamp(revision), "base": base, "rates": shown})
+        timestamp = unix_midnight(revision.effective_date)
+        return encode({**ABOUT, "timestamp": timestamp, "base": base, "rates": shown})
 
-    return Answer(("rates", revision.key, base, symbols), JSON, write, until)
+    return Content(("rates", revision.key, base, symbols), JSON, write, until)
 
 
-def _base(asked: Question, sheet: Sheet) -> str:
-    base = asked.code("USD", "base")
+def _base(request: Request, sheet: Sheet) -> str:
+    base = request.code("USD", "base")
     if base != "RUB" and base not in sheet.by_code:
         raise Refused(400, "invalid_base")
     return base
 
 
-def _timestamp(revision: Revision) -> int:
-    return timegm(at(revision.effective_date, MIDNIGHT).utctimetuple())
-
-
-def time_series(asked: Question) -> Answer:
-    """time-series.json: every day from start to end, up to the last that is set."""
-    start, end = (iso_day(asked.text(name), Refused(400, "invalid_date")) for name in ("start", "end"))
+def time_series(request: Request) -> Content:
+    """time-series.json: every day from start to end, up to the newest sheet."""
+    start, end = (iso_day(request.text(name), "invalid_date", 400) for name in ("start", "end"))
     if start > end:
         raise Refused(400, "invalid_date_range")
-    base = asked.code("USD", "base")
-    if base not in asked.known():
+    base = request.code("USD", "base")
+    if base not in request.known():
         raise Refused(400, "invalid_base")
-    symbols = asked.codes("symbols")
-    last = min(end, max(asked.snapshot.today, asked.newest.effective_date))
-    span = certain(asked, start, last)
-    codes = tuple(sorted(asked.known())) if symbols is None else symbols
-    points = check_size(asked, len(codes), span, daily=True)
+    symbols = request.codes("symbols")
+    days = request.complete(start, min(end, max(request.snapshot.today, request.newest.effective_date)))
+    codes = tuple(sorted(request.known())) if symbols is None else symbols
+    points = request.check_size(len(codes), days, daily=True)
 
     def write() -> bytes:
-        days = {day: rates for day, rates in _daily(asked, base, codes, span) if day >= str(start)}
-        return encode({**ABOUT, "start_date": start, "end_date": end, "base": base, "rates": days})
+        rates = {day: rates for day, rates in _daily(request, base, codes, days) if day >= str(start)}
+        return encode({**ABOUT, "start_date": start, "end_date": end, "base": base, "rates": rates})
 
-    return Answer(("series", base, symbols, start, end), JSON, write, end, points)
+    return Content(("series", base, symbols, start, end), JSON, write, end, points)
 
 
-def _daily(asked: Question, base: str, codes: Sequence[str], span: Coverage) -> Iterator[tuple[str, Raw]]:
-    """Every day of the span with the rates in force on it; the span begins with a sheet."""
-    sheets = {day: json_object(codes, texts) for day, texts in per_base(asked.history, base, codes, span)}
-    days, effective = carried(asked.history, span.since, span.until)
-    for day, of in zip(iso(days), effective, strict=True):
+def _daily(request: Request, base: str, codes: Sequence[str], days: Coverage) -> Iterator[tuple[str, Raw]]:
+    """Every day of the range with the rates in force on it; the range begins with a sheet."""
+    sheets = {day: json_object(codes, texts) for day, texts in per_base(request.history, base, codes, days)}
+    ordinals, effective = carried(request.history, days.since, days.until)
+    for day, of in zip(iso(ordinals), effective, strict=True):
         if (rates := sheets.get(of, NO_RATES)) != NO_RATES:
             yield day, Raw(rates.encode())
 
 
-def conversion(asked: Question) -> Answer:
+def conversion(request: Request) -> Content:
     """convert.json, or the same in the path: an amount at the rates in force today."""
-    revision, text = asked.snapshot.in_force, asked.text("amount") or ""
-    base, quote = (asked.code("", name) for name in ("from", "to"))
+    revision = request.snapshot.in_force
+    base, quote = (request.code("", name) for name in ("from", "to"))
     if {base, quote} - {"RUB", *revision.sheet.by_code}:
         raise Refused(400, "invalid_currency")
-    if not _AMOUNT.fullmatch(text):
-        raise Refused(400, "invalid_amount")
-    amount = Decimal(text)
+    amount = request.amount("", "invalid_amount", 400)
     converted = convert(revision.sheet, amount, base, quote, 0)
+    query = f"/convert/{plain(amount)}/{base}/{quote}"
     document = {
         **ABOUT,
-        "request": {
-            "query": f"/convert/{plain(amount)}/{base}/{quote}",
-            "amount": literal(amount),
-            "from": base,
-            "to": quote,
-        },
-        "meta": {"timestamp": _timestamp(revision), "rate": literal(converted.unit_rate)},
+        "request": {"query": query, "amount": literal(amount), "from": base, "to": quote},
+        "meta": {"timestamp": unix_midnight(revision.effective_date), "rate": literal(converted.unit_rate)},
         "response": literal(converted.result),
     }
-    # As text: equal amounts may be written with more zeros, and are repeated as they were.
-    return Answer(("convert", plain(amount), base, quote), JSON, lambda: encode(document))
+    # The amount as text: equal amounts may have more zeros, and each is repeated as it was written.
+    return Content(("convert", plain(amount), base, quote), JSON, lambda: encode(document))
 
 
-def currencies(asked: Question) -> Answer:
+def currencies(request: Request) -> Content:
     """currencies.json: code → English name."""
-    english = language_or_default(None)
-    return Answer("currencies", JSON, lambda: encode({code: english.currency(code) for code in sorted(asked.known())}))
+    english, codes = language_or_default(None), sorted(request.known())
+    return Content("currencies", JSON, lambda: encode({code: english.currency(code) for code in codes}))
 
 
-def usage(_: Question) -> Answer:
-    """usage.json: there is no limit and nothing is counted."""
+def usage(_: Request) -> Content:
+    """usage.json: there is no limit, and nothing is counted."""
     plan = {"name": "ratesvc", "quota": "unlimited", "update_frequency": "each working day"}
     counted = {"requests": 0, "requests_quota": 0, "requests_remaining": 0}
-    return Answer("usage", JSON, lambda: encode({"status": 200, "data": {"plan": plan, "usage": counted}}))
+    return Content("usage", JSON, lambda: encode({"status": 200, "data": {"plan": plan, "usage": counted}}))
 
 
-_WORDS = {
+_DESCRIPTIONS = {
     "invalid_base": "There is no such base currency on that day.",
     "invalid_currency": "There is no such currency today.",
     "invalid_date": "A date is written YYYY-MM-DD and must exist.",
@@ -157,7 +140,7 @@ _WORDS = {
 
 
 def refuse(error: RatesvcError) -> Refusal:
-    """`message` is a word that programs compare with, `description` a sentence."""
+    """`message` is a word for programs, `description` a sentence for people."""
     code, message, text = status(error), "not_available", str(error)
     if isinstance(error, NotYetSet | BeforeHistory):
         code = 400
@@ -165,7 +148,7 @@ def refuse(error: RatesvcError) -> Refusal:
         message = "invalid_date_range"
     elif isinstance(error, Refused):
         message = str(error) if code == 400 else "not_found"
-        text = _WORDS.get(message, text)
+        text = _DESCRIPTIONS.get(message, text)
     return Refusal(code, JSON, encode({"error": True, "status": code, "message": message, "description": text}))
 
 

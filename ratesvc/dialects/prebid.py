@@ -1,36 +1,31 @@
 """The currency file of Prebid.js: https://docs.prebid.org/dev-docs/modules/currency.html.
 
-Every pair is given: what Prebid derives by itself it rounds to four decimals, which ruins
-what is small: of a rial in roubles nothing is left.
+It has every pair, because Prebid rounds the rates that it derives itself to four decimals: a rial in roubles would
+become nothing.
 """
 
 from __future__ import annotations
 
-from ratesvc.dialects import JSON, Answer, Dialect, Question, Refusal, status
+from ratesvc.dialects import JSON, Content, Dialect, Refusal, Request, status
 from ratesvc.domain.rates import per_unit
 from ratesvc.errors import RatesvcError
 from ratesvc.render.api import encode, literal
 
 
-def conversions(asked: Question) -> Answer:
+def conversions(request: Request) -> Content:
     """currency.json: in force today, from each currency to each other one."""
-    revision = asked.snapshot.in_force
+    revision = request.snapshot.in_force
 
     def write() -> bytes:
-        codes = sorted({"RUB", *revision.sheet.by_code})
         pairs = {
             base: {code: literal(rate) for code, rate in sorted(per_unit(revision.sheet, base).items())}
-            for base in codes
+            for base in sorted({"RUB", *revision.sheet.by_code})
         }
-        return encode(
-            {
-                "generatedAt": revision.fetched_at.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
-                "dataAsOf": f"{revision.effective_date}T00:00:00.000Z",
-                "conversions": pairs,
-            }
-        )
+        generated = revision.fetched_at.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+        as_of = f"{revision.effective_date}T00:00:00.000Z"
+        return encode({"generatedAt": generated, "dataAsOf": as_of, "conversions": pairs})
 
-    return Answer("conversions", JSON, write)
+    return Content("conversions", JSON, write)
 
 
 def refuse(error: RatesvcError) -> Refusal:

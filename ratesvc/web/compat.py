@@ -8,7 +8,7 @@ from importlib import import_module
 from aiohttp import web
 
 from ratesvc import dialects
-from ratesvc.dialects import Dialect, Question, Refused
+from ratesvc.dialects import Dialect, Refused, Request
 from ratesvc.domain.rates import Snapshot
 from ratesvc.errors import RatesvcError
 from ratesvc.render.widget import Site
@@ -34,7 +34,7 @@ def routes(service: Service, site: Site) -> dict[str, Handler]:
     return found
 
 
-def _nothing(_: Question) -> dialects.Answer:
+def _nothing(_: Request) -> dialects.Content:
     raise Refused(404, "There is nothing at this address.")
 
 
@@ -47,7 +47,7 @@ class _Room:
         self._service = service
         self._site = site
 
-    def handler(self, ask: Callable[[Question], dialects.Answer]) -> Handler:
+    def handler(self, ask: Callable[[Request], dialects.Content]) -> Handler:
         """The answer to a request, or the dialect's own words for what is wrong with it."""
 
         async def answer(request: web.Request) -> Answer:
@@ -61,12 +61,12 @@ class _Room:
 
         return answer
 
-    def _question(self, request: web.Request, snapshot: Snapshot) -> Question:
+    def _question(self, request: web.Request, snapshot: Snapshot) -> Request:
         # The first of a repeated parameter counts, and what stands in the path cannot be overruled by the query.
         given = {**{name: request.query[name] for name in request.query}, **request.match_info}
-        return Question(self._service.history, snapshot, self._site.public_url, given)
+        return Request(self._service.history, snapshot, self._site.public_url, given)
 
-    async def _body(self, publication: Publication, found: dialects.Answer) -> Body:
+    async def _body(self, publication: Publication, found: dialects.Content) -> Body:
         def render() -> Body:
             return Body(found.write(), found.media)
 

@@ -21,7 +21,7 @@ from figures import TABLE, Document, Row
 
 from ratesvc.bank.xml import parse_daily
 from ratesvc.config import DIALECTS
-from ratesvc.dialects import Dialect, Question, Refused
+from ratesvc.dialects import Dialect, Refused, Request
 from ratesvc.domain.columns import Column, Coverage, Currency
 from ratesvc.domain.history import History, snapshot
 from ratesvc.domain.rates import ONE, Revision, convert
@@ -68,8 +68,8 @@ def history() -> History:
 HISTORY = history()
 
 
-def asked(given: Mapping[str, str], now: datetime = MONDAY_NOON, held: History = HISTORY) -> Question:
-    return Question(held, snapshot(held, now), "https://rates.example/base", given)
+def asked(given: Mapping[str, str], now: datetime = MONDAY_NOON, held: History = HISTORY) -> Request:
+    return Request(held, snapshot(held, now), "https://rates.example/base", given)
 
 
 def content(name: str, path: str, given: Mapping[str, str] | None = None, now: datetime = MONDAY_NOON) -> bytes:

@@ -9,7 +9,7 @@ from itertools import product
 from urllib.parse import parse_qsl, quote, urlencode
 
 from ratesvc.config import DIALECTS
-from ratesvc.dialects import Dialect, Question, Refused
+from ratesvc.dialects import Dialect, Refused, Request
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import Snapshot
 from ratesvc.render.openapi import parameters
@@ -156,7 +156,7 @@ def foreign_spots(history: History, snapshot: Snapshot, url: str) -> Iterator[Sp
         dialect: Dialect = import_module(f"ratesvc.dialects.{speaker.replace('-', '_')}").DIALECT
         for ask, template in {ask: path for path, ask in dialect.routes.items()}.items():
             noting = Noting({**GIVEN, "day": "18"} if "{year}" in template else GIVEN)
-            answer = ask(Question(history, snapshot, url, noting))
+            answer = ask(Request(history, snapshot, url, noting))
             media = {text.partition(";")[0] for text in (answer.media, dialect.refuse(Refused(404, "")).media)}
             for name in [*sorted(noting.names), "callback"]:
                 values = {one: noting[one] for one in noting.keys() & noting.names} | {name: HERE}

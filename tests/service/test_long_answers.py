@@ -136,7 +136,7 @@ async def test_too_many_long_answers_do_not_wait(
 ) -> None:
     """Beyond the bound each route says so in its own shape and when to come back; small ones are answered."""
     monkeypatch.setattr("ratesvc.service.publication.MOST_WAITING", 2)
-    monkeypatch.setattr("ratesvc.dialects.frankfurter.check_size", lambda *_, **__: 2000)
+    monkeypatch.setattr("ratesvc.dialects.Request.check_size", lambda *_, **__: 2000)
     long = [asyncio.create_task(whole.get(DAILY + code)) for code in ("USD", "EUR")]
     await eventually(lambda: whole.service.workers.waiting == 2)
     shapes = {
