@@ -207,9 +207,10 @@ def clock() -> Clock:
 
 @pytest.fixture(autouse=True)
 def _redis_has_time(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A Redis that is not stopped by a test answers, however crowded the machine is."""
+    """Redis may take five seconds on a crowded machine, except in the tests that break Redis."""
+    breaks_redis = request.path.parent.name == "faults" and not request.path.name.startswith("test_B")
     with pytest.MonkeyPatch.context() as patch:
-        if request.path.parent == Path(__file__).parent and not request.path.name.startswith("test_redis"):
+        if not breaks_redis and not request.path.name.startswith("test_redis"):
             for limit in ("ANSWER_TIMEOUT_S", "PROBE_TIMEOUT_S", "QUEUE_S"):
                 patch.setattr(f"ratesvc.storage.redis.{limit}", 5.0)
         yield

@@ -10,6 +10,7 @@ from decimal import Decimal
 from xml.sax.saxutils import escape
 
 from aiohttp import web
+from figures import ONE_LINE, Document, Layout, Row
 
 from ratesvc.domain.rates import Quote, Sheet
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, moscow_day, utc_now
@@ -44,51 +45,13 @@ def sheet(effective: date, shift: int = 0) -> Sheet:
     return Sheet(effective, tuple(quotes))
 
 
-@dataclass(frozen=True)
-class Layout:
-    """How a document is written: the Bank changed all of these over the years."""
-
-    encoding: str = "windows-1251"
-    declaration: str = '<?xml version="1.0" encoding="{}"?>'
-    line: str = ""
-    indent: str = ""
-    date_format: str = "%d.%m.%Y"
-    unit_rates: bool = True
-
-
-ONE_LINE = Layout()
-PRETTY = Layout(declaration='<?xml version="1.0" encoding="{}" ?>', line="\r\n", indent="\t", unit_rates=False)
-SLASHES = Layout(line="\r\n", indent="\t", date_format="%d/%m/%Y", unit_rates=False)
-UTF8 = Layout(encoding="utf-8")
-LAYOUTS = [ONE_LINE, PRETTY, SLASHES, UTF8]
-
-
 def daily_xml(shown: Sheet, layout: Layout = ONE_LINE) -> bytes:
     """XML_daily as the Bank would send it."""
-    parts = [layout.declaration.format(layout.encoding)]
-    parts.append(f'<ValCurs Date="{shown.effective_date.strftime(layout.date_format)}" name="Foreign Currency Market">')
-    for quote in shown.quotes:
-        parts.append(f'<Valute ID="{quote.cbr_id}">')
-        parts += [layout.indent + part for part in _fields(quote, layout)]
-        parts.append("</Valute>")
-    parts.append("</ValCurs>")
-    return layout.line.join(parts).encode(layout.encoding)
-
-
-def _fields(quote: Quote, layout: Layout) -> list[str]:
-    fields = [
-        ("NumCode", quote.numeric_code),
-        ("CharCode", quote.code),
-        ("Nominal", str(quote.nominal)),
-        ("Name", escape(quote.name)),
-        ("Value", printed_value(quote.value)),
-    ]
-    if layout.unit_rates:
-        unit = (quote.value / quote.nominal).normalize()
-        text = f"{unit:E}" if unit < Decimal("0.0001") else f"{unit:f}"
-        mantissa, _, exponent = text.partition("E-")
-        fields.append(("VunitRate", mantissa.replace(".", ",") + (f"E-{int(exponent):02d}" if exponent else "")))
-    return [f"<{name}>{text}</{name}>" for name, text in fields]
+    rows = (
+        Row(one.code, one.numeric_code, one.cbr_id, str(one.nominal), printed_value(one.value), one.name)
+        for one in shown.quotes
+    )
+    return bytes(Document(tuple(rows), shown.effective_date, layout))
 
 
 def printed_value(value: Decimal) -> str:

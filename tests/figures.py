@@ -121,7 +121,7 @@ def _unit(row: Row, shape: Layout) -> str | None:
 
 def unit(value: str | None, nominal: str | None, *, scientific: bool = True) -> str | None:
     """The printed value moved by the nominal's zeros: 20,3123 for 100 is 0,203123; below 0,0001 with an exponent."""
-    digits, zeros = (value or "").replace(",", ""), (nominal or "").removeprefix("1")
+    digits, zeros = (value or "").replace(",", "").replace("\u00a0", ""), (nominal or "").removeprefix("1")
     if not digits.isdecimal() or zeros.strip("0"):
         return None
     places = 4 + len(zeros)

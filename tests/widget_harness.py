@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from html import unescape
 from pathlib import Path
 from typing import Final
 
+import aiohttp
 import pytest
 import pytest_asyncio
 from aiohttp import web
@@ -56,6 +58,14 @@ async def live_service(folder: Path, *, port: int = 0, demo: bool = True) -> Asy
             service.history.add(Revision(sheet, 1, stopped))
         service.publish()
         yield Live(service, await stack.enter_async_context(listening(service)))
+
+
+async def pasted(url: str, key: str, query: str = "") -> str:
+    """One of the codes that the builder, our home page, offers, as a person would copy it."""
+    async with aiohttp.ClientSession() as http, http.get(f"{url}/?{query}") as answer:
+        page = await answer.text()
+    section = page.split(f'id="code-{key}"')[1].split("</section>")[0]
+    return unescape(section.split("<code>")[1].split("</code>")[0])
 
 
 @dataclass

@@ -11,11 +11,10 @@ from typing import Any
 
 import aiohttp
 import pytest
-from builder import pasted
 from conftest import in_faults, missing, program
 from playwright.async_api import Browser, BrowserContext, Page
 from processes import finished
-from widget_harness import Host, Live
+from widget_harness import Host, Live, pasted
 
 from ratesvc.render import loader
 from ratesvc.render.language import language_or_default

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 from conftest import Clock, Serve, Served, eventually, missing, program, unhurried
-from fake_bank import PRETTY, Bank, daily_xml, sheet, workdays
+from fake_bank import Bank, daily_xml, sheet, workdays
+from figures import INDENTED
 from processes import finished
 from readme import LINES, line
 
@@ -75,7 +76,7 @@ def install(folder: Path, *command: str | Path) -> None:
 async def served(bank: Bank, settings: Settings, serve: Serve, clock: Clock) -> AsyncIterator[Served]:
     """All of history on Monday 27 April 2026; the sheet of 2017 was fetched as a document of its own time."""
     bank.publish(*map(sheet, DAYS))
-    bank.documents[OLD_SATURDAY] = daily_xml(sheet(OLD_SATURDAY), PRETTY)
+    bank.documents[OLD_SATURDAY] = daily_xml(sheet(OLD_SATURDAY), INDENTED)
     clock.moment = datetime(2026, 4, 27, 9, tzinfo=UTC)
     async with serve(unhurried(settings)) as running:
         await eventually(lambda: running.service.history.coverage)

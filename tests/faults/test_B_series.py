@@ -84,13 +84,6 @@ def erring(bank: Bank, wanted: Callable[[web.Request], bool], change: Change) ->
     bank.misbehave = answer
 
 
-@pytest.fixture(autouse=True)
-def _redis_has_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not what is broken here, and answers however crowded the machine is."""
-    for limit in ("ANSWER_TIMEOUT_S", "PROBE_TIMEOUT_S", "QUEUE_S"):
-        monkeypatch.setattr(f"ratesvc.storage.redis.{limit}", 5.0)
-
-
 async def backfilled(served: Served) -> None:
     async for _ in served.service.backfill():
         pass

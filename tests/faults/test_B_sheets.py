@@ -15,7 +15,8 @@ import pytest
 from aiohttp import web
 from chaos import answers, front_running
 from conftest import Clock, Serve, eventually
-from fake_bank import PRETTY, UTF8, Bank, daily_xml
+from fake_bank import Bank, daily_xml
+from figures import INDENTED, UTF_8
 from ledger import Fault
 from machine import patience
 from recorded_days import documents, unit_rates
@@ -162,7 +163,7 @@ async def test_B3_charsets(served: Watched, bank: Bank, clock: Clock, fault: Fau
     assert served.service.history.revision(SATURDAY, 1).sheet.by_code["USD"].name == "Валюта USD"
     await are_readable(served)
     corrected = changed(TOMORROW, PLN=times("1.01"))
-    bank.publish(corrected, layout=UTF8)
+    bank.publish(corrected, layout=UTF_8)
     for _ in range(2):
         await served.service.refresh()
     await eventually(lambda: len(served.service.history) == 4)
@@ -295,7 +296,7 @@ async def test_B11_unit_rates_as_printed(served: Watched, bank: Bank, fault: Fau
     [case] = await served.service.quarantine.cases()
     assert case.reasons[0].startswith("unit: ")
     assert b"E-0" in GOOD  # which is accepted in every other test
-    bank.publish(TOMORROW, layout=PRETTY)
+    bank.publish(TOMORROW, layout=INDENTED)
     assert b"VunitRate" not in bank.documents[SATURDAY]
     await served.service.refresh()
     await fault.recovers(lambda: served.next_is(SATURDAY))

@@ -32,7 +32,8 @@ with atheris.instrument_imports(include=["ratesvc", "xmltodict"]):
     from ratesvc.web.query import Query
     from ratesvc.web.wanted import Asked
 
-from fake_bank import LAYOUTS, daily_xml, sheet  # noqa: E402 -- made from figures, after what is watched
+from fake_bank import daily_xml, sheet  # noqa: E402 -- after what is watched
+from figures import LAYOUTS  # noqa: E402
 
 CORPUS = Path(__file__).parent / "corpus"
 KNOWN = ("codes", "quote", "lang", "day", "amount", "revision", "width", "theme", "date")

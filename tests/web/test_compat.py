@@ -16,7 +16,8 @@ import brotli
 import msgspec
 import pytest
 from conftest import Clock, Serve, Served, eventually, in_faults, unhurried
-from fake_bank import PRETTY, UTF8, Bank, daily_xml, sheet, workdays
+from fake_bank import Bank, daily_xml, sheet, workdays
+from figures import INDENTED, UTF_8
 from processes import ROOT, run, serving
 from readme import line
 
@@ -67,7 +68,7 @@ WRONG = {
 def settings(settings: Settings, bank: Bank) -> Settings:
     """All of history, without pauses; Friday's sheet was sent in the layout of 2017."""
     bank.publish(*map(sheet, DAYS))
-    bank.documents[FRIDAY] = daily_xml(sheet(FRIDAY), PRETTY)
+    bank.documents[FRIDAY] = daily_xml(sheet(FRIDAY), INDENTED)
     return unhurried(settings)
 
 
@@ -146,7 +147,7 @@ async def test_a_day_without_a_sheet_is_answered_with_the_one_in_force(served: S
         assert expected in (await served.get(path))[2], path
 
 
-@pytest.mark.parametrize("layout", [PRETTY, UTF8], ids=["2017", "UTF-8"])
+@pytest.mark.parametrize("layout", [INDENTED, UTF_8], ids=["2017", "UTF-8"])
 async def test_what_was_fetched_comes_back_as_the_bank_sent_it(
     layout: Any, bank: Bank, settings: Settings, serve: Serve
 ) -> None:
@@ -176,7 +177,7 @@ async def test_what_was_backfilled_comes_back_in_the_banks_present_layout(served
 async def test_a_client_of_the_bank_reaches_us_as_its_proxy(served: Served, settings: Settings) -> None:
     """Some can be given neither host nor prefix, but http_proxy: for the Bank's names we answer, for no other host."""
     async with served.http.get("http://www.cbr.ru/scripts/XML_daily.asp", proxy=served.url) as answer:
-        assert (answer.status, await answer.read()) == (200, daily_xml(sheet(FRIDAY), PRETTY))
+        assert (answer.status, await answer.read()) == (200, daily_xml(sheet(FRIDAY), INDENTED))
     async with served.http.get("http://WWW.CBR.RU:80/scripts/xml_daily.asp", proxy=served.url) as answer:
         assert answer.status == 200
     elsewhere = ["http://evil.example/scripts/XML_daily.asp", "http://www.cbr.ru/v1/rates", "http://evil.example/cbr/x"]
@@ -221,7 +222,7 @@ async def test_one_service_is_the_others_mirror_with_all_of_history(bank: Bank, 
     days = [moscow_day(utc_now()) - timedelta(days=n) for n in range(60)]
     calendar = WorkCalendar()
     effective = sorted({calendar.effective_date_on_or_before(day) for day in days})
-    bank.publish(*map(sheet, effective), layout=PRETTY)
+    bank.publish(*map(sheet, effective), layout=INDENTED)
     near, far = tmp_path / "near", tmp_path / "far"
     near.mkdir()
     far.mkdir()

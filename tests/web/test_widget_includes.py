@@ -9,10 +9,9 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from builder import pasted
 from conftest import eventually, program
 from processes import finished, free_port, serving
-from widget_harness import live_service
+from widget_harness import live_service, pasted
 
 pytestmark = pytest.mark.slow
 

@@ -16,6 +16,8 @@ Series = tuple[str, list[tuple[float, float]]]
 LINES = ("#0b5cad", "#b8420a", "#04724d", "#8a3ab9", "#806000", "#3f4a59", "#b0124f", "#00697a", "#6b4f3a", "#5b6bc0")
 COLOURS = {"green": "#1a7f37", "orange": "#b45309", "red": "#b91c1c", "blue": "#0b5cad", "text": "#7d8794"}
 TICK_S = 60
+GAP_S = 1.5  # points further apart are not joined
+MARGIN = 0.05  # of the width: a label nearer to the edge would be cut
 STYLE = """
 *{box-sizing:border-box;margin:0}
 body{padding:10px;background:#eef0f3;color:#1a1d21;font:12px/1.35 Noto,sans-serif;font-variant-numeric:tabular-nums}
@@ -98,7 +100,7 @@ def _points(values: list[tuple[float, float]], top: float) -> Iterator[str]:
     before = -math.inf
     for at, value in values:
         if math.isfinite(value):
-            yield f"{'L' if at - before < 1.5 else 'M'}{at:.0f} {1 - value / top:.4f}"
+            yield f"{'L' if at - before < GAP_S else 'M'}{at:.0f} {1 - value / top:.4f}"
             before = at
 
 
@@ -117,5 +119,7 @@ def _states(panel: Panel, series: list[Series], coverage: int) -> tuple[list[str
 def _times(start: int, end: int) -> str:
     whole = range(math.ceil(start / TICK_S) * TICK_S, end, TICK_S)
     places = ((datetime.fromtimestamp(at, MOSCOW), (at - start) / (end - start)) for at in whole)
-    marks = (f'<i style="left:{place:.2%}">{moment:%H:%M}</i>' for moment, place in places if 0.05 < place < 0.95)
+    marks = (
+        f'<i style="left:{place:.2%}">{moment:%H:%M}</i>' for moment, place in places if MARGIN < place < 1 - MARGIN
+    )
     return f"<div class=times>{''.join(marks)}</div>"
