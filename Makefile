@@ -60,6 +60,10 @@ lint: .venv/ready-dev
 faults-page: .venv/ready-dev
 	LONG_FAULTS=1 STRICT_TIMES=1 $(BIN)/pytest -q tests/faults -k "not faults_page" --faults-table=docs/faults.md $(ARGS)
 
+# Ours beside nginx and plain aiohttp; ARGS=--quick takes about a minute. Needs wrk.
+bench: .venv/ready-dev
+	PYTHONPATH=.:tests $(BIN)/python bench/run.py $(ARGS)
+
 # All pages as a site, in build/site; what is missing, or a link to nowhere, stops it.
 docs: .venv/ready-dev .venv/ready-docs
 	PYTHONPATH=.:tools $(BIN)/python tools/release_docs.py build/pages

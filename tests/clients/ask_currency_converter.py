@@ -1,4 +1,4 @@
-"""CurrencyConverter. The line of the README makes `converter`."""
+"""CurrencyConverter. The line of docs/dialects.md makes `converter`."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""django-money. The line of the README stands in the settings."""
+"""django-money. The line of docs/dialects.md stands in the settings."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""forex-python. The line of the README says where its source is."""
+"""forex-python. The line of docs/dialects.md says where its source is."""
 
 import json
 import sys

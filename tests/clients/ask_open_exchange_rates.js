@@ -1,4 +1,4 @@
-// open-exchange-rates with money. The line of the README says where the API is.
+// open-exchange-rates with money. The line of docs/dialects.md says where the API is.
 const [line, ...days] = process.argv.slice(2)
 const oxr = require('open-exchange-rates')
 const fx = require('money')

@@ -1,4 +1,4 @@
-"""oxr. The line of the README makes `client`."""
+"""oxr. The line of docs/dialects.md makes `client`."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-// Prebid.js as it is published to npm, all of its modules, in a page of jsdom. The line of the README configures it.
+// Prebid.js as it is published to npm, all of its modules, in a page of jsdom. The line of docs/dialects.md configures it.
 const { readFileSync } = require('fs')
 const { JSDOM, VirtualConsole } = require('jsdom')
 const [line, ...pairs] = process.argv.slice(2)

@@ -1,4 +1,4 @@
-"""Other people's clients, unmodified, pointed here by the very lines of the README's table: their numbers are ours."""
+"""Other people's clients, unmodified, pointed here by the very lines of docs/dialects.md: their numbers are ours."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from client_lines import LINES, line
 from conftest import Clock, Serve, Served, eventually, missing, program, unhurried
 from fake_bank import Bank, daily_xml, sheet, workdays
 from figures import INDENTED
 from processes import finished
-from readme import LINES, line
 
 from ratesvc.config import Settings
 from ratesvc.domain.rates import Quote, Sheet

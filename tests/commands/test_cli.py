@@ -557,9 +557,9 @@ async def test_an_interrupted_command_ends_at_once_without_a_word(bank: Bank, tm
     assert not processes_over(tmp_path)
 
 
-def test_the_commands_of_the_readme_exist() -> None:
+def test_the_commands_of_the_docs_exist() -> None:
     """Each line, with its options, is understood."""
-    block = (ROOT / "README.md").read_text("utf-8").partition("## Commands\n")[2].split("```")[1]
+    block = (ROOT / "docs/commands.md").read_text("utf-8").split("```")[1]
     lines = [
         line.split("#")[0].replace("[", "").replace("]", "").split()[1:]
         for line in block.splitlines()

@@ -93,22 +93,21 @@ def test_the_widgets_page_has_every_parameter() -> None:
     assert given <= set(re.findall(r"`([a-z]+)[`=]", PAGES["widget.md"]))
 
 
-def test_the_readme_has_every_setting_and_command() -> None:
+def test_the_pages_have_every_setting_and_command() -> None:
     """A setting by its key and its variable."""
-    readme = (ROOT / "README.md").read_text("utf-8")
     for variable, path, _ in variables():
-        assert f"| `{'.'.join(path)}`, `{variable}` |" in readme
-    listed = readme.partition("\n## Commands\n")[2].partition("\n## ")[0]
-    assert {name for name in main.commands if f"ratesvc {name}" not in listed} == set()
+        assert f"| `{'.'.join(path)}`, `{variable}` |" in PAGES["settings.md"]
+    assert {name for name in main.commands if f"ratesvc {name}" not in PAGES["commands.md"]} == set()
 
 
-def test_files_that_pages_name_are_there() -> None:
-    """A path in a table that leads nowhere is worse than none."""
-    named = {
-        name for text in PAGES.values() for name in re.findall(r"`((?:ratesvc|deploy|tests|bench)/[\w/.-]+)`", text)
-    }
-    assert len(named) > 15
-    assert [name for name in named if not (ROOT / name).exists()] == []
+def test_files_that_pages_name_exist() -> None:
+    """Also in the README and in commands: a path that leads nowhere is worse than none."""
+    beside = ("README.md", "CONTRIBUTING.md", "SECURITY.md")
+    texts = [*PAGES.values(), *((ROOT / name).read_text("utf-8") for name in beside)]
+    path = re.compile(r"(?<![\w/.-])((?:ratesvc|deploy(?!/ratesvc --)|tests|bench|tools|docs)/[\w/.-]*[\w/])")
+    named = {name for text in texts for name in path.findall(text)}
+    assert len(named) > 60
+    assert sorted(name for name in named if not (ROOT / name).exists()) == []
 
 
 def test_the_addresses_of_redis_are_understood() -> None:

@@ -1,7 +1,7 @@
-"""The README does what it says: every command, program and address in it is run, and what it shows is what comes.
+"""The README and the guides do what they say: their commands, programs and addresses are run.
 
-Fenced blocks in sh, python and js are run, html is what the builder gives; a text block is what the block before it
-prints. Only a remark «checked by FILE» above leaves a block to another file of this project.
+Fenced blocks in sh, python and js are run. A text block after a block is its output. An html block is what the builder
+gives. A remark «checked by FILE» above a block leaves it to another file of this project.
 """
 
 from __future__ import annotations
@@ -24,9 +24,19 @@ import pytest
 from conftest import eventually, missing
 from fake_bank import Bank, around_today, sheet
 from processes import ROOT, Program, ran, serving
-from release_readme import written
+from release_settings import PAGE as SETTINGS
+from release_settings import written
 
-README = (ROOT / "README.md").read_text("utf-8")
+NAMES = (
+    "README.md",
+    "docs/calling.md",
+    "docs/commands.md",
+    "docs/deploying.md",
+    "docs/operations.md",
+    "docs/widget.md",
+)
+PAGES = {name: (ROOT / name).read_text("utf-8") for name in NAMES}
+README = PAGES["README.md"]
 FENCE = re.compile(
     r"(?:^<!-- checked by (\S+) -->\n\n)?^```([a-z]+)\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL
 )
@@ -40,7 +50,7 @@ RUNNING = {
 
 @dataclass(frozen=True)
 class Block:
-    """One fenced block, what it is said to print, and who else looks after it."""
+    """One fenced block, its output as shown, and the file that checks it, if it is not run here."""
 
     elsewhere: str
     language: str
@@ -49,17 +59,17 @@ class Block:
 
     @property
     def commands(self) -> list[str]:
-        """The lines of a shell block without remarks; what may be left out is left in."""
+        """The lines of a shell block without remarks and without brackets around options."""
         lines = (re.sub(r"\s+#.*", "", line) for line in self.text.splitlines())
         return [re.sub(r"[][]", "", line) for line in lines if line]
 
     @property
     def kind(self) -> str:
-        """Who runs it: its language, or the program that a shell block calls."""
+        """Its language; for a shell block its first program."""
         return self.commands[0].split()[0] if self.language == "sh" else self.language
 
 
-BLOCKS = [Block(*(part or "" for part in found)) for found in FENCE.findall(README)]
+BLOCKS = [Block(*(part or "" for part in found)) for page in PAGES.values() for found in FENCE.findall(page)]
 OURS = [block for block in BLOCKS if not block.elsewhere]
 
 
@@ -69,35 +79,34 @@ def blocks(*kinds: str) -> list[Block]:
     return found
 
 
-def test_every_block_is_run_or_says_by_whom() -> None:
-    """Nothing is left out in silence."""
-    assert {block.kind for block in OURS} == {"make", "curl", "python", "js", "html", "tar", "ratesvc"}
+def test_every_block_is_run_or_names_its_checker() -> None:
+    """The tests below run every kind of block. A text block that follows no other block is an example of a format."""
+    assert {block.kind for block in OURS} - {"text"} == {"make", "curl", "python", "js", "html", "tar", "ratesvc"}
     for block in BLOCKS:
         assert not block.elsewhere or (ROOT / block.elsewhere).is_file()
 
 
-def test_it_is_short_and_its_settings_are_those_of_config_yaml() -> None:
-    """`PYTHONPATH=. python tools/release_readme.py` writes the table."""
-    assert README.count("\n") < 300
-    assert written(README) == README
+def test_the_readme_is_short() -> None:
+    """At most 150 lines: everything else is a page of docs/."""
+    assert README.count("\n") <= 150
 
 
-def test_what_it_links_to_is_there() -> None:
-    """Files of this project, and its own headings."""
-    titles = re.findall("^#+ (.*)$", README, re.MULTILINE)
-    headings = {re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in titles}
-    links = re.findall(r"\]\(([^)]+)\)", README)
-    assert len(links) > 30
-    for link in links:
-        if link.startswith("#"):
-            assert link[1:] in headings
-        elif "://" not in link:
-            assert (ROOT / link.partition("#")[0]).exists(), link
+def test_the_page_of_settings_is_written_from_config_yaml() -> None:
+    """`PYTHONPATH=. python tools/release_settings.py` writes the table."""
+    page = SETTINGS.read_text("utf-8")
+    assert written(page) == page
+
+
+def test_what_the_readme_links_to_exists() -> None:
+    """Files of this project. test_docs.py checks the links and headings of all pages with the site's builder."""
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
+    assert len(links) > 20
+    assert [link for link in links if not (ROOT / link).exists()] == []
 
 
 @pytest.fixture
 async def demo(tmp_path: Path) -> AsyncIterator[Program]:
-    """`ratesvc serve --demo` with all of its history: the figures that the README shows are recorded ones."""
+    """`ratesvc serve --demo` with all of its history: the pages show its recorded figures."""
     async with serving(tmp_path, "--demo") as running:
         await running.ready()
 
@@ -109,7 +118,7 @@ async def demo(tmp_path: Path) -> AsyncIterator[Program]:
 
 
 @pytest.mark.slow
-async def test_what_it_asks_prints_what_it_shows(demo: Program, tmp_path: Path) -> None:
+async def test_examples_print_what_the_pages_show(demo: Program, tmp_path: Path) -> None:
     """curl, Python and JavaScript against a running service."""
     for block in blocks("curl", "python", "js"):
         text = block.text.replace(HERE, demo.url)
@@ -118,11 +127,12 @@ async def test_what_it_asks_prints_what_it_shows(demo: Program, tmp_path: Path) 
 
 
 @pytest.mark.slow
-async def test_every_address_in_it_answers(demo: Program) -> None:
-    """What it asks for, what it gives to browsers, spreadsheets and sites, what it probes, is there."""
-    told = README.partition("## Point your client here")[0] + README.partition("### Health")[2]
+async def test_every_address_in_the_pages_answers(demo: Program) -> None:
+    """Addresses of the API, for browsers, spreadsheets and sites, and the probes. Paths of a machine are no addresses."""
+    told = "".join(text for name, text in PAGES.items() if name != "docs/operations.md")
     paths = set(re.findall(rf"(?:`|{HERE})(/[a-z][^\"'`\s]*)", told))
-    assert {"/v1/rates", "/v1/events", "/widget/card.png", "/metrics"} <= paths
+    paths = {path for path in paths if not path.startswith(("/opt/", "/etc/", "/var/"))}
+    assert {"/v1/rates", "/v1/events", "/widget/card.png", "/widget/frame", "/metrics"} <= paths
     async with aiohttp.ClientSession(demo.url) as http:
         for path in paths:
             async with http.get(path) as answer:
@@ -168,21 +178,22 @@ async def test_the_two_commands_serve_and_say_where(bank: Bank, tmp_path: Path) 
     if not (ROOT / ".venv/ready").exists():
         missing("the environment of make")
     around_today(bank)
-    (block,) = blocks("make")
-    banner = [line.split()[0] for line in block.output.splitlines()]
-    for command in block.commands:
+    found = blocks("make")
+    banner = [line.split()[0] for line in found[0].output.splitlines()]
+    for command in dict.fromkeys(command for block in found for command in block.commands):
         async with made(command, RATESVC_DATA_DIR=str(tmp_path), RATESVC_CBR_MIRRORS=bank.url) as running:
             assert [line.split()[0] for line in running.output] == banner
             await running.ready()
 
 
-def test_the_commands_of_those_who_take_part_are_known_to_make() -> None:
-    """A dry run; .ci/run, tests/packaging/test_docs.py and everybody's day run them for real."""
-    makefile = (ROOT / "Makefile").read_text("utf-8")
-    commands = [command for block in BLOCKS if block.elsewhere == ".ci/run" for command in block.commands]
-    assert commands
-    for command in commands:
-        assert re.search(rf"^{command.removeprefix('make ')}:", makefile, re.MULTILINE)
+def test_make_knows_every_target_that_the_pages_name() -> None:
+    """.ci/run and tests/packaging/test_docs.py run most of them for real."""
+    rules = re.findall(r"^([a-z -]+):(?!=)", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    pages = "".join(file.read_text("utf-8") for folder in (ROOT, ROOT / "docs") for file in folder.glob("*.md"))
+    pages = re.sub(r"\n(?=[a-z])", " ", pages)
+    targets = set(re.findall(r"(?:^|`)make ([a-z-]+)", pages, re.MULTILINE))
+    assert len(targets) > 8
+    assert targets <= set(" ".join(rules).split())
 
 
 @pytest.mark.slow

@@ -15,11 +15,11 @@ import aiohttp
 import brotli
 import msgspec
 import pytest
+from client_lines import line
 from conftest import Clock, Serve, Served, eventually, in_faults, unhurried
 from fake_bank import Bank, daily_xml, sheet, workdays
 from figures import INDENTED, UTF_8
 from processes import ROOT, run, serving
-from readme import line
 
 from ratesvc.bank.xml import parse_catalogue, parse_daily, parse_dynamic
 from ratesvc.config import DIALECTS, Settings

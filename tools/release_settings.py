@@ -1,4 +1,4 @@
-"""Writes the README's table of settings from config.yaml: `PYTHONPATH=. python tools/release_readme.py`."""
+"""Writes the table of docs/settings.md from config.yaml: `PYTHONPATH=. python tools/release_settings.py`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import yaml
 from ratesvc.config import variables
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
+PAGE = ROOT / "docs/settings.md"
 FENCED = re.compile(r"(<!-- settings: [^>]*-->\n).*(<!-- end of settings -->\n)", re.DOTALL)
 
 
 def settings_table() -> str:
-    """One row for each setting, in the order of config.yaml: its key, variable, default and sentence."""
+    """Return one row for each setting, in the order of config.yaml: key, variable, default and sentence."""
     text = (ROOT / "config.yaml").read_text("utf-8")
     tree = yaml.safe_load(text)
     rows = [
@@ -26,9 +26,9 @@ def settings_table() -> str:
     return "| setting | default | |\n|---|---|---|\n" + "".join(rows)
 
 
-def written(readme: str) -> str:
-    """The README with the table as it should be."""
-    return FENCED.sub(lambda found: f"{found[1]}\n{settings_table()}\n{found[2]}", readme)
+def written(page: str) -> str:
+    """The page with the table that config.yaml gives."""
+    return FENCED.sub(lambda found: f"{found[1]}\n{settings_table()}\n{found[2]}", page)
 
 
 def _at(tree: Any, path: tuple[str, ...]) -> Any:
@@ -52,4 +52,4 @@ def _sentence(text: str, variable: str) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(written(README.read_text("utf-8")), "utf-8")
+    PAGE.write_text(written(PAGE.read_text("utf-8")), "utf-8")

@@ -1,12 +1,12 @@
-"""The README's table of clients: what it tells a reader to write is what the tests run."""
+"""The table of clients in docs/dialects.md: tests run the very lines that it tells a reader to write."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-_TEXT = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
-_TABLE = _TEXT.partition("\n## Point your client here\n")[2].partition("\n## ")[0]
+_PAGE = (Path(__file__).parents[1] / "docs" / "dialects.md").read_text("utf-8")
+_TABLE = _PAGE.partition("\n## Point your client here\n")[2].partition("\n## ")[0]
 
 LINES: dict[str, str] = dict(
     re.findall(r"^\| \[?([A-Za-z][^\]|,]*?)(?:\]\([^)]*\))?(?:,[^|]*)? \| `([^`]+)` \|", _TABLE, re.MULTILINE)
@@ -15,7 +15,7 @@ LINES: dict[str, str] = dict(
 
 
 def line(client: str, url: str) -> str:
-    """The line with another address than http://localhost:8080."""
+    """Return the client's line with `url` instead of http://localhost:8080."""
     found = LINES[client]
     assert "localhost:8080" in found
     return found.replace("localhost:8080", url.removeprefix("http://"))
