@@ -302,12 +302,9 @@ class Publisher:
     """What is being served; a new publication takes the old one's place by one assignment."""
 
     def __init__(self) -> None:
-        """Empty until the first sheet is held. `changed` is told of each publication that is no longer served."""
+        """Empty until the first sheet is held."""
         self.current: Publication | None = None
-        self.changed: Callable[[Publication | None], None] | None = None
 
     def put(self, publication: Publication) -> None:
         """Serve this one from now on."""
-        old, self.current = self.current, publication
-        if self.changed:
-            self.changed(old)
+        self.current = publication

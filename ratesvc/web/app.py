@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,12 +16,10 @@ from aiohttp import web
 from ratesvc.config import Server
 from ratesvc.render.widget import Site
 from ratesvc.service.app import Service
-from ratesvc.web import api, chart, compat, embed, events, home, ops, rate, reference, series
-from ratesvc.web.connections import LINGER_S
+from ratesvc.web import api, chart, compat, embed, events, fast_path, home, ops, rate, reference, series
+from ratesvc.web.connections import LINGER_S, Runner
 from ratesvc.web.counting import counted
-from ratesvc.web.fast_path import Runner
 from ratesvc.web.reply import Handler, answering, not_found, preflight, remembering, wrong_method
-from ratesvc.web.warm import warming
 
 FINISH_S = 5.0
 OPTIONS: dict[str, Any] = {
@@ -83,16 +82,19 @@ async def listening(service: Service) -> AsyncIterator[str]:
             service.admin_url = f"http://{host}:{admin.getsockname()[1]}"
             probes = _application(service, site, ops.routes(service))
             await stack.enter_async_context(_answering(web.AppRunner(probes, **OPTIONS), admin))
-        runner = Runner(app, service, **OPTIONS)
-        if not runner.is_fast and not service.settings.log.access:
-            structlog.get_logger("ratesvc").warning("fast_path_off", aiohttp=aiohttp.__version__)
-        await stack.enter_async_context(_answering(runner, listener))
-        routed = runner.ordinary.request_handler
-        if not service.settings.log.access:
-            runner.ordinary.request_handler = remembering(routed, service)
-        await stack.enter_async_context(warming(routed, service))
+        await stack.enter_async_context(_answering(_runner(app, service), listener))
         stack.callback(service.drain)
         yield address
+
+
+def _runner(app: web.Application, service: Service) -> Runner:
+    """The access log is written by routes, so with it every request goes to its route."""
+    if service.settings.log.access:
+        return Runner(app, lambda handler: handler, None, **OPTIONS)
+    install = partial(fast_path.install, service) if fast_path.is_known() else None
+    if install is None:
+        structlog.get_logger("ratesvc").warning("fast_path_off", aiohttp=aiohttp.__version__)
+    return Runner(app, partial(remembering, service), install, **OPTIONS)
 
 
 def _listener(server: Server, port: int) -> socket.socket:

@@ -1,4 +1,4 @@
-"""Who gets in: what is refused before any route is asked, and how long a connection may keep us waiting."""
+"""Connection limits: requests that are refused before any route is asked, and clients that are too slow."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, cast
 
 import structlog
@@ -18,29 +19,42 @@ from ratesvc.web.reply import not_found, refusal
 
 Respond = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
-LINGER_S = 2.0  # what a refused body is still read for, so that its sender sees the refusal
+LINGER_S = 2.0
+"""How long the body of a refused request is read, so that its sender sees the refusal."""
 PATIENCE_S = 10.0
 SLOWEST_BYTES_A_S = 1000
 LOOK_S = 2.0
 LONGEST_BODY = 64 * 1024
+OPTIONS = ("access_log", "keepalive_timeout", "lingering_time")
+
+_MALFORMED = "This is not a request of HTTP/1.1 (RFC 9112)."
+_TOO_LONG = "A request line and each header take 8190 bytes."
 
 
 class Connection(RequestHandler):
-    """One client's connection: it says in our words what is no HTTP, and knows whether its client is too slow."""
+    """One client's connection: measures how slow the client is, and answers malformed HTTP with a problem document."""
 
-    __slots__ = ("_owed", "_wire", "begun")
+    __slots__ = ("_clock", "_unsent", "_wire", "is_answering", "unfinished_since")
 
     def __init__(self, *args: Any, **options: Any) -> None:
         """As aiohttp's."""
         super().__init__(*args, **options)
-        self.begun: float | None = None
-        self._owed: tuple[float, int] | None = None
+        self.unfinished_since: float | None = None
+        self.is_answering = False
+        self._clock = asyncio.get_running_loop().time
+        self._unsent: tuple[float, int] | None = None
         self._wire: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport: aiohttp forgets it when it closes, long before a slow reader has taken everything."""
         self._wire = cast("asyncio.Transport", transport)
         super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Note when a request began. The time of its answer does not count, because then the client waits for us."""
+        if self.unfinished_since is None and data and not self.is_answering:
+            self.unfinished_since = self._clock()
+        super().data_received(data)
 
     def handle_error(
         self,
@@ -56,22 +70,23 @@ class Connection(RequestHandler):
         return _closing(problems.INTERNAL, "The answer could not be made.")
 
     def is_too_slow(self, now: float) -> bool:
-        """Whether a request stays unfinished, or an answer untaken, for longer than anybody honest needs."""
-        return (self.begun is not None and now - self.begun > PATIENCE_S) or self._is_untaken(now)
+        """Whether the client sends a request, or takes an answer, more slowly than any honest client does."""
+        is_late = self.unfinished_since is not None and now - self.unfinished_since > PATIENCE_S
+        return is_late or self._takes_too_long(now)
 
-    def _is_untaken(self, now: float) -> bool:
+    def _takes_too_long(self, now: float) -> bool:
         left = self._wire.get_write_buffer_size() if self._wire else 0
         if not left:
-            self._owed = None
+            self._unsent = None
             return False
-        since, owed = self._owed = self._owed or (now, left)
+        since, unsent = self._unsent = self._unsent or (now, left)
         if now - since < PATIENCE_S:
             return False
-        self._owed = (now, left)
-        return left > owed - SLOWEST_BYTES_A_S * PATIENCE_S
+        self._unsent = (now, left)
+        return left > unsent - SLOWEST_BYTES_A_S * PATIENCE_S
 
     def hang_up(self) -> None:
-        """At once, by a reset: the kernel too forgets what is still to be sent."""
+        """Reset the connection, so that the kernel too drops what is still unsent."""
         if self._wire is None:
             return
         end = self._wire.get_extra_info("socket")
@@ -80,47 +95,86 @@ class Connection(RequestHandler):
         self._wire.abort()
 
 
-_MALFORMED = "This is not a request of HTTP/1.1 (RFC 9112)."
-_TOO_LONG = "A request line and each header take 8190 bytes."
+Install = Callable[[Connection, web.Server], None]
 
 
-class Watch:
-    """Looks at every connection now and then and ends those of clients that are too slow."""
+class Runner(web.AppRunner):
+    """An application's runner that limits its connections.
 
-    def __init__(self, server: web.Server) -> None:
-        self._server = server
-        self._loop = asyncio.get_running_loop()
-        self._next = self._loop.call_later(LOOK_S, self._look)
+    `wrap` wraps the application's handler, behind the limits. `install` may change each new connection.
+    """
+
+    def __init__(
+        self, app: web.Application, wrap: Callable[[Respond], Respond], install: Install | None, **options: Any
+    ) -> None:
+        """`options` are aiohttp's."""
+        super().__init__(app, **options)
+        self._wrap, self._install = wrap, install
+        self._options = {name: options[name] for name in OPTIONS if name in options}
+        self._next_look: asyncio.TimerHandle | None = None
+
+    async def setup(self) -> None:
+        """Call this before the first site."""
+        await super().setup()
+        self._server_made.request_handler = guarded(self._wrap(self._server_made.request_handler))
+        self._look()
+
+    async def cleanup(self) -> None:
+        """Finish the answers that are being sent."""
+        if self._next_look:
+            self._next_look.cancel()
+        await super().cleanup()
+
+    @property
+    def _server_made(self) -> web.Server:
+        server = super().server
+        assert server  # noqa: S101 -- setup made it
+        return server
+
+    @property
+    def server(self) -> Any:
+        """Makes the protocol of each connection."""
+        server = super().server
+        return server and partial(self._connect, server)
+
+    def _connect(self, server: web.Server) -> Connection:
+        connection = Connection(server, loop=asyncio.get_running_loop(), **self._options)
+        if self._install:
+            self._install(connection, server)
+        return connection
 
     def _look(self) -> None:
-        now = self._loop.time()
-        for connection in self._server.connections:
+        """Hang up on slow clients, again and again."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for connection in self._server_made.connections:
             if isinstance(connection, Connection) and connection.is_too_slow(now):
                 connection.hang_up()
-        self._next = self._loop.call_later(LOOK_S, self._look)
-
-    def close(self) -> None:
-        """Look no more."""
-        self._next.cancel()
+        self._next_look = loop.call_later(LOOK_S, self._look)
 
 
 def guarded(handler: Respond) -> Respond:
-    """The handler for what it understands: no body, no expectation, a target that is a path or an address."""
+    """The handler, asked only when a request has no body, no expectation, and a path or an address as its target."""
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
-        if request.method == hdrs.METH_CONNECT or request.raw_path == "*":
-            return await _ended(not_found, request)
-        if hdrs.EXPECT in request.headers:
-            return _closing(problems.EXPECTATION, "There is nothing to wait for: bodies are refused.")
-        if request.body_exists:
-            return await _with_body(request, handler)
-        return await handler(request)
+        connection = cast("Connection", request.protocol)
+        connection.unfinished_since, connection.is_answering = None, True
+        try:
+            if request.method == hdrs.METH_CONNECT or request.raw_path == "*":
+                return await _ended(not_found, request)
+            if hdrs.EXPECT in request.headers:
+                return _closing(problems.EXPECTATION, "There is nothing to wait for: bodies are refused.")
+            if request.body_exists:
+                return await _with_body(request, handler)
+            return await handler(request)
+        finally:
+            connection.is_answering = False
 
     return answer
 
 
 async def _with_body(request: web.BaseRequest, handler: Respond) -> web.StreamResponse:
-    """What would write is told so; a body elsewhere, or a long one, is refused as such. It is not read."""
+    """A short body with a writing method gets the handler's refusal of the method. No body is read."""
     length = request.content_length
     if length is None or length > LONGEST_BODY or request.method in ("GET", "HEAD", "OPTIONS"):
         return _closing(problems.TOO_LARGE, "Requests here have no body.")

@@ -23,9 +23,7 @@ def counted(handler: Respond, service: Service, template: str) -> Respond:
     async def count(request: web.Request) -> web.StreamResponse:
         begun = seconds()
         response = await handler(request)
-        # What is warmed came over no connection, and is no reader's request.
-        if request.transport is not None:
-            route.add(response.status, seconds() - begun)
+        route.add(response.status, seconds() - begun)
         if service.draining:
             response.force_close()
         return response

@@ -2,15 +2,14 @@
 
 Everything else goes the ordinary way, untouched: other methods, bodies, upgrades, pipelines, HTTP/1.0, a client that
 closes or expects, a transport that is full, a replica that drains. It reads a few private names of aiohttp's protocol,
-so it switches itself on only where they are the ones that it was tested with.
+so it is installed only where they are the ones that it was tested with.
 """
 
 from __future__ import annotations
 
 import asyncio
 from datetime import datetime
-from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 from aiohttp import hdrs, web
@@ -20,57 +19,10 @@ from aiohttp.web_protocol import RequestHandler
 
 from ratesvc.service.app import Service
 from ratesvc.web.answer import Answer, write
-from ratesvc.web.connections import Connection, Watch, guarded
+from ratesvc.web.connections import Connection
 
 TESTED = "3.14."
 NAMES = ("_waiter", "_messages", "_parser", "_keepalive_timeout", "_next_keepalive_close_time")
-OPTIONS = ("access_log", "keepalive_timeout", "lingering_time")
-
-
-class Runner(web.AppRunner):
-    """An application's runner whose connections are guarded, and take the fast path where it is known to be safe."""
-
-    def __init__(self, app: web.Application, service: Service, **options: Any) -> None:
-        """`options` are aiohttp's."""
-        super().__init__(app, **options)
-        self._service = service
-        self._options = {name: options[name] for name in OPTIONS if name in options}
-        self._watch: Watch | None = None
-        # Only the ordinary path writes the access log.
-        self.is_fast = is_known() and not service.settings.log.access
-
-    async def setup(self) -> None:
-        """Before the first site."""
-        await super().setup()
-        server = super().server
-        assert server is not None  # noqa: S101 -- just made
-        server.request_handler = guarded(server.request_handler)
-        self._watch = Watch(server)
-
-    async def cleanup(self) -> None:
-        """Finish what is in flight."""
-        if self._watch:
-            self._watch.close()
-        await super().cleanup()
-
-    @property
-    def ordinary(self) -> web.Server:
-        """aiohttp's own server; only after `setup`."""
-        server = super().server
-        assert server  # noqa: S101 -- said above
-        return server
-
-    @property
-    def server(self) -> Any:
-        """What makes a protocol for each connection."""
-        server = super().server
-        return server and partial(self._connected, server)
-
-    def _connected(self, server: web.Server) -> RequestHandler:
-        protocol = Connection(server, loop=asyncio.get_running_loop(), **self._options)
-        parser = _Parser(protocol, protocol._parser, server, self._service, is_fast=self.is_fast)
-        protocol._parser = parser  # type: ignore[assignment] # it passes on what it lacks
-        return protocol
 
 
 def is_known() -> bool:
@@ -78,18 +30,21 @@ def is_known() -> bool:
     return aiohttp.__version__.startswith(TESTED) and all(hasattr(RequestHandler, name) for name in NAMES)
 
 
+def install(service: Service, connection: Connection, server: web.Server) -> None:
+    """Let this connection take the fast path. Only where `is_known`."""
+    parser = _Parser(service, connection, server)
+    connection._parser = parser  # type: ignore[assignment] # it passes on what it lacks
+
+
 class _Parser:
     """aiohttp's parser of one connection, which sees what it parsed first."""
 
-    def __init__(
-        self, protocol: Connection, parser: Any, server: web.Server, service: Service, *, is_fast: bool
-    ) -> None:
-        self._protocol = protocol
-        self._parser = parser
-        self._feed = parser.feed_data
-        self._server = server
+    def __init__(self, service: Service, connection: Connection, server: web.Server) -> None:
         self._service = service
-        self._is_fast = is_fast
+        self._connection = connection
+        self._server = server
+        self._parser = cast("Any", connection._parser)
+        self._feed = self._parser.feed_data
         self._time = asyncio.get_running_loop().time
 
     def __getattr__(self, name: str) -> Any:
@@ -99,12 +54,10 @@ class _Parser:
         """What is left for the ordinary path: messages, whether the connection is upgraded, and bytes behind that."""
         found: tuple[Any, bool, bytes] = self._feed(data)
         messages, upgraded, tail = found
-        protocol = self._protocol
-        protocol.begun = None if messages else protocol.begun or self._time()
-        if len(messages) != 1 or not self._is_fast or upgraded or messages[0][1] is not EMPTY_PAYLOAD:
+        if len(messages) != 1 or upgraded or messages[0][1] is not EMPTY_PAYLOAD:
             return found
         message: RawRequestMessage = messages[0][0]
-        now, transport = self._service.clock(), protocol.transport
+        now, transport = self._service.clock(), self._connection.transport
         publication = self._service.served(now)
         answer: Answer | None = publication.answers.get(message.path) if publication else None
         if answer is None or transport is None or not self._is_plain(message):
@@ -114,16 +67,16 @@ class _Parser:
 
     def _is_plain(self, message: RawRequestMessage) -> bool:
         """A GET on a connection that waits for exactly this and can take the whole answer."""
-        protocol = self._protocol
-        waiter = protocol._waiter
+        connection = self._connection
+        waiter = connection._waiter
         return (
             message.method == "GET"
             and message.version == HttpVersion11
             and not message.should_close
             and waiter is not None
             and not waiter.done()
-            and not protocol._messages
-            and not protocol.writing_paused
+            and not connection._messages
+            and not connection.writing_paused
             and not self._service.draining
             and hdrs.EXPECT not in message.headers
         )
@@ -136,4 +89,5 @@ class _Parser:
             answer.route.add_quick(status)
         self._parser.message_consumed()
         self._server.requests_count += 1
-        self._protocol._next_keepalive_close_time = self._time() + self._protocol._keepalive_timeout
+        self._connection.unfinished_since = None
+        self._connection._next_keepalive_close_time = self._time() + self._connection._keepalive_timeout

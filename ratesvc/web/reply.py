@@ -87,7 +87,7 @@ def answering(
     return answer
 
 
-def remembering(routed: Routed, service: Service) -> Routed:
+def remembering(service: Service, routed: Routed) -> Routed:
     """The application, asked only for what this publication has not answered before: no route is looked up for it."""
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:

@@ -17,7 +17,7 @@ from conftest import Serve, Served, eventually, unhurried
 from fake_bank import Bank, sheet
 
 from ratesvc.config import Settings
-from ratesvc.web import app, fast_path
+from ratesvc.web import app, connections, fast_path
 from ratesvc.web.answer import write
 
 REQUESTS = int(os.environ.get("RATESVC_REQUESTS", "20000"))
@@ -152,3 +152,28 @@ async def test_an_unknown_aiohttp_switches_it_off(both: tuple[Served, str], monk
         first = await usual.ask(b"GET /v1/rates HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert await usual.ask(b"GET /v1/rates HTTP/1.1\r\nHost: localhost\r\n\r\n") == first
     assert first.endswith(expected)
+
+
+@pytest.mark.parametrize("is_fast", [True, False])
+async def test_a_request_that_stays_unfinished_is_hung_up_on(
+    both: tuple[Served, str], monkeypatch: pytest.MonkeyPatch, *, is_fast: bool
+) -> None:
+    """On either path, also after a whole request; a client that only waits between its requests is left alone."""
+    url, whole = both[0].url if is_fast else both[1], b"GET /v1/rates HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    monkeypatch.setattr(connections, "PATIENCE_S", 0.1)
+    async with connected(url, url, url) as (honest, fresh, used), asyncio.timeout(60):
+        answer = await honest.ask(whole)
+        assert await used.ask(whole) == answer
+        assert await asyncio.gather(*(slow.ask(b"GET / HTTP/1.1\r\n") for slow in (fresh, used))) == [b"", b""]
+        assert await honest.ask(whole) == answer
+
+
+@pytest.mark.parametrize("is_fast", [True, False])
+async def test_a_body_is_refused_also_where_the_answer_is_remembered(
+    both: tuple[Served, str], *, is_fast: bool
+) -> None:
+    """The first answer and the next ones are the same."""
+    request = b"GET /v1/rates HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc"
+    await both[0].get("/v1/rates")
+    async with connected(both[0].url if is_fast else both[1]) as (client,):
+        assert (await client.ask(request)).startswith(b"HTTP/1.1 413 ")
