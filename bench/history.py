@@ -23,7 +23,7 @@ from ratesvc.domain.columns import Column, Coverage, Currency
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import FIRST_DAY, InForce
 from ratesvc.domain.workdays import WorkCalendar
-from ratesvc.render import api, series
+from ratesvc.render import json, series
 from ratesvc.render.language import language_or_default
 from ratesvc.service.publication import Body
 from ratesvc.storage.embedded import find_server
@@ -70,11 +70,11 @@ async def main() -> None:
     )
     tracemalloc.stop()
 
-    asked = series.Request(("USD",), DAYS[0], DAYS[-1])
-    crossed = series.Request(("USD",), DAYS[0], DAYS[-1], quote="AAB")
+    asked = series.SeriesParams(("USD",), DAYS[0], DAYS[-1])
+    crossed = series.SeriesParams(("USD",), DAYS[0], DAYS[-1], quote="AAB")
     english, today = language_or_default("en"), DAYS[-1]
 
-    def whole(request: series.Request) -> bytes:
+    def whole(request: series.SeriesParams) -> bytes:
         return series.to_json(request, {"USD": series.rows_of(history, "USD", request, today)}, demo=False)
 
     print(f"series, {SHEETS} points, cold       {milliseconds(lambda: whole(asked))}   {len(whole(asked)):,} bytes")
@@ -86,7 +86,7 @@ async def main() -> None:
     answered = history.of_date(DAYS[1000])
     assert answered
     answer = InForce(DAYS[1000], answered, history.of_date(DAYS[999]), None)
-    print(f"a single day as JSON             {milliseconds(lambda: api.rates(answer, english))}")
+    print(f"a single day as JSON             {milliseconds(lambda: json.rates(answer, english))}")
 
     folder = Path(tempfile.mkdtemp())
     command = [str(find_server()), "--port", "0", "--unixsocket", str(folder / "s"), "--save", "", "--dir", str(folder)]

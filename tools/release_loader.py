@@ -1,7 +1,7 @@
 """Writes the newest release of the loader and its lock: `python tools/release_loader.py`, with node at hand.
 
 terser is the one build step; its version is pinned in tests/browser. A version that has once been published is
-never written again: raise VERSION in ratesvc/render/loader.py instead.
+never written again: raise VERSION in ratesvc/render/widget.py instead.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import json
 import subprocess
 from pathlib import Path
 
-from ratesvc.render import loader, widget
+from ratesvc.render import widget
 
 WEB = Path(__file__).parent / "web"
-ASSETS = Path(loader.__file__).parent / "assets"
+ASSETS = Path(widget.__file__).parent / "assets"
 TERSER = WEB / "node_modules" / ".bin" / "terser"
 OPTIONS = ("--compress", "passes=3,ecma=2022,unsafe_arrows,pure_getters", "--mangle", "--ecma", "2022")
 
@@ -25,14 +25,14 @@ def built() -> dict[str, bytes]:
 
 
 def main() -> None:
-    folder = ASSETS / "releases" / loader.VERSION
+    folder = ASSETS / "releases" / widget.RELEASE
     folder.mkdir(parents=True, exist_ok=True)
     lock_file = ASSETS / "releases" / "lock.json"
     lock = json.loads(lock_file.read_text("utf-8")) if lock_file.exists() else {}
     files = built()
     for name, content in files.items():
         folder.joinpath(name).write_bytes(content)
-    lock[loader.VERSION] = {name: loader.integrity(content) for name, content in files.items()}
+    lock[widget.RELEASE] = {name: widget.integrity(content) for name, content in files.items()}
     lock_file.write_text(json.dumps(lock, indent=2) + "\n", "utf-8")
 
 

@@ -12,7 +12,7 @@ import click
 from ratesvc.commands.running import check_known, in_force, opened, spoken
 from ratesvc.config import Settings
 from ratesvc.errors import BadRequest
-from ratesvc.render import api, terminal
+from ratesvc.render import json, terminal
 from ratesvc.render.openapi.parameters import AMOUNT, AMOUNT_IN_WORDS
 
 
@@ -41,6 +41,6 @@ async def convert(settings: Settings, asked: ConvertOptions) -> None:
         if lacking := {*pair} - {"RUB", *sheet.by_code}:
             raise BadRequest(f"The sheet of {sheet.effective_date} has no {', '.join(sorted(lacking))}.")
         if asked.as_json:
-            click.echo(api.conversion(answer, amount, *pair, demo=asked.demo))
+            click.echo(json.conversion(answer, amount, *pair, demo=asked.demo))
         else:
             click.echo(terminal.conversion(answer, amount, *pair, language, demo=asked.demo))

@@ -16,7 +16,7 @@ from ratesvc.commands.running import opened, raise_failure
 from ratesvc.config import Settings
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import RatesvcError
-from ratesvc.render.problems import CONTENT_TYPE
+from ratesvc.render.json import PROBLEM_JSON
 from ratesvc.service.app import Service
 from ratesvc.web.app import listening
 
@@ -59,7 +59,7 @@ async def _written(service: Service, folder: Path) -> tuple[dict[str, int], list
 
 
 def _detail(answer: aiohttp.ClientResponse, body: bytes) -> str:
-    is_problem = answer.content_type == CONTENT_TYPE
+    is_problem = answer.content_type == PROBLEM_JSON
     return str(msgspec.json.decode(body)["detail"] if is_problem else answer.reason)
 
 

@@ -13,7 +13,7 @@ from ratesvc.commands.running import opened
 from ratesvc.config import Settings
 from ratesvc.domain.rates import Quote, plain
 from ratesvc.errors import BadDocument, EngineError
-from ratesvc.render.api import encode, literal
+from ratesvc.render.json import encode, literal
 from ratesvc.service.app import Service
 from ratesvc.storage.quarantine import Case
 

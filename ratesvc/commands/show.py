@@ -15,7 +15,7 @@ from ratesvc.domain.history import History
 from ratesvc.domain.rates import FIRST_DAY, InForce
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import BadRequest
-from ratesvc.render import api, series, terminal
+from ratesvc.render import json, series, terminal
 from ratesvc.service.app import Service
 
 
@@ -50,15 +50,15 @@ async def show(settings: Settings, asked: ShowOptions) -> None:
             rows = {code: series.rows_of(history, code, wanted, today) for code in codes}
             click.echo(series.to_json(wanted, rows, series.unconfirmed_days(history, wanted), demo=service.demo))
         else:
-            click.echo(api.rates(answer, language, codes=asked.codes or None, demo=asked.demo))
+            click.echo(json.rates(answer, language, codes=asked.codes or None, demo=asked.demo))
 
 
-def _days_before(answer: InForce, codes: tuple[str, ...], days: int) -> series.Request:
+def _days_before(answer: InForce, codes: tuple[str, ...], days: int) -> series.SeriesParams:
     until = answer.requested_date
-    return series.Request(codes, max(until - timedelta(days=days), FIRST_DAY), until)
+    return series.SeriesParams(codes, max(until - timedelta(days=days), FIRST_DAY), until)
 
 
-async def _moved(service: Service, wanted: series.Request) -> History:
+async def _moved(service: Service, wanted: series.SeriesParams) -> History:
     """The history of these days; what is not held, the Bank is asked for, and it is not kept."""
     gap = service.history.first_gap(wanted.since, wanted.until)
     if gap is None or gap >= moscow_day(service.clock()):

@@ -19,9 +19,9 @@ from ratesvc.domain.rates import ONE, Revision, Snapshot, plain
 from ratesvc.domain.workdays import at
 from ratesvc.errors import HistoryLoading, RatesvcError
 from ratesvc.render import series
+from ratesvc.render.json import PROBLEMS
 from ratesvc.render.language import language_or_default
-from ratesvc.render.problems import PROBLEMS
-from ratesvc.render.series_text import rates
+from ratesvc.render.series import rates_between
 
 JSON = "application/json; charset=utf-8"
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -172,13 +172,13 @@ def per_base(
         part = held[start : start + SHEETS_AT_ONCE]
         ends = part[0], part[-1]
         sheets = [day.toordinal() for day in part]
-        ordinals = sheets if base == "RUB" else list(rates(history, base, "RUB", *ends).days)
+        ordinals = sheets if base == "RUB" else list(rates_between(history, base, "RUB", *ends).days)
         columns = []
         for code in codes:
             if code == base:
                 columns.append([plain(amount)] * len(ordinals))
                 continue
-            found = rates(history, base, code, *ends, amount=amount)
+            found = rates_between(history, base, code, *ends, amount=amount)
             texts = dict(zip(found.days, found.texts, strict=True))
             columns.append([texts.get(ordinal, missing) for ordinal in ordinals])
         yield from zip(ordinals, zip(*columns, strict=True) if columns else [()] * len(ordinals), strict=True)

@@ -17,7 +17,7 @@ from ratesvc.dialects import Content, Dialect, Refusal, Request, iso_day, status
 from ratesvc.domain.rates import EXACT, FIRST_DAY, Quote, Revision, UnitRate, per_unit, trimmed, unit_rates
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY
 from ratesvc.errors import HistoryLoading, RatesvcError
-from ratesvc.render.api import encode, literal
+from ratesvc.render.json import encode, literal
 
 SCRIPT = "application/javascript; charset=utf-8"
 XML = "application/xml; charset=utf-8"

@@ -14,7 +14,7 @@ from ratesvc.dialects import Content, Dialect, Refusal, Refused, Request, per_ba
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.rates import FIRST_DAY, per_unit, plain
 from ratesvc.errors import HistoryLoading, RatesvcError
-from ratesvc.render.series_text import head
+from ratesvc.render.series import head
 
 CSV = "text/csv; charset=utf-8"
 ZIP = "application/zip"

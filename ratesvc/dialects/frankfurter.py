@@ -13,9 +13,9 @@ from msgspec import Raw
 from ratesvc.dialects import JSON, Content, Dialect, Refusal, Refused, Request, iso_day, json_object, per_base, status
 from ratesvc.domain.rates import EXACT, ONE, Revision, cross_rate, in_roubles, plain, rounded, trimmed
 from ratesvc.errors import RatesvcError, TooManyPoints
-from ratesvc.render.api import encode, literal
+from ratesvc.render.json import encode, literal
 from ratesvc.render.language import language_or_default
-from ratesvc.render.series_text import AMOUNT_SIGNIFICANT, head
+from ratesvc.render.series import AMOUNT_SIGNIFICANT, head
 
 NOT_FOUND = "not found"
 

@@ -27,9 +27,9 @@ from ratesvc.dialects import (
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.rates import ONE, Revision, Sheet, convert, per_unit, plain
 from ratesvc.errors import BeforeHistory, NotYetSet, RatesvcError, TooManyPoints
-from ratesvc.render.api import encode, literal
+from ratesvc.render.json import encode, literal
 from ratesvc.render.language import language_or_default
-from ratesvc.render.series_text import carried, iso
+from ratesvc.render.series import carried, iso
 
 ABOUT = {
     "disclaimer": "The Bank of Russia's official rates and what follows from them; not published by the Bank.",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ratesvc.dialects import JSON, Content, Dialect, Refusal, Request, status
 from ratesvc.domain.rates import per_unit
 from ratesvc.errors import RatesvcError
-from ratesvc.render.api import encode, literal
+from ratesvc.render.json import encode, literal
 
 
 def conversions(request: Request) -> Content:

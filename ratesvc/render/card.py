@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from ratesvc.render.chart_scale import PIXEL
 from ratesvc.render.language import Language
-from ratesvc.render.lettering import text_width, wrapped
-from ratesvc.render.png import blend
+from ratesvc.render.png import PIXEL, blend, text_width, wrapped
 from ratesvc.render.rows import TITLE, Table, View
 from ratesvc.render.widget import Look, page
 

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from itertools import repeat
+from html import escape
+from importlib.resources import files
+from itertools import pairwise, repeat
 
 from ratesvc.domain.rates import EXACT, OLD_IN_NEW, ONE, REDENOMINATION, ratios, rounded
-from ratesvc.render import chart_drawing
-from ratesvc.render.chart_drawing import Words
-from ratesvc.render.chart_lines import Curve
-from ratesvc.render.chart_scale import Point, decimals
+from ratesvc.render.chart_layout import Axis, Curve, Lines, Point, Unit, day_ticks, decimals, places_of, px, value_ticks
 from ratesvc.render.language import Language
+from ratesvc.render.png import PIXEL, text_width, wrapped
 
 CONTENT_TYPE = "image/svg+xml"
 MOST_CURRENCIES = 6
@@ -36,7 +36,7 @@ def _as_it_is(_: str, __: date) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ChartLook:
     """How a chart is shown: size in pixels within WIDTHS and HEIGHTS, `theme` one of THEMES.
 
     Where the words around it leave too little room for the lines, the chart becomes higher.
@@ -51,7 +51,7 @@ class Look:
 
 def chart(
     series: Mapping[str, Sequence[Point]],
-    look: Look,
+    look: ChartLook,
     *,
     quote: str = "RUB",
     indexed: bool = False,
@@ -71,7 +71,7 @@ def chart(
     shown = _Shown(look.language, quote, indexed, exact)
     curves = [shown.curve(code, points) for code, points in rates.items()]
     words = Words(shown.title(rates), shown.subtitle(rates), _notes(series, look, quote), shown.alternative(rates))
-    return chart_drawing.svg(curves, words, look.language, look.theme, (look.width, look.height))
+    return svg(curves, words, look.language, look.theme, (look.width, look.height))
 
 
 def _in_new_roubles(code: str, points: Sequence[Point], quote: str) -> list[Point]:
@@ -86,7 +86,7 @@ def _new(rate: Decimal) -> Decimal:
     return EXACT.divide(rate, _OLD)
 
 
-def _notes(series: Mapping[str, Sequence[Point]], look: Look, quote: str) -> list[str]:
+def _notes(series: Mapping[str, Sequence[Point]], look: ChartLook, quote: str) -> list[str]:
     say = look.language.say
     notes = [say("Source: official rates of the Bank of Russia.")]
     in_roubles = series if quote == "RUB" else {code: series[code] for code in series if code == "RUB"}
@@ -184,3 +184,137 @@ def _rate(point: Point) -> Decimal:
 def _index(now: Ratio, then: Ratio, places: int) -> Decimal:
     moved = EXACT.multiply(EXACT.multiply(now[0], then[1]), _HUNDRED)
     return rounded(moved, EXACT.multiply(now[1], then[0]), places=places)
+
+
+STYLE = files("ratesvc.render").joinpath("assets", "chart.css").read_text("utf-8").strip()
+"""The same in every chart, so that one hash in a Content-Security-Policy allows it."""
+
+TITLE, TEXT, SMALL = 17, 13, 12
+"""Font sizes in pixels."""
+
+LEAST_PLOT = 110 * PIXEL
+NARROW = 480 * PIXEL
+
+_EDGE = 16 * PIXEL
+_LINE = 17 * PIXEL
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What is written above and below; `alternative` is for readers who do not see it."""
+
+    title: str
+    subtitle: str
+    notes: Sequence[str]
+    alternative: str
+
+
+def svg(curves: Sequence[Curve], words: Words, language: Language, theme: str, size: tuple[int, int]) -> str:
+    """The document; `size` is in pixels."""
+    sheet = _Sheet(curves, words, language, size)
+    titled = "" if curves else sheet.ours
+    width, height = px(sheet.width), px(sheet.height)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="cbr-chart {theme}" role="img" lang="{escape(language.tag)}"',
+        f' width="{width}" height="{height}" viewBox="0 0 {width} {height}">',
+        f"<title{titled}>{escape(f'{words.title}. {words.subtitle}' if words.subtitle else words.title)}</title>",
+        f"<desc{sheet.ours}>{escape(words.alternative)}</desc>",
+        f"<style>{STYLE}</style>",
+        f'<rect class="ground" width="{width}" height="{height}"/>',
+        *sheet.drawn(),
+        "</svg>\n",
+    ]
+    return "\n".join(parts)
+
+
+class _Sheet:
+    """One chart's geometry in tenths of a pixel."""
+
+    def __init__(self, curves: Sequence[Curve], words: Words, language: Language, size: tuple[int, int]) -> None:
+        self.curves = curves
+        self.language = language
+        self.ours = f' lang="{language.foreign}"' if language.foreign else ""
+        """Where a sentence is not in the picture's language."""
+        self.width = size[0] * PIXEL
+        room = self.width - 2 * _EDGE
+        self.title = wrapped(words.title, TITLE, room)
+        self.subtitle = wrapped(words.subtitle, TEXT, room)
+        self.notes = wrapped(" ".join(words.notes), SMALL, room)
+        self.top = _EDGE + 21 * PIXEL * len(self.title) + _LINE * len(self.subtitle) + 16 * PIXEL
+        foot = 44 * PIXEL + 15 * PIXEL * len(self.notes)
+        self.height = max(size[1] * PIXEL, self.top + LEAST_PLOT + foot)
+        self.bottom = self.height - foot
+
+    def drawn(self) -> list[str]:
+        """The parts from back to front."""
+        if not self.curves:
+            return self._head() + self._foot()
+        levels = [level for curve in self.curves for _, level in curve.points]
+        most = (self.bottom - self.top) // (36 * PIXEL)
+        ticks = value_ticks(min(levels), max(levels), most)
+        places = places_of(ticks)
+        marks = [(tick, self.language.number(tick, places)) for tick in ticks]
+        left = _EDGE + max(text_width(text, SMALL) for _, text in marks) + 8 * PIXEL
+        labels = [self._label(curve) for curve in self.curves]
+        right = self.width - _EDGE - max(text_width(" ".join(label), TEXT) for label in labels) - 16 * PIXEL
+        days = [day for curve in self.curves for day in (curve.points[0][0], curve.points[-1][0])]
+        level = Axis(ticks[0], ticks[-1], self.bottom, self.top)
+        time = Axis(Decimal(min(days).toordinal()), Decimal(max(days).toordinal()), left, right)
+        grid = [*self._grid(level, time, marks), *self._days(time, min(days), max(days))]
+        lines = Lines(self.curves, level, time)
+        return [*self._head(), *grid, *lines.drawn(labels), *self._foot()]
+
+    def _label(self, curve: Curve) -> tuple[str, ...]:
+        return (curve.code,) if self.width < NARROW else (curve.code, curve.figure)
+
+    def _head(self) -> list[str]:
+        rows = [*(("title", 21, text) for text in self.title), *(("soft", 17, text) for text in self.subtitle)]
+        rtl = self.language.direction == "rtl"
+        x, towards = (self.width - _EDGE, ' direction="rtl"') if rtl else (_EDGE, "")
+        towards += "" if self.curves else self.ours
+        y, parts = _EDGE - 4 * PIXEL, []
+        for kind, step, text in rows:
+            y += step * PIXEL
+            parts.append(f'<text class="{kind}" x="{px(x)}" y="{px(y)}"{towards}>{escape(text)}</text>')
+        return parts
+
+    def _foot(self) -> list[str]:
+        rtl = self.language.direction == "rtl"
+        x, towards = (self.width - _EDGE, ' direction="rtl"') if rtl else (_EDGE, "")
+        y = self.height - 12 * PIXEL - 15 * PIXEL * (len(self.notes) - 1)
+        return [
+            f'<text class="small" x="{px(x)}" y="{px(y + 15 * PIXEL * row)}"{towards}{self.ours}>{escape(text)}</text>'
+            for row, text in enumerate(self.notes)
+        ]
+
+    def _grid(self, level: Axis, time: Axis, marks: Sequence[tuple[Decimal, str]]) -> list[str]:
+        heights = [level.at(tick) for tick, _ in marks]
+        lines = "".join(f"M{px(time.start)} {px(y)}H{px(time.end)}" for y in heights[1:])
+        texts = [
+            f'<text x="{px(time.start - 8 * PIXEL)}" y="{px(y + 4 * PIXEL)}">{escape(text)}</text>'
+            for y, (_, text) in zip(heights, marks, strict=True)
+        ]
+        base = f'<path class="base" d="M{px(time.start)} {px(level.start)}H{px(time.end)}"/>'
+        return [f'<path class="grid" d="{lines}"/>', base, '<g class="levels">', *texts, "</g>"]
+
+    def _days(self, time: Axis, first: date, last: date) -> list[str]:
+        marks = self._fitting(time, first, last)
+        ticks = "".join(f"M{px(x)} {px(self.bottom)}v5" for x, _ in marks)
+        texts = [f'<text x="{px(x)}" y="{px(self.bottom + 19 * PIXEL)}">{escape(text)}</text>' for x, text in marks]
+        return [f'<path class="base" d="{ticks}"/>', '<g class="days">', *texts, "</g>"]
+
+    def _fitting(self, time: Axis, first: date, last: date) -> list[tuple[int, str]]:
+        """The closest marks whose labels leave a blank between them."""
+        marks: list[tuple[int, str]] = []
+        for unit, days in day_ticks(first, last):
+            texts = [self._day(day, unit) for day in days]
+            marks = [(time.at_day(day), text) for day, text in zip(days, texts, strict=True)]
+            room = max(text_width(text, SMALL) for text in texts) + 14 * PIXEL
+            if all(after[0] - before[0] >= room for before, after in pairwise(marks)):
+                break
+        return marks
+
+    def _day(self, day: date, unit: Unit) -> str:
+        if unit == "day":
+            return self.language.day_and_month(day)
+        return self.language.year(day) if unit == "year" or day.month == 1 else self.language.month(day)

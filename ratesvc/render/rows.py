@@ -6,12 +6,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
-from ratesvc.domain.rates import EXACT, REDENOMINATION, Change, InForce, Sheet, Snapshot, change_in_roubles
+from ratesvc.domain.rates import (
+    EXACT,
+    REDENOMINATION,
+    Change,
+    InForce,
+    Sheet,
+    Snapshot,
+    change_in_roubles,
+    in_one_rouble,
+    plain,
+    rounded,
+    trimmed,
+)
 from ratesvc.domain.workdays import ONE_DAY
-from ratesvc.render.api import source_url
+from ratesvc.render.json import encode, source_url
 from ratesvc.render.language import Language
-from ratesvc.render.spark import Spark, spark
 
 TITLE = "The Bank of Russia official exchange rates of foreign currencies"
 OLD_ROUBLES = "In old roubles: 1,000 of them are 1 new rouble."
@@ -58,7 +70,7 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class Head:
     """A column's head. `kind` is name, trend, today, value, change or percent: its class and its part.
 
     `value` is the newest rate and `today` the one beside it; dated columns carry `iso`, and where both are
@@ -106,7 +118,7 @@ class Table:
     title_foreign: str
     titled: bool
     badge: str
-    columns: tuple[Column, ...]
+    columns: tuple[Head, ...]
     rows: tuple[Row, ...]
     note: str
     source: str
@@ -149,13 +161,13 @@ def columns_of(snapshot: Snapshot, view: View) -> tuple[InForce, ...]:
     return (*today, following) if following else today
 
 
-def _columns(shown: Sequence[InForce], language: Language, view: View, *, trending: bool) -> tuple[Column, ...]:
-    trend = [Column("trend", language.say("{days} days", days=str(view.spark)))] if trending else []
-    moves = [Column(kind, language.say(HEADS[asked])) for kind, asked in view.changes]
-    return (Column("name", language.say("Currency")), *trend, *_dated(shown, language), *moves)
+def _columns(shown: Sequence[InForce], language: Language, view: View, *, trending: bool) -> tuple[Head, ...]:
+    trend = [Head("trend", language.say("{days} days", days=str(view.spark)))] if trending else []
+    moves = [Head(kind, language.say(HEADS[asked])) for kind, asked in view.changes]
+    return (Head("name", language.say("Currency")), *trend, *_dated(shown, language), *moves)
 
 
-def _dated(shown: Sequence[InForce], language: Language) -> list[Column]:
+def _dated(shown: Sequence[InForce], language: Language) -> list[Head]:
     if len(shown) == 1:
         return [_day_column("value", shown[0], "", language)]
     # Only the catalogues have these words; elsewhere the dates say enough.
@@ -167,11 +179,11 @@ def _dated(shown: Sequence[InForce], language: Language) -> list[Column]:
     ]
 
 
-def _day_column(kind: str, answer: InForce, label: str, language: Language) -> Column:
+def _day_column(kind: str, answer: InForce, label: str, language: Language) -> Head:
     effective = answer.revision.effective_date
     asked_long_ago = answer.next_expected_at is None
     day = language.day(effective) if asked_long_ago else language.day_and_month(effective)
-    return Column(kind, day, label, effective.isoformat())
+    return Head(kind, day, label, effective.isoformat())
 
 
 def _note(answer: InForce, language: Language) -> str:
@@ -242,3 +254,91 @@ def _value(sheet: Sheet, code: str, nominal: int, language: Language) -> str:
     """The value for `nominal` units, even where this sheet prints it for another nominal."""
     quote = sheet.by_code.get(code)
     return language.number(EXACT.multiply(quote.unit_rate, Decimal(nominal)), PLACES) if quote else NOTHING
+
+
+SPARK_WIDTH = 60
+SPARK_HEIGHT = 18
+SPARK_MARGIN = 2
+FEWEST_POINTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Spark:
+    """`points` as SVG takes them, in a box of SPARK_WIDTH by SPARK_HEIGHT; `words` for who cannot see it."""
+
+    points: str
+    words: str
+
+
+def spark(rates: Sequence[tuple[date, Decimal]], language: Language) -> Spark | None:
+    """The line, or None where fewer than three sheets are held. Old roubles and new ones make no line."""
+    rates = in_one_rouble(rates)
+    if len(rates) < FEWEST_POINTS:
+        return None
+    (first, start), (last, end) = rates[0], rates[-1]
+    low, high = min(rate for _, rate in rates), max(rate for _, rate in rates)
+    across = Decimal((last - first).days)
+    down = EXACT.subtract(high, low)
+    places = (
+        (
+            _place(Decimal((day - first).days), across, SPARK_WIDTH),
+            _place(EXACT.subtract(high, rate), down, SPARK_HEIGHT),
+        )
+        for day, rate in rates
+    )
+    words = language.say("from {first} to {last}", first=_number(start, language), last=_number(end, language))
+    return Spark(" ".join(f"{x},{y}" for x, y in places), words)
+
+
+def _place(part: Decimal, whole: Decimal, size: int) -> str:
+    """Where between the margins; in the middle where nothing moves."""
+    room = Decimal(size - 2 * SPARK_MARGIN)
+    offset = rounded(EXACT.multiply(part, room), whole, places=1) if whole else rounded(room, Decimal(2), places=1)
+    return plain(trimmed(offset + SPARK_MARGIN))
+
+
+def _number(rate: Decimal, language: Language) -> str:
+    exponent = trimmed(rate).as_tuple().exponent
+    return language.number(rate, max(4, -exponent) if isinstance(exponent, int) else 4)
+
+
+def rows_json(table: Table, style: str = "") -> bytes:
+    """The table with every text that the other forms show.
+
+    `style` is the widget's style sheet where the element asks: it has no use for codes then. Otherwise it is empty.
+    """
+    document: dict[str, Any] = {
+        "lang": table.tag,
+        "dir": table.direction,
+        "title": table.title,
+        "titled": table.titled,
+        "stale": table.stale,
+        "columns": [_column_json(column) for column in table.columns],
+        "rows": [_row_json(row, coded=not style) for row in table.rows],
+        "source_url": table.source,
+    }
+    languages = {"words_lang": table.foreign, "title_lang": table.title_foreign}
+    optional = {"badge": table.badge, "note": table.note, "style": style}
+    return encode({**document, **_said(languages), **_said(optional)})
+
+
+def _column_json(column: Head) -> dict[str, str]:
+    return {"kind": column.kind, "text": column.text, **_said({"label": column.label, "date": column.iso})}
+
+
+def _row_json(row: Row, *, coded: bool) -> dict[str, Any]:
+    optional = {
+        "code": row.code if coded else "",
+        "unit": row.unit,
+        "name": row.name,
+        "move": row.move,
+        "mark": row.mark,
+        "words": row.words,
+        "points": row.points,
+    }
+    return {**_said(optional), "cells": row.cells}
+
+
+def _said(texts: dict[str, str]) -> dict[str, str]:
+    """Without what is empty."""
+    return {name: text for name, text in texts.items() if text}

@@ -23,7 +23,7 @@ from ratesvc.domain.rates import (
     rounded,
     unit_rates,
 )
-from ratesvc.render.api import conversion_of
+from ratesvc.render.json import conversion_of
 from ratesvc.render.language import Language
 from ratesvc.render.rows import OLD_ROUBLES
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from ratesvc.render.api import bank_page
+from ratesvc.render.json import bank_page
 from ratesvc.render.language import Language
-from ratesvc.render.policy import policy, source
-from ratesvc.render.rows import TITLE, Table
-from ratesvc.render.spark import HEIGHT, WIDTH
+from ratesvc.render.rows import SPARK_HEIGHT, SPARK_WIDTH, TITLE, Table
 
 CONTENT_TYPE = "text/html; charset=utf-8"
 THEMES = ("inherit", "light", "dark", "auto")
@@ -82,7 +83,7 @@ def empty_frame(language: Language, look: Look) -> str:
 def page(template: str, **values: object) -> str:
     """One of our templates, every value escaped."""
     found = _ENVIRONMENT.get_template(template)
-    return found.render(style=style, script=script, named=named, spark_size=(WIDTH, HEIGHT), **values)
+    return found.render(style=style, script=script, named=named, spark_size=(SPARK_WIDTH, SPARK_HEIGHT), **values)
 
 
 @cache
@@ -134,8 +135,84 @@ def security_policy(*, styles: tuple[str, ...], scripts: tuple[str, ...] = (), f
     """A Content-Security-Policy that allows exactly these style sheets and scripts of ours, by hash."""
     return policy(
         "",
-        style_src=source(*map(style, styles)),
-        script_src=source(*map(script, scripts)),
+        style_src=hashes(*map(style, styles)),
+        script_src=hashes(*map(script, scripts)),
         require_trusted_types_for="'script'",
         frame_ancestors="*" if framed else "'none'",
     )
+
+
+def hashes(*texts: str) -> str:
+    """The hash sources that allow these inline texts, byte for byte (CSP Level 3, 2.3.1)."""
+    return " ".join(f"'sha256-{_digest(text)}'" for text in texts) or "'none'"
+
+
+def policy(style: str, **directives: str) -> str:
+    """Nothing but the inline `style` and what `directives` add or replace; their underscores stand for hyphens."""
+    everything = {
+        "default-src": "'none'",
+        "style-src": hashes(style),
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "frame-ancestors": "'none'",
+        **{name.replace("_", "-"): value for name, value in directives.items()},
+    }
+    return "; ".join(f"{name} {value}" for name, value in everything.items())
+
+
+PERMISSIONS = ("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
+
+
+def framed_page(csp: str) -> tuple[tuple[str, str], ...]:
+    """The headers of a page that others may frame: it needs no permission of its host."""
+    return ("Content-Security-Policy", csp), PERMISSIONS
+
+
+def own_page(csp: str) -> tuple[tuple[str, str], ...]:
+    """The headers of a page for a window of its own, which shares nothing with the page that opened it."""
+    return *framed_page(csp), ("Cross-Origin-Opener-Policy", "same-origin")
+
+
+def _digest(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+RELEASE = "1.0.0"
+SCRIPT_TYPE = "text/javascript; charset=utf-8"
+STYLE_TYPE = "text/css; charset=utf-8"
+TYPES = {"rates.js": SCRIPT_TYPE, "widget.css": STYLE_TYPE}
+
+
+@dataclass(frozen=True)
+class Release:
+    """One version: its files as they are served."""
+
+    version: str
+    files: dict[str, bytes]
+
+    def integrity(self, name: str) -> str:
+        """What a page writes into integrity=""."""
+        return integrity(self.files[name])
+
+
+@cache
+def releases() -> dict[str, Release]:
+    """Every version that was ever released: it is served for ever."""
+    return {version: _read(version, names) for version, names in lock().items()}
+
+
+@cache
+def lock() -> dict[str, dict[str, str]]:
+    """Version → file → integrity, from the lock in this repository."""
+    content = files("ratesvc.render").joinpath("assets", "releases", "lock.json").read_bytes()
+    return msgspec.json.decode(content, type=dict[str, dict[str, str]])
+
+
+def _read(version: str, names: dict[str, str]) -> Release:
+    folder = files("ratesvc.render").joinpath("assets", "releases", version)
+    return Release(version, {name: folder.joinpath(name).read_bytes() for name in names})
+
+
+def integrity(content: bytes) -> str:
+    """A subresource integrity hash."""
+    return f"sha384-{base64.b64encode(hashlib.sha384(content).digest()).decode()}"

@@ -12,7 +12,7 @@ from ratesvc.domain.history import on_day
 from ratesvc.domain.rates import FIRST_DAY, InForce
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import NoSheet, NotYetSet, UnknownCurrency
-from ratesvc.render import api
+from ratesvc.render import json
 from ratesvc.render.openapi.parameters import TODAY
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Publication
@@ -57,7 +57,7 @@ def routes(service: Service) -> dict[str, Handler]:
         day = today if named == TODAY else query.day(named)
         code = known(query.one_code(request.match_info["code"]), service)
         answer = on_day(service.history, day, service.clock())
-        body = Body(api.unit_rate(answer, code, quote), "text/plain; charset=utf-8")
+        body = Body(json.unit_rate(answer, code, quote), "text/plain; charset=utf-8")
         return send(service, body, caching_of(answer, today))
 
     return {
@@ -103,8 +103,8 @@ class _Asked:
     def _render(self, answer: InForce) -> Body:
         if self.quote != "RUB" and self.quote not in answer.revision.sheet.by_code:
             raise UnknownCurrency(self.quote, effective=answer.revision.effective_date)
-        content = api.rates(answer, self.language, quote=self.quote, codes=self.codes, demo=self._service.demo)
-        return Body(content, api.CONTENT_TYPE)
+        content = json.rates(answer, self.language, quote=self.quote, codes=self.codes, demo=self._service.demo)
+        return Body(content, json.JSON)
 
     def send(self, body: Body, caching: Caching) -> Answer:
         """With cache headers that never cross the next change of today's answer."""

@@ -13,10 +13,10 @@ from ratesvc.domain.rates import OLD_IN_NEW, ONE, REDENOMINATION
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import BadRequest
 from ratesvc.render import chart, png, series
-from ratesvc.render.chart_drawing import STYLE
+from ratesvc.render.chart import STYLE
 from ratesvc.render.language import language_or_default
 from ratesvc.render.openapi.parameters import SCALES
-from ratesvc.render.policy import policy
+from ratesvc.render.widget import policy
 from ratesvc.service.app import Service
 from ratesvc.service.publication import LONG_POINTS, Body
 from ratesvc.web import query
@@ -67,7 +67,7 @@ class _Asked:
         self.wanted = wanted_series(asked, service)
         if not 1 <= len(self.wanted.codes) <= chart.MOST_CURRENCIES:
             raise BadRequest(f"a chart shows 1 to {chart.MOST_CURRENCIES} currencies other than its quote.")
-        self.look = chart.Look(
+        self.look = chart.ChartLook(
             asked.language(),
             asked.choice("theme", themes, themes[0]),
             asked.within("width", chart.WIDTHS, chart.WIDTH),
@@ -75,7 +75,7 @@ class _Asked:
             service.demo,
         )
         self._indexed = asked.choice("scale", SCALES, "absolute") == "indexed"
-        self.points = series.points(service.history, self.wanted, moscow_day(service.clock()))
+        self.points = series.count_points(service.history, self.wanted, moscow_day(service.clock()))
 
     @property
     def key(self) -> Hashable:
@@ -83,10 +83,10 @@ class _Asked:
         look = self.look
         return self.wanted, look.language.tag, look.theme, look.width, look.height, self._indexed
 
-    def drawn(self, look: chart.Look) -> str:
+    def drawn(self, look: chart.ChartLook) -> str:
         """The picture as SVG."""
         wanted, today = self.wanted, moscow_day(self._service.clock())
-        found = {code: series.rates(self._service.history, code, wanted, today) for code in wanted.codes}
+        found = {code: series.dated_rates(self._service.history, code, wanted, today) for code in wanted.codes}
         return chart.chart(found, look, quote=wanted.quote, indexed=self._indexed, exact=self._exact)
 
     def _exact(self, code: str, day: date) -> chart.Ratio | None:

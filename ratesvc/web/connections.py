@@ -14,7 +14,7 @@ from aiohttp import hdrs, web
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
-from ratesvc.render import problems
+from ratesvc.render import json
 from ratesvc.web.reply import not_found, refusal
 
 Respond = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -64,10 +64,10 @@ class Connection(RequestHandler):
         message: str | None = None,  # noqa: ARG002 -- it repeats what was sent
     ) -> web.StreamResponse:
         """A problem document, and the end of the connection; aiohttp would log a page for each."""
-        if status == problems.MALFORMED.status:
-            return _closing(problems.MALFORMED, _TOO_LONG if isinstance(exc, LineTooLong) else _MALFORMED)
+        if status == json.MALFORMED.status:
+            return _closing(json.MALFORMED, _TOO_LONG if isinstance(exc, LineTooLong) else _MALFORMED)
         structlog.get_logger("ratesvc").error("request_failed", exc_info=exc)
-        return _closing(problems.INTERNAL, "The answer could not be made.")
+        return _closing(json.INTERNAL, "The answer could not be made.")
 
     def is_too_slow(self, now: float) -> bool:
         """Whether the client sends a request, or takes an answer, more slowly than any honest client does."""
@@ -163,7 +163,7 @@ def guarded(handler: Respond) -> Respond:
             if request.method == hdrs.METH_CONNECT or request.raw_path == "*":
                 return await _ended(not_found, request)
             if hdrs.EXPECT in request.headers:
-                return _closing(problems.EXPECTATION, "There is nothing to wait for: bodies are refused.")
+                return _closing(json.EXPECTATION, "There is nothing to wait for: bodies are refused.")
             if request.body_exists:
                 return await _with_body(request, handler)
             return await handler(request)
@@ -177,7 +177,7 @@ async def _with_body(request: web.BaseRequest, handler: Respond) -> web.StreamRe
     """A short body with a writing method gets the handler's refusal of the method. No body is read."""
     length = request.content_length
     if length is None or length > LONGEST_BODY or request.method in ("GET", "HEAD", "OPTIONS"):
-        return _closing(problems.TOO_LARGE, "Requests here have no body.")
+        return _closing(json.TOO_LARGE, "Requests here have no body.")
     return await _ended(handler, request)
 
 
@@ -187,7 +187,7 @@ async def _ended(handler: Respond, request: web.BaseRequest) -> web.StreamRespon
     return response
 
 
-def _closing(kind: problems.Problem, detail: str) -> web.Response:
+def _closing(kind: json.Problem, detail: str) -> web.Response:
     response = refusal(kind, detail)
     response.force_close()
     return response

@@ -10,12 +10,11 @@ from importlib.resources import files
 from aiohttp import web
 
 from ratesvc.errors import RatesvcError
-from ratesvc.render import card, loader, png, widget
-from ratesvc.render.api import CONTENT_TYPE as JSON
-from ratesvc.render.api import encode
+from ratesvc.render import card, png, widget
+from ratesvc.render.json import JSON, encode
 from ratesvc.render.language import language_or_default
-from ratesvc.render.policy import framed_page, source
-from ratesvc.render.rows_json import rows_json
+from ratesvc.render.rows import rows_json
+from ratesvc.render.widget import framed_page, hashes
 from ratesvc.service.app import Service
 from ratesvc.service.publication import LONG_POINTS, Body
 from ratesvc.web import reply
@@ -35,7 +34,7 @@ CARD_HEADERS = (("Content-Security-Policy", "default-src 'none'; sandbox"),)
 
 def routes(service: Service, site: widget.Site) -> dict[str, Handler]:
     """Path → handler."""
-    style_url = f"{site.public_url}/widget/{loader.VERSION}/widget.css"
+    style_url = f"{site.public_url}/widget/{widget.RELEASE}/widget.css"
 
     async def fragment(request: web.Request) -> Answer:
         wanted = Wanted(request, service)
@@ -89,23 +88,23 @@ def routes(service: Service, site: widget.Site) -> dict[str, Handler]:
 
 def manifest() -> dict[str, object]:
     """Which releases there are, and the hashes that pin them."""
-    released = loader.releases()
+    released = widget.releases()
     return {
-        "version": loader.VERSION,
-        "releases": loader.lock(),
-        "style": source(widget.style("widget")).strip("'"),
-        "sizes": {name: len(content) for name, content in released[loader.VERSION].files.items()},
+        "version": widget.RELEASE,
+        "releases": widget.lock(),
+        "style": hashes(widget.style("widget")).strip("'"),
+        "sizes": {name: len(content) for name, content in released[widget.RELEASE].files.items()},
     }
 
 
 def _releases() -> dict[str, Handler]:
     """Every release under its own address for ever, and the newest loader under one that moves."""
     found: dict[str, Handler] = {}
-    for version, release in loader.releases().items():
+    for version, release in widget.releases().items():
         for name, content in release.files.items():
-            found |= _fixed(f"/widget/{version}/{name}", Body(content, loader.TYPES[name]), FOR_EVER)
-    newest = loader.releases()[loader.VERSION].files["rates.js"]
-    return {**found, **_fixed("/widget/rates.js", Body(newest, loader.TYPES["rates.js"]), HOURLY)}
+            found |= _fixed(f"/widget/{version}/{name}", Body(content, widget.TYPES[name]), FOR_EVER)
+    newest = widget.releases()[widget.RELEASE].files["rates.js"]
+    return {**found, **_fixed("/widget/rates.js", Body(newest, widget.TYPES["rates.js"]), HOURLY)}
 
 
 def _fixed(path: str, body: Body, caching: Caching) -> dict[str, Handler]:

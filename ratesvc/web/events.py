@@ -9,7 +9,7 @@ from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 
 from ratesvc.domain.events import Place
-from ratesvc.render import events as render
+from ratesvc.render import json as render
 from ratesvc.render.widget import Site
 from ratesvc.service.app import Service
 from ratesvc.web.answer import COMMON
@@ -26,7 +26,7 @@ BATCH = 50
 
 HEADERS = {
     **COMMON,
-    "Content-Type": render.CONTENT_TYPE,
+    "Content-Type": render.EVENT_STREAM,
     "Cache-Control": "no-cache",
     "X-Accel-Buffering": "no",  # nginx would keep events back until its buffer is full
 }

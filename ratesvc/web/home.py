@@ -10,11 +10,10 @@ from yarl import URL
 
 from ratesvc.errors import BadRequest, NoSheet, NotEmbeddable, NotSupported
 from ratesvc.render import builder, widget
-from ratesvc.render.api import CONTENT_TYPE as JSON
-from ratesvc.render.api import encode
-from ratesvc.render.policy import own_page
+from ratesvc.render.builder import HEIGHTS, ROOM, WIDTHS, Choice, embed_url, iframe
+from ratesvc.render.json import JSON, encode
 from ratesvc.render.rows import TITLE
-from ratesvc.render.snippets import HEIGHTS, ROOM, WIDTHS, Choice, embed_url, iframe
+from ratesvc.render.widget import own_page
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
 from ratesvc.web.answer import HOURLY, NO_STORE, Answer

@@ -6,7 +6,7 @@ import time
 
 from aiohttp import web
 
-from ratesvc.render.api import encode
+from ratesvc.render.json import encode
 from ratesvc.service.app import Service
 from ratesvc.service.health import Check
 from ratesvc.service.telemetry import BLOCKED_S, CONTENT_TYPE

@@ -12,10 +12,8 @@ from ratesvc.domain.rates import InForce
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import BadRequest, RatesvcError, UnknownCurrency
 from ratesvc.render import rate_page
-from ratesvc.render.policy import own_page
-from ratesvc.render.rate_page import Question
-from ratesvc.render.rate_reason import Kind, Reason, reason
-from ratesvc.render.widget import Site
+from ratesvc.render.rate_page import Kind, Question, Reason, reason
+from ratesvc.render.widget import Site, own_page
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
 from ratesvc.web import query

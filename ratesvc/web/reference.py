@@ -8,10 +8,9 @@ from datetime import date
 from aiohttp import web
 
 from ratesvc.domain.workdays import moscow_day
-from ratesvc.render import api, openapi
+from ratesvc.render import json, openapi
 from ratesvc.render.openapi import page
-from ratesvc.render.policy import own_page, policy
-from ratesvc.render.widget import CONTENT_TYPE, Site, style
+from ratesvc.render.widget import CONTENT_TYPE, Site, own_page, policy, style
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
 from ratesvc.web.answer import Answer, Caching
@@ -32,7 +31,7 @@ def routes(service: Service, site: Site) -> dict[str, Handler]:
         return current.body(("reference", name), lambda: render(current.snapshot.in_force.effective_date))
 
     async def document(_: web.Request) -> Answer:
-        body = finished("document", lambda day: Body(openapi.document(site, day), api.CONTENT_TYPE))
+        body = finished("document", lambda day: Body(openapi.document(site, day), json.JSON))
         return Answer(body, CACHING, demo=service.demo)
 
     async def docs(_: web.Request) -> Answer:

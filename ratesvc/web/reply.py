@@ -10,9 +10,8 @@ import structlog
 from aiohttp import hdrs, web
 
 from ratesvc.errors import NotYetSet, RatesvcError, TooManyPoints, UnknownCurrency
-from ratesvc.render import problems
-from ratesvc.render.api import encode, moscow_time
-from ratesvc.render.problems import Problem
+from ratesvc.render import json
+from ratesvc.render.json import Problem, encode, moscow_time
 from ratesvc.service.app import Service
 from ratesvc.web.answer import COMMON, NO_STORE, RETRY_AFTER, Answer, Ready
 
@@ -25,7 +24,7 @@ READING = ("GET", "HEAD")
 
 def kind_of(error: RatesvcError) -> Problem:
     """Which problem an error is to the one who asked."""
-    return problems.PROBLEMS.get(type(error), problems.INTERNAL)
+    return json.PROBLEMS.get(type(error), json.INTERNAL)
 
 
 def problem(error: RatesvcError) -> web.Response:
@@ -45,7 +44,7 @@ def refusal(
     kind: Problem, detail: str, headers: Mapping[str, str] | None = None, extra: Mapping[str, Any] | None = None
 ) -> web.Response:
     """A problem document that nobody keeps."""
-    everything = {**COMMON, "Cache-Control": "no-store", "Content-Type": problems.CONTENT_TYPE, **(headers or {})}
+    everything = {**COMMON, "Cache-Control": "no-store", "Content-Type": json.PROBLEM_JSON, **(headers or {})}
     if kind.status == 503:
         everything["Retry-After"] = RETRY_AFTER
     return web.Response(status=kind.status, body=encode(kind.body(detail, extra)), headers=everything)
@@ -66,14 +65,14 @@ def answering(
         publication = service.served(now)
         try:
             if not target.startswith("/") and str(request.url.host).lower() not in hosts:
-                return refusal(problems.MISDIRECTED, "This is no proxy; it answers for itself only.")
+                return refusal(json.MISDIRECTED, "This is no proxy; it answers for itself only.")
             found = await handler(request)
         except RatesvcError as error:
             return problem(error)
         except Exception:  # noqa: BLE001 -- whatever it is, it is logged
             incident = uuid.uuid4().hex[:12]
             structlog.get_logger("ratesvc").exception("request_failed", incident=incident)
-            return refusal(problems.INTERNAL, f"Incident {incident}.")
+            return refusal(json.INTERNAL, f"Incident {incident}.")
         if not isinstance(found, Answer):
             return found
         is_kept = found.status == 200 and found.caching is not NO_STORE and found.body.is_finished
@@ -112,9 +111,9 @@ async def preflight(_: web.Request) -> web.Response:
 
 async def wrong_method(_: web.Request) -> web.Response:
     """405 for everything that would write."""
-    return refusal(problems.WRONG_METHOD, f"Use {METHODS}.", {"Allow": METHODS})
+    return refusal(json.WRONG_METHOD, f"Use {METHODS}.", {"Allow": METHODS})
 
 
 async def not_found(_: web.BaseRequest) -> web.Response:
     """404 for every other address."""
-    return refusal(problems.NOT_FOUND, "There is nothing at this address; /docs shows what there is.")
+    return refusal(json.NOT_FOUND, "There is nothing at this address; /docs shows what there is.")

@@ -10,7 +10,7 @@ from ratesvc.domain.history import on_day
 from ratesvc.domain.rates import FIRST_DAY
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import BadRequest, BeforeHistory, UnknownCurrency
-from ratesvc.render import api, series
+from ratesvc.render import json, series
 from ratesvc.render.openapi.parameters import FILLS, FORMATS, GROUPS
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
@@ -32,14 +32,14 @@ def routes(service: Service) -> dict[str, Handler]:
         form = asked.choice("format", FORMATS, "json")
         locale = asked.language("locale") if asked.has("locale") else None
         history, today = service.history, moscow_day(service.clock())
-        points = series.points(history, wanted, today)
+        points = series.count_points(history, wanted, today)
 
         def render() -> Body:
             series.check_complete(history, wanted, today)
             if form == "json":
                 written = {code: series.rows_of(history, code, wanted, today) for code in wanted.codes}
                 unconfirmed = series.unconfirmed_days(service.history, wanted)
-                return Body(series.to_json(wanted, written, unconfirmed, demo=service.demo), api.CONTENT_TYPE)
+                return Body(series.to_json(wanted, written, unconfirmed, demo=service.demo), json.JSON)
             name = f"rates-{wanted.quote}-{wanted.since}-{wanted.until}.csv"
             disposition = ("Content-Disposition", f'attachment; filename="{name}"')
             columns = series.columns_of(history, wanted, today)
@@ -59,14 +59,14 @@ def routes(service: Service) -> dict[str, Handler]:
         for code in (base, quote):
             if code != "RUB" and code not in answer.revision.sheet.by_code:
                 raise UnknownCurrency(code, effective=answer.revision.effective_date)
-        body = Body(api.conversion(answer, amount, base, quote, demo=service.demo), api.CONTENT_TYPE)
+        body = Body(json.conversion(answer, amount, base, quote, demo=service.demo), json.JSON)
         return send(service, body, caching_of(answer, today))
 
     async def currencies(request: web.Request) -> Answer:
         language = query.Query(request, ("lang",)).language()
 
         def render() -> Body:
-            return Body(api.currencies(service.history, language, demo=service.demo), api.CONTENT_TYPE)
+            return Body(json.currencies(service.history, language, demo=service.demo), json.JSON)
 
         body = published(service).body(("currencies", language.tag), render)
         return send_until(service, body, moscow_day(service.clock()))
@@ -74,7 +74,7 @@ def routes(service: Service) -> dict[str, Handler]:
     return {"/v1/series": many_days, "/v1/convert": conversion, "/v1/currencies": currencies}
 
 
-def wanted_series(asked: query.Query, service: Service) -> series.Request:
+def wanted_series(asked: query.Query, service: Service) -> series.SeriesParams:
     """The series that a query asks for. Raises BadRequest and UnknownCurrency."""
     until = asked.day("until", moscow_day(service.clock()))
     if until < FIRST_DAY:
@@ -90,4 +90,4 @@ def wanted_series(asked: query.Query, service: Service) -> series.Request:
     if group and fill != "none":
         raise BadRequest("fill and group exclude each other: a mean is of the published rates only.")
     others = tuple(known(code, service) for code in codes if code != quote)
-    return series.Request(others, max(since, FIRST_DAY), until, quote, fill, group)
+    return series.SeriesParams(others, max(since, FIRST_DAY), until, quote, fill, group)

@@ -16,10 +16,10 @@ from playwright.async_api import Browser, BrowserContext, Page
 from processes import finished
 from widget_harness import Host, Live, pasted
 
-from ratesvc.render import loader
+from ratesvc.render import widget
+from ratesvc.render.builder import LINK
 from ratesvc.render.language import language_or_default
-from ratesvc.render.policy import source
-from ratesvc.render.snippets import LINK
+from ratesvc.render.widget import hashes
 
 pytestmark = pytest.mark.browser
 
@@ -116,8 +116,8 @@ async def test_a_strict_host(browser: Browser, live: Live, host: Host) -> None:
     """The builder's strict snippet under style-src 'self' and Trusted Types: no violation, no shift."""
     code = await pasted(live.url, "element", "csp=1&spark=30")
     rule = code.split("Your style sheet:  ")[1].split("\n")[0]
-    policy = STRICT.replace("'sha256-HASH'", source(rule))
-    policy = policy.replace("ORIGIN", live.url).replace("VERSION", loader.VERSION)
+    policy = STRICT.replace("'sha256-HASH'", hashes(rule))
+    policy = policy.replace("ORIGIN", live.url).replace("VERSION", widget.RELEASE)
     page = await opened(
         browser, host.put(code + BELOW, {"Content-Security-Policy": policy}, head=f"<style>{rule}</style>")
     )
@@ -558,7 +558,7 @@ async def test_a_strict_host_of_the_frame(browser: Browser, live: Live, host: Ho
     code = await pasted(live.url, "frame", "csp=1")
     rule = code.split("Your style sheet:  ")[1].split("\n")[0]
     line = code.split("Your policy:  ")[1].split(" -->")[0]
-    policy = f"default-src 'none'; style-src {source(rule)}; {line}"
+    policy = f"default-src 'none'; style-src {hashes(rule)}; {line}"
     address = host.put(code + BELOW, {"Content-Security-Policy": policy}, head=f"<style>{rule}</style>")
     page = await opened(browser, address)
     assert "60.3741" in await page.frames[1].inner_text("table")

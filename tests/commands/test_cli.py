@@ -39,7 +39,7 @@ from ratesvc.domain.workdays import DUE, WorkCalendar, at, moscow_day, utc_now
 from ratesvc.errors import FetchFailed, RatesvcError
 from ratesvc.render import terminal
 from ratesvc.render.language import language_or_default
-from ratesvc.render.series import Request, unconfirmed_days
+from ratesvc.render.series import SeriesParams, unconfirmed_days
 from ratesvc.service.app import Service
 
 NEWEST = recorded_sheets()[-1].effective_date
@@ -393,7 +393,7 @@ async def test_what_is_held_back_is_not_shown_either(bank: Bank, settings: Setti
         for day in (slipped, newest, repaired):
             bank.series["R01235"][day] = (1, right[day][1] * 10)
         bank.documents[newest] = daily_xml(changed(plausible(newest), USD=times("10")))
-        wanted = Request(("USD",), newest - timedelta(days=30), newest)
+        wanted = SeriesParams(("USD",), newest - timedelta(days=30), newest)
         found = await _moved(service, wanted)
         assert dict(found.series("USD", wanted.since, wanted.until)) == {
             day: right[day][1] for day in days if day not in (slipped, newest) and day >= wanted.since

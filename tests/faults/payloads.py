@@ -12,10 +12,10 @@ from ratesvc.config import DIALECTS
 from ratesvc.dialects import Dialect, Refused, Request
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import Snapshot
+from ratesvc.render.json import PROBLEM_JSON, PROBLEMS
 from ratesvc.render.openapi import parameters
 from ratesvc.render.openapi.page import example_path
 from ratesvc.render.openapi.routes import ROUTES
-from ratesvc.render.problems import CONTENT_TYPE, PROBLEMS
 from ratesvc.render.widget import Site
 
 CALLS = ("pwned()", "window['pw'+'ned']()", "top.pwned()", "self[`pwned`]``", "eval(atob('cHduZWQoKQ=='))")
@@ -113,7 +113,7 @@ def our_spots(snapshot: Snapshot, url: str) -> Iterator[Spot]:
             yield Spot(route.path, "a name", f"{path}?{urlencode({**given, HERE: 1})}", statuses, media)
     framed = urlencode({"url": f"{url}/embed?heading={HERE}"})
     yield Spot("/oembed", "heading in url", f"/oembed?{framed}", frozenset({200}), frozenset({"application/json"}))
-    yield Spot("/nowhere", "path", f"/{HERE}", frozenset({400, 404}), frozenset({CONTENT_TYPE}))
+    yield Spot("/nowhere", "path", f"/{HERE}", frozenset({400, 404}), frozenset({PROBLEM_JSON}))
 
 
 # Nothing that another of these would be preferred to.

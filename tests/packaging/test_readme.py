@@ -128,7 +128,7 @@ async def test_examples_print_what_the_pages_show(demo: Program, tmp_path: Path)
 
 @pytest.mark.slow
 async def test_every_address_in_the_pages_answers(demo: Program) -> None:
-    """Addresses of the API, for browsers, spreadsheets and sites, and the probes. Paths of a machine are no addresses."""
+    """Addresses of the API, for browsers, spreadsheets and sites, and the probes. A path on disk is no address."""
     told = "".join(text for name, text in PAGES.items() if name != "docs/operations.md")
     paths = set(re.findall(rf"(?:`|{HERE})(/[a-z][^\"'`\s]*)", told))
     paths = {path for path in paths if not path.startswith(("/opt/", "/etc/", "/var/"))}

@@ -16,11 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ratesvc.domain.rates import REDENOMINATION
-from ratesvc.render.chart import HEIGHTS, WIDTHS, Look, chart
-from ratesvc.render.chart_drawing import STYLE
-from ratesvc.render.chart_lines import LABEL_GAP
-from ratesvc.render.chart_scale import (
-    PIXEL,
+from ratesvc.render.chart import HEIGHTS, STYLE, WIDTHS, ChartLook, chart
+from ratesvc.render.chart_layout import (
+    LABEL_GAP,
     Axis,
     Point,
     day_ticks,
@@ -30,7 +28,7 @@ from ratesvc.render.chart_scale import (
     value_ticks,
 )
 from ratesvc.render.language import language_or_default
-from ratesvc.render.lettering import text_width, wrapped
+from ratesvc.render.png import PIXEL, text_width, wrapped
 
 SVG = "{http://www.w3.org/2000/svg}"
 CODES = ("USD", "EUR", "CNY", "GBP", "JPY", "TRY")
@@ -52,8 +50,8 @@ def several(codes: Sequence[str], first: date, count: int) -> dict[str, list[Poi
     return {code: sheets(first, count, 900_000 // (salt * salt), salt) for salt, code in enumerate(codes, 1)}
 
 
-def look(tag: str = "en", **others: Any) -> Look:
-    return Look(language_or_default(tag), **others)
+def look(tag: str = "en", **others: Any) -> ChartLook:
+    return ChartLook(language_or_default(tag), **others)
 
 
 OLD = [(day, rate * 1000 if day < REDENOMINATION else rate) for day, rate in sheets(date(1992, 7, 1), 8400, 300_000, 3)]

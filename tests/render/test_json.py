@@ -15,7 +15,7 @@ from ratesvc.domain.history import History
 from ratesvc.domain.rates import InForce, Quote, Revision, Sheet
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import UnknownCurrency
-from ratesvc.render import api
+from ratesvc.render import json as rendered_json
 from ratesvc.render.language import Language, language_or_default
 
 THURSDAY, FRIDAY, SATURDAY = (date(2026, 4, day) for day in (23, 24, 25))
@@ -58,7 +58,7 @@ def read(body: bytes) -> dict[str, Any]:
 
 def test_a_table_says_what_it_is() -> None:
     """Every field, in the order of the documentation."""
-    document = read(api.rates(ANSWER, EN))
+    document = read(rendered_json.rates(ANSWER, EN))
     rows = document.pop("rates")
     assert list(document.items()) == [
         ("requested_date", "2026-04-24"),
@@ -84,7 +84,7 @@ def test_a_table_says_what_it_is() -> None:
 def test_what_is_not_known_is_null() -> None:
     """No sheet before it, none after it, and nothing to expect: as of a wording, or at a first start."""
     alone = InForce(SATURDAY, NOW, None, None)
-    document = read(api.rates(alone, EN))
+    document = read(rendered_json.rates(alone, EN))
     unknown = ("previous_effective_date", "next_effective_date", "next_expected_at")
     assert [document[name] for name in unknown] == [None, None, None]
     assert (document["requested_date"], document["effective_date"]) == ("2026-04-25", "2026-04-24")
@@ -95,7 +95,7 @@ def test_what_is_not_known_is_null() -> None:
 
 def test_a_row_has_the_banks_figures_and_how_one_unit_moved() -> None:
     """As literals: every digit, and no exponent; one that stood still has moved by 0, a new one by null."""
-    body = api.rates(ANSWER, EN)
+    body = rendered_json.rates(ANSWER, EN)
     row = read(body)["rates"]["USD"]
     assert list(row) == [
         *("name", "numeric_code", "cbr_id", "nominal", "value", "unit_rate", "change", "change_percent"),
@@ -108,7 +108,7 @@ def test_a_row_has_the_banks_figures_and_how_one_unit_moved() -> None:
 
 def test_names_are_in_the_readers_language() -> None:
     """CLDR's, not the Bank's."""
-    assert read(api.rates(ANSWER, RU))["rates"]["USD"]["name"] == "доллар США"
+    assert read(rendered_json.rates(ANSWER, RU))["rates"]["USD"]["name"] == "доллар США"
 
 
 @pytest.mark.parametrize(
@@ -116,13 +116,13 @@ def test_names_are_in_the_readers_language() -> None:
 )
 def test_a_table_is_narrowed_to_what_is_asked_for(codes: list[str] | None, found: list[str] | int) -> None:
     """What this sheet lacks is left out; nothing asked for is nothing, and None is all."""
-    rows = read(api.rates(ANSWER, EN, codes=codes))["rates"]
+    rows = read(rendered_json.rates(ANSWER, EN, codes=codes))["rates"]
     assert (len(rows) if isinstance(found, int) else list(rows)) == found
 
 
 def test_in_another_quote_a_row_is_a_rate_and_its_move() -> None:
     """The rouble is one of them; what the Bank printed is in roubles, and left out."""
-    document = read(api.rates(ANSWER, EN, quote="EUR"))
+    document = read(rendered_json.rates(ANSWER, EN, quote="EUR"))
     assert document["quote"] == "EUR"
     assert list(document["rates"]) == ["AED", "IRR", "RUB", "USD"]
     assert document["rates"]["USD"] == {
@@ -130,9 +130,9 @@ def test_in_another_quote_a_row_is_a_rate_and_its_move() -> None:
         "change": Decimal("0.04"),
         "change_percent": 5,
     }
-    assert list(read(api.rates(ANSWER, EN, quote="EUR", codes=["RUB"]))["rates"]) == ["RUB"]
+    assert list(read(rendered_json.rates(ANSWER, EN, quote="EUR", codes=["RUB"]))["rates"]) == ["RUB"]
     with pytest.raises(KeyError):
-        api.rates(ANSWER, EN, quote="XXX")
+        rendered_json.rates(ANSWER, EN, quote="XXX")
 
 
 OLD = revision(date(1997, 12, 31), ("USD", 1, "5960.0000"), ("DEM", 1, "3351.0000"))
@@ -144,11 +144,11 @@ OLD = revision(date(1997, 12, 31), ("USD", 1, "5960.0000"), ("DEM", 1, "3351.000
 )
 def test_old_roubles_are_called_so(quote: str, codes: list[str] | None, said: bool) -> None:
     """Where a rouble is among what is shown, and old ones were in force."""
-    old = read(api.rates(InForce(date(1997, 12, 31), OLD, None, None), EN, quote=quote, codes=codes))
+    old = read(rendered_json.rates(InForce(date(1997, 12, 31), OLD, None, None), EN, quote=quote, codes=codes))
     unit = {"before": "1998-01-01", "unit": "old rouble", "per_new_rouble": 1000}
     assert old.get("denomination") == (unit if said else None)
     new = replace(OLD, sheet=replace(OLD.sheet, effective_date=date(1998, 1, 1)))
-    assert "denomination" not in read(api.rates(InForce(date(1998, 1, 1), new, None, None), EN, quote=quote))
+    assert "denomination" not in read(rendered_json.rates(InForce(date(1998, 1, 1), new, None, None), EN, quote=quote))
 
 
 def test_made_up_figures_are_called_so() -> None:
@@ -156,29 +156,29 @@ def test_made_up_figures_are_called_so() -> None:
     history = History(WorkCalendar(), [NOW])
     for demo in (True, False):
         documents = (
-            api.rates(ANSWER, EN, demo=demo),
-            api.conversion(ANSWER, Decimal(1), "USD", "RUB", demo=demo),
-            api.currencies(history, EN, demo=demo),
+            rendered_json.rates(ANSWER, EN, demo=demo),
+            rendered_json.conversion(ANSWER, Decimal(1), "USD", "RUB", demo=demo),
+            rendered_json.currencies(history, EN, demo=demo),
         )
         assert [read(body).get("demo") for body in documents] == [demo or None] * 3
 
 
 def test_one_number_alone() -> None:
     """For a cell of a spreadsheet; what is not in the sheet is named."""
-    assert api.unit_rate(ANSWER, "USD", "RUB") == b"84"
-    assert api.unit_rate(ANSWER, "IRR", "RUB") == b"0.0000539256"
-    assert api.unit_rate(ANSWER, "RUB", "USD") == b"0.0119047619"
-    assert api.unit_rate(ANSWER, "EUR", "USD") == b"1.19047619"
-    assert api.unit_rate(ANSWER, "RUB", "RUB") == b"1"
+    assert rendered_json.unit_rate(ANSWER, "USD", "RUB") == b"84"
+    assert rendered_json.unit_rate(ANSWER, "IRR", "RUB") == b"0.0000539256"
+    assert rendered_json.unit_rate(ANSWER, "RUB", "USD") == b"0.0119047619"
+    assert rendered_json.unit_rate(ANSWER, "EUR", "USD") == b"1.19047619"
+    assert rendered_json.unit_rate(ANSWER, "RUB", "RUB") == b"1"
     for code, quote in (("GBP", "RUB"), ("USD", "GBP"), ("GBP", "USD")):
         with pytest.raises(UnknownCurrency) as caught:
-            api.unit_rate(ANSWER, code, quote)
+            rendered_json.unit_rate(ANSWER, code, quote)
         assert (caught.value.code, str(caught.value)) == ("GBP", "The sheet of 2026-04-24 has no GBP.")
 
 
 def test_a_conversion_has_strings_and_coins() -> None:
     """As many places as the currency has: yen have none, dinars three."""
-    assert list(read(api.conversion(ANSWER, Decimal("100.50"), "USD", "RUB")).items()) == [
+    assert list(read(rendered_json.conversion(ANSWER, Decimal("100.50"), "USD", "RUB")).items()) == [
         ("amount", "100.50"),
         ("from", "USD"),
         ("to", "RUB"),
@@ -193,18 +193,19 @@ def test_a_conversion_has_strings_and_coins() -> None:
     coined = revision(FRIDAY, ("USD", 1, "84.0000"), ("JPY", 100, "50.0000"), ("BHD", 1, "220.0000"))
     answer = InForce(FRIDAY, coined, None, None)
     rounded = {
-        code: read(api.conversion(answer, Decimal(1), "USD", code))["result_rounded"] for code in ("JPY", "BHD", "RUB")
+        code: read(rendered_json.conversion(answer, Decimal(1), "USD", code))["result_rounded"]
+        for code in ("JPY", "BHD", "RUB")
     }
     assert rounded == {"JPY": "168", "BHD": "0.382", "RUB": "84.00"}
     with pytest.raises(KeyError):
-        api.conversion(ANSWER, Decimal(1), "USD", "GBP")
+        rendered_json.conversion(ANSWER, Decimal(1), "USD", "GBP")
 
 
 @pytest.mark.parametrize(("base", "quote", "said"), [("USD", "RUB", True), ("RUB", "DEM", True), ("USD", "DEM", False)])
 def test_a_conversion_of_old_roubles_says_so(base: str, quote: str, said: bool) -> None:
     """A thousand of them are one new rouble."""
     answer = InForce(date(1997, 12, 31), OLD, None, None)
-    assert ("denomination" in read(api.conversion(answer, Decimal(1), base, quote))) is said
+    assert ("denomination" in read(rendered_json.conversion(answer, Decimal(1), base, quote))) is said
 
 
 def column(cbr_id: str, parent_id: str, code: str, number: str, *days: date) -> Column:
@@ -230,7 +231,7 @@ def test_currencies_are_listed_with_what_succeeded_them() -> None:
         ],
         Coverage(days[0], days[-1]),
     )
-    document = read(api.currencies(history, EN))
+    document = read(rendered_json.currencies(history, EN))
     assert (list(document), document["complete"]) == (["complete", "currencies"], True)
     found = document["currencies"]
     assert list(found) == ["AZM", "AZN", "BYN", "TRL", "TRY", "USD"]
@@ -252,8 +253,8 @@ def test_currencies_are_listed_with_what_succeeded_them() -> None:
 
 def test_history_that_is_not_whole_says_so() -> None:
     """Also when there is none at all."""
-    assert read(api.currencies(History(WorkCalendar()), EN)) == {"complete": False, "currencies": {}}
-    held = read(api.currencies(History(WorkCalendar(), [NOW]), EN))
+    assert read(rendered_json.currencies(History(WorkCalendar()), EN)) == {"complete": False, "currencies": {}}
+    held = read(rendered_json.currencies(History(WorkCalendar(), [NOW]), EN))
     assert (held["complete"], list(held["currencies"])) == (False, ["AED", "EUR", "IRR", "USD"])
 
 
@@ -267,11 +268,13 @@ def test_history_that_is_not_whole_says_so() -> None:
 )
 def test_the_banks_page_is_russian_for_readers_of_russian(language: Language | None, page: str) -> None:
     """English for all others."""
-    assert api.bank_page(language) == page
-    assert api.source_url(FRIDAY, language) == f"{page}?UniDbQuery.Posted=True&UniDbQuery.To=24.04.2026"
+    assert rendered_json.bank_page(language) == page
+    assert rendered_json.source_url(FRIDAY, language) == f"{page}?UniDbQuery.Posted=True&UniDbQuery.To=24.04.2026"
 
 
 def test_a_literal_is_a_number_of_json() -> None:
     """Without an exponent, a sign at zero, or quotes."""
     numbers = [Decimal("1E+3"), Decimal("-0.00"), Decimal("5.39256E-5"), None]
-    assert api.encode([api.literal(number) for number in numbers]) == b"[1000,0.00,0.0000539256,null]"
+    assert (
+        rendered_json.encode([rendered_json.literal(number) for number in numbers]) == b"[1000,0.00,0.0000539256,null]"
+    )

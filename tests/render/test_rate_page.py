@@ -22,8 +22,7 @@ from ratesvc.domain.workdays import MOSCOW, WorkCalendar, at
 from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, RatesvcError, UnknownCurrency, UnknownRevision
 from ratesvc.render import rate_page
 from ratesvc.render.language import language_or_default
-from ratesvc.render.rate_page import Question
-from ratesvc.render.rate_reason import Kind, Reason, reason
+from ratesvc.render.rate_page import Kind, Question, Reason, reason
 from ratesvc.render.widget import Site
 from ratesvc.service.app import Service
 from ratesvc.web import app

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from ratesvc.domain.rates import InForce, Quote, Revision, Sheet, Snapshot
 from ratesvc.domain.workdays import ONE_DAY
-from ratesvc.render import api, rows, terminal
+from ratesvc.render import json, rows, terminal
 from ratesvc.render.language import Language, language_or_default
 from ratesvc.render.rows import NOTHING, Row, Table, View
 
@@ -204,7 +204,7 @@ def test_a_line_of_recent_rates_is_of_the_nominal_of_its_row() -> None:
     rates = {"USD": [(FRIDAY - ONE_DAY, Decimal("74.5")), (FRIDAY, Decimal(80)), (SATURDAY, Decimal(75))], "EUR": []}
     view = View(("USD", "EUR"), ("name", "today"), spark=7)
     found = rows.table([usd], ENGLISH, view, lambda code, days: rates[code] if days == 7 else [])
-    assert found.columns[1] == rows.Column("trend", "7 days")
+    assert found.columns[1] == rows.Head("trend", "7 days")
     assert [one.cells[0] for one in found.rows] == ["from 745.0000 to 750.0000", ""]
     assert [bool(one.points) for one in found.rows] == [True, False]
     alone = rows.table([usd], ENGLISH, replace(view, codes=("EUR", "XXX")), lambda *_: [])
@@ -243,7 +243,7 @@ def test_per_cent_is_the_exact_ratio_wherever_it_is_shown(now: Decimal, before: 
     answer = in_force({"USD": (1, str(now))}, {"USD": (1, str(before))})
     exact = percent_of(now, before)
     in_row = number(table(answer).rows[0].cells[-1])
-    in_json = msgspec.json.decode(api.rates(answer, ENGLISH), type=Document).rates["USD"].change_percent
+    in_json = msgspec.json.decode(json.rates(answer, ENGLISH), type=Document).rates["USD"].change_percent
     console = Console(width=200)
     with console.capture() as captured:
         console.print(terminal.rates(answer, ENGLISH, ["USD"], {}, demo=False))

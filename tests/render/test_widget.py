@@ -18,10 +18,9 @@ from release_loader import TERSER, built
 from widget_harness import Live, live_service
 
 from ratesvc.config import Server, Settings
-from ratesvc.render import loader, widget
+from ratesvc.render import widget
 from ratesvc.render.card import MARGIN
-from ratesvc.render.chart_scale import PIXEL
-from ratesvc.render.lettering import text_width
+from ratesvc.render.png import PIXEL, text_width
 from ratesvc.service.app import Service
 from ratesvc.web.app import listening
 
@@ -93,8 +92,8 @@ async def test_every_form_says_the_same(live: Live, lang: str) -> None:
 
 def test_a_released_version_never_changes() -> None:
     """The bytes of an immutable address are those of the lock."""
-    for version, release in loader.releases().items():
-        for name, pin in loader.lock()[version].items():
+    for version, release in widget.releases().items():
+        for name, pin in widget.lock()[version].items():
             assert release.integrity(name) == pin, f"{version}/{name} was changed after its release"
 
 
@@ -102,7 +101,7 @@ def test_the_newest_release_is_made_from_the_sources() -> None:
     """Whoever changes rates.js or widget.css writes a release: `python tools/release_loader.py`."""
     if not TERSER.exists():
         missing("terser (npm ci in tests/browser)")
-    assert built() == loader.releases()[loader.VERSION].files
+    assert built() == widget.releases()[widget.RELEASE].files
 
 
 async def test_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -314,7 +313,7 @@ async def test_caching(live: Live) -> None:
     expected = {
         "/widget": "public, max-age=300, stale-while-revalidate=3600, stale-if-error=604800",
         "/widget/rates.js": "public, max-age=3600",
-        f"/widget/{loader.VERSION}/rates.js": "public, max-age=31536000, immutable",
+        f"/widget/{widget.RELEASE}/rates.js": "public, max-age=31536000, immutable",
         "/widget/card.svg": "public, max-age=900",
         "/widget/manifest.json": "public, max-age=300",
     }

@@ -107,7 +107,7 @@ def held_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """Whatever renders every day of a series, or a whole file, does not end before this is set."""
     release, to_json = threading.Event(), series.to_json
 
-    def slow(asked: series.Request, *given: Any, **more: Any) -> bytes:
+    def slow(asked: series.SeriesParams, *given: Any, **more: Any) -> bytes:
         if asked.fill == "daily":
             assert release.wait(PATIENCE_S)
         return to_json(asked, *given, **more)

@@ -21,12 +21,12 @@ from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 from ratesvc.config import Settings
 from ratesvc.domain.rates import FIRST_DAY, Revision
 from ratesvc.errors import RatesvcError
-from ratesvc.render import loader, openapi
+from ratesvc.render import openapi, widget
+from ratesvc.render.json import PROBLEMS
 from ratesvc.render.openapi.page import example_path
 from ratesvc.render.openapi.parameters import wire_name
 from ratesvc.render.openapi.route import STREAM, Route
 from ratesvc.render.openapi.routes import ROUTES, TAGS
-from ratesvc.render.problems import PROBLEMS
 from ratesvc.render.widget import Site
 
 FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
@@ -36,7 +36,7 @@ DOCUMENT: dict[str, Any] = json.loads(openapi.document(SITE, FRIDAY))
 FIXED = (
     *("/health", "/livez", "/readyz", "/metrics", "/openapi.json", "/docs", "/favicon.ico"),
     *("/widget/rates.js", "/widget/manifest.json"),
-    *(f"/widget/{version}/{name}" for version, release in loader.releases().items() for name in release.files),
+    *(f"/widget/{version}/{name}" for version, release in widget.releases().items() for name in release.files),
 )
 DATED = ("?date=2026-05-30", "?date=1992-06-30")
 

@@ -23,7 +23,7 @@ from ratesvc.errors import (
     UnknownCurrency,
     UnknownRevision,
 )
-from ratesvc.render import problems
+from ratesvc.render import json as rendered_json
 from ratesvc.service.publication import Body
 from ratesvc.web.answer import FOR_EVER, RATES, Answer, Caching, changes_at, has_it, preferred
 from ratesvc.web.reply import kind_of, problem, refusal
@@ -265,7 +265,7 @@ def test_an_error_is_a_problem_that_nobody_keeps(
 
 def test_a_refusal_may_have_headers_of_its_own() -> None:
     """Beside those of every answer."""
-    found = refusal(problems.WRONG_METHOD, "Use GET.", {"Allow": "GET"})
+    found = refusal(rendered_json.WRONG_METHOD, "Use GET.", {"Allow": "GET"})
     assert (found.status, found.headers["Allow"], found.headers["X-Content-Type-Options"]) == (405, "GET", "nosniff")
 
 
@@ -278,7 +278,7 @@ async def test_a_strangers_error_is_a_500_that_tells_nothing(
         raise ZeroDivisionError("a secret")
 
     with monkeypatch.context() as patch:
-        patch.setattr("ratesvc.render.api.rates", broken)
+        patch.setattr("ratesvc.render.json.rates", broken)
         status, answered, body = await served.get("/v1/rates?codes=USD&quote=EUR")
     document = json.loads(body)
     assert (status, document["type"], answered["Cache-Control"]) == (500, "urn:ratesvc:internal", "no-store")

@@ -11,13 +11,12 @@ from typing import Any
 import msgspec
 
 from ratesvc import __version__
-from ratesvc.render.api import encode
+from ratesvc.render.json import PROBLEMS, WRONG_METHOD, Problem, encode
 from ratesvc.render.openapi import parameters
 from ratesvc.render.openapi.route import PAGE, PROBLEM, Answer, Kind, Route
 from ratesvc.render.openapi.routes import ROUTES, TAGS
 from ratesvc.render.openapi.schemas import component as schema
 from ratesvc.render.openapi.schemas import schemas
-from ratesvc.render.problems import PROBLEMS, WRONG_METHOD, Problem
 from ratesvc.render.widget import Site
 
 Part = dict[str, Any]

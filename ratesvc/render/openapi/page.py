@@ -13,11 +13,10 @@ import msgspec
 from markupsafe import Markup, escape
 
 from ratesvc.render import widget
-from ratesvc.render.api import encode
+from ratesvc.render.json import EVERY_PROBLEM, PROBLEMS, Problem, encode
 from ratesvc.render.openapi import about, document, examples, parameters
 from ratesvc.render.openapi.route import EMPTY, PAGE, PROBLEM, Answer, Route
 from ratesvc.render.openapi.routes import ROUTES, TAGS
-from ratesvc.render.problems import EVERY, PROBLEMS, Problem
 
 Part = dict[str, Any]
 
@@ -122,7 +121,7 @@ def _problems() -> list[Part]:
             "status": _status(problem.status),
             "example": _example(problem),
         }
-        for problem in EVERY
+        for problem in EVERY_PROBLEM
     ]
 
 

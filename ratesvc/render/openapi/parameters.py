@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ratesvc.render import card, png, rows, snippets, widget
+from ratesvc.render import builder, card, png, rows, widget
 from ratesvc.render.builder import UI
 from ratesvc.render.chart import HEIGHT, HEIGHTS, THEMES, WIDTH, WIDTHS
 
@@ -136,14 +136,14 @@ _PARAMETERS: dict[str, Schema] = {
     "style": _shown("How the style comes along.", _words(widget.STYLES), "link"),
     "shadow": _shown("`1`: in a shadow root, where the page's style does not reach.", _words(("0", "1")), "1"),
     "rows:style": _shown("`inline` brings what the element needs of its style.", _words(("none", "inline")), "none"),
-    "shown:width": _shown("Pixels.", _pixels(snippets.WIDTHS), "400"),
-    "shown:height": _shown("Pixels.", _pixels(snippets.HEIGHTS), "300"),
+    "shown:width": _shown("Pixels.", _pixels(builder.WIDTHS), "400"),
+    "shown:height": _shown("Pixels.", _pixels(builder.HEIGHTS), "300"),
     "csp": _shown("`1`: the site sends a Content-Security-Policy.", _words(("0", "1")), "1"),
     "ui": _shown("The language of the page itself.", _words(UI), "ru"),
     "first": _shown("The code to put first.", _text(CODE), "EUR"),
     "url": _parameter("An address of this service.", _URL, needed=True),
-    "maxwidth": _shown("The room there is, in pixels.", _pixels(snippets.ROOM), "200"),
-    "maxheight": _shown("The room there is, in pixels.", _pixels(snippets.ROOM), "150"),
+    "maxwidth": _shown("The room there is, in pixels.", _pixels(builder.ROOM), "200"),
+    "maxheight": _shown("The room there is, in pixels.", _pixels(builder.ROOM), "150"),
     "oembed:format": _parameter("`json`; another one is 501.", {"type": "string", "default": "json"}, "json"),
 }
 

@@ -14,11 +14,11 @@ from ratesvc.errors import (
     RatesvcError,
     UnknownCurrency,
 )
-from ratesvc.render.problems import CONTENT_TYPE
+from ratesvc.render.json import PROBLEM_JSON
 
 Kind = type[RatesvcError]
 
-PROBLEM = CONTENT_TYPE
+PROBLEM = PROBLEM_JSON
 PAGE = "text/html"
 EMPTY = ""
 STREAM = "text/event-stream"

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from ratesvc.domain.rates import OLD_IN_NEW
+from ratesvc.render.json import EVERY_PROBLEM
 from ratesvc.render.openapi.parameters import CODE, DAY
-from ratesvc.render.problems import EVERY
 
 Schema = dict[str, Any]
 
@@ -211,7 +211,7 @@ _OEMBED = {
     "height": _COUNT,
     "cache_age": _COUNT,
 }
-_KINDS = sorted(problem.type for problem in EVERY)
+_KINDS = sorted(problem.type for problem in EVERY_PROBLEM)
 _PROBLEM = {
     "type": _described({"type": "string", "enum": _KINDS}, "What a program may compare with; it never changes."),
     "title": _STRING,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ratesvc.errors import BadRequest, Busy, NoSheet, NotEmbeddable, NotSupported
-from ratesvc.render import loader
+from ratesvc.render import widget
 from ratesvc.render.openapi.route import EMPTY, PAGE, SHOWN, Answer, Route
 
 _STILL = ("shown:codes", "columns", "heading", "shown:lang")
@@ -95,7 +95,7 @@ WIDGET = (
         (Answer("text/javascript", example="(()=>{…})();"),),
         "/widget/rates.js",
     ),
-    *(route for version in loader.lock() for route in _released(version)),
+    *(route for version in widget.lock() for route in _released(version)),
     Route(
         *("Widget", "/widget/manifest.json", "manifest", "What pins the releases"),
         "The integrity of every released file, and the hash of the inline style for a policy.",

@@ -18,7 +18,7 @@ from ratesvc.domain.history import History
 from ratesvc.domain.rates import EXACT, ONE, plain, ratios, rounded, trimmed
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
 from ratesvc.render import series
-from ratesvc.render.api import encode, literal
+from ratesvc.render.json import encode, literal
 
 FIRST = date(1997, 12, 20)
 NOW = datetime(2026, 4, 24, tzinfo=UTC)
@@ -34,13 +34,13 @@ def column(code: str, held: dict[int, tuple[int, int]]) -> Column:
     return made
 
 
-def both_ways(history: History, asked: series.Request) -> tuple[bytes, ...]:
+def both_ways(history: History, asked: series.SeriesParams) -> tuple[bytes, ...]:
     written = {code: series.rows_of(history, code, asked, LAST) for code in asked.codes}
     rows = {code: encode([[day, literal(rate)] for day, rate in one_by_one(history, code, asked)]) for code in written}
     return tuple(series.to_json(asked, one, demo=False) for one in (written, {code: Raw(rows[code]) for code in rows}))
 
 
-def one_by_one(history: History, code: str, asked: series.Request) -> list[tuple[date, Decimal]]:
+def one_by_one(history: History, code: str, asked: series.SeriesParams) -> list[tuple[date, Decimal]]:
     """Each day's rate by the one rounding, from what one unit costs in roubles."""
     units, divisors = [
         dict(history.series(one, asked.since, asked.until)) if one != "RUB" else None for one in (code, asked.quote)
@@ -75,7 +75,7 @@ def test_text_is_what_rows_say(
         for code in ("RUB", "BBB"):
             days = FIRST + timedelta(days=since), FIRST + timedelta(days=until)
             others = ("USD", "AAA") if code == "RUB" else ("USD", "AAA", "RUB")
-            asked = series.Request(others, days[0], days[1], code)
+            asked = series.SeriesParams(others, days[0], days[1], code)
             text, rows = both_ways(history, asked)
             assert text == rows
         if change == 1:
@@ -93,7 +93,7 @@ def test_old_roubles_are_said_on_either_side_of_a_rate(code: str, quote: str, sa
     around = {11: (59_600_000, 0), 12: (59_600, 0)}
     history = History(WorkCalendar())
     history.fill([column("USD", around), column("AAA", around)], Coverage(FIRST, LAST))
-    asked = series.Request((code,), FIRST + timedelta(days=11), LAST, quote)
+    asked = series.SeriesParams((code,), FIRST + timedelta(days=11), LAST, quote)
     document = json.loads(both_ways(history, asked)[0])
     (before, (_, after)) = document["series"][code]
     assert before[0] == "1997-12-31"
@@ -114,7 +114,7 @@ def test_every_day_has_the_rate_of_the_sheet_in_force(
     history = held(base, quote)
     since, until = sorted((since, until))
     days = [FIRST + timedelta(days=step) for step in range(since, until + 1)]
-    asked = series.Request(("AAA",), days[0], days[-1], in_quote, "daily")
+    asked = series.SeriesParams(("AAA",), days[0], days[-1], in_quote, "daily")
     rates = dict(one_by_one(history, "AAA", replace(asked, since=FIRST)))
     expected: list[tuple[date, Decimal, date]] = []
     for day in days:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 from babel.numbers import get_currency_precision
 
 from ratesvc.domain.columns import Column
+from ratesvc.domain.events import MOST_EVENTS, RESET, Event, Place
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import (
     OLD_IN_NEW,
@@ -24,10 +27,23 @@ from ratesvc.domain.rates import (
     unit_rates,
 )
 from ratesvc.domain.workdays import MOSCOW
-from ratesvc.errors import UnknownCurrency
+from ratesvc.errors import (
+    BadRequest,
+    BeforeHistory,
+    Busy,
+    HistoryLoading,
+    NoSheet,
+    NotEmbeddable,
+    NotSupported,
+    NotYetSet,
+    RatesvcError,
+    TooManyPoints,
+    UnknownCurrency,
+    UnknownRevision,
+)
 from ratesvc.render.language import Language
 
-CONTENT_TYPE = "application/json"
+JSON = "application/json"
 PUBLISHER = "Bank of Russia"
 PERCENT_PLACES = 4
 
@@ -198,3 +214,82 @@ def _move(unit: UnitRate) -> dict[str, Any]:
         "change": literal(unit.change.absolute if unit.change else None),
         "change_percent": literal(unit.change.percent(PERCENT_PLACES) if unit.change else None),
     }
+
+
+PROBLEM_JSON = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One kind of problem; `urn:ratesvc:` and its slug never change."""
+
+    status: int
+    slug: str
+    title: str
+
+    @property
+    def type(self) -> str:
+        """What a program may compare with."""
+        return f"urn:ratesvc:{self.slug}"
+
+    def body(self, detail: str, extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The document; `detail` is for people, `extra` what helps to ask better."""
+        return {"type": self.type, "title": self.title, "status": self.status, "detail": detail, **(extra or {})}
+
+
+INTERNAL = Problem(500, "internal", "Internal error")
+WRONG_METHOD = Problem(405, "method_not_allowed", "Method not allowed")
+MALFORMED = Problem(400, "malformed", "Not HTTP")
+TOO_LARGE = Problem(413, "no_body", "Requests have no body")
+EXPECTATION = Problem(417, "expectation_failed", "Expectation failed")
+NOT_FOUND = Problem(404, "not_found", "Not found")
+MISDIRECTED = Problem(421, "misdirected", "Misdirected request")
+
+PROBLEMS: Mapping[type[RatesvcError], Problem] = {
+    BadRequest: Problem(400, "bad_request", "The request cannot be understood"),
+    TooManyPoints: Problem(400, "too_many_points", "Too many points for one answer"),
+    UnknownCurrency: Problem(404, "unknown_currency", "Unknown currency"),
+    UnknownRevision: Problem(404, "unknown_revision", "Unknown revision"),
+    NotYetSet: Problem(404, "not_yet_set", "Not yet set"),
+    BeforeHistory: Problem(404, "before_history", "Before the first official rate"),
+    NotEmbeddable: Problem(404, "not_embeddable", "Nothing to embed there"),
+    NotSupported: Problem(501, "not_supported", "Not supported here"),
+    HistoryLoading: Problem(503, "history_loading", "History is loading"),
+    Busy: Problem(503, "busy", "Too many long answers at once"),
+    NoSheet: Problem(503, "no_sheet", "No rates yet"),
+}
+EVERY_PROBLEM = (*PROBLEMS.values(), NOT_FOUND, WRONG_METHOD, MALFORMED, TOO_LARGE, EXPECTATION, MISDIRECTED, INTERNAL)
+
+
+EVENT_STREAM = "text/event-stream; charset=utf-8"
+HEARTBEAT = b":\n\n"
+"""A comment: nobody sees it, but proxies see that the stream is alive."""
+
+
+@lru_cache(MOST_EVENTS)
+def event(told: Event, public_url: str, *, demo: bool = False) -> bytes:
+    """One event; its address names the revision, so that no cache on the way answers with an older one.
+
+    A `reset` is about no sheet, and its address is that of today's rates.
+    """
+    day, number = told.place.key
+    document: dict[str, Any] = {"url": f"{public_url}/v1/rates"}
+    if told.kind != RESET:
+        url = f"{public_url}/v1/rates/{day.isoformat()}?revision={number}"
+        document = {"effective_date": day, "revision": number, "url": url}
+    if demo:
+        document["demo"] = True
+    return f"event: {told.kind}\nid: {told.place}\n".encode() + b"data: " + encode(document) + b"\n\n"
+
+
+def opening(place: Place | None, retry_s: float) -> bytes:
+    """How soon to come back, and an id without an event: a reader who has heard nothing yet knows where to go on.
+
+    None leaves the reader the id that it came with.
+    """
+    return goodbye(retry_s).removesuffix(b"\n") + (f"id: {place}\n\n".encode() if place else b"\n")
+
+
+def goodbye(retry_s: float) -> bytes:
+    """How soon to come back."""
+    return f"retry: {retry_s * 1000:.0f}\n\n".encode()
