@@ -11,7 +11,7 @@ from decimal import Decimal
 from msgspec import Raw
 
 from ratesvc.dialects import JSON, Content, Dialect, Refusal, Refused, Request, iso_day, json_object, per_base, status
-from ratesvc.domain.rates import EXACT, ONE, Revision, cross_rate, in_roubles, plain, rounded, trimmed
+from ratesvc.domain.rates import EXACT, ONE, Revision, cross_rate, plain, rounded, trimmed
 from ratesvc.errors import RatesvcError, TooManyPoints
 from ratesvc.render.json import encode, literal
 from ratesvc.render.language import language_or_default
@@ -33,7 +33,7 @@ def rates(request: Request) -> Content:
 
 
 def _sheet(request: Request, revision: Revision, until: date) -> Content:
-    units = in_roubles(revision.sheet)
+    units = revision.sheet.costs
     base, codes, amount = _params(request, set(units))
 
     def write() -> bytes:

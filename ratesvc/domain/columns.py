@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
+from itertools import compress
 from operator import mul
 from typing import Any
 
@@ -15,14 +16,14 @@ from ratesvc.domain.rates import EXACT, Quote, Revision, Sheet, trimmed
 from ratesvc.domain.workdays import ONE_DAY
 
 _SCALE = 4
-"""The Bank prints four decimals: a value is kept as its number of 1/10000 roubles."""
+"""The Bank prints four decimals: a value is kept as a whole number of 1/10000 roubles."""
 
 
 @dataclass(frozen=True, slots=True)
 class Currency:
-    """One currency id of the Bank and what it is called; ids with the same `parent_id` succeed each other.
+    """One currency id of the Bank and its names; ids with the same `parent_id` succeed each other.
 
-    `english_name` is the catalogue's, empty where it was not asked for.
+    `english_name` is the catalogue's, empty if the catalogue was not fetched.
     """
 
     cbr_id: str
@@ -33,12 +34,56 @@ class Currency:
     english_name: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """A closed range of days of which every sheet is held: no day in it can have another sheet.
+
+    The days in `unconfirmed`, oldest first, are the exception: their sheets exist and are not admitted. `assessed` is
+    False for a range that a version without admission of history stored.
+    """
+
+    since: date
+    until: date
+    unconfirmed: tuple[date, ...] = ()
+    assessed: bool = True
+
+    def __contains__(self, day: date) -> bool:
+        """Whether the day lies in the range."""
+        return self.since <= day <= self.until
+
+    def has_unconfirmed(self, after: date, until: date) -> bool:
+        """Whether a sheet that is not admitted takes effect later than `after` and not later than `until`."""
+        return any(after < day <= until for day in self.unconfirmed)
+
+    def with_sheet(self, day: date) -> Coverage:
+        """The same range once the sheet of that day is held."""
+        return replace(self, unconfirmed=tuple(other for other in self.unconfirmed if other != day))
+
+    def without_sheet(self, day: date) -> Coverage:
+        """The same range while the sheet of that day is not admitted."""
+        return replace(self, unconfirmed=tuple(sorted({*self.unconfirmed, day})))
+
+    def covers(self, other: Coverage) -> bool:
+        """Whether every day of the other range lies in this one."""
+        return self.since <= other.since and other.until <= self.until
+
+    def joins(self, other: Coverage) -> bool:
+        """Whether no day lies between the two ranges."""
+        return self.since <= other.until + ONE_DAY and other.since <= self.until + ONE_DAY
+
+    def hull(self, other: Coverage) -> Coverage:
+        """The smallest range that covers both, with all days between them."""
+        unconfirmed = tuple(sorted({*self.unconfirmed, *other.unconfirmed}))
+        is_assessed = self.assessed and other.assessed
+        return Coverage(min(self.since, other.since), max(self.until, other.until), unconfirmed, is_assessed)
+
+
 @dataclass(slots=True)
 class Column:
     """Every day of one currency id: ordinals of days, values in 1/10000 roubles, nominals as powers of ten.
 
-    `fetched_at` is UTC, of the request that filled it. `derived` is what others made of the records so far, such as
-    text; another one begins when any of them changes, but not when one is added behind them.
+    `fetched_at` is UTC, the time of the request that filled it. `derived` holds what callers made of the records so
+    far, such as text. It is emptied when a record changes, but not when one is added at the end.
     """
 
     currency: Currency
@@ -48,89 +93,42 @@ class Column:
     nominals: array[int] = field(default_factory=lambda: array("b"))
     derived: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
-    def with_record(self, day: date, nominal: int, value: Decimal) -> Column:
-        """This column with that record, as another one where threads that read this one would see records move."""
-        index = bisect_left(self.days, day.toordinal())
-        at_its_end = index == len(self.days)
-        held = None if at_its_end else (self.days[index], self.values[index], self.nominals[index])
-        if held == (day.toordinal(), *_record(nominal, value)):
-            return self
-        other = self if at_its_end else self.copy()
-        other.put(day, nominal, value)
-        return other
+    @property
+    def first_day(self) -> date:
+        """The day of the earliest record. Raises IndexError for an empty column."""
+        return date.fromordinal(self.days[0])
 
-    def without(self, day: date) -> Column:
-        """This column without a record on that day, as another one."""
-        if self._index(day) is None:
-            return self
-        other = self.copy()
-        other.drop(day)
-        return other
+    @property
+    def last_day(self) -> date:
+        """The day of the latest record. Raises IndexError for an empty column."""
+        return date.fromordinal(self.days[-1])
 
-    def copy(self) -> Column:
-        """Another column with the same records."""
-        return replace(self, days=self.days[:], values=self.values[:], nominals=self.nominals[:], derived={})
-
-    def put(self, day: date, nominal: int, value: Decimal) -> None:
-        """Set the record of a day, in its place."""
-        ordinal, (scaled, power) = day.toordinal(), _record(nominal, value)
-        index = bisect_left(self.days, ordinal)
-        is_behind_all = index == len(self.days)
-        if not is_behind_all and self.days[index] == ordinal:
-            self.values[index], self.nominals[index] = scaled, power
-        else:
-            # The day last: who reads it finds the rest.
-            self.values.insert(index, scaled)
-            self.nominals.insert(index, power)
-            self.days.insert(index, ordinal)
-        if not is_behind_all:
-            self.derived = {}
-
-    def keep_only(self, ordinals: frozenset[int]) -> None:
-        """Forget the records of all other days."""
-        if ordinals.issuperset(self.days):
-            return
-        kept = [index for index, day in enumerate(self.days) if day in ordinals]
-        self.days = array("i", [self.days[index] for index in kept])
-        self.values = array("q", [self.values[index] for index in kept])
-        self.nominals = array("b", [self.nominals[index] for index in kept])
-        self.derived = {}
-
-    def forget(self, coverage: Coverage) -> None:
-        """Forget the records of all days in that range."""
+    def last_within(self, coverage: Coverage) -> date | None:
+        """The day of the latest record in that range."""
         first, last = self.places(coverage.since, coverage.until)
-        if first < last:
-            del self.days[first:last], self.values[first:last], self.nominals[first:last]
-            self.derived = {}
+        return date.fromordinal(self.days[last - 1]) if last > first else None
 
-    def drop(self, day: date) -> None:
-        """Forget the record of a day, if there is one."""
-        index = self._index(day)
-        if index is not None:
-            del self.days[index], self.values[index], self.nominals[index]
-            self.derived = {}
+    def places(self, since: date, until: date) -> tuple[int, int]:
+        """Where the records of the closed range begin and end."""
+        return bisect_left(self.days, since.toordinal()), bisect_right(self.days, until.toordinal())
+
+    def record(self, day: date) -> tuple[int, Decimal] | None:
+        """Nominal and value of exactly this day, as printed."""
+        first, last = self.places(day, day)
+        return (10 ** self.nominals[first], Decimal(self.values[first]).scaleb(-_SCALE)) if first < last else None
 
     def quote(self, day: date) -> Quote | None:
-        """The record of exactly this day."""
-        index = self._index(day)
-        if index is None:
-            return None
-        nominal, value = 10 ** self.nominals[index], Decimal(self.values[index]).scaleb(-_SCALE)
-        return Quote(
-            self.currency.code, self.currency.numeric_code, self.currency.cbr_id, nominal, value, self.currency.name
-        )
+        """The record of exactly this day as a row of a sheet."""
+        record, currency = self.record(day), self.currency
+        return record and Quote(currency.code, currency.numeric_code, currency.cbr_id, *record, currency.name)
 
     def unit_rates(self, since: date, until: date) -> Iterator[tuple[date, Decimal]]:
         """Effective date and exact unit rate of every record in the closed range, oldest first."""
         first, last = self.places(since, until)
         return zip(map(date.fromordinal, self.days[first:last]), map(trimmed, self.exact(first, last)), strict=False)
 
-    def places(self, since: date, until: date) -> tuple[int, int]:
-        """Where the records of the closed range begin and end."""
-        return bisect_left(self.days, since.toordinal()), bisect_right(self.days, until.toordinal())
-
     def exact(self, first: int, last: int) -> list[Decimal]:
-        """The unit rates in these places, zeros at the end and all."""
+        """The unit rates in these places, with zeros at the end."""
         powers = [-_SCALE - nominal for nominal in self.nominals[first:last]]
         return list(map(Decimal.scaleb, map(Decimal, self.values[first:last]), powers))
 
@@ -139,83 +137,59 @@ class Column:
         factors = [10 ** (power - nominal) for nominal in range(power + 1)]
         return list(map(mul, self.values[first:last], map(factors.__getitem__, self.nominals[first:last])))
 
-    @property
-    def greatest_power(self) -> int:
-        """The greatest nominal is ten to this power."""
-        return max(self.nominals, default=0)
+    def put(self, day: date, nominal: int, value: Decimal) -> None:
+        """Set the record of a day, in its place."""
+        scaled, power = int(value.scaleb(_SCALE, EXACT)), len(str(nominal)) - 1
+        first, last = self.places(day, day)
+        is_last = first == len(self.days)
+        if first < last:
+            self.values[first], self.nominals[first] = scaled, power
+        else:
+            # The day comes last, so that a thread that finds the day finds its value and nominal.
+            self.values.insert(first, scaled)
+            self.nominals.insert(first, power)
+            self.days.insert(first, day.toordinal())
+        if not is_last:
+            self.derived = {}
 
-    @property
-    def first_day(self) -> date:
-        """The earliest record; only where there is one."""
-        return date.fromordinal(self.days[0])
+    def forget(self, since: date, until: date) -> None:
+        """Remove the records of the closed range."""
+        first, last = self.places(since, until)
+        if first < last:
+            del self.days[first:last], self.values[first:last], self.nominals[first:last]
+            self.derived = {}
 
-    @property
-    def last_day(self) -> date:
-        """The latest record; only where there is one."""
-        return date.fromordinal(self.days[-1])
+    def keep_only(self, ordinals: frozenset[int]) -> None:
+        """Remove the records of all other days."""
+        if not ordinals.issuperset(self.days):
+            kept = [day in ordinals for day in self.days]
+            self.days = array("i", compress(self.days, kept))
+            self.values = array("q", compress(self.values, kept))
+            self.nominals = array("b", compress(self.nominals, kept))
+            self.derived = {}
 
-    def last_within(self, coverage: Coverage) -> date | None:
-        """The latest record in that range of days."""
-        first, last = self.places(coverage.since, coverage.until)
-        return date.fromordinal(self.days[last - 1]) if last > first else None
+    def copy(self) -> Column:
+        """Another column with the same records."""
+        return replace(self, days=self.days[:], values=self.values[:], nominals=self.nominals[:], derived={})
 
-    def _index(self, day: date) -> int | None:
-        ordinal = day.toordinal()
-        index = bisect_left(self.days, ordinal)
-        return index if index < len(self.days) and self.days[index] == ordinal else None
+    # Threads read columns while sheets are added. A record at the end does not disturb them; any other change is made
+    # to a copy.
 
+    def with_record(self, day: date, nominal: int, value: Decimal) -> Column:
+        """This column with that record; a copy unless the record comes last or is held already."""
+        if self.record(day) == (nominal, value):
+            return self
+        column = self.copy() if self.days and day <= self.last_day else self
+        column.put(day, nominal, value)
+        return column
 
-def _record(nominal: int, value: Decimal) -> tuple[int, int]:
-    """As a column holds it."""
-    return int(value.scaleb(_SCALE, EXACT)), len(str(nominal)) - 1
-
-
-@dataclass(frozen=True, slots=True)
-class Coverage:
-    """A closed range of days in which every sheet is held: no day in it can have another one.
-
-    The days in `unconfirmed`, oldest first, are the exception: their sheets exist and are not admitted. `assessed` is
-    False for a range that a version without admission of history wrote.
-    """
-
-    since: date
-    until: date
-    unconfirmed: tuple[date, ...] = ()
-    assessed: bool = True
-
-    def __contains__(self, day: date) -> bool:
-        """Whether the day lies in it."""
-        return self.since <= day <= self.until
-
-    def has_unconfirmed(self, after: date, until: date) -> bool:
-        """Whether a sheet that is not admitted takes effect later than `after` and up to `until`."""
-        return any(after < day <= until for day in self.unconfirmed)
-
-    def with_sheet(self, day: date) -> Coverage:
-        """The same range once the sheet of that day is held."""
-        return (
-            self
-            if day not in self.unconfirmed
-            else replace(self, unconfirmed=tuple(other for other in self.unconfirmed if other != day))
-        )
-
-    def without_sheet(self, day: date) -> Coverage:
-        """The same range when the sheet of that day is not admitted."""
-        return replace(self, unconfirmed=tuple(sorted({*self.unconfirmed, day})))
-
-    def covers(self, other: Coverage) -> bool:
-        """Whether every day of the other lies in it."""
-        return self.since <= other.since and other.until <= self.until
-
-    def joins(self, other: Coverage) -> bool:
-        """Whether no day lies between them."""
-        return self.since <= other.until + ONE_DAY and other.since <= self.until + ONE_DAY
-
-    def hull(self, other: Coverage) -> Coverage:
-        """The smallest that covers both; what lies between them is in it."""
-        unconfirmed = tuple(sorted({*self.unconfirmed, *other.unconfirmed}))
-        is_assessed = self.assessed and other.assessed
-        return Coverage(min(self.since, other.since), max(self.until, other.until), unconfirmed, is_assessed)
+    def without(self, day: date) -> Column:
+        """This column without a record of that day; a copy unless there is none."""
+        if self.record(day) is None:
+            return self
+        column = self.copy()
+        column.forget(day, day)
+        return column
 
 
 def scaled_rouble(power: int) -> int:
@@ -224,15 +198,12 @@ def scaled_rouble(power: int) -> int:
 
 
 def sheet_days(columns: Iterable[Column]) -> list[date]:
-    """The dates of the sheets: those of USD, which has been in every one of them."""
+    """The dates of the sheets: those of USD, which has been in every sheet."""
     return [date.fromordinal(day) for column in columns if column.currency.code == "USD" for day in column.days]
 
 
 def with_revision(columns: Mapping[str, Column], revision: Revision) -> dict[str, Column]:
-    """Columns by id with the figures of a sheet: exactly its currencies have a record on its day.
-
-    They are others than those given where threads that read these would see records move.
-    """
+    """Columns by id with the figures of a sheet: exactly its currencies have a record on its day."""
     day, quotes = revision.effective_date, {quote.cbr_id: quote for quote in revision.sheet.quotes}
     found = {cbr_id: column if cbr_id in quotes else column.without(day) for cbr_id, column in columns.items()}
     for cbr_id, quote in quotes.items():
@@ -243,7 +214,7 @@ def with_revision(columns: Mapping[str, Column], revision: Revision) -> dict[str
 
 
 def composed(columns: Iterable[Column], effective: date) -> Revision | None:
-    """A sheet from the columns: a currency belongs to it only with a record on that day."""
+    """The sheet of a day from the columns: every currency with a record on that day, in the order of names."""
     rows = [(quote, column.fetched_at) for column in columns if (quote := column.quote(effective))]
     if not rows:
         return None

@@ -1,4 +1,4 @@
-"""What is told about sheets: a log that is the same on every replica, and what it still lacks."""
+"""The log of events about sheets, the same on every replica, and which events it still lacks."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ SHEET = "sheet"
 REVISION = "revision"
 IN_FORCE = "in_force"
 RESET = "reset"
-"""Not in the log: told to a reader whose place the log does not know, so that it asks afresh."""
+"""Never in the log. A reader gets it whose place the log does not know, so that it fetches everything again."""
 
 MOST_EVENTS = 1000
-"""About two years of them; older ones are forgotten."""
+"""About two years of events; older ones are forgotten."""
 
-_TEXT = re.compile(r"(sheet|revision|in_force) (\S+)")
+_EVENT = re.compile(r"(sheet|revision|in_force) (\S+)")
 _ID = re.compile(r"([0-9]{1,15})-([0-9]{4}-[0-9]{2}-[0-9]{2})\.([0-9]{1,4})(?:-([0-9a-f]{8}))?")
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a reader stands: right after one event. As text it is that event's id, `seq-date.rev-check`.
+    """A reader's place in the log: right after one event. As text it is that event's id, `seq-date.rev-check`.
 
-    `check` is a checksum over everything told up to there, figures included. Two logs therefore share an id only if
-    they say the same up to it, even if both count from 1. Events of earlier versions have none.
+    `check` is a checksum over the whole log up to there, figures included. Two logs therefore share an id only if
+    they are the same up to it, even if both count from 1. Events of earlier versions have none.
     """
 
     seq: int
@@ -40,7 +40,7 @@ class Place:
 
     @classmethod
     def from_id(cls, text: str) -> Self | None:
-        """The place that an id names, or None for what is not one of ours."""
+        """The place after the event with that id, or None if it is not an id of ours."""
         found = _ID.fullmatch(text)
         try:
             return cls(int(found[1]), date.fromisoformat(found[2]), int(found[3]), found[4] or "") if found else None
@@ -53,7 +53,7 @@ class Place:
 
     @property
     def key(self) -> tuple[date, int]:
-        """The revision that the event was about."""
+        """The revision that the event is about."""
         return self.effective_date, self.number
 
 
@@ -63,18 +63,15 @@ NOWHERE = Place(0, date.min, 0)
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One line of the log; `kind` is sheet (became known), revision (a correction) or in_force (applies from today).
-
-    Of kind `reset` is what a reader is told whose place is not in the log.
-    """
+    """One line of the log; `kind` is sheet (became known), revision (a correction) or in_force (applies from today)."""
 
     kind: str
     place: Place
 
     @classmethod
     def from_text(cls, text: str) -> Self | None:
-        """What `str` wrote, or None."""
-        found = _TEXT.fullmatch(text)
+        """The event that `str` wrote, or None."""
+        found = _EVENT.fullmatch(text)
         place = Place.from_id(found[2]) if found else None
         return cls(found[1], place) if found and place else None
 
@@ -88,43 +85,42 @@ class Event:
 
     @property
     def effective_date(self) -> date:
-        """The sheet that it is about."""
+        """The effective date of the sheet."""
         return self.place.effective_date
 
 
 class EventLog:
-    """The newest events in the order in which they were told, as far as this replica has read them."""
+    """The newest events, oldest first, as far as this replica has read them."""
 
     def __init__(self) -> None:
-        """Empty, and not `known` before `extend` is called for the first time."""
+        """Empty, and not `known` until `extend` is called for the first time."""
         self.known = False
         self._events: list[Event] = []
 
     def __iter__(self) -> Iterator[Event]:
-        """The oldest first."""
         return iter(self._events)
 
     @property
     def end(self) -> Place:
-        """Where someone stands who has heard everything."""
+        """The place of a reader who has read everything."""
         return self._events[-1].place if self._events else NOWHERE
 
     @property
     def begins(self) -> date:
-        """The sheet of the oldest event: nothing is told about earlier ones. The last day of all when empty."""
+        """The earliest sheet in the log, date.max if it is empty. Sheets before it get no events."""
         return min((event.effective_date for event in self._events), default=date.max)
 
     def extend(self, events: Iterable[Event]) -> None:
-        """Add those that are later than the end."""
+        """Append the events that are later than the end."""
         end = self.end.seq
         self._events += [event for event in events if event.seq > end]
         del self._events[:-MOST_EVENTS]
         self.known = True
 
     def follow(self, stored: Sequence[Event]) -> None:
-        """Be as the log in Redis, of which `stored` is all, or all from our end on.
+        """Become the log in Redis. `stored` is all of it, or all from our end on.
 
-        Nothing is forgotten while Redis holds only a part of this log, because that part is still to be completed.
+        While Redis holds only a part of this log nothing is forgotten, because the rest will be written again.
         """
         is_another = stored and self.since(stored[-1].place) is None
         if is_another and self.end not in {event.place for event in stored}:
@@ -132,7 +128,7 @@ class EventLog:
         self.extend(stored)
 
     def since(self, place: Place) -> list[Event] | None:
-        """The events after `place`; None if that place is not in the log, or is older than everything in it."""
+        """The events after `place`; None if the log does not hold it, or has forgotten what followed it."""
         if place == NOWHERE and (not self._events or self._events[0].seq == 1):
             return list(self._events)
         index = bisect_left(self._events, place.seq, key=lambda event: event.seq)
@@ -140,11 +136,11 @@ class EventLog:
         return self._events[index + 1 :] if is_here else None
 
     def knows(self, place: Place | None) -> bool:
-        """Whether what a reader at `place` has missed can be told."""
+        """Whether the log can say which events follow `place`."""
         return place is not None and self.since(place) is not None
 
     def after(self, place: Place | None) -> list[Event]:
-        """What a reader at `place` has missed, or a single `reset` if that cannot be known."""
+        """The events after `place`, or a single `reset` if the log does not know the place."""
         found = self.since(place) if place else None
         return [Event(RESET, self.end)] if found is None else found
 
@@ -152,25 +148,25 @@ class EventLog:
 def new_events(log: EventLog, held: Iterable[Revision], in_force: Revision, current: date) -> list[Event]:
     """The events that the log lacks.
 
-    `held` are the latest revisions from `log.begins` or `current` on, oldest first; `in_force` is today's,
-    `current` the effective date that today's is expected to have. An older sheet that becomes known is history, and
-    silent; a correction is told if the log reaches back that far.
+    `held` are the latest revisions from `log.begins` or `current` on, oldest first. `in_force` is today's sheet,
+    `current` the effective date that it should have. An older sheet that becomes known is history and gets no event.
+    A correction gets one if the log reaches back that far.
     """
-    told: dict[date, int] = {}
+    logged: dict[date, int] = {}
     newest = dict.fromkeys((SHEET, IN_FORCE), date.min)
     for event in log:
-        told[event.effective_date] = max(told.get(event.effective_date, 0), event.place.number)
+        logged[event.effective_date] = max(logged.get(event.effective_date, 0), event.place.number)
         newest[event.kind] = max(newest.get(event.kind, date.min), event.effective_date)
 
     def kind_of(revision: Revision) -> str | None:
-        """What it is to a reader who has heard the log; None for nothing new."""
+        """The event that this revision lacks, if any."""
         day = revision.effective_date
-        if day in told or day < current:
-            return REVISION if revision.number > max(told.get(day, 0), 1) else None
+        if day in logged or day < current:
+            return REVISION if revision.number > max(logged.get(day, 0), 1) else None
         return SHEET if day > newest[SHEET] else None
 
     found = [(kind, revision) for revision in held if (kind := kind_of(revision))]
-    # A replica whose clock is behind must not take back what another one told at midnight.
+    # A replica whose clock is behind must not go back to the sheet that was in force yesterday.
     if in_force.effective_date > newest[IN_FORCE]:
         found.append((IN_FORCE, in_force))
     return list(_numbered(found, log.end))
@@ -179,6 +175,6 @@ def new_events(log: EventLog, held: Iterable[Revision], in_force: Revision, curr
 def _numbered(found: Iterable[tuple[str, Revision]], place: Place) -> Iterator[Event]:
     """These as the events that follow `place`."""
     for kind, revision in found:
-        told = f"{place} {kind} {revision.number} {revision.sheet.checksum}"
-        place = Place(place.seq + 1, *revision.key, hashlib.sha256(told.encode()).hexdigest()[:8])
+        text = f"{place} {kind} {revision.number} {revision.sheet.checksum}"
+        place = Place(place.seq + 1, *revision.key, hashlib.sha256(text.encode()).hexdigest()[:8])
         yield Event(kind, place)

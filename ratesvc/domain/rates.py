@@ -1,4 +1,4 @@
-"""The domain: what the Bank prints in one row, and the arithmetic on it. Decimal only, one rounding."""
+"""Sheets of the Bank and exact arithmetic on them: Decimal only, and `rounded` is the one rounding of this program."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FIRST_DAY = date(1992, 7, 1)
 REDENOMINATION = date(1998, 1, 1)
 """From this day on values are in new roubles (Decree of 4 August 1997, No. 822)."""
 OLD_IN_NEW = 1000
-"""So many old roubles are one of them."""
+"""A new rouble is this many old roubles."""
 
 MOST_USED = ("USD", "EUR", "CNY", "GBP", "JPY", "CHF", "KZT", "BYN", "TRY", "UAH", "AED", "INR")
 
@@ -27,32 +27,35 @@ ONE = Decimal(1)
 _TEN = Decimal(10)
 _HUNDRED = Decimal(100)
 
-_SIMILAR_ENOUGH = 3
+SIGNIFICANT = 10
+"""Digits of cross and inverse rates."""
+_CONVERTED_SIGNIFICANT = 28
 
-# Sums and products of printed numbers are exact: the trap makes a lost digit an error, never a habit.
 EXACT = Context(prec=200, traps=[Inexact, InvalidOperation])
+"""For sums and products of printed numbers, which are exact. The trap turns a lost digit into an error."""
 
 # ROUND_05UP leaves a last digit that tells a later rounding on which side of a tie the true quotient lies,
 # so that rounding this intermediate result equals rounding the exact quotient once.
 _STICKY = Context(prec=80, rounding=ROUND_05UP)
-SIGNIFICANT = 10
-"""Digits of cross and inverse rates."""
-_TEN_DIGITS = Context(prec=SIGNIFICANT, rounding=ROUND_HALF_EVEN)
 
 
 def rounded(
-    numerator: Decimal, denominator: Decimal = ONE, *, significant: int | None = None, places: int | None = None
+    numerator: Decimal, denominator: Decimal = ONE, *, significant: int = SIGNIFICANT, places: int | None = None
 ) -> Decimal:
     """numerator ÷ denominator, rounded once, half-even: the only rounding in this program.
 
-    Either to `significant` digits or to `places` after the decimal point.
+    Either to `places` after the decimal point or to `significant` digits.
     """
-    quotient = _STICKY.divide(numerator, denominator)
-    if places is not None:
-        found = quotient.quantize(ONE.scaleb(-places), ROUND_HALF_EVEN, context=_STICKY)
-        return found or found.copy_abs()  # nothing has no sign
-    context = Context(prec=significant, rounding=ROUND_HALF_EVEN) if significant else _TEN_DIGITS
-    return context.plus(quotient)
+    quotient = unrounded(numerator, denominator)
+    if places is None:
+        return Context(prec=significant, rounding=ROUND_HALF_EVEN).plus(quotient)
+    found = quotient.quantize(ONE.scaleb(-places), ROUND_HALF_EVEN, context=_STICKY)
+    return found or found.copy_abs()  # zero has no sign
+
+
+def unrounded(numerator: Decimal, denominator: Decimal) -> Decimal:
+    """numerator ÷ denominator to 80 digits; `rounded` makes of it what it would make of the exact quotient."""
+    return _STICKY.divide(numerator, denominator)
 
 
 def ratios(
@@ -72,11 +75,6 @@ def trimmed(number: Decimal) -> Decimal:
 def plain(number: Decimal) -> str:
     """The decimal literal: never an exponent nor a sign at zero, so that JSON, CSV and XML get every digit."""
     return format(number or number.copy_abs(), "f")
-
-
-def unrounded(numerator: Decimal, denominator: Decimal) -> Decimal:
-    """numerator ÷ denominator to 80 digits, from which `rounded` makes what it would make of the exact quotient."""
-    return _STICKY.divide(numerator, denominator)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +109,11 @@ class Sheet:
         """The rows by ISO 4217 code."""
         return MappingProxyType({quote.code: quote for quote in self.quotes})
 
+    @cached_property
+    def costs(self) -> Mapping[str, Decimal]:
+        """What one unit of each currency costs in roubles, RUB first."""
+        return MappingProxyType({"RUB": ONE, **{quote.code: quote.unit_rate for quote in self.quotes}})
+
     def says_the_same_as(self, other: Sheet) -> bool:
         """Whether both give the same currencies the same nominals and values; names and order are not official."""
         return self._figures() == other._figures()
@@ -127,11 +130,10 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Revision:
-    """One accepted wording of a sheet, with its provenance.
+    """A sheet as we accepted it. `number` counts from 1; a correction by the Bank gets the next number.
 
-    `number` counts from 1; a correction by the Bank is the next number and the older one stays.
-    `fetched_at` is UTC; `flags` are the guards' remarks; `document` is what the Bank sent, compressed by zlib, and
-    empty where the figures were backfilled. `admitted` is False for one that a version without admission stored.
+    `fetched_at` is UTC. `flags` are the findings of the admission. `document` is what the Bank sent, compressed by
+    zlib, and empty for backfilled figures. `admitted` is False for a sheet that a version without admission stored.
     """
 
     sheet: Sheet
@@ -153,20 +155,23 @@ class Revision:
 
     @property
     def raw(self) -> bytes:
-        """The Bank's own bytes; none where the figures were backfilled."""
+        """The Bank's own bytes; empty for backfilled figures."""
         return zlib.decompress(self.document) if self.document else b""
+
+
+# Derived rates
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The move of one unit's rate against the previous sheet: `absolute` as shown, and as the exact ratio to it."""
+    """How a rate moved since the previous sheet: the difference as shown, and the exact ratio `moved` ÷ `before`."""
 
     absolute: Decimal
     moved: Decimal
     before: Decimal
 
     def percent(self, places: int) -> Decimal:
-        """moved ÷ before in per cent. Always from the exact ratio: a rounded percentage must not be rounded again."""
+        """The move in per cent. It comes from the exact ratio: a rounded percentage must not be rounded again."""
         return trimmed(rounded(EXACT.multiply(self.moved, _HUNDRED), self.before, places=places))
 
 
@@ -178,84 +183,52 @@ class UnitRate:
     change: Change | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Ratio:
-    """An unrounded rate: numerator ÷ denominator roubles."""
+def cross_rate(base: Decimal, quote: Decimal) -> Decimal:
+    """One unit of the base in units of the quote, from what one of each costs in roubles.
 
-    numerator: Decimal
-    denominator: Decimal = ONE
+    In roubles it is the official number; other rates are rounded to 10 significant digits.
+    """
+    return base if quote == ONE else trimmed(rounded(base, quote))
 
-    @property
-    def shown(self) -> Decimal:
-        """Official numbers as they are, cross and inverse rates to 10 significant digits."""
-        return self.numerator if self.denominator == ONE else trimmed(rounded(self.numerator, self.denominator))
 
-    def change_from(self, before: _Ratio) -> Change:
-        """The difference of the two shown rates, and the exact relative move."""
-        now_part = EXACT.multiply(self.numerator, before.denominator)
-        before_part = EXACT.multiply(before.numerator, self.denominator)
-        absolute = trimmed(EXACT.subtract(self.shown, before.shown))
-        return Change(absolute, EXACT.subtract(now_part, before_part), before_part)
+def per_unit(sheet: Sheet, base: str) -> dict[str, Decimal]:
+    """What one unit of `base` costs in every other currency of the sheet, and in RUB. Raises KeyError."""
+    return {code: cross_rate(sheet.costs[base], cost) for code, cost in sheet.costs.items() if code != base}
 
 
 def unit_rates(sheet: Sheet, previous: Sheet | None, quote: str = "RUB") -> dict[str, UnitRate]:
     """Every base currency of the sheet in `quote`, in the Bank's order and RUB last; the quote itself is left out.
 
-    Change is against the previous effective sheet: None where a currency, or the quote, has no row there, and across
-    1998-01-01. Raises KeyError when the sheet has no such quote.
+    Raises KeyError when the sheet has no such quote.
     """
-    now = _ratios(sheet, quote)
-    before = _ratios(previous, quote) if previous and _comparable(sheet, previous, quote) else {}
+    bases = [code for code in (*sheet.by_code, "RUB") if code != quote]
     return {
-        code: UnitRate(ratio.shown, ratio.change_from(before[code]) if code in before else None)
-        for code, ratio in now.items()
+        base: UnitRate(cross_rate(sheet.costs[base], sheet.costs[quote]), rate_change(sheet, previous, base, quote))
+        for base in bases
     }
 
 
-def change_in_roubles(sheet: Sheet, previous: Sheet | None, code: str) -> Change | None:
-    """How one currency moved in roubles: what `unit_rates` says of it, without the others."""
-    if previous is None or not _comparable(sheet, previous, "RUB"):
+def rate_change(sheet: Sheet, previous: Sheet | None, base: str, quote: str = "RUB") -> Change | None:
+    """How one rate moved since the previous sheet.
+
+    None if there is no previous sheet, if a sheet lacks one of the currencies, and across 1998-01-01.
+    """
+    if previous is None or (previous.effective_date < REDENOMINATION) != (sheet.effective_date < REDENOMINATION):
         return None
-    now, before = sheet.by_code.get(code), previous.by_code.get(code)
-    return _Ratio(now.unit_rate).change_from(_Ratio(before.unit_rate)) if now and before else None
-
-
-def _comparable(sheet: Sheet, previous: Sheet, quote: str) -> bool:
-    same_rouble = (previous.effective_date < REDENOMINATION) == (sheet.effective_date < REDENOMINATION)
-    return same_rouble and (quote == "RUB" or quote in previous.by_code)
+    if not {base, quote} <= sheet.costs.keys() & previous.costs.keys():
+        return None
+    now, before = ((one.costs[base], one.costs[quote]) for one in (sheet, previous))
+    absolute = trimmed(EXACT.subtract(cross_rate(*now), cross_rate(*before)))
+    # Both ratios over one denominator, so that nothing is divided.
+    scaled_now, scaled_before = EXACT.multiply(now[0], before[1]), EXACT.multiply(before[0], now[1])
+    return Change(absolute, EXACT.subtract(scaled_now, scaled_before), scaled_before)
 
 
 def in_one_rouble(points: Sequence[tuple[date, Decimal]]) -> Sequence[tuple[date, Decimal]]:
-    """Effective dates and rates in roubles, oldest first, without those in old ones where the last is in new ones."""
+    """Effective dates and rates in roubles, oldest first; if the last is in new roubles, without those in old ones."""
     if not points or points[-1][0] < REDENOMINATION:
         return points
     return points[bisect_left(points, (REDENOMINATION,)) :]
-
-
-def _ratios(sheet: Sheet, quote: str) -> dict[str, _Ratio]:
-    divisor = _roubles_for(sheet, quote)
-    ratios = {q.code: _Ratio(q.unit_rate, divisor) for q in sheet.quotes if q.code != quote}
-    return ratios if quote == "RUB" else {**ratios, "RUB": _Ratio(ONE, divisor)}
-
-
-def _roubles_for(sheet: Sheet, code: str) -> Decimal:
-    return ONE if code == "RUB" else sheet.by_code[code].unit_rate
-
-
-def cross_rate(base_unit: Decimal, quote_unit: Decimal) -> Decimal:
-    """One unit of the base in units of the quote, from what one of each costs in roubles."""
-    return _Ratio(base_unit, quote_unit).shown
-
-
-def in_roubles(sheet: Sheet) -> dict[str, Decimal]:
-    """What one unit of every currency of the sheet costs in roubles, RUB too."""
-    return {"RUB": ONE, **{quote.code: quote.unit_rate for quote in sheet.quotes}}
-
-
-def per_unit(sheet: Sheet, base: str) -> dict[str, Decimal]:
-    """What one unit of `base` costs in every other currency of the sheet, and in RUB. Raises KeyError."""
-    units = in_roubles(sheet)
-    return {code: cross_rate(units[base], unit) for code, unit in units.items() if code != base}
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,18 +242,40 @@ class Conversion:
 
 def convert(sheet: Sheet, amount: Decimal, base: str, quote: str, minor_places: int) -> Conversion:
     """From unrounded rates, rounded once. Raises KeyError for a currency that is not in the sheet."""
-    base_unit, quote_unit = _roubles_for(sheet, base), _roubles_for(sheet, quote)
-    roubles = EXACT.multiply(amount, base_unit)
+    base_cost, quote_cost = sheet.costs[base], sheet.costs[quote]
+    roubles = EXACT.multiply(amount, base_cost)
     return Conversion(
-        unit_rate=_Ratio(base_unit, quote_unit).shown,
-        result=trimmed(rounded(roubles, quote_unit, significant=28)),
-        rounded=rounded(roubles, quote_unit, places=minor_places),
+        unit_rate=cross_rate(base_cost, quote_cost),
+        result=trimmed(rounded(roubles, quote_cost, significant=_CONVERTED_SIGNIFICANT)),
+        rounded=rounded(roubles, quote_cost, places=minor_places),
     )
+
+
+def nearest_code(code: str, known: Iterable[str]) -> str | None:
+    """The known code that was probably meant: USE → USD, UDS → USD. None if no known code is similar enough."""
+
+    def similarity(other: str) -> int:
+        """How many letters stand in the same places, plus how many are in both."""
+        return sum(map(str.__eq__, code, other)) + (Counter(code) & Counter(other)).total()
+
+    def preference(other: str) -> tuple[int, bool, int, str]:
+        """Lower is better. The first letter is rarely mistyped, and often used currencies are meant more often."""
+        place = MOST_USED.index(other) if other in MOST_USED else len(MOST_USED)
+        return -similarity(other), other[:1] != code[:1], place, other
+
+    found = min((other for other in known if abs(len(other) - len(code)) <= 1), key=preference, default=None)
+    return found if found and similarity(found) >= _SIMILAR_ENOUGH else None
+
+
+_SIMILAR_ENOUGH = 3
+
+
+# Answers
 
 
 @dataclass(frozen=True)
 class InForce:
-    """The answer to «which rates apply on `requested_date`?»: a sheet with its neighbours and what to expect."""
+    """Which rates apply on `requested_date`: a sheet with its neighbours and what to expect."""
 
     requested_date: date
     revision: Revision
@@ -295,8 +290,8 @@ class InForce:
 class Snapshot:
     """What is known on one Moscow day at one moment: the sheets to show and what to expect next.
 
-    `announced` is not yet in force; `previous` is None when it is not certain which sheet came before.
-    `publications_missed` counts sheets that are overdue; `stale` says that today's own sheet is missing.
+    `announced` is not yet in force; `previous` is None when a sheet may be missing before the one in force.
+    `publications_missed` counts overdue sheets; `stale` says that today's own sheet is missing.
     """
 
     today: date
@@ -315,37 +310,14 @@ class Snapshot:
 
     def for_today(self) -> InForce:
         """What applies today."""
-        return InForce(
-            requested_date=self.today,
-            revision=self.in_force,
-            previous=self.previous,
-            following=self.announced,
-            next_expected_at=self.next_expected_at,
-            next_overdue=self.next_overdue,
-            stale=self.stale,
-        )
+        expected = self.next_expected_at, self.next_overdue, self.stale
+        return InForce(self.today, self.in_force, self.previous, self.announced, *expected)
 
     def for_next(self) -> InForce | None:
         """What is announced and not yet in force."""
         if self.announced is None:
             return None
-        # Where today's own sheet is missing, the one before tomorrow's is not known.
+        # If today's own sheet is missing, the sheet before tomorrow's is unknown.
         previous = None if self.stale else self.in_force
         day = self.announced.effective_date
         return InForce(day, self.announced, previous, None, self.next_expected_at, self.next_overdue)
-
-
-def nearest_code(code: str, known: Iterable[str]) -> str | None:
-    """The known code that was probably meant: USE → USD, UDS → USD. None if no known code is similar enough."""
-
-    def similarity(other: str) -> int:
-        """How many letters stand in the same places, and how many are in both."""
-        return sum(map(str.__eq__, code, other)) + (Counter(code) & Counter(other)).total()
-
-    def preference(other: str) -> tuple[int, bool, int, str]:
-        """Lower is better. People rarely mistype the first letter, and mostly mean a currency that is used often."""
-        place = MOST_USED.index(other) if other in MOST_USED else len(MOST_USED)
-        return -similarity(other), other[:1] != code[:1], place, other
-
-    found = min((other for other in known if abs(len(other) - len(code)) <= 1), key=preference, default=None)
-    return found if found and similarity(found) >= _SIMILAR_ENOUGH else None

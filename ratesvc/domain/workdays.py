@@ -1,4 +1,4 @@
-"""The Moscow calendar: when the Bank sets a sheet, from when it is due, and what lies between two sheets.
+"""The Moscow calendar: when the Bank sets a sheet, from when it is due, and which days lie between two sheets.
 
 The Bank sets rates on a working day and they are in force from the next calendar day
 (Ordinance 6290-U, https://www.cbr.ru/currency_base/daily/). A sheet dated D therefore exists exactly
@@ -8,7 +8,6 @@ when D − 1 is a Russian working day; from 1998 on, that is.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 
 import holidays
@@ -16,18 +15,22 @@ import holidays
 MOSCOW = timezone(timedelta(hours=3), "MSK")
 ONE_DAY = timedelta(days=1)
 
-FIRST_YEAR = 1991
-YEARS_GUESSED = 10
-"""Beyond those whose transfers are known: so long holidays are still told by their usual dates, then weekends only."""
-
-SATURDAY = 5
-
-RULE_SINCE = date(1998, 1, 1)
-"""Of earlier sheets the calendar is no proof: that of 1997-06-14 was set on a day off."""
-
 POLLING_STARTS = time(11)
 DUE = time(18)
 OVERDUE = time(21)
+
+RULE_SINCE = date(1998, 1, 1)
+"""The calendar proves nothing about earlier sheets: that of 1997-06-14 was set on a day off."""
+
+_FIRST_YEAR = 1991
+_YEARS_GUESSED = 10
+"""After the last year whose transfers are published: so long the usual holidays count, then only weekends."""
+_SATURDAY = 5
+
+
+def utc_now() -> datetime:
+    """The one clock. Everything else gets the time as an argument."""
+    return datetime.now(UTC)
 
 
 def moscow_day(moment: datetime) -> date:
@@ -40,21 +43,14 @@ def at(day: date, clock: time) -> datetime:
     return datetime.combine(day, clock, MOSCOW)
 
 
-@dataclass(frozen=True)
-class Due:
-    """When the sheet of one effective date is set: `by`, and from `overdue_from` on it is being missed."""
+def due_at(effective: date) -> datetime:
+    """When the sheet of that effective date is due: 18:00 on the working day before. From then on it is late."""
+    return at(effective - ONE_DAY, DUE)
 
-    effective_date: date
 
-    @property
-    def by(self) -> datetime:
-        """18:00 on the working day before: later than this is late."""
-        return at(self.effective_date - ONE_DAY, DUE)
-
-    @property
-    def overdue_from(self) -> datetime:
-        """21:00 on the working day before: a publication is being missed."""
-        return at(self.effective_date - ONE_DAY, OVERDUE)
+def overdue_at(effective: date) -> datetime:
+    """From when on the sheet of that effective date is missed: 21:00 on the working day before."""
+    return at(effective - ONE_DAY, OVERDUE)
 
 
 class WorkCalendar:
@@ -66,27 +62,28 @@ class WorkCalendar:
         self._extra_work = frozenset(extra_work)
         self._russia = holidays.country_holidays("RU", language="en_US")
         self._memo: dict[date, bool] = {}
-        self._years = range(FIRST_YEAR, self.known_until.year + YEARS_GUESSED + 1)
+        self._years = range(_FIRST_YEAR, self.known_until.year + _YEARS_GUESSED + 1)
+
+    # Days off
+
+    @property
+    def known_until(self) -> date:
+        """The last day of the last year whose transfers of days off are known."""
+        return date(max(self._russia.special_public_holidays), 12, 31)
 
     def is_working_day(self, day: date) -> bool:
         """Whether the Bank sets rates on that day."""
-        known = self._memo.get(day)
-        if known is None:
-            known = self._ask(day)
-            if day.year in self._years:
-                self._memo[day] = known
-        return known
-
-    def _ask(self, day: date) -> bool:
         if day in self._extra_off or day in self._extra_work:
             return day in self._extra_work
         if day.year not in self._years:
-            # The library would keep every year that anybody asks for, up to 9999.
-            return day.weekday() < SATURDAY
-        return bool(self._russia.is_working_day(day))
+            # The library would keep every year that a request names, up to 9999.
+            return day.weekday() < _SATURDAY
+        if day not in self._memo:
+            self._memo[day] = bool(self._russia.is_working_day(day))
+        return self._memo[day]
 
     def days_off_around(self, day: date) -> tuple[date, date] | None:
-        """The first and the last of the unbroken days off that `day` is one of, or None on a working day."""
+        """The first and the last day of the unbroken days off around `day`, or None on a working day."""
         if self.is_working_day(day):
             return None
         first = last = day
@@ -101,13 +98,10 @@ class WorkCalendar:
         names = str(self._russia.get(day, "") if day.year in self._years else "").split("; ")
         return [name.removesuffix(" (observed)") for name in names if name and not name.startswith("Day off (")]
 
-    @property
-    def known_until(self) -> date:
-        """The last day of the last year whose transfers of days off are known."""
-        return date(max(self._russia.special_public_holidays), 12, 31)
+    # Effective dates
 
     def is_effective_date(self, day: date) -> bool:
-        """Whether a sheet with that effective date is to be expected."""
+        """Whether a sheet with that effective date is expected."""
         return self.is_working_day(day - ONE_DAY)
 
     def effective_date_after(self, day: date) -> date:
@@ -115,7 +109,7 @@ class WorkCalendar:
         return self._step(day, ONE_DAY)
 
     def effective_date_on_or_before(self, day: date) -> date:
-        """The effective date of the sheet that is to be in force on `day`."""
+        """The effective date of the sheet that should be in force on `day`."""
         return day if self.is_effective_date(day) else self._step(day, -ONE_DAY)
 
     def _step(self, day: date, step: timedelta) -> date:
@@ -132,21 +126,17 @@ class WorkCalendar:
         """The first day on which another sheet than this one may be in force."""
         return self.effective_date_after(effective) if effective >= RULE_SINCE else effective + ONE_DAY
 
-    def due_after(self, effective: date) -> Due:
-        """When the sheet that follows this one is due."""
-        return Due(self.effective_date_after(effective))
+    # Publications
 
     def missed_since(self, effective: date, now: datetime) -> int:
         """How many sheets after this one are overdue at `now`."""
         count = 0
-        due = self.due_after(effective)
-        while due.overdue_from <= now:
+        while overdue_at(effective := self.effective_date_after(effective)) <= now:
             count += 1
-            due = self.due_after(due.effective_date)
         return count
 
     def awaits_publication(self, newest: date | None, now: datetime) -> bool:
-        """Whether a sheet can appear any minute: it is past 11:00 on a working day whose sheet is not there yet."""
+        """Whether a sheet can appear any minute: between 11:00 and 21:00 on a working day whose sheet is not held."""
         local = now.astimezone(MOSCOW)
         today = local.date()
         if not self.is_working_day(today) or not POLLING_STARTS <= local.time() < OVERDUE:
@@ -159,8 +149,3 @@ class WorkCalendar:
         while not self.is_working_day(day) or at(day, POLLING_STARTS) <= now:
             day += ONE_DAY
         return at(day, POLLING_STARTS)
-
-
-def utc_now() -> datetime:
-    """The one clock; everything else is handed it."""
-    return datetime.now(UTC)

@@ -15,9 +15,9 @@ from ratesvc.domain.rates import (
     InForce,
     Sheet,
     Snapshot,
-    change_in_roubles,
     in_one_rouble,
     plain,
+    rate_change,
     rounded,
     trimmed,
 )
@@ -236,7 +236,7 @@ def _trend(
 
 
 def _change(answer: InForce, code: str) -> Change | None:
-    return change_in_roubles(answer.revision.sheet, answer.previous.sheet if answer.previous else None, code)
+    return rate_change(answer.revision.sheet, answer.previous.sheet if answer.previous else None, code)
 
 
 def _move(change: Change | None) -> str:

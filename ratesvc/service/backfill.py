@@ -287,7 +287,7 @@ class Backfill:
         if stored and stored[1].joins(asked):
             column, covered = stored[0], stored[1].hull(asked)
             # What the Bank no longer says of these days must not stay.
-            column.forget(asked)
+            column.forget(asked.since, asked.until)
         # Without a code a record belongs to no sheet.
         for record in records if currency.code else ():
             column.put(record.effective_date, record.nominal, record.value)
@@ -491,7 +491,7 @@ def _held_back(
             before = found.sheet
             continue
         for column in columns:
-            column.drop(day)
+            column.forget(day, day)
         yield day
 
 

@@ -94,7 +94,7 @@ def test_a_dropped_day_is_gone_and_no_other(records: Records, day: date) -> None
     """Together with its value and nominal."""
     made = column(records)
     made.derived["text"] = "old"
-    made.drop(day)
+    made.forget(day, day)
     assert held(made) == {other: record for other, record in records.items() if other != day}
     assert len(made.days) == len(made.values) == len(made.nominals)
     assert made.derived == ({} if day in records else {"text": "old"})
@@ -106,7 +106,7 @@ def test_a_forgotten_range_is_gone_and_nothing_else(records: Records, since: dat
     coverage = Coverage(since, since + timedelta(days=days))
     made = column(records)
     made.derived["text"] = "old"
-    made.forget(coverage)
+    made.forget(coverage.since, coverage.until)
     assert held(made) == {day: record for day, record in records.items() if day not in coverage}
     assert len(made.days) == len(made.values) == len(made.nominals)
     assert made.derived == ({} if any(day in coverage for day in records) else {"text": "old"})
@@ -162,7 +162,7 @@ def test_a_copy_shares_nothing_that_moves() -> None:
     made.derived["text"] = "old"
     other = made.copy()
     assert (other, other.derived) == (made, {})
-    other.drop(FRIDAY)
+    other.forget(FRIDAY, FRIDAY)
     other.put(TUESDAY, 100, Decimal("1.0000"))
     assert held(made) == FLIPPED
 
@@ -178,13 +178,12 @@ def test_unit_rates_of_a_closed_range(records: Records, since: date, until: date
     ]
     first, last = made.places(since, until)
     assert made.exact(first, last) == [rate for _, rate in expected]
-    power = made.greatest_power
+    power = max(made.nominals, default=0)
     assert made.scaled(first, last, power) == [rate * scaled_rouble(power) for _, rate in expected]
 
 
-def test_the_greatest_power_is_that_of_the_greatest_nominal() -> None:
-    """None is 1: ten to the power of nothing."""
-    assert (column().greatest_power, column(FLIPPED).greatest_power) == (0, 4)
+def test_one_rouble_is_scaled_like_the_rates() -> None:
+    """Ten to the power of four, and of the greatest nominal."""
     assert [scaled_rouble(power) for power in (0, 4)] == [10**4, 10**8]
 
 
@@ -325,7 +324,7 @@ def test_a_span_learns_which_sheets_it_lacks() -> None:
     lacking = whole.without_sheet(MONDAY).without_sheet(FRIDAY).without_sheet(MONDAY)
     assert lacking.unconfirmed == (FRIDAY, MONDAY)
     assert lacking.with_sheet(FRIDAY).unconfirmed == (MONDAY,)
-    assert lacking.with_sheet(SATURDAY) is lacking
+    assert lacking.with_sheet(SATURDAY) == lacking
     assert lacking.with_sheet(FRIDAY).with_sheet(MONDAY) == whole
     later = Coverage(TUESDAY, date(2026, 5, 1), (TUESDAY,))
     assert lacking.hull(later) == Coverage(THURSDAY, date(2026, 5, 1), (FRIDAY, MONDAY, TUESDAY))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratesvc.domain.rates import Quote, Sheet, UnitRate, change_in_roubles, plain, rounded, trimmed, unit_rates
+from ratesvc.domain.rates import Quote, Sheet, UnitRate, plain, rate_change, rounded, trimmed, unit_rates
 
 PRINTED = st.integers(1, 10**13 - 1).map(lambda n: Decimal(n).scaleb(-4))
 NOMINALS = st.integers(0, 8).map(lambda power: 10**power)
@@ -184,7 +184,7 @@ def test_one_change_is_what_all_changes_say(rows: list[tuple[str, int]], redenom
         moves = unit_rates(now, previous)
         for code in ("USD", "AED", "KZT"):
             expected = moves[code].change if code in moves else None
-            assert change_in_roubles(now, previous, code) == expected
+            assert rate_change(now, previous, code) == expected
 
 
 def test_change_is_null_in_a_quote_that_had_no_row_before() -> None:
@@ -227,7 +227,7 @@ def test_a_move_is_the_difference_and_its_share(now: Decimal, before: Decimal, u
 def test_the_leu_fell_by_1_07_percent_on_27_september_2022() -> None:
     """−1.06504 % is −1.0650 % with four places and −1.07 % with two: rounding the first would give −1.06 %."""
     now, before = sheet(date(2022, 9, 27), quote("RON", "11.3423")), sheet(date(2022, 9, 24), quote("RON", "11.4644"))
-    moved = change_in_roubles(now, before, "RON")
+    moved = rate_change(now, before, "RON")
     assert moved is not None
     assert [plain(moved.percent(places)) for places in (2, 4)] == ["-1.07", "-1.065"]
 

@@ -23,7 +23,6 @@ from ratesvc.domain.rates import (
     convert,
     cross_rate,
     in_one_rouble,
-    in_roubles,
     per_unit,
     plain,
     ratios,
@@ -97,7 +96,7 @@ def test_many_ratios_are_each_rounded_as_one_would_be(pairs: list[tuple[int, int
 
 def test_what_a_currency_costs_in_every_other() -> None:
     """From what one unit of each costs in roubles; the rouble is one of them, the base itself is not."""
-    assert in_roubles(SHEET) == {"RUB": 1, "USD": 80, "EUR": 100, "JPY": Decimal("0.5")}
+    assert SHEET.costs == {"RUB": 1, "USD": 80, "EUR": 100, "JPY": Decimal("0.5")}
     assert per_unit(SHEET, "USD") == {"RUB": 80, "EUR": Decimal("0.8"), "JPY": 160}
     assert per_unit(SHEET, "RUB") == {"USD": Decimal("0.0125"), "EUR": Decimal("0.01"), "JPY": 2}
     assert cross_rate(Decimal(80), Decimal(100)) == Decimal("0.8")

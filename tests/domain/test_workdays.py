@@ -9,7 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratesvc.config import Calendar
-from ratesvc.domain.workdays import DUE, MOSCOW, ONE_DAY, OVERDUE, WorkCalendar, at, moscow_day, utc_now
+from ratesvc.domain.workdays import (
+    DUE,
+    MOSCOW,
+    ONE_DAY,
+    OVERDUE,
+    WorkCalendar,
+    at,
+    due_at,
+    moscow_day,
+    overdue_at,
+    utc_now,
+)
 
 DECREES = Calendar()
 CALENDAR = WorkCalendar(DECREES.extra_off, DECREES.extra_work)
@@ -105,16 +116,15 @@ def test_no_silence_is_longer_than_a_fortnight(day: date) -> None:
 
 def test_the_next_sheet_is_due_at_18_and_overdue_at_21_on_the_working_day_before() -> None:
     """After Saturday's sheet, Tuesday's is awaited on Monday evening."""
-    due = CALENDAR.due_after(date(2026, 4, 25))
-    assert due.effective_date == date(2026, 4, 28)
-    assert due.by == moscow("2026-04-27", "18:00")
-    assert due.overdue_from == moscow("2026-04-27", "21:00")
+    following = CALENDAR.effective_date_after(date(2026, 4, 25))
+    assert following == date(2026, 4, 28)
+    assert due_at(following) == moscow("2026-04-27", "18:00")
+    assert overdue_at(following) == moscow("2026-04-27", "21:00")
 
 
 def test_over_the_new_year_nothing_is_due() -> None:
     """On New Year's Eve 2014 the sheet of 1 January was set; the next was due on the evening of the 12th."""
-    due = CALENDAR.due_after(date(2015, 1, 1))
-    assert due.by == moscow("2015-01-12", "18:00")
+    assert due_at(CALENDAR.effective_date_after(date(2015, 1, 1))) == moscow("2015-01-12", "18:00")
     assert CALENDAR.missed_since(date(2015, 1, 1), moscow("2015-01-12", "20:59:59")) == 0
 
 
@@ -184,7 +194,7 @@ def test_the_day_is_moscows_wherever_the_host_is(utc: str, day: date) -> None:
 
 def test_a_host_in_utc_keeps_moscow_hours() -> None:
     """18:00 in Moscow is 15:00 UTC, and calendar answers do not depend on how a moment is written."""
-    due = CALENDAR.due_after(date(2026, 4, 25)).by
+    due = due_at(date(2026, 4, 28))
     assert due.astimezone(UTC) == datetime(2026, 4, 27, 15, tzinfo=UTC)
     assert CALENDAR.awaits_publication(date(2026, 4, 24), datetime(2026, 4, 24, 8, tzinfo=UTC))
     assert not CALENDAR.awaits_publication(date(2026, 4, 24), datetime(2026, 4, 24, 7, 59, tzinfo=UTC))

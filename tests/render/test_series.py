@@ -84,7 +84,7 @@ def test_text_is_what_rows_say(
             until += 1
         else:
             columns[1].put(FIRST + timedelta(days=corrected), 10, Decimal("12.3450"))
-            columns[2].drop(FIRST + timedelta(days=corrected - 1))
+            columns[2].forget(FIRST + timedelta(days=corrected - 1), FIRST + timedelta(days=corrected - 1))
 
 
 @pytest.mark.parametrize(("code", "quote", "said"), [("USD", "RUB", True), ("RUB", "USD", True), ("AAA", "USD", False)])

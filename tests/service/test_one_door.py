@@ -153,7 +153,7 @@ async def as_an_older_version_wrote_it(store: Store, wrong: Sheet, now: datetime
     """Nothing in it is marked as admitted; the figures of one day are the wrong ones."""
     quotes = {quote.cbr_id: quote for quote in wrong.quotes}
     for column in await store.columns():
-        column.drop(wrong.effective_date)
+        column.forget(wrong.effective_date, wrong.effective_date)
         if quote := quotes.get(column.currency.cbr_id):
             column.put(wrong.effective_date, quote.nominal, quote.value)
         await store.put_column(column, Coverage(FIRST_DAY, SATURDAY))
