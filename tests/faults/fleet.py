@@ -41,22 +41,22 @@ def shared_by(bank: Bank, redis_url: str, **variables: str) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def proxy(folder: Path, *replicas: str, at_most: int = 300) -> AsyncIterator[str]:
+async def proxy(folder: Path, *replicas: str, at_most: int | None = None) -> AsyncIterator[str]:
     """HAProxy with the shipped configuration, its names replaced by addresses; yields its own.
 
-    It adds which replica answered, and allows one address `at_most` requests in ten seconds.
+    It adds which replica answered, and allows one address `at_most` requests in ten seconds, where that is given.
     """
     port = free_port()
     servers = "\n".join(f"    server replica{n} {url.removeprefix('http://')}" for n, url in enumerate(replicas))
     servers += "\n    http-response set-header X-Replica %s"
     text = SHIPPED.read_text("utf-8")
-    for pattern, replacement in (
-        (r"^    server-template .*$", servers),
-        (r"bind :8080", f"bind 127.0.0.1:{port}"),
-        (r"gt 300 ", f"gt {at_most} "),
+    for pattern, replacement, times in (
+        (r"^    server-template .*$", servers, 2),
+        (r"bind :8080", f"bind 127.0.0.1:{port}", 1),
+        (r"gt ([0-9]+) ", f"gt {at_most or r'\1'} ", 1),
     ):
         text, found = re.subn(pattern, replacement, text, flags=re.MULTILINE)
-        assert found == 1, pattern
+        assert found == times, pattern
     config = folder / "haproxy.cfg"
     config.write_text(text, "utf-8")
     process = await asyncio.create_subprocess_exec(
