@@ -1,6 +1,7 @@
 """The table of faults: which rows of A to F ran, and how long recovery took.
 
-A test of a row is named for it: `test_A8_a_gzip_bomb`. It takes the fixture `fault` and says when the fault has ended:
+A test of a row is named for it, `test_A8_a_gzip_bomb`, and its docstring says what happens. A test of many rows has a
+parameter `row` with both: "A18 The server speaks SSH". It takes the fixture `fault` and says when the fault has ended:
 
     await fault.recovers(lambda: served.next_is(SATURDAY), within_s=5)
 
@@ -17,13 +18,15 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from machine import patience
 from waiting import Condition, eventually
 
 HANGS_S = 15.0
-ROW = re.compile(r"test_([A-F])([0-9]+)_")
+ROW = re.compile(r"test_([A-F][0-9]+)_")
+CASE = re.compile(r"([A-F][0-9]+) (.+)")
 HEAD = """# Faults
 
 What must not break the service, one row for each fault, written by `make faults-page` from the tests in `tests/faults`.
@@ -64,16 +67,14 @@ def fault(request: pytest.FixtureRequest) -> Fault:
 
 @dataclass
 class Row:
-    """All tests of one function."""
+    """All tests of one row with the same words."""
 
-    what: str = ""
     outcomes: list[str] = field(default_factory=list)
     recoveries: list[float] = field(default_factory=list)
     limits: list[float] = field(default_factory=list)
     figures: list[str] = field(default_factory=list)
 
     def cells(self) -> Iterator[str]:
-        yield self.what
         counts = {outcome: self.outcomes.count(outcome) for outcome in dict.fromkeys(self.outcomes)}
         yield "; ".join([", ".join(f"{count} {outcome}" for outcome, count in counts.items()), *self.figures])
         yield f"{max(self.recoveries):.2f}" if self.recoveries else "–"
@@ -85,32 +86,31 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._rows: dict[tuple[str, int, str], Row] = defaultdict(Row)
+        self._rows: dict[tuple[str, str], Row] = defaultdict(Row)
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
-        function = getattr(item, "function", None)
-        item.user_properties.append(("what", (function.__doc__ or "").split("\n")[0].rstrip(".")))
+        callspec = getattr(item, "callspec", None)
+        if callspec and (found := CASE.match(str(callspec.params.get("row")))):
+            item.user_properties.append(("row", found.groups()))
+        elif found := ROW.match(item.name):
+            item.user_properties.append(("row", (found[1], first_line(getattr(item, "function").__doc__))))  # noqa: B009
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        name = report.nodeid.split("::")[-1].split("[")[0]
-        found = ROW.match(name)
-        if found is None or not (report.when == "call" or report.outcome != "passed"):
-            return
-        row = self._rows[found[1], int(found[2]), name]
-        row.outcomes.append(report.outcome)
+        told: dict[str, list[Any]] = defaultdict(list)
         for key, value in report.user_properties:
-            if key == "what":
-                row.what = str(value)
-            elif key == "recovery_s" and isinstance(value, int | float):
-                row.recoveries.append(value)
-            elif key == "limit_s" and isinstance(value, int | float):
-                row.limits.append(value)
-            elif key == "figure":
-                row.figures.append(str(value))
+            told[key].append(value)
+        if told["row"] and (report.when == "call" or report.outcome != "passed"):
+            row = self._rows[tuple(told["row"][0])]
+            row.outcomes.append(report.outcome)
+            row.recoveries += told["recovery_s"]
+            row.limits += told["limit_s"]
+            row.figures += told["figure"]
 
     def pytest_sessionfinish(self) -> None:
-        lines = [f"| {letter}{number} | {' | '.join(row.cells())} |" for (letter, number, _), row in self._sorted()]
+        rows = sorted(self._rows.items(), key=lambda item: (item[0][0][0], int(item[0][0][1:]), item[0][1]))
+        lines = [f"| {number} | {what} | {' | '.join(row.cells())} |" for (number, what), row in rows]
         self._path.write_text(HEAD + "\n".join(lines) + "\n", "utf-8")
 
-    def _sorted(self) -> list[tuple[tuple[str, int, str], Row]]:
-        return sorted(self._rows.items())
+
+def first_line(docstring: str | None) -> str:
+    return (docstring or "").split("\n")[0].rstrip(".")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ledger import ROW
+from ledger import CASE, ROW, first_line
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "faults.md"
@@ -16,11 +16,14 @@ ROWS_OF = {"A": (1, 20), "B": (1, 21), "C": (1, 19), "D": (1, 11), "E": (1, 12),
 
 
 def in_the_code() -> Iterator[tuple[str, str]]:
-    """Row and first line of each test."""
+    """The row and the words of each test, from its name and docstring or from a key of a table of rows."""
     for file in sorted(HERE.glob("test_*.py")):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (found := ROW.match(node.name)):
-                yield found[1] + found[2], (ast.get_docstring(node) or "").split("\n")[0].rstrip(".")
+                yield found[1], first_line(ast.get_docstring(node))
+            for key in node.keys if isinstance(node, ast.Dict) else ():
+                if isinstance(key, ast.Constant) and (found := CASE.fullmatch(str(key.value))):
+                    yield found[1], found[2]
 
 
 def on_the_page() -> list[tuple[str, str]]:

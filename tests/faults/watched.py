@@ -21,6 +21,7 @@ from sheets import figures
 from ratesvc.bank.client import Limits, Pace
 from ratesvc.config import Settings
 from ratesvc.domain.workdays import moscow_day
+from ratesvc.errors import FetchFailed
 from ratesvc.service.app import Service
 from ratesvc.web.app import listening
 
@@ -46,9 +47,15 @@ class Watched(Served):
         found = json.loads(body)["checks"][check]
         return str((found[0] if isinstance(found, list) else found)["status"])
 
+    @property
+    def last_failure(self) -> FetchFailed | None:
+        """Why the last refresh failed; None if it did not."""
+        cycle = self.service.telemetry.last_cycle
+        return cycle.failure if cycle else None
+
     async def fails(self, kind: str) -> None:
-        """Wait until the Bank was asked, and the answer was classed so."""
-        await eventually(lambda: (c := self.service.telemetry.last_cycle) and c.failure and c.failure.kind == kind)
+        """Wait until a refresh has failed with this kind."""
+        await eventually(lambda: (failure := self.last_failure) and failure.kind == kind)
 
     async def polls(self, count: int = 2) -> None:
         """Let so many more polls end, however they end."""
