@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ratesvc.render import widget
 
-WEB = Path(__file__).parent / "web"
+WEB = Path(__file__).parents[1] / "tests" / "browser"
 ASSETS = Path(widget.__file__).parent / "assets"
 TERSER = WEB / "node_modules" / ".bin" / "terser"
 OPTIONS = ("--compress", "passes=3,ecma=2022,unsafe_arrows,pure_getters", "--mangle", "--ecma", "2022")
