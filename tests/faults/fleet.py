@@ -53,7 +53,7 @@ async def proxy(folder: Path, *replicas: str, at_most: int | None = None) -> Asy
     for pattern, replacement, times in (
         (r"^    server-template .*$", servers, 2),
         (r"bind :8080", f"bind 127.0.0.1:{port}", 1),
-        (r"gt ([0-9]+) ", f"gt {at_most or r'\1'} ", 1),
+        (r"gt ([0-9]+) ", f"gt {at_most} " if at_most else r"gt \1 ", 1),
     ):
         text, found = re.subn(pattern, replacement, text, flags=re.MULTILINE)
         assert found == times, pattern
