@@ -1,14 +1,14 @@
 FROM python:3.13-slim-trixie AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /build
-# Two environments: tools that build, and /opt/ratesvc, which has no pip: what runs in production installs nothing.
+# Two environments: tools that build, and /opt/ratesvc without pip, because production installs nothing.
 RUN python3 -m venv tools && python3 -m venv --without-pip /opt/ratesvc
 COPY requirements.lock requirements-build.lock ./
 RUN tools/bin/pip --python /opt/ratesvc install --require-hashes --only-binary :all: -r requirements.lock \
  && tools/bin/pip install --require-hashes --only-binary :all: -r requirements-build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY ratesvc ratesvc
-# The wheel is made by the locked tools, so that the build fetches nothing more.
+# The locked tools make the wheel, so the build fetches nothing more.
 RUN tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
  && tools/bin/pip --python /opt/ratesvc install --no-index --no-deps dist/*.whl
 
