@@ -172,12 +172,11 @@ def lines(curves: Sequence[Curve], level: Axis, time: Axis, labels: Sequence[tup
     label_x = time.end + 14 * PIXEL
     drawn, ends = [], []
     for index, (curve, path, row, (code, *figure)) in enumerate(zip(curves, paths, rows, labels, strict=True)):
-        drawn.append(
-            f'<g class="line c{index}"><path d="{_joined(path)}"/>{_leader(path[-1], time.end, label_x, row)}</g>'
-        )
-        if (time.end - time.start) // len(curve.points) < _CLOSE:
-            path = _some(path, only_last=len(curves) == 1)
-        markers = "".join(f"M{px(x)} {px(y)}{_MARKERS[index]}" for x, y in path)
+        leader = _leader(path[-1], time.end, label_x, row)
+        drawn.append(f'<g class="line c{index}"><path d="{_joined(path)}"/>{leader}</g>')
+        is_sparse = (time.end - time.start) // len(curve.points) >= _CLOSE
+        marked = path if is_sparse else _some(path, only_last=len(curves) == 1)
+        markers = "".join(f"M{px(x)} {px(y)}{_MARKERS[index]}" for x, y in marked)
         text = f"<tspan>{escape(code)}</tspan>{''.join(' ' + escape(part) for part in figure)}"
         place = f'x="{px(label_x)}" y="{px(row + 45)}"'
         ends.append(f'<g class="end c{index}"><path d="{markers}"/><text {place}>{text}</text></g>')
