@@ -75,7 +75,7 @@ async def main() -> None:
     english, today = language_or_default("en"), DAYS[-1]
 
     def whole(request: series.SeriesParams) -> bytes:
-        return series.to_json(request, {"USD": series.rows_of(history, "USD", request, today)}, demo=False)
+        return series.to_json(request, history, today, demo=False)
 
     print(f"series, {SHEETS} points, cold       {milliseconds(lambda: whole(asked))}   {len(whole(asked)):,} bytes")
     print(f"series in another quote, cold    {milliseconds(lambda: whole(crossed))}")

@@ -47,8 +47,7 @@ async def show(settings: Settings, asked: ShowOptions) -> None:
             put(terminal.rates(answer, language, codes, moved, demo=asked.demo))
         elif wanted:
             today = moscow_day(service.clock())
-            rows = {code: series.rows_of(history, code, wanted, today) for code in codes}
-            click.echo(series.to_json(wanted, rows, series.unconfirmed_days(history, wanted), demo=service.demo))
+            click.echo(series.to_json(wanted, history, today, demo=service.demo))
         else:
             click.echo(json.rates(answer, language, codes=asked.codes or None, demo=asked.demo))
 

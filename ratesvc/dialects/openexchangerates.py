@@ -93,9 +93,9 @@ def _daily(request: Request, base: str, codes: Sequence[str], days: Coverage) ->
     """Every day of the range with the rates in force on it; the range begins with a sheet."""
     sheets = {day: json_object(codes, texts) for day, texts in per_base(request.history, base, codes, days)}
     ordinals, effective = carried(request.history, days.since, days.until)
-    for day, of in zip(iso(ordinals), effective, strict=True):
+    for day, of in zip(ordinals, effective, strict=True):
         if (rates := sheets.get(of, NO_RATES)) != NO_RATES:
-            yield day, Raw(rates.encode())
+            yield iso(day), Raw(rates.encode())
 
 
 def conversion(request: Request) -> Content:

@@ -1,4 +1,7 @@
-"""Our JSON. Numbers are exact decimal literals, never floats; keys keep the order of the documented examples."""
+"""Our JSON: rates, conversions, currencies, problems and events.
+
+Numbers are exact decimal literals, never floats. Keys keep the order of the documented examples.
+"""
 
 from __future__ import annotations
 
@@ -12,47 +15,21 @@ from typing import Any
 import msgspec
 from babel.numbers import get_currency_precision
 
+from ratesvc import errors
 from ratesvc.domain.columns import Column
 from ratesvc.domain.events import MOST_EVENTS, RESET, Event, Place
 from ratesvc.domain.history import History
-from ratesvc.domain.rates import (
-    OLD_IN_NEW,
-    ONE,
-    REDENOMINATION,
-    Conversion,
-    InForce,
-    UnitRate,
-    convert,
-    plain,
-    unit_rates,
-)
+from ratesvc.domain.rates import OLD_IN_NEW, ONE, REDENOMINATION, Conversion, InForce, convert, plain, unit_rates
 from ratesvc.domain.workdays import MOSCOW
-from ratesvc.errors import (
-    BadRequest,
-    BeforeHistory,
-    Busy,
-    HistoryLoading,
-    NoSheet,
-    NotEmbeddable,
-    NotSupported,
-    NotYetSet,
-    RatesvcError,
-    TooManyPoints,
-    UnknownCurrency,
-    UnknownRevision,
-)
 from ratesvc.render.language import Language
 
 JSON = "application/json"
-PUBLISHER = "Bank of Russia"
+PROBLEM_JSON = "application/problem+json"
+EVENT_STREAM = "text/event-stream; charset=utf-8"
 PERCENT_PLACES = 4
 
-_encoder = msgspec.json.Encoder()
-
-
-def encode(document: Any) -> bytes:
-    """JSON of what the functions here build."""
-    return _encoder.encode(document)
+encode = msgspec.json.Encoder().encode
+"""JSON of the documents that are built here."""
 
 
 def literal(number: Decimal | None) -> msgspec.Raw | None:
@@ -72,15 +49,21 @@ def bank_page(language: Language | None = None) -> str:
 
 
 def source_url(effective: date, language: Language | None = None) -> str:
-    """The same for a day."""
+    """The Bank's own page of the rates of one day."""
     return f"{bank_page(language)}?UniDbQuery.Posted=True&UniDbQuery.To={effective.strftime('%d.%m.%Y')}"
 
 
 def denomination(since: date) -> dict[str, Any] | None:
-    """What a reader must know of values in old roubles; None where there are none."""
+    """The fact that values are in old roubles; None from 1998-01-01 on."""
     if since >= REDENOMINATION:
         return None
     return {"before": REDENOMINATION, "unit": "old rouble", "per_new_rouble": OLD_IN_NEW}
+
+
+def _remarks(answer: InForce, codes: Collection[str], *, demo: bool) -> dict[str, Any]:
+    """The optional fields of an answer that shows these currencies."""
+    old = denomination(answer.revision.effective_date) if "RUB" in codes else None
+    return {**({"demo": True} if demo else {}), **({"denomination": old} if old else {})}
 
 
 def rates(
@@ -91,27 +74,51 @@ def rates(
     Raises KeyError when the sheet has no such quote.
     """
     revision = answer.revision
-    document: dict[str, Any] = {
-        "requested_date": answer.requested_date,
-        "effective_date": revision.effective_date,
-        "revision": revision.number,
-        "previous_effective_date": answer.previous.effective_date if answer.previous else None,
-        "next_effective_date": answer.following.effective_date if answer.following else None,
-        "next_expected_at": moscow_time(answer.next_expected_at),
-        "next_overdue": answer.next_overdue,
-        "stale": answer.stale,
-        "flags": list(revision.flags),
-        "quote": quote,
-        "published_by": PUBLISHER,
-        "source_url": source_url(revision.effective_date),
-        "fetched_at": revision.fetched_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
-    }
-    if demo:
-        document["demo"] = True
     rows = _rows(answer, language, quote, None if codes is None else frozenset(codes))
-    document |= _old_roubles(answer, {quote, *rows})
-    document["rates"] = rows
-    return encode(document)
+    return encode(
+        {
+            "requested_date": answer.requested_date,
+            "effective_date": revision.effective_date,
+            "revision": revision.number,
+            "previous_effective_date": answer.previous.effective_date if answer.previous else None,
+            "next_effective_date": answer.following.effective_date if answer.following else None,
+            "next_expected_at": moscow_time(answer.next_expected_at),
+            "next_overdue": answer.next_overdue,
+            "stale": answer.stale,
+            "flags": list(revision.flags),
+            "quote": quote,
+            "published_by": "Bank of Russia",
+            "source_url": source_url(revision.effective_date),
+            "fetched_at": revision.fetched_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            **_remarks(answer, {quote, *rows}, demo=demo),
+            "rates": rows,
+        }
+    )
+
+
+def _rows(answer: InForce, language: Language, quote: str, codes: frozenset[str] | None) -> dict[str, Any]:
+    sheet = answer.revision.sheet
+    moves = unit_rates(sheet, answer.previous.sheet if answer.previous else None, quote)
+    rows: dict[str, Any] = {}
+    for code in sorted(moves if codes is None else codes & moves.keys()):
+        unit = moves[code]
+        printed = {}
+        if quote == "RUB":
+            row = sheet.by_code[code]
+            printed = {
+                "name": language.currency(code),
+                "numeric_code": row.numeric_code,
+                "cbr_id": row.cbr_id,
+                "nominal": row.nominal,
+                "value": literal(row.value),
+            }
+        rows[code] = {
+            **printed,
+            "unit_rate": literal(unit.rate),
+            "change": literal(unit.change.absolute if unit.change else None),
+            "change_percent": literal(unit.change.percent(PERCENT_PLACES) if unit.change else None),
+        }
+    return rows
 
 
 def unit_rate(answer: InForce, code: str, quote: str) -> bytes:
@@ -119,17 +126,17 @@ def unit_rate(answer: InForce, code: str, quote: str) -> bytes:
     sheet = answer.revision.sheet
     for needed in {code, quote} - {"RUB"}:
         if needed not in sheet.by_code:
-            raise UnknownCurrency(needed, effective=answer.revision.effective_date)
+            raise errors.UnknownCurrency(needed, effective=answer.revision.effective_date)
     return plain(convert(sheet, ONE, code, quote, 0).unit_rate).encode()
 
 
 def conversion_of(answer: InForce, amount: Decimal, base: str, quote: str) -> Conversion:
-    """An amount at the rates in force on a day, in the minor unit that CLDR knows. Raises KeyError."""
+    """An amount at the rates in force on a day, rounded to the minor unit that CLDR knows. Raises KeyError."""
     return convert(answer.revision.sheet, amount, base, quote, get_currency_precision(quote))
 
 
 def conversion(answer: InForce, amount: Decimal, base: str, quote: str, *, demo: bool = False) -> bytes:
-    """An amount at the rates in force on a day; amounts are strings, since a reader's float would lose them.
+    """An amount at the rates in force on a day. Amounts are strings, because a reader's float would lose digits.
 
     Raises KeyError for a currency that is not in the sheet.
     """
@@ -146,20 +153,13 @@ def conversion(answer: InForce, amount: Decimal, base: str, quote: str, *, demo:
             "unit_rate": literal(converted.unit_rate),
             "result": plain(converted.result),
             "result_rounded": plain(converted.rounded),
-            **_old_roubles(answer, {base, quote}),
-            **({"demo": True} if demo else {}),
+            **_remarks(answer, {base, quote}, demo=demo),
         }
     )
 
 
-def _old_roubles(answer: InForce, codes: Collection[str]) -> dict[str, Any]:
-    """The field that says so, where roubles are among these and old ones were in force."""
-    said = denomination(answer.revision.effective_date) if "RUB" in codes else None
-    return {"denomination": said} if said else {}
-
-
 def currencies(history: History, language: Language, *, demo: bool = False) -> bytes:
-    """Every currency of every held sheet, defunct ones too, and what succeeded them at the Bank."""
+    """Every currency of every held sheet, defunct ones too, and its successor at the Bank."""
     by_code: dict[str, list[Column]] = {}
     for column in history.columns():
         by_code.setdefault(column.currency.code, []).append(column)
@@ -188,40 +188,9 @@ def _successor(column: Column, history: History) -> str | None:
     return None
 
 
-def _rows(answer: InForce, language: Language, quote: str, codes: frozenset[str] | None) -> dict[str, Any]:
-    sheet = answer.revision.sheet
-    moves = unit_rates(sheet, answer.previous.sheet if answer.previous else None, quote)
-    wanted = sorted(code for code in moves if codes is None or code in codes)
-    if quote != "RUB":
-        return {code: _move(moves[code]) for code in wanted}
-    rows: dict[str, Any] = {}
-    for code in wanted:
-        row = sheet.by_code[code]
-        rows[code] = {
-            "name": language.currency(code),
-            "numeric_code": row.numeric_code,
-            "cbr_id": row.cbr_id,
-            "nominal": row.nominal,
-            "value": literal(row.value),
-            **_move(moves[code]),
-        }
-    return rows
-
-
-def _move(unit: UnitRate) -> dict[str, Any]:
-    return {
-        "unit_rate": literal(unit.rate),
-        "change": literal(unit.change.absolute if unit.change else None),
-        "change_percent": literal(unit.change.percent(PERCENT_PLACES) if unit.change else None),
-    }
-
-
-PROBLEM_JSON = "application/problem+json"
-
-
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One kind of problem; `urn:ratesvc:` and its slug never change."""
+    """One kind of problem (RFC 9457); `urn:ratesvc:` and its slug never change."""
 
     status: int
     slug: str
@@ -229,11 +198,11 @@ class Problem:
 
     @property
     def type(self) -> str:
-        """What a program may compare with."""
+        """The identifier that programs may compare."""
         return f"urn:ratesvc:{self.slug}"
 
     def body(self, detail: str, extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """The document; `detail` is for people, `extra` what helps to ask better."""
+        """The document: `detail` is for people, `extra` helps to correct the request."""
         return {"type": self.type, "title": self.title, "status": self.status, "detail": detail, **(extra or {})}
 
 
@@ -245,32 +214,31 @@ EXPECTATION = Problem(417, "expectation_failed", "Expectation failed")
 NOT_FOUND = Problem(404, "not_found", "Not found")
 MISDIRECTED = Problem(421, "misdirected", "Misdirected request")
 
-PROBLEMS: Mapping[type[RatesvcError], Problem] = {
-    BadRequest: Problem(400, "bad_request", "The request cannot be understood"),
-    TooManyPoints: Problem(400, "too_many_points", "Too many points for one answer"),
-    UnknownCurrency: Problem(404, "unknown_currency", "Unknown currency"),
-    UnknownRevision: Problem(404, "unknown_revision", "Unknown revision"),
-    NotYetSet: Problem(404, "not_yet_set", "Not yet set"),
-    BeforeHistory: Problem(404, "before_history", "Before the first official rate"),
-    NotEmbeddable: Problem(404, "not_embeddable", "Nothing to embed there"),
-    NotSupported: Problem(501, "not_supported", "Not supported here"),
-    HistoryLoading: Problem(503, "history_loading", "History is loading"),
-    Busy: Problem(503, "busy", "Too many long answers at once"),
-    NoSheet: Problem(503, "no_sheet", "No rates yet"),
+PROBLEMS: Mapping[type[errors.RatesvcError], Problem] = {
+    errors.BadRequest: Problem(400, "bad_request", "The request cannot be understood"),
+    errors.TooManyPoints: Problem(400, "too_many_points", "Too many points for one answer"),
+    errors.UnknownCurrency: Problem(404, "unknown_currency", "Unknown currency"),
+    errors.UnknownRevision: Problem(404, "unknown_revision", "Unknown revision"),
+    errors.NotYetSet: Problem(404, "not_yet_set", "Not yet set"),
+    errors.BeforeHistory: Problem(404, "before_history", "Before the first official rate"),
+    errors.NotEmbeddable: Problem(404, "not_embeddable", "Nothing to embed there"),
+    errors.NotSupported: Problem(501, "not_supported", "Not supported here"),
+    errors.HistoryLoading: Problem(503, "history_loading", "History is loading"),
+    errors.Busy: Problem(503, "busy", "Too many long answers at once"),
+    errors.NoSheet: Problem(503, "no_sheet", "No rates yet"),
 }
 EVERY_PROBLEM = (*PROBLEMS.values(), NOT_FOUND, WRONG_METHOD, MALFORMED, TOO_LARGE, EXPECTATION, MISDIRECTED, INTERNAL)
 
-
-EVENT_STREAM = "text/event-stream; charset=utf-8"
+# Server-Sent Events: https://html.spec.whatwg.org/multipage/server-sent-events.html
 HEARTBEAT = b":\n\n"
-"""A comment: nobody sees it, but proxies see that the stream is alive."""
+"""A comment: readers ignore it, and proxies see that the stream is alive."""
 
 
 @lru_cache(MOST_EVENTS)
 def event(told: Event, public_url: str, *, demo: bool = False) -> bytes:
-    """One event; its address names the revision, so that no cache on the way answers with an older one.
+    """One event. Its address names the revision, so that no cache on the way answers with an older one.
 
-    A `reset` is about no sheet, and its address is that of today's rates.
+    A `reset` is about no sheet; its address is that of today's rates.
     """
     day, number = told.place.key
     document: dict[str, Any] = {"url": f"{public_url}/v1/rates"}
@@ -283,13 +251,13 @@ def event(told: Event, public_url: str, *, demo: bool = False) -> bytes:
 
 
 def opening(place: Place | None, retry_s: float) -> bytes:
-    """How soon to come back, and an id without an event: a reader who has heard nothing yet knows where to go on.
+    """The pause before a reconnection, and an id without an event: a new reader needs a place to go on from.
 
-    None leaves the reader the id that it came with.
+    None leaves the reader its own id.
     """
     return goodbye(retry_s).removesuffix(b"\n") + (f"id: {place}\n\n".encode() if place else b"\n")
 
 
 def goodbye(retry_s: float) -> bytes:
-    """How soon to come back."""
+    """The pause before a reconnection."""
     return f"retry: {retry_s * 1000:.0f}\n\n".encode()

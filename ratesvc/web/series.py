@@ -37,9 +37,7 @@ def routes(service: Service) -> dict[str, Handler]:
         def render() -> Body:
             series.check_complete(history, wanted, today)
             if form == "json":
-                written = {code: series.rows_of(history, code, wanted, today) for code in wanted.codes}
-                unconfirmed = series.unconfirmed_days(service.history, wanted)
-                return Body(series.to_json(wanted, written, unconfirmed, demo=service.demo), json.JSON)
+                return Body(series.to_json(wanted, history, today, demo=service.demo), json.JSON)
             name = f"rates-{wanted.quote}-{wanted.since}-{wanted.until}.csv"
             disposition = ("Content-Disposition", f'attachment; filename="{name}"')
             columns = series.columns_of(history, wanted, today)
