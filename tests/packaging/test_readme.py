@@ -29,6 +29,7 @@ from release_settings import written
 
 NAMES = (
     "README.md",
+    "README.ru.md",
     "docs/calling.md",
     "docs/commands.md",
     "docs/deploying.md",
@@ -36,7 +37,7 @@ NAMES = (
     "docs/widget.md",
 )
 PAGES = {name: (ROOT / name).read_text("utf-8") for name in NAMES}
-README = PAGES["README.md"]
+READMES = [name for name in NAMES if name.startswith("README")]
 FENCE = re.compile(
     r"(?:^<!-- checked by (\S+) -->\n\n)?^```([a-z]+)\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL
 )
@@ -86,22 +87,19 @@ def test_every_block_is_run_or_names_its_checker() -> None:
         assert not block.elsewhere or (ROOT / block.elsewhere).is_file()
 
 
-def test_the_readme_is_short() -> None:
-    """At most 150 lines: everything else is a page of docs/."""
-    assert README.count("\n") <= 150
+@pytest.mark.parametrize("name", READMES)
+def test_a_readme_is_short_and_its_links_lead_somewhere(name: str) -> None:
+    """At most 150 lines. test_docs.py checks the links and headings of all pages with the site's builder."""
+    assert PAGES[name].count("\n") <= 150
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", PAGES[name]) if "://" not in link]
+    assert len(links) > 15
+    assert [link for link in links if not (ROOT / link).exists()] == []
 
 
 def test_the_page_of_settings_is_written_from_config_yaml() -> None:
     """`PYTHONPATH=. python tools/release_settings.py` writes the table."""
     page = SETTINGS.read_text("utf-8")
     assert written(page) == page
-
-
-def test_what_the_readme_links_to_exists() -> None:
-    """Files of this project. test_docs.py checks the links and headings of all pages with the site's builder."""
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
-    assert len(links) > 20
-    assert [link for link in links if not (ROOT / link).exists()] == []
 
 
 @pytest.fixture
@@ -141,9 +139,9 @@ async def test_every_address_in_the_pages_answers(demo: Program) -> None:
 
 @pytest.mark.slow
 async def test_the_element_is_what_the_builder_gives(demo: Program) -> None:
-    """Copied from the first tab, byte for byte."""
-    page = unescape((await demo.get("/?lang=en"))[2].decode())
-    for block in blocks("html"):
+    """Copied from the first tab in the README's language, byte for byte."""
+    for language, block in zip(("en", "ru"), blocks("html"), strict=True):
+        page = unescape((await demo.get(f"/?lang={language}"))[2].decode())
         assert block.text.replace(HERE, demo.url.replace("127.0.0.1", "localhost")).rstrip() in page
 
 
