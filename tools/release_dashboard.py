@@ -24,7 +24,7 @@ from aiohttp import web
 from conftest import program
 from fake_bank import Bank, around_today, bank_running, daily_xml, sheet
 from fleet import shared_by
-from panels import STYLE, Panel, Series, drawn
+from panels import STYLE, Panel, Series, drawn, written_out
 from PIL import Image
 from playwright.async_api import Browser, ViewportSize
 from processes import free_port, serving
@@ -110,7 +110,7 @@ async def found(http: aiohttp.ClientSession, url: str, panel: Panel, end: int) -
     series = []
     for target in panel["targets"]:
         over = {"time": end} if target.get("instant") else {"start": end - WATCHED_S, "end": end, "step": 1}
-        query = {"query": target["expr"].replace("$__rate_interval", RATE_INTERVAL), **over}
+        query: dict[str, str | int] = {"query": written_out(target["expr"], RATE_INTERVAL), **over}
         async with http.get(f"{url}/query{'_range' * ('step' in over)}", params=query) as answer:
             told = await answer.json()
         for one in told["data"]["result"]:

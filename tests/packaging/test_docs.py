@@ -69,13 +69,6 @@ async def test_other_formats_addresses_are_told(settings: Settings, serve: Serve
     assert [name for name in names if name not in PAGES["dialects.md"].lower()] == []
 
 
-def test_every_alert_has_its_entry_in_the_handbook() -> None:
-    """In both directions, with the urgency of the rule; so has every check of /health."""
-    rules = yaml.safe_load((ROOT / "deploy/prometheus/alerts.yml").read_bytes())["groups"][0]["rules"]
-    entries = dict(re.findall(r"^### (Ratesvc\w+)\n\n\*\*(Page|Ticket)\.\*\*", PAGES["operations.md"], re.MULTILINE))
-    assert entries == {rule["alert"]: rule["labels"]["severity"].capitalize() for rule in rules}
-
-
 async def test_every_check_of_health_is_explained(settings: Settings, serve: Serve) -> None:
     """A reader of /health finds each name in the handbook."""
     async with serve(settings) as served:

@@ -7,7 +7,6 @@ import asyncio
 import json
 import re
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ import aiohttp
 import msgspec
 import pytest
 from aiohttp import web
-from conftest import Clock, Serve, Served, eventually, program
+from conftest import Clock, Serve, Served, eventually
 from fake_bank import Bank, sheet
 from machine import quickest, slower
 from processes import serving
@@ -87,50 +86,8 @@ async def test_rules_and_dashboard_name_only_what_there_is(bank: Bank, settings:
     assert len(named) > 15
 
 
-def promtool(*words: str | Path) -> str:
-    """What Prometheus' own tool says, when it has nothing against what it reads."""
-    done = subprocess.run([program("promtool"), *words], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def test_prometheus_understands_the_rules() -> None:
-    """Its own tool reads them."""
-    assert "7 rules found" in promtool("check", "rules", RULES)
-
-
-LAST, NEXT = "ratesvc_refresh_last_attempt_timestamp_seconds", "ratesvc_refresh_next_timestamp_seconds"
+NEXT = "ratesvc_refresh_next_timestamp_seconds"
 DAY_S = 86_400
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("poll_s", "polls", "minute", "rings"),
-    [
-        (DAY_S, 1, 3 * 60, False),  # the longest pause that poll_seconds permits
-        (DAY_S, 1, 24 * 60 + 16, True),
-        (DAY_S, 2, 24 * 60 + 16, False),
-        (3600, 1, 59, False),
-        (3600, 1, 76, True),
-        (180, 1, 19, True),
-    ],
-)
-def test_a_dead_scheduler_rings_for_every_permitted_pace_and_a_living_one_never(
-    tmp_path: Path, poll_s: int, polls: int, minute: int, rings: bool
-) -> None:
-    """A replica that polls each `poll_s` seconds, so many times in all, as Prometheus sees it at a minute."""
-    minutes = range(minute + 1)
-    last = [min(at * 60 // poll_s, polls - 1) * poll_s for at in minutes]
-    series = [
-        {"series": f'{LAST}{{instance="one"}}', "values": " ".join(map(str, last))},
-        {"series": f'{NEXT}{{instance="one"}}', "values": " ".join(str(at + poll_s) for at in last)},
-    ]
-    firing = 'count(ALERTS{alertname="RatesvcSchedulerDead",alertstate="firing"}) or vector(0)'
-    expected = {"expr": firing, "eval_time": f"{minute}m", "exp_samples": [{"labels": "{}", "value": int(rings)}]}
-    test = {"interval": "1m", "input_series": series, "promql_expr_test": [expected]}
-    file = tmp_path / "tests.yml"
-    file.write_bytes(msgspec.json.encode({"rule_files": [str(RULES)], "tests": [test]}))
-    promtool("test", "rules", file)
 
 
 async def test_when_the_next_refresh_is_due_is_told_while_a_poll_runs_too(
@@ -154,58 +111,6 @@ async def test_when_the_next_refresh_is_due_is_told_while_a_poll_runs_too(
         await served.ready()
         await served.service.poll()
         assert begun + DAY_S <= float((await samples(served))[NEXT]) <= time.time() + 1.1 * DAY_S
-
-
-def queries() -> dict[str, list[str]]:
-    """The dashboard's, by the title of their panel, with an interval in place of Grafana's."""
-    panels = json.loads(DASHBOARD.read_text("utf-8"))["panels"]
-    return {
-        panel["title"]: [target["expr"].replace("$__rate_interval", "5m") for target in panel["targets"]]
-        for panel in panels
-    }
-
-
-def test_prometheus_understands_the_dashboard(tmp_path: Path) -> None:
-    """Each query of each panel, as if it were a rule."""
-    all_of_them = [query for several in queries().values() for query in several]
-    rules = [{"record": f"query_{number}", "expr": query} for number, query in enumerate(all_of_them)]
-    file = tmp_path / "rules.yml"
-    file.write_bytes(msgspec.json.encode({"groups": [{"name": "dashboard", "rules": rules}]}))
-    assert f"{len(rules)} rules found" in promtool("check", "rules", file)
-
-
-SHEET, STALE, FETCHED = "ratesvc_sheet_date_timestamp_seconds", "ratesvc_stale", 'ratesvc_fetches_total{outcome="dns"}'
-
-
-@pytest.mark.parametrize(
-    ("panel", "told", "minute", "shown"),
-    [
-        ("Today's rates", {STALE: "0", SHEET: "1776978000"}, 0, 0),
-        ("Today's rates", {STALE: "1", SHEET: "1776978000"}, 0, 1),
-        ("Today's rates", {STALE: "0", SHEET: "0"}, 0, 2),
-        ("Today's rates", {}, 0, 3),
-        ("Replicas with a sheet", {f'{SHEET}{{instance="{n}"}}': str(1776978000 * (n < 2)) for n in range(3)}, 0, 2),
-        ("Replicas with a sheet", {SHEET: "0"}, 0, 0),
-        ("Redis", {'ratesvc_redis_up{instance="1"}': "1", 'ratesvc_redis_up{instance="2"}': "0"}, 0, 0),
-        ("Requests that fail (5xx)", {'ratesvc_requests_total{status="200"}': "0+60x9"}, 5, 0),
-        ("Refreshes in an hour", {FETCHED: "_x9 1"}, 10, 1),  # the first of its kind
-        ("Refreshes in an hour", {FETCHED: "7x70 9"}, 71, 2),
-        ("Refreshes in an hour", {FETCHED: "7x60 2x9"}, 65, 2),  # since the process began anew
-    ],
-)
-def test_the_dashboard_says_what_happens(
-    tmp_path: Path, panel: str, told: dict[str, str], minute: int, shown: float
-) -> None:
-    """What a panel must show at a minute, from what Prometheus was told each minute up to then."""
-    labels = '{outcome="dns"}' if FETCHED in told else "{}"
-    (query,) = queries()[panel]
-    expected = {"expr": query, "eval_time": f"{minute}m", "exp_samples": [{"labels": labels, "value": shown}]}
-    series = [{"series": name, "values": values} for name, values in told.items()]
-    file = tmp_path / "tests.yml"
-    file.write_bytes(
-        msgspec.json.encode({"tests": [{"interval": "1m", "input_series": series, "promql_expr_test": [expected]}]})
-    )
-    promtool("test", "rules", file)
 
 
 async def test_requests_are_counted_by_route_and_status(bank: Bank, settings: Settings, serve: Serve) -> None:

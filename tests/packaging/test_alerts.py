@@ -1,0 +1,126 @@
+"""Alerts, recording rules, scrape settings and the dashboard, by Prometheus' own tool and against the handbook."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+from conftest import program
+from panels import written_out
+from processes import ROOT
+
+FOLDER = ROOT / "deploy/prometheus"
+DASHBOARD = ROOT / "deploy/grafana/ratesvc.json"
+HANDBOOK = (ROOT / "docs/operations.md").read_text("utf-8")
+RULES: list[dict[str, Any]] = [
+    rule for group in yaml.safe_load((FOLDER / "alerts.yml").read_bytes())["groups"] for rule in group["rules"]
+]
+ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
+
+
+def promtool(*words: str | Path) -> str:
+    """What Prometheus' own tool prints, if it accepts what it reads."""
+    command = (program("promtool"), *words)
+    done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_prometheus_accepts_the_rules_and_the_scrape_settings() -> None:
+    """Its own tool reads the rules alone, and by way of the shipped prometheus.yml."""
+    assert f"{len(RULES)} rules found" in promtool("check", "rules", "alerts.yml")
+    assert f"{len(RULES)} rules found" in promtool("check", "config", "prometheus.yml")
+
+
+def test_each_alert_fires_when_it_should_and_is_silent_when_not() -> None:
+    """deploy/prometheus/alerts.test.yml holds, and has moments of both kinds for every alert."""
+    promtool("test", "rules", "alerts.test.yml")
+    moments: dict[str, set[bool]] = defaultdict(set)
+    for test in yaml.safe_load((FOLDER / "alerts.test.yml").read_bytes())["tests"]:
+        alert = test["name"].partition(":")[0]
+        for moment in test["promql_expr_test"]:
+            moments[alert].add(any(f'alertname="{alert}"' in sample["labels"] for sample in moment["exp_samples"]))
+    assert moments == {name: {True, False} for name in ALERTS}
+
+
+def test_each_alert_links_to_its_entry_in_the_handbook() -> None:
+    """An entry for each alert and no other, under the anchor of its link, with the urgency of the rule."""
+    entries = dict(re.findall(r"^### (Ratesvc\w+)\n\n\*\*(Page|Ticket)\.\*\*", HANDBOOK, re.MULTILINE))
+    assert entries == {name: rule["labels"]["severity"].capitalize() for name, rule in ALERTS.items()}
+    for name, rule in ALERTS.items():
+        assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
+        page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
+        assert (ROOT / page.partition("/main/")[2]).read_text("utf-8") == HANDBOOK
+        assert anchor == name.lower()
+
+
+def test_alerts_and_rules_tell_jobs_and_namespaces_apart() -> None:
+    """Wherever figures of several replicas become one, job and namespace stay."""
+    for rule in RULES:
+        joined = re.findall(r"\b(?:sum|max|min|count|avg)\b *(by \([^)]*\))?", rule["expr"])
+        assert set(joined) <= {"by (job, namespace)"}, rule
+
+
+def test_the_dashboard_asks_for_the_chosen_job_and_namespace_only() -> None:
+    """In each query, for each metric."""
+    chosen = r'job=~"\$job",namespace=~"\$namespace"'
+    for panel in json.loads(DASHBOARD.read_text("utf-8"))["panels"]:
+        for target in panel["targets"]:
+            metrics = re.findall(r"\bratesvc_[a-z_]+", target["expr"])
+            assert len(metrics) == len(re.findall(chosen, target["expr"])), target["expr"]
+
+
+def queries() -> dict[str, list[str]]:
+    """The dashboard's, by the title of their panel, with values in place of Grafana's variables."""
+    panels = json.loads(DASHBOARD.read_text("utf-8"))["panels"]
+    return {panel["title"]: [written_out(target["expr"]) for target in panel["targets"]] for panel in panels}
+
+
+def test_prometheus_understands_the_dashboard(tmp_path: Path) -> None:
+    """Each query of each panel, as if it were a rule."""
+    all_of_them = [query for several in queries().values() for query in several]
+    rules = [{"record": f"query_{number}", "expr": query} for number, query in enumerate(all_of_them)]
+    file = tmp_path / "rules.yml"
+    file.write_bytes(msgspec.json.encode({"groups": [{"name": "dashboard", "rules": rules}]}))
+    assert f"{len(rules)} rules found" in promtool("check", "rules", file)
+
+
+SHEET, STALE, FETCHED = "ratesvc_sheet_date_timestamp_seconds", "ratesvc_stale", 'ratesvc_fetches_total{outcome="dns"}'
+
+
+@pytest.mark.parametrize(
+    ("panel", "told", "minute", "shown"),
+    [
+        ("Today's rates", {STALE: "0", SHEET: "1776978000"}, 0, 0),
+        ("Today's rates", {STALE: "1", SHEET: "1776978000"}, 0, 1),
+        ("Today's rates", {STALE: "0", SHEET: "0"}, 0, 2),
+        ("Today's rates", {}, 0, 3),
+        ("Replicas with a sheet", {f'{SHEET}{{instance="{n}"}}': str(1776978000 * (n < 2)) for n in range(3)}, 0, 2),
+        ("Replicas with a sheet", {SHEET: "0"}, 0, 0),
+        ("Redis", {'ratesvc_redis_up{instance="1"}': "1", 'ratesvc_redis_up{instance="2"}': "0"}, 0, 0),
+        ("Requests that fail (5xx)", {'ratesvc_requests_total{status="200"}': "0+60x9"}, 5, 0),
+        ("Refreshes in an hour", {FETCHED: "_x9 1"}, 10, 1),  # the first of its kind
+        ("Refreshes in an hour", {FETCHED: "7x70 9"}, 71, 2),
+        ("Refreshes in an hour", {FETCHED: "7x60 2x9"}, 65, 2),  # since the process began anew
+    ],
+)
+def test_the_dashboard_says_what_happens(
+    tmp_path: Path, panel: str, told: dict[str, str], minute: int, shown: float
+) -> None:
+    """What a panel must show at a minute, from what Prometheus was told each minute up to then."""
+    labels = '{outcome="dns"}' if FETCHED in told else "{}"
+    (query,) = queries()[panel]
+    expected = {"expr": query, "eval_time": f"{minute}m", "exp_samples": [{"labels": labels, "value": shown}]}
+    series = [{"series": name, "values": values} for name, values in told.items()]
+    file = tmp_path / "tests.yml"
+    file.write_bytes(
+        msgspec.json.encode({"tests": [{"interval": "1m", "input_series": series, "promql_expr_test": [expected]}]})
+    )
+    promtool("test", "rules", file)
