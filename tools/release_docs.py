@@ -14,8 +14,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from ratesvc.render import openapi
 from ratesvc.render.widget import Site
 
@@ -43,7 +41,7 @@ def api_page(described: Part) -> Iterator[str]:
         yield f"## {tag['name']}\n\n{tag['description']}\n"
         for path, methods in described["paths"].items():
             if tag["name"] in methods["get"]["tags"]:
-                yield from _address(path, methods["get"], described["components"])
+                yield from _address(path, methods["get"], described)
     yield "## Bodies\n\nThe fields of what comes as JSON. One that is not always there is in brackets.\n"
     for name, schema in described["components"]["schemas"].items():
         if "properties" in schema:
@@ -52,15 +50,15 @@ def api_page(described: Part) -> Iterator[str]:
 
 def _address(path: str, operation: Part, shared: Part) -> Iterator[str]:
     yield f"### `{path}`\n\n**{operation['summary']}.** {operation['description']}\n"
-    parameters = [_resolved(one, shared) for one in operation["parameters"]]
+    parameters = [openapi.resolved(one, shared) for one in operation.get("parameters", ())]
     if parameters:
         yield "| parameter | | |\n|---|---|---|"
         for one in parameters:
-            yield f"| `{one['name']}` | {'needed' * one['required']} | {_cell(one['description'])} |"
+            yield f"| `{one['name']}` | {'needed' * one.get('required', False)} | {_cell(one['description'])} |"
         yield ""
     yield "| status | as | |\n|---|---|---|"
     for status, answer in operation["responses"].items():
-        found = _resolved(answer, shared)
+        found = openapi.resolved(answer, shared)
         medias = ", ".join(_media(*one) for one in found.get("content", {}).items())
         yield f"| {status} | {medias} | {_cell(found['description'])} |"
     yield ""
@@ -76,19 +74,9 @@ def _body(name: str, schema: Part) -> Iterator[str]:
     yield f"### Body: {name}\n\n{schema['description']}\n\n| field | |\n|---|---|"
     for field, part in schema["properties"].items():
         yield f"| {_code(field, always=field in schema['required'])} | {_cell(part.get('description', ''))} |"
-    if name in openapi.examples():
-        text = msgspec.json.format(bytes(openapi.examples()[name]), indent=2).decode()
-        yield f"\n```json\n{text}\n```"
+    for example in schema.get("examples", ()):
+        yield f"\n```json\n{json.dumps(example, indent=2, ensure_ascii=False)}\n```"
     yield ""
-
-
-def _resolved(part: Part, shared: Part) -> Part:
-    """What a reference stands for."""
-    if "$ref" not in part:
-        return part
-    kind, _, name = part["$ref"].removeprefix("#/components/").partition("/")
-    found: Part = shared[kind][name]
-    return found
 
 
 def _code(field: str, *, always: bool) -> str:

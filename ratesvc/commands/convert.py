@@ -13,7 +13,7 @@ from ratesvc.commands.running import check_known, in_force, opened, spoken
 from ratesvc.config import Settings
 from ratesvc.errors import BadRequest
 from ratesvc.render import json, terminal
-from ratesvc.render.openapi.parameters import AMOUNT, AMOUNT_IN_WORDS
+from ratesvc.web.params import AMOUNT, AMOUNT_IN_WORDS
 
 
 @dataclass(frozen=True, slots=True)

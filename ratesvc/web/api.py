@@ -13,10 +13,9 @@ from ratesvc.domain.rates import FIRST_DAY, InForce
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import NoSheet, NotYetSet, UnknownCurrency
 from ratesvc.render import json
-from ratesvc.render.openapi.parameters import TODAY
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Publication
-from ratesvc.web import query
+from ratesvc.web import params
 from ratesvc.web.answer import FOR_EVER, RATES, SETTLED, Answer, Caching
 from ratesvc.web.reply import Handler
 
@@ -43,7 +42,7 @@ def routes(service: Service) -> dict[str, Handler]:
 
     async def on_a_day(request: web.Request) -> Answer:
         asked = _Asked(request, service, (*SHEET, "revision"))
-        day = query.day(request.match_info["day"])
+        day = params.day(request.match_info["day"])
         today = moscow_day(service.clock())
         answer = on_day(service.history, day, service.clock())
         if asked.revision is not None:
@@ -52,10 +51,10 @@ def routes(service: Service) -> dict[str, Handler]:
         return asked.send(asked.body(day, answer), caching_of(answer, today))
 
     async def one_number(request: web.Request) -> Answer:
-        quote = known(query.Query(request, ("quote",)).code("quote", "RUB"), service)
+        quote = known(params.StrictParams(request, ("quote",)).code("quote", "RUB"), service)
         named, today = request.match_info["day"], moscow_day(service.clock())
-        day = today if named == TODAY else query.day(named)
-        code = known(query.one_code(request.match_info["code"]), service)
+        day = today if named == "today" else params.day(named)
+        code = known(params.one_code(request.match_info["code"]), service)
         answer = on_day(service.history, day, service.clock())
         body = Body(json.unit_rate(answer, code, quote), "text/plain; charset=utf-8")
         return send(service, body, caching_of(answer, today))
@@ -84,7 +83,7 @@ class _Asked:
     """What one request wants of a sheet, checked."""
 
     def __init__(self, request: web.Request, service: Service, parameters: tuple[str, ...]) -> None:
-        asked = query.Query(request, parameters)
+        asked = params.StrictParams(request, parameters)
         self._service = service
         self.language = asked.language()
         self.quote = asked.code("quote", "RUB")

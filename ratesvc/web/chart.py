@@ -15,11 +15,10 @@ from ratesvc.errors import BadRequest
 from ratesvc.render import chart, png, series
 from ratesvc.render.chart import STYLE
 from ratesvc.render.language import language_or_default
-from ratesvc.render.openapi.parameters import SCALES
 from ratesvc.render.widget import policy
 from ratesvc.service.app import Service
 from ratesvc.service.publication import LONG_POINTS, Body
-from ratesvc.web import query
+from ratesvc.web import params
 from ratesvc.web.answer import Answer
 from ratesvc.web.api import send_long
 from ratesvc.web.reply import Handler
@@ -33,7 +32,7 @@ def routes(service: Service) -> dict[str, Handler]:
     """Path → handler."""
 
     async def lines(request: web.Request) -> Answer:
-        asked = _Asked(query.Query(request, CHART), service, ("auto", "light", "dark"))
+        asked = _Asked(params.StrictParams(request, CHART), service, ("auto", "light", "dark"))
 
         def render() -> Body:
             return Body(asked.drawn(asked.look).encode(), chart.CONTENT_TYPE, (POLICY,))
@@ -41,9 +40,9 @@ def routes(service: Service) -> dict[str, Handler]:
         return await send_long(service, ("chart", asked.key), asked.wanted.until, render, points=asked.points)
 
     async def pixels(request: web.Request) -> Answer:
-        parameters = query.Query(request, (*CHART, "density"))
-        density = parameters.choice("density", png.SCALES, "1")
-        asked = _Asked(parameters, service, ("light", "dark"))
+        given = params.StrictParams(request, (*CHART, "density"))
+        density = given.choice("density", png.SCALES, "1")
+        asked = _Asked(given, service, ("light", "dark"))
         if asked.look.width * asked.look.height * int(density) ** 2 > png.MOST_PIXELS:
             raise BadRequest(f"width × height × density² is at most {png.MOST_PIXELS:,}: ask for a smaller picture.")
 
@@ -62,7 +61,7 @@ def routes(service: Service) -> dict[str, Handler]:
 class _Asked:
     """One chart, checked; the first of the themes is the default."""
 
-    def __init__(self, asked: query.Query, service: Service, themes: Sequence[str]) -> None:
+    def __init__(self, asked: params.StrictParams, service: Service, themes: Sequence[str]) -> None:
         self._service = service
         self.wanted = wanted_series(asked, service)
         if not 1 <= len(self.wanted.codes) <= chart.MOST_CURRENCIES:
@@ -74,7 +73,7 @@ class _Asked:
             asked.within("height", chart.HEIGHTS, chart.HEIGHT),
             service.demo,
         )
-        self._indexed = asked.choice("scale", SCALES, "absolute") == "indexed"
+        self._indexed = asked.choice("scale", ("absolute", "indexed"), "absolute") == "indexed"
         self.points = series.count_points(service.history, self.wanted, moscow_day(service.clock()))
 
     @property

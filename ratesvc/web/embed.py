@@ -19,8 +19,9 @@ from ratesvc.service.app import Service
 from ratesvc.service.publication import LONG_POINTS, Body
 from ratesvc.web import reply
 from ratesvc.web.answer import CARD, FOR_EVER, HOURLY, NO_STORE, WIDGET, Answer, Caching
+from ratesvc.web.params import LenientParams
 from ratesvc.web.reply import Handler
-from ratesvc.web.wanted import Asked, Wanted
+from ratesvc.web.wanted import Wanted
 
 HTML = widget.CONTENT_TYPE
 ICON_CACHING = Caching(604800, 0, 604800)
@@ -65,7 +66,7 @@ def routes(service: Service, site: widget.Site) -> dict[str, Handler]:
         return wanted.send(("card", look), partial(_picture, wanted, look), CARD)
 
     async def pixels(request: web.Request) -> Answer:
-        asked = Asked(request)
+        asked = LenientParams(request)
         look, scale = asked.look(card.THEMES), asked.choice("scale", png.SCALES)
         try:
             wanted = Wanted(request, service, trending=False)
@@ -166,7 +167,7 @@ def _drawn(pictures: Iterable[str], look: widget.Look, scale: str) -> Body:
 
 
 def _empty_card(request: web.Request) -> Body:
-    asked = Asked(request)
+    asked = LenientParams(request)
     picture = card.empty_card(asked.language(), asked.look(card.THEMES))
     return Body(picture.encode(), card.CONTENT_TYPE, CARD_HEADERS)
 
@@ -176,5 +177,5 @@ def _nothing(_: web.Request) -> Body:
 
 
 def _empty_frame(request: web.Request) -> Body:
-    asked = Asked(request)
+    asked = LenientParams(request)
     return _html(widget.empty_frame(asked.language(), asked.look(widget.FRAME_THEMES)), *FRAME_HEADERS)

@@ -13,7 +13,7 @@ from ratesvc.render import json as render
 from ratesvc.render.widget import Site
 from ratesvc.service.app import Service
 from ratesvc.web.answer import COMMON
-from ratesvc.web.query import Query
+from ratesvc.web.params import StrictParams
 from ratesvc.web.reply import Handler
 
 HEARTBEAT_S = 15.0
@@ -43,7 +43,7 @@ def routes(service: Service, site: Site) -> dict[str, Handler]:
     service.event_log.at_close(let_go)
 
     async def events(request: web.Request) -> web.StreamResponse:
-        Query(request, ())
+        StrictParams(request, ())
         if request.method == hdrs.METH_HEAD:
             return web.Response(headers=HEADERS)
         if len(streams) >= MOST_STREAMS or service.draining or not service.event_log.log.known:

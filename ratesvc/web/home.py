@@ -18,8 +18,9 @@ from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
 from ratesvc.web.answer import HOURLY, NO_STORE, Answer
 from ratesvc.web.embed import FRAME_HEADERS, otherwise_empty
+from ratesvc.web.params import LenientParams
 from ratesvc.web.reply import Handler
-from ratesvc.web.wanted import Asked, Wanted
+from ratesvc.web.wanted import Wanted
 
 EMBEDDABLE = ("/embed", "/widget/frame", "/")
 
@@ -29,7 +30,7 @@ def routes(service: Service, site: widget.Site) -> dict[str, Handler]:
     policy = own_page(builder.policy())
 
     async def home(request: web.Request) -> Answer:
-        asked = Asked(request)
+        asked = LenientParams(request)
         try:
             wanted = Wanted(request, service, dated=False)
         except NoSheet:
@@ -59,8 +60,8 @@ def routes(service: Service, site: widget.Site) -> dict[str, Handler]:
         if request.query.get("format", "json") != "json":
             raise NotSupported("oEmbed is answered as JSON: format=json.")
         given = _ours(request.query.get("url", ""), site)
-        wanted = Wanted(request, service, Asked(given))
-        limits = Asked(request)
+        wanted = Wanted(request, service, LenientParams(given))
+        limits = LenientParams(request)
         choice = _choice(wanted)
         width = min(choice.width, limits.number("maxwidth", choice.width, ROOM))
         higher = choice.height + _wrapped(choice, width)

@@ -16,11 +16,11 @@ from ratesvc.render.rate_page import Kind, Question, Reason, reason
 from ratesvc.render.widget import Site, own_page
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
-from ratesvc.web import query
+from ratesvc.web import params
 from ratesvc.web.answer import NO_STORE, Answer
 from ratesvc.web.api import caching_of, published, send
+from ratesvc.web.params import LenientParams
 from ratesvc.web.reply import Handler
-from ratesvc.web.wanted import Asked
 
 KNOWN = ("date", "currency", "lang")
 DEFAULT_CODE = "USD"
@@ -56,7 +56,7 @@ class _Asked:
     """One question, checked."""
 
     def __init__(self, request: web.Request, service: Service, site: Site) -> None:
-        asked = query.Query(request, KNOWN)
+        asked = params.StrictParams(request, KNOWN)
         self._request, self._service, self._site = request, service, site
         self._language = asked.language()
         self._now = service.clock()
@@ -97,10 +97,10 @@ class _Asked:
 def _refused(request: web.Request, service: Service, site: Site, error: BadRequest) -> Answer:
     """The form again, with what can be kept of the question, and what was wrong."""
     problem = "The question was not understood. Please choose a day and a currency."
-    day = _well_formed(query.day, request.query.get("date", "")) or moscow_day(service.clock())
-    code = _well_formed(query.one_code, request.query.get("currency", "")) or DEFAULT_CODE
+    day = _well_formed(params.day, request.query.get("date", "")) or moscow_day(service.clock())
+    code = _well_formed(params.one_code, request.query.get("currency", "")) or DEFAULT_CODE
     question = Question(day, code, service.history.codes())
-    page = rate_page.refused(question, problem, str(error), Asked(request).language(), site)
+    page = rate_page.refused(question, problem, str(error), LenientParams(request).language(), site)
     return _page(page, 400)
 
 

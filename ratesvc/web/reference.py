@@ -9,7 +9,6 @@ from aiohttp import web
 
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.render import json, openapi
-from ratesvc.render.openapi import page
 from ratesvc.render.widget import CONTENT_TYPE, Site, own_page, policy, style
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
@@ -35,7 +34,7 @@ def routes(service: Service, site: Site) -> dict[str, Handler]:
         return Answer(body, CACHING, demo=service.demo)
 
     async def docs(_: web.Request) -> Answer:
-        body = finished("page", lambda day: Body(page.page(site, day).encode(), CONTENT_TYPE, headers))
+        body = finished("page", lambda day: Body(openapi.page(site, day).encode(), CONTENT_TYPE, headers))
         return Answer(body, CACHING, demo=service.demo)
 
     return {"/openapi.json": document, "/docs": docs}

@@ -11,10 +11,9 @@ from ratesvc.domain.rates import FIRST_DAY
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import BadRequest, BeforeHistory, UnknownCurrency
 from ratesvc.render import json, series
-from ratesvc.render.openapi.parameters import FILLS, FORMATS, GROUPS
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
-from ratesvc.web import query
+from ratesvc.web import params
 from ratesvc.web.answer import Answer
 from ratesvc.web.api import caching_of, known, published, send, send_long, send_until
 from ratesvc.web.reply import Handler
@@ -27,9 +26,9 @@ def routes(service: Service) -> dict[str, Handler]:
     """Path → handler."""
 
     async def many_days(request: web.Request) -> Answer:
-        asked = query.Query(request, SERIES)
+        asked = params.StrictParams(request, SERIES)
         wanted = wanted_series(asked, service)
-        form = asked.choice("format", FORMATS, "json")
+        form = asked.choice("format", ("json", "csv"), "json")
         locale = asked.language("locale") if asked.has("locale") else None
         history, today = service.history, moscow_day(service.clock())
         points = series.count_points(history, wanted, today)
@@ -48,7 +47,7 @@ def routes(service: Service) -> dict[str, Handler]:
         return await send_long(service, key, wanted.until, render, points=points, packed=packed)
 
     async def conversion(request: web.Request) -> Answer:
-        asked = query.Query(request, ("amount", "from", "to", "date"))
+        asked = params.StrictParams(request, ("amount", "from", "to", "date"))
         today = moscow_day(service.clock())
         day, amount = asked.day("date", today), asked.amount()
         base, quote = (known(asked.code(name, default), service) for name, default in (("from", "USD"), ("to", "RUB")))
@@ -61,7 +60,7 @@ def routes(service: Service) -> dict[str, Handler]:
         return send(service, body, caching_of(answer, today))
 
     async def currencies(request: web.Request) -> Answer:
-        language = query.Query(request, ("lang",)).language()
+        language = params.StrictParams(request, ("lang",)).language()
 
         def render() -> Body:
             return Body(json.currencies(service.history, language, demo=service.demo), json.JSON)
@@ -72,7 +71,7 @@ def routes(service: Service) -> dict[str, Handler]:
     return {"/v1/series": many_days, "/v1/convert": conversion, "/v1/currencies": currencies}
 
 
-def wanted_series(asked: query.Query, service: Service) -> series.SeriesParams:
+def wanted_series(asked: params.StrictParams, service: Service) -> series.SeriesParams:
     """The series that a query asks for. Raises BadRequest and UnknownCurrency."""
     until = asked.day("until", moscow_day(service.clock()))
     if until < FIRST_DAY:
@@ -83,8 +82,8 @@ def wanted_series(asked: query.Query, service: Service) -> series.SeriesParams:
     codes, quote = asked.codes(), known(asked.code("quote", "RUB"), service)
     if codes is None:
         raise BadRequest("codes says which currencies are wanted, such as codes=USD,EUR.")
-    group = asked.choice("group", GROUPS, "")
-    fill = asked.choice("fill", FILLS, "none")
+    group = asked.choice("group", ("month", "year"), "")
+    fill = asked.choice("fill", ("none", "daily"), "none")
     if group and fill != "none":
         raise BadRequest("fill and group exclude each other: a mean is of the published rates only.")
     others = tuple(known(code, service) for code in codes if code != quote)

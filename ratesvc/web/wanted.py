@@ -9,82 +9,16 @@ from decimal import Decimal
 from functools import cached_property
 
 from aiohttp import web
-from multidict import MultiMapping
 
 from ratesvc.domain.history import on_day
 from ratesvc.domain.rates import InForce
-from ratesvc.render import rows, widget
-from ratesvc.render.language import Language, language_or_default
+from ratesvc.render import rows
+from ratesvc.render.language import Language
 from ratesvc.service.app import Service
 from ratesvc.service.publication import LONG_POINTS, Body
 from ratesvc.web.answer import WIDGET, Answer, Caching
 from ratesvc.web.api import beside, published
-
-UNSEEN = frozenset("\u00a0\u00ad\u200c\u200d\u200e\u200f\u202f")
-"""What honest text holds and `isprintable` refuses: hard blanks, joiners in Persian and emoji, marks of direction."""
-LONGEST_TAG = 35
-
-
-class Asked:
-    """A query string read leniently, with nothing known about rates."""
-
-    def __init__(self, asked: web.Request | MultiMapping[str]) -> None:
-        """Of a request, or of an address given in one."""
-        self._query: MultiMapping[str] = asked.query if isinstance(asked, web.Request) else asked
-
-    def text(self, name: str, longest: int) -> str:
-        """The words given, or empty where they are too long or hold what cannot be shown."""
-        given = self._query.get(name, "").strip()
-        if len(given) > longest:
-            return ""
-        return given if all(character.isprintable() or character in UNSEEN for character in given) else ""
-
-    def words(self, name: str, most: int) -> tuple[str, ...]:
-        """A list separated by commas, given once or more often; each word once, in order."""
-        given = ",".join(self._query.getall(name, [])).split(",", most)[:most]
-        return tuple(dict.fromkeys(word.strip() for word in given if word.strip()))
-
-    def choice(self, name: str, choices: Sequence[str]) -> str:
-        """The word asked for, or the first."""
-        given = self._query.get(name, "")
-        return given if given in choices else choices[0]
-
-    def number(self, name: str, default: int, allowed: range) -> int:
-        """A whole number, or the default."""
-        given = self._query.get(name, "")
-        number = int(given) if given.isascii() and given.isdigit() and len(given) < 5 else default
-        return number if number in allowed else default
-
-    def language(self) -> Language:
-        """`lang=`, its nearest parent, or English."""
-        return language_or_default(self.text("lang", LONGEST_TAG))
-
-    def look(self, themes: Sequence[str] = widget.THEMES) -> widget.Look:
-        """Colours."""
-        return widget.Look(self.choice("theme", themes), self.choice("updown", widget.UPDOWNS))
-
-    def packing(self) -> widget.Packing:
-        """How a fragment brings its style."""
-        return widget.Packing(self.choice("style", widget.STYLES), self.choice("shadow", ("0", "1")) == "1")
-
-    def view(self, known: Collection[str]) -> rows.View:
-        """What to show; `known` are the currencies that there are."""
-        codes = tuple(code for code in (w.upper() for w in self.words("codes", rows.MOST_CODES)) if code in known)
-        columns = tuple(name for name in rows.COLUMNS if name in self.words("columns", 10))
-        spark = int(self.choice("spark", [str(days) for days in rows.SPARKS]))
-        return rows.View(
-            tuple(dict.fromkeys(codes)) or rows.DEFAULT_CODES,
-            columns or rows.DEFAULT_COLUMNS,
-            self.text("heading", rows.LONGEST_HEADING),
-            spark,
-        )
-
-    def day(self) -> date | None:
-        """`date=2024-03-02`; None where it is not given or does not exist."""
-        try:
-            return date.fromisoformat(self.text("date", 10))
-        except ValueError:
-            return None
+from ratesvc.web.params import LenientParams
 
 
 class Wanted:
@@ -94,7 +28,7 @@ class Wanted:
         self,
         request: web.Request,
         service: Service,
-        asked: Asked | None = None,
+        asked: LenientParams | None = None,
         *,
         dated: bool = True,
         trending: bool = True,
@@ -102,7 +36,7 @@ class Wanted:
         """Of a request, or of what was `asked` in it; not `dated` is always about today, not `trending` has no line."""
         self._service = service
         self.publication = published(service)
-        self.asked = asked or Asked(request)
+        self.asked = asked or LenientParams(request)
         self.language = self.asked.language()
         snapshot = self.publication.snapshot
         day = self.day = self.asked.day() if dated else None

@@ -12,10 +12,8 @@ from ratesvc.config import DIALECTS
 from ratesvc.dialects import Dialect, Refused, Request
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import Snapshot
-from ratesvc.render.json import PROBLEM_JSON, PROBLEMS
-from ratesvc.render.openapi import parameters
-from ratesvc.render.openapi.page import example_path
-from ratesvc.render.openapi.routes import ROUTES
+from ratesvc.render import openapi
+from ratesvc.render.json import PROBLEM_JSON
 from ratesvc.render.widget import Site
 
 CALLS = ("pwned()", "window['pw'+'ned']()", "top.pwned()", "self[`pwned`]``", "eval(atob('cHduZWQoKQ=='))")
@@ -95,22 +93,26 @@ class Spot:
 def our_spots(snapshot: Snapshot, url: str) -> Iterator[Spot]:
     """Each parameter of each described route, the name of one that it does not have; and an address that is none."""
     day = snapshot.today
-    described = parameters.components(day.isoformat(), url)
-    for route in ROUTES:
-        path, _, query = example_path(route, day, Site(url)).partition("?")
+    for operation in openapi.operations(Site(url), day):
+        route, answers = operation["path"], operation["responses"]
+        path, _, query = operation["x-example"].removeprefix(url).partition("?")
         given = dict(parse_qsl(query))
-        statuses = frozenset(status for kind in route.problems if (status := PROBLEMS[kind].status) < 500) | {200}
-        media = frozenset({*(answer.media for answer in route.answers), route.refusal or "text/html"})
-        for key in route.parameters:
-            name, place = (described[parameters.component(key)][part] for part in ("name", "in"))
-            if place == "query":
-                known = frozenset({501}) if name == "format" and route.path == "/oembed" else statuses
-                yield Spot(route.path, name, f"{path}?{urlencode({**given, name: HERE})}", known, media)
-            if place == "path":
+        statuses = frozenset(status for status in answers if status < 500) - {304, 405}
+        refusals = [
+            answer.get("content", {"text/html"}) for status, answer in answers.items() if status not in (304, 405)
+        ]
+        media = frozenset({"text/html", PROBLEM_JSON} & {one for kinds in refusals for one in kinds})
+        media |= answers[200]["content"].keys()
+        for parameter in operation["parameters"]:
+            name = parameter["name"]
+            if parameter["in"] == "query":
+                known = frozenset({501}) if name == "format" and route == "/oembed" else statuses
+                yield Spot(route, name, f"{path}?{urlencode({**given, name: HERE})}", known, media)
+            if parameter["in"] == "path":
                 values = {"day": day.isoformat(), "code": "USD", name: HERE}
-                yield Spot(route.path, name, route.path.format(**values), statuses | {404}, media)
-        if route.kept or route.problems:  # the probes read no query at all
-            yield Spot(route.path, "a name", f"{path}?{urlencode({**given, HERE: 1})}", statuses, media)
+                yield Spot(route, name, route.format(**values), statuses | {404}, media)
+        if {304, 400} & answers.keys():  # the probes read no query at all
+            yield Spot(route, "a name", f"{path}?{urlencode({**given, HERE: 1})}", statuses, media)
     framed = urlencode({"url": f"{url}/embed?heading={HERE}"})
     yield Spot("/oembed", "heading in url", f"/oembed?{framed}", frozenset({200}), frozenset({"application/json"}))
     yield Spot("/nowhere", "path", f"/{HERE}", frozenset({400, 404}), frozenset({PROBLEM_JSON}))

@@ -12,14 +12,13 @@ from spy import spying
 from widget_harness import Host, Live
 from wire import Answered, ask, get
 
-from ratesvc.render.openapi.page import example_path
-from ratesvc.render.openapi.routes import ROUTES
+from ratesvc.render import openapi
 from ratesvc.render.widget import Site
 from ratesvc.web import app
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-DOCUMENTS = ("text/html", "image/svg+xml")
+DOCUMENTS = {"text/html", "image/svg+xml"}
 # What is meant to be framed, and what a browser shows as a page at all.
 FRAMED = {"/embed", "/widget/frame", "/chart.svg"}
 STYLE_HASHES = re.compile(r"script-src ('none'|('sha256-[A-Za-z0-9+/=]{44}' ?)+)(;|$)")
@@ -84,9 +83,9 @@ MORE = (
 async def test_every_page_opens_under_its_own_policy(browser: Browser, live: Live, scheme: Any) -> None:
     """Whatever a browser renders of ours: no complaint in the console, no violation, nobody else asked."""
     examples = [
-        example_path(route, live.service.history.days[-1], Site(live.url))
-        for route in ROUTES
-        if any(answer.media in DOCUMENTS for answer in route.answers)
+        operation["x-example"].removeprefix(live.url)
+        for operation in openapi.operations(Site(live.url), live.service.history.days[-1])
+        if not DOCUMENTS.isdisjoint(operation["responses"][200]["content"])
     ]
     assert {"/docs", "/widget/card.svg"} <= {path.partition("?")[0] for path in examples}
     async with spying(browser, live.url, color_scheme=scheme) as spy:

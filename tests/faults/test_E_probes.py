@@ -28,14 +28,12 @@ from wire import ask, connected, get
 
 import ratesvc
 from ratesvc.errors import BadRequest, NotEmbeddable
-from ratesvc.render import widget
-from ratesvc.render.openapi import parameters
+from ratesvc.render import openapi, widget
 from ratesvc.service import publication
 from ratesvc.service.publication import Body
-from ratesvc.web import query
 from ratesvc.web.answer import has_it, preferred
 from ratesvc.web.home import _ours
-from ratesvc.web.wanted import Asked
+from ratesvc.web.params import LenientParams, StrictParams
 
 VARIANTS = int(os.environ.get("RATESVC_VARIANTS", "10000"))
 READERS = 4
@@ -157,7 +155,7 @@ def patterns() -> Iterator[tuple[str, Callable[[Any], object], bool]]:
                     # What is handed to a function is matched as a whole there.
                     use = USES[used[1] if used else "fullmatch"](pattern)
                     yield f"{found.name}.{name}", use, isinstance(pattern.pattern, bytes)
-    for key, parameter in parameters.components("2026-04-24", "http://localhost").items():
+    for key, parameter in openapi.contract()["components"]["parameters"].items():
         for schema in parameter["schema"].get("anyOf", [parameter["schema"]]):
             if "pattern" in schema:
                 yield f"schema of {key}", re.compile(schema["pattern"]).search, False
@@ -211,9 +209,11 @@ def reads(pump: str) -> Iterator[Callable[[], object]]:
             lambda q: q.within("width", range(9), 1),
         ):
             yield lambda asked=asked, ask_for=ask_for, known=known: refused(  # type: ignore[misc]
-                lambda: ask_for(query.Query(asked, known))
+                lambda: ask_for(StrictParams(asked, known))
             )
-    lenient = Asked(MultiDict(codes=pump, columns=pump, heading=pump, lang=pump, spark=pump, theme=pump, date=pump))
+    lenient = LenientParams(
+        MultiDict(codes=pump, columns=pump, heading=pump, lang=pump, spark=pump, theme=pump, date=pump)
+    )
     yield lambda: (lenient.view({"USD"}), lenient.language(), lenient.look(), lenient.day(), lenient.packing())
     yield lambda: preferred.__wrapped__(pump, ("br", "gzip", "identity"))
     yield lambda: has_it(pump, Body(b"", "text/plain"))

@@ -29,8 +29,7 @@ with atheris.instrument_imports(include=["ratesvc", "xmltodict"]):
 
     from ratesvc.bank.xml import DAILY, parse_catalogue, parse_daily, parse_dynamic
     from ratesvc.errors import BadDocument, BadRequest
-    from ratesvc.web.query import Query
-    from ratesvc.web.wanted import Asked
+    from ratesvc.web.params import LenientParams, StrictParams
 
 from fake_bank import daily_xml, sheet  # noqa: E402 -- after what is watched
 from figures import LAYOUTS  # noqa: E402
@@ -88,11 +87,11 @@ def query(content: bytes) -> None:
     values = MultiDict(parse_qsl(content.decode("utf-8", "replace"), keep_blank_values=True))
     asked: Any = SimpleNamespace(query=values)
     with suppress(BadRequest):
-        strict = Query(asked, KNOWN)
+        strict = StrictParams(asked, KNOWN)
         strict.codes(), strict.code("quote", "RUB"), strict.language(), strict.day("day", date.min)
         strict.amount(), strict.count("revision"), strict.within("width", range(1, 9), 1)
         strict.choice("theme", ("light", "dark"), "light")
-    lenient = Asked(values)
+    lenient = LenientParams(values)
     lenient.view({"USD", "EUR"}), lenient.language(), lenient.look(), lenient.packing(), lenient.day()
     assert lenient.number("width", 5, range(9)) in range(9)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,13 @@ from release_docs import gather
 
 from ratesvc.cli import main
 from ratesvc.config import Settings, variables
-from ratesvc.render.openapi import parameters
-from ratesvc.render.openapi.routes import ROUTES
+from ratesvc.render import openapi
+from ratesvc.render.widget import Site
 from ratesvc.storage.address import RedisAddress
 
 DOCS = ROOT / "docs"
 SITE = yaml.safe_load((ROOT / "properdocs.yml").read_bytes())
+OPERATIONS = openapi.operations(Site("http://localhost:8080"), date(2022, 11, 18))
 PAGES = {file.name: file.read_text("utf-8") for file in DOCS.glob("*.md")}
 OUTSIDE = re.compile(r'<(?:script|img|iframe|link)\b[^>]*(?:src|href)="(?:https?:)?//[^"]*"')
 
@@ -51,12 +53,12 @@ async def test_the_apis_page_has_every_address(tmp_path: Path) -> None:
     gather(tmp_path)
     addresses, _, bodies = tmp_path.joinpath("docs/api.md").read_text("utf-8").partition("\n## Bodies\n")
     found = {section.split("`")[1]: section for section in addresses.split("\n### ")[1:]}
-    assert found.keys() == {route.path for route in ROUTES}
-    for route in ROUTES:
-        for key in route.parameters:
-            assert f"| `{parameters.wire_name(key)}` |" in found[route.path]
-        for answer in route.answers:
-            assert answer.schema in ("", "Document") or f"\n### Body: {answer.schema}\n" in bodies
+    assert found.keys() == {operation["path"] for operation in OPERATIONS}
+    for operation in OPERATIONS:
+        for parameter in operation["parameters"]:
+            assert f"| `{parameter['name']}` |" in found[operation["path"]]
+    names = {name for name, schema in openapi.contract()["components"]["schemas"].items() if "properties" in schema}
+    assert set(re.findall(r"\n### Body: (\w+)\n", bodies)) == names
 
 
 async def test_other_formats_addresses_are_told(settings: Settings, serve: Serve) -> None:
@@ -80,8 +82,8 @@ async def test_every_check_of_health_is_explained(settings: Settings, serve: Ser
 
 def test_the_widgets_page_has_every_parameter() -> None:
     """What can be said to the widget's addresses."""
-    shown = [route for route in ROUTES if route.path.startswith("/widget")]
-    given = {parameters.wire_name(key) for route in shown for key in route.parameters}
+    shown = [operation for operation in OPERATIONS if operation["path"].startswith("/widget")]
+    given = {parameter["name"] for operation in shown for parameter in operation["parameters"]}
     assert len(given) > 8
     assert given <= set(re.findall(r"`([a-z]+)[`=]", PAGES["widget.md"]))
 

@@ -167,7 +167,7 @@ async def test_codes_narrow_and_quote_turns_the_table(served: Served) -> None:
     ("path", "status", "kind", "words"),
     [
         ("/v1/rates?code=USD", 400, "bad_request", "Did you mean codes?"),
-        ("/v1/rates?codes=USD&codes=EUR", 400, "bad_request", "more than once"),
+        ("/v1/rates?codes=USD&codes=EUR", 400, "bad_request", "given twice"),
         ("/v1/rates?codes=US", 400, "bad_request", "ISO 4217"),
         ("/v1/rates?codes=", 400, "bad_request", "ISO 4217"),
         ("/v1/rates?codes=USD,XQZ", 404, "unknown_currency", "XQZ"),

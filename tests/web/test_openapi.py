@@ -21,17 +21,17 @@ from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 from ratesvc.config import Settings
 from ratesvc.domain.rates import FIRST_DAY, Revision
 from ratesvc.errors import RatesvcError
-from ratesvc.render import openapi, widget
-from ratesvc.render.json import PROBLEMS
-from ratesvc.render.openapi.page import example_path
-from ratesvc.render.openapi.parameters import wire_name
-from ratesvc.render.openapi.route import STREAM, Route
-from ratesvc.render.openapi.routes import ROUTES, TAGS
+from ratesvc.render import builder, card, openapi, png, rows, widget
+from ratesvc.render.json import EVERY_PROBLEM, PROBLEM_JSON, PROBLEMS
+from ratesvc.render.series import MOST_POINTS
 from ratesvc.render.widget import Site
+from ratesvc.web import params
 
 FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
 SITE = Site("https://rates.example/prefix")
 DOCUMENT: dict[str, Any] = json.loads(openapi.document(SITE, FRIDAY))
+OPERATIONS = openapi.operations(SITE, FRIDAY)
+PARAMETERS: dict[str, Any] = openapi.contract()["components"]["parameters"]
 
 FIXED = (
     *("/health", "/livez", "/readyz", "/metrics", "/openapi.json", "/docs", "/favicon.ico"),
@@ -116,7 +116,7 @@ EMPTY = {
 }
 BUSY = ("/v1/series", "/chart.svg", "/chart.png", "/widget/card.png")
 STRICT = ("/chart.svg", "/chart.png", "/rate")
-STREAMS = {route.path for route in ROUTES if route.answers[0].media == STREAM}
+STREAMS = {one["path"] for one in OPERATIONS if "text/event-stream" in one["responses"][200]["content"]}
 
 
 def address(path: str, asked: str, base: str) -> str:
@@ -130,6 +130,15 @@ async def got(served: Served, path: str, asked: str, **headers: str) -> tuple[in
         return await served.get(asked, **headers)
     async with served.http.get(served.url + asked) as answer:
         return answer.status, answer.headers, await answer.content.readany()
+
+
+def base(served: Served) -> str:
+    return served.url.replace("127.0.0.1", "localhost")
+
+
+def here(served: Served) -> list[dict[str, Any]]:
+    """Every operation with examples that work on this service."""
+    return openapi.operations(Site(base(served)), FRIDAY)
 
 
 def resolved(part: Any) -> Any:
@@ -194,10 +203,7 @@ def expected(path: str) -> set[str]:
         found.add(status)
         for media, content in answer.get("content", {}).items():
             found.add(f"{status} {media}")
-            for kind in (
-                content.get("schema", {}).get("allOf", [{}])[-1].get("properties", {}).get("type", {}).get("enum", ())
-            ):
-                found.add(f"{status} {kind}")
+            found |= {f"{status} urn:ratesvc:{slug}" for slug in content.get("examples", ())}
     return found
 
 
@@ -238,43 +244,95 @@ async def test_every_route_is_in_it_and_nothing_else(settings: Settings, serve: 
     assert others < paths
     assert paths - others == DOCUMENT["paths"].keys()
     assert DOCUMENT["paths"].keys() == CALM.keys() == EMPTY.keys()
-    assert {route.tag for route in ROUTES} == TAGS.keys()
+    assert {tag for one in OPERATIONS for tag in one["tags"]} == {tag["name"] for tag in DOCUMENT["tags"]}
 
 
 async def test_every_parameter_is_in_it(whole: Served) -> None:
     """A strict handler names all that it knows when it is asked for something else."""
-    for route in ROUTES:
-        documented = {part["name"] for part in operation(route.path)["parameters"] if part["in"] == "query"}
-        in_path = {part["name"] for part in operation(route.path)["parameters"] if part["in"] == "path"}
-        assert in_path == set(re.findall(r"{(\w+)}", route.path))
-        assert documented == {wire_name(key) for key in route.parameters} - in_path - {"Last-Event-ID"}
-        example = example_path(route, FRIDAY, Site(whole.url.replace("127.0.0.1", "localhost")))
-        status, _, body = await got(whole, route.path, f"{example}{'&' if '?' in example else '?'}zzzzzzzz=1")
-        assert (status == 400) == (route.path.startswith("/v1/") or route.path in STRICT), route.path
+    for operation in here(whole):
+        path = operation["path"]
+        documented = {part["name"] for part in operation["parameters"] if part["in"] == "query"}
+        in_path = {part["name"] for part in operation["parameters"] if part["in"] == "path"}
+        assert in_path == set(re.findall(r"{(\w+)}", path))
+        example = operation["x-example"].removeprefix(base(whole))
+        status, _, body = await got(whole, path, f"{example}{'&' if '?' in example else '?'}zzzzzzzz=1")
+        assert (status == 400) == (path.startswith("/v1/") or path in STRICT), path
         if status == 400:
             found = re.search(r"Known: ([\w, ]+)\.", body.decode())
             assert set(found[1].split(", ") if found else ()) == documented
 
 
+def outside(schema: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
+    """Values that a schema just allows, and values that it just refuses."""
+    if "enum" in schema:
+        return schema["enum"], ["zzz", ""]
+    if "minimum" in schema:
+        return [schema["minimum"], schema["maximum"]], [schema["minimum"] - 1, schema["maximum"] + 1, "1.0"]
+    return ["2022-11-18"] if schema.get("format") == "date" else [], ["!"]
+
+
+async def test_strict_handlers_accept_what_the_contract_allows_and_nothing_else(whole: Served) -> None:
+    """The words and bounds of every parameter; a value is refused with 400, whatever else is wrong with it."""
+    for operation in here(whole):
+        path, _, query = operation["x-example"].removeprefix(base(whole)).partition("?")
+        asked = [part for part in operation["parameters"] if part["in"] == "query" and 400 in operation["responses"]]
+        for part in asked if operation["path"] != "/oembed" else ():
+            rest = "&".join(one for one in query.split("&") if not one.startswith(f"{part['name']}=")) + "&"
+            for is_allowed, values in zip((True, False), outside(part["schema"]), strict=True):
+                for value in values:
+                    status, _, body = await whole.get(f"{path}?{rest}{part['name']}={value}")
+                    assert (status == 400) != is_allowed or b"takes" not in body, (path, part["name"], value)
+
+
+def test_the_code_has_the_patterns_and_bounds_of_the_contract() -> None:
+    """Those that no single question shows: patterns, and what is taken leniently."""
+    schemas = {name: part["schema"] for name, part in PARAMETERS.items()}
+    patterns = {"codes": params.CODES, "quote": params.CODE, "lang": params.TAG, "amount": params.AMOUNT}
+    assert {name: schemas[name]["pattern"] for name in patterns} == {name: f"^{one}$" for name, one in patterns.items()}
+    assert (schemas["codes"]["maxLength"], schemas["revision"]["maximum"]) == (params.MOST_CODES_LENGTH, 9999)
+    lenient = {name: schema["anyOf"][0] for name, schema in schemas.items() if "anyOf" in schema}
+    words = {
+        "shown-theme": widget.THEMES,
+        "frame-theme": widget.FRAME_THEMES,
+        "card-theme": card.THEMES,
+        "updown": widget.UPDOWNS,
+        "style": widget.STYLES,
+        "card-scale": png.SCALES,
+        "ui": builder.UI,
+        "spark": [str(days) for days in rows.SPARKS],
+    }
+    assert {name: lenient[name]["enum"] for name in words} == {name: list(one) for name, one in words.items()}
+    assert set(re.findall(r"\w+", lenient["columns"]["pattern"])) == set(rows.COLUMNS)
+    assert lenient["heading"]["maxLength"] == rows.LONGEST_HEADING
+    sizes = {"shown-width": builder.WIDTHS, "shown-height": builder.HEIGHTS, "maxwidth": builder.ROOM}
+    for name, size in sizes.items():
+        assert (lenient[name]["minimum"], lenient[name]["maximum"] + 1) == (size.start, size.stop)
+    assert f"{MOST_POINTS:,}" in DOCUMENT["paths"]["/v1/series"]["get"]["description"]
+    assert f"{png.MOST_PIXELS:,}" in DOCUMENT["paths"]["/chart.png"]["get"]["description"]
+    kinds = DOCUMENT["components"]["schemas"]["Problem"]["properties"]["type"]["enum"]
+    assert kinds == sorted(problem.type for problem in EVERY_PROBLEM)
+
+
 @pytest.mark.slow
 async def test_what_is_embedded_obeys_its_parameters_and_no_others(whole: Served) -> None:
     """There nothing is refused: so every parameter of the document changes the answer, and the others' do not."""
-    routes = [route for route in ROUTES if route.tag == "Widget"]
     own = {
-        route.path: {part["name"]: part["example"] for part in operation(route.path)["parameters"]} for route in routes
+        one["path"]: {part["name"]: part["example"] for part in one["parameters"]}
+        for one in OPERATIONS
+        if one["tags"] == ["Widget"]
     }
     everything = {name: value for examples in own.values() for name, value in examples.items()}
     whole.service.history.add(Revision(sheet(date(2026, 4, 22)), 1, whole.service.clock()))
-    for route in routes:
-        examples = {**everything, **own[route.path]}
-        rest = address("", {"/oembed": "url={base}/embed"}.get(route.path, "style=inline"), whole.url)
-        plain = (await whole.get(f"{route.path}?{rest}"))[2]
+    for path, own_examples in own.items():
+        examples = {**everything, **own_examples}
+        rest = address("", {"/oembed": "url={base}/embed"}.get(path, "style=inline"), whole.url)
+        plain = (await whole.get(f"{path}?{rest}"))[2]
         changed = {
             name
             for name in examples.keys() - {"url", "format"}
-            if (await whole.get(f"{route.path}?{name}={examples[name]}&{rest}"))[2] != plain
+            if (await whole.get(f"{path}?{name}={examples[name]}&{rest}"))[2] != plain
         }
-        assert changed == own[route.path].keys() - {"url", "format"}, route.path
+        assert changed == own_examples.keys() - {"url", "format"}, path
 
 
 @pytest.mark.slow
@@ -338,7 +396,15 @@ def test_every_error_that_can_be_answered_has_a_problem_of_its_own() -> None:
     """No two share a type, so that a program can tell them apart."""
     assert len({problem.slug for problem in PROBLEMS.values()}) == len(PROBLEMS)
     assert all(issubclass(kind, RatesvcError) for kind in PROBLEMS)
-    assert {kind for route in ROUTES for kind in route.problems} == PROBLEMS.keys()
+    shown = [
+        content["examples"]
+        for one in OPERATIONS
+        for answer in one["responses"].values()
+        for media, content in answer.get("content", {}).items()
+        if media == PROBLEM_JSON
+    ]
+    slugs = {problem.slug for problem in PROBLEMS.values()}
+    assert {slug for examples in shown for slug in examples} == slugs | {"method_not_allowed"}
 
 
 async def test_the_examples_of_the_page_work(whole: Served) -> None:
@@ -347,32 +413,26 @@ async def test_the_examples_of_the_page_work(whole: Served) -> None:
     text = html.unescape(body.decode())
     assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
     assert "script" not in headers["Content-Security-Policy"]
-    base = whole.url.replace("127.0.0.1", "localhost")
-    site = Site(base)
-    urls = re.findall(r"""curl '<a href="([^"]+)">\1</a>'""", text)
-    assert len(urls) == len(ROUTES)
-    for route, url in zip(_in_order(text), urls, strict=True):
-        assert url == base + example_path(route, FRIDAY, site)
-        status, headers, body = await got(whole, route.path, url.removeprefix(base))
+    found = re.findall(r"""<h3 id="(\w+)"><span.*?curl '<a href="([^"]+)">\2</a>'""", text, re.DOTALL)
+    examples = {one["operationId"]: one for one in here(whole)}
+    assert dict(found) == {name: one["x-example"] for name, one in examples.items()}
+    for name, url in found:
+        path = examples[name]["path"]
+        status, headers, body = await got(whole, path, url.removeprefix(base(whole)))
         assert status == 200, url
-        assert check(route.path, status, headers, body)
-
-
-def _in_order(text: str) -> list[Route]:
-    by_name = {route.name: route for route in ROUTES}
-    return [by_name[name] for name in re.findall(r'<h3 id="([^"]+)"><span', text)]
+        assert check(path, status, headers, body)
 
 
 async def test_the_page_is_complete(whole: Served) -> None:
     """Every route, parameter, status and problem stands on it; its links inside lead somewhere."""
     text = html.unescape((await whole.get("/docs"))[2].decode())
     articles = dict(re.findall(r'<article aria-labelledby="(\w+)">(.*?)</article>', text, re.DOTALL))
-    for route in ROUTES:
-        article = articles[route.name]
-        assert f"<code>{route.path}</code>" in article
-        for part in operation(route.path)["parameters"]:
+    for one in OPERATIONS:
+        article = articles[one["operationId"]]
+        assert f"<code>{one['path']}</code>" in article
+        for part in one["parameters"]:
             assert f'<th scope="row" role="rowheader"><code>{part["name"]}</code>' in article
-        for status in operation(route.path)["responses"]:
+        for status in one["responses"]:
             assert f'<span class="status">{status} ' in article
     assert {problem.slug for problem in PROBLEMS.values()} <= articles.keys()
     identifiers = re.findall(r' id="([^"]+)"', text)

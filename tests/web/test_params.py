@@ -11,14 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratesvc.errors import BadRequest
-from ratesvc.render.openapi.parameters import MOST_CODES, MOST_CODES_LENGTH
-from ratesvc.web.query import Query, day, one_code
+from ratesvc.web.params import MOST_CODES, MOST_CODES_LENGTH, StrictParams, day, one_code
 
 KNOWN = ("codes", "quote", "lang", "theme", "revision")
 
 
-def asked(text: str) -> Query:
-    return Query(make_mocked_request("GET", f"/v1/rates?{text}"), KNOWN)
+def asked(text: str) -> StrictParams:
+    return StrictParams(make_mocked_request("GET", f"/v1/rates?{text}"), KNOWN)
 
 
 def refusal(text: str, name: str | None = None) -> str:
@@ -28,7 +27,7 @@ def refusal(text: str, name: str | None = None) -> str:
     return str(caught.value)
 
 
-def ask(query: Query, name: str | None) -> object:
+def ask(query: StrictParams, name: str | None) -> object:
     questions: dict[str | None, Callable[[], object]] = {
         None: lambda: None,
         "codes": query.codes,
@@ -73,7 +72,7 @@ def test_an_unknown_parameter_near_to_none_names_them_all() -> None:
     """What there is, is said; a page without parameters has nothing to name."""
     assert refusal("xyzzy=1") == "There is no parameter 'xyzzy'. Known: codes, quote, lang, theme, revision."
     with pytest.raises(BadRequest) as caught:
-        Query(make_mocked_request("GET", "/?x=1"), ())
+        StrictParams(make_mocked_request("GET", "/?x=1"), ())
     assert str(caught.value) == "There is no parameter 'x'."
 
 
@@ -94,7 +93,7 @@ def test_what_only_resembles_them_is_not(text: str) -> None:
 @pytest.mark.parametrize("text", ["codes=USD&codes=EUR", "lang=ru&lang=ru"])
 def test_a_repeated_parameter_is_refused(text: str) -> None:
     """Proxies and frameworks disagree about which one counts."""
-    assert refusal(text) == f"{text.partition('=')[0]} stands more than once."
+    assert refusal(text) == f"{text.partition('=')[0]} is given twice."
 
 
 @pytest.mark.parametrize(
@@ -173,8 +172,8 @@ def test_codes_may_be_as_long_as_two_hundred_of_them_and_no_longer() -> None:
     assert refusal(longest + "%20", "codes").startswith("codes takes")
 
 
-def of(text: str, *known: str) -> Query:
-    return Query(make_mocked_request("GET", f"/?{text}"), known)
+def of(text: str, *known: str) -> StrictParams:
+    return StrictParams(make_mocked_request("GET", f"/?{text}"), known)
 
 
 def test_a_day_is_read_or_has_its_default() -> None:
