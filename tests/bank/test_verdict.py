@@ -136,7 +136,7 @@ def replay() -> ModuleType:
 
 @pytest.mark.slow
 def test_thirty_years_of_real_sheets(recordings: Path) -> None:
-    """The figures that docs/guards.md states; and no real crisis is refused."""
+    """The figures that docs/admission.md states; and no real crisis is refused."""
     found = {sheet.effective_date: assessment for sheet, assessment in replay().assessments(recordings / "history")}
     counts = Counter(assessment.decision for assessment in found.values())
     assert (len(found), counts[CONFIRM], counts[QUARANTINE]) == (6973, 96, 9)
