@@ -1,26 +1,24 @@
-"""The program: `ratesvc`, and `python -m ratesvc`.
-
-Until a command has anything to tidy up, a signal ends the program at once, without Python's traceback of its imports.
-"""
+"""The program: `ratesvc`, and `python -m ratesvc`."""
 
 import os
 import signal
 
 
 def _end(number: int, _: object) -> None:
+    """End at once. Before a command runs there is nothing to clean up, and a traceback of imports helps nobody."""
     if number == signal.SIGTERM:
-        # As it usually does; but the first process of a container lives on.
+        # The default action ends the process, unless it is the first of a container; then _exit does.
         signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)
     os._exit(128 + number)
 
 
 for _number in (signal.SIGINT, signal.SIGTERM):
-    # Who started us in the background may have Ctrl-C ignored.
+    # A shell that starts us in the background may have SIGINT ignored.
     if signal.getsignal(_number) is not signal.SIG_IGN:
         signal.signal(_number, _end)
 
-from ratesvc.cli import main  # noqa: E402 -- a fifth of a second in which a signal may come
+from ratesvc.cli import main  # noqa: E402 -- a signal may come during these 0.2 seconds
 
 
 def run() -> None:

@@ -1,4 +1,4 @@
-"""The front door: the command line on one page. What a command does is imported when it runs, and only that."""
+"""The entry point: the whole command line. A command's code is imported when it runs, so that --help stays quick."""
 
 from __future__ import annotations
 
@@ -8,69 +8,22 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import date
+from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from ratesvc import __version__
 from ratesvc.errors import ConfigError, EngineError, EngineNotReady, FetchFailed, NotYetSet, RatesvcError
 
+if TYPE_CHECKING:
+    from ratesvc.config import Settings
+
 FAILED, INTERNAL, AGAIN, CONFIG, INTERRUPTED = 1, 70, 75, 78, 130  # 70, 75 and 78 as in sysexits.h
-
-_ENDING = """\b
-Exit codes:
-    0  done
-    1  it cannot be answered: the text says why
-    2  the command line is wrong
-   70  a mistake of this program
-   75  the embedded engine does not answer yet: try again
-   78  a setting is wrong, or the machine does not give what it asks for
-  130  interrupted
-\b
-Completion, for the line in your shell's start file:
-  bash  eval "$(_RATESVC_COMPLETE=bash_source ratesvc)"
-  zsh   eval "$(_RATESVC_COMPLETE=zsh_source ratesvc)"
-  fish  _RATESVC_COMPLETE=fish_source ratesvc | source"""
-
-
-class _FrontDoor(click.Group):
-    """Whatever goes wrong inside is one line and an exit code."""
-
-    def main(self, *arguments: Any, **switches: Any) -> Any:
-        """Help and version are written before any command runs, to an output that may be full."""
-        try:
-            return super().main(*arguments, **switches)
-        except OSError as error:
-            _fail(error)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command. Errors of the command line and a closed pipe are click's own."""
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            sys.exit(INTERRUPTED)
-        except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
-            raise
-        except Exception as error:  # noqa: BLE001 -- whatever it is, it is explained
-            _fail(error)
-
-
-def _to_day(_context: click.Context, _parameter: click.Parameter, text: str | None) -> date | None:
-    try:
-        if text is None or re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
-            return date.fromisoformat(text) if text else None
-    except ValueError:
-        pass
-    raise click.BadParameter("A day is written YYYY-MM-DD and must exist.")
-
-
-def _to_codes(_context: click.Context, _parameter: click.Parameter, text: Any) -> Any:
-    return text.upper() if isinstance(text, str) else tuple(code.upper() for code in text)
-
 
 CODES = (
     *("AED", "AMD", "AUD", "AZN", "BDT", "BHD", "BOB", "BRL", "BYN", "CAD", "CHF"),
@@ -81,212 +34,48 @@ CODES = (
 )
 """For completion: the rouble and the sheet of 25 April 2026. Reading the store would make the shell wait."""
 
-
-def _complete_code(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
-    return [code for code in CODES if code.startswith(begun.upper())]
-
-
-def _complete_language(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
-    return [tag for tag in ("en", "ru", "zh-Hans") if tag.startswith(begun)]
-
-
-Command = Callable[..., None]
-
-
-def _demo(command: Command) -> Command:
-    return click.option("--demo", is_flag=True, help="Recorded figures on a stopped clock; needs no network.")(command)
-
-
-def _json(text: str) -> Callable[[Command], Command]:
-    return click.option("--json", "as_json", is_flag=True, help=text)
+_EPILOG = """\b
+Exit codes:
+    0  done
+    1  there is no answer: the text says why
+    2  the command line is wrong
+   70  an internal error
+   75  the embedded engine does not answer yet: try again
+   78  a setting is wrong, or the machine does not allow what it asks for
+  130  interrupted
+\b
+Completion, for the line in your shell's start file:
+  bash  eval "$(_RATESVC_COMPLETE=bash_source ratesvc)"
+  zsh   eval "$(_RATESVC_COMPLETE=zsh_source ratesvc)"
+  fish  _RATESVC_COMPLETE=fish_source ratesvc | source"""
 
 
-def _lang(command: Command) -> Command:
-    option = click.option(
-        "--lang", default="en", show_default=True, shell_complete=_complete_language, help="The language."
-    )
-    return option(command)
+class _Main(click.Group):
+    """Turns every error into one line and an exit code."""
 
+    def main(self, *arguments: Any, **switches: Any) -> Any:
+        """Help and version are written before any command runs, to an output that may be full."""
+        try:
+            return super().main(*arguments, **switches)
+        except OSError as error:
+            _fail(error)
 
-def _day(name: str, text: str) -> Callable[[Command], Command]:
-    return click.option(
-        f"--{name}", "day" if name == "date" else name, metavar="YYYY-MM-DD", callback=_to_day, help=text
-    )
-
-
-@click.group(cls=_FrontDoor, epilog=_ENDING, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="ratesvc")
-@click.option("--config", "file", type=click.Path(path_type=Path), help="Settings; by default ./config.yaml.")
-@click.pass_context
-def main(context: click.Context, file: Path | None) -> None:
-    """The Bank of Russia's official exchange rates as a JSON API and an HTML widget."""
-    context.obj = file
-    for name in ("stdin", "stdout", "stderr"):
-        if getattr(sys, name) is None:
-            # Closed by the caller. Without this a socket would get its number, which uvloop dies of.
-            setattr(sys, name, Path(os.devnull).open("r+"))  # noqa: SIM115 -- as long as the process
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A terminal may know neither arrows nor Cyrillic; that is no reason to fail.
-            stream.reconfigure(errors="backslashreplace")
-
-
-@main.command()
-@click.option("--check-config", is_flag=True, help="Read the settings, say whether they are right, and stop.")
-@_json("With --check-config: the result as JSON.")
-@_demo
-@click.pass_obj
-def serve(file: Path | None, *, check_config: bool, as_json: bool, demo: bool) -> None:
-    """Serve the API and the widget until told to stop."""
-    from ratesvc.commands.settings import check, settings
-
-    if check_config:
-        check(file, as_json=as_json)
-        return
-    if as_json:
-        raise click.UsageError("--json goes with --check-config; RATESVC_LOG_FORMAT=json makes the service write JSON.")
-    # A wrong setting is said before the service is imported.
-    chosen = settings(file)
-    from ratesvc.commands.running import run
-    from ratesvc.commands.serve import serve as work
-
-    run(work(chosen, demo=demo), chosen.log.format)
-
-
-@main.command()
-@click.argument("codes", nargs=-1, callback=_to_codes, shell_complete=_complete_code)
-@_day("date", "A day instead of today.")
-@click.option("--days", type=click.IntRange(1, 36600), metavar="N", help="How each moved in the N days before, too.")
-@_json("The API's JSON: that of /v1/rates, with --days that of /v1/series.")
-@_lang
-@_demo
-@click.pass_obj
-def show(file: Path | None, /, **asked: Any) -> None:
-    """Print the rates in force, for all currencies or for CODES."""
-    from ratesvc.commands import show as room
-
-    _run(room.show, file, room.ShowOptions(**asked))
-
-
-@main.command()
-@click.argument("amount")
-@click.argument("base", metavar="FROM", callback=_to_codes, shell_complete=_complete_code)
-@click.argument("quote", metavar="[TO]", callback=_to_codes, shell_complete=_complete_code, default="RUB")
-@_day("date", "A day instead of today.")
-@_json("The API's JSON: that of /v1/convert.")
-@_lang
-@_demo
-@click.pass_obj
-def convert(file: Path | None, /, **asked: Any) -> None:
-    """Convert an AMOUNT at the rates in force; into roubles where no other currency is named."""
-    from ratesvc.commands import convert as room
-
-    _run(room.convert, file, room.ConvertOptions(**asked))
-
-
-@main.command()
-@_day("since", "The first day; by default 1992-07-01.")
-@_day("until", "The last day; by default tomorrow.")
-@click.option("--verify", is_flag=True, help="Compare what is held with the Bank and change nothing.")
-@_json("Every step, and the result last, as a line of JSON.")
-@_demo
-@click.pass_obj
-def backfill(file: Path | None, /, *, verify: bool, **asked: Any) -> None:
-    """Fetch all of history, one request a currency; go on where an earlier run was cut off."""
-    from ratesvc.commands import backfill as room
-
-    since, until = asked["since"], asked["until"]
-    if verify and (since or until):
-        raise click.UsageError("--verify compares all that is held: it takes neither --since nor --until.")
-    if since and until and since > until:
-        raise click.BadParameter("It must not be later than the last day.", param_hint="--since")
-    _run(room.verify if verify else room.backfill, file, room.BackfillOptions(**asked))
-
-
-@main.command()
-@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-@_json("The counts as JSON.")
-@_demo
-@click.pass_obj
-def export(file: Path | None, folder: Path, *, as_json: bool, demo: bool) -> None:
-    """Write what the service would serve as static files into FOLDER; only what changed is written."""
-    from ratesvc.commands import export as room
-
-    _run(room.export, file, folder, as_json=as_json, demo=demo)
-
-
-@main.group()
-def quarantine() -> None:
-    """Documents of the Bank that were not published: look at them, and decide."""
-
-
-@quarantine.command("list")
-@_json("The same as JSON.")
-@click.pass_obj
-def quarantine_list(file: Path | None, *, as_json: bool) -> None:
-    """Print their names, when they came, and why they wait; the newest first."""
-    from ratesvc.commands import quarantine as room
-
-    _run(room.decide, file, room.listed, as_json=as_json)
-
-
-@quarantine.command("show")
-@click.argument("name")
-@click.option("--raw", is_flag=True, help="The Bank's own bytes and nothing else.")
-@_json("The same as JSON.")
-@click.pass_obj
-def quarantine_show(file: Path | None, name: str, *, raw: bool, as_json: bool) -> None:
-    """Print the reasons and the figures of one; NAME may be its beginning."""
-    if raw and as_json:
-        raise click.UsageError("--raw and --json exclude each other.")
-    from ratesvc.commands import quarantine as room
-
-    _run(room.decide, file, room.raw if raw else room.shown, name, as_json=as_json)
-
-
-@quarantine.command("release")
-@click.argument("name")
-@_json("What was published, as JSON.")
-@click.pass_obj
-def quarantine_release(file: Path | None, name: str, *, as_json: bool) -> None:
-    """Publish one as your decision; it is flagged as released. A running service serves it at once."""
-    from ratesvc.commands import quarantine as room
-
-    _run(room.decide, file, room.released, name, as_json=as_json)
-
-
-@quarantine.command("drop")
-@click.argument("name")
-@_json("What was dropped, as JSON.")
-@click.pass_obj
-def quarantine_drop(file: Path | None, name: str, *, as_json: bool) -> None:
-    """Forget one. While the Bank still says the same, the next poll brings it back."""
-    from ratesvc.commands import quarantine as room
-
-    _run(room.decide, file, room.dropped, name, as_json=as_json)
-
-
-@main.command()
-@_json("The address, what it answered, and whether that is life, as JSON.")
-@click.pass_obj
-def healthcheck(file: Path | None, *, as_json: bool) -> None:
-    """Ask /livez of the service on this machine; for containers."""
-    from ratesvc.commands.healthcheck import healthcheck as work
-
-    work(file, as_json=as_json)
-
-
-def _run(work: Callable[..., Coroutine[Any, Any, None]], file: Path | None, /, *asked: Any, **switches: Any) -> None:
-    from ratesvc.commands.running import run
-    from ratesvc.commands.settings import settings
-
-    run(work(settings(file), *asked, **switches))
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command. Click itself handles errors of the command line and a closed pipe."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
+        except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
+            raise
+        except Exception as error:  # noqa: BLE001 -- an unknown error is reported, too
+            _fail(error)
 
 
 def _fail(error: Exception) -> NoReturn:
     text, code = _explained(error)
     if isinstance(error, OSError):
-        # What the output did not take is not tried again at the end, where Python would complain about it.
+        # Otherwise Python would try at exit to write the rest of the output, and complain.
         with suppress(OSError), Path(os.devnull).open("wb") as nowhere:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
     click.echo(f"ratesvc: {text}", err=True)
@@ -310,12 +99,213 @@ def _explained(error: Exception) -> tuple[str, int]:
         return f"{named}{error.strerror or error}{_hint(error)}", CONFIG
     place = traceback.extract_tb(error.__traceback__)[-1]
     text = " ".join(f"{type(error).__name__}: {error}".split())
-    return f"a mistake of this program, please report it: {text} ({place.filename}, line {place.lineno})", INTERNAL
+    return f"internal error, please report it: {text} ({place.filename}, line {place.lineno})", INTERNAL
 
 
 def _hint(error: OSError) -> str:
-    """Which setting is behind an address that is refused; asyncio names it in these words."""
+    """The setting of an address that is refused; asyncio's text for that holds these words."""
     if "to bind on address" not in str(error):
         return ""
     is_port = error.errno in (errno.EADDRINUSE, errno.EACCES)
     return f"; {'RATESVC_PORT or RATESVC_ADMIN_PORT sets the port' if is_port else 'RATESVC_HOST sets the address'}"
+
+
+def _run(name: str, file: Path | None, /, *arguments: Any, is_logged: bool = False, **switches: Any) -> None:
+    """Run `module.function` of ratesvc.commands, which is imported once the settings are known to be right."""
+    settings = _settings(file)
+    from ratesvc.commands.running import run
+
+    module, _, function = name.partition(".")
+    work = getattr(import_module(f"ratesvc.commands.{module}"), function)
+    run(work(settings, *arguments, **switches), settings.log.format if is_logged else "")
+
+
+def _settings(file: Path | None) -> Settings:
+    from ratesvc.config import load
+
+    return load(file, os.environ)
+
+
+# Arguments and options
+
+
+def _to_day(_context: click.Context, _parameter: click.Parameter, text: str | None) -> date | None:
+    try:
+        if text is None or re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+            return date.fromisoformat(text) if text else None
+    except ValueError:
+        pass
+    raise click.BadParameter("A day is written YYYY-MM-DD and must exist.")
+
+
+def _to_codes(_context: click.Context, _parameter: click.Parameter, text: Any) -> Any:
+    return text.upper() if isinstance(text, str) else tuple(code.upper() for code in text)
+
+
+def _complete_code(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    return [code for code in CODES if code.startswith(begun.upper())]
+
+
+def _complete_language(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    return [tag for tag in ("en", "ru", "zh-Hans") if tag.startswith(begun)]
+
+
+Command = Callable[..., None]
+
+
+def _day(name: str, text: str) -> Callable[[Command], Command]:
+    return click.option(f"--{name}", metavar="YYYY-MM-DD", callback=_to_day, help=text)
+
+
+def _json(text: str) -> Callable[[Command], Command]:
+    return click.option("--json", "as_json", is_flag=True, help=text)
+
+
+_demo = click.option("--demo", is_flag=True, help="Recorded figures on a stopped clock; needs no network.")
+_lang = click.option("--lang", default="en", show_default=True, shell_complete=_complete_language, help="The language.")
+
+
+# Commands
+
+
+@click.group(cls=_Main, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="ratesvc")
+@click.option("--config", "file", type=click.Path(path_type=Path), help="Settings; by default ./config.yaml.")
+@click.pass_context
+def main(context: click.Context, file: Path | None) -> None:
+    """The Bank of Russia's official exchange rates as a JSON API and an HTML widget."""
+    context.obj = file
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # The caller has closed it. A socket would get its number, and uvloop cannot work with that.
+            setattr(sys, name, Path(os.devnull).open("r+"))  # noqa: SIM115 -- open as long as the process
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that knows neither arrows nor Cyrillic shows their numbers.
+            stream.reconfigure(errors="backslashreplace")
+
+
+@main.command()
+@click.option("--check-config", is_flag=True, help="Read the settings, say whether they are right, and stop.")
+@_json("With --check-config: the result as JSON.")
+@_demo
+@click.pass_obj
+def serve(file: Path | None, *, check_config: bool, as_json: bool, demo: bool) -> None:
+    """Serve the API and the widget until told to stop."""
+    if check_config:
+        from ratesvc.commands.checks import check_config as check
+
+        check(file, as_json=as_json)
+        return
+    if as_json:
+        raise click.UsageError("--json goes with --check-config; RATESVC_LOG_FORMAT=json makes the service write JSON.")
+    _run("serve.serve", file, is_logged=True, demo=demo)
+
+
+@main.command()
+@click.argument("codes", nargs=-1, callback=_to_codes, shell_complete=_complete_code)
+@_day("date", "A day instead of today.")
+@click.option("--days", type=click.IntRange(1, 36600), metavar="N", help="How each moved in the N days before, too.")
+@_json("The API's JSON: that of /v1/rates, with --days that of /v1/series.")
+@_lang
+@_demo
+@click.pass_obj
+def show(file: Path | None, /, codes: tuple[str, ...], date: date | None, days: int | None, **output: Any) -> None:
+    """Print the rates in force, for all currencies or for CODES."""
+    _run("rates.show", file, codes, date, days, **output)
+
+
+@main.command()
+@click.argument("amount")
+@click.argument("base", metavar="FROM", callback=_to_codes, shell_complete=_complete_code)
+@click.argument("quote", metavar="[TO]", callback=_to_codes, shell_complete=_complete_code, default="RUB")
+@_day("date", "A day instead of today.")
+@_json("The API's JSON: that of /v1/convert.")
+@_lang
+@_demo
+@click.pass_obj
+def convert(file: Path | None, /, amount: str, base: str, quote: str, date: date | None, **output: Any) -> None:
+    """Convert an AMOUNT at the rates in force; into roubles where no other currency is named."""
+    _run("rates.convert", file, amount, (base, quote), date, **output)
+
+
+@main.command()
+@_day("since", "The first day; by default 1992-07-01.")
+@_day("until", "The last day; by default tomorrow.")
+@click.option("--verify", is_flag=True, help="Compare what is held with the Bank and change nothing.")
+@_json("Every step, and the result last, as a line of JSON.")
+@_demo
+@click.pass_obj
+def backfill(file: Path | None, /, since: date | None, until: date | None, *, verify: bool, **output: bool) -> None:
+    """Fetch all of history, one request a currency; go on where an earlier run was cut off."""
+    if verify and (since or until):
+        raise click.UsageError("--verify compares all that is held: it takes neither --since nor --until.")
+    if since and until and since > until:
+        raise click.BadParameter("It must not be later than the last day.", param_hint="--since")
+    if verify:
+        _run("backfill.verify", file, **output)
+    else:
+        _run("backfill.backfill", file, since, until, **output)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@_json("The counts as JSON.")
+@_demo
+@click.pass_obj
+def export(file: Path | None, /, folder: Path, **output: bool) -> None:
+    """Write what the service would serve as static files into FOLDER; only what changed is written."""
+    _run("export.export", file, folder, **output)
+
+
+@main.group()
+def quarantine() -> None:
+    """Documents of the Bank that were not published: look at them, and decide."""
+
+
+@quarantine.command("list")
+@_json("The same as JSON.")
+@click.pass_obj
+def quarantine_list(file: Path | None, *, as_json: bool) -> None:
+    """Print their names, when they came, and why they wait; the newest first."""
+    _run("quarantine.listed", file, as_json=as_json)
+
+
+@quarantine.command("show")
+@click.argument("name")
+@click.option("--raw", is_flag=True, help="The Bank's own bytes and nothing else.")
+@_json("The same as JSON.")
+@click.pass_obj
+def quarantine_show(file: Path | None, name: str, *, raw: bool, as_json: bool) -> None:
+    """Print the reasons and the figures of one; NAME may be its beginning."""
+    if raw and as_json:
+        raise click.UsageError("--raw and --json exclude each other.")
+    _run("quarantine.raw" if raw else "quarantine.shown", file, name, as_json=as_json)
+
+
+@quarantine.command("release")
+@click.argument("name")
+@_json("What was published, as JSON.")
+@click.pass_obj
+def quarantine_release(file: Path | None, name: str, *, as_json: bool) -> None:
+    """Publish one as your decision; it is flagged as released. A running service serves it at once."""
+    _run("quarantine.released", file, name, as_json=as_json)
+
+
+@quarantine.command("drop")
+@click.argument("name")
+@_json("What was dropped, as JSON.")
+@click.pass_obj
+def quarantine_drop(file: Path | None, name: str, *, as_json: bool) -> None:
+    """Forget one. While the Bank still says the same, the next poll brings it back."""
+    _run("quarantine.dropped", file, name, as_json=as_json)
+
+
+@main.command()
+@_json("The address, what it answered, and whether that is life, as JSON.")
+@click.pass_obj
+def healthcheck(file: Path | None, *, as_json: bool) -> None:
+    """Ask /livez of the service on this machine; for containers."""
+    from ratesvc.commands.checks import healthcheck as check
+
+    check(_settings(file), as_json=as_json)

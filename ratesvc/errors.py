@@ -1,4 +1,4 @@
-"""The few errors that cross a floor. Each says in its text what a person can do about it."""
+"""The errors that cross a folder, in families. Each text says in plain words what is wrong and what helps."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from datetime import date, datetime
 
 
 class RatesvcError(Exception):
-    """Anything this service knows how to explain."""
+    """Every error that this program explains; anything else is an internal error."""
+
+
+# The installation
 
 
 class ConfigError(RatesvcError):
-    """A setting is wrong: the text names its key and never repeats a secret."""
+    """A setting is wrong. The text names its key and never repeats a secret."""
 
 
 class EngineError(RatesvcError):
@@ -19,14 +22,14 @@ class EngineError(RatesvcError):
 
 
 class EngineNotReady(EngineError):
-    """It lives and does not answer, or another process is about to start or end it: trying again later may do."""
+    """The engine runs but does not answer, or another process is starting or stopping it. Retry later."""
 
 
 class StoreUnavailable(RatesvcError):
-    """Redis did not answer, or not as it should; memory goes on serving.
+    """Redis did not answer as it should; the service goes on from memory.
 
-    `kind` is one of auth, loading, memory, readonly, timeout, connection, type (another type of value under our key),
-    refused, answer (one that makes no sense), open (it was not asked, having failed a moment ago).
+    `kind` is one of auth, loading, memory, readonly, timeout, connection, type (our key holds another type of value),
+    refused, answer (it makes no sense), open (not asked, because Redis failed a moment ago).
     """
 
     def __init__(self, text: str, kind: str = "refused") -> None:
@@ -34,11 +37,14 @@ class StoreUnavailable(RatesvcError):
         self.kind = kind
 
 
+# The Bank
+
+
 class SourceError(RatesvcError):
-    """One mirror of the Bank did not give a document.
+    """A mirror of the Bank did not give a document.
 
     `kind` is one of connect, dns, tls, timeout, http, status, redirect, demo, encoded, oversize;
-    `retry_after_s` is what the mirror asked for, if it did.
+    `retry_after_s` is the pause that the mirror asked for, if any.
     """
 
     def __init__(self, kind: str, text: str, retry_after_s: float | None = None) -> None:
@@ -47,8 +53,20 @@ class SourceError(RatesvcError):
         self.retry_after_s = retry_after_s
 
 
+class BadDocument(RatesvcError):
+    """The bytes are not a document of the Bank that we may trust. `raw` are the bytes, where they are known.
+
+    `reason` is one of html, parameters, encoding, malformed, structure, row, date, rows, core, duplicate, unit.
+    """
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(f"{reason}: {text}")
+        self.reason = reason
+        self.raw = b""
+
+
 class FetchFailed(RatesvcError):
-    """No mirror gave a document: `failures` holds each mirror's host and its SourceError or BadDocument, in order."""
+    """No mirror gave a document. `failures` holds each mirror's host and its error, in order."""
 
     def __init__(self, failures: Sequence[tuple[str, SourceError | BadDocument]]) -> None:
         super().__init__("; ".join(f"{host}: {error}" for host, error in failures))
@@ -56,7 +74,7 @@ class FetchFailed(RatesvcError):
 
     @property
     def kind(self) -> str:
-        """The class of the first mirror's failure."""
+        """What the first mirror's failure was."""
         first = self.failures[0][1]
         return first.kind if isinstance(first, SourceError) else f"invalid:{first.reason}"
 
@@ -66,17 +84,7 @@ class FetchFailed(RatesvcError):
         return max((e.retry_after_s or 0.0 for _, e in self.failures if isinstance(e, SourceError)), default=0.0)
 
 
-class BadDocument(RatesvcError):
-    """The bytes are not a document of the Bank that we may trust.
-
-    `reason` is one of html, parameters, encoding, malformed, structure, row, date, rows, core, duplicate, unit.
-    """
-
-    def __init__(self, reason: str, text: str) -> None:
-        super().__init__(f"{reason}: {text}")
-        self.reason = reason
-        self.raw = b""
-        """The bytes themselves, where they are known."""
+# No rates for that day
 
 
 class NoSheet(RatesvcError):
@@ -84,9 +92,9 @@ class NoSheet(RatesvcError):
 
 
 class NotYetSet(RatesvcError):
-    """The Bank has not set the rates of this day; `expected_at` is when they are due, even where that has passed.
+    """The Bank has not set the rates of this day. `expected_at` is when they are due, even if that has passed.
 
-    They are `overdue` when a publication is being missed: three hours later.
+    They are `overdue` three hours later.
     """
 
     def __init__(self, day: date, expected_at: datetime, *, overdue: bool = False) -> None:
@@ -97,7 +105,7 @@ class NotYetSet(RatesvcError):
 
 
 class HistoryLoading(RatesvcError):
-    """The sheet of this past day has not been fetched yet, so which one was in force is not certain."""
+    """The sheet of this past day has not been fetched yet, so the sheet in force is not certain."""
 
     def __init__(self, day: date) -> None:
         super().__init__(f"The sheet in force on {day} has not been loaded yet.")
@@ -112,11 +120,15 @@ class BeforeHistory(RatesvcError):
         self.day = day
 
 
-class UnknownCurrency(RatesvcError):
-    """No held sheet has ever had this code, or that of one `effective` date has not.
+# Requests
 
-    `meant` is the one that was probably meant.
-    """
+
+class BadRequest(RatesvcError):
+    """A request that cannot be understood. The text says which parameter is wrong and what it takes."""
+
+
+class UnknownCurrency(RatesvcError):
+    """No held sheet has this code, or the sheet of one `effective` date has not. `meant` is a similar code."""
 
     def __init__(self, code: str, meant: str | None = None, *, effective: date | None = None) -> None:
         if effective:
@@ -132,7 +144,7 @@ class UnknownRevision(RatesvcError):
 
 
 class TooManyPoints(RatesvcError):
-    """An answer of so many currencies on so many days would be longer than `most` points."""
+    """The answer would be longer than `most` points: one for each currency on each day."""
 
     def __init__(self, currencies: int, days: int, most: int) -> None:
         super().__init__(
@@ -148,12 +160,8 @@ class Busy(RatesvcError):
 
 
 class NotSupported(RatesvcError):
-    """What this service, or its installation, does not do; the text says what would."""
+    """This service, or its installation, cannot do that. The text says what would help."""
 
 
 class NotEmbeddable(RatesvcError):
-    """An address that is not ours to embed."""
-
-
-class BadRequest(RatesvcError):
-    """A query that cannot be answered; the text says which parameter and what it takes."""
+    """The address is not one of our pages to embed."""

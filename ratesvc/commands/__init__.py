@@ -1,1 +1,1 @@
-"""What a person types: one module for each command, imported when the command runs. May import everything but `cli`."""
+"""Commands: one module for each, imported when the command runs, and in `running` what they share."""

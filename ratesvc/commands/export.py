@@ -1,9 +1,8 @@
-"""`ratesvc export`: what is served, as static files: for a site that runs no Python and copies a folder by cron."""
+"""`ratesvc export`: the service's answers as static files, for a site that runs no Python and copies a folder."""
 
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
@@ -12,7 +11,7 @@ import aiohttp
 import click
 import msgspec
 
-from ratesvc.commands.running import opened, raise_failure
+from ratesvc.commands.running import opened
 from ratesvc.config import Settings
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import RatesvcError
@@ -24,35 +23,35 @@ LANGUAGES = ("en", "ru", "zh-Hans")
 
 
 async def export(settings: Settings, folder: Path, *, as_json: bool, demo: bool) -> None:
-    """Fetch today's sheet where it is not held, write the files, say how many. Raises RatesvcError, OSError."""
+    """Fetch today's sheet if it is not held, write the files, print how many. Raises RatesvcError, OSError."""
     server = msgspec.structs.replace(settings.server, host="127.0.0.1", port=0, admin_port=None)
     async with opened(msgspec.structs.replace(settings, server=server), demo=demo) as service:
-        if service.history.certain_on(moscow_day(service.clock())) is None:
-            raise_failure(await service.fetch(None))
-        counts, refusals = await _written(service, folder)
+        is_held = service.history.certain_on(moscow_day(service.clock())) is not None
+        if not is_held and (failure := (await service.fetch(None)).failure):
+            raise failure
+        counts, refusals = await _write_files(service, folder)
     if as_json:
         click.echo(msgspec.json.encode({"folder": str(folder), **counts, "kept": len(refusals)}))
     else:
-        click.echo(f"{folder}: {', '.join(f'{count} {became}' for became, count in counts.items())}")
+        click.echo(f"{folder}: {', '.join(f'{count} {outcome}' for outcome, count in counts.items())}")
     if refusals:
-        raise RatesvcError(f"{len(refusals)} files were left as they are, the first since {refusals[0]}")
+        raise RatesvcError(f"{len(refusals)} files were left as they are, the first because {refusals[0]}")
 
 
-async def _written(service: Service, folder: Path) -> tuple[dict[str, int], list[str]]:
-    """Write every file of `_pages` below the folder. Raises OSError, after which the old files are whole.
+async def _write_files(service: Service, folder: Path) -> tuple[dict[str, int], list[str]]:
+    """Write every file of `_pages` into the folder; an answer of 404 removes its file. Raises OSError.
 
-    How many were written anew, were right already, and were removed because nothing is to be there (404); and why it
-    is not known of the others what is to be there.
+    Returns how many files were written, unchanged and removed, and why the other files were left as they are.
     """
     counts = {"written": 0, "unchanged": 0, "removed": 0}
     refusals = []
-    # The service's own answers over its own listener: one way to make them, and so the same bytes.
+    # The answers come over the service's own listener, so that their bytes are the same.
     async with listening(service) as url, aiohttp.ClientSession(headers={"Accept-Encoding": "identity"}) as http:
         for path, name in _pages(service):
             async with http.get(url + path) as answer:
                 body = await answer.read()
             if answer.status in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):
-                counts[_place(folder / name, body if answer.ok else None)] += 1
+                counts[replace_file(folder / name, body if answer.ok else None)] += 1
             else:
                 refusals.append(f"{path} is answered by {answer.status}: {_detail(answer, body)}")
     return counts, refusals
@@ -64,7 +63,7 @@ def _detail(answer: aiohttp.ClientResponse, body: bytes) -> str:
 
 
 def _pages(service: Service) -> Iterator[tuple[str, str]]:
-    """Address → file."""
+    """Each address and its file."""
     yield "/v1/rates", "rates.json"
     yield "/v1/rates/next", "rates-next.json"
     yield "/v1/currencies", "currencies.json"
@@ -80,8 +79,8 @@ def _pages(service: Service) -> Iterator[tuple[str, str]]:
         yield f"/v1/series?codes={code}&since={since}&format=csv", f"series/{code}.csv"
 
 
-def _place(file: Path, content: bytes | None) -> str:
-    """Make the file hold exactly this, by one rename, or be absent; touch nothing that is right already."""
+def replace_file(file: Path, content: bytes | None) -> str:
+    """Make the file hold exactly this, by one rename, or remove it; returns what was done. Raises OSError."""
     old = file.read_bytes() if file.exists() else None
     if old == content:
         return "unchanged"
@@ -89,14 +88,12 @@ def _place(file: Path, content: bytes | None) -> str:
         file.unlink()
         return "removed"
     file.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=".", suffix=".new")
+    new = file.with_name(f".{file.name}.{os.getpid()}.new")
     try:
-        with os.fdopen(handle, "wb") as new:
-            new.write(content)
-        Path(name).chmod(0o644)
-        Path(name).replace(file)
+        new.write_bytes(content)
+        new.replace(file)
     except OSError as error:
-        Path(name).unlink(missing_ok=True)
-        error.filename = str(file)  # a write that fails names none, and the other name is gone
+        new.unlink(missing_ok=True)
+        error.filename = str(file)  # the system names no file when a disk is full
         raise
     return "written"

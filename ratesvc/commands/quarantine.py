@@ -1,8 +1,8 @@
-"""`ratesvc quarantine`: what a person reads, and decides, about the documents that were not published."""
+"""`ratesvc quarantine`: read the documents that were not published, and decide about them."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 import click
@@ -17,38 +17,38 @@ from ratesvc.render.json import encode, literal
 from ratesvc.service.app import Service
 from ratesvc.storage.quarantine import Case
 
-Record = dict[str, Any]
-"""What is said as JSON; its words are made of nothing else."""
-
-Said = tuple[Any, str | bytes]
-"""The same twice: for a program, and for a person."""
+Report = tuple[Any, str | bytes]
+"""The same as JSON for a program and as text for a person."""
 
 
-def _check_place(settings: Settings) -> None:
-    """A store of our own making would say that nothing waits. Raises EngineError."""
-    folder = Service(settings, scheduled=False).data_dir
-    if not settings.redis.url and not folder.exists():
-        raise EngineError(f"there is no data in {folder.resolve()}: run this where the service runs, with its settings")
+def _reporting(decision: Callable[..., Awaitable[Report]]) -> Callable[..., Coroutine[Any, Any, None]]:
+    """A command that opens the store, beside a running service or without one, and prints what `decision` returns."""
+
+    async def command(settings: Settings, *name: str, as_json: bool) -> None:
+        folder = Service(settings, scheduled=False).data_dir
+        if not settings.redis.url and not folder.exists():
+            # A new and empty store would say that no document waits.
+            where = "run this where the service runs, with its settings"
+            raise EngineError(f"there is no data in {folder.resolve()}: {where}")
+        async with opened(settings, demo=False) as service:
+            document, text = await decision(service, *name)
+            click.echo(encode(document) if as_json else text, nl=as_json)
+
+    return command
 
 
-async def decide(settings: Settings, decision: Callable[..., Awaitable[Said]], *name: str, as_json: bool) -> None:
-    """Do it beside a running service, or without one, and say what was done. Raises RatesvcError."""
-    _check_place(settings)
-    async with opened(settings, demo=False) as service:
-        document, words = await decision(service, *name)
-        click.echo(encode(document) if as_json else words, nl=as_json)
-
-
-async def listed(service: Service) -> Said:
-    """One line for each, the newest first."""
+@_reporting
+async def listed(service: Service) -> Report:
+    """One line for each document, the newest first."""
     records = list(map(_record, await service.quarantine.cases()))
     if not records:
         click.echo("Nothing waits.", err=True)
     return records, "".join(map(_line, records))
 
 
-async def shown(service: Service, name: str) -> Said:
-    """The reasons, and the figures beside those of the sheet before it; the suspect ones are marked."""
+@_reporting
+async def shown(service: Service, name: str) -> Report:
+    """The reasons, and the figures beside those of the sheet before it; suspect currencies are marked."""
     case = await service.quarantine.case(name)
     record = _record(case)
     try:
@@ -59,30 +59,34 @@ async def shown(service: Service, name: str) -> Said:
     suspects = assess(sheet, before.sheet if before else None, held.sheet if held else None).suspects
     pairs = [(quote, before.sheet.by_code.get(quote.code) if before else None) for quote in sheet.quotes]
     rates = {quote.code: {"now": _figures(quote), "before": _figures(earlier)} for quote, earlier in pairs}
-    words = "".join(_row(*pair, is_suspect=pair[0].code in suspects) for pair in pairs)
-    return {**record, "suspects": sorted(suspects), "rates": rates}, _line(record) + words
+    rows = "".join(_row(*pair, is_suspect=pair[0].code in suspects) for pair in pairs)
+    return {**record, "suspects": sorted(suspects), "rates": rates}, _line(record) + rows
 
 
-async def raw(service: Service, name: str) -> Said:
+@_reporting
+async def raw(service: Service, name: str) -> Report:
     """The Bank's own bytes."""
     return None, (await service.quarantine.case(name)).raw
 
 
-async def released(service: Service, name: str) -> Said:
+@_reporting
+async def released(service: Service, name: str) -> Report:
     """Publish it."""
     revision = await service.release(name)
-    document = {"effective_date": revision.effective_date, "revision": revision.number}
-    return document, f"Published: the sheet of {revision.effective_date}, revision {revision.number}.\n"
+    day, number = revision.key
+    return {"effective_date": day, "revision": number}, f"Published: the sheet of {day}, revision {number}.\n"
 
 
-async def dropped(service: Service, name: str) -> Said:
-    """Forget it."""
+@_reporting
+async def dropped(service: Service, name: str) -> Report:
+    """Remove it from the quarantine."""
     case = await service.quarantine.case(name)
     await service.quarantine.drop([case.name])
     return {"dropped": case.name}, f"Dropped: {case.name}.\n"
 
 
-def _record(case: Case) -> Record:
+def _record(case: Case) -> dict[str, Any]:
+    """A document in the list, as JSON."""
     return {
         "name": case.name,
         "effective_date": case.effective_date,
@@ -91,14 +95,14 @@ def _record(case: Case) -> Record:
     }
 
 
-def _figures(quote: Quote | None) -> Record | None:
-    return {"nominal": quote.nominal, "value": literal(quote.value)} if quote else None
-
-
 def _line(record: Mapping[str, Any]) -> str:
     effective = record["effective_date"] or "no date   "
     seen = record["seen_at"].replace("T", " ")
     return f"{record['name']}  {effective}  seen {seen}  {'; '.join(record['reasons'])}\n"
+
+
+def _figures(quote: Quote | None) -> dict[str, Any] | None:
+    return {"nominal": quote.nominal, "value": literal(quote.value)} if quote else None
 
 
 def _row(quote: Quote, earlier: Quote | None, *, is_suspect: bool) -> str:

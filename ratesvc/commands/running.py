@@ -1,39 +1,49 @@
-"""What every command that works with rates begins with: logs, a loop, the running program, the sheet of a day."""
+"""What commands share: logs, the event loop, the running service, the sheet of a day, how far a long job is."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from datetime import date, datetime
-from functools import partial
-from typing import Any
+from datetime import date
+from typing import Any, TypeVar
 
 import click
 import msgspec
+import structlog
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Column
 
-from ratesvc.commands.logs import set_up_logs
 from ratesvc.config import Cbr, Settings
 from ratesvc.domain.history import History, on_day
 from ratesvc.domain.rates import FIRST_DAY, InForce, nearest_code
 from ratesvc.domain.workdays import ONE_DAY, moscow_day, utc_now
 from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
-from ratesvc.render.language import Language, language
 from ratesvc.service.app import Service
+from ratesvc.service.backfill import Progress
 from ratesvc.service.refresh import Cycle
+
+T = TypeVar("T")
+ROOMY = 60
+"""Narrower terminals only show the code and the id of what is fetched, so that no figure is cut."""
 
 
 def run(work: Coroutine[Any, Any, None], logs: str = "") -> None:
-    """Run to the end. `logs` is console or json; without it only errors are logged, in words."""
+    """Run to the end. `logs` is console or json; without it only errors are logged, as text."""
     set_up_logs(logs or "console", quiet=not logs)
-    with _tidying_up(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with _interruptible(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(work)
 
 
 @contextmanager
-def _tidying_up() -> Iterator[None]:
-    """Let Ctrl-C raise KeyboardInterrupt, which the runner knows how to end its work with."""
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C raise KeyboardInterrupt, so that the runner ends its work in order."""
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -52,88 +62,121 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
+def set_up_logs(form: str, *, quiet: bool) -> None:
+    """Log to standard error: our own events and those of libraries, one line each."""
+    shared: list[Any] = [structlog.stdlib.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)]
+    renderer = (
+        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        if form == "json"
+        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty() and not os.environ.get("NO_COLOR"))]
+    )
+    formatter = structlog.stdlib.ProcessorFormatter
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter(foreign_pre_chain=shared, processors=[formatter.remove_processors_meta, *renderer]))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.getLogger("ratesvc").setLevel(logging.ERROR if quiet else logging.INFO)
+    structlog.configure(
+        processors=[*shared, formatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
 @asynccontextmanager
 async def opened(settings: Settings, *, demo: bool, scheduled: bool = False) -> AsyncIterator[Service]:
-    """The running program; in demo mode with the recorded Bank behind the ordinary client."""
+    """The running service; in demo mode it asks the recorded Bank through the ordinary client."""
     async with AsyncExitStack() as stack:
         clock = utc_now
         if demo:
-            from ratesvc.demo import recorded_bank, stopped_clock  # noqa: PLC0415 -- of no use otherwise
+            from ratesvc.demo import recorded_bank, stopped_clock  # noqa: PLC0415 -- only the demo needs it
 
-            bank = await stack.enter_async_context(recorded_bank())
-            settings = msgspec.structs.replace(
-                settings, cbr=Cbr(mirrors=(bank,), backfill_gap_seconds=0), poll_seconds=None
-            )
-            clock = partial(_same, stopped_clock())
+            bank = Cbr(mirrors=(await stack.enter_async_context(recorded_bank()),), backfill_gap_seconds=0)
+            settings, clock = msgspec.structs.replace(settings, cbr=bank, poll_seconds=None), stopped_clock
         yield await stack.enter_async_context(Service(settings, clock=clock, demo=demo, scheduled=scheduled))
-
-
-def _same(moment: datetime) -> datetime:
-    return moment
 
 
 async def in_force(service: Service, day: date | None) -> InForce:
     """What applies on a day, or today: from what is stored, else from the Bank."""
-    wanted = day or moscow_day(service.clock())
-    if wanted < FIRST_DAY:
-        raise BeforeHistory(wanted)
+    day = day or moscow_day(service.clock())
+    if day < FIRST_DAY:
+        raise BeforeHistory(day)
     if service.demo:
-        _check_recorded(wanted)
-    cycle = await service.fetch(wanted) if service.history.certain_on(wanted) is None else Cycle("unchanged")
+        _check_recorded(day)
+    if service.history.certain_on(day):
+        return on_day(service.history, day, service.clock())
+    cycle = await service.fetch(day)
     try:
-        return on_day(service.history, wanted, service.clock())
-    except HistoryLoading:
-        _raise_cause(cycle, wanted)
-        return _as_answered(service.history, wanted)
-    except (NoSheet, NotYetSet):
-        _raise_cause(cycle, wanted)
-        raise
+        return on_day(service.history, day, service.clock())
+    except (HistoryLoading, NoSheet, NotYetSet) as error:
+        _raise_cause(cycle, day)
+        # Asked for a past day, the Bank has given the sheet that was in force then.
+        revision = service.history.nearest_before(day + ONE_DAY)
+        if revision is None or not isinstance(error, HistoryLoading):
+            raise
+    effective = revision.effective_date
+    return InForce(day, revision, service.history.before(effective), service.history.after(effective))
 
 
-def _check_recorded(wanted: date) -> None:
-    from ratesvc.demo import recorded_sheets  # noqa: PLC0415 -- of no use otherwise
+def _check_recorded(day: date) -> None:
+    from ratesvc.demo import recorded_sheets  # noqa: PLC0415 -- only the demo needs it
 
     first = recorded_sheets()[0].effective_date
-    if wanted < first:
-        raise RatesvcError(f"The demo's recording begins on {first}; {wanted} is earlier.")
+    if day < first:
+        raise RatesvcError(f"The demo's recording begins on {first}; {day} is earlier.")
 
 
-def _raise_cause(cycle: Cycle, wanted: date) -> None:
-    """Raises what the Bank did wrong where its answer would have told which sheet is in force on the day."""
-    # It is asked for that day first, then for others: where it gave that day's, their failure is not the cause.
-    if not any(revision.effective_date <= wanted for revision in cycle.accepted):
-        raise_failure(cycle)
+def _raise_cause(cycle: Cycle, day: date) -> None:
+    """Raise why the Bank's answer does not tell which sheet is in force on the day, if it has gone wrong."""
+    # The first request is for that day. If it has succeeded, a failure of the later ones is not the cause.
+    if cycle.failure and not any(revision.effective_date <= day for revision in cycle.accepted):
+        raise cycle.failure
     for held_back in cycle.held_back:
-        if held_back.effective_date <= wanted:
+        if held_back.effective_date <= day:
             raise RatesvcError(f"The Bank's sheet of {held_back.effective_date} is held back ({held_back}).")
 
 
-def _as_answered(history: History, wanted: date) -> InForce:
-    """By the Bank's own word: asked for a past day it has just given the sheet that was in force then."""
-    revision = history.nearest_before(wanted + ONE_DAY)
-    if revision is None:
-        raise HistoryLoading(wanted)
-    effective = revision.effective_date
-    return InForce(wanted, revision, history.before(effective), history.after(effective))
-
-
-def raise_failure(cycle: Cycle) -> None:
-    """Raises FetchFailed where nothing could be fetched."""
-    if cycle.failure:
-        raise cycle.failure
-
-
 def check_known(codes: tuple[str, ...], history: History) -> None:
-    """Raises UnknownCurrency, which names the one that was probably meant."""
+    """Raises UnknownCurrency, with the code that was probably meant."""
     known = history.codes() | {"RUB"}
     for code in codes:
         if code not in known:
             raise UnknownCurrency(code, nearest_code(code, known))
 
 
-def spoken(tag: str) -> Language:
-    """The language of a tag. Raises click.BadParameter for one that CLDR does not know."""
-    found = language(tag)
-    if found is None:
-        raise click.BadParameter(f"There is no language {tag!r}; en, ru and pt-BR are some.", param_hint="--lang")
+async def follow(steps: AsyncIterator[Progress | T], *, as_json: bool = False, quiet: bool = False) -> list[T]:
+    """Show the progress of a long job; returns everything else that it yields.
+
+    It is a bar in a terminal, a line for each step elsewhere, or with `as_json` lines of JSON on standard output. A
+    `quiet` job shows nothing but the bar.
+    """
+    found: list[T] = []
+    with progress_bar(Console(stderr=True), disable=as_json or not sys.stderr.isatty(), transient=quiet) as bar:
+        job = bar.add_task("")
+        async for step in steps:
+            end_if_cancelled()
+            if not isinstance(step, Progress):
+                found.append(step)
+                continue
+            bar.update(job, completed=step.done, total=step.total, description=step.asking)
+            if as_json:
+                click.echo(msgspec.json.encode(step))
+            elif bar.disable and not quiet:
+                click.echo(f"{step.done}/{step.total} {step.asking}", err=True)
     return found
+
+
+def progress_bar(console: Console, *, disable: bool, transient: bool) -> Bar:
+    """What is fetched, a bar, the count and the time left; in a narrow terminal the bar shrinks, never a figure."""
+    whole = Column(no_wrap=True, min_width=len("-:--:--"))
+    description = TextColumn(f"{{task.description:<{28 if console.width >= ROOMY else 13}}}")
+    count, time_left = MofNCompleteColumn(table_column=Column(no_wrap=True)), TimeRemainingColumn(table_column=whole)
+    columns = description, BarColumn(), count, time_left
+    return Bar(*columns, console=console, disable=disable, transient=transient)
+
+
+def end_if_cancelled() -> None:
+    """End the job if a cancellation was lost, as Python 3.11's wait_for can do, with which redis-py sends commands."""
+    task = asyncio.current_task()
+    if task and task.cancelling():
+        raise asyncio.CancelledError

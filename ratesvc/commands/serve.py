@@ -10,7 +10,7 @@ import click
 import structlog
 
 from ratesvc import __version__
-from ratesvc.commands.running import opened
+from ratesvc.commands.running import end_if_cancelled, opened
 from ratesvc.config import Settings
 from ratesvc.service.app import Service
 from ratesvc.service.publication import give_back_memory
@@ -20,27 +20,30 @@ from ratesvc.web.app import listening
 async def serve(settings: Settings, *, demo: bool) -> None:
     """Serve until SIGTERM or SIGINT, then drain. Raises EngineError, and OSError when the port is taken.
 
-    SIGTERM during the start ends it; SIGINT does so, too, by the KeyboardInterrupt of whoever runs this.
+    During the start SIGTERM ends it without an error, and SIGINT cancels it like any command.
     """
     give_back_memory()
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    starting = asyncio.current_task()
+    loop, starting = asyncio.get_running_loop(), asyncio.current_task()
+    stop, interrupted = asyncio.Event(), asyncio.Event()
 
     def give_up() -> None:
         if starting and not stop.is_set():
             starting.cancel()
         stop.set()
 
+    def interrupt() -> None:
+        interrupted.set()
+        stop.set()
+
     loop.add_signal_handler(signal.SIGTERM, give_up)
     try:
         async with opened(settings, demo=demo, scheduled=True) as service, listening(service) as address:
-            interrupted = asyncio.Event()
+            end_if_cancelled()
             loop.add_signal_handler(signal.SIGTERM, stop.set)
-            loop.add_signal_handler(signal.SIGINT, _set_both, interrupted, stop)
+            loop.add_signal_handler(signal.SIGINT, interrupt)
             _announce(service, address)
             await stop.wait()
-            # Load balancers see /readyz say «draining» while everything is still answered; Ctrl-C does not wait.
+            # /readyz says «draining», so that load balancers turn away before the port closes. Ctrl-C does not wait.
             await service.retire()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(interrupted.wait(), settings.server.drain_seconds)
@@ -49,14 +52,9 @@ async def serve(settings: Settings, *, demo: bool) -> None:
             raise
 
 
-def _set_both(one: asyncio.Event, other: asyncio.Event) -> None:
-    one.set()
-    other.set()
-
-
 def _announce(service: Service, address: str) -> None:
-    """Say once where everything is: to a person, or to a collector as an event like the others."""
-    lines = {
+    """Say once where everything is: as text, or as an event of the log for a collector."""
+    places = {
         "page": f"{address}/",
         "rates": f"{address}/v1/rates",
         "health": f"{service.admin_url or address}/health",
@@ -64,8 +62,8 @@ def _announce(service: Service, address: str) -> None:
         "data": str(service.data_dir.resolve()) if service.engine else "in that Redis",
     }
     if service.settings.log.format == "json":
-        structlog.get_logger("ratesvc").info("started", version=__version__, demo=service.demo, **lines)
+        structlog.get_logger("ratesvc").info("started", version=__version__, demo=service.demo, **places)
         return
     click.echo(f"ratesvc {__version__}{'  DEMO: recorded rates, stopped clock' if service.demo else ''}")
-    for name, text in lines.items():
-        click.echo(f"  {name:<8}{text}")
+    for name, place in places.items():
+        click.echo(f"  {name:<8}{place}")

@@ -29,8 +29,8 @@ from rich.console import Console, RenderableType
 from sheets import changed, plausible, times
 
 from ratesvc import cli
+from ratesvc.commands.rates import held_or_fetched
 from ratesvc.commands.running import in_force
-from ratesvc.commands.show import _moved
 from ratesvc.config import Settings
 from ratesvc.demo import recorded_sheets
 from ratesvc.domain.history import History, on_day
@@ -71,7 +71,7 @@ def started(folder: Path, *arguments: str, **variables: str) -> subprocess.Compl
     [
         (
             "healthcheck",
-            {"aiohttp", "asyncio", "babel", "rich", "redis", "yaml", "holidays", "structlog", "http.client"},
+            {"aiohttp", "asyncio", "babel", "rich", "redis", "yaml", "holidays", "structlog"},
         ),
         ("--help", {"aiohttp", "asyncio", "babel", "rich", "redis", "yaml", "holidays", "structlog", "msgspec"}),
     ],
@@ -394,7 +394,7 @@ async def test_what_is_held_back_is_not_shown_either(bank: Bank, settings: Setti
             bank.series["R01235"][day] = (1, right[day][1] * 10)
         bank.documents[newest] = daily_xml(changed(plausible(newest), USD=times("10")))
         wanted = SeriesParams(("USD",), newest - timedelta(days=30), newest)
-        found = await _moved(service, wanted)
+        found = await held_or_fetched(service, wanted)
         assert dict(found.series("USD", wanted.since, wanted.until)) == {
             day: right[day][1] for day in days if day not in (slipped, newest) and day >= wanted.since
         }

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fake_bank import Bank, sheet
 
-from ratesvc.commands.export import _place, export
+from ratesvc.commands.export import export, replace_file
 from ratesvc.config import Settings
 from ratesvc.domain.workdays import moscow_day, utc_now
 from ratesvc.errors import RatesvcError
@@ -26,7 +26,7 @@ def test_a_full_disk_is_said_with_the_file_that_it_refused(tmp_path: Path) -> No
     resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
     try:
         with pytest.raises(OSError, match=r"rates\.json") as caught:
-            _place(file, bytes(4096))
+            replace_file(file, bytes(4096))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert caught.value.filename == str(file)

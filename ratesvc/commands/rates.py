@@ -1,0 +1,96 @@
+"""`ratesvc show` and `ratesvc convert`: the rates in force on a day, how they moved until then, an amount at them."""
+
+from __future__ import annotations
+
+import re
+import sys
+from datetime import date, timedelta
+from decimal import Decimal
+
+import click
+from rich.console import Console
+
+from ratesvc.commands.running import check_known, follow, in_force, opened
+from ratesvc.config import Settings
+from ratesvc.domain.history import History
+from ratesvc.domain.rates import FIRST_DAY
+from ratesvc.domain.workdays import moscow_day
+from ratesvc.errors import BadRequest
+from ratesvc.render import json, series, terminal
+from ratesvc.render.language import Language
+from ratesvc.render.language import language as language_of
+from ratesvc.render.series import SeriesParams
+from ratesvc.service.app import Service
+from ratesvc.web.params import AMOUNT, AMOUNT_IN_WORDS
+
+PIPE_WIDTH = 200
+
+
+async def show(  # noqa: PLR0913 -- the options of the command
+    settings: Settings,
+    codes: tuple[str, ...],
+    day: date | None,
+    days: int | None,
+    *,
+    as_json: bool,
+    lang: str,
+    demo: bool,
+) -> None:
+    """Print a table of all currencies or of `codes`, or the API's JSON; with how they moved in the `days` before."""
+    language = _language(lang)
+    async with opened(settings, demo=demo) as service:
+        answer = await in_force(service, day)
+        check_known(codes, service.history)
+        if "RUB" in codes:
+            raise BadRequest("These rates are in RUB. One rouble in another currency: ratesvc convert 1 RUB USD")
+        shown = tuple(dict.fromkeys(codes)) or tuple(sorted(answer.revision.sheet.by_code))
+        until = answer.requested_date
+        params = SeriesParams(shown, max(until - timedelta(days=days), FIRST_DAY), until) if days else None
+        history = await held_or_fetched(service, params) if params else service.history
+        if not as_json:
+            moved = {code: history.series(code, params.since, until) for code in shown} if params else {}
+            # As wide as the terminal. Rich leaves out colours in a pipe and where NO_COLOR is set.
+            console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
+            console.print(terminal.rates(answer, language, shown, moved, demo=demo))
+        elif params:
+            today = moscow_day(service.clock())
+            rows = {code: series.rows_of(history, code, params, today) for code in shown}
+            click.echo(series.to_json(params, rows, series.unconfirmed_days(history, params), demo=demo))
+        else:
+            click.echo(json.rates(answer, language, codes=codes or None, demo=demo))
+
+
+def _language(tag: str) -> Language:
+    """The language of a tag. Raises click.BadParameter for a language that CLDR does not know."""
+    found = language_of(tag)
+    if found is None:
+        raise click.BadParameter(f"There is no language {tag!r}; en, ru and pt-BR are some.", param_hint="--lang")
+    return found
+
+
+async def held_or_fetched(service: Service, params: SeriesParams) -> History:
+    """The history of these days. If days are missing, it is fetched from the Bank and not stored."""
+    gap = service.history.first_gap(params.since, params.until)
+    if gap is None or gap >= moscow_day(service.clock()):
+        return service.history
+    found = await follow(service.look_up(params.codes, params.since, params.until), quiet=True)
+    return found[-1]
+
+
+async def convert(  # noqa: PLR0913 -- the options of the command
+    settings: Settings, amount: str, pair: tuple[str, str], day: date | None, *, as_json: bool, lang: str, demo: bool
+) -> None:
+    """Print what an amount of the first currency is in the second, with the rate that was used, or the API's JSON."""
+    if not re.fullmatch(AMOUNT, amount):
+        raise click.BadParameter(f"It takes {AMOUNT_IN_WORDS}.", param_hint="AMOUNT")
+    language = _language(lang)
+    async with opened(settings, demo=demo) as service:
+        answer = await in_force(service, day)
+        check_known(pair, service.history)
+        sheet = answer.revision.sheet
+        if missing := {*pair} - sheet.costs.keys():
+            raise BadRequest(f"The sheet of {sheet.effective_date} has no {', '.join(sorted(missing))}.")
+        if as_json:
+            click.echo(json.conversion(answer, Decimal(amount), *pair, demo=demo))
+        else:
+            click.echo(terminal.conversion(answer, Decimal(amount), *pair, language, demo=demo))
