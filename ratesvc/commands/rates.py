@@ -53,9 +53,7 @@ async def show(  # noqa: PLR0913 -- the options of the command
             console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
             console.print(terminal.rates(answer, language, shown, moved, demo=demo))
         elif params:
-            today = moscow_day(service.clock())
-            rows = {code: series.rows_of(history, code, params, today) for code in shown}
-            click.echo(series.to_json(params, rows, series.unconfirmed_days(history, params), demo=demo))
+            click.echo(series.to_json(params, history, moscow_day(service.clock()), demo=demo))
         else:
             click.echo(json.rates(answer, language, codes=codes or None, demo=demo))
 
