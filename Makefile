@@ -20,7 +20,8 @@ export UV_SYSTEM_CERTS = 1
 OF_TEST = not faults and not release
 OF_FAULTS = faults
 OF_RELEASE = release
-PYTEST = $(BIN)/pytest -n 2 --dist worksteal --randomly-seed=$(SEED) --hypothesis-seed=$(SEED)
+# The compiled tests are kept: to compile them takes each process four seconds.
+PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 2 --dist worksteal --randomly-seed=$(SEED) --hypothesis-seed=$(SEED)
 
 .PHONY: run test coverage quick bench lint web faults faults-page release-check soak docs lock fonts dist sbom audit fuzz mutants clean
 

@@ -154,7 +154,8 @@ def recordings() -> Path:
 
 def in_faults(*values: Any) -> list[Any]:
     """Cases of a test that are for `make faults`: they show the same as one that `make test` has."""
-    return [pytest.param(value, marks=pytest.mark.faults) for value in values]
+    cases = (value if isinstance(value, tuple) else (value,) for value in values)
+    return [pytest.param(*case, marks=pytest.mark.faults) for case in cases]
 
 
 def path_of(*names: str) -> str | None:

@@ -30,7 +30,7 @@ CASE = re.compile(r"([A-F][0-9]+) (.+)")
 HEAD = """# Faults
 
 What must not break the service, one row for each fault, written by `make faults-page` from the tests in `tests/faults`.
-*Recovery* is the time from the end of the fault until what was published meanwhile is served, with polls every 0.2 s;
+*Recovery* is the time from the end of the fault until what was published meanwhile is served, with polls every 0.1 s;
 *limit* is what the test allows on a machine that has a core for whoever wants one.
 
 | row | what happens | tests, and what they measured | recovery, s | limit, s |

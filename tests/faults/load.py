@@ -12,10 +12,10 @@ from datetime import date, datetime
 from typing import Protocol
 
 import aiohttp
-from conftest import eventually
+from conftest import LONG, eventually
 from fake_bank import Bank
 from invariant import Figures, Invariant, Published
-from machine import patience
+from machine import STRICT, patience
 from sheets import figures
 
 CHECKED = (
@@ -24,8 +24,8 @@ CHECKED = (
 )
 # Their figures are computed, or they have none.
 OTHERS = ("/v1/rates?quote=EUR&lang=ru", "/v1/currencies", "/readyz")
-QUIET_ANSWERS = 400
-LEAST_ANSWERS = 600
+# The 99th percentile is judged where nothing else runs; elsewhere fewer answers show the same.
+QUIET_ANSWERS, LEAST_ANSWERS = (400, 600) if STRICT or LONG else (100, 200)
 PAUSE_S = 0.005
 PATIENCE_S = 15.0
 

@@ -370,7 +370,9 @@ def _evict(server: RealRedis, key: str) -> None:
     raise AssertionError(f"{key} is still there")
 
 
-@pytest.mark.parametrize(("own", "command"), [("redis", "FLUSHALL"), ("valkey", "FLUSHDB")], indirect=["own"])
+@pytest.mark.parametrize(
+    ("own", "command"), [("redis", "FLUSHALL"), *in_faults(("valkey", "FLUSHDB"))], indirect=["own"]
+)
 async def test_C8_flushed(own: RealRedis, command: str, bank: Bank, tmp_path: Path, fault: Fault) -> None:
     """Somebody empties Redis under load: answers stay, and everything is given back."""
     async with apart(tmp_path, bank, own) as served, under_load(served):
@@ -405,7 +407,7 @@ def _require_none(client: redis.Redis) -> None:
 
 @pytest.mark.parametrize(
     ("user", "change", "mend"),
-    [(f"clerk:{CANARY}@", _rotate_acl, _rotate_back), ("", _require, _require_none)],
+    [(f"clerk:{CANARY}@", _rotate_acl, _rotate_back), *in_faults(("", _require, _require_none))],
     ids=["WRONGPASS", "NOAUTH"],
 )
 async def test_C9_a_password_that_was_changed(
@@ -579,7 +581,8 @@ def _delay(proxy: ChaosProxy) -> None:
     proxy.delay_s = 0.3
 
 
-@pytest.mark.parametrize("script", [_damage, *in_faults(_blackhole, _delay, _reset_soon)])
+@pytest.mark.faults  # what a tick does over such a way is in make test
+@pytest.mark.parametrize("script", [_damage, _blackhole, _delay, _reset_soon])
 async def test_C14_a_bad_way_to_redis(
     script: Callable[[ChaosProxy], None], own: RealRedis, bank: Bank, tmp_path: Path, fault: Fault
 ) -> None:
@@ -668,7 +671,7 @@ GARBAGE: dict[str, bytes] = {
 }
 
 
-@pytest.mark.parametrize("what", ["text", "wrong type", *in_faults("old schema", "truncated JSON", "ten megabytes")])
+@pytest.mark.parametrize("what", ["text", *in_faults("wrong type", "old schema", "truncated JSON", "ten megabytes")])
 async def test_C15_garbage_under_our_keys(
     what: str, own: RealRedis, serve: Serve, settings: Settings, bank: Bank, fault: Fault
 ) -> None:

@@ -113,9 +113,10 @@ async def test_E6_a_flood_of_variants(tmp_path: Path) -> None:
         assert p99 <= SLOWEST_S * patience()
 
 
-@pytest.mark.slow
-async def test_E6_what_is_remembered_is_bounded(served: Served) -> None:
+async def test_E6_what_is_remembered_is_bounded(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither bodies nor targets are kept beyond their caps, however many are asked for, nor any that is long."""
+    for cap in ("MOST_VARIANTS", "MOST_TARGETS"):
+        monkeypatch.setattr(publication, cap, getattr(publication, cap) // 20)
     for number in range(publication.MOST_VARIANTS + 50):
         await served.get(f"/widget?heading={number}")
     publisher = served.service.publisher.current

@@ -104,7 +104,7 @@ async def _check(served: Watched, path: str) -> None:
         served.invariant.check(path, status, headers["Content-Type"], body)
 
 
-def polling(settings: Settings, mirror: str, every_s: float = 0.2) -> Settings:
+def polling(settings: Settings, mirror: str, every_s: float = 0.1) -> Settings:
     """Ask this mirror every so often, and fetch history without a pause."""
     cbr = msgspec.structs.replace(settings.cbr, mirrors=(mirror,), backfill_gap_seconds=0)
     return msgspec.structs.replace(settings, cbr=cbr, poll_seconds=every_s)

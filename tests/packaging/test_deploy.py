@@ -76,6 +76,7 @@ def test_the_image_is_built_from_what_it_needs() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.release
 def test_compose_is_valid() -> None:
     """By the Compose Specification."""
     checked(sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml")
@@ -108,6 +109,7 @@ def test_the_proxy_is_valid() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.release
 def test_kubernetes_is_valid() -> None:
     """By the schemas of Kubernetes, with every unknown field refused."""
     told = checked(Path(sys.executable).parent / "kubernetes-validate", "--strict", "deploy/kubernetes.yaml")
@@ -157,6 +159,7 @@ def test_kubernetes_asks_the_right_questions_and_waits_for_the_drain() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.release
 def test_the_systemd_unit_is_valid_and_hardened(tmp_path: Path) -> None:
     """systemd has nothing to say about it, and counts its exposure below 1.5 of 10."""
     analyze, unit, started = program("systemd-analyze"), tmp_path / "ratesvc.service", tmp_path / "ratesvc"

@@ -27,6 +27,7 @@ OUTSIDE = re.compile(r'<(?:script|img|iframe|link)\b[^>]*(?:src|href)="(?:https?
 
 
 @pytest.mark.slow
+@pytest.mark.release
 async def test_the_site_builds_without_a_loose_end(tmp_path: Path) -> None:
     """Every link and anchor leads somewhere, every page is in the menu, and a reader's browser asks nobody else."""
     tool = Path(sys.executable).with_name("properdocs")

@@ -171,6 +171,7 @@ async def made(command: str, **variables: str) -> AsyncIterator[Program]:
 
 
 @pytest.mark.slow
+@pytest.mark.release
 async def test_the_two_commands_serve_and_say_where(bank: Bank, tmp_path: Path) -> None:
     """`make run` as it stands, with the replica for the Bank; the banner has the lines that the README shows."""
     if not (ROOT / ".venv/ready").exists():
@@ -195,6 +196,7 @@ def test_make_knows_every_target_that_the_pages_name() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.release
 async def test_the_commands_work_beside_a_running_service(bank: Bank, tmp_path: Path) -> None:
     """Every line of the list, in its order, with all of its options."""
     around_today(bank)
@@ -213,6 +215,7 @@ async def test_the_commands_work_beside_a_running_service(bank: Bank, tmp_path: 
 
 
 @pytest.mark.slow
+@pytest.mark.release
 async def test_a_backup_brings_everything_back(bank: Bank, tmp_path: Path) -> None:
     """Saved, removed and put back by these lines, it serves the same bytes without the Bank."""
     around_today(bank)

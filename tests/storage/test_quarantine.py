@@ -104,13 +104,14 @@ async def test_a_person_decides(bank: Bank, tmp_path: Path) -> None:
             assert code == 0, err
             return out.splitlines()
 
-        async def waits() -> bool:
-            return len(await quarantined()) == 1
+        async def found(count: int) -> bool:
+            line = f'ratesvc_quarantined_total{{reason="power_of_ten"}} {count}.0'
+            return line.encode() in (await program.get("/metrics"))[2]
 
         assert await quarantined() == []
         tenfold = all_times(plausible(in_force), "10")
         bank.documents[in_force] = daily_xml(tenfold)
-        await eventually(waits)
+        await eventually(lambda: found(1))
         [line] = await quarantined()
         name = line.split()[0]
         assert str(in_force) in line
@@ -138,7 +139,7 @@ async def test_a_person_decides(bank: Bank, tmp_path: Path) -> None:
         await eventually(released, patience_s=5)
         assert await quarantined() == []
         bank.documents[in_force] = daily_xml(all_times(plausible(in_force), "100"))
-        await eventually(waits)
+        await eventually(lambda: found(2))
         bank.publish(tenfold)
         code, out, _ = await run(tmp_path, "quarantine", "drop", (await quarantined())[0].split()[0], **variables)
         assert (code, out.startswith("Dropped: ")) == (0, True)

@@ -13,7 +13,7 @@ from random import Random
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import Serve, Served, eventually, unhurried
+from conftest import Serve, Served, eventually, in_faults, unhurried
 from fake_bank import Bank, sheet
 
 from ratesvc.config import Settings
@@ -122,7 +122,10 @@ async def connected(*urls: str) -> AsyncIterator[list[Client]]:
 
 
 @pytest.mark.slow
-async def test_both_paths_give_the_same_bytes(both: tuple[Served, str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("count", [5_000, *in_faults(REQUESTS)])
+async def test_both_paths_give_the_same_bytes(
+    both: tuple[Served, str], count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever is asked, in whatever order on a connection, no byte differs but those of the time."""
     served, ordinary = both
     seed = int(os.environ.get("SEED", Random().randrange(10**6)))  # noqa: S311
@@ -136,11 +139,11 @@ async def test_both_paths_give_the_same_bytes(both: tuple[Served, str], monkeypa
     monkeypatch.setattr(fast_path, "write", counted)
     tags = [(await served.get(target))[1]["ETag"].strip('"') for target in TARGETS[:9]]
     async with connected(served.url, ordinary) as (quick, usual):
-        for number, request in zip(range(REQUESTS), requests(chance, tags), strict=False):
+        for number, request in zip(range(count), requests(chance, tags), strict=False):
             answers = await asyncio.gather(quick.ask(request), usual.ask(request))
             assert answers[0] == answers[1], (number, request)
-    print(f"{taken['express']} of {REQUESTS} requests took the fast path")  # noqa: T201 -- a figure
-    assert taken["express"] > REQUESTS / 10
+    print(f"{taken['express']} of {count} requests took the fast path")  # noqa: T201 -- a figure
+    assert taken["express"] > count / 10
 
 
 async def test_an_unknown_aiohttp_switches_it_off(both: tuple[Served, str], monkeypatch: pytest.MonkeyPatch) -> None:

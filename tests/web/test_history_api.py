@@ -115,15 +115,21 @@ def read(body: bytes) -> Any:
 
 
 @pytest.mark.slow
-async def test_a_thousand_days_and_two_hundred_series_equal_an_independent_calculation(
+async def test_thirty_four_years_equal_an_independent_calculation(
     recorded: Recorded, bank: Bank, served: Served
 ) -> None:
     """One request for each currency id filled it; then random questions agree to the last digit."""
+    # One service for all three parts: it takes ten seconds to fill.
     assert len(bank.series_asked) == len(set(bank.series_asked))
     assert set(bank.series_asked) >= set(bank.currencies)
     chance = Random(SEED)  # noqa: S311 -- a seed, so that a failure can be repeated
-    codes = sorted(recorded.series)
-    first, last = recorded.days[0], recorded.days[-1]
+    await a_thousand_days_agree(recorded, served, chance)
+    await two_hundred_series_agree(recorded, served, chance)
+    await all_days_fit_into_one_answer(recorded, served)
+
+
+async def a_thousand_days_agree(recorded: Recorded, served: Served, chance: Random) -> None:
+    codes, first, last = sorted(recorded.series), recorded.days[0], recorded.days[-1]
     answered = 0
     for _ in range(1000):
         day = first + timedelta(days=chance.randrange((last - first).days))
@@ -141,6 +147,10 @@ async def test_a_thousand_days_and_two_hundred_series_equal_an_independent_calcu
         assert (row and row["unit_rate"]) == expected, (day, code, quote)
         answered += expected is not None
     assert answered > 300
+
+
+async def two_hundred_series_agree(recorded: Recorded, served: Served, chance: Random) -> None:
+    codes, first, last = sorted(recorded.series), recorded.days[0], recorded.days[-1]
     for _ in range(200):
         since = first + timedelta(days=chance.randrange((last - first).days))
         until = since + timedelta(days=chance.randrange(900))
@@ -155,8 +165,7 @@ async def test_a_thousand_days_and_two_hundred_series_equal_an_independent_calcu
         assert rows == expected_rows, path
 
 
-@pytest.mark.slow
-async def test_thirty_four_years_fit_into_one_answer(recorded: Recorded, served: Served) -> None:
+async def all_days_fit_into_one_answer(recorded: Recorded, served: Served) -> None:
     """Every published day of one currency in one call, old roubles said; as a table for Excel too."""
     path = "/v1/series?codes=USD&since=1992-07-01&until=2024-08-02"
     document = read((await served.get(path))[2])

@@ -15,8 +15,6 @@ import msgspec
 import pytest
 from conftest import Clock, Serve, Served, addresses, eventually, foreign, unhurried
 from fake_bank import Bank, sheet
-from jsonschema import Draft202012Validator
-from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
 from ratesvc.config import Settings
 from ratesvc.domain.rates import FIRST_DAY, Revision
@@ -163,6 +161,8 @@ def operation(path: str) -> dict[str, Any]:
 
 
 def wrong(schema: Any, value: Any) -> list[str]:
+    from jsonschema import Draft202012Validator  # noqa: PLC0415 -- takes seconds, which other tests need not wait
+
     checked = Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
     return [error.message for error in checked.iter_errors(value)]
 
@@ -228,6 +228,8 @@ async def whole(bank: Bank, settings: Settings, serve: Serve, clock: Clock) -> A
 
 def test_the_document_is_valid() -> None:
     """OpenAPI 3.1 as its validator reads it, every reference in it found, every shared piece used."""
+    from openapi_spec_validator import OpenAPIV31SpecValidator, validate  # noqa: PLC0415 -- the same
+
     validate(DOCUMENT, cls=OpenAPIV31SpecValidator)
     text = json.dumps(DOCUMENT)
     used = set(re.findall(r'"\$ref": "#/components/([^"]+)"', text))
