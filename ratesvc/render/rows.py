@@ -1,4 +1,4 @@
-"""The widget's rows as plain text, formatted once: what element, frame, fragment, card and rows.json all show."""
+"""The widget's rows as plain text, formatted once. Element, frame, fragment, card and rows.json all show them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from typing import Any
 from ratesvc.domain.rates import (
     EXACT,
     REDENOMINATION,
-    Change,
     InForce,
-    Sheet,
     Snapshot,
     in_one_rouble,
     plain,
@@ -27,7 +25,7 @@ from ratesvc.render.language import Language
 
 TITLE = "The Bank of Russia official exchange rates of foreign currencies"
 OLD_ROUBLES = "In old roubles: 1,000 of them are 1 new rouble."
-"""Wherever rates in force before 1998-01-01 are shown."""
+"""Stands beside all rates in force before 1998-01-01."""
 DEFAULT_CODES = ("USD", "EUR", "CNY", "GBP", "JPY", "TRY")
 MOST_CODES = 20
 COLUMNS = ("name", "today", "next", "change", "percent")
@@ -39,33 +37,30 @@ PLACES = 4
 PERCENT_PLACES = 2
 NOTHING = "\u2014"
 HEADS = {"change": "Change", "percent": "Change, %"}
-MARKS = {"up": "\u25b2", "down": "\u25bc", "same": "", "": ""}
+MARKS = {"up": "\u25b2", "down": "\u25bc"}
+SPARK_WIDTH, SPARK_HEIGHT, SPARK_MARGIN = 60, 18, 2
+FEWEST_POINTS = 3
 
 Recent = Callable[[str, int], Sequence[tuple[date, Decimal]]]
-"""The unit rates of a currency over so many days, oldest first; possibly few of them, or none."""
+"""The unit rates of a currency over so many days, oldest first; possibly few, or none."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What an embedding wants to see. `heading` is empty for ours and «none» for a hidden one."""
+    """The contents of an embedding. `heading` is empty for our own and «none» for a hidden one."""
 
     codes: tuple[str, ...] = DEFAULT_CODES
     columns: tuple[str, ...] = DEFAULT_COLUMNS
     heading: str = ""
     spark: int = 0
 
-    @property
-    def named(self) -> bool:
-        """Whether currencies are shown with their names."""
-        return "name" in self.columns
-
     def beginning_with(self, code: str) -> View:
-        """The same with this currency in the first line."""
+        """The same view with this currency in the first line."""
         return replace(self, codes=(code, *(other for other in self.codes if other != code)))
 
     @property
     def changes(self) -> list[tuple[str, str]]:
-        """Columns of change as (kind, what was asked for): the first is of kind change and has the arrow."""
+        """The columns of change as (kind, requested column): the first has the kind `change` and the arrow."""
         return list(zip(("change", "percent"), (name for name in HEADS if name in self.columns), strict=False))
 
 
@@ -73,8 +68,8 @@ class View:
 class Head:
     """A column's head. `kind` is name, trend, today, value, change or percent: its class and its part.
 
-    `value` is the newest rate and `today` the one beside it; dated columns carry `iso`, and where both are
-    shown a `label` that says today or tomorrow.
+    `value` is the newest rate and `today` the rate beside it. Dated columns have `iso`. If both are shown, `label` says
+    today or tomorrow.
     """
 
     kind: str
@@ -87,7 +82,7 @@ class Head:
 class Row:
     """One line: `cells` for all columns but the name.
 
-    `move` is up, down, same, or empty where nothing came before; `words` says it aloud.
+    `move` is up, down, same, or empty if there is no earlier rate. `words` says it aloud. `points` is the trend line.
     """
 
     code: str
@@ -101,14 +96,14 @@ class Row:
     @property
     def mark(self) -> str:
         """The arrow."""
-        return MARKS[self.move]
+        return MARKS.get(self.move, "")
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Everything that is shown. `foreign` is the language of our sentences where it is not that of the page.
+    """Everything that is shown. `foreign` is the language of our sentences if it is not the page's language.
 
-    `title_foreign` is the same for the title, which may be the host's own words.
+    `title_foreign` is the language of the title in the same way; the title may be the host's own words.
     """
 
     tag: str
@@ -131,10 +126,11 @@ class Table:
 
 
 def table(shown: Sequence[InForce], language: Language, view: View, recent: Recent, *, demo: bool = False) -> Table:
-    """The rows of one sheet, or of today's and tomorrow's; currencies that none of them has are left out."""
-    trends = {code: _trend(shown, code, language, recent(code, view.spark)) for code in view.codes if view.spark}
-    columns = _columns(shown, language, view, trending=any(trends.values()))
-    kinds = [column.kind for column in columns]
+    """The rows of one sheet, or of today's and tomorrow's. A currency is left out if no sheet has it."""
+    rows = [_row(shown, code, language, view, recent) for code in view.codes if _nominal(shown, code)]
+    columns = _columns(shown, language, view, trending=any(row.points for row in rows))
+    if columns[1].kind != "trend":
+        rows = [replace(row, cells=row.cells[1:]) for row in rows]
     ours = view.heading in ("", NO_HEADING)
     return Table(
         tag=language.tag,
@@ -145,9 +141,7 @@ def table(shown: Sequence[InForce], language: Language, view: View, recent: Rece
         titled=view.heading != NO_HEADING,
         badge=language.say("demo") if demo else "",
         columns=columns,
-        rows=tuple(
-            _row(shown, code, language, view, kinds, trends.get(code)) for code in view.codes if _nominal(shown, code)
-        ),
+        rows=tuple(rows),
         note=_note(shown[0], language),
         source=source_url(shown[-1].revision.effective_date, language),
         stale=shown[0].stale,
@@ -155,7 +149,7 @@ def table(shown: Sequence[InForce], language: Language, view: View, recent: Rece
 
 
 def columns_of(snapshot: Snapshot, view: View) -> tuple[InForce, ...]:
-    """Today's sheet, tomorrow's once it is announced, or both, as the view wants; never nothing."""
+    """Today's sheet, tomorrow's once it is announced, or both, as the view says; never nothing."""
     following = snapshot.for_next() if "next" in view.columns else None
     today = () if following and "today" not in view.columns else (snapshot.for_today(),)
     return (*today, following) if following else today
@@ -163,149 +157,94 @@ def columns_of(snapshot: Snapshot, view: View) -> tuple[InForce, ...]:
 
 def _columns(shown: Sequence[InForce], language: Language, view: View, *, trending: bool) -> tuple[Head, ...]:
     trend = [Head("trend", language.say("{days} days", days=str(view.spark)))] if trending else []
-    moves = [Head(kind, language.say(HEADS[asked])) for kind, asked in view.changes]
+    moves = [Head(kind, language.say(HEADS[column])) for kind, column in view.changes]
     return (Head("name", language.say("Currency")), *trend, *_dated(shown, language), *moves)
 
 
 def _dated(shown: Sequence[InForce], language: Language) -> list[Head]:
-    if len(shown) == 1:
-        return [_day_column("value", shown[0], "", language)]
+    kinds, labels = ("today", "value")[-len(shown) :], ["", ""]
     # Only the catalogues have these words; elsewhere the dates say enough.
-    tomorrow = shown[1].revision.effective_date == shown[0].requested_date + ONE_DAY
-    labels = (language.say("Today"), language.say("Tomorrow")) if tomorrow and not language.foreign else ("", "")
-    return [
-        _day_column("today", shown[0], labels[0], language),
-        _day_column("value", shown[1], labels[1], language),
-    ]
-
-
-def _day_column(kind: str, answer: InForce, label: str, language: Language) -> Head:
-    effective = answer.revision.effective_date
-    asked_long_ago = answer.next_expected_at is None
-    day = language.day(effective) if asked_long_ago else language.day_and_month(effective)
-    return Head(kind, day, label, effective.isoformat())
+    if len(shown) == 2 and not language.foreign:
+        tomorrow = shown[1].revision.effective_date == shown[0].requested_date + ONE_DAY
+        labels = [language.say("Today"), language.say("Tomorrow")] if tomorrow else labels
+    heads = []
+    for kind, answer, label in zip(kinds, shown, labels, strict=False):
+        effective = answer.revision.effective_date
+        is_history = answer.next_expected_at is None
+        day = language.day(effective) if is_history else language.day_and_month(effective)
+        heads.append(Head(kind, day, label, effective.isoformat()))
+    return heads
 
 
 def _note(answer: InForce, language: Language) -> str:
-    if answer.revision.effective_date < REDENOMINATION:
+    effective = answer.revision.effective_date
+    if effective < REDENOMINATION:
         return language.say(OLD_ROUBLES)
-    if not answer.stale:
-        return ""
-    return language.say("Not updated since {day}.", day=language.day(answer.revision.effective_date))
+    return language.say("Not updated since {day}.", day=language.day(effective)) if answer.stale else ""
 
 
 def _nominal(shown: Sequence[InForce], code: str) -> int:
-    """The newest sheet's, of those that have the currency; 0 where none has it."""
+    """The nominal of the newest sheet that has the currency; 0 if none has it."""
     sheets = [answer.revision.sheet for answer in reversed(shown)]
     return next((sheet.by_code[code].nominal for sheet in sheets if code in sheet.by_code), 0)
 
 
-def _row(
-    shown: Sequence[InForce], code: str, language: Language, view: View, kinds: Sequence[str], trend: Spark | None
-) -> Row:
-    nominal = _nominal(shown, code)
-    change = _change(shown[-1], code)
-    move = _move(change)
-    texts = {
-        "trend": trend.words if trend else "",
-        "today": _value(shown[0].revision.sheet, code, nominal, language),
-        "value": _value(shown[-1].revision.sheet, code, nominal, language),
-    }
-    changes = {
-        "change": _moved(change, nominal, language),
-        "percent": language.percent(change.percent(PERCENT_PLACES)) if change else NOTHING,
-    }
-    texts |= {kind: changes[asked] for kind, asked in view.changes}
+def _row(shown: Sequence[InForce], code: str, language: Language, view: View, recent: Recent) -> Row:
+    """The row, all numbers for the newest nominal; its first cell is the trend."""
+    nominal, newest = _nominal(shown, code), shown[-1]
+    units = Decimal(nominal)
+    points, trend = _trend(recent(code, view.spark), units, language) if view.spark else ("", "")
+    quotes = [answer.revision.sheet.by_code.get(code) for answer in shown]
+    values = [language.number(EXACT.multiply(q.unit_rate, units), PLACES) if q else NOTHING for q in quotes]
+    move, changes = "", {"change": NOTHING, "percent": NOTHING}
+    change = rate_change(newest.revision.sheet, newest.previous.sheet if newest.previous else None, code)
+    if change:
+        move = "up" if change.absolute > 0 else "down" if change.absolute < 0 else "same"
+        absolute = language.signed(EXACT.multiply(change.absolute, units), PLACES)
+        changes = {"change": absolute, "percent": language.percent(change.percent(PERCENT_PLACES))}
     return Row(
         code=code,
         unit=code if nominal == 1 else f"{language.whole(nominal)}\u00a0{code}",
-        name=language.currency(code, nominal) if view.named else "",
-        cells=tuple(texts[kind] for kind in kinds[1:]),
+        name=language.currency(code, nominal) if "name" in view.columns else "",
+        cells=(trend, *values, *(changes[column] for _, column in view.changes)),
         move=move,
-        words=language.say(move) if move in ("up", "down") else "",
-        points=trend.points if trend else "",
+        words=language.say(move) if move in MARKS else "",
+        points=points,
     )
 
 
-def _trend(
-    shown: Sequence[InForce], code: str, language: Language, rates: Sequence[tuple[date, Decimal]]
-) -> Spark | None:
-    """The line of what the nominal of the row cost."""
-    nominal = Decimal(_nominal(shown, code))
-    return spark([(day, EXACT.multiply(rate, nominal)) for day, rate in rates], language) if nominal else None
+def _trend(rates: Sequence[tuple[date, Decimal]], units: Decimal, language: Language) -> tuple[str, str]:
+    return spark([(day, EXACT.multiply(rate, units)) for day, rate in rates], language)
 
 
-def _change(answer: InForce, code: str) -> Change | None:
-    return rate_change(answer.revision.sheet, answer.previous.sheet if answer.previous else None, code)
+def spark(rates: Sequence[tuple[date, Decimal]], language: Language) -> tuple[str, str]:
+    """A small line as the points of an SVG polyline, in a box of SPARK_WIDTH by SPARK_HEIGHT, and as words.
 
-
-def _move(change: Change | None) -> str:
-    if change is None:
-        return ""
-    return "up" if change.absolute > 0 else "down" if change.absolute < 0 else "same"
-
-
-def _moved(change: Change | None, nominal: int, language: Language) -> str:
-    """The change of `nominal` units, the number beside it."""
-    return language.signed(EXACT.multiply(change.absolute, Decimal(nominal)), PLACES) if change else NOTHING
-
-
-def _value(sheet: Sheet, code: str, nominal: int, language: Language) -> str:
-    """The value for `nominal` units, even where this sheet prints it for another nominal."""
-    quote = sheet.by_code.get(code)
-    return language.number(EXACT.multiply(quote.unit_rate, Decimal(nominal)), PLACES) if quote else NOTHING
-
-
-SPARK_WIDTH = 60
-SPARK_HEIGHT = 18
-SPARK_MARGIN = 2
-FEWEST_POINTS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Spark:
-    """`points` as SVG takes them, in a box of SPARK_WIDTH by SPARK_HEIGHT; `words` for who cannot see it."""
-
-    points: str
-    words: str
-
-
-def spark(rates: Sequence[tuple[date, Decimal]], language: Language) -> Spark | None:
-    """The line, or None where fewer than three sheets are held. Old roubles and new ones make no line."""
+    Both are empty if fewer than three sheets are held. Old roubles and new roubles make no line.
+    """
     rates = in_one_rouble(rates)
     if len(rates) < FEWEST_POINTS:
-        return None
+        return "", ""
     (first, start), (last, end) = rates[0], rates[-1]
     low, high = min(rate for _, rate in rates), max(rate for _, rate in rates)
-    across = Decimal((last - first).days)
-    down = EXACT.subtract(high, low)
-    places = (
-        (
-            _place(Decimal((day - first).days), across, SPARK_WIDTH),
-            _place(EXACT.subtract(high, rate), down, SPARK_HEIGHT),
-        )
-        for day, rate in rates
-    )
-    words = language.say("from {first} to {last}", first=_number(start, language), last=_number(end, language))
-    return Spark(" ".join(f"{x},{y}" for x, y in places), words)
+    across, down = Decimal((last - first).days), EXACT.subtract(high, low)
+    xs = [_place(Decimal((day - first).days), across, SPARK_WIDTH) for day, _ in rates]
+    ys = [_place(EXACT.subtract(high, rate), down, SPARK_HEIGHT) for _, rate in rates]
+    ends = {"first": language.number(start, PLACES), "last": language.number(end, PLACES)}
+    return " ".join(map(",".join, zip(xs, ys, strict=True))), language.say("from {first} to {last}", **ends)
 
 
 def _place(part: Decimal, whole: Decimal, size: int) -> str:
-    """Where between the margins; in the middle where nothing moves."""
+    """The place between the margins; the middle if nothing moves."""
     room = Decimal(size - 2 * SPARK_MARGIN)
     offset = rounded(EXACT.multiply(part, room), whole, places=1) if whole else rounded(room, Decimal(2), places=1)
     return plain(trimmed(offset + SPARK_MARGIN))
 
 
-def _number(rate: Decimal, language: Language) -> str:
-    exponent = trimmed(rate).as_tuple().exponent
-    return language.number(rate, max(4, -exponent) if isinstance(exponent, int) else 4)
-
-
 def rows_json(table: Table, style: str = "") -> bytes:
-    """The table with every text that the other forms show.
+    """rows.json: the table with every text that the other forms show.
 
-    `style` is the widget's style sheet where the element asks: it has no use for codes then. Otherwise it is empty.
+    `style` is the widget's style sheet for the element, which does not use currency codes; otherwise it is empty.
     """
     document: dict[str, Any] = {
         "lang": table.tag,
@@ -313,32 +252,30 @@ def rows_json(table: Table, style: str = "") -> bytes:
         "title": table.title,
         "titled": table.titled,
         "stale": table.stale,
-        "columns": [_column_json(column) for column in table.columns],
+        "columns": [
+            {"kind": head.kind, "text": head.text, **_filled(label=head.label, date=head.iso)} for head in table.columns
+        ],
         "rows": [_row_json(row, coded=not style) for row in table.rows],
         "source_url": table.source,
+        **_filled(words_lang=table.foreign, title_lang=table.title_foreign),
+        **_filled(badge=table.badge, note=table.note, style=style),
     }
-    languages = {"words_lang": table.foreign, "title_lang": table.title_foreign}
-    optional = {"badge": table.badge, "note": table.note, "style": style}
-    return encode({**document, **_said(languages), **_said(optional)})
-
-
-def _column_json(column: Head) -> dict[str, str]:
-    return {"kind": column.kind, "text": column.text, **_said({"label": column.label, "date": column.iso})}
+    return encode(document)
 
 
 def _row_json(row: Row, *, coded: bool) -> dict[str, Any]:
-    optional = {
-        "code": row.code if coded else "",
-        "unit": row.unit,
-        "name": row.name,
-        "move": row.move,
-        "mark": row.mark,
-        "words": row.words,
-        "points": row.points,
-    }
-    return {**_said(optional), "cells": row.cells}
+    optional = _filled(
+        code=row.code if coded else "",
+        unit=row.unit,
+        name=row.name,
+        move=row.move,
+        mark=row.mark,
+        words=row.words,
+        points=row.points,
+    )
+    return {**optional, "cells": row.cells}
 
 
-def _said(texts: dict[str, str]) -> dict[str, str]:
-    """Without what is empty."""
+def _filled(**texts: str) -> dict[str, str]:
+    """The texts that are not empty."""
     return {name: text for name, text in texts.items() if text}

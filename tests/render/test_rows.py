@@ -162,7 +162,6 @@ def test_a_view_says_which_columns_of_change_it_has() -> None:
     assert View(columns=("name", "change", "percent")).changes == [("change", "change"), ("percent", "percent")]
     assert View(columns=("percent",)).changes == [("change", "percent")]
     assert View(columns=("name", "today")).changes == []
-    assert (View().named, View(columns=("today",)).named) == (True, False)
     assert View(("USD", "EUR", "CNY")).beginning_with("CNY").codes == ("CNY", "USD", "EUR")
     usd = in_force({"USD": (1, "75")}, {"USD": (1, "74")})
     found = rows.table([usd], ENGLISH, View(("USD",), ("percent",)), lambda *_: [])
