@@ -1,7 +1,7 @@
 """Writes the newest release of the loader and its lock: `python tools/release_loader.py`, with node at hand.
 
 terser is the one build step; its version is pinned in tests/browser. A version that has once been published is
-never written again: raise VERSION in ratesvc/render/widget.py instead.
+never written again: raise RELEASE in ratesvc/render/widget.py instead.
 """
 
 from __future__ import annotations

@@ -200,7 +200,7 @@ def element(choice: Choice, site: Site) -> str:
         script = f'<script async src="{escape(site.public_url)}/widget/rates.js" crossorigin="anonymous"></script>'
         return f'<cbr-rates {written} style="{box}">\n  {_link(choice)}</cbr-rates>\n{script}'
     source = f"{escape(site.public_url)}/widget/{widget.RELEASE}/rates.js"
-    pin = widget.releases()[widget.RELEASE].integrity("rates.js")
+    pin = widget.lock()[widget.RELEASE]["rates.js"]
     script = f'<script async src="{source}" integrity="{pin}" crossorigin="anonymous"></script>'
     lines = _needed(f"script-src {source}; connect-src {escape(site.public_url)}", f"cbr-rates{{{box}}}")
     return f"{lines}\n<cbr-rates {written}>\n  {_link(choice)}</cbr-rates>\n{script}"

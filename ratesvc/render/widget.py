@@ -1,11 +1,13 @@
-"""The widget's HTML: a real table as a fragment for server-side includes, and as a page for a frame."""
+"""The widget's HTML: a real table as a fragment for server-side includes, and as a page for a frame.
+
+Also the parts that all pages share: templates, styles, their Content-Security-Policy, and the loader's releases.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import re
-from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -23,7 +25,12 @@ THEMES = ("inherit", "light", "dark", "auto")
 FRAME_THEMES = ("light", "dark", "auto")
 UPDOWNS = ("green-red", "red-green", "blue-orange", "none")
 STYLES = ("inline", "link", "none")
+RELEASE = "1.0.0"
+"""The newest release of the loader. The bytes of a release never change."""
+TYPES = {"rates.js": "text/javascript; charset=utf-8", "widget.css": "text/css; charset=utf-8"}
+PERMISSIONS = ("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
 
+_ASSETS = files("ratesvc.render").joinpath("assets")
 _ENVIRONMENT = Environment(
     loader=PackageLoader("ratesvc.render", "templates"),
     autoescape=select_autoescape(("html", "svg"), default_for_string=True, default=True),
@@ -35,7 +42,7 @@ _ENVIRONMENT = Environment(
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """How this service is reached and shown: its public address without a slash at the end."""
+    """This service as its readers see it: its public address without a slash at the end."""
 
     public_url: str
     demo: bool = False
@@ -50,16 +57,14 @@ class Look:
 
     @property
     def classes(self) -> str:
-        """What the style sheet is told; the defaults are left unsaid."""
-        words = ["cbr-rates"]
-        words += [f"cbr-{self.theme}"] if self.theme != THEMES[0] else []
-        words += [f"cbr-{self.updown}"] if self.updown != UPDOWNS[0] else []
-        return " ".join(words)
+        """The classes that the style sheet knows; the defaults have none."""
+        chosen = [word for word in (self.theme, self.updown) if word not in (THEMES[0], UPDOWNS[0])]
+        return " ".join(["cbr-rates", *(f"cbr-{word}" for word in chosen)])
 
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """How a fragment brings its style: inline, by link or not at all; and whether in a shadow root of its own."""
+    """How a fragment brings its style (inline, by link or not at all), and whether it has its own shadow root."""
 
     style: str = STYLES[0]
     shadow: bool = False
@@ -76,82 +81,69 @@ def frame(table: Table, look: Look, discovery: str = "") -> str:
 
 
 def empty_frame(language: Language, look: Look) -> str:
-    """The page of a frame that has nothing to show: a sentence and the Bank's own page."""
+    """The page of a frame without rates: a sentence and a link to the Bank's own page."""
     return page("frame_empty.html", language=language, t=language.say, look=look, title=TITLE, bank=bank_page(language))
 
 
 def page(template: str, **values: object) -> str:
     """One of our templates, every value escaped."""
     found = _ENVIRONMENT.get_template(template)
-    return found.render(style=style, script=script, named=named, spark_size=(SPARK_WIDTH, SPARK_HEIGHT), **values)
+    return found.render(style=style, script=script, named=_named, spark_size=(SPARK_WIDTH, SPARK_HEIGHT), **values)
 
 
 @cache
-def named(kinds: str, parts: bool) -> Markup:
-    """The attributes of an element of these kinds: its classes, and its parts where others may style them."""
+def _named(kinds: str, parts: bool) -> Markup:
+    """The attributes of an element of these kinds: its classes, and its parts if others may style them."""
     classes = " ".join(f"cbr-{kind}" for kind in kinds.split())
     return Markup(' class="{}" part="{}"' if parts else ' class="{}"').format(classes, kinds)  # noqa: S704 -- two constants
 
 
 @cache
-def asset(name: str) -> str:
-    """A text file of ours, without white space at its ends."""
-    return files("ratesvc.render").joinpath("assets", name).read_text("utf-8").strip()
+def _lines(name: str) -> list[str]:
+    """A text file of ours as lines without indentation."""
+    return [line.strip() for line in _ASSETS.joinpath(name).read_text("utf-8").splitlines()]
 
 
 def style(name: str) -> str:
     """A style sheet, one line: its bytes are constant for a release, and so is their hash."""
-    return "".join(line.strip() for line in asset(f"{name}.css").splitlines())
-
-
-def style_of(table: Table, look: Look) -> str:
-    """The widget's style without the rules for what this table does not show: the element asks for it each time."""
-    said = {"rates", "head", "label", "code", *table.kinds, *(row.move for row in table.rows), look.theme, look.updown}
-    said |= {"mark", "words"} | ({"when"} if any(column.label for column in table.columns) else set())
-    said |= {"badge"} if table.badge else set()
-    lines = (line.strip() for line in asset("widget.css").splitlines())
-    return "".join(line for line in lines if _applies(line.partition("{")[0], said))
-
-
-def _applies(selectors: str, said: Collection[str]) -> bool:
-    """Whether any of these selectors names only classes that there are."""
-    named = (re.findall(r"\.cbr-([\w-]+)", selector) for selector in selectors.split(","))
-    return any(all(name in said for name in names) for names in named)
+    return "".join(_lines(f"{name}.css"))
 
 
 def script(name: str) -> str:
-    """A script for a page of ours, without its comments."""
-    return minified(asset(f"{name}.js"))
+    """A script for a page of ours, without blank lines and comment lines."""
+    return "\n".join(line for line in _lines(f"{name}.js") if line and not line.startswith("//"))
 
 
-def minified(source: str) -> str:
-    """Lines without indentation and without comment lines; what stands on a line stays as it is."""
-    lines = (line.strip() for line in source.splitlines())
-    return "\n".join(line for line in lines if line and not line.startswith("//"))
+def style_of(table: Table, look: Look) -> str:
+    """The widget's style without the rules for parts that this table lacks.
 
+    The element fetches the style with its rows. Loader and six rows with the whole style would exceed 3,000 bytes.
+    """
+    used = {"rates", "head", "label", "code", "mark", "words", look.theme, look.updown}
+    used |= {*table.kinds, *(row.move for row in table.rows), *(["badge"] if table.badge else [])}
+    used |= {"when"} if any(column.label for column in table.columns) else set()
 
-@cache
-def security_policy(*, styles: tuple[str, ...], scripts: tuple[str, ...] = (), framed: bool = False) -> str:
-    """A Content-Security-Policy that allows exactly these style sheets and scripts of ours, by hash."""
-    return policy(
-        "",
-        style_src=hashes(*map(style, styles)),
-        script_src=hashes(*map(script, scripts)),
-        require_trusted_types_for="'script'",
-        frame_ancestors="*" if framed else "'none'",
-    )
+    def applies(rule: str) -> bool:
+        selectors = rule.partition("{")[0].split(",")
+        return any(used.issuperset(re.findall(r"\.cbr-([\w-]+)", selector)) for selector in selectors)
+
+    return "".join(filter(applies, _lines("widget.css")))
 
 
 def hashes(*texts: str) -> str:
     """The hash sources that allow these inline texts, byte for byte (CSP Level 3, 2.3.1)."""
-    return " ".join(f"'sha256-{_digest(text)}'" for text in texts) or "'none'"
+    digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts]
+    return " ".join(f"'sha256-{digest}'" for digest in digests)
 
 
-def policy(style: str, **directives: str) -> str:
-    """Nothing but the inline `style` and what `directives` add or replace; their underscores stand for hyphens."""
+def policy(*styles: str, **directives: str) -> str:
+    """A Content-Security-Policy that allows only these inline styles, and what `directives` add or replace.
+
+    Underscores in their names stand for hyphens.
+    """
     everything = {
         "default-src": "'none'",
-        "style-src": hashes(style),
+        "style-src": hashes(*styles),
         "base-uri": "'none'",
         "form-action": "'none'",
         "frame-ancestors": "'none'",
@@ -160,57 +152,31 @@ def policy(style: str, **directives: str) -> str:
     return "; ".join(f"{name} {value}" for name, value in everything.items())
 
 
-PERMISSIONS = ("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
-
-
 def framed_page(csp: str) -> tuple[tuple[str, str], ...]:
     """The headers of a page that others may frame: it needs no permission of its host."""
     return ("Content-Security-Policy", csp), PERMISSIONS
 
 
 def own_page(csp: str) -> tuple[tuple[str, str], ...]:
-    """The headers of a page for a window of its own, which shares nothing with the page that opened it."""
+    """The headers of a page in its own window, which shares nothing with the page that opened it."""
     return *framed_page(csp), ("Cross-Origin-Opener-Policy", "same-origin")
-
-
-def _digest(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-RELEASE = "1.0.0"
-SCRIPT_TYPE = "text/javascript; charset=utf-8"
-STYLE_TYPE = "text/css; charset=utf-8"
-TYPES = {"rates.js": SCRIPT_TYPE, "widget.css": STYLE_TYPE}
-
-
-@dataclass(frozen=True)
-class Release:
-    """One version: its files as they are served."""
-
-    version: str
-    files: dict[str, bytes]
-
-    def integrity(self, name: str) -> str:
-        """What a page writes into integrity=""."""
-        return integrity(self.files[name])
-
-
-@cache
-def releases() -> dict[str, Release]:
-    """Every version that was ever released: it is served for ever."""
-    return {version: _read(version, names) for version, names in lock().items()}
 
 
 @cache
 def lock() -> dict[str, dict[str, str]]:
     """Version → file → integrity, from the lock in this repository."""
-    content = files("ratesvc.render").joinpath("assets", "releases", "lock.json").read_bytes()
+    content = _ASSETS.joinpath("releases", "lock.json").read_bytes()
     return msgspec.json.decode(content, type=dict[str, dict[str, str]])
 
 
-def _read(version: str, names: dict[str, str]) -> Release:
-    folder = files("ratesvc.render").joinpath("assets", "releases", version)
-    return Release(version, {name: folder.joinpath(name).read_bytes() for name in names})
+@cache
+def releases() -> dict[str, dict[str, bytes]]:
+    """Version → file → bytes of every release: each is served for ever."""
+    folder = _ASSETS.joinpath("releases")
+    return {
+        version: {name: folder.joinpath(version, name).read_bytes() for name in names}
+        for version, names in lock().items()
+    }
 
 
 def integrity(content: bytes) -> str:

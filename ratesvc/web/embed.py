@@ -25,8 +25,14 @@ from ratesvc.web.wanted import Wanted
 
 HTML = widget.CONTENT_TYPE
 ICON_CACHING = Caching(604800, 0, 604800)
+FRAME_POLICY = widget.policy(
+    *map(widget.style, ("frame", "widget")),
+    script_src=hashes(widget.script("frame")),
+    require_trusted_types_for="'script'",
+    frame_ancestors="*",
+)
 FRAME_HEADERS = (
-    *framed_page(widget.security_policy(styles=("frame", "widget"), scripts=("frame",), framed=True)),
+    *framed_page(FRAME_POLICY),
     ("Cross-Origin-Embedder-Policy", "require-corp"),
 )
 
@@ -89,12 +95,12 @@ def routes(service: Service, site: widget.Site) -> dict[str, Handler]:
 
 def manifest() -> dict[str, object]:
     """Which releases there are, and the hashes that pin them."""
-    released = widget.releases()
+    newest = widget.releases()[widget.RELEASE]
     return {
         "version": widget.RELEASE,
         "releases": widget.lock(),
         "style": hashes(widget.style("widget")).strip("'"),
-        "sizes": {name: len(content) for name, content in released[widget.RELEASE].files.items()},
+        "sizes": {name: len(content) for name, content in newest.items()},
     }
 
 
@@ -102,9 +108,9 @@ def _releases() -> dict[str, Handler]:
     """Every release under its own address for ever, and the newest loader under one that moves."""
     found: dict[str, Handler] = {}
     for version, release in widget.releases().items():
-        for name, content in release.files.items():
+        for name, content in release.items():
             found |= _fixed(f"/widget/{version}/{name}", Body(content, widget.TYPES[name]), FOR_EVER)
-    newest = widget.releases()[widget.RELEASE].files["rates.js"]
+    newest = widget.releases()[widget.RELEASE]["rates.js"]
     return {**found, **_fixed("/widget/rates.js", Body(newest, widget.TYPES["rates.js"]), HOURLY)}
 
 

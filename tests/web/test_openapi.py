@@ -34,7 +34,7 @@ PARAMETERS: dict[str, Any] = openapi.contract()["components"]["parameters"]
 FIXED = (
     *("/health", "/livez", "/readyz", "/metrics", "/openapi.json", "/docs", "/favicon.ico"),
     *("/widget/rates.js", "/widget/manifest.json"),
-    *(f"/widget/{version}/{name}" for version, release in widget.releases().items() for name in release.files),
+    *(f"/widget/{version}/{name}" for version, release in widget.releases().items() for name in release),
 )
 DATED = ("?date=2026-05-30", "?date=1992-06-30")
 
