@@ -1,11 +1,12 @@
-"""Which Redis: an address as people write it → what to connect to. Pure, and no error repeats what may be a secret.
+"""The address of Redis, parsed. Pure and free of redis-py, because small commands read the configuration too.
 
     redis://[user:password@]host[:port][/db]             rediss:// for TLS
     unix://[user:password@]/path/to/socket[?db=1]
     redis+sentinel://[user:password@]host[:port],host[:port]/service[/db]
     redis+cluster://[user:password@]host[:port],host[:port]
 
-`rediss+sentinel` and `rediss+cluster` are the same with TLS. User and password are those of Redis itself.
+`rediss+sentinel` and `rediss+cluster` are the same with TLS. User and password are those of Redis itself. No error
+repeats any part of the address, because it may be a secret.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ OPTIONS = ("db", *TLS_OPTIONS, *SENTINEL_OPTIONS)
 
 @dataclass(frozen=True, slots=True)
 class RedisAddress:
-    """`kind` is server, socket, sentinel or cluster; `nodes` are hosts and ports, of the sentinels where it is that."""
+    """`kind` is server, socket, sentinel or cluster; `nodes` are its hosts and ports, or those of the sentinels."""
 
     kind: str
     nodes: tuple[tuple[str, int], ...] = ()
@@ -45,7 +46,7 @@ class RedisAddress:
 
     @classmethod
     def from_url(cls, url: str) -> Self:
-        """Raises ValueError, whose text says what is wrong without repeating any of it."""
+        """Parse an address. Raises ValueError, whose text continues "The address …"."""
         scheme, _, rest = url.partition("://")
         if scheme not in SCHEMES:
             raise ValueError(f"must begin with one of {', '.join(f'{scheme}://' for scheme in SCHEMES)}")
@@ -69,12 +70,12 @@ class RedisAddress:
         )
 
     def option(self, name: str) -> str | None:
-        """What stands behind the question mark under this name."""
+        """The value of an option behind the question mark."""
         return dict(self.options).get(name)
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must never be printed."""
+        """The passwords, which must never be printed."""
         return tuple(filter(None, (self.password, self.option("sentinel_password"))))
 
 
@@ -93,7 +94,7 @@ def _nodes(kind: str, hosts: str) -> tuple[tuple[str, int], ...]:
         return ()
     parts = hosts.split(",")
     if len(parts) > 1 and kind == "server":
-        raise ValueError("names several hosts; that is for redis+sentinel:// and redis+cluster://")
+        raise ValueError("names several hosts, which only redis+sentinel:// and redis+cluster:// take")
     return tuple(_node(part or ("localhost" if kind == "server" else ""), PORTS[kind]) for part in parts)
 
 
@@ -104,12 +105,12 @@ def _node(text: str, port: int) -> tuple[str, int]:
     except ValueError:
         host = ""
     if not host:
-        raise ValueError("has a host or port that is none; in a password, / ? # @ are written %2F %3F %23 %40")
+        raise ValueError("has an invalid host or port; in a password, / ? # @ are written %2F %3F %23 %40")
     return host, port
 
 
 def _place(kind: str, path: str, db: str) -> tuple[str, str, int]:
-    """The socket, the sentinels' name of the service, the number of the database."""
+    """The path of the socket, the name of the service at the sentinels, the number of the database."""
     if kind == "socket":
         if not path:
             raise ValueError("lacks the path of the socket")
@@ -120,7 +121,7 @@ def _place(kind: str, path: str, db: str) -> tuple[str, str, int]:
         raise ValueError("lacks the name of the service: redis+sentinel://host:port,host:port/service/db")
     number = _number(names.pop(0) if names else db)
     if names or (kind == "cluster" and number):
-        raise ValueError("has more behind the host than can be meant")
+        raise ValueError("has too many parts behind the host")
     return "", service, number
 
 

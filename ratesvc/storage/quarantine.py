@@ -1,32 +1,31 @@
-"""Documents that were not published and wait for a person's decision, with the reasons; the newest fifty, in Redis."""
+"""Documents that are not published and wait for a person, with the reasons; the newest fifty, in Redis."""
 
 from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
 
 import msgspec
 
 from ratesvc.errors import RatesvcError
 from ratesvc.storage.records import as_text, seal, unseal
-from ratesvc.storage.redis import Link, shaped
+from ratesvc.storage.redis import Connection, checked
 
 MOST_CASES = 50
 NAME_LENGTH = 12
 
 
 def name_of(raw: bytes) -> str:
-    """What a document is called: the same for the same bytes, on every replica."""
+    """The name of a document: the same for the same bytes, on every replica."""
     return hashlib.sha256(raw).hexdigest()[:NAME_LENGTH]
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One document: `reasons` in words, `effective_date` None where the document does not tell; `seen_at` is UTC."""
+    """One document: `reasons` are sentences, `effective_date` is None if the document has none, `seen_at` is UTC."""
 
     effective_date: date | None
     seen_at: datetime
@@ -35,7 +34,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """The document's name."""
         return name_of(self.raw)
 
 
@@ -47,63 +46,50 @@ class _Record(msgspec.Struct, array_like=True):
 
 
 class Quarantine:
-    """Envelopes by name under one key. Every method raises StoreUnavailable."""
+    """Envelopes by name in one hash. Every method raises StoreUnavailable."""
 
-    def __init__(self, link: Link, key: str) -> None:
-        """Both are the store's."""
-        self._link = link
-        self._key = key
+    def __init__(self, connection: Connection, key: str) -> None:
+        """The store makes it."""
+        self.key = key
+        self._connection = connection
         self._counted = 0
 
     async def count(self, stored: int | None = None) -> int:
-        """How many documents wait; `stored` is how many fields the key was just seen to have."""
-        count = await self._stored() if stored is None else stored
-        if count != self._counted:
-            self._counted = count and len(await self.cases())
+        """How many documents wait; nothing is read if `stored`, the number of fields just seen, has not changed."""
+        if stored is None or stored != self._counted:
+            self._counted = len(await self.cases())
         return self._counted
 
-    async def _stored(self) -> int:
-        async with self._link.answering("quarantine") as redis:
-            return shaped(await redis.hlen(self._key), int)
-
     async def add(self, case: Case) -> bool:
-        """Keep a document, and whether it is new; what is there already stays as it is, and the oldest make room."""
+        """Store a document, unless it is there, and delete the oldest above the limit; returns whether it is new."""
         record = _Record(case.effective_date, case.seen_at, case.reasons, zlib.compress(case.raw, 9))
-        async with self._link.answering("put_aside") as redis:
+        async with self._connection.call("quarantine") as redis:
             envelope = seal(case.name, msgspec.msgpack.encode(record))
-            is_new = bool(await redis.hsetnx(self._key, case.name, envelope))
+            is_new = bool(await redis.hsetnx(self.key, case.name, envelope))
         if is_new:
             await self.drop([old.name for old in (await self.cases())[MOST_CASES:]])
         return is_new
 
     async def cases(self) -> list[Case]:
-        """Every one, the newest first. What cannot be read, by nobody then, is dropped."""
-        async with self._link.answering("quarantine") as redis:
-            found = _opened(shaped(await redis.hgetall(self._key), dict))
-            broken = [name for name, case in found.items() if case is None]
-            if broken:
-                # It may have been damaged on its way only.
-                again = shaped(await redis.hmget(self._key, broken), list, len(broken))
-                found |= _opened(dict(zip(broken, again, strict=True)))
+        """Every document, the newest first. Deletes what cannot be read."""
+        async with self._connection.call("quarantine") as redis:
+            stored = checked(await redis.hgetall(self.key), dict)
+        found = {name: _case(unseal(name, envelope)) for name, envelope in zip(map(as_text, stored), stored.values(), strict=True)}
         await self.drop([name for name, case in found.items() if case is None])
         return sorted(filter(None, found.values()), key=lambda case: (case.seen_at, case.name), reverse=True)
 
     async def case(self, name: str) -> Case:
-        """The one of that name, or of the only name that begins so. Raises RatesvcError."""
+        """The document whose name begins so. Raises RatesvcError if none or several do."""
         found = [case for case in await self.cases() if name and case.name.startswith(name)]
         if len(found) != 1:
             raise RatesvcError(f"{len(found) or 'no'} documents in quarantine have a name that begins with {name!r}")
         return found[0]
 
     async def drop(self, names: Sequence[str]) -> None:
-        """Forget these; those that are not there are no matter."""
+        """Delete these documents, as far as they are there."""
         if names:
-            async with self._link.answering("put_aside") as redis:
-                await redis.hdel(self._key, *names)
-
-
-def _opened(envelopes: Mapping[Any, Any]) -> dict[str, Case | None]:
-    return {as_text(name): _case(unseal(as_text(name), envelope)) for name, envelope in envelopes.items()}
+            async with self._connection.call("quarantine") as redis:
+                await redis.hdel(self.key, *names)
 
 
 def _case(payload: bytes | None) -> Case | None:

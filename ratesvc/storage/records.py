@@ -1,13 +1,14 @@
-"""What is kept in Redis, as bytes: the envelope, and one record for each kind of thing in it. Pure.
+"""The values in Redis as bytes. Pure.
 
-A value is an envelope: a mark with the schema, a checksum over the field's name and the payload, the payload. What
-does not verify, or does not decode, is a miss. Fields are added at the end only, so that older versions read a record
-too. What an older version wrote lacks `admitted` or `assessed`: it was not held to today's rules for sheets.
+A value is an envelope: a magic word, a checksum over the field's name and the payload, the payload in msgpack. A value
+whose checksum or payload is wrong counts as missing. New fields go to the end of a record, so that older versions can
+read it. Records of an older version lack `admitted` or `assessed`: today's rules for sheets were not applied to them.
 """
 
 from __future__ import annotations
 
 import hashlib
+import sys
 from array import array
 from collections.abc import Mapping
 from datetime import date, datetime
@@ -18,9 +19,6 @@ import msgspec
 from ratesvc.domain.columns import Column, Coverage, Currency
 from ratesvc.domain.events import Event
 from ratesvc.domain.rates import Quote, Revision, Sheet
-
-BIG_ENDIAN = array("H", [1]).tobytes() == b"\0\1"
-"""Whether this machine keeps the highest byte of a number first."""
 
 _MAGIC = b"ratesvc1"
 _CHECKSUM_BYTES = 16
@@ -35,7 +33,7 @@ class _Row(msgspec.Struct, array_like=True):
     name: str
 
 
-class _Record(msgspec.Struct, array_like=True):
+class _Revision(msgspec.Struct, array_like=True):
     effective_date: date
     number: int
     fetched_at: datetime
@@ -69,17 +67,13 @@ class _Range(msgspec.Struct, array_like=True):
     assessed: bool = False
 
 
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_Record)
-
-
 def seal(field: str, payload: bytes) -> bytes:
-    """The envelope: schema, checksum over the field's name and the payload, payload."""
+    """The envelope of this payload for a field of this name."""
     return _MAGIC + _checksum(field, payload) + payload
 
 
 def unseal(field: str, envelope: bytes | str | None) -> bytes | None:
-    """The payload, or None for anything that is not our envelope of this field."""
+    """The payload, or None for anything but an undamaged envelope of this field."""
     if not isinstance(envelope, bytes) or not envelope.startswith(_MAGIC):
         return None
     start = len(_MAGIC) + _CHECKSUM_BYTES
@@ -87,24 +81,24 @@ def unseal(field: str, envelope: bytes | str | None) -> bytes | None:
     return payload if envelope[len(_MAGIC) : start] == _checksum(field, payload) else None
 
 
-def seems_damaged(envelope: bytes | str | None) -> bool:
-    """Whether something that does not verify begins as ours do: another reading of it may."""
-    return isinstance(envelope, bytes) and envelope.startswith(_MAGIC)
-
-
 def _checksum(field: str, payload: bytes) -> bytes:
     return hashlib.blake2b(field.encode() + b"\0" + payload, digest_size=_CHECKSUM_BYTES).digest()
 
 
+def as_text(field: object) -> str:
+    """The name of a field as text; redis-py gives bytes."""
+    return field.decode("utf-8", "replace") if isinstance(field, bytes) else str(field)
+
+
 def field_of(effective: date, number: int) -> str:
-    """A revision's name in the hash of sheets: `2026-04-25.1`."""
+    """The field of a revision in the hash of sheets: `2026-04-25.1`."""
     return f"{effective.isoformat()}.{number}"
 
 
-def revision_record(revision: Revision) -> bytes:
-    """A revision with the Bank's own bytes, not yet in its envelope."""
+def encode_revision(revision: Revision) -> bytes:
+    """A revision with the Bank's own bytes."""
     rows = [_Row(q.code, q.numeric_code, q.cbr_id, q.nominal, str(q.value), q.name) for q in revision.sheet.quotes]
-    record = _Record(
+    record = _Revision(
         effective_date=revision.effective_date,
         number=revision.number,
         fetched_at=revision.fetched_at,
@@ -114,66 +108,26 @@ def revision_record(revision: Revision) -> bytes:
         sha256=hashlib.sha256(revision.raw).hexdigest(),
         admitted=revision.admitted,
     )
-    return _encoder.encode(record)
+    return seal(field_of(*revision.key), msgspec.msgpack.encode(record))
 
 
-def _revision(payload: bytes | None) -> Revision | None:
+def decode_revision(field: str, envelope: bytes | str | None) -> Revision | None:
+    """The revision of this field, or None if it is missing or damaged."""
     try:
-        record = _decoder.decode(payload or b"")
+        record = msgspec.msgpack.decode(unseal(field, envelope) or b"", type=_Revision)
         quotes = tuple(
-            Quote(r.code, r.numeric_code, r.cbr_id, r.nominal, Decimal(r.value), r.name) for r in record.rows
+            Quote(row.code, row.numeric_code, row.cbr_id, row.nominal, Decimal(row.value), row.name)
+            for row in record.rows
         )
     except (msgspec.MsgspecError, ArithmeticError):
         return None
     sheet = Sheet(record.effective_date, quotes)
-    return Revision(sheet, record.number, record.fetched_at, record.flags, record.raw, record.admitted)
+    revision = Revision(sheet, record.number, record.fetched_at, record.flags, record.raw, record.admitted)
+    return revision if field_of(*revision.key) == field else None
 
 
-def opened_range(field: str, envelope: bytes | str | None) -> Coverage | None:
-    """A closed range of days, or None for a miss."""
-    try:
-        found = msgspec.msgpack.decode(unseal(field, envelope) or b"", type=_Range)
-    except msgspec.MsgspecError:
-        return None
-    return Coverage(found.since, found.until, found.lacking, found.assessed)
-
-
-def opened_column(field: str, envelope: bytes | str | None) -> tuple[Column, Coverage] | None:
-    """One currency id's history and the range that was asked for, or None for a miss."""
-    try:
-        record = msgspec.msgpack.decode(unseal(field, envelope) or b"", type=_Column)
-        names = record.name, record.english_name
-        currency = Currency(record.cbr_id, record.parent_id, record.code, record.numeric_code, *names)
-        column = Column(currency, record.fetched_at)
-        column.days.extend(_numbers(column.days, record.days))
-        column.values.extend(_numbers(column.values, record.values))
-        column.nominals.extend(_numbers(column.nominals, record.nominals))
-    except (msgspec.MsgspecError, ValueError):
-        return None
-    return column, Coverage(record.since, record.until, record.lacking)
-
-
-def opened_revision(field: str, envelope: bytes | str | None) -> Revision | None:
-    """The revision of this field, or None for a miss."""
-    revision = _revision(unseal(field, envelope))
-    return revision if revision and field_of(*revision.key) == field else None
-
-
-def opened_event(number: bytes | str | None, fields: Mapping[bytes | str, bytes | str] | None) -> Event | None:
-    """An entry of the stream of events, or None for a miss."""
-    name = as_text(number or b"")
-    payload = unseal(name, (fields or {}).get(b"event"))
-    event = Event.from_text(payload.decode("utf-8", "replace")) if payload else None
-    return event if event and name == f"{event.seq}-0" else None
-
-
-def as_text(field: object) -> str:
-    """A field's name, whichever way redis-py gives it."""
-    return field.decode("utf-8", "replace") if isinstance(field, bytes) else str(field)
-
-
-def column_record(column: Column, asked: Coverage) -> bytes:
-    """One currency id's history, and the range of days that was asked for, with those that are held back."""
+def encode_column(column: Column, asked: Coverage) -> bytes:
+    """The history of one currency id, and the range of days that was asked for."""
     currency = column.currency
     record = _Column(
         cbr_id=currency.cbr_id,
@@ -184,31 +138,55 @@ def column_record(column: Column, asked: Coverage) -> bytes:
         since=asked.since,
         until=asked.until,
         fetched_at=column.fetched_at,
-        days=_bytes(column.days),
-        values=_bytes(column.values),
-        nominals=_bytes(column.nominals),
+        days=_little_endian(column.days).tobytes(),
+        values=_little_endian(column.values).tobytes(),
+        nominals=column.nominals.tobytes(),
         english_name=currency.english_name,
-        lacking=asked.unconfirmed,
+        lacking=asked.lacking,
     )
-    return seal(currency.cbr_id, _encoder.encode(record))
+    return seal(currency.cbr_id, msgspec.msgpack.encode(record))
 
 
-def _bytes(numbers: array[int]) -> bytes:
-    """Numbers with their lowest byte first, whichever way this machine keeps them."""
-    ordered = numbers[:]
-    if BIG_ENDIAN:
-        ordered.byteswap()
-    return ordered.tobytes()
+def decode_column(field: str, envelope: bytes | str | None) -> tuple[Column, Coverage] | None:
+    """The history of one currency id and the range that was asked for, or None if it is missing or damaged."""
+    try:
+        record = msgspec.msgpack.decode(unseal(field, envelope) or b"", type=_Column)
+        days, values, nominals = array("i", record.days), array("q", record.values), array("b", record.nominals)
+    except (msgspec.MsgspecError, ValueError):
+        return None
+    names = record.name, record.english_name
+    currency = Currency(record.cbr_id, record.parent_id, record.code, record.numeric_code, *names)
+    column = Column(currency, record.fetched_at, _little_endian(days), _little_endian(values), nominals)
+    return column, Coverage(record.since, record.until, record.lacking)
 
 
-def _numbers(like: array[int], stored: bytes) -> array[int]:
-    """What `_bytes` wrote, as an array of that type. Raises ValueError for bytes that are no whole numbers."""
-    found = array(like.typecode, stored)
-    if BIG_ENDIAN:
-        found.byteswap()
-    return found
+def _little_endian(numbers: array[int]) -> array[int]:
+    """From this machine's byte order to that of Redis and back, since replicas of both kinds may share a Redis."""
+    if sys.byteorder == "little":
+        return numbers
+    swapped = numbers[:]
+    swapped.byteswap()
+    return swapped
 
 
-def range_record(field: str, coverage: Coverage) -> bytes:
-    """A closed range of days under this field."""
-    return seal(field, _encoder.encode(_Range(coverage.since, coverage.until, coverage.unconfirmed, coverage.assessed)))
+def encode_range(field: str, coverage: Coverage) -> bytes:
+    """A closed range of days."""
+    record = _Range(coverage.since, coverage.until, coverage.lacking, coverage.assessed)
+    return seal(field, msgspec.msgpack.encode(record))
+
+
+def decode_range(field: str, envelope: bytes | str | None) -> Coverage | None:
+    """A closed range of days, or None if it is missing or damaged."""
+    try:
+        record = msgspec.msgpack.decode(unseal(field, envelope) or b"", type=_Range)
+    except msgspec.MsgspecError:
+        return None
+    return Coverage(record.since, record.until, record.lacking, record.assessed)
+
+
+def decode_event(number: bytes | str | None, fields: Mapping[bytes | str, bytes | str] | None) -> Event | None:
+    """An entry of the stream of events, or None if it is damaged or not ours."""
+    name = as_text(number or b"")
+    payload = unseal(name, (fields or {}).get(b"event"))
+    event = Event.from_text(payload.decode("utf-8", "replace")) if payload else None
+    return event if event and name == f"{event.seq}-0" else None

@@ -1,8 +1,7 @@
-"""The way to Redis: how we connect, what counts as gone, and the breaker that keeps anyone from waiting for it."""
+"""The connection to Redis: a server, Sentinel or Cluster with short timeouts, its errors, and leases."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 import traceback
 from collections.abc import AsyncIterator, Callable
@@ -21,7 +20,6 @@ from redis.asyncio import (
     UnixDomainSocketConnection,
 )
 from redis.asyncio.cluster import ClusterNode
-from redis.asyncio.lock import Lock
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -32,39 +30,38 @@ T = TypeVar("T")
 
 ANSWER_TIMEOUT_S = 0.4
 SENTINEL_TIMEOUT_S = 0.12
-PROBE_TIMEOUT_S = 0.45
-PROBE_AGAIN_S = 1.0
 QUEUE_S = 0.1
 MOST_CONNECTIONS = 16
+LONGEST_TEXT = 300
 
 # redis-py's TimeoutError is not its ConnectionError, RedisClusterException is not a RedisError, sockets raise OSError.
-TROUBLE = (redis_errors.RedisError, redis_errors.RedisClusterException, OSError)
-_BELOW = frozenset(("redis", "hiredis", "uvloop", "asyncio"))
-_KINDS: tuple[tuple[type[Exception], str], ...] = (
-    (redis_errors.AuthenticationError, "auth"),
-    (redis_errors.AuthorizationError, "auth"),
-    (redis_errors.NoPermissionError, "auth"),
-    (redis_errors.BusyLoadingError, "loading"),
-    (redis_errors.OutOfMemoryError, "memory"),
-    (redis_errors.ReadOnlyError, "readonly"),
-    (redis_errors.InvalidResponse, "answer"),
-    (redis_errors.TimeoutError, "timeout"),
-    (TimeoutError, "timeout"),
-    (redis_errors.ClusterError, "connection"),
-    (redis_errors.RedisClusterException, "connection"),
-    (redis_errors.ConnectionError, "connection"),
-    (redis_errors.RedisError, "refused"),
-    (OSError, "connection"),
-    (RuntimeError, "connection"),
-)
-GONE = frozenset(("auth", "loading", "timeout", "connection", "answer"))
+_TROUBLE = (redis_errors.RedisError, redis_errors.RedisClusterException, OSError)
+_LIBRARIES = ("redis", "hiredis", "uvloop", "asyncio")
+_KINDS: dict[str, tuple[type[Exception], ...]] = {
+    "auth": (redis_errors.AuthenticationError, redis_errors.AuthorizationError, redis_errors.NoPermissionError),
+    "loading": (redis_errors.BusyLoadingError,),
+    "memory": (redis_errors.OutOfMemoryError,),
+    "readonly": (redis_errors.ReadOnlyError,),
+    "answer": (redis_errors.InvalidResponse,),
+    "timeout": (redis_errors.TimeoutError, TimeoutError),
+    "connection": (
+        redis_errors.ClusterError,
+        redis_errors.RedisClusterException,
+        redis_errors.ConnectionError,
+        OSError,
+        RuntimeError,
+    ),
+    "refused": (redis_errors.RedisError,),
+}
+"""The kinds of StoreUnavailable. The first that fits counts, since redis-py's errors inherit from each other."""
+_GONE = ("auth", "loading", "timeout", "connection", "answer")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What one question to Redis took; `trouble` is the StoreUnavailable that came of it.
+class Call:
+    """One operation on Redis: how long it took, and its error.
 
-    `refusing` says that Redis refused a command and has not been seen to take a write since.
+    `refusing` means that Redis refused a command and has accepted no write since.
     """
 
     operation: str
@@ -74,7 +71,10 @@ class Asked:
 
 
 def connect(url: str) -> Redis:
-    """A client that fails fast: short timeouts, one retry for a connection that died unnoticed, a bounded pool."""
+    """A client that fails fast: short timeouts, one retry after a lost connection, a bounded pool.
+
+    Raises ValueError as RedisAddress does.
+    """
     address = RedisAddress.from_url(url)
     options = _options(address)
     if address.kind == "cluster":
@@ -101,7 +101,7 @@ def _options(address: RedisAddress) -> dict[str, Any]:
         "socket_timeout": ANSWER_TIMEOUT_S,
         "socket_connect_timeout": ANSWER_TIMEOUT_S,
         "client_name": "ratesvc",
-        # A timeout is not tried again: it has cost enough.
+        # No retry after a timeout: the caller has waited long enough.
         "retry": Retry(NoBackoff(), 1, supported_errors=(redis_errors.ConnectionError,)),
         **tls,
     }
@@ -120,90 +120,66 @@ def _by_sentinel(address: RedisAddress, options: dict[str, Any]) -> Redis:
     return cast("Redis", sentinel.master_for(address.service, max_connections=MOST_CONNECTIONS))
 
 
-def _ignore(_: Asked) -> None:
+def _ignore(_: Call) -> None:
     return
 
 
-class Link:
-    """One Redis behind a breaker: when it has not answered, everyone is refused at once until a probe succeeds."""
+class Connection:
+    """One Redis. `up` says whether the last call was answered, `refusing` is that of `Call`."""
 
-    def __init__(self, url: str, tell: Callable[[Asked], None] = _ignore) -> None:
-        """Nothing is asked yet; `tell` hears of every question. Raises ValueError as RedisAddress does."""
+    def __init__(self, url: str, observe: Callable[[Call], None] = _ignore) -> None:
+        """Connects at the first call; `observe` gets every call. Raises ValueError as RedisAddress does."""
         self.client = connect(url)
         self.up = False
         self.refusing = False
+        self.trouble: StoreUnavailable | None = None
         self._secrets = RedisAddress.from_url(url).secrets
-        self._tell = tell
-        self._again_at = float("-inf")
-        self._reason = "Redis did not answer"
-        self._probing = asyncio.Lock()
+        self._observe = observe
 
     async def close(self) -> None:
-        """Close every connection. A Redis that does not answer in time is left as it is: nothing more is asked."""
-        with suppress(*TROUBLE):
+        """Close every connection, also to a Redis that does not answer."""
+        with suppress(*_TROUBLE):
             await self.client.aclose()
         if isinstance(self.client, RedisCluster):
-            # After a trouble redis-py's own closing leaves all open: it would look for the nodes anew first.
+            # After an error redis-py's own close leaves connections open, because it would look for the nodes first.
             for nodes in ("nodes_cache", "startup_nodes"):
-                with suppress(*TROUBLE):
+                with suppress(*_TROUBLE):
                     await self.client.nodes_manager.aclose(nodes)
 
     @asynccontextmanager
-    async def answering(self, operation: str) -> AsyncIterator[Redis]:
-        """The client to ask; whatever a missing Redis raises becomes StoreUnavailable. A bug of ours stays one."""
+    async def call(self, operation: str) -> AsyncIterator[Redis]:
+        """The client for one operation. Errors of Redis and its connection become StoreUnavailable, bugs stay bugs."""
         begun = time.monotonic()
-
-        def tell(trouble: StoreUnavailable | None) -> None:
-            self._tell(Asked(operation, time.monotonic() - begun, trouble, self.refusing))
-
+        trouble: StoreUnavailable | None = None
         try:
-            await self._let_pass()
             yield self.client
+            self.up = True
         except StoreUnavailable as error:
-            tell(error)
-            raise
+            trouble = error
         except Exception as error:
             if not _is_trouble(error):
                 raise
-            trouble = StoreUnavailable(f"Redis: {self._told(error)}", kind_of(error))
-            self._reason = str(trouble).rstrip(".")
-            await self._note(error, trouble.kind)
-            tell(trouble)
-            # Without its cause: a traceback would show what was taken out here.
+            trouble = await self._failed(error)
+        # A cancelled call says nothing about Redis, so it does not get here.
+        self._observe(Call(operation, time.monotonic() - begun, trouble, self.refusing))
+        if trouble:
+            # Without its cause: that traceback would show the secrets that the text leaves out.
             raise trouble from None
-        # Who was cancelled meanwhile was not answered, which says nothing of Redis.
-        tell(None)
 
-    async def _let_pass(self) -> None:
-        if not self.up:
-            async with self._probing:
-                await self._probe()
-
-    async def _probe(self) -> None:
-        """One asks whether Redis is back; those who came meanwhile wait for that, and nobody for a second after."""
-        if self.up:
-            return
-        if time.monotonic() < self._again_at:
-            raise StoreUnavailable(f"{self._reason}; it is asked again every second", "open")
-        async with asyncio.timeout(PROBE_TIMEOUT_S):
-            await self.client.ping()
-        self.up = True
-
-    async def _note(self, error: Exception, kind: str) -> None:
+    async def _failed(self, error: Exception) -> StoreUnavailable:
+        trouble = self.trouble = StoreUnavailable(f"Redis: {self._text_of(error)}", kind_of(error))
         # A Redis that forbids this user one command still answers the others.
-        if kind in GONE and not isinstance(error, redis_errors.NoPermissionError):
-            self.up = False
-            self._again_at = time.monotonic() + PROBE_AGAIN_S
-        else:
-            self.refusing = True
-        # A demoted master, or a stream of answers that is out of step: the next command must use a new connection.
-        if kind in ("readonly", "answer") and isinstance(self.client, Redis):
-            with suppress(*TROUBLE):
+        self.up = trouble.kind not in _GONE or isinstance(error, redis_errors.NoPermissionError)
+        self.refusing = self.refusing or self.up
+        # After a demotion, or an answer that makes no sense, the next command needs a new connection.
+        if trouble.kind in ("readonly", "answer") and isinstance(self.client, Redis):
+            with suppress(*_TROUBLE):
                 await self.client.connection_pool.disconnect(inuse_connections=False)
+        return trouble
 
-    def _told(self, error: Exception) -> str:
-        # Redis repeats the arguments of a command that it does not know, which AUTH with a damaged byte is.
-        text = f"{type(error).__name__}: {error}"[:300]
+    def _text_of(self, error: Exception) -> str:
+        # Redis repeats the arguments of an unknown command, and AUTH with a damaged byte is one.
+        text = f"{type(error).__name__}: {error}"[:LONGEST_TEXT]
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return text
@@ -213,78 +189,67 @@ def _is_trouble(error: Exception) -> bool:
     """Whether Redis or the connection failed; otherwise the bug is ours.
 
     A damaged answer makes redis-py's parser raise TypeError and others, a closed transport makes uvloop raise
-    RuntimeError. So an error that was raised below our code counts as theirs, except one about our arguments.
+    RuntimeError. So any error raised inside these libraries counts, except an error about the arguments of a command.
     """
-    if isinstance(error, TROUBLE):
+    if isinstance(error, _TROUBLE):
         return not isinstance(error, redis_errors.DataError)
     modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
-    known = [module for module in modules if module.partition(".")[0] in _BELOW | {"ratesvc"}]
+    known = [module for module in modules if module.partition(".")[0] in (*_LIBRARIES, "ratesvc")]
     return bool(known) and not known[-1].startswith(("ratesvc.", "redis.commands."))
 
 
-def shaped(answer: Any, kind: type[T], length: int | None = None) -> T:
-    """The answer, checked for its type and length: one damaged byte changes them. Raises InvalidResponse."""
+def kind_of(error: Exception) -> str:
+    """The kind of StoreUnavailable that this error becomes."""
+    if str(error).startswith("WRONGTYPE"):
+        return "type"
+    return next((kind for kind, families in _KINDS.items() if isinstance(error, families)), "answer")
+
+
+def checked(answer: Any, kind: type[T], length: int | None = None) -> T:
+    """The answer, if it has this type and length: one damaged byte changes them. Raises InvalidResponse."""
     if not isinstance(answer, kind) or (length is not None and len(cast("list[Any]", answer)) != length):
         raise redis_errors.InvalidResponse(f"{type(answer).__name__} in the place of {kind.__name__}")
     return answer
 
 
-def kind_of(error: Exception) -> str:
-    """What sort of trouble it is, as StoreUnavailable has it."""
-    if str(error).startswith("WRONGTYPE"):
-        return "type"
-    return next((kind for family, kind in _KINDS if isinstance(error, family)), "answer")
-
-
 class Lease:
-    """Whose turn it is. Saves downloads; never needed for correctness, since every write is idempotent."""
+    """Which replica may do a task. It saves downloads; correctness never needs it, since every write is idempotent."""
 
-    def __init__(self, link: Link, key: str) -> None:
-        self._link = link
+    def __init__(self, connection: Connection, key: str) -> None:
+        """`held` means that this replica took it and has not released it; it may have expired."""
+        self.held = False
+        self._connection = connection
         self._key = key
-        self._lock = Lock(link.client, key, thread_local=False)
         self._token = uuid4().hex.encode()
 
-    @property
-    def held(self) -> bool:
-        """Whether this replica took it and has not given it up; it may have run out."""
-        return self._lock.local.token is not None
-
     async def take(self, ttl_s: float) -> bool:
-        """Whether it is this replica's turn, for so long. Raises StoreUnavailable."""
-        async with self._link.answering("lease") as redis:
-            if self.held:
-                try:
-                    return bool(await self._lock.extend(ttl_s, replace_ttl=True))
-                except redis_errors.LockError:
-                    self._lock.local.token = None
-            self._lock.timeout = ttl_s
-            if await self._lock.acquire(blocking=False, token=self._token):
-                return True
-            if await redis.pttl(self._key) == -1:
-                # Ours always run out: a foreign value of any type under our key must not stop the polls for ever.
+        """Take or prolong it; whether this replica has it now. Raises StoreUnavailable."""
+        milliseconds = round(ttl_s * 1000)
+        async with self._connection.call("lease") as redis:
+            taken = await redis.set(self._key, self._token, px=milliseconds, nx=True)
+            if not taken and await redis.pttl(self._key) == -1:
+                # Ours always expire: a foreign value of any type under our key must not stop the polls for ever.
                 await redis.delete(self._key)
-            elif await redis.get(self._key) == self._token:
-                # Redis took it from us, and its answer was lost.
-                self._lock.local.token = self._token
-                return bool(await self._lock.extend(ttl_s, replace_ttl=True))
-            return False
+            elif not taken and await redis.get(self._key) == self._token:
+                taken = await redis.set(self._key, self._token, px=milliseconds, xx=True)
+            self.held = bool(taken)
+        return self.held
 
     async def keep(self, ttl_s: float) -> None:
-        """Prolong it if it is held, so that no other replica asks in between. Raises StoreUnavailable."""
+        """Prolong it if it is held. Raises StoreUnavailable."""
         if self.held:
             await self.take(ttl_s)
 
     async def release(self) -> None:
-        """Let another replica have its turn; silent when Redis is gone, since it expires anyway."""
-        try:
+        """Leave it to another replica; without Redis it expires by itself."""
+        with suppress(StoreUnavailable):
             if self.held:
-                async with self._link.answering("lease"):
-                    await self._give_up()
-        except StoreUnavailable:
-            self._lock.local.token = None
+                async with self._connection.call("lease") as redis:
+                    if await redis.get(self._key) == self._token:
+                        await redis.delete(self._key)
+        self.held = False
 
-    async def _give_up(self) -> None:
-        # One that ran out, or was flushed away, is another's already.
-        with suppress(redis_errors.LockError):
-            await self._lock.release()
+    async def revoke(self) -> None:
+        """End it, whichever replica has it. Raises StoreUnavailable."""
+        async with self._connection.call("lease") as redis:
+            await redis.delete(self._key)

@@ -1,64 +1,63 @@
-"""Sheets in Redis: the only storage path. All keys are named here.
+"""Sheets in Redis: every key is named here, and every command but those of leases and the quarantine is sent here.
 
-| key | type | holds |
+| key | type | value |
 |---|---|---|
 | `{namespace}:v1:sheets` | hash | `2026-04-25.1` → envelope of one revision with the Bank's raw bytes |
-| `{namespace}:v1:columns` | hash | `R01235` → envelope of one currency id's backfilled history |
-| `{namespace}:v1:span` | string | envelope of the closed range of days in which every sheet is held |
+| `{namespace}:v1:columns` | hash | `R01235` → envelope of the backfilled history of one currency id |
+| `{namespace}:v1:span` | string | envelope of the coverage: the closed range of days in which every sheet is held |
 | `{namespace}:v1:plan` | string | envelope of the range that an unfinished backfill asks for |
-| `{namespace}:v1:quarantine` | hash | `1f0c…` → envelope of a document that a person is to judge; the newest fifty |
+| `{namespace}:v1:quarantine` | hash | `1f0c…` → envelope of a document that waits for a person; the newest fifty |
 | `{namespace}:v1:events` | stream | `17-0` → envelope of event 17; the newest thousand |
 | `{namespace}:v1:lease:{name}` | string | the replica whose turn it is to poll, or to backfill |
 | `{namespace}:v1:announce` | channel | a day: something about it is new; `heard …`: the Bank answered a poll |
-| `{namespace}:v1:nothing` | – | never exists: `SET … XX` on it changes nothing and tells whether Redis takes writes |
+| `{namespace}:v1:nothing` | – | never exists: `SET … XX` on it changes nothing and tells whether Redis accepts writes |
 
 The braces keep all keys in one slot of a Cluster. Sheets and events are only added, so any order and any repetition
-gives the same; columns and ranges are written over. The columns alone bear out the coverage: whoever sets it wrote
-columns that reach as far. What does not verify is never used, and is written again by whoever holds it (`restore`), or
-else dropped.
+of writes gives the same; columns and ranges are overwritten. A coverage is valid only while the columns reach as far:
+`put_history` writes them first. A damaged value is never used; a replica that holds it writes it again, and a damaged
+value that no replica holds is deleted.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any, TypeVar
+from itertools import compress
+from typing import Any, Literal, TypeVar
 from uuid import uuid4
 
 from redis.asyncio import Redis
 
 from ratesvc.domain.columns import Column, Coverage, sheet_days
-from ratesvc.domain.events import MOST_EVENTS, NOWHERE, Event
+from ratesvc.domain.events import MOST_EVENTS, NOWHERE, Event, Place
 from ratesvc.domain.rates import Revision
-from ratesvc.errors import StoreUnavailable
+from ratesvc.storage.quarantine import Quarantine
 from ratesvc.storage.records import (
     as_text,
-    column_record,
+    decode_column,
+    decode_event,
+    decode_range,
+    decode_revision,
+    encode_column,
+    encode_range,
+    encode_revision,
     field_of,
-    opened_column,
-    opened_event,
-    opened_range,
-    opened_revision,
-    revision_record,
     seal,
-    seems_damaged,
     unseal,
 )
-from ratesvc.storage.redis import Lease, Link, shaped
-from ratesvc.storage.stored import Glance, Loaded, StoredRange
+from ratesvc.storage.redis import Connection, Lease, checked
 
 T = TypeVar("T")
 
 SCHEMA = "v1"
 LISTEN_S = 1.0
-HEARD = b"heard "
 SHEETS_AT_ONCE = 200
 COLUMNS_AT_ONCE = 10
+_BANK_ANSWERED = b"heard "
 
-# One script, as locks are in redis-py: between a reading and a writing another replica could have begun another log.
-_TELL = """
+# A script, because another replica could begin another log between our read and our write.
+_APPEND = """
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 if (last and last[1] or '0-0') ~= ARGV[1] then return 0 end
 for i = 3, #ARGV, 2 do
@@ -67,82 +66,115 @@ end
 return 1
 """
 
-_FIELD = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\.[1-9][0-9]{0,3}")
+Announcement = Literal["connected", "changed", "bank answered"]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """New to this replica; `columns` come only together with the `coverage` that they complete."""
+
+    revisions: tuple[Revision, ...] = ()
+    columns: tuple[Column, ...] = ()
+    coverage: Coverage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """How much Redis holds, read in one round trip of a few hundred bytes.
+
+    `coverage` is None if none or a damaged one is stored, `end` is the place of the last event, None if it is damaged.
+    """
+
+    sheets: int
+    columns: int
+    quarantined: int
+    coverage: Coverage | None
+    end: Place | None
+
+
+class StoredRange:
+    """A closed range of days under a key of its own. Every method raises StoreUnavailable."""
+
+    def __init__(self, connection: Connection, key: str) -> None:
+        self.key = key
+        self._connection = connection
+        self._name = key.rpartition(":")[2]
+
+    async def get(self) -> Coverage | None:
+        """The range, or None if it is missing or damaged."""
+        async with self._connection.call(self._name) as redis:
+            return decode_range(self._name, await redis.get(self.key))
+
+    async def put(self, coverage: Coverage) -> None:
+        """Overwrite it."""
+        async with self._connection.call(f"put_{self._name}") as redis:
+            await redis.set(self.key, encode_range(self._name, coverage))
+
+    async def drop(self) -> None:
+        """Delete it."""
+        async with self._connection.call(f"drop_{self._name}") as redis:
+            await redis.delete(self.key)
 
 
 class Store:
-    """Sheets in one Redis namespace. Every method raises StoreUnavailable.
+    """All that one Redis namespace holds. Every method raises StoreUnavailable.
 
-    `coverage` is the range in which every sheet is held; `plan` what an unfinished backfill asks for.
+    `coverage` is the range in which every sheet is held; `plan` is what an unfinished backfill asks for;
+    `seen_coverage` is the coverage that the last `load` found.
     """
 
-    def __init__(self, link: Link, namespace: str) -> None:
-        """Takes over the link and closes it."""
-        self.link = link
+    def __init__(self, connection: Connection, namespace: str) -> None:
+        """The store closes the connection."""
         prefix = f"{{{namespace}}}:{SCHEMA}:"
+        self.connection = connection
+        self.coverage = StoredRange(connection, prefix + "span")
+        self.plan = StoredRange(connection, prefix + "plan")
+        self.poll_lease = Lease(connection, prefix + "lease:poll")
+        self.backfill_lease = Lease(connection, prefix + "lease:backfill")
+        self.quarantine = Quarantine(connection, prefix + "quarantine")
+        self.seen_coverage: Coverage | None = None
         self._sheets = prefix + "sheets"
+        self._columns = prefix + "columns"
         self._events = prefix + "events"
         self._channel = prefix + "announce"
-        self._columns = prefix + "columns"
-        self.coverage = StoredRange(link, prefix + "span", "span")
-        self.plan = StoredRange(link, prefix + "plan", "plan")
-        self._backfill_turn = prefix + "lease:backfill"
-        self.poll_lease = Lease(link, prefix + "lease:poll")
-        self.backfill_lease = Lease(link, self._backfill_turn)
-        self.quarantine_key = prefix + "quarantine"
         self._nothing = prefix + "nothing"
-        self._held: set[tuple[date, int]] = set()
+        self._seen: set[str] = set()
         self._name = uuid4().hex.encode()
-        self._seen_coverage: Coverage | None = None
-
-    @property
-    def up(self) -> bool:
-        """Whether Redis answered the last question."""
-        return self.link.up
 
     async def close(self) -> None:
-        """Give up the leases and the connections."""
-        await self.give_up_leases()
-        await self.link.close()
+        """Release the leases and close the connection."""
+        await self.release_leases()
+        await self.connection.close()
 
-    async def give_up_leases(self) -> None:
-        """Let other replicas have their turn."""
+    async def release_leases(self) -> None:
+        """Leave the leases to other replicas."""
         await self.poll_lease.release()
         await self.backfill_lease.release()
 
-    async def end_backfill_lease(self) -> None:
-        """Whoever holds it finds at his next step that it is another's turn."""
-        async with self.link.answering("lease") as redis:
-            await redis.delete(self._backfill_turn)
+    @property
+    def up(self) -> bool:
+        """Whether Redis answered the last call."""
+        return self.connection.up
 
     async def ping(self) -> None:
-        """Whether Redis answers."""
-        async with self.link.answering("ping") as redis:
+        """Check that Redis answers."""
+        async with self.connection.call("ping") as redis:
             await redis.ping()
 
-    def holds(self, key: tuple[date, int]) -> bool:
-        """Whether this revision was seen in Redis by this replica."""
-        return key in self._held
+    async def check_writes(self) -> None:
+        """If Redis refused a command, try a write that changes nothing."""
+        if self.connection.refusing:
+            async with self.connection.call("check_writes") as redis:
+                await redis.set(self._nothing, b"", xx=True, px=1)
+                self.connection.refusing = False
 
-    @property
-    def seen_coverage(self) -> Coverage | None:
-        """The coverage that Redis held when this replica last loaded."""
-        return self._seen_coverage
-
-    def forget(self) -> None:
-        """Forget which sheets were seen in Redis, because it has lost some: `load` reads all again."""
-        self._held.clear()
-
-    def unload(self) -> None:
-        """What was loaded last was not taken: `load` reads it again."""
-        self._held.clear()
-        self._seen_coverage = None
+    # Reading
 
     async def glance(self) -> Glance:
-        """Counts, the coverage and the last event. The plan is looked at only to notice another type of value."""
-        async with self.link.answering("glance") as redis:
+        """Counts, the coverage and the last event. The plan is read only to notice a value of another type."""
+        async with self.connection.call("glance") as redis:
             pipeline = redis.pipeline(transaction=False)
-            for key in (self._sheets, self._columns, self.quarantine_key):
+            for key in (self._sheets, self._columns, self.quarantine.key):
                 pipeline.hlen(key)
             pipeline.get(self.coverage.key)
             pipeline.xrevrange(self._events, count=1)
@@ -152,260 +184,252 @@ class Store:
             for error in answers:
                 if isinstance(error, Exception):
                     raise error
-            sheets, columns, quarantined = (shaped(count, int) for count in answers[:3])
+            sheets, columns, quarantined = (checked(count, int) for count in answers[:3])
         newest = answers[4]
-        event = opened_event(*newest[0]) if newest else None
+        event = decode_event(*newest[0]) if newest else None
         end = event.place if event else None if newest else NOWHERE
-        return Glance(sheets, columns, quarantined, opened_range("span", answers[3]), end)
+        return Glance(sheets, columns, quarantined, decode_range("span", answers[3]), end)
 
-    async def check_writes(self) -> None:
-        """If Redis refused a command, try a write that changes nothing. Raises StoreUnavailable if it refuses again."""
-        if self.link.refusing:
-            async with self.link.answering("check_writes") as redis:
-                await redis.set(self._nothing, b"", xx=True, px=1)
-                self.link.refusing = False
+    def holds(self, key: tuple[date, int]) -> bool:
+        """Whether this replica has seen this revision in Redis."""
+        return field_of(*key) in self._seen
+
+    @property
+    def sheets_seen(self) -> int:
+        """How many sheets this replica has seen in Redis."""
+        return len(self._seen)
+
+    def forget(self) -> None:
+        """Make the next `load` read all sheets again, because Redis has lost some."""
+        self._seen.clear()
+
+    def unload(self) -> None:
+        """Make the next `load` read everything again."""
+        self._seen.clear()
+        self.seen_coverage = None
 
     async def load(self) -> Loaded:
-        """Every revision that this replica has not seen yet, and the backfilled history when its coverage changed."""
-        revisions, broken = await self._load_revisions()
+        """Every revision that this replica has not seen, and the backfilled history if its coverage changed."""
+        async with self.connection.call("load") as redis:
+            new = [field for field in await self._fields(redis, self._sheets) if field not in self._seen]
+            stored = await self._read(redis, self._sheets, new, SHEETS_AT_ONCE)
+        revisions = [found for field, envelope in stored.items() if (found := decode_revision(field, envelope))]
         coverage = await self.coverage.get()
         columns: tuple[Column, ...] = ()
-        if coverage != self._seen_coverage:
+        if coverage != self.seen_coverage:
             columns = await self.columns() if coverage else ()
             if coverage is None or coverage.until not in sheet_days(columns):
                 await self.coverage.drop()
                 coverage, columns = None, ()
-        # What fails before this is loaded again: seen is only what is handed over.
-        self._held |= {revision.key for revision in revisions}
-        self._seen_coverage = coverage
-        return Loaded(revisions, columns, coverage if columns else None, broken)
+        # Last: if Redis fails before this, the next `load` reads the same again.
+        self._seen.update(field_of(*revision.key) for revision in revisions)
+        self.seen_coverage = coverage
+        return Loaded(tuple(revisions), columns, coverage if columns else None)
 
     async def columns(self) -> tuple[Column, ...]:
-        """Every backfilled column, or none where one does not verify: a part would answer wrongly.
+        """Every backfilled column, or none if one is damaged, because a part of them would give wrong answers.
 
-        Deletes those, so that replicas that hold them see a smaller count and write them again.
+        Deletes damaged columns, so that replicas that hold them notice a smaller count and write them again.
         """
-        async with self.link.answering("load") as redis:
-            stored = shaped(await redis.hgetall(self._columns), dict)
-            opened = {field: opened_column(as_text(field), envelope) for field, envelope in stored.items()}
-            broken = [field for field, found in opened.items() if found is None]
-            if broken:
-                # On their way only, perhaps; without one of them all are to be fetched from the Bank again.
-                again = shaped(await redis.hmget(self._columns, broken), list, len(broken))
-                opened |= {field: opened_column(as_text(field), e) for field, e in zip(broken, again, strict=True)}
-                await self._drop_columns(redis, [field for field in broken if opened[field] is None])
-        columns = tuple(found[0] for found in opened.values() if found)
-        return columns if len(columns) == len(opened) else ()
+        async with self.connection.call("load") as redis:
+            stored = checked(await redis.hgetall(self._columns), dict)
+            decoded = {field: decode_column(as_text(field), envelope) for field, envelope in stored.items()}
+            damaged = [field for field, found in decoded.items() if found is None]
+            if damaged:
+                await redis.hdel(self._columns, *damaged)
+                return ()
+        return tuple(found[0] for found in decoded.values() if found)
 
-    async def _load_revisions(self) -> tuple[tuple[Revision, ...], tuple[str, ...]]:
-        """Those that were not seen, and the fields under which something else stands."""
-        found: list[Revision] = []
-        async with self.link.answering("load") as redis:
-            fields = [as_text(field) for field in shaped(await redis.hkeys(self._sheets), list)]
-            known = {field_of(*key) for key in self._held}
-            broken = [field for field in fields if not _FIELD.fullmatch(field)]
-            for chunk in _chunks([f for f in fields if f not in known and _FIELD.fullmatch(f)], SHEETS_AT_ONCE):
-                opened = await self._revisions(redis, chunk)
-                found += filter(None, opened.values())
-                broken += [field for field, revision in opened.items() if revision is None]
-        return tuple(found), tuple(broken)
+    async def column(self, cbr_id: str) -> tuple[Column, Coverage] | None:
+        """The backfilled history of one currency id, and the range of days that was asked for."""
+        async with self.connection.call("column") as redis:
+            return decode_column(cbr_id, await redis.hget(self._columns, cbr_id))
 
-    async def _revisions(self, redis: Redis, fields: Sequence[str]) -> dict[str, Revision | None]:
-        """What stands in these fields, None where it does not verify; one that holds nothing is left out.
+    @staticmethod
+    async def _fields(redis: Redis, key: str) -> list[str]:
+        return [as_text(field) for field in checked(await redis.hkeys(key), list)]
 
-        What seems damaged is read again, since another would be written in its place.
-        """
-        values = shaped(await redis.hmget(self._sheets, list(fields)), list, len(fields))
-        stored = dict(zip(fields, values, strict=True))
-        opened = {field: opened_revision(field, envelope) for field, envelope in stored.items() if envelope is not None}
-        damaged = [field for field, found in opened.items() if found is None and seems_damaged(stored[field])]
-        if damaged:
-            again = shaped(await redis.hmget(self._sheets, damaged), list, len(damaged))
-            opened |= dict(zip(damaged, map(opened_revision, damaged, again), strict=True))
-        return opened
+    @staticmethod
+    async def _read(redis: Redis, key: str, fields: Sequence[str], at_once: int) -> dict[str, Any]:
+        """What is in these fields of a hash, None for a field that does not exist."""
+        found: dict[str, Any] = {}
+        for chunk in _chunks(fields, at_once):
+            values = checked(await redis.hmget(key, list(chunk)), list, len(chunk))
+            found.update(zip(chunk, values, strict=True))
+        return found
+
+    # Writing
 
     async def put(self, candidate: Revision) -> Revision:
-        """Keep a sheet; the same figures as the latest revision's are that revision, others become the next one.
+        """Store a sheet: the latest revision if it has the same figures, else the next one.
 
-        Returns the revision as it stands in Redis, which may be another replica's.
+        Returns the revision as Redis holds it, which may be another replica's.
         """
-        async with self.link.answering("put") as redis:
+        async with self.connection.call("put") as redis:
             while True:
-                latest, free, broken = await self._latest(redis, candidate.effective_date, candidate.number)
+                latest, number = await self._latest(redis, candidate)
                 if latest and latest.sheet.says_the_same_as(candidate.sheet):
-                    break
-                latest = replace(candidate, number=free)
-                field = field_of(*latest.key)
-                envelope = seal(field, revision_record(latest))
-                # One that does not verify is put right; otherwise whoever was first is right.
-                if broken:
-                    await redis.hset(self._sheets, field, envelope)
-                    break
-                if await redis.hsetnx(self._sheets, field, envelope):
-                    break
-        return replace(latest, admitted=True)
+                    return replace(latest, admitted=True)
+                revision = replace(candidate, number=number)
+                if await redis.hsetnx(self._sheets, field_of(*revision.key), encode_revision(revision)):
+                    return replace(revision, admitted=True)
 
-    async def _latest(self, redis: Redis, effective: date, at_least: int) -> tuple[Revision | None, int, bool]:
-        """The last revision of a day, the next free number, and whether something unreadable stands there.
+    async def _latest(self, redis: Redis, candidate: Revision) -> tuple[Revision | None, int]:
+        """The latest revision of the candidate's day, and the next free number; a damaged value is deleted.
 
-        What Redis lost of the revisions before `at_least` leaves no number free: whoever holds it gives it back.
+        A number below the candidate's is not free even if Redis lost it, because a replica still holds that revision.
         """
         latest: Revision | None = None
         number = 1
         while True:
-            field = field_of(effective, number)
-            found = await self._revisions(redis, [field])
-            revision = found.get(field)
-            if revision is None and number >= at_least:
-                return latest, number, field in found
+            field = field_of(candidate.effective_date, number)
+            envelope = await redis.hget(self._sheets, field)
+            revision = decode_revision(field, envelope)
+            if revision is None and number >= candidate.number:
+                if envelope is not None:
+                    await redis.hdel(self._sheets, field)
+                return latest, number
             latest, number = revision or latest, number + 1
 
-    # Giving back what Redis lost
-
-    async def restore(self, revisions: Sequence[Revision]) -> int:
-        """Write again those that Redis lacks or does not hold whole; how many that were. Others stay as they are.
-
-        One that stands there and was not seen may be another replica's, in other words: it is still to be loaded.
-        """
-        count = 0
-        async with self.link.answering("restore") as redis:
-            for chunk in _chunks(revisions, SHEETS_AT_ONCE):
-                fields = {field_of(*revision.key): revision for revision in chunk}
-                values = shaped(await redis.hmget(self._sheets, list(fields)), list, len(fields))
-                lost = {field: value for field, value in zip(fields, values, strict=True) if not unseal(field, value)}
-                pipeline = redis.pipeline(transaction=False)
-                for field, value in lost.items():
-                    # Where nothing stood, whoever was first is right.
-                    write = pipeline.hsetnx if value is None else pipeline.hset
-                    write(self._sheets, field, seal(field, revision_record(fields[field])))
-                answers = zip(lost.items(), await pipeline.execute() if lost else (), strict=True)
-                written = [field for (field, value), is_new in answers if is_new or value is not None]
-                self._held |= {fields[field].key for field in written}
-                count += len(written)
-        return count
-
     async def readmit(self, kept: Sequence[Revision], refused: Sequence[Revision]) -> None:
-        """Write again what an older version stored, as admitted, and forget what is not admitted."""
-        async with self.link.answering("restore") as redis:
+        """Rewrite as admitted what an older version stored, and delete what is not admitted."""
+        async with self.connection.call("repair") as redis:
             for chunk in _chunks(kept, SHEETS_AT_ONCE):
-                fields = {field_of(*one.key): replace(one, admitted=True) for one in chunk}
-                records: dict[Any, Any] = {name: seal(name, revision_record(one)) for name, one in fields.items()}
+                records: dict[Any, Any] = {
+                    field_of(*one.key): encode_revision(replace(one, admitted=True)) for one in chunk
+                }
                 await redis.hset(self._sheets, mapping=records)
-        if refused:
-            await self.drop([field_of(*revision.key) for revision in refused])
-            self._held -= {revision.key for revision in refused}
+            if refused:
+                fields = {field_of(*revision.key) for revision in refused}
+                await redis.hdel(self._sheets, *fields)
+                self._seen -= fields
 
-    async def drop(self, fields: Iterable[str]) -> None:
-        """Forget what stands under these fields of sheets."""
-        async with self.link.answering("drop") as redis:
-            await redis.hdel(self._sheets, *fields)
-
-    async def broken_columns(self, columns: Sequence[Column]) -> list[Column]:
-        """Those of these columns that Redis lacks or does not hold whole."""
-        broken: list[Column] = []
-        async with self.link.answering("broken_columns") as redis:
-            for chunk in _chunks(columns, COLUMNS_AT_ONCE):
-                fields = [column.currency.cbr_id for column in chunk]
-                values = shaped(await redis.hmget(self._columns, fields), list, len(fields))
-                broken += [c for c, value in zip(chunk, values, strict=True) if not unseal(c.currency.cbr_id, value)]
-        return broken
-
-    async def drop_strange_columns(self, known: Iterable[str]) -> int:
-        """Delete columns under other ids than `known` that do not verify; returns how many."""
-        async with self.link.answering("drop") as redis:
-            fields = shaped(await redis.hkeys(self._columns), list)
-            others = [field for field in fields if as_text(field) not in set(known)]
-            values = shaped(await redis.hmget(self._columns, others), list, len(others)) if others else []
-            strange = [f for f, value in zip(others, values, strict=True) if not unseal(as_text(f), value)]
-            await self._drop_columns(redis, strange)
-        return len(strange)
-
-    async def _drop_columns(self, redis: Redis, fields: Sequence[Any]) -> None:
-        if fields:
-            await redis.hdel(self._columns, *fields)
+    async def put_column(self, column: Column, asked: Coverage) -> None:
+        """Store the history of one currency id. It is used once the coverage says that all are stored."""
+        async with self.connection.call("put_column") as redis:
+            await redis.hset(self._columns, column.currency.cbr_id, encode_column(column, asked))
 
     async def put_history(self, columns: Sequence[Column], coverage: Coverage) -> None:
-        """Write these columns over what is there, and then say that every sheet of the coverage is held."""
-        async with self.link.answering("put_history") as redis:
+        """Overwrite these columns, and then the coverage."""
+        async with self.connection.call("put_history") as redis:
             for chunk in _chunks(columns, COLUMNS_AT_ONCE):
-                records: dict[Any, Any] = {column.currency.cbr_id: column_record(column, coverage) for column in chunk}
+                records: dict[Any, Any] = {column.currency.cbr_id: encode_column(column, coverage) for column in chunk}
                 await redis.hset(self._columns, mapping=records)
         await self.coverage.put(coverage)
 
+    # Repair
+
+    async def repair_sheets(self, revisions: Iterable[Revision]) -> int:
+        """Write those that Redis lacks or holds damaged; returns how many."""
+        wanted = {field_of(*revision.key): revision for revision in revisions}
+        written = await self._repair(self._sheets, wanted, encode_revision, SHEETS_AT_ONCE)
+        self._seen.update(written)
+        return len(written)
+
+    async def repair_columns(self, columns: Iterable[Column], coverage: Coverage) -> int:
+        """Write those that Redis lacks or holds damaged; returns how many."""
+        wanted = {column.currency.cbr_id: column for column in columns}
+        return len(
+            await self._repair(self._columns, wanted, lambda column: encode_column(column, coverage), COLUMNS_AT_ONCE)
+        )
+
+    async def _repair(
+        self, key: str, wanted: Mapping[str, T], encode: Callable[[T], bytes], at_once: int
+    ) -> list[str]:
+        """The fields that were written. If another replica writes one at the same time, the first write stays."""
+        written: list[str] = []
+        async with self.connection.call("repair") as redis:
+            for chunk in _chunks(list(wanted), at_once):
+                stored = await self._read(redis, key, chunk, at_once)
+                lost = [field for field, envelope in stored.items() if unseal(field, envelope) is None]
+                if damaged := [field for field in lost if stored[field] is not None]:
+                    await redis.hdel(key, *damaged)
+                pipeline = redis.pipeline(transaction=False)
+                for field in lost:
+                    pipeline.hsetnx(key, field, encode(wanted[field]))
+                written += compress(lost, await pipeline.execute())
+        return written
+
+    async def drop_damaged(self, known_columns: Collection[str] | None) -> int:
+        """Delete damaged values in unknown fields of sheets and columns; returns how many.
+
+        Columns are left alone if None are known, because a first backfill may be writing them.
+        """
+        known: dict[str, tuple[Collection[str], Callable[[str, bytes | None], object]]] = {}
+        known[self._sheets] = self._seen, decode_revision
+        if known_columns is not None:
+            known[self._columns] = known_columns, decode_column
+        count = 0
+        async with self.connection.call("drop") as redis:
+            for key, (fields, decode) in known.items():
+                unknown = [field for field in await self._fields(redis, key) if field not in fields]
+                stored = await self._read(redis, key, unknown, COLUMNS_AT_ONCE)
+                if damaged := [field for field, envelope in stored.items() if decode(field, envelope) is None]:
+                    count += await redis.hdel(key, *damaged)
+        return count
+
     async def drop_misplaced(self) -> list[str]:
-        """Delete what stands under a key of ours and is of another type; returns the keys."""
-        types = dict.fromkeys((self._sheets, self._columns, self.quarantine_key), "hash")
+        """Delete each key of ours that holds a value of another type; returns the keys."""
+        types = dict.fromkeys((self._sheets, self._columns, self.quarantine.key), "hash")
         types |= {self._events: "stream", self.coverage.key: "string", self.plan.key: "string"}
-        async with self.link.answering("drop_misplaced") as redis:
+        async with self.connection.call("drop") as redis:
             found = {key: as_text(await redis.type(key)) for key in types}
             wrong = [key for key, kind in found.items() if kind not in (types[key], "none")]
             for key in wrong:
                 await redis.unlink(key)
         return wrong
 
-    # Events
+    # Events and announcements
 
     async def events(self, since: int) -> list[Event]:
-        """What was told, from event number `since` on, that one included."""
-        async with self.link.answering("events") as redis:
+        """The log from event number `since` on, that one included."""
+        async with self.connection.call("events") as redis:
             found = await redis.xrange(self._events, min=str(since))
-        return [event for number, fields in found or () if (event := opened_event(number, fields))]
+        return [event for number, fields in found or () if (event := decode_event(number, fields))]
 
-    async def tell(self, events: Iterable[Event], after: int) -> None:
-        """Add events under their own numbers, all or none: none unless number `after` is the last in Redis, 0 for none.
+    async def append_events(self, events: Iterable[Event], after: int) -> None:
+        """Append events under their own numbers, if `after` is the last number in Redis, 0 for none; else nothing.
 
-        That is no error: another replica was first, and is heard by everyone. A part would mix two logs.
+        Nothing means that another replica was first. It is all or nothing, because a part would mix two logs.
         """
         numbered = [(f"{event.seq}-0", str(event).encode()) for event in events]
         sealed = [part for number, text in numbered for part in (number, seal(number, text))]
-        async with self.link.answering("tell") as redis:
-            await redis.eval(_TELL, 1, self._events, f"{after}-0", MOST_EVENTS, *sealed)
+        async with self.connection.call("append_events") as redis:
+            await redis.eval(_APPEND, 1, self._events, f"{after}-0", MOST_EVENTS, *sealed)
 
     async def drop_foreign_events(self) -> None:
-        """Forget all events if the last entry is not ours; each replica writes again those that it has read."""
-        async with self.link.answering("drop") as redis:
+        """Delete all events if the last entry is not ours; each replica appends again those that it has read."""
+        async with self.connection.call("drop") as redis:
             for number, fields in await redis.xrevrange(self._events, count=1) or ():
                 if not unseal(as_text(number), (fields or {}).get(b"event")):
                     await redis.unlink(self._events)
 
     async def announce(self, effective: date) -> None:
-        """Tell every replica, this one too, to look again. It may be lost; a `glance` finds out anyway."""
-        async with self.link.answering("announce") as redis:
+        """Make every replica, this one too, load what is new. A lost announcement does no harm: `glance` finds out."""
+        async with self.connection.call("announce") as redis:
             await redis.publish(self._channel, effective.isoformat())
 
-    async def announce_heard(self) -> None:
-        """Tell the other replicas that the Bank has answered a poll. It may be lost; the next poll says it again."""
-        async with self.link.answering("announce") as redis:
-            await redis.publish(self._channel, HEARD + self._name)
+    async def announce_answer(self) -> None:
+        """Tell the other replicas that the Bank has answered a poll."""
+        async with self.connection.call("announce") as redis:
+            await redis.publish(self._channel, _BANK_ANSWERED + self._name)
 
-    def is_heard_elsewhere(self, text: bytes | None) -> bool:
-        """Whether an announcement says so; our own comes late and says nothing new."""
-        return text is not None and text.startswith(HEARD) and text != HEARD + self._name
-
-    async def announcements(self) -> AsyncIterator[bytes | None]:
-        """The text of each announcement; None for each (re)connection, since some may have been lost before it."""
-        async with self.link.answering("listen") as redis, redis.pubsub() as listener:
+    async def announcements(self) -> AsyncIterator[Announcement]:
+        """Every announcement, and "connected" for each (re)connection, since some may have been lost before it."""
+        async with self.connection.call("listen") as redis, redis.pubsub() as listener:
             await listener.subscribe(self._channel)
             while True:
                 message = await listener.get_message(timeout=LISTEN_S)
-                if message is not None:
-                    yield message["data"] if message["type"] == "message" else None
-                elif not self.link.up:
-                    # Silence says nothing about a connection; another question has failed, so begin anew.
-                    raise StoreUnavailable("Redis stopped answering", "open")
-
-    # Backfilled history
-
-    async def column(self, cbr_id: str) -> tuple[Column, Coverage] | None:
-        """The backfilled history of one currency id, and the range of days that was asked for."""
-        async with self.link.answering("column") as redis:
-            return opened_column(cbr_id, await redis.hget(self._columns, cbr_id))
-
-    async def put_column(self, column: Column, asked: Coverage) -> None:
-        """Keep one currency id's history; it is used once the coverage says that all are there."""
-        envelope = column_record(column, asked)
-        async with self.link.answering("put_column") as redis:
-            await redis.hset(self._columns, column.currency.cbr_id, envelope)
+                if message is None:
+                    # Silence says nothing about a connection. If another call failed, begin anew.
+                    if self.connection.trouble:
+                        raise self.connection.trouble
+                elif message["type"] != "message":
+                    yield "connected"
+                elif not message["data"].startswith(_BANK_ANSWERED):
+                    yield "changed"
+                elif message["data"] != _BANK_ANSWERED + self._name:
+                    yield "bank answered"
 
 
 def _chunks(things: Sequence[T], size: int) -> Iterator[Sequence[T]]:
