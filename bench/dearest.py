@@ -34,7 +34,7 @@ from servers import Server
 from ratesvc.domain.columns import Column, Coverage, Currency
 from ratesvc.domain.rates import FIRST_DAY
 from ratesvc.domain.workdays import ONE_DAY, utc_now
-from ratesvc.storage.redis import Link
+from ratesvc.storage.redis import RedisConnection
 from ratesvc.storage.store import Store
 
 RECORDED = servers.HERE.parents[1] / "shared" / "cbr" / "history" / "unit_rates.csv"
@@ -223,7 +223,7 @@ def columns(days: list[date]) -> Iterator[Column]:
 async def fill(socket_path: str, namespace: str) -> list[str]:
     """Put them into the store; the codes."""
     days = stored.sheet_days()
-    store, coverage = Store(Link(f"unix://{socket_path}"), namespace), Coverage(days[0], stored.TODAY)
+    store, coverage = Store(RedisConnection(f"unix://{socket_path}"), namespace), Coverage(days[0], stored.TODAY)
     codes = []
     for column in columns(days):
         await store.put_column(column, coverage)

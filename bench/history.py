@@ -27,7 +27,7 @@ from ratesvc.render import json, series
 from ratesvc.render.language import language_or_default
 from ratesvc.service.publication import Body
 from ratesvc.storage.embedded import find_server
-from ratesvc.storage.redis import Link
+from ratesvc.storage.redis import RedisConnection
 from ratesvc.storage.store import Store
 
 CURRENCIES, SHEETS = 50, 6800
@@ -93,7 +93,7 @@ async def main() -> None:
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         while not (folder / "s").exists():
             await asyncio.sleep(0.01)
-        store = Store(Link(f"unix://{folder}/s"), "bench")
+        store = Store(RedisConnection(f"unix://{folder}/s"), "bench")
         for column in made:
             await store.put_column(column, Coverage(DAYS[0], DAYS[-1]))
         await store.coverage.put(Coverage(DAYS[0], DAYS[-1]))

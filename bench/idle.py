@@ -32,7 +32,7 @@ from ratesvc.domain.columns import Column, Coverage, Currency, composed, sheet_d
 from ratesvc.domain.rates import Revision
 from ratesvc.service.app import Service
 from ratesvc.storage.records import unseal
-from ratesvc.storage.redis import Link
+from ratesvc.storage.redis import RedisConnection
 from ratesvc.storage.store import Store
 
 NOW = datetime(2022, 11, 18, 9, tzinfo=UTC)
@@ -71,9 +71,9 @@ async def fill(url: str) -> list[Revision]:
     columns = recorded_columns()
     days = sheet_days(columns)
     revisions = documents(columns, days[-DAYS_OF_DOCUMENTS:])
-    store = Store(Link(url), NAMESPACE)
+    store = Store(RedisConnection(url), NAMESPACE)
     await store.put_history(columns, Coverage(FIRST, days[-1]))
-    await store.restore(revisions)
+    await store.repair_sheets(revisions)
     await store.close()
     print(f"{len(columns)} currencies, {len(days):,} sheets, {len(revisions)} of them with their documents")
     return revisions
@@ -119,18 +119,18 @@ def wanted(client: redis.Redis) -> set[bytes]:
 
 
 async def repaired(what: str, service: Service, client: redis.Redis, fault: Callable[[], object]) -> None:
-    """How long after the fault memory gave something back, and until all of it is there again."""
+    """How long after the fault something was written again, and until all of it is there again."""
     whole = wanted(client)
     assert whole
-    given = service.telemetry.given
+    report = service.telemetry.repaired
     noticed: list[float] = []
 
     def noticing(found: Any) -> None:
         if found:
             noticed.append(time.monotonic())
-        given(found)
+        report(found)
 
-    service.telemetry.given = noticing  # type: ignore[method-assign,assignment] # to look over its shoulder
+    service.telemetry.repaired = noticing  # type: ignore[method-assign,assignment] # to look over its shoulder
     await asyncio.to_thread(fault)
     begun = time.monotonic()
     while not (noticed and whole <= await asyncio.to_thread(wanted, client)):
@@ -140,8 +140,8 @@ async def repaired(what: str, service: Service, client: redis.Redis, fault: Call
         await asyncio.sleep(0.05)
     else:
         ended = time.monotonic()
-        print(f"{what:<36} given back after {noticed[0] - begun:5.2f} s, whole after {ended - begun:5.2f} s")
-    service.telemetry.given = given  # type: ignore[method-assign]
+        print(f"{what:<36} repair begun after {noticed[0] - begun:5.2f} s, whole after {ended - begun:5.2f} s")
+    service.telemetry.repaired = report  # type: ignore[method-assign]
 
 
 def restart_from(server: RealRedis, lacking: list[Revision]) -> None:

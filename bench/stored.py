@@ -10,7 +10,7 @@ from fake_bank import TABLE, Bank
 from ratesvc.domain.columns import Column, Coverage, Currency
 from ratesvc.domain.rates import FIRST_DAY, Quote, Sheet
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, moscow_day, utc_now
-from ratesvc.storage.redis import Link
+from ratesvc.storage.redis import RedisConnection
 from ratesvc.storage.store import Store
 
 CURRENCIES = 55
@@ -64,7 +64,7 @@ async def fill(socket_path: str, namespace: str, bank: Bank, count: int = CURREN
     days = sheet_days(since)
     bank.documents.clear()
     bank.publish(*(sheet(day, count) for day in days[-2:]))
-    store = Store(Link(f"unix://{socket_path}"), namespace)
+    store = Store(RedisConnection(f"unix://{socket_path}"), namespace)
     coverage = Coverage(days[0], TODAY)
     for column in columns(days, count):
         await store.put_column(column, coverage)

@@ -212,7 +212,7 @@ def _redis_has_time(request: pytest.FixtureRequest) -> Iterator[None]:
     breaks_redis = request.path.parent.name == "faults" and not request.path.name.startswith("test_B")
     with pytest.MonkeyPatch.context() as patch:
         if not breaks_redis and not request.path.name.startswith("test_redis"):
-            for limit in ("ANSWER_TIMEOUT_S", "PROBE_TIMEOUT_S", "QUEUE_S"):
+            for limit in ("ANSWER_TIMEOUT_S", "QUEUE_S"):
                 patch.setattr(f"ratesvc.storage.redis.{limit}", 5.0)
         yield
 

@@ -19,7 +19,7 @@ from aiohttp.web_protocol import RequestHandler
 from redis.asyncio.connection import AbstractConnection
 
 from ratesvc.service.publication import Publication
-from ratesvc.storage.redis import Link
+from ratesvc.storage.redis import RedisConnection
 
 # /health shows people how Redis is, so it asks: within 300 ms, and every five seconds at most.
 MAY_ASK = "/health"
@@ -32,7 +32,7 @@ def guard(patch: pytest.MonkeyPatch) -> None:
     servers: list[tuple[type, str]] = [(RequestHandler, "_handle_request"), (web.Application, "_handle")]
     for owner, name in servers:
         patch.setattr(owner, name, _noted(getattr(owner, name)))
-    ways: list[tuple[type, str]] = [(Link, "answering"), (AbstractConnection, "send_packed_command")]
+    ways: list[tuple[type, str]] = [(RedisConnection, "call"), (AbstractConnection, "send_packed_command")]
     for owner, name in ways:
         patch.setattr(owner, name, _refused(getattr(owner, name), name))
 

@@ -16,9 +16,9 @@ from ratesvc.storage.redis import connect
 
 @pytest.fixture
 async def planted(served: Served, redis_url: str) -> AsyncIterator[web.Application]:
-    """An application that asks Redis for each answer: through the breaker, and past it."""
+    """An application that asks Redis for each answer: through the store, and past it."""
 
-    async def through_the_breaker(_: web.Request) -> web.Response:
+    async def through_the_store(_: web.Request) -> web.Response:
         await served.service.store.ping()
         return web.Response()
 
@@ -29,15 +29,15 @@ async def planted(served: Served, redis_url: str) -> AsyncIterator[web.Applicati
         return web.Response()
 
     app = web.Application()
-    app.router.add_get("/v1/rates/{day}", through_the_breaker)
+    app.router.add_get("/v1/rates/{day}", through_the_store)
     app.router.add_get("/v1/rates", past_it)
-    app.router.add_get("/health", through_the_breaker)
+    app.router.add_get("/health", through_the_store)
     yield app
     await client.aclose()
     guarded.ASKED.clear()
 
 
-@pytest.mark.parametrize(("path", "how"), [("/v1/rates/2026-04-24", "answering"), ("/v1/rates", "send_packed_command")])
+@pytest.mark.parametrize(("path", "how"), [("/v1/rates/2026-04-24", "call"), ("/v1/rates", "send_packed_command")])
 async def test_a_handler_that_asks_redis_fails_its_test(path: str, how: str, planted: web.Application) -> None:
     """At once, by a 500, and at the end of the test by the way in which it asked."""
     async with TestClient[Any, Any](TestServer(planted)) as client, client.get(path) as answer:

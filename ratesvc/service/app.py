@@ -32,7 +32,7 @@ from ratesvc.service.sync import Sync
 from ratesvc.service.telemetry import Telemetry, Watchdog
 from ratesvc.storage.embedded import Engine
 from ratesvc.storage.quarantine import Case, Quarantine
-from ratesvc.storage.redis import Asked, Link
+from ratesvc.storage.redis import Call, RedisConnection
 from ratesvc.storage.store import Store
 
 HEALTH_PING_S = 0.25
@@ -100,9 +100,9 @@ class Service:
         self._stack.callback(sys.setswitchinterval, sys.getswitchinterval())
         sys.setswitchinterval(SWITCH_S)
         url = await self._redis_url()
-        self._store = Store(Link(url, self._asked), self.settings.redis.namespace)
+        self._store = Store(RedisConnection(url, self._redis_called), self.settings.redis.namespace)
         self._stack.push_async_callback(self._store.close)
-        self._sync = Sync(self._store, self.history, self.seen, self._take, self._reassessed, telling=self.scheduled)
+        self._sync = Sync(self._store, self.history, self.seen, self._take, self._reassessed, appending=self.scheduled)
         self.event_log = self._sync.event_log
         cbr = self.settings.cbr
         # The demo's Bank is in this process: no proxy leads there.
@@ -119,7 +119,7 @@ class Service:
             tick=self._tick,
             listen=partial(self._sync.listen, self.telemetry.heard_elsewhere),
             backfill=self._fill,
-            hurried=lambda: not self._sync.in_step,
+            hurried=lambda: not self._sync.in_sync,
             clock_jumped=self._clock_jumped,
             died=self.telemetry.task_died,
         )
@@ -153,19 +153,19 @@ class Service:
         """What a day or an hour changes without new figures: what is served, and what is told."""
         self.publish()
         with contextlib.suppress(StoreUnavailable):
-            await self._sync.tell()
+            await self._sync.append()
 
     def _clock_jumped(self, seconds: float) -> None:
         self._log.warning("clock_jumped", seconds=round(seconds))
         self.publish()
 
     async def _tick(self) -> None:
-        """Memory and Redis give each other what they lack."""
+        """Keep memory and Redis in sync."""
         await self._surviving("tick", self._compare())
 
     async def _compare(self) -> None:
-        self.telemetry.given(await self._sync.round(moscow_day(self.clock())))
         with contextlib.suppress(StoreUnavailable):
+            self.telemetry.repaired(await self._sync.round(moscow_day(self.clock())))
             self.quarantined = await self.quarantine.count(self._sync.quarantined)
 
     async def _surviving(self, name: str, work: Awaitable[None]) -> bool:
@@ -177,17 +177,17 @@ class Service:
             return False
         return True
 
-    def _asked(self, asked: Asked) -> None:
-        if asked.trouble and asked.trouble.kind != "open":
-            self._sync.in_step = False
-        self.telemetry.asked(asked)
+    def _redis_called(self, call: Call) -> None:
+        if call.trouble:
+            self._sync.in_sync = False
+        self.telemetry.redis_call(call)
 
     # The path of a number
 
     async def poll(self) -> None:
         """One cycle, and the appointment for the next."""
         async with self._refreshing:
-            # What Redis lost is given back first, so that a correction gets the number after those that are held.
+            # What Redis lost is repaired first, so that a correction gets the number after those that are held.
             await self._tick()
             cycle = await self.refresh()
             # Our own announcement may not have been heard yet; when to ask again depends on it.
@@ -209,7 +209,7 @@ class Service:
             else:
                 await self._store.poll_lease.keep(seconds)
             if cycle.has_heard:
-                await self._store.announce_heard()
+                await self._store.announce_answer()
 
     async def fetch(self, day: date | None) -> Cycle:
         """Ask for one day, or the newest sheet, whatever other replicas do; for commands."""
@@ -345,7 +345,7 @@ class Service:
         self._log.info("draining")
         self.drain()
         await self._schedule.stop()
-        await self._store.give_up_leases()
+        await self._store.release_leases()
 
     # Health
 

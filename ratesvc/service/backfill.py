@@ -131,7 +131,7 @@ class Backfill:
         async with self._running:
             try:
                 while at_once and not await self._store.backfill_lease.take(TURN_S):
-                    await self._store.end_backfill_lease()
+                    await self._store.backfill_lease.revoke()
                 await self._keep_turn()
                 async for progress in self._steps(history, wanted, at_once=at_once):
                     self.progress = progress

@@ -32,7 +32,7 @@ from ratesvc.domain.history import History, day_to_fetch
 from ratesvc.domain.rates import Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, moscow_day
 from ratesvc.errors import BadDocument, FetchFailed, StoreUnavailable
-from ratesvc.storage.quarantine import Case, Quarantine, name_of
+from ratesvc.storage.quarantine import Case, name_of
 from ratesvc.storage.store import Store
 
 MOST_UNCONFIRMED = 64
@@ -180,7 +180,7 @@ class Refresher:
         self._store = store
         self._clock = clock
         self._doubts = UnconfirmedSheets(client)
-        self.quarantine = Quarantine(store.link, store.quarantine_key)
+        self.quarantine = store.quarantine
 
     async def cycle(self, history: History) -> Cycle:
         """What a poll does: ask for the newest sheet, unless another replica holds the lease."""
@@ -421,7 +421,7 @@ class Refresher:
     async def _put(self, candidate: Revision, held: Revision | None) -> Revision:
         """Store a sheet after what it corrects, which Redis may have as columns only, and announce it."""
         if held and held.number < candidate.number and not self._store.holds(held.key):
-            await self._store.restore([held])
+            await self._store.repair_sheets([held])
         revision = await self._store.put(candidate)
         await self._store.announce(revision.effective_date)
         return revision

@@ -1,4 +1,4 @@
-"""Memory and Redis give each other what they lack, and readers of events hear what is new."""
+"""Keeps memory and Redis in sync: loads what other replicas stored, rewrites what Redis lost."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 
 from ratesvc.bank.admission import Reassessed, reassess
@@ -15,21 +15,36 @@ from ratesvc.domain.history import History
 from ratesvc.domain.rates import Revision, Snapshot
 from ratesvc.errors import StoreUnavailable
 from ratesvc.service.event_log import SharedLog
-from ratesvc.service.repair import Given, Repair
-from ratesvc.storage.store import HEARD, Store
-from ratesvc.storage.stored import Glance, Loaded
+from ratesvc.storage.store import Glance, Loaded, Store
 
 RECONNECT_S = 1.0
 PART_S = 3600.0
 PARTS = 8
 
 
-class Sync:
-    """Compares both sides now and then. Without Redis nothing happens, and both are out of step until it is back.
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """How many sheets and columns one round wrote again, and how many damaged values it deleted.
 
-    A round reads counts, the coverage and the last event. It compares every value when one of these differs, after a
-    trouble and after a reconnection, and an eighth of them once an hour, because a value that was replaced in its place
-    changes no count.
+    `misplaced` are keys of ours that were deleted because they held another type of value.
+    """
+
+    sheets: int = 0
+    columns: int = 0
+    dropped: int = 0
+    misplaced: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether it was anything."""
+        return self != Repaired()
+
+
+class Sync:
+    """Compares memory and Redis now and then. Without Redis it does nothing, and `in_sync` is False until it is back.
+
+    A round reads counts, the coverage and the last event. It compares every value if one of these differs, after an
+    error and after a reconnection; and an eighth of them once an hour, because no count shows a value that was
+    overwritten in its place.
     """
 
     def __init__(
@@ -40,127 +55,129 @@ class Sync:
         take: Callable[[Iterable[Revision], Coverage | None], None],
         refused: Callable[[Reassessed], Awaitable[None]],
         *,
-        telling: bool,
+        appending: bool,
     ) -> None:
-        """`seen` says what is known now, `take` holds and publishes revisions, and hears of a coverage that was filled.
+        """`seen` returns the current snapshot; `take` holds and publishes revisions, and gets a new coverage.
 
-        `refused` hears what became of sheets that an older version stored.
-        Not `telling` leaves the log of events to others, as a command does.
+        `refused` gets the result for the sheets of an older version. Only with `appending` are events appended, because
+        a command leaves the event log to the services.
         """
         self.event_log = SharedLog(history, seen, self._load)
-        self.in_step = True
+        self.in_sync = True
         self._store = store
         self._history = history
         self._take = take
         self._refused = refused
-        self._telling = telling
-        self._reseed = Repair(store, history)
-        self._broken: set[str] = set()
+        self._appending = appending
         self._turn = asyncio.Lock()
         self._glance: Glance | None = None
+        self._part = 0
         self._part_at = time.monotonic() + PART_S
 
     @property
     def quarantined(self) -> int | None:
-        """How many documents Redis held in quarantine when it was last looked at."""
+        """How many documents Redis held in quarantine at the last round."""
         return self._glance.quarantined if self._glance else None
 
-    async def listen(self, heard: Callable[[], None]) -> None:
-        """Look again at each announcement, for ever; call `heard` if the Bank has answered another replica's poll."""
+    async def listen(self, bank_answered: Callable[[], None]) -> None:
+        """Load at each announcement, for ever; call `bank_answered` if the Bank has answered another replica's poll."""
         while True:
             with contextlib.suppress(StoreUnavailable):
-                async for text in self._store.announcements():
-                    if self._store.is_heard_elsewhere(text):
-                        heard()
-                    if text and text.startswith(HEARD):
+                async for announcement in self._store.announcements():
+                    if announcement == "bank answered":
+                        bank_answered()
                         continue
-                    if text is None:
+                    if announcement == "connected":
                         # Redis may have restarted, or be another server.
-                        self.in_step = False
+                        self.in_sync = False
                     await self.reread()
             await asyncio.sleep(RECONNECT_S)
 
     async def reread(self) -> None:
-        """Take from Redis what memory lacks."""
+        """Load what memory lacks, and append to the event log."""
         with contextlib.suppress(StoreUnavailable):
             await self._load()
-            await self.tell()
+            await self.append()
 
-    async def tell(self) -> None:
-        """Let readers of events know what is new. Raises StoreUnavailable."""
-        if self._telling:
+    async def append(self) -> None:
+        """Append new events to the log. Raises StoreUnavailable."""
+        if self._appending:
             await self.event_log.update(self._store)
 
-    async def round(self, today: date) -> Given:
-        """Both ways; what was given back to Redis is announced, since other replicas may lack it too."""
-        given = Given()
+    async def round(self, today: date) -> Repaired:
+        """Load and repair. A repair is announced, because other replicas may lack the same. Raises StoreUnavailable."""
         try:
             async with self._turn:
-                given = await self._compare()
-            if given:
+                repaired = await self._compare()
+            if repaired:
                 await self._store.announce(today)
-            await self._keep_abreast()
+            await self._update_events()
         except StoreUnavailable as error:
-            if error.kind == "type":
-                given = replace(given, misplaced=await self._misplaced())
-        return given
+            if error.kind != "type":
+                raise
+            return Repaired(misplaced=tuple(await self._store.drop_misplaced()))
+        return repaired
 
-    async def _compare(self) -> Given:
-        # Set first, so that a trouble or a reconnection during this round makes the next one compare everything.
-        is_whole, self.in_step = not self.in_step, True
+    async def _compare(self) -> Repaired:
+        # Set first, so that an error or a reconnection during this round makes the next one compare everything.
+        compare_all, self.in_sync = not self.in_sync, True
         try:
             glance = await self._store.glance()
-            is_whole = await self._differs(glance) or is_whole
-            await self._store.check_writes()
-            if is_whole:
-                # A round that failed after `forget` has not read the sheets again.
+            before, self._glance = self._glance, glance
+            if glance.sheets != self._store.sheets_seen or glance.coverage != self._store.seen_coverage:
                 await self._load()
-            return await self._give_back(is_whole=is_whole)
+            await self._store.check_writes()
+            has_changed = glance.sheets != self._store.sheets_seen or before is None or glance.columns != before.columns
+            parts = 1 if compare_all or has_changed else PARTS if time.monotonic() >= self._part_at else 0
+            if parts:
+                await self._load(self._part, parts)
+            return await self._repair(parts)
         except BaseException:
-            self.in_step = False
+            self.in_sync = False
             raise
 
-    async def _keep_abreast(self) -> None:
-        assert self._glance  # noqa: S101 -- every round begins with one
-        if self._telling and self._glance.end is None:
-            await self.event_log.mend(self._store)
-        if not self.event_log.is_abreast(self._store, self._glance.end):
-            await self.tell()
-
-    async def _differs(self, glance: Glance) -> bool:
-        """Load what is new in Redis; returns whether Redis may have lost something."""
-        before, self._glance = self._glance, glance
-        if before and glance.sheets < before.sheets:
-            self._store.forget()
-        if before is None or glance.sheets != before.sheets or glance.coverage != self._store.seen_coverage:
-            await self._load()
-        return before is None or glance.sheets < before.sheets or glance.columns != before.columns
-
-    async def _give_back(self, *, is_whole: bool) -> Given:
-        is_part = time.monotonic() >= self._part_at
-        broken = frozenset(self._broken)
-        given = await self._reseed.round(broken, 1 if is_whole else PARTS if is_part else 0)
-        # What is found broken meanwhile waits for the next round.
-        self._broken -= broken
-        if is_part:
+    async def _repair(self, parts: int) -> Repaired:
+        """Write the sheets that were not seen in Redis, and what it lacks of one of `parts` of the columns."""
+        sheets = await self._store.repair_sheets(one for one in self._history if not self._store.holds(one.key))
+        columns = await self._repair_columns(parts)
+        dropped = await self._drop_damaged() if parts == 1 else 0
+        if parts > 1:
+            self._part += 1
             self._part_at = time.monotonic() + PART_S
-        return given
+        return Repaired(sheets, columns, dropped)
 
-    async def _misplaced(self) -> tuple[str, ...]:
-        with contextlib.suppress(StoreUnavailable):
-            return tuple(await self._store.drop_misplaced())
-        return ()
+    async def _repair_columns(self, parts: int) -> int:
+        coverage, theirs = self._history.coverage, self._store.seen_coverage
+        if coverage is None or (parts == 0 and coverage == theirs):
+            return 0
+        columns = self._history.every_column()
+        if theirs is None or (theirs != coverage and coverage.covers(theirs)):
+            await self._store.put_history(columns, coverage)
+            return len(columns)
+        if theirs != coverage:
+            # It reaches farther than memory, whose columns would have gaps under it.
+            return 0
+        return await self._store.repair_columns(columns[self._part % parts :: parts], coverage)
 
-    async def _load(self) -> None:
-        loaded = await self._store.load()
-        self._broken |= set(loaded.broken)
-        if all(revision.admitted for revision in loaded.revisions) and (
-            not loaded.coverage or loaded.coverage.assessed
-        ):
+    async def _drop_damaged(self) -> int:
+        known = {column.currency.cbr_id for column in self._history.every_column()}
+        return await self._store.drop_damaged(known if self._history.coverage else None)
+
+    async def _update_events(self) -> None:
+        assert self._glance  # noqa: S101 -- every round begins with one
+        if self._appending and self._glance.end is None:
+            await self.event_log.repair(self._store)
+        if not self.event_log.is_current(self._store, self._glance.end):
+            await self.append()
+
+    async def _load(self, part: int = 0, parts: int = 0) -> None:
+        loaded = await self._store.load(part, parts)
+        is_assessed = loaded.coverage is None or loaded.coverage.assessed
+        if is_assessed and all(revision.admitted for revision in loaded.revisions):
             self._hold(loaded)
             return
         try:
-            # Where Redis took no writes the last time, it is held already, and assessing takes seconds.
+            # If Redis accepted no writes the last time, memory holds it already, and assessing takes seconds.
             await self._store.check_writes()
             found = await self._reassessed(loaded)
             kept = tuple(replace(revision, admitted=True) for revision in found.kept)
@@ -175,21 +192,19 @@ class Sync:
             raise
 
     def _hold(self, loaded: Loaded) -> None:
-        # A master that comes back may know less than we do: its history is not taken, it is given ours.
-        coverage = loaded.coverage if loaded.coverage and self._widens(loaded.coverage) else None
+        held = self._history.coverage
+        # A master that comes back may know less than memory: its history is not taken, but repaired.
+        coverage = loaded.coverage if loaded.coverage and (held is None or loaded.coverage.covers(held)) else None
         if coverage:
             self._history.fill(loaded.columns, coverage)
-        self._take(loaded.revisions, coverage)
+        known = {revision.key: revision for revision in self._history}
+        self._take([revision for revision in loaded.revisions if known.get(revision.key) != revision], coverage)
 
     async def _reassessed(self, loaded: Loaded) -> Reassessed:
-        """Admit, or refuse, once what an older version stored: it took history for sheets without assessing it."""
+        """Assess once what an older version stored, because it took history for sheets without an assessment."""
         admitted = [revision for revision in loaded.revisions if revision.admitted]
         stored = [revision for revision in loaded.revisions if not revision.admitted]
-        # A version that still runs beside this one adds a sheet to history that is held already: it is judged by that.
+        # An older version that still runs adds a sheet to history that is held already: it is assessed beside that.
         columns, coverage = loaded.columns or self._history.every_column(), loaded.coverage or self._history.coverage
         copies, known = [column.copy() for column in columns], (*self._history, *admitted)
         return await asyncio.to_thread(reassess, self._history.calendar, known, stored, copies, coverage)
-
-    def _widens(self, coverage: Coverage) -> bool:
-        held = self._history.coverage
-        return held is None or coverage.covers(held)

@@ -34,8 +34,8 @@ from ratesvc.domain.columns import Coverage
 from ratesvc.domain.rates import Revision
 from ratesvc.errors import FetchFailed, StoreUnavailable
 from ratesvc.service.refresh import Cycle, HeldBack
-from ratesvc.service.repair import Given
-from ratesvc.storage.redis import Asked
+from ratesvc.service.sync import Repaired
+from ratesvc.storage.redis import Call
 
 # The moment at which a counter began is of no use to anybody, and doubles the page.
 disable_created_metrics()  # type: ignore[no-untyped-call] # theirs has no types
@@ -80,12 +80,12 @@ class Metrics(Collector):
         build.labels(__version__, platform.python_version()).set(1)
         self.fetches = self._counter("fetches", "Refreshes, by what came of them", "outcome")
         self.quarantined = self._counter("quarantined", "Documents put into quarantine", "reason")
-        self.redis_errors = self._counter("redis_errors", "Questions that Redis did not answer as it should", "kind")
-        self.reseeded = self._counter("reseeded", "What memory gave back to Redis", "what")
+        self.redis_errors = self._counter("redis_errors", "Calls to Redis that failed", "kind")
+        self.repaired = self._counter("repaired", "Values that were written to Redis again", "what")
         self.restarts = self._counter("task_restarts", "Tasks that ended by themselves and were started again", "task")
         self._redis = Histogram(
             "ratesvc_redis_operation_seconds",
-            "What a question to Redis took",
+            "Duration of a call to Redis.",
             ("operation",),
             buckets=REDIS_BOUNDS_S,
             registry=self.registry,
@@ -102,12 +102,12 @@ class Metrics(Collector):
             self._watched.add(name)
             Gauge(f"ratesvc_{name}", text, registry=self.registry).set_function(value)
 
-    def asked(self, asked: Asked) -> None:
-        """One question to Redis."""
-        if asked.trouble:
-            self.redis_errors.labels(asked.trouble.kind).inc()
-        if asked.operation != LISTENING and not (asked.trouble and asked.trouble.kind == "open"):
-            self._redis.labels(asked.operation).observe(asked.seconds)
+    def redis_call(self, call: Call) -> None:
+        """Count one call to Redis."""
+        if call.trouble:
+            self.redis_errors.labels(call.trouble.kind).inc()
+        if call.operation != LISTENING:
+            self._redis.labels(call.operation).observe(call.seconds)
 
     def route(self, template: str) -> Route:
         """Where the requests of a route are counted."""
@@ -289,27 +289,28 @@ class Telemetry:
 
     # Redis
 
-    def asked(self, asked: Asked) -> None:
+    def redis_call(self, call: Call) -> None:
         """Count one command; say once that Redis is in trouble and of what kind, and once that it is well again."""
-        self.metrics.asked(asked)
-        now, before = asked.trouble, self.trouble
-        if now and now.kind != "open":
+        self.metrics.redis_call(call)
+        now, before = call.trouble, self.trouble
+        if now:
             self.trouble = now
             if before is None or before.kind != now.kind:
                 self.log.warning("store_unavailable", kind=now.kind, error=str(now), served_from="memory")
-        elif not now and before and not asked.refusing:
-            # A Redis that answers does not take writes again for that.
+        elif before and not call.refusing:
+            # A Redis that answers may still refuse writes.
             self.trouble = None
             self.log.info("store_back")
 
-    def given(self, given: Given) -> None:
-        """Memory gave back what Redis had lost."""
-        for key in given.misplaced:
+    def repaired(self, repaired: Repaired) -> None:
+        """Log and count what was written to Redis again."""
+        for key in repaired.misplaced:
             self.log.warning("misplaced_dropped", key=key)
-        if given.sheets or given.columns or given.dropped:
-            self.log.warning("reseeded", sheets=given.sheets, columns=given.columns, dropped=given.dropped)
-        for what, count in (("sheets", given.sheets), ("columns", given.columns), ("dropped", given.dropped)):
-            self.metrics.reseeded.labels(what).inc(count)
+        counts = {"sheets": repaired.sheets, "columns": repaired.columns, "dropped": repaired.dropped}
+        if any(counts.values()):
+            self.log.warning("repaired", **counts)
+        for what, count in counts.items():
+            self.metrics.repaired.labels(what).inc(count)
 
     # The process
 

@@ -12,7 +12,7 @@ import msgspec
 
 from ratesvc.errors import RatesvcError
 from ratesvc.storage.records import as_text, seal, unseal
-from ratesvc.storage.redis import Connection, checked
+from ratesvc.storage.redis import RedisConnection, checked
 
 MOST_CASES = 50
 NAME_LENGTH = 12
@@ -48,7 +48,7 @@ class _Record(msgspec.Struct, array_like=True):
 class Quarantine:
     """Envelopes by name in one hash. Every method raises StoreUnavailable."""
 
-    def __init__(self, connection: Connection, key: str) -> None:
+    def __init__(self, connection: RedisConnection, key: str) -> None:
         """The store makes it."""
         self.key = key
         self._connection = connection
@@ -74,7 +74,7 @@ class Quarantine:
         """Every document, the newest first. Deletes what cannot be read."""
         async with self._connection.call("quarantine") as redis:
             stored = checked(await redis.hgetall(self.key), dict)
-        found = {name: _case(unseal(name, envelope)) for name, envelope in zip(map(as_text, stored), stored.values(), strict=True)}
+        found = {as_text(name): _case(unseal(as_text(name), envelope)) for name, envelope in stored.items()}
         await self.drop([name for name, case in found.items() if case is None])
         return sorted(filter(None, found.values()), key=lambda case: (case.seen_at, case.name), reverse=True)
 

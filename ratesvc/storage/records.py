@@ -57,13 +57,13 @@ class _Column(msgspec.Struct, array_like=True):
     values: bytes
     nominals: bytes
     english_name: str = ""
-    lacking: tuple[date, ...] = ()
+    unconfirmed: tuple[date, ...] = ()
 
 
 class _Range(msgspec.Struct, array_like=True):
     since: date
     until: date
-    lacking: tuple[date, ...] = ()
+    unconfirmed: tuple[date, ...] = ()
     assessed: bool = False
 
 
@@ -142,7 +142,7 @@ def encode_column(column: Column, asked: Coverage) -> bytes:
         values=_little_endian(column.values).tobytes(),
         nominals=column.nominals.tobytes(),
         english_name=currency.english_name,
-        lacking=asked.lacking,
+        unconfirmed=asked.unconfirmed,
     )
     return seal(currency.cbr_id, msgspec.msgpack.encode(record))
 
@@ -157,7 +157,7 @@ def decode_column(field: str, envelope: bytes | str | None) -> tuple[Column, Cov
     names = record.name, record.english_name
     currency = Currency(record.cbr_id, record.parent_id, record.code, record.numeric_code, *names)
     column = Column(currency, record.fetched_at, _little_endian(days), _little_endian(values), nominals)
-    return column, Coverage(record.since, record.until, record.lacking)
+    return column, Coverage(record.since, record.until, record.unconfirmed)
 
 
 def _little_endian(numbers: array[int]) -> array[int]:
@@ -171,7 +171,7 @@ def _little_endian(numbers: array[int]) -> array[int]:
 
 def encode_range(field: str, coverage: Coverage) -> bytes:
     """A closed range of days."""
-    record = _Range(coverage.since, coverage.until, coverage.lacking, coverage.assessed)
+    record = _Range(coverage.since, coverage.until, coverage.unconfirmed, coverage.assessed)
     return seal(field, msgspec.msgpack.encode(record))
 
 
@@ -181,7 +181,7 @@ def decode_range(field: str, envelope: bytes | str | None) -> Coverage | None:
         record = msgspec.msgpack.decode(unseal(field, envelope) or b"", type=_Range)
     except msgspec.MsgspecError:
         return None
-    return Coverage(record.since, record.until, record.lacking, record.assessed)
+    return Coverage(record.since, record.until, record.unconfirmed, record.assessed)
 
 
 def decode_event(number: bytes | str | None, fields: Mapping[bytes | str, bytes | str] | None) -> Event | None:

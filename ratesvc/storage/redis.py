@@ -124,8 +124,8 @@ def _ignore(_: Call) -> None:
     return
 
 
-class Connection:
-    """One Redis. `up` says whether the last call was answered, `refusing` is that of `Call`."""
+class RedisConnection:
+    """One Redis. `up`: the last call was answered; `trouble`: its error, if not; `refusing`: as in `Call`."""
 
     def __init__(self, url: str, observe: Callable[[Call], None] = _ignore) -> None:
         """Connects at the first call; `observe` gets every call. Raises ValueError as RedisAddress does."""
@@ -153,7 +153,7 @@ class Connection:
         trouble: StoreUnavailable | None = None
         try:
             yield self.client
-            self.up = True
+            self.up, self.trouble = True, None
         except StoreUnavailable as error:
             trouble = error
         except Exception as error:
@@ -167,9 +167,10 @@ class Connection:
             raise trouble from None
 
     async def _failed(self, error: Exception) -> StoreUnavailable:
-        trouble = self.trouble = StoreUnavailable(f"Redis: {self._text_of(error)}", kind_of(error))
+        trouble = StoreUnavailable(f"Redis: {self._text_of(error)}", kind_of(error))
         # A Redis that forbids this user one command still answers the others.
         self.up = trouble.kind not in _GONE or isinstance(error, redis_errors.NoPermissionError)
+        self.trouble = None if self.up else trouble
         self.refusing = self.refusing or self.up
         # After a demotion, or an answer that makes no sense, the next command needs a new connection.
         if trouble.kind in ("readonly", "answer") and isinstance(self.client, Redis):
@@ -215,7 +216,7 @@ def checked(answer: Any, kind: type[T], length: int | None = None) -> T:
 class Lease:
     """Which replica may do a task. It saves downloads; correctness never needs it, since every write is idempotent."""
 
-    def __init__(self, connection: Connection, key: str) -> None:
+    def __init__(self, connection: RedisConnection, key: str) -> None:
         """`held` means that this replica took it and has not released it; it may have expired."""
         self.held = False
         self._connection = connection

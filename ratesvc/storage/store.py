@@ -46,7 +46,7 @@ from ratesvc.storage.records import (
     seal,
     unseal,
 )
-from ratesvc.storage.redis import Connection, Lease, checked
+from ratesvc.storage.redis import Lease, RedisConnection, checked
 
 T = TypeVar("T")
 
@@ -95,7 +95,7 @@ class Glance:
 class StoredRange:
     """A closed range of days under a key of its own. Every method raises StoreUnavailable."""
 
-    def __init__(self, connection: Connection, key: str) -> None:
+    def __init__(self, connection: RedisConnection, key: str) -> None:
         self.key = key
         self._connection = connection
         self._name = key.rpartition(":")[2]
@@ -123,7 +123,7 @@ class Store:
     `seen_coverage` is the coverage that the last `load` found.
     """
 
-    def __init__(self, connection: Connection, namespace: str) -> None:
+    def __init__(self, connection: RedisConnection, namespace: str) -> None:
         """The store closes the connection."""
         prefix = f"{{{namespace}}}:{SCHEMA}:"
         self.connection = connection
@@ -199,19 +199,20 @@ class Store:
         """How many sheets this replica has seen in Redis."""
         return len(self._seen)
 
-    def forget(self) -> None:
-        """Make the next `load` read all sheets again, because Redis has lost some."""
-        self._seen.clear()
-
     def unload(self) -> None:
         """Make the next `load` read everything again."""
         self._seen.clear()
         self.seen_coverage = None
 
-    async def load(self) -> Loaded:
-        """Every revision that this replica has not seen, and the backfilled history if its coverage changed."""
+    async def load(self, part: int = 0, parts: int = 0) -> Loaded:
+        """Every revision that this replica has not seen, and the backfilled history if its coverage changed.
+
+        Of the revisions that it has seen, one of `parts` is read again: all for 1, none for 0.
+        """
         async with self.connection.call("load") as redis:
-            new = [field for field in await self._fields(redis, self._sheets) if field not in self._seen]
+            fields = sorted(await self._fields(redis, self._sheets))
+            again = set(fields[part % parts :: parts]) if parts else set()
+            new = [field for field in fields if field not in self._seen or field in again]
             stored = await self._read(redis, self._sheets, new, SHEETS_AT_ONCE)
         revisions = [found for field, envelope in stored.items() if (found := decode_revision(field, envelope))]
         coverage = await self.coverage.get()
@@ -222,6 +223,7 @@ class Store:
                 await self.coverage.drop()
                 coverage, columns = None, ()
         # Last: if Redis fails before this, the next `load` reads the same again.
+        self._seen = self._seen.intersection(fields).difference(new)
         self._seen.update(field_of(*revision.key) for revision in revisions)
         self.seen_coverage = coverage
         return Loaded(tuple(revisions), columns, coverage if columns else None)
@@ -333,11 +335,11 @@ class Store:
             await self._repair(self._columns, wanted, lambda column: encode_column(column, coverage), COLUMNS_AT_ONCE)
         )
 
-    async def _repair(
-        self, key: str, wanted: Mapping[str, T], encode: Callable[[T], bytes], at_once: int
-    ) -> list[str]:
+    async def _repair(self, key: str, wanted: Mapping[str, T], encode: Callable[[T], bytes], at_once: int) -> list[str]:
         """The fields that were written. If another replica writes one at the same time, the first write stays."""
         written: list[str] = []
+        if not wanted:
+            return written
         async with self.connection.call("repair") as redis:
             for chunk in _chunks(list(wanted), at_once):
                 stored = await self._read(redis, key, chunk, at_once)

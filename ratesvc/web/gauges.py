@@ -15,7 +15,7 @@ def watch(service: Service) -> None:
     """The gauges of a service; what it does not know yet is 0, and a timestamp of 0 means never."""
     telemetry = service.telemetry
     see = telemetry.metrics.watch
-    see("redis_up", "Whether Redis answered the last question.", lambda: service.store.up)
+    see("redis_up", "Whether Redis answered the last call.", lambda: service.store.up)
     see("lease_held", "Whether this replica is the one that polls.", lambda: service.store.poll_lease.held)
     see("loop_lag_seconds", "What the event loop took for its last measured turn.", lambda: service.watchdog.lag_s)
     see("history_sheets", "Sheets in memory.", lambda: len(service.history.days))

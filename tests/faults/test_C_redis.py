@@ -43,7 +43,7 @@ from ratesvc.domain.columns import Column, Coverage, Currency
 from ratesvc.domain.workdays import WorkCalendar, utc_now
 from ratesvc.errors import StoreUnavailable
 from ratesvc.storage.records import unseal
-from ratesvc.storage.redis import ANSWER_TIMEOUT_S, QUEUE_S, Asked, Link
+from ratesvc.storage.redis import ANSWER_TIMEOUT_S, QUEUE_S, Call, RedisConnection
 from ratesvc.storage.store import Store
 
 pytestmark = [
@@ -235,8 +235,8 @@ async def test_C2_every_kind_of_address(own: RealRedis, serve: Serve, settings: 
 
 
 @pytest.mark.timed
-async def test_C2_the_breaker(own: RealRedis, serve: Serve, settings: Settings, bank: Bank, fault: Fault) -> None:
-    """The breaker opens within a second; no tick waits longer than half a second for a Redis that stands still."""
+async def test_C2_no_tick_waits(own: RealRedis, serve: Serve, settings: Settings, bank: Bank, fault: Fault) -> None:
+    """No tick waits longer than half a second for a Redis that stands still, and health says so at once."""
     async with seeded(serve, settings, bank, own.url) as served:
         own.signal(signal.SIGSTOP)
         waited = []
@@ -246,7 +246,6 @@ async def test_C2_the_breaker(own: RealRedis, serve: Serve, settings: Settings, 
             waited.append(time.monotonic() - before)
             assert not served.service.store.up
         assert max(waited) < 0.55 * patience(), waited
-        assert sum(waited) < 1.2 * patience(), waited
         before = time.monotonic()
         assert await served.redis_is("warn")
         assert time.monotonic() - before < 0.4 * patience()
@@ -782,7 +781,7 @@ async def test_C17_a_thousand_cancelled_commands(own: RealRedis) -> None:
     ids = [f"R{number:05d}" for number in range(10)]
     chance = random.Random(17)  # noqa: S311 -- a seed, so that a failure can be seen again
     cancelled = unanswered = 0
-    async with proxying(own.port) as proxy, closing(Store(Link(proxy.url), uuid.uuid4().hex)) as store:
+    async with proxying(own.port) as proxy, closing(Store(RedisConnection(proxy.url), uuid.uuid4().hex)) as store:
         for cbr_id in ids:
             currency = Currency(cbr_id, cbr_id, "USD", "840", cbr_id)
             await store.put_column(Column(currency, datetime(2026, 4, 23, tzinfo=UTC)), Coverage(DAYS[0], FRIDAY))
@@ -894,10 +893,8 @@ async def test_C19_every_call_of_a_refresh_fails_once(
     bank: Bank,
     clock: Clock,
     fault: Fault,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whichever command of a refresh fails: answers stay right, the sheet is served, and soon it is stored."""
-    monkeypatch.setattr("ratesvc.storage.redis.PROBE_AGAIN_S", 0.05)
     day, calendar = FRIDAY, WorkCalendar()
     async with proxying(own.port) as proxy, seeded(serve, settings, bank, proxy.url) as served:
         # Nothing happens by itself any more, so that a number is the same call each time.
@@ -913,7 +910,7 @@ async def test_C19_every_call_of_a_refresh_fails_once(
             day = calendar.effective_date_after(day)
             bank.publish(sheet(day))
             clock.moment = datetime(day.year, day.month, day.day, 6, tzinfo=UTC)
-            await served.service.store.give_up_leases()
+            await served.service.store.release_leases()
             proxy.fails(number, how)
             await served.service.poll()
             assert await look(served.get, reader) <= {200, 404}
@@ -927,15 +924,14 @@ async def test_C19_every_call_of_a_refresh_fails_once(
         assert number > 15
 
 
-async def test_questions_are_told_with_their_seconds(own: RealRedis) -> None:
-    """An observer hears of every question: what it was, how long it took and what was wrong."""
-    heard: list[Asked] = []
-    store = Store(Link(own.url, heard.append), "x")
+async def test_every_call_is_observed(own: RealRedis) -> None:
+    """An observer gets the operation, its duration and its error."""
+    calls: list[Call] = []
+    store = Store(RedisConnection(own.url, calls.append), "x")
     await store.ping()
     own.kill()
     with pytest.raises(StoreUnavailable, match="Redis"):
         await store.ping()
-    with pytest.raises(StoreUnavailable, match="every second"):
-        await store.ping()
     await store.close()
-    assert [asked.trouble and asked.trouble.kind for asked in heard] == [None, "connection", "open"]
+    assert [call.trouble and call.trouble.kind for call in calls] == [None, "connection"]
+    assert all(call.operation == "ping" and call.seconds < 1 for call in calls)

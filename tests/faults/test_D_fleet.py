@@ -38,7 +38,7 @@ from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, WorkCalendar
 from ratesvc.service import health
 from ratesvc.service.app import Service
-from ratesvc.storage.records import field_of, revision_record, seal
+from ratesvc.storage.records import encode_revision, field_of, seal, unseal
 from ratesvc.web.app import listening
 
 pytestmark = pytest.mark.slow
@@ -591,8 +591,10 @@ async def test_D11_a_record_that_a_newer_version_wrote(bank: Bank, settings: Set
         await eventually(lambda: served.service.history.of_date(THURSDAY))
         revision = served.service.history.of_date(FRIDAY)
         assert revision
-        newer = msgspec.msgpack.encode([*msgspec.msgpack.decode(revision_record(revision)), "something new"])
         key, field = f"{{{settings.redis.namespace}}}:v1:sheets", field_of(FRIDAY, 1)
+        payload = unseal(field, encode_revision(revision))
+        assert payload
+        newer = msgspec.msgpack.encode([*msgspec.msgpack.decode(payload), "something new"])
         async with from_url(settings.redis.url) as client:
             await client.hset(key, field, seal(field, newer))
             before = await served.get("/v1/rates")

@@ -27,7 +27,7 @@ from ratesvc.bank.client import Pace
 from ratesvc.config import Redis, Server, Settings
 from ratesvc.domain.rates import Sheet
 from ratesvc.service.app import Service
-from ratesvc.storage.records import field_of, opened_revision
+from ratesvc.storage.records import decode_revision, field_of
 from ratesvc.web.app import listening
 
 DAYS = list(workdays(date(2026, 3, 10), 34))
@@ -202,7 +202,7 @@ class World:
             coverage = client.exists("{world}:v1:span")
         # Under the same number an earlier wording may stand: of one that began without Redis only memory knows.
         return bool(coverage) and all(
-            (there := opened_revision(field, stored.get(field.encode()))) and there.sheet.says_the_same_as(held.sheet)
+            (there := decode_revision(field, stored.get(field.encode()))) and there.sheet.says_the_same_as(held.sheet)
             for held in self.served.service.history
             for field in [field_of(*held.key)]
         )

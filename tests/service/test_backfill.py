@@ -16,6 +16,7 @@ from conftest import Clock, Serve, eventually, unhurried
 from fake_bank import Bank, daily_xml, sheet, workdays
 from sheets import changed, times
 
+from ratesvc.bank.admission import Reassessed
 from ratesvc.bank.client import BankClient, Pace
 from ratesvc.config import Settings
 from ratesvc.domain.columns import Coverage
@@ -26,8 +27,8 @@ from ratesvc.errors import RatesvcError, StoreUnavailable
 from ratesvc.service.app import Service
 from ratesvc.service.backfill import Backfill, Difference, NotOurTurn, Progress
 from ratesvc.service.refresh import Refresher
-from ratesvc.service.repair import Repair
-from ratesvc.storage.redis import Link, connect
+from ratesvc.service.sync import Sync
+from ratesvc.storage.redis import RedisConnection, connect
 from ratesvc.storage.store import Store
 
 FRIDAY = date(2026, 4, 24)
@@ -81,10 +82,18 @@ class Replica:
         for revision in loaded.revisions:
             self.history.merge(revision)
 
+    async def repair(self) -> None:
+        """Write what Redis lost."""
+
+        async def refused(_: Reassessed) -> None:
+            return
+
+        await Sync(self.store, self.history, lambda: None, lambda *_: None, refused, appending=False).round(FRIDAY)
+
 
 @asynccontextmanager
 async def replica_of(settings: Settings, clock: Clock) -> AsyncIterator[Replica]:
-    store = Store(Link(settings.redis.url), settings.redis.namespace)
+    store = Store(RedisConnection(settings.redis.url), settings.redis.namespace)
     async with BankClient(settings.cbr.mirrors, "ratesvc-tests", pace=Pace(None)) as client:
         yield Replica(store, History(WorkCalendar()), client, clock)
     await store.close()
@@ -324,7 +333,7 @@ async def test_memory_that_is_behind_never_widens_the_span(
 
 
 async def test_memory_that_is_behind_gives_no_column_back(
-    bank: Bank, settings: Settings, replica: Replica, other: Replica, clock: Clock
+    settings: Settings, replica: Replica, other: Replica, clock: Clock
 ) -> None:
     """A column is lost in Redis: one who holds less of it would leave days without a record inside of the coverage."""
     await replica.run(until=DAYS[19])
@@ -333,9 +342,8 @@ async def test_memory_that_is_behind_gives_no_column_back(
     await replica.run()
     async with connect(settings.redis.url) as client:
         await client.hdel(f"{{{settings.redis.namespace}}}:v1:columns", "R01239")
-    reseed = Repair(other.store, other.history)
-    for _ in range(len(bank.series)):
-        await reseed.round()
+    await other.repair()
+    await other.repair()
     async with replica_of(settings, clock) as cold:
         await cold.read()
     with_documents = sorted({revision.effective_date for revision in cold.history})
@@ -531,7 +539,7 @@ async def test_a_column_that_is_lost_while_others_are_fetched_is_fetched_again(
         pass
     async with connect(settings.redis.url) as client:
         await client.hdel(f"{{{settings.redis.namespace}}}:v1:columns", *lost)
-    await Repair(replica.store, replica.history).round()
+    await replica.repair()
     with pytest.raises(StoreUnavailable, match=lost[0]):
         [progress async for progress in steps]
     asked = len(bank.series_asked)

@@ -326,7 +326,11 @@ async def test_nothing_is_left_to_do_for_what_is_published(served: Served, monke
 
     for name in ("brotli.compress", "gzip.compress", "Publication.keep"):
         monkeypatch.setattr(f"ratesvc.service.publication.{name}", rigged)
-    for name in ("storage.redis.Link.answering", "bank.client.BankClient.daily", "bank.client.BankClient.dynamic"):
+    for name in (
+        "storage.redis.RedisConnection.call",
+        "bank.client.BankClient.daily",
+        "bank.client.BankClient.dynamic",
+    ):
         monkeypatch.setattr(f"ratesvc.{name}", rigged)
     for (path, how), (status, headers, body) in before.items():
         assert status == 200, path

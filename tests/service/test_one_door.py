@@ -17,8 +17,7 @@ from ratesvc.config import Settings
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.rates import FIRST_DAY, Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY
-from ratesvc.storage.records import field_of
-from ratesvc.storage.redis import Link
+from ratesvc.storage.redis import RedisConnection
 from ratesvc.storage.store import Store
 
 FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
@@ -142,7 +141,7 @@ async def after_an_older_version(world: World) -> AsyncIterator[Served]:
         async with replace(world, settings=msgspec.structs.replace(world.settings, cbr=cbr)).started():
             pass
     world.publish(*DAYS, SATURDAY)
-    store = Store(Link(world.settings.redis.url), world.settings.redis.namespace)
+    store = Store(RedisConnection(world.settings.redis.url), world.settings.redis.namespace)
     await as_an_older_version_wrote_it(store, world.wrong[1], world.clock())
     await store.close()
     async with world.started() as running:
@@ -159,7 +158,7 @@ async def as_an_older_version_wrote_it(store: Store, wrong: Sheet, now: datetime
         await store.put_column(column, Coverage(FIRST_DAY, SATURDAY))
     await store.coverage.put(Coverage(FIRST_DAY, SATURDAY, assessed=False))
     stored = {revision.key: revision for revision in (await store.load()).revisions}
-    await store.drop([field_of(*key) for key in stored])
+    await store.readmit([], list(stored.values()))
     stored[wrong.effective_date, 1] = Revision(wrong, 1, now)
     for revision in stored.values():
         await store.put(replace(revision, admitted=False))

@@ -28,7 +28,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from ratesvc.config import Log, Server, Settings
 from ratesvc.service.health import LONGEST_SILENCE_S
 from ratesvc.service.telemetry import Route, Watchdog
-from ratesvc.storage.stored import Glance
+from ratesvc.storage.store import Glance
 from ratesvc.tasks import end
 
 ROOT = Path(__file__).parents[2]

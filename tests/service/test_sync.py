@@ -14,7 +14,7 @@ from ratesvc.config import Settings
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.rates import FIRST_DAY
 from ratesvc.service.app import Service
-from ratesvc.storage.redis import Link
+from ratesvc.storage.redis import RedisConnection
 from ratesvc.storage.store import Store
 
 FRIDAY = date(2026, 4, 24)
@@ -100,7 +100,7 @@ async def test_another_type_under_our_key_makes_room(
 
 async def test_a_master_that_knows_less_is_given_ours(served: Served, settings: Settings, clock: Clock) -> None:
     """Its shorter range is not taken: memory goes on answering every day, and Redis has the whole range again."""
-    store = Store(Link(settings.redis.url), settings.redis.namespace)
+    store = Store(RedisConnection(settings.redis.url), settings.redis.namespace)
     try:
         await store.coverage.put(Coverage(FIRST_DAY, DAYS[3]))
 

@@ -244,7 +244,7 @@ async def test_redis_is_back_when_it_takes_writes_again(
     async def polls_and_ticks() -> None:
         nonlocal said
         for _ in range(3):
-            await service.store.give_up_leases()
+            await service.store.release_leases()
             await service.refresh()
             await tick(on_own)
         said += capsys.readouterr().out
@@ -277,20 +277,20 @@ async def test_redis_is_back_when_it_takes_writes_again(
 async def test_a_mistake_of_ours_is_logged_and_is_no_trouble_of_redis(
     held: Served, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], bank: Bank, clock: Clock
 ) -> None:
-    """The breaker stays closed, readers and polls notice nothing, and the log has the traceback."""
+    """Redis counts as up, readers and polls notice nothing, and the log has the traceback."""
 
     def mistaken(*_: object) -> None:
         raise ValueError("a mistake of ours")
 
     await eventually(lambda: held.service.store.up)
     monkeypatch.setattr("ratesvc.storage.store.unseal", mistaken)
-    monkeypatch.setattr("ratesvc.storage.store.opened_range", mistaken)
-    monkeypatch.setattr("ratesvc.storage.store.opened_event", mistaken)
+    monkeypatch.setattr("ratesvc.storage.store.decode_range", mistaken)
+    monkeypatch.setattr("ratesvc.storage.store.decode_event", mistaken)
     capsys.readouterr()
     await tick(held)
     bank.publish(sheet(SATURDAY))
     clock.moment = EVENING
-    await held.service.store.give_up_leases()
+    await held.service.store.release_leases()
     await held.service.poll()
     assert bank.queries[-1] == ""
     said = capsys.readouterr().out
@@ -369,6 +369,6 @@ async def test_what_was_assessed_once_is_given_back_as_admitted(
         client.delete(key(held, "sheets"))
         for _ in range(2):
             await tick(upgraded)
-        store.forget()
+        store.unload()
         stored = {revision.key: revision for revision in (await store.load()).revisions}
         assert stored[document.key].admitted

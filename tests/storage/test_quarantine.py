@@ -19,7 +19,7 @@ from ratesvc.domain.workdays import WorkCalendar, moscow_day, utc_now
 from ratesvc.errors import RatesvcError
 from ratesvc.storage.quarantine import MOST_CASES, Case, Quarantine
 from ratesvc.storage.records import seal
-from ratesvc.storage.redis import Link, connect
+from ratesvc.storage.redis import RedisConnection, connect
 from ratesvc.storage.store import Store
 
 DAY = date(2026, 4, 24)
@@ -32,8 +32,8 @@ def case(number: int = 0, raw: bytes | None = None) -> Case:
 
 async def test_a_document_is_kept_once_with_its_bytes_and_the_oldest_make_room(every_redis: str) -> None:
     """Two replicas see the same one; a Bank gone mad fills fifty places and no more."""
-    store = Store(Link(every_redis), uuid.uuid4().hex)
-    one, two = (Quarantine(store.link, store.quarantine_key) for _ in range(2))
+    store = Store(RedisConnection(every_redis), uuid.uuid4().hex)
+    one, two = store.quarantine, Quarantine(store.connection, store.quarantine.key)
     raw = daily_xml(sheet(DAY)) * 20
     for quarantine in (one, two):
         await quarantine.add(case(raw=raw))
@@ -56,9 +56,8 @@ async def test_a_document_is_kept_once_with_its_bytes_and_the_oldest_make_room(e
 
 async def test_what_nobody_can_read_does_not_wait_for_ever(redis_url: str) -> None:
     """Another's value under our key, or a record that is none: neither shown nor counted, nor in the way of others."""
-    namespace = uuid.uuid4().hex
-    store, client = Store(Link(redis_url), namespace), connect(redis_url)
-    quarantine = Quarantine(store.link, store.quarantine_key)
+    store, client = Store(RedisConnection(redis_url), uuid.uuid4().hex), connect(redis_url)
+    quarantine = store.quarantine
     strange = {
         "abc": b"garbage",
         "def": seal("def", b"no record"),
@@ -66,10 +65,10 @@ async def test_what_nobody_can_read_does_not_wait_for_ever(redis_url: str) -> No
     }
     for name, envelope in strange.items():
         await quarantine.add(case())
-        await client.hset(store.quarantine_key, name, envelope)
+        await client.hset(quarantine.key, name, envelope)
         assert await quarantine.count() == 1
         assert await quarantine.cases() == [case()]
-    assert await client.hlen(store.quarantine_key) == 1
+    assert await client.hlen(quarantine.key) == 1
     await client.aclose()
     await store.close()
 

@@ -1,50 +1,242 @@
-"""What is kept in Redis, as bytes: the same on every machine."""
+"""The values in Redis as bytes: what is written is read back, and anything else counts as missing."""
 
 from __future__ import annotations
 
+import sys
+import zlib
 from array import array
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from typing import Any
 
+import msgspec
 import pytest
+from fake_bank import daily_xml, sheet
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ratesvc.domain.columns import Column, Coverage, Currency
-from ratesvc.storage.records import column_record, opened_column
+from ratesvc.domain.events import Event, Place
+from ratesvc.domain.rates import Quote, Revision, Sheet
+from ratesvc.storage import records
 
-FETCHED = datetime(2026, 4, 23, 13, 20, 5, tzinfo=UTC)
-COVERAGE = Coverage(date(1992, 7, 1), date(2026, 4, 24))
+FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
+FETCHED = datetime(2026, 4, 24, 12, 30, 5, tzinfo=UTC)
+REVISION = Revision(sheet(FRIDAY), 2, FETCHED, ("large_move", "corrected"), zlib.compress(daily_xml(sheet(FRIDAY))))
+FIELD = "2026-04-24.2"
+LIRA = Currency("R01700J", "R01700", "TRY", "949", "Турецких лир", "Turkish Lira")
+ASKED = Coverage(date(1992, 7, 1), SATURDAY)
+DECODERS = (records.decode_revision, records.decode_column, records.decode_range)
 
 
 def column() -> Column:
-    made = Column(Currency("R01235", "R01235", "USD", "840", "Доллар США"), FETCHED)
-    made.put(COVERAGE.since, 1, Decimal("125.2600"))
-    made.put(COVERAGE.until, 1000, Decimal("9223372.0361"))
+    made = Column(LIRA, FETCHED)
+    made.put(FRIDAY, 10, Decimal("16.8386"))
+    made.put(SATURDAY, 1, Decimal("9223372.0361"))
     return made
 
 
-def swapped(numbers: array[int]) -> array[int]:
-    """The same numbers as a machine keeps them that has the other end of them first."""
-    other = numbers[:]
-    other.byteswap()
-    return other
+def resealed(field: str, envelope: bytes, changed: dict[int, Any], kept: int | None = None) -> bytes:
+    """The same record with other values in some places, or only its first values, in an envelope that verifies."""
+    record = msgspec.msgpack.decode(records.unseal(field, envelope) or b"")
+    for place, value in changed.items():
+        record[place] = value
+    return records.seal(field, msgspec.msgpack.encode(record[:kept]))
+
+
+# The envelope
+
+
+@given(st.text(max_size=20), st.binary(max_size=50))
+def test_an_envelope_gives_back_its_payload_for_its_own_field_only(field: str, payload: bytes) -> None:
+    """The checksum covers the name too, so a copied value does not verify elsewhere."""
+    envelope = records.seal(field, payload)
+    assert records.unseal(field, envelope) == payload
+    assert records.unseal(f"{field}x", envelope) is None
+
+
+@given(st.data())
+def test_an_envelope_with_one_wrong_byte_is_a_miss(data: st.DataObject) -> None:
+    """In the magic word, the checksum or the payload."""
+    envelope = bytearray(records.encode_revision(REVISION))
+    at = data.draw(st.integers(0, len(envelope) - 1))
+    envelope[at] ^= data.draw(st.integers(1, 255))
+    assert records.decode_revision(FIELD, bytes(envelope)) is None
+    assert records.decode_revision(FIELD, bytes(envelope)[:at]) is None
+
+
+@pytest.mark.parametrize(
+    "other", [None, "", "ratesvc1", b"", b"ratesvc", b"ratesvc1", b"ratesvc1" + bytes(1000), b"ratesvc2" + bytes(40)]
+)
+def test_a_value_that_is_no_envelope_is_a_miss(other: bytes | str | None) -> None:
+    """Other types, other magic words, and a magic word without a checksum."""
+    assert [decode(FIELD, other) for decode in DECODERS] == [None] * 3
+
+
+@pytest.mark.parametrize("payload", [b"", b"\xc1", b"\x90", b"\x91\x01", b"not msgpack"])
+def test_a_payload_that_is_no_record_is_a_miss(payload: bytes) -> None:
+    """Although its envelope verifies."""
+    assert [decode(FIELD, records.seal(FIELD, payload)) for decode in DECODERS] == [None] * 3
+
+
+# Revisions
+
+
+def test_a_revision_comes_back_whole() -> None:
+    """Figures, names, order, provenance, the Bank's own bytes, and whether it was admitted."""
+    found = records.decode_revision(FIELD, records.encode_revision(REVISION))
+    assert found == REVISION
+    assert found
+    assert (found.raw, found.fetched_at.utcoffset(), found.admitted) == (daily_xml(sheet(FRIDAY)), timedelta(0), True)
+    assert [str(quote.value) for quote in found.sheet.quotes] == [str(quote.value) for quote in REVISION.sheet.quotes]
+    unadmitted = Revision(sheet(FRIDAY), 2, FETCHED.astimezone(timezone(timedelta(hours=3))), admitted=False)
+    found = records.decode_revision(FIELD, records.encode_revision(unadmitted))
+    assert found
+    assert (found.admitted, found.fetched_at) == (False, FETCHED)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 8), st.integers(1, 10**13 - 1), st.text(max_size=12)), max_size=6),
+    st.integers(1, 9999),
+)
+def test_any_figures_come_back(rows: list[tuple[int, int, str]], number: int) -> None:
+    """To the last digit, in their order."""
+    quotes = [
+        Quote(f"X{n:02}", f"{n:03}", f"R{n:05}", 10**power, Decimal(value).scaleb(-4), name)
+        for n, (power, value, name) in enumerate(rows)
+    ]
+    revision = Revision(Sheet(FRIDAY, tuple(quotes)), number, FETCHED)
+    assert records.decode_revision(records.field_of(FRIDAY, number), records.encode_revision(revision)) == revision
+
+
+@pytest.mark.parametrize("field", ["2026-04-24.1", "2026-04-25.2", "2026-04-24.02", ""])
+def test_a_revision_under_another_name_is_a_miss(field: str) -> None:
+    """Even if its envelope was sealed for that name."""
+    payload = records.unseal(FIELD, records.encode_revision(REVISION))
+    assert payload
+    assert records.decode_revision(field, records.seal(field, payload)) is None
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (0, "2026-02-30"),
+        (0, 20260424),
+        (1, "two"),
+        (2, "yesterday"),
+        (3, "flag"),
+        (4, [["USD", "840", "R01235", "1", "75.5273", "Доллар США"]]),
+        (4, [["USD", "840", "R01235", 1, "seventy-five", "Доллар США"]]),
+        (4, [["USD", "840", "R01235", 1]]),
+        (5, 7),
+    ],
+)
+def test_a_record_of_another_shape_is_a_miss(place: int, value: Any) -> None:
+    """Another program may seal what this one does not write."""
+    changed = resealed(FIELD, records.encode_revision(REVISION), {place: value})
+    assert records.decode_revision(FIELD, changed) is None
+
+
+def test_a_revision_of_an_older_version_was_not_admitted() -> None:
+    """Its record ends before that field."""
+    found = records.decode_revision(FIELD, resealed(FIELD, records.encode_revision(REVISION), {}, kept=7))
+    assert found == REVISION
+    assert found
+    assert not found.admitted
+
+
+# Columns and ranges
+
+
+def test_a_column_comes_back_whole_with_the_range_that_was_asked_for() -> None:
+    """Days, values, nominals and both names. A column of an older version has no English name."""
+    envelope = records.encode_column(column(), ASKED)
+    found = records.decode_column("R01700J", envelope)
+    assert found == (column(), ASKED)
+    assert found
+    assert [found[0].quote(day) for day in (FRIDAY, SATURDAY)] == [column().quote(day) for day in (FRIDAY, SATURDAY)]
+    assert records.decode_column("R01700", envelope) is None
+    older = records.decode_column("R01700J", resealed("R01700J", envelope, {}, kept=-2))
+    assert older
+    assert (older[0].currency.english_name, older[0].currency.name, older[1]) == ("", "Турецких лир", ASKED)
+
+
+@pytest.mark.parametrize(("place", "value"), [(8, bytes(7)), (9, bytes(9)), (10, "text")])
+def test_numbers_that_end_in_the_middle_are_a_miss(place: int, value: object) -> None:
+    """The bytes of a day or a value are not a whole number of numbers."""
+    changed = resealed("R01700J", records.encode_column(column(), ASKED), {place: value})
+    assert records.decode_column("R01700J", changed) is None
 
 
 def on_the_other_machine(one: Column) -> Column:
-    days, values, nominals = map(swapped, (one.days, one.values, one.nominals))
-    return Column(one.currency, one.fetched_at, days, values, nominals)
+    """The same column in the memory of a machine with the other byte order."""
 
+    def swapped(numbers: array[int]) -> array[int]:
+        other = numbers[:]
+        other.byteswap()
+        return other
 
-def test_numbers_are_kept_with_their_lowest_byte_first() -> None:
-    """Those of today's machines, which stored values have already."""
-    record = column_record(column(), COVERAGE)
-    for day in (COVERAGE.since, COVERAGE.until):
-        assert day.toordinal().to_bytes(4, "little") in record
-    assert (1252600).to_bytes(8, "little") in record
+    return Column(one.currency, one.fetched_at, swapped(one.days), swapped(one.values), swapped(one.nominals))
 
 
 def test_a_machine_of_the_other_byte_order_reads_and_writes_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Replicas of both kinds may share a Redis, and a backup may move."""
-    record = column_record(column(), COVERAGE)
-    monkeypatch.setattr("ratesvc.storage.records.BIG_ENDIAN", True, raising=False)
-    assert column_record(on_the_other_machine(column()), COVERAGE) == record
-    assert opened_column("R01235", record) == (on_the_other_machine(column()), COVERAGE)
+    """Numbers are stored with their lowest byte first: replicas of both kinds may share a Redis."""
+    envelope = records.encode_column(column(), ASKED)
+    assert FRIDAY.toordinal().to_bytes(4, "little") in envelope
+    assert (168386).to_bytes(8, "little") in envelope
+    monkeypatch.setattr(sys, "byteorder", "big")
+    assert records.encode_column(on_the_other_machine(column()), ASKED) == envelope
+    assert records.decode_column("R01700J", envelope) == (on_the_other_machine(column()), ASKED)
+
+
+def test_a_range_comes_back_with_its_unconfirmed_days() -> None:
+    """A range of an older version has none, and was not assessed."""
+    for coverage in (Coverage(ASKED.since, SATURDAY, (FRIDAY,), assessed=False), Coverage(FRIDAY, SATURDAY)):
+        assert records.decode_range("span", records.encode_range("span", coverage)) == coverage
+        assert records.decode_range("plan", records.encode_range("span", coverage)) is None
+    older = records.seal("span", msgspec.msgpack.encode([FRIDAY, SATURDAY]))
+    assert records.decode_range("span", older) == Coverage(FRIDAY, SATURDAY, assessed=False)
+
+
+# The event log
+
+
+EVENT = Event("sheet", Place(7, SATURDAY, 1))
+
+
+def entry(event: Event, number: str) -> dict[bytes | str, bytes | str]:
+    return {b"event": records.seal(number, str(event).encode())}
+
+
+@pytest.mark.parametrize("number", [b"7-0", "7-0"])
+def test_an_event_is_read_under_its_number(number: bytes | str) -> None:
+    """Whether redis-py gives the number as bytes or as text."""
+    assert records.decode_event(number, entry(EVENT, "7-0")) == EVENT
+
+
+@pytest.mark.parametrize(
+    ("number", "fields"),
+    [
+        (b"8-0", entry(EVENT, "8-0")),
+        (b"7-1", entry(EVENT, "7-1")),
+        (b"7-0", entry(EVENT, "8-0")),
+        (b"7-0", {b"event": b"sheet 7-2026-04-25.1"}),
+        (b"7-0", {b"event": records.seal("7-0", b"sheets 7-2026-04-25.1")}),
+        (b"7-0", {b"event": records.seal("7-0", b"\xff\xfe")}),
+        (b"7-0", {b"other": b"x"}),
+        (b"7-0", {}),
+        (b"7-0", None),
+        (None, None),
+        (b"\xff", entry(EVENT, "7-0")),
+    ],
+)
+def test_an_entry_that_is_not_ours_is_no_event(
+    number: bytes | str | None, fields: dict[bytes | str, bytes | str] | None
+) -> None:
+    """It has another number, another form, other bytes, or nothing at all."""
+    assert records.decode_event(number, fields) is None
+
+
+def test_a_field_is_text_whether_it_comes_as_bytes_or_text() -> None:
+    """Bytes that are not UTF-8 are still shown."""
+    assert [records.as_text(field) for field in ("span", b"span", b"\xff")] == ["span", "span", "\ufffd"]

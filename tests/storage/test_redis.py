@@ -1,4 +1,4 @@
-"""The way to Redis: addresses, TLS with an authority of one's own, an ACL user, and the breaker."""
+"""The connection to Redis: addresses, TLS with an authority of one's own, an ACL user, errors and timeouts."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from conftest import eventually
 from fake_bank import Bank, around_today
 from fleet import shared_by
 from processes import serving
-from redis.exceptions import DataError
+from redis.exceptions import DataError, InvalidResponse
 from redis_servers import RealRedis, cluster_nodes, joined, running
 
 from ratesvc.errors import StoreUnavailable
-from ratesvc.storage import redis as redis_link
+from ratesvc.storage import redis as redis_module
 from ratesvc.storage.address import RedisAddress
-from ratesvc.storage.redis import Asked, Link, shaped
+from ratesvc.storage.redis import Call, RedisConnection, checked, kind_of
 from ratesvc.storage.store import Store
 
 
@@ -61,7 +61,7 @@ def test_both_passwords_are_secrets() -> None:
 
 @pytest.mark.slow
 async def test_tls_with_an_authority_of_ones_own(tmp_path: Path) -> None:
-    """The right authority is trusted; another one, and the system's, are not."""
+    """The configured authority is trusted; another one and the system's are not."""
     authority = Authority(tmp_path)
     authority.server()
     (shown,) = tmp_path.glob("localhost-*.pem")
@@ -72,7 +72,7 @@ async def test_tls_with_an_authority_of_ones_own(tmp_path: Path) -> None:
     own.options |= {"tls_port": port}
     with running(own):
         for query, works in ((f"?ssl_ca_certs={right}", True), (f"?ssl_ca_certs={wrong}", False), ("", False)):
-            store = Store(Link(f"rediss://localhost:{port}/0{query}"), "x")
+            store = Store(RedisConnection(f"rediss://localhost:{port}/0{query}"), "x")
             if works:
                 await store.ping()
             else:
@@ -84,7 +84,7 @@ async def test_tls_with_an_authority_of_ones_own(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 async def test_an_acl_user_needs_no_more_than_our_keys_and_channel(tmp_path: Path) -> None:
-    """What an administrator grants: the namespace, and the commands that are no danger to others."""
+    """An administrator grants the namespace, and the commands that cannot harm others."""
     own = RealRedis(tmp_path / "redis")
     with running(own):
         with own.client() as client:
@@ -95,12 +95,12 @@ async def test_an_acl_user_needs_no_more_than_our_keys_and_channel(tmp_path: Pat
                 channels=["{rates}:*"],
                 categories=["+@all", "-@dangerous", "-@admin"],
             )
-        store = Store(Link(f"redis://clerk:word@127.0.0.1:{own.port}/0"), "rates")
+        store = Store(RedisConnection(f"redis://clerk:word@127.0.0.1:{own.port}/0"), "rates")
         assert await store.poll_lease.take(5)
         assert await store.drop_misplaced() == []
         assert not (await store.load()).revisions
         await store.close()
-        stranger = Store(Link(f"redis://clerk:word@127.0.0.1:{own.port}/0"), "other")
+        stranger = Store(RedisConnection(f"redis://clerk:word@127.0.0.1:{own.port}/0"), "other")
         with pytest.raises(StoreUnavailable) as caught:
             await stranger.load()
         assert caught.value.kind == "auth"
@@ -108,19 +108,19 @@ async def test_an_acl_user_needs_no_more_than_our_keys_and_channel(tmp_path: Pat
 
 
 @pytest.mark.slow
-async def test_a_cluster_is_left_after_a_trouble(tmp_path: Path) -> None:
-    """Who closes while one node does not answer leaves no connection to the others either."""
+async def test_a_cluster_is_closed_after_an_error(tmp_path: Path) -> None:
+    """While one node does not answer, the connections to the others are closed too."""
     nodes = cluster_nodes(tmp_path)
     with running(*nodes):
-        link = Link(await asyncio.to_thread(joined, nodes))
+        connection = RedisConnection(await asyncio.to_thread(joined, nodes))
         for key in "abcdef":
-            async with link.answering("get") as cluster:
+            async with connection.call("get") as cluster:
                 await cluster.get(key)
         nodes[0].signal(signal.SIGSTOP)
         with pytest.raises(StoreUnavailable):
-            async with link.answering("ping") as cluster:
+            async with connection.call("ping") as cluster:
                 await cluster.ping(target_nodes="all")
-        await link.close()
+        await connection.close()
         nodes[0].signal(signal.SIGCONT)
         await eventually(lambda: not any(map(_has_us, nodes)))
 
@@ -130,49 +130,44 @@ def _has_us(node: RealRedis) -> bool:
         return any(one["name"] == "ratesvc" for one in client.client_list())
 
 
-async def test_who_is_refused_by_the_breaker_learns_why_it_is_open() -> None:
-    """A command asks more than once, and only the last answer is printed."""
-    link = Link("redis://127.0.0.1:1")
-    for kind in ("connection", "open"):
-        with pytest.raises(StoreUnavailable, match=r"connecting to 127\.0\.0\.1:1") as caught:
-            async with link.answering("ping") as redis:
-                await redis.ping()
-        assert caught.value.kind == kind
-    await link.close()
-
-
-async def test_who_stopped_waiting_was_not_answered() -> None:
-    """A question that was cancelled says neither that Redis is well nor that it is not."""
-    told: list[Asked] = []
+async def test_a_cancelled_call_is_not_counted() -> None:
+    """It says neither that Redis is well nor that it is not."""
+    calls: list[Call] = []
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()
 
     async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
-        link = Link(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", told.append)
+        connection = RedisConnection(_url_of(server), calls.append)
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.05), link.answering("ping") as redis:
+            async with asyncio.timeout(0.05), connection.call("ping") as redis:
                 await redis.ping()
-        assert told == []
-        await link.close()
+        assert calls == []
+        await connection.close()
+
+
+def _url_of(server: asyncio.Server) -> str:
+    return f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
 @pytest.mark.parametrize("mistake", [ValueError, TypeError, KeyError, RuntimeError, AttributeError, DataError])
-async def test_a_mistake_of_ours_is_no_trouble_of_redis(every_redis: str, mistake: type[Exception]) -> None:
-    """It stays what it is and opens no breaker, or it would be tried again for ever as if Redis were ill."""
-    told: list[Asked] = []
-    link = Link(every_redis, told.append)
+async def test_a_bug_of_ours_is_not_a_trouble_of_redis(every_redis: str, mistake: type[Exception]) -> None:
+    """It stays what it is, or it would be tried again for ever as if Redis were down."""
+    calls: list[Call] = []
+    connection = RedisConnection(every_redis, calls.append)
+    async with connection.call("ping") as redis:
+        await redis.ping()
 
-    async def ask() -> None:
-        async with link.answering("ping") as redis:
+    async def fail() -> None:
+        async with connection.call("ping") as redis:
             await redis.ping()
-            raise mistake("a mistake of ours")
+            raise mistake("a bug of ours")
 
     with pytest.raises(mistake):
-        await ask()
-    assert (link.up, told) == (True, [])
-    await link.close()
+        await fail()
+    assert (connection.up, len(calls)) == (True, 1)
+    await connection.close()
 
 
 @pytest.mark.parametrize(
@@ -195,12 +190,12 @@ async def test_a_damaged_answer_is_a_trouble_whatever_redis_py_makes_of_it(answe
         writer.close()
 
     async with await asyncio.start_server(damaged, "127.0.0.1", 0) as server:
-        link = Link(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        connection = RedisConnection(_url_of(server))
         with pytest.raises(StoreUnavailable):
-            async with link.answering("get") as redis:
+            async with connection.call("get") as redis:
                 await redis.get("a")
-        assert not link.up
-        await link.close()
+        assert not connection.up
+        await connection.close()
 
 
 def test_a_closed_transport_is_a_trouble() -> None:
@@ -210,40 +205,36 @@ def test_a_closed_transport_is_a_trouble() -> None:
         await reader.read()
         writer.close()
 
-    async def write_to_a_closed_one(link: Link, address: tuple[str, int]) -> None:
-        async with link.answering("get"):
+    async def write_to_a_closed_one(connection: RedisConnection, address: tuple[str, int]) -> None:
+        async with connection.call("get"):
             _, writer = await asyncio.open_connection(*address)
             writer.transport.abort()
             await writer.wait_closed()
-            writer.write(b"a question")
+            writer.write(b"a command")
 
-    async def ask() -> None:
+    async def call() -> None:
         async with await asyncio.start_server(ignore, "127.0.0.1", 0) as server:
-            link = Link("redis://127.0.0.1:1")
-            link.up = True  # nobody has noticed yet
+            connection = RedisConnection("redis://127.0.0.1:1")
             with pytest.raises(StoreUnavailable) as caught:
-                await write_to_a_closed_one(link, server.sockets[0].getsockname())
-            assert (link.up, caught.value.kind) == (False, "connection")
-            await link.close()
+                await write_to_a_closed_one(connection, server.sockets[0].getsockname())
+            assert (connection.up, caught.value.kind) == (False, "connection")
+            await connection.close()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(ask())
+        runner.run(call())
 
 
 @pytest.mark.parametrize("answer", [b"text", 7, {}, ["one"], None])
-async def test_an_answer_of_another_shape_is_a_trouble(every_redis: str, answer: object) -> None:
-    """A damaged byte can make another type of it, or leave out an element."""
-    link = Link(every_redis)
-    with pytest.raises(StoreUnavailable) as caught:
-        async with link.answering("hmget"):
-            shaped(answer, list, 2)
-    assert caught.value.kind == "answer"
-    await link.close()
+def test_an_answer_of_another_shape_is_a_trouble(answer: object) -> None:
+    """A damaged byte can change its type, or leave out an element."""
+    with pytest.raises(InvalidResponse) as caught:
+        checked(answer, list, 2)
+    assert kind_of(caught.value) == "answer"
 
 
 @pytest.mark.slow
-async def test_a_stop_while_redis_stands_still_is_an_orderly_one(bank: Bank, tmp_path: Path) -> None:
-    """TLS takes leave of the other side, which does not answer: that is not worth a word."""
+async def test_a_stop_while_redis_hangs_is_orderly(bank: Bank, tmp_path: Path) -> None:
+    """TLS waits for the other side to say goodbye. Nothing is logged when it does not."""
     authority = Authority(tmp_path)
     authority.server()
     (shown,) = tmp_path.glob("localhost-*.pem")
@@ -267,8 +258,7 @@ async def test_a_stop_while_redis_stands_still_is_an_orderly_one(bank: Bank, tmp
     assert "mistake" not in (tmp_path / "errors.log").read_text()
 
 
-def test_nothing_waits_half_a_second_for_redis() -> None:
-    """A free connection and its answer, a probe, and sentinels one after another: each ends within half a second."""
-    assert redis_link.QUEUE_S + redis_link.ANSWER_TIMEOUT_S <= 0.5
-    assert redis_link.PROBE_TIMEOUT_S < 0.5
-    assert 3 * redis_link.SENTINEL_TIMEOUT_S < redis_link.PROBE_TIMEOUT_S
+def test_no_command_waits_half_a_second_for_redis() -> None:
+    """Neither one that waits for a connection and its answer, nor one that asks three sentinels in turn."""
+    assert redis_module.QUEUE_S + redis_module.ANSWER_TIMEOUT_S <= 0.5
+    assert 3 * redis_module.SENTINEL_TIMEOUT_S < 0.5

@@ -28,7 +28,7 @@ from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import StoreUnavailable
 from ratesvc.service.event_log import SharedLog
 from ratesvc.storage.records import seal
-from ratesvc.storage.redis import Link, connect
+from ratesvc.storage.redis import RedisConnection, connect
 from ratesvc.storage.store import Store
 from ratesvc.web import app, events
 
@@ -44,7 +44,7 @@ RESET = [("reset", "", 0)]
 @pytest.fixture
 async def store(settings: Settings) -> AsyncIterator[Store]:
     """The namespace of the service under test, from outside."""
-    opened = Store(Link(settings.redis.url), settings.redis.namespace)
+    opened = Store(RedisConnection(settings.redis.url), settings.redis.namespace)
     yield opened
     await opened.close()
 
@@ -216,7 +216,7 @@ async def test_a_reader_who_comes_too_late_is_told_to_ask_afresh(
     async with started(serve, settings) as one:
         end = one.service.event_log.log.end.seq
         events = [Event("in_force", Place(seq, FRIDAY, 1)) for seq in range(end + 1, end + 1501)]
-        await store.tell(events, end)
+        await store.append_events(events, end)
         await store.announce(FRIDAY)
         await eventually(lambda: one.service.event_log.log.end == events[-1].place)
         async with reading(one.url, FIRST[0]) as late, reading(one.url, NOWHERE) as first:
@@ -269,7 +269,7 @@ async def test_a_redis_that_went_back_in_time_gets_the_rest(settings: Settings, 
     assert [str(event.place) for event in told] == FIRST
     for kept in (0, 1):
         await log_lost(settings)
-        await store.tell(told[:kept], 0)
+        await store.append_events(told[:kept], 0)
         await feed.update(store)
         assert list(feed.log) == await store.events(0) == told
 
@@ -279,15 +279,15 @@ async def test_two_logs_are_never_mixed(settings: Settings, store: Store) -> Non
     other = [Event("sheet", Place(1, SATURDAY, 1, "0" * 8))]
 
     class Overtaken(Store):
-        async def tell(self, events: Iterable[Event], after: int) -> None:
+        async def append_events(self, events: Iterable[Event], after: int) -> None:
             """The other replica's come first."""
-            await super().tell(other, 0)
-            await super().tell(events, after)
+            await super().append_events(other, 0)
+            await super().append_events(events, after)
 
     feed = await two_sheets_in(store)
     await feed.update(store)
     await log_lost(settings)
-    overtaken = Overtaken(Link(settings.redis.url), settings.redis.namespace)
+    overtaken = Overtaken(RedisConnection(settings.redis.url), settings.redis.namespace)
     await feed.update(overtaken)
     await overtaken.close()
     assert list(feed.log) == await store.events(0) == other
@@ -332,10 +332,10 @@ async def test_what_redis_does_not_take_is_not_told(settings: Settings) -> None:
     """A full or read-only Redis is an error that is logged, never an event that only one replica knows."""
 
     class Full(Store):
-        async def tell(self, events: Iterable[Event], after: int) -> None:
+        async def append_events(self, events: Iterable[Event], after: int) -> None:
             """Refuse everything."""
 
-    full = Full(Link(settings.redis.url), settings.redis.namespace)
+    full = Full(RedisConnection(settings.redis.url), settings.redis.namespace)
     feed = await two_sheets_in(full)
     with pytest.raises(StoreUnavailable):
         await feed.update(full)
@@ -392,7 +392,7 @@ async def has_place(served: Served) -> bool:
 async def stuck(served: Served, store: Store) -> socket.socket:
     """A reader that asks for a thousand events and takes none of them."""
     end = served.service.event_log.log.end.seq
-    await store.tell((Event("in_force", Place(seq, FRIDAY, 1)) for seq in range(end + 1, end + 901)), end)
+    await store.append_events((Event("in_force", Place(seq, FRIDAY, 1)) for seq in range(end + 1, end + 901)), end)
     await store.announce(FRIDAY)
     await eventually(lambda: served.service.event_log.log.end.seq == end + 900)
     reader = socket.socket()
