@@ -8,7 +8,6 @@ read it. Records of an older version lack `admitted` or `assessed`: today's rule
 from __future__ import annotations
 
 import hashlib
-import sys
 from array import array
 from collections.abc import Mapping
 from datetime import date, datetime
@@ -19,6 +18,9 @@ import msgspec
 from ratesvc.domain.columns import Column, Coverage, Currency
 from ratesvc.domain.events import Event
 from ratesvc.domain.rates import Quote, Revision, Sheet
+
+BIG_ENDIAN = array("H", [1]).tobytes() == b"\0\1"
+"""Whether this machine stores the highest byte of a number first."""
 
 _MAGIC = b"ratesvc1"
 _CHECKSUM_BYTES = 16
@@ -162,7 +164,7 @@ def decode_column(field: str, envelope: bytes | str | None) -> tuple[Column, Cov
 
 def _little_endian(numbers: array[int]) -> array[int]:
     """From this machine's byte order to that of Redis and back, since replicas of both kinds may share a Redis."""
-    if sys.byteorder == "little":
+    if not BIG_ENDIAN:
         return numbers
     swapped = numbers[:]
     swapped.byteswap()
