@@ -34,7 +34,7 @@ TESTS = {
         "bank/test_admission_edges",
         "bank/test_admission",
     ],
-    "web/query": ["web/test_query"],
+    "web/params": ["web/test_params"],
 }
 ENOUGH = 0.95
 OPTIONS = ["-x", "-q", "-c", os.devnull, "--noconftest", "--rootdir=.", "-p", "_hypothesis_pytestplugin"]
