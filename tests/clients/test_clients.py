@@ -200,6 +200,32 @@ async def test_prebid(served: Served, npm_clients: Path) -> None:
         assert found["rates"][pair] == float((await ours(served, base))[quote]), pair
 
 
+async def test_a_client_made_from_the_contract(served: Served, python_clients: Path, tmp_path: Path) -> None:
+    """Every module of it imports; rates, series, convert and currencies answer in its own types, a refusal too."""
+    (tmp_path / "openapi.json").write_bytes((await served.get("/openapi.json"))[2])
+    generate = (
+        python_clients.with_name("openapi-python-client"),
+        "generate",
+        "--path",
+        "openapi.json",
+        "--meta",
+        "none",
+    )
+    made = await run(*generate, "--output-path", "ratesvc_client", timeout_s=ASK_S, folder=tmp_path)
+    assert made[0] == 0, made
+    found = await ask(python_clients, "ask_openapi.py", str(tmp_path), served.url)
+    newest, euro = sheet(NEWEST).by_code, await ours(served, "USD")
+    assert found["modules"] > 100
+    assert found["today"] == [str(NEWEST), float(newest["USD"].value), newest["IRR"].nominal]
+    assert found["crossed"] == float(euro["EUR"])
+    dollars = [[str(day), float(sheet(day).by_code["USD"].value)] for day in (date(2026, 4, 24), NEWEST)]
+    assert found["set"] == dollars
+    assert [row[2] for row in found["daily"]] == ["2026-04-24", "2026-04-25", "2026-04-25", "2026-04-25"]
+    assert found["converted"] == [float(euro["EUR"]), str(round(100 * Decimal(euro["EUR"]), 2)), str(NEWEST)]
+    assert found["known"] == [True, [newest["IRR"].cbr_id]]
+    assert found["refused"] == ["urn:ratesvc:unknown_currency", 404]
+
+
 def test_every_line_of_the_table_is_run() -> None:
     """Here, or in test_compat.py: ERPNext's request and the chain of two services."""
     here = {"cbrf", "http_proxy", "oxr", "forex-python", "CurrencyConverter", "django-money"}
