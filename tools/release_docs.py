@@ -1,6 +1,6 @@
-"""Gathers the pages of the site: `PYTHONPATH=. python tools/release_docs.py FOLDER`; `make docs` builds it.
+"""Gathers the pages of the site: `PYTHONPATH=. python tools/release_docs.py FOLDER`; `make docs` then builds it.
 
-Files keep their places, so a link that is right in the repository is right on the site. The API's page is written here
+Files keep their places, so a link that works in the repository works on the site. The API reference is written here
 from the OpenAPI document.
 """
 
@@ -23,7 +23,7 @@ Part = dict[str, Any]
 
 
 def gather(folder: Path) -> None:
-    """Everything that a page is, shows or links to."""
+    """Copy every page and every file that a page shows or links to, and write docs/api.md."""
     shutil.rmtree(folder, ignore_errors=True)
     for file in (file for pattern in LINKED for file in ROOT.glob(pattern) if file.is_file()):
         place = folder / file.relative_to(ROOT)
@@ -34,15 +34,15 @@ def gather(folder: Path) -> None:
 
 
 def api_page(described: Part) -> Iterator[str]:
-    """The document, address by address, under its tags."""
-    yield f"# The API\n\n{described['info']['description']}\n"
-    yield "A running service shows this with examples that work there at `/docs`, and to programs at `/openapi.json`.\n"
+    """Yield the OpenAPI document as Markdown: the addresses under their tags, then the bodies."""
+    yield f"# API reference\n\n{described['info']['description']}\n"
+    yield "A running service shows the same at `/docs`, with examples, and for programs at `/openapi.json`.\n"
     for tag in described["tags"]:
         yield f"## {tag['name']}\n\n{tag['description']}\n"
         for path, methods in described["paths"].items():
             if tag["name"] in methods["get"]["tags"]:
                 yield from _address(path, methods["get"], described)
-    yield "## Bodies\n\nThe fields of what comes as JSON. One that is not always there is in brackets.\n"
+    yield "## Bodies\n\nThe fields of JSON answers. A field in brackets may be missing.\n"
     for name, schema in described["components"]["schemas"].items():
         if "properties" in schema:
             yield from _body(name, schema)
@@ -65,7 +65,7 @@ def _address(path: str, operation: Part, shared: Part) -> Iterator[str]:
 
 
 def _media(media: str, content: Part) -> str:
-    """A media type, which leads to the fields of its body."""
+    """The media type as a link to the fields of its body."""
     name = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
     return f"[{media}](#body-{name.lower()})" if name and name != "Document" else media
 

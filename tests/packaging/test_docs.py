@@ -1,4 +1,4 @@
-"""The pages in docs/: they build without a loose end, and name all that there is."""
+"""The pages build as a site without dead links, and they name every address, setting, command and check."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ OUTSIDE = re.compile(r'<(?:script|img|iframe|link)\b[^>]*(?:src|href)="(?:https?
 
 @pytest.mark.slow
 @pytest.mark.release
-async def test_the_site_builds_without_a_loose_end(tmp_path: Path) -> None:
-    """Every link and anchor leads somewhere, every page is in the menu, and a reader's browser asks nobody else."""
+async def test_the_site_builds_without_a_dead_link(tmp_path: Path) -> None:
+    """Links and anchors lead somewhere, every page is in the menu, and pages load nothing from other hosts."""
     tool = Path(sys.executable).with_name("properdocs")
     if not tool.exists():
         missing("properdocs (make docs)")
@@ -42,15 +42,15 @@ async def test_the_site_builds_without_a_loose_end(tmp_path: Path) -> None:
     assert {name: OUTSIDE.findall(text) for name, text in built.items() if OUTSIDE.search(text)} == {}
     text = re.sub(r"^```.*?^```", "", (ROOT / "README.md").read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
     assert len(re.findall(r"<h[1-4] id=", built["index.html"])) == len(re.findall(r"^#+ ", text, re.MULTILINE))
-    # And it would find one.
+    # The builder does find a dead link.
     with tmp_path.joinpath("pages/docs/events.md").open("a", encoding="utf-8") as page:
         page.write("\n[nowhere](nowhere.md)\n")
     with pytest.raises(AssertionError, match="nowhere"):
         await ran((str(tool), "build", "--strict"), tmp_path)
 
 
-async def test_the_apis_page_has_every_address(tmp_path: Path) -> None:
-    """With its parameters; from the OpenAPI document, which tests/web/test_openapi.py compares with the router."""
+async def test_the_api_reference_has_every_address(tmp_path: Path) -> None:
+    """With parameters and bodies. tests/web/test_openapi.py compares the OpenAPI document with the router."""
     gather(tmp_path)
     addresses, _, bodies = tmp_path.joinpath("docs/api.md").read_text("utf-8").partition("\n## Bodies\n")
     found = {section.split("`")[1]: section for section in addresses.split("\n### ")[1:]}
@@ -62,8 +62,8 @@ async def test_the_apis_page_has_every_address(tmp_path: Path) -> None:
     assert set(re.findall(r"\n### Body: (\w+)\n", bodies)) == names
 
 
-async def test_other_formats_addresses_are_told(settings: Settings, serve: Serve) -> None:
-    """The last part of each route of a dialect stands in docs/dialects.md; a day is shown by an example."""
+async def test_the_page_of_dialects_has_every_address(settings: Settings, serve: Serve) -> None:
+    """docs/dialects.md names the last part of each route; it shows a day by an example."""
     async with serve(settings) as served:
         paths = foreign(served.service)
     last = {path.rpartition("/")[2].partition(".")[0].lower().removeprefix("xml") for path in paths}
@@ -72,8 +72,8 @@ async def test_other_formats_addresses_are_told(settings: Settings, serve: Serve
     assert [name for name in names if name not in PAGES["dialects.md"].lower()] == []
 
 
-async def test_every_check_of_health_is_explained(settings: Settings, serve: Serve) -> None:
-    """A reader of /health finds each name in the handbook."""
+async def test_the_handbook_explains_every_check_of_health(settings: Settings, serve: Serve) -> None:
+    """docs/operations.md has a row for each name in /health."""
     async with serve(settings) as served:
         _, _, body = await served.get("/health")
     checks = re.findall(r'"([a-z]+:[A-Za-z]+)":\[', body.decode())
@@ -82,7 +82,7 @@ async def test_every_check_of_health_is_explained(settings: Settings, serve: Ser
 
 
 def test_the_widgets_page_has_every_parameter() -> None:
-    """What can be said to the widget's addresses."""
+    """Every parameter of the addresses under /widget."""
     shown = [operation for operation in OPERATIONS if operation["path"].startswith("/widget")]
     given = {parameter["name"] for operation in shown for parameter in operation["parameters"]}
     assert len(given) > 8
@@ -90,14 +90,14 @@ def test_the_widgets_page_has_every_parameter() -> None:
 
 
 def test_the_pages_have_every_setting_and_command() -> None:
-    """A setting by its key and its variable."""
+    """A setting has its key and its variable."""
     for variable, path, _ in variables():
         assert f"| `{'.'.join(path)}`, `{variable}` |" in PAGES["settings.md"]
     assert {name for name in main.commands if f"ratesvc {name}" not in PAGES["commands.md"]} == set()
 
 
 def test_files_that_pages_name_exist() -> None:
-    """Also in the README and in commands: a path that leads nowhere is worse than none."""
+    """Also in the READMEs and inside commands."""
     beside = ("README.md", "README.ru.md", "CONTRIBUTING.md", "SECURITY.md")
     texts = [*PAGES.values(), *((ROOT / name).read_text("utf-8") for name in beside)]
     path = re.compile(r"(?<![\w/.-])((?:ratesvc|deploy(?!/ratesvc --)|tests|bench|tools|docs)/[\w/.-]*[\w/])")
@@ -106,8 +106,8 @@ def test_files_that_pages_name_exist() -> None:
     assert sorted(name for name in named if not (ROOT / name).exists()) == []
 
 
-def test_the_addresses_of_redis_are_understood() -> None:
-    """Each form that the handbook shows, by the code that reads the setting."""
+def test_the_service_understands_the_addresses_of_redis_in_the_handbook() -> None:
+    """The code that reads the setting parses each form."""
     block = PAGES["operations.md"].partition("## Addresses of Redis\n")[2].split("```")[1].removeprefix("text\n")
     kinds = [RedisAddress.from_url(line).kind for line in block.splitlines()]
     assert kinds == ["server", "server", "socket", "sentinel", "cluster"]

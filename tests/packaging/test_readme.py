@@ -104,7 +104,7 @@ def test_the_page_of_settings_is_written_from_config_yaml() -> None:
 
 @pytest.fixture
 async def demo(tmp_path: Path) -> AsyncIterator[Program]:
-    """`ratesvc serve --demo` with all of its history: the pages show its recorded figures."""
+    """`ratesvc serve --demo` with its history loaded. The pages show its recorded figures."""
     async with serving(tmp_path, "--demo") as running:
         await running.ready()
 
@@ -146,13 +146,13 @@ async def test_the_element_is_what_the_builder_gives(demo: Program) -> None:
 
 
 def without_make() -> dict[str, str]:
-    """The environment, as if the tests had not been started by make: a make in a make says which folder it enters."""
+    """The environment without make's own variables, because a make inside a make prints the folder that it enters."""
     return {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
 
 
 @asynccontextmanager
 async def made(command: str, **variables: str) -> AsyncIterator[Program]:
-    """A command of make that serves; ended by Ctrl-C."""
+    """Run a command of make that serves, and end it with Ctrl-C."""
     process = await asyncio.create_subprocess_exec(
         *shlex.split(command),
         cwd=ROOT,
@@ -172,8 +172,8 @@ async def made(command: str, **variables: str) -> AsyncIterator[Program]:
 
 @pytest.mark.slow
 @pytest.mark.release
-async def test_the_two_commands_serve_and_say_where(bank: Bank, tmp_path: Path) -> None:
-    """`make run` as it stands, with the replica for the Bank; the banner has the lines that the README shows."""
+async def test_both_make_commands_serve_and_print_the_banner(bank: Bank, tmp_path: Path) -> None:
+    """The commands as written, with a fake Bank. The banner has the lines that the README shows."""
     if not (ROOT / ".venv/ready").exists():
         missing("the environment of make")
     around_today(bank)
@@ -198,7 +198,7 @@ def test_make_knows_every_target_that_the_pages_name() -> None:
 @pytest.mark.slow
 @pytest.mark.release
 async def test_the_commands_work_beside_a_running_service(bank: Bank, tmp_path: Path) -> None:
-    """Every line of the list, in its order, with all of its options."""
+    """Every line of docs/commands.md, in its order, with all of its options."""
     around_today(bank)
     bank.publish(*(sheet(date(2022, 11, day)) for day in (17, 18, 19)))
     shim = tmp_path / "bin/ratesvc"
@@ -217,7 +217,7 @@ async def test_the_commands_work_beside_a_running_service(bank: Bank, tmp_path: 
 @pytest.mark.slow
 @pytest.mark.release
 async def test_a_backup_brings_everything_back(bank: Bank, tmp_path: Path) -> None:
-    """Saved, removed and put back by these lines, it serves the same bytes without the Bank."""
+    """These lines save, remove and restore the data. The service then answers the same bytes without the Bank."""
     around_today(bank)
     async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url) as running:
         await running.ready()
