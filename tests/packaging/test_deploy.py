@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,12 @@ ROOT = Path(__file__).parents[2]
 UID = 10001
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8").replace("\\\n", " ")
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_bytes())
-KUBERNETES = {one["kind"]: one for one in yaml.safe_load_all((ROOT / "deploy/kubernetes.yaml").read_bytes())}
-POD: dict[str, Any] = KUBERNETES["Deployment"]["spec"]["template"]
+KUBERNETES: dict[str, dict[str, Any]] = {
+    f"{one['kind']}/{one['metadata']['name']}": one
+    for name in ("kubernetes", "kubernetes-ingress", "kubernetes-monitoring")
+    for one in yaml.safe_load_all((ROOT / f"deploy/{name}.yaml").read_bytes())
+}
+POD: dict[str, Any] = KUBERNETES["Deployment/ratesvc"]["spec"]["template"]
 UNIT = ROOT / "deploy/ratesvc.service"
 CONTAINER: dict[str, Any] = POD["spec"]["containers"][0]
 
@@ -112,22 +117,82 @@ def test_the_proxy_is_valid() -> None:
 @pytest.mark.release
 def test_kubernetes_is_valid() -> None:
     """By the schemas of Kubernetes, with every unknown field refused."""
-    told = checked(Path(sys.executable).parent / "kubernetes-validate", "--strict", "deploy/kubernetes.yaml")
-    assert told.count(" passed for ") == len(KUBERNETES) == 4
+    files = ("deploy/kubernetes.yaml", "deploy/kubernetes-ingress.yaml")
+    told = checked(Path(sys.executable).parent / "kubernetes-validate", "--strict", *files)
+    assert told.count(" passed for ") == len(KUBERNETES.keys() - {"ServiceMonitor/ratesvc"}) == 6
 
 
 def test_kubernetes_selects_these_pods() -> None:
     """A selector that selects nothing is valid, protects nothing and serves nothing."""
     labels = POD["metadata"]["labels"]
-    spec = {kind: one["spec"] for kind, one in KUBERNETES.items()}
-    assert labels == spec["Deployment"]["selector"]["matchLabels"] == spec["Service"]["selector"]
-    assert (
-        labels
-        == spec["PodDisruptionBudget"]["selector"]["matchLabels"]
-        == spec["NetworkPolicy"]["podSelector"]["matchLabels"]
+    spec = {name: one["spec"] for name, one in KUBERNETES.items()}
+    assert labels == spec["Deployment/ratesvc"]["selector"]["matchLabels"]
+    assert labels == spec["Service/ratesvc"]["selector"] == spec["Service/ratesvc-admin"]["selector"]
+    assert labels == spec["PodDisruptionBudget/ratesvc"]["selector"]["matchLabels"]
+    assert labels == spec["NetworkPolicy/ratesvc"]["podSelector"]["matchLabels"]
+    assert spec["Deployment/ratesvc"]["replicas"] > spec["PodDisruptionBudget/ratesvc"]["minAvailable"] >= 1
+    assert {"Ingress", "Egress"} == set(spec["NetworkPolicy/ratesvc"]["policyTypes"])
+
+
+def test_kubernetes_leads_readers_to_the_public_port_only() -> None:
+    """Ingress → Service → the port without /health and /metrics; the host is that of all links."""
+    (rule,) = KUBERNETES["Ingress/ratesvc"]["spec"]["rules"]
+    (path,) = rule["http"]["paths"]
+    assert path["backend"]["service"] == {"name": "ratesvc", "port": {"name": "http"}}
+    ports = {one["name"]: one["containerPort"] for one in CONTAINER["ports"]}
+    settings = kubernetes_settings()
+    assert ports == {"http": settings.server.port, "admin": settings.server.admin_port}
+    (public,) = KUBERNETES["Service/ratesvc"]["spec"]["ports"]
+    assert (public["name"], public["targetPort"]) == ("http", "http")
+    (tls,) = KUBERNETES["Ingress/ratesvc"]["spec"]["tls"]
+    assert settings.server.public_url == f"https://{rule['host']}" == f"https://{tls['hosts'][0]}"
+
+
+def test_kubernetes_lets_prometheus_read_every_replica() -> None:
+    """ServiceMonitor → the Service of the admin port, under the job that the alerts expect."""
+    spec, service = KUBERNETES["ServiceMonitor/ratesvc"]["spec"], KUBERNETES["Service/ratesvc-admin"]
+    assert spec["selector"]["matchLabels"] == service["metadata"]["labels"]
+    assert service["metadata"]["labels"][spec["jobLabel"]] == "ratesvc"
+    assert [one["port"] for one in spec["endpoints"]] == [one["name"] for one in service["spec"]["ports"]] == ["admin"]
+    assert service["spec"]["ports"][0]["targetPort"] == "admin"
+    # Another Service must not be selected as well.
+    assert not spec["selector"]["matchLabels"].items() <= KUBERNETES["Service/ratesvc"]["metadata"]["labels"].items()
+
+
+Peer = str | dict[str, str]
+
+
+def may_send(where: Peer, port: int) -> bool:
+    """Whether the network policy lets a replica connect to an address, or to a pod of its namespace by its labels."""
+
+    def includes(peer: dict[str, Any]) -> bool:
+        if isinstance(where, dict):
+            return "podSelector" in peer and peer["podSelector"]["matchLabels"].items() <= where.items()
+        blocks = peer.get("ipBlock", {"cidr": "::/128"})
+        excepted = (ip_address(where) in ip_network(block) for block in blocks.get("except", ()))
+        return ip_address(where) in ip_network(blocks["cidr"]) and not any(excepted)
+
+    rules = KUBERNETES["NetworkPolicy/ratesvc"]["spec"]["egress"]
+    return any(
+        port in [one["port"] for one in rule["ports"]] and ("to" not in rule or any(map(includes, rule["to"])))
+        for rule in rules
     )
-    assert spec["Deployment"]["replicas"] > spec["PodDisruptionBudget"]["minAvailable"] >= 1
-    assert {"Ingress", "Egress"} == set(spec["NetworkPolicy"]["policyTypes"])
+
+
+def test_kubernetes_lets_a_replica_reach_the_bank_and_its_redis_only() -> None:
+    """The Bank by IPv4 and IPv6, Redis and its Sentinels by label; no other pod, no private or metadata address."""
+    redis = {"app.kubernetes.io/name": "redis", "app.kubernetes.io/instance": "rates"}
+    reached: list[tuple[Peer, int]] = [("178.248.238.77", 443), ("2a02:6b8::2:242", 443), (redis, 6379), (redis, 26379)]
+    assert [one for one in reached if not may_send(*one)] == []
+    private = ["10.1.2.3", "100.64.0.1", "127.0.0.1", "169.254.169.254", "172.16.0.1", "192.168.0.1"]
+    private += ["fd00:ec2::254", "fe80::1", "::1", "::ffff:10.1.2.3"]
+    refused: list[tuple[Peer, int]] = [
+        ({"app.kubernetes.io/name": "postgres"}, 6379),
+        ("178.248.238.77", 6379),
+        ("178.248.238.77", 80),
+    ]
+    refused += [(address, 443) for address in private]
+    assert [one for one in refused if may_send(*one)] == []
 
 
 def test_kubernetes_gives_no_rights() -> None:
@@ -143,16 +208,20 @@ def test_kubernetes_gives_no_rights() -> None:
     assert CONTAINER["image"] == f"ratesvc:{__version__}"
 
 
+def kubernetes_settings() -> Settings:
+    """What the environment of the pods means."""
+    return load(None, {one["name"]: one.get("value", "redis://redis:6379/0") for one in CONTAINER["env"]})
+
+
 def test_kubernetes_asks_the_right_questions_and_waits_for_the_drain() -> None:
     """Restarts follow /livez, traffic follows /readyz; a replica is heard to be draining before it closes."""
     asked = {name: CONTAINER[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness", "readiness")}
-    assert {name: one["path"] for name, one in asked.items()} == {
-        "startup": "/livez",
-        "liveness": "/livez",
-        "readiness": "/readyz",
+    assert asked == {
+        "startup": {"path": "/livez", "port": "admin"},
+        "liveness": {"path": "/livez", "port": "admin"},
+        "readiness": {"path": "/readyz", "port": "admin"},
     }
-    settings = load(None, {one["name"]: one.get("value", "redis://redis:6379/0") for one in CONTAINER["env"]})
-    assert CONTAINER["ports"] == [{"name": "http", "containerPort": settings.server.port}]
+    settings = kubernetes_settings()
     assert POD["spec"]["terminationGracePeriodSeconds"] > grace(settings)
     ready = CONTAINER["readinessProbe"]
     assert ready["periodSeconds"] * ready["failureThreshold"] + ready["timeoutSeconds"] < settings.server.drain_seconds
