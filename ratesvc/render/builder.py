@@ -1,4 +1,7 @@
-"""Our page at /: choose, see it on light and dark ground, copy the code. A GET form whose state is the address."""
+"""Our page at /: choose, see the widget on light and dark ground, copy the code for any way to embed it.
+
+The page is a GET form, so its address keeps its state. Every value is escaped for the language that it goes into.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +26,29 @@ from ratesvc.render.widget import THEMES, UPDOWNS, Look, Site
 UI = ("en", "ru", "zh-Hans")
 WIDTH = 320
 NARROW = 354
+WIDTHS = range(120, 2001)
+HEIGHTS = range(60, 4001)
+ROOM = range(1, 10_000)
+LINK = "Bank of Russia official exchange rates"
 
 
-def builder(choice: Choice, words: Language, codes: Collection[str], site: widget.Site) -> str:
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The chosen widget, its language and size, whether the host sends a CSP, and a day other than today."""
+
+    view: View
+    look: Look
+    language: Language
+    width: int
+    height: int
+    strict: bool = False
+    day: date | None = None
+
+
+def builder(choice: Choice, words: Language, codes: Collection[str], site: Site) -> str:
     """The page in `words`, about a widget in the language of `choice`."""
     others = sorted(set(codes) - set(choice.view.codes))
+    names = ("Name", "Today", "Tomorrow", "Change", "Change, %")
     return widget.page(
         "builder.html",
         t=words.say,
@@ -38,11 +59,11 @@ def builder(choice: Choice, words: Language, codes: Collection[str], site: widge
         title=rows.TITLE,
         languages=_languages(choice.language),
         uis=[(ui, _in_words(choice, words, ui)) for ui in map(language_or_default, UI)],
-        columns=_columns(),
+        columns=list(zip(rows.COLUMNS, names, strict=True)),
         longest_heading=rows.LONGEST_HEADING,
         widths=WIDTHS,
         heights=HEIGHTS,
-        previews=[("light", _preview(choice, "light")), ("dark", _preview(choice, "dark"))],
+        previews=[(ground, _preview(choice, ground)) for ground in ("light", "dark")],
         currencies=[(code, words.currency(code)) for code in (*choice.view.codes, *others)],
     )
 
@@ -53,7 +74,7 @@ def not_ready(words: Language) -> str:
 
 
 def words_of(asked: str, of_widget: Language) -> Language:
-    """The page's own language: the one asked for, else the widget's where the page is translated, else English."""
+    """The page's own language: the requested one, else the widget's if the page is translated, else English."""
     found = language(asked) or of_widget
     nearest = next((tag for tag in UI if language_or_default(tag).locale.language == found.locale.language), UI[0])
     return language_or_default(nearest)
@@ -66,7 +87,7 @@ def policy() -> str:
 
 
 def height(view: View, width: int) -> int:
-    """About how high the widget will be, in pixels; a little too much is better than an inner scrollbar."""
+    """The approximate height of the widget in pixels; a little too much is better than an inner scrollbar."""
     title = 0 if view.heading == rows.NO_HEADING else 20 * (1 + len(view.heading or rows.TITLE) * 9 // (width - 24))
     is_narrow = width < NARROW
     lines = 2 if "name" in view.columns or (is_narrow and bool(view.changes or view.spark)) else 1
@@ -80,7 +101,7 @@ def _preview(choice: Choice, ground: str) -> str:
 
 
 def _in_words(choice: Choice, words: Language, ui: Language) -> str:
-    """The address of the same choice with the page in another language; the widget's follows where it is the page's."""
+    """The address of the same choice with the page in another language. The widget's follows if it was the same."""
     more = {"width": str(choice.width)} if choice.width != WIDTH else {}
     more |= {"height": str(choice.height)} if choice.height != height(choice.view, choice.width) else {}
     more |= {"csp": "1"} if choice.strict else {}
@@ -90,7 +111,7 @@ def _in_words(choice: Choice, words: Language, ui: Language) -> str:
 
 
 def _languages(chosen: Language) -> list[tuple[str, str]]:
-    """The list, with the chosen one in front where it has a region."""
+    """The list, with the chosen language in front if it has a region."""
     listed = languages()
     if chosen.tag in dict(listed):
         return listed
@@ -98,53 +119,18 @@ def _languages(chosen: Language) -> list[tuple[str, str]]:
     return [(chosen.tag, name[:1].upper() + name[1:]), *listed]
 
 
-def _columns() -> list[tuple[str, str]]:
-    names = ("Name", "Today", "Tomorrow", "Change", "Change, %")
-    return list(zip(rows.COLUMNS, names, strict=True))
-
-
 @cache
 def languages() -> list[tuple[str, str]]:
     """Every language of CLDR that has a name for itself, without regions; the three translated ones first.
 
-    The names are kept in a file, since asking Babel for them would read 312 locales: half a second and 120 MB.
+    A file holds the names, because Babel would read 312 locales for them: half a second and 120 MB.
     """
     source = files("ratesvc.render").joinpath("assets", "languages.json").read_bytes()
     return [(tag, name) for tag, name in json.loads(source)]
 
 
-LINK = "Bank of Russia official exchange rates"
-WIDTHS = range(120, 2001)
-HEIGHTS = range(60, 4001)
-ROOM = range(1, 10_000)
-PICTURE = "A picture for mail, feeds and a README: Gmail and some other mail programs show no SVG."
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What was asked for: the widget, its language and size, whether the host sends a CSP, and a day but today."""
-
-    view: View
-    look: Look
-    language: Language
-    width: int
-    height: int
-    strict: bool = False
-    day: date | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Snippet:
-    """One tab: a word for its address, its name and explanation (to be translated), and the code to copy."""
-
-    key: str
-    name: str
-    text: str
-    code: str
-
-
 def parameters(choice: Choice, *, look: bool = True) -> dict[str, str]:
-    """What differs from the defaults, as attributes and parameters alike."""
+    """The attributes or parameters that differ from the defaults."""
     view = choice.view
     given = {
         "codes": ",".join(view.codes) if view.codes != DEFAULT_CODES else "",
@@ -153,10 +139,9 @@ def parameters(choice: Choice, *, look: bool = True) -> dict[str, str]:
         "heading": view.heading,
         "lang": choice.language.tag,
         "spark": str(view.spark) if view.spark else "",
+        "theme": choice.look.theme if look and choice.look.theme != THEMES[0] else "",
+        "updown": choice.look.updown if look and choice.look.updown != UPDOWNS[0] else "",
     }
-    if look:
-        given["theme"] = choice.look.theme if choice.look.theme != THEMES[0] else ""
-        given["updown"] = choice.look.updown if choice.look.updown != UPDOWNS[0] else ""
     return {name: text for name, text in given.items() if text}
 
 
@@ -165,68 +150,61 @@ def query(choice: Choice, **more: str) -> str:
     return urlencode({**parameters(choice), **more}, safe=",")
 
 
-def snippets(choice: Choice, site: Site) -> list[Snippet]:
-    """Every way, the best first."""
-    framed = f"{site.public_url}/widget/frame?{query(choice)}"
+def snippets(choice: Choice, site: Site) -> dict[str, str]:
+    """The code for every way, by the name of its tab."""
     included = query(choice, style="link") if choice.strict else query(choice)
     sheet = _needed(f"style-src {escape(site.public_url)}/widget/") + "\n" if choice.strict else ""
-    ssi, php = sheet + _ssi(included, choice), sheet + _php(f"{site.public_url}/widget?{included}", choice)
-    return [
-        Snippet("element", "Element", _ELEMENT_STRICT if choice.strict else _ELEMENT, element(choice, site)),
-        Snippet("frame", "Frame", _STRICT if choice.strict else _FRAME, _frame(framed, choice, site)),
-        Snippet("ssi", "nginx", _STRICT if choice.strict else _SSI, ssi),
-        Snippet("php", "PHP", "Waits one second at most and keeps the last good copy.", php),
-        Snippet(
-            "wordpress", "WordPress", "Put this address on a line of its own.", embed_url(choice, site, sized=True)
-        ),
-        Snippet("picture", "Picture", PICTURE, _picture(choice, site)),
-        Snippet("json", "JSON", "The rows, already formatted in the reader's language.", _json(choice, site)),
-    ]
+    plain = urlencode(parameters(choice, look=False), safe=",")
+    return {
+        "element": _element(choice, site),
+        "frame": _frame(choice, site),
+        "ssi": sheet + _ssi(included, choice),
+        "php": sheet + _php(f"{site.public_url}/widget?{included}", choice),
+        "wordpress": embed_url(choice, site, sized=True),
+        "picture": _picture(choice, site),
+        "json": f"curl '{site.public_url}/widget/rows.json?{plain}'",
+    }
 
 
-_ELEMENT = "An element and its script. The box is reserved, so that your page does not shift."
-_ELEMENT_STRICT = "For sites with a Content-Security-Policy: pinned, and with the lines that your site needs."
-_FRAME = "The exact size keeps your page from shifting."
-_SSI = "The server puts the table into the page; readers ask nobody else."
-_STRICT = "For sites with a Content-Security-Policy: with the lines that your site needs."
-
-
-def element(choice: Choice, site: Site) -> str:
-    """The element and its loader; strict means pinned, and no inline style."""
-    attributes = {**parameters(choice), "height": str(choice.height)}
-    box = f"display:block;height:{choice.height}px"
-    written = " ".join(f'{name}="{escape(text)}"' for name, text in attributes.items())
-    if not choice.strict:
-        script = f'<script async src="{escape(site.public_url)}/widget/rates.js" crossorigin="anonymous"></script>'
-        return f'<cbr-rates {written} style="{box}">\n  {_link(choice)}</cbr-rates>\n{script}'
-    source = f"{escape(site.public_url)}/widget/{widget.RELEASE}/rates.js"
-    pin = widget.lock()[widget.RELEASE]["rates.js"]
-    script = f'<script async src="{source}" integrity="{pin}" crossorigin="anonymous"></script>'
-    lines = _needed(f"script-src {source}; connect-src {escape(site.public_url)}", f"cbr-rates{{{box}}}")
-    return f"{lines}\n<cbr-rates {written}>\n  {_link(choice)}</cbr-rates>\n{script}"
+def _element(choice: Choice, site: Site) -> str:
+    """The element and its loader. Strict: pinned, and no inline style."""
+    written = " ".join(f'{name}="{escape(text)}"' for name, text in parameters(choice).items())
+    written += f' height="{choice.height}"'
+    box, folder = f"display:block;height:{choice.height}px", f"{escape(site.public_url)}/widget"
+    source, pin, lines = f"{folder}/rates.js", "", ""
+    if choice.strict:
+        source = f"{folder}/{widget.RELEASE}/rates.js"
+        pin = f' integrity="{widget.lock()[widget.RELEASE]["rates.js"]}"'
+        needed = f"script-src {source}; connect-src {escape(site.public_url)}"
+        lines = _needed(needed, f"cbr-rates{{{box}}}") + "\n"
+    else:
+        written += f' style="{box}"'
+    script = f'<script async src="{source}"{pin} crossorigin="anonymous"></script>'
+    return f"{lines}<cbr-rates {written}>\n  {_link(choice)}</cbr-rates>\n{script}"
 
 
 def _needed(directives: str, rule: str = "") -> str:
-    """What a strict site adds to its own files."""
+    """The lines that a strict site adds to its own files."""
     lines = [f"Your style sheet:  {rule}"] if rule else []
     text = "\n     ".join([*lines, f"Your policy:  {directives}"])
     return f"<!-- {text} -->"
 
 
 def _link(choice: Choice) -> str:
-    """What stays where there are no rates."""
+    """The link that stays where no rates arrive."""
     return f'<a href="{bank_page(choice.language)}">{choice.language.say(LINK)}</a>'
 
 
 def iframe(address: str, choice: Choice, borderless: str = 'style="border:0"') -> str:
-    """A frame of exactly this size; `borderless` is the attribute by which it has no border."""
+    """A frame of exactly this size; `borderless` is the attribute that removes its border."""
     title = choice.language.say(LINK)
     size = f'width="{choice.width}" height="{choice.height}"'
     return f'<iframe src="{escape(address)}" {size} {borderless} loading="lazy" title="{title}"></iframe>'
 
 
-def _frame(address: str, choice: Choice, site: Site) -> str:
-    """The frame for the builder; strict means no inline style."""
+def _frame(choice: Choice, site: Site) -> str:
+    """The frame for the builder. Strict: no inline style."""
+    address = f"{site.public_url}/widget/frame?{query(choice)}"
     if not choice.strict:
         return iframe(address, choice)
     lines = _needed(f"frame-src {escape(site.public_url)}/widget/frame", "iframe.cbr-rates{border:0}")
@@ -234,7 +212,7 @@ def _frame(address: str, choice: Choice, site: Site) -> str:
 
 
 def embed_url(choice: Choice, site: Site, *, sized: bool = False) -> str:
-    """The page that oEmbed consumers discover; `sized` tells them how large its frame is to be."""
+    """The page that oEmbed consumers discover; `sized` tells them the size of its frame."""
     size = {"width": str(choice.width), "height": str(choice.height)} if sized else {}
     return f"{site.public_url}/embed?{query(choice, **size)}"
 
@@ -268,8 +246,3 @@ def _picture(choice: Choice, site: Site) -> str:
     address = f"{site.public_url}/widget/{path}?{query(choice, **more)}"
     bank, alternative = bank_page(choice.language), choice.language.say(LINK)
     return f'<a href="{bank}"><img src="{escape(address)}" width="{width_of(choice.view)}" alt="{alternative}"></a>'
-
-
-def _json(choice: Choice, site: Site) -> str:
-    text = urlencode(parameters(choice, look=False), safe=",")
-    return f"curl '{site.public_url}/widget/rows.json?{text}'"
