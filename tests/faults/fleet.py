@@ -18,9 +18,9 @@ from typing import Any, Self
 import aiohttp
 from conftest import PATIENCE_S, eventually, program
 from fake_bank import Bank
-from invariant import TODAY, Figures, Invariant, Mark
+from invariant import TODAY, Invariant, Mark
 from processes import free_port
-from sheets import figures
+from sheets import truth_of
 
 from ratesvc.domain.workdays import moscow_day, utc_now
 
@@ -180,11 +180,8 @@ class Readers:
 
     def _invariant(self, replica: str) -> Invariant:
         if replica not in self.invariants:
-            self.invariants[replica] = Invariant(self._published, utc_now)
+            self.invariants[replica] = Invariant(truth_of(self.bank), utc_now)
         return self.invariants[replica]
-
-    def _published(self) -> dict[date, list[Figures]]:
-        return {day: [figures(one) for one in wordings] for day, wordings in self.bank.truth.items()}
 
 
 async def answers_with(url: str, path: str, status: int) -> bool:

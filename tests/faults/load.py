@@ -8,15 +8,15 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 from typing import Protocol
 
 import aiohttp
 from conftest import LONG, eventually
 from fake_bank import Bank
-from invariant import Figures, Invariant, Published
+from invariant import Invariant
 from machine import STRICT, patience
-from sheets import figures
+from sheets import truth_of
 
 CHECKED = (
     *("/v1/rates", "/v1/rates/next", "/v1/rates?lang=ru", "/widget?codes=USD,EUR", "/scripts/XML_daily.asp"),
@@ -146,16 +146,3 @@ async def look(get: Get, reader: Invariant) -> set[int]:
         statuses.add(status)
     assert not reader.violations, reader.violations
     return statuses
-
-
-def truth_of(bank: Bank) -> Callable[[], Published]:
-    """All that the Bank has set so far, without reading it anew for each answer."""
-    known: dict[date, list[Figures]] = {}
-
-    def truth() -> Published:
-        for day, wordings in bank.truth.items():
-            seen = known.setdefault(day, [])
-            seen.extend(map(figures, wordings[len(seen) :]))
-        return known
-
-    return truth

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal
+
+from fake_bank import Bank
+from invariant import Figures, Published
 
 from ratesvc.domain.rates import Quote, Sheet
 
@@ -87,6 +90,19 @@ def without(sheet: Sheet, *codes: str) -> Sheet:
     return replace(sheet, quotes=tuple(quote for quote in sheet.quotes if quote.code not in codes))
 
 
-def figures(sheet: Sheet) -> Mapping[str, tuple[int, str]]:
+def figures(sheet: Sheet) -> Figures:
     """For the independent reader: plain digits."""
     return {quote.code: (quote.nominal, str(quote.value)) for quote in sheet.quotes}
+
+
+def truth_of(bank: Bank) -> Callable[[], Published]:
+    """All that the Bank has set so far, each revision read once."""
+    known: dict[date, list[Figures]] = {}
+
+    def truth() -> Published:
+        for day, wordings in bank.truth.items():
+            seen = known.setdefault(day, [])
+            seen.extend(map(figures, wordings[len(seen) :]))
+        return known
+
+    return truth

@@ -1,4 +1,4 @@
-"""Table B, all of history: a series or a catalogue that is not what was asked for. Nothing of it is ever served."""
+"""Table B, all of history: a series or a catalogue that the service did not ask for. It never serves any of it."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ async def backfilled(served: Served) -> None:
 
 
 async def is_refused_until_right(served: Served, bank: Bank, fault: Fault, kind: str) -> None:
-    """No past day is answered, today's is; once the Bank is right, all are, with the right figures."""
+    """Only today is answered while the Bank is wrong; afterwards every day is, with the right figures."""
     with pytest.raises(FetchFailed) as caught:
         await backfilled(served)
     assert caught.value.kind == f"invalid:{kind}"
@@ -111,7 +111,7 @@ async def is_refused_until_right(served: Served, bank: Bank, fault: Fault, kind:
 async def test_B21_a_series_that_was_not_asked_for(
     series: str, bank: Bank, settings: Settings, serve: Serve, fault: Fault
 ) -> None:
-    """Another currency's, another range, a day twice, text: history waits until the Bank gives the right one."""
+    """The series is of another currency or range, has a day twice, or is text: history waits for the right one."""
     change, kind = SERIES[series]
     bank.publish(*map(plausible, DAYS))
     erring(bank, lambda request: request.query.get("VAL_NM_RQ") == EUR, change)
@@ -124,7 +124,7 @@ async def test_B21_a_series_that_was_not_asked_for(
 async def test_B21_a_catalogue_that_is_none(
     catalogue: str, bank: Bank, settings: Settings, serve: Serve, fault: Fault
 ) -> None:
-    """Empty, text, or with what is no id: history is not complete with nothing in it."""
+    """The catalogue is empty, text, or has wrong ids: history does not count as complete."""
     change, kind = CATALOGUES[catalogue]
     bank.publish(*map(plausible, DAYS))
     erring(bank, lambda request: request.path.endswith("XML_valFull.asp"), change)

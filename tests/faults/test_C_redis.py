@@ -33,10 +33,11 @@ from fleet import answers_with, shared_by
 from invariant import Invariant
 from lag import Lag
 from ledger import Fault
-from load import look, truth_of, under_load
+from load import look, under_load
 from machine import patience
 from processes import Program, serving, serving_by
 from redis_servers import RealRedis, Sentinel, cluster_nodes, joined, running
+from sheets import truth_of
 
 from ratesvc.config import Cbr, Redis, Settings
 from ratesvc.domain.columns import Column, Coverage, Currency

@@ -16,7 +16,7 @@ import msgspec
 from conftest import Clock, Served, eventually
 from fake_bank import Bank
 from invariant import Invariant
-from sheets import figures
+from sheets import truth_of
 
 from ratesvc.bank.client import Limits, Pace
 from ratesvc.config import Settings
@@ -65,19 +65,23 @@ class Watched(Served):
 
 
 @asynccontextmanager
-async def watched(settings: Settings, bank: Bank, clock: Clock, limits: Limits = LIMITS) -> AsyncIterator[Watched]:
-    """It has today's and yesterday's sheet and all of history; every answer while the context lasts keeps I."""
-    invariant = Invariant(
-        lambda: {day: [figures(one) for one in wordings] for day, wordings in bank.truth.items()}, clock
-    )
+async def serving(settings: Settings, bank: Bank, clock: Clock, limits: Limits = LIMITS) -> AsyncIterator[Watched]:
+    """A service without pauses between its requests to the Bank."""
     async with (
         Service(settings, clock=clock, limits=limits, pace=Pace(None)) as service,
         listening(service) as url,
         aiohttp.ClientSession(auto_decompress=False, headers={"Accept-Encoding": "identity"}) as http,
     ):
-        served = Watched(service, url.replace("localhost", "127.0.0.1"), http, invariant)
+        yield Watched(service, url.replace("localhost", "127.0.0.1"), http, Invariant(truth_of(bank), clock))
+
+
+@asynccontextmanager
+async def watched(settings: Settings, bank: Bank, clock: Clock, limits: Limits = LIMITS) -> AsyncIterator[Watched]:
+    """It holds all sheets of the Bank, and a reader checks the invariant I on every answer while the context lasts."""
+    async with serving(settings, bank, clock, limits) as served:
         await served.ready()
-        await eventually(lambda: service.history.coverage and len(service.history.days) >= len(bank.truth))
+        history = served.service.history
+        await eventually(lambda: history.coverage and len(history.days) >= len(bank.truth))
         reading = asyncio.create_task(_read(served))
         try:
             yield served
@@ -87,7 +91,7 @@ async def watched(settings: Settings, bank: Bank, clock: Clock, limits: Limits =
                 await reading
         for path in PATHS:
             await _check(served, path)
-        assert invariant.violations == []
+        assert served.invariant.violations == []
 
 
 async def _read(served: Watched) -> None:
