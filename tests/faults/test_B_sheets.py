@@ -271,7 +271,7 @@ async def test_B10_the_sums_real_flips(
 
 
 async def test_B11_unit_rates_as_printed(served: Watched, bank: Bank, fault: Fault) -> None:
-    """A unit rate that contradicts its value is refused; in scientific notation, or without it, the sheet is accepted."""
+    """A unit rate that contradicts its value is refused; one in scientific notation, or none, is accepted."""
     unit = f"{TOMORROW.by_code['USD'].unit_rate:f}".replace(".", ",")
     wrong = edited((f"<VunitRate>{unit}<", "<VunitRate>75,5274<"))
     assert await poll(served, bank, wrong) == "invalid:unit"
@@ -319,7 +319,7 @@ async def test_B12_at_the_very_first_start(today_too: bool, settings: Settings, 
 async def test_B12_at_the_very_first_start_while_the_bank_is_late(
     later: int, settings: Settings, bank: Bank, serve: Serve, clock: Clock
 ) -> None:
-    """At the very first start the Bank is late and its newest sheet wrong: admission compares it with the one before."""
+    """At the very first start the Bank is late and its newest sheet wrong: admission compares it with the last one."""
     bank.publish(plausible(THURSDAY), plausible(FRIDAY))
     bank.documents[SATURDAY] = daily_xml(all_times(TOMORROW, "10"))
     clock.advance(days=later)
@@ -413,7 +413,7 @@ async def test_B14_real_crises(
 
 
 async def test_B15_one_currency_falls_by_half(served: Watched, bank: Bank) -> None:
-    """The sum alone falls by 48 %, as in 2017: a second poll and the English document confirm it, then it is published."""
+    """The sum alone falls by 48 %, as in 2017: published once a second poll and the English document confirm it."""
     fallen = changed(TOMORROW, UZS=times("0.52"))
     assert await is_published(served, bank, fallen, "confirming", "new") == ["large_move"]
     assert [request.path for request in bank.asked].count("/scripts/XML_daily_eng.asp") == 1

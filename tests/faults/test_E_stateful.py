@@ -30,7 +30,7 @@ from watched import Watched, polling, serving
 from ratesvc.config import Redis, Server, Settings
 from ratesvc.domain.rates import Sheet
 from ratesvc.domain.workdays import ONE_DAY
-from ratesvc.storage.records import field_of, opened_revision
+from ratesvc.storage.records import decode_revision, field_of
 
 STORIES = int(os.environ.get("RATESVC_STORIES", "20"))
 HAPPENINGS = 50 if "RATESVC_STORIES" in os.environ else 20
@@ -221,7 +221,7 @@ class Happenings(RuleBasedStateMachine):
             coverage = client.exists("{world}:v1:span")
         # A service that began without Redis may hold another revision under the same number.
         return bool(coverage) and all(
-            (there := opened_revision(field, stored.get(field.encode()))) and there.sheet.says_the_same_as(held.sheet)
+            (there := decode_revision(field, stored.get(field.encode()))) and there.sheet.says_the_same_as(held.sheet)
             for held in self.served.service.history
             for field in [field_of(*held.key)]
         )
