@@ -19,7 +19,7 @@ from apscheduler.triggers.date import DateTrigger
 from ratesvc.domain.history import History
 from ratesvc.domain.workdays import MOSCOW, utc_now
 from ratesvc.service.refresh import Cycle
-from ratesvc.tasks import end
+from ratesvc.storage.redis import cancel
 
 WINDOW_PACE_S = 180.0
 USUAL_PACE_S = 3600.0
@@ -128,7 +128,7 @@ class Schedule:
         self._open = False
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
-        await end(tuple(self._tasks))
+        await cancel(tuple(self._tasks))
 
     def _start_scheduler(self) -> None:
         """Begin with a new one: what became of an old one is not known."""

@@ -1,1 +1,1 @@
-"""What is kept in Redis, and the Redis that comes with the package. May import `domain`, `errors` and `tasks`."""
+"""Redis: the connection, what is stored, and the server that comes with the package. May import `domain`, `errors`."""

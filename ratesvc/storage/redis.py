@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
@@ -33,6 +34,7 @@ SENTINEL_TIMEOUT_S = 0.12
 QUEUE_S = 0.1
 MOST_CONNECTIONS = 16
 LONGEST_TEXT = 300
+CANCEL_AGAIN_S = 0.5
 
 # redis-py's TimeoutError is not its ConnectionError, RedisClusterException is not a RedisError, sockets raise OSError.
 _TROUBLE = (redis_errors.RedisError, redis_errors.RedisClusterException, OSError)
@@ -254,3 +256,13 @@ class Lease:
         """End it, whichever replica has it. Raises StoreUnavailable."""
         async with self._connection.call("lease") as redis:
             await redis.delete(self._key)
+
+
+async def cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Cancel tasks that may be using Redis, and wait for their end; their errors no longer matter."""
+    # On Python 3.11 wait_for, which redis-py sends commands with, can lose a cancellation, so it is repeated.
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
+    await asyncio.gather(*tasks, return_exceptions=True)

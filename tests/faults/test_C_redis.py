@@ -578,7 +578,7 @@ def _blackhole(proxy: ChaosProxy) -> None:
 
 
 def _delay(proxy: ChaosProxy) -> None:
-    proxy.delay_s = 0.3
+    proxy.delay_s = 0.5  # longer than an answer is waited for
 
 
 @pytest.mark.faults  # what a tick does over such a way is in make test

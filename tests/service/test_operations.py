@@ -28,8 +28,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from ratesvc.config import Log, Server, Settings
 from ratesvc.service.health import LONGEST_SILENCE_S
 from ratesvc.service.telemetry import Route, Watchdog
+from ratesvc.storage.redis import cancel
 from ratesvc.storage.store import Glance
-from ratesvc.tasks import end
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy/prometheus/alerts.yml"
@@ -220,7 +220,7 @@ async def test_what_dies_is_started_again(
         await served.ready()
         for name in ("listen", "heartbeat"):
             task = next(task for task in asyncio.all_tasks() if task.get_name() == name)
-            await end([task])
+            await cancel([task])
             await eventually(lambda name=name, task=task: _runs_anew(name, task))  # type: ignore[misc]
         found = await samples(served)
         assert found['ratesvc_task_restarts_total{task="listen"}'] == "1.0"

@@ -20,8 +20,7 @@ from redis.exceptions import RedisError
 
 from ratesvc import cli
 from ratesvc.errors import EngineError, EngineNotReady
-from ratesvc.storage.embedded import FIRST_RETRY_S, Engine, answers, find_server
-from ratesvc.storage.embedded_folder import EngineFolder
+from ratesvc.storage.embedded import FIRST_RETRY_S, Engine, EngineFolder, answers, find_server
 
 ROOT = Path(__file__).parents[2]
 
