@@ -1,7 +1,7 @@
-"""The way to the Bank: mirrors in order, with limits on everything that a broken or hostile answer could use.
+"""Asks the Bank: mirrors in order, with limits on everything that a broken or hostile answer could use.
 
-It asks for `identity` and refuses an encoded body (no bombs), reads against a cap, follows at most three
-redirects and only on the same host, never from https to http, and keeps a few cookies in memory only.
+The client asks for `identity` and refuses an encoded body (no bombs), reads up to a limit, follows at most three
+redirects, only on the same host and never from https to http, and keeps a few cookies in memory.
 """
 
 from __future__ import annotations
@@ -13,25 +13,32 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from email.utils import parsedate_to_datetime
-from http.cookies import Morsel
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Self, TypeVar
 
 import aiohttp
 from yarl import URL
 
-from ratesvc.bank.xml import Listing, Record, parse_catalogue, parse_daily, parse_dynamic
+from ratesvc.bank.xml import Record, parse_catalogue, parse_daily, parse_dynamic
+from ratesvc.domain.columns import Currency
 from ratesvc.domain.rates import Sheet
 from ratesvc.errors import BadDocument, ConfigError, FetchFailed, SourceError
 
-LONGEST_PAUSE_S = 600.0
+T = TypeVar("T")
+
 DEMO_HEADER = "X-Ratesvc-Demo"
 """On every answer of a ratesvc that serves recorded figures."""
+MOST_REDIRECTS = 3
+REQUESTS_A_MINUTE = 6
+MINUTE_S = 60.0
+LONGEST_PAUSE_S = 600.0
+LONG_BYTES = 64 * 1024
+MOST_COOKIES, LONGEST_COOKIES = 20, 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one answer may take: bytes, seconds in all, and seconds of it to find and reach the host."""
+    """What one answer may take: bytes, seconds in all, and seconds of them to find and reach the host."""
 
     most_bytes: int
     timeout_s: float
@@ -42,86 +49,26 @@ DAILY = Limits(512 * 1024, 15.0)
 DYNAMIC = Limits(4 * 1024 * 1024, 60.0)
 
 
-def redirected(url: URL, location: str) -> URL:
-    """Where a redirect leads: on the same host, to the same port or from http to https. Raises SourceError."""
-    target = url.join(URL(location))
-    upgraded = url.scheme == "http" and target.scheme == "https"
-    if target.host != url.host or not (target.origin() == url.origin() or upgraded):
-        raise SourceError("redirect", f"to {str(target)[:120]}, another host, port or scheme")
-    return target
-
-
-async def body_of(response: aiohttp.ClientResponse, limits: Limits) -> bytes:
-    """All of the body, within the limits. Raises SourceError."""
-    if response.status != 200:
-        beginning = await response.content.read(120)
-        raise SourceError("status", f"{response.status}, beginning {beginning!r:.80}", _retry_after_s(response))
-    if DEMO_HEADER in response.headers:
-        # Kept, they would pass for rates for ever.
-        raise SourceError("demo", "a ratesvc with --demo answers there, whose figures are recorded ones")
-    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    if encoding not in ("identity", ""):
-        raise SourceError("encoded", f"Content-Encoding {encoding[:40]!r} though identity was asked for")
-    parts: list[bytes] = []
-    left = limits.most_bytes
-    async for part in response.content.iter_any():
-        left -= len(part)
-        if left < 0:
-            raise SourceError("oversize", f"more than {limits.most_bytes} bytes")
-        parts.append(part)
-    return b"".join(parts)
-
-
-def _retry_after_s(response: aiohttp.ClientResponse) -> float | None:
-    """What the mirror asks for, in seconds or as a date, which its own Date is compared with: its clock, not ours."""
-    text = response.headers.get("Retry-After", "")
-    if text.isascii() and text.isdigit():
-        return min(float(text[:9]), LONGEST_PAUSE_S)
-    try:
-        pause = parsedate_to_datetime(text) - parsedate_to_datetime(response.headers.get("Date", ""))
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return min(max(pause.total_seconds(), 0.0), LONGEST_PAUSE_S)
-
-
-T = TypeVar("T")
-
-MOST_REDIRECTS = 3
-REQUESTS_A_MINUTE = 6
-MINUTE_S = 60.0
-LONG = 64 * 1024
-MOST_COOKIES = 20
-LONGEST_COOKIES = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched(Generic[T]):
-    """A document that was understood, with the bytes it was read from."""
-
-    document: T
-    raw: bytes
-
-
-def is_hurried(poll_seconds: float | None) -> bool:
-    """Whether whoever configured this wants more than good manners allow, as for a mirror of one's own."""
-    return poll_seconds is not None and poll_seconds < MINUTE_S / REQUESTS_A_MINUTE
-
-
 class Pace:
-    """At most `most` turns in any minute; None is no limit."""
+    """At most `most` requests in any minute; None is no limit."""
 
     def __init__(self, most: int | None) -> None:
-        """The limit counts turns of this object only."""
+        """The limit counts requests that wait for this object."""
         self._most = most
         self._taken: deque[float] = deque(maxlen=most)
         self._next = asyncio.Lock()
 
+    @classmethod
+    def of(cls, poll_seconds: float | None) -> Pace:
+        """Good manners, unless the configuration polls more often, as for a mirror of one's own."""
+        is_hurried = poll_seconds is not None and poll_seconds < MINUTE_S / REQUESTS_A_MINUTE
+        return cls(None if is_hurried else REQUESTS_A_MINUTE)
+
     async def turn(self) -> None:
-        """Wait until one more request is good manners."""
+        """Wait until one more request is allowed."""
         if self._most is None:
             return
         clock = asyncio.get_running_loop().time
-        # Each sees the turns of those who waited before.
         async with self._next:
             if len(self._taken) == self._most:
                 await asyncio.sleep(self._taken[0] + MINUTE_S - clock())
@@ -130,10 +77,10 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Transport:
-    """How the Bank is reached from here.
+    """The transport settings.
 
-    `proxy` is the address of an HTTP proxy, None for a direct way; `trust_env` takes it from HTTP_PROXY, HTTPS_PROXY
-    and NO_PROXY instead. `ca_file` is in PEM and is trusted besides the system's authorities.
+    `proxy` is the address of an HTTP proxy; `trust_env` takes it from HTTP_PROXY, HTTPS_PROXY and NO_PROXY instead.
+    `ca_file` is in PEM and is trusted besides the system's authorities.
     """
 
     proxy: str | None = None
@@ -141,7 +88,7 @@ class Transport:
     trust_env: bool = False
 
     def trusted(self) -> ssl.SSLContext:
-        """Whom to believe. Raises ConfigError."""
+        """The trusted authorities. Raises ConfigError."""
         context = ssl.create_default_context()
         if self.ca_file:
             try:
@@ -169,17 +116,16 @@ class BankClient:
         self._daily = daily
         self._transport = transport
         self._user_agent = user_agent
-        self.said: tuple[str, float] | None = None
+        self.last_date: tuple[str, float] | None = None
         """The Date header of the last answer, and the loop's time when it came."""
 
     async def __aenter__(self) -> Self:
-        """Open the connections' pool."""
-        headers = {"User-Agent": self._user_agent, "Accept-Encoding": "identity", "Accept": "text/xml, */*;q=0.1"}
+        """Open the pool of connections."""
         self._cookies = aiohttp.CookieJar()
         self._session = aiohttp.ClientSession(
             auto_decompress=False,
             cookie_jar=self._cookies,
-            headers=headers,
+            headers={"User-Agent": self._user_agent, "Accept-Encoding": "identity", "Accept": "text/xml, */*;q=0.1"},
             connector=aiohttp.TCPConnector(limit=2, use_dns_cache=False, ssl=self._transport.trusted()),
             proxy=self._transport.proxy,
             trust_env=self._transport.trust_env,
@@ -192,11 +138,13 @@ class BankClient:
         """Close every connection."""
         await self._session.close()
 
-    async def daily(self, day: date | None, accept: Callable[[Sheet], None], *, paced: bool = True) -> Fetched[Sheet]:
-        """The sheet in force on `day`, or the newest one, from the first mirror whose sheet `accept` lets pass.
+    async def daily(
+        self, day: date | None, accept: Callable[[Sheet], object], *, paced: bool = True
+    ) -> tuple[Sheet, bytes]:
+        """The sheet in force on `day`, or the newest one, from the first mirror whose sheet passes `accept`.
 
-        The Bank answers a day without a sheet of its own with the earlier one that is in force: see its date.
-        `accept` raises BadDocument. A backfill, which keeps its own gap between requests, is not `paced`. Raises
+        Its bytes come with it. For a day without a sheet the Bank answers with the earlier one in force: compare its
+        date. `accept` raises BadDocument. A backfill is not `paced`: it has its own gap between requests. Raises
         FetchFailed.
         """
         query = {} if day is None else {"date_req": _printed(day)}
@@ -209,15 +157,14 @@ class BankClient:
         return await self._first("/scripts/XML_daily.asp", query, read, self._daily, paced=paced)
 
     async def daily_in_english(self, day: date) -> Sheet:
-        """The same sheet from another address of the Bank, with other names: a second opinion. Raises FetchFailed."""
+        """The same sheet from another address of the Bank, with other names. Raises FetchFailed."""
         query = {"date_req": _printed(day)}
-        return (await self._first("/scripts/XML_daily_eng.asp", query, parse_daily, self._daily, paced=True)).document
+        return (await self._first("/scripts/XML_daily_eng.asp", query, parse_daily, self._daily, paced=True))[0]
 
-    async def catalogue(self) -> tuple[Listing, ...]:
+    async def catalogue(self) -> tuple[Currency, ...]:
         """Every currency id that the Bank quotes, or quoted, each working day. Raises FetchFailed."""
         # d=0 is the daily list; d=1, the monthly one, is obsolete.
-        fetched = await self._first("/scripts/XML_valFull.asp", {"d": "0"}, parse_catalogue, DYNAMIC)
-        return fetched.document
+        return (await self._first("/scripts/XML_valFull.asp", {"d": "0"}, parse_catalogue, DYNAMIC))[0]
 
     async def dynamic(self, cbr_id: str, since: date, until: date) -> tuple[Record, ...]:
         """One currency id over a closed range, oldest first. Raises FetchFailed."""
@@ -226,11 +173,11 @@ class BankClient:
         def read(raw: bytes) -> tuple[Record, ...]:
             return parse_dynamic(raw, cbr_id, since, until)
 
-        return (await self._first("/scripts/XML_dynamic.asp", query, read, DYNAMIC)).document
+        return (await self._first("/scripts/XML_dynamic.asp", query, read, DYNAMIC))[0]
 
     async def _first(
         self, path: str, query: Mapping[str, str], parse: Callable[[bytes], T], limits: Limits, *, paced: bool = False
-    ) -> Fetched[T]:
+    ) -> tuple[T, bytes]:
         failures: list[tuple[str, SourceError | BadDocument]] = []
         for mirror in self._mirrors:
             url = (mirror / path.lstrip("/")).with_query(query)
@@ -238,7 +185,7 @@ class BankClient:
                 await self._pace.turn()
             try:
                 raw = await self._get(url, limits)
-                return Fetched(await _parsed(parse, raw), raw)
+                return await _parsed(parse, raw), raw
             except (SourceError, BadDocument) as error:
                 failures.append((url.authority, error))
         raise FetchFailed(failures)
@@ -258,41 +205,75 @@ class BankClient:
         except (aiohttp.ClientConnectionError, OSError) as error:
             raise SourceError("connect", str(error) or type(error).__name__) from error
         except aiohttp.ClientResponseError as error:
-            # Its own text repeats the address, a proxy's with the password.
+            # Its own text repeats the address; a proxy's contains the password.
             raise SourceError("http", f"{error.status}, {error.message}"[:300]) from None
         except (aiohttp.ClientError, ValueError) as error:
             raise SourceError("http", (str(error) or type(error).__name__)[:300]) from error
 
     async def _follow(self, url: URL, limits: Limits) -> bytes:
+        timeout = aiohttp.ClientTimeout(total=None, connect=limits.connect_s)
         for _ in range(MOST_REDIRECTS + 1):
-            timeout = aiohttp.ClientTimeout(total=None, connect=limits.connect_s)
             async with self._session.get(url, allow_redirects=False, timeout=timeout) as response:
-                self._forget_too_many_cookies()
+                self._limit_cookies()
                 if "Date" in response.headers:
-                    self.said = response.headers["Date"], asyncio.get_running_loop().time()
-                if 300 <= response.status < 400 and "Location" in response.headers:
-                    url = redirected(url, response.headers["Location"])
-                    continue
-                return await body_of(response, limits)
+                    self.last_date = response.headers["Date"], asyncio.get_running_loop().time()
+                if not 300 <= response.status < 400 or "Location" not in response.headers:
+                    return await _body_of(response, limits)
+                url = _redirected(url, response.headers["Location"])
         raise SourceError("redirect", f"more than {MOST_REDIRECTS} redirects")
 
-    def _forget_too_many_cookies(self) -> None:
+    def _limit_cookies(self) -> None:
         """The Bank's front sets four. A flood would grow memory, and requests until they are refused."""
-        if len(self._cookies) > MOST_COOKIES or sum(map(_length, self._cookies)) > LONGEST_COOKIES:
+        length = sum(len(cookie.key) + len(cookie.value) for cookie in self._cookies)
+        if len(self._cookies) > MOST_COOKIES or length > LONGEST_COOKIES:
             self._cookies.clear()
 
 
-def _length(cookie: Morsel[str]) -> int:
-    return len(cookie.key) + len(cookie.value)
-
-
 async def _parsed(parse: Callable[[bytes], T], raw: bytes) -> T:
-    """Thirty years of one currency take the parser a tenth of a second: not on the loop."""
+    """Thirty years of one currency take the parser a tenth of a second: too long for the event loop."""
     try:
-        return parse(raw) if len(raw) < LONG else await asyncio.to_thread(parse, raw)
+        return parse(raw) if len(raw) < LONG_BYTES else await asyncio.to_thread(parse, raw)
     except BadDocument as error:
         error.raw = raw
         raise
+
+
+def _redirected(url: URL, location: str) -> URL:
+    target = url.join(URL(location))
+    upgraded = url.scheme == "http" and target.scheme == "https"
+    if target.host != url.host or not (target.origin() == url.origin() or upgraded):
+        raise SourceError("redirect", f"to {str(target)[:120]}, another host, port or scheme")
+    return target
+
+
+async def _body_of(response: aiohttp.ClientResponse, limits: Limits) -> bytes:
+    if response.status != 200:
+        beginning = await response.content.read(120)
+        raise SourceError("status", f"{response.status}, beginning {beginning!r:.80}", _retry_after_s(response))
+    if DEMO_HEADER in response.headers:
+        # In the store, recorded figures would pass for rates for ever.
+        raise SourceError("demo", "a ratesvc with --demo answers there, whose figures are recorded ones")
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("identity", ""):
+        raise SourceError("encoded", f"Content-Encoding {encoding[:40]!r} though identity was asked for")
+    body = bytearray()
+    async for part in response.content.iter_any():
+        body += part
+        if len(body) > limits.most_bytes:
+            raise SourceError("oversize", f"more than {limits.most_bytes} bytes")
+    return bytes(body)
+
+
+def _retry_after_s(response: aiohttp.ClientResponse) -> float | None:
+    """The pause that the mirror asks for: seconds, or a date, which is compared with the mirror's own clock."""
+    text = response.headers.get("Retry-After", "")
+    if text.isascii() and text.isdigit():
+        return min(float(text[:9]), LONGEST_PAUSE_S)
+    try:
+        pause = parsedate_to_datetime(text) - parsedate_to_datetime(response.headers.get("Date", ""))
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return min(max(pause.total_seconds(), 0.0), LONGEST_PAUSE_S)
 
 
 def _printed(day: date) -> str:

@@ -1,7 +1,7 @@
-"""The Bank's bytes and what they say. Strict: whatever is not understood to the last character is refused.
+"""Reads and writes the Bank's XML. Reading is strict: every character must be understood, or BadDocument says why.
 
-Layout and quirks: https://www.cbr.ru/development/sxml/. Numbers carry a decimal comma, the declaration names
-the charset, and every refusal is a BadDocument with its own reason.
+Layout: https://www.cbr.ru/development/sxml/. Numbers have a decimal comma, and the declaration names the charset. What
+is written has the Bank's present layout: one line, windows-1251, VunitRate without trailing zeros.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 from xml.parsers.expat import ExpatError
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, quoteattr
 
 import xmltodict
 
 from ratesvc.domain.columns import Currency
-from ratesvc.domain.rates import EXACT, Quote, Revision, Sheet, plain
+from ratesvc.domain.rates import EXACT, Quote, Sheet, plain
 from ratesvc.errors import BadDocument
 
 DAILY = "Foreign Currency Market"
+ENCODING = "windows-1251"
+ERROR = "Error in parameters"
 
 _DECLARATION = re.compile(rb"""<\?xml[^>]{0,100}?\bencoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
 _CODECS = {"windows-1251": "cp1251", "utf-8": "utf-8"}
@@ -48,21 +50,6 @@ def parse_daily(raw: bytes) -> Sheet:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
-    """One currency id of the Bank's catalogue; `code` and `numeric_code` are None where the Bank gives no ISO code.
-
-    Ids that share a `parent_id` succeed each other: R01700 became R01700J with the new lira.
-    """
-
-    cbr_id: str
-    parent_id: str
-    name: str
-    english_name: str
-    code: str | None
-    numeric_code: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class Record:
     """One day of one currency id: `value` roubles for `nominal` units."""
 
@@ -71,18 +58,21 @@ class Record:
     value: Decimal
 
 
-def parse_catalogue(raw: bytes) -> tuple[Listing, ...]:
-    """XML_valFull: every currency id that the Bank has ever quoted. Raises BadDocument."""
+def parse_catalogue(raw: bytes) -> tuple[Currency, ...]:
+    """XML_valFull: every currency id that the Bank has ever quoted; those without an ISO code have an empty one.
+
+    Raises BadDocument.
+    """
     rows = _root(raw, "Valuta").get("Item")
     if not rows:
         raise BadDocument("structure", "the catalogue has no items")
-    return tuple(_listing(row) for row in rows)
+    return tuple(_currency(row) for row in rows)
 
 
 def parse_dynamic(raw: bytes, cbr_id: str, since: date, until: date) -> tuple[Record, ...]:
-    """XML_dynamic: the days of one currency id, oldest first; none at all is legal. Raises BadDocument.
+    """XML_dynamic: the days of one currency id, oldest first; there may be none. Raises BadDocument.
 
-    The answer must name the id and the range that were asked for: another currency's series is refused.
+    The answer must name the id and the range of the request.
     """
     root = _root(raw, "ValCurs")
     if root.get("@name") != f"{DAILY} Dynamic" or root.get("@ID") != cbr_id:
@@ -99,7 +89,7 @@ def parse_dynamic(raw: bytes, cbr_id: str, since: date, until: date) -> tuple[Re
 
 
 def is_cbr_id(text: str) -> bool:
-    """Whether a series can be asked for under this id; a parent's id is not held to the form."""
+    """Whether a series can be requested for this id; the catalogue's ids of parents may be anything."""
     return _CBR_ID.fullmatch(text) is not None
 
 
@@ -114,37 +104,10 @@ def parse_date(text: object) -> date:
     raise BadDocument("date", f"{_shown(text)} is not a date")
 
 
-def parse_value(text: object) -> Decimal:
-    """A printed value: digits, a decimal comma, four decimals; the blanks of the 1990s are dropped."""
-    digits = _text("Value", text).translate(_BLANKS)
-    if not _VALUE.fullmatch(digits):
-        raise BadDocument("row", f"Value {_shown(text)} is not a number of the Bank's form")
-    value = Decimal(digits.replace(",", "."))
-    if not value:
-        raise BadDocument("row", "a Value is zero")
-    return value
-
-
-def parse_nominal(text: object) -> int:
-    """A power of ten up to 10^8. A missing one is refused, never taken for 1."""
-    return int(_field("Nominal", text, _NOMINAL))
-
-
-def check_unit(text: object, value: Decimal, nominal: int) -> None:
-    """VunitRate, where present, must be value ÷ nominal; it may read 5,39256E-05."""
-    if text is None:
-        return
-    printed = Decimal(_field("VunitRate", text, _UNIT).replace(",", "."))
-    if EXACT.multiply(printed, Decimal(nominal)) != value:
-        raise BadDocument("unit", f"VunitRate {_shown(text)} contradicts {value} for {nominal}")
-
-
 def _quote(row: Any) -> Quote:
     if not isinstance(row, dict):
         raise BadDocument("row", "a row has no fields")
-    nominal = parse_nominal(row.get("Nominal"))
-    value = parse_value(row.get("Value"))
-    check_unit(row.get("VunitRate"), value, nominal)
+    nominal, value = _amount(row)
     name = _text("Name", row.get("Name"))
     if "\ufffd" in name:
         raise BadDocument("encoding", "a name holds U+FFFD, the mark of a wrong charset")
@@ -161,24 +124,39 @@ def _quote(row: Any) -> Quote:
 def _record(record: Any, cbr_id: str) -> Record:
     if not isinstance(record, dict) or record.get("@Id") != cbr_id:
         raise BadDocument("row", f"a record is not of {cbr_id}")
-    nominal, value = parse_nominal(record.get("Nominal")), parse_value(record.get("Value"))
-    check_unit(record.get("VunitRate"), value, nominal)
-    return Record(parse_date(record.get("@Date")), nominal, value)
+    return Record(parse_date(record.get("@Date")), *_amount(record))
 
 
-def _listing(row: Any) -> Listing:
+def _amount(row: dict[str, Any]) -> tuple[int, Decimal]:
+    """Nominal and value. A missing nominal is refused, never taken for 1; VunitRate, where present, must fit."""
+    nominal = int(_field("Nominal", row.get("Nominal"), _NOMINAL))
+    # Series print thousands of the 1990s with a blank between.
+    value = _number("Value", _text("Value", row.get("Value")).translate(_BLANKS), _VALUE)
+    if not value:
+        raise BadDocument("row", "a Value is zero")
+    printed = row.get("VunitRate")
+    if printed is not None and EXACT.multiply(_number("VunitRate", printed, _UNIT), Decimal(nominal)) != value:
+        raise BadDocument("unit", f"VunitRate {_shown(printed)} contradicts {value} for {nominal}")
+    return nominal, value
+
+
+def _currency(row: Any) -> Currency:
     if not isinstance(row, dict):
         raise BadDocument("row", "an item has no fields")
     code, number = row.get("ISO_Char_Code"), row.get("ISO_Num_Code")
-    return Listing(
+    return Currency(
         cbr_id=_field("ID", row.get("@ID"), _CBR_ID),
         parent_id=_text("ParentCode", row.get("ParentCode")).strip(),
+        code=_field("ISO_Char_Code", code, _CODE) if code else "",
+        # The catalogue drops leading zeros: 36 is 036.
+        numeric_code=_field("ISO_Num_Code", str(number).zfill(3), _NUMERIC) if number else "",
         name=_text("Name", row.get("Name")),
         english_name=_text("EngName", row.get("EngName")),
-        code=_field("ISO_Char_Code", code, _CODE) if code else None,
-        # The catalogue drops leading zeros: 36 is 036.
-        numeric_code=_field("ISO_Num_Code", str(number).zfill(3), _NUMERIC) if number else None,
     )
+
+
+def _number(name: str, text: object, pattern: re.Pattern[str]) -> Decimal:
+    return Decimal(_field(name, text, pattern).replace(",", "."))
 
 
 def _field(name: str, text: object, pattern: re.Pattern[str]) -> str:
@@ -203,8 +181,8 @@ def _root(raw: bytes, name: str) -> dict[str, Any]:
         raise BadDocument("malformed", f"not well-formed XML ({error})") from None
     root = tree.get(name)
     if isinstance(root, str):
-        if "Error in parameters" in root:
-            raise BadDocument("parameters", "the Bank answered «Error in parameters»")
+        if ERROR in root:
+            raise BadDocument("parameters", f"the Bank answered «{ERROR}»")
         raise BadDocument("structure", "the table holds text instead of rows")
     if not isinstance(root, dict):
         raise BadDocument("structure", f"there is no {name} in it")
@@ -225,23 +203,17 @@ def _codec(raw: bytes) -> str:
     codec = _CODECS.get(name)
     if codec is None:
         raise BadDocument("encoding", f"it declares {name}, neither windows-1251 nor utf-8")
-    _check_charset(raw, codec, name)
+    if not _is(raw, codec):
+        raise BadDocument("encoding", f"its bytes are not the {name} that it declares")
+    # Russian words in windows-1251 are practically never valid UTF-8: if all of it is, the declaration lies.
+    if codec == "cp1251" and not raw.isascii() and _is(raw, "utf-8"):
+        raise BadDocument("encoding", "declared windows-1251, but the bytes are UTF-8")
     return codec
 
 
-def _check_charset(raw: bytes, codec: str, name: str) -> None:
+def _is(raw: bytes, codec: str) -> bool:
     try:
         raw.decode(codec)
-    except UnicodeDecodeError as error:
-        raise BadDocument("encoding", f"declared {name}, but byte {error.start} is not") from None
-    # Russian words in windows-1251 are practically never valid UTF-8: if all of it is, the declaration lies.
-    if codec == "cp1251" and not raw.isascii() and _is_utf8(raw):
-        raise BadDocument("encoding", "declared windows-1251, but the bytes are UTF-8")
-
-
-def _is_utf8(raw: bytes) -> bool:
-    try:
-        raw.decode("utf-8")
     except UnicodeDecodeError:
         return False
     return True
@@ -252,39 +224,30 @@ def _shown(text: object) -> str:
     return repr(text)[:80]
 
 
-ENCODING = "windows-1251"
-QUOTED = {'"': "&quot;"}
-ERROR = "Error in parameters"
-
-_CHARSET = re.compile(rb'encoding="([A-Za-z0-9-]{1,20})"')
-
-
-def document_of(revision: Revision) -> bytes:
-    """XML_daily of a revision: the Bank's own bytes, or written here where its figures were backfilled."""
-    return revision.raw or write_daily(revision.sheet)
+# Writing
 
 
 def charset_of(document: bytes) -> str:
-    """What a document declares: the Bank served UTF-8 for some days of 2018."""
-    declared = _CHARSET.search(document[:100])
+    """The charset that a document declares: the Bank served UTF-8 for some days of 2018."""
+    declared = _DECLARATION.match(document)
     return declared[1].decode() if declared else ENCODING
 
 
 def write_daily(sheet: Sheet, names: Mapping[str, str] | None = None, encoding: str = ENCODING) -> bytes:
-    """XML_daily of one sheet, its rows in the sheet's order; `names` by currency id replace those of the sheet."""
+    """XML_daily of one sheet, in the order of its rows; `names` by currency id replace those of the sheet."""
     rows = "".join(_row(quote, (names or {}).get(quote.cbr_id, quote.name)) for quote in sheet.quotes)
-    head = f'<ValCurs Date="{sheet.effective_date:%d.%m.%Y}" name="Foreign Currency Market">'
+    head = f'<ValCurs Date="{sheet.effective_date:%d.%m.%Y}" name="{DAILY}">'
     return _document(f"{head}{rows}</ValCurs>", encoding)
 
 
 def write_dynamic(cbr_id: str, since: date, until: date, quotes: Iterable[tuple[date, Quote]]) -> bytes:
-    """XML_dynamic of one currency id over a closed range; no record at all is legal."""
+    """XML_dynamic of one currency id over a closed range; it may have no records."""
     records = "".join(
         f'<Record Date="{day:%d.%m.%Y}" Id="{cbr_id}"><Nominal>{quote.nominal}</Nominal>{_value(quote)}</Record>'
         for day, quote in quotes
     )
-    span = f'DateRange1="{since:%d.%m.%Y}" DateRange2="{until:%d.%m.%Y}"'
-    head = f'<ValCurs ID="{escape(cbr_id, QUOTED)}" {span} name="Foreign Currency Market Dynamic">'
+    days = f'DateRange1="{since:%d.%m.%Y}" DateRange2="{until:%d.%m.%Y}"'
+    head = f'<ValCurs ID={quoteattr(cbr_id)} {days} name="{DAILY} Dynamic">'
     return _document(f"{head}{records}</ValCurs>")
 
 
@@ -299,16 +262,8 @@ def write_catalogue(currencies: Iterable[tuple[Currency, int]], *, full: bool = 
 
 
 def write_refusal(text: str = ERROR) -> bytes:
-    """What the Bank answers to what it does not understand, with 200."""
+    """The Bank's answer to parameters that it does not understand; its status is 200."""
     return _document(f"<ValCurs>{escape(text)}</ValCurs>")
-
-
-def unit(rate: Decimal) -> str:
-    """As the Bank prints a unit rate: below 0.0001 in scientific notation (5,39256E-05)."""
-    if rate >= Decimal("0.0001"):
-        return plain(rate).replace(".", ",")
-    exponent = rate.adjusted()
-    return f"{plain(rate.scaleb(-exponent))}E-{-exponent:02d}".replace(".", ",")
 
 
 def _document(content: str, encoding: str = ENCODING) -> bytes:
@@ -323,7 +278,15 @@ def _row(quote: Quote, name: str) -> str:
 
 
 def _value(quote: Quote) -> str:
-    return f"<Value>{plain(quote.value).replace('.', ',')}</Value><VunitRate>{unit(quote.unit_rate)}</VunitRate>"
+    return f"<Value>{plain(quote.value).replace('.', ',')}</Value><VunitRate>{_unit(quote.unit_rate)}</VunitRate>"
+
+
+def _unit(rate: Decimal) -> str:
+    """The unit rate as the Bank prints it: below 0.0001 in scientific notation (5,39256E-05)."""
+    if rate >= Decimal("0.0001"):
+        return plain(rate).replace(".", ",")
+    exponent = rate.adjusted()
+    return f"{plain(rate.scaleb(-exponent))}E-{-exponent:02d}".replace(".", ",")
 
 
 def _iso(currency: Currency) -> str:

@@ -34,7 +34,7 @@ def daily(request: Request, *, english: bool) -> Content:
     else:
         revision = request.newest if request.newest.effective_date <= until else request.snapshot.in_force
     if not english:
-        document = xml.document_of(revision)
+        document = revision.raw or xml.write_daily(revision.sheet)
         return Content(("daily", revision.key), DAILY + xml.charset_of(document), lambda: document, until)
 
     def write() -> bytes:

@@ -15,19 +15,19 @@ from types import TracebackType
 from typing import Self
 
 from ratesvc.bank.admission import Reassessed
-from ratesvc.bank.client import DAILY, REQUESTS_A_MINUTE, BankClient, Limits, Pace, Transport, is_hurried
+from ratesvc.bank.client import DAILY, BankClient, Limits, Pace, Transport
 from ratesvc.config import Settings
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.history import History, snapshot
-from ratesvc.domain.rates import FIRST_DAY, Revision, Sheet, Snapshot
+from ratesvc.domain.rates import FIRST_DAY, Revision, Snapshot
 from ratesvc.domain.workdays import WorkCalendar, moscow_day, utc_now
-from ratesvc.errors import NoSheet, StoreUnavailable
-from ratesvc.service import health
-from ratesvc.service.backfill import Backfill, Difference, Inquiry, Progress
+from ratesvc.errors import NoSheet, RatesvcError, StoreUnavailable
+from ratesvc.service import backfill, health
+from ratesvc.service.backfill import TURN_S, Backfill, Difference, NotOurTurn, Progress
 from ratesvc.service.health import Check
 from ratesvc.service.publication import Publication, Publisher, Workers
 from ratesvc.service.refresh import Cycle, Refresher
-from ratesvc.service.schedule import Jobs, Schedule, next_poll_s, with_jitter
+from ratesvc.service.schedule import BACKFILL_AGAIN_S, RESTART_S, Schedule, next_poll_s, with_jitter
 from ratesvc.service.sync import Sync
 from ratesvc.service.telemetry import Telemetry, Watchdog
 from ratesvc.storage.embedded import Engine
@@ -37,9 +37,7 @@ from ratesvc.storage.store import Store
 
 HEALTH_PING_S = 0.25
 SWITCH_S = 0.001
-"""A thread that renders gives way to the loop after so long, where Python's own interval is five times that."""
-
-Clock = Callable[[], datetime]
+"""A thread that renders gives way to the loop after so long. Python's own interval is five times that."""
 
 
 class Service:
@@ -49,7 +47,7 @@ class Service:
         self,
         settings: Settings,
         *,
-        clock: Clock = utc_now,
+        clock: Callable[[], datetime] = utc_now,
         demo: bool = False,
         scheduled: bool = True,
         limits: Limits = DAILY,
@@ -57,15 +55,15 @@ class Service:
     ) -> None:
         """`clock` gives UTC and is the only one; in demo mode the store is embedded and apart from live data.
 
-        `limits` hold for one daily document, `pace` for how many are asked for. A command passes `scheduled=False`:
-        nothing happens by itself, and a running service's engine is shared.
+        `limits` hold for one daily document, `pace` for the number of requests. A command is not `scheduled`: nothing
+        happens by itself, and it shares the engine of a running service.
         """
         self.settings = settings
         self.clock = clock
         self.demo = demo
         self.scheduled = scheduled
         self._limits = limits
-        self._pace = pace or Pace(None if is_hurried(settings.poll_seconds) else REQUESTS_A_MINUTE)
+        self._pace = pace or Pace.of(settings.poll_seconds)
         self.telemetry = Telemetry(clock)
         self.publisher = Publisher()
         self.history = History(WorkCalendar(settings.calendar.extra_off, settings.calendar.extra_work))
@@ -75,7 +73,6 @@ class Service:
         self.quarantined = 0
         self.watchdog = Watchdog(self.telemetry.loop_blocked)
         self.workers = Workers()
-        self._log = self.telemetry.log
         self._chance = Random()  # noqa: S311 -- jitter, not a secret
         self._stack = AsyncExitStack()
         self._refreshing = asyncio.Lock()
@@ -99,21 +96,19 @@ class Service:
         self._stack.callback(self.workers.close)
         self._stack.callback(sys.setswitchinterval, sys.getswitchinterval())
         sys.setswitchinterval(SWITCH_S)
-        url = await self._redis_url()
-        self._store = Store(RedisConnection(url, self._redis_called), self.settings.redis.namespace)
-        self._stack.push_async_callback(self._store.close)
-        self._sync = Sync(self._store, self.history, self.seen, self._take, self._reassessed, appending=self.scheduled)
+        self.store = Store(RedisConnection(await self._redis_url(), self._redis_called), self.settings.redis.namespace)
+        self._stack.push_async_callback(self.store.close)
+        self._sync = Sync(self.store, self.history, self.seen, self._take, self._reassessed, appending=self.scheduled)
         self.event_log = self._sync.event_log
         cbr = self.settings.cbr
         # The demo's Bank is in this process: no proxy leads there.
         transport = Transport(cbr.proxy or None, cbr.ca_file or None, trust_env=not cbr.proxy and not self.demo)
         self._client = BankClient(cbr.mirrors, cbr.user_agent, pace=self._pace, daily=self._limits, transport=transport)
         await self._stack.enter_async_context(self._client)
-        self._refresher = Refresher(self._client, self._store, self.clock)
-        self._backfill = Backfill(self._client, self._store, self.clock, cbr.backfill_gap_seconds, self)
-        self._inquiry = Inquiry(self._client, cbr.backfill_gap_seconds)
+        self._refresher = Refresher(self._client, self.store, self.history, self.clock)
+        self._backfill = Backfill(self._refresher, cbr.backfill_gap_seconds, self._accept)
         await self._surviving("load", self._sync.reread())
-        duties = Jobs(
+        self._schedule = Schedule(
             poll=self.poll,
             republish=self.republish,
             tick=self._tick,
@@ -123,7 +118,6 @@ class Service:
             clock_jumped=self._clock_jumped,
             died=self.telemetry.task_died,
         )
-        self._schedule = Schedule(duties)
         if self.scheduled:
             self._stack.callback(self.watchdog.open().close)
             await self._stack.enter_async_context(self._schedule)
@@ -138,26 +132,51 @@ class Service:
 
     @property
     def data_dir(self) -> Path:
-        """Where the embedded engine keeps its files."""
-        folder = Path(self.settings.data_dir)
-        return folder / "demo" if self.demo else folder / "engine"
+        """The folder of the embedded engine."""
+        return Path(self.settings.data_dir) / ("demo" if self.demo else "engine")
 
     @property
     def engine_name(self) -> str:
-        """Which Redis is in use, without its password."""
+        """The Redis in use, without its password."""
         return self.engine.name if self.engine else "external"
+
+    @property
+    def quarantine(self) -> Quarantine:
+        """The documents that wait for a person's decision."""
+        return self._refresher.quarantine
 
     # Schedule
 
+    async def poll(self) -> None:
+        """Run one cycle, and make the appointments for the next one and for a backfill."""
+        async with self._refreshing:
+            # What Redis lost is written again first, so that a correction gets the number after those that are held.
+            await self._tick()
+            cycle = await self.refresh()
+            # Our own announcement may not have come back yet, and the next poll depends on it.
+            if cycle.accepted and not await self._surviving("reread", self._sync.reread()):
+                self._take(cycle.accepted)
+        now, failures = self.clock(), self.telemetry.failures
+        delay = with_jitter(next_poll_s(self.history, now, self.settings.poll_seconds, cycle, failures), self._chance)
+        await self._surviving("lease", self._keep_turn(cycle, delay))
+        self._schedule.poll_in(delay)
+        self._schedule.backfill_in(0)
+
+    async def _keep_turn(self, cycle: Cycle, seconds: float) -> None:
+        """Hold the lease until the next poll. After a failure leave it: others may reach the Bank."""
+        with contextlib.suppress(StoreUnavailable):
+            if cycle.asked_in_vain:
+                await self.store.poll_lease.release()
+            else:
+                await self.store.poll_lease.keep(seconds)
+            if cycle.has_heard:
+                await self.store.announce_answer()
+
     async def republish(self) -> None:
-        """What a day or an hour changes without new figures: what is served, and what is told."""
+        """Publish what changes with the day or the hour, without new figures, and append its events."""
         self.publish()
         with contextlib.suppress(StoreUnavailable):
             await self._sync.append()
-
-    def _clock_jumped(self, seconds: float) -> None:
-        self._log.warning("clock_jumped", seconds=round(seconds))
-        self.publish()
 
     async def _tick(self) -> None:
         """Keep memory and Redis in sync."""
@@ -168,8 +187,45 @@ class Service:
             self.telemetry.repaired(await self._sync.round(moscow_day(self.clock())))
             self.quarantined = await self.quarantine.count(self._sync.quarantined)
 
+    async def _fill(self) -> None:
+        """Fetch what of history is not held; a run that fails makes an appointment for the next one."""
+        await self._sync.reread()
+        if not self._backfill.is_needed():
+            return
+        again_s = None
+        try:
+            await self._run_backfill()
+        except NotOurTurn:
+            again_s = TURN_S
+        except RatesvcError as failure:
+            self.telemetry.backfill_failed(failure)
+            again_s = RESTART_S if isinstance(failure, StoreUnavailable) else BACKFILL_AGAIN_S
+        await self._sync.reread()
+        if again_s is not None:
+            self._schedule.backfill_in(again_s)
+
+    async def _run_backfill(self) -> None:
+        has_begun = False
+        async for _ in self._backfill.run():
+            if not has_begun:
+                has_begun = True
+                self.telemetry.log.info("backfill_started")
+        await self._sync.reread()
+        if has_begun:
+            complete = self._backfill.is_complete()
+            self.telemetry.backfilled(self.history.coverage, len(self.history.days), complete=complete)
+
+    def _clock_jumped(self, seconds: float) -> None:
+        self.telemetry.log.warning("clock_jumped", seconds=round(seconds))
+        self.publish()
+
+    def _redis_called(self, call: Call) -> None:
+        if call.trouble:
+            self._sync.in_sync = False
+        self.telemetry.redis_call(call)
+
     async def _surviving(self, name: str, work: Awaitable[None]) -> bool:
-        """Whether it ended well; a bug in work that is repeated anyway is logged and does not stop the rest."""
+        """Whether work that is repeated anyway has succeeded; a bug in it is logged and does not stop the rest."""
         try:
             await work
         except Exception as error:  # noqa: BLE001 -- whatever it is, it is logged with its traceback
@@ -177,61 +233,30 @@ class Service:
             return False
         return True
 
-    def _redis_called(self, call: Call) -> None:
-        if call.trouble:
-            self._sync.in_sync = False
-        self.telemetry.redis_call(call)
-
     # The path of a number
 
-    async def poll(self) -> None:
-        """One cycle, and the appointment for the next."""
-        async with self._refreshing:
-            # What Redis lost is repaired first, so that a correction gets the number after those that are held.
-            await self._tick()
-            cycle = await self.refresh()
-            # Our own announcement may not have been heard yet; when to ask again depends on it.
-            if cycle.accepted and not await self._surviving("reread", self._sync.reread()):
-                self._take(cycle.accepted)
-        delay = with_jitter(
-            next_poll_s(self.history, self.clock(), self.settings.poll_seconds, cycle, self.telemetry.failures),
-            self._chance,
-        )
-        await self._surviving("lease", self._keep_turn(cycle, delay))
-        self._schedule.poll_in(delay)
-        self._schedule.backfill_in(0)
+    async def refresh(self) -> Cycle:
+        """Ask the Bank once, log and count what happened."""
+        try:
+            cycle = await self._refresher.cycle()
+        except Exception:
+            # No cycle must be the last one: the next is due whatever ended this one.
+            self.telemetry.log.exception("refresh_crashed")
+            cycle = Cycle("crashed")
+        self.telemetry.refreshed(cycle, nothing_held=self.history.newest is None)
+        if not cycle.stored:
+            # What was stored comes back as an announcement, as on every replica; without Redis it is taken directly.
+            self._take(cycle.accepted)
+        return cycle
 
-    async def _keep_turn(self, cycle: Cycle, seconds: float) -> None:
-        """Until the next poll; who asked in vain leaves it to other replicas, whose way to the Bank may be better."""
-        with contextlib.suppress(StoreUnavailable):
-            if cycle.asked_in_vain:
-                await self._store.poll_lease.release()
-            else:
-                await self._store.poll_lease.keep(seconds)
-            if cycle.has_heard:
-                await self._store.announce_answer()
-
-    async def fetch(self, day: date | None) -> Cycle:
-        """Ask for one day, or the newest sheet, whatever other replicas do; for commands."""
-        return await self.fetch_day(day, at_once=True)
-
-    async def fetch_day(self, day: date | None, *, at_once: bool) -> Cycle:
-        """Ask for one day, or the newest sheet; not `at_once`, what is unconfirmed waits for another poll."""
-        cycle = await self._refresher.ask(self.history, day, at_once=at_once)
+    def _accept(self, cycle: Cycle) -> Cycle:
+        """Log and take what a request for one document brought."""
         self.telemetry.held_back(cycle)
         self._take(cycle.accepted)
         return cycle
 
-    async def confirm(
-        self, history: History, day: date, from_columns: Sheet | None, *, at_once: bool
-    ) -> Revision | None:
-        """The daily document of a day whose composed sheet has findings; None where it is held back."""
-        cycle = await self._refresher.confirm(history, day, from_columns, at_once=at_once)
-        self.telemetry.held_back(cycle)
-        return next(iter(cycle.accepted), None)
-
     async def _reassessed(self, found: Reassessed) -> None:
-        """Say what became of what an older version stored; what is refused waits for a person too."""
+        """Log what became of the data of an older version; refused documents wait for a person, too."""
         self.telemetry.reassessed(found)
         if found.coverage:
             self._backfill.ids_are_due = True
@@ -240,71 +265,8 @@ class Service:
                 reasons = tuple(f"{finding.kind}: {finding.text}" for finding in assessment.findings)
                 await self.quarantine.add(Case(revision.effective_date, self.clock(), reasons, revision.raw))
 
-    @property
-    def quarantine(self) -> Quarantine:
-        """The documents that wait for a person's decision."""
-        return self._refresher.quarantine
-
-    async def release(self, name: str) -> Revision:
-        """Publish a document in quarantine as that person's decision. Raises RatesvcError."""
-        revision = await self._refresher.release(self.history, await self.quarantine.case(name))
-        self._take([revision])
-        return revision
-
-    async def refresh(self) -> Cycle:
-        """Ask the Bank once, log and count what happened."""
-        try:
-            cycle = await self._refresher.cycle(self.history)
-        except Exception:  # noqa: BLE001 -- whatever it is, it is logged
-            # A cycle must never be the last one: the next is due whatever this one met.
-            self._log.exception("refresh_crashed")
-            cycle = Cycle("crashed")
-        self.telemetry.refreshed(cycle, nothing_held=self.history.newest is None)
-        if not cycle.stored:
-            # What was stored comes back as an announcement, here as everywhere; without Redis it is taken directly.
-            self._take(cycle.accepted)
-        return cycle
-
-    async def backfill(self, since: date = FIRST_DAY, until: date | None = None) -> AsyncIterator[Progress]:
-        """Fetch what of history is not held, one request at a time; for commands.
-
-        The newest sheet comes first, since nothing is asked for beyond it.
-        """
-        cycle = await self.fetch(None)
-        if cycle.failure and self.history.newest is None:
-            raise cycle.failure
-        async for progress in self._backfill.run(self.history, since, until, at_once=True):
-            yield progress
-        await self._sync.reread()
-
-    @property
-    def backfilling(self) -> Progress | None:
-        """What of history is being fetched just now."""
-        return self._backfill.progress
-
-    def look_up(self, codes: Iterable[str], since: date, until: date) -> AsyncIterator[Progress | History]:
-        """Ask for a few currencies at once, for commands, into a history apart; it comes last."""
-        return self._inquiry.look_up(self.history, codes, since, until)
-
-    def verify(self) -> AsyncIterator[Progress | Difference]:
-        """Compare what is held with the Bank, changing nothing."""
-        return self._inquiry.verify(self.history)
-
-    async def _fill(self) -> None:
-        """Fetch what of history is lacking; what fails has an appointment of its own."""
-        await self._sync.reread()
-        done = await self._backfill.if_needed(self.history, lambda: self._log.info("backfill_started"))
-        await self._sync.reread()
-        if done.failure:
-            self._log.warning("backfill_failed", error=str(done.failure))
-        elif done.has_begun:
-            complete = not self._backfill.lacks(self.history)
-            self.telemetry.backfilled(self.history.coverage, len(self.history.days), complete=complete)
-        if done.again_s is not None:
-            self._schedule.backfill_in(done.again_s)
-
     def _take(self, revisions: Iterable[Revision], filled: Coverage | None = None) -> None:
-        """Hold what is new and publish; `filled` says that history came with it."""
+        """Hold what is new and publish; history was loaded with it if its coverage is given."""
         if filled:
             self.telemetry.history(filled)
         for revision in revisions:
@@ -314,40 +276,74 @@ class Service:
         self.publish()
 
     def publish(self) -> None:
-        """Make what is right now the thing that is served; nothing happens when it is being served already."""
+        """Serve what is right now, unless it is being served already."""
         seen = self.seen()
         key = (seen, self.history.version)
         if seen and (self.publisher.current is None or self.publisher.current.key != key):
-            self.publisher.put(Publication(seen, key))
+            self.publisher.current = Publication(seen, key)
 
     def seen(self) -> Snapshot | None:
-        """What is known now; nothing while no sheet up to today is held."""
+        """What is known now; None while no sheet up to today is held."""
         try:
             return snapshot(self.history, self.clock())
         except NoSheet:
             return None
 
     def served(self, now: datetime) -> Publication | None:
-        """What is being served; after a sleep over midnight a request may come before what wakes us."""
+        """The current publication. After a sleep over midnight a request may come before the schedule runs."""
         current = self.publisher.current
         if current is not None and current.until <= now:
             self.publish()
-            return self.publisher.current
-        return current
+        return self.publisher.current
+
+    # Commands
+
+    async def fetch(self, day: date | None) -> Cycle:
+        """Ask for one day, or the newest sheet, whatever other replicas do."""
+        return self._accept(await self._refresher.ask(day, at_once=True))
+
+    async def release(self, name: str) -> Revision:
+        """Publish a document in quarantine as that person's decision. Raises RatesvcError."""
+        revision = await self._refresher.release(await self.quarantine.case(name))
+        self._take([revision])
+        return revision
+
+    async def backfill(self, since: date = FIRST_DAY, until: date | None = None) -> AsyncIterator[Progress]:
+        """Fetch what of history is not held. The newest sheet comes first, because nothing is asked for beyond it."""
+        cycle = await self.fetch(None)
+        if cycle.failure and self.history.newest is None:
+            raise cycle.failure
+        async for progress in self._backfill.run(since, until, at_once=True):
+            yield progress
+        await self._sync.reread()
+
+    @property
+    def backfilling(self) -> Progress | None:
+        """The step of the backfill that goes on."""
+        return self._backfill.progress
+
+    def look_up(self, codes: Iterable[str], since: date, until: date) -> AsyncIterator[Progress | History]:
+        """Ask for a few currencies at once; the last thing that it yields is a history of them alone."""
+        gap_s = self.settings.cbr.backfill_gap_seconds
+        return backfill.look_up(self._client, gap_s, self.history, codes, Coverage(since, until))
+
+    def verify(self) -> AsyncIterator[Progress | Difference]:
+        """Compare what is held with the Bank, changing nothing."""
+        return backfill.verify(self._client, self.settings.cbr.backfill_gap_seconds, self.history)
+
+    # The end, and health
 
     def drain(self) -> None:
-        """Say that this replica is about to stop: readiness fails, and streams end so that they go elsewhere."""
+        """Announce that this replica will stop: readiness fails, and event streams end."""
         self.draining = True
         self.event_log.close()
 
     async def retire(self) -> None:
-        """Drain, do nothing by itself any more, and give up the leases, while everything is still answered."""
-        self._log.info("draining")
+        """Drain, stop the schedule and give up the leases, while everything is still answered."""
+        self.telemetry.log.info("draining")
         self.drain()
         await self._schedule.stop()
-        await self._store.release_leases()
-
-    # Health
+        await self.store.release_leases()
 
     def not_ready_because(self) -> str | None:
         """Why this replica cannot answer, from its own memory alone."""
@@ -357,44 +353,37 @@ class Service:
 
     async def health(self) -> dict[str, Check]:
         """What a person should know, as the checks of application/health+json."""
-        seen = self.seen()
-        today, telemetry = moscow_day(self.clock()), self.telemetry
+        telemetry = self.telemetry
+        silent_s = self._schedule.silent_s if self.scheduled else 0.0
         return {
-            "cbr:sheet": health.sheet(seen, self.history.newest),
+            "cbr:sheet": health.sheet(self.seen(), self.history.newest),
             "cbr:fetch": health.fetch(telemetry.last_cycle, telemetry.failures),
             "redis:connectivity": health.redis(self.engine_name, await self._redis_now()),
-            "scheduler:lastRun": health.scheduler(
-                self._schedule.silent_s if self.scheduled else 0.0, self.telemetry.last_attempt
-            ),
+            "scheduler:lastRun": health.scheduler(silent_s, telemetry.last_attempt),
             "quarantine:count": health.quarantine(self.quarantined),
             "clock:skew": health.clock(self.clock_skew_s),
-            "calendar:coverage": health.calendar(self.history.calendar.known_until, today),
+            "calendar:coverage": health.calendar(self.history.calendar.known_until, moscow_day(self.clock())),
         }
 
     @property
     def next_poll_at(self) -> datetime:
-        """When the Bank is to be asked next, by the wall clock."""
+        """The appointment for the next poll, by the wall clock."""
         return self._schedule.next_poll_at
 
     @property
     def clock_skew_s(self) -> float | None:
-        """Seconds that our clock is ahead of the Bank's, if it has answered; a stopped clock tells nothing."""
-        if self._client.said is None or self.demo:
+        """Seconds that our clock is ahead of the Bank's, if it has answered; the demo's clock stands still."""
+        if self._client.last_date is None or self.demo:
             return None
-        text, at = self._client.said
+        text, at = self._client.last_date
         return health.skew_s(text, self.clock(), asyncio.get_running_loop().time() - at)
 
     async def _redis_now(self) -> str | None:
         try:
             async with asyncio.timeout(HEALTH_PING_S):
-                await self._store.ping()
+                await self.store.ping()
         except StoreUnavailable as error:
             return str(error)
         except TimeoutError:
             return f"Redis: no answer within {HEALTH_PING_S} s"
         return str(self.telemetry.trouble) if self.telemetry.trouble else None
-
-    @property
-    def store(self) -> Store:
-        """Where sheets are kept."""
-        return self._store

@@ -1,10 +1,13 @@
-"""What happens by itself: polls, the hours at which something changes, the heartbeat, and following clock jumps."""
+"""When the service does something by itself: polls, backfills, the hours at which something changes, the heartbeat.
+
+It follows clock jumps, and starts again what ends by itself.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from random import Random
@@ -27,27 +30,37 @@ FIRST_RETRY_S = 10.0
 LONGEST_RETRY_S = 600.0
 LONGEST_FIRST_SHEET_RETRY_S = 60.0
 
+HEARTBEAT_S = 1.0
+TICK_S = 3.0
+CLOCK_JUMP_S = 2.0
+LATE = timedelta(seconds=5)
+RESTART_S = 1.0
+BACKFILL_AGAIN_S = 600.0
+MISSED_BEATS = 2
 
-def next_poll_s(history: History, now: datetime, fixed_s: float | None, cycle: Cycle, tries: int) -> float:
-    """Seconds until the Bank is to be asked again, without jitter.
+Job = Callable[[], Coroutine[Any, Any, None]]
 
-    `fixed_s`, when configured, decides once a sheet is held, unless a mirror asks for a longer pause; `tries` counts
-    failures in a row, the last of which is `cycle`.
+
+def next_poll_s(history: History, now: datetime, fixed_s: float | None, cycle: Cycle, failures: int) -> float:
+    """Seconds until the next poll, without jitter: few while a sheet is awaited or a request has failed, or an hour.
+
+    `fixed_s`, when configured, decides once a sheet is held, unless a mirror asks for a longer pause. `failures` counts
+    those in a row, with `cycle` as the last.
     """
     newest = history.newest
     if newest is None and cycle.outcome == "skipped":
-        # Whoever has the turn has found nothing yet, and may not be able to.
+        # The replica that holds the lease has found nothing yet, and may not be able to.
         return min(FIRST_RETRY_S, fixed_s or FIRST_RETRY_S)
     pace = _pace_s(history, now, cycle) if fixed_s is None else fixed_s
     if newest is None:
         pace = min(pace, LONGEST_FIRST_SHEET_RETRY_S)
     if (cycle.failure or cycle.asked_in_vain) and (fixed_s is None or newest is None):
-        pace = min(pace, FIRST_RETRY_S * 2.0 ** min(max(tries, 1) - 1, 10), LONGEST_RETRY_S)
+        pace = min(pace, FIRST_RETRY_S * 2.0 ** min(max(failures, 1) - 1, 10), LONGEST_RETRY_S)
     return max(pace, cycle.failure.retry_after_s if cycle.failure else 0.0)
 
 
 def _pace_s(history: History, now: datetime, cycle: Cycle) -> float:
-    """What the Moscow working day wants; sooner where a sheet is held back."""
+    """The pace of the Moscow working day; faster if a sheet is held back."""
     calendar, newest = history.calendar, history.newest.effective_date if history.newest else None
     if calendar.awaits_publication(newest, now):
         pace = WINDOW_PACE_S
@@ -59,52 +72,33 @@ def _pace_s(history: History, now: datetime, cycle: Cycle) -> float:
 
 
 def with_jitter(seconds: float, chance: Random) -> float:
-    """Up to a tenth later, so that a fleet does not ask in step."""
+    """Up to a tenth later, so that the replicas of a fleet do not ask at the same moment."""
     return seconds * (1 + chance.random() / 10)
 
 
-HEARTBEAT_S = 1.0
-TICK_S = 3.0
-CLOCK_JUMP_S = 2.0
-LATE = timedelta(seconds=5)
-RESTART_S = 1.0
-BACKFILL_AGAIN_S = 600.0
-MISSED_BEATS = 2
+@dataclass(slots=True, eq=False)
+class Schedule:
+    """Runs these jobs while it is open. Use it as an async context manager.
 
-Duty = Callable[[], Coroutine[Any, Any, None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Jobs:
-    """What is to be done.
-
-    `poll` makes its own next appointment by `poll_in`; `republish` is for the hours at which what is right changes
-    without new figures; `tick` compares memory with Redis, at every beat while `hurried` says so; `listen` runs for
-    ever; `backfill` is done when `backfill_in` says; `clock_jumped` is told by how many seconds, `died` the name of a
-    task that ended and will be started again, and why.
+    `poll` and `backfill` make their next appointments themselves. `republish` is for the hours at which something
+    changes without new figures. `tick` compares memory with Redis, at every beat while `hurried` returns True. `listen`
+    never ends. `clock_jumped` gets the seconds; `died` the name of a task that will be started again, and its error.
     """
 
-    poll: Duty
-    republish: Duty
-    tick: Duty
-    listen: Duty
-    backfill: Duty
+    poll: Job
+    republish: Job
+    tick: Job
+    listen: Job
+    backfill: Job
     hurried: Callable[[], bool]
     clock_jumped: Callable[[float], None]
     died: Callable[[str, BaseException | str], None]
-
-
-class Schedule:
-    """Use it as an async context manager: it ticks while it is open. What ends by itself is started again."""
-
-    def __init__(self, duties: Jobs) -> None:
-        self._duties = duties
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._scheduler = AsyncIOScheduler(timezone=MOSCOW)
-        self._open = False
-        self._beat_at = 0.0
-        self.next_poll_at = utc_now()
-        """The appointment for the next poll, by the wall clock. It has passed while a poll runs, or if nobody polls."""
+    next_poll_at: datetime = field(init=False, default_factory=utc_now)
+    """The appointment for the next poll, by the wall clock. It has passed while a poll runs, or if none will."""
+    _tasks: set[asyncio.Task[None]] = field(init=False, default_factory=set)
+    _scheduler: AsyncIOScheduler = field(init=False, default_factory=lambda: AsyncIOScheduler(timezone=MOSCOW))
+    _open: bool = field(init=False, default=False)
+    _beat_at: float = field(init=False, default=0.0)
 
     async def __aenter__(self) -> Self:
         """Poll at once, then as `poll_in` says."""
@@ -113,7 +107,7 @@ class Schedule:
         self.next_poll_at = utc_now()
         self._start_scheduler()
         await self._start_poll()
-        self._keep("listen", self._duties.listen)
+        self._keep("listen", self.listen)
         self._keep("heartbeat", self._heartbeat)
         return self
 
@@ -124,88 +118,76 @@ class Schedule:
         await self.stop()
 
     async def stop(self) -> None:
-        """Nothing happens by itself any more. A second time does nothing."""
+        """Run nothing any more. A second call does nothing."""
         self._open = False
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
         await cancel(tuple(self._tasks))
 
     def _start_scheduler(self) -> None:
-        """Begin with a new one: what became of an old one is not known."""
+        """Begin with a new one, because the state of an old one is unknown."""
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
         self._scheduler = AsyncIOScheduler(timezone=MOSCOW)
         self._scheduler.start()
-        # What is in force changes at midnight, and a publication becomes overdue at 21:00, without new figures.
+        # Without new figures, another sheet is in force at midnight, and a publication becomes overdue at 21:00.
         for hour in (0, 21):
             trigger = CronTrigger(hour=hour, timezone=MOSCOW)
-            self._scheduler.add_job(
-                self._duties.republish, trigger, id=f"republish-{hour}", misfire_grace_time=None, coalesce=True
-            )
+            self._scheduler.add_job(self.republish, trigger, misfire_grace_time=None, coalesce=True)
 
     @property
     def silent_s(self) -> float:
-        """Seconds since the heartbeat last beat."""
+        """Seconds since the last heartbeat."""
         return asyncio.get_running_loop().time() - self._beat_at
 
     def poll_in(self, seconds: float) -> None:
         """Make the appointment for the next poll, in place of any other."""
-        if not self._open:
-            return
-        # APScheduler follows the wall clock, whatever the service's says: a stopped demo clock must not stop it.
-        self.next_poll_at = utc_now() + timedelta(seconds=seconds)
-        trigger = DateTrigger(self.next_poll_at, MOSCOW)
-        self._scheduler.add_job(self._start_poll, trigger, id="poll", replace_existing=True, misfire_grace_time=None)
+        if self._open:
+            # APScheduler follows the wall clock, whatever the service's says: a stopped demo clock must not stop it.
+            self.next_poll_at = utc_now() + timedelta(seconds=seconds)
+            self._appoint("poll", self._start_poll, self.next_poll_at)
 
     def backfill_in(self, seconds: float) -> None:
-        """Make the appointment for a backfill, unless there is one: the polls do not hurry what has failed."""
+        """Make the appointment for a backfill, unless there is one: polls do not hurry a backfill that has failed."""
         if self._open and self._scheduler.get_job("backfill") is None:
-            when = utc_now() + timedelta(seconds=seconds)
-            self._scheduler.add_job(
-                self._start_backfill, DateTrigger(when, MOSCOW), id="backfill", misfire_grace_time=None
-            )
+            self._appoint("backfill", self._start_backfill, utc_now() + timedelta(seconds=seconds))
 
-    # APScheduler runs plain functions in a thread, so its jobs are coroutines; a poll is a task of ours, to be ended
-    # with us in order.
+    def _appoint(self, name: str, start: Job, when: datetime) -> None:
+        trigger = DateTrigger(when, MOSCOW)
+        self._scheduler.add_job(start, trigger, id=name, replace_existing=True, misfire_grace_time=None)
+
+    # APScheduler runs plain functions in a thread, so its jobs are coroutines. They only start tasks of ours, which end
+    # with the schedule.
 
     async def _start_poll(self) -> None:
-        if self._open:
-            self._start("poll", self._duties.poll).add_done_callback(self._polled)
-
-    def _polled(self, task: asyncio.Task[None]) -> None:
-        """A poll makes the next appointment itself; one that broke off has not."""
-        if self._open and (task.cancelled() or task.exception()):
-            self._duties.died("poll", _end_of(task))
-            self.poll_in(RESTART_S)
+        self._start("poll", self.poll, lambda: self.poll_in(RESTART_S))
 
     async def _start_backfill(self) -> None:
+        self._start("backfill", self.backfill, lambda: self.backfill_in(BACKFILL_AGAIN_S))
+
+    def _keep(self, name: str, job: Job) -> None:
+        """Run a job that never ends; whatever ends it, start it again."""
+
+        def restart() -> None:
+            asyncio.get_running_loop().call_later(RESTART_S, self._keep, name, job)
+
+        self._start(name, job, restart, for_ever=True)
+
+    def _start(self, name: str, job: Job, restart: Callable[[], None], *, for_ever: bool = False) -> None:
         if self._open:
-            self._start("backfill", self._duties.backfill).add_done_callback(self._filled)
+            task = asyncio.create_task(job(), name=name)
+            self._tasks.add(task)
+            task.add_done_callback(partial(self._ended, restart, for_ever))
 
-    def _filled(self, task: asyncio.Task[None]) -> None:
-        """A backfill makes its own next appointment, unless an exception ended it."""
-        if self._open and not task.cancelled() and (error := task.exception()):
-            self._duties.died("backfill", error)
-            self.backfill_in(BACKFILL_AGAIN_S)
-
-    def _start(self, name: str, work: Duty) -> asyncio.Task[None]:
-        task = asyncio.create_task(work(), name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-    def _keep(self, name: str, work: Duty) -> None:
-        """Have it running until we stop, whatever ends it."""
-        if self._open:
-            self._start(name, work).add_done_callback(partial(self._ended, name, work))
-
-    def _ended(self, name: str, work: Duty, task: asyncio.Task[None]) -> None:
-        if self._open:
-            self._duties.died(name, _end_of(task))
-            task.get_loop().call_later(RESTART_S, self._keep, name, work)
+    def _ended(self, restart: Callable[[], None], for_ever: bool, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = "was cancelled" if task.cancelled() else task.exception() or ("returned" if for_ever else None)
+        if self._open and error:
+            self.died(task.get_name(), error)
+            restart()
 
     def _is_polling(self) -> bool:
-        """Whether a poll is running or has its appointment, with somebody who keeps it."""
+        """Whether a poll runs, or has an appointment that will be kept."""
         if any(task.get_name() == "poll" for task in self._tasks):
             return True
         job = self._scheduler.get_job("poll") if self._scheduler.state == STATE_RUNNING else None
@@ -222,20 +204,16 @@ class Schedule:
             self._beat_at = turn
             jump = (wall - last_wall).total_seconds() - (turn - last_turn)
             if abs(jump) > CLOCK_JUMP_S:
-                self._duties.clock_jumped(jump)
+                self.clock_jumped(jump)
                 self.poll_in(0)
-            # Between a kept appointment and its poll there is a moment with neither.
+            # Between an appointment and its poll there is a moment with neither.
             missing = 0 if self._is_polling() else missing + 1
             if missing >= MISSED_BEATS:
                 missing = 0
-                self._duties.died("poll", "had no appointment any more")
+                self.died("poll", "had no appointment any more")
                 self._start_scheduler()
                 self.poll_in(0)
-            if turn - last_tick >= TICK_S or self._duties.hurried():
+            if turn - last_tick >= TICK_S or self.hurried():
                 last_tick = turn
-                await self._duties.tick()
+                await self.tick()
             last_wall, last_turn = wall, turn
-
-
-def _end_of(task: asyncio.Task[None]) -> BaseException | str:
-    return "was cancelled" if task.cancelled() else task.exception() or "returned"

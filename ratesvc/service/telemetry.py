@@ -1,4 +1,7 @@
-"""What happens to the service, said once in the log and counted. Lower floors report; only this room speaks."""
+"""Logs and metrics. The other modules of the service report what happens; this one logs it once and counts it.
+
+One registry for each service. Times in metrics are timestamps, never ages.
+"""
 
 from __future__ import annotations
 
@@ -29,11 +32,11 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from ratesvc import __version__
-from ratesvc.bank.admission import Reassessed
+from ratesvc.bank.admission import HeldBack, Reassessed
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.rates import Revision
-from ratesvc.errors import FetchFailed, StoreUnavailable
-from ratesvc.service.refresh import Cycle, HeldBack
+from ratesvc.errors import RatesvcError, StoreUnavailable
+from ratesvc.service.refresh import Cycle
 from ratesvc.service.sync import Repaired
 from ratesvc.storage.redis import Call
 
@@ -42,12 +45,15 @@ disable_created_metrics()  # type: ignore[no-untyped-call] # theirs has no types
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
-REDIS_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+REDIS_BOUNDS_S = BOUNDS_S[1:]
 LISTENING = "listen"
+LOG_AGAIN_S = 60.0
+ASK_S = 0.5
+BLOCKED_S = 10.0
 
 
 class Route:
-    """The requests of one route. Counting is on the way of every answer: plain integers, half a microsecond."""
+    """The requests of one route. Every answer counts them: plain integers, half a microsecond."""
 
     __slots__ = ("by_status", "durations", "seconds")
 
@@ -57,13 +63,13 @@ class Route:
         self.seconds = 0.0
 
     def add(self, status: int, seconds: float) -> None:
-        """One more answer."""
+        """Count one more answer."""
         self.by_status[status] += 1
         self.durations[bisect_left(BOUNDS_S, seconds)] += 1
         self.seconds += seconds
 
     def add_quick(self, status: int) -> None:
-        """One more answer of the fast path, which takes microseconds: too short to be worth a look at the clock."""
+        """Count one more remembered answer: it takes microseconds, less than a look at the clock is worth."""
         self.by_status[status] += 1
         self.durations[0] += 1
 
@@ -75,7 +81,7 @@ class Metrics(Collector):
         """All at zero."""
         self.registry = CollectorRegistry()
         self._routes: dict[str, Route] = {}
-        self._watched: set[str] = set()
+        self._gauges: set[str] = set()
         build = Gauge("ratesvc_build_info", "Always 1.", ("version", "python"), registry=self.registry)
         build.labels(__version__, platform.python_version()).set(1)
         self.fetches = self._counter("fetches", "Refreshes, by what came of them", "outcome")
@@ -97,9 +103,9 @@ class Metrics(Collector):
         return Counter(f"ratesvc_{name}", f"{text}.", (label,), registry=self.registry)
 
     def watch(self, name: str, text: str, value: Callable[[], float]) -> None:
-        """A gauge that is asked for when somebody reads; a second time it stays as it is."""
-        if name not in self._watched:
-            self._watched.add(name)
+        """Add a gauge that is read with the page; a second one of the same name is ignored."""
+        if name not in self._gauges:
+            self._gauges.add(name)
             Gauge(f"ratesvc_{name}", text, registry=self.registry).set_function(value)
 
     def redis_call(self, call: Call) -> None:
@@ -110,11 +116,11 @@ class Metrics(Collector):
             self._redis.labels(call.operation).observe(call.seconds)
 
     def route(self, template: str) -> Route:
-        """Where the requests of a route are counted."""
+        """The counts of one route."""
         return self._routes.setdefault(template, Route())
 
     def collect(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
-        """For prometheus_client."""
+        """Give prometheus_client the counts of all routes."""
         requests = CounterMetricFamily("ratesvc_requests", "Answers.", labels=("route", "status"))
         durations = HistogramMetricFamily(
             "ratesvc_request_duration_seconds", "From a request's head to its answer.", labels=("route",)
@@ -130,23 +136,159 @@ class Metrics(Collector):
         yield durations
 
     def text(self) -> bytes:
-        """What /metrics answers."""
+        """The page /metrics."""
         return generate_latest(self.registry)
 
 
-ASK_S = 0.5
-BLOCKED_S = 10.0
+class Telemetry:
+    """Keeps the last refresh and the trouble of Redis, for health, and logs each thing once."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        """`clock` gives UTC."""
+        self.metrics = Metrics()
+        self.log = structlog.get_logger("ratesvc")
+        self.last_cycle: Cycle | None = None
+        self.last_attempt: datetime | None = None
+        self.last_success: datetime | None = None
+        self.failures = 0
+        self.trouble: StoreUnavailable | None = None
+        self._clock = clock
+        self._logged_at: dict[str, float] = {}
+        self._held_back: dict[date, HeldBack] = {}
+
+    def _is_due(self, message: str) -> bool:
+        """Whether a message that repeats itself may be logged: once a minute."""
+        now = asyncio.get_running_loop().time()
+        if now - self._logged_at.get(message, float("-inf")) < LOG_AGAIN_S:
+            return False
+        self._logged_at[message] = now
+        return True
+
+    # The Bank
+
+    def refreshed(self, cycle: Cycle, *, nothing_held: bool) -> None:
+        """A refresh has ended."""
+        self.held_back(cycle)
+        self.last_cycle = cycle
+        self.last_attempt = self._clock()
+        if cycle.asked_in_vain:
+            self.failures += 1
+        elif cycle.has_heard:
+            self.failures = 0
+            self.last_success = self.last_attempt
+        self.metrics.fetches.labels(
+            cycle.failure.kind if cycle.failure and cycle.asked_in_vain else cycle.outcome
+        ).inc()
+        if cycle.accepted and not cycle.stored:
+            self.log.warning("kept_in_memory", sheets=len(cycle.accepted))
+        if cycle.failure and self._is_due("fetch_failed"):
+            hint = {"hint": "nothing is stored yet; --demo works without the network"} if nothing_held else {}
+            for host, error in cycle.failure.failures:
+                self.log.warning("fetch_failed", host=host, error=str(error), **hint)
+
+    def heard_elsewhere(self) -> None:
+        """The Bank has answered another replica: an earlier failure of this one is over."""
+        if self.failures:
+            self.failures = 0
+            self.last_cycle = Cycle("skipped")
+
+    def held_back(self, cycle: Cycle) -> None:
+        """Log once for each sheet why it is held back, and count the documents that were put into quarantine."""
+        for accepted in cycle.accepted:
+            self._held_back.pop(accepted.effective_date, None)
+        for found in cycle.held_back:
+            day = found.effective_date
+            if self._held_back.get(day) != found:
+                self.log.warning("sheet_held_back", effective_date=str(day), to=found.decision, why=str(found))
+            self._held_back[day] = found
+        for kind in cycle.put_aside:
+            self.metrics.quarantined.labels(kind).inc()
+
+    def reassessed(self, found: Reassessed) -> None:
+        """The data of an older version was assessed; what is not admitted is fetched again."""
+        for revision, assessment in found.refused:
+            day, number = str(revision.effective_date), revision.number
+            self.log.warning("stored_sheet_refused", effective_date=day, revision=number, why=str(assessment))
+        days = len(found.coverage.unconfirmed) if found.coverage else 0
+        self.log.info("store_reassessed", kept=len(found.kept), refused=len(found.refused), unconfirmed_days=days)
+
+    def history(self, coverage: Coverage) -> None:
+        """History, or more of it, was loaded from Redis."""
+        self.log.info("history", since=str(coverage.since), until=str(coverage.until))
+
+    def backfill_failed(self, failure: RatesvcError) -> None:
+        """A backfill has failed, and will be tried again."""
+        if self._is_due("backfill_failed"):
+            self.log.warning("backfill_failed", error=str(failure))
+
+    def backfilled(self, coverage: Coverage | None, sheets: int, *, complete: bool) -> None:
+        """A backfill has ended; not `complete`, some days up to yesterday are not held."""
+        if complete:
+            self.log.info("backfill_finished", sheets=sheets)
+        elif coverage:
+            unconfirmed = len(coverage.unconfirmed)
+            self.log.warning("backfill_incomplete", sheets=sheets, until=str(coverage.until), unconfirmed=unconfirmed)
+
+    def sheet(self, revision: Revision) -> None:
+        """This replica holds one more revision."""
+        flags = {"flags": ",".join(revision.flags)} if revision.flags else {}
+        self.log.info("sheet", effective_date=str(revision.effective_date), revision=revision.number, **flags)
+
+    # Redis
+
+    def redis_call(self, call: Call) -> None:
+        """Count one call. Log once that Redis is in trouble and of what kind, and once that it is well again."""
+        self.metrics.redis_call(call)
+        now, before = call.trouble, self.trouble
+        if now:
+            self.trouble = now
+            if before is None or before.kind != now.kind:
+                self.log.warning("store_unavailable", kind=now.kind, error=str(now), served_from="memory")
+        elif before and not call.refusing:
+            # A Redis that answers may still refuse writes.
+            self.trouble = None
+            self.log.info("store_back")
+
+    def repaired(self, repaired: Repaired) -> None:
+        """Log and count what was written to Redis again."""
+        for key in repaired.misplaced:
+            self.log.warning("misplaced_dropped", key=key)
+        counts = {"sheets": repaired.sheets, "columns": repaired.columns, "dropped": repaired.dropped}
+        if any(counts.values()):
+            self.log.warning("repaired", **counts)
+        for what, count in counts.items():
+            self.metrics.repaired.labels(what).inc(count)
+
+    # The process
+
+    def task_died(self, name: str, error: BaseException | str) -> None:
+        """A task that must never end has ended, by an exception or as a text says, and is started again."""
+        self.metrics.restarts.labels(name).inc()
+        if isinstance(error, str):
+            self.log.error("task_died", task=name, error=error)
+        else:
+            self.log.error("task_died", task=name, error=repr(error), exc_info=error)
+
+    def failed_by_mistake(self, name: str, error: Exception) -> None:
+        """A bug of ours ended work that is repeated anyway; its traceback is logged once a minute at most."""
+        if self._is_due(name):
+            self.task_died(name, error)
+        else:
+            self.metrics.restarts.labels(name).inc()
+
+    def loop_blocked(self, seconds: float, at: str) -> None:
+        """The event loop is blocked for so long, at that line."""
+        self.log.error("loop_blocked", seconds=seconds, at=at)
 
 
 class Watchdog:
-    """Measures how long the loop takes to turn. A blocked loop answers nobody; what asked it runs into its timeout.
+    """A thread that asks the event loop twice a second whether it is blocked, and where.
 
-    `lag_s` therefore stays at what the last turn took until the next one is measured: whoever asks first after a
-    block hears of it.
+    `lag_s` stays at the time of the last turn until the next one is measured: the first request after a block sees it.
     """
 
     def __init__(self, blocked: Callable[[float, str], None]) -> None:
-        """`blocked` is called in the thread, once for each block of `BLOCKED_S`, with where the loop stands."""
+        """`blocked` is called in the thread, once for each block of `BLOCKED_S`, with the line that blocks."""
         self._blocked = blocked
         self._stop = threading.Event()
         self._asked_at = time.monotonic()
@@ -155,13 +297,8 @@ class Watchdog:
 
     def open(self) -> Self:
         """Begin to watch the running loop."""
-        thread = threading.Thread(
-            target=self._watch,
-            args=(asyncio.get_running_loop(), threading.get_ident()),
-            name="ratesvc-watchdog",
-            daemon=True,
-        )
-        thread.start()
+        watched = asyncio.get_running_loop(), threading.get_ident()
+        threading.Thread(target=self._watch, args=watched, name="ratesvc-watchdog", daemon=True).start()
         return self
 
     def close(self) -> None:
@@ -192,145 +329,3 @@ class Watchdog:
     def _turned(self) -> None:
         self._lag_s = time.monotonic() - self._asked_at
         self._answered.set()
-
-
-FAILURE_LOG_S = 60.0
-
-
-class Telemetry:
-    """Keeps what the last refresh did, and whether Redis is in trouble, for health and for what is said only once."""
-
-    def __init__(self, clock: Callable[[], datetime]) -> None:
-        """`clock` gives UTC."""
-        self.metrics = Metrics()
-        self.log = structlog.get_logger("ratesvc")
-        self.last_cycle: Cycle | None = None
-        self.last_attempt: datetime | None = None
-        self.last_success: datetime | None = None
-        self.failures = 0
-        self.trouble: StoreUnavailable | None = None
-        self._clock = clock
-        self._said_at = float("-inf")
-        self._mistaken_at: dict[str, float] = {}
-        self._held_back: dict[date, HeldBack] = {}
-
-    # The Bank
-
-    def refreshed(self, cycle: Cycle, *, nothing_held: bool) -> None:
-        """One refresh is over."""
-        self.held_back(cycle)
-        self.last_cycle = cycle
-        self.last_attempt = self._clock()
-        if cycle.asked_in_vain:
-            self.failures += 1
-        elif cycle.has_heard:
-            self.failures = 0
-            self.last_success = self.last_attempt
-        kind = cycle.failure.kind if cycle.failure and cycle.asked_in_vain else cycle.outcome
-        self.metrics.fetches.labels(kind).inc()
-        if cycle.accepted and not cycle.stored:
-            self.log.warning("kept_in_memory", sheets=len(cycle.accepted))
-        if cycle.failure:
-            self._failed(cycle.failure, nothing_held=nothing_held)
-
-    def heard_elsewhere(self) -> None:
-        """The Bank has answered a replica: an earlier failure of this one is over."""
-        if self.failures:
-            self.failures = 0
-            self.last_cycle = Cycle("skipped")
-
-    def held_back(self, cycle: Cycle) -> None:
-        """Say once of each sheet why it is held back, and count what was put into quarantine."""
-        for accepted in cycle.accepted:
-            self._held_back.pop(accepted.effective_date, None)
-        for held_back in cycle.held_back:
-            if self._held_back.get(held_back.effective_date) != held_back:
-                date_text = str(held_back.effective_date)
-                self.log.warning("sheet_held_back", effective_date=date_text, to=held_back.decision, why=str(held_back))
-            self._held_back[held_back.effective_date] = held_back
-        for kind in cycle.put_aside:
-            self.metrics.quarantined.labels(kind).inc()
-
-    def reassessed(self, found: Reassessed) -> None:
-        """What an older version stored was assessed once; what is not admitted is fetched again."""
-        for revision, assessment in found.refused:
-            why = "; ".join(f"{finding.kind}: {finding.text}" for finding in assessment.findings)
-            self.log.warning(
-                "stored_sheet_refused", effective_date=str(revision.effective_date), revision=revision.number, why=why
-            )
-        lacking = len(found.coverage.unconfirmed) if found.coverage else 0
-        self.log.info("store_reassessed", kept=len(found.kept), refused=len(found.refused), unconfirmed_days=lacking)
-
-    def _failed(self, failure: FetchFailed, *, nothing_held: bool) -> None:
-        now = asyncio.get_running_loop().time()
-        if now - self._said_at < FAILURE_LOG_S:
-            return
-        self._said_at = now
-        hint = {"hint": "nothing is stored yet; --demo works without the network"} if nothing_held else {}
-        for host, error in failure.failures:
-            self.log.warning("fetch_failed", host=host, error=str(error), **hint)
-
-    def history(self, coverage: Coverage) -> None:
-        """All of history, or more of it, was taken from Redis."""
-        self.log.info("history", since=str(coverage.since), until=str(coverage.until))
-
-    def backfilled(self, coverage: Coverage | None, sheets: int, *, complete: bool) -> None:
-        """A backfill is over; not `complete`, some days up to yesterday are not held."""
-        if complete:
-            self.log.info("backfill_finished", sheets=sheets)
-        elif coverage:
-            unconfirmed = len(coverage.unconfirmed)
-            self.log.warning("backfill_incomplete", sheets=sheets, until=str(coverage.until), unconfirmed=unconfirmed)
-
-    def sheet(self, revision: Revision) -> None:
-        """This replica holds one more."""
-        flags = {"flags": ",".join(revision.flags)} if revision.flags else {}
-        self.log.info("sheet", effective_date=str(revision.effective_date), revision=revision.number, **flags)
-
-    # Redis
-
-    def redis_call(self, call: Call) -> None:
-        """Count one command; say once that Redis is in trouble and of what kind, and once that it is well again."""
-        self.metrics.redis_call(call)
-        now, before = call.trouble, self.trouble
-        if now:
-            self.trouble = now
-            if before is None or before.kind != now.kind:
-                self.log.warning("store_unavailable", kind=now.kind, error=str(now), served_from="memory")
-        elif before and not call.refusing:
-            # A Redis that answers may still refuse writes.
-            self.trouble = None
-            self.log.info("store_back")
-
-    def repaired(self, repaired: Repaired) -> None:
-        """Log and count what was written to Redis again."""
-        for key in repaired.misplaced:
-            self.log.warning("misplaced_dropped", key=key)
-        counts = {"sheets": repaired.sheets, "columns": repaired.columns, "dropped": repaired.dropped}
-        if any(counts.values()):
-            self.log.warning("repaired", **counts)
-        for what, count in counts.items():
-            self.metrics.repaired.labels(what).inc(count)
-
-    # The process
-
-    def task_died(self, name: str, error: BaseException | str) -> None:
-        """What must never end has ended, by an exception or as these words say, and is started again."""
-        self.metrics.restarts.labels(name).inc()
-        if isinstance(error, str):
-            self.log.error("task_died", task=name, error=error)
-        else:
-            self.log.error("task_died", task=name, error=repr(error), exc_info=error)
-
-    def failed_by_mistake(self, name: str, error: Exception) -> None:
-        """A bug of ours ended work that is repeated anyway; its traceback is logged once a minute at most."""
-        now = asyncio.get_running_loop().time()
-        if now - self._mistaken_at.get(name, float("-inf")) < FAILURE_LOG_S:
-            self.metrics.restarts.labels(name).inc()
-            return
-        self._mistaken_at[name] = now
-        self.task_died(name, error)
-
-    def loop_blocked(self, seconds: float, at: str) -> None:
-        """The event loop has not turned for so long; `at` is where it stands."""
-        self.log.error("loop_blocked", seconds=seconds, at=at)

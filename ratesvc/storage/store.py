@@ -5,7 +5,6 @@
 | `{namespace}:v1:sheets` | hash | `2026-04-25.1` → envelope of one revision with the Bank's raw bytes |
 | `{namespace}:v1:columns` | hash | `R01235` → envelope of the backfilled history of one currency id |
 | `{namespace}:v1:span` | string | envelope of the coverage: the closed range of days in which every sheet is held |
-| `{namespace}:v1:plan` | string | envelope of the range that an unfinished backfill asks for |
 | `{namespace}:v1:quarantine` | hash | `1f0c…` → envelope of a document that waits for a person; the newest fifty |
 | `{namespace}:v1:events` | stream | `17-0` → envelope of event 17; the newest thousand |
 | `{namespace}:v1:lease:{name}` | string | the replica whose turn it is to poll, or to backfill |
@@ -119,8 +118,7 @@ class StoredRange:
 class Store:
     """All that one Redis namespace holds. Every method raises StoreUnavailable.
 
-    `coverage` is the range in which every sheet is held; `plan` is what an unfinished backfill asks for;
-    `seen_coverage` is the coverage that the last `load` found.
+    `coverage` is the range in which every sheet is held; `seen_coverage` is the one that the last `load` found.
     """
 
     def __init__(self, connection: RedisConnection, namespace: str) -> None:
@@ -128,7 +126,6 @@ class Store:
         prefix = f"{{{namespace}}}:{SCHEMA}:"
         self.connection = connection
         self.coverage = StoredRange(connection, prefix + "span")
-        self.plan = StoredRange(connection, prefix + "plan")
         self.poll_lease = Lease(connection, prefix + "lease:poll")
         self.backfill_lease = Lease(connection, prefix + "lease:backfill")
         self.quarantine = Quarantine(connection, prefix + "quarantine")
@@ -171,14 +168,13 @@ class Store:
     # Reading
 
     async def glance(self) -> Glance:
-        """Counts, the coverage and the last event. The plan is read only to notice a value of another type."""
+        """Counts, the coverage and the last event."""
         async with self.connection.call("glance") as redis:
             pipeline = redis.pipeline(transaction=False)
             for key in (self._sheets, self._columns, self.quarantine.key):
                 pipeline.hlen(key)
             pipeline.get(self.coverage.key)
             pipeline.xrevrange(self._events, count=1)
-            pipeline.strlen(self.plan.key)
             # With raise_on_error redis-py would put words of its own before WRONGTYPE.
             answers = await pipeline.execute(raise_on_error=False)
             for error in answers:
@@ -373,7 +369,7 @@ class Store:
     async def drop_misplaced(self) -> list[str]:
         """Delete each key of ours that holds a value of another type; returns the keys."""
         types = dict.fromkeys((self._sheets, self._columns, self.quarantine.key), "hash")
-        types |= {self._events: "stream", self.coverage.key: "string", self.plan.key: "string"}
+        types |= {self._events: "stream", self.coverage.key: "string"}
         async with self.connection.call("drop") as redis:
             found = {key: as_text(await redis.type(key)) for key in types}
             wrong = [key for key, kind in found.items() if kind not in (types[key], "none")]

@@ -34,8 +34,8 @@ def test_a_sheet_with_findings_needs_a_second_document_that_says_the_same(settle
     """To the last digit."""
     found = admit(MOVED, BEFORE, settled=settled)
     assert isinstance(found, Unconfirmed)
-    assert found.beside(MOVED) == Admitted(MOVED, ("large_move",))
-    assert isinstance(found.beside(changed(SHEET, PLN=times("1.3001"))), Quarantined)
+    assert found.compared_with(MOVED) == Admitted(MOVED, ("large_move",))
+    assert isinstance(found.compared_with(changed(SHEET, PLN=times("1.3001"))), Quarantined)
     assert isinstance(found.refused(), Quarantined)
 
 
@@ -44,8 +44,8 @@ def test_a_slipped_decimal_point_waits_for_a_person_unless_its_day_is_settled() 
     assert isinstance(admit(SLIPPED, BEFORE), Quarantined)
     found = admit(SLIPPED, BEFORE, settled=True)
     assert isinstance(found, Unconfirmed)
-    assert isinstance(found.beside(SLIPPED), Admitted)
-    assert isinstance(found.beside(SHEET), Quarantined)
+    assert isinstance(found.compared_with(SLIPPED), Admitted)
+    assert isinstance(found.compared_with(SHEET), Quarantined)
 
 
 def test_a_person_releases_anything() -> None:

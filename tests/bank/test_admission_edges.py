@@ -15,7 +15,6 @@ from ratesvc.bank.admission import (
     Quarantined,
     Unconfirmed,
     admit,
-    admit_from_history,
     is_settled,
     reassess,
     suspect_days,
@@ -69,9 +68,9 @@ def test_a_finding_needs_a_second_document() -> None:
     assert isinstance(found, Unconfirmed)
     assert (found.sheet, found.assessment.decision, found.assessment.flags) == (ODD, Decision.CONFIRM, ("large_move",))
     renamed = replace(ODD, quotes=tuple(replace(quote, name="in English") for quote in reversed(ODD.quotes)))
-    assert found.beside(renamed) == Admitted(ODD, ("large_move",))
-    assert found.beside(changed(ODD, PLN=times("1.0001"))) == Quarantined(ODD, found.assessment)
-    assert found.beside(without(ODD, "CZK")) == found.refused() == Quarantined(ODD, found.assessment)
+    assert found.compared_with(renamed) == Admitted(ODD, ("large_move",))
+    assert found.compared_with(changed(ODD, PLN=times("1.0001"))) == Quarantined(ODD, found.assessment)
+    assert found.compared_with(without(ODD, "CZK")) == found.refused() == Quarantined(ODD, found.assessment)
 
 
 def test_a_correction_is_a_finding() -> None:
@@ -111,18 +110,12 @@ def test_a_sheet_is_settled_a_week_later_unless_it_is_the_newest(
 # What is composed of columns
 
 
-def test_a_composed_sheet_is_judged_by_the_one_before_it() -> None:
-    """Not by itself; a day without one, or with a document of its own, is not looked at."""
+def test_a_composed_sheet_is_assessed_beside_the_one_before_it() -> None:
+    """A day without a sheet, or with a document of its own, has no findings."""
     history = backfilled(plausible(THURSDAY), plausible(FRIDAY), SLIPPED)
-    found = admit_from_history(history, SATURDAY)
-    assert isinstance(found, Unconfirmed)
-    assert found.assessment.reason == "power_of_ten"
-    assert isinstance(admit_from_history(history, SATURDAY, settled=False), Quarantined)
-    assert isinstance(admit_from_history(history, FRIDAY), Admitted)
-    assert isinstance(admit_from_history(history, THURSDAY), Admitted)
-    assert admit_from_history(history, SUNDAY) is None
+    assert suspect_days(history, [*DAYS, SUNDAY]) == [SATURDAY]
     history.add(revision(SLIPPED))
-    assert admit_from_history(history, SATURDAY) is None
+    assert suspect_days(history, [SATURDAY]) == []
 
 
 def test_a_day_after_a_wrong_one_is_suspect_too() -> None:

@@ -48,8 +48,8 @@ async def fails(client: BankClient) -> FetchFailed:
 async def test_a_day_is_asked_for_as_the_bank_writes_it(bank: Bank, client: BankClient) -> None:
     """date_req=dd/mm/yyyy; the answer may be dated earlier; the program names itself and asks for plain bytes."""
     fetched = await client.daily(date(2026, 4, 26), anything)
-    assert fetched.document == sheet(DAY)
-    assert fetched.raw == daily_xml(sheet(DAY))
+    assert fetched[0] == sheet(DAY)
+    assert fetched[1] == daily_xml(sheet(DAY))
     assert bank.asked[0].query["date_req"] == "26/04/2026"
     assert bank.asked[0].headers["User-Agent"] == "ratesvc-tests"
     assert bank.asked[0].headers["Accept-Encoding"] == "identity"
@@ -131,7 +131,7 @@ async def test_a_date_that_no_calendar_has_is_no_date(bank: Bank) -> None:
     async with bank_running() as other:
         other.publish(sheet(DAY))
         async with BankClient([bank.url, other.url], "x", pace=Pace(None)) as client:
-            assert (await client.daily(None, anything)).document == sheet(DAY)
+            assert (await client.daily(None, anything))[0] == sheet(DAY)
 
 
 async def test_a_redirect_on_the_same_host_is_followed(bank: Bank, client: BankClient) -> None:
@@ -142,7 +142,7 @@ async def test_a_redirect_on_the_same_host_is_followed(bank: Bank, client: BankC
         raise web.HTTPFound(str(request.rel_url))
 
     bank.misbehave = once
-    assert (await client.daily(None, anything)).document == sheet(DAY)
+    assert (await client.daily(None, anything))[0] == sheet(DAY)
 
 
 async def test_the_next_mirror_is_asked_when_one_fails(bank: Bank) -> None:
@@ -152,7 +152,7 @@ async def test_the_next_mirror_is_asked_when_one_fails(bank: Bank) -> None:
         other.publish(sheet(DAY))
         mirrors = ["http://127.0.0.1:1", bank.url, other.url]
         async with BankClient(mirrors, "x", pace=Pace(None)) as client:
-            assert (await client.daily(None, anything)).document == sheet(DAY)
+            assert (await client.daily(None, anything))[0] == sheet(DAY)
             assert len(bank.asked) == len(other.asked) == 1
             bank.misbehave = None
             bank.publish(sheet(DAY, shift=1))
@@ -162,7 +162,7 @@ async def test_the_next_mirror_is_asked_when_one_fails(bank: Bank) -> None:
                 if found == refused:
                     raise BadDocument("core", "not that one")
 
-            assert (await client.daily(None, not_that)).document == sheet(DAY)
+            assert (await client.daily(None, not_that))[0] == sheet(DAY)
 
 
 async def test_a_minute_has_at_most_so_many_turns(monkeypatch: pytest.MonkeyPatch) -> None:

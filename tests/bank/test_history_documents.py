@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratesvc.bank.xml import Listing, Record, parse_catalogue, parse_date, parse_dynamic
+from ratesvc.bank.xml import Record, parse_catalogue, parse_date, parse_dynamic
+from ratesvc.domain.columns import Currency
 from ratesvc.errors import BadDocument
 
 USD, EUR = "R01235", "R01239"
@@ -293,8 +294,8 @@ def test_the_catalogue_says_what_each_id_is_called() -> None:
     """Blanks at the end of a parent's id are dropped, and a number gets back the zeros that the catalogue drops."""
     aussie = item("R01010", ISO_Num_Code="36", ISO_Char_Code="AUD", ParentCode="R01010", EngName="Australian Dollar")
     assert parse_catalogue(catalogue(item(), aussie)) == (
-        Listing(USD, USD, "Доллар США", "US Dollar", "USD", "840"),
-        Listing("R01010", "R01010", "Доллар США", "Australian Dollar", "AUD", "036"),
+        Currency(USD, USD, "USD", "840", "Доллар США", "US Dollar"),
+        Currency("R01010", "R01010", "AUD", "036", "Доллар США", "Australian Dollar"),
     )
 
 
@@ -302,11 +303,11 @@ def test_the_catalogue_says_what_each_id_is_called() -> None:
 def test_an_id_may_have_no_iso_code(blank: str | None) -> None:
     """The Lithuanian talon has neither; one of the two is no reason to invent the other."""
     [both] = parse_catalogue(catalogue(item(ISO_Num_Code=blank, ISO_Char_Code=blank)))
-    assert (both.code, both.numeric_code) == (None, None)
+    assert (both.code, both.numeric_code) == ("", "")
     [number] = parse_catalogue(catalogue(item(ISO_Char_Code=blank)))
-    assert (number.code, number.numeric_code) == (None, "840")
+    assert (number.code, number.numeric_code) == ("", "840")
     [code] = parse_catalogue(catalogue(item(ISO_Num_Code=blank)))
-    assert (code.code, code.numeric_code) == ("USD", None)
+    assert (code.code, code.numeric_code) == ("USD", "")
 
 
 @pytest.mark.parametrize("inside", ["", "<Note>none</Note>", "\r\n\t"])

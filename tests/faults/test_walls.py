@@ -38,7 +38,7 @@ async def proxy(bank: Bank) -> AsyncIterator[Proxy]:
 
 async def effective(mirror: str, transport: Transport) -> date:
     async with BankClient([mirror], "x", pace=Pace(None), transport=transport) as client:
-        return (await client.daily(None, anything)).document.effective_date
+        return (await client.daily(None, anything))[0].effective_date
 
 
 async def test_a_plain_bank_behind_a_proxy(proxy: Proxy) -> None:

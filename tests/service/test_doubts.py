@@ -40,8 +40,8 @@ def asked_in_english(bank: Bank) -> int:
 
 async def polled(sheets: UnconfirmedSheets, found: Unconfirmed) -> Admission:
     """What the next poll decides."""
-    sheets.begin_turn()
-    return await sheets.settle(found, at_once=False)
+    sheets.begin_poll()
+    return await sheets.confirm(found, at_once=False)
 
 
 async def test_the_first_time_nothing_is_decided(sheets: UnconfirmedSheets, bank: Bank) -> None:
@@ -76,14 +76,14 @@ async def test_a_second_address_that_is_silent_is_asked_three_times(sheets: Unco
     for english in (b"", daily_xml(plausible(FRIDAY))):
         bank.english = english
         found = unconfirmed(ODD)
-        sheets.settled(SATURDAY)
+        sheets.forget(SATURDAY)
         said = [await polled(sheets, found) for _ in range(4)]
         assert said == [found, found, found, Quarantined(ODD, found.assessment)]
 
 
 async def test_a_command_asks_the_second_address_at_once(sheets: UnconfirmedSheets, bank: Bank) -> None:
     """It has no next poll."""
-    assert await sheets.settle(unconfirmed(ODD), at_once=True) == Admitted(ODD, ("large_move",))
+    assert await sheets.confirm(unconfirmed(ODD), at_once=True) == Admitted(ODD, ("large_move",))
     assert asked_in_english(bank) == 1
 
 
@@ -91,8 +91,8 @@ async def test_what_is_settled_is_no_doubt_any_more(sheets: UnconfirmedSheets) -
     """The next time begins anew; another day's doubt stays."""
     found = unconfirmed(ODD)
     await polled(sheets, found)
-    sheets.settled(FRIDAY)
-    sheets.settled(SATURDAY)
+    sheets.forget(FRIDAY)
+    sheets.forget(SATURDAY)
     assert await polled(sheets, found) == found
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from ratesvc.bank.admission import Assessment, Decision, Finding
+from ratesvc.bank.admission import Quarantined
 from ratesvc.domain.rates import Quote, Revision, Sheet, Snapshot
 from ratesvc.errors import FetchFailed, SourceError
 from ratesvc.service import health
-from ratesvc.service.refresh import Cycle, HeldBack
+from ratesvc.service.refresh import Cycle
 
 FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
 NOON = datetime(2026, 4, 24, 9, tzinfo=UTC)
@@ -64,8 +64,7 @@ def test_a_fetch_shows_its_outcome_and_what_it_held_back() -> None:
     """A failure is a warning with its reason and how many there were in a row; a sheet held back is one at once."""
     assert health.fetch(None, 0) == {"status": "pass", "observedValue": "not yet asked"}
     assert health.fetch(Cycle("unchanged"), 0) == {"status": "pass", "observedValue": "unchanged"}
-    finding = Finding("shrunk", Decision.QUARANTINE, "11 of 30 currencies are gone")
-    held = HeldBack(SATURDAY, Decision.QUARANTINE, Assessment((finding,)))
+    held = Quarantined.because(Sheet(SATURDAY, ROWS), ("shrunk", "11 of 30 currencies are gone"))
     assert health.fetch(Cycle("quarantined", held_back=(held, held)), 0) == {
         "status": "warn",
         "observedValue": "quarantined",

@@ -12,14 +12,14 @@ from conftest import Clock, Serve, Served, eventually, unhurried
 from fake_bank import Bank, sheet
 from machine import patience
 
-from ratesvc.bank.admission import Assessment, Decision
+from ratesvc.bank.admission import Assessment, Unconfirmed
 from ratesvc.config import Redis, Settings
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import WorkCalendar, utc_now
 from ratesvc.errors import FetchFailed, SourceError
 from ratesvc.service.health import Check
-from ratesvc.service.refresh import Cycle, HeldBack, Refresher
+from ratesvc.service.refresh import Cycle, Refresher
 from ratesvc.service.schedule import WINDOW_PACE_S, next_poll_s
 
 THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
@@ -232,12 +232,12 @@ async def test_a_service_that_crashed_at_its_first_refresh_is_soon_ready(
     monkeypatch.setattr("ratesvc.service.schedule.FIRST_RETRY_S", 0.05)
     cycle, calls = Refresher.cycle, 0
 
-    async def crashing_once(self: Refresher, history: History) -> Cycle:
+    async def crashing_once(self: Refresher) -> Cycle:
         nonlocal calls
         calls += 1
         if calls == 1:
             raise ZeroDivisionError
-        return await cycle(self, history)
+        return await cycle(self)
 
     monkeypatch.setattr(Refresher, "cycle", crashing_once)
     async with serve(msgspec.structs.replace(settings, poll_seconds=None)) as served:
@@ -259,7 +259,7 @@ def test_a_doubtful_sheet_is_asked_for_again_within_minutes() -> None:
     """Also outside of the hours of publication; sooner where nothing else can be shown."""
     moment = datetime(2026, 4, 25, 9, 0, tzinfo=UTC)
     history = History(WorkCalendar(), [Revision(sheet(SATURDAY), 1, moment)])
-    doubtful = Cycle("confirming", held_back=(HeldBack(SATURDAY, Decision.CONFIRM, Assessment()),))
+    doubtful = Cycle("confirming", held_back=(Unconfirmed(sheet(SATURDAY), Assessment()),))
     assert next_poll_s(history, moment, None, doubtful, 0) == 180
     assert next_poll_s(History(WorkCalendar()), moment, None, doubtful, 0) == 60
 

@@ -123,7 +123,7 @@ def _foreign_event(client: redis.Redis, name: Callable[[str], str]) -> None:
 
 
 def _foreign_type(client: redis.Redis, name: Callable[[str], str]) -> None:
-    for one in ("sheets", "columns", "quarantine", "events", "plan"):
+    for one in ("sheets", "columns", "quarantine", "events"):
         client.delete(name(one))
         client.sadd(name(one), "foreign")
 
@@ -309,10 +309,10 @@ async def test_a_backfill_that_breaks_off_is_logged_and_begun_again_later(
     """Ten minutes later, since it asks the Bank each time."""
     bank.publish(*map(sheet, DAYS))
 
-    async def mistaken(*_: object) -> None:
+    def mistaken(_: object) -> bool:
         raise ValueError("a mistake of ours")
 
-    monkeypatch.setattr("ratesvc.service.backfill.Backfill.if_needed", mistaken)
+    monkeypatch.setattr("ratesvc.service.backfill.Backfill.is_needed", mistaken)
     async with serve(settings) as served:
         await served.ready()
         restarts = served.service.telemetry.metrics.restarts.labels("backfill")

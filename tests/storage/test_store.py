@@ -172,7 +172,7 @@ async def test_a_glance_tells_how_much_redis_holds(store: Store, every_redis: st
     await client.xadd(f"{{{namespace}}}:v1:events", {"event": b"foreign"}, id="9-0")
     await client.set(f"{{{namespace}}}:v1:span", b"foreign")
     assert await store.glance() == Glance(1, 1, 1, None, None)
-    for name in ("sheets", "columns", "quarantine", "span", "events", "plan"):
+    for name in ("sheets", "columns", "quarantine", "span", "events"):
         await client.delete(f"{{{namespace}}}:v1:{name}")
         await client.sadd(f"{{{namespace}}}:v1:{name}", "foreign")
         with pytest.raises(StoreUnavailable) as caught:
