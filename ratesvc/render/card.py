@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import accumulate
 
 from ratesvc.render.language import Language
 from ratesvc.render.png import PIXEL, blend, text_width, wrapped
@@ -28,7 +29,7 @@ MOVES = {
 
 
 def width_of(view: View) -> int:
-    """Pixels: the same whether tomorrow's rates are there yet or not."""
+    """Pixels: the same before and after tomorrow's rates are announced."""
     dated = ("today", "value") if {"today", "next"} <= set(view.columns) else ("value",)
     kinds = (*dated, *(kind for kind, _ in view.changes))
     return MARGIN + NAMES + sum(WIDTHS[kind] for kind in kinds) + MARGIN
@@ -36,69 +37,51 @@ def width_of(view: View) -> int:
 
 def card(table: Table, look: Look, width: int) -> str:
     """The picture of a table that has no trend."""
-    ground, ink, soft, line = GROUNDS[look.theme]
-    names = width - 2 * MARGIN - sum(WIDTHS[kind] for kind in table.kinds[1:])
-    edges = _edges(table, names)
+    kinds, is_rtl = table.kinds[1:], table.direction == "rtl"
+    names = width - 2 * MARGIN - sum(WIDTHS[kind] for kind in kinds)
+    edges = list(accumulate((WIDTHS[kind] for kind in kinds), initial=MARGIN + names))[1:]
     title = f"{table.title} ({table.badge})" if table.badge else table.title
     lines = _lines(title, width) if table.titled else []
-    top = MARGIN + LINE * len(lines)
-    labelled = any(column.label for column in table.columns)
-    heads_at = top + (34 if labelled else 18)
-    right = table.direction == "rtl"
+    heads_at = MARGIN + LINE * len(lines) + (34 if any(column.label for column in table.columns) else 18)
+    grounds = _grounds(look)
+    up, down = MOVES.get(look.updown, {}).get(look.theme, (grounds["ink"],) * 2)
     return page(
         "card.svg",
         table=table,
         title=title,
         lines=lines,
-        rtl=right,
+        rtl=is_rtl,
         row_height=ROW,
         line_height=LINE,
         width=width,
         height=heads_at + 14 + ROW * len(table.rows) + MARGIN + (20 if table.note else 4),
-        ground=ground,
-        ink=ink,
-        soft=soft,
-        line=line,
         margin=MARGIN,
         heads_at=heads_at,
-        names=width - MARGIN if right else MARGIN,
-        edges=[(kind, width - x if right else x) for kind, x in edges],
-        moves=_colours(look, ink),
+        names=width - MARGIN if is_rtl else MARGIN,
+        edges=[(kind, width - x if is_rtl else x) for kind, x in zip(kinds, edges, strict=True)],
+        moves={"up": up, "down": down, "same": grounds["ink"], "": grounds["ink"]},
         squeezed=partial(_squeezed, names - 16),
+        **grounds,
     )
 
 
 def empty_card(language: Language, look: Look) -> str:
     """A neutral picture while nothing is stored."""
-    ground, ink, soft, _ = GROUNDS[look.theme]
-    title = language.say(TITLE)
-    words = language.say("These rates are not available right now.")
+    title, words = language.say(TITLE), language.say("These rates are not available right now.")
     lines = _lines(title, EMPTY_WIDTH)
-    return page(
-        "card_empty.svg", language=language, title=title, words=words, lines=lines, ground=ground, ink=ink, soft=soft
-    )
+    return page("card_empty.svg", language=language, title=title, words=words, lines=lines, **_grounds(look))
 
 
 def colours(look: Look) -> list[str]:
-    """What a card is drawn in, the ground first, with the edges of its letters."""
+    """The colours of a card, the ground first, with the edges of its letters."""
     ground, ink, _, line = GROUNDS[look.theme]
     moves = MOVES.get(look.updown, {}).get(look.theme, ())
     letters = [blend(ink, ground, eighths) for eighths in (8, 6, 4, 2)]
     return [ground, line, *letters, *(blend(move, ground, eighths) for move in moves for eighths in (8, 4))]
 
 
-def _edges(table: Table, names: int) -> list[tuple[str, int]]:
-    """Where each column of figures ends."""
-    edges, x = [], MARGIN + names
-    for kind in table.kinds[1:]:
-        x += WIDTHS[kind]
-        edges.append((kind, x))
-    return edges
-
-
-def _colours(look: Look, ink: str) -> dict[str, str]:
-    up, down = MOVES.get(look.updown, {}).get(look.theme, (ink, ink))
-    return {"up": up, "down": down, "same": ink, "": ink}
+def _grounds(look: Look) -> dict[str, str]:
+    return dict(zip(("ground", "ink", "soft", "line"), GROUNDS[look.theme], strict=True))
 
 
 def _squeezed(room: int, text: str) -> int:

@@ -33,53 +33,50 @@ class Language:
         self._sentences = _catalogue(locale)
         self._written = lru_cache(MOST_NUMBERS)(self._write)
         self.foreign = "" if self._sentences or locale.language == DEFAULT else DEFAULT
-        """The language of our sentences where there is no catalogue for the reader's."""
+        """The language of our sentences if there is no catalogue for the reader's; otherwise empty."""
 
     def __eq__(self, other: object) -> bool:
-        """The same tag is the same language, however often it was made: keys of caches hold it."""
+        """Languages with the same tag are equal, because cache keys contain them."""
         return isinstance(other, Language) and other.tag == self.tag
 
     def __hash__(self) -> int:
-        """Equal for equal languages."""
         return hash(self.tag)
 
     def say(self, sentence: str, **words: str) -> str:
-        """A sentence of ours, translated where there is a catalogue, with its {words} filled in."""
+        """A sentence of ours, translated if there is a catalogue, with its {words} filled in."""
         return self._sentences.get(sentence, sentence).format(**words)
 
     def translated(self, text: str) -> str:
-        """The text itself where our sentences are English, else its translation, or nothing where there is none."""
+        """The text itself if our sentences are English, else its translation, or nothing if it has none."""
         return self._sentences.get(text, "") if self._sentences else text
 
     def isolated(self, text: str) -> str:
-        """The text so that its direction does not disturb its neighbours; as it is in left-to-right languages."""
+        """The text with marks that keep its direction from its neighbours; unchanged in left-to-right languages."""
         return f"\u2068{text}\u2069" if self.direction == "rtl" else text
 
     def currency(self, code: str, count: int | None = None) -> str:
         """The currency's name; with `count`, in the form that follows that number."""
         if code == "XDR":
             return _XDR.get(self.locale.language, _XDR[DEFAULT])
-        name: str = get_currency_name(code, count=count, locale=self.locale)
-        return name
+        return str(get_currency_name(code, count=count, locale=self.locale))
 
     def number(self, number: Decimal, places: int) -> str:
-        """With `places` decimals, more where the number has more; digits grouped, digits Latin."""
+        """The number with `places` decimals, or more if it has more; grouped, in Latin digits."""
         return self._formatted(number, f"#,##0.{'0' * places}")
 
     def signed(self, number: Decimal, places: int) -> str:
-        """The same with its sign; a true minus, and none for zero."""
+        """The number with its sign: a true minus, and no sign for zero."""
         pattern = f"#,##0.{'0' * places}"
         return self._formatted(number, f"+{pattern};\u2212{pattern}" if number else pattern)
 
     @property
     def decimal_mark(self) -> str:
-        """What stands before the decimals."""
-        mark: str = get_decimal_symbol(self.locale)
-        return mark
+        """The sign before the decimals."""
+        return str(get_decimal_symbol(self.locale))
 
     def percent(self, number: Decimal) -> str:
         """A change of `number` per cent, with its sign, two decimals and the sign of per cent."""
-        # Anii has a pattern of its own for what is below zero; ours is made of the other one.
+        # Anii has its own pattern for negative numbers. Ours is made from the positive one.
         above_zero, _, _ = str(self.locale.percent_formats[None].pattern).partition(";")
         pattern = above_zero.replace("0", "0.00")
         return self._formatted(number.scaleb(-2), f"+{pattern};\u2212{pattern}" if number else pattern)
@@ -90,45 +87,39 @@ class Language:
 
     def day(self, day: date) -> str:
         """A date in words."""
-        text: str = format_date(day, format="long", locale=self.locale)
-        return text
+        return str(format_date(day, format="long", locale=self.locale))
 
     def weekday(self, day: date) -> str:
         """A date in words, with the day of the week."""
-        text: str = format_date(day, format="full", locale=self.locale)
-        return text
+        return str(format_date(day, format="full", locale=self.locale))
 
     def day_and_month(self, day: date) -> str:
         """A date for a narrow column."""
-        text: str = format_skeleton("MMMd", day, locale=self.locale)
-        return text
+        return str(format_skeleton("MMMd", day, locale=self.locale))
 
     def month(self, day: date) -> str:
         """The name of the day's month, short, as it stands alone."""
-        text: str = format_skeleton("MMM", day, locale=self.locale)
-        return text
+        return str(format_skeleton("MMM", day, locale=self.locale))
 
     def year(self, day: date) -> str:
         """The day's year as a number."""
-        text: str = format_date(day, format="yyyy", locale=self.locale)
-        return text
+        return str(format_date(day, format="yyyy", locale=self.locale))
 
     def _formatted(self, number: Decimal, pattern: str) -> str:
-        # Equal numbers may be written with more zeros, or fewer.
+        # As text, because equal numbers may have more zeros or fewer.
         return self._written(str(number), pattern)
 
     def _write(self, number: str, pattern: str) -> str:
-        text: str = format_decimal(number, format=pattern, locale=self.locale, decimal_quantization=False)
-        return text
+        return str(format_decimal(number, format=pattern, locale=self.locale, decimal_quantization=False))
 
 
 @lru_cache(maxsize=MOST_LANGUAGES)
 def language(tag: str | None) -> Language | None:
     """The language of a BCP 47 tag, its nearest parent (pt-BR → pt), or None."""
-    # Babel keeps every locale that it has read for ever, 0.4 MB each, and anyone may ask for all of them.
-    if len(localedata._cache) > MOST_LANGUAGES:  # noqa: SLF001 -- it has no public way
+    # Babel keeps every locale for ever, 0.4 MB each, and anyone may ask for all of them.
+    if len(localedata._cache) > MOST_LANGUAGES:  # noqa: SLF001 -- Babel has no public way
         localedata._cache.clear()  # noqa: SLF001 -- the same
-    # CLDR's root is nobody's language, and what POSIX writes behind @ is in no tag.
+    # CLDR's root is no language, and a tag has no POSIX modifier (behind @).
     parts = (tag or "").partition("@")[0].replace("_", "-").split("-")
     while parts and parts[0].lower() not in ("", "root"):
         try:

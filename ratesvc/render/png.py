@@ -1,7 +1,7 @@
-"""Pictures as PNG: our SVG drawn by resvg with fonts of our own, so that they look the same on every machine.
+"""Pictures as PNG: our SVG drawn by resvg with our own fonts, so that they look the same on every machine.
 
 resvg and Pillow are the extra `png`. The fonts have Latin, Greek and Cyrillic, and the Han characters of our Chinese
-texts; `tools/release_fonts.py` writes them.
+texts; `tools/release_fonts.py` writes them. Also the width of a text and its line breaks, for readers' unknown fonts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MOST_COLOURS = 64
 FEWEST_COLOURS = 17
 STRIP_PIXELS = 200_000
 MOST_PIXELS = 1_200_000
-"""Of one chart: the usual size at twice the density, which takes a quarter of a second."""
+"""Of one chart: the usual size at double density, which takes a quarter of a second."""
 
 _SIZE = re.compile(r'width="([0-9]+)" height="([0-9]+)" viewBox="0 0 [0-9]+ [0-9]+"')
 _UNSEEN = re.compile(r"<(title|desc)\b.*?</\1>", re.DOTALL)
@@ -33,7 +33,7 @@ _FONTS = files("ratesvc.render").joinpath("assets", "fonts")
 
 
 def installed() -> bool:
-    """Whether this installation can draw."""
+    """Whether the extra is installed."""
     try:
         _libraries()
     except NotSupported:
@@ -42,45 +42,39 @@ def installed() -> bool:
 
 
 def png(svg: str, scale: int, colours: Sequence[str] = ()) -> bytes:
-    """The picture, `scale` pixels for each of its own; some 100 ms. Raises NotSupported without the extra.
+    """The picture with `scale` times its size in pixels; this takes some 100 ms. Raises NotSupported without the extra.
 
-    It is reduced to `colours`, #rrggbb and the ground first, or to those that it needs most.
+    It is reduced to `colours`, #rrggbb and the ground first, or to the colours that it needs most.
     """
     images, read, svg_to_bytes = _libraries()
-    ground = colours[0] if colours else None
     width, height = map(int, _SIZE.findall(svg)[0][:2])
     image, packed = images.new("RGB", (width * scale, height * scale)), BytesIO()
+    options = {"skip_system_fonts": True, "font_files": _fonts(), "font_family": FAMILY}
     # No other thread runs while resvg draws, and it takes four bytes a pixel: hence in strips.
     rows = max(1, STRIP_PIXELS // (width * scale * scale))
     for top in range(0, height, rows):
-        strip = _strip(svg, top, min(rows, height - top))
-        drawn = svg_to_bytes(
-            strip, zoom=scale, background=ground, skip_system_fonts=True, font_files=_fonts(), font_family=FAMILY
-        )
+        part = min(rows, height - top)
+        size = f'width="{width}" height="{part}" viewBox="0 {top} {width} {part}"'
+        strip = _SIZE.sub(size, svg, count=1)
+        drawn = svg_to_bytes(strip, zoom=scale, background=colours[0] if colours else None, **options)
         image.paste(read(BytesIO(drawn)).convert("RGB"), (0, top * scale))
-    chosen = images.new("P", (1, 1)) if colours else None
-    if chosen:
-        chosen.putpalette(_palette(colours))
+    chosen = None
+    if colours:
+        # With 16 colours or fewer PNG packs two pixels into a byte, and its compression no longer finds equal letters.
+        padded = [*colours, *[colours[0]] * (FEWEST_COLOURS - len(colours))]
+        chosen = images.new("P", (1, 1))
+        chosen.putpalette([part for colour in padded for part in bytes.fromhex(colour[1:])])
     image.quantize(MOST_COLOURS, palette=chosen, dither=images.Dither.NONE).save(packed, "PNG", optimize=bool(colours))
     return packed.getvalue()
 
 
-def _strip(svg: str, top: int, rows: int) -> str:
-    """Some rows of a picture."""
-
-    def sized(found: re.Match[str]) -> str:
-        return f'width="{found[1]}" height="{rows}" viewBox="0 {top} {found[1]} {rows}"'
-
-    return _SIZE.sub(sized, svg, count=1)
-
-
 def drawable(svg: str) -> bool:
-    """Whether our fonts have every character that is seen of it."""
+    """Whether our fonts have every visible character."""
     return _characters().issuperset(_UNSEEN.sub("", svg))
 
 
 def first_drawable(pictures: Iterable[str]) -> str:
-    """The first picture that our fonts can write, or else the last: in English, that is."""
+    """The first picture that our fonts can write, or else the last, which is in English."""
     picture = ""
     for picture in pictures:
         if drawable(picture):
@@ -89,14 +83,14 @@ def first_drawable(pictures: Iterable[str]) -> str:
 
 
 def blend(colour: str, ground: str, eighths: int) -> str:
-    """So many eighths of a colour on its ground, as the edges of letters have it."""
+    """So many eighths of a colour on its ground: the edges of letters have such colours."""
     over, under = bytes.fromhex(colour[1:]), bytes.fromhex(ground[1:])
     return "#" + bytes((a * eighths + b * (8 - eighths)) // 8 for a, b in zip(over, under, strict=True)).hex()
 
 
 def _libraries() -> tuple[Any, Any, Callable[..., bytes]]:
     try:
-        from PIL import Image  # noqa: PLC0415 -- an extra: most installations do without
+        from PIL import Image  # noqa: PLC0415 -- an extra that most installations lack
         from PIL.PngImagePlugin import PngImageFile  # noqa: PLC0415 -- the same
         from resvg_py import svg_to_bytes  # noqa: PLC0415 -- the same
     except ImportError:
@@ -104,12 +98,6 @@ def _libraries() -> tuple[Any, Any, Callable[..., bytes]]:
             "PNG pictures need an extra: pip install 'ratesvc[png]'. The same picture is there as SVG."
         ) from None
     return Image, PngImageFile, svg_to_bytes
-
-
-def _palette(colours: Sequence[str]) -> list[int]:
-    # With 16 colours or fewer PNG packs two pixels into a byte, and the letters no longer repeat for its compression.
-    padded = [*colours, *[colours[0]] * (FEWEST_COLOURS - len(colours))]
-    return [part for colour in padded for part in bytes.fromhex(colour[1:])]
 
 
 @cache
@@ -126,14 +114,14 @@ def _characters() -> frozenset[str]:
 _WIDE, _CAPITAL, _OTHER, _THIN = 102, 78, 65, 42
 _THIN_SIGNS = frozenset(" \u00a0\u202f.,:;·'()-ijlftr")
 
-# Han, kana and Hangul are broken anywhere but after what opens and before what closes.
+# Han, kana and Hangul break anywhere except after an opening and before a closing sign.
 _OPENS, _CLOSES = "（《「『【", "）》」』】、。，．：；？！"
 _WIDE_SIGNS = "\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\U00020000-\U0003fffd"
 _PIECE = re.compile(f" ?[{_OPENS}]*(?:[{_WIDE_SIGNS}]|[^ {_WIDE_SIGNS}]+)[{_CLOSES}]*")
 
 
 def text_width(text: str, size: int) -> int:
-    """How wide a text is at most, in tenths of a pixel, at that font size in pixels."""
+    """The greatest width of a text in tenths of a pixel, at that font size in pixels."""
     return sum(_advance(sign) for sign in text) * size * PIXEL // 100
 
 
@@ -148,7 +136,7 @@ def _advance(sign: str) -> int:
 
 
 def wrapped(text: str, size: int, width: int) -> list[str]:
-    """The text in lines that are no wider than `width` tenths of a pixel, unless one word is."""
+    """The text in lines no wider than `width` tenths of a pixel, unless a single word is wider."""
     lines: list[str] = []
     for piece in _PIECE.findall(text):
         longer = lines[-1] + piece if lines else piece.lstrip()
