@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
@@ -63,10 +64,14 @@ def test_the_image_has_one_base_and_takes_only_what_is_locked() -> None:
 
 
 def test_the_image_runs_as_nobody_and_can_be_stopped_and_asked() -> None:
-    """A number that no host has, a signal that drains, a probe of our own, and no shell in between."""
+    """A user that no host has, a signal that drains, our own probe, no shell between, and labels that say what it is."""
     assert instructions("USER") == [f"{UID}:{UID}"]
     assert instructions("STOPSIGNAL") == ["SIGTERM"]
     assert json.loads(instructions("ENTRYPOINT")[0]) + json.loads(instructions("CMD")[0]) == ["ratesvc", "serve"]
+    labels = dict(re.findall(r'org\.opencontainers\.image\.([a-z.]+)="([^"]+)"', instructions("LABEL")[0]))
+    assert labels.keys() == {"title", "description", "licenses", "url", "documentation", "base.name"}
+    assert labels["base.name"] == f"docker.io/library/{instructions('FROM')[-1]}"
+    assert labels["licenses"] == tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["license"]
     probe = instructions("HEALTHCHECK")[0].split(" CMD ")[1]
     assert json.loads(probe) == ["ratesvc", "healthcheck"]
     assert instructions("VOLUME") == instructions("WORKDIR")[1:] == ["/var/lib/ratesvc"]
@@ -78,6 +83,34 @@ def test_the_image_is_built_from_what_it_needs() -> None:
     assert shown[0] == "*"
     copied = {name for line in instructions("COPY") if "--from" not in line for name in line.split()[:-1]}
     assert {name.lstrip("!") for name in shown if name.startswith("!")} == copied
+
+
+def test_a_volume_is_saved_and_put_back_as_the_handbook_says(tmp_path: Path) -> None:
+    """Its two commands, over folders of this machine in place of a container: all is as it was, owners and modes too."""
+    for name in ("sh", "tar", "gzip", "find"):
+        program(name)
+    handbook = (ROOT / "docs/operations.md").read_text("utf-8")
+    save, put_back = re.findall(r"^docker run [^']*'(.*)'$", handbook.replace("\\\n", ""), re.MULTILINE)
+    rates, to = tmp_path / "rates", tmp_path / "to"
+    (rates / "appendonlydir").mkdir(parents=True, mode=0o700)
+    (rates / ".lock").write_text("1")
+    (rates / "appendonlydir" / "base.rdb").write_text("rates")
+    to.mkdir()
+
+    def inside(command: str) -> None:
+        checked("sh", "-c", re.sub("/rates(?= |$)", str(rates), command.replace("/to/", f"{to}/")))
+
+    def seen() -> dict[str, tuple[int, int, bytes]]:
+        found = {path: path.stat() for path in [rates, *rates.rglob("*")]}
+        return {str(p): (at.st_mode, at.st_uid, p.read_bytes() if p.is_file() else b"") for p, at in found.items()}
+
+    before = seen()
+    inside(save)
+    (rates / "appendonlydir" / "base.rdb").write_text("damaged")
+    (rates / "later").write_text("")
+    inside(put_back)
+    assert seen() == before
+    assert len(before) == 4
 
 
 @pytest.mark.slow
