@@ -64,7 +64,7 @@ def test_the_image_has_one_base_and_takes_only_what_is_locked() -> None:
 
 
 def test_the_image_runs_as_nobody_and_can_be_stopped_and_asked() -> None:
-    """A user that no host has, a signal that drains, our own probe, no shell between, and labels that say what it is."""
+    """A user that no host has, a signal that drains, our own probe, no shell, and labels that say what it is."""
     assert instructions("USER") == [f"{UID}:{UID}"]
     assert instructions("STOPSIGNAL") == ["SIGTERM"]
     assert json.loads(instructions("ENTRYPOINT")[0]) + json.loads(instructions("CMD")[0]) == ["ratesvc", "serve"]
@@ -86,7 +86,7 @@ def test_the_image_is_built_from_what_it_needs() -> None:
 
 
 def test_a_volume_is_saved_and_put_back_as_the_handbook_says(tmp_path: Path) -> None:
-    """Its two commands, over folders of this machine in place of a container: all is as it was, owners and modes too."""
+    """Its two commands, over folders of this machine: all is as it was, owners and modes too."""
     for name in ("sh", "tar", "gzip", "find"):
         program(name)
     handbook = (ROOT / "docs/operations.md").read_text("utf-8")
