@@ -1,7 +1,7 @@
-"""config.yaml and the environment → Settings. Whatever is unknown or malformed is refused by its full path.
+"""config.yaml and the environment → Settings. An unknown or wrong setting stops the start, named by its full path.
 
-The environment wins. A setting's variable is RATESVC_ and its path in capitals, `server.` left out:
-`cbr.mirrors` is RATESVC_CBR_MIRRORS, `server.port` is RATESVC_PORT. Lists are separated by commas.
+The environment wins. A setting's variable is RATESVC_ and its path in capitals, without `server.`:
+`cbr.mirrors` is RATESVC_CBR_MIRRORS, `server.port` is RATESVC_PORT. Commas separate the entries of a list.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ DEFAULT_FILE = Path("config.yaml")
 
 _FILES = sorted(file.name for file in files("ratesvc").joinpath("dialects").iterdir())
 DIALECTS = tuple(name[:-3].replace("_", "-") for name in _FILES if re.fullmatch(r"[a-z][a-z_]*\.py", name))
-"""The wire formats of others that are built in: one file each."""
+"""The built-in wire formats of other APIs: one file each."""
 
-# A description says what the value must be, to whoever wrote another.
+# If a value is wrong, the error says what it must be in the words of the description.
 Port = Annotated[int, Meta(ge=0, le=65535, description="a whole number from 0 to 65535")]
 Seconds = Annotated[float, Meta(gt=0, le=86400, description="a number of seconds above 0, up to 86400")]
 Dialect = Annotated[str, Meta(pattern=rf"^({'|'.join(DIALECTS)})\Z", description=f"one of {', '.join(DIALECTS)}")]
@@ -38,28 +38,29 @@ HostName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9.-]{1,253}\Z", description="
 _IN_WORDS = {str: "text", bool: "true or false", date: "a day such as 2026-05-04"}
 
 
-def _split(name: str, address: str) -> SplitResult:
+def _parts(name: str, address: str) -> SplitResult:
     try:
         parts = urlsplit(address)
-        _ = parts.port  # only asking for it checks it
+        _ = parts.port  # urllib checks it only when it is read
     except ValueError:
         # urllib's own text repeats the address, which may hold a password.
         raise ValueError(f"{name} is not an address") from None
     return parts
 
 
-def _host(address: str) -> str | None:
-    return urlsplit(address).hostname
-
-
 def _check_http(name: str, address: str) -> None:
-    parts = _split(name, address)
+    parts = _parts(name, address)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError(f"{name} must be a base address such as https://www.cbr.ru")
 
 
+def _check_proxy(address: str) -> None:
+    parts = _parts("proxy", address)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("proxy must be an address such as http://proxy.example:3128")
+
+
 def _check_redis(url: str) -> None:
-    # The address may hold a password, so it is never repeated.
     try:
         address = RedisAddress.from_url(url)
     except ValueError as error:
@@ -67,15 +68,15 @@ def _check_redis(url: str) -> None:
     for name in TLS_OPTIONS:
         file = address.option(name)
         if file and not Path(file).is_file():
-            raise ValueError(f"url names a file for {name} that is not there")
+            raise ValueError(f"url names a file for {name} that does not exist")
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Unknown keys stop the start."""
+    """A table of settings. An unknown key in it is an error."""
 
 
 class Server(_Section, frozen=True):
-    """Where the service listens and how it is reached."""
+    """Where the service listens, and the address at which readers reach it."""
 
     host: str = "127.0.0.1"
     port: Port = 8080
@@ -90,7 +91,7 @@ class Server(_Section, frozen=True):
 
 
 class Redis(_Section, frozen=True):
-    """An external Redis or Valkey; empty means the embedded engine."""
+    """An external Redis or Valkey; without `url` the embedded engine starts."""
 
     url: str = ""
     namespace: Annotated[
@@ -104,7 +105,7 @@ class Redis(_Section, frozen=True):
 
 
 class Cbr(_Section, frozen=True):
-    """The Bank's side."""
+    """How the Bank is reached, and which requests for the Bank the service answers itself."""
 
     mirrors: Annotated[
         tuple[str, ...], Meta(min_length=1, max_length=10, description="a list of one to ten base addresses")
@@ -120,11 +121,10 @@ class Cbr(_Section, frozen=True):
     def __post_init__(self) -> None:
         for mirror in self.mirrors:
             _check_http("mirrors", mirror)
-        # The address may hold a password, so it is never repeated.
-        if self.proxy and (_split("proxy", self.proxy).scheme not in ("http", "https") or not _host(self.proxy)):
-            raise ValueError("proxy must be an address such as http://proxy.example:3128")
+        if self.proxy:
+            _check_proxy(self.proxy)
         if self.ca_file and not Path(self.ca_file).is_file():
-            raise ValueError("ca_file names a file that is not there")
+            raise ValueError("ca_file names a file that does not exist")
 
 
 class Calendar(_Section, frozen=True):
@@ -142,7 +142,7 @@ class Log(_Section, frozen=True):
 
 
 class Settings(_Section, frozen=True):
-    """Everything that someone may change."""
+    """Every setting."""
 
     server: Server = Server()
     data_dir: Annotated[str, Meta(min_length=1, description="the path of a folder")] = "data"
@@ -167,7 +167,7 @@ def variables(
 
 
 def load(file: Path | None, environment: Mapping[str, str]) -> Settings:
-    """Read the settings. Raises ConfigError with one line that names the key."""
+    """Read the settings of the file and the environment. Raises ConfigError with one line that names the key."""
     tree = _read(file or _named_file(environment))
     overridden: dict[str, str] = {}
     known = {variable: (path, kind) for variable, path, kind in variables()}
@@ -194,7 +194,7 @@ def _named_file(environment: Mapping[str, str]) -> Path | None:
 def _read(file: Path | None) -> dict[str, Any]:
     if file is None:
         return {}
-    import yaml  # noqa: PLC0415 -- a third of what a health check costs, mostly for nothing
+    import yaml  # noqa: PLC0415 -- a third of the time of a health check, which mostly has no file
 
     try:
         tree = yaml.safe_load(file.read_bytes()) or {}
@@ -242,7 +242,7 @@ def _explained(message: str, overridden: Mapping[str, str]) -> str:
     # A section's own check starts with the name of its key.
     variable = overridden.get(key) or overridden.get(f"{key}.{reason.split(' ', 1)[0]}")
     kinds = {"$." + ".".join(path): kind for _, path, kind in variables()}
-    # What a value is stays out of the message: it may be a secret.
+    # The value stays out of the message: it may be a secret.
     if key in kinds:
         is_entry = key != where and not variable
         kind = get_args(_bare(kinds[key]))[0] if is_entry else kinds[key]
@@ -253,7 +253,7 @@ def _explained(message: str, overridden: Mapping[str, str]) -> str:
 
 
 def _in_words(kind: Any, nothing: str) -> str:
-    """What a value of this type is, in words; `nothing` is how an absent one is written."""
+    """What a value of this type must be; `nothing` is how an absent value is written."""
     for note in getattr(kind, "__metadata__", ()):
         if note.description:
             return str(note.description)
@@ -266,7 +266,6 @@ def _in_words(kind: Any, nothing: str) -> str:
 
 
 def _nearest(variable: str, known: Mapping[str, object]) -> str:
-    near = [name for name in (variable.replace("SERVER_", ""),) if name in known] or get_close_matches(
-        variable, known, n=1
-    )
+    without_server = variable.replace("SERVER_", "")
+    near = [without_server] if without_server in known else get_close_matches(variable, known, n=1)
     return f"; did you mean {near[0]}?" if near else ""

@@ -1,7 +1,7 @@
-"""A stand-in for the Bank with recorded figures, so that everything can be seen without the network.
+"""A stand-in for the Bank with recorded figures, so that everything can be tried without the network.
 
-Forty consecutive sheets, effective 2022-09-24 to 2022-11-19; the Bank's exact values, since all of them lie
-between 10 and 100 roubles. The clock stands still at 17:00 in Moscow on the eve of the last sheet.
+It has forty consecutive sheets, effective 2022-09-24 to 2022-11-19, with the Bank's exact values. The clock stands
+still at 17:00 in Moscow on the day before the last sheet.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import csv
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from functools import cache
 from importlib.resources import files
 
 from aiohttp import web
@@ -24,12 +25,13 @@ from ratesvc.render.language import language_or_default
 XML = "text/xml"
 
 
-def recorded_sheets() -> list[Sheet]:
+@cache
+def recorded_sheets() -> tuple[Sheet, ...]:
     """The recording, oldest first."""
     text = files("ratesvc.demo").joinpath("figures.csv").read_text("utf-8")
     rows = list(csv.DictReader(text.splitlines()))
     days = [name for name in rows[0] if name[0].isdigit()]
-    return [Sheet(date.fromisoformat(day), tuple(_quote(row, day) for row in rows)) for day in days]
+    return tuple(Sheet(date.fromisoformat(day), tuple(_quote(row, day) for row in rows)) for day in days)
 
 
 def _quote(row: dict[str, str], day: str) -> Quote:
@@ -43,14 +45,13 @@ def _currency(quote: Quote) -> Currency:
 
 
 def stopped_clock() -> datetime:
-    """17:00 in Moscow on the eve of the last recorded sheet."""
-    eve = recorded_sheets()[-1].effective_date - ONE_DAY
-    return at(eve, datetime.min.time().replace(hour=17)).astimezone(UTC)
+    """17:00 in Moscow on the day before the last recorded sheet, in UTC."""
+    return at(recorded_sheets()[-1].effective_date - ONE_DAY, time(17)).astimezone(UTC)
 
 
 @asynccontextmanager
 async def recorded_bank() -> AsyncIterator[str]:
-    """A server that answers as the Bank did; yields its base address."""
+    """Start a server that answers as the Bank did; yields its base address."""
     sheets = recorded_sheets()
 
     async def daily(request: web.Request) -> web.Response:
