@@ -34,7 +34,7 @@ from ratesvc.commands.running import in_force
 from ratesvc.config import Settings
 from ratesvc.demo import recorded_sheets
 from ratesvc.domain.history import History, on_day
-from ratesvc.domain.rates import MOST_USED, InForce, Quote, Revision, Sheet, nearest_code, plain
+from ratesvc.domain.rates import MOST_USED, InForce, Quote, Revision, Sheet, plain
 from ratesvc.domain.workdays import DUE, WorkCalendar, at, moscow_day, utc_now
 from ratesvc.errors import FetchFailed, RatesvcError
 from ratesvc.render import terminal
@@ -107,32 +107,6 @@ def test_every_recorded_currency_is_completed() -> None:
     """The list is sorted, holds nothing twice, and all of the demo's but BGN: Bulgaria has the euro since."""
     assert sorted(set(cli.CODES)) == list(cli.CODES)
     assert {*recorded_sheets()[-1].by_code, *MOST_USED, "RUB"} - {"BGN"} <= {*cli.CODES}
-
-
-@pytest.mark.parametrize(
-    ("written", "meant"),
-    [
-        *(
-            ("USE", "USD"),
-            ("UDS", "USD"),
-            ("EURO", "EUR"),
-            ("GPB", "GBP"),
-            ("CHY", "CNY"),
-            ("RUR", "RUB"),
-            ("TRL", "TRY"),
-        ),
-        *(("XQZ", None), ("", None), ("DOLLAR", None)),
-    ],
-)
-def test_the_code_that_was_meant_is_the_most_used_of_the_nearest(written: str, meant: str | None) -> None:
-    """A slip of one letter, two that changed places, one too many; and no guess where too little agrees."""
-    assert nearest_code(written, cli.CODES) == meant
-
-
-@given(st.sampled_from(cli.CODES), st.sets(st.sampled_from(cli.CODES)))
-def test_a_known_code_is_its_own_nearest(code: str, others: set[str]) -> None:
-    """Nothing agrees with it more than itself."""
-    assert nearest_code(code, others | {code}) == code
 
 
 RATES = st.lists(st.decimals("0.0001", "99999", places=4), min_size=1, max_size=100)

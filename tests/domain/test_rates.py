@@ -1,20 +1,55 @@
 from __future__ import annotations
 
 import re
-from datetime import date
-from decimal import Decimal, localcontext
+import zlib
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from decimal import Decimal, Inexact, InvalidOperation, localcontext
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratesvc.domain.rates import Quote, Sheet, UnitRate, plain, rate_change, rounded, trimmed, unit_rates
+from ratesvc import cli
+from ratesvc.domain.rates import (
+    EXACT,
+    FIRST_DAY,
+    OLD_IN_NEW,
+    REDENOMINATION,
+    InForce,
+    Quote,
+    Revision,
+    Sheet,
+    Snapshot,
+    UnitRate,
+    convert,
+    cross_rate,
+    in_one_rouble,
+    nearest_code,
+    per_unit,
+    plain,
+    rate_change,
+    ratios,
+    rounded,
+    trimmed,
+    unit_rates,
+    unrounded,
+)
 
+THURSDAY, FRIDAY, SATURDAY = (date(2026, 4, day) for day in (23, 24, 25))
 PRINTED = st.integers(1, 10**13 - 1).map(lambda n: Decimal(n).scaleb(-4))
 NOMINALS = st.integers(0, 8).map(lambda power: 10**power)
 NUMBERS = st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**12), max_value=10**12, places=8)
 DIVISORS = NUMBERS.filter(bool)
+AMOUNTS = st.integers(-(10**15), 10**15).map(lambda scaled: Decimal(scaled).scaleb(-4))
+PAIRS = st.tuples(PRINTED, NOMINALS, PRINTED, NOMINALS).map(
+    lambda row: sheet(FRIDAY, quote("USD", row[0], row[1]), quote("EUR", row[2], row[3]))
+)
+"""Two currencies at any rate that the Bank can print."""
+
+FETCHED = datetime(2026, 4, 23, 13, 20, 5, tzinfo=UTC)
 
 
 def quote(code: str, value: str | Decimal, nominal: int = 1) -> Quote:
@@ -26,8 +61,20 @@ def sheet(day: date, *quotes: Quote) -> Sheet:
     return Sheet(day, quotes)
 
 
+SHEET = sheet(FRIDAY, quote("USD", "80.0000"), quote("EUR", "100.0000"), quote("JPY", "50.0000", 100))
+
+
+def revision(day: date, number: int = 1) -> Revision:
+    return Revision(replace(SHEET, effective_date=day), number, FETCHED)
+
+
+def cost(sheet: Sheet, code: str) -> Fraction:
+    """What one unit costs in roubles, without a Decimal in sight."""
+    return Fraction(1) if code == "RUB" else Fraction(sheet.by_code[code].value) / sheet.by_code[code].nominal
+
+
 def nearest(exact: Fraction, places: int) -> Fraction:
-    """Half-even rounding as Python's integers do it, without a Decimal in sight."""
+    """Half-even rounding as Python's integers do it."""
     return round(exact * Fraction(10) ** places) / Fraction(10) ** places
 
 
@@ -42,17 +89,19 @@ def places_for(exact: Fraction, significant: int) -> int:
     return significant - whole_digits
 
 
+# Rounding
+
+
 @given(NUMBERS, DIVISORS, st.integers(1, 28))
 def test_a_quotient_is_rounded_once_to_significant_digits(numerator: Decimal, divisor: Decimal, digits: int) -> None:
     """Rounding the 80-digit quotient equals rounding the exact fraction once, half to even."""
     exact = Fraction(numerator) / Fraction(divisor)
-    got = Fraction(rounded(numerator, divisor, significant=digits))
-    assert got == nearest(exact, places_for(exact, digits))
+    assert Fraction(rounded(numerator, divisor, significant=digits)) == nearest(exact, places_for(exact, digits))
 
 
 @given(NUMBERS, DIVISORS, st.integers(0, 28))
 def test_a_quotient_is_rounded_once_to_decimal_places(numerator: Decimal, divisor: Decimal, places: int) -> None:
-    """So many digits after the point are those of the exact fraction rounded once."""
+    """The digits after the point are those of the exact fraction rounded once."""
     got = rounded(numerator, divisor, places=places)
     assert Fraction(got) == nearest(Fraction(numerator) / Fraction(divisor), places)
     assert got.as_tuple().exponent == -places
@@ -64,9 +113,14 @@ def test_a_tie_goes_to_the_even_digit(whole: int, places: int, divisor: Decimal)
     half = (Decimal(whole) + Decimal("0.5")).scaleb(-places)
     with localcontext(prec=200):
         numerator = half * divisor
-    assert Fraction(rounded(numerator, divisor, places=places)) == Fraction(
-        round(Fraction(2 * whole + 1, 2)), 10**places
-    )
+    even = Fraction(round(Fraction(2 * whole + 1, 2)), 10**places)
+    assert Fraction(rounded(numerator, divisor, places=places)) == even
+
+
+def test_a_tie_in_significant_digits_goes_to_the_even_digit() -> None:
+    """In ten digits unless another number is given."""
+    assert [rounded(Decimal(number)) for number in ("1000000000.5", "1000000001.5")] == [1000000000, 1000000002]
+    assert [rounded(Decimal(number), significant=2) for number in ("1.25", "1.35")] == [Decimal("1.2"), Decimal("1.4")]
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -79,11 +133,43 @@ def test_a_trace_above_a_tie_is_not_a_tie(sign: int) -> None:
     assert rounded(below, places=0) == sign * 3
 
 
-def test_ten_significant_digits_unless_told_otherwise() -> None:
-    """Cross and inverse rates carry ten significant digits, however small or large they are."""
+def test_a_quotient_has_eighty_digits() -> None:
+    """Enough to compare by and to round once from: a last 5 with more behind it is no tie any more."""
+    assert str(unrounded(Decimal(1), Decimal(3))) == "0." + "3" * 80
+    assert str(unrounded(Decimal(5), Decimal(9))) == "0." + "5" * 79 + "6"
+    assert unrounded(Decimal(3), Decimal(2)) == Decimal("1.5")
+    assert str(unrounded(Decimal(2), Decimal(3))) == "0." + "6" * 80
+
+
+def test_a_rate_has_ten_significant_digits_unless_told_otherwise() -> None:
+    """Cross and inverse rates do, however small or large they are."""
     assert rounded(Decimal(1), Decimal(3)) == Decimal("0.3333333333")
     assert rounded(Decimal(2), Decimal("3E+30")) == Decimal("6.666666667E-31")
     assert rounded(Decimal("2E+30"), Decimal(3)) == Decimal("6.666666667E+29")
+
+
+@given(st.lists(st.tuples(st.integers(1, 10**15), st.integers(1, 10**15)), max_size=9))
+def test_many_ratios_are_each_rounded_as_one_would_be(pairs: list[tuple[int, int]]) -> None:
+    """The quick way for a long series gives the same ten digits."""
+    found = list(ratios((one for one, _ in pairs), (other for _, other in pairs)))
+    assert found == [rounded(Decimal(one), Decimal(other)) for one, other in pairs]
+    assert all(str(number) == str(number.normalize()) for number in found)
+    assert list(ratios([2, 10**7], [3, 1], 5)) == [Decimal("0.66667"), Decimal(10**7)]
+
+
+def test_a_lost_digit_is_an_error() -> None:
+    """Sums and products of printed numbers are exact; a context without a trap would round them in silence."""
+    with pytest.raises(Inexact):
+        EXACT.divide(Decimal(1), Decimal(3))
+    with pytest.raises(InvalidOperation):
+        EXACT.divide(Decimal(0), Decimal(0))
+    assert EXACT.divide(Decimal("80.0000"), Decimal(10**8)) == Decimal("0.0000008")
+    assert EXACT.plus(Decimal("1" * 200)) == int("1" * 200)
+    with pytest.raises(Inexact):
+        EXACT.plus(Decimal("1" * 201))
+
+
+# Literals
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**30), max_value=10**30))
@@ -99,12 +185,22 @@ def test_trimming_changes_nothing_but_the_zeros(number: Decimal) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given_number", "shown"),
-    [("26.7960", "26.796"), ("1E+1", "10"), ("100.0000", "100"), ("0.0000", "0"), ("-0.0000", "0"), ("0E+3", "0")],
+    ("number", "shown"),
+    [
+        *(("26.7960", "26.796"), ("100.0000", "100"), ("7", "7"), ("0.0000", "0"), ("-0.0000", "0"), ("0E+3", "0")),
+        *(("1E+1", "10"), ("1.1E+2", "110"), ("1E+30", "1" + "0" * 30)),
+    ],
 )
-def test_trimmed_examples(given_number: str, shown: str) -> None:
-    """26.7960 is 26.796, ten is 10 and nothing is 0, never -0."""
-    assert plain(trimmed(Decimal(given_number))) == shown
+def test_trimmed_numbers_have_no_exponent_and_zero_has_no_sign(number: str, shown: str) -> None:
+    """26.7960 is 26.796, ten is 10 and zero is 0, never -0."""
+    assert str(trimmed(Decimal(number))) == plain(trimmed(Decimal(number))) == shown
+
+
+@pytest.mark.parametrize(("number", "shown"), [("-0.0004", "0.000"), ("0.0004", "0.000"), ("-0.0006", "-0.001")])
+def test_a_number_rounded_to_zero_has_no_sign(number: str, shown: str) -> None:
+    """Neither has a zero that came with a sign."""
+    assert str(rounded(Decimal(number), places=3)) == shown
+    assert plain(Decimal("-0.000")) == "0.000"
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False).filter(lambda number: abs(number.adjusted()) < 200))
@@ -113,6 +209,9 @@ def test_a_plain_number_never_has_an_exponent(number: Decimal) -> None:
     text = plain(number)
     assert re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", text)
     assert Decimal(text) == number
+
+
+# Sheets
 
 
 @given(PRINTED, NOMINALS)
@@ -126,72 +225,154 @@ def test_the_smallest_unit_rate_the_bank_has_printed() -> None:
     assert plain(quote("IRR", "53.9256", 1_000_000).unit_rate) == "0.0000539256"
 
 
-TODAY = date(2024, 3, 2)
-BEFORE = date(2024, 3, 1)
+def test_the_first_day_and_the_new_rouble() -> None:
+    """Official rates begin on 1 July 1992; by decree a thousand old roubles are one from 1 January 1998 on."""
+    assert f"{FIRST_DAY}, {REDENOMINATION}, {OLD_IN_NEW}" == "1992-07-01, 1998-01-01, 1000"
+
+
+CHANGES: list[dict[str, Any]] = [
+    *({"value": Decimal("80.0001")}, {"nominal": 10}, {"code": "USX"}, {"numeric_code": "841"}, {"cbr_id": "R1"})
+]
+
+
+def test_names_and_order_are_not_official() -> None:
+    """Sheets say the same, and have one checksum, when codes, ids, nominals and values agree."""
+    renamed = Sheet(FRIDAY, tuple(replace(row, name="in English") for row in reversed(SHEET.quotes)))
+    assert SHEET.says_the_same_as(renamed)
+    assert SHEET.checksum == renamed.checksum
+    first, *rest = SHEET.quotes
+    others = [Sheet(FRIDAY, (replace(first, **changed), *rest)) for changed in CHANGES]
+    others.append(Sheet(FRIDAY, SHEET.quotes[:2]))
+    assert not any(SHEET.says_the_same_as(other) for other in others)
+    assert len({SHEET.checksum, *(other.checksum for other in others)}) == 1 + len(others)
+    assert Sheet(FRIDAY, (replace(first, value=Decimal(80)), *rest)).checksum == SHEET.checksum
+
+
+def test_the_effective_date_is_no_figure() -> None:
+    """Sheets of two days may say the same; they are different sheets with different checksums."""
+    later = replace(SHEET, effective_date=SATURDAY)
+    assert SHEET.says_the_same_as(later)
+    assert later != SHEET
+    assert later.checksum != SHEET.checksum
+
+
+def test_a_revision_is_known_by_date_and_number() -> None:
+    """It gives back the Bank's own bytes, or none for backfilled figures; `admitted` is no part of what it says."""
+    held = revision(FRIDAY, 2)
+    assert (held.effective_date, held.key, held.raw) == (FRIDAY, (FRIDAY, 2), b"")
+    assert replace(held, document=zlib.compress(b"<ValCurs/>")).raw == b"<ValCurs/>"
+    assert held.admitted
+    assert replace(held, admitted=False) == held
+
+
+# Derived rates
 
 
 def test_official_rates_keep_the_banks_order_and_end_without_the_rouble() -> None:
     """In roubles each row is value ÷ nominal; the quote currency itself has no row."""
-    rates = unit_rates(sheet(TODAY, quote("USD", "91.3336"), quote("KZT", "20.2550", 100)), None)
+    rates = unit_rates(sheet(FRIDAY, quote("USD", "91.3336"), quote("KZT", "20.2550", 100)), None)
     assert list(rates) == ["USD", "KZT"]
     assert rates["KZT"] == UnitRate(Decimal("0.20255"), None)
 
 
-def test_in_another_quote_the_rouble_is_a_row_and_the_quote_is_left_out() -> None:
-    """Seen from the dollar, the rouble comes last and a dollar is not worth saying."""
-    rates = unit_rates(
-        sheet(TODAY, quote("USD", "80.0000"), quote("EUR", "100.0000"), quote("JPY", "50.0000", 100)), None, "USD"
-    )
-    assert [(code, plain(unit.rate)) for code, unit in rates.items()] == [
-        ("EUR", "1.25"),
-        ("JPY", "0.00625"),
-        ("RUB", "0.0125"),
-    ]
-
-
-def test_a_quote_that_the_sheet_lacks_is_an_error() -> None:
-    """A sheet cannot be told in a currency that it does not have."""
+def test_in_another_quote_the_rouble_is_the_last_row_and_the_quote_is_left_out() -> None:
+    """Seen from the dollar. A sheet without that quote is an error."""
+    rates = unit_rates(SHEET, None, "USD")
+    shown = [(code, plain(unit.rate)) for code, unit in rates.items()]
+    assert shown == [("EUR", "1.25"), ("JPY", "0.00625"), ("RUB", "0.0125")]
     with pytest.raises(KeyError):
-        unit_rates(sheet(TODAY, quote("USD", "80.0000")), None, "EUR")
+        unit_rates(SHEET, None, "XXX")
+
+
+def test_what_a_currency_costs_in_every_other() -> None:
+    """From what one unit of each costs in roubles; the rouble is one of them, the base itself is not."""
+    assert SHEET.costs == {"RUB": 1, "USD": 80, "EUR": 100, "JPY": Decimal("0.5")}
+    assert per_unit(SHEET, "USD") == {"RUB": 80, "EUR": Decimal("0.8"), "JPY": 160}
+    assert per_unit(SHEET, "RUB") == {"USD": Decimal("0.0125"), "EUR": Decimal("0.01"), "JPY": 2}
+    assert cross_rate(Decimal(80), Decimal(100)) == Decimal("0.8")
+    assert str(cross_rate(Decimal("80.0000"), Decimal(1))) == "80.0000"
+    with pytest.raises(KeyError):
+        per_unit(SHEET, "XXX")
+
+
+@given(PAIRS)
+def test_cross_and_inverse_rates_are_the_exact_ratio_rounded_once(both: Sheet) -> None:
+    """EUR in USD is (EUR ÷ RUB) ÷ (USD ÷ RUB), RUB in USD the inverse of USD ÷ RUB: ten true digits of each."""
+    rates = unit_rates(both, None, "USD")
+    euro, dollar = cost(both, "EUR"), cost(both, "USD")
+    assert Fraction(rates["EUR"].rate) == nearest(euro / dollar, places_for(euro / dollar, 10))
+    assert Fraction(rates["RUB"].rate) == nearest(1 / dollar, places_for(1 / dollar, 10))
+    assert Fraction(per_unit(both, "USD")["EUR"]) == nearest(dollar / euro, places_for(dollar / euro, 10))
+    assert rates["RUB"].rate == convert(both, Decimal(1), "RUB", "USD", 2).unit_rate
+
+
+@given(PAIRS)
+def test_rates_agree_with_each_other_within_their_ten_digits(both: Sheet) -> None:
+    """USD/EUR times EUR/USD is one, and USD/EUR times EUR/RUB is USD/RUB, but for two roundings to ten digits."""
+    in_eur, in_usd, in_rub = (unit_rates(both, None, quote) for quote in ("EUR", "USD", "RUB"))
+    half_of_the_last_digit = Fraction(5, 10**10)
+    there_and_back = Fraction(in_eur["USD"].rate) * Fraction(in_usd["EUR"].rate)
+    assert abs(there_and_back - 1) <= 2 * half_of_the_last_digit + half_of_the_last_digit**2
+    through, direct = Fraction(in_eur["USD"].rate) * Fraction(in_rub["EUR"].rate), Fraction(in_rub["USD"].rate)
+    assert abs(through - direct) <= direct * Fraction(1, 10**9)
+
+
+# Changes
+
+NOW = sheet(FRIDAY, quote("USD", "80.0000"), quote("AED", "22.0000"))
+BEFORE = sheet(THURSDAY, quote("USD", "79.0000"))
+
+
+@given(PRINTED, PRINTED, NOMINALS, NOMINALS)
+def test_a_move_is_the_difference_and_its_share(now: Decimal, before: Decimal, units: int, units_before: int) -> None:
+    """Absolute: the exact difference of two unit rates. Per cent: the exact share of the earlier, rounded once."""
+    moved = rate_change(sheet(FRIDAY, quote("X", now, units)), sheet(THURSDAY, quote("X", before, units_before)), "X")
+    assert moved is not None
+    new, old = Fraction(now) / units, Fraction(before) / units_before
+    assert Fraction(moved.absolute) == new - old
+    for places in range(7):
+        assert Fraction(moved.percent(places)) == nearest((new - old) * 100 / old, places)
+
+
+@given(PAIRS, PAIRS)
+def test_a_move_of_a_cross_rate_is_the_exact_share_of_the_earlier(now: Sheet, before: Sheet) -> None:
+    """Of both rates as shown the difference; per cent from the unrounded ones."""
+    moved, rates = rate_change(now, before, "USD", "EUR"), unit_rates(now, before, "EUR")
+    assert moved is not None
+    assert rates["USD"].change == moved
+    new, old = (cost(one, "USD") / cost(one, "EUR") for one in (now, before))
+    assert moved.absolute == rates["USD"].rate - unit_rates(before, None, "EUR")["USD"].rate
+    assert Fraction(moved.percent(4)) == nearest((new - old) * 100 / old, 4)
 
 
 def test_change_is_per_unit_when_the_nominal_flips() -> None:
     """The sum printed ten times lower for a tenth of the units has not moved at all."""
-    before = sheet(BEFORE, quote("UZS", "74.0000", 10_000))
-    moved = unit_rates(sheet(TODAY, quote("UZS", "7.4000", 1_000)), before)["UZS"].change
+    moved = rate_change(
+        sheet(FRIDAY, quote("UZS", "7.4000", 1_000)), sheet(THURSDAY, quote("UZS", "74.0000", 10_000)), "UZS"
+    )
     assert moved is not None
     assert (plain(moved.absolute), plain(moved.percent(4))) == ("0", "0")
 
 
-def test_change_is_null_where_nothing_came_before() -> None:
-    """No previous sheet, or no row in it: the move is unknown, not zero."""
-    now = sheet(TODAY, quote("USD", "80.0000"), quote("AED", "22.0000"))
-    assert all(unit.change is None for unit in unit_rates(now, None).values())
-    rates = unit_rates(now, sheet(BEFORE, quote("USD", "79.0000")))
-    assert rates["AED"].change is None
-    assert rates["USD"].change is not None
+@pytest.mark.parametrize(
+    ("now", "before", "change"),
+    [("220.0000", "220.0001", ("-0.0001", "0", "0")), ("11.3423", "11.4644", ("-0.1221", "-1.07", "-1.065"))],
+    ids=["too small to show", "the leu on 27 September 2022"],
+)
+def test_per_cent_is_rounded_once_from_the_exact_ratio(now: str, before: str, change: tuple[str, ...]) -> None:
+    """−1.06504 % is −1.0650 % and −1.07 %: rounding the first would give −1.06 %. A fall too small is 0, not -0."""
+    moved = rate_change(sheet(FRIDAY, quote("X", now)), sheet(THURSDAY, quote("X", before)), "X")
+    assert moved is not None
+    assert (plain(moved.absolute), plain(moved.percent(2)), plain(moved.percent(4))) == change
 
 
-@given(st.lists(st.tuples(st.sampled_from(["USD", "AED", "KZT"]), st.integers(1, 10**7)), max_size=4), st.booleans())
-def test_one_change_is_what_all_changes_say(rows: list[tuple[str, int]], redenominated: bool) -> None:
-    """The short way for one currency and the long one for all of them."""
-    half = len(rows) // 2
-    now, before = (
-        sheet(day, *(quote(code, f"{Decimal(value).scaleb(-4)}") for code, value in dict(some).items()))
-        for day, some in ((TODAY, rows[half:]), (date(1997, 12, 31) if redenominated else BEFORE, rows[:half]))
-    )
-    for previous in (before, None):
-        moves = unit_rates(now, previous)
-        for code in ("USD", "AED", "KZT"):
-            expected = moves[code].change if code in moves else None
-            assert rate_change(now, previous, code) == expected
-
-
-def test_change_is_null_in_a_quote_that_had_no_row_before() -> None:
-    """A cross rate of yesterday needs yesterday's quote currency."""
-    now = sheet(TODAY, quote("USD", "80.0000"), quote("AED", "22.0000"))
-    rates = unit_rates(now, sheet(BEFORE, quote("USD", "79.0000")), "AED")
-    assert all(unit.change is None for unit in rates.values())
+def test_change_is_unknown_where_nothing_came_before() -> None:
+    """Without a previous sheet, or a row in both sheets for the base and for the quote: unknown, not zero."""
+    assert all(unit.change is None for unit in unit_rates(NOW, None).values())
+    assert {code for code, unit in unit_rates(NOW, BEFORE).items() if unit.change is None} == {"AED"}
+    assert all(unit.change is None for unit in unit_rates(NOW, BEFORE, "AED").values())
+    assert rate_change(BEFORE, NOW, "AED") is None
+    assert rate_change(NOW, None, "USD") is None
 
 
 @pytest.mark.parametrize("base", ["RUB", "USD"])
@@ -200,64 +381,96 @@ def test_no_change_across_the_new_rouble(base: str) -> None:
     old = sheet(date(1997, 12, 31), quote("USD", "5960.0000"), quote("DEM", "3351.0000"))
     new = sheet(date(1998, 1, 1), quote("USD", "5.9600"), quote("DEM", "3.3510"))
     assert all(unit.change is None for unit in unit_rates(new, old, base).values())
-    assert unit_rates(old, sheet(date(1997, 12, 30), *old.quotes), base)["DEM"].change is not None
-    assert unit_rates(sheet(date(1998, 1, 6), *new.quotes), new, base)["DEM"].change is not None
+    assert rate_change(old, sheet(date(1997, 12, 30), *old.quotes), "DEM", base) is not None
+    assert rate_change(sheet(date(1998, 1, 6), *new.quotes), new, "DEM", base) is not None
 
 
-def test_a_fall_too_small_to_show_is_zero_percent_without_a_sign() -> None:
-    """A dinar of 200 roubles that falls by the last printed digit moves by 0 %, never by -0."""
-    now, before = sheet(TODAY, quote("BHD", "220.0000")), sheet(BEFORE, quote("BHD", "220.0001"))
-    moved = unit_rates(now, before)["BHD"].change
-    assert moved is not None
-    assert (plain(moved.absolute), plain(moved.percent(4))) == ("-0.0001", "0")
+OLD = [(date(1997, 12, 30), Decimal(5950)), (date(1997, 12, 31), Decimal(5960))]
+NEW = [(date(1998, 1, 1), Decimal("5.96")), (date(1998, 1, 6), Decimal("5.97"))]
 
 
-@given(PRINTED, PRINTED, NOMINALS, NOMINALS)
-def test_a_move_is_the_difference_and_its_share(now: Decimal, before: Decimal, units: int, units_before: int) -> None:
-    """Absolute: the exact difference of two unit rates. Percent: the exact share of the earlier, rounded once."""
-    rates = unit_rates(sheet(TODAY, quote("X", now, units)), sheet(BEFORE, quote("X", before, units_before)))
-    moved = rates["X"].change
-    assert moved is not None
-    new, old = Fraction(now) / units, Fraction(before) / units_before
-    assert Fraction(moved.absolute) == new - old
-    for places in range(7):
-        assert Fraction(moved.percent(places)) == nearest((new - old) * 100 / old, places)
+@pytest.mark.parametrize(
+    ("points", "kept"),
+    [([], []), (OLD, OLD), (NEW, NEW), (OLD + NEW, NEW), (OLD + NEW[:1], NEW[:1]), (OLD[:1], OLD[:1])],
+    ids=["none", "old", "new", "both", "up to new year", "one"],
+)
+def test_a_series_is_in_one_rouble(points: list[tuple[date, Decimal]], kept: list[tuple[date, Decimal]]) -> None:
+    """The last one's: from the sheet of 1 January 1998 on, points in old roubles are left out."""
+    assert list(in_one_rouble(points)) == kept
 
 
-def test_the_leu_fell_by_1_07_percent_on_27_september_2022() -> None:
-    """−1.06504 % is −1.0650 % with four places and −1.07 % with two: rounding the first would give −1.06 %."""
-    now, before = sheet(date(2022, 9, 27), quote("RON", "11.3423")), sheet(date(2022, 9, 24), quote("RON", "11.4644"))
-    moved = rate_change(now, before, "RON")
-    assert moved is not None
-    assert [plain(moved.percent(places)) for places in (2, 4)] == ["-1.07", "-1.065"]
+# Conversion
 
 
-@given(PRINTED, PRINTED, NOMINALS, NOMINALS)
-def test_cross_and_inverse_rates_are_the_exact_ratio_rounded_once(
-    a: Decimal, b: Decimal, units_a: int, units_b: int
-) -> None:
-    """EUR in USD is (EUR ÷ RUB) ÷ (USD ÷ RUB), RUB in USD the inverse of USD ÷ RUB: ten true digits of each."""
-    both = sheet(TODAY, quote("EUR", a, units_a), quote("USD", b, units_b))
-    rates = unit_rates(both, None, "USD")
-    euro, dollar = Fraction(a) / units_a, Fraction(b) / units_b
-    assert Fraction(rates["EUR"].rate) == nearest(euro / dollar, places_for(euro / dollar, 10))
-    assert Fraction(rates["RUB"].rate) == nearest(1 / dollar, places_for(1 / dollar, 10))
+@given(PAIRS, AMOUNTS, st.sampled_from(["USD", "EUR", "RUB"]), st.sampled_from(["USD", "EUR", "RUB"]))
+def test_a_conversion_is_exact_to_28_digits(both: Sheet, amount: Decimal, base: str, quote: str) -> None:
+    """The result is within half a unit of the 28th digit of the exact quotient; the minor unit is rounded once."""
+    exact = Fraction(amount) * cost(both, base) / cost(both, quote)
+    for places in (0, 2, 3):
+        found = convert(both, amount, base, quote, places)
+        assert abs(Fraction(found.result) - exact) <= abs(exact) * Fraction(1, 2 * 10**27)
+        assert Fraction(found.rounded) == nearest(exact, places)
 
 
-@given(PRINTED, PRINTED)
-def test_a_rate_there_and_back_is_one_within_the_rounding(a: Decimal, b: Decimal) -> None:
-    """EUR/USD × USD/EUR differs from 1 by no more than two roundings to ten digits can make it."""
-    both = sheet(TODAY, quote("EUR", a), quote("USD", b))
-    there = Fraction(unit_rates(both, None, "USD")["EUR"].rate)
-    back = Fraction(unit_rates(both, None, "EUR")["USD"].rate)
-    half_of_the_last_digit = Fraction(5, 10**10)
-    assert abs(there * back - 1) <= 2 * half_of_the_last_digit + half_of_the_last_digit**2
+@given(PAIRS, AMOUNTS, st.sampled_from(["USD", "RUB"]))
+def test_there_and_back_is_the_same_amount_within_the_rounding(both: Sheet, amount: Decimal, base: str) -> None:
+    """A → B → A differs by what 28 digits can lose, no more; and A → A by nothing at all."""
+    there = convert(both, amount, base, "EUR", 2).result
+    back = convert(both, there, "EUR", base, 2).result
+    assert abs(Fraction(back) - Fraction(amount)) <= abs(Fraction(amount)) * Fraction(1, 10**26)
+    same = convert(both, amount, base, base, 2)
+    assert (same.result, same.unit_rate) == (amount, Decimal(1))
 
 
-def test_names_and_order_are_not_official() -> None:
-    """Two wordings say the same when codes, ids, nominals and values agree."""
-    one, other = quote("USD", "80.0000"), quote("EUR", "90.0000")
-    renamed = Quote("USD", "000", "R00000", 1, Decimal("80.0000"), "Доллар")
-    assert sheet(TODAY, one, other).says_the_same_as(sheet(TODAY, other, renamed))
-    assert not sheet(TODAY, one).says_the_same_as(sheet(TODAY, quote("USD", "80.0001")))
-    assert not sheet(TODAY, one).says_the_same_as(sheet(TODAY, quote("USD", "80.0000", 10)))
+def test_a_conversion_names_its_rate() -> None:
+    """Ten digits of the rate, twenty-eight of the result, and the places of the currency's minor unit."""
+    found = convert(SHEET, Decimal(100), "USD", "EUR", 2)
+    assert (found.unit_rate, found.result, str(found.rounded)) == (Decimal("0.8"), Decimal(80), "80.00")
+    third = convert(sheet(FRIDAY, quote("USD", "3.0000")), Decimal(1), "RUB", "USD", 3)
+    assert (str(third.unit_rate), str(third.result)) == ("0.3333333333", "0." + "3" * 28)
+    assert str(third.rounded) == "0.333"
+
+
+# Codes
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        *(("USE", "USD"), ("UDS", "USD"), ("EURO", "EUR"), ("GPB", "GBP"), ("CHY", "CNY"), ("RUR", "RUB")),
+        *(("TRL", "TRY"), ("XQZ", None), ("", None), ("DOLLAR", None)),
+    ],
+)
+def test_the_code_that_was_meant_is_the_most_used_of_the_nearest(written: str, meant: str | None) -> None:
+    """One wrong letter, two that changed places, one too many; no guess if too little agrees."""
+    assert nearest_code(written, cli.CODES) == meant
+
+
+@given(st.sampled_from(cli.CODES), st.sets(st.sampled_from(cli.CODES)))
+def test_a_known_code_is_its_own_nearest(code: str, others: set[str]) -> None:
+    """No other code agrees with it more."""
+    assert nearest_code(code, others | {code}) == code
+
+
+# Answers
+
+NEXT_AT = datetime(2026, 4, 24, 15, tzinfo=UTC)
+SEEN = Snapshot(FRIDAY, revision(FRIDAY), revision(THURSDAY), revision(SATURDAY), NEXT_AT, False, 0, False)  # noqa: FBT003
+
+
+def test_todays_answer_is_what_the_snapshot_says() -> None:
+    """With its neighbours, and what to expect. One missed publication is enough to be overdue."""
+    today = InForce(FRIDAY, revision(FRIDAY), revision(THURSDAY), revision(SATURDAY), NEXT_AT)
+    assert (SEEN.for_today(), SEEN.next_overdue) == (today, False)
+    for missed in (1, 7):
+        late = replace(SEEN, announced=None, publications_missed=missed, stale=True)
+        assert late.for_today() == replace(today, following=None, next_overdue=True, stale=True)
+
+
+def test_tomorrows_answer_is_the_announced_sheet() -> None:
+    """Beside today's; if today's own is missing, the sheet before it is unknown. None while none is announced."""
+    following = InForce(SATURDAY, revision(SATURDAY), revision(FRIDAY), None, NEXT_AT, next_overdue=False, stale=False)
+    assert SEEN.for_next() == following
+    overdue = replace(SEEN, stale=True, publications_missed=1).for_next()
+    assert overdue == replace(following, previous=None, next_overdue=True)
+    assert replace(SEEN, announced=None).for_next() is None

@@ -23,10 +23,10 @@ from mutating import mutants
 ROOT = Path(__file__).parents[2]
 TESTS = {
     "domain/workdays": ["domain/test_workdays"],
-    "domain/rates": ["domain/test_rates_derived", "domain/test_conversion", "domain/test_rates"],
+    "domain/rates": ["domain/test_rates"],
     "domain/columns": ["domain/test_columns"],
-    "domain/history": ["domain/test_history_edges", "domain/test_history"],
-    "domain/events": ["domain/test_news"],
+    "domain/history": ["domain/test_history"],
+    "domain/events": ["domain/test_domain_events"],
     "bank/xml": ["bank/test_history_documents", "bank/test_xml"],
     "bank/admission": [
         "bank/test_verdict_limits",
