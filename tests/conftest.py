@@ -40,7 +40,7 @@ from ratesvc.domain.workdays import MOSCOW, ONE_DAY, moscow_day, utc_now
 from ratesvc.render.widget import Site
 from ratesvc.service.app import Service
 from ratesvc.storage.embedded import find_server
-from ratesvc.web import compat
+from ratesvc.web import rates
 from ratesvc.web.app import build, listening
 
 pytest_plugins = ["guarded", "widget_harness"]
@@ -304,7 +304,7 @@ def addresses(service: Service) -> set[str]:
 def foreign(service: Service) -> set[str]:
     """Those of them that are dialects': other people's contracts."""
     router = web.UrlDispatcher()
-    return {router.add_resource(path).canonical for path in compat.routes(service, Site("http://x"))}
+    return {router.add_resource(path).canonical for path in rates.dialect_routes(service, Site("http://x"))}
 
 
 class Serve(Protocol):

@@ -1,4 +1,4 @@
-"""The HTTP server: every route of every room, one listener or two, an orderly end."""
+"""The HTTP server: all routes, one listener or two, an orderly end."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ from aiohttp import web
 from ratesvc.config import Server
 from ratesvc.render.widget import Site
 from ratesvc.service.app import Service
-from ratesvc.web import api, chart, compat, embed, events, fast_path, home, ops, rate, reference, series
+from ratesvc.web import events, fast_path, ops, pages, rates, series, widget
 from ratesvc.web.connections import LINGER_S, Runner
-from ratesvc.web.counting import counted
-from ratesvc.web.reply import Handler, answering, not_found, preflight, remembering, wrong_method
+from ratesvc.web.responses import Handler, answering, counted, not_found, preflight, remembering, wrong_method
 
 FINISH_S = 5.0
 OPTIONS: dict[str, Any] = {
@@ -27,7 +26,7 @@ OPTIONS: dict[str, Any] = {
     "keepalive_timeout": 75.0,
     "lingering_time": LINGER_S,
     "shutdown_timeout": FINISH_S,
-    "handler_cancellation": True,  # who leaves a stream gives up the place in it at once
+    "handler_cancellation": True,  # a client that leaves a stream gives up its place at once
 }
 NOWHERE = "none"
 EVERYWHERE = ("127.0.0.1", "0.0.0.0", "::", "::1")  # noqa: S104 -- compared with, not bound to
@@ -43,7 +42,7 @@ def _application(service: Service, site: Site, paths: Mapping[str, Handler]) -> 
     app = web.Application(client_max_size=1)
     own, bank = {urlsplit(site.public_url).hostname or ""}, service.settings.cbr.host_names
     for path, handler in paths.items():
-        answer = answering(handler, service, path, own.union(bank) if path.startswith(compat.BANK) else own)
+        answer = answering(handler, service, path, own.union(bank) if path.startswith(rates.BANK) else own)
         app.router.add_get(path, counted(answer, service, path))
         app.router.add_route("OPTIONS", path, counted(preflight, service, path))
         app.router.add_route("*", path, counted(wrong_method, service, path))
@@ -53,15 +52,12 @@ def _application(service: Service, site: Site, paths: Mapping[str, Handler]) -> 
 
 def _public(service: Service, site: Site) -> dict[str, Handler]:
     return {
-        **api.routes(service),
+        **rates.routes(service),
         **series.routes(service),
-        **chart.routes(service),
-        **rate.routes(service, site),
         **events.routes(service, site),
-        **embed.routes(service, site),
-        **home.routes(service, site),
-        **reference.routes(service, site),
-        **compat.routes(service, site),
+        **widget.routes(service, site),
+        **pages.routes(service, site),
+        **rates.dialect_routes(service, site),
     }
 
 

@@ -15,7 +15,7 @@ from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
 from ratesvc.render import json
-from ratesvc.web.reply import not_found, refusal
+from ratesvc.web.responses import not_found, refusal
 
 Respond = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 

@@ -12,9 +12,8 @@ from ratesvc.domain.events import Place
 from ratesvc.render import json as render
 from ratesvc.render.widget import Site
 from ratesvc.service.app import Service
-from ratesvc.web.answer import COMMON
 from ratesvc.web.params import StrictParams
-from ratesvc.web.reply import Handler
+from ratesvc.web.responses import COMMON, Handler
 
 HEARTBEAT_S = 15.0
 SLOW_S = 10.0

@@ -18,8 +18,8 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
 
 from ratesvc.service.app import Service
-from ratesvc.web.answer import Answer, write
 from ratesvc.web.connections import Connection
+from ratesvc.web.responses import Answer, write
 
 TESTED = "3.14."
 NAMES = ("_waiter", "_messages", "_parser", "_keepalive_timeout", "_next_keepalive_close_time")

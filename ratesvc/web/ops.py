@@ -1,18 +1,21 @@
-"""Probes, health and metrics: three questions, three answers, and what there is to count."""
+"""Probes, health and metrics, each for another reader: an orchestrator, a person on call, Prometheus."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from datetime import datetime
+from datetime import time as clock_time
 
 from aiohttp import web
 
+from ratesvc.domain.rates import Revision, Snapshot
+from ratesvc.domain.workdays import at
 from ratesvc.render.json import encode
 from ratesvc.service.app import Service
 from ratesvc.service.health import Check
 from ratesvc.service.telemetry import BLOCKED_S, CONTENT_TYPE
-from ratesvc.web.answer import COMMON, RETRY_AFTER
-from ratesvc.web.gauges import watch
-from ratesvc.web.reply import Handler
+from ratesvc.web.responses import Handler, uncached
 
 HEALTH = "application/health+json"
 KEPT_S = 5.0
@@ -25,13 +28,12 @@ def routes(service: Service) -> dict[str, Handler]:
     kept: tuple[float, dict[str, Check]] | None = None
 
     async def livez(_: web.Request) -> web.Response:
-        # While the loop stands nobody is answered, which the prober's own timeout notices; this is the answer after it.
+        # A blocked loop answers nobody, which the prober's own timeout notices. This is the answer after it.
         lag = service.watchdog.lag_s
-        return _plain(503, f"the event loop stood for {lag:.0f} s") if lag > BLOCKED_S else _plain(200, "ok")
+        return _plain(f"the event loop stood for {lag:.0f} s" if lag > BLOCKED_S else None, "ok")
 
     async def readyz(_: web.Request) -> web.Response:
-        reason = service.not_ready_because()
-        return _plain(503, reason) if reason else _plain(200, "ready")
+        return _plain(service.not_ready_because(), "ready")
 
     async def health(_: web.Request) -> web.Response:
         nonlocal kept
@@ -40,20 +42,48 @@ def routes(service: Service) -> dict[str, Handler]:
         checks = kept[1]
         worst = max((check["status"] for check in checks.values()), key=STATUSES.index)
         document = {"status": worst, "checks": {name: [check] for name, check in checks.items()}}
-        return _answer(503 if worst == "fail" else 200, encode(document), HEALTH)
+        return uncached(503 if worst == "fail" else 200, encode(document), HEALTH)
 
     async def metrics(_: web.Request) -> web.Response:
-        return _answer(200, service.telemetry.metrics.text(), CONTENT_TYPE)
+        return uncached(200, service.telemetry.metrics.text(), CONTENT_TYPE)
 
     return {"/livez": livez, "/readyz": readyz, "/health": health, "/metrics": metrics}
 
 
-def _plain(status: int, text: str) -> web.Response:
-    return _answer(status, text.encode() + b"\n", "text/plain; charset=utf-8")
+def _plain(trouble: str | None, otherwise: str) -> web.Response:
+    return uncached(503 if trouble else 200, f"{trouble or otherwise}\n".encode(), "text/plain; charset=utf-8")
 
 
-def _answer(status: int, body: bytes, content_type: str) -> web.Response:
-    headers = {**COMMON, "Cache-Control": "no-store", "Content-Type": content_type}
-    if status == 503:
-        headers["Retry-After"] = RETRY_AFTER
-    return web.Response(status=status, body=body, headers=headers)
+def watch(service: Service) -> None:
+    """The gauges of a service, read when somebody asks. An unknown value is 0; a timestamp of 0 means never."""
+    telemetry, see = service.telemetry, service.telemetry.metrics.watch
+
+    def of_sheet(value: Callable[[Snapshot, Revision], float]) -> Callable[[], float]:
+        def read() -> float:
+            seen, newest = service.seen(), service.history.newest
+            return value(seen, newest) if seen and newest else 0.0
+
+        return read
+
+    see("redis_up", "Whether Redis answered the last call.", lambda: service.store.up)
+    see("lease_held", "Whether this replica is the one that polls.", lambda: service.store.poll_lease.held)
+    see("loop_lag_seconds", "What the event loop took for its last measured turn.", lambda: service.watchdog.lag_s)
+    see("history_sheets", "Sheets in memory.", lambda: len(service.history.days))
+    see("quarantine_documents", "Documents that wait for a person.", lambda: service.quarantined)
+    see("refresh_last_attempt_timestamp_seconds", "The last refresh.", lambda: _stamp(telemetry.last_attempt))
+    see("refresh_last_success_timestamp_seconds", "The last that worked.", lambda: _stamp(telemetry.last_success))
+    see("refresh_next_timestamp_seconds", "When the next one is due.", lambda: _stamp(service.next_poll_at))
+    see("publications_missed", "Sheets that are overdue.", of_sheet(lambda seen, _: seen.publications_missed))
+    see("stale", "Whether today's own sheet is missing.", of_sheet(lambda seen, _: seen.stale))
+    see("sheet_date_timestamp_seconds", "Moscow midnight of the newest sheet's day.", of_sheet(_midnight))
+    due, first_seen = "sheet_expected_timestamp_seconds", "sheet_first_seen_timestamp_seconds"
+    see(due, "When the next one is due.", of_sheet(lambda seen, _: _stamp(seen.next_expected_at)))
+    see(first_seen, "When the newest was fetched.", of_sheet(lambda _, newest: _stamp(newest.fetched_at)))
+
+
+def _stamp(moment: datetime | None) -> float:
+    return moment.timestamp() if moment else 0.0
+
+
+def _midnight(_: Snapshot, newest: Revision) -> float:
+    return at(newest.effective_date, clock_time.min).timestamp()

@@ -72,7 +72,7 @@ class StrictParams:
     def day(self, name: str, default: date) -> date:
         """One day, YYYY-MM-DD."""
         text = self._values.get(name)
-        return default if text is None else day(text)
+        return default if text is None else day_of(text)
 
     def choice(self, name: str, choices: Collection[str], default: str) -> str:
         """One of a few words."""
@@ -128,7 +128,7 @@ def one_code(text: str) -> str:
     return text.upper()
 
 
-def day(text: str) -> date:
+def day_of(text: str) -> date:
     """YYYY-MM-DD. Raises BadRequest."""
     try:
         if _DAY.fullmatch(text):

@@ -1,90 +1,183 @@
-"""/v1/series, /v1/convert, /v1/currencies: history over HTTP, all of it from memory."""
+"""/v1/series, /v1/convert, /v1/currencies and the charts: history over HTTP, all of it from memory."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
+from datetime import date, timedelta
+from decimal import Decimal
+from functools import partial
 
 from aiohttp import hdrs, web
 
 from ratesvc.domain.history import on_day
-from ratesvc.domain.rates import FIRST_DAY
+from ratesvc.domain.rates import FIRST_DAY, OLD_IN_NEW, ONE, REDENOMINATION
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import BadRequest, BeforeHistory, UnknownCurrency
-from ratesvc.render import json, series
+from ratesvc.render import chart, json, png, series
+from ratesvc.render.language import language_or_default
+from ratesvc.render.series import SeriesParams
+from ratesvc.render.widget import policy
 from ratesvc.service.app import Service
-from ratesvc.service.publication import Body
-from ratesvc.web import params
-from ratesvc.web.answer import Answer
-from ratesvc.web.api import caching_of, known, published, send, send_long, send_until
-from ratesvc.web.reply import Handler
+from ratesvc.service.publication import LONG_POINTS, Body
+from ratesvc.web.params import StrictParams
+from ratesvc.web.rates import caching_of, caching_until, known, published, rendered_in_thread
+from ratesvc.web.responses import Answer, Handler
 
-SERIES = ("codes", "since", "until", "quote", "fill", "group", "format", "locale")
+RANGE = ("codes", "since", "until", "quote")
+SERIES = (*RANGE, "fill", "group", "format", "locale")
+CHART = (*RANGE, "lang", "theme", "scale", "width", "height")
+CHART_POLICY = ("Content-Security-Policy", policy(chart.STYLE, frame_ancestors="*"))
 USUAL_RANGE = timedelta(days=365)
 
 
 def routes(service: Service) -> dict[str, Handler]:
     """Path → handler."""
-
-    async def many_days(request: web.Request) -> Answer:
-        asked = params.StrictParams(request, SERIES)
-        wanted = wanted_series(asked, service)
-        form = asked.choice("format", ("json", "csv"), "json")
-        locale = asked.language("locale") if asked.has("locale") else None
-        history, today = service.history, moscow_day(service.clock())
-        points = series.count_points(history, wanted, today)
-
-        def render() -> Body:
-            series.check_complete(history, wanted, today)
-            if form == "json":
-                return Body(series.to_json(wanted, history, today, demo=service.demo), json.JSON)
-            name = f"rates-{wanted.quote}-{wanted.since}-{wanted.until}.csv"
-            disposition = ("Content-Disposition", f'attachment; filename="{name}"')
-            columns = series.columns_of(history, wanted, today)
-            return Body(series.to_csv(wanted, columns, locale), series.CSV, (disposition,))
-
-        key = ("series", wanted, form, locale and locale.tag)
-        packed = hdrs.ACCEPT_ENCODING in request.headers
-        return await send_long(service, key, wanted.until, render, points=points, packed=packed)
-
-    async def conversion(request: web.Request) -> Answer:
-        asked = params.StrictParams(request, ("amount", "from", "to", "date"))
-        today = moscow_day(service.clock())
-        day, amount = asked.day("date", today), asked.amount()
-        base, quote = (known(asked.code(name, default), service) for name, default in (("from", "USD"), ("to", "RUB")))
-        publication = published(service)
-        answer = publication.snapshot.for_today() if day == today else on_day(service.history, day, service.clock())
-        for code in (base, quote):
-            if code != "RUB" and code not in answer.revision.sheet.by_code:
-                raise UnknownCurrency(code, effective=answer.revision.effective_date)
-        body = Body(json.conversion(answer, amount, base, quote, demo=service.demo), json.JSON)
-        return send(service, body, caching_of(answer, today))
-
-    async def currencies(request: web.Request) -> Answer:
-        language = params.StrictParams(request, ("lang",)).language()
-
-        def render() -> Body:
-            return Body(json.currencies(service.history, language, demo=service.demo), json.JSON)
-
-        body = published(service).body(("currencies", language.tag), render)
-        return send_until(service, body, moscow_day(service.clock()))
-
-    return {"/v1/series": many_days, "/v1/convert": conversion, "/v1/currencies": currencies}
+    return {
+        "/v1/series": partial(_many_days, service),
+        "/v1/convert": partial(_conversion, service),
+        "/v1/currencies": partial(_currencies, service),
+        "/chart.svg": partial(_lines, service),
+        "/chart.png": partial(_pixels, service),
+    }
 
 
-def wanted_series(asked: params.StrictParams, service: Service) -> series.SeriesParams:
-    """The series that a query asks for. Raises BadRequest and UnknownCurrency."""
-    until = asked.day("until", moscow_day(service.clock()))
+async def _many_days(service: Service, request: web.Request) -> Answer:
+    params = StrictParams(request, SERIES)
+    wanted = series_params(params, service)
+    form = params.choice("format", ("json", "csv"), "json")
+    locale = params.language("locale") if params.has("locale") else None
+    history, today = service.history, moscow_day(service.clock())
+    points = series.count_points(history, wanted, today)
+
+    def render() -> Body:
+        series.check_complete(history, wanted, today)
+        if form == "json":
+            return Body(series.to_json(wanted, history, today, demo=service.demo), json.JSON)
+        name = f"rates-{wanted.quote}-{wanted.since}-{wanted.until}.csv"
+        disposition = ("Content-Disposition", f'attachment; filename="{name}"')
+        columns = series.columns_of(history, wanted, today)
+        return Body(series.to_csv(wanted, columns, locale), series.CSV, (disposition,))
+
+    key = ("series", wanted, form, locale and locale.tag)
+    packed = hdrs.ACCEPT_ENCODING in request.headers
+    return await _long_answer(service, key, wanted.until, render, points=points, packed=packed)
+
+
+async def _conversion(service: Service, request: web.Request) -> Answer:
+    params = StrictParams(request, ("amount", "from", "to", "date"))
+    today = moscow_day(service.clock())
+    day, amount = params.day("date", today), params.amount()
+    base, quote = (known(params.code(name, code), service) for name, code in (("from", "USD"), ("to", "RUB")))
+    publication = published(service)
+    answer = publication.snapshot.for_today() if day == today else on_day(service.history, day, service.clock())
+    for code in (base, quote):
+        if code != "RUB" and code not in answer.revision.sheet.by_code:
+            raise UnknownCurrency(code, effective=answer.revision.effective_date)
+    body = Body(json.conversion(answer, amount, base, quote, demo=service.demo), json.JSON)
+    return Answer(body, caching_of(answer, today))
+
+
+async def _currencies(service: Service, request: web.Request) -> Answer:
+    language = StrictParams(request, ("lang",)).language()
+
+    def render() -> Body:
+        return Body(json.currencies(service.history, language, demo=service.demo), json.JSON)
+
+    body = published(service).body(("currencies", language.tag), render)
+    return Answer(body, caching_until(service, moscow_day(service.clock())))
+
+
+async def _lines(service: Service, request: web.Request) -> Answer:
+    drawing = _Chart(StrictParams(request, CHART), service, ("auto", "light", "dark"))
+
+    def render() -> Body:
+        return Body(drawing.svg(drawing.look).encode(), chart.CONTENT_TYPE, (CHART_POLICY,))
+
+    return await _long_answer(service, ("chart", drawing.key), drawing.until, render, points=drawing.points)
+
+
+async def _pixels(service: Service, request: web.Request) -> Answer:
+    params = StrictParams(request, (*CHART, "density"))
+    density = params.choice("density", png.SCALES, "1")
+    drawing = _Chart(params, service, ("light", "dark"))
+    if drawing.look.width * drawing.look.height * int(density) ** 2 > png.MOST_PIXELS:
+        raise BadRequest(f"width × height × density² is at most {png.MOST_PIXELS:,}: ask for a smaller picture.")
+
+    def render() -> Body:
+        # In English where the fonts lack the reader's script.
+        looks = (drawing.look, replace(drawing.look, language=language_or_default(None)))
+        return Body(png.png(png.first_drawable(map(drawing.svg, looks)), int(density)), png.CONTENT_TYPE)
+
+    # Drawing takes as long as many points do.
+    points, key = max(LONG_POINTS, drawing.points), ("pixels", drawing.key, density)
+    return await _long_answer(service, key, drawing.until, render, points=points)
+
+
+async def _long_answer(
+    service: Service, key: Hashable, until: date, render: Callable[[], Body], *, points: int, packed: bool = True
+) -> Answer:
+    """An answer about days up to `until`, rendered and compressed in a worker thread."""
+    body = await rendered_in_thread(service, published(service), key, render, points=points, packed=packed)
+    return Answer(body, caching_until(service, until))
+
+
+def series_params(params: StrictParams, service: Service) -> SeriesParams:
+    """The series that a request asks for. Raises BadRequest, BeforeHistory and UnknownCurrency."""
+    until = params.day("until", moscow_day(service.clock()))
     if until < FIRST_DAY:
         raise BeforeHistory(until)
-    since = asked.day("since", max(FIRST_DAY, until - USUAL_RANGE))
+    since = params.day("since", max(FIRST_DAY, until - USUAL_RANGE))
     if since > until:
         raise BadRequest("since must not be later than until.")
-    codes, quote = asked.codes(), known(asked.code("quote", "RUB"), service)
+    codes, quote = params.codes(), known(params.code("quote", "RUB"), service)
     if codes is None:
         raise BadRequest("codes says which currencies are wanted, such as codes=USD,EUR.")
-    group = asked.choice("group", ("month", "year"), "")
-    fill = asked.choice("fill", ("none", "daily"), "none")
+    group = params.choice("group", ("month", "year"), "")
+    fill = params.choice("fill", ("none", "daily"), "none")
     if group and fill != "none":
         raise BadRequest("fill and group exclude each other: a mean is of the published rates only.")
     others = tuple(known(code, service) for code in codes if code != quote)
-    return series.SeriesParams(others, max(since, FIRST_DAY), until, quote, fill, group)
+    return SeriesParams(others, max(since, FIRST_DAY), until, quote, fill, group)
+
+
+class _Chart:
+    """One chart; the first of the themes is the default."""
+
+    def __init__(self, params: StrictParams, service: Service, themes: Sequence[str]) -> None:
+        self._history, self._today = service.history, moscow_day(service.clock())
+        self._series = series_params(params, service)
+        self.until = self._series.until
+        if not 1 <= len(self._series.codes) <= chart.MOST_CURRENCIES:
+            raise BadRequest(f"a chart shows 1 to {chart.MOST_CURRENCIES} currencies other than its quote.")
+        self.look = chart.ChartLook(
+            params.language(),
+            params.choice("theme", themes, themes[0]),
+            params.within("width", chart.WIDTHS, chart.WIDTH),
+            params.within("height", chart.HEIGHTS, chart.HEIGHT),
+            service.demo,
+        )
+        self._indexed = params.choice("scale", ("absolute", "indexed"), "absolute") == "indexed"
+        self.points = series.count_points(self._history, self._series, self._today)
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for equal pictures."""
+        look = self.look
+        return self._series, look.language.tag, look.theme, look.width, look.height, self._indexed
+
+    def svg(self, look: chart.ChartLook) -> str:
+        """The picture as SVG."""
+        wanted = self._series
+        rates = {code: series.dated_rates(self._history, code, wanted, self._today) for code in wanted.codes}
+        return chart.chart(rates, look, quote=wanted.quote, indexed=self._indexed, exact=self._exact)
+
+    def _exact(self, code: str, day: date) -> chart.Ratio | None:
+        """What one unit costs in roubles, and one of the quote currency; in roubles a rate is exact as it is."""
+        quote = self._series.quote
+        if quote == "RUB":
+            return None
+        roubles = Decimal(OLD_IN_NEW) if day < REDENOMINATION else ONE
+        units = [(day, roubles)] if code == "RUB" else self._history.series(code, day, day)
+        divisors = self._history.series(quote, day, day)
+        return (units[0][1], divisors[0][1]) if units and divisors else None

@@ -31,9 +31,9 @@ from ratesvc.errors import BadRequest, NotEmbeddable
 from ratesvc.render import openapi, widget
 from ratesvc.service import publication
 from ratesvc.service.publication import Body
-from ratesvc.web.answer import has_it, preferred
-from ratesvc.web.home import _ours
 from ratesvc.web.params import LenientParams, StrictParams
+from ratesvc.web.responses import has_it, preferred
+from ratesvc.web.widget import _our_query
 
 VARIANTS = int(os.environ.get("RATESVC_VARIANTS", "10000"))
 READERS = 4
@@ -218,7 +218,7 @@ def reads(pump: str) -> Iterator[Callable[[], object]]:
     yield lambda: (lenient.view({"USD"}), lenient.language(), lenient.look(), lenient.day(), lenient.packing())
     yield lambda: preferred.__wrapped__(pump, ("br", "gzip", "identity"))
     yield lambda: has_it(pump, Body(b"", "text/plain"))
-    yield lambda: refused(lambda: _ours(pump[:8000], widget.Site("http://localhost")))
+    yield lambda: refused(lambda: _our_query(pump[:8000], widget.Site("http://localhost")))
 
 
 def refused(act: Callable[[], object]) -> None:

@@ -18,7 +18,7 @@ from ratesvc import dialects
 from ratesvc.config import Settings
 from ratesvc.render.language import language, language_or_default
 from ratesvc.service.publication import Body
-from ratesvc.web.api import beside
+from ratesvc.web.rates import rendered_in_thread
 
 THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
 WIDGET = "/widget/rows.json?codes=USD&lang=en"
@@ -218,7 +218,9 @@ async def test_what_is_rendered_during_a_change_belongs_to_the_publication_that_
     old = service.publisher.current
     assert old
     # Both threads that render are busy until the sheet has changed.
-    busy = [asyncio.create_task(beside(service, old, ("busy", n), lambda: _waiting(release))) for n in range(2)]
+    busy = [
+        asyncio.create_task(rendered_in_thread(service, old, ("busy", n), lambda: _waiting(release))) for n in range(2)
+    ]
     asked = asyncio.create_task(served.get("/cbr-xml-daily/latest.js"))
     await eventually(lambda: len(old.turns) == 3)
     await announced(bank, served, clock, SATURDAY)
@@ -244,7 +246,7 @@ async def test_a_picture_is_drawn_once_however_many_ask_at_once(served: Served) 
         drawn.append(1)
         return Body(b"picture", "image/png")
 
-    found = await asyncio.gather(*(beside(served.service, current, "picture", draw) for _ in range(20)))
+    found = await asyncio.gather(*(rendered_in_thread(served.service, current, "picture", draw) for _ in range(20)))
     assert ({one.content for one in found}, len(drawn)) == ({b"picture"}, 1)
 
 

@@ -18,7 +18,7 @@ from fake_bank import Bank, sheet
 
 from ratesvc.config import Settings
 from ratesvc.web import app, connections, fast_path
-from ratesvc.web.answer import write
+from ratesvc.web.responses import write
 
 REQUESTS = int(os.environ.get("RATESVC_REQUESTS", "20000"))
 FRIDAY = date(2026, 4, 24)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratesvc.errors import BadRequest
-from ratesvc.web.params import MOST_CODES, MOST_CODES_LENGTH, StrictParams, day, one_code
+from ratesvc.web.params import MOST_CODES, MOST_CODES_LENGTH, StrictParams, day_of, one_code
 
 KNOWN = ("codes", "quote", "lang", "theme", "revision")
 
@@ -140,7 +140,7 @@ def test_any_query_is_answered_or_explained(parameters: dict[str, str]) -> None:
 @given(st.dates())
 def test_a_day_is_written_in_one_way(one: date) -> None:
     """YYYY-MM-DD, and it reads back."""
-    assert day(one.isoformat()) == one
+    assert day_of(one.isoformat()) == one
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_a_day_is_written_in_one_way(one: date) -> None:
 def test_what_is_no_day_is_refused(text: str) -> None:
     """Also the other forms of ISO 8601, which only some programs understand."""
     with pytest.raises(BadRequest, match="YYYY-MM-DD"):
-        day(text)
+        day_of(text)
 
 
 def test_codes_may_be_as_long_as_two_hundred_of_them_and_no_longer() -> None:

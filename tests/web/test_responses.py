@@ -25,8 +25,18 @@ from ratesvc.errors import (
 )
 from ratesvc.render import json as rendered_json
 from ratesvc.service.publication import Body
-from ratesvc.web.answer import FOR_EVER, RATES, Answer, Caching, changes_at, has_it, preferred
-from ratesvc.web.reply import kind_of, problem, refusal
+from ratesvc.web.responses import (
+    FOR_EVER,
+    RATES,
+    Answer,
+    Caching,
+    changes_at,
+    has_it,
+    preferred,
+    problem,
+    problem_of,
+    refusal,
+)
 
 FRIDAY = date(2026, 4, 24)
 NOON = datetime(2026, 4, 24, 9, tzinfo=UTC)
@@ -179,7 +189,7 @@ def lines(answer: Answer, now: datetime = NOON, status: int = 200, encoding: str
 
 def test_a_head_says_what_caches_and_readers_need() -> None:
     """Type, length and tag of the encoding that follows, and until when it may be kept."""
-    found = lines(Answer(BODY, RATES, SNAPSHOT), encoding="gzip")
+    found = lines(Answer(BODY, RATES, snapshot=SNAPSHOT), encoding="gzip")
     assert found["status"] == "HTTP/1.1 200 OK"
     assert (found["Content-Type"], found["Content-Encoding"]) == ("text/plain", "gzip")
     assert found["Content-Length"] == str(len(BODY.encoded("gzip"))) != "1000"
@@ -216,7 +226,7 @@ def test_made_up_figures_are_marked_in_the_head() -> None:
 
 def test_a_head_is_written_anew_when_the_second_has_passed() -> None:
     """Until then the same bytes are sent; a clock that was set back counts as another second."""
-    answer = Answer(BODY, RATES, SNAPSHOT)
+    answer = Answer(BODY, RATES, snapshot=SNAPSHOT)
     first = lines(answer, DUE - timedelta(seconds=59))
     assert first["Cache-Control"].startswith("public, max-age=59,")
     for now, max_age in ((DUE - timedelta(seconds=30), 30), (DUE - timedelta(seconds=45), 45), (DUE, 60)):
@@ -253,7 +263,7 @@ def test_an_error_is_a_problem_that_nobody_keeps(
     found = problem(error)
     assert isinstance(found.body, bytes)
     document = json.loads(found.body)
-    assert (found.status, document["status"]) == (status, status) == (kind_of(error).status, status)
+    assert (found.status, document["status"]) == (status, status) == (problem_of(error).status, status)
     assert (document["type"], document["detail"]) == (f"urn:ratesvc:{kind}", str(error))
     assert {
         name: value for name, value in document.items() if name not in ("type", "title", "status", "detail")

@@ -1,0 +1,128 @@
+"""Pages for people: the builder at /, /rate, /docs and its twin for programs, /openapi.json."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import date
+from functools import partial
+from importlib.resources import files
+
+from aiohttp import web
+
+from ratesvc.domain.history import on_day
+from ratesvc.domain.rates import InForce
+from ratesvc.domain.workdays import moscow_day
+from ratesvc.errors import BadRequest, NoSheet, RatesvcError, UnknownCurrency
+from ratesvc.render import builder, openapi, rate_page, widget
+from ratesvc.render.json import JSON
+from ratesvc.render.rate_page import Question, reason
+from ratesvc.render.widget import Site, own_page
+from ratesvc.service.app import Service
+from ratesvc.service.publication import Body
+from ratesvc.web.params import LenientParams, StrictParams, day_of, one_code
+from ratesvc.web.rates import caching_of, published
+from ratesvc.web.responses import ICON, NO_STORE, REFERENCE, Answer, Handler, problem_of
+from ratesvc.web.widget import PICTURE_HEADERS, Embedding, fixed
+
+ICON_FILE = files("ratesvc.render").joinpath("assets", "icon.svg")
+HEADERS = own_page(rate_page.SECURITY_POLICY)
+BUILDER_HEADERS = own_page(builder.policy())
+DOCS_HEADERS = own_page(widget.policy(widget.style("docs"), img_src="'self'"))
+
+
+def routes(service: Service, site: Site) -> dict[str, Handler]:
+    """Path → handler."""
+    return {
+        "/": partial(_home, service, site),
+        "/rate": partial(_rate, service, site),
+        "/openapi.json": partial(_document, service, site),
+        "/docs": partial(_docs, service, site),
+        "/favicon.ico": fixed(Body(ICON_FILE.read_bytes(), "image/svg+xml", PICTURE_HEADERS), ICON),
+    }
+
+
+async def _home(service: Service, site: Site, request: web.Request) -> Answer:
+    params = LenientParams(request)
+    ui, first = params.text("ui", 10), params.text("first", 3).upper()
+    try:
+        shown = Embedding(params, service, dated=False)
+    except NoSheet:
+        page = builder.not_ready(builder.words_of(ui, params.language()))
+        return Answer(_html(page, BUILDER_HEADERS), NO_STORE, 503)
+    choice = shown.choice(first)
+    words, codes = builder.words_of(ui, choice.language), service.history.codes()
+
+    def render() -> Body:
+        return _html(builder.builder(choice, words, codes, site), BUILDER_HEADERS)
+
+    return shown.answer(("home", choice, words.tag), render)
+
+
+async def _rate(service: Service, site: Site, request: web.Request) -> Answer:
+    try:
+        return _rate_page(StrictParams(request, ("date", "currency", "lang")), service, site)
+    except BadRequest as error:
+        return _rate_refused(request, service, site, error)
+
+
+async def _document(service: Service, site: Site, _: web.Request) -> Answer:
+    return _reference(service, "document", lambda day: Body(openapi.document(site, day), JSON))
+
+
+async def _docs(service: Service, site: Site, _: web.Request) -> Answer:
+    return _reference(service, "page", lambda day: _html(openapi.page(site, day), DOCS_HEADERS))
+
+
+def _html(page: str, headers: tuple[tuple[str, str], ...]) -> Body:
+    return Body(page.encode(), widget.CONTENT_TYPE, headers)
+
+
+def _rate_page(params: StrictParams, service: Service, site: Site) -> Answer:
+    """Which rate applies to a document dated X, or why there is none. Raises BadRequest."""
+    language, now, history = params.language(), service.clock(), service.history
+    question = Question(params.day("date", moscow_day(now)), params.code("currency", "USD"), history.codes())
+    outcome = _outcome(question, service)
+    why = reason(outcome, question.code, now, history.calendar)
+    if isinstance(outcome, InForce) and question.code in outcome.revision.sheet.by_code:
+        quote = outcome.revision.sheet.by_code[question.code]
+
+        def render() -> Body:
+            return _html(rate_page.answered(question, why, quote, language, site), HEADERS)
+
+        body = published(service).body(("rate", language.tag, question.day, question.code), render)
+        return Answer(body, caching_of(outcome, moscow_day(now)))
+    error = UnknownCurrency(question.code) if isinstance(outcome, InForce) else outcome
+    page = rate_page.answered(question, why, None, language, site)
+    return Answer(_html(page, HEADERS), NO_STORE, problem_of(error).status)
+
+
+def _outcome(question: Question, service: Service) -> InForce | RatesvcError:
+    try:
+        published(service)
+        answer = on_day(service.history, question.day, service.clock())
+    except RatesvcError as error:
+        return error
+    return answer if service.history.knows(question.code) else UnknownCurrency(question.code)
+
+
+def _rate_refused(request: web.Request, service: Service, site: Site, error: BadRequest) -> Answer:
+    """The form again, with what can be kept of the question, and what was wrong."""
+    problem = "The question was not understood. Please choose a day and a currency."
+    day, code = moscow_day(service.clock()), "USD"
+    with suppress(BadRequest):
+        day = day_of(request.query.get("date", ""))
+    with suppress(BadRequest):
+        code = one_code(request.query.get("currency", ""))
+    question = Question(day, code, service.history.codes())
+    page = rate_page.refused(question, problem, str(error), LenientParams(request).language(), site)
+    return Answer(_html(page, HEADERS), NO_STORE, 400)
+
+
+def _reference(service: Service, name: str, render: Callable[[date], Body]) -> Answer:
+    """With examples of a day that can be asked for; kept as long as the rates of that day are."""
+    current = service.publisher.current
+    if current is None:
+        return Answer(render(moscow_day(service.clock())), REFERENCE)
+    day = current.snapshot.in_force.effective_date
+    return Answer(current.body(("reference", name), lambda: render(day)), REFERENCE)

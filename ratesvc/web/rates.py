@@ -1,0 +1,201 @@
+"""/v1/rates, our own JSON, and the same rates in the dialects that are switched on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable
+from datetime import date
+from functools import partial
+from importlib import import_module
+
+from aiohttp import web
+
+from ratesvc import dialects
+from ratesvc.dialects import Dialect, Refused
+from ratesvc.domain.history import on_day
+from ratesvc.domain.rates import FIRST_DAY, InForce
+from ratesvc.domain.workdays import moscow_day
+from ratesvc.errors import NoSheet, NotYetSet, RatesvcError, UnknownCurrency
+from ratesvc.render import json
+from ratesvc.render.widget import Site
+from ratesvc.service.app import Service
+from ratesvc.service.publication import Body, Publication
+from ratesvc.web.params import StrictParams, day_of, one_code
+from ratesvc.web.responses import FOR_EVER, NO_STORE, RATES, SETTLED, Answer, Caching, Handler
+
+BANK = "/scripts/"
+
+
+def routes(service: Service) -> dict[str, Handler]:
+    """Path → handler."""
+    return {
+        "/v1/rates": partial(_today, service),
+        "/v1/rates/today": partial(_today, service),
+        "/v1/rates/next": partial(_upcoming, service),
+        "/v1/rates/{day}": partial(_on_a_day, service),
+        "/v1/rates/{day}/{code}.txt": partial(_one_number, service),
+    }
+
+
+async def _today(service: Service, request: web.Request) -> Answer:
+    params = _SheetParams(request, service)
+    return Answer(params.body("today", params.publication.snapshot.for_today()), RATES)
+
+
+async def _upcoming(service: Service, request: web.Request) -> Answer:
+    params = _SheetParams(request, service)
+    snapshot = params.publication.snapshot
+    answer = snapshot.for_next()
+    if answer is None:
+        following = service.history.calendar.effective_date_after(snapshot.in_force.effective_date)
+        raise NotYetSet(following, snapshot.next_expected_at, overdue=snapshot.next_overdue)
+    return Answer(params.body("next", answer), RATES)
+
+
+async def _on_a_day(service: Service, request: web.Request) -> Answer:
+    params = _SheetParams(request, service, "revision")
+    day, today = day_of(request.match_info["day"]), moscow_day(service.clock())
+    answer = on_day(service.history, day, service.clock())
+    if params.revision is None:
+        return Answer(params.body(day, answer), caching_of(answer, today))
+    revised = service.history.in_revision(answer, params.revision)
+    return Answer(params.body((day, params.revision), revised), caching_of(answer, today, FOR_EVER))
+
+
+async def _one_number(service: Service, request: web.Request) -> Answer:
+    quote = known(StrictParams(request, ("quote",)).code("quote", "RUB"), service)
+    given, today = request.match_info["day"], moscow_day(service.clock())
+    day = today if given == "today" else day_of(given)
+    code = known(one_code(request.match_info["code"]), service)
+    answer = on_day(service.history, day, service.clock())
+    return Answer(Body(json.unit_rate(answer, code, quote), "text/plain; charset=utf-8"), caching_of(answer, today))
+
+
+class _SheetParams:
+    """Which rows of a sheet to show, and how."""
+
+    def __init__(self, request: web.Request, service: Service, *more: str) -> None:
+        params = StrictParams(request, ("codes", "quote", "lang", *more))
+        self._service = service
+        self._language = params.language()
+        self._quote = params.code("quote", "RUB")
+        self._codes = params.codes()
+        self.revision = params.count("revision")
+        self.publication = published(service)
+        for code in (self._quote, *(self._codes or ())):
+            known(code, service)
+
+    def body(self, which: Hashable, answer: InForce) -> Body:
+        """The finished body, rendered at the first request for it."""
+        codes = None if self._codes is None else tuple(sorted(self._codes))
+        key = ("rates", which, self._language.tag, self._quote, codes)
+        return self.publication.body(key, lambda: self._render(answer))
+
+    def _render(self, answer: InForce) -> Body:
+        if self._quote != "RUB" and self._quote not in answer.revision.sheet.by_code:
+            raise UnknownCurrency(self._quote, effective=answer.revision.effective_date)
+        content = json.rates(answer, self._language, quote=self._quote, codes=self._codes, demo=self._service.demo)
+        return Body(content, json.JSON)
+
+
+def caching_of(answer: InForce, today: date, settled: Caching = SETTLED) -> Caching:
+    """`settled` where nothing can be added any more, else RATES.
+
+    The day must be past and the sheets before and after the day's must be known. A day to come is never settled, even
+    if the sheet for it is announced, because an extraordinary sheet can still come first.
+    """
+    begins = answer.revision.effective_date == FIRST_DAY
+    is_settled = answer.requested_date < today and answer.following is not None and not answer.stale
+    return settled if is_settled and (begins or answer.previous is not None) else RATES
+
+
+def caching_until(service: Service, until: date) -> Caching:
+    """SETTLED for days up to `until` if they are past, admitted, and a later sheet is known, else RATES."""
+    snapshot, coverage = published(service).snapshot, service.history.coverage
+    newest = (snapshot.announced or snapshot.in_force).effective_date
+    ends = min(moscow_day(service.clock()), newest, *(coverage.unconfirmed if coverage else ()))
+    return SETTLED if until < ends else RATES
+
+
+def known(code: str, service: Service) -> str:
+    """The code itself. Raises UnknownCurrency if no held sheet has ever had it, NoSheet while none is held."""
+    if code != "RUB" and not service.history.knows(code):
+        published(service)
+        raise UnknownCurrency(code)
+    return code
+
+
+def published(service: Service) -> Publication:
+    """The current publication. Raises NoSheet."""
+    if service.publisher.current is None:
+        raise NoSheet("No sheet of the Bank of Russia has been fetched yet; the service keeps trying.")
+    return service.publisher.current
+
+
+async def rendered_in_thread(
+    service: Service,
+    publication: Publication,
+    key: Hashable,
+    render: Callable[[], Body],
+    *,
+    points: int = 0,
+    packed: bool = True,
+) -> Body:
+    """The body, rendered in a worker thread at the first request for it; later requests wait for that.
+
+    It is compressed there, too, if the client wants it `packed`. Raises Busy where it has many `points` and too many
+    such bodies wait already.
+    """
+    turn = publication.turns.setdefault(key, asyncio.Lock())
+    async with turn:
+        found = publication.find(key)
+        if found and (found.is_finished or not packed):
+            return found
+
+        def finished() -> Body:
+            body = found or render()
+            if packed and body.is_long:
+                body.finish()
+            return body
+
+        return publication.keep(key, await service.workers.run(finished, points=points))
+
+
+def dialect_routes(service: Service, site: Site) -> dict[str, Handler]:
+    """Path → handler of each dialect in the settings: under /{name}, and at the root where its clients need that."""
+    found: dict[str, Handler] = {}
+    for name in service.settings.dialects:
+        dialect: Dialect = import_module(f"ratesvc.dialects.{name.replace('-', '_')}").DIALECT
+        handlers = {path: _speaking(name, dialect, ask, service, site) for path, ask in dialect.routes.items()}
+        found |= handlers if dialect.at_root else {}
+        found |= {f"/{name}{path}": handler for path, handler in handlers.items()}
+        found[f"/{name}/{{anything:(?s:.*)}}"] = _speaking(name, dialect, _nothing, service, site)
+    return found
+
+
+def _nothing(_: dialects.Request) -> dialects.Content:
+    raise Refused(404, "There is nothing at this address.")
+
+
+def _speaking(
+    name: str, dialect: Dialect, ask: Callable[[dialects.Request], dialects.Content], service: Service, site: Site
+) -> Handler:
+    """Answers a request in a dialect, and refuses one in the dialect's own words."""
+
+    async def answer(request: web.Request) -> Answer:
+        # The first of a repeated parameter counts, and the query cannot overrule the path.
+        given = {**{name: request.query[name] for name in request.query}, **request.match_info}
+        try:
+            # One publication is asked and keeps the body: a later one may have other figures.
+            publication = published(service)
+            found = ask(dialects.Request(service.history, publication.snapshot, site.public_url, given))
+            key, points = (name, found.key), found.points
+            body = await rendered_in_thread(
+                service, publication, key, lambda: Body(found.write(), found.media), points=points
+            )
+            return Answer(body, caching_until(service, found.until))
+        except RatesvcError as error:
+            refusal = dialect.refuse(error)
+            return Answer(Body(refusal.content, refusal.media), NO_STORE, refusal.status)
+
+    return answer

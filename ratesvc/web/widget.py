@@ -1,0 +1,306 @@
+"""The widget in every form that a page can embed. Unknown parameters are dropped, never refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import replace
+from datetime import date, timedelta
+from decimal import Decimal
+from functools import cached_property, lru_cache, partial
+
+from aiohttp import web
+from multidict import MultiDict
+from yarl import URL
+
+from ratesvc.domain.history import on_day
+from ratesvc.domain.rates import InForce
+from ratesvc.errors import BadRequest, NotEmbeddable, NotSupported, RatesvcError
+from ratesvc.render import builder, card, png, rows, widget
+from ratesvc.render.builder import HEIGHTS, ROOM, WIDTHS, Choice
+from ratesvc.render.json import JSON, encode
+from ratesvc.render.language import Language, language_or_default
+from ratesvc.render.widget import framed_page, hashes
+from ratesvc.service.app import Service
+from ratesvc.service.publication import LONG_POINTS, Body
+from ratesvc.web.params import LenientParams
+from ratesvc.web.rates import published, rendered_in_thread
+from ratesvc.web.responses import (
+    CARD,
+    FOR_EVER,
+    HOURLY,
+    MANIFEST,
+    NO_STORE,
+    WIDGET,
+    Answer,
+    Caching,
+    Handler,
+    problem_of,
+)
+
+EMBEDDABLE = ("/embed", "/widget/frame", "/")
+FRAME_POLICY = widget.policy(
+    *map(widget.style, ("frame", "widget")),
+    script_src=hashes(widget.script("frame")),
+    require_trusted_types_for="'script'",
+    frame_ancestors="*",
+)
+FRAME_HEADERS = (*framed_page(FRAME_POLICY), ("Cross-Origin-Embedder-Policy", "require-corp"))
+PICTURE_HEADERS = (("Content-Security-Policy", "default-src 'none'; sandbox"),)
+
+
+class Embedding:
+    """What one embedding shows of the current publication. Raises NoSheet, NotYetSet, HistoryLoading, BeforeHistory."""
+
+    def __init__(self, params: LenientParams, service: Service, *, dated: bool = True, trending: bool = True) -> None:
+        """`dated=False` ignores `date=`; `trending=False` draws no sparkline."""
+        self._service = service
+        self._publication = published(service)
+        self.params, self.language = params, params.language()
+        snapshot = self._publication.snapshot
+        self.day = params.day() if dated else None
+        answers = [on_day(service.history, self.day, service.clock())] if self.day else [snapshot.for_today()]
+        following = snapshot.for_next()
+        view = params.view({code for answer in (*answers, following) if answer for code in _codes(answer)})
+        self.view = view if trending else replace(view, spark=0)
+        self._shown: Sequence[InForce] = answers if self.day else rows.columns_of(snapshot, self.view)
+
+    @cached_property
+    def table(self) -> rows.Table:
+        """The rows, formatted; only a body that is not finished yet needs them."""
+        return self.table_in(self.language, self.view)
+
+    def table_in(self, language: Language, view: rows.View) -> rows.Table:
+        """The same in another language, or with another heading."""
+        history, last = self._service.history, self._shown[-1].revision.effective_date
+
+        def recent(code: str, days: int) -> list[tuple[date, Decimal]]:
+            return history.series(code, last - timedelta(days=days), last)
+
+        return rows.table(self._shown, language, view, recent, demo=self._service.demo)
+
+    def answer(self, kind: Hashable, render: Callable[[], Body], caching: Caching = WIDGET) -> Answer:
+        """The finished body, rendered at the first request for it."""
+        return Answer(self._publication.body(self._key(kind), render), caching)
+
+    async def picture(self, kind: Hashable, render: Callable[[], Body]) -> Answer:
+        """The same, rendered in a worker thread. Raises Busy."""
+        key = self._key(kind)
+        body = await rendered_in_thread(self._service, self._publication, key, render, points=LONG_POINTS)
+        return Answer(body, CARD)
+
+    def choice(self, first: str = "") -> Choice:
+        """The choices of the builder, with one currency moved to the front."""
+        params, view = self.params, self.view.beginning_with(first) if first in self.view.codes else self.view
+        width = params.number("width", builder.WIDTH, WIDTHS)
+        height = params.number("height", builder.height(view, width), HEIGHTS)
+        strict = params.choice("csp", ("0", "1")) == "1"
+        return Choice(view, params.look(), self.language, width, height, strict, self.day)
+
+    def _key(self, kind: Hashable) -> Hashable:
+        # The day too, because a sheet that is asked for by its date looks different, and today it may be stale.
+        days = tuple(answer.revision.effective_date for answer in self._shown)
+        return kind, self.language.tag, self.view, self.day, days
+
+
+def _codes(answer: InForce) -> Iterable[str]:
+    return answer.revision.sheet.by_code.keys()
+
+
+def routes(service: Service, site: widget.Site) -> dict[str, Handler]:
+    """Path → handler."""
+    return {
+        "/widget": _or_else(partial(_fragment, service, site), lambda _: _html("")),
+        "/widget/frame": _or_else(partial(_frame, service), _empty_frame),
+        "/widget/rows.json": _or_else(partial(_finished_rows, service), lambda _: _html("")),
+        "/widget/card.svg": _or_else(partial(_picture, service), _empty_card, status=200),
+        "/widget/card.png": partial(_pixels, service),
+        "/embed": _or_else(partial(_embed, service, site), _empty_frame),
+        "/oembed": partial(_oembed, service, site),
+        "/widget/manifest.json": fixed(Body(encode(manifest()), JSON), MANIFEST),
+        **_releases(),
+    }
+
+
+async def _fragment(service: Service, site: widget.Site, request: web.Request) -> Answer:
+    style_url = f"{site.public_url}/widget/{widget.RELEASE}/widget.css"
+    shown = Embedding(LenientParams(request), service)
+    look, packing = shown.params.look(), shown.params.packing()
+
+    def render() -> Body:
+        return _html(widget.fragment(shown.table, look, packing, style_url))
+
+    return shown.answer(("widget", look, packing), render)
+
+
+async def _frame(service: Service, request: web.Request) -> Answer:
+    shown = Embedding(LenientParams(request), service)
+    look = shown.params.look(widget.FRAME_THEMES)
+    return shown.answer(("frame", look), lambda: _html(widget.frame(shown.table, look), *FRAME_HEADERS))
+
+
+async def _embed(service: Service, site: widget.Site, request: web.Request) -> Answer:
+    shown = Embedding(LenientParams(request), service)
+    choice, look = shown.choice(), shown.params.look(widget.FRAME_THEMES)
+    address = builder.embed_url(choice, site, sized=True)
+    discovery = str(URL(f"{site.public_url}/oembed").with_query(url=address, format="json"))
+
+    def render() -> Body:
+        return _html(widget.frame(shown.table, look, discovery), *FRAME_HEADERS)
+
+    return shown.answer(("embed", look, choice), render)
+
+
+async def _finished_rows(service: Service, request: web.Request) -> Answer:
+    shown = Embedding(LenientParams(request), service)
+    styled = shown.params.choice("style", ("none", "inline")) == "inline"
+    look = shown.params.look() if styled else None
+
+    def render() -> Body:
+        return Body(rows.rows_json(shown.table, widget.style_of(shown.table, look) if look else ""), JSON)
+
+    return shown.answer(("rows", look), render)
+
+
+async def _picture(service: Service, request: web.Request) -> Answer:
+    shown = Embedding(LenientParams(request), service, trending=False)
+    look = shown.params.look(card.THEMES)
+
+    def render() -> Body:
+        return _svg(card.card(shown.table, look, card.width_of(shown.view)))
+
+    return shown.answer(("card", look), render, CARD)
+
+
+async def _pixels(service: Service, request: web.Request) -> Answer:
+    params = LenientParams(request)
+    look, scale = params.look(card.THEMES), params.choice("scale", png.SCALES)
+    try:
+        shown = Embedding(params, service, trending=False)
+    except RatesvcError:
+        render = partial(_empty_pixels, params.language().tag, look, scale)
+        return Answer(await service.workers.run(render, points=LONG_POINTS), NO_STORE)
+    return await shown.picture(("card", look, scale), partial(_pixels_of, shown, look, scale))
+
+
+async def _oembed(service: Service, site: widget.Site, request: web.Request) -> Answer:
+    if request.query.get("format", "json") != "json":
+        raise NotSupported("oEmbed is answered as JSON: format=json.")
+    choice = Embedding(LenientParams(_our_query(request.query.get("url", ""), site)), service).choice()
+    return Answer(Body(encode(_rich(_fitting(choice, LenientParams(request)), site)), JSON), HOURLY)
+
+
+def manifest() -> dict[str, object]:
+    """Which releases there are, and the hashes that pin them."""
+    newest = widget.releases()[widget.RELEASE]
+    return {
+        "version": widget.RELEASE,
+        "releases": widget.lock(),
+        "style": hashes(widget.style("widget")).strip("'"),
+        "sizes": {name: len(content) for name, content in newest.items()},
+    }
+
+
+def _releases() -> dict[str, Handler]:
+    """Every release under its own address for ever, and the newest loader under one that moves."""
+    found = {
+        f"/widget/{version}/{name}": fixed(Body(content, widget.TYPES[name]), FOR_EVER)
+        for version, release in widget.releases().items()
+        for name, content in release.items()
+    }
+    newest = widget.releases()[widget.RELEASE]["rates.js"]
+    return {**found, "/widget/rates.js": fixed(Body(newest, widget.TYPES["rates.js"]), HOURLY)}
+
+
+def fixed(body: Body, caching: Caching) -> Handler:
+    """Always answers the same."""
+
+    async def answer(_: web.Request) -> Answer:
+        return Answer(body, caching)
+
+    return answer
+
+
+def _or_else(handler: Handler, otherwise: Callable[[LenientParams], Body], *, status: int = 0) -> Handler:
+    """Where there are no rates to show: a body that does no harm in the page around it."""
+
+    async def answer(request: web.Request) -> Answer | web.StreamResponse:
+        try:
+            return await handler(request)
+        except RatesvcError as error:
+            return Answer(otherwise(LenientParams(request)), NO_STORE, status or problem_of(error).status)
+
+    return answer
+
+
+def _html(page: str, *headers: tuple[str, str]) -> Body:
+    return Body(page.encode(), widget.CONTENT_TYPE, headers)
+
+
+def _svg(drawn: str) -> Body:
+    return Body(drawn.encode(), card.CONTENT_TYPE, PICTURE_HEADERS)
+
+
+def _empty_frame(params: LenientParams) -> Body:
+    return _html(widget.empty_frame(params.language(), params.look(widget.FRAME_THEMES)), *FRAME_HEADERS)
+
+
+def _empty_card(params: LenientParams) -> Body:
+    return _svg(card.empty_card(params.language(), params.look(card.THEMES)))
+
+
+def _pixels_of(shown: Embedding, look: widget.Look, scale: str) -> Body:
+    """Without the heading, or in English, where the fonts lack a character."""
+    drawn = (
+        card.card(shown.table_in(language, view), look, card.width_of(shown.view))
+        for language in (shown.language, language_or_default(None))
+        for view in (shown.view, replace(shown.view, heading=""))
+    )
+    return _png(drawn, look, scale)
+
+
+@lru_cache
+def _empty_pixels(tag: str, look: widget.Look, scale: str) -> Body:
+    return _png((card.empty_card(language_or_default(one), look) for one in (tag, None)), look, scale)
+
+
+def _png(pictures: Iterable[str], look: widget.Look, scale: str) -> Body:
+    drawn = png.png(png.first_drawable(pictures), int(scale), card.colours(look))
+    return Body(drawn, png.CONTENT_TYPE, PICTURE_HEADERS)
+
+
+def _our_query(address: str, site: widget.Site) -> MultiDict[str]:
+    """The parameters of an address of ours; it is compared, never fetched. Raises BadRequest, NotEmbeddable."""
+    example = f"{site.public_url}/embed?codes=USD"
+    if not address:
+        raise BadRequest(f"url says what to embed, such as url={example}.")
+    try:
+        given, own = URL(address), URL(site.public_url)
+        same = given.origin() == own.origin() and given.raw_user is None
+    except ValueError:
+        same = False
+    if not same or given.path not in [own.path.rstrip("/") + path for path in EMBEDDABLE]:
+        raise NotEmbeddable(f"url takes an address of this service, such as {example}.")
+    return MultiDict(given.query)
+
+
+def _fitting(choice: Choice, limits: LenientParams) -> Choice:
+    """Within `maxwidth` and `maxheight`; higher in a narrower frame, where title and rows need more lines."""
+    width = min(choice.width, limits.number("maxwidth", choice.width, ROOM))
+    usual, narrow = (builder.height(choice.view, max(one, WIDTHS.start)) for one in (choice.width, width))
+    higher = choice.height + narrow - usual
+    return replace(choice, width=width, height=min(higher, limits.number("maxheight", higher, ROOM)))
+
+
+def _rich(choice: Choice, site: widget.Site) -> dict[str, object]:
+    """An answer of type `rich` (https://oembed.com)."""
+    return {
+        "version": "1.0",
+        "type": "rich",
+        "provider_name": "ratesvc",
+        "provider_url": f"{site.public_url}/",
+        "title": choice.language.say(rows.TITLE),
+        "html": builder.iframe(builder.embed_url(choice, site), choice),
+        "width": choice.width,
+        "height": choice.height,
+        "cache_age": 3600,
+    }
