@@ -1,4 +1,4 @@
-"""Table C: what Redis can do to us. Memory serves all the while, and gives back what Redis lost."""
+"""Table C: faults of Redis. Memory serves all the while, and rewrites what Redis lost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
@@ -26,7 +26,7 @@ import msgspec
 import pytest
 import redis
 from aiohttp import web
-from chaos_proxy import ChaosProxy, Failure, proxying
+from chaos_proxy import Failure, proxying
 from conftest import LONG, PATIENCE_S, Clock, Serve, Served, eventually, in_faults
 from fake_bank import Bank, around_today, sheet, workdays
 from fleet import answers_with, shared_by
@@ -49,7 +49,7 @@ from ratesvc.storage.store import Store
 
 pytestmark = [
     pytest.mark.slow,
-    # Connections that are cut in the middle, by redis-py or the proxy, are left to the garbage collector now and then.
+    # Connections that redis-py or the proxy cuts in the middle are sometimes left to the garbage collector.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.usefixtures("torn", "nothing_remembered"),
 ]
@@ -72,27 +72,20 @@ KINDS = (
 """One address of each kind."""
 
 
-@pytest.fixture
-def own(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RealRedis]:
-    server = RealRedis(tmp_path / "redis", getattr(request, "param", "any"))
-    with running(server):
-        yield server
-
-
-def _key(namespace: str, name: str) -> str:
+def key_of(namespace: str, name: str) -> str:
     return f"{{{namespace}}}:v1:{name}"
 
 
-def _stored(server: RealRedis, namespace: str) -> set[bytes]:
-    """The fields of sheets and columns in a Redis that holds coverage and events too, all of it whole; else none."""
+def stored(server: RealRedis, namespace: str) -> set[bytes]:
+    """The fields of sheets and columns in a Redis that holds coverage and events too, all of them whole; else none."""
     with server.client() as client:
         try:
-            if (client.memory_usage(_key(namespace, "sheets"), samples=0) or 0) > MOST_OF_OURS:
+            if (client.memory_usage(key_of(namespace, "sheets"), samples=0) or 0) > MOST_OF_OURS:
                 return set()  # to read it all again and again would be a fault of its own
-            sheets: dict[Any, Any] = client.hgetall(_key(namespace, "sheets"))
-            columns: dict[Any, Any] = client.hgetall(_key(namespace, "columns"))
-            events: Any = client.xlen(_key(namespace, "events"))
-            coverage = unseal("span", client.get(_key(namespace, "span")))
+            sheets: dict[Any, Any] = client.hgetall(key_of(namespace, "sheets"))
+            columns: dict[Any, Any] = client.hgetall(key_of(namespace, "columns"))
+            events: Any = client.xlen(key_of(namespace, "events"))
+            coverage = unseal("span", client.get(key_of(namespace, "span")))
         except redis.RedisError:
             return set()
     is_whole = all(unseal(name.decode(), value) for name, value in (sheets | columns).items())
@@ -101,7 +94,7 @@ def _stored(server: RealRedis, namespace: str) -> set[bytes]:
 
 @dataclass
 class Seeded(Served):
-    """A service that holds some history, and what its Redis holds of it."""
+    """A service that holds some history."""
 
     namespace: str
     bank: Bank
@@ -111,19 +104,13 @@ class Seeded(Served):
         return self.service.clock
 
     def key(self, name: str) -> str:
-        return _key(self.namespace, name)
+        return key_of(self.namespace, name)
 
     async def holds_all(self, server: RealRedis) -> bool:
         """Whether that Redis holds everything that memory does, whole."""
         wanted = {f"{held.effective_date}.{held.number}".encode() for held in self.service.history}
         wanted |= {column.currency.cbr_id.encode() for column in self.service.history.columns()}
-        return wanted <= await asyncio.to_thread(_stored, server, self.namespace)
-
-    async def publishes_saturday(self, bank: Bank, clock: Clock) -> None:
-        """The Bank sets the next sheet, and this replica asks."""
-        bank.publish(sheet(SATURDAY))
-        clock.moment = EVENING
-        await self.service.refresh()
+        return wanted <= await asyncio.to_thread(stored, server, self.namespace)
 
     async def next_is_saturday(self) -> bool:
         status, _, body = await self.get("/v1/rates/next")
@@ -132,19 +119,9 @@ class Seeded(Served):
     async def redis_is(self, status: str) -> bool:
         return bool((await self.service.health())["redis:connectivity"]["status"] == status)
 
-
-@asynccontextmanager
-async def seeded(serve: Serve, settings: Settings, bank: Bank, url: str) -> AsyncIterator[Seeded]:
-    """A service over the Redis at that address, once it has and holds everything."""
-    if not bank.truth:
-        bank.publish(*map(sheet, DAYS))
-    cbr = Cbr(mirrors=(bank.url,), backfill_gap_seconds=0)
-    namespace = settings.redis.namespace
-    settings = msgspec.structs.replace(settings, redis=Redis(url=url, namespace=namespace), cbr=cbr)
-    async with serve(settings) as served:
-        await eventually(lambda: served.service.history.coverage and served.service.backfilling is None)
-        await eventually(lambda: served.service.event_log.log.end.seq)
-        yield Seeded(served.service, served.url, served.http, namespace, bank)
+    def counts(self, kind: str) -> bool:
+        """Whether the metrics count an error of Redis of that kind."""
+        return f'kind="{kind}"'.encode() in self.service.telemetry.metrics.text()
 
 
 @dataclass
@@ -166,80 +143,133 @@ class Apart:
 
     async def holds_all(self, server: RealRedis) -> bool:
         """Whether that Redis holds again what it held, whole."""
-        return self.wanted <= await asyncio.to_thread(_stored, server, self.namespace)
+        return self.wanted <= await asyncio.to_thread(stored, server, self.namespace)
 
     async def reaches_redis(self) -> bool:
-        """Whether its last question was answered."""
+        """Whether Redis answered the last question."""
         return b"\nratesvc_redis_up 1.0\n" in (await self.program.get("/metrics"))[2]
 
     async def lost_redis(self) -> bool:
         return not await self.reaches_redis()
 
 
-@asynccontextmanager
-async def apart(folder: Path, bank: Bank, server: RealRedis, url: str = "") -> AsyncIterator[Apart]:
-    """The same as a process, which polls once, at the start; it reaches that Redis at `url`."""
-    if not bank.truth:
-        around_today(bank, back=len(DAYS))
-    namespace = "apart"
-    shared = shared_by(bank, url or server.url, RATESVC_REDIS_NAMESPACE=namespace, RATESVC_POLL_SECONDS="3600")
-    async with serving_by(GUARDED, folder, **shared) as program:
-        await program.ready()
-        past = f"/v1/rates/{sorted(bank.truth)[1]}"
+@dataclass
+class Stage:
+    """A Redis of its own, the Bank and a clock, and the ways to start services over them."""
 
-        async def has_everything() -> bool:
-            return (await program.get(past))[0] == 200 and bool(await asyncio.to_thread(_stored, server, namespace))
+    own: RealRedis
+    bank: Bank
+    clock: Clock
+    fault: Fault
+    folder: Path
+    settings: Settings
+    serve: Serve
 
-        await eventually(has_everything)
-        yield Apart(program, bank, namespace, _stored(server, namespace))
+    @asynccontextmanager
+    async def seeded(self, url: str = "") -> AsyncIterator[Seeded]:
+        """A service over the Redis at that address, once both hold everything."""
+        if not self.bank.truth:
+            self.bank.publish(*map(sheet, DAYS))
+        namespace = self.settings.redis.namespace
+        settings = msgspec.structs.replace(
+            self.settings,
+            redis=Redis(url=url or self.own.url, namespace=namespace),
+            cbr=Cbr(mirrors=(self.bank.url,), backfill_gap_seconds=0),
+        )
+        async with self.serve(settings) as served:
+            await eventually(lambda: served.service.history.coverage and served.service.backfilling is None)
+            await eventually(lambda: served.service.event_log.log.end.seq)
+            yield Seeded(served.service, served.url, served.http, namespace, self.bank)
+
+    @asynccontextmanager
+    async def apart(self, url: str = "") -> AsyncIterator[Apart]:
+        """The same in a process of its own, which polls once, at the start."""
+        if not self.bank.truth:
+            around_today(self.bank, back=len(DAYS))
+        namespace, own = "apart", self.own
+        shared = shared_by(self.bank, url or own.url, RATESVC_REDIS_NAMESPACE=namespace, RATESVC_POLL_SECONDS="3600")
+        async with serving_by(GUARDED, self.folder, **shared) as program:
+            await program.ready()
+            past = f"/v1/rates/{sorted(self.bank.truth)[1]}"
+
+            async def has_everything() -> bool:
+                return (await program.get(past))[0] == 200 and bool(await asyncio.to_thread(stored, own, namespace))
+
+            await eventually(has_everything)
+            yield Apart(program, self.bank, namespace, stored(own, namespace))
+
+    async def publishes_saturday(self, served: Seeded) -> None:
+        """The Bank sets the next sheet, and this replica polls."""
+        self.bank.publish(sheet(SATURDAY))
+        self.clock.moment = EVENING
+        await served.service.refresh()
+
+    async def is_used_again(self, served: Seeded) -> None:
+        await self.fault.recovers(lambda: served.redis_is("pass"), within_s=2)
+
+
+@pytest.fixture
+def stage(
+    request: pytest.FixtureRequest,
+    bank: Bank,
+    clock: Clock,
+    fault: Fault,
+    tmp_path: Path,
+    settings: Settings,
+    serve: Serve,
+) -> Iterator[Stage]:
+    """A parameter is the kind of its Redis."""
+    own = RealRedis(tmp_path / "redis", getattr(request, "param", "any"))
+    with running(own):
+        yield Stage(own, bank, clock, fault, tmp_path, settings, serve)
 
 
 @pytest.mark.timed
-async def test_C1_kill_9_and_an_empty_restart(own: RealRedis, bank: Bank, tmp_path: Path, fault: Fault) -> None:
-    """Memory serves; sheets, columns, coverage and events are given back to a Redis that comes back empty."""
-    async with apart(tmp_path, bank, own) as served, under_load(served) as load:
-        await asyncio.to_thread(own.kill)
+async def test_C1_kill_9_and_an_empty_restart(stage: Stage) -> None:
+    """Redis is killed and comes back empty: memory rewrites sheets, columns, coverage and events."""
+    async with stage.apart() as served, under_load(served) as load:
+        await asyncio.to_thread(stage.own.kill)
         await eventually(served.lost_redis)
-        asked = len(bank.asked)
+        asked = len(stage.bank.asked)
         await load.ends()
-        await asyncio.to_thread(own.start)
-        await fault.recovers(lambda: served.holds_all(own), within_s=5)
-        assert len(bank.asked) == asked
+        await asyncio.to_thread(stage.own.start)
+        await stage.fault.recovers(lambda: served.holds_all(stage.own))
+        assert len(stage.bank.asked) == asked
 
 
 @pytest.mark.timed
-async def test_C2_stopped_and_continued(own: RealRedis, bank: Bank, tmp_path: Path, fault: Fault) -> None:
-    """Redis stands still: no request waits half a second, and it is used again within two once it goes on."""
-    async with apart(tmp_path, bank, own) as served, Lag() as lag, under_load(served) as load:
-        own.signal(signal.SIGSTOP)
+async def test_C2_stopped_and_continued(stage: Stage) -> None:
+    """Redis hangs: no request waits half a second, and the service uses Redis within 2 s once it goes on."""
+    async with stage.apart() as served, Lag() as lag, under_load(served) as load:
+        stage.own.signal(signal.SIGSTOP)
         begun = time.monotonic()
         await eventually(served.lost_redis)
         await eventually(lambda: time.monotonic() - begun >= STOPPED_S, patience_s=STOPPED_S + PATIENCE_S)
         await load.ends()
         assert max(load.during) < 0.5 * patience() + lag.longest_s
-        own.signal(signal.SIGCONT)
-        await fault.recovers(served.reaches_redis, within_s=2)
+        stage.own.signal(signal.SIGCONT)
+        await stage.fault.recovers(served.reaches_redis, within_s=2)
 
 
 @pytest.mark.timed
-async def test_C2_every_kind_of_address(own: RealRedis, serve: Serve, settings: Settings, bank: Bank) -> None:
-    """Redis stands still: whatever is asked is answered as before, without asking Redis, within half a second."""
-    async with seeded(serve, settings, bank, own.url) as served:
+async def test_C2_every_kind_of_address(stage: Stage) -> None:
+    """Redis hangs: every kind of address answers as before, without a question to Redis, within half a second."""
+    async with stage.seeded() as served:
         before = {path: (await served.get(path))[0] for path in KINDS}
-        own.signal(signal.SIGSTOP)
+        stage.own.signal(signal.SIGSTOP)
         for path in KINDS:
             begun = time.monotonic()
             status = (await served.get(path))[0]
             assert time.monotonic() - begun < 0.5 * patience(), path
             assert status == before[path] == (404 if path == "/v1/rates/next" else 200), path
-        own.signal(signal.SIGCONT)
+        stage.own.signal(signal.SIGCONT)
 
 
 @pytest.mark.timed
-async def test_C2_no_tick_waits(own: RealRedis, serve: Serve, settings: Settings, bank: Bank, fault: Fault) -> None:
-    """No tick waits longer than half a second for a Redis that stands still, and health says so at once."""
-    async with seeded(serve, settings, bank, own.url) as served:
-        own.signal(signal.SIGSTOP)
+async def test_C2_no_tick_waits(stage: Stage) -> None:
+    """Redis hangs: no tick waits longer than half a second, and /health says so at once."""
+    async with stage.seeded() as served:
+        stage.own.signal(signal.SIGSTOP)
         waited = []
         for _ in range(6):
             before = time.monotonic()
@@ -250,33 +280,32 @@ async def test_C2_no_tick_waits(own: RealRedis, serve: Serve, settings: Settings
         before = time.monotonic()
         assert await served.redis_is("warn")
         assert time.monotonic() - before < 0.4 * patience()
-        own.signal(signal.SIGCONT)
-        await fault.recovers(lambda: served.redis_is("pass"), within_s=2)
+        stage.own.signal(signal.SIGCONT)
+        await stage.is_used_again(served)
 
 
 @pytest.mark.timed
-async def test_C3_absent_at_the_start(
-    serve: Serve, settings: Settings, bank: Bank, tmp_path: Path, fault: Fault
-) -> None:
+async def test_C3_absent_at_the_start(stage: Stage) -> None:
     """Without Redis a replica is ready as soon as the Bank has answered, and fills Redis when it appears."""
-    bank.publish(*map(sheet, DAYS))
-    own = RealRedis(tmp_path / "redis")
+    stage.bank.publish(*map(sheet, DAYS))
+    stage.own.kill()
     begun = time.monotonic()
-    redis_settings = Redis(url=own.url, namespace=settings.redis.namespace)
-    async with serve(msgspec.structs.replace(settings, redis=redis_settings)) as served:
+    redis_settings = Redis(url=stage.own.url, namespace="absent")
+    async with stage.serve(msgspec.structs.replace(stage.settings, redis=redis_settings)) as served:
         await served.ready()
         assert time.monotonic() - begun < 5 * patience()
-        with running(own), own.client() as client:
-            sheets = _key(settings.redis.namespace, "sheets")
-            await fault.recovers(lambda: client.hexists(sheets, f"{FRIDAY}.1"))
+        stage.own.start()
+        with stage.own.client() as client:
+            await stage.fault.recovers(lambda: client.hexists(key_of("absent", "sheets"), f"{FRIDAY}.1"))
 
 
-async def test_C4_absent_at_the_start_like_the_bank(bank: Bank, tmp_path: Path, fault: Fault) -> None:
-    """It lives, is not ready, and every address of rates says when to come back."""
+async def test_C4_absent_at_the_start_like_the_bank(stage: Stage) -> None:
+    """Redis and the Bank are absent: the service lives, is not ready, and every address of rates says when to retry."""
+    bank = stage.bank
     around_today(bank)
     bank.misbehave = _refuse
-    own = RealRedis(tmp_path / "redis")
-    async with serving(tmp_path, **shared_by(bank, own.url, RATESVC_POLL_SECONDS="0.5")) as program:
+    stage.own.kill()
+    async with serving(stage.folder, **shared_by(bank, stage.own.url, RATESVC_POLL_SECONDS="0.5")) as program:
         await eventually(lambda: len(bank.asked) > 6)
         assert (await program.get("/livez"))[0] == 200
         assert (await program.get("/readyz"))[::2] == (503, b"no_sheet\n")
@@ -286,10 +315,11 @@ async def test_C4_absent_at_the_start_like_the_bank(bank: Bank, tmp_path: Path, 
             assert (int(headers["Retry-After"]) > 0, json.loads(body)["status"]) == (True, 503)
         assert (await program.get("/health"))[0] == 503
         bank.misbehave = None
-        await fault.recovers(lambda: answers_with(program.url, "/readyz", 200))
-        with running(own), own.client() as client:
-            await fault.recovers(lambda: client.keys("*:v1:sheets"))
-        # It is the process that was started, neither ended nor started again by itself.
+        await stage.fault.recovers(lambda: answers_with(program.url, "/readyz", 200))
+        stage.own.start()
+        with stage.own.client() as client:
+            await stage.fault.recovers(lambda: client.keys("*:v1:sheets"))
+        # It is the process that was started, neither ended nor started again.
         assert program.process.returncode is None
 
 
@@ -298,67 +328,62 @@ async def _refuse(_: web.Request) -> web.StreamResponse:
 
 
 @pytest.mark.faults
-async def test_C5_loading(own: RealRedis, serve: Serve, settings: Settings, bank: Bank, fault: Fault) -> None:
-    """A Redis that reads its file says LOADING: that is as if it were not there, and then it is."""
+async def test_C5_loading(stage: Stage) -> None:
+    """Redis reads its file and says LOADING: the service does without it, and then uses it again."""
+    own = stage.own
     with own.client() as client:
-        # It looks at its clients after each kilobyte of the file: once a key, so that a probe comes through in time.
+        # Redis looks at its clients after each kilobyte of the file: once a key, so that a probe comes through in time.
         client.mset({f"filler:{number}": os.urandom(1024) for number in range(LOADING_KEYS)})
         client.save()
         client.flushall()
-    async with seeded(serve, settings, bank, own.url) as served, under_load(served) as load:
+    async with stage.seeded() as served, under_load(served) as load:
         await asyncio.to_thread(own.kill)
         own.start(wait=False, save="900 1", key_load_delay=1000, loading_process_events_interval_bytes=1024)
         await eventually(lambda: asyncio.to_thread(_is_loading, own))
         await eventually(lambda: served.redis_is("warn"))
-        loading_s = max(PATIENCE_S, LOADING_KEYS / 1000)
-        await eventually(lambda: b'kind="loading"' in served.service.telemetry.metrics.text(), patience_s=loading_s)
+        await eventually(lambda: served.counts("loading"), patience_s=max(PATIENCE_S, LOADING_KEYS / 1000))
         await load.ends()
         await asyncio.to_thread(own.wait, 60)
-        await fault.recovers(lambda: served.redis_is("pass"), within_s=2)
-        await fault.recovers(lambda: served.holds_all(own))
+        await stage.is_used_again(served)
+        await stage.fault.recovers(lambda: served.holds_all(own))
 
 
 def _is_loading(server: RealRedis) -> bool:
-    with server.client(retry=None) as client:
+    with server.client(retry=None) as client, suppress(redis.RedisError):
         try:
             client.ping()
         except redis.BusyLoadingError:
             return True
-        except redis.RedisError:
-            pass
     return False
 
 
-async def test_C6_out_of_memory(
-    own: RealRedis, serve: Serve, settings: Settings, bank: Bank, clock: Clock, fault: Fault
-) -> None:
-    """What Redis does not take is served from memory, counted and warned of, and stored when there is room."""
-    async with seeded(serve, settings, bank, own.url) as served, under_load(served) as load:
-        client = own.client()
-        client.config_set("maxmemory", 1)
-        await served.publishes_saturday(bank, clock)
-        assert await served.next_is_saturday()
-        assert b'ratesvc_redis_errors_total{kind="memory"}' in (await served.get("/metrics"))[2]
-        assert await served.redis_is("warn")
-        await load.ends()
-        client.config_set("maxmemory", 0)
-        await fault.recovers(lambda: client.hexists(served.key("sheets"), f"{SATURDAY}.1"))
-        await fault.recovers(lambda: served.redis_is("pass"))
-        client.close()
-
-
-async def test_C7_eviction(own: RealRedis, serve: Serve, settings: Settings, bank: Bank, fault: Fault) -> None:
-    """A cache that throws our keys out gets them again at the next tick."""
-    async with seeded(serve, settings, bank, own.url) as served, under_load(served) as load:
-        await asyncio.to_thread(_evict, own, served.key("sheets"))
-        await load.lasts()
-        with own.client() as client:
+async def test_C6_out_of_memory(stage: Stage) -> None:
+    """Redis is out of memory: the new sheet is served, the error counted, and the sheet stored when there is room."""
+    async with stage.seeded() as served, under_load(served) as load:
+        with closing(stage.own.client()) as client:
+            client.config_set("maxmemory", 1)
+            await stage.publishes_saturday(served)
+            assert await served.next_is_saturday()
+            assert b'ratesvc_redis_errors_total{kind="memory"}' in (await served.get("/metrics"))[2]
+            assert await served.redis_is("warn")
+            await load.ends()
             client.config_set("maxmemory", 0)
-        await fault.recovers(lambda: served.holds_all(own))
+            await stage.fault.recovers(lambda: client.hexists(served.key("sheets"), f"{SATURDAY}.1"))
+            await stage.fault.recovers(lambda: served.redis_is("pass"))
+
+
+async def test_C7_eviction(stage: Stage) -> None:
+    """Redis evicts our keys: the next tick writes them again."""
+    async with stage.seeded() as served, under_load(served) as load:
+        await asyncio.to_thread(_evict, stage.own, served.key("sheets"))
+        await load.lasts()
+        with stage.own.client() as client:
+            client.config_set("maxmemory", 0)
+        await stage.fault.recovers(lambda: served.holds_all(stage.own))
 
 
 def _evict(server: RealRedis, key: str) -> None:
-    """Leave room for little, and use it for other things until that key has gone."""
+    """Leave little room, and fill it until that key has gone."""
     with server.client() as client:
         memory: Any = client.info("memory")
         client.config_set("maxmemory-policy", "allkeys-lru")
@@ -371,122 +396,107 @@ def _evict(server: RealRedis, key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("own", "command"), [("redis", "FLUSHALL"), *in_faults(("valkey", "FLUSHDB"))], indirect=["own"]
+    ("stage", "command"), [("redis", "FLUSHALL"), *in_faults(("valkey", "FLUSHDB"))], indirect=["stage"]
 )
-async def test_C8_flushed(own: RealRedis, command: str, bank: Bank, tmp_path: Path, fault: Fault) -> None:
-    """Somebody empties Redis under load: answers stay, and everything is given back."""
-    async with apart(tmp_path, bank, own) as served, under_load(served):
+async def test_C8_flushed(stage: Stage, command: str) -> None:
+    """Somebody empties Redis under load: answers stay, and memory rewrites everything."""
+    bank = stage.bank
+    async with stage.apart() as served, under_load(served):
         asked = len(bank.asked)
-        with own.client() as client:
+        with stage.own.client() as client:
             client.execute_command(command)
-        await fault.recovers(lambda: served.holds_all(own))
+        await stage.fault.recovers(lambda: served.holds_all(stage.own))
         assert len(bank.asked) == asked
-    # A second replica that starts from what was given back needs nothing but the newest sheet.
+    # A second replica that starts from what was rewritten needs nothing but the newest sheet.
     bank.asked.clear()
-    async with apart(tmp_path, bank, own) as other:
+    async with stage.apart() as other:
         assert await look(other.program.get, Invariant(truth_of(bank), utc_now)) <= {200, 404}
         assert bank.series_asked == []
         assert len(bank.queries) <= 1
 
 
-def _rotate_acl(client: redis.Redis) -> None:
-    client.acl_setuser("clerk", enabled=True, passwords=["+other", f"-{CANARY}"])
+Change = Callable[[redis.Redis], object]
+PASSWORDS: dict[str, tuple[str, Change, Change]] = {
+    "WRONGPASS": (
+        f"clerk:{CANARY}@",
+        lambda client: client.acl_setuser("clerk", enabled=True, passwords=["+other", f"-{CANARY}"]),
+        lambda client: client.acl_setuser("clerk", enabled=True, passwords=[f"+{CANARY}"]),
+    ),
+    "NOAUTH": (
+        "",
+        lambda client: client.config_set("requirepass", CANARY),
+        lambda client: client.config_set("requirepass", ""),
+    ),
+}
 
 
-def _rotate_back(client: redis.Redis) -> None:
-    client.acl_setuser("clerk", enabled=True, passwords=[f"+{CANARY}"])
-
-
-def _require(client: redis.Redis) -> None:
-    client.config_set("requirepass", CANARY)
-
-
-def _require_none(client: redis.Redis) -> None:
-    client.config_set("requirepass", "")
-
-
-@pytest.mark.parametrize(
-    ("user", "change", "mend"),
-    [(f"clerk:{CANARY}@", _rotate_acl, _rotate_back), *in_faults(("", _require, _require_none))],
-    ids=["WRONGPASS", "NOAUTH"],
-)
-async def test_C9_a_password_that_was_changed(
-    user: str,
-    change: Callable[[redis.Redis], None],
-    mend: Callable[[redis.Redis], None],
-    own: RealRedis,
-    serve: Serve,
-    settings: Settings,
-    bank: Bank,
-    fault: Fault,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    """It warns, it says the password nowhere, and goes on once the old one holds again."""
-    with own.client() as client:
-        client.acl_setuser(
-            "clerk", enabled=True, passwords=[f"+{CANARY}"], keys=["*"], channels=["*"], categories=["+@all"]
-        )
-        url = f"redis://{user}127.0.0.1:{own.port}/0"
-        async with seeded(serve, settings, bank, url) as served, under_load(served) as load:
+@pytest.mark.parametrize("how", ["WRONGPASS", *in_faults("NOAUTH")])
+async def test_C9_a_password_that_was_changed(how: str, stage: Stage, capfd: pytest.CaptureFixture[str]) -> None:
+    """The password is changed: the service warns, shows it nowhere, and goes on once the old one is valid again."""
+    user, change, mend = PASSWORDS[how]
+    everything: dict[str, Any] = {"keys": ["*"], "channels": ["*"], "categories": ["+@all"]}
+    with stage.own.client() as client:
+        client.acl_setuser("clerk", enabled=True, passwords=[f"+{CANARY}"], **everything)
+        url = f"redis://{user}127.0.0.1:{stage.own.port}/0"
+        async with stage.seeded(url) as served, under_load(served) as load:
             change(client)
-            client.client_kill_filter(_type="normal", skipme=True)
-            client.client_kill_filter(_type="pubsub", skipme=True)
+            _hang_up_on_all(client)
             await eventually(lambda: served.redis_is("warn"))
-            await eventually(lambda: b'kind="auth"' in served.service.telemetry.metrics.text())
+            await eventually(lambda: served.counts("auth"))
             shown = [(await served.get(path))[2].decode() for path in ("/health", "/metrics", "/v1/rates", "/v1/none")]
             await load.ends()
             mend(client)
-            await fault.recovers(lambda: served.redis_is("pass"))
+            await stage.fault.recovers(lambda: served.redis_is("pass"))
     written = "".join(capfd.readouterr())
     assert "store_unavailable" in written
     assert CANARY not in written + "".join(shown)
 
 
-async def test_C10_read_only(
-    own: RealRedis, serve: Serve, settings: Settings, bank: Bank, clock: Clock, fault: Fault
-) -> None:
-    """A master that was demoted takes nothing: memory serves, and it is stored once there is a master again."""
-    async with seeded(serve, settings, bank, own.url) as served, under_load(served) as load:
-        client = own.client()
-        client.replicaof("127.0.0.1", "1")
-        await served.publishes_saturday(bank, clock)
-        assert await served.next_is_saturday()
-        assert await served.redis_is("warn")
-        await load.ends()
-        client.replicaof("NO", "ONE")
-        await fault.recovers(lambda: client.hexists(served.key("sheets"), f"{SATURDAY}.1"))
-        client.close()
+def _hang_up_on_all(client: redis.Redis) -> None:
+    for kind in ("normal", "pubsub"):
+        client.client_kill_filter(_type=kind, skipme=True)
+
+
+async def test_C10_read_only(stage: Stage) -> None:
+    """The master is demoted and takes no writes: memory serves, and stores once there is a master again."""
+    async with stage.seeded() as served, under_load(served) as load:
+        with closing(stage.own.client()) as client:
+            client.replicaof("127.0.0.1", "1")
+            await stage.publishes_saturday(served)
+            assert await served.next_is_saturday()
+            assert await served.redis_is("warn")
+            await load.ends()
+            client.replicaof("NO", "ONE")
+            await stage.fault.recovers(lambda: client.hexists(served.key("sheets"), f"{SATURDAY}.1"))
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-async def test_C11_sentinel_failover(
-    number: int, tmp_path: Path, serve: Serve, settings: Settings, bank: Bank, clock: Clock, fault: Fault
-) -> None:
-    """The master dies, or only seems to: writes go on with the new one within seconds, and nothing goes backwards."""
-    master, replica = RealRedis(tmp_path / "master", appendonly="yes"), RealRedis(tmp_path / "replica")
-    replica.options |= {"replicaof": f"127.0.0.1 {master.port}"}
+async def test_C11_sentinel_failover(number: int, stage: Stage) -> None:
+    """The master dies or hangs: writes go on with the new one within seconds, and nothing goes backwards."""
+    master = RealRedis(stage.folder / "master", appendonly="yes")
+    replica = RealRedis(stage.folder / "replica", replicaof=f"127.0.0.1 {master.port}")
     for server in (master, replica):
         server.options |= {"repl-diskless-sync-delay": 0, "repl-timeout": 3}
     with running(master, replica):
-        sentinels = [Sentinel(tmp_path / f"sentinel-{n}", master.port, CANARY) for n in range(3)]
+        sentinels = [Sentinel(stage.folder / f"sentinel-{n}", master.port, CANARY) for n in range(3)]
         with running(*sentinels), replica.client() as client:
             await eventually(lambda: all(_knows_all(one) for one in sentinels))
             nodes = ",".join(f"127.0.0.1:{one.port}" for one in sentinels)
             url = f"redis+sentinel://{nodes}/rates/0?sentinel_password={CANARY}"
-            async with seeded(serve, settings, bank, url) as served:
+            async with stage.seeded(url) as served:
                 await eventually(lambda: served.holds_all(replica))
                 async with under_load(served):
                     master.signal(number)
-                    # This fault ends by itself: what is measured is how long nothing could be written.
+                    # This fault ends by itself: the figure is how long nothing could be written.
                     is_written = partial(client.hexists, served.key("sheets"), f"{SATURDAY}.1")
-                    writing = asyncio.create_task(fault.recovers(is_written))
-                    await served.publishes_saturday(bank, clock)
+                    writing = asyncio.create_task(stage.fault.recovers(is_written))
+                    await stage.publishes_saturday(served)
                     assert await served.next_is_saturday()
                     await writing
                     await _comes_back(master, number)
                     assert await served.next_is_saturday()
-                    await fault.recovers(lambda: served.redis_is("pass"))
+                    await stage.fault.recovers(lambda: served.redis_is("pass"))
                     await eventually(lambda: asyncio.to_thread(_follows, master, served.key("sheets")))
                     assert client.role()[0] == b"master"
                     assert await served.holds_all(replica)
@@ -516,23 +526,17 @@ def _knows_all(sentinel: Sentinel) -> bool:
         return bool(found["num-slaves"] == 1 and found["num-other-sentinels"] == 2)
 
 
-async def test_C12_an_old_master_comes_back(
-    own: RealRedis, tmp_path: Path, serve: Serve, settings: Settings, bank: Bank, clock: Clock, fault: Fault
-) -> None:
-    """Redis is suddenly one that knows less: what is newer stays, is served, and is given to it."""
-    old = RealRedis(tmp_path / "old", own.kind)
+async def test_C12_an_old_master_comes_back(stage: Stage) -> None:
+    """Redis is suddenly one that knows less: the service serves what is newer, and writes it there."""
+    old = RealRedis(stage.folder / "old", stage.own.kind)
     with running(old):
-        async with (
-            proxying(own.port) as proxy,
-            seeded(serve, settings, bank, proxy.url) as served,
-            under_load(served),
-        ):
-            _copy(own, old)
-            await served.publishes_saturday(bank, clock)
+        async with proxying(stage.own.port) as proxy, stage.seeded(proxy.url) as served, under_load(served):
+            _copy(stage.own, old)
+            await stage.publishes_saturday(served)
             await eventually(served.next_is_saturday)
             proxy.upstream = old.port
             proxy.cut()
-            await fault.recovers(lambda: served.holds_all(old))
+            await stage.fault.recovers(lambda: served.holds_all(old))
             assert await served.next_is_saturday()
 
 
@@ -543,21 +547,19 @@ def _copy(one: RealRedis, other: RealRedis) -> None:
             target.restore(key, 0, source.dump(key), replace=True)
 
 
-async def test_C13_a_cluster(
-    tmp_path: Path, serve: Serve, settings: Settings, bank: Bank, clock: Clock, fault: Fault
-) -> None:
-    """Three nodes: all keys share a slot, announcements and leases work, and what is lost is given back."""
-    nodes = cluster_nodes(tmp_path)
+async def test_C13_a_cluster(stage: Stage) -> None:
+    """A cluster of three: all keys share a slot, announcements and leases work, and lost keys are rewritten."""
+    nodes = cluster_nodes(stage.folder)
     with running(*nodes):
         url = await asyncio.to_thread(joined, nodes)
-        async with seeded(serve, settings, bank, url) as served, seeded(serve, settings, bank, url) as other:
-            await served.publishes_saturday(bank, clock)
+        async with stage.seeded(url) as served, stage.seeded(url) as other:
+            await stage.publishes_saturday(served)
             for one in (served, other):
                 await eventually(one.next_is_saturday)
             home = next(node for node in nodes if _has_keys(node))
             with home.client() as client:
                 client.flushall()
-            await fault.recovers(lambda: served.holds_all(home))
+            await stage.fault.recovers(lambda: served.holds_all(home))
 
 
 def _has_keys(node: RealRedis) -> bool:
@@ -565,100 +567,78 @@ def _has_keys(node: RealRedis) -> bool:
         return bool(client.dbsize())
 
 
-def _reset_soon(proxy: ChaosProxy) -> None:
-    proxy.reset_after = 700
+BAD_WAYS: dict[str, tuple[str, object]] = {
+    "resets": ("reset_after", 700),
+    "damage": ("damage_every", 97),
+    "blackhole": ("blackhole", True),
+    "delay": ("delay_s", 0.3),
+}
 
 
-def _damage(proxy: ChaosProxy) -> None:
-    proxy.damage_every = 97
-
-
-def _blackhole(proxy: ChaosProxy) -> None:
-    proxy.blackhole = True
-
-
-def _delay(proxy: ChaosProxy) -> None:
-    proxy.delay_s = 0.5  # longer than an answer is waited for
-
-
-@pytest.mark.faults  # what a tick does over such a way is in make test
-@pytest.mark.parametrize("script", [_damage, _blackhole, _delay, _reset_soon])
-async def test_C14_a_bad_way_to_redis(
-    script: Callable[[ChaosProxy], None], own: RealRedis, bank: Bank, tmp_path: Path, fault: Fault
-) -> None:
-    """Silence, slowness, resets and flipped bits: answers stay right, and nobody waits; then all is well again."""
-    async with (
-        proxying(own.port) as proxy,
-        apart(tmp_path, bank, own, proxy.url) as served,
-        under_load(served) as load,
-    ):
-        script(proxy)
+@pytest.mark.faults  # make test has what a tick does over such a connection
+@pytest.mark.parametrize("how", BAD_WAYS)
+async def test_C14_a_bad_way_to_redis(how: str, stage: Stage) -> None:
+    """The connection is silent, slow, cut or damaged: answers stay right and nobody waits; then all is well again."""
+    async with proxying(stage.own.port) as proxy, stage.apart(proxy.url) as served, under_load(served) as load:
+        setattr(proxy, *BAD_WAYS[how])
         asked = proxy.asked
         await eventually(lambda: proxy.asked > asked + 5)
         await load.ends()
         proxy.well()
         proxy.cut()
-        await fault.recovers(served.reaches_redis, within_s=2)
-        await fault.recovers(lambda: served.holds_all(own))
+        await stage.fault.recovers(served.reaches_redis, within_s=2)
+        await stage.fault.recovers(lambda: served.holds_all(stage.own))
 
 
 @pytest.mark.timed
-@pytest.mark.parametrize("script", [_blackhole, _delay, _reset_soon, _damage])
-async def test_C14_no_tick_waits(
-    script: Callable[[ChaosProxy], None],
-    own: RealRedis,
-    serve: Serve,
-    settings: Settings,
-    bank: Bank,
-    fault: Fault,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    """Over such a way a tick and a refresh end soon, and nobody learns the password by it."""
-    with own.client() as client:
+@pytest.mark.parametrize("how", BAD_WAYS)
+async def test_C14_no_tick_waits(how: str, stage: Stage, capfd: pytest.CaptureFixture[str]) -> None:
+    """Over such a connection a tick and a refresh end soon, and nobody learns the password."""
+    with stage.own.client() as client:
         client.config_set("requirepass", CANARY)
-    async with proxying(own.port) as proxy:
-        url = f"redis://:{CANARY}@127.0.0.1:{proxy.port}/0"
-        async with seeded(serve, settings, bank, url) as served:
-            script(proxy)
-            for _ in range(4):
-                before = time.monotonic()
-                await served.service.republish()
-                if script is not _delay:
-                    assert time.monotonic() - before < 1.2 * patience()
-            async with asyncio.timeout(5 * patience()):
-                assert (await served.service.refresh()).outcome in {"unchanged", "skipped"}
-            await look(served.get, Invariant(truth_of(bank), served.now))
-            proxy.well()
-            proxy.cut()
-            await fault.recovers(lambda: served.redis_is("pass"), within_s=2)
+    async with (
+        proxying(stage.own.port) as proxy,
+        stage.seeded(f"redis://:{CANARY}@127.0.0.1:{proxy.port}/0") as served,
+    ):
+        setattr(proxy, *BAD_WAYS[how])
+        for _ in range(4):
+            before = time.monotonic()
+            await served.service.republish()
+            if how != "delay":
+                assert time.monotonic() - before < 1.2 * patience()
+        async with asyncio.timeout(5 * patience()):
+            assert (await served.service.refresh()).outcome in {"unchanged", "skipped"}
+        await look(served.get, Invariant(truth_of(stage.bank), served.now))
+        proxy.well()
+        proxy.cut()
+        await stage.is_used_again(served)
     assert CANARY not in "".join(capfd.readouterr())
 
 
-async def test_C14_what_does_not_verify_is_a_miss(
-    own: RealRedis, tmp_path: Path, serve: Serve, settings: Settings, bank: Bank, fault: Fault
-) -> None:
-    """Starts over a way that flips bits, without the Bank: what a replica says is right, and what it lacks it says."""
-    async with seeded(serve, settings, bank, own.url) as served:
+async def test_C14_what_does_not_verify_is_a_miss(stage: Stage) -> None:
+    """A service starts over a connection that flips bits, without the Bank: it serves right figures or says 503."""
+    async with stage.seeded() as served:
         whole = served.service.settings
-    bank.misbehave = _refuse
+    stage.bank.misbehave = _refuse
+    truth = truth_of(stage.bank)
     seen: Counter[str] = Counter()
-    copy = RealRedis(tmp_path / "copy", own.kind)
+    copy = RealRedis(stage.folder / "copy", stage.own.kind)
     with running(copy):
         async with proxying(copy.port) as proxy:
             damaged = msgspec.structs.replace(whole, redis=msgspec.structs.replace(whole.redis, url=proxy.url))
             for proxy.damage_every in (31_981, 15_991, 7993, 3989, 1999, 997, 499, 211):
                 # What does not verify is dropped in the end, so each begins with the whole again.
-                _copy(own, copy)
-                async with serve(damaged) as cold:
-                    seen.update(map(str, await look(cold.get, Invariant(truth_of(bank), cold.service.clock))))
+                _copy(stage.own, copy)
+                async with stage.serve(damaged) as cold:
+                    seen.update(map(str, await look(cold.get, Invariant(truth, cold.service.clock))))
                     days = len(cold.service.history.days)
                     seen["all" if days == len(DAYS) else "some" if days else "none"] += 1
             assert proxy.damaged
             proxy.well()
-            _copy(own, copy)
-            async with serve(damaged) as cold:
-                await fault.recovers(lambda: len(cold.service.history.days) == len(DAYS), within_s=2)
-    print(f"\n  {dict(seen)}")  # noqa: T201 -- the figures are the point
+            _copy(stage.own, copy)
+            async with stage.serve(damaged) as cold:
+                await stage.fault.recovers(lambda: len(cold.service.history.days) == len(DAYS), within_s=2)
+    stage.fault.measured(str(dict(seen)))
     assert seen["200"]
     assert seen["503"]
 
@@ -672,17 +652,15 @@ GARBAGE: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("what", ["text", *in_faults("wrong type", "old schema", "truncated JSON", "ten megabytes")])
-async def test_C15_garbage_under_our_keys(
-    what: str, own: RealRedis, serve: Serve, settings: Settings, bank: Bank, fault: Fault
-) -> None:
-    """A foreign value is never served, not by a replica that starts with it either, and is repaired."""
-    async with seeded(serve, settings, bank, own.url) as served, under_load(served):
+async def test_C15_garbage_under_our_keys(what: str, stage: Stage) -> None:
+    """A foreign value is never served, also by a replica that starts with it, and is repaired."""
+    async with stage.seeded() as served, under_load(served):
         right = (await served.get("/v1/rates"))[2]
-        await asyncio.to_thread(_put_garbage, own, served.key, what)
-        mending = asyncio.create_task(fault.recovers(lambda: served.holds_all(own)))
-        async with serve(served.service.settings) as cold:
+        await asyncio.to_thread(_put_garbage, stage.own, served.key, what)
+        mending = asyncio.create_task(stage.fault.recovers(lambda: served.holds_all(stage.own)))
+        async with stage.serve(served.service.settings) as cold:
             await cold.ready()
-            assert await look(cold.get, Invariant(truth_of(bank), served.now)) <= {200, 404, 503}
+            assert await look(cold.get, Invariant(truth_of(stage.bank), served.now)) <= {200, 404, 503}
             await eventually(lambda: _answers(cold, right))
             await mending
         assert (await served.get("/v1/rates"))[2] == right
@@ -691,15 +669,13 @@ async def test_C15_garbage_under_our_keys(
 def _put_garbage(server: RealRedis, key: Callable[[str], str], what: str) -> None:
     with server.client() as client:
         if what == "wrong type":
-            for name in ("sheets", "columns", "span", "events"):
-                client.delete(key(name))
+            client.delete(*(key(name) for name in ("sheets", "columns", "span", "events")))
             for name in ("sheets", "columns", "events"):
                 client.set(key(name), "a string")
             client.rpush(key("span"), "a", "list")
         else:
-            client.hset(key("sheets"), f"{FRIDAY}.1", GARBAGE[what])
-            client.hset(key("sheets"), "not a day", GARBAGE[what])
-            client.hset(key("sheets"), "2026-02-10.1", GARBAGE[what])
+            for field in (f"{FRIDAY}.1", "not a day", "2026-02-10.1"):
+                client.hset(key("sheets"), field, GARBAGE[what])
             client.hset(key("columns"), "R01235", GARBAGE[what])
             client.set(key("span"), GARBAGE[what])
 
@@ -708,13 +684,11 @@ async def _answers(served: Served, right: bytes) -> bool:
     return bool(json.loads((await served.get("/v1/rates"))[2])["rates"] == json.loads(right)["rates"])
 
 
-async def test_C15_garbage_in_the_place_of_a_lease(
-    own: RealRedis, serve: Serve, settings: Settings, bank: Bank
-) -> None:
-    """A value under our key that never runs out would stop the polls for ever: it is removed."""
-    async with seeded(serve, settings, bank, own.url) as served:
+async def test_C15_garbage_in_the_place_of_a_lease(stage: Stage) -> None:
+    """A value without expiry in place of a lease would stop the polls for ever: the service removes it."""
+    async with stage.seeded() as served:
         key = served.key("lease:poll")
-        with own.client() as client:
+        with stage.own.client() as client:
             for write in (client.set, client.rpush):
                 await served.service.store.poll_lease.release()
                 write(key, "foreign")
@@ -724,10 +698,8 @@ async def test_C15_garbage_in_the_place_of_a_lease(
 
 @pytest.mark.timed
 @pytest.mark.faults
-async def test_C16_no_connection_left(
-    own: RealRedis, serve: Serve, settings: Settings, bank: Bank, fault: Fault
-) -> None:
-    """A thousand questions at once wait for a connection a moment at most; requests do not notice."""
+async def test_C16_no_connection_left(stage: Stage) -> None:
+    """A thousand calls at once wait a moment at most for a connection; requests do not notice."""
     refused: list[float] = []
     reasons: set[str] = set()
 
@@ -739,37 +711,27 @@ async def test_C16_no_connection_left(
             refused.append(time.monotonic() - begun)
             reasons.add(str(error))
 
-    async with seeded(serve, settings, bank, own.url) as served:
-        with own.client() as client:
+    async with stage.seeded() as served:
+        with stage.own.client() as client:
             client.client_pause(250)  # ms, so that nobody who has a connection gives it back in time
             async with Lag() as lag:
                 await asyncio.gather(*(ask(served.service.store) for _ in range(1000)))
             assert any("No connection available" in reason for reason in reasons)
-            print(f"\n  {len(refused)} were refused, the last after {max(refused):.3f} s")  # noqa: T201 -- the figure is the point
+            stage.fault.measured(f"{len(refused)} were refused, the last after {max(refused):.3f} s")
             # Some have a connection that is never opened, the others wait for one; that some of the first have told
             # it decides what the rest hear. To begin a thousand, and to tell a thousand, are turns of the loop.
             assert max(refused) < max(QUEUE_S, ANSWER_TIMEOUT_S) + 2 * lag.longest_s + 0.05 * patience()
             await eventually(lambda: served.redis_is("pass"))
             async with under_load(served) as load:
                 client.config_set("maxclients", 1)
-                client.client_kill_filter(_type="normal", skipme=True)
-                client.client_kill_filter(_type="pubsub", skipme=True)
+                _hang_up_on_all(client)
                 await eventually(lambda: served.redis_is("warn"))
                 await load.ends()
                 client.config_set("maxclients", 1000)
-                await fault.recovers(lambda: served.redis_is("pass"), within_s=2)
-
-
-@asynccontextmanager
-async def closing(store: Store) -> AsyncIterator[Store]:
-    try:
-        yield store
-    finally:
-        await store.close()
+                await stage.is_used_again(served)
 
 
 async def is_up(store: Store) -> bool:
-    """Whether it answers again."""
     with suppress(StoreUnavailable):
         await store.ping()
         return True
@@ -777,12 +739,15 @@ async def is_up(store: Store) -> bool:
 
 
 @pytest.mark.faults
-async def test_C17_a_thousand_cancelled_commands(own: RealRedis) -> None:
+async def test_C17_a_thousand_cancelled_commands(stage: Stage) -> None:
     """A command that was cancelled leaves no answer behind for the next one."""
     ids = [f"R{number:05d}" for number in range(10)]
     chance = random.Random(17)  # noqa: S311 -- a seed, so that a failure can be seen again
     cancelled = unanswered = 0
-    async with proxying(own.port) as proxy, closing(Store(RedisConnection(proxy.url), uuid.uuid4().hex)) as store:
+    async with AsyncExitStack() as stack:
+        proxy = await stack.enter_async_context(proxying(stage.own.port))
+        store = Store(RedisConnection(proxy.url), uuid.uuid4().hex)
+        stack.push_async_callback(store.close)
         for cbr_id in ids:
             currency = Currency(cbr_id, cbr_id, "USD", "840", cbr_id)
             await store.put_column(Column(currency, datetime(2026, 4, 23, tzinfo=UTC)), Coverage(DAYS[0], FRIDAY))
@@ -805,30 +770,31 @@ async def test_C17_a_thousand_cancelled_commands(own: RealRedis) -> None:
                 continue
             assert found
             assert found[0].currency.cbr_id == other
-    with own.client() as client:
+    with stage.own.client() as client:
         statistics: Any = client.info("commandstats")
     answered = 2000 - cancelled - unanswered
     reached_redis = statistics["cmdstat_hget"]["calls"] - answered
-    print(f"\n  {cancelled} were cancelled, {reached_redis} of them while Redis answered")  # noqa: T201 -- the figures
+    stage.fault.measured(f"{cancelled} were cancelled, {reached_redis} of them while Redis answered")
     # What was given up as too late may have reached Redis, too.
     assert cancelled + unanswered >= reached_redis >= 300
     assert unanswered < 50 * patience()
 
 
 @pytest.mark.faults
-async def test_C18_two_leaders(own: RealRedis, bank: Bank, tmp_path: Path, fault: Fault) -> None:
-    """A lease that ran out while its holder was stopped: both ask and write, and it is one revision."""
+async def test_C18_two_leaders(stage: Stage) -> None:
+    """A lease expires while its holder is stopped: both replicas ask and write, and it is one revision."""
+    bank = stage.bank
     around_today(bank, back=10)
     today = max(bank.truth)
     (newest,) = bank.truth.pop(today)
     del bank.documents[today]
     for records in bank.series.values():
         del records[today]
-    shared = shared_by(bank, own.url, RATESVC_POLL_SECONDS="2")
+    shared = shared_by(bank, stage.own.url, RATESVC_POLL_SECONDS="2")
     names = ("one", "two")
     async with AsyncExitStack() as stack:
         programs = {
-            name: await stack.enter_async_context(serving(tmp_path, RATESVC_CBR_USER_AGENT=name, **shared))
+            name: await stack.enter_async_context(serving(stage.folder, RATESVC_CBR_USER_AGENT=name, **shared))
             for name in names
         }
         for program in programs.values():
@@ -838,7 +804,7 @@ async def test_C18_two_leaders(own: RealRedis, bank: Bank, tmp_path: Path, fault
 
         async def hold_the_first(request: web.Request) -> web.StreamResponse:
             if not request.path.endswith("XML_daily.asp"):
-                return web.Response(status=503)  # a backfill is not what is looked at here
+                return web.Response(status=503)  # this test is not about a backfill
             asked.append(request.headers["User-Agent"])
             if len(asked) == 1:
                 await answers.wait()
@@ -851,14 +817,14 @@ async def test_C18_two_leaders(own: RealRedis, bank: Bank, tmp_path: Path, fault
         leader, other = programs[first], programs[second]
         before = {program: await _refreshes(program) for program in (leader, other)}
         leader.kill(signal.SIGSTOP)
-        with own.client() as client:
+        with stage.own.client() as client:
             namespace = shared["RATESVC_REDIS_NAMESPACE"]
-            assert client.pexpire(_key(namespace, "lease:poll"), 1)  # its minute is over
+            assert client.pexpire(key_of(namespace, "lease:poll"), 1)  # its minute is over
             await eventually(lambda: _shows(other, today))
             assert asked == [first, second]
             answers.set()
             leader.kill(signal.SIGCONT)
-            await fault.recovers(lambda: _shows(leader, today))
+            await stage.fault.recovers(lambda: _shows(leader, today))
 
             async def outcomes(program: Program) -> set[str]:
                 return set(await _refreshes(program) - before[program])
@@ -868,12 +834,12 @@ async def test_C18_two_leaders(own: RealRedis, bank: Bank, tmp_path: Path, fault
             await eventually(lambda: outcomes(leader))
             assert await outcomes(leader) <= {"new", "unchanged", "skipped"}
             assert await outcomes(leader) & {"new", "unchanged"}
-            fields: Any = client.hkeys(_key(namespace, "sheets"))
+            fields: Any = client.hkeys(key_of(namespace, "sheets"))
         assert [field for field in fields if field.startswith(str(today).encode())] == [f"{today}.1".encode()]
 
 
 async def _shows(program: Program, day: date) -> bool:
-    """Whether that day's sheet, in its only wording, is what it answers."""
+    """Whether it answers that day's sheet in its only revision."""
     status, _, body = await program.get(f"/v1/rates/{day}")
     return status == 200 and json.loads(body)["effective_date"] == str(day) and json.loads(body)["revision"] == 1
 
@@ -886,51 +852,43 @@ async def _refreshes(program: Program) -> Counter[str]:
 
 
 @pytest.mark.parametrize("how", [how for how in get_args(Failure) if how != "silent"] + in_faults("silent"))
-async def test_C19_every_call_of_a_refresh_fails_once(
-    how: Failure,
-    own: RealRedis,
-    serve: Serve,
-    settings: Settings,
-    bank: Bank,
-    clock: Clock,
-    fault: Fault,
-) -> None:
-    """Whichever command of a refresh fails: answers stay right, the sheet is served, and soon it is stored."""
-    day, calendar = FRIDAY, WorkCalendar()
-    async with proxying(own.port) as proxy, seeded(serve, settings, bank, proxy.url) as served:
+async def test_C19_every_call_of_a_refresh_fails_once(how: Failure, stage: Stage) -> None:
+    """One call of a refresh fails, each in turn: answers stay right, the sheet is served, and soon it is stored."""
+    bank, day, calendar = stage.bank, FRIDAY, WorkCalendar()
+    async with proxying(stage.own.port) as proxy, stage.seeded(proxy.url) as served:
         # Nothing happens by itself any more, so that a number is the same call each time.
         await served.service.retire()
-        reader = Invariant(truth_of(bank), clock)
+        reader = Invariant(truth_of(bank), stage.clock)
 
         async def is_mended(day: date) -> bool:
             await served.service.poll()
             is_served = served.service.store.up and served.service.history.of_date(day)
-            return bool(is_served) and await served.holds_all(own)
+            return bool(is_served) and await served.holds_all(stage.own)
 
         for number in itertools.count(1):
             day = calendar.effective_date_after(day)
             bank.publish(sheet(day))
-            clock.moment = datetime(day.year, day.month, day.day, 6, tzinfo=UTC)
+            stage.clock.moment = datetime(day.year, day.month, day.day, 6, tzinfo=UTC)
             await served.service.store.release_leases()
             proxy.fails(number, how)
             await served.service.poll()
             assert await look(served.get, reader) <= {200, 404}
             has_failed = proxy.asked >= number
             proxy.well()
-            await fault.recovers(partial(is_mended, day), within_s=1)
+            await stage.fault.recovers(partial(is_mended, day), within_s=1)
             assert await look(served.get, reader) <= {200, 404}
             if not has_failed:
                 break
-        print(f"\n  {number - 1} calls")  # noqa: T201 -- the figure is the point
+        stage.fault.measured(f"{number - 1} calls")
         assert number > 15
 
 
-async def test_every_call_is_observed(own: RealRedis) -> None:
+async def test_every_call_is_observed(stage: Stage) -> None:
     """An observer gets the operation, its duration and its error."""
     calls: list[Call] = []
-    store = Store(RedisConnection(own.url, calls.append), "x")
+    store = Store(RedisConnection(stage.own.url, calls.append), "x")
     await store.ping()
-    own.kill()
+    stage.own.kill()
     with pytest.raises(StoreUnavailable, match="Redis"):
         await store.ping()
     await store.close()
