@@ -135,7 +135,7 @@ def _to_day(_context: click.Context, _parameter: click.Parameter, text: str | No
             return date.fromisoformat(text) if text else None
     except ValueError:
         pass
-    raise click.BadParameter("A day is written YYYY-MM-DD and must exist.")
+    raise click.BadParameter("Give an existing day in the form YYYY-MM-DD.")
 
 
 def _to_codes(_context: click.Context, _parameter: click.Parameter, text: Any) -> Any:

@@ -133,7 +133,7 @@ def usage(_: Request) -> Content:
 _DESCRIPTIONS = {
     "invalid_base": "There is no such base currency on that day.",
     "invalid_currency": "There is no such currency today.",
-    "invalid_date": "A date is written YYYY-MM-DD and must exist.",
+    "invalid_date": "Give an existing date in the form YYYY-MM-DD.",
     "invalid_date_range": "start must not be later than end.",
     "invalid_amount": "amount takes a decimal number such as 100 or 0.5, with a point.",
 }

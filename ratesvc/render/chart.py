@@ -103,11 +103,12 @@ def _notes(series: Mapping[str, Sequence[Point]], look: ChartLook, quote: str) -
     notes = [say("Source: official rates of the Bank of Russia.")]
     in_roubles = series if quote == "RUB" else {code: series[code] for code in series if code == "RUB"}
     if any(points[0][0] < REDENOMINATION for points in in_roubles.values() if points):
-        notes.append(say("Before {day} in old roubles, here divided by 1000.", day=look.language.day(REDENOMINATION)))
+        day = look.language.day(REDENOMINATION)
+        notes.append(say("Rates before {day} were in old roubles; here they are divided by 1,000.", day=day))
     if missing := [code for code, points in series.items() if not points]:
         notes.append(say("No rates for these days: {codes}.", codes=", ".join(missing)))
     if look.demo:
-        notes.append(say("Demo: recorded rates, not today's."))
+        notes.append(say("Demo: recorded rates, not today's rates."))
     return [look.language.isolated(note) for note in notes]
 
 
@@ -147,12 +148,13 @@ class _Words:
         if not rates:
             return ""
         say, day = self.language.say, self.language.day
+        quote = say("RUB") if self.quote == "RUB" else self.quote
         if self.indexed:
             unit = say("Index, first day = 100")
         elif len(rates) == 1:
-            unit = say("{quote} for 1 {code}", quote=self.quote, code=next(iter(rates)))
+            unit = say("{quote} for 1 {code}", quote=quote, code=next(iter(rates)))
         else:
-            unit = say("{quote} for one unit", quote=self.quote)
+            unit = say("{quote} for one unit", quote=quote)
         first, last = min(points[0][0] for points in rates.values()), max(points[-1][0] for points in rates.values())
         period = day(first) if first == last else f"{day(first)} \u2013 {day(last)}"
         return " · ".join(map(self.language.isolated, (unit, period)))

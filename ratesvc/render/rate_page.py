@@ -28,15 +28,15 @@ class Kind(Enum):
 
     OWN_DAY = "The Bank of Russia set this rate for that very day."
     ANNOUNCED = "The Bank of Russia has already set this rate; it comes into force on {effective}."
-    WEEKEND = "Saturday's rate ({effective}) holds on Sunday and Monday too: the Bank sets none at the weekend."
+    WEEKEND = "Saturday's rate ({effective}) also applies on Sunday and Monday: the Bank sets no rates at the weekend."
     DAYS_OFF = "This rate has been in force since {effective}: {first} to {last} are days off{names} without new rates."
-    HELD = "This rate has been in force since {effective}: the Bank set no other in between."
-    STALE = "The rate of this day has not been received. This is the last one known, in force since {effective}."
+    HELD = "This rate has been in force since {effective}: the Bank has set no other rate since then."
+    STALE = "The rate for this day has not been received. This is the last known rate, in force since {effective}."
     ABSENT = "The Bank's list in force since {effective} has no rate for {code}."
     NOT_YET_SET = "The Bank of Russia has not set the rate for this day yet."
-    LOADING = "The rates of this day are still being loaded. Please try again in a minute."
+    LOADING = "The rates for this day are still loading. Please try again in a minute."
     BEFORE_HISTORY = "The Bank of Russia's official rates begin on {first}."
-    UNKNOWN_CURRENCY = "No rate of the Bank of Russia for {code} is known here."
+    UNKNOWN_CURRENCY = "This service knows no rate of the Bank of Russia for {code}."
     NOTHING_STORED = "No rates have been received yet. Please try again in a minute."
 
 
@@ -185,7 +185,7 @@ def _sentences(why: Reason, question: Question, language: Language) -> Iterator[
     if why.effective and why.effective < REDENOMINATION and why.kind is not Kind.ABSENT:
         yield say(OLD_ROUBLES)
     if why.until:
-        yield say("It holds until {until} inclusive.", until=day(why.until))
+        yield say("It applies until {until} inclusive.", until=day(why.until))
     if why.kind is Kind.OWN_DAY and why.set_on and why.set_on.isoweekday() >= SATURDAY:
         yield say("It was set on {day}, a working day at the weekend.", day=day(why.set_on))
     if why.fetched_at:
@@ -197,7 +197,7 @@ def _sentences(why: Reason, question: Question, language: Language) -> Iterator[
         if why.effective and why.effective != question.day:
             yield say("The rate of {effective} will apply.", effective=day(why.effective))
     if why.kind is Kind.STALE:
-        yield say("Please check it on the Bank's own page.")
+        yield say("Please check it on the Bank's page.")
 
 
 def _main(why: Reason, code: str, language: Language) -> str:

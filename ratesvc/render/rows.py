@@ -24,7 +24,7 @@ from ratesvc.render.json import encode, source_url
 from ratesvc.render.language import Language
 
 TITLE = "The Bank of Russia official exchange rates of foreign currencies"
-OLD_ROUBLES = "In old roubles: 1,000 of them are 1 new rouble."
+OLD_ROUBLES = "In old roubles: 1,000 old roubles are 1 new rouble."
 """Stands beside all rates in force before 1998-01-01."""
 DEFAULT_CODES = ("USD", "EUR", "CNY", "GBP", "JPY", "TRY")
 MOST_CODES = 20

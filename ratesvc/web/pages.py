@@ -108,7 +108,7 @@ def _outcome(question: Question, service: Service) -> InForce | RatesvcError:
 
 def _rate_refused(request: web.Request, service: Service, site: Site, error: BadRequest) -> Answer:
     """The form again, with what can be kept of the question, and what was wrong."""
-    problem = "The question was not understood. Please choose a day and a currency."
+    problem = "The request was not understood. Please choose a day and a currency."
     day, code = moscow_day(service.clock()), "USD"
     with suppress(BadRequest):
         day = day_of(request.query.get("date", ""))

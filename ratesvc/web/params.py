@@ -135,7 +135,7 @@ def day_of(text: str) -> date:
             return date.fromisoformat(text)
     except ValueError:
         pass
-    raise BadRequest("A day is written YYYY-MM-DD and must exist.")
+    raise BadRequest("Give an existing day in the form YYYY-MM-DD.")
 
 
 def _unknown(name: str, known: Collection[str]) -> str:

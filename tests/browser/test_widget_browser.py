@@ -511,7 +511,7 @@ async def test_copying_on_plain_http(browser: Browser, live: Live) -> None:
     await page.add_init_script("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
     await page.goto(f"{live.url}/", wait_until="networkidle")
     await page.click("#code-element button")
-    assert await page.inner_text("#code-element button") == "Selected: now press Ctrl+C"
+    assert await page.inner_text("#code-element button") == "Selected. Press Ctrl+C to copy"
     assert await page.evaluate("getSelection().toString()") == await page.inner_text("#code-element code")
 
 

@@ -190,7 +190,7 @@ def test_amounts_in_old_roubles_are_called_so() -> None:
         Quote("DEM", "280", "R01150", 1, Decimal(3351), "-"),
     )
     answer = InForce(old, Revision(Sheet(old, quotes), 1, at(old, DUE)), None, None)
-    said = "In old roubles: 1,000 of them are 1 new rouble."
+    said = "In old roubles: 1,000 old roubles are 1 new rouble."
     assert said in terminal.conversion(answer, Decimal(1), "USD", "RUB", english, demo=False).splitlines()
     assert said not in terminal.conversion(answer, Decimal(1), "USD", "DEM", english, demo=False)
     assert said in printed(terminal.rates(answer, english, ["USD"], {}, demo=False), 140)
@@ -208,7 +208,7 @@ ERRORS: list[tuple[list[str], int, str]] = [
     (["convert", "100", "USD", "EURO"], 1, "Did you mean EUR?"),
     (["convert", "1,5", "USD"], 2, "with a point"),
     (["convert", "9" * 16, "USD"], 2, "up to 15 digits before it"),
-    (["show", "--date", "2022-02-30"], 2, "A day is written YYYY-MM-DD and must exist."),
+    (["show", "--date", "2022-02-30"], 2, "Give an existing day in the form YYYY-MM-DD."),
     (["show", "--date", "1990-01-01"], 1, "begin on 1992-07-01"),
     (["show", "--date", "1993-05-01"], 1, "ratesvc: The demo's recording begins on 2022-09-24; 1993-05-01 is earlier."),
     (["show", "--date", "2022-12-30"], 1, "They are due by 18:00 on 2022-12-29, Moscow time."),

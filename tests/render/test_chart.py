@@ -191,7 +191,7 @@ def test_old_roubles_are_divided_and_said() -> None:
     (points,) = curves(drawing)
     assert points[0][1] == points[1][1]
     said = " ".join(text.text or "" for text in ET.fromstring(drawing).iter(f"{SVG}text"))  # noqa: S314 -- our own
-    assert "Before January 1, 1998 in old roubles, here divided by 1000." in said
+    assert "Rates before January 1, 1998 were in old roubles; here they are divided by 1,000." in said
     assert "first 5.9600 on December 30, 1997" in drawing
 
 

@@ -76,7 +76,7 @@ def test_saturdays_rate_holds_on_sunday_and_monday(day: str) -> None:
     """Set on Friday for Saturday, 2 March 2024; the next is in force on Tuesday."""
     why = asked(held("2024-03-02", "2024-03-05"), day, moment(date(2024, 3, 6)))
     assert (why.kind, why.effective, why.until) == (Kind.WEEKEND, date(2024, 3, 2), date(2024, 3, 4))
-    assert "Saturday's rate (March 2, 2024) holds on Sunday and Monday too" in words(why, day)
+    assert "Saturday's rate (March 2, 2024) also applies on Sunday and Monday" in words(why, day)
     assert "на субботу, 2 марта 2024 г., действует также в воскресенье и понедельник" in words(why, day, "ru")
 
 
@@ -188,7 +188,7 @@ def test_before_1998_no_calendar_explains() -> None:
 
 def test_old_roubles_are_called_so() -> None:
     """A clerk must not take 5,960 roubles of 1997 for today's; where there is no rate there is nothing to say."""
-    sentence = "In old roubles: 1,000 of them are 1 new rouble."
+    sentence = "In old roubles: 1,000 old roubles are 1 new rouble."
     assert sentence in words(Reason(Kind.HELD, date(1997, 12, 31)), "1997-12-31")
     assert sentence not in words(Reason(Kind.OWN_DAY, date(1998, 1, 1)), "1998-01-01")
     assert sentence not in words(Reason(Kind.ABSENT, date(1997, 12, 31)), "1997-12-31", quote=None)
@@ -197,9 +197,9 @@ def test_old_roubles_are_called_so() -> None:
 @pytest.mark.parametrize(
     ("error", "kind", "said"),
     [
-        (HistoryLoading(date(2001, 2, 3)), Kind.LOADING, "still being loaded"),
+        (HistoryLoading(date(2001, 2, 3)), Kind.LOADING, "still loading"),
         (BeforeHistory(date(1991, 2, 3)), Kind.BEFORE_HISTORY, "begin on July 1, 1992"),
-        (UnknownCurrency("ABC"), Kind.UNKNOWN_CURRENCY, "for ABC is known here"),
+        (UnknownCurrency("ABC"), Kind.UNKNOWN_CURRENCY, "knows no rate of the Bank of Russia for ABC"),
         (NoSheet("none"), Kind.NOTHING_STORED, "No rates have been received yet"),
     ],
 )
@@ -290,21 +290,21 @@ async def client(tmp_path: Path) -> AsyncIterator[Client]:
     [
         ("/rate", 200, "Friday, November 18, 2022"),
         ("/rate?date=2022-11-19&currency=usd", 200, "comes into force on November 19, 2022"),
-        ("/rate?date=2022-11-20", 200, "holds on Sunday and Monday too"),
+        ("/rate?date=2022-11-20", 200, "also applies on Sunday and Monday"),
         ("/rate?date=2022-11-07&currency=KZT", 200, "November 4, 2022 to November 6, 2022 are days off (Unity Day)"),
         ("/rate?date=2022-11-07&lang=ru", 200, "нерабочие дни (День народного единства)"),
         ("/rate?date=2022-11-22", 404, "expected by 18:00 Moscow time on November 21, 2022"),
         ("/rate?date=9999-12-31", 404, "has not set the rate for this day yet"),
-        ("/rate?date=2001-02-03", 503, "still being loaded"),
+        ("/rate?date=2001-02-03", 503, "still loading"),
         ("/rate?date=1992-06-30", 404, "begin on July 1, 1992"),
-        ("/rate?date=2022-11-18&currency=ABC", 404, "for ABC is known here"),
-        ("/rate?date=2022-02-30", 400, "The question was not understood."),
+        ("/rate?date=2022-11-18&currency=ABC", 404, "knows no rate of the Bank of Russia for ABC"),
+        ("/rate?date=2022-02-30", 400, "The request was not understood."),
         ("/rate?date=&lang=ru", 400, "Не удалось понять запрос."),
-        ("/rate?currency=dollar", 400, "The question was not understood."),
+        ("/rate?currency=dollar", 400, "The request was not understood."),
         ("/rate?when=2022-11-18", 400, "There is no parameter 'when'. Known: date, currency, lang."),
         ("/rate?date=2022-11-18&date=2022-11-19", 400, "date is given twice."),
         ("/rate?lang=tlh", 400, "lang takes a language tag"),
-        ("/rate?date=<script>alert(1)</script>", 400, "A day is written YYYY-MM-DD and must exist."),
+        ("/rate?date=<script>alert(1)</script>", 400, "Give an existing day in the form YYYY-MM-DD."),
     ],
 )
 async def test_every_answer_is_a_page(client: Client, address: str, status: int, said: str) -> None:
@@ -324,14 +324,14 @@ async def test_every_answer_is_a_page(client: Client, address: str, status: int,
 async def test_what_was_wrong_is_said_in_the_language_of_the_page(client: Client) -> None:
     """A day that does not exist in Russian; the words of a query that has no translation are left out."""
     for address, words in (
-        ("date=2022-02-30", "Дата пишется в виде ГГГГ-ММ-ДД и должна существовать."),
+        ("date=2022-02-30", "Укажите существующую дату в формате ГГГГ-ММ-ДД."),
         ("when={date}", "Не удалось понять запрос."),
     ):
         page = await (await client.get(f"/rate?lang=ru&{address}")).text()
         problem = page[page.index('role="alert"') : page.index("</section>")]
         assert words in problem
         assert not re.search("[A-Za-z]{2}", re.sub(r"<[^>]+>|role=.*?>", "", problem))
-    assert "A day is written YYYY-MM-DD" in await (await client.get("/rate?lang=de&date=2022-02-30")).text()
+    assert "Give an existing day" in await (await client.get("/rate?lang=de&date=2022-02-30")).text()
 
 
 @pytest.mark.parametrize(
