@@ -139,7 +139,7 @@ class BankClient:
         await self._session.close()
 
     async def daily(
-        self, day: date | None, accept: Callable[[Sheet], object], *, paced: bool = True
+        self, day: date | None, accept: Callable[[Sheet], object] | None = None, *, paced: bool = True
     ) -> tuple[Sheet, bytes]:
         """The sheet in force on `day`, or the newest one, from the first mirror whose sheet passes `accept`.
 
@@ -151,7 +151,8 @@ class BankClient:
 
         def read(raw: bytes) -> Sheet:
             sheet = parse_daily(raw)
-            accept(sheet)
+            if accept:
+                accept(sheet)
             return sheet
 
         return await self._first("/scripts/XML_daily.asp", query, read, self._daily, paced=paced)

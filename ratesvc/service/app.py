@@ -35,7 +35,6 @@ from ratesvc.storage.quarantine import Case, Quarantine
 from ratesvc.storage.redis import Call, RedisConnection
 from ratesvc.storage.store import Store
 
-HEALTH_PING_S = 0.25
 SWITCH_S = 0.001
 """A thread that renders gives way to the loop after so long. Python's own interval is five times that."""
 
@@ -351,14 +350,14 @@ class Service:
             return "draining"
         return None if self.publisher.current else "no_sheet"
 
-    async def health(self) -> dict[str, Check]:
+    def health(self) -> dict[str, Check]:
         """What a person should know, as the checks of application/health+json."""
         telemetry = self.telemetry
         silent_s = self._schedule.silent_s if self.scheduled else 0.0
         return {
             "cbr:sheet": health.sheet(self.seen(), self.history.newest),
             "cbr:fetch": health.fetch(telemetry.last_cycle, telemetry.failures),
-            "redis:connectivity": health.redis(self.engine_name, await self._redis_now()),
+            "redis:connectivity": health.redis(self.engine_name, telemetry.trouble),
             "scheduler:lastRun": health.scheduler(silent_s, telemetry.last_attempt),
             "quarantine:count": health.quarantine(self.quarantined),
             "clock:skew": health.clock(self.clock_skew_s),
@@ -377,13 +376,3 @@ class Service:
             return None
         text, at = self._client.last_date
         return health.skew_s(text, self.clock(), asyncio.get_running_loop().time() - at)
-
-    async def _redis_now(self) -> str | None:
-        try:
-            async with asyncio.timeout(HEALTH_PING_S):
-                await self.store.ping()
-        except StoreUnavailable as error:
-            return str(error)
-        except TimeoutError:
-            return f"Redis: no answer within {HEALTH_PING_S} s"
-        return str(self.telemetry.trouble) if self.telemetry.trouble else None

@@ -18,7 +18,7 @@ from ratesvc.bank.client import BankClient
 from ratesvc.bank.xml import is_cbr_id
 from ratesvc.domain.columns import Column, Coverage, Currency, composed, sheet_days
 from ratesvc.domain.history import NEAR, History
-from ratesvc.domain.rates import FIRST_DAY, MOST_USED, Sheet
+from ratesvc.domain.rates import FIRST_DAY, MOST_USED, Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, moscow_day
 from ratesvc.errors import BadDocument, FetchFailed, RatesvcError
 from ratesvc.service.refresh import Cycle, Refresher
@@ -48,7 +48,7 @@ class NotOurTurn(RatesvcError):
 class Backfill:
     """Fetches the Bank's series into the store: one run at a time in this process, and one over all replicas."""
 
-    def __init__(self, refresher: Refresher, gap_s: float, accept: Callable[[Cycle], object]) -> None:
+    def __init__(self, refresher: Refresher, gap_s: float, accept: Callable[[Cycle], Cycle]) -> None:
         """`gap_s` is the pause between two requests; `accept` holds the sheets of a daily document's cycle."""
         self._refresher = refresher
         self._client, self._store, self._history = refresher.client, refresher.store, refresher.history
@@ -65,9 +65,7 @@ class Backfill:
 
     def is_needed(self) -> bool:
         """Whether a sheet up to yesterday is not held, and nobody in this process fetches it."""
-        if self._running.locked() or not self._history.days:
-            return False
-        return not self.is_complete()
+        return bool(self._history.days) and not self._running.locked() and not self.is_complete()
 
     def is_complete(self) -> bool:
         """Whether every sheet up to yesterday is held."""
@@ -142,8 +140,6 @@ class Backfill:
                     yield progress
         self.ids_are_due = False
 
-    # Series
-
     async def _catch_up(self, held: Coverage, until: date) -> AsyncIterator[Progress]:
         """Fetch the sheets after those that are held, as daily documents if they are few."""
         days = [record.effective_date for record in await self._client.dynamic(USD, held.until + ONE_DAY, until)]
@@ -186,10 +182,7 @@ class Backfill:
             yield progress
 
     async def _currencies(self) -> list[Currency]:
-        """Every id of the catalogue, their parents', and those of held documents.
-
-        The most used come first. The last ones have no code: only a daily document tells it.
-        """
+        """The ids of the catalogue, of parents and of held documents: the most used first, the nameless last."""
         listed = await self._client.catalogue()
         named = {one.cbr_id: one for one in listed if one.code and one.numeric_code}
         for revision in self._history:
@@ -198,7 +191,9 @@ class Backfill:
                 named.setdefault(quote.cbr_id, currency)
         ids = {cbr_id for one in listed for cbr_id in (one.cbr_id, one.parent_id) if is_cbr_id(cbr_id)}
         unnamed = [Currency(cbr_id, cbr_id, "", "", "") for cbr_id in sorted(ids.difference(named))]
-        return [*sorted(named.values(), key=_most_used_first), *unnamed]
+        most_used = {code: place for place, code in enumerate(MOST_USED)}
+        by_use = sorted(named.values(), key=lambda one: (most_used.get(one.code, len(most_used)), one.cbr_id))
+        return [*by_use, *unnamed]
 
     async def _misses_an_id(self) -> bool:
         """Whether the catalogue or a document names an id without a column."""
@@ -236,7 +231,7 @@ class Backfill:
         """
         await asyncio.sleep(self._gap_s)
         try:
-            document, _ = await self._client.daily(day, _any_sheet, paced=False)
+            document, _ = await self._client.daily(day, paced=False)
         except FetchFailed as failure:
             if any(not isinstance(error, BadDocument) for _, error in failure.failures):
                 raise
@@ -244,14 +239,12 @@ class Backfill:
         row = {quote.cbr_id: quote for quote in document.quotes}.get(currency.cbr_id)
         return replace(currency, code=row.code, numeric_code=row.numeric_code, name=row.name) if row else currency
 
-    # Admission
-
     async def _admit(
         self, columns: Iterable[Column], coverage: Coverage, done: int, *, everything: bool
     ) -> AsyncIterator[Progress]:
         """Confirm what has findings, ask again for unconfirmed days, then store the admitted columns and announce them.
 
-        Not `everything` assesses only unconfirmed days whose figures an older version left in the columns.
+        Without `everything` it assesses only unconfirmed days whose figures an older version left in the columns.
         """
         columns = list(columns)
         figures = set(sheet_days(columns)).intersection(coverage.unconfirmed)
@@ -300,33 +293,27 @@ class Backfill:
         """
         await asyncio.sleep(self._gap_s)
         self._tried.pop(day, None)
+        admitted: tuple[Revision, ...] = ()
         try:
             cycle = await self._refresher.confirm(scratch, day, from_columns, at_once=self._at_once)
+            admitted = self._accept(cycle).accepted
             self._unanswered = 0
         except FetchFailed:
-            cycle = None
-            self._unanswered += 1
-            if self._unanswered >= MOST_UNANSWERED:
-                self._unanswered = 0
+            self._unanswered = (self._unanswered + 1) % MOST_UNANSWERED
+            if not self._unanswered:
                 raise
-        if cycle:
-            self._accept(cycle)
-        for revision in cycle.accepted if cycle else ():
+        for revision in admitted:
             scratch.add(revision)
-            return True
-        self._tried[day] = None
-        return False
+        if not admitted:
+            self._tried[day] = None
+        return bool(admitted)
 
     async def _is_none(self, day: date) -> bool:
         """Whether the Bank has no sheet of a day that its series had, neither there any more nor as a document."""
         await asyncio.sleep(self._gap_s)
         if await self._client.dynamic(USD, day, day):
             return False
-        return (await self._client.daily(day, _any_sheet, paced=False))[0].effective_date < day
-
-
-def _any_sheet(_: Sheet) -> None:
-    """Accept any document."""
+        return (await self._client.daily(day, paced=False))[0].effective_date < day
 
 
 def _lacking(stored: Coverage | None, whole: Coverage) -> Coverage | None:
@@ -344,20 +331,9 @@ def _nothing_in(asked: Coverage) -> RatesvcError:
     return RatesvcError(f"the Bank has no sheets from {asked.since} to {asked.until}")
 
 
-def _most_used_first(currency: Currency) -> tuple[int, str]:
-    place = MOST_USED.index(currency.code) if currency.code in MOST_USED else len(MOST_USED)
-    return place, currency.cbr_id
-
-
-# Requests that keep nothing
-
-
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A day on which the held figures differ from the Bank's; None where one of them has no record.
-
-    `held_back` says that the sheet of the day is not admitted, so nothing is held of it.
-    """
+    """A day on which the held figures differ from the Bank's. None means no record, `held_back` not admitted."""
 
     code: str
     day: date
@@ -419,6 +395,5 @@ async def verify(client: BankClient, gap_s: float, history: History) -> AsyncIte
         held = {day: f"{quote.value} for {quote.nominal}" for day in days if (quote := column.quote(day))}
         for day in sorted(held.keys() | bank.keys()):
             if held.get(day) != bank.get(day):
-                is_held_back = day in coverage.unconfirmed
-                yield Difference(currency.code, day, held.get(day), bank.get(day), is_held_back)
+                yield Difference(currency.code, day, held.get(day), bank.get(day), day in coverage.unconfirmed)
     yield Progress(len(columns), len(columns), "nothing more")

@@ -7,6 +7,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from ratesvc.domain.rates import Revision, Snapshot
+from ratesvc.errors import StoreUnavailable
 from ratesvc.service.refresh import Cycle
 
 Check = dict[str, Any]
@@ -45,10 +46,10 @@ def fetch(cycle: Cycle | None, failures: int) -> Check:
     return {"status": "warn", "observedValue": cycle.outcome, "failuresInARow": failures, "output": output}
 
 
-def redis(engine: str, trouble: str | None) -> Check:
+def redis(engine: str, trouble: StoreUnavailable | None) -> Check:
     """Whether Redis answers and can be written; without it memory goes on serving."""
     if trouble:
-        return {"status": "warn", "output": trouble, "observedValue": engine}
+        return {"status": "warn", "output": str(trouble), "observedValue": engine}
     return {"status": "pass", "observedValue": engine}
 
 

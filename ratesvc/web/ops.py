@@ -38,7 +38,7 @@ def routes(service: Service) -> dict[str, Handler]:
     async def health(_: web.Request) -> web.Response:
         nonlocal kept
         if kept is None or time.monotonic() - kept[0] > KEPT_S:
-            kept = (time.monotonic(), await service.health())
+            kept = (time.monotonic(), service.health())
         checks = kept[1]
         worst = max((check["status"] for check in checks.values()), key=STATUSES.index)
         document = {"status": worst, "checks": {name: [check] for name, check in checks.items()}}

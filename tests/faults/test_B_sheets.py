@@ -489,7 +489,7 @@ async def test_B19_the_same_figures_under_a_new_date(served: Watched, bank: Bank
     assert before
     assert await is_published(served, bank, replace(before.sheet, effective_date=SATURDAY), "new") == ["frozen"]
     assert msgspec.json.decode((await served.get("/v1/rates/next"))[2])["flags"] == ["frozen"]
-    found = (await served.service.health())["cbr:sheet"]
+    found = served.service.health()["cbr:sheet"]
     assert (found["status"], "the same" in found["output"]) == ("warn", True)
 
 

@@ -117,7 +117,7 @@ class Seeded(Served):
         return status == 200 and json.loads(body)["effective_date"] == str(SATURDAY)
 
     async def redis_is(self, status: str) -> bool:
-        return bool((await self.service.health())["redis:connectivity"]["status"] == status)
+        return bool(self.service.health()["redis:connectivity"]["status"] == status)
 
     def counts(self, kind: str) -> bool:
         """Whether the metrics count an error of Redis of that kind."""

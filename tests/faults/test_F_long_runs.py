@@ -64,7 +64,7 @@ class Years:
         if refresh:
             cycle = await service.refresh()
             assert cycle.outcome in ("new", "unchanged"), (self.clock.moment, cycle)
-        found = (await service.health())["cbr:sheet"]
+        found = service.health()["cbr:sheet"]
         expected = self._expected(day, hour)
         assert found["status"] == expected, (self.clock.moment, found)
         self.alarms += expected == "fail"

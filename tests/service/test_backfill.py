@@ -57,9 +57,10 @@ class Replica:
         self.refresher = Refresher(self.client, self.store, self.history, self.clock)
         self.backfill = Backfill(self.refresher, 0, self.accept)
 
-    def accept(self, cycle: Cycle) -> None:
+    def accept(self, cycle: Cycle) -> Cycle:
         for revision in cycle.accepted:
             self.history.merge(revision)
+        return cycle
 
     async def repair(self) -> None:
         """Write what Redis lost."""

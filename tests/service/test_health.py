@@ -11,7 +11,7 @@ import pytest
 
 from ratesvc.bank.admission import Quarantined
 from ratesvc.domain.rates import Quote, Revision, Sheet, Snapshot
-from ratesvc.errors import FetchFailed, SourceError
+from ratesvc.errors import FetchFailed, SourceError, StoreUnavailable
 from ratesvc.service import health
 from ratesvc.service.refresh import Cycle
 
@@ -84,7 +84,7 @@ def test_redis_warns_with_its_trouble() -> None:
     """Memory goes on serving, so it never fails."""
     assert health.redis("external", None) == {"status": "pass", "observedValue": "external"}
     trouble = {"status": "warn", "observedValue": "external", "output": "Redis: no answer"}
-    assert health.redis("external", "Redis: no answer") == trouble
+    assert health.redis("external", StoreUnavailable("Redis: no answer")) == trouble
 
 
 @pytest.mark.parametrize(("silent_s", "output"), [(0.0, None), (10.0, None), (10.6, "no heartbeat for 11 s")])

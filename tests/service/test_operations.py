@@ -228,7 +228,7 @@ async def test_what_dies_is_started_again(
         said = [line for line in capsys.readouterr().out.splitlines() if "task_died" in line]
         assert len(said) == 2
         assert all("was cancelled" in line for line in said)
-        assert (await served.service.health())["scheduler:lastRun"]["status"] == "pass"
+        assert served.service.health()["scheduler:lastRun"]["status"] == "pass"
 
 
 def _runs_anew(name: str, ended: asyncio.Task[Any]) -> bool:
@@ -258,7 +258,7 @@ async def test_an_unforeseen_error_of_a_tick_is_not_the_last_tick(
         await eventually(lambda: calls > 1)
         ticks = served.service._schedule  # noqa: SLF001 -- as if the heartbeat had been mute for long
         monkeypatch.setattr(type(ticks), "silent_s", LONGEST_SILENCE_S + 1)
-        assert (await served.service.health())["scheduler:lastRun"]["status"] == "fail"
+        assert served.service.health()["scheduler:lastRun"]["status"] == "fail"
 
 
 async def test_a_blocked_loop_is_noticed_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,7 +314,7 @@ async def test_health_says_all_that_it_should(bank: Bank, settings: Settings, se
         }
         served.service.quarantined = 2
         clock.moment = clock.moment.replace(year=2090)
-        checks = await served.service.health()
+        checks = served.service.health()
         assert checks["quarantine:count"] == {"status": "warn", "observedValue": 2}
         assert checks["calendar:coverage"]["status"] == "warn"
 
@@ -348,7 +348,7 @@ async def test_a_clock_far_in_the_past_takes_nothing_away_that_explains_it(
         await served.ready()
         clock.moment = datetime(1970, 1, 1, tzinfo=UTC)
         await served.service.republish()
-        found = await served.service.health()
+        found = served.service.health()
         assert (found["cbr:sheet"]["status"], found["clock:skew"]["status"]) == ("fail", "warn")
         assert (await served.get("/metrics"))[0] == 200
         assert (await served.get("/v1/rates"))[0] == 200

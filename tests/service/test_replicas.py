@@ -72,7 +72,7 @@ async def test_a_replica_that_cannot_reach_the_bank_does_not_keep_others_from_it
 
 
 async def fetching(served: Served) -> Check:
-    return (await served.service.health())["cbr:fetch"]
+    return served.service.health()["cbr:fetch"]
 
 
 async def test_a_fleet_that_the_bank_does_not_answer_warns_until_one_is_answered(
@@ -129,7 +129,7 @@ async def test_a_service_without_redis_starts_from_the_bank(bank: Bank, settings
         await running.ready()
         assert (await running.get("/v1/rates"))[0] == 200
         assert (await running.get("/readyz"))[0] == 200
-        assert (await running.service.health())["redis:connectivity"]["status"] == "warn"
+        assert running.service.health()["redis:connectivity"]["status"] == "warn"
 
 
 async def test_a_correction_is_a_new_revision_with_another_tag(bank: Bank, settings: Settings, serve: Serve) -> None:

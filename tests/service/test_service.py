@@ -59,7 +59,7 @@ async def test_readiness_says_why_not(settings: Settings, bank: Bank, clock: Clo
     async with Service(settings, clock=clock, scheduled=False) as service:
         assert service.not_ready_because() == "no_sheet"
         assert service.served(clock()) is None
-        assert (await service.health())["cbr:fetch"]["observedValue"] == "not yet asked"
+        assert service.health()["cbr:fetch"]["observedValue"] == "not yet asked"
         await service.fetch(None)
         assert service.not_ready_because() is None
         service.drain()
@@ -78,11 +78,11 @@ async def test_a_refresh_that_crashes_is_not_the_last_one(
         patch.setattr(Refresher, "cycle", broken)
         assert (await served.service.refresh()).outcome == "crashed"
     assert "of a stranger" in capsys.readouterr().out
-    health = (await served.service.health())["cbr:fetch"]
+    health = served.service.health()["cbr:fetch"]
     assert (health["status"], health["observedValue"]) == ("warn", "crashed")
     bank.publish(sheet(SATURDAY))
     assert (await served.service.refresh()).outcome == "new"
-    assert (await served.service.health())["cbr:fetch"]["status"] == "pass"
+    assert served.service.health()["cbr:fetch"]["status"] == "pass"
     await eventually(lambda: served.service.history.of_date(SATURDAY))
 
 
@@ -136,7 +136,7 @@ async def test_without_redis_what_was_fetched_is_served(bank: Bank, settings: Se
         await served.ready()
         await eventually(lambda: len(served.service.history) == 2)
         assert (await served.get("/v1/rates"))[0] == 200
-        health = await served.service.health()
+        health = served.service.health()
         assert (health["redis:connectivity"]["status"], health["cbr:sheet"]["status"]) == ("warn", "pass")
 
 
@@ -159,7 +159,7 @@ async def test_the_worst_check_is_the_status(served: Served, monkeypatch: pytest
     monkeypatch.setattr("ratesvc.web.ops.KEPT_S", -1.0)
     checks: dict[str, dict[str, Any]] = {"cbr:sheet": {"status": "pass", "observedValue": "2026-04-24"}}
 
-    async def given() -> dict[str, dict[str, Any]]:
+    def given() -> dict[str, dict[str, Any]]:
         return checks
 
     monkeypatch.setattr(served.service, "health", given)

@@ -135,7 +135,7 @@ async def test_a_missed_publication_is_overdue_at_nine_and_stale_at_midnight(ser
         document = read((await served.get("/v1/rates"))[2])
         assert (document["next_overdue"], document["stale"]) == (overdue, stale)
         assert document["effective_date"] == "2026-04-24"
-        assert (await served.service.health())["cbr:sheet"]["status"] == health
+        assert served.service.health()["cbr:sheet"]["status"] == health
         assert (await served.get("/readyz"))[0] == 200
     assert "Not updated since April 24, 2026." in (await served.get("/widget"))[2].decode()
 
@@ -301,5 +301,5 @@ async def test_a_document_refused_by_the_bank_changes_nothing(bank: Bank, served
     assert cycle.failure
     assert cycle.failure.kind == "invalid:html"
     assert (await served.get("/v1/rates"))[2] == before[2]
-    checks = await served.service.health()
+    checks = served.service.health()
     assert (checks["cbr:fetch"]["status"], checks["cbr:sheet"]["status"]) == ("warn", "pass")
