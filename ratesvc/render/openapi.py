@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date
-from functools import cache
+from functools import cache, partial
 from http import HTTPStatus
 from importlib.resources import files
 from typing import Any
@@ -16,7 +14,7 @@ from markupsafe import Markup, escape
 
 from ratesvc import __version__
 from ratesvc.render import widget
-from ratesvc.render.json import EVERY_PROBLEM, PROBLEM_JSON, Problem, encode
+from ratesvc.render.json import EVERY_PROBLEM, PROBLEM_JSON, encode
 
 Part = dict[str, Any]
 
@@ -35,25 +33,6 @@ def document(site: widget.Site, day: date) -> bytes:
     whole = {**contract(), "info": {**contract()["info"], "version": __version__}}
     own_address = encode(site.public_url)[1:-1]
     return encode(whole).replace(HOST, own_address).replace(DAY, day.isoformat().encode())
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One line of a table: a parameter, or a field of an answer."""
-
-    name: str
-    kind: str
-    needed: bool
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """One media type of an answer: an example, and its fields where it is JSON."""
-
-    media: str
-    example: str
-    fields: tuple[Field, ...]
 
 
 def operations(site: widget.Site, day: date) -> list[Part]:
@@ -81,11 +60,16 @@ def resolved(part: Part, whole: Part) -> Part:
 
 def page(site: widget.Site, day: date) -> str:
     """/docs, a page without scripts. `day` is one whose rates are held, so that every example works."""
-    found = operations(site, day)
-    sections = [(tag, [_shown(one) for one in found if tag["name"] in one["tags"]]) for tag in contract()["tags"]]
-    problems = [_problem(problem) for problem in EVERY_PROBLEM]
-    about = contract()["info"]["description"]
-    return widget.page("docs.html", coded=_coded, site=site, about=about, sections=sections, problems=problems)
+    found, whole = operations(site, day), contract()
+    sections = [(tag, [one for one in found if tag["name"] in one["tags"]]) for tag in whole["tags"]]
+    shown = {slug: example["value"] for slug, example in whole["components"]["examples"].items()}
+    problems = [(problem, shown.get(problem.slug) or problem.body("…")) for problem in EVERY_PROBLEM]
+    helpers = {"coded": _coded, "indented": _indented, "kind": _kind, "refusals": _refusals, "phrase": _phrase}
+    schema = partial(resolved, whole=whole)
+    about = whole["info"]["description"]
+    return widget.page(
+        "docs.html", site=site, about=about, sections=sections, problems=problems, schema=schema, **helpers
+    )
 
 
 def _coded(text: str) -> Markup:
@@ -93,35 +77,22 @@ def _coded(text: str) -> Markup:
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 -- escaped just here
 
 
-def _shown(operation: Part) -> Part:
-    """What the page's template shows of one address."""
-    answers = operation["responses"]
-    refusals = [answer for status, answer in answers.items() if status not in (200, 304, 405)]
-    problems = [answer["content"][PROBLEM_JSON] for answer in refusals if PROBLEM_JSON in answer.get("content", {})]
-    return {
-        "operation": operation,
-        "parameters": [_parameter(one) for one in operation["parameters"]],
-        "shapes": [_shape(media, content) for media, content in answers[200]["content"].items()],
-        "statuses": [_status(status) for status in answers],
-        "problems": sorted({name for problem in problems for name in problem["examples"]}),
-        "refusal": _refusal(refusals),
-    }
+def _indented(example: Any) -> str:
+    return msgspec.json.format(encode(example), indent=2).decode()
 
 
-def _refusal(refusals: list[Part]) -> str:
-    """How errors look where they are no problem documents."""
-    if any("text/html" in answer.get("content", {}) for answer in refusals):
-        return "Errors come as a page for people."
-    return "" if all("content" in answer for answer in refusals) else "Errors have an empty body."
-
-
-def _status(status: int) -> str:
+def _phrase(status: int) -> str:
     return f"{status} {HTTPStatus(status).phrase}"
 
 
-def _parameter(described: Part) -> Field:
-    needed = described.get("required", False)
-    return Field(described["name"], _kind(described["schema"]), needed, described["description"])
+def _refusals(operation: Part) -> tuple[list[str], str]:
+    """The problems of an address, and how its errors look where they are no problem documents."""
+    answers = [answer for status, answer in operation["responses"].items() if status not in (200, 304, 405)]
+    contents = [answer.get("content", {}) for answer in answers]
+    problems = {slug for content in contents for slug in content.get(PROBLEM_JSON, {}).get("examples", ())}
+    if any("text/html" in content for content in contents):
+        return sorted(problems), "Errors come as a page for people."
+    return sorted(problems), "" if all(contents) else "Errors have an empty body."
 
 
 def _kind(schema: Part) -> str:
@@ -137,25 +108,3 @@ def _kind(schema: Part) -> str:
     kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
     words = [str(schema.get("format", kind)) if kind == "string" else kind for kind in kinds]
     return " or ".join(words) + default
-
-
-def _shape(media: str, content: Part) -> Shape:
-    schema = resolved(content.get("schema", {}), contract())
-    if "examples" not in schema:
-        return Shape(media, content.get("example", ""), ())
-    return Shape(media, _indented(schema["examples"][0]), tuple(_fields(schema)))
-
-
-def _fields(schema: Part) -> Iterator[Field]:
-    for name, part in schema["properties"].items():
-        yield Field(name, _kind(part), name in schema["required"], part.get("description", ""))
-
-
-def _problem(problem: Problem) -> Part:
-    examples = contract()["components"]["examples"]
-    shown = examples[problem.slug]["value"] if problem.slug in examples else problem.body("…")
-    return {"problem": problem, "status": _status(problem.status), "example": _indented(shown)}
-
-
-def _indented(example: Any) -> str:
-    return msgspec.json.format(encode(example), indent=2).decode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
@@ -15,9 +15,7 @@ from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
 from ratesvc.render import json
-from ratesvc.web.responses import not_found, refusal
-
-Respond = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+from ratesvc.web.responses import Routed, not_found, refusal
 
 LINGER_S = 2.0
 """How long the body of a refused request is read, so that its sender sees the refusal."""
@@ -65,9 +63,12 @@ class Connection(RequestHandler):
     ) -> web.StreamResponse:
         """A problem document, and the end of the connection; aiohttp would log a page for each."""
         if status == json.MALFORMED.status:
-            return _closing(json.MALFORMED, _TOO_LONG if isinstance(exc, LineTooLong) else _MALFORMED)
-        structlog.get_logger("ratesvc").error("request_failed", exc_info=exc)
-        return _closing(json.INTERNAL, "The answer could not be made.")
+            response = refusal(json.MALFORMED, _TOO_LONG if isinstance(exc, LineTooLong) else _MALFORMED)
+        else:
+            structlog.get_logger("ratesvc").error("request_failed", exc_info=exc)
+            response = refusal(json.INTERNAL, "The answer could not be made.")
+        response.force_close()
+        return response
 
     def is_too_slow(self, now: float) -> bool:
         """Whether the client sends a request, or takes an answer, more slowly than any honest client does."""
@@ -89,8 +90,7 @@ class Connection(RequestHandler):
         """Reset the connection, so that the kernel too drops what is still unsent."""
         if self._wire is None:
             return
-        end = self._wire.get_extra_info("socket")
-        if end is not None:
+        if end := self._wire.get_extra_info("socket"):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._wire.abort()
 
@@ -105,7 +105,7 @@ class Runner(web.AppRunner):
     """
 
     def __init__(
-        self, app: web.Application, wrap: Callable[[Respond], Respond], install: Install | None, **options: Any
+        self, app: web.Application, wrap: Callable[[Routed], Routed], install: Install | None, **options: Any
     ) -> None:
         """`options` are aiohttp's."""
         super().__init__(app, **options)
@@ -116,20 +116,15 @@ class Runner(web.AppRunner):
     async def setup(self) -> None:
         """Call this before the first site."""
         await super().setup()
-        self._server_made.request_handler = guarded(self._wrap(self._server_made.request_handler))
-        self._look()
+        server = cast("web.Server", super().server)
+        server.request_handler = guarded(self._wrap(server.request_handler))
+        self._look(server)
 
     async def cleanup(self) -> None:
         """Finish the answers that are being sent."""
         if self._next_look:
             self._next_look.cancel()
         await super().cleanup()
-
-    @property
-    def _server_made(self) -> web.Server:
-        server = super().server
-        assert server  # noqa: S101 -- setup made it
-        return server
 
     @property
     def server(self) -> Any:
@@ -143,51 +138,45 @@ class Runner(web.AppRunner):
             self._install(connection, server)
         return connection
 
-    def _look(self) -> None:
+    def _look(self, server: web.Server) -> None:
         """Hang up on slow clients, again and again."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        for connection in self._server_made.connections:
+        for connection in server.connections:
             if isinstance(connection, Connection) and connection.is_too_slow(now):
                 connection.hang_up()
-        self._next_look = loop.call_later(LOOK_S, self._look)
+        self._next_look = loop.call_later(LOOK_S, self._look, server)
 
 
-def guarded(handler: Respond) -> Respond:
-    """The handler, asked only when a request has no body, no expectation, and a path or an address as its target."""
+def guarded(handler: Routed) -> Routed:
+    """The handler; requests with a body, an expectation, or neither path nor address as target end the connection."""
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         connection = cast("Connection", request.protocol)
         connection.unfinished_since, connection.is_answering = None, True
         try:
-            if request.method == hdrs.METH_CONNECT or request.raw_path == "*":
-                return await _ended(not_found, request)
-            if hdrs.EXPECT in request.headers:
-                return _closing(json.EXPECTATION, "There is nothing to wait for: bodies are refused.")
-            if request.body_exists:
-                return await _with_body(request, handler)
-            return await handler(request)
+            if not (request.body_exists or hdrs.EXPECT in request.headers or _has_no_path(request)):
+                return await handler(request)
+            response = await _answer_to_unusual(request, handler)
+            response.force_close()
+            return response
         finally:
             connection.is_answering = False
 
     return answer
 
 
-async def _with_body(request: web.BaseRequest, handler: Respond) -> web.StreamResponse:
-    """A short body with a writing method gets the handler's refusal of the method. No body is read."""
+def _has_no_path(request: web.BaseRequest) -> bool:
+    return request.method == hdrs.METH_CONNECT or request.raw_path == "*"
+
+
+async def _answer_to_unusual(request: web.BaseRequest, handler: Routed) -> web.StreamResponse:
+    if _has_no_path(request):
+        return await not_found(request)
+    if hdrs.EXPECT in request.headers:
+        return refusal(json.EXPECTATION, "There is nothing to wait for: bodies are refused.")
+    # No body is read. A short one with a writing method gets the refusal of the method.
     length = request.content_length
     if length is None or length > LONGEST_BODY or request.method in ("GET", "HEAD", "OPTIONS"):
-        return _closing(json.TOO_LARGE, "Requests here have no body.")
-    return await _ended(handler, request)
-
-
-async def _ended(handler: Respond, request: web.BaseRequest) -> web.StreamResponse:
-    response = await handler(request)
-    response.force_close()
-    return response
-
-
-def _closing(kind: json.Problem, detail: str) -> web.Response:
-    response = refusal(kind, detail)
-    response.force_close()
-    return response
+        return refusal(json.TOO_LARGE, "Requests here have no body.")
+    return await handler(request)

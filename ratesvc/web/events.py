@@ -9,7 +9,7 @@ from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 
 from ratesvc.domain.events import Place
-from ratesvc.render import json as render
+from ratesvc.render import json
 from ratesvc.render.widget import Site
 from ratesvc.service.app import Service
 from ratesvc.web.params import StrictParams
@@ -25,7 +25,7 @@ BATCH = 50
 
 HEADERS = {
     **COMMON,
-    "Content-Type": render.EVENT_STREAM,
+    "Content-Type": json.EVENT_STREAM,
     "Cache-Control": "no-cache",
     "X-Accel-Buffering": "no",  # nginx would keep events back until its buffer is full
 }
@@ -35,18 +35,20 @@ def routes(service: Service, site: Site) -> dict[str, Handler]:
     """Path → handler."""
     streams: set[_Stream] = set()
 
-    def let_go() -> None:
+    def hang_up_on_stuck_readers() -> None:
         for stream in tuple(streams):
             stream.hang_up_if_stuck()
 
-    service.event_log.at_close(let_go)
+    service.event_log.at_close(hang_up_on_stuck_readers)
 
     async def events(request: web.Request) -> web.StreamResponse:
         StrictParams(request, ())
         if request.method == hdrs.METH_HEAD:
             return web.Response(headers=HEADERS)
         if len(streams) >= MOST_STREAMS or service.draining or not service.event_log.log.known:
-            return _come_back(RETRY_S if service.draining else FULL_RETRY_S)
+            # A browser gives up for ever at any status but 200; a finished stream makes it return after `retry`.
+            retry = json.goodbye(RETRY_S if service.draining else FULL_RETRY_S)
+            return web.Response(body=retry, headers=HEADERS)
         stream = _Stream(request, service, site)
         streams.add(stream)
         try:
@@ -57,24 +59,19 @@ def routes(service: Service, site: Site) -> dict[str, Handler]:
     return {"/v1/events": events}
 
 
-def _come_back(retry_s: float) -> web.Response:
-    # A browser gives up for ever at any status but 200; a finished stream makes it return after `retry`.
-    return web.Response(body=render.goodbye(retry_s), headers=HEADERS)
-
-
 class _Stream:
-    """One reader. It has a place in the log and no queue: what it has not taken yet waits in the log of all."""
+    """One reader. It has a place in the event log and no queue, so that a slow reader takes no memory."""
 
     def __init__(self, request: web.Request, service: Service, site: Site) -> None:
         self._request = request
         self._service = service
         self._site = site
-        heard = request.headers.get("Last-Event-ID")
-        self._place = Place.from_id(heard) if heard else service.event_log.log.end
+        last = request.headers.get("Last-Event-ID")
+        self._place = Place.from_id(last) if last else service.event_log.log.end
         self._sending = False
 
     async def run(self) -> web.StreamResponse:
-        """Until the reader leaves or is too slow, or this replica stops."""
+        """Send events until the reader leaves or is too slow, or this replica stops."""
         response = web.StreamResponse(headers=HEADERS)
         response.force_close()
         self._keep_buffers_small()
@@ -82,7 +79,7 @@ class _Stream:
         assert writer is not None  # noqa: S101 -- None would mean that it was prepared before
         try:
             is_known = self._service.event_log.log.knows(self._place)
-            await self._send(writer, render.opening(self._place if is_known else None, RETRY_S))
+            await self._send(writer, json.opening(self._place if is_known else None, RETRY_S))
             while chunk := await self._next():
                 await self._send(writer, chunk)
         except ConnectionError:
@@ -92,28 +89,27 @@ class _Stream:
         return response
 
     def _keep_buffers_small(self) -> None:
-        """So that a reader who does not read is noticed after a few events, not after megabytes."""
+        """A reader that reads nothing is then noticed after a few events, not after megabytes."""
         transport = self._request.transport
         if transport is None:
             return
         transport.set_write_buffer_limits(high=BUFFER_BYTES)
-        connection = transport.get_extra_info("socket")
-        if connection is not None:
+        if connection := transport.get_extra_info("socket"):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
 
     async def _next(self) -> bytes:
-        """The events that come next, or a heartbeat; nothing at the end."""
+        """The next events, or a heartbeat; nothing when the log is closed."""
         try:
             async with asyncio.timeout(HEARTBEAT_S):
                 found = await self._service.event_log.after(self._place)
         except TimeoutError:
-            return render.HEARTBEAT
+            return json.HEARTBEAT
         if not found:
             return b""
         batch = found[:BATCH]
         self._place = batch[-1].place
         demo = self._service.demo
-        return b"".join(render.event(event, self._site.public_url, demo=demo) for event in batch)
+        return b"".join(json.event(event, self._site.public_url, demo=demo) for event in batch)
 
     async def _send(self, writer: AbstractStreamWriter, chunk: bytes) -> None:
         """Raises TimeoutError when the reader is too slow, ConnectionError when it has gone."""
@@ -124,7 +120,7 @@ class _Stream:
         self._sending = False
 
     def hang_up_if_stuck(self) -> None:
-        """A reader who does not read must not delay the stop; it comes back elsewhere and misses nothing."""
+        """A reader that reads nothing must not delay the stop. It reconnects elsewhere and misses nothing."""
         if self._sending:
             self._hang_up()
 
