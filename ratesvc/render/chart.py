@@ -200,7 +200,7 @@ class _Sheet:
         room = self.width - 2 * _EDGE
         self.title = wrapped(title, _TITLE, room)
         self.subtitle = wrapped(subtitle, _TEXT, room)
-        self.notes = wrapped(" ".join(notes), _SMALL, room)
+        self.notes = wrapped(look.language.blank.join(notes), _SMALL, room)
         self.top = _EDGE + 21 * PIXEL * len(self.title) + 17 * PIXEL * len(self.subtitle) + 16 * PIXEL
         foot = 44 * PIXEL + 15 * PIXEL * len(self.notes)
         self.height = max(look.height * PIXEL, self.top + _LEAST_PLOT + foot)

@@ -34,6 +34,8 @@ class Language:
         self._written = lru_cache(MOST_NUMBERS)(self._write)
         self.foreign = "" if self._sentences or locale.language == DEFAULT else DEFAULT
         """The language of our sentences if there is no catalogue for the reader's; otherwise empty."""
+        self.blank = "" if self._sentences and locale.language == "zh" else " "
+        """The blank between two of our sentences."""
 
     def __eq__(self, other: object) -> bool:
         """Languages with the same tag are equal, because cache keys contain them."""
