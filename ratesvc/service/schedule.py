@@ -133,7 +133,9 @@ class Schedule:
         # Without new figures, another sheet is in force at midnight, and a publication becomes overdue at 21:00.
         for hour in (0, 21):
             trigger = CronTrigger(hour=hour, timezone=MOSCOW)
-            self._scheduler.add_job(self.republish, trigger, misfire_grace_time=None, coalesce=True)
+            self._scheduler.add_job(
+                self.republish, trigger, id=f"republish-{hour}", misfire_grace_time=None, coalesce=True
+            )
 
     @property
     def silent_s(self) -> float:
