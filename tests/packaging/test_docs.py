@@ -98,7 +98,7 @@ def test_the_pages_have_every_setting_and_command() -> None:
 
 def test_files_that_pages_name_exist() -> None:
     """Also in the READMEs and inside commands."""
-    beside = ("README.md", "README.ru.md", "CONTRIBUTING.md", "SECURITY.md")
+    beside = ("README.md", "README.ru.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md")
     texts = [*PAGES.values(), *((ROOT / name).read_text("utf-8") for name in beside)]
     path = re.compile(r"(?<![\w/.-])((?:ratesvc|deploy(?!/ratesvc )|tests|bench|tools|docs)/[\w/.-]*[\w/])")
     named = {name for text in texts for name in path.findall(text)}
