@@ -119,7 +119,8 @@ class Service:
         )
         if self.scheduled:
             self._stack.callback(self.watchdog.open().close)
-            await self._stack.enter_async_context(self._schedule)
+            self._stack.push_async_callback(self._schedule.stop)
+            self._schedule.start()
 
     async def _redis_url(self) -> str:
         """The configured address, or that of the embedded engine."""

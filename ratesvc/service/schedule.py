@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from random import Random
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.schedulers.base import STATE_RUNNING
@@ -78,7 +77,7 @@ def with_jitter(seconds: float, chance: Random) -> float:
 
 @dataclass(slots=True, eq=False)
 class Schedule:
-    """Runs these jobs while it is open. Use it as an async context manager.
+    """Runs these jobs from `start` to `stop`.
 
     `poll` and `backfill` make their next appointments themselves. `republish` is for the hours at which something
     changes without new figures. `tick` compares memory with Redis, at every beat while `hurried` returns True. `listen`
@@ -100,22 +99,15 @@ class Schedule:
     _open: bool = field(init=False, default=False)
     _beat_at: float = field(init=False, default=0.0)
 
-    async def __aenter__(self) -> Self:
+    def start(self) -> None:
         """Poll at once, then as `poll_in` says."""
         self._open = True
         self._beat_at = asyncio.get_running_loop().time()
         self.next_poll_at = utc_now()
         self._start_scheduler()
-        await self._start_poll()
+        self._start_poll()
         self._keep("listen", self.listen)
         self._keep("heartbeat", self._heartbeat)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """End everything that runs."""
-        await self.stop()
 
     async def stop(self) -> None:
         """Run nothing any more. A second call does nothing."""
@@ -154,17 +146,18 @@ class Schedule:
         if self._open and self._scheduler.get_job("backfill") is None:
             self._appoint("backfill", self._start_backfill, utc_now() + timedelta(seconds=seconds))
 
-    def _appoint(self, name: str, start: Job, when: datetime) -> None:
+    def _appoint(self, name: str, start: Callable[[], None], when: datetime) -> None:
+        async def begin() -> None:
+            # APScheduler runs plain functions in a thread. This only starts a task of ours, which ends with us.
+            start()
+
         trigger = DateTrigger(when, MOSCOW)
-        self._scheduler.add_job(start, trigger, id=name, replace_existing=True, misfire_grace_time=None)
+        self._scheduler.add_job(begin, trigger, id=name, replace_existing=True, misfire_grace_time=None)
 
-    # APScheduler runs plain functions in a thread, so its jobs are coroutines. They only start tasks of ours, which end
-    # with the schedule.
-
-    async def _start_poll(self) -> None:
+    def _start_poll(self) -> None:
         self._start("poll", self.poll, lambda: self.poll_in(RESTART_S))
 
-    async def _start_backfill(self) -> None:
+    def _start_backfill(self) -> None:
         self._start("backfill", self.backfill, lambda: self.backfill_in(BACKFILL_AGAIN_S))
 
     def _keep(self, name: str, job: Job) -> None:
