@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import re
+import signal
 import subprocess
+import time
 from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import msgspec
 import pytest
 import yaml
-from conftest import program
+from aiohttp import web
+from conftest import PATIENCE_S, eventually, program
+from fake_bank import Bank, around_today, sheet
+from fleet import shared_by
 from panels import written_out
-from processes import ROOT
+from processes import ROOT, free_port, serving
+from redis_servers import RealRedis, running
+
+from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, moscow_day, utc_now
+
+Firing = Callable[[], Awaitable[set[str]]]
 
 FOLDER = ROOT / "deploy/prometheus"
 DASHBOARD = ROOT / "deploy/grafana/ratesvc.json"
@@ -124,3 +140,110 @@ def test_the_dashboard_says_what_happens(
         msgspec.json.encode({"tests": [{"interval": "1m", "input_series": series, "promql_expr_test": [expected]}]})
     )
     promtool("test", "rules", file)
+
+
+def shrunk(rules: str) -> str:
+    """Alert rules in which a minute lasts a second."""
+    return re.sub(r"\b([0-9]+)([mh])\b", lambda found: f"{int(found[1]) * {'m': 1, 'h': 60}[found[2]]}s", rules)
+
+
+@asynccontextmanager
+async def alerts_of(folder: Path, *replicas: str) -> AsyncIterator[Firing]:
+    """The shipped prometheus.yml and alerts.yml in a real Prometheus that reads these replicas, a minute in a second.
+
+    Yields what asks it for the names of the alerts that fire; each must link to the handbook.
+    """
+    address, targets = f"127.0.0.1:{free_port()}", [url.removeprefix("http://") for url in replicas]
+    config = yaml.safe_load((FOLDER / "prometheus.yml").read_bytes())
+    config["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
+    config["scrape_configs"][0]["static_configs"][0]["targets"] = targets
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config), "utf-8")
+    (folder / "alerts.yml").write_text(shrunk((FOLDER / "alerts.yml").read_text("utf-8")), "utf-8")
+    process = await asyncio.create_subprocess_exec(
+        *(program("prometheus"), f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/tsdb"),
+        *(f"--web.listen-address={address}", "--log.level=error"),
+    )
+
+    async def asked(path: str) -> list[dict[str, Any]]:
+        async with aiohttp.ClientSession() as http, http.get(f"http://{address}/api/v1/{path}") as answer:
+            return next(iter((await answer.json())["data"].values()))
+
+    async def reads_all() -> bool:
+        with contextlib.suppress(aiohttp.ClientError):
+            return [one["health"] for one in await asked("targets")] == ["up"] * len(replicas)
+        return False
+
+    async def firing() -> set[str]:
+        found = [one for one in await asked("alerts") if one["state"] == "firing"]
+        assert all(one["annotations"]["runbook_url"].endswith(one["labels"]["alertname"].lower()) for one in found)
+        return {one["labels"]["alertname"] for one in found}
+
+    try:
+        await eventually(reads_all)  # it waits five seconds before it begins
+        yield firing
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def is_only(firing: Firing, *names: str) -> None:
+    """Wait until exactly these fire, and see that for six of its minutes no other does."""
+
+    async def so() -> bool:
+        return await firing() == set(names)
+
+    await eventually(so, PATIENCE_S + 30)
+    until = time.monotonic() + 6
+    while time.monotonic() < until:
+        assert await firing() == set(names)
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+async def test_a_real_prometheus_fires_exactly_what_the_handbook_names(bank: Bank, tmp_path: Path) -> None:
+    """Redis away; a replica hung, or gone; both gone. The Bank away fires nothing while today's sheet is held."""
+    next_sheet = around_today(bank) + ONE_DAY
+    while not WorkCalendar().is_effective_date(next_sheet):
+        next_sheet += ONE_DAY
+    bank.publish(sheet(next_sheet))  # after 21:00 in Moscow it would be missed
+    server = RealRedis(tmp_path / "redis")
+    async with AsyncExitStack() as stack:
+        stack.enter_context(running(server))
+        shared = shared_by(bank, server.url, RATESVC_POLL_SECONDS="1")
+        one, other = [await stack.enter_async_context(serving(tmp_path, **shared)) for _ in range(2)]
+        await one.ready()
+        await other.ready()
+        firing = await stack.enter_async_context(alerts_of(tmp_path, one.url, other.url))
+        await is_only(firing)
+        bank.misbehave = unanswered
+        await is_only(firing)
+        server.kill()
+        await is_only(firing, "RatesvcRedisDown")
+        server.start()
+        await is_only(firing)
+        one.kill(signal.SIGSTOP)
+        await is_only(firing, "RatesvcReplicaMissing")
+        one.kill(signal.SIGCONT)
+        await is_only(firing)
+        one.kill()
+        await is_only(firing, "RatesvcReplicaMissing")
+        other.kill()
+        await is_only(firing, "RatesvcGone")
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+async def test_a_real_prometheus_fires_when_todays_sheet_is_missing(bank: Bank, tmp_path: Path) -> None:
+    """The Bank has published nothing for twenty-five days."""
+    bank.publish(sheet(WorkCalendar().effective_date_on_or_before(moscow_day(utc_now()) - timedelta(days=25))))
+    async with (
+        serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url, RATESVC_POLL_SECONDS="1") as one,
+        alerts_of(tmp_path, one.url) as firing,
+    ):
+        await one.ready()
+        await is_only(firing, "RatesvcStale", "RatesvcPublicationMissed")
+
+
+async def unanswered(_: web.Request) -> web.StreamResponse:
+    """The Bank's front is there and the Bank is not."""
+    return web.Response(status=502)
