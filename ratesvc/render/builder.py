@@ -6,7 +6,6 @@ The page is a GET form, so its address keeps its state. Every value is escaped f
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import date
@@ -55,7 +54,7 @@ def builder(choice: Choice, words: Language, codes: Collection[str], site: Site)
         words=words,
         choice=choice,
         site=site,
-        snippets=snippets(choice, site),
+        **_code(choice, site),
         title=rows.TITLE,
         languages=_languages(choice.language),
         uis=[(ui, _in_words(choice, words, ui)) for ui in map(language_or_default, UI)],
@@ -150,49 +149,22 @@ def query(choice: Choice, **more: str) -> str:
     return urlencode({**parameters(choice), **more}, safe=",")
 
 
-def snippets(choice: Choice, site: Site) -> dict[str, str]:
-    """The code for every way, by the name of its tab."""
-    included = query(choice, style="link") if choice.strict else query(choice)
-    sheet = _needed(f"style-src {escape(site.public_url)}/widget/") + "\n" if choice.strict else ""
-    plain = urlencode(parameters(choice, look=False), safe=",")
+def _code(choice: Choice, site: Site) -> dict[str, object]:
+    """The values of snippets.html."""
+    path, more = ("card.png", {"scale": "2"}) if png.installed() else ("card.svg", {})
     return {
-        "element": _element(choice, site),
-        "frame": _frame(choice, site),
-        "ssi": sheet + _ssi(included, choice),
-        "php": sheet + _php(f"{site.public_url}/widget?{included}", choice),
-        "wordpress": embed_url(choice, site, sized=True),
-        "picture": _picture(choice, site),
-        "json": f"curl '{site.public_url}/widget/rows.json?{plain}'",
+        "bank": bank_page(choice.language),
+        "link_text": choice.language.say(LINK),
+        "release": widget.RELEASE,
+        "pin": widget.lock()[widget.RELEASE]["rates.js"],
+        "parameters": parameters(choice),
+        "query": query,
+        "iframe": iframe,
+        "image": f"{path}?{query(choice, **more)}",
+        "image_width": width_of(choice.view),
+        "embed_url": embed_url(choice, site, sized=True),
+        "plain_query": urlencode(parameters(choice, look=False), safe=","),
     }
-
-
-def _element(choice: Choice, site: Site) -> str:
-    """The element and its loader. Strict: pinned, and no inline style."""
-    written = " ".join(f'{name}="{escape(text)}"' for name, text in parameters(choice).items())
-    written += f' height="{choice.height}"'
-    box, folder = f"display:block;height:{choice.height}px", f"{escape(site.public_url)}/widget"
-    source, pin, lines = f"{folder}/rates.js", "", ""
-    if choice.strict:
-        source = f"{folder}/{widget.RELEASE}/rates.js"
-        pin = f' integrity="{widget.lock()[widget.RELEASE]["rates.js"]}"'
-        needed = f"script-src {source}; connect-src {escape(site.public_url)}"
-        lines = _needed(needed, f"cbr-rates{{{box}}}") + "\n"
-    else:
-        written += f' style="{box}"'
-    script = f'<script async src="{source}"{pin} crossorigin="anonymous"></script>'
-    return f"{lines}<cbr-rates {written}>\n  {_link(choice)}</cbr-rates>\n{script}"
-
-
-def _needed(directives: str, rule: str = "") -> str:
-    """The lines that a strict site adds to its own files."""
-    lines = [f"Your style sheet:  {rule}"] if rule else []
-    text = "\n     ".join([*lines, f"Your policy:  {directives}"])
-    return f"<!-- {text} -->"
-
-
-def _link(choice: Choice) -> str:
-    """The link that stays where no rates arrive."""
-    return f'<a href="{bank_page(choice.language)}">{choice.language.say(LINK)}</a>'
 
 
 def iframe(address: str, choice: Choice, borderless: str = 'style="border:0"') -> str:
@@ -202,47 +174,7 @@ def iframe(address: str, choice: Choice, borderless: str = 'style="border:0"') -
     return f'<iframe src="{escape(address)}" {size} {borderless} loading="lazy" title="{title}"></iframe>'
 
 
-def _frame(choice: Choice, site: Site) -> str:
-    """The frame for the builder. Strict: no inline style."""
-    address = f"{site.public_url}/widget/frame?{query(choice)}"
-    if not choice.strict:
-        return iframe(address, choice)
-    lines = _needed(f"frame-src {escape(site.public_url)}/widget/frame", "iframe.cbr-rates{border:0}")
-    return f"{lines}\n" + iframe(address, choice, 'class="cbr-rates"')
-
-
 def embed_url(choice: Choice, site: Site, *, sized: bool = False) -> str:
     """The page that oEmbed consumers discover; `sized` tells them the size of its frame."""
     size = {"width": str(choice.width), "height": str(choice.height)} if sized else {}
     return f"{site.public_url}/embed?{query(choice, **size)}"
-
-
-def _ssi(included: str, choice: Choice) -> str:
-    return (
-        f'<!--# block name="rates" -->{_link(choice)}<!--# endblock -->\n'
-        f'<!--# include virtual="/rates/widget?{included}" stub="rates" -->'
-    )
-
-
-def _php(address: str, choice: Choice) -> str:
-    quoted = re.sub(r"(['\\])", r"\\\1", address)
-    return f"""<?php
-$copy = sys_get_temp_dir() . '/cbr-rates-' . md5('{quoted}') . '.html';
-if (!is_file($copy) || filemtime($copy) < time() - 300) {{
-    $wait = stream_context_create(['http' => ['timeout' => 1]]);
-    $rates = @file_get_contents('{quoted}', false, $wait);
-    if (is_string($rates) && str_contains($rates, '</table>')) {{
-        file_put_contents($copy, $rates, LOCK_EX);
-    }} else {{
-        @touch($copy);
-    }}
-}}
-echo is_file($copy) && filesize($copy) ? file_get_contents($copy) : '{_link(choice)}';
-?>"""
-
-
-def _picture(choice: Choice, site: Site) -> str:
-    path, more = ("card.png", {"scale": "2"}) if png.installed() else ("card.svg", {})
-    address = f"{site.public_url}/widget/{path}?{query(choice, **more)}"
-    bank, alternative = bank_page(choice.language), choice.language.say(LINK)
-    return f'<a href="{bank}"><img src="{escape(address)}" width="{width_of(choice.view)}" alt="{alternative}"></a>'
