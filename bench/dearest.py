@@ -226,7 +226,7 @@ async def fill(socket_path: str, namespace: str) -> list[str]:
     store, coverage = Store(RedisConnection(f"unix://{socket_path}"), namespace), Coverage(days[0], stored.TODAY)
     codes = []
     for column in columns(days):
-        await store.put_column(column, coverage)
+        await store.put_columns([column], coverage)
         codes.append(column.currency.code)
     await store.coverage.put(coverage)
     await store.close()

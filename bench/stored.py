@@ -67,7 +67,7 @@ async def fill(socket_path: str, namespace: str, bank: Bank, count: int = CURREN
     store = Store(RedisConnection(f"unix://{socket_path}"), namespace)
     coverage = Coverage(days[0], TODAY)
     for column in columns(days, count):
-        await store.put_column(column, coverage)
+        await store.put_columns([column], coverage)
     await store.coverage.put(coverage)
     await store.close()
 

@@ -74,5 +74,5 @@ def _told(service: Service) -> str:
     newest = max((str(held.effective_date) for held in history), default="none")
     return (
         f"last refresh {outcome}; {len(history)} sheets, the newest {newest}; coverage {history.coverage}; "
-        f"backfilling {service.backfilling}; Redis {'up' if service.store.up else 'down'}"
+        f"backfilling {service.backfilling}; Redis {'up' if service.store.connection.up else 'down'}"
     )

@@ -221,7 +221,7 @@ class Backfill:
         column.forget(asked.since, asked.until)
         for record in records if column.currency.code else ():
             column.put(record.effective_date, record.nominal, record.value)
-        await self._store.put_column(column, covered)
+        await self._store.put_columns([column], covered)
         return column, covered
 
     async def _named(self, currency: Currency, day: date) -> Currency:

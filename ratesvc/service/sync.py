@@ -11,11 +11,12 @@ from datetime import date
 
 from ratesvc.bank.admission import Reassessed, reassess
 from ratesvc.domain.columns import Coverage
+from ratesvc.domain.events import Place
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import Revision, Snapshot
 from ratesvc.errors import StoreUnavailable
 from ratesvc.service.event_log import SharedLog
-from ratesvc.storage.store import Glance, Loaded, Store
+from ratesvc.storage.store import Loaded, Store
 
 RECONNECT_S = 1.0
 PART_S = 3600.0
@@ -44,7 +45,7 @@ class Sync:
 
     A round reads counts, the coverage and the last event. It compares every value if one of these differs, after an
     error and after a reconnection; and an eighth of them once an hour, because no count shows a value that was
-    overwritten in its place.
+    overwritten in its place. `quarantined` is how many documents Redis held in quarantine at the last round.
     """
 
     def __init__(
@@ -64,20 +65,16 @@ class Sync:
         """
         self.event_log = SharedLog(history, seen, self._load)
         self.in_sync = True
+        self.quarantined: int | None = None
         self._store = store
         self._history = history
         self._take = take
         self._refused = refused
         self._appending = appending
         self._turn = asyncio.Lock()
-        self._glance: Glance | None = None
+        self._columns: int | None = None
         self._part = 0
         self._part_at = time.monotonic() + PART_S
-
-    @property
-    def quarantined(self) -> int | None:
-        """How many documents Redis held in quarantine at the last round."""
-        return self._glance.quarantined if self._glance else None
 
     async def listen(self, bank_answered: Callable[[], None]) -> None:
         """Load at each announcement, for ever; call `bank_answered` if the Bank has answered another replica's poll."""
@@ -108,30 +105,34 @@ class Sync:
         """Load and repair. A repair is announced, because other replicas may lack the same. Raises StoreUnavailable."""
         try:
             async with self._turn:
-                repaired = await self._compare()
+                repaired, end = await self._compare()
             if repaired:
                 await self._store.announce(today)
-            await self._update_events()
+            if self._appending and end is None:
+                await self.event_log.repair(self._store)
+            if not self.event_log.is_current(self._store, end):
+                await self.append()
         except StoreUnavailable as error:
             if error.kind != "type":
                 raise
             return Repaired(misplaced=tuple(await self._store.drop_misplaced()))
         return repaired
 
-    async def _compare(self) -> Repaired:
+    async def _compare(self) -> tuple[Repaired, Place | None]:
+        """Load and repair; the second result is where the log of events ends in Redis."""
         # Set first, so that an error or a reconnection during this round makes the next one compare everything.
         compare_all, self.in_sync = not self.in_sync, True
         try:
             glance = await self._store.glance()
-            before, self._glance = self._glance, glance
-            if glance.sheets != self._store.sheets_seen or glance.coverage != self._store.seen_coverage:
+            before, self.quarantined, self._columns = self._columns, glance.quarantined, glance.columns
+            if glance.sheets != len(self._store.seen) or glance.coverage != self._store.seen_coverage:
                 await self._load()
             await self._store.check_writes()
-            has_changed = glance.sheets != self._store.sheets_seen or before is None or glance.columns != before.columns
+            has_changed = glance.sheets != len(self._store.seen) or glance.columns != before
             parts = 1 if compare_all or has_changed else PARTS if time.monotonic() >= self._part_at else 0
             if parts:
                 await self._load(self._part, parts)
-            return await self._repair(parts)
+            return await self._repair(parts), glance.end
         except BaseException:
             self.in_sync = False
             raise
@@ -140,7 +141,7 @@ class Sync:
         """Write the sheets that were not seen in Redis, and what it lacks of one of `parts` of the columns."""
         sheets = await self._store.repair_sheets(one for one in self._history if not self._store.holds(one.key))
         columns = await self._repair_columns(parts)
-        dropped = await self._drop_damaged() if parts == 1 else 0
+        dropped, self._store.dropped = self._store.dropped, 0
         if parts > 1:
             self._part += 1
             self._part_at = time.monotonic() + PART_S
@@ -148,27 +149,14 @@ class Sync:
 
     async def _repair_columns(self, parts: int) -> int:
         coverage, theirs = self._history.coverage, self._store.seen_coverage
-        if coverage is None or (parts == 0 and coverage == theirs):
-            return 0
         columns = self._history.every_column()
-        if theirs is None or (theirs != coverage and coverage.covers(theirs)):
+        if coverage and coverage != theirs and (theirs is None or coverage.covers(theirs)):
             await self._store.put_history(columns, coverage)
             return len(columns)
-        if theirs != coverage:
-            # It reaches farther than memory, whose columns would have gaps under it.
-            return 0
-        return await self._store.repair_columns(columns[self._part % parts :: parts], coverage)
-
-    async def _drop_damaged(self) -> int:
-        known = {column.currency.cbr_id for column in self._history.every_column()}
-        return await self._store.drop_damaged(known if self._history.coverage else None)
-
-    async def _update_events(self) -> None:
-        assert self._glance  # noqa: S101 -- every round begins with one
-        if self._appending and self._glance.end is None:
-            await self.event_log.repair(self._store)
-        if not self.event_log.is_current(self._store, self._glance.end):
-            await self.append()
+        if coverage and coverage == theirs and parts:
+            return await self._store.repair_columns(columns, coverage, self._part, parts)
+        # If the coverage in Redis reaches farther than memory, our columns would have gaps under it.
+        return 0
 
     async def _load(self, part: int = 0, parts: int = 0) -> None:
         loaded = await self._store.load(part, parts)

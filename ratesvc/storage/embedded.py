@@ -117,13 +117,6 @@ class EngineFolder:
             return None
         return lock
 
-    def is_dead(self) -> bool:
-        """Whether no server lives and nobody is about to start one."""
-        lock = self.take_lock()
-        if lock is not None:
-            os.close(lock)
-        return lock is not None
-
     def check_room(self) -> None:
         """Raises EngineError if nothing can be written: a full disk keeps the server's log empty too."""
         try:
@@ -172,27 +165,20 @@ class EngineFolder:
             self._aside.rename(self._files)
 
 
-def _ignore(_: str, __: BaseException | str) -> None:
-    return
-
-
 class Engine:
-    """The embedded server over one folder; `url` is its redis-py address once open."""
+    """The embedded server over one folder. `url` is its address for redis-py, `name` is for people."""
 
     def __init__(
         self,
         folder: Path,
-        died: Callable[[str, BaseException | str], None] = _ignore,
+        died: Callable[[str, BaseException | str], None] = lambda *_: None,
         *,
         server: Callable[[], Path] = find_server,
         patience_s: float = START_TIMEOUT_S,
     ) -> None:
-        """`open` starts it.
-
-        `died` gets the name "engine" and how a dead server ended, or why it could not be started again; the next
-        attempt follows.
-        """
+        """`died` gets "engine" and how a dead server ended, or why it could not be started again."""
         self.folder = EngineFolder(folder)
+        self.url = f"unix://{self.folder.socket}"
         self.name = "embedded"
         self._died = died
         self._find_server = server
@@ -201,11 +187,6 @@ class Engine:
         self._shell: int | None = None
         self._end = _ENDED
         self._keeper: asyncio.Task[None] | None = None
-
-    @property
-    def url(self) -> str:
-        """For redis-py."""
-        return f"unix://{self.folder.socket}"
 
     async def open(self) -> Self:
         """Use the running server, else start one. Raises EngineError; EngineNotReady if a later attempt may help."""
@@ -308,8 +289,7 @@ class Engine:
         """Start the server again whenever it dies, and after failed attempts too."""
         pause = 0.0
         while True:
-            # The pause also follows a start that went well, so that a server that dies soon after is not started
-            # over and over.
+            # The pause also follows a start that went well, because the server may die soon after it each time.
             await asyncio.sleep(max(pause, CHECK_S))
             longer = min(max(2 * pause, FIRST_RETRY_S), LONGEST_RETRY_S)
             try:
@@ -333,7 +313,10 @@ class Engine:
                     return False
                 self._end = _describe_end(os.waitstatus_to_exitcode(status))
             self._shell = None
-        return self.folder.is_dead()
+        if (lock := self.folder.take_lock()) is None:
+            return False
+        os.close(lock)
+        return True
 
     async def _let_go(self, patience_s: float) -> None:
         """Close the pipe, and wait for the end of a server that nobody else uses."""

@@ -186,6 +186,12 @@ def decode_range(field: str, envelope: bytes | str | None) -> Coverage | None:
     return Coverage(record.since, record.until, record.unconfirmed, record.assessed)
 
 
+def encode_event(event: Event) -> tuple[str, bytes]:
+    """The number of an entry in the stream of events, and its envelope."""
+    number = f"{event.seq}-0"
+    return number, seal(number, str(event).encode())
+
+
 def decode_event(number: bytes | str | None, fields: Mapping[bytes | str, bytes | str] | None) -> Event | None:
     """An entry of the stream of events, or None if it is damaged or not ours."""
     name = as_text(number or b"")

@@ -122,14 +122,10 @@ def _by_sentinel(address: RedisAddress, options: dict[str, Any]) -> Redis:
     return cast("Redis", sentinel.master_for(address.service, max_connections=MOST_CONNECTIONS))
 
 
-def _ignore(_: Call) -> None:
-    return
-
-
 class RedisConnection:
     """One Redis. `up`: the last call was answered; `trouble`: its error, if not; `refusing`: as in `Call`."""
 
-    def __init__(self, url: str, observe: Callable[[Call], None] = _ignore) -> None:
+    def __init__(self, url: str, observe: Callable[[Call], None] = lambda _: None) -> None:
         """Connects at the first call; `observe` gets every call. Raises ValueError as RedisAddress does."""
         self.client = connect(url)
         self.up = False

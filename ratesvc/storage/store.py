@@ -12,18 +12,18 @@
 | `{namespace}:v1:nothing` | – | never exists: `SET … XX` on it changes nothing and tells whether Redis accepts writes |
 
 The braces keep all keys in one slot of a Cluster. Sheets and events are only added, so any order and any repetition
-of writes gives the same; columns and ranges are overwritten. A coverage is valid only while the columns reach as far:
-`put_history` writes them first. A damaged value is never used; a replica that holds it writes it again, and a damaged
-value that no replica holds is deleted.
+of writes gives the same; columns and ranges are overwritten. A coverage is valid only while the columns reach as far,
+so `put_history` writes them first. A damaged value is never used: it is deleted, and a replica that holds it adds it.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
 from itertools import compress
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 from uuid import uuid4
 
 from redis.asyncio import Redis
@@ -31,28 +31,15 @@ from redis.asyncio import Redis
 from ratesvc.domain.columns import Column, Coverage, sheet_days
 from ratesvc.domain.events import MOST_EVENTS, NOWHERE, Event, Place
 from ratesvc.domain.rates import Revision
+from ratesvc.errors import StoreUnavailable
+from ratesvc.storage import records
 from ratesvc.storage.quarantine import Quarantine
-from ratesvc.storage.records import (
-    as_text,
-    decode_column,
-    decode_event,
-    decode_range,
-    decode_revision,
-    encode_column,
-    encode_range,
-    encode_revision,
-    field_of,
-    seal,
-    unseal,
-)
+from ratesvc.storage.records import as_text, field_of, unseal
 from ratesvc.storage.redis import Lease, RedisConnection, checked
-
-T = TypeVar("T")
 
 SCHEMA = "v1"
 LISTEN_S = 1.0
-SHEETS_AT_ONCE = 200
-COLUMNS_AT_ONCE = 10
+AT_ONCE = 40  # values a command: a column takes up to 100 kB, and a command may take 0.4 s
 _BANK_ANSWERED = b"heard "
 
 # A script, because another replica could begin another log between our read and our write.
@@ -102,12 +89,12 @@ class StoredRange:
     async def get(self) -> Coverage | None:
         """The range, or None if it is missing or damaged."""
         async with self._connection.call(self._name) as redis:
-            return decode_range(self._name, await redis.get(self.key))
+            return records.decode_range(self._name, await redis.get(self.key))
 
     async def put(self, coverage: Coverage) -> None:
         """Overwrite it."""
         async with self._connection.call(f"put_{self._name}") as redis:
-            await redis.set(self.key, encode_range(self._name, coverage))
+            await redis.set(self.key, records.encode_range(self._name, coverage))
 
     async def drop(self) -> None:
         """Delete it."""
@@ -118,7 +105,8 @@ class StoredRange:
 class Store:
     """All that one Redis namespace holds. Every method raises StoreUnavailable.
 
-    `coverage` is the range in which every sheet is held; `seen_coverage` is the one that the last `load` found.
+    `coverage` is the range in which every sheet is held. `seen` are the sheets that the last `load` found in Redis,
+    `seen_coverage` is its coverage; `dropped` counts damaged values that were deleted.
     """
 
     def __init__(self, connection: RedisConnection, namespace: str) -> None:
@@ -130,12 +118,13 @@ class Store:
         self.backfill_lease = Lease(connection, prefix + "lease:backfill")
         self.quarantine = Quarantine(connection, prefix + "quarantine")
         self.seen_coverage: Coverage | None = None
+        self.dropped = 0
         self._sheets = prefix + "sheets"
         self._columns = prefix + "columns"
         self._events = prefix + "events"
         self._channel = prefix + "announce"
         self._nothing = prefix + "nothing"
-        self._seen: set[str] = set()
+        self.seen: set[str] = set()
         self._name = uuid4().hex.encode()
 
     async def close(self) -> None:
@@ -147,11 +136,6 @@ class Store:
         """Leave the leases to other replicas."""
         await self.poll_lease.release()
         await self.backfill_lease.release()
-
-    @property
-    def up(self) -> bool:
-        """Whether Redis answered the last call."""
-        return self.connection.up
 
     async def ping(self) -> None:
         """Check that Redis answers."""
@@ -165,8 +149,6 @@ class Store:
                 await redis.set(self._nothing, b"", xx=True, px=1)
                 self.connection.refusing = False
 
-    # Reading
-
     async def glance(self) -> Glance:
         """Counts, the coverage and the last event."""
         async with self.connection.call("glance") as redis:
@@ -177,27 +159,20 @@ class Store:
             pipeline.xrevrange(self._events, count=1)
             # With raise_on_error redis-py would put words of its own before WRONGTYPE.
             answers = await pipeline.execute(raise_on_error=False)
-            for error in answers:
-                if isinstance(error, Exception):
-                    raise error
+            if error := next((answer for answer in answers if isinstance(answer, Exception)), None):
+                raise error
             sheets, columns, quarantined = (checked(count, int) for count in answers[:3])
-        newest = answers[4]
-        event = decode_event(*newest[0]) if newest else None
-        end = event.place if event else None if newest else NOWHERE
-        return Glance(sheets, columns, quarantined, decode_range("span", answers[3]), end)
+        event = records.decode_event(*answers[4][0]) if answers[4] else None
+        end = event.place if event else None if answers[4] else NOWHERE
+        return Glance(sheets, columns, quarantined, records.decode_range("span", answers[3]), end)
 
     def holds(self, key: tuple[date, int]) -> bool:
         """Whether this replica has seen this revision in Redis."""
-        return field_of(*key) in self._seen
-
-    @property
-    def sheets_seen(self) -> int:
-        """How many sheets this replica has seen in Redis."""
-        return len(self._seen)
+        return field_of(*key) in self.seen
 
     def unload(self) -> None:
         """Make the next `load` read everything again."""
-        self._seen.clear()
+        self.seen.clear()
         self.seen_coverage = None
 
     async def load(self, part: int = 0, parts: int = 0) -> Loaded:
@@ -206,52 +181,48 @@ class Store:
         Of the revisions that it has seen, one of `parts` is read again: all for 1, none for 0.
         """
         async with self.connection.call("load") as redis:
-            fields = sorted(await self._fields(redis, self._sheets))
+            fields = await self._fields(redis, self._sheets)
             again = set(fields[part % parts :: parts]) if parts else set()
-            new = [field for field in fields if field not in self._seen or field in again]
-            stored = await self._read(redis, self._sheets, new, SHEETS_AT_ONCE)
-        revisions = [found for field, envelope in stored.items() if (found := decode_revision(field, envelope))]
+            new = [field for field in fields if field not in self.seen or field in again]
+            stored = await self._read(redis, self._sheets, new)
+        decoded = {field: records.decode_revision(field, envelope) for field, envelope in stored.items()}
+        await self._drop(self._sheets, [field for field, revision in decoded.items() if revision is None])
+        revisions = tuple(filter(None, decoded.values()))
         coverage = await self.coverage.get()
-        columns: tuple[Column, ...] = ()
-        if coverage != self.seen_coverage:
-            columns = await self.columns() if coverage else ()
-            if coverage is None or coverage.until not in sheet_days(columns):
-                await self.coverage.drop()
-                coverage, columns = None, ()
+        is_new = coverage != self.seen_coverage
+        columns = await self.columns() if coverage and is_new else ()
+        if is_new and (coverage is None or coverage.until not in sheet_days(columns)):
+            await self.coverage.drop()
+            coverage, columns = None, ()
         # Last: if Redis fails before this, the next `load` reads the same again.
-        self._seen = self._seen.intersection(fields).difference(new)
-        self._seen.update(field_of(*revision.key) for revision in revisions)
+        self.seen = self.seen.intersection(fields).difference(new)
+        self.seen.update(field_of(*revision.key) for revision in revisions)
         self.seen_coverage = coverage
-        return Loaded(tuple(revisions), columns, coverage if columns else None)
+        return Loaded(revisions, columns, coverage if columns else None)
 
     async def columns(self) -> tuple[Column, ...]:
-        """Every backfilled column, or none if one is damaged, because a part of them would give wrong answers.
-
-        Deletes damaged columns, so that replicas that hold them notice a smaller count and write them again.
-        """
+        """Every backfilled column, or none if one is damaged, because a part of them would give wrong answers."""
         async with self.connection.call("load") as redis:
-            stored = checked(await redis.hgetall(self._columns), dict)
-            decoded = {field: decode_column(as_text(field), envelope) for field, envelope in stored.items()}
-            damaged = [field for field, found in decoded.items() if found is None]
-            if damaged:
-                await redis.hdel(self._columns, *damaged)
-                return ()
-        return tuple(found[0] for found in decoded.values() if found)
+            stored = await self._read(redis, self._columns, await self._fields(redis, self._columns))
+        decoded = {field: records.decode_column(field, envelope) for field, envelope in stored.items()}
+        columns = tuple(found[0] for found in decoded.values() if found)
+        await self._drop(self._columns, [field for field, found in decoded.items() if found is None])
+        return columns if len(columns) == len(decoded) else ()
 
     async def column(self, cbr_id: str) -> tuple[Column, Coverage] | None:
         """The backfilled history of one currency id, and the range of days that was asked for."""
         async with self.connection.call("column") as redis:
-            return decode_column(cbr_id, await redis.hget(self._columns, cbr_id))
+            return records.decode_column(cbr_id, await redis.hget(self._columns, cbr_id))
 
     @staticmethod
     async def _fields(redis: Redis, key: str) -> list[str]:
-        return [as_text(field) for field in checked(await redis.hkeys(key), list)]
+        return sorted(as_text(field) for field in checked(await redis.hkeys(key), list))
 
     @staticmethod
-    async def _read(redis: Redis, key: str, fields: Sequence[str], at_once: int) -> dict[str, Any]:
+    async def _read(redis: Redis, key: str, fields: Sequence[str]) -> dict[str, Any]:
         """What is in these fields of a hash, None for a field that does not exist."""
         found: dict[str, Any] = {}
-        for chunk in _chunks(fields, at_once):
+        for chunk in _chunks(fields):
             values = checked(await redis.hmget(key, list(chunk)), list, len(chunk))
             found.update(zip(chunk, values, strict=True))
         return found
@@ -269,7 +240,7 @@ class Store:
                 if latest and latest.sheet.says_the_same_as(candidate.sheet):
                     return replace(latest, admitted=True)
                 revision = replace(candidate, number=number)
-                if await redis.hsetnx(self._sheets, field_of(*revision.key), encode_revision(revision)):
+                if await redis.hsetnx(self._sheets, field_of(*revision.key), records.encode_revision(revision)):
                     return replace(revision, admitted=True)
 
     async def _latest(self, redis: Redis, candidate: Revision) -> tuple[Revision | None, int]:
@@ -282,7 +253,7 @@ class Store:
         while True:
             field = field_of(candidate.effective_date, number)
             envelope = await redis.hget(self._sheets, field)
-            revision = decode_revision(field, envelope)
+            revision = records.decode_revision(field, envelope)
             if revision is None and number >= candidate.number:
                 if envelope is not None:
                     await redis.hdel(self._sheets, field)
@@ -292,90 +263,74 @@ class Store:
     async def readmit(self, kept: Sequence[Revision], refused: Sequence[Revision]) -> None:
         """Rewrite as admitted what an older version stored, and delete what is not admitted."""
         async with self.connection.call("repair") as redis:
-            for chunk in _chunks(kept, SHEETS_AT_ONCE):
-                records: dict[Any, Any] = {
-                    field_of(*one.key): encode_revision(replace(one, admitted=True)) for one in chunk
-                }
-                await redis.hset(self._sheets, mapping=records)
+            await self._write(redis, self._sheets, _sheet_envelopes(replace(one, admitted=True) for one in kept))
             if refused:
                 fields = {field_of(*revision.key) for revision in refused}
                 await redis.hdel(self._sheets, *fields)
-                self._seen -= fields
+                self.seen -= fields
 
-    async def put_column(self, column: Column, asked: Coverage) -> None:
-        """Store the history of one currency id. It is used once the coverage says that all are stored."""
-        async with self.connection.call("put_column") as redis:
-            await redis.hset(self._columns, column.currency.cbr_id, encode_column(column, asked))
+    async def put_columns(self, columns: Iterable[Column], asked: Coverage) -> None:
+        """Overwrite the history of these currency ids. It is used once the coverage says that all are stored."""
+        async with self.connection.call("put_columns") as redis:
+            await self._write(redis, self._columns, _column_envelopes(columns, asked))
 
-    async def put_history(self, columns: Sequence[Column], coverage: Coverage) -> None:
+    async def put_history(self, columns: Iterable[Column], coverage: Coverage) -> None:
         """Overwrite these columns, and then the coverage."""
-        async with self.connection.call("put_history") as redis:
-            for chunk in _chunks(columns, COLUMNS_AT_ONCE):
-                records: dict[Any, Any] = {column.currency.cbr_id: encode_column(column, coverage) for column in chunk}
-                await redis.hset(self._columns, mapping=records)
+        await self.put_columns(columns, coverage)
         await self.coverage.put(coverage)
+
+    @staticmethod
+    async def _write(redis: Redis, key: str, envelopes: Mapping[Any, Any]) -> None:
+        for chunk in _chunks(list(envelopes)):
+            await redis.hset(key, mapping={field: envelopes[field] for field in chunk})
 
     # Repair
 
     async def repair_sheets(self, revisions: Iterable[Revision]) -> int:
-        """Write those that Redis lacks or holds damaged; returns how many."""
-        wanted = {field_of(*revision.key): revision for revision in revisions}
-        written = await self._repair(self._sheets, wanted, encode_revision, SHEETS_AT_ONCE)
-        self._seen.update(written)
+        """Write those that Redis lacks; returns how many."""
+        written = await self._add(self._sheets, _sheet_envelopes(revisions))
+        self.seen.update(written)
         return len(written)
 
-    async def repair_columns(self, columns: Iterable[Column], coverage: Coverage) -> int:
-        """Write those that Redis lacks or holds damaged; returns how many."""
-        wanted = {column.currency.cbr_id: column for column in columns}
-        return len(
-            await self._repair(self._columns, wanted, lambda column: encode_column(column, coverage), COLUMNS_AT_ONCE)
-        )
-
-    async def _repair(self, key: str, wanted: Mapping[str, T], encode: Callable[[T], bytes], at_once: int) -> list[str]:
-        """The fields that were written. If another replica writes one at the same time, the first write stays."""
-        written: list[str] = []
-        if not wanted:
-            return written
+    async def repair_columns(self, columns: Iterable[Column], coverage: Coverage, part: int, parts: int) -> int:
+        """Delete the damaged columns in one of `parts`, and write those that Redis lacks; returns how many."""
         async with self.connection.call("repair") as redis:
-            for chunk in _chunks(list(wanted), at_once):
-                stored = await self._read(redis, key, chunk, at_once)
-                lost = [field for field, envelope in stored.items() if unseal(field, envelope) is None]
-                if damaged := [field for field in lost if stored[field] is not None]:
-                    await redis.hdel(key, *damaged)
+            fields = await self._fields(redis, self._columns)
+            stored = await self._read(redis, self._columns, fields[part % parts :: parts])
+        damaged = [field for field, envelope in stored.items() if unseal(field, envelope) is None]
+        await self._drop(self._columns, damaged)
+        there = set(fields).difference(damaged)
+        lost = [column for column in columns if column.currency.cbr_id not in there]
+        return len(await self._add(self._columns, _column_envelopes(lost, coverage)))
+
+    async def _add(self, key: str, envelopes: Mapping[str, bytes]) -> list[str]:
+        """The fields that were empty and written. If another replica writes one at the same time, the first stays."""
+        written: list[str] = []
+        for chunk in _chunks(list(envelopes)):
+            async with self.connection.call("repair") as redis:
                 pipeline = redis.pipeline(transaction=False)
-                for field in lost:
-                    pipeline.hsetnx(key, field, encode(wanted[field]))
-                written += compress(lost, await pipeline.execute())
+                for field in chunk:
+                    pipeline.hsetnx(key, field, envelopes[field])
+                written += compress(chunk, await pipeline.execute())
         return written
 
-    async def drop_damaged(self, known_columns: Collection[str] | None) -> int:
-        """Delete damaged values in unknown fields of sheets and columns; returns how many.
-
-        Columns are left alone if None are known, because a first backfill may be writing them.
-        """
-        known: dict[str, tuple[Collection[str], Callable[[str, bytes | None], object]]] = {}
-        known[self._sheets] = self._seen, decode_revision
-        if known_columns is not None:
-            known[self._columns] = known_columns, decode_column
-        count = 0
-        async with self.connection.call("drop") as redis:
-            for key, (fields, decode) in known.items():
-                unknown = [field for field in await self._fields(redis, key) if field not in fields]
-                stored = await self._read(redis, key, unknown, COLUMNS_AT_ONCE)
-                if damaged := [field for field, envelope in stored.items() if decode(field, envelope) is None]:
-                    count += await redis.hdel(key, *damaged)
-        return count
+    async def _drop(self, key: str, damaged: Sequence[str]) -> None:
+        """Delete damaged values, so that replicas that hold them notice a smaller count and write them again."""
+        if damaged:
+            # A Redis that accepts no writes keeps them. They are never used.
+            with suppress(StoreUnavailable):
+                async with self.connection.call("drop") as redis:
+                    self.dropped += await redis.hdel(key, *damaged)
 
     async def drop_misplaced(self) -> list[str]:
         """Delete each key of ours that holds a value of another type; returns the keys."""
         types = dict.fromkeys((self._sheets, self._columns, self.quarantine.key), "hash")
         types |= {self._events: "stream", self.coverage.key: "string"}
         async with self.connection.call("drop") as redis:
-            found = {key: as_text(await redis.type(key)) for key in types}
-            wrong = [key for key, kind in found.items() if kind not in (types[key], "none")]
-            for key in wrong:
+            misplaced = [key for key in types if as_text(await redis.type(key)) not in (types[key], "none")]
+            for key in misplaced:
                 await redis.unlink(key)
-        return wrong
+        return misplaced
 
     # Events and announcements
 
@@ -383,15 +338,14 @@ class Store:
         """The log from event number `since` on, that one included."""
         async with self.connection.call("events") as redis:
             found = await redis.xrange(self._events, min=str(since))
-        return [event for number, fields in found or () if (event := decode_event(number, fields))]
+        return [event for number, fields in found or () if (event := records.decode_event(number, fields))]
 
     async def append_events(self, events: Iterable[Event], after: int) -> None:
-        """Append events under their own numbers, if `after` is the last number in Redis, 0 for none; else nothing.
+        """Append events under their own numbers, all or none: none if another number than `after` is the last in Redis.
 
-        Nothing means that another replica was first. It is all or nothing, because a part would mix two logs.
+        Then another replica was first, and a part of our events would mix two logs. `after` is 0 for an empty log.
         """
-        numbered = [(f"{event.seq}-0", str(event).encode()) for event in events]
-        sealed = [part for number, text in numbered for part in (number, seal(number, text))]
+        sealed = [part for event in events for part in records.encode_event(event)]
         async with self.connection.call("append_events") as redis:
             await redis.eval(_APPEND, 1, self._events, f"{after}-0", MOST_EVENTS, *sealed)
 
@@ -399,11 +353,11 @@ class Store:
         """Delete all events if the last entry is not ours; each replica appends again those that it has read."""
         async with self.connection.call("drop") as redis:
             for number, fields in await redis.xrevrange(self._events, count=1) or ():
-                if not unseal(as_text(number), (fields or {}).get(b"event")):
+                if records.decode_event(number, fields) is None:
                     await redis.unlink(self._events)
 
     async def announce(self, effective: date) -> None:
-        """Make every replica, this one too, load what is new. A lost announcement does no harm: `glance` finds out."""
+        """Make every replica, this one too, load what is new. It may be lost, because `glance` finds out anyway."""
         async with self.connection.call("announce") as redis:
             await redis.publish(self._channel, effective.isoformat())
 
@@ -430,6 +384,14 @@ class Store:
                     yield "bank answered"
 
 
-def _chunks(things: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    for start in range(0, len(things), size):
-        yield things[start : start + size]
+def _sheet_envelopes(revisions: Iterable[Revision]) -> dict[str, bytes]:
+    return {field_of(*revision.key): records.encode_revision(revision) for revision in revisions}
+
+
+def _column_envelopes(columns: Iterable[Column], asked: Coverage) -> dict[str, bytes]:
+    return {column.currency.cbr_id: records.encode_column(column, asked) for column in columns}
+
+
+def _chunks(fields: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(fields), AT_ONCE):
+        yield fields[start : start + AT_ONCE]

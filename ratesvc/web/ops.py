@@ -65,7 +65,7 @@ def watch(service: Service) -> None:
 
         return read
 
-    see("redis_up", "Whether Redis answered the last call.", lambda: service.store.up)
+    see("redis_up", "Whether Redis answered the last call.", lambda: service.store.connection.up)
     see("lease_held", "Whether this replica is the one that polls.", lambda: service.store.poll_lease.held)
     see("loop_lag_seconds", "What the event loop took for its last measured turn.", lambda: service.watchdog.lag_s)
     see("history_sheets", "Sheets in memory.", lambda: len(service.history.days))

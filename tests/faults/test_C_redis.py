@@ -275,7 +275,7 @@ async def test_C2_no_tick_waits(stage: Stage) -> None:
             before = time.monotonic()
             await served.service.republish()
             waited.append(time.monotonic() - before)
-            assert not served.service.store.up
+            assert not served.service.store.connection.up
         assert max(waited) < 0.55 * patience(), waited
         before = time.monotonic()
         assert await served.redis_is("warn")
@@ -750,7 +750,7 @@ async def test_C17_a_thousand_cancelled_commands(stage: Stage) -> None:
         stack.push_async_callback(store.close)
         for cbr_id in ids:
             currency = Currency(cbr_id, cbr_id, "USD", "840", cbr_id)
-            await store.put_column(Column(currency, datetime(2026, 4, 23, tzinfo=UTC)), Coverage(DAYS[0], FRIDAY))
+            await store.put_columns([Column(currency, datetime(2026, 4, 23, tzinfo=UTC))], Coverage(DAYS[0], FRIDAY))
         proxy.delay_s = 0.002
         for number in range(1000):
             task = asyncio.create_task(store.column(ids[number % 10]))
@@ -862,7 +862,7 @@ async def test_C19_every_call_of_a_refresh_fails_once(how: Failure, stage: Stage
 
         async def is_mended(day: date) -> bool:
             await served.service.poll()
-            is_served = served.service.store.up and served.service.history.of_date(day)
+            is_served = served.service.store.connection.up and served.service.history.of_date(day)
             return bool(is_served) and await served.holds_all(stage.own)
 
         for number in itertools.count(1):

@@ -155,7 +155,7 @@ async def as_an_older_version_wrote_it(store: Store, wrong: Sheet, now: datetime
         column.forget(wrong.effective_date, wrong.effective_date)
         if quote := quotes.get(column.currency.cbr_id):
             column.put(wrong.effective_date, quote.nominal, quote.value)
-        await store.put_column(column, Coverage(FIRST_DAY, SATURDAY))
+        await store.put_columns([column], Coverage(FIRST_DAY, SATURDAY))
     await store.coverage.put(Coverage(FIRST_DAY, SATURDAY, assessed=False))
     stored = {revision.key: revision for revision in (await store.load()).revisions}
     await store.readmit([], list(stored.values()))

@@ -1,131 +1,437 @@
-"""Memory and Redis kept alike: each gets from the other what it lacks, and neither takes the worse for the better."""
+"""Memory and Redis in sync: what a tick costs and repairs, a Redis that refuses writes, older versions, and bugs."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from datetime import date
+import json
+from base64 import b64decode
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
+import redis
 from conftest import Clock, Serve, Served, eventually, unhurried
 from fake_bank import Bank, sheet, workdays
-from redis.asyncio import Redis
+from redis_servers import RealRedis, running
+from sheets import changed, times
 
-from ratesvc.config import Settings
+from ratesvc.config import Redis, Settings
 from ratesvc.domain.columns import Coverage
-from ratesvc.domain.rates import FIRST_DAY
+from ratesvc.domain.rates import FIRST_DAY, Revision
 from ratesvc.service.app import Service
-from ratesvc.storage.redis import RedisConnection
-from ratesvc.storage.store import Store
+from ratesvc.storage.records import encode_range, unseal
 
-FRIDAY = date(2026, 4, 24)
-DAYS = list(workdays(date(2026, 4, 7), 14))
+DAYS = list(workdays(date(2026, 3, 10), 34))
+SATURDAY = date(2026, 4, 25)
+EVENING = datetime(2026, 4, 24, 14, 0, tzinfo=UTC)
+RECORDED_BYTES = Path(__file__).parents[1] / "recorded"
+MOST_OF_A_TICK = 1000
+"""Bytes both ways: 28,800 ticks a day are then less than 29 MB."""
 
 
 @pytest.fixture
-async def served(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[Served]:
-    """It holds three weeks as columns, the last two of their sheets as documents, and has nothing to do by itself."""
+async def held(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[Served]:
+    """A service that holds some history, and every event of it."""
     bank.publish(*map(sheet, DAYS))
-    assert DAYS[-1] == FRIDAY
-    async with serve(unhurried(settings)) as running:
-        await running.ready()
-        await eventually(lambda: running.service.history.coverage and running.service.backfilling is None)
-        await eventually(lambda: len(running.service.history) >= 2)
-        yield running
+    async with serve(unhurried(settings)) as served:
+        await eventually(lambda: served.service.history.coverage and served.service.backfilling is None)
+        await eventually(lambda: served.service.event_log.log.end.seq)
+        yield served
+
+
+async def tick(served: Served) -> None:
+    """The round that the heartbeat begins every three seconds."""
+    await served.service._tick()  # noqa: SLF001 -- at a moment of the test's choice
+
+
+async def is_quiet(served: Served, client: redis.Redis) -> bool:
+    """Whether a tick brings nothing more."""
+    before = moved(client)
+    await tick(served)
+    return moved(client) - before < 10 * MOST_OF_A_TICK
+
+
+def moved(client: redis.Redis) -> int:
+    """Bytes that Redis has read and written in all."""
+    found: Any = client.info("stats")
+    return int(found["total_net_input_bytes"] + found["total_net_output_bytes"])
+
+
+def key(served: Served, name: str) -> str:
+    return f"{{{served.service.settings.redis.namespace}}}:v1:{name}"
+
+
+def whole(served: Served, client: redis.Redis) -> set[bytes]:
+    """The fields of sheets and columns in Redis, where all of them verify, and the coverage too."""
+    found: dict[Any, Any] = {}
+    for name in ("sheets", "columns"):
+        found |= client.hgetall(key(served, name))
+    coverage: Any = client.get(key(served, "span"))
+    return (
+        set(found)
+        if unseal("span", coverage) and all(unseal(f.decode(), value) for f, value in found.items())
+        else set()
+    )
 
 
 @pytest.fixture
-async def redis(settings: Settings) -> AsyncIterator[Redis]:
-    """The server itself, past our own words for it."""
-    async with Redis.from_url(settings.redis.url) as client:
-        yield client
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url) as opened:
+        yield opened
 
 
-async def keys(redis: Redis, settings: Settings) -> list[bytes]:
-    """All of this service's."""
-    return [key async for key in redis.scan_iter(match=f"*{settings.redis.namespace}*", count=1000)]
+def days_of(service: Service) -> tuple[list[tuple[date, int]], Coverage | None, list[date]]:
+    """What a replica holds: its documents, its coverage, and the days of the dollar."""
+    history = service.history
+    dollars = [day for day, _ in history.series("USD", FIRST_DAY, DAYS[-1])]
+    return [one.key for one in history], history.coverage, dollars
 
 
-async def holds(settings: Settings, clock: Clock) -> tuple[list[date], Coverage | None, list[date]]:
-    """What a replica finds that starts now: its documents, its coverage, and the days of the dollar."""
-    async with Service(settings, clock=clock, scheduled=False) as cold:
-        history = cold.history
-        dollars = [day for day, _ in history.series("USD", FIRST_DAY, FRIDAY)]
-        return [one.effective_date for one in history], history.coverage, dollars
+async def test_an_idle_tick_moves_less_than_a_kilobyte(held: Served, client: redis.Redis) -> None:
+    """It compares counts, the coverage and the last event, and reads no value again."""
+    await held.service.retire()
+    await eventually(lambda: is_quiet(held, client))
+    info = -moved(client) + moved(client)
+    before = moved(client)
+    for _ in range(10):
+        await tick(held)
+    assert moved(client) - before - info < 10 * MOST_OF_A_TICK
 
 
-async def test_what_redis_lost_is_given_back(served: Served, redis: Redis, settings: Settings, clock: Clock) -> None:
-    """Documents, columns and the coverage, as a replica finds them that starts afterwards."""
-    before = await holds(settings, clock)
-    assert before == ([one.effective_date for one in served.service.history], Coverage(FIRST_DAY, FRIDAY), DAYS)
-    await redis.delete(*await keys(redis, settings))
-    assert await holds(settings, clock) == ([], None, [])
-
-    async def is_back() -> bool:
-        await served.service.poll()
-        return await holds(settings, clock) == before
-
-    await eventually(is_back)
+def _flush(client: redis.Redis, _: Callable[[str], str]) -> None:
+    client.flushall()
 
 
-async def test_what_nobody_can_read_is_dropped(served: Served, redis: Redis, settings: Settings) -> None:
-    """Under the name of a sheet that never was; what verifies stays."""
-    sheets = [key for key in await keys(redis, settings) if await redis.type(key) == b"hash"]
-    found = {key: await redis.hgetall(key) for key in sheets}
-    [key] = [key for key, fields in found.items() if f"{FRIDAY}.1".encode() in fields]
-    await redis.hset(key, "2026-04-20.9", b"garbage")
-
-    async def is_gone() -> bool:
-        await served.service.poll()
-        return not await redis.hexists(key, "2026-04-20.9")
-
-    await eventually(is_gone)
-    assert await redis.hgetall(key) == found[key]
+def _evict_columns(client: redis.Redis, name: Callable[[str], str]) -> None:
+    client.delete(name("columns"))
 
 
-async def test_another_type_under_our_key_makes_room(
-    served: Served, redis: Redis, settings: Settings, clock: Clock
+def _evict_sheets(client: redis.Redis, name: Callable[[str], str]) -> None:
+    client.delete(name("sheets"))
+
+
+def _older(client: redis.Redis, name: Callable[[str], str]) -> None:
+    client.hdel(name("sheets"), f"{DAYS[-1]}.1")
+    client.delete(name("span"))
+
+
+def _foreign_field(client: redis.Redis, name: Callable[[str], str]) -> None:
+    client.hset(name("sheets"), "2026-02-10.1", b"foreign")
+    client.hset(name("columns"), "R01235", b"foreign")
+    client.hset(name("columns"), "stranger", b"foreign")
+
+
+def _foreign_span(client: redis.Redis, name: Callable[[str], str]) -> None:
+    client.set(name("span"), b"foreign")
+    client.hset(name("columns"), "R01235", b"foreign")
+
+
+def _shorter_span(client: redis.Redis, name: Callable[[str], str]) -> None:
+    """A master that knows less: its range must not be taken."""
+    client.set(name("span"), encode_range("span", Coverage(FIRST_DAY, DAYS[3])))
+
+
+def _foreign_event(client: redis.Redis, name: Callable[[str], str]) -> None:
+    client.xadd(name("events"), {"event": b"foreign"})
+
+
+def _foreign_type(client: redis.Redis, name: Callable[[str], str]) -> None:
+    for one in ("sheets", "columns", "quarantine", "events"):
+        client.delete(name(one))
+        client.sadd(name(one), "foreign")
+
+
+@pytest.mark.parametrize(
+    "lose",
+    [
+        *(_flush, _evict_columns, _evict_sheets, _older, _foreign_field, _foreign_span, _shorter_span, _foreign_event),
+        _foreign_type,
+    ],
+)
+async def test_two_ticks_repair_what_redis_lost(
+    lose: Callable[[redis.Redis, Callable[[str], str]], None], held: Served, client: redis.Redis
 ) -> None:
-    """It was written by mistake: it is deleted, and ours is given back."""
-    before = await holds(settings, clock)
-    [hashes] = [[key for key in await keys(redis, settings) if await redis.type(key) == b"hash"]]
-    for key in hashes:
-        await redis.set(key, "a mistake")
-
-    async def is_ours() -> bool:
-        await served.service.poll()
-        return await holds(settings, clock) == before
-
-    await eventually(is_ours)
-
-
-async def test_a_master_that_knows_less_is_given_ours(served: Served, settings: Settings, clock: Clock) -> None:
-    """Its shorter range is not taken: memory goes on answering every day, and Redis has the whole range again."""
-    store = Store(RedisConnection(settings.redis.url), settings.redis.namespace)
-    try:
-        await store.coverage.put(Coverage(FIRST_DAY, DAYS[3]))
-
-        async def is_whole() -> bool:
-            await served.service.poll()
-            assert served.service.history.coverage == Coverage(FIRST_DAY, FRIDAY)
-            return await store.coverage.get() == Coverage(FIRST_DAY, FRIDAY)
-
-        await eventually(is_whole)
-    finally:
-        await store.close()
-    assert served.service.history.coverage == Coverage(FIRST_DAY, FRIDAY)
-    assert (await served.get(f"/v1/rates/{DAYS[6]}"))[0] == 200
-    assert (await holds(settings, clock))[1:] == (Coverage(FIRST_DAY, FRIDAY), DAYS)
+    """FLUSHALL, an eviction, an older snapshot, foreign fields, spans and types. A cold replica finds all of it."""
+    await held.service.retire()
+    await eventually(lambda: is_quiet(held, client))
+    before, held_before = whole(held, client), days_of(held.service)
+    assert held_before[1:] == (Coverage(FIRST_DAY, DAYS[-1]), DAYS)
+    lose(client, lambda name: key(held, name))
+    for _ in range(2):
+        await tick(held)
+    assert whole(held, client) == before
+    assert client.xlen(key(held, "events")) == held.service.event_log.log.end.seq
+    assert days_of(held.service) == held_before
+    async with Service(held.service.settings, clock=held.service.clock, scheduled=False) as cold:
+        assert days_of(cold) == held_before
 
 
-async def test_what_another_replica_stored_is_taken(
-    served: Served, settings: Settings, clock: Clock, bank: Bank
-) -> None:
-    """At its announcement, without a request to the Bank."""
-    saturday = date(2026, 4, 25)
-    bank.publish(sheet(saturday))
-    async with Service(settings, clock=clock, scheduled=False) as other:
+async def test_another_replicas_sheet_is_loaded_at_its_announcement(held: Served, bank: Bank) -> None:
+    """Without a request to the Bank."""
+    bank.publish(sheet(SATURDAY))
+    async with Service(held.service.settings, clock=held.service.clock, scheduled=False) as other:
         await other.fetch(None)
     asked = len(bank.asked)
-    await eventually(lambda: served.service.history.of_date(saturday))
-    assert (await served.get("/v1/rates/next"))[0] == 200
+    await eventually(lambda: held.service.history.of_date(SATURDAY))
+    assert (await held.get("/v1/rates/next"))[0] == 200
     assert len(bank.asked) == asked
+
+
+async def test_an_overwritten_value_is_found_within_eight_hours(
+    held: Served, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No count shows it, so an eighth of all values is read each hour."""
+    await held.service.retire()
+    await eventually(lambda: is_quiet(held, client))
+    before = whole(held, client)
+    client.hset(key(held, "columns"), "R01239", b"foreign")
+    client.hset(key(held, "sheets"), f"{DAYS[-1]}.1", b"foreign")
+    for _ in range(8):
+        monkeypatch.setattr(held.service._sync, "_part_at", 0.0)  # noqa: SLF001 -- an hour later
+        for _ in range(2):
+            await tick(held)
+    assert whole(held, client) == before
+
+
+async def test_after_a_reconnection_every_value_is_compared(held: Served, client: redis.Redis) -> None:
+    """Redis may be another server by then, so an overwritten value is repaired at once."""
+    await eventually(lambda: is_quiet(held, client))
+    before = whole(held, client)
+    client.hset(key(held, "columns"), "R01239", b"foreign")
+    client.client_kill_filter(_type="pubsub")
+    await eventually(lambda: whole(held, client) == before)
+
+
+def _no_room(server: RealRedis) -> Callable[[], object]:
+    client = server.client()
+    client.config_set("maxmemory", 1)
+    return lambda: client.config_set("maxmemory", 0)
+
+
+def _demoted(server: RealRedis) -> Callable[[], object]:
+    client = server.client()
+    client.replicaof("127.0.0.1", "1")
+    return lambda: client.replicaof("NO", "ONE")
+
+
+def _full_disk(server: RealRedis) -> Callable[[], object]:
+    """Its snapshots fail, as on a full disk: it takes no writes until one succeeds."""
+    client = server.client()
+    in_the_way = server.folder / "dump.rdb"
+    in_the_way.mkdir()
+    client.config_set("save", "3600 1")
+    client.bgsave()
+    while _persistence(client)["rdb_bgsave_in_progress"]:
+        pass
+    assert _persistence(client)["rdb_last_bgsave_status"] == "err"
+
+    def mend() -> None:
+        in_the_way.rmdir()
+        client.save()
+
+    return mend
+
+
+def _persistence(client: redis.Redis) -> dict[str, Any]:
+    found: Any = client.info("persistence")
+    return dict(found)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[RealRedis]:
+    server = RealRedis(tmp_path / "redis")
+    with running(server):
+        yield server
+
+
+@pytest.fixture
+async def on_own(bank: Bank, settings: Settings, serve: Serve, own: RealRedis) -> AsyncIterator[Served]:
+    """A service that holds some history, over a Redis that may be spoiled."""
+    bank.publish(*map(sheet, DAYS))
+    redis_settings = Redis(url=own.url, namespace=settings.redis.namespace)
+    async with serve(unhurried(msgspec.structs.replace(settings, redis=redis_settings))) as served:
+        await eventually(lambda: served.service.history.coverage and served.service.backfilling is None)
+        await eventually(lambda: served.service.event_log.log.end.seq)
+        yield served
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("refuse", [_no_room, _demoted, _full_disk])
+async def test_redis_is_back_when_it_accepts_writes(
+    refuse: Callable[[RealRedis], Callable[[], object]],
+    own: RealRedis,
+    on_own: Served,
+    bank: Bank,
+    clock: Clock,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """An answer is not enough. kept_in_memory is logged only for a sheet that was not stored."""
+    service = on_own.service
+    said = ""
+
+    async def polls_and_ticks() -> None:
+        nonlocal said
+        for _ in range(3):
+            await service.store.release_leases()
+            await service.refresh()
+            await tick(on_own)
+        said += capsys.readouterr().out
+
+    mend = refuse(own)
+    await polls_and_ticks()
+    assert "store_unavailable" in said
+    assert "store_back" not in said
+    assert "kept_in_memory" not in said
+    bank.publish(sheet(SATURDAY))
+    clock.moment = EVENING
+    await polls_and_ticks()
+    assert said.count("store_unavailable") == 1
+    assert "store_back" not in said
+    assert said.count("kept_in_memory") == 1
+    assert service.health()["redis:connectivity"]["status"] == "warn"
+    mend()
+
+    def is_back() -> bool:
+        nonlocal said
+        said += capsys.readouterr().out
+        return "store_back" in said
+
+    await eventually(is_back)
+    with own.client() as client:
+        await eventually(lambda: client.hexists(key(on_own, "sheets"), f"{SATURDAY}.1"))
+    assert service.health()["redis:connectivity"]["status"] == "pass"
+
+
+async def test_a_bug_of_ours_is_logged_and_is_not_a_trouble_of_redis(
+    held: Served, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], bank: Bank, clock: Clock
+) -> None:
+    """Redis counts as up, readers and polls notice nothing, and the log has the traceback."""
+
+    def mistaken(*_: object) -> None:
+        raise ValueError("a bug of ours")
+
+    await eventually(lambda: held.service.store.connection.up)
+    monkeypatch.setattr("ratesvc.storage.store.unseal", mistaken)
+    monkeypatch.setattr("ratesvc.storage.records.decode_range", mistaken)
+    monkeypatch.setattr("ratesvc.storage.records.decode_event", mistaken)
+    capsys.readouterr()
+    await tick(held)
+    bank.publish(sheet(SATURDAY))
+    clock.moment = EVENING
+    await held.service.store.release_leases()
+    await held.service.poll()
+    assert bank.queries[-1] == ""
+    said = capsys.readouterr().out
+    assert "task_died" in said
+    assert "in mistaken" in said
+    assert "store_unavailable" not in said
+    assert held.service.store.connection.up
+    assert held.service.health()["redis:connectivity"]["status"] == "pass"
+    status, _, body = await held.get("/v1/rates/next")
+    assert (status, json.loads(body)["effective_date"]) == (200, str(SATURDAY))
+
+
+async def test_a_backfill_that_ends_with_a_bug_is_logged_and_begins_again_later(
+    bank: Bank, settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten minutes later, because it asks the Bank each time."""
+    bank.publish(*map(sheet, DAYS))
+
+    def mistaken(_: object) -> bool:
+        raise ValueError("a bug of ours")
+
+    monkeypatch.setattr("ratesvc.service.backfill.Backfill.is_needed", mistaken)
+    async with serve(settings) as served:
+        await served.ready()
+        restarts = served.service.telemetry.metrics.restarts.labels("backfill")
+        await eventually(lambda: restarts._value.get() == 1)  # noqa: SLF001 -- what is counted so far
+        scheduler = served.service._schedule._scheduler  # noqa: SLF001 -- its appointment
+        await eventually(lambda: scheduler.get_job("backfill"))
+
+
+async def test_an_upgrade_over_a_redis_that_accepts_no_writes_loses_nothing(
+    own: RealRedis, on_own: Served, serve: Serve
+) -> None:
+    """What an older version stored is assessed and served at once, and marked as soon as Redis accepts writes."""
+    settings, coverage = on_own.service.settings, on_own.service.history.coverage
+    assert coverage
+    await on_own.service.retire()
+    await eventually(lambda: is_quiet(on_own, own.client()))
+    await on_own.service.store.coverage.put(replace(coverage, assessed=False))
+    mend = _no_room(own)
+    async with serve(unhurried(settings)) as upgraded:
+        await upgraded.ready()
+        assert upgraded.service.history.coverage
+        assert (await upgraded.get(f"/v1/rates/{DAYS[3]}"))[0] == 200
+        mend()
+
+        async def marked() -> bool:
+            found = await upgraded.service.store.coverage.get()
+            return bool(found and found.assessed)
+
+        await eventually(marked)
+
+
+async def test_a_sheet_of_an_older_version_is_assessed_beside_the_columns(held: Served, clock: Clock) -> None:
+    """An older version that still runs stores a settled day tenfold. The days beside it are held as columns only."""
+    wrong = changed(sheet(DAYS[3]), USD=times("10"))
+    await held.service.store.put(Revision(wrong, 1, clock(), admitted=False))
+    await tick(held)
+    found = held.service.history.of_date(DAYS[3])
+    assert found
+    assert found.sheet.says_the_same_as(sheet(DAYS[3]))
+
+
+async def test_a_sheet_that_was_assessed_once_is_repaired_as_admitted(
+    held: Served, serve: Serve, client: redis.Redis
+) -> None:
+    """After an upgrade and FLUSHALL no sheet is assessed again."""
+    store = held.service.store
+    document = max(held.service.history, key=lambda one: one.key)
+    await held.service.retire()
+    await store.readmit([], [document])
+    await store.put(replace(document, admitted=False))
+    async with serve(unhurried(held.service.settings)) as upgraded:
+        await upgraded.ready()
+        await upgraded.service.retire()
+        client.delete(key(held, "sheets"))
+        for _ in range(2):
+            await tick(upgraded)
+        store.unload()
+        stored = {revision.key: revision for revision in (await store.load()).revisions}
+        assert stored[document.key].admitted
+
+
+async def test_the_store_of_an_older_version_is_opened_without_a_request(
+    bank: Bank, settings: Settings, serve: Serve, client: redis.Redis
+) -> None:
+    """Its bytes were recorded: 34 days of history, a corrected sheet, events, and a document in quarantine.
+
+    The Bank is asked for the newest sheet and for ids that the older version did not know, and for nothing else.
+    """
+    corrected = sheet(DAYS[-1], shift=1)
+    bank.publish(*map(sheet, DAYS), corrected)
+    recorded = json.loads((RECORDED_BYTES / "older_store.json").read_bytes())
+    name = f"{{{settings.redis.namespace}}}:v1:"
+    for kind in ("sheets", "columns", "quarantine"):
+        client.hset(name + kind, mapping={field: b64decode(value) for field, value in recorded[kind].items()})
+    for number, value in recorded["events"].items():
+        client.xadd(name + "events", {"event": b64decode(value)}, id=number)
+    client.set(name + "span", b64decode(recorded["span"]))
+    async with serve(unhurried(settings)) as served:
+        service = served.service
+        await eventually(lambda: len(bank.series_asked) >= 3 and service.backfilling is None)
+        assert days_of(service) == ([(DAYS[-2], 1), (DAYS[-1], 1), (DAYS[-1], 2)], Coverage(FIRST_DAY, DAYS[-1]), DAYS)
+        for day in DAYS:
+            found = service.history.of_date(day)
+            assert found
+            assert found.sheet.says_the_same_as(corrected if day == DAYS[-1] else sheet(day))
+        told = [(DAYS[-1], 1), (DAYS[-1], 1), (DAYS[-1], 2)]
+        assert [event.place.key for event in service.event_log.log] == told
+        [case] = await service.quarantine.cases()
+        assert (case.name, case.effective_date, case.reasons[0][:12]) == ("ef495aebfeb3", SATURDAY, "power_of_ten")
+        assert bank.queries == [""]
+        assert not {*bank.series_asked} & {*recorded["columns"]}

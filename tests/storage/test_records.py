@@ -210,6 +210,7 @@ def entry(event: Event, number: str) -> dict[bytes | str, bytes | str]:
 @pytest.mark.parametrize("number", [b"7-0", "7-0"])
 def test_an_event_is_read_under_its_number(number: bytes | str) -> None:
     """Whether redis-py gives the number as bytes or as text."""
+    assert records.encode_event(EVENT) == ("7-0", entry(EVENT, "7-0")[b"event"])
     assert records.decode_event(number, entry(EVENT, "7-0")) == EVENT
 
 
