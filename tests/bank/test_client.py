@@ -1,4 +1,4 @@
-"""The way to the Bank: what is refused, in which words, and who is asked next."""
+"""Requests to the Bank: which answers are refused, in which words, and which mirror is next."""
 
 from __future__ import annotations
 
@@ -20,10 +20,6 @@ from ratesvc.service.schedule import with_jitter
 DAY = date(2026, 4, 24)
 
 
-def anything(_: Sheet) -> None:
-    """A guard that lets everything pass."""
-
-
 @pytest.fixture
 async def client(bank: Bank) -> AsyncIterator[BankClient]:
     bank.publish(sheet(DAY))
@@ -41,15 +37,13 @@ def says(status: int = 200, body: bytes = b"", **headers: str) -> Misbehaviour:
 
 async def fails(client: BankClient) -> FetchFailed:
     with pytest.raises(FetchFailed) as caught:
-        await client.daily(None, anything)
+        await client.daily(None)
     return caught.value
 
 
 async def test_a_day_is_asked_for_as_the_bank_writes_it(bank: Bank, client: BankClient) -> None:
     """date_req=dd/mm/yyyy; the answer may be dated earlier; the program names itself and asks for plain bytes."""
-    fetched = await client.daily(date(2026, 4, 26), anything)
-    assert fetched[0] == sheet(DAY)
-    assert fetched[1] == daily_xml(sheet(DAY))
+    assert await client.daily(date(2026, 4, 26)) == (sheet(DAY), daily_xml(sheet(DAY)))
     assert bank.asked[0].query["date_req"] == "26/04/2026"
     assert bank.asked[0].headers["User-Agent"] == "ratesvc-tests"
     assert bank.asked[0].headers["Accept-Encoding"] == "identity"
@@ -131,7 +125,7 @@ async def test_a_date_that_no_calendar_has_is_no_date(bank: Bank) -> None:
     async with bank_running() as other:
         other.publish(sheet(DAY))
         async with BankClient([bank.url, other.url], "x", pace=Pace(None)) as client:
-            assert (await client.daily(None, anything))[0] == sheet(DAY)
+            assert (await client.daily(None))[0] == sheet(DAY)
 
 
 async def test_a_redirect_on_the_same_host_is_followed(bank: Bank, client: BankClient) -> None:
@@ -142,7 +136,7 @@ async def test_a_redirect_on_the_same_host_is_followed(bank: Bank, client: BankC
         raise web.HTTPFound(str(request.rel_url))
 
     bank.misbehave = once
-    assert (await client.daily(None, anything))[0] == sheet(DAY)
+    assert (await client.daily(None))[0] == sheet(DAY)
 
 
 async def test_the_next_mirror_is_asked_when_one_fails(bank: Bank) -> None:
@@ -152,7 +146,7 @@ async def test_the_next_mirror_is_asked_when_one_fails(bank: Bank) -> None:
         other.publish(sheet(DAY))
         mirrors = ["http://127.0.0.1:1", bank.url, other.url]
         async with BankClient(mirrors, "x", pace=Pace(None)) as client:
-            assert (await client.daily(None, anything))[0] == sheet(DAY)
+            assert (await client.daily(None))[0] == sheet(DAY)
             assert len(bank.asked) == len(other.asked) == 1
             bank.misbehave = None
             bank.publish(sheet(DAY, shift=1))
@@ -207,7 +201,7 @@ async def test_a_backfill_is_not_slowed_by_the_pace_of_polls(bank: Bank) -> None
     """Sixty series at six a minute would take ten minutes; a backfill keeps its own gap instead."""
     bank.publish(sheet(DAY))
     async with BankClient([bank.url], "ratesvc-tests", pace=Pace(1)) as client:
-        await client.daily(None, anything)
+        await client.daily(None)
         async with asyncio.timeout(50):  # a second poll would wait for a minute
             for _ in range(10):
                 assert len(await client.dynamic("R01235", DAY, DAY)) == 1

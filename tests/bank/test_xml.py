@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from figures import DAY, INDENTED, LAYOUTS, ONE_LINE, SLASHES, TABLE, UTF_8, Document, Layout, Row, unit
+from figures import DAY, INDENTED, LAYOUTS, SLASHES, TABLE, UTF_8, Document, Layout, Row, unit
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -170,14 +170,9 @@ def test_any_bytes_at_all_are_refused_in_one_way(tail: bytes, head: bytes) -> No
     ],
 )
 def test_b1_a_document_type_is_refused_before_it_is_read(prologue: str) -> None:
-    """Without a DTD there are no entities to expand and none to fetch."""
+    """Without a DTD there are no entities to expand and none to fetch; one that nobody declared is malformed."""
     assert refused(Document(prologue=prologue)) == "structure"
-
-
-def test_b1_an_entity_that_nobody_declared_is_malformed() -> None:
-    """&xxe; has no meaning of its own."""
-    text = Document().text.replace("Доллар США", "&xxe;")
-    assert refused(text.encode("cp1251")) == "malformed"
+    assert refused(Document().text.replace("Доллар США", "&xxe;").encode("cp1251")) == "malformed"
 
 
 @pytest.mark.slow
@@ -215,12 +210,6 @@ def test_b3_a_charset_that_is_not_the_declared_one_is_refused(encoding: str, dec
     assert refused(encoded(Document().text, encoding, declared)) == reason
 
 
-def test_b3_names_survive_in_both_charsets() -> None:
-    """A capital Ш is 0xD8 in one and two bytes in the other, and the same letter after reading."""
-    for layout in (ONE_LINE, UTF_8):
-        assert parse_daily(bytes(Document(layout=layout))).by_code["USD"].name == "Доллар США"
-
-
 def test_b3_nothing_and_a_byte_that_windows_1251_lacks() -> None:
     """A NUL, 0x98, a name with the mark of an earlier wrong decoding, and no declaration at all."""
     raw = bytes(Document())
@@ -238,6 +227,8 @@ def test_b3_nothing_and_a_byte_that_windows_1251_lacks() -> None:
         (b" \r\n", "structure"),
         (f"{DECLARED}<ValCurs/>".encode(), "structure"),
         (f"{DECLARED}<ValCurs></ValCurs>".encode(), "structure"),
+        (bytes(Document(rows=())), "structure"),
+        (bytes(Document(rows=(), inside="<Note>nothing today</Note>")), "structure"),
         (f"{DECLARED}<ValCurs>Error in parameters</ValCurs>".encode(), "parameters"),
         (f"{DECLARED}\r\n<ValCurs>\r\nError in parameters\r\n</ValCurs>".encode(), "parameters"),
         (f"{DECLARED}<ValCurs>Something else</ValCurs>".encode(), "structure"),
@@ -251,15 +242,20 @@ def test_b3_nothing_and_a_byte_that_windows_1251_lacks() -> None:
         (b'{"Valute": {}}', "structure"),
         (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3", "structure"),
         (b"\x1f\x8b\x08\x00\x00\x00\x00\x00", "structure"),
+        (b" " * 395 + ORIGINAL, "malformed"),
+        (b" " * 396 + ORIGINAL, "structure"),
+        (b"x" * 3995 + b"<html>", "html"),
+        (b"x" * 3996 + b"<html>", "structure"),
     ],
 )
 def test_b4_what_is_no_table_is_named(raw: bytes, reason: str) -> None:
-    """Nothing, a page, an error sentence, JSON, PDF and gzip are told apart, and none is an empty day."""
+    """Nothing, a page, an error sentence, JSON, PDF and gzip are told apart by their first bytes."""
     assert refused(raw) == reason
 
 
 def test_b4_another_banks_table_and_a_series_are_not_a_sheet() -> None:
-    """The National Bank of Moldova uses the same elements, and XML_dynamic has another name."""
+    """The National Bank of Moldova uses the same elements, and XML_dynamic has another name; so has a root's prefix."""
+    assert refused(Document(root="c:ValCurs", attributes=' xmlns:c="urn:x"')) == "structure"
     for name in ("Official exchange rate", "Foreign Currency Market Dynamic", "foreign currency market", "", None):
         assert refused(Document(name=name)) == "structure"
 
@@ -269,10 +265,6 @@ def test_b7_a_field_that_stands_twice_is_refused(tag: str) -> None:
     """Nobody can say which of the two would be meant."""
     texts = {"CharCode": "USD", "NumCode": "840", "Nominal": "1", "Value": "75,5273", "Name": "Доллар США"}
     assert refused(with_dollar(more=f"<{tag}>{texts[tag]}</{tag}>")) == "row"
-
-
-def test_b7_an_attribute_that_stands_twice_is_not_xml() -> None:
-    """Two dates, two ids."""
     assert refused(Document(attributes=' Date="26.04.2026"')) == "malformed"
     assert refused(ORIGINAL.replace(b'ID="R01235"', b'ID="R01235" ID="R01239"')) == "malformed"
 
@@ -284,8 +276,8 @@ BAD_VALUES = [
 ]
 
 
-@pytest.mark.parametrize("value", BAD_VALUES)
-def test_b8_what_is_not_the_banks_number_refuses_the_whole_sheet(value: str) -> None:
+@pytest.mark.parametrize("value", [*BAD_VALUES, None])
+def test_b8_what_is_not_the_banks_number_refuses_the_whole_sheet(value: str | None) -> None:
     """Four decimals after a comma, at most nine digits before, ASCII, above zero: Python's Decimal would take more."""
     document = with_dollar(value=value)
     layout = dataclasses.replace(document.layout, encoding="utf-8")
@@ -298,11 +290,6 @@ def test_b8_what_is_not_the_banks_number_refuses_the_whole_sheet(value: str) -> 
 def test_b8_the_blanks_of_the_nineties_are_dropped(value: str) -> None:
     """The Bank has grouped thousands with a blank and with a no-break space."""
     assert dollar(with_dollar(value=value)).value == Decimal("2153.0000")
-
-
-def test_b8_a_missing_value_is_refused() -> None:
-    """Without the element there is no rate."""
-    assert refused(with_dollar(value=None)) == "row"
 
 
 @pytest.mark.parametrize(
@@ -398,10 +385,6 @@ def test_b16_both_separators_are_dates(written: str, day: date) -> None:
 def test_b16_what_is_not_strictly_a_date_is_refused(written: str) -> None:
     """A day that does not exist, another order, another form, other digits."""
     assert refused(Document(date=written, layout=UTF_8)) == "date"
-
-
-def test_b16_a_table_without_a_date_is_refused() -> None:
-    """It says from when it is in force, or it says nothing."""
     assert refused(bytes(Document()).replace(b' Date="25.04.2026"', b"")) == "date"
 
 
@@ -454,11 +437,6 @@ def test_b20_xml_that_may_mean_something_else_is_refused(old: str, new: str) -> 
     assert refused(text.replace(old, new).encode("cp1251")) == "row"
 
 
-def test_b20_a_root_with_a_prefix_is_not_ours() -> None:
-    """A namespace may change the meaning of every name."""
-    assert refused(Document(root="c:ValCurs", attributes=' xmlns:c="urn:x"')) == "structure"
-
-
 def test_refusals_quote_little_and_nothing_unprintable() -> None:
     """A message goes to a log and a terminal: short, on one line, without control characters."""
     for raw in (b"\x1b[31m" + b"x" * 10_000, bytes(Document(name="\r\n" + "x" * 5000)), b"<html>\x07"):
@@ -466,12 +444,9 @@ def test_refusals_quote_little_and_nothing_unprintable() -> None:
             parse_daily(raw)
         assert len(str(caught.value)) < 250
         assert not re.search(r"[\x00-\x1f\x7f]", str(caught.value))
-
-
-@pytest.mark.parametrize("inside", ["", "<Note>nothing today</Note>"])
-def test_b4_a_table_without_rows_is_refused(inside: str) -> None:
-    """With its name and date it is still no sheet."""
-    assert refused(Document(rows=(), inside=inside)) == "structure"
+    with pytest.raises(BadDocument) as caught:
+        parse_daily(bytes(Document(name="x" * 500)))
+    assert str(caught.value) == f"structure: the table is named '{'x' * 79}, not Foreign Currency Market"
 
 
 def test_b3_letters_that_both_charsets_have_do_not_hide_the_wrong_one() -> None:
@@ -482,24 +457,3 @@ def test_b3_letters_that_both_charsets_have_do_not_hide_the_wrong_one() -> None:
     assert refused(raw) == "encoding"
     in_latin = Document(rows=tuple(dataclasses.replace(row, name="US Dollar") for row in TABLE))
     assert len(parse_daily(bytes(in_latin)).quotes) == len(TABLE)
-
-
-@pytest.mark.parametrize(
-    ("raw", "reason"),
-    [
-        (b" " * 395 + ORIGINAL, "malformed"),
-        (b" " * 396 + ORIGINAL, "structure"),
-        (b"x" * 3995 + b"<html>", "html"),
-        (b"x" * 3996 + b"<html>", "structure"),
-    ],
-)
-def test_b4_only_the_beginning_is_looked_at(raw: bytes, reason: str) -> None:
-    """A few hundred bytes for XML, and a few thousand for a page."""
-    assert refused(raw) == reason
-
-
-def test_a_refusal_shows_eighty_characters_of_what_it_was_given() -> None:
-    """Enough to recognize it by."""
-    with pytest.raises(BadDocument) as caught:
-        parse_daily(bytes(Document(name="x" * 500)))
-    assert str(caught.value) == f"structure: the table is named '{'x' * 79}, not Foreign Currency Market"

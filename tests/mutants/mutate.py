@@ -27,13 +27,8 @@ TESTS = {
     "domain/columns": ["domain/test_columns"],
     "domain/history": ["domain/test_history"],
     "domain/events": ["domain/test_domain_events"],
-    "bank/xml": ["bank/test_history_documents", "bank/test_xml"],
-    "bank/admission": [
-        "bank/test_verdict_limits",
-        "bank/test_verdict",
-        "bank/test_admission_edges",
-        "bank/test_admission",
-    ],
+    "bank/xml": ["bank/test_xml_series", "bank/test_xml"],
+    "bank/admission": ["bank/test_assessment", "bank/test_admission"],
     "web/params": ["web/test_params"],
 }
 ENOUGH = 0.95

@@ -72,15 +72,11 @@ def test_a_series_is_read_as_printed() -> None:
     )
 
 
-def test_a_series_may_have_no_days() -> None:
-    """A currency that was not quoted then: the range is answered, and empty."""
-    assert parse_dynamic(series(), USD, SINCE, UNTIL) == ()
-
-
-def test_the_first_and_the_last_day_of_the_range_belong_to_it() -> None:
-    """The range is closed."""
+def test_the_range_is_closed_and_may_have_no_days() -> None:
+    """A currency that was not quoted then: the Bank answers the range with no records."""
     first, last = Day("01.04.2026"), Day("25.04.2026")
     assert [one.effective_date for one in parse_dynamic(series(first, last), USD, SINCE, UNTIL)] == [SINCE, UNTIL]
+    assert parse_dynamic(series(), USD, SINCE, UNTIL) == ()
 
 
 def test_a_nominal_may_flip_within_a_series() -> None:
@@ -117,19 +113,14 @@ def test_a_series_that_names_the_currency_only_above_is_refused() -> None:
         ("01.04.2026", "26.04.2026"),
         ("01.04.2025", "25.04.2025"),
         ("25.04.2026", "01.04.2026"),
+        ("", "25.04.2026"),
+        ("01.04.2026", "31.02.2026"),
     ],
 )
 def test_another_range_is_refused(since: str, until: str) -> None:
-    """What of the range that was asked for is not in it would count as days without a sheet."""
-    assert refused(series(since=since, until=until)) == "structure"
-    assert refused(series(*DAYS, since=since, until=until)) == "structure"
-
-
-@pytest.mark.parametrize("text", ["", "1.4.2026", "31.02.2026", "2026-04-01", "01.04.26"])
-def test_a_range_that_is_not_of_dates_is_refused(text: str) -> None:
-    """It does not say what was answered."""
-    assert refused(series(*DAYS, since=text)) == "date"
-    assert refused(series(*DAYS, until=text)) == "date"
+    """Days of the request that are not in it would count as days without a sheet."""
+    assert refused(series(since=since, until=until)) in {"structure", "date"}
+    assert refused(series(*DAYS, since=since, until=until)) in {"structure", "date"}
 
 
 @pytest.mark.parametrize("lost", ['ID="R01235" ', 'DateRange1="01.04.2026" ', 'DateRange2="25.04.2026" '])
@@ -150,11 +141,6 @@ def test_a_sheet_or_another_banks_series_is_refused(name: str) -> None:
 def test_days_out_of_order_or_twice_are_refused(order: tuple[int, ...]) -> None:
     """Nobody can say which of two values of one day is meant, nor what else a shuffled table mixed up."""
     assert refused(series(*(DAYS[n] for n in order))) == "duplicate"
-
-
-def test_a_day_that_stands_twice_with_the_same_value_is_refused_too() -> None:
-    """A table that repeats itself was not written by the Bank."""
-    assert refused(series(DAYS[0], dataclasses.replace(DAYS[0]))) == "duplicate"
 
 
 @pytest.mark.parametrize("day", ["31.03.2026", "26.04.2026", "25.04.2025", "01.01.1970"])
@@ -180,24 +166,6 @@ def test_a_record_that_holds_text_is_refused(inside: str) -> None:
     assert refused(series(DAYS[0], inside, DAYS[2])) == "row"
 
 
-@pytest.mark.parametrize(
-    ("unit", "reason"),
-    [
-        ("75,5274", "unit"),
-        ("7,55273", "unit"),
-        ("755,273", "unit"),
-        ("0", "unit"),
-        ("75.5273", "row"),
-        ("-75,5273", "row"),
-        ("NaN", "row"),
-    ],
-)
-def test_a_unit_rate_that_contradicts_its_record_is_refused(unit: str, reason: str) -> None:
-    """VunitRate × nominal is the value: what does not agree has a wrong digit in one of the three."""
-    assert refused(series(*DAYS[:2], dataclasses.replace(DAYS[2], unit=unit))) == reason
-    assert refused(series(dataclasses.replace(DAYS[0], unit=unit), *DAYS[1:])) == reason
-
-
 def test_a_unit_rate_is_of_one_unit() -> None:
     """For a nominal of 100 it is a hundredth of the value."""
     good = Day("24.04.2026", "20,3123", "100", "0,203123")
@@ -206,22 +174,18 @@ def test_a_unit_rate_is_of_one_unit() -> None:
     assert refused(series(dataclasses.replace(good, unit="20,3123"))) == "unit"
 
 
-@pytest.mark.parametrize("nominal", [None, "", "0", "3", "-1", "1000000000", "01", "1,5"])
-def test_a_nominal_of_a_record_is_a_power_of_ten(nominal: str | None) -> None:
-    """A missing one is never taken for 1."""
-    assert refused(series(dataclasses.replace(DAYS[0], nominal=nominal))) == "row"
-
-
-@pytest.mark.parametrize("value", [None, "", "0,0000", "-1,0000", "75.5273", "75,52", "1e5", "NaN", "1" * 10 + ",0000"])
-def test_a_value_of_a_record_is_the_banks_number(value: str | None) -> None:
-    """Four decimals after a comma, above zero; one wrong record refuses the whole series."""
-    assert refused(series(*DAYS[:2], dataclasses.replace(DAYS[2], value=value))) == "row"
-
-
-@pytest.mark.parametrize("day", ["31.04.2026", "2026-04-24", "24.4.2026", "", "24.04.26"])
-def test_a_record_has_a_strict_date(day: str) -> None:
-    """A day that does not exist, or in another form."""
-    assert refused(series(Day(day))) == "date"
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        *(({"nominal": text}, "row") for text in (None, "", "3")),
+        *(({"value": text}, "row") for text in (None, "0,0000", "75.5273")),
+        *(({"unit": text}, reason) for text, reason in (("75,5274", "unit"), ("75.5273", "row"))),
+        *(({"date": text}, "date") for text in ("31.04.2026", "2026-04-24", "")),
+    ],
+)
+def test_one_record_that_is_not_of_the_banks_form_refuses_the_series(changed: dict[str, Any], reason: str) -> None:
+    """The same rules as for a row of a sheet; test_xml.py has all forms."""
+    assert refused(series(*DAYS[:2], dataclasses.replace(DAYS[2], **changed))) == reason
 
 
 def test_a_record_whose_fields_stand_twice_is_refused() -> None:
@@ -314,12 +278,7 @@ def test_an_id_may_have_no_iso_code(blank: str | None) -> None:
 def test_an_empty_catalogue_is_refused(inside: str) -> None:
     """History would be complete with nothing in it."""
     assert refused_catalogue(catalogue(inside)) == "structure"
-
-
-def test_a_catalogue_without_anything_is_refused() -> None:
-    """Not even a name."""
-    for raw in (f"{DECLARED}<Valuta/>", f"{DECLARED}<Valuta></Valuta>"):
-        assert refused_catalogue(raw.encode("windows-1251")) == "structure"
+    assert refused_catalogue(f"{DECLARED}<Valuta>{inside}</Valuta>".encode("windows-1251")) == "structure"
 
 
 @pytest.mark.parametrize("text", ["Error in parameters", "USD EUR", "no data"])

@@ -1,17 +1,121 @@
-"""Where each rule of the assessment begins to ask, to the last digit; and what it says of whom."""
+"""The rules of admission: what one sheet must have, and where each rule beside an earlier sheet begins to ask."""
 
 from __future__ import annotations
 
-from datetime import date
+import dataclasses
+import importlib.util
+from collections import Counter
+from dataclasses import replace
+from datetime import date, timedelta
 from decimal import Decimal
+from pathlib import Path
+from types import ModuleType
 
 import pytest
+from figures import DAY, TABLE, UTF_8, Document, Row
+from hypothesis import given
+from hypothesis import strategies as st
+from sheets import all_times, changed, plausible, times
 
-from ratesvc.bank.admission import Assessment, Decision, Finding, assess
+from ratesvc.bank.admission import Assessment, Decision, Finding, assess, check_sheet
+from ratesvc.bank.xml import parse_daily
 from ratesvc.domain.rates import Quote, Sheet
+from ratesvc.errors import BadDocument
 
 FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
+BEFORE, SHEET = plausible(FRIDAY), plausible(SATURDAY)
 ACCEPT, CONFIRM, QUARANTINE = Decision.ACCEPT, Decision.CONFIRM, Decision.QUARANTINE
+
+# One sheet
+
+
+def read(*rows: Row, day: date = DAY, written: str | None = None) -> Sheet:
+    return parse_daily(bytes(Document(rows=rows, day=day, date=written, layout=UTF_8)))
+
+
+def refused(sheet: Sheet, today: date = DAY) -> str:
+    """The reason for which a well-formed sheet is refused."""
+    with pytest.raises(BadDocument) as caught:
+        check_sheet(sheet, today)
+    return caught.value.reason
+
+
+def without(*codes: str) -> list[Row]:
+    return [row for row in TABLE if row.code not in codes]
+
+
+def test_the_banks_sheet_passes() -> None:
+    """On its own day, on its eve, and ever after."""
+    for later in (-1, 0, 1, 400):
+        check_sheet(read(*TABLE), DAY + timedelta(days=later))
+
+
+@pytest.mark.parametrize("ahead", [2, 3, 31, 365])
+def test_b16_a_sheet_is_never_effective_later_than_tomorrow(ahead: int) -> None:
+    """The Bank sets a rate on the day before; whatever is dated further on is a mistake."""
+    assert refused(read(*TABLE, day=DAY + timedelta(days=ahead))) == "date"
+
+
+@pytest.mark.parametrize("written", ["25.04.0026", "01.01.0001", "31.12.1991", "30.06.1992"])
+def test_b16_a_sheet_is_never_older_than_the_first_one(written: str) -> None:
+    """The Bank's rates begin on 1 July 1992: a year 0026 is a two-digit year gone wrong."""
+    assert refused(read(*without("EUR"), written=written)) == "date"
+
+
+def test_b16_the_first_sheet_of_all_passes() -> None:
+    """1 July 1992 is a day of rates."""
+    check_sheet(read(*TABLE, day=date(1992, 7, 1)), DAY)
+
+
+def test_b5_a_table_of_a_few_rows_is_a_cut_one() -> None:
+    """Nine rows are fewer than any table that is worth publishing, even with the core in them."""
+    assert refused(read(TABLE[5])) == "rows"
+    dollar_and_euro_first = sorted(TABLE, key=lambda row: row.code not in {"USD", "EUR"})
+    assert refused(read(*dollar_and_euro_first[:9])) == "rows"
+    check_sheet(read(*dollar_and_euro_first[:10]), DAY)
+
+
+@pytest.mark.parametrize("code", ["USD", "EUR"])
+def test_b5_dollar_and_euro_are_always_there(code: str) -> None:
+    """A sheet without one of them is not the Bank's."""
+    assert refused(read(*without(code))) == "core"
+
+
+def test_b5_the_euro_begins_in_1999() -> None:
+    """A sheet of 31 December 1998 cannot have it, that of 1 January 1999 must."""
+    check_sheet(read(*without("EUR"), day=date(1998, 12, 31)), DAY)
+    assert refused(read(*without("EUR"), day=date(1999, 1, 1))) == "core"
+    assert refused(read(*without("EUR", "USD"), day=date(1998, 12, 31))) == "core"
+
+
+@pytest.mark.parametrize("name", ["code", "numeric_code", "cbr_id"])
+def test_b7_no_two_rows_share_a_code_or_an_id(name: str) -> None:
+    """If two rows claim to be the dollar, neither is believed."""
+    dollar, tenge = TABLE[5], TABLE[8]
+    twin = dataclasses.replace(tenge, **{name: getattr(dollar, name)})
+    assert refused(read(*without("KZT"), twin)) == "duplicate"
+
+
+@given(st.sets(st.integers(0, len(TABLE) - 1)))
+def test_losing_rows_is_accepted_only_while_the_core_and_ten_rows_are_left(lost: set[int]) -> None:
+    """Currencies come and go; these two and a table do not."""
+    rows = [row for index, row in enumerate(TABLE) if index not in lost]
+    codes = {row.code for row in rows}
+    if len(rows) >= 10 and {"USD", "EUR"} <= codes:
+        check_sheet(read(*rows), DAY)
+    elif rows:
+        assert refused(read(*rows)) in {"rows", "core"}
+
+
+@given(st.integers(0, len(TABLE) - 1), st.integers(0, len(TABLE) - 1))
+def test_the_order_of_rows_is_no_matter(one: int, other: int) -> None:
+    """The guards look at what is said, not where."""
+    rows = list(TABLE)
+    rows[one], rows[other] = rows[other], rows[one]
+    check_sheet(read(*rows), DAY)
+
+
+# Beside an earlier sheet
 
 
 def sheet(day: date, **unit_rates: str | Decimal) -> Sheet:
@@ -273,3 +377,76 @@ def test_the_strictest_remark_decides_and_the_first_of_those_is_the_reason() -> 
     all_three = Assessment((frozen, peg, shrunk, finding("large_move", CONFIRM, "AED")))
     assert (all_three.decision, all_three.reason) == (QUARANTINE, "shrunk")
     assert all_three.suspects == {"AED"}
+
+
+def test_an_ordinary_day_has_no_findings() -> None:
+    """So does the first sheet of all, and one that is held already."""
+    assert assess(SHEET, BEFORE) == assess(SHEET, None) == assess(SHEET, BEFORE, SHEET) == Assessment()
+
+
+@given(st.decimals(Decimal("0.01"), Decimal(90), places=2))
+def test_no_common_move_is_refused_for_its_size_alone(factor: Decimal) -> None:
+    """Beyond 15 % it is to be confirmed, unless it is a slipped decimal point."""
+    found = assess(all_times(BEFORE, str(factor)), BEFORE).decision
+
+    def is_near(power: str) -> bool:
+        return abs(factor / Decimal(power) - 1) <= Decimal("0.1501")
+
+    if any(map(is_near, ("0.01", "0.1", "10", "100"))):
+        assert found in {QUARANTINE, CONFIRM}
+    elif is_near("1"):
+        assert found in {ACCEPT, CONFIRM}
+    else:
+        assert found is CONFIRM
+
+
+def test_a_move_is_told_in_per_cent_rounded_once() -> None:
+    """20.1499999999 % is 20.1 %, though its ratio to ten digits is 1.201500000 and would give 20.2 %."""
+    before, now = (changed(one, PLN=Decimal(value)) for one, value in ((BEFORE, "1e8"), (SHEET, "120149999.9999")))
+    assert "PLN alone moved by +20.1 %" in [finding.text for finding in assess(now, before).findings]
+
+
+@pytest.mark.parametrize("factor", ["10", "1.3"])
+@pytest.mark.parametrize("code", ["USD", "AED", "JPY"])
+def test_whose_figure_is_wrong_is_told(code: str, factor: str) -> None:
+    """Not those that are tied to it, or that now cost the same; only where none of a pair moved both are."""
+    assert assess(changed(SHEET, **{code: times(factor)}), BEFORE).suspects == {code}
+    copied = changed(SHEET, CNY=SHEET.by_code["USD"].unit_rate)
+    assert assess(copied, BEFORE).suspects == {"CNY"}
+    assert assess(changed(SHEET, HKD=times("1.05")), BEFORE).suspects == {"USD", "HKD"}
+    assert assess(SHEET, BEFORE).suspects == set()
+
+
+def test_other_names_in_another_order_are_the_same_figures() -> None:
+    """Under a new date they are frozen."""
+    renamed = tuple(replace(quote, name=f"{quote.name} (others)") for quote in reversed(BEFORE.quotes))
+    assert said(assess(Sheet(SATURDAY, renamed), BEFORE)) == [("frozen", ACCEPT, ())]
+
+
+def replay() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("guards_bench", Path(__file__).parents[2] / "bench" / "guards.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+def test_thirty_years_of_real_sheets(recordings: Path) -> None:
+    """The figures that docs/admission.md states; and no real crisis is refused."""
+    found = {sheet.effective_date: assessment for sheet, assessment in replay().assessments(recordings / "history")}
+    counts = Counter(assessment.decision for assessment in found.values())
+    assert (len(found), counts[CONFIRM], counts[QUARANTINE]) == (6973, 96, 9)
+    # Since 1997 only days on which the recording keeps one code where the Bank's document changed it, or its table.
+    quarantined = [
+        str(day) for day, assessment in found.items() if assessment.decision is QUARANTINE and day.year >= 1997
+    ]
+    assert quarantined == ["2005-01-01", "2010-01-01", "2016-07-01"]
+    assert found[date(1998, 1, 1)].decision is ACCEPT
+    assert {found[date(1998, 9, day)].decision for day in (5, 10, 15, 17)} == {CONFIRM}
+    assert found[date(1994, 10, 12)].decision is CONFIRM
+    assert found[date(2017, 9, 6)].flags == ("large_move",)
+    for year in (2014, 2022):
+        common = [r for day, v in found.items() if day.year == year for r in v.findings if r.text.startswith("all")]
+        assert common == []
