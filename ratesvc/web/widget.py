@@ -24,18 +24,8 @@ from ratesvc.service.app import Service
 from ratesvc.service.publication import LONG_POINTS, Body
 from ratesvc.web.params import LenientParams
 from ratesvc.web.rates import published, rendered_in_thread
-from ratesvc.web.responses import (
-    CARD,
-    FOR_EVER,
-    HOURLY,
-    MANIFEST,
-    NO_STORE,
-    WIDGET,
-    Answer,
-    Caching,
-    Handler,
-    problem_of,
-)
+from ratesvc.web import responses
+from ratesvc.web.responses import CARD, HOURLY, NO_STORE, WIDGET, Answer, Caching, Handler
 
 EMBEDDABLE = ("/embed", "/widget/frame", "/")
 FRAME_POLICY = widget.policy(
@@ -116,7 +106,7 @@ def routes(service: Service, site: widget.Site) -> dict[str, Handler]:
         "/widget/card.png": partial(_pixels, service),
         "/embed": _or_else(partial(_embed, service, site), _empty_frame),
         "/oembed": partial(_oembed, service, site),
-        "/widget/manifest.json": fixed(Body(encode(manifest()), JSON), MANIFEST),
+        "/widget/manifest.json": fixed(Body(encode(manifest()), JSON), responses.MANIFEST),
         **_releases(),
     }
 
@@ -125,11 +115,9 @@ async def _fragment(service: Service, site: widget.Site, request: web.Request) -
     style_url = f"{site.public_url}/widget/{widget.RELEASE}/widget.css"
     shown = Embedding(LenientParams(request), service)
     look, packing = shown.params.look(), shown.params.packing()
-
-    def render() -> Body:
-        return _html(widget.fragment(shown.table, look, packing, style_url))
-
-    return shown.answer(("widget", look, packing), render)
+    return shown.answer(
+        ("widget", look, packing), lambda: _html(widget.fragment(shown.table, look, packing, style_url))
+    )
 
 
 async def _frame(service: Service, request: web.Request) -> Answer:
@@ -143,11 +131,9 @@ async def _embed(service: Service, site: widget.Site, request: web.Request) -> A
     choice, look = shown.choice(), shown.params.look(widget.FRAME_THEMES)
     address = builder.embed_url(choice, site, sized=True)
     discovery = str(URL(f"{site.public_url}/oembed").with_query(url=address, format="json"))
-
-    def render() -> Body:
-        return _html(widget.frame(shown.table, look, discovery), *FRAME_HEADERS)
-
-    return shown.answer(("embed", look, choice), render)
+    return shown.answer(
+        ("embed", look, choice), lambda: _html(widget.frame(shown.table, look, discovery), *FRAME_HEADERS)
+    )
 
 
 async def _finished_rows(service: Service, request: web.Request) -> Answer:
@@ -203,7 +189,7 @@ def manifest() -> dict[str, object]:
 def _releases() -> dict[str, Handler]:
     """Every release under its own address for ever, and the newest loader under one that moves."""
     found = {
-        f"/widget/{version}/{name}": fixed(Body(content, widget.TYPES[name]), FOR_EVER)
+        f"/widget/{version}/{name}": fixed(Body(content, widget.TYPES[name]), responses.FOR_EVER)
         for version, release in widget.releases().items()
         for name, content in release.items()
     }
@@ -227,7 +213,7 @@ def _or_else(handler: Handler, otherwise: Callable[[LenientParams], Body], *, st
         try:
             return await handler(request)
         except RatesvcError as error:
-            return Answer(otherwise(LenientParams(request)), NO_STORE, status or problem_of(error).status)
+            return Answer(otherwise(LenientParams(request)), NO_STORE, status or responses.problem_of(error).status)
 
     return answer
 
