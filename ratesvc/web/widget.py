@@ -22,9 +22,9 @@ from ratesvc.render.language import Language, language_or_default
 from ratesvc.render.widget import framed_page, hashes
 from ratesvc.service.app import Service
 from ratesvc.service.publication import LONG_POINTS, Body
+from ratesvc.web import responses
 from ratesvc.web.params import LenientParams
 from ratesvc.web.rates import published, rendered_in_thread
-from ratesvc.web import responses
 from ratesvc.web.responses import CARD, HOURLY, NO_STORE, WIDGET, Answer, Caching, Handler
 
 EMBEDDABLE = ("/embed", "/widget/frame", "/")
