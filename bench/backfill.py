@@ -1,6 +1,6 @@
 """A first start over the recorded figures of thirty years: what has findings, what is asked for, what it costs.
 
-PYTHONPATH=.:tests:tests/faults .venv/bin/python bench/backfill.py FOLDER
+PYTHONPATH=.:tests:tests/web:tests/faults .venv/bin/python bench/backfill.py FOLDER
 
 FOLDER holds history/ and catalog/ of the recorded documents. The Bank is a stand-in in this process that writes each
 daily document from the same figures, so its own work is measured apart and taken off.

@@ -71,7 +71,8 @@ def _day(text: str) -> date:
 class Bank:
     """What the replica holds, how it behaves, and what it was asked.
 
-    A test that lets the Bank err writes to `documents`, and to `english` for the second address.
+    A test that lets the Bank err writes to `documents`, and to `english` for the second address, or changes what it
+    answers by `edit`, or answers instead of it by `misbehave`.
     """
 
     url: str = ""
@@ -82,6 +83,7 @@ class Bank:
     parents: dict[str, str] = field(default_factory=dict)
     english: bytes | None = None
     misbehave: Misbehaviour | None = None
+    edit: Callable[[web.Request, web.Response], None] | None = None
     asked: list[web.Request] = field(default_factory=list)
 
     def publish(self, *sheets: Sheet, layout: Layout = ONE_LINE) -> None:
@@ -114,7 +116,10 @@ class Bank:
             "XML_dynamic.asp": self._dynamic,
             "XML_valFull.asp": self._catalogue,
         }[request.match_info["script"]](request)
-        return web.Response(body=body, headers={"Content-Type": "text/xml; charset=windows-1251"})
+        answer = web.Response(body=body, headers={"Content-Type": "text/xml; charset=windows-1251"})
+        if self.edit:
+            self.edit(request, answer)
+        return answer
 
     def _daily(self, request: web.Request) -> bytes:
         """The sheet of the day asked for, an earlier one, or the newest; from the series where there is no document."""

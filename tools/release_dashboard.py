@@ -1,4 +1,4 @@
-"""Writes the README's picture of the dashboard: `PYTHONPATH=.:tests/faults python tools/release_dashboard.py`.
+"""Writes the README's picture of the dashboard: `PYTHONPATH=.:tests:tests/faults python tools/release_dashboard.py`.
 
 Chromium, redis-server and prometheus must be at hand. Two replicas, requests, a Bank that errs and a Redis that is lost
 are watched by a real Prometheus for two minutes; it answers the queries of the dashboard's own file, and

@@ -1,4 +1,4 @@
-"""Writes the widget's pictures: `PYTHONPATH=.:tests/faults python tools/release_pictures.py`, with Chromium at hand."""
+"""Writes the widget's pictures with Chromium: `PYTHONPATH=.:tests:tests/faults python tools/release_pictures.py`."""
 
 from __future__ import annotations
 

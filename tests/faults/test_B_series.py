@@ -69,19 +69,14 @@ CATALOGUES: dict[str, tuple[Change, str]] = {
 def erring(bank: Bank, wanted: Callable[[web.Request], bool], change: Change) -> None:
     """Let the Bank answer such requests with something else."""
 
-    async def answer(request: web.Request) -> web.StreamResponse:
-        bank.misbehave = None
-        right = await bank.answer(request)
-        bank.misbehave = answer
-        if not wanted(request):
-            return right
-        assert isinstance(right, web.Response)
-        assert isinstance(right.body, bytes)
-        wrong = change(right.body)
-        assert wrong != right.body
-        return web.Response(body=wrong, headers={"Content-Type": "text/xml; charset=windows-1251"})
+    def edit(request: web.Request, answer: web.Response) -> None:
+        if wanted(request):
+            assert isinstance(answer.body, bytes)
+            wrong = change(answer.body)
+            assert wrong != answer.body
+            answer.body = wrong
 
-    bank.misbehave = answer
+    bank.edit = edit
 
 
 async def backfilled(served: Served) -> None:
@@ -98,7 +93,7 @@ async def is_refused_until_right(served: Served, bank: Bank, fault: Fault, kind:
     for path in (f"/v1/rates/{PAST}", f"/v1/series?codes=EUR&since={PAST}&until={PAST}"):
         assert (await served.get(path))[0] == 503, path
     assert (await served.get("/v1/rates"))[0] == 200
-    bank.misbehave = None
+    bank.edit = None
     await backfilled(served)
     await fault.recovers(lambda: served.service.history.coverage)
     held = served.service.history.of_date(PAST)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from itertools import cycle
 
 import aiohttp
@@ -65,7 +65,9 @@ class Watched(Served):
 
 
 @asynccontextmanager
-async def serving(settings: Settings, bank: Bank, clock: Clock, limits: Limits = LIMITS) -> AsyncIterator[Watched]:
+async def serving(
+    settings: Settings, bank: Bank, clock: Callable[[], datetime], limits: Limits = LIMITS
+) -> AsyncIterator[Watched]:
     """A service without pauses between its requests to the Bank."""
     async with (
         Service(settings, clock=clock, limits=limits, pace=Pace(None)) as service,
