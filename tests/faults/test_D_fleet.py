@@ -21,6 +21,7 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
+from apscheduler.triggers.cron import CronTrigger
 from conftest import PATIENCE_S, Clock, Serve, eventually, missing, program
 from fake_bank import Bank, around_today, sheet, workdays
 from fleet import Readers, proxy, shared_by
@@ -411,16 +412,20 @@ async def test_D7_the_scheduler_is_dead(how: str, bank: Bank, settings: Settings
     """The scheduler is dead: the heartbeat starts a new one with all of its jobs."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     async with watched(polling(settings, bank.url), bank, clock) as served:
-        ticks = served.service._schedule  # noqa: SLF001 -- nothing kills it from outside
-        scheduler = ticks._scheduler  # noqa: SLF001
+        schedule = served.service._schedule  # noqa: SLF001 -- nothing kills it from outside
+        scheduler = schedule._scheduler  # noqa: SLF001
         {"shut down": lambda: scheduler.shutdown(wait=False), "paused": scheduler.pause}.get(
             how, scheduler.remove_all_jobs
         )()
         bank.publish(sheet(SATURDAY))
         await fault.recovers(lambda: served.next_is(SATURDAY))
+
         # A poll that was under way may find the sheet before the heartbeat finds the scheduler dead.
-        hours = {"republish-0", "republish-21"}
-        await eventually(lambda: {job.id for job in ticks._scheduler.get_jobs()} >= hours)  # noqa: SLF001
+        def hours() -> set[str]:
+            triggers = [job.trigger for job in schedule._scheduler.get_jobs()]  # noqa: SLF001
+            return {str(trigger) for trigger in triggers if isinstance(trigger, CronTrigger)}
+
+        await eventually(lambda: hours() == {"cron[hour='0']", "cron[hour='21']"})
         assert b'ratesvc_task_restarts_total{task="poll"}' in (await served.get("/metrics"))[2]
 
 
