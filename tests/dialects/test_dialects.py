@@ -47,7 +47,7 @@ def dialect(name: str) -> Dialect:
 
 
 def history() -> History:
-    """Two real sheets, of Friday and Saturday, on top of five weeks of columns before them."""
+    """Real sheets of Friday and Saturday, after five weeks of columns."""
     held = History(WorkCalendar())
     days = [date(2026, 3, 17) + timedelta(n) for n in range(38)]
     columns = []
@@ -115,7 +115,6 @@ FILES = {
 
 @pytest.mark.parametrize("file", FILES)
 def test_golden(file: str) -> None:
-    """The same figures give the same bytes."""
     path, given = FILES[file]
     golden(f"dialects/{file}", content(file.partition("/")[0], path, given))
 
@@ -156,7 +155,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", DIALECTS)
 def test_refusals_in_their_own_words(name: str) -> None:
-    """What each says to what it cannot answer: status, type and bytes, in one golden file."""
+    """Status, type and bytes of every refusal, in one golden file for each dialect."""
     speaker = dialect(name)
     found = list(errors())
     for path, given in REFUSED[name]:
@@ -173,7 +172,7 @@ def test_refusals_in_their_own_words(name: str) -> None:
 
 @pytest.mark.parametrize("file", [file for file in FILES if file.endswith((".json", ".js")) and "jsonp" not in file])
 def test_no_number_is_written_with_an_exponent(file: str) -> None:
-    """5,39256E-05 at the Bank is 0.0000539256 in JSON, which every reader takes for what it is."""
+    """The Bank prints 5,39256E-05; JSON gets 0.0000539256."""
     path, given = FILES[file]
     document = content(file.partition("/")[0], path, given)
     exponents: list[str] = []
@@ -194,7 +193,7 @@ def test_previous_is_for_the_same_nominal() -> None:
 
 
 def test_in_the_evening_two_of_them_answer_tomorrows_sheet() -> None:
-    """As their originals do when no day is asked for; all others answer what is in force today."""
+    """Their originals do so if no day is given. All other dialects answer with the rates in force today."""
     evening = datetime(2026, 4, 24, 15, tzinfo=UTC)
     assert b'Date="25.04.2026"' in content("cbr", "/scripts/XML_daily.asp", now=evening)
     assert b'"Date":"2026-04-25T11:30' in content("cbr-xml-daily", "/daily_json.js", now=evening)
@@ -207,7 +206,7 @@ def test_in_the_evening_two_of_them_answer_tomorrows_sheet() -> None:
 
 
 def test_the_bank_answers_a_day_to_come_with_what_is_set() -> None:
-    """Under its own date: in the morning of Friday that is Friday's, for whatever day is asked."""
+    """On Friday morning any future day gets Friday's sheet, under Friday's date."""
     morning = datetime(2026, 4, 24, 6, tzinfo=UTC)
     before = History(WorkCalendar(), [Revision(sheet(FRIDAY), 1, FETCHED)])
     answer = dialect("cbr").routes["/scripts/XML_daily.asp"](asked({"date_req": "29/04/2026"}, morning, before))
@@ -215,7 +214,7 @@ def test_the_bank_answers_a_day_to_come_with_what_is_set() -> None:
 
 
 def test_a_catalogue_or_a_series_is_never_a_part_of_one() -> None:
-    """Another service that fills its history from here would take a part for the whole."""
+    """A mirror would take a part for the whole."""
     part = History(WorkCalendar(), [Revision(sheet(FRIDAY), 1, FETCHED)])
     series = {"VAL_NM_RQ": USD, "date_req1": "01/07/1992", "date_req2": "28/04/2026"}
     for name, path, given in [
@@ -230,7 +229,7 @@ def test_a_catalogue_or_a_series_is_never_a_part_of_one() -> None:
 
 
 def test_an_unknown_id_has_an_empty_series() -> None:
-    """The Bank answers 200 and no record; also for a range that ends before it begins."""
+    """The Bank answers 200 without a record, also for a range that ends before it begins."""
     for given in (
         {"VAL_NM_RQ": "R99999", "date_req1": "01/04/2026", "date_req2": "30/04/2026"},
         {"VAL_NM_RQ": USD, "date_req1": "25/04/2026", "date_req2": "24/04/2026"},
@@ -242,7 +241,7 @@ def test_an_unknown_id_has_an_empty_series() -> None:
 
 
 def test_the_zip_holds_the_table_and_is_the_same_each_time() -> None:
-    """Two replicas give one ETag."""
+    """So two replicas give one ETag."""
     packed = content("ecb", "/eurofxref-hist.zip")
     assert packed == content("ecb", "/eurofxref-hist.zip")
     with ZipFile(io.BytesIO(packed)) as archive:
@@ -251,7 +250,7 @@ def test_the_zip_holds_the_table_and_is_the_same_each_time() -> None:
 
 
 def test_a_currency_that_a_day_lacks_is_not_available_there() -> None:
-    """N/A, as at the ECB; every line has as many cells as the header."""
+    """The cell has N/A, as at the ECB, and every line has as many cells as the header."""
     rows = list(csv.reader(io.StringIO(content("ecb", "/eurofxref-hist.csv").decode())))
     assert {len(row) for row in rows} == {len(rows[0])}
     assert (rows[1][0], rows[2][0]) == ("2026-04-25", "2026-04-24")
@@ -259,12 +258,11 @@ def test_a_currency_that_a_day_lacks_is_not_available_there() -> None:
 
 
 def exact(body: bytes) -> Any:
-    """JSON with each number as it is written."""
     return json.loads(body, parse_float=str, parse_int=str)
 
 
 def told() -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Each dialect's newest rates as its client reads them: what one unit of a base costs."""
+    """Each dialect's newest rates as its client reads them: the price of one unit of a base."""
     for name, path, given in (
         ("cbr-xml-daily", "/latest.js", {}),
         ("openexchangerates", "/api/latest.json", {"app_id": "any", "base": "IRR"}),
@@ -282,7 +280,7 @@ def told() -> Iterator[tuple[str, str, dict[str, str]]]:
 
 
 def test_one_unit_costs_the_same_in_every_dialect_as_in_our_own_api() -> None:
-    """There is one rounding: each pair that a dialect tells is what /v1/convert says of it."""
+    """There is one rounding, so each pair of a dialect equals /v1/convert."""
     held = HISTORY.of_date(SATURDAY)
     assert held
     pairs = [(name, base, code, Decimal(rate)) for name, base, rates in told() for code, rate in rates.items()]
@@ -294,7 +292,7 @@ def test_one_unit_costs_the_same_in_every_dialect_as_in_our_own_api() -> None:
 
 
 def test_every_pair_is_there_for_prebid() -> None:
-    """Nothing is left for the client to derive: each currency to each other one, roubles too."""
+    """The client derives nothing itself."""
     pairs = json.loads(content("prebid", "/currency.json"))["conversions"]
     codes = {"RUB", *(row.code for row in TABLE)}
     assert {base: {base, *rates} for base, rates in pairs.items()} == dict.fromkeys(codes, codes)

@@ -35,7 +35,7 @@ CODES = ("USD", "EUR", "CNY", "GBP", "JPY", "TRY")
 
 
 def sheets(first: date, count: int, start: int, salt: int) -> list[Point]:
-    """`count` rates on Tuesdays to Saturdays, wandering from `start` ten-thousandths in a fixed way."""
+    """`count` rates on Tuesdays to Saturdays, which wander from `start` ten-thousandths in a fixed way."""
     points: list[Point] = []
     day, level = first, start
     while len(points) < count:
@@ -67,12 +67,11 @@ DRAWINGS = {
 
 @pytest.mark.parametrize("name", DRAWINGS)
 def test_golden(name: str) -> None:
-    """The same figures give the same bytes."""
     golden(f"chart/{name}.svg", DRAWINGS[name]())
 
 
 def curves(drawing: str) -> Iterator[list[tuple[Decimal, Decimal]]]:
-    """The points of every line, absolute."""
+    """The absolute points of every line."""
     for group in ET.fromstring(drawing).iter(f"{SVG}g"):  # noqa: S314 -- our own drawing
         if (group.get("class") or "").startswith("line"):
             path = group.find(f"{SVG}path")
@@ -97,7 +96,7 @@ sizes = st.tuples(st.integers(WIDTHS[0], WIDTHS[-1]), st.integers(HEIGHTS[0], HE
 @settings(max_examples=60)
 @given(some_series, sizes, st.booleans(), st.sampled_from(["en", "ru", "zh-Hans", "ar"]))
 def test_everything_lies_inside(series: dict[str, list[Point]], size: tuple[int, int], indexed: bool, tag: str) -> None:
-    """No point, no label and no text leaves the picture, whatever is drawn, and labels keep their distance."""
+    """No point, label or text leaves the picture, and labels keep their distance."""
     drawing = chart(series, look(tag, width=size[0], height=size[1]), indexed=indexed)
     root = ET.fromstring(drawing)  # noqa: S314 -- our own drawing
     width, height = Decimal(root.get("width") or 0), Decimal(root.get("height") or 0)
@@ -119,7 +118,7 @@ def test_everything_lies_inside(series: dict[str, list[Point]], size: tuple[int,
 
 @given(rates, rates, st.integers(2, 12))
 def test_ticks_are_round_and_cover(one: Decimal, other: Decimal, most: int) -> None:
-    """Steps are 1, 2 or 5 times a power of ten, equal, few, and reach over both ends."""
+    """Steps are 1, 2 or 5 times a power of ten; they are equal, few, and reach beyond both ends."""
     low, high = sorted((one, other))
     ticks = value_ticks(low, high, most)
     steps = {after - before for before, after in pairwise(ticks)}
@@ -131,7 +130,7 @@ def test_ticks_are_round_and_cover(one: Decimal, other: Decimal, most: int) -> N
 
 @given(days, days)
 def test_days_are_marked_from_close_to_wide(one: date, other: date) -> None:
-    """There is always a way to mark a span, and every mark lies in it."""
+    """Every range has a way to mark it, and every mark lies in the range."""
     first, last = sorted((one, other))
     ways = list(day_ticks(first, last))
     assert ways
@@ -142,7 +141,6 @@ def test_days_are_marked_from_close_to_wide(one: date, other: date) -> None:
 
 
 def test_weeks_are_marked_at_mondays() -> None:
-    """Where not every other day is marked, Mondays are."""
     ways = [marks for unit, marks in day_ticks(date(2024, 7, 2), date(2024, 8, 2)) if unit == "day"]
     assert ways[2] == [date(2024, 7, 8), date(2024, 7, 15), date(2024, 7, 22), date(2024, 7, 29)]
     assert all(mark.isoweekday() == 1 for mark in ways[3])
@@ -150,7 +148,7 @@ def test_weeks_are_marked_at_mondays() -> None:
 
 @given(st.lists(st.integers(0, 3000), max_size=6))
 def test_labels_are_spread_in_order(wanted: list[int]) -> None:
-    """They keep the gap, the order and the bounds, and stay where they are when there is room."""
+    """They keep the gap, the order and the bounds. If there is room, they stay in place."""
     places = spread(wanted, 170, 0, 3000)
     ordered = sorted(places)
     assert all(after - before >= 170 for before, after in pairwise(ordered))
@@ -162,7 +160,6 @@ def test_labels_are_spread_in_order(wanted: list[int]) -> None:
 
 @given(one_series, st.integers(1, 15))
 def test_thinning_keeps_ends_and_extremes(points: list[Point], columns: int) -> None:
-    """A thinned series is real points in order, with both ends, the lowest and the highest."""
     kept = thinned(points, columns)
     assert set(kept) <= set(points)
     assert kept == sorted(kept)
@@ -173,7 +170,6 @@ def test_thinning_keeps_ends_and_extremes(points: list[Point], columns: int) -> 
 
 
 def test_thirty_four_years_of_six_currencies_are_small() -> None:
-    """The longest and widest chart stays below 60 kB."""
     series = {code: [(day, rate / salt) for day, rate in OLD] for salt, code in enumerate(CODES, 1)}
     assert len(chart(series, look(width=1600, height=1000)).encode()) < 60_000
 
@@ -185,7 +181,7 @@ def test_weekends_are_not_invented() -> None:
 
 
 def test_old_roubles_are_divided_and_said() -> None:
-    """5,960 old roubles of 30 December 1997 are drawn as 5.96, and the note says why."""
+    """5,960 old roubles of 30 December 1997 are drawn as 5.96, and a note gives the reason."""
     around = [(date(1997, 12, 30), Decimal(5960)), (date(1998, 1, 1), Decimal("5.9600"))]
     drawing = chart({"USD": around}, look())
     (points,) = curves(drawing)
@@ -196,7 +192,7 @@ def test_old_roubles_are_divided_and_said() -> None:
 
 
 def test_a_cross_rate_has_no_old_roubles() -> None:
-    """Between two currencies the rouble cancels; in roubles' own price it does not."""
+    """The rouble cancels between two other currencies, but not in its own price."""
     around = [(date(1997, 12, 30), Decimal("0.001")), (date(1998, 1, 1), Decimal(1))]
     (cross,) = curves(chart({"DEM": around}, look(), quote="USD"))
     (roubles,) = curves(chart({"RUB": around}, look(), quote="USD"))
@@ -205,7 +201,6 @@ def test_a_cross_rate_has_no_old_roubles() -> None:
 
 
 def test_an_index_starts_at_100() -> None:
-    """The first point is 100, and the label says where the last one is."""
     points = [(date(2024, 1, 10), Decimal(80)), (date(2024, 1, 11), Decimal(90))]
     drawing = chart({"USD": points}, look("ru"), indexed=True)
     assert "первое значение 100,0" in drawing
@@ -213,7 +208,6 @@ def test_an_index_starts_at_100() -> None:
 
 
 def test_the_text_alternative_tells_the_story() -> None:
-    """First, last, lowest and highest with their days."""
     points = [(date(2024, 1, day), Decimal(rate)) for day, rate in ((10, 3), (11, 9), (12, 1), (13, 4))]
     root = ET.fromstring(chart({"USD": points}, look()))  # noqa: S314 -- our own drawing
     assert root.get("role") == "img"
@@ -225,14 +219,14 @@ def test_the_text_alternative_tells_the_story() -> None:
 
 
 def test_a_chart_without_lines_is_titled_by_its_sentence() -> None:
-    """Nothing follows it, so no second full stop either."""
+    """The title ends with one full stop."""
     root = ET.fromstring(chart({"USD": []}, look()))  # noqa: S314 -- our own drawing
     assert root.findtext(f"{SVG}title") == "No rates for these days."
 
 
 @pytest.mark.parametrize("tag", ["de", "ar", "en", "ru"])
 def test_sentences_have_a_language_of_their_own_where_they_are_english(tag: str) -> None:
-    """In the language of the chart a screen reader would read them with its sounds."""
+    """Otherwise a screen reader would pronounce English words in the chart's language."""
     days = sheets(date(2024, 7, 2), 3, 900_000, 1)
     drawn = ET.fromstring(chart({"USD": days}, look(tag)))  # noqa: S314 -- our own drawing
     empty = ET.fromstring(chart({"USD": []}, look(tag)))  # noqa: S314 -- the same
@@ -246,7 +240,6 @@ def test_sentences_have_a_language_of_their_own_where_they_are_english(tag: str)
 
 
 def test_words_cannot_become_markup() -> None:
-    """Whatever stands in a code is text."""
     points = [(date(2024, 1, 10), Decimal(1))]
     drawing = chart({"<b>": points, "&": points}, look())
     assert "<b>" not in drawing
@@ -257,7 +250,6 @@ def test_words_cannot_become_markup() -> None:
     "wrong", [{"width": 319}, {"width": 1601}, {"height": 199}, {"height": 1001}, {"theme": '"><script>'}]
 )
 def test_a_look_has_bounds(wrong: dict[str, Any]) -> None:
-    """Sizes and themes out of bounds are refused."""
     with pytest.raises(ValueError, match="chart"):
         chart({}, look(**wrong))
 
@@ -269,23 +261,20 @@ def test_a_chart_has_six_currencies_at_most() -> None:
 
 
 def test_numbers_are_short() -> None:
-    """Pixels have one decimal at most, and no zero too many."""
     assert [px(tenths) for tenths in (120, 5, -15, 0, -120, -4)] == ["12", ".5", "-1.5", "0", "-12", "-.4"]
 
 
 def test_an_axis_without_extent_has_a_middle() -> None:
-    """One day alone stands in the middle."""
     assert Axis(Decimal(3), Decimal(3), 0, 10).at(Decimal(3)) == 5
 
 
 def test_lines_break_between_words() -> None:
-    """Words stay whole, and no-break spaces keep theirs together."""
     assert wrapped("one two three", 12, text_width("one two", 12)) == ["one two", "three"]
     assert wrapped("", 12, 100) == []
 
 
 def test_chinese_lines_break_between_characters() -> None:
-    """But not after what opens and not before what closes; Latin words within stay whole."""
+    """But not after an opening and not before a closing sign; Latin words stay whole."""
     four = text_width("汇率汇率", 12)
     assert wrapped("官方外汇汇率", 12, four) == ["官方外汇", "汇率"]
     assert wrapped("官方外汇，汇率", 12, four) == ["官方外", "汇，汇率"]

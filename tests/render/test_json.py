@@ -57,7 +57,7 @@ def read(body: bytes) -> dict[str, Any]:
 
 
 def test_a_table_says_what_it_is() -> None:
-    """Every field, in the order of the documentation."""
+    """It has every field, in the order of the documentation."""
     document = read(rendered_json.rates(ANSWER, EN))
     rows = document.pop("rates")
     assert list(document.items()) == [
@@ -82,7 +82,7 @@ def test_a_table_says_what_it_is() -> None:
 
 
 def test_what_is_not_known_is_null() -> None:
-    """No sheet before it, none after it, and nothing to expect: as of a wording, or at a first start."""
+    """No sheet is known before or after it, and no next one is expected, as at a first start."""
     alone = InForce(SATURDAY, NOW, None, None)
     document = read(rendered_json.rates(alone, EN))
     unknown = ("previous_effective_date", "next_effective_date", "next_expected_at")
@@ -94,7 +94,7 @@ def test_what_is_not_known_is_null() -> None:
 
 
 def test_a_row_has_the_banks_figures_and_how_one_unit_moved() -> None:
-    """As literals: every digit, and no exponent; one that stood still has moved by 0, a new one by null."""
+    """As literals with every digit and no exponent. An unchanged rate has a change of 0, a new rate has null."""
     body = rendered_json.rates(ANSWER, EN)
     row = read(body)["rates"]["USD"]
     assert list(row) == [
@@ -107,7 +107,7 @@ def test_a_row_has_the_banks_figures_and_how_one_unit_moved() -> None:
 
 
 def test_names_are_in_the_readers_language() -> None:
-    """CLDR's, not the Bank's."""
+    """The names are CLDR's, not the Bank's."""
     assert read(rendered_json.rates(ANSWER, RU))["rates"]["USD"]["name"] == "доллар США"
 
 
@@ -115,13 +115,13 @@ def test_names_are_in_the_readers_language() -> None:
     ("codes", "found"), [(["USD", "XXX"], ["USD"]), (["EUR", "AED"], ["AED", "EUR"]), ([], []), (None, 4)]
 )
 def test_a_table_is_narrowed_to_what_is_asked_for(codes: list[str] | None, found: list[str] | int) -> None:
-    """What this sheet lacks is left out; nothing asked for is nothing, and None is all."""
+    """Codes that the sheet lacks are left out; an empty list gives no rows, None gives all."""
     rows = read(rendered_json.rates(ANSWER, EN, codes=codes))["rates"]
     assert (len(rows) if isinstance(found, int) else list(rows)) == found
 
 
 def test_in_another_quote_a_row_is_a_rate_and_its_move() -> None:
-    """The rouble is one of them; what the Bank printed is in roubles, and left out."""
+    """The rouble has a row, and the Bank's figures in roubles are left out."""
     document = read(rendered_json.rates(ANSWER, EN, quote="EUR"))
     assert document["quote"] == "EUR"
     assert list(document["rates"]) == ["AED", "IRR", "RUB", "USD"]
@@ -143,7 +143,7 @@ OLD = revision(date(1997, 12, 31), ("USD", 1, "5960.0000"), ("DEM", 1, "3351.000
     [("RUB", None, True), ("USD", None, True), ("USD", ["DEM"], False), ("USD", ["RUB"], True), ("RUB", ["DEM"], True)],
 )
 def test_old_roubles_are_called_so(quote: str, codes: list[str] | None, said: bool) -> None:
-    """Where a rouble is among what is shown, and old ones were in force."""
+    """If a rouble is among the shown currencies and old roubles were in force."""
     old = read(rendered_json.rates(InForce(date(1997, 12, 31), OLD, None, None), EN, quote=quote, codes=codes))
     unit = {"before": "1998-01-01", "unit": "old rouble", "per_new_rouble": 1000}
     assert old.get("denomination") == (unit if said else None)
@@ -152,7 +152,6 @@ def test_old_roubles_are_called_so(quote: str, codes: list[str] | None, said: bo
 
 
 def test_made_up_figures_are_called_so() -> None:
-    """In all three documents."""
     history = History(WorkCalendar(), [NOW])
     for demo in (True, False):
         documents = (
@@ -164,7 +163,7 @@ def test_made_up_figures_are_called_so() -> None:
 
 
 def test_one_number_alone() -> None:
-    """For a cell of a spreadsheet; what is not in the sheet is named."""
+    """A spreadsheet cell gets the number; an error names the missing currency."""
     assert rendered_json.unit_rate(ANSWER, "USD", "RUB") == b"84"
     assert rendered_json.unit_rate(ANSWER, "IRR", "RUB") == b"0.0000539256"
     assert rendered_json.unit_rate(ANSWER, "RUB", "USD") == b"0.0119047619"
@@ -177,7 +176,7 @@ def test_one_number_alone() -> None:
 
 
 def test_a_conversion_has_strings_and_coins() -> None:
-    """As many places as the currency has: yen have none, dinars three."""
+    """Results have as many places as the currency: yen have none, dinars three."""
     assert list(read(rendered_json.conversion(ANSWER, Decimal("100.50"), "USD", "RUB")).items()) == [
         ("amount", "100.50"),
         ("from", "USD"),
@@ -203,7 +202,6 @@ def test_a_conversion_has_strings_and_coins() -> None:
 
 @pytest.mark.parametrize(("base", "quote", "said"), [("USD", "RUB", True), ("RUB", "DEM", True), ("USD", "DEM", False)])
 def test_a_conversion_of_old_roubles_says_so(base: str, quote: str, said: bool) -> None:
-    """A thousand of them are one new rouble."""
     answer = InForce(date(1997, 12, 31), OLD, None, None)
     assert ("denomination" in read(rendered_json.conversion(answer, Decimal(1), base, quote))) is said
 
@@ -216,7 +214,7 @@ def column(cbr_id: str, parent_id: str, code: str, number: str, *days: date) -> 
 
 
 def test_currencies_are_listed_with_what_succeeded_them() -> None:
-    """By code, with the days of all of their ids; a successor has the same parent, another code, and begins later."""
+    """By code, with the days of all ids. A successor has the same parent, another code, and begins later."""
     days = [date(2004, 12, 30), date(2004, 12, 31), date(2005, 1, 1), date(2005, 1, 2)]
     history = History(WorkCalendar())
     history.fill(
@@ -252,7 +250,6 @@ def test_currencies_are_listed_with_what_succeeded_them() -> None:
 
 
 def test_history_that_is_not_whole_says_so() -> None:
-    """Also when there is none at all."""
     assert read(rendered_json.currencies(History(WorkCalendar()), EN)) == {"complete": False, "currencies": {}}
     held = read(rendered_json.currencies(History(WorkCalendar(), [NOW]), EN))
     assert (held["complete"], list(held["currencies"])) == (False, ["AED", "EUR", "IRR", "USD"])
@@ -267,13 +264,12 @@ def test_history_that_is_not_whole_says_so() -> None:
     ],
 )
 def test_the_banks_page_is_russian_for_readers_of_russian(language: Language | None, page: str) -> None:
-    """English for all others."""
     assert rendered_json.bank_page(language) == page
     assert rendered_json.source_url(FRIDAY, language) == f"{page}?UniDbQuery.Posted=True&UniDbQuery.To=24.04.2026"
 
 
 def test_a_literal_is_a_number_of_json() -> None:
-    """Without an exponent, a sign at zero, or quotes."""
+    """It has no exponent, no sign at zero and no quotes."""
     numbers = [Decimal("1E+3"), Decimal("-0.00"), Decimal("5.39256E-5"), None]
     assert (
         rendered_json.encode([rendered_json.literal(number) for number in numbers]) == b"[1000,0.00,0.0000539256,null]"

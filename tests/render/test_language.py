@@ -47,20 +47,20 @@ ENGLISH, RUSSIAN = spoken("en"), spoken("ru")
     ],
 )
 def test_a_tag_leads_to_the_nearest_language_under_one_name(asked: str, tag: str, direction: str) -> None:
-    """Case and underscores do not make another language, and an unknown region falls back to its language."""
+    """Case and underscores do not matter, and an unknown region falls back to its language."""
     found = spoken(asked)
     assert (found.tag, found.direction) == (tag, direction)
 
 
 @pytest.mark.parametrize("tag", ["zz", "x-klingon", "", "-", "-ru", "english", "12", "root", "ROOT", "@euro", None])
 def test_a_tag_that_cldr_does_not_know_is_no_language(tag: str | None) -> None:
-    """English stands in for it where there is nobody to complain to."""
+    """English takes its place."""
     assert language(tag) is None
     assert language_or_default(tag).tag == "en"
 
 
 def test_currencies_have_their_cldr_names() -> None:
-    """Alone in the nominative, after a number in the form that follows it."""
+    """Alone in the nominative, after a number in the form that follows that number."""
     assert ENGLISH.currency("USD") == "US Dollar"
     assert ENGLISH.currency("JPY", 100) == "Japanese yen"
     assert RUSSIAN.currency("USD") == "доллар США"
@@ -68,7 +68,7 @@ def test_currencies_have_their_cldr_names() -> None:
 
 
 def test_special_drawing_rights_have_a_name_everywhere() -> None:
-    """CLDR leaves XDR without one in many languages, and a code is no name."""
+    """CLDR gives XDR no name in many languages."""
     assert ENGLISH.currency("XDR") == spoken("de").currency("XDR") == "Special Drawing Rights"
     assert RUSSIAN.currency("XDR", 1) == "СДР (специальные права заимствования)"
 
@@ -89,12 +89,11 @@ def test_a_code_without_a_name_is_its_own() -> None:
     ],
 )
 def test_numbers_are_grouped_as_readers_expect_with_latin_digits(tag: str, shown: str) -> None:
-    """A rate is copied into forms: its digits are Latin everywhere."""
+    """Readers copy rates into forms."""
     assert spoken(tag).number(Decimal("12345.67"), 4) == shown
 
 
 def test_signs_are_true_minuses_and_zero_has_none() -> None:
-    """A hyphen is no minus, and what did not move is neither up nor down."""
     numbers = ("0.1221", "-0.1221", "0", "-1234.5")
     assert [ENGLISH.signed(Decimal(text), 4) for text in numbers] == ["+0.1221", "−0.1221", "0.0000", "−1,234.5000"]
     assert RUSSIAN.signed(Decimal("-0.1221"), 4) == "−0,1221"
@@ -105,37 +104,34 @@ def test_signs_are_true_minuses_and_zero_has_none() -> None:
     [("en", "−1.50%"), ("ru", "−1,50\u00a0%"), ("tr", "−%1,50"), ("blo", "−%\u00a01,50")],
 )
 def test_a_change_in_per_cent_is_one_number(tag: str, shown: str) -> None:
-    """Its sign stands first, also in Anii, for which CLDR has a pattern of its own below zero."""
+    """Its sign stands first, also in Anii, which has its own pattern for negative numbers in CLDR."""
     assert spoken(tag).percent(Decimal("-1.5")) == shown
     assert spoken(tag).percent(Decimal("1.5")) == shown.replace("−", "+")
 
 
 def test_counts_have_no_decimals() -> None:
-    """A million rials, ten thousand sums."""
     assert (ENGLISH.whole(1_000_000), RUSSIAN.whole(10_000)) == ("1,000,000", "10\u00a0000")
 
 
 @given(st.decimals(0, 10**9, places=4), st.sampled_from(["en", "ru", "de", "fr", "hi", "de-CH", "ar", "zh"]))
 def test_a_shown_number_keeps_every_digit(number: Decimal, tag: str) -> None:
-    """Without its grouping it is the printed value again: showing is not rounding."""
+    """Without its grouping it is the printed value again."""
     shown = spoken(tag).number(number, 4)
     whole, decimals = re.sub(r"[^0-9]", "", shown[:-5]), shown[-4:]
     assert f"{whole}.{decimals}" == f"{number:.4f}"
 
 
 def test_digits_beyond_the_places_are_shown() -> None:
-    """A value told for another nominal may have a fifth decimal, which is not dropped."""
+    """A value for another nominal may have a fifth decimal."""
     assert ENGLISH.number(Decimal("7.51234"), 4) == "7.51234"
 
 
 def test_days_are_written_in_words() -> None:
-    """Whole and, for a narrow column, short."""
     assert (ENGLISH.day(DAY), RUSSIAN.day(DAY)) == ("April 25, 2026", "25 апреля 2026\u202fг.")
     assert (ENGLISH.day_and_month(DAY), RUSSIAN.day_and_month(DAY)) == ("Apr 25", "25 апр.")
 
 
 def test_sentences_are_translated_where_there_is_a_catalogue() -> None:
-    """And stay English where there is none; words go where the sentence has them."""
     sentence = "Not updated since {day}."
     assert ENGLISH.say(sentence, day="April 25") == "Not updated since April 25."
     assert RUSSIAN.say(sentence, day="25 апреля") != ENGLISH.say(sentence, day="25 апреля")
@@ -156,7 +152,7 @@ def written() -> str:
 
 @pytest.mark.parametrize("name", CATALOGUES)
 def test_every_sentence_of_the_pages_is_in_every_catalogue(name: str) -> None:
-    """A page is never half in one language, a catalogue holds nothing that no page says, and {words} are kept."""
+    """A catalogue has every sentence of the pages, no other sentence, and the same {words}."""
     with LOCALES.joinpath(name).open("rb") as file:
         catalogue = {str(message.id): str(message.string) for message in read_po(file) if message.id}
     pages = written()
@@ -173,7 +169,7 @@ def test_every_sentence_of_the_pages_is_in_every_catalogue(name: str) -> None:
 
 @pytest.mark.slow
 def test_the_list_of_languages_is_what_cldr_says() -> None:
-    """Every language with a name for itself, the three translated ones first. UPDATE_GOLDEN=1 writes it anew."""
+    """Every language that has a name for itself, the three translated ones first. UPDATE_GOLDEN=1 writes it anew."""
     tags = sorted(tag for tag in localedata.locale_identifiers() if "_" not in tag and tag != "root")
     found = [language_or_default(tag) for tag in (*builder.UI, *(tag for tag in tags if tag not in ("en", "ru", "zh")))]
     listed = [[one.tag, name[:1].upper() + name[1:]] for one in found if (name := one.locale.display_name)]
@@ -186,7 +182,7 @@ def test_the_list_of_languages_is_what_cldr_says() -> None:
 
 @pytest.mark.slow
 def test_languages_do_not_pile_up_in_memory() -> None:
-    """Anyone may ask for every locale of CLDR: only a few dozen are held at a time, and all still answer."""
+    """Anyone may ask for every locale of CLDR. Only a few dozen are held at a time."""
     for tag in localedata.locale_identifiers():
         language(tag)
         assert len(localedata._cache) <= MOST_LANGUAGES + 4  # noqa: SLF001 -- Babel has no public way

@@ -29,7 +29,6 @@ async def got(live: Live, path: str) -> bytes:
 
 
 def size(picture: bytes) -> tuple[int, int]:
-    """Width and height, as the first chunk says."""
     assert picture.startswith(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
     width, height = struct.unpack(">II", picture[16:24])
     return width, height
@@ -38,7 +37,7 @@ def size(picture: bytes) -> tuple[int, int]:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("lang", ["en", "ru", "zh-Hans", "de", "el"])
 async def test_a_card_for_mail(live: Live, lang: str, theme: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """As large as the SVG, twice as fine where asked, and at most 20 kB then."""
+    """It is as large as the SVG, or at scale 2 twice as fine and at most 20 kB."""
     query = f"lang={lang}&theme={theme}"
     drawn = (await got(live, f"/widget/card.svg?{query}")).decode()
     plain, fine = [await got(live, f"/widget/card.png?{query}&scale={scale}") for scale in "12"]
@@ -52,7 +51,6 @@ async def test_a_card_for_mail(live: Live, lang: str, theme: str, capsys: pytest
 
 @pytest.mark.parametrize("lang", ["en", "ru", "zh-Hans"])
 async def test_the_fonts_have_every_currency(live: Live, lang: str) -> None:
-    """No name of any currency that the Bank has needs a character that is missing."""
     language = language_or_default(lang)
     names = [language.currency(code, count) for code in live.service.history.codes() for count in (1, 10, 100)]
     assert png.drawable(" ".join([*names, *map(language.currency, language.locale.currencies), language.say(TITLE)]))
@@ -60,14 +58,14 @@ async def test_the_fonts_have_every_currency(live: Live, lang: str) -> None:
 
 @pytest.mark.parametrize("lang", ["ar", "hi", "ka", "th"])
 async def test_a_script_that_the_fonts_lack_is_answered_in_english(live: Live, lang: str) -> None:
-    """Words that can be read are better than boxes, in cards and in charts."""
+    """Readable words are better than boxes, in cards and in charts."""
     for path in ("/widget/card.png?", f"/chart.png?codes=USD,EUR&{DAYS}&"):
         assert await got(live, f"{path}lang={lang}") == await got(live, f"{path}lang=en")
         assert await got(live, f"{path}lang=ru") != await got(live, f"{path}lang=en")
 
 
 async def test_a_heading_that_cannot_be_written_is_left_out(live: Live) -> None:
-    """Ours stands there then, in the language asked for; one that can be written is written."""
+    """Our own heading takes its place, in the requested language."""
     assert await got(live, "/widget/card.png?lang=ru&heading=為替") == await got(live, "/widget/card.png?lang=ru")
     assert await got(live, "/widget/card.png?lang=ru&heading=Курс") != await got(live, "/widget/card.png?lang=ru")
 
@@ -75,7 +73,7 @@ async def test_a_heading_that_cannot_be_written_is_left_out(live: Live) -> None:
 @pytest.mark.parametrize("lang", ["en", "ru", "zh-Hans"])
 @pytest.mark.parametrize("density", [1, 2])
 async def test_a_chart_for_mail(live: Live, lang: str, density: int) -> None:
-    """As large as asked, in the reader's language, light unless dark is asked for."""
+    """It has the requested size and language, and is light unless dark is requested."""
     query = f"/chart.png?codes=USD,CNY&{DAYS}&width=600&height=300&lang={lang}&density={density}"
     picture = await got(live, query)
     assert size(picture) == (600 * density, 300 * density)
@@ -84,7 +82,7 @@ async def test_a_chart_for_mail(live: Live, lang: str, density: int) -> None:
 
 
 async def test_a_picture_is_drawn_beside_the_loop(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who asks for something else meanwhile does not wait for it."""
+    """Other requests do not wait for it."""
     drawing, answered, draw = threading.Event(), threading.Event(), png.png
 
     def slow(svg: str, scale: int, colours: Sequence[str] = ()) -> bytes:
@@ -101,7 +99,7 @@ async def test_a_picture_is_drawn_beside_the_loop(live: Live, monkeypatch: pytes
 
 
 async def test_nothing_stored_is_a_neutral_picture(live: Live) -> None:
-    """In the reader's language, and kept by nobody."""
+    """It is in the reader's language, and no cache keeps it."""
     live.service.publisher.current = None
     async with aiohttp.ClientSession() as http, http.get(f"{live.url}/widget/card.png?lang=ru&scale=2") as answer:
         assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-store")
@@ -110,14 +108,14 @@ async def test_nothing_stored_is_a_neutral_picture(live: Live) -> None:
 
 @pytest.mark.parametrize("path", ["/widget/card.png?date=2031-01-01", "/widget/card.svg?date=2031-01-01"])
 async def test_a_neutral_picture_is_not_remembered(live: Live, path: str) -> None:
-    """The rates of a day may come while the same publication is served."""
+    """The rates of a day may arrive while the same publication is served."""
     await got(live, path)
     assert live.service.publisher.current
     assert path not in live.service.publisher.current.answers
 
 
 async def test_a_large_picture_is_drawn_in_strips(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No other thread runs while one is drawn, so none is large; together they are the whole picture."""
+    """No other thread runs while a strip is drawn, so each is small; together they are the whole picture."""
     images, read, draw = png._libraries()  # noqa: SLF001 -- what it is drawn with
     drawn: list[int] = []
 
@@ -134,7 +132,7 @@ async def test_a_large_picture_is_drawn_in_strips(live: Live, monkeypatch: pytes
 
 
 async def test_a_picture_of_too_many_pixels_is_refused(live: Live) -> None:
-    """The problem says the bound; without twice the density the same size is drawn."""
+    """The problem names the bound. At single density the same size is drawn."""
     path = f"{live.url}/chart.png?codes=USD&{DAYS}&width=1200&height=800"
     async with aiohttp.ClientSession() as http:
         async with http.get(f"{path}&density=2") as answer:

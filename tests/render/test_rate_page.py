@@ -58,7 +58,6 @@ def asked(history: History, day: str, now: datetime, code: str = "USD") -> Reaso
 
 
 def words(why: Reason, day: str, tag: str = "en", code: str = "USD", quote: Quote | None = USD) -> str:
-    """The text of the page's answer."""
     question = Question(date.fromisoformat(day), code, {"USD", "JPY"})
     page = rate_page.answered(question, why, quote, language_or_default(tag), SITE)
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", page[page.index("<section") :])).split())
@@ -82,7 +81,7 @@ def test_saturdays_rate_holds_on_sunday_and_monday(day: str) -> None:
 
 @pytest.mark.parametrize("day", ["2025-01-01", "2025-01-08", "2025-01-09"])
 def test_new_year(day: str) -> None:
-    """Set on 28 December 2024, a working Saturday, for the 29th; days off to 8 January, so it holds on the 9th too."""
+    """Set on 28 December 2024, a working Saturday, for the 29th. Days off last to 8 January, so it applies to the 9th."""
     why = asked(held("2024-12-29", "2025-01-10"), day, moment(date(2025, 1, 10)))
     assert why.kind is Kind.DAYS_OFF
     assert (why.effective, why.days_off) == (date(2024, 12, 29), (date(2024, 12, 29), date(2025, 1, 8)))
@@ -107,14 +106,14 @@ def test_a_working_saturday_sets_a_sundays_rate() -> None:
 
 
 def test_a_single_day_off() -> None:
-    """Wednesday, 12 June 2024 was Russia Day: its own rate was set on the 11th, and the 13th keeps it."""
+    """Wednesday, 12 June 2024 was Russia Day: its own rate was set on the 11th, and it applies on the 13th too."""
     why = asked(held("2024-06-12", "2024-06-14"), "2024-06-13", moment(date(2024, 6, 14)))
     assert (why.kind, why.days_off) == (Kind.DAYS_OFF, (date(2024, 6, 12), date(2024, 6, 12)))
     assert "12 июня 2024 г. — нерабочий день (День России)" in words(why, "2024-06-13", "ru")
 
 
 def test_a_day_off_by_decree_has_no_name() -> None:
-    """30 March to 3 April 2020 were days off by decree: the calendar knows that they are, not what they are called."""
+    """30 March to 3 April 2020 were days off by decree: the calendar knows the days but no name for them."""
     decreed = WorkCalendar([date(2020, 3, 30) + timedelta(days=number) for number in range(5)])
     sheet = Sheet(date(2020, 3, 28), (USD,))
     answer = InForce(date(2020, 4, 1), Revision(sheet, 1, moment(date(2020, 3, 27))), None, None)
@@ -124,7 +123,7 @@ def test_a_day_off_by_decree_has_no_name() -> None:
 
 
 def test_tomorrows_rate_is_announced() -> None:
-    """Asked on Monday evening for Tuesday: already set, received at 17:05, not yet in force."""
+    """Monday evening, for Tuesday: the rate was received at 17:05 and is not yet in force."""
     why = asked(held("2024-03-02", "2024-03-05"), "2024-03-05", moment(date(2024, 3, 4), "18:00"))
     assert why.kind is Kind.ANNOUNCED
     assert why.fetched_at == moment(date(2024, 3, 4), "17:05")
@@ -132,7 +131,6 @@ def test_tomorrows_rate_is_announced() -> None:
 
 
 def test_at_midnight_the_announced_rate_is_the_days_own() -> None:
-    """One second before midnight in Moscow it is to come, at midnight it is in force."""
     history = held("2024-03-02", "2024-03-05")
     midnight = datetime(2024, 3, 5, tzinfo=MOSCOW)
     assert asked(history, "2024-03-05", midnight - timedelta(seconds=1)).kind is Kind.ANNOUNCED
@@ -147,7 +145,7 @@ def test_next_monday_is_answered_on_friday_evening() -> None:
 
 
 def test_the_last_day_of_the_year_asked_the_day_before() -> None:
-    """30 December 2025 is the last working day: at noon the rate of the 31st is awaited by 18:00, then it is there."""
+    """30 December 2025 is the last working day. At noon the rate of the 31st is expected by 18:00."""
     noon = moment(date(2025, 12, 30))
     why = asked(held("2025-12-30"), "2025-12-31", noon)
     assert (why.kind, why.effective, why.late) == (Kind.NOT_YET_SET, date(2025, 12, 31), False)
@@ -158,21 +156,20 @@ def test_the_last_day_of_the_year_asked_the_day_before() -> None:
 
 
 def test_a_day_in_the_holidays_waits_for_the_rate_before_them() -> None:
-    """5 January 2026, asked on 30 December, will have the rate of 31 December."""
+    """On 30 December, 5 January 2026 waits for the rate of 31 December."""
     why = asked(held("2025-12-30"), "2026-01-05", moment(date(2025, 12, 30)))
     assert (why.kind, why.effective) == (Kind.NOT_YET_SET, date(2025, 12, 31))
     assert "The rate of December 31, 2025 will apply." in words(why, "2026-01-05", quote=None)
 
 
 def test_a_late_rate_is_called_late() -> None:
-    """At 18:30 tomorrow's rate is overdue."""
     why = asked(held("2024-03-05"), "2024-03-06", moment(date(2024, 3, 5), "18:30"))
     assert (why.kind, why.late) == (Kind.NOT_YET_SET, True)
     assert "is late. It was expected by 18:00" in words(why, "2024-03-06", quote=None)
 
 
 def test_today_without_its_own_rate_is_stale() -> None:
-    """Tuesday's sheet never came: what is shown says so."""
+    """Tuesday's sheet never came, and the page says so."""
     why = asked(held("2024-03-02"), "2024-03-05", moment(date(2024, 3, 5)))
     assert (why.kind, why.effective) == (Kind.STALE, date(2024, 3, 2))
     assert "has not been received" in words(why, "2024-03-05")
@@ -187,7 +184,7 @@ def test_before_1998_no_calendar_explains() -> None:
 
 
 def test_old_roubles_are_called_so() -> None:
-    """A clerk must not take 5,960 roubles of 1997 for today's; where there is no rate there is nothing to say."""
+    """Otherwise a clerk could take 5,960 roubles of 1997 for new roubles."""
     sentence = "In old roubles: 1,000 old roubles are 1 new rouble."
     assert sentence in words(Reason(Kind.HELD, date(1997, 12, 31)), "1997-12-31")
     assert sentence not in words(Reason(Kind.OWN_DAY, date(1998, 1, 1)), "1998-01-01")
@@ -204,27 +201,25 @@ def test_old_roubles_are_called_so() -> None:
     ],
 )
 def test_why_there_is_no_rate(error: RatesvcError, kind: Kind, said: str) -> None:
-    """Every refusal has its sentence."""
     why = reason(error, "ABC", moment(date(2024, 3, 5)), CALENDAR)
     assert why == Reason(kind)
     assert said in words(why, "2001-02-03", code="ABC", quote=None)
 
 
 def test_a_currency_that_the_sheet_lacks() -> None:
-    """The sheet is named, so that it can be looked up."""
+    """The page names the sheet."""
     why = asked(held("2024-03-05"), "2024-03-05", moment(date(2024, 3, 5)), "DEM")
     assert why == Reason(Kind.ABSENT, date(2024, 3, 5))
     assert "has no rate for DEM" in words(why, "2024-03-05", code="DEM", quote=None)
 
 
 def test_a_strangers_error_is_not_explained() -> None:
-    """What no day explains goes on."""
     with pytest.raises(UnknownRevision):
         reason(UnknownRevision("none"), "USD", moment(date(2024, 3, 5)), CALENDAR)
 
 
 def test_a_rate_is_shown_as_printed_and_for_one() -> None:
-    """100 yen as in the Bank's table, one yen exactly, in the reader's numbers."""
+    """100 yen as in the Bank's table and one yen exactly, in the reader's numbers."""
     why = Reason(Kind.OWN_DAY, date(2024, 3, 5), date(2024, 3, 4))
     text = words(why, "2024-03-05", "ru", "JPY", JPY)
     assert "вторник, 5 марта 2024" in text
@@ -248,7 +243,7 @@ FULL = Reason(
 @pytest.mark.parametrize("late", [True, False])
 @pytest.mark.parametrize("kind", Kind)
 def test_a_russian_page_is_russian(kind: Kind, late: bool) -> None:
-    """No English word is left beside codes and addresses, and no sentence ends with two full stops."""
+    """It has no English word except codes and addresses, and no sentence ends with two full stops."""
     text = words(replace(FULL, kind=kind, late=late), "2024-04-30", "ru")
     assert not set(re.findall("[A-Za-z]+", re.sub(r"https://\S+", "", text))) - {"USD", "JSON"}
     assert ".." not in text
@@ -257,7 +252,6 @@ def test_a_russian_page_is_russian(kind: Kind, late: bool) -> None:
 @pytest.mark.parametrize("several", [True, False])
 @pytest.mark.parametrize("names", [(), ("Russia Day",)])
 def test_days_off_in_russian(several: bool, names: tuple[str, ...]) -> None:
-    """One day or several, with a name or without."""
     days_off = (date(2024, 6, 12), date(2024, 6, 13 if several else 12))
     text = words(replace(FULL, kind=Kind.DAYS_OFF, days_off=days_off, holidays=names), "2024-06-13", "ru")
     assert ("нерабочие дни" in text) == several
@@ -266,7 +260,6 @@ def test_days_off_in_russian(several: bool, names: tuple[str, ...]) -> None:
 
 
 def test_every_holiday_has_a_russian_name() -> None:
-    """Whatever the calendar calls a day off since 1998."""
     days = (date(1998, 1, 1) + timedelta(days=number) for number in range(366 * 32))
     names = {name for day in days for name in CALENDAR.holidays_of(day)}
     assert len(names) > 8
@@ -308,7 +301,7 @@ async def client(tmp_path: Path) -> AsyncIterator[Client]:
     ],
 )
 async def test_every_answer_is_a_page(client: Client, address: str, status: int, said: str) -> None:
-    """Whatever is asked, there is the form, words, and a policy that allows nothing but the style."""
+    """It has the form, a sentence, and a policy that allows nothing but the style."""
     response = await client.get(address)
     page = await response.text()
     assert response.status == status
@@ -322,7 +315,7 @@ async def test_every_answer_is_a_page(client: Client, address: str, status: int,
 
 
 async def test_what_was_wrong_is_said_in_the_language_of_the_page(client: Client) -> None:
-    """A day that does not exist in Russian; the words of a query that has no translation are left out."""
+    """A detail without a translation is left out."""
     for address, words in (
         ("date=2022-02-30", "Укажите существующую дату в формате ГГГГ-ММ-ДД."),
         ("when={date}", "Не удалось понять запрос."),
@@ -345,14 +338,13 @@ async def test_what_was_wrong_is_said_in_the_language_of_the_page(client: Client
 async def test_what_was_right_of_a_question_stays_in_the_form(
     client: Client, address: str, day: str, code: str
 ) -> None:
-    """Who corrects a day need not choose the currency again."""
     page = await (await client.get(f"/rate?{address}")).text()
     assert f'id="day" name="date" value="{day}"' in page
     assert re.findall(r'<option value="(\w+)" selected', page) == [code]
 
 
 async def test_english_sentences_run_from_left_to_right(client: Client) -> None:
-    """An Arabic reader gets Arabic names and dates on a page whose sentences, language and direction are English."""
+    """An Arabic reader gets Arabic names and dates on a page whose language and direction are English."""
     page = await (await client.get("/rate?lang=ar")).text()
     assert '<html lang="en" dir="ltr">' in page
     assert "دولار أمريكي" in page
@@ -364,14 +356,14 @@ async def test_english_sentences_run_from_left_to_right(client: Client) -> None:
     ("asked", "current"), [("ru-RU", "ru"), ("zh-CN", "zh-Hans"), ("en-GB", "en"), ("de", "en"), ("zh-TW", "en")]
 )
 async def test_the_page_names_its_languages(client: Client, asked: str, current: str) -> None:
-    """All that have every sentence are a link, and the one that is spoken is marked, whatever the region."""
+    """Every translated language has a link, and the current one is marked, whatever its region."""
     page = await (await client.get(f"/rate?lang={asked}")).text()
     links = re.findall(r'hreflang="([^"]+)"( aria-current="true")?', page)
     assert links == [(tag, ' aria-current="true"' if tag == current else "") for tag in ("en", "ru", "zh-Hans")]
 
 
 async def test_german_words_on_an_english_page_are_marked(client: Client) -> None:
-    """A screen reader changes its voice for names and dates from CLDR; days within a sentence are as the sentence."""
+    """A screen reader changes its voice for names and dates from CLDR. Days within a sentence are in its language."""
     page = await (await client.get("/rate?lang=de&date=2022-11-20")).text()
     assert '<h2 id="headline" lang="de">Sonntag, 20. November 2022</h2>' in page
     assert '<dd lang="de">Samstag, 19. November 2022</dd>' in page
@@ -388,7 +380,6 @@ async def test_a_question_ends_without_a_full_stop(client: Client) -> None:
 
 
 async def test_links_begin_with_the_public_address(client: Client) -> None:
-    """Only the Bank is elsewhere."""
     page = await (await client.get("/rate?date=2022-11-20", headers={"Host": "evil.example"})).text()
     links = re.findall(r'(?:href|src|action)="([^"]+)"', page)
     assert links
@@ -396,7 +387,6 @@ async def test_links_begin_with_the_public_address(client: Client) -> None:
 
 
 async def test_a_settled_day_is_kept_for_a_day_and_not_sent_twice(client: Client) -> None:
-    """A past day's page is cached longer than one that changes at midnight."""
     settled = await client.get("/rate?date=2022-11-17")
     assert "max-age=86400" in settled.headers["Cache-Control"]
     assert "max-age=60" in (await client.get("/rate")).headers["Cache-Control"]
@@ -405,7 +395,6 @@ async def test_a_settled_day_is_kept_for_a_day_and_not_sent_twice(client: Client
 
 
 async def test_before_the_first_sheet_there_is_a_page_too(tmp_path: Path) -> None:
-    """Nothing is stored yet: 503, in words."""
     now = moment(date(2022, 11, 18))
     async with (
         Service(Settings(data_dir=str(tmp_path)), clock=lambda: now, scheduled=False) as service,

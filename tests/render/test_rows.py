@@ -31,7 +31,7 @@ Printed = dict[str, tuple[int, str]]
 
 
 def in_force(now: Printed, before: Printed | None, day: date = SATURDAY, day_before: date = FRIDAY) -> InForce:
-    """A sheet of (nominal, value) by code, and the one before it; `day` is today."""
+    """A sheet of (nominal, value) by code, and the sheet before it; `day` is today."""
     previous = None if before is None else revision(before, day_before)
     return InForce(day, revision(now, day), previous, None, next_expected_at=FETCHED)
 
@@ -47,7 +47,7 @@ def table(answer: InForce, language: Language = ENGLISH) -> Table:
 
 
 def row(now: tuple[int, str], before: tuple[int, str] | None, language: Language = ENGLISH) -> Row:
-    """The only row: USD, which cost so much."""
+    """The row of USD alone."""
     return table(in_force({"USD": now}, None if before is None else {"USD": before}), language).rows[0]
 
 
@@ -65,20 +65,19 @@ def row(now: tuple[int, str], before: tuple[int, str] | None, language: Language
 def test_a_row_says_where_a_currency_went(
     now: str, before: str | None, move: str, mark: str, words: str, cells: tuple[str, ...]
 ) -> None:
-    """By an arrow, a word for screen readers and a sign; a currency that stayed, or is new, has none of them."""
+    """By an arrow, a word for screen readers and a sign. An unchanged or new currency has none of them."""
     found = row((1, now), None if before is None else (1, before))
     assert (found.move, found.mark, found.words, found.cells) == (move, mark, words, cells)
 
 
 def test_a_currency_that_the_sheet_before_lacks_has_no_change() -> None:
-    """Only its own row says nothing: the others have theirs."""
     shown = table(in_force({"USD": (1, "80"), "AED": (1, "22")}, {"USD": (1, "79")}))
     found = [(one.code, one.move, one.cells[1]) for one in shown.rows]
     assert found == [("USD", "up", "+1.0000"), ("AED", "", NOTHING)]
 
 
 def test_a_row_is_of_the_nominal_that_the_newest_sheet_prints() -> None:
-    """A sheet that printed ten times as many units is shown for the same units, and has not moved by that."""
+    """An older sheet with ten times the nominal is shown for the same units, so the change is not tenfold."""
     found = row((1_000, "7.5"), (10_000, "74"))
     assert (found.unit, found.cells) == ("1,000\u00a0USD", ("7.5000", "+0.1000", "+1.35%"))
 
@@ -87,19 +86,18 @@ def test_a_row_is_of_the_nominal_that_the_newest_sheet_prints() -> None:
     ("tag", "words", "percent"), [("ru", "снижение", "−0,92\u00a0%"), ("zh-Hans", "下跌", "−0.92%")]
 )
 def test_a_row_is_in_the_readers_language(tag: str, words: str, percent: str) -> None:
-    """Words, decimal mark and the place of the sign of per cent."""
     found = row((1, "74.8304"), (1, "75.5273"), language_or_default(tag))
     assert (found.words, found.cells[-1]) == (words, percent)
 
 
 def two_days(today: Printed, following: Printed, before: Printed | None = None, day: date = SATURDAY) -> list[InForce]:
-    """Friday's sheet, which is in force, and the announced one of `day`."""
+    """Friday's sheet, which is in force, and the announced sheet of `day`."""
     first = in_force(today, before, FRIDAY, FRIDAY - ONE_DAY)
     return [first, InForce(day, revision(following, day), first.revision, None, next_expected_at=FETCHED)]
 
 
 def test_today_and_tomorrow_stand_side_by_side() -> None:
-    """Each value under its day, and the change is tomorrow's, of the nominal that tomorrow's sheet prints."""
+    """The change is tomorrow's, for the nominal of tomorrow's sheet."""
     shown = two_days({"USD": (10, "740"), "AED": (1, "22")}, {"USD": (1, "75"), "CHF": (1, "90")}, {"USD": (1, "1")})
     view = View(("USD", "AED", "CHF", "EUR"), rows.COLUMNS)
     found = rows.table(shown, ENGLISH, view, lambda *_: [])
@@ -117,7 +115,7 @@ def test_today_and_tomorrow_stand_side_by_side() -> None:
 
 
 def test_a_sheet_of_another_day_than_tomorrow_is_not_called_tomorrow() -> None:
-    """Over a weekend, or in a language for which we have no words, the dates say enough."""
+    """Over a weekend, or in a language without our words, the dates say enough."""
     tuesday = two_days({"USD": (1, "74")}, {"USD": (1, "75")}, day=date(2026, 4, 28))
     tomorrow = two_days({"USD": (1, "74")}, {"USD": (1, "75")})
     for shown, tag in ((tuesday, "en"), (tomorrow, "de")):
@@ -140,7 +138,7 @@ def test_a_sheet_of_another_day_than_tomorrow_is_not_called_tomorrow() -> None:
 def test_a_view_has_the_days_that_it_wants_and_never_none(
     columns: tuple[str, ...], announced: bool, days: list[date]
 ) -> None:
-    """Tomorrow's only once it is announced; where nothing else is left, today's."""
+    """Tomorrow's sheet appears once it is announced; if no other is left, today's appears."""
     usd = {"USD": (1, "75")}
     following = revision(usd, SATURDAY) if announced else None
     snapshot = Snapshot(FRIDAY, revision(usd, FRIDAY), None, following, FETCHED, False, 0, False)  # noqa: FBT003
@@ -149,7 +147,7 @@ def test_a_view_has_the_days_that_it_wants_and_never_none(
 
 
 def test_an_embedding_may_ask_for_what_the_documentation_says() -> None:
-    """And shows six currencies, their names, two days and the change where it asks for nothing."""
+    """By default it shows six currencies, their names, two days and the change."""
     text = " ".join((Path(__file__).parents[2] / "docs" / "widget.md").read_text("utf-8").split())
     assert f"`codes` (1–{rows.MOST_CODES}, order kept)" in text
     assert f"`columns` (of `{','.join(rows.COLUMNS)}`)" in text
@@ -158,7 +156,7 @@ def test_an_embedding_may_ask_for_what_the_documentation_says() -> None:
 
 
 def test_a_view_says_which_columns_of_change_it_has() -> None:
-    """The first of them is of the kind that has the arrow, whatever it shows."""
+    """The first of them has the arrow, whether it is absolute or per cent."""
     assert View(columns=("name", "change", "percent")).changes == [("change", "change"), ("percent", "percent")]
     assert View(columns=("percent",)).changes == [("change", "percent")]
     assert View(columns=("name", "today")).changes == []
@@ -173,7 +171,7 @@ def test_a_view_says_which_columns_of_change_it_has() -> None:
 
 
 def test_a_stale_table_says_since_when() -> None:
-    """Where today's own sheet is missing; the day asked for by its date is written with its year."""
+    """If today's own sheet is missing. A table of a past day has the year in its head."""
     friday = revision({"USD": (1, "75")}, FRIDAY)
     stale = rows.table([InForce(SATURDAY, friday, None, None, FETCHED, stale=True)], ENGLISH, View(), lambda *_: [])
     assert (stale.stale, stale.note) == (True, "Not updated since April 24, 2026.")
@@ -183,7 +181,7 @@ def test_a_stale_table_says_since_when() -> None:
 
 
 def test_a_table_has_our_title_the_hosts_or_none() -> None:
-    """The host's own words are in the host's language; the demo says what it is."""
+    """The host's words are in the host's language."""
     usd = [in_force({"USD": (1, "75")}, None)]
     german = language_or_default("de")
     titles = {}
@@ -198,7 +196,7 @@ def test_a_table_has_our_title_the_hosts_or_none() -> None:
 
 
 def test_a_line_of_recent_rates_is_of_the_nominal_of_its_row() -> None:
-    """Its words say from what to what; a currency without recent rates has no line, and the others' column stays."""
+    """A currency without recent rates has no line, and the column stays for the others."""
     usd = in_force({"USD": (10, "750"), "EUR": (1, "90")}, None)
     rates = {"USD": [(FRIDAY - ONE_DAY, Decimal("74.5")), (FRIDAY, Decimal(80)), (SATURDAY, Decimal(75))], "EUR": []}
     view = View(("USD", "EUR"), ("name", "today"), spark=7)
@@ -211,7 +209,7 @@ def test_a_line_of_recent_rates_is_of_the_nominal_of_its_row() -> None:
 
 
 def test_rates_before_1998_are_said_to_be_in_old_roubles() -> None:
-    """And across the day on which a thousand became one nothing is compared."""
+    """Old roubles and new roubles are not compared."""
     old, new = {"USD": (1, "5960")}, {"USD": (1, "5.96")}
     shown = table(in_force(old, old, date(1997, 12, 31), date(1997, 12, 30)))
     assert (shown.note, shown.rows[0].move) == (rows.OLD_ROUBLES, "same")
@@ -220,12 +218,12 @@ def test_rates_before_1998_are_said_to_be_in_old_roubles() -> None:
 
 
 def test_per_cent_is_rounded_once_from_the_exact_ratio() -> None:
-    """The leu of 2022-09-27 fell by 1.06504 %: −1.07 %, which −1.0650 % rounded again is not."""
+    """The leu of 2022-09-27 fell by 1.06504 %, which is −1.07 %; rounding −1.0650 % again would give −1.06 %."""
     assert row((1, "11.3423"), (1, "11.4644")).cells[-1] == "−1.07%"
 
 
 def test_per_cent_of_three_thousand_random_pairs_is_rounded_once() -> None:
-    """One in two hundred lies so that a rounding to four places first would change the second place."""
+    """In one of two hundred pairs a first rounding to four places would change the second place."""
     chance = Random(14)  # noqa: S311 -- the same pairs every time
     wrong = []
     for _ in range(3000):
@@ -238,7 +236,7 @@ def test_per_cent_of_three_thousand_random_pairs_is_rounded_once() -> None:
 
 @given(PRINTED, PRINTED)
 def test_per_cent_is_the_exact_ratio_wherever_it_is_shown(now: Decimal, before: Decimal) -> None:
-    """Two places in the widget, four in JSON and in a terminal: each is the exact ratio, rounded half to even."""
+    """Two places in the widget, four in JSON and in a terminal, each rounded half to even."""
     answer = in_force({"USD": (1, str(now))}, {"USD": (1, str(before))})
     exact = percent_of(now, before)
     in_row = number(table(answer).rows[0].cells[-1])
@@ -255,21 +253,17 @@ class _Rate(msgspec.Struct):
 
 
 class Document(msgspec.Struct):
-    """What /v1/rates says of per cent."""
-
     rates: dict[str, _Rate]
 
 
 def number(text: str) -> Fraction:
-    """The figure of a cell."""
     return Fraction(text.rstrip("%").replace(",", "").replace("−", "-"))
 
 
 def percent_of(now: Decimal, before: Decimal) -> Fraction:
-    """The exact move."""
     return (Fraction(now) - Fraction(before)) * 100 / Fraction(before)
 
 
 def nearest(exact: Fraction, places: int) -> Fraction:
-    """Half-even rounding as Python's integers do it."""
+    """Half-even rounding by Python's integers."""
     return Fraction(round(exact * 10**places), 10**places)

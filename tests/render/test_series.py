@@ -34,7 +34,7 @@ def column(code: str, held: dict[int, tuple[int, int]]) -> Column:
 
 
 def one_by_one(history: History, code: str, asked: series.SeriesParams) -> list[tuple[date, Decimal]]:
-    """Each day's rate by the one rounding, from what one unit costs in roubles."""
+    """Each day's rate by the one rounding, from the price of one unit in roubles."""
     units, divisors = [
         dict(history.series(one, asked.since, asked.until)) if one != "RUB" else None for one in (code, asked.quote)
     ]
@@ -83,7 +83,7 @@ def test_text_is_what_rows_say(
 
 @pytest.mark.parametrize(("code", "quote", "said"), [("USD", "RUB", True), ("RUB", "USD", True), ("AAA", "USD", False)])
 def test_old_roubles_are_said_on_either_side_of_a_rate(code: str, quote: str, said: bool) -> None:
-    """At New Year 1998 a rouble came to cost a thousand times as many dollars; between two others it cancels."""
+    """At New Year 1998 a rouble's price in dollars rose a thousandfold; between two other currencies it cancels."""
     around = {11: (59_600_000, 0), 12: (59_600, 0)}
     history = History(WorkCalendar())
     history.fill([column("USD", around), column("AAA", around)], Coverage(FIRST, LAST))
@@ -96,7 +96,6 @@ def test_old_roubles_are_said_on_either_side_of_a_rate(code: str, quote: str, sa
 
 @given(values, values)
 def test_thousands_are_rounded_as_one_is(numerator: int, denominator: int) -> None:
-    """The fast way gives the number that the one rounding gives."""
     assert list(ratios([numerator], [denominator])) == [rounded(Decimal(numerator), Decimal(denominator))]
 
 
@@ -104,7 +103,7 @@ def test_thousands_are_rounded_as_one_is(numerator: int, denominator: int) -> No
 def test_every_day_has_the_rate_of_the_sheet_in_force(
     base: dict[int, tuple[int, int]], quote: dict[int, tuple[int, int]], since: int, until: int, in_quote: str
 ) -> None:
-    """Carried day by day, and the same in CSV: a day on which the sheet in force lacks the currency has none."""
+    """Also in CSV. A day has no rate if the sheet in force lacks the currency."""
     history = held(base, quote)
     since, until = sorted((since, until))
     days = [FIRST + timedelta(days=step) for step in range(since, until + 1)]
@@ -126,7 +125,7 @@ def test_every_day_has_the_rate_of_the_sheet_in_force(
 def test_what_dialects_write_is_what_one_rounding_gives(
     base: dict[int, tuple[int, int]], quote: dict[int, tuple[int, int]], amount: Decimal
 ) -> None:
-    """For every base and code, exact where the code is RUB, and to 28 digits for an amount."""
+    """For every base and code: exact in RUB, and to 28 digits for an amount."""
     history = held(base, quote)
     units = {code: dict(history.series(code, FIRST, LAST)) for code in ("USD", "AAA", "BBB")}
     units["RUB"] = dict.fromkeys(history.days, ONE)

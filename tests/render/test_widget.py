@@ -34,7 +34,7 @@ async def get(live: Live, path: str, **headers: str) -> tuple[int, Mapping[str, 
 
 
 class Words(HTMLParser):
-    """The words that a reader gets of a table."""
+    """The words of a table."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,7 +69,6 @@ def table_words(html: str) -> list[str]:
     ],
 )
 async def test_the_recorded_rates_give_the_same_bytes(live: Live, name: str, path: str) -> None:
-    """In each form of the widget."""
     _, _, text = await get(live, path)
     golden(f"widget/{name}", text.replace(live.url, "https://rates.example"))
 
@@ -77,7 +76,6 @@ async def test_the_recorded_rates_give_the_same_bytes(live: Live, name: str, pat
 @pytest.mark.slow
 @pytest.mark.parametrize("lang", LOCALES)
 async def test_every_form_says_the_same(live: Live, lang: str) -> None:
-    """Fragment, frame, card and rows.json have one source of text."""
     document = json.loads((await get(live, f"/widget/rows.json?lang={lang}"))[2])
     fragment = table_words((await get(live, f"/widget?lang={lang}&style=none"))[2])
     assert table_words((await get(live, f"/widget/frame?lang={lang}"))[2]) == fragment
@@ -91,21 +89,20 @@ async def test_every_form_says_the_same(live: Live, lang: str) -> None:
 
 
 def test_a_released_version_never_changes() -> None:
-    """The bytes of an immutable address are those of the lock."""
     for version, release in widget.releases().items():
         for name, pin in widget.lock()[version].items():
             assert widget.integrity(release[name]) == pin, f"{version}/{name} was changed after its release"
 
 
 def test_the_newest_release_is_made_from_the_sources() -> None:
-    """Whoever changes rates.js or widget.css writes a release: `python tools/release_loader.py`."""
+    """After a change of rates.js or widget.css run `python tools/release_loader.py`."""
     if not TERSER.exists():
         missing("terser (npm ci in tests/browser)")
     assert built() == widget.releases()[widget.RELEASE]
 
 
 async def test_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """With gzip: loader at most 2,000 bytes, loader and six rows 3,000 in every language of ours, a frame 4,000."""
+    """With gzip: the loader has at most 2,000 bytes, loader and six rows 3,000 in each language, a frame 4,000."""
     paths = {
         "loader": "/widget/rates.js",
         **{f"rows {lang}": f"/widget/rows.json?style=inline&lang={lang}" for lang in ("en", "ru", "zh-Hans")},
@@ -123,7 +120,7 @@ async def test_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 
 async def test_rows_bring_the_rules_that_they_need(live: Live) -> None:
-    """Of the style: no more than what this table and its look can use, and no less."""
+    """The style has every rule that this table and its look use, and no rule for absent columns."""
 
     async def style(query: str) -> str:
         text: str = json.loads((await get(live, f"/widget/rows.json?style=inline&{query}"))[2])["style"]
@@ -143,7 +140,7 @@ async def test_rows_bring_the_rules_that_they_need(live: Live) -> None:
 
 
 async def test_a_shadow_fragment_has_the_parts_of_the_element(live: Live) -> None:
-    """Every part that docs/widget.md offers to hosts is there to be styled."""
+    """Every part in docs/widget.md can be styled."""
     offered = re.search(r"the parts ([\w, \n]+) are yours", Path("docs/widget.md").read_text("utf-8"))
     assert offered
     _, _, text = await get(live, "/widget?shadow=1&spark=30&columns=name,today,next,change,percent")
@@ -152,7 +149,7 @@ async def test_a_shadow_fragment_has_the_parts_of_the_element(live: Live) -> Non
 
 
 async def test_what_is_unknown_is_dropped(live: Live) -> None:
-    """An editor's slip never shows an error page inside a site."""
+    """A mistake in a parameter never shows an error page inside somebody's site."""
     paths = ("/widget", "/widget/frame", "/widget/rows.json", "/widget/card.svg", "/embed")
     slips = ("codes=XXX,%00,USD", "lang=tlh", f"lang={'x' * 5000}", "date=2022-99-99", "theme=%22%3E", "a=b&a=c")
     for path, query in product(paths, slips):
@@ -162,7 +159,6 @@ async def test_what_is_unknown_is_dropped(live: Live) -> None:
 
 
 async def test_a_heading_is_text(live: Live) -> None:
-    """Markup in a heading is shown, not obeyed."""
     for path in ("/widget", "/widget/frame", "/embed", "/widget/card.svg", "/"):
         _, _, text = await get(live, f"{path}?heading=%3Cscript%3Ealert(1)%3C/script%3E")
         assert "<script>alert" not in text
@@ -170,7 +166,6 @@ async def test_a_heading_is_text(live: Live) -> None:
 
 
 async def test_a_trend_is_told_for_the_nominal_of_its_row(live: Live) -> None:
-    """Beside a hundred yen no other number is said than what a hundred yen cost."""
     rows = json.loads((await get(live, "/widget/rows.json?spark=30&columns=next&codes=USD,JPY,UZS"))[2])["rows"]
     assert [row["unit"] for row in rows] == ["USD", "100\u00a0JPY", "10,000\u00a0UZS"]
     for trend, newest in (row["cells"] for row in rows):
@@ -178,7 +173,7 @@ async def test_a_trend_is_told_for_the_nominal_of_its_row(live: Live) -> None:
 
 
 async def test_a_card_has_no_trend(live: Live) -> None:
-    """Asked for one, it is the same picture, byte for byte."""
+    """With `spark` it is the same picture, byte for byte."""
     columns = "columns=today,next,change,percent"
     cards = {(await get(live, f"/widget/card.svg?{columns}&{more}"))[2] for more in ("", "spark=7", "spark=30")}
     assert len(cards) == 1
@@ -186,7 +181,7 @@ async def test_a_card_has_no_trend(live: Live) -> None:
 
 
 async def test_a_chinese_heading_stays_on_its_card(live: Live) -> None:
-    """There are no blanks in it; it is broken between characters."""
+    """It has no blanks, so it breaks between characters."""
     heading = "俄罗斯银行官方外汇汇率" * 5
     _, _, card = await get(live, f"/widget/card.svg?lang=zh-CN&heading={heading}")
     width = re.search(r'<svg [^>]*width="(\d+)"', card)
@@ -198,7 +193,7 @@ async def test_a_chinese_heading_stays_on_its_card(live: Live) -> None:
 
 @pytest.mark.parametrize("lang", ["de", "ar", "ru"])
 async def test_a_heading_of_the_host_is_in_the_language_of_the_page(live: Live, lang: str) -> None:
-    """Where our sentences are English, those words are not; our own title is."""
+    """If our sentences are English, our title is marked as English, and the host's heading is not."""
     english = lang != "ru"
     for heading, ours in (("", english), ("none", english), ("Wechselkurse", False)):
         query = f"lang={lang}&heading={heading}"
@@ -213,7 +208,7 @@ async def test_a_heading_of_the_host_is_in_the_language_of_the_page(live: Live, 
 
 @pytest.mark.parametrize("lang", ["de", "ar", "ru", "en"])
 async def test_english_words_on_a_card_say_that_they_are(live: Live, lang: str) -> None:
-    """Title and heads of columns, not dates, names and the host's own heading."""
+    """Title and heads of columns, but not dates, names and the host's own heading."""
     english = "en" if lang in ("de", "ar") else None
     for heading, titled in (("", english), ("Wechselkurse", None)):
         card = ET.fromstring((await get(live, f"/widget/card.svg?lang={lang}&heading={heading}"))[2])  # noqa: S314 -- ours
@@ -224,7 +219,7 @@ async def test_english_words_on_a_card_say_that_they_are(live: Live, lang: str) 
 
 
 async def test_nothing_stored_yet(tmp_path: Path) -> None:
-    """Rows and fragment are empty with 503 and Retry-After; the card is a neutral picture, kept by nobody."""
+    """Rows and fragment are empty with 503 and Retry-After. The card is a neutral picture that no cache keeps."""
     settings = Settings(server=Server(port=0), data_dir=str(tmp_path))
     async with (
         Service(settings, scheduled=False) as service,
@@ -266,7 +261,7 @@ async def test_nothing_stored_yet(tmp_path: Path) -> None:
 async def test_the_builder_without_rates_speaks_the_language_of_its_page(
     tmp_path: Path, query: str, start: str
 ) -> None:
-    """English sentences do not call themselves German or Arabic, and the page's own language is obeyed."""
+    """English sentences are not marked as German or Arabic."""
     settings = Settings(server=Server(port=0), data_dir=str(tmp_path))
     async with (
         Service(settings, scheduled=False) as service,
@@ -279,7 +274,7 @@ async def test_the_builder_without_rates_speaks_the_language_of_its_page(
 
 
 async def test_oembed_answers_for_our_own_addresses_only(live: Live) -> None:
-    """The address is compared, never fetched; the frame is no larger than the consumer allows."""
+    """The address is compared, never fetched. The frame is no larger than the consumer allows."""
     ours = f"{live.url}/embed?codes=USD%26lang=ru".replace("?", "%3F")
     status, _, text = await get(live, f"/oembed?url={ours}&maxwidth=200&maxheight=150")
     document = json.loads(text)
@@ -293,7 +288,7 @@ async def test_oembed_answers_for_our_own_addresses_only(live: Live) -> None:
 
 @pytest.mark.parametrize("asked", ["", "%26width=600%26height=500"])
 async def test_a_narrower_frame_is_higher(live: Live, asked: str) -> None:
-    """Rows and title wrap where a consumer allows less width: what was added is what they need, within its height."""
+    """Rows and title wrap in a narrower frame, so it needs more height, up to the limit of the consumer."""
     address = f"/oembed?url={live.url}/embed%3Fcolumns=name,today,next,change,percent{asked}"
 
     async def size(limits: str) -> tuple[int, int]:
@@ -309,7 +304,7 @@ async def test_a_narrower_frame_is_higher(live: Live, asked: str) -> None:
 
 
 async def test_caching(live: Live) -> None:
-    """As WIDGET says; what shows rates never outlives the next change."""
+    """As WIDGET.md says; rates are never cached beyond the next change."""
     expected = {
         "/widget": "public, max-age=300, stale-while-revalidate=3600, stale-if-error=604800",
         "/widget/rates.js": "public, max-age=3600",
