@@ -15,8 +15,17 @@ from ratesvc.domain.history import History
 from ratesvc.domain.rates import InForce, Quote, Revision, Sheet
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import UnknownCurrency
-from ratesvc.render import json as rendered_json
-from ratesvc.render.language import Language, language_or_default
+from ratesvc.render.json import (
+    bank_page,
+    conversion,
+    currencies,
+    encode,
+    literal,
+    rates,
+    source_url,
+    unit_rate,
+)
+from ratesvc.render.language import language_or_default
 
 THURSDAY, FRIDAY, SATURDAY = (date(2026, 4, day) for day in (23, 24, 25))
 FETCHED = datetime(2026, 4, 23, 13, 20, 5, 999999, tzinfo=UTC)
@@ -31,15 +40,8 @@ def revision(day: date, *rows: tuple[str, int, str], number: int = 1, flags: tup
 
 
 BEFORE = revision(THURSDAY, ("USD", 1, "80.0000"), ("EUR", 1, "100.0000"), ("IRR", 1000000, "53.9256"))
-NOW = revision(
-    FRIDAY,
-    ("USD", 1, "84.0000"),
-    ("EUR", 1, "100.0000"),
-    ("IRR", 1000000, "53.9256"),
-    ("AED", 1, "20.5000"),
-    number=2,
-    flags=("corrected",),
-)
+TODAY = (("USD", 1, "84.0000"), ("EUR", 1, "100.0000"), ("IRR", 1000000, "53.9256"), ("AED", 1, "20.5000"))
+NOW = revision(FRIDAY, *TODAY, number=2, flags=("corrected",))
 ANSWER = InForce(
     requested_date=FRIDAY,
     revision=NOW,
@@ -58,7 +60,7 @@ def read(body: bytes) -> dict[str, Any]:
 
 def test_a_table_says_what_it_is() -> None:
     """It has every field, in the order of the documentation."""
-    document = read(rendered_json.rates(ANSWER, EN))
+    document = read(rates(ANSWER, EN))
     rows = document.pop("rates")
     assert list(document.items()) == [
         ("requested_date", "2026-04-24"),
@@ -72,10 +74,7 @@ def test_a_table_says_what_it_is() -> None:
         ("flags", ["corrected"]),
         ("quote", "RUB"),
         ("published_by", "Bank of Russia"),
-        (
-            "source_url",
-            "https://www.cbr.ru/eng/currency_base/daily/?UniDbQuery.Posted=True&UniDbQuery.To=24.04.2026",
-        ),
+        ("source_url", source_url(FRIDAY)),
         ("fetched_at", "2026-04-23T13:20:05Z"),
     ]
     assert list(rows) == ["AED", "EUR", "IRR", "USD"]
@@ -84,7 +83,7 @@ def test_a_table_says_what_it_is() -> None:
 def test_what_is_not_known_is_null() -> None:
     """No sheet is known before or after it, and no next one is expected, as at a first start."""
     alone = InForce(SATURDAY, NOW, None, None)
-    document = read(rendered_json.rates(alone, EN))
+    document = read(rates(alone, EN))
     unknown = ("previous_effective_date", "next_effective_date", "next_expected_at")
     assert [document[name] for name in unknown] == [None, None, None]
     assert (document["requested_date"], document["effective_date"]) == ("2026-04-25", "2026-04-24")
@@ -95,20 +94,15 @@ def test_what_is_not_known_is_null() -> None:
 
 def test_a_row_has_the_banks_figures_and_how_one_unit_moved() -> None:
     """As literals with every digit and no exponent. An unchanged rate has a change of 0, a new rate has null."""
-    body = rendered_json.rates(ANSWER, EN)
+    body = rates(ANSWER, EN)
     row = read(body)["rates"]["USD"]
-    assert list(row) == [
-        *("name", "numeric_code", "cbr_id", "nominal", "value", "unit_rate", "change", "change_percent"),
-    ]
+    fields = ["name", "numeric_code", "cbr_id", "nominal", "value", "unit_rate", "change", "change_percent"]
+    assert list(row) == fields
     assert (row["name"], row["numeric_code"], row["cbr_id"], row["nominal"]) == ("US Dollar", "036", "R00000", 1)
+    assert read(rates(ANSWER, RU))["rates"]["USD"]["name"] == "доллар США"
     assert b'"nominal":1,"value":84.0000,"unit_rate":84,"change":4,"change_percent":5}' in body
     assert b'"nominal":1000000,"value":53.9256,"unit_rate":0.0000539256,"change":0,"change_percent":0}' in body
     assert b'"nominal":1,"value":20.5000,"unit_rate":20.5,"change":null,"change_percent":null}' in body
-
-
-def test_names_are_in_the_readers_language() -> None:
-    """The names are CLDR's, not the Bank's."""
-    assert read(rendered_json.rates(ANSWER, RU))["rates"]["USD"]["name"] == "доллар США"
 
 
 @pytest.mark.parametrize(
@@ -116,23 +110,20 @@ def test_names_are_in_the_readers_language() -> None:
 )
 def test_a_table_is_narrowed_to_what_is_asked_for(codes: list[str] | None, found: list[str] | int) -> None:
     """Codes that the sheet lacks are left out; an empty list gives no rows, None gives all."""
-    rows = read(rendered_json.rates(ANSWER, EN, codes=codes))["rates"]
+    rows = read(rates(ANSWER, EN, codes=codes))["rates"]
     assert (len(rows) if isinstance(found, int) else list(rows)) == found
 
 
 def test_in_another_quote_a_row_is_a_rate_and_its_move() -> None:
     """The rouble has a row, and the Bank's figures in roubles are left out."""
-    document = read(rendered_json.rates(ANSWER, EN, quote="EUR"))
+    document = read(rates(ANSWER, EN, quote="EUR"))
     assert document["quote"] == "EUR"
     assert list(document["rates"]) == ["AED", "IRR", "RUB", "USD"]
-    assert document["rates"]["USD"] == {
-        "unit_rate": Decimal("0.84"),
-        "change": Decimal("0.04"),
-        "change_percent": 5,
-    }
-    assert list(read(rendered_json.rates(ANSWER, EN, quote="EUR", codes=["RUB"]))["rates"]) == ["RUB"]
+    usd = document["rates"]["USD"]
+    assert usd == {"unit_rate": Decimal("0.84"), "change": Decimal("0.04"), "change_percent": 5}
+    assert list(read(rates(ANSWER, EN, quote="EUR", codes=["RUB"]))["rates"]) == ["RUB"]
     with pytest.raises(KeyError):
-        rendered_json.rates(ANSWER, EN, quote="XXX")
+        rates(ANSWER, EN, quote="XXX")
 
 
 OLD = revision(date(1997, 12, 31), ("USD", 1, "5960.0000"), ("DEM", 1, "3351.0000"))
@@ -144,40 +135,40 @@ OLD = revision(date(1997, 12, 31), ("USD", 1, "5960.0000"), ("DEM", 1, "3351.000
 )
 def test_old_roubles_are_called_so(quote: str, codes: list[str] | None, said: bool) -> None:
     """If a rouble is among the shown currencies and old roubles were in force."""
-    old = read(rendered_json.rates(InForce(date(1997, 12, 31), OLD, None, None), EN, quote=quote, codes=codes))
+    old = read(rates(InForce(date(1997, 12, 31), OLD, None, None), EN, quote=quote, codes=codes))
     unit = {"before": "1998-01-01", "unit": "old rouble", "per_new_rouble": 1000}
     assert old.get("denomination") == (unit if said else None)
+    for base, other, is_old in (("USD", "RUB", True), ("RUB", "DEM", True), ("USD", "DEM", False)):
+        converted = read(conversion(InForce(date(1997, 12, 31), OLD, None, None), Decimal(1), base, other))
+        assert ("denomination" in converted) is is_old
     new = replace(OLD, sheet=replace(OLD.sheet, effective_date=date(1998, 1, 1)))
-    assert "denomination" not in read(rendered_json.rates(InForce(date(1998, 1, 1), new, None, None), EN, quote=quote))
+    assert "denomination" not in read(rates(InForce(date(1998, 1, 1), new, None, None), EN, quote=quote))
 
 
 def test_made_up_figures_are_called_so() -> None:
     history = History(WorkCalendar(), [NOW])
     for demo in (True, False):
-        documents = (
-            rendered_json.rates(ANSWER, EN, demo=demo),
-            rendered_json.conversion(ANSWER, Decimal(1), "USD", "RUB", demo=demo),
-            rendered_json.currencies(history, EN, demo=demo),
-        )
+        converted = conversion(ANSWER, Decimal(1), "USD", "RUB", demo=demo)
+        documents = rates(ANSWER, EN, demo=demo), converted, currencies(history, EN, demo=demo)
         assert [read(body).get("demo") for body in documents] == [demo or None] * 3
 
 
 def test_one_number_alone() -> None:
     """A spreadsheet cell gets the number; an error names the missing currency."""
-    assert rendered_json.unit_rate(ANSWER, "USD", "RUB") == b"84"
-    assert rendered_json.unit_rate(ANSWER, "IRR", "RUB") == b"0.0000539256"
-    assert rendered_json.unit_rate(ANSWER, "RUB", "USD") == b"0.0119047619"
-    assert rendered_json.unit_rate(ANSWER, "EUR", "USD") == b"1.19047619"
-    assert rendered_json.unit_rate(ANSWER, "RUB", "RUB") == b"1"
+    assert unit_rate(ANSWER, "USD", "RUB") == b"84"
+    assert unit_rate(ANSWER, "IRR", "RUB") == b"0.0000539256"
+    assert unit_rate(ANSWER, "RUB", "USD") == b"0.0119047619"
+    assert unit_rate(ANSWER, "EUR", "USD") == b"1.19047619"
+    assert unit_rate(ANSWER, "RUB", "RUB") == b"1"
     for code, quote in (("GBP", "RUB"), ("USD", "GBP"), ("GBP", "USD")):
         with pytest.raises(UnknownCurrency) as caught:
-            rendered_json.unit_rate(ANSWER, code, quote)
+            unit_rate(ANSWER, code, quote)
         assert (caught.value.code, str(caught.value)) == ("GBP", "The sheet of 2026-04-24 has no GBP.")
 
 
 def test_a_conversion_has_strings_and_coins() -> None:
     """Results have as many places as the currency: yen have none, dinars three."""
-    assert list(read(rendered_json.conversion(ANSWER, Decimal("100.50"), "USD", "RUB")).items()) == [
+    assert list(read(conversion(ANSWER, Decimal("100.50"), "USD", "RUB")).items()) == [
         ("amount", "100.50"),
         ("from", "USD"),
         ("to", "RUB"),
@@ -191,19 +182,10 @@ def test_a_conversion_has_strings_and_coins() -> None:
     ]
     coined = revision(FRIDAY, ("USD", 1, "84.0000"), ("JPY", 100, "50.0000"), ("BHD", 1, "220.0000"))
     answer = InForce(FRIDAY, coined, None, None)
-    rounded = {
-        code: read(rendered_json.conversion(answer, Decimal(1), "USD", code))["result_rounded"]
-        for code in ("JPY", "BHD", "RUB")
-    }
-    assert rounded == {"JPY": "168", "BHD": "0.382", "RUB": "84.00"}
+    for code, rounded in (("JPY", "168"), ("BHD", "0.382"), ("RUB", "84.00")):
+        assert read(conversion(answer, Decimal(1), "USD", code))["result_rounded"] == rounded
     with pytest.raises(KeyError):
-        rendered_json.conversion(ANSWER, Decimal(1), "USD", "GBP")
-
-
-@pytest.mark.parametrize(("base", "quote", "said"), [("USD", "RUB", True), ("RUB", "DEM", True), ("USD", "DEM", False)])
-def test_a_conversion_of_old_roubles_says_so(base: str, quote: str, said: bool) -> None:
-    answer = InForce(date(1997, 12, 31), OLD, None, None)
-    assert ("denomination" in read(rendered_json.conversion(answer, Decimal(1), base, quote))) is said
+        conversion(ANSWER, Decimal(1), "USD", "GBP")
 
 
 def column(cbr_id: str, parent_id: str, code: str, number: str, *days: date) -> Column:
@@ -217,19 +199,17 @@ def test_currencies_are_listed_with_what_succeeded_them() -> None:
     """By code, with the days of all ids. A successor has the same parent, another code, and begins later."""
     days = [date(2004, 12, 30), date(2004, 12, 31), date(2005, 1, 1), date(2005, 1, 2)]
     history = History(WorkCalendar())
-    history.fill(
-        [
-            column("R01235", "R01235", "USD", "840", *days),
-            column("R01700", "R01700", "TRL", "792", *days[:2]),
-            column("R01700J", "R01700", "TRY", "949", *days[2:]),
-            column("R01090", "R01090", "BYN", "974", *days[:2]),
-            column("R01090B", "R01090", "BYN", "933", *days[2:]),
-            column("R01020", "R01020", "AZM", "031", *days[:3]),
-            column("R01020A", "R01020", "AZN", "944", *days[2:]),
-        ],
-        Coverage(days[0], days[-1]),
-    )
-    document = read(rendered_json.currencies(history, EN))
+    columns = [
+        column("R01235", "R01235", "USD", "840", *days),
+        column("R01700", "R01700", "TRL", "792", *days[:2]),
+        column("R01700J", "R01700", "TRY", "949", *days[2:]),
+        column("R01090", "R01090", "BYN", "974", *days[:2]),
+        column("R01090B", "R01090", "BYN", "933", *days[2:]),
+        column("R01020", "R01020", "AZM", "031", *days[:3]),
+        column("R01020A", "R01020", "AZN", "944", *days[2:]),
+    ]
+    history.fill(columns, Coverage(days[0], days[-1]))
+    document = read(currencies(history, EN))
     assert (list(document), document["complete"]) == (["complete", "currencies"], True)
     found = document["currencies"]
     assert list(found) == ["AZM", "AZN", "BYN", "TRL", "TRY", "USD"]
@@ -250,27 +230,19 @@ def test_currencies_are_listed_with_what_succeeded_them() -> None:
 
 
 def test_history_that_is_not_whole_says_so() -> None:
-    assert read(rendered_json.currencies(History(WorkCalendar()), EN)) == {"complete": False, "currencies": {}}
-    held = read(rendered_json.currencies(History(WorkCalendar(), [NOW]), EN))
+    assert read(currencies(History(WorkCalendar()), EN)) == {"complete": False, "currencies": {}}
+    held = read(currencies(History(WorkCalendar(), [NOW]), EN))
     assert (held["complete"], list(held["currencies"])) == (False, ["AED", "EUR", "IRR", "USD"])
 
 
-@pytest.mark.parametrize(
-    ("language", "page"),
-    [
-        (None, "https://www.cbr.ru/eng/currency_base/daily/"),
-        (EN, "https://www.cbr.ru/eng/currency_base/daily/"),
-        (RU, "https://www.cbr.ru/currency_base/daily/"),
-    ],
-)
-def test_the_banks_page_is_russian_for_readers_of_russian(language: Language | None, page: str) -> None:
-    assert rendered_json.bank_page(language) == page
-    assert rendered_json.source_url(FRIDAY, language) == f"{page}?UniDbQuery.Posted=True&UniDbQuery.To=24.04.2026"
+def test_the_banks_page_is_russian_for_readers_of_russian() -> None:
+    english, russian = (f"https://www.cbr.ru/{folder}currency_base/daily/" for folder in ("eng/", ""))
+    for language, page in ((None, english), (EN, english), (RU, russian)):
+        assert bank_page(language) == page
+        assert source_url(FRIDAY, language) == f"{page}?UniDbQuery.Posted=True&UniDbQuery.To=24.04.2026"
 
 
 def test_a_literal_is_a_number_of_json() -> None:
     """It has no exponent, no sign at zero and no quotes."""
     numbers = [Decimal("1E+3"), Decimal("-0.00"), Decimal("5.39256E-5"), None]
-    assert (
-        rendered_json.encode([rendered_json.literal(number) for number in numbers]) == b"[1000,0.00,0.0000539256,null]"
-    )
+    assert encode(list(map(literal, numbers))) == b"[1000,0.00,0.0000539256,null]"

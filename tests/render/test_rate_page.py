@@ -81,7 +81,7 @@ def test_saturdays_rate_holds_on_sunday_and_monday(day: str) -> None:
 
 @pytest.mark.parametrize("day", ["2025-01-01", "2025-01-08", "2025-01-09"])
 def test_new_year(day: str) -> None:
-    """Set on 28 December 2024, a working Saturday, for the 29th. Days off last to 8 January, so it applies to the 9th."""
+    """Set on Saturday, 28 December 2024, for the 29th. Days off last to 8 January, so it also applies to the 9th."""
     why = asked(held("2024-12-29", "2025-01-10"), day, moment(date(2025, 1, 10)))
     assert why.kind is Kind.DAYS_OFF
     assert (why.effective, why.days_off) == (date(2024, 12, 29), (date(2024, 12, 29), date(2025, 1, 8)))

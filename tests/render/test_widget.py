@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from html.parser import HTMLParser
 from itertools import product
 from pathlib import Path
@@ -28,9 +28,21 @@ SVG = "{http://www.w3.org/2000/svg}"
 LOCALES = ("en", "ru", "zh-Hans", "de", "fr", "es", "pt-BR", "tr", "ar", "he", "fa", "hi", "ja", "kk", "uk")
 
 
-async def get(live: Live, path: str, **headers: str) -> tuple[int, Mapping[str, str], str]:
-    async with aiohttp.ClientSession() as http, http.get(live.url + path, headers=headers) as answer:
+async def get(url: str, path: str) -> tuple[int, Mapping[str, str], str]:
+    async with aiohttp.ClientSession() as http, http.get(url + path) as answer:
         return answer.status, answer.headers, await answer.text()
+
+
+async def text_of(live: Live, path: str) -> str:
+    return (await get(live.url, path))[2]
+
+
+@pytest.fixture
+async def empty(tmp_path: Path) -> AsyncIterator[str]:
+    """The address of a service that has no rates yet."""
+    settings = Settings(server=Server(port=0), data_dir=str(tmp_path))
+    async with Service(settings, scheduled=False) as service, listening(service) as url:
+        yield url
 
 
 class Words(HTMLParser):
@@ -69,17 +81,17 @@ def table_words(html: str) -> list[str]:
     ],
 )
 async def test_the_recorded_rates_give_the_same_bytes(live: Live, name: str, path: str) -> None:
-    _, _, text = await get(live, path)
+    text = await text_of(live, path)
     golden(f"widget/{name}", text.replace(live.url, "https://rates.example"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lang", LOCALES)
 async def test_every_form_says_the_same(live: Live, lang: str) -> None:
-    document = json.loads((await get(live, f"/widget/rows.json?lang={lang}"))[2])
-    fragment = table_words((await get(live, f"/widget?lang={lang}&style=none"))[2])
-    assert table_words((await get(live, f"/widget/frame?lang={lang}"))[2]) == fragment
-    card = re.sub(r"<[^>]+>", "\n", (await get(live, f"/widget/card.svg?lang={lang}"))[2])
+    document = json.loads(await text_of(live, f"/widget/rows.json?lang={lang}"))
+    fragment = table_words(await text_of(live, f"/widget?lang={lang}&style=none"))
+    assert table_words(await text_of(live, f"/widget/frame?lang={lang}")) == fragment
+    card = re.sub(r"<[^>]+>", "\n", await text_of(live, f"/widget/card.svg?lang={lang}"))
     texts = [text for row in document["rows"] for text in (row["unit"], row["name"], *row["cells"])]
     assert len(texts) == 30
     for text in texts:
@@ -110,7 +122,7 @@ async def test_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         "fragment": "/widget",
     }
     async with live_service(tmp_path, demo=False) as live:
-        sizes = {name: len(gzip.compress((await get(live, path))[2].encode(), 9)) for name, path in paths.items()}
+        sizes = {name: len(gzip.compress((await text_of(live, path)).encode(), 9)) for name, path in paths.items()}
     cold = {lang: sizes["loader"] + sizes[f"rows {lang}"] for lang in ("en", "ru", "zh-Hans")}
     with capsys.disabled():
         print(f"\ngzip: {sizes}, element cold: {cold}")  # noqa: T201 -- figures to read
@@ -123,7 +135,7 @@ async def test_rows_bring_the_rules_that_they_need(live: Live) -> None:
     """The style has every rule that this table and its look use, and no rule for absent columns."""
 
     async def style(query: str) -> str:
-        text: str = json.loads((await get(live, f"/widget/rows.json?style=inline&{query}"))[2])["style"]
+        text: str = json.loads(await text_of(live, f"/widget/rows.json?style=inline&{query}"))["style"]
         return text
 
     plain = await style("")
@@ -134,7 +146,7 @@ async def test_rows_bring_the_rules_that_they_need(live: Live) -> None:
     assert ".cbr-trend svg{" in await style("spark=30")
     whole = widget.style("widget").split("}")
     assert set((await style("theme=auto&updown=none&spark=30")).split("}")) < set(whole)
-    used = set(re.findall(r'class="([^"]+)"', (await get(live, "/widget?style=none"))[2]))
+    used = set(re.findall(r'class="([^"]+)"', await text_of(live, "/widget?style=none")))
     named = {name for rule in whole for name in re.findall(r"[.](cbr-[a-z-]+)", rule)}
     assert not {name for name in " ".join(used).split() if name in named and f".{name}" not in plain}
 
@@ -143,7 +155,7 @@ async def test_a_shadow_fragment_has_the_parts_of_the_element(live: Live) -> Non
     """Every part in docs/widget.md can be styled."""
     offered = re.search(r"the parts ([\w, \n]+) are yours", Path("docs/widget.md").read_text("utf-8"))
     assert offered
-    _, _, text = await get(live, "/widget?shadow=1&spark=30&columns=name,today,next,change,percent")
+    text = await text_of(live, "/widget?shadow=1&spark=30&columns=name,today,next,change,percent")
     parts = set(" ".join(re.findall(r'part="([^"]+)"', text)).split())
     assert set(re.findall(r"\w+", offered[1])) - {"and"} <= parts
 
@@ -153,20 +165,20 @@ async def test_what_is_unknown_is_dropped(live: Live) -> None:
     paths = ("/widget", "/widget/frame", "/widget/rows.json", "/widget/card.svg", "/embed")
     slips = ("codes=XXX,%00,USD", "lang=tlh", f"lang={'x' * 5000}", "date=2022-99-99", "theme=%22%3E", "a=b&a=c")
     for path, query in product(paths, slips):
-        status, headers, _ = await get(live, f"{path}?{query}")
+        status, headers, _ = await get(live.url, f"{path}?{query}")
         assert status == 200, (path, query)
         assert "Set-Cookie" not in headers, (path, query)
 
 
 async def test_a_heading_is_text(live: Live) -> None:
     for path in ("/widget", "/widget/frame", "/embed", "/widget/card.svg", "/"):
-        _, _, text = await get(live, f"{path}?heading=%3Cscript%3Ealert(1)%3C/script%3E")
+        text = await text_of(live, f"{path}?heading=%3Cscript%3Ealert(1)%3C/script%3E")
         assert "<script>alert" not in text
         assert "&lt;script&gt;alert" in text
 
 
 async def test_a_trend_is_told_for_the_nominal_of_its_row(live: Live) -> None:
-    rows = json.loads((await get(live, "/widget/rows.json?spark=30&columns=next&codes=USD,JPY,UZS"))[2])["rows"]
+    rows = json.loads(await text_of(live, "/widget/rows.json?spark=30&columns=next&codes=USD,JPY,UZS"))["rows"]
     assert [row["unit"] for row in rows] == ["USD", "100\u00a0JPY", "10,000\u00a0UZS"]
     for trend, newest in (row["cells"] for row in rows):
         assert trend.endswith(f" to {newest}")
@@ -175,7 +187,7 @@ async def test_a_trend_is_told_for_the_nominal_of_its_row(live: Live) -> None:
 async def test_a_card_has_no_trend(live: Live) -> None:
     """With `spark` it is the same picture, byte for byte."""
     columns = "columns=today,next,change,percent"
-    cards = {(await get(live, f"/widget/card.svg?{columns}&{more}"))[2] for more in ("", "spark=7", "spark=30")}
+    cards = {await text_of(live, f"/widget/card.svg?{columns}&{more}") for more in ("", "spark=7", "spark=30")}
     assert len(cards) == 1
     assert "60.3741" in cards.pop()
 
@@ -183,7 +195,7 @@ async def test_a_card_has_no_trend(live: Live) -> None:
 async def test_a_chinese_heading_stays_on_its_card(live: Live) -> None:
     """It has no blanks, so it breaks between characters."""
     heading = "俄罗斯银行官方外汇汇率" * 5
-    _, _, card = await get(live, f"/widget/card.svg?lang=zh-CN&heading={heading}")
+    card = await text_of(live, f"/widget/card.svg?lang=zh-CN&heading={heading}")
     width = re.search(r'<svg [^>]*width="(\d+)"', card)
     lines = re.findall(r'font-size="16"[^>]*>([^<]+)<', card)
     assert width
@@ -198,10 +210,10 @@ async def test_a_heading_of_the_host_is_in_the_language_of_the_page(live: Live, 
     for heading, ours in (("", english), ("none", english), ("Wechselkurse", False)):
         query = f"lang={lang}&heading={heading}"
         for path in ("/widget", "/widget/frame"):
-            titles = re.findall(r"<(?:caption|title)[^>]*>", (await get(live, f"{path}?{query}"))[2])
+            titles = re.findall(r"<(?:caption|title)[^>]*>", await text_of(live, f"{path}?{query}"))
             assert len(titles) == (2 if path == "/widget/frame" else 1)
             assert [('lang="en"' in title) for title in titles] == [ours] * len(titles)
-        document = json.loads((await get(live, f"/widget/rows.json?{query}"))[2])
+        document = json.loads(await text_of(live, f"/widget/rows.json?{query}"))
         assert document.get("title_lang") == ("en" if ours else None)
         assert document.get("words_lang") == ("en" if english else None)
 
@@ -211,79 +223,51 @@ async def test_english_words_on_a_card_say_that_they_are(live: Live, lang: str) 
     """Title and heads of columns, but not dates, names and the host's own heading."""
     english = "en" if lang in ("de", "ar") else None
     for heading, titled in (("", english), ("Wechselkurse", None)):
-        card = ET.fromstring((await get(live, f"/widget/card.svg?lang={lang}&heading={heading}"))[2])  # noqa: S314 -- ours
+        card = ET.fromstring(await text_of(live, f"/widget/card.svg?lang={lang}&heading={heading}"))  # noqa: S314 -- ours
         assert card.get("lang") == lang
         assert [title.get("lang") for title in card.findall(f"{SVG}title")] == [titled]
         texts = [text.get("lang") for text in card.iter(f"{SVG}text")]
         assert texts.count(english) == len(texts) if english is None else 2 <= texts.count(english) < len(texts)
 
 
-async def test_nothing_stored_yet(tmp_path: Path) -> None:
+async def test_nothing_stored_yet(empty: str) -> None:
     """Rows and fragment are empty with 503 and Retry-After. The card is a neutral picture that no cache keeps."""
-    settings = Settings(server=Server(port=0), data_dir=str(tmp_path))
-    async with (
-        Service(settings, scheduled=False) as service,
-        listening(service) as url,
-        aiohttp.ClientSession() as http,
-    ):
-        for path in ("/widget", "/widget/rows.json"):
-            async with http.get(url + path) as answer:
-                assert answer.status == 503
-                assert answer.headers["Retry-After"] == "30"
-                assert await answer.read() == b""
-        async with http.get(url + "/widget/card.svg") as answer:
-            assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-store")
-            assert "<svg" in await answer.text()
-        for lang, said in (("de", "en"), ("ru", "ru")):
-            async with http.get(f"{url}/widget/card.svg?lang={lang}") as answer:
-                assert f' lang="{said}" ' in await answer.text()
-        async with http.get(url + "/widget/frame?lang=ru") as answer:
-            assert answer.status == 503
-            page = await answer.text()
-            assert "Сейчас эти курсы недоступны." in page
-            assert 'href="https://www.cbr.ru/currency_base/daily/"' in page
-        async with http.get(url + "/widget/frame?lang=de") as answer:
-            assert 'href="https://www.cbr.ru/eng/currency_base/daily/"' in await answer.text()
-        for lang, start in (("ar", '<html lang="en" dir="ltr"'), ("zh-Hans", '<html lang="zh-Hans" dir="ltr"')):
-            async with http.get(f"{url}/embed?lang={lang}") as answer:
-                assert start in await answer.text()
+    for path in ("/widget", "/widget/rows.json"):
+        status, headers, text = await get(empty, path)
+        assert (status, headers["Retry-After"], text) == (503, "30", "")
+    for lang, said in (("de", "en"), ("ru", "ru")):
+        status, headers, card = await get(empty, f"/widget/card.svg?lang={lang}")
+        assert (status, headers["Cache-Control"]) == (200, "no-store")
+        assert f' lang="{said}" ' in card
+    status, _, page = await get(empty, "/widget/frame?lang=ru")
+    assert (status, "Сейчас эти курсы недоступны." in page) == (503, True)
+    assert 'href="https://www.cbr.ru/currency_base/daily/"' in page
+    page = (await get(empty, "/widget/frame?lang=de"))[2]
+    assert 'href="https://www.cbr.ru/eng/currency_base/daily/"' in page
+    for lang, tag in (("ar", "en"), ("zh-Hans", "zh-Hans")):
+        assert f'<html lang="{tag}" dir="ltr"' in (await get(empty, f"/embed?lang={lang}"))[2]
 
 
 @pytest.mark.parametrize(
-    ("query", "start"),
-    [
-        ("lang=de", '<html lang="en" dir="ltr">'),
-        ("lang=ar", '<html lang="en" dir="ltr">'),
-        ("lang=de&ui=ru", '<html lang="ru" dir="ltr">'),
-        ("lang=zh-CN", '<html lang="zh-Hans" dir="ltr">'),
-    ],
+    ("query", "tag"), [("lang=de", "en"), ("lang=ar", "en"), ("lang=de&ui=ru", "ru"), ("lang=zh-CN", "zh-Hans")]
 )
-async def test_the_builder_without_rates_speaks_the_language_of_its_page(
-    tmp_path: Path, query: str, start: str
-) -> None:
+async def test_the_builder_without_rates_speaks_the_language_of_its_page(empty: str, query: str, tag: str) -> None:
     """English sentences are not marked as German or Arabic."""
-    settings = Settings(server=Server(port=0), data_dir=str(tmp_path))
-    async with (
-        Service(settings, scheduled=False) as service,
-        listening(service) as url,
-        aiohttp.ClientSession() as http,
-        http.get(f"{url}/?{query}") as answer,
-    ):
-        assert answer.status == 503
-        assert start in await answer.text()
+    status, _, page = await get(empty, f"/?{query}")
+    assert (status, f'<html lang="{tag}" dir="ltr">' in page) == (503, True)
 
 
 async def test_oembed_answers_for_our_own_addresses_only(live: Live) -> None:
     """The address is compared, never fetched. The frame is no larger than the consumer allows."""
     ours = f"{live.url}/embed?codes=USD%26lang=ru".replace("?", "%3F")
-    status, _, text = await get(live, f"/oembed?url={ours}&maxwidth=200&maxheight=150")
+    status, _, text = await get(live.url, f"/oembed?url={ours}&maxwidth=200&maxheight=150")
     document = json.loads(text)
     assert (status, document["width"], document["height"]) == (200, 200, 150)
     assert document["html"].startswith(f'<iframe src="{live.url}/embed?codes=USD&amp;lang=ru" width="200" height="150"')
     for strange in ("http://evil.example/embed", f"{live.url}/v1/rates", "http://["):
-        assert (await get(live, f"/oembed?url={strange}"))[0] == 404
-    assert (await get(live, "/oembed?url="))[0] == 400
-    assert (await get(live, f"/oembed?url={ours}&format=xml"))[0] == 501
+        assert (await get(live.url, f"/oembed?url={strange}"))[0] == 404
+    assert (await get(live.url, "/oembed?url="))[0] == 400
+    assert (await get(live.url, f"/oembed?url={ours}&format=xml"))[0] == 501
 
 
 @pytest.mark.parametrize("asked", ["", "%26width=600%26height=500"])
@@ -292,7 +276,7 @@ async def test_a_narrower_frame_is_higher(live: Live, asked: str) -> None:
     address = f"/oembed?url={live.url}/embed%3Fcolumns=name,today,next,change,percent{asked}"
 
     async def size(limits: str) -> tuple[int, int]:
-        document = json.loads((await get(live, address + limits))[2])
+        document = json.loads(await text_of(live, address + limits))
         return document["width"], document["height"]
 
     wide, usual = await size("")
@@ -313,5 +297,5 @@ async def test_caching(live: Live) -> None:
         "/widget/manifest.json": "public, max-age=300",
     }
     for path, caching in expected.items():
-        headers = (await get(live, path))[1]
+        headers = (await get(live.url, path))[1]
         assert headers["Cache-Control"].startswith(caching)
