@@ -6,7 +6,6 @@ import asyncio
 import gzip
 from collections.abc import AsyncIterator
 from datetime import date
-from random import Random
 
 import pytest
 from aiohttp import web
@@ -15,7 +14,6 @@ from fake_bank import Bank, Misbehaviour, bank_running, daily_xml, sheet
 from ratesvc.bank.client import BankClient, Limits, Pace
 from ratesvc.domain.rates import Sheet
 from ratesvc.errors import BadDocument, FetchFailed
-from ratesvc.service.schedule import with_jitter
 
 DAY = date(2026, 4, 24)
 
@@ -187,14 +185,6 @@ async def test_those_who_wait_together_do_not_go_together(monkeypatch: pytest.Mo
     await asyncio.sleep(minute_s / 2)
     taken = sorted(await asyncio.gather(*(turn() for _ in range(6))))
     assert all(later - earlier > minute_s * 0.9 for earlier, later in zip(taken, taken[3:], strict=False))
-
-
-def test_jitter_only_delays_and_by_a_tenth_at_most() -> None:
-    """A fleet does not ask in step, and nobody asks too early."""
-    chance = Random(7)  # noqa: S311 -- a seed, not a secret
-    delays = [with_jitter(100, chance) for _ in range(100)]
-    assert all(100 <= delay <= 110 for delay in delays)
-    assert len(set(delays)) == 100
 
 
 async def test_a_backfill_is_not_slowed_by_the_pace_of_polls(bank: Bank) -> None:

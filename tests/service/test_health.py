@@ -1,24 +1,41 @@
-"""What /health shows a person on call: each check whole, so that no field says the opposite unnoticed."""
+"""/health, /readyz and /livez: each check whole, so that no field contradicts another unnoticed."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from email.utils import format_datetime
 from typing import Any
 
+import msgspec
 import pytest
+from aiohttp import web
+from conftest import Clock, Serve, Served
+from fake_bank import Bank, sheet
 
 from ratesvc.bank.admission import Quarantined
+from ratesvc.config import Settings
 from ratesvc.domain.rates import Quote, Revision, Sheet, Snapshot
 from ratesvc.errors import FetchFailed, SourceError, StoreUnavailable
 from ratesvc.service import health
+from ratesvc.service.app import Service
 from ratesvc.service.refresh import Cycle
+from ratesvc.service.telemetry import Watchdog
 
-FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
+THURSDAY, FRIDAY, SATURDAY = (date(2026, 4, day) for day in (23, 24, 25))
+
+
 NOON = datetime(2026, 4, 24, 9, tzinfo=UTC)
+
+
 ROWS = (Quote("USD", "840", "R01235", 1, Decimal(75), "USD"),)
+
+
 IN_FORCE, ANNOUNCED = Revision(Sheet(FRIDAY, ROWS), 1, NOON), Revision(Sheet(SATURDAY, ROWS), 1, NOON)
+
+
 SEEN = Snapshot(
     today=FRIDAY,
     in_force=IN_FORCE,
@@ -124,3 +141,158 @@ def test_a_calendar_warns_a_month_before_its_end(days: int, status: str) -> None
     found = health.calendar(FRIDAY + timedelta(days), FRIDAY)
     assert (found["status"], found["observedValue"]) == (status, str(FRIDAY + timedelta(days)))
     assert ("extra_off" in found.get("output", "")) == (status == "warn")
+
+
+async def test_livez_is_red_right_after_a_block(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the loop stands nobody is answered at all; as long as its last turn was that late it is 503, then 200."""
+    with monkeypatch.context() as block:
+        block.setattr(Watchdog, "lag_s", 12.0)
+        status, _, body = await served.get("/livez")
+    assert (status, body) == (503, b"the event loop stood for 12 s\n")
+    assert (await served.get("/livez"))[0] == 200
+
+
+async def test_health_says_all_that_it_should(served: Served, clock: Clock) -> None:
+    """Seven checks; what warns does not fail."""
+    status, _, body = await served.get("/health")
+    checks = {name: check[0] for name, check in json.loads(body)["checks"].items()}
+    assert status == 200
+    assert {name: check["status"] for name, check in checks.items()} == {
+        "cbr:sheet": "pass",
+        "cbr:fetch": "pass",
+        "redis:connectivity": "pass",
+        "scheduler:lastRun": "pass",
+        "quarantine:count": "pass",
+        "clock:skew": "warn",
+        "calendar:coverage": "pass",
+    }
+    served.service.quarantined = 2
+    clock.moment = clock.moment.replace(year=2090)
+    checks = served.service.health()
+    assert checks["quarantine:count"] == {"status": "warn", "observedValue": 2}
+    assert checks["calendar:coverage"]["status"] == "warn"
+
+
+async def test_health_is_told_although_the_bank_says_no_date(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """A broken proxy on the way writes a year of twenty digits: how far the clocks differ is unknown, and no more."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+
+    async def dated(request: web.Request) -> web.StreamResponse:
+        bank.misbehave = None
+        answer = await bank.answer(request)
+        bank.misbehave = dated
+        answer.headers["Date"] = f"Fri, 24 Apr {'9' * 20} 09:00:00 GMT"
+        return answer
+
+    bank.misbehave = dated
+    async with serve(settings) as served:
+        await served.ready()
+        status, _, body = await served.get("/health")
+        assert status == 200
+        assert json.loads(body)["checks"]["clock:skew"][0]["status"] == "pass"
+
+
+@pytest.mark.slow
+async def test_a_clock_far_in_the_past_takes_nothing_away_that_explains_it(served: Served, clock: Clock) -> None:
+    """Before the first rates of all no sheet is in force; health and metrics still say what they know."""
+    clock.moment = datetime(1970, 1, 1, tzinfo=UTC)
+    await served.service.republish()
+    found = served.service.health()
+    assert (found["cbr:sheet"]["status"], found["clock:skew"]["status"]) == ("fail", "warn")
+    assert (await served.get("/metrics"))[0] == 200
+    assert (await served.get("/v1/rates"))[0] == 200
+
+
+async def test_probes_have_a_port_of_their_own(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """With an admin port the public one no longer shows health, metrics and probes; the other shows only them."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+    server = msgspec.structs.replace(settings.server, admin_port=0)
+    async with serve(msgspec.structs.replace(settings, server=server)) as served:
+        await served.ready()
+        admin = str(served.service.admin_url).replace("localhost", "127.0.0.1")
+        for path in ("/health", "/metrics", "/livez", "/readyz"):
+            assert (await served.get(path))[0] == 404
+            async with served.http.get(admin + path) as answer:
+                assert answer.status == 200
+        assert (await served.get("/v1/rates"))[0] == 200
+        async with served.http.get(admin + "/v1/rates") as answer:
+            assert answer.status == 404
+
+
+async def test_readiness_says_why_not(settings: Settings, bank: Bank, clock: Clock) -> None:
+    """Without a sheet it is not ready, with one it is, and not once it drains."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+    async with Service(settings, clock=clock, scheduled=False) as service:
+        assert service.not_ready_because() == "no_sheet"
+        assert service.served(clock()) is None
+        assert service.health()["cbr:fetch"]["observedValue"] == "not yet asked"
+        await service.fetch(None)
+        assert service.not_ready_because() is None
+        service.drain()
+        assert service.not_ready_because() == "draining"
+
+
+async def test_how_far_the_clocks_differ_is_told_by_the_banks_date(
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock
+) -> None:
+    """Ahead is positive; an answer without a date, or one that is none, tells nothing."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+    date_of = {"Date": format_datetime(clock() - timedelta(hours=1), usegmt=True)}
+
+    async def dated(request: web.Request) -> web.StreamResponse:
+        bank.misbehave = None
+        answer = await bank.answer(request)
+        bank.misbehave = dated
+        answer.headers.update(date_of)
+        return answer
+
+    bank.misbehave = dated
+    async with serve(settings) as served:
+        await served.ready()
+        await served.service.refresh()
+        skew_s = served.service.clock_skew_s
+        assert skew_s is not None
+        assert 3500 < skew_s <= 3600
+        date_of["Date"] = "yesterday"
+        await served.service.refresh()
+        assert served.service.clock_skew_s is None
+
+
+async def test_the_worst_check_is_the_status(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each check stands under its name, with what it observes; a failing one makes it 503."""
+    monkeypatch.setattr("ratesvc.web.ops.KEPT_S", -1.0)
+    checks: dict[str, dict[str, Any]] = {"cbr:sheet": {"status": "pass", "observedValue": "2026-04-24"}}
+
+    def given() -> dict[str, dict[str, Any]]:
+        return checks
+
+    monkeypatch.setattr(served.service, "health", given)
+    for more, status, code in (
+        ("pass", "pass", 200),
+        ("warn", "warn", 200),
+        ("fail", "fail", 503),
+        ("warn", "fail", 503),
+    ):
+        checks[f"other:{len(checks)}"] = {"status": more, "observedValue": 1}
+        answered, headers, body = await served.get("/health")
+        assert (answered, json.loads(body)["status"]) == (code, status)
+        assert json.loads(body)["checks"] == {name: [check] for name, check in checks.items()}
+        assert (headers["Cache-Control"], headers["Content-Type"]) == ("no-store", "application/health+json")
+        assert ("Retry-After" in headers) is (code == 503)
+
+
+async def test_what_a_service_observes_is_what_it_holds(served: Served) -> None:
+    """The day of its newest sheet, the outcome of its last request, its Redis, and none in quarantine."""
+    body = json.loads((await served.get("/health"))[2])
+    observed = {name: check["observedValue"] for name, [check] in body["checks"].items()}
+    newest = served.service.history.newest
+    cycle = served.service.telemetry.last_cycle
+    assert newest
+    assert cycle
+    assert observed["cbr:sheet"] == str(newest.effective_date) == "2026-04-24"
+    assert (observed["cbr:fetch"], observed["redis:connectivity"]) == (cycle.outcome, "external")
+    assert (observed["quarantine:count"], observed["calendar:coverage"]) == (
+        0,
+        str(served.service.history.calendar.known_until),
+    )
+    assert datetime.fromisoformat(observed["scheduler:lastRun"]) == served.service.telemetry.last_attempt

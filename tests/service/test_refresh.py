@@ -1,16 +1,26 @@
-"""One refresh: what it asks for, and how it is called when only a part of it succeeds."""
+"""One refresh: what it asks for, what it does about an unconfirmed sheet, and its outcome when a part of it fails."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from datetime import date
 
+import pytest
 from aiohttp import web
-from conftest import Clock, Serve, eventually
-from fake_bank import Bank, sheet
+from conftest import Clock, Serve, Served, eventually
+from fake_bank import Bank, daily_xml, sheet
+from sheets import changed, plausible, times
 
+from ratesvc.bank.admission import Admission, Admitted, Quarantined, Unconfirmed, admit
+from ratesvc.bank.client import BankClient, Pace
 from ratesvc.config import Settings
+from ratesvc.domain.rates import Sheet
+from ratesvc.domain.workdays import ONE_DAY
+from ratesvc.service.app import Service
+from ratesvc.service.refresh import MOST_UNCONFIRMED, Cycle, Refresher, UnconfirmedSheets
 
-THURSDAY, FRIDAY = date(2026, 4, 23), date(2026, 4, 24)
+THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
 
 
 async def test_a_refresh_that_brings_a_sheet_has_not_failed(bank: Bank, settings: Settings, serve: Serve) -> None:
@@ -58,3 +68,177 @@ async def test_a_gap_is_closed_although_the_newest_sheet_is_refused(
         await running.service.poll()
         await eventually(lambda: running.service.history.of_date(date(2026, 4, 25)))
         assert bank.queries[:2] == ["", "date_req=25/04/2026"]
+
+
+async def test_a_correction_is_a_new_revision_with_another_tag(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """The same date with other figures never overwrites: the number counts up and the ETag changes."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+    async with serve(settings) as running:
+        await running.ready()
+        await eventually(lambda: len(running.service.history) == 2)
+        before = await running.get("/v1/rates")
+        bank.publish(sheet(FRIDAY, shift=1))
+        assert (await running.service.refresh()).outcome == "confirming"
+        assert (await running.get("/v1/rates"))[2] == before[2]
+        await running.service.refresh()
+        await eventually(lambda: len(running.service.history) == 3)
+        after = await running.get("/v1/rates")
+        assert (b'"revision":1' in before[2], b'"revision":2' in after[2]) == (True, True)
+        assert before[1]["ETag"] != after[1]["ETag"]
+
+
+async def test_no_request_to_the_bank_is_made_while_a_caller_waits(
+    bank: Bank, settings: Settings, serve: Serve
+) -> None:
+    """A Bank that hangs delays nobody."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+    hanging = asyncio.Event()
+
+    async def hang(_: web.Request) -> web.StreamResponse:
+        await hanging.wait()
+        return web.Response()
+
+    async with serve(settings) as running:
+        await running.ready()
+        await eventually(lambda: len(running.service.history) == 2)
+        bank.misbehave = hang
+        refreshing = asyncio.create_task(running.service.refresh())
+        await eventually(lambda: len(bank.queries) == 3)
+        for path in ("/v1/rates", "/v1/rates?quote=EUR&lang=ru", "/widget", "/v1/rates/2026-01-10", "/health"):
+            async with asyncio.timeout(10):  # the Bank would be waited for longer
+                await running.get(path)
+        assert not refreshing.done()
+        hanging.set()
+        await refreshing
+
+
+async def test_a_refresh_that_crashes_is_not_the_last_one(
+    served: Served, bank: Bank, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is logged and counted as one, and the next brings the sheet."""
+
+    async def broken(*_: object) -> Cycle:
+        raise ZeroDivisionError("of a stranger")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Refresher, "cycle", broken)
+        assert (await served.service.refresh()).outcome == "crashed"
+    assert "of a stranger" in capsys.readouterr().out
+    health = served.service.health()["cbr:fetch"]
+    assert (health["status"], health["observedValue"]) == ("warn", "crashed")
+    bank.publish(sheet(SATURDAY))
+    assert (await served.service.refresh()).outcome == "new"
+    assert served.service.health()["cbr:fetch"]["status"] == "pass"
+    await eventually(lambda: served.service.history.of_date(SATURDAY))
+
+
+async def test_a_command_asks_whatever_other_replicas_do(
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock
+) -> None:
+    """A poll leaves it to who holds the lease; a person is not kept waiting."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+    async with serve(settings) as first:
+        await first.ready()
+        await eventually(lambda: first.service.telemetry.last_cycle)
+        async with Service(settings, clock=clock, scheduled=False) as command:
+            bank.publish(sheet(SATURDAY))
+            assert (await command.refresh()).outcome == "skipped"
+            assert [one.effective_date for one in (await command.fetch(None)).accepted] == [SATURDAY]
+            assert command.history.of_date(SATURDAY)
+        await eventually(lambda: first.service.history.of_date(SATURDAY))
+
+
+FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
+
+
+ODD = changed(plausible(SATURDAY), PLN=times("1.3"))
+
+
+OTHER = changed(plausible(SATURDAY), PLN=times("1.4"))
+
+
+def unconfirmed(sheet: Sheet) -> Unconfirmed:
+    found = admit(sheet, plausible(sheet.effective_date - ONE_DAY))
+    assert isinstance(found, Unconfirmed)
+    return found
+
+
+@pytest.fixture
+async def sheets(bank: Bank) -> AsyncIterator[UnconfirmedSheets]:
+    """The Bank says ODD, in both of its documents."""
+    bank.documents[SATURDAY] = daily_xml(ODD)
+    async with BankClient((bank.url,), "ratesvc-tests", pace=Pace(None)) as client:
+        yield UnconfirmedSheets(client)
+
+
+def asked_in_english(bank: Bank) -> int:
+    return sum(request.path.endswith("XML_daily_eng.asp") for request in bank.asked)
+
+
+async def polled(sheets: UnconfirmedSheets, found: Unconfirmed) -> Admission:
+    """What the next poll decides."""
+    sheets.begin_poll()
+    return await sheets.confirm(found, at_once=False)
+
+
+async def test_the_first_time_nothing_is_decided(sheets: UnconfirmedSheets, bank: Bank) -> None:
+    """The second address is asked when the Bank has said the same twice, and then it decides."""
+    found = unconfirmed(ODD)
+    assert (await polled(sheets, found), asked_in_english(bank)) == (found, 0)
+    assert (await polled(sheets, found), asked_in_english(bank)) == (Admitted(ODD, ("large_move",)), 1)
+
+
+async def test_a_second_document_that_says_otherwise_refuses(sheets: UnconfirmedSheets, bank: Bank) -> None:
+    """To the last digit."""
+    bank.english = daily_xml(changed(ODD, PLN=times("1.001")))
+    found = unconfirmed(ODD)
+    await polled(sheets, found)
+    assert await polled(sheets, found) == Quarantined(ODD, found.assessment)
+
+
+async def test_a_bank_that_says_one_thing_and_then_another_is_not_believed(
+    sheets: UnconfirmedSheets, bank: Bank
+) -> None:
+    """Not even asked further: neither of the two may be right."""
+    await polled(sheets, unconfirmed(ODD))
+    other = unconfirmed(OTHER)
+    assert await polled(sheets, other) == Quarantined(OTHER, other.assessment)
+    assert asked_in_english(bank) == 0
+    bank.english = daily_xml(OTHER)
+    assert await polled(sheets, other) == Admitted(OTHER, ("large_move",))
+
+
+async def test_a_second_address_that_is_silent_is_asked_three_times(sheets: UnconfirmedSheets, bank: Bank) -> None:
+    """As one that still shows the day before; then a person is waited for."""
+    for english in (b"", daily_xml(plausible(FRIDAY))):
+        bank.english = english
+        found = unconfirmed(ODD)
+        sheets.forget(SATURDAY)
+        said = [await polled(sheets, found) for _ in range(4)]
+        assert said == [found, found, found, Quarantined(ODD, found.assessment)]
+
+
+async def test_a_command_asks_the_second_address_at_once(sheets: UnconfirmedSheets, bank: Bank) -> None:
+    """It has no next poll."""
+    assert await sheets.confirm(unconfirmed(ODD), at_once=True) == Admitted(ODD, ("large_move",))
+    assert asked_in_english(bank) == 1
+
+
+async def test_what_is_settled_is_no_doubt_any_more(sheets: UnconfirmedSheets) -> None:
+    """The next time begins anew; another day's doubt stays."""
+    found = unconfirmed(ODD)
+    await polled(sheets, found)
+    sheets.forget(FRIDAY)
+    sheets.forget(SATURDAY)
+    assert await polled(sheets, found) == found
+
+
+async def test_no_more_doubts_are_kept_than_there_is_room_for(sheets: UnconfirmedSheets) -> None:
+    """The oldest is forgotten, and begins anew."""
+    found = unconfirmed(ODD)
+    await polled(sheets, found)
+    for n in range(1, MOST_UNCONFIRMED + 1):
+        day = SATURDAY + n * ONE_DAY
+        later = unconfirmed(changed(plausible(day), PLN=times("1.3")))
+        assert await polled(sheets, later) == later
+    assert await polled(sheets, found) == found

@@ -1,0 +1,159 @@
+"""What people and machines watch: metrics, logs, rules, and the watchdog of the event loop."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from datetime import date
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import pytest
+from conftest import Serve, Served, eventually
+from fake_bank import Bank, sheet
+from machine import quickest, slower
+from prometheus_client.parser import text_string_to_metric_families
+
+from ratesvc.config import Log, Settings
+from ratesvc.service.telemetry import Route, Watchdog
+
+ROOT = Path(__file__).parents[2]
+
+
+RULES = ROOT / "deploy/prometheus/alerts.yml"
+
+
+DASHBOARD = ROOT / "deploy/grafana/ratesvc.json"
+
+
+THURSDAY, FRIDAY = date(2026, 4, 23), date(2026, 4, 24)
+
+
+NAMES = re.compile(r"\bratesvc_[a-z_]+")
+
+
+def documented(file: str) -> set[str]:
+    """The names in the first column of a table."""
+    return set(re.findall(r"^\| `([a-z_]+)` \|", (ROOT / "docs" / file).read_text("utf-8"), re.MULTILINE))
+
+
+async def samples(served: Served) -> dict[str, str]:
+    """Name and labels → value."""
+    status, headers, body = await served.get("/metrics")
+    assert (status, headers["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    lines = [line for line in body.decode().splitlines() if not line.startswith("#")]
+    return dict(line.rsplit(" ", 1) for line in lines)
+
+
+async def families(served: Served) -> dict[str, str]:
+    """What the running service tells, by its full name: the type of each."""
+    _, _, body = await served.get("/metrics")
+    return dict(re.findall(r"^# TYPE (ratesvc_[a-z_]+) ([a-z]+)$", body.decode(), re.MULTILINE))
+
+
+async def test_every_metric_is_documented_and_no_other(served: Served) -> None:
+    """docs/metrics.md and /metrics name the same, with the same types."""
+    await served.get("/v1/rates")
+    found = await families(served)
+    assert documented("metrics.md") == found.keys()
+    text = (ROOT / "docs/metrics.md").read_text("utf-8")
+    for name, kind in found.items():
+        assert f"| `{name}` | {kind} |" in text
+    assert list(text_string_to_metric_families((await served.get("/metrics"))[2].decode()))
+
+
+async def test_rules_and_dashboard_name_only_what_there_is(served: Served) -> None:
+    """An alert on a name that is never told would never ring."""
+    real = await families(served)
+    known = real.keys() | {f"{name}_bucket" for name, kind in real.items() if kind == "histogram"}
+    expressions = [line for line in RULES.read_text("utf-8").splitlines() if "ratesvc_" in line]
+    panels = json.loads(DASHBOARD.read_text("utf-8"))["panels"]
+    expressions += [target["expr"] for panel in panels for target in panel["targets"]]
+    named = {name for expression in expressions for name in NAMES.findall(expression)}
+    assert named <= known
+    assert len(named) > 15
+
+
+async def test_requests_are_counted_by_route_and_status(served: Served) -> None:
+    """By template, never by address; the fast path and errors too; each in one bucket of duration."""
+    for _ in range(5):
+        await served.get("/v1/rates")
+    for path in (f"/v1/rates/{FRIDAY}", f"/v1/rates/{FRIDAY}?lang=ru", "/v1/rates?x=1", "/nothing/here", "/other"):
+        await served.get(path)
+    found = await samples(served)
+    assert found['ratesvc_requests_total{route="/v1/rates",status="200"}'] == "5.0"
+    assert found['ratesvc_requests_total{route="/v1/rates",status="400"}'] == "1.0"
+    assert found['ratesvc_requests_total{route="/v1/rates/{day}",status="200"}'] == "2.0"
+    assert found['ratesvc_requests_total{route="none",status="404"}'] == "2.0"
+    assert found['ratesvc_request_duration_seconds_count{route="/v1/rates"}'] == "6.0"
+    assert found['ratesvc_request_duration_seconds_bucket{le="+Inf",route="/v1/rates"}'] == "6.0"
+    assert found["ratesvc_publications_missed"] == "0.0"
+    assert float(found["ratesvc_sheet_date_timestamp_seconds"]) == 1776978000
+    assert found['ratesvc_fetches_total{outcome="new"}'] == "1.0"
+
+
+def test_counting_costs_next_to_nothing() -> None:
+    """Of the 20 µs of processor time that a request takes (docs/speed.md), a count takes less than a fifth."""
+    route = Route()
+
+    def many(count: Callable[..., None], *figures: float) -> None:
+        for _ in range(20_000):
+            count(*figures)
+
+    for act in (partial(many, route.add, 200, 0.0003), partial(many, route.add_quick, 200)):
+        assert quickest(act) / 20_000 < 4e-6 * slower()
+    assert route.by_status[200] == sum(route.durations) == 200_000
+
+
+def events() -> Iterator[str]:
+    """The names of all events that the code logs: the first argument of each call of a logger."""
+    for path in (ROOT / "ratesvc").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                continue
+            if node.func.attr in {"debug", "info", "warning", "error", "exception", "critical"} and node.args:
+                assert isinstance(node.args[0], ast.Constant), ast.unparse(node)
+                yield str(node.args[0].value)
+
+
+def test_every_event_of_the_log_is_documented_and_no_other() -> None:
+    """Whoever filters a log needs its names."""
+    assert documented("logs.md") == set(events())
+
+
+async def test_the_access_log_is_off_until_wanted(
+    bank: Bank, settings: Settings, serve: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line for each answer, remembered ones too, only where somebody asked for it."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+    for access, lines in ((False, 0), (True, 3)):
+        async with serve(msgspec.structs.replace(settings, log=Log(access=access))) as served:
+            await served.ready()
+            capsys.readouterr()
+            for _ in range(3):
+                await served.get("/v1/rates?codes=USD")
+            assert capsys.readouterr().out.count("/v1/rates?codes=USD") == lines
+
+
+async def test_a_blocked_loop_is_noticed_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread sees that the loop stands, says where, and what asks right after the block hears of it."""
+    monkeypatch.setattr("ratesvc.service.telemetry.ASK_S", 0.02)
+    monkeypatch.setattr("ratesvc.service.telemetry.BLOCKED_S", 0.1)
+    told: list[str] = []
+    noticed = threading.Event()
+
+    def blocked(_: float, at: str) -> None:
+        told.append(at)
+        noticed.set()
+
+    dog = Watchdog(blocked).open()
+    await eventually(lambda: dog.lag_s < 0.1)
+    noticed.wait(5)  # the loop stands here, until the thread says so
+    assert dog.lag_s > 0.1
+    assert "threading.py" in told[0]
+    await eventually(lambda: dog.lag_s < 0.1)
+    dog.close()
