@@ -571,7 +571,7 @@ BAD_WAYS: dict[str, tuple[str, object]] = {
     "resets": ("reset_after", 700),
     "damage": ("damage_every", 97),
     "blackhole": ("blackhole", True),
-    "delay": ("delay_s", 0.3),
+    "delay": ("delay_s", 0.5),
 }
 
 
