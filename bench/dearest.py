@@ -228,7 +228,7 @@ async def fill(socket_path: str, namespace: str) -> list[str]:
     for column in columns(days):
         await store.put_columns([column], coverage)
         codes.append(column.currency.code)
-    await store.coverage.put(coverage)
+    await store.put_coverage(coverage)
     await store.close()
     return codes
 

@@ -96,7 +96,7 @@ async def main() -> None:
         store = Store(RedisConnection(f"unix://{folder}/s"), "bench")
         for column in made:
             await store.put_columns([column], Coverage(DAYS[0], DAYS[-1]))
-        await store.coverage.put(Coverage(DAYS[0], DAYS[-1]))
+        await store.put_coverage(Coverage(DAYS[0], DAYS[-1]))
         begun = time.perf_counter()
         loaded = await store.load()
         assert loaded.coverage

@@ -68,7 +68,7 @@ async def fill(socket_path: str, namespace: str, bank: Bank, count: int = CURREN
     coverage = Coverage(days[0], TODAY)
     for column in columns(days, count):
         await store.put_columns([column], coverage)
-    await store.coverage.put(coverage)
+    await store.put_coverage(coverage)
     await store.close()
 
 

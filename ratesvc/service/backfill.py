@@ -121,7 +121,7 @@ class Backfill:
             raise NotOurTurn("history is being fetched by another replica, or by a command")
 
     async def _steps(self, wanted: Coverage) -> AsyncIterator[Progress]:
-        held = await self._store.coverage.get()
+        held = await self._store.coverage()
         if held is None or wanted.since < held.since:
             async for progress in self._fetch_series(wanted.hull(held) if held else wanted):
                 yield progress
@@ -129,7 +129,7 @@ class Backfill:
             if held.until < wanted.until:
                 async for progress in self._catch_up(held, wanted.until):
                     yield progress
-            held = await self._store.coverage.get() or held
+            held = await self._store.coverage() or held
             if (self.ids_are_due or self._at_once) and await self._misses_an_id():
                 async for progress in self._fetch_series(held):
                     yield progress

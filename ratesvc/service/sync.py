@@ -173,7 +173,7 @@ class Sync:
             self._hold(replace(loaded, revisions=(*admitted, *kept), coverage=loaded.coverage and found.coverage))
             await self._store.readmit(found.kept, [revision for revision, _ in found.refused])
             if loaded.coverage:
-                await (self._store.coverage.put(found.coverage) if found.coverage else self._store.coverage.drop())
+                await self._store.put_coverage(found.coverage)
             await self._refused(found)
         except BaseException:
             self._store.unload()

@@ -24,6 +24,7 @@ BIG_ENDIAN = array("H", [1]).tobytes() == b"\0\1"
 
 _MAGIC = b"ratesvc1"
 _CHECKSUM_BYTES = 16
+_COVERAGE = "span"
 
 
 class _Row(msgspec.Struct, array_like=True):
@@ -62,7 +63,7 @@ class _Column(msgspec.Struct, array_like=True):
     unconfirmed: tuple[date, ...] = ()
 
 
-class _Range(msgspec.Struct, array_like=True):
+class _Coverage(msgspec.Struct, array_like=True):
     since: date
     until: date
     unconfirmed: tuple[date, ...] = ()
@@ -171,16 +172,16 @@ def _little_endian(numbers: array[int]) -> array[int]:
     return swapped
 
 
-def encode_range(field: str, coverage: Coverage) -> bytes:
+def encode_coverage(coverage: Coverage) -> bytes:
     """A closed range of days."""
-    record = _Range(coverage.since, coverage.until, coverage.unconfirmed, coverage.assessed)
-    return seal(field, msgspec.msgpack.encode(record))
+    record = _Coverage(coverage.since, coverage.until, coverage.unconfirmed, coverage.assessed)
+    return seal(_COVERAGE, msgspec.msgpack.encode(record))
 
 
-def decode_range(field: str, envelope: bytes | str | None) -> Coverage | None:
+def decode_coverage(envelope: bytes | str | None) -> Coverage | None:
     """A closed range of days, or None if it is missing or damaged."""
     try:
-        record = msgspec.msgpack.decode(unseal(field, envelope) or b"", type=_Range)
+        record = msgspec.msgpack.decode(unseal(_COVERAGE, envelope) or b"", type=_Coverage)
     except msgspec.MsgspecError:
         return None
     return Coverage(record.since, record.until, record.unconfirmed, record.assessed)

@@ -78,47 +78,23 @@ class Glance:
     end: Place | None
 
 
-class StoredRange:
-    """A closed range of days under a key of its own. Every method raises StoreUnavailable."""
-
-    def __init__(self, connection: RedisConnection, key: str) -> None:
-        self.key = key
-        self._connection = connection
-        self._name = key.rpartition(":")[2]
-
-    async def get(self) -> Coverage | None:
-        """The range, or None if it is missing or damaged."""
-        async with self._connection.call(self._name) as redis:
-            return records.decode_range(self._name, await redis.get(self.key))
-
-    async def put(self, coverage: Coverage) -> None:
-        """Overwrite it."""
-        async with self._connection.call(f"put_{self._name}") as redis:
-            await redis.set(self.key, records.encode_range(self._name, coverage))
-
-    async def drop(self) -> None:
-        """Delete it."""
-        async with self._connection.call(f"drop_{self._name}") as redis:
-            await redis.delete(self.key)
-
-
 class Store:
     """All that one Redis namespace holds. Every method raises StoreUnavailable.
 
-    `coverage` is the range in which every sheet is held. `seen` are the sheets that the last `load` found in Redis,
-    `seen_coverage` is its coverage; `dropped` counts damaged values that were deleted.
+    `seen` are the sheets that the last `load` found in Redis, `seen_coverage` is its coverage; `dropped` counts damaged
+    values that were deleted.
     """
 
     def __init__(self, connection: RedisConnection, namespace: str) -> None:
         """The store closes the connection."""
         prefix = f"{{{namespace}}}:{SCHEMA}:"
         self.connection = connection
-        self.coverage = StoredRange(connection, prefix + "span")
         self.poll_lease = Lease(connection, prefix + "lease:poll")
         self.backfill_lease = Lease(connection, prefix + "lease:backfill")
         self.quarantine = Quarantine(connection, prefix + "quarantine")
         self.seen_coverage: Coverage | None = None
         self.dropped = 0
+        self._coverage = prefix + "span"
         self._sheets = prefix + "sheets"
         self._columns = prefix + "columns"
         self._events = prefix + "events"
@@ -155,7 +131,7 @@ class Store:
             pipeline = redis.pipeline(transaction=False)
             for key in (self._sheets, self._columns, self.quarantine.key):
                 pipeline.hlen(key)
-            pipeline.get(self.coverage.key)
+            pipeline.get(self._coverage)
             pipeline.xrevrange(self._events, count=1)
             # With raise_on_error redis-py would put words of its own before WRONGTYPE.
             answers = await pipeline.execute(raise_on_error=False)
@@ -164,7 +140,7 @@ class Store:
             sheets, columns, quarantined = (checked(count, int) for count in answers[:3])
         event = records.decode_event(*answers[4][0]) if answers[4] else None
         end = event.place if event else None if answers[4] else NOWHERE
-        return Glance(sheets, columns, quarantined, records.decode_range("span", answers[3]), end)
+        return Glance(sheets, columns, quarantined, records.decode_coverage(answers[3]), end)
 
     def holds(self, key: tuple[date, int]) -> bool:
         """Whether this replica has seen this revision in Redis."""
@@ -188,17 +164,22 @@ class Store:
         decoded = {field: records.decode_revision(field, envelope) for field, envelope in stored.items()}
         await self._drop(self._sheets, [field for field, revision in decoded.items() if revision is None])
         revisions = tuple(filter(None, decoded.values()))
-        coverage = await self.coverage.get()
+        coverage = await self.coverage()
         is_new = coverage != self.seen_coverage
         columns = await self.columns() if coverage and is_new else ()
         if is_new and (coverage is None or coverage.until not in sheet_days(columns)):
-            await self.coverage.drop()
+            await self.put_coverage(None)
             coverage, columns = None, ()
         # Last: if Redis fails before this, the next `load` reads the same again.
         self.seen = self.seen.intersection(fields).difference(new)
         self.seen.update(field_of(*revision.key) for revision in revisions)
         self.seen_coverage = coverage
         return Loaded(revisions, columns, coverage if columns else None)
+
+    async def coverage(self) -> Coverage | None:
+        """The range in which every sheet is held, or None if it is missing or damaged."""
+        async with self.connection.call("coverage") as redis:
+            return records.decode_coverage(await redis.get(self._coverage))
 
     async def columns(self) -> tuple[Column, ...]:
         """Every backfilled column, or none if one is damaged, because a part of them would give wrong answers."""
@@ -277,7 +258,15 @@ class Store:
     async def put_history(self, columns: Iterable[Column], coverage: Coverage) -> None:
         """Overwrite these columns, and then the coverage."""
         await self.put_columns(columns, coverage)
-        await self.coverage.put(coverage)
+        await self.put_coverage(coverage)
+
+    async def put_coverage(self, coverage: Coverage | None) -> None:
+        """Overwrite it, or delete it."""
+        async with self.connection.call("put_coverage") as redis:
+            if coverage:
+                await redis.set(self._coverage, records.encode_coverage(coverage))
+            else:
+                await redis.delete(self._coverage)
 
     @staticmethod
     async def _write(redis: Redis, key: str, envelopes: Mapping[Any, Any]) -> None:
@@ -325,7 +314,7 @@ class Store:
     async def drop_misplaced(self) -> list[str]:
         """Delete each key of ours that holds a value of another type; returns the keys."""
         types = dict.fromkeys((self._sheets, self._columns, self.quarantine.key), "hash")
-        types |= {self._events: "stream", self.coverage.key: "string"}
+        types |= {self._events: "stream", self._coverage: "string"}
         async with self.connection.call("drop") as redis:
             misplaced = [key for key in types if as_text(await redis.type(key)) not in (types[key], "none")]
             for key in misplaced:

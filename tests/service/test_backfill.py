@@ -433,7 +433,7 @@ async def test_a_run_for_more_than_one_that_was_cut_off_ends_with_all_of_it(bank
     await steps.aclose()
     first = list(bank.series_asked)
     await replica.run(since=DAYS[5])
-    assert await replica.store.coverage.get() == Coverage(DAYS[5], FRIDAY)
+    assert await replica.store.coverage() == Coverage(DAYS[5], FRIDAY)
     assert sorted(bank.series_asked[len(first) :]) == sorted([*bank.series, *NAMELESS])
     await replica.read()
     assert [day for day in replica.history.days if day >= DAYS[5]] == DAYS[5:]
@@ -458,7 +458,7 @@ async def test_what_ends_a_run_does_not_end_the_next(replica: Replica, monkeypat
     assert replica.backfill.progress is None
     assert not replica.store.backfill_lease.held
     await replica.run()
-    assert await replica.store.coverage.get() == Coverage(FIRST_DAY, FRIDAY)
+    assert await replica.store.coverage() == Coverage(FIRST_DAY, FRIDAY)
 
 
 async def test_a_backfill_that_fails_leaves_the_polls_alone(bank: Bank, settings: Settings, serve: Serve) -> None:
@@ -749,7 +749,7 @@ async def test_a_currency_of_a_day_that_is_held_back_alone_leaves_redis_with_it(
     bank.series["R01335"][wrong] = (100, Decimal("99.9999"))
     bank.documents[wrong] = daily_xml(changed(sheet(wrong), KZT=times("10")))
     await replica.run()
-    coverage = await replica.store.coverage.get()
+    coverage = await replica.store.coverage()
     assert coverage
     assert coverage.unconfirmed == (wrong,)
     stored = await replica.store.column("R09999")
@@ -796,7 +796,7 @@ async def test_a_range_of_which_nothing_is_admitted_ends_no_later_run(bank: Bank
     with pytest.raises(RatesvcError, match="no sheet of that range is admitted"):
         await replica.run(wrong, wrong)
     await replica.run()
-    assert await replica.store.coverage.get() == Coverage(FIRST_DAY, FRIDAY, (wrong,))
+    assert await replica.store.coverage() == Coverage(FIRST_DAY, FRIDAY, (wrong,))
 
 
 async def test_ids_that_an_older_version_did_not_ask_for_are_fetched_after_the_upgrade(
@@ -810,7 +810,7 @@ async def test_ids_that_an_older_version_did_not_ask_for_are_fetched_after_the_u
     await replica.run()
     async with connect(settings.redis.url) as client:
         await client.hdel(f"{{{settings.redis.namespace}}}:v1:columns", *NAMELESS)
-    await replica.store.coverage.put(Coverage(FIRST_DAY, FRIDAY, assessed=False))
+    await replica.store.put_coverage(Coverage(FIRST_DAY, FRIDAY, assessed=False))
     bank.asked.clear()
     async with serve(settings) as running:
         await eventually(lambda: running.service.history.knows("TRL") and running.service.backfilling is None)

@@ -156,7 +156,7 @@ async def as_an_older_version_wrote_it(store: Store, wrong: Sheet, now: datetime
         if quote := quotes.get(column.currency.cbr_id):
             column.put(wrong.effective_date, quote.nominal, quote.value)
         await store.put_columns([column], Coverage(FIRST_DAY, SATURDAY))
-    await store.coverage.put(Coverage(FIRST_DAY, SATURDAY, assessed=False))
+    await store.put_coverage(Coverage(FIRST_DAY, SATURDAY, assessed=False))
     stored = {revision.key: revision for revision in (await store.load()).revisions}
     await store.readmit([], list(stored.values()))
     stored[wrong.effective_date, 1] = Revision(wrong, 1, now)

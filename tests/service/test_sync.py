@@ -22,7 +22,7 @@ from ratesvc.config import Redis, Settings
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.rates import FIRST_DAY, Revision
 from ratesvc.service.app import Service
-from ratesvc.storage.records import encode_range, unseal
+from ratesvc.storage.records import encode_coverage, unseal
 
 DAYS = list(workdays(date(2026, 3, 10), 34))
 SATURDAY = date(2026, 4, 25)
@@ -131,7 +131,7 @@ def _foreign_span(client: redis.Redis, name: Callable[[str], str]) -> None:
 
 def _shorter_span(client: redis.Redis, name: Callable[[str], str]) -> None:
     """A master that knows less: its range must not be taken."""
-    client.set(name("span"), encode_range("span", Coverage(FIRST_DAY, DAYS[3])))
+    client.set(name("span"), encode_coverage(Coverage(FIRST_DAY, DAYS[3])))
 
 
 def _foreign_event(client: redis.Redis, name: Callable[[str], str]) -> None:
@@ -315,7 +315,7 @@ async def test_a_bug_of_ours_is_logged_and_is_not_a_trouble_of_redis(
 
     await eventually(lambda: held.service.store.connection.up)
     monkeypatch.setattr("ratesvc.storage.store.unseal", mistaken)
-    monkeypatch.setattr("ratesvc.storage.records.decode_range", mistaken)
+    monkeypatch.setattr("ratesvc.storage.records.decode_coverage", mistaken)
     monkeypatch.setattr("ratesvc.storage.records.decode_event", mistaken)
     capsys.readouterr()
     await tick(held)
@@ -360,7 +360,7 @@ async def test_an_upgrade_over_a_redis_that_accepts_no_writes_loses_nothing(
     assert coverage
     await on_own.service.retire()
     await eventually(lambda: is_quiet(on_own, own.client()))
-    await on_own.service.store.coverage.put(replace(coverage, assessed=False))
+    await on_own.service.store.put_coverage(replace(coverage, assessed=False))
     mend = _no_room(own)
     async with serve(unhurried(settings)) as upgraded:
         await upgraded.ready()
@@ -369,7 +369,7 @@ async def test_an_upgrade_over_a_redis_that_accepts_no_writes_loses_nothing(
         mend()
 
         async def marked() -> bool:
-            found = await upgraded.service.store.coverage.get()
+            found = await upgraded.service.store.coverage()
             return bool(found and found.assessed)
 
         await eventually(marked)

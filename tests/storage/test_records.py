@@ -25,7 +25,15 @@ REVISION = Revision(sheet(FRIDAY), 2, FETCHED, ("large_move", "corrected"), zlib
 FIELD = "2026-04-24.2"
 LIRA = Currency("R01700J", "R01700", "TRY", "949", "Турецких лир", "Turkish Lira")
 ASKED = Coverage(date(1992, 7, 1), SATURDAY)
-DECODERS = (records.decode_revision, records.decode_column, records.decode_range)
+
+
+def decoded(field: str, envelope: bytes | str | None) -> list[object]:
+    """By every decoder."""
+    return [
+        records.decode_revision(field, envelope),
+        records.decode_column(field, envelope),
+        records.decode_coverage(envelope),
+    ]
 
 
 def column() -> Column:
@@ -69,13 +77,14 @@ def test_an_envelope_with_one_wrong_byte_is_a_miss(data: st.DataObject) -> None:
 )
 def test_a_value_that_is_no_envelope_is_a_miss(other: bytes | str | None) -> None:
     """Other types, other magic words, and a magic word without a checksum."""
-    assert [decode(FIELD, other) for decode in DECODERS] == [None] * 3
+    assert decoded(FIELD, other) == [None] * 3
 
 
 @pytest.mark.parametrize("payload", [b"", b"\xc1", b"\x90", b"\x91\x01", b"not msgpack"])
 def test_a_payload_that_is_no_record_is_a_miss(payload: bytes) -> None:
     """Although its envelope verifies."""
-    assert [decode(FIELD, records.seal(FIELD, payload)) for decode in DECODERS] == [None] * 3
+    assert decoded(FIELD, records.seal(FIELD, payload)) == [None] * 3
+    assert records.decode_coverage(records.seal("span", payload)) is None
 
 
 # Revisions
@@ -191,10 +200,9 @@ def test_a_machine_of_the_other_byte_order_reads_and_writes_the_same_bytes(monke
 def test_a_range_comes_back_with_its_unconfirmed_days() -> None:
     """A range of an older version has none, and was not assessed."""
     for coverage in (Coverage(ASKED.since, SATURDAY, (FRIDAY,), assessed=False), Coverage(FRIDAY, SATURDAY)):
-        assert records.decode_range("span", records.encode_range("span", coverage)) == coverage
-        assert records.decode_range("plan", records.encode_range("span", coverage)) is None
+        assert records.decode_coverage(records.encode_coverage(coverage)) == coverage
     older = records.seal("span", msgspec.msgpack.encode([FRIDAY, SATURDAY]))
-    assert records.decode_range("span", older) == Coverage(FRIDAY, SATURDAY, assessed=False)
+    assert records.decode_coverage(older) == Coverage(FRIDAY, SATURDAY, assessed=False)
 
 
 # The event log
