@@ -125,9 +125,9 @@ def currencies(request: Request) -> Content:
 
 def usage(_: Request) -> Content:
     """usage.json: there is no limit, and nothing is counted."""
-    plan = {"name": "ratesvc", "quota": "unlimited", "update_frequency": "each working day"}
+    tariff = {"name": "ratesvc", "quota": "unlimited", "update_frequency": "each working day"}
     counted = {"requests": 0, "requests_quota": 0, "requests_remaining": 0}
-    return Content("usage", JSON, lambda: encode({"status": 200, "data": {"plan": plan, "usage": counted}}))
+    return Content("usage", JSON, lambda: encode({"status": 200, "data": {"plan": tariff, "usage": counted}}))
 
 
 _DESCRIPTIONS = {

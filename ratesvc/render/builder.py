@@ -72,9 +72,9 @@ def not_ready(words: Language) -> str:
     return widget.page("not_ready.html", t=words.say, language=words)
 
 
-def words_of(asked: str, of_widget: Language) -> Language:
+def words_of(tag: str, of_widget: Language) -> Language:
     """The page's own language: the requested one, else the widget's if the page is translated, else English."""
-    found = language(asked) or of_widget
+    found = language(tag) or of_widget
     nearest = next((tag for tag in UI if language_or_default(tag).locale.language == found.locale.language), UI[0])
     return language_or_default(nearest)
 

@@ -84,9 +84,9 @@ def _grounds(look: Look) -> dict[str, str]:
     return dict(zip(("ground", "ink", "soft", "line"), GROUNDS[look.theme], strict=True))
 
 
-def _squeezed(room: int, text: str) -> int:
+def _squeezed(space: int, text: str) -> int:
     """The width to squeeze a long name into, or 0."""
-    return room if text_width(text, NAME_SIZE) > room * PIXEL else 0
+    return space if text_width(text, NAME_SIZE) > space * PIXEL else 0
 
 
 def _lines(title: str, width: int) -> list[str]:

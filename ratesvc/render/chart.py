@@ -43,7 +43,7 @@ _HUNDRED = Decimal(100)
 class ChartLook:
     """How a chart is shown: size in pixels within WIDTHS and HEIGHTS, `theme` one of THEMES.
 
-    The chart becomes higher if the words around it leave too little room for the lines.
+    The chart becomes higher if the words around it leave too little space for the lines.
     """
 
     language: Language
@@ -166,9 +166,9 @@ class _Words:
     def _in_words(self, code: str, points: Sequence[Point]) -> str:
         rate = itemgetter(1)
         lowest, highest = min(points, key=rate), max(points, key=rate)
-        told = {"first": points[0], "last": points[-1], "lowest": lowest, "highest": highest}
-        words = {name: self._figure(code, point, points[0]) for name, point in told.items()}
-        days = {f"{name}_day": self.language.day(day) for name, (day, _) in told.items()}
+        extremes = {"first": points[0], "last": points[-1], "lowest": lowest, "highest": highest}
+        words = {name: self._figure(code, point, points[0]) for name, point in extremes.items()}
+        days = {f"{name}_day": self.language.day(day) for name, (day, _) in extremes.items()}
         return self.language.say(
             "{name} ({code}): first {first} on {first_day}, last {last} on {last_day}; "
             "lowest {lowest} on {lowest_day}, highest {highest} on {highest_day}.",
@@ -197,10 +197,10 @@ class _Sheet:
         self.ours = f' lang="{look.language.foreign}"' if look.language.foreign else ""
         """The attribute of a sentence that is not in the picture's language."""
         self.width = look.width * PIXEL
-        room = self.width - 2 * _EDGE
-        self.title = wrapped(title, _TITLE, room)
-        self.subtitle = wrapped(subtitle, _TEXT, room)
-        self.notes = wrapped(look.language.blank.join(notes), _SMALL, room)
+        space = self.width - 2 * _EDGE
+        self.title = wrapped(title, _TITLE, space)
+        self.subtitle = wrapped(subtitle, _TEXT, space)
+        self.notes = wrapped(look.language.blank.join(notes), _SMALL, space)
         self.top = _EDGE + 21 * PIXEL * len(self.title) + 17 * PIXEL * len(self.subtitle) + 16 * PIXEL
         foot = 44 * PIXEL + 15 * PIXEL * len(self.notes)
         self.height = max(look.height * PIXEL, self.top + _LEAST_PLOT + foot)
@@ -252,8 +252,8 @@ class _Sheet:
         for unit, days in day_ticks(first, last):
             texts = [self._day(day, unit) for day in days]
             marks = [(time.at_day(day), text) for day, text in zip(days, texts, strict=True)]
-            room = max(text_width(text, _SMALL) for text in texts) + 14 * PIXEL
-            if all(after[0] - before[0] >= room for before, after in pairwise(marks)):
+            space = max(text_width(text, _SMALL) for text in texts) + 14 * PIXEL
+            if all(after[0] - before[0] >= space for before, after in pairwise(marks)):
                 break
         return marks
 

@@ -128,15 +128,15 @@ def thinned(points: Sequence[Point], columns: int) -> list[Point]:
     return sorted(kept)
 
 
-def spread(wanted: Sequence[int], gap: int, low: int, high: int) -> list[int]:
-    """Positions at least `gap` apart within [low, high], in the order of `wanted` and as close to it as a mean is.
+def spread(ideal: Sequence[int], gap: int, low: int, high: int) -> list[int]:
+    """Positions at least `gap` apart within [low, high], in the order of `ideal` and as close to it as a mean is.
 
     If they cannot all fit, the gaps are kept and the last ones lie beyond `high`.
     """
-    order = sorted(range(len(wanted)), key=wanted.__getitem__)
+    order = sorted(range(len(ideal)), key=ideal.__getitem__)
     blocks: list[list[int]] = []
     for rank, index in enumerate(order):
-        blocks.append([wanted[index] - rank * gap])
+        blocks.append([ideal[index] - rank * gap])
         while len(blocks) > 1 and _mean(blocks[-2]) >= _mean(blocks[-1]):
             last = blocks.pop()
             blocks[-1] += last

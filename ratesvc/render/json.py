@@ -235,19 +235,19 @@ HEARTBEAT = b":\n\n"
 
 
 @lru_cache(MOST_EVENTS)
-def event(told: Event, public_url: str, *, demo: bool = False) -> bytes:
+def event(news: Event, public_url: str, *, demo: bool = False) -> bytes:
     """One event. Its address names the revision, so that no cache on the way answers with an older one.
 
     A `reset` is about no sheet; its address is that of today's rates.
     """
-    day, number = told.place.key
+    day, number = news.place.key
     document: dict[str, Any] = {"url": f"{public_url}/v1/rates"}
-    if told.kind != RESET:
+    if news.kind != RESET:
         url = f"{public_url}/v1/rates/{day.isoformat()}?revision={number}"
         document = {"effective_date": day, "revision": number, "url": url}
     if demo:
         document["demo"] = True
-    return f"event: {told.kind}\nid: {told.place}\n".encode() + b"data: " + encode(document) + b"\n\n"
+    return f"event: {news.kind}\nid: {news.place}\n".encode() + b"data: " + encode(document) + b"\n\n"
 
 
 def opening(place: Place | None, retry_s: float) -> bytes:

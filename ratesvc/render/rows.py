@@ -236,8 +236,8 @@ def spark(rates: Sequence[tuple[date, Decimal]], language: Language) -> tuple[st
 
 def _place(part: Decimal, whole: Decimal, size: int) -> str:
     """The place between the margins; the middle if nothing moves."""
-    room = Decimal(size - 2 * SPARK_MARGIN)
-    offset = rounded(EXACT.multiply(part, room), whole, places=1) if whole else rounded(room, Decimal(2), places=1)
+    space = Decimal(size - 2 * SPARK_MARGIN)
+    offset = rounded(EXACT.multiply(part, space), whole, places=1) if whole else rounded(space, Decimal(2), places=1)
     return plain(trimmed(offset + SPARK_MARGIN))
 
 

@@ -209,9 +209,9 @@ def rates_between(history: History, code: str, quote: str, since: date, until: d
     if quote == "RUB":
         other_days, divisors = days, [scaled_rouble(power)] * len(days)
     if days != other_days:
-        held, wanted = dict(zip(days, units, strict=True)), dict(zip(other_days, divisors, strict=True))
-        days = [day for day in days if day in wanted]
-        units, divisors = [held[day] for day in days], [wanted[day] for day in days]
+        ours, theirs = dict(zip(days, units, strict=True)), dict(zip(other_days, divisors, strict=True))
+        days = [day for day in days if day in theirs]
+        units, divisors = [ours[day] for day in days], [theirs[day] for day in days]
     if amount == ONE:
         return Rates(days, list(ratios(units, divisors)))
     return Rates(days, list(ratios(map(EXACT.multiply, repeat(amount), units), divisors, AMOUNT_SIGNIFICANT)))

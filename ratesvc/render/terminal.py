@@ -92,10 +92,10 @@ def _places(number: Decimal) -> int:
 
 def _title(answer: InForce, language: Language, *codes: str, demo: bool) -> str:
     """The name of the sheet; a second line if a newer sheet is missing, or if a rouble among `codes` is an old one."""
-    effective, asked = language.day(answer.revision.effective_date), language.day(answer.requested_date)
+    effective, requested = language.day(answer.revision.effective_date), language.day(answer.requested_date)
     title = language.say("Bank of Russia, {day}", day=effective)
-    if effective != asked:
-        title = language.say("Bank of Russia, {day}, in force on {asked}", day=effective, asked=asked)
+    if effective != requested:
+        title = language.say("Bank of Russia, {day}, in force on {asked}", day=effective, asked=requested)
     badge = f" ({language.say('demo')})" if demo else ""
     stale = "\n" + language.say("Not updated since {day}.", day=effective) if answer.stale else ""
     is_old = "RUB" in codes and answer.revision.effective_date < REDENOMINATION
@@ -109,8 +109,8 @@ def blocks(rates: Sequence[Decimal]) -> str:
     low, high = min(rates, default=Decimal(0)), max(rates, default=Decimal(0))
     if low == high:
         return BLOCKS[3] * len(chosen)
-    top, room = Decimal(len(BLOCKS) - 1), EXACT.subtract(high, low)
-    places = (rounded(EXACT.multiply(EXACT.subtract(rate, low), top), room, places=0) for rate in chosen)
+    top, space = Decimal(len(BLOCKS) - 1), EXACT.subtract(high, low)
+    places = (rounded(EXACT.multiply(EXACT.subtract(rate, low), top), space, places=0) for rate in chosen)
     return "".join(BLOCKS[int(plain(place))] for place in places)
 
 

@@ -68,12 +68,12 @@ def history() -> History:
 HISTORY = history()
 
 
-def asked(given: Mapping[str, str], now: datetime = MONDAY_NOON, held: History = HISTORY) -> Request:
+def request_of(given: Mapping[str, str], now: datetime = MONDAY_NOON, held: History = HISTORY) -> Request:
     return Request(held, snapshot(held, now), "https://rates.example/base", given)
 
 
 def content(name: str, path: str, given: Mapping[str, str] | None = None, now: datetime = MONDAY_NOON) -> bytes:
-    return dialect(name).routes[path](asked(given or {}, now)).write()
+    return dialect(name).routes[path](request_of(given or {}, now)).write()
 
 
 SERIES = {"start": "2026-04-23", "end": "2026-04-27", "symbols": "RUB,EUR"}
@@ -160,7 +160,7 @@ def test_refusals_in_their_own_words(name: str) -> None:
     found = list(errors())
     for path, given in REFUSED[name]:
         with pytest.raises(Refused) as refused:
-            speaker.routes[path](asked(given))
+            speaker.routes[path](request_of(given))
         found.append((f"{path} {given}", refused.value))
     lines = []
     for what, error in found:
@@ -209,7 +209,7 @@ def test_the_bank_answers_a_day_to_come_with_what_is_set() -> None:
     """On Friday morning any future day gets Friday's sheet, under Friday's date."""
     morning = datetime(2026, 4, 24, 6, tzinfo=UTC)
     before = History(WorkCalendar(), [Revision(sheet(FRIDAY), 1, FETCHED)])
-    answer = dialect("cbr").routes["/scripts/XML_daily.asp"](asked({"date_req": "29/04/2026"}, morning, before))
+    answer = dialect("cbr").routes["/scripts/XML_daily.asp"](request_of({"date_req": "29/04/2026"}, morning, before))
     assert b'Date="24.04.2026"' in answer.write()
 
 
@@ -225,7 +225,7 @@ def test_a_catalogue_or_a_series_is_never_a_part_of_one() -> None:
         ("openexchangerates", "/api/time-series.json", {"start": "2020-01-01", "end": "2026-04-24"}),
     ]:
         with pytest.raises(HistoryLoading):
-            dialect(name).routes[path](asked(given, MONDAY_NOON, part))
+            dialect(name).routes[path](request_of(given, MONDAY_NOON, part))
 
 
 def test_an_unknown_id_has_an_empty_series() -> None:
@@ -261,7 +261,7 @@ def exact(body: bytes) -> Any:
     return json.loads(body, parse_float=str, parse_int=str)
 
 
-def told() -> Iterator[tuple[str, str, dict[str, str]]]:
+def quoted() -> Iterator[tuple[str, str, dict[str, str]]]:
     """Each dialect's newest rates as its client reads them: the price of one unit of a base."""
     for name, path, given in (
         ("cbr-xml-daily", "/latest.js", {}),
@@ -283,7 +283,7 @@ def test_one_unit_costs_the_same_in_every_dialect_as_in_our_own_api() -> None:
     """There is one rounding, so each pair of a dialect equals /v1/convert."""
     held = HISTORY.of_date(SATURDAY)
     assert held
-    pairs = [(name, base, code, Decimal(rate)) for name, base, rates in told() for code, rate in rates.items()]
+    pairs = [(name, base, code, Decimal(rate)) for name, base, rates in quoted() for code, rate in rates.items()]
     for name, base, code, rate in pairs:
         assert rate == convert(held.sheet, ONE, base, code, 0).unit_rate, (name, base, code)
     codes = len(held.sheet.quotes)

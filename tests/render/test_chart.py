@@ -147,15 +147,15 @@ def test_weeks_are_marked_at_mondays() -> None:
 
 
 @given(st.lists(st.integers(0, 3000), max_size=6))
-def test_labels_are_spread_in_order(wanted: list[int]) -> None:
+def test_labels_are_spread_in_order(ideal: list[int]) -> None:
     """They keep the gap, the order and the bounds. If there is room, they stay in place."""
-    places = spread(wanted, 170, 0, 3000)
+    places = spread(ideal, 170, 0, 3000)
     ordered = sorted(places)
     assert all(after - before >= 170 for before, after in pairwise(ordered))
     assert all(0 <= place <= 3000 for place in places)
-    assert sorted(wanted) == [want for _, want in sorted(zip(places, wanted, strict=True))]
-    if all(abs(a - b) >= 170 for i, a in enumerate(wanted) for b in wanted[:i]):
-        assert places == wanted
+    assert sorted(ideal) == [one for _, one in sorted(zip(places, ideal, strict=True))]
+    if all(abs(a - b) >= 170 for i, a in enumerate(ideal) for b in ideal[:i]):
+        assert places == ideal
 
 
 @given(one_series, st.integers(1, 15))

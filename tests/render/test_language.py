@@ -33,7 +33,7 @@ ENGLISH, RUSSIAN = spoken("en"), spoken("ru")
 
 
 @pytest.mark.parametrize(
-    ("asked", "tag", "direction"),
+    ("given_tag", "tag", "direction"),
     [
         ("ru", "ru", "ltr"),
         ("RU", "ru", "ltr"),
@@ -46,9 +46,9 @@ ENGLISH, RUSSIAN = spoken("en"), spoken("ru")
         ("he-IL", "he-IL", "rtl"),
     ],
 )
-def test_a_tag_leads_to_the_nearest_language_under_one_name(asked: str, tag: str, direction: str) -> None:
+def test_a_tag_leads_to_the_nearest_language_under_one_name(given_tag: str, tag: str, direction: str) -> None:
     """Case and underscores do not matter, and an unknown region falls back to its language."""
-    found = spoken(asked)
+    found = spoken(given_tag)
     assert (found.tag, found.direction) == (tag, direction)
 
 

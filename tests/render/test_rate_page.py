@@ -48,7 +48,7 @@ def held(*days: str, received: str = "17:05") -> History:
     return History(CALENDAR, [Revision(sheet, 1, eve) for sheet, eve in zip(sheets, eves, strict=True)])
 
 
-def asked(history: History, day: str, now: datetime, code: str = "USD") -> Reason:
+def reason_for(history: History, day: str, now: datetime, code: str = "USD") -> Reason:
     outcome: InForce | RatesvcError
     try:
         outcome = on_day(history, date.fromisoformat(day), now)
@@ -65,7 +65,7 @@ def words(why: Reason, day: str, tag: str = "en", code: str = "USD", quote: Quot
 
 def test_a_working_day_has_its_own_rate() -> None:
     """Tuesday, 5 March 2024: set on Monday for that very day."""
-    why = asked(held("2024-03-02", "2024-03-05"), "2024-03-05", moment(date(2024, 3, 5)))
+    why = reason_for(held("2024-03-02", "2024-03-05"), "2024-03-05", moment(date(2024, 3, 5)))
     assert why == Reason(Kind.OWN_DAY, date(2024, 3, 5), date(2024, 3, 4))
     assert "set this rate for that very day" in words(why, "2024-03-05")
 
@@ -73,7 +73,7 @@ def test_a_working_day_has_its_own_rate() -> None:
 @pytest.mark.parametrize("day", ["2024-03-03", "2024-03-04"])
 def test_saturdays_rate_holds_on_sunday_and_monday(day: str) -> None:
     """Set on Friday for Saturday, 2 March 2024; the next is in force on Tuesday."""
-    why = asked(held("2024-03-02", "2024-03-05"), day, moment(date(2024, 3, 6)))
+    why = reason_for(held("2024-03-02", "2024-03-05"), day, moment(date(2024, 3, 6)))
     assert (why.kind, why.effective, why.until) == (Kind.WEEKEND, date(2024, 3, 2), date(2024, 3, 4))
     assert "Saturday's rate (March 2, 2024) also applies on Sunday and Monday" in words(why, day)
     assert "на субботу, 2 марта 2024 г., действует также в воскресенье и понедельник" in words(why, day, "ru")
@@ -82,7 +82,7 @@ def test_saturdays_rate_holds_on_sunday_and_monday(day: str) -> None:
 @pytest.mark.parametrize("day", ["2025-01-01", "2025-01-08", "2025-01-09"])
 def test_new_year(day: str) -> None:
     """Set on Saturday, 28 December 2024, for the 29th. Days off last to 8 January, so it also applies to the 9th."""
-    why = asked(held("2024-12-29", "2025-01-10"), day, moment(date(2025, 1, 10)))
+    why = reason_for(held("2024-12-29", "2025-01-10"), day, moment(date(2025, 1, 10)))
     assert why.kind is Kind.DAYS_OFF
     assert (why.effective, why.days_off) == (date(2024, 12, 29), (date(2024, 12, 29), date(2025, 1, 8)))
     assert why.holidays == ("New Year Holidays", "Christmas Day")
@@ -97,17 +97,17 @@ def test_a_working_saturday_sets_a_sundays_rate() -> None:
     """Saturday, 27 April 2024 was a working day, so Sunday the 28th has its own rate and Monday keeps it."""
     history = held("2024-04-27", "2024-04-28", "2024-05-03")
     now = moment(date(2024, 5, 6))
-    own = asked(history, "2024-04-28", now)
+    own = reason_for(history, "2024-04-28", now)
     assert own == Reason(Kind.OWN_DAY, date(2024, 4, 28), date(2024, 4, 27))
     assert "It was set on April 27, 2024, a working day at the weekend." in words(own, "2024-04-28")
-    after = asked(history, "2024-04-29", now)
+    after = reason_for(history, "2024-04-29", now)
     assert (after.kind, after.effective, after.until) == (Kind.DAYS_OFF, date(2024, 4, 28), date(2024, 5, 2))
     assert after.holidays == ("Holiday of Spring and Labor",)
 
 
 def test_a_single_day_off() -> None:
     """Wednesday, 12 June 2024 was Russia Day: its own rate was set on the 11th, and it applies on the 13th too."""
-    why = asked(held("2024-06-12", "2024-06-14"), "2024-06-13", moment(date(2024, 6, 14)))
+    why = reason_for(held("2024-06-12", "2024-06-14"), "2024-06-13", moment(date(2024, 6, 14)))
     assert (why.kind, why.days_off) == (Kind.DAYS_OFF, (date(2024, 6, 12), date(2024, 6, 12)))
     assert "12 июня 2024 г. — нерабочий день (День России)" in words(why, "2024-06-13", "ru")
 
@@ -124,7 +124,7 @@ def test_a_day_off_by_decree_has_no_name() -> None:
 
 def test_tomorrows_rate_is_announced() -> None:
     """Monday evening, for Tuesday: the rate was received at 17:05 and is not yet in force."""
-    why = asked(held("2024-03-02", "2024-03-05"), "2024-03-05", moment(date(2024, 3, 4), "18:00"))
+    why = reason_for(held("2024-03-02", "2024-03-05"), "2024-03-05", moment(date(2024, 3, 4), "18:00"))
     assert why.kind is Kind.ANNOUNCED
     assert why.fetched_at == moment(date(2024, 3, 4), "17:05")
     assert "received on March 4, 2024 at 17:05 Moscow time" in words(why, "2024-03-05")
@@ -133,13 +133,13 @@ def test_tomorrows_rate_is_announced() -> None:
 def test_at_midnight_the_announced_rate_is_the_days_own() -> None:
     history = held("2024-03-02", "2024-03-05")
     midnight = datetime(2024, 3, 5, tzinfo=MOSCOW)
-    assert asked(history, "2024-03-05", midnight - timedelta(seconds=1)).kind is Kind.ANNOUNCED
-    assert asked(history, "2024-03-05", midnight).kind is Kind.OWN_DAY
+    assert reason_for(history, "2024-03-05", midnight - timedelta(seconds=1)).kind is Kind.ANNOUNCED
+    assert reason_for(history, "2024-03-05", midnight).kind is Kind.OWN_DAY
 
 
 def test_next_monday_is_answered_on_friday_evening() -> None:
     """Saturday's sheet is announced, and no other can come before Tuesday."""
-    why = asked(held("2024-03-01", "2024-03-02"), "2024-03-04", moment(date(2024, 3, 1), "18:00"))
+    why = reason_for(held("2024-03-01", "2024-03-02"), "2024-03-04", moment(date(2024, 3, 1), "18:00"))
     assert (why.kind, why.fetched_at) == (Kind.WEEKEND, moment(date(2024, 3, 1), "17:05"))
     assert "It was received on March 1, 2024 at 17:05" in words(why, "2024-03-04")
 
@@ -147,30 +147,30 @@ def test_next_monday_is_answered_on_friday_evening() -> None:
 def test_the_last_day_of_the_year_asked_the_day_before() -> None:
     """30 December 2025 is the last working day. At noon the rate of the 31st is expected by 18:00."""
     noon = moment(date(2025, 12, 30))
-    why = asked(held("2025-12-30"), "2025-12-31", noon)
+    why = reason_for(held("2025-12-30"), "2025-12-31", noon)
     assert (why.kind, why.effective, why.late) == (Kind.NOT_YET_SET, date(2025, 12, 31), False)
     assert why.expected_at == moment(date(2025, 12, 30), "18:00")
     assert "expected by 18:00 Moscow time on December 30, 2025" in words(why, "2025-12-31", quote=None)
     evening = moment(date(2025, 12, 30), "19:00")
-    assert asked(held("2025-12-30", "2025-12-31"), "2025-12-31", evening).kind is Kind.ANNOUNCED
+    assert reason_for(held("2025-12-30", "2025-12-31"), "2025-12-31", evening).kind is Kind.ANNOUNCED
 
 
 def test_a_day_in_the_holidays_waits_for_the_rate_before_them() -> None:
     """On 30 December, 5 January 2026 waits for the rate of 31 December."""
-    why = asked(held("2025-12-30"), "2026-01-05", moment(date(2025, 12, 30)))
+    why = reason_for(held("2025-12-30"), "2026-01-05", moment(date(2025, 12, 30)))
     assert (why.kind, why.effective) == (Kind.NOT_YET_SET, date(2025, 12, 31))
     assert "The rate of December 31, 2025 will apply." in words(why, "2026-01-05", quote=None)
 
 
 def test_a_late_rate_is_called_late() -> None:
-    why = asked(held("2024-03-05"), "2024-03-06", moment(date(2024, 3, 5), "18:30"))
+    why = reason_for(held("2024-03-05"), "2024-03-06", moment(date(2024, 3, 5), "18:30"))
     assert (why.kind, why.late) == (Kind.NOT_YET_SET, True)
     assert "is late. It was expected by 18:00" in words(why, "2024-03-06", quote=None)
 
 
 def test_today_without_its_own_rate_is_stale() -> None:
     """Tuesday's sheet never came, and the page says so."""
-    why = asked(held("2024-03-02"), "2024-03-05", moment(date(2024, 3, 5)))
+    why = reason_for(held("2024-03-02"), "2024-03-05", moment(date(2024, 3, 5)))
     assert (why.kind, why.effective) == (Kind.STALE, date(2024, 3, 2))
     assert "has not been received" in words(why, "2024-03-05")
 
@@ -208,7 +208,7 @@ def test_why_there_is_no_rate(error: RatesvcError, kind: Kind, said: str) -> Non
 
 def test_a_currency_that_the_sheet_lacks() -> None:
     """The page names the sheet."""
-    why = asked(held("2024-03-05"), "2024-03-05", moment(date(2024, 3, 5)), "DEM")
+    why = reason_for(held("2024-03-05"), "2024-03-05", moment(date(2024, 3, 5)), "DEM")
     assert why == Reason(Kind.ABSENT, date(2024, 3, 5))
     assert "has no rate for DEM" in words(why, "2024-03-05", code="DEM", quote=None)
 
@@ -353,13 +353,13 @@ async def test_english_sentences_run_from_left_to_right(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "current"), [("ru-RU", "ru"), ("zh-CN", "zh-Hans"), ("en-GB", "en"), ("de", "en"), ("zh-TW", "en")]
+    ("tag", "current"), [("ru-RU", "ru"), ("zh-CN", "zh-Hans"), ("en-GB", "en"), ("de", "en"), ("zh-TW", "en")]
 )
-async def test_the_page_names_its_languages(client: Client, asked: str, current: str) -> None:
+async def test_the_page_names_its_languages(client: Client, tag: str, current: str) -> None:
     """Every translated language has a link, and the current one is marked, whatever its region."""
-    page = await (await client.get(f"/rate?lang={asked}")).text()
+    page = await (await client.get(f"/rate?lang={tag}")).text()
     links = re.findall(r'hreflang="([^"]+)"( aria-current="true")?', page)
-    assert links == [(tag, ' aria-current="true"' if tag == current else "") for tag in ("en", "ru", "zh-Hans")]
+    assert links == [(one, ' aria-current="true"' if one == current else "") for one in ("en", "ru", "zh-Hans")]
 
 
 async def test_german_words_on_an_english_page_are_marked(client: Client) -> None:

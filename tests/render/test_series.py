@@ -33,10 +33,10 @@ def column(code: str, held: dict[int, tuple[int, int]]) -> Column:
     return made
 
 
-def one_by_one(history: History, code: str, asked: series.SeriesParams) -> list[tuple[date, Decimal]]:
+def one_by_one(history: History, code: str, params: series.SeriesParams) -> list[tuple[date, Decimal]]:
     """Each day's rate by the one rounding, from the price of one unit in roubles."""
     units, divisors = [
-        dict(history.series(one, asked.since, asked.until)) if one != "RUB" else None for one in (code, asked.quote)
+        dict(history.series(one, params.since, params.until)) if one != "RUB" else None for one in (code, params.quote)
     ]
     if divisors is None:
         return sorted((units or {}).items())
@@ -68,10 +68,10 @@ def test_text_is_what_rows_say(
         for code in ("RUB", "BBB"):
             days = FIRST + timedelta(days=since), FIRST + timedelta(days=until)
             others = ("USD", "AAA") if code == "RUB" else ("USD", "AAA", "RUB")
-            asked = series.SeriesParams(others, days[0], days[1], code)
+            params = series.SeriesParams(others, days[0], days[1], code)
             for other in others:
-                rows = [[day, literal(rate)] for day, rate in one_by_one(history, other, asked)]
-                assert series.rows_of(history, other, asked, LAST) == encode(rows)
+                rows = [[day, literal(rate)] for day, rate in one_by_one(history, other, params)]
+                assert series.rows_of(history, other, params, LAST) == encode(rows)
         if change == 1:
             for added in columns:
                 added.put(LAST + ONE_DAY, 100, Decimal("0.5000"))
@@ -87,8 +87,8 @@ def test_old_roubles_are_said_on_either_side_of_a_rate(code: str, quote: str, sa
     around = {11: (59_600_000, 0), 12: (59_600, 0)}
     history = History(WorkCalendar())
     history.fill([column("USD", around), column("AAA", around)], Coverage(FIRST, LAST))
-    asked = series.SeriesParams((code,), FIRST + timedelta(days=11), LAST, quote)
-    document = json.loads(series.to_json(asked, history, LAST, demo=False))
+    params = series.SeriesParams((code,), FIRST + timedelta(days=11), LAST, quote)
+    document = json.loads(series.to_json(params, history, LAST, demo=False))
     (before, (_, after)) = document["series"][code]
     assert before[0] == "1997-12-31"
     assert (document["denomination"] is not None) == (before[1] != after) == said
@@ -107,17 +107,17 @@ def test_every_day_has_the_rate_of_the_sheet_in_force(
     history = held(base, quote)
     since, until = sorted((since, until))
     days = [FIRST + timedelta(days=step) for step in range(since, until + 1)]
-    asked = series.SeriesParams(("AAA",), days[0], days[-1], in_quote, "daily")
-    rates = dict(one_by_one(history, "AAA", replace(asked, since=FIRST)))
+    params = series.SeriesParams(("AAA",), days[0], days[-1], in_quote, "daily")
+    rates = dict(one_by_one(history, "AAA", replace(params, since=FIRST)))
     expected: list[tuple[date, Decimal, date]] = []
     for day in days:
         effective = max(sheet for sheet in history.days if sheet <= day)
         if effective in rates:
             expected.append((day, rates[effective], effective))
-    assert series.rows_of(history, "AAA", asked, LAST) == encode(
+    assert series.rows_of(history, "AAA", params, LAST) == encode(
         [(day, literal(rate), effective) for day, rate, effective in expected]
     )
-    table = series.to_csv(asked, series.columns_of(history, asked, LAST), None).decode().splitlines()[1:]
+    table = series.to_csv(params, series.columns_of(history, params, LAST), None).decode().splitlines()[1:]
     assert table == [f"{day},{effective},{plain(rate)}" for day, rate, effective in expected]
 
 

@@ -270,10 +270,10 @@ async def test_oembed_answers_for_our_own_addresses_only(live: Live) -> None:
     assert (await get(live.url, f"/oembed?url={ours}&format=xml"))[0] == 501
 
 
-@pytest.mark.parametrize("asked", ["", "%26width=600%26height=500"])
-async def test_a_narrower_frame_is_higher(live: Live, asked: str) -> None:
+@pytest.mark.parametrize("size_given", ["", "%26width=600%26height=500"])
+async def test_a_narrower_frame_is_higher(live: Live, size_given: str) -> None:
     """Rows and title wrap in a narrower frame, so it needs more height, up to the limit of the consumer."""
-    address = f"/oembed?url={live.url}/embed%3Fcolumns=name,today,next,change,percent{asked}"
+    address = f"/oembed?url={live.url}/embed%3Fcolumns=name,today,next,change,percent{size_given}"
 
     async def size(limits: str) -> tuple[int, int]:
         document = json.loads(await text_of(live, address + limits))
