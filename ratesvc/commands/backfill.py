@@ -39,7 +39,7 @@ async def verify(settings: Settings, *, as_json: bool, demo: bool) -> None:
     elif not differences:
         click.echo("No difference.")
     if differences:
-        raise RatesvcError(f"{len(differences)} differences")
+        raise RatesvcError(f"{len(differences)} difference{'s' if len(differences) > 1 else ''}")
 
 
 def _in_words(found: Difference) -> str:

@@ -1,31 +1,135 @@
-"""Commands that take long or write files, as processes; one of them killed in the middle."""
+"""What commands do, over a replica of the Bank."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import signal
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from conftest import eventually
-from fake_bank import Bank, last_month, sheet
-from processes import environment, processes_over, run
+from aiohttp import web
+from conftest import Clock, eventually, unhurried
+from fake_bank import Bank, daily_xml, last_month, sheet, workdays
+from processes import environment, processes_over
+from sheets import changed, plausible, times
 
-from ratesvc.domain.workdays import utc_now
+from ratesvc.commands.backfill import backfill, verify
+from ratesvc.commands.export import export, replace_file
+from ratesvc.commands.rates import held_or_fetched, show
+from ratesvc.commands.running import in_force
+from ratesvc.config import Cbr, Settings
+from ratesvc.domain.rates import Sheet
+from ratesvc.domain.workdays import moscow_day, utc_now
+from ratesvc.errors import FetchFailed, RatesvcError
+from ratesvc.render import terminal
+from ratesvc.render.series import SeriesParams, to_json
+from ratesvc.service.app import Service
 
-pytestmark = pytest.mark.slow
+
+@asynccontextmanager
+async def opened(settings: Settings, clock: Clock) -> AsyncIterator[Service]:
+    """A service as commands open it: nothing happens by itself."""
+    async with Service(settings, clock=clock, scheduled=False) as service:
+        yield service
 
 
-async def test_a_backfill_killed_in_the_middle_goes_on_without_asking_again(bank: Bank, tmp_path: Path) -> None:
-    """kill -9 after a few currencies; the second run asks for the others only, and says what is held."""
+# The sheet of a day
+
+
+async def test_a_past_day_is_answered_by_the_banks_own_word(bank: Bank, settings: Settings, clock: Clock) -> None:
+    """Asked for a day in 1993 the Bank gives the sheet that was in force then, days before; no backfill is needed."""
+    bank.publish(*map(sheet, (date(1993, 3, 2), date(1993, 3, 9), date(2026, 4, 23), date(2026, 4, 24))))
+    async with opened(settings, clock) as service:
+        found = await in_force(service, date(1993, 3, 4))
+    assert (found.requested_date, found.revision.effective_date) == (date(1993, 3, 4), date(1993, 3, 2))
+    assert not found.stale
+
+
+@pytest.mark.slow
+async def test_the_error_says_why_a_day_cannot_be_answered(bank: Bank, settings: Settings, clock: Clock) -> None:
+    """The Bank's failure, whatever else is held, for a past day and for one to come; today's rates are still there."""
+    bank.publish(sheet(date(2026, 4, 23)), sheet(date(2026, 4, 24)))
+    async with opened(settings, clock) as service:
+        await in_force(service, None)
+        bank.misbehave = refusing
+        for day in (date(2024, 3, 4), date(2026, 4, 25)):
+            with pytest.raises(FetchFailed, match="status: 503"):
+                await in_force(service, day)
+        assert (await in_force(service, None)).revision.effective_date == date(2026, 4, 24)
+        clock.advance(days=5)
+        assert (await in_force(service, None)).stale
+
+
+async def refusing(_: web.Request) -> web.StreamResponse:
+    return web.Response(status=503)
+
+
+async def test_a_sheet_that_is_held_back_is_no_answer_for_its_day(bank: Bank, settings: Settings, clock: Clock) -> None:
+    """The error says why; it is neither «not loaded» nor an older sheet."""
+    bank.publish(*map(sheet, (date(2026, 4, 22), date(2026, 4, 23), date(2026, 4, 24))))
+    async with opened(settings, clock) as service:
+        await in_force(service, None)
+        wrong = sheet(date(2026, 4, 25))
+        bank.publish(Sheet(wrong.effective_date, tuple(replace(q, value=q.value * 10) for q in wrong.quotes)))
+        with pytest.raises(RatesvcError, match=r"sheet of 2026-04-25 is held back \(power"):
+            await in_force(service, date(2026, 4, 25))
+
+
+async def test_a_sheet_that_is_held_back_is_not_in_a_series_either(
+    bank: Bank, settings: Settings, clock: Clock
+) -> None:
+    """Days that are not held are fetched and not stored; wrong ones are left out and named."""
+    days = list(workdays(date(2026, 3, 24), 24))
+    bank.publish(*map(plausible, days))
+    clock.moment = datetime(2026, 4, 24, 14, tzinfo=UTC)
+    slipped, newest, repaired = days[10], days[-1], days[-2]
+    right = dict(bank.series["R01235"])
+    async with opened(settings, clock) as service:
+        await in_force(service, repaired)
+        for day in (slipped, newest, repaired):
+            bank.series["R01235"][day] = (1, right[day][1] * 10)
+        bank.documents[newest] = daily_xml(changed(plausible(newest), USD=times("10")))
+        params = SeriesParams(("USD",), newest - timedelta(days=30), newest)
+        found = await held_or_fetched(service, params)
+        assert dict(found.series("USD", params.since, params.until)) == {
+            day: right[day][1] for day in days if day not in (slipped, newest) and day >= params.since
+        }
+        unconfirmed = json.loads(to_json(params, found, newest, demo=False))["unconfirmed"]
+        assert unconfirmed == [slipped.isoformat()]
+
+
+@pytest.mark.slow
+async def test_days_that_are_not_held_cost_one_request_a_currency(
+    bank: Bank, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two currencies, two requests; the line ends with the value that is shown."""
+    days, today = last_month(bank), moscow_day(utc_now())
+    await show(unhurried(settings), ("USD", "UZS"), None, 20, as_json=False, lang="en", demo=False)
+    assert len(bank.series_asked) == 2
+    within = [day for day in days if (today - day).days <= 20]
+    assert sum(map(capsys.readouterr().out.count, terminal.BLOCKS)) == 2 * len(within)
+
+
+# Backfill
+
+
+@pytest.mark.slow
+async def test_a_backfill_killed_in_the_middle_goes_on_without_asking_again(
+    bank: Bank, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """kill -9 after a few currencies; the second run only asks for the others, and says what is held."""
     count = len(last_month(bank))
-    variables = {"RATESVC_CBR_MIRRORS": bank.url, "RATESVC_CBR_BACKFILL_GAP_SECONDS": "0.2"}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "ratesvc", "backfill"),
         cwd=tmp_path,
-        env=environment(tmp_path, **variables),
+        env=environment(tmp_path, RATESVC_CBR_MIRRORS=bank.url, RATESVC_CBR_BACKFILL_GAP_SECONDS="0.2"),
         stderr=asyncio.subprocess.DEVNULL,
     )
     await eventually(lambda: len(bank.series_asked) >= 5)
@@ -34,9 +138,9 @@ async def test_a_backfill_killed_in_the_middle_goes_on_without_asking_again(bank
         await process.wait()
     await eventually(lambda: not processes_over(tmp_path))
     first = list(bank.series_asked)
-    variables["RATESVC_CBR_BACKFILL_GAP_SECONDS"] = "0"
-    code, out, err = await run(tmp_path, "backfill", **variables)
-    assert code == 0, err
+    settings = Settings(data_dir=str(tmp_path / "data"), cbr=Cbr(mirrors=(bank.url,), backfill_gap_seconds=0))
+    await backfill(settings, None, None, as_json=False, demo=False)
+    out, err = capsys.readouterr()
     assert f"Held: {count} sheets, every one from 1992-07-01 to " in out
     assert "nothing more" in err
     second = bank.series_asked[len(first) :]
@@ -44,25 +148,71 @@ async def test_a_backfill_killed_in_the_middle_goes_on_without_asking_again(bank
     assert len(set(first) & set(second)) <= 1
     nameless = {"R01435", "R01436", "R01700"}
     assert set(first) | set(second) == {quote.cbr_id for quote in sheet(utc_now().date()).quotes} | nameless
-    code, out, _ = await run(tmp_path, "backfill", "--verify", **variables)
-    assert (code, out) == (0, "No difference.\n")
+    await verify(settings, as_json=False, demo=False)
+    assert capsys.readouterr().out.endswith("No difference.\n")
     series = bank.series["R01235"]
-    changed = min(series)
-    series[changed] = (1, series[changed][1] * 2)
-    code, out, err = await run(tmp_path, "backfill", "--verify", **variables)
-    assert (code, out.count("\n")) == (1, 1)
-    assert out.startswith(f"USD {changed}: held ")
+    wrong = min(series)
+    series[wrong] = (1, series[wrong][1] * 2)
+    with pytest.raises(RatesvcError, match=r"^1 difference$"):
+        await verify(settings, as_json=False, demo=False)
+    assert f"USD {wrong}: held " in capsys.readouterr().out
 
 
-async def test_export_writes_what_is_served_and_touches_only_what_changed(tmp_path: Path) -> None:
+# Export
+
+
+def test_a_full_disk_is_reported_with_the_file(tmp_path: Path) -> None:
+    """The old file is whole, and nothing is left beside it."""
+    file = tmp_path / "rates.json"
+    file.write_text("{}")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
+    try:
+        with pytest.raises(OSError, match=r"rates\.json") as caught:
+            replace_file(file, bytes(4096))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.filename == str(file)
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("rates.json", "{}")]
+
+
+@pytest.mark.slow
+async def test_export_writes_what_is_served_and_touches_only_what_changed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Static files with the service's own bytes; a second run finds nothing to do."""
-    code, out, err = await run(tmp_path, "export", "--demo", "site")
-    assert code == 0, err
-    assert json.loads((tmp_path / "site" / "rates.json").read_text())["effective_date"] == "2022-11-18"
-    assert json.loads((tmp_path / "site" / "rates-next.json").read_text())["effective_date"] == "2022-11-19"
-    assert "<table" in (tmp_path / "site" / "widget" / "widget.ru.html").read_text()
-    assert (tmp_path / "site" / "series" / "USD.csv").read_text().splitlines()[0] == "date,USD"
-    written = {path: path.stat().st_mtime_ns for path in tmp_path.glob("site/**/*") if path.is_file()}
-    code, out, _ = await run(tmp_path, "export", "--demo", "site")
-    assert (code, out) == (0, f"site: 0 written, {len(written)} unchanged, 0 removed\n")
+    settings, site = Settings(data_dir=str(tmp_path / "data")), tmp_path / "site"
+    await export(settings, site, as_json=False, demo=True)
+    assert json.loads((site / "rates.json").read_text())["effective_date"] == "2022-11-18"
+    assert json.loads((site / "rates-next.json").read_text())["effective_date"] == "2022-11-19"
+    assert "<table" in (site / "widget" / "widget.ru.html").read_text()
+    assert (site / "series" / "USD.csv").read_text().splitlines()[0] == "date,USD"
+    written = {path: path.stat().st_mtime_ns for path in site.glob("**/*") if path.is_file()}
+    await export(settings, site, as_json=False, demo=True)
+    assert capsys.readouterr().out.endswith(f"\n{site}: 0 written, {len(written)} unchanged, 0 removed\n")
     assert all(path.stat().st_mtime_ns == before for path, before in written.items())
+
+
+@pytest.mark.slow
+async def test_a_file_is_only_removed_if_its_answer_is_404(
+    bank: Bank, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """503 leaves yesterday's good file, goes on with the others, and ends in an error with its reason.
+
+    After a pause of years a series has a gap, and the days in it are not known before the next backfill.
+    """
+    site = tmp_path / "site"
+    old = {site / "series/USD.csv": "date,USD\n2020-04-24,74.7163\n", site / "rates-next.json": "{}"}
+    for file, text in old.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    today = moscow_day(utc_now())
+    bank.publish(sheet(date(2020, 4, 24)), sheet(today))
+    async with Service(settings, scheduled=False) as service:
+        await service.fetch(date(2020, 4, 24))
+    with pytest.raises(RatesvcError, match=r"^13 files were left .* /v1/series\?codes=AMD.* 503: .* not been loaded"):
+        await export(settings, site, as_json=False, demo=False)
+    assert capsys.readouterr().out.endswith(f"\n{site}: 16 written, 0 unchanged, 1 removed\n")
+    assert (site / "series/USD.csv").read_text() == old[site / "series/USD.csv"]
+    assert not (site / "rates-next.json").exists()
+    assert f'"effective_date":"{today}"' in (site / "rates.json").read_text()
