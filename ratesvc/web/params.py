@@ -76,10 +76,8 @@ class StrictParams:
 
     def choice(self, name: str, choices: Collection[str], default: str) -> str:
         """One of a few words."""
-        text = self._values.get(name)
-        if text is None:
-            return default
-        if text not in choices:
+        text = self._values.get(name, default)
+        if self.has(name) and text not in choices:
             raise BadRequest(f"{name} takes one of {', '.join(choices)}.")
         return text
 
@@ -104,9 +102,7 @@ class StrictParams:
 
     def within(self, name: str, bounds: range, default: int) -> int:
         """A whole number within bounds."""
-        number = self.count(name)
-        if number is None:
-            return default
+        number = self.count(name) or default
         if number not in bounds:
             raise BadRequest(f"{name} takes a number from {bounds.start} to {bounds.stop - 1}.")
         return number

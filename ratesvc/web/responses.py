@@ -165,7 +165,11 @@ class Ready(web.StreamResponse):
         empty = status == 304 or request.method == hdrs.METH_HEAD
         self._content = b"" if empty else answer.body.encoded(encoding)
         self._keep_alive = request.keep_alive and not closing
-        self._head = head + _connection(request, self._keep_alive)
+        if not self._keep_alive:
+            head += b"Connection: close\r\n"
+        elif request.version < (1, 1):
+            head += b"Connection: keep-alive\r\n"
+        self._head = head
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Write it. Raises ConnectionError when the client has gone."""
@@ -187,12 +191,6 @@ def write(transport: asyncio.Transport, head: bytes, content: bytes) -> None:
         transport.writelines([head, b"\r\n", content])
     else:
         transport.write(b"%b\r\n%b" % (head, content))
-
-
-def _connection(request: web.BaseRequest, keep_alive: bool) -> bytes:
-    if not keep_alive:
-        return b"Connection: close\r\n"
-    return b"" if request.version >= (1, 1) else b"Connection: keep-alive\r\n"
 
 
 @lru_cache(maxsize=512)

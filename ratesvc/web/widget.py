@@ -149,12 +149,8 @@ async def _finished_rows(service: Service, request: web.Request) -> Answer:
 
 async def _picture(service: Service, request: web.Request) -> Answer:
     shown = Embedding(LenientParams(request), service, trending=False)
-    look = shown.params.look(card.THEMES)
-
-    def render() -> Body:
-        return _svg(card.card(shown.table, look, card.width_of(shown.view)))
-
-    return shown.answer(("card", look), render, CARD)
+    look, width = shown.params.look(card.THEMES), card.width_of(shown.view)
+    return shown.answer(("card", look), lambda: _svg(card.card(shown.table, look, width)), CARD)
 
 
 async def _pixels(service: Service, request: web.Request) -> Answer:
