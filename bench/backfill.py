@@ -19,7 +19,7 @@ from pathlib import Path
 from aiohttp import web
 from fake_bank import Bank, bank_running
 from guards import daily_only
-from test_history_api import Recorded
+from recorded_history import Recorded
 
 from ratesvc.config import Cbr, Settings
 from ratesvc.service.app import Service

@@ -227,6 +227,6 @@ async def test_a_client_made_from_the_contract(served: Served, python_clients: P
 
 
 def test_every_line_of_the_table_is_run() -> None:
-    """Here, or in test_compat.py: ERPNext's request and the chain of two services."""
+    """Here, or in tests/web/test_dialect_routes.py: ERPNext's request and the chain of two services."""
     here = {"cbrf", "http_proxy", "oxr", "forex-python", "CurrencyConverter", "django-money"}
     assert LINES.keys() == here | {"open-exchange-rates", "Prebid.js", "ERPNext", "ratesvc"}

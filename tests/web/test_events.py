@@ -7,7 +7,7 @@ import contextlib
 import json
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -22,11 +22,7 @@ from processes import serving
 
 from ratesvc.config import Redis, Settings
 from ratesvc.domain.events import Event, Place
-from ratesvc.domain.history import History, snapshot
 from ratesvc.domain.rates import Revision
-from ratesvc.domain.workdays import WorkCalendar
-from ratesvc.errors import StoreUnavailable
-from ratesvc.service.event_log import SharedLog
 from ratesvc.storage.records import seal
 from ratesvc.storage.redis import RedisConnection, connect
 from ratesvc.storage.store import Store
@@ -249,60 +245,6 @@ async def test_a_reader_hears_at_once_that_another_log_has_begun(
         assert list(one.service.event_log.log) == await store.events(0) == other
 
 
-async def nothing() -> None:
-    """Load nothing."""
-
-
-async def two_sheets_in(store: Store) -> SharedLog:
-    """The log of a replica that holds Thursday's and Friday's; it is updated when the test says so."""
-    noon = datetime(2026, 4, 24, 9, tzinfo=UTC)
-    history = History(WorkCalendar(), [await store.put(Revision(sheet(day), 1, noon)) for day in (THURSDAY, FRIDAY)])
-    await store.load()
-    return SharedLog(history, lambda: snapshot(history, noon), nothing)
-
-
-async def test_a_redis_that_went_back_in_time_gets_the_rest(settings: Settings, store: Store) -> None:
-    """It holds nothing, or the beginning of what the replica holds: the rest is put behind that."""
-    feed = await two_sheets_in(store)
-    await feed.update(store)
-    told = list(feed.log)
-    assert [str(event.place) for event in told] == FIRST
-    for kept in (0, 1):
-        await log_lost(settings)
-        await store.append_events(told[:kept], 0)
-        await feed.update(store)
-        assert list(feed.log) == await store.events(0) == told
-
-
-async def test_two_logs_are_never_mixed(settings: Settings, store: Store) -> None:
-    """Another replica tells between one's reading of an empty Redis and its putting back: that log counts for both."""
-    other = [Event("sheet", Place(1, SATURDAY, 1, "0" * 8))]
-
-    class Overtaken(Store):
-        async def append_events(self, events: Iterable[Event], after: int) -> None:
-            """The other replica's come first."""
-            await super().append_events(other, 0)
-            await super().append_events(events, after)
-
-    feed = await two_sheets_in(store)
-    await feed.update(store)
-    await log_lost(settings)
-    overtaken = Overtaken(RedisConnection(settings.redis.url), settings.redis.namespace)
-    await feed.update(overtaken)
-    await overtaken.close()
-    assert list(feed.log) == await store.events(0) == other
-    await feed.update(store)
-    assert [event.kind for event in feed.log] == ["sheet", "in_force"]
-    assert list(feed.log) == await store.events(0)
-
-
-async def log_lost(settings: Settings) -> None:
-    """Redis loses the events alone."""
-    client = connect(settings.redis.url)
-    await client.delete(f"{{{settings.redis.namespace}}}:v1:events")
-    await client.aclose()
-
-
 async def test_redis_may_be_emptied_and_the_numbers_go_on(
     bank: Bank, settings: Settings, serve: Serve, store: Store
 ) -> None:
@@ -326,21 +268,6 @@ async def test_without_redis_a_reader_is_asked_to_come_back(settings: Settings, 
         await running.ready()
         status, _, body = await running.get("/v1/events")
         assert (status, body) == (200, b"retry: 30000\n\n")
-
-
-async def test_what_redis_does_not_take_is_not_told(settings: Settings) -> None:
-    """A full or read-only Redis is an error that is logged, never an event that only one replica knows."""
-
-    class Full(Store):
-        async def append_events(self, events: Iterable[Event], after: int) -> None:
-            """Refuse everything."""
-
-    full = Full(RedisConnection(settings.redis.url), settings.redis.namespace)
-    feed = await two_sheets_in(full)
-    with pytest.raises(StoreUnavailable):
-        await feed.update(full)
-    await full.close()
-    assert (feed.log.known, list(feed.log)) == (True, [])
 
 
 async def test_headers_and_methods(settings: Settings, serve: Serve) -> None:

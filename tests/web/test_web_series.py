@@ -5,11 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-from bisect import bisect_right
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from random import Random
@@ -18,75 +17,11 @@ from typing import Any
 import pytest
 from conftest import Clock, Serve, Served, eventually, unhurried
 from fake_bank import Bank, sheet
+from recorded_history import Recorded, rounded
 
 from ratesvc.config import Settings
 
-USD = "R01235"
 SEED = 20261124
-EURO_STARTS = date(1999, 1, 1)
-
-
-def rounded(exact: Fraction, digits: int) -> Decimal:
-    """Half-even to so many significant digits, by integers alone."""
-    with localcontext() as context:
-        context.prec, context.rounding = 200, ROUND_HALF_EVEN
-        quotient = Decimal(exact.numerator) / Decimal(exact.denominator)
-        # 200 digits are far more than any tie of ten or 28 digits can hide behind.
-        context.prec = digits
-        return +quotient
-
-
-class Recorded:
-    """The recorded figures as an independent answerer sees them."""
-
-    def __init__(self, recordings: Path) -> None:
-        nominals = json.loads((recordings / "history" / "fixed_nominals.json").read_text())
-        catalogue = (recordings / "catalog" / "XML_valFull_d0_2025.xml").read_text("windows-1251")
-        self.ids: dict[str, tuple[str, str]] = {}
-        for part in catalogue.split("<Item ID=")[1:]:
-            code = part.partition("<ISO_Char_Code>")[2].partition("<")[0]
-            number = part.partition("<ISO_Num_Code>")[2].partition("<")[0]
-            if code:
-                self.ids.setdefault(code, (part.partition('"')[2].partition('"')[0], number.zfill(3)))
-        self.series: dict[str, dict[date, tuple[int, Decimal]]] = {}
-        with (recordings / "history" / "usd.csv").open() as lines:
-            for row in csv.DictReader(lines):
-                self._put("USD", row["date"], int(row["nominal"]), Decimal(row["value"]))
-        self.days = sorted(self.series["USD"])
-        known = set(self.days)
-        with (recordings / "history" / "unit_rates.csv").open() as lines:
-            for row in csv.DictReader(lines):
-                code, day = row["currency"], date.fromisoformat(row["date"])
-                if code != "USD" and code in self.ids and day in known:
-                    nominal = int(next(iter(nominals.get(code, {"1": []}))))
-                    value = Decimal(row["rub_per_unit_6_significant_digits"]) * nominal
-                    shown = value.quantize(Decimal("0.0001"))
-                    if 0 < shown < 10**9:
-                        self._put(code, row["date"], nominal, shown)
-        # From 2022-11-22 on the recording has the dollar alone, which is no table of the Bank's.
-        self.days = [day for day in self.days if day < EURO_STARTS or day in self.series["EUR"]]
-        for code, records in self.series.items():
-            self.series[code] = {day: records[day] for day in self.days if day in records}
-
-    def _put(self, code: str, day: str, nominal: int, value: Decimal) -> None:
-        self.series.setdefault(code, {})[date.fromisoformat(day)] = (nominal, value)
-
-    def effective(self, day: date) -> date:
-        return self.days[bisect_right(self.days, day) - 1]
-
-    def unit(self, code: str, effective: date) -> Fraction | None:
-        if code == "RUB":
-            return Fraction(1)
-        found = self.series[code].get(effective)
-        return Fraction(found[1]) / found[0] if found else None
-
-    def rate(self, code: str, quote: str, effective: date) -> Decimal | None:
-        base, divisor = self.unit(code, effective), self.unit(quote, effective)
-        if base is None or divisor is None:
-            return None
-        if quote == "RUB":
-            return Decimal(base.numerator) / Decimal(base.denominator)
-        return rounded(base / divisor, 10)
 
 
 @pytest.fixture(scope="module")
@@ -226,7 +161,7 @@ async def test_amounts_in_old_roubles_are_called_so(bank: Bank, settings: Settin
             status, _, body = await running.get(path)
             assert (status, read(body).get("denomination")) == (200, expected), path
         _, _, body = await running.get("/widget/rows.json?date=1997-12-31&lang=ru")
-        assert read(body)["note"] == "В старых рублях: 1000 старых рублей — это 1 новый."
+        assert read(body)["note"] == "В старых рублях: 1000 старых рублей — это 1 новый рубль."
         assert "note" not in read((await running.get("/widget/rows.json?date=1998-01-01"))[2])
 
 
@@ -259,31 +194,6 @@ async def test_conversion_revision_text_and_currencies(bank: Bank, settings: Set
         assert read(body)["rates"] == read(first)["rates"]
         assert "immutable" not in headers["Cache-Control"], "the day is not over"
         assert (await running.get("/v1/rates/2026-04-24?revision=3"))[0] == 404
-
-
-@pytest.mark.parametrize(
-    ("path", "words"),
-    [
-        ("/v1/series", "codes says which"),
-        ("/v1/series?codes=USD&since=2026-04-24&until=2026-04-23", "later than until"),
-        ("/v1/series?codes=USD&group=week", "month, year"),
-        ("/v1/series?codes=USD&group=month&fill=daily", "exclude each other"),
-        ("/v1/convert?amount=1e5", "decimal number"),
-        ("/v1/convert?amount=1_000", "decimal number"),
-        ("/v1/convert?amount=100&from=US", "ISO 4217"),
-        ("/v1/currencies?lng=ru", "Did you mean lang?"),
-        ("/v1/rates/2026-04-24?revision=0", "1 to 9999"),
-    ],
-)
-async def test_wrong_questions_about_history(
-    bank: Bank, settings: Settings, serve: Serve, path: str, words: str
-) -> None:
-    """The text names the parameter and what it takes."""
-    bank.publish(sheet(date(2026, 4, 23)), sheet(date(2026, 4, 24)))
-    async with serve(settings) as running:
-        await running.ready()
-        status, _, body = await running.get(path)
-    assert (status, words in read(body)["detail"]) == (400, True), body
 
 
 async def test_an_index_of_a_cross_rate_is_rounded_once(bank: Bank, settings: Settings, serve: Serve) -> None:
