@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import date
 
 import pytest
 from aiohttp import web
 from conftest import Clock, Serve, Served, eventually
 from fake_bank import Bank, daily_xml, sheet
-from sheets import changed, plausible, times
+from sheets import all_times, changed, plausible, times
 
 from ratesvc.bank.admission import Admission, Admitted, Quarantined, Unconfirmed, admit
 from ratesvc.bank.client import BankClient, Pace
@@ -242,3 +243,17 @@ async def test_no_more_doubts_are_kept_than_there_is_room_for(sheets: Unconfirme
         later = unconfirmed(changed(plausible(day), PLN=times("1.3")))
         assert await polled(sheets, later) == later
     assert await polled(sheets, found) == found
+
+
+async def test_a_document_is_counted_once_by_its_reason(served: Served, bank: Bank) -> None:
+    """However often the Bank sends it, and also if no sheet can be read from it."""
+    tomorrow, refresh = SATURDAY, served.service.refresh
+    tenfold, short = all_times(sheet(tomorrow), "10"), replace(sheet(tomorrow), quotes=sheet(tomorrow).quotes[:5])
+    for wrong in (tenfold, short, tenfold, short):
+        bank.documents[tomorrow] = daily_xml(wrong)
+        await refresh()
+    counted = [line for line in (await served.get("/metrics"))[2].decode().splitlines() if "quarantined_total{" in line]
+    assert counted == [
+        'ratesvc_quarantined_total{reason="power_of_ten"} 1.0',
+        'ratesvc_quarantined_total{reason="rows"} 1.0',
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from certificates import Authority
 from conftest import eventually
 from fake_bank import Bank, around_today
 from fleet import shared_by
-from processes import serving
+from processes import free_port, serving
 from redis.exceptions import DataError, InvalidResponse
 from redis_servers import RealRedis, cluster_nodes, joined, running
 
@@ -59,27 +60,38 @@ def test_both_passwords_are_secrets() -> None:
     assert address.option("sentinel_username") == "u"
 
 
-@pytest.mark.slow
-async def test_tls_with_an_authority_of_ones_own(tmp_path: Path) -> None:
-    """The configured authority is trusted; another one and the system's are not."""
-    authority = Authority(tmp_path)
-    authority.server()
-    (shown,) = tmp_path.glob("localhost-*.pem")
-    right, wrong = authority.ca_file, tmp_path / "other.pem"
-    key = shown.with_suffix(".key")
-    own = RealRedis(tmp_path / "redis", tls_auth_clients="no", tls_cert_file=shown, tls_key_file=key)
-    port = RealRedis(tmp_path).port
-    own.options |= {"tls_port": port}
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    made = Authority(tmp_path)
+    made.server()
+    return made
+
+
+@pytest.fixture
+def tls_redis(authority: Authority) -> Iterator[RealRedis]:
+    """A server that also listens for TLS, with a certificate of that authority; `options` has the port."""
+    (certificate,) = authority.folder.glob("localhost-*.pem")
+    own = RealRedis(authority.folder / "redis", tls_auth_clients="no", tls_cert_file=certificate, tls_port=free_port())
+    own.options["tls_key_file"] = certificate.with_suffix(".key")
     with running(own):
-        for query, works in ((f"?ssl_ca_certs={right}", True), (f"?ssl_ca_certs={wrong}", False), ("", False)):
-            store = Store(RedisConnection(f"rediss://localhost:{port}/0{query}"), "x")
-            if works:
-                await store.ping()
-            else:
-                with pytest.raises(StoreUnavailable, match="CERTIFICATE_VERIFY_FAILED") as caught:
-                    await store.ping()
-                assert caught.value.kind == "connection"
-            await store.close()
+        yield own
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("ca_file", "works"), [("root.pem", True), ("other.pem", False), ("", False)])
+async def test_tls_trusts_only_the_configured_authority(
+    ca_file: str, works: bool, tls_redis: RealRedis, tmp_path: Path
+) -> None:
+    """Not another one, and not those of the system."""
+    query = f"?ssl_ca_certs={tmp_path / ca_file}" if ca_file else ""
+    store = Store(RedisConnection(f"rediss://localhost:{tls_redis.options['tls_port']}/0{query}"), "x")
+    if works:
+        await store.ping()
+    else:
+        with pytest.raises(StoreUnavailable, match="CERTIFICATE_VERIFY_FAILED") as caught:
+            await store.ping()
+        assert caught.value.kind == "connection"
+    await store.close()
 
 
 @pytest.mark.slow
@@ -233,29 +245,24 @@ def test_an_answer_of_another_shape_is_a_trouble(answer: object) -> None:
 
 
 @pytest.mark.slow
-async def test_a_stop_while_redis_hangs_is_orderly(bank: Bank, tmp_path: Path) -> None:
+async def test_a_stop_while_redis_hangs_is_orderly(
+    bank: Bank, tmp_path: Path, authority: Authority, tls_redis: RealRedis
+) -> None:
     """TLS waits for the other side to say goodbye. Nothing is logged when it does not."""
-    authority = Authority(tmp_path)
-    authority.server()
-    (shown,) = tmp_path.glob("localhost-*.pem")
-    own = RealRedis(tmp_path / "redis", tls_auth_clients="no", tls_cert_file=shown)
-    port = RealRedis(tmp_path).port
-    own.options |= {"tls_key_file": shown.with_suffix(".key"), "tls_port": port}
     around_today(bank, back=10)
-    with running(own):
-        variables = shared_by(bank, f"rediss://localhost:{port}/0?ssl_ca_certs={authority.ca_file}")
-        async with serving(tmp_path, **variables) as program:
-            await program.ready()
+    url = f"rediss://localhost:{tls_redis.options['tls_port']}/0?ssl_ca_certs={authority.ca_file}"
+    async with serving(tmp_path, **shared_by(bank, url)) as program:
+        await program.ready()
 
-            async def is_used() -> bool:
-                return b"\nratesvc_redis_up 1.0\n" in (await program.get("/metrics"))[2]
+        async def is_used() -> bool:
+            return b"\nratesvc_redis_up 1.0\n" in (await program.get("/metrics"))[2]
 
-            await eventually(is_used)
-            own.signal(signal.SIGSTOP)
-            program.kill(signal.SIGTERM)
-            assert await program.ended() == 0
-            own.signal(signal.SIGCONT)
-    assert "mistake" not in (tmp_path / "errors.log").read_text()
+        await eventually(is_used)
+        tls_redis.signal(signal.SIGSTOP)
+        program.kill(signal.SIGTERM)
+        assert await program.ended() == 0
+        tls_redis.signal(signal.SIGCONT)
+    assert "internal error" not in (tmp_path / "errors.log").read_text()
 
 
 def test_no_command_waits_half_a_second_for_redis() -> None:
