@@ -341,7 +341,8 @@ def test_a_move_of_a_cross_rate_is_the_exact_share_of_the_earlier(now: Sheet, be
     assert moved is not None
     assert rates["USD"].change == moved
     new, old = (cost(one, "USD") / cost(one, "EUR") for one in (now, before))
-    assert moved.absolute == rates["USD"].rate - unit_rates(before, None, "EUR")["USD"].rate
+    earlier = unit_rates(before, None, "EUR")["USD"].rate
+    assert Fraction(moved.absolute) == Fraction(rates["USD"].rate) - Fraction(earlier)
     assert Fraction(moved.percent(4)) == nearest((new - old) * 100 / old, 4)
 
 

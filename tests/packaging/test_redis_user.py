@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 HANDBOOK = (ROOT / "docs/operations.md").read_text("utf-8")
 (LINE,) = re.findall(r"^ACL SETUSER .*$", HANDBOOK, re.MULTILINE)
-(CLUSTER_TOO,) = re.findall(r"A Cluster needs `(\S+)` besides", HANDBOOK)
+(CLUSTER_TOO,) = re.findall(r"In a Cluster add `(\S+)`", HANDBOOK)
 KEYS = tuple(f"{{ratesvc}}:v1:{name}" for name in ("sheets", "columns", "events"))
 
 

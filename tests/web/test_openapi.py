@@ -226,6 +226,7 @@ async def whole(bank: Bank, settings: Settings, serve: Serve, clock: Clock) -> A
         yield running
 
 
+@pytest.mark.slow
 def test_the_document_is_valid() -> None:
     """OpenAPI 3.1 as its validator reads it, every reference in it found, every shared piece used."""
     from openapi_spec_validator import OpenAPIV31SpecValidator, validate  # noqa: PLC0415 -- the same
