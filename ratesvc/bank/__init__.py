@@ -1,4 +1,4 @@
-"""The Bank of Russia: how it is asked, what its documents say, and which sheets are admitted.
+"""The Bank of Russia: requests to it, its XML, and the admission of its sheets.
 
-May import `domain` and `errors`. Only `client` and `answers` use the network.
+May import `domain` and `errors`. Only `client` uses the network.
 """

@@ -85,14 +85,14 @@ class Backfill:
 
         Raises FetchFailed, StoreUnavailable, NotOurTurn, and RatesvcError if the Bank has no sheet in the range.
         """
-        wanted = self._checked(since, until)
+        requested = self._checked(since, until)
         async with self._running:
             self._at_once = at_once
             try:
                 while at_once and not await self._store.backfill_lease.take(TURN_S):
                     await self._store.backfill_lease.revoke()
                 await self._keep_turn()
-                async for progress in self._steps(wanted):
+                async for progress in self._steps(requested):
                     self.progress = progress
                     yield progress
                     await self._keep_turn()
@@ -102,16 +102,16 @@ class Backfill:
 
     def _checked(self, since: date, until: date | None) -> Coverage:
         tomorrow = self._today() + ONE_DAY
-        wanted = Coverage(max(since, FIRST_DAY), min(until or tomorrow, tomorrow))
-        if wanted.since > wanted.until:
+        requested = Coverage(max(since, FIRST_DAY), min(until or tomorrow, tomorrow))
+        if requested.since > requested.until:
             refusal = _nothing_in(Coverage(since, until or tomorrow))
             raise RatesvcError(f"{refusal}; those from {FIRST_DAY} to {tomorrow} can be asked for")
         if not self._history.days:
             raise RatesvcError("no sheet of the Bank is admitted yet, and history ends with the newest one that is")
         newest = self._history.days[-1]
-        if wanted.since > newest:
-            raise _nothing_in(wanted)
-        return replace(wanted, until=min(wanted.until, newest))
+        if requested.since > newest:
+            raise _nothing_in(requested)
+        return replace(requested, until=min(requested.until, newest))
 
     def _today(self) -> date:
         return moscow_day(self._refresher.clock())
@@ -120,14 +120,14 @@ class Backfill:
         if not await self._store.backfill_lease.take(TURN_S):
             raise NotOurTurn("history is being fetched by another replica, or by a command")
 
-    async def _steps(self, wanted: Coverage) -> AsyncIterator[Progress]:
+    async def _steps(self, requested: Coverage) -> AsyncIterator[Progress]:
         held = await self._store.coverage()
-        if held is None or wanted.since < held.since:
-            async for progress in self._fetch_series(wanted.hull(held) if held else wanted):
+        if held is None or requested.since < held.since:
+            async for progress in self._fetch_series(requested.hull(held) if held else requested):
                 yield progress
         else:
-            if held.until < wanted.until:
-                async for progress in self._catch_up(held, wanted.until):
+            if held.until < requested.until:
+                async for progress in self._catch_up(held, requested.until):
                     yield progress
             held = await self._store.coverage() or held
             if (self.ids_are_due or self._at_once) and await self._misses_an_id():
@@ -327,8 +327,8 @@ def _lacking(stored: Coverage | None, whole: Coverage) -> Coverage | None:
     return Coverage(whole.since, stored.since - ONE_DAY) if whole.until <= stored.until else whole
 
 
-def _nothing_in(asked: Coverage) -> RatesvcError:
-    return RatesvcError(f"the Bank has no sheets from {asked.since} to {asked.until}")
+def _nothing_in(days: Coverage) -> RatesvcError:
+    return RatesvcError(f"the Bank has no sheets from {days.since} to {days.until}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,26 +343,26 @@ class Difference:
 
 
 async def look_up(
-    client: BankClient, gap_s: float, history: History, codes: Iterable[str], asked: Coverage
+    client: BankClient, gap_s: float, history: History, codes: Iterable[str], requested: Coverage
 ) -> AsyncIterator[Progress | History]:
     """Ask for a few currencies in a closed range. The last thing that it yields is a history of them alone.
 
     A day that is held keeps its figures. A day that is unconfirmed, or whose figures have findings, is left out.
     """
-    newest, held = max(history.days, default=asked.until), frozenset(history.days)
+    newest, held = max(history.days, default=requested.until), frozenset(history.days)
     columns = [column.copy() for code in codes for column in history.columns(code)]
     for number, column in enumerate(columns):
         yield Progress(number, len(columns), f"{column.currency.code} ({column.currency.cbr_id})")
         await asyncio.sleep(gap_s if number else 0)
-        for record in await client.dynamic(column.currency.cbr_id, asked.since, asked.until):
+        for record in await client.dynamic(column.currency.cbr_id, requested.since, requested.until):
             if record.effective_date not in held and record.effective_date <= newest:
                 column.put(record.effective_date, record.nominal, record.value)
-    unconfirmed = tuple(_take_out_suspects(columns, asked, held, history.coverage))
-    yield History.of_columns(history.calendar, columns, replace(asked, unconfirmed=unconfirmed))
+    unconfirmed = tuple(_take_out_suspects(columns, requested, held, history.coverage))
+    yield History.of_columns(history.calendar, columns, replace(requested, unconfirmed=unconfirmed))
 
 
 def _take_out_suspects(
-    columns: Iterable[Column], asked: Coverage, held: Collection[date], complete: Coverage | None
+    columns: Iterable[Column], requested: Coverage, held: Collection[date], complete: Coverage | None
 ) -> Iterator[date]:
     """Take the days out of the columns that are unconfirmed, or that are not held and have findings."""
     unconfirmed = complete.unconfirmed if complete else ()
@@ -370,7 +370,7 @@ def _take_out_suspects(
     for day in sorted({date.fromordinal(ordinal) for column in columns for ordinal in column.days}):
         found = composed(columns, day)
         near = before if before and day - before.effective_date <= NEAR else None
-        is_held = day in held or day not in asked
+        is_held = day in held or day not in requested
         if found and day not in unconfirmed and (is_held or assess(found.sheet, near).decision is Decision.ACCEPT):
             before = found.sheet
             continue

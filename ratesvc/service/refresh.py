@@ -254,7 +254,7 @@ class Refresher:
             await self._put_aside(case, admission.assessment.reason, found)
 
     async def _kept(self, found: _Found) -> Cycle:
-        """Store what was admitted. The newest comes first, because each is served and told once it is announced."""
+        """Store the admitted sheets, the newest first, because each is served once it is announced."""
         accepted: list[Revision] = []
         stored = True
         for effective in sorted(found.admitted, reverse=True):

@@ -397,7 +397,7 @@ async def test_a_range_before_all_or_after_all_is_refused_with_the_days_that_the
 async def test_ranges_with_days_between_them_are_not_one(replica: Replica) -> None:
     """A column that was fetched for other days does not stand for those between, whatever became of the coverage."""
     await replica.run(DAYS[26], DAYS[30])
-    await replica.store.drop_coverage()
+    await replica.store.put_coverage(None)
     await replica.run(DAYS[0], DAYS[2])
     await replica.run(DAYS[0], DAYS[30])
     await replica.read()
@@ -762,7 +762,7 @@ async def test_a_day_that_waits_is_not_forgotten_with_the_span(bank: Bank, repli
     """Its figures have left the columns: without it the sheet before would be said to be in force on that day."""
     wrong = err(bank)
     await replica.run()
-    await replica.store.drop_coverage()
+    await replica.store.put_coverage(None)
     await other.run()
     await other.read()
     assert other.history.coverage == Coverage(FIRST_DAY, FRIDAY, (wrong,))
