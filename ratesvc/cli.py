@@ -49,6 +49,14 @@ Completion, for the line in your shell's start file:
   zsh   eval "$(_RATESVC_COMPLETE=zsh_source ratesvc)"
   fish  _RATESVC_COMPLETE=fish_source ratesvc | source"""
 
+_QUARANTINE = """Documents of the Bank that were not published: look at them, and decide. NAME may be its beginning.
+
+\b
+list     print their names, when they came, and why they wait; the newest first
+show     print the reasons and the figures of one
+release  publish one as your decision, flagged as released; a running service serves it at once
+drop     forget one; while the Bank still says the same, the next poll brings it back"""
+
 
 class _Main(click.Group):
     """Turns every error into one line and an exit code."""
@@ -258,47 +266,19 @@ def export(file: Path | None, /, folder: Path, **output: bool) -> None:
     _run("export.export", file, folder, **output)
 
 
-@main.group()
-def quarantine() -> None:
-    """Documents of the Bank that were not published: look at them, and decide."""
-
-
-@quarantine.command("list")
+@main.command(help=_QUARANTINE)
+@click.argument("action", type=click.Choice(["list", "show", "release", "drop"]))
+@click.argument("name", required=False)
+@click.option("--raw", is_flag=True, help="With show: the Bank's own bytes and nothing else.")
 @_json("The same as JSON.")
 @click.pass_obj
-def quarantine_list(file: Path | None, *, as_json: bool) -> None:
-    """Print their names, when they came, and why they wait; the newest first."""
-    _run("quarantine.listed", file, as_json=as_json)
-
-
-@quarantine.command("show")
-@click.argument("name")
-@click.option("--raw", is_flag=True, help="The Bank's own bytes and nothing else.")
-@_json("The same as JSON.")
-@click.pass_obj
-def quarantine_show(file: Path | None, name: str, *, raw: bool, as_json: bool) -> None:
-    """Print the reasons and the figures of one; NAME may be its beginning."""
-    if raw and as_json:
-        raise click.UsageError("--raw and --json exclude each other.")
-    _run("quarantine.raw" if raw else "quarantine.shown", file, name, as_json=as_json)
-
-
-@quarantine.command("release")
-@click.argument("name")
-@_json("What was published, as JSON.")
-@click.pass_obj
-def quarantine_release(file: Path | None, name: str, *, as_json: bool) -> None:
-    """Publish one as your decision; it is flagged as released. A running service serves it at once."""
-    _run("quarantine.released", file, name, as_json=as_json)
-
-
-@quarantine.command("drop")
-@click.argument("name")
-@_json("What was dropped, as JSON.")
-@click.pass_obj
-def quarantine_drop(file: Path | None, name: str, *, as_json: bool) -> None:
-    """Forget one. While the Bank still says the same, the next poll brings it back."""
-    _run("quarantine.dropped", file, name, as_json=as_json)
+def quarantine(file: Path | None, /, action: str, name: str | None, *, raw: bool, as_json: bool) -> None:
+    """List documents that were not published, or show, release or drop one."""
+    if (action == "list") != (name is None):
+        raise click.UsageError("list takes no NAME; show, release and drop take one.")
+    if raw and (action != "show" or as_json):
+        raise click.UsageError("--raw goes with show, and not with --json.")
+    _run("quarantine.decide", file, "raw" if raw else action, name, as_json=as_json)
 
 
 @main.command()

@@ -13,7 +13,6 @@ from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
-from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -33,42 +32,13 @@ DIALECTS = tuple(name[:-3].replace("_", "-") for name in _FILES if re.fullmatch(
 Port = Annotated[int, Meta(ge=0, le=65535, description="a whole number from 0 to 65535")]
 Seconds = Annotated[float, Meta(gt=0, le=86400, description="a number of seconds above 0, up to 86400")]
 Dialect = Annotated[str, Meta(pattern=rf"^({'|'.join(DIALECTS)})\Z", description=f"one of {', '.join(DIALECTS)}")]
+_PORT = "[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+_ORIGIN = rf"(?i:https?)://([^\s/@]*@)?(\[[0-9a-fA-F:.]+\]|[^\s/?#@:\[\]]+)(:({_PORT}))?"
+_BASE = rf"{_ORIGIN}(/[^\s?#]*)?"
+BaseAddress = Annotated[str, Meta(pattern=rf"^{_BASE}\Z", description="a base address such as https://www.cbr.ru")]
 HostName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9.-]{1,253}\Z", description="a host name such as www.cbr.ru")]
 
 _IN_WORDS = {str: "text", bool: "true or false", date: "a day such as 2026-05-04"}
-
-
-def _parts(name: str, address: str) -> SplitResult:
-    try:
-        parts = urlsplit(address)
-        _ = parts.port  # urllib checks it only when it is read
-    except ValueError:
-        # urllib's own text repeats the address, which may hold a password.
-        raise ValueError(f"{name} is not an address") from None
-    return parts
-
-
-def _check_http(name: str, address: str) -> None:
-    parts = _parts(name, address)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError(f"{name} must be a base address such as https://www.cbr.ru")
-
-
-def _check_proxy(address: str) -> None:
-    parts = _parts("proxy", address)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("proxy must be an address such as http://proxy.example:3128")
-
-
-def _check_redis(url: str) -> None:
-    try:
-        address = RedisAddress.from_url(url)
-    except ValueError as error:
-        raise ValueError(f"url {error}") from None
-    for name in TLS_OPTIONS:
-        file = address.option(name)
-        if file and not Path(file).is_file():
-            raise ValueError(f"url names a file for {name} that does not exist")
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -80,14 +50,12 @@ class Server(_Section, frozen=True):
 
     host: str = "127.0.0.1"
     port: Port = 8080
-    public_url: str = ""
+    public_url: Annotated[
+        str, Meta(pattern=rf"^({_BASE})?\Z", description="a base address such as https://rates.example")
+    ] = ""
     admin_port: Port | None = None
     reuse_port: bool = False
     drain_seconds: Annotated[float, Meta(ge=0, le=600, description="a number of seconds from 0 to 600")] = 5.0
-
-    def __post_init__(self) -> None:
-        if self.public_url:
-            _check_http("public_url", self.public_url)
 
 
 class Redis(_Section, frozen=True):
@@ -100,29 +68,35 @@ class Redis(_Section, frozen=True):
     ] = "ratesvc"
 
     def __post_init__(self) -> None:
-        if self.url:
-            _check_redis(self.url)
+        if not self.url:
+            return
+        try:
+            address = RedisAddress.from_url(self.url)
+        except ValueError as error:
+            raise ValueError(f"url {error}") from None
+        for name in TLS_OPTIONS:
+            file = address.option(name)
+            if file and not Path(file).is_file():
+                raise ValueError(f"url names a file for {name} that does not exist")
 
 
 class Cbr(_Section, frozen=True):
     """How the Bank is reached, and which requests for the Bank the service answers itself."""
 
     mirrors: Annotated[
-        tuple[str, ...], Meta(min_length=1, max_length=10, description="a list of one to ten base addresses")
+        tuple[BaseAddress, ...], Meta(min_length=1, max_length=10, description="a list of one to ten base addresses")
     ] = ("https://www.cbr.ru",)
     user_agent: Annotated[
         str, Meta(pattern=r"^[\x20-\x7e]{1,200}\Z", description="1 to 200 Latin letters, digits, signs or blanks")
     ] = "ratesvc (+https://pypi.org/project/ratesvc/)"
     host_names: tuple[HostName, ...] = ("www.cbr.ru", "cbr.ru")
     backfill_gap_seconds: Annotated[float, Meta(ge=0, le=3600, description="a number of seconds from 0 to 3600")] = 1.0
-    proxy: str = ""
+    proxy: Annotated[
+        str, Meta(pattern=rf"^({_ORIGIN}/?)?\Z", description="an address such as http://proxy.example:3128")
+    ] = ""
     ca_file: str = ""
 
     def __post_init__(self) -> None:
-        for mirror in self.mirrors:
-            _check_http("mirrors", mirror)
-        if self.proxy:
-            _check_proxy(self.proxy)
         if self.ca_file and not Path(self.ca_file).is_file():
             raise ValueError("ca_file names a file that does not exist")
 

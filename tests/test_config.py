@@ -160,7 +160,7 @@ def test_an_unknown_variable_is_named_with_the_nearest_one(elsewhere: Path, vari
         ("server: {port: 65536}", "server.port"),
         ("server: {port: -1}", "server.port"),
         ("server: {port: hunter2}", "server.port"),
-        ("server: {public_url: ftp://hunter2@h}", "server"),
+        ("server: {public_url: ftp://hunter2@h}", "server.public_url"),
         ("server: hunter2", "server"),
         ("redis: redis://:hunter2@h", "redis"),
         ("redis: {url: 'postgres://u:hunter2@h'}", "redis"),
@@ -168,7 +168,8 @@ def test_an_unknown_variable_is_named_with_the_nearest_one(elsewhere: Path, vari
         ("redis: {namespace: 'a b'}", "redis.namespace"),
         ("cbr: {mirrors: []}", "cbr.mirrors"),
         ("cbr: {mirrors: https://www.cbr.ru}", "cbr.mirrors"),
-        ("cbr: {mirrors: ['https://www.cbr.ru/?hunter2']}", "cbr"),
+        ("cbr: {mirrors: ['https://www.cbr.ru/?hunter2']}", "cbr.mirrors[0]"),
+        ("cbr: {proxy: hunter2}", "cbr.proxy"),
         ("cbr: {user_agent: ''}", "cbr.user_agent"),
         ("poll_seconds: 0", "poll_seconds"),
         ("poll_seconds: .nan", "poll_seconds"),
@@ -253,7 +254,7 @@ def test_a_wrong_variable_is_named_and_never_repeated(variable: str, value: str)
     [
         ("server: {port: eighty}", "server.port: must be a whole number from 0 to 65535"),
         ("server: {admin_port: eighty}", "server.admin_port: must be a whole number from 0 to 65535, or null"),
-        ("server: {public_url: 3}", "server.public_url: must be text"),
+        ("server: {public_url: 3}", "server.public_url: must be a base address such as https://rates.example"),
         ("calendar: {extra_off: [monday]}", "calendar.extra_off[0]: must be a day such as 2026-05-04"),
         (
             "calendar: {extra_off: 2026-05-04}",

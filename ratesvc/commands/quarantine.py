@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -21,24 +21,19 @@ Report = tuple[Any, str | bytes]
 """The same as JSON for a program and as text for a person."""
 
 
-def _reporting(decision: Callable[..., Awaitable[Report]]) -> Callable[..., Coroutine[Any, Any, None]]:
-    """A command that opens the store, beside a running service or without one, and prints what `decision` returns."""
-
-    async def command(settings: Settings, *name: str, as_json: bool) -> None:
-        folder = Service(settings, scheduled=False).data_dir
-        if not settings.redis.url and not folder.exists():
-            # A new and empty store would say that no document waits.
-            where = "run this where the service runs, with its settings"
-            raise EngineError(f"there is no data in {folder.resolve()}: {where}")
-        async with opened(settings, demo=False) as service:
-            document, text = await decision(service, *name)
-            click.echo(encode(document) if as_json else text, nl=as_json)
-
-    return command
+async def decide(settings: Settings, action: str, name: str | None, *, as_json: bool) -> None:
+    """Open the store, beside a running service or without one, act and print a report. Raises RatesvcError."""
+    folder = Service(settings, scheduled=False).data_dir
+    if not settings.redis.url and not folder.exists():
+        # A new and empty store would say that no document waits.
+        raise EngineError(f"there is no data in {folder.resolve()}: run this where the service runs, with its settings")
+    async with opened(settings, demo=False) as service:
+        case = await service.quarantine.case(name) if name else None
+        document, text = await (_ACTIONS[action](service, case) if case else _list(service))
+        click.echo(encode(document) if as_json else text, nl=as_json)
 
 
-@_reporting
-async def listed(service: Service) -> Report:
+async def _list(service: Service) -> Report:
     """One line for each document, the newest first."""
     records = list(map(_record, await service.quarantine.cases()))
     if not records:
@@ -46,10 +41,8 @@ async def listed(service: Service) -> Report:
     return records, "".join(map(_line, records))
 
 
-@_reporting
-async def shown(service: Service, name: str) -> Report:
+async def _show(service: Service, case: Case) -> Report:
     """The reasons, and the figures beside those of the sheet before it; suspect currencies are marked."""
-    case = await service.quarantine.case(name)
     record = _record(case)
     try:
         sheet = parse_daily(case.raw)
@@ -63,26 +56,25 @@ async def shown(service: Service, name: str) -> Report:
     return {**record, "suspects": sorted(suspects), "rates": rates}, _line(record) + rows
 
 
-@_reporting
-async def raw(service: Service, name: str) -> Report:
+async def _raw(_: Service, case: Case) -> Report:
     """The Bank's own bytes."""
-    return None, (await service.quarantine.case(name)).raw
+    return None, case.raw
 
 
-@_reporting
-async def released(service: Service, name: str) -> Report:
+async def _release(service: Service, case: Case) -> Report:
     """Publish it."""
-    revision = await service.release(name)
+    revision = await service.release(case.name)
     day, number = revision.key
     return {"effective_date": day, "revision": number}, f"Published: the sheet of {day}, revision {number}.\n"
 
 
-@_reporting
-async def dropped(service: Service, name: str) -> Report:
+async def _drop(service: Service, case: Case) -> Report:
     """Remove it from the quarantine."""
-    case = await service.quarantine.case(name)
     await service.quarantine.drop([case.name])
     return {"dropped": case.name}, f"Dropped: {case.name}.\n"
+
+
+_ACTIONS = {"show": _show, "raw": _raw, "release": _release, "drop": _drop}
 
 
 def _record(case: Case) -> dict[str, Any]:

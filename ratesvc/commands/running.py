@@ -7,8 +7,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import date
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from rich.progress import Progress as Bar
 from rich.table import Column
 
 from ratesvc.config import Cbr, Settings
+from ratesvc.demo import recorded_bank, recorded_sheets, stopped_clock
 from ratesvc.domain.history import History, on_day
 from ratesvc.domain.rates import FIRST_DAY, InForce, nearest_code
 from ratesvc.domain.workdays import ONE_DAY, moscow_day, utc_now
@@ -28,6 +29,11 @@ from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, Ra
 from ratesvc.service.app import Service
 from ratesvc.service.backfill import Progress
 from ratesvc.service.refresh import Cycle
+
+try:
+    from uvloop import new_event_loop
+except ImportError:  # it does not exist everywhere
+    new_event_loop = asyncio.new_event_loop  # type: ignore[assignment] # any loop will do
 
 T = TypeVar("T")
 ROOMY = 60
@@ -37,29 +43,15 @@ ROOMY = 60
 def run(work: Coroutine[Any, Any, None], logs: str = "") -> None:
     """Run to the end. `logs` is console or json; without it only errors are logged, as text."""
     set_up_logs(logs or "console", quiet=not logs)
-    with _interruptible(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(work)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C raise KeyboardInterrupt, so that the runner ends its work in order."""
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.SIG_IGN:
+        # As KeyboardInterrupt, Ctrl-C lets the runner close what is open.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        yield
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(work)
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop  # noqa: PLC0415 -- it does not exist everywhere
-    except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
 
 
 def set_up_logs(form: str, *, quiet: bool) -> None:
@@ -89,8 +81,6 @@ async def opened(settings: Settings, *, demo: bool, scheduled: bool = False) -> 
     async with AsyncExitStack() as stack:
         clock = utc_now
         if demo:
-            from ratesvc.demo import recorded_bank, stopped_clock  # noqa: PLC0415 -- only the demo needs it
-
             bank = Cbr(mirrors=(await stack.enter_async_context(recorded_bank()),), backfill_gap_seconds=0)
             settings, clock = msgspec.structs.replace(settings, cbr=bank, poll_seconds=None), stopped_clock
         yield await stack.enter_async_context(Service(settings, clock=clock, demo=demo, scheduled=scheduled))
@@ -101,8 +91,8 @@ async def in_force(service: Service, day: date | None) -> InForce:
     day = day or moscow_day(service.clock())
     if day < FIRST_DAY:
         raise BeforeHistory(day)
-    if service.demo:
-        _check_recorded(day)
+    if service.demo and day < (first := recorded_sheets()[0].effective_date):
+        raise RatesvcError(f"The demo's recording begins on {first}; {day} is earlier.")
     if service.history.certain_on(day):
         return on_day(service.history, day, service.clock())
     cycle = await service.fetch(day)
@@ -116,14 +106,6 @@ async def in_force(service: Service, day: date | None) -> InForce:
             raise
     effective = revision.effective_date
     return InForce(day, revision, service.history.before(effective), service.history.after(effective))
-
-
-def _check_recorded(day: date) -> None:
-    from ratesvc.demo import recorded_sheets  # noqa: PLC0415 -- only the demo needs it
-
-    first = recorded_sheets()[0].effective_date
-    if day < first:
-        raise RatesvcError(f"The demo's recording begins on {first}; {day} is earlier.")
 
 
 def _raise_cause(cycle: Cycle, day: date) -> None:

@@ -148,7 +148,10 @@ def test_the_commands_of_the_docs_exist() -> None:
     [
         ("backfill --since 2026-04-24 --until 2026-04-23", "--since"),
         ("backfill --verify --since 2026-04-24", "--verify compares all that is held"),
-        ("quarantine show 8c1f --raw --json", "--raw and --json exclude each other"),
+        ("quarantine show 8c1f --raw --json", "--raw goes with show, and not with --json"),
+        ("quarantine drop 8c1f --raw", "--raw goes with show"),
+        ("quarantine show", "show, release and drop take one"),
+        ("quarantine list 8c1f", "list takes no NAME"),
         ("serve --json", "--json goes with --check-config"),
         ("show --date 2022-02-30", "Give an existing day in the form YYYY-MM-DD."),
         ("show --days 0", "--days"),
