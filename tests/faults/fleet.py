@@ -160,6 +160,8 @@ class Readers:
         except (aiohttp.ClientError, TimeoutError) as error:
             self.answers[type(error).__name__] += 1
             return
+        if answer.status not in (200, 404):
+            print(f"\n  {answer.status} {path} {answer.headers.get('X-Replica')}: {body[:300]!r}")  # noqa: T201
         is_odd = answer.status == 404 and path != NEXT
         self.answers[f"404 {path}" if is_odd else str(answer.status)] += 1
         # What the proxy says of itself has no replica.

@@ -35,6 +35,7 @@ from processes import Program, free_port, serving_by
 from redis_servers import RealRedis, running
 from sheets import all_times, without
 
+from ratesvc.domain.rates import Sheet
 from ratesvc.storage.redis import MOST_CONNECTIONS
 
 # A request that the Bank left without an answer is given up after 15 seconds; until then nobody else asks.
@@ -90,38 +91,21 @@ class Soak:
                 return False
         return bodies[0] == bodies[1] and shown in bodies[0]
 
-    # Table A
-
-    async def _bank_is(self, misbehave: Misbehaviour) -> None:
+    async def bank_answers(self, misbehave: Misbehaviour) -> None:
         self.bank.misbehave = misbehave
         await self.lasts()
         self.bank.misbehave = None
 
-    async def A13_a_page(self) -> None:
-        await self._bank_is(_answering(200, b"<!doctype html><title>Please wait</title>"))
-
-    async def A15_errors(self) -> None:
-        await self._bank_is(_answering(500, b""))
-
-    async def A20_silence(self) -> None:
-        await self._bank_is(_silent)
-
-    # Table B
-
-    async def _bank_says(self, document: bytes) -> None:
-        self.bank.documents[max(self.bank.truth)] = document
+    async def bank_says(self, wrong: Callable[[Sheet], bytes]) -> None:
+        newest = max(self.bank.truth)
+        self.bank.documents[newest] = wrong(self.bank.truth[newest][-1])
         await self.lasts()
 
-    async def B5_no_dollar(self) -> None:
-        await self._bank_says(daily_xml(without(self.bank.truth[max(self.bank.truth)][-1], "USD")))
-
-    async def B6_cut(self) -> None:
-        await self._bank_says(daily_xml(self.bank.truth[max(self.bank.truth)][-1])[:-40])
-
-    async def B12_ten_times(self) -> None:
-        await self._bank_says(daily_xml(all_times(self.bank.truth[max(self.bank.truth)][-1], "10")))
-
-    # Table C
+    async def link_is(self, setting: str, value: float) -> None:
+        setattr(self.link, setting, value)
+        await self.lasts()
+        self.link.well()
+        self.link.cut()
 
     async def C1_restarted_empty(self) -> None:
         self.redis.kill()
@@ -136,30 +120,6 @@ class Soak:
     async def C8_flushed(self) -> None:
         with self.redis.client() as client:
             client.flushall()
-
-    async def C14_blackhole(self) -> None:
-        self.link.blackhole = True
-        await self.lasts()
-        self.link.well()
-        self.link.cut()
-
-    async def C14_slow(self) -> None:
-        self.link.delay_s = 0.3
-        await self.lasts()
-        self.link.well()
-
-    async def C14_damaged(self) -> None:
-        self.link.damage_every = self.chance.randrange(500, 5000)
-        await self.lasts()
-        self.link.well()
-        self.link.cut()
-
-    async def C14_reset(self) -> None:
-        self.link.reset_after = self.chance.randrange(100, 5000)
-        await self.lasts()
-        self.link.well()
-
-    # Table D
 
     async def D1_killed(self) -> None:
         self.may_lose = len(self.readers.flying)
@@ -179,16 +139,11 @@ class Soak:
         await self.lasts()
         replica.kill(signal.SIGCONT)
 
-    @classmethod
-    def faults(cls) -> list[str]:
-        """Their names, in the order of the tables."""
-        return [name for name in vars(cls) if name[0] in "ABCD" and name[1].isdigit()]
-
     async def one(self, name: str) -> None:
         """Let it happen, and see that everything is well again. What was lost since the last one is its loss."""
         begun = time.monotonic()
         self.may_lose = 0
-        await getattr(self, name)()
+        await FAULTS[name](self)
         ended = time.monotonic()
         self.publish()
         try:
@@ -255,6 +210,27 @@ async def _silent(_: web.Request) -> web.StreamResponse:
     return web.Response()
 
 
+FAULTS: dict[str, Callable[[Soak], Awaitable[None]]] = {
+    "A13_a_page": lambda soak: soak.bank_answers(_answering(200, b"<!doctype html><title>Please wait</title>")),
+    "A15_errors": lambda soak: soak.bank_answers(_answering(500, b"")),
+    "A20_silence": lambda soak: soak.bank_answers(_silent),
+    "B5_no_dollar": lambda soak: soak.bank_says(lambda sheet: daily_xml(without(sheet, "USD"))),
+    "B6_cut": lambda soak: soak.bank_says(lambda sheet: daily_xml(sheet)[:-40]),
+    "B12_ten_times": lambda soak: soak.bank_says(lambda sheet: daily_xml(all_times(sheet, "10"))),
+    "C1_restarted_empty": Soak.C1_restarted_empty,
+    "C2_stopped": Soak.C2_stopped,
+    "C8_flushed": Soak.C8_flushed,
+    "C14_blackhole": lambda soak: soak.link_is("blackhole", value=True),
+    "C14_slow": lambda soak: soak.link_is("delay_s", 0.3),
+    "C14_damaged": lambda soak: soak.link_is("damage_every", soak.chance.randrange(500, 5000)),
+    "C14_reset": lambda soak: soak.link_is("reset_after", soak.chance.randrange(100, 5000)),
+    "D1_killed": Soak.D1_killed,
+    "D2_rolled": Soak.D2_rolled,
+    "D3_stopped": Soak.D3_stopped,
+}
+"""By the names of their rows."""
+
+
 async def soak(minutes: float, seed: int, per_second: float, folder: Path) -> Soak:
     """Run it; what was violated and what was measured stand in what is returned."""
     chance = Random(seed)  # noqa: S311 -- a seed, so that it can be seen again
@@ -301,7 +277,7 @@ async def go_on(soak: Soak, minutes: float) -> None:
     bag: list[str] = []
     while time.monotonic() < until:
         if not bag:
-            bag = soak.chance.sample(Soak.faults(), k=len(Soak.faults()))
+            bag = soak.chance.sample([*FAULTS], k=len(FAULTS))
         await soak.one(bag.pop())
         await soak.lasts(*pause_s)
         soak.pause_is_over()

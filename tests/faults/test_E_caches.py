@@ -1,4 +1,4 @@
-"""Hostile clients behind real caches: E5, nothing that a cache does not look at changes what the next one is given."""
+"""Hostile clients behind real caches: E5, no header that a cache ignores changes the next client's answer."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def listens(port: int) -> bool:
 
 @pytest.mark.parametrize("kind", ["varnish", "nginx"])
 async def test_E5_no_header_poisons_a_cache(served: Served, tmp_path: Path, kind: str) -> None:
-    """Whatever header comes first, the clean request after it is given what the service itself gives."""
+    """After a request with a hostile header, a clean request through nginx or Varnish gets the service's own answer."""
     async with cache(kind, served.url, tmp_path) as url:
         kept = Counter[str]()
         for number, header in enumerate(UNKEYED):
@@ -108,7 +108,7 @@ async def test_E5_no_header_poisons_a_cache(served: Served, tmp_path: Path, kind
 
 
 def poisoned(target: str, header: str) -> bytes:
-    """A request whose one header should not matter."""
+    """A request with one header that must not matter."""
     if header.startswith("Host"):
         return f"GET {target} HTTP/1.1\r\n{header}\r\nAccept-Encoding: identity\r\n\r\n".encode()
     return get(target, header, *(() if header.startswith("Accept-Enc") else ("Accept-Encoding: identity",)))
@@ -119,7 +119,7 @@ async def direct(served: Served, target: str) -> Answered:
 
 
 async def test_E5_nothing_is_built_from_what_a_client_says_of_the_host(served: Served) -> None:
-    """Links begin with the public address alone: the same bytes whatever Host and X-Forwarded-* say."""
+    """Links begin with the public address alone: the bytes are the same whatever Host and X-Forwarded-* say."""
     for target in TARGETS:
         expected = await direct(served, target)
         for header in UNKEYED:

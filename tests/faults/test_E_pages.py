@@ -1,4 +1,4 @@
-"""Our pages in a browser: the headers and the policy of each, and E12, what a host may do to the widget."""
+"""Our pages in a browser: headers and policy of each, and E12, what a host page may do to the widget."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ MORE = (
 
 @pytest.mark.parametrize("scheme", ["light", *in_faults("dark")])
 async def test_every_page_opens_under_its_own_policy(browser: Browser, live: Live, scheme: Any) -> None:
-    """Whatever a browser renders of ours: no complaint in the console, no violation, nobody else asked."""
+    """Each page opens without a console message, a violation of its policy, or a request to anybody else."""
     examples = [
         operation["x-example"].removeprefix(live.url)
         for operation in openapi.operations(Site(live.url), live.service.history.days[-1])
@@ -98,7 +98,7 @@ async def test_every_page_opens_under_its_own_policy(browser: Browser, live: Liv
     "way", ["policy", *in_faults("plain", "sandbox", "coep", "narrow", "dark", "no script", "styles")]
 )
 async def test_E12_embedding(browser: Browser, live: Live, host: Host, way: str) -> None:
-    """The frame under what a host may do to it: the right number, and nothing in the console."""
+    """Whatever a host page does to the frame, it shows the right number and logs nothing to the console."""
     box = 'sandbox=""' if way == "sandbox" else ""
     width = 320 if way == "narrow" else 500
     frame = f'<iframe {box} src="{live.url}/widget/frame?lang=en" width="{width}" height="480" title="rates"></iframe>'

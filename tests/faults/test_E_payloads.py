@@ -1,4 +1,4 @@
-"""Hostile clients, the words: E4, whatever is written into any parameter or header is at most shown, and never runs."""
+"""Hostile clients, the words: E4, text in any parameter or header is at most shown, and never runs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ TRACE = re.compile(r"pwned|pw'|cHduZW|x-injected", re.IGNORECASE)
 
 @pytest_asyncio.fixture(loop_scope=SESSION)
 async def complete(live: Live) -> Live:
-    """A service whose recorded sheets are all that there are, so that every dialect answers."""
+    """A service whose history is complete with its recorded sheets, so that every dialect answers."""
     history = live.service.history
     history.fill((), Coverage(history.days[0], history.days[-1]))
     live.service.publish()
@@ -148,7 +148,7 @@ def payloads_for(spot: Spot) -> tuple[str, ...]:
 @pytest.mark.faults
 @pytest.mark.browser
 async def test_E4_no_parameter_runs(browser: Browser, complete: Live, asking: Asking) -> None:
-    """Over 200 payloads in each parameter of each route and dialect, one at a time: text at most, also in Chromium.
+    """200 payloads in each parameter of each route and dialect stay text, also in Chromium.
 
     A short run opens some of the documents that differ, chosen by SEED; LONG_FAULTS=1 all of them.
     """
@@ -214,9 +214,9 @@ AND_WORSE = (
 @pytest.mark.browser
 @pytest.mark.parametrize("policy", ["", "default-src 'none'"])
 async def test_E4_a_careless_page_is_found_out(browser: Browser, host: Host, policy: str) -> None:
-    """The same payloads where nothing is escaped: two thirds run or load, and under a policy as many are stopped.
+    """The same payloads run or load on a page that escapes nothing, and a policy stops them: the test can fail.
 
-    The others are meant for templates, PHP and JSON, which a browser does not read.
+    Two thirds do. The others are meant for templates, PHP and JSON, which a browser does not read.
     """
     found = []
     headers = {"Content-Security-Policy": policy} if policy else {}
@@ -243,7 +243,7 @@ def element(text: str) -> str:
 async def test_E4_what_a_host_pastes_is_as_harmless(
     browser: Browser, complete: Live, host: Host, asking: Asking
 ) -> None:
-    """The element with each payload in each attribute, and oEmbed's HTML for an address with each: in a host's page."""
+    """The element with each payload in each attribute, and oEmbed's HTML for each, run nothing in a host's page."""
     pasted = [element(text) for text in PAYLOADS]
     for text in ONE_OF_EACH:
         address = quote(f"{complete.url}/embed?heading={quote(text)}", safe="")
@@ -271,7 +271,7 @@ def hostile(name: str, text: str, target: str) -> bytes:
 
 @pytest.mark.parametrize("name", HEADERS)
 async def test_E4_no_header_comes_back(complete: Live, name: str) -> None:
-    """Each payload in each header alone: the bytes are those that everybody is given."""
+    """Each payload in each header: the answer has the same bytes as without it."""
     async with connected(complete.url) as (reader, writer):
         for target in READERS:
             clean = await ask(complete.url, get(target))
@@ -284,7 +284,7 @@ async def test_E4_no_header_comes_back(complete: Live, name: str) -> None:
 
 
 async def test_E4_no_event_stream_begins_with_a_payload(complete: Live) -> None:
-    """An id of a last event that is none of ours is not repeated."""
+    """An event stream does not repeat a Last-Event-ID that is not its own."""
     for text in IN_A_HEADER:
         async with connected(complete.url) as (reader, writer):
             writer.write(hostile("Last-Event-ID", text, "/v1/events"))
@@ -295,7 +295,7 @@ async def test_E4_no_event_stream_begins_with_a_payload(complete: Live) -> None:
 
 @pytest.mark.parametrize("end", ["\r\n", "\n", "\r"])
 async def test_E4_a_line_end_as_it_is_ends_the_request(complete: Live, end: str) -> None:
-    """Not written as %0D%0A: no answer has a header, or a body, that a client began."""
+    """A raw line end in a target gets 400: no client can begin a header or a body of an answer."""
     for target in READERS:
         written = (
             f"{target}{'&' if '?' in target else '?'}heading=x{end}X-Injected: 1{end}{end}<script>pwned()</script>"

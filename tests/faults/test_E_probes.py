@@ -46,7 +46,7 @@ LONG = 100 * 1024
 
 
 def variants(seed: int) -> Iterator[str]:
-    """Targets that all differ; one in ten is a page that is rendered for it."""
+    """Targets that all differ; for one in ten the service renders a page."""
     chance = random.Random(seed)  # noqa: S311 -- variety, not a secret
     codes = ["USD", "EUR", "CNY", "GBP", "JPY", "CHF", "KZT", "TRY"]
     tags = ["en", "ru", "zh-Hans", "ar", "de", "fr", "pt-BR", "hi", "ja", "th", "uk", "sr-Latn", "fa", "ta", "my", "am"]
@@ -97,7 +97,7 @@ async def flood(url: str, targets: Iterator[str]) -> list[float]:
 @pytest.mark.faults
 @pytest.mark.slow
 async def test_E6_a_flood_of_variants(tmp_path: Path) -> None:
-    """Targets that all differ, `RATESVC_VARIANTS` of them: memory stays where it was, answers stay quick."""
+    """`RATESVC_VARIANTS` different targets: memory does not grow, and answers stay quick."""
     seed = int(os.environ.get("SEED", random.randrange(10**6)))  # noqa: S311 -- to be repeated
     async with serving(tmp_path, "--demo") as program:
         await program.ready()
@@ -114,7 +114,7 @@ async def test_E6_a_flood_of_variants(tmp_path: Path) -> None:
 
 
 async def test_E6_what_is_remembered_is_bounded(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither bodies nor targets are kept beyond their caps, however many are asked for, nor any that is long."""
+    """The service keeps no more bodies and targets than their caps, and no long target."""
     for cap in ("MOST_VARIANTS", "MOST_TARGETS"):
         monkeypatch.setattr(publication, cap, getattr(publication, cap) // 20)
     for number in range(publication.MOST_VARIANTS + 50):
@@ -172,7 +172,7 @@ PATTERNS = {name: (use, is_bytes) for name, use, is_bytes in patterns()}
 
 
 def test_E10_every_pattern_is_looked_at() -> None:
-    """As many patterns are tried as the source compiles."""
+    """The next test tries every pattern that the source compiles."""
     folder = Path(ratesvc.__path__[0])
     compiled = sum(file.read_text("utf-8").count("re.compile(") for file in folder.rglob("*.py"))
     assert compiled == sum(name.startswith("ratesvc.") for name in PATTERNS) > 20
@@ -180,7 +180,7 @@ def test_E10_every_pattern_is_looked_at() -> None:
 
 @pytest.mark.parametrize("name", PATTERNS)
 def test_E10_no_pattern_runs_away(name: str) -> None:
-    """100 KB against each pattern of ours as it is used, whatever the limits before it: at most 10 ms."""
+    """Each of our regular expressions takes at most 10 ms for 100 KB, as the code uses it."""
     use, is_bytes = PATTERNS[name]
     limit_s = RUNAWAY_S * slower()
     for pump in PUMPS:
@@ -228,7 +228,7 @@ def refused(act: Callable[[], object]) -> None:
 
 @pytest.mark.parametrize("pump", PUMPS, ids=lambda pump: ascii(pump[:6]))
 def test_E10_nothing_that_reads_a_parameter_runs_away(pump: str) -> None:
-    """100 KB for each parameter and header that we read, given straight to the code: at most 10 ms."""
+    """Each reader of a parameter or header takes at most 10 ms for 100 KB."""
     limit_s = RUNAWAY_S * slower()
     for act in reads(pump):
         assert quickest(act) <= limit_s
@@ -239,7 +239,7 @@ PLACES = ("/v1/rates?codes=", "/v1/series?codes=", "/widget?heading=", "/?lang="
 
 @pytest.mark.timed
 async def test_E10_over_http_the_limit_answers(served: Served) -> None:
-    """100 KB in a parameter never reach a route, and what fits into a request line is answered at once."""
+    """100 KB in a parameter never reach a route, and the longest allowed request line is answered at once."""
     for pump in PUMPS:
         assert (await ask(served.url, get(f"/v1/rates?codes={quote(pump)}"), closes=True)).status == 400
         begun = time.perf_counter()
@@ -275,7 +275,7 @@ http://{own}/%65mbed/ http://user:password@{own}:1/embed http://{own}:abc/embed 
 
 
 async def test_E11_oembed_asks_nobody(served: Served) -> None:
-    """An address that is not one of ours is refused, and none is ever asked: no connection, no look-up of a name."""
+    """oEmbed refuses every address that is not ours, and neither connects nor looks up a name."""
     own = served.url.removeprefix("http://").replace("127.0.0.1", "localhost")
     async with trap() as (port, called):
         for form in FORGED:
@@ -289,7 +289,7 @@ async def test_E11_oembed_asks_nobody(served: Served) -> None:
 
 
 async def test_E11_oembed_answers_for_its_own(served: Served) -> None:
-    """The same check lets our own address through, and what it gives back is written by us alone."""
+    """oEmbed answers for our own address, and repeats nothing of the client in its HTML."""
     own = served.url.replace("127.0.0.1", "localhost")
     answered = await ask(served.url, get(f"/oembed?url={quote(own + '/embed?codes=USD&x=<script>', safe='')}"))
     assert answered.status == 200

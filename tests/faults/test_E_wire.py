@@ -1,4 +1,4 @@
-"""Hostile clients, the bytes: E1 slow ones, E2 smuggling, E3 too much, E7 traversal, E8 cross-origin."""
+"""Hostile clients, the bytes: E1 slow clients, E2 smuggling, E3 too much, E7 traversal, E8 cross-origin."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def program(tmp_path: Path) -> AsyncIterator[Program]:
 
 
 async def seconds_of_an_honest_client(url: str, until: asyncio.Future[bytes]) -> list[float]:
-    """How long each answer took, a new connection for every tenth."""
+    """Seconds of each answer; every tenth request opens a new connection."""
     taken = []
     while not until.done():
         async with aiohttp.ClientSession() as http:
@@ -54,7 +54,7 @@ async def seconds_of_an_honest_client(url: str, until: asyncio.Future[bytes]) ->
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["-H", "-B", "-X"])
 async def test_E1_slowhttptest(program: Program, mode: str) -> None:
-    """Slow headers, slow bodies and slow readers, 500 of each: an honest client hardly notices."""
+    """500 clients send slow headers, send slow bodies or read slowly: an honest client hardly notices."""
     attacker = path_of(SLOW) or missing(SLOW)
     target = "/docs" if mode == "-X" else "/v1/rates"
     load = ["-c", "500", "-r", "400", "-i", "3", "-l", "15", "-u", program.url + target, "-p", "3"]
@@ -79,7 +79,7 @@ async def test_E1_slowhttptest(program: Program, mode: str) -> None:
 @pytest.mark.faults
 @pytest.mark.slow
 async def test_E1_five_hundred_idle_connections(program: Program) -> None:
-    """Who only connects is let be for a while, like a browser's spare connection, and is in nobody's way."""
+    """500 clients connect and send nothing: they may stay for a while, and an honest client hardly notices."""
     where = urlsplit(program.url)
     idle = [await asyncio.open_connection(where.hostname, where.port) for _ in range(500)]
     enough = asyncio.get_running_loop().create_future()
@@ -93,7 +93,7 @@ async def test_E1_five_hundred_idle_connections(program: Program) -> None:
 
 
 async def closed_after(url: str, first: bytes, drip: bytes) -> float:
-    """Seconds until the server hung up on one who sends `drip` every second."""
+    """Seconds until the server closes a connection on which `drip` comes every second."""
     async with connected(url) as (reader, writer), asyncio.timeout(60):
         begun = time.monotonic()
         end = asyncio.ensure_future(ending(reader))
@@ -108,9 +108,9 @@ async def closed_after(url: str, first: bytes, drip: bytes) -> float:
 @pytest.mark.faults
 @pytest.mark.slow
 async def test_E1_what_stays_unfinished_is_ended(program: Program) -> None:
-    """Headers that never end, also behind a whole request; a body that drips: ended within 15 s; an event stream isn't.
+    """Endless headers, also after a whole request, and dripping bodies end within 15 s; an event stream does not.
 
-    One who does not take an answer that no buffer holds is hung up on as well.
+    A client that does not read an answer, which no buffer holds, loses its connection as well.
     """
     slow_line, slow_body = b"GET /v1/rates HT", get("/v1/rates", "Content-Length: 9999", method="POST")
     async with reading(program.url) as stream:
@@ -127,7 +127,7 @@ async def test_E1_what_stays_unfinished_is_ended(program: Program) -> None:
 
 
 async def untaken(url: str) -> float:
-    """Seconds until one who asks a lot and reads nothing is reset."""
+    """Seconds until the server resets a client that asks a lot and reads nothing."""
     where = urlsplit(url)
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
@@ -170,7 +170,7 @@ SMUGGLED = {
 @pytest.mark.slow
 @pytest.mark.parametrize("parser", ["C", "Python"])
 async def test_E2_smuggling(tmp_path: Path, parser: str) -> None:
-    """What two servers could understand differently is no request, with either parser of aiohttp, and ends it all."""
+    """A request that two servers could read differently gets 400 and the end of the connection, with either parser."""
     environment = {"AIOHTTP_NO_EXTENSIONS": "1"} if parser == "Python" else {}
     async with serving(tmp_path, "--demo", **environment) as program:
         await program.ready()
@@ -203,7 +203,7 @@ LIMITS = {
 
 @pytest.mark.timed
 async def test_E3_too_much_and_odd(served: Served) -> None:
-    """A problem document of ours with the headers of every answer, at once, and the end of the connection."""
+    """A request that is too large or odd gets a problem document at once, and the end of the connection."""
     for kind, (request, status, slug) in LIMITS.items():
         answered = await ask(served.url, request, closes=True)
         assert (kind, answered.status, answered.document["type"]) == (kind, status, f"urn:ratesvc:{slug}")
@@ -215,7 +215,7 @@ async def test_E3_too_much_and_odd(served: Served) -> None:
 
 
 async def test_E3_trace_and_ranges(served: Served) -> None:
-    """TRACE repeats nothing; a range of a document is the whole document."""
+    """TRACE repeats nothing; a Range request gets the whole document."""
     traced = await ask(served.url, get("/v1/rates", "X-Secret: hidden", method="TRACE"))
     assert traced.status == 405
     assert b"hidden" not in traced.body
@@ -225,14 +225,14 @@ async def test_E3_trace_and_ranges(served: Served) -> None:
 
 
 async def test_E3_an_address_of_another_host(served: Served) -> None:
-    """This is no proxy: not for an answer that it has ready either."""
+    """The service is no proxy, also for an answer that it remembers."""
     await ask(served.url, get("/v1/rates"))
     for target in ("http://evil.example/v1/rates", "http://evil.example:80/", "https://cbr.ru/v1/rates"):
         assert (await ask(served.url, get(target))).status in (404, 421), target
 
 
 async def test_E3_the_whole_address_of_its_own(served: Served) -> None:
-    """RFC 9112, 3.2.2: a server must accept the whole address, too; under its own name, also once it is remembered."""
+    """A request line with the whole address of the service is answered, as RFC 9112, 3.2.2 demands."""
     whole = await ask(served.url, get("/v1/rates"))
     own = served.url.replace("127.0.0.1", "localhost")
     for _ in range(2):
@@ -260,7 +260,7 @@ TRAVERSAL = [
 
 
 async def test_E7_traversal(served: Served) -> None:
-    """No spelling of a path leads out of the addresses that there are, or into a file."""
+    """No spelling of a path reaches a file or leaves the routes."""
     for target in TRAVERSAL:
         answered = await ask(served.url, f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         assert answered.status in (400, 404), target
@@ -271,7 +271,7 @@ CORS = ["/v1/rates", "/v1/rates?code=USD", "/v1/rates/1991-01-01", "/widget/rows
 
 
 async def test_E8_any_site_may_read_and_none_with_credentials(served: Served) -> None:
-    """`*` on every status and method, and never a credential allowed or a cookie set."""
+    """Every status and method allows any origin, and none allows credentials or sets a cookie."""
     for target, origin in product(CORS, ("https://site.example", "null", "http://localhost")):
         for answered in (
             await ask(served.url, get(target, f"Origin: {origin}", "Cookie: a=b")),

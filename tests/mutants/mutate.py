@@ -78,8 +78,9 @@ def passes(module: str, path: Path, mutant: CodeType, cpu_s: int) -> bool:
 
 def _import_what_is_shared(module: str) -> None:
     """All libraries of the tests, so that no fork has to: only our own modules are imported in each."""
-    for name in TESTS[module]:
-        import_module(name)
+    for test in (ROOT / "tests" / f"{name}.py" for name in TESTS[module]):
+        sys.path.insert(0, str(test.parent))
+        import_module(test.stem)
     for name, found in list(sys.modules.items()):
         if str(getattr(found, "__file__", "")).startswith((f"{ROOT}/ratesvc", f"{ROOT}/tests")) and name != "__main__":
             del sys.modules[name]
