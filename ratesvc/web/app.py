@@ -100,7 +100,7 @@ def _listener(server: Server, port: int) -> socket.socket:
 
 @asynccontextmanager
 async def _answering(runner: web.AppRunner, listener: socket.socket) -> AsyncIterator[None]:
-    """Answer on this socket; at the end nothing new is accepted, and what is in flight is finished."""
+    """Answer on this socket. At the end accept nothing new, and finish the answers that are being sent."""
     await runner.setup()
     try:
         await web.SockSite(runner, listener).start()

@@ -1,4 +1,4 @@
-"""Connection limits: requests that are refused before any route is asked, and clients that are too slow."""
+"""Connection limits: ends slow clients, and refuses some requests before the router sees them."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Connection(RequestHandler):
         return left > unsent - SLOWEST_BYTES_A_S * PATIENCE_S
 
     def hang_up(self) -> None:
-        """Reset the connection, so that the kernel too drops what is still unsent."""
+        """Reset the connection, so that the kernel drops unsent data, too."""
         if self._wire is None:
             return
         if end := self._wire.get_extra_info("socket"):

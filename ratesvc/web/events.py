@@ -1,4 +1,4 @@
-"""/v1/events: what happens to sheets, as Server-Sent Events."""
+"""/v1/events: the event log as Server-Sent Events."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The fast path: a remembered target is answered right after aiohttp's own parser, before task, Request and route.
 
-Everything else goes the ordinary way, untouched: other methods, bodies, upgrades, pipelines, HTTP/1.0, a client that
-closes or expects, a transport that is full, a replica that drains. It reads a few private names of aiohttp's protocol,
-so it is installed only where they are the ones that it was tested with.
+All other requests take the ordinary path: other methods, bodies, upgrades, pipelines, HTTP/1.0, `Connection: close`,
+`Expect`, a full transport, a replica that drains. This module reads a few private names of aiohttp's protocol, so it is
+installed only with the versions of aiohttp that it was tested with.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ def is_known() -> bool:
 def install(service: Service, connection: Connection, server: web.Server) -> None:
     """Let this connection take the fast path. Only where `is_known`."""
     parser = _Parser(service, connection, server)
-    connection._parser = parser  # type: ignore[assignment] # it passes on what it lacks
+    connection._parser = parser  # type: ignore[assignment] # it delegates the rest
 
 
 class _Parser:
-    """aiohttp's parser of one connection, which sees what it parsed first."""
+    """Wraps aiohttp's parser of one connection, and answers some of the requests that it parsed."""
 
     def __init__(self, service: Service, connection: Connection, server: web.Server) -> None:
         self._service = service
@@ -51,7 +51,7 @@ class _Parser:
         return getattr(self._parser, name)
 
     def feed_data(self, data: bytes) -> tuple[Any, bool, bytes]:
-        """What is left for the ordinary path: messages, whether the connection is upgraded, and bytes behind that."""
+        """As aiohttp does, but without the messages that are answered here."""
         found: tuple[Any, bool, bytes] = self._feed(data)
         messages, upgraded, tail = found
         if len(messages) != 1 or upgraded or messages[0][1] is not EMPTY_PAYLOAD:
@@ -66,7 +66,7 @@ class _Parser:
         return (), upgraded, tail
 
     def _is_plain(self, message: RawRequestMessage) -> bool:
-        """A GET on a connection that waits for exactly this and can take the whole answer."""
+        """Whether this is a plain GET, and the connection waits for nothing else and can take the whole answer."""
         connection = self._connection
         waiter = connection._waiter
         return (

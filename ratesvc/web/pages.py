@@ -107,7 +107,7 @@ def _outcome(question: Question, service: Service) -> InForce | RatesvcError:
 
 
 def _rate_refused(request: web.Request, service: Service, site: Site, error: BadRequest) -> Answer:
-    """The form again, with what can be kept of the question, and what was wrong."""
+    """The form with the well-formed parts of the question, and the error."""
     problem = "The request was not understood. Please choose a day and a currency."
     day, code = moscow_day(service.clock()), "USD"
     with suppress(BadRequest):
@@ -120,7 +120,7 @@ def _rate_refused(request: web.Request, service: Service, site: Site, error: Bad
 
 
 def _reference(service: Service, name: str, render: Callable[[date], Body]) -> Answer:
-    """With examples of a day that can be asked for; kept as long as the rates of that day are."""
+    """Kept with the publication, because the examples use its day."""
     current = service.publisher.current
     if current is None:
         return Answer(render(moscow_day(service.clock())), REFERENCE)

@@ -1,4 +1,4 @@
-"""Parsed request parameters: strictly for the API, leniently for what is embedded in other sites' pages."""
+"""Parsed request parameters: strictly for the API, leniently for embeddings in other sites' pages."""
 
 from __future__ import annotations
 
@@ -141,14 +141,14 @@ def _unknown(name: str, known: Collection[str]) -> str:
 
 
 class LenientParams:
-    """The parameters of an embedding. Unknown ones are dropped: nobody wants an error page inside their site."""
+    """The parameters of an embedding. Unknown ones are dropped, because no site wants an error page inside."""
 
     def __init__(self, given: web.Request | MultiMapping[str]) -> None:
         """Of a request, or of an address that is given in one."""
         self._query: MultiMapping[str] = given.query if isinstance(given, web.Request) else given
 
     def text(self, name: str, longest: int) -> str:
-        """The words given, or empty where they are too long or hold what cannot be shown."""
+        """The text, or empty if it is too long or has characters that cannot be shown."""
         given = self._query.get(name, "").strip()
         if len(given) > longest:
             return ""

@@ -186,7 +186,7 @@ def _speaking(
         # The first of a repeated parameter counts, and the query cannot overrule the path.
         given = {**{name: request.query[name] for name in request.query}, **request.match_info}
         try:
-            # One publication is asked and keeps the body: a later one may have other figures.
+            # The publication that was asked keeps the body, because a later one may have other figures.
             publication = published(service)
             found = ask(dialects.Request(service.history, publication.snapshot, site.public_url, given))
             key, points = (name, found.key), found.points

@@ -178,7 +178,7 @@ class Ready(web.StreamResponse):
             raise ConnectionResetError("the client has gone")
         write(transport, self._head, self._content)
         if protocol.writing_paused:
-            await protocol._drain_helper()  # noqa: SLF001 -- its public way is a StreamWriter, which is what is saved
+            await protocol._drain_helper()  # noqa: SLF001 -- its public way is a StreamWriter, which this class saves
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:
@@ -287,7 +287,7 @@ def answering(handler: Handler, service: Service, template: str, hosts: Collecti
 
 
 def remembering(service: Service, routed: Routed) -> Routed:
-    """The application, asked only if this publication has not answered the target before; so no route is looked up."""
+    """The application, called only for targets that this publication has not answered yet. The others need no route."""
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         now = service.clock()
@@ -304,7 +304,7 @@ def remembering(service: Service, routed: Routed) -> Routed:
 
 
 def problem(error: RatesvcError) -> web.Response:
-    """RFC 9457: what went wrong, in a stable `type`, with what the caller needs to ask better."""
+    """RFC 9457: a stable `type`, a sentence, and facts that help to ask better."""
     extra: dict[str, Any] = {}
     if isinstance(error, NotYetSet):
         extra |= {"expected_at": moscow_time(error.expected_at), "overdue": error.overdue}

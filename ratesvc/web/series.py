@@ -173,7 +173,7 @@ class _Chart:
         return chart.chart(rates, look, quote=wanted.quote, indexed=self._indexed, exact=self._exact)
 
     def _exact(self, code: str, day: date) -> chart.Ratio | None:
-        """What one unit costs in roubles, and one of the quote currency; in roubles a rate is exact as it is."""
+        """The prices of one unit of both currencies in roubles; None in roubles, where the rate itself is exact."""
         quote = self._series.quote
         if quote == "RUB":
             return None

@@ -183,7 +183,7 @@ def manifest() -> dict[str, object]:
 
 
 def _releases() -> dict[str, Handler]:
-    """Every release under its own address for ever, and the newest loader under one that moves."""
+    """Every release under its own address for ever, and the newest loader under a second address."""
     found = {
         f"/widget/{version}/{name}": fixed(Body(content, widget.TYPES[name]), responses.FOR_EVER)
         for version, release in widget.releases().items()
@@ -203,7 +203,7 @@ def fixed(body: Body, caching: Caching) -> Handler:
 
 
 def _or_else(handler: Handler, otherwise: Callable[[LenientParams], Body], *, status: int = 0) -> Handler:
-    """Where there are no rates to show: a body that does no harm in the page around it."""
+    """Without rates to show, answers a body that does no harm in the page around it."""
 
     async def answer(request: web.Request) -> Answer | web.StreamResponse:
         try:
@@ -251,7 +251,7 @@ def _png(pictures: Iterable[str], look: widget.Look, scale: str) -> Body:
 
 
 def _our_query(address: str, site: widget.Site) -> MultiDict[str]:
-    """The parameters of an address of ours; it is compared, never fetched. Raises BadRequest, NotEmbeddable."""
+    """The parameters in an address of this service. It is compared, never fetched. Raises BadRequest, NotEmbeddable."""
     example = f"{site.public_url}/embed?codes=USD"
     if not address:
         raise BadRequest(f"url says what to embed, such as url={example}.")

@@ -1,4 +1,4 @@
-"""The dialects over HTTP: as a mirror of the Bank, as its proxy, and as careful with caches as everything else."""
+"""The dialects over HTTP: a mirror of the Bank, a proxy for its clients, and the same caching as in the API."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ async def test_everything_is_cached_and_compressed_like_our_own_answers(served: 
             assert (refused.status, refused.headers["Access-Control-Allow-Origin"]) == (405, "*")
 
 
-async def test_what_is_settled_may_be_kept_for_a_day_and_what_changes_may_not(served: Served) -> None:
+async def test_settled_answers_are_cached_for_a_day_and_others_for_a_minute(served: Served) -> None:
     """A past day is settled; an answer without a day, or up to today, changes with the next sheet."""
     for path, age in [
         ("/scripts/XML_daily.asp?date_req=19/04/2026", 86400),
@@ -113,8 +113,8 @@ async def test_what_is_settled_may_be_kept_for_a_day_and_what_changes_may_not(se
         assert (await served.get(path))[1]["Cache-Control"].split(",")[1] == f" max-age={age}", path
 
 
-async def test_refusals_are_readable_everywhere_and_kept_nowhere(served: Served) -> None:
-    """A browser of another site may read what went wrong; no cache repeats it."""
+async def test_any_site_may_read_refusals_and_no_cache_keeps_them(served: Served) -> None:
+    """CORS holds for errors, too, and their Cache-Control is no-store."""
     for path, expected in WRONG.items():
         status, headers, body = await served.get(path)
         assert (status, headers["Access-Control-Allow-Origin"]) == (expected, "*"), path
@@ -122,10 +122,10 @@ async def test_refusals_are_readable_everywhere_and_kept_nowhere(served: Served)
         assert body, path
 
 
-async def test_before_the_first_sheet_every_dialect_says_when_to_come_back(
+async def test_before_the_first_sheet_every_dialect_answers_503_with_retry_after(
     bank: Bank, settings: Settings, serve: Serve
 ) -> None:
-    """503 with Retry-After in the dialect's own type, never an empty table."""
+    """In the dialect's own media type, and never an empty table."""
     bank.documents.clear()
     bank.series.clear()
     async with serve(settings) as running:
@@ -136,7 +136,7 @@ async def test_before_the_first_sheet_every_dialect_says_when_to_come_back(
 
 
 async def test_a_day_without_a_sheet_is_answered_with_the_one_in_force(served: Served) -> None:
-    """Sunday 19 April asks for what Friday evening set: the sheet of Saturday 18 April, under that date."""
+    """On Sunday 19 April the sheet of Saturday 18 April is in force, and the answers have its date."""
     answers = {
         "/scripts/XML_daily.asp?date_req=19/04/2026": b'Date="18.04.2026"',
         "/cbr-xml-daily/archive/2026/04/19/daily_json.js": b'"Date":"2026-04-18T11:30:00+03:00"',
@@ -148,10 +148,10 @@ async def test_a_day_without_a_sheet_is_answered_with_the_one_in_force(served: S
 
 
 @pytest.mark.parametrize("layout", [INDENTED, UTF_8], ids=["2017", "UTF-8"])
-async def test_what_was_fetched_comes_back_as_the_bank_sent_it(
+async def test_a_fetched_document_is_served_byte_for_byte(
     layout: Any, bank: Bank, settings: Settings, serve: Serve
 ) -> None:
-    """Byte for byte, in whatever layout, under the charset that it declares; after a restart without the Bank too."""
+    """In any layout, with the charset that it declares, and after a restart without the Bank."""
     raw = bank.documents[FRIDAY] = daily_xml(sheet(FRIDAY), layout)
     media = f"text/xml; charset={layout.encoding}"
     async with serve(settings) as running:
@@ -165,8 +165,8 @@ async def test_what_was_fetched_comes_back_as_the_bank_sent_it(
         assert (await running.get("/scripts/XML_daily.asp"))[2] == raw
 
 
-async def test_what_was_backfilled_comes_back_in_the_banks_present_layout(served: Served) -> None:
-    """One line of windows-1251 with VunitRate, and the figures that the document of that day had."""
+async def test_backfilled_sheets_have_the_banks_present_layout(served: Served) -> None:
+    """One line of windows-1251 with VunitRate, and the figures of that day's document."""
     for day in DAYS[:-2]:
         body = (await served.get(f"/scripts/XML_daily.asp?date_req={day:%d/%m/%Y}"))[2]
         assert b"\n" not in body
@@ -175,7 +175,7 @@ async def test_what_was_backfilled_comes_back_in_the_banks_present_layout(served
 
 
 async def test_a_client_of_the_bank_reaches_us_as_its_proxy(served: Served, settings: Settings) -> None:
-    """Some can be given neither host nor prefix, but http_proxy: for the Bank's names we answer, for no other host."""
+    """Some clients only accept http_proxy. The service answers for the Bank's names and for no other host."""
     async with served.http.get("http://www.cbr.ru/scripts/XML_daily.asp", proxy=served.url) as answer:
         assert (answer.status, await answer.read()) == (200, daily_xml(sheet(FRIDAY), INDENTED))
     async with served.http.get("http://WWW.CBR.RU:80/scripts/xml_daily.asp", proxy=served.url) as answer:
@@ -188,8 +188,8 @@ async def test_a_client_of_the_bank_reaches_us_as_its_proxy(served: Served, sett
     assert settings.cbr.host_names == ("www.cbr.ru", "cbr.ru")
 
 
-async def test_a_dialect_that_is_switched_off_is_not_there(settings: Settings, serve: Serve) -> None:
-    """Not under its name, nor at the root; the others are."""
+async def test_a_dialect_that_is_switched_off_is_not_found(settings: Settings, serve: Serve) -> None:
+    """Neither under its name nor at the root; the other dialects answer."""
     async with serve(msgspec.structs.replace(settings, dialects=("frankfurter",))) as running:
         await running.ready()
         assert (await running.get("/frankfurter/v1/latest"))[0] == 200
@@ -201,7 +201,7 @@ async def test_a_dialect_that_is_switched_off_is_not_there(settings: Settings, s
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["cbr", *in_faults(*(name for name in DIALECTS if name != "cbr"))])
 async def test_a_dialect_goes_with_one_file_and_one_line(name: str, tmp_path: Path) -> None:
-    """Its file, and its line in config.yaml; the program starts and the others answer."""
+    """Delete its file and its line in config.yaml: the program starts and the other dialects answer."""
     shutil.copytree(ROOT / "ratesvc", tmp_path / "ratesvc", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "ratesvc" / "dialects" / f"{name.replace('-', '_')}.py").unlink()
     lines = (ROOT / "config.yaml").read_text("utf-8").splitlines(keepends=True)
@@ -217,8 +217,8 @@ async def test_a_dialect_goes_with_one_file_and_one_line(name: str, tmp_path: Pa
 
 
 @pytest.mark.slow
-async def test_one_service_is_the_others_mirror_with_all_of_history(bank: Bank, tmp_path: Path) -> None:
-    """Bank → ratesvc → ratesvc, three processes: the same bytes at the end as at the beginning, and the same series."""
+async def test_a_service_is_a_mirror_for_another_service(bank: Bank, tmp_path: Path) -> None:
+    """Bank → ratesvc → ratesvc, three processes: both services answer with the same bytes and series."""
     days = [moscow_day(utc_now()) - timedelta(days=n) for n in range(60)]
     calendar = WorkCalendar()
     effective = sorted({calendar.effective_date_on_or_before(day) for day in days})
@@ -251,8 +251,8 @@ async def test_one_service_is_the_others_mirror_with_all_of_history(bank: Bank, 
 
 
 @pytest.mark.slow
-async def test_the_figures_of_a_demo_are_nobodys_rates(tmp_path: Path) -> None:
-    """A service whose mirror is a demo by mistake says so, instead of holding forty sheets as all of history."""
+async def test_a_demo_is_refused_as_a_mirror(tmp_path: Path) -> None:
+    """A service whose mirror is a demo by mistake says so and stores nothing."""
     async with serving(tmp_path, "--demo") as demo:
         await demo.ready()
         code, out, err = await run(tmp_path, "show", "USD", RATESVC_CBR_MIRRORS=demo.url)
@@ -278,7 +278,7 @@ async def has_history(program: Any) -> None:
 async def test_without_a_date_the_bank_answers_tomorrows_sheet_in_the_evening(
     bank: Bank, served: Served, clock: Clock
 ) -> None:
-    """And everyone else what is in force today."""
+    """The other dialects answer the sheet that is in force today."""
     bank.publish(sheet(date(2026, 4, 25)))
     clock.advance(hours=6)
     await served.service.refresh()
@@ -287,8 +287,8 @@ async def test_without_a_date_the_bank_answers_tomorrows_sheet_in_the_evening(
     assert b'"date":"2026-04-24"' in (await served.get("/frankfurter/v1/latest"))[2]
 
 
-async def test_erpnext_asks_with_its_configured_template(served: Served) -> None:
-    """Its custom provider: an address and parameters with {placeholders}, and the keys under which the rate lies."""
+async def test_erpnext_reads_a_rate_with_its_template(served: Served) -> None:
+    """ERPNext's custom provider has an address and parameters with {placeholders}, and the keys of the rate."""
     document = {"transaction_date": "2026-04-19", "from_currency": "USD", "to_currency": "RUB"}
     url, parameters, keys = re.findall(r"(?:^|; )[^:]+: ([^;\s]+)", line("ERPNext", served.url))
     query = {name: text.format(**document) for name, text in (pair.split("=") for pair in parameters.split("&"))}
@@ -308,8 +308,8 @@ async def test_erpnext_asks_with_its_configured_template(served: Served) -> None
         ("/frankfurter/v1/2026-04-01..2026-04-10?amount={}&to=RUB", '"amount":{},'),
     ],
 )
-async def test_an_amount_is_repeated_as_it_was_asked(served: Served, path: str, shown: str) -> None:
-    """Equal amounts may be written in many ways, and no answer depends on which of them came first."""
+async def test_an_amount_is_repeated_as_it_was_given(served: Served, path: str, shown: str) -> None:
+    """Equal amounts may be written in several ways; the first request does not decide for the next."""
     for amount in ("100.0", "100.00"):
         assert shown.format(amount) in (await served.get(path.format(amount)))[2].decode()
 
@@ -336,8 +336,8 @@ async def test_many_ask_for_a_long_table_at_once(served: Served) -> None:
 @pytest.mark.parametrize(
     "day", ["0001-01-01", "1992-06-30", "1992-07-01", "9999-12-31", "2026-W17-5", "2026-02-29", "２０２６-04-24", "%00"]
 )
-async def test_no_day_whatever_it_is_breaks_a_dialect(day: str, served: Served) -> None:
-    """Far off, impossible or in another notation: an answer or a refusal, never an incident."""
+async def test_no_day_breaks_a_dialect(day: str, served: Served) -> None:
+    """A remote or impossible day or another notation gets an answer or a refusal, never a 500."""
     year, month, date_of_month = [*day.split("-"), "", ""][:3]
     bank = f"{date_of_month}/{month}/{year}"
     for path in (
@@ -360,7 +360,7 @@ async def test_no_day_whatever_it_is_breaks_a_dialect(day: str, served: Served) 
 
 
 async def test_a_range_of_no_known_currency_is_empty(served: Served) -> None:
-    """Open Exchange Rates leaves out symbols that it does not know, be it all of them."""
+    """Open Exchange Rates leaves out unknown symbols, even all of them."""
     path = "/openexchangerates/api/time-series.json?start=2026-04-23&end=2026-04-24&symbols=QQQ"
     status, _, body = await served.get(path)
     assert (status, json.loads(body)["rates"]) == (200, {})

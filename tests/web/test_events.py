@@ -1,4 +1,4 @@
-"""/v1/events over real sockets: what is told, what is replayed, and who is let go."""
+"""/v1/events over real sockets: sent events, replayed events, and slow readers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ RESET = [("reset", "", 0)]
 
 @pytest.fixture
 async def store(settings: Settings) -> AsyncIterator[Store]:
-    """The namespace of the service under test, from outside."""
+    """A second connection to the namespace of the service under test."""
     opened = Store(RedisConnection(settings.redis.url), settings.redis.namespace)
     yield opened
     await opened.close()
@@ -47,7 +47,7 @@ async def store(settings: Settings) -> AsyncIterator[Store]:
 
 @asynccontextmanager
 async def started(serve: Serve, settings: Settings, told: int = 2) -> AsyncIterator[Served]:
-    """A service that knows so many events."""
+    """A service that has this many events."""
     async with serve(settings) as running:
         await eventually(lambda: len(list(running.service.event_log.log)) >= told)
         yield running
@@ -55,7 +55,7 @@ async def started(serve: Serve, settings: Settings, told: int = 2) -> AsyncItera
 
 @pytest.fixture
 def _two_sheets(bank: Bank) -> None:
-    """Thursday's and Friday's are set."""
+    """The Bank has set Thursday's and Friday's sheets."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
 
 
@@ -76,7 +76,7 @@ async def a_day_passes(bank: Bank, served: Served, clock: Clock, readers: list[R
 async def test_a_publication_a_correction_and_midnight_on_two_replicas(
     bank: Bank, settings: Settings, serve: Serve, clock: Clock
 ) -> None:
-    """Each is told once, in one order and with the same ids everywhere; its address answers with that revision."""
+    """Every replica sends each event once, in one order and with the same ids; its address answers that revision."""
     async with AsyncExitStack() as stack:
         one, two = [await stack.enter_async_context(started(serve, settings)) for _ in "ab"]
         first, second = [await stack.enter_async_context(reading(served.url)) for served in (one, two)]
@@ -90,10 +90,10 @@ async def test_a_publication_a_correction_and_midnight_on_two_replicas(
         assert (status, json.loads(body)["effective_date"], json.loads(body)["revision"]) == (200, "2026-04-25", 2)
 
 
-async def test_what_was_missed_comes_on_another_replica_and_after_a_restart(
+async def test_missed_events_come_from_another_replica_and_after_a_restart(
     bank: Bank, settings: Settings, serve: Serve, clock: Clock
 ) -> None:
-    """From any id exactly the rest, nothing twice; whoever brings no id begins now, with a strange one is reset."""
+    """After an id exactly the rest comes. Without an id a reader begins now; an unknown id gets a reset."""
     async with started(serve, settings) as one, started(serve, settings) as two:
         async with reading(two.url) as absent:
             assert (absent.events, absent.last_id) == ([], FIRST[-1])
@@ -112,7 +112,7 @@ async def test_what_was_missed_comes_on_another_replica_and_after_a_restart(
 
 
 async def replays(served: Served, ids: list[str]) -> None:
-    """From the beginning and after each event but the last."""
+    """From the beginning and after each event except the last."""
     for heard, last in enumerate([NOWHERE, *ids[:-1]]):
         async with reading(served.url, last) as reader:
             await reader.heard(len(ids) - heard)
@@ -120,7 +120,7 @@ async def replays(served: Served, ids: list[str]) -> None:
             assert reader.blocks[0]["id"] == last
 
 
-async def test_replicas_that_tell_at_once_are_heard_once(
+async def test_replicas_that_append_at_once_append_one_event(
     bank: Bank, settings: Settings, serve: Serve, clock: Clock
 ) -> None:
     """At midnight every replica proposes the next number; Redis takes one."""
@@ -135,8 +135,8 @@ async def test_replicas_that_tell_at_once_are_heard_once(
         assert first.ids == second.ids == [str(one.service.event_log.log.end)]
 
 
-async def test_history_that_is_filled_in_is_silent(bank: Bank, settings: Settings, serve: Serve, store: Store) -> None:
-    """Years of older sheets in Redis are no news; the next real event is the next that is told."""
+async def test_loading_older_sheets_sends_no_events(bank: Bank, settings: Settings, serve: Serve, store: Store) -> None:
+    """Years of older sheets arrive in Redis; the next event is the next new sheet."""
     async with started(serve, settings) as running, reading(running.url) as reader:
         for day in (date(2026, 4, 18), date(2026, 4, 21), date(2026, 4, 22)):
             await store.put(Revision(sheet(day), 1, running.service.clock()))
@@ -155,10 +155,10 @@ async def emptied(settings: Settings) -> None:
     await client.aclose()
 
 
-async def test_when_all_is_lost_every_reader_is_told_to_ask_afresh(
+async def test_after_a_total_loss_every_reader_gets_a_reset(
     bank: Bank, settings: Settings, serve: Serve, clock: Clock
 ) -> None:
-    """Redis and every replica forgot: what each id has missed cannot be known. What happens next is told to all."""
+    """Redis and every replica lost the log, so nobody knows what a reader missed. All readers get the next event."""
     async with started(serve, settings) as one, reading(one.url) as present:
         await a_day_passes(bank, one, clock, [present])
         ids = [str(event.place) for event in one.service.event_log.log]
@@ -178,10 +178,8 @@ async def test_when_all_is_lost_every_reader_is_told_to_ask_afresh(
             assert reader.told[1:] == [("sheet", "2026-04-28", 1)]
 
 
-async def test_a_correction_that_was_told_only_in_a_lost_log_is_not_missed(
-    bank: Bank, settings: Settings, serve: Serve
-) -> None:
-    """The new log has the same numbers, dates and revisions as the lost one, but other figures: other ids."""
+async def test_a_reader_of_a_lost_log_gets_a_reset(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """The new log has the same numbers, dates and revisions as the lost log, but other figures, so other ids."""
     async with started(serve, settings) as one, reading(one.url) as reader:
         bank.publish(sheet(FRIDAY, shift=1))
         await one.service.refresh()
@@ -196,8 +194,8 @@ async def test_a_correction_that_was_told_only_in_a_lost_log_is_not_missed(
         assert absent.told == RESET
 
 
-async def test_a_log_that_begins_anew_with_the_same_events_has_the_same_ids(settings: Settings, serve: Serve) -> None:
-    """A reader who has heard exactly these has missed nothing."""
+async def test_a_new_log_of_the_same_events_has_the_same_ids(settings: Settings, serve: Serve) -> None:
+    """A reader of the old log has missed nothing."""
     for _ in range(2):
         async with started(serve, settings) as one, reading(one.url, FIRST[0]) as reader:
             await reader.heard(1)
@@ -205,10 +203,10 @@ async def test_a_log_that_begins_anew_with_the_same_events_has_the_same_ids(sett
         await emptied(settings)
 
 
-async def test_a_reader_who_comes_too_late_is_told_to_ask_afresh(
+async def test_a_reader_with_an_event_older_than_the_log_gets_a_reset(
     settings: Settings, serve: Serve, store: Store
 ) -> None:
-    """The newest thousand events are kept: what came before is not replayed in part."""
+    """The log keeps the newest thousand events, and the service never replays a part."""
     async with started(serve, settings) as one:
         end = one.service.event_log.log.end.seq
         events = [Event("in_force", Place(seq, FRIDAY, 1)) for seq in range(end + 1, end + 1501)]
@@ -224,10 +222,10 @@ async def test_a_reader_who_comes_too_late_is_told_to_ask_afresh(
             assert kept.ids == [str(event.place) for event in events[-999:]]
 
 
-async def test_a_reader_hears_at_once_that_another_log_has_begun(
+async def test_readers_get_a_reset_as_soon_as_another_log_begins(
     settings: Settings, serve: Serve, store: Store
 ) -> None:
-    """Redis was emptied and another replica, which knew nothing, was the first to tell."""
+    """Redis was emptied, and a replica without a log was the first to append."""
     async with started(serve, settings) as one, reading(one.url) as reader:
         other = [Event("sheet", Place(1, SATURDAY, 1, "0" * 8)), Event("in_force", Place(2, SATURDAY, 1, "1" * 8))]
         client = connect(settings.redis.url)
@@ -245,10 +243,10 @@ async def test_a_reader_hears_at_once_that_another_log_has_begun(
         assert list(one.service.event_log.log) == await store.events(0) == other
 
 
-async def test_redis_may_be_emptied_and_the_numbers_go_on(
+async def test_after_a_loss_in_redis_the_numbers_go_on(
     bank: Bank, settings: Settings, serve: Serve, store: Store
 ) -> None:
-    """What one replica still knows is put back, so that another, which starts later, knows the same places."""
+    """A replica restores the log, so that a replica that starts later has the same ids."""
     async with started(serve, settings) as one, reading(one.url) as reader:
         await emptied(settings)
         bank.publish(sheet(SATURDAY))
@@ -262,8 +260,8 @@ async def test_redis_may_be_emptied_and_the_numbers_go_on(
             assert other.ids == [FIRST[1], THIRD]
 
 
-async def test_without_redis_a_reader_is_asked_to_come_back(settings: Settings, serve: Serve) -> None:
-    """Which events were told is not known then; what is told now could not be replayed."""
+async def test_without_redis_readers_are_asked_to_reconnect(settings: Settings, serve: Serve) -> None:
+    """Without the log the service could neither number events nor replay them."""
     async with serve(msgspec.structs.replace(settings, redis=Redis(url="redis://127.0.0.1:1/0"))) as running:
         await running.ready()
         status, _, body = await running.get("/v1/events")
@@ -271,7 +269,7 @@ async def test_without_redis_a_reader_is_asked_to_come_back(settings: Settings, 
 
 
 async def test_headers_and_methods(settings: Settings, serve: Serve) -> None:
-    """Any page may read it, no proxy keeps it; HEAD ends at once, OPTIONS allows, the query is checked."""
+    """Any page may read the stream, and no proxy keeps it; HEAD and OPTIONS answer, and the query is checked."""
     async with started(serve, settings) as running:
         expected = {
             "Content-Type": "text/event-stream; charset=utf-8",
@@ -292,17 +290,17 @@ async def test_headers_and_methods(settings: Settings, serve: Serve) -> None:
 
 
 async def test_a_silent_stream_is_kept_alive(settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A comment now and then, for proxies that close what is quiet."""
+    """Comments keep it open, because proxies close silent connections."""
     monkeypatch.setattr(events, "HEARTBEAT_S", 0.01)
     async with started(serve, settings) as running, reading(running.url) as reader:
         await eventually(lambda: reader.blocks.count({":": ""}) >= 3)
         assert reader.events == []
 
 
-async def test_there_are_so_many_places_and_who_leaves_gives_one_up(
+async def test_the_number_of_streams_is_limited(
     settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The next reader is told to come back later, by an answer after which a browser does come back."""
+    """One reader too many is asked to reconnect later; a reader that leaves gives up its place."""
     monkeypatch.setattr(events, "MOST_STREAMS", 2)
     async with started(serve, settings) as running, reading(running.url):
         async with reading(running.url), reading(running.url) as third:
@@ -311,7 +309,7 @@ async def test_there_are_so_many_places_and_who_leaves_gives_one_up(
 
 
 async def has_place(served: Served) -> bool:
-    """Whether one more reader is let in."""
+    """Whether there is room for one more reader."""
     async with reading(served.url) as one_more:
         return "id" in one_more.blocks[0]
 
@@ -332,10 +330,10 @@ async def stuck(served: Served, store: Store) -> socket.socket:
     return reader
 
 
-async def test_a_reader_who_does_not_read_is_dropped_and_others_are_not(
+async def test_a_reader_that_reads_nothing_is_dropped(
     settings: Settings, serve: Serve, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a while its place is free and the rest is never sent; meanwhile nobody waits for it."""
+    """Its place becomes free and the rest is never sent; other readers do not wait meanwhile."""
     monkeypatch.setattr(events, "SLOW_S", 0.3)
     monkeypatch.setattr(events, "MOST_STREAMS", 2)
     async with started(serve, settings) as running, reading(running.url) as other:
@@ -352,7 +350,7 @@ async def test_a_reader_who_does_not_read_is_dropped_and_others_are_not(
 
 
 async def test_a_drain_ends_every_stream_at_once(settings: Settings, serve: Serve, store: Store) -> None:
-    """Also that of a reader who does not read; who comes meanwhile is sent elsewhere, soon; a stop does not hang."""
+    """Also a stream that nobody reads. A new reader is asked to reconnect soon."""
     async with started(serve, settings) as running:
         with await stuck(running, store):
             async with reading(running.url) as reader:
@@ -364,7 +362,7 @@ async def test_a_drain_ends_every_stream_at_once(settings: Settings, serve: Serv
 
 
 async def test_a_stop_does_not_wait_for_streams(settings: Settings, serve: Serve, store: Store) -> None:
-    """Not even for the one whose reader does not read."""
+    """Not even for a stream that nobody reads."""
     async with AsyncExitStack() as after:
         async with started(serve, settings) as running:
             reader = await after.enter_async_context(reading(running.url))
@@ -376,8 +374,8 @@ async def test_a_stop_does_not_wait_for_streams(settings: Settings, serve: Serve
 
 
 @pytest.mark.slow
-async def test_a_process_is_stopped_with_streams_open_and_goes_on_where_it_was(bank: Bank, tmp_path: Path) -> None:
-    """SIGTERM ends streams and the process at once; after kill -9 and a new start only what was missed is told."""
+async def test_a_process_with_open_streams_stops_and_continues(bank: Bank, tmp_path: Path) -> None:
+    """SIGTERM ends streams and the process at once; after kill -9 a reader gets exactly the missed events."""
     in_force = around_today(bank)
     async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url) as program:
         await program.ready()

@@ -1,4 +1,4 @@
-"""The fast path gives the very bytes of the ordinary one, or leaves the request to it."""
+"""The fast path sends the same bytes as the ordinary path, or leaves the request to it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ HEADERS = {
 async def both(
     bank: Bank, settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[Served, str]]:
-    """A service on the fast path, and the address of a second listener of it without."""
+    """A service with the fast path, and the address of its second listener without."""
     bank.publish(sheet(FRIDAY - timedelta(days=1)), sheet(FRIDAY))
     async with serve(unhurried(settings)) as served:
         await eventually(lambda: served.service.history.coverage)
@@ -82,7 +82,7 @@ class Client:
         self._writer: asyncio.StreamWriter | None = None
 
     async def ask(self, request: bytes) -> bytes:
-        """All that is answered, up to the end of the answers or of the connection, without the time."""
+        """All answers up to the end of the connection, without Date."""
         if self._writer is None:
             self._reader, self._writer = await asyncio.open_connection(*self._where)
         self._writer.write(request)
@@ -126,7 +126,7 @@ async def connected(*urls: str) -> AsyncIterator[list[Client]]:
 async def test_both_paths_give_the_same_bytes(
     both: tuple[Served, str], count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever is asked, in whatever order on a connection, no byte differs but those of the time."""
+    """For random requests in random order on a connection; only Date may differ."""
     served, ordinary = both
     seed = int(os.environ.get("SEED", Random().randrange(10**6)))  # noqa: S311
     print(f"SEED={seed}")  # noqa: T201 -- to be repeated
@@ -147,7 +147,7 @@ async def test_both_paths_give_the_same_bytes(
 
 
 async def test_an_unknown_aiohttp_switches_it_off(both: tuple[Served, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """With another aiohttp than the tested ones everything goes the ordinary way, and the same is answered."""
+    """With an untested aiohttp every request takes the ordinary path, and the answers are the same."""
     served, ordinary = both
     expected = (await served.get("/v1/rates"))[2]
     monkeypatch.setattr(fast_path, "write", None)  # whoever took the fast path would fail on this
@@ -161,7 +161,7 @@ async def test_an_unknown_aiohttp_switches_it_off(both: tuple[Served, str], monk
 async def test_a_request_that_stays_unfinished_is_hung_up_on(
     both: tuple[Served, str], monkeypatch: pytest.MonkeyPatch, *, is_fast: bool
 ) -> None:
-    """On either path, also after a whole request; a client that only waits between its requests is left alone."""
+    """On both paths, also after a whole request. A client that pauses between requests is left alone."""
     url, whole = both[0].url if is_fast else both[1], b"GET /v1/rates HTTP/1.1\r\nHost: localhost\r\n\r\n"
     monkeypatch.setattr(connections, "PATIENCE_S", 0.1)
     async with connected(url, url, url) as (honest, fresh, used), asyncio.timeout(60):
@@ -172,10 +172,8 @@ async def test_a_request_that_stays_unfinished_is_hung_up_on(
 
 
 @pytest.mark.parametrize("is_fast", [True, False])
-async def test_a_body_is_refused_also_where_the_answer_is_remembered(
-    both: tuple[Served, str], *, is_fast: bool
-) -> None:
-    """The first answer and the next ones are the same."""
+async def test_a_body_is_refused_even_if_the_answer_is_remembered(both: tuple[Served, str], *, is_fast: bool) -> None:
+    """On both paths."""
     request = b"GET /v1/rates HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc"
     await both[0].get("/v1/rates")
     async with connected(both[0].url if is_fast else both[1]) as (client,):

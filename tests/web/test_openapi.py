@@ -1,4 +1,4 @@
-"""The document against the running service: every route, parameter, answer and example in it, and nothing else."""
+"""The contract against the running service: every route, parameter, answer and example, and nothing else."""
 
 from __future__ import annotations
 
@@ -118,12 +118,12 @@ STREAMS = {one["path"] for one in OPERATIONS if "text/event-stream" in one["resp
 
 
 def address(path: str, asked: str, base: str) -> str:
-    """The route's path with what is asked in place of its variables, or behind it."""
+    """The target of a request: the text replaces the path's variables, or follows the path."""
     return path.partition("{")[0] + asked.replace("{base}", base.replace("127.0.0.1", "localhost"))
 
 
 async def got(served: Served, path: str, asked: str, **headers: str) -> tuple[int, Mapping[str, str], bytes]:
-    """The answer; of a stream, which never ends, its beginning."""
+    """The answer, or the beginning of a stream."""
     if path not in STREAMS:
         return await served.get(asked, **headers)
     async with served.http.get(served.url + asked) as answer:
@@ -140,7 +140,7 @@ def here(served: Served) -> list[dict[str, Any]]:
 
 
 def resolved(part: Any) -> Any:
-    """The document without references, every described object closed: a field that is not in it is an error."""
+    """The document without references. Described objects are closed, so that an unknown field is an error."""
     if isinstance(part, list):
         return [resolved(one) for one in part]
     if not isinstance(part, dict):
@@ -168,7 +168,7 @@ def wrong(schema: Any, value: Any) -> list[str]:
 
 
 def check(path: str, status: int, headers: Mapping[str, str], body: bytes) -> set[str]:
-    """Assert that the answer is as documented; gives what it witnesses: its status, and its problem's type."""
+    """Assert that an answer is as documented. Returns its status, media type and problem type."""
     documented = operation(path)["responses"]
     assert str(status) in documented, (path, status, body[:300])
     answer = documented[str(status)]
@@ -197,7 +197,7 @@ async def ask(served: Served, questions: Mapping[str, list[str]], witnessed: dic
 
 
 def expected(path: str) -> set[str]:
-    """Everything that the document promises of a route."""
+    """All statuses, media types and problem types of a route."""
     found = set()
     for status, answer in operation(path)["responses"].items():
         found.add(status)
@@ -208,14 +208,14 @@ def expected(path: str) -> set[str]:
 
 
 def elsewhere(settings: Settings) -> Settings:
-    """The same with nothing stored."""
+    """The same settings with an empty namespace."""
     redis = msgspec.structs.replace(settings.redis, namespace=uuid.uuid4().hex)
     return msgspec.structs.replace(settings, redis=redis)
 
 
 @pytest.fixture
 async def whole(bank: Bank, settings: Settings, serve: Serve, clock: Clock) -> AsyncIterator[Served]:
-    """All of history is held, and Saturday's sheet is announced."""
+    """A service with all of history and Saturday's announced sheet."""
     clock.moment = datetime(2026, 4, 24, 14, 0, tzinfo=UTC)
     bank.publish(sheet(FIRST_DAY), sheet(date(2026, 4, 23)), sheet(FRIDAY), sheet(SATURDAY))
     async with serve(unhurried(settings)) as running:
@@ -228,7 +228,7 @@ async def whole(bank: Bank, settings: Settings, serve: Serve, clock: Clock) -> A
 
 @pytest.mark.slow
 def test_the_document_is_valid() -> None:
-    """OpenAPI 3.1 as its validator reads it, every reference in it found, every shared piece used."""
+    """OpenAPI 3.1: every reference leads somewhere, and every component is used."""
     from openapi_spec_validator import OpenAPIV31SpecValidator, validate  # noqa: PLC0415 -- the same
 
     validate(DOCUMENT, cls=OpenAPIV31SpecValidator)
@@ -240,8 +240,8 @@ def test_the_document_is_valid() -> None:
     assert len(names) == len(set(names))
 
 
-async def test_every_route_is_in_it_and_nothing_else(settings: Settings, serve: Serve) -> None:
-    """The router and the document name the same addresses, and so do the tables of this test."""
+async def test_the_contract_has_every_route_and_nothing_else(settings: Settings, serve: Serve) -> None:
+    """The router, the contract and the tables of this test name the same addresses."""
     async with serve(settings) as running:
         paths, others = addresses(running.service), foreign(running.service)
     assert others < paths
@@ -250,8 +250,8 @@ async def test_every_route_is_in_it_and_nothing_else(settings: Settings, serve: 
     assert {tag for one in OPERATIONS for tag in one["tags"]} == {tag["name"] for tag in DOCUMENT["tags"]}
 
 
-async def test_every_parameter_is_in_it(whole: Served) -> None:
-    """A strict handler names all that it knows when it is asked for something else."""
+async def test_the_contract_has_every_parameter(whole: Served) -> None:
+    """A strict handler names all its parameters when it gets an unknown one."""
     for operation in here(whole):
         path = operation["path"]
         documented = {part["name"] for part in operation["parameters"] if part["in"] == "query"}
@@ -274,8 +274,8 @@ def outside(schema: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
     return ["2022-11-18"] if schema.get("format") == "date" else [], ["!"]
 
 
-async def test_strict_handlers_accept_what_the_contract_allows_and_nothing_else(whole: Served) -> None:
-    """The words and bounds of every parameter; a value is refused with 400, whatever else is wrong with it."""
+async def test_strict_handlers_accept_the_values_of_the_contract_and_no_others(whole: Served) -> None:
+    """The enumerations, bounds and formats of every parameter."""
     for operation in here(whole):
         path, _, query = operation["x-example"].removeprefix(base(whole)).partition("?")
         asked = [part for part in operation["parameters"] if part["in"] == "query" and 400 in operation["responses"]]
@@ -288,7 +288,7 @@ async def test_strict_handlers_accept_what_the_contract_allows_and_nothing_else(
 
 
 def test_the_code_has_the_patterns_and_bounds_of_the_contract() -> None:
-    """Those that no single question shows: patterns, and what is taken leniently."""
+    """Patterns, limits, and the values of lenient parameters."""
     schemas = {name: part["schema"] for name, part in PARAMETERS.items()}
     patterns = {"codes": params.CODES, "quote": params.CODE, "lang": params.TAG, "amount": params.AMOUNT}
     assert {name: schemas[name]["pattern"] for name in patterns} == {name: f"^{one}$" for name, one in patterns.items()}
@@ -317,8 +317,8 @@ def test_the_code_has_the_patterns_and_bounds_of_the_contract() -> None:
 
 
 @pytest.mark.slow
-async def test_what_is_embedded_obeys_its_parameters_and_no_others(whole: Served) -> None:
-    """There nothing is refused: so every parameter of the document changes the answer, and the others' do not."""
+async def test_embeddings_obey_their_parameters_and_no_others(whole: Served) -> None:
+    """They refuse nothing, so each of their parameters must change the answer, and other parameters must not."""
     own = {
         one["path"]: {part["name"]: part["example"] for part in one["parameters"]}
         for one in OPERATIONS
@@ -342,7 +342,7 @@ async def test_what_is_embedded_obeys_its_parameters_and_no_others(whole: Served
 async def test_every_documented_answer_occurs_and_is_as_documented(
     bank: Bank, whole: Served, settings: Settings, serve: Serve, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Statuses, headers, media types, problem types and bodies of four services: calm, waiting, loading and empty."""
+    """Statuses, headers, media types, problem types and bodies of a calm, a loading and an empty service."""
     witnessed: dict[str, set[str]] = {}
     await ask(whole, CALM, witnessed)
     with monkeypatch.context() as without:
@@ -374,8 +374,8 @@ async def test_every_documented_answer_occurs_and_is_as_documented(
         assert witnessed[path] == expected(path), path
 
 
-def test_examples_are_what_their_schemas_say() -> None:
-    """Of parameters, of schemas and of problems; a problem's own status, type and title too."""
+def test_examples_fit_their_schemas() -> None:
+    """The examples of parameters, schemas and problems; problems have their own status, type and title."""
     parts = resolved(DOCUMENT["components"])
     for parameter in parts["parameters"].values():
         if "example" in parameter:
@@ -395,8 +395,8 @@ def test_examples_are_what_their_schemas_say() -> None:
         }
 
 
-def test_every_error_that_can_be_answered_has_a_problem_of_its_own() -> None:
-    """No two share a type, so that a program can tell them apart."""
+def test_every_error_has_its_own_problem_type() -> None:
+    """So a program can tell them apart, and the contract shows each."""
     assert len({problem.slug for problem in PROBLEMS.values()}) == len(PROBLEMS)
     assert all(issubclass(kind, RatesvcError) for kind in PROBLEMS)
     shown = [
@@ -411,7 +411,7 @@ def test_every_error_that_can_be_answered_has_a_problem_of_its_own() -> None:
 
 
 async def test_the_examples_of_the_page_work(whole: Served) -> None:
-    """Every curl of /docs asks this very address, answers 200, and as documented."""
+    """Every curl command of /docs has this service's address, and the answer is 200 and as documented."""
     status, headers, body = await whole.get("/docs")
     text = html.unescape(body.decode())
     assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
@@ -427,7 +427,7 @@ async def test_the_examples_of_the_page_work(whole: Served) -> None:
 
 
 async def test_the_page_is_complete(whole: Served) -> None:
-    """Every route, parameter, status and problem stands on it; its links inside lead somewhere."""
+    """It shows every route, parameter, status and problem, and its inner links lead somewhere."""
     text = html.unescape((await whole.get("/docs"))[2].decode())
     articles = dict(re.findall(r'<article aria-labelledby="(\w+)">(.*?)</article>', text, re.DOTALL))
     for one in OPERATIONS:
@@ -444,7 +444,7 @@ async def test_the_page_is_complete(whole: Served) -> None:
 
 
 async def test_an_empty_service_describes_itself(settings: Settings, serve: Serve) -> None:
-    """Nothing stored yet: the document and the page are there all the same, with examples of today."""
+    """Without a sheet the examples use today's date."""
     async with serve(settings) as running:
         document = json.loads((await running.get("/openapi.json"))[2])
         assert document["components"]["parameters"]["path-day"]["example"] == "2026-04-24"

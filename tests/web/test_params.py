@@ -1,4 +1,4 @@
-"""Parameters, strict and lenient: what is understood, and how a refusal names the way out."""
+"""Strict parameters: the values that they accept, and refusals that say what helps."""
 
 from __future__ import annotations
 
@@ -111,8 +111,8 @@ def test_a_malformed_value_is_refused_by_the_name_of_its_parameter(name: str, va
         *("٢٠٢٤-٠٢-٠٣", "2024-02-03\n"),
     ],
 )
-def test_what_is_no_day_is_refused(text: str) -> None:
-    """Also the other forms of ISO 8601, which only some programs understand."""
+def test_other_notations_of_a_day_are_refused(text: str) -> None:
+    """Also other forms of ISO 8601, which only some programs understand."""
     with pytest.raises(BadRequest, match="YYYY-MM-DD"):
         day_of(text)
     assert refusal(f"date={quote(text)}", "date") == "Give an existing day in the form YYYY-MM-DD."
@@ -171,7 +171,7 @@ def test_a_long_unknown_name_is_cut_to_forty_letters() -> None:
 
 
 @pytest.mark.parametrize("text", ["utm=1", "utm_=1", "UTM_SOURCE=1", "__=1", "utm_source1=1", f"utm_{'a' * 31}=x"])
-def test_what_only_resembles_a_campaign_mark_is_refused(text: str) -> None:
+def test_names_that_resemble_a_campaign_mark_are_refused(text: str) -> None:
     """A mark is utm_ and one to thirty letters."""
     assert refusal(text).startswith("There is no parameter")
 
@@ -184,7 +184,7 @@ def test_a_repeated_parameter_is_refused(text: str) -> None:
 
 @given(st.dictionaries(st.text(max_size=12), st.text(max_size=20), max_size=4))
 def test_any_query_is_answered_or_explained(parameters: dict[str, str]) -> None:
-    """Whatever is sent: a value of the right kind or a BadRequest of one line."""
+    """Any query gives values of the right kind, or BadRequest with one line."""
     try:
         found = params(urlencode(parameters))
         for read in READ.values():

@@ -1,4 +1,4 @@
-"""Answers on their way out: how long they may be kept, in which encoding, with which tags; and what errors say."""
+"""Caching headers, encodings, validators and heads of answers, and errors."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ OFFERED = ("br", "gzip", "identity")
     ],
 )
 def test_no_answer_is_kept_across_its_next_change(left_s: int | None, max_age: int, swr: int) -> None:
-    """Fresh and stale together end with it; while we are down it may be shown for a day."""
+    """max-age and stale-while-revalidate together end with the change; stale-if-error is a day."""
     until = None if left_s is None else NOON + timedelta(seconds=left_s)
     expected = f"public, max-age={max_age}, stale-while-revalidate={swr}, stale-if-error=86400"
     assert RATES.header(NOON, until) == expected
@@ -72,7 +72,7 @@ def test_no_answer_is_kept_across_its_next_change(left_s: int | None, max_age: i
 
 
 def test_seconds_are_rounded_down_and_what_never_changes_is_immutable() -> None:
-    """For a year, unless it ends earlier."""
+    """An immutable answer ends after a year, or earlier if a change is known."""
     assert RATES.header(NOON, NOON + timedelta(seconds=59.9)).startswith("public, max-age=59, ")
     assert FOR_EVER.header(NOON, None) == "public, max-age=31536000, immutable"
     assert Caching(5, 0, 0, immutable=True).header(NOON, NOON + timedelta(seconds=3)) == "public, max-age=3, immutable"
@@ -94,7 +94,7 @@ def test_seconds_are_rounded_down_and_what_never_changes_is_immutable() -> None:
 def test_an_answer_changes_with_the_next_publication_or_at_midnight(
     now: datetime, due: datetime, change: datetime
 ) -> None:
-    """Moscow's midnight, whichever is first; a publication that is late has no time of its own."""
+    """The earlier of the two. A late publication has no time, so midnight counts."""
     assert changes_at(replace(SNAPSHOT, next_expected_at=due), now) == change
 
 
@@ -113,12 +113,12 @@ def test_an_answer_changes_with_the_next_publication_or_at_midnight(
     ],
 )
 def test_the_encoding_with_the_highest_weight_is_sent(encoding: str, accepted: str) -> None:
-    """Ours first among equals; what is refused or malformed is never sent."""
+    """Brotli first among equals. A refused or malformed encoding is never sent."""
     assert preferred(accepted, OFFERED) == encoding
 
 
 def test_an_encoding_that_is_not_offered_is_not_sent() -> None:
-    """A short or packed body has one only."""
+    """A short or compressed body has one encoding only."""
     assert preferred("br, gzip", ("identity",)) == "identity"
     assert preferred("br, gzip", ("gzip", "identity")) == "gzip"
 
@@ -129,15 +129,15 @@ def test_an_encoding_that_is_not_offered_is_not_sent() -> None:
 @pytest.mark.parametrize("encoding", OFFERED)
 @pytest.mark.parametrize("form", ["{}", "W/{}", '"other", {}', '{} , W/"x"', "*"])
 def test_any_encoding_of_the_same_bytes_will_do(encoding: str, form: str) -> None:
-    """Weakly compared, anywhere in a list."""
+    """The comparison is weak, and the position in the list means nothing."""
     assert has_it(form.format(BODY.etag(encoding)), BODY)
 
 
 @pytest.mark.parametrize(
     "tags", ["", '""', '"other"', BODY.tag, f'"{BODY.tag}', f'w/"{BODY.tag}"', f'"{BODY.tag}-zstd"']
 )
-def test_another_tag_is_another_answer(tags: str) -> None:
-    """Without its quotes it is none."""
+def test_another_tag_does_not_match(tags: str) -> None:
+    """A tag without quotes does not match either."""
     assert not has_it(tags, BODY)
 
 
@@ -145,8 +145,8 @@ def headers(**given: str) -> CIMultiDictProxy[str]:
     return CIMultiDictProxy(CIMultiDict({name.replace("_", "-"): value for name, value in given.items()}))
 
 
-def test_who_has_it_already_gets_304() -> None:
-    """For a good answer only; each question is counted."""
+def test_a_client_that_has_the_body_gets_304() -> None:
+    """Only for a 200; every request is counted."""
     answer = Answer(BODY, RATES)
     assert answer.choose(headers()) == (200, "identity")
     assert answer.choose(headers(accept_encoding="gzip")) == (200, "gzip")
@@ -165,7 +165,7 @@ def lines(answer: Answer, now: datetime = NOON, status: int = 200, encoding: str
 
 
 def test_a_head_says_what_caches_and_readers_need() -> None:
-    """Type, length and tag of the encoding that follows, and until when it may be kept."""
+    """Media type, and length, tag and caching of the chosen encoding."""
     found = lines(Answer(BODY, RATES, snapshot=SNAPSHOT), encoding="gzip")
     assert found["status"] == "HTTP/1.1 200 OK"
     assert (found["Content-Type"], found["Content-Encoding"]) == ("text/plain", "gzip")
@@ -178,7 +178,7 @@ def test_a_head_says_what_caches_and_readers_need() -> None:
 
 
 def test_a_head_has_only_what_belongs_to_its_answer() -> None:
-    """The identity has no encoding, 304 neither length nor type, and what is not to be kept no validator."""
+    """The identity has no encoding, 304 neither length nor type, and a no-store answer no validator."""
     found = lines(Answer(BODY, RATES))
     assert ("Content-Encoding" in found, found["Content-Length"]) == (False, "1000")
     had = lines(Answer(BODY, RATES), status=304, encoding="br")
@@ -191,13 +191,13 @@ def test_a_head_has_only_what_belongs_to_its_answer() -> None:
 
 
 @pytest.mark.parametrize("demo", [True, False])
-def test_made_up_figures_are_marked_in_the_head(*, demo: bool) -> None:
-    """A proxy of the Bank must never take them."""
+def test_the_head_marks_the_demo(*, demo: bool) -> None:
+    """A ratesvc with this mirror must refuse its rates."""
     assert ("recorded rates, stopped clock" in lines(Answer(BODY, RATES, demo=demo)).values()) == demo
 
 
 def test_a_head_is_written_anew_when_the_second_has_passed() -> None:
-    """Until then the same bytes are sent; a clock that was set back counts as another second."""
+    """A clock that was set back counts as another second."""
     answer = Answer(BODY, RATES, snapshot=SNAPSHOT)
     first = lines(answer, DUE - timedelta(seconds=59))
     assert first["Cache-Control"].startswith("public, max-age=59,")
@@ -224,10 +224,10 @@ PROBLEMS: list[tuple[RatesvcError, int, str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("error", "status", "kind", "extra"), PROBLEMS, ids=lambda one: getattr(one, "code", None))
-def test_an_error_is_a_problem_that_nobody_keeps(
+def test_an_error_is_a_problem_that_no_cache_keeps(
     error: RatesvcError, status: int, kind: str, extra: dict[str, Any]
 ) -> None:
-    """Its type is stable, its text is the error's, and what helps is beside it."""
+    """It has a stable type, the error's text, and facts that help to ask better."""
     found = problem(error)
     assert isinstance(found.body, bytes)
     document = json.loads(found.body)
@@ -240,7 +240,7 @@ def test_an_error_is_a_problem_that_nobody_keeps(
 
 
 def test_a_refusal_may_have_headers_of_its_own() -> None:
-    """Beside those of every answer."""
+    """In addition to those of every answer."""
     found = refusal(rendered_json.WRONG_METHOD, "Use GET.", {"Allow": "GET"})
     assert (found.status, found.headers["Allow"], found.headers["X-Content-Type-Options"]) == (405, "GET", "nosniff")
 
@@ -248,7 +248,7 @@ def test_a_refusal_may_have_headers_of_its_own() -> None:
 async def test_an_unknown_error_is_a_500_that_tells_nothing(
     served: Served, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """But an id, under which the log has all of it; the next question is answered."""
+    """It has an id, under which the log has the traceback; the next request is answered."""
 
     def broken(*_: object, **__: object) -> bytes:
         raise ZeroDivisionError("a secret")
@@ -265,8 +265,8 @@ async def test_an_unknown_error_is_a_500_that_tells_nothing(
     assert (await served.get("/v1/rates?codes=USD&quote=EUR"))[0] == 200
 
 
-async def test_an_answer_is_remembered_and_counted(served: Served) -> None:
-    """The second question is answered by what the first one left; one that nobody may keep leaves nothing."""
+async def test_answers_are_remembered_and_counted(served: Served) -> None:
+    """The first answer serves the second request, too; no-store answers are not remembered."""
     path = "/v1/rates?codes=USD"
     publication = served.service.publisher.current
     assert publication

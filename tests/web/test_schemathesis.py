@@ -1,4 +1,4 @@
-"""Thousands of questions that nobody thought of, made from the document and asked of the running service."""
+"""Random requests that schemathesis makes from the contract."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ QUESTIONS = os.environ.get("RATESVC_QUESTIONS", "30")
 async def test_schemathesis_finds_nothing(
     bank: Bank, settings: Settings, serve: Serve, clock: Clock, tmp_path: Path
 ) -> None:
-    """All checks, valid and invalid questions; all of history is held, and tomorrow's sheet is announced.
+    """All checks, with valid and invalid requests; all of history is held, and tomorrow's sheet is announced.
 
-    `RATESVC_QUESTIONS` says how many questions are made for each route.
+    `RATESVC_QUESTIONS` is the number of requests to each route.
     """
     clock.moment = datetime(2026, 4, 24, 14, 0, tzinfo=UTC)
     bank.publish(*map(sheet, (FIRST_DAY, date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25))))

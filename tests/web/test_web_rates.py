@@ -1,4 +1,4 @@
-"""The path of a number, from the replica of the Bank to an HTTP answer."""
+"""/v1/rates over HTTP: the path of a number from the Bank's document to an answer."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def test_today_is_the_sheet_in_force_with_its_change(served: Served) -> No
 
 
 async def test_saturday_sunday_and_monday_have_saturdays_sheet(bank: Bank, served: Served, clock: Clock) -> None:
-    """What the Bank sets on Friday is in force from Saturday to Monday, and that is known on Friday evening."""
+    """The sheet that the Bank sets on Friday is in force from Saturday to Monday."""
     bank.publish(sheet(SATURDAY))
     clock.moment = datetime(2026, 4, 24, 14, 0, tzinfo=UTC)
     await served.service.refresh()
@@ -91,7 +91,7 @@ async def test_saturday_sunday_and_monday_have_saturdays_sheet(bank: Bank, serve
 
 
 async def test_next_is_not_yet_set_until_the_bank_has_set_it(bank: Bank, served: Served, clock: Clock) -> None:
-    """Tomorrow's rates are announced in the afternoon; before that nobody is told an older number."""
+    """The Bank announces tomorrow's rates in the afternoon. Before that the answer is 404, not an older rate."""
     status, headers, body = await served.get("/v1/rates/next")
     assert (status, read(body)["expected_at"]) == (404, "2026-04-24T18:00:00+03:00")
     assert headers["Cache-Control"] == "no-store"
@@ -107,7 +107,7 @@ async def test_next_is_not_yet_set_until_the_bank_has_set_it(bank: Bank, served:
 async def test_midnight_brings_tomorrows_sheet_into_force_without_a_request(
     bank: Bank, served: Served, clock: Clock
 ) -> None:
-    """What is in force changes at Moscow midnight, 21:00 UTC, with no new figures."""
+    """The sheet in force changes at Moscow midnight, 21:00 UTC, without a request to the Bank."""
     bank.publish(sheet(SATURDAY))
     clock.moment = datetime(2026, 4, 24, 14, 0, tzinfo=UTC)
     await served.service.refresh()
@@ -142,7 +142,7 @@ async def test_a_missed_publication_is_overdue_at_nine_and_stale_at_midnight(ser
 
 
 async def test_a_past_day_that_is_not_held_is_loading_and_one_before_1992_does_not_exist(served: Served) -> None:
-    """Never an older sheet in silence."""
+    """The service never silently returns an older sheet."""
     status, headers, body = await served.get("/v1/rates/2026-04-15")
     assert (status, read(body)["type"]) == (503, "urn:ratesvc:history_loading")
     assert int(headers["Retry-After"]) > 0
@@ -150,7 +150,7 @@ async def test_a_past_day_that_is_not_held_is_loading_and_one_before_1992_does_n
     assert (status, read(body)["type"]) == (404, "urn:ratesvc:before_history")
 
 
-async def test_codes_narrow_and_quote_turns_the_table(served: Served) -> None:
+async def test_codes_select_rows_and_quote_gives_cross_rates(served: Served) -> None:
     """`quote=USD` gives cross rates to 10 significant digits, RUB as a row, and leaves USD out."""
     document = read((await served.get("/v1/rates?codes=eur,USD"))[2])
     assert list(document["rates"]) == ["EUR", "USD"]
@@ -240,7 +240,7 @@ async def test_two_lines_of_encodings_are_one_list(served: Served, lines: Sequen
 
 
 async def test_two_lines_of_connection_are_one_list(served: Served) -> None:
-    """Who says close in the second line is hung up on all the same."""
+    """The service hangs up on `close` in the second line, too."""
     address = URL(served.url)
     for _ in ("first", "remembered"):
         reader, writer = await asyncio.open_connection(address.host, address.port)
@@ -250,8 +250,8 @@ async def test_two_lines_of_connection_are_one_list(served: Served) -> None:
         writer.close()
 
 
-async def test_head_options_and_writing(served: Served) -> None:
-    """HEAD has GET's headers without a body, OPTIONS says what is allowed, and nothing can be written."""
+async def test_head_options_and_writing_methods(served: Served) -> None:
+    """HEAD has GET's headers without a body, OPTIONS names the methods, and writing methods get 405."""
     async with served.http.head(served.url + "/v1/rates") as answer:
         assert (answer.status, await answer.read()) == (200, b"")
         assert int(answer.headers["Content-Length"]) == len((await served.get("/v1/rates"))[2])
@@ -276,7 +276,7 @@ async def test_no_cache_keeps_an_answer_across_its_next_change(served: Served, c
 
 
 async def test_the_widget_is_a_real_table_in_the_readers_language(served: Served) -> None:
-    """A fragment for server-side includes, a page for frames; whatever is unknown is dropped, never an error."""
+    """A fragment for server-side includes and a page for frames. Unknown parameters are dropped, never an error."""
     status, headers, body = await served.get("/widget?lang=ru&codes=USD,XQZ,AMD&wrong=1")
     text = body.decode()
     assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
@@ -289,8 +289,8 @@ async def test_the_widget_is_a_real_table_in_the_readers_language(served: Served
     assert "frame-ancestors *" in headers["Content-Security-Policy"]
 
 
-async def test_a_document_refused_by_the_bank_changes_nothing(bank: Bank, served: Served) -> None:
-    """A web page, an error or half a table instead of rates: the last good sheet keeps being served."""
+async def test_a_refused_document_changes_no_answer(bank: Bank, served: Served) -> None:
+    """The Bank sends a web page instead of rates: the service keeps serving the last good sheet."""
     before = await served.get("/v1/rates")
     bank.documents = {FRIDAY: b"<!DOCTYPE html><html>Checking your browser</html>"}
     cycle = await served.service.refresh()

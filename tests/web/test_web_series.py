@@ -1,4 +1,4 @@
-"""Thirty-four years over HTTP: any day, currency and quote, digit for digit as an independent calculation says."""
+"""/v1/series, /v1/convert and charts over HTTP, compared with an independent calculation."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def recorded(recordings: Path) -> Recorded:
 async def served(
     recorded: Recorded, bank: Bank, settings: Settings, serve: Serve, clock: Clock
 ) -> AsyncIterator[Served]:
-    """A service that has filled itself from a replica with the recorded figures of 1992 to 2024."""
+    """A service that has filled itself from a stand-in with the recorded figures of 1992 to 2024."""
     last = recorded.days[-1]
     for code, days in recorded.series.items():
         cbr_id, number = recorded.ids[code]
@@ -53,7 +53,7 @@ def read(body: bytes) -> Any:
 async def test_thirty_four_years_equal_an_independent_calculation(
     recorded: Recorded, bank: Bank, served: Served
 ) -> None:
-    """One request for each currency id filled it; then random questions agree to the last digit."""
+    """The service fills itself with one request for each currency id; then random requests agree to the last digit."""
     # One service for all three parts: it takes ten seconds to fill.
     assert len(bank.series_asked) == len(set(bank.series_asked))
     assert set(bank.series_asked) >= set(bank.currencies)
@@ -120,7 +120,7 @@ async def all_days_fit_into_one_answer(recorded: Recorded, served: Served) -> No
 async def test_daily_fill_carries_a_sheet_with_its_date_and_ends_with_the_currency(
     bank: Bank, settings: Settings, serve: Serve
 ) -> None:
-    """Sunday has Saturday's number and says so; a currency that left the sheet is carried no further."""
+    """Sunday has Saturday's rate and its date. A currency that left the sheet gets no more rates."""
     days = [date(2026, 4, day) for day in (10, 11, 14, 15, 16, 17, 18, 21, 22, 23, 24)]
     bank.publish(*map(sheet, days))
     bank.series["R01720"] = dict.fromkeys(days[:3], (10, Decimal("16.3747")))
@@ -139,8 +139,8 @@ async def test_daily_fill_carries_a_sheet_with_its_date_and_ends_with_the_curren
         ]
 
 
-async def test_amounts_in_old_roubles_are_called_so(bank: Bank, settings: Settings, serve: Serve) -> None:
-    """A thousandth of today's: said where roubles are in the answer, and nowhere else."""
+async def test_answers_name_old_roubles(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """Answers with roubles before 1998 have `denomination`, and no others."""
     bank.publish(
         *map(sheet, (date(1997, 12, 30), date(1997, 12, 31), date(1998, 1, 1), date(2026, 4, 23), date(2026, 4, 24)))
     )
@@ -166,7 +166,7 @@ async def test_amounts_in_old_roubles_are_called_so(bank: Bank, settings: Settin
 
 
 async def test_conversion_revision_text_and_currencies(bank: Bank, settings: Settings, serve: Serve) -> None:
-    """Amounts are strings; one number alone for a spreadsheet; a corrected sheet's first wording stays readable."""
+    """Amounts are strings, .txt has one number, and the first revision of a corrected sheet stays readable."""
     thursday, friday = date(2026, 4, 23), date(2026, 4, 24)
     bank.publish(sheet(thursday), sheet(friday))
     async with serve(unhurried(settings)) as running:

@@ -20,7 +20,7 @@ CONFIG = Path(__file__).parents[2] / "deploy" / "nginx-ssi.conf"
 
 
 async def test_nginx_keeps_the_page_whole(tmp_path: Path) -> None:
-    """The shipped configuration and the builder's lines: rates, then the last good copy, and a link without one."""
+    """The shipped configuration and the builder's lines show rates, then the last good copy, or a link without one."""
     nginx = program("nginx")
     port, copies = free_port(), tmp_path / "copies.log"
     site = tmp_path / "site"
@@ -88,7 +88,7 @@ async def _page(port: int, path: str) -> str:
 
 
 async def test_php_keeps_the_last_good_copy(tmp_path: Path) -> None:
-    """The builder's PHP, verbatim: rates; with the service gone the copy; and without a copy a link."""
+    """The builder's PHP shows rates, without the service the copy, and without a copy a link."""
     php = program("php")
     async with live_service(tmp_path / "data") as live:
         code = await pasted(live.url, "php", "lang=en")
