@@ -18,13 +18,10 @@ from ratesvc.service.refresh import Cycle
 THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
 
 
-THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
-
-
 async def test_two_services_ask_once_and_both_show_the_new_sheet_within_two_seconds(
     bank: Bank, settings: Settings, serve: Serve, clock: Clock
 ) -> None:
-    """Each document is asked for once; both Boards change by the one announcement, to the same bytes."""
+    """Each document is requested once. The one announcement changes both publications, to the same bytes."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     async with serve(settings) as one, serve(settings) as two:
         await asyncio.gather(one.ready(), two.ready())
@@ -46,35 +43,31 @@ async def test_two_services_ask_once_and_both_show_the_new_sheet_within_two_seco
 async def test_a_replica_that_cannot_reach_the_bank_does_not_keep_others_from_it(
     bank: Bank, settings: Settings, serve: Serve
 ) -> None:
-    """It gives up its turn at once. What another one is answered ends its warning, and is no success of its own."""
+    """It releases the lease at once. An answer to another replica ends its warning, and is no success of its own."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     cut_off = msgspec.structs.replace(
         settings, cbr=msgspec.structs.replace(settings.cbr, mirrors=("http://127.0.0.1:1",))
     )
-    async with serve(cut_off) as without_a_way:
-        await eventually(
-            lambda: without_a_way.service.telemetry.failures and not without_a_way.service.store.poll_lease.held
-        )
-        assert (await fetching(without_a_way))["status"] == "warn"
+    async with serve(cut_off) as isolated:
+        await eventually(lambda: isolated.service.telemetry.failures and not isolated.service.store.poll_lease.held)
+        assert fetching(isolated)["status"] == "warn"
         async with serve(settings) as served:
             await served.ready()
-            await without_a_way.ready()
-            await eventually(lambda: not without_a_way.service.telemetry.failures)
+            await isolated.ready()
+            await eventually(lambda: not isolated.service.telemetry.failures)
             for _ in range(2):
-                assert await fetching(without_a_way) == {"status": "pass", "observedValue": "skipped"}
-                await without_a_way.service.refresh()
-            assert without_a_way.service.telemetry.last_cycle == Cycle("skipped")
-            assert without_a_way.service.telemetry.last_success is None
+                assert fetching(isolated) == {"status": "pass", "observedValue": "skipped"}
+                await isolated.service.refresh()
+            assert isolated.service.telemetry.last_cycle == Cycle("skipped")
+            assert isolated.service.telemetry.last_success is None
 
 
-async def fetching(served: Served) -> Check:
+def fetching(served: Served) -> Check:
     return served.service.health()["cbr:fetch"]
 
 
-async def test_a_fleet_that_the_bank_does_not_answer_warns_until_one_is_answered(
-    bank: Bank, settings: Settings, serve: Serve
-) -> None:
-    """That another replica is asking says nothing yet: what it hears does, a failure as well as rates."""
+async def test_every_replica_warns_until_the_bank_answers_one(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """A request of another replica says nothing yet. Its result does: a failure as well as rates."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     over = asyncio.Event()
 
@@ -92,14 +85,14 @@ async def test_a_fleet_that_the_bank_does_not_answer_warns_until_one_is_answered
         async with serve(settings) as other:
             await eventually(lambda: other.service.store.poll_lease.held)
             assert (await one.service.refresh()).outcome == "skipped"
-            assert (await fetching(one))["status"] == "warn"
+            assert fetching(one)["status"] == "warn"
             over.set()
             await eventually(lambda: other.service.telemetry.failures and not other.service.store.poll_lease.held)
-            assert [(await fetching(served))["status"] for served in (one, other)] == ["warn", "warn"]
+            assert [fetching(served)["status"] for served in (one, other)] == ["warn", "warn"]
             bank.misbehave = None
             await other.service.poll()
             await eventually(lambda: not one.service.telemetry.failures)
-            assert [(await fetching(served))["status"] for served in (one, other)] == ["pass", "pass"]
+            assert [fetching(served)["status"] for served in (one, other)] == ["pass", "pass"]
 
 
 async def test_a_service_without_redis_starts_from_the_bank(bank: Bank, settings: Settings, serve: Serve) -> None:
