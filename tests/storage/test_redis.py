@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -142,16 +143,24 @@ def _has_us(node: RealRedis) -> bool:
         return any(one["name"] == "ratesvc" for one in client.client_list())
 
 
+@asynccontextmanager
+async def fake_redis(answer: bytes) -> AsyncIterator[str]:
+    """The address of a server that gives this answer to everything, or none."""
+
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1000):
+            writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(respond, "127.0.0.1", 0) as server:
+        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
 async def test_a_cancelled_call_is_not_counted() -> None:
     """It says neither that Redis is well nor that it is not."""
     calls: list[Call] = []
-
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
-
-    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
-        connection = RedisConnection(_url_of(server), calls.append)
+    async with fake_redis(b"") as url:
+        connection = RedisConnection(url, calls.append)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05), connection.call("ping") as redis:
                 await redis.ping()
@@ -159,12 +168,8 @@ async def test_a_cancelled_call_is_not_counted() -> None:
         await connection.close()
 
 
-def _url_of(server: asyncio.Server) -> str:
-    return f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-
-
-@pytest.mark.parametrize("mistake", [ValueError, TypeError, KeyError, RuntimeError, AttributeError, DataError])
-async def test_a_bug_of_ours_is_not_a_trouble_of_redis(every_redis: str, mistake: type[Exception]) -> None:
+@pytest.mark.parametrize("bug", [ValueError, TypeError, KeyError, RuntimeError, AttributeError, DataError])
+async def test_a_bug_of_ours_is_not_a_trouble_of_redis(every_redis: str, bug: type[Exception]) -> None:
     """It stays what it is, or it would be tried again for ever as if Redis were down."""
     calls: list[Call] = []
     connection = RedisConnection(every_redis, calls.append)
@@ -174,9 +179,9 @@ async def test_a_bug_of_ours_is_not_a_trouble_of_redis(every_redis: str, mistake
     async def fail() -> None:
         async with connection.call("ping") as redis:
             await redis.ping()
-            raise mistake("a bug of ours")
+            raise bug("a bug of ours")
 
-    with pytest.raises(mistake):
+    with pytest.raises(bug):
         await fail()
     assert (connection.up, len(calls)) == (True, 1)
     await connection.close()
@@ -185,24 +190,14 @@ async def test_a_bug_of_ours_is_not_a_trouble_of_redis(every_redis: str, mistake
 @pytest.mark.parametrize(
     "answer",
     [
-        b"%1\r\n%0\r\n:1\r\n",
-        b"*1\r\n$-7\r\n",
-        b"$5\r\nab\r\ncd\r\n",
-        b":12x\r\n",
-        b"\x00\xff\r\n",
+        *(b"%1\r\n%0\r\n:1\r\n", b"*1\r\n$-7\r\n", b"$5\r\nab\r\ncd\r\n", b":12x\r\n", b"\x00\xff\r\n"),
         b"%2\r\n$1\r\na\r\n$1\r\nb\r\n",
     ],
 )
 async def test_a_damaged_answer_is_a_trouble_whatever_redis_py_makes_of_it(answer: bytes) -> None:
     """Its parser raises TypeError and others for bytes that make no sense."""
-
-    async def damaged(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while await reader.read(1000):
-            writer.write(answer)
-        writer.close()
-
-    async with await asyncio.start_server(damaged, "127.0.0.1", 0) as server:
-        connection = RedisConnection(_url_of(server))
+    async with fake_redis(answer) as url:
+        connection = RedisConnection(url)
         with pytest.raises(StoreUnavailable):
             async with connection.call("get") as redis:
                 await redis.get("a")
@@ -213,22 +208,18 @@ async def test_a_damaged_answer_is_a_trouble_whatever_redis_py_makes_of_it(answe
 def test_a_closed_transport_is_a_trouble() -> None:
     """uvloop raises RuntimeError for it."""
 
-    async def ignore(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
-
-    async def write_to_a_closed_one(connection: RedisConnection, address: tuple[str, int]) -> None:
+    async def write_to_a_closed_one(connection: RedisConnection, port: str) -> None:
         async with connection.call("get"):
-            _, writer = await asyncio.open_connection(*address)
+            _, writer = await asyncio.open_connection("127.0.0.1", int(port))
             writer.transport.abort()
             await writer.wait_closed()
             writer.write(b"a command")
 
     async def call() -> None:
-        async with await asyncio.start_server(ignore, "127.0.0.1", 0) as server:
-            connection = RedisConnection("redis://127.0.0.1:1")
+        async with fake_redis(b"") as url:
+            connection = RedisConnection(url)
             with pytest.raises(StoreUnavailable) as caught:
-                await write_to_a_closed_one(connection, server.sockets[0].getsockname())
+                await write_to_a_closed_one(connection, url.rpartition(":")[2])
             assert (connection.up, caught.value.kind) == (False, "connection")
             await connection.close()
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from conftest import eventually
 from fake_bank import daily_xml, sheet
+from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from ratesvc.domain.columns import Column, Coverage, Currency
@@ -49,6 +50,13 @@ async def other(every_redis: str, namespace: str) -> AsyncIterator[Store]:
     await opened.close()
 
 
+@pytest.fixture
+async def redis(every_redis: str) -> AsyncIterator[Redis]:
+    """The server itself."""
+    async with connect(every_redis) as client:
+        yield client
+
+
 async def test_what_is_put_comes_back_whole(store: Store, other: Store) -> None:
     """Figures, names, order, provenance and the Bank's own bytes."""
     raw = daily_xml(sheet(DAY))
@@ -70,13 +78,11 @@ async def test_the_same_figures_are_one_revision_and_a_correction_is_the_next(st
 
 
 async def test_a_correction_is_the_next_revision_where_redis_lost_the_first(
-    store: Store, other: Store, every_redis: str
+    store: Store, other: Store, redis: Redis
 ) -> None:
     """The number of a revision that a replica holds is not free in an emptied Redis."""
     first = await store.put(revision())
-    client = connect(every_redis)
-    await client.flushall()
-    await client.aclose()
+    await redis.flushall()
     second = await store.put(revision(shift=1, number=2))
     assert (second.number, await store.put(revision(shift=1, number=2))) == (2, second)
     await store.repair_sheets([first])
@@ -104,21 +110,19 @@ async def test_two_replicas_that_put_at_once_agree(store: Store, other: Store) -
 
 
 async def test_a_damaged_value_is_a_miss_and_is_overwritten(
-    store: Store, other: Store, every_redis: str, namespace: str
+    store: Store, other: Store, redis: Redis, namespace: str
 ) -> None:
     """Garbage, a truncated value or another field's value under our key is never served."""
     await store.put(revision(raw=b"good"))
-    client = connect(every_redis)
     key = f"{{{namespace}}}:v1:sheets"
-    good = await client.hget(key, f"{DAY}.1")
+    good = await redis.hget(key, f"{DAY}.1")
     assert isinstance(good, bytes)
     for bad in (b"garbage", good[:-1], good[:30] + b"x" + good[31:], b"", b"ratesvc1" + bytes(1000)):
-        await client.hset(key, f"{DAY}.1", bad)
+        await redis.hset(key, f"{DAY}.1", bad)
         assert (await other.load()).revisions == ()
         assert await other.put(revision(raw=b"good")) == revision(raw=b"good")
-    await client.hset(key, "2026-04-25.1", good)
+    await redis.hset(key, "2026-04-25.1", good)
     assert [found.effective_date for found in (await store.load()).revisions] == [DAY]
-    await client.aclose()
 
 
 async def test_every_replica_gets_an_announcement(store: Store, other: Store) -> None:
@@ -139,7 +143,7 @@ async def test_every_replica_gets_an_announcement(store: Store, other: Store) ->
     await asyncio.gather(listening, return_exceptions=True)
 
 
-async def test_an_event_number_is_given_once(store: Store, other: Store, every_redis: str, namespace: str) -> None:
+async def test_an_event_number_is_given_once(store: Store, other: Store, redis: Redis, namespace: str) -> None:
     """The second replica's events are refused as a whole. Everyone reads one log, without damaged entries."""
     first, second, rival, third = (
         Event(kind, Place(seq, DAY, 1))
@@ -153,33 +157,29 @@ async def test_an_event_number_is_given_once(store: Store, other: Store, every_r
     assert await store.events(0) == await other.events(1) == [first, second, third]
     assert await store.events(3) == [third]
     assert await store.events(4) == []
-    client = connect(every_redis)
-    await client.xadd(f"{{{namespace}}}:v1:events", {"event": b"garbage"}, id="4-0")
-    await client.aclose()
+    await redis.xadd(f"{{{namespace}}}:v1:events", {"event": b"garbage"}, id="4-0")
     assert await store.events(3) == [third]
 
 
-async def test_a_glance_tells_how_much_redis_holds(store: Store, every_redis: str, namespace: str) -> None:
+async def test_a_glance_counts_what_redis_holds(store: Store, redis: Redis, namespace: str) -> None:
     """Counts, the coverage and the last event, of a Redis that is empty and of one that is not."""
     assert await store.glance() == Glance(0, 0, 0, None, NOWHERE)
     columns = [Column(Currency("R01235", "R01235", "USD", "840", "USD"), FETCHED)]
     await store.put(revision())
     await store.put_history(columns, Coverage(DAY, DAY))
     await store.append_events([Event("sheet", Place(1, DAY, 1)), Event("in_force", Place(2, DAY, 1))], 0)
-    client = connect(every_redis)
-    await client.hset(store.quarantine.key, "1f0c", b"envelope")
+    await redis.hset(store.quarantine.key, "1f0c", b"envelope")
     assert await store.glance() == Glance(1, 1, 1, Coverage(DAY, DAY), Place(2, DAY, 1))
-    await client.xadd(f"{{{namespace}}}:v1:events", {"event": b"foreign"}, id="9-0")
-    await client.set(f"{{{namespace}}}:v1:span", b"foreign")
+    await redis.xadd(f"{{{namespace}}}:v1:events", {"event": b"foreign"}, id="9-0")
+    await redis.set(f"{{{namespace}}}:v1:span", b"foreign")
     assert await store.glance() == Glance(1, 1, 1, None, None)
     for name in ("sheets", "columns", "quarantine", "span", "events"):
-        await client.delete(f"{{{namespace}}}:v1:{name}")
-        await client.sadd(f"{{{namespace}}}:v1:{name}", "foreign")
+        await redis.delete(f"{{{namespace}}}:v1:{name}")
+        await redis.sadd(f"{{{namespace}}}:v1:{name}", "foreign")
         with pytest.raises(StoreUnavailable) as caught:
             await store.glance()
         assert caught.value.kind == "type"
-        await client.delete(f"{{{namespace}}}:v1:{name}")
-    await client.aclose()
+        await redis.delete(f"{{{namespace}}}:v1:{name}")
 
 
 async def test_one_replica_at_a_time_has_the_lease(store: Store, other: Store) -> None:
