@@ -11,6 +11,8 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from conftest import Serve, addresses, eventually
 from fleet import SHIPPED, answers_with, proxy
 from machine import patience
@@ -22,6 +24,7 @@ pytestmark = pytest.mark.slow
 
 # A CDN's shield asks for so many addresses in the first second of a day, as docs/scale.md says.
 HERD = 500
+HANGS = 0
 # Readers wait for a hung replica for so long: its 2 s, then the other's answer.
 ANSWERED_WITHIN_S = 3.0
 
@@ -141,3 +144,51 @@ async def test_readers_hardly_wait_for_a_replica_that_hangs(tmp_path: Path) -> N
             one.kill(signal.SIGCONT)
     assert slowest < ANSWERED_WITHIN_S * patience()
     print(f"\n  the slowest took {slowest:.1f} s")  # noqa: T201 -- the figure is the point
+
+
+async def test_the_proxy_cuts_nothing_of_a_replica_that_drains(tmp_path: Path) -> None:
+    """A long answer of a replica that says «draining» goes on, the next goes to the other; if it hangs it is cut."""
+    state = {"one": 200, "other": 200}
+
+    def replica(name: str) -> web.Application:
+        async def ready(_: web.Request) -> web.Response:
+            if state[name] == HANGS:
+                await asyncio.Event().wait()
+            return web.Response(status=state[name])
+
+        async def long(request: web.Request) -> web.StreamResponse:
+            answer = web.StreamResponse()
+            await answer.prepare(request)
+            while True:
+                await answer.write(name.encode())
+                await asyncio.sleep(0.1)
+
+        app = web.Application()
+        app.router.add_get("/readyz", ready)
+        app.router.add_get("/v1/events", long)
+        return app
+
+    async with AsyncExitStack() as stack:
+        servers = [await stack.enter_async_context(TestServer(replica(name))) for name in state]
+        url = await stack.enter_async_context(proxy(tmp_path, *(str(one.make_url("")).rstrip("/") for one in servers)))
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        await eventually(lambda: answers_with(url, "/readyz", 200))
+
+        async def begun() -> aiohttp.ClientResponse:
+            return await stack.enter_async_context(http.get(f"{url}/v1/events"))
+
+        streams = [await begun(), await begun()]
+        assert {stream.headers["X-Replica"] for stream in streams} == {"replica0", "replica1"}
+        (draining,) = (stream for stream in streams if stream.headers["X-Replica"] == "replica0")
+        state["one"] = 503
+
+        async def only_the_other() -> bool:
+            return [(await begun()).headers["X-Replica"] for _ in range(3)] == ["replica1"] * 3
+
+        await eventually(only_the_other)
+        seen = len(await draining.content.readany())
+        while seen < 3 * 30:  # three seconds of its answer, longer than a check
+            seen += len(await draining.content.readany())
+        state["one"] = HANGS
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await asyncio.wait_for(draining.read(), 10 * patience())
