@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -18,6 +20,7 @@ from ratesvc.domain.rates import EXACT, ONE, plain, ratios, rounded, trimmed
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
 from ratesvc.render import series
 from ratesvc.render.json import encode, literal
+from ratesvc.render.language import language
 
 FIRST = date(1997, 12, 20)
 NOW = datetime(2026, 4, 24, tzinfo=UTC)
@@ -151,3 +154,18 @@ def held(base: dict[int, tuple[int, int]], quote: dict[int, tuple[int, int]]) ->
     history = History(WorkCalendar())
     history.fill(columns, Coverage(FIRST, LAST))
     return history
+
+
+PLAIN_CELL = re.compile(r"-?[0-9]+(?:[.,\u066b][0-9]+)?|[0-9]{4}(?:-[0-9]{2}){0,2}|[A-Za-z][A-Za-z_]*|")
+NEGATIVE_RATES = {"2026-04-24": "-0.1221", "2026-04-25": "75.5273"}
+
+
+@pytest.mark.parametrize("tag", [None, "en", "ru", "ar", "fa", "de", "sv"])
+def test_no_cell_is_a_formula(tag: str | None) -> None:
+    """Every cell is a day, a code or a plain number: none begins with = + @ or a tab, and -0.1221 stays as it is."""
+    asked = series.SeriesParams(("USD",), date(2026, 4, 24), date(2026, 4, 25))
+    text = series.to_csv(asked, {"USD": NEGATIVE_RATES}, language(tag) if tag else None).decode("utf-8-sig")
+    separator = ";" if ";" in text else ","
+    cells = [cell for row in csv.reader(text.splitlines(), delimiter=separator) for cell in row]
+    assert all(PLAIN_CELL.fullmatch(cell) for cell in cells), cells
+    assert sum(cell.startswith("-0") for cell in cells) == 1
