@@ -43,25 +43,25 @@ def routes(service: Service) -> dict[str, Handler]:
 
 
 async def _many_days(service: Service, request: web.Request) -> Answer:
-    params = StrictParams(request, SERIES)
-    wanted = series_params(params, service)
-    form = params.choice("format", ("json", "csv"), "json")
-    locale = params.language("locale") if params.has("locale") else None
+    query = StrictParams(request, SERIES)
+    params = series_params(query, service)
+    form = query.choice("format", ("json", "csv"), "json")
+    locale = query.language("locale") if query.has("locale") else None
     history, today = service.history, moscow_day(service.clock())
-    points = series.count_points(history, wanted, today)
+    points = series.count_points(history, params, today)
 
     def render() -> Body:
-        series.check_complete(history, wanted, today)
+        series.check_complete(history, params, today)
         if form == "json":
-            return Body(series.to_json(wanted, history, today, demo=service.demo), json.JSON)
-        name = f"rates-{wanted.quote}-{wanted.since}-{wanted.until}.csv"
+            return Body(series.to_json(params, history, today, demo=service.demo), json.JSON)
+        name = f"rates-{params.quote}-{params.since}-{params.until}.csv"
         disposition = ("Content-Disposition", f'attachment; filename="{name}"')
-        columns = series.columns_of(history, wanted, today)
-        return Body(series.to_csv(wanted, columns, locale), series.CSV, (disposition,))
+        columns = series.columns_of(history, params, today)
+        return Body(series.to_csv(params, columns, locale), series.CSV, (disposition,))
 
-    key = ("series", wanted, form, locale and locale.tag)
+    key = ("series", params, form, locale and locale.tag)
     packed = hdrs.ACCEPT_ENCODING in request.headers
-    return await _long_answer(service, key, wanted.until, render, points=points, packed=packed)
+    return await _long_answer(service, key, params.until, render, points=points, packed=packed)
 
 
 async def _conversion(service: Service, request: web.Request) -> Answer:
@@ -168,9 +168,9 @@ class _Chart:
 
     def svg(self, look: chart.ChartLook) -> str:
         """The picture as SVG."""
-        wanted = self._series
-        rates = {code: series.dated_rates(self._history, code, wanted, self._today) for code in wanted.codes}
-        return chart.chart(rates, look, quote=wanted.quote, indexed=self._indexed, exact=self._exact)
+        params = self._series
+        rates = {code: series.dated_rates(self._history, code, params, self._today) for code in params.codes}
+        return chart.chart(rates, look, quote=params.quote, indexed=self._indexed, exact=self._exact)
 
     def _exact(self, code: str, day: date) -> chart.Ratio | None:
         """The prices of one unit of both currencies in roubles; None in roubles, where the rate itself is exact."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import shutil
@@ -24,7 +23,6 @@ from processes import ROOT, run, serving
 from ratesvc.bank.xml import parse_catalogue, parse_daily, parse_dynamic
 from ratesvc.config import DIALECTS, Settings
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, moscow_day, utc_now
-from ratesvc.service.publication import Body
 
 FRIDAY = date(2026, 4, 24)
 DAYS = list(workdays(date(2026, 3, 10), 34))
@@ -312,24 +310,6 @@ async def test_an_amount_is_repeated_as_it_was_given(served: Served, path: str, 
     """Equal amounts may be written in several ways; the first request does not decide for the next."""
     for amount in ("100.0", "100.00"):
         assert shown.format(amount) in (await served.get(path.format(amount)))[2].decode()
-
-
-async def test_many_ask_for_a_long_table_at_once(served: Served) -> None:
-    """It is rendered once, and all get the same bytes."""
-    rendered: list[Any] = []
-    publication = served.service.publisher.current
-    assert publication
-    keep = publication.keep
-
-    def noting(key: Any, body: Body) -> Body:
-        rendered.append(key)
-        return keep(key, body)
-
-    publication.keep = noting  # type: ignore[method-assign]
-    paths = [f"/ecb/eurofxref-hist.csv?base=RUB&nobody_knows={number}" for number in range(8)]
-    answers = await asyncio.gather(*(served.get(path) for path in paths))
-    assert len({body for _, _, body in answers}) == 1
-    assert rendered == [("ecb", ("csv", "RUB"))]
 
 
 @pytest.mark.slow
