@@ -75,7 +75,7 @@ class Redis(_Section, frozen=True):
         except ValueError as error:
             raise ValueError(f"url {error}") from None
         for name in TLS_OPTIONS:
-            file = address.option(name)
+            file = address.options.get(name)
             if file and not Path(file).is_file():
                 raise ValueError(f"url names a file for {name} that does not exist")
 

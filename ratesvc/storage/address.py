@@ -11,23 +11,16 @@ repeats any part of the address, because it may be a secret.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-SCHEMES = {
-    "redis": ("server", False),
-    "rediss": ("server", True),
-    "unix": ("socket", False),
-    "redis+sentinel": ("sentinel", False),
-    "rediss+sentinel": ("sentinel", True),
-    "redis+cluster": ("cluster", False),
-    "rediss+cluster": ("cluster", True),
-}
+KINDS = {"redis": "server", "unix": "socket", "redis+sentinel": "sentinel", "redis+cluster": "cluster"}
+SCHEMES = (*KINDS, "rediss", "rediss+sentinel", "rediss+cluster")
 PORTS = {"server": 6379, "sentinel": 26379, "cluster": 6379}
 TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
-SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password")
-OPTIONS = ("db", *TLS_OPTIONS, *SENTINEL_OPTIONS)
+OPTIONS = ("db", *TLS_OPTIONS, "sentinel_username", "sentinel_password")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +35,7 @@ class RedisAddress:
     username: str | None = None
     password: str | None = None
     tls: bool = False
-    options: tuple[tuple[str, str], ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_url(cls, url: str) -> Self:
@@ -50,33 +43,32 @@ class RedisAddress:
         scheme, _, rest = url.partition("://")
         if scheme not in SCHEMES:
             raise ValueError(f"must begin with one of {', '.join(f'{scheme}://' for scheme in SCHEMES)}")
-        kind, tls = SCHEMES[scheme]
+        kind = KINDS[scheme.replace("rediss", "redis")]
         rest, _, query = rest.partition("?")
         options = _options(query)
         authority, slash, path = rest.partition("/")
         secrets, _, hosts = authority.rpartition("@")
         username, _, password = secrets.partition(":")
-        path, service, db = _place(kind, slash + path, options.pop("db", ""))
+        names = [unquote(name) for name in path.split("/") if name and kind != "socket"]
+        service = names.pop(0) if kind == "sentinel" and names else ""
+        db = names.pop(0) if names else options.pop("db", "")
+        _check(kind, path, service, db, names)
         return cls(
             kind,
-            _nodes(kind, hosts),
-            path,
+            () if kind == "socket" else _nodes(kind, hosts),
+            unquote(slash + path) if kind == "socket" else "",
             service,
-            db,
+            int(db or 0),
             username=unquote(username) or None,
             password=unquote(password) or None,
-            tls=tls,
-            options=tuple(sorted(options.items())),
+            tls=scheme.startswith("rediss"),
+            options=options,
         )
-
-    def option(self, name: str) -> str | None:
-        """The value of an option behind the question mark."""
-        return dict(self.options).get(name)
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """The passwords, which must never be printed."""
-        return tuple(filter(None, (self.password, self.option("sentinel_password"))))
+        return tuple(filter(None, (self.password, self.options.get("sentinel_password"))))
 
 
 def _options(query: str) -> dict[str, str]:
@@ -89,9 +81,19 @@ def _options(query: str) -> dict[str, str]:
     return options
 
 
+def _check(kind: str, path: str, service: str, db: str, names: list[str]) -> None:
+    """`names` are the parts of the path that are left."""
+    if kind == "socket" and not path:
+        raise ValueError("lacks the path of the socket")
+    if kind == "sentinel" and not service:
+        raise ValueError("lacks the name of the service: redis+sentinel://host:port,host:port/service/db")
+    if db and not (db.isascii() and db.isdigit()):
+        raise ValueError("has a database that is not a number")
+    if names or (kind == "cluster" and int(db or 0)):
+        raise ValueError("has too many parts behind the host")
+
+
 def _nodes(kind: str, hosts: str) -> tuple[tuple[str, int], ...]:
-    if kind == "socket":
-        return ()
     parts = hosts.split(",")
     if len(parts) > 1 and kind == "server":
         raise ValueError("names several hosts, which only redis+sentinel:// and redis+cluster:// take")
@@ -107,25 +109,3 @@ def _node(text: str, port: int) -> tuple[str, int]:
     if not host:
         raise ValueError("has an invalid host or port; in a password, / ? # @ are written %2F %3F %23 %40")
     return host, port
-
-
-def _place(kind: str, path: str, db: str) -> tuple[str, str, int]:
-    """The path of the socket, the name of the service at the sentinels, the number of the database."""
-    if kind == "socket":
-        if not path:
-            raise ValueError("lacks the path of the socket")
-        return unquote(path), "", _number(db)
-    names = [unquote(name) for name in path.split("/")[1:] if name]
-    service = names.pop(0) if kind == "sentinel" and names else ""
-    if kind == "sentinel" and not service:
-        raise ValueError("lacks the name of the service: redis+sentinel://host:port,host:port/service/db")
-    number = _number(names.pop(0) if names else db)
-    if names or (kind == "cluster" and number):
-        raise ValueError("has too many parts behind the host")
-    return "", service, number
-
-
-def _number(text: str) -> int:
-    if text and not (text.isascii() and text.isdigit()):
-        raise ValueError("has a database that is not a number")
-    return int(text or 0)

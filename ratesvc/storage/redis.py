@@ -96,7 +96,7 @@ def connect(url: str) -> Redis:
 
 
 def _options(address: RedisAddress) -> dict[str, Any]:
-    tls = {name: address.option(name) for name in TLS_OPTIONS if address.tls and address.option(name)}
+    tls = {name: file for name, file in address.options.items() if address.tls and name in TLS_OPTIONS}
     return {
         "username": address.username,
         "password": address.password,
@@ -112,8 +112,8 @@ def _options(address: RedisAddress) -> dict[str, Any]:
 def _by_sentinel(address: RedisAddress, options: dict[str, Any]) -> Redis:
     own = {
         **options,
-        "username": address.option("sentinel_username"),
-        "password": address.option("sentinel_password"),
+        "username": address.options.get("sentinel_username"),
+        "password": address.options.get("sentinel_password"),
         "socket_timeout": SENTINEL_TIMEOUT_S,
         "socket_connect_timeout": SENTINEL_TIMEOUT_S,
         "ssl": address.tls,

@@ -44,7 +44,7 @@ from ratesvc.storage.store import Store
                 *("cluster", (("one", 1), ("two", 2))),
                 password="x",  # noqa: S106 -- a test
                 tls=True,
-                options=(("ssl_ca_certs", "/ca.pem"),),
+                options={"ssl_ca_certs": "/ca.pem"},
             ),
         ),
     ],
@@ -58,7 +58,7 @@ def test_both_passwords_are_secrets() -> None:
     """Redis's own and the sentinels', which may be another."""
     address = RedisAddress.from_url("redis+sentinel://:one@h/rates?sentinel_username=u&sentinel_password=two")
     assert address.secrets == ("one", "two")
-    assert address.option("sentinel_username") == "u"
+    assert address.options.get("sentinel_username") == "u"
 
 
 @pytest.fixture
