@@ -56,7 +56,7 @@ def backfilled(*sheets: Sheet) -> History:
 
 
 def test_a_sheet_without_findings_is_admitted() -> None:
-    """Also the first one of all, and one that is held; a finding that asks for nothing is its flag."""
+    """Also the first sheet of all, and one that is held. A finding that asks for nothing becomes a flag."""
     assert admit(SHEET, BEFORE) == admit(SHEET, None) == admit(SHEET, BEFORE, SHEET) == Admitted(SHEET)
     frozen = replace(BEFORE, effective_date=SATURDAY)
     assert admit(frozen, BEFORE) == Admitted(frozen, ("frozen",))
@@ -160,13 +160,13 @@ def test_a_day_that_is_held_back_is_no_longer_certain_and_others_are() -> None:
 def assessed(
     *stored: Revision, admitted: tuple[Revision, ...] = (), composed: tuple[Sheet, ...] = ()
 ) -> tuple[Reassessed, list[Revision]]:
-    """What becomes of revisions and columns, and the refused revisions."""
+    """The result for these revisions and columns, and the refused revisions."""
     found = reassess(CALENDAR, admitted, stored, columns(*composed), UNASSESSED if composed else None)
     return found, [one for one, _ in found.refused]
 
 
 def test_data_without_findings_is_kept() -> None:
-    """Columns, and the documents above them, by day and number. The columns themselves are not changed."""
+    """Columns, and the documents above them, by day and number. The columns are not changed."""
     stored = [revision(BEFORE), revision(RIGHT[1])]
     made = columns(*RIGHT)
     found = reassess(CALENDAR, [], stored, made, UNASSESSED)
@@ -176,7 +176,7 @@ def test_data_without_findings_is_kept() -> None:
 
 
 def test_without_columns_only_documents_are_assessed() -> None:
-    """The oldest first, whatever the order in which they are read. A refused one is compared with nothing."""
+    """In the order of their days, however they are read. No sheet is compared with a refused one."""
     days = [revision(sheet) for sheet in RIGHT]
     assert assessed(*reversed(days))[0].kept == tuple(days)
     found, refused = assessed(days[3], revision(WRONG), days[2], days[0])
@@ -185,7 +185,7 @@ def test_without_columns_only_documents_are_assessed() -> None:
 
 
 def test_composed_sheets_with_findings_are_held_back_and_the_next_right_one_is_not() -> None:
-    """Also where a mistake lasts for days: each is compared with the last right sheet."""
+    """If a mistake lasts for days, each is compared with the last right sheet."""
     found, _ = assessed(composed=(RIGHT[0], WRONG, BEFORE, SHEET))
     assert (found.coverage, found.kept, found.refused) == (Coverage(WEDNESDAY, SATURDAY, (THURSDAY,)), (), ())
     longer = (RIGHT[0], WRONG, changed(BEFORE, PLN=times("10")), SHEET)
@@ -193,7 +193,7 @@ def test_composed_sheets_with_findings_are_held_back_and_the_next_right_one_is_n
 
 
 def test_columns_are_refused_with_the_document_that_says_the_same() -> None:
-    """Here they have no finding beside the columns that they follow: a correction that was admitted meanwhile tells."""
+    """They have no finding beside the columns before them, only beside a correction admitted meanwhile."""
     dearer = changed(RIGHT[1], PLN=times("1.14"))
     admitted = (revision(changed(RIGHT[0], PLN=times("0.98")), 2),)
     composed = (RIGHT[0], dearer, BEFORE, SHEET)
@@ -215,8 +215,8 @@ def test_a_right_document_above_wrong_columns_is_kept() -> None:
     assert (refused, found.coverage) == ([wrong], Coverage(WEDNESDAY, SATURDAY))
 
 
-def test_flags_explain_what_was_confirmed_or_released() -> None:
-    """Each finding must be among them."""
+def test_flags_explain_findings_that_were_confirmed_or_released() -> None:
+    """Each finding must be among the flags."""
     for flags in (("off_peg", "power_of_ten", "large_move"), ("released",)):
         explained = revision(WRONG, 1, *flags)
         found, refused = assessed(explained, composed=(RIGHT[0], WRONG, BEFORE, SHEET))

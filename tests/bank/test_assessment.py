@@ -52,7 +52,7 @@ def test_the_banks_sheet_passes() -> None:
 
 @pytest.mark.parametrize("ahead", [2, 3, 31, 365])
 def test_b16_a_sheet_is_never_effective_later_than_tomorrow(ahead: int) -> None:
-    """The Bank sets a rate on the day before; whatever is dated further on is a mistake."""
+    """The Bank sets a rate on the day before, so a later date is a mistake."""
     assert refused(read(*TABLE, day=DAY + timedelta(days=ahead))) == "date"
 
 
@@ -108,8 +108,8 @@ def test_losing_rows_is_accepted_only_while_the_core_and_ten_rows_are_left(lost:
 
 
 @given(st.integers(0, len(TABLE) - 1), st.integers(0, len(TABLE) - 1))
-def test_the_order_of_rows_is_no_matter(one: int, other: int) -> None:
-    """The guards look at what is said, not where."""
+def test_the_order_of_rows_does_not_matter(one: int, other: int) -> None:
+    """The rules compare figures, not places."""
     rows = list(TABLE)
     rows[one], rows[other] = rows[other], rows[one]
     check_sheet(read(*rows), DAY)
@@ -124,12 +124,12 @@ def sheet(day: date, **unit_rates: str | Decimal) -> Sheet:
 
 
 def table(count: int, first: int = 0) -> dict[str, str]:
-    """So many currencies that nobody knows; neither two of them cost the same nor is one a power of ten of another."""
+    """So many unknown currencies. No two of them cost the same, and none is a power of ten of another."""
     return {f"X{chr(65 + n // 26)}{chr(65 + n % 26)}": f"{101 + n}.0000" for n in range(first, first + count)}
 
 
 def moved(*factors: str, before: date = FRIDAY, day: date = SATURDAY) -> Assessment:
-    """What is said when the first currencies of a table move by these factors, and no other is in it."""
+    """The assessment when the currencies of a table move by these factors."""
     old = table(len(factors))
     new = {code: Decimal(rate) * Decimal(factor) for (code, rate), factor in zip(old.items(), factors, strict=True)}
     return assess(sheet(day, **new), sheet(before, **old))
@@ -157,7 +157,7 @@ def said(assessment: Assessment) -> list[tuple[str, Decision, tuple[str, ...]]]:
     ],
 )
 def test_two_rows_or_a_tenth_of_them_may_go(count: int, lost: int, decision: Decision) -> None:
-    """A tenth of those that were there, rounded down; what came meanwhile makes up for nothing."""
+    """A tenth of the earlier rows, rounded down. New rows do not make up for lost ones."""
     old = table(count)
     new = {**dict(list(old.items())[lost:]), **table(20, first=count)}
     assessment = assess(sheet(SATURDAY, **new), sheet(FRIDAY, **old))
@@ -178,7 +178,7 @@ def test_a_cut_table_names_twelve_of_the_lost(lost: int, shown: int) -> None:
     [("1.15", []), ("1.1501", ["large_move"]), ("0.85", []), ("0.8499", ["large_move"]), ("1", ["frozen"])],
 )
 def test_a_common_move_of_15_percent_is_the_last_that_passes(factor: str, kinds: list[str]) -> None:
-    """Up and down; beyond it is asked about once, for all and not for each."""
+    """Up and down. A larger move is one finding about all currencies."""
     assessment = moved(*[factor] * 5)
     assert [finding.kind for finding in assessment.findings] == kinds
     assert [finding.codes for finding in assessment.findings] == [()] * len(kinds)
@@ -200,10 +200,10 @@ def test_a_common_move_of_15_percent_is_the_last_that_passes(factor: str, kinds:
         ("1.16", "0.95", True),
     ],
 )
-def test_one_is_asked_about_that_is_far_from_where_it_was_and_from_the_market(
+def test_a_currency_far_from_its_last_rate_and_from_the_market_is_a_finding(
     alone: str, others: str, asks: bool
 ) -> None:
-    """15 % of the median, up and down, and 15 % of its own."""
+    """15 % from the median, up and down, and 15 % from its own last rate."""
     assessment = moved(alone, *[others] * 6)
     mine = [finding for finding in assessment.findings if finding.codes]
     assert [(finding.kind, finding.decision, finding.codes) for finding in mine] == (
@@ -212,7 +212,7 @@ def test_one_is_asked_about_that_is_far_from_where_it_was_and_from_the_market(
 
 
 def test_the_market_is_the_median() -> None:
-    """Where most stand still three that rise are alone; where most rise it is the market's move, and none is."""
+    """If most currencies stand still, three that rise are findings. If most rise, it is the market."""
     most_stand = moved("1.2", "1.2", "1.2", "1", "1", "1", "1.01")
     assert said(most_stand) == [("large_move", CONFIRM, ("XAA", "XAB", "XAC"))]
     assert most_stand.findings[0].text.startswith("XAA alone moved by +20.0 %; XAB alone")
@@ -229,7 +229,7 @@ def test_one_that_soars_or_crashes_does_not_move_the_market() -> None:
 
 
 def test_of_an_even_number_the_upper_middle_is_the_median() -> None:
-    """Of two and two the two that rose."""
+    """Of two and two, the two that rose."""
     assert said(moved("1", "1.2", "1", "1.2")) == [("large_move", CONFIRM, ())]
     assert said(moved("1", "0.8", "1", "0.8")) == [("large_move", CONFIRM, ("XAB", "XAD"))]
 
@@ -255,7 +255,7 @@ def test_at_most_eight_are_described() -> None:
     ],
 )
 def test_a_move_by_a_power_of_ten_is_one_within_15_percent(factor: str, zeros: int) -> None:
-    """Tenfold and a tenth, a hundredfold and a hundredth: which power is told."""
+    """Tenfold and a tenth, a hundredfold and a hundredth: the finding names the power."""
     assessment = moved(factor, *["1"] * 6)
     slips = [finding for finding in assessment.findings if finding.kind == "power_of_ten"]
     assert [(one.decision, one.codes, one.text) for one in slips] == (
@@ -296,15 +296,15 @@ OLD = sheet(FRIDAY, USD="80.0000", CHF="95.0000", GBP="101.0000")
     ],
     ids=["both were there", "the franc is new", "the dollar is new", "both are new", "they were equal"],
 )
-def test_two_that_suddenly_cost_the_same_are_asked_about(before: Sheet, pairs: list[tuple[str, ...]]) -> None:
-    """Also when one of them is new: its row may be a copy of the other's. Where both were equal before they are not."""
+def test_two_currencies_that_suddenly_cost_the_same_are_a_finding(before: Sheet, pairs: list[tuple[str, ...]]) -> None:
+    """Also if one is new: its row may be a copy of the other's. If they were equal before, there is no finding."""
     assessment = assess(sheet(SATURDAY, USD="88.0000", CHF="88.0000", GBP="102.0000"), before)
     equal = [finding for finding in assessment.findings if finding.kind == "equal_rates"]
     assert [(one.decision, one.codes) for one in equal] == [(CONFIRM, pair) for pair in pairs]
 
 
-def test_of_three_that_cost_the_same_each_is_told_beside_the_first() -> None:
-    """By the price of a unit, whatever the nominal; and one row is not equal to itself."""
+def test_three_currencies_that_cost_the_same_are_two_findings() -> None:
+    """Prices of one unit are compared, whatever the nominal."""
     now = sheet(SATURDAY, USD="88.0000", CHF="88.0000", GBP="102.0000", CAD="88.0000")
     tenfold = Quote("XXX", "XXX", "XXX", 100, Decimal("8800.0000"), "XXX")
     assessment = assess(Sheet(SATURDAY, (*now.quotes, tenfold)), OLD)
@@ -329,22 +329,22 @@ PEGS = [
 @pytest.mark.parametrize(("base", "pegged", "usual", "distance"), PEGS)
 @pytest.mark.parametrize("side", [1, -1])
 def test_a_peg_holds_within_its_distance(base: str, pegged: str, usual: str, distance: str, side: int) -> None:
-    """A thousandth of the distance inside of it nothing is said, and a thousandth outside both are named."""
+    """A thousandth of the distance inside is no finding, a thousandth outside is one about both currencies."""
     for part, findings in (("0.999", []), ("1.001", [("off_peg", CONFIRM, (base, pegged))])):
         rate = Decimal(usual) * (1 + side * Decimal(distance) * Decimal(part))
         assert said(assess(sheet(SATURDAY, **{base: rate * 20, pegged: Decimal(20)}), None)) == findings
 
 
-def test_a_peg_needs_both() -> None:
-    """Without the other nothing is tied to anything; the text says what one costs in the other."""
+def test_a_peg_needs_both_currencies() -> None:
+    """The text says what one costs in the other."""
     assert said(assess(sheet(SATURDAY, USD="80.0000"), None)) == []
     assert said(assess(sheet(SATURDAY, AED="80.0000"), None)) == []
     [finding] = assess(sheet(SATURDAY, USD="82.0000", AED="20.0000"), None).findings
     assert finding.text == "USD costs 4.1 AED, usually 3.6725"
 
 
-def test_figures_are_frozen_beside_an_earlier_day_only() -> None:
-    """The same figures as held for the same day are that sheet again; with other figures it is corrected."""
+def test_figures_are_frozen_only_compared_with_an_earlier_day() -> None:
+    """The same figures for the same day are the same sheet. Other figures for it are a correction."""
     same = sheet(SATURDAY, USD="80.0000", CHF="95.0000", GBP="101.0000")
     assert said(assess(same, OLD)) == [("frozen", ACCEPT, ())]
     assert said(assess(same, None, same)) == []
@@ -354,8 +354,8 @@ def test_figures_are_frozen_beside_an_earlier_day_only() -> None:
     assert said(assess(other, None, same)) == [("corrected", CONFIRM, ())]
 
 
-def test_a_correction_is_judged_by_the_day_before_it() -> None:
-    """What is held may be the wrong one of the two: beside it the right one would look like a slip."""
+def test_a_correction_is_compared_with_the_day_before_it() -> None:
+    """The held sheet may be the wrong one. Compared with it, the right one would look like a slip."""
     slipped = sheet(SATURDAY, USD="800.0000", CHF="95.0000", GBP="101.0000")
     right = sheet(SATURDAY, USD="80.5000", CHF="95.1000", GBP="101.1000")
     assert said(assess(right, OLD, slipped)) == [("corrected", CONFIRM, ())]
@@ -366,8 +366,8 @@ def finding(kind: str, decision: Decision, *codes: str) -> Finding:
     return Finding(kind, decision, "", codes)
 
 
-def test_the_strictest_remark_decides_and_the_first_of_those_is_the_reason() -> None:
-    """Flags name each kind once, in the order in which it was noticed."""
+def test_the_strictest_finding_decides_and_the_first_of_them_is_the_reason() -> None:
+    """Flags name each kind once, in the order of the findings."""
     frozen, peg = finding("frozen", ACCEPT), finding("off_peg", CONFIRM, "USD", "AED")
     equal, shrunk = finding("equal_rates", CONFIRM, "CHF", "USD"), finding("shrunk", QUARANTINE)
     assert [(v.decision, v.reason) for v in (Assessment(), Assessment((frozen,)))] == [(ACCEPT, ""), (ACCEPT, "frozen")]
@@ -380,13 +380,13 @@ def test_the_strictest_remark_decides_and_the_first_of_those_is_the_reason() -> 
 
 
 def test_an_ordinary_day_has_no_findings() -> None:
-    """So does the first sheet of all, and one that is held already."""
+    """Nor has the first sheet of all, nor one that is held already."""
     assert assess(SHEET, BEFORE) == assess(SHEET, None) == assess(SHEET, BEFORE, SHEET) == Assessment()
 
 
 @given(st.decimals(Decimal("0.01"), Decimal(90), places=2))
 def test_no_common_move_is_refused_for_its_size_alone(factor: Decimal) -> None:
-    """Beyond 15 % it is to be confirmed, unless it is a slipped decimal point."""
+    """A move of more than 15 % needs confirmation, unless it is a slipped decimal point."""
     found = assess(all_times(BEFORE, str(factor)), BEFORE).decision
 
     def is_near(power: str) -> bool:
@@ -400,7 +400,7 @@ def test_no_common_move_is_refused_for_its_size_alone(factor: Decimal) -> None:
         assert found is CONFIRM
 
 
-def test_a_move_is_told_in_per_cent_rounded_once() -> None:
+def test_a_move_in_per_cent_is_rounded_once() -> None:
     """20.1499999999 % is 20.1 %, though its ratio to ten digits is 1.201500000 and would give 20.2 %."""
     before, now = (changed(one, PLN=Decimal(value)) for one, value in ((BEFORE, "1e8"), (SHEET, "120149999.9999")))
     assert "PLN alone moved by +20.1 %" in [finding.text for finding in assess(now, before).findings]
@@ -408,8 +408,8 @@ def test_a_move_is_told_in_per_cent_rounded_once() -> None:
 
 @pytest.mark.parametrize("factor", ["10", "1.3"])
 @pytest.mark.parametrize("code", ["USD", "AED", "JPY"])
-def test_whose_figure_is_wrong_is_told(code: str, factor: str) -> None:
-    """Not those that are tied to it, or that now cost the same; only where none of a pair moved both are."""
+def test_suspects_are_the_currencies_with_wrong_figures(code: str, factor: str) -> None:
+    """Not those that are tied to them or now cost the same. If neither of a pair moved, both are suspects."""
     assert assess(changed(SHEET, **{code: times(factor)}), BEFORE).suspects == {code}
     copied = changed(SHEET, CNY=SHEET.by_code["USD"].unit_rate)
     assert assess(copied, BEFORE).suspects == {"CNY"}
@@ -434,7 +434,7 @@ def replay() -> ModuleType:
 
 @pytest.mark.slow
 def test_thirty_years_of_real_sheets(recordings: Path) -> None:
-    """The figures that docs/admission.md states; and no real crisis is refused."""
+    """The figures of docs/admission.md. No real crisis is refused."""
     found = {sheet.effective_date: assessment for sheet, assessment in replay().assessments(recordings / "history")}
     counts = Counter(assessment.decision for assessment in found.values())
     assert (len(found), counts[CONFIRM], counts[QUARANTINE]) == (6973, 96, 9)

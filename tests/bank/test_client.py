@@ -40,7 +40,7 @@ async def fails(client: BankClient) -> FetchFailed:
 
 
 async def test_a_day_is_asked_for_as_the_bank_writes_it(bank: Bank, client: BankClient) -> None:
-    """date_req=dd/mm/yyyy; the answer may be dated earlier; the program names itself and asks for plain bytes."""
+    """date_req=dd/mm/yyyy. The answer may have an earlier date. The client names itself and asks for plain bytes."""
     assert await client.daily(date(2026, 4, 26)) == (sheet(DAY), daily_xml(sheet(DAY)))
     assert bank.asked[0].query["date_req"] == "26/04/2026"
     assert bank.asked[0].headers["User-Agent"] == "ratesvc-tests"
@@ -67,7 +67,7 @@ async def test_a_day_is_asked_for_as_the_bank_writes_it(bank: Bank, client: Bank
 async def test_a_bad_answer_is_named(
     bank: Bank, client: BankClient, behaviour: Misbehaviour, kind: str, words: str
 ) -> None:
-    """On call, one reads in the log what came instead of a document."""
+    """A person on call can read in the log what came instead of a document."""
     bank.misbehave = behaviour
     failure = await fails(client)
     assert failure.kind == kind
@@ -98,8 +98,8 @@ async def test_a_silent_or_dripping_bank_is_left_in_time(bank: Bank, *, speaks: 
         left.set()
 
 
-async def test_nobody_there_is_a_connect_error() -> None:
-    """A refused connection names the host that refused it."""
+async def test_a_refused_connection_is_a_connect_error() -> None:
+    """The error names the host."""
     async with BankClient(["http://127.0.0.1:1"], "x", pace=Pace(None)) as client:
         failure = await fails(client)
     assert failure.kind == "connect"
@@ -117,8 +117,8 @@ async def test_retry_after_is_honoured_up_to_ten_minutes(bank: Bank, client: Ban
     assert (await fails(client)).retry_after_s == 0
 
 
-async def test_a_date_that_no_calendar_has_is_no_date(bank: Bank) -> None:
-    """A broken proxy writes a year of twenty digits, and the next mirror is asked as after any other refusal."""
+async def test_an_impossible_date_of_retry_after_is_ignored(bank: Bank) -> None:
+    """A broken proxy writes a year of twenty digits, and the next mirror is asked as after any other failure."""
     bank.misbehave = says(503, Retry_After=f"Fri, 24 Apr {'9' * 20} 09:00:00 GMT")
     async with bank_running() as other:
         other.publish(sheet(DAY))
@@ -138,7 +138,7 @@ async def test_a_redirect_on_the_same_host_is_followed(bank: Bank, client: BankC
 
 
 async def test_the_next_mirror_is_asked_when_one_fails(bank: Bank) -> None:
-    """In the configured order; a mirror whose sheet is not acceptable has failed too."""
+    """In the configured order. A mirror with an unacceptable sheet has failed, too."""
     bank.misbehave = says(200, b"<html></html>")
     async with bank_running() as other:
         other.publish(sheet(DAY))
@@ -157,8 +157,8 @@ async def test_the_next_mirror_is_asked_when_one_fails(bank: Bank) -> None:
             assert (await client.daily(None, not_that))[0] == sheet(DAY)
 
 
-async def test_a_minute_has_at_most_so_many_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pace is kept by waiting until the minute is over, not by giving up."""
+async def test_a_pace_limits_the_requests_in_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits until the minute is over."""
     pace = Pace(3)
     turns = [asyncio.create_task(pace.turn()) for _ in range(4)]
     await asyncio.sleep(0)
@@ -171,8 +171,8 @@ async def test_a_minute_has_at_most_so_many_turns(monkeypatch: pytest.MonkeyPatc
     assert asyncio.get_running_loop().time() - begun >= 0.1
 
 
-async def test_those_who_wait_together_do_not_go_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the first of several turns is a minute old, one more is taken and not as many as wait."""
+async def test_requests_that_wait_together_do_not_go_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the first of several requests is a minute old, one more may go, not all that wait."""
     minute_s = 0.3
     monkeypatch.setattr("ratesvc.bank.client.MINUTE_S", minute_s)
     pace = Pace(3)

@@ -107,7 +107,7 @@ async def test_sunday_and_monday_answer_with_saturdays_recorded_sheet(
 
 
 @pytest.mark.parametrize("day", DAYS, ids=str)
-def test_a_recorded_sheet_passes_the_guards(day: date) -> None:
+def test_a_recorded_sheet_passes_the_rules(day: date) -> None:
     """Strict rules refuse none of the real sheets of 24 years."""
     check_sheet(parse_daily(documents()[day]), today=day)
 
@@ -129,7 +129,7 @@ def test_the_days_that_come_with_the_tests_are_the_banks(recordings: Path) -> No
 
 
 def test_every_original_is_read_exactly(recordings: Path) -> None:
-    """24 daily sheets and three in English: every figure as printed, past the guards, and written as the Bank does."""
+    """24 daily sheets and three in English: every figure as printed, within the rules, and written as the Bank does."""
     paths = [*originals(recordings, "daily/*.xml"), *originals(recordings, "daily_eng/*.xml")]
     assert len(paths) == 27
     for path in paths:
@@ -145,7 +145,7 @@ def test_every_original_is_read_exactly(recordings: Path) -> None:
 
 
 def test_every_broken_original_is_refused_with_its_own_reason(recordings: Path) -> None:
-    """What the Bank, its guard and another bank really sent."""
+    """Documents that the Bank, its firewall and another bank really sent."""
     paths = originals(recordings, "broken/*")
     assert {path.name for path in paths} == REASONS.keys()
     for path in paths:
@@ -212,7 +212,7 @@ def flat(tree: Any) -> list[Any]:
 
 
 def test_a_document_with_two_tables_is_refused() -> None:
-    """A second row's worth of trust is not given to a document that repeats itself."""
+    """It is not well-formed."""
     raw = documents()[DAYS[-1]]
     with pytest.raises(BadDocument):
         parse_daily(raw + raw)

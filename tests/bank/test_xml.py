@@ -39,7 +39,7 @@ def dollar(document: Document) -> Quote:
 
 
 def meant(rows: Sequence[Row]) -> tuple[Quote, ...]:
-    """What the parser is to read from these rows."""
+    """The quotes of these rows."""
     return tuple(
         Quote(
             code=row.code,
@@ -134,15 +134,15 @@ def test_one_wrong_byte_never_changes_a_figure(raw: bytes, data: st.DataObject) 
 
 @given(st.sampled_from([ORIGINAL, INDENTED_UNITS, bytes(Document(layout=UTF_8))]), st.data())
 def test_a_truncated_document_is_refused(raw: bytes, data: st.DataObject) -> None:
-    """A well-formed beginning of a table is a short table, and none is ever taken for the whole."""
+    """The well-formed beginning of a table is never taken for the whole."""
     length = data.draw(st.integers(0, len(raw) - 1))
     with pytest.raises(BadDocument):
         parse_daily(raw[:length])
 
 
 @given(st.lists(st.tuples(st.integers(0, len(ORIGINAL)), st.integers(0, 40), st.binary(max_size=12)), max_size=6))
-def test_whatever_happens_to_the_bytes_the_refusal_is_of_one_kind(damages: list[tuple[int, int, bytes]]) -> None:
-    """Cut, overwritten and filled anywhere: a sheet or a BadDocument, never a stranger's exception."""
+def test_any_damage_gives_a_sheet_or_a_bad_document(damages: list[tuple[int, int, bytes]]) -> None:
+    """Cut, overwritten and filled anywhere, the bytes never raise another exception."""
     raw = ORIGINAL
     for at, lost, put in damages:
         raw = raw[:at] + put + raw[at + lost :]
@@ -153,8 +153,8 @@ def test_whatever_happens_to_the_bytes_the_refusal_is_of_one_kind(damages: list[
 
 
 @given(st.binary(max_size=300), st.sampled_from([b"", DECLARED.encode(), b"<ValCurs", DECLARED.encode() + b"<ValCurs"]))
-def test_any_bytes_at_all_are_refused_in_one_way(tail: bytes, head: bytes) -> None:
-    """Noise is a BadDocument."""
+def test_noise_is_a_bad_document(tail: bytes, head: bytes) -> None:
+    """Also behind the beginning of a document."""
     with pytest.raises(BadDocument):
         parse_daily(head + tail)
 
@@ -170,7 +170,7 @@ def test_any_bytes_at_all_are_refused_in_one_way(tail: bytes, head: bytes) -> No
     ],
 )
 def test_b1_a_document_type_is_refused_before_it_is_read(prologue: str) -> None:
-    """Without a DTD there are no entities to expand and none to fetch; one that nobody declared is malformed."""
+    """Without a DTD there are no entities to expand or fetch. An undeclared entity is malformed."""
     assert refused(Document(prologue=prologue)) == "structure"
     assert refused(Document().text.replace("Доллар США", "&xxe;").encode("cp1251")) == "malformed"
 
@@ -248,7 +248,7 @@ def test_b3_nothing_and_a_byte_that_windows_1251_lacks() -> None:
         (b"x" * 3996 + b"<html>", "structure"),
     ],
 )
-def test_b4_what_is_no_table_is_named(raw: bytes, reason: str) -> None:
+def test_b4_other_content_is_named(raw: bytes, reason: str) -> None:
     """Nothing, a page, an error sentence, JSON, PDF and gzip are told apart by their first bytes."""
     assert refused(raw) == reason
 
@@ -261,8 +261,8 @@ def test_b4_another_banks_table_and_a_series_are_not_a_sheet() -> None:
 
 
 @pytest.mark.parametrize("tag", ["CharCode", "NumCode", "Nominal", "Value", "Name"])
-def test_b7_a_field_that_stands_twice_is_refused(tag: str) -> None:
-    """Nobody can say which of the two would be meant."""
+def test_b7_a_repeated_field_is_refused(tag: str) -> None:
+    """Nobody can tell which of the two is right."""
     texts = {"CharCode": "USD", "NumCode": "840", "Nominal": "1", "Value": "75,5273", "Name": "Доллар США"}
     assert refused(with_dollar(more=f"<{tag}>{texts[tag]}</{tag}>")) == "row"
     assert refused(Document(attributes=' Date="26.04.2026"')) == "malformed"
@@ -277,8 +277,8 @@ BAD_VALUES = [
 
 
 @pytest.mark.parametrize("value", [*BAD_VALUES, None])
-def test_b8_what_is_not_the_banks_number_refuses_the_whole_sheet(value: str | None) -> None:
-    """Four decimals after a comma, at most nine digits before, ASCII, above zero: Python's Decimal would take more."""
+def test_b8_a_number_of_another_form_refuses_the_whole_sheet(value: str | None) -> None:
+    """At most nine digits, a comma, four decimals, ASCII, above zero: Python's Decimal would accept more."""
     document = with_dollar(value=value)
     layout = dataclasses.replace(document.layout, encoding="utf-8")
     assert refused(dataclasses.replace(document, layout=layout)) == "row"
@@ -382,7 +382,7 @@ def test_b16_both_separators_are_dates(written: str, day: date) -> None:
         *("25.04.2026T00:00", "25.04.20260", "٢٥.٠٤.٢٠٢٦", "25 апреля 2026"),
     ],
 )
-def test_b16_what_is_not_strictly_a_date_is_refused(written: str) -> None:
+def test_b16_a_date_of_another_form_is_refused(written: str) -> None:
     """A day that does not exist, another order, another form, other digits."""
     assert refused(Document(date=written, layout=UTF_8)) == "date"
     assert refused(bytes(Document()).replace(b' Date="25.04.2026"', b"")) == "date"
@@ -410,7 +410,7 @@ def test_b16_what_is_not_strictly_a_date_is_refused(written: str) -> None:
     ],
 )
 def test_b20_xml_that_means_the_same_is_read_the_same(old: str, new: str) -> None:
-    """White space, comments, CDATA, references, and elements that we do not know."""
+    """White space, comments, CDATA, references, and unknown elements."""
     text = Document().text
     assert old in text
     assert parse_daily(text.replace(old, new).encode("cp1251")) == parse_daily(ORIGINAL)
@@ -438,7 +438,7 @@ def test_b20_xml_that_may_mean_something_else_is_refused(old: str, new: str) -> 
 
 
 def test_refusals_quote_little_and_nothing_unprintable() -> None:
-    """A message goes to a log and a terminal: short, on one line, without control characters."""
+    """The text goes to a log and a terminal: short, on one line, without control characters."""
     for raw in (b"\x1b[31m" + b"x" * 10_000, bytes(Document(name="\r\n" + "x" * 5000)), b"<html>\x07"):
         with pytest.raises(BadDocument) as caught:
             parse_daily(raw)

@@ -95,8 +95,8 @@ def test_another_currencys_series_is_refused(asked: str) -> None:
     assert refused(series(), asked) == "structure"
 
 
-def test_a_series_that_names_the_currency_only_above_is_refused() -> None:
-    """Its records are another currency's, or nobody's."""
+def test_records_of_another_currency_are_refused() -> None:
+    """Also if only the head names the right currency."""
     for cbr_id in (EUR, "", None):
         wrong = dataclasses.replace(DAYS[1], cbr_id=cbr_id)
         assert refused(series(DAYS[0], wrong, DAYS[2])) == "row"
@@ -118,14 +118,14 @@ def test_a_series_that_names_the_currency_only_above_is_refused() -> None:
     ],
 )
 def test_another_range_is_refused(since: str, until: str) -> None:
-    """Days of the request that are not in it would count as days without a sheet."""
+    """Requested days outside of the range would count as days without a sheet."""
     assert refused(series(since=since, until=until)) in {"structure", "date"}
     assert refused(series(*DAYS, since=since, until=until)) in {"structure", "date"}
 
 
 @pytest.mark.parametrize("lost", ['ID="R01235" ', 'DateRange1="01.04.2026" ', 'DateRange2="25.04.2026" '])
-def test_a_series_that_does_not_say_of_what_it_is_is_refused(lost: str) -> None:
-    """Neither the id nor either end of the range may be guessed."""
+def test_a_series_without_an_id_or_a_range_is_refused(lost: str) -> None:
+    """Neither may be guessed."""
     text = series(*DAYS).decode("windows-1251")
     assert lost in text
     assert refused(text.replace(lost, "").encode("windows-1251")) in {"structure", "date"}
@@ -139,13 +139,13 @@ def test_a_sheet_or_another_banks_series_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("order", [(1, 0, 2), (0, 2, 1), (2, 1, 0), (0, 0), (0, 1, 1), (1, 1), (0, 1, 2, 0)], ids=str)
 def test_days_out_of_order_or_twice_are_refused(order: tuple[int, ...]) -> None:
-    """Nobody can say which of two values of one day is meant, nor what else a shuffled table mixed up."""
+    """Nobody can tell which of two values of one day is right."""
     assert refused(series(*(DAYS[n] for n in order))) == "duplicate"
 
 
 @pytest.mark.parametrize("day", ["31.03.2026", "26.04.2026", "25.04.2025", "01.01.1970"])
 def test_a_day_outside_of_the_range_is_refused(day: str) -> None:
-    """It was not asked for, alone or beside those that were."""
+    """Alone, and with requested days."""
     outside = Day(day)
     assert refused(series(outside)) == "date"
     around = (outside, *DAYS) if parse_date(day) < SINCE else (*DAYS, outside)
@@ -154,14 +154,14 @@ def test_a_day_outside_of_the_range_is_refused(day: str) -> None:
 
 @pytest.mark.parametrize("text", ["Error in parameters", "no data", "75,5273", "23.04.2026 75,1000"])
 def test_text_instead_of_rows_is_refused(text: str) -> None:
-    """A root that holds words is no empty series."""
+    """A root with words is no empty series."""
     raw = f"{DECLARED}<ValCurs>{text}</ValCurs>".encode("windows-1251")
     assert refused(raw) == ("parameters" if text == "Error in parameters" else "structure")
 
 
 @pytest.mark.parametrize("inside", ["<Record>23.04.2026 75,1000</Record>", "<Record/>", "<Record></Record>"])
-def test_a_record_that_holds_text_is_refused(inside: str) -> None:
-    """Also beside good ones: none is passed over."""
+def test_a_record_of_text_is_refused(inside: str) -> None:
+    """Also among good records: none is skipped."""
     assert refused(series(inside)) == "row"
     assert refused(series(DAYS[0], inside, DAYS[2])) == "row"
 
@@ -183,7 +183,7 @@ def test_a_unit_rate_is_of_one_unit() -> None:
         *(({"date": text}, "date") for text in ("31.04.2026", "2026-04-24", "")),
     ],
 )
-def test_one_record_that_is_not_of_the_banks_form_refuses_the_series(changed: dict[str, Any], reason: str) -> None:
+def test_one_record_of_another_form_refuses_the_series(changed: dict[str, Any], reason: str) -> None:
     """The same rules as for a row of a sheet; test_xml.py has all forms."""
     assert refused(series(*DAYS[:2], dataclasses.replace(DAYS[2], **changed))) == reason
 
@@ -254,8 +254,8 @@ def refused_catalogue(raw: bytes) -> str:
     return caught.value.reason
 
 
-def test_the_catalogue_says_what_each_id_is_called() -> None:
-    """Blanks at the end of a parent's id are dropped, and a number gets back the zeros that the catalogue drops."""
+def test_the_catalogue_names_each_id() -> None:
+    """Blanks at the end of a parent's id are dropped, and a number gets back its leading zeros."""
     aussie = item("R01010", ISO_Num_Code="36", ISO_Char_Code="AUD", ParentCode="R01010", EngName="Australian Dollar")
     assert parse_catalogue(catalogue(item(), aussie)) == (
         Currency(USD, USD, "USD", "840", "Доллар США", "US Dollar"),
@@ -265,7 +265,7 @@ def test_the_catalogue_says_what_each_id_is_called() -> None:
 
 @pytest.mark.parametrize("blank", ["", None])
 def test_an_id_may_have_no_iso_code(blank: str | None) -> None:
-    """The Lithuanian talon has neither; one of the two is no reason to invent the other."""
+    """The Lithuanian talon has neither code nor number. If one is missing, it is not invented."""
     [both] = parse_catalogue(catalogue(item(ISO_Num_Code=blank, ISO_Char_Code=blank)))
     assert (both.code, both.numeric_code) == ("", "")
     [number] = parse_catalogue(catalogue(item(ISO_Char_Code=blank)))
@@ -283,14 +283,14 @@ def test_an_empty_catalogue_is_refused(inside: str) -> None:
 
 @pytest.mark.parametrize("text", ["Error in parameters", "USD EUR", "no data"])
 def test_text_instead_of_items_is_refused(text: str) -> None:
-    """A root that holds words is no catalogue."""
+    """A root with words is no catalogue."""
     raw = f"{DECLARED}<Valuta>{text}</Valuta>".encode("windows-1251")
     assert refused_catalogue(raw) == ("parameters" if text == "Error in parameters" else "structure")
 
 
 @pytest.mark.parametrize("wrong", ["<Item>USD</Item>", "<Item/>", "<Item></Item>"])
-def test_an_item_that_holds_text_is_refused(wrong: str) -> None:
-    """Also beside good ones."""
+def test_an_item_of_text_is_refused(wrong: str) -> None:
+    """Also among good items."""
     assert refused_catalogue(catalogue(wrong)) == "row"
     assert refused_catalogue(catalogue(item(), wrong)) == "row"
 
@@ -302,8 +302,8 @@ def test_a_series_or_a_sheet_is_no_catalogue() -> None:
 
 
 @pytest.mark.parametrize("tag", list(DOLLAR))
-def test_a_field_of_an_item_that_stands_twice_is_refused(tag: str) -> None:
-    """Nobody can say which of the two is meant; the nominal, which may have changed since, is not read at all."""
+def test_a_repeated_field_of_an_item_is_refused(tag: str) -> None:
+    """Nobody can tell which of the two is right. The nominal is not read at all."""
     raw = catalogue(item(more=f"<{tag}>{DOLLAR[tag]}</{tag}>"))
     if tag == "Nominal":
         assert parse_catalogue(raw)
@@ -321,7 +321,7 @@ def test_a_field_of_an_item_that_stands_twice_is_refused(tag: str) -> None:
     ],
 )
 def test_ids_codes_and_names_of_the_catalogue_have_the_banks_form(changed: dict[str, Any]) -> None:
-    """What is not of that form would become another currency's history."""
+    """Others would become another currency's history."""
     assert refused_catalogue(catalogue(item(**changed), encoding="utf-8")) == "row"
 
 
@@ -348,7 +348,7 @@ def test_a_unit_rate_has_the_banks_digits(unit: str, *, accepted: bool) -> None:
 
 @pytest.mark.parametrize(("between", "accepted"), [(1, True), (100, True), (101, False)])
 def test_the_charset_is_declared_near_the_beginning(between: int, *, accepted: bool) -> None:
-    """Within a hundred characters: what is looked for in a whole document may be its text."""
+    """Within a hundred characters. Later ones may be the text of the document."""
     raw = series(*DAYS).replace(b' version="1.0" encoding', b" " * between + b"encoding")
     assert raw.startswith(b"<?xml ")
     if accepted:

@@ -25,8 +25,8 @@ THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4,
 THURSDAY, FRIDAY, SATURDAY = (date(2026, 4, day) for day in (23, 24, 25))
 
 
-async def test_what_is_served_is_replaced_when_something_is_new_and_not_before(served: Served, clock: Clock) -> None:
-    """The same knowledge is the same publication; a sheet more, an hour more or another day is another one."""
+async def test_a_publication_is_replaced_only_by_news(served: Served, clock: Clock) -> None:
+    """One more sheet, another hour and another day make a new publication; the same knowledge does not."""
     service = served.service
     first = service.publisher.current
     service.publish()
@@ -43,7 +43,7 @@ async def test_what_is_served_is_replaced_when_something_is_new_and_not_before(s
 
 
 async def test_a_request_after_midnight_is_answered_by_the_new_day(served: Served, clock: Clock) -> None:
-    """Whatever was to switch at midnight slept: the first question switches, and until then nothing does."""
+    """If the schedule slept at midnight, the first request publishes the new day."""
     before = served.service.publisher.current
     assert before
     clock.moment = before.until - timedelta(seconds=1)
@@ -56,8 +56,8 @@ async def test_a_request_after_midnight_is_answered_by_the_new_day(served: Serve
     assert served.service.served(clock()) is after
 
 
-async def test_without_redis_what_was_fetched_is_served(bank: Bank, settings: Settings, serve: Serve) -> None:
-    """Directly, since no announcement comes; the check says that Redis is away."""
+async def test_without_redis_fetched_sheets_are_served(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """They are taken directly, because no announcement comes. Health warns about Redis."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     nowhere = msgspec.structs.replace(settings.redis, url="redis://127.0.0.1:1")
     async with serve(msgspec.structs.replace(settings, redis=nowhere)) as served:
@@ -68,8 +68,10 @@ async def test_without_redis_what_was_fetched_is_served(bank: Bank, settings: Se
         assert (health["redis:connectivity"]["status"], health["cbr:sheet"]["status"]) == ("warn", "pass")
 
 
-async def test_history_begins_with_what_is_stored(bank: Bank, settings: Settings, serve: Serve, clock: Clock) -> None:
-    """A replica that starts without the Bank serves what the last one left."""
+async def test_a_service_starts_with_the_stored_sheets(
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock
+) -> None:
+    """Also if it cannot reach the Bank."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     async with serve(settings) as first:
         await first.ready()
@@ -83,7 +85,7 @@ async def test_history_begins_with_what_is_stored(bank: Bank, settings: Settings
 
 
 async def test_two_replicas_share_a_port(bank: Bank, settings: Settings, serve: Serve) -> None:
-    """The system spreads connections over both; without the setting the second would be refused."""
+    """The system spreads connections over both. Without `reuse_port` the second replica could not start."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     first = msgspec.structs.replace(settings, server=Server(port=0, reuse_port=True, drain_seconds=0))
     async with serve(first) as one:
@@ -101,7 +103,7 @@ async def test_two_replicas_share_a_port(bank: Bank, settings: Settings, serve: 
 
 @pytest.mark.slow
 async def test_a_drain_loses_no_request(bank: Bank, tmp_path: Path) -> None:
-    """SIGTERM: not ready, connections end with their answers, everything is answered until the end, exit 0."""
+    """After SIGTERM it is not ready, closes connections with their answers, answers to the end, and exits with 0."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url, RATESVC_DRAIN_SECONDS="1.5") as program:
         await eventually(lambda: len(bank.asked) >= 2)

@@ -120,7 +120,7 @@ async def other(settings: Settings, clock: Clock) -> AsyncIterator[Replica]:
 
 
 async def filled(running: Served) -> None:
-    """All of history that can be had is there."""
+    """Wait until history is loaded."""
     await eventually(lambda: running.service.history.coverage and running.service.backfilling is None)
 
 
@@ -130,7 +130,7 @@ async def reaches(running: Served, day: date) -> None:
 
 
 def err(bank: Bank) -> date:
-    """On one settled day the series are wrong, and the daily document in another way."""
+    """Make the series wrong on one settled day, and its daily document wrong in another way."""
     wrong = DAYS[10]
     bank.documents[wrong] = daily_xml(changed(sheet(wrong), KZT=times("10")))
     bank.series["R01335"][wrong] = (100, Decimal("99.9999"))
@@ -138,7 +138,7 @@ def err(bank: Bank) -> date:
 
 
 async def run_again(running: Served) -> None:
-    """The next backfill, which otherwise has an appointment that no test waits for."""
+    """Run the next backfill now; its appointment is far away."""
     await running.service._fill()  # noqa: SLF001 -- the appointment is nowhere else
 
 
@@ -154,8 +154,8 @@ async def backfilled(service: Service) -> list[Progress]:
     return [progress async for progress in service.backfill()]
 
 
-async def test_history_fills_itself_after_the_first_start(bank: Bank, whole: Served) -> None:
-    """One request for each currency id, the most used first, and their parents; then every day is answered."""
+async def test_the_service_loads_history_after_its_first_start(bank: Bank, whole: Served) -> None:
+    """It asks once for each currency id, the most used first, and for their parents. Then every day is answered."""
     ids = {quote.cbr_id for quote in sheet(FRIDAY).quotes}
     assert sorted(bank.series_asked) == sorted([*ids, *NAMELESS])
     assert bank.series_asked[:3] == ["R01235", "R01239", "R01375"]
@@ -167,7 +167,7 @@ async def test_history_fills_itself_after_the_first_start(bank: Bank, whole: Ser
 
 
 async def test_a_backfilled_sheet_has_the_figures_of_its_document(bank: Bank, settings: Settings, serve: Serve) -> None:
-    """Composed from series, exact to the last digit; a currency belongs to a day only with a record on that day."""
+    """Series give every digit of it. A currency belongs to a day only with a record on that day."""
     gone = DAYS[10]
     bank.series["R01720"] = {day: (10, Decimal("16.3747")) for day in DAYS[:11]}
     bank.currencies["R01720"] = ("UAH", "980", "Украинских гривен")
@@ -183,14 +183,14 @@ async def test_a_backfilled_sheet_has_the_figures_of_its_document(bank: Bank, se
 
 
 async def test_a_second_run_asks_for_nothing_that_is_held(bank: Bank, whole: Served) -> None:
-    """One request finds out that nothing was published since."""
+    """It finds with one request that nothing was published since."""
     bank.asked.clear()
     assert await backfilled(whole.service) == []
     assert (bank.series_asked, bank.queries) == ([], [""])
 
 
 async def test_a_run_that_was_cut_off_goes_on_where_it_stopped(bank: Bank, settings: Settings, clock: Clock) -> None:
-    """Whatever was fetched is kept at once; until all is there no day is answered from a part."""
+    """Each column is stored at once. Until all are there, no day is answered from a part of them."""
     async with Service(settings, clock=clock, scheduled=False) as service:
         await service.fetch(None)
         async for progress in service.backfill():
@@ -209,7 +209,7 @@ async def test_a_run_that_was_cut_off_goes_on_where_it_stopped(bank: Bank, setti
 
 
 async def _a_weeks_pause(bank: Bank, settings: Settings, serve: Serve, clock: Clock) -> list[date]:
-    """A service stops with all of history; these sheets come while it is away."""
+    """A service stops with all of history, and these sheets are published while it is away."""
     async with serve(settings) as running:
         await filled(running)
     later = list(workdays(date(2026, 4, 25), 6))
@@ -221,7 +221,7 @@ async def _a_weeks_pause(bank: Bank, settings: Settings, serve: Serve, clock: Cl
 async def test_a_weeks_pause_is_found_by_the_calendar_and_filled_by_daily_documents(
     bank: Bank, settings: Settings, serve: Serve, clock: Clock
 ) -> None:
-    """The days of the pause answer `history_loading` until then, never an older sheet in silence."""
+    """Until then the days of the pause answer `history_loading`. The service never silently returns an older sheet."""
     later = await _a_weeks_pause(bank, settings, serve, clock)
     bank.asked.clear()
     async with serve(settings) as running:
@@ -234,10 +234,10 @@ async def test_a_weeks_pause_is_found_by_the_calendar_and_filled_by_daily_docume
     assert bank.series_asked == ["R01235"]
 
 
-async def test_a_day_that_is_held_back_ends_what_is_certain(
+async def test_the_coverage_ends_before_a_day_that_is_held_back(
     bank: Bank, settings: Settings, serve: Serve, clock: Clock
 ) -> None:
-    """One sheet of the pause is in quarantine: that day answers `history_loading`, and is asked for again."""
+    """One sheet of the pause is in quarantine. Its day answers `history_loading`, and is asked for again."""
     later = await _a_weeks_pause(bank, settings, serve, clock)
     right = bank.documents[later[2]]
     quotes = tuple(replace(quote, value=quote.value * 10) for quote in sheet(later[2]).quotes)
@@ -259,7 +259,7 @@ async def test_a_day_that_is_held_back_ends_what_is_certain(
 async def test_a_stuck_or_failed_backfill_never_delays_an_answer(
     bank: Bank, settings: Settings, serve: Serve, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """While the Bank is silent about series, and when it has refused them, which is only a warning in the log."""
+    """Neither while the Bank does not answer requests for series, nor after it has refused them."""
     asked, over = asyncio.Event(), asyncio.Event()
 
     async def without_series(request: web.Request) -> web.StreamResponse:
@@ -284,7 +284,7 @@ async def test_a_stuck_or_failed_backfill_never_delays_an_answer(
 async def test_a_sheet_set_while_the_series_are_fetched_is_not_shown_in_part(
     bank: Bank, settings: Settings, serve: Serve
 ) -> None:
-    """USD was asked before the Bank published and EUR after it: the dates of USD are the dates of the sheets."""
+    """The Bank publishes between the requests for USD and EUR. Only the days of USD are days of sheets."""
     bank.series["R01239"] = {**bank.series["R01239"], date(2026, 4, 25): (1, Decimal("88.0000"))}
     async with serve(settings) as running:
         await filled(running)
@@ -292,8 +292,8 @@ async def test_a_sheet_set_while_the_series_are_fetched_is_not_shown_in_part(
         assert running.service.history.series("EUR", DAYS[0], date(2026, 5, 1))[-1][0] == FRIDAY
 
 
-async def test_verify_reports_what_differs_and_changes_nothing(bank: Bank, whole: Served) -> None:
-    """A value that the Bank corrected, one that it dropped and one that it added."""
+async def test_verify_reports_differences_and_changes_nothing(bank: Bank, whole: Served) -> None:
+    """The Bank corrected one value, dropped one and added one."""
     series = bank.series["R01235"]
     corrected, dropped, added = DAYS[3], DAYS[5], DAYS[0] - timedelta(days=3)
     series[corrected] = (1, Decimal("99.9999"))
@@ -311,7 +311,7 @@ async def test_verify_reports_what_differs_and_changes_nothing(bank: Bank, whole
 
 
 async def test_a_correction_of_a_backfilled_day_is_kept_above_it(bank: Bank, settings: Settings, serve: Serve) -> None:
-    """A daily document has the last word about its day, and its currencies are the day's; the first wording stays."""
+    """The daily document has priority, and its currencies are those of the day. The first revision stays available."""
     first = f"/v1/rates/{DAYS[4]}?revision=1"
     async with serve(settings) as running:
         await filled(running)
@@ -334,10 +334,10 @@ async def test_a_correction_of_a_backfilled_day_is_kept_above_it(bank: Bank, set
         assert running.service.history.of_date(DAYS[4]) == held
 
 
-async def test_memory_that_is_behind_never_widens_the_span(
+async def test_memory_that_is_behind_never_widens_the_coverage(
     bank: Bank, settings: Settings, replica: Replica, other: Replica, clock: Clock
 ) -> None:
-    """The columns bear out the coverage: one who holds less of it must not write his own under a longer one."""
+    """A coverage needs columns that reach as far, so a replica must not write shorter columns under it."""
     await replica.run(until=DAYS[19])
     for each in (replica, other):
         await each.read()
@@ -352,10 +352,10 @@ async def test_memory_that_is_behind_never_widens_the_span(
     assert cold.history.days == [day for day in [*DAYS, *later] if day in cold.history.coverage]
 
 
-async def test_memory_that_is_behind_gives_no_column_back(
+async def test_memory_that_is_behind_repairs_no_column(
     settings: Settings, replica: Replica, other: Replica, clock: Clock
 ) -> None:
-    """A column is lost in Redis: one who holds less of it would leave days without a record inside of the coverage."""
+    """Redis lost a column. A replica that holds less of it would leave days without a record in the coverage."""
     await replica.run(until=DAYS[19])
     for each in (replica, other):
         await each.read()
@@ -376,7 +376,7 @@ async def test_memory_that_is_behind_gives_no_column_back(
 async def test_a_range_without_a_sheet_is_refused_and_forgotten(
     replica: Replica, since: date, until: date | None
 ) -> None:
-    """A weekend, the wrong way round, or days to come: an error, after which a run for all of history has all of it."""
+    """A weekend, a reversed range and days to come are errors. A later run for all of history still completes it."""
     assert DAYS[4] < DAYS[5] - timedelta(days=2)
     with pytest.raises(RatesvcError, match=f"the Bank has no sheets from {since} to "):
         await replica.run(since, until)
@@ -386,16 +386,16 @@ async def test_a_range_without_a_sheet_is_refused_and_forgotten(
 
 
 @pytest.mark.parametrize(("since", "until"), [(date(2027, 1, 1), None), (FIRST_DAY, date(1990, 1, 1))])
-async def test_a_range_before_all_or_after_all_is_refused_with_the_days_that_there_are(
+async def test_a_range_outside_of_history_is_refused_with_the_possible_days(
     replica: Replica, since: date, until: date | None
 ) -> None:
-    """A slip in the year is seen at once; the Bank is not asked."""
+    """A typo in the year is seen at once, without a request to the Bank."""
     with pytest.raises(RatesvcError, match="those from 1992-07-01 to 2026-04-25 can be asked for"):
         await replica.run(since, until)
 
 
 async def test_ranges_with_days_between_them_are_not_one(replica: Replica) -> None:
-    """A column that was fetched for other days does not stand for those between, whatever became of the coverage."""
+    """A column of other days does not cover the days between, even if the coverage was lost."""
     await replica.run(DAYS[26], DAYS[30])
     await replica.store.put_coverage(None)
     await replica.run(DAYS[0], DAYS[2])
@@ -407,16 +407,16 @@ async def test_ranges_with_days_between_them_are_not_one(replica: Replica) -> No
     assert [day for day, _ in replica.history.series("EUR", held.since, held.until)] == DAYS[:31]
 
 
-async def test_a_run_ends_with_the_last_day_that_was_asked_for(replica: Replica) -> None:
-    """Also where an earlier one is held already."""
+async def test_a_run_ends_with_the_last_requested_day(replica: Replica) -> None:
+    """Also if an earlier one is held already."""
     for last in (9, 4, 12):
         await replica.run(until=DAYS[last])
     await replica.read()
     assert replica.history.coverage == Coverage(FIRST_DAY, DAYS[12])
 
 
-async def test_two_runs_at_once_ask_once(bank: Bank, replica: Replica) -> None:
-    """In one process the second waits, and finds that all is held."""
+async def test_of_two_runs_at_once_the_second_waits(bank: Bank, replica: Replica) -> None:
+    """It finds that everything is held."""
     await asyncio.gather(replica.run(), replica.run())
     assert sorted(bank.series_asked) == sorted([*bank.series, *NAMELESS])
 
@@ -424,7 +424,7 @@ async def test_two_runs_at_once_ask_once(bank: Bank, replica: Replica) -> None:
 async def test_one_replica_at_a_time_fetches_history_and_a_person_goes_first(
     bank: Bank, replica: Replica, other: Replica
 ) -> None:
-    """Whoever has the turn keeps the others out; a command takes it, the run that had it ends, and nothing is lost."""
+    """The holder of the lease keeps the others out. A command takes the lease; the other run ends, nothing is lost."""
     for each in (replica, other):
         await each.fetch_day(None)
     steps = replica.backfill.run()
@@ -444,8 +444,8 @@ async def test_one_replica_at_a_time_fetches_history_and_a_person_goes_first(
     await replica.run()
 
 
-async def test_a_run_for_more_than_one_that_was_cut_off_ends_with_all_of_it(bank: Bank, replica: Replica) -> None:
-    """Each id is asked for once more, those of the other run only for the days before."""
+async def test_a_longer_run_completes_one_that_was_cut_off(bank: Bank, replica: Replica) -> None:
+    """It asks once for each id: for the columns of the other run, only for the days before."""
     await replica.fetch_day(None)
     steps = replica.backfill.run(DAYS[20])
     while (await anext(steps)).done < 3:
@@ -460,8 +460,10 @@ async def test_a_run_for_more_than_one_that_was_cut_off_ends_with_all_of_it(bank
     assert [day for day in replica.history.days if day >= DAYS[5]] == DAYS[5:]
 
 
-async def test_what_ends_a_run_does_not_end_the_next(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever it was, be it a mistake of ours: the turn is given up, and nothing is said to go on."""
+async def test_an_error_that_ends_a_run_does_not_end_the_next(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also a bug of ours: the lease is released, and no progress is reported."""
     await replica.run(until=DAYS[30])
     await replica.read()
     mistakes = [ZeroDivisionError()]
@@ -482,8 +484,8 @@ async def test_what_ends_a_run_does_not_end_the_next(replica: Replica, monkeypat
     assert await replica.store.coverage() == Coverage(FIRST_DAY, FRIDAY)
 
 
-async def test_a_backfill_that_fails_leaves_the_polls_alone(bank: Bank, settings: Settings, serve: Serve) -> None:
-    """It is tried again by an appointment of its own; the Bank is asked for the newest sheet when that is due."""
+async def test_a_failed_backfill_does_not_change_the_next_poll(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """It has its own appointment for the next try."""
     bank.series.clear()
     async with serve(settings) as running:
         jobs = running.service._schedule._scheduler.get_job  # noqa: SLF001 -- appointments are nowhere else
@@ -498,7 +500,7 @@ async def test_a_backfill_that_fails_leaves_the_polls_alone(bank: Bank, settings
 async def test_a_backfill_that_fails_for_redis_is_tried_again_within_seconds(
     settings: Settings, serve: Serve, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A Redis that refused, or was slow, once is no reason to go without history for long."""
+    """One timeout or refusal of Redis must not leave the service without history for long."""
     async with connect(settings.redis.url) as client:
         await client.config_set("maxmemory", 1)
         try:
@@ -513,7 +515,7 @@ async def test_a_backfill_that_fails_for_redis_is_tried_again_within_seconds(
             await client.config_set("maxmemory", 0)
 
 
-async def test_what_lies_before_a_partial_history_is_fetched_too(
+async def test_the_days_before_a_partial_history_are_fetched_too(
     settings: Settings, replica: Replica, serve: Serve
 ) -> None:
     """After `backfill --since` the earlier days do not answer `history_loading` for ever."""
@@ -525,8 +527,8 @@ async def test_what_lies_before_a_partial_history_is_fetched_too(
         assert (await running.get(f"/v1/rates/{DAYS[3]}"))[0] == 200
 
 
-async def test_a_column_that_was_lost_is_fetched_whole(replica: Replica, other: Replica) -> None:
-    """Not only for the days that the others lack: in the days that are held its currency would be missing."""
+async def test_a_lost_column_is_fetched_for_all_days(replica: Replica, other: Replica) -> None:
+    """Otherwise its currency would be missing on the days that the other columns have."""
     await replica.run(since=DAYS[20])
     await replica.lose("R01239")
     await replica.fill()
@@ -537,7 +539,7 @@ async def test_a_column_that_was_lost_is_fetched_whole(replica: Replica, other: 
 async def test_days_that_only_some_columns_reach_are_not_sheets(
     settings: Settings, replica: Replica, other: Replica
 ) -> None:
-    """After a long pause series are asked for, USD first: a start meanwhile must not take its days for whole sheets."""
+    """After a long pause series are asked for, USD first. A service that starts then must not serve parts of sheets."""
     await replica.run(until=DAYS[5])
     await replica.read()
     steps = replica.backfill.run()
@@ -562,7 +564,7 @@ async def test_days_that_only_some_columns_reach_are_not_sheets(
 async def test_a_column_that_is_lost_while_others_are_fetched_is_written_again(
     bank: Bank, replica: Replica, other: Replica, lost: list[str]
 ) -> None:
-    """Redis fails over, or is emptied, in the middle of a run: at its end all of history is there, asked for once."""
+    """Redis fails over, or is emptied, during a run. The run completes history, and asks for each series once."""
     await replica.run(since=DAYS[20])
     await replica.read()
     asked = len(bank.series_asked)
@@ -583,7 +585,7 @@ async def test_a_column_that_is_lost_while_others_are_fetched_is_written_again(
 async def test_an_unconfirmed_sheet_of_a_pause_waits_for_the_next_poll(
     bank: Bank, settings: Settings, serve: Serve, clock: Clock
 ) -> None:
-    """Only a command asks the second address at once; what happens by itself keeps both steps."""
+    """Only a command asks the second address at once."""
     later = await _a_weeks_pause(bank, settings, serve, clock)
     moved = changed(sheet(later[2]), KZT=times("1.3"))
     bank.publish(moved)
@@ -608,7 +610,7 @@ async def test_an_unconfirmed_sheet_of_a_pause_waits_for_the_next_poll(
 async def test_ids_that_the_catalogue_does_not_list_are_in_history(
     bank: Bank, settings: Settings, serve: Serve
 ) -> None:
-    """One is named as a parent only, as R01700 is, whose code its daily document tells; one stands in a document."""
+    """The catalogue names R01700 only as a parent; its daily document has the code. A document names the other."""
     old = Quote("TRL", "792", "R01700", 1000000, Decimal("22.2616"), "Турецких лир")
     unlisted = Quote("XYZ", "998", "R09999", 10, Decimal("31.4159"), "Незнакомых денег")
     for day in DAYS:
@@ -631,7 +633,7 @@ async def test_ids_that_the_catalogue_does_not_list_are_in_history(
 async def test_history_is_finished_only_when_every_day_is_held(
     bank: Bank, settings: Settings, serve: Serve, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A day of the pause cannot be fetched: the log says that history is incomplete, and later that it is not."""
+    """A day of the pause cannot be fetched. The log says that history is incomplete, and later that it is finished."""
     later = await _a_weeks_pause(bank, settings, serve, clock)
     right, bank.documents[later[2]] = bank.documents[later[2]], b"<html>Maintenance</html>"
     capsys.readouterr()
@@ -653,7 +655,7 @@ async def test_history_is_finished_only_when_every_day_is_held(
 
 
 async def test_a_parent_that_is_no_id_is_not_asked_for(bank: Bank, settings: Settings, serve: Serve) -> None:
-    """The catalogue says anything there; one odd word must not end every backfill."""
+    """The catalogue may write anything there. One odd word must not end every backfill."""
     bank.parents["R01375"] = "see R01376"
     async with serve(settings) as running:
         await filled(running)
@@ -661,7 +663,7 @@ async def test_a_parent_that_is_no_id_is_not_asked_for(bank: Bank, settings: Set
 
 
 async def test_history_ends_with_the_newest_admitted_sheet(bank: Bank, settings: Settings, serve: Serve) -> None:
-    """Tomorrow's document is quarantined: its series are not asked for, whatever they say."""
+    """Tomorrow's document is quarantined, so its series are not asked for."""
     tomorrow = date(2026, 4, 25)
     bank.publish(sheet(tomorrow))
     bank.documents[tomorrow] = daily_xml(changed(sheet(tomorrow), USD=times("10")))
@@ -675,7 +677,7 @@ async def test_history_ends_with_the_newest_admitted_sheet(bank: Bank, settings:
 async def test_the_backfill_after_a_poll_is_no_second_poll(
     bank: Bank, settings: Settings, serve: Serve, clock: Clock
 ) -> None:
-    """Both ask for today's sheet within seconds: the Bank is to be asked again later, when it may have corrected it."""
+    """Both ask for today's sheet within seconds, too soon for the Bank to correct it. The next poll may confirm it."""
     moved = changed(sheet(FRIDAY), KZT=times("1.3"))
     bank.publish(moved, sheet(date(2026, 4, 25)))
     bank.truth[FRIDAY] = [moved]
@@ -689,10 +691,8 @@ async def test_the_backfill_after_a_poll_is_no_second_poll(
         await eventually(lambda: running.service.history.of_date(FRIDAY))
 
 
-async def test_a_document_that_never_comes_keeps_no_other_day_waiting(
-    bank: Bank, settings: Settings, serve: Serve
-) -> None:
-    """Its day is held back; every other one of history is served, and it is asked for again after each poll."""
+async def test_a_document_that_never_comes_delays_no_other_day(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """Its day is held back and asked for again after each poll. Every other day is served."""
     missing = DAYS[10]
     bank.series["R01335"][missing] = (100, Decimal("99.9999"))
 
@@ -712,10 +712,8 @@ async def test_a_document_that_never_comes_keeps_no_other_day_waiting(
         await eventually(lambda: running.service.history.of_date(missing))
 
 
-async def test_a_day_that_the_series_had_by_mistake_does_not_wait_for_ever(
-    bank: Bank, settings: Settings, serve: Serve
-) -> None:
-    """A record of a Sunday, when no sheet is set: once the Bank takes it out, Saturday's rates apply again."""
+async def test_a_day_that_the_series_had_by_mistake_is_forgotten(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """The series have a record of a Sunday without a sheet. After the Bank removes it, Saturday's applies."""
     sunday = DAYS[5] - timedelta(days=2)
     assert sunday.isoweekday() == 7
     document = bank.documents[DAYS[4]]
@@ -733,10 +731,10 @@ async def test_a_day_that_the_series_had_by_mistake_does_not_wait_for_ever(
         assert running.service.history.coverage == Coverage(FIRST_DAY, FRIDAY)
 
 
-async def test_a_column_that_is_fetched_again_is_assessed_in_the_days_that_are_held(
+async def test_a_column_that_is_fetched_again_is_assessed_on_all_its_days(
     bank: Bank, replica: Replica, other: Replica
 ) -> None:
-    """It was lost in Redis, and the Bank's series errs by now about a day that had come in right."""
+    """Redis lost it, and by now the Bank's series is wrong about a day that was right before."""
     await replica.run(since=DAYS[20])
     bank.series["R01335"][DAYS[25]] = (100, bank.series["R01335"][DAYS[25]][1] * 10)
     await replica.lose("R01335")
@@ -747,8 +745,8 @@ async def test_a_column_that_is_fetched_again_is_assessed_in_the_days_that_are_h
     assert found.sheet.says_the_same_as(sheet(DAYS[25]))
 
 
-async def test_a_currency_of_a_day_that_is_held_back_alone_leaves_redis_with_it(bank: Bank, replica: Replica) -> None:
-    """Its column has no other record: left there, it would come out with the document of that day."""
+async def test_a_currency_of_one_day_is_held_back_with_it(bank: Bank, replica: Replica) -> None:
+    """Its column has no other record. If it stayed, the currency would be served with the document of that day."""
     wrong = err(bank)
     bank.series["R09999"] = {wrong: (1, Decimal("12.3456"))}
     bank.currencies["R09999"] = ("XYZ", "998", "Незнакомых денег")
@@ -758,8 +756,10 @@ async def test_a_currency_of_a_day_that_is_held_back_alone_leaves_redis_with_it(
     assert stored is None or list(stored[0].days) == []
 
 
-async def test_a_day_that_waits_is_not_forgotten_with_the_span(bank: Bank, replica: Replica, other: Replica) -> None:
-    """Its figures have left the columns: without it the sheet before would be said to be in force on that day."""
+async def test_an_unconfirmed_day_is_remembered_without_the_coverage(
+    bank: Bank, replica: Replica, other: Replica
+) -> None:
+    """Its figures have left the columns. If it were forgotten, the sheet before would be in force on that day."""
     wrong = err(bank)
     await replica.run()
     await replica.store.put_coverage(None)
@@ -770,7 +770,7 @@ async def test_a_day_that_waits_is_not_forgotten_with_the_span(bank: Bank, repli
 
 
 async def test_pages_of_maintenance_do_not_fill_the_quarantine(bank: Bank, settings: Settings, serve: Serve) -> None:
-    """Each is another, with the time on it, and would push out a document that waits for a person."""
+    """Each contains the time, so each is another document. Many would drop documents that wait for a person."""
     missing = DAYS[10]
     bank.series["R01335"][missing] = (100, Decimal("99.9999"))
     async with serve(settings) as running:
@@ -782,8 +782,8 @@ async def test_pages_of_maintenance_do_not_fill_the_quarantine(bank: Bank, setti
         assert await running.service.quarantine.cases() == []
 
 
-async def test_a_range_of_which_nothing_is_admitted_ends_no_later_run(bank: Bank, replica: Replica) -> None:
-    """Its one sheet is wrong in the series and otherwise in the document; a run for all of history has the rest."""
+async def test_a_run_after_a_range_without_admitted_sheets_succeeds(bank: Bank, replica: Replica) -> None:
+    """The only sheet of the range is wrong in the series, and wrong in another way in the document."""
     wrong = err(bank)
     await replica.fetch_day(DAYS[9])
     with pytest.raises(RatesvcError, match="no sheet of that range is admitted"):
@@ -795,7 +795,7 @@ async def test_a_range_of_which_nothing_is_admitted_ends_no_later_run(bank: Bank
 async def test_ids_that_an_older_version_did_not_ask_for_are_fetched_after_the_upgrade(
     bank: Bank, settings: Settings, replica: Replica, serve: Serve
 ) -> None:
-    """Its history is whole but for them; the other series are not asked for again."""
+    """Nothing else of its history is missing, so no other series is asked for again."""
     old = Quote("TRL", "792", "R01700", 1000000, Decimal("22.2616"), "Турецких лир")
     for day in DAYS[:10]:
         bank.publish(Sheet(day, (*sheet(day).quotes, old)))
@@ -810,10 +810,10 @@ async def test_ids_that_an_older_version_did_not_ask_for_are_fetched_after_the_u
         assert sorted(bank.series_asked) == NAMELESS
 
 
-async def test_an_unreadable_document_keeps_one_id_nameless_and_no_history_waiting(
+async def test_an_unreadable_document_leaves_one_id_nameless_and_history_complete(
     bank: Bank, settings: Settings, serve: Serve
 ) -> None:
-    """It is the document that would tell what the currency of a parent's id is called."""
+    """Only that document has the code of a parent's id."""
     bank.series["R01700"] = {DAYS[9]: (1000000, Decimal("22.2616"))}
     bank.documents[DAYS[9]] = b"<html>Maintenance</html>"
     async with serve(settings) as running:

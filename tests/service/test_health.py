@@ -58,7 +58,7 @@ SEEN = Snapshot(
     ],
 )
 def test_a_sheet_is_late_before_it_is_stale(changed: dict[str, Any], status: str) -> None:
-    """Late is a warning; that today's own sheet is missing fails. The newest sheet is shown, tomorrow's too."""
+    """A late sheet is a warning, a missing sheet of today fails. The newest sheet is shown, also tomorrow's."""
     found = health.sheet(replace(SEEN, **changed), ANNOUNCED)
     assert found == {
         "status": status,
@@ -69,7 +69,7 @@ def test_a_sheet_is_late_before_it_is_stale(changed: dict[str, Any], status: str
 
 
 def test_no_sheet_fails_and_a_frozen_one_warns() -> None:
-    """More often than the law somebody at the Bank forgot."""
+    """Frozen figures are legal, but more often somebody at the Bank forgot to change them."""
     assert health.sheet(None, None) == {"status": "fail", "output": "no sheet yet"}
     frozen = health.sheet(SEEN, replace(IN_FORCE, flags=("frozen",)))
     assert (frozen["status"], frozen["output"]) == ("warn", "every rate is the same as in the sheet before")
@@ -77,8 +77,8 @@ def test_no_sheet_fails_and_a_frozen_one_warns() -> None:
     assert health.sheet(SEEN, None)["observedValue"] is None
 
 
-def test_a_fetch_shows_its_outcome_and_what_it_held_back() -> None:
-    """A failure is a warning with its reason and how many there were in a row; a sheet held back is one at once."""
+def test_a_fetch_shows_its_outcome_and_the_sheets_held_back() -> None:
+    """A failure warns with its reason and the number of failures in a row. A sheet that is held back warns at once."""
     assert health.fetch(None, 0) == {"status": "pass", "observedValue": "not yet asked"}
     assert health.fetch(Cycle("unchanged"), 0) == {"status": "pass", "observedValue": "unchanged"}
     held = Quarantined.because(Sheet(SATURDAY, ROWS), ("shrunk", "11 of 30 currencies are gone"))
@@ -106,7 +106,7 @@ def test_redis_warns_with_its_trouble() -> None:
 
 @pytest.mark.parametrize(("silent_s", "output"), [(0.0, None), (10.0, None), (10.6, "no heartbeat for 11 s")])
 def test_a_scheduler_fails_after_ten_seconds_without_a_heartbeat(silent_s: float, output: str | None) -> None:
-    """It is due each second; what it ran last is shown either way."""
+    """The heartbeat is due each second. The check shows the last run in both cases."""
     failed = {"status": "fail", "observedValue": "2026-04-24T09:00:00+00:00", "output": output}
     passed = {"status": "pass", "observedValue": "2026-04-24T09:00:00+00:00"}
     assert health.scheduler(silent_s, NOON) == (failed if output else passed)
@@ -115,7 +115,7 @@ def test_a_scheduler_fails_after_ten_seconds_without_a_heartbeat(silent_s: float
 
 @pytest.mark.parametrize(("count", "status"), [(0, "pass"), (1, "warn"), (50, "warn")])
 def test_a_document_in_quarantine_warns(count: int, status: str) -> None:
-    """A person is waited for."""
+    """It waits for a person."""
     assert health.quarantine(count) == {"status": status, "observedValue": count}
 
 
@@ -131,20 +131,20 @@ def test_a_document_in_quarantine_warns(count: int, status: str) -> None:
     ],
 )
 def test_a_clock_warns_from_half_a_minute_on(skew_s: float | None, status: str, shown: int | None) -> None:
-    """In either direction; unknown is no warning."""
+    """Ahead and behind. An unknown difference does not warn."""
     assert health.clock(skew_s) == {"status": status, "observedValue": shown, "observedUnit": "s"}
 
 
 @pytest.mark.parametrize(("days", "status"), [(400, "pass"), (31, "pass"), (30, "warn"), (-1, "warn")])
 def test_a_calendar_warns_a_month_before_its_end(days: int, status: str) -> None:
-    """So that there is time for an update."""
+    """This leaves time for an update."""
     found = health.calendar(FRIDAY + timedelta(days), FRIDAY)
     assert (found["status"], found["observedValue"]) == (status, str(FRIDAY + timedelta(days)))
     assert ("extra_off" in found.get("output", "")) == (status == "warn")
 
 
-async def test_livez_is_red_right_after_a_block(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the loop stands nobody is answered at all; as long as its last turn was that late it is 503, then 200."""
+async def test_livez_fails_right_after_a_block(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A blocked event loop answers nothing. Right after the block /livez answers 503, then 200."""
     with monkeypatch.context() as block:
         block.setattr(Watchdog, "lag_s", 12.0)
         status, _, body = await served.get("/livez")
@@ -152,8 +152,8 @@ async def test_livez_is_red_right_after_a_block(served: Served, monkeypatch: pyt
     assert (await served.get("/livez"))[0] == 200
 
 
-async def test_health_says_all_that_it_should(served: Served, clock: Clock) -> None:
-    """Seven checks; what warns does not fail."""
+async def test_health_has_seven_checks(served: Served, clock: Clock) -> None:
+    """A check that warns does not fail."""
     status, _, body = await served.get("/health")
     checks = {name: check[0] for name, check in json.loads(body)["checks"].items()}
     assert status == 200
@@ -173,8 +173,8 @@ async def test_health_says_all_that_it_should(served: Served, clock: Clock) -> N
     assert checks["calendar:coverage"]["status"] == "warn"
 
 
-async def test_health_is_told_although_the_bank_says_no_date(bank: Bank, settings: Settings, serve: Serve) -> None:
-    """A broken proxy on the way writes a year of twenty digits: how far the clocks differ is unknown, and no more."""
+async def test_health_answers_although_the_bank_sends_no_date(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """A broken proxy writes a year of twenty digits, so the difference of the clocks is unknown."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
 
     async def dated(request: web.Request) -> web.StreamResponse:
@@ -193,8 +193,8 @@ async def test_health_is_told_although_the_bank_says_no_date(bank: Bank, setting
 
 
 @pytest.mark.slow
-async def test_a_clock_far_in_the_past_takes_nothing_away_that_explains_it(served: Served, clock: Clock) -> None:
-    """Before the first rates of all no sheet is in force; health and metrics still say what they know."""
+async def test_health_answers_with_a_clock_far_in_the_past(served: Served, clock: Clock) -> None:
+    """Before the first rates no sheet is in force. Health and metrics show why."""
     clock.moment = datetime(1970, 1, 1, tzinfo=UTC)
     await served.service.republish()
     found = served.service.health()
@@ -204,7 +204,7 @@ async def test_a_clock_far_in_the_past_takes_nothing_away_that_explains_it(serve
 
 
 async def test_probes_have_a_port_of_their_own(bank: Bank, settings: Settings, serve: Serve) -> None:
-    """With an admin port the public one no longer shows health, metrics and probes; the other shows only them."""
+    """With an admin port, only that port answers health, metrics and probes, and nothing else."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     server = msgspec.structs.replace(settings.server, admin_port=0)
     async with serve(msgspec.structs.replace(settings, server=server)) as served:
@@ -219,8 +219,8 @@ async def test_probes_have_a_port_of_their_own(bank: Bank, settings: Settings, s
             assert answer.status == 404
 
 
-async def test_readiness_says_why_not(settings: Settings, bank: Bank, clock: Clock) -> None:
-    """Without a sheet it is not ready, with one it is, and not once it drains."""
+async def test_readiness_says_why_it_fails(settings: Settings, bank: Bank, clock: Clock) -> None:
+    """A service is ready with a sheet, and not ready without one or while it drains."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     async with Service(settings, clock=clock, scheduled=False) as service:
         assert service.not_ready_because() == "no_sheet"
@@ -232,10 +232,10 @@ async def test_readiness_says_why_not(settings: Settings, bank: Bank, clock: Clo
         assert service.not_ready_because() == "draining"
 
 
-async def test_how_far_the_clocks_differ_is_told_by_the_banks_date(
+async def test_the_difference_of_the_clocks_comes_from_the_banks_date(
     bank: Bank, settings: Settings, serve: Serve, clock: Clock
 ) -> None:
-    """Ahead is positive; an answer without a date, or one that is none, tells nothing."""
+    """Positive means ahead. Without a valid date it is unknown."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     date_of = {"Date": format_datetime(clock() - timedelta(hours=1), usegmt=True)}
 
@@ -259,7 +259,7 @@ async def test_how_far_the_clocks_differ_is_told_by_the_banks_date(
 
 
 async def test_the_worst_check_is_the_status(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each check stands under its name, with what it observes; a failing one makes it 503."""
+    """Each check has its name and its observed value. A failing check makes the status 503."""
     monkeypatch.setattr("ratesvc.web.ops.KEPT_S", -1.0)
     checks: dict[str, dict[str, Any]] = {"cbr:sheet": {"status": "pass", "observedValue": "2026-04-24"}}
 
@@ -281,8 +281,8 @@ async def test_the_worst_check_is_the_status(served: Served, monkeypatch: pytest
         assert ("Retry-After" in headers) is (code == 503)
 
 
-async def test_what_a_service_observes_is_what_it_holds(served: Served) -> None:
-    """The day of its newest sheet, the outcome of its last request, its Redis, and none in quarantine."""
+async def test_health_shows_the_state_of_the_service(served: Served) -> None:
+    """The day of the newest sheet, the outcome of the last request, the Redis in use, and no document in quarantine."""
     body = json.loads((await served.get("/health"))[2])
     observed = {name: check["observedValue"] for name, [check] in body["checks"].items()}
     newest = served.service.history.newest

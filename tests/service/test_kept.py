@@ -37,7 +37,7 @@ DATED = (
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """History is whole soon."""
+    """Backfill without pauses, so that history is complete soon."""
     return unhurried(settings)
 
 
@@ -60,7 +60,7 @@ async def on_saturday(bank: Bank, served: Served, clock: Clock) -> None:
 
 
 async def announced(bank: Bank, served: Served, clock: Clock, *days: date, shift: int = 0) -> None:
-    """It is evening, and the Bank has set these."""
+    """It is evening, and the Bank has published these sheets."""
     bank.publish(*(sheet(day, shift=shift) for day in days))
     clock.moment = datetime(2026, 4, 24, 14, 0, tzinfo=UTC)
     for _ in range(3):
@@ -78,8 +78,8 @@ async def test_a_widget_of_a_day_is_not_the_widget_of_today(served: Served, cloc
     assert (dated.get("note", ""), "April 24, 2026" in undated["note"]) == ("", True)
 
 
-async def test_a_line_of_recent_rates_composes_no_sheet(bank: Bank, settings: Settings, serve: Serve) -> None:
-    """Seven points of a line are read from a column: whole sheets are made for the day that is shown only."""
+async def test_a_sparkline_composes_no_sheet(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """Its points are read from a column. Only the sheet of the shown day is composed."""
     days = list(workdays(date(2026, 3, 10), 34))
     bank.publish(*map(sheet, days))
     async with serve(settings) as served:
@@ -89,8 +89,8 @@ async def test_a_line_of_recent_rates_composes_no_sheet(bank: Bank, settings: Se
         assert len(served.service.history._composed) <= 3  # noqa: SLF001 -- what it costs is to be seen
 
 
-async def test_a_line_of_recent_rates_is_of_one_rouble(bank: Bank, settings: Settings, serve: Serve) -> None:
-    """In January 1998 it begins at New Year: a thousandth of the number is no fall."""
+async def test_a_sparkline_does_not_cross_the_redenomination(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """In January 1998 it begins at New Year, because a thousandth of the number is no fall."""
     old = [date(1997, 12, day) for day in (24, 25, 26, 27, 30, 31)]
     new = [date(1998, 1, day) for day in (1, 6, 7, 8)]
     bank.publish(*map(sheet, [*old, *new, THURSDAY, FRIDAY]))
@@ -106,8 +106,8 @@ async def test_a_line_of_recent_rates_is_of_one_rouble(bank: Bank, settings: Set
         assert json.loads(body)["rows"][0]["cells"][0] == "from 5,960.0000 to 5,960.0000"
 
 
-async def test_a_wording_says_for_ever_what_it_said(bank: Bank, served: Served, clock: Clock) -> None:
-    """An immutable answer stays the same when the sheet before it is corrected afterwards."""
+async def test_an_immutable_revision_never_changes(bank: Bank, served: Served, clock: Clock) -> None:
+    """Not even when the sheet before it is corrected afterwards."""
     await on_saturday(bank, served, clock)
     path = "/v1/rates/2026-04-24?revision=1"
     _, headers, said = await served.get(path)
@@ -116,7 +116,7 @@ async def test_a_wording_says_for_ever_what_it_said(bank: Bank, served: Served, 
     corrected = served.service.history.of_date(THURSDAY)
     assert corrected
     clock.advance(hours=1)
-    served.service.history.add(_reworded(corrected, clock))
+    served.service.history.add(_corrected(corrected, clock))
     served.service.publish()
     assert (await served.get(path))[2] == said
     assert (
@@ -125,15 +125,13 @@ async def test_a_wording_says_for_ever_what_it_said(bank: Bank, served: Served, 
     )
 
 
-def _reworded(revision: Any, clock: Clock) -> Any:
-    """Its second wording, fetched now."""
+def _corrected(revision: Any, clock: Clock) -> Any:
+    """The second revision of a sheet, fetched now."""
     return type(revision)(sheet(revision.effective_date, shift=7), 2, clock.moment)
 
 
-async def test_a_wording_that_stands_in_for_a_missing_sheet_is_stale_and_not_for_ever(
-    served: Served, clock: Clock
-) -> None:
-    """Today's own sheet may still come: what is asked for by today's date must not be kept for a year."""
+async def test_a_revision_in_place_of_a_missing_sheet_is_stale_and_not_immutable(served: Served, clock: Clock) -> None:
+    """Today's own sheet may still come, so an answer for today's date must not be kept for a year."""
     await both_days(served)
     on_saturday_without_its_sheet(served, clock)
     _, headers, body = await served.get("/v1/rates/2026-04-25?revision=1")
@@ -142,8 +140,8 @@ async def test_a_wording_that_stands_in_for_a_missing_sheet_is_stale_and_not_for
     assert "immutable" not in headers["Cache-Control"]
 
 
-async def test_a_wording_of_a_day_to_come_is_not_for_ever(bank: Bank, served: Served, clock: Clock) -> None:
-    """On Friday evening Saturday's sheet covers three days: it may still be corrected, or another may come first."""
+async def test_a_revision_of_a_day_to_come_is_not_immutable(bank: Bank, served: Served, clock: Clock) -> None:
+    """On Friday evening Saturday's sheet covers three days. It may be corrected, or another sheet may come first."""
     await both_days(served)
     await announced(bank, served, clock, SATURDAY)
     for day in ("2026-04-24", "2026-04-25", "2026-04-26", "2026-04-27"):
@@ -154,10 +152,10 @@ async def test_a_wording_of_a_day_to_come_is_not_for_ever(bank: Bank, served: Se
 
 
 @pytest.mark.parametrize("path", DATED)
-async def test_whatever_is_of_a_day_is_kept_long_once_the_next_sheet_is_known(
+async def test_answers_about_a_day_are_kept_long_once_the_next_sheet_is_known(
     bank: Bank, served: Served, clock: Clock, path: str
 ) -> None:
-    """Not on Monday morning, when Sunday is past and Tuesday's sheet not set; in the evening it is."""
+    """On Monday morning Sunday is past and Tuesday's sheet is not set. In the evening it is."""
     await on_saturday(bank, served, clock)
     for hour, is_long in ((6, False), (15, True)):
         clock.moment = datetime(2026, 4, 27, hour, 0, tzinfo=UTC)
@@ -203,16 +201,16 @@ async def test_tomorrows_change_is_unknown_where_todays_sheet_is_missing(
 
 
 @pytest.mark.parametrize("name", Settings().dialects)
-def test_no_refusal_is_made_before_somebody_is_refused(name: str) -> None:
-    """An exception that is raised again and again keeps the frames of everybody whom it was raised to."""
+def test_no_dialect_keeps_an_exception(name: str) -> None:
+    """An exception that is raised again and again keeps the frames of every request."""
     room = import_module(f"ratesvc.dialects.{name.replace('-', '_')}")
     assert not [key for key, kept in {**vars(room), **vars(dialects)}.items() if isinstance(kept, BaseException)]
 
 
-async def test_what_is_rendered_during_a_change_belongs_to_the_publication_that_was_asked(
+async def test_a_body_rendered_during_a_change_belongs_to_its_publication(
     bank: Bank, served: Served, clock: Clock
 ) -> None:
-    """Who waits for a long table while another sheet is published does not leave the old one behind under the new."""
+    """Another sheet is published while a request waits for a long table. The table is not kept under the new sheet."""
     await both_days(served)
     service, release = served.service, threading.Event()
     old = service.publisher.current
@@ -236,8 +234,8 @@ def _waiting(release: threading.Event) -> Body:
     return Body(b"", "text/plain")
 
 
-async def test_a_picture_is_drawn_once_however_many_ask_at_once(served: Served) -> None:
-    """The first one draws; the others wait for that."""
+async def test_simultaneous_requests_draw_a_picture_once(served: Served) -> None:
+    """The first request draws, and the others wait."""
     await both_days(served)
     current, drawn = served.service.publisher.current, []
     assert current
@@ -250,8 +248,8 @@ async def test_a_picture_is_drawn_once_however_many_ask_at_once(served: Served) 
     assert ({one.content for one in found}, len(drawn)) == ({b"picture"}, 1)
 
 
-async def test_cache_busters_do_not_outnumber_what_is_really_asked(served: Served) -> None:
-    """A fixed file under a hundred addresses is counted for each of them, not a hundred times for all."""
+async def test_cache_busters_are_counted_one_by_one(served: Served) -> None:
+    """A fixed file under a hundred addresses counts once for each address."""
     await both_days(served)
     for number in range(20):
         await served.get(f"/widget/rates.js?v={number}")
@@ -263,7 +261,7 @@ async def test_cache_busters_do_not_outnumber_what_is_really_asked(served: Serve
 
 
 def test_the_same_language_is_the_same_key() -> None:
-    """However often it was made, and whatever was forgotten between."""
+    """Also if it was made anew."""
     first = language_or_default(None)
     for tag in ("de", "fr", "tr"):
         language(tag)
@@ -273,7 +271,7 @@ def test_the_same_language_is_the_same_key() -> None:
 
 
 async def test_a_currency_that_a_sheet_lacks_is_not_called_unknown(served: Served, clock: Clock) -> None:
-    """It is known from another sheet; the text names the sheet that has it not."""
+    """Another sheet has it. The text names the sheet that lacks it."""
     await both_days(served)
     history = served.service.history
     held = history.of_date(THURSDAY)
@@ -285,8 +283,8 @@ async def test_a_currency_that_a_sheet_lacks_is_not_called_unknown(served: Serve
         assert (status, json.loads(body)["detail"]) == (404, "The sheet of 2026-04-23 has no CNY.")
 
 
-async def test_nothing_is_never_shown_with_a_sign(served: Served) -> None:
-    """An amount that rounds to nothing, and one that is nothing."""
+async def test_zero_has_no_sign(served: Served) -> None:
+    """An amount that is zero, and one that is rounded to zero."""
     await both_days(served)
     for amount, shown in (("-0.00001", ("-0.00001", "0.00")), ("-0", ("0", "0.00"))):
         document = json.loads((await served.get(f"/v1/convert?amount={amount}&from=RUB&to=USD"))[2])
@@ -294,8 +292,8 @@ async def test_nothing_is_never_shown_with_a_sign(served: Served) -> None:
 
 
 @pytest.mark.parametrize("heading", ["Курсы\u00a0валют", "نرخ\u200cها", "Rates \U0001f468\u200d\U0001f4bb"])
-async def test_a_heading_may_hold_what_honest_text_holds(served: Served, heading: str) -> None:
-    """Hard blanks, and the joiners of Persian and of emoji."""
+async def test_a_heading_may_contain_unusual_blanks_and_joiners(served: Served, heading: str) -> None:
+    """No-break spaces, and the joiners of Persian and of emoji."""
     await both_days(served)
     async with served.http.get(f"{served.url}/widget/rows.json", params={"heading": heading}) as answer:
         assert json.loads(await answer.read())["title"] == heading
@@ -316,8 +314,8 @@ PUBLISHED = (
 )
 
 
-async def test_nothing_is_left_to_do_for_what_is_published(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without Redis and the Bank, unable to render or to compress: 200, 304, HEAD, gzip and br, the same bytes."""
+async def test_a_published_answer_needs_no_work(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Redis and the Bank, unable to render or to compress: 200, 304, HEAD, gzip and br send the same bytes."""
     await both_days(served)
     await eventually(lambda: served.service.history.coverage and served.service.backfilling is None)
     packings = ("identity", "gzip", "br")

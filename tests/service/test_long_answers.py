@@ -35,7 +35,7 @@ async def whole(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[S
 
 @pytest.fixture
 def rendered(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What was rendered of series."""
+    """Collects the series that are rendered."""
     found: list[Any] = []
     to_json = series.to_json
 
@@ -48,7 +48,7 @@ def rendered(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 async def test_a_series_of_too_many_points_is_refused_before_it_is_rendered(whole: Served, rendered: list[Any]) -> None:
-    """The problem names the bound and the ways out; a handful of currencies on every day since 1992 is one answer."""
+    """The problem names the limit and the alternatives. A few currencies on every day since 1992 are within it."""
     status, headers, body = await whole.get(DAILY + EVERY)
     problem = json.loads(body)
     assert (status, headers["Content-Type"]) == (400, "application/problem+json")
@@ -69,10 +69,10 @@ async def test_a_series_of_too_many_points_is_refused_before_it_is_rendered(whol
         *("&fill=daily", "&fill=daily&format=csv", "&fill=daily&quote=EUR"),
     ],
 )
-async def test_the_bound_holds_for_every_form_of_a_series(
+async def test_the_limit_holds_for_every_form_of_a_series(
     query: str, whole: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It counts the rates that an answer is made of, not its lines."""
+    """It counts the rates of an answer, not its lines."""
     monkeypatch.setattr(series, "MOST_POINTS", 5, raising=False)
     path = f"/v1/series?since=2026-04-23&until=2026-04-24{query}&codes="
     assert (await whole.get(f"{path}USD,CHF"))[0] == 200
@@ -82,7 +82,7 @@ async def test_the_bound_holds_for_every_form_of_a_series(
 async def test_dialects_refuse_too_many_points_in_their_own_shape(
     whole: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Open Exchange Rates with a word that its clients know, Frankfurter with a message; both say the way out."""
+    """Open Exchange Rates with a word that its clients know, Frankfurter with a message; both name the alternatives."""
     monkeypatch.setattr(series, "MOST_POINTS", 20, raising=False)
     status, _, body = await whole.get(f"{TIME_SERIES}&symbols=EUR")
     told = json.loads(body)
@@ -94,8 +94,8 @@ async def test_dialects_refuse_too_many_points_in_their_own_shape(
     assert (await whole.get("/frankfurter/v1/2026-04-23..?symbols=USD,GBP"))[0] == 200
 
 
-async def test_a_file_of_all_history_is_no_matter_of_the_bound(whole: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The ECB's clients know one file, which is whole or nothing; one currency of the Bank's is within any bound."""
+async def test_files_of_all_history_have_no_limit(whole: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ECB's clients know one file, all or nothing. One currency of the Bank's is within any limit."""
     monkeypatch.setattr(series, "MOST_POINTS", 1, raising=False)
     assert (await whole.get("/ecb/eurofxref-hist.csv"))[0] == 200
     bank = "/scripts/XML_dynamic.asp?VAL_NM_RQ=R01235&date_req1=01/07/1992&date_req2=24/04/2026"
@@ -104,7 +104,7 @@ async def test_a_file_of_all_history_is_no_matter_of_the_bound(whole: Served, mo
 
 @pytest.fixture
 def held_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Whatever renders every day of a series, or a whole file, does not end before this is set."""
+    """Lets no rendering of daily points end before this is set."""
     release, to_json = threading.Event(), series.to_json
 
     def slow(asked: series.SeriesParams, *given: Any, **more: Any) -> bytes:
@@ -118,7 +118,7 @@ def held_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
 
 async def test_a_small_answer_is_rendered_while_long_ones_wait(whole: Served, held_up: threading.Event) -> None:
-    """However many long ones came first: those wait for each other, and nothing else does."""
+    """Long answers wait only for each other."""
     codes = ("USD", "EUR", "CNY", "GBP")
     long = [asyncio.create_task(whole.get(DAILY + code)) for code in codes]
     await eventually(
@@ -131,10 +131,10 @@ async def test_a_small_answer_is_rendered_while_long_ones_wait(whole: Served, he
     assert [status for status, _, _ in await asyncio.gather(*long)] == [200] * len(codes)
 
 
-async def test_too_many_long_answers_do_not_wait(
+async def test_too_many_long_answers_are_refused(
     whole: Served, held_up: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beyond the bound each route says so in its own shape and when to come back; small ones are answered."""
+    """Each route answers in its own shape, with a time to retry. Small answers go on."""
     monkeypatch.setattr("ratesvc.service.publication.MOST_WAITING", 2)
     monkeypatch.setattr("ratesvc.dialects.Request.check_size", lambda *_, **__: 2000)
     long = [asyncio.create_task(whole.get(DAILY + code)) for code in ("USD", "EUR")]
@@ -155,8 +155,8 @@ async def test_too_many_long_answers_do_not_wait(
     assert (await whole.get(f"{DAILY}CNY"))[0] == 200
 
 
-async def test_who_leaves_gives_up_the_place_in_the_queue(whole: Served, held_up: threading.Event) -> None:
-    """A client that hangs up while its long answer waits keeps nobody else waiting."""
+async def test_a_client_that_leaves_gives_up_its_place_in_the_queue(whole: Served, held_up: threading.Event) -> None:
+    """Its long answer keeps no other client waiting."""
     first, second = (asyncio.create_task(whole.get(DAILY + code)) for code in ("USD", "EUR"))
     await eventually(lambda: whole.service.workers.waiting == 2)
     second.cancel()
@@ -166,10 +166,10 @@ async def test_who_leaves_gives_up_the_place_in_the_queue(whole: Served, held_up
 
 
 @pytest.mark.parametrize("path", ["/ecb/eurofxref-hist.csv", "/ecb/eurofxref-hist.zip", TIME_SERIES])
-async def test_what_dialects_render_at_length_is_known_to_be_long(
+async def test_long_answers_of_dialects_wait_among_the_long_ones(
     path: str, whole: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It says how many points it has before it is rendered, so it waits among the long ones."""
+    """They know their number of points before they are rendered."""
     told: list[int] = []
     monkeypatch.setattr(series, "MOST_POINTS", 10**9, raising=False)
     run = whole.service.workers.run
@@ -186,7 +186,7 @@ async def test_what_dialects_render_at_length_is_known_to_be_long(
 
 
 async def test_a_thread_that_renders_gives_way_soon(bank: Bank, settings: Settings, serve: Serve) -> None:
-    """Five times as soon as Python's own interval, which is back when the service has ended."""
+    """Five times as soon as with Python's own interval, which is restored at the end."""
     before = sys.getswitchinterval()
     bank.publish(sheet(date(2026, 4, 24)))
     async with serve(settings):

@@ -19,7 +19,7 @@ MOST_GROWTH = 150_000
 
 
 def targets(round_: int) -> list[str]:
-    """None of them was asked before."""
+    """New request targets for each round."""
     kinds = (
         "/v1/convert?amount={}&from=USD&to=CNY",
         "/widget/rows.json?codes=USD&heading={}",
@@ -30,8 +30,8 @@ def targets(round_: int) -> list[str]:
 
 
 @pytest.mark.slow
-async def test_rounds_of_everything_leave_nothing_behind(served: Served, bank: Bank, clock: Clock) -> None:
-    """A new sheet, two hundred targets that nobody asked before, streams that come and go, and the next day."""
+async def test_memory_does_not_grow(served: Served, bank: Bank, clock: Clock) -> None:
+    """Each round has a new sheet, two hundred new targets, streams that come and go, and the next day."""
     used = []
     tracemalloc.start()
     for number, day in zip(count(), workdays(date(2026, 4, 25), ROUNDS), strict=False):

@@ -133,7 +133,7 @@ async def catch_up_after_thirty_days(world: World) -> AsyncIterator[Served]:
 
 
 async def after_an_older_version(world: World) -> AsyncIterator[Served]:
-    """It took the columns up to their last day, and the next poll stored the document since it said the same."""
+    """It took the columns without assessment, and the next poll stored the document, because both said the same."""
     bank = Bank()
     bank.publish(*map(plausible, [*DAYS, SATURDAY]))
     async with bank_running(bank) as right:
@@ -180,10 +180,10 @@ def world(bank: Bank, settings: Settings, clock: Clock, serve: Serve, request: p
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-async def test_a_wrong_sheet_never_comes_out_and_the_corrected_one_does(
+async def test_a_wrong_sheet_is_never_served_and_the_corrected_one_is(
     world: World, way: Callable[[World], AsyncIterator[Served]]
 ) -> None:
-    """Its neighbours are served, it is listed in quarantine, and two polls after the correction it is there."""
+    """Its neighbours are served, it is in quarantine, and two polls after the correction it is served."""
     async with asynccontextmanager(way)(world) as running:
         for _ in range(3):
             await never_out(running, world)
@@ -201,8 +201,8 @@ async def test_a_wrong_sheet_never_comes_out_and_the_corrected_one_does(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("world", [CASES[0], CASES[1]], indirect=True, ids=["newest", "settled"])
-async def test_a_slip_that_waits_for_a_person_does_not_come_out_with_age(world: World) -> None:
-    """Both addresses go on saying it, and the day becomes settled; only a person, or the series, vouches for it."""
+async def test_a_slip_that_waits_for_a_person_is_not_served_with_age(world: World) -> None:
+    """Both addresses repeat it, and the day becomes settled. Only a person, or the series, can confirm it."""
     world.publish(*DAYS, SATURDAY)
     world.bank.english = None
     async with world.started() as running:
@@ -219,7 +219,7 @@ async def test_a_slip_that_waits_for_a_person_does_not_come_out_with_age(world: 
 
 
 async def never_out(running: Served, world: World) -> None:
-    """No address of ours answers with a figure of the wrong sheet; the days around it are answered."""
+    """No address answers with a figure of the wrong sheet, and the days around it are answered."""
     day, right = world.day, plausible(world.day)
     near = f"since={day - 5 * ONE_DAY}&until={day + ONE_DAY}"
     bank_day = f"{day:%d/%m/%Y}"

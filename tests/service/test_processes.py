@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 
 async def test_demo_serves_today_tomorrow_and_a_badge_without_any_network(tmp_path: Path) -> None:
-    """`--demo` needs nothing, says so everywhere, and keeps its store apart from live data."""
+    """`--demo` needs no network, names itself everywhere, and keeps its data apart from live data."""
     async with serving(tmp_path, "--demo", RATESVC_REDIS_URL="redis://127.0.0.1:1/0") as program:
         await program.ready()
         status, headers, body = await program.get("/v1/rates")
@@ -37,7 +37,7 @@ async def test_demo_serves_today_tomorrow_and_a_badge_without_any_network(tmp_pa
 
 
 async def test_after_kill_9_and_without_the_bank_the_answers_are_the_same(bank: Bank, tmp_path: Path) -> None:
-    """The same bytes and the same ETags from what was stored, and no process is left behind by the kill."""
+    """The stored sheets give the same bytes and ETags, and the kill leaves no process behind."""
     around_today(bank)
     paths = ("/v1/rates", "/v1/rates?quote=EUR", "/widget?lang=ru", "/widget/frame")
     async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url) as program:
@@ -59,8 +59,8 @@ async def test_after_kill_9_and_without_the_bank_the_answers_are_the_same(bank: 
     assert [headers["ETag"] for _, headers, _ in after] == [headers["ETag"] for _, headers, _ in before]
 
 
-async def test_a_killed_engine_comes_back_with_everything_and_nobody_notices(bank: Bank, tmp_path: Path) -> None:
-    """kill -9 of the engine alone: answers go on, it is logged and starts again, what it held is there."""
+async def test_a_killed_engine_comes_back_with_everything(bank: Bank, tmp_path: Path) -> None:
+    """kill -9 of the engine alone: answers go on, the log names it, it starts again, and its data are there."""
     around_today(bank)
     async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url) as program:
         await program.ready()
@@ -91,8 +91,8 @@ def _engines(folder: Path) -> list[int]:
     return [pid for pid, name in names.items() if name.exists() and name.read_text().strip() == "valkey-server"]
 
 
-async def test_an_engine_outlives_who_started_it(bank: Bank, tmp_path: Path) -> None:
-    """A service that starts during a backfill uses the backfill's engine, and keeps it when that is killed."""
+async def test_an_engine_outlives_the_process_that_started_it(bank: Bank, tmp_path: Path) -> None:
+    """A service that starts during a backfill uses the backfill's engine, and keeps it when the backfill is killed."""
     around_today(bank)
     variables = {"RATESVC_CBR_MIRRORS": bank.url, "RATESVC_CBR_BACKFILL_GAP_SECONDS": "600"}
     backfill = await asyncio.create_subprocess_exec(
@@ -117,8 +117,8 @@ async def test_an_engine_outlives_who_started_it(bank: Bank, tmp_path: Path) -> 
     assert not _engines(tmp_path)
 
 
-async def test_commands_of_the_same_moment_do_not_fight(bank: Bank, tmp_path: Path) -> None:
-    """As from cron: whoever comes second uses the first one's engine, whoever is left keeps it."""
+async def test_simultaneous_commands_share_one_engine(bank: Bank, tmp_path: Path) -> None:
+    """As from cron: the second command uses the engine of the first, and the last one ends it."""
     around_today(bank)
     ends = await asyncio.gather(
         *(run(tmp_path, *words, RATESVC_CBR_MIRRORS=bank.url) for words in (("show",), ("export", "site"), ("show",)))
@@ -146,10 +146,10 @@ DAMAGED = '[ "$1" = --fix ] || exit 1; touch {folder}/waiting; exec sleep 1000'
     ("command", "number", "code"),
     [("serve", signal.SIGTERM, 0), ("serve", signal.SIGINT, 130), ("backfill", signal.SIGINT, 130)],
 )
-async def test_who_is_told_to_stop_while_the_engine_does_not_answer_stops(
+async def test_a_signal_ends_a_process_whose_engine_does_not_answer(
     tmp_path: Path, command: str, number: int, code: int, server: str
 ) -> None:
-    """Within two seconds and without a word, also where the server hears no SIGTERM; nothing of it is left running."""
+    """Within two seconds and without output, also if the server ignores SIGTERM. No process is left."""
     (tmp_path / "data/engine/appendonlydir").mkdir(parents=True)
     (tmp_path / "data/engine/appendonlydir/appendonly.aof.manifest").touch()
     process = await asyncio.create_subprocess_exec(
@@ -196,10 +196,10 @@ def with_package(folder: Path, name: str) -> dict[str, str]:
     ],
 )
 @pytest.mark.parametrize("contained", [False, True])
-async def test_who_is_told_to_stop_while_it_is_imported_stops_without_a_word(
+async def test_a_signal_ends_a_process_during_its_imports(
     tmp_path: Path, package: str, number: int, code: int, *, contained: bool
 ) -> None:
-    """No traceback of Python's. As the first process of a container, too, which a signal does not end by itself."""
+    """Without a traceback, also as the first process of a container, which no signal ends by itself."""
     if contained and os.geteuid():
         missing("root, to be the first process of a container")
     before = (program("unshare"), "--pid", "--fork", "--kill-child") if contained else ()
@@ -223,8 +223,8 @@ async def test_who_is_told_to_stop_while_it_is_imported_stops_without_a_word(
     assert (process.returncode, out, err) == (128 + number if contained else code, b"", b"")
 
 
-async def test_without_the_bank_and_without_a_store_it_says_so_and_keeps_running(tmp_path: Path) -> None:
-    """Never bundled rates as if they were live: 503 in words, and the log says what failed and that --demo exists."""
+async def test_without_the_bank_and_stored_sheets_the_service_answers_503(tmp_path: Path) -> None:
+    """It never serves the recorded rates as live ones. The log names the failure and --demo."""
     async with serving(tmp_path, RATESVC_CBR_MIRRORS="http://127.0.0.1:1") as program:
         assert (await program.get("/livez"))[0] == 200
         status, headers, body = await program.get("/readyz")
@@ -244,7 +244,7 @@ async def test_without_the_bank_and_without_a_store_it_says_so_and_keeps_running
 
 
 async def test_json_logs_are_one_object_a_line(bank: Bank, tmp_path: Path) -> None:
-    """A collector reads every line, the addresses at the start and the failure of every mirror among them."""
+    """A collector can read every line, from the addresses at the start to the failure of every mirror."""
     log = tmp_path / "errors.log"
     async with serving(tmp_path, RATESVC_LOG_FORMAT="json", RATESVC_CBR_MIRRORS=f"{bank.url}/no/such") as program:
         await eventually(lambda: log.exists() and "fetch_failed" in log.read_text())
@@ -257,7 +257,7 @@ async def test_json_logs_are_one_object_a_line(bank: Bank, tmp_path: Path) -> No
 
 
 async def test_show_and_healthcheck(bank: Bank, tmp_path: Path) -> None:
-    """A table, the API's JSON, a helpful error, and a probe for containers; each without a running service."""
+    """A table, JSON, a helpful error, and a probe for containers, each without a running service."""
     effective = around_today(bank)
     code, out, _ = await run(tmp_path, "show", "usd", "UZS", RATESVC_CBR_MIRRORS=bank.url)
     assert code == 0

@@ -52,7 +52,7 @@ def never() -> Body:
 
 @given(st.binary(max_size=3000))
 def test_every_encoding_holds_the_same_bytes(content: bytes) -> None:
-    """What a reader unpacks is what was rendered."""
+    """Unpacking gives the rendered bytes."""
     encodings = body(content).encodings
     unpack = {"br": brotli.decompress, "gzip": gzip.decompress, "identity": bytes}
     assert all(unpack[name](packed) == content for name, packed in encodings.items())
@@ -75,7 +75,7 @@ def test_the_preferred_encoding_comes_first() -> None:
     assert [len(packed) for packed in encodings.values()] == sorted(map(len, encodings.values()))
 
 
-def test_what_is_too_short_to_gain_is_not_packed() -> None:
+def test_short_bodies_are_not_compressed() -> None:
     """A single rate as text is shorter than gzip's own header and trailer."""
     assert list(body(b"75.5273").encodings) == ["identity"]
     assert len(body(b"x" * SMALLEST_COMPRESSED).encodings) == 3
@@ -91,7 +91,7 @@ def test_every_encoding_has_a_strong_tag_of_its_own() -> None:
 
 @given(st.binary(max_size=50), st.binary(max_size=50))
 def test_other_bytes_or_another_type_have_another_tag(one: bytes, other: bytes) -> None:
-    """And the same bytes of the same type the same, whatever headers go with them."""
+    """The same bytes of the same type have the same tag, with any headers."""
     assert (body(one).tag == body(other).tag) is (one == other)
     assert body(one).tag != body(one, "text/plain").tag
     assert body(one).tag == dataclasses.replace(body(one), headers=(("X", "y"),)).tag
@@ -115,7 +115,7 @@ def test_a_rendering_that_fails_leaves_nothing_behind() -> None:
 
 
 def test_variants_are_bounded_and_the_oldest_goes_first() -> None:
-    """A hundred thousand different questions do not fill the memory."""
+    """A hundred thousand different requests do not fill the memory."""
     publication = Publication(SNAPSHOT, key=REVISION.key)
     rendered = [0]
 
@@ -132,8 +132,8 @@ def test_variants_are_bounded_and_the_oldest_goes_first() -> None:
     assert rendered[0] == 2 * MOST_VARIANTS + 1
 
 
-def test_a_board_is_empty_until_the_first_publication() -> None:
-    """And holds exactly one afterwards."""
+def test_a_publisher_is_empty_until_the_first_publication() -> None:
+    """Afterwards it holds exactly one."""
     publisher = Publisher()
     assert publisher.current is None
     publisher.current = Publication(SNAPSHOT, key=REVISION.key)
@@ -141,8 +141,8 @@ def test_a_board_is_empty_until_the_first_publication() -> None:
     assert publisher.current.key == (DAY, 1)
 
 
-def test_a_forgotten_body_is_not_kept_alive_by_what_was_answered_with_it() -> None:
-    """Otherwise a thousand addresses of long tables would hold a thousand of them, whatever the limit."""
+def test_a_body_is_forgotten_with_its_remembered_answers() -> None:
+    """Otherwise a thousand addresses of long tables would keep a thousand of them, whatever the limit."""
     publication = Publication(SNAPSHOT, 1)
     for number in range(3):
         long = publication.body(number, lambda: body(bytes(MOST_LONG_BYTES // 2)))
@@ -150,8 +150,8 @@ def test_a_forgotten_body_is_not_kept_alive_by_what_was_answered_with_it() -> No
         assert set(publication.answers) <= {f"/{kept}" for kept in range(3) if publication.find(kept)}
 
 
-def test_a_body_that_two_asked_for_at_once_is_kept_and_counted_once() -> None:
-    """Two readers render the same long table beside the loop: both get the first one's, and nothing else gives way."""
+def test_a_body_of_two_simultaneous_requests_is_kept_and_counted_once() -> None:
+    """Both render the same long table in worker threads. Both get the first one, and no other body is forgotten."""
     publication = Publication(SNAPSHOT, 1)
     short = publication.keep("short", body(b"short"))
     first = publication.keep("long", body(bytes(MOST_LONG_BYTES // 2)))
@@ -160,7 +160,7 @@ def test_a_body_that_two_asked_for_at_once_is_kept_and_counted_once() -> None:
 
 
 def text(length: int, number: int = 0) -> Body:
-    """As hard to compress as figures are."""
+    """A body that is as hard to compress as figures are."""
     return body(b"%x" % Random(number).getrandbits(4 * length))  # noqa: S311 -- no secret
 
 
@@ -170,8 +170,8 @@ def held(publication: Publication, keys: range) -> list[Body]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("length", [2_000, 30_000, 300_000])
-def test_what_is_kept_stays_under_its_bound_with_every_encoding_counted(length: int) -> None:
-    """Brotli's and gzip's bytes are kept beside the identity's, whenever they were made."""
+def test_kept_bodies_stay_within_the_limit_with_every_encoding(length: int) -> None:
+    """The bytes of Brotli and gzip count too, whenever they were made."""
     publication, keys = Publication(SNAPSHOT, 1), range(4 * (MOST_BYTES + MOST_LONG_BYTES) // length)
     for key in keys[:MOST_VARIANTS]:
         one = publication.keep(key, text(length, key % 20))
@@ -185,8 +185,8 @@ def test_what_is_kept_stays_under_its_bound_with_every_encoding_counted(length: 
     assert publication.bytes <= MOST_BYTES + MOST_LONG_BYTES
 
 
-def test_a_crawler_of_variants_leaves_what_is_asked_often() -> None:
-    """Neither by their bytes nor by their number do targets that are asked once drive out one that is asked again."""
+def test_a_crawler_does_not_drive_out_frequent_requests() -> None:
+    """Neither by bytes nor by number do targets that are requested once drive out one that is requested again."""
     publication = Publication(SNAPSHOT, 1)
     often = SimpleNamespace(body=publication.keep("often", text(2000)), asked=1)
     publication.remember("/often", often)
@@ -199,8 +199,8 @@ def test_a_crawler_of_variants_leaves_what_is_asked_often() -> None:
     assert publication.find(0) is None
 
 
-def test_what_is_asked_no_more_is_forgotten_in_the_end() -> None:
-    """Having been asked often once is no reason to stay for ever."""
+def test_a_target_without_new_requests_is_forgotten() -> None:
+    """However often it was requested before."""
     publication = Publication(SNAPSHOT, 1)
     publication.remember("/once often", SimpleNamespace(body=text(20_000), asked=1000))
     for number in range(4 * MOST_BYTES // 20_000):
@@ -219,7 +219,7 @@ def test_long_bodies_drive_out_no_small_ones() -> None:
 
 
 def test_targets_of_one_body_are_bounded_too() -> None:
-    """Whoever adds a number to an address that ignores it fills no memory, and the body stays."""
+    """An ignored number in an address fills no memory, and the body stays."""
     publication, one = Publication(SNAPSHOT, 1), text(1000)
     publication.keep("one", one)
     for number in range(MOST_TARGETS + 500):

@@ -25,7 +25,7 @@ THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4,
 
 
 async def test_a_refresh_that_brings_a_sheet_has_not_failed(bank: Bank, settings: Settings, serve: Serve) -> None:
-    """The newest sheet comes, the one before it does not: the failure is reported beside it and not counted."""
+    """The newest sheet comes, the one before it does not. The failure is reported and not counted."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
 
     async def newest_only(request: web.Request) -> web.Response:
@@ -49,7 +49,7 @@ async def test_a_refresh_that_brings_a_sheet_has_not_failed(bank: Bank, settings
 async def test_a_newest_sheet_that_is_refused_does_not_hide_the_one_in_force(
     bank: Bank, settings: Settings, serve: Serve
 ) -> None:
-    """Our clock is a day behind, say, so that the newest sheet is of the day after tomorrow."""
+    """For example our clock is a day behind, so the newest sheet is later than tomorrow."""
     bank.publish(*map(sheet, (THURSDAY, FRIDAY, date(2026, 4, 28))))
     async with serve(settings) as running:
         await eventually(lambda: len(running.service.history) == 2)
@@ -59,7 +59,7 @@ async def test_a_newest_sheet_that_is_refused_does_not_hide_the_one_in_force(
 async def test_a_gap_is_closed_although_the_newest_sheet_is_refused(
     bank: Bank, settings: Settings, serve: Serve, clock: Clock
 ) -> None:
-    """A day later only today's own sheet is asked for besides."""
+    """A day later the service also asks for today's own sheet."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     async with serve(settings) as running:
         await eventually(lambda: running.service.history.of_date(THURSDAY))
@@ -72,7 +72,7 @@ async def test_a_gap_is_closed_although_the_newest_sheet_is_refused(
 
 
 async def test_a_correction_is_a_new_revision_with_another_tag(bank: Bank, settings: Settings, serve: Serve) -> None:
-    """The same date with other figures never overwrites: the number counts up and the ETag changes."""
+    """Other figures for the same date never overwrite the first ones: the number and the ETag change."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     async with serve(settings) as running:
         await running.ready()
@@ -116,15 +116,15 @@ async def test_no_request_to_the_bank_is_made_while_a_caller_waits(
 async def test_a_refresh_that_crashes_is_not_the_last_one(
     served: Served, bank: Bank, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It is logged and counted as one, and the next brings the sheet."""
+    """The crash is logged and counted, and the next refresh brings the sheet."""
 
     async def broken(*_: object) -> Cycle:
-        raise ZeroDivisionError("of a stranger")
+        raise ZeroDivisionError("of an unknown library")
 
     with monkeypatch.context() as patch:
         patch.setattr(Refresher, "cycle", broken)
         assert (await served.service.refresh()).outcome == "crashed"
-    assert "of a stranger" in capsys.readouterr().out
+    assert "of an unknown library" in capsys.readouterr().out
     health = served.service.health()["cbr:fetch"]
     assert (health["status"], health["observedValue"]) == ("warn", "crashed")
     bank.publish(sheet(SATURDAY))
@@ -133,10 +133,10 @@ async def test_a_refresh_that_crashes_is_not_the_last_one(
     await eventually(lambda: served.service.history.of_date(SATURDAY))
 
 
-async def test_a_command_asks_whatever_other_replicas_do(
+async def test_a_command_asks_the_bank_without_the_lease(
     bank: Bank, settings: Settings, serve: Serve, clock: Clock
 ) -> None:
-    """A poll leaves it to who holds the lease; a person is not kept waiting."""
+    """A poll leaves it to the holder of the lease. A person does not wait."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     async with serve(settings) as first:
         await first.ready()
@@ -177,30 +177,28 @@ def asked_in_english(bank: Bank) -> int:
 
 
 async def polled(sheets: UnconfirmedSheets, found: Unconfirmed) -> Admission:
-    """What the next poll decides."""
+    """The decision of the next poll."""
     sheets.begin_poll()
     return await sheets.confirm(found, at_once=False)
 
 
-async def test_the_first_time_nothing_is_decided(sheets: UnconfirmedSheets, bank: Bank) -> None:
-    """The second address is asked when the Bank has said the same twice, and then it decides."""
+async def test_the_second_poll_asks_the_second_address(sheets: UnconfirmedSheets, bank: Bank) -> None:
+    """The first poll decides nothing."""
     found = unconfirmed(ODD)
     assert (await polled(sheets, found), asked_in_english(bank)) == (found, 0)
     assert (await polled(sheets, found), asked_in_english(bank)) == (Admitted(ODD, ("large_move",)), 1)
 
 
-async def test_a_second_document_that_says_otherwise_refuses(sheets: UnconfirmedSheets, bank: Bank) -> None:
-    """To the last digit."""
+async def test_a_second_document_with_other_digits_refuses(sheets: UnconfirmedSheets, bank: Bank) -> None:
+    """One last digit is enough."""
     bank.english = daily_xml(changed(ODD, PLN=times("1.001")))
     found = unconfirmed(ODD)
     await polled(sheets, found)
     assert await polled(sheets, found) == Quarantined(ODD, found.assessment)
 
 
-async def test_a_bank_that_says_one_thing_and_then_another_is_not_believed(
-    sheets: UnconfirmedSheets, bank: Bank
-) -> None:
-    """Not even asked further: neither of the two may be right."""
+async def test_a_sheet_that_changes_between_two_polls_is_refused(sheets: UnconfirmedSheets, bank: Bank) -> None:
+    """The second address is not asked, because neither of the two may be right."""
     await polled(sheets, unconfirmed(ODD))
     other = unconfirmed(OTHER)
     assert await polled(sheets, other) == Quarantined(OTHER, other.assessment)
@@ -210,7 +208,7 @@ async def test_a_bank_that_says_one_thing_and_then_another_is_not_believed(
 
 
 async def test_a_second_address_that_is_silent_is_asked_three_times(sheets: UnconfirmedSheets, bank: Bank) -> None:
-    """As one that still shows the day before; then a person is waited for."""
+    """So is one that still shows the day before. Then the sheet waits for a person."""
     for english in (b"", daily_xml(plausible(FRIDAY))):
         bank.english = english
         found = unconfirmed(ODD)
@@ -225,8 +223,8 @@ async def test_a_command_asks_the_second_address_at_once(sheets: UnconfirmedShee
     assert asked_in_english(bank) == 1
 
 
-async def test_what_is_settled_is_no_doubt_any_more(sheets: UnconfirmedSheets) -> None:
-    """The next time begins anew; another day's doubt stays."""
+async def test_an_admitted_sheet_is_forgotten(sheets: UnconfirmedSheets) -> None:
+    """The next finding begins anew. The sheet of another day stays."""
     found = unconfirmed(ODD)
     await polled(sheets, found)
     sheets.forget(FRIDAY)
@@ -234,7 +232,7 @@ async def test_what_is_settled_is_no_doubt_any_more(sheets: UnconfirmedSheets) -
     assert await polled(sheets, found) == found
 
 
-async def test_no_more_doubts_are_kept_than_there_is_room_for(sheets: UnconfirmedSheets) -> None:
+async def test_the_number_of_unconfirmed_sheets_is_limited(sheets: UnconfirmedSheets) -> None:
     """The oldest is forgotten, and begins anew."""
     found = unconfirmed(ODD)
     await polled(sheets, found)

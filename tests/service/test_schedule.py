@@ -43,9 +43,7 @@ async def samples(served: Served) -> dict[str, str]:
     return dict(line.rsplit(" ", 1) for line in lines)
 
 
-async def test_when_the_next_refresh_is_due_is_told_while_a_poll_runs_too(
-    bank: Bank, settings: Settings, serve: Serve
-) -> None:
+async def test_a_metric_shows_the_next_refresh_also_during_a_poll(bank: Bank, settings: Settings, serve: Serve) -> None:
     """From the start on, so that a first poll that never ends is noticed; then as `poll_seconds` says."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     for_ever = asyncio.Event()
@@ -67,8 +65,8 @@ async def test_when_the_next_refresh_is_due_is_told_while_a_poll_runs_too(
 
 
 @pytest.mark.slow
-async def test_what_dies_is_started_again(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
-    """A task that an unforeseen error or a cancel ended goes on a second later; it is counted, and the log says how."""
+async def test_a_task_that_ends_is_started_again(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    """After an unforeseen error or a cancellation it goes on a second later. It is counted and logged."""
     for name in ("listen", "heartbeat"):
         task = next(task for task in asyncio.all_tasks() if task.get_name() == name)
         await cancel([task])
@@ -87,10 +85,8 @@ def _runs_anew(name: str, ended: asyncio.Task[Any]) -> bool:
 
 
 @pytest.mark.slow
-async def test_an_unforeseen_error_of_a_tick_is_not_the_last_tick(
-    served: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whatever a tick raises, there is another one; when the heartbeat ends, health fails."""
+async def test_an_unforeseen_error_does_not_end_the_ticks(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the heartbeat ends, health fails."""
     store = served.service.store
     glance = store.glance
     calls = 0
@@ -110,10 +106,10 @@ async def test_an_unforeseen_error_of_a_tick_is_not_the_last_tick(
 
 
 @pytest.mark.slow
-async def test_a_poll_between_its_appointment_and_its_start_is_not_dead(
+async def test_a_poll_that_is_about_to_start_is_not_reported_as_dead(
     bank: Bank, settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However often the heart beats, polls that follow each other without a pause are found alive."""
+    """Polls follow each other without a pause, and the heartbeat finds them alive every time."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     monkeypatch.setattr("ratesvc.service.schedule.HEARTBEAT_S", 0.001)
     async with serve(msgspec.structs.replace(settings, poll_seconds=0.01)) as served:
@@ -121,10 +117,10 @@ async def test_a_poll_between_its_appointment_and_its_start_is_not_dead(
         assert b"ratesvc_task_restarts_total{" not in (await served.get("/metrics"))[2]
 
 
-async def test_once_tomorrows_sheet_is_there_the_bank_is_left_alone(
+async def test_polls_are_rare_once_tomorrows_sheet_is_held(
     bank: Bank, settings: Settings, serve: Serve, clock: Clock
 ) -> None:
-    """The poll that finds it is the last of the day's window, though its announcement is heard a moment later."""
+    """The poll that finds it makes the late appointment itself, although its announcement comes back later."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     async with serve(msgspec.structs.replace(unhurried(settings), poll_seconds=None)) as served:
         await served.ready()
@@ -148,14 +144,14 @@ async def test_once_tomorrows_sheet_is_there_the_bank_is_left_alone(
     ],
 )
 def test_the_pace_follows_the_moscow_working_day(moment: datetime, newest: date, seconds: float) -> None:
-    """Every few minutes from 11:00 to 21:00 until tomorrow's sheet is there, hourly otherwise."""
+    """Every few minutes from 11:00 to 21:00 until tomorrow's sheet is there, otherwise each hour."""
     history = History(WorkCalendar(), [Revision(sheet(newest), 1, moment)])
     assert next_poll_s(history, moment, None, Cycle("new"), 0) == seconds
     assert next_poll_s(history, moment, 0.5, Cycle("new"), 0) == 0.5
 
 
 def test_failures_back_off_to_ten_minutes_and_obey_retry_after() -> None:
-    """Ten seconds, doubled each time; with nothing stored yet, never longer than a minute."""
+    """Ten seconds, doubled each time; never longer than a minute while nothing is stored."""
     moment = datetime(2026, 4, 25, 9, 0, tzinfo=UTC)
     failure = Cycle("failed", failure=FetchFailed([("cbr", SourceError("timeout", "x"))]))
     history = History(WorkCalendar(), [Revision(sheet(SATURDAY), 1, moment)])
@@ -168,7 +164,7 @@ def test_failures_back_off_to_ten_minutes_and_obey_retry_after() -> None:
 
 
 def test_a_refresh_that_crashes_is_retried_as_after_a_failure() -> None:
-    """With nothing held an hour's pause would be an hour of 503."""
+    """Without a sheet, a pause of an hour would be an hour of 503."""
     moment = datetime(2026, 4, 25, 9, 0, tzinfo=UTC)
     crashed, empty = Cycle("crashed"), History(WorkCalendar())
     assert [next_poll_s(empty, moment, None, crashed, tries) for tries in (1, 2, 3, 4)] == [10, 20, 40, 60]
@@ -178,7 +174,7 @@ def test_a_refresh_that_crashes_is_retried_as_after_a_failure() -> None:
 
 @pytest.mark.parametrize("outcome", ["failed", "crashed"])
 def test_a_configured_pace_waits_until_a_sheet_is_held(outcome: str) -> None:
-    """`poll_seconds` of a day and a Bank that is silent at the first start would be a day of 503."""
+    """Otherwise a daily `poll_seconds` and one failure at the first start would be a day of 503."""
     moment = datetime(2026, 4, 25, 9, 0, tzinfo=UTC)
     failed, empty = Cycle(outcome), History(WorkCalendar())
     assert [next_poll_s(empty, moment, 86400, failed, tries) for tries in (1, 2, 3, 4)] == [10, 20, 40, 60]
@@ -190,7 +186,7 @@ def test_a_configured_pace_waits_until_a_sheet_is_held(outcome: str) -> None:
 async def test_a_service_that_crashed_at_its_first_refresh_is_soon_ready(
     bank: Bank, settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What nobody foresaw comes once; the next attempt has its appointment seconds later."""
+    """An unforeseen error comes once, and the next try follows seconds later."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     monkeypatch.setattr("ratesvc.service.schedule.FIRST_RETRY_S", 0.05)
     cycle, calls = Refresher.cycle, 0
@@ -209,8 +205,8 @@ async def test_a_service_that_crashed_at_its_first_refresh_is_soon_ready(
     assert calls == 2
 
 
-def test_who_holds_nothing_asks_again_soon_when_it_was_not_its_turn() -> None:
-    """The replica that has the turn may not be able to reach the Bank; nobody waits an hour for it to say so."""
+def test_a_replica_without_sheets_and_without_the_lease_asks_again_soon() -> None:
+    """The replica with the lease may not be able to reach the Bank."""
     moment = datetime(2026, 4, 25, 9, 0, tzinfo=UTC)
     assert next_poll_s(History(WorkCalendar()), moment, None, Cycle("skipped"), 0) == 10
     assert next_poll_s(History(WorkCalendar()), moment, 3600, Cycle("skipped"), 0) == 10
@@ -218,17 +214,17 @@ def test_who_holds_nothing_asks_again_soon_when_it_was_not_its_turn() -> None:
     assert next_poll_s(held, moment, 3600, Cycle("skipped"), 0) == 3600
 
 
-def test_a_doubtful_sheet_is_asked_for_again_within_minutes() -> None:
-    """Also outside of the hours of publication; sooner where nothing else can be shown."""
+def test_an_unconfirmed_sheet_is_asked_for_again_within_minutes() -> None:
+    """Also outside of the hours of publication, and sooner if no sheet is held."""
     moment = datetime(2026, 4, 25, 9, 0, tzinfo=UTC)
     history = History(WorkCalendar(), [Revision(sheet(SATURDAY), 1, moment)])
-    doubtful = Cycle("confirming", held_back=(Unconfirmed(sheet(SATURDAY), Assessment()),))
-    assert next_poll_s(history, moment, None, doubtful, 0) == 180
-    assert next_poll_s(History(WorkCalendar()), moment, None, doubtful, 0) == 60
+    unconfirmed = Cycle("confirming", held_back=(Unconfirmed(sheet(SATURDAY), Assessment()),))
+    assert next_poll_s(history, moment, None, unconfirmed, 0) == 180
+    assert next_poll_s(History(WorkCalendar()), moment, None, unconfirmed, 0) == 60
 
 
 async def test_a_service_stops_though_one_cancellation_is_lost(settings: Settings, serve: Serve) -> None:
-    """On Python 3.11 redis-py can lose one that comes while it sends; without a second the stop would never end."""
+    """On Python 3.11 redis-py can lose a cancellation that comes while it sends, so it is repeated."""
     heard = asyncio.Event()
 
     async def deaf_once() -> None:
@@ -244,7 +240,7 @@ async def test_a_service_stops_though_one_cancellation_is_lost(settings: Setting
 
 
 def test_jitter_only_delays_and_by_a_tenth_at_most() -> None:
-    """A fleet does not ask in step, and nobody asks too early."""
+    """The replicas of a fleet do not ask at the same moment, and never too early."""
     chance = Random(7)  # noqa: S311 -- a seed, not a secret
     delays = [with_jitter(100, chance) for _ in range(100)]
     assert all(100 <= delay <= 110 for delay in delays)

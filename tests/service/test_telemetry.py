@@ -50,13 +50,13 @@ async def samples(served: Served) -> dict[str, str]:
 
 
 async def families(served: Served) -> dict[str, str]:
-    """What the running service tells, by its full name: the type of each."""
+    """The type of each metric of the running service, by its full name."""
     _, _, body = await served.get("/metrics")
     return dict(re.findall(r"^# TYPE (ratesvc_[a-z_]+) ([a-z]+)$", body.decode(), re.MULTILINE))
 
 
 async def test_every_metric_is_documented_and_no_other(served: Served) -> None:
-    """docs/metrics.md and /metrics name the same, with the same types."""
+    """docs/metrics.md and /metrics have the same names and types."""
     await served.get("/v1/rates")
     found = await families(served)
     assert documented("metrics.md") == found.keys()
@@ -66,8 +66,8 @@ async def test_every_metric_is_documented_and_no_other(served: Served) -> None:
     assert list(text_string_to_metric_families((await served.get("/metrics"))[2].decode()))
 
 
-async def test_rules_and_dashboard_name_only_what_there_is(served: Served) -> None:
-    """An alert on a name that is never told would never ring."""
+async def test_rules_and_dashboard_use_only_existing_metrics(served: Served) -> None:
+    """An alert on a missing metric would never fire."""
     real = await families(served)
     known = real.keys() | {f"{name}_bucket" for name, kind in real.items() if kind == "histogram"}
     expressions = [line for line in RULES.read_text("utf-8").splitlines() if "ratesvc_" in line]
@@ -79,7 +79,7 @@ async def test_rules_and_dashboard_name_only_what_there_is(served: Served) -> No
 
 
 async def test_requests_are_counted_by_route_and_status(served: Served) -> None:
-    """By template, never by address; the fast path and errors too; each in one bucket of duration."""
+    """By template, never by address; also errors and the fast path; each in one bucket of duration."""
     for _ in range(5):
         await served.get("/v1/rates")
     for path in (f"/v1/rates/{FRIDAY}", f"/v1/rates/{FRIDAY}?lang=ru", "/v1/rates?x=1", "/nothing/here", "/other"):
@@ -97,7 +97,7 @@ async def test_requests_are_counted_by_route_and_status(served: Served) -> None:
 
 
 def test_counting_costs_next_to_nothing() -> None:
-    """Of the 20 µs of processor time that a request takes (docs/speed.md), a count takes less than a fifth."""
+    """A request takes 20 µs of processor time (docs/speed.md), a count less than a fifth of that."""
     route = Route()
 
     def many(count: Callable[..., None], *figures: float) -> None:
@@ -110,7 +110,7 @@ def test_counting_costs_next_to_nothing() -> None:
 
 
 def events() -> Iterator[str]:
-    """The names of all events that the code logs: the first argument of each call of a logger."""
+    """The names of all logged events: the first argument of each call of a logger."""
     for path in (ROOT / "ratesvc").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
@@ -121,14 +121,14 @@ def events() -> Iterator[str]:
 
 
 def test_every_event_of_the_log_is_documented_and_no_other() -> None:
-    """Whoever filters a log needs its names."""
+    """People filter logs by these names."""
     assert documented("logs.md") == set(events())
 
 
-async def test_the_access_log_is_off_until_wanted(
+async def test_the_access_log_is_off_by_default(
     bank: Bank, settings: Settings, serve: Serve, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A line for each answer, remembered ones too, only where somebody asked for it."""
+    """If it is on, every answer gets a line, also a remembered one."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     for access, lines in ((False, 0), (True, 3)):
         async with serve(msgspec.structs.replace(settings, log=Log(access=access))) as served:
@@ -140,7 +140,7 @@ async def test_the_access_log_is_off_until_wanted(
 
 
 async def test_a_blocked_loop_is_noticed_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thread sees that the loop stands, says where, and what asks right after the block hears of it."""
+    """A thread notices the block and its line, and a request right after the block sees it."""
     monkeypatch.setattr("ratesvc.service.telemetry.ASK_S", 0.02)
     monkeypatch.setattr("ratesvc.service.telemetry.BLOCKED_S", 0.1)
     told: list[str] = []
