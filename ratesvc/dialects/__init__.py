@@ -81,6 +81,13 @@ class Request:
         """One currency code in capitals; it may be unknown."""
         return (self.text(*names) or default).strip().upper()
 
+    def base(self, default: str, known: set[str], refused: str, status: int) -> str:
+        """The parameter `base`, a known code. Raises Refused."""
+        base = self.code(default, "base")
+        if base not in known:
+            raise Refused(status, refused)
+        return base
+
     def codes(self, *names: str) -> tuple[str, ...] | None:
         """The given codes that any sheet ever had, sorted; None if the parameter is missing."""
         text = self.text(*names)

@@ -7,15 +7,14 @@ the newest sheet, and a wrong parameter with 200 and «Error in parameters». It
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from functools import partial
 
 from ratesvc.bank import xml
 from ratesvc.dialects import Content, Dialect, Refusal, Refused, Request, status
-from ratesvc.domain.columns import Column
-from ratesvc.domain.rates import FIRST_DAY, Quote
+from ratesvc.domain.rates import FIRST_DAY
 from ratesvc.errors import BeforeHistory, HistoryLoading, RatesvcError
 
 DAILY = "text/xml; charset="
@@ -59,18 +58,11 @@ def dynamic(request: Request) -> Content:
     points = sum(last - first for first, last in (column.places(since, until) for column in columns))
 
     def write() -> bytes:
-        return xml.write_dynamic(cbr_id, since, until, _records(columns, since, until))
+        days = [(column, day) for column in columns for day, _ in column.unit_rates(since, until)]
+        records = ((day, quote) for column, day in days if (quote := column.quote(day)))
+        return xml.write_dynamic(cbr_id, since, until, records)
 
     return Content(("dynamic", cbr_id, since, until), DYNAMIC, write, until, points)
-
-
-def _records(columns: list[Column], since: date, until: date) -> Iterator[tuple[date, Quote]]:
-    for column in columns:
-        first, last = column.places(since, until)
-        for day in map(date.fromordinal, column.days[first:last]):
-            quote = column.quote(day)
-            if quote:
-                yield day, quote
 
 
 def catalogue(request: Request, *, full: bool) -> Content:

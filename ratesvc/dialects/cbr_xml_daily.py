@@ -81,10 +81,9 @@ def _valute(quote: Quote, unit: UnitRate) -> dict[str, Any]:
 
 def latest(request: Request) -> Content:
     """latest.js: units for one rouble."""
-    sheet = request.newest.sheet
+    sheet, day = request.newest.sheet, request.newest.effective_date
 
     def write() -> bytes:
-        day = sheet.effective_date
         rates = {code: literal(rate) for code, rate in per_unit(sheet, "RUB").items()}
         about = {"disclaimer": DISCLAIMER, "date": day, "timestamp": unix_midnight(day), "base": "RUB"}
         return encode({**about, "rates": rates})
@@ -94,10 +93,9 @@ def latest(request: Request) -> Content:
 
 def daily_xml(request: Request, *, english: bool) -> Content:
     """daily_utf8.xml and daily_eng_utf8.xml."""
-    sheet = request.newest.sheet
 
     def write() -> bytes:
-        return xml.write_daily(sheet, request.english_names() if english else None, "utf-8")
+        return xml.write_daily(request.newest.sheet, request.english_names() if english else None, "utf-8")
 
     return Content("english" if english else "russian", XML, write)
 

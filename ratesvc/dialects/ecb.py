@@ -10,7 +10,7 @@ from functools import partial
 from io import BytesIO
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
-from ratesvc.dialects import Content, Dialect, Refusal, Refused, Request, per_base, status
+from ratesvc.dialects import Content, Dialect, Refusal, Request, per_base, status
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.rates import FIRST_DAY, per_unit, plain
 from ratesvc.errors import HistoryLoading, RatesvcError
@@ -21,6 +21,7 @@ ZIP = "application/zip"
 XML = "text/xml; charset=utf-8"
 TEXT = "text/plain; charset=utf-8"
 MISSING = "N/A"
+NO_BASE = "There is no such base currency."
 _ENVELOPE = (
     '<?xml version="1.0" encoding="UTF-8"?>\n<gesmes:Envelope xmlns:gesmes="http://www.gesmes.org/xml/2002-08-01" '
     'xmlns="http://www.ecb.int/vocabulary/2002-08-01/eurofxref">\n<gesmes:subject>Reference rates</gesmes:subject>\n'
@@ -30,7 +31,7 @@ _ENVELOPE = (
 
 def history(request: Request, *, zipped: bool) -> Content:
     """eurofxref-hist.csv, or the same table in eurofxref-hist.zip. Raises HistoryLoading while a sheet is missing."""
-    base = _base(request, request.known())
+    base = request.base("EUR", request.known(), NO_BASE, 404)
     held, last = request.history.coverage, request.snapshot.in_force.effective_date
     gap = request.history.first_gap(held.since, last) if held else FIRST_DAY
     if held is None or gap:
@@ -51,13 +52,6 @@ def _zipped(table: bytes) -> bytes:
     return packed.getvalue()
 
 
-def _base(request: Request, known: set[str]) -> str:
-    base = request.code("EUR", "base")
-    if base not in known:
-        raise Refused(404, "There is no such base currency.")
-    return base
-
-
 def _table(request: Request, base: str, days: Coverage) -> bytes:
     """USD and JPY first, because some clients take these two columns by their place; then by code."""
     codes = tuple(sorted(request.known() - {base}, key=lambda code: (code != "USD", code != "JPY", code)))
@@ -69,7 +63,7 @@ def _table(request: Request, base: str, days: Coverage) -> bytes:
 def daily_xml(request: Request) -> Content:
     """eurofxref-daily.xml: in force today."""
     sheet = request.snapshot.in_force.sheet
-    base = _base(request, {"RUB", *sheet.by_code})
+    base = request.base("EUR", {"RUB", *sheet.by_code}, NO_BASE, 404)
 
     def write() -> bytes:
         cubes = "".join(

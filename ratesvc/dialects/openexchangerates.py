@@ -25,7 +25,7 @@ from ratesvc.dialects import (
     unix_midnight,
 )
 from ratesvc.domain.columns import Coverage
-from ratesvc.domain.rates import ONE, Revision, Sheet, convert, per_unit, plain
+from ratesvc.domain.rates import ONE, Revision, convert, per_unit, plain
 from ratesvc.errors import BeforeHistory, NotYetSet, RatesvcError, TooManyPoints
 from ratesvc.render.json import encode, literal
 from ratesvc.render.language import language_or_default
@@ -50,7 +50,7 @@ def historical(request: Request) -> Content:
 
 
 def _rates(request: Request, revision: Revision, until: date) -> Content:
-    base = _base(request, revision.sheet)
+    base = request.base("USD", {"RUB", *revision.sheet.by_code}, "invalid_base", 400)
     symbols = request.codes("symbols")
 
     def write() -> bytes:
@@ -62,21 +62,12 @@ def _rates(request: Request, revision: Revision, until: date) -> Content:
     return Content(("rates", revision.key, base, symbols), JSON, write, until)
 
 
-def _base(request: Request, sheet: Sheet) -> str:
-    base = request.code("USD", "base")
-    if base != "RUB" and base not in sheet.by_code:
-        raise Refused(400, "invalid_base")
-    return base
-
-
 def time_series(request: Request) -> Content:
     """time-series.json: every day from start to end, up to the newest sheet."""
     start, end = (iso_day(request.text(name), "invalid_date", 400) for name in ("start", "end"))
     if start > end:
         raise Refused(400, "invalid_date_range")
-    base = request.code("USD", "base")
-    if base not in request.known():
-        raise Refused(400, "invalid_base")
+    base = request.base("USD", request.known(), "invalid_base", 400)
     symbols = request.codes("symbols")
     days = request.complete(start, min(end, max(request.snapshot.today, request.newest.effective_date)))
     codes = tuple(sorted(request.known())) if symbols is None else symbols
