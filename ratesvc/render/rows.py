@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
-from typing import Any
+
+import msgspec
 
 from ratesvc.domain.rates import (
     EXACT,
@@ -64,8 +65,7 @@ class View:
         return list(zip(("change", "percent"), (name for name in HEADS if name in self.columns), strict=False))
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True, omit_defaults=True):
     """A column's head. `kind` is name, trend, today, value, change or percent: its class and its part.
 
     `value` is the newest rate and `today` the rate beside it. Dated columns have `iso`. If both are shown, `label` says
@@ -75,49 +75,46 @@ class Head:
     kind: str
     text: str
     label: str = ""
-    iso: str = ""
+    iso: str = msgspec.field(name="date", default="")
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One line: `cells` for all columns but the name.
 
-    `move` is up, down, same, or empty if there is no earlier rate. `words` says it aloud. `points` is the trend line.
+    `move` is up, down, same, or empty if there is no earlier rate; `mark` is its arrow and `words` say it aloud.
+    `points` is the trend line.
     """
 
-    code: str
+    code: str = ""
     unit: str
-    name: str
+    name: str = ""
+    move: str = ""
+    mark: str = ""
+    words: str = ""
+    points: str = ""
     cells: tuple[str, ...]
-    move: str
-    words: str
-    points: str
-
-    @property
-    def mark(self) -> str:
-        """The arrow."""
-        return MARKS.get(self.move, "")
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Everything that is shown. `foreign` is the language of our sentences if it is not the page's language.
+class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Everything that is shown, and as JSON rows.json. A text that is empty has no field there.
 
-    `title_foreign` is the language of the title in the same way; the title may be the host's own words.
+    `foreign` is the language of our sentences if it is not the page's language. `title_foreign` is that of the title,
+    which may be the host's own words. `style` is the style sheet, for the element alone.
     """
 
-    tag: str
-    direction: str
-    foreign: str
+    tag: str = msgspec.field(name="lang")
+    direction: str = msgspec.field(name="dir")
     title: str
-    title_foreign: str
     titled: bool
-    badge: str
+    stale: bool
     columns: tuple[Head, ...]
     rows: tuple[Row, ...]
-    note: str
-    source: str
-    stale: bool
+    source: str = msgspec.field(name="source_url")
+    foreign: str = msgspec.field(name="words_lang", default="")
+    title_foreign: str = msgspec.field(name="title_lang", default="")
+    badge: str = ""
+    note: str = ""
+    style: str = ""
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -130,22 +127,30 @@ def table(shown: Sequence[InForce], language: Language, view: View, recent: Rece
     rows = [_row(shown, code, language, view, recent) for code in view.codes if _nominal(shown, code)]
     columns = _columns(shown, language, view, trending=any(row.points for row in rows))
     if columns[1].kind != "trend":
-        rows = [replace(row, cells=row.cells[1:]) for row in rows]
+        rows = [msgspec.structs.replace(row, cells=row.cells[1:]) for row in rows]
     ours = view.heading in ("", NO_HEADING)
     return Table(
         tag=language.tag,
         direction=language.direction,
-        foreign=language.foreign,
         title=language.say(TITLE) if ours else view.heading,
-        title_foreign=language.foreign if ours else "",
         titled=view.heading != NO_HEADING,
-        badge=language.say("demo") if demo else "",
+        stale=shown[0].stale,
         columns=columns,
         rows=tuple(rows),
-        note=_note(shown[0], language),
         source=source_url(shown[-1].revision.effective_date, language),
-        stale=shown[0].stale,
+        foreign=language.foreign,
+        title_foreign=language.foreign if ours else "",
+        badge=language.say("demo") if demo else "",
+        note=_note(shown[0], language),
     )
+
+
+def rows_json(table: Table, style: str = "") -> bytes:
+    """rows.json. The element needs the `style` sheet and no currency codes; others need codes and no style."""
+    if style:
+        rows = tuple(msgspec.structs.replace(row, code="") for row in table.rows)
+        table = msgspec.structs.replace(table, rows=rows, style=style)
+    return encode(table)
 
 
 def columns_of(snapshot: Snapshot, view: View) -> tuple[InForce, ...]:
@@ -193,7 +198,8 @@ def _row(shown: Sequence[InForce], code: str, language: Language, view: View, re
     """The row, all numbers for the newest nominal; its first cell is the trend."""
     nominal, newest = _nominal(shown, code), shown[-1]
     units = Decimal(nominal)
-    points, trend = _trend(recent(code, view.spark), units, language) if view.spark else ("", "")
+    trend_rates = recent(code, view.spark) if view.spark else ()
+    points, trend = spark([(day, EXACT.multiply(rate, units)) for day, rate in trend_rates], language)
     quotes = [answer.revision.sheet.by_code.get(code) for answer in shown]
     values = [language.number(EXACT.multiply(q.unit_rate, units), PLACES) if q else NOTHING for q in quotes]
     move, changes = "", {"change": NOTHING, "percent": NOTHING}
@@ -206,15 +212,12 @@ def _row(shown: Sequence[InForce], code: str, language: Language, view: View, re
         code=code,
         unit=code if nominal == 1 else f"{language.whole(nominal)}\u00a0{code}",
         name=language.currency(code, nominal) if "name" in view.columns else "",
-        cells=(trend, *values, *(changes[column] for _, column in view.changes)),
         move=move,
+        mark=MARKS.get(move, ""),
         words=language.say(move) if move in MARKS else "",
         points=points,
+        cells=(trend, *values, *(changes[column] for _, column in view.changes)),
     )
-
-
-def _trend(rates: Sequence[tuple[date, Decimal]], units: Decimal, language: Language) -> tuple[str, str]:
-    return spark([(day, EXACT.multiply(rate, units)) for day, rate in rates], language)
 
 
 def spark(rates: Sequence[tuple[date, Decimal]], language: Language) -> tuple[str, str]:
@@ -239,43 +242,3 @@ def _place(part: Decimal, whole: Decimal, size: int) -> str:
     space = Decimal(size - 2 * SPARK_MARGIN)
     offset = rounded(EXACT.multiply(part, space), whole, places=1) if whole else rounded(space, Decimal(2), places=1)
     return plain(trimmed(offset + SPARK_MARGIN))
-
-
-def rows_json(table: Table, style: str = "") -> bytes:
-    """rows.json: the table with every text that the other forms show.
-
-    `style` is the widget's style sheet for the element, which does not use currency codes; otherwise it is empty.
-    """
-    document: dict[str, Any] = {
-        "lang": table.tag,
-        "dir": table.direction,
-        "title": table.title,
-        "titled": table.titled,
-        "stale": table.stale,
-        "columns": [
-            {"kind": head.kind, "text": head.text, **_filled(label=head.label, date=head.iso)} for head in table.columns
-        ],
-        "rows": [_row_json(row, coded=not style) for row in table.rows],
-        "source_url": table.source,
-        **_filled(words_lang=table.foreign, title_lang=table.title_foreign),
-        **_filled(badge=table.badge, note=table.note, style=style),
-    }
-    return encode(document)
-
-
-def _row_json(row: Row, *, coded: bool) -> dict[str, Any]:
-    optional = _filled(
-        code=row.code if coded else "",
-        unit=row.unit,
-        name=row.name,
-        move=row.move,
-        mark=row.mark,
-        words=row.words,
-        points=row.points,
-    )
-    return {**optional, "cells": row.cells}
-
-
-def _filled(**texts: str) -> dict[str, str]:
-    """The texts that are not empty."""
-    return {name: text for name, text in texts.items() if text}
