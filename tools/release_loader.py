@@ -1,11 +1,13 @@
-"""Writes the newest release of the loader and its lock: `python tools/release_loader.py`, with node at hand.
+"""Writes the newest release of the loader and its lock: `python tools/release_loader.py`; it needs node.
 
-terser is the one build step; its version is pinned in tests/browser. A version that has once been published is
-never written again: raise RELEASE in ratesvc/render/widget.py instead.
+terser is the only build step; tests/browser pins its version. A published version is never written again: raise RELEASE
+in ratesvc/render/widget.py instead.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import subprocess
 from pathlib import Path
@@ -24,6 +26,11 @@ def built() -> dict[str, bytes]:
     return {"rates.js": script, "widget.css": widget.style("widget").encode() + b"\n"}
 
 
+def integrity(content: bytes) -> str:
+    """A subresource integrity hash."""
+    return f"sha384-{base64.b64encode(hashlib.sha384(content).digest()).decode()}"
+
+
 def main() -> None:
     folder = ASSETS / "releases" / widget.RELEASE
     folder.mkdir(parents=True, exist_ok=True)
@@ -32,7 +39,7 @@ def main() -> None:
     files = built()
     for name, content in files.items():
         folder.joinpath(name).write_bytes(content)
-    lock[widget.RELEASE] = {name: widget.integrity(content) for name, content in files.items()}
+    lock[widget.RELEASE] = {name: integrity(content) for name, content in files.items()}
     lock_file.write_text(json.dumps(lock, indent=2) + "\n", "utf-8")
 
 

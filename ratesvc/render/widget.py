@@ -177,8 +177,3 @@ def releases() -> dict[str, dict[str, bytes]]:
         version: {name: folder.joinpath(version, name).read_bytes() for name in names}
         for version, names in lock().items()
     }
-
-
-def integrity(content: bytes) -> str:
-    """A subresource integrity hash."""
-    return f"sha384-{base64.b64encode(hashlib.sha384(content).digest()).decode()}"

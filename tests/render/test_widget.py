@@ -14,7 +14,7 @@ from xml.etree import ElementTree as ET
 import aiohttp
 import pytest
 from conftest import golden, missing
-from release_loader import TERSER, built
+from release_loader import TERSER, built, integrity
 from widget_harness import Live, live_service
 
 from ratesvc.config import Server, Settings
@@ -103,7 +103,7 @@ async def test_every_form_says_the_same(live: Live, lang: str) -> None:
 def test_a_released_version_never_changes() -> None:
     for version, release in widget.releases().items():
         for name, pin in widget.lock()[version].items():
-            assert widget.integrity(release[name]) == pin, f"{version}/{name} was changed after its release"
+            assert integrity(release[name]) == pin, f"{version}/{name} was changed after its release"
 
 
 def test_the_newest_release_is_made_from_the_sources() -> None:

@@ -1,4 +1,4 @@
-// The builder with JavaScript: the server still writes everything, this only asks for it sooner.
+// The builder with JavaScript: the server still writes the whole page; the script only fetches it sooner.
 (() => {
 "use strict";
 const form = document.querySelector("form");
@@ -73,7 +73,7 @@ for (const name in lists) if (lists[name].length) fields.set(name, lists[name].j
 return fields;
 };
 
-// The arrows of what is chosen, but for the first.
+// The arrows of the chosen currencies, except the first.
 const arrows = () => {
 let first = true;
 for (const line of all(form, ".codes li")) {

@@ -1,4 +1,4 @@
-// Tells the page around how high the content is: at once, since a clipped frame's observers may never run.
+// Tells the host page the height of the content, at once, because the observers of a clipped frame may never run.
 (() => {
   let said;
   const say = () => {

@@ -4,7 +4,7 @@
 (() => {
 const base = document.currentScript.src.replace(/(.*\/widget\/).*/, "$1rows.json?style=inline");
 const asked = ["codes", "columns", "date", "heading", "lang", "spark", "theme", "updown"], jobs = {};
-// An element whose class and part are the same words; what is empty is left out.
+// An element whose class and part have the same words; empty texts are left out.
 const make = (tag, kinds, more, ...inner) => {
 const made = /^(svg|p.l)/.test(tag) ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
 if (kinds) more = { class: kinds.replace(/\S+/g, "cbr-$&"), part: kinds, ...more };
@@ -12,7 +12,7 @@ for (const name in more) more[name] && made.setAttribute(name, more[name]);
 made.append(...inner.flat(3).filter(one => one));
 return made;
 };
-// Equal elements share a request. What came is forgotten after a minute: a page may stay open for days.
+// Equal elements share a request. Its answer is forgotten after a minute, because a page may stay open for days.
 const fetched = url => jobs[url] ||= fetch(url, { credentials: "omit", signal: AbortSignal.timeout(9e3) }).then(answer => answer.ok ? answer.json() : Promise.reject(answer.status)).finally(() => setTimeout(() => delete jobs[url], 6e4));
 const table = (all, look) => {
 const lang = all.words_lang;
@@ -71,7 +71,7 @@ sheet.replaceSync(detail.style);
 root.adoptedStyleSheets = [sheet];
 root.replaceChildren(made);
 this.shown = url;
-// What was asked before is no answer to what is asked now.
+// An answer to an earlier request is ignored.
 } else if (url != this.shown) this.shadowRoot?.replaceChildren(make("slot"));
 this.setAttribute("state", state);
 this.dispatchEvent(new CustomEvent("cbr-" + state, { bubbles: true, detail }));
