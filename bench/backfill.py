@@ -16,9 +16,9 @@ from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
+from admission import daily_only
 from aiohttp import web
 from fake_bank import Bank, bank_running
-from guards import daily_only
 from recorded_history import Recorded
 
 from ratesvc.config import Cbr, Settings

@@ -424,7 +424,7 @@ def test_other_names_in_another_order_are_the_same_figures() -> None:
 
 
 def replay() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("guards_bench", Path(__file__).parents[2] / "bench" / "guards.py")
+    spec = importlib.util.spec_from_file_location("replay", Path(__file__).parents[2] / "bench" / "admission.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)

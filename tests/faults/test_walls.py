@@ -21,7 +21,6 @@ from sheets import plausible
 
 from ratesvc.bank.client import BankClient, Pace, Transport
 from ratesvc.config import load
-from ratesvc.domain.rates import Sheet
 from ratesvc.errors import ConfigError, FetchFailed
 
 FRIDAY = date(2026, 4, 24)
@@ -87,10 +86,6 @@ async def proxy_running(proxy: Proxy) -> AsyncIterator[Proxy]:
         server.close()
 
 
-def anything(_: Sheet) -> None:
-    """A guard that lets everything pass."""
-
-
 @pytest.fixture
 async def proxy(bank: Bank) -> AsyncIterator[Proxy]:
     bank.publish(plausible(FRIDAY))
@@ -100,7 +95,7 @@ async def proxy(bank: Bank) -> AsyncIterator[Proxy]:
 
 async def effective(mirror: str, transport: Transport) -> date:
     async with BankClient([mirror], "x", pace=Pace(None), transport=transport) as client:
-        return (await client.daily(None, anything))[0].effective_date
+        return (await client.daily(None))[0].effective_date
 
 
 async def test_a_plain_bank_behind_a_proxy(proxy: Proxy) -> None:

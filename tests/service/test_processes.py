@@ -8,6 +8,8 @@ import os
 import signal
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -137,6 +139,25 @@ def with_server(folder: Path, script: str) -> dict[str, str]:
     return {"PYTHONPATH": f"{folder / 'packages'}:{ROOT}"}
 
 
+@asynccontextmanager
+async def waiting(folder: Path, *words: str, **variables: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A process that has come to where it waits."""
+    process = await asyncio.create_subprocess_exec(
+        *words,
+        cwd=folder,
+        env=environment(folder, RATESVC_PORT="0", **variables),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        await eventually((folder / "waiting").exists)
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
 SILENT = "trap '' TERM; touch {folder}/waiting; while :; do sleep 1; done"
 DAMAGED = '[ "$1" = --fix ] || exit 1; touch {folder}/waiting; exec sleep 1000'
 
@@ -152,23 +173,14 @@ async def test_a_signal_ends_a_process_whose_engine_does_not_answer(
     """Within two seconds and without output, also if the server ignores SIGTERM. No process is left."""
     (tmp_path / "data/engine/appendonlydir").mkdir(parents=True)
     (tmp_path / "data/engine/appendonlydir/appendonly.aof.manifest").touch()
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "ratesvc", command),
-        cwd=tmp_path,
-        env=environment(tmp_path, RATESVC_PORT="0", **with_server(tmp_path, server.format(folder=tmp_path))),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
     try:
-        await eventually((tmp_path / "waiting").exists)
-        told = time.monotonic()
-        process.send_signal(number)
-        out, err = await process.communicate()
-        took_s = time.monotonic() - told
+        variables = with_server(tmp_path, server.format(folder=tmp_path))
+        async with waiting(tmp_path, sys.executable, "-m", "ratesvc", command, **variables) as process:
+            told = time.monotonic()
+            process.send_signal(number)
+            out, err = await process.communicate()
+            took_s = time.monotonic() - told
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
         left = processes_over(tmp_path)
         for pid in left:
             os.kill(pid, signal.SIGKILL)
@@ -203,23 +215,12 @@ async def test_a_signal_ends_a_process_during_its_imports(
     if contained and os.geteuid():
         missing("root, to be the first process of a container")
     before = (program("unshare"), "--pid", "--fork", "--kill-child") if contained else ()
-    process = await asyncio.create_subprocess_exec(
-        *(*before, sys.executable, "-m", "ratesvc", "serve"),
-        cwd=tmp_path,
-        env=environment(tmp_path, **with_package(tmp_path, package)),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        await eventually((tmp_path / "waiting").exists)
+    words = (*before, sys.executable, "-m", "ratesvc", "serve")
+    async with waiting(tmp_path, *words, **with_package(tmp_path, package)) as process:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         os.kill(int(children[0]) if contained else process.pid, number)
         async with asyncio.timeout(PATIENCE_S):
             out, err = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
     assert (process.returncode, out, err) == (128 + number if contained else code, b"", b"")
 
 

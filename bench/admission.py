@@ -1,6 +1,6 @@
-"""How often each rule of bank/assessment.py would have asked, over thirty years of the Bank's rates.
+"""Counts the findings of each rule of bank/admission.py in thirty years of the Bank's rates.
 
-PYTHONPATH=. .venv/bin/python bench/guards.py FOLDER [-v]
+PYTHONPATH=. .venv/bin/python bench/admission.py FOLDER [-v]
 
 FOLDER holds unit_rates.csv (date, currency, roubles per unit) and usd.csv (date, …), whose dates tell the Bank's
 effective dates from filled ones.
