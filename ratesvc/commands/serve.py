@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
+import socket
 
 import click
 import structlog
@@ -42,14 +44,33 @@ async def serve(settings: Settings, *, demo: bool) -> None:
             loop.add_signal_handler(signal.SIGTERM, stop.set)
             loop.add_signal_handler(signal.SIGINT, interrupt)
             _announce(service, address)
+            notify_systemd("READY=1")
+            turning = asyncio.create_task(report_turns())
             await stop.wait()
+            notify_systemd("STOPPING=1")
             # /readyz says «draining», so that load balancers turn away before the port closes. Ctrl-C does not wait.
             await service.retire()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(interrupted.wait(), settings.server.drain_seconds)
+            turning.cancel()
     except asyncio.CancelledError:
         if not stop.is_set():
             raise
+
+
+def notify_systemd(state: str) -> None:
+    """Send a state to the supervisor as sd_notify(3) describes. Does nothing if no supervisor has asked for it."""
+    if address := os.environ.get("NOTIFY_SOCKET"):
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.connect(address.replace("@", "\0", 1) if address.startswith("@") else address)
+            notify.send(state.encode())
+
+
+async def report_turns() -> None:
+    """Tell systemd twice in each WatchdogSec that the event loop turns, so that it restarts a process that hangs."""
+    while usec := os.environ.get("WATCHDOG_USEC"):
+        notify_systemd("WATCHDOG=1")
+        await asyncio.sleep(int(usec) / 2_000_000)
 
 
 def _announce(service: Service, address: str) -> None:

@@ -1,0 +1,193 @@
+"""What the service tells systemd, by the protocol of sd_notify(3), and what a real systemd makes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from conftest import PATIENCE_S, eventually, not_here, program
+from fleet import answers_with
+from processes import ROOT, finished, free_port, serving
+
+from ratesvc.commands import serve
+
+UNIT = ROOT / "deploy/ratesvc.service"
+WATCHDOG_S = 1.0
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path) -> Iterator[socket.socket]:
+    """The socket that systemd gives a unit of Type=notify."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(tmp_path / "notify"))
+        listening.settimeout(PATIENCE_S)
+        yield listening
+
+
+def heard(supervisor: socket.socket, within_s: float) -> list[bytes]:
+    """What comes until there is silence for so long."""
+    supervisor.settimeout(within_s)
+    found = []
+    with contextlib.suppress(TimeoutError):
+        while True:
+            found.append(supervisor.recv(100))
+    return found
+
+
+@pytest.mark.slow
+async def test_systemd_hears_the_start_each_turn_and_the_stop(supervisor: socket.socket, tmp_path: Path) -> None:
+    """READY=1 once it answers, WATCHDOG=1 while it runs and drains, none while it hangs, STOPPING=1 at SIGTERM."""
+    variables = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": f"{WATCHDOG_S * 1e6:.0f}"}
+
+    async def hear() -> bytes:
+        return await asyncio.to_thread(supervisor.recv, 100)
+
+    async with serving(tmp_path, "--demo", RATESVC_DRAIN_SECONDS="2", **variables) as program:
+        assert await hear() == b"READY=1"
+        assert (await program.get("/livez"))[0] == 200
+        assert [await hear() for _ in range(3)] == [b"WATCHDOG=1"] * 3
+        program.kill(signal.SIGSTOP)
+        silent = await asyncio.to_thread(heard, supervisor, 2 * WATCHDOG_S)
+        assert len(silent) <= 1  # sent just before
+        program.kill(signal.SIGCONT)
+        supervisor.settimeout(PATIENCE_S)
+        assert await hear() == b"WATCHDOG=1"
+        program.kill(signal.SIGTERM)
+        told = [await hear() for _ in range(4)]
+        assert told.count(b"STOPPING=1") == 1
+        assert told[-1] == b"WATCHDOG=1"  # during the drain
+        assert await program.ended() == 0
+
+
+async def test_a_blocked_loop_tells_systemd_nothing(
+    supervisor: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The turns are reported by the loop itself, not by a thread that would go on while the loop is blocked."""
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    monkeypatch.setenv("WATCHDOG_USEC", "20000")
+    turning = asyncio.create_task(serve.report_turns())
+    for _ in range(3):
+        assert await asyncio.to_thread(supervisor.recv, 100) == b"WATCHDOG=1"
+    assert len(heard(supervisor, 0.2)) <= 1  # this blocks the loop, just after which one may have been sent
+    turning.cancel()
+
+
+def test_without_a_supervisor_nobody_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither an unset variable nor a socket that is gone stops the service; an abstract socket works."""
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    serve.notify_systemd("READY=1")
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
+    serve.notify_systemd("READY=1")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind("\0ratesvc-test-notify")
+        monkeypatch.setenv("NOTIFY_SOCKET", "@ratesvc-test-notify")
+        serve.notify_systemd("READY=1")
+        assert listening.recv(100) == b"READY=1"
+
+
+# A systemd in namespaces of its own. It sees the units of the test only, and the user that the unit names.
+BOOT = """set -eu
+mount --make-rprivate /
+umount -R /sys/fs/cgroup
+mount -t cgroup2 none /sys/fs/cgroup
+for place in /run /usr/lib/systemd/system /etc/systemd /var/lib /srv; do mount -t tmpfs tmpfs $place; done
+mkdir -p /etc/systemd/system /srv/root /srv/site
+cp -r "$FOLDER"/units/* /etc/systemd/system/
+cp "$FOLDER/ratesvc" /srv/
+mount --bind "$ROOT" /srv/root
+mount --bind "$SITE" /srv/site
+mount --bind "$FOLDER/passwd" /etc/passwd
+mount --bind "$FOLDER/group" /etc/group
+exec env -i container=other PATH="$PATH" "$SYSTEMD" --system --unit=rates.target --log-target=null --show-status=no
+"""
+UNSHARED = ("unshare", "--mount", "--pid", "--fork", "--uts", "--ipc", "--cgroup", "--mount-proc", "--kill-child")
+DROP_IN = """[Service]
+ExecStart=
+ExecStart=/srv/ratesvc serve --demo
+Environment=RATESVC_PORT={port}
+WatchdogSec=4
+"""
+
+
+class Machine:
+    """One that runs the shipped unit under a real systemd."""
+
+    def __init__(self, systemd: int) -> None:
+        self._inside = ("nsenter", "-t", str(systemd), "-m", "-p", "-u", "-i", "-C")
+
+    async def run(self, *command: str) -> str:
+        _, out, _ = await finished(*self._inside, *command, cwd=ROOT)
+        return out.strip()
+
+    async def shows(self, name: str) -> str:
+        """A property of the unit."""
+        return await self.run("systemctl", "show", "ratesvc", "--value", "-p", name)
+
+    async def is_active(self, restarts: int) -> bool:
+        return (await self.shows("ActiveState"), await self.shows("NRestarts")) == ("active", str(restarts))
+
+
+def in_folder(folder: Path, port: int) -> None:
+    """What the machine is made of: the shipped unit, the targets that it names, its user, and its program."""
+    python = Path(sys.executable).resolve()
+    if python.is_relative_to("/home") or python.is_relative_to("/root"):
+        not_here("a Python that ProtectHome= does not hide")
+    units = folder / "units"
+    (units / "ratesvc.service.d").mkdir(parents=True)
+    shutil.copy(UNIT, units)
+    (units / "ratesvc.service.d/test.conf").write_text(DROP_IN.format(port=port))
+    for name in ("sysinit", "basic", "shutdown", "network-online", "rates"):
+        wants = "Wants=ratesvc.service\n" * (name == "rates")
+        (units / f"{name}.target").write_text(f"[Unit]\nDescription={name}\nDefaultDependencies=no\n{wants}")
+    (folder / "ratesvc").write_text(f'#!/bin/sh\nPYTHONPATH=/srv/root:/srv/site exec {python} -m ratesvc "$@"\n')
+    (folder / "ratesvc").chmod(0o755)
+    for name, user in (("passwd", "ratesvc:x:10001:10001::/var/lib/ratesvc:/bin/false"), ("group", "ratesvc:x:10001:")):
+        (folder / name).write_text(f"{Path('/etc', name).read_text()}{user}\n")
+
+
+@asynccontextmanager
+async def machine(folder: Path, port: int) -> AsyncIterator[Machine]:
+    """A systemd that has started the unit; it ends with all its processes."""
+    systemd = "/usr/lib/systemd/systemd"
+    for name in ("unshare", "nsenter", "systemctl"):
+        program(name)
+    code, _, errors = await finished(*UNSHARED, "mount", "-t", "cgroup2", "none", "/sys/fs/cgroup", cwd=folder)
+    if code or not Path(systemd).exists():
+        not_here(f"the right to boot systemd in a namespace: {errors.strip()}")
+    in_folder(folder, port)
+    site = next(place for place in sys.path if place.endswith("site-packages"))
+    places = {"FOLDER": str(folder), "ROOT": str(ROOT), "SITE": site, "SYSTEMD": systemd, "PATH": os.environ["PATH"]}
+    process = await asyncio.create_subprocess_exec(*UNSHARED, "sh", "-c", BOOT, env=places)
+    try:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        await eventually(lambda: children.read_text().split())
+        booted = Machine(int(children.read_text()))
+        await eventually(lambda: booted.is_active(restarts=0), 3 * PATIENCE_S)
+        yield booted
+    finally:
+        process.kill()
+        await process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+async def test_a_real_systemd_restarts_a_service_that_hangs(tmp_path: Path) -> None:
+    """The shipped unit in its whole sandbox: it starts, answers, is restarted after SIGSTOP, and stops in order."""
+    port = free_port()
+    async with machine(tmp_path, port) as booted:
+        await eventually(lambda: answers_with(f"http://127.0.0.1:{port}", "/v1/rates", 200))
+        await booted.run("kill", "-STOP", await booted.shows("MainPID"))
+        await eventually(lambda: booted.is_active(restarts=1), 3 * PATIENCE_S)
+        await eventually(lambda: answers_with(f"http://127.0.0.1:{port}", "/v1/rates", 200))
+        await booted.run("systemctl", "stop", "ratesvc")
+        assert (await booted.shows("ActiveState"), await booted.shows("Result")) == ("inactive", "success")
+        assert await booted.shows("ExecMainStatus") == "0"
