@@ -278,14 +278,14 @@ def test_systemd_lets_the_service_end_its_engine_itself() -> None:
     settings = load(None, dict(pair.split("=", 1) for pair in service["Environment"].split()))
     assert service["KillMode"] == "mixed"
     assert settings.data_dir == f"/var/lib/{service['StateDirectory']}"
-    # Who it runs as is made by its own instructions, and is who the handbook runs commands as.
-    user = service["User"]
-    assert re.search(
-        rf"^#   useradd .*--home-dir {settings.data_dir} .* {user}$", UNIT.read_text("utf-8"), re.MULTILINE
-    )
-    handbook = " ".join((ROOT / "docs" / "operations.md").read_text("utf-8").split())
-    assert (
-        f"runuser -u {user} -- env RATESVC_DATA_DIR={settings.data_dir} {service['ExecStart'].split()[0]} " in handbook
-    )
+    # Its own instructions make its user.
+    added = rf"^#   useradd .*--home-dir {settings.data_dir} .* {service['User']}$"
+    assert re.search(added, UNIT.read_text("utf-8"), re.MULTILINE)
+    # Commands beside it run as the same user, in the same folder, with the same settings and the same program.
+    beside = (ROOT / "deploy/ratesvc.sh").read_text("utf-8")
+    same = dict(re.findall(r"--property=([A-Za-z]+)=(\S+)", beside))
+    assert same.pop("Environment") in service["Environment"].split()
+    assert same == {name: service[name] for name in ("User", "WorkingDirectory", "EnvironmentFile")}
+    assert f"-- {service['ExecStart'].split()[0]} " in beside
     assert float(service["TimeoutStopSec"]) > grace(settings)
     assert service["RestartPreventExitStatus"] == "78"

@@ -15,11 +15,13 @@ from pathlib import Path
 
 import pytest
 from conftest import PATIENCE_S, eventually, not_here, program
+from fake_bank import Bank, around_today
 from fleet import answers_with
 from processes import ROOT, finished, free_port, serving
 
 from ratesvc.commands import serve
 
+SYSTEMD = Path("/usr/lib/systemd")
 UNIT = ROOT / "deploy/ratesvc.service"
 WATCHDOG_S = 1.0
 
@@ -99,23 +101,23 @@ BOOT = """set -eu
 mount --make-rprivate /
 umount -R /sys/fs/cgroup
 mount -t cgroup2 none /sys/fs/cgroup
-for place in /run /usr/lib/systemd/system /etc/systemd /var/lib /srv; do mount -t tmpfs tmpfs $place; done
-mkdir -p /etc/systemd/system /srv/root /srv/site
-cp -r "$FOLDER"/units/* /etc/systemd/system/
-cp "$FOLDER/ratesvc" /srv/
+for place in /run /usr/lib/systemd/system /var/lib /srv; do mount -t tmpfs tmpfs $place; done
+for place in etc opt; do
+  mkdir -p /run/test/$place /run/test/work-$place
+  mount -t overlay overlay -o lowerdir=/$place,upperdir=/run/test/$place,workdir=/run/test/work-$place /$place
+done
+mount -t tmpfs tmpfs /etc/systemd
+mkdir -p /etc/systemd/system /etc/ratesvc /opt/ratesvc/bin /srv/root /srv/site
 mount --bind "$ROOT" /srv/root
 mount --bind "$SITE" /srv/site
-mount --bind "$FOLDER/passwd" /etc/passwd
-mount --bind "$FOLDER/group" /etc/group
+cp -r "$FOLDER"/units/* /etc/systemd/system/
+cp "$FOLDER/ratesvc" /opt/ratesvc/bin/
+cp "$FOLDER/environment" /etc/ratesvc/
+echo 'ratesvc:x:10001:10001::/var/lib/ratesvc:/usr/sbin/nologin' >>/etc/passwd
+echo 'ratesvc:x:10001:' >>/etc/group
 exec env -i container=other PATH="$PATH" "$SYSTEMD" --system --unit=rates.target --log-target=null --show-status=no
 """
 UNSHARED = ("unshare", "--mount", "--pid", "--fork", "--uts", "--ipc", "--cgroup", "--mount-proc", "--kill-child")
-DROP_IN = """[Service]
-ExecStart=
-ExecStart=/srv/ratesvc serve --demo
-Environment=RATESVC_PORT={port}
-WatchdogSec=4
-"""
 
 
 class Machine:
@@ -125,47 +127,55 @@ class Machine:
         self._inside = ("nsenter", "-t", str(systemd), "-m", "-p", "-u", "-i", "-C")
 
     async def run(self, *command: str) -> str:
-        _, out, _ = await finished(*self._inside, *command, cwd=ROOT)
+        """What a command there prints that ends well."""
+        code, out, errors = await finished(*self._inside, *command, cwd=ROOT)
+        assert code == 0, (out, errors)
         return out.strip()
 
     async def shows(self, name: str) -> str:
-        """A property of the unit."""
-        return await self.run("systemctl", "show", "ratesvc", "--value", "-p", name)
+        """A property of the unit; nothing as long as systemd does not answer."""
+        command = ("systemctl", "show", "ratesvc", "--value", "-p", name)
+        return (await finished(*self._inside, *command, cwd=ROOT))[1].strip()
 
     async def is_active(self, restarts: int) -> bool:
         return (await self.shows("ActiveState"), await self.shows("NRestarts")) == ("active", str(restarts))
 
 
-def in_folder(folder: Path, port: int) -> None:
-    """What the machine is made of: the shipped unit, the targets that it names, its user, and its program."""
+def lay_out(folder: Path, **environment: str) -> None:
+    """Write what the machine is made of: the shipped unit, the targets that it names, its settings, and its program."""
     python = Path(sys.executable).resolve()
     if python.is_relative_to("/home") or python.is_relative_to("/root"):
         not_here("a Python that ProtectHome= does not hide")
     units = folder / "units"
     (units / "ratesvc.service.d").mkdir(parents=True)
-    shutil.copy(UNIT, units)
-    (units / "ratesvc.service.d/test.conf").write_text(DROP_IN.format(port=port))
+    for unit in (UNIT, SYSTEMD / "system/dbus.service", SYSTEMD / "system/dbus.socket"):
+        shutil.copy(unit, units)
+    (units / "ratesvc.service.d/test.conf").write_text("[Service]\nWatchdogSec=4\n")
     for name in ("sysinit", "basic", "shutdown", "network-online", "rates"):
-        wants = "Wants=ratesvc.service\n" * (name == "rates")
+        wants = "Wants=ratesvc.service dbus.socket dbus.service\n" * (name == "rates")
         (units / f"{name}.target").write_text(f"[Unit]\nDescription={name}\nDefaultDependencies=no\n{wants}")
     (folder / "ratesvc").write_text(f'#!/bin/sh\nPYTHONPATH=/srv/root:/srv/site exec {python} -m ratesvc "$@"\n')
     (folder / "ratesvc").chmod(0o755)
-    for name, user in (("passwd", "ratesvc:x:10001:10001::/var/lib/ratesvc:/bin/false"), ("group", "ratesvc:x:10001:")):
-        (folder / name).write_text(f"{Path('/etc', name).read_text()}{user}\n")
+    (folder / "environment").write_text("".join(f"{name}={value}\n" for name, value in environment.items()))
 
 
 @asynccontextmanager
-async def machine(folder: Path, port: int) -> AsyncIterator[Machine]:
+async def machine(folder: Path, **environment: str) -> AsyncIterator[Machine]:
     """A systemd that has started the unit; it ends with all its processes."""
-    systemd = "/usr/lib/systemd/systemd"
-    for name in ("unshare", "nsenter", "systemctl"):
+    for name in ("unshare", "nsenter", "systemctl", "dbus-daemon"):
         program(name)
     code, _, errors = await finished(*UNSHARED, "mount", "-t", "cgroup2", "none", "/sys/fs/cgroup", cwd=folder)
-    if code or not Path(systemd).exists():
+    if code or not SYSTEMD.is_dir():
         not_here(f"the right to boot systemd in a namespace: {errors.strip()}")
-    in_folder(folder, port)
+    lay_out(folder, **environment)
     site = next(place for place in sys.path if place.endswith("site-packages"))
-    places = {"FOLDER": str(folder), "ROOT": str(ROOT), "SITE": site, "SYSTEMD": systemd, "PATH": os.environ["PATH"]}
+    places = {
+        "FOLDER": str(folder),
+        "ROOT": str(ROOT),
+        "SITE": site,
+        "SYSTEMD": f"{SYSTEMD}/systemd",
+        "PATH": os.environ["PATH"],
+    }
     process = await asyncio.create_subprocess_exec(*UNSHARED, "sh", "-c", BOOT, env=places)
     try:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
@@ -180,14 +190,25 @@ async def machine(folder: Path, port: int) -> AsyncIterator[Machine]:
 
 @pytest.mark.slow
 @pytest.mark.faults
-async def test_a_real_systemd_restarts_a_service_that_hangs(tmp_path: Path) -> None:
-    """The shipped unit in its whole sandbox: it starts, answers, is restarted after SIGSTOP, and stops in order."""
+async def test_a_real_systemd_restarts_a_service_that_hangs(bank: Bank, tmp_path: Path) -> None:
+    """The shipped unit in its whole sandbox: it starts, answers, is restarted after SIGSTOP, and stops in order.
+
+    deploy/ratesvc.sh runs commands beside it with its settings, from a folder that its user may not read.
+    """
+    around_today(bank)
     port = free_port()
-    async with machine(tmp_path, port) as booted:
-        await eventually(lambda: answers_with(f"http://127.0.0.1:{port}", "/v1/rates", 200))
+    url = f"http://127.0.0.1:{port}"
+    async with machine(tmp_path, RATESVC_PORT=str(port), RATESVC_CBR_MIRRORS=bank.url) as booted:
+        await eventually(lambda: answers_with(url, "/v1/rates", 200))
+        folder = tmp_path / "closed"
+        folder.mkdir(mode=0o700)
+        (folder / "config.yaml").write_text("nonsense: true")
+        for command, shown in (("quarantine list", ""), ("show USD", "USD"), ("healthcheck", "ok")):
+            assert shown in await booted.run("sh", "-euc", f"cd {folder} && /srv/root/deploy/ratesvc.sh {command}")
+        assert [file.name for file in folder.iterdir()] == ["config.yaml"]
         await booted.run("kill", "-STOP", await booted.shows("MainPID"))
         await eventually(lambda: booted.is_active(restarts=1), 3 * PATIENCE_S)
-        await eventually(lambda: answers_with(f"http://127.0.0.1:{port}", "/v1/rates", 200))
+        await eventually(lambda: answers_with(url, "/v1/rates", 200))
         await booted.run("systemctl", "stop", "ratesvc")
         assert (await booted.shows("ActiveState"), await booted.shows("Result")) == ("inactive", "success")
         assert await booted.shows("ExecMainStatus") == "0"
