@@ -62,6 +62,7 @@ def notify_systemd(state: str) -> None:
     """Send a state to the supervisor as sd_notify(3) describes. Does nothing if no supervisor has asked for it."""
     if address := os.environ.get("NOTIFY_SOCKET"):
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.settimeout(0)  # a full queue must not block the event loop
             notify.connect(address.replace("@", "\0", 1) if address.startswith("@") else address)
             notify.send(state.encode())
 
