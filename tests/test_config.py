@@ -19,7 +19,7 @@ KNOWN = {variable: path for variable, path, _ in variables()}
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder without a config.yaml, which is where the program runs."""
+    """The program runs in a folder without a config.yaml."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -37,7 +37,7 @@ def refusal(environment: dict[str, str], text: str | None = None, folder: Path |
 
 
 def test_config_yaml_is_the_defaults() -> None:
-    """Reading the file changes nothing: whoever deletes it runs the same program."""
+    """Reading the file changes nothing: without it the same program runs."""
     assert load(CONFIG, {}) == Settings()
 
 
@@ -49,7 +49,7 @@ def leaves(tree: dict[str, Any], path: tuple[str, ...] = ()) -> set[tuple[str, .
 
 
 def test_config_yaml_holds_every_setting_and_no_other() -> None:
-    """A setting that is not in the file is one that nobody finds."""
+    """Nobody would find a setting that is not in the file."""
     assert leaves(yaml.safe_load(CONFIG.read_bytes())) == set(KNOWN.values())
 
 
@@ -128,10 +128,6 @@ def test_a_file_can_be_named_in_the_environment(elsewhere: Path) -> None:
     assert load(None, {}) == Settings()
     (elsewhere / "config.yaml").write_text("server: {port: 2}", "utf-8")
     assert load(None, {}).server.port == 2
-
-
-def test_an_empty_file_is_all_defaults(elsewhere: Path) -> None:
-    """Nothing has to be said."""
     (elsewhere / "config.yaml").write_text("# nothing\n", "utf-8")
     assert load(None, {}) == Settings()
 
@@ -145,9 +141,9 @@ def test_an_empty_file_is_all_defaults(elsewhere: Path) -> None:
         ("RATESVC_CBR_MIRROR", "RATESVC_CBR_MIRRORS"),
     ],
 )
-def test_an_unknown_variable_is_named_with_the_nearest_one(elsewhere: Path, variable: str, nearest: str) -> None:
-    """A slip of the keyboard must not run with the defaults in silence."""
-    assert elsewhere.exists()
+@pytest.mark.usefixtures("elsewhere")
+def test_an_unknown_variable_is_named_with_the_nearest_one(variable: str, nearest: str) -> None:
+    """A typing error must not run with the defaults in silence."""
     assert refusal({variable: SECRET}) == f"{variable}: no such setting; did you mean {nearest}?"
 
 
@@ -234,38 +230,33 @@ def test_a_wrong_variable_is_named_and_never_repeated(name: str, value: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("text", "line"),
+    ("text", "variables", "line"),
     [
-        ("server: {port: eighty}", "server.port: must be a whole number from 0 to 65535"),
-        ("server: {admin_port: eighty}", "server.admin_port: must be a whole number from 0 to 65535, or null"),
-        ("server: {public_url: 3}", "server.public_url: must be a base address such as https://rates.example"),
-        ("calendar: {extra_off: [monday]}", "calendar.extra_off[0]: must be a day such as 2026-05-04"),
+        ("server: {port: eighty}", {}, "server.port: must be a whole number from 0 to 65535"),
+        ("server: {admin_port: eighty}", {}, "server.admin_port: must be a whole number from 0 to 65535, or null"),
+        ("server: {public_url: 3}", {}, "server.public_url: must be a base address such as https://rates.example"),
+        ("calendar: {extra_off: [monday]}", {}, "calendar.extra_off[0]: must be a day such as 2026-05-04"),
         (
             "calendar: {extra_off: 2026-05-04}",
+            {},
             "calendar.extra_off: must be a list, each entry a day such as 2026-05-04",
         ),
-        ("log: {format: JSON}", "log.format: must be console or json"),
-        ("log:", "log: must be a table of settings"),
+        ("log: {format: JSON}", {}, "log.format: must be console or json"),
+        ("log:", {}, "log: must be a table of settings"),
+        ("", {"PORT": "eighty"}, "RATESVC_PORT: must be a whole number from 0 to 65535"),
+        ("", {"ADMIN_PORT": "eighty"}, "RATESVC_ADMIN_PORT: must be a whole number from 0 to 65535, or empty"),
+        ("", {"LOG_ACCESS": "perhaps"}, "RATESVC_LOG_ACCESS: must be true or false"),
+        (
+            "",
+            {"REDIS_NAMESPACE": "a b"},
+            "RATESVC_REDIS_NAMESPACE: must be 1 to 64 letters, digits, dots, dashes or underscores",
+        ),
+        ("", {"DIALECTS": "cbr,sbr"}, f"RATESVC_DIALECTS: must be a list, each entry one of {', '.join(DIALECTS)}"),
     ],
 )
-def test_an_operator_reads_what_is_expected(tmp_path: Path, text: str, line: str) -> None:
-    """In his words, not in those of a type or a pattern; null is how a file leaves something out."""
-    assert refusal({}, text, tmp_path) == line
-
-
-@pytest.mark.parametrize(
-    ("variable", "value", "words"),
-    [
-        ("RATESVC_PORT", "eighty", "a whole number from 0 to 65535"),
-        ("RATESVC_ADMIN_PORT", "eighty", "a whole number from 0 to 65535, or empty"),
-        ("RATESVC_LOG_ACCESS", "perhaps", "true or false"),
-        ("RATESVC_REDIS_NAMESPACE", "a b", "1 to 64 letters, digits, dots, dashes or underscores"),
-        ("RATESVC_DIALECTS", "cbr,sbr", f"a list, each entry one of {', '.join(DIALECTS)}"),
-    ],
-)
-def test_the_same_of_a_variable(variable: str, value: str, words: str) -> None:
-    """Where nothing is meant it is left empty."""
-    assert refusal({variable: value}, "", None) == f"{variable}: must be {words}"
+def test_an_operator_reads_what_is_expected(tmp_path: Path, text: str, variables: dict[str, str], line: str) -> None:
+    """In plain words, not those of a type or a pattern. A file omits a value by null, a variable by being empty."""
+    assert refusal({f"RATESVC_{name}": value for name, value in variables.items()}, text, tmp_path) == line
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -278,7 +269,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     assert refusal({}, "port: !!python/object:os.system hunter2", tmp_path).endswith("not YAML, line 1")
 
 
-def test_the_environment_can_mend_a_section_that_is_empty(tmp_path: Path) -> None:
-    """`server:` with nothing under it is an easy slip, and a variable for that section still counts."""
+def test_the_environment_completes_an_empty_section(tmp_path: Path) -> None:
+    """A variable also counts for `server:` with nothing under it."""
     (tmp_path / "settings.yaml").write_text("server:\n", "utf-8")
     assert load(tmp_path / "settings.yaml", {"RATESVC_PORT": "1"}).server.port == 1
