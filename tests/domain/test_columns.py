@@ -1,4 +1,4 @@
-"""Columns and spans: every figure of a day stays with its day, exact, whatever is put, dropped or kept."""
+"""Every figure of a day stays with its day, exact, whatever is put, forgotten or kept."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ratesvc.domain.columns import Column, Coverage, Currency, composed, scaled_rouble, sheet_days, with_revision
@@ -147,6 +147,7 @@ def test_a_copy_shares_nothing_that_moves() -> None:
     assert held(made) == FLIPPED
 
 
+@example(FLIPPED, FRIDAY, SATURDAY)
 @given(RECORDS, st.dates(date(2025, 12, 20), date(2026, 3, 10)), st.dates(date(2025, 12, 20), date(2026, 3, 10)))
 def test_unit_rates_of_a_closed_range(records: Records, since: date, until: date) -> None:
     """Value ÷ nominal, exact, of both ends and what lies between; scaled, the same as whole numbers."""
@@ -291,4 +292,6 @@ def test_a_coverage_learns_which_sheets_are_unconfirmed() -> None:
     later = Coverage(TUESDAY, date(2026, 5, 1), (TUESDAY,))
     assert lacking.hull(later) == Coverage(THURSDAY, date(2026, 5, 1), (FRIDAY, MONDAY, TUESDAY))
     assert lacking.hull(lacking) == lacking
-    assert (whole.assessed, lacking.assessed) == (True, True)
+    unassessed = Coverage(TUESDAY, TUESDAY, assessed=False)
+    assert (whole.assessed, lacking.assessed, unassessed.assessed) == (True, True, False)
+    assert not any(one.hull(other).assessed for one, other in ((whole, unassessed), (unassessed, whole)))
