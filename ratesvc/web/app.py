@@ -17,17 +17,9 @@ from ratesvc.config import Server
 from ratesvc.render.widget import Site
 from ratesvc.service.app import Service
 from ratesvc.web import events, fast_path, ops, pages, rates, series, widget
-from ratesvc.web.connections import LINGER_S, Runner
+from ratesvc.web.connections import BACKLOG, accepting
 from ratesvc.web.responses import Handler, answering, counted, not_found, preflight, remembering, wrong_method
 
-FINISH_S = 5.0
-OPTIONS: dict[str, Any] = {
-    "access_log": None,
-    "keepalive_timeout": 75.0,
-    "lingering_time": LINGER_S,
-    "shutdown_timeout": FINISH_S,
-    "handler_cancellation": True,  # a client that leaves a stream gives up its place at once
-}
 NOWHERE = "none"
 EVERYWHERE = ("127.0.0.1", "0.0.0.0", "::", "::1")  # noqa: S104 -- compared with, not bound to
 
@@ -77,33 +69,22 @@ async def listening(service: Service) -> AsyncIterator[str]:
             admin = stack.enter_context(_listener(server, server.admin_port))
             service.admin_url = f"http://{host}:{admin.getsockname()[1]}"
             probes = _application(service, site, ops.routes(service))
-            await stack.enter_async_context(_answering(web.AppRunner(probes, **OPTIONS), admin))
-        await stack.enter_async_context(_answering(_runner(app, service), listener))
+            await stack.enter_async_context(accepting(probes, admin))
+        await stack.enter_async_context(accepting(app, listener, **_shortcuts(service)))
         stack.callback(service.drain)
         yield address
 
 
-def _runner(app: web.Application, service: Service) -> Runner:
-    """The access log is written by routes, so with it every request goes to its route."""
+def _shortcuts(service: Service) -> dict[str, Any]:
+    """The shortcuts of remembered answers past their routes. Routes write the access log, so with it there are none."""
     if service.settings.log.access:
-        return Runner(app, lambda handler: handler, None, **OPTIONS)
-    install = partial(fast_path.install, service) if fast_path.is_known() else None
-    if install is None:
+        return {}
+    if not fast_path.is_known():
         structlog.get_logger("ratesvc").warning("fast_path_off", aiohttp=aiohttp.__version__)
-    return Runner(app, partial(remembering, service), install, **OPTIONS)
+        return {"wrap": partial(remembering, service)}
+    return {"wrap": partial(remembering, service), "install": partial(fast_path.install, service)}
 
 
 def _listener(server: Server, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
-    return socket.create_server((server.host, port), family=family, backlog=1024, reuse_port=server.reuse_port)
-
-
-@asynccontextmanager
-async def _answering(runner: web.AppRunner, listener: socket.socket) -> AsyncIterator[None]:
-    """Answer on this socket. At the end accept nothing new, and finish the answers that are being sent."""
-    await runner.setup()
-    try:
-        await web.SockSite(runner, listener).start()
-        yield
-    finally:
-        await runner.cleanup()
+    return socket.create_server((server.host, port), family=family, backlog=BACKLOG, reuse_port=server.reuse_port)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Callable
-from functools import partial
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import structlog
@@ -23,7 +23,9 @@ PATIENCE_S = 10.0
 SLOWEST_BYTES_A_S = 1000
 LOOK_S = 2.0
 LONGEST_BODY = 64 * 1024
-OPTIONS = ("access_log", "keepalive_timeout", "lingering_time")
+BACKLOG = 1024
+FINISH_S = 5.0
+OPTIONS: dict[str, Any] = {"access_log": None, "keepalive_timeout": 75.0, "lingering_time": LINGER_S}
 
 _MALFORMED = "This is not a request of HTTP/1.1 (RFC 9112)."
 _TOO_LONG = "A request line and each header take 8190 bytes."
@@ -98,54 +100,46 @@ class Connection(RequestHandler):
 Install = Callable[[Connection, web.Server], None]
 
 
-class Runner(web.AppRunner):
-    """An application's runner that limits its connections.
+@asynccontextmanager
+async def accepting(
+    app: web.Application,
+    listener: socket.socket,
+    wrap: Callable[[Routed], Routed] | None = None,
+    install: Install | None = None,
+) -> AsyncIterator[None]:
+    """Answer on this socket while the context lasts. At its end finish the answers that are being sent.
 
     `wrap` wraps the application's handler, behind the limits. `install` may change each new connection.
     """
+    # A client that leaves a stream gives up its place at once, by the cancellation of its handler.
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=FINISH_S, handler_cancellation=True)
+    await runner.setup()
+    server, loop = cast("web.Server", runner.server), asyncio.get_running_loop()
+    server.request_handler = guarded(wrap(server.request_handler) if wrap else server.request_handler)
 
-    def __init__(
-        self, app: web.Application, wrap: Callable[[Routed], Routed], install: Install | None, **options: Any
-    ) -> None:
-        """`options` are aiohttp's."""
-        super().__init__(app, **options)
-        self._wrap, self._install = wrap, install
-        self._options = {name: options[name] for name in OPTIONS if name in options}
-        self._next_look: asyncio.TimerHandle | None = None
-
-    async def setup(self) -> None:
-        """Call this before the first site."""
-        await super().setup()
-        server = cast("web.Server", super().server)
-        server.request_handler = guarded(self._wrap(server.request_handler))
-        self._look(server)
-
-    async def cleanup(self) -> None:
-        """Finish the answers that are being sent."""
-        if self._next_look:
-            self._next_look.cancel()
-        await super().cleanup()
-
-    @property
-    def server(self) -> Any:
-        """Makes the protocol of each connection."""
-        server = super().server
-        return server and partial(self._connect, server)
-
-    def _connect(self, server: web.Server) -> Connection:
-        connection = Connection(server, loop=asyncio.get_running_loop(), **self._options)
-        if self._install:
-            self._install(connection, server)
+    def connect() -> Connection:
+        connection = Connection(server, loop=loop, **OPTIONS)
+        if install:
+            install(connection, server)
         return connection
 
-    def _look(self, server: web.Server) -> None:
-        """Hang up on slow clients, again and again."""
-        loop = asyncio.get_running_loop()
-        now = loop.time()
+    accepted = await loop.create_server(connect, sock=listener, backlog=BACKLOG)
+    looking = loop.create_task(_hang_up_on_slow_clients(server), name="slow clients")
+    try:
+        yield
+    finally:
+        looking.cancel()
+        accepted.close()
+        await runner.cleanup()
+
+
+async def _hang_up_on_slow_clients(server: web.Server) -> None:
+    while True:
+        await asyncio.sleep(LOOK_S)
+        now = asyncio.get_running_loop().time()
         for connection in server.connections:
             if isinstance(connection, Connection) and connection.is_too_slow(now):
                 connection.hang_up()
-        self._next_look = loop.call_later(LOOK_S, self._look, server)
 
 
 def guarded(handler: Routed) -> Routed:

@@ -17,7 +17,7 @@ from conftest import program
 
 from ratesvc import __version__
 from ratesvc.config import Settings, load
-from ratesvc.web.app import FINISH_S
+from ratesvc.web.connections import FINISH_S
 
 ROOT = Path(__file__).parents[2]
 UID = 10001

@@ -26,7 +26,7 @@ from ratesvc.domain.rates import Revision
 from ratesvc.storage.records import seal
 from ratesvc.storage.redis import RedisConnection, connect
 from ratesvc.storage.store import Store
-from ratesvc.web import app, events
+from ratesvc.web import connections, events
 
 pytestmark = pytest.mark.usefixtures("_two_sheets")
 
@@ -369,7 +369,7 @@ async def test_a_stop_does_not_wait_for_streams(settings: Settings, serve: Serve
             after.enter_context(await stuck(running, store))
             await reader.heard(900)
             begun = asyncio.get_running_loop().time()
-        assert asyncio.get_running_loop().time() - begun < app.FINISH_S
+        assert asyncio.get_running_loop().time() - begun < connections.FINISH_S
         await eventually(lambda: reader.ended)
 
 
@@ -382,7 +382,7 @@ async def test_a_process_with_open_streams_stops_and_continues(bank: Bank, tmp_p
         async with reading(program.url, NOWHERE) as reader:
             await reader.heard(2)
             program.kill(signal.SIGTERM)
-            async with asyncio.timeout(app.FINISH_S):
+            async with asyncio.timeout(connections.FINISH_S):
                 assert await program.ended() == 0
             await eventually(lambda: reader.ended)
     assert [kind for kind, *_ in reader.told] == ["sheet", "in_force"]
