@@ -2,25 +2,25 @@
 # Before a merge:   make faults · make release-check     (.ci/run runs test and these two)
 # Now and then:     make soak · make fuzz · make mutants · make bench · make coverage · make docs · make lock · make faults-page
 # For a release:    make dist · make sbom · make audit
-# Works with GNU make 3.81. The first of these Pythons that runs, is 3.11 or later and can make a venv is used.
+# Works with GNU make 3.81, and takes the first of these Pythons that is 3.11 or later and can make a venv.
 
 PYTHONS = python3.13 python3.12 python3.11 python3.14 python3
 BIN = .venv/bin
 ARGS =
-# The order of tests, what Hypothesis tries, and the faults of a soak follow from it; every run says its own.
+# It sets the order of tests, what Hypothesis tries, and the faults of a soak. Every run prints it.
 ifndef SEED
 SEED := $(shell date +%s)
 endif
 export SEED
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
-# uv trusts whom the system trusts, as pip does.
+# uv trusts the authorities of the system, as pip does.
 export UV_SYSTEM_CERTS = 1
 
-# Each test belongs to one of these three; tests/conftest.py stops where one would belong to none, or to two.
+# Each test belongs to one of these three. tests/conftest.py stops the run if one belongs to none or to two.
 OF_TEST = not faults and not release
 OF_FAULTS = faults
 OF_RELEASE = release
-# The compiled tests are kept: to compile them takes each process four seconds.
+# Python keeps the compiled tests, because compiling them takes each process four seconds.
 PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 2 --dist worksteal --randomly-seed=$(SEED) --hypothesis-seed=$(SEED)
 
 .PHONY: run test coverage quick bench lint web faults faults-page release-check soak docs lock fonts dist sbom audit fuzz mutants clean
@@ -32,18 +32,18 @@ run: .venv/ready
 test: .venv/ready-dev .venv/ready-docs lint web
 	$(PYTEST) -m "$(OF_TEST)" $(ARGS)
 
-# The inner loop: style, types, and the tests that neither start processes nor a browser. The first ten failures end it.
+# The inner loop: style, types, and tests without processes and browsers. It ends after ten failures.
 quick: .venv/ready-dev lint
 	$(PYTEST) -q --maxfail=10 -m "$(OF_TEST) and not slow and not browser" $(ARGS)
 
-# Long stories, floods, whole matrices; then limits of seconds, with nothing beside; a soak; and fuzzing, where it can run.
+# Long stories, floods and whole matrices; limits of seconds, with nothing else running; a soak; and fuzzing, if possible.
 faults: .venv/ready-dev web
 	$(PYTEST) -m "$(OF_FAULTS) and not timed" $(ARGS)
 	STRICT_TIMES=1 $(PYTEST) -n 0 -m "timed and not release" $(ARGS)
 	$(MAKE) soak MINUTES=2 SEED=$(SEED)
 	@if $(FUZZ_PYTHON) >/dev/null; then $(MAKE) fuzz; else echo "NOT RUN: fuzzing needs $(FUZZ_PYTHONS)" >&2; fi
 
-# What is shipped, and what other people make of it.
+# The packages, and other people's programs with them.
 release-check: .venv/ready-dev web
 	$(PYTEST) -m "$(OF_RELEASE)" $(ARGS)
 
@@ -57,7 +57,7 @@ lint: .venv/ready-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-# Every fault that is tested for, for as long as its row says, with the measured recovery, as a page.
+# Runs every fault test for its full time and writes docs/faults.md with the measured recoveries.
 faults-page: .venv/ready-dev
 	LONG_FAULTS=1 STRICT_TIMES=1 $(BIN)/pytest -q tests/faults -k "not faults_page" --faults-table=docs/faults.md $(ARGS)
 
@@ -65,17 +65,17 @@ faults-page: .venv/ready-dev
 bench: .venv/ready-dev
 	PYTHONPATH=.:tests $(BIN)/python bench/run.py $(ARGS)
 
-# All pages as a site, in build/site; what is missing, or a link to nowhere, stops it.
+# All pages as a site in build/site. A missing page or a dead link stops it.
 docs: .venv/ready-dev .venv/ready-docs
 	PYTHONPATH=.:tools $(BIN)/python tools/release_docs.py build/pages
 	$(BIN)/properdocs build --strict
 
-# Two replicas, a real Redis, a hundred requests a second and one fault after another; the seed says which.
+# Two replicas, a real Redis, a hundred requests a second, and one fault after another, in the order of the seed.
 MINUTES = 10
 soak: .venv/ready-dev
 	PYTHONPATH=.:tests:tests/faults $(BIN)/python tests/faults/soak.py --minutes $(MINUTES) --seed $(SEED) $(ARGS)
 
-# What browser tests take from npm; without npm they say that they did not run.
+# The npm packages of the browser tests. Without npm those tests say that they did not run.
 web:
 	@if command -v npm >/dev/null && ! cmp -s tests/browser/package-lock.json tests/browser/node_modules/.installed; then \
 	  cd tests/browser && export PUPPETEER_SKIP_DOWNLOAD=1 && { \
@@ -100,7 +100,7 @@ dist: .venv/ready-dev
 	rm -f $(DIST)/ratesvc-*
 	$(BIN)/uv build -q --no-build-isolation --python $(BIN)/python -o $(DIST)
 
-# What ships, as CycloneDX: the wheel and the lock in an environment of their own. The tool wants a version in pyproject.toml.
+# CycloneDX of what ships: the wheel and the lock in their own environment. The tool needs a version in pyproject.toml.
 sbom: dist
 	$(BIN)/uv venv -q --clear --python $(BIN)/python $(DIST)/environment
 	$(BIN)/uv pip install -q --python $(DIST)/environment --require-hashes -r requirements.lock
@@ -111,11 +111,11 @@ sbom: dist
 	  -o $(DIST)/sbom.cdx.json $(DIST)/environment/bin/python
 	rm -rf $(DIST)/environment
 
-# Known vulnerabilities in what is locked; asks the package index.
+# Known vulnerabilities of locked packages, from the package index.
 audit: .venv/ready-dev
 	for lock in requirements*.lock tests/*/*.lock; do $(BIN)/pip-audit --strict --disable-pip --require-hashes -r $$lock || exit 1; done
 
-# The fonts of PNG pictures from their sources (70 MB to fetch): the same bytes each time.
+# Builds the fonts of PNG pictures from their sources (a download of 70 MB). The bytes are the same each time.
 fonts: .venv/ready-dev
 	mkdir -p build/fonts/noto-sans build/fonts/noto-sans-sc
 	$(BIN)/python -m pip install -q --target build/fonts/python fonttools==4.68.0
@@ -132,7 +132,7 @@ fuzz: .venv-fuzz/ready
 	for target in documents dynamic catalogue query; do .venv-fuzz/bin/python tests/fuzz/fuzz.py $$target \
 	  -max_total_time=$$(($(SECONDS) / 4)) -max_len=16384 -print_final_stats=1 || exit 1; done
 
-# Small changes of the pure modules, each of which a test must notice; some minutes a module.
+# Changes the pure modules a little, many times; a test must notice each change. Takes some minutes a module.
 MODULES =
 mutants: .venv/ready-dev
 	PYTHONPATH=.:tests:tests/faults $(BIN)/python tests/mutants/mutate.py $(MODULES)

@@ -45,14 +45,14 @@ from ratesvc.web.app import build, listening
 
 pytest_plugins = ["guarded", "widget_harness"]
 
-# With LONG_FAULTS=1 the tests of faults take as long, and as many, as the table says; else as much as shows the same.
+# With LONG_FAULTS=1 fault tests run for the time and number of the table, else for as much as shows the same.
 LONG = bool(os.environ.get("LONG_FAULTS"))
-# Where the Bank's documents lie as they were recorded: beside the project, and no part of it.
+# The recorded documents of the Bank lie beside the project, and are no part of it.
 RECORDED = Path(__file__).parents[2] / "shared" / "cbr"
 NOT_HERE = "no package brings it: "
 MIDNIGHT_S = 90.0
 
-# What an example takes depends on the neighbours; what failed is to be tried again elsewhere.
+# The time of an example depends on other programs; print_blob repeats a failure on another machine.
 hypothesis_settings.register_profile("ratesvc", deadline=None, print_blob=True)
 hypothesis_settings.load_profile("ratesvc")
 
@@ -60,8 +60,8 @@ hypothesis_settings.load_profile("ratesvc")
 def _only_loopback(event: str, arguments: tuple[Any, ...]) -> None:
     """The tests contact nothing outside of this machine.
 
-    It sees this process. What the tests start is told loopback addresses only, but for pip, uv and npm, which ask
-    their index for what a lock names (test_package, clients/test_clients).
+    This hook sees this process. Programs that the tests start get loopback addresses only, except for pip, uv and npm,
+    which ask their index for locked packages (test_package, clients/test_clients).
     """
     if event in ("socket.connect", "socket.sendto") and isinstance(arguments[1], tuple):
         host = arguments[1][0]
@@ -79,10 +79,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Everything a test asks is on the loopback, where no proxy of this machine leads.
+    # Tests ask the loopback only, and no proxy of this machine leads there.
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         del os.environ[name]
-    # A shell starts what is in the background with this ignored, and so would start all that the tests start.
+    # A shell lets its background jobs ignore SIGINT, and all programs that the tests start would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(NotRun())
@@ -91,14 +91,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def commands() -> dict[str, str]:
-    """`make test`, `make faults` and `make release-check` → which tests they run, as the Makefile says."""
+    """TEST, FAULTS and RELEASE → the marker expression of that command in the Makefile."""
     text = (Path(__file__).parents[1] / "Makefile").read_text("utf-8")
     return dict(re.findall(r"^OF_([A-Z]+) = (.*)$", text, re.MULTILINE))
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Each test belongs to one of these commands, so that none is lost and none runs twice."""
+    """Each test belongs to one command, so that none is lost and none runs twice."""
     expressions = {name: Expression.compile(text) for name, text in commands().items()}
     for item in items:
         marks = MarkMatcher.from_markers(item.iter_markers())
@@ -108,17 +108,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def missing(what: str) -> NoReturn:
-    """A test that cannot run here: loudly skipped, or failed where everything must run."""
+    """Skip a test that cannot run here. The end of the run counts it, and TEST_ALL lets it fail."""
     pytest.skip(f"{MARK}{what} is missing")
 
 
 def not_here(what: str) -> NoReturn:
-    """A test of something that no checkout brings and no package gives: skipped everywhere, and counted at the end."""
+    """Skip a test of something that no checkout and no package brings, and count it at the end."""
     pytest.skip(f"{MARK}{NOT_HERE}{what}")
 
 
 def pytest_runtest_setup() -> None:
-    """No test is on either side of a midnight in Moscow: shortly before it the next one waits until it is over."""
+    """No test runs across midnight in Moscow: shortly before it the next test waits until it is over."""
     now = utc_now()
     midnight = datetime.combine(moscow_day(now) + ONE_DAY, clock_time.min, MOSCOW)
     left_s = (midnight - now).total_seconds()
@@ -128,7 +128,7 @@ def pytest_runtest_setup() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Under TEST_ALL whatever would skip has failed, by whichever of pytest's ways."""
+    """Under TEST_ALL a test that would skip fails, whichever way it skips."""
     report = yield
     if os.environ.get("TEST_ALL") and report.skipped and not hasattr(report, "wasxfail"):
         why = reason(report.longrepr)
@@ -139,39 +139,39 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 @pytest.fixture
 def torn() -> Iterator[None]:
-    """For tests that cut connections in the middle: what nobody closed is found here, not in another test."""
+    """For tests that cut connections: finds unclosed ones here, and not in a later test."""
     yield
     gc.collect()
 
 
 @pytest.fixture(scope="session")
 def recordings() -> Path:
-    """The Bank's documents and figures as they were recorded."""
+    """The folder of the Bank's recorded documents and figures."""
     if not RECORDED.exists():
         not_here(f"the recordings {RECORDED}")
     return RECORDED
 
 
 def in_faults(*values: Any) -> list[Any]:
-    """Cases of a test that are for `make faults`: they show the same as one that `make test` has."""
+    """Cases of a test for `make faults`. `make test` has another case that shows the same."""
     cases = (value if isinstance(value, tuple) else (value,) for value in values)
     return [pytest.param(*case, marks=pytest.mark.faults) for case in cases]
 
 
 def path_of(*names: str) -> str | None:
-    """Where a program is, by its first name that is there. Servers' programs may be in the sbin beside PATH's bin."""
+    """The path of the first of these programs that is installed. Servers may be in the sbin beside PATH's bin."""
     places = [Path(place) for place in os.environ["PATH"].split(os.pathsep)]
     path = os.pathsep.join(map(str, [*places, *(place.with_name("sbin") for place in places if place.name)]))
     return next(filter(None, (shutil.which(name, path=path) for name in names)), None)
 
 
 def program(*names: str) -> str:
-    """The same for a program that the test needs: without it, the test does not run."""
+    """The same for a program that the test needs. Without it the test is skipped."""
     return path_of(*names) or missing(names[0])
 
 
 def golden(name: str, made: str | bytes) -> None:
-    """The same bytes as tests/golden keeps. UPDATE_GOLDEN=1 writes them anew, to be looked at."""
+    """Compare with the bytes in tests/golden. UPDATE_GOLDEN=1 writes them anew; look at the difference."""
     file = Path(__file__).parent / "golden" / name
     made = made.encode() if isinstance(made, str) else made
     if os.environ.get("UPDATE_GOLDEN"):
@@ -249,19 +249,19 @@ def _answering(socket: Path, process: subprocess.Popen[bytes]) -> None:
 
 @pytest.fixture(scope="session", params=["embedded binary", "redis-server"])
 def every_redis(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The address of each kind of server in turn: Valkey, which we embed, and Redis."""
+    """The address of a server of each kind: the embedded Valkey, and Redis."""
     yield from _server(str(find_server()) if request.param == "embedded binary" else program(request.param))
 
 
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
-    """One server for all tests; each has a namespace of its own."""
+    """One server for all tests. Each test has its own namespace."""
     yield from _server(str(find_server()))
 
 
 @pytest.fixture
 def settings(bank: Bank, redis_url: str, tmp_path: Path) -> Settings:
-    """A service that asks the replica, keeps to a namespace of its own, and polls only when a test says so."""
+    """A service that asks the Bank's stand-in, has its own namespace in Redis, and polls only when a test says so."""
     return Settings(
         server=Server(port=0, drain_seconds=0),
         data_dir=str(tmp_path),
@@ -296,13 +296,13 @@ class Served:
 
 
 def addresses(service: Service) -> set[str]:
-    """Every path that is routed, as it is written with its variable parts."""
+    """The path of every route, with its variable parts in braces."""
     resources = build(service, Site("http://x")).router.resources()
     return {resource.canonical for resource in resources if {"GET", "HEAD"} & {route.method for route in resource}}
 
 
 def foreign(service: Service) -> set[str]:
-    """Those of them that are dialects': other people's contracts."""
+    """Those of the dialects."""
     router = web.UrlDispatcher()
     return {router.add_resource(path).canonical for path in rates.dialect_routes(service, Site("http://x"))}
 
@@ -329,7 +329,7 @@ def serve(clock: Clock) -> Serve:
 
 @pytest.fixture
 async def served(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[Served]:
-    """A service that holds Thursday's and Friday's sheet, and has nothing to do by itself."""
+    """A service that holds Thursday's and Friday's sheet and has nothing left to do."""
     bank.publish(sheet(date(2026, 4, 23)), sheet(date(2026, 4, 24)))
     async with serve(unhurried(settings)) as running:
         await running.ready()

@@ -1,4 +1,4 @@
-"""A replica of the Bank on port 0: documents from figures, in any of the Bank's layouts; it can misbehave."""
+"""A stand-in for the Bank on port 0: documents from figures in any of the Bank's layouts. It can misbehave."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TABLE = [
 
 
 def sheet(effective: date, shift: int = 0) -> Sheet:
-    """A plausible sheet of a day: values follow from the day, so that each day's differ and each run's are the same."""
+    """A plausible sheet. Its values follow from the day: they differ by day and are the same in each run."""
     step = (effective - date(2000, 1, 1)).days % 997 + shift
     quotes = (
         Quote(code, number, cbr_id, nominal, Decimal(120000 + 7919 * place + 131 * step).scaleb(-4), name)
@@ -55,7 +55,7 @@ def daily_xml(shown: Sheet, layout: Layout = ONE_LINE) -> bytes:
 
 
 def printed_value(value: Decimal) -> str:
-    """A decimal comma, and in the thousands a blank that does not break, as in the 1990s."""
+    """With a decimal comma, and a no-break space for thousands as in the 1990s."""
     return f"{value:,.4f}".replace(",", "\u00a0").replace(".", ",")
 
 
@@ -69,7 +69,7 @@ def _day(text: str) -> date:
 
 @dataclass
 class Bank:
-    """What the replica holds, how it behaves, and what it was asked.
+    """The documents of the stand-in, its behaviour, and the requests so far.
 
     A test that lets the Bank err writes to `documents`, and to `english` for the second address, or changes what it
     answers by `edit`, or answers instead of it by `misbehave`.
@@ -87,7 +87,7 @@ class Bank:
     asked: list[web.Request] = field(default_factory=list)
 
     def publish(self, *sheets: Sheet, layout: Layout = ONE_LINE) -> None:
-        """Set these sheets: what is in `truth` was really published, in all its wordings."""
+        """Publish these sheets. `truth` has every revision of every published sheet."""
         for shown in sheets:
             self.truth.setdefault(shown.effective_date, []).append(shown)
             self.documents[shown.effective_date] = daily_xml(shown, layout)
@@ -124,7 +124,7 @@ class Bank:
         return answer
 
     def _daily(self, request: web.Request) -> bytes:
-        """The sheet of the day asked for, an earlier one, or the newest; from the series where there is no document."""
+        """The last sheet up to the requested day, or the newest one. Without a document it comes from the series."""
         text = request.query.get("date_req")
         day = _day(text) if text else date.max
         days = {*self.documents, *self.series.get("R01235", ())}
@@ -144,11 +144,11 @@ class Bank:
         )
 
     def _daily_in_english(self, request: web.Request) -> bytes:
-        """The same figures, unless a test has it contradict."""
+        """The same figures, unless a test sets others."""
         return self.english if self.english is not None else self._daily(request)
 
     def _dynamic(self, request: web.Request) -> bytes:
-        """Every record of one id in the closed range; possibly none."""
+        """Every record of one id in the closed range."""
         cbr_id, since, until = (request.query[name] for name in ("VAL_NM_RQ", "date_req1", "date_req2"))
         records = "".join(
             f'<Record Date="{day:%d.%m.%Y}" Id="{cbr_id}"><Nominal>{nominal}</Nominal>'
@@ -176,7 +176,7 @@ class Bank:
 
 
 def around_today(bank: Bank, back: int = 2) -> date:
-    """Give the replica the sheets that the Bank has around the real today; returns the day of the one in force."""
+    """Publish the last sheets up to the real today. Returns the effective date of the one in force."""
     calendar, day = WorkCalendar(), moscow_day(utc_now())
     days = []
     for _ in range(back):
@@ -187,7 +187,7 @@ def around_today(bank: Bank, back: int = 2) -> date:
 
 
 def last_month(bank: Bank) -> list[date]:
-    """Give the replica every sheet that was due in the last thirty real days; returns their days, the newest first."""
+    """Publish every sheet that was due in the last thirty real days. Returns their dates, the newest first."""
     calendar, today = WorkCalendar(), moscow_day(utc_now())
     days = [day for day in (today - n * ONE_DAY for n in range(30)) if calendar.is_effective_date(day)]
     bank.publish(*map(sheet, days))
@@ -196,7 +196,7 @@ def last_month(bank: Bank) -> list[date]:
 
 @asynccontextmanager
 async def bank_running(bank: Bank | None = None, port: int = 0) -> AsyncIterator[Bank]:
-    """The replica while the context lasts."""
+    """A stand-in that listens while the context lasts."""
     bank = bank or Bank()
     app = web.Application()
     app.router.add_get("/scripts/{script}", bank.answer)
@@ -211,7 +211,7 @@ async def bank_running(bank: Bank | None = None, port: int = 0) -> AsyncIterator
 
 
 def workdays(since: date, count: int) -> Iterable[date]:
-    """Effective dates Tuesday to Saturday: enough where no holiday is near."""
+    """Effective dates from Tuesday to Saturday, without regard to holidays."""
     day = since
     while count:
         if day.weekday() in (1, 2, 3, 4, 5):

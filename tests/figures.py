@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 @dataclass(frozen=True)
 class Row:
-    """What one <Valute> says, as text; `unit` None is computed, empty leaves it out, and `None` fields are left out."""
+    """The texts of one <Valute>. `None` leaves a field out; a `unit` of None is computed, an empty one left out."""
 
     code: str
     numeric_code: str | None
@@ -23,7 +23,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Layout:
-    """How the bytes are laid out; `indent` and `newline` around every element, `close` before the declaration's ?>."""
+    """The layout of a document: `indent` and `newline` around every element, `close` before the declaration's ?>."""
 
     encoding: str = "windows-1251"
     newline: str = ""
@@ -120,7 +120,7 @@ def _unit(row: Row, shape: Layout) -> str | None:
 
 
 def unit(value: str | None, nominal: str | None, *, scientific: bool = True) -> str | None:
-    """The printed value moved by the nominal's zeros: 20,3123 for 100 is 0,203123; below 0,0001 with an exponent."""
+    """The printed value for one unit: 20,3123 for 100 is 0,203123. Below 0,0001 it has an exponent."""
     digits, zeros = (value or "").replace(",", "").replace("\u00a0", ""), (nominal or "").removeprefix("1")
     if not digits.isdecimal() or zeros.strip("0"):
         return None

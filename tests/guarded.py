@@ -1,7 +1,7 @@
-"""No request waits for Redis: whoever asks it while a request is answered fails the test, whatever the machine does.
+"""No request may wait for Redis: a question to Redis while a request is answered fails the test at once.
 
 python guarded.py PYTHON -m ratesvc serve
-    the same in a process of its own, where such a request gets 500, and nothing that was answered is remembered
+    the same in a process of its own: such a request gets 500, and the service remembers no answers
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from redis.asyncio.connection import AbstractConnection
 from ratesvc.service.publication import Publication
 from ratesvc.storage.redis import RedisConnection
 
-# /health shows people how Redis is, so it asks: within 300 ms, and every five seconds at most.
+# /health shows how Redis is, so it may ask: within 300 ms, at most every five seconds.
 MAY_ASK = "/health"
 _ANSWERED: ContextVar[str] = ContextVar("_ANSWERED", default="")
 ASKED: list[str] = []
 
 
 def guard(patch: pytest.MonkeyPatch) -> None:
-    """From now on, every request that any server of this process answers is looked at."""
+    """Watch every request that a server of this process answers from now on."""
     servers: list[tuple[type, str]] = [(RequestHandler, "_handle_request"), (web.Application, "_handle")]
     for owner, name in servers:
         patch.setattr(owner, name, _noted(getattr(owner, name)))
@@ -38,7 +38,7 @@ def guard(patch: pytest.MonkeyPatch) -> None:
 
 
 def forget(patch: pytest.MonkeyPatch) -> None:
-    """From now on, every request is answered as if it were the first of its kind."""
+    """Answer every request from now on as if it were the first of its kind."""
     patch.setattr(Publication, "remember", lambda *_: None)
     patch.setattr(Publication, "find", lambda *_: None)
     patch.setattr(Publication, "keep", lambda _, __, body: body)
@@ -68,7 +68,7 @@ def _refused(ask: Any, name: str) -> Any:
 
 @pytest.fixture
 def nothing_remembered() -> Iterator[None]:
-    """Every request of this test is answered as if it were the first of its kind."""
+    """The service remembers no answers in this test."""
     with pytest.MonkeyPatch.context() as patch:
         forget(patch)
         yield

@@ -1,4 +1,4 @@
-"""A reader of /v1/events: every block as it came."""
+"""A reader of /v1/events that keeps every block."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from conftest import eventually
 
 @dataclass
 class Reader:
-    """What one stream gave so far."""
+    """The blocks of one stream so far."""
 
     status: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -65,7 +65,7 @@ class Reader:
 
 @asynccontextmanager
 async def reading(url: str, last_id: str = "") -> AsyncIterator[Reader]:
-    """One open stream; it is known to be open once the context begins."""
+    """One stream, open when the context begins."""
     reader = Reader()
     headers = {"Last-Event-ID": last_id} if last_id else {}
     timeout = aiohttp.ClientTimeout(total=None)

@@ -1,4 +1,4 @@
-"""How slow this machine is, beside the one on which limits of seconds were set."""
+"""How slow this machine is, compared with the one on which limits of seconds were set."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import os
 import time
 from collections.abc import Callable
 
-# With STRICT_TIMES=1 nothing else runs here, and limits of seconds are as they are written. Everywhere else other
-# programs have the processor when they like, not least the rest of the tests, so that limits only end what hangs.
+# With STRICT_TIMES=1 nothing else runs here, and limits of seconds hold as written. Elsewhere other programs, and other
+# tests, take the processor, so limits only end what hangs.
 STRICT = bool(os.environ.get("STRICT_TIMES"))
 LOOSE = 8.0
-# What `_work` takes on that machine, one of two cores of an AMD EPYC.
+# The time of `_work` on that machine, one of two cores of an AMD EPYC.
 USUAL_S = 0.002
 MOST_SLOWER = 5.0
 MOST_CROWD = 6.0
 
 
 def quickest(act: Callable[[], object]) -> float:
-    """Seconds of this thread's CPU, the best of five: what it costs, not what else the machine does."""
+    """Seconds of this thread's CPU, the best of five."""
     taken = []
     for _ in range(5):
         begun = time.thread_time()
@@ -27,7 +27,7 @@ def quickest(act: Callable[[], object]) -> float:
 
 
 def slower() -> float:
-    """How many times longer work takes here; 1 on a quicker machine, for which the limits are the same."""
+    """How many times longer work takes here, at least 1."""
     return min(max(1.0, quickest(_work) / USUAL_S), MOST_SLOWER)
 
 
@@ -36,7 +36,7 @@ def _work() -> int:
 
 
 def crowd() -> float:
-    """How many times longer whoever runs waits at the moment, where more want to run than there are cores."""
+    """How many programs want each core at the moment, at least 1."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(max(1.0, os.getloadavg()[0] / cores), MOST_CROWD)
 

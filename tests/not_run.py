@@ -1,4 +1,4 @@
-"""What did not run, and why: counted at the end, whichever way it was lost, with the seed of the random order."""
+"""Counts at the end of a run which tests did not run and why, and prints the seed of the random order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MARK = "NOT RUN: "
 
 
 class NotRun:
-    """Hears of every test, on the controller where tests run on several processes."""
+    """Collects the report of every test. With several processes it runs on the controller."""
 
     def __init__(self) -> None:
         self._ran: set[str] = set()

@@ -1,4 +1,4 @@
-"""`ratesvc` as a process of its own, to be killed for real."""
+"""`ratesvc` and other programs as real processes."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Program:
 
 
 def environment(folder: Path, **variables: str) -> dict[str, str]:
-    """Nothing of the tests' own environment but PATH; HOME is empty, and where no Bank is named there is none."""
+    """PATH and these variables, and nothing else of the tests' environment. Without a mirror the Bank is absent."""
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
@@ -69,9 +69,9 @@ def environment(folder: Path, **variables: str) -> dict[str, str]:
 
 
 def _ports() -> Iterator[int]:
-    """From 10,000 to 19,999, so many at a time that no other process of the tests looks at while this one runs.
+    """Ports from 10,000 to 19,999, in blocks. Each process of the tests claims blocks of its own.
 
-    They are below those that the system gives out by itself, and so are those of a cluster's bus, 10,000 higher.
+    They lie below the ports that the system gives out by itself, and so do those of a cluster's bus, 10,000 higher.
     """
     blocks = range(10_000, 20_000, BLOCK)
     own = os.getpid() % len(blocks)
@@ -91,7 +91,7 @@ _PORTS = _ports()
 
 
 def free_port() -> int:
-    """One that nobody listens on, nor is told by `free_port` in another process of the tests."""
+    """A port on which nobody listens, and which no other process of the tests gets."""
     for port in _PORTS:
         with (
             contextlib.suppress(OSError),
@@ -105,7 +105,7 @@ def free_port() -> int:
 async def finished(
     *command: str | Path, cwd: Path, env: Mapping[str, str] | None = None, timeout_s: float = 120
 ) -> tuple[int, str, str]:
-    """A program to its end: exit code, output, errors; one that takes longer is killed."""
+    """Run a program to its end: exit code, output, errors. It is killed after `timeout_s`."""
     process = await asyncio.create_subprocess_exec(
         *map(str, command), cwd=cwd, env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
@@ -121,13 +121,13 @@ async def finished(
 
 
 async def run(folder: Path, *arguments: str, **variables: str) -> tuple[int, str, str]:
-    """A command of ours to its end."""
+    """Run a command of ratesvc to its end."""
     command = (sys.executable, "-m", "ratesvc", *arguments)
     return await finished(*command, cwd=folder, env=environment(folder, **variables))
 
 
 async def ran(command: tuple[str, ...], folder: Path, **variables: str) -> str:
-    """Standard output of somebody's command that ends well."""
+    """The standard output of another program, which must end with 0."""
     name, *arguments = command
     code, out, err = await finished(program(name), *arguments, cwd=folder, env=environment(folder, **variables))
     assert code == 0, (command, out, err)
@@ -136,7 +136,7 @@ async def ran(command: tuple[str, ...], folder: Path, **variables: str) -> str:
 
 @asynccontextmanager
 async def serving(folder: Path, *arguments: str, **variables: str) -> AsyncIterator[Program]:
-    """`ratesvc serve` on a free port; killed at the end if it still runs."""
+    """`ratesvc serve` on a free port. It is killed at the end of the context."""
     async with serving_by((), folder, *arguments, **variables) as program:
         yield program
 
@@ -145,7 +145,7 @@ async def serving(folder: Path, *arguments: str, **variables: str) -> AsyncItera
 async def serving_by(
     before: tuple[str, ...], folder: Path, *arguments: str, **variables: str
 ) -> AsyncIterator[Program]:
-    """The same by way of another command, which becomes it."""
+    """The same, started by another command that becomes the service."""
     with (folder / "errors.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             *(*before, sys.executable, "-m", "ratesvc", "serve", *arguments),
@@ -166,7 +166,7 @@ async def serving_by(
 
 
 def processes_over(folder: Path) -> list[int]:
-    """Every process whose command line names this folder, or that works in it: a server cuts its own title short."""
+    """Every process whose command line names this folder or that works in it."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and entry.name != str(os.getpid()):

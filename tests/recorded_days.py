@@ -1,4 +1,4 @@
-"""Days of the Bank that come with the tests, as figures: six whole sheets since 2002, and the days around six shocks.
+"""Recorded days of the Bank, as figures: six whole sheets since 2002, and the days around six shocks.
 
 The Bank's own documents are its data and stay beside the project. Here, tests/figures.py writes them anew from what
 they say; where the originals are at hand, test_recorded compares the two byte for byte.

@@ -1,4 +1,4 @@
-"""Waiting for a condition, and saying which one was not met and what was going on meanwhile."""
+"""Waits for a condition. If it is not met, says which condition it was and what the service last did."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from ratesvc.service.app import Service
 
 Condition = Callable[[], Awaitable[object] | object]
 
-# For what comes much sooner, where it does not hang. Where everything must pass there is time for the slowest machine.
+# Conditions come much sooner, unless something hangs. TEST_ALL allows for the slowest machine.
 PATIENCE_S = 60.0 if os.environ.get("TEST_ALL") else 10.0 * crowd()
 LAST_LINES = 15
 
 
 async def eventually(condition: Condition, patience_s: float = PATIENCE_S) -> None:
-    """Wait until the condition holds; it is asked again whenever the loop is free, not after a guessed pause."""
+    """Wait until the condition holds."""
     loop = asyncio.get_running_loop()
     begun = loop.time()
     try:
         async with asyncio.timeout(patience_s):
-            while not await _holds(condition):  # noqa: ASYNC110 -- any condition, of which nobody tells
+            while not await _holds(condition):  # noqa: ASYNC110 -- conditions send no event
                 await asyncio.sleep(0.01)
     except TimeoutError:
         text = f"not within {loop.time() - begun:.0f} s: {_written(condition)}"
@@ -39,7 +39,7 @@ async def _holds(condition: Condition) -> object:
 
 
 def _written(condition: Condition) -> str:
-    """The condition as its test has it, and where."""
+    """The source of the condition, and its place."""
     whole: Any = getattr(condition, "func", condition)
     whole = getattr(whole, "__func__", whole)
     try:
@@ -51,7 +51,7 @@ def _written(condition: Condition) -> str:
 
 
 def _meanwhile(condition: Condition) -> Iterator[str]:
-    """What each service that the condition looks at last did."""
+    """The last actions of each service that the condition looks at."""
     for name, one in _seen_by(condition):
         service = one if isinstance(one, Service) else getattr(one, "service", None)
         if isinstance(service, Service):

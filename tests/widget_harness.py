@@ -70,7 +70,7 @@ async def pasted(url: str, key: str, query: str = "") -> str:
 
 @dataclass
 class Host:
-    """Somebody's site: pages with headers, on an origin that is not ours."""
+    """A host's site on another origin: pages with their headers."""
 
     url: str
     pages: dict[str, tuple[str, dict[str, str]]]
@@ -116,7 +116,7 @@ async def chromium() -> AsyncIterator[Browser]:
         yield await playwright.chromium.launch(executable_path=binary, args=FLAGS)
 
 
-# To start Chromium costs more than most tests do with it, so they share it, and the loop to which it is bound.
+# Chromium takes longer to start than most tests take, so all tests share one, and the loop to which it is bound.
 SESSION: Final = "session"
 
 

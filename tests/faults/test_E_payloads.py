@@ -8,7 +8,7 @@ import os
 import random
 import re
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from html import escape
 from html.parser import HTMLParser
@@ -22,7 +22,7 @@ from payloads import CALLS, FORMS, HARMLESS, PAYLOADS, Spot, foreign_spots, our_
 from playwright.async_api import Browser
 from spy import spying
 from widget_harness import SESSION, Host, Live
-from wire import Answered, answer_from, ask, connected, get
+from wire import Answered, ask, asking, connected, get
 
 from ratesvc.domain.columns import Coverage
 
@@ -70,24 +70,6 @@ class Read(HTMLParser):
 
 def media(answered: Answered) -> str:
     return str(answered["Content-Type"]).partition(";")[0]
-
-
-class Asking:
-    """One connection, asked one thing after the other."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
-
-    async def __call__(self, target: str, *headers: str) -> Answered:
-        request = get(target, *headers)
-        self._writer.write(request)
-        return await answer_from(self._reader, request)
-
-
-@pytest_asyncio.fixture(loop_scope=SESSION)
-async def asking(complete: Live) -> AsyncIterator[Asking]:
-    async with connected(complete.url) as (reader, writer):
-        yield Asking(reader, writer)
 
 
 def check(spot: Spot, text: str, answered: Answered, harmless: Answered) -> None:
@@ -147,7 +129,7 @@ def payloads_for(spot: Spot) -> tuple[str, ...]:
 
 @pytest.mark.faults
 @pytest.mark.browser
-async def test_E4_no_parameter_runs(browser: Browser, complete: Live, asking: Asking) -> None:
+async def test_E4_no_parameter_runs(browser: Browser, complete: Live) -> None:
     """200 payloads in each parameter of each route and dialect stay text, also in Chromium.
 
     A short run opens some of the documents that differ, chosen by SEED; LONG_FAULTS=1 all of them.
@@ -155,14 +137,15 @@ async def test_E4_no_parameter_runs(browser: Browser, complete: Live, asking: As
     assert len(set(PAYLOADS)) == len(FORMS) * len(CALLS) >= 200
     found: dict[bytes, tuple[Spot, str]] = {}
     count = 0
-    for spot in spots(complete):
-        harmless = await asking(spot.written(HARMLESS))
-        for text in payloads_for(spot):
-            answered = await asking(spot.written(text))
-            check(spot, text, answered, harmless)
-            count += 1
-            if media(answered) in DOCUMENTS:
-                found.setdefault(answered.body, (spot, text))
+    async with asking(complete.url) as ask_for:
+        for spot in spots(complete):
+            harmless = await ask_for(get(spot.written(HARMLESS)))
+            for text in payloads_for(spot):
+                answered = await ask_for(get(spot.written(text)))
+                check(spot, text, answered, harmless)
+                count += 1
+                if media(answered) in DOCUMENTS:
+                    found.setdefault(answered.body, (spot, text))
     chosen = some_of_each_route(list(found.values()))
     print(f"{count} answers, {len(found)} documents, {len(chosen)} opened")  # noqa: T201 -- figures
     await opened(browser, complete, iter(chosen))
@@ -195,9 +178,8 @@ async def opened(browser: Browser, live: Live, documents: Iterator[tuple[Spot, s
             for spot, text in documents:
                 told = await spy.opens(live.url + spot.written(text))
                 assert [one for one in told if "status of 4" not in one] == [], (spot.route, spot.name, text)
-                if (
-                    is_shown(spot, text) and spot.route != "/"
-                ):  # which has it in a field, and in the frame that it shows
+                # The builder has a heading in a field, and in the frame that it shows.
+                if is_shown(spot, text) and spot.route != "/":
                     assert text in await spy.page.evaluate("document.documentElement.textContent"), (spot.route, text)
 
     await asyncio.gather(*(one_window() for _ in range(WINDOWS)))
@@ -240,14 +222,12 @@ def element(text: str) -> str:
 
 
 @pytest.mark.browser
-async def test_E4_what_a_host_pastes_is_as_harmless(
-    browser: Browser, complete: Live, host: Host, asking: Asking
-) -> None:
+async def test_E4_what_a_host_pastes_is_as_harmless(browser: Browser, complete: Live, host: Host) -> None:
     """The element with each payload in each attribute, and oEmbed's HTML for each, run nothing in a host's page."""
     pasted = [element(text) for text in PAYLOADS]
     for text in ONE_OF_EACH:
         address = quote(f"{complete.url}/embed?heading={quote(text)}", safe="")
-        pasted.append(json.loads((await asking(f"/oembed?url={address}")).body)["html"])
+        pasted.append((await ask(complete.url, get(f"/oembed?url={address}"))).document["html"])
     script = f'<script src="{complete.url}/widget/rates.js"></script>'
     async with spying(browser, "http://") as spy:
         assert await spy.opens(host.put("".join(pasted), head=script), "networkidle") == []
@@ -272,13 +252,11 @@ def hostile(name: str, text: str, target: str) -> bytes:
 @pytest.mark.parametrize("name", HEADERS)
 async def test_E4_no_header_comes_back(complete: Live, name: str) -> None:
     """Each payload in each header: the answer has the same bytes as without it."""
-    async with connected(complete.url) as (reader, writer):
+    async with asking(complete.url) as ask_for:
         for target in READERS:
             clean = await ask(complete.url, get(target))
             for text in IN_A_HEADER:
-                request = hostile(name, text, target)
-                writer.write(request)
-                answered = await answer_from(reader, request)
+                answered = await ask_for(hostile(name, text, target))
                 assert (text, answered.status, answered.body) == (text, clean.status, clean.body)
                 assert not TRACE.search(answered.head), text
 
@@ -297,10 +275,9 @@ async def test_E4_no_event_stream_begins_with_a_payload(complete: Live) -> None:
 async def test_E4_a_line_end_as_it_is_ends_the_request(complete: Live, end: str) -> None:
     """A raw line end in a target gets 400: no client can begin a header or a body of an answer."""
     for target in READERS:
-        written = (
-            f"{target}{'&' if '?' in target else '?'}heading=x{end}X-Injected: 1{end}{end}<script>pwned()</script>"
-        )
-        answered = await ask(complete.url, get(written), closes=True)
+        sign = "&" if "?" in target else "?"
+        injected = f"{target}{sign}heading=x{end}X-Injected: 1{end}{end}<script>pwned()</script>"
+        answered = await ask(complete.url, get(injected), closes=True)
         assert answered.status == 400
         assert answered.document["type"] == "urn:ratesvc:malformed"
         assert not TRACE.search(answered.head + answered.body.decode())

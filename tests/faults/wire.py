@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +53,18 @@ async def ask(url: str, request: bytes, *, closes: bool = False) -> Answered:
             assert await ending(reader) == b"", "a second answer"
             answered.closed = time.monotonic() - begun
         return answered
+
+
+@asynccontextmanager
+async def asking(url: str) -> AsyncIterator[Callable[[bytes], Awaitable[Answered]]]:
+    """A function that sends one request after the other on one connection."""
+    async with connected(url) as (reader, writer):
+
+        async def ask_for(request: bytes) -> Answered:
+            writer.write(request)
+            return await answer_from(reader, request)
+
+        yield ask_for
 
 
 async def answer_from(reader: asyncio.StreamReader, request: bytes) -> Answered:
