@@ -244,9 +244,6 @@ class Refresher:
             effective = admission.sheet.effective_date
             self._unconfirmed.forget(effective)
             found.admitted[effective] = self._revision(admission, held, raw)
-            # Quarantined before, if the second address was silent at first.
-            with contextlib.suppress(StoreUnavailable):
-                await self.quarantine.drop([name_of(raw)])
             return
         found.held_back[admission.effective_date] = admission
         if isinstance(admission, Quarantined):
@@ -260,9 +257,11 @@ class Refresher:
         for effective in sorted(found.admitted, reverse=True):
             held, revision = found.history.of_date(effective), found.admitted[effective]
             try:
-                revision = await self._put(revision, held)
+                if stored:
+                    revision = await self._put(revision, held)
             except StoreUnavailable:
-                # Without Redis this replica still serves what it fetched; the next cycle stores it.
+                # This replica still serves what it fetched, and the next cycle stores it. The other sheets are not
+                # tried, because each would wait for Redis as long again.
                 stored = False
             if revision != held:
                 accepted.append(revision)
@@ -339,6 +338,8 @@ class Refresher:
             await self.store.repair_sheets([held])
         revision = await self.store.put(candidate)
         await self.store.announce(revision.effective_date)
+        # Quarantined before, if the second address was silent at first.
+        await self.quarantine.drop([name_of(candidate.raw)])
         return revision
 
 
