@@ -6,7 +6,6 @@ Each module holds one DIALECT. `dialects` in config.yaml lists the modules by na
 from __future__ import annotations
 
 import re
-from bisect import bisect_left, bisect_right
 from calendar import timegm
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from ratesvc.domain.rates import ONE, Revision, Snapshot, plain
 from ratesvc.domain.workdays import at
 from ratesvc.errors import HistoryLoading, RatesvcError
 from ratesvc.render import series
-from ratesvc.render.json import PROBLEMS
+from ratesvc.render.json import PROBLEMS, encode
 from ratesvc.render.language import language_or_default
 from ratesvc.render.series import rates_between
 
@@ -99,6 +98,21 @@ class Request:
         """Every code of every held sheet, and RUB."""
         return self.history.codes() | {"RUB"}
 
+    @staticmethod
+    def iso_day(text: str | None, refused: str, status: int) -> date:
+        """YYYY-MM-DD as a date. Raises Refused."""
+        try:
+            if text and _DAY.fullmatch(text):
+                return date.fromisoformat(text)
+        except ValueError:
+            pass
+        raise Refused(status, refused)
+
+    def names(self, codes: set[str]) -> Content:
+        """JSON: code → English name."""
+        english = language_or_default(None)
+        return Content("currencies", JSON, lambda: encode({code: english.currency(code) for code in sorted(codes)}))
+
     def complete(self, since: date, until: date) -> Coverage:
         """The range from the effective date of the sheet in force on `since`; raises where a sheet may be missing."""
         first = self.on(since).effective_date
@@ -111,6 +125,30 @@ class Request:
         """How many points the answer has at most, up to today's sheet. Raises TooManyPoints."""
         until = min(days.until, max(self.snapshot.today, self.newest.effective_date))
         return series.check_size(self.history, currencies, days.since, until, daily=daily)
+
+    def per_base(
+        self, base: str, codes: Sequence[str], days: Coverage, *, amount: Decimal = ONE, missing: str = ""
+    ) -> Iterator[tuple[int, Sequence[str]]]:
+        """Each sheet of the range that has the base, oldest first: its day's ordinal and one text for each code.
+
+        The text is the price of one unit of the base in that currency, or the result of converting `amount`. `missing`
+        stands for a code that the sheet lacks.
+        """
+        held = [day for day in self.history.days if day in days]
+        for start in range(0, len(held), SHEETS_AT_ONCE):
+            part = held[start : start + SHEETS_AT_ONCE]
+            ends = part[0], part[-1]
+            sheets = [day.toordinal() for day in part]
+            ordinals = sheets if base == "RUB" else list(rates_between(self.history, base, "RUB", *ends).days)
+            columns = []
+            for code in codes:
+                if code == base:
+                    columns.append([plain(amount)] * len(ordinals))
+                    continue
+                found = rates_between(self.history, base, code, *ends, amount=amount)
+                texts = dict(zip(found.days, found.texts, strict=True))
+                columns.append([texts.get(ordinal, missing) for ordinal in ordinals])
+            yield from zip(ordinals, zip(*columns, strict=True) if columns else [()] * len(ordinals), strict=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,44 +189,9 @@ def status(error: RatesvcError) -> int:
     return error.status if isinstance(error, Refused) else PROBLEMS[type(error)].status
 
 
-def iso_day(text: str | None, refused: str, status: int) -> date:
-    """YYYY-MM-DD as a date. Raises Refused."""
-    try:
-        if text and _DAY.fullmatch(text):
-            return date.fromisoformat(text)
-    except ValueError:
-        pass
-    raise Refused(status, refused)
-
-
 def unix_midnight(day: date) -> int:
     """The Unix time at which the day begins in Moscow."""
     return timegm(at(day, datetime.min.time()).utctimetuple())
-
-
-def per_base(
-    history: History, base: str, codes: Sequence[str], days: Coverage, *, amount: Decimal = ONE, missing: str = ""
-) -> Iterator[tuple[int, Sequence[str]]]:
-    """Each sheet of the range that has the base, oldest first: its day's ordinal and one text for each code.
-
-    The text is the price of one unit of the base in that currency, or the result of converting `amount`. `missing`
-    stands for a code that the sheet lacks.
-    """
-    held = history.days[bisect_left(history.days, days.since) : bisect_right(history.days, days.until)]
-    for start in range(0, len(held), SHEETS_AT_ONCE):
-        part = held[start : start + SHEETS_AT_ONCE]
-        ends = part[0], part[-1]
-        sheets = [day.toordinal() for day in part]
-        ordinals = sheets if base == "RUB" else list(rates_between(history, base, "RUB", *ends).days)
-        columns = []
-        for code in codes:
-            if code == base:
-                columns.append([plain(amount)] * len(ordinals))
-                continue
-            found = rates_between(history, base, code, *ends, amount=amount)
-            texts = dict(zip(found.days, found.texts, strict=True))
-            columns.append([texts.get(ordinal, missing) for ordinal in ordinals])
-        yield from zip(ordinals, zip(*columns, strict=True) if columns else [()] * len(ordinals), strict=True)
 
 
 def json_object(codes: Sequence[str], texts: Sequence[str]) -> str:

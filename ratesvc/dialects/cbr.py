@@ -15,11 +15,10 @@ from functools import partial
 from ratesvc.bank import xml
 from ratesvc.dialects import Content, Dialect, Refusal, Refused, Request, status
 from ratesvc.domain.rates import FIRST_DAY
-from ratesvc.errors import BeforeHistory, HistoryLoading, RatesvcError
+from ratesvc.errors import BadDocument, BeforeHistory, HistoryLoading, RatesvcError
 
 DAILY = "text/xml; charset="
 DYNAMIC = "application/xml; charset=windows-1251"
-_DAY = re.compile(r"([0-9]{2})[./]([0-9]{2})[./]([0-9]{4})")
 _CBR_ID = re.compile(r"[A-Za-z0-9]{1,12}")
 
 
@@ -84,13 +83,10 @@ def catalogue(request: Request, *, full: bool) -> Content:
 
 
 def _day(text: str) -> date:
-    found = _DAY.fullmatch(text)
     try:
-        if found:
-            return date(int(found[3]), int(found[2]), int(found[1]))
-    except ValueError:
-        pass
-    raise Refused(200, xml.ERROR)
+        return xml.parse_date(text)
+    except BadDocument:
+        raise Refused(200, xml.ERROR) from None
 
 
 def _refuse_monthly(request: Request) -> None:

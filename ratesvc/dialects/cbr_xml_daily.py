@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from ratesvc.bank import xml
-from ratesvc.dialects import Content, Dialect, Refusal, Request, iso_day, status, unix_midnight
+from ratesvc.dialects import Content, Dialect, Refusal, Request, status, unix_midnight
 from ratesvc.domain.rates import EXACT, FIRST_DAY, Quote, Revision, UnitRate, per_unit, trimmed, unit_rates
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY
 from ratesvc.errors import HistoryLoading, RatesvcError
@@ -38,7 +38,7 @@ def newest_jsonp(request: Request) -> Content:
 def archived_json(request: Request) -> Content:
     """archive/YYYY/MM/DD/daily_json.js; a day without a sheet gets the sheet in force, under its own date."""
     text = "-".join(request.given[part] for part in ("year", "month", "day"))
-    day = iso_day(text, "There is no such day. An address looks like archive/2026/04/25/daily_json.js.", 404)
+    day = request.iso_day(text, "There is no such day. An address looks like archive/2026/04/25/daily_json.js.", 404)
     return _json(request, request.on(day), day)
 
 

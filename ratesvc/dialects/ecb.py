@@ -10,7 +10,7 @@ from functools import partial
 from io import BytesIO
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
-from ratesvc.dialects import Content, Dialect, Refusal, Request, per_base, status
+from ratesvc.dialects import Content, Dialect, Refusal, Request, status
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.rates import FIRST_DAY, per_unit, plain
 from ratesvc.errors import HistoryLoading, RatesvcError
@@ -55,7 +55,7 @@ def _zipped(table: bytes) -> bytes:
 def _table(request: Request, base: str, days: Coverage) -> bytes:
     """USD and JPY first, because some clients take these two columns by their place; then by code."""
     codes = tuple(sorted(request.known() - {base}, key=lambda code: (code != "USD", code != "JPY", code)))
-    rows = per_base(request.history, base, codes, days, missing=MISSING)
+    rows = request.per_base(base, codes, days, missing=MISSING)
     lines = [",".join([head(day)[2:12], *texts, ""]).encode() for day, texts in rows]
     return b"\n".join([",".join(["Date", *codes, ""]).encode(), *reversed(lines), b""])
 

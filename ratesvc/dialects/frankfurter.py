@@ -10,11 +10,10 @@ from decimal import Decimal
 
 from msgspec import Raw
 
-from ratesvc.dialects import JSON, Content, Dialect, Refusal, Refused, Request, iso_day, json_object, per_base, status
+from ratesvc.dialects import JSON, Content, Dialect, Refusal, Refused, Request, json_object, status
 from ratesvc.domain.rates import EXACT, ONE, Revision, cross_rate, plain, rounded, trimmed
 from ratesvc.errors import RatesvcError, TooManyPoints
 from ratesvc.render.json import encode, literal
-from ratesvc.render.language import language_or_default
 from ratesvc.render.series import AMOUNT_SIGNIFICANT, head
 
 NOT_FOUND = "not found"
@@ -26,10 +25,10 @@ def rates(request: Request) -> Content:
     if when == "latest":
         return _sheet(request, request.snapshot.in_force, date.max)
     first, dots, last = when.partition("..")
-    day = iso_day(first, "invalid date", 422)
+    day = request.iso_day(first, "invalid date", 422)
     if not dots:
         return _sheet(request, request.on(day), day)
-    return _range(request, day, iso_day(last, "invalid date", 422) if last else None)
+    return _range(request, day, request.iso_day(last, "invalid date", 422) if last else None)
 
 
 def _sheet(request: Request, revision: Revision, until: date) -> Content:
@@ -53,7 +52,7 @@ def _range(request: Request, since: date, until: date | None) -> Content:
     points = request.check_size(len(codes), days)
 
     def write() -> bytes:
-        rows = per_base(request.history, base, codes, days, amount=amount)
+        rows = request.per_base(base, codes, days, amount=amount)
         shown = {head(day)[2:12]: Raw(json_object(codes, texts).encode()) for day, texts in rows}
         first, last = (min(shown), max(shown)) if shown else (since, end)
         return encode({"amount": _amount(amount), "base": base, "start_date": first, "end_date": last, "rates": shown})
@@ -90,8 +89,7 @@ def _amount(amount: Decimal) -> Raw:
 
 def currencies(request: Request) -> Content:
     """Code → English name of every currency in force today."""
-    english, codes = language_or_default(None), sorted({"RUB", *request.snapshot.in_force.sheet.by_code})
-    return Content("currencies", JSON, lambda: encode({code: english.currency(code) for code in codes}))
+    return request.names({"RUB", *request.snapshot.in_force.sheet.by_code})
 
 
 def refuse(error: RatesvcError) -> Refusal:

@@ -11,24 +11,11 @@ from datetime import date
 
 from msgspec import Raw
 
-from ratesvc.dialects import (
-    JSON,
-    Content,
-    Dialect,
-    Refusal,
-    Refused,
-    Request,
-    iso_day,
-    json_object,
-    per_base,
-    status,
-    unix_midnight,
-)
+from ratesvc.dialects import JSON, Content, Dialect, Refusal, Refused, Request, json_object, status, unix_midnight
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.rates import ONE, Revision, convert, per_unit, plain
 from ratesvc.errors import BeforeHistory, NotYetSet, RatesvcError, TooManyPoints
 from ratesvc.render.json import encode, literal
-from ratesvc.render.language import language_or_default
 from ratesvc.render.series import carried, iso
 
 ABOUT = {
@@ -45,7 +32,7 @@ def latest(request: Request) -> Content:
 
 def historical(request: Request) -> Content:
     """historical/YYYY-MM-DD.json."""
-    day = iso_day(request.text("day"), "invalid_date", 400)
+    day = request.iso_day(request.text("day"), "invalid_date", 400)
     return _rates(request, request.on(day), day)
 
 
@@ -64,7 +51,7 @@ def _rates(request: Request, revision: Revision, until: date) -> Content:
 
 def time_series(request: Request) -> Content:
     """time-series.json: every day from start to end, up to the newest sheet."""
-    start, end = (iso_day(request.text(name), "invalid_date", 400) for name in ("start", "end"))
+    start, end = (request.iso_day(request.text(name), "invalid_date", 400) for name in ("start", "end"))
     if start > end:
         raise Refused(400, "invalid_date_range")
     base = request.base("USD", request.known(), "invalid_base", 400)
@@ -82,7 +69,7 @@ def time_series(request: Request) -> Content:
 
 def _daily(request: Request, base: str, codes: Sequence[str], days: Coverage) -> Iterator[tuple[str, Raw]]:
     """Every day of the range with the rates in force on it; the range begins with a sheet."""
-    sheets = {day: json_object(codes, texts) for day, texts in per_base(request.history, base, codes, days)}
+    sheets = {day: json_object(codes, texts) for day, texts in request.per_base(base, codes, days)}
     ordinals, effective = carried(request.history, days.since, days.until)
     for day, of in zip(ordinals, effective, strict=True):
         if (rates := sheets.get(of, NO_RATES)) != NO_RATES:
@@ -110,8 +97,7 @@ def conversion(request: Request) -> Content:
 
 def currencies(request: Request) -> Content:
     """currencies.json: code → English name."""
-    english, codes = language_or_default(None), sorted(request.known())
-    return Content("currencies", JSON, lambda: encode({code: english.currency(code) for code in codes}))
+    return request.names(request.known())
 
 
 def usage(_: Request) -> Content:

@@ -8,15 +8,16 @@ import re
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratesvc.dialects import per_base
+from ratesvc.dialects import Request
 from ratesvc.domain.columns import Column, Coverage, Currency
 from ratesvc.domain.history import History
-from ratesvc.domain.rates import EXACT, ONE, plain, ratios, rounded, trimmed
+from ratesvc.domain.rates import EXACT, ONE, Snapshot, plain, ratios, rounded, trimmed
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
 from ratesvc.render import series
 from ratesvc.render.json import encode, literal
@@ -132,9 +133,10 @@ def test_what_dialects_write_is_what_one_rounding_gives(
     history = held(base, quote)
     units = {code: dict(history.series(code, FIRST, LAST)) for code in ("USD", "AAA", "BBB")}
     units["RUB"] = dict.fromkeys(history.days, ONE)
+    request = Request(history, cast("Snapshot", None), "", {})
     for one, known in units.items():
         codes = sorted(units.keys() - {one})
-        rows = list(per_base(history, one, codes, Coverage(FIRST, LAST), amount=amount, missing="-"))
+        rows = list(request.per_base(one, codes, Coverage(FIRST, LAST), amount=amount, missing="-"))
         assert [date.fromordinal(day) for day, _ in rows] == sorted(known)
         for ordinal, texts in rows:
             day = date.fromordinal(ordinal)
