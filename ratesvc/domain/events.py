@@ -34,6 +34,7 @@ class Place:
     """
 
     seq: int
+    """Counted from 1 over all replicas."""
     effective_date: date
     number: int
     check: str = ""
@@ -78,16 +79,6 @@ class Event:
     def __str__(self) -> str:
         return f"{self.kind} {self.place}"
 
-    @property
-    def seq(self) -> int:
-        """Its number in the log, counted from 1 over all replicas."""
-        return self.place.seq
-
-    @property
-    def effective_date(self) -> date:
-        """The effective date of the sheet."""
-        return self.place.effective_date
-
 
 class EventLog:
     """The newest events, oldest first, as far as this replica has read them."""
@@ -108,12 +99,12 @@ class EventLog:
     @property
     def begins(self) -> date:
         """The earliest sheet in the log, date.max if it is empty. Sheets before it get no events."""
-        return min((event.effective_date for event in self._events), default=date.max)
+        return min((event.place.effective_date for event in self._events), default=date.max)
 
     def extend(self, events: Iterable[Event]) -> None:
         """Append the events that are later than the end."""
         end = self.end.seq
-        self._events += [event for event in events if event.seq > end]
+        self._events += [event for event in events if event.place.seq > end]
         del self._events[:-MOST_EVENTS]
         self.known = True
 
@@ -129,9 +120,9 @@ class EventLog:
 
     def since(self, place: Place) -> list[Event] | None:
         """The events after `place`; None if the log does not hold it, or has forgotten what followed it."""
-        if place == NOWHERE and (not self._events or self._events[0].seq == 1):
+        if place == NOWHERE and (not self._events or self._events[0].place.seq == 1):
             return list(self._events)
-        index = bisect_left(self._events, place.seq, key=lambda event: event.seq)
+        index = bisect_left(self._events, place.seq, key=lambda event: event.place.seq)
         is_here = index < len(self._events) and self._events[index].place == place
         return self._events[index + 1 :] if is_here else None
 
@@ -155,8 +146,9 @@ def new_events(log: EventLog, held: Iterable[Revision], in_force: Revision, curr
     logged: dict[date, int] = {}
     newest = dict.fromkeys((SHEET, IN_FORCE), date.min)
     for event in log:
-        logged[event.effective_date] = max(logged.get(event.effective_date, 0), event.place.number)
-        newest[event.kind] = max(newest.get(event.kind, date.min), event.effective_date)
+        day, number = event.place.key
+        logged[day] = max(logged.get(day, 0), number)
+        newest[event.kind] = max(newest.get(event.kind, date.min), day)
 
     def kind_of(revision: Revision) -> str | None:
         """The event that this revision lacks, if any."""

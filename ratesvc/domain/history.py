@@ -233,11 +233,7 @@ class History:
 
     def codes(self) -> set[str]:
         """Every currency of every held sheet."""
-        return {column.currency.code for column in self.columns()}
-
-    def knows(self, code: str) -> bool:
-        """Whether any held sheet has this currency."""
-        return bool(self.columns(code))
+        return {column.currency.code for column in self._columns.values() if column.days}
 
     def series(self, code: str, since: date, until: date) -> list[tuple[date, Decimal]]:
         """Effective date and exact unit rate in roubles of every sheet in the closed range that has the currency."""

@@ -42,9 +42,9 @@ class SharedLog:
             missing = self._missing(store)
             if missing:
                 await store.append_events(missing, self.log.end.seq)
-                await store.announce(missing[-1].effective_date)
+                await store.announce(missing[-1].place.effective_date)
                 await self._read(store)
-                if self.log.end.seq < missing[0].seq:
+                if self.log.end.seq < missing[0].place.seq:
                     raise StoreUnavailable("Redis accepts no events")
 
     def is_current(self, store: Store, end: Place | None) -> bool:
@@ -76,7 +76,7 @@ class SharedLog:
         stored = await store.events(0)
         lost = self.log.since(stored[-1].place) if stored else list(self.log)
         if lost:
-            await store.append_events(lost, stored[-1].seq if stored else 0)
+            await store.append_events(lost, stored[-1].place.seq if stored else 0)
             stored = await store.events(0)
         return stored
 

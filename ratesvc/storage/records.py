@@ -189,7 +189,7 @@ def decode_coverage(envelope: bytes | str | None) -> Coverage | None:
 
 def encode_event(event: Event) -> tuple[str, bytes]:
     """The number of an entry in the stream of events, and its envelope."""
-    number = f"{event.seq}-0"
+    number = f"{event.place.seq}-0"
     return number, seal(number, str(event).encode())
 
 
@@ -198,4 +198,4 @@ def decode_event(number: bytes | str | None, fields: Mapping[bytes | str, bytes 
     name = as_text(number or b"")
     payload = unseal(name, (fields or {}).get(b"event"))
     event = Event.from_text(payload.decode("utf-8", "replace")) if payload else None
-    return event if event and name == f"{event.seq}-0" else None
+    return event if event and name == f"{event.place.seq}-0" else None

@@ -103,7 +103,7 @@ def _outcome(question: Question, service: Service) -> InForce | RatesvcError:
         answer = on_day(service.history, question.day, service.clock())
     except RatesvcError as error:
         return error
-    return answer if service.history.knows(question.code) else UnknownCurrency(question.code)
+    return answer if question.code in service.history.codes() else UnknownCurrency(question.code)
 
 
 def _rate_refused(request: web.Request, service: Service, site: Site, error: BadRequest) -> Answer:

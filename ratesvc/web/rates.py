@@ -119,7 +119,7 @@ def caching_until(service: Service, until: date) -> Caching:
 
 def known(code: str, service: Service) -> str:
     """The code itself. Raises UnknownCurrency if no held sheet has ever had it, NoSheet while none is held."""
-    if code != "RUB" and not service.history.knows(code):
+    if code != "RUB" and code not in service.history.codes():
         published(service)
         raise UnknownCurrency(code)
     return code

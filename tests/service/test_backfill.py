@@ -805,7 +805,7 @@ async def test_ids_that_an_older_version_did_not_ask_for_are_fetched_after_the_u
     await replica.store.put_coverage(Coverage(FIRST_DAY, FRIDAY, assessed=False))
     bank.asked.clear()
     async with serve(settings) as running:
-        await eventually(lambda: running.service.history.knows("TRL") and running.service.backfilling is None)
+        await eventually(lambda: "TRL" in running.service.history.codes() and running.service.backfilling is None)
         assert [day for day, _ in running.service.history.series("TRL", FIRST_DAY, FRIDAY)] == DAYS[:10]
         assert sorted(bank.series_asked) == NAMELESS
 

@@ -233,7 +233,7 @@ async def test_readers_get_a_reset_as_soon_as_another_log_begins(
             key = f"{{{settings.redis.namespace}}}:v1:events"
             at_once.delete(key)
             for event in other:
-                number = f"{event.seq}-0"
+                number = f"{event.place.seq}-0"
                 at_once.xadd(key, {"event": seal(number, str(event).encode())}, id=number)
             await at_once.execute()
         await client.aclose()
