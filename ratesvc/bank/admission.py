@@ -69,7 +69,7 @@ def check_sheet(sheet: Sheet, today: date, *, fewest_rows: int = FEWEST_ROWS) ->
 
 
 class Decision(StrEnum):
-    """What a finding asks for."""
+    """The consequence of a finding."""
 
     ACCEPT = "accept"
     CONFIRM = "confirm"
@@ -78,7 +78,7 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a rule noticed: its `kind` becomes a flag of the sheet, `codes` are the currencies that it is about."""
+    """A result of one rule: its `kind` becomes a flag of the sheet, `codes` are the currencies that it is about."""
 
     kind: str
     decision: Decision
@@ -224,7 +224,7 @@ def predecessor(history: History, day: date) -> Sheet | None:
 
 @dataclass(frozen=True, slots=True)
 class Reassessed:
-    """What is left of the data of an older version, which stored sheets without admission.
+    """The result for the data of an older version, which stored sheets without admission.
 
     `kept` are the admitted revisions, `refused` the others with their reasons. `coverage` lists the days whose composed
     sheets are not admitted; it is None if no sheet is.
@@ -242,7 +242,7 @@ def reassess(
     columns: Iterable[Column],
     coverage: Coverage | None,
 ) -> Reassessed:
-    """Assess once what was `stored` without admission, and what the columns say. `columns` are not changed.
+    """Assess once the revisions that were `stored` without admission, and the columns, which are not changed.
 
     A revision that was confirmed or released has its findings among its flags.
     """

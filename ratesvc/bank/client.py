@@ -38,7 +38,7 @@ MOST_COOKIES, LONGEST_COOKIES = 20, 4096
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one answer may take: bytes, seconds in all, and seconds of them to find and reach the host."""
+    """The limits of one answer: bytes, seconds in all, and seconds of them to find and reach the host."""
 
     most_bytes: int
     timeout_s: float

@@ -1,7 +1,7 @@
 """Reads and writes the Bank's XML. Reading is strict: every character must be understood, or BadDocument says why.
 
-Layout: https://www.cbr.ru/development/sxml/. Numbers have a decimal comma, and the declaration names the charset. What
-is written has the Bank's present layout: one line, windows-1251, VunitRate without trailing zeros.
+Layout: https://www.cbr.ru/development/sxml/. Numbers have a decimal comma, and the declaration names the charset.
+Writing uses the present layout: one line, windows-1251, VunitRate without trailing zeros.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ class Service:
         self._refreshing = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
-        """Open everything, downward first; returns once what is stored is being served."""
+        """Open everything, downward first, and serve the stored sheets."""
         try:
             await self._open()
         except BaseException:
@@ -150,7 +150,7 @@ class Service:
     async def poll(self) -> None:
         """Run one cycle, and make the appointments for the next one and for a backfill."""
         async with self._refreshing:
-            # What Redis lost is written again first, so that a correction gets the number after those that are held.
+            # Redis is repaired first, so that a correction gets the number after the held ones.
             await self._tick()
             cycle = await self.refresh()
             # Our own announcement may not have come back yet, and the next poll depends on it.
@@ -173,7 +173,7 @@ class Service:
                 await self.store.announce_answer()
 
     async def republish(self) -> None:
-        """Publish what changes with the day or the hour, without new figures, and append its events."""
+        """Publish the changes of a new day or hour, which need no new figures, and append their events."""
         self.publish()
         with contextlib.suppress(StoreUnavailable):
             await self._sync.append()
@@ -188,7 +188,7 @@ class Service:
             self.quarantined = await self.quarantine.count(self._sync.quarantined)
 
     async def _fill(self) -> None:
-        """Fetch what of history is not held; a run that fails makes an appointment for the next one."""
+        """Fetch the missing part of history. After a failure, make an appointment for the next run."""
         await self._sync.reread()
         if not self._backfill.is_needed():
             return
@@ -236,27 +236,27 @@ class Service:
     # The path of a number
 
     async def refresh(self) -> Cycle:
-        """Ask the Bank once, log and count what happened."""
+        """Ask the Bank once, then log and count the outcome."""
         try:
             cycle = await self._refresher.cycle()
         except Exception:
-            # No cycle must be the last one: the next is due whatever ended this one.
+            # A crash must not end the polls: the next one is due anyway.
             self.telemetry.log.exception("refresh_crashed")
             cycle = Cycle("crashed")
         self.telemetry.refreshed(cycle, nothing_held=self.history.newest is None)
         if not cycle.stored:
-            # What was stored comes back as an announcement, as on every replica; without Redis it is taken directly.
+            # A stored sheet comes back as an announcement, as on every replica. Without Redis it is taken directly.
             self._take(cycle.accepted)
         return cycle
 
     def _accept(self, cycle: Cycle) -> Cycle:
-        """Log and take what a request for one document brought."""
+        """Log the outcome of a request for one document, and take its sheets."""
         self.telemetry.held_back(cycle)
         self._take(cycle.accepted)
         return cycle
 
     async def _reassessed(self, found: Reassessed) -> None:
-        """Log what became of the data of an older version; refused documents wait for a person, too."""
+        """Log the result for the data of an older version. Refused documents wait for a person, too."""
         self.telemetry.reassessed(found)
         if found.coverage:
             self._backfill.ids_are_due = True
@@ -266,7 +266,7 @@ class Service:
                 await self.quarantine.add(Case(revision.effective_date, self.clock(), reasons, revision.raw))
 
     def _take(self, revisions: Iterable[Revision], filled: Coverage | None = None) -> None:
-        """Hold what is new and publish; history was loaded with it if its coverage is given."""
+        """Hold new revisions and publish them. `filled` is the coverage of history that was loaded with them."""
         if filled:
             self.telemetry.history(filled)
         for revision in revisions:
@@ -276,14 +276,14 @@ class Service:
         self.publish()
 
     def publish(self) -> None:
-        """Serve what is right now, unless it is being served already."""
+        """Publish the current snapshot, unless the current publication has it."""
         seen = self.seen()
         key = (seen, self.history.version)
         if seen and (self.publisher.current is None or self.publisher.current.key != key):
             self.publisher.current = Publication(seen, key)
 
     def seen(self) -> Snapshot | None:
-        """What is known now; None while no sheet up to today is held."""
+        """The current snapshot; None while no sheet up to today is held."""
         try:
             return snapshot(self.history, self.clock())
         except NoSheet:
@@ -299,7 +299,7 @@ class Service:
     # Commands
 
     async def fetch(self, day: date | None) -> Cycle:
-        """Ask for one day, or the newest sheet, whatever other replicas do."""
+        """Ask for one day, or the newest sheet, without the lease."""
         return self._accept(await self._refresher.ask(day, at_once=True))
 
     async def release(self, name: str) -> Revision:
@@ -309,7 +309,7 @@ class Service:
         return revision
 
     async def backfill(self, since: date = FIRST_DAY, until: date | None = None) -> AsyncIterator[Progress]:
-        """Fetch what of history is not held. The newest sheet comes first, because nothing is asked for beyond it."""
+        """Fetch the missing part of history. The newest sheet comes first, because history ends with it."""
         cycle = await self.fetch(None)
         if cycle.failure and self.history.newest is None:
             raise cycle.failure
@@ -328,7 +328,7 @@ class Service:
         return backfill.look_up(self._client, gap_s, self.history, codes, Coverage(since, until))
 
     def verify(self) -> AsyncIterator[Progress | Difference]:
-        """Compare what is held with the Bank, changing nothing."""
+        """Compare history with the Bank, changing nothing."""
         return backfill.verify(self._client, self.settings.cbr.backfill_gap_seconds, self.history)
 
     # The end, and health
@@ -352,7 +352,7 @@ class Service:
         return None if self.publisher.current else "no_sheet"
 
     def health(self) -> dict[str, Check]:
-        """What a person should know, as the checks of application/health+json."""
+        """The checks of application/health+json."""
         telemetry = self.telemetry
         silent_s = self._schedule.silent_s if self.scheduled else 0.0
         return {

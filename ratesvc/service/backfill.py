@@ -77,7 +77,7 @@ class Backfill:
     async def run(
         self, since: date = FIRST_DAY, until: date | None = None, *, at_once: bool = False
     ) -> AsyncIterator[Progress]:
-        """Fetch what is not held of the closed range, by default all there is, and what joins it to what is held.
+        """Fetch the missing part of the closed range, and the gap between it and the held range.
 
         Nothing is asked for beyond the newest sheet that is held, because later ones are not admitted yet. A run that
         was cut off has stored the columns that it fetched, and the next one asks for the others. `at_once` is for a
@@ -201,7 +201,7 @@ class Backfill:
         return any(currency.cbr_id not in stored for currency in await self._currencies())
 
     async def _column(self, currency: Currency, whole: Coverage) -> tuple[Column, Coverage]:
-        """The column of one id over a range, and its own range; what the store lacks is asked for, and stored."""
+        """The column of one id over a range, and its own range. Missing records are requested and stored."""
         stored = await self._store.column(currency.cbr_id)
         lacking = _lacking(stored[1] if stored else None, whole)
         if stored and lacking is None:
@@ -217,7 +217,7 @@ class Backfill:
             column.currency = currency
         elif records and not column.currency.code:
             column.currency = await self._named(currency, records[-1].effective_date)
-        # What the Bank no longer says of these days must not stay; a record without a code belongs to no sheet.
+        # Old records of these days must not stay if the Bank has dropped them. Without a code they belong to no sheet.
         column.forget(asked.since, asked.until)
         for record in records if column.currency.code else ():
             column.put(record.effective_date, record.nominal, record.value)
@@ -242,7 +242,7 @@ class Backfill:
     async def _admit(
         self, columns: Iterable[Column], coverage: Coverage, done: int, *, everything: bool
     ) -> AsyncIterator[Progress]:
-        """Confirm what has findings, ask again for unconfirmed days, then store the admitted columns and announce them.
+        """Confirm sheets with findings, ask again for unconfirmed days, then store and announce the admitted columns.
 
         Without `everything` it assesses only unconfirmed days whose figures an older version left in the columns.
         """

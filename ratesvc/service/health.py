@@ -1,4 +1,4 @@
-"""From facts to checks of application/health+json: what a person should know. Pure."""
+"""From facts to the checks of application/health+json. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def sheet(seen: Snapshot | None, newest: Revision | None) -> Check:
     """Freshness, counted in publications that were missed."""
     if seen is None:
         return {"status": "fail", "output": "no sheet yet"}
-    # The law may say so, but more often somebody at the Bank forgot.
+    # Frozen figures are legal, but more often somebody at the Bank forgot to change them.
     is_frozen = newest is not None and "frozen" in newest.flags
     return {
         "status": "fail" if seen.stale else "warn" if seen.next_late or is_frozen else "pass",
@@ -33,11 +33,11 @@ def sheet(seen: Snapshot | None, newest: Revision | None) -> Check:
 
 
 def fetch(cycle: Cycle | None, failures: int) -> Check:
-    """How the last request to the Bank went; `failures` counts those since it last answered any replica."""
+    """The outcome of the last request to the Bank; `failures` counts those since it last answered any replica."""
     if cycle is None:
         return {"status": "pass", "observedValue": "not yet asked"}
     if failures == 0:
-        # What is held back changes nothing that is served, but a person may want to look before it is overdue.
+        # A sheet that is held back changes no answer, but a person may want to look before it is overdue.
         if cycle.held_back:
             why = "; ".join(f"{one.effective_date} {one.decision}: {one}" for one in cycle.held_back)
             return {"status": "warn", "observedValue": cycle.outcome, "output": why}
@@ -55,7 +55,7 @@ def redis(engine: str, trouble: StoreUnavailable | None) -> Check:
 
 
 def scheduler(silent_s: float, last_run: datetime | None) -> Check:
-    """Whether things still happen by themselves; `silent_s` is since the heartbeat, due each second."""
+    """Whether the schedule runs; `silent_s` are the seconds since the heartbeat, which is due each second."""
     observed = last_run.isoformat() if last_run else None
     if silent_s > LONGEST_SILENCE_S:
         return {"status": "fail", "observedValue": observed, "output": f"no heartbeat for {silent_s:.0f} s"}
@@ -79,7 +79,7 @@ def clock(skew_s: float | None) -> Check:
 
 
 def skew_s(their_date: str, now: datetime, since_s: float) -> float | None:
-    """Seconds that `now` is ahead of an HTTP date which came `since_s` ago; None for what is no date."""
+    """Seconds that `now` is ahead of an HTTP date which came `since_s` ago; None if it is no date."""
     try:
         theirs = parsedate_to_datetime(their_date)
     except (ValueError, OverflowError):
@@ -88,7 +88,7 @@ def skew_s(their_date: str, now: datetime, since_s: float) -> float | None:
 
 
 def calendar(known_until: date, today: date) -> Check:
-    """Whether the transfers of days off are known for what lies ahead; a newer `holidays` knows the next year."""
+    """Whether the coming transfers of days off are known. A newer `holidays` knows the next year."""
     if known_until - today < CALENDAR_NOTICE:
         output = "days off of the coming year are unknown: update ratesvc, or set calendar.extra_off and extra_work"
         return {"status": "warn", "observedValue": str(known_until), "output": output}

@@ -103,7 +103,7 @@ class UnconfirmedSheets:
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
-    """What one refresh did.
+    """The outcome of one refresh.
 
     `outcome` is new, unchanged, confirming, quarantined, failed, crashed or skipped (another replica holds the lease).
     `accepted` are the revisions that this replica did not hold; `stored` says whether they are safe in Redis and
@@ -130,7 +130,7 @@ class Cycle:
 
 @dataclass(slots=True)
 class _Found:
-    """What a cycle has found so far, by effective date, and the history that it is compared with."""
+    """The sheets of a cycle so far, by effective date, and the history that they are compared with."""
 
     history: History
     at_once: bool = False
@@ -149,7 +149,7 @@ class _Found:
         return max(earlier, key=attrgetter("effective_date")).sheet if earlier else None
 
     def cycle(self, accepted: Sequence[Revision], *, stored: bool) -> Cycle:
-        """A failed request beside one that brought a sheet is no failure of the cycle."""
+        """A failed request is no failure of the cycle if another one brought a sheet."""
         if self.failure and not accepted:
             outcome = "failed"
         elif self.held_back:
@@ -237,7 +237,7 @@ class Refresher:
         await self._decide(admission, raw, found, held)
 
     async def _decide(self, admission: Admission, raw: bytes, found: _Found, held: Revision | None) -> None:
-        """Note what becomes of a document; an unconfirmed one may be confirmed by the second address."""
+        """Note the decision about a document. The second address may confirm it."""
         if isinstance(admission, Unconfirmed):
             admission = await self._unconfirmed.confirm(admission, at_once=found.at_once)
         if isinstance(admission, Admitted):

@@ -1,6 +1,6 @@
 """When the service does something by itself: polls, backfills, the hours at which something changes, the heartbeat.
 
-It follows clock jumps, and starts again what ends by itself.
+It follows clock jumps, and starts tasks again that end by themselves.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class Schedule:
     def poll_in(self, seconds: float) -> None:
         """Make the appointment for the next poll, in place of any other."""
         if self._open:
-            # APScheduler follows the wall clock, whatever the service's says: a stopped demo clock must not stop it.
+            # APScheduler follows the wall clock, not the clock of the service, which stands still in a demo.
             self.next_poll_at = utc_now() + timedelta(seconds=seconds)
             self._appoint("poll", self._start_poll, self.next_poll_at)
 
@@ -161,7 +161,7 @@ class Schedule:
         self._start("backfill", self.backfill, lambda: self.backfill_in(BACKFILL_AGAIN_S))
 
     def _keep(self, name: str, job: Job) -> None:
-        """Run a job that never ends; whatever ends it, start it again."""
+        """Run a job that never ends, and start it again if it does."""
 
         def restart() -> None:
             asyncio.get_running_loop().call_later(RESTART_S, self._keep, name, job)

@@ -84,7 +84,7 @@ class Metrics(Collector):
         self._gauges: set[str] = set()
         build = Gauge("ratesvc_build_info", "Always 1.", ("version", "python"), registry=self.registry)
         build.labels(__version__, platform.python_version()).set(1)
-        self.fetches = self._counter("fetches", "Refreshes, by what came of them", "outcome")
+        self.fetches = self._counter("fetches", "Refreshes, by outcome", "outcome")
         self.quarantined = self._counter("quarantined", "Documents put into quarantine", "reason")
         self.redis_errors = self._counter("redis_errors", "Calls to Redis that failed", "kind")
         self.repaired = self._counter("repaired", "Values that were written to Redis again", "what")
@@ -205,7 +205,7 @@ class Telemetry:
             self.metrics.quarantined.labels(kind).inc()
 
     def reassessed(self, found: Reassessed) -> None:
-        """The data of an older version was assessed; what is not admitted is fetched again."""
+        """The data of an older version was assessed. Refused sheets are fetched again."""
         for revision, assessment in found.refused:
             day, number = str(revision.effective_date), revision.number
             self.log.warning("stored_sheet_refused", effective_date=day, revision=number, why=str(assessment))
@@ -250,7 +250,7 @@ class Telemetry:
             self.log.info("store_back")
 
     def repaired(self, repaired: Repaired) -> None:
-        """Log and count what was written to Redis again."""
+        """Log and count the values that were written to Redis again."""
         for key in repaired.misplaced:
             self.log.warning("misplaced_dropped", key=key)
         counts = {"sheets": repaired.sheets, "columns": repaired.columns, "dropped": repaired.dropped}
