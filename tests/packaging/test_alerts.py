@@ -56,6 +56,7 @@ def test_prometheus_accepts_the_rules_and_the_scrape_settings() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_each_alert_fires_when_it_should_and_is_silent_when_not() -> None:
     """deploy/prometheus/alerts.test.yml holds, and has moments of both kinds for every alert."""
     promtool("test", "rules", "alerts.test.yml")
