@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 
 import msgspec
@@ -23,9 +22,11 @@ def name_of(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()[:NAME_LENGTH]
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One document: `reasons` are sentences, `effective_date` is None if the document has none, `seen_at` is UTC."""
+class Case(msgspec.Struct, array_like=True, frozen=True):
+    """One document: `reasons` are sentences, `effective_date` is None if the document has none, `seen_at` is UTC.
+
+    It is stored as it is here, with compressed bytes.
+    """
 
     effective_date: date | None
     seen_at: datetime
@@ -36,13 +37,6 @@ class Case:
     def name(self) -> str:
         """The document's name."""
         return name_of(self.raw)
-
-
-class _Record(msgspec.Struct, array_like=True):
-    effective_date: date | None
-    seen_at: datetime
-    reasons: tuple[str, ...]
-    raw: bytes
 
 
 class Quarantine:
@@ -62,10 +56,9 @@ class Quarantine:
 
     async def add(self, case: Case) -> bool:
         """Store a document, unless it is there, and delete the oldest above the limit; returns whether it is new."""
-        record = _Record(case.effective_date, case.seen_at, case.reasons, zlib.compress(case.raw, 9))
+        record = msgspec.msgpack.encode(msgspec.structs.replace(case, raw=zlib.compress(case.raw, 9)))
         async with self._connection.call("quarantine") as redis:
-            envelope = seal(case.name, msgspec.msgpack.encode(record))
-            is_new = bool(await redis.hsetnx(self.key, case.name, envelope))
+            is_new = bool(await redis.hsetnx(self.key, case.name, seal(case.name, record)))
         if is_new:
             await self.drop([old.name for old in (await self.cases())[MOST_CASES:]])
         return is_new
@@ -94,7 +87,7 @@ class Quarantine:
 
 def _case(payload: bytes | None) -> Case | None:
     try:
-        record = msgspec.msgpack.decode(payload or b"", type=_Record)
-        return Case(record.effective_date, record.seen_at, record.reasons, zlib.decompress(record.raw))
+        record = msgspec.msgpack.decode(payload or b"", type=Case)
+        return msgspec.structs.replace(record, raw=zlib.decompress(record.raw))
     except (msgspec.MsgspecError, zlib.error):
         return None
