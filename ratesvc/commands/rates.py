@@ -19,9 +19,9 @@ from ratesvc.errors import BadRequest
 from ratesvc.render import json, series, terminal
 from ratesvc.render.language import Language
 from ratesvc.render.language import language as language_of
+from ratesvc.render.openapi import query_parameters
 from ratesvc.render.series import SeriesParams
 from ratesvc.service.app import Service
-from ratesvc.web.params import AMOUNT, AMOUNT_IN_WORDS
 
 PIPE_WIDTH = 200
 
@@ -79,8 +79,9 @@ async def convert(  # noqa: PLR0913 -- the options of the command
     settings: Settings, amount: str, pair: tuple[str, str], day: date | None, *, as_json: bool, lang: str, demo: bool
 ) -> None:
     """Print what an amount of the first currency is in the second, with the rate that was used, or the API's JSON."""
-    if not re.fullmatch(AMOUNT, amount):
-        raise click.BadParameter(f"It takes {AMOUNT_IN_WORDS}.", param_hint="AMOUNT")
+    described = query_parameters("/v1/convert")["amount"]
+    if not re.fullmatch(described["schema"]["pattern"], amount):
+        raise click.BadParameter(f"It takes {described['x-takes']}.", param_hint="AMOUNT")
     language = _language(lang)
     async with opened(settings, demo=demo) as service:
         answer = await in_force(service, day)

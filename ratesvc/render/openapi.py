@@ -35,6 +35,13 @@ def document(site: widget.Site, day: date) -> bytes:
     return encode(whole).replace(HOST, own_address).replace(DAY, day.isoformat().encode())
 
 
+@cache
+def query_parameters(path: str) -> dict[str, Part]:
+    """The query parameters of an address, by name."""
+    found = (resolved(one, contract()) for one in contract()["paths"][path]["get"].get("parameters", ()))
+    return {one["name"]: one for one in found if one["in"] == "query"}
+
+
 def operations(site: widget.Site, day: date) -> list[Part]:
     """Every address with its `path`, its parameters and its responses by status, references followed."""
     whole: Part = msgspec.json.decode(document(site, day))

@@ -42,7 +42,7 @@ def routes(service: Service, site: Site) -> dict[str, Handler]:
     service.event_log.at_close(hang_up_on_stuck_readers)
 
     async def events(request: web.Request) -> web.StreamResponse:
-        StrictParams(request, ())
+        StrictParams(request, "/v1/events")
         if request.method == hdrs.METH_HEAD:
             return web.Response(headers=HEADERS)
         if len(streams) >= MOST_STREAMS or service.draining or not service.event_log.log.known:

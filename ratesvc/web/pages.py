@@ -61,7 +61,7 @@ async def _home(service: Service, site: Site, request: web.Request) -> Answer:
 
 async def _rate(service: Service, site: Site, request: web.Request) -> Answer:
     try:
-        return _rate_page(StrictParams(request, ("date", "currency", "lang")), service, site)
+        return _rate_page(StrictParams(request, "/rate"), service, site)
     except BadRequest as error:
         return _rate_refused(request, service, site, error)
 
@@ -81,7 +81,7 @@ def _html(page: str, headers: tuple[tuple[str, str], ...]) -> Body:
 def _rate_page(params: StrictParams, service: Service, site: Site) -> Answer:
     """Which rate applies to a document dated X, or why there is none. Raises BadRequest."""
     language, now, history = params.language(), service.clock(), service.history
-    question = Question(params.day("date", moscow_day(now)), params.code("currency", "USD"), history.codes())
+    question = Question(params.day("date", moscow_day(now)), params.code("currency"), history.codes())
     outcome = _outcome(question, service)
     why = reason(outcome, question.code, now, history.calendar)
     if isinstance(outcome, InForce) and question.code in outcome.revision.sheet.by_code:

@@ -7,114 +7,98 @@ from collections.abc import Collection, Sequence
 from datetime import date
 from decimal import Decimal
 from difflib import get_close_matches
+from typing import Any
 
 from aiohttp import web
 from multidict import MultiMapping
 
 from ratesvc.errors import BadRequest
 from ratesvc.render import rows, widget
-from ratesvc.render.language import DEFAULT, Language, language, language_or_default
-
-# openapi.yaml has the same patterns; tests/web/test_openapi.py compares them.
-CODE = r"[A-Za-z]{3}"
-CODES = rf" *{CODE} *(?:, *{CODE} *)*"
-TAG = r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,3}"
-AMOUNT = r"-?[0-9]{1,15}(?:\.[0-9]{1,10})?"
-AMOUNT_IN_WORDS = "a decimal number such as 100 or 0.5, with a point, up to 15 digits before it and 10 after it"
-MOST_CODES = 200
-MOST_CODES_LENGTH = 4 * MOST_CODES
-MOST_REVISIONS = 9999
+from ratesvc.render.language import Language, language, language_or_default
+from ratesvc.render.openapi import query_parameters
 
 LONGEST_TAG = 35
 UNSEEN = frozenset("\u00a0\u00ad\u200c\u200d\u200e\u200f\u202f")
 """Honest characters that `isprintable` refuses: hard blanks, joiners in Persian and emoji, marks of direction."""
 
 _TOLERATED = re.compile(r"_|utm_[a-z_]{1,30}")
-_CODE = re.compile(CODE)
-_CODES = re.compile(CODES)
-_TAG = re.compile(TAG)
+_CODE = re.compile(r"[A-Za-z]{3}")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_AMOUNT = re.compile(AMOUNT)
-_COUNT = re.compile(r"[1-9][0-9]{0,3}")
+_NUMBER = re.compile(r"[1-9][0-9]{0,3}")
 
 
 class StrictParams:
-    """The parameters of one request, each at most once. Every method raises BadRequest for a malformed value."""
+    """The query parameters of one request, each at most once, checked against the contract and with its defaults."""
 
-    def __init__(self, request: web.Request, known: Collection[str]) -> None:
-        """Raises BadRequest for a parameter that is not `known`, and for a repeated one."""
+    def __init__(self, request: web.Request, path: str) -> None:
+        """`path` is an address of the contract. Raises BadRequest for unknown, repeated and malformed parameters."""
+        self._known = query_parameters(path)
         self._values: dict[str, str] = {}
         for name, value in request.query.items():
             if _TOLERATED.fullmatch(name):
                 continue
-            if name not in known:
-                raise BadRequest(_unknown(name, known))
+            if name not in self._known:
+                raise BadRequest(_unknown(name, self._known))
             if name in self._values:
                 raise BadRequest(f"{name} is given twice.")
             self._values[name] = value
-
-    def codes(self) -> tuple[str, ...] | None:
-        """`codes=USD,EUR`: upper-cased, in the given order, each once; None when not given."""
-        text = self._values.get("codes")
-        if text is None:
-            return None
-        if len(text) > MOST_CODES_LENGTH or not _CODES.fullmatch(text):
-            raise BadRequest("codes takes ISO 4217 codes separated by commas, such as USD,EUR.")
-        return tuple(dict.fromkeys(part.strip().upper() for part in text.split(",")))
-
-    def code(self, name: str, default: str) -> str:
-        """One ISO 4217 code."""
-        text = self._values.get(name, default)
-        if not _CODE.fullmatch(text):
-            raise BadRequest(f"{name} takes one ISO 4217 code, such as {default}.")
-        return text.upper()
-
-    def day(self, name: str, default: date) -> date:
-        """One day, YYYY-MM-DD."""
-        text = self._values.get(name)
-        return default if text is None else day_of(text)
-
-    def choice(self, name: str, choices: Collection[str], default: str) -> str:
-        """One of a few words."""
-        text = self._values.get(name, default)
-        if self.has(name) and text not in choices:
-            raise BadRequest(f"{name} takes one of {', '.join(choices)}.")
-        return text
+        for name, value in self._values.items():
+            _check(self._known[name], value)
 
     def has(self, name: str) -> bool:
         """Whether the parameter is given."""
         return name in self._values
 
-    def language(self, name: str = "lang") -> Language:
-        """`lang=ru`; English when not given. A language that CLDR does not know is malformed, too."""
-        text = self._values.get(name, DEFAULT)
-        found = language(text) if _TAG.fullmatch(text) else None
-        if found is None:
-            raise BadRequest(f"{name} takes a language tag such as en, ru or pt-BR.")
-        return found
+    def text(self, name: str) -> str:
+        """The value or its default; empty without both, and where the address has no such parameter."""
+        default = self._known[name]["schema"].get("default", "") if name in self._known else ""
+        return self._values.get(name, str(default))
+
+    def code(self, name: str) -> str:
+        """One ISO 4217 code, in capital letters."""
+        return self.text(name).upper()
+
+    def codes(self) -> tuple[str, ...] | None:
+        """`codes=USD,EUR`, in capital letters, in the given order, each once; None when not given."""
+        given = (part.strip().upper() for part in self.text("codes").split(","))
+        return tuple(dict.fromkeys(given)) if self.has("codes") else None
+
+    def day(self, name: str, default: date) -> date:
+        """One day, YYYY-MM-DD."""
+        return date.fromisoformat(self.text(name)) if self.has(name) else default
+
+    def number(self, name: str) -> int:
+        """A whole number."""
+        return int(self.text(name))
 
     def amount(self) -> Decimal:
-        """`amount=100.50`: up to 15 digits before the point and 10 after it; 1 when not given."""
-        text = self._values.get("amount", "1")
-        if not _AMOUNT.fullmatch(text):
-            raise BadRequest(f"amount takes {AMOUNT_IN_WORDS}.")
-        return Decimal(text)
+        """`amount=100.50`."""
+        return Decimal(self.text("amount"))
 
-    def within(self, name: str, bounds: range, default: int) -> int:
-        """A whole number within bounds."""
-        number = self.count(name) or default
-        if number not in bounds:
-            raise BadRequest(f"{name} takes a number from {bounds.start} to {bounds.stop - 1}.")
-        return number
+    def language(self, name: str = "lang") -> Language:
+        """`lang=ru`. Raises BadRequest for a language that CLDR does not know."""
+        found = language(self.text(name))
+        if found is None:
+            raise _malformed(self._known[name])
+        return found
 
-    def count(self, name: str) -> int | None:
-        """A number from 1 to 9999; None when not given."""
-        text = self._values.get(name)
-        if text is None:
-            return None
-        if not _COUNT.fullmatch(text):
-            raise BadRequest(f"{name} takes a number from 1 to {MOST_REVISIONS}.")
-        return int(text)
+
+def _check(parameter: dict[str, Any], text: str) -> None:
+    name, schema = parameter["name"], parameter["schema"]
+    least, most = schema.get("minimum", 0), schema.get("maximum", 0)
+    if "enum" in schema and text not in schema["enum"]:
+        raise BadRequest(f"{name} takes one of {', '.join(schema['enum'])}.")
+    if most and not (_NUMBER.fullmatch(text) and least <= int(text) <= most):
+        raise BadRequest(f"{name} takes a number from {least} to {most}.")
+    if schema.get("format") == "date":
+        day_of(text)
+    is_too_long = len(text) > schema.get("maxLength", len(text))
+    if is_too_long or not re.fullmatch(schema.get("pattern", ".*"), text):
+        raise _malformed(parameter)
+
+
+def _malformed(parameter: dict[str, Any]) -> BadRequest:
+    return BadRequest(f"{parameter['name']} takes {parameter['x-takes']}.")
 
 
 def one_code(text: str) -> str:

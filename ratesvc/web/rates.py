@@ -38,12 +38,12 @@ def routes(service: Service) -> dict[str, Handler]:
 
 
 async def _today(service: Service, request: web.Request) -> Answer:
-    params = _SheetParams(request, service)
+    params = _SheetParams(request, service, "/v1/rates")
     return Answer(params.body("today", params.publication.snapshot.for_today()), RATES)
 
 
 async def _upcoming(service: Service, request: web.Request) -> Answer:
-    params = _SheetParams(request, service)
+    params = _SheetParams(request, service, "/v1/rates/next")
     snapshot = params.publication.snapshot
     answer = snapshot.for_next()
     if answer is None:
@@ -53,7 +53,7 @@ async def _upcoming(service: Service, request: web.Request) -> Answer:
 
 
 async def _on_a_day(service: Service, request: web.Request) -> Answer:
-    params = _SheetParams(request, service, "revision")
+    params = _SheetParams(request, service, "/v1/rates/{day}")
     day, today = day_of(request.match_info["day"]), moscow_day(service.clock())
     answer = on_day(service.history, day, service.clock())
     if params.revision is None:
@@ -63,7 +63,7 @@ async def _on_a_day(service: Service, request: web.Request) -> Answer:
 
 
 async def _one_number(service: Service, request: web.Request) -> Answer:
-    quote = known(StrictParams(request, ("quote",)).code("quote", "RUB"), service)
+    quote = known(StrictParams(request, "/v1/rates/{day}/{code}.txt").code("quote"), service)
     given, today = request.match_info["day"], moscow_day(service.clock())
     day = today if given == "today" else day_of(given)
     code = known(one_code(request.match_info["code"]), service)
@@ -74,13 +74,13 @@ async def _one_number(service: Service, request: web.Request) -> Answer:
 class _SheetParams:
     """Which rows of a sheet to show, and how."""
 
-    def __init__(self, request: web.Request, service: Service, *more: str) -> None:
-        params = StrictParams(request, ("codes", "quote", "lang", *more))
+    def __init__(self, request: web.Request, service: Service, path: str) -> None:
+        params = StrictParams(request, path)
         self._service = service
         self._language = params.language()
-        self._quote = params.code("quote", "RUB")
+        self._quote = params.code("quote")
         self._codes = params.codes()
-        self.revision = params.count("revision")
+        self.revision = params.number("revision") if params.has("revision") else None
         self.publication = published(service)
         for code in (self._quote, *(self._codes or ())):
             known(code, service)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -24,9 +24,6 @@ from ratesvc.web.params import StrictParams
 from ratesvc.web.rates import caching_of, caching_until, known, published, rendered_in_thread
 from ratesvc.web.responses import Answer, Handler
 
-RANGE = ("codes", "since", "until", "quote")
-SERIES = (*RANGE, "fill", "group", "format", "locale")
-CHART = (*RANGE, "lang", "theme", "scale", "width", "height")
 CHART_POLICY = ("Content-Security-Policy", policy(chart.STYLE, frame_ancestors="*"))
 USUAL_RANGE = timedelta(days=365)
 
@@ -43,9 +40,9 @@ def routes(service: Service) -> dict[str, Handler]:
 
 
 async def _many_days(service: Service, request: web.Request) -> Answer:
-    query = StrictParams(request, SERIES)
+    query = StrictParams(request, "/v1/series")
     params = series_params(query, service)
-    form = query.choice("format", ("json", "csv"), "json")
+    form = query.text("format")
     locale = query.language("locale") if query.has("locale") else None
     history, today = service.history, moscow_day(service.clock())
     points = series.count_points(history, params, today)
@@ -65,10 +62,10 @@ async def _many_days(service: Service, request: web.Request) -> Answer:
 
 
 async def _conversion(service: Service, request: web.Request) -> Answer:
-    params = StrictParams(request, ("amount", "from", "to", "date"))
+    params = StrictParams(request, "/v1/convert")
     today = moscow_day(service.clock())
     day, amount = params.day("date", today), params.amount()
-    base, quote = (known(params.code(name, code), service) for name, code in (("from", "USD"), ("to", "RUB")))
+    base, quote = (known(params.code(name), service) for name in ("from", "to"))
     publication = published(service)
     answer = publication.snapshot.for_today() if day == today else on_day(service.history, day, service.clock())
     for code in (base, quote):
@@ -79,7 +76,7 @@ async def _conversion(service: Service, request: web.Request) -> Answer:
 
 
 async def _currencies(service: Service, request: web.Request) -> Answer:
-    language = StrictParams(request, ("lang",)).language()
+    language = StrictParams(request, "/v1/currencies").language()
 
     def render() -> Body:
         return Body(json.currencies(service.history, language, demo=service.demo), json.JSON)
@@ -89,7 +86,7 @@ async def _currencies(service: Service, request: web.Request) -> Answer:
 
 
 async def _lines(service: Service, request: web.Request) -> Answer:
-    drawing = _Chart(StrictParams(request, CHART), service, ("auto", "light", "dark"))
+    drawing = _Chart(StrictParams(request, "/chart.svg"), service)
 
     def render() -> Body:
         return Body(drawing.svg(drawing.look).encode(), chart.CONTENT_TYPE, (CHART_POLICY,))
@@ -98,16 +95,15 @@ async def _lines(service: Service, request: web.Request) -> Answer:
 
 
 async def _pixels(service: Service, request: web.Request) -> Answer:
-    params = StrictParams(request, (*CHART, "density"))
-    density = params.choice("density", png.SCALES, "1")
-    drawing = _Chart(params, service, ("light", "dark"))
-    if drawing.look.width * drawing.look.height * int(density) ** 2 > png.MOST_PIXELS:
+    params = StrictParams(request, "/chart.png")
+    drawing, density = _Chart(params, service), params.number("density")
+    if drawing.look.width * drawing.look.height * density**2 > png.MOST_PIXELS:
         raise BadRequest(f"width × height × density² is at most {png.MOST_PIXELS:,}: ask for a smaller picture.")
 
     def render() -> Body:
         # In English where the fonts lack the reader's script.
         looks = (drawing.look, replace(drawing.look, language=language_or_default(None)))
-        return Body(png.png(png.first_drawable(map(drawing.svg, looks)), int(density)), png.CONTENT_TYPE)
+        return Body(png.png(png.first_drawable(map(drawing.svg, looks)), density), png.CONTENT_TYPE)
 
     # Drawing takes as long as many points do.
     points, key = max(LONG_POINTS, drawing.points), ("pixels", drawing.key, density)
@@ -130,11 +126,10 @@ def series_params(params: StrictParams, service: Service) -> SeriesParams:
     since = params.day("since", max(FIRST_DAY, until - USUAL_RANGE))
     if since > until:
         raise BadRequest("since must not be later than until.")
-    codes, quote = params.codes(), known(params.code("quote", "RUB"), service)
+    codes, quote = params.codes(), known(params.code("quote"), service)
     if codes is None:
         raise BadRequest("codes says which currencies are wanted, such as codes=USD,EUR.")
-    group = params.choice("group", ("month", "year"), "")
-    fill = params.choice("fill", ("none", "daily"), "none")
+    group, fill = params.text("group"), params.text("fill") or "none"
     if group and fill != "none":
         raise BadRequest("fill and group exclude each other: a mean is of the published rates only.")
     others = tuple(known(code, service) for code in codes if code != quote)
@@ -142,9 +137,9 @@ def series_params(params: StrictParams, service: Service) -> SeriesParams:
 
 
 class _Chart:
-    """One chart; the first of the themes is the default."""
+    """One chart: its series and its look."""
 
-    def __init__(self, params: StrictParams, service: Service, themes: Sequence[str]) -> None:
+    def __init__(self, params: StrictParams, service: Service) -> None:
         self._history, self._today = service.history, moscow_day(service.clock())
         self._series = series_params(params, service)
         self.until = self._series.until
@@ -152,12 +147,12 @@ class _Chart:
             raise BadRequest(f"a chart shows 1 to {chart.MOST_CURRENCIES} currencies other than its quote.")
         self.look = chart.ChartLook(
             params.language(),
-            params.choice("theme", themes, themes[0]),
-            params.within("width", chart.WIDTHS, chart.WIDTH),
-            params.within("height", chart.HEIGHTS, chart.HEIGHT),
+            params.text("theme"),
+            params.number("width"),
+            params.number("height"),
             service.demo,
         )
-        self._indexed = params.choice("scale", ("absolute", "indexed"), "absolute") == "indexed"
+        self._indexed = params.text("scale") == "indexed"
         self.points = series.count_points(self._history, self._series, self._today)
 
     @property

@@ -197,21 +197,11 @@ class _Asking:
 
 def reads(pump: str) -> Iterator[Callable[[], object]]:
     """Everything that reads what a client may write."""
-    for name in ("codes", "quote", "lang", "day", "amount", "revision", "width", "theme", "utm_x", pump):
-        asked: Any = _Asking(**{name: pump})
-        known = ("codes", "quote", "lang", "day", "amount", "revision", "width", "theme")
-        for ask_for in (
-            lambda q: q.codes(),
-            lambda q: q.code("quote", "RUB"),
-            lambda q: q.language(),
-            lambda q: q.day("day", date.min),
-            lambda q: q.amount(),
-            lambda q: q.count("revision"),
-            lambda q: q.within("width", range(9), 1),
-        ):
-            yield lambda asked=asked, ask_for=ask_for, known=known: refused(  # type: ignore[misc]
-                lambda: ask_for(StrictParams(asked, known))
-            )
+    paths = {operation["path"] for operation in openapi.operations(widget.Site("http://x"), date.min)}
+    for path in sorted(path for path in paths if openapi.query_parameters(path)):
+        for name in (*openapi.query_parameters(path), "utm_x", pump):
+            asked: Any = _Asking(**{name: pump})
+            yield lambda asked=asked, path=path: refused(lambda: StrictParams(asked, path))  # type: ignore[misc]
     lenient = LenientParams(
         MultiDict(codes=pump, columns=pump, heading=pump, lang=pump, spark=pump, theme=pump, date=pump)
     )

@@ -35,7 +35,6 @@ from fake_bank import daily_xml, sheet  # noqa: E402 -- after what is watched
 from figures import LAYOUTS  # noqa: E402
 
 CORPUS = Path(__file__).parent / "corpus"
-KNOWN = ("codes", "quote", "lang", "day", "amount", "revision", "width", "theme", "date")
 ASKED = "R01235"
 SINCE, UNTIL = date(2026, 4, 1), date(2026, 4, 25)
 
@@ -87,10 +86,14 @@ def query(content: bytes) -> None:
     values = MultiDict(parse_qsl(content.decode("utf-8", "replace"), keep_blank_values=True))
     asked: Any = SimpleNamespace(query=values)
     with suppress(BadRequest):
-        strict = StrictParams(asked, KNOWN)
-        strict.codes(), strict.code("quote", "RUB"), strict.language(), strict.day("day", date.min)
-        strict.amount(), strict.count("revision"), strict.within("width", range(1, 9), 1)
-        strict.choice("theme", ("light", "dark"), "light")
+        strict = StrictParams(asked, "/v1/rates/{day}")
+        strict.codes(), strict.code("quote"), strict.language()
+    with suppress(BadRequest):
+        StrictParams(asked, "/v1/convert").amount(), StrictParams(asked, "/v1/convert").day("date", date.min)
+    with suppress(BadRequest):
+        chart = StrictParams(asked, "/chart.svg")
+        assert chart.number("width") in range(320, 1601)
+        assert chart.text("theme") in ("light", "dark", "auto")
     lenient = LenientParams(values)
     lenient.view({"USD", "EUR"}), lenient.language(), lenient.look(), lenient.packing(), lenient.day()
     assert lenient.number("width", 5, range(9)) in range(9)
