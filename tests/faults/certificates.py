@@ -1,4 +1,4 @@
-"""An authority of our own and the certificates that it should not have signed, by the openssl command."""
+"""A certificate authority of our own, with good and bad certificates, by the openssl command."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Authority:
         return str(self.folder / "root.pem")
 
     def server(self, *, name: str = "localhost", signer: str = "root", expired: bool = False) -> ssl.SSLContext:
-        """What a server shows; signed by `middle`, it leaves the intermediate out; by `itself`, it has no authority."""
+        """A server's certificate. With the signer `middle` the intermediate is missing; `itself` is self-signed."""
         label = f"{name}-{signer}-{expired}"
         valid = ("-not_before", "20200101000000Z", "-not_after", "20200201000000Z") if expired else DAYS
         if signer == "itself":

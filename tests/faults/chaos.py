@@ -1,4 +1,4 @@
-"""A front before the replica of the Bank: it passes bytes on, or does to them what a script says."""
+"""A front before the Bank's stand-in. It passes bytes on, or does what a script says."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\n"
 
 
 class Front:
-    """Listens on one port of the loopback, also after it was closed and opened again."""
+    """Listens on one port of the loopback, which it keeps while it is closed."""
 
     def __init__(self, upstream: str, tls: ssl.SSLContext | None = None) -> None:
         self.upstream = urlsplit(upstream).port or 0
         self.tls = tls
-        self.port = free_port()  # while it is closed nobody is given it
+        self.port = free_port()  # nobody else gets it
         self.heads: list[bytes] = []
         self.script: Script | None = None
         self._server: asyncio.Server | None = None
@@ -32,7 +32,7 @@ class Front:
 
     @property
     def url(self) -> str:
-        """By name, since cookies and certificates are not for bare numbers."""
+        """With a name, because cookies and certificates need one."""
         return f"{'https' if self.tls else 'http'}://localhost:{self.port}"
 
     async def open(self) -> None:
@@ -46,12 +46,12 @@ class Front:
         self.cut()
 
     def misbehave(self, script: Script | None) -> None:
-        """Do this to every connection from now on; None is good manners again."""
+        """Run this script on every connection from now on. None passes bytes on."""
         self.script = script
         self.cut()
 
     def cut(self) -> None:
-        """End what is open: a kept connection would not see the change."""
+        """End all open connections: they would not see the change."""
         for writer in tuple(self._open):
             writer.transport.abort()
 
@@ -65,7 +65,7 @@ class Front:
             writer.close()
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One request a connection, so that each is seen."""
+        """Pass one request a connection, so that `heads` has each."""
         head = await reader.readuntil(END_OF_HEAD)
         self.heads.append(head)
         bank_reader, bank_writer = await asyncio.open_connection("127.0.0.1", self.upstream)
@@ -122,7 +122,7 @@ async def resets(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
 
 
 async def never_ends(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A plain body without an end, as fast as it is taken."""
+    """A plain body without an end, as fast as the client reads it."""
     await reader.readuntil(END_OF_HEAD)
     writer.write(OK + b"\r\n<?xml version='1.0' encoding='windows-1251'?><ValCurs>")
     while True:

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Failure = Literal["refused", "lost", "silent", "gone"]
-"""A question is not passed on; its answer is lost with the connection, or swallowed; or Redis is gone from there on."""
+"""A call is not passed on; its answer is lost with the connection, or swallowed; or Redis is gone from there on."""
 
 
 @dataclass
 class ChaosProxy:
-    """Set what it does at any moment; it holds for every byte from Redis after that."""
+    """Its settings may change at any moment. They hold for every later byte from Redis."""
 
     upstream: int
     port: int = 0
@@ -42,7 +42,7 @@ class ChaosProxy:
         self.fails_at = 0
 
     def fails(self, number: int, how: Failure) -> None:
-        """The question with that number from now on fails, or, where Redis is `gone`, every one from it on."""
+        """The call with that number from now on fails. If Redis is `gone`, all later calls fail too."""
         self.asked, self.fails_at, self.fails_how = 0, number, how
 
     def _failing(self) -> Failure | None:
@@ -103,7 +103,7 @@ class ChaosProxy:
 
 @dataclass
 class _Connection:
-    """Both ends of one, and what became of its last question."""
+    """Both ends of a connection, and how its last call failed."""
 
     front: asyncio.StreamWriter
     back: asyncio.StreamWriter
@@ -119,7 +119,7 @@ def _reset(writer: asyncio.StreamWriter) -> None:
 
 @asynccontextmanager
 async def proxying(upstream: int) -> AsyncIterator[ChaosProxy]:
-    """A proxy before that port while the context lasts."""
+    """A proxy before that port."""
     proxy = ChaosProxy(upstream)
     server = await asyncio.start_server(proxy.connected, "127.0.0.1", 0)
     proxy.port = server.sockets[0].getsockname()[1]

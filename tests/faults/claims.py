@@ -1,4 +1,4 @@
-"""What the answers that are not /v1/rates claim: on that day, so many units of that currency were worth that."""
+"""What answers other than /v1/rates claim: effective date, currency, nominal, value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ratesvc` in this process; at SIGUSR1 it writes what only it can count into the file `<pid>.counts`.
+"""`ratesvc` in this process. At SIGUSR1 it writes its tasks and descriptors into the file `<pid>.counts`.
 
 python counted.py PYTHON -m ratesvc serve
 """
@@ -17,7 +17,7 @@ SERVES_A_CONNECTION = "RequestHandler.start"
 
 
 def write(*_: object) -> None:
-    """Descriptors and tasks but for those of readers' connections, of which a proxy keeps now more, now fewer."""
+    """Tasks and descriptors without those of readers' connections, whose number depends on the proxy."""
     tasks = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()]
     connections = tasks.count(SERVES_A_CONNECTION)
     counts = {

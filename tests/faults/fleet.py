@@ -1,4 +1,4 @@
-"""Several real replicas behind the shipped proxy, and readers who check every answer by the replica that gave it."""
+"""Several real replicas behind the shipped proxy, and readers that check every answer for its replica."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PATHS = ("/v1/rates", "/v1/rates/today", NEXT, "/v1/rates?lang=ru")
 
 
 def shared_by(bank: Bank, redis_url: str, **variables: str) -> dict[str, str]:
-    """The environment of replicas that are one fleet: one Redis, one namespace, one Bank."""
+    """The environment of a fleet: one Redis, one namespace, one Bank."""
     return {
         "RATESVC_REDIS_URL": redis_url,
         "RATESVC_REDIS_NAMESPACE": uuid.uuid4().hex,
@@ -42,7 +42,7 @@ def shared_by(bank: Bank, redis_url: str, **variables: str) -> dict[str, str]:
 
 @asynccontextmanager
 async def proxy(folder: Path, *replicas: str, at_most: int | None = None) -> AsyncIterator[str]:
-    """HAProxy with the shipped configuration, its names replaced by addresses; yields its own.
+    """HAProxy with the shipped configuration and the addresses of these replicas. Yields its own address.
 
     It adds which replica answered, and allows one address `at_most` requests in ten seconds, where that is given.
     """
@@ -71,7 +71,7 @@ async def proxy(folder: Path, *replicas: str, at_most: int | None = None) -> Asy
 
 @dataclass
 class Readers:
-    """So many requests a second, whether or not the earlier ones were answered; what they saw stands here."""
+    """Send `per_second` requests without waiting for answers, and keep what the answers show."""
 
     url: str
     bank: Bank
@@ -98,12 +98,12 @@ class Readers:
 
     @property
     def ok(self) -> int:
-        """Answers so far that were rates, or said honestly that tomorrow's are not set yet."""
+        """The number of answers with rates, or with 404 because tomorrow's are not set yet."""
         return self.answers["200"] + self.answers["404"]
 
     @property
     def lost(self) -> int:
-        """Requests without such an answer."""
+        """The number of other answers and of requests without one."""
         return self.answers.total() - self.ok
 
     @property
@@ -112,16 +112,16 @@ class Readers:
         return [*seen, *self.unread]
 
     def asked_from_now_on_get(self, least: tuple[date, int]) -> None:
-        """What is older than this effective date and revision, and not flagged stale, is added to `too_old`."""
+        """From now on, answers older than this effective date and revision and not flagged stale are `too_old`."""
         self._least = least
 
     async def more(self, count: int = 50) -> None:
-        """Wait for so many more good answers."""
+        """Wait for `count` more good answers."""
         before = self.ok
         await eventually(lambda: self.ok >= before + count)
 
     async def only(self, replica: str) -> bool:
-        """Wait until a hundred answers in a row are that replica's, which is then so."""
+        """Wait until a hundred answers in a row come from that replica."""
 
         async def all_of_them() -> bool:
             before = self.by_replica.copy()
@@ -164,7 +164,7 @@ class Readers:
             print(f"\n  {answer.status} {path} {answer.headers.get('X-Replica')}: {body[:300]!r}")  # noqa: T201
         is_odd = answer.status == 404 and path != NEXT
         self.answers[f"404 {path}" if is_odd else str(answer.status)] += 1
-        # What the proxy says of itself has no replica.
+        # The proxy's own answers have no replica.
         if replica := answer.headers.get("X-Replica"):
             self.by_replica[replica] += 1
             # Asked before midnight and answered after it, it may be of either day.
@@ -187,7 +187,7 @@ class Readers:
 
 
 async def answers_with(url: str, path: str, status: int) -> bool:
-    """Whether that address answers so."""
+    """Whether that address answers with this status."""
     try:
         async with aiohttp.ClientSession() as http, http.get(url + path) as answer:
             return answer.status == status

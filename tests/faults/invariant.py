@@ -1,8 +1,8 @@
-"""The invariant I, checked by a reader that shares nothing with ratesvc.
+"""The invariant I, checked by a reader that shares no code with ratesvc.
 
-An answer's numbers are that day's as the Bank really published them, or it is a problem document, or it is flagged
-stale; what is served as today's never goes backwards; no 5xx while a replica holds a sheet; a day of history once
-accepted never disappears and never changes silently.
+An answer has that day's numbers as the Bank published them, or is a problem document, or is flagged stale. Today's
+sheet never goes backwards. A replica that holds a sheet answers no 5xx. A day of history never disappears and never changes
+without a new revision.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ HONEST_503 = {"urn:ratesvc:history_loading"}
 
 @dataclass(frozen=True)
 class Mark:
-    """What a replica had been seen to say when a question was asked: only that its answer must not fall behind.
+    """The answers of a replica up to the moment of a request. The answer to that request must not fall behind them.
 
-    Answers to questions that were asked at once may be looked at in any order.
+    Concurrent requests may be answered in any order.
     """
 
     today: tuple[date, int] = (date.min, 0)
@@ -44,7 +44,7 @@ class Mark:
 
 @dataclass
 class Invariant:
-    """Reads the answers of one replica. `published` gives every wording that the Bank set, by effective date."""
+    """Checks the answers of one replica. `published` returns every revision of the Bank by effective date."""
 
     published: Callable[[], Published]
     now: Callable[[], datetime]
@@ -58,15 +58,15 @@ class Invariant:
 
     @property
     def mark(self) -> Mark:
-        """To be taken before a question that is not the only one."""
+        """Take it before a request that runs beside others."""
         return Mark(self._today, dict(sorted(self._accepted)), len(self._series))
 
     def check(self, path: str, status: int, content_type: str, body: bytes, mark: Mark | None = None) -> None:
-        """Look at one answer to a GET without `quote` or `codes`; what is wrong is added to `violations`."""
+        """Check one answer to a GET without `quote` or `codes`, and add what is wrong to `violations`."""
         self.checked += 1
         try:
             problems = self._problems(path, status, content_type, body, mark or self.mark)
-        except Exception as error:  # noqa: BLE001 -- whatever a reader stumbles over, another would too
+        except Exception as error:  # noqa: BLE001 -- other readers would fail on it too
             problems = [f"unreadable: {error!r}"]
         for problem in problems:
             self.violations.append(f"{self.now():%Y-%m-%d %H:%M} {path} {status}: {problem}")

@@ -1,4 +1,4 @@
-"""How long the event loop was kept from turning."""
+"""How long the event loop was blocked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ STEP_S = 0.005
 
 
 class Lag:
-    """At most, in seconds, while the context lasts."""
+    """The longest time in seconds while the context lasts."""
 
     def __init__(self) -> None:
         self.longest_s = 0.0
@@ -20,7 +20,7 @@ class Lag:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await asyncio.sleep(2 * STEP_S)  # what kept the loop until now is still to be noticed
+        await asyncio.sleep(2 * STEP_S)  # notice what blocks the loop until now
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task

@@ -1,4 +1,4 @@
-"""The table of faults: which rows of A to F ran, and how long recovery took.
+"""The table of faults: the rows A to F that ran, and the time of their recovery.
 
 A test of a row is named for it, `test_A8_a_gzip_bomb`, and its docstring says what happens. A test of many rows has a
 parameter `row` with both: "A18 The server speaks SSH". It takes the fixture `fault` and says when the fault has ended:

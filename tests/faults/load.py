@@ -1,4 +1,4 @@
-"""Readers who go on asking while something is broken: every answer is checked by its numbers, and timed."""
+"""Readers that keep asking during a fault. They check the numbers of every answer and measure its time."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ CHECKED = (
     *("/v1/rates", "/v1/rates/next", "/v1/rates?lang=ru", "/widget?codes=USD,EUR", "/scripts/XML_daily.asp"),
     *("/v1/series?codes=USD&since=2026-01-01", "/frankfurter/v1/latest"),
 )
-# Their figures are computed, or they have none.
+# The service computes their figures, or they have none.
 OTHERS = ("/v1/rates?quote=EUR&lang=ru", "/v1/currencies", "/readyz")
 # The 99th percentile is judged where nothing else runs; elsewhere fewer answers show the same.
 QUIET_ANSWERS, LEAST_ANSWERS = (400, 600) if STRICT or LONG else (100, 200)
 PAUSE_S = 0.005
 PATIENCE_S = 15.0
 
-# The table's limit, and what the same questions took just before the fault. That no request waits for Redis is not
-# shown by this but by tests/guarded.py, which fails whoever asks it, however long that takes.
+# The limit of the table, and the time of the same requests just before the fault. That no request waits for Redis is
+# shown by tests/guarded.py.
 MOST_P99_S = 0.05
 TIMES_QUIET = 3
 
@@ -38,7 +38,7 @@ Get = Callable[[str], Awaitable[tuple[int, Mapping[str, str], bytes]]]
 
 
 class Replica(Protocol):
-    """Somebody who answers, what is true, and what time it is there."""
+    """A running service, its Bank and its clock."""
 
     @property
     def url(self) -> str: ...
@@ -54,7 +54,7 @@ def p99(seconds: Sequence[float]) -> float:
 
 @dataclass
 class Load:
-    """Seconds of every answer before the fault, during it, and from its end on; and whatever was no right answer."""
+    """Seconds of every answer before, during and after the fault, and all wrong answers."""
 
     invariant: Invariant
     quiet: list[float] = field(default_factory=list)
@@ -72,16 +72,16 @@ class Load:
         await eventually(lambda: len(self._now) >= wanted)
 
     def begins(self) -> None:
-        """What comes from now on is under the fault."""
+        """The fault begins."""
         self._now = self.during
 
     async def ends(self) -> None:
-        """The fault is about to end, once it was seen by enough readers; what comes then is the recovery."""
+        """Wait for enough answers under the fault. Later answers belong to the recovery."""
         await self.lasts(max(0, LEAST_ANSWERS - len(self.during)))
         self._now = self.after
 
     def judge(self) -> None:
-        """What all of them saw, when they have gone."""
+        """Check all answers at the end."""
         quiet_s, during_s = p99(self.quiet), p99(self.during)
         limit_s = MOST_P99_S * patience() + TIMES_QUIET * quiet_s
         print(  # noqa: T201 -- the figures are the point
@@ -103,9 +103,9 @@ class Load:
 
 @asynccontextmanager
 async def under_load(served: Replica, readers: int = 2) -> AsyncIterator[Load]:
-    """Nobody waits longer than the machine makes them, nobody gets an error, and every answer keeps I.
+    """No reader waits longer than without the fault or gets an error, and every answer keeps the invariant I.
 
-    It begins with a quiet measurement; the fault is from then on, until `Load.ends` or the end of the context.
+    It begins with a measurement without the fault, which then lasts until `Load.ends` or the end of the context.
     """
     load = Load(Invariant(truth_of(served.bank), served.now))
     paths = (*CHECKED, f"/v1/rates/{sorted(served.bank.truth)[1]}", *OTHERS)
@@ -121,7 +121,7 @@ async def under_load(served: Replica, readers: int = 2) -> AsyncIterator[Load]:
             await asyncio.sleep(PAUSE_S)
 
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE_S)) as http:
-        for path in paths:  # what is made once for all is made now
+        for path in paths:  # the first request of each kind takes longer
             async with http.get(served.url + path) as answer:
                 await answer.read()
         tasks = [asyncio.create_task(read(http, number)) for number in range(readers)]
@@ -132,13 +132,13 @@ async def under_load(served: Replica, readers: int = 2) -> AsyncIterator[Load]:
             await load.ends()
         finally:
             load.is_going = False
-            # Whoever got no answer, or none within the time, says so here.
+            # A reader without an answer raises its error here.
             await asyncio.gather(*tasks)
     load.judge()
 
 
 async def look(get: Get, reader: Invariant) -> set[int]:
-    """Ask everything once that is checked by its numbers; the statuses."""
+    """Request every checked path once. Returns the statuses."""
     statuses = set()
     for path in CHECKED:
         status, headers, body = await get(path)

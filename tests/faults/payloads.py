@@ -1,4 +1,4 @@
-"""What a hostile client writes, and every place in which it can write: read off the routes and the dialects."""
+"""What a hostile client writes, and every place where it can write, from the routes and the dialects."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ HERE = "HERE"
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """One parameter of one route, HERE in the target, beside valid ones; and how the route may answer."""
+    """A target with HERE in place of one parameter, and the statuses and media types that its route may answer."""
 
     route: str
     name: str
@@ -86,12 +86,12 @@ class Spot:
     media: frozenset[str]
 
     def written(self, text: str) -> str:
-        """The target with this in its place."""
+        """The target with this text in the place."""
         return self.target.replace(HERE, quote(text, safe=""))
 
 
 def our_spots(snapshot: Snapshot, url: str) -> Iterator[Spot]:
-    """Each parameter of each described route, the name of one that it does not have; and an address that is none."""
+    """Each parameter of each described route, an unknown parameter's name, and an unknown path."""
     day = snapshot.today
     for operation in openapi.operations(Site(url), day):
         route, answers = operation["path"], operation["responses"]
@@ -118,7 +118,7 @@ def our_spots(snapshot: Snapshot, url: str) -> Iterator[Spot]:
     yield Spot("/nowhere", "path", f"/{HERE}", frozenset({400, 404}), frozenset({PROBLEM_JSON}))
 
 
-# Nothing that another of these would be preferred to.
+# Values for all parameters of the dialects, so that none hides another.
 GIVEN = {
     "amount": "100",
     "date_req": "18/11/2022",
@@ -137,7 +137,7 @@ GIVEN = {
 
 
 class Noting(dict[str, str]):
-    """Parameters, and the names of all that were looked for."""
+    """Parameters that note every name that is looked up."""
 
     def __init__(self, given: dict[str, str]) -> None:
         super().__init__(given)
@@ -153,7 +153,7 @@ class Noting(dict[str, str]):
 
 
 def foreign_spots(history: History, snapshot: Snapshot, url: str) -> Iterator[Spot]:
-    """Each parameter that a dialect's route looks for when it is asked, and what others call for JSONP."""
+    """Each parameter that a dialect's route looks up, and the usual name of a JSONP callback."""
     for speaker in DIALECTS:
         dialect: Dialect = import_module(f"ratesvc.dialects.{speaker.replace('-', '_')}").DIALECT
         for ask, template in {ask: path for path, ask in dialect.routes.items()}.items():

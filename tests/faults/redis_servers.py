@@ -23,7 +23,7 @@ Kind = Literal["any", "redis", "valkey"]
 
 
 def server(kind: Kind = "any") -> str:
-    """The binary: Redis, the Valkey that we embed, or Redis where it is installed and else that Valkey."""
+    """The binary: Redis, the embedded Valkey, or Redis if it is installed and else Valkey."""
     if kind == "redis":
         return program("redis-server")
     return (kind == "any" and path_of("redis-server")) or str(find_server())
@@ -48,7 +48,7 @@ class RealRedis:
         return redis.Redis(port=self.port, socket_timeout=5, **options)
 
     def start(self, *, wait: bool = True, **options: Any) -> None:
-        """Start it, on the same port, and wait until it answers anything at all."""
+        """Start it on its port, and wait until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
         settings = {**self.options, **options}
         words = [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", str(value))]
@@ -111,7 +111,7 @@ class Sentinel(RealRedis):
 
 @contextmanager
 def running(*servers: RealRedis) -> Iterator[None]:
-    """All of them, from start to kill."""
+    """Start all of them, and kill them at the end."""
     try:
         for server in servers:
             server.start()
@@ -122,12 +122,12 @@ def running(*servers: RealRedis) -> Iterator[None]:
 
 
 def cluster_nodes(folder: Path) -> list[RealRedis]:
-    """The three that a cluster has at least, to be started and then `joined`."""
+    """Three servers, the least number of a cluster. Start them, then call `joined`."""
     return [RealRedis(folder / f"node-{n}", cluster_enabled="yes", cluster_node_timeout=2000) for n in range(3)]
 
 
 def joined(nodes: list[RealRedis]) -> str:
-    """The address of the cluster that they are made into, once each of them knows it."""
+    """Make them a cluster, and return its address once each of them knows it."""
     first, step = nodes[0], -(-SLOTS // len(nodes))
     for number, node in enumerate(nodes):
         with contextlib.closing(node.client()) as client:

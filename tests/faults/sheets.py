@@ -1,4 +1,4 @@
-"""Plausible sheets: thirty currencies that keep to their pegs, and what can be wrong with one."""
+"""Plausible sheets of thirty currencies that keep their pegs, and ways to spoil one."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ PLACE = Decimal("0.0001")
 
 
 def plausible(effective: date, dollar: str = "75.5273") -> Sheet:
-    """That day's sheet; the dollar follows from the day by some kopecks, and the others from the dollar."""
+    """That day's sheet. The dollar depends on the day, the other currencies on the dollar."""
     roubles = Decimal(dollar) + Decimal(effective.toordinal() % 97).scaleb(-2)
     return Sheet(effective, tuple(_quote(roubles, *row) for row in PER_DOLLAR))
 
@@ -59,7 +59,7 @@ def _quote(roubles: Decimal, code: str, number: str, cbr_id: str, per_dollar: st
 
 
 def at(quote: Quote, unit_rate: Decimal) -> Quote:
-    """The same currency at that price of a unit: the nominal is the smallest that makes the value ten or more."""
+    """The same currency at that unit rate. The nominal is the smallest with which the value is ten or more."""
     nominal = 1
     while unit_rate * nominal < 10:
         nominal *= 10
@@ -67,7 +67,7 @@ def at(quote: Quote, unit_rate: Decimal) -> Quote:
 
 
 def changed(sheet: Sheet, **unit_rates: Decimal | Callable[[Decimal], Decimal]) -> Sheet:
-    """With other unit rates, given or computed from the old one."""
+    """The sheet with other unit rates, given or computed from the old ones."""
 
     def one(quote: Quote) -> Quote:
         wanted = unit_rates.get(quote.code)
@@ -91,12 +91,12 @@ def without(sheet: Sheet, *codes: str) -> Sheet:
 
 
 def figures(sheet: Sheet) -> Figures:
-    """For the independent reader: plain digits."""
+    """The figures for the independent reader."""
     return {quote.code: (quote.nominal, str(quote.value)) for quote in sheet.quotes}
 
 
 def truth_of(bank: Bank) -> Callable[[], Published]:
-    """All that the Bank has set so far, each revision read once."""
+    """A function that returns all revisions that the Bank has published so far."""
     known: dict[date, list[Figures]] = {}
 
     def truth() -> Published:

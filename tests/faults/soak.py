@@ -2,8 +2,8 @@
 
     make soak MINUTES=10 SEED=7
 
-Every answer is checked. The same seed gives the same faults in the same order. The first replica is never ended,
-so that what it uses can be compared over the whole run. Ends with 1 after a violation.
+Checks every answer. The same seed gives the same faults in the same order. The first replica is never ended, so that
+its use of memory can be compared over the whole run. Ends with 1 after a violation.
 """
 
 from __future__ import annotations
@@ -38,22 +38,21 @@ from sheets import all_times, without
 from ratesvc.domain.rates import Sheet
 from ratesvc.storage.redis import MOST_CONNECTIONS
 
-# A request that the Bank left without an answer is given up after 15 seconds; until then nobody else asks.
+# A request that the Bank does not answer ends after 15 seconds. Until then no other replica polls.
 RECOVERY_S = 20.0
 NO_LIMIT = 10**9
 COUNTED = (sys.executable, str(Path(__file__).with_name("counted.py")))
 
-# An hour's slope of memory cannot be seen in ten minutes: what is gained is judged, after five minutes of warming up
-# or, in a shorter run, after half of it.
+# Ten minutes are too short for a slope, so the growth counts, after five minutes of warming up or half a shorter run.
 WARM_S = 300.0
 SHORT_S = 90.0
-# Pools open their threads as more work comes at once, which may be late in a run; what leaks opens them without end.
+# Pools open threads when more work comes at once, which may be late in a run. A leak opens them without end.
 MOST_GAINED = {"megabytes": 5.0, "descriptors": 5, "tasks": 3, "threads": 4}
 
 
 @dataclass
 class Soak:
-    """Everything that can be broken, and what was found."""
+    """Everything that a fault can break, and the results."""
 
     bank: Bank
     redis: RealRedis
@@ -71,7 +70,7 @@ class Soak:
     connections: list[int] = field(default_factory=list)
 
     def publish(self) -> None:
-        """The Bank corrects its newest sheet: what is served afterwards shows who has recovered."""
+        """The Bank corrects its newest sheet: a replica that serves the correction has recovered."""
         self.wordings += 1
         self.bank.publish(sheet(max(self.bank.truth), shift=self.wordings))
 
@@ -80,7 +79,7 @@ class Soak:
         await asyncio.sleep(self.chance.uniform(shortest_s, longest_s))
 
     async def agree(self) -> bool:
-        """Whether both serve the last wording, in the same bytes."""
+        """Whether both replicas serve the last revision in the same bytes."""
         newest = self.bank.truth[max(self.bank.truth)][-1]
         shown = f'"value":{newest.by_code["USD"].value.normalize():f}'.encode()
         bodies = []
@@ -140,7 +139,7 @@ class Soak:
         replica.kill(signal.SIGCONT)
 
     async def one(self, name: str) -> None:
-        """Let it happen, and see that everything is well again. What was lost since the last one is its loss."""
+        """Run one fault, and check the recovery. It accounts for the requests lost since the last fault."""
         begun = time.monotonic()
         self.may_lose = 0
         await FAULTS[name](self)
@@ -160,7 +159,7 @@ class Soak:
             self.connections.append(client.info("clients")["connected_clients"] - 1)
 
     def pause_is_over(self) -> None:
-        """Between faults nothing may be lost."""
+        """No request may be lost between faults."""
         if lost := self._lost_since():
             self.violations.append(f"{lost} requests were lost between two faults")
 
@@ -169,7 +168,7 @@ class Soak:
         return self.lost - before
 
     async def look(self, folder: Path) -> None:
-        """Note every second what the replica uses that is never ended."""
+        """Note every second what the first replica uses."""
         process = self.replicas[0].process
         counts = folder / f"{process.pid}.counts"
         process.send_signal(signal.SIGUSR1)
@@ -232,7 +231,7 @@ FAULTS: dict[str, Callable[[Soak], Awaitable[None]]] = {
 
 
 async def soak(minutes: float, seed: int, per_second: float, folder: Path) -> Soak:
-    """Run it; what was violated and what was measured stand in what is returned."""
+    """Run it, and return the violations and figures."""
     chance = Random(seed)  # noqa: S311 -- a seed, so that it can be seen again
     redis = RealRedis(folder / "redis")
     async with AsyncExitStack() as stack:
@@ -271,7 +270,7 @@ async def soak(minutes: float, seed: int, per_second: float, folder: Path) -> So
 
 
 async def go_on(soak: Soak, minutes: float) -> None:
-    """One fault after another; short runs hurry, so that they see as many."""
+    """One fault after another. Short runs pause less, to run as many."""
     until = time.monotonic() + minutes * 60
     pause_s = (8.0, 20.0) if minutes > 5 else (1.0, 4.0)
     bag: list[str] = []
@@ -284,7 +283,7 @@ async def go_on(soak: Soak, minutes: float) -> None:
 
 
 def judge(soak: Soak) -> None:
-    """The figures, and what is more than may be."""
+    """Write the figures, and note what exceeds its limit."""
     answers, limit = soak.readers.answers, MOST_CONNECTIONS * len(soak.replicas)
     said = ", ".join(f"{count} × {status}" for status, count in sorted(answers.items()))
     soak.figures.append(f"{answers.total()} answers ({said}), {soak.lost} lost")
@@ -306,7 +305,7 @@ def judge(soak: Soak) -> None:
 
 
 def least(used: Sequence[Use], what: str) -> float:
-    """What is kept grows from below: above it lies what a fault, or the moment, needs."""
+    """The least use: a fault, or the moment, needs more for a while, but a leak lifts the least."""
     return min(float(getattr(use, what)) for use in used)
 
 

@@ -1,4 +1,4 @@
-"""A window of Chromium that tells of whatever runs, whatever a policy stops, and whoever is asked."""
+"""A window of Chromium that reports scripts that run, violations of a policy, and requests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ window.pwned = () => tell("ran in " + location.href);
 window.alert = window.confirm = window.prompt = pwned;
 addEventListener("securitypolicyviolation", e => tell("stopped " + e.violatedDirective + " " + e.blockedURI));
 """
-# Two frames later animations have begun and what was opened or focussed is told. In a sandbox nobody would call back.
+# Two frames later animations have begun, and events of opening and focus have come. A sandbox would never call back.
 TWO_FRAMES = """
 origin != "null" && new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))
 """
@@ -24,7 +24,7 @@ LURED = re.compile(r"/(x|pwned.*)$")
 
 
 class Spy:
-    """One window; `told` is everything that should not have been, whenever it was, and is emptied by `opens`."""
+    """One window. `told` has everything that must not happen; `opens` empties it."""
 
     def __init__(self, page: Page, home: str, *, scripts: bool) -> None:
         self.page = page
@@ -40,7 +40,7 @@ class Spy:
             self.told.append(f"asked {url}")
 
     async def opens(self, url: str, until: Literal["load", "networkidle"] = "load") -> list[str]:
-        """What is told of this page until it has come to rest."""
+        """Open a page, and return what is told until it is quiet."""
         self.told.clear()
         async with asyncio.timeout(PATIENCE_S):
             await self.page.goto(url, wait_until=until)
@@ -51,7 +51,7 @@ class Spy:
 
 @asynccontextmanager
 async def spying(browser: Browser, home: str, **options: Any) -> AsyncIterator[Spy]:
-    """A window in a context of its own; nobody but `home` is to be asked."""
+    """A window in its own context. It may request only addresses of `home`."""
     context = await browser.new_context(**options)
     try:
         spy = Spy(await context.new_page(), home, scripts=options.get("java_script_enabled", True))

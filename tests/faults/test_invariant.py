@@ -1,4 +1,4 @@
-"""The independent reader itself: it must see what it is there for."""
+"""The independent reader itself: it must see every violation."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def seen(*bodies: bytes, path: str = "/v1/rates", status: int = 200, kind: str =
 
 
 def test_right_answers_are_right() -> None:
-    """Today's, tomorrow's in both wordings, a problem document before anything is held."""
+    """Today's sheet, both revisions of tomorrow's, a problem document before a sheet is held."""
     assert seen(rates(), rates()) == []
     for value in (76.0, 76.5):
         assert seen(rates(SATURDAY, value, requested_date=str(SATURDAY)), path="/v1/rates/next") == []
@@ -55,7 +55,7 @@ def test_right_answers_are_right() -> None:
     ],
 )
 def test_wrong_answers_are_seen(bodies: list[bytes], words: str) -> None:
-    """A wrong digit, another day's, a step back, an empty success, one that cannot be read."""
+    """A wrong digit, another day, a step back, an empty success, an unreadable answer."""
     assert any(words in violation for violation in seen(*bodies))
 
 
@@ -68,7 +68,7 @@ def test_an_older_sheet_must_be_flagged() -> None:
 
 
 def test_a_day_once_accepted_stays() -> None:
-    """Neither gone, for whatever reason, nor other figures under the same revision, nor an earlier wording again."""
+    """It may not disappear, change under the same revision, or go back to an earlier revision."""
     path = f"/v1/rates/{SATURDAY}"
     shown = rates(SATURDAY, 76.0, requested_date=str(SATURDAY))
     for status, kind in ((404, "not_yet_set"), (503, "history_loading")):
@@ -88,7 +88,7 @@ def test_a_day_once_accepted_stays() -> None:
 
 
 def test_no_5xx_once_a_sheet_is_held() -> None:
-    """Before it is honest, afterwards it is not; and a page of HTML never is."""
+    """Before the first sheet 503 is right, afterwards it is not; a page of HTML never is."""
     one = reader()
     one.check("/v1/rates", 200, "application/json", rates())
     one.check("/v1/rates", 503, "application/problem+json", b'{"type": "urn:ratesvc:no_sheet"}')
@@ -118,7 +118,7 @@ OTHERS["/widget/frame?codes=EUR"] = (
 
 
 def read(path: str, body: str, status: int = 200) -> list[str]:
-    """What is wrong with one answer of another shape, on a replica that holds a sheet."""
+    """The violations of one answer in another format, on a replica that holds a sheet."""
     bank = {FRIDAY: [{"USD": (1, "75.0000"), "EUR": (1, "80.5000")}]}
     one = Invariant(lambda: bank, lambda: datetime(2026, 4, 24, 9, tzinfo=UTC), holds_a_sheet=True)
     one.check(path, status, "text/html", body.encode())
@@ -127,7 +127,7 @@ def read(path: str, body: str, status: int = 200) -> list[str]:
 
 @pytest.mark.parametrize("path", READERS)
 def test_every_reader_reads_its_shape(path: str) -> None:
-    """Right is right; a wrong digit, another day's figures, a page that is cut, empty or refused are seen."""
+    """It accepts the right answer, and sees a wrong digit, another day, and a cut, empty or refused answer."""
     right = OTHERS[path]
     assert read(path, right) == []
     wrong_digit = re.sub(r"(75|80)([.,])", r"\g<1>\g<2>1", right)

@@ -1,4 +1,4 @@
-"""Networks in which the Bank is reached through a proxy, or behind an authority of one's own."""
+"""Networks that reach the Bank through a proxy, or have their own certificate authority."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ async def effective(mirror: str, transport: Transport) -> date:
 
 
 async def test_a_plain_bank_behind_a_proxy(proxy: Proxy) -> None:
-    """The name need not be known here: the proxy finds the Bank."""
+    """The service need not know the Bank's name: the proxy finds it."""
     assert await effective(f"http://{NAME}", Transport(proxy.url)) == FRIDAY
     assert proxy.asked == [f"GET http://{NAME}/scripts/XML_daily.asp HTTP/1.1"]
 
@@ -107,7 +107,7 @@ async def test_a_plain_bank_behind_a_proxy(proxy: Proxy) -> None:
 async def test_a_bank_with_tls_behind_a_proxy_and_an_authority_of_our_own(
     bank: Bank, proxy: Proxy, tmp_path: Path
 ) -> None:
-    """The tunnel is opened by CONNECT; the certificate is believed with cbr.ca_file only."""
+    """CONNECT opens the tunnel; the client trusts the certificate only with cbr.ca_file."""
     authority = Authority(tmp_path)
     async with front_running(bank.url, authority.server(name=NAME)) as front:
         proxy.tls = front.port
@@ -120,7 +120,7 @@ async def test_a_bank_with_tls_behind_a_proxy_and_an_authority_of_our_own(
 
 @pytest.mark.parametrize("mirror", [f"http://{NAME}", f"https://{NAME}"])
 async def test_a_proxy_that_asks_for_a_password(mirror: str, bank: Bank, proxy: Proxy, tmp_path: Path) -> None:
-    """It is given the one in the address; a wrong one is a failure that never repeats it."""
+    """The proxy gets the password of the address; an error about a wrong one does not repeat it."""
     authority = Authority(tmp_path)
     async with front_running(bank.url, authority.server(name=NAME)) as front:
         proxy.tls, proxy.password = front.port, "right"
@@ -134,7 +134,7 @@ async def test_a_proxy_that_asks_for_a_password(mirror: str, bank: Bank, proxy: 
 
 
 async def test_no_proxy_there(proxy: Proxy) -> None:
-    """A dead proxy is a failure to connect, which names it and not its password."""
+    """A dead proxy is a failure to connect, without the password in its text."""
     with pytest.raises(FetchFailed) as caught:
         await effective(f"http://{NAME}", Transport(f"http://clerk:{CANARY}@127.0.0.1:1"))
     assert caught.value.kind == "connect"
@@ -144,7 +144,7 @@ async def test_no_proxy_there(proxy: Proxy) -> None:
 
 @pytest.mark.slow
 async def test_the_usual_environment_and_the_setting(bank: Bank, proxy: Proxy, tmp_path: Path) -> None:
-    """HTTP_PROXY is followed, NO_PROXY too; cbr.proxy is stronger than both."""
+    """The client follows HTTP_PROXY and NO_PROXY; cbr.proxy is stronger than both."""
     names = {"RATESVC_CBR_MIRRORS": f"http://{NAME}", "HTTP_PROXY": proxy.url}
     shown = ("show", "USD", "--date", str(FRIDAY))
     code, out, err = await run(tmp_path, *shown, **names)
@@ -162,7 +162,7 @@ async def test_the_usual_environment_and_the_setting(bank: Bank, proxy: Proxy, t
 
 @pytest.mark.slow
 async def test_a_wrong_setting_stops_the_start(tmp_path: Path) -> None:
-    """A file without certificates, and a proxy that is no address, are named in one line."""
+    """One line names a file without certificates, or a proxy that is no address."""
     nothing = tmp_path / "ca.pem"
     nothing.write_text("no certificate")
     code, _, err = await run(tmp_path, "serve", RATESVC_CBR_CA_FILE=str(nothing), RATESVC_PORT="0")

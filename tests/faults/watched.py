@@ -1,4 +1,4 @@
-"""A service under a fault, with the independent reader on every answer all the while."""
+"""A service under a fault, while the independent reader checks its answers all the time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LIMITS = Limits(512 * 1024, 1.0, connect_s=0.5)
 
 @dataclass
 class Watched(Served):
-    """A service whose answers are read all the time."""
+    """A service whose answers are checked all the time."""
 
     invariant: Invariant
 
@@ -58,7 +58,7 @@ class Watched(Served):
         await eventually(lambda: (failure := self.last_failure) and failure.kind == kind)
 
     async def polls(self, count: int = 2) -> None:
-        """Let so many more polls end, however they end."""
+        """Wait for the end of `count` more polls."""
         for _ in range(count):
             last = self.service.telemetry.last_cycle
             await eventually(lambda last=last: self.service.telemetry.last_cycle is not last)  # type: ignore[misc]
@@ -111,6 +111,6 @@ async def _check(served: Watched, path: str) -> None:
 
 
 def polling(settings: Settings, mirror: str, every_s: float = 0.1) -> Settings:
-    """Ask this mirror every so often, and fetch history without a pause."""
+    """Settings that poll this mirror every `every_s` seconds and fetch history without a pause."""
     cbr = msgspec.structs.replace(settings.cbr, mirrors=(mirror,), backfill_gap_seconds=0)
     return msgspec.structs.replace(settings, cbr=cbr, poll_seconds=every_s)

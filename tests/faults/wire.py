@@ -1,4 +1,4 @@
-"""Bytes on a connection, as no well-behaved client would send them."""
+"""Raw bytes on a connection, as no well-behaved client would send them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WAIT_S = 20.0
 
 @dataclass
 class Answered:
-    """One answer's status, head and body; `closed` says after how many seconds the server hung up, if it did."""
+    """One answer. `closed` has the seconds until the server closed the connection, if the test waited for that."""
 
     status: int
     head: str
@@ -44,7 +44,7 @@ async def connected(url: str) -> AsyncIterator[tuple[asyncio.StreamReader, async
 
 
 async def ask(url: str, request: bytes, *, closes: bool = False) -> Answered:
-    """The answer to these bytes; with `closes` the end of the connection is waited for."""
+    """The answer to these bytes. `closes` also waits for the end of the connection."""
     async with connected(url) as (reader, writer), asyncio.timeout(WAIT_S):
         begun = time.monotonic()
         writer.write(request)
@@ -77,7 +77,7 @@ async def answer_from(reader: asyncio.StreamReader, request: bytes) -> Answered:
 
 
 async def ending(reader: asyncio.StreamReader) -> bytes:
-    """What still comes, up to the end of the connection, however it ends."""
+    """All bytes up to the end of the connection, however it ends."""
     try:
         return await reader.read()
     except ConnectionError:
@@ -85,5 +85,5 @@ async def ending(reader: asyncio.StreamReader) -> bytes:
 
 
 def get(target: str, *headers: str, method: str = "GET") -> bytes:
-    """A request as it should be, but for what is given."""
+    """A well-formed request with this target and these headers."""
     return "\r\n".join([f"{method} {target} HTTP/1.1", "Host: x", *headers, "", ""]).encode("latin-1")
