@@ -1,8 +1,8 @@
 """The invariant I, checked by a reader that shares no code with ratesvc.
 
 An answer has that day's numbers as the Bank published them, or is a problem document, or is flagged stale. Today's
-sheet never goes backwards. A replica that holds a sheet answers no 5xx. A day of history never disappears and never changes
-without a new revision.
+sheet never goes backwards. A replica that holds a sheet answers no 5xx. A day of history never disappears and never
+changes without a new revision.
 """
 
 from __future__ import annotations
