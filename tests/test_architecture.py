@@ -19,7 +19,7 @@ PURE = tuple(
     for module in contract.get("source_modules", ())
 )
 IN_THEM = tuple(f"{module}/" for module in PURE)
-COUNTING = {name for name in FILES if name in PURE or name.startswith(IN_THEM)} - {"errors"} | {"service/publication"}
+EXACT = {name for name in FILES if name in PURE or name.startswith(IN_THEM)} - {"errors"} | {"service/publication"}
 
 
 def calls(tree: ast.AST) -> Iterator[tuple[str, int]]:
@@ -30,7 +30,7 @@ def calls(tree: ast.AST) -> Iterator[tuple[str, int]]:
             yield called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", ""), node.lineno
 
 
-@pytest.mark.parametrize("name", sorted(COUNTING))
+@pytest.mark.parametrize("name", sorted(EXACT))
 def test_pure_modules_read_no_file_and_run_no_text(name: str) -> None:
     """pyproject.toml says which modules they may not import. These are functions that need no import."""
     assert [line for called, line in calls(TREES[name]) if called in {"open", "print", "input", "exec", "eval"}] == []
@@ -53,16 +53,16 @@ def test_only_admission_makes_revisions() -> None:
 def test_there_is_one_clock(name: str) -> None:
     """Only workdays.utc_now reads the clock, so that a test or a demo can stop it for everything."""
     tree = TREES[name]
-    asked = [line for called, line in calls(tree) if called in {"now", "utcnow", "today", "fromtimestamp"}]
+    lines = [line for called, line in calls(tree) if called in {"now", "utcnow", "today", "fromtimestamp"}]
     if name == "domain/workdays":
         clock = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "utc_now")
-        asked = [line for line in asked if line not in range(clock.lineno, (clock.end_lineno or 0) + 1)]
-    assert asked == []
+        lines = [line for line in lines if line not in range(clock.lineno, (clock.end_lineno or 0) + 1)]
+    assert lines == []
 
 
-@pytest.mark.parametrize("name", sorted(COUNTING))
-def test_no_number_of_the_bank_meets_a_float(name: str) -> None:
-    """No float literal, no float() and no slash: Decimals are divided by a context that says how exactly."""
+@pytest.mark.parametrize("name", sorted(EXACT))
+def test_no_number_of_the_bank_becomes_a_float(name: str) -> None:
+    """No float literal, no float() and no slash: Decimals are divided by a context that sets the precision."""
     wrong = [
         f"line {node.lineno}: {ast.unparse(node)}"
         for node in ast.walk(TREES[name])
@@ -74,8 +74,8 @@ def test_no_number_of_the_bank_meets_a_float(name: str) -> None:
 
 
 def test_there_is_one_rounding() -> None:
-    """Only `rates.rounded` rounds: in the modules that count nobody else quantizes, and nobody calls round."""
-    rounding = {name for name in COUNTING for called, _ in calls(TREES[name]) if called in {"quantize", "round"}}
+    """Only `rates.rounded` rounds: no other function of the exact modules quantizes, and none calls round."""
+    rounding = {name for name in EXACT for called, _ in calls(TREES[name]) if called in {"quantize", "round"}}
     assert rounding - {"render/png"} <= {"domain/rates"}  # where colours are quantized
     tree = TREES["domain/rates"]
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
