@@ -32,7 +32,7 @@ def column(
 
 
 def held(one: Column) -> Records:
-    """What a column says of each of its days, by the reader of a single day."""
+    """The record of each day, read day by day."""
     assert len(one.days) == len(one.values) == len(one.nominals)
     quotes = {day: one.quote(day) for day in map(date.fromordinal, one.days)}
     return {day: (quote.nominal, quote.value) for day, quote in quotes.items() if quote}
@@ -62,7 +62,7 @@ def test_a_record_is_read_as_it_was_put() -> None:
 
 @given(RECORDS, st.randoms())
 def test_records_are_kept_in_the_order_of_days(records: Records, random: object) -> None:
-    """Whatever the order in which they come."""
+    """In whichever order they are put."""
     days = list(records)
     getattr(random, "shuffle")(days)  # noqa: B009 -- hypothesis' type is no random.Random to mypy
     made = column({day: records[day] for day in days})
@@ -81,7 +81,7 @@ def test_days_that_are_kept_keep_their_nominals(records: Records, days: set[date
 
 
 def test_a_nominal_that_flipped_stays_with_its_day() -> None:
-    """As the sum's in March 2022: without the first day the second one has not become ten times as dear."""
+    """As the sum's in March 2022: the second day is not ten times as dear once the first is gone."""
     made = column(FLIPPED, SUM)
     made.keep_only(frozenset(day.toordinal() for day in (FRIDAY, TUESDAY)))
     assert list(made.unit_rates(THURSDAY, TUESDAY)) == [
@@ -93,7 +93,7 @@ def test_a_nominal_that_flipped_stays_with_its_day() -> None:
 
 @given(RECORDS, st.dates(date(2025, 12, 20), date(2026, 3, 10)), st.integers(-1, 30))
 def test_a_forgotten_range_is_gone_and_nothing_else(records: Records, since: date, days: int) -> None:
-    """With both of its ends; also a range of one day."""
+    """Both of its ends too; also a range of one day, or of none."""
     until = since + timedelta(days=days)
     made = column(records, derived="old")
     made.forget(since, until)
@@ -103,7 +103,7 @@ def test_a_forgotten_range_is_gone_and_nothing_else(records: Records, since: dat
 
 @given(RECORDS, st.dates(date(2026, 1, 1), date(2026, 2, 28)), st.integers(0, 8), st.integers(1, 10**9))
 def test_a_column_that_threads_read_does_not_change(records: Records, day: date, power: int, scaled: int) -> None:
-    """Another record, or one less, is in another column, unless it comes last or nothing changes."""
+    """Any change is made to a copy, unless a record is added at the end or nothing changes."""
     made, value = column(records, derived="old"), Decimal(scaled).scaleb(-4)
     less = made.without(day)
     assert held(less) == {one: record for one, record in records.items() if one != day}
@@ -119,7 +119,7 @@ def test_a_column_that_threads_read_does_not_change(records: Records, day: date,
 
 
 def test_a_record_that_is_held_already_changes_nothing() -> None:
-    """Be it the first, one in the middle or the last; another nominal or value of the day is another record."""
+    """The first, one in the middle or the last; another nominal or value makes another record."""
     made = column(FLIPPED)
     for day, (nominal, value) in FLIPPED.items():
         assert made.with_record(day, nominal, value) is made
@@ -128,8 +128,8 @@ def test_a_record_that_is_held_already_changes_nothing() -> None:
     assert held(made) == FLIPPED
 
 
-def test_what_was_derived_lasts_while_records_are_only_added_behind() -> None:
-    """A text of a thousand days gets one more line; it is written anew when an earlier day changes."""
+def test_derived_text_lasts_while_records_are_only_added_at_the_end() -> None:
+    """A text of a thousand days gets one more line; a change of an earlier day discards it."""
     made = column({THURSDAY: (1, Decimal("75.0000"))})
     for day, derived in ((FRIDAY, {"text": "old"}), (FRIDAY, {}), (date(2026, 4, 22), {})):
         made.derived = {"text": "old"}
@@ -137,8 +137,8 @@ def test_what_was_derived_lasts_while_records_are_only_added_behind() -> None:
         assert made.derived == derived
 
 
-def test_a_copy_shares_nothing_that_moves() -> None:
-    """Neither records nor what was derived from them."""
+def test_a_copy_shares_no_records() -> None:
+    """Nor what was derived from them."""
     made = column(FLIPPED, derived="old")
     other = made.copy()
     assert (other, other.derived) == (made, {})
@@ -150,7 +150,7 @@ def test_a_copy_shares_nothing_that_moves() -> None:
 @example(FLIPPED, FRIDAY, SATURDAY)
 @given(RECORDS, st.dates(date(2025, 12, 20), date(2026, 3, 10)), st.dates(date(2025, 12, 20), date(2026, 3, 10)))
 def test_unit_rates_of_a_closed_range(records: Records, since: date, until: date) -> None:
-    """Value ÷ nominal, exact, of both ends and what lies between; scaled, the same as whole numbers."""
+    """Value ÷ nominal, exact, with both ends; scaled, the same as whole numbers."""
     made = column(records)
     expected = [(day, value / nominal) for day, (nominal, value) in sorted(records.items()) if since <= day <= until]
     assert list(made.unit_rates(since, until)) == expected
@@ -185,7 +185,7 @@ def test_a_column_has_a_first_and_a_last_day() -> None:
 
 
 def test_the_dates_of_the_sheets_are_the_dollars() -> None:
-    """It has been in every sheet; what another currency has besides is not one."""
+    """USD has been in every sheet, so a day with other currencies only is no sheet."""
     others = column({FRIDAY: (1, Decimal("1.0000")), SUNDAY: (1, Decimal("1.0000"))}, SUM)
     assert sheet_days([others, column(FLIPPED)]) == sorted(FLIPPED)
     assert sheet_days([others]) == []
@@ -200,7 +200,7 @@ def revision(day: date, *quotes: Quote, fetched_at: datetime = FETCHED) -> Revis
 
 
 def test_a_sheet_is_written_into_the_columns_of_its_currencies() -> None:
-    """One that it lacks loses the day, a new one gets a column, and what others read does not move."""
+    """Other columns lose the day, a new currency gets a column, and the given columns do not change."""
     columns = {"R01235": column(FLIPPED), "R01717": column(FLIPPED, SUM)}
     euro = Quote("EUR", "978", "R01239", 1, Decimal("88.2826"), "Евро")
     found = with_revision(columns, revision(FRIDAY, dollar("99.0000", 10), euro))
@@ -213,7 +213,7 @@ def test_a_sheet_is_written_into_the_columns_of_its_currencies() -> None:
 
 
 def test_a_sheet_is_composed_of_the_columns_that_have_its_day() -> None:
-    """In the order of names, as old as the oldest of its columns; none without a record."""
+    """In the order of names, as old as the oldest of its columns; no sheet without a record."""
     early = FETCHED - timedelta(hours=1)
     columns = [column(FLIPPED, SUM, early), column({FRIDAY: (1, Decimal("80.0000"))})]
     found = composed(columns, FRIDAY)
@@ -231,7 +231,7 @@ def test_a_sheet_is_composed_of_the_columns_that_have_its_day() -> None:
 
 
 def test_of_two_ids_with_one_code_the_first_counts() -> None:
-    """Where both have a record on a day, one currency is still one row."""
+    """If both have a record on a day, the currency is one row."""
     old = Currency("R01700", "R01700", "TRY", "792", "Турецких лир")
     new = Currency("R01700J", "R01700", "TRY", "949", "Турецких лир")
     columns = [column({FRIDAY: (1, Decimal("2.0000"))}, new), column({FRIDAY: (1, Decimal("1.0000"))}, old)]
@@ -277,7 +277,7 @@ def test_coverages_are_sets_of_days(one: Coverage, other: Coverage) -> None:
 def test_a_coverage_has_an_unconfirmed_sheet_from_its_effective_date_on(
     after: date, until: date, *, found: bool
 ) -> None:
-    """Later than the sheet that is held, and up to the day that is asked for."""
+    """Later than the first day, and not later than the second."""
     assert Coverage(THURSDAY, TUESDAY, (FRIDAY, MONDAY)).has_unconfirmed(after, until) is found
 
 

@@ -51,7 +51,7 @@ def filled(*days: date, unconfirmed: tuple[date, ...] = ()) -> History:
 
 
 def values(held: History) -> dict[int, Decimal]:
-    """What each revision of Friday's sheet says of the dollar."""
+    """The dollar in each revision of the one sheet that is held as documents."""
     return {one.number: one.sheet.by_code["USD"].value for one in held}
 
 
@@ -60,7 +60,7 @@ def rates(held: History, code: str = "USD") -> dict[date, Decimal]:
 
 
 def moscow(day: date, clock: str) -> datetime:
-    """A moment by a Moscow clock, told in UTC as the service does."""
+    """A moment by a Moscow clock, in UTC as the service passes it."""
     return datetime.fromisoformat(f"{day}T{clock}+03:00").astimezone(UTC)
 
 
@@ -337,7 +337,7 @@ def test_a_sheet_is_near_for_a_month(days: int, *, is_near: bool) -> None:
 
 
 def test_a_sheet_is_compared_with_an_earlier_one_and_never_with_itself() -> None:
-    """A correction beside what it corrects would look like any other day; the day before it tells."""
+    """Next to the sheet that it corrects, a wrong correction would look like an ordinary move."""
     held = holding(THURSDAY, FRIDAY, SATURDAY)
     nearest = [held.nearest_before(day) for day in (FRIDAY, SATURDAY, MONDAY, THURSDAY)]
     assert nearest == [dollar(THURSDAY), dollar(FRIDAY), dollar(SATURDAY), None]
@@ -639,7 +639,7 @@ def test_a_currency_is_known_once_any_held_sheet_has_it() -> None:
 
 
 def test_the_ids_of_one_currency_are_one_series() -> None:
-    """The lira had two: the earlier column comes first, and of two records of a day that one counts."""
+    """The lira had two ids. The earlier column comes first, and its record counts where both have one."""
     held = History(CALENDAR)
     late, early = column("EUR", FRIDAY, SATURDAY, cbr_id="R01239B", nominal=10), column("EUR", THURSDAY, FRIDAY)
     held.fill([late, column("USD", THURSDAY, FRIDAY, SATURDAY), early], Coverage(THURSDAY, SATURDAY))
@@ -650,7 +650,7 @@ def test_the_ids_of_one_currency_are_one_series() -> None:
 
 
 def test_columns_alone_answer_for_no_day() -> None:
-    """They tell a series; nobody knows whether a sheet is missing in it."""
+    """They give a series, in which a sheet may be missing."""
     series = History.of_columns(CALENDAR, [column("USD", THURSDAY, FRIDAY), column("EUR")])
     assert rates(series) == {THURSDAY: 23, FRIDAY: 24}
     assert [one.currency.code for one in series.every_column()] == ["USD", "EUR"]

@@ -61,7 +61,7 @@ def test_a_sheet_follows_each_working_day(first: str, last: str, sheets: list[st
     "sunday", ["2012-12-30", "2016-02-21", "2018-04-29", "2018-06-10", "2018-12-30", "2021-02-21", "2022-03-06"]
 )
 def test_the_bank_has_dated_sheets_on_sundays(sunday: str) -> None:
-    """Each followed a Saturday that was worked in place of another day."""
+    """Each followed a Saturday that was a working day in exchange."""
     assert date.fromisoformat(sunday).isoweekday() == 7
     assert CALENDAR.is_effective_date(date.fromisoformat(sunday))
 
@@ -84,7 +84,7 @@ def test_configured_working_days_win_over_everything() -> None:
 
 @given(DAYS, st.integers(0, 20))
 def test_a_sheet_holds_exactly_where_no_working_day_lies_between(effective: date, later: int) -> None:
-    """From its own day up to D where none of the days before D sets another."""
+    """From its own day up to D, if no day before D sets another sheet."""
     day = effective + timedelta(days=later)
     worked = any(CALENDAR.is_working_day(effective + timedelta(days=n)) for n in range(later))
     assert CALENDAR.holds(effective, day) is not worked
@@ -93,7 +93,7 @@ def test_a_sheet_holds_exactly_where_no_working_day_lies_between(effective: date
 
 @given(DAYS)
 def test_every_day_has_one_sheet_to_expect(day: date) -> None:
-    """It is the newest effective date up to that day, and it holds there."""
+    """The newest effective date up to that day, and its sheet holds there."""
     effective = CALENDAR.effective_date_on_or_before(day)
     assert CALENDAR.is_effective_date(effective)
     assert CALENDAR.holds(effective, day)
@@ -142,7 +142,7 @@ def test_missed_publications_are_counted_in_sheets_not_in_hours(
 
 @given(DAYS, st.integers(0, 40 * 24 * 60))
 def test_the_missed_are_the_sheets_whose_evening_has_passed(effective: date, minutes: int) -> None:
-    """As many as there are effective dates after the held one whose eve has seen 21:00."""
+    """As many as there are later effective dates for which 21:00 on the day before has passed."""
     now = at(effective, time(0)) + timedelta(minutes=minutes)
     later = [effective + timedelta(days=n) for n in range(1, 45)]
     expected = sum(CALENDAR.is_effective_date(day) and at(day - ONE_DAY, OVERDUE) <= now for day in later)
@@ -215,8 +215,8 @@ def test_a_sheet_exists_exactly_when_the_day_before_was_worked(recordings: Path)
     assert unlike == UNLIKE_THE_CALENDAR.keys()
 
 
-def test_a_day_that_is_far_away_costs_no_memory() -> None:
-    """Whoever asks for every year up to 9999 gets weekends, and what is kept is that of some decades."""
+def test_a_distant_day_costs_no_memory() -> None:
+    """Every year up to 9999 has weekends, and only days of some decades are kept."""
     calendar = WorkCalendar()
     near = date(calendar.known_until.year + 1, 1, 3)
     assert not calendar.is_working_day(near)
@@ -239,14 +239,14 @@ def test_a_day_that_is_far_away_costs_no_memory() -> None:
         ("2024-04-29", "2024-04-28", "2024-05-01"),
     ],
 )
-def test_days_off_are_told_from_the_first_to_the_last(day: str, first: str, last: str) -> None:
-    """A weekend, a holiday beside one, New Year, and a Sunday after a Saturday that was worked."""
+def test_days_off_reach_from_the_first_to_the_last(day: str, first: str, last: str) -> None:
+    """A weekend, a holiday next to one, New Year, and a Sunday after a working Saturday."""
     assert CALENDAR.days_off_around(date.fromisoformat(day)) == (date.fromisoformat(first), date.fromisoformat(last))
 
 
 @given(DAYS)
 def test_on_a_working_day_there_are_no_days_off_around(day: date) -> None:
-    """On any other there are, from the day after a working day to the day before one."""
+    """Around any other day they reach from the day after a working day to the day before one."""
     found = CALENDAR.days_off_around(day)
     assert (found is None) == CALENDAR.is_working_day(day)
     if found:
@@ -272,7 +272,7 @@ def test_on_a_working_day_there_are_no_days_off_around(day: date) -> None:
     ],
 )
 def test_holidays_have_english_names(day: str, names: list[str]) -> None:
-    """Also one that was moved to a Monday; a day off in exchange, a weekend, a working day and a decree have none."""
+    """Also one that was moved to a Monday. A day off in exchange, a weekend, a working day and a decree have none."""
     assert CALENDAR.holidays_of(date.fromisoformat(day)) == names
 
 
@@ -281,14 +281,14 @@ def test_holidays_have_english_names(day: str, names: list[str]) -> None:
     [("1997-12-31", "1998-01-01"), ("1997-12-27", "1997-12-28"), ("1998-01-01", "1998-01-06")],
 )
 def test_from_1998_on_the_calendar_says_how_long_a_sheet_holds(effective: str, end: str) -> None:
-    """Before that only its own day is certain: sheets were set on days off, too."""
+    """Before that it only certainly holds on its own day, because sheets were set on days off, too."""
     held = date.fromisoformat(effective)
     assert CALENDAR.may_end(held) == date.fromisoformat(end)
     assert [CALENDAR.holds(held, date.fromisoformat(end) - n * ONE_DAY) for n in (0, 1)] == [False, True]
 
 
 def test_holidays_are_known_from_1991_to_ten_years_after_the_last_transfers() -> None:
-    """In 1990, and eleven years ahead, New Year is any day of the week."""
+    """In 1990, and eleven years after the last transfers, New Year is an ordinary day of the week."""
     known = CALENDAR.known_until
     assert (known.month, known.day) == (12, 31)
     first_day_of = {year: date(year, 1, 1) for year in (1990, 1991, known.year + 10, known.year + 11)}
@@ -299,8 +299,8 @@ def test_holidays_are_known_from_1991_to_ten_years_after_the_last_transfers() ->
     assert date(1990, 1, 1).isoweekday() == 1
 
 
-def test_what_was_asked_once_is_answered_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A year of days is looked at for every request: the library is asked for each day once."""
+def test_the_library_is_called_once_for_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request may need a year of days, so the slow library is only called once for each."""
     calendar = WorkCalendar()
     friday, saturday = date(2026, 4, 24), date(2026, 4, 25)
     first = [calendar.is_working_day(day) for day in (friday, saturday)]
@@ -309,7 +309,7 @@ def test_what_was_asked_once_is_answered_without_the_library(monkeypatch: pytest
 
 
 def test_the_one_clock_tells_utc() -> None:
-    """Aware of its zone, so that no moment is ever compared with one that is not."""
+    """With its time zone, so that it can be compared with every other moment."""
     before = datetime.now(UTC)
     assert before <= utc_now() <= datetime.now(UTC)
     assert utc_now().utcoffset() == timedelta(0)
