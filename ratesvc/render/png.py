@@ -95,7 +95,7 @@ def _libraries() -> tuple[Any, Any, Callable[..., bytes]]:
         from resvg_py import svg_to_bytes  # noqa: PLC0415 -- the same
     except ImportError:
         raise NotSupported(
-            "PNG pictures need an extra: pip install 'ratesvc[png]'. The same picture is there as SVG."
+            "PNG pictures need an extra: pip install 'ratesvc[png]'. The same picture is available as SVG."
         ) from None
     return Image, PngImageFile, svg_to_bytes
 

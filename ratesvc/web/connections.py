@@ -27,8 +27,8 @@ BACKLOG = 1024
 FINISH_S = 5.0
 OPTIONS: dict[str, Any] = {"access_log": None, "keepalive_timeout": 75.0, "lingering_time": LINGER_S}
 
-_MALFORMED = "This is not a request of HTTP/1.1 (RFC 9112)."
-_TOO_LONG = "A request line and each header take 8190 bytes."
+_MALFORMED = "This is not an HTTP/1.1 request (RFC 9112)."
+_TOO_LONG = "A request line, and each header, may have at most 8190 bytes."
 
 
 class Connection(RequestHandler):
@@ -68,7 +68,7 @@ class Connection(RequestHandler):
             response = refusal(json.MALFORMED, _TOO_LONG if isinstance(exc, LineTooLong) else _MALFORMED)
         else:
             structlog.get_logger("ratesvc").error("request_failed", exc_info=exc)
-            response = refusal(json.INTERNAL, "The answer could not be made.")
+            response = refusal(json.INTERNAL, "The service could not make the answer.")
         response.force_close()
         return response
 
@@ -168,9 +168,9 @@ async def _answer_to_unusual(request: web.BaseRequest, handler: Routed) -> web.S
     if _has_no_path(request):
         return await not_found(request)
     if hdrs.EXPECT in request.headers:
-        return refusal(json.EXPECTATION, "There is nothing to wait for: bodies are refused.")
+        return refusal(json.EXPECTATION, "This service accepts no body, so it sends no 100 Continue.")
     # No body is read. A short one with a writing method gets the refusal of the method.
     length = request.content_length
     if length is None or length > LONGEST_BODY or request.method in ("GET", "HEAD", "OPTIONS"):
-        return refusal(json.TOO_LARGE, "Requests here have no body.")
+        return refusal(json.TOO_LARGE, "A request to this service must have no body.")
     return await handler(request)

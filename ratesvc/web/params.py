@@ -104,7 +104,7 @@ def _malformed(parameter: dict[str, Any]) -> BadRequest:
 def one_code(text: str) -> str:
     """USD, in a path. Raises BadRequest."""
     if not _CODE.fullmatch(text):
-        raise BadRequest("A currency is written as its ISO 4217 code, such as USD.")
+        raise BadRequest("Give a currency as its ISO 4217 code, such as USD.")
     return text.upper()
 
 

@@ -262,7 +262,7 @@ def answering(handler: Handler, service: Service, template: str, hosts: Collecti
         target, publication = request.raw_path, service.served(service.clock())
         try:
             if not target.startswith("/") and str(request.url.host).lower() not in hosts:
-                return refusal(json.MISDIRECTED, "This is no proxy; it answers for itself only.")
+                return refusal(json.MISDIRECTED, "This service is not a proxy. It answers only for its own address.")
             found = await handler(request)
         except RatesvcError as error:
             return problem(error)
@@ -349,4 +349,4 @@ async def wrong_method(_: web.Request) -> web.Response:
 
 async def not_found(_: web.BaseRequest) -> web.Response:
     """404 for every other address."""
-    return refusal(json.NOT_FOUND, "There is nothing at this address; /docs shows what there is.")
+    return refusal(json.NOT_FOUND, "There is nothing at this address. /docs lists every address.")

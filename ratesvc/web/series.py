@@ -98,7 +98,7 @@ async def _pixels(service: Service, request: web.Request) -> Answer:
     params = StrictParams(request, "/chart.png")
     drawing, density = _Chart(params, service), params.number("density")
     if drawing.look.width * drawing.look.height * density**2 > png.MOST_PIXELS:
-        raise BadRequest(f"width × height × density² is at most {png.MOST_PIXELS:,}: ask for a smaller picture.")
+        raise BadRequest(f"width × height × density² is at most {png.MOST_PIXELS:,}. Ask for a smaller picture.")
 
     def render() -> Body:
         # In English where the fonts lack the reader's script.
@@ -128,10 +128,10 @@ def series_params(params: StrictParams, service: Service) -> SeriesParams:
         raise BadRequest("since must not be later than until.")
     codes, quote = params.codes(), known(params.code("quote"), service)
     if codes is None:
-        raise BadRequest("codes says which currencies are wanted, such as codes=USD,EUR.")
+        raise BadRequest("codes is missing. Give the currencies, such as codes=USD,EUR.")
     group, fill = params.text("group"), params.text("fill") or "none"
     if group and fill != "none":
-        raise BadRequest("fill and group exclude each other: a mean is of the published rates only.")
+        raise BadRequest("fill and group cannot be combined, because a mean counts published rates only.")
     others = tuple(known(code, service) for code in codes if code != quote)
     return SeriesParams(others, max(since, FIRST_DAY), until, quote, fill, group)
 
@@ -144,7 +144,7 @@ class _Chart:
         self._series = series_params(params, service)
         self.until = self._series.until
         if not 1 <= len(self._series.codes) <= chart.MOST_CURRENCIES:
-            raise BadRequest(f"a chart shows 1 to {chart.MOST_CURRENCIES} currencies other than its quote.")
+            raise BadRequest(f"A chart shows 1 to {chart.MOST_CURRENCIES} currencies other than its quote.")
         self.look = chart.ChartLook(
             params.language(),
             params.text("theme"),

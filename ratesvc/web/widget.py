@@ -166,7 +166,7 @@ async def _pixels(service: Service, request: web.Request) -> Answer:
 
 async def _oembed(service: Service, site: widget.Site, request: web.Request) -> Answer:
     if request.query.get("format", "json") != "json":
-        raise NotSupported("oEmbed is answered as JSON: format=json.")
+        raise NotSupported("oEmbed answers are JSON only. Use format=json.")
     choice = Embedding(LenientParams(_our_query(request.query.get("url", ""), site)), service).choice()
     return Answer(Body(encode(_rich(_fitting(choice, LenientParams(request)), site)), JSON), HOURLY)
 
@@ -254,7 +254,7 @@ def _our_query(address: str, site: widget.Site) -> MultiDict[str]:
     """The parameters in an address of this service. It is compared, never fetched. Raises BadRequest, NotEmbeddable."""
     example = f"{site.public_url}/embed?codes=USD"
     if not address:
-        raise BadRequest(f"url says what to embed, such as url={example}.")
+        raise BadRequest(f"url is missing. Give the address to embed, such as url={example}.")
     try:
         given, own = URL(address), URL(site.public_url)
         same = given.origin() == own.origin() and given.raw_user is None
