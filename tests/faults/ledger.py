@@ -29,9 +29,11 @@ ROW = re.compile(r"test_([A-F][0-9]+)_")
 CASE = re.compile(r"([A-F][0-9]+) (.+)")
 HEAD = """# Faults
 
-What must not break the service, one row for each fault, written by `make faults-page` from the tests in `tests/faults`.
-*Recovery* is the time from the end of the fault until what was published meanwhile is served, with polls every 0.1 s;
-*limit* is what the test allows on a machine that has a core for whoever wants one.
+The tests cause these faults, and none of them may break the service. `make faults-page` writes one row for each fault
+from the tests in `tests/faults`.
+
+*Recovery* is the time from the end of a fault until the service serves what the Bank published meanwhile, with polls
+every 0.1 s. *Limit* is the time that the test allows on a machine with a free core for every process.
 
 | row | what happens | tests, and what they measured | recovery, s | limit, s |
 |---|---|---|---|---|
