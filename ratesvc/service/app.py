@@ -31,7 +31,7 @@ from ratesvc.service.schedule import BACKFILL_AGAIN_S, RESTART_S, Schedule, next
 from ratesvc.service.sync import Sync
 from ratesvc.service.telemetry import Telemetry, Watchdog
 from ratesvc.storage.embedded import Engine
-from ratesvc.storage.quarantine import Case, Quarantine
+from ratesvc.storage.quarantine import Case
 from ratesvc.storage.redis import Call, RedisConnection
 from ratesvc.storage.store import Store
 
@@ -96,6 +96,7 @@ class Service:
         self._stack.callback(sys.setswitchinterval, sys.getswitchinterval())
         sys.setswitchinterval(SWITCH_S)
         self.store = Store(RedisConnection(await self._redis_url(), self._redis_called), self.settings.redis.namespace)
+        self.quarantine = self.store.quarantine
         self._stack.push_async_callback(self.store.close)
         self._sync = Sync(self.store, self.history, self.seen, self._take, self._reassessed, appending=self.scheduled)
         self.event_log = self._sync.event_log
@@ -139,11 +140,6 @@ class Service:
     def engine_name(self) -> str:
         """The Redis in use, without its password."""
         return self.engine.name if self.engine else "external"
-
-    @property
-    def quarantine(self) -> Quarantine:
-        """The documents that wait for a person's decision."""
-        return self._refresher.quarantine
 
     # Schedule
 
@@ -262,8 +258,7 @@ class Service:
             self._backfill.ids_are_due = True
         for revision, assessment in found.refused:
             if revision.document:
-                reasons = tuple(f"{finding.kind}: {finding.text}" for finding in assessment.findings)
-                await self.quarantine.add(Case(revision.effective_date, self.clock(), reasons, revision.raw))
+                await self.quarantine.add(Case(revision.effective_date, self.clock(), (str(assessment),), revision.raw))
 
     def _take(self, revisions: Iterable[Revision], filled: Coverage | None = None) -> None:
         """Hold new revisions and publish them. `filled` is the coverage of history that was loaded with them."""

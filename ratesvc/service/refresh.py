@@ -170,7 +170,6 @@ class Refresher:
         self.store = store
         self.history = history
         self.clock = clock
-        self.quarantine = store.quarantine
         self._unconfirmed = UnconfirmedSheets(client)
 
     async def cycle(self) -> Cycle:
@@ -307,7 +306,7 @@ class Refresher:
             admission = admit(sheet, before, held.sheet if held else None, released=True)
             assert isinstance(admission, Admitted)  # noqa: S101 -- a person vouches for it
             held = await self._put(self._revision(admission, held, case.raw), held)
-        await self.quarantine.drop([case.name])
+        await self.store.quarantine.drop([case.name])
         return held
 
     async def _look_at(self, failure: FetchFailed, found: _Found) -> None:
@@ -318,7 +317,7 @@ class Refresher:
     async def _put_aside(self, case: Case, reason: str, found: _Found) -> None:
         # Without Redis it is put aside at the next poll, because the Bank still says the same then.
         with contextlib.suppress(StoreUnavailable):
-            if await self.quarantine.add(case):
+            if await self.store.quarantine.add(case):
                 found.put_aside.append(reason)
 
     def _revision(self, admitted: Admitted, held: Revision | None, raw: bytes) -> Revision:
@@ -339,7 +338,7 @@ class Refresher:
         revision = await self.store.put(candidate)
         await self.store.announce(revision.effective_date)
         # Quarantined before, if the second address was silent at first.
-        await self.quarantine.drop([name_of(candidate.raw)])
+        await self.store.quarantine.drop([name_of(candidate.raw)])
         return revision
 
 

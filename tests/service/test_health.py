@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from aiohttp import web
 from conftest import Clock, Serve, Served
 from fake_bank import Bank, sheet
 
@@ -173,25 +172,6 @@ async def test_health_has_seven_checks(served: Served, clock: Clock) -> None:
     assert checks["calendar:coverage"]["status"] == "warn"
 
 
-async def test_health_answers_although_the_bank_sends_no_date(bank: Bank, settings: Settings, serve: Serve) -> None:
-    """A broken proxy writes a year of twenty digits, so the difference of the clocks is unknown."""
-    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
-
-    async def dated(request: web.Request) -> web.StreamResponse:
-        bank.misbehave = None
-        answer = await bank.answer(request)
-        bank.misbehave = dated
-        answer.headers["Date"] = f"Fri, 24 Apr {'9' * 20} 09:00:00 GMT"
-        return answer
-
-    bank.misbehave = dated
-    async with serve(settings) as served:
-        await served.ready()
-        status, _, body = await served.get("/health")
-        assert status == 200
-        assert json.loads(body)["checks"]["clock:skew"][0]["status"] == "pass"
-
-
 @pytest.mark.slow
 async def test_health_answers_with_a_clock_far_in_the_past(served: Served, clock: Clock) -> None:
     """Before the first rates no sheet is in force. Health and metrics show why."""
@@ -237,25 +217,19 @@ async def test_the_difference_of_the_clocks_comes_from_the_banks_date(
 ) -> None:
     """Positive means ahead. Without a valid date it is unknown."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
-    date_of = {"Date": format_datetime(clock() - timedelta(hours=1), usegmt=True)}
-
-    async def dated(request: web.Request) -> web.StreamResponse:
-        bank.misbehave = None
-        answer = await bank.answer(request)
-        bank.misbehave = dated
-        answer.headers.update(date_of)
-        return answer
-
-    bank.misbehave = dated
+    headers = {"Date": format_datetime(clock() - timedelta(hours=1), usegmt=True)}
+    bank.edit = lambda _, answer: answer.headers.update(headers)
     async with serve(settings) as served:
         await served.ready()
         await served.service.refresh()
         skew_s = served.service.clock_skew_s
         assert skew_s is not None
         assert 3500 < skew_s <= 3600
-        date_of["Date"] = "yesterday"
-        await served.service.refresh()
-        assert served.service.clock_skew_s is None
+        # A broken proxy writes a year of twenty digits.
+        for headers["Date"] in ("yesterday", f"Fri, 24 Apr {'9' * 20} 09:00:00 GMT"):
+            await served.service.refresh()
+            assert served.service.clock_skew_s is None
+            assert served.service.health()["clock:skew"]["status"] == "pass"
 
 
 async def test_the_worst_check_is_the_status(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
