@@ -23,6 +23,8 @@ from ratesvc.errors import ConfigError, EngineError, EngineNotReady, FetchFailed
 if TYPE_CHECKING:
     from ratesvc.config import Settings
 
+PASSING = (errno.EADDRINUSE, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Errors of the machine that pass without another setting, so a supervisor tries again."""
 FAILED, INTERNAL, AGAIN, CONFIG, INTERRUPTED = 1, 70, 75, 78, 130  # 70, 75 and 78 as in sysexits.h
 
 CODES = (
@@ -40,7 +42,7 @@ Exit codes:
     1  there is no answer: the text says why
     2  the command line is wrong
    70  an internal error
-   75  the embedded engine does not answer yet: try again
+   75  a port is in use, a disk is full, the embedded engine does not answer yet: try again
    78  a setting is wrong, or the machine does not allow what it asks for
   130  interrupted
 \b
@@ -104,7 +106,7 @@ def _explained(error: Exception) -> tuple[str, int]:
         return str(error), CONFIG if isinstance(error, ConfigError | EngineError) else FAILED
     if isinstance(error, OSError):
         named = f"{error.filename}: " if error.filename else ""
-        return f"{named}{error.strerror or error}{_hint(error)}", CONFIG
+        return f"{named}{error.strerror or error}{_hint(error)}", AGAIN if error.errno in PASSING else CONFIG
     place = traceback.extract_tb(error.__traceback__)[-1]
     text = " ".join(f"{type(error).__name__}: {error}".split())
     return f"internal error, please report it: {text} ({place.filename}, line {place.lineno})", INTERNAL

@@ -22,7 +22,7 @@ class EngineError(RatesvcError):
 
 
 class EngineNotReady(EngineError):
-    """The engine runs but does not answer, or another process is starting or stopping it. Retry later."""
+    """The engine does not answer yet, another process is starting or stopping it, or the disk is full. Retry later."""
 
 
 class StoreUnavailable(RatesvcError):

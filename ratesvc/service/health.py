@@ -49,8 +49,9 @@ def fetch(cycle: Cycle | None, failures: int) -> Check:
 def redis(engine: str, trouble: StoreUnavailable | None) -> Check:
     """Whether Redis answers and can be written; without it memory goes on serving."""
     if trouble:
-        # The whole text has the address of Redis, which is not for strangers. The log has it.
-        return {"status": "warn", "output": f"Redis: {trouble.kind}", "observedValue": engine}
+        # The text of an error of the connection has the address of Redis, which is not for strangers. The log has it.
+        output = f"Redis: {trouble.kind}" if trouble.kind in ("connection", "timeout") else str(trouble)
+        return {"status": "warn", "output": output, "observedValue": engine}
     return {"status": "pass", "observedValue": engine}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import hashlib
 import importlib.util
@@ -123,7 +124,8 @@ class EngineFolder:
             with tempfile.TemporaryFile(dir=self.path) as file:
                 file.write(bytes(FEWEST_BYTES))
         except OSError as error:
-            raise EngineError(f"the embedded engine cannot write into {self.path}: {error.strerror}") from None
+            kind = EngineNotReady if error.errno in (errno.ENOSPC, errno.EDQUOT) else EngineError
+            raise kind(f"the embedded engine cannot write into {self.path}: {error.strerror}") from None
 
     def keep_log(self) -> None:
         """Keep the log of the server before, which may say why it died."""

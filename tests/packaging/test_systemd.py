@@ -137,6 +137,9 @@ class Machine:
         command = ("systemctl", "show", "ratesvc", "--value", "-p", name)
         return (await finished(*self._inside, *command, cwd=ROOT))[1].strip()
 
+    async def has_restarted(self) -> bool:
+        return await self.shows("NRestarts") not in ("", "0")
+
     async def is_active(self, restarts: int) -> bool:
         return (await self.shows("ActiveState"), await self.shows("NRestarts")) == ("active", str(restarts))
 
@@ -212,3 +215,8 @@ async def test_a_real_systemd_restarts_a_service_that_hangs(bank: Bank, tmp_path
         await booted.run("systemctl", "stop", "ratesvc")
         assert (await booted.shows("ActiveState"), await booted.shows("Result")) == ("inactive", "success")
         assert await booted.shows("ExecMainStatus") == "0"
+        # A port that another program holds for a while is waited for.
+        with socket.create_server(("127.0.0.1", port)):
+            await booted.run("systemctl", "start", "--no-block", "ratesvc")
+            await eventually(booted.has_restarted, 3 * PATIENCE_S)
+        await eventually(lambda: answers_with(url, "/v1/rates", 200), 3 * PATIENCE_S)

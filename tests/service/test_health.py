@@ -97,10 +97,16 @@ def test_a_fetch_shows_its_outcome_and_the_sheets_held_back() -> None:
 
 
 def test_redis_warns_with_its_trouble() -> None:
-    """Memory goes on serving, so it never fails. It names the kind of trouble, and never the address of Redis."""
+    """Memory goes on serving, so it never fails. It repeats what Redis says, and never the address of Redis."""
     assert health.redis("external", None) == {"status": "pass", "observedValue": "external"}
-    trouble = {"status": "warn", "observedValue": "external", "output": "Redis: timeout"}
-    assert health.redis("external", StoreUnavailable("Redis: no answer at 10.0.0.5:6379", "timeout")) == trouble
+    for trouble, output in (
+        (StoreUnavailable("Redis: no answer at 10.0.0.5:6379", "timeout"), "Redis: timeout"),
+        (
+            StoreUnavailable("Redis: MISCONF No space left on device", "refused"),
+            "Redis: MISCONF No space left on device",
+        ),
+    ):
+        assert health.redis("external", trouble) == {"status": "warn", "observedValue": "external", "output": output}
 
 
 @pytest.mark.parametrize(("silent_s", "output"), [(0.0, None), (10.0, None), (10.6, "no heartbeat for 11 s")])
