@@ -1,1 +1,1 @@
-"""How rates look: pure functions from the domain to finished bytes. May import `bank`, `domain` and `errors`."""
+"""How rates look: pure functions from the domain to finished bytes. May import `domain` and `errors`."""

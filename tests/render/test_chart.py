@@ -247,17 +247,16 @@ def test_words_cannot_become_markup() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"width": 319}, {"width": 1601}, {"height": 199}, {"height": 1001}, {"theme": '"><script>'}]
+    ("count", "wrong"),
+    [
+        *((0, {"width": 319}), (0, {"width": 1601}), (0, {"height": 199}), (0, {"height": 1001})),
+        *((0, {"theme": '"><script>'}), (7, {})),
+    ],
 )
-def test_a_look_has_bounds(wrong: dict[str, Any]) -> None:
+def test_a_chart_has_bounds(count: int, wrong: dict[str, Any]) -> None:
+    """Size, theme, and the number of ways to tell lines apart."""
     with pytest.raises(ValueError, match="chart"):
-        chart({}, look(**wrong))
-
-
-def test_a_chart_has_six_currencies_at_most() -> None:
-    """There are six ways to tell lines apart."""
-    with pytest.raises(ValueError, match="at most 6"):
-        chart({str(number): [] for number in range(7)}, look())
+        chart({str(number): [] for number in range(count)}, look(**wrong))
 
 
 def test_numbers_are_short() -> None:
