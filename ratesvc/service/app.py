@@ -11,7 +11,6 @@ from datetime import date, datetime
 from functools import partial
 from pathlib import Path
 from random import Random
-from types import TracebackType
 from typing import Self
 
 from ratesvc.bank.admission import Reassessed
@@ -85,9 +84,7 @@ class Service:
             raise
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Close everything in the opposite order."""
         await self._stack.aclose()
 

@@ -70,13 +70,8 @@ def quarantine(count: int) -> Check:
 
 def clock(skew_s: float | None) -> Check:
     """How far our clock is ahead of the Bank's, by the Date header of its last answer."""
-    if skew_s is None:
-        return {"status": "pass", "observedValue": None, "observedUnit": "s"}
-    return {
-        "status": "warn" if abs(skew_s) > MOST_SKEW_S else "pass",
-        "observedValue": round(skew_s),
-        "observedUnit": "s",
-    }
+    status = "warn" if skew_s is not None and abs(skew_s) > MOST_SKEW_S else "pass"
+    return {"status": status, "observedValue": None if skew_s is None else round(skew_s), "observedUnit": "s"}
 
 
 def skew_s(their_date: str, now: datetime, since_s: float) -> float | None:

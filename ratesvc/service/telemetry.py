@@ -18,16 +18,9 @@ from datetime import date, datetime
 from itertools import accumulate
 from typing import Self
 
+import prometheus_client
 import structlog
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    ProcessCollector,
-    disable_created_metrics,
-    generate_latest,
-)
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
@@ -41,7 +34,7 @@ from ratesvc.service.sync import Repaired
 from ratesvc.storage.redis import Call
 
 # The moment at which a counter began is of no use to anybody, and doubles the page.
-disable_created_metrics()  # type: ignore[no-untyped-call] # theirs has no types
+prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call] # theirs has no types
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
@@ -137,7 +130,7 @@ class Metrics(Collector):
 
     def text(self) -> bytes:
         """The page /metrics."""
-        return generate_latest(self.registry)
+        return prometheus_client.generate_latest(self.registry)
 
 
 class Telemetry:
