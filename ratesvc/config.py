@@ -48,7 +48,7 @@ class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 class Server(_Section, frozen=True):
     """Where the service listens, and the address at which readers reach it."""
 
-    host: str = "127.0.0.1"
+    host: Annotated[str, Meta(min_length=1, description="an address of this machine such as 127.0.0.1")] = "127.0.0.1"
     port: Port = 8080
     public_url: Annotated[
         str, Meta(pattern=rf"^({_BASE})?\Z", description="a base address such as https://rates.example")
@@ -56,6 +56,10 @@ class Server(_Section, frozen=True):
     admin_port: Port | None = None
     reuse_port: bool = False
     drain_seconds: Annotated[float, Meta(ge=0, le=600, description="a number of seconds from 0 to 600")] = 5.0
+
+    def __post_init__(self) -> None:
+        if self.admin_port and self.admin_port == self.port:
+            raise ValueError("admin_port must be another port than server.port")
 
 
 class Redis(_Section, frozen=True):

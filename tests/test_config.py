@@ -245,6 +245,8 @@ def test_a_wrong_variable_is_named_and_never_repeated(name: str, value: str) -> 
         ("log:", {}, "log: must be a table of settings"),
         ("", {"PORT": "eighty"}, "RATESVC_PORT: must be a whole number from 0 to 65535"),
         ("", {"ADMIN_PORT": "eighty"}, "RATESVC_ADMIN_PORT: must be a whole number from 0 to 65535, or empty"),
+        ("", {"ADMIN_PORT": "8080"}, "RATESVC_ADMIN_PORT: admin_port must be another port than server.port"),
+        ("", {"HOST": ""}, "RATESVC_HOST: must be an address of this machine such as 127.0.0.1"),
         ("", {"LOG_ACCESS": "perhaps"}, "RATESVC_LOG_ACCESS: must be true or false"),
         (
             "",
