@@ -64,22 +64,18 @@ class _Main(click.Group):
     """Turns every error into one line and an exit code."""
 
     def main(self, *arguments: Any, **switches: Any) -> Any:
-        """Help and version are written before any command runs, to an output that may be full."""
+        """Run the command line. Click itself explains a wrong one, and ends quietly if the reader of a pipe leaves."""
         try:
             return super().main(*arguments, **switches)
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 -- an unknown error is reported, too
             _fail(error)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command. Click itself handles errors of the command line and a closed pipe."""
+        """Run one command. Ctrl-C ends it without a word."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
-        except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
-            raise
-        except Exception as error:  # noqa: BLE001 -- an unknown error is reported, too
-            _fail(error)
 
 
 def _fail(error: Exception) -> NoReturn:

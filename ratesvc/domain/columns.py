@@ -114,8 +114,11 @@ class Column:
 
     def record(self, day: date) -> tuple[int, Decimal] | None:
         """Nominal and value of exactly this day, as printed."""
-        first, last = self.places(day, day)
-        return (10 ** self.nominals[first], Decimal(self.values[first]).scaleb(-_SCALE)) if first < last else None
+        ordinal = day.toordinal()
+        index = bisect_left(self.days, ordinal)
+        if index == len(self.days) or self.days[index] != ordinal:
+            return None
+        return 10 ** self.nominals[index], Decimal(self.values[index]).scaleb(-_SCALE)
 
     def quote(self, day: date) -> Quote | None:
         """The record of exactly this day as a row of a sheet."""
