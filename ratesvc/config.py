@@ -23,6 +23,8 @@ from ratesvc.storage.address import TLS_OPTIONS, RedisAddress
 PREFIX = "RATESVC_"
 CONFIG_FILE_VARIABLE = PREFIX + "CONFIG"
 DEFAULT_FILE = Path("config.yaml")
+SECRETS = ("RATESVC_REDIS_URL", "RATESVC_CBR_PROXY")
+"""They may hold a password, so the same name with _FILE gives a file that holds the value."""
 
 _FILES = sorted(file.name for file in files("ratesvc").joinpath("dialects").iterdir())
 DIALECTS = tuple(name[:-3].replace("_", "-") for name in _FILES if re.fullmatch(r"[a-z][a-z_]*\.py", name))
@@ -146,6 +148,7 @@ def variables(
 
 def load(file: Path | None, environment: Mapping[str, str]) -> Settings:
     """Read the settings of the file and the environment. Raises ConfigError with one line that names the key."""
+    environment = _with_secrets(environment)
     tree = _read(file or _named_file(environment))
     overridden: dict[str, str] = {}
     known = {variable: (path, kind) for variable, path, kind in variables()}
@@ -161,6 +164,22 @@ def load(file: Path | None, environment: Mapping[str, str]) -> Settings:
         return msgspec.convert(tree, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise ConfigError(_explained(str(error), overridden)) from None
+
+
+def _with_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment with the content of the files that it names for secrets."""
+    found = dict(environment)
+    for variable in SECRETS:
+        if not (file := found.pop(f"{variable}_FILE", "")):
+            continue
+        if found.get(variable):
+            raise ConfigError(f"{variable}_FILE: {variable} is set, too")
+        try:
+            found[variable] = Path(file).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            raise ConfigError(f"{variable}_FILE: {file}: {reason}") from None
+    return found
 
 
 def _named_file(environment: Mapping[str, str]) -> Path | None:

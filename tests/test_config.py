@@ -261,6 +261,20 @@ def test_an_operator_reads_what_is_expected(tmp_path: Path, text: str, variables
     assert refusal({f"RATESVC_{name}": value for name, value in variables.items()}, text, tmp_path) == line
 
 
+@pytest.mark.parametrize("variable", ["RATESVC_REDIS_URL", "RATESVC_CBR_PROXY"])
+def test_a_secret_may_be_in_a_file(tmp_path: Path, variable: str) -> None:
+    """Its end of line is no part of it. A missing file, one that is not text, and both variables are refused."""
+    file, address = tmp_path / "secret", EXAMPLES[variable][0]
+    file.write_text(f"{address}\n", "utf-8")
+    assert setting(load(CONFIG, {f"{variable}_FILE": str(file)}), KNOWN[variable]) == address
+    both = {f"{variable}_FILE": str(file), variable: address}
+    assert refusal(both) == f"{variable}_FILE: {variable} is set, too"
+    file.write_bytes(b"\xff")
+    assert refusal({f"{variable}_FILE": str(file)}) == f"{variable}_FILE: {file}: not UTF-8"
+    file.unlink()
+    assert refusal({f"{variable}_FILE": str(file)}) == f"{variable}_FILE: {file}: No such file or directory"
+
+
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     """It is missing, it is not YAML (with the line), a day in it does not exist, or it is no table."""
     with pytest.raises(ConfigError, match=r"nowhere\.yaml: No such file"):
