@@ -32,6 +32,7 @@ _DATE = re.compile(r"([0-9]{2})([./])([0-9]{2})\2([0-9]{4})")
 _CBR_ID = re.compile(r"R[0-9]{5}[A-Z]?")
 _CODE = re.compile(r"[A-Z]{3}")
 _NUMERIC = re.compile(r"[0-9]{3}")
+_SHORT = re.compile(r"[0-9]{1,3}")
 _NOMINAL = re.compile(r"10{0,8}")
 _VALUE = re.compile(r"[0-9]{1,9},[0-9]{4}")
 _UNIT = re.compile(r"[0-9]{1,9}(?:,[0-9]{1,15})?(?:E-[0-9]{2})?")
@@ -105,71 +106,61 @@ def parse_date(text: object) -> date:
 
 
 def _quote(row: Any) -> Quote:
-    if not isinstance(row, dict):
-        raise BadDocument("row", "a row has no fields")
-    nominal, value = _amount(row)
-    name = _text("Name", row.get("Name"))
+    name = _text(row, "Name")
     if "\ufffd" in name:
         raise BadDocument("encoding", "a name holds U+FFFD, the mark of a wrong charset")
-    return Quote(
-        code=_field("CharCode", row.get("CharCode"), _CODE),
-        numeric_code=_field("NumCode", row.get("NumCode"), _NUMERIC),
-        cbr_id=_field("ID", row.get("@ID"), _CBR_ID),
-        nominal=nominal,
-        value=value,
-        name=name,
-    )
+    code, numeric_code = _field(row, "CharCode", _CODE), _field(row, "NumCode", _NUMERIC)
+    return Quote(code, numeric_code, _field(row, "@ID", _CBR_ID), *_amount(row), name)
 
 
 def _record(record: Any, cbr_id: str) -> Record:
-    if not isinstance(record, dict) or record.get("@Id") != cbr_id:
+    if _text(record, "@Id") != cbr_id:
         raise BadDocument("row", f"a record is not of {cbr_id}")
     return Record(parse_date(record.get("@Date")), *_amount(record))
 
 
-def _amount(row: dict[str, Any]) -> tuple[int, Decimal]:
+def _amount(row: Any) -> tuple[int, Decimal]:
     """Nominal and value. A missing nominal is refused, never taken for 1; VunitRate, where present, must fit."""
-    nominal = int(_field("Nominal", row.get("Nominal"), _NOMINAL))
+    nominal = int(_field(row, "Nominal", _NOMINAL))
     # Series print thousands of the 1990s with a blank between.
-    value = _number("Value", _text("Value", row.get("Value")).translate(_BLANKS), _VALUE)
+    value = _number(_field(row, "Value", _VALUE, _BLANKS))
     if not value:
         raise BadDocument("row", "a Value is zero")
     printed = row.get("VunitRate")
-    if printed is not None and EXACT.multiply(_number("VunitRate", printed, _UNIT), Decimal(nominal)) != value:
+    if printed is not None and EXACT.multiply(_number(_field(row, "VunitRate", _UNIT)), Decimal(nominal)) != value:
         raise BadDocument("unit", f"VunitRate {_shown(printed)} contradicts {value} for {nominal}")
     return nominal, value
 
 
+def _number(text: str) -> Decimal:
+    return Decimal(text.replace(",", "."))
+
+
 def _currency(row: Any) -> Currency:
-    if not isinstance(row, dict):
-        raise BadDocument("row", "an item has no fields")
-    code, number = row.get("ISO_Char_Code"), row.get("ISO_Num_Code")
     return Currency(
-        cbr_id=_field("ID", row.get("@ID"), _CBR_ID),
-        parent_id=_text("ParentCode", row.get("ParentCode")).strip(),
-        code=_field("ISO_Char_Code", code, _CODE) if code else "",
+        cbr_id=_field(row, "@ID", _CBR_ID),
+        parent_id=_text(row, "ParentCode").strip(),
+        code=_field(row, "ISO_Char_Code", _CODE) if row.get("ISO_Char_Code") else "",
         # The catalogue drops leading zeros: 36 is 036.
-        numeric_code=_field("ISO_Num_Code", str(number).zfill(3), _NUMERIC) if number else "",
-        name=_text("Name", row.get("Name")),
-        english_name=_text("EngName", row.get("EngName")),
+        numeric_code=_field(row, "ISO_Num_Code", _SHORT).zfill(3) if row.get("ISO_Num_Code") else "",
+        name=_text(row, "Name"),
+        english_name=_text(row, "EngName"),
     )
 
 
-def _number(name: str, text: object, pattern: re.Pattern[str]) -> Decimal:
-    return Decimal(_field(name, text, pattern).replace(",", "."))
+def _field(row: Any, tag: str, pattern: re.Pattern[str], drop: Mapping[int, int | None] | None = None) -> str:
+    text = _text(row, tag).translate(drop or {})
+    if not pattern.fullmatch(text):
+        raise BadDocument("row", f"{tag.removeprefix('@')} {_shown(text)} is not of the Bank's form")
+    return text
 
 
-def _field(name: str, text: object, pattern: re.Pattern[str]) -> str:
-    found = _text(name, text)
-    if not pattern.fullmatch(found):
-        raise BadDocument("row", f"{name} {_shown(text)} is not of the Bank's form")
-    return found
-
-
-def _text(name: str, text: object) -> str:
-    # xmltodict gives None for an empty element, a list for a repeated one, a dict for one with attributes.
+def _text(row: Any, tag: str) -> str:
+    # xmltodict gives text for a row without elements, None for an empty element, a list for a repeated one, and a dict
+    # for one with attributes.
+    text = row.get(tag) if isinstance(row, dict) else None
     if not isinstance(text, str):
-        raise BadDocument("row", f"{name} is {'missing' if text is None else 'not plain text'}")
+        raise BadDocument("row", f"{tag.removeprefix('@')} is {'missing' if text is None else 'not plain text'}")
     return text
 
 
