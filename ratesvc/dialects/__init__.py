@@ -114,7 +114,7 @@ class Request:
         return Content("currencies", JSON, lambda: encode({code: english.currency(code) for code in sorted(codes)}))
 
     def complete(self, since: date, until: date) -> Coverage:
-        """The range from the effective date of the sheet in force on `since`; raises where a sheet may be missing."""
+        """The range from the effective date of the sheet in force on `since`. Raises if a sheet may be missing."""
         first = self.on(since).effective_date
         gap = self.history.first_gap(first, min(until, self.snapshot.in_force.effective_date))
         if gap:

@@ -95,7 +95,7 @@ def _refuse_monthly(request: Request) -> None:
 
 
 def refuse(error: RatesvcError) -> Refusal:
-    """The Bank's own words where it refuses too, otherwise ours in its XML."""
+    """The Bank's own words if it refuses too, otherwise our words in its XML."""
     media = DAILY + xml.ENCODING
     if isinstance(error, BeforeHistory):
         return Refusal(200, media, xml.write_refusal())

@@ -1,4 +1,4 @@
-"""Where things lie on a chart: round ticks, thinned series, labels that do not touch, and the lines themselves."""
+"""The geometry of a chart: round ticks, thinned series, labels that do not touch, and the lines themselves."""
 
 from __future__ import annotations
 

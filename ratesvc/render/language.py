@@ -23,7 +23,7 @@ _XDR = {"en": "Special Drawing Rights", "ru": "СДР (специальные п
 
 
 class Language:
-    """One reader's language; `tag` is what goes into lang=""."""
+    """One reader's language; `tag` is the value of the attribute lang."""
 
     def __init__(self, tag: str, locale: Locale) -> None:
         """Built by `language`."""

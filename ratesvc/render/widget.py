@@ -137,7 +137,7 @@ def hashes(*texts: str) -> str:
 
 
 def policy(*styles: str, **directives: str) -> str:
-    """A Content-Security-Policy that allows only these inline styles, and what `directives` add or replace.
+    """A Content-Security-Policy that allows only these inline styles, and the additions or replacements in `directives`.
 
     Underscores in their names stand for hyphens.
     """
@@ -171,7 +171,7 @@ def lock() -> dict[str, dict[str, str]]:
 
 @cache
 def releases() -> dict[str, dict[str, bytes]]:
-    """Version → file → bytes of every release: each is served for ever."""
+    """Version → file → bytes of every release. All of them are always served."""
     folder = _ASSETS.joinpath("releases")
     return {
         version: {name: folder.joinpath(version, name).read_bytes() for name in names}

@@ -1,4 +1,4 @@
-"""Each dialect's bytes from figures, and what holds for all of them."""
+"""The bytes of each dialect, and the rules for all of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The chart: golden drawings, and what holds for every drawing."""
+"""The chart: golden drawings, and the rules for every drawing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Our JSON, field by field: exact literals, in the order of the documentation, and null where something is unknown."""
+"""Our JSON, field by field: exact literals, in the order of the documentation, and null for an unknown fact."""
 
 from __future__ import annotations
 

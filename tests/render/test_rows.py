@@ -1,4 +1,4 @@
-"""The widget's rows: what a reader sees of a currency that rose, fell, stayed, is new, or is printed otherwise."""
+"""The widget's rows: a currency that rose, fell, did not change, is new, or changed its nominal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text written once and sliced says what rows formatted one by one say, byte for byte."""
+"""Text that is written once and sliced equals rows that are formatted one by one, byte for byte."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The widget's bytes: golden files, the loader's lock, and what never goes wrong inside somebody's page."""
+"""The widget's bytes: golden files, the loader's lock, and its safety inside somebody's page."""
 
 from __future__ import annotations
 
