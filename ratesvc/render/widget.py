@@ -137,9 +137,9 @@ def hashes(*texts: str) -> str:
 
 
 def policy(*styles: str, **directives: str) -> str:
-    """A Content-Security-Policy that allows only these inline styles, and the additions or replacements in `directives`.
+    """A Content-Security-Policy that allows only these inline styles, and the `directives` that add or replace rules.
 
-    Underscores in their names stand for hyphens.
+    Underscores in the names of directives stand for hyphens.
     """
     everything = {
         "default-src": "'none'",

@@ -205,7 +205,7 @@ def test_in_the_evening_two_of_them_answer_tomorrows_sheet() -> None:
     assert latest["timestamp"] == int(datetime(2026, 4, 23, 21, tzinfo=UTC).timestamp())
 
 
-def test_the_bank_answers_a_day_to_come_with_what_is_set() -> None:
+def test_the_bank_answers_a_future_day_with_the_newest_sheet() -> None:
     """On Friday morning any future day gets Friday's sheet, under Friday's date."""
     morning = datetime(2026, 4, 24, 6, tzinfo=UTC)
     before = History(WorkCalendar(), [Revision(sheet(FRIDAY), 1, FETCHED)])

@@ -180,7 +180,7 @@ def test_weekends_are_not_invented() -> None:
     assert [len(points) for points in curves(chart(series, look()))] == [24, 24]
 
 
-def test_old_roubles_are_divided_and_said() -> None:
+def test_old_roubles_are_divided_and_named() -> None:
     """5,960 old roubles of 30 December 1997 are drawn as 5.96, and a note gives the reason."""
     around = [(date(1997, 12, 30), Decimal(5960)), (date(1998, 1, 1), Decimal("5.9600"))]
     drawing = chart({"USD": around}, look())
@@ -225,7 +225,7 @@ def test_a_chart_without_lines_is_titled_by_its_sentence() -> None:
 
 
 @pytest.mark.parametrize("tag", ["de", "ar", "en", "ru"])
-def test_sentences_have_a_language_of_their_own_where_they_are_english(tag: str) -> None:
+def test_english_sentences_are_marked_in_other_languages(tag: str) -> None:
     """Otherwise a screen reader would pronounce English words in the chart's language."""
     days = sheets(date(2024, 7, 2), 3, 900_000, 1)
     drawn = ET.fromstring(chart({"USD": days}, look(tag)))  # noqa: S314 -- our own drawing

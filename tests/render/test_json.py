@@ -58,7 +58,7 @@ def read(body: bytes) -> dict[str, Any]:
     return found
 
 
-def test_a_table_says_what_it_is() -> None:
+def test_a_table_has_every_field_in_order() -> None:
     """It has every field, in the order of the documentation."""
     document = read(rates(ANSWER, EN))
     rows = document.pop("rates")
@@ -80,7 +80,7 @@ def test_a_table_says_what_it_is() -> None:
     assert list(rows) == ["AED", "EUR", "IRR", "USD"]
 
 
-def test_what_is_not_known_is_null() -> None:
+def test_unknown_facts_are_null() -> None:
     """No sheet is known before or after it, and no next one is expected, as at a first start."""
     alone = InForce(SATURDAY, NOW, None, None)
     document = read(rates(alone, EN))
@@ -108,7 +108,7 @@ def test_a_row_has_the_banks_figures_and_how_one_unit_moved() -> None:
 @pytest.mark.parametrize(
     ("codes", "found"), [(["USD", "XXX"], ["USD"]), (["EUR", "AED"], ["AED", "EUR"]), ([], []), (None, 4)]
 )
-def test_a_table_is_narrowed_to_what_is_asked_for(codes: list[str] | None, found: list[str] | int) -> None:
+def test_a_table_has_only_the_given_codes(codes: list[str] | None, found: list[str] | int) -> None:
     """Codes that the sheet lacks are left out; an empty list gives no rows, None gives all."""
     rows = read(rates(ANSWER, EN, codes=codes))["rates"]
     assert (len(rows) if isinstance(found, int) else list(rows)) == found
@@ -133,7 +133,7 @@ OLD = revision(date(1997, 12, 31), ("USD", 1, "5960.0000"), ("DEM", 1, "3351.000
     ("quote", "codes", "said"),
     [("RUB", None, True), ("USD", None, True), ("USD", ["DEM"], False), ("USD", ["RUB"], True), ("RUB", ["DEM"], True)],
 )
-def test_old_roubles_are_called_so(quote: str, codes: list[str] | None, said: bool) -> None:
+def test_old_roubles_are_named(quote: str, codes: list[str] | None, said: bool) -> None:
     """If a rouble is among the shown currencies and old roubles were in force."""
     old = read(rates(InForce(date(1997, 12, 31), OLD, None, None), EN, quote=quote, codes=codes))
     unit = {"before": "1998-01-01", "unit": "old rouble", "per_new_rouble": 1000}
@@ -145,7 +145,7 @@ def test_old_roubles_are_called_so(quote: str, codes: list[str] | None, said: bo
     assert "denomination" not in read(rates(InForce(date(1998, 1, 1), new, None, None), EN, quote=quote))
 
 
-def test_made_up_figures_are_called_so() -> None:
+def test_demo_figures_are_marked() -> None:
     history = History(WorkCalendar(), [NOW])
     for demo in (True, False):
         converted = conversion(ANSWER, Decimal(1), "USD", "RUB", demo=demo)
@@ -166,7 +166,7 @@ def test_one_number_alone() -> None:
         assert (caught.value.code, str(caught.value)) == ("GBP", "The sheet of 2026-04-24 has no GBP.")
 
 
-def test_a_conversion_has_strings_and_coins() -> None:
+def test_a_conversion_has_strings_rounded_to_the_minor_unit() -> None:
     """Results have as many places as the currency: yen have none, dinars three."""
     assert list(read(conversion(ANSWER, Decimal("100.50"), "USD", "RUB")).items()) == [
         ("amount", "100.50"),
@@ -195,7 +195,7 @@ def column(cbr_id: str, parent_id: str, code: str, number: str, *days: date) -> 
     return made
 
 
-def test_currencies_are_listed_with_what_succeeded_them() -> None:
+def test_currencies_are_listed_with_their_successors() -> None:
     """By code, with the days of all ids. A successor has the same parent, another code, and begins later."""
     days = [date(2004, 12, 30), date(2004, 12, 31), date(2005, 1, 1), date(2005, 1, 2)]
     history = History(WorkCalendar())
@@ -229,7 +229,7 @@ def test_currencies_are_listed_with_what_succeeded_them() -> None:
     assert found["AZM"]["successor"] is None
 
 
-def test_history_that_is_not_whole_says_so() -> None:
+def test_incomplete_history_is_marked() -> None:
     assert read(currencies(History(WorkCalendar()), EN)) == {"complete": False, "currencies": {}}
     held = read(currencies(History(WorkCalendar(), [NOW]), EN))
     assert (held["complete"], list(held["currencies"])) == (False, ["AED", "EUR", "IRR", "USD"])

@@ -131,7 +131,7 @@ def test_days_are_written_in_words() -> None:
     assert (ENGLISH.day_and_month(DAY), RUSSIAN.day_and_month(DAY)) == ("Apr 25", "25 апр.")
 
 
-def test_sentences_are_translated_where_there_is_a_catalogue() -> None:
+def test_a_catalogue_translates_sentences() -> None:
     sentence = "Not updated since {day}."
     assert ENGLISH.say(sentence, day="April 25") == "Not updated since April 25."
     assert RUSSIAN.say(sentence, day="25 апреля") != ENGLISH.say(sentence, day="25 апреля")
@@ -168,7 +168,7 @@ def test_every_sentence_of_the_pages_is_in_every_catalogue(name: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_list_of_languages_is_what_cldr_says() -> None:
+def test_the_list_of_languages_is_that_of_cldr() -> None:
     """Every language that has a name for itself, the three translated ones first. UPDATE_GOLDEN=1 writes it anew."""
     tags = sorted(tag for tag in localedata.locale_identifiers() if "_" not in tag and tag != "root")
     found = [language_or_default(tag) for tag in (*builder.UI, *(tag for tag in tags if tag not in ("en", "ru", "zh")))]

@@ -71,7 +71,7 @@ def test_a_working_day_has_its_own_rate() -> None:
 
 
 @pytest.mark.parametrize("day", ["2024-03-03", "2024-03-04"])
-def test_saturdays_rate_holds_on_sunday_and_monday(day: str) -> None:
+def test_saturdays_rate_applies_on_sunday_and_monday(day: str) -> None:
     """Set on Friday for Saturday, 2 March 2024; the next is in force on Tuesday."""
     why = reason_for(held("2024-03-02", "2024-03-05"), day, moment(date(2024, 3, 6)))
     assert (why.kind, why.effective, why.until) == (Kind.WEEKEND, date(2024, 3, 2), date(2024, 3, 4))
@@ -144,7 +144,7 @@ def test_next_monday_is_answered_on_friday_evening() -> None:
     assert "It was received on March 1, 2024 at 17:05" in words(why, "2024-03-04")
 
 
-def test_the_last_day_of_the_year_asked_the_day_before() -> None:
+def test_the_last_day_of_the_year_on_the_day_before() -> None:
     """30 December 2025 is the last working day. At noon the rate of the 31st is expected by 18:00."""
     noon = moment(date(2025, 12, 30))
     why = reason_for(held("2025-12-30"), "2025-12-31", noon)
@@ -162,7 +162,7 @@ def test_a_day_in_the_holidays_waits_for_the_rate_before_them() -> None:
     assert "The rate of December 31, 2025 will apply." in words(why, "2026-01-05", quote=None)
 
 
-def test_a_late_rate_is_called_late() -> None:
+def test_a_late_rate_is_named_late() -> None:
     why = reason_for(held("2024-03-05"), "2024-03-06", moment(date(2024, 3, 5), "18:30"))
     assert (why.kind, why.late) == (Kind.NOT_YET_SET, True)
     assert "is late. It was expected by 18:00" in words(why, "2024-03-06", quote=None)
@@ -183,7 +183,7 @@ def test_before_1998_no_calendar_explains() -> None:
     assert "has been in force since July 1, 1992" in words(why, "1992-07-02")
 
 
-def test_old_roubles_are_called_so() -> None:
+def test_old_roubles_are_named() -> None:
     """Otherwise a clerk could take 5,960 roubles of 1997 for new roubles."""
     sentence = "In old roubles: 1,000 old roubles are 1 new rouble."
     assert sentence in words(Reason(Kind.HELD, date(1997, 12, 31)), "1997-12-31")
@@ -200,7 +200,7 @@ def test_old_roubles_are_called_so() -> None:
         (NoSheet("none"), Kind.NOTHING_STORED, "No rates have been received yet"),
     ],
 )
-def test_why_there_is_no_rate(error: RatesvcError, kind: Kind, said: str) -> None:
+def test_every_refusal_has_its_sentence(error: RatesvcError, kind: Kind, said: str) -> None:
     why = reason(error, "ABC", moment(date(2024, 3, 5)), CALENDAR)
     assert why == Reason(kind)
     assert said in words(why, "2001-02-03", code="ABC", quote=None)
@@ -213,7 +213,7 @@ def test_a_currency_that_the_sheet_lacks() -> None:
     assert "has no rate for DEM" in words(why, "2024-03-05", code="DEM", quote=None)
 
 
-def test_a_strangers_error_is_not_explained() -> None:
+def test_an_unknown_error_is_not_explained() -> None:
     with pytest.raises(UnknownRevision):
         reason(UnknownRevision("none"), "USD", moment(date(2024, 3, 5)), CALENDAR)
 
@@ -314,7 +314,7 @@ async def test_every_answer_is_a_page(client: Client, address: str, status: int,
     assert ("Retry-After" in response.headers) == (status == 503)
 
 
-async def test_what_was_wrong_is_said_in_the_language_of_the_page(client: Client) -> None:
+async def test_an_error_is_in_the_language_of_the_page(client: Client) -> None:
     """A detail without a translation is left out."""
     for address, words in (
         ("date=2022-02-30", "Укажите существующую дату в формате ГГГГ-ММ-ДД."),
@@ -335,9 +335,7 @@ async def test_what_was_wrong_is_said_in_the_language_of_the_page(client: Client
         ("date=2022-11-17&currency=CNY&when=now", "2022-11-17", "CNY"),
     ],
 )
-async def test_what_was_right_of_a_question_stays_in_the_form(
-    client: Client, address: str, day: str, code: str
-) -> None:
+async def test_correct_parameters_stay_in_the_form(client: Client, address: str, day: str, code: str) -> None:
     page = await (await client.get(f"/rate?{address}")).text()
     assert f'id="day" name="date" value="{day}"' in page
     assert re.findall(r'<option value="(\w+)" selected', page) == [code]

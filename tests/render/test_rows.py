@@ -62,7 +62,7 @@ def row(now: tuple[int, str], before: tuple[int, str] | None, language: Language
         ("1500", "1000", "up", "▲", "up", ("1,500.0000", "+500.0000", "+50.00%")),
     ],
 )
-def test_a_row_says_where_a_currency_went(
+def test_a_row_shows_the_move_of_a_currency(
     now: str, before: str | None, move: str, mark: str, words: str, cells: tuple[str, ...]
 ) -> None:
     """By an arrow, a word for screen readers and a sign. An unchanged or new currency has none of them."""
@@ -135,9 +135,7 @@ def test_a_sheet_of_another_day_than_tomorrow_is_not_called_tomorrow() -> None:
         (("name",), True, [FRIDAY]),
     ],
 )
-def test_a_view_has_the_days_that_it_wants_and_never_none(
-    columns: tuple[str, ...], announced: bool, days: list[date]
-) -> None:
+def test_a_view_has_its_days_and_never_none(columns: tuple[str, ...], announced: bool, days: list[date]) -> None:
     """Tomorrow's sheet appears once it is announced; if no other is left, today's appears."""
     usd = {"USD": (1, "75")}
     following = revision(usd, SATURDAY) if announced else None
@@ -146,7 +144,7 @@ def test_a_view_has_the_days_that_it_wants_and_never_none(
     assert [answer.revision.effective_date for answer in found] == days
 
 
-def test_an_embedding_may_ask_for_what_the_documentation_says() -> None:
+def test_the_parameters_of_an_embedding_are_those_of_the_documentation() -> None:
     """By default it shows six currencies, their names, two days and the change."""
     text = " ".join((Path(__file__).parents[2] / "docs" / "widget.md").read_text("utf-8").split())
     assert f"`codes` (1–{rows.MOST_CODES}, order kept)" in text
@@ -155,7 +153,7 @@ def test_an_embedding_may_ask_for_what_the_documentation_says() -> None:
     assert View() == View(("USD", "EUR", "CNY", "GBP", "JPY", "TRY"), ("name", "today", "next", "change"), "", 0)
 
 
-def test_a_view_says_which_columns_of_change_it_has() -> None:
+def test_a_view_knows_its_columns_of_change() -> None:
     """The first of them has the arrow, whether it is absolute or per cent."""
     assert View(columns=("name", "change", "percent")).changes == [("change", "change"), ("percent", "percent")]
     assert View(columns=("percent",)).changes == [("change", "percent")]
@@ -170,7 +168,7 @@ def test_a_view_says_which_columns_of_change_it_has() -> None:
     )
 
 
-def test_a_stale_table_says_since_when() -> None:
+def test_a_stale_table_names_its_last_day() -> None:
     """If today's own sheet is missing. A table of a past day has the year in its head."""
     friday = revision({"USD": (1, "75")}, FRIDAY)
     stale = rows.table([InForce(SATURDAY, friday, None, None, FETCHED, stale=True)], ENGLISH, View(), lambda *_: [])
@@ -208,7 +206,7 @@ def test_a_line_of_recent_rates_is_of_the_nominal_of_its_row() -> None:
     assert alone.kinds == ("name", "value")
 
 
-def test_rates_before_1998_are_said_to_be_in_old_roubles() -> None:
+def test_rates_before_1998_are_in_old_roubles() -> None:
     """Old roubles and new roubles are not compared."""
     old, new = {"USD": (1, "5960")}, {"USD": (1, "5.96")}
     shown = table(in_force(old, old, date(1997, 12, 31), date(1997, 12, 30)))

@@ -52,7 +52,7 @@ def one_by_one(history: History, code: str, params: series.SeriesParams) -> list
 
 
 @given(records, records, records, st.integers(0, 40), st.integers(0, 40), st.integers(0, 40))
-def test_text_is_what_rows_say(
+def test_text_equals_formatted_rows(
     usd: dict[int, tuple[int, int]],
     base: dict[int, tuple[int, int]],
     quote: dict[int, tuple[int, int]],
@@ -86,7 +86,7 @@ def test_text_is_what_rows_say(
 
 
 @pytest.mark.parametrize(("code", "quote", "said"), [("USD", "RUB", True), ("RUB", "USD", True), ("AAA", "USD", False)])
-def test_old_roubles_are_said_on_either_side_of_a_rate(code: str, quote: str, said: bool) -> None:
+def test_old_roubles_are_named_on_either_side_of_a_rate(code: str, quote: str, said: bool) -> None:
     """At New Year 1998 a rouble's price in dollars rose a thousandfold; between two other currencies it cancels."""
     around = {11: (59_600_000, 0), 12: (59_600, 0)}
     history = History(WorkCalendar())
@@ -126,7 +126,7 @@ def test_every_day_has_the_rate_of_the_sheet_in_force(
 
 
 @given(records, records, st.sampled_from([ONE, Decimal("1.37"), Decimal(100)]))
-def test_what_dialects_write_is_what_one_rounding_gives(
+def test_dialects_round_once(
     base: dict[int, tuple[int, int]], quote: dict[int, tuple[int, int]], amount: Decimal
 ) -> None:
     """For every base and code: exact in RUB, and to 28 digits for an amount."""

@@ -87,7 +87,7 @@ async def test_the_recorded_rates_give_the_same_bytes(live: Live, name: str, pat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lang", LOCALES)
-async def test_every_form_says_the_same(live: Live, lang: str) -> None:
+async def test_every_form_has_the_same_texts(live: Live, lang: str) -> None:
     document = json.loads(await text_of(live, f"/widget/rows.json?lang={lang}"))
     fragment = table_words(await text_of(live, f"/widget?lang={lang}&style=none"))
     assert table_words(await text_of(live, f"/widget/frame?lang={lang}")) == fragment
@@ -160,7 +160,7 @@ async def test_a_shadow_fragment_has_the_parts_of_the_element(live: Live) -> Non
     assert set(re.findall(r"\w+", offered[1])) - {"and"} <= parts
 
 
-async def test_what_is_unknown_is_dropped(live: Live) -> None:
+async def test_unknown_parameters_are_dropped(live: Live) -> None:
     """A mistake in a parameter never shows an error page inside somebody's site."""
     paths = ("/widget", "/widget/frame", "/widget/rows.json", "/widget/card.svg", "/embed")
     slips = ("codes=XXX,%00,USD", "lang=tlh", f"lang={'x' * 5000}", "date=2022-99-99", "theme=%22%3E", "a=b&a=c")
@@ -177,7 +177,7 @@ async def test_a_heading_is_text(live: Live) -> None:
         assert "&lt;script&gt;alert" in text
 
 
-async def test_a_trend_is_told_for_the_nominal_of_its_row(live: Live) -> None:
+async def test_a_trend_is_for_the_nominal_of_its_row(live: Live) -> None:
     rows = json.loads(await text_of(live, "/widget/rows.json?spark=30&columns=next&codes=USD,JPY,UZS"))["rows"]
     assert [row["unit"] for row in rows] == ["USD", "100\u00a0JPY", "10,000\u00a0UZS"]
     for trend, newest in (row["cells"] for row in rows):
@@ -219,7 +219,7 @@ async def test_a_heading_of_the_host_is_in_the_language_of_the_page(live: Live, 
 
 
 @pytest.mark.parametrize("lang", ["de", "ar", "ru", "en"])
-async def test_english_words_on_a_card_say_that_they_are(live: Live, lang: str) -> None:
+async def test_english_words_on_a_card_are_marked(live: Live, lang: str) -> None:
     """Title and heads of columns, but not dates, names and the host's own heading."""
     english = "en" if lang in ("de", "ar") else None
     for heading, titled in (("", english), ("Wechselkurse", None)):
