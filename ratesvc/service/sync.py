@@ -128,8 +128,9 @@ class Sync:
             if glance.sheets != len(self._store.seen) or glance.coverage != self._store.seen_coverage:
                 await self._load()
             await self._store.check_writes()
-            has_changed = glance.sheets != len(self._store.seen) or glance.columns != before
-            parts = 1 if compare_all or has_changed else PARTS if time.monotonic() >= self._part_at else 0
+            parts = PARTS if time.monotonic() >= self._part_at else 0
+            if compare_all or glance.sheets != len(self._store.seen) or glance.columns != before:
+                parts = 1
             if parts:
                 await self._load(self._part, parts)
             return await self._repair(parts), glance.end

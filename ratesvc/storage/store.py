@@ -138,8 +138,10 @@ class Store:
             if error := next((answer for answer in answers if isinstance(answer, Exception)), None):
                 raise error
             sheets, columns, quarantined = (checked(count, int) for count in answers[:3])
-        event = records.decode_event(*answers[4][0]) if answers[4] else None
-        end = event.place if event else None if answers[4] else NOWHERE
+        end: Place | None = NOWHERE
+        if newest := answers[4]:
+            event = records.decode_event(*newest[0])
+            end = event.place if event else None
         return Glance(sheets, columns, quarantined, records.decode_coverage(answers[3]), end)
 
     def holds(self, key: tuple[date, int]) -> bool:
