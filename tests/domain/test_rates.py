@@ -439,7 +439,7 @@ def test_a_conversion_names_its_rate() -> None:
     ("written", "meant"),
     [
         *(("USE", "USD"), ("UDS", "USD"), ("EURO", "EUR"), ("GPB", "GBP"), ("CHY", "CNY"), ("RUR", "RUB")),
-        *(("TRL", "TRY"), ("XQZ", None), ("", None), ("DOLLAR", None)),
+        *(("TRL", "TRY"), ("DUS", "USD"), ("XQZ", None), ("", None), ("DOLLAR", None)),
     ],
 )
 def test_the_code_that_was_meant_is_the_most_used_of_the_nearest(written: str, meant: str | None) -> None:
