@@ -39,6 +39,7 @@ def routes(service: Service, site: Site) -> dict[str, Handler]:
         for stream in tuple(streams):
             stream.hang_up_if_stuck()
 
+    service.telemetry.metrics.watch("event_streams", "Open streams of events.", lambda: len(streams))
     service.event_log.at_close(hang_up_on_stuck_readers)
 
     async def events(request: web.Request) -> web.StreamResponse:

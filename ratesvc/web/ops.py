@@ -68,6 +68,7 @@ def watch(service: Service) -> None:
     see("redis_up", "Whether Redis answered the last call.", lambda: service.store.connection.up)
     see("lease_held", "Whether this replica is the one that polls.", lambda: service.store.poll_lease.held)
     see("loop_lag_seconds", "What the event loop took for its last measured turn.", lambda: service.watchdog.lag_s)
+    see("clock_skew_seconds", "How far this clock is ahead of the Bank's.", lambda: service.clock_skew_s or 0.0)
     see("history_sheets", "Sheets in memory.", lambda: len(service.history.days))
     see("quarantine_documents", "Documents that wait for a person.", lambda: service.quarantined)
     see("refresh_last_attempt_timestamp_seconds", "The last refresh.", lambda: _stamp(telemetry.last_attempt))
@@ -76,6 +77,11 @@ def watch(service: Service) -> None:
     see("publications_missed", "Sheets that are overdue.", of_sheet(lambda seen, _: seen.publications_missed))
     see("stale", "Whether today's own sheet is missing.", of_sheet(lambda seen, _: seen.stale))
     see("sheet_date_timestamp_seconds", "Moscow midnight of the newest sheet's day.", of_sheet(_midnight))
+    calendar, steps = service.history.calendar, "Requests of the backfill that runs"
+    known_until = _stamp(at(calendar.known_until, clock_time.min))
+    see("calendar_known_until_timestamp_seconds", "The last day whose days off are known.", lambda: known_until)
+    see("backfill_steps", f"{steps}.", lambda: service.backfilling.total if service.backfilling else 0)
+    see("backfill_steps_done", f"{steps}, answered.", lambda: service.backfilling.done if service.backfilling else 0)
     due, first_seen = "sheet_expected_timestamp_seconds", "sheet_first_seen_timestamp_seconds"
     see(due, "When the next one is due.", of_sheet(lambda seen, _: _stamp(seen.next_expected_at)))
     see(first_seen, "When the newest was fetched.", of_sheet(lambda _, newest: _stamp(newest.fetched_at)))

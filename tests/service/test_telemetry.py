@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import date
 from functools import partial
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from conftest import Serve, Served, eventually
+from conftest import Clock, Serve, Served, eventually
 from fake_bank import Bank, sheet
 from machine import quickest, slower
 from prometheus_client.parser import text_string_to_metric_families
@@ -94,6 +95,17 @@ async def test_requests_are_counted_by_route_and_status(served: Served) -> None:
     assert found["ratesvc_publications_missed"] == "0.0"
     assert float(found["ratesvc_sheet_date_timestamp_seconds"]) == 1776978000
     assert found['ratesvc_fetches_total{outcome="new"}'] == "1.0"
+
+
+async def test_clock_calendar_streams_and_backfill_have_figures(served: Served, clock: Clock) -> None:
+    """The Bank of the test shows the real time; one stream is open; no backfill runs."""
+    async with served.http.get(f"{served.url}/v1/events") as stream:
+        assert stream.status == 200
+        found = {name: float(value) for name, value in (await samples(served)).items()}
+    assert found["ratesvc_clock_skew_seconds"] == pytest.approx(clock().timestamp() - time.time(), abs=60)
+    assert found["ratesvc_calendar_known_until_timestamp_seconds"] > clock().timestamp()
+    assert found["ratesvc_event_streams"] == 1
+    assert found["ratesvc_backfill_steps"] == found["ratesvc_backfill_steps_done"] == 0
 
 
 def test_counting_costs_next_to_nothing() -> None:
