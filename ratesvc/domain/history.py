@@ -45,10 +45,10 @@ class History:
     def add(self, revision: Revision) -> None:
         """Hold one more revision, in place of one with the same number."""
         day = revision.effective_date
-        corrected = self.of_date(day) if revision.number > 1 and not self.has_document(day) else None
+        corrected = self.of_date(day) if revision.number > 1 else None
         numbers = self._revisions.setdefault(day, {})
         if corrected and not corrected.sheet.says_the_same_as(revision.sheet):
-            # The columns will hold the new figures, so the first revision is kept whole.
+            # It may have been composed from the columns, which are about to get the new figures.
             numbers[corrected.number] = corrected
         numbers[revision.number] = revision
         index = bisect_left(self.days, day)
@@ -67,9 +67,11 @@ class History:
         """
         ours = self._revisions.get(revision.effective_date, {}).get(revision.number)
         self.add(revision)
+        if ours is None:
+            return
         latest = self._latest(revision.effective_date)
-        is_known = ours is None or any(ours.sheet.says_the_same_as(other.sheet) for other in (revision, latest))
-        if ours and not is_known and ours.fetched_at >= latest.fetched_at:
+        is_known = any(ours.sheet.says_the_same_as(other.sheet) for other in (revision, latest))
+        if not is_known and ours.fetched_at >= latest.fetched_at:
             self.add(replace(ours, number=latest.number + 1))
 
     def fill(self, columns: Iterable[Column], coverage: Coverage) -> None:
