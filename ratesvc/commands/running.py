@@ -109,7 +109,7 @@ async def in_force(service: Service, day: date | None) -> InForce:
 
 
 def _raise_cause(cycle: Cycle, day: date) -> None:
-    """Raise why the Bank's answer does not tell which sheet is in force on the day, if it has gone wrong."""
+    """Raise what the Bank did wrong, if that is why the sheet in force on the day is not certain."""
     # The first request is for that day. If it has succeeded, a failure of the later ones is not the cause.
     if cycle.failure and not any(revision.effective_date <= day for revision in cycle.accepted):
         raise cycle.failure

@@ -43,7 +43,7 @@ class History:
     # What is held
 
     def add(self, revision: Revision) -> None:
-        """Hold one more revision, in place of one with the same number."""
+        """Hold one more revision. It replaces one with the same number."""
         day = revision.effective_date
         corrected = self.of_date(day) if revision.number > 1 else None
         numbers = self._revisions.setdefault(day, {})
