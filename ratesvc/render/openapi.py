@@ -22,24 +22,31 @@ HOST, DAY = b"http://localhost:8080", b"2022-11-18"
 """What the file's examples say. A service puts its own address and a day whose rates it holds in their place."""
 
 
-@cache
 def contract() -> Part:
-    """The file as it stands."""
+    """The file as it stands. Reading takes some ten milliseconds, and nobody keeps the megabyte."""
     return msgspec.yaml.decode(files("ratesvc").joinpath("openapi.yaml").read_bytes(), type=Part)
 
 
 def document(site: widget.Site, day: date) -> bytes:
     """/openapi.json. `day` is one whose rates are held, so that the examples work."""
-    whole = {**contract(), "info": {**contract()["info"], "version": __version__}}
-    own_address = encode(site.public_url)[1:-1]
+    whole, own_address = contract(), encode(site.public_url)[1:-1]
+    whole["info"]["version"] = __version__
     return encode(whole).replace(HOST, own_address).replace(DAY, day.isoformat().encode())
 
 
-@cache
 def query_parameters(path: str) -> dict[str, Part]:
     """The query parameters of an address, by name."""
-    found = (resolved(one, contract()) for one in contract()["paths"][path]["get"].get("parameters", ()))
-    return {one["name"]: one for one in found if one["in"] == "query"}
+    return _query_parameters()[path]
+
+
+@cache
+def _query_parameters() -> dict[str, dict[str, Part]]:
+    whole = contract()
+    found = {
+        path: [resolved(one, whole) for one in methods["get"].get("parameters", ())]
+        for path, methods in whole["paths"].items()
+    }
+    return {path: {one["name"]: one for one in ones if one["in"] == "query"} for path, ones in found.items()}
 
 
 def operations(site: widget.Site, day: date) -> list[Part]:

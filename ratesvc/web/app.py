@@ -14,7 +14,6 @@ import structlog
 from aiohttp import web
 
 from ratesvc.config import Server
-from ratesvc.render.openapi import contract
 from ratesvc.render.widget import Site
 from ratesvc.service.app import Service
 from ratesvc.web import events, fast_path, ops, pages, rates, series, widget
@@ -44,7 +43,6 @@ def _application(service: Service, site: Site, paths: Mapping[str, Handler]) -> 
 
 
 def _public(service: Service, site: Site) -> dict[str, Handler]:
-    contract()  # read before the first request
     return {
         **rates.routes(service),
         **series.routes(service),

@@ -21,7 +21,7 @@ from ratesvc.render.widget import Site, own_page
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
 from ratesvc.web.params import LenientParams, StrictParams, day_of, one_code
-from ratesvc.web.rates import caching_of, published
+from ratesvc.web.rates import caching_of, published, rendered_in_thread
 from ratesvc.web.responses import ICON, NO_STORE, REFERENCE, Answer, Handler, problem_of
 from ratesvc.web.widget import PICTURE_HEADERS, Embedding, fixed
 
@@ -67,11 +67,11 @@ async def _rate(service: Service, site: Site, request: web.Request) -> Answer:
 
 
 async def _document(service: Service, site: Site, _: web.Request) -> Answer:
-    return _reference(service, "document", lambda day: Body(openapi.document(site, day), JSON))
+    return await _reference(service, "document", lambda day: Body(openapi.document(site, day), JSON))
 
 
 async def _docs(service: Service, site: Site, _: web.Request) -> Answer:
-    return _reference(service, "page", lambda day: _html(openapi.page(site, day), DOCS_HEADERS))
+    return await _reference(service, "page", lambda day: _html(openapi.page(site, day), DOCS_HEADERS))
 
 
 def _html(page: str, headers: tuple[tuple[str, str], ...]) -> Body:
@@ -119,10 +119,11 @@ def _rate_refused(request: web.Request, service: Service, site: Site, error: Bad
     return Answer(_html(page, HEADERS), NO_STORE, 400)
 
 
-def _reference(service: Service, name: str, render: Callable[[date], Body]) -> Answer:
+async def _reference(service: Service, name: str, render: Callable[[date], Body]) -> Answer:
     """Kept with the publication, because the examples use its day."""
     current = service.publisher.current
     if current is None:
         return Answer(render(moscow_day(service.clock())), REFERENCE)
     day = current.snapshot.in_force.effective_date
-    return Answer(current.body(("reference", name), lambda: render(day)), REFERENCE)
+    body = await rendered_in_thread(service, current, ("reference", name), lambda: render(day))
+    return Answer(body, REFERENCE)
