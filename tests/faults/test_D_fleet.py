@@ -445,7 +445,7 @@ SCARCE: dict[str, Callable[[], tuple[str, ...]]] = {
     "few_descriptors": lambda: shell("ulimit -n 64"),
     "little_memory": lambda: shell("ulimit -v 3000000"),
     "small_files": lambda: shell("ulimit -f 16"),
-    "a_full_disk": lambda: apart("mount -t tmpfs -o size=32k tmpfs data"),
+    "a_full_disk": lambda: apart("mount -t tmpfs -o size=24k tmpfs data"),
     "a_disk_that_is_full_at_once": lambda: apart(
         "mount -t tmpfs -o size=64k tmpfs data; dd if=/dev/zero of=data/all bs=1k count=64 2>/dev/null"
     ),
