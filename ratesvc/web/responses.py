@@ -33,6 +33,8 @@ RETRY_AFTER = "30"
 """After 503, in seconds."""
 LONG = 64 * 1024
 LONGEST_PATH = 200
+ID = web.RequestKey("id", str)
+"""Of a request, where each gets a line in the log."""
 SECOND = timedelta(seconds=1)
 LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 METHODS = "GET, HEAD, OPTIONS"
@@ -163,7 +165,7 @@ class Ready(web.StreamResponse):
         super().__init__(status=status)
         head = answer.head(now, status, encoding)
         empty = status == 304 or request.method == hdrs.METH_HEAD
-        self._content = b"" if empty else answer.body.encoded(encoding)
+        self.content = b"" if empty else answer.body.encoded(encoding)
         self._keep_alive = request.keep_alive and not closing
         if not self._keep_alive:
             head += b"Connection: close\r\n"
@@ -176,7 +178,7 @@ class Ready(web.StreamResponse):
         protocol, transport = request.protocol, request.transport
         if transport is None:
             raise ConnectionResetError("the client has gone")
-        write(transport, self._head, self._content)
+        write(transport, self._head, self.content)
         if protocol.writing_paused:
             await protocol._drain_helper()  # noqa: SLF001 -- its public way is a StreamWriter, which this class saves
         return None
@@ -237,14 +239,19 @@ def counted(handler: Respond, service: Service, template: str) -> Respond:
 
     async def count(request: web.Request) -> web.StreamResponse:
         begun = seconds()
+        if log:
+            request[ID] = uuid.uuid4().hex[:12]
         response = await handler(request)
         took_s = seconds() - begun
         route.add(response.status, took_s)
         if service.draining:
             response.force_close()
         if log:
-            path, ms = request.raw_path[:LONGEST_PATH], round(took_s * 1000, 2)
-            log.info("request", method=request.method, path=path, status=response.status, ms=ms, remote=request.remote)
+            # Without the reader's address, as SECURITY.md promises.
+            path, agent = (text[:LONGEST_PATH] for text in (request.raw_path, request.headers.get("User-Agent", "")))
+            size = len(response.content) if isinstance(response, Ready) else response.content_length
+            facts = {"status": response.status, "bytes": size, "ms": round(took_s * 1000, 2)}
+            log.info("request", id=request[ID], method=request.method, path=path, agent=agent, **facts)
         return response
 
     return count
@@ -267,7 +274,7 @@ def answering(handler: Handler, service: Service, template: str, hosts: Collecti
         except RatesvcError as error:
             return problem(error)
         except Exception:  # noqa: BLE001 -- an unknown error, which is logged
-            incident = uuid.uuid4().hex[:12]
+            incident = request.get(ID) or uuid.uuid4().hex[:12]
             structlog.get_logger("ratesvc").exception("request_failed", incident=incident)
             return refusal(json.INTERNAL, f"Incident {incident}.")
         if not isinstance(found, Answer):

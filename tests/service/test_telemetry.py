@@ -18,6 +18,7 @@ from conftest import Clock, Serve, Served, eventually
 from fake_bank import Bank, sheet
 from machine import quickest, slower
 from prometheus_client.parser import text_string_to_metric_families
+from structlog.testing import capture_logs
 
 from ratesvc.config import Log, Settings
 from ratesvc.service.telemetry import Route, Watchdog
@@ -149,6 +150,30 @@ async def test_the_access_log_is_off_by_default(
             for _ in range(3):
                 await served.get("/v1/rates?codes=USD")
             assert capsys.readouterr().out.count("/v1/rates?codes=USD") == lines
+
+
+async def test_a_line_of_the_access_log_has_no_address_and_the_id_of_its_500(
+    bank: Bank, settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SECURITY.md promises that readers' addresses are not logged."""
+
+    def broken(*_: object, **__: object) -> bytes:
+        raise ZeroDivisionError
+
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+    accessed = msgspec.structs.replace(settings, log=Log(access=True))
+    with capture_logs() as logged:
+        async with serve(accessed) as served:
+            await served.ready()
+            _, headers, _ = await served.get("/v1/rates", User_Agent="a reader")
+            monkeypatch.setattr("ratesvc.render.json.rates", broken)
+            _, _, body = await served.get("/v1/rates?codes=USD&quote=EUR")
+    first, failed, second = (line for line in logged if line["event"].startswith("request"))
+    assert first.keys() >= {"id", "method", "path", "agent", "status", "bytes", "ms"}
+    assert (first["agent"], first["status"], first["bytes"]) == ("a reader", 200, int(headers["Content-Length"]))
+    assert json.loads(body)["detail"] == f"Incident {second['id']}."
+    assert failed["incident"] == second["id"] != first["id"]
+    assert not any("127.0.0.1" in str(line) for line in (first, second))
 
 
 async def test_a_blocked_loop_is_noticed_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
