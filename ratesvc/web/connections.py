@@ -20,8 +20,10 @@ from ratesvc.web.responses import Routed, not_found, refusal
 LINGER_S = 2.0
 """How long the body of a refused request is read, so that its sender sees the refusal."""
 PATIENCE_S = 10.0
+"""How long a request may stay unfinished, or an answer unread."""
 SLOWEST_BYTES_A_S = 1000
 LOOK_S = 2.0
+"""How often connections are checked."""
 LONGEST_BODY = 64 * 1024
 BACKLOG = 1024
 FINISH_S = 5.0
