@@ -133,10 +133,14 @@ class Sync:
                 parts = 1
             if parts:
                 await self._load(self._part, parts)
-            return await self._repair(parts), glance.end
+            repaired = await self._repair(parts)
         except BaseException:
             self.in_sync = False
             raise
+        if repaired.columns:
+            # The count was taken before the repair. If Redis lost the columns again, the count would look unchanged.
+            self._columns = None
+        return repaired, glance.end
 
     async def _repair(self, parts: int) -> Repaired:
         """Write the sheets that were not seen in Redis, and what it lacks of one of `parts` of the columns."""

@@ -17,7 +17,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 import pytest_asyncio
-from conftest import LONG
+from conftest import LONG, eventually
 from payloads import CALLS, FORMS, HARMLESS, PAYLOADS, Spot, foreign_spots, our_spots
 from playwright.async_api import Browser
 from spy import spying
@@ -214,6 +214,8 @@ async def test_E4_a_careless_page_is_found_out(browser: Browser, host: Host, pol
 ATTRIBUTES = ("heading", "codes", "columns", "date", "lang", "spark", "theme", "updown")
 CAPTIONS = "[...document.querySelectorAll('cbr-rates')].map(one => one.shadowRoot.querySelector('caption').textContent)"
 
+ALL_SHOWN = "[...document.querySelectorAll('cbr-rates')].every(one => one.shadowRoot?.querySelector('caption'))"
+
 
 def element(text: str) -> str:
     """It as a careful host writes it."""
@@ -231,6 +233,8 @@ async def test_E4_what_a_host_pastes_is_as_harmless(browser: Browser, complete: 
     script = f'<script src="{complete.url}/widget/rates.js"></script>'
     async with spying(browser, "http://") as spy:
         assert await spy.opens(host.put("".join(pasted), head=script), "networkidle") == []
+        await eventually(lambda: spy.page.evaluate(ALL_SHOWN))
+        assert spy.told == []
         shown = await spy.page.evaluate(CAPTIONS)
     assert len(shown) == len(PAYLOADS)
     assert all(text in caption for text, caption in zip(PAYLOADS, shown, strict=True) if is_heading(text))

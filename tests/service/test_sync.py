@@ -154,12 +154,14 @@ def _foreign_type(client: redis.Redis, name: Callable[[str], str]) -> None:
 async def test_two_ticks_repair_what_redis_lost(
     lose: Callable[[redis.Redis, Callable[[str], str]], None], held: Served, client: redis.Redis
 ) -> None:
-    """FLUSHALL, an eviction, an older snapshot, foreign fields, spans and types. A cold replica finds all of it."""
+    """FLUSHALL, an eviction, an older snapshot, foreign fields, spans and types. Redis may lose it twice."""
     await held.service.retire()
     await eventually(lambda: is_quiet(held, client))
     before, held_before = whole(held, client), days_of(held.service)
     assert held_before[1:] == (Coverage(FIRST_DAY, DAYS[-1]), DAYS)
     lose(client, lambda name: key(held, name))
+    await tick(held)
+    lose(client, lambda name: key(held, name))  # again, right after a repair
     for _ in range(2):
         await tick(held)
     assert whole(held, client) == before
