@@ -172,7 +172,9 @@ class Service:
             await self._sync.append()
 
     async def _tick(self) -> None:
-        """Keep memory and Redis in sync."""
+        """Keep memory and Redis in sync, and say if a sheet does not come in time."""
+        if seen := self.seen():
+            self.telemetry.lateness(seen)
         await self._surviving("tick", self._compare())
 
     async def _compare(self) -> None:

@@ -27,7 +27,7 @@ from prometheus_client.registry import Collector
 from ratesvc import __version__
 from ratesvc.bank.admission import HeldBack, Reassessed
 from ratesvc.domain.columns import Coverage
-from ratesvc.domain.rates import Revision
+from ratesvc.domain.rates import Revision, Snapshot
 from ratesvc.errors import RatesvcError, StoreUnavailable
 from ratesvc.service.refresh import Cycle
 from ratesvc.service.sync import Repaired
@@ -148,6 +148,7 @@ class Telemetry:
         self._clock = clock
         self._logged_at: dict[str, float] = {}
         self._held_back: dict[date, HeldBack] = {}
+        self._lateness = 0
 
     def _is_due(self, message: str) -> bool:
         """Whether a message that repeats itself may be logged: once a minute."""
@@ -226,6 +227,21 @@ class Telemetry:
         """This replica holds one more revision."""
         flags = {"flags": ",".join(revision.flags)} if revision.flags else {}
         self.log.info("sheet", effective_date=str(revision.effective_date), revision=revision.number, **flags)
+
+    def lateness(self, seen: Snapshot) -> None:
+        """Log once that the next sheet is late, then overdue, then that today's is missing, and once that it came."""
+        before, self._lateness = self._lateness, seen.next_late + seen.next_overdue + seen.stale
+        facts = {"today": str(seen.today), "in_force": str(seen.in_force.effective_date)}
+        if self._lateness == before:
+            return
+        if self._lateness == 0:
+            self.log.info("sheet_came", **facts)
+        elif seen.stale:
+            self.log.error("sheet_missing", **facts)
+        elif seen.next_overdue:
+            self.log.warning("sheet_overdue", due=seen.next_expected_at.isoformat(), **facts)
+        else:
+            self.log.warning("sheet_late", due=seen.next_expected_at.isoformat(), **facts)
 
     # Redis
 

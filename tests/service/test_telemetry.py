@@ -32,7 +32,7 @@ RULES = ROOT / "deploy/prometheus/alerts.yml"
 DASHBOARD = ROOT / "deploy/grafana/ratesvc.json"
 
 
-THURSDAY, FRIDAY = date(2026, 4, 23), date(2026, 4, 24)
+THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
 
 
 NAMES = re.compile(r"\bratesvc_[a-z_]+")
@@ -174,6 +174,33 @@ async def test_a_line_of_the_access_log_has_no_address_and_the_id_of_its_500(
     assert json.loads(body)["detail"] == f"Incident {second['id']}."
     assert failed["incident"] == second["id"] != first["id"]
     assert not any("127.0.0.1" in str(line) for line in (first, second))
+
+
+async def test_the_log_says_once_that_a_sheet_is_late_and_when_it_came(
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Late at 18:00 in Moscow, overdue at 21:00, missing from midnight; each once, however often the schedule looks."""
+    monkeypatch.setattr("ratesvc.service.schedule.HEARTBEAT_S", 0.001)
+    monkeypatch.setattr("ratesvc.service.schedule.TICK_S", 0.0)
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+    with capture_logs() as logged:
+
+        def said() -> list[str]:
+            return [line["event"] for line in logged if line["event"].startswith("sheet_")]
+
+        async with serve(settings) as served:
+            await served.ready()
+            for event, hours in (("sheet_late", 6.1), ("sheet_overdue", 3), ("sheet_missing", 3)):
+                ticks = len(said())
+                clock.advance(hours=hours)
+                await eventually(lambda ticks=ticks: len(said()) > ticks)  # type: ignore[misc]
+                assert said()[-1] == event
+            bank.publish(sheet(SATURDAY))
+            await served.service.poll()
+            await eventually(lambda: said()[-1] == "sheet_came")
+    assert said() == ["sheet_late", "sheet_overdue", "sheet_missing", "sheet_came"]
+    (missing,) = (line for line in logged if line["event"] == "sheet_missing")
+    assert (missing["today"], missing["in_force"]) == (str(SATURDAY), str(FRIDAY))
 
 
 async def test_a_blocked_loop_is_noticed_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
