@@ -144,7 +144,7 @@ class History:
     def revision(self, effective: date, number: int) -> Revision:
         """One revision of a sheet. Raises UnknownRevision."""
         found = self._revisions.get(effective, {}).get(number)
-        if found is None and number == 1 and not self.has_document(effective):
+        if number == 1 and not self.has_document(effective):
             found = self.of_date(effective)
         if found is None:
             raise UnknownRevision(f"The sheet of {effective} has no revision {number}.")
@@ -259,13 +259,12 @@ def certain_date(days: Sequence[date], calendar: WorkCalendar, coverage: Coverag
 
 def snapshot(history: History, now: datetime) -> Snapshot:
     """What to show at `now`. Raises NoSheet while no sheet up to today is held."""
-    today, newest, calendar = moscow_day(now), history.newest, history.calendar
-    if newest is None:
-        raise NoSheet("No sheet of the Bank of Russia has been fetched yet.")
+    today, calendar = moscow_day(now), history.calendar
     try:
         in_force = history.in_force(today, today)
     except (HistoryLoading, BeforeHistory):
         raise NoSheet("Only a sheet for a later day is held; today's is being fetched.") from None
+    newest = history.newest or in_force
     expected_at = due_at(calendar.effective_date_after(newest.effective_date))
     return Snapshot(
         today=today,
@@ -301,13 +300,12 @@ def day_to_fetch(days: Sequence[date], history: History, now: datetime) -> date 
     `days` are the effective dates that are held, with those that were just accepted and are not yet in `history`.
     """
     today = moscow_day(now)
-    known = [day for day in days if day <= today]
-    current = certain_date(known, history.calendar, history.coverage, today)
+    current = certain_date(days, history.calendar, history.coverage, today)
     if current is None:
-        if not known or days[-1] > today:
+        if not days or days[-1] > today:
             return today
         # The Bank's newest sheet is stale. It has no other sheet for today, so only the one before can be lacking.
-        current = known[-1]
+        current = days[-1]
     day_before = current - ONE_DAY
-    is_certain = certain_date(known, history.calendar, history.coverage, day_before)
+    is_certain = certain_date(days, history.calendar, history.coverage, day_before)
     return None if is_certain or day_before < FIRST_DAY else day_before
