@@ -175,7 +175,7 @@ def test_E10_every_pattern_is_looked_at() -> None:
     """The next test tries every pattern that the source compiles."""
     folder = Path(ratesvc.__path__[0])
     compiled = sum(file.read_text("utf-8").count("re.compile(") for file in folder.rglob("*.py"))
-    assert compiled == sum(name.startswith("ratesvc.") for name in PATTERNS) > 20
+    assert compiled == sum(name.startswith("ratesvc.") for name in PATTERNS) > 10
 
 
 @pytest.mark.parametrize("name", PATTERNS)

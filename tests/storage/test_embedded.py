@@ -75,7 +75,7 @@ async def test_it_starts_answers_and_ends_with_what_was_written(data: Path) -> N
         assert engine.name == f"embedded {find_server().name}"
         assert data.stat().st_mode & 0o077 == 0
         assert await client.get("second") == b"2"
-    assert not processes_over(data)
+    await eventually(lambda: not processes_over(data))
 
 
 @pytest.mark.slow
@@ -86,7 +86,7 @@ async def test_a_slow_server_is_started_once_and_its_files_are_left_alone(data: 
     with pytest.raises(EngineNotReady, match="does not answer within 1 s"):
         await Engine(data, server=lambda: slow, patience_s=1).open()
     assert (tmp_path / "starts").read_text() == "start\n"
-    assert not processes_over(data)
+    await eventually(lambda: not processes_over(data))
     assert written(data).read_bytes() == before
     assert not list(data.glob("*.damaged-*"))
 
@@ -111,7 +111,7 @@ async def test_a_server_that_always_ends_is_started_three_times(data: Path, tmp_
     with pytest.raises(EngineError, match=r"does not start; see .*engine\.log"):
         await Engine(data, server=lambda: broken).open()
     assert (tmp_path / "starts").read_text() == "start\n" * 3
-    assert not processes_over(data)
+    await eventually(lambda: not processes_over(data))
     assert written(data).read_bytes() == before
     assert not list(data.glob("*.damaged-*"))
 
@@ -164,7 +164,7 @@ async def test_a_server_that_dies_is_repaired_and_started_again(data: Path) -> N
         await eventually(lambda: reports)
         await eventually(is_back)
     assert reports == ["ended by SIGKILL"]
-    assert not processes_over(data)
+    await eventually(lambda: not processes_over(data))
 
 
 async def test_a_failed_attempt_to_start_it_again_is_not_the_last(
