@@ -20,7 +20,7 @@ from processes import serving
 
 from ratesvc.config import Settings
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.release, pytest.mark.slow]
 
 # A CDN's shield asks for so many addresses in the first second of a day, as docs/scale.md says.
 HERD = 500
@@ -96,7 +96,6 @@ async def test_the_proxy_waits_longer_for_long_answers_only(settings: Settings, 
     assert [start for start in named.split() if not any(path.startswith(start) for path in known)] == []
 
 
-@pytest.mark.faults
 async def test_readers_hardly_wait_for_a_replica_that_hangs(tmp_path: Path) -> None:
     """One of two is stopped (SIGSTOP): 40 requests are answered well, long ones too, and its streams end.
 
