@@ -1,4 +1,4 @@
-"""The one door for sheets: this module alone decides what enters memory or the store. Pure.
+"""The rules for sheets: every sheet is assessed by them before memory may use it. Pure.
 
 A sheet without findings is admitted. A sheet with findings needs a second document of the Bank with the same digits. A
 finding that asks for quarantine, such as a slipped decimal point, waits for a person even if documents agree; on a
@@ -33,7 +33,7 @@ MOVES = frozenset({"power_of_ten", "large_move"})
 """Findings that compare one currency with itself. The others compare two currencies."""
 
 SETTLED = timedelta(days=7)
-"""The Bank has said the same of an older sheet for a week."""
+"""A sheet older than this no longer changes."""
 
 PEGS = {
     ("USD", "AED"): (Decimal("3.6725"), Decimal("0.005")),

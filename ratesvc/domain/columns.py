@@ -68,7 +68,7 @@ class Coverage:
         return self.since <= other.since and other.until <= self.until
 
     def joins(self, other: Coverage) -> bool:
-        """Whether no day lies between the two ranges."""
+        """Whether the ranges touch or overlap."""
         return self.since <= other.until + ONE_DAY and other.since <= self.until + ONE_DAY
 
     def hull(self, other: Coverage) -> Coverage:

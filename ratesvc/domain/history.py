@@ -60,7 +60,7 @@ class History:
         self.version += 1
 
     def merge(self, revision: Revision) -> None:
-        """Hold a revision that every replica knows.
+        """Hold a revision that was read from Redis or fetched here.
 
         If this replica began without Redis, it may hold other figures under the same number. Where ours are later
         than all that is stored, they become the next revision.
@@ -75,7 +75,7 @@ class History:
             self.add(replace(ours, number=latest.number + 1))
 
     def fill(self, columns: Iterable[Column], coverage: Coverage) -> None:
-        """Take a complete backfill: every sheet of `coverage`. Daily documents stay above it."""
+        """Take a complete backfill: every sheet of `coverage`. Daily documents take precedence."""
         filled = {column.currency.cbr_id: column for column in columns}
         # Only some of the columns have a sheet that was set while they were fetched, or a day outside of the coverage
         # from an unfinished backfill. Neither is a sheet yet.

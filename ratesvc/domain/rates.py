@@ -1,4 +1,4 @@
-"""Sheets of the Bank and exact arithmetic on them: Decimal only, and `rounded` is the one rounding of this program."""
+"""Sheets of the Bank and exact arithmetic on them: Decimal only. Only `rounded` and its bulk twin `ratios` round."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _STICKY = Context(prec=80, rounding=ROUND_05UP)
 def rounded(
     numerator: Decimal, denominator: Decimal = ONE, *, significant: int = SIGNIFICANT, places: int | None = None
 ) -> Decimal:
-    """numerator ÷ denominator, rounded once, half-even: the only rounding in this program.
+    """numerator ÷ denominator, rounded once, half-even. `ratios` is the same for many pairs.
 
     Either to `places` after the decimal point or to `significant` digits.
     """

@@ -136,7 +136,7 @@ class WorkCalendar:
         return count
 
     def awaits_publication(self, newest: date | None, now: datetime) -> bool:
-        """Whether a sheet can appear any minute: between 11:00 and 21:00 on a working day whose sheet is not held."""
+        """Whether a sheet may come any minute: from 11:00 to 21:00 on a working day, while tomorrow's is not held."""
         local = now.astimezone(MOSCOW)
         today = local.date()
         if not self.is_working_day(today) or not POLLING_STARTS <= local.time() < OVERDUE:

@@ -219,6 +219,6 @@ def _main(why: Reason, code: str, language: Language) -> str:
 
 
 def _facts(why: Reason, language: Language) -> list[tuple[str, str]]:
-    """The days that a clerk writes down."""
+    """The days that an accountant writes down."""
     days = {"Effective date": why.effective, "Set on": None if why.kind is Kind.STALE else why.set_on}
     return [(language.say(name), language.weekday(day)) for name, day in days.items() if day]

@@ -166,7 +166,7 @@ class Service:
                 await self.store.announce_answer()
 
     async def republish(self) -> None:
-        """Publish the changes of a new day or hour, which need no new figures, and append their events."""
+        """Publish again at midnight and at 21:00, and append events: answers change although no sheet has arrived."""
         self.publish()
         with contextlib.suppress(StoreUnavailable):
             await self._sync.append()

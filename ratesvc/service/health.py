@@ -49,7 +49,7 @@ def fetch(cycle: Cycle | None, failures: int) -> Check:
 def redis(engine: str, trouble: StoreUnavailable | None) -> Check:
     """Whether Redis answers and can be written; without it memory goes on serving."""
     if trouble:
-        # The text of an error of the connection has the address of Redis, which is not for strangers. The log has it.
+        # The text of an error of the connection has the address of Redis, which is not for the public. The log has it.
         output = f"Redis: {trouble.kind}" if trouble.kind in ("connection", "timeout") else str(trouble)
         return {"status": "warn", "output": output, "observedValue": engine}
     return {"status": "pass", "observedValue": engine}

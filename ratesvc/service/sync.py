@@ -58,10 +58,10 @@ class Sync:
         *,
         appending: bool,
     ) -> None:
-        """`seen` returns the current snapshot; `take` holds and publishes revisions, and gets a new coverage.
+        """`seen` returns the current snapshot; `take(revisions, coverage)` puts them into memory and publishes.
 
-        `refused` gets the result for the sheets of an older version. Only with `appending` are events appended, because
-        a command leaves the event log to the services.
+        `refused` is called with the sheets of an older version that fail today's rules. Only with `appending` are
+        events appended, because a command leaves the event log to the services.
         """
         self.event_log = SharedLog(history, seen, self._load)
         self.in_sync = True
@@ -197,7 +197,7 @@ class Sync:
         """Assess once what an older version stored, because it took history for sheets without an assessment."""
         admitted = [revision for revision in loaded.revisions if revision.admitted]
         stored = [revision for revision in loaded.revisions if not revision.admitted]
-        # An older version that still runs adds a sheet to history that is held already: it is assessed beside that.
+        # An older version that still runs adds a sheet to history that is held already: it is compared with that.
         columns, coverage = loaded.columns or self._history.every_column(), loaded.coverage or self._history.coverage
         copies, known = [column.copy() for column in columns], (*self._history, *admitted)
         return await asyncio.to_thread(reassess, self._history.calendar, known, stored, copies, coverage)

@@ -25,6 +25,7 @@ BIG_ENDIAN = array("H", [1]).tobytes() == b"\0\1"
 _MAGIC = b"ratesvc1"
 _CHECKSUM_BYTES = 16
 _COVERAGE = "span"
+"""The name that older versions use."""
 
 
 class _Row(msgspec.Struct, array_like=True):
@@ -99,7 +100,7 @@ def field_of(effective: date, number: int) -> str:
 
 
 def encode_revision(revision: Revision) -> bytes:
-    """A revision with the Bank's own bytes."""
+    """A revision, with the Bank's own bytes, as bytes for Redis."""
     rows = [_Row(q.code, q.numeric_code, q.cbr_id, q.nominal, str(q.value), q.name) for q in revision.sheet.quotes]
     record = _Revision(
         effective_date=revision.effective_date,
@@ -115,7 +116,7 @@ def encode_revision(revision: Revision) -> bytes:
 
 
 def decode_revision(field: str, envelope: bytes | str | None) -> Revision | None:
-    """The revision of this field, or None if it is missing or damaged."""
+    """The revision in the bytes of this field, or None if they are missing or damaged."""
     try:
         record = msgspec.msgpack.decode(unseal(field, envelope) or b"", type=_Revision)
         quotes = tuple(
@@ -130,7 +131,7 @@ def decode_revision(field: str, envelope: bytes | str | None) -> Revision | None
 
 
 def encode_column(column: Column, asked: Coverage) -> bytes:
-    """The history of one currency id, and the range of days that was asked for."""
+    """The history of one currency id, and the range of days that was requested, as bytes for Redis."""
     currency = column.currency
     record = _Column(
         cbr_id=currency.cbr_id,
@@ -151,7 +152,7 @@ def encode_column(column: Column, asked: Coverage) -> bytes:
 
 
 def decode_column(field: str, envelope: bytes | str | None) -> tuple[Column, Coverage] | None:
-    """The history of one currency id and the range that was asked for, or None if it is missing or damaged."""
+    """The history and the requested range in the bytes of one currency id, or None if they are missing or damaged."""
     try:
         record = msgspec.msgpack.decode(unseal(field, envelope) or b"", type=_Column)
         days, values, nominals = array("i", record.days), array("q", record.values), array("b", record.nominals)
@@ -173,13 +174,13 @@ def _little_endian(numbers: array[int]) -> array[int]:
 
 
 def encode_coverage(coverage: Coverage) -> bytes:
-    """A closed range of days."""
+    """The coverage as bytes for Redis."""
     record = _Coverage(coverage.since, coverage.until, coverage.unconfirmed, coverage.assessed)
     return seal(_COVERAGE, msgspec.msgpack.encode(record))
 
 
 def decode_coverage(envelope: bytes | str | None) -> Coverage | None:
-    """A closed range of days, or None if it is missing or damaged."""
+    """The coverage in these bytes, or None if they are missing or damaged."""
     try:
         record = msgspec.msgpack.decode(unseal(_COVERAGE, envelope) or b"", type=_Coverage)
     except msgspec.MsgspecError:
@@ -188,13 +189,13 @@ def decode_coverage(envelope: bytes | str | None) -> Coverage | None:
 
 
 def encode_event(event: Event) -> tuple[str, bytes]:
-    """The number of an entry in the stream of events, and its envelope."""
+    """The number of an event's entry in the stream, and the bytes for Redis."""
     number = f"{event.place.seq}-0"
     return number, seal(number, str(event).encode())
 
 
 def decode_event(number: bytes | str | None, fields: Mapping[bytes | str, bytes | str] | None) -> Event | None:
-    """An entry of the stream of events, or None if it is damaged or not ours."""
+    """The event in an entry of the stream, or None if the entry is damaged or not ours."""
     name = as_text(number or b"")
     payload = unseal(name, (fields or {}).get(b"event"))
     event = Event.from_text(payload.decode("utf-8", "replace")) if payload else None

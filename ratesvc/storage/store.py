@@ -4,7 +4,7 @@
 |---|---|---|
 | `{namespace}:v1:sheets` | hash | `2026-04-25.1` → envelope of one revision with the Bank's raw bytes |
 | `{namespace}:v1:columns` | hash | `R01235` → envelope of the backfilled history of one currency id |
-| `{namespace}:v1:span` | string | envelope of the coverage: the closed range of days in which every sheet is held |
+| `{namespace}:v1:span` | string | envelope of the coverage: a closed range of days whose sheets are all held |
 | `{namespace}:v1:quarantine` | hash | `1f0c…` → envelope of a document that waits for a person; the newest fifty |
 | `{namespace}:v1:events` | stream | `17-0` → envelope of event 17; the newest thousand |
 | `{namespace}:v1:lease:{name}` | string | the replica whose turn it is to poll, or to backfill |
@@ -94,7 +94,7 @@ class Store:
         self.quarantine = Quarantine(connection, prefix + "quarantine")
         self.seen_coverage: Coverage | None = None
         self.dropped = 0
-        self._coverage = prefix + "span"
+        self._coverage = prefix + "span"  # the name that older versions use
         self._sheets = prefix + "sheets"
         self._columns = prefix + "columns"
         self._events = prefix + "events"
@@ -193,7 +193,7 @@ class Store:
         return columns if len(columns) == len(decoded) else ()
 
     async def column(self, cbr_id: str) -> tuple[Column, Coverage] | None:
-        """The backfilled history of one currency id, and the range of days that was asked for."""
+        """The backfilled history of one currency id, and the range of days that was requested."""
         async with self.connection.call("column") as redis:
             return records.decode_column(cbr_id, await redis.hget(self._columns, cbr_id))
 

@@ -121,7 +121,7 @@ class _Stream:
         self._sending = False
 
     def hang_up_if_stuck(self) -> None:
-        """A reader that reads nothing must not delay the stop. It reconnects elsewhere and misses nothing."""
+        """Close the connection of a reader that reads nothing, so that it does not delay the stop."""
         if self._sending:
             self._hang_up()
 
