@@ -109,7 +109,7 @@ class Service:
             poll=self.poll,
             republish=self.republish,
             tick=self._tick,
-            listen=partial(self._sync.listen, self.telemetry.heard_elsewhere),
+            listen=partial(self._sync.listen, self.telemetry.bank_answered_another),
             backfill=self._fill,
             hurried=lambda: not self._sync.in_sync,
             clock_jumped=self._clock_jumped,
@@ -158,11 +158,11 @@ class Service:
     async def _keep_turn(self, cycle: Cycle, seconds: float) -> None:
         """Hold the lease until the next poll. After a failure leave it: others may reach the Bank."""
         with contextlib.suppress(StoreUnavailable):
-            if cycle.asked_in_vain:
+            if cycle.has_failed:
                 await self.store.poll_lease.release()
             else:
                 await self.store.poll_lease.keep(seconds)
-            if cycle.has_heard:
+            if cycle.bank_answered:
                 await self.store.announce_answer()
 
     async def republish(self) -> None:

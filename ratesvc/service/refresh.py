@@ -118,12 +118,12 @@ class Cycle:
     put_aside: tuple[str, ...] = ()
 
     @property
-    def has_heard(self) -> bool:
+    def bank_answered(self) -> bool:
         """Whether the Bank was asked and answered."""
         return self.outcome not in ("failed", "crashed", "skipped")
 
     @property
-    def asked_in_vain(self) -> bool:
+    def has_failed(self) -> bool:
         """Whether the Bank was asked and this replica learned nothing."""
         return self.outcome in ("failed", "crashed")
 

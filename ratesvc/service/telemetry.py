@@ -165,14 +165,12 @@ class Telemetry:
         self.held_back(cycle)
         self.last_cycle = cycle
         self.last_attempt = self._clock()
-        if cycle.asked_in_vain:
+        if cycle.has_failed:
             self.failures += 1
-        elif cycle.has_heard:
+        elif cycle.bank_answered:
             self.failures = 0
             self.last_success = self.last_attempt
-        self.metrics.fetches.labels(
-            cycle.failure.kind if cycle.failure and cycle.asked_in_vain else cycle.outcome
-        ).inc()
+        self.metrics.fetches.labels(cycle.failure.kind if cycle.failure and cycle.has_failed else cycle.outcome).inc()
         if cycle.accepted and not cycle.stored:
             self.log.warning("kept_in_memory", sheets=len(cycle.accepted))
         if cycle.failure and self._is_due("fetch_failed"):
@@ -180,7 +178,7 @@ class Telemetry:
             for host, error in cycle.failure.failures:
                 self.log.warning("fetch_failed", host=host, error=str(error), **hint)
 
-    def heard_elsewhere(self) -> None:
+    def bank_answered_another(self) -> None:
         """The Bank has answered another replica: an earlier failure of this one is over."""
         if self.failures:
             self.failures = 0

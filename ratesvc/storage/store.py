@@ -40,7 +40,7 @@ from ratesvc.storage.redis import Lease, RedisConnection, checked
 SCHEMA = "v1"
 LISTEN_S = 1.0
 AT_ONCE = 40  # values a command: a column takes up to 100 kB, and a command may take 0.4 s
-_BANK_ANSWERED = b"heard "
+_BANK_ANSWERED = b"heard "  # the word that older versions send
 
 # A script, because another replica could begin another log between our read and our write.
 _APPEND = """
