@@ -107,7 +107,7 @@ class Cycle:
 
     `outcome` is new, unchanged, confirming, quarantined, failed, crashed or skipped (another replica holds the lease).
     `accepted` are the revisions that this replica did not hold; `stored` says whether they are safe in Redis and
-    announced. `put_aside` has the reason, in one word, of each document that is new in quarantine.
+    announced. `newly_quarantined` has the reason, in one word, of each document that is new in quarantine.
     """
 
     outcome: str
@@ -115,7 +115,7 @@ class Cycle:
     stored: bool = True
     failure: FetchFailed | None = None
     held_back: tuple[HeldBack, ...] = ()
-    put_aside: tuple[str, ...] = ()
+    newly_quarantined: tuple[str, ...] = ()
 
     @property
     def bank_answered(self) -> bool:
@@ -136,7 +136,7 @@ class _Found:
     at_once: bool = False
     admitted: dict[date, Revision] = field(default_factory=dict)
     held_back: dict[date, HeldBack] = field(default_factory=dict)
-    put_aside: list[str] = field(default_factory=list)
+    newly_quarantined: list[str] = field(default_factory=list)
     failure: FetchFailed | None = None
 
     def held(self, effective: date) -> Revision | None:
@@ -157,8 +157,8 @@ class _Found:
             outcome = "quarantined" if is_quarantined else "confirming"
         else:
             outcome = "new" if accepted else "unchanged"
-        held_back, put_aside = tuple(self.held_back.values()), tuple(self.put_aside)
-        return Cycle(outcome, tuple(accepted), stored, self.failure, held_back, put_aside)
+        held_back, newly_quarantined = tuple(self.held_back.values()), tuple(self.newly_quarantined)
+        return Cycle(outcome, tuple(accepted), stored, self.failure, held_back, newly_quarantined)
 
 
 class Refresher:
@@ -247,7 +247,7 @@ class Refresher:
         found.held_back[admission.effective_date] = admission
         if isinstance(admission, Quarantined):
             case = Case(admission.effective_date, self._now(), (str(admission),), raw)
-            await self._put_aside(case, admission.assessment.reason, found)
+            await self._quarantine(case, admission.assessment.reason, found)
 
     async def _kept(self, found: _Found) -> Cycle:
         """Store the admitted sheets, the newest first, because each is served once it is announced."""
@@ -312,13 +312,13 @@ class Refresher:
     async def _look_at(self, failure: FetchFailed, found: _Found) -> None:
         for _, error in failure.failures:
             if isinstance(error, BadDocument) and error.reason in SUSPICIOUS and error.raw:
-                await self._put_aside(Case(None, self._now(), (str(error),), error.raw), error.reason, found)
+                await self._quarantine(Case(None, self._now(), (str(error),), error.raw), error.reason, found)
 
-    async def _put_aside(self, case: Case, reason: str, found: _Found) -> None:
+    async def _quarantine(self, case: Case, reason: str, found: _Found) -> None:
         # Without Redis it is put aside at the next poll, because the Bank still says the same then.
         with contextlib.suppress(StoreUnavailable):
             if await self.store.quarantine.add(case):
-                found.put_aside.append(reason)
+                found.newly_quarantined.append(reason)
 
     def _revision(self, admitted: Admitted, held: Revision | None, raw: bytes) -> Revision:
         return admitted.revision(held.number + 1 if held else 1, self._now(), raw)

@@ -193,7 +193,7 @@ class Telemetry:
             if self._held_back.get(day) != found:
                 self.log.warning("sheet_held_back", effective_date=str(day), to=found.decision, why=str(found))
             self._held_back[day] = found
-        for kind in cycle.put_aside:
+        for kind in cycle.newly_quarantined:
             self.metrics.quarantined.labels(kind).inc()
 
     def reassessed(self, found: Reassessed) -> None:
