@@ -206,19 +206,19 @@ class Backfill:
         lacking = _lacking(stored[1] if stored else None, whole)
         if stored and lacking is None:
             return stored
-        asked = lacking or whole
+        requested = lacking or whole
         await asyncio.sleep(self._gap_s)
-        records = await self._client.dynamic(currency.cbr_id, asked.since, asked.until)
-        if stored and stored[1].joins(asked):
-            column, covered = stored[0], stored[1].hull(asked)
+        records = await self._client.dynamic(currency.cbr_id, requested.since, requested.until)
+        if stored and stored[1].joins(requested):
+            column, covered = stored[0], stored[1].hull(requested)
         else:
-            column, covered = Column(currency, self._refresher.clock().replace(microsecond=0)), asked
+            column, covered = Column(currency, self._refresher.clock().replace(microsecond=0)), requested
         if currency.code:
             column.currency = currency
         elif records and not column.currency.code:
             column.currency = await self._named(currency, records[-1].effective_date)
         # Old records of these days must not stay if the Bank has dropped them. Without a code they belong to no sheet.
-        column.forget(asked.since, asked.until)
+        column.forget(requested.since, requested.until)
         for record in records if column.currency.code else ():
             column.put(record.effective_date, record.nominal, record.value)
         await self._store.put_columns([column], covered)

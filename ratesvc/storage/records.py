@@ -130,7 +130,7 @@ def decode_revision(field: str, envelope: bytes | str | None) -> Revision | None
     return revision if field_of(*revision.key) == field else None
 
 
-def encode_column(column: Column, asked: Coverage) -> bytes:
+def encode_column(column: Column, requested: Coverage) -> bytes:
     """The history of one currency id, and the range of days that was requested, as bytes for Redis."""
     currency = column.currency
     record = _Column(
@@ -139,14 +139,14 @@ def encode_column(column: Column, asked: Coverage) -> bytes:
         code=currency.code,
         numeric_code=currency.numeric_code,
         name=currency.name,
-        since=asked.since,
-        until=asked.until,
+        since=requested.since,
+        until=requested.until,
         fetched_at=column.fetched_at,
         days=_little_endian(column.days).tobytes(),
         values=_little_endian(column.values).tobytes(),
         nominals=column.nominals.tobytes(),
         english_name=currency.english_name,
-        unconfirmed=asked.unconfirmed,
+        unconfirmed=requested.unconfirmed,
     )
     return seal(currency.cbr_id, msgspec.msgpack.encode(record))
 

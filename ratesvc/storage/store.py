@@ -252,10 +252,10 @@ class Store:
                 await redis.hdel(self._sheets, *fields)
                 self.seen -= fields
 
-    async def put_columns(self, columns: Iterable[Column], asked: Coverage) -> None:
+    async def put_columns(self, columns: Iterable[Column], requested: Coverage) -> None:
         """Overwrite the history of these currency ids. It is used once the coverage says that all are stored."""
         async with self.connection.call("put_columns") as redis:
-            await self._write(redis, self._columns, _column_envelopes(columns, asked))
+            await self._write(redis, self._columns, _column_envelopes(columns, requested))
 
     async def put_history(self, columns: Iterable[Column], coverage: Coverage) -> None:
         """Overwrite these columns, and then the coverage."""
@@ -379,8 +379,8 @@ def _sheet_envelopes(revisions: Iterable[Revision]) -> dict[str, bytes]:
     return {field_of(*revision.key): records.encode_revision(revision) for revision in revisions}
 
 
-def _column_envelopes(columns: Iterable[Column], asked: Coverage) -> dict[str, bytes]:
-    return {column.currency.cbr_id: records.encode_column(column, asked) for column in columns}
+def _column_envelopes(columns: Iterable[Column], requested: Coverage) -> dict[str, bytes]:
+    return {column.currency.cbr_id: records.encode_column(column, requested) for column in columns}
 
 
 def _chunks(fields: Sequence[str]) -> Iterator[Sequence[str]]:
