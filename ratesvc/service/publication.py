@@ -114,10 +114,10 @@ class Body:
 
 
 class Answered(Protocol):
-    """The answer to a request target; `asked` counts how often it was sent."""
+    """The answer to a request target; `times_sent` counts how often it was sent."""
 
     body: Body
-    asked: int
+    times_sent: int
 
 
 @dataclass(slots=True, eq=False)
@@ -131,10 +131,10 @@ class _Kept:
     counted: int = 0
     """Its bytes in the sum of its publication."""
 
-    def was_asked(self, answers: Mapping[str, Answered]) -> bool:
-        """Whether a target of it was asked again since the last call."""
-        asked = {target: answers[target].asked for target in self.targets}
-        again, self.targets = asked != self.targets, asked
+    def was_sent(self, answers: Mapping[str, Answered]) -> bool:
+        """Whether a target of it was requested again since the last call."""
+        counts = {target: answers[target].times_sent for target in self.targets}
+        again, self.targets = counts != self.targets, counts
         return again
 
 
@@ -192,7 +192,7 @@ class Publication:
         self._forget(target)
         kept = self._shelf(answer.body).get(id(answer.body)) or _Kept(("answer", target), answer.body)
         self._bodies.setdefault(kept.key, kept)
-        kept.targets[target] = answer.asked
+        kept.targets[target] = answer.times_sent
         kept.target_bytes += TARGET_BYTES + len(target)
         self.answers[target] = answer
         self._use(kept)
@@ -200,10 +200,10 @@ class Publication:
             oldest = next(iter(self.answers))
             again: Answered = self.answers[oldest]
             targets = self._shelf(again.body)[id(again.body)].targets
-            if again.asked == targets[oldest]:
+            if again.times_sent == targets[oldest]:
                 self._forget(oldest)
             else:
-                targets[oldest] = again.asked
+                targets[oldest] = again.times_sent
                 self.answers[oldest] = self.answers.pop(oldest)
 
     def _forget(self, target: str) -> None:
@@ -229,7 +229,7 @@ class Publication:
         most = MOST_LONG_BYTES if is_long else MOST_BYTES
         while len(shelf) > 1 and (self._bytes[is_long] > most or len(shelf) > MOST_VARIANTS):
             old = shelf.pop(next(iter(shelf)))
-            if old.was_asked(self.answers):
+            if old.was_sent(self.answers):
                 shelf[id(old.body)] = old
                 continue
             self._bytes[is_long] -= old.counted

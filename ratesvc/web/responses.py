@@ -95,7 +95,7 @@ def changes_at(snapshot: Snapshot, now: datetime) -> datetime:
 
 @dataclass(slots=True)
 class Answer:
-    """A body, and all that its head needs. Handlers give the first three; `asked` counts how often it was sent."""
+    """A body, and all that its head needs. Handlers give the first three; `times_sent` counts how often it was sent."""
 
     body: Body
     caching: Caching | None
@@ -103,7 +103,7 @@ class Answer:
     snapshot: Snapshot | None = None
     demo: bool = False
     route: Route | None = None
-    asked: int = 0
+    times_sent: int = 0
     _heads: dict[tuple[int, str], bytes] = field(default_factory=dict)
     _since: datetime = LONG_AGO
     _until: datetime = LONG_AGO
@@ -150,7 +150,7 @@ class Answer:
 
     def choose(self, headers: CIMultiDictProxy[str]) -> tuple[int, str]:
         """The status, 304 when the client has it already, and the encoding that it prefers."""
-        self.asked += 1
+        self.times_sent += 1
         # Several lines of a header are one list (RFC 9110, 5.3).
         accepted, tags = headers.getall(hdrs.ACCEPT_ENCODING, ()), headers.getall(hdrs.IF_NONE_MATCH, ())
         encoding = preferred(",".join(accepted), self.body.offered) if accepted else "identity"

@@ -255,7 +255,7 @@ async def test_cache_busters_are_counted_one_by_one(served: Served) -> None:
         await served.get(f"/widget/rates.js?v={number}")
     current = served.service.publisher.current
     assert current
-    counted = {target: answer.asked for target, answer in current.answers.items() if "rates.js" in target}
+    counted = {target: answer.times_sent for target, answer in current.answers.items() if "rates.js" in target}
     assert set(counted.values()) == {1}
     assert len(counted) == 20
 
