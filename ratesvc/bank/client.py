@@ -60,10 +60,10 @@ class Pace:
     @classmethod
     def of(cls, poll_seconds: float | None) -> Pace:
         """Good manners, unless the configuration polls more often, as for a mirror of one's own."""
-        is_hurried = poll_seconds is not None and poll_seconds < MINUTE_S / REQUESTS_A_MINUTE
-        return cls(None if is_hurried else REQUESTS_A_MINUTE)
+        is_frequent = poll_seconds is not None and poll_seconds < MINUTE_S / REQUESTS_A_MINUTE
+        return cls(None if is_frequent else REQUESTS_A_MINUTE)
 
-    async def turn(self) -> None:
+    async def wait(self) -> None:
         """Wait until one more request is allowed."""
         if self._most is None:
             return
@@ -180,7 +180,7 @@ class BankClient:
         for mirror in self._mirrors:
             url = (mirror / path.lstrip("/")).with_query(query)
             if paced:
-                await self._pace.turn()
+                await self._pace.wait()
             try:
                 raw = await self._get(url, limits)
                 return await _parsed(parse, raw), raw

@@ -45,14 +45,14 @@ async def serve(settings: Settings, *, demo: bool) -> None:
             loop.add_signal_handler(signal.SIGINT, interrupt)
             _announce(service, address)
             notify_systemd("READY=1")
-            turning = asyncio.create_task(report_turns())
+            watchdog = asyncio.create_task(notify_watchdog())
             await stop.wait()
             notify_systemd("STOPPING=1")
             # /readyz says «draining», so that load balancers turn away before the port closes. Ctrl-C does not wait.
             await service.retire()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(interrupted.wait(), settings.server.drain_seconds)
-            turning.cancel()
+            watchdog.cancel()
     except asyncio.CancelledError:
         if not stop.is_set():
             raise
@@ -67,8 +67,8 @@ def notify_systemd(state: str) -> None:
             notify.send(state.encode())
 
 
-async def report_turns() -> None:
-    """Tell systemd twice in each WatchdogSec that the event loop turns, so that it restarts a process that hangs."""
+async def notify_watchdog() -> None:
+    """Tell systemd twice in each WatchdogSec that the event loop runs, so that it restarts a process that hangs."""
     while usec := os.environ.get("WATCHDOG_USEC"):
         notify_systemd("WATCHDOG=1")
         await asyncio.sleep(int(usec) / 2_000_000)

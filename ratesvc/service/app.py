@@ -151,11 +151,11 @@ class Service:
                 self._take(cycle.accepted)
         now, failures = self.clock(), self.telemetry.failures
         delay = with_jitter(next_poll_s(self.history, now, self.settings.poll_seconds, cycle, failures), self._chance)
-        await self._surviving("lease", self._keep_turn(cycle, delay))
+        await self._surviving("lease", self._keep_lease(cycle, delay))
         self._schedule.poll_in(delay)
         self._schedule.backfill_in(0)
 
-    async def _keep_turn(self, cycle: Cycle, seconds: float) -> None:
+    async def _keep_lease(self, cycle: Cycle, seconds: float) -> None:
         """Hold the lease until the next poll. After a failure leave it: others may reach the Bank."""
         with contextlib.suppress(StoreUnavailable):
             if cycle.has_failed:

@@ -91,11 +91,11 @@ class Backfill:
             try:
                 while at_once and not await self._store.backfill_lease.take(TURN_S):
                     await self._store.backfill_lease.revoke()
-                await self._keep_turn()
+                await self._keep_lease()
                 async for progress in self._steps(requested):
                     self.progress = progress
                     yield progress
-                    await self._keep_turn()
+                    await self._keep_lease()
             finally:
                 self.progress = None
                 await self._store.backfill_lease.release()
@@ -116,7 +116,7 @@ class Backfill:
     def _today(self) -> date:
         return moscow_day(self._refresher.clock())
 
-    async def _keep_turn(self) -> None:
+    async def _keep_lease(self) -> None:
         if not await self._store.backfill_lease.take(TURN_S):
             raise NotOurTurn("history is being fetched by another replica, or by a command")
 

@@ -27,7 +27,7 @@ class SharedLog:
         self._history = history
         self._seen = seen
         self._load_sheets = load_sheets
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._changed = asyncio.Event()
         self._at_close: list[Callable[[], None]] = []
 
@@ -37,7 +37,7 @@ class SharedLog:
         Of replicas that append at the same moment one is first. Redis refuses the others' events: they read its
         events, and append what is still missing at their next update.
         """
-        async with self._turn:
+        async with self._lock:
             await self._read(store)
             missing = self._missing(store)
             if missing:
@@ -53,7 +53,7 @@ class SharedLog:
 
     async def repair(self, store: Store) -> None:
         """Write the log again if it ends with a foreign entry, which may refuse every later event."""
-        async with self._turn:
+        async with self._lock:
             await self._read(store)
             await store.drop_foreign_events()
             await self._read(store)

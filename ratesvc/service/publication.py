@@ -153,7 +153,7 @@ class Publication:
         """Midnight in Moscow: from then on today is another day."""
         self.answers: dict[str, Any] = {}
         """The answer to each remembered request target."""
-        self.turns: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
+        self.render_locks: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
         """A lock for each long body that is being rendered, by its key: other requests for it wait."""
         self._bodies: dict[Hashable, _Kept] = {}
         self._small: dict[int, _Kept] = {}

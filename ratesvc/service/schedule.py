@@ -191,13 +191,13 @@ class Schedule:
     async def _heartbeat(self) -> None:
         """Compare the wall clock with the monotonic one, and memory with Redis."""
         loop = asyncio.get_running_loop()
-        last_wall, last_turn, last_tick = utc_now(), loop.time(), loop.time()
+        last_wall, last_now, last_tick = utc_now(), loop.time(), loop.time()
         missing = 0
         while True:
             await asyncio.sleep(HEARTBEAT_S)
-            wall, turn = utc_now(), loop.time()
-            self._beat_at = turn
-            jump = (wall - last_wall).total_seconds() - (turn - last_turn)
+            wall, now = utc_now(), loop.time()
+            self._beat_at = now
+            jump = (wall - last_wall).total_seconds() - (now - last_now)
             if abs(jump) > CLOCK_JUMP_S:
                 self.clock_jumped(jump)
                 self.poll_in(0)
@@ -208,7 +208,7 @@ class Schedule:
                 self.died("poll", "had no appointment any more")
                 self._start_scheduler()
                 self.poll_in(0)
-            if turn - last_tick >= TICK_S or self.hurried():
-                last_tick = turn
+            if now - last_tick >= TICK_S or self.hurried():
+                last_tick = now
                 await self.tick()
-            last_wall, last_turn = wall, turn
+            last_wall, last_now = wall, now

@@ -71,7 +71,7 @@ class Sync:
         self._take = take
         self._refused = refused
         self._appending = appending
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._columns: int | None = None
         self._part = 0
         self._part_at = time.monotonic() + PART_S
@@ -104,7 +104,7 @@ class Sync:
     async def round(self, today: date) -> Repaired:
         """Load and repair. A repair is announced, because other replicas may lack the same. Raises StoreUnavailable."""
         try:
-            async with self._turn:
+            async with self._lock:
                 repaired, end = await self._compare()
             if repaired:
                 await self._store.announce(today)

@@ -146,8 +146,8 @@ async def rendered_in_thread(
     It is compressed there, too, if the client wants it `packed`. Raises Busy where it has many `points` and too many
     such bodies wait already.
     """
-    turn = publication.turns.setdefault(key, asyncio.Lock())
-    async with turn:
+    lock = publication.render_locks.setdefault(key, asyncio.Lock())
+    async with lock:
         found = publication.find(key)
         if found and (found.is_finished or not packed):
             return found

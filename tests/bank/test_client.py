@@ -160,14 +160,14 @@ async def test_the_next_mirror_is_asked_when_one_fails(bank: Bank) -> None:
 async def test_a_pace_limits_the_requests_in_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     """It waits until the minute is over."""
     pace = Pace(3)
-    turns = [asyncio.create_task(pace.turn()) for _ in range(4)]
+    waiting = [asyncio.create_task(pace.wait()) for _ in range(4)]
     await asyncio.sleep(0)
-    assert [turn.done() for turn in turns] == [True, True, True, False]
-    turns[3].cancel()
+    assert [turn.done() for turn in waiting] == [True, True, True, False]
+    waiting[3].cancel()
     monkeypatch.setattr("ratesvc.bank.client.MINUTE_S", 0.1)
     begun, pace = asyncio.get_running_loop().time(), Pace(3)
     for _ in range(4):
-        await pace.turn()
+        await pace.wait()
     assert asyncio.get_running_loop().time() - begun >= 0.1
 
 
@@ -178,7 +178,7 @@ async def test_requests_that_wait_together_do_not_go_together(monkeypatch: pytes
     pace = Pace(3)
 
     async def turn() -> float:
-        await pace.turn()
+        await pace.wait()
         return pace._taken[-1]  # noqa: SLF001 -- when it was taken; later it would be told when the machine lets us
 
     await turn()

@@ -73,14 +73,14 @@ async def test_systemd_hears_the_start_each_turn_and_the_stop(supervisor: socket
 async def test_a_blocked_loop_tells_systemd_nothing(
     supervisor: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The turns are reported by the loop itself, not by a thread that would go on while the loop is blocked."""
+    """The loop itself notifies systemd, not by a thread that would go on while the loop is blocked."""
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
     monkeypatch.setenv("WATCHDOG_USEC", "20000")
-    turning = asyncio.create_task(serve.report_turns())
+    watchdog = asyncio.create_task(serve.notify_watchdog())
     for _ in range(3):
         assert await asyncio.to_thread(supervisor.recv, 100) == b"WATCHDOG=1"
     assert len(heard(supervisor, 0.2)) <= 1  # this blocks the loop, just after which one may have been sent
-    turning.cancel()
+    watchdog.cancel()
 
 
 def test_without_a_supervisor_nobody_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -220,7 +220,7 @@ async def test_a_body_rendered_during_a_change_belongs_to_its_publication(
         asyncio.create_task(rendered_in_thread(service, old, ("busy", n), lambda: _waiting(release))) for n in range(2)
     ]
     asked = asyncio.create_task(served.get("/cbr-xml-daily/latest.js"))
-    await eventually(lambda: len(old.turns) == 3)
+    await eventually(lambda: len(old.render_locks) == 3)
     await announced(bank, served, clock, SATURDAY)
     assert service.publisher.current is not old
     release.set()

@@ -122,7 +122,7 @@ async def test_a_small_answer_is_rendered_while_long_ones_wait(whole: Served, he
     codes = ("USD", "EUR", "CNY", "GBP")
     long = [asyncio.create_task(whole.get(DAILY + code)) for code in codes]
     await eventually(
-        lambda: whole.service.publisher.current and len(whole.service.publisher.current.turns) >= len(codes)
+        lambda: whole.service.publisher.current and len(whole.service.publisher.current.render_locks) >= len(codes)
     )
     for day in range(10, 15):
         assert (await asyncio.wait_for(whole.get(f"{SMALL}{day}"), PATIENCE_S / 4))[0] == 200
