@@ -95,7 +95,9 @@ class Service:
         self.store = Store(RedisConnection(await self._redis_url(), self._redis_called), self.settings.redis.namespace)
         self.quarantine = self.store.quarantine
         self._stack.push_async_callback(self.store.close)
-        self._sync = Sync(self.store, self.history, self.seen, self._take, self._reassessed, appending=self.scheduled)
+        self._sync = Sync(
+            self.store, self.history, self.current_snapshot, self._take, self._reassessed, appending=self.scheduled
+        )
         self.event_log = self._sync.event_log
         cbr = self.settings.cbr
         # The demo's Bank is in this process: no proxy leads there.
@@ -173,8 +175,8 @@ class Service:
 
     async def _tick(self) -> None:
         """Keep memory and Redis in sync, and say if a sheet does not come in time."""
-        if seen := self.seen():
-            self.telemetry.lateness(seen)
+        if current := self.current_snapshot():
+            self.telemetry.lateness(current)
         await self._surviving("tick", self._compare())
 
     async def _compare(self) -> None:
@@ -271,12 +273,12 @@ class Service:
 
     def publish(self) -> None:
         """Publish the current snapshot, unless the current publication has it."""
-        seen = self.seen()
-        key = (seen, self.history.version)
-        if seen and (self.publisher.current is None or self.publisher.current.key != key):
-            self.publisher.current = Publication(seen, key)
+        current = self.current_snapshot()
+        key = (current, self.history.version)
+        if current and (self.publisher.current is None or self.publisher.current.key != key):
+            self.publisher.current = Publication(current, key)
 
-    def seen(self) -> Snapshot | None:
+    def current_snapshot(self) -> Snapshot | None:
         """The current snapshot; None while no sheet up to today is held."""
         try:
             return snapshot(self.history, self.clock())
@@ -350,7 +352,7 @@ class Service:
         telemetry = self.telemetry
         silent_s = self._schedule.silent_s if self.scheduled else 0.0
         return {
-            "cbr:sheet": health.sheet(self.seen(), self.history.newest),
+            "cbr:sheet": health.sheet(self.current_snapshot(), self.history.newest),
             "cbr:fetch": health.fetch(telemetry.last_cycle, telemetry.failures),
             "redis:connectivity": health.redis(self.engine_name, telemetry.trouble),
             "scheduler:lastRun": health.scheduler(silent_s, telemetry.last_attempt),

@@ -16,16 +16,16 @@ class SharedLog:
     """What /v1/events reads. Readers get only events that are in Redis, so every replica says the same."""
 
     def __init__(
-        self, history: History, seen: Callable[[], Snapshot | None], load_sheets: Callable[[], Awaitable[None]]
+        self,
+        history: History,
+        current_snapshot: Callable[[], Snapshot | None],
+        load_sheets: Callable[[], Awaitable[None]],
     ) -> None:
-        """`seen` returns the current snapshot.
-
-        `load_sheets` is called before readers get events, so that they find the sheets.
-        """
+        """`load_sheets` is called before readers get events, so that they find the sheets."""
         self.log = EventLog()
         self.closed = False
         self._history = history
-        self._seen = seen
+        self._current_snapshot = current_snapshot
         self._load_sheets = load_sheets
         self._lock = asyncio.Lock()
         self._changed = asyncio.Event()
@@ -82,14 +82,14 @@ class SharedLog:
 
     def _missing(self, store: Store) -> list[Event]:
         """The events that the log lacks about sheets that are in Redis."""
-        seen = self._seen()
-        if seen is None or not self._is_stored(store, seen.in_force):
+        snapshot = self._current_snapshot()
+        if snapshot is None or not self._is_stored(store, snapshot.in_force):
             return []
-        current = self._history.calendar.effective_date_on_or_before(seen.today)
+        current = self._history.calendar.effective_date_on_or_before(snapshot.today)
         since = min(current, self.log.begins)
         latest = {held.effective_date: held for held in self._history if held.effective_date >= since}
         stored = (held for held in latest.values() if self._is_stored(store, held))
-        return new_events(self.log, stored, seen.in_force, current)
+        return new_events(self.log, stored, snapshot.in_force, current)
 
     def _is_stored(self, store: Store, revision: Revision) -> bool:
         """Whether Redis has it. Other replicas, and this one after a restart, could not serve any other sheet."""

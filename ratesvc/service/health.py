@@ -17,17 +17,17 @@ MOST_SKEW_S = 30.0
 CALENDAR_NOTICE = timedelta(days=31)
 
 
-def sheet(seen: Snapshot | None, newest: Revision | None) -> Check:
+def sheet(snapshot: Snapshot | None, newest: Revision | None) -> Check:
     """Freshness, counted in publications that were missed."""
-    if seen is None:
+    if snapshot is None:
         return {"status": "fail", "output": "no sheet yet"}
     # Frozen figures are legal, but more often somebody at the Bank forgot to change them.
     is_frozen = newest is not None and "frozen" in newest.flags
     return {
-        "status": "fail" if seen.stale else "warn" if seen.next_late or is_frozen else "pass",
+        "status": "fail" if snapshot.stale else "warn" if snapshot.next_late or is_frozen else "pass",
         "observedValue": str(newest.effective_date) if newest else None,
-        "expectedAt": seen.next_expected_at.isoformat(),
-        "publicationsMissed": seen.publications_missed,
+        "expectedAt": snapshot.next_expected_at.isoformat(),
+        "publicationsMissed": snapshot.publications_missed,
         **({"output": "every rate is the same as in the sheet before"} if is_frozen else {}),
     }
 

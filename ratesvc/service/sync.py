@@ -52,18 +52,18 @@ class Sync:
         self,
         store: Store,
         history: History,
-        seen: Callable[[], Snapshot | None],
+        current_snapshot: Callable[[], Snapshot | None],
         take: Callable[[Iterable[Revision], Coverage | None], None],
         refused: Callable[[Reassessed], Awaitable[None]],
         *,
         appending: bool,
     ) -> None:
-        """`seen` returns the current snapshot; `take(revisions, coverage)` puts them into memory and publishes.
+        """`take(revisions, coverage)` puts them into memory and publishes.
 
         `refused` is called with the sheets of an older version that fail today's rules. Only with `appending` are
         events appended, because a command leaves the event log to the services.
         """
-        self.event_log = SharedLog(history, seen, self._load)
+        self.event_log = SharedLog(history, current_snapshot, self._load)
         self.in_sync = True
         self.quarantined: int | None = None
         self._store = store
@@ -125,11 +125,11 @@ class Sync:
         try:
             glance = await self._store.glance()
             before, self.quarantined, self._columns = self._columns, glance.quarantined, glance.columns
-            if glance.sheets != len(self._store.seen) or glance.coverage != self._store.seen_coverage:
+            if glance.sheets != len(self._store.fields_in_redis) or glance.coverage != self._store.coverage_in_redis:
                 await self._load()
             await self._store.check_writes()
             parts = PARTS if time.monotonic() >= self._part_at else 0
-            if compare_all or glance.sheets != len(self._store.seen) or glance.columns != before:
+            if compare_all or glance.sheets != len(self._store.fields_in_redis) or glance.columns != before:
                 parts = 1
             if parts:
                 await self._load(self._part, parts)
@@ -153,7 +153,7 @@ class Sync:
         return Repaired(sheets, columns, dropped)
 
     async def _repair_columns(self, parts: int) -> int:
-        coverage, theirs = self._history.coverage, self._store.seen_coverage
+        coverage, theirs = self._history.coverage, self._store.coverage_in_redis
         columns = self._history.every_column()
         if coverage and coverage != theirs and (theirs is None or coverage.covers(theirs)):
             await self._store.put_history(columns, coverage)

@@ -226,20 +226,20 @@ class Telemetry:
         flags = {"flags": ",".join(revision.flags)} if revision.flags else {}
         self.log.info("sheet", effective_date=str(revision.effective_date), revision=revision.number, **flags)
 
-    def lateness(self, seen: Snapshot) -> None:
+    def lateness(self, snapshot: Snapshot) -> None:
         """Log once that the next sheet is late, then overdue, then that today's is missing, and once that it came."""
-        before, self._lateness = self._lateness, seen.next_late + seen.next_overdue + seen.stale
-        facts = {"today": str(seen.today), "in_force": str(seen.in_force.effective_date)}
+        before, self._lateness = self._lateness, snapshot.next_late + snapshot.next_overdue + snapshot.stale
+        facts = {"today": str(snapshot.today), "in_force": str(snapshot.in_force.effective_date)}
         if self._lateness == before:
             return
         if self._lateness == 0:
             self.log.info("sheet_came", **facts)
-        elif seen.stale:
+        elif snapshot.stale:
             self.log.error("sheet_missing", **facts)
-        elif seen.next_overdue:
-            self.log.warning("sheet_overdue", due=seen.next_expected_at.isoformat(), **facts)
+        elif snapshot.next_overdue:
+            self.log.warning("sheet_overdue", due=snapshot.next_expected_at.isoformat(), **facts)
         else:
-            self.log.warning("sheet_late", due=seen.next_expected_at.isoformat(), **facts)
+            self.log.warning("sheet_late", due=snapshot.next_expected_at.isoformat(), **facts)
 
     # Redis
 

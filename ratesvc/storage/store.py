@@ -81,8 +81,8 @@ class Glance:
 class Store:
     """All that one Redis namespace holds. Every method raises StoreUnavailable.
 
-    `seen` are the sheets that the last `load` found in Redis, `seen_coverage` is its coverage; `dropped` counts damaged
-    values that were deleted.
+    `fields_in_redis` are the sheets that the last `load` found there, `coverage_in_redis` is its coverage; `dropped`
+    counts damaged values that were deleted.
     """
 
     def __init__(self, connection: RedisConnection, namespace: str) -> None:
@@ -92,7 +92,7 @@ class Store:
         self.poll_lease = Lease(connection, prefix + "lease:poll")
         self.backfill_lease = Lease(connection, prefix + "lease:backfill")
         self.quarantine = Quarantine(connection, prefix + "quarantine")
-        self.seen_coverage: Coverage | None = None
+        self.coverage_in_redis: Coverage | None = None
         self.dropped = 0
         self._coverage = prefix + "span"  # the name that older versions use
         self._sheets = prefix + "sheets"
@@ -100,7 +100,7 @@ class Store:
         self._events = prefix + "events"
         self._channel = prefix + "announce"
         self._nothing = prefix + "nothing"
-        self.seen: set[str] = set()
+        self.fields_in_redis: set[str] = set()
         self._name = uuid4().hex.encode()
 
     async def close(self) -> None:
@@ -146,12 +146,12 @@ class Store:
 
     def holds(self, key: tuple[date, int]) -> bool:
         """Whether this replica has seen this revision in Redis."""
-        return field_of(*key) in self.seen
+        return field_of(*key) in self.fields_in_redis
 
     def unload(self) -> None:
         """Make the next `load` read everything again."""
-        self.seen.clear()
-        self.seen_coverage = None
+        self.fields_in_redis.clear()
+        self.coverage_in_redis = None
 
     async def load(self, part: int = 0, parts: int = 0) -> Loaded:
         """Every revision that this replica has not seen, and the backfilled history if its coverage changed.
@@ -161,21 +161,21 @@ class Store:
         async with self.connection.call("load") as redis:
             fields = await self._fields(redis, self._sheets)
             again = set(fields[part % parts :: parts]) if parts else set()
-            new = [field for field in fields if field not in self.seen or field in again]
+            new = [field for field in fields if field not in self.fields_in_redis or field in again]
             stored = await self._read(redis, self._sheets, new)
         decoded = {field: records.decode_revision(field, envelope) for field, envelope in stored.items()}
         await self._drop(self._sheets, [field for field, revision in decoded.items() if revision is None])
         revisions = tuple(filter(None, decoded.values()))
         coverage = await self.coverage()
-        is_new = coverage != self.seen_coverage
+        is_new = coverage != self.coverage_in_redis
         columns = await self.columns() if coverage and is_new else ()
         if is_new and (coverage is None or coverage.until not in sheet_days(columns)):
             await self.put_coverage(None)
             coverage, columns = None, ()
         # Last: if Redis fails before this, the next `load` reads the same again.
-        self.seen = self.seen.intersection(fields).difference(new)
-        self.seen.update(field_of(*revision.key) for revision in revisions)
-        self.seen_coverage = coverage
+        self.fields_in_redis = self.fields_in_redis.intersection(fields).difference(new)
+        self.fields_in_redis.update(field_of(*revision.key) for revision in revisions)
+        self.coverage_in_redis = coverage
         return Loaded(revisions, columns, coverage if columns else None)
 
     async def coverage(self) -> Coverage | None:
@@ -250,7 +250,7 @@ class Store:
             if refused:
                 fields = {field_of(*revision.key) for revision in refused}
                 await redis.hdel(self._sheets, *fields)
-                self.seen -= fields
+                self.fields_in_redis -= fields
 
     async def put_columns(self, columns: Iterable[Column], requested: Coverage) -> None:
         """Overwrite the history of these currency ids. It is used once the coverage says that all are stored."""
@@ -280,7 +280,7 @@ class Store:
     async def repair_sheets(self, revisions: Iterable[Revision]) -> int:
         """Write those that Redis lacks; returns how many."""
         written = await self._add(self._sheets, _sheet_envelopes(revisions))
-        self.seen.update(written)
+        self.fields_in_redis.update(written)
         return len(written)
 
     async def repair_columns(self, columns: Iterable[Column], coverage: Coverage, part: int, parts: int) -> int:

@@ -60,8 +60,8 @@ def watch(service: Service) -> None:
 
     def of_sheet(value: Callable[[Snapshot, Revision], float]) -> Callable[[], float]:
         def read() -> float:
-            seen, newest = service.seen(), service.history.newest
-            return value(seen, newest) if seen and newest else 0.0
+            snapshot, newest = service.current_snapshot(), service.history.newest
+            return value(snapshot, newest) if snapshot and newest else 0.0
 
         return read
 
@@ -74,8 +74,8 @@ def watch(service: Service) -> None:
     see("refresh_last_attempt_timestamp_seconds", "The last refresh.", lambda: _stamp(telemetry.last_attempt))
     see("refresh_last_success_timestamp_seconds", "The last that worked.", lambda: _stamp(telemetry.last_success))
     see("refresh_next_timestamp_seconds", "When the next one is due.", lambda: _stamp(service.next_poll_at))
-    see("publications_missed", "Sheets that are overdue.", of_sheet(lambda seen, _: seen.publications_missed))
-    see("stale", "Whether today's own sheet is missing.", of_sheet(lambda seen, _: seen.stale))
+    see("publications_missed", "Sheets that are overdue.", of_sheet(lambda snapshot, _: snapshot.publications_missed))
+    see("stale", "Whether today's own sheet is missing.", of_sheet(lambda snapshot, _: snapshot.stale))
     see("sheet_date_timestamp_seconds", "Moscow midnight of the newest sheet's day.", of_sheet(_midnight))
     calendar, steps = service.history.calendar, "Requests of the backfill that runs"
     known_until = _stamp(at(calendar.known_until, clock_time.min))
@@ -83,7 +83,7 @@ def watch(service: Service) -> None:
     see("backfill_steps", f"{steps}.", lambda: service.backfilling.total if service.backfilling else 0)
     see("backfill_steps_done", f"{steps}, answered.", lambda: service.backfilling.done if service.backfilling else 0)
     due, first_seen = "sheet_expected_timestamp_seconds", "sheet_first_seen_timestamp_seconds"
-    see(due, "When the next one is due.", of_sheet(lambda seen, _: _stamp(seen.next_expected_at)))
+    see(due, "When the next one is due.", of_sheet(lambda snapshot, _: _stamp(snapshot.next_expected_at)))
     see(first_seen, "When the newest was fetched.", of_sheet(lambda _, newest: _stamp(newest.fetched_at)))
 
 
