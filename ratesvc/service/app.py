@@ -71,7 +71,7 @@ class Service:
         self.quarantined = 0
         self.watchdog = Watchdog(self.telemetry.loop_blocked)
         self.workers = Workers()
-        self._chance = Random()  # noqa: S311 -- jitter, not a secret
+        self._random = Random()  # noqa: S311 -- jitter, not a secret
         self._stack = AsyncExitStack()
         self._refreshing = asyncio.Lock()
 
@@ -113,7 +113,7 @@ class Service:
             tick=self._tick,
             listen=partial(self._sync.listen, self.telemetry.bank_answered_another),
             backfill=self._fill,
-            hurried=lambda: not self._sync.in_sync,
+            out_of_sync=lambda: not self._sync.in_sync,
             clock_jumped=self._clock_jumped,
             died=self.telemetry.task_died,
         )
@@ -152,7 +152,7 @@ class Service:
             if cycle.accepted and not await self._surviving("reread", self._sync.reread()):
                 self._take(cycle.accepted)
         now, failures = self.clock(), self.telemetry.failures
-        delay = with_jitter(next_poll_s(self.history, now, self.settings.poll_seconds, cycle, failures), self._chance)
+        delay = with_jitter(next_poll_s(self.history, now, self.settings.poll_seconds, cycle, failures), self._random)
         await self._surviving("lease", self._keep_lease(cycle, delay))
         self._schedule.poll_in(delay)
         self._schedule.backfill_in(0)

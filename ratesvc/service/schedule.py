@@ -70,9 +70,9 @@ def _pace_s(history: History, now: datetime, cycle: Cycle) -> float:
     return min(pace, WINDOW_PACE_S) if cycle.held_back else pace
 
 
-def with_jitter(seconds: float, chance: Random) -> float:
+def with_jitter(seconds: float, random: Random) -> float:
     """Up to a tenth later, so that the replicas of a fleet do not ask at the same moment."""
-    return seconds * (1 + chance.random() / 10)
+    return seconds * (1 + random.random() / 10)
 
 
 @dataclass(slots=True, eq=False)
@@ -80,8 +80,9 @@ class Schedule:
     """Runs these jobs from `start` to `stop`.
 
     `poll` and `backfill` make their next appointments themselves. `republish` is for the hours at which something
-    changes without new figures. `tick` compares memory with Redis, at every beat while `hurried` returns True. `listen`
-    never ends. `clock_jumped` gets the seconds; `died` the name of a task that will be started again, and its error.
+    changes without new figures. `tick` compares memory with Redis, at every beat while `out_of_sync` returns True.
+    `listen` never ends. `clock_jumped` gets the seconds; `died` the name of a task that will be started again, and its
+    error.
     """
 
     poll: Job
@@ -89,7 +90,7 @@ class Schedule:
     tick: Job
     listen: Job
     backfill: Job
-    hurried: Callable[[], bool]
+    out_of_sync: Callable[[], bool]
     clock_jumped: Callable[[float], None]
     died: Callable[[str, BaseException | str], None]
     next_poll_at: datetime = field(init=False, default_factory=utc_now)
@@ -208,7 +209,7 @@ class Schedule:
                 self.died("poll", "had no appointment any more")
                 self._start_scheduler()
                 self.poll_in(0)
-            if now - last_tick >= TICK_S or self.hurried():
+            if now - last_tick >= TICK_S or self.out_of_sync():
                 last_tick = now
                 await self.tick()
             last_wall, last_now = wall, now

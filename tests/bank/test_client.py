@@ -162,7 +162,7 @@ async def test_a_pace_limits_the_requests_in_a_minute(monkeypatch: pytest.Monkey
     pace = Pace(3)
     waiting = [asyncio.create_task(pace.wait()) for _ in range(4)]
     await asyncio.sleep(0)
-    assert [turn.done() for turn in waiting] == [True, True, True, False]
+    assert [one.done() for one in waiting] == [True, True, True, False]
     waiting[3].cancel()
     monkeypatch.setattr("ratesvc.bank.client.MINUTE_S", 0.1)
     begun, pace = asyncio.get_running_loop().time(), Pace(3)
