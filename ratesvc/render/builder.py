@@ -27,7 +27,7 @@ WIDTH = 320
 NARROW = 354
 WIDTHS = range(120, 2001)
 HEIGHTS = range(60, 4001)
-ROOM = range(1, 10_000)
+OEMBED_SIZES = range(1, 10_000)
 LINK = "Bank of Russia official exchange rates"
 
 

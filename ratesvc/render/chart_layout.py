@@ -58,8 +58,8 @@ class Axis:
         """The place of a number; an axis without extent has everything in its middle."""
         if self.low == self.high:
             return (self.start + self.end) // 2
-        way = EXACT.multiply(EXACT.subtract(number, self.low), Decimal(self.end - self.start))
-        return self.start + int(rounded(way, EXACT.subtract(self.high, self.low), places=0))
+        distance = EXACT.multiply(EXACT.subtract(number, self.low), Decimal(self.end - self.start))
+        return self.start + int(rounded(distance, EXACT.subtract(self.high, self.low), places=0))
 
     def at_day(self, day: date) -> int:
         """The place of a day on an axis whose ends are ordinals."""

@@ -60,7 +60,7 @@ def denomination(since: date) -> dict[str, Any] | None:
     return {"before": REDENOMINATION, "unit": "old rouble", "per_new_rouble": OLD_IN_NEW}
 
 
-def _remarks(answer: InForce, codes: Collection[str], *, demo: bool) -> dict[str, Any]:
+def _optional_fields(answer: InForce, codes: Collection[str], *, demo: bool) -> dict[str, Any]:
     """The optional fields of an answer that shows these currencies."""
     old = denomination(answer.revision.effective_date) if "RUB" in codes else None
     return {**({"demo": True} if demo else {}), **({"denomination": old} if old else {})}
@@ -90,7 +90,7 @@ def rates(
             "published_by": "Bank of Russia",
             "source_url": source_url(revision.effective_date),
             "fetched_at": revision.fetched_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            **_remarks(answer, {quote, *rows}, demo=demo),
+            **_optional_fields(answer, {quote, *rows}, demo=demo),
             "rates": rows,
         }
     )
@@ -153,7 +153,7 @@ def conversion(answer: InForce, amount: Decimal, base: str, quote: str, *, demo:
             "unit_rate": literal(converted.unit_rate),
             "result": plain(converted.result),
             "result_rounded": plain(converted.rounded),
-            **_remarks(answer, {base, quote}, demo=demo),
+            **_optional_fields(answer, {base, quote}, demo=demo),
         }
     )
 

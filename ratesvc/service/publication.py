@@ -190,7 +190,7 @@ class Publication:
         if len(target) > LONGEST_TARGET:
             return
         self._forget(target)
-        kept = self._shelf(answer.body).get(id(answer.body)) or _Kept(("answer", target), answer.body)
+        kept = self._bodies_of_kind(answer.body).get(id(answer.body)) or _Kept(("answer", target), answer.body)
         self._bodies.setdefault(kept.key, kept)
         kept.targets[target] = answer.times_sent
         kept.target_bytes += TARGET_BYTES + len(target)
@@ -199,7 +199,7 @@ class Publication:
         while len(self.answers) > MOST_TARGETS:
             oldest = next(iter(self.answers))
             again: Answered = self.answers[oldest]
-            targets = self._shelf(again.body)[id(again.body)].targets
+            targets = self._bodies_of_kind(again.body)[id(again.body)].targets
             if again.times_sent == targets[oldest]:
                 self._forget(oldest)
             else:
@@ -209,28 +209,28 @@ class Publication:
     def _forget(self, target: str) -> None:
         answer = self.answers.pop(target, None)
         if answer:
-            kept = self._shelf(answer.body)[id(answer.body)]
+            kept = self._bodies_of_kind(answer.body)[id(answer.body)]
             del kept.targets[target]
             kept.target_bytes -= TARGET_BYTES + len(target)
             self._use(kept)
 
-    def _shelf(self, body: Body) -> dict[int, _Kept]:
+    def _bodies_of_kind(self, body: Body) -> dict[int, _Kept]:
         """The bodies of the same bound by their id, the least recently used first."""
         return self._long if body.is_long else self._small
 
     def _use(self, kept: _Kept) -> None:
         """Count its memory now, and forget others until the rest is within the bounds: those that nobody asks again."""
-        shelf, is_long = self._shelf(kept.body), kept.body.is_long
-        shelf.pop(id(kept.body), None)
-        shelf[id(kept.body)] = kept
+        bodies, is_long = self._bodies_of_kind(kept.body), kept.body.is_long
+        bodies.pop(id(kept.body), None)
+        bodies[id(kept.body)] = kept
         takes = kept.body.most_bytes + kept.target_bytes
         self._bytes[is_long] += takes - kept.counted
         kept.counted = takes
         most = MOST_LONG_BYTES if is_long else MOST_BYTES
-        while len(shelf) > 1 and (self._bytes[is_long] > most or len(shelf) > MOST_VARIANTS):
-            old = shelf.pop(next(iter(shelf)))
+        while len(bodies) > 1 and (self._bytes[is_long] > most or len(bodies) > MOST_VARIANTS):
+            old = bodies.pop(next(iter(bodies)))
             if old.was_sent(self.answers):
-                shelf[id(old.body)] = old
+                bodies[id(old.body)] = old
                 continue
             self._bytes[is_long] -= old.counted
             del self._bodies[old.key]

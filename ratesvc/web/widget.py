@@ -16,7 +16,7 @@ from ratesvc.domain.history import on_day
 from ratesvc.domain.rates import InForce
 from ratesvc.errors import BadRequest, NotEmbeddable, NotSupported, RatesvcError
 from ratesvc.render import builder, card, png, rows, widget
-from ratesvc.render.builder import HEIGHTS, ROOM, WIDTHS, Choice
+from ratesvc.render.builder import HEIGHTS, OEMBED_SIZES, WIDTHS, Choice
 from ratesvc.render.json import JSON, encode
 from ratesvc.render.language import Language, language_or_default
 from ratesvc.render.widget import framed_page, hashes
@@ -267,10 +267,10 @@ def _our_query(address: str, site: widget.Site) -> MultiDict[str]:
 
 def _fitting(choice: Choice, limits: LenientParams) -> Choice:
     """Within `maxwidth` and `maxheight`; higher in a narrower frame, where title and rows need more lines."""
-    width = min(choice.width, limits.number("maxwidth", choice.width, ROOM))
+    width = min(choice.width, limits.number("maxwidth", choice.width, OEMBED_SIZES))
     usual, narrow = (builder.height(choice.view, max(one, WIDTHS.start)) for one in (choice.width, width))
     higher = choice.height + narrow - usual
-    return replace(choice, width=width, height=min(higher, limits.number("maxheight", higher, ROOM)))
+    return replace(choice, width=width, height=min(higher, limits.number("maxheight", higher, OEMBED_SIZES)))
 
 
 def _rich(choice: Choice, site: widget.Site) -> dict[str, object]:

@@ -288,7 +288,7 @@ def test_the_code_has_the_limits_and_lenient_values_of_the_contract() -> None:
     assert {name: lenient[name]["enum"] for name in words} == {name: list(one) for name, one in words.items()}
     assert set(re.findall(r"\w+", lenient["columns"]["pattern"])) == set(rows.COLUMNS)
     assert lenient["heading"]["maxLength"] == rows.LONGEST_HEADING
-    sizes = {"shown-width": builder.WIDTHS, "shown-height": builder.HEIGHTS, "maxwidth": builder.ROOM}
+    sizes = {"shown-width": builder.WIDTHS, "shown-height": builder.HEIGHTS, "maxwidth": builder.OEMBED_SIZES}
     for name, size in sizes.items():
         assert (lenient[name]["minimum"], lenient[name]["maximum"] + 1) == (size.start, size.stop)
     assert (schemas["width"]["minimum"], schemas["width"]["maximum"] + 1) == (chart.WIDTHS.start, chart.WIDTHS.stop)
