@@ -6,8 +6,8 @@ from functools import partial
 from itertools import accumulate
 
 from ratesvc.render.language import Language
-from ratesvc.render.png import PIXEL, blend, text_width, wrapped
 from ratesvc.render.rows import TITLE, Table, View
+from ratesvc.render.text import PIXEL, text_width, wrapped
 from ratesvc.render.widget import Look, page
 
 CONTENT_TYPE = "image/svg+xml"
@@ -76,8 +76,8 @@ def colours(look: Look) -> list[str]:
     """The colours of a card, the ground first, with the edges of its letters."""
     ground, ink, _, line = GROUNDS[look.theme]
     moves = MOVES.get(look.updown, {}).get(look.theme, ())
-    letters = [blend(ink, ground, eighths) for eighths in (8, 6, 4, 2)]
-    return [ground, line, *letters, *(blend(move, ground, eighths) for move in moves for eighths in (8, 4))]
+    letters = [_blend(ink, ground, eighths) for eighths in (8, 6, 4, 2)]
+    return [ground, line, *letters, *(_blend(move, ground, eighths) for move in moves for eighths in (8, 4))]
 
 
 def _grounds(look: Look) -> dict[str, str]:
@@ -91,3 +91,9 @@ def _squeezed(space: int, text: str) -> int:
 
 def _lines(title: str, width: int) -> list[str]:
     return wrapped(title, TITLE_SIZE, (width - 2 * MARGIN) * PIXEL)
+
+
+def _blend(colour: str, ground: str, eighths: int) -> str:
+    """So many eighths of a colour on its ground: the edges of letters have such colours."""
+    over, under = bytes.fromhex(colour[1:]), bytes.fromhex(ground[1:])
+    return "#" + bytes((a * eighths + b * (8 - eighths)) // 8 for a, b in zip(over, under, strict=True)).hex()

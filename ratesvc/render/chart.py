@@ -14,7 +14,7 @@ from operator import itemgetter
 from ratesvc.domain.rates import EXACT, OLD_IN_NEW, ONE, REDENOMINATION, ratios, rounded
 from ratesvc.render.chart_layout import Axis, Curve, Point, Unit, day_ticks, decimals, lines, px, value_ticks
 from ratesvc.render.language import Language
-from ratesvc.render.png import PIXEL, text_width, wrapped
+from ratesvc.render.text import PIXEL, text_width, wrapped
 
 CONTENT_TYPE = "image/svg+xml"
 STYLE = files("ratesvc.render").joinpath("assets", "chart.css").read_text("utf-8").strip()

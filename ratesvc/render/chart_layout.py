@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import Literal
 
 from ratesvc.domain.rates import EXACT, rounded, trimmed
-from ratesvc.render.png import PIXEL
+from ratesvc.render.text import PIXEL
 
 Point = tuple[date, Decimal]
 Place = tuple[int, int]

@@ -1,13 +1,12 @@
 """Pictures as PNG: our SVG drawn by resvg with our own fonts, so that they look the same on every machine.
 
 resvg and Pillow are the extra `png`. The fonts have Latin, Greek and Cyrillic, and the Han characters of our Chinese
-texts; `tools/release_fonts.py` writes them. Also the width of a text and its line breaks, for readers' unknown fonts.
+texts; `tools/release_fonts.py` writes them.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from importlib.resources import files
@@ -16,8 +15,6 @@ from typing import Any
 
 from ratesvc.errors import NotSupported
 
-PIXEL = 10
-"""Coordinates are whole tenths of a pixel."""
 CONTENT_TYPE = "image/png"
 SCALES = ("1", "2")
 FAMILY = "Noto Sans"
@@ -82,12 +79,6 @@ def first_drawable(pictures: Iterable[str]) -> str:
     return picture
 
 
-def blend(colour: str, ground: str, eighths: int) -> str:
-    """So many eighths of a colour on its ground: the edges of letters have such colours."""
-    over, under = bytes.fromhex(colour[1:]), bytes.fromhex(ground[1:])
-    return "#" + bytes((a * eighths + b * (8 - eighths)) // 8 for a, b in zip(over, under, strict=True)).hex()
-
-
 def _libraries() -> tuple[Any, Any, Callable[..., bytes]]:
     try:
         from PIL import Image  # noqa: PLC0415 -- an extra that most installations lack
@@ -108,40 +99,3 @@ def _fonts() -> list[str]:
 @cache
 def _characters() -> frozenset[str]:
     return frozenset(_FONTS.joinpath("characters.txt").read_text("utf-8") + "\n")
-
-
-# Widths in hundredths of the font size, a little more than the widest common sans-serif needs.
-_WIDE, _CAPITAL, _OTHER, _THIN = 102, 78, 65, 42
-_THIN_SIGNS = frozenset(" \u00a0\u202f.,:;·'()-ijlftr")
-
-# Han, kana and Hangul break anywhere except after an opening and before a closing sign.
-_OPENS, _CLOSES = "（《「『【", "）》」』】、。，．：；？！"
-_WIDE_SIGNS = "\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\U00020000-\U0003fffd"
-_PIECE = re.compile(f" ?[{_OPENS}]*(?:[{_WIDE_SIGNS}]|[^ {_WIDE_SIGNS}]+)[{_CLOSES}]*")
-
-
-def text_width(text: str, size: int) -> int:
-    """The greatest width of a text in tenths of a pixel, at that font size in pixels."""
-    return sum(_advance(sign) for sign in text) * size * PIXEL // 100
-
-
-def _advance(sign: str) -> int:
-    if unicodedata.combining(sign) or unicodedata.category(sign) == "Cf":
-        return 0
-    if sign in _THIN_SIGNS:
-        return _THIN
-    if unicodedata.east_asian_width(sign) in "WF":
-        return _WIDE
-    return _CAPITAL if sign.isupper() else _OTHER
-
-
-def wrapped(text: str, size: int, width: int) -> list[str]:
-    """The text in lines no wider than `width` tenths of a pixel, unless a single word is wider."""
-    lines: list[str] = []
-    for piece in _PIECE.findall(text):
-        longer = lines[-1] + piece if lines else piece.lstrip()
-        if lines and text_width(longer, size) > width:
-            lines.append(piece.lstrip())
-        else:
-            lines[-1:] = [longer]
-    return lines

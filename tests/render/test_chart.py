@@ -28,7 +28,7 @@ from ratesvc.render.chart_layout import (
     value_ticks,
 )
 from ratesvc.render.language import language_or_default
-from ratesvc.render.png import PIXEL, text_width, wrapped
+from ratesvc.render.text import PIXEL, text_width, wrapped
 
 SVG = "{http://www.w3.org/2000/svg}"
 CODES = ("USD", "EUR", "CNY", "GBP", "JPY", "TRY")

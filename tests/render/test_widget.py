@@ -20,7 +20,7 @@ from widget_harness import Live, live_service
 from ratesvc.config import Server, Settings
 from ratesvc.render import widget
 from ratesvc.render.card import MARGIN
-from ratesvc.render.png import PIXEL, text_width
+from ratesvc.render.text import PIXEL, text_width
 from ratesvc.service.app import Service
 from ratesvc.web.app import listening
 
