@@ -171,7 +171,7 @@ USES: dict[str, Callable[[re.Pattern[Any]], Callable[[Any], object]]] = {
 PATTERNS = {name: (use, is_bytes) for name, use, is_bytes in patterns()}
 
 
-def test_E10_every_pattern_is_looked_at() -> None:
+def test_every_compiled_pattern_is_probed() -> None:
     """The next test tries every pattern that the source compiles."""
     folder = Path(ratesvc.__path__[0])
     compiled = sum(file.read_text("utf-8").count("re.compile(") for file in folder.rglob("*.py"))
