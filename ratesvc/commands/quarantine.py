@@ -22,7 +22,7 @@ Report = tuple[Any, str | bytes]
 
 
 async def decide(settings: Settings, action: str, name: str | None, *, as_json: bool) -> None:
-    """Open the store, beside a running service or without one, act and print a report. Raises RatesvcError."""
+    """Open the store, whether or not a service runs, act and print a report. Raises RatesvcError."""
     folder = Service(settings, scheduled=False).data_dir
     if not settings.redis.url and not folder.exists():
         # A new and empty store would say that no document waits.
@@ -42,7 +42,7 @@ async def _list(service: Service) -> Report:
 
 
 async def _show(service: Service, case: Case) -> Report:
-    """The reasons, and the figures beside those of the sheet before it; suspect currencies are marked."""
+    """The reasons, and the figures with those of the sheet before it; suspect currencies are marked."""
     record = _record(case)
     try:
         sheet = parse_daily(case.raw)

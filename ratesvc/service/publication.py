@@ -27,7 +27,7 @@ LONGEST_TARGET = 512
 MOST_BYTES, MOST_LONG_BYTES = 16 * 1024 * 1024, 4 * 1024 * 1024
 """The small bodies of one publication, and those longer than LONG."""
 BODY_BYTES, TARGET_BYTES = 2048, 1536
-"""The memory of a body besides its encodings, and of a remembered answer besides its target."""
+"""The memory of a body without its encodings, and of a remembered answer without its target."""
 LONG = 64 * 1024
 SMALLEST_COMPRESSED = 256
 PACKED = ("image/png", "application/zip")

@@ -291,7 +291,7 @@ class Telemetry:
 class Watchdog:
     """A thread that asks the event loop twice a second whether it is blocked, and where.
 
-    `lag_s` stays at the time of the last turn until the next one is measured: the first request after a block sees it.
+    `lag_s` keeps the time of the last iteration until the next is measured: the first request after a block sees it.
     """
 
     def __init__(self, blocked: Callable[[float, str], None]) -> None:
@@ -315,7 +315,7 @@ class Watchdog:
 
     @property
     def lag_s(self) -> float:
-        """Seconds that the loop took for its last turn, or has been taking for this one."""
+        """Seconds that the loop took for its last iteration, or has been taking for this one."""
         waiting = 0.0 if self._answered.is_set() else time.monotonic() - self._asked_at
         return max(self._lag_s, waiting)
 

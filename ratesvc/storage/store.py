@@ -7,7 +7,7 @@
 | `{namespace}:v1:span` | string | envelope of the coverage: a closed range of days whose sheets are all held |
 | `{namespace}:v1:quarantine` | hash | `1f0c…` → envelope of a document that waits for a person; the newest fifty |
 | `{namespace}:v1:events` | stream | `17-0` → envelope of event 17; the newest thousand |
-| `{namespace}:v1:lease:{name}` | string | the replica whose turn it is to poll, or to backfill |
+| `{namespace}:v1:lease:{name}` | string | the replica that may poll, or backfill |
 | `{namespace}:v1:announce` | channel | a day: something about it is new; `heard …`: the Bank answered a poll |
 | `{namespace}:v1:nothing` | – | never exists: `SET … XX` on it changes nothing and tells whether Redis accepts writes |
 
