@@ -190,7 +190,9 @@ class Publication:
         if len(target) > LONGEST_TARGET:
             return
         self._forget(target)
-        kept = self._bodies_of_kind(answer.body).get(id(answer.body)) or _Kept(("answer", target), answer.body)
+        # One target may have several bodies: without a key of its own each answer is rendered anew.
+        key = ("answer", target, id(answer.body))
+        kept = self._bodies_of_kind(answer.body).get(id(answer.body)) or _Kept(key, answer.body)
         self._bodies.setdefault(kept.key, kept)
         kept.targets[target] = answer.times_sent
         kept.target_bytes += TARGET_BYTES + len(target)

@@ -115,6 +115,22 @@ def test_a_rendering_that_fails_leaves_nothing_behind() -> None:
     assert publication.body("x", lambda: body(b"1")).content == b"1"
 
 
+@dataclasses.dataclass
+class Sent:
+    body: Body
+    times_sent: int = 0
+
+
+def test_a_target_that_is_rendered_anew_each_time_is_forgotten_without_an_error() -> None:
+    """With the access log on, each answer to one address is another body, and all are remembered in turn."""
+    publication = Publication(SNAPSHOT, key=REVISION.key)
+    for number in range(2 * MOST_VARIANTS):
+        publication.remember("/v1/convert", Sent(body(b"%d" % number)))
+    for number in range(2 * MOST_VARIANTS):
+        publication.remember(f"/{number}", Sent(body(b"%d" % number)))
+    assert len(publication.answers) <= MOST_TARGETS
+
+
 def test_variants_are_bounded_and_the_oldest_goes_first() -> None:
     """A hundred thousand different requests do not fill the memory."""
     publication = Publication(SNAPSHOT, key=REVISION.key)
