@@ -272,7 +272,7 @@ def export(file: Path | None, /, folder: Path, **output: bool) -> None:
 @click.pass_obj
 def quarantine(file: Path | None, /, action: str, name: str | None, *, raw: bool, as_json: bool) -> None:
     """List documents that were not published, or show, release or drop one."""
-    if (action == "list") != (name is None):
+    if (action == "list") != (not name):
         raise click.UsageError("list takes no NAME; show, release and drop take one.")
     if raw and (action != "show" or as_json):
         raise click.UsageError("--raw goes with show, and not with --json.")

@@ -35,7 +35,7 @@ Port = Annotated[int, Meta(ge=0, le=65535, description="a whole number from 0 to
 Seconds = Annotated[float, Meta(gt=0, le=86400, description="a number of seconds above 0, up to 86400")]
 Dialect = Annotated[str, Meta(pattern=rf"^({'|'.join(DIALECTS)})\Z", description=f"one of {', '.join(DIALECTS)}")]
 _PORT = "[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
-_ORIGIN = rf"(?i:https?)://([^\s/@]*@)?(\[[0-9a-fA-F:.]+\]|[^\s/?#@:\[\]]+)(:({_PORT}))?"
+_ORIGIN = rf"(?i:https?)://([^\s/]*@)?(\[[0-9a-fA-F:.]+\]|[^\s/?#@:\[\]]+)(:({_PORT}))?"
 _BASE = rf"{_ORIGIN}(/[^\s?#]*)?"
 BaseAddress = Annotated[str, Meta(pattern=rf"^{_BASE}\Z", description="a base address such as https://www.cbr.ru")]
 HostName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9.-]{1,253}\Z", description="a host name such as www.cbr.ru")]
@@ -90,7 +90,8 @@ class Cbr(_Section, frozen=True):
     """How the Bank is reached, and which requests for the Bank the service answers itself."""
 
     mirrors: Annotated[
-        tuple[BaseAddress, ...], Meta(min_length=1, max_length=10, description="a list of one to ten base addresses")
+        tuple[BaseAddress, ...],
+        Meta(min_length=1, max_length=10, description="one to ten base addresses such as https://www.cbr.ru"),
     ] = ("https://www.cbr.ru",)
     user_agent: Annotated[
         str, Meta(pattern=r"^[\x20-\x7e]{1,200}\Z", description="1 to 200 Latin letters, digits, signs or blanks")

@@ -28,7 +28,7 @@ async def decide(settings: Settings, action: str, name: str | None, *, as_json: 
         # A new and empty store would say that no document waits.
         raise EngineError(f"there is no data in {folder.resolve()}: run this where the service runs, with its settings")
     async with opened(settings, demo=False) as service:
-        case = await service.quarantine.case(name) if name else None
+        case = await service.quarantine.case(name) if name is not None else None
         document, text = await (_ACTIONS[action](service, case) if case else _list(service))
         click.echo(encode(document) if as_json else text, nl=as_json)
 

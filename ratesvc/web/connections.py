@@ -6,7 +6,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
 import structlog
@@ -76,11 +76,12 @@ class Connection(RequestHandler):
 
     def is_too_slow(self, now: float) -> bool:
         """Whether the client sends a request, or takes an answer, more slowly than any honest client does."""
-        is_late = self.unfinished_since is not None and now - self.unfinished_since > PATIENCE_S
-        return is_late or self._takes_too_long(now)
-
-    def _takes_too_long(self, now: float) -> bool:
         left = self._wire.get_write_buffer_size() if self._wire else 0
+        # The next request of a client that sends several at once is late only when it has taken its answer.
+        is_late = not left and self.unfinished_since is not None and now - self.unfinished_since > PATIENCE_S
+        return is_late or self._takes_too_long(now, left)
+
+    def _takes_too_long(self, now: float, left: int) -> bool:
         if not left:
             self._unsent = None
             return False
@@ -141,7 +142,8 @@ async def _hang_up_on_slow_clients(server: web.Server) -> None:
         now = asyncio.get_running_loop().time()
         for connection in server.connections:
             if isinstance(connection, Connection) and connection.is_too_slow(now):
-                connection.hang_up()
+                with suppress(OSError):
+                    connection.hang_up()
 
 
 def guarded(handler: Routed) -> Routed:

@@ -123,7 +123,7 @@ async def _reference(service: Service, name: str, render: Callable[[date], Body]
     """Kept with the publication, because the examples use its day."""
     current = service.publisher.current
     if current is None:
-        return Answer(render(moscow_day(service.clock())), REFERENCE)
+        return Answer(await service.workers.run(lambda: render(moscow_day(service.clock()))), REFERENCE)
     day = current.snapshot.in_force.effective_date
     body = await rendered_in_thread(service, current, ("reference", name), lambda: render(day))
     return Answer(body, REFERENCE)
