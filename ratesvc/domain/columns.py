@@ -39,13 +39,15 @@ class Coverage:
     """A closed range of days of which every sheet is held: no day in it can have another sheet.
 
     The days in `unconfirmed`, oldest first, are the exception: their sheets exist and are not admitted. `assessed` is
-    False for a range that a version without admission of history stored.
+    False for a range that a version without admission of history stored. `columns` is how many columns were stored
+    with it, at least; 0 if an older version stored it.
     """
 
     since: date
     until: date
     unconfirmed: tuple[date, ...] = ()
     assessed: bool = True
+    columns: int = field(default=0, compare=False)
 
     def __contains__(self, day: date) -> bool:
         """Whether the day lies in the range."""

@@ -26,7 +26,7 @@ from ratesvc.service.backfill import TURN_S, Backfill, Difference, NotOurTurn, P
 from ratesvc.service.health import Check
 from ratesvc.service.publication import Publication, Publisher, Workers
 from ratesvc.service.refresh import Cycle, Refresher
-from ratesvc.service.schedule import BACKFILL_AGAIN_S, RESTART_S, Schedule, next_poll_s, with_jitter
+from ratesvc.service.schedule import BACKFILL_AGAIN_S, REDIS_RETRY_S, Schedule, next_poll_s, with_jitter
 from ratesvc.service.sync import Sync
 from ratesvc.service.telemetry import Telemetry, Watchdog
 from ratesvc.storage.embedded import Engine
@@ -196,7 +196,7 @@ class Service:
             again_s = TURN_S
         except RatesvcError as failure:
             self.telemetry.backfill_failed(failure)
-            again_s = RESTART_S if isinstance(failure, StoreUnavailable) else BACKFILL_AGAIN_S
+            again_s = REDIS_RETRY_S if isinstance(failure, StoreUnavailable) else BACKFILL_AGAIN_S
         await self._sync.reread()
         if again_s is not None:
             self._schedule.backfill_in(again_s)

@@ -20,7 +20,7 @@ from ratesvc.domain.columns import Column, Coverage, Currency, composed, sheet_d
 from ratesvc.domain.history import NEAR, History
 from ratesvc.domain.rates import FIRST_DAY, MOST_USED, Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, moscow_day
-from ratesvc.errors import BadDocument, FetchFailed, RatesvcError
+from ratesvc.errors import BadDocument, FetchFailed, RatesvcError, StoreUnavailable
 from ratesvc.service.refresh import Cycle, Refresher
 
 USD = "R01235"
@@ -136,7 +136,10 @@ class Backfill:
                 # The coverage is the same, so that nobody would read the new columns.
                 self._store.unload()
             elif held.unconfirmed:
-                async for progress in self._admit(await self._store.columns(), held, 0, everything=False):
+                columns = await self._store.columns()
+                if held.until not in sheet_days(columns):
+                    raise StoreUnavailable("Redis lost columns of history", "answer")
+                async for progress in self._admit(columns, held, 0, everything=False):
                     yield progress
         self.ids_are_due = False
 
@@ -256,19 +259,27 @@ class Backfill:
         async for progress in self._confirm_suspects(scratch, scratch.days if everything else sorted(figures), done):
             yield progress
             done = progress.done + 1
+        if everything and _holds_sheets(scratch):
+            # Whatever becomes of the unconfirmed days, what was fetched is kept.
+            await self._keep(scratch)
+            coverage = scratch.coverage or coverage
         tried = [day for day in self._tried if day in known]
         days = [*(day for day in known if day not in tried), *tried[:MOST_ASKED_AGAIN]]
         for number, day in enumerate(days):
             yield Progress(done + number, done + len(days), f"the sheet of {day}")
             if not await self._confirm(scratch, day, None) and scratch.coverage and await self._is_none(day):
                 scratch.coverage = scratch.coverage.with_sheet(day)
-        admitted = scratch.coverage
-        if admitted is None or not any(day in admitted for day in scratch.days):
+        if not _holds_sheets(scratch):
             raise RatesvcError("no sheet of that range is admitted: see ratesvc quarantine list")
-        if everything or admitted != coverage:
-            await self._store.put_history(scratch.every_column(), admitted)
-            await self._store.announce(admitted.until)
+        if scratch.coverage != coverage:
+            await self._keep(scratch)
         yield Progress(done + len(days), done + len(days), "nothing more")
+
+    async def _keep(self, scratch: History) -> None:
+        """Store the admitted columns, then their coverage, and tell the other replicas."""
+        if scratch.coverage:
+            await self._store.put_history(scratch.every_column(), scratch.coverage)
+            await self._store.announce(scratch.coverage.until)
 
     async def _confirm_suspects(self, scratch: History, days: Sequence[date], done: int) -> AsyncIterator[Progress]:
         """Confirm the composed sheets that have findings by their documents, the oldest first; hold back the others."""
@@ -314,6 +325,11 @@ class Backfill:
         if await self._client.dynamic(USD, day, day):
             return False
         return (await self._client.daily(day, paced=False))[0].effective_date < day
+
+
+def _holds_sheets(history: History) -> bool:
+    """Whether a sheet of the coverage is held."""
+    return history.coverage is not None and any(day in history.coverage for day in history.days)
 
 
 def _lacking(stored: Coverage | None, whole: Coverage) -> Coverage | None:

@@ -338,7 +338,8 @@ class Refresher:
         revision = await self.store.put(candidate)
         await self.store.announce(revision.effective_date)
         # Quarantined before, if the second address was silent at first.
-        await self.store.quarantine.drop([name_of(candidate.raw)])
+        with contextlib.suppress(StoreUnavailable):
+            await self.store.quarantine.drop([name_of(candidate.raw)])
         return revision
 
 

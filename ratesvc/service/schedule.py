@@ -35,6 +35,7 @@ CLOCK_JUMP_S = 2.0
 LATE = timedelta(seconds=5)
 RESTART_S = 1.0
 BACKFILL_AGAIN_S = 600.0
+REDIS_RETRY_S = 5.0  # each run asks the Bank for its catalogue
 MISSED_BEATS = 2
 
 Job = Callable[[], Coroutine[Any, Any, None]]

@@ -107,7 +107,8 @@ class Sync:
             async with self._lock:
                 repaired, end = await self._compare()
             if repaired:
-                await self._store.announce(today)
+                with contextlib.suppress(StoreUnavailable):
+                    await self._store.announce(today)
             if self._appending and end is None:
                 await self.event_log.repair(self._store)
             if not self.event_log.is_current(self._store, end):

@@ -135,20 +135,20 @@ class EngineFolder:
     async def repair(self, server: Path, lock: int) -> None:
         """Cut damaged append-only files back to their last whole command, each in one step."""
         for manifest in self._files.glob("*.manifest"):
-            with tempfile.TemporaryFile() as answers:
-                answers.write(b"y\n" * 3)
-                answers.seek(0)
-                # Under this name the server's binary repairs; uvloop cannot start a program like that.
-                process = subprocess.Popen(  # noqa: ASYNC220, S603 -- it returns at once; our own binary on our own file
-                    ["valkey-check-aof", "--fix", str(manifest)],  # noqa: S607 -- `executable` says which
-                    executable=server,
-                    stdin=answers,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    # It keeps the lock if this process is killed, so that no server starts over the file.
-                    pass_fds=(lock,),
-                )
+            # Under this name the server's binary repairs; uvloop cannot start a program like that.
+            process = subprocess.Popen(  # noqa: ASYNC220, S603 -- it returns at once; our own binary on our own file
+                ["valkey-check-aof", "--fix", str(manifest)],  # noqa: S607 -- `executable` says which
+                executable=server,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                # It keeps the lock if this process is killed, so that no server starts over the file.
+                pass_fds=(lock,),
+            )
             try:
+                if process.stdin:
+                    with contextlib.suppress(BrokenPipeError), process.stdin as answers:
+                        answers.write(b"y\n" * 3)
                 while process.poll() is None:  # noqa: ASYNC110 -- nothing signals its end
                     await asyncio.sleep(0.01)
             finally:

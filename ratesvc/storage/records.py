@@ -69,6 +69,7 @@ class _Coverage(msgspec.Struct, array_like=True):
     until: date
     unconfirmed: tuple[date, ...] = ()
     assessed: bool = False
+    columns: int = 0
 
 
 def seal(field: str, payload: bytes) -> bytes:
@@ -175,7 +176,7 @@ def _little_endian(numbers: array[int]) -> array[int]:
 
 def encode_coverage(coverage: Coverage) -> bytes:
     """The coverage as bytes for Redis."""
-    record = _Coverage(coverage.since, coverage.until, coverage.unconfirmed, coverage.assessed)
+    record = _Coverage(coverage.since, coverage.until, coverage.unconfirmed, coverage.assessed, coverage.columns)
     return seal(_COVERAGE, msgspec.msgpack.encode(record))
 
 
@@ -185,7 +186,7 @@ def decode_coverage(envelope: bytes | str | None) -> Coverage | None:
         record = msgspec.msgpack.decode(unseal(_COVERAGE, envelope) or b"", type=_Coverage)
     except msgspec.MsgspecError:
         return None
-    return Coverage(record.since, record.until, record.unconfirmed, record.assessed)
+    return Coverage(record.since, record.until, record.unconfirmed, record.assessed, record.columns)
 
 
 def encode_event(event: Event) -> tuple[str, bytes]:

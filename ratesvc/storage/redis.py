@@ -131,6 +131,7 @@ class RedisConnection:
         self.up = False
         self.refusing = False
         self.trouble: StoreUnavailable | None = None
+        self.outages = 0
         self._secrets = RedisAddress.from_url(url).secrets
         self._observe = observe
 
@@ -169,6 +170,7 @@ class RedisConnection:
         # A Redis that forbids this user one command still answers the others.
         self.up = trouble.kind not in _GONE or isinstance(error, redis_errors.NoPermissionError)
         self.trouble = None if self.up else trouble
+        self.outages += not self.up
         self.refusing = self.refusing or self.up
         # After a demotion, or an answer that makes no sense, the next command needs a new connection.
         if trouble.kind in ("readonly", "answer") and isinstance(self.client, Redis):

@@ -12,8 +12,9 @@
 | `{namespace}:v1:nothing` | – | never exists: `SET … XX` on it changes nothing and tells whether Redis accepts writes |
 
 The braces keep all keys in one slot of a Cluster. Sheets and events are only added, so any order and any repetition
-of writes gives the same; columns and ranges are overwritten. A coverage is valid only while the columns reach as far,
-so `put_history` writes them first. A damaged value is never used: it is deleted, and a replica that holds it adds it.
+of writes gives the same; columns and ranges are overwritten. A coverage is valid only while all its columns are there
+and reach as far, so `put_history` writes them first. A damaged value is never used: it is deleted, and a replica that
+holds it adds it. A value that another version wrote may be unreadable without being damaged; it stays.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from ratesvc.storage.redis import Lease, RedisConnection, checked
 
 SCHEMA = "v1"
 LISTEN_S = 1.0
-AT_ONCE = 40  # values a command: a column takes up to 100 kB, and a command may take 0.4 s
+AT_ONCE = 10  # values a command: a column takes up to 100 kB, and a command may take 0.4 s
 _BANK_ANSWERED = b"heard "  # the word that older versions send
 
 # A script, because another replica could begin another log between our read and our write.
@@ -164,12 +165,12 @@ class Store:
             new = [field for field in fields if field not in self.fields_in_redis or field in again]
             stored = await self._read(redis, self._sheets, new)
         decoded = {field: records.decode_revision(field, envelope) for field, envelope in stored.items()}
-        await self._drop(self._sheets, [field for field, revision in decoded.items() if revision is None])
+        await self._drop(self._sheets, _damaged(stored))
         revisions = tuple(filter(None, decoded.values()))
         coverage = await self.coverage()
         is_new = coverage != self.coverage_in_redis
         columns = await self.columns() if coverage and is_new else ()
-        if is_new and (coverage is None or coverage.until not in sheet_days(columns)):
+        if is_new and not (coverage and len(columns) >= coverage.columns and coverage.until in sheet_days(columns)):
             await self.put_coverage(None)
             coverage, columns = None, ()
         # Last: if Redis fails before this, the next `load` reads the same again.
@@ -184,13 +185,18 @@ class Store:
             return records.decode_coverage(await redis.get(self._coverage))
 
     async def columns(self) -> tuple[Column, ...]:
-        """Every backfilled column, or none if one is damaged, because a part of them would give wrong answers."""
+        """Every backfilled column, or none if one is damaged, because a part of them would give wrong answers.
+
+        Then the coverage goes first: no replica may take the columns that are left for all of history.
+        """
         async with self.connection.call("load") as redis:
             stored = await self._read(redis, self._columns, await self._fields(redis, self._columns))
         decoded = {field: records.decode_column(field, envelope) for field, envelope in stored.items()}
-        columns = tuple(found[0] for found in decoded.values() if found)
-        await self._drop(self._columns, [field for field, found in decoded.items() if found is None])
-        return columns if len(columns) == len(decoded) else ()
+        if all(decoded.values()):
+            return tuple(found[0] for found in decoded.values() if found)
+        await self.put_coverage(None)
+        await self._drop(self._columns, _damaged(stored))
+        return ()
 
     async def column(self, cbr_id: str) -> tuple[Column, Coverage] | None:
         """The backfilled history of one currency id, and the range of days that was requested."""
@@ -259,8 +265,9 @@ class Store:
 
     async def put_history(self, columns: Iterable[Column], coverage: Coverage) -> None:
         """Overwrite these columns, and then the coverage."""
+        columns = list(columns)
         await self.put_columns(columns, coverage)
-        await self.put_coverage(coverage)
+        await self.put_coverage(replace(coverage, columns=len(columns)))
 
     async def put_coverage(self, coverage: Coverage | None) -> None:
         """Overwrite it, or delete it."""
@@ -283,16 +290,23 @@ class Store:
         self.fields_in_redis.update(written)
         return len(written)
 
-    async def repair_columns(self, columns: Iterable[Column], coverage: Coverage, part: int, parts: int) -> int:
-        """Delete the damaged columns in one of `parts`, and write those that Redis lacks; returns how many."""
+    async def repair_columns(self, columns: Sequence[Column], coverage: Coverage, part: int, parts: int) -> int:
+        """Overwrite the damaged columns in one of `parts`, and write those that Redis lacks; returns how many.
+
+        A damaged column that is not among `columns` is deleted.
+        """
         async with self.connection.call("repair") as redis:
             fields = await self._fields(redis, self._columns)
             stored = await self._read(redis, self._columns, fields[part % parts :: parts])
-        damaged = [field for field, envelope in stored.items() if unseal(field, envelope) is None]
-        await self._drop(self._columns, damaged)
-        there = set(fields).difference(damaged)
-        lost = [column for column in columns if column.currency.cbr_id not in there]
-        return len(await self._add(self._columns, _column_envelopes(lost, coverage)))
+        damaged = _damaged(stored)
+        ours = [column for column in columns if column.currency.cbr_id in damaged]
+        if ours:
+            await self.put_columns(ours, coverage)
+            self.dropped += len(ours)
+        held = {column.currency.cbr_id for column in columns}
+        await self._drop(self._columns, [field for field in damaged if field not in held])
+        lost = [column for column in columns if column.currency.cbr_id not in fields]
+        return len(ours) + len(await self._add(self._columns, _column_envelopes(lost, coverage)))
 
     async def _add(self, key: str, envelopes: Mapping[str, bytes]) -> list[str]:
         """The fields that were empty and written. If another replica writes one at the same time, the first stays."""
@@ -344,7 +358,7 @@ class Store:
         """Delete all events if the last entry is not ours; each replica appends again those that it has read."""
         async with self.connection.call("drop") as redis:
             for number, fields in await redis.xrevrange(self._events, count=1) or ():
-                if records.decode_event(number, fields) is None:
+                if unseal(as_text(number), (fields or {}).get(b"event")) is None:
                     await redis.unlink(self._events)
 
     async def announce(self, effective: date) -> None:
@@ -361,12 +375,13 @@ class Store:
         """Every announcement, and "connected" for each (re)connection, since some may have been lost before it."""
         async with self.connection.call("listen") as redis, redis.pubsub() as listener:
             await listener.subscribe(self._channel)
+            outages = self.connection.outages
             while True:
                 message = await listener.get_message(timeout=LISTEN_S)
                 if message is None:
-                    # Silence says nothing about a connection. If another call failed, begin anew.
-                    if self.connection.trouble:
-                        raise self.connection.trouble
+                    # Silence says nothing about a connection. If another call failed meanwhile, begin anew.
+                    if self.connection.outages > outages:
+                        raise StoreUnavailable("Redis: silent since another call failed", "connection")
                 elif message["type"] != "message":
                     yield "connected"
                 elif not message["data"].startswith(_BANK_ANSWERED):
@@ -381,6 +396,11 @@ def _sheet_envelopes(revisions: Iterable[Revision]) -> dict[str, bytes]:
 
 def _column_envelopes(columns: Iterable[Column], requested: Coverage) -> dict[str, bytes]:
     return {column.currency.cbr_id: records.encode_column(column, requested) for column in columns}
+
+
+def _damaged(stored: Mapping[str, Any]) -> list[str]:
+    """The fields whose value fails its checksum."""
+    return [field for field, envelope in stored.items() if unseal(field, envelope) is None]
 
 
 def _chunks(fields: Sequence[str]) -> Iterator[Sequence[str]]:

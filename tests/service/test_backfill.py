@@ -508,7 +508,7 @@ async def test_a_backfill_that_fails_for_redis_is_tried_again_within_seconds(
                 jobs = running.service._schedule._scheduler.get_job  # noqa: SLF001 -- appointments are nowhere else
                 await eventually(lambda: "backfill_failed" in capsys.readouterr().out)
                 await eventually(lambda: jobs("backfill"))
-                assert jobs("backfill").next_run_time - datetime.now(UTC) < timedelta(seconds=2)
+                assert jobs("backfill").next_run_time - datetime.now(UTC) < timedelta(seconds=6)
                 await client.config_set("maxmemory", 0)
                 await filled(running)
         finally:
@@ -820,3 +820,87 @@ async def test_an_unreadable_document_leaves_one_id_nameless_and_history_complet
         await filled(running)
         assert running.service.history.coverage == Coverage(FIRST_DAY, FRIDAY)
         assert (await running.get(f"/v1/rates/{DAYS[8]}"))[0] == 200
+
+
+async def damage(replica: Replica, cbr_id: str) -> None:
+    """Change the last bit of a stored column."""
+    client = replica.store.connection.client
+    stored = await client.hget(replica.columns, cbr_id)
+    assert isinstance(stored, bytes)
+    await client.hset(replica.columns, cbr_id, stored[:-1] + bytes([stored[-1] ^ 1]))
+
+
+async def test_a_damaged_column_costs_no_day_of_history(bank: Bank, settings: Settings, clock: Clock) -> None:
+    """Also when an unconfirmed day is admitted in the same run: the columns that are left are no history."""
+    wrong = err(bank)
+    async with replica_of(settings, clock) as first:
+        await first.run()
+        await first.read()
+        assert first.history.coverage
+        assert first.history.coverage.unconfirmed == (wrong,)
+        bank.documents[wrong] = daily_xml(sheet(wrong))
+        await damage(first, "R01239")
+        with pytest.raises(RatesvcError, match="lost columns"):
+            await first.run()
+    async with replica_of(settings, clock) as second:
+        await second.run()
+        await second.read()
+        assert second.history.days == DAYS
+        assert all("EUR" in second.history.of_date(day).sheet.by_code for day in DAYS)  # type: ignore[union-attr]
+
+
+async def test_a_lost_column_ends_the_coverage(replica: Replica, other: Replica) -> None:
+    """It says how many columns belong to it. With fewer it is not taken, until they are written again."""
+    await replica.run()
+    await replica.read()
+    await replica.lose("R01239")
+    await other.read()
+    assert other.history.coverage is None
+    await replica.repair()
+    await replica.run()
+    await other.read()
+    assert "EUR" in other.history.of_date(DAYS[5]).sheet.by_code  # type: ignore[union-attr]
+
+
+async def test_a_damaged_column_is_overwritten_where_it_is_held(replica: Replica, other: Replica) -> None:
+    """It is never missing while the coverage stands."""
+    await replica.run()
+    await replica.read()
+    await damage(replica, "R01239")
+    coverage, columns = replica.history.coverage, replica.history.every_column()
+    assert coverage
+    assert await replica.store.repair_columns(columns, coverage, 0, 1) == 1
+    assert replica.store.dropped == 1
+    await other.read()
+    assert other.history.coverage == coverage
+    assert "EUR" in other.history.of_date(DAYS[5]).sheet.by_code  # type: ignore[union-attr]
+
+
+async def test_unconfirmed_days_without_documents_keep_no_new_sheet_from_the_store(
+    bank: Bank, replica: Replica, other: Replica
+) -> None:
+    """The run fails at its fifth unanswered document; the range that it fetched before is held."""
+    await replica.run()
+    await replica.read()
+    lost = DAYS[5:15:2]
+    for day in lost:
+        replica.history.hold_back(day)
+    assert replica.history.coverage
+    await replica.store.put_history(replica.history.every_column(), replica.history.coverage)
+    later = list(workdays(date(2026, 4, 25), 30))
+    bank.publish(*map(sheet, later))
+    replica.clock.moment = datetime.combine(later[-1], datetime.min.time(), UTC) + timedelta(hours=9)
+    asked_in_vain = {f"{day:%d/%m/%Y}" for day in lost}
+
+    async def silent(request: web.Request) -> web.StreamResponse:
+        if request.path.endswith("XML_daily.asp") and request.query.get("date_req") in asked_in_vain:
+            raise web.HTTPServiceUnavailable
+        return await bank.honest(request)
+
+    bank.misbehave = silent
+    with pytest.raises(RatesvcError):
+        await other.run()
+    coverage = await other.store.coverage()
+    assert coverage
+    assert coverage.until == later[-1]
+    assert coverage.unconfirmed == tuple(lost)
