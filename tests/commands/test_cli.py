@@ -145,6 +145,13 @@ def test_the_commands_of_the_docs_exist() -> None:
 # Errors
 
 
+def test_an_empty_name_of_a_document_is_refused() -> None:
+    """It comes from a script's unset variable, and must not look like a release that succeeded."""
+    code, out, err = invoked("quarantine", "release", "")
+    assert (code, out) == (2, "")
+    assert "show, release and drop take one" in err
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [

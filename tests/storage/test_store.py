@@ -19,6 +19,7 @@ from ratesvc.domain.columns import Column, Coverage, Currency
 from ratesvc.domain.events import NOWHERE, Event, Place
 from ratesvc.domain.rates import Revision
 from ratesvc.errors import StoreUnavailable
+from ratesvc.storage.records import seal
 from ratesvc.storage.redis import RedisConnection, connect
 from ratesvc.storage.store import Glance, Store
 
@@ -159,6 +160,17 @@ async def test_an_event_number_is_given_once(store: Store, other: Store, redis: 
     assert await store.events(4) == []
     await redis.xadd(f"{{{namespace}}}:v1:events", {"event": b"garbage"}, id="4-0")
     assert await store.events(3) == [third]
+
+
+async def test_only_a_damaged_event_ends_the_log(store: Store, redis: Redis, namespace: str) -> None:
+    """A newer version may append kinds of events that this one does not know."""
+    log, newer = f"{{{namespace}}}:v1:events", seal("4-0", b"a kind of tomorrow")
+    await redis.xadd(log, {"event": newer}, id="4-0")
+    await store.drop_foreign_events()
+    assert await redis.xlen(log) == 1
+    await redis.xadd(log, {"event": b"garbage"}, id="5-0")
+    await store.drop_foreign_events()
+    assert await redis.xlen(log) == 0
 
 
 async def test_a_glance_counts_what_redis_holds(store: Store, redis: Redis, namespace: str) -> None:
