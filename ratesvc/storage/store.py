@@ -187,7 +187,7 @@ class Store:
     async def columns(self) -> tuple[Column, ...]:
         """Every backfilled column, or none if one is damaged, because a part of them would give wrong answers.
 
-        Then the coverage goes first: no replica may take the columns that are left for all of history.
+        The coverage is deleted before the damaged columns, so no replica takes the others for all of history.
         """
         async with self.connection.call("load") as redis:
             stored = await self._read(redis, self._columns, await self._fields(redis, self._columns))

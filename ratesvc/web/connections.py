@@ -77,7 +77,7 @@ class Connection(RequestHandler):
     def is_too_slow(self, now: float) -> bool:
         """Whether the client sends a request, or takes an answer, more slowly than any honest client does."""
         left = self._wire.get_write_buffer_size() if self._wire else 0
-        # The next request of a client that sends several at once is late only when it has taken its answer.
+        # The next request of a client that sends several at once is late only once the answer before is taken.
         is_late = not left and self.unfinished_since is not None and now - self.unfinished_since > PATIENCE_S
         return is_late or self._takes_too_long(now, left)
 
