@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import signal
@@ -48,6 +49,15 @@ class Program:
             return (await self.get("/readyz"))[0] == 200
 
         await eventually(is_ready)
+
+    async def holds_two_sheets(self) -> None:
+        """It is ready after the first sheet. The one before brings `change` and `previous_effective_date`."""
+
+        async def knows_the_one_before() -> bool:
+            status, _, body = await self.get("/v1/rates")
+            return status == 200 and json.loads(body)["previous_effective_date"] is not None
+
+        await eventually(knows_the_one_before)
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         self.process.send_signal(number)

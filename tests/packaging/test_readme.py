@@ -220,8 +220,7 @@ async def test_a_backup_brings_everything_back(bank: Bank, tmp_path: Path) -> No
     """These lines save, remove and restore the data. The service then answers the same bytes without the Bank."""
     around_today(bank)
     async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url) as running:
-        await running.ready()
-        await eventually(lambda: len(bank.asked) >= 2)
+        await running.holds_two_sheets()
         _, headers, body = await running.get("/v1/rates?codes=USD")
         running.kill(signal.SIGTERM)
         assert await running.ended() == 0

@@ -43,13 +43,7 @@ async def test_after_kill_9_and_without_the_bank_the_answers_are_the_same(bank: 
     around_today(bank)
     paths = ("/v1/rates", "/v1/rates?quote=EUR", "/widget?lang=ru", "/widget/frame")
     async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url) as program:
-        await eventually(lambda: len(bank.asked) >= 2)
-        await program.ready()
-
-        async def has_both() -> bool:
-            return json.loads((await program.get("/v1/rates"))[2])["previous_effective_date"] is not None
-
-        await eventually(has_both)
+        await program.holds_two_sheets()
         before = [await program.get(path) for path in paths]
         program.kill()
         await program.ended()
@@ -65,8 +59,7 @@ async def test_a_killed_engine_comes_back_with_everything(bank: Bank, tmp_path: 
     """kill -9 of the engine alone: answers go on, the log names it, it starts again, and its data are there."""
     around_today(bank)
     async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url) as program:
-        await program.ready()
-        await eventually(lambda: len(bank.asked) >= 2)
+        await program.holds_two_sheets()
         (engine,) = _engines(tmp_path)
         os.kill(engine, signal.SIGKILL)
         assert (await program.get("/v1/rates"))[0] == 200
