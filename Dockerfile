@@ -1,18 +1,23 @@
-FROM python:3.13-slim-trixie AS build
+# The digest is that of the index of all platforms; Dependabot moves it.
+FROM python:3.13-slim-trixie@sha256:9d2e5553305c7c7b0097999bb17187c69b921ccd6bc9d40e4bb5ebe652c00285 AS python
+
+FROM python AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /build
 # Two environments: tools that build, and /opt/ratesvc without pip, because production installs nothing.
 RUN python3 -m venv tools && python3 -m venv --without-pip /opt/ratesvc
 COPY requirements.lock requirements-build.lock ./
-RUN tools/bin/pip --python /opt/ratesvc install --require-hashes --only-binary :all: -r requirements.lock \
+RUN tools/bin/pip --python /opt/ratesvc install --no-compile --require-hashes --only-binary :all: -r requirements.lock \
  && tools/bin/pip install --require-hashes --only-binary :all: -r requirements-build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY ratesvc ratesvc
-# The locked tools make the wheel, so the build fetches nothing more.
+# The locked tools make the wheel, so the build fetches nothing more. The import compiles what the service uses, so that it
+# starts in a third of the time. All modules compiled would be 12 MB more.
 RUN tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
- && tools/bin/pip --python /opt/ratesvc install --no-index --no-deps dist/*.whl
+ && tools/bin/pip --python /opt/ratesvc install --no-index --no-deps dist/*.whl \
+ && /opt/ratesvc/bin/python -c 'import ratesvc.commands.checks, ratesvc.commands.rates, ratesvc.commands.serve, ratesvc.web.app'
 
-FROM python:3.13-slim-trixie
+FROM python
 # The release adds version, revision and source, which only it knows.
 LABEL org.opencontainers.image.title="ratesvc" \
       org.opencontainers.image.description="The Bank of Russia's exchange rates as a JSON API and an HTML widget" \

@@ -82,8 +82,10 @@ web:
 	    { npm ci --silent || npm ci --silent; } && cp package-lock.json node_modules/.installed \
 	    || echo "npm ci failed: the tests that need its packages will say that they did not run" >&2; }; fi
 
-# The locks hold for every supported Python and platform, and carry no registry's address.
-COMPILE = $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+# The locks hold for every supported Python and platform, and carry no registry's address. UPGRADE=--upgrade takes the newest
+# versions instead of the locked ones.
+UPGRADE =
+COMPILE = $(BIN)/uv pip compile -q $(UPGRADE) --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
   --custom-compile-command "make lock" --python-version 3.11
 lock: .venv/ready-dev
 	$(COMPILE) pyproject.toml --extra png -o requirements.lock

@@ -61,7 +61,7 @@ def _only_loopback(event: str, arguments: tuple[Any, ...]) -> None:
     """The tests contact nothing outside of this machine.
 
     This hook sees this process. Programs that the tests start get loopback addresses only, except for pip, uv and npm,
-    which ask their index for locked packages (test_package, clients/test_clients).
+    which ask their index (test_package, test_supply_chain, clients/test_clients).
     """
     if event in ("socket.connect", "socket.sendto") and isinstance(arguments[1], tuple):
         host = arguments[1][0]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -12,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from conftest import missing, program
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -121,10 +124,73 @@ def test_what_github_reads_is_valid(schema: str, pattern: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_dependabot_looks_at_everything_that_is_pinned() -> None:
-    """Locks, packages of the browser tests, base images, actions."""
+def test_dependabot_looks_at_everything_else_that_is_pinned() -> None:
+    """Packages of the browser tests, base images, actions; it cannot read our locks."""
     updates = yaml.safe_load((ROOT / ".github/dependabot.yml").read_bytes())["updates"]
-    assert {one["package-ecosystem"] for one in updates} == {"pip", "npm", "docker", "docker-compose", "github-actions"}
+    assert {one["package-ecosystem"] for one in updates} == {"npm", "docker", "docker-compose", "github-actions"}
+
+
+@pytest.mark.slow
+@pytest.mark.release
+def test_the_weekly_workflow_moves_an_old_version_and_opens_a_pull_request(tmp_path: Path) -> None:
+    """The steps of locks.yml over a copy with an old structlog. A script that notes its arguments stands in for gh."""
+    program("npm")
+    if not (ROOT / ".venv/ready-dev").exists():
+        missing("the environment of make")
+    told, gh = tmp_path / "told", tmp_path / "bin/gh"
+    gh.parent.mkdir()
+    gh.write_text(f'#!/bin/sh\necho "$@" >>{told}\n', "utf-8")
+    gh.chmod(0o755)
+    environment = os.environ | {"PATH": f"{gh.parent}:{os.environ['PATH']}", "GIT_CONFIG_GLOBAL": os.devnull}
+    copy = copied_with_old_structlog(tmp_path)
+
+    def run(script: str) -> str:
+        done = subprocess.run(
+            ("bash", "-euc", script),
+            cwd=copy,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    run(
+        "git init -q --bare ../origin && git init -q && git remote add origin ../origin && git add --all"
+        " && git -c user.name=test -c user.email=test@localhost commit -qm 'before'"
+    )
+    for step in yaml.safe_load(WORKFLOWS["locks.yml"])["jobs"]["upgrade"]["steps"]:
+        run(step.get("run", ""))
+    changed = re.findall(r"^([-+])structlog==(\S+)", run("git diff HEAD~ origin/locks -- '*.lock'"), re.MULTILINE)
+    versions = {sign: Version(version) for sign, version in changed}
+    assert len(changed) == 4  # in two locks
+    assert versions["+"] > versions["-"] == Version("25.1.0")
+    created, *started = [line for line in told.read_text("utf-8").splitlines() if line.startswith(("pr", "workflow"))]
+    assert created == "pr create --fill --head locks"
+    assert [line.split()[2] in WORKFLOWS for line in started] == [True] * 2
+
+
+def copied_with_old_structlog(folder: Path) -> Path:
+    """What make needs for the locks. They look older than its environment, so that make installs nothing into that."""
+    copy = folder / "copy"
+    for name in (
+        "Makefile",
+        "pyproject.toml",
+        *LOCKS,
+        *(f"tests/{one}/requirements.in" for one in ("clients", "fuzz")),
+    ):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, copy / name)
+    for lock, text in LOCKS.items():
+        (copy / lock).write_text(re.sub(r"^structlog==\S+", "structlog==25.1.0", text, flags=re.MULTILINE), "utf-8")
+        os.utime(copy / lock, (0, 0))
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(ROOT / "tests/clients" / name, copy / "tests/clients" / name)
+    (copy / ".venv").symlink_to(ROOT / ".venv")
+    (copy / ".gitignore").write_text(".venv\n", "utf-8")
+    return copy
 
 
 def test_zizmor_finds_nothing(tmp_path: Path) -> None:
@@ -158,9 +224,14 @@ def test_a_workflow_has_no_rights_and_a_job_few(name: str) -> None:
     rights = {
         right for job in workflow["jobs"].values() for right, kind in job["permissions"].items() if kind == "write"
     }
-    writing = {"release.yml": {"packages", "id-token", "attestations"}, "codeql.yml": {"security-events"}}
+    writing = {
+        "release.yml": {"packages", "id-token", "attestations"},
+        "codeql.yml": {"security-events"},
+        "locks.yml": {"actions", "contents", "pull-requests"},
+    }
     assert rights == writing.get(name, set())
     assert "secrets." not in WORKFLOWS[name]
     # YAML 1.1 reads «on» as true.
     assert "pull_request_target" not in workflow[True]
     assert name != "release.yml" or workflow[True].keys() == {"push"}
+    assert name != "locks.yml" or workflow[True].keys() == {"schedule", "workflow_dispatch"}
