@@ -1,7 +1,7 @@
 """The Moscow calendar: when the Bank sets a sheet, from when it is due, and which days lie between two sheets.
 
 The Bank sets rates on a working day and they are in force from the next calendar day
-(Ordinance 6290-U, https://www.cbr.ru/currency_base/daily/). A sheet dated D therefore exists exactly
+(Ordinance 6956-U, https://www.cbr.ru/currency_base/daily/). A sheet dated D therefore exists exactly
 when D − 1 is a Russian working day; from 1998 on, that is.
 """
 

@@ -1,4 +1,4 @@
-"""The page «Which rate applies to a document dated X?»: the decision, and the form, rate and reason in words."""
+"""The page «Which rate applies to a document dated X?»: the decision, the form, and a receipt to print and keep."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 
-from ratesvc.domain.rates import FIRST_DAY, REDENOMINATION, InForce, Quote
+from ratesvc.domain.rates import FIRST_DAY, REDENOMINATION, InForce, Quote, Revision, plain
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, WorkCalendar, moscow_day
 from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
 from ratesvc.render import widget
 from ratesvc.render.builder import UI
-from ratesvc.render.json import source_url
+from ratesvc.render.json import conversion_of, source_url
 from ratesvc.render.language import Language, language_or_default
 from ratesvc.render.rows import DEFAULT_CODES, OLD_ROUBLES, PLACES
 from ratesvc.render.widget import Site
@@ -21,6 +21,17 @@ from ratesvc.render.widget import Site
 CONTENT_TYPE = "text/html; charset=utf-8"
 SECURITY_POLICY = widget.policy(widget.style("rate"), img_src="'self'", form_action="'self'")
 SATURDAY = 6
+LEGAL_BASES = (
+    (date(2024, 12, 28), "Bank of Russia Ordinance No. 6956-U of 2 December 2024"),
+    (date(2022, 11, 1), "Bank of Russia Ordinance No. 6290-U of 3 October 2022"),
+    (date(2003, 1, 1), "Federal Law No. 86-FZ of 10 July 2002, Article 53"),
+)
+"""The rule by which a rate was set, and an effective date from which it certainly held; the newest rule first.
+
+https://cbr.ru/eng/press/PR/?file=638708265616904942ENG_STAT.htm (27 December 2024) names 6956-U.
+"""
+MINOR_PLACES = 2
+"""Kopecks."""
 
 
 class Kind(Enum):
@@ -55,8 +66,9 @@ class Reason:
     """The kind and its facts.
 
     `effective` is the date of the sheet, or of the awaited sheet; `set_on` is the working day before it, if the
-    calendar knows it. `days_off` are the unbroken days off since, with the names of their `holidays`; `until` is the
-    last day of the sheet. `fetched_at` belongs to a future sheet, `expected_at` and `late` to an awaited one.
+    calendar knows it. `days_off` are the unbroken days off since, with the names of their `holidays`; "weekend" stands
+    among them for days of a weekend that are no holidays. `until` is the last day of the sheet. `expected_at` and
+    `late` belong to an awaited sheet.
     """
 
     kind: Kind
@@ -65,7 +77,6 @@ class Reason:
     days_off: tuple[date, date] | None = None
     holidays: tuple[str, ...] = ()
     until: date | None = None
-    fetched_at: datetime | None = None
     expected_at: datetime | None = None
     late: bool = False
 
@@ -90,44 +101,60 @@ def reason(outcome: InForce | RatesvcError, code: str, now: datetime, calendar: 
 
 def _applies(answer: InForce, now: datetime, calendar: WorkCalendar) -> Reason:
     day, effective = answer.requested_date, answer.revision.effective_date
-    to_come = effective > moscow_day(now)
-    fetched_at = answer.revision.fetched_at if to_come else None
     is_regular = effective >= REDENOMINATION and calendar.is_effective_date(effective)
     set_on = effective - ONE_DAY if is_regular else None
     if day == effective:
-        return Reason(Kind.ANNOUNCED if to_come else Kind.OWN_DAY, effective, set_on, fetched_at=fetched_at)
+        return Reason(Kind.ANNOUNCED if effective > moscow_day(now) else Kind.OWN_DAY, effective, set_on)
     if answer.stale:
-        return Reason(Kind.STALE, effective, calendar.effective_date_on_or_before(day) - ONE_DAY)
+        return Reason(Kind.STALE, effective)
     days_off = calendar.days_off_around(effective) if is_regular and calendar.holds(effective, day) else None
     if days_off is None:
-        return Reason(Kind.HELD, effective, set_on, fetched_at=fetched_at)
+        return Reason(Kind.HELD, effective, set_on)
     first, last = days_off
     is_weekend = effective.isoweekday() == SATURDAY and days_off == (effective, effective + ONE_DAY)
-    days = (first + timedelta(days=number) for number in range((last - first).days + 1))
-    holidays = tuple(dict.fromkeys(name for day_off in days for name in calendar.holidays_of(day_off)))
     kind, until = Kind.WEEKEND if is_weekend else Kind.DAYS_OFF, last + ONE_DAY
-    return Reason(kind, effective, set_on, days_off, holidays, until, fetched_at)
+    return Reason(kind, effective, set_on, days_off, _names(first, last, calendar), until)
+
+
+def _names(first: date, last: date, calendar: WorkCalendar) -> tuple[str, ...]:
+    """The holidays of these days off, and "weekend" if a weekend without a holiday is among them; or nothing."""
+    days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+    names = tuple(dict.fromkeys(name for day in days for name in calendar.holidays_of(day)))
+    is_mixed = any(day.isoweekday() >= SATURDAY and not calendar.holidays_of(day) for day in days)
+    return (*names, "weekend") if names and is_mixed else names
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """The contents of the form: the document's day, the currency, and the codes to choose from."""
+    """The contents of the form: the document's day, the currency, an amount of it, and the codes to choose from."""
 
     day: date
     code: str
     codes: Collection[str]
+    amount: Decimal | None = None
+
+    @property
+    def written(self) -> str:
+        """The amount as in an address, or nothing."""
+        return "" if self.amount is None else plain(self.amount)
+
+    @property
+    def days_beside(self) -> tuple[date | None, date | None]:
+        """The calendar days before and after, where there are official rates."""
+        before = self.day - ONE_DAY if self.day > FIRST_DAY else None
+        return before, self.day + ONE_DAY if FIRST_DAY <= self.day < date.max else None
 
 
-def answered(question: Question, why: Reason, quote: Quote | None, language: Language, site: Site) -> str:
-    """The page with an answer; `quote` is None if there is no rate."""
-    is_awaited = why.effective is None or why.kind is Kind.NOT_YET_SET
+def answered(question: Question, why: Reason, answer: InForce | None, language: Language, site: Site) -> str:
+    """The page with an answer; `answer` is None if there is no sheet for that day."""
+    quote = answer.revision.sheet.by_code.get(question.code) if answer else None
     shown = {
         "headline": language.weekday(question.day),
-        "equations": _equations(quote, language) if quote else [],
+        "equations": _equations(quote, question.amount, answer, language) if quote and answer else [],
         "sentences": list(_sentences(why, question, language)),
-        "facts": [] if is_awaited else _facts(why, language),
-        "bank": "" if is_awaited or why.effective is None else source_url(why.effective, language),
-        "json": f"{site.public_url}/v1/rates/{question.day.isoformat()}?codes={question.code}" if quote else "",
+        "facts": _facts(why, answer.revision, language) if answer else [],
+        "bank": source_url(answer.revision.effective_date, language) if answer else "",
+        "json": site.public_url + _json_address(question) if quote else "",
     }
     return _page(question, language, site, answer=shown, problem="", detail="")
 
@@ -162,24 +189,28 @@ def _of_sentences(language: Language) -> Language:
     return language_or_default(language.foreign) if language.foreign else language
 
 
-def _equations(quote: Quote, language: Language) -> list[str]:
-    """The rate as printed, and for one unit if the nominal is not 1."""
-    rates: list[tuple[int, Decimal]] = [(quote.nominal, quote.value)]
-    rates += [(1, quote.unit_rate)] if quote.nominal != 1 else []
-    roubles = language.say("RUB")
+def _json_address(question: Question) -> str:
+    if question.written:
+        return f"/v1/convert?amount={question.written}&from={question.code}&to=RUB&date={question.day.isoformat()}"
+    return f"/v1/rates/{question.day.isoformat()}?codes={question.code}"
+
+
+def _equations(quote: Quote, amount: Decimal | None, answer: InForce, language: Language) -> list[str]:
+    """The amount in roubles, if there is one; the rate as printed; and for one unit if the nominal is not 1."""
+    rates: list[tuple[str, Decimal, int]] = [(language.whole(quote.nominal), quote.value, PLACES)]
+    rates += [("1", quote.unit_rate, PLACES)] if quote.nominal != 1 else []
+    if amount is not None:
+        roubles = conversion_of(answer, amount, quote.code, "RUB").rounded
+        rates.insert(0, (language.number(amount, MINOR_PLACES), roubles, MINOR_PLACES))
+    currency = language.say("RUB")
     return [
-        f"{language.whole(count)}\u00a0{quote.code} = {language.number(rate, PLACES)}\u00a0{roubles}"
-        for count, rate in rates
+        f"{count}\u00a0{quote.code} = {language.number(rate, places)}\u00a0{currency}" for count, rate, places in rates
     ]
 
 
 def _sentences(why: Reason, question: Question, language: Language) -> Iterator[str]:
     """The reason, then what else a reader should know."""
     say, day = language.say, _of_sentences(language).day
-
-    def at(sentence: str, moment: datetime) -> str:
-        local = moment.astimezone(MOSCOW)
-        return say(sentence, day=day(local.date()), time=local.strftime("%H:%M"))
 
     yield _main(why, question.code, language)
     if why.effective and why.effective < REDENOMINATION and why.kind is not Kind.ABSENT:
@@ -188,12 +219,11 @@ def _sentences(why: Reason, question: Question, language: Language) -> Iterator[
         yield say("It applies until {until} inclusive.", until=day(why.until))
     if why.kind is Kind.OWN_DAY and why.set_on and why.set_on.isoweekday() >= SATURDAY:
         yield say("It was set on {day}, a working day at the weekend.", day=day(why.set_on))
-    if why.fetched_at:
-        yield at("It was received on {day} at {time} Moscow time.", why.fetched_at)
     if why.kind is Kind.NOT_YET_SET:
         if why.expected_at:
             expected = "It is expected by {time} Moscow time on {day}."
-            yield at("It was expected by {time} Moscow time on {day}." if why.late else expected, why.expected_at)
+            sentence = "It was expected by {time} Moscow time on {day}." if why.late else expected
+            yield _at(sentence, why.expected_at, language)
         if why.effective and why.effective != question.day:
             yield say("The rate of {effective} will apply.", effective=day(why.effective))
     if why.kind is Kind.STALE:
@@ -218,7 +248,20 @@ def _main(why: Reason, code: str, language: Language) -> str:
     )
 
 
-def _facts(why: Reason, language: Language) -> list[tuple[str, str]]:
-    """The days that an accountant writes down."""
-    days = {"Effective date": why.effective, "Set on": None if why.kind is Kind.STALE else why.set_on}
-    return [(language.say(name), language.weekday(day)) for name, day in days.items() if day]
+def _at(sentence: str, moment: datetime, language: Language) -> str:
+    local = moment.astimezone(MOSCOW)
+    return language.say(sentence, day=_of_sentences(language).day(local.date()), time=local.strftime("%H:%M"))
+
+
+def _facts(why: Reason, revision: Revision, language: Language) -> list[tuple[str, str, bool]]:
+    """What an accountant writes down, as name, fact, and whether the fact is in the language of days."""
+    say, days = language.say, {"Effective date": revision.effective_date}
+    if why.set_on:
+        days["Set on"] = why.set_on
+    rules = [rule for since, rule in LEGAL_BASES if revision.effective_date >= since]
+    return [
+        *((say(name), language.weekday(day), True) for name, day in days.items()),
+        (say("Revision"), language.whole(revision.number), True),
+        (say("Received"), _at("{day} at {time} Moscow time", revision.fetched_at, language), False),
+        *((say("Legal basis"), say(rule), False) for rule in rules[:1]),
+    ]

@@ -81,19 +81,19 @@ def _html(page: str, headers: tuple[tuple[str, str], ...]) -> Body:
 def _rate_page(params: StrictParams, service: Service, site: Site) -> Answer:
     """Which rate applies to a document dated X, or why there is none. Raises BadRequest."""
     language, now, history = params.language(), service.clock(), service.history
-    question = Question(params.day("date", moscow_day(now)), params.code("currency"), history.codes())
+    day, amount = params.day("date", moscow_day(now)), params.written_amount(language)
+    question = Question(day, params.code("currency"), history.codes(), amount)
     outcome = _outcome(question, service)
     why = reason(outcome, question.code, now, history.calendar)
     if isinstance(outcome, InForce) and question.code in outcome.revision.sheet.by_code:
-        quote = outcome.revision.sheet.by_code[question.code]
 
         def render() -> Body:
-            return _html(rate_page.answered(question, why, quote, language, site), HEADERS)
+            return _html(rate_page.answered(question, why, outcome, language, site), HEADERS)
 
-        body = published(service).body(("rate", language.tag, question.day, question.code), render)
+        body = published(service).body(("rate", language.tag, question.day, question.code, amount), render)
         return Answer(body, caching_of(outcome, moscow_day(now)))
-    error = UnknownCurrency(question.code) if isinstance(outcome, InForce) else outcome
-    page = rate_page.answered(question, why, None, language, site)
+    answer, error = (outcome, UnknownCurrency(question.code)) if isinstance(outcome, InForce) else (None, outcome)
+    page = rate_page.answered(question, why, answer, language, site)
     return Answer(_html(page, HEADERS), NO_STORE, problem_of(error).status)
 
 

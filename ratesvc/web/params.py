@@ -75,6 +75,16 @@ class StrictParams:
         """`amount=100.50`."""
         return Decimal(self.text("amount"))
 
+    def written_amount(self, language: Language) -> Decimal | None:
+        """An amount as people write it: with blanks between thousands, and a comma where their language has one.
+
+        None where it is not given. Raises BadRequest for a comma that may stand between thousands.
+        """
+        text = "".join(self.text("amount").split())
+        if "," in text and language.decimal_mark != ",":
+            raise _malformed(self._known["amount"])
+        return Decimal(text.replace(",", ".")) if text else None
+
     def language(self, name: str = "lang") -> Language:
         """`lang=ru`. Raises BadRequest for a language that CLDR does not know."""
         found = language(self.text(name))

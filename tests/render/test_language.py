@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from ratesvc.render import builder
 from ratesvc.render.language import MOST_LANGUAGES, Language, language, language_or_default
+from ratesvc.render.openapi import contract
 
 DAY = date(2026, 4, 25)
 LOCALES = files("ratesvc.render").joinpath("locales")
@@ -143,11 +144,13 @@ CATALOGUES = [entry.name for entry in LOCALES.iterdir() if entry.name.endswith("
 
 
 def written() -> str:
-    """The templates, and the code that fills them."""
+    """The templates, the code that fills them, and the errors of parameters."""
     folders = [files("ratesvc").joinpath(*name.split(".")) for name in SOURCES]
     entries = [entry for folder in folders for entry in folder.iterdir() if entry.name.endswith((".html", ".py"))]
     # A long sentence stands on several lines in the code.
-    return re.sub(r'"\n +"', "", "".join(entry.read_text("utf-8") for entry in entries))
+    sources = re.sub(r'"\n +"', "", "".join(entry.read_text("utf-8") for entry in entries))
+    parameters = contract()["components"]["parameters"].values()
+    return sources + "".join(f"{one['name']} takes {one.get('x-takes')}." for one in parameters)
 
 
 @pytest.mark.parametrize("name", CATALOGUES)

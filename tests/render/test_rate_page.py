@@ -58,8 +58,11 @@ def reason_for(history: History, day: str, now: datetime, code: str = "USD") -> 
 
 
 def words(why: Reason, day: str, tag: str = "en", code: str = "USD", quote: Quote | None = USD) -> str:
-    question = Question(date.fromisoformat(day), code, {"USD", "JPY"})
-    page = rate_page.answered(question, why, quote, language_or_default(tag), SITE)
+    question, found = Question(date.fromisoformat(day), code, {"USD", "JPY"}), None
+    if why.effective and why.kind is not Kind.NOT_YET_SET:
+        sheet = Sheet(why.effective, (quote,) if quote else ())
+        found = InForce(question.day, Revision(sheet, 2, moment(date(2024, 3, 4), "17:05")), None, None)
+    page = rate_page.answered(question, why, found, language_or_default(tag), SITE)
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", page[page.index("<section") :])).split())
 
 
@@ -85,10 +88,10 @@ def test_new_year(day: str) -> None:
     why = reason_for(held("2024-12-29", "2025-01-10"), day, moment(date(2025, 1, 10)))
     assert why.kind is Kind.DAYS_OFF
     assert (why.effective, why.days_off) == (date(2024, 12, 29), (date(2024, 12, 29), date(2025, 1, 8)))
-    assert why.holidays == ("New Year Holidays", "Christmas Day")
+    assert why.holidays == ("New Year Holidays", "Christmas Day", "weekend")
     assert why.until == date(2025, 1, 9)
     assert (
-        "с 29 декабря 2024 г. по 8 января 2025 г. — нерабочие дни (новогодние каникулы, Рождество Христово)"
+        "с 29 декабря 2024 г. по 8 января 2025 г. — нерабочие дни (новогодние каникулы, Рождество Христово, выходные)"
         in words(why, day, "ru")
     )
 
@@ -102,7 +105,7 @@ def test_a_working_saturday_sets_a_sundays_rate() -> None:
     assert "It was set on April 27, 2024, a working day at the weekend." in words(own, "2024-04-28")
     after = reason_for(history, "2024-04-29", now)
     assert (after.kind, after.effective, after.until) == (Kind.DAYS_OFF, date(2024, 4, 28), date(2024, 5, 2))
-    assert after.holidays == ("Holiday of Spring and Labor",)
+    assert after.holidays == ("Holiday of Spring and Labor", "weekend")
 
 
 def test_a_single_day_off() -> None:
@@ -126,8 +129,7 @@ def test_tomorrows_rate_is_announced() -> None:
     """Monday evening, for Tuesday: the rate was received at 17:05 and is not yet in force."""
     why = reason_for(held("2024-03-02", "2024-03-05"), "2024-03-05", moment(date(2024, 3, 4), "18:00"))
     assert why.kind is Kind.ANNOUNCED
-    assert why.fetched_at == moment(date(2024, 3, 4), "17:05")
-    assert "received on March 4, 2024 at 17:05 Moscow time" in words(why, "2024-03-05")
+    assert "Received March 4, 2024 at 17:05 Moscow time" in words(why, "2024-03-05")
 
 
 def test_at_midnight_the_announced_rate_is_the_days_own() -> None:
@@ -140,8 +142,7 @@ def test_at_midnight_the_announced_rate_is_the_days_own() -> None:
 def test_next_monday_is_answered_on_friday_evening() -> None:
     """Saturday's sheet is announced, and no other can come before Tuesday."""
     why = reason_for(held("2024-03-01", "2024-03-02"), "2024-03-04", moment(date(2024, 3, 1), "18:00"))
-    assert (why.kind, why.fetched_at) == (Kind.WEEKEND, moment(date(2024, 3, 1), "17:05"))
-    assert "It was received on March 1, 2024 at 17:05" in words(why, "2024-03-04")
+    assert (why.kind, why.effective) == (Kind.WEEKEND, date(2024, 3, 2))
 
 
 def test_the_last_day_of_the_year_on_the_day_before() -> None:
@@ -225,17 +226,53 @@ def test_a_rate_is_shown_as_printed_and_for_one() -> None:
     assert "вторник, 5 марта 2024" in text
     assert "100 JPY = 60,9301 руб." in text
     assert "1 JPY = 0,609301 руб." in text
-    assert "https://www.cbr.ru/currency_base/daily/?UniDbQuery.Posted=True&UniDbQuery.To=05.03.2024" in unescape(
-        rate_page.answered(Question(date(2024, 3, 5), "JPY", ()), why, JPY, RUSSIAN, SITE)
-    )
+    assert "https://www.cbr.ru/currency_base/daily/?UniDbQuery.Posted=True&UniDbQuery.To=05.03.2024" in text
     assert "https://rates.example/of/v1/rates/2024-03-05?codes=JPY" in text
+
+
+@pytest.mark.parametrize(
+    ("effective", "basis"),
+    [
+        ("2024-12-28", "Bank of Russia Ordinance No. 6956-U of 2 December 2024"),
+        ("2024-12-27", "Bank of Russia Ordinance No. 6290-U of 3 October 2022"),
+        ("2022-10-31", "Federal Law No. 86-FZ of 10 July 2002, Article 53"),
+        ("2002-12-31", ""),
+    ],
+)
+def test_a_receipt_names_the_rule_by_which_the_rate_was_set(effective: str, basis: str) -> None:
+    """Ordinance 6956-U replaced 6290-U on 27 December 2024. Where we are not sure, the receipt says nothing."""
+    text = words(Reason(Kind.OWN_DAY, date.fromisoformat(effective)), effective)
+    assert "Revision 2 Received March 4, 2024 at 17:05 Moscow time" in text
+    assert (f"Legal basis {basis} Source" if basis else "Moscow time Source") in text
+
+
+async def test_an_amount_on_the_receipt_is_that_of_the_api(client: Client) -> None:
+    """The address on the receipt answers with the same amount of roubles."""
+    page = unescape(await (await client.get("/rate?date=2022-11-18&currency=KZT&amount=1234.567")).text())
+    (address,) = re.findall(r'href="https://rates.example/of(/v1/convert[^"]+)"', page)
+    answer = await (await client.get(address)).json()
+    assert f"1,234.567\xa0KZT = {answer['result_rounded']}\xa0RUB" in page
+
+
+@pytest.mark.parametrize(
+    ("day", "beside"),
+    [
+        ("2022-11-18", ["2022-11-17", "2022-11-19"]),
+        ("1992-07-01", ["1992-07-02"]),
+        ("1992-06-30", []),
+        ("9999-12-31", ["9999-12-30"]),
+    ],
+)
+async def test_the_days_beside_keep_currency_and_amount(client: Client, day: str, beside: list[str]) -> None:
+    page = unescape(await (await client.get(f"/rate?date={day}&currency=EUR&amount=5")).text())
+    expected = [f"{SITE.public_url}/rate?lang=en&date={one}&currency=EUR&amount=5" for one in beside]
+    assert re.findall(r'<a rel="\w+" href="([^"]+)"', page) == expected
 
 
 FULL = Reason(
     Kind.OWN_DAY,
-    *(date(2024, 4, 28), date(2024, 4, 27), (date(2024, 4, 28), date(2024, 4, 29)), ("Unity Day", "Victory Day")),
+    *(date(2024, 4, 28), date(2024, 4, 27), (date(2024, 4, 28), date(2024, 4, 29)), ("Unity Day", "weekend")),
     until=date(2024, 5, 2),
-    fetched_at=moment(date(2024, 4, 27)),
     expected_at=moment(date(2024, 4, 27)),
 )
 
@@ -245,7 +282,7 @@ FULL = Reason(
 def test_a_russian_page_is_russian(kind: Kind, late: bool) -> None:
     """It has no English word except codes and addresses, and no sentence ends with two full stops."""
     text = words(replace(FULL, kind=kind, late=late), "2024-04-30", "ru")
-    assert not set(re.findall("[A-Za-z]+", re.sub(r"https://\S+", "", text))) - {"USD", "JSON"}
+    assert not set(re.findall("[A-Za-z]+", re.sub(r"https://\S+", "", text))) - {"USD", "JSON", "API"}
     assert ".." not in text
 
 
@@ -284,8 +321,8 @@ async def client(tmp_path: Path) -> AsyncIterator[Client]:
         ("/rate", 200, "Friday, November 18, 2022"),
         ("/rate?date=2022-11-19&currency=usd", 200, "comes into force on November 19, 2022"),
         ("/rate?date=2022-11-20", 200, "also applies on Sunday and Monday"),
-        ("/rate?date=2022-11-07&currency=KZT", 200, "November 4, 2022 to November 6, 2022 are days off (Unity Day)"),
-        ("/rate?date=2022-11-07&lang=ru", 200, "нерабочие дни (День народного единства)"),
+        ("/rate?date=2022-11-07&currency=KZT", 200, "to November 6, 2022 are days off (Unity Day, weekend)"),
+        ("/rate?date=2022-11-07&lang=ru", 200, "нерабочие дни (День народного единства, выходные)"),
         ("/rate?date=2022-11-22", 404, "expected by 18:00 Moscow time on November 21, 2022"),
         ("/rate?date=9999-12-31", 404, "has not set the rate for this day yet"),
         ("/rate?date=2001-02-03", 503, "still loading"),
@@ -294,9 +331,13 @@ async def client(tmp_path: Path) -> AsyncIterator[Client]:
         ("/rate?date=2022-02-30", 400, "The request was not understood."),
         ("/rate?date=&lang=ru", 400, "Не удалось понять запрос."),
         ("/rate?currency=dollar", 400, "The request was not understood."),
-        ("/rate?when=2022-11-18", 400, "There is no parameter 'when'. Known: date, currency, lang."),
+        ("/rate?when=2022-11-18", 400, "There is no parameter 'when'. Known: date, currency, amount, lang."),
         ("/rate?date=2022-11-18&date=2022-11-19", 400, "date is given twice."),
         ("/rate?lang=tlh", 400, "lang takes a language tag"),
+        ("/rate?date=2022-11-20&amount=1%20234,5&lang=ru", 200, "1\xa0234,50\xa0USD = 74\xa0531,83"),
+        ("/rate?date=2022-11-20&amount=", 200, "/v1/rates/2022-11-20?codes=USD"),
+        ("/rate?amount=1,234", 400, "amount takes an amount such as 1234.50."),
+        ("/rate?amount=-1", 400, "amount takes an amount such as 1234.50."),
         ("/rate?date=<script>alert(1)</script>", 400, "Give an existing day in the form YYYY-MM-DD."),
     ],
 )
