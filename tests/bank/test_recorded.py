@@ -81,15 +81,6 @@ async def test_a_recorded_sheet_comes_out_exact_to_the_last_digit(
     assert not re.search(r"\d[eE][-+]?\d", body)
 
 
-async def test_iranian_rial_is_a_plain_number(bank: Bank, settings: Settings, serve: Serve, clock: Clock) -> None:
-    """The Bank prints 5,39256E-05; JSON gets every digit without an exponent."""
-    bank.documents[date(2026, 4, 25)] = documents()[date(2026, 4, 25)]
-    clock.moment = datetime(2026, 4, 25, 9, tzinfo=UTC)
-    async with serve(settings) as running:
-        await running.ready()
-        assert b'"unit_rate":0.0000539256,' in (await running.get("/v1/rates"))[2]
-
-
 @pytest.mark.parametrize("saturday", SATURDAYS, ids=str)
 async def test_sunday_and_monday_answer_with_saturdays_recorded_sheet(
     saturday: date, bank: Bank, settings: Settings, serve: Serve, clock: Clock
@@ -209,10 +200,3 @@ def mirrored(original: dict[str, Any], day: date, key: str) -> Sheet:
 def flat(tree: Any) -> list[Any]:
     """Keys and types in their order."""
     return [(key, flat(value)) for key, value in tree.items()] if isinstance(tree, dict) else [isinstance(tree, str)]
-
-
-def test_a_document_with_two_tables_is_refused() -> None:
-    """It is not well-formed."""
-    raw = documents()[DAYS[-1]]
-    with pytest.raises(BadDocument):
-        parse_daily(raw + raw)

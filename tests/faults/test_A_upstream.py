@@ -158,11 +158,6 @@ def test_A2_the_limits_as_shipped() -> None:
     assert inspect.signature(Service).parameters["limits"].default is DAILY
 
 
-async def _drips_the_body(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.write(GOOD_HEAD)
-    await drips(GOOD)(reader, writer)
-
-
 async def drips_the_body(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """The head comes at once, the body drips."""
     writer.write(GOOD_HEAD)

@@ -44,7 +44,7 @@ from ratesvc.domain.columns import Column, Coverage, Currency
 from ratesvc.domain.workdays import WorkCalendar, utc_now
 from ratesvc.errors import StoreUnavailable
 from ratesvc.storage.records import unseal
-from ratesvc.storage.redis import ANSWER_TIMEOUT_S, QUEUE_S, Call, RedisConnection
+from ratesvc.storage.redis import ANSWER_TIMEOUT_S, QUEUE_S, RedisConnection
 from ratesvc.storage.store import Store
 
 pytestmark = [
@@ -881,16 +881,3 @@ async def test_C19_every_call_of_a_refresh_fails_once(how: Failure, stage: Stage
                 break
         stage.fault.measured(f"{number - 1} calls")
         assert number > 15
-
-
-async def test_every_call_is_observed(stage: Stage) -> None:
-    """An observer gets the operation, its duration and its error."""
-    calls: list[Call] = []
-    store = Store(RedisConnection(stage.own.url, calls.append), "x")
-    await store.ping()
-    stage.own.kill()
-    with pytest.raises(StoreUnavailable, match="Redis"):
-        await store.ping()
-    await store.close()
-    assert [call.trouble and call.trouble.kind for call in calls] == [None, "connection"]
-    assert all(call.operation == "ping" and call.seconds < 1 for call in calls)

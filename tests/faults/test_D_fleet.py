@@ -331,21 +331,27 @@ def test_D5_every_missed_publication_is_seen_that_evening() -> None:
 
 
 async def test_D6_a_refresh_that_raises(
-    bank: Bank, settings: Settings, clock: Clock, monkeypatch: pytest.MonkeyPatch, fault: Fault
+    bank: Bank,
+    settings: Settings,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Fault,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """A refresh raises an unknown error: it is counted, and the next refresh comes in time."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     async with watched(polling(settings, bank.url), bank, clock) as served:
         refresher = served.service._refresher  # noqa: SLF001 -- where what nobody foresaw would be raised
 
-        async def broken(_: History) -> None:
-            raise ZeroDivisionError
+        async def broken(*_: object) -> None:
+            raise ZeroDivisionError("of an unknown library")
 
         with monkeypatch.context() as patch:
             patch.setattr(refresher, "cycle", broken)
             await served.polls(2)
-            assert served.service.telemetry.last_cycle.outcome == "crashed"  # type: ignore[union-attr]
-            assert await served.health_of("cbr:fetch") == "warn"
+            health = served.service.health()["cbr:fetch"]
+            assert (health["status"], health["observedValue"]) == ("warn", "crashed")
+            assert "of an unknown library" in capsys.readouterr().out
         bank.publish(sheet(SATURDAY))
         await fault.recovers(lambda: served.next_is(SATURDAY))
         assert b'ratesvc_fetches_total{outcome="crashed"}' in (await served.get("/metrics"))[2]

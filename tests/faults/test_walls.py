@@ -26,8 +26,6 @@ from ratesvc.errors import ConfigError, FetchFailed
 FRIDAY = date(2026, 4, 24)
 NAME = "bank.example"
 CANARY = "canary-7Jq2"
-
-
 END_OF_HEAD = b"\r\n\r\n"
 
 

@@ -19,9 +19,6 @@ from ratesvc.domain.history import History
 from ratesvc.domain.rates import Revision
 from ratesvc.service.app import Service
 
-THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
-
-
 THURSDAY, FRIDAY, SATURDAY = (date(2026, 4, day) for day in (23, 24, 25))
 
 
@@ -54,18 +51,6 @@ async def test_a_request_after_midnight_is_answered_by_the_new_day(served: Serve
     assert after
     assert after.snapshot.today == SATURDAY
     assert served.service.served(clock()) is after
-
-
-async def test_without_redis_fetched_sheets_are_served(bank: Bank, settings: Settings, serve: Serve) -> None:
-    """They are taken directly, because no announcement comes. Health warns about Redis."""
-    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
-    nowhere = msgspec.structs.replace(settings.redis, url="redis://127.0.0.1:1")
-    async with serve(msgspec.structs.replace(settings, redis=nowhere)) as served:
-        await served.ready()
-        await eventually(lambda: len(served.service.history) == 2)
-        assert (await served.get("/v1/rates"))[0] == 200
-        health = served.service.health()
-        assert (health["redis:connectivity"]["status"], health["cbr:sheet"]["status"]) == ("warn", "pass")
 
 
 async def test_a_service_starts_with_the_stored_sheets(

@@ -24,17 +24,9 @@ from ratesvc.service.refresh import Cycle
 from ratesvc.service.telemetry import Watchdog
 
 THURSDAY, FRIDAY, SATURDAY = (date(2026, 4, day) for day in (23, 24, 25))
-
-
 NOON = datetime(2026, 4, 24, 9, tzinfo=UTC)
-
-
 ROWS = (Quote("USD", "840", "R01235", 1, Decimal(75), "USD"),)
-
-
 IN_FORCE, ANNOUNCED = Revision(Sheet(FRIDAY, ROWS), 1, NOON), Revision(Sheet(SATURDAY, ROWS), 1, NOON)
-
-
 SEEN = Snapshot(
     today=FRIDAY,
     in_force=IN_FORCE,

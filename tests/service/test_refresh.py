@@ -19,7 +19,7 @@ from ratesvc.config import Settings
 from ratesvc.domain.rates import Sheet
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.service.app import Service
-from ratesvc.service.refresh import MOST_UNCONFIRMED, Cycle, Refresher, UnconfirmedSheets
+from ratesvc.service.refresh import MOST_UNCONFIRMED, UnconfirmedSheets
 
 THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
 
@@ -71,23 +71,6 @@ async def test_a_gap_is_closed_although_the_newest_sheet_is_refused(
         assert bank.queries[:2] == ["", "date_req=25/04/2026"]
 
 
-async def test_a_correction_is_a_new_revision_with_another_tag(bank: Bank, settings: Settings, serve: Serve) -> None:
-    """Other figures for the same date never overwrite the first ones: the number and the ETag change."""
-    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
-    async with serve(settings) as running:
-        await running.ready()
-        await eventually(lambda: len(running.service.history) == 2)
-        before = await running.get("/v1/rates")
-        bank.publish(sheet(FRIDAY, shift=1))
-        assert (await running.service.refresh()).outcome == "confirming"
-        assert (await running.get("/v1/rates"))[2] == before[2]
-        await running.service.refresh()
-        await eventually(lambda: len(running.service.history) == 3)
-        after = await running.get("/v1/rates")
-        assert (b'"revision":1' in before[2], b'"revision":2' in after[2]) == (True, True)
-        assert before[1]["ETag"] != after[1]["ETag"]
-
-
 async def test_no_request_to_the_bank_is_made_while_a_caller_waits(
     bank: Bank, settings: Settings, serve: Serve
 ) -> None:
@@ -113,26 +96,6 @@ async def test_no_request_to_the_bank_is_made_while_a_caller_waits(
         await refreshing
 
 
-async def test_a_refresh_that_crashes_is_not_the_last_one(
-    served: Served, bank: Bank, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The crash is logged and counted, and the next refresh brings the sheet."""
-
-    async def broken(*_: object) -> Cycle:
-        raise ZeroDivisionError("of an unknown library")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Refresher, "cycle", broken)
-        assert (await served.service.refresh()).outcome == "crashed"
-    assert "of an unknown library" in capsys.readouterr().out
-    health = served.service.health()["cbr:fetch"]
-    assert (health["status"], health["observedValue"]) == ("warn", "crashed")
-    bank.publish(sheet(SATURDAY))
-    assert (await served.service.refresh()).outcome == "new"
-    assert served.service.health()["cbr:fetch"]["status"] == "pass"
-    await eventually(lambda: served.service.history.of_date(SATURDAY))
-
-
 async def test_a_command_asks_the_bank_without_the_lease(
     bank: Bank, settings: Settings, serve: Serve, clock: Clock
 ) -> None:
@@ -149,12 +112,7 @@ async def test_a_command_asks_the_bank_without_the_lease(
         await eventually(lambda: first.service.history.of_date(SATURDAY))
 
 
-FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
-
-
 ODD = changed(plausible(SATURDAY), PLN=times("1.3"))
-
-
 OTHER = changed(plausible(SATURDAY), PLN=times("1.4"))
 
 

@@ -27,11 +27,7 @@ from ratesvc.storage.redis import cancel
 from ratesvc.storage.store import Glance
 
 THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
-
-
 NEXT = "ratesvc_refresh_next_timestamp_seconds"
-
-
 DAY_S = 86_400
 
 

@@ -24,17 +24,9 @@ from ratesvc.config import Log, Settings
 from ratesvc.service.telemetry import Route, Watchdog
 
 ROOT = Path(__file__).parents[2]
-
-
 RULES = ROOT / "deploy/prometheus/alerts.yml"
-
-
 DASHBOARD = ROOT / "deploy/grafana/ratesvc.json"
-
-
 THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
-
-
 NAMES = re.compile(r"\bratesvc_[a-z_]+")
 
 

@@ -207,7 +207,6 @@ def test_a_range_comes_back_with_its_unconfirmed_days() -> None:
 
 # The event log
 
-
 EVENT = Event("sheet", Place(7, SATURDAY, 1))
 
 

@@ -175,6 +175,7 @@ async def test_a_bug_of_ours_is_not_a_trouble_of_redis(every_redis: str, bug: ty
     connection = RedisConnection(every_redis, calls.append)
     async with connection.call("ping") as redis:
         await redis.ping()
+    assert [(call.operation, call.trouble) for call in calls] == [("ping", None)]
 
     async def fail() -> None:
         async with connection.call("ping") as redis:
@@ -197,11 +198,12 @@ async def test_a_bug_of_ours_is_not_a_trouble_of_redis(every_redis: str, bug: ty
 async def test_a_damaged_answer_is_a_trouble_whatever_redis_py_makes_of_it(answer: bytes) -> None:
     """Its parser raises TypeError and others for bytes that make no sense."""
     async with fake_redis(answer) as url:
-        connection = RedisConnection(url)
-        with pytest.raises(StoreUnavailable):
+        calls: list[Call] = []
+        connection = RedisConnection(url, calls.append)
+        with pytest.raises(StoreUnavailable) as caught:
             async with connection.call("get") as redis:
                 await redis.get("a")
-        assert not connection.up
+        assert (connection.up, calls[0].operation, calls[0].trouble) == (False, "get", caught.value)
         await connection.close()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import json
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, date, datetime
@@ -11,11 +10,9 @@ from decimal import Decimal
 from typing import Any
 
 import aiohttp
-import brotli
 import pytest
 from conftest import Clock, Serve, Served, eventually
 from fake_bank import Bank, sheet
-from figures import LAYOUTS, Layout
 from yarl import URL
 
 from ratesvc.config import Settings
@@ -39,23 +36,6 @@ async def served(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[
         yield running
 
 
-@pytest.mark.parametrize("layout", LAYOUTS[:4], ids=["one line", "indented", "slashes", "utf-8"])
-async def test_every_layout_of_the_bank_gives_the_same_exact_numbers(
-    bank: Bank, settings: Settings, serve: Serve, layout: Layout
-) -> None:
-    """The Bank changed line breaks, charset and date separators over the years; the numbers are the same."""
-    bank.publish(sheet(THURSDAY), sheet(FRIDAY), layout=layout)
-    async with serve(settings) as running:
-        await running.ready()
-        _, _, body = await running.get("/v1/rates")
-    rates = read(body)["rates"]
-    for quote in sheet(FRIDAY).quotes:
-        row = rates[quote.code]
-        assert (row["nominal"], row["value"], row["cbr_id"]) == (quote.nominal, quote.value, quote.cbr_id)
-        assert row["unit_rate"] * quote.nominal == quote.value
-    assert b"E-" not in body
-
-
 async def test_today_is_the_sheet_in_force_with_its_change(served: Served) -> None:
     """On Friday noon Friday's own sheet applies, and change is per unit against Thursday's."""
     status, headers, body = await served.get("/v1/rates")
@@ -74,22 +54,6 @@ async def test_today_is_the_sheet_in_force_with_its_change(served: Served) -> No
     assert (await served.get("/v1/rates/2026-04-24"))[2] == body
 
 
-async def test_saturday_sunday_and_monday_have_saturdays_sheet(bank: Bank, served: Served, clock: Clock) -> None:
-    """The sheet that the Bank sets on Friday is in force from Saturday to Monday."""
-    bank.publish(sheet(SATURDAY))
-    clock.moment = datetime(2026, 4, 24, 14, 0, tzinfo=UTC)
-    await served.service.refresh()
-    await eventually(lambda: served.service.history.of_date(SATURDAY))
-    for day in ("2026-04-25", "2026-04-26", "2026-04-27"):
-        document = read((await served.get(f"/v1/rates/{day}"))[2])
-        assert (document["requested_date"], document["effective_date"]) == (day, "2026-04-25")
-        assert document["rates"]["USD"]["value"] == sheet(SATURDAY).by_code["USD"].value
-    status, _, body = await served.get("/v1/rates/2026-04-28")
-    problem = read(body)
-    assert (status, problem["type"]) == (404, "urn:ratesvc:not_yet_set")
-    assert problem["expected_at"] == "2026-04-27T18:00:00+03:00"
-
-
 async def test_next_is_not_yet_set_until_the_bank_has_set_it(bank: Bank, served: Served, clock: Clock) -> None:
     """The Bank announces tomorrow's rates in the afternoon. Before that the answer is 404, not an older rate."""
     status, headers, body = await served.get("/v1/rates/next")
@@ -102,25 +66,6 @@ async def test_next_is_not_yet_set_until_the_bank_has_set_it(bank: Bank, served:
     document = read((await served.get("/v1/rates/next"))[2])
     assert (document["requested_date"], document["effective_date"]) == ("2026-04-25", "2026-04-25")
     assert read((await served.get("/v1/rates"))[2])["next_effective_date"] == "2026-04-25"
-
-
-async def test_midnight_brings_tomorrows_sheet_into_force_without_a_request(
-    bank: Bank, served: Served, clock: Clock
-) -> None:
-    """The sheet in force changes at Moscow midnight, 21:00 UTC, without a request to the Bank."""
-    bank.publish(sheet(SATURDAY))
-    clock.moment = datetime(2026, 4, 24, 14, 0, tzinfo=UTC)
-    await served.service.refresh()
-    await eventually(lambda: served.service.history.of_date(SATURDAY))
-    asked = len(bank.queries)
-    for moment, effective in (
-        (datetime(2026, 4, 24, 20, 59, 59, tzinfo=UTC), "2026-04-24"),
-        (datetime(2026, 4, 24, 21, 0, 0, tzinfo=UTC), "2026-04-25"),
-    ):
-        clock.moment = moment
-        served.service.publish()
-        assert read((await served.get("/v1/rates"))[2])["effective_date"] == effective
-    assert len(bank.queries) == asked
 
 
 async def test_a_missed_publication_is_overdue_at_nine_and_stale_at_midnight(served: Served, clock: Clock) -> None:
@@ -139,15 +84,6 @@ async def test_a_missed_publication_is_overdue_at_nine_and_stale_at_midnight(ser
         assert served.service.health()["cbr:sheet"]["status"] == health
         assert (await served.get("/readyz"))[0] == 200
     assert "Not updated since April 24, 2026." in (await served.get("/widget"))[2].decode()
-
-
-async def test_a_past_day_that_is_not_held_is_loading_and_one_before_1992_does_not_exist(served: Served) -> None:
-    """The service never silently returns an older sheet."""
-    status, headers, body = await served.get("/v1/rates/2026-04-15")
-    assert (status, read(body)["type"]) == (503, "urn:ratesvc:history_loading")
-    assert int(headers["Retry-After"]) > 0
-    status, _, body = await served.get("/v1/rates/1992-06-30")
-    assert (status, read(body)["type"]) == (404, "urn:ratesvc:before_history")
 
 
 async def test_codes_select_rows_and_quote_gives_cross_rates(served: Served) -> None:
@@ -192,22 +128,6 @@ async def test_a_wrong_request_gets_a_clear_answer(served: Served) -> None:
         assert words in read(body)["detail"], path
         assert headers["Content-Type"] == "application/problem+json"
         assert (headers["Access-Control-Allow-Origin"], headers["Cache-Control"]) == ("*", "no-store")
-
-
-async def test_every_encoding_has_the_same_content_and_its_own_strong_tag(served: Served) -> None:
-    """A strong ETag names exact bytes, so gzip and br have their own, and 304 compares weakly."""
-    plain, tags = (await served.get("/v1/rates"))[2], set()
-    for encoding, unpack in (("gzip", gzip.decompress), ("br", brotli.decompress)):
-        _, headers, body = await served.get("/v1/rates", Accept_Encoding=encoding)
-        assert headers["Content-Encoding"] == encoding
-        assert headers["Vary"] == "Accept-Encoding"
-        assert unpack(body) == plain
-        tags.add(headers["ETag"])
-    assert len(tags) == 2
-    for tag in tags:
-        status, headers, body = await served.get("/v1/rates", If_None_Match=f'"other", W/{tag}')
-        assert (status, body) == (304, b"")
-        assert headers["Cache-Control"].startswith("public, max-age=")
 
 
 async def test_two_lines_of_tags_are_one_list(served: Served) -> None:
@@ -260,42 +180,3 @@ async def test_head_options_and_writing_methods(served: Served) -> None:
     async with served.http.delete(served.url + "/v1/rates") as answer:
         assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
-
-
-async def test_no_cache_keeps_an_answer_across_its_next_change(served: Served, clock: Clock) -> None:
-    """max-age and stale-while-revalidate end before the publication that is due and before Moscow midnight."""
-    for hour, minute, second, max_age, stale in (
-        (9, 0, 0, 60, 600),
-        (14, 55, 0, 60, 240),
-        (14, 59, 30, 30, 0),
-        (20, 59, 10, 50, 0),
-    ):
-        clock.moment = datetime(2026, 4, 24, hour, minute, second, tzinfo=UTC)
-        expected = f"public, max-age={max_age}, stale-while-revalidate={stale}, stale-if-error=86400"
-        assert (await served.get("/v1/rates"))[1]["Cache-Control"] == expected
-
-
-async def test_the_widget_is_a_real_table_in_the_readers_language(served: Served) -> None:
-    """A fragment for server-side includes and a page for frames. Unknown parameters are dropped, never an error."""
-    status, headers, body = await served.get("/widget?lang=ru&codes=USD,XQZ,AMD&wrong=1")
-    text = body.decode()
-    assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
-    assert "Официальные курсы иностранных валют Банка России" in text
-    assert text.count('<th scope="row">') == 2
-    assert "100\u00a0AMD" in text.replace("&nbsp;", "\u00a0")
-    assert "армянских драмов" in text
-    _, headers, body = await served.get("/widget/frame?theme=dark&lang=xx")
-    assert b'lang="en"' in body
-    assert "frame-ancestors *" in headers["Content-Security-Policy"]
-
-
-async def test_a_refused_document_changes_no_answer(bank: Bank, served: Served) -> None:
-    """The Bank sends a web page instead of rates: the service keeps serving the last good sheet."""
-    before = await served.get("/v1/rates")
-    bank.documents = {FRIDAY: b"<!DOCTYPE html><html>Checking your browser</html>"}
-    cycle = await served.service.refresh()
-    assert cycle.failure
-    assert cycle.failure.kind == "invalid:html"
-    assert (await served.get("/v1/rates"))[2] == before[2]
-    checks = served.service.health()
-    assert (checks["cbr:fetch"]["status"], checks["cbr:sheet"]["status"]) == ("warn", "pass")
