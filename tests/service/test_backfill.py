@@ -15,7 +15,6 @@ from conftest import Clock, Serve, Served, eventually, unhurried
 from fake_bank import Bank, daily_xml, sheet, workdays
 from sheets import changed, times
 
-from ratesvc.bank.admission import Reassessed
 from ratesvc.bank.client import BankClient, Pace
 from ratesvc.config import Settings
 from ratesvc.domain.columns import Coverage
@@ -65,11 +64,7 @@ class Replica:
 
     async def repair(self) -> None:
         """Write what Redis lost."""
-
-        async def refused(_: Reassessed) -> None:
-            return
-
-        await Sync(self.store, self.history, lambda: None, lambda *_: None, refused, appending=False).round(FRIDAY)
+        await Sync(self.store, self.history, lambda: None, lambda *_: None, appending=False).round(FRIDAY)
 
     async def fetch_day(self, day: date | None) -> None:
         self.accept(await self.refresher.ask(day))
