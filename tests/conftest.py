@@ -304,7 +304,8 @@ def addresses(service: Service) -> set[str]:
 def foreign(service: Service) -> set[str]:
     """Those of the dialects."""
     router = web.UrlDispatcher()
-    return {router.add_resource(path).canonical for path in rates.dialect_routes(service, Site("http://x"))}
+    paths = map(rates.pattern, rates.dialect_routes(service, Site("http://x")))
+    return {router.add_resource(path).canonical for path in paths}
 
 
 class Serve(Protocol):

@@ -121,6 +121,16 @@ class Request:
             raise HistoryLoading(gap)
         return Coverage(first, until)
 
+    def check_no_gap(self, since: date, until: date) -> None:
+        """Raise HistoryLoading if a sheet of the range is missing or not admitted.
+
+        A reader of a range would take it for a sheet that never existed.
+        """
+        gap = self.history.first_gap(since, min(until, self.snapshot.in_force.effective_date))
+        unconfirmed = self.history.coverage.unconfirmed if self.history.coverage else ()
+        if gap := gap or next((day for day in unconfirmed if since <= day <= until), None):
+            raise HistoryLoading(gap)
+
     def check_size(self, currencies: int, days: Coverage, *, daily: bool = False) -> int:
         """How many points the answer has at most, up to today's sheet. Raises TooManyPoints."""
         until = min(days.until, max(self.snapshot.today, self.newest.effective_date))
@@ -177,11 +187,14 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """Paths below /{name}, with {variables}; `at_root` repeats them at the root for clients that accept only a host."""
+    """Paths below /{name}, with {variables}.
+
+    `root` repeats them where the original's server has them, for clients that accept only a host or a proxy.
+    """
 
     routes: Mapping[str, Callable[[Request], Content]]
     refuse: Callable[[RatesvcError], Refusal]
-    at_root: bool = False
+    root: str | None = None
 
 
 def status(error: RatesvcError) -> int:

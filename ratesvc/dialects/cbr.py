@@ -1,13 +1,15 @@
 """The Bank of Russia's own scripts, for programs that read its XML: https://www.cbr.ru/development/sxml/.
 
 Like the Bank, this dialect answers a day without a sheet with the earlier sheet under its own date, a future day with
-the newest sheet, and a wrong parameter with 200 and «Error in parameters». It refuses the obsolete monthly list (d=1).
+the newest sheet, and a wrong parameter with 200 and «Error in parameters». It refuses the obsolete monthly list (d=1),
+and a day in a parameter that the Bank does not know: such a client wants that day, not the newest sheet. Names of
+parameters may have any case, as at the Bank.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from functools import partial
@@ -20,12 +22,16 @@ from ratesvc.errors import BadDocument, BeforeHistory, HistoryLoading, RatesvcEr
 DAILY = "text/xml; charset="
 DYNAMIC = "application/xml; charset=windows-1251"
 _CBR_ID = re.compile(r"[A-Za-z0-9]{1,12}")
+_ONE_DIGIT = re.compile(r"\b[0-9]\b")
+_SAYS_A_DAY = re.compile(r"(?i).*dat|[0-9]{1,4}[./-][0-9]{1,2}[./-][0-9]{2,4}|(?:19|20)[0-9]{6}$")
 
 
 def daily(request: Request, *, english: bool) -> Content:
     """XML_daily: the Bank's own bytes of a fetched sheet. XML_daily_eng is written here, with the catalogue's names."""
     _refuse_monthly(request)
-    text = request.text("date_req")
+    text = _text(request, "date_req")
+    if text is None and any(map(_SAYS_A_DAY.match, _unknown(request))):
+        raise Refused(200, xml.ERROR)
     until = date.max if text is None else _day(text)
     if text is not None and until <= request.snapshot.today:
         revision = request.on(until)
@@ -44,15 +50,11 @@ def daily(request: Request, *, english: bool) -> Content:
 def dynamic(request: Request) -> Content:
     """XML_dynamic: the records of one id, none for an unknown id. Raises HistoryLoading rather than leave a gap."""
     _refuse_monthly(request)
-    cbr_id = request.text("VAL_NM_RQ") or ""
-    since, until = _day(request.text("date_req1") or ""), _day(request.text("date_req2") or "")
+    cbr_id = _text(request, "VAL_NM_RQ") or ""
+    since, until = _day(_text(request, "date_req1") or ""), _day(_text(request, "date_req2") or "")
     if not _CBR_ID.fullmatch(cbr_id):
         raise Refused(200, xml.ERROR)
-    gap = request.history.first_gap(since, min(until, request.snapshot.in_force.effective_date))
-    coverage = request.history.coverage
-    # A reader of a range takes a missing sheet for one that never existed.
-    if gap := gap or next((day for day in (coverage.unconfirmed if coverage else ()) if since <= day <= until), None):
-        raise HistoryLoading(gap)
+    request.check_no_gap(since, until)
     columns = [column for column in request.history.columns() if column.currency.cbr_id == cbr_id]
     points = sum(last - first for first, last in (column.places(since, until) for column in columns))
 
@@ -82,15 +84,29 @@ def catalogue(request: Request, *, full: bool) -> Content:
     return Content(("catalogue", full), DAILY + xml.ENCODING, lambda: xml.write_catalogue(rows, full=full))
 
 
+def _text(request: Request, name: str) -> str | None:
+    """The parameter, whatever the case of its name."""
+    spelt = (given for given in request.given if given.lower() == name.lower())
+    return request.text(name, *spelt)
+
+
+def _unknown(request: Request) -> Iterator[str]:
+    """The names and values of parameters that XML_daily does not have."""
+    for name, value in request.given.items():
+        if name.lower() not in ("date_req", "d"):
+            yield from (name, value)
+
+
 def _day(text: str) -> date:
+    """dd/mm/yyyy or dd.mm.yyyy, the day and the month with one digit or two. Raises Refused."""
     try:
-        return xml.parse_date(text)
+        return xml.parse_date(_ONE_DIGIT.sub(r"0\g<0>", text))
     except BadDocument:
         raise Refused(200, xml.ERROR) from None
 
 
 def _refuse_monthly(request: Request) -> None:
-    if request.text("d") == "1":
+    if _text(request, "d") == "1":
         raise Refused(200, xml.ERROR)
 
 
@@ -102,12 +118,14 @@ def refuse(error: RatesvcError) -> Refusal:
     return Refusal(status(error), media, xml.write_refusal(str(error)))
 
 
-_SCRIPTS: dict[str, Callable[[Request], Content]] = {
-    "/scripts/XML_daily.asp": partial(daily, english=False),
-    "/scripts/XML_daily_eng.asp": partial(daily, english=True),
-    "/scripts/XML_dynamic.asp": dynamic,
-    "/scripts/XML_val.asp": partial(catalogue, full=False),
-    "/scripts/XML_valFull.asp": partial(catalogue, full=True),
-}
-# The Bank's server ignores case, and many scripts ask for xml_daily.asp.
-DIALECT = Dialect({**_SCRIPTS, **{path.lower(): answer for path, answer in _SCRIPTS.items()}}, refuse, at_root=True)
+DIALECT = Dialect(
+    {
+        "/scripts/XML_daily.asp": partial(daily, english=False),
+        "/scripts/XML_daily_eng.asp": partial(daily, english=True),
+        "/scripts/XML_dynamic.asp": dynamic,
+        "/scripts/XML_val.asp": partial(catalogue, full=False),
+        "/scripts/XML_valFull.asp": partial(catalogue, full=True),
+    },
+    refuse,
+    root="",
+)

@@ -20,7 +20,7 @@ from ratesvc.errors import HistoryLoading, RatesvcError
 from ratesvc.render.json import encode, literal
 
 SCRIPT = "application/javascript; charset=utf-8"
-XML = "application/xml; charset=utf-8"
+XML = "application/xml; charset="
 DISCLAIMER = "The Bank of Russia's official rates; not published by the Bank, nor by cbr-xml-daily.ru."
 
 
@@ -91,13 +91,13 @@ def latest(request: Request) -> Content:
     return Content("latest", SCRIPT, write)
 
 
-def daily_xml(request: Request, *, english: bool) -> Content:
-    """daily_utf8.xml and daily_eng_utf8.xml."""
+def daily_xml(request: Request, encoding: str, *, english: bool) -> Content:
+    """daily.xml and daily_eng.xml, and both in UTF-8."""
 
     def write() -> bytes:
-        return xml.write_daily(request.newest.sheet, request.english_names() if english else None, "utf-8")
+        return xml.write_daily(request.newest.sheet, request.english_names() if english else None, encoding)
 
-    return Content("english" if english else "russian", XML, write)
+    return Content((encoding, english), XML + encoding, write)
 
 
 def refuse(error: RatesvcError) -> Refusal:
@@ -113,8 +113,10 @@ DIALECT = Dialect(
         "/daily_jsonp.js": newest_jsonp,
         "/archive/{year}/{month}/{day}/daily_json.js": archived_json,
         "/latest.js": latest,
-        "/daily_utf8.xml": partial(daily_xml, english=False),
-        "/daily_eng_utf8.xml": partial(daily_xml, english=True),
+        "/daily.xml": partial(daily_xml, encoding=xml.ENCODING, english=False),
+        "/daily_eng.xml": partial(daily_xml, encoding=xml.ENCODING, english=True),
+        "/daily_utf8.xml": partial(daily_xml, encoding="utf-8", english=False),
+        "/daily_eng_utf8.xml": partial(daily_xml, encoding="utf-8", english=True),
     },
     refuse,
 )

@@ -1,11 +1,14 @@
 """The European Central Bank's reference rates, as files: https://www.ecb.europa.eu/stats/eurofxref/.
 
-Units for one euro, or for one of `base`. The history holds every sheet up to the one in force today, newest first.
-Days without a sheet have no line, as at the ECB. Roubles before 1998 are old roubles.
+Units for one euro, or for one of `base`. The files of history hold every sheet up to the one in force today, newest
+first; those of 90 days only the newest. Days without a sheet are left out, as at the ECB. Roubles before 1998 are old
+roubles.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from datetime import date, timedelta
 from functools import partial
 from io import BytesIO
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
@@ -22,57 +25,89 @@ XML = "text/xml; charset=utf-8"
 TEXT = "text/plain; charset=utf-8"
 MISSING = "N/A"
 NO_BASE = "There is no such base currency."
-_ENVELOPE = (
+RECENT = timedelta(days=90)
+_HEAD = (
     '<?xml version="1.0" encoding="UTF-8"?>\n<gesmes:Envelope xmlns:gesmes="http://www.gesmes.org/xml/2002-08-01" '
     'xmlns="http://www.ecb.int/vocabulary/2002-08-01/eurofxref">\n<gesmes:subject>Reference rates</gesmes:subject>\n'
-    "<gesmes:Sender><gesmes:name>Bank of Russia</gesmes:name></gesmes:Sender>\n"
+    "<gesmes:Sender><gesmes:name>Bank of Russia</gesmes:name></gesmes:Sender>\n<Cube>\n"
 )
+_TAIL = "</Cube>\n</gesmes:Envelope>\n"
 
 
-def history(request: Request, *, zipped: bool) -> Content:
-    """eurofxref-hist.csv, or the same table in eurofxref-hist.zip. Raises HistoryLoading while a sheet is missing."""
+def history(
+    request: Request, media: str, write: Callable[[Request, str, Coverage], bytes], *, recent: bool = False
+) -> Content:
+    """A file of all of history, or of the last 90 days. Raises HistoryLoading while a sheet is missing."""
     base = request.base("EUR", request.known(), NO_BASE, 404)
     held, last = request.history.coverage, request.snapshot.in_force.effective_date
-    gap = request.history.first_gap(held.since, last) if held else FIRST_DAY
-    if held is None or gap:
-        raise HistoryLoading(gap or FIRST_DAY)
-    days = Coverage(held.since, last)
-    # At most: the file always has all of history.
-    points = len(request.known()) * len(request.history.days)
-    if zipped:
-        return Content(("zip", base), ZIP, lambda: _zipped(_table(request, base, days)), points=points)
-    return Content(("csv", base), CSV, lambda: _table(request, base, days), points=points)
+    since = held.since if held else FIRST_DAY
+    if recent:
+        since = max(since, request.snapshot.today - RECENT)
+    if gap := request.history.first_gap(since, last):
+        raise HistoryLoading(gap)
+    days = Coverage(since, last)
+    # At most: the file always has all of its days.
+    points = len(request.known()) * sum(day in days for day in request.history.days)
+    return Content((media, base, recent), media, lambda: write(request, base, days), points=points)
 
 
-def _zipped(table: bytes) -> bytes:
-    packed = BytesIO()
-    with ZipFile(packed, "w", ZIP_DEFLATED) as archive:
-        # ZipInfo's own time is 1980, so the bytes are the same on every replica.
-        archive.writestr(ZipInfo("eurofxref-hist.csv"), table, ZIP_DEFLATED)
-    return packed.getvalue()
-
-
-def _table(request: Request, base: str, days: Coverage) -> bytes:
-    """USD and JPY first, because some clients take these two columns by their place; then by code."""
-    codes = tuple(sorted(request.known() - {base}, key=lambda code: (code != "USD", code != "JPY", code)))
+def _csv(request: Request, base: str, days: Coverage) -> bytes:
+    codes = _in_order(request.known() - {base})
     rows = request.per_base(base, codes, days, missing=MISSING)
     lines = [",".join([head(day)[2:12], *texts, ""]).encode() for day, texts in rows]
     return b"\n".join([",".join(["Date", *codes, ""]).encode(), *reversed(lines), b""])
 
 
-def daily_xml(request: Request) -> Content:
-    """eurofxref-daily.xml: in force today."""
+def _xml(request: Request, base: str, days: Coverage) -> bytes:
+    """A currency that a day lacks has no element there."""
+    codes = _in_order(request.known() - {base})
+    cubes = []
+    for day, texts in request.per_base(base, codes, days):
+        pairs = zip(codes, texts, strict=True)
+        rates = "".join([f'<Cube currency="{code}" rate="{text}"/>' for code, text in pairs if text])
+        cubes.append(f'<Cube time="{head(day)[2:12]}">{rates}</Cube>\n'.encode())
+    return b"".join([_HEAD.encode(), *reversed(cubes), _TAIL.encode()])
+
+
+def _zipped_csv(request: Request, base: str, days: Coverage) -> bytes:
+    return _zipped("eurofxref-hist.csv", _csv(request, base, days))
+
+
+def _zipped(name: str, content: bytes) -> bytes:
+    packed = BytesIO()
+    with ZipFile(packed, "w", ZIP_DEFLATED) as archive:
+        # ZipInfo's own time is 1980, so the bytes are the same on every replica.
+        archive.writestr(ZipInfo(name), content, ZIP_DEFLATED)
+    return packed.getvalue()
+
+
+def _in_order(codes: Iterable[str]) -> tuple[str, ...]:
+    """USD and JPY first, because some clients take these two columns by their place; then by code."""
+    return tuple(sorted(codes, key=lambda code: (code != "USD", code != "JPY", code)))
+
+
+def today(request: Request, media: str, write: Callable[[date, dict[str, str]], bytes]) -> Content:
+    """A file with the rates in force today."""
     sheet = request.snapshot.in_force.sheet
     base = request.base("EUR", {"RUB", *sheet.by_code}, NO_BASE, 404)
+    rates = per_unit(sheet, base)
+    return Content(
+        ("today", media, base),
+        media,
+        lambda: write(sheet.effective_date, {code: plain(rates[code]) for code in _in_order(rates)}),
+    )
 
-    def write() -> bytes:
-        cubes = "".join(
-            f"<Cube currency='{code}' rate='{plain(rate)}'/>\n" for code, rate in per_unit(sheet, base).items()
-        )
-        day = f"<Cube>\n<Cube time='{sheet.effective_date}'>\n{cubes}</Cube>\n</Cube>\n</gesmes:Envelope>\n"
-        return (_ENVELOPE + day).encode()
 
-    return Content(("xml", base), XML, write)
+def _today_xml(day: date, rates: dict[str, str]) -> bytes:
+    """With apostrophes and line breaks, which the files of history do not have."""
+    cubes = "".join(f"<Cube currency='{code}' rate='{text}'/>\n" for code, text in rates.items())
+    return f"{_HEAD}<Cube time='{day}'>\n{cubes}</Cube>\n{_TAIL}".encode()
+
+
+def _today_zip(day: date, rates: dict[str, str]) -> bytes:
+    """eurofxref.csv: two lines, with blanks and the day in words."""
+    lines = ["Date", *rates, ""], [f"{day:%d %B %Y}", *rates.values(), ""]
+    return _zipped("eurofxref.csv", "".join(", ".join(line) + "\n" for line in lines).encode())
 
 
 def refuse(error: RatesvcError) -> Refusal:
@@ -82,9 +117,13 @@ def refuse(error: RatesvcError) -> Refusal:
 
 DIALECT = Dialect(
     {
-        "/eurofxref-hist.csv": partial(history, zipped=False),
-        "/eurofxref-hist.zip": partial(history, zipped=True),
-        "/eurofxref-daily.xml": daily_xml,
+        "/eurofxref-hist.csv": partial(history, media=CSV, write=_csv),
+        "/eurofxref-hist.zip": partial(history, media=ZIP, write=_zipped_csv),
+        "/eurofxref-hist.xml": partial(history, media=XML, write=_xml),
+        "/eurofxref-hist-90d.xml": partial(history, media=XML, write=_xml, recent=True),
+        "/eurofxref-daily.xml": partial(today, media=XML, write=_today_xml),
+        "/eurofxref.zip": partial(today, media=ZIP, write=_today_zip),
     },
     refuse,
+    root="/stats/eurofxref",
 )

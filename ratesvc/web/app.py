@@ -32,12 +32,13 @@ def build(service: Service, site: Site) -> web.Application:
 def _application(service: Service, site: Site, paths: Mapping[str, Handler]) -> web.Application:
     # No middleware: a published body must cost as little as a file.
     app = web.Application(client_max_size=1)
-    own, bank = {urlsplit(site.public_url).hostname or ""}, service.settings.cbr.host_names
+    own, bank = {urlsplit(site.public_url).hostname or ""}, set(service.settings.cbr.host_names)
+    foreign = rates.dialect_paths(service)
     for path, handler in paths.items():
-        answer = answering(handler, service, path, own.union(bank) if path.startswith(rates.BANK) else own)
-        app.router.add_get(path, counted(answer, service, path))
-        app.router.add_route("OPTIONS", path, counted(preflight, service, path))
-        app.router.add_route("*", path, counted(wrong_method, service, path))
+        answer, pattern = answering(handler, service, path, own | bank if path in foreign else own), rates.pattern(path)
+        app.router.add_get(pattern, counted(answer, service, path))
+        app.router.add_route("OPTIONS", pattern, counted(preflight, service, path))
+        app.router.add_route("*", pattern, counted(wrong_method, service, path))
     app.router.add_route("*", "/{anything:(?s:.*)}", counted(not_found, service, NOWHERE))
     return app
 

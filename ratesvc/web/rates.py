@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable
+import re
+from collections.abc import Callable, Hashable, Iterator
 from datetime import date
 from functools import partial
 from importlib import import_module
@@ -22,8 +23,6 @@ from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Publication
 from ratesvc.web.params import StrictParams, day_of, one_code
 from ratesvc.web.responses import FOR_EVER, NO_STORE, RATES, SETTLED, Answer, Caching, Handler
-
-BANK = "/scripts/"
 
 
 def routes(service: Service) -> dict[str, Handler]:
@@ -164,13 +163,30 @@ async def rendered_in_thread(
 def dialect_routes(service: Service, site: Site) -> dict[str, Handler]:
     """Path → handler of each dialect in the settings: under /{name}, and at the root where its clients need that."""
     found: dict[str, Handler] = {}
-    for name in service.settings.dialects:
-        dialect: Dialect = import_module(f"ratesvc.dialects.{name.replace('-', '_')}").DIALECT
+    for name, dialect in _dialects(service):
         handlers = {path: _speaking(name, dialect, ask, service, site) for path, ask in dialect.routes.items()}
-        found |= handlers if dialect.at_root else {}
+        if dialect.root is not None:
+            found |= {dialect.root + path: handler for path, handler in handlers.items()}
         found |= {f"/{name}{path}": handler for path, handler in handlers.items()}
         found[f"/{name}/{{anything:(?s:.*)}}"] = _speaking(name, dialect, _nothing, service, site)
     return found
+
+
+def dialect_paths(service: Service) -> set[str]:
+    """The paths that answer for the original's host, too, if a client uses this service as its proxy."""
+    spoken = [dialect for _, dialect in _dialects(service)]
+    return {dialect.root + path for dialect in spoken if dialect.root is not None for path in dialect.routes}
+
+
+def _dialects(service: Service) -> Iterator[tuple[str, Dialect]]:
+    for name in service.settings.dialects:
+        yield name, import_module(f"ratesvc.dialects.{name.replace('-', '_')}").DIALECT
+
+
+def pattern(path: str) -> str:
+    """The path for aiohttp: the folder and name of a script .asp in any case, as Windows servers match it."""
+    prefix, *script = path.rsplit("/", 2)
+    return f"{prefix}/{{script:(?i:{re.escape('/'.join(script))})}}" if path.endswith(".asp") else path
 
 
 def _nothing(_: dialects.Request) -> dialects.Content:

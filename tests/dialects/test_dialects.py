@@ -76,6 +76,7 @@ def content(name: str, path: str, given: Mapping[str, str] | None = None, now: d
     return dialect(name).routes[path](request_of(given or {}, now)).write()
 
 
+RBC_DAY = "/tsv/{numeric}/{year}/{month}/{day}.tsv"
 SERIES = {"start": "2026-04-23", "end": "2026-04-27", "symbols": "RUB,EUR"}
 FILES = {
     "cbr/daily.xml": ("/scripts/XML_daily.asp", {"date_req": "26/04/2026"}),
@@ -93,6 +94,8 @@ FILES = {
         {"year": "2026", "month": "04", "day": "24"},
     ),
     "cbr-xml-daily/latest.js": ("/latest.js", {}),
+    "cbr-xml-daily/daily.xml": ("/daily.xml", {}),
+    "cbr-xml-daily/daily_eng.xml": ("/daily_eng.xml", {}),
     "cbr-xml-daily/daily_utf8.xml": ("/daily_utf8.xml", {}),
     "cbr-xml-daily/daily_eng_utf8.xml": ("/daily_eng_utf8.xml", {}),
     "openexchangerates/latest.json": ("/api/latest.json", {"app_id": "any"}),
@@ -109,7 +112,11 @@ FILES = {
     "prebid/currency.json": ("/currency.json", {}),
     "ecb/eurofxref-hist.csv": ("/eurofxref-hist.csv", {}),
     "ecb/eurofxref-hist.rub.csv": ("/eurofxref-hist.csv", {"base": "rub"}),
+    "ecb/eurofxref-hist.xml": ("/eurofxref-hist.xml", {}),
+    "ecb/eurofxref-hist-90d.xml": ("/eurofxref-hist-90d.xml", {"base": "CNY"}),
     "ecb/eurofxref-daily.xml": ("/eurofxref-daily.xml", {}),
+    "rbc/day.tsv": (RBC_DAY, {"numeric": "364", "year": "2026", "month": "04", "day": "26"}),
+    "rbc/days.tsv": ("/tsv/cb/{numeric}.tsv", {"numeric": "156"}),
 }
 
 
@@ -130,7 +137,11 @@ def errors() -> Iterator[tuple[str, RatesvcError]]:
 
 
 REFUSED = {
-    "cbr": [("/scripts/XML_daily.asp", {"date_req": "2026-04-24"}), ("/scripts/XML_val.asp", {"d": "1"})],
+    "cbr": [
+        ("/scripts/XML_daily.asp", {"date_req": "2026-04-24"}),
+        ("/scripts/XML_daily.asp", {"date": "24/04/2026"}),
+        ("/scripts/XML_val.asp", {"d": "1"}),
+    ],
     "cbr-xml-daily": [("/archive/{year}/{month}/{day}/daily_json.js", {"year": "2026", "month": "02", "day": "30"})],
     "ecb": [("/eurofxref-hist.csv", {"base": "XQZ"})],
     "frankfurter": [
@@ -150,6 +161,11 @@ REFUSED = {
         ("/api/convert.json", {"amount": "-1", "from": "USD", "to": "EUR"}),
     ],
     "prebid": [],
+    "rbc": [
+        (RBC_DAY, {"numeric": "840", "year": "2026", "month": "4", "day": "24"}),
+        (RBC_DAY, {"numeric": "643", "year": "2026", "month": "04", "day": "24"}),
+        ("/tsv/cb/{numeric}.tsv", {"numeric": "643"}),
+    ],
 }
 
 
@@ -220,7 +236,8 @@ def test_a_catalogue_or_a_series_is_never_a_part_of_one() -> None:
     for name, path, given in [
         ("cbr", "/scripts/XML_valFull.asp", {}),
         ("cbr", "/scripts/XML_dynamic.asp", series),
-        ("ecb", "/eurofxref-hist.csv", {}),
+        *(("ecb", f"/eurofxref-hist{rest}", {}) for rest in (".csv", ".zip", ".xml", "-90d.xml")),
+        ("rbc", "/tsv/cb/{numeric}.tsv", {"numeric": "840"}),
         ("frankfurter", "/v1/{when}", {"when": "2020-01-01.."}),
         ("openexchangerates", "/api/time-series.json", {"start": "2020-01-01", "end": "2026-04-24"}),
     ]:
@@ -249,12 +266,61 @@ def test_the_zip_holds_the_table_and_is_the_same_each_time() -> None:
         assert archive.read("eurofxref-hist.csv") == content("ecb", "/eurofxref-hist.csv")
 
 
+def test_the_small_zip_holds_todays_rates_in_two_lines() -> None:
+    """The day in words, blanks after commas, and a comma at the end of each line, as the ECB writes them."""
+    with ZipFile(io.BytesIO(content("ecb", "/eurofxref.zip"))) as archive:
+        names, rates, *rest = archive.read("eurofxref.csv").decode().split("\n")
+    assert names.startswith("Date, USD, JPY, AED, ")
+    assert rates.startswith("25 April 2026, ")
+    assert (names[-2:], rates[-2:], rest) == (", ", ", ", [""])
+    days = re.findall("currency='([A-Z]+)' rate='([0-9.]+)'", content("ecb", "/eurofxref-daily.xml").decode())
+    assert days == list(zip(names.split(", ")[1:-1], rates.split(", ")[1:-1], strict=True))
+
+
+def test_the_file_of_90_days_holds_exactly_those() -> None:
+    """The oldest line is of the first sheet that is at most 90 days old, and every line is in the long file, too."""
+    held = History(WorkCalendar())
+    days = [date(2025, 12, 1) + timedelta(n) for n in range(145)]
+    column = next(iter(HISTORY.columns("USD"))).copy()
+    for day in days:
+        column.put(day, 1, Decimal(day.toordinal()).scaleb(-4))
+    held.fill([column], Coverage(days[0], days[-1]))
+    long, short = (
+        dialect("ecb").routes[path](request_of({"base": "RUB"}, datetime(2026, 4, 24, 9, tzinfo=UTC), held)).write()
+        for path in ("/eurofxref-hist.xml", "/eurofxref-hist-90d.xml")
+    )
+    first, *lines = re.findall(rb'<Cube time="(.*?)">', short)[::-1]
+    assert (first, len(lines), lines[-1]) == (b"2026-01-24", 90, b"2026-04-24")
+    assert set(short.splitlines()) < set(long.splitlines())
+
+
 def test_a_currency_that_a_day_lacks_is_not_available_there() -> None:
     """The cell has N/A, as at the ECB, and every line has as many cells as the header."""
     rows = list(csv.reader(io.StringIO(content("ecb", "/eurofxref-hist.csv").decode())))
     assert {len(row) for row in rows} == {len(rows[0])}
     assert (rows[1][0], rows[2][0]) == ("2026-04-25", "2026-04-24")
     assert (rows[1][rows[0].index("GBP")] != "N/A", rows[2][rows[0].index("GBP")]) == (True, "N/A")
+
+
+def test_names_of_the_banks_parameters_have_any_case() -> None:
+    """DATE_REQ once was ignored, and the answer was the newest sheet. A day may have one digit."""
+    for given in ({"DATE_REQ": "24/4/2026"}, {"Date_Req": "24.04.2026"}, {"date_req": "", "DATE_REQ": "24/04/2026"}):
+        assert b'Date="24.04.2026"' in content("cbr", "/scripts/XML_daily.asp", given)
+    series = {"val_nm_rq": USD, "DATE_REQ1": "1/4/2026", "date_Req2": "30/04/2026"}
+    assert b'DateRange1="01.04.2026"' in content("cbr", "/scripts/XML_dynamic.asp", series)
+
+
+@pytest.mark.parametrize("query", ["data_req=x", "on=24.04.2026", "day=2026-04-24", "x=20260424", "24/04/2026=", "D=1"])
+def test_the_bank_never_answers_a_misspelt_day_with_the_newest_sheet(query: str) -> None:
+    """The client wanted that day, and 200 with another day's rates would look right to it."""
+    with pytest.raises(Refused):
+        content("cbr", "/scripts/XML_daily.asp", dict([query.split("=")]))
+
+
+@pytest.mark.parametrize("query", ["d=0", "_=1777000000", "rnd=0.2404", "utm_source=24", "date_req="])
+def test_the_bank_ignores_parameters_without_a_day(query: str) -> None:
+    """Clients add numbers against caches."""
+    assert b'Date="25.04.2026"' in content("cbr", "/scripts/XML_daily.asp", dict([query.split("=")]))
 
 
 def exact(body: bytes) -> Any:
@@ -274,6 +340,10 @@ def quoted() -> Iterator[tuple[str, str, dict[str, str]]]:
         yield "prebid", base, rates
     text = content("ecb", "/eurofxref-daily.xml").decode()
     yield "ecb", "EUR", dict(re.findall("currency='([A-Z]+)' rate='([0-9.]+)'", text))
+    for row in TABLE:
+        numeric = {"numeric": row.numeric_code or "", "year": "2026", "month": "04", "day": "27"}
+        nominal, rate = content("rbc", RBC_DAY, numeric).decode().split("\t")
+        yield "rbc", row.code, {"RUB": str(Decimal(rate) / int(nominal))}
     text = content("cbr", "/scripts/XML_daily.asp").decode("windows-1251")
     for code, rate in re.findall("<CharCode>([A-Z]+)</.*?<VunitRate>(.+?)</", text):
         yield "cbr", code, {"RUB": rate.replace(",", ".")}

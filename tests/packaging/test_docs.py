@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import Serve, foreign, missing
+from conftest import Serve, missing
 from processes import ROOT, ran
 from release_docs import gather
 
@@ -18,6 +18,7 @@ from ratesvc.config import Settings, variables
 from ratesvc.render import openapi
 from ratesvc.render.widget import Site
 from ratesvc.storage.address import RedisAddress
+from ratesvc.web.rates import dialect_routes
 
 DOCS = ROOT / "docs"
 SITE = yaml.safe_load((ROOT / "properdocs.yml").read_bytes())
@@ -65,7 +66,7 @@ async def test_the_api_reference_has_every_address(tmp_path: Path) -> None:
 async def test_the_page_of_dialects_has_every_address(settings: Settings, serve: Serve) -> None:
     """docs/dialects.md names the last part of each route; it shows a day by an example."""
     async with serve(settings) as served:
-        paths = foreign(served.service)
+        paths = dialect_routes(served.service, Site("http://x"))
     last = {path.rpartition("/")[2].partition(".")[0].lower().removeprefix("xml") for path in paths}
     names = {name for name in last if "{" not in name}
     assert len(names) > 15

@@ -31,6 +31,8 @@ ADDRESSES = {
     "/scripts/XML_daily.asp": "text/xml; charset=windows-1251",
     "/cbr/scripts/XML_daily.asp?date_req=18/04/2026": "text/xml; charset=windows-1251",
     "/scripts/xml_daily.asp?date_req=20.04.2026": "text/xml; charset=windows-1251",
+    "/SCRIPTS/Xml_Daily.ASP?DATE_REQ=20.04.2026": "text/xml; charset=windows-1251",
+    "/cbr/Scripts/xml_daily_eng.asp": "text/xml; charset=windows-1251",
     "/scripts/XML_daily_eng.asp": "text/xml; charset=windows-1251",
     "/scripts/XML_dynamic.asp?VAL_NM_RQ=R01235&date_req1=01/04/2026&date_req2=24%2F04%2F2026": (
         "application/xml; charset=windows-1251"
@@ -38,6 +40,7 @@ ADDRESSES = {
     "/scripts/XML_val.asp": "text/xml; charset=windows-1251",
     "/scripts/XML_valFull.asp?d=0": "text/xml; charset=windows-1251",
     "/cbr-xml-daily/daily_json.js": "application/javascript; charset=utf-8",
+    "/cbr-xml-daily/daily.xml": "application/xml; charset=windows-1251",
     "/cbr-xml-daily/archive/2026/04/19/daily_json.js": "application/javascript; charset=utf-8",
     "/openexchangerates/api/latest.json?app_id=0&prettyprint=1": "application/json; charset=utf-8",
     "/openexchangerates/api/historical/2026-04-19.json": "application/json; charset=utf-8",
@@ -47,7 +50,12 @@ ADDRESSES = {
     "/prebid/currency.json?date=20260424": "application/json; charset=utf-8",
     "/ecb/eurofxref-hist.csv": "text/csv; charset=utf-8",
     "/ecb/eurofxref-hist.zip?base=USD": "application/zip",
+    "/ecb/eurofxref-hist-90d.xml": "text/xml; charset=utf-8",
     "/ecb/eurofxref-daily.xml": "text/xml; charset=utf-8",
+    "/stats/eurofxref/eurofxref-hist.xml": "text/xml; charset=utf-8",
+    "/stats/eurofxref/eurofxref.zip": "application/zip",
+    "/tsv/840/2026/04/19.tsv": "text/tab-separated-values; charset=utf-8",
+    "/rbc/tsv/cb/840.tsv": "text/tab-separated-values; charset=utf-8",
 }
 WRONG = {
     "/scripts/XML_daily.asp?date_req=24-04-2026": 200,
@@ -59,6 +67,9 @@ WRONG = {
     "/frankfurter/v1/yesterday": 422,
     "/prebid/latest.json": 404,
     "/ecb/eurofxref-hist.csv?base=XQZ": 404,
+    "/scripts/xml_daily.asp?dt=24/04/2026": 200,
+    "/tsv/840/2026/05/30.tsv": 404,
+    "/rbc/tsv/840.tsv": 404,
 }
 
 
@@ -88,7 +99,7 @@ async def test_everything_is_cached_and_compressed_like_our_own_answers(served: 
         async with served.http.head(served.url + path) as head:
             assert (head.status, head.headers["ETag"], await head.read()) == (200, headers["ETag"], b"")
         _, packed, small = await served.get(path, Accept_Encoding="br")
-        packing = None if media == "application/zip" else "br"
+        packing = None if media == "application/zip" or len(body) < 256 else "br"
         assert (packed.get("Content-Encoding"), packed["Vary"]) == (packing, "Accept-Encoding"), path
         assert (brotli.decompress(small) if packing else small) == body
         async with served.http.options(served.url + path) as allowed:
@@ -107,6 +118,8 @@ async def test_settled_answers_are_cached_for_a_day_and_others_for_a_minute(serv
         ("/frankfurter/v1/2026-04-01..", 60),
         ("/openexchangerates/api/historical/2026-04-19.json", 86400),
         ("/ecb/eurofxref-hist.csv", 60),
+        ("/tsv/840/2026/04/19.tsv", 86400),
+        ("/tsv/cb/840.tsv", 60),
     ]:
         assert (await served.get(path))[1]["Cache-Control"].split(",")[1] == f" max-age={age}", path
 
@@ -184,6 +197,28 @@ async def test_a_client_of_the_bank_reaches_us_as_its_proxy(served: Served, sett
             assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (421, "*"), url
             assert (await answer.json(content_type=None))["type"] == "urn:ratesvc:misdirected"
     assert settings.cbr.host_names == ("www.cbr.ru", "cbr.ru")
+
+
+async def test_a_proxied_host_is_answered_for_paths_of_dialects_only(settings: Settings, serve: Serve) -> None:
+    """RBC's host, if `cbr.host_names` names it; programs that read RBC have no setting for it."""
+    cbr = msgspec.structs.replace(settings.cbr, host_names=("cbrates.rbc.ru",))
+    async with serve(msgspec.structs.replace(settings, cbr=cbr)) as running:
+        await running.ready()
+        for path, expected in (("/tsv/840/2026/04/24.tsv", 200), ("/rbc/tsv/840/2026/04/24.tsv", 421)):
+            async with running.http.get("http://cbrates.rbc.ru" + path, proxy=running.url) as answer:
+                assert answer.status == expected, path
+
+
+async def test_each_spelling_of_a_script_is_remembered_with_its_own_answer(served: Served) -> None:
+    """Two requests each: the second comes from the fast path and has the same day."""
+    for script in ("XML_daily.asp", "xml_DAILY.asp"):
+        for query, day in (
+            ("?DATE_REQ=18/04/2026", b"18.04.2026"),
+            ("?date_req=17/04/2026", b"17.04.2026"),
+            ("", b"24.04.2026"),
+        ):
+            for _ in range(2):
+                assert b'Date="%b"' % day in (await served.get(f"/SCRIPTS/{script}{query}"))[2]
 
 
 async def test_a_dialect_that_is_switched_off_is_not_found(settings: Settings, serve: Serve) -> None:
@@ -330,6 +365,7 @@ async def test_no_day_breaks_a_dialect(day: str, served: Served) -> None:
         f"/openexchangerates/api/time-series.json?start=2026-04-01&end={day}",
         f"/openexchangerates/api/time-series.json?start={day}&end=9999-12-31",
         f"/frankfurter/v1/{day}",
+        f"/tsv/840/{year}/{month}/{date_of_month}.tsv",
         f"/frankfurter/v1/{day}..",
         f"/frankfurter/v1/2026-04-01..{day}",
     ):

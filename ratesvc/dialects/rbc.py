@@ -1,0 +1,65 @@
+"""RBC's tables of the Bank's rates, which configurations of 1C read: http://cbrates.rbc.ru/tsv/840/2026/04/25.tsv.
+
+A currency is named by its ISO number. A line has the nominal and its price in roubles, with a decimal point. A day
+without a sheet gets the rates in force on it, a day whose rates are not yet set gets 404.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+from ratesvc.dialects import Content, Dialect, Refusal, Refused, Request, status
+from ratesvc.domain.rates import FIRST_DAY, Quote, plain
+from ratesvc.errors import HistoryLoading, RatesvcError
+
+TSV = "text/tab-separated-values; charset=utf-8"
+TEXT = "text/plain; charset=utf-8"
+NO_DAY = "There is no such day. An address looks like /tsv/840/2026/04/25.tsv."
+NO_CURRENCY = "The Bank has no rate for a currency with this ISO number."
+
+
+def one_day(request: Request) -> Content:
+    """840/2026/04/25.tsv: `nominal⇥rate`, without a line break, because scripts take all after the tab for a number."""
+    text = "-".join(request.given[part] for part in ("year", "month", "day"))
+    day, number = request.iso_day(text, NO_DAY, 404), _number(request)
+    quote = next((quote for quote in request.on(day).sheet.quotes if quote.numeric_code == number), None)
+    if quote is None:
+        raise Refused(404, NO_CURRENCY)
+    return Content(("day", number, day), TSV, lambda: _fields(quote).encode(), day)
+
+
+def all_days(request: Request) -> Content:
+    """cb/840.tsv: `yyyyMMdd⇥nominal⇥rate` of every sheet that has the currency, oldest first. Raises HistoryLoading."""
+    number, held = _number(request), request.history.coverage
+    if held is None:
+        raise HistoryLoading(FIRST_DAY)
+    request.check_no_gap(held.since, request.newest.effective_date)
+    columns = [column for column in request.history.columns() if column.currency.numeric_code == number]
+    if not columns:
+        raise Refused(404, NO_CURRENCY)
+
+    def write() -> bytes:
+        # If the currency had several ids on a day, the earliest id counts, as in /v1/series.
+        records = {day: column for column in reversed(columns) for day in map(date.fromordinal, column.days)}
+        quotes = ((day, column.quote(day)) for day, column in sorted(records.items(), key=lambda record: record[0]))
+        return "".join(f"{day:%Y%m%d}\t{_fields(quote)}\n" for day, quote in quotes if quote).encode()
+
+    return Content(("days", number), TSV, write, points=sum(len(column.days) for column in columns))
+
+
+def _number(request: Request) -> str:
+    return request.given["numeric"].zfill(3)
+
+
+def _fields(quote: Quote) -> str:
+    return f"{quote.nominal}\t{plain(quote.value)}"
+
+
+def refuse(error: RatesvcError) -> Refusal:
+    """One line of text without a tab, so that no client takes it for a rate."""
+    return Refusal(status(error), TEXT, f"{error}\n".encode())
+
+
+DIALECT = Dialect(
+    {"/tsv/cb/{numeric}.tsv": all_days, "/tsv/{numeric}/{year}/{month}/{day}.tsv": one_day}, refuse, root=""
+)
