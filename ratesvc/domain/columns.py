@@ -39,8 +39,8 @@ class Coverage:
     """A closed range of days of which every sheet is held: no day in it can have another sheet.
 
     The days in `unconfirmed`, oldest first, are the exception: their sheets exist and are not admitted. `assessed` is
-    False for a range of an older version, whose sheets the next backfill assesses. `columns` is how many columns were
-    stored with it, at least; 0 if an older version stored it.
+    False for a range that a version without admission of history stored. `columns` is how many columns were stored
+    with it, at least; 0 if an older version stored it.
     """
 
     since: date

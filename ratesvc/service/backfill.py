@@ -58,6 +58,8 @@ class Backfill:
         self._at_once = False
         self._tried: dict[date, None] = {}
         self._unanswered = 0
+        self.ids_are_due = False
+        """After an upgrade: an older version asked for fewer ids."""
         self.progress: Progress | None = None
         """The step of the run that goes on."""
 
@@ -68,7 +70,7 @@ class Backfill:
     def is_complete(self) -> bool:
         """Whether every sheet up to yesterday is held."""
         coverage, yesterday = self._history.coverage, self._today() - ONE_DAY
-        if coverage is None or coverage.since > FIRST_DAY or coverage.unconfirmed or not coverage.assessed:
+        if coverage is None or coverage.since > FIRST_DAY or coverage.unconfirmed or self.ids_are_due:
             return False
         return self._history.first_gap(coverage.until, yesterday) is None
 
@@ -120,7 +122,7 @@ class Backfill:
 
     async def _steps(self, requested: Coverage) -> AsyncIterator[Progress]:
         held = await self._store.coverage()
-        if held is None or not held.assessed or requested.since < held.since:
+        if held is None or requested.since < held.since:
             async for progress in self._fetch_series(requested.hull(held) if held else requested):
                 yield progress
         else:
@@ -128,7 +130,7 @@ class Backfill:
                 async for progress in self._catch_up(held, requested.until):
                     yield progress
             held = await self._store.coverage() or held
-            if self._at_once and await self._misses_an_id():
+            if (self.ids_are_due or self._at_once) and await self._misses_an_id():
                 async for progress in self._fetch_series(held):
                     yield progress
                 # The coverage is the same, so that nobody would read the new columns.
@@ -139,6 +141,7 @@ class Backfill:
                     raise StoreUnavailable("Redis lost columns of history", "answer")
                 async for progress in self._admit(columns, held, 0, everything=False):
                     yield progress
+        self.ids_are_due = False
 
     async def _catch_up(self, held: Coverage, until: date) -> AsyncIterator[Progress]:
         """Fetch the sheets after those that are held, as daily documents if they are few."""
@@ -244,14 +247,16 @@ class Backfill:
     ) -> AsyncIterator[Progress]:
         """Confirm sheets with findings, ask again for unconfirmed days, then store and announce the admitted columns.
 
-        Without `everything` it only asks for the unconfirmed days.
+        Without `everything` it assesses only unconfirmed days whose figures an older version left in the columns.
         """
+        columns = list(columns)
+        figures = set(sheet_days(columns)).intersection(coverage.unconfirmed)
         scratch = History(self._history.calendar)
-        scratch.fill(columns, coverage)
+        scratch.fill(columns, replace(coverage, unconfirmed=tuple(sorted(set(coverage.unconfirmed) - figures))))
         for revision in self._history:
             scratch.add(revision)
         known = list(scratch.coverage.unconfirmed) if scratch.coverage else []
-        async for progress in self._confirm_suspects(scratch, scratch.days if everything else [], done):
+        async for progress in self._confirm_suspects(scratch, scratch.days if everything else sorted(figures), done):
             yield progress
             done = progress.done + 1
         if everything and _holds_sheets(scratch):

@@ -2,7 +2,7 @@
 
 A value is an envelope: a magic word, a checksum over the field's name and the payload, the payload in msgpack. A value
 whose checksum or payload is wrong counts as missing. New fields go to the end of a record, so that older versions can
-read it.
+read it. Records of an older version lack `admitted` or `assessed`: today's rules for sheets were not applied to them.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class _Revision(msgspec.Struct, array_like=True):
     rows: list[_Row]
     raw: bytes
     sha256: str
+    admitted: bool = False
 
 
 class _Column(msgspec.Struct, array_like=True):
@@ -110,6 +111,7 @@ def encode_revision(revision: Revision) -> bytes:
         rows=rows,
         raw=revision.document,
         sha256=hashlib.sha256(revision.raw).hexdigest(),
+        admitted=revision.admitted,
     )
     return seal(field_of(*revision.key), msgspec.msgpack.encode(record))
 
@@ -125,7 +127,7 @@ def decode_revision(field: str, envelope: bytes | str | None) -> Revision | None
     except (msgspec.MsgspecError, ArithmeticError):
         return None
     sheet = Sheet(record.effective_date, quotes)
-    revision = Revision(sheet, record.number, record.fetched_at, record.flags, record.raw)
+    revision = Revision(sheet, record.number, record.fetched_at, record.flags, record.raw, record.admitted)
     return revision if field_of(*revision.key) == field else None
 
 

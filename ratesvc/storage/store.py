@@ -227,10 +227,10 @@ class Store:
             while True:
                 latest, number = await self._latest(redis, candidate)
                 if latest and latest.sheet.says_the_same_as(candidate.sheet):
-                    return latest
+                    return replace(latest, admitted=True)
                 revision = replace(candidate, number=number)
                 if await redis.hsetnx(self._sheets, field_of(*revision.key), records.encode_revision(revision)):
-                    return revision
+                    return replace(revision, admitted=True)
 
     async def _latest(self, redis: Redis, candidate: Revision) -> tuple[Revision | None, int]:
         """The latest revision of the candidate's day, and the next free number; a damaged value is deleted.
@@ -248,6 +248,15 @@ class Store:
                     await redis.hdel(self._sheets, field)
                 return latest, number
             latest, number = revision or latest, number + 1
+
+    async def readmit(self, kept: Sequence[Revision], refused: Sequence[Revision]) -> None:
+        """Rewrite as admitted what an older version stored, and delete what is not admitted."""
+        async with self.connection.call("repair") as redis:
+            await self._write(redis, self._sheets, _sheet_envelopes(replace(one, admitted=True) for one in kept))
+            if refused:
+                fields = {field_of(*revision.key) for revision in refused}
+                await redis.hdel(self._sheets, *fields)
+                self.fields_in_redis -= fields
 
     async def put_columns(self, columns: Iterable[Column], requested: Coverage) -> None:
         """Overwrite the history of these currency ids. It is used once the coverage says that all are stored."""

@@ -15,6 +15,7 @@ from conftest import Clock, Serve, Served, eventually, unhurried
 from fake_bank import Bank, daily_xml, sheet, workdays
 from sheets import changed, times
 
+from ratesvc.bank.admission import Reassessed
 from ratesvc.bank.client import BankClient, Pace
 from ratesvc.config import Settings
 from ratesvc.domain.columns import Coverage
@@ -64,7 +65,11 @@ class Replica:
 
     async def repair(self) -> None:
         """Write what Redis lost."""
-        await Sync(self.store, self.history, lambda: None, lambda *_: None, appending=False).round(FRIDAY)
+
+        async def refused(_: Reassessed) -> None:
+            return
+
+        await Sync(self.store, self.history, lambda: None, lambda *_: None, refused, appending=False).round(FRIDAY)
 
     async def fetch_day(self, day: date | None) -> None:
         self.accept(await self.refresher.ask(day))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from base64 import b64decode
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ import redis
 from conftest import Clock, Serve, Served, eventually, unhurried
 from fake_bank import Bank, sheet, workdays
 from redis_servers import RealRedis, running
+from sheets import changed, times
 
 from ratesvc.config import Redis, Settings
 from ratesvc.domain.columns import Coverage
-from ratesvc.domain.rates import FIRST_DAY
+from ratesvc.domain.rates import FIRST_DAY, Revision
 from ratesvc.service.app import Service
 from ratesvc.storage.records import encode_coverage, unseal
 
@@ -350,6 +352,59 @@ async def test_a_backfill_that_ends_with_a_bug_is_logged_and_begins_again_later(
         await eventually(lambda: restarts._value.get() == 1)  # noqa: SLF001 -- what is counted so far
         scheduler = served.service._schedule._scheduler  # noqa: SLF001 -- its appointment
         await eventually(lambda: scheduler.get_job("backfill"))
+
+
+async def test_an_upgrade_over_a_redis_that_accepts_no_writes_loses_nothing(
+    own: RealRedis, on_own: Served, serve: Serve
+) -> None:
+    """What an older version stored is assessed and served at once, and marked as soon as Redis accepts writes."""
+    settings, coverage = on_own.service.settings, on_own.service.history.coverage
+    assert coverage
+    await on_own.service.retire()
+    await eventually(lambda: is_quiet(on_own, own.client()))
+    await on_own.service.store.put_coverage(replace(coverage, assessed=False))
+    mend = _no_room(own)
+    async with serve(unhurried(settings)) as upgraded:
+        await upgraded.ready()
+        assert upgraded.service.history.coverage
+        assert (await upgraded.get(f"/v1/rates/{DAYS[3]}"))[0] == 200
+        mend()
+
+        async def marked() -> bool:
+            found = await upgraded.service.store.coverage()
+            return bool(found and found.assessed)
+
+        await eventually(marked)
+
+
+async def test_a_sheet_of_an_older_version_is_assessed_beside_the_columns(held: Served, clock: Clock) -> None:
+    """An older version that still runs stores a settled day tenfold. The days beside it are held as columns only."""
+    wrong = changed(sheet(DAYS[3]), USD=times("10"))
+    await held.service.store.put(Revision(wrong, 1, clock(), admitted=False))
+    await tick(held)
+    found = held.service.history.of_date(DAYS[3])
+    assert found
+    assert found.sheet.says_the_same_as(sheet(DAYS[3]))
+
+
+async def test_a_sheet_that_was_assessed_once_is_repaired_as_admitted(
+    held: Served, serve: Serve, client: redis.Redis
+) -> None:
+    """After an upgrade and FLUSHALL no sheet is assessed again."""
+    store = held.service.store
+    document = max(held.service.history, key=lambda one: one.key)
+    await held.service.retire()
+    await store.readmit([], [document])
+    await store.put(replace(document, admitted=False))
+    async with serve(unhurried(held.service.settings)) as upgraded:
+        await upgraded.ready()
+        await upgraded.service.retire()
+        client.delete(key(held, "sheets"))
+        for _ in range(2):
+            await tick(upgraded)
+        store.unload()
+        stored = {revision.key: revision for revision in (await store.load()).revisions}
+        assert stored[document.key].admitted
 
 
 async def test_the_store_of_an_older_version_is_opened_without_a_request(

@@ -91,16 +91,16 @@ def test_a_payload_that_is_no_record_is_a_miss(payload: bytes) -> None:
 
 
 def test_a_revision_comes_back_whole() -> None:
-    """Figures, names, order, provenance, and the Bank's own bytes."""
+    """Figures, names, order, provenance, the Bank's own bytes, and whether it was admitted."""
     found = records.decode_revision(FIELD, records.encode_revision(REVISION))
     assert found == REVISION
     assert found
-    assert (found.raw, found.fetched_at.utcoffset()) == (daily_xml(sheet(FRIDAY)), timedelta(0))
+    assert (found.raw, found.fetched_at.utcoffset(), found.admitted) == (daily_xml(sheet(FRIDAY)), timedelta(0), True)
     assert [str(quote.value) for quote in found.sheet.quotes] == [str(quote.value) for quote in REVISION.sheet.quotes]
-    moscow = Revision(sheet(FRIDAY), 2, FETCHED.astimezone(timezone(timedelta(hours=3))))
-    found = records.decode_revision(FIELD, records.encode_revision(moscow))
+    unadmitted = Revision(sheet(FRIDAY), 2, FETCHED.astimezone(timezone(timedelta(hours=3))), admitted=False)
+    found = records.decode_revision(FIELD, records.encode_revision(unadmitted))
     assert found
-    assert found.fetched_at == FETCHED
+    assert (found.admitted, found.fetched_at) == (False, FETCHED)
 
 
 @given(
@@ -143,6 +143,14 @@ def test_a_record_of_another_shape_is_a_miss(place: int, value: Any) -> None:
     """Another program may seal what this one does not write."""
     changed = resealed(FIELD, records.encode_revision(REVISION), {place: value})
     assert records.decode_revision(FIELD, changed) is None
+
+
+def test_a_revision_of_an_older_version_was_not_admitted() -> None:
+    """Its record ends before that field."""
+    found = records.decode_revision(FIELD, resealed(FIELD, records.encode_revision(REVISION), {}, kept=7))
+    assert found == REVISION
+    assert found
+    assert not found.admitted
 
 
 # Columns and ranges
