@@ -5,16 +5,17 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
 from ratesvc.domain.columns import Column, Coverage, composed, sheet_days, with_revision
 from ratesvc.domain.rates import FIRST_DAY, InForce, Revision, Snapshot
-from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, due_at, moscow_day, overdue_at
+from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, at, due_at, moscow_day, overdue_at
 from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, UnknownRevision
 
 MOST_COMPOSED = 500
 NEAR = timedelta(days=31)
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class History:
@@ -24,6 +25,8 @@ class History:
         """Outside of the coverage `calendar` decides whether a sheet may be missing between two days."""
         self.calendar = calendar
         self.version = 0
+        self.fetched_at = LONG_AGO
+        """When the latest of the revisions and columns was fetched."""
         self.days: list[date] = []
         self.coverage: Coverage | None = None
         self._revisions: dict[date, dict[int, Revision]] = {}
@@ -57,6 +60,7 @@ class History:
         self._columns = with_revision(self._columns, self._latest(day))
         if self.coverage:
             self.coverage = self.coverage.with_sheet(day)
+        self.fetched_at = max(self.fetched_at, revision.fetched_at)
         self.version += 1
 
     def merge(self, revision: Revision) -> None:
@@ -86,6 +90,7 @@ class History:
         for day in self._revisions:
             filled = with_revision(filled, self._latest(day))
             coverage = coverage.with_sheet(day)
+        self.fetched_at = max(self.fetched_at, *(column.fetched_at for column in filled.values()))
         self._columns, self.days, self.coverage = filled, sorted({*days, *self._revisions}), coverage
         self._composed.clear()
         self.version += 1
@@ -275,7 +280,16 @@ def snapshot(history: History, now: datetime) -> Snapshot:
         next_late=expected_at <= now,
         publications_missed=calendar.missed_since(newest.effective_date, now),
         stale=not calendar.holds(in_force.effective_date, today),
+        changed_at=_changed_at(history, newest.effective_date, now),
     )
+
+
+def _changed_at(history: History, newest: date, now: datetime) -> datetime:
+    """When answers changed last: with what was fetched, at midnight, or when a sheet became late or overdue."""
+    today = moscow_day(now)
+    due = history.calendar.effective_date_on_or_before(today + ONE_DAY)
+    lateness = (due_at(due), overdue_at(due)) if due > newest else ()
+    return max(at(today, time.min), history.fetched_at, *(moment for moment in lateness if moment <= now))
 
 
 def on_day(history: History, day: date, now: datetime) -> InForce:

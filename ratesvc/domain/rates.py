@@ -291,7 +291,8 @@ class Snapshot:
     """What is known on one Moscow day at one moment: the sheets to show and what to expect next.
 
     `announced` is not yet in force; `previous` is None when a sheet may be missing before the one in force.
-    `publications_missed` counts overdue sheets; `stale` says that today's own sheet is missing.
+    `publications_missed` counts overdue sheets; `stale` says that today's own sheet is missing. `changed_at` is when
+    answers changed last, the same on every replica.
     """
 
     today: date
@@ -302,6 +303,7 @@ class Snapshot:
     next_late: bool
     publications_missed: int
     stale: bool
+    changed_at: datetime
 
     @property
     def next_overdue(self) -> bool:

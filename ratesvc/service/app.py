@@ -273,10 +273,10 @@ class Service:
 
     def publish(self) -> None:
         """Publish the current snapshot, unless the current publication has it."""
-        current = self.current_snapshot()
+        current, before = self.current_snapshot(), self.publisher.current
         key = (current, self.history.version)
-        if current and (self.publisher.current is None or self.publisher.current.key != key):
-            self.publisher.current = Publication(current, key)
+        if current and (before is None or before.key != key):
+            self.publisher.current = Publication(current, key, before)
 
     def current_snapshot(self) -> Snapshot | None:
         """The current snapshot; None while no sheet up to today is held."""

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, time
+from datetime import UTC, datetime, time
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
 from weakref import WeakValueDictionary
@@ -145,10 +145,14 @@ class Publication:
     they never drive out small ones.
     """
 
-    def __init__(self, snapshot: Snapshot, key: Hashable) -> None:
-        """Starts without bodies; two publications with the same `key` answer the same."""
+    def __init__(self, snapshot: Snapshot, key: Hashable, before: Publication | None = None) -> None:
+        """Starts without bodies; two publications with the same `key` answer the same. `before` is replaced by it."""
         self.snapshot = snapshot
         self.key = key
+        self.last_modified: datetime | None = snapshot.changed_at.replace(microsecond=0)
+        """None if the publication before has this second, too, because then it tells nobody which of the two it is."""
+        if before and self.last_modified <= before.snapshot.changed_at:
+            self.last_modified = None
         self.until = at(snapshot.today + ONE_DAY, time.min).astimezone(UTC)
         """Midnight in Moscow: from then on today is another day."""
         self.answers: dict[str, Any] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
@@ -84,6 +84,8 @@ MANIFEST = Caching(300, 3600, 604800)
 ICON = Caching(604800, 0, 604800)
 FOR_EVER = Caching(31536000, 0, 31536000, immutable=True)
 NO_STORE = None
+DATED = (RATES, WIDGET, CARD, SETTLED)
+"""They have a Last-Modified: that of the publication, with which alone their bytes change."""
 
 
 def changes_at(snapshot: Snapshot, now: datetime) -> datetime:
@@ -103,6 +105,7 @@ class Answer:
     snapshot: Snapshot | None = None
     demo: bool = False
     route: Route | None = None
+    last_modified: str = ""
     times_sent: int = 0
     _heads: dict[tuple[int, str], bytes] = field(default_factory=dict)
     _since: datetime = LONG_AGO
@@ -126,6 +129,7 @@ class Answer:
         headers = {**COMMON, **self._headers(now, encoding), "Date": formatdate(time.time(), usegmt=True)}
         if status == 304:
             headers.pop("Content-Encoding", None)
+            headers.pop("Last-Modified", None)
         else:
             headers["Content-Type"] = self.body.content_type
             headers["Content-Length"] = str(len(self.body.encoded(encoding)))
@@ -140,6 +144,9 @@ class Answer:
             until = changes_at(self.snapshot, now) if self.snapshot and self.caching.follows_rates else None
             headers |= {"Cache-Control": self.caching.header(now, until), "Vary": "Accept-Encoding"}
             headers["ETag"] = self.body.etag(encoding)
+        # Not while its second lasts, because the answer may have been another at its beginning (RFC 9110, 8.8.2.2).
+        if self.snapshot and self.last_modified and self.snapshot.changed_at.timestamp() < int(time.time()):
+            headers["Last-Modified"] = self.last_modified
         if encoding != "identity":
             headers["Content-Encoding"] = encoding
         if self.status == 503:
@@ -154,7 +161,17 @@ class Answer:
         # Several lines of a header are one list (RFC 9110, 5.3).
         accepted, tags = headers.getall(hdrs.ACCEPT_ENCODING, ()), headers.getall(hdrs.IF_NONE_MATCH, ())
         encoding = preferred(",".join(accepted), self.body.offered) if accepted else "identity"
-        return (304 if tags and self.status == 200 and has_it(",".join(tags), self.body) else self.status), encoding
+        return (304 if self.status == 200 and self._is_held(tags, headers) else self.status), encoding
+
+    def _is_held(self, tags: Sequence[str], headers: CIMultiDictProxy[str]) -> bool:
+        """Whether the client has this answer: by its tags, or without tags by the exact date that we sent.
+
+        A later date proves nothing. A clock that is fast, or a replica that was late, would make an old answer last.
+        RFC 9110, 13.1.3, knows servers that "only honor exact timestamp matches".
+        """
+        if tags:
+            return has_it(",".join(tags), self.body)
+        return bool(self.last_modified) and headers.get(hdrs.IF_MODIFIED_SINCE) == self.last_modified
 
 
 class Ready(web.StreamResponse):
@@ -279,8 +296,10 @@ def answering(handler: Handler, service: Service, template: str, hosts: Collecti
             return refusal(json.INTERNAL, f"Incident {incident}.")
         if not isinstance(found, Answer):
             return found
-        if service.publisher.current:
-            found.snapshot = service.publisher.current.snapshot
+        if publication is not None:
+            found.snapshot = publication.snapshot
+            if publication.last_modified and found.caching in DATED:
+                found.last_modified = formatdate(publication.last_modified.timestamp(), usegmt=True)
         found.demo = service.demo and found.caching is not NO_STORE
         is_kept = found.status == 200 and found.caching is not NO_STORE and found.body.is_finished
         ready = Ready(found, request, service.clock(), closing=service.draining)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -212,6 +213,36 @@ def test_tomorrows_sheet_is_announced_and_then_in_force_at_midnight_with_no_new_
     assert (midnight.today, midnight.in_force, midnight.announced) == (SATURDAY, dollar(SATURDAY), None)
     assert (evening.previous, midnight.previous) == (dollar(THURSDAY), dollar(FRIDAY))
     assert not midnight.stale
+
+
+@pytest.mark.parametrize(
+    ("held", "now", "changed_at"),
+    [
+        ((FRIDAY, SATURDAY), (SUNDAY, "12:00"), (SUNDAY, "00:00")),
+        ((FRIDAY, SATURDAY), (MONDAY, "17:59:59"), (MONDAY, "00:00")),
+        ((FRIDAY, SATURDAY), (MONDAY, "20:59"), (MONDAY, "18:00")),
+        ((FRIDAY, SATURDAY), (MONDAY, "22:00"), (MONDAY, "21:00")),
+        ((FRIDAY, SATURDAY), (TUESDAY, "00:00"), (TUESDAY, "00:00")),
+        ((SATURDAY, TUESDAY), (MONDAY, "22:00"), (MONDAY, "00:00")),
+    ],
+)
+def test_answers_change_at_midnight_and_when_a_sheet_is_late_or_overdue(
+    held: tuple[date, ...], now: tuple[date, str], changed_at: tuple[date, str]
+) -> None:
+    """Every answer about today has the day in it, so each midnight counts, also on days off."""
+    assert snapshot(holding(*held), moscow(*now)).changed_at == moscow(*changed_at)
+
+
+def test_answers_change_with_what_was_fetched_last() -> None:
+    """A correction of an old sheet counts, and so does a backfill, whose columns say when they were fetched."""
+    at = moscow(SUNDAY, "12:00")
+    held = holding(THURSDAY, FRIDAY, SATURDAY)
+    held.add(replace(dollar(THURSDAY, 2, "81"), fetched_at=at))
+    held.add(replace(dollar(FRIDAY, 2, "82"), fetched_at=at - ONE_DAY))
+    assert snapshot(held, moscow(SUNDAY, "13:00")).changed_at == at
+    later = replace(column("USD", THURSDAY, SATURDAY), fetched_at=at + timedelta(minutes=1))
+    held.fill([later], Coverage(THURSDAY, SATURDAY))
+    assert snapshot(held, moscow(SUNDAY, "13:00")).changed_at == later.fetched_at
 
 
 def test_with_tomorrows_sheet_the_next_is_expected_after_it() -> None:

@@ -456,7 +456,7 @@ def test_a_known_code_is_its_own_nearest(code: str, others: set[str]) -> None:
 # Answers
 
 NEXT_AT = datetime(2026, 4, 24, 15, tzinfo=UTC)
-SEEN = Snapshot(FRIDAY, revision(FRIDAY), revision(THURSDAY), revision(SATURDAY), NEXT_AT, False, 0, False)  # noqa: FBT003
+SEEN = Snapshot(FRIDAY, revision(FRIDAY), revision(THURSDAY), revision(SATURDAY), NEXT_AT, False, 0, False, NEXT_AT)  # noqa: FBT003
 
 
 def test_todays_answer_is_what_the_snapshot_says() -> None:

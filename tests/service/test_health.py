@@ -36,6 +36,7 @@ SEEN = Snapshot(
     next_late=False,
     publications_missed=0,
     stale=False,
+    changed_at=NOON,
 )
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from random import Random
 from types import SimpleNamespace
@@ -40,6 +40,7 @@ SNAPSHOT = Snapshot(
     next_late=False,
     publications_missed=0,
     stale=False,
+    changed_at=datetime(2026, 4, 24, 21, 0, 0, 300_000, tzinfo=UTC),
 )
 
 
@@ -156,6 +157,16 @@ def test_a_publisher_is_empty_until_the_first_publication() -> None:
     publisher.current = Publication(SNAPSHOT, key=REVISION.key)
     assert publisher.current.snapshot is SNAPSHOT
     assert publisher.current.key == (DAY, 1)
+
+
+@pytest.mark.parametrize(("later_s", "is_dated"), [(-5, False), (0, False), (0.6, False), (0.7, True), (1, True)])
+def test_of_two_publications_in_one_second_only_the_first_is_dated(later_s: float, *, is_dated: bool) -> None:
+    """A date that both had would tell nobody which of the two a cache holds. A clock may be set back, too."""
+    first = Publication(SNAPSHOT, 1)
+    assert first.last_modified == SNAPSHOT.changed_at.replace(microsecond=0)
+    changed_at = SNAPSHOT.changed_at + timedelta(seconds=later_s)
+    second = Publication(dataclasses.replace(SNAPSHOT, changed_at=changed_at), 2, first)
+    assert second.last_modified == (changed_at.replace(microsecond=0) if is_dated else None)
 
 
 def test_a_body_is_forgotten_with_its_remembered_answers() -> None:

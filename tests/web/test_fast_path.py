@@ -22,6 +22,7 @@ from ratesvc.web.responses import write
 
 REQUESTS = int(os.environ.get("RATESVC_REQUESTS", "20000"))
 FRIDAY = date(2026, 4, 24)
+MIDNIGHT = "Thu, 23 Apr 2026 21:00:00 GMT"
 DATE = re.compile(rb"\r\nDate: [^\r]+")
 TARGETS = (
     *("/v1/rates", "/v1/rates?codes=USD,EUR", "/v1/rates?codes=EUR,USD&lang=ru", "/v1/rates/2026-04-24"),
@@ -33,6 +34,7 @@ METHODS = (*["GET"] * 12, "HEAD", "OPTIONS", "POST", "BREW")
 HEADERS = {
     "Accept-Encoding": ("", "gzip", "br", "gzip, br;q=0.1", "identity", "*;q=0.5", "br;q=0, gzip;q=x", "GZIP, deflate"),
     "If-None-Match": ("*", '"x"', 'W/"{tag}"', '"{tag}"', '"a", "{tag}-br"', '"{tag}-gzip"', "{tag}", ""),
+    "If-Modified-Since": ("{date}", "Thu, 23 Apr 2026 20:59:59 GMT", "x"),
     "User-Agent": ("curl/8.5.0", "Mozilla/5.0 \xe9", ""),
     "Connection": ("keep-alive", "close", "Keep-Alive", "x-mine", "upgrade"),
     "Upgrade": ("h2c", "websocket"),
@@ -64,7 +66,9 @@ def requests(chance: Random, tags: list[str]) -> Iterator[bytes]:
         version = chance.choice(("1.1",) * 12 + ("1.0", "1.2", "2.0"))
         names = chance.sample(list(HEADERS), chance.choice((0, 0, 0, 1, 1, 2, 3)))
         lines = [f"{method} {target} HTTP/{version}", *(["Host: localhost"] * chance.choice((1,) * 15 + (0, 2)))]
-        lines += [f"{name}: {chance.choice(HEADERS[name]).format(tag=chance.choice(tags))}" for name in names]
+        lines += [
+            f"{name}: {chance.choice(HEADERS[name]).format(tag=chance.choice(tags), date=MIDNIGHT)}" for name in names
+        ]
         body = (
             b"abc" if "Content-Length: 3" in lines else b"0\r\n\r\n" if "Transfer-Encoding: chunked" in lines else b""
         )

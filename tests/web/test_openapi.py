@@ -159,7 +159,7 @@ def check(path: str, status: int, headers: Mapping[str, str], body: bytes) -> se
     for name, header in answer["headers"].items():
         assert name in headers or not header["required"], (path, status, name)
         assert name not in headers or not wrong(header["schema"], headers[name])
-    assert {"ETag", "Retry-After"} & set(headers) <= answer["headers"].keys()
+    assert {"ETag", "Last-Modified", "Retry-After"} & set(headers) <= answer["headers"].keys()
     if "content" not in answer:
         assert not body
         return {str(status)}

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from conftest import Served
-from fake_bank import sheet
+from conftest import Clock, Serve, Served, eventually, unhurried
+from fake_bank import Bank, sheet
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from ratesvc.config import Settings
 from ratesvc.domain.rates import Revision, Snapshot
+from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.errors import (
     BadRequest,
     BeforeHistory,
@@ -42,8 +45,9 @@ FRIDAY = date(2026, 4, 24)
 NOON = datetime(2026, 4, 24, 9, tzinfo=UTC)
 DUE = datetime(2026, 4, 24, 15, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 4, 24, 21, tzinfo=UTC)
-SNAPSHOT = Snapshot(FRIDAY, Revision(sheet(FRIDAY), 1, NOON), None, None, DUE, False, 0, False)  # noqa: FBT003
+SNAPSHOT = Snapshot(FRIDAY, Revision(sheet(FRIDAY), 1, NOON), None, None, DUE, False, 0, False, NOON)  # noqa: FBT003
 BODY = Body(b"x" * 1000, "text/plain", (("X-Of-Body", "1"),))
+LAST_MODIFIED = "Thu, 23 Apr 2026 21:00:00 GMT"
 OFFERED = ("br", "gzip", "identity")
 
 
@@ -157,6 +161,32 @@ def test_a_client_that_has_the_body_gets_304() -> None:
     assert answer.choose(CIMultiDictProxy(several)) == (304, "identity")
     assert answer.times_sent == 6
     assert Answer(BODY, None, status=503).choose(headers(if_none_match="*")) == (503, "identity")
+
+
+def test_the_exact_date_of_an_answer_gives_304() -> None:
+    """Only without a tag, and for no other date: a later one comes from a clock, perhaps a wrong one."""
+    answer, later = Answer(BODY, RATES, last_modified=LAST_MODIFIED), "Thu, 23 Apr 2026 21:00:01 GMT"
+    for given, status in (
+        ({}, 200),
+        ({"if_modified_since": LAST_MODIFIED}, 304),
+        ({"if_modified_since": later}, 200),
+        ({"if_modified_since": "x"}, 200),
+        ({"if_modified_since": LAST_MODIFIED, "if_none_match": '"other"'}, 200),
+        ({"if_modified_since": later, "if_none_match": BODY.etag("br")}, 304),
+    ):
+        assert answer.choose(headers(**given))[0] == status, given
+    assert Answer(BODY, RATES).choose(headers(if_modified_since=""))[0] == 200
+    down = Answer(BODY, None, 503, last_modified=LAST_MODIFIED)
+    assert down.choose(headers(if_modified_since=LAST_MODIFIED))[0] == 503
+
+
+@pytest.mark.parametrize(("age_s", "is_said"), [(-60, False), (0, False), (2, True)])
+def test_a_head_says_when_the_answer_changed_once_that_second_is_over(age_s: int, *, is_said: bool) -> None:
+    """Within the second a cache may have been given another answer, and the future is no date of a change."""
+    changed_at = datetime.fromtimestamp(time.time() - age_s, UTC)
+    answer = Answer(BODY, RATES, snapshot=replace(SNAPSHOT, changed_at=changed_at), last_modified=LAST_MODIFIED)
+    assert lines(answer).get("Last-Modified") == (LAST_MODIFIED if is_said else None)
+    assert "Last-Modified" not in lines(answer, status=304)
 
 
 def lines(answer: Answer, now: datetime = NOON, status: int = 200, encoding: str = "identity") -> dict[str, str]:
@@ -276,3 +306,27 @@ async def test_answers_are_remembered_and_counted(served: Served) -> None:
     assert (await served.get("/v1/rates?codes=U"))[0] == 400
     assert (await served.get("/health"))[0] == 200
     assert not {"/v1/rates?codes=U", "/health"} & publication.answers.keys()
+
+
+async def test_the_date_of_an_answer_is_that_of_the_last_change(
+    bank: Bank, settings: Settings, served: Served, serve: Serve, clock: Clock
+) -> None:
+    """The acceptance of a sheet or the start of the day, on both paths, and the same on a second replica."""
+    clock.moment = datetime(2026, 4, 24, 13, 30, 7, 900_000, tzinfo=UTC)
+    bank.publish(sheet(FRIDAY + ONE_DAY))
+    await served.service.refresh()
+    await eventually(lambda: served.service.history.of_date(FRIDAY + ONE_DAY))
+    accepted, midnight = "Fri, 24 Apr 2026 13:30:07 GMT", "Fri, 24 Apr 2026 21:00:00 GMT"
+    async with serve(unhurried(settings)) as second:
+        await eventually(lambda: second.service.history.coverage)
+        for path in ("/v1/rates", "/v1/rates/2026-04-23", "/widget", "/cbr-xml-daily/daily_json.js"):
+            for running in (served, second, served, second):
+                assert (await running.get(path))[1]["Last-Modified"] == accepted, path
+                assert (await running.get(path, If_Modified_Since=accepted))[0] == 304
+                assert (await running.get(path, If_Modified_Since=midnight))[0] == 200
+        assert "Last-Modified" not in (await served.get("/widget/rates.js"))[1]
+        clock.moment = datetime(2026, 4, 24, 21, tzinfo=UTC)
+        for running in (served, second):
+            status, headers, body = await running.get("/v1/rates", If_Modified_Since=accepted)
+            assert (status, headers["Last-Modified"]) == (200, midnight)
+            assert json.loads(body)["effective_date"] == "2026-04-25"
