@@ -109,8 +109,7 @@ class Service:
         await self._surviving("load", self._sync.reread())
         self._schedule = Schedule(
             poll=self.poll,
-            republish=self.republish,
-            tick=self._tick,
+            tick=self.tick,
             listen=partial(self._sync.listen, self.telemetry.bank_answered_another),
             backfill=self._fill,
             out_of_sync=lambda: not self._sync.in_sync,
@@ -146,7 +145,7 @@ class Service:
         """Run one cycle, and make the appointments for the next one and for a backfill."""
         async with self._refreshing:
             # Redis is repaired first, so that a correction gets the number after the held ones.
-            await self._tick()
+            await self.tick()
             cycle = await self.refresh()
             # Our own announcement may not have come back yet, and the next poll depends on it.
             if cycle.accepted and not await self._surviving("reread", self._sync.reread()):
@@ -167,14 +166,9 @@ class Service:
             if cycle.bank_answered:
                 await self.store.announce_answer()
 
-    async def republish(self) -> None:
-        """Publish again at midnight and at 21:00, and append events: answers change although no sheet has arrived."""
+    async def tick(self) -> None:
+        """Publish again if the clock has changed the answers, and keep memory and Redis in sync."""
         self.publish()
-        with contextlib.suppress(StoreUnavailable):
-            await self._sync.append()
-
-    async def _tick(self) -> None:
-        """Keep memory and Redis in sync, and say if a sheet does not come in time."""
         if current := self.current_snapshot():
             self.telemetry.lateness(current)
         await self._surviving("tick", self._compare())

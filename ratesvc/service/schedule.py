@@ -1,4 +1,4 @@
-"""When the service does something by itself: polls, backfills, the hours at which something changes, the heartbeat.
+"""When the service does something by itself: polls, backfills, the heartbeat.
 
 It follows clock jumps, and starts tasks again that end by themselves.
 """
@@ -14,8 +14,6 @@ from random import Random
 from typing import Any
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from apscheduler.schedulers.base import STATE_RUNNING
-from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.date import DateTrigger
 
 from ratesvc.domain.history import History
@@ -32,11 +30,11 @@ LONGEST_FIRST_SHEET_RETRY_S = 60.0
 HEARTBEAT_S = 1.0
 TICK_S = 3.0
 CLOCK_JUMP_S = 2.0
-LATE = timedelta(seconds=5)
+LATE = timedelta(seconds=2)
+"""No appointment for a poll begins later than this, unless it was lost."""
 RESTART_S = 1.0
 BACKFILL_AGAIN_S = 600.0
 REDIS_RETRY_S = 5.0  # each run asks the Bank for its catalogue
-MISSED_BEATS = 2
 
 Job = Callable[[], Coroutine[Any, Any, None]]
 
@@ -80,14 +78,12 @@ def with_jitter(seconds: float, random: Random) -> float:
 class Schedule:
     """Runs these jobs from `start` to `stop`.
 
-    `poll` and `backfill` make their next appointments themselves. `republish` is for the hours at which something
-    changes without new figures. `tick` compares memory with Redis, at every beat while `out_of_sync` returns True.
-    `listen` never ends. `clock_jumped` gets the seconds; `died` the name of a task that will be started again, and its
-    error.
+    `poll` and `backfill` make their next appointments themselves. `tick` follows the clock and compares memory with
+    Redis, at every beat while `out_of_sync` returns True. `listen` never ends. `clock_jumped` gets the seconds; `died`
+    the name of a task that will be started again, and its error.
     """
 
     poll: Job
-    republish: Job
     tick: Job
     listen: Job
     backfill: Job
@@ -124,12 +120,6 @@ class Schedule:
             self._scheduler.shutdown(wait=False)
         self._scheduler = AsyncIOScheduler(timezone=MOSCOW)
         self._scheduler.start()
-        # Without new figures, another sheet is in force at midnight, and a publication becomes overdue at 21:00.
-        for hour in (0, 21):
-            trigger = CronTrigger(hour=hour, timezone=MOSCOW)
-            self._scheduler.add_job(
-                self.republish, trigger, id=f"republish-{hour}", misfire_grace_time=None, coalesce=True
-            )
 
     @property
     def silent_s(self) -> float:
@@ -183,18 +173,10 @@ class Schedule:
             self.died(task.get_name(), error)
             restart()
 
-    def _is_polling(self) -> bool:
-        """Whether a poll runs, or has an appointment that will be kept."""
-        if any(task.get_name() == "poll" for task in self._tasks):
-            return True
-        job = self._scheduler.get_job("poll") if self._scheduler.state == STATE_RUNNING else None
-        return job is not None and job.next_run_time is not None and job.next_run_time > utc_now() - LATE
-
     async def _heartbeat(self) -> None:
         """Compare the wall clock with the monotonic one, and memory with Redis."""
         loop = asyncio.get_running_loop()
         last_wall, last_now, last_tick = utc_now(), loop.time(), loop.time()
-        missing = 0
         while True:
             await asyncio.sleep(HEARTBEAT_S)
             wall, now = utc_now(), loop.time()
@@ -203,10 +185,8 @@ class Schedule:
             if abs(jump) > CLOCK_JUMP_S:
                 self.clock_jumped(jump)
                 self.poll_in(0)
-            # Between an appointment and its poll there is a moment with neither.
-            missing = 0 if self._is_polling() else missing + 1
-            if missing >= MISSED_BEATS:
-                missing = 0
+            is_polling = any(task.get_name() == "poll" for task in self._tasks)
+            if not is_polling and self.next_poll_at + LATE < wall:
                 self.died("poll", "had no appointment any more")
                 self._start_scheduler()
                 self.poll_in(0)

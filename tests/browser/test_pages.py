@@ -80,7 +80,7 @@ async def test_a_browser_hears_every_event_once_across_a_restart(
             await page.wait_for_function("window.opened == 2")
             await page.wait_for_function("window.heard.length == 1")
             clock.moment = datetime(2026, 4, 24, 21, 0, tzinfo=UTC)
-            await second.service.republish()
+            await second.service.tick()
             await page.wait_for_function("window.heard.length >= 2")
             heard = await page.evaluate("window.heard")
     assert [(kind, told[:14], day) for kind, told, day in heard] == [

@@ -169,7 +169,7 @@ async def test_B3_charsets(served: Watched, bank: Bank, clock: Clock, fault: Fau
     await eventually(lambda: len(served.service.history) == 4)
     assert served.service.history.revision(SATURDAY, 2).sheet.by_code["PLN"].name == "Валюта PLN"
     clock.advance(days=1)
-    await served.service.republish()
+    await served.service.tick()
     await are_readable(served)
 
 

@@ -194,7 +194,7 @@ class Happenings(RuleBasedStateMachine):
     @rule(hours=st.sampled_from([1, 5, 12, 24, 72]))
     def time_passes(self, hours: int) -> None:
         self.clock.advance(hours=hours)
-        self.do(self.served.service.republish())
+        self.do(self.served.service.tick())
 
     @rule()
     def the_service_restarts(self) -> None:

@@ -175,7 +175,7 @@ async def test_health_has_seven_checks(served: Served, clock: Clock) -> None:
 async def test_health_answers_with_a_clock_far_in_the_past(served: Served, clock: Clock) -> None:
     """Before the first rates no sheet is in force. Health and metrics show why."""
     clock.moment = datetime(1970, 1, 1, tzinfo=UTC)
-    await served.service.republish()
+    await served.service.tick()
     found = served.service.health()
     assert (found["cbr:sheet"]["status"], found["clock:skew"]["status"]) == ("fail", "warn")
     assert (await served.get("/metrics"))[0] == 200

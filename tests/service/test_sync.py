@@ -44,7 +44,7 @@ async def held(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[Se
 
 async def tick(served: Served) -> None:
     """The round that the heartbeat begins every three seconds."""
-    await served.service._tick()  # noqa: SLF001 -- at a moment of the test's choice
+    await served.service.tick()
 
 
 async def is_quiet(served: Served, client: redis.Redis) -> bool:

@@ -68,7 +68,7 @@ async def a_day_passes(bank: Bank, served: Served, clock: Clock, readers: list[R
         for reader in readers:
             await reader.heard(count)
     clock.moment = datetime(2026, 4, 24, 21, 0, tzinfo=UTC)
-    await served.service.republish()
+    await served.service.tick()
     for reader in readers:
         await reader.heard(3)
 
@@ -128,9 +128,9 @@ async def test_replicas_that_append_at_once_append_one_event(
     async with started(serve, settings, 3) as one, started(serve, settings, 3) as two:
         async with reading(one.url) as first, reading(two.url) as second:
             clock.moment = datetime(2026, 4, 24, 21, 0, tzinfo=UTC)
-            await asyncio.gather(*(served.service.republish() for served in (one, two) * 5))
+            await asyncio.gather(*(served.service.tick() for served in (one, two) * 5))
             await asyncio.gather(first.heard(1), second.heard(1))
-            await asyncio.gather(*(served.service.republish() for served in (one, two)))
+            await asyncio.gather(*(served.service.tick() for served in (one, two)))
         assert first.told == second.told == [("in_force", "2026-04-25", 1)]
         assert first.ids == second.ids == [str(one.service.event_log.log.end)]
 
