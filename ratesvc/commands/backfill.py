@@ -7,7 +7,7 @@ from datetime import date
 import click
 import msgspec
 
-from ratesvc.commands.running import follow, opened
+from ratesvc.commands.running import follow, opened, require_data
 from ratesvc.config import Settings
 from ratesvc.domain.rates import FIRST_DAY
 from ratesvc.errors import RatesvcError
@@ -16,7 +16,8 @@ from ratesvc.service.backfill import Difference
 
 async def backfill(settings: Settings, since: date | None, until: date | None, *, as_json: bool, demo: bool) -> None:
     """Fetch what is missing and print what is held. Raises RatesvcError."""
-    async with opened(settings, demo=demo) as service:
+    async with opened(settings, demo=demo, creates=True) as service:
+        place = f" in {service.data_dir.resolve()}" if service.engine else ""
         await follow(service.backfill(since or FIRST_DAY, until), as_json=as_json)
         coverage, count = service.history.coverage, len(service.history.days)
     if coverage is None:
@@ -24,12 +25,13 @@ async def backfill(settings: Settings, since: date | None, until: date | None, *
     held = {"sheets": count, "since": coverage.since, "until": coverage.until, "unconfirmed": coverage.unconfirmed}
     waiting = len(coverage.unconfirmed)
     which = f"all but {waiting} that wait (ratesvc quarantine list)" if waiting else "every one"
-    words = f"Held: {count} sheets, {which} from {coverage.since} to {coverage.until}."
+    words = f"Held{place}: {count} sheets, {which} from {coverage.since} to {coverage.until}."
     click.echo(msgspec.json.encode(held) if as_json else words)
 
 
 async def verify(settings: Settings, *, as_json: bool, demo: bool) -> None:
     """Print what differs from the Bank. Raises RatesvcError if anything does."""
+    require_data(settings, demo=demo)
     async with opened(settings, demo=demo) as service:
         differences = await follow(service.verify(), as_json=as_json)
     for found in differences:

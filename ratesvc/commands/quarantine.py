@@ -9,10 +9,10 @@ import click
 
 from ratesvc.bank.admission import assess
 from ratesvc.bank.xml import parse_daily
-from ratesvc.commands.running import opened
+from ratesvc.commands.running import opened, require_data
 from ratesvc.config import Settings
 from ratesvc.domain.rates import Quote, plain
-from ratesvc.errors import BadDocument, EngineError
+from ratesvc.errors import BadDocument
 from ratesvc.render.json import encode, literal
 from ratesvc.service.app import Service
 from ratesvc.storage.quarantine import Case
@@ -23,10 +23,7 @@ Report = tuple[Any, str | bytes]
 
 async def decide(settings: Settings, action: str, name: str | None, *, as_json: bool) -> None:
     """Open the store, whether or not a service runs, act and print a report. Raises RatesvcError."""
-    folder = Service(settings, scheduled=False).data_dir
-    if not settings.redis.url and not folder.exists():
-        # A new and empty store would say that no document waits.
-        raise EngineError(f"there is no data in {folder.resolve()}: run this where the service runs, with its settings")
+    require_data(settings, demo=False)
     async with opened(settings, demo=False) as service:
         case = await service.quarantine.case(name) if name is not None else None
         document, text = await (_ACTIONS[action](service, case) if case else _list(service))

@@ -10,6 +10,8 @@ import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import click
@@ -25,7 +27,7 @@ from ratesvc.demo import recorded_bank, recorded_sheets, stopped_clock
 from ratesvc.domain.history import History, on_day
 from ratesvc.domain.rates import FIRST_DAY, InForce, nearest_code
 from ratesvc.domain.workdays import ONE_DAY, moscow_day, utc_now
-from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
+from ratesvc.errors import BeforeHistory, EngineError, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
 from ratesvc.service.app import Service
 from ratesvc.service.backfill import Progress
 from ratesvc.service.refresh import Cycle
@@ -76,14 +78,34 @@ def set_up_logs(form: str, *, quiet: bool) -> None:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, *, demo: bool, scheduled: bool = False) -> AsyncIterator[Service]:
-    """The running service; in demo mode it asks the recorded Bank through the ordinary client."""
+async def opened(
+    settings: Settings, *, demo: bool, scheduled: bool = False, creates: bool = False
+) -> AsyncIterator[Service]:
+    """The running service; in demo mode it asks the recorded Bank through the ordinary client.
+
+    Only a command that `creates` data leaves a data folder where there was none.
+    """
     async with AsyncExitStack() as stack:
         clock = utc_now
+        if not creates and missing_data(settings, demo=demo):
+            folder = stack.enter_context(TemporaryDirectory(prefix="ratesvc-", ignore_cleanup_errors=True))
+            settings = msgspec.structs.replace(settings, data_dir=folder)
         if demo:
             bank = Cbr(mirrors=(await stack.enter_async_context(recorded_bank()),), backfill_gap_seconds=0)
             settings, clock = msgspec.structs.replace(settings, cbr=bank, poll_seconds=None), stopped_clock
         yield await stack.enter_async_context(Service(settings, clock=clock, demo=demo, scheduled=scheduled))
+
+
+def missing_data(settings: Settings, *, demo: bool) -> Path | None:
+    """The folder in which a service with these settings keeps its data, if it needs one and there is none."""
+    folder = Service(settings, demo=demo, scheduled=False).data_dir
+    return None if (settings.redis.url and not demo) or folder.exists() else folder.resolve()
+
+
+def require_data(settings: Settings, *, demo: bool) -> None:
+    """Raises EngineError where there is no data, because an empty store would say that all is well."""
+    if folder := missing_data(settings, demo=demo):
+        raise EngineError(f"there is no data in {folder}: run this where the service runs, with its settings")
 
 
 async def in_force(service: Service, day: date | None) -> InForce:

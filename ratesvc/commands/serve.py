@@ -39,7 +39,7 @@ async def serve(settings: Settings, *, demo: bool) -> None:
 
     loop.add_signal_handler(signal.SIGTERM, give_up)
     try:
-        async with opened(settings, demo=demo, scheduled=True) as service, listening(service) as address:
+        async with opened(settings, demo=demo, scheduled=True, creates=True) as service, listening(service) as address:
             end_if_cancelled()
             loop.add_signal_handler(signal.SIGTERM, stop.set)
             loop.add_signal_handler(signal.SIGINT, interrupt)

@@ -19,7 +19,7 @@ import pytest
 from click.shell_completion import BashComplete
 from click.testing import CliRunner
 from conftest import eventually, program
-from fake_bank import Bank, daily_xml, last_month
+from fake_bank import Bank, around_today, daily_xml, last_month
 from processes import ROOT, environment, processes_over, run, serving
 from rich.console import Console
 from sheets import all_times, plausible
@@ -221,14 +221,44 @@ def test_an_address_that_is_not_this_machines_is_refused_with_its_setting(comman
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("words", ["serve", "serve --check-config"])
+def test_a_setting_of_a_newer_version_stops_the_start_with_its_name(
+    command: Command, tmp_path: Path, words: str
+) -> None:
+    """As the page about upgrades shows it, for the file and for the environment."""
+    page = (ROOT / "docs/operations.md").read_text("utf-8")
+    (tmp_path / "newer.yaml").write_text("cbr:\n  newer: 1\n", "utf-8")
+    for variables in ({"RATESVC_CONFIG": "newer.yaml"}, {"RATESVC_CBR_NEWER": "1"}):
+        code, out, err = command(*words.split(), **variables)
+        assert (code, out, err.count("\n")) == (78, "", 1)
+        assert f"`{err.removeprefix('ratesvc: ').strip().partition(';')[0]}`" in page
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", ["quarantine list", "backfill --verify"])
 @pytest.mark.parametrize("left", ["", "data/demo"], ids=["nothing", "a demo"])
-def test_the_quarantine_of_a_folder_without_a_service_is_not_empty(command: Command, tmp_path: Path, left: str) -> None:
-    """The command makes no store of its own, which would say «Nothing waits.»."""
+def test_a_command_about_data_is_refused_where_there_is_none(
+    command: Command, tmp_path: Path, left: str, words: str
+) -> None:
+    """The command makes no store of its own, which would say «Nothing waits.» or «No difference.»."""
     (tmp_path / left).mkdir(parents=True, exist_ok=True)
-    code, out, err = command("quarantine", "list")
+    code, out, err = command(*words.split())
     assert (code, out, err.count("\n")) == (78, "", 1)
     assert "run this where the service runs" in err
     assert not list(tmp_path.glob("data/[!d]*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", ["show USD", "convert 1 USD", "export site", "show --demo", "export site --demo"])
+async def test_a_command_that_only_reads_leaves_no_data_behind(
+    bank: Bank, command: Command, tmp_path: Path, words: str
+) -> None:
+    """It answers in any folder, and makes no store there."""
+    around_today(bank)
+    code, out, err = await asyncio.to_thread(command, *words.split(), RATESVC_CBR_MIRRORS=bank.url)
+    assert (code, err) == (0, "")
+    assert out
+    assert [file.name for file in tmp_path.iterdir()] == (["site"] if "export" in words else [])
 
 
 def test_an_internal_error_is_one_line_too() -> None:

@@ -141,7 +141,7 @@ async def test_a_backfill_killed_in_the_middle_goes_on_without_asking_again(
     settings = Settings(data_dir=str(tmp_path / "data"), cbr=Cbr(mirrors=(bank.url,), backfill_gap_seconds=0))
     await backfill(settings, None, None, as_json=False, demo=False)
     out, err = capsys.readouterr()
-    assert f"Held: {count} sheets, every one from 1992-07-01 to " in out
+    assert f"Held in {tmp_path}/data/engine: {count} sheets, every one from 1992-07-01 to " in out
     assert "nothing more" in err
     second = bank.series_asked[len(first) :]
     # What was under way at the kill is asked for once more at most.
