@@ -151,17 +151,21 @@ clean:
 .venv/bin/python:
 	@for python in $(PYTHONS); do \
 	  if $$python -c 'import sys, ssl; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
-	    && rm -rf .venv && $$python -m venv .venv >/dev/null 2>&1; then exit 0; fi; \
+	    && echo "Making .venv with $$python." >&2 && rm -rf .venv && $$python -m venv .venv >/dev/null 2>&1; then exit 0; fi; \
 	done; rm -rf .venv; echo "ratesvc needs Python 3.11 or later with venv: install python3 and python3-venv" >&2; exit 1
 
+# pip itself says nothing for so long that somebody would interrupt it.
+INSTALL = @echo "Installing the packages of $(1) into .venv. This takes up to a minute." >&2; \
+  $(BIN)/python -m pip install -q --require-hashes -r $(1)
+
 .venv/ready: .venv/bin/python requirements.lock
-	@$(BIN)/python -m pip install -q --require-hashes -r requirements.lock
+	$(call INSTALL,requirements.lock)
 	@touch $@
 
 .venv/ready-dev: .venv/ready requirements-dev.lock
-	@$(BIN)/python -m pip install -q --require-hashes -r requirements-dev.lock
+	$(call INSTALL,requirements-dev.lock)
 	@touch $@
 
 .venv/ready-docs: .venv/ready-dev requirements-docs.lock
-	@$(BIN)/python -m pip install -q --require-hashes -r requirements-docs.lock
+	$(call INSTALL,requirements-docs.lock)
 	@touch $@

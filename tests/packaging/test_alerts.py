@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -56,7 +57,6 @@ def test_prometheus_accepts_the_rules_and_the_scrape_settings() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_each_alert_fires_when_it_should_and_is_silent_when_not() -> None:
     """deploy/prometheus/alerts.test.yml holds, and has moments of both kinds for every alert."""
     promtool("test", "rules", "alerts.test.yml")
@@ -77,6 +77,19 @@ def test_each_alert_links_to_its_entry_in_the_handbook() -> None:
         page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
         assert (ROOT / page.partition("/main/")[2]).read_text("utf-8") == HANDBOOK
         assert anchor == name.lower()
+
+
+def test_one_command_of_the_guide_gives_all_links_the_address_of_a_copy(tmp_path: Path) -> None:
+    """It changes nothing else, so Prometheus accepts the rules as before."""
+    command = re.search(r"^sed -i .*$", (ROOT / "docs/deploying.md").read_text("utf-8"), re.MULTILINE)
+    assert command
+    shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
+    subprocess.run(("sh", "-c", command[0]), cwd=tmp_path, check=True)
+    for file in ("prometheus/alerts.yml", "grafana/ratesvc.json"):
+        before, after = ((root / "deploy" / file).read_text("utf-8") for root in (ROOT, tmp_path))
+        assert after == before.replace("https://github.com/OWNER/", "https://git.example/you/")
+    assert not [file for file in tmp_path.rglob("*.*") if "OWNER" in file.read_text("utf-8")]
+    promtool("check", "rules", tmp_path / "deploy/prometheus/alerts.yml")
 
 
 def test_alerts_and_rules_tell_jobs_and_namespaces_apart() -> None:

@@ -185,6 +185,22 @@ async def test_both_make_commands_serve_and_print_the_banner(bank: Bank, tmp_pat
             await running.ready()
 
 
+@pytest.mark.slow
+@pytest.mark.release
+async def test_make_says_what_it_waits_for(tmp_path: Path) -> None:
+    """A first run makes an environment and fills it from the lock, which here is empty."""
+    (tmp_path / "Makefile").write_bytes((ROOT / "Makefile").read_bytes())
+    (tmp_path / "requirements.lock").touch()
+    process = await asyncio.create_subprocess_exec(
+        *("make", ".venv/ready"), cwd=tmp_path, env=without_make(), stderr=asyncio.subprocess.PIPE
+    )
+    _, errors = await process.communicate()
+    making, installing, *_ = errors.decode().splitlines()
+    assert making.startswith("Making .venv with python3")
+    assert installing == "Installing the packages of requirements.lock into .venv. This takes up to a minute."
+    assert process.returncode == 0
+
+
 def test_make_knows_every_target_that_the_pages_name() -> None:
     """.ci/run and tests/packaging/test_docs.py run most of them for real."""
     rules = re.findall(r"^([a-z -]+):(?!=)", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
