@@ -1,4 +1,4 @@
-"""The line chart of up to six currencies as SVG: its words and its drawing. Lines join real effective dates only."""
+"""The line chart of up to six currencies as SVG: its words and its drawing. A rate is level while it is in force."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ Exact = Callable[[str, date], Ratio | None]
 """The unrounded rate of a currency on an effective date; None if the point of the series is exact."""
 
 _TITLE, _TEXT, _SMALL = 17, 13, 12  # font sizes in pixels
-_EDGE = 16 * PIXEL
-_LEAST_PLOT = 110 * PIXEL
-_NARROW = 480 * PIXEL
+_LEAST_PLOT = 92 * PIXEL
+_NARROW, _LOW = 480, 300
+_FAR_APART = 5
 _OLD = Decimal(OLD_IN_NEW)
 _HUNDRED = Decimal(100)
 
 
 @dataclass(frozen=True, slots=True)
 class ChartLook:
-    """How a chart is shown: size in pixels within WIDTHS and HEIGHTS, `theme` one of THEMES.
+    """How a chart is shown: size in pixels within WIDTHS and HEIGHTS, `theme` one of THEMES, a `title` of the host's.
 
     The chart becomes higher if the words around it leave too little space for the lines.
     """
@@ -51,6 +51,18 @@ class ChartLook:
     width: int = WIDTH
     height: int = HEIGHT
     demo: bool = False
+    title: str = ""
+
+    @property
+    def is_compact(self) -> bool:
+        """Whether the words are short and the edges narrow, so that the lines have more space."""
+        return self.width < _NARROW or self.height < _LOW
+
+
+def is_better_indexed(series: Mapping[str, Sequence[Point]]) -> bool:
+    """Whether absolute lines would lie flat on each other: the last rates differ more than fivefold."""
+    last = [points[-1][1] for points in series.values() if points]
+    return len(last) > 1 and max(last) > min(last) * _FAR_APART
 
 
 def chart(
@@ -72,16 +84,16 @@ def chart(
     if look.theme not in THEMES:
         raise ValueError("a chart's theme is light, dark or auto")
     rates = {code: _in_new_roubles(code, points, quote) for code, points in series.items() if points}
-    words = _Words(look.language, quote, indexed, exact)
+    words = _Words(look, quote, indexed, exact)
     curves = [words.curve(code, points) for code, points in rates.items()]
-    title, subtitle = words.title(rates), words.subtitle(rates)
+    title, subtitle = look.title or words.title(rates), words.subtitle(rates)
     sheet = _Sheet(curves, look, title, subtitle, _notes(series, look, quote))
     tag, ours = escape(look.language.tag), sheet.ours
     width, height = px(sheet.width), px(sheet.height)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="cbr-chart {look.theme}" role="img" lang="{tag}"',
         f' width="{width}" height="{height}" viewBox="0 0 {width} {height}">',
-        f"<title{'' if curves else ours}>{escape(f'{title}. {subtitle}' if subtitle else title)}</title>",
+        f"<title{'' if curves or look.title else ours}>{escape(f'{title}. {subtitle}' if subtitle else title)}</title>",
         f"<desc{ours}>{escape(words.alternative(rates))}</desc>",
         f"<style>{STYLE}</style>",
         f'<rect class="ground" width="{width}" height="{height}"/>',
@@ -100,7 +112,8 @@ def _in_new_roubles(code: str, points: Sequence[Point], quote: str) -> list[Poin
 
 def _notes(series: Mapping[str, Sequence[Point]], look: ChartLook, quote: str) -> list[str]:
     say = look.language.say
-    notes = [say("Source: official rates of the Bank of Russia.")]
+    source = "Source: Bank of Russia." if look.is_compact else "Source: official rates of the Bank of Russia."
+    notes = [say(source)]
     in_roubles = series if quote == "RUB" else {code: series[code] for code in series if code == "RUB"}
     if any(points[0][0] < REDENOMINATION for points in in_roubles.values() if points):
         day = look.language.day(REDENOMINATION)
@@ -116,10 +129,15 @@ def _notes(series: Mapping[str, Sequence[Point]], look: ChartLook, quote: str) -
 class _Words:
     """The numbers and words of one chart."""
 
-    language: Language
+    look: ChartLook
     quote: str
     indexed: bool
     exact: Exact
+
+    @property
+    def language(self) -> Language:
+        """The reader's."""
+        return self.look.language
 
     def curve(self, code: str, points: Sequence[Point]) -> Curve:
         """The line with the label at its end."""
@@ -157,6 +175,8 @@ class _Words:
             unit = say("{quote} for one unit", quote=quote)
         first, last = min(points[0][0] for points in rates.values()), max(points[-1][0] for points in rates.values())
         period = day(first) if first == last else f"{day(first)} \u2013 {day(last)}"
+        if self.look.is_compact and first != last:
+            period = self.language.period(first, last)
         return " · ".join(map(self.language.isolated, (unit, period)))
 
     def alternative(self, rates: Mapping[str, Sequence[Point]]) -> str:
@@ -194,31 +214,40 @@ class _Sheet:
     ) -> None:
         self.curves = curves
         self.language = look.language
+        self.edge = (8 if look.is_compact else 16) * PIXEL
+        self.subtitle_class, size, self.subtitle_step = (
+            ("small", _SMALL, 15) if look.is_compact else ("soft", _TEXT, 17)
+        )
         self.ours = f' lang="{look.language.foreign}"' if look.language.foreign else ""
         """The attribute of a sentence that is not in the picture's language."""
+        self.title_ours = "" if curves or look.title else self.ours
         self.width = look.width * PIXEL
-        space = self.width - 2 * _EDGE
+        space = self.width - 2 * self.edge
         self.title = wrapped(title, _TITLE, space)
-        self.subtitle = wrapped(subtitle, _TEXT, space)
+        self.subtitle = wrapped(subtitle, size, space)
         self.notes = wrapped(look.language.blank.join(notes), _SMALL, space)
-        self.top = _EDGE + 21 * PIXEL * len(self.title) + 17 * PIXEL * len(self.subtitle) + 16 * PIXEL
-        foot = 44 * PIXEL + 15 * PIXEL * len(self.notes)
+        self.top = (
+            self.edge
+            + max(self.edge, 12 * PIXEL)
+            + (21 * len(self.title) + self.subtitle_step * len(self.subtitle)) * PIXEL
+        )
+        foot = self.edge + (28 + 15 * len(self.notes)) * PIXEL
         self.height = max(look.height * PIXEL, self.top + _LEAST_PLOT + foot)
         self.bottom = self.height - foot
 
     def drawn(self) -> list[str]:
         """The parts from back to front."""
-        ours = "" if self.curves else self.ours
-        y = _EDGE - 4 * PIXEL
-        head = self._text("title", self.title, y, 21, ours)
-        head += self._text("soft", self.subtitle, y + 21 * PIXEL * len(self.title), 17, ours)
-        y = self.height - 12 * PIXEL - 15 * PIXEL * len(self.notes)
+        y = self.edge - 4 * PIXEL
+        head = self._text("title", self.title, y, 21, self.title_ours)
+        y += 21 * PIXEL * len(self.title)
+        head += self._text(self.subtitle_class, self.subtitle, y, self.subtitle_step, "")
+        y = self.height - self.edge * 3 // 4 - 15 * PIXEL * len(self.notes)
         return [*head, *(self._plot() if self.curves else ()), *self._text("small", self.notes, y, 15, self.ours)]
 
     def _text(self, kind: str, rows: Sequence[str], y: int, step: int, ours: str) -> list[str]:
         """Lines of words, each `step` pixels below the one before it."""
         rtl = self.language.direction == "rtl"
-        x, towards = (self.width - _EDGE, ' direction="rtl"') if rtl else (_EDGE, "")
+        x, towards = (self.width - self.edge, ' direction="rtl"') if rtl else (self.edge, "")
         return [
             f'<text class="{kind}" x="{px(x)}" y="{px(y + step * PIXEL * row)}"{towards}{ours}>{escape(text)}</text>'
             for row, text in enumerate(rows, 1)
@@ -229,10 +258,10 @@ class _Sheet:
         ticks = value_ticks(min(levels), max(levels), (self.bottom - self.top) // (36 * PIXEL))
         places = max(map(decimals, ticks))
         marks = [(tick, self.language.number(tick, places)) for tick in ticks]
-        is_narrow = self.width < _NARROW
+        is_narrow = self.width < _NARROW * PIXEL
         labels = [(curve.code,) if is_narrow else (curve.code, curve.figure) for curve in self.curves]
-        left = _EDGE + max(text_width(text, _SMALL) for _, text in marks) + 8 * PIXEL
-        right = self.width - _EDGE - max(text_width(" ".join(label), _TEXT) for label in labels) - 16 * PIXEL
+        left = self.edge + max(text_width(text, _SMALL) for _, text in marks) + 8 * PIXEL
+        right = self.width - self.edge - max(text_width(" ".join(label), _TEXT) for label in labels) - 16 * PIXEL
         first = min(curve.points[0][0] for curve in self.curves)
         last = max(curve.points[-1][0] for curve in self.curves)
         level = Axis(ticks[0], ticks[-1], self.bottom, self.top)

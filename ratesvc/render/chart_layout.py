@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from html import escape
 from itertools import count, groupby, pairwise
@@ -12,6 +12,7 @@ from operator import itemgetter
 from typing import Literal
 
 from ratesvc.domain.rates import EXACT, rounded, trimmed
+from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.render.text import PIXEL
 
 Point = tuple[date, Decimal]
@@ -30,6 +31,9 @@ _DAY_STEPS: tuple[tuple[Unit, int], ...] = (
 )
 _MOST_DAY_TICKS = 60
 _DAYS_OF: dict[Unit, int] = {"day": 1, "month": 30, "year": 365}
+
+LONGEST_SILENCE = timedelta(days=14)
+"""The Bank has never set a sheet for longer: a rate that pauses longer was missing from sheets in between."""
 
 _CLOSE = 12 * PIXEL
 _MARKED_EVERY = 110 * PIXEL
@@ -115,6 +119,15 @@ def _marks(first: date, last: date, unit: Unit, step: int) -> list[date]:
     return [day for day in firsts if first <= day <= last]
 
 
+def held(points: Sequence[Point]) -> Iterator[Point]:
+    """The points, and each rate again on the last of the days without a sheet that follow: it is in force on them."""
+    for before, after in pairwise(points):
+        yield before
+        if ONE_DAY < after[0] - before[0] <= LONGEST_SILENCE:
+            yield after[0] - ONE_DAY, before[1]
+    yield points[-1]
+
+
 def thinned(points: Sequence[Point], columns: int) -> list[Point]:
     """At most two points for each of `columns` columns of equal width, its lowest and highest, and both ends."""
     if len(points) <= 2 * columns:
@@ -167,7 +180,11 @@ def lines(curves: Sequence[Curve], level: Axis, time: Axis, labels: Sequence[tup
     Lines come first, so that every marker and label lies above every line.
     """
     columns = max(1, min((time.end - time.start) // PIXEL, MOST_POINTS // (2 * len(curves))))
-    paths = [[(time.at_day(day), level.at(rate)) for day, rate in thinned(curve.points, columns)] for curve in curves]
+
+    def placed(points: Sequence[Point]) -> list[Place]:
+        return [(time.at_day(day), level.at(rate)) for day, rate in points]
+
+    paths = [placed(thinned(list(held(curve.points)), columns)) for curve in curves]
     rows = spread([path[-1][1] for path in paths], LABEL_GAP, level.end, level.start)
     label_x = time.end + 14 * PIXEL
     drawn, ends = [], []
@@ -175,7 +192,7 @@ def lines(curves: Sequence[Curve], level: Axis, time: Axis, labels: Sequence[tup
         leader = _leader(path[-1], time.end, label_x, row)
         drawn.append(f'<g class="line c{index}"><path d="{_joined(path)}"/>{leader}</g>')
         is_sparse = (time.end - time.start) // len(curve.points) >= _CLOSE
-        marked = path if is_sparse else _some(path, only_last=len(curves) == 1)
+        marked = placed(curve.points) if is_sparse else _some(path, only_last=len(curves) == 1)
         markers = "".join(f"M{px(x)} {px(y)}{_MARKERS[index]}" for x, y in marked)
         text = f"<tspan>{escape(code)}</tspan>{''.join(' ' + escape(part) for part in figure)}"
         place = f'x="{px(label_x)}" y="{px(row + 45)}"'

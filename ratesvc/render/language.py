@@ -91,6 +91,12 @@ class Language:
         """A date in words."""
         return str(format_date(day, format="long", locale=self.locale))
 
+    def period(self, first: date, last: date) -> str:
+        """Two different days for a narrow line; a common year is written once."""
+        begins = "MMMd" if first.year == last.year else "yMMMd"
+        days = (format_skeleton(form, day, locale=self.locale) for form, day in ((begins, first), ("yMMMd", last)))
+        return " \u2013 ".join(map(str, days))
+
     def weekday(self, day: date) -> str:
         """A date in words, with the day of the week."""
         return str(format_date(day, format="full", locale=self.locale))

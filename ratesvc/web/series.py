@@ -151,21 +151,22 @@ class _Chart:
             params.number("width"),
             params.number("height"),
             service.demo,
+            params.text("title").strip(),
         )
-        self._indexed = params.text("scale") == "indexed"
+        self._scale = params.text("scale")
         self.points = series.count_points(self._history, self._series, self._today)
 
     @property
     def key(self) -> Hashable:
         """Equal for equal pictures."""
-        look = self.look
-        return self._series, look.language.tag, look.theme, look.width, look.height, self._indexed
+        return self._series, self.look, self._scale
 
     def svg(self, look: chart.ChartLook) -> str:
         """The picture as SVG."""
         params = self._series
         rates = {code: series.dated_rates(self._history, code, params, self._today) for code in params.codes}
-        return chart.chart(rates, look, quote=params.quote, indexed=self._indexed, exact=self._exact)
+        indexed = self._scale == "indexed" or (self._scale == "auto" and chart.is_better_indexed(rates))
+        return chart.chart(rates, look, quote=params.quote, indexed=indexed, exact=self._exact)
 
     def _exact(self, code: str, day: date) -> chart.Ratio | None:
         """The prices of one unit of both currencies in roubles; None in roubles, where the rate itself is exact."""

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ratesvc.domain.rates import REDENOMINATION
-from ratesvc.render.chart import HEIGHTS, STYLE, WIDTHS, ChartLook, chart
+from ratesvc.render.chart import HEIGHTS, STYLE, WIDTHS, ChartLook, chart, is_better_indexed
 from ratesvc.render.chart_layout import (
     LABEL_GAP,
     Axis,
@@ -174,10 +174,46 @@ def test_thirty_four_years_of_six_currencies_are_small() -> None:
     assert len(chart(series, look(width=1600, height=1000)).encode()) < 60_000
 
 
-def test_weekends_are_not_invented() -> None:
-    """A line has exactly one corner for each sheet."""
-    series = several(CODES[:2], date(2024, 7, 2), 24)
-    assert [len(points) for points in curves(chart(series, look()))] == [24, 24]
+def test_a_rate_is_level_on_days_without_a_sheet() -> None:
+    """Saturday's rate reaches Monday; only Tuesday moves. A currency that was absent for a month has no level line."""
+    friday_to_tuesday = [(date(2024, 7, day), Decimal(rate)) for day, rate in ((5, 1), (6, 2), (9, 3))]
+    (line,) = curves(chart({"USD": friday_to_tuesday}, look()))
+    assert [y for _, y in line] == sorted((y for _, y in line), reverse=True)
+    assert (len(line), line[1][1]) == (4, line[2][1])
+    assert (line[3][0] - line[2][0]) * 2 == pytest.approx(line[2][0] - line[1][0], abs=Decimal("0.2"))
+    (gap,) = curves(chart({"USD": [(date(2024, 7, 5), Decimal(1)), (date(2024, 8, 6), Decimal(2))]}, look()))
+    assert len(gap) == 2
+
+
+def test_markers_stand_on_sheets_only() -> None:
+    """A weekend has a line and no marker."""
+    drawing = chart(several(CODES[:1], date(2024, 7, 2), 24), look())
+    assert drawing.count("m-3.8 0a") == 24
+    assert [len(points) for points in curves(drawing)] == [28]
+
+
+@pytest.mark.parametrize(("rates", "better"), [((60, 62, 71), False), ((60, 8), True), ((60,), False), ((), False)])
+def test_lines_that_would_lie_on_each_other_are_better_indexed(rates: tuple[int, ...], better: bool) -> None:
+    """The yuan beside the dollar is a flat line. Currencies without rates do not count."""
+    series = {code: [(date(2024, 7, 5), Decimal(rate))] for code, rate in zip(CODES, rates, strict=False)}
+    assert is_better_indexed({**series, "TRY": []}) == better
+
+
+@pytest.mark.parametrize("tag", ["en", "ru", "zh-Hans"])
+def test_a_small_chart_keeps_its_size(tag: str) -> None:
+    """Its words are short enough for a plot of at least 92 pixels within 320 × 200."""
+    drawing = chart(several(CODES[:1], date(2024, 7, 2), 24), look(tag, width=320, height=200))
+    assert 'width="320" height="200"' in drawing
+
+
+@pytest.mark.parametrize("points", [[], sheets(date(2024, 7, 2), 3, 900_000, 1)], ids=["empty", "three"])
+def test_a_chart_has_the_title_of_its_host(points: list[Point]) -> None:
+    """Also where there are no rates, and in no language that we could name."""
+    drawing = chart({"USD": points}, look("de", title="A <b> & c"))
+    shown = ET.fromstring(drawing).find(f"{SVG}text")  # noqa: S314 -- our own drawing
+    assert shown is not None
+    assert (shown.text, shown.get("lang")) == ("A <b> & c", None)
+    assert "<title>A &lt;b&gt; &amp; c" in drawing
 
 
 def test_old_roubles_are_divided_and_named() -> None:
@@ -185,7 +221,7 @@ def test_old_roubles_are_divided_and_named() -> None:
     around = [(date(1997, 12, 30), Decimal(5960)), (date(1998, 1, 1), Decimal("5.9600"))]
     drawing = chart({"USD": around}, look())
     (points,) = curves(drawing)
-    assert points[0][1] == points[1][1]
+    assert points[0][1] == points[-1][1]
     said = " ".join(text.text or "" for text in ET.fromstring(drawing).iter(f"{SVG}text"))  # noqa: S314 -- our own
     assert "Rates before January 1, 1998 were in old roubles; here they are divided by 1,000." in said
     assert "first 5.9600 on December 30, 1997" in drawing
@@ -196,8 +232,8 @@ def test_a_cross_rate_has_no_old_roubles() -> None:
     around = [(date(1997, 12, 30), Decimal("0.001")), (date(1998, 1, 1), Decimal(1))]
     (cross,) = curves(chart({"DEM": around}, look(), quote="USD"))
     (roubles,) = curves(chart({"RUB": around}, look(), quote="USD"))
-    assert cross[0][1] != cross[1][1]
-    assert roubles[0][1] == roubles[1][1]
+    assert cross[0][1] != cross[-1][1]
+    assert roubles[0][1] == roubles[-1][1]
 
 
 def test_an_index_starts_at_100() -> None:

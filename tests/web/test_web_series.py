@@ -209,3 +209,18 @@ async def test_an_index_of_a_cross_rate_is_rounded_once(bank: Bank, settings: Se
         drawing = (await served.get(target))[2].decode()
     assert "<tspan>EUR</tspan> 105.2</text>" in drawing
     assert "first 100.0 on April 23, 2026, last 105.2 on April 24, 2026" in drawing
+
+
+async def test_a_chart_of_far_apart_rates_starts_at_100_and_has_its_hosts_title(
+    bank: Bank, settings: Settings, serve: Serve
+) -> None:
+    """Unless its address asks for absolute lines. A title takes no control characters, which XML does not have."""
+    bank.publish(sheet(date(2026, 4, 24)))
+    async with serve(unhurried(settings)) as served:
+        await eventually(lambda: served.service.history.coverage)
+        target = "/chart.svg?codes=USD,KZT&since=2026-04-24&until=2026-04-24&title=This%20week"
+        automatic, absolute = [(await served.get(target + more))[2].decode() for more in ("", "&scale=absolute")]
+        assert (await served.get(f"{target}%07"))[0] == 400
+    assert "Index, first day = 100" in automatic
+    assert "RUB for one unit" in absolute
+    assert "<title>This week. Index" in automatic
