@@ -124,7 +124,15 @@ class BeforeHistory(RatesvcError):
 
 
 class BadRequest(RatesvcError):
-    """A request that cannot be understood. The text says which parameter is wrong and what it takes."""
+    """A request that cannot be understood. The text says which parameter is wrong and what it takes.
+
+    `parameter` is its name, and `given` its value or None; without a name the error is not about a parameter.
+    """
+
+    def __init__(self, text: str, parameter: str = "", given: str | None = None) -> None:
+        super().__init__(text)
+        self.parameter = parameter
+        self.given = given
 
 
 class UnknownCurrency(RatesvcError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -21,9 +21,10 @@ from msgspec import Raw
 
 from ratesvc.domain.columns import Column, scaled_rouble
 from ratesvc.domain.history import History
-from ratesvc.domain.rates import EXACT, ONE, plain, ratios, rounded, trimmed
+from ratesvc.domain.rates import EXACT, ONE, InForce, plain, ratios, rounded, trimmed, unit_rates
+from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.errors import HistoryLoading, TooManyPoints
-from ratesvc.render.json import denomination, encode
+from ratesvc.render.json import PERCENT_PLACES, denomination, encode
 from ratesvc.render.language import Language
 
 CSV = "text/csv; charset=utf-8"
@@ -64,7 +65,14 @@ def check_size(history: History, currencies: int, since: date, until: date, *, d
 def count_points(history: History, params: SeriesParams, today: date) -> int:
     """How many points the series has at most. Raises TooManyPoints."""
     daily = params.fill == "daily"
-    return check_size(history, len(params.codes), params.since, min(params.until, today), daily=daily)
+    until = _last_set(history, params, today) if daily else min(params.until, today)
+    return check_size(history, len(params.codes), params.since, until, daily=daily)
+
+
+def _last_set(history: History, params: SeriesParams, today: date) -> date:
+    """The last day of the range whose sheet in force is set; today always has one, and days to come may."""
+    gap = history.first_gap(today + ONE_DAY, params.until)
+    return gap - ONE_DAY if gap else params.until
 
 
 def check_complete(history: History, params: SeriesParams, today: date) -> None:
@@ -133,15 +141,34 @@ def columns_of(history: History, params: SeriesParams, today: date) -> Columns:
     return columns
 
 
-def to_csv(params: SeriesParams, columns: Columns, language: Language | None) -> bytes:
-    """One line a day or period, one column a currency; with a language, as its Excel reads it."""
+def columns_of_sheet(answer: InForce, quote: str, codes: Collection[str] | None) -> Columns:
+    """The columns of one sheet for `to_csv`, without the first, which has the codes.
+
+    `nominal` and `value` are empty in other currencies than the rouble. Raises KeyError if the sheet lacks `quote`.
+    """
+    sheet, previous = answer.revision.sheet, answer.previous.sheet if answer.previous else None
+    moves = {one: move for one, move in unit_rates(sheet, previous, quote).items() if codes is None or one in codes}
+    printed = {code: sheet.by_code[code] for code in moves} if quote == "RUB" else {}
+    changes = {code: move.change for code, move in moves.items() if move.change}
+    figures = {
+        "nominal": {code: str(row.nominal) for code, row in printed.items()},
+        "value": {code: plain(row.value) for code, row in printed.items()},
+        "unit_rate": {code: plain(move.rate) for code, move in moves.items()},
+        "change": {code: plain(change.absolute) for code, change in changes.items()},
+        "change_percent": {code: plain(change.percent(PERCENT_PLACES)) for code, change in changes.items()},
+    }
+    return {"effective_date": dict.fromkeys(moves, answer.revision.effective_date.isoformat()), **figures}
+
+
+def to_csv(label: str, columns: Columns, language: Language | None) -> bytes:
+    """One line for each day, period or code, under the heading `label`; with a language, as its Excel reads it."""
     decimal = language.decimal_mark if language else "."
     separator = ";" if decimal == "," else ","
     labels = sorted(set().union(*columns.values()))
     cells = [map(column.get, labels, repeat("")) for column in columns.values()]
     # No other cell has a point.
     lines = (separator.join(row).replace(".", decimal) for row in zip(labels, *cells, strict=True))
-    heading = separator.join([params.group or "date", *columns])
+    heading = separator.join([label, *columns])
     byte_order_mark = "\ufeff" if language else ""
     return (byte_order_mark + "\r\n".join([heading, *lines]) + "\r\n").encode()
 
@@ -160,8 +187,8 @@ def _means(found: Rates, group: str) -> Iterator[tuple[str, Decimal, int]]:
 
 
 def _carried_rates(history: History, code: str, params: SeriesParams, today: date) -> list[tuple[int, int, str]]:
-    """Days up to today, the effective date of the sheet in force on each, and its rate if it has the currency."""
-    days, effective = carried(history, params.since, min(params.until, today))
+    """Days that are set, the effective date of the sheet in force on each, and its rate if it has the currency."""
+    days, effective = carried(history, params.since, _last_set(history, params, today))
     found = _rates(history, code, params, date.fromordinal(effective[0]) if effective and effective[0] else None)
     texts = dict(zip(found.days, found.texts, strict=True))
     return [(day, of, text) for day, of in zip(days, effective, strict=True) if (text := texts.get(of))]

@@ -20,6 +20,14 @@ from ratesvc.render.openapi import query_parameters
 LONGEST_TAG = 35
 UNSEEN = frozenset("\u00a0\u00ad\u200c\u200d\u200e\u200f\u202f")
 """Honest characters that `isprintable` refuses: hard blanks, joiners in Persian and emoji, marks of direction."""
+OTHER_NAMES = {
+    **dict.fromkeys(("from", "start", "start_date"), ("since",)),
+    **dict.fromkeys(("to", "end", "end_date"), ("until",)),
+    **dict.fromkeys(("symbols", "currencies"), ("codes", "to")),
+    **dict.fromkeys(("base", "source"), ("from", "quote")),
+    "target": ("to",),
+}
+"""What other APIs call a parameter, and what it may be called here."""
 
 _TOLERATED = re.compile(r"_|utm_[a-z_]{1,30}")
 _CODE = re.compile(r"[A-Za-z]{3}")
@@ -38,9 +46,10 @@ class StrictParams:
             if _TOLERATED.fullmatch(name):
                 continue
             if name not in self._known:
-                raise BadRequest(_unknown(name, self._known))
+                hint = _hint(name, value, path, self._known)
+                raise BadRequest(f"There is no parameter {name[:40]!r}.{hint}", name, value)
             if name in self._values:
-                raise BadRequest(f"{name} is given twice.")
+                raise BadRequest(f"{name} is given twice.", name, value)
             self._values[name] = value
         for name, value in self._values.items():
             _check(self._known[name], value)
@@ -59,9 +68,17 @@ class StrictParams:
         return self.text(name).upper()
 
     def codes(self) -> tuple[str, ...] | None:
-        """`codes=USD,EUR`, in capital letters, in the given order, each once; None when not given."""
-        given = (part.strip().upper() for part in self.text("codes").split(","))
-        return tuple(dict.fromkeys(given)) if self.has("codes") else None
+        """`codes=USD,EUR`, in capital letters, in the given order, each once; None when not given.
+
+        Raises BadRequest if they are the quote currency alone, because no rate would be left to show.
+        """
+        if not self.has("codes"):
+            return None
+        found = tuple(dict.fromkeys(part.strip().upper() for part in self.text("codes").split(",")))
+        if found == (self.code("quote"),):
+            text = f"Rates are in {found[0]}, so codes={found[0]} leaves nothing to show. Give other codes or a quote."
+            raise BadRequest(text, "codes", self.text("codes"))
+        return found
 
     def day(self, name: str, default: date) -> date:
         """One day, YYYY-MM-DD."""
@@ -82,56 +99,63 @@ class StrictParams:
         """
         text = "".join(self.text("amount").split())
         if "," in text and language.decimal_mark != ",":
-            raise _malformed(self._known["amount"])
+            raise _malformed(self._known["amount"], self.text("amount"))
         return Decimal(text.replace(",", ".")) if text else None
 
     def language(self, name: str = "lang") -> Language:
         """`lang=ru`. Raises BadRequest for a language that CLDR does not know."""
         found = language(self.text(name))
         if found is None:
-            raise _malformed(self._known[name])
+            raise _malformed(self._known[name], self.text(name))
         return found
+
+    def locale(self) -> Language | None:
+        """`locale=ru`, for CSV; None when not given. Raises what `language` raises."""
+        return self.language("locale") if self.has("locale") else None
 
 
 def _check(parameter: dict[str, Any], text: str) -> None:
     name, schema = parameter["name"], parameter["schema"]
     least, most = schema.get("minimum", 0), schema.get("maximum", 0)
     if "enum" in schema and text not in schema["enum"]:
-        raise BadRequest(f"{name} takes one of {', '.join(schema['enum'])}.")
+        raise BadRequest(f"{name} takes one of {', '.join(schema['enum'])}.", name, text)
     if most and not (_NUMBER.fullmatch(text) and least <= int(text) <= most):
-        raise BadRequest(f"{name} takes a number from {least} to {most}.")
+        raise BadRequest(f"{name} takes a number from {least} to {most}.", name, text)
     if schema.get("format") == "date":
-        day_of(text)
+        day_of(text, name)
     is_too_long = len(text) > schema.get("maxLength", len(text))
     if is_too_long or not re.fullmatch(schema.get("pattern", ".*"), text):
-        raise _malformed(parameter)
+        raise _malformed(parameter, text)
 
 
-def _malformed(parameter: dict[str, Any]) -> BadRequest:
-    return BadRequest(f"{parameter['name']} takes {parameter['x-takes']}.")
+def _malformed(parameter: dict[str, Any], text: str) -> BadRequest:
+    return BadRequest(f"{parameter['name']} takes {parameter['x-takes']}.", parameter["name"], text)
 
 
 def one_code(text: str) -> str:
     """USD, in a path. Raises BadRequest."""
     if not _CODE.fullmatch(text):
-        raise BadRequest("Give a currency as its ISO 4217 code, such as USD.")
+        raise BadRequest("Give a currency as its ISO 4217 code, such as USD.", "code", text)
     return text.upper()
 
 
-def day_of(text: str) -> date:
+def day_of(text: str, name: str = "day") -> date:
     """YYYY-MM-DD. Raises BadRequest."""
     try:
         if _DAY.fullmatch(text):
             return date.fromisoformat(text)
     except ValueError:
         pass
-    raise BadRequest("Give an existing day in the form YYYY-MM-DD.")
+    raise BadRequest("Give an existing day in the form YYYY-MM-DD.", name, text)
 
 
-def _unknown(name: str, known: Collection[str]) -> str:
-    near = get_close_matches(name[:40], known, n=1)
-    hint = f" Did you mean {near[0]}?" if near else f" Known: {', '.join(known)}." if known else ""
-    return f"There is no parameter {name[:40]!r}.{hint}"
+def _hint(name: str, value: str, path: str, known: Collection[str]) -> str:
+    """What the client probably meant by a parameter that `path` does not have."""
+    if name in ("date", "day") and path.startswith("/v1/rates"):
+        return f" The day is part of the path: /v1/rates/{value if _DAY.fullmatch(value) else 'YYYY-MM-DD'}"
+    meant = [other for other in OTHER_NAMES.get(name, ()) if other in known]
+    near = meant or get_close_matches(name[:40], known, n=1)
+    return f" Did you mean {near[0]}?" if near else f" Known: {', '.join(known)}." if known else ""
 
 
 class LenientParams:

@@ -17,7 +17,8 @@ from ratesvc.domain.history import on_day
 from ratesvc.domain.rates import FIRST_DAY, InForce
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import NoSheet, NotYetSet, RatesvcError, UnknownCurrency
-from ratesvc.render import json
+from ratesvc.render import json, series
+from ratesvc.render.language import language_or_default
 from ratesvc.render.widget import Site
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Publication
@@ -28,16 +29,18 @@ from ratesvc.web.responses import FOR_EVER, NO_STORE, RATES, SETTLED, Answer, Ca
 def routes(service: Service) -> dict[str, Handler]:
     """Path → handler."""
     return {
-        "/v1/rates": partial(_today, service),
-        "/v1/rates/today": partial(_today, service),
+        "/v1/rates": partial(_today, service, "/v1/rates"),
+        "/v1/rates.csv": partial(_today, service, "/v1/rates.csv"),
+        "/v1/rates/today": partial(_today, service, "/v1/rates/today"),
         "/v1/rates/next": partial(_upcoming, service),
-        "/v1/rates/{day}": partial(_on_a_day, service),
+        "/v1/rates/{day}.csv": partial(_on_a_day, service, "/v1/rates/{day}.csv"),
+        "/v1/rates/{day}": partial(_on_a_day, service, "/v1/rates/{day}"),
         "/v1/rates/{day}/{code}.txt": partial(_one_number, service),
     }
 
 
-async def _today(service: Service, request: web.Request) -> Answer:
-    params = _SheetParams(request, service, "/v1/rates")
+async def _today(service: Service, path: str, request: web.Request) -> Answer:
+    params = _SheetParams(request, service, path)
     return Answer(params.body("today", params.publication.snapshot.for_today()), RATES)
 
 
@@ -51,9 +54,9 @@ async def _upcoming(service: Service, request: web.Request) -> Answer:
     return Answer(params.body("next", answer), RATES)
 
 
-async def _on_a_day(service: Service, request: web.Request) -> Answer:
-    params = _SheetParams(request, service, "/v1/rates/{day}")
-    day, today = day_of(request.match_info["day"]), moscow_day(service.clock())
+async def _on_a_day(service: Service, path: str, request: web.Request) -> Answer:
+    params = _SheetParams(request, service, path)
+    day, today = _day(request, service), moscow_day(service.clock())
     answer = on_day(service.history, day, service.clock())
     if params.revision is None:
         return Answer(params.body(day, answer), caching_of(answer, today))
@@ -63,20 +66,27 @@ async def _on_a_day(service: Service, request: web.Request) -> Answer:
 
 async def _one_number(service: Service, request: web.Request) -> Answer:
     quote = known(StrictParams(request, "/v1/rates/{day}/{code}.txt").code("quote"), service)
-    given, today = request.match_info["day"], moscow_day(service.clock())
-    day = today if given == "today" else day_of(given)
+    day, today = _day(request, service), moscow_day(service.clock())
     code = known(one_code(request.match_info["code"]), service)
     answer = on_day(service.history, day, service.clock())
     return Answer(Body(json.unit_rate(answer, code, quote), "text/plain; charset=utf-8"), caching_of(answer, today))
+
+
+def _day(request: web.Request, service: Service) -> date:
+    """The day in the path, which may be `today`. Raises BadRequest."""
+    given = request.match_info["day"]
+    return moscow_day(service.clock()) if given == "today" else day_of(given)
 
 
 class _SheetParams:
     """Which rows of a sheet to show, and how."""
 
     def __init__(self, request: web.Request, service: Service, path: str) -> None:
+        """`path` is an address of the contract; its ending decides between CSV and JSON."""
         params = StrictParams(request, path)
         self._service = service
-        self._language = params.language()
+        self._is_csv = path.endswith(".csv")
+        self._language = params.locale() if self._is_csv else params.language()
         self._quote = params.code("quote")
         self._codes = params.codes()
         self.revision = params.number("revision") if params.has("revision") else None
@@ -87,13 +97,18 @@ class _SheetParams:
     def body(self, which: Hashable, answer: InForce) -> Body:
         """The finished body, rendered at the first request for it."""
         codes = None if self._codes is None else tuple(sorted(self._codes))
-        key = ("rates", which, self._language.tag, self._quote, codes)
+        key = ("rates", which, self._is_csv, self._language and self._language.tag, self._quote, codes)
         return self.publication.body(key, lambda: self._render(answer))
 
     def _render(self, answer: InForce) -> Body:
         if self._quote != "RUB" and self._quote not in answer.revision.sheet.by_code:
             raise UnknownCurrency(self._quote, effective=answer.revision.effective_date)
-        content = json.rates(answer, self._language, quote=self._quote, codes=self._codes, demo=self._service.demo)
+        if self._is_csv:
+            columns = series.columns_of_sheet(answer, self._quote, self._codes)
+            disposition = ("Content-Disposition", f'attachment; filename="rates-{answer.requested_date}.csv"')
+            return Body(series.to_csv("code", columns, self._language), series.CSV, (disposition,))
+        language = self._language or language_or_default(None)
+        content = json.rates(answer, language, quote=self._quote, codes=self._codes, demo=self._service.demo)
         return Body(content, json.JSON)
 
 

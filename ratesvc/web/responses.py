@@ -21,7 +21,7 @@ from multidict import CIMultiDictProxy
 from ratesvc.bank.client import DEMO_HEADER
 from ratesvc.domain.rates import Snapshot
 from ratesvc.domain.workdays import ONE_DAY, at, moscow_day
-from ratesvc.errors import NotYetSet, RatesvcError, TooManyPoints, UnknownCurrency
+from ratesvc.errors import BadRequest, NotYetSet, RatesvcError, TooManyPoints, UnknownCurrency
 from ratesvc.render import json
 from ratesvc.render.json import PROBLEM_JSON, Problem, encode, moscow_time
 from ratesvc.service.app import Service
@@ -33,6 +33,8 @@ RETRY_AFTER = "30"
 """After 503, in seconds."""
 LONG = 64 * 1024
 LONGEST_PATH = 200
+LONGEST_GIVEN = 100
+"""Of a parameter's name and value that a problem repeats."""
 ID = web.RequestKey("id", str)
 """Of a request, where each gets a line in the log."""
 SECOND = timedelta(seconds=1)
@@ -334,6 +336,8 @@ def problem(error: RatesvcError) -> web.Response:
     extra: dict[str, Any] = {}
     if isinstance(error, NotYetSet):
         extra |= {"expected_at": moscow_time(error.expected_at), "overdue": error.overdue}
+    if isinstance(error, BadRequest) and error.parameter:
+        extra |= {"parameter": error.parameter[:LONGEST_GIVEN], "given": error.given and error.given[:LONGEST_GIVEN]}
     if isinstance(error, UnknownCurrency):
         extra["code"] = error.code
     if isinstance(error, TooManyPoints):

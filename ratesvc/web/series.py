@@ -43,7 +43,7 @@ async def _many_days(service: Service, request: web.Request) -> Answer:
     query = StrictParams(request, "/v1/series")
     params = series_params(query, service)
     form = query.text("format")
-    locale = query.language("locale") if query.has("locale") else None
+    locale = query.locale()
     history, today = service.history, moscow_day(service.clock())
     points = series.count_points(history, params, today)
 
@@ -54,7 +54,7 @@ async def _many_days(service: Service, request: web.Request) -> Answer:
         name = f"rates-{params.quote}-{params.since}-{params.until}.csv"
         disposition = ("Content-Disposition", f'attachment; filename="{name}"')
         columns = series.columns_of(history, params, today)
-        return Body(series.to_csv(params, columns, locale), series.CSV, (disposition,))
+        return Body(series.to_csv(params.group or "date", columns, locale), series.CSV, (disposition,))
 
     key = ("series", params, form, locale and locale.tag)
     packed = hdrs.ACCEPT_ENCODING in request.headers
@@ -98,7 +98,8 @@ async def _pixels(service: Service, request: web.Request) -> Answer:
     params = StrictParams(request, "/chart.png")
     drawing, density = _Chart(params, service), params.number("density")
     if drawing.look.width * drawing.look.height * density**2 > png.MOST_PIXELS:
-        raise BadRequest(f"width × height × density² is at most {png.MOST_PIXELS:,}. Ask for a smaller picture.")
+        text = f"width × height × density² is at most {png.MOST_PIXELS:,}. Ask for a smaller picture."
+        raise BadRequest(text, "width", params.text("width"))
 
     def render() -> Body:
         # In English where the fonts lack the reader's script.
@@ -125,13 +126,13 @@ def series_params(params: StrictParams, service: Service) -> SeriesParams:
         raise BeforeHistory(until)
     since = params.day("since", max(FIRST_DAY, until - USUAL_RANGE))
     if since > until:
-        raise BadRequest("since must not be later than until.")
+        raise BadRequest("since must not be later than until.", "since", params.text("since"))
     codes, quote = params.codes(), known(params.code("quote"), service)
     if codes is None:
-        raise BadRequest("codes is missing. Give the currencies, such as codes=USD,EUR.")
+        raise BadRequest("codes is missing. Give the currencies, such as codes=USD,EUR.", "codes")
     group, fill = params.text("group"), params.text("fill") or "none"
     if group and fill != "none":
-        raise BadRequest("fill and group cannot be combined, because a mean counts published rates only.")
+        raise BadRequest("fill and group cannot be combined, because a mean counts published rates only.", "fill", fill)
     others = tuple(known(code, service) for code in codes if code != quote)
     return SeriesParams(others, max(since, FIRST_DAY), until, quote, fill, group)
 
@@ -144,7 +145,8 @@ class _Chart:
         self._series = series_params(params, service)
         self.until = self._series.until
         if not 1 <= len(self._series.codes) <= chart.MOST_CURRENCIES:
-            raise BadRequest(f"A chart shows 1 to {chart.MOST_CURRENCIES} currencies other than its quote.")
+            text = f"A chart shows 1 to {chart.MOST_CURRENCIES} currencies other than its quote."
+            raise BadRequest(text, "codes", params.text("codes"))
         self.look = chart.ChartLook(
             params.language(),
             params.text("theme"),

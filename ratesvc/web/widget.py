@@ -254,7 +254,7 @@ def _our_query(address: str, site: widget.Site) -> MultiDict[str]:
     """The parameters in an address of this service. It is compared, never fetched. Raises BadRequest, NotEmbeddable."""
     example = f"{site.public_url}/embed?codes=USD"
     if not address:
-        raise BadRequest(f"url is missing. Give the address to embed, such as url={example}.")
+        raise BadRequest(f"url is missing. Give the address to embed, such as url={example}.", "url")
     try:
         given, own = URL(address), URL(site.public_url)
         same = given.origin() == own.origin() and given.raw_user is None

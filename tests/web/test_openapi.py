@@ -46,6 +46,9 @@ def split(requests: Mapping[str, str]) -> dict[str, list[str]]:
 CALM = split(
     {
         "/v1/rates": "?codes=USD ?quote=USD ?code=1 ?codes=XQZ",
+        "/v1/rates.csv": "- ?codes=USD&locale=ru ?quote=USD ?codes=RUB ?quote=XQZ",
+        "/v1/rates/{day}.csv": "today.csv 2026-04-24.csv?revision=1 x.csv 2026-04-24.csv?codes=XQZ "
+        "2026-04-24.csv?revision=2 2026-05-30.csv 1992-06-30.csv",
         "/v1/rates/today": "?lang=ru ?codes=USD&codes=USD ?quote=XQZ",
         "/v1/rates/next": "- ?quote=1 ?codes=XQZ",
         "/v1/rates/{day}": "2026-04-24 1992-07-02?quote=USD 2026-04-24?revision=1 2026-02-30 2026-04-24?codes=XQZ "
@@ -79,6 +82,7 @@ LOADING = split(
     {
         "/v1/rates/next": "-",
         "/v1/rates/{day}": "2026-04-15",
+        "/v1/rates/{day}.csv": "2026-04-15.csv",
         "/v1/rates/{day}/{code}.txt": "2026-04-15/USD.txt",
         **dict.fromkeys(("/v1/series", "/chart.svg", "/chart.png"), "?codes=USD"),
         **dict.fromkeys(
@@ -92,6 +96,7 @@ EMPTY = split(
         **dict.fromkeys(CALM, "-"),
         **dict.fromkeys(("/v1/rates", "/v1/series", "/chart.svg", "/chart.png"), "?codes=USD"),
         "/v1/rates/{day}": "2026-04-24?codes=USD",
+        "/v1/rates/{day}.csv": "2026-04-24.csv",
         "/v1/rates/{day}/{code}.txt": "2026-04-24/USD.txt",
         "/oembed": "?url={base}/embed",
     }
@@ -376,7 +381,8 @@ def test_examples_fit_their_schemas() -> None:
         value = parts["examples"][problem.slug]["value"]
         assert not wrong(parts["schemas"]["Problem"], value)
         assert value == problem.body(value["detail"], {name: value[name] for name in value.keys() & {"code"}}) | {
-            name: value[name] for name in value.keys() & {"expected_at", "overdue", "points", "most"}
+            name: value[name]
+            for name in value.keys() & {"parameter", "given", "expected_at", "overdue", "points", "most"}
         }
 
 

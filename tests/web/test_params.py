@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ratesvc.errors import BadRequest
 from ratesvc.web.params import StrictParams, day_of, one_code
-from ratesvc.web.params import _unknown as unknown
+from ratesvc.web.params import _hint as hint
 
 TODAY = date(2026, 4, 24)
 DAY, CHART, CONVERT = "/v1/rates/{day}", "/chart.svg", "/v1/convert"
@@ -148,6 +148,37 @@ def test_an_unknown_parameter_names_the_nearest(text: str, nearest: str) -> None
     assert refusal(text) == f"There is no parameter {text.partition('=')[0]!r}. Did you mean {nearest}?"
 
 
+@pytest.mark.parametrize(
+    ("path", "text", "meant"),
+    [
+        *(("/v1/series", f"{name}=2026-04-24", "since") for name in ("from", "start", "start_date")),
+        *(("/v1/series", f"{name}=2026-04-24", "until") for name in ("to", "end", "end_date")),
+        *(("/v1/series", "symbols=USD", "codes"), ("/v1/rates", "currencies=USD", "codes")),
+        *((CONVERT, "base=USD", "from"), (CONVERT, "symbols=USD", "to"), ("/v1/rates", "base=USD", "quote")),
+    ],
+)
+def test_a_name_of_another_api_names_ours(path: str, text: str, meant: str) -> None:
+    """What the other APIs call `from` is no misspelt `format`."""
+    assert refusal(text, path).endswith(f". Did you mean {meant}?")
+
+
+@pytest.mark.parametrize("path", ["/v1/rates", "/v1/rates.csv", "/v1/rates/today", DAY])
+def test_the_day_of_a_sheet_is_part_of_the_path(path: str) -> None:
+    """The error gives the whole path for a day, and its form for anything else."""
+    assert refusal("date=2026-04-24", path).endswith(" The day is part of the path: /v1/rates/2026-04-24")
+    assert refusal("day=24.04.2026", path).endswith(" The day is part of the path: /v1/rates/YYYY-MM-DD")
+    assert refusal("date=x", "/v1/currencies").endswith("Known: lang.")
+
+
+@pytest.mark.parametrize("text", ["codes=RUB", "codes=rub,RUB&quote=RUB", "codes=usd&quote=USD"])
+def test_the_quote_currency_alone_is_no_list_of_codes(text: str) -> None:
+    """The answer would be an empty object, which says nothing."""
+    with pytest.raises(BadRequest, match="leaves nothing to show") as caught:
+        params(text).codes()
+    assert caught.value.parameter == "codes"
+    assert params("codes=RUB,USD").codes() == ("RUB", "USD")
+
+
 def test_an_unknown_parameter_near_to_none_names_them_all() -> None:
     """A page without parameters has nothing to name."""
     assert refusal("xyzzy=1") == "There is no parameter 'xyzzy'. Known: codes, quote, lang, revision."
@@ -160,9 +191,9 @@ def test_a_long_unknown_name_is_cut_to_forty_letters() -> None:
         assert (
             refusal("x" * length + "=1") == f"There is no parameter {'x' * 40!r}. Known: codes, quote, lang, revision."
         )
-    assert "Did you mean yy" in unknown("y" * 100, ["y" * 40])
-    assert "Did you mean xx" in unknown("x" * 18 + "y" + "z" * 22, ["x" * 18 + "yqq"])
-    assert "Did you mean" not in unknown("x" * 18 + "z" * 22 + "y", ["x" * 18 + "yqq"])
+    assert "Did you mean yy" in hint("y" * 100, "", DAY, ["y" * 40])
+    assert "Did you mean xx" in hint("x" * 18 + "y" + "z" * 22, "", DAY, ["x" * 18 + "yqq"])
+    assert "Did you mean" not in hint("x" * 18 + "z" * 22 + "y", "", DAY, ["x" * 18 + "yqq"])
 
 
 @pytest.mark.parametrize("text", ["utm=1", "utm_=1", "UTM_SOURCE=1", "__=1", "utm_source1=1", f"utm_{'a' * 31}=x"])

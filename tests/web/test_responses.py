@@ -241,7 +241,9 @@ def test_a_head_is_written_anew_when_the_second_has_passed() -> None:
 
 DUE_AT = {"expected_at": "2026-04-24T18:00:00+03:00"}
 PROBLEMS: list[tuple[RatesvcError, int, str, dict[str, Any]]] = [
-    (BadRequest("codes takes codes."), 400, "bad_request", {}),
+    (BadRequest("A request."), 400, "bad_request", {}),
+    (BadRequest("codes is missing.", "codes"), 400, "bad_request", {"parameter": "codes", "given": None}),
+    (BadRequest("takes", "c" * 101, "x" * 101), 400, "bad_request", {"parameter": "c" * 100, "given": "x" * 100}),
     (NotYetSet(FRIDAY, DUE), 404, "not_yet_set", {**DUE_AT, "overdue": False}),
     (NotYetSet(FRIDAY, DUE, overdue=True), 404, "not_yet_set", {**DUE_AT, "overdue": True}),
     (UnknownCurrency("XXX"), 404, "unknown_currency", {"code": "XXX"}),

@@ -130,6 +130,43 @@ async def test_a_wrong_request_gets_a_clear_answer(served: Served) -> None:
         assert (headers["Access-Control-Allow-Origin"], headers["Cache-Control"]) == ("*", "no-store")
 
 
+async def test_a_sheet_as_csv_has_the_figures_of_the_json(served: Served) -> None:
+    """Each figure with every digit; with `locale` as that language's Excel reads it; for today and for a day."""
+    rates = read((await served.get("/v1/rates?codes=USD,JPY,TRY"))[2])["rates"]
+    names = ("nominal", "value", "unit_rate", "change", "change_percent")
+    expected = [f"{code},2026-04-24,{','.join(str(row[name]) for name in names)}" for code, row in rates.items()]
+    for path in ("/v1/rates.csv", "/v1/rates/today.csv", "/v1/rates/2026-04-24.csv"):
+        status, headers, body = await served.get(f"{path}?codes=USD,JPY,TRY")
+        assert (status, headers["Content-Type"]) == (200, "text/csv; charset=utf-8")
+        assert headers["Content-Disposition"] == 'attachment; filename="rates-2026-04-24.csv"'
+        assert body.decode().splitlines() == [f"code,effective_date,{','.join(names)}", *expected]
+    russian = (await served.get("/v1/rates.csv?codes=USD,JPY,TRY&locale=ru"))[2].decode("utf-8-sig")
+    assert russian.splitlines()[1:] == [line.replace(",", ";").replace(".", ",") for line in expected]
+    crossed = (await served.get("/v1/rates.csv?codes=RUB,USD&quote=USD"))[2].decode().splitlines()
+    unit = read((await served.get("/v1/rates?quote=USD"))[2])["rates"]["RUB"]["unit_rate"]
+    assert crossed[1].startswith(f"RUB,2026-04-24,,,{unit},")
+    assert len(crossed) == 2
+
+
+async def test_a_wrong_parameter_is_named_with_its_value(served: Served) -> None:
+    """Also one that is part of the path."""
+    for path, parameter, given in (
+        ("/v1/rates?code=USD", "code", "USD"),
+        ("/v1/rates?codes=RUB", "codes", "RUB"),
+        ("/v1/rates?lang=ru&lang=en", "lang", "en"),
+        ("/v1/rates?lang=qq", "lang", "qq"),
+        ("/v1/rates/24.04.2026", "day", "24.04.2026"),
+        ("/v1/rates/today/US.txt", "code", "US"),
+        ("/v1/series", "codes", None),
+        ("/v1/series?codes=USD&since=2026-02-30", "since", "2026-02-30"),
+        ("/v1/series?codes=USD&since=2026-04-24&until=2026-04-23", "since", "2026-04-24"),
+        ("/chart.svg?codes=USD&width=1", "width", "1"),
+    ):
+        status, _, body = await served.get(path)
+        problem = read(body)
+        assert (status, problem["parameter"], problem["given"]) == (400, parameter, given), path
+
+
 async def test_two_lines_of_tags_are_one_list(served: Served) -> None:
     """A proxy may split If-None-Match into lines, whose order means nothing (RFC 9110, 5.3)."""
     tag = (await served.get("/v1/rates"))[1]["ETag"]

@@ -21,6 +21,7 @@ from recorded_history import Recorded, rounded
 
 from ratesvc.config import Settings
 
+SATURDAY = date(2026, 4, 25)
 SEED = 20261124
 
 
@@ -72,13 +73,13 @@ async def a_thousand_days_agree(recorded: Recorded, served: Served, chance: Rand
         code = chance.choice(codes)
         effective = recorded.effective(day)
         status, _, body = await served.get(f"/v1/rates/{day}?codes={code}&quote={quote}")
-        if recorded.unit(quote, effective) is None:
-            assert status == 404
+        if code == quote or recorded.unit(quote, effective) is None:
+            assert status == (400 if code == quote else 404)
             continue
         document = read(body)
         assert document["effective_date"] == str(effective)
         row = document["rates"].get(code)
-        expected = None if code == quote else recorded.rate(code, quote, effective)
+        expected = recorded.rate(code, quote, effective)
         assert (row and row["unit_rate"]) == expected, (day, code, quote)
         answered += expected is not None
     assert answered > 300
@@ -137,6 +138,23 @@ async def test_daily_fill_carries_a_sheet_with_its_date_and_ends_with_the_curren
             ("2026-04-14", "2026-04-14", "1.63747"),
             ("2026-04-15", "2026-04-15", ""),
         ]
+
+
+async def test_daily_fill_has_every_day_that_rates_answers(
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock
+) -> None:
+    """Also tomorrow and the days off after it, once their sheet is announced; each day like /v1/rates."""
+    clock.moment = datetime(2026, 4, 24, 14, tzinfo=UTC)
+    bank.publish(*(sheet(date(2026, 4, day)) for day in (22, 23, 24, 25)))
+    async with serve(unhurried(settings)) as running:
+        await eventually(lambda: running.service.history.coverage and running.service.history.of_date(SATURDAY))
+        for day in (date(2026, 4, 22) + timedelta(number) for number in range(8)):
+            path = f"/v1/series?codes=USD&fill=daily&since={day}&until={day}"
+            rows = read((await running.get(path))[2])["series"]["USD"]
+            status, _, body = await running.get(f"/v1/rates/{day}?codes=USD")
+            sheets = [read(body)] if status == 200 else []
+            assert rows == [[str(day), one["rates"]["USD"]["unit_rate"], one["effective_date"]] for one in sheets]
+            assert (status == 200) == (day <= date(2026, 4, 27))
 
 
 async def test_answers_name_old_roubles(bank: Bank, settings: Settings, serve: Serve) -> None:
