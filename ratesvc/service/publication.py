@@ -7,7 +7,7 @@ import contextlib
 import ctypes
 import gzip
 import hashlib
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
@@ -24,10 +24,10 @@ from ratesvc.errors import Busy
 MOST_VARIANTS = 4000
 MOST_TARGETS = 4000
 LONGEST_TARGET = 512
-MOST_BYTES, MOST_LONG_BYTES = 16 * 1024 * 1024, 4 * 1024 * 1024
-"""The small bodies of one publication, and those longer than LONG."""
-BODY_BYTES, TARGET_BYTES = 2048, 1536
-"""The memory of a body without its encodings, and of a remembered answer without its target."""
+MOST_BYTES, MOST_LONG_BYTES = 12 * 1024 * 1024, 8 * 1024 * 1024
+"""The small bodies of one publication, and those longer than LONG; its answers take eight more at most."""
+BODY_BYTES = 2048
+"""The memory of a body without its encodings."""
 LONG = 64 * 1024
 SMALLEST_COMPRESSED = 256
 PACKED = ("image/png", "application/zip")
@@ -89,10 +89,8 @@ class Body:
 
     @property
     def most_bytes(self) -> int:
-        """Its memory with every encoding that exists, or that a small one may still get."""
-        if "encodings" in self.__dict__:
-            return BODY_BYTES + sum(map(len, self.encodings.values()))
-        return BODY_BYTES + len(self.content) * (1 if self.is_long else 3)
+        """Its memory with every encoding; none is longer than the content."""
+        return BODY_BYTES + len(self.content) * (1 if self.content_type in PACKED else 3)
 
     def finish(self) -> None:
         """Compress and tag it, which takes long for a long one."""
@@ -114,35 +112,25 @@ class Body:
 
 
 class Answered(Protocol):
-    """The answer to a request target; `times_sent` counts how often it was sent."""
+    """The answer to a request target."""
 
     body: Body
-    times_sent: int
 
 
 @dataclass(slots=True, eq=False)
 class _Kept:
-    """A body, and the targets that it answers, with the count that each had when it was last looked at."""
+    """A body, and the targets that it answers."""
 
     key: Hashable
     body: Body
-    targets: dict[str, int] = field(default_factory=dict)
-    target_bytes: int = 0
-    counted: int = 0
-    """Its bytes in the sum of its publication."""
-
-    def was_sent(self, answers: Mapping[str, Answered]) -> bool:
-        """Whether a target of it was requested again since the last call."""
-        counts = {target: answers[target].times_sent for target in self.targets}
-        again, self.targets = counts != self.targets, counts
-        return again
+    targets: set[str] = field(default_factory=set)
 
 
 class Publication:
     """Everything that can be answered from one snapshot. Variants are rendered at the first request and then kept.
 
-    The memory is bounded: every encoding counts, and every remembered answer. Long bodies have a bound of their own, so
-    they never drive out small ones.
+    Their number and memory are bounded; the oldest go first, and are rendered anew if they are requested again. Long
+    bodies have a bound of their own, so they never drive out small ones.
     """
 
     def __init__(self, snapshot: Snapshot, key: Hashable, before: Publication | None = None) -> None:
@@ -159,15 +147,10 @@ class Publication:
         """The answer to each remembered request target."""
         self.render_locks: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
         """A lock for each long body that is being rendered, by its key: other requests for it wait."""
-        self._bodies: dict[Hashable, _Kept] = {}
-        self._small: dict[int, _Kept] = {}
-        self._long: dict[int, _Kept] = {}
+        self._bodies: dict[Hashable, Body] = {}
+        self._kept: dict[bool, dict[int, _Kept]] = {False: {}, True: {}}
+        """Small and long bodies by their id, the oldest first."""
         self._bytes = {False: 0, True: 0}
-
-    @property
-    def bytes(self) -> int:
-        """The memory of all bodies and answers, at most."""
-        return sum(self._bytes.values())
 
     def body(self, key: Hashable, render: Callable[[], Body]) -> Body:
         """The finished body of this variant."""
@@ -175,18 +158,13 @@ class Publication:
 
     def find(self, key: Hashable) -> Body | None:
         """The body of this variant if it was rendered before."""
-        kept = self._bodies.get(key)
-        if kept is None:
-            return None
-        self._use(kept)
-        return kept.body
+        return self._bodies.get(key)
 
     def keep(self, key: Hashable, body: Body) -> Body:
         """Keep a body, and return it, or the one that came first."""
         if found := self.find(key):
             return found
-        kept = self._bodies[key] = _Kept(key, body)
-        self._use(kept)
+        self._add(_Kept(key, body))
         return body
 
     def remember(self, target: str, answer: Answered) -> None:
@@ -194,54 +172,32 @@ class Publication:
         if len(target) > LONGEST_TARGET:
             return
         self._forget(target)
+        body = answer.body
         # One target may have several bodies: without a key of its own each answer is rendered anew.
-        key = ("answer", target, id(answer.body))
-        kept = self._bodies_of_kind(answer.body).get(id(answer.body)) or _Kept(key, answer.body)
-        self._bodies.setdefault(kept.key, kept)
-        kept.targets[target] = answer.times_sent
-        kept.target_bytes += TARGET_BYTES + len(target)
+        kept = self._kept[body.is_long].get(id(body)) or self._add(_Kept(("answer", target, id(body)), body))
+        kept.targets.add(target)
         self.answers[target] = answer
-        self._use(kept)
-        while len(self.answers) > MOST_TARGETS:
-            oldest = next(iter(self.answers))
-            again: Answered = self.answers[oldest]
-            targets = self._bodies_of_kind(again.body)[id(again.body)].targets
-            if again.times_sent == targets[oldest]:
-                self._forget(oldest)
-            else:
-                targets[oldest] = again.times_sent
-                self.answers[oldest] = self.answers.pop(oldest)
+        if len(self.answers) > MOST_TARGETS:
+            self._forget(next(iter(self.answers)))
 
     def _forget(self, target: str) -> None:
-        answer = self.answers.pop(target, None)
-        if answer:
-            kept = self._bodies_of_kind(answer.body)[id(answer.body)]
-            del kept.targets[target]
-            kept.target_bytes -= TARGET_BYTES + len(target)
-            self._use(kept)
+        if answer := self.answers.pop(target, None):
+            self._kept[answer.body.is_long][id(answer.body)].targets.remove(target)
 
-    def _bodies_of_kind(self, body: Body) -> dict[int, _Kept]:
-        """The bodies of the same bound by their id, the least recently used first."""
-        return self._long if body.is_long else self._small
-
-    def _use(self, kept: _Kept) -> None:
-        """Count its memory now, and forget others until the rest is within the bounds: those that nobody asks again."""
-        bodies, is_long = self._bodies_of_kind(kept.body), kept.body.is_long
-        bodies.pop(id(kept.body), None)
+    def _add(self, kept: _Kept) -> _Kept:
+        """Keep one more body, and forget the oldest while there are too many."""
+        is_long = kept.body.is_long
+        bodies, most_bytes = self._kept[is_long], MOST_LONG_BYTES if is_long else MOST_BYTES
         bodies[id(kept.body)] = kept
-        takes = kept.body.most_bytes + kept.target_bytes
-        self._bytes[is_long] += takes - kept.counted
-        kept.counted = takes
-        most = MOST_LONG_BYTES if is_long else MOST_BYTES
-        while len(bodies) > 1 and (self._bytes[is_long] > most or len(bodies) > MOST_VARIANTS):
+        self._bodies[kept.key] = kept.body
+        self._bytes[is_long] += kept.body.most_bytes
+        while len(bodies) > 1 and (self._bytes[is_long] > most_bytes or len(bodies) > MOST_VARIANTS):
             old = bodies.pop(next(iter(bodies)))
-            if old.was_sent(self.answers):
-                bodies[id(old.body)] = old
-                continue
-            self._bytes[is_long] -= old.counted
+            self._bytes[is_long] -= old.body.most_bytes
             del self._bodies[old.key]
             for target in old.targets:
                 del self.answers[target]
+        return kept
 
 
 class Publisher:

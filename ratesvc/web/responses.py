@@ -99,7 +99,7 @@ def changes_at(snapshot: Snapshot, now: datetime) -> datetime:
 
 @dataclass(slots=True)
 class Answer:
-    """A body, and all that its head needs. Handlers give the first three; `times_sent` counts how often it was sent."""
+    """A body, and all that its head needs. Handlers give the first three."""
 
     body: Body
     caching: Caching | None
@@ -108,7 +108,6 @@ class Answer:
     demo: bool = False
     route: Route | None = None
     last_modified: str = ""
-    times_sent: int = 0
     _heads: dict[tuple[int, str], bytes] = field(default_factory=dict)
     _since: datetime = LONG_AGO
     _until: datetime = LONG_AGO
@@ -159,7 +158,6 @@ class Answer:
 
     def choose(self, headers: CIMultiDictProxy[str]) -> tuple[int, str]:
         """The status, 304 when the client has it already, and the encoding that it prefers."""
-        self.times_sent += 1
         # Several lines of a header are one list (RFC 9110, 5.3).
         accepted, tags = headers.getall(hdrs.ACCEPT_ENCODING, ()), headers.getall(hdrs.IF_NONE_MATCH, ())
         encoding = preferred(",".join(accepted), self.body.offered) if accepted else "identity"
@@ -306,7 +304,6 @@ def answering(handler: Handler, service: Service, template: str, hosts: Collecti
         is_kept = found.status == 200 and found.caching is not NO_STORE and found.body.is_finished
         ready = Ready(found, request, service.clock(), closing=service.draining)
         if publication is not None and is_kept:
-            # After `Ready`, because then the encoding that was asked for exists and its bytes are counted.
             found.route = route
             publication.remember(target, found)
         return ready

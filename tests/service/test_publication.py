@@ -6,7 +6,6 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from random import Random
-from types import SimpleNamespace
 
 import brotli
 import pytest
@@ -119,7 +118,6 @@ def test_a_rendering_that_fails_leaves_nothing_behind() -> None:
 @dataclasses.dataclass
 class Sent:
     body: Body
-    times_sent: int = 0
 
 
 def test_a_target_that_is_rendered_anew_each_time_is_forgotten_without_an_error() -> None:
@@ -174,7 +172,7 @@ def test_a_body_is_forgotten_with_its_remembered_answers() -> None:
     publication = Publication(SNAPSHOT, 1)
     for number in range(3):
         long = publication.body(number, lambda: body(bytes(MOST_LONG_BYTES // 2)))
-        publication.remember(f"/{number}", SimpleNamespace(body=long, times_sent=1))
+        publication.remember(f"/{number}", Sent(long))
         assert set(publication.answers) <= {f"/{kept}" for kept in range(3) if publication.find(kept)}
 
 
@@ -205,35 +203,11 @@ def test_kept_bodies_stay_within_the_limit_with_every_encoding(length: int) -> N
         one = publication.keep(key, text(length, key % 20))
         if one.is_long or key % 2:
             one.encodings  # noqa: B018 -- as the first who asks for one makes them
-        publication.remember(f"/{key}", SimpleNamespace(body=one, times_sent=1))
+        publication.remember(f"/{key}", Sent(one))
     kept = held(publication, keys)
     assert len(kept) > 3
     total = sum(len(packed) for one in kept for packed in one.encodings.values())
     assert total <= (MOST_LONG_BYTES if length > LONG else MOST_BYTES)
-    assert publication.bytes <= MOST_BYTES + MOST_LONG_BYTES
-
-
-def test_a_crawler_does_not_drive_out_frequent_requests() -> None:
-    """Neither by bytes nor by number do targets that are requested once drive out one that is requested again."""
-    publication = Publication(SNAPSHOT, 1)
-    often = SimpleNamespace(body=publication.keep("often", text(2000)), times_sent=1)
-    publication.remember("/often", often)
-    for number in range(MOST_TARGETS + 2 * MOST_BYTES // 20_000):
-        once = publication.keep(number, text(20_000 if number > MOST_TARGETS else 10, number % 20))
-        publication.remember(f"/{number}", SimpleNamespace(body=once, times_sent=1))
-        often.times_sent += 1
-        assert publication.answers.get("/often") is often, number
-    assert publication.find("often") is often.body
-    assert publication.find(0) is None
-
-
-def test_a_target_without_new_requests_is_forgotten() -> None:
-    """However often it was requested before."""
-    publication = Publication(SNAPSHOT, 1)
-    publication.remember("/once often", SimpleNamespace(body=text(20_000), times_sent=1000))
-    for number in range(4 * MOST_BYTES // 20_000):
-        publication.remember(f"/{number}", SimpleNamespace(body=text(20_000, number % 20), times_sent=1))
-    assert "/once often" not in publication.answers
 
 
 def test_long_bodies_drive_out_no_small_ones() -> None:
@@ -251,7 +225,6 @@ def test_targets_of_one_body_are_bounded_too() -> None:
     publication, one = Publication(SNAPSHOT, 1), text(1000)
     publication.keep("one", one)
     for number in range(MOST_TARGETS + 500):
-        publication.remember(f"/?{number}", SimpleNamespace(body=one, times_sent=1))
+        publication.remember(f"/?{number}", Sent(one))
     assert len(publication.answers) == MOST_TARGETS
     assert publication.find("one") is one
-    assert publication.bytes <= MOST_BYTES

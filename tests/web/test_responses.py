@@ -150,7 +150,7 @@ def headers(**given: str) -> CIMultiDictProxy[str]:
 
 
 def test_a_client_that_has_the_body_gets_304() -> None:
-    """Only for a 200; every request is counted."""
+    """Only for a 200."""
     answer = Answer(BODY, RATES)
     assert answer.choose(headers()) == (200, "identity")
     assert answer.choose(headers(accept_encoding="gzip")) == (200, "gzip")
@@ -159,7 +159,6 @@ def test_a_client_that_has_the_body_gets_304() -> None:
     assert answer.choose(headers(if_none_match="")) == (200, "identity")
     several = CIMultiDict([("If-None-Match", '"other"'), ("If-None-Match", BODY.etag("identity"))])
     assert answer.choose(CIMultiDictProxy(several)) == (304, "identity")
-    assert answer.times_sent == 6
     assert Answer(BODY, None, status=503).choose(headers(if_none_match="*")) == (503, "identity")
 
 
@@ -304,7 +303,7 @@ async def test_answers_are_remembered_and_counted(served: Served) -> None:
     assert publication
     first = await served.get(path)
     kept = publication.answers[path]
-    assert (kept.times_sent, (await served.get(path))[2], kept.times_sent) == (1, first[2], 2)
+    assert ((await served.get(path))[2], publication.answers[path]) == (first[2], kept)
     assert (await served.get("/v1/rates?codes=U"))[0] == 400
     assert (await served.get("/health"))[0] == 200
     assert not {"/v1/rates?codes=U", "/health"} & publication.answers.keys()
