@@ -49,7 +49,7 @@ async def planted(served: Served, redis_url: str) -> AsyncIterator[web.Applicati
     """An application that asks Redis for each answer: through the store, and past it."""
 
     async def through_the_store(_: web.Request) -> web.Response:
-        await served.service.store.ping()
+        await served.service.store.glance()
         return web.Response()
 
     client = connect(redis_url)

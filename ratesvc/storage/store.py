@@ -114,11 +114,6 @@ class Store:
         await self.poll_lease.release()
         await self.backfill_lease.release()
 
-    async def ping(self) -> None:
-        """Check that Redis answers."""
-        async with self.connection.call("ping") as redis:
-            await redis.ping()
-
     async def check_writes(self) -> None:
         """If Redis refused a command, try a write that changes nothing."""
         if self.connection.refusing:

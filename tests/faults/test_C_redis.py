@@ -706,7 +706,7 @@ async def test_C16_no_connection_left(stage: Stage) -> None:
     async def ask(store: Store) -> None:
         begun = time.monotonic()
         try:
-            await store.ping()
+            await store.glance()
         except StoreUnavailable as error:
             refused.append(time.monotonic() - begun)
             reasons.add(str(error))
@@ -733,7 +733,7 @@ async def test_C16_no_connection_left(stage: Stage) -> None:
 
 async def is_up(store: Store) -> bool:
     with suppress(StoreUnavailable):
-        await store.ping()
+        await store.glance()
         return True
     return False
 

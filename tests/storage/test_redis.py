@@ -87,10 +87,10 @@ async def test_tls_trusts_only_the_configured_authority(
     query = f"?ssl_ca_certs={tmp_path / ca_file}" if ca_file else ""
     store = Store(RedisConnection(f"rediss://localhost:{tls_redis.options['tls_port']}/0{query}"), "x")
     if works:
-        await store.ping()
+        await store.glance()
     else:
         with pytest.raises(StoreUnavailable, match="CERTIFICATE_VERIFY_FAILED") as caught:
-            await store.ping()
+            await store.glance()
         assert caught.value.kind == "connection"
     await store.close()
 
