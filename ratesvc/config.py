@@ -27,7 +27,7 @@ SECRETS = ("RATESVC_REDIS_URL", "RATESVC_CBR_PROXY")
 """They may hold a password, so the same name with _FILE gives a file that holds the value."""
 
 _FILES = sorted(file.name for file in files("ratesvc").joinpath("dialects").iterdir())
-DIALECTS = tuple(name[:-3].replace("_", "-") for name in _FILES if re.fullmatch(r"[a-z][a-z_]*\.py", name))
+DIALECTS = tuple(name[:-3].replace("_", "-") for name in _FILES if re.fullmatch(r"[a-z][a-z0-9_]*\.py", name))
 """The built-in wire formats of other APIs: one file each."""
 
 # If a value is wrong, the error says what it must be in the words of the description.

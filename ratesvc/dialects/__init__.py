@@ -8,24 +8,28 @@ from __future__ import annotations
 import re
 from calendar import timegm
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import ONE, Revision, Snapshot, plain
 from ratesvc.domain.workdays import at
-from ratesvc.errors import HistoryLoading, RatesvcError
+from ratesvc.errors import HistoryLoading, NotYetSet, RatesvcError
 from ratesvc.render import series
 from ratesvc.render.json import PROBLEMS, encode
 from ratesvc.render.language import language_or_default
 from ratesvc.render.series import rates_between
 
 JSON = "application/json; charset=utf-8"
+SCRIPT = "application/javascript; charset=utf-8"
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_AMOUNT = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,10})?")
+_AMOUNT = re.compile(r"\+?(?:[0-9]{1,15}(?:\.[0-9]{0,10})?|\.[0-9]{1,10})(?:[eE][+-]?[0-9]{1,2})?")
+_FUNCTION = re.compile(r"[A-Za-z_$][A-Za-z0-9_$.]{0,99}")
 
+MOST_AMOUNT = 10**15
+NO_TIME = timedelta()
 SHEETS_AT_ONCE = 500
 """The texts of so many sheets are in memory together."""
 
@@ -42,22 +46,31 @@ class Refused(RatesvcError):
 class Request:
     """One request: the parameters of its path and query, each once, and the sheets that answer it.
 
-    A dialect ignores parameters that it does not read.
+    Most dialects ignore parameters that they do not read. `accept` is the header Accept.
     """
 
     history: History
     snapshot: Snapshot
     public_url: str
     given: Mapping[str, str]
+    accept: str = ""
 
     @property
     def newest(self) -> Revision:
         """The sheet with the latest effective date; in the evening tomorrow's."""
         return self.snapshot.announced or self.snapshot.in_force
 
-    def on(self, day: date) -> Revision:
-        """The sheet in force on a day. Raises the errors of History.in_force."""
-        return self.history.in_force(day, self.snapshot.today)
+    def on(self, day: date, *, ahead: timedelta = NO_TIME) -> Revision:
+        """The sheet in force on a day, or the newest sheet if the day is to come and at most `ahead` after that.
+
+        Raises the errors of History.in_force.
+        """
+        try:
+            return self.history.in_force(day, self.snapshot.today)
+        except NotYetSet:
+            if NO_TIME < day - self.newest.effective_date <= ahead:
+                return self.newest
+            raise
 
     def english_names(self) -> dict[str, str]:
         """Names by currency id: from the Bank's catalogue, or from CLDR if the catalogue was not fetched."""
@@ -70,9 +83,10 @@ class Request:
         return next((self.given[name] for name in names if self.given.get(name)), None)
 
     def amount(self, default: str, refused: str, status: int) -> Decimal:
-        """The parameter `amount`, a plain decimal number. Raises Refused."""
-        text = self.text("amount") or default
-        if not _AMOUNT.fullmatch(text):
+        """The parameter `amount`: a number below 10^15, which may look like 1e-05, .5 or +5. Raises Refused."""
+        # A plus sign in a query is a blank.
+        text = self.given.get("amount", default).strip()
+        if not _AMOUNT.fullmatch(text) or Decimal(text) >= MOST_AMOUNT:
             raise Refused(status, refused)
         return Decimal(text)
 
@@ -87,12 +101,26 @@ class Request:
             raise Refused(status, refused)
         return base
 
+    def called(self, content: Content, refused: str, status: int) -> Content:
+        """The content as a script that calls the page's function `callback`, if one is given. Raises Refused."""
+        name = self.given.get("callback")
+        if name is None:
+            return content
+        if not _FUNCTION.fullmatch(name):
+            raise Refused(status, refused)
+        return replace(
+            content,
+            key=("callback", name, content.key),
+            media=SCRIPT,
+            write=lambda: b"%b(%b);" % (name.encode(), content.write()),
+        )
+
     def codes(self, *names: str) -> tuple[str, ...] | None:
         """The given codes that any sheet ever had, sorted; None if the parameter is missing."""
         text = self.text(*names)
         if text is None:
             return None
-        return tuple(sorted({part.strip().upper() for part in text.split(",")} & self.known()))
+        return tuple(sorted(split(text) & self.known()))
 
     def known(self) -> set[str]:
         """Every code of every held sheet, and RUB."""
@@ -166,7 +194,8 @@ class Content:
     """An answer: `write` makes its bytes, `key` tells it from all others of the same dialect and publication.
 
     `until` is its last day, or the last day of all if it changes with today: settled days are cached longer.
-    `points` is the greatest possible count of its numbers, 0 if there are few.
+    `points` is the greatest possible count of its numbers, 0 if there are few. `by_accept` says that the header Accept
+    chose its type.
     """
 
     key: Hashable
@@ -174,6 +203,7 @@ class Content:
     write: Callable[[], bytes]
     until: date = date.max
     points: int = 0
+    by_accept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +217,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """Paths below /{name}, with {variables}.
+    """Paths with {variables}, below /{name} or below another `prefix`.
 
     `root` repeats them where the original's server has them, for clients that accept only a host or a proxy.
     """
@@ -195,6 +225,7 @@ class Dialect:
     routes: Mapping[str, Callable[[Request], Content]]
     refuse: Callable[[RatesvcError], Refusal]
     root: str | None = None
+    prefix: str = ""
 
 
 def status(error: RatesvcError) -> int:
@@ -205,6 +236,16 @@ def status(error: RatesvcError) -> int:
 def unix_midnight(day: date) -> int:
     """The Unix time at which the day begins in Moscow."""
     return timegm(at(day, datetime.min.time()).utctimetuple())
+
+
+def split(text: str) -> frozenset[str]:
+    """The parts of `usd, EUR`, in capitals."""
+    return frozenset(filter(None, map(str.strip, text.upper().split(","))))
+
+
+def with_point(text: str) -> str:
+    """1.0 for 1: a number that clients take for a float."""
+    return text if "." in text else f"{text}.0"
 
 
 def json_object(codes: Sequence[str], texts: Sequence[str]) -> str:

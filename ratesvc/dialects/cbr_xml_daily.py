@@ -13,13 +13,12 @@ from functools import partial
 from typing import Any
 
 from ratesvc.bank import xml
-from ratesvc.dialects import Content, Dialect, Refusal, Request, status, unix_midnight
+from ratesvc.dialects import SCRIPT, Content, Dialect, Refusal, Request, status, unix_midnight
 from ratesvc.domain.rates import EXACT, FIRST_DAY, Quote, Revision, UnitRate, per_unit, trimmed, unit_rates
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY
 from ratesvc.errors import HistoryLoading, RatesvcError
 from ratesvc.render.json import encode, literal
 
-SCRIPT = "application/javascript; charset=utf-8"
 XML = "application/xml; charset="
 DISCLAIMER = "The Bank of Russia's official rates; not published by the Bank, nor by cbr-xml-daily.ru."
 

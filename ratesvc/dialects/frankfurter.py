@@ -1,33 +1,59 @@
 """Frankfurter v1: https://frankfurter.dev/v1/. `date` is the effective date of the sheet in the answer.
 
-A range begins with the sheet in force on its first day. It has the days of the sheets, not the days between them.
+A range begins with the sheet in force on its first day, or with the first sheet of all. It has the days of the sheets,
+not the days between them. A day up to two weeks after the newest sheet is answered with that sheet, under its date, as
+in the original.
 """
 
 from __future__ import annotations
 
-from datetime import date
+import re
+from datetime import date, timedelta
 from decimal import Decimal
 
 from msgspec import Raw
 
-from ratesvc.dialects import JSON, Content, Dialect, Refusal, Refused, Request, json_object, status
-from ratesvc.domain.rates import EXACT, ONE, Revision, cross_rate, plain, rounded, trimmed
+from ratesvc.dialects import JSON, Content, Dialect, Refusal, Refused, Request, json_object, split, status, with_point
+from ratesvc.domain.rates import EXACT, FIRST_DAY, ONE, Revision, cross_rate, plain, rounded, trimmed
 from ratesvc.errors import RatesvcError, TooManyPoints
 from ratesvc.render.json import encode, literal
 from ratesvc.render.series import AMOUNT_SIGNIFICANT, head
 
 NOT_FOUND = "not found"
+LOOKBACK = timedelta(days=14)
+HOME, CONTRACT = "https://frankfurter.dev", "https://api.frankfurter.dev/{}/openapi.json"
+_DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_WHEN = re.compile(rf"latest|current|{_DAY}(?:\.\.(?:{_DAY})?)?")
+
+
+def root(request: Request) -> Content:
+    """The versions of the API, and where the original's contract for each is."""
+    versions = {
+        name: {"base": f"{request.public_url}/frankfurter/{name}", "openapi": CONTRACT.format(name), "status": state}
+        for name, state in (("v1", "frozen"), ("v2", "current"))
+    }
+    source = "https://github.com/lineofflight/frankfurter"
+    document = {"name": "Frankfurter", "versions": versions, "docs": HOME, "source": source}
+    return Content("root", JSON, lambda: encode(document))
+
+
+def about(_: Request) -> Content:
+    """v1: what it is."""
+    document = {"version": "v1", "status": "frozen", "openapi": CONTRACT.format("v1"), "docs": HOME}
+    return Content("about", JSON, lambda: encode(document))
 
 
 def rates(request: Request) -> Content:
-    """latest, YYYY-MM-DD, A..B or A.., as the path says."""
+    """latest, current, YYYY-MM-DD, A..B or A.., as the path says."""
     when = request.given["when"]
-    if when == "latest":
+    if not _WHEN.fullmatch(when):
+        raise Refused(404, NOT_FOUND)
+    if when in ("latest", "current"):
         return _sheet(request, request.snapshot.in_force, date.max)
     first, dots, last = when.partition("..")
     day = request.iso_day(first, "invalid date", 422)
     if not dots:
-        return _sheet(request, request.on(day), day)
+        return _sheet(request, request.on(day, ahead=LOOKBACK), day)
     return _range(request, day, request.iso_day(last, "invalid date", 422) if last else None)
 
 
@@ -45,7 +71,7 @@ def _sheet(request: Request, revision: Revision, until: date) -> Content:
 
 def _range(request: Request, since: date, until: date | None) -> Content:
     base, codes, amount = _params(request, request.known())
-    end = until or request.snapshot.today
+    since, end = max(since, FIRST_DAY), until or request.snapshot.today
     if since > end:
         raise Refused(404, NOT_FOUND)
     days = request.complete(since, end)
@@ -61,17 +87,22 @@ def _range(request: Request, since: date, until: date | None) -> Content:
 
 
 def _params(request: Request, known: set[str]) -> tuple[str, tuple[str, ...], Decimal]:
-    """Base, codes in order, amount. Raises Refused."""
-    base = request.code("EUR", "base", "from")
-    symbols = request.codes("symbols", "to")
+    """Base, codes in order, amount. `from` comes before `base` and `to` before `symbols`. Raises Refused."""
+    given = request.given
+    base = given.get("from", given.get("base", "EUR")).strip().upper()
+    symbols = given.get("to", given.get("symbols"))
+    chosen = known if symbols is None else split(symbols)
     if base not in known:
         raise Refused(404, NOT_FOUND)
-    if symbols == (base,):
+    if chosen == {base}:
         raise Refused(422, "bad currency pair")
-    codes = tuple(sorted((known if symbols is None else known.intersection(symbols)) - {base}))
+    codes = tuple(sorted(known & chosen - {base}))
     if not codes:
         raise Refused(404, NOT_FOUND)
-    return base, codes, request.amount("1", "invalid amount", 422)
+    amount = request.amount("1", "invalid amount", 422)
+    if not amount:
+        raise Refused(422, "invalid amount")
+    return base, codes, amount
 
 
 def _converted(amount: Decimal, base: Decimal, quote: Decimal) -> Decimal:
@@ -82,9 +113,7 @@ def _converted(amount: Decimal, base: Decimal, quote: Decimal) -> Decimal:
 
 
 def _amount(amount: Decimal) -> Raw:
-    """1.0: clients of Frankfurter expect a number with a point."""
-    text = plain(amount)
-    return Raw((text if "." in text else f"{text}.0").encode())
+    return Raw(with_point(plain(amount)).encode())
 
 
 def currencies(request: Request) -> Content:
@@ -98,4 +127,4 @@ def refuse(error: RatesvcError) -> Refusal:
     return Refusal(code, JSON, encode({"message": NOT_FOUND if code == 404 else str(error)}))
 
 
-DIALECT = Dialect({"/v1/currencies": currencies, "/v1/{when}": rates}, refuse)
+DIALECT = Dialect({"": root, "/": root, "/v1": about, "/v1/currencies": currencies, "/v1/{when}": rates}, refuse)

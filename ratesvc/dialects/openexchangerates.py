@@ -1,17 +1,19 @@
 """Open Exchange Rates: units of every currency for one of the base, https://docs.openexchangerates.org.
 
-Any app_id is accepted. `timestamp` is the moment from which the rates are in force. A time series has every day; a day
-without a sheet of its own has the rates of the sheet in force.
+Any app_id is accepted. `timestamp` lies on the effective date, at midnight UTC, or on the day of the request, at noon
+UTC, because clients make a day of it. A time series has every day; a day without a sheet of its own has the rates of
+the sheet in force. With `callback`, every answer is a script.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import date
+from calendar import timegm
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date, datetime, time
 
 from msgspec import Raw
 
-from ratesvc.dialects import JSON, Content, Dialect, Refusal, Refused, Request, json_object, status, unix_midnight
+from ratesvc.dialects import JSON, Content, Dialect, Refusal, Refused, Request, json_object, status
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.rates import ONE, Revision, convert, per_unit, plain
 from ratesvc.errors import BeforeHistory, NotYetSet, RatesvcError, TooManyPoints
@@ -23,30 +25,35 @@ ABOUT = {
     "license": "https://www.cbr.ru/eng/about/",
 }
 NO_RATES = "{}"
+NOON = time(12)
 
 
 def latest(request: Request) -> Content:
     """latest.json: in force today."""
-    return _rates(request, request.snapshot.in_force, date.max)
+    revision = request.snapshot.in_force
+    return _rates(request, revision, _unix(revision.effective_date), date.max)
 
 
 def historical(request: Request) -> Content:
     """historical/YYYY-MM-DD.json."""
     day = request.iso_day(request.text("day"), "invalid_date", 400)
-    return _rates(request, request.on(day), day)
+    return _rates(request, request.on(day), _unix(day, NOON), day)
 
 
-def _rates(request: Request, revision: Revision, until: date) -> Content:
+def _unix(day: date, clock: time = time.min) -> int:
+    return timegm(datetime.combine(day, clock).timetuple())
+
+
+def _rates(request: Request, revision: Revision, timestamp: int, until: date) -> Content:
     base = request.base("USD", {"RUB", *revision.sheet.by_code}, "invalid_base", 400)
     symbols = request.codes("symbols")
 
     def write() -> bytes:
         rates = {base: ONE, **per_unit(revision.sheet, base)}
         shown = {code: literal(rate) for code, rate in sorted(rates.items()) if symbols is None or code in symbols}
-        timestamp = unix_midnight(revision.effective_date)
         return encode({**ABOUT, "timestamp": timestamp, "base": base, "rates": shown})
 
-    return Content(("rates", revision.key, base, symbols), JSON, write, until)
+    return Content(("rates", revision.key, timestamp, base, symbols), JSON, write, until)
 
 
 def time_series(request: Request) -> Content:
@@ -88,7 +95,7 @@ def conversion(request: Request) -> Content:
     document = {
         **ABOUT,
         "request": {"query": query, "amount": literal(amount), "from": base, "to": quote},
-        "meta": {"timestamp": unix_midnight(revision.effective_date), "rate": literal(converted.unit_rate)},
+        "meta": {"timestamp": _unix(revision.effective_date), "rate": literal(converted.unit_rate)},
         "response": literal(converted.result),
     }
     # The amount as text: equal amounts may have more zeros, and each is repeated as it was written.
@@ -107,12 +114,24 @@ def usage(_: Request) -> Content:
     return Content("usage", JSON, lambda: encode({"status": 200, "data": {"plan": tariff, "usage": counted}}))
 
 
+def ohlc(_: Request) -> Content:
+    """ohlc.json: a rate of the Bank holds all day, so it has no open, high, low and close."""
+    raise Refused(403, "not_available")
+
+
+def _callable(ask: Callable[[Request], Content]) -> Callable[[Request], Content]:
+    """The same answers, as scripts if `callback` is given."""
+    return lambda request: request.called(ask(request), "invalid_callback", 400)
+
+
 _DESCRIPTIONS = {
     "invalid_base": "There is no such base currency on that day.",
     "invalid_currency": "There is no such currency today.",
     "invalid_date": "Give an existing date in the form YYYY-MM-DD.",
     "invalid_date_range": "start must not be later than end.",
     "invalid_amount": "amount takes a decimal number such as 100 or 0.5, with a point.",
+    "invalid_callback": "callback takes the name of a function.",
+    "not_available": "The Bank of Russia sets one rate a day.",
 }
 
 
@@ -124,20 +143,19 @@ def refuse(error: RatesvcError) -> Refusal:
     elif isinstance(error, TooManyPoints):
         message = "invalid_date_range"
     elif isinstance(error, Refused):
-        message = str(error) if code == 400 else "not_found"
+        message = str(error) if code != 404 else "not_found"
         text = _DESCRIPTIONS.get(message, text)
     return Refusal(code, JSON, encode({"error": True, "status": code, "message": message, "description": text}))
 
 
-DIALECT = Dialect(
-    {
-        "/api/latest.json": latest,
-        "/api/historical/{day}.json": historical,
-        "/api/currencies.json": currencies,
-        "/api/time-series.json": time_series,
-        "/api/convert.json": conversion,
-        "/api/convert/{amount}/{from}/{to}": conversion,
-        "/api/usage.json": usage,
-    },
-    refuse,
-)
+ROUTES = {
+    "latest.json": latest,
+    "historical/{day}.json": historical,
+    "currencies.json": currencies,
+    "time-series.json": time_series,
+    "convert.json": conversion,
+    "convert/{amount}/{from}/{to}": conversion,
+    "usage.json": usage,
+    "ohlc.json": ohlc,
+}
+DIALECT = Dialect({f"/api/{path}": _callable(ask) for path, ask in ROUTES.items()}, refuse)

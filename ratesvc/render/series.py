@@ -183,7 +183,12 @@ def _means(found: Rates, group: str) -> Iterator[tuple[str, Decimal, int]]:
     periods = [iso(day)[:length] for day in found.days]
     for period, members in groupby(zip(periods, found.numbers, strict=True), itemgetter(0)):
         numbers = [number for _, number in members]
-        yield period, trimmed(rounded(reduce(EXACT.add, numbers), Decimal(len(numbers)))), len(numbers)
+        yield period, mean(numbers), len(numbers)
+
+
+def mean(numbers: Sequence[Decimal]) -> Decimal:
+    """The mean of at least one number, rounded once."""
+    return trimmed(rounded(reduce(EXACT.add, numbers), Decimal(len(numbers))))
 
 
 def _carried_rates(history: History, code: str, params: SeriesParams, today: date) -> list[tuple[int, int, str]]:

@@ -176,14 +176,15 @@ async def rendered_in_thread(
 
 
 def dialect_routes(service: Service, site: Site) -> dict[str, Handler]:
-    """Path → handler of each dialect in the settings: under /{name}, and at the root where its clients need that."""
+    """Path → handler of each dialect in the settings: under its prefix, and at the root where its clients need that."""
     found: dict[str, Handler] = {}
     for name, dialect in _dialects(service):
         handlers = {path: _speaking(name, dialect, ask, service, site) for path, ask in dialect.routes.items()}
         if dialect.root is not None:
             found |= {dialect.root + path: handler for path, handler in handlers.items()}
-        found |= {f"/{name}{path}": handler for path, handler in handlers.items()}
-        found[f"/{name}/{{anything:(?s:.*)}}"] = _speaking(name, dialect, _nothing, service, site)
+        prefix = dialect.prefix or f"/{name}"
+        found |= {prefix + path: handler for path, handler in handlers.items()}
+        found[f"{prefix}/{{anything:(?s:.*)}}"] = _speaking(name, dialect, _nothing, service, site)
     return found
 
 
@@ -219,12 +220,13 @@ def _speaking(
         try:
             # The publication that was asked keeps the body, because a later one may have other figures.
             publication = published(service)
-            found = ask(dialects.Request(service.history, publication.snapshot, site.public_url, given))
+            accept = request.headers.get("Accept", "")
+            found = ask(dialects.Request(service.history, publication.snapshot, site.public_url, given, accept))
             key, points = (name, found.key), found.points
             body = await rendered_in_thread(
                 service, publication, key, lambda: Body(found.write(), found.media), points=points
             )
-            return Answer(body, caching_until(service, found.until))
+            return Answer(body, caching_until(service, found.until), by_header="Accept" if found.by_accept else "")
         except RatesvcError as error:
             refusal = dialect.refuse(error)
             return Answer(Body(refusal.content, refusal.media), NO_STORE, refusal.status)

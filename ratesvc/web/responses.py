@@ -99,11 +99,16 @@ def changes_at(snapshot: Snapshot, now: datetime) -> datetime:
 
 @dataclass(slots=True)
 class Answer:
-    """A body, and all that its head needs. Handlers give the first three."""
+    """A body, and all that its head needs. Handlers give the first four.
+
+    `by_header` is the request's header that chose this body, beside Accept-Encoding. Such an answer is not remembered
+    by its target alone.
+    """
 
     body: Body
     caching: Caching | None
     status: int = 200
+    by_header: str = ""
     snapshot: Snapshot | None = None
     demo: bool = False
     route: Route | None = None
@@ -143,7 +148,8 @@ class Answer:
             headers["Cache-Control"] = "no-store"
         else:
             until = changes_at(self.snapshot, now) if self.snapshot and self.caching.follows_rates else None
-            headers |= {"Cache-Control": self.caching.header(now, until), "Vary": "Accept-Encoding"}
+            vary = f"Accept-Encoding, {self.by_header}" if self.by_header else "Accept-Encoding"
+            headers |= {"Cache-Control": self.caching.header(now, until), "Vary": vary}
             headers["ETag"] = self.body.etag(encoding)
         # Not while its second lasts, because the answer may have been another at its beginning (RFC 9110, 8.8.2.2).
         if self.snapshot and self.last_modified and self.snapshot.changed_at.timestamp() < int(time.time()):
@@ -303,7 +309,7 @@ def answering(handler: Handler, service: Service, template: str, hosts: Collecti
         found.demo = service.demo and found.caching is not NO_STORE
         is_kept = found.status == 200 and found.caching is not NO_STORE and found.body.is_finished
         ready = Ready(found, request, service.clock(), closing=service.draining)
-        if publication is not None and is_kept:
+        if publication is not None and is_kept and not found.by_header:
             found.route = route
             publication.remember(target, found)
         return ready

@@ -77,6 +77,7 @@ def content(name: str, path: str, given: Mapping[str, str] | None = None, now: d
 
 
 RBC_DAY = "/tsv/{numeric}/{year}/{month}/{day}.tsv"
+PAIR = {"base": "usd", "quote": "rub"}
 SERIES = {"start": "2026-04-23", "end": "2026-04-27", "symbols": "RUB,EUR"}
 FILES = {
     "cbr/daily.xml": ("/scripts/XML_daily.asp", {"date_req": "26/04/2026"}),
@@ -109,6 +110,19 @@ FILES = {
     "frankfurter/range.json": ("/v1/{when}", {"when": "2026-04-22..2026-04-26", "symbols": "USD,RUB"}),
     "frankfurter/since.json": ("/v1/{when}", {"when": "2026-04-23..", "base": "RUB", "symbols": "CNY"}),
     "frankfurter/currencies.json": ("/v1/currencies", {}),
+    "frankfurter/root.json": ("/", {}),
+    "frankfurter/v1.json": ("/v1", {}),
+    "frankfurter-v2/v2.json": ("", {}),
+    "frankfurter-v2/rates.json": ("/rates", {}),
+    "frankfurter-v2/rates.csv": ("/rates.csv", {"date": "2026-04-26", "base": "usd", "quotes": "rub,USD,irr"}),
+    "frankfurter-v2/range.json": ("/rates", {"from": "2026-04-19", "to": "2026-04-24", "quotes": "USD,EUR,GBP"}),
+    "frankfurter-v2/week.csv": ("/rates.csv", {"from": "2026-04-01", "group": "week", "base": "USD", "quotes": "RUB"}),
+    "frankfurter-v2/month.json": ("/rates", {"from": "2026-04-15", "group": "month", "quotes": "RUB,EUR,CNY"}),
+    "frankfurter-v2/expand.json": ("/providers/{providers}/rates", {"providers": "cbr", "expand": "providers"}),
+    "frankfurter-v2/rate.json": ("/rate/{base}/{quote}", {**PAIR, "date": "2026-04-24"}),
+    "frankfurter-v2/currencies.json": ("/currencies", {}),
+    "frankfurter-v2/currency.json": ("/currency/{code}", {"code": "usd"}),
+    "frankfurter-v2/providers.json": ("/providers", {}),
     "prebid/currency.json": ("/currency.json", {}),
     "ecb/eurofxref-hist.csv": ("/eurofxref-hist.csv", {}),
     "ecb/eurofxref-hist.rub.csv": ("/eurofxref-hist.csv", {"base": "rub"}),
@@ -149,11 +163,26 @@ REFUSED = {
         ("/v1/{when}", {"when": "latest", "base": "XQZ"}),
         ("/v1/{when}", {"when": "latest", "symbols": "XQZ"}),
         ("/v1/{when}", {"when": "latest", "base": "USD", "symbols": "USD"}),
-        ("/v1/{when}", {"when": "latest", "amount": "1e5"}),
+        ("/v1/{when}", {"when": "latest", "amount": "0"}),
+        ("/v1/{when}", {"when": "latest", "from": ""}),
+        ("/v1/{when}", {"when": "yesterday"}),
         ("/v1/{when}", {"when": "2026-04-25..2026-04-24"}),
+    ],
+    "frankfurter-v2": [
+        ("/rates", {"provider": "cbr"}),
+        ("/rates", {"date": "2026-02-30"}),
+        ("/rates", {"date": "2026-04-24", "from": "2026-04-23"}),
+        ("/rates", {"group": "day"}),
+        ("/rates", {"expand": "foo"}),
+        ("/rates", {"base": "xyz", "quotes": "USD,ABC"}),
+        ("/rate/{base}/{quote}", {"base": "EUR", "quote": "BMD"}),
+        ("/currency/{code}", {"code": "xyz"}),
+        ("/{anything:(?s:.*)}.csv", {"anything": "currencies"}),
     ],
     "openexchangerates": [
         ("/api/latest.json", {"base": "XQZ"}),
+        ("/api/latest.json", {"callback": "alert(1)"}),
+        ("/api/ohlc.json", {}),
         ("/api/historical/{day}.json", {"day": "20260424"}),
         ("/api/time-series.json", {"start": "2026-04-25", "end": "2026-04-24"}),
         ("/api/time-series.json", {"start": "2026-04-25"}),
@@ -208,17 +237,18 @@ def test_previous_is_for_the_same_nominal() -> None:
     assert (yuan["Nominal"], yuan["Value"], yuan["Previous"]) == (1, Decimal("11.027"), Decimal("11.0341"))
 
 
-def test_in_the_evening_two_of_them_answer_tomorrows_sheet() -> None:
+def test_in_the_evening_three_of_them_answer_tomorrows_sheet() -> None:
     """Their originals do so if no day is given. All other dialects answer with the rates in force today."""
     evening = datetime(2026, 4, 24, 15, tzinfo=UTC)
     assert b'Date="25.04.2026"' in content("cbr", "/scripts/XML_daily.asp", now=evening)
     assert b'"Date":"2026-04-25T11:30' in content("cbr-xml-daily", "/daily_json.js", now=evening)
+    assert b'"date":"2026-04-25"' in content("frankfurter-v2", "/rate/{base}/{quote}", PAIR, evening)
     assert b'"date":"2026-04-24"' in content("frankfurter", "/v1/{when}", {"when": "latest"}, evening)
     assert b'"dataAsOf":"2026-04-24T' in content("prebid", "/currency.json", now=evening)
     assert b"time='2026-04-24'" in content("ecb", "/eurofxref-daily.xml", now=evening)
     assert content("ecb", "/eurofxref-hist.csv", now=evening).splitlines()[1].startswith(b"2026-04-24,")
     latest = json.loads(content("openexchangerates", "/api/latest.json", now=evening))
-    assert latest["timestamp"] == int(datetime(2026, 4, 23, 21, tzinfo=UTC).timestamp())
+    assert latest["timestamp"] == int(datetime(2026, 4, 24, tzinfo=UTC).timestamp())
 
 
 def test_the_bank_answers_a_future_day_with_the_newest_sheet() -> None:
@@ -239,6 +269,7 @@ def test_a_catalogue_or_a_series_is_never_a_part_of_one() -> None:
         *(("ecb", f"/eurofxref-hist{rest}", {}) for rest in (".csv", ".zip", ".xml", "-90d.xml")),
         ("rbc", "/tsv/cb/{numeric}.tsv", {"numeric": "840"}),
         ("frankfurter", "/v1/{when}", {"when": "2020-01-01.."}),
+        ("frankfurter-v2", "/rates", {"from": "2020-01-01"}),
         ("openexchangerates", "/api/time-series.json", {"start": "2020-01-01", "end": "2026-04-24"}),
     ]:
         with pytest.raises(HistoryLoading):
@@ -294,6 +325,57 @@ def test_the_file_of_90_days_holds_exactly_those() -> None:
     assert set(short.splitlines()) < set(long.splitlines())
 
 
+@pytest.mark.parametrize(
+    ("written", "plain"),
+    [
+        ("1e2", "100"),
+        ("1e-05", "0.00001"),
+        (".5", "0.5"),
+        (" 5", "5"),
+        ("+5", "5"),
+        ("1E+14", "1" + 14 * "0"),
+        ("1e-99", "0." + 98 * "0" + "1"),
+        ("0.10", "0.10"),
+    ],
+)
+def test_an_amount_may_be_written_in_any_usual_way(written: str, plain: str) -> None:
+    """The answer has no exponent. A plus in a query arrives as a blank."""
+    pair = {"from": "USD", "to": "RUB", "amount": written}
+    assert exact(content("openexchangerates", "/api/convert.json", pair))["request"]["amount"] == plain
+    found = exact(content("frankfurter", "/v1/{when}", {**pair, "when": "latest"}))["amount"]
+    assert found == (plain if "." in plain else f"{plain}.0")
+
+
+@pytest.mark.parametrize("amount", ["", "-1", "1e15", "1_0", "0x1", "nan", "1e", ".", "1" * 16])
+def test_other_amounts_are_refused(amount: str) -> None:
+    """An amount that is given and empty is not 1."""
+    for name, path in (("openexchangerates", "/api/convert.json"), ("frankfurter", "/v1/{when}")):
+        with pytest.raises(Refused, match=r"invalid.amount"):
+            content(name, path, {"from": "USD", "to": "RUB", "amount": amount, "when": "latest"})
+
+
+def test_a_callback_makes_a_script_of_every_answer() -> None:
+    """Its name may have dots; it is nothing but a name."""
+    for path in dialect("openexchangerates").routes.keys() - {"/api/ohlc.json"}:
+        given = {"day": "2026-04-24", **SERIES, "amount": "1", "from": "USD", "to": "RUB"}
+        assert content("openexchangerates", path, {**given, "callback": "oxr.$done_1"}) == (
+            b"oxr.$done_1(%b);" % content("openexchangerates", path, given)
+        )
+    for callback in ("", "alert(1)", "1a", "a;b", "a-b", "a\n", "é", 101 * "a"):
+        with pytest.raises(Refused, match="invalid_callback"):
+            content("openexchangerates", "/api/usage.json", {"callback": callback})
+
+
+def test_the_timestamp_lies_on_the_day_of_the_request() -> None:
+    """Saturday's sheet on Sunday: noon of Sunday in UTC. Without a day, the effective date's first second in UTC."""
+    for path, given, expected in (
+        ("/api/historical/{day}.json", {"day": "2026-04-26"}, datetime(2026, 4, 26, 12, tzinfo=UTC)),
+        ("/api/latest.json", {}, datetime(2026, 4, 25, tzinfo=UTC)),
+    ):
+        found = json.loads(content("openexchangerates", path, given))
+        assert datetime.fromtimestamp(found["timestamp"], UTC) == expected
+
+
 def test_a_currency_that_a_day_lacks_is_not_available_there() -> None:
     """The cell has N/A, as at the ECB, and every line has as many cells as the header."""
     rows = list(csv.reader(io.StringIO(content("ecb", "/eurofxref-hist.csv").decode())))
@@ -336,6 +418,8 @@ def quoted() -> Iterator[tuple[str, str, dict[str, str]]]:
     ):
         document = exact(content(name, path, given))
         yield name, document["base"], document["rates"]
+    records = exact(content("frankfurter-v2", "/rates"))
+    yield "frankfurter-v2", "EUR", {one["quote"]: one["rate"] for one in records}
     for base, rates in exact(content("prebid", "/currency.json"))["conversions"].items():
         yield "prebid", base, rates
     text = content("ecb", "/eurofxref-daily.xml").decode()
@@ -357,7 +441,11 @@ def test_one_unit_costs_the_same_in_every_dialect_as_in_our_own_api() -> None:
     for name, base, code, rate in pairs:
         assert rate == convert(held.sheet, ONE, base, code, 0).unit_rate, (name, base, code)
     codes = len(held.sheet.quotes)
-    everything = dict.fromkeys(DIALECTS, codes) | {"openexchangerates": codes + 1, "prebid": codes * (codes + 1)}
+    everything = dict.fromkeys(DIALECTS, codes) | {
+        "openexchangerates": codes + 1,
+        "frankfurter-v2": codes + 1,
+        "prebid": codes * (codes + 1),
+    }
     assert Counter(name for name, *_ in pairs) == everything
 
 

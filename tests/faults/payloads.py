@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
@@ -135,6 +136,16 @@ GIVEN = {
     "to": "CNY",
     "when": "2022-11-18",
 }
+OF_V2 = {
+    "from": "2022-11-01",
+    "to": "2022-11-18",
+    "base": "USD",
+    "quotes": "RUB",
+    "group": "week",
+    "expand": "providers",
+}
+"""Frankfurter v2 refuses unknown parameters."""
+IN_PATHS = {"quote": "RUB", "code": "USD", "providers": "cbr"}
 
 
 class Noting(dict[str, str]):
@@ -157,12 +168,24 @@ def foreign_spots(history: History, snapshot: Snapshot, url: str) -> Iterator[Sp
     """Each parameter that a dialect's route looks up, and the usual name of a JSONP callback."""
     for speaker in DIALECTS:
         dialect: Dialect = import_module(f"ratesvc.dialects.{speaker.replace('-', '_')}").DIALECT
+        prefix = dialect.prefix or f"/{speaker}"
         for ask, template in {ask: path for path, ask in dialect.routes.items()}.items():
-            noting = Noting({**GIVEN, "day": "18"} if "{year}" in template else GIVEN)
-            answer = ask(Request(history, snapshot, url, noting))
+            in_path = set(re.findall(r"{(\w+)}", template))
+            given = (
+                OF_V2
+                if speaker == "frankfurter-v2"
+                else {**GIVEN, "day": "18" if "{year}" in template else GIVEN["day"]}
+            )
+            noting = Noting(given | {name: IN_PATHS[name] for name in in_path & IN_PATHS.keys()})
+            try:
+                answer = ask(Request(history, snapshot, url, noting))
+            except Refused as refused:
+                assert refused.status in {403, 406}, template  # noqa: PT017 -- these routes always refuse
+                continue
             media = {text.partition(";")[0] for text in (answer.media, dialect.refuse(Refused(404, "")).media)}
-            for name in [*sorted(noting.names), "callback"]:
-                values = {one: noting[one] for one in noting.keys() & noting.names} | {name: HERE}
-                query = {one: value for one, value in values.items() if f"{{{one}}}" not in template}
-                target = f"/{speaker}{template.format(**values)}?{urlencode(query)}"
-                yield Spot(f"/{speaker}{template}", name, target, frozenset({200, 400, 404, 422}), frozenset(media))
+            names = noting.names | in_path
+            for name in sorted({*names, "callback"}):
+                values = {one: noting[one] for one in noting.keys() & names} | {name: HERE}
+                query = {one: value for one, value in values.items() if one not in in_path}
+                target = f"{prefix}{template.format(**values)}?{urlencode(query)}"
+                yield Spot(f"{prefix}{template}", name, target, frozenset({200, 400, 404, 422}), frozenset(media))

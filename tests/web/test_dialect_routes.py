@@ -47,6 +47,8 @@ ADDRESSES = {
     "/openexchangerates/api/convert/100/USD/RUB": "application/json; charset=utf-8",
     "/frankfurter/v1/latest": "application/json; charset=utf-8",
     "/frankfurter/v1/2026-04-01..2026-04-10": "application/json; charset=utf-8",
+    "/frankfurter/v2/rates.csv": "text/csv",
+    "/openexchangerates/api/usage.json?callback=oxr.done": "application/javascript; charset=utf-8",
     "/prebid/currency.json?date=20260424": "application/json; charset=utf-8",
     "/ecb/eurofxref-hist.csv": "text/csv; charset=utf-8",
     "/ecb/eurofxref-hist.zip?base=USD": "application/zip",
@@ -62,9 +64,10 @@ WRONG = {
     "/cbr/nothing": 404,
     "/cbr-xml-daily/archive/2026/04/31/daily_json.js": 404,
     "/openexchangerates/api/latest.json?base=XQZ": 400,
-    "/openexchangerates/api/ohlc.json": 404,
+    "/openexchangerates/api/ohlc.json": 403,
     "/frankfurter/v1/2026-05-30": 404,
-    "/frankfurter/v1/yesterday": 422,
+    "/frankfurter/v1/yesterday": 404,
+    "/frankfurter/v2/rates?bases=USD": 422,
     "/prebid/latest.json": 404,
     "/ecb/eurofxref-hist.csv?base=XQZ": 404,
     "/scripts/xml_daily.asp?dt=24/04/2026": 200,
@@ -152,7 +155,7 @@ async def test_a_day_without_a_sheet_is_answered_with_the_one_in_force(served: S
         "/scripts/XML_daily.asp?date_req=19/04/2026": b'Date="18.04.2026"',
         "/cbr-xml-daily/archive/2026/04/19/daily_json.js": b'"Date":"2026-04-18T11:30:00+03:00"',
         "/frankfurter/v1/2026-04-19": b'"date":"2026-04-18"',
-        "/openexchangerates/api/historical/2026-04-19.json": b'"timestamp":1776459600,',
+        "/openexchangerates/api/historical/2026-04-19.json": b'"timestamp":1776600000,',
     }
     for path, expected in answers.items():
         assert expected in (await served.get(path))[2], path
@@ -337,6 +340,7 @@ async def test_erpnext_reads_a_rate_with_its_template(served: Served) -> None:
     [
         ("/openexchangerates/api/convert/{}/USD/RUB", '"/convert/{}/USD/RUB"'),
         ("/openexchangerates/api/convert.json?from=USD&to=RUB&amount={}", '"amount":{},'),
+        ("/openexchangerates/api/convert.json?from=USD&to=RUB&amount={}&callback=f", '"amount":{},'),
         ("/frankfurter/v1/2026-04-19?amount={}&to=RUB", '"amount":{},'),
         ("/frankfurter/v1/2026-04-01..2026-04-10?amount={}&to=RUB", '"amount":{},'),
     ],
@@ -368,6 +372,9 @@ async def test_no_day_breaks_a_dialect(day: str, served: Served) -> None:
         f"/tsv/840/{year}/{month}/{date_of_month}.tsv",
         f"/frankfurter/v1/{day}..",
         f"/frankfurter/v1/2026-04-01..{day}",
+        f"/frankfurter/v2/rates?date={day}",
+        f"/frankfurter/v2/rates.csv?from={day}&to=9999-12-31&quotes=USD&group=month",
+        f"/frankfurter/v2/rates?from=2026-04-01&to={day}&group=week",
     ):
         status, headers, body = await served.get(path)
         assert status in (200, 400, 404, 422, 503), path

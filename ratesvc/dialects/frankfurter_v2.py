@@ -1,0 +1,253 @@
+"""Frankfurter v2: https://frankfurter.dev. Each record has the effective date of its sheet.
+
+The only provider is the Bank of Russia. Ranges and days to come are answered as in v1. Days before the first sheet have
+an empty list, as in the original. A week begins on its Monday. Weeks and months are means of the rates of their sheets,
+as in /v1/series.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from decimal import Decimal
+from functools import partial
+from itertools import groupby
+from typing import Any
+
+from babel.numbers import get_currency_symbol, is_currency
+
+from ratesvc.dialects import JSON, Content, Dialect, Refusal, Refused, Request, split, status, with_point
+from ratesvc.domain.columns import Coverage
+from ratesvc.domain.rates import FIRST_DAY, REDENOMINATION, cross_rate, plain
+from ratesvc.domain.workdays import ONE_DAY
+from ratesvc.errors import BeforeHistory, RatesvcError, TooManyPoints
+from ratesvc.render.json import bank_page, encode
+from ratesvc.render.language import language_or_default
+from ratesvc.render.series import iso, mean
+
+NDJSON, CSV = "application/x-ndjson", "text/csv"
+NOT_FOUND = "not found"
+PROVIDER, ROUBLE = "CBR", "643"
+LOOKBACK, ACTIVE = timedelta(days=14), timedelta(days=30)
+_PARAMS = ("base", "quotes", "providers", "date", "from", "to", "group", "expand")
+_COLUMNS = ("date", "base", "quote", "rate")
+
+Period = Callable[[date], tuple[date, date]]
+"""The first and the last day of a day's week or month."""
+Rows = Iterable[tuple[str, Sequence[str]]]
+"""ISO days with one text for each code, empty where there is no rate."""
+
+
+def about(_: Request) -> Content:
+    """v2: what it is, and where the original's contract is."""
+    contract, docs = "https://api.frankfurter.dev/v2/openapi.json", "https://frankfurter.dev"
+    document = {"version": "v2", "status": "current", "openapi": contract, "docs": docs}
+    return Content("about", JSON, lambda: encode(document))
+
+
+@dataclass(frozen=True, slots=True)
+class _Records:
+    """What the parameters ask for: rates of one base in each of `codes`. `until` and `points` are those of Content."""
+
+    base: str
+    codes: Sequence[str]
+    expand: bool
+    rows: Callable[[], Rows] = tuple
+    until: date = date.max
+    points: int = 0
+
+    def __iter__(self) -> Iterator[tuple[str, str, str]]:
+        """Day, quote and rate of each record, by day, then by quote."""
+        for day, texts in self.rows():
+            yield from ((day, code, with_point(text)) for code, text in zip(self.codes, texts, strict=True) if text)
+
+    def objects(self) -> Iterator[str]:
+        """Each record as a JSON object."""
+        for day, code, rate in self:
+            source = f',"providers":[{{"key":"{PROVIDER}","date":"{day}","rate":{rate}}}]'
+            more = source if self.expand and code != self.base else ""
+            yield f'{{"date":"{day}","base":"{self.base}","quote":"{code}","rate":{rate}{more}}}'
+
+    def lines(self) -> Iterator[str]:
+        """A table with a line for each record."""
+        yield ",".join((*_COLUMNS, "providers") if self.expand else _COLUMNS)
+        for day, code, rate in self:
+            source = f"{PROVIDER}:{rate}" if code != self.base else ""
+            yield ",".join((day, self.base, code, rate, source) if self.expand else (day, self.base, code, rate))
+
+
+def rates(request: Request, *, media: str = "") -> Content:
+    """rates, rates.csv, providers/cbr/rates: a list, a table or lines of JSON, as the header Accept says."""
+    found = _records(request)
+    chosen = media or next((known for known in (CSV, NDJSON) if known in request.accept), JSON)
+
+    def write() -> bytes:
+        if chosen == JSON:
+            return f"[{','.join(found.objects())}]".encode()
+        return "".join(f"{line}\n" for line in (found.lines() if chosen == CSV else found.objects())).encode()
+
+    key = ("rates", chosen, tuple(sorted(request.given.items())))
+    return Content(key, chosen, write, found.until, found.points, by_accept=not media)
+
+
+def rate(request: Request) -> Content:
+    """rate/BASE/QUOTE: the first record."""
+    given = dict(request.given)
+    found = _records(replace(request, given={"quotes": given.pop("quote"), **given}))
+    record = next(found.objects(), None)
+    if record is None:
+        raise Refused(404, NOT_FOUND)
+    return Content(("rate", record), JSON, record.encode, found.until)
+
+
+def _records(request: Request) -> _Records:
+    """What the parameters ask for. Raises Refused."""
+    given, known = request.given, request.known()
+    if unknown := [name for name in given if name not in _PARAMS]:
+        raise Refused(422, f"unknown parameter: {', '.join(unknown)}")
+    days = {name: request.iso_day(given[name], "invalid date", 422) for name in ("date", "from", "to") if name in given}
+    if "date" in days and len(days) > 1:
+        raise Refused(422, "conflicting params")
+    for name, allowed in (("group", _PERIODS), ("expand", ("providers",))):
+        if name in given and given[name].lower() not in allowed:
+            raise Refused(422, f"invalid {name}")
+    base, quotes = given.get("base", "EUR").upper(), split(given["quotes"]) if "quotes" in given else known
+    if invalid := [code for code in (base, *sorted(quotes)) if code not in known and not is_currency(code)]:
+        raise Refused(422, f"invalid currency: {','.join(invalid)}")
+    is_ours = "providers" not in given or PROVIDER in split(given["providers"])
+    asked = _Records(base, sorted(quotes & known) if is_ours else (), "expand" in given)
+    # `to` without `from` is ignored, as in the original.
+    return _over(request, asked, days) if "from" in days else _of_one_day(request, asked, days.get("date"))
+
+
+def _of_one_day(request: Request, asked: _Records, day: date | None) -> _Records:
+    """Without a day, the newest sheet: in the evening tomorrow's, as in the original."""
+    try:
+        sheet = (request.on(day, ahead=LOOKBACK) if day else request.newest).sheet
+    except BeforeHistory:
+        return asked
+    costs, base = sheet.costs, sheet.costs.get(asked.base)
+    texts = [plain(cross_rate(base, costs[code])) if base and code in costs else "" for code in asked.codes]
+    return replace(asked, rows=lambda: [(str(sheet.effective_date), texts)], until=day or date.max)
+
+
+def _over(request: Request, asked: _Records, days: Mapping[str, date]) -> _Records:
+    """The sheets of a range, or the means of its weeks or months. These are whole, as in the original."""
+    period, today = _PERIODS.get(request.given.get("group", "").lower()), request.snapshot.today
+    since = max(days["from"], FIRST_DAY)
+    until = days.get("to", max(since, today))
+    if since > until:
+        return asked
+    if period:
+        since, until = max(period(since)[0], FIRST_DAY), min(period(min(until, today))[1], today)
+        request.check_no_gap(since, until)
+    found = Coverage(since, until) if period else request.complete(since, until)
+    points = request.check_size(len(asked.codes), found)
+
+    def rows() -> Rows:
+        sheets = request.per_base(asked.base, asked.codes, found)
+        return _means(sheets, period) if period else ((iso(day), texts) for day, texts in sheets)
+
+    return replace(asked, rows=rows, until=until if "to" in days else date.max, points=points)
+
+
+def _means(sheets: Iterable[tuple[int, Sequence[str]]], period: Period) -> Rows:
+    """The first day of each week or month, and the means."""
+    for first, members in groupby(sheets, lambda sheet: period(date.fromordinal(sheet[0]))[0]):
+        columns = zip(*(texts for _, texts in members), strict=True)
+        numbers = [[Decimal(text) for text in column if text] for column in columns]
+        yield str(first), [plain(mean(rates)) if rates else "" for rates in numbers]
+
+
+def _week(day: date) -> tuple[date, date]:
+    """Monday to Sunday. No week has old and new roubles."""
+    monday = day - timedelta(days=day.weekday())
+    return max(monday, REDENOMINATION) if day >= REDENOMINATION else monday, monday + timedelta(days=6)
+
+
+def _month(day: date) -> tuple[date, date]:
+    first = day.replace(day=1)
+    return first, (first + timedelta(days=31)).replace(day=1) - ONE_DAY
+
+
+_PERIODS: Mapping[str, Period] = {"week": _week, "month": _month}
+
+
+def currency(request: Request) -> Content:
+    """currency/USD."""
+    code = request.given["code"].upper()
+    if code not in request.known():
+        raise Refused(404, NOT_FOUND)
+    document = {**_about_currency(request, code), "providers": [PROVIDER]}
+    return Content(("currency", code), JSON, lambda: encode(document))
+
+
+def currencies(request: Request) -> Content:
+    """currencies: those of the last thirty days; with scope=all or providers=cbr, all of them."""
+    providers, everything = request.given.get("providers"), request.given.get("scope") == "all"
+    codes = sorted(request.known()) if providers is None or PROVIDER in split(providers) else []
+    found = [_about_currency(request, code) for code in codes]
+    if providers is None and not everything:
+        found = [one for one in found if one["end_date"] >= request.snapshot.today - ACTIVE]
+    return Content(("currencies", *(one["iso_code"] for one in found)), JSON, lambda: encode(found))
+
+
+def _about_currency(request: Request, code: str) -> dict[str, Any]:
+    english, columns = language_or_default(None), request.history.columns(code)
+    symbol = get_currency_symbol(code, english.locale)
+    return {
+        "iso_code": code,
+        "iso_numeric": columns[-1].currency.numeric_code if columns else ROUBLE,
+        "name": english.currency(code),
+        "symbol": symbol if symbol != code else None,
+        "start_date": columns[0].first_day if columns else request.history.days[0],
+        "end_date": max((column.last_day for column in columns), default=request.newest.effective_date),
+    }
+
+
+def providers(request: Request) -> Content:
+    """providers: the Bank of Russia."""
+    document = {
+        "key": PROVIDER,
+        "name": "Bank of Russia",
+        "country_code": "RU",
+        "rate_type": "official rate",
+        "pivot_currency": "RUB",
+        "data_url": bank_page(),
+        "terms_url": "https://www.cbr.ru/eng/user_agreement/",
+        "start_date": request.history.days[0],
+        "end_date": request.newest.effective_date,
+        "publish_cadence": "daily",
+        "publishes_missed": request.snapshot.publications_missed,
+        "currencies": sorted(request.known()),
+    }
+    return Content("providers", JSON, lambda: encode([document]))
+
+
+def no_table(_: Request) -> Content:
+    """currencies.csv and the like."""
+    raise Refused(406, "Only rates have a table.")
+
+
+def refuse(error: RatesvcError) -> Refusal:
+    """`status` and `message`."""
+    code = 422 if isinstance(error, TooManyPoints) else status(error)
+    return Refusal(code, JSON, encode({"status": code, "message": NOT_FOUND if code == 404 else str(error)}))
+
+
+DIALECT = Dialect(
+    {
+        "": about,
+        "/rates": rates,
+        "/rates.csv": partial(rates, media=CSV),
+        "/rate/{base}/{quote}": rate,
+        "/currencies": currencies,
+        "/currency/{code}": currency,
+        "/providers": providers,
+        "/providers/{providers}/rates": rates,
+        "/{anything:(?s:.*)}.csv": no_table,
+    },
+    refuse,
+    prefix="/frankfurter/v2",
+)
