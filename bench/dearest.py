@@ -139,6 +139,7 @@ def _dialects(codes: list[str]) -> dict[str, Ask]:
         "frankfurter, all": lambda n: f"{range_}{late(n, 7)}..?base={codes[n]}&amount=1.37",
         "frankfurter, too many": lambda n: f"{range_}{day(n)}..?base={codes[n]}",
         "ecb csv": lambda n: f"/ecb/eurofxref-hist.csv?base={codes[n]}",
+        "ecb xml": lambda n: f"/ecb/eurofxref-hist.xml?base={codes[n]}",
         "ecb zip": lambda n: f"/ecb/eurofxref-hist.zip?base={codes[n]}",
         "cbr dynamic": lambda n: f"{xml}{n + 1:02}/07/1992",
         "cbr valFull": lambda n: f"/scripts/XML_valFull.asp?d=0&n={n}",

@@ -165,15 +165,23 @@ class Request:
         return series.check_size(self.history, currencies, days.since, until, daily=daily)
 
     def per_base(
-        self, base: str, codes: Sequence[str], days: Coverage, *, amount: Decimal = ONE, missing: str = ""
+        self,
+        base: str,
+        codes: Sequence[str],
+        days: Coverage,
+        *,
+        amount: Decimal = ONE,
+        missing: str = "",
+        newest_first: bool = False,
     ) -> Iterator[tuple[int, Sequence[str]]]:
-        """Each sheet of the range that has the base, oldest first: its day's ordinal and one text for each code.
+        """Each sheet of the range that has the base: its day's ordinal and one text for each code.
 
         The text is the price of one unit of the base in that currency, or the result of converting `amount`. `missing`
         stands for a code that the sheet lacks.
         """
         held = [day for day in self.history.days if day in days]
-        for start in range(0, len(held), SHEETS_AT_ONCE):
+        starts = range(0, len(held), SHEETS_AT_ONCE)
+        for start in reversed(starts) if newest_first else starts:
             part = held[start : start + SHEETS_AT_ONCE]
             ends = part[0], part[-1]
             sheets = [day.toordinal() for day in part]
@@ -186,7 +194,9 @@ class Request:
                 found = rates_between(self.history, base, code, *ends, amount=amount)
                 texts = dict(zip(found.days, found.texts, strict=True))
                 columns.append([texts.get(ordinal, missing) for ordinal in ordinals])
-            yield from zip(ordinals, zip(*columns, strict=True) if columns else [()] * len(ordinals), strict=True)
+            rows = list(zip(*columns, strict=True)) if columns else [()] * len(ordinals)
+            step = -1 if newest_first else 1
+            yield from zip(ordinals[::step], rows[::step], strict=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ roubles.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date, timedelta
 from functools import partial
 from io import BytesIO
@@ -17,7 +17,7 @@ from ratesvc.dialects import Content, Dialect, Refusal, Request, status
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.rates import FIRST_DAY, per_unit, plain
 from ratesvc.errors import HistoryLoading, RatesvcError
-from ratesvc.render.series import head
+from ratesvc.render.series import iso
 
 CSV = "text/csv; charset=utf-8"
 ZIP = "application/zip"
@@ -52,21 +52,35 @@ def history(
 
 
 def _csv(request: Request, base: str, days: Coverage) -> bytes:
-    codes = _in_order(request.known() - {base})
-    rows = request.per_base(base, codes, days, missing=MISSING)
-    lines = [",".join([head(day)[2:12], *texts, ""]).encode() for day, texts in rows]
-    return b"\n".join([",".join(["Date", *codes, ""]).encode(), *reversed(lines), b""])
+    def lines() -> Iterator[str]:
+        codes = _in_order(request.known() - {base})
+        yield ",".join(["Date", *codes, ""]) + "\n"
+        for day, texts in request.per_base(base, codes, days, missing=MISSING, newest_first=True):
+            yield ",".join([iso(day), *texts, ""]) + "\n"
+
+    return _joined(lines())
 
 
 def _xml(request: Request, base: str, days: Coverage) -> bytes:
     """A currency that a day lacks has no element there."""
-    codes = _in_order(request.known() - {base})
-    cubes = []
-    for day, texts in request.per_base(base, codes, days):
-        pairs = zip(codes, texts, strict=True)
-        rates = "".join([f'<Cube currency="{code}" rate="{text}"/>' for code, text in pairs if text])
-        cubes.append(f'<Cube time="{head(day)[2:12]}">{rates}</Cube>\n'.encode())
-    return b"".join([_HEAD.encode(), *reversed(cubes), _TAIL.encode()])
+
+    def lines() -> Iterator[str]:
+        codes = _in_order(request.known() - {base})
+        yield _HEAD
+        for day, texts in request.per_base(base, codes, days, newest_first=True):
+            pairs = zip(codes, texts, strict=True)
+            rates = "".join([f'<Cube currency="{code}" rate="{text}"/>' for code, text in pairs if text])
+            yield f'<Cube time="{iso(day)}">{rates}</Cube>\n'
+        yield _TAIL
+
+    return _joined(lines())
+
+
+def _joined(lines: Iterator[str]) -> bytes:
+    """In one buffer, because a list of lines would take the megabytes of the file twice."""
+    file = BytesIO()
+    file.writelines(line.encode() for line in lines)
+    return file.getvalue()
 
 
 def _zipped_csv(request: Request, base: str, days: Coverage) -> bytes:
