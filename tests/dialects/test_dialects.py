@@ -72,8 +72,10 @@ def request_of(given: Mapping[str, str], now: datetime = MONDAY_NOON, held: Hist
     return Request(held, snapshot(held, now), "https://rates.example/base", given)
 
 
-def content(name: str, path: str, given: Mapping[str, str] | None = None, now: datetime = MONDAY_NOON) -> bytes:
-    return dialect(name).routes[path](request_of(given or {}, now)).write()
+def content(
+    name: str, path: str, given: Mapping[str, str] | None = None, now: datetime = MONDAY_NOON, held: History = HISTORY
+) -> bytes:
+    return dialect(name).routes[path](request_of(given or {}, now, held)).write()
 
 
 RBC_DAY = "/tsv/{numeric}/{year}/{month}/{day}.tsv"

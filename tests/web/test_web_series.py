@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -13,13 +14,17 @@ from fractions import Fraction
 from pathlib import Path
 from random import Random
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 from conftest import Clock, Serve, Served, eventually, unhurried
 from fake_bank import Bank, sheet
-from recorded_history import Recorded, rounded
+from lag import Lag
+from machine import patience
+from recorded_history import EURO_STARTS, Recorded, rounded
 
 from ratesvc.config import Settings
+from ratesvc.service.publication import LONG_POINTS, Body
 
 SATURDAY = date(2026, 4, 25)
 SEED = 20261124
@@ -52,16 +57,17 @@ def read(body: bytes) -> Any:
 
 @pytest.mark.slow
 async def test_thirty_four_years_equal_an_independent_calculation(
-    recorded: Recorded, bank: Bank, served: Served
+    recorded: Recorded, bank: Bank, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The service fills itself with one request for each currency id; then random requests agree to the last digit."""
-    # One service for all three parts: it takes ten seconds to fill.
+    # One service for all parts: it takes ten seconds to fill.
     assert len(bank.series_asked) == len(set(bank.series_asked))
     assert set(bank.series_asked) >= set(bank.currencies)
     chance = Random(SEED)  # noqa: S311 -- a seed, so that a failure can be repeated
     await a_thousand_days_agree(recorded, served, chance)
     await two_hundred_series_agree(recorded, served, chance)
     await all_days_fit_into_one_answer(recorded, served)
+    await ten_clients_get_one_file_of_the_ecb(recorded, served, monkeypatch)
 
 
 async def a_thousand_days_agree(recorded: Recorded, served: Served, chance: Random) -> None:
@@ -83,6 +89,32 @@ async def a_thousand_days_agree(recorded: Recorded, served: Served, chance: Rand
         assert (row and row["unit_rate"]) == expected, (day, code, quote)
         answered += expected is not None
     assert answered > 300
+
+
+async def ten_clients_get_one_file_of_the_ecb(
+    recorded: Recorded, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of history as XML at once: rendered once, in the thread for long answers, and the loop goes on meanwhile."""
+    run, rendered = served.service.workers.run, []
+
+    async def noting(work: Callable[[], Body], *, points: int = 0) -> Body:
+        rendered.append(points)
+        return await run(work, points=points)
+
+    monkeypatch.setattr(served.service.workers, "run", noting)
+    async with Lag() as lag:
+        bodies = await asyncio.gather(*(served.get("/ecb/eurofxref-hist.xml") for _ in range(10)))
+    assert lag.longest_s < 0.05 * patience()
+    assert {status for status, _, _ in bodies} == {200}
+    assert len({body for *_, body in bodies}) == 1
+    assert len(rendered) == 1
+    assert rendered[0] > LONG_POINTS
+    days = ET.fromstring(bodies[0][2])[-1]  # noqa: S314 -- the document is our own
+    assert [day.get("time") for day in days] == [str(day) for day in reversed(recorded.days) if day >= EURO_STARTS]
+    for day in days[:: len(days) // 200]:
+        for cube in day:
+            expected = recorded.rate("EUR", cube.attrib["currency"], date.fromisoformat(day.attrib["time"]))
+            assert Decimal(cube.attrib["rate"]) == expected
 
 
 async def two_hundred_series_agree(recorded: Recorded, served: Served, chance: Random) -> None:
