@@ -149,9 +149,13 @@ def _english() -> Language:
 
 
 def _catalogue(locale: Locale) -> Mapping[str, str]:
-    name = "zh-Hans" if locale.language == "zh" and locale.script != "Hant" else locale.language
+    return catalogue("zh-Hans" if locale.language == "zh" and locale.script != "Hant" else locale.language)
+
+
+def catalogue(name: str) -> Mapping[str, str]:
+    """English sentence → translation, from `name`.po; empty if there is no such file."""
     source = files("ratesvc.render").joinpath("locales", f"{name}.po")
     if not source.is_file():
         return {}
-    catalogue = read_po(BytesIO(source.read_bytes()), locale=locale)
+    catalogue = read_po(BytesIO(source.read_bytes()))
     return {str(message.id): str(message.string) for message in catalogue if message.id and message.string}

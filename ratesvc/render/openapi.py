@@ -1,8 +1,12 @@
-"""The contract of our API, ratesvc/openapi.yaml: /openapi.json for programs, and /docs for people."""
+"""The contract of our API, ratesvc/openapi.yaml: /openapi.json for programs, and /docs for people.
+
+The contract is English. locales/reference/ru.po translates each of its sentences that /docs shows.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from datetime import date
 from functools import cache, partial
 from http import HTTPStatus
@@ -15,9 +19,12 @@ from markupsafe import Markup, escape
 from ratesvc import __version__
 from ratesvc.render import widget
 from ratesvc.render.json import EVERY_PROBLEM, PROBLEM_JSON, encode
+from ratesvc.render.language import DEFAULT, Language, catalogue, language_or_default
 
 Part = dict[str, Any]
 
+LANGUAGES = (DEFAULT, "ru")
+MOST_LINES = 60
 HOST, DAY = b"http://localhost:8080", b"2022-11-18"
 """What the file's examples say. A service puts its own address and a day whose rates it holds in their place."""
 
@@ -72,17 +79,45 @@ def resolved(part: Part, whole: Part) -> Part:
     return found
 
 
-def page(site: widget.Site, day: date) -> str:
-    """/docs, a page without scripts. `day` is one whose rates are held, so that every example works."""
-    found, whole = operations(site, day), contract()
+def tag_of(language: Language) -> str:
+    """The language of /docs for a reader of this language."""
+    return language.locale.language if language.locale.language in LANGUAGES else DEFAULT
+
+
+def policy() -> str:
+    """Our own style sheet and script only."""
+    return widget.policy(widget.style("docs"), script_src=widget.hashes(widget.script("docs")), img_src="'self'")
+
+
+def page(site: widget.Site, day: date, tag: str, answers: Mapping[str, bytes]) -> str:
+    """/docs in one of our LANGUAGES. `day` is one whose rates are held, so that every example works.
+
+    `answers` by operationId stand in place of the contract's examples.
+    """
+    found, whole, sentences = operations(site, day), contract(), catalogue(f"reference/{tag}")
+
+    def t(text: str) -> str:
+        return sentences.get(text, text)
+
     sections = [(tag, [one for one in found if tag["name"] in one["tags"]]) for tag in whole["tags"]]
     shown = {slug: example["value"] for slug, example in whole["components"]["examples"].items()}
     problems = [(problem, shown.get(problem.slug) or problem.body("…")) for problem in EVERY_PROBLEM]
-    helpers = {"coded": _coded, "indented": _indented, "kind": _kind, "refusals": _refusals, "phrase": _phrase}
-    schema = partial(resolved, whole=whole)
-    about = whole["info"]["description"]
     return widget.page(
-        "docs.html", site=site, about=about, sections=sections, problems=problems, schema=schema, **helpers
+        "docs.html",
+        site=site,
+        tag=tag,
+        languages=[language_or_default(one) for one in LANGUAGES],
+        t=t,
+        about=whole["info"]["description"],
+        sections=sections,
+        problems=problems,
+        answers=answers,
+        schema=partial(resolved, whole=whole),
+        kind=partial(_kind, t=t),
+        coded=_coded,
+        indented=_indented,
+        refusals=partial(_refusals, t=t),
+        phrase=_phrase,
     )
 
 
@@ -92,33 +127,36 @@ def _coded(text: str) -> Markup:
 
 
 def _indented(example: Any) -> str:
-    return msgspec.json.format(encode(example), indent=2).decode()
+    """JSON, of which the first lines are enough for an example."""
+    text = example if isinstance(example, bytes) else encode(example)
+    lines = msgspec.json.format(text, indent=2).decode().splitlines()
+    return "\n".join(lines if len(lines) <= MOST_LINES else [*lines[:MOST_LINES], "…"])
 
 
 def _phrase(status: int) -> str:
     return f"{status} {HTTPStatus(status).phrase}"
 
 
-def _refusals(operation: Part) -> tuple[list[str], str]:
+def _refusals(operation: Part, t: Callable[[str], str]) -> tuple[list[str], str]:
     """The problems of an address, and how its errors look where they are no problem documents."""
     answers = [answer for status, answer in operation["responses"].items() if status not in (200, 304, 405)]
     contents = [answer.get("content", {}) for answer in answers]
     problems = {slug for content in contents for slug in content.get(PROBLEM_JSON, {}).get("examples", ())}
     if any("text/html" in content for content in contents):
-        return sorted(problems), "Errors come as a page for people."
-    return sorted(problems), "" if all(contents) else "Errors have an empty body."
+        return sorted(problems), t("Errors come as a page for people.")
+    return sorted(problems), "" if all(contents) else t("Errors have an empty body.")
 
 
-def _kind(schema: Part) -> str:
-    """A schema in a few words."""
+def _kind(schema: Part, t: Callable[[str], str]) -> str:
+    """A schema in a few words; `t` translates them."""
     schema = schema["anyOf"][0] if "anyOf" in schema else schema
-    default = f"; {schema['default']} by default" if "default" in schema else ""
     if "$ref" in schema:
         return str(schema["$ref"]).rpartition("/")[2]
     if "const" in schema:
         return encode(schema["const"]).decode()
-    if "enum" in schema:
-        return " | ".join(schema["enum"]) + default
     kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
     words = [str(schema.get("format", kind)) if kind == "string" else kind for kind in kinds]
-    return " or ".join(words) + default
+    kind = " | ".join(schema["enum"]) if "enum" in schema else t(" or ").join(words)
+    if "default" not in schema:
+        return kind
+    return t("{kind}; {default} by default").format(kind=kind, default=schema["default"])

@@ -44,14 +44,13 @@ def _application(service: Service, site: Site, paths: Mapping[str, Handler]) -> 
 
 
 def _public(service: Service, site: Site) -> dict[str, Handler]:
-    return {
+    ours = {
         **rates.routes(service),
         **series.routes(service),
         **events.routes(service, site),
         **widget.routes(service, site),
-        **pages.routes(service, site),
-        **rates.dialect_routes(service, site),
     }
+    return {**ours, **pages.routes(service, site, ours), **rates.dialect_routes(service, site)}
 
 
 @asynccontextmanager

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
 from functools import partial
 from importlib.resources import files
 
 from aiohttp import web
+from yarl import URL
 
 from ratesvc.domain.history import on_day
 from ratesvc.domain.rates import InForce
@@ -28,16 +29,16 @@ from ratesvc.web.widget import PICTURE_HEADERS, Embedding, fixed
 ICON_FILE = files("ratesvc.render").joinpath("assets", "icon.svg")
 HEADERS = own_page(rate_page.SECURITY_POLICY)
 BUILDER_HEADERS = own_page(builder.policy())
-DOCS_HEADERS = own_page(widget.policy(widget.style("docs"), img_src="'self'"))
+DOCS_HEADERS = own_page(openapi.policy())
 
 
-def routes(service: Service, site: Site) -> dict[str, Handler]:
-    """Path → handler."""
+def routes(service: Service, site: Site, others: Mapping[str, Handler]) -> dict[str, Handler]:
+    """Path → handler. The reference shows answers of the `others`."""
     return {
         "/": partial(_home, service, site),
         "/rate": partial(_rate, service, site),
         "/openapi.json": partial(_document, service, site),
-        "/docs": partial(_docs, service, site),
+        "/docs": partial(_docs, service, site, others),
         "/favicon.ico": fixed(Body(ICON_FILE.read_bytes(), "image/svg+xml", PICTURE_HEADERS), ICON),
     }
 
@@ -70,8 +71,30 @@ async def _document(service: Service, site: Site, _: web.Request) -> Answer:
     return await _reference(service, "document", lambda day: Body(openapi.document(site, day), JSON))
 
 
-async def _docs(service: Service, site: Site, _: web.Request) -> Answer:
-    return await _reference(service, "page", lambda day: _html(openapi.page(site, day), DOCS_HEADERS))
+async def _docs(service: Service, site: Site, others: Mapping[str, Handler], request: web.Request) -> Answer:
+    tag, current, answers = openapi.tag_of(LenientParams(request).language()), service.publisher.current, {}
+    if current and not current.find(("reference", tag)):
+        day = current.snapshot.in_force.effective_date
+        operations = await service.workers.run(lambda: openapi.operations(site, day))
+        answers = await _own_answers(operations, site, others, request)
+    return await _reference(service, tag, lambda day: _html(openapi.page(site, day, tag, answers), DOCS_HEADERS))
+
+
+async def _own_answers(
+    operations: Sequence[openapi.Part], site: Site, others: Mapping[str, Handler], request: web.Request
+) -> dict[str, bytes]:
+    """What this service answers to the example of each operation, if that is short text, by operationId."""
+    answers = {}
+    for operation in operations:
+        if operation["path"] in others and {JSON, "text/plain"} & operation["responses"][200]["content"].keys():
+            target = URL(operation["x-example"].removeprefix(site.public_url), encoded=True)
+            asked = request.clone(rel_url=target)
+            asked._match_info = await request.app.router.resolve(asked)  # noqa: SLF001 -- clone has no argument for it
+            with suppress(RatesvcError):
+                answer = await others[operation["path"]](asked)
+                if isinstance(answer, Answer):
+                    answers[operation["operationId"]] = answer.body.content
+    return answers
 
 
 def _html(page: str, headers: tuple[tuple[str, str], ...]) -> Body:

@@ -35,7 +35,7 @@ async def test_the_page_shows_the_widget_without_a_single_complaint(
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 380), ("dark", 1100)])
 async def test_the_reference_fits_every_screen(browser: Browser, live: Live, scheme: str, width: int) -> None:
-    """/docs under its own CSP: no console message, no foreign host, nothing that sticks out, answers that open."""
+    """/docs under its own CSP: no console message, no foreign host, nothing sticks out; answers open; a search."""
     screen: dict[str, Any] = {"color_scheme": scheme, "viewport": {"width": width, "height": 900}}
     async with spying(browser, live.url, **screen) as spy:
         assert await spy.opens(f"{live.url}/docs", "networkidle") == []
@@ -43,6 +43,14 @@ async def test_the_reference_fits_every_screen(browser: Browser, live: Live, sch
             await summary.click()
         assert await spy.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
         assert await spy.page.is_visible("details[open] pre")
+        await spy.page.fill("#find", "card svg")
+        assert [
+            await one.get_attribute("href") for one in await spy.page.query_selector_all("nav li li a:visible")
+        ] == ["#card"]
+        assert await spy.page.locator("article:visible").count() == 1
+        await spy.page.fill("#find", "nowhere")
+        assert await spy.page.inner_text("output") == "No address has these words."
+        await spy.page.fill("#find", "")
         await spy.page.click('nav a[href="#convert"]')
         assert await spy.page.evaluate("location.hash") == "#convert"
         assert spy.told == []

@@ -404,7 +404,8 @@ async def test_the_reference_is_a_table_on_a_phone_too(browser: Browser, live: L
 
 @pytest.mark.parametrize("scheme", ["light", *in_faults("dark", "forced")])
 @pytest.mark.parametrize(
-    "what", ["element", "frame", "builder", "rate", *in_faults("frame-ar", "fragment", "builder-ru", "builder-zh")]
+    "what",
+    ["element", "frame", "builder", "rate", "docs", *in_faults("frame-ar", "fragment", "builder-ru", "builder-zh")],
 )
 async def test_axe_finds_nothing(browser: Browser, live: Live, host: Host, what: str, scheme: str) -> None:
     """axe-core with wcag22aa and best-practices."""
@@ -423,7 +424,8 @@ async def test_axe_finds_nothing(browser: Browser, live: Live, host: Host, what:
         "builder": f"{live.url}/",
         "builder-ru": f"{live.url}/?lang=ru",
         "builder-zh": f"{live.url}/?lang=zh-Hans&csp=1",
-        "rate": f"{live.url}/rate?lang=de",
+        "rate": f"{live.url}/rate?lang=de&amount=5",
+        "docs": f"{live.url}/docs?lang=ru",
     }
     context: BrowserContext = await browser.new_context(
         color_scheme="dark" if dark else "light", forced_colors="active" if scheme == "forced" else "none"

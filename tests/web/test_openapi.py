@@ -7,8 +7,10 @@ import json
 import re
 import sys
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, date, datetime
+from importlib.resources import files
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -21,6 +23,7 @@ from ratesvc.domain.rates import FIRST_DAY, Revision
 from ratesvc.errors import RatesvcError
 from ratesvc.render import builder, card, chart, openapi, png, rows, widget
 from ratesvc.render.json import EVERY_PROBLEM, PROBLEM_JSON, PROBLEMS
+from ratesvc.render.language import catalogue
 from ratesvc.render.series import MOST_POINTS
 from ratesvc.render.widget import Site
 
@@ -406,7 +409,7 @@ async def test_the_examples_of_the_page_work(whole: Served) -> None:
     status, headers, body = await whole.get("/docs")
     text = html.unescape(body.decode())
     assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
-    assert "script" not in headers["Content-Security-Policy"]
+    assert "'unsafe" not in headers["Content-Security-Policy"]
     found = re.findall(r"""<h3 id="(\w+)"><span.*?curl '<a href="([^"]+)">\2</a>'""", text, re.DOTALL)
     examples = {one["operationId"]: one for one in here(whole)}
     assert dict(found) == {name: one["x-example"] for name, one in examples.items()}
@@ -415,6 +418,56 @@ async def test_the_examples_of_the_page_work(whole: Served) -> None:
         status, headers, body = await got(whole, path, url.removeprefix(base(whole)))
         assert status == 200, url
         assert check(path, status, headers, body)
+
+
+async def test_the_examples_of_the_page_are_answers_of_this_service(whole: Served) -> None:
+    """Every short JSON and text of /docs is what its curl command answers; a long one ends with an ellipsis."""
+    text = html.unescape((await whole.get("/docs"))[2].decode())
+    articles = dict(re.findall(r'<article aria-labelledby="(\w+)">(.*?)</article>', text, re.DOTALL))
+    shown = 0
+    for one in here(whole):
+        media = {"application/json", "text/plain"} & one["responses"][200]["content"].keys()
+        if media and "Service" not in one["tags"]:
+            body = (await whole.get(one["x-example"].removeprefix(base(whole))))[2]
+            whole_answer = (
+                msgspec.json.format(body, indent=2).decode() if "application/json" in media else body.decode()
+            )
+            example = re.findall(r'<pre tabindex="0">(.*?)</pre>', articles[one["operationId"]], re.DOTALL)[0]
+            assert whole_answer.startswith(example.removesuffix("…")), one["path"]
+            assert example.endswith("…") == (example != whole_answer)
+            shown += 1
+    assert shown == 11
+
+
+def sentences(part: Mapping[str, Any]) -> Iterator[str]:
+    """Those of an operation that /docs shows."""
+    schemas = [content.get("schema", {}) for content in part["responses"][200]["content"].values()]
+    found = [openapi.resolved(schema, DOCUMENT) for schema in schemas]
+    described = [schema["properties"].values() for schema in found if "examples" in schema]
+    yield from (part["summary"], part["description"])
+    yield from (one["description"] for one in chain(part["parameters"], *described) if "description" in one)
+
+
+def test_the_reference_is_translated() -> None:
+    """locales/reference/ru.po has every sentence of the contract and of the page's template, and no other."""
+    ours = files("ratesvc.render")
+    page = "".join(ours.joinpath(*name.split("/")).read_text("utf-8") for name in ("templates/docs.html", "openapi.py"))
+    said = {match[2] for match in re.finditer(r"""\bt\((["'])(.+?)\1\)""", page)}
+    said |= {text for tag in DOCUMENT["tags"] for text in (tag["name"], tag["description"])}
+    said |= {text for operation in OPERATIONS for text in sentences(operation)}
+    said |= {DOCUMENT["info"]["description"], *(problem.title for problem in EVERY_PROBLEM)}
+    translated = catalogue("reference/ru")
+    assert (said - translated.keys(), translated.keys() - said) == (set(), set()), "untranslated, and no longer said"
+    assert all(re.findall("`[^`]+`", text) == re.findall("`[^`]+`", translated[text]) for text in said)
+
+
+async def test_the_page_is_in_the_language_of_its_address(whole: Served) -> None:
+    """Russian, or English for everybody else; both pages lead to each other."""
+    for lang, tag, title in (("ru-RU", "ru", "Справочник по API"), ("de", "en", "API reference"), ("", "en", "API")):
+        text = (await whole.get(f"/docs?lang={lang}"))[2].decode()
+        assert f'<html lang="{tag}">' in text
+        assert title in text
+        assert f'/docs?lang={tag}" lang="{tag}" hreflang="{tag}" aria-current="true"' in text
 
 
 async def test_the_page_is_complete(whole: Served) -> None:
