@@ -32,13 +32,7 @@ from watched import FRIDAY, SATURDAY, THURSDAY, Watched, polling, watched
 
 from ratesvc.bank.client import DAILY, BankClient, Limits, Pace
 from ratesvc.config import Settings
-from ratesvc.domain.history import History
-from ratesvc.domain.rates import Revision
-from ratesvc.domain.workdays import WorkCalendar
-from ratesvc.errors import FetchFailed, SourceError
 from ratesvc.service.app import Service
-from ratesvc.service.refresh import Cycle
-from ratesvc.service.schedule import next_poll_s
 
 pytestmark = pytest.mark.slow
 
@@ -112,12 +106,6 @@ def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path)
 
 
-def first_failure(kind: str) -> tuple[History, Cycle]:
-    """A history with today's sheet, and a refresh that failed."""
-    history = History(WorkCalendar(), [Revision(plausible(FRIDAY), 1, NOON)])
-    return history, Cycle("failed", failure=FetchFailed([("cbr", SourceError(kind, "refused"))]))
-
-
 @pytest.mark.timed
 async def test_A1_connection_refused(upstream: Upstream) -> None:
     """Nobody listens on the Bank's port."""
@@ -126,12 +114,6 @@ async def test_A1_connection_refused(upstream: Upstream) -> None:
     upstream.bank.publish(plausible(SATURDAY))
     await upstream.front.open()
     await upstream.recovers()
-
-
-def test_A1_back_off_ends_at_ten_minutes() -> None:
-    """However long nobody listens, the service asks every ten minutes."""
-    history, refused = first_failure("connect")
-    assert max(next_poll_s(history, NOON, None, refused, tries) for tries in range(1, 200)) <= 600
 
 
 @pytest.mark.timed
@@ -333,16 +315,6 @@ async def test_A14_retry_after(status: bytes, retry_after: bytes, upstream: Upst
     assert len(refused_at) == 1
     # A hundredth for the wall clock, by which the next poll is due.
     assert clock() - refused_at[0] >= 0.99
-
-
-def test_A15_nobody_is_hammered() -> None:
-    """In no minute of an hour of failures the service sends more than six requests, apart from confirmations."""
-    history, failed = first_failure("status")
-    for held in (history, History(WorkCalendar())):
-        times = [0.0]
-        while times[-1] < 3600:
-            times.append(times[-1] + next_poll_s(held, NOON, None, failed, len(times)))
-        assert max(sum(begin <= other < begin + 60 for other in times) for begin in times) <= 6
 
 
 async def test_A15_the_pace_holds_whatever_asks(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:

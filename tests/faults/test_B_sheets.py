@@ -285,7 +285,7 @@ async def test_B11_unit_rates_as_printed(served: Watched, bank: Bank, fault: Fau
     await fault.recovers(lambda: served.next_is(SATURDAY))
 
 
-@pytest.mark.parametrize("factor", ["10", "100", "1000", "10000", "0.1", "0.01"])
+@pytest.mark.parametrize("factor", ["10", "0.01"])
 async def test_B12_a_decimal_point_has_slipped(factor: str, served: Watched, bank: Bank, fault: Fault) -> None:
     """One currency, or all, times a power of ten: quarantine at once, however often the Bank repeats it."""
     wrong = [changed(TOMORROW, PLN=times(factor)), changed(TOMORROW, KRW=times(factor)), all_times(TOMORROW, factor)]
@@ -299,36 +299,26 @@ async def test_B12_a_decimal_point_has_slipped(factor: str, served: Watched, ban
     await are_refused(served, bank, fault, [], "")
 
 
-@pytest.mark.parametrize("today_too", [False, True], ids=["tomorrow's", "today's too"])
-async def test_B12_at_the_very_first_start(today_too: bool, settings: Settings, bank: Bank, serve: Serve) -> None:
-    """At the very first start the newest sheets are wrong: admission compares them with those before them."""
+@pytest.mark.parametrize(("later", "today_too"), [(0, False), (0, True), (4, False), (6, False)])
+async def test_B12_at_the_very_first_start(
+    later: int, today_too: bool, settings: Settings, bank: Bank, serve: Serve, clock: Clock
+) -> None:
+    """At the very first start the newest sheets are wrong, or wrong and late: admission compares them with the last.
+
+    `later` is the number of days since Friday.
+    """
     bank.publish(plausible(THURSDAY), plausible(FRIDAY))
-    bank.documents[SATURDAY] = daily_xml(all_times(TOMORROW, "10"))
-    if today_too:
-        bank.documents[FRIDAY] = daily_xml(all_times(plausible(FRIDAY), "10"))
+    for day in (SATURDAY, FRIDAY) if today_too else (SATURDAY,):
+        bank.documents[day] = daily_xml(all_times(plausible(day), "10"))
+    clock.advance(days=later)
     async with serve(polling(settings, bank.url, every_s=3600)) as started:
         await started.ready()
         await eventually(lambda: (c := started.service.telemetry.last_cycle) and c.outcome == "quarantined")
         assert (await started.get("/v1/rates/next"))[0] == 404
         answer = msgspec.json.decode((await started.get("/v1/rates"))[2])
-        assert (answer["effective_date"], answer["stale"]) == (str(THURSDAY if today_too else FRIDAY), today_too)
+        right = THURSDAY if today_too else FRIDAY
+        assert (answer["effective_date"], answer["stale"]) == (str(right), today_too or later > 0)
         assert await started.service.quarantine.count() == (2 if today_too else 1)
-
-
-@pytest.mark.parametrize("later", [4, 6], ids=["Tuesday", "Thursday"])
-async def test_B12_at_the_very_first_start_while_the_bank_is_late(
-    later: int, settings: Settings, bank: Bank, serve: Serve, clock: Clock
-) -> None:
-    """At the very first start the Bank is late and its newest sheet wrong: admission compares it with the last one."""
-    bank.publish(plausible(THURSDAY), plausible(FRIDAY))
-    bank.documents[SATURDAY] = daily_xml(all_times(TOMORROW, "10"))
-    clock.advance(days=later)
-    async with serve(polling(settings, bank.url, every_s=3600)) as started:
-        await started.ready()
-        await eventually(lambda: (c := started.service.telemetry.last_cycle) and c.outcome == "quarantined")
-        answer = msgspec.json.decode((await started.get("/v1/rates"))[2])
-        assert (answer["effective_date"], answer["stale"]) == (str(FRIDAY), True)
-        assert await started.service.quarantine.count() == 1
 
 
 async def test_B16_a_mirror_that_knows_one_sheet_only(settings: Settings, bank: Bank, serve: Serve) -> None:
@@ -346,14 +336,10 @@ async def test_B16_a_mirror_that_knows_one_sheet_only(settings: Settings, bank: 
 
 WRONG_ROWS = {
     "PLN +22 % alone": (changed(TOMORROW, PLN=times("1.22")), "large_move"),
-    "SAR = KRW": (changed(TOMORROW, SAR=TOMORROW.by_code["KRW"].unit_rate), "equal_rates"),
     "USD and EUR exchanged": (
         changed(TOMORROW, USD=TOMORROW.by_code["EUR"].unit_rate, EUR=TOMORROW.by_code["USD"].unit_rate),
         "off_peg",
     ),
-    "inverted": (changed(TOMORROW, CNY=lambda rate: 1 / rate), "large_move"),
-    "the dollar a little": (changed(TOMORROW, USD=times("1.01")), "off_peg"),
-    "the euro by 5 %": (changed(TOMORROW, EUR=times("1.05")), "off_peg"),
 }
 
 
