@@ -129,9 +129,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.asyncio(loop_scope=SESSION), append=False)
 
 
-@pytest_asyncio.fixture(loop_scope=SESSION)
-async def live(tmp_path: Path) -> AsyncIterator[Live]:
-    async with live_service(tmp_path) as running:
+@pytest_asyncio.fixture(scope=SESSION, loop_scope=SESSION)
+async def live(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Live]:
+    """One for all tests, which leave it as it is."""
+    async with live_service(tmp_path_factory.mktemp("live")) as running:
         yield running
 
 

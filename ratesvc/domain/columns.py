@@ -130,7 +130,7 @@ class Column:
     def unit_rates(self, since: date, until: date) -> Iterator[tuple[date, Decimal]]:
         """Effective date and exact unit rate of every record in the closed range, oldest first."""
         first, last = self.places(since, until)
-        return zip(map(date.fromordinal, self.days[first:last]), map(trimmed, self.exact(first, last)), strict=False)
+        return zip(map(date.fromordinal, self.days[first:last]), map(trimmed, self.exact(first, last)), strict=True)
 
     def exact(self, first: int, last: int) -> list[Decimal]:
         """The unit rates in these places, with zeros at the end."""

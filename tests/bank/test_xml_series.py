@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratesvc.bank.xml import Record, parse_catalogue, parse_date, parse_dynamic
+from ratesvc.bank import xml
+from ratesvc.bank.xml import Record, parse_catalogue, parse_daily, parse_date, parse_dynamic
 from ratesvc.domain.columns import Currency
+from ratesvc.domain.rates import Quote, Sheet
 from ratesvc.errors import BadDocument
 
 USD, EUR = "R01235", "R01239"
@@ -355,3 +357,49 @@ def test_the_charset_is_declared_near_the_beginning(between: int, *, accepted: b
         assert refused(raw) == "malformed"
     else:
         assert refused(raw) == "encoding"
+
+
+RIAL = Quote("IRR", "364", "R01300", 1_000_000, Decimal("53.9256"), "Риалов <иранских>")
+TENGE = Quote("KZT", "398", "R01335", 100, Decimal("0.0100"), "Тенге")
+UNITS = (
+    "<Nominal>1000000</Nominal><Name>{}</Name><Value>53,9256</Value><VunitRate>5,39256E-05</VunitRate></Valute>",
+    "<Nominal>100</Nominal><Name>{}</Name><Value>0,0100</Value><VunitRate>0,0001</VunitRate></Valute>",
+)
+
+
+def test_a_sheet_is_written_as_the_bank_writes_it() -> None:
+    """With names of another catalogue and in the Bank's other charset, too; the parser reads it back."""
+    sheet = Sheet(UNTIL, (RIAL, TENGE))
+    inside = (
+        '<Valute ID="R01300"><NumCode>364</NumCode><CharCode>IRR</CharCode>'
+        + UNITS[0].format("Риалов &lt;иранских&gt;"),
+        '<Valute ID="R01335"><NumCode>398</NumCode><CharCode>KZT</CharCode>' + UNITS[1].format("Тенге"),
+    )
+    text = f'{DECLARED}<ValCurs Date="25.04.2026" name="Foreign Currency Market">{"".join(inside)}</ValCurs>'
+    assert xml.write_daily(sheet) == text.encode("windows-1251")
+    assert parse_daily(xml.write_daily(sheet)) == sheet
+    other = xml.write_daily(sheet, {"R01335": "Tenge"}, "utf-8")
+    assert other.decode() == text.replace("windows-1251", "utf-8").replace("Тенге", "Tenge")
+    assert [xml.charset_of(raw) for raw in (other, xml.write_daily(sheet), b"<ValCurs/>")] == [
+        "utf-8",
+        *["windows-1251"] * 2,
+    ]
+
+
+def test_a_series_and_the_catalogue_are_written_as_the_bank_writes_them() -> None:
+    """The parsers read them back. The short catalogue has no ISO codes."""
+    raw = xml.write_dynamic("R01300", SINCE, UNTIL, [(UNTIL, RIAL)])
+    assert raw == series(Day("25.04.2026", "53,9256", "1000000", "5,39256E-05", "R01300"), cbr_id="R01300")
+    assert parse_dynamic(raw, "R01300", SINCE, UNTIL) == (Record(UNTIL, RIAL.nominal, RIAL.value),)
+    aussie = Currency("R01010", "R01010", "AUD", "036", "Австралийский доллар", "Australian Dollar")
+    listed = item("R01010", Name=aussie.name, EngName="Australian Dollar", ParentCode="R01010    ", ISO_Num_Code="36")
+    full = catalogue(listed.replace("USD", "AUD"))
+    assert xml.write_catalogue([(aussie, 1)]) == full
+    assert parse_catalogue(full) == (aussie,)
+    assert xml.write_catalogue([(aussie, 1)], full=False) == re.sub(rb"<ISO_.*(?=</Item>)", b"", full)
+    assert xml.write_refusal("a < b") == f"{DECLARED}<ValCurs>a &lt; b</ValCurs>".encode()
+
+
+def test_an_id_has_the_banks_form() -> None:
+    """R, five digits, and at most one letter."""
+    assert [xml.is_cbr_id(text) for text in ("R01235", "R01700J", "R0123", "see R01376")] == [True, True, False, False]

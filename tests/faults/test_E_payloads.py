@@ -8,10 +8,11 @@ import os
 import random
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from functools import lru_cache
 from html import escape
 from html.parser import HTMLParser
+from pathlib import Path
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
@@ -21,7 +22,7 @@ from conftest import LONG, eventually
 from payloads import CALLS, FORMS, HARMLESS, PAYLOADS, Spot, foreign_spots, our_spots
 from playwright.async_api import Browser
 from spy import spying
-from widget_harness import SESSION, Host, Live
+from widget_harness import SESSION, Host, Live, live_service
 from wire import Answered, ask, asking, connected, get
 
 from ratesvc.domain.columns import Coverage
@@ -39,12 +40,13 @@ TRACE = re.compile(r"pwned|pw'|cHduZW|x-injected", re.IGNORECASE)
 
 
 @pytest_asyncio.fixture(loop_scope=SESSION)
-async def complete(live: Live) -> Live:
+async def complete(tmp_path: Path) -> AsyncIterator[Live]:
     """A service whose history is complete with its recorded sheets, so that every dialect answers."""
-    history = live.service.history
-    history.fill((), Coverage(history.days[0], history.days[-1]))
-    live.service.publish()
-    return live
+    async with live_service(tmp_path) as live:
+        history = live.service.history
+        history.fill((), Coverage(history.days[0], history.days[-1]))
+        live.service.publish()
+        yield live
 
 
 class Read(HTMLParser):

@@ -91,16 +91,16 @@ async def test_a_picture_is_drawn_beside_the_loop(live: Live, monkeypatch: pytes
         return draw(svg, scale, colours)
 
     monkeypatch.setattr(png, "png", slow)
-    picture = asyncio.create_task(got(live, "/widget/card.png?scale=2"))
+    picture = asyncio.create_task(got(live, "/widget/card.png?scale=2&heading=slow"))
     await eventually(drawing.is_set)
     await got(live, "/livez")
     answered.set()
     assert size(await picture)
 
 
-async def test_nothing_stored_is_a_neutral_picture(live: Live) -> None:
+async def test_nothing_stored_is_a_neutral_picture(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is in the reader's language, and no cache keeps it."""
-    live.service.publisher.current = None
+    monkeypatch.setattr(live.service.publisher, "current", None)
     async with aiohttp.ClientSession() as http, http.get(f"{live.url}/widget/card.png?lang=ru&scale=2") as answer:
         assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-store")
         assert size(await answer.read()) == (960, 240)

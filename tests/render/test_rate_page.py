@@ -254,19 +254,16 @@ async def test_an_amount_on_the_receipt_is_that_of_the_api(client: Client) -> No
     assert f"1,234.567\xa0KZT = {answer['result_rounded']}\xa0RUB" in page
 
 
-@pytest.mark.parametrize(
-    ("day", "beside"),
-    [
+async def test_the_days_beside_keep_currency_and_amount(client: Client) -> None:
+    for day, beside in (
         ("2022-11-18", ["2022-11-17", "2022-11-19"]),
         ("1992-07-01", ["1992-07-02"]),
         ("1992-06-30", []),
         ("9999-12-31", ["9999-12-30"]),
-    ],
-)
-async def test_the_days_beside_keep_currency_and_amount(client: Client, day: str, beside: list[str]) -> None:
-    page = unescape(await (await client.get(f"/rate?date={day}&currency=EUR&amount=5")).text())
-    expected = [f"{SITE.public_url}/rate?lang=en&date={one}&currency=EUR&amount=5" for one in beside]
-    assert re.findall(r'<a rel="\w+" href="([^"]+)"', page) == expected
+    ):
+        page = unescape(await (await client.get(f"/rate?date={day}&currency=EUR&amount=5")).text())
+        expected = [f"{SITE.public_url}/rate?lang=en&date={one}&currency=EUR&amount=5" for one in beside]
+        assert re.findall(r'<a rel="\w+" href="([^"]+)"', page) == expected
 
 
 FULL = Reason(
@@ -315,9 +312,9 @@ async def client(tmp_path: Path) -> AsyncIterator[Client]:
             yield found
 
 
-@pytest.mark.parametrize(
-    ("address", "status", "said"),
-    [
+async def test_every_answer_is_a_page(client: Client) -> None:
+    """It has the form, a sentence, and a policy that allows nothing but the style."""
+    for address, status, said in (
         ("/rate", 200, "Friday, November 18, 2022"),
         ("/rate?date=2022-11-19&currency=usd", 200, "comes into force on November 19, 2022"),
         ("/rate?date=2022-11-20", 200, "also applies on Sunday and Monday"),
@@ -339,20 +336,17 @@ async def client(tmp_path: Path) -> AsyncIterator[Client]:
         ("/rate?amount=1,234", 400, "amount takes an amount such as 1234.50."),
         ("/rate?amount=-1", 400, "amount takes an amount such as 1234.50."),
         ("/rate?date=<script>alert(1)</script>", 400, "Give an existing day in the form YYYY-MM-DD."),
-    ],
-)
-async def test_every_answer_is_a_page(client: Client, address: str, status: int, said: str) -> None:
-    """It has the form, a sentence, and a policy that allows nothing but the style."""
-    response = await client.get(address)
-    page = await response.text()
-    assert response.status == status
-    assert said in unescape(page)
-    assert '<input type="date"' in page
-    assert "<script" not in page
-    assert response.headers["Content-Type"] == "text/html; charset=utf-8"
-    assert response.headers["Content-Security-Policy"] == rate_page.SECURITY_POLICY
-    assert ("no-store" in response.headers["Cache-Control"]) == (status != 200)
-    assert ("Retry-After" in response.headers) == (status == 503)
+    ):
+        response = await client.get(address)
+        page = await response.text()
+        assert response.status == status, address
+        assert said in unescape(page), address
+        assert '<input type="date"' in page
+        assert "<script" not in page
+        assert response.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert response.headers["Content-Security-Policy"] == rate_page.SECURITY_POLICY
+        assert ("no-store" in response.headers["Cache-Control"]) == (status != 200)
+        assert ("Retry-After" in response.headers) == (status == 503)
 
 
 async def test_an_error_is_in_the_language_of_the_page(client: Client) -> None:
@@ -368,18 +362,15 @@ async def test_an_error_is_in_the_language_of_the_page(client: Client) -> None:
     assert "Give an existing day" in await (await client.get("/rate?lang=de&date=2022-02-30")).text()
 
 
-@pytest.mark.parametrize(
-    ("address", "day", "code"),
-    [
+async def test_correct_parameters_stay_in_the_form(client: Client) -> None:
+    for address, day, code in (
         ("date=2022-02-30&currency=eur", "2022-11-18", "EUR"),
         ("date=2022-11-17&currency=dollar", "2022-11-17", "USD"),
         ("date=2022-11-17&currency=CNY&when=now", "2022-11-17", "CNY"),
-    ],
-)
-async def test_correct_parameters_stay_in_the_form(client: Client, address: str, day: str, code: str) -> None:
-    page = await (await client.get(f"/rate?{address}")).text()
-    assert f'id="day" name="date" value="{day}"' in page
-    assert re.findall(r'<option value="(\w+)" selected', page) == [code]
+    ):
+        page = await (await client.get(f"/rate?{address}")).text()
+        assert f'id="day" name="date" value="{day}"' in page
+        assert re.findall(r'<option value="(\w+)" selected', page) == [code]
 
 
 async def test_english_sentences_run_from_left_to_right(client: Client) -> None:
@@ -391,14 +382,12 @@ async def test_english_sentences_run_from_left_to_right(client: Client) -> None:
     assert '<html lang="ru" dir="ltr">' in await (await client.get("/rate?lang=ru")).text()
 
 
-@pytest.mark.parametrize(
-    ("tag", "current"), [("ru-RU", "ru"), ("zh-CN", "zh-Hans"), ("en-GB", "en"), ("de", "en"), ("zh-TW", "en")]
-)
-async def test_the_page_names_its_languages(client: Client, tag: str, current: str) -> None:
+async def test_the_page_names_its_languages(client: Client) -> None:
     """Every translated language has a link, and the current one is marked, whatever its region."""
-    page = await (await client.get(f"/rate?lang={tag}")).text()
-    links = re.findall(r'hreflang="([^"]+)"( aria-current="true")?', page)
-    assert links == [(one, ' aria-current="true"' if one == current else "") for one in ("en", "ru", "zh-Hans")]
+    for tag, current in (("ru-RU", "ru"), ("zh-CN", "zh-Hans"), ("en-GB", "en"), ("de", "en"), ("zh-TW", "en")):
+        page = await (await client.get(f"/rate?lang={tag}")).text()
+        links = re.findall(r'hreflang="([^"]+)"( aria-current="true")?', page)
+        assert links == [(one, ' aria-current="true"' if one == current else "") for one in ("en", "ru", "zh-Hans")]
 
 
 async def test_german_words_on_an_english_page_are_marked(client: Client) -> None:

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import AsyncIterator
 from datetime import date, timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -335,19 +336,16 @@ async def test_erpnext_reads_a_rate_with_its_template(served: Served) -> None:
     assert found == str(sheet(date(2026, 4, 18)).by_code["USD"].unit_rate)
 
 
-@pytest.mark.parametrize(
-    ("path", "shown"),
-    [
+async def test_an_amount_is_repeated_as_it_was_given(served: Served) -> None:
+    """Equal amounts may be written in several ways; the first request does not decide for the next."""
+    asked = (
         ("/openexchangerates/api/convert/{}/USD/RUB", '"/convert/{}/USD/RUB"'),
         ("/openexchangerates/api/convert.json?from=USD&to=RUB&amount={}", '"amount":{},'),
         ("/openexchangerates/api/convert.json?from=USD&to=RUB&amount={}&callback=f", '"amount":{},'),
         ("/frankfurter/v1/2026-04-19?amount={}&to=RUB", '"amount":{},'),
         ("/frankfurter/v1/2026-04-01..2026-04-10?amount={}&to=RUB", '"amount":{},'),
-    ],
-)
-async def test_an_amount_is_repeated_as_it_was_given(served: Served, path: str, shown: str) -> None:
-    """Equal amounts may be written in several ways; the first request does not decide for the next."""
-    for amount in ("100.0", "100.00"):
+    )
+    for (path, shown), amount in product(asked, ("100.0", "100.00")):
         assert shown.format(amount) in (await served.get(path.format(amount)))[2].decode()
 
 

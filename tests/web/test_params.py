@@ -1,4 +1,4 @@
-"""Strict parameters: the values that they accept, and refusals that say what helps."""
+"""Parameters: what strict ones accept and how they refuse the rest, and what lenient ones make of anything."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratesvc.errors import BadRequest
-from ratesvc.web.params import StrictParams, day_of, one_code
+from ratesvc.render.rows import DEFAULT_COLUMNS, View
+from ratesvc.render.widget import Look, Packing
+from ratesvc.web.params import LenientParams, StrictParams, day_of, one_code
 from ratesvc.web.params import _hint as hint
 
 TODAY = date(2026, 4, 24)
@@ -41,7 +43,9 @@ def refusal(text: str, path: str = DAY) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "utm_source=mail&utm_source=again", "_=1700000000", f"utm_{'a' * 30}=%3Cb%3E"])
+@pytest.mark.parametrize(
+    "text", ["", "utm_a=1", "utm_source=mail&utm_source=again", "_=1700000000", f"utm_{'a' * 30}=%3Cb%3E"]
+)
 def test_without_parameters_everything_has_its_default(text: str) -> None:
     """Campaign marks and cache breakers come with links that others made; they are ignored, even twice."""
     for name, (path, read, default) in READ.items():
@@ -216,3 +220,63 @@ def test_any_query_is_answered_or_explained(parameters: dict[str, str]) -> None:
             params(urlencode(parameters), path).text("lang" if path != CONVERT else "date")
         except BadRequest as error:
             assert str(error).isprintable()  # noqa: PT017 -- that nothing else is raised is the point
+
+
+Read = Callable[[LenientParams], object]
+LENIENT: list[tuple[Read, list[tuple[str, object]]]] = [
+    (
+        lambda params: params.text("heading", 5),
+        [
+            ("heading=%20Rates%20", "Rates"),
+            ("heading=Rates!", ""),
+            ("heading=R%07s", ""),
+            ("heading=a%C2%A0b", "a\u00a0b"),
+        ],
+    ),
+    (
+        lambda params: params.words("codes", 3),
+        [("codes=a,%20b,,c&codes=d", ("a", "b")), ("codes=a,a&codes=b", ("a", "b"))],
+    ),
+    (
+        lambda params: params.choice("theme", ("auto", "dark")),
+        [("theme=dark", "dark"), ("theme=pink", "auto"), ("", "auto")],
+    ),
+    (
+        lambda params: params.number("width", 720, range(100, 99_999)),
+        [
+            *(("width=400", 400), ("width=9999", 9999), ("width=10000", 720), ("width=99", 720), ("width=00400", 720)),
+            *(("width=4e2", 720), ("width=%D9%A4%D9%A0%D9%A0", 720), ("", 720)),
+        ],
+    ),
+    (lambda params: params.language().tag, [("lang=pt_BR", "pt-BR"), ("lang=xx", "en"), ("", "en")]),
+    (
+        lambda params: params.look(),
+        [("theme=dark&updown=red-green", Look("dark", "red-green")), ("updown=red", Look())],
+    ),
+    (lambda params: params.packing(), [("style=link&shadow=1", Packing("link", shadow=True)), ("shadow=2", Packing())]),
+    (
+        lambda params: params.view({"USD", "EUR"}),
+        [
+            (
+                "codes=eur,XXX,usd,eur&columns=today,name,x&heading=H&spark=7",
+                View(("EUR", "USD"), ("name", "today"), "H", 7),
+            ),
+            ("codes=XXX&columns=x&spark=8", View()),
+            ("columns=a,b,c,d,e,f,g,h,i,j,name", View(columns=DEFAULT_COLUMNS)),
+        ],
+    ),
+    (
+        lambda params: params.day(),
+        [("date=2026-04-24", TODAY), ("date=2026-04-241", None), ("date=x", None), ("", None)],
+    ),
+]
+
+
+@pytest.mark.parametrize("read", range(len(LENIENT)))
+def test_an_embedding_takes_what_it_understands_and_drops_the_rest(read: int) -> None:
+    """Also of an address that is given as a parameter."""
+    reads, cases = LENIENT[read]
+    for text, value in cases:
+        request = make_mocked_request("GET", f"/?{text}")
+        assert (text, reads(LenientParams(request))) == (text, value)
+        assert reads(LenientParams(request.query)) == value
