@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import msgspec
 import pytest
 from conftest import PATIENCE_S, Clock, Serve, eventually, missing, program
 from fake_bank import Bank, around_today, sheet, workdays
@@ -30,12 +29,11 @@ from redis.asyncio import from_url
 from watched import FRIDAY, SATURDAY, THURSDAY, polling, watched
 from watched import serving as serving_watched
 
-from ratesvc.config import Calendar, Cbr, Settings
+from ratesvc.config import Calendar, Settings
 from ratesvc.domain.history import History, snapshot
 from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, WorkCalendar
 from ratesvc.service import health
-from ratesvc.storage.records import encode_revision, field_of, seal, unseal
 
 pytestmark = pytest.mark.slow
 
@@ -571,25 +569,3 @@ async def _holds_all_three(settings: Settings, schema: str) -> bool:
     async with from_url(settings.redis.url) as client:
         names = await client.hkeys(f"{{{settings.redis.namespace}}}:{schema}:sheets")
     return sorted(names) == [f"{day}.1".encode() for day in (THURSDAY, FRIDAY, SATURDAY)]
-
-
-async def test_D11_a_record_that_a_newer_version_wrote(bank: Bank, settings: Settings, serve: Serve) -> None:
-    """A newer version wrote a record with more fields: this version ignores the fields at the end."""
-    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
-    async with serve(settings) as served:
-        await eventually(lambda: served.service.history.of_date(FRIDAY))
-        await eventually(lambda: served.service.history.of_date(THURSDAY))
-        revision = served.service.history.of_date(FRIDAY)
-        assert revision
-        key, field = f"{{{settings.redis.namespace}}}:v1:sheets", field_of(FRIDAY, 1)
-        payload = unseal(field, encode_revision(revision))
-        assert payload
-        newer = msgspec.msgpack.encode([*msgspec.msgpack.decode(payload), "something new"])
-        async with from_url(settings.redis.url) as client:
-            await client.hset(key, field, seal(field, newer))
-            before = await served.get("/v1/rates")
-            without_bank = msgspec.structs.replace(settings, cbr=Cbr(mirrors=("http://127.0.0.1:1",)))
-            async with serve(without_bank) as cold:
-                await cold.ready()
-                assert (await cold.get("/v1/rates"))[2] == before[2]
-            assert await client.hget(key, field) == seal(field, newer)

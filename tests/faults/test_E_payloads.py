@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Iterator
 from functools import lru_cache
 from html import escape
 from html.parser import HTMLParser
-from pathlib import Path
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
@@ -39,10 +38,10 @@ LONGEST_HEADING = 120
 TRACE = re.compile(r"pwned|pw'|cHduZW|x-injected", re.IGNORECASE)
 
 
-@pytest_asyncio.fixture(loop_scope=SESSION)
-async def complete(tmp_path: Path) -> AsyncIterator[Live]:
+@pytest_asyncio.fixture(scope=SESSION, loop_scope=SESSION)
+async def complete(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Live]:
     """A service whose history is complete with its recorded sheets, so that every dialect answers."""
-    async with live_service(tmp_path) as live:
+    async with live_service(tmp_path_factory.mktemp("complete")) as live:
         history = live.service.history
         history.fill((), Coverage(history.days[0], history.days[-1]))
         live.service.publish()

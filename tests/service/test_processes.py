@@ -217,24 +217,14 @@ async def test_a_signal_ends_a_process_during_its_imports(
     assert (process.returncode, out, err) == (128 + number if contained else code, b"", b"")
 
 
-async def test_without_the_bank_and_stored_sheets_the_service_answers_503(tmp_path: Path) -> None:
-    """It never serves the recorded rates as live ones. The log names the failure and --demo."""
+async def test_without_the_bank_and_stored_sheets_the_log_names_the_failure_and_demo(tmp_path: Path) -> None:
+    """The recorded rates are never served as live ones."""
     async with serving(tmp_path, RATESVC_CBR_MIRRORS="http://127.0.0.1:1") as program:
-        assert (await program.get("/livez"))[0] == 200
-        status, headers, body = await program.get("/readyz")
-        assert (status, body) == (503, b"no_sheet\n")
-        status, headers, body = await program.get("/v1/rates")
-        assert (status, json.loads(body)["type"]) == (503, "urn:ratesvc:no_sheet")
-        assert int(headers["Retry-After"]) > 0
-        status, headers, body = await program.get("/?lang=ru")
-        assert status == 503
-        assert "Курсов пока нет" in body.decode()
-        assert int(headers["Retry-After"]) > 0
+        assert (await program.get("/v1/rates"))[0] == 503
+        assert "Курсов пока нет" in (await program.get("/?lang=ru"))[2].decode()
         log = tmp_path / "errors.log"
         await eventually(lambda: "fetch_failed" in log.read_text())
-        text = log.read_text()
-        for part in ("connect:", "127.0.0.1:1", "--demo"):
-            assert part in text
+        assert all(part in log.read_text() for part in ("connect:", "127.0.0.1:1", "--demo"))
 
 
 async def test_json_logs_are_one_object_a_line(bank: Bank, tmp_path: Path) -> None:
@@ -248,23 +238,3 @@ async def test_json_logs_are_one_object_a_line(bank: Bank, tmp_path: Path) -> No
     assert events["started"]["rates"].endswith("/v1/rates")
     assert events["fetch_failed"]["error"].startswith("status: 404, beginning ")
     assert {"level", "timestamp"} <= events["started"].keys()
-
-
-async def test_show_and_healthcheck(bank: Bank, tmp_path: Path) -> None:
-    """A table, JSON, a helpful error, and a probe for containers, each without a running service."""
-    effective = around_today(bank)
-    code, out, _ = await run(tmp_path, "show", "usd", "UZS", RATESVC_CBR_MIRRORS=bank.url)
-    assert code == 0
-    assert "US dollar" in out
-    assert "10,000" in out
-    code, out, _ = await run(tmp_path, "show", "--json", "--date", str(effective), RATESVC_CBR_MIRRORS=bank.url)
-    assert json.loads(out)["effective_date"] == str(effective)
-    code, _, err = await run(tmp_path, "show", "USE", RATESVC_CBR_MIRRORS=bank.url)
-    assert (code, err.count("\n")) == (1, 1)
-    assert "USD" in err
-    code, _, err = await run(tmp_path, "healthcheck", RATESVC_PORT="1")
-    assert (code, err.count("\n")) == (1, 1)
-    async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url) as program:
-        port = program.url.rsplit(":", 1)[1]
-        assert (await run(tmp_path, "healthcheck", RATESVC_PORT=port))[:2] == (0, "ok\n")
-    assert (await run(tmp_path, "--version"))[1].startswith("ratesvc, version ")

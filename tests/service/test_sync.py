@@ -7,6 +7,7 @@ from base64 import b64decode
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,69 +102,44 @@ async def test_an_idle_tick_moves_less_than_a_kilobyte(held: Served, client: red
     assert moved(client) - before - info < 10 * MOST_OF_A_TICK
 
 
-def _flush(client: redis.Redis, _: Callable[[str], str]) -> None:
-    client.flushall()
-
-
-def _evict_columns(client: redis.Redis, name: Callable[[str], str]) -> None:
-    client.delete(name("columns"))
-
-
-def _evict_sheets(client: redis.Redis, name: Callable[[str], str]) -> None:
-    client.delete(name("sheets"))
-
-
-def _older(client: redis.Redis, name: Callable[[str], str]) -> None:
-    client.hdel(name("sheets"), f"{DAYS[-1]}.1")
-    client.delete(name("span"))
-
-
-def _foreign_field(client: redis.Redis, name: Callable[[str], str]) -> None:
-    client.hset(name("sheets"), "2026-02-10.1", b"foreign")
-    client.hset(name("columns"), "R01235", b"foreign")
-    client.hset(name("columns"), "stranger", b"foreign")
-
-
-def _foreign_span(client: redis.Redis, name: Callable[[str], str]) -> None:
-    client.set(name("span"), b"foreign")
-    client.hset(name("columns"), "R01235", b"foreign")
-
-
-def _shorter_span(client: redis.Redis, name: Callable[[str], str]) -> None:
-    """A master that knows less: its range must not be taken."""
-    client.set(name("span"), encode_coverage(Coverage(FIRST_DAY, DAYS[3])))
-
-
-def _foreign_event(client: redis.Redis, name: Callable[[str], str]) -> None:
-    client.xadd(name("events"), {"event": b"foreign"})
-
-
-def _foreign_type(client: redis.Redis, name: Callable[[str], str]) -> None:
-    for one in ("sheets", "columns", "quarantine", "events"):
-        client.delete(name(one))
-        client.sadd(name(one), "foreign")
-
-
-@pytest.mark.parametrize(
-    "lose",
-    [
-        *(_flush, _evict_columns, _evict_sheets, _older, _foreign_field, _foreign_span, _shorter_span, _foreign_event),
-        _foreign_type,
+Name = Callable[[str], str]
+LOSSES: dict[str, Callable[[redis.Redis, Name], object]] = {
+    "everything": lambda client, _: client.flushall(),
+    "evicted columns": lambda client, name: client.delete(name("columns")),
+    "evicted sheets": lambda client, name: client.delete(name("sheets")),
+    "an older snapshot": lambda client, name: (
+        client.hdel(name("sheets"), f"{DAYS[-1]}.1") + client.delete(name("span"))
+    ),
+    "foreign fields": lambda client, name: [
+        client.hset(name("sheets"), "2026-02-10.1", b"foreign"),
+        client.hset(name("columns"), mapping={"R01235": b"foreign", "stranger": b"foreign"}),
     ],
-)
-async def test_two_ticks_repair_what_redis_lost(
-    lose: Callable[[redis.Redis, Callable[[str], str]], None], held: Served, client: redis.Redis
-) -> None:
-    """FLUSHALL, an eviction, an older snapshot, foreign fields, spans and types. Redis may lose it twice."""
+    "a foreign coverage": lambda client, name: [
+        client.set(name("span"), b"foreign"),
+        client.hset(name("columns"), "R01235", b"foreign"),
+    ],
+    "the coverage of a master that knows less": lambda client, name: client.set(
+        name("span"), encode_coverage(Coverage(FIRST_DAY, DAYS[3]))
+    ),
+    "a foreign event": lambda client, name: client.xadd(name("events"), {"event": b"foreign"}),
+    "foreign types": lambda client, name: [
+        (client.delete(name(one)), client.sadd(name(one), "foreign"))
+        for one in ("sheets", "columns", "quarantine", "events")
+    ],
+}
+
+
+@pytest.mark.parametrize("lost", LOSSES)
+async def test_two_ticks_repair_what_redis_lost(lost: str, held: Served, client: redis.Redis) -> None:
+    """Redis may lose it twice."""
     await held.service.retire()
     await eventually(lambda: is_quiet(held, client))
     before, held_before = whole(held, client), days_of(held.service)
     assert held_before[1:] == (Coverage(FIRST_DAY, DAYS[-1]), DAYS)
-    lose(client, lambda name: key(held, name))
-    await tick(held)
-    lose(client, lambda name: key(held, name))  # again, right after a repair
-    for _ in range(2):
-        await tick(held)
+    for ticks in (1, 2):  # lost again, right after a repair
+        LOSSES[lost](client, partial(key, held))
+        for _ in range(ticks):
+            await tick(held)
     assert whole(held, client) == before
     assert client.xlen(key(held, "events")) == held.service.event_log.log.end.seq
     assert days_of(held.service) == held_before

@@ -153,6 +153,13 @@ def test_a_revision_of_an_older_version_was_not_admitted() -> None:
     assert not found.admitted
 
 
+def test_a_record_of_a_newer_version_is_read() -> None:
+    """It has more fields at its end."""
+    payload = records.unseal(FIELD, records.encode_revision(REVISION))
+    newer = msgspec.msgpack.encode([*msgspec.msgpack.decode(payload or b""), "something new"])
+    assert records.decode_revision(FIELD, records.seal(FIELD, newer)) == REVISION
+
+
 # Columns and ranges
 
 

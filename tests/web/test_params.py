@@ -222,6 +222,18 @@ def test_any_query_is_answered_or_explained(parameters: dict[str, str]) -> None:
             assert str(error).isprintable()  # noqa: PT017 -- that nothing else is raised is the point
 
 
+@pytest.mark.parametrize(
+    ("text", "lang", "amount"),
+    [("1%20234,5", "ru", "1234.5"), ("1%C2%A0234.5", "en", "1234.5"), ("1234.5", "ru", "1234.5"), ("", "en", "None")],
+)
+def test_an_amount_is_read_as_people_write_it(text: str, lang: str, amount: str) -> None:
+    """Where the language has no decimal comma, a comma may stand between thousands and is refused."""
+    found = params(f"amount={text}&lang={lang}", "/rate")
+    assert str(found.written_amount(found.language())) == amount
+    with pytest.raises(BadRequest, match="amount takes"):
+        params("amount=1,234", "/rate").written_amount(params("").language())
+
+
 Read = Callable[[LenientParams], object]
 LENIENT: list[tuple[Read, list[tuple[str, object]]]] = [
     (
@@ -248,7 +260,10 @@ LENIENT: list[tuple[Read, list[tuple[str, object]]]] = [
             *(("width=4e2", 720), ("width=%D9%A4%D9%A0%D9%A0", 720), ("", 720)),
         ],
     ),
-    (lambda params: params.language().tag, [("lang=pt_BR", "pt-BR"), ("lang=xx", "en"), ("", "en")]),
+    (
+        lambda params: params.language().tag,
+        [("lang=pt_BR", "pt-BR"), ("lang=xx", "en"), (f"lang=de-{'a' * 33}", "en"), ("", "en")],
+    ),
     (
         lambda params: params.look(),
         [("theme=dark&updown=red-green", Look("dark", "red-green")), ("updown=red", Look())],
