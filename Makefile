@@ -93,6 +93,7 @@ lock: .venv/ready-dev
 	$(COMPILE) pyproject.toml --group dev -o requirements-dev.lock
 	$(COMPILE) --group docs -c requirements-dev.lock -o requirements-docs.lock
 	$(COMPILE) tests/clients/requirements.in -o tests/clients/requirements.lock
+	$(COMPILE) tests/clients/tap/requirements.in -o tests/clients/tap/requirements.lock
 	$(COMPILE) tests/fuzz/requirements.in -o tests/fuzz/requirements.lock
 	cd tests/clients && npm install --silent --package-lock-only --ignore-scripts
 

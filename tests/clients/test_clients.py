@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import AsyncIterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from processes import finished
 
 from ratesvc.config import Settings
 from ratesvc.domain.rates import Quote, Sheet
+from ratesvc.domain.workdays import WorkCalendar, moscow_day, utc_now
 
 pytestmark = [pytest.mark.release, pytest.mark.slow]
 
@@ -43,14 +44,22 @@ async def run(*command: str | Path, timeout_s: float, folder: Path, **variables:
 @pytest.fixture(scope="session")
 def python_clients(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Python that has the clients of PyPI and nothing of ours."""
-    folder = tmp_path_factory.mktemp("pypi")
-    python = folder / "bin" / "python"
-    install(folder, sys.executable, "-m", "venv", folder)
+    return environment(tmp_path_factory.mktemp("pypi"), sys.executable, HERE / "requirements.lock")
+
+
+@pytest.fixture(scope="session")
+def tap_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of the Singer tap, which needs an old one."""
+    return environment(tmp_path_factory.mktemp("tap"), program("python3.11"), HERE / "tap" / "requirements.lock")
+
+
+def environment(folder: Path, python: str, lock: Path) -> Path:
+    """The Python of a new environment that has what the lock names."""
+    install(folder, python, "-m", "venv", folder)
+    made = folder / "bin" / "python"
     patience = ("--retries", "1", "--timeout", "20")
-    install(
-        folder, python, "-m", "pip", "install", "-q", *patience, "--require-hashes", "-r", HERE / "requirements.lock"
-    )
-    return python
+    install(folder, made, "-m", "pip", "install", "-q", *patience, "--require-hashes", "-r", lock)
+    return made
 
 
 @pytest.fixture(scope="session")
@@ -155,6 +164,70 @@ async def test_oxr(served: Served, python_clients: Path) -> None:
     assert found["refusals"] == ["InvalidCurrency", "InvalidDateRange"]
 
 
+async def test_exrate(served: Served, python_clients: Path) -> None:
+    """Each of its commands, on Frankfurter v2: rates of today, of days, of ranges, of a month, and a table."""
+    found = await ask(python_clients, "ask_exrate.py", line("exrate", served.url), *ASKED)
+    same(found["latest"], await ours(served, "USD"))
+    assert found["latest"]["USD"] == 1
+    for text in ASKED:
+        same(found["sheets"][text], await ours(served, "EUR", text))
+    old = float(sheet(OLD_SATURDAY).by_code["EUR"].unit_rate)
+    assert found["pair"] == {"date": str(OLD_SATURDAY), "base": "EUR", "quote": "RUB", "rate": old}
+    days = [day for day in DAYS if day >= date(2026, 4, 16)]
+    assert found["series"] == [[str(day), float(sheet(day).by_code["EUR"].value)] for day in days]
+    mean = json.loads((await served.get("/v1/series?codes=USD&since=2026-04-01&group=month"))[2])["series"]["USD"]
+    assert [[one["date"][:7], one["rate"]] for one in found["months"]] == [row[:2] for row in mean]
+    dollar = sheet(OLD_SATURDAY).by_code["USD"].unit_rate
+    assert found["csv"] == f"date,base,quote,rate\n{OLD_SATURDAY},USD,RUB,{dollar}\n"
+    assert found["converted"]["result"] == 100 * found["latest"]["JPY"]
+    assert (found["currency"], {"USD", "RUB"} <= {*found["currencies"]}) == ("643", True)
+    assert "CBR  RU  RUB    Bank of Russia" in found["table"]
+    assert found["refusal"] == 1
+
+
+async def test_frankfurter_api(served: Served, python_clients: Path) -> None:
+    """Single rates and the currencies of Frankfurter v2."""
+    if sys.version_info < (3, 13):
+        missing("Python 3.13, which frankfurter-api needs,")
+    expected = await ours(served, "USD")
+    found = await ask(python_clients, "ask_frankfurter_api.py", line("frankfurter-api", served.url), *expected)
+    same(found["rates"], expected)
+    assert expected.keys() | {"USD"} <= {*found["currencies"]}
+
+
+async def test_aioopenexchangerates(served: Served, python_clients: Path) -> None:
+    """The latest rates on two bases, and the currencies."""
+    found = await ask(python_clients, "ask_aioopenexchangerates.py", line("aioopenexchangerates", served.url))
+    same(found["latest"], await ours(served, "EUR"))
+    expected = await ours(served, "USD")
+    same(found["some"], {code: expected[code] for code in ("RUB", "JPY")})
+    assert found["timestamp"] == datetime(2026, 4, 25, tzinfo=UTC).timestamp()
+    assert found["currencies"]["IRR"] == "Iranian Rial"
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Moscow"])
+async def test_the_singer_tap_stores_each_rate_under_its_day(
+    zone: str, bank: Bank, settings: Settings, serve: Serve, clock: Clock, tap_client: Path
+) -> None:
+    """It makes a local day of each timestamp, and goes on until yesterday. So the clock is the true one."""
+    clock.moment = utc_now()
+    today, calendar = moscow_day(clock.moment), WorkCalendar()
+    bank.publish(*map(sheet, sorted({calendar.effective_date_on_or_before(today - timedelta(n)) for n in range(40)})))
+    async with serve(unhurried(settings)) as running:
+        await eventually(lambda: running.service.history.coverage)
+        days = [str(today - timedelta(n)) for n in range(13, 1, -1)]
+        tap = line("tap-openexchangerates", running.url)
+        code, out, err = await run(
+            tap_client, HERE / "ask_tap.py", tap, days[0], timeout_s=ASK_S, folder=tap_client.parent, TZ=zone
+        )
+        assert code == 0, err
+        messages = [json.loads(text) for text in out.splitlines()]
+        records = [message["record"] for message in messages if message["type"] == "RECORD"]
+        for day in days:
+            stored = {one["symbol"]: float(one["rate"]) for one in records if one["date"] == day}
+            same(stored, await ours(running, "USD", day))
+
+
 async def test_forex_python(served: Served, python_clients: Path) -> None:
     """The latest and three sheets as decimals, and single rates as floats."""
     found = await ask(python_clients, "ask_forex_python.py", line("forex-python", served.url), *ASKED)
@@ -187,7 +260,7 @@ async def test_open_exchange_rates_with_money(served: Served, npm_clients: Path)
         expected = await ours(served, "USD", text)
         same(loaded["rates"], expected)
         assert loaded["converted"] == 100 * float(expected["RUB"])
-    assert found["latest"]["timestamp"] == datetime(2026, 4, 24, 21, tzinfo=UTC).timestamp() * 1000
+    assert found["latest"]["timestamp"] == datetime(2026, 4, 25, tzinfo=UTC).timestamp() * 1000
     assert found["refusal"].startswith("400 (invalid_date): ")
 
 
@@ -229,4 +302,5 @@ async def test_a_client_made_from_the_contract(served: Served, python_clients: P
 def test_every_line_of_the_table_is_run() -> None:
     """Here, or in tests/web/test_dialect_routes.py: ERPNext's request and the chain of two services."""
     here = {"cbrf", "http_proxy", "oxr", "forex-python", "CurrencyConverter", "django-money"}
+    here |= {"exrate", "frankfurter-api", "aioopenexchangerates", "tap-openexchangerates"}
     assert LINES.keys() == here | {"open-exchange-rates", "Prebid.js", "ERPNext", "ratesvc"}
