@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections.abc import Mapping
+from dataclasses import astuple
 from datetime import date, datetime
 from decimal import Decimal
 
@@ -33,7 +34,7 @@ class _Row(msgspec.Struct, array_like=True):
     numeric_code: str
     cbr_id: str
     nominal: int
-    value: str
+    value: Decimal
     name: str
 
 
@@ -102,7 +103,7 @@ def field_of(effective: date, number: int) -> str:
 
 def encode_revision(revision: Revision) -> bytes:
     """A revision, with the Bank's own bytes, as bytes for Redis."""
-    rows = [_Row(q.code, q.numeric_code, q.cbr_id, q.nominal, str(q.value), q.name) for q in revision.sheet.quotes]
+    rows = [_Row(q.code, q.numeric_code, q.cbr_id, q.nominal, q.value, q.name) for q in revision.sheet.quotes]
     record = _Revision(
         effective_date=revision.effective_date,
         number=revision.number,
@@ -120,13 +121,9 @@ def decode_revision(field: str, envelope: bytes | str | None) -> Revision | None
     """The revision in the bytes of this field, or None if they are missing or damaged."""
     try:
         record = msgspec.msgpack.decode(unseal(field, envelope) or b"", type=_Revision)
-        quotes = tuple(
-            Quote(row.code, row.numeric_code, row.cbr_id, row.nominal, Decimal(row.value), row.name)
-            for row in record.rows
-        )
-    except (msgspec.MsgspecError, ArithmeticError):
+    except msgspec.MsgspecError:
         return None
-    sheet = Sheet(record.effective_date, quotes)
+    sheet = Sheet(record.effective_date, tuple(Quote(*msgspec.structs.astuple(row)) for row in record.rows))
     revision = Revision(sheet, record.number, record.fetched_at, record.flags, record.raw, record.admitted)
     return revision if field_of(*revision.key) == field else None
 
@@ -176,8 +173,7 @@ def _little_endian(numbers: array[int]) -> array[int]:
 
 def encode_coverage(coverage: Coverage) -> bytes:
     """The coverage as bytes for Redis."""
-    record = _Coverage(coverage.since, coverage.until, coverage.unconfirmed, coverage.assessed, coverage.columns)
-    return seal(_COVERAGE, msgspec.msgpack.encode(record))
+    return seal(_COVERAGE, msgspec.msgpack.encode(_Coverage(*astuple(coverage))))
 
 
 def decode_coverage(envelope: bytes | str | None) -> Coverage | None:
@@ -186,7 +182,7 @@ def decode_coverage(envelope: bytes | str | None) -> Coverage | None:
         record = msgspec.msgpack.decode(unseal(_COVERAGE, envelope) or b"", type=_Coverage)
     except msgspec.MsgspecError:
         return None
-    return Coverage(record.since, record.until, record.unconfirmed, record.assessed, record.columns)
+    return Coverage(*msgspec.structs.astuple(record))
 
 
 def encode_event(event: Event) -> tuple[str, bytes]:

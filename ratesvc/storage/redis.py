@@ -123,14 +123,13 @@ def _by_sentinel(address: RedisAddress, options: dict[str, Any]) -> Redis:
 
 
 class RedisConnection:
-    """One Redis. `up`: the last call was answered; `trouble`: its error, if not; `refusing`: as in `Call`."""
+    """One Redis. `up`: the last call was answered; `refusing`: as in `Call`; `outages` counts the others."""
 
     def __init__(self, url: str, observe: Callable[[Call], None] = lambda _: None) -> None:
         """Connects at the first call; `observe` gets every call. Raises ValueError as RedisAddress does."""
         self.client = connect(url)
         self.up = False
         self.refusing = False
-        self.trouble: StoreUnavailable | None = None
         self.outages = 0
         self._secrets = RedisAddress.from_url(url).secrets
         self._observe = observe
@@ -152,7 +151,7 @@ class RedisConnection:
         trouble: StoreUnavailable | None = None
         try:
             yield self.client
-            self.up, self.trouble = True, None
+            self.up = True
         except StoreUnavailable as error:
             trouble = error
         except Exception as error:
@@ -169,7 +168,6 @@ class RedisConnection:
         trouble = StoreUnavailable(f"Redis: {self._text_of(error)}", kind_of(error))
         # A Redis that forbids this user one command still answers the others.
         self.up = trouble.kind not in _GONE or isinstance(error, redis_errors.NoPermissionError)
-        self.trouble = None if self.up else trouble
         self.outages += not self.up
         self.refusing = self.refusing or self.up
         # After a demotion, or an answer that makes no sense, the next command needs a new connection.
