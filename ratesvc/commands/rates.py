@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sys
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 
 import click
 from rich.console import Console
 
+from ratesvc.bank.admission import Decision, assess, predecessor
 from ratesvc.commands.running import check_known, follow, in_force, opened
 from ratesvc.config import Settings
-from ratesvc.domain.history import History
-from ratesvc.domain.rates import FIRST_DAY
+from ratesvc.domain.columns import Coverage, composed
+from ratesvc.domain.history import NEAR, History
+from ratesvc.domain.rates import FIRST_DAY, Revision
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import BadRequest
 from ratesvc.render import json, series, terminal
@@ -22,6 +27,7 @@ from ratesvc.render.language import language as language_of
 from ratesvc.render.openapi import query_parameters
 from ratesvc.render.series import SeriesParams
 from ratesvc.service.app import Service
+from ratesvc.service.backfill import Progress
 
 PIPE_WIDTH = 200
 
@@ -71,8 +77,39 @@ async def held_or_fetched(service: Service, params: SeriesParams) -> History:
     gap = service.history.first_gap(params.since, params.until)
     if gap is None or gap >= moscow_day(service.clock()):
         return service.history
-    found = await follow(service.look_up(params.codes, params.since, params.until), quiet=True)
-    return found[-1]
+    return (await follow(_fetched(service, params), quiet=True))[-1]
+
+
+async def _fetched(service: Service, params: SeriesParams) -> AsyncIterator[Progress | History]:
+    """Ask for these currencies and days. The last thing that it yields is a history of them alone.
+
+    A day that is held keeps its figures. A day that is unconfirmed, or whose figures have findings, is left out.
+    """
+    history, days = service.history, Coverage(params.since, params.until)
+    held, unconfirmed = frozenset(history.days), history.coverage.unconfirmed if history.coverage else ()
+    newest = max(held, default=days.until)
+    columns = [column.copy() for code in params.codes for column in history.columns(code)]
+    for number, column in enumerate(columns):
+        yield Progress(number, len(columns), f"{column.currency.code} ({column.currency.cbr_id})")
+        await asyncio.sleep(service.settings.cbr.backfill_gap_seconds if number else 0)
+        for record in await service.client.dynamic(column.currency.cbr_id, days.since, days.until):
+            if record.effective_date not in held and record.effective_date <= newest:
+                column.put(record.effective_date, record.nominal, record.value)
+    found, left_out = History(history.calendar), []
+    for day in sorted({day for column in columns for day, _ in column.unit_rates(days.since - NEAR, days.until)}):
+        revision = composed(columns, day)
+        is_held = day in held or day not in days
+        if revision and day not in unconfirmed and (is_held or _is_plausible(found, revision)):
+            found.add(revision)
+        else:
+            left_out.append(day)
+    found.coverage = replace(days, unconfirmed=tuple(left_out))
+    yield found
+
+
+def _is_plausible(history: History, revision: Revision) -> bool:
+    assessment = assess(revision.sheet, predecessor(history, revision.effective_date))
+    return assessment.decision is Decision.ACCEPT
 
 
 async def convert(  # noqa: PLR0913 -- the options of the command

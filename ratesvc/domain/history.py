@@ -35,14 +35,6 @@ class History:
         for revision in revisions:
             self.add(revision)
 
-    @classmethod
-    def of_columns(cls, calendar: WorkCalendar, columns: Iterable[Column], coverage: Coverage | None = None) -> History:
-        """Series alone, which answer for no day; `coverage` says which days are left out of them."""
-        history = cls(calendar)
-        history.coverage = coverage
-        history._columns = {column.currency.cbr_id: column for column in columns}
-        return history
-
     # What is held
 
     def add(self, revision: Revision) -> None:

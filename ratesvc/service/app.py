@@ -21,8 +21,8 @@ from ratesvc.domain.history import History, snapshot
 from ratesvc.domain.rates import FIRST_DAY, Revision, Snapshot
 from ratesvc.domain.workdays import WorkCalendar, moscow_day, utc_now
 from ratesvc.errors import NoSheet, RatesvcError, StoreUnavailable
-from ratesvc.service import backfill, health
-from ratesvc.service.backfill import TURN_S, Backfill, Difference, NotOurTurn, Progress
+from ratesvc.service import health
+from ratesvc.service.backfill import TURN_S, Backfill, NotOurTurn, Progress
 from ratesvc.service.health import Check
 from ratesvc.service.publication import Publication, Publisher, Workers
 from ratesvc.service.refresh import Cycle, Refresher
@@ -102,9 +102,9 @@ class Service:
         cbr = self.settings.cbr
         # The demo's Bank is in this process: no proxy leads there.
         transport = Transport(cbr.proxy or None, cbr.ca_file or None, trust_env=not cbr.proxy and not self.demo)
-        self._client = BankClient(cbr.mirrors, cbr.user_agent, pace=self._pace, daily=self._limits, transport=transport)
-        await self._stack.enter_async_context(self._client)
-        self._refresher = Refresher(self._client, self.store, self.history, self.clock)
+        self.client = BankClient(cbr.mirrors, cbr.user_agent, pace=self._pace, daily=self._limits, transport=transport)
+        await self._stack.enter_async_context(self.client)
+        self._refresher = Refresher(self.client, self.store, self.history, self.clock)
         self._backfill = Backfill(self._refresher, cbr.backfill_gap_seconds, self._accept)
         await self._surviving("load", self._sync.reread())
         self._schedule = Schedule(
@@ -312,15 +312,6 @@ class Service:
         """The step of the backfill that goes on."""
         return self._backfill.progress
 
-    def look_up(self, codes: Iterable[str], since: date, until: date) -> AsyncIterator[Progress | History]:
-        """Ask for a few currencies at once; the last thing that it yields is a history of them alone."""
-        gap_s = self.settings.cbr.backfill_gap_seconds
-        return backfill.look_up(self._client, gap_s, self.history, codes, Coverage(since, until))
-
-    def verify(self) -> AsyncIterator[Progress | Difference]:
-        """Compare history with the Bank, changing nothing."""
-        return backfill.verify(self._client, self.settings.cbr.backfill_gap_seconds, self.history)
-
     # The end, and health
 
     def drain(self) -> None:
@@ -363,7 +354,7 @@ class Service:
     @property
     def clock_skew_s(self) -> float | None:
         """Seconds that our clock is ahead of the Bank's, if it has answered; the demo's clock stands still."""
-        if self._client.last_date is None or self.demo:
+        if self.client.last_date is None or self.demo:
             return None
-        text, at = self._client.last_date
+        text, at = self.client.last_date
         return health.skew_s(text, self.clock(), asyncio.get_running_loop().time() - at)

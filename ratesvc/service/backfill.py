@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from itertools import takewhile
 
-from ratesvc.bank.admission import Decision, assess, suspect_days
-from ratesvc.bank.client import BankClient
+from ratesvc.bank.admission import suspect_days
 from ratesvc.bank.xml import is_cbr_id
-from ratesvc.domain.columns import Column, Coverage, Currency, composed, sheet_days
-from ratesvc.domain.history import NEAR, History
+from ratesvc.domain.columns import Column, Coverage, Currency, sheet_days
+from ratesvc.domain.history import History
 from ratesvc.domain.rates import FIRST_DAY, MOST_USED, Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, moscow_day
 from ratesvc.errors import BadDocument, FetchFailed, RatesvcError, StoreUnavailable
@@ -345,71 +344,3 @@ def _lacking(stored: Coverage | None, whole: Coverage) -> Coverage | None:
 
 def _nothing_in(days: Coverage) -> RatesvcError:
     return RatesvcError(f"the Bank has no sheets from {days.since} to {days.until}")
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """A day on which the held figures differ from the Bank's. None means no record, `held_back` not admitted."""
-
-    code: str
-    day: date
-    held: str | None
-    bank: str | None
-    held_back: bool = False
-
-
-async def look_up(
-    client: BankClient, gap_s: float, history: History, codes: Iterable[str], requested: Coverage
-) -> AsyncIterator[Progress | History]:
-    """Ask for a few currencies in a closed range. The last thing that it yields is a history of them alone.
-
-    A day that is held keeps its figures. A day that is unconfirmed, or whose figures have findings, is left out.
-    """
-    newest, held = max(history.days, default=requested.until), frozenset(history.days)
-    columns = [column.copy() for code in codes for column in history.columns(code)]
-    for number, column in enumerate(columns):
-        yield Progress(number, len(columns), f"{column.currency.code} ({column.currency.cbr_id})")
-        await asyncio.sleep(gap_s if number else 0)
-        for record in await client.dynamic(column.currency.cbr_id, requested.since, requested.until):
-            if record.effective_date not in held and record.effective_date <= newest:
-                column.put(record.effective_date, record.nominal, record.value)
-    unconfirmed = tuple(_take_out_suspects(columns, requested, held, history.coverage))
-    yield History.of_columns(history.calendar, columns, replace(requested, unconfirmed=unconfirmed))
-
-
-def _take_out_suspects(
-    columns: Iterable[Column], requested: Coverage, held: Collection[date], complete: Coverage | None
-) -> Iterator[date]:
-    """Take the days out of the columns that are unconfirmed, or that are not held and have findings."""
-    unconfirmed = complete.unconfirmed if complete else ()
-    before: Sheet | None = None
-    for day in sorted({date.fromordinal(ordinal) for column in columns for ordinal in column.days}):
-        found = composed(columns, day)
-        near = before if before and day - before.effective_date <= NEAR else None
-        is_held = day in held or day not in requested
-        if found and day not in unconfirmed and (is_held or assess(found.sheet, near).decision is Decision.ACCEPT):
-            before = found.sheet
-            continue
-        for column in columns:
-            column.forget(day, day)
-        yield day
-
-
-async def verify(client: BankClient, gap_s: float, history: History) -> AsyncIterator[Progress | Difference]:
-    """Ask for everything in the coverage again and report what differs. Nothing is changed."""
-    coverage = history.coverage
-    if coverage is None:
-        raise RatesvcError("there is no complete history to verify yet; run a backfill first")
-    columns = sorted(history.columns(), key=lambda column: column.currency.code)
-    for number, column in enumerate(columns):
-        currency = column.currency
-        yield Progress(number, len(columns), f"{currency.code} ({currency.cbr_id})")
-        await asyncio.sleep(gap_s)
-        records = await client.dynamic(currency.cbr_id, coverage.since, coverage.until)
-        bank = {record.effective_date: f"{record.value} for {record.nominal}" for record in records}
-        days = [day for ordinal in column.days if (day := date.fromordinal(ordinal)) in coverage]
-        held = {day: f"{quote.value} for {quote.nominal}" for day in days if (quote := column.quote(day))}
-        for day in sorted(held.keys() | bank.keys()):
-            if held.get(day) != bank.get(day):
-                yield Difference(currency.code, day, held.get(day), bank.get(day), day in coverage.unconfirmed)
-    yield Progress(len(columns), len(columns), "nothing more")

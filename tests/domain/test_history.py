@@ -678,12 +678,3 @@ def test_the_ids_of_one_currency_are_one_series() -> None:
     assert held.series("EUR", THURSDAY, SATURDAY) == [(THURSDAY, 23), (FRIDAY, 24), (SATURDAY, Decimal("2.5"))]
     assert held.series("EUR", SATURDAY, SATURDAY) == [(SATURDAY, Decimal("2.5"))]
     assert held.series("USD", FRIDAY, FRIDAY) == [(FRIDAY, Decimal(24))]
-
-
-def test_columns_alone_answer_for_no_day() -> None:
-    """They give a series, in which a sheet may be missing."""
-    series = History.of_columns(CALENDAR, [column("USD", THURSDAY, FRIDAY), column("EUR")])
-    assert rates(series) == {THURSDAY: 23, FRIDAY: 24}
-    assert [one.currency.code for one in series.every_column()] == ["USD", "EUR"]
-    assert [one.currency.code for one in series.columns()] == ["USD"]
-    assert (series.days, series.coverage, len(series), series.certain_on(FRIDAY)) == ([], None, 0, None)

@@ -17,6 +17,7 @@ from sheets import changed, times
 
 from ratesvc.bank.admission import Reassessed
 from ratesvc.bank.client import BankClient, Pace
+from ratesvc.commands.backfill import Difference, differences_of
 from ratesvc.config import Settings
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.history import History
@@ -24,7 +25,7 @@ from ratesvc.domain.rates import FIRST_DAY, Quote, Sheet
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import RatesvcError
 from ratesvc.service.app import Service
-from ratesvc.service.backfill import Backfill, Difference, NotOurTurn, Progress
+from ratesvc.service.backfill import Backfill, NotOurTurn, Progress
 from ratesvc.service.refresh import Cycle, Refresher
 from ratesvc.service.sync import Sync
 from ratesvc.storage.redis import RedisConnection, connect
@@ -300,7 +301,7 @@ async def test_verify_reports_differences_and_changes_nothing(bank: Bank, whole:
     del series[dropped]
     series[added] = (1, Decimal("11.1111"))
     before = list(whole.service.history.days)
-    found = [report async for report in whole.service.verify() if isinstance(report, Difference)]
+    found = [report async for report in differences_of(whole.service) if isinstance(report, Difference)]
     assert [(report.day, report.bank) for report in found] == [
         (added, "11.1111 for 1"),
         (corrected, "99.9999 for 1"),
