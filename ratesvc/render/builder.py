@@ -24,11 +24,19 @@ from ratesvc.render.widget import THEMES, UPDOWNS, Look, Site
 
 UI = ("en", "ru", "zh-Hans")
 WIDTH = 320
-NARROW = 354
 WIDTHS = range(120, 2001)
 HEIGHTS = range(60, 4001)
 OEMBED_SIZES = range(1, 10_000)
 LINK = "Bank of Russia official exchange rates"
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Pixels; `usual_height` is that of these rows in this width."""
+
+    width: int
+    height: int
+    usual_height: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +46,7 @@ class Choice:
     view: View
     look: Look
     language: Language
-    width: int
-    height: int
+    size: Size
     strict: bool = False
     day: date | None = None
 
@@ -85,15 +92,6 @@ def policy() -> str:
     return widget.policy(widget.style("home"), script_src=widget.hashes(widget.script("builder")), **own)
 
 
-def height(view: View, width: int) -> int:
-    """The approximate height of the widget in pixels; a little too much is better than an inner scrollbar."""
-    title = 0 if view.heading == rows.NO_HEADING else 20 * (1 + len(view.heading or rows.TITLE) * 9 // (width - 24))
-    is_narrow = width < NARROW
-    lines = 2 if "name" in view.columns or (is_narrow and bool(view.changes or view.spark)) else 1
-    lines += is_narrow and len(view.changes) > 1 and (bool(view.spark) or {"today", "next"} <= set(view.columns))
-    return 24 + title + 10 + 48 + (11 + 23 * lines) * len(view.codes) + 26
-
-
 def _preview(choice: Choice, ground: str) -> str:
     theme = choice.look.theme if choice.look.theme in ("light", "dark") else ground
     return f"widget/frame?{query(choice, theme=theme)}"
@@ -101,8 +99,9 @@ def _preview(choice: Choice, ground: str) -> str:
 
 def _in_words(choice: Choice, words: Language, ui: Language) -> str:
     """The address of the same choice with the page in another language. The widget's follows if it was the same."""
-    more = {"width": str(choice.width)} if choice.width != WIDTH else {}
-    more |= {"height": str(choice.height)} if choice.height != height(choice.view, choice.width) else {}
+    size = choice.size
+    more = {"width": str(size.width)} if size.width != WIDTH else {}
+    more |= {"height": str(size.height)} if size.height != size.usual_height else {}
     more |= {"csp": "1"} if choice.strict else {}
     if choice.language.locale.language == words.locale.language:
         return query(replace(choice, language=ui), **more)
@@ -170,11 +169,11 @@ def _code(choice: Choice, site: Site) -> dict[str, object]:
 def iframe(address: str, choice: Choice, borderless: str = 'style="border:0"') -> str:
     """A frame of exactly this size; `borderless` is the attribute that removes its border."""
     title = choice.language.say(LINK)
-    size = f'width="{choice.width}" height="{choice.height}"'
+    size = f'width="{choice.size.width}" height="{choice.size.height}"'
     return f'<iframe src="{escape(address)}" {size} {borderless} loading="lazy" title="{title}"></iframe>'
 
 
 def embed_url(choice: Choice, site: Site, *, sized: bool = False) -> str:
     """The page that oEmbed consumers discover; `sized` tells them the size of its frame."""
-    size = {"width": str(choice.width), "height": str(choice.height)} if sized else {}
+    size = {"width": str(choice.size.width), "height": str(choice.size.height)} if sized else {}
     return f"{site.public_url}/embed?{query(choice, **size)}"

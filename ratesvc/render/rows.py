@@ -21,6 +21,7 @@ from ratesvc.domain.rates import (
     trimmed,
 )
 from ratesvc.domain.workdays import ONE_DAY
+from ratesvc.render.fit import Fit, fit
 from ratesvc.render.json import encode, source_url
 from ratesvc.render.language import Language
 
@@ -100,6 +101,7 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     `foreign` is the language of our sentences if it is not the page's language. `title_foreign` is that of the title,
     which may be the host's own words. `style` is the style sheet, for the element alone.
+    rows.json has no `fit`.
     """
 
     tag: str = msgspec.field(name="lang")
@@ -115,6 +117,17 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     badge: str = ""
     note: str = ""
     style: str = ""
+    fit: Fit | None = None
+
+    @property
+    def classes(self) -> str:
+        """The classes that tell the style sheet at which width this table needs another layout."""
+        return " cbr-wide-{} cbr-tiny-{}".format(*self.fit.steps) if self.fit else ""
+
+    def height(self, width: int) -> int:
+        """Pixels that a frame of this width needs."""
+        title = f"{self.title} ({self.badge})" if self.titled else ""
+        return self.fit.height(title, self.note, width) if self.fit else 0
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -142,11 +155,13 @@ def table(shown: Sequence[InForce], language: Language, view: View, recent: Rece
         title_foreign=language.foreign if ours else "",
         badge=language.say("demo") if demo else "",
         note=_note(shown[0], language),
+        fit=fit(columns, rows, is_growing=len(shown) == 1 and {"today", "next"} <= set(view.columns)),
     )
 
 
 def rows_json(table: Table, style: str = "") -> bytes:
     """rows.json. The element needs the `style` sheet and no currency codes; others need codes and no style."""
+    table = msgspec.structs.replace(table, fit=None)
     if style:
         rows = tuple(msgspec.structs.replace(row, code="") for row in table.rows)
         table = msgspec.structs.replace(table, rows=rows, style=style)

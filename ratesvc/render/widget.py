@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -16,6 +17,7 @@ import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from ratesvc.render.fit import TINY, WIDE
 from ratesvc.render.json import bank_page
 from ratesvc.render.language import Language
 from ratesvc.render.rows import SPARK_HEIGHT, SPARK_WIDTH, TITLE, Table
@@ -25,7 +27,7 @@ THEMES = ("inherit", "light", "dark", "auto")
 FRAME_THEMES = ("light", "dark", "auto")
 UPDOWNS = ("green-red", "red-green", "blue-orange", "none")
 STYLES = ("inline", "link", "none")
-RELEASE = "1.0.0"
+RELEASE = "1.1.0"
 """The newest release of the loader. The bytes of a release never change."""
 TYPES = {"rates.js": "text/javascript; charset=utf-8", "widget.css": "text/css; charset=utf-8"}
 PERMISSIONS = ("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
@@ -104,9 +106,15 @@ def _lines(name: str) -> list[str]:
     return [line.strip() for line in _ASSETS.joinpath(name).read_text("utf-8").splitlines()]
 
 
+@cache
 def style(name: str) -> str:
     """A style sheet, one line: its bytes are constant for a release, and so is their hash."""
-    return "".join(_lines(f"{name}.css"))
+    return "".join(line.replace("$", step) for line in _lines(f"{name}.css") for step in _steps(line))
+
+
+def _steps(line: str) -> Iterable[str]:
+    """The numbers for which a rule is written: `$` stands for the width in em from which a layout fits."""
+    return map(str, WIDE if ".cbr-wide-" in line else TINY) if "$" in line else [""]
 
 
 def script(name: str) -> str:
@@ -118,6 +126,7 @@ def style_of(table: Table, look: Look) -> str:
     """The widget's style without the rules for parts that this table lacks.
 
     The element fetches the style with its rows. Loader and six rows with the whole style would exceed 3,000 bytes.
+    The widths are written into the rules, because a loader of an older release gives the table no class for them.
     """
     used = {"rates", "head", "label", "code", "mark", "words", look.theme, look.updown}
     used |= {*table.kinds, *(row.move for row in table.rows), *(["badge"] if table.badge else [])}
@@ -127,7 +136,12 @@ def style_of(table: Table, look: Look) -> str:
         selectors = rule.partition("{")[0].split(",")
         return any(used.issuperset(re.findall(r"\.cbr-([\w-]+)", selector)) for selector in selectors)
 
-    return "".join(filter(applies, _lines("widget.css")))
+    def fitted(rule: str) -> str:
+        for name, width in zip(("wide", "tiny"), table.fit.steps if table.fit else (), strict=False):
+            rule = rule.replace(f"cbr-{name}-$", "cbr-rates").replace("$", str(width)) if name in rule else rule
+        return rule
+
+    return "".join(filter(applies, map(fitted, _lines("widget.css"))))
 
 
 def hashes(*texts: str) -> str:

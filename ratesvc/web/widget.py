@@ -16,7 +16,7 @@ from ratesvc.domain.history import on_day
 from ratesvc.domain.rates import InForce
 from ratesvc.errors import BadRequest, NotEmbeddable, NotSupported, RatesvcError
 from ratesvc.render import builder, card, png, rows, widget
-from ratesvc.render.builder import HEIGHTS, OEMBED_SIZES, WIDTHS, Choice
+from ratesvc.render.builder import HEIGHTS, OEMBED_SIZES, WIDTHS, Choice, Size
 from ratesvc.render.json import JSON, encode
 from ratesvc.render.language import Language, language_or_default
 from ratesvc.render.widget import framed_page, hashes
@@ -82,9 +82,14 @@ class Embedding:
         """The choices of the builder, with one currency moved to the front."""
         params, view = self.params, self.view.beginning_with(first) if first in self.view.codes else self.view
         width = params.number("width", builder.WIDTH, WIDTHS)
-        height = params.number("height", builder.height(view, width), HEIGHTS)
+        usual = self.height(width)
+        height = params.number("height", usual, HEIGHTS)
         strict = params.choice("csp", ("0", "1")) == "1"
-        return Choice(view, params.look(), self.language, width, height, strict, self.day)
+        return Choice(view, params.look(), self.language, Size(width, height, usual), strict, self.day)
+
+    def height(self, width: int) -> int:
+        """The height in pixels that a frame of this width needs."""
+        return self.table.height(max(width, WIDTHS.start))
 
     def _key(self, kind: Hashable) -> Hashable:
         # The day too, because a sheet that is asked for by its date looks different, and today it may be stale.
@@ -167,8 +172,8 @@ async def _pixels(service: Service, request: web.Request) -> Answer:
 async def _oembed(service: Service, site: widget.Site, request: web.Request) -> Answer:
     if request.query.get("format", "json") != "json":
         raise NotSupported("oEmbed answers are JSON only. Use format=json.")
-    choice = Embedding(LenientParams(_our_query(request.query.get("url", ""), site)), service).choice()
-    return Answer(Body(encode(_rich(_fitting(choice, LenientParams(request)), site)), JSON), HOURLY)
+    shown = Embedding(LenientParams(_our_query(request.query.get("url", ""), site)), service)
+    return Answer(Body(encode(_rich(_fitting(shown, LenientParams(request)), site)), JSON), HOURLY)
 
 
 def manifest() -> dict[str, object]:
@@ -265,12 +270,14 @@ def _our_query(address: str, site: widget.Site) -> MultiDict[str]:
     return MultiDict(given.query)
 
 
-def _fitting(choice: Choice, limits: LenientParams) -> Choice:
+def _fitting(shown: Embedding, limits: LenientParams) -> Choice:
     """Within `maxwidth` and `maxheight`; higher in a narrower frame, where title and rows need more lines."""
-    width = min(choice.width, limits.number("maxwidth", choice.width, OEMBED_SIZES))
-    usual, narrow = (builder.height(choice.view, max(one, WIDTHS.start)) for one in (choice.width, width))
-    higher = choice.height + narrow - usual
-    return replace(choice, width=width, height=min(higher, limits.number("maxheight", higher, OEMBED_SIZES)))
+    choice = shown.choice()
+    size = choice.size
+    width = min(size.width, limits.number("maxwidth", size.width, OEMBED_SIZES))
+    higher = size.height + shown.height(width) - size.usual_height
+    height = min(higher, limits.number("maxheight", higher, OEMBED_SIZES))
+    return replace(choice, size=replace(size, width=width, height=height))
 
 
 def _rich(choice: Choice, site: widget.Site) -> dict[str, object]:
@@ -282,7 +289,7 @@ def _rich(choice: Choice, site: widget.Site) -> dict[str, object]:
         "provider_url": f"{site.public_url}/",
         "title": choice.language.say(rows.TITLE),
         "html": builder.iframe(builder.embed_url(choice, site), choice),
-        "width": choice.width,
-        "height": choice.height,
+        "width": choice.size.width,
+        "height": choice.size.height,
         "cache_age": 3600,
     }

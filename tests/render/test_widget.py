@@ -139,13 +139,14 @@ async def test_rows_bring_the_rules_that_they_need(live: Live) -> None:
         return text
 
     plain = await style("")
-    rules = ("cbr-dark{", "cbr-blue-orange{", "cbr-trend svg{")
+    rules = ("cbr-dark{", "cbr-blue-orange ", "cbr-trend svg{")
     assert not [rule for rule in rules if rule in plain]
     assert ".cbr-dark{" in await style("theme=dark")
-    assert ".cbr-blue-orange{" in await style("updown=blue-orange")
+    assert ".cbr-blue-orange .cbr-down{" in await style("updown=blue-orange")
     assert ".cbr-trend svg{" in await style("spark=30")
     whole = widget.style("widget").split("}")
-    assert set((await style("theme=auto&updown=none&spark=30")).split("}")) < set(whole)
+    nested = {rule for rule in (await style("theme=auto&updown=none&spark=30")).split("}") if rule.startswith("& ")}
+    assert nested < set(whole)
     used = set(re.findall(r'class="([^"]+)"', await text_of(live, "/widget?style=none")))
     named = {name for rule in whole for name in re.findall(r"[.](cbr-[a-z-]+)", rule)}
     assert not {name for name in " ".join(used).split() if name in named and f".{name}" not in plain}

@@ -1,0 +1,99 @@
+"""How much room a table needs in the widest common font: when its layout changes, and how high it is.
+
+Widths are hundredths of an em until the last step. The style sheet has three layouts: all columns in a line (wide),
+changes below their rates, and names above the rates (tiny).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ratesvc.render.text import PIXEL, pieces, text_width, wrapped
+
+if TYPE_CHECKING:
+    from ratesvc.render.rows import Head, Row
+
+WIDE, TINY = range(12, 52, 3), range(8, 26, 2)
+"""Widths in em at which the style sheet can change from one layout to the next."""
+_EM, _SMALL, _BOLD = 100, 80, 110
+"""Sizes of text."""
+_GAP, _LINE, _ARROW, _WIDEST_WORD = 70, 400, 100, 600
+_FONT = 15
+"""Pixels of an em on a ground of our own."""
+_PADDING = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """The room that one table needs: its names, its columns in a line, and the two columns of the other layouts."""
+
+    names: tuple[tuple[str, str], ...]
+    name: int
+    in_line: int
+    beside: int
+    below: int
+    lines: int
+    """Of cells, where changes stand below the rates."""
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """The least widths in em of the layout in a line, and of names beside the rates."""
+        return _step(self.name + self.in_line, WIDE), _step(self.name + self.beside + self.below, TINY)
+
+    def height(self, title: str, note: str, width: int) -> int:
+        """Pixels in a frame of this width; a little too much is better than an inner scrollbar."""
+        room = max(width - _PADDING, _FONT) * _EM // _FONT
+        wide, tiny = self.steps
+        is_wide, is_tiny = room >= wide * _EM, room < tiny * _EM
+        beside_name = self.in_line if is_wide else 0 if is_tiny else self.beside + self.below
+        lines = 1 if is_wide else self.lines
+        rows = sum(_row(*names, room - beside_name, lines, is_tiny=is_tiny) for names in self.names)
+        around = 20 * len(wrapped(title, _BOLD, room * PIXEL)) + 9 + 48 + (20 if is_tiny else 0)
+        return _PADDING + around + rows + 8 + 17 * len(wrapped(f"{note} cbr.ru", _SMALL, room * PIXEL))
+
+
+def fit(columns: Sequence[Head], rows: Sequence[Row], *, is_growing: bool) -> Fit:
+    """The room for these texts; `is_growing` keeps some for tomorrow's column."""
+    words = [piece for row in rows for piece in pieces(row.name)]
+    name = max([_EM, *(_wide(row.unit, _BOLD) for row in rows), *(min(_wide(w, _SMALL), _WIDEST_WORD) for w in words)])
+    heads = {head.kind: max(_wide(head.text, _SMALL), _wide(head.label, _SMALL)) + _GAP for head in columns[1:]}
+    cells = {head.kind: _widest(head.kind, [row.cells[at] for row in rows]) for at, head in enumerate(columns[1:])}
+    if is_growing:
+        heads["today"], cells["today"] = heads["value"], cells["value"]
+    in_line = sum(max(heads[kind], cells[kind]) for kind in cells)
+    # Where changes stand below their rates, the heads of changes are hidden.
+    cells |= {kind: max(heads[kind], cells[kind]) for kind in ("today", "value") if kind in cells}
+    beside = max(cells.get(kind, 0) for kind in ("today", "trend"))
+    below = max(cells.get(kind, 0) for kind in ("value", "change", "percent"))
+    lines = 1 + ("change" in cells or "trend" in cells) + ("percent" in cells)
+    return Fit(tuple((row.unit, row.name) for row in rows), name, in_line, beside, below, lines)
+
+
+def _row(unit: str, name: str, room: int, lines: int, *, is_tiny: bool) -> int:
+    """The height of a row whose name has so much room and whose cells have so many lines."""
+    named = 20 * len(wrapped(unit, _BOLD, room * PIXEL)) + 17 * (_lines(name, room) if name else 0)
+    cells = 20 * lines
+    return 13 + (named + cells if is_tiny else max(named, cells))
+
+
+def _lines(name: str, room: int) -> int:
+    """Of a name; words that are wider than the room are broken."""
+    broken = sum(_wide(word, _SMALL) // room for word in pieces(name))
+    return len(wrapped(name, _SMALL, room * PIXEL)) + broken
+
+
+def _widest(kind: str, texts: Sequence[str]) -> int:
+    """The width of a column's cells with its gap."""
+    arrow = _ARROW if kind == "change" else 0
+    return _GAP + (_LINE if kind == "trend" else max((_wide(text, _EM) + arrow for text in texts), default=0))
+
+
+def _wide(text: str, size: int) -> int:
+    return text_width(text, size) // PIXEL
+
+
+def _step(width: int, steps: range) -> int:
+    """The first step that is wide enough, else the last."""
+    return next((step for step in steps if step * _EM >= width), steps[-1])
