@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from certificates import Authority
+from chaos import Front, front_running
 from client_lines import LINES, line
 from conftest import Clock, Serve, Served, eventually, missing, program, unhurried
 from fake_bank import Bank, daily_xml, sheet, workdays
@@ -100,9 +102,9 @@ async def ask(python: Path, script: str, *arguments: str, **variables: str) -> A
     return json.loads(out)
 
 
-async def ask_node(folder: Path, script: str, *arguments: str) -> Any:
+async def ask_node(folder: Path, script: str, *arguments: str, **variables: str) -> Any:
     shutil.copy(HERE / script, folder)
-    code, out, err = await run("node", script, *arguments, timeout_s=ASK_S, folder=folder)
+    code, out, err = await run("node", script, *arguments, timeout_s=ASK_S, folder=folder, **variables)
     assert code == 0, err
     return json.loads(out, parse_int=float)
 
@@ -243,6 +245,72 @@ async def test_currency_converter(served: Served, python_clients: Path) -> None:
     for text in ASKED:
         expected = await ours(served, "EUR", text)
         same(found[text], {code: expected[code] for code in ("RUB", "USD", "IRR")})
+
+
+async def test_currency_converter_reads_the_file_of_today(served: Served, python_clients: Path) -> None:
+    """Its day is in words there."""
+    one_day = line("CurrencyConverter", served.url).replace("eurofxref-hist.zip", "eurofxref.zip")
+    found = await ask(python_clients, "ask_currency_converter.py", one_day, str(NEWEST))
+    expected = await ours(served, "EUR")
+    same(found[str(NEWEST)], {code: expected[code] for code in ("RUB", "USD", "IRR")})
+
+
+async def test_clients_of_the_bank_with_its_address_in_their_code(served: Served, python_clients: Path) -> None:
+    """pycbrf and python-cbr, through us as their proxy."""
+    name, _, proxy = line("http_proxy", served.url).partition("=")
+    found = await ask(python_clients, "ask_the_bank.py", *ASKED, **{name: proxy})
+    assert found["newest"] == str(NEWEST)
+    for text, effective in ASKED.items():
+        assert found["sheets"][text] == {
+            "pycbrf": [str(effective), figures(sheet(effective))],
+            "python-cbr": figures(sheet(effective)),
+        }
+
+
+@pytest.fixture
+async def central_bank(served: Served, tmp_path: Path) -> AsyncIterator[tuple[Front, str]]:
+    """www.ecb.europa.eu under TLS: a proxy before the service, with a certificate of an authority of our own."""
+    authority = Authority(tmp_path)
+    async with front_running(served.url, authority.server(name="www.ecb.europa.eu")) as front:
+        yield front, authority.ca_file
+
+
+async def test_clients_of_the_ecb_with_its_address_in_their_code(
+    central_bank: tuple[Front, str], served: Served, python_clients: Path, tmp_path: Path
+) -> None:
+    """ecbrates, pricehist and ecb-fx-rates: their machine finds us under the ECB's name and trusts our authority."""
+    front, trusted = central_bank
+    variables = {"REQUESTS_CA_BUNDLE": trusted, "SSL_CERT_FILE": trusted, "ECB_CACHE": str(tmp_path)}
+    hosts = f"www.ecb.europa.eu 127.0.0.1 {front.port}"
+    found = await ask(python_clients, "ask_ecb.py", *ASKED, STANDS_FOR=hosts, **variables)
+    for text in ASKED:
+        expected = await ours(served, "EUR", text)
+        for client in ("ecbrates", "pricehist"):
+            same(found[client][text], {code: expected[code] for code in ("RUB", "USD", "IRR")})
+    if sys.version_info >= (3, 12):
+        expected = await ours(served, "EUR")
+        for day, rates in found["ecb-fx-rates"]:
+            assert day == str(NEWEST)
+            same(rates, {code: expected[code] for code in rates})
+    else:
+        missing("Python 3.12 or later for ecb-fx-rates")
+
+
+async def test_npm_clients_of_the_ecb(central_bank: tuple[Front, str], served: Served, npm_clients: Path) -> None:
+    """ecb-euro-exchange-rates reads three files, currencyjs the one of 90 days, without TLS."""
+    front, trusted = central_bank
+    ports = str(front.port), served.url.rpartition(":")[2]
+    found = await ask_node(
+        npm_clients, "ask_ecb.js", "www.ecb.europa.eu", "127.0.0.1", *ports, NODE_EXTRA_CA_CERTS=trusted
+    )
+    today, recent, *history = found["ecb"]
+    assert today == recent == history[0]
+    assert [day for day, _ in history] == [str(day) for day in reversed(DAYS)]
+    for day, rates in history[:5]:
+        same(rates, await ours(served, "EUR", day))
+    for day, code, rate in found["currencyjs"]:
+        assert rate == float(dict(history)[day][code]), (day, code)
+    assert len({day for day, *_ in found["currencyjs"]}) == len(DAYS) - 1
 
 
 async def test_django_money(served: Served, python_clients: Path) -> None:

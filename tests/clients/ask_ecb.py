@@ -1,0 +1,51 @@
+"""Three clients of the European Central Bank, whose address is in their code: ecbrates, pricehist, ecb-fx-rates."""
+
+import asyncio
+import json
+import os
+import socket
+import sys
+from datetime import datetime
+
+from ecbrates import CurrencyRates
+from pricehist.series import Series
+from pricehist.sources.ecb import ECB
+
+if sys.version_info >= (3, 12):
+    import aiohttp
+    from ecb_fx_rates import EcbRatesClient
+
+CODES = ("RUB", "USD", "IRR")
+days = sys.argv[1:]
+
+# What a hosts file does, with a port.
+name, host, port = os.environ["STANDS_FOR"].split()
+known = socket.getaddrinfo
+
+
+def found_here(asked, at, *rest, **options):
+    return known(host, int(port), *rest, **options) if asked == name else known(asked, at, *rest, **options)
+
+
+socket.getaddrinfo = found_here
+
+
+async def newest():
+    async with aiohttp.ClientSession() as session:
+        found = [await EcbRatesClient().fetch_daily(session)]
+        for ask in (EcbRatesClient().fetch_last_90_days, EcbRatesClient().fetch_history):
+            found += (await ask(session))[-1:]
+    return [[str(sheet.date), {code: str(sheet.get(code)) for code in CODES}] for sheet in found]
+
+
+rates, found = CurrencyRates(), {"ecbrates": {}, "pricehist": {}}
+for day in days:
+    found["ecbrates"][day] = {code: rates.get_rate("EUR", code, datetime.fromisoformat(day)) for code in CODES}
+for code in CODES:
+    prices = ECB().fetch(Series("EUR", code, "reference", "1999-01-01", days[-1])).prices
+    for day in days:
+        last = [str(price.amount) for price in prices if price.date <= day][-1]
+        found["pricehist"].setdefault(day, {})[code] = last
+if sys.version_info >= (3, 12):
+    found["ecb-fx-rates"] = asyncio.run(newest())
+print(json.dumps(found))
