@@ -113,11 +113,15 @@ class HistoryLoading(RatesvcError):
 
 
 class BeforeHistory(RatesvcError):
-    """The Bank published no such rates before 1 July 1992."""
+    """The Bank published no such rates before 1 July 1992; or a recording, which a demo has, begins later."""
 
-    def __init__(self, day: date) -> None:
-        super().__init__(f"The Bank of Russia's official rates begin on 1992-07-01; {day} is earlier.")
+    def __init__(self, day: date, recorded_from: date | None = None) -> None:
+        begins = "The Bank of Russia's official rates begin on 1992-07-01"
+        if recorded_from:
+            begins = f"The recorded rates begin on {recorded_from}"
+        super().__init__(f"{begins}; {day} is earlier.")
         self.day = day
+        self.recorded_from = recorded_from
 
 
 # Requests

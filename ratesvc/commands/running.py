@@ -25,7 +25,7 @@ from rich.table import Column
 from ratesvc.config import Cbr, Settings
 from ratesvc.demo import recorded_bank, recorded_sheets, stopped_clock
 from ratesvc.domain.history import History, on_day
-from ratesvc.domain.rates import FIRST_DAY, InForce, nearest_code
+from ratesvc.domain.rates import InForce, nearest_code
 from ratesvc.domain.workdays import ONE_DAY, moscow_day, utc_now
 from ratesvc.errors import BeforeHistory, EngineError, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
 from ratesvc.service.app import Service
@@ -93,7 +93,10 @@ async def opened(
         if demo:
             bank = Cbr(mirrors=(await stack.enter_async_context(recorded_bank()),), backfill_gap_seconds=0)
             settings, clock = msgspec.structs.replace(settings, cbr=bank, poll_seconds=None), stopped_clock
-        yield await stack.enter_async_context(Service(settings, clock=clock, demo=demo, scheduled=scheduled))
+        service = Service(settings, clock=clock, demo=demo, scheduled=scheduled)
+        if demo:
+            service.history.recorded_from = recorded_sheets()[0].effective_date
+        yield await stack.enter_async_context(service)
 
 
 def missing_data(settings: Settings, *, demo: bool) -> Path | None:
@@ -111,10 +114,8 @@ def require_data(settings: Settings, *, demo: bool) -> None:
 async def in_force(service: Service, day: date | None) -> InForce:
     """What applies on a day, or today: from what is stored, else from the Bank."""
     day = day or moscow_day(service.clock())
-    if day < FIRST_DAY:
-        raise BeforeHistory(day)
-    if service.demo and day < (first := recorded_sheets()[0].effective_date):
-        raise RatesvcError(f"The demo's recording begins on {first}; {day} is earlier.")
+    if day < service.history.begins:
+        raise BeforeHistory(day, service.history.recorded_from)
     if service.history.certain_on(day):
         return on_day(service.history, day, service.clock())
     cycle = await service.fetch(day)

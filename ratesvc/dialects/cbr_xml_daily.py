@@ -14,7 +14,7 @@ from typing import Any
 
 from ratesvc.bank import xml
 from ratesvc.dialects import SCRIPT, Content, Dialect, Refusal, Request, status, unix_midnight
-from ratesvc.domain.rates import EXACT, FIRST_DAY, Quote, Revision, UnitRate, per_unit, trimmed, unit_rates
+from ratesvc.domain.rates import EXACT, Quote, Revision, UnitRate, per_unit, trimmed, unit_rates
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY
 from ratesvc.errors import HistoryLoading, RatesvcError
 from ratesvc.render.json import encode, literal
@@ -43,7 +43,7 @@ def archived_json(request: Request) -> Content:
 
 def _json(request: Request, revision: Revision, until: date) -> Content:
     before = request.history.before(revision.effective_date)
-    if before is None and revision.effective_date > FIRST_DAY:
+    if before is None and revision.effective_date > request.history.begins:
         raise HistoryLoading(revision.effective_date - ONE_DAY)
     return Content(("json", revision.key), SCRIPT, lambda: _document(request.public_url, revision, before), until)
 

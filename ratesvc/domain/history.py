@@ -24,6 +24,8 @@ class History:
     def __init__(self, calendar: WorkCalendar, revisions: Iterable[Revision] = ()) -> None:
         """Outside of the coverage `calendar` decides whether a sheet may be missing between two days."""
         self.calendar = calendar
+        self.recorded_from: date | None = None
+        """The first day of a recording, which is all that the service can have."""
         self.version = 0
         self.fetched_at = LONG_AGO
         """When the latest of the revisions and columns was fetched."""
@@ -161,14 +163,19 @@ class History:
 
     # What is in force
 
+    @property
+    def begins(self) -> date:
+        """The first day that can have rates."""
+        return self.recorded_from or FIRST_DAY
+
     def in_force(self, day: date, today: date) -> Revision:
         """The sheet that the law applies on `day`, seen from `today`.
 
         Once any sheet up to today is held, today has an answer. Raises NoSheet, BeforeHistory, NotYetSet for a day
         to come and HistoryLoading for a past day.
         """
-        if day < FIRST_DAY:
-            raise BeforeHistory(day)
+        if day < self.begins:
+            raise BeforeHistory(day, self.recorded_from)
         if certain := self.certain_on(day):
             return certain
         if not self.days:
@@ -208,7 +215,7 @@ class History:
 
     def first_gap(self, since: date, until: date) -> date | None:
         """The first day of the closed range whose sheet in force is not certain."""
-        day = max(since, FIRST_DAY)
+        day = max(since, self.begins)
         while day <= until:
             if self.coverage and day in self.coverage:
                 day = self.coverage.until + ONE_DAY
@@ -314,4 +321,4 @@ def day_to_fetch(days: Sequence[date], history: History, now: datetime) -> date 
         current = days[-1]
     day_before = current - ONE_DAY
     is_certain = certain_date(days, history.calendar, history.coverage, day_before)
-    return None if is_certain or day_before < FIRST_DAY else day_before
+    return None if is_certain or day_before < history.begins else day_before

@@ -89,10 +89,10 @@ def policy() -> str:
     return widget.policy(widget.style("docs"), script_src=widget.hashes(widget.script("docs")), img_src="'self'")
 
 
-def page(site: widget.Site, day: date, tag: str, answers: Mapping[str, bytes]) -> str:
+def page(site: widget.Site, day: date, tag: str, answers: Mapping[tuple[str, str], bytes]) -> str:
     """/docs in one of our LANGUAGES. `day` is one whose rates are held, so that every example works.
 
-    `answers` by operationId stand in place of the contract's examples.
+    `answers` by operationId and media type stand in place of the contract's examples.
     """
     found, whole, sentences = operations(site, day), contract(), catalogue(f"reference/{tag}")
 
@@ -116,6 +116,7 @@ def page(site: widget.Site, day: date, tag: str, answers: Mapping[str, bytes]) -
         kind=partial(_kind, t=t),
         coded=_coded,
         indented=_indented,
+        clipped=_clipped,
         refusals=partial(_refusals, t=t),
         phrase=_phrase,
     )
@@ -127,9 +128,13 @@ def _coded(text: str) -> Markup:
 
 
 def _indented(example: Any) -> str:
-    """JSON, of which the first lines are enough for an example."""
     text = example if isinstance(example, bytes) else encode(example)
-    lines = msgspec.json.format(text, indent=2).decode().splitlines()
+    return _clipped(msgspec.json.format(text, indent=2).decode())
+
+
+def _clipped(text: str) -> str:
+    """The first lines, which are enough for an example."""
+    lines = text.splitlines()
     return "\n".join(lines if len(lines) <= MOST_LINES else [*lines[:MOST_LINES], "…"])
 
 

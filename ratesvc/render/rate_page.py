@@ -46,7 +46,8 @@ class Kind(Enum):
     ABSENT = "The Bank's list in force since {effective} has no rate for {code}."
     NOT_YET_SET = "The Bank of Russia has not set the rate for this day yet."
     LOADING = "The rates for this day are still loading. Please try again in a minute."
-    BEFORE_HISTORY = "The Bank of Russia's official rates begin on {first}."
+    BEFORE_HISTORY = "The Bank of Russia's official rates begin on {effective}."
+    BEFORE_RECORDING = "The recorded rates begin on {effective}."
     UNKNOWN_CURRENCY = "This service knows no rate of the Bank of Russia for {code}."
     NOTHING_STORED = "No rates have been received yet. Please try again in a minute."
 
@@ -55,7 +56,6 @@ _ONE_DAY_OFF = "This rate has been in force since {effective}: {first} is a day 
 _LATE = "The Bank of Russia's rate for this day is late."
 _WITHOUT_RATE = {
     HistoryLoading: Kind.LOADING,
-    BeforeHistory: Kind.BEFORE_HISTORY,
     UnknownCurrency: Kind.UNKNOWN_CURRENCY,
     NoSheet: Kind.NOTHING_STORED,
 }
@@ -90,6 +90,9 @@ def reason(outcome: InForce | RatesvcError, code: str, now: datetime, calendar: 
         effective = calendar.effective_date_on_or_before(outcome.day)
         late = outcome.expected_at <= now
         return Reason(Kind.NOT_YET_SET, effective, effective - ONE_DAY, expected_at=outcome.expected_at, late=late)
+    if isinstance(outcome, BeforeHistory):
+        kind = Kind.BEFORE_RECORDING if outcome.recorded_from else Kind.BEFORE_HISTORY
+        return Reason(kind, outcome.recorded_from or FIRST_DAY)
     if isinstance(outcome, RatesvcError):
         if type(outcome) not in _WITHOUT_RATE:
             raise outcome

@@ -30,6 +30,7 @@ ICON_FILE = files("ratesvc.render").joinpath("assets", "icon.svg")
 HEADERS = own_page(rate_page.SECURITY_POLICY)
 BUILDER_HEADERS = own_page(builder.policy())
 DOCS_HEADERS = own_page(openapi.policy())
+EXAMPLES = {JSON, "text/plain", "text/csv"}
 
 
 def routes(service: Service, site: Site, others: Mapping[str, Handler]) -> dict[str, Handler]:
@@ -82,18 +83,19 @@ async def _docs(service: Service, site: Site, others: Mapping[str, Handler], req
 
 async def _own_answers(
     operations: Sequence[openapi.Part], site: Site, others: Mapping[str, Handler], request: web.Request
-) -> dict[str, bytes]:
-    """What this service answers to the example of each operation, if that is short text, by operationId."""
+) -> dict[tuple[str, str], bytes]:
+    """What this service answers to the example of each operation, if that is text, by operationId and media type."""
     answers = {}
     for operation in operations:
-        if operation["path"] in others and {JSON, "text/plain"} & operation["responses"][200]["content"].keys():
+        if operation["path"] in others and EXAMPLES & operation["responses"][200]["content"].keys():
             target = URL(operation["x-example"].removeprefix(site.public_url), encoded=True)
             asked = request.clone(rel_url=target)
             asked._match_info = await request.app.router.resolve(asked)  # noqa: SLF001 -- clone has no argument for it
             with suppress(RatesvcError):
                 answer = await others[operation["path"]](asked)
                 if isinstance(answer, Answer):
-                    answers[operation["operationId"]] = answer.body.content
+                    media = answer.body.content_type.partition(";")[0]
+                    answers[operation["operationId"], media] = answer.body.content
     return answers
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from aiohttp import hdrs, web
 
 from ratesvc.domain.history import on_day
-from ratesvc.domain.rates import FIRST_DAY, OLD_IN_NEW, ONE, REDENOMINATION
+from ratesvc.domain.rates import OLD_IN_NEW, ONE, REDENOMINATION
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import BadRequest, BeforeHistory, UnknownCurrency
 from ratesvc.render import chart, json, png, series
@@ -121,10 +121,10 @@ async def _long_answer(
 
 def series_params(params: StrictParams, service: Service) -> SeriesParams:
     """The series that a request asks for. Raises BadRequest, BeforeHistory and UnknownCurrency."""
-    until = params.day("until", moscow_day(service.clock()))
-    if until < FIRST_DAY:
-        raise BeforeHistory(until)
-    since = params.day("since", max(FIRST_DAY, until - USUAL_RANGE))
+    until, begins = params.day("until", moscow_day(service.clock())), service.history.begins
+    if until < begins:
+        raise BeforeHistory(until, service.history.recorded_from)
+    since = params.day("since", max(begins, until - USUAL_RANGE))
     if since > until:
         raise BadRequest("since must not be later than until.", "since", params.text("since"))
     codes, quote = params.codes(), known(params.code("quote"), service)
@@ -134,7 +134,7 @@ def series_params(params: StrictParams, service: Service) -> SeriesParams:
     if group and fill != "none":
         raise BadRequest("fill and group cannot be combined, because a mean counts published rates only.", "fill", fill)
     others = tuple(known(code, service) for code in codes if code != quote)
-    return SeriesParams(others, max(since, FIRST_DAY), until, quote, fill, group)
+    return SeriesParams(others, max(since, begins), until, quote, fill, group)
 
 
 class _Chart:

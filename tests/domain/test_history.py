@@ -137,6 +137,18 @@ def test_there_are_no_rates_before_july_1992() -> None:
             on_day(held, day, now)
 
 
+def test_a_recording_has_nothing_before_its_first_day() -> None:
+    """A demo never gets an earlier sheet, so the day is no gap, and no reader is told to wait for it."""
+    held = holding(FRIDAY)
+    held.recorded_from = FRIDAY
+    for day in (FIRST_DAY, THURSDAY):
+        with pytest.raises(BeforeHistory, match="recorded rates begin on 2026-04-24"):
+            held.in_force(day, FRIDAY)
+    assert held.in_force(FRIDAY, FRIDAY).effective_date == FRIDAY
+    assert held.first_gap(FIRST_DAY, FRIDAY) is None
+    assert day_to_fetch(held.days, held, moscow(FRIDAY, "09:00")) is None
+
+
 def test_without_a_sheet_there_is_no_answer() -> None:
     """Nothing stored yet is an error of its own, also while only tomorrow's sheet is held."""
     with pytest.raises(NoSheet):

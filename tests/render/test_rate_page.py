@@ -196,15 +196,17 @@ def test_old_roubles_are_named() -> None:
     ("error", "kind", "said"),
     [
         (HistoryLoading(date(2001, 2, 3)), Kind.LOADING, "still loading"),
-        (BeforeHistory(date(1991, 2, 3)), Kind.BEFORE_HISTORY, "begin on July 1, 1992"),
+        (BeforeHistory(date(1991, 2, 3)), Kind.BEFORE_HISTORY, "official rates begin on July 1, 1992"),
+        (BeforeHistory(date(1991, 2, 3), date(2022, 9, 24)), Kind.BEFORE_RECORDING, "begin on September 24, 2022"),
         (UnknownCurrency("ABC"), Kind.UNKNOWN_CURRENCY, "knows no rate of the Bank of Russia for ABC"),
         (NoSheet("none"), Kind.NOTHING_STORED, "No rates have been received yet"),
     ],
 )
 def test_every_refusal_has_its_sentence(error: RatesvcError, kind: Kind, said: str) -> None:
     why = reason(error, "ABC", moment(date(2024, 3, 5)), CALENDAR)
-    assert why == Reason(kind)
-    assert said in words(why, "2001-02-03", code="ABC", quote=None)
+    assert why.kind is kind
+    question = Question(date(2001, 2, 3), "ABC", ())
+    assert said in unescape(rate_page.answered(question, why, None, language_or_default("en"), SITE))
 
 
 def test_a_currency_that_the_sheet_lacks() -> None:
