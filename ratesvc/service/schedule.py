@@ -101,9 +101,8 @@ class Schedule:
         """Poll at once, then as `poll_in` says."""
         self._open = True
         self._beat_at = asyncio.get_running_loop().time()
-        self.next_poll_at = utc_now()
         self._start_scheduler()
-        self._start_poll()
+        self.poll_in(0)
         self._keep("listen", self.listen)
         self._keep("heartbeat", self._heartbeat)
 
@@ -131,26 +130,21 @@ class Schedule:
         if self._open:
             # APScheduler follows the wall clock, not the clock of the service, which stands still in a demo.
             self.next_poll_at = utc_now() + timedelta(seconds=seconds)
-            self._appoint("poll", self._start_poll, self.next_poll_at)
+            self._appoint("poll", self.poll, self.next_poll_at, lambda: self.poll_in(RESTART_S))
 
     def backfill_in(self, seconds: float) -> None:
         """Make the appointment for a backfill, unless there is one: polls do not hurry a backfill that has failed."""
         if self._open and self._scheduler.get_job("backfill") is None:
-            self._appoint("backfill", self._start_backfill, utc_now() + timedelta(seconds=seconds))
+            when = utc_now() + timedelta(seconds=seconds)
+            self._appoint("backfill", self.backfill, when, lambda: self.backfill_in(BACKFILL_AGAIN_S))
 
-    def _appoint(self, name: str, start: Callable[[], None], when: datetime) -> None:
+    def _appoint(self, name: str, job: Job, when: datetime, restart: Callable[[], None]) -> None:
         async def begin() -> None:
             # APScheduler runs plain functions in a thread. This only starts a task of ours, which ends with us.
-            start()
+            self._start(name, job, restart)
 
         trigger = DateTrigger(when, MOSCOW)
         self._scheduler.add_job(begin, trigger, id=name, replace_existing=True, misfire_grace_time=None)
-
-    def _start_poll(self) -> None:
-        self._start("poll", self.poll, lambda: self.poll_in(RESTART_S))
-
-    def _start_backfill(self) -> None:
-        self._start("backfill", self.backfill, lambda: self.backfill_in(BACKFILL_AGAIN_S))
 
     def _keep(self, name: str, job: Job) -> None:
         """Run a job that never ends, and start it again if it does."""

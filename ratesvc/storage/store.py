@@ -218,31 +218,23 @@ class Store:
 
         Returns the revision as Redis holds it, which may be another replica's.
         """
+        latest, number = None, 1
         async with self.connection.call("put") as redis:
             while True:
-                latest, number = await self._latest(redis, candidate)
+                field = field_of(candidate.effective_date, number)
+                envelope = await redis.hget(self._sheets, field)
+                stored = records.decode_revision(field, envelope)
+                if stored or number < candidate.number:
+                    # A lower number is not free even if Redis lost it, because a replica still holds that revision.
+                    latest, number = stored or latest, number + 1
+                    continue
                 if latest and latest.sheet.says_the_same_as(candidate.sheet):
                     return replace(latest, admitted=True)
-                revision = replace(candidate, number=number)
-                if await redis.hsetnx(self._sheets, field_of(*revision.key), records.encode_revision(revision)):
-                    return replace(revision, admitted=True)
-
-    async def _latest(self, redis: Redis, candidate: Revision) -> tuple[Revision | None, int]:
-        """The latest revision of the candidate's day, and the next free number; a damaged value is deleted.
-
-        A number below the candidate's is not free even if Redis lost it, because a replica still holds that revision.
-        """
-        latest: Revision | None = None
-        number = 1
-        while True:
-            field = field_of(candidate.effective_date, number)
-            envelope = await redis.hget(self._sheets, field)
-            revision = records.decode_revision(field, envelope)
-            if revision is None and number >= candidate.number:
-                if envelope is not None:
+                if envelope is not None:  # damaged
                     await redis.hdel(self._sheets, field)
-                return latest, number
-            latest, number = revision or latest, number + 1
+                revision = replace(candidate, number=number)
+                if await redis.hsetnx(self._sheets, field, records.encode_revision(revision)):
+                    return replace(revision, admitted=True)
 
     async def readmit(self, kept: Sequence[Revision], refused: Sequence[Revision]) -> None:
         """Rewrite as admitted what an older version stored, and delete what is not admitted."""
