@@ -65,7 +65,7 @@ def watch(service: Service) -> None:
 
         return read
 
-    see("redis_up", "Whether Redis answered the last call.", lambda: service.store.connection.up)
+    see("redis_up", "Whether Redis answers and takes writes.", lambda: telemetry.trouble is None)
     see("lease_held", "Whether this replica is the one that polls.", lambda: service.store.poll_lease.held)
     see("loop_lag_seconds", "What the event loop took for its last measured turn.", lambda: service.watchdog.lag_s)
     see("clock_skew_seconds", "How far this clock is ahead of the Bank's.", lambda: service.clock_skew_s or 0.0)

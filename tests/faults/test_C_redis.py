@@ -146,7 +146,7 @@ class Apart:
         return self.wanted <= await asyncio.to_thread(stored, server, self.namespace)
 
     async def reaches_redis(self) -> bool:
-        """Whether Redis answered the last question."""
+        """Whether Redis answers and takes writes."""
         return b"\nratesvc_redis_up 1.0\n" in (await self.program.get("/metrics"))[2]
 
     async def lost_redis(self) -> bool:
@@ -366,6 +366,7 @@ async def test_C6_out_of_memory(stage: Stage) -> None:
             assert await served.next_is_saturday()
             assert b'ratesvc_redis_errors_total{kind="memory"}' in (await served.get("/metrics"))[2]
             assert await served.redis_is("warn")
+            assert b"\nratesvc_redis_up 0.0\n" in (await served.get("/metrics"))[2]  # for the alert
             await load.ends()
             client.config_set("maxmemory", 0)
             await stage.fault.recovers(lambda: client.hexists(served.key("sheets"), f"{SATURDAY}.1"))
