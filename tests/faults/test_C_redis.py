@@ -822,7 +822,7 @@ async def test_C18_two_leaders(stage: Stage) -> None:
             namespace = shared["RATESVC_REDIS_NAMESPACE"]
             assert client.pexpire(key_of(namespace, "lease:poll"), 1)  # its minute is over
             await eventually(lambda: _shows(other, today))
-            assert asked == [first, second]
+            assert asked[:2] == [first, second]
             answers.set()
             leader.kill(signal.SIGCONT)
             await stage.fault.recovers(lambda: _shows(leader, today))
@@ -830,6 +830,8 @@ async def test_C18_two_leaders(stage: Stage) -> None:
             async def outcomes(program: Program) -> set[str]:
                 return set(await _refreshes(program) - before[program])
 
+            # A sheet is served a moment before its refresh is counted.
+            await eventually(lambda: outcomes(other))
             assert "new" in await outcomes(other)
             # It may have heard of the other's before its own was answered.
             await eventually(lambda: outcomes(leader))

@@ -397,7 +397,7 @@ async def test_D6_a_machine_that_slept_for_an_hour(
     async with serving(tmp_path, **variables) as replica:
         await replica.ready()
         await eventually(lambda: bank.series_asked)
-        await eventually(lambda: "history" in (tmp_path / "errors.log").read_text())
+        await eventually(lambda: "backfill_finished" in (tmp_path / "errors.log").read_text())
         bank.publish(sheet(SATURDAY))
         bank.asked.clear()
         wall.set(NOON + timedelta(hours=1, minutes=10))

@@ -138,7 +138,8 @@ class Machine:
         return (await finished(*self._inside, *command, cwd=ROOT))[1].strip()
 
     async def has_restarted(self) -> bool:
-        return await self.shows("NRestarts") not in ("", "0")
+        """After a port was in use; the number alone may be that of an earlier start."""
+        return await self.shows("ExecMainStatus") == "75" and await self.shows("NRestarts") != "0"
 
     async def is_active(self, restarts: int) -> bool:
         return (await self.shows("ActiveState"), await self.shows("NRestarts")) == ("active", str(restarts))
