@@ -137,6 +137,8 @@ def _dialects(codes: list[str]) -> dict[str, Ask]:
         "openexchangerates, too many": lambda n: f"{series}{day(n)}&base={codes[n]}",
         "frankfurter, 5": lambda n: f"{range_}{day(n)}..?base={codes[n]}&amount=1.37&to={some}",
         "frankfurter, all": lambda n: f"{range_}{late(n, 7)}..?base={codes[n]}&amount=1.37",
+        "frankfurter v2, all": lambda n: f"/frankfurter/v2/rates?from={late(n, 7)}&base={codes[n]}&expand=providers",
+        "frankfurter v2, means": lambda n: f"/frankfurter/v2/rates.csv?from={late(n, 7)}&base={codes[n]}&group=week",
         "frankfurter, too many": lambda n: f"{range_}{day(n)}..?base={codes[n]}",
         "ecb csv": lambda n: f"/ecb/eurofxref-hist.csv?base={codes[n]}",
         "ecb xml": lambda n: f"/ecb/eurofxref-hist.xml?base={codes[n]}",

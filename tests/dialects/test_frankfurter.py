@@ -304,6 +304,47 @@ async def test_v2_as_its_specs_say(served: Served) -> None:
     assert await failed(served, V2, "/frankfurter/v2") == set()
 
 
+RECORD: dict[str, type] = {"date": str, "base": str, "quote": str, "rate": float}
+CURRENCY: dict[str, type] = {
+    "iso_code": str,
+    "iso_numeric": str,
+    "name": str,
+    "symbol": str,
+    "start_date": str,
+    "end_date": str,
+}
+PROVIDER: dict[str, type] = {
+    **dict.fromkeys(("key", "name", "country_code", "rate_type", "pivot_currency", "data_url", "terms_url"), str),
+    "start_date": str,
+    "end_date": str,
+    "publish_cadence": str,
+    "publishes_missed": int,
+    "currencies": list,
+}
+
+
+SHAPES = {
+    "rates": RECORD,
+    "rates?expand=providers&quotes=USD": {**RECORD, "providers": list},
+    f"rates?{RANGE}&group=month&quotes=RUB": RECORD,
+    "providers/cbr/rates": RECORD,
+    "rate/USD/RUB": RECORD,
+    "currencies?scope=all": CURRENCY,
+    "currency/USD": {**CURRENCY, "providers": list},
+    "providers": PROVIDER,
+}
+
+
+async def test_the_documents_of_v2_have_the_keys_order_and_types_of_the_original(served: Served) -> None:
+    """Those of lib/versions/v2.rb and lib/currency.rb, and of the examples in lib/public/v2/openapi.json."""
+    for path, shape in SHAPES.items():
+        found = Answered(*await served.get(f"/frankfurter/v2/{path}")).json
+        for one in found if isinstance(found, list) else [found]:
+            # Not every currency has a symbol of its own.
+            kinds = [(name, str if value is None else type(value)) for name, value in one.items()]
+            assert kinds == list(shape.items()), path
+
+
 async def test_in_the_evening_v2_has_tomorrows_rates_unless_a_day_is_given(
     bank: Bank, served: Served, clock: Clock
 ) -> None:
