@@ -113,20 +113,14 @@ async def test_E6_a_flood_of_variants(tmp_path: Path) -> None:
         assert p99 <= SLOWEST_S * patience()
 
 
-async def test_E6_what_is_remembered_is_bounded(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The service keeps no more bodies and targets than their caps, and no long target."""
-    for cap in ("MOST_VARIANTS", "MOST_TARGETS"):
-        monkeypatch.setattr(publication, cap, getattr(publication, cap) // 20)
-    for number in range(publication.MOST_VARIANTS + 50):
-        await served.get(f"/widget?heading={number}")
+async def test_E6_no_long_target_is_remembered(served: Served) -> None:
+    """The service remembers no long target; tests/service/test_publication.py has the caps of bodies and targets."""
+    for length in (publication.LONGEST_TARGET // 2, publication.LONGEST_TARGET):
+        await served.get(f"/v1/rates?_={'a' * length}")
     publisher = served.service.publisher.current
     assert publisher
-    assert len(publisher._bodies) <= publication.MOST_VARIANTS  # noqa: SLF001 -- it has no public way
-    for number in range(publication.MOST_TARGETS + 50):
-        await served.get(f"/v1/rates?_={number}")
-    assert len(publisher.answers) <= publication.MOST_TARGETS
-    await served.get(f"/v1/rates?_={'a' * publication.LONGEST_TARGET}")
-    assert max(map(len, publisher.answers)) <= publication.LONGEST_TARGET
+    [remembered] = publisher.answers
+    assert len(remembered) <= publication.LONGEST_TARGET
 
 
 # Each makes a pattern of its kind go back and forth, if anything does.
@@ -276,14 +270,6 @@ async def test_E11_oembed_asks_nobody(served: Served) -> None:
             assert (form, answered.status, answered.document["type"]) == (form, 404, "urn:ratesvc:not_embeddable")
             assert {at for at in opened if at != ("127.0.0.1", int(own.split(":")[1]))} == set(), form
         assert called == []
-
-
-async def test_E11_oembed_answers_for_its_own(served: Served) -> None:
-    """oEmbed answers for our own address, and repeats nothing of the client in its HTML."""
-    own = served.url.replace("127.0.0.1", "localhost")
-    answered = await ask(served.url, get(f"/oembed?url={quote(own + '/embed?codes=USD&x=<script>', safe='')}"))
-    assert answered.status == 200
-    assert "script" not in answered.document["html"]
 
 
 watched: list[list[object]] = []

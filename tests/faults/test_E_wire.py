@@ -202,6 +202,7 @@ LIMITS = {
 
 
 @pytest.mark.timed
+@pytest.mark.slow
 async def test_E3_too_much_and_odd(served: Served) -> None:
     """A request that is too large or odd gets a problem document at once, and the end of the connection."""
     for kind, (request, status, slug) in LIMITS.items():

@@ -52,6 +52,7 @@ async def both(
 ) -> AsyncIterator[tuple[Served, str]]:
     """A service with the fast path, and the address of its second listener without."""
     bank.publish(sheet(FRIDAY - timedelta(days=1)), sheet(FRIDAY))
+    monkeypatch.setattr(connections, "LOOK_S", 0.05)
     async with serve(unhurried(settings)) as served:
         await eventually(lambda: served.service.history.coverage)
         monkeypatch.setattr(fast_path, "TESTED", "0.")
