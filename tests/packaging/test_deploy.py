@@ -68,7 +68,7 @@ def test_the_image_runs_as_nobody_and_can_be_stopped_and_asked() -> None:
     assert instructions("STOPSIGNAL") == ["SIGTERM"]
     assert json.loads(instructions("ENTRYPOINT")[0]) + json.loads(instructions("CMD")[0]) == ["ratesvc", "serve"]
     labels = dict(re.findall(r'org\.opencontainers\.image\.([a-z.]+)="([^"]+)"', instructions("LABEL")[0]))
-    assert labels.keys() == {"title", "description", "licenses", "url", "documentation", "base.name"}
+    assert labels.keys() == {"title", "description", "licenses", "base.name"}
     assert labels["base.name"] == f"docker.io/library/{instructions('FROM')[0].partition('@')[0]}"
     assert labels["licenses"] == tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["license"]
     probe = instructions("HEALTHCHECK")[0].split(" CMD ")[1]

