@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from functools import lru_cache
 
 from ratesvc.domain.columns import Column, Coverage, composed, sheet_days, with_revision
 from ratesvc.domain.rates import FIRST_DAY, InForce, Revision, Snapshot
@@ -33,7 +34,7 @@ class History:
         self.coverage: Coverage | None = None
         self._revisions: dict[date, dict[int, Revision]] = {}
         self._columns: Mapping[str, Column] = {}
-        self._composed: dict[date, Revision] = {}
+        self._composed = lru_cache(MOST_COMPOSED)(lambda day: composed(self._columns.values(), day))
         for revision in revisions:
             self.add(revision)
 
@@ -86,7 +87,7 @@ class History:
             coverage = coverage.with_sheet(day)
         self.fetched_at = max(self.fetched_at, *(column.fetched_at for column in filled.values()))
         self._columns, self.days, self.coverage = filled, sorted({*days, *self._revisions}), coverage
-        self._composed.clear()
+        self._composed.cache_clear()
         self.version += 1
 
     def hold_back(self, day: date) -> None:
@@ -97,7 +98,7 @@ class History:
         assert self.coverage and day not in self._revisions  # noqa: S101, PT018 -- only composed sheets are held back
         self._columns = {cbr_id: column.without(day) for cbr_id, column in self._columns.items()}
         self.days = [held for held in self.days if held != day]
-        self._composed.pop(day, None)
+        self._composed.cache_clear()
         within = [held for held in self.days if held in self.coverage]
         if within and within[-1] > day:
             self.coverage = self.coverage.without_sheet(day)
@@ -127,14 +128,7 @@ class History:
 
     def of_date(self, effective: date) -> Revision | None:
         """The latest revision of the sheet with exactly this effective date."""
-        if effective in self._revisions:
-            return self._latest(effective)
-        found = self._composed.get(effective) or composed(self._columns.values(), effective)
-        if found:
-            if len(self._composed) >= MOST_COMPOSED:
-                del self._composed[next(iter(self._composed))]
-            self._composed[effective] = found
-        return found
+        return self._latest(effective) if effective in self._revisions else self._composed(effective)
 
     def _latest(self, day: date) -> Revision:
         numbers = self._revisions[day]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta, timezone
+from functools import cache
 
 import holidays
 
@@ -61,7 +62,7 @@ class WorkCalendar:
         self._extra_off = frozenset(extra_off)
         self._extra_work = frozenset(extra_work)
         self._russia = holidays.country_holidays("RU", language="en_US")
-        self._memo: dict[date, bool] = {}
+        self._is_usually_worked = cache(self._russia.is_working_day)
         self._years = range(_FIRST_YEAR, self.known_until.year + _YEARS_GUESSED + 1)
 
     # Days off
@@ -78,9 +79,7 @@ class WorkCalendar:
         if day.year not in self._years:
             # The library would keep every year that a request names, up to 9999.
             return day.weekday() < _SATURDAY
-        if day not in self._memo:
-            self._memo[day] = bool(self._russia.is_working_day(day))
-        return self._memo[day]
+        return bool(self._is_usually_worked(day))
 
     def days_off_around(self, day: date) -> tuple[date, date] | None:
         """The first and the last day of the unbroken days off around `day`, or None on a working day."""

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratesvc.config import Calendar
-from ratesvc.domain import history as module
 from ratesvc.domain.columns import Column, Coverage, Currency
 from ratesvc.domain.history import History, certain_date, day_to_fetch, on_day, snapshot
 from ratesvc.domain.rates import FIRST_DAY, Quote, Revision, Sheet
@@ -577,17 +576,6 @@ def test_a_composed_sheet_is_composed_once_and_forgotten_when_history_is_filled(
     after = held.of_date(THURSDAY)
     assert after
     assert not after.sheet.says_the_same_as(before.sheet)
-
-
-def test_no_more_composed_sheets_are_kept_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oldest goes first."""
-    assert module.MOST_COMPOSED == 500
-    monkeypatch.setattr(module, "MOST_COMPOSED", 2)
-    held = filled(THURSDAY, FRIDAY, SATURDAY)
-    first, second, _ = (held.of_date(day) for day in (THURSDAY, FRIDAY, SATURDAY))
-    assert len(held._composed) == 2  # noqa: SLF001 -- nothing else shows what grows
-    assert held.of_date(FRIDAY) is second
-    assert held.of_date(THURSDAY) is not first
 
 
 def test_an_unconfirmed_day_in_the_middle_is_held_back() -> None:
