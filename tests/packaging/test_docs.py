@@ -14,7 +14,7 @@ from processes import ROOT, ran
 from release_docs import gather
 
 from ratesvc.cli import main
-from ratesvc.config import Settings, variables
+from ratesvc.config import Calendar, Settings, variables
 from ratesvc.render import openapi
 from ratesvc.render.widget import Site
 from ratesvc.storage.address import RedisAddress
@@ -80,6 +80,11 @@ async def test_the_handbook_explains_every_check_of_health(settings: Settings, s
     checks = re.findall(r'"([a-z]+:[A-Za-z]+)":\[', body.decode())
     assert len(checks) == 7
     assert [name for name in checks if f"| `{name}` |" not in PAGES["operations.md"]] == []
+
+
+def test_the_handbook_names_the_days_off_that_a_new_one_is_added_to() -> None:
+    """A setting replaces its default, so that somebody at night would otherwise lose these days."""
+    assert f"`{','.join(map(str, Calendar().extra_off))}`" in PAGES["operations.md"]
 
 
 def test_the_widgets_page_has_every_parameter() -> None:
