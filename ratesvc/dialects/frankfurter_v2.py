@@ -139,6 +139,8 @@ def _over(request: Request, asked: _Records, days: Mapping[str, date]) -> _Recor
     until = days.get("to", max(since, today))
     if since > until:
         return asked
+    if since > today:
+        request.on(since)  # raises NotYetSet, also for weeks and months
     if period:
         since, until = max(period(since)[0], FIRST_DAY), min(period(min(until, today))[1], today)
         request.check_no_gap(since, until)

@@ -370,6 +370,17 @@ async def test_a_day_to_come_is_answered_up_to_two_weeks_after_the_newest_sheet(
             assert (answer.status, b"2026-04-24" in answer.body) == (expected, expected == 200), path
 
 
+async def test_a_range_of_days_to_come_is_no_empty_list(served: Served) -> None:
+    """It is refused, also by week or month. A range that ends before it begins is empty, as in the original."""
+    for query, expected in (
+        ("from=2026-04-27", 404),
+        ("from=2026-04-27&group=month", 404),
+        ("from=2026-04-24&to=2026-04-23", 200),
+    ):
+        answer = Answered(*await served.get(f"/frankfurter/v2/rates?{query}"))
+        assert (answer.status, answer.body == b"[]") == (expected, expected == 200), query
+
+
 async def test_no_mean_mixes_old_and_new_roubles(served: Served) -> None:
     """The week of 1 January 1998 has two records."""
     query = "base=USD&quotes=RUB&group=week&from=1997-12-31&to=1997-12-31"
