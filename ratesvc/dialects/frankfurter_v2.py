@@ -115,10 +115,14 @@ def _records(request: Request) -> _Records:
     base, quotes = given.get("base", "EUR").upper(), split(given["quotes"]) if "quotes" in given else known
     if invalid := [code for code in (base, *sorted(quotes)) if code not in known and not is_currency(code)]:
         raise Refused(422, f"invalid currency: {','.join(invalid)}")
-    is_ours = "providers" not in given or PROVIDER in split(given["providers"])
-    asked = _Records(base, sorted(quotes & known) if is_ours else (), "expand" in given)
+    asked = _Records(base, sorted(quotes & known) if _is_ours(request) else (), "expand" in given)
     # `to` without `from` is ignored, as in the original.
     return _over(request, asked, days) if "from" in days else _of_one_day(request, asked, days.get("date"))
+
+
+def _is_ours(request: Request) -> bool:
+    """Whether the request takes rates of the Bank of Russia."""
+    return "providers" not in request.given or PROVIDER in split(request.given["providers"])
 
 
 def _of_one_day(request: Request, asked: _Records, day: date | None) -> _Records:
@@ -181,18 +185,20 @@ def currency(request: Request) -> Content:
     code = request.given["code"].upper()
     if code not in request.known():
         raise Refused(404, NOT_FOUND)
-    document = {**_about_currency(request, code), "providers": [PROVIDER]}
-    return Content(("currency", code), JSON, lambda: encode(document))
+    return Content(
+        ("currency", code), JSON, lambda: encode({**_about_currency(request, code), "providers": [PROVIDER]})
+    )
 
 
 def currencies(request: Request) -> Content:
     """currencies: those of the last thirty days; with scope=all or providers=cbr, all of them."""
-    providers, everything = request.given.get("providers"), request.given.get("scope") == "all"
-    codes = sorted(request.known()) if providers is None or PROVIDER in split(providers) else []
-    found = [_about_currency(request, code) for code in codes]
-    if providers is None and not everything:
-        found = [one for one in found if one["end_date"] >= request.snapshot.today - ACTIVE]
-    return Content(("currencies", *(one["iso_code"] for one in found)), JSON, lambda: encode(found))
+    is_ours, is_all = _is_ours(request), "providers" in request.given or request.given.get("scope") == "all"
+
+    def write() -> bytes:
+        found = [_about_currency(request, code) for code in sorted(request.known())] if is_ours else []
+        return encode([one for one in found if is_all or one["end_date"] >= request.snapshot.today - ACTIVE])
+
+    return Content(("currencies", is_ours, is_all), JSON, write)
 
 
 def _about_currency(request: Request, code: str) -> dict[str, Any]:
