@@ -36,6 +36,7 @@ from waiting import PATIENCE_S, eventually
 
 from ratesvc.bank.client import Pace
 from ratesvc.config import Cbr, Redis, Server, Settings
+from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, moscow_day, utc_now
 from ratesvc.render.widget import Site
 from ratesvc.service.app import Service
@@ -294,6 +295,16 @@ class Served:
         """Wait for the first sheet."""
         await eventually(lambda: self.service.publisher.current)
 
+    async def filled(self) -> None:
+        """Wait until history is loaded."""
+        await eventually(lambda: self.service.history.coverage and self.service.backfilling is None)
+
+    def held(self, day: date) -> Revision:
+        """The newest revision of that day's sheet, which must be held."""
+        found = self.service.history.of_date(day)
+        assert found, f"no sheet of {day}"
+        return found
+
 
 def addresses(service: Service) -> set[str]:
     """The path of every route, with its variable parts in braces."""
@@ -334,5 +345,5 @@ async def served(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[
     bank.publish(sheet(date(2026, 4, 23)), sheet(date(2026, 4, 24)))
     async with serve(unhurried(settings)) as running:
         await running.ready()
-        await eventually(lambda: running.service.history.coverage and running.service.backfilling is None)
+        await running.filled()
         yield running

@@ -88,7 +88,5 @@ async def test_B21_history_that_was_not_asked_for(
         bank.edit = None
         await backfilled(served)
         await fault.recovers(lambda: served.service.history.coverage)
-        held = served.service.history.of_date(PAST)
-        assert held
-        assert held.sheet.says_the_same_as(plausible(PAST))
+        assert served.held(PAST).sheet.says_the_same_as(plausible(PAST))
         assert (await served.get(f"/v1/rates/{PAST}"))[0] == 200

@@ -472,9 +472,9 @@ async def test_B18_the_same_a_thousand_times(settings: Settings, bank: Bank, clo
 
 async def test_B19_the_same_figures_under_a_new_date(served: Watched, bank: Bank) -> None:
     """The same figures come under a new date: published, since the law may say so, with a flag and a warning."""
-    before = served.service.history.of_date(FRIDAY)
-    assert before
-    assert await is_published(served, bank, replace(before.sheet, effective_date=SATURDAY), "new") == ["frozen"]
+    assert await is_published(served, bank, replace(served.held(FRIDAY).sheet, effective_date=SATURDAY), "new") == [
+        "frozen"
+    ]
     assert msgspec.json.decode((await served.get("/v1/rates/next"))[2])["flags"] == ["frozen"]
     found = served.service.health()["cbr:sheet"]
     assert (found["status"], "the same" in found["output"]) == ("warn", True)

@@ -177,7 +177,7 @@ class Stage:
             cbr=Cbr(mirrors=(self.bank.url,), backfill_gap_seconds=0),
         )
         async with self.serve(settings) as served:
-            await eventually(lambda: served.service.history.coverage and served.service.backfilling is None)
+            await served.filled()
             await eventually(lambda: served.service.event_log.log.end.seq)
             yield Seeded(served.service, served.url, served.http, namespace, self.bank)
 

@@ -13,8 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from email.utils import format_datetime
-from itertools import pairwise, takewhile
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,6 @@ from ledger import Fault
 from processes import Program, environment, free_port, processes_over, run, serving, serving_by
 from redis.asyncio import from_url
 from watched import FRIDAY, SATURDAY, THURSDAY, polling, watched
-from watched import serving as serving_watched
 
 from ratesvc.config import Calendar, Settings
 from ratesvc.domain.history import History, snapshot
@@ -138,59 +136,7 @@ async def serves_revision(replica: Program, number: int) -> bool:
     return bool(json.loads(body)["revision"] == number)
 
 
-@dataclass
-class SteppedClock:
-    """A clock that runs from a moment that tests set."""
-
-    shown: datetime
-    since: float = 0.0
-
-    def __call__(self) -> datetime:
-        return self.shown + timedelta(seconds=time.monotonic() - self.since)
-
-    def set(self, moment: datetime) -> None:
-        self.shown, self.since = moment, time.monotonic()
-
-
 NOON = datetime(2026, 4, 24, 9, 0, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    "step", [timedelta(hours=2), -timedelta(hours=2), timedelta(days=365), -timedelta(days=365)], ids=str
-)
-async def test_D4_the_clock_is_set_to_another_hour_or_year(
-    step: timedelta, bank: Bank, settings: Settings, monkeypatch: pytest.MonkeyPatch, fault: Fault
-) -> None:
-    """The clock jumps by hours or a year: the sheet is that day's or flagged stale, and /health warns of the skew.
-
-    The Bank's clock goes right all the while.
-    """
-    bank.publish(*map(sheet, takewhile(FRIDAY.__ge__, workdays(date(2025, 3, 3), 400))))
-    clock, right = (SteppedClock(NOON, time.monotonic()) for _ in range(2))
-    monkeypatch.setattr("ratesvc.service.schedule.utc_now", clock)
-
-    def dated(_: aiohttp.web.Request, answer: aiohttp.web.Response) -> None:
-        answer.headers["Date"] = format_datetime(right(), usegmt=True)
-
-    bank.edit = dated
-    async with serving_watched(polling(settings, bank.url, 3600), bank, clock) as served:
-        service = served.service
-        await eventually(lambda: service.history.coverage and service.backfilling is None)
-        assert service.health()["clock:skew"]["status"] == "pass"
-        clock.set(clock() + step)
-        wanted = clock().astimezone(MOSCOW).date()
-
-        async def is_that_day() -> bool:
-            return bool(json.loads((await served.get("/v1/rates"))[2])["requested_date"] == str(wanted))
-
-        await fault.recovers(is_that_day)
-        status, headers, body = await served.get("/v1/rates")
-        served.invariant.check("/v1/rates", status, headers["Content-Type"], body)
-        document = json.loads(body)
-        assert document["stale"] is (step > timedelta(days=1))
-        assert document["effective_date"] <= str(wanted)
-        assert service.health()["clock:skew"]["status"] == "warn"
-        assert served.invariant.violations == []
 
 
 @dataclass
@@ -274,7 +220,7 @@ async def test_D3_asleep_over_midnight(bank: Bank, settings: Settings, serve: Se
     """The process sleeps over midnight: the first request after it already gets the new day."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY), sheet(SATURDAY))
     async with serve(polling(settings, bank.url, 3600)) as served:
-        await eventually(lambda: served.service.history.coverage and served.service.backfilling is None)
+        await served.filled()
         for path in ("/v1/rates", "/v1/rates", "/v1/rates?lang=ru"):
             clock.moment = NOON
             served.service.publish()

@@ -98,7 +98,7 @@ async def test_F9_three_years(bank: Bank, settings: Settings, serve: Serve, cloc
     bank.publish(*map(plausible, before))
     clock.moment = datetime(2023, 12, 31, 12, tzinfo=MOSCOW)
     async with serve(polling(settings, bank.url, 86400)) as served:
-        await eventually(lambda: served.service.history.coverage and served.service.backfilling is None)
+        await served.filled()
         calendar = served.service.history.calendar
         days = [FIRST + timedelta(days=n) for n in range((LAST - FIRST).days + 1)]
         due = [day + ONE_DAY for day in days if calendar.is_effective_date(day + ONE_DAY)]
@@ -124,7 +124,7 @@ async def test_F8_ten_thousand_refreshes(
     """Ten thousand refreshes, two thousand in a short run: memory does not grow."""
     bank.publish(sheet(date(2026, 4, 23)), sheet(date(2026, 4, 24)))
     async with serve(polling(settings, bank.url, 86400)) as served:
-        await eventually(lambda: served.service.history.coverage and served.service.backfilling is None)
+        await served.filled()
 
         async def refresh(count: int) -> None:
             for _ in range(count):

@@ -121,11 +121,6 @@ async def other(settings: Settings, clock: Clock) -> AsyncIterator[Replica]:
         yield opened
 
 
-async def filled(running: Served) -> None:
-    """Wait until history is loaded."""
-    await eventually(lambda: running.service.history.coverage and running.service.backfilling is None)
-
-
 async def reaches(running: Served, day: date) -> None:
     """The coverage ends with that day."""
     await eventually(lambda: (held := running.service.history.coverage) and held.until == day)
@@ -148,7 +143,7 @@ async def run_again(running: Served) -> None:
 async def whole(settings: Settings, serve: Serve) -> AsyncIterator[Served]:
     """A service that holds all of history."""
     async with serve(settings) as running:
-        await filled(running)
+        await running.filled()
         yield running
 
 
@@ -174,13 +169,11 @@ async def test_a_backfilled_sheet_has_the_figures_of_its_document(bank: Bank, se
     bank.series["R01720"] = {day: (10, Decimal("16.3747")) for day in DAYS[:11]}
     bank.currencies["R01720"] = ("UAH", "980", "Украинских гривен")
     async with serve(settings) as running:
-        await filled(running)
+        await running.filled()
         for day in DAYS[:-2]:
-            composed = running.service.history.of_date(day)
-            assert composed
             expected = {(q.code, q.nominal, q.value) for q in sheet(day).quotes}
             expected |= {("UAH", 10, Decimal("16.3747"))} if day <= gone else set()
-            assert {(q.code, q.nominal, q.value) for q in composed.sheet.quotes} == expected
+            assert {(q.code, q.nominal, q.value) for q in running.held(day).sheet.quotes} == expected
         assert (await running.get(f"/v1/rates/{DAYS[11]}?codes=UAH"))[2].endswith(b'"rates":{}}')
 
 
@@ -213,7 +206,7 @@ async def test_a_run_that_was_cut_off_goes_on_where_it_stopped(bank: Bank, setti
 async def _a_weeks_pause(bank: Bank, settings: Settings, serve: Serve, clock: Clock) -> list[date]:
     """A service stops with all of history, and these sheets are published while it is away."""
     async with serve(settings) as running:
-        await filled(running)
+        await running.filled()
     later = list(workdays(date(2026, 4, 25), 6))
     bank.publish(*map(sheet, later))
     clock.moment = datetime(2026, 5, 2, 9, 0, tzinfo=UTC)
@@ -230,9 +223,7 @@ async def test_a_weeks_pause_is_found_by_the_calendar_and_filled_by_daily_docume
         await running.ready()
         await reaches(running, later[-1])
         for day in later:
-            held = running.service.history.of_date(day)
-            assert held
-            assert held.sheet == sheet(day)
+            assert running.held(day).sheet == sheet(day)
     assert bank.series_asked == ["R01235"]
 
 
@@ -289,7 +280,7 @@ async def test_a_sheet_set_while_the_series_are_fetched_is_not_shown_in_part(
     """The Bank publishes between the requests for USD and EUR. Only the days of USD are days of sheets."""
     bank.series["R01239"] = {**bank.series["R01239"], date(2026, 4, 25): (1, Decimal("88.0000"))}
     async with serve(settings) as running:
-        await filled(running)
+        await running.filled()
         assert running.service.history.of_date(date(2026, 4, 25)) is None
         assert running.service.history.series("EUR", DAYS[0], date(2026, 5, 1))[-1][0] == FRIDAY
 
@@ -316,14 +307,13 @@ async def test_a_correction_of_a_backfilled_day_is_kept_above_it(bank: Bank, set
     """The daily document has priority, and its currencies are those of the day. The first revision stays available."""
     first = f"/v1/rates/{DAYS[4]}?revision=1"
     async with serve(settings) as running:
-        await filled(running)
+        await running.filled()
         _, _, before = await running.get(first)
         quotes = tuple(quote for quote in sheet(DAYS[4], shift=3).quotes if quote.code != "JPY")
         corrected = Sheet(DAYS[4], quotes)
         bank.publish(corrected)
         await running.service.fetch(DAYS[4])
-        held = running.service.history.of_date(DAYS[4])
-        assert held
+        held = running.held(DAYS[4])
         assert held.sheet.says_the_same_as(corrected)
         assert DAYS[4] not in dict(running.service.history.series("JPY", DAYS[0], FRIDAY))
         usd: Quote = corrected.by_code["USD"]
@@ -507,7 +497,7 @@ async def test_a_backfill_that_fails_for_redis_is_tried_again_within_seconds(
             async with serve(settings) as running:
                 await eventually(lambda: "backfill_failed" in capsys.readouterr().out)
                 await client.config_set("maxmemory", 0)
-                await filled(running)
+                await running.filled()
         finally:
             await client.config_set("maxmemory", 0)
 
@@ -599,8 +589,7 @@ async def test_an_unconfirmed_sheet_of_a_pause_waits_for_the_next_poll(
         await running.service.poll()
         await eventually(lambda: running.service.history.of_date(later[2]))
         assert len(asked_in_english()) == 1
-        held = running.service.history.of_date(later[2])
-        assert held
+        held = running.held(later[2])
         assert (held.sheet, held.flags) == (moved, ("large_move",))
 
 
@@ -616,7 +605,7 @@ async def test_ids_that_the_catalogue_does_not_list_are_in_history(
     for cbr_id in ("R01700", "R09999"):
         del bank.currencies[cbr_id]
     async with serve(settings) as running:
-        await filled(running)
+        await running.filled()
         history = running.service.history
         assert [day for day, _ in history.series("TRL", FIRST_DAY, FRIDAY)] == DAYS[:10]
         assert [day for day, _ in history.series("XYZ", FIRST_DAY, FRIDAY)] == DAYS
@@ -655,7 +644,7 @@ async def test_a_parent_that_is_no_id_is_not_asked_for(bank: Bank, settings: Set
     """The catalogue may write anything there. One odd word must not end every backfill."""
     bank.parents["R01375"] = "see R01376"
     async with serve(settings) as running:
-        await filled(running)
+        await running.filled()
         assert sorted(bank.series_asked) == sorted([*bank.series, *NAMELESS])
 
 
@@ -665,7 +654,7 @@ async def test_history_ends_with_the_newest_admitted_sheet(bank: Bank, settings:
     bank.publish(sheet(tomorrow))
     bank.documents[tomorrow] = daily_xml(changed(sheet(tomorrow), USD=times("10")))
     async with serve(settings) as running:
-        await filled(running)
+        await running.filled()
         assert running.service.history.coverage == Coverage(FIRST_DAY, FRIDAY)
         asked = [request for request in bank.asked if request.path.endswith("XML_dynamic.asp")]
         assert {request.query["date_req2"] for request in asked} == {"24/04/2026"}
@@ -681,7 +670,7 @@ async def test_the_backfill_after_a_poll_is_no_second_poll(
     clock.moment = datetime(2026, 4, 24, 14, 0, tzinfo=UTC)
     async with serve(settings) as running:
         await running.ready()
-        await filled(running)
+        await running.filled()
         assert not [request for request in bank.asked if request.path.endswith("XML_daily_eng.asp")]
         assert running.service.history.of_date(FRIDAY) is None
         await running.service.poll()
@@ -700,7 +689,7 @@ async def test_a_document_that_never_comes_delays_no_other_day(bank: Bank, setti
 
     bank.misbehave = failing
     async with serve(settings) as running:
-        await filled(running)
+        await running.filled()
         assert running.service.history.coverage == Coverage(FIRST_DAY, FRIDAY, (missing,))
         assert (await running.get(f"/v1/rates/{DAYS[9]}"))[0] == 200
         assert (await running.get(f"/v1/rates/{missing}"))[0] == 503
@@ -717,7 +706,7 @@ async def test_a_day_that_the_series_had_by_mistake_is_forgotten(bank: Bank, set
     bank.series["R01235"][sunday] = (1, Decimal("99.9999"))
     bank.documents[sunday] = document
     async with serve(settings) as running:
-        await filled(running)
+        await running.filled()
         assert (await running.get(f"/v1/rates/{sunday}"))[0] == 503
         await run_again(running)
         assert (await running.get(f"/v1/rates/{sunday}"))[0] == 503
@@ -773,7 +762,7 @@ async def test_pages_of_maintenance_do_not_fill_the_quarantine(bank: Bank, setti
     async with serve(settings) as running:
         for n in range(3):
             bank.documents[missing] = f"<html>Maintenance, {n} o'clock</html>".encode()
-            await filled(running)
+            await running.filled()
             await run_again(running)
         assert running.service.history.coverage == Coverage(FIRST_DAY, FRIDAY, (missing,))
         assert await running.service.quarantine.cases() == []
@@ -814,7 +803,7 @@ async def test_an_unreadable_document_leaves_one_id_nameless_and_history_complet
     bank.series["R01700"] = {DAYS[9]: (1000000, Decimal("22.2616"))}
     bank.documents[DAYS[9]] = b"<html>Maintenance</html>"
     async with serve(settings) as running:
-        await filled(running)
+        await running.filled()
         assert running.service.history.coverage == Coverage(FIRST_DAY, FRIDAY)
         assert (await running.get(f"/v1/rates/{DAYS[8]}"))[0] == 200
 

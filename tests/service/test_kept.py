@@ -83,7 +83,7 @@ async def test_a_sparkline_composes_no_sheet(bank: Bank, settings: Settings, ser
     days = list(workdays(date(2026, 3, 10), 34))
     bank.publish(*map(sheet, days))
     async with serve(settings) as served:
-        await eventually(lambda: served.service.history.coverage and served.service.backfilling is None)
+        await served.filled()
         status, _, body = await served.get(f"{WIDGET}&spark=7&date={days[8]}")
         assert (status, bool(json.loads(body)["rows"][0]["points"])) == (200, True)
         assert served.service.history._composed.cache_info().currsize <= 3  # noqa: SLF001 -- what it costs is to be seen
@@ -96,7 +96,7 @@ async def test_a_sparkline_does_not_cross_the_redenomination(bank: Bank, setting
     bank.publish(*map(sheet, [*old, *new, THURSDAY, FRIDAY]))
     bank.series["R01235"] |= {day: (1, Decimal(5960)) for day in old}
     async with serve(settings) as served:
-        await eventually(lambda: served.service.history.coverage and served.service.backfilling is None)
+        await served.filled()
         _, _, body = await served.get(f"{WIDGET}&spark=30&date=1998-01-08")
         first, last = (sheet(day).by_code["USD"].value for day in (new[0], new[-1]))
         assert json.loads(body)["rows"][0]["cells"][0] == f"from {first:.4f} to {last:.4f}"
@@ -113,8 +113,7 @@ async def test_an_immutable_revision_never_changes(bank: Bank, served: Served, c
     _, headers, said = await served.get(path)
     assert "immutable" in headers["Cache-Control"]
     assert json.loads(said)["rates"]["USD"]["change"] is not None
-    corrected = served.service.history.of_date(THURSDAY)
-    assert corrected
+    corrected = served.held(THURSDAY)
     clock.advance(hours=1)
     served.service.history.add(_corrected(corrected, clock))
     served.service.publish()
@@ -302,7 +301,7 @@ PUBLISHED = (
 async def test_a_published_answer_needs_no_work(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without Redis and the Bank, unable to render or to compress: 200, 304, HEAD, gzip and br send the same bytes."""
     await both_days(served)
-    await eventually(lambda: served.service.history.coverage and served.service.backfilling is None)
+    await served.filled()
     packings = ("identity", "gzip", "br")
     before = {(path, how): await served.get(path, Accept_Encoding=how) for path in PUBLISHED for how in packings}
 

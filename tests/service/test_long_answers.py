@@ -29,7 +29,7 @@ async def whole(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[S
     """All of history is held: one sheet of 1992 and a few of today."""
     bank.publish(*map(sheet, (FIRST_DAY, date(2026, 4, 23), date(2026, 4, 24))))
     async with serve(unhurried(settings)) as running:
-        await eventually(lambda: running.service.history.coverage and running.service.backfilling is None)
+        await running.filled()
         yield running
 
 

@@ -38,7 +38,7 @@ async def held(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[Se
     """A service that holds some history, and every event of it."""
     bank.publish(*map(sheet, DAYS))
     async with serve(unhurried(settings)) as served:
-        await eventually(lambda: served.service.history.coverage and served.service.backfilling is None)
+        await served.filled()
         await eventually(lambda: served.service.event_log.log.end.seq)
         yield served
 
@@ -231,7 +231,7 @@ async def on_own(bank: Bank, settings: Settings, serve: Serve, own: RealRedis) -
     bank.publish(*map(sheet, DAYS))
     redis_settings = Redis(url=own.url, namespace=settings.redis.namespace)
     async with serve(unhurried(msgspec.structs.replace(settings, redis=redis_settings))) as served:
-        await eventually(lambda: served.service.history.coverage and served.service.backfilling is None)
+        await served.filled()
         await eventually(lambda: served.service.event_log.log.end.seq)
         yield served
 
@@ -358,9 +358,7 @@ async def test_a_sheet_of_an_older_version_is_assessed_beside_the_columns(held: 
     wrong = changed(sheet(DAYS[3]), USD=times("10"))
     await held.service.store.put(Revision(wrong, 1, clock(), admitted=False))
     await tick(held)
-    found = held.service.history.of_date(DAYS[3])
-    assert found
-    assert found.sheet.says_the_same_as(sheet(DAYS[3]))
+    assert held.held(DAYS[3]).sheet.says_the_same_as(sheet(DAYS[3]))
 
 
 async def test_a_sheet_that_was_assessed_once_is_repaired_as_admitted(

@@ -83,7 +83,7 @@ class World:
         async with self.serve(unhurried(self.settings)) as running:
             self.replicas.append(running)
             await running.ready()
-            await eventually(lambda: running.service.history.coverage and running.service.backfilling is None)
+            await running.filled()
             await self.poll()
             yield running
             self.replicas.remove(running)
@@ -193,9 +193,7 @@ async def test_a_wrong_sheet_is_never_served_and_the_corrected_one_is(
         world.correct()
         for _ in range(2):
             await world.poll()
-        held = running.service.history.of_date(world.day)
-        assert held
-        assert held.sheet.says_the_same_as(plausible(world.day))
+        assert running.held(world.day).sheet.says_the_same_as(plausible(world.day))
         assert (await running.get(f"/v1/rates/{world.day}"))[0] == 200
 
 

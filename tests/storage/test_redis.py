@@ -96,23 +96,12 @@ async def test_tls_trusts_only_the_configured_authority(
 
 
 @pytest.mark.slow
-async def test_an_acl_user_needs_no_more_than_our_keys_and_channel(tmp_path: Path) -> None:
-    """An administrator grants the namespace, and the commands that cannot harm others."""
+async def test_a_right_that_a_user_lacks_is_a_trouble_of_kind_auth(tmp_path: Path) -> None:
+    """tests/packaging/test_redis_user.py has the rights that a user needs."""
     own = RealRedis(tmp_path / "redis")
     with running(own):
         with own.client() as client:
-            client.acl_setuser(
-                *("clerk", True),
-                passwords=["+word"],
-                keys=["{rates}:*"],
-                channels=["{rates}:*"],
-                categories=["+@all", "-@dangerous", "-@admin"],
-            )
-        store = Store(RedisConnection(f"redis://clerk:word@127.0.0.1:{own.port}/0"), "rates")
-        assert await store.poll_lease.take(5)
-        assert await store.drop_misplaced() == []
-        assert not (await store.load()).revisions
-        await store.close()
+            client.acl_setuser("clerk", enabled=True, passwords=["+word"], keys=["{rates}:*"], categories=["+@all"])
         stranger = Store(RedisConnection(f"redis://clerk:word@127.0.0.1:{own.port}/0"), "other")
         with pytest.raises(StoreUnavailable) as caught:
             await stranger.load()

@@ -196,7 +196,7 @@ async def test_answers_name_old_roubles(bank: Bank, settings: Settings, serve: S
     )
     said = {"before": "1998-01-01", "unit": "old rouble", "per_new_rouble": 1000}
     async with serve(unhurried(settings)) as running:
-        await eventually(lambda: running.service.history.coverage and running.service.backfilling is None)
+        await running.filled()
         for path, expected in (
             ("/v1/convert?date=1997-12-31", said),
             ("/v1/convert?from=RUB&to=EUR&date=1997-12-31", said),
