@@ -144,6 +144,7 @@ def _dialects(codes: list[str]) -> dict[str, Ask]:
         "ecb xml": lambda n: f"/ecb/eurofxref-hist.xml?base={codes[n]}",
         "ecb zip": lambda n: f"/ecb/eurofxref-hist.zip?base={codes[n]}",
         "cbr dynamic": lambda n: f"{xml}{n + 1:02}/07/1992",
+        "rbc": lambda n: f"/tsv/cb/{n:03}.tsv",
         "cbr valFull": lambda n: f"/scripts/XML_valFull.asp?d=0&n={n}",
         "cbr daily": lambda n: f"/scripts/XML_daily_eng.asp?date_req={n + 1:02}/09/2000",
         "prebid": lambda n: f"/prebid/currency.json?n={n}",

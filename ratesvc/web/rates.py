@@ -215,8 +215,9 @@ def _speaking(
     """Answers a request in a dialect, and refuses one in the dialect's own words."""
 
     async def answer(request: web.Request) -> Answer:
-        # The first of a repeated parameter counts, and the query cannot overrule the path.
-        given = {**{name: request.query[name] for name in request.query}, **request.match_info}
+        # The first value of a repeated parameter counts, if it is not empty, and the query cannot overrule the path.
+        query = {name: next(filter(None, request.query.getall(name)), "") for name in request.query}
+        given = {**query, **request.match_info}
         try:
             # The publication that was asked keeps the body, because a later one may have other figures.
             publication = published(service)

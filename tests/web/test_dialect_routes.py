@@ -218,6 +218,7 @@ async def test_each_spelling_of_a_script_is_remembered_with_its_own_answer(serve
     for script in ("XML_daily.asp", "xml_DAILY.asp"):
         for query, day in (
             ("?DATE_REQ=18/04/2026", b"18.04.2026"),
+            ("?date_req=&date_req=18/04/2026", b"18.04.2026"),
             ("?date_req=17/04/2026", b"17.04.2026"),
             ("", b"24.04.2026"),
         ):
