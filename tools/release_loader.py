@@ -22,8 +22,12 @@ OPTIONS = ("--compress", "passes=3,ecma=2022,unsafe_arrows,pure_getters", "--man
 
 def built() -> dict[str, bytes]:
     """The files of a release, from their sources."""
-    script = subprocess.run([TERSER, ASSETS / "rates.js", *OPTIONS], check=True, capture_output=True, timeout=60).stdout
-    return {"rates.js": script, "widget.css": widget.style("widget").encode() + b"\n"}
+    scripts = {name: _short(name) for name in ("rates.js", "converter.js")}
+    return {**scripts, "widget.css": widget.style("widget").encode() + b"\n"}
+
+
+def _short(name: str) -> bytes:
+    return subprocess.run([TERSER, ASSETS / name, *OPTIONS], check=True, capture_output=True, timeout=60).stdout
 
 
 def integrity(content: bytes) -> str:

@@ -12,7 +12,7 @@ from io import BytesIO
 from babel import Locale, UnknownLocaleError, localedata
 from babel.dates import format_date, format_skeleton
 from babel.messages.pofile import read_po
-from babel.numbers import format_decimal, get_currency_name, get_decimal_symbol
+from babel.numbers import format_decimal, get_currency_name, get_decimal_symbol, get_group_symbol
 
 DEFAULT = "en"
 MOST_LANGUAGES = 32
@@ -75,6 +75,11 @@ class Language:
     def decimal_mark(self) -> str:
         """The sign before the decimals."""
         return str(get_decimal_symbol(self.locale))
+
+    @property
+    def group_mark(self) -> str:
+        """The sign between thousands."""
+        return str(get_group_symbol(self.locale))
 
     def percent(self, number: Decimal) -> str:
         """A change of `number` per cent, with its sign, two decimals and the sign of per cent."""

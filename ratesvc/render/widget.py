@@ -29,7 +29,8 @@ UPDOWNS = ("green-red", "red-green", "blue-orange", "none")
 STYLES = ("inline", "link", "none")
 RELEASE = "1.1.0"
 """The newest release of the loader. The bytes of a release never change."""
-TYPES = {"rates.js": "text/javascript; charset=utf-8", "widget.css": "text/css; charset=utf-8"}
+SCRIPT = "text/javascript; charset=utf-8"
+TYPES = {"rates.js": SCRIPT, "converter.js": SCRIPT, "widget.css": "text/css; charset=utf-8"}
 PERMISSIONS = ("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
 
 _ASSETS = files("ratesvc.render").joinpath("assets")

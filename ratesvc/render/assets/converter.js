@@ -1,0 +1,78 @@
+// <cbr-converter>: an amount at the widget's rates, exactly and without a request. MIT licence.
+// It comes after the rows, and computes with their own figures in whole numbers: no float, rounded once, half to even.
+customElements.get("cbr-converter") || customElements.define("cbr-converter", class extends HTMLElement {
+connectedCallback() {
+if (this.shadowRoot) return;
+const { rates, names, words, lang, group, mark } = JSON.parse(this.getAttribute("data"));
+const make = (tag, more, ...inner) => {
+const made = document.createElement(tag);
+for (const name in more) more[name] && made.setAttribute(name, more[name]);
+made.append(...inner);
+return made;
+};
+// A decimal literal as a whole number and its count of decimals.
+const whole = text => {
+const [front, back = ""] = text.split(".");
+return [BigInt(front + back), back.length];
+};
+const power = places => 10n ** BigInt(places);
+const convert = (amount, [value, nominal], [price, units, places]) => {
+const [given, shift] = whole(amount), [above, more] = whole(value), [below, less] = whole(price);
+const numerator = given * above * BigInt(units) * power(less + places), denominator = below * BigInt(nominal) * power(shift + more);
+const quotient = numerator / denominator, twice = numerator % denominator * 2n;
+return quotient + (twice > denominator || twice == denominator && quotient % 2n ? 1n : 0n);
+};
+const written = (number, places) => {
+const digits = String(number).padStart(places + 1, "0"), front = digits.slice(0, digits.length - places);
+return front.replace(/\B(?=(\d{3})+$)/g, group) + (places ? mark + digits.slice(-places) : "");
+};
+// As people write it: thousands may be grouped, and a point or the language's mark stands before the decimals.
+const read = text => {
+let plain = text.replace(/[\s'’]/g, "");
+if (/[.,]/.test(group)) plain = plain.replace(RegExp("\\" + group + "(?=\\d{3}(?!\\d))", "g"), "");
+plain = plain.replace(mark, ".");
+return /^\d{1,15}(\.\d{0,10})?$/.test(plain) && plain.replace(/\.$/, "");
+};
+const select = (chosen, label) => {
+const made = make("select", { "aria-labelledby": label, part: "currency" }, ...Object.keys(rates).map(code => make("option", { "aria-label": names[code] }, code)));
+made.value = chosen;
+return made;
+};
+const from = select(Object.keys(rates)[0], "of-amount"), to = select("RUB", "of-result");
+const amount = make("input", { id: "amount", inputmode: "decimal", autocomplete: "off", maxlength: 30, part: "amount", dir: "ltr", value: "100" });
+const result = make("output", { id: "result", for: "amount", part: "result", dir: "ltr" });
+const swap = make("button", { type: "button", "aria-label": words.swap, lang, part: "swap" }, "⇅");
+const labels = ["amount", "result"].map(id => make("label", { for: id, id: "of-" + id }));
+const show = () => {
+const known = read(amount.value), codes = [from.value, to.value];
+labels.forEach((label, at) => label.textContent = [words[label.htmlFor], names[codes[at]]].filter(Boolean).join(" · "));
+amount.setAttribute("aria-invalid", !known && amount.value.trim() != "");
+result.value = known ? written(convert(known, rates[codes[0]], rates[codes[1]]), rates[codes[1]][2]) : "—";
+};
+swap.onclick = () => {
+[from.value, to.value] = [to.value, from.value];
+show();
+};
+const root = this.attachShadow({ mode: "open" }), sheet = new CSSStyleSheet();
+sheet.replaceSync(`
+:host{display:block;margin-top:.8em}
+:host([hidden]){display:none}
+div{display:flex;flex-wrap:wrap;gap:.2em .4em}
+label,p{flex:0 0 100%;margin:0;font-size:.8em;line-height:1.35;opacity:.8}
+label:nth-of-type(2){margin-top:.4em}
+input,select,output,button{box-sizing:border-box;min-width:0;min-height:2.2em;margin:0;padding:.2em .5em;border:1px solid color-mix(in srgb,currentColor 60%,transparent);border-radius:.3em;background:none;color:inherit;font:inherit;line-height:1.6;font-variant-numeric:tabular-nums}
+input,output{flex:1 1 7em;width:7em;overflow-wrap:anywhere}
+output{border-style:dashed}
+select{flex:0 0 5.4em}
+output+select{flex-basis:8em}
+option{background:Canvas;color:CanvasText}
+button{min-width:2.2em;cursor:pointer}
+:focus-visible{outline:2px solid;outline-offset:1px}
+[aria-invalid=true]{border-style:double;border-width:3px}
+p{margin-top:.4em}`);
+root.adoptedStyleSheets = [sheet];
+root.append(make("div", 0, labels[0], amount, from, swap, labels[1], result, to), make("p", { lang }, words.day));
+for (const field of [amount, from, to]) field.addEventListener("input", show);
+show();
+}
+});

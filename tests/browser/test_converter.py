@@ -1,0 +1,111 @@
+"""The converter in a real Chromium, compared with /v1/convert of a real server."""
+
+from __future__ import annotations
+
+from html import escape
+from random import Random
+
+import aiohttp
+import pytest
+from conftest import in_faults
+from playwright.async_api import Browser
+from widget_harness import Host, Live
+
+from ratesvc.render import converter, widget
+from ratesvc.render.language import Language, language_or_default
+
+pytestmark = pytest.mark.browser
+
+SEED = 20261126
+ASK = """asked => {
+  const root = document.querySelector("cbr-converter").shadowRoot;
+  const one = name => root.querySelector(name);
+  const [amount, from, to, result] = ["#amount", "select", "output + select", "output"].map(one);
+  return asked.map(([text, base, quote]) => {
+    amount.value = text; from.value = base; to.value = quote;
+    amount.dispatchEvent(new Event("input"));
+    return result.value;
+  });
+}"""
+
+
+def page_with(live: Live, host: Host, language: Language) -> str:
+    """A page with a converter of every currency; returns its address."""
+    current = live.service.publisher.current
+    assert current
+    answer = current.snapshot.for_today()
+    data = escape(converter.data(answer, answer.revision.sheet.by_code, language))
+    script = f"{live.url}/widget/{widget.RELEASE}/converter.js"
+    body = f'<cbr-converter data="{data}"></cbr-converter><script src="{script}"></script>'
+    return host.put(body)
+
+
+@pytest.mark.parametrize("tag", ["ru", *in_faults("de")])
+async def test_a_thousand_amounts_are_those_of_the_api(browser: Browser, live: Live, host: Host, tag: str) -> None:
+    """Random amounts and pairs, ties of half a kopeck among them, give `result_rounded` of /v1/convert."""
+    language = language_or_default(tag)
+    chance = Random(SEED)  # noqa: S311 -- a seed, so that a failure can be repeated
+    codes = [*sorted(live.service.history.codes()), "RUB"]
+    asked = [(f"{chance.randrange(10 ** chance.randrange(1, 15))}", *chance.choices(codes, k=2)) for _ in range(500)]
+    asked += [
+        (f"{chance.randrange(10**6)}.{chance.randrange(10 ** (places - 1), 10**places)}", *chance.choices(codes, k=2))
+        for places in (1, 2, 3, 4, 10)
+        for _ in range(95)
+    ]
+    asked += [(f"{number}.{number:02}5", "RUB", "RUB") for number in range(25)]
+    page = await browser.new_page()
+    await page.goto(page_with(live, host, language))
+    shown = await page.evaluate(ASK, [(text.replace(".", language.decimal_mark), *pair) for text, *pair in asked])
+    expected = []
+    async with aiohttp.ClientSession() as http:
+        for amount, base, quote in asked:
+            target = f"{live.url}/v1/convert?amount={amount}&from={base}&to={quote}"
+            async with http.get(target) as answer:
+                expected.append((await answer.json())["result_rounded"])
+    plain = [text.replace(language.group_mark, "").replace(language.decimal_mark, ".") for text in shown]
+    assert len(expected) == 1000
+    assert plain == expected
+
+
+@pytest.mark.parametrize(
+    ("tag", "text", "shown"),
+    [
+        ("ru", "1 234,5", "74 550,71"),
+        ("ru", "1234.5", "74 550,71"),
+        ("en", "1,234.5", "74,550.71"),
+        ("de", "1.234,5", "74.550,71"),
+        ("de", "1.5", "90,58"),
+        ("en", "1,5", "—"),
+        ("ru", "1,2,3", "—"),
+        ("en", "-1", "—"),
+        ("en", "dollars", "—"),
+        ("en", "", "—"),
+    ],
+)
+async def test_an_amount_is_read_as_people_write_it(
+    browser: Browser, live: Live, host: Host, tag: str, text: str, shown: str
+) -> None:
+    """Grouped, with a blank, with a point or with the language's own mark. What cannot be read has no result."""
+    page = await browser.new_page()
+    await page.goto(page_with(live, host, language_or_default(tag)))
+    (result,) = await page.evaluate(ASK, [(text, "USD", "RUB")])
+    assert result.replace("\u00a0", " ") == shown
+    invalid = await page.locator("#amount").get_attribute("aria-invalid")
+    assert invalid == str(shown == "—" and text != "").lower()
+
+
+async def test_the_converter_is_used_with_the_keyboard_and_heard(browser: Browser, live: Live, host: Host) -> None:
+    """Three tab stops before the result's currency; every field has a name, and the result is a polite status."""
+    page = await browser.new_page()
+    await page.goto(page_with(live, host, language_or_default("en")))
+    assert await page.get_by_role("textbox", name="Amount · Australian Dollar").input_value() == "100"
+    await page.keyboard.press("Tab")
+    await page.keyboard.type("2")
+    await page.keyboard.press("Tab")
+    await page.keyboard.type("USD")
+    assert await page.get_by_role("status", name="Result · Russian Ruble").inner_text() == "120.78"
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+    assert await page.get_by_role("combobox", name="Amount · Russian Ruble").input_value() == "RUB"
+    assert await page.get_by_role("status", name="Result · US Dollar").inner_text() == "0.03"
+    assert await page.get_by_text("Bank of Russia, November 18, 2022").is_visible()
