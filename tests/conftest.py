@@ -41,6 +41,8 @@ from ratesvc.domain.workdays import MOSCOW, ONE_DAY, moscow_day, utc_now
 from ratesvc.render.widget import Site
 from ratesvc.service.app import Service
 from ratesvc.storage.embedded import find_server
+from ratesvc.storage.redis import RedisConnection
+from ratesvc.storage.store import Store
 from ratesvc.web import rates
 from ratesvc.web.app import build, listening
 
@@ -272,6 +274,14 @@ def settings(bank: Bank, redis_url: str, tmp_path: Path) -> Settings:
     )
 
 
+@pytest.fixture
+async def store(settings: Settings) -> AsyncIterator[Store]:
+    """A connection of its own to the namespace of the service under test."""
+    opened = Store(RedisConnection(settings.redis.url), settings.redis.namespace)
+    yield opened
+    await opened.close()
+
+
 def unhurried(settings: Settings) -> Settings:
     """Backfill without pauses between its requests."""
     return msgspec.structs.replace(settings, cbr=msgspec.structs.replace(settings.cbr, backfill_gap_seconds=0))
@@ -298,6 +308,12 @@ class Served:
     async def filled(self) -> None:
         """Wait until history is loaded."""
         await eventually(lambda: self.service.history.coverage and self.service.backfilling is None)
+
+    async def samples(self) -> dict[str, str]:
+        """The metrics: name and labels → value."""
+        status, headers, body = await self.get("/metrics")
+        assert (status, headers["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+        return dict(line.rsplit(" ", 1) for line in body.decode().splitlines() if not line.startswith("#"))
 
     def held(self, day: date) -> Revision:
         """The newest revision of that day's sheet, which must be held."""

@@ -105,6 +105,11 @@ class Bank:
         """The currency ids whose series were asked for."""
         return [request.query["VAL_NM_RQ"] for request in self.asked if request.path.endswith("XML_dynamic.asp")]
 
+    @property
+    def asked_in_english(self) -> int:
+        """How often the second address was asked, which confirms a sheet."""
+        return sum(request.path.endswith("XML_daily_eng.asp") for request in self.asked)
+
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Any of the endpoints that a client of daily rates needs."""
         self.asked.append(request)
@@ -192,6 +197,11 @@ def last_month(bank: Bank) -> list[date]:
     days = [day for day in (today - n * ONE_DAY for n in range(30)) if calendar.is_effective_date(day)]
     bank.publish(*map(sheet, days))
     return days
+
+
+async def unavailable(_: web.Request) -> web.StreamResponse:
+    """A misbehaviour: 503."""
+    return web.Response(status=503)
 
 
 @asynccontextmanager

@@ -17,6 +17,8 @@ from pathlib import Path
 import aiohttp
 from conftest import PATIENCE_S, eventually, program
 
+from ratesvc.storage.embedded import find_server
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -173,6 +175,12 @@ async def serving_by(
         if process.returncode is None:
             process.kill()
         await process.wait()
+
+
+def engines_over(folder: Path) -> list[int]:
+    """The servers of the embedded engine over this folder, without the shells that watch them."""
+    names = {pid: Path(f"/proc/{pid}/comm") for pid in processes_over(folder)}
+    return [pid for pid, name in names.items() if name.exists() and name.read_text().strip() == find_server().name]
 
 
 def processes_over(folder: Path) -> list[int]:

@@ -14,9 +14,8 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 from conftest import Clock, eventually, unhurried
-from fake_bank import Bank, daily_xml, last_month, sheet, workdays
+from fake_bank import Bank, daily_xml, last_month, sheet, unavailable, workdays
 from processes import environment, processes_over
 from sheets import changed, plausible, times
 
@@ -58,17 +57,13 @@ async def test_the_error_says_why_a_day_cannot_be_answered(bank: Bank, settings:
     bank.publish(sheet(date(2026, 4, 23)), sheet(date(2026, 4, 24)))
     async with opened(settings, clock) as service:
         await in_force(service, None)
-        bank.misbehave = refusing
+        bank.misbehave = unavailable
         for day in (date(2024, 3, 4), date(2026, 4, 25)):
             with pytest.raises(FetchFailed, match="status: 503"):
                 await in_force(service, day)
         assert (await in_force(service, None)).revision.effective_date == date(2026, 4, 24)
         clock.advance(days=5)
         assert (await in_force(service, None)).stale
-
-
-async def refusing(_: web.Request) -> web.StreamResponse:
-    return web.Response(status=503)
 
 
 async def test_a_sheet_that_is_held_back_is_no_answer_for_its_day(bank: Bank, settings: Settings, clock: Clock) -> None:

@@ -402,7 +402,7 @@ async def test_B15_one_currency_falls_by_half(served: Watched, bank: Bank) -> No
     """The sum alone falls by 48 %, as in 2017: published once a second poll and the English document confirm it."""
     fallen = changed(TOMORROW, UZS=times("0.52"))
     assert await is_published(served, bank, fallen, "confirming", "new") == ["large_move"]
-    assert [request.path for request in bank.asked].count("/scripts/XML_daily_eng.asp") == 1
+    assert bank.asked_in_english == 1
     assert await served.service.quarantine.count() == 0
 
 

@@ -28,7 +28,7 @@ import redis
 from aiohttp import web
 from chaos_proxy import Failure, proxying
 from conftest import LONG, PATIENCE_S, Clock, Serve, Served, eventually, in_faults
-from fake_bank import Bank, around_today, sheet, workdays
+from fake_bank import Bank, around_today, sheet, unavailable, workdays
 from fleet import answers_with, shared_by
 from invariant import Invariant
 from lag import Lag
@@ -303,7 +303,7 @@ async def test_C4_absent_at_the_start_like_the_bank(stage: Stage) -> None:
     """Redis and the Bank are absent: the service lives, is not ready, and every address of rates says when to retry."""
     bank = stage.bank
     around_today(bank)
-    bank.misbehave = _refuse
+    bank.misbehave = unavailable
     stage.own.kill()
     async with serving(stage.folder, **shared_by(bank, stage.own.url, RATESVC_POLL_SECONDS="0.5")) as program:
         await eventually(lambda: len(bank.asked) > 6)
@@ -321,10 +321,6 @@ async def test_C4_absent_at_the_start_like_the_bank(stage: Stage) -> None:
             await stage.fault.recovers(lambda: client.keys("*:v1:sheets"))
         # It is the process that was started, neither ended nor started again.
         assert program.process.returncode is None
-
-
-async def _refuse(_: web.Request) -> web.StreamResponse:
-    return web.Response(status=503)
 
 
 @pytest.mark.faults
@@ -620,7 +616,7 @@ async def test_C14_what_does_not_verify_is_a_miss(stage: Stage) -> None:
     """A service starts over a connection that flips bits, without the Bank: it serves right figures or says 503."""
     async with stage.seeded() as served:
         whole = served.service.settings
-    stage.bank.misbehave = _refuse
+    stage.bank.misbehave = unavailable
     truth = truth_of(stage.bank)
     seen: Counter[str] = Counter()
     copy = RealRedis(stage.folder / "copy", stage.own.kind)

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 from conftest import Clock, eventually, in_faults
-from fake_bank import Bank, bank_running, daily_xml, workdays
+from fake_bank import Bank, bank_running, daily_xml, unavailable, workdays
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
@@ -50,10 +49,6 @@ CORRUPTIONS: dict[str, Callable[[Sheet], bytes]] = {
         replace(sheet, effective_date=sheet.effective_date.replace(year=sheet.effective_date.year + 1))
     ),
 }
-
-
-async def _refuse(_: web.Request) -> web.StreamResponse:
-    return web.Response(status=503)
 
 
 class Happenings(RuleBasedStateMachine):
@@ -173,7 +168,7 @@ class Happenings(RuleBasedStateMachine):
 
     @rule()
     def the_bank_refuses(self) -> None:
-        self.bank.misbehave = _refuse
+        self.bank.misbehave = unavailable
 
     @rule()
     def the_bank_recovers(self) -> None:

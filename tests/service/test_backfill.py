@@ -578,17 +578,14 @@ async def test_an_unconfirmed_sheet_of_a_pause_waits_for_the_next_poll(
     bank.publish(moved)
     bank.truth[later[2]] = [moved]
 
-    def asked_in_english() -> list[web.Request]:
-        return [request for request in bank.asked if request.path.endswith("XML_daily_eng.asp")]
-
     async with serve(settings) as running:
         await running.ready()
         await eventually(lambda: running.service.history.of_date(later[3]) and running.service.backfilling is None)
-        assert asked_in_english() == []
+        assert bank.asked_in_english == 0
         assert (await running.get(f"/v1/rates/{later[2]}"))[0] == 503
         await running.service.poll()
         await eventually(lambda: running.service.history.of_date(later[2]))
-        assert len(asked_in_english()) == 1
+        assert bank.asked_in_english == 1
         held = running.held(later[2])
         assert (held.sheet, held.flags) == (moved, ("large_move",))
 
@@ -671,7 +668,7 @@ async def test_the_backfill_after_a_poll_is_no_second_poll(
     async with serve(settings) as running:
         await running.ready()
         await running.filled()
-        assert not [request for request in bank.asked if request.path.endswith("XML_daily_eng.asp")]
+        assert bank.asked_in_english == 0
         assert running.service.history.of_date(FRIDAY) is None
         await running.service.poll()
         await eventually(lambda: running.service.history.of_date(FRIDAY))

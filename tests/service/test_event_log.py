@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 
 import pytest
@@ -20,13 +20,6 @@ from ratesvc.storage.store import Store
 
 THURSDAY, FRIDAY, SATURDAY = (date(2026, 4, day) for day in (23, 24, 25))
 FIRST = ["1-2026-04-24.1-d1bba6b1", "2-2026-04-24.1-1456b0bd"]
-
-
-@pytest.fixture
-async def store(settings: Settings) -> AsyncIterator[Store]:
-    opened = Store(RedisConnection(settings.redis.url), settings.redis.namespace)
-    yield opened
-    await opened.close()
 
 
 async def nothing() -> None:

@@ -16,7 +16,7 @@ import pytest
 from conftest import PATIENCE_S, eventually, missing, program
 from fake_bank import Bank, around_today
 from machine import patience
-from processes import ROOT, environment, processes_over, run, serving
+from processes import ROOT, engines_over, environment, processes_over, run, serving
 
 pytestmark = pytest.mark.slow
 
@@ -60,12 +60,12 @@ async def test_a_killed_engine_comes_back_with_everything(bank: Bank, tmp_path: 
     around_today(bank)
     async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url) as program:
         await program.holds_two_sheets()
-        (engine,) = _engines(tmp_path)
+        (engine,) = engines_over(tmp_path)
         os.kill(engine, signal.SIGKILL)
         assert (await program.get("/v1/rates"))[0] == 200
 
         async def is_back() -> bool:
-            found = _engines(tmp_path)
+            found = engines_over(tmp_path)
             return bool(found) and engine not in found and (await run(tmp_path, "show", "USD"))[0] == 0
 
         await eventually(is_back)
@@ -78,12 +78,6 @@ async def test_a_killed_engine_comes_back_with_everything(bank: Bank, tmp_path: 
         program.kill(signal.SIGTERM)
         assert await program.ended() == 0
     assert not processes_over(tmp_path)
-
-
-def _engines(folder: Path) -> list[int]:
-    """The servers over the folder; without the shells that watch them."""
-    names = {pid: Path(f"/proc/{pid}/comm") for pid in processes_over(folder)}
-    return [pid for pid, name in names.items() if name.exists() and name.read_text().strip() == "valkey-server"]
 
 
 async def test_an_engine_outlives_the_process_that_started_it(bank: Bank, tmp_path: Path) -> None:
@@ -99,17 +93,17 @@ async def test_an_engine_outlives_the_process_that_started_it(bank: Bank, tmp_pa
     await eventually(lambda: any(request.path.endswith("XML_valFull.asp") for request in bank.asked))
     async with serving(tmp_path, **variables) as program:
         await program.ready()
-        engines = _engines(tmp_path)
+        engines = engines_over(tmp_path)
         backfill.kill()
         await backfill.wait()
         code, out, err = await run(tmp_path, "show", "--json", RATESVC_CBR_MIRRORS="http://127.0.0.1:1")
         assert (code, err) == (0, "")
         assert json.loads(out)["rates"] == json.loads((await program.get("/v1/rates"))[2])["rates"]
-        assert _engines(tmp_path) == engines
+        assert engines_over(tmp_path) == engines
         assert len(engines) == 1
         program.kill(signal.SIGTERM)
         assert await program.ended() == 0
-    assert not _engines(tmp_path)
+    assert not engines_over(tmp_path)
 
 
 async def test_simultaneous_commands_share_one_engine(bank: Bank, tmp_path: Path) -> None:
@@ -119,7 +113,7 @@ async def test_simultaneous_commands_share_one_engine(bank: Bank, tmp_path: Path
         *(run(tmp_path, *words, RATESVC_CBR_MIRRORS=bank.url) for words in (("show",), ("export", "site"), ("show",)))
     )
     assert [(code, err) for code, _, err in ends] == [(0, "")] * 3
-    assert not _engines(tmp_path)
+    assert not engines_over(tmp_path)
 
 
 def with_server(folder: Path, script: str) -> dict[str, str]:

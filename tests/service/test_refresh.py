@@ -130,10 +130,6 @@ async def sheets(bank: Bank) -> AsyncIterator[UnconfirmedSheets]:
         yield UnconfirmedSheets(client)
 
 
-def asked_in_english(bank: Bank) -> int:
-    return sum(request.path.endswith("XML_daily_eng.asp") for request in bank.asked)
-
-
 async def polled(sheets: UnconfirmedSheets, found: Unconfirmed) -> Admission:
     """The decision of the next poll."""
     sheets.begin_poll()
@@ -143,8 +139,8 @@ async def polled(sheets: UnconfirmedSheets, found: Unconfirmed) -> Admission:
 async def test_the_second_poll_asks_the_second_address(sheets: UnconfirmedSheets, bank: Bank) -> None:
     """The first poll decides nothing."""
     found = unconfirmed(ODD)
-    assert (await polled(sheets, found), asked_in_english(bank)) == (found, 0)
-    assert (await polled(sheets, found), asked_in_english(bank)) == (Admitted(ODD, ("large_move",)), 1)
+    assert (await polled(sheets, found), bank.asked_in_english) == (found, 0)
+    assert (await polled(sheets, found), bank.asked_in_english) == (Admitted(ODD, ("large_move",)), 1)
 
 
 async def test_a_second_document_with_other_digits_refuses(sheets: UnconfirmedSheets, bank: Bank) -> None:
@@ -160,7 +156,7 @@ async def test_a_sheet_that_changes_between_two_polls_is_refused(sheets: Unconfi
     await polled(sheets, unconfirmed(ODD))
     other = unconfirmed(OTHER)
     assert await polled(sheets, other) == Quarantined(OTHER, other.assessment)
-    assert asked_in_english(bank) == 0
+    assert bank.asked_in_english == 0
     bank.english = daily_xml(OTHER)
     assert await polled(sheets, other) == Admitted(OTHER, ("large_move",))
 
@@ -178,7 +174,7 @@ async def test_a_second_address_that_is_silent_is_asked_three_times(sheets: Unco
 async def test_a_command_asks_the_second_address_at_once(sheets: UnconfirmedSheets, bank: Bank) -> None:
     """It has no next poll."""
     assert await sheets.confirm(unconfirmed(ODD), at_once=True) == Admitted(ODD, ("large_move",))
-    assert asked_in_english(bank) == 1
+    assert bank.asked_in_english == 1
 
 
 async def test_an_admitted_sheet_is_forgotten(sheets: UnconfirmedSheets) -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 import msgspec
 from aiohttp import web
 from conftest import Clock, Serve, Served, eventually
-from fake_bank import Bank, sheet
+from fake_bank import Bank, sheet, unavailable
 from machine import patience
 
 from ratesvc.config import Redis, Settings
@@ -71,14 +71,11 @@ async def test_every_replica_warns_until_the_bank_answers_one(bank: Bank, settin
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     over = asyncio.Event()
 
-    async def refuse(_: web.Request) -> web.StreamResponse:
-        return web.Response(status=503)
-
     async def refuse_late(request: web.Request) -> web.StreamResponse:
         await over.wait()
-        return await refuse(request)
+        return await unavailable(request)
 
-    bank.misbehave = refuse
+    bank.misbehave = unavailable
     async with serve(settings) as one:
         await eventually(lambda: one.service.telemetry.failures and not one.service.store.poll_lease.held)
         bank.misbehave = refuse_late

@@ -31,14 +31,6 @@ NEXT = "ratesvc_refresh_next_timestamp_seconds"
 DAY_S = 86_400
 
 
-async def samples(served: Served) -> dict[str, str]:
-    """Name and labels → value."""
-    status, headers, body = await served.get("/metrics")
-    assert (status, headers["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
-    lines = [line for line in body.decode().splitlines() if not line.startswith("#")]
-    return dict(line.rsplit(" ", 1) for line in lines)
-
-
 async def test_a_metric_shows_the_next_refresh_also_during_a_poll(bank: Bank, settings: Settings, serve: Serve) -> None:
     """From the start on, so that a first poll that never ends is noticed; then as `poll_seconds` says."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
@@ -53,11 +45,11 @@ async def test_a_metric_shows_the_next_refresh_also_during_a_poll(bank: Bank, se
     begun = time.time()
     async with serve(msgspec.structs.replace(settings, poll_seconds=DAY_S)) as served:
         await eventually(lambda: bank.asked)
-        assert begun <= float((await samples(served))[NEXT]) <= time.time()
+        assert begun <= float((await served.samples())[NEXT]) <= time.time()
         for_ever.set()
         await served.ready()
         await served.service.poll()
-        assert begun + DAY_S <= float((await samples(served))[NEXT]) <= time.time() + 1.1 * DAY_S
+        assert begun + DAY_S <= float((await served.samples())[NEXT]) <= time.time() + 1.1 * DAY_S
 
 
 @pytest.mark.slow
@@ -67,7 +59,7 @@ async def test_a_task_that_ends_is_started_again(served: Served, capsys: pytest.
         task = next(task for task in asyncio.all_tasks() if task.get_name() == name)
         await cancel([task])
         await eventually(lambda name=name, task=task: _runs_anew(name, task))  # type: ignore[misc]
-    found = await samples(served)
+    found = await served.samples()
     assert found['ratesvc_task_restarts_total{task="listen"}'] == "1.0"
     assert found['ratesvc_task_restarts_total{task="heartbeat"}'] == "1.0"
     said = [line for line in capsys.readouterr().out.splitlines() if "task_died" in line]

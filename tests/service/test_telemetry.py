@@ -35,14 +35,6 @@ def documented(file: str) -> set[str]:
     return set(re.findall(r"^\| `([a-z_]+)` \|", (ROOT / "docs" / file).read_text("utf-8"), re.MULTILINE))
 
 
-async def samples(served: Served) -> dict[str, str]:
-    """Name and labels → value."""
-    status, headers, body = await served.get("/metrics")
-    assert (status, headers["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
-    lines = [line for line in body.decode().splitlines() if not line.startswith("#")]
-    return dict(line.rsplit(" ", 1) for line in lines)
-
-
 async def families(served: Served) -> dict[str, str]:
     """The type of each metric of the running service, by its full name."""
     _, _, body = await served.get("/metrics")
@@ -78,7 +70,7 @@ async def test_requests_are_counted_by_route_and_status(served: Served) -> None:
         await served.get("/v1/rates")
     for path in (f"/v1/rates/{FRIDAY}", f"/v1/rates/{FRIDAY}?lang=ru", "/v1/rates?x=1", "/nothing/here", "/other"):
         await served.get(path)
-    found = await samples(served)
+    found = await served.samples()
     assert found['ratesvc_requests_total{route="/v1/rates",status="200"}'] == "5.0"
     assert found['ratesvc_requests_total{route="/v1/rates",status="400"}'] == "1.0"
     assert found['ratesvc_requests_total{route="/v1/rates/{day}",status="200"}'] == "2.0"
@@ -94,7 +86,7 @@ async def test_clock_calendar_streams_and_backfill_have_figures(served: Served, 
     """The Bank of the test shows the real time; one stream is open; no backfill runs."""
     async with served.http.get(f"{served.url}/v1/events") as stream:
         assert stream.status == 200
-        found = {name: float(value) for name, value in (await samples(served)).items()}
+        found = {name: float(value) for name, value in (await served.samples()).items()}
     assert found["ratesvc_clock_skew_seconds"] == pytest.approx(clock().timestamp() - time.time(), abs=60)
     assert found["ratesvc_calendar_known_until_timestamp_seconds"] > clock().timestamp()
     assert found["ratesvc_event_streams"] == 1

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from conftest import eventually
-from processes import processes_over
+from processes import engines_over, processes_over
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -54,12 +54,6 @@ async def data(tmp_path: Path) -> Path:
 def written(folder: Path) -> Path:
     """The file that commands are appended to."""
     return next(folder.glob("appendonlydir/*.incr.aof"))
-
-
-def servers(folder: Path) -> list[int]:
-    """The servers that run over the folder, without the shells that watch them."""
-    names = {pid: Path(f"/proc/{pid}/comm") for pid in processes_over(folder)}
-    return [pid for pid, name in names.items() if name.exists() and name.read_text().strip() == find_server().name]
 
 
 def fake_server(folder: Path, script: str) -> Path:
@@ -162,7 +156,7 @@ async def test_a_server_that_dies_is_repaired_and_started_again(data: Path) -> N
     async with opened(data, died=reports.append) as (_, client):
         with written(data).open("ab") as file:
             file.write(b"garbage\r\n")
-        os.kill(servers(data)[0], signal.SIGKILL)
+        os.kill(engines_over(data)[0], signal.SIGKILL)
 
         async def is_back() -> bool:
             try:
@@ -191,8 +185,8 @@ async def test_a_failed_attempt_to_start_it_again_is_not_the_last(
         return path
 
     async with opened(tmp_path, died=reports.append, server=server):
-        os.kill(servers(tmp_path)[0], signal.SIGKILL)
-        await eventually(lambda: len(reports) == 3 and servers(tmp_path))
+        os.kill(engines_over(tmp_path)[0], signal.SIGKILL)
+        await eventually(lambda: len(reports) == 3 and engines_over(tmp_path))
     assert list(map(type, reports)) == [str, ZeroDivisionError, str]
 
 
@@ -223,7 +217,7 @@ async def test_a_server_that_dies_after_each_start_is_started_after_longer_pause
 
         async def dies_again() -> bool:
             if len(died) < 4 and await answers(engine.folder.socket):
-                for process in servers(tmp_path):
+                for process in engines_over(tmp_path):
                     os.kill(process, signal.SIGKILL)
             return len(died) == 4
 
@@ -235,37 +229,37 @@ async def test_a_server_that_dies_after_each_start_is_started_after_longer_pause
 async def test_engines_that_open_at_once_share_one_server(tmp_path: Path) -> None:
     """The others use what the first started, also while it is being started."""
     engines = await asyncio.gather(*(Engine(tmp_path).open() for _ in range(4)))
-    assert len(servers(tmp_path)) == 1
+    assert len(engines_over(tmp_path)) == 1
     await asyncio.gather(*(engine.close() for engine in engines))
-    assert not servers(tmp_path)
+    assert not engines_over(tmp_path)
 
 
 async def test_the_server_goes_on_when_its_starter_leaves(tmp_path: Path) -> None:
     """The connections of the other users stay, and the server ends with the last of them."""
     first = await Engine(tmp_path).open()
     async with opened(tmp_path) as (_, client):
-        running = servers(tmp_path)
+        running = engines_over(tmp_path)
         await client.set("first", "1")
         connection = await client.client_id()
         await first.close()
         assert await client.get("first") == b"1"
         assert await client.client_id() == connection
-        assert servers(tmp_path) == running
-    assert not servers(tmp_path)
+        assert engines_over(tmp_path) == running
+    assert not engines_over(tmp_path)
 
 
 async def test_one_of_two_users_starts_it_again(tmp_path: Path) -> None:
     """Both see that it died, and use the one server that is started."""
     engines = [await Engine(tmp_path).open() for _ in range(2)]
-    (running,) = servers(tmp_path)
+    (running,) = engines_over(tmp_path)
     os.kill(running, signal.SIGKILL)
-    await eventually(lambda: running not in servers(tmp_path) and servers(tmp_path))
+    await eventually(lambda: running not in engines_over(tmp_path) and engines_over(tmp_path))
     await eventually(lambda: answers(engines[0].folder.socket))
-    assert len(servers(tmp_path)) == 1
+    assert len(engines_over(tmp_path)) == 1
     await engines[0].close()
     assert await answers(engines[1].folder.socket)
     await engines[1].close()
-    assert not servers(tmp_path)
+    assert not engines_over(tmp_path)
 
 
 def test_the_folder_of_another_user_is_refused_with_its_name(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from ratesvc.config import Redis, Settings
 from ratesvc.domain.events import Event, Place
 from ratesvc.domain.rates import Revision
 from ratesvc.storage.records import seal
-from ratesvc.storage.redis import RedisConnection, connect
+from ratesvc.storage.redis import connect
 from ratesvc.storage.store import Store
 from ratesvc.web import connections, events
 
@@ -35,14 +35,6 @@ FIRST = ["1-2026-04-24.1-d1bba6b1", "2-2026-04-24.1-1456b0bd"]
 THIRD = "3-2026-04-25.1-399595d2"
 NOWHERE = "0-0001-01-01.0"
 RESET = [("reset", "", 0)]
-
-
-@pytest.fixture
-async def store(settings: Settings) -> AsyncIterator[Store]:
-    """A second connection to the namespace of the service under test."""
-    opened = Store(RedisConnection(settings.redis.url), settings.redis.namespace)
-    yield opened
-    await opened.close()
 
 
 @asynccontextmanager
