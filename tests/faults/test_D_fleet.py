@@ -408,6 +408,7 @@ async def test_D8_what_a_machine_may_lack(scarce: str, tmp_path: Path) -> None:
         await replica.ready()
         if scarce == "a_full_disk":
             await eventually(lambda: says_that_the_disk_is_full(replica))
+            assert b"\nratesvc_redis_up 0.0\n" in (await replica.get("/metrics"))[2]  # for the alert
         assert (await replica.get("/v1/rates"))[0] == 200
         assert (await replica.get("/livez"))[0] == 200
 
