@@ -82,9 +82,9 @@ class _Parser:
         )
 
     def _send(self, answer: Answer, message: RawRequestMessage, transport: asyncio.Transport, now: datetime) -> None:
-        status, encoding = answer.choose(message.headers)
+        status, encoding = answer.choose(message.headers, now)
         content = b"" if status == 304 else answer.body.encoded(encoding)
-        write(transport, answer.head(now, status, encoding), content)
+        write(transport, answer.head(status, encoding), content)
         if answer.route:
             answer.route.add_quick(status)
         self._parser.message_consumed()

@@ -68,7 +68,8 @@ class Caching:
     def header(self, now: datetime, until: datetime | None) -> str:
         """Cache-Control whose max-age and stale-while-revalidate never cross `until`, the next moment of change."""
         longest = self.max_age_s + self.stale_while_revalidate_s
-        left = longest if until is None else max(0, int((until - now).total_seconds()))
+        # nginx counts whole seconds, too, and keeps an answer up to one second longer than it is told.
+        left = longest if until is None else max(0, int((until - now).total_seconds()) - 1)
         max_age = min(self.max_age_s, left)
         if self.immutable:
             return f"public, max-age={max_age}, immutable"
@@ -114,25 +115,52 @@ class Answer:
     route: Route | None = None
     last_modified: str = ""
     _heads: dict[tuple[int, str], bytes] = field(default_factory=dict)
+    _cache_control: str = "no-store"
     _since: datetime = LONG_AGO
     _until: datetime = LONG_AGO
     _dated: float = 0.0
 
-    def head(self, now: datetime, status: int, encoding: str) -> bytes:
-        """Status line and headers without the empty line at the end; written anew each second."""
+    def choose(self, headers: CIMultiDictProxy[str], now: datetime) -> tuple[int, str]:
+        """The status, 304 when the client has it already, and the encoding that it prefers."""
         # Two clocks: the demo's stands still, and Date is the true time.
         if not (self._since <= now < self._until and time.time() < self._dated):
-            self._heads.clear()
-            self._since = now.replace(microsecond=0)
-            self._until = self._since + SECOND
-            self._dated = int(time.time()) + 1
+            self._begin_second(now)
+        # Several lines of a header are one list (RFC 9110, 5.3).
+        accepted, tags = headers.getall(hdrs.ACCEPT_ENCODING, ()), headers.getall(hdrs.IF_NONE_MATCH, ())
+        encoding = preferred(",".join(accepted), self.body.offered) if accepted else "identity"
+        return (304 if self.status == 200 and self._is_held(tags, headers) else self.status), encoding
+
+    def _begin_second(self, now: datetime) -> None:
+        self._heads.clear()
+        self._since = now.replace(microsecond=0)
+        self._until = self._since + SECOND
+        self._dated = int(time.time()) + 1
+        if self.caching:
+            until = changes_at(self.snapshot, now) if self.snapshot and self.caching.follows_rates else None
+            self._cache_control = self.caching.header(now, until)
+
+    def _is_held(self, tags: Sequence[str], headers: CIMultiDictProxy[str]) -> bool:
+        """Whether the client has this answer: by its tags, or without tags by the exact date that we sent.
+
+        A later date proves nothing. A clock that is fast, or a replica that was late, would make an old answer last.
+        RFC 9110, 13.1.3, knows servers that "only honor exact timestamp matches".
+        """
+        if "max-age=0," in self._cache_control:
+            # After 304 with max-age=0 nginx keeps what it has for as long as it was first told, over midnight too.
+            return False
+        if tags:
+            return has_it(",".join(tags), self.body)
+        return bool(self.last_modified) and headers.get(hdrs.IF_MODIFIED_SINCE) == self.last_modified
+
+    def head(self, status: int, encoding: str) -> bytes:
+        """Status line and headers without the empty line at the end, for the second of the last `choose`."""
         found = self._heads.get((status, encoding))
         if found is None:
-            found = self._heads[status, encoding] = self._write_head(now, status, encoding)
+            found = self._heads[status, encoding] = self._write_head(status, encoding)
         return found
 
-    def _write_head(self, now: datetime, status: int, encoding: str) -> bytes:
-        headers = {**COMMON, **self._headers(now, encoding), "Date": formatdate(time.time(), usegmt=True)}
+    def _write_head(self, status: int, encoding: str) -> bytes:
+        headers = {**COMMON, **self._headers(encoding), "Date": formatdate(time.time(), usegmt=True)}
         if status == 304:
             headers.pop("Content-Encoding", None)
             headers.pop("Last-Modified", None)
@@ -142,15 +170,11 @@ class Answer:
         lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{key}: {headers[key]}" for key in headers)]
         return "\r\n".join(lines).encode("latin-1") + b"\r\n"
 
-    def _headers(self, now: datetime, encoding: str) -> dict[str, str]:
-        headers = dict(self.body.headers)
-        if self.caching is None:
-            headers["Cache-Control"] = "no-store"
-        else:
-            until = changes_at(self.snapshot, now) if self.snapshot and self.caching.follows_rates else None
+    def _headers(self, encoding: str) -> dict[str, str]:
+        headers = dict(self.body.headers) | {"Cache-Control": self._cache_control}
+        if self.caching:
             vary = f"Accept-Encoding, {self.by_header}" if self.by_header else "Accept-Encoding"
-            headers |= {"Cache-Control": self.caching.header(now, until), "Vary": vary}
-            headers["ETag"] = self.body.etag(encoding)
+            headers |= {"Vary": vary, "ETag": self.body.etag(encoding)}
         # Not while its second lasts, because the answer may have been another at its beginning (RFC 9110, 8.8.2.2).
         if self.snapshot and self.last_modified and self.snapshot.changed_at.timestamp() < int(time.time()):
             headers["Last-Modified"] = self.last_modified
@@ -162,31 +186,14 @@ class Answer:
             headers[DEMO_HEADER] = "recorded rates, stopped clock"
         return headers
 
-    def choose(self, headers: CIMultiDictProxy[str]) -> tuple[int, str]:
-        """The status, 304 when the client has it already, and the encoding that it prefers."""
-        # Several lines of a header are one list (RFC 9110, 5.3).
-        accepted, tags = headers.getall(hdrs.ACCEPT_ENCODING, ()), headers.getall(hdrs.IF_NONE_MATCH, ())
-        encoding = preferred(",".join(accepted), self.body.offered) if accepted else "identity"
-        return (304 if self.status == 200 and self._is_held(tags, headers) else self.status), encoding
-
-    def _is_held(self, tags: Sequence[str], headers: CIMultiDictProxy[str]) -> bool:
-        """Whether the client has this answer: by its tags, or without tags by the exact date that we sent.
-
-        A later date proves nothing. A clock that is fast, or a replica that was late, would make an old answer last.
-        RFC 9110, 13.1.3, knows servers that "only honor exact timestamp matches".
-        """
-        if tags:
-            return has_it(",".join(tags), self.body)
-        return bool(self.last_modified) and headers.get(hdrs.IF_MODIFIED_SINCE) == self.last_modified
-
 
 class Ready(web.StreamResponse):
     """An answer sent to one client in a single write, past aiohttp's own making of headers."""
 
     def __init__(self, answer: Answer, request: web.BaseRequest, now: datetime, *, closing: bool = False) -> None:
-        status, encoding = answer.choose(request.headers)
+        status, encoding = answer.choose(request.headers, now)
         super().__init__(status=status)
-        head = answer.head(now, status, encoding)
+        head = answer.head(status, encoding)
         empty = status == 304 or request.method == hdrs.METH_HEAD
         self.content = b"" if empty else answer.body.encoded(encoding)
         self._keep_alive = request.keep_alive and not closing

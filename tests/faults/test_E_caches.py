@@ -1,4 +1,4 @@
-"""Hostile clients behind real caches: E5, no header that a cache ignores changes the next client's answer."""
+"""Real caches: at midnight none gives yesterday's answer; E5, no header that a cache ignores changes an answer."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import socket
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import Served, eventually, program
+from conftest import Clock, Served, eventually, program
+from fake_bank import Bank, sheet
 from processes import free_port
 from wire import Answered, ask, get
+
+from ratesvc.domain.workdays import utc_now
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +32,8 @@ http {{
     listen 127.0.0.1:{port};
     location / {{
       proxy_pass {origin}; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;
-      proxy_cache rates; proxy_cache_use_stale updating; add_header X-Cache $upstream_cache_status;
+      proxy_cache rates; proxy_cache_use_stale updating; proxy_cache_revalidate on;
+      add_header X-Cache $upstream_cache_status;
     }}
   }}
 }}
@@ -37,9 +42,10 @@ VARNISH = """
 vcl 4.1;
 backend default {{ .host = "127.0.0.1"; .port = "{port}"; }}
 sub vcl_hash {{ hash_data(req.url); return (lookup); }}
-sub vcl_backend_response {{ set beresp.do_stream = false; }}
+sub vcl_backend_response {{ set beresp.do_stream = false; set beresp.keep = 1h; }}
 sub vcl_deliver {{ if (obj.hits > 0) {{ set resp.http.X-Cache = "HIT"; }} else {{ set resp.http.X-Cache = "MISS"; }} }}
 """
+MIDNIGHT = datetime(2026, 4, 24, 21, tzinfo=UTC)
 EVIL = "evil.example"
 UNKEYED = [
     *(f"X-Forwarded-Host: {EVIL}", f"X-Host: {EVIL}", f"X-Forwarded-Server: {EVIL}", f"Forwarded: host={EVIL}"),
@@ -105,6 +111,38 @@ async def test_E5_no_header_poisons_a_cache(served: Served, tmp_path: Path, kind
         print(f"{kind}: clean requests of {len(UNKEYED)} that it answered: {dict(kept)}")  # noqa: T201 -- figures
         # nginx passes two of the poisons on without keeping what comes back, varnish one.
         assert {target for target in TARGETS if kept[target] >= len(UNKEYED) - 2} == set(KEPT)
+
+
+@pytest.mark.parametrize("kind", ["varnish", "nginx"])
+@pytest.mark.parametrize(
+    ("validator", "condition"), [("ETag", "If-None-Match"), ("Last-Modified", "If-Modified-Since")]
+)
+async def test_a_cache_answers_304_until_midnight_and_never_yesterday_after_it(
+    bank: Bank, served: Served, clock: Clock, tmp_path: Path, kind: str, validator: str, condition: str
+) -> None:
+    """The client holds Friday's answer and asks again and again while Saturday begins, with the cache in between."""
+    clock.advance(hours=5)
+    bank.publish(sheet(date(2026, 4, 25)))
+    await served.service.fetch(None)
+    seen = Counter[tuple[int, str | None]]()
+    async with cache(kind, served.url, tmp_path) as url:
+        begun = utc_now()
+        served.service.clock = lambda: MIDNIGHT - timedelta(seconds=5) + (utc_now() - begun)
+        held = (await ask(url, get("/v1/rates")))[validator]
+
+        async def is_saturday() -> bool:
+            sent = served.service.clock()
+            answered = await ask(url, get("/v1/rates", f"{condition}: {held}"))
+            if sent >= MIDNIGHT:
+                assert (answered.status, answered.document["effective_date"]) == (200, "2026-04-25")
+            elif served.service.clock() < MIDNIGHT:
+                # nginx sends what it must not keep as it came: the answers of the last second.
+                assert answered.status == 304 or "max-age=0" in str(answered["Cache-Control"])
+                seen[answered.status, answered["X-Cache"]] += 1
+            return sent > MIDNIGHT + timedelta(seconds=2)
+
+        await eventually(is_saturday)
+    assert seen[304, "HIT"], "the cache itself answered"
 
 
 def poisoned(target: str, header: str) -> bytes:
