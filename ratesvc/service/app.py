@@ -176,7 +176,7 @@ class Service:
     async def _compare(self) -> None:
         with contextlib.suppress(StoreUnavailable):
             self.telemetry.repaired(await self._sync.round(moscow_day(self.clock())))
-            self.quarantined = await self.quarantine.count(self._sync.quarantined)
+            self.quarantined = self._sync.quarantined
 
     async def _fill(self) -> None:
         """Fetch the missing part of history. After a failure, make an appointment for the next run."""

@@ -65,7 +65,7 @@ class Sync:
         """
         self.event_log = SharedLog(history, current_snapshot, self._load)
         self.in_sync = True
-        self.quarantined: int | None = None
+        self.quarantined = 0
         self._store = store
         self._history = history
         self._take = take

@@ -46,13 +46,6 @@ class Quarantine:
         """The store makes it."""
         self.key = key
         self._connection = connection
-        self._counted = 0
-
-    async def count(self, stored: int | None = None) -> int:
-        """How many documents wait; nothing is read if `stored`, the number of fields just seen, has not changed."""
-        if stored is None or stored != self._counted:
-            self._counted = len(await self.cases())
-        return self._counted
 
     async def add(self, case: Case) -> bool:
         """Store a document, unless it is there, and delete the oldest above the limit; returns whether it is new."""
