@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from conftest import Clock, Serve, Served, eventually, unhurried
 from fake_bank import Bank, daily_xml, sheet, workdays
-from sheets import changed, times
+from sheets import all_times, changed, times
 
 from ratesvc.bank.admission import Reassessed
 from ratesvc.bank.client import BankClient, Pace
@@ -227,26 +227,36 @@ async def test_a_weeks_pause_is_found_by_the_calendar_and_filled_by_daily_docume
     assert bank.series_asked == ["R01235"]
 
 
-async def test_the_coverage_ends_before_a_day_that_is_held_back(
-    bank: Bank, settings: Settings, serve: Serve, clock: Clock
+@pytest.mark.parametrize("what", ["tenfold", "a page"])
+async def test_the_coverage_ends_before_a_day_that_is_not_admitted(
+    what: str, bank: Bank, settings: Settings, serve: Serve, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One sheet of the pause is in quarantine. Its day answers `history_loading`, and is asked for again."""
+    """It answers `history_loading`, and is asked for again. The log says that history is incomplete, then finished."""
     later = await _a_weeks_pause(bank, settings, serve, clock)
-    right = bank.documents[later[2]]
-    quotes = tuple(replace(quote, value=quote.value * 10) for quote in sheet(later[2]).quotes)
-    bank.documents[later[2]] = daily_xml(Sheet(later[2], quotes))
+    right, said = bank.documents[later[2]], [""]
+    wrong = {"tenfold": daily_xml(all_times(sheet(later[2]), "10")), "a page": b"<html>Maintenance</html>"}
+    bank.documents[later[2]] = wrong[what]
+    capsys.readouterr()
+
+    def tells(event: str) -> bool:
+        said.append(capsys.readouterr().out)
+        return event in "".join(said)
+
     async with serve(settings) as running:
         await running.ready()
         await eventually(lambda: running.service.history.of_date(later[-1]) and running.service.backfilling is None)
         await reaches(running, later[1])
+        await eventually(lambda: tells("backfill_incomplete"))
+        assert not tells("backfill_finished")
         assert (await running.get(f"/v1/rates/{later[1]}"))[0] == 200
         status, _, body = await running.get(f"/v1/rates/{later[2]}")
         assert (status, b"history_loading" in body) == (503, True)
         assert (await running.get("/v1/rates"))[0] == 200
-        assert len(await running.service.quarantine.cases()) == 1
+        assert len(await running.service.quarantine.cases()) == (what == "tenfold")
         bank.documents[later[2]] = right
         await running.service.poll()
         await reaches(running, later[-1])
+        await eventually(lambda: tells("backfill_finished"))
 
 
 async def test_a_stuck_or_failed_backfill_never_delays_an_answer(
@@ -611,30 +621,6 @@ async def test_ids_that_the_catalogue_does_not_list_are_in_history(
         assert (held.sheet.by_code["TRL"], held.sheet.by_code["XYZ"]) == (old, unlisted)
         document = (await running.get(f"/v1/rates/{DAYS[4]}?codes=TRL"))[2]
         assert b'"unit_rate":0.0000222616' in document
-
-
-async def test_history_is_finished_only_when_every_day_is_held(
-    bank: Bank, settings: Settings, serve: Serve, clock: Clock, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A day of the pause cannot be fetched. The log says that history is incomplete, and later that it is finished."""
-    later = await _a_weeks_pause(bank, settings, serve, clock)
-    right, bank.documents[later[2]] = bank.documents[later[2]], b"<html>Maintenance</html>"
-    capsys.readouterr()
-    async with serve(settings) as running:
-        await running.ready()
-        said = ""
-
-        def tells_of_a_backfill() -> bool:
-            nonlocal said
-            said += capsys.readouterr().out
-            return "backfill_incomplete" in said or "backfill_finished" in said
-
-        await eventually(tells_of_a_backfill)
-        assert "backfill_finished" not in said
-        bank.documents[later[2]] = right
-        await running.service.poll()
-        await reaches(running, later[-1])
-        await eventually(lambda: "backfill_finished" in capsys.readouterr().out)
 
 
 async def test_a_parent_that_is_no_id_is_not_asked_for(bank: Bank, settings: Settings, serve: Serve) -> None:
