@@ -23,6 +23,7 @@ _GAP, _LINE, _ARROW, _WIDEST_WORD = 70, 400, 100, 600
 _FONT = 15
 """Pixels of an em on a ground of our own."""
 _PADDING = 24
+_LINE_HEIGHT, _CELL = 32, 770
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +43,22 @@ class Fit:
         """The least widths in em of the layout in a line, and of names beside the rates."""
         return _step(self.name + self.in_line, WIDE), _step(self.name + self.beside + self.below, TINY)
 
-    def height(self, title: str, note: str, width: int) -> int:
+    def height(self, layout: str, title: str, note: str, width: int) -> int:
         """Pixels in a frame of this width; a little too much is better than an inner scrollbar."""
+        if layout in ("line", "inline"):
+            return _LINE_HEIGHT
         room = max(width - _PADDING, _FONT) * _EM // _FONT
+        titles = 21 * len(wrapped(title, _BOLD, room * PIXEL))
+        if layout == "bar":
+            units = max((len(wrapped(unit, _BOLD, (_CELL - _EM) * PIXEL)) for unit, _ in self.names), default=1)
+            cell = 8 + 21 * (units + self.lines)
+            return _PADDING + titles + 3 + -(-len(self.names) // max(1, room // _CELL)) * cell + (25 if note else 0)
         wide, tiny = self.steps
         is_wide, is_tiny = room >= wide * _EM, room < tiny * _EM
         beside_name = self.in_line if is_wide else 0 if is_tiny else self.beside + self.below
         lines = 1 if is_wide else self.lines
         rows = sum(_row(*names, room - beside_name, lines, is_tiny=is_tiny) for names in self.names)
-        around = 20 * len(wrapped(title, _BOLD, room * PIXEL)) + 9 + 48 + (20 if is_tiny else 0)
+        around = titles + 57 + (20 if is_tiny else 0)
         return _PADDING + around + rows + 8 + 17 * len(wrapped(f"{note} cbr.ru", _SMALL, room * PIXEL))
 
 

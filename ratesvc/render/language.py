@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import date
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
 from decimal import Decimal
 from functools import cache, lru_cache
 from importlib.resources import files
 from io import BytesIO
 
 from babel import Locale, UnknownLocaleError, localedata
-from babel.dates import format_date, format_skeleton
+from babel.dates import format_date, format_skeleton, format_time
 from babel.messages.pofile import read_po
-from babel.numbers import format_decimal, get_currency_name, get_decimal_symbol, get_group_symbol
+from babel.numbers import (
+    format_decimal,
+    get_currency_name,
+    get_currency_symbol,
+    get_decimal_symbol,
+    get_group_symbol,
+)
 
 DEFAULT = "en"
 MOST_LANGUAGES = 32
 MOST_NUMBERS = 1000
+
+_LETTERS = re.compile(r"^[A-Z]{2}(?=\W$)")
+_NUMBER_PATTERN = re.compile(r"[#0,.]+")
 
 # CLDR 48 names special drawing rights in about half of its locales only.
 _XDR = {"en": "Special Drawing Rights", "ru": "СДР (специальные права заимствования)", "zh": "特别提款权"}
@@ -109,6 +119,26 @@ class Language:
     def day_and_month(self, day: date) -> str:
         """A date for a narrow column."""
         return str(format_skeleton("MMMd", day, locale=self.locale))
+
+    def shortest_day(self, day: date) -> str:
+        """A date for a line of text: in figures where the day comes first, such as 19.11; 11/19 is ambiguous."""
+        figures = str(format_skeleton("Md", day, locale=self.locale))
+        return figures if re.match(rf"0?{day.day}\b", figures) else self.day_and_month(day)
+
+    def time(self, moment: datetime) -> str:
+        """The time of day in the moment's own zone, without seconds."""
+        return str(format_time(moment, format="short", tzinfo=moment.tzinfo, locale=self.locale))
+
+    def symbols(self, codes: Sequence[str]) -> dict[str, str]:
+        """CLDR's symbols, such as $ and €. Letters before a sign (CN¥) stay if two of the currencies have this sign."""
+        full = {code: str(get_currency_symbol(code, locale=self.locale)) for code in codes}
+        short = {code: _LETTERS.sub("", symbol) for code, symbol in full.items()}
+        return {code: short[code] if list(short.values()).count(short[code]) == 1 else full[code] for code in codes}
+
+    def roubles(self, number: str) -> str:
+        """A written number with the sign of the rouble, where this language puts it."""
+        pattern, _, _ = str(self.locale.currency_formats["standard"].pattern).partition(";")
+        return _NUMBER_PATTERN.sub(lambda _: number, pattern).replace("\u00a4", "\u20bd")
 
     def month(self, day: date) -> str:
         """The name of the day's month, short, as it stands alone."""

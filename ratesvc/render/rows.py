@@ -11,6 +11,7 @@ import msgspec
 
 from ratesvc.domain.rates import (
     EXACT,
+    ONE,
     REDENOMINATION,
     InForce,
     Snapshot,
@@ -20,22 +21,35 @@ from ratesvc.domain.rates import (
     rounded,
     trimmed,
 )
-from ratesvc.domain.workdays import ONE_DAY
+from ratesvc.domain.workdays import MOSCOW, ONE_DAY, moscow_day
 from ratesvc.render.fit import Fit, fit
 from ratesvc.render.json import encode, source_url
 from ratesvc.render.language import Language
 
 TITLE = "The Bank of Russia official exchange rates of foreign currencies"
+SHORT_TITLE = "Bank of Russia rates"
+DATED_TITLE = "Bank of Russia rates for {day}"
 OLD_ROUBLES = "In old roubles: 1,000 old roubles are 1 new rouble."
 """Stands beside all rates in force before 1998-01-01."""
 DEFAULT_CODES = ("USD", "EUR", "CNY", "GBP", "JPY", "TRY")
 MOST_CODES = 20
 COLUMNS = ("name", "today", "next", "change", "percent")
 DEFAULT_COLUMNS = ("name", "today", "next", "change")
+COLUMNS_OF = {"table": DEFAULT_COLUMNS, "inline": ("today",)}
+"""The default columns of a layout; others have ONE_DAY_COLUMNS."""
+ONE_DAY_COLUMNS = ("name", "next", "change")
+LAYOUTS = ("table", "line", "bar", "inline")
+ROUNDED = ("line", "inline")
+"""Layouts that round to two decimals, for one unit and with symbols, unless the parameters say otherwise."""
+DECIMALS = ("2", "4")
 SPARKS = (0, 7, 30)
-NO_HEADING = "none"
+NO_HEADING, SHORT_HEADING = "none", "short"
+LONGEST_ADDRESS = 500
+CODE_IN_ADDRESS = "{code}"
 LONGEST_HEADING = 120
 PLACES = 4
+ABOUT = "\u2248"
+"""Stands beside the heading if a rate is rounded."""
 PERCENT_PLACES = 2
 NOTHING = "\u2014"
 HEADS = {"change": "Change", "percent": "Change, %"}
@@ -48,13 +62,60 @@ Recent = Callable[[str, int], Sequence[tuple[date, Decimal]]]
 
 
 @dataclass(frozen=True, slots=True)
+class Figures:
+    """How numbers are written: `decimals` is 0 for all that the Bank prints, `per_unit` ignores its nominals."""
+
+    decimals: int = 0
+    per_unit: bool = False
+    symbols: bool = False
+
+    def units(self, nominal: int) -> Decimal:
+        """The number of units whose price is shown."""
+        return ONE if self.per_unit else Decimal(nominal)
+
+    def places(self, amount: Decimal) -> int:
+        """Decimals for an amount. One below 1 keeps so many significant digits, because 0.00 says nothing."""
+        return self.decimals + max(0, -1 - amount.adjusted()) if self.decimals else PLACES
+
+    def rounded(self, amount: Decimal, places: int) -> Decimal:
+        """The amount as it is shown."""
+        return rounded(amount, places=places) if self.decimals else amount
+
+
+@dataclass(frozen=True, slots=True)
 class View:
-    """The contents of an embedding. `heading` is empty for our own and «none» for a hidden one."""
+    """The contents of an embedding.
+
+    `heading` is empty for our own, «none» for a hidden and «short» for a short one. `href` is the host's own page about
+    rates, or about each of them if it contains {code}. `head` shows the row of heads, `pending` says when to expect
+    tomorrow's rates.
+    """
 
     codes: tuple[str, ...] = DEFAULT_CODES
     columns: tuple[str, ...] = DEFAULT_COLUMNS
     heading: str = ""
     spark: int = 0
+    layout: str = LAYOUTS[0]
+    figures: Figures = Figures()
+    href: str = ""
+    head: bool = True
+    pending: bool = False
+
+    @property
+    def has_heads(self) -> bool:
+        """Whether a row of heads is seen. Without it there is one day, and the heading names it."""
+        return self.head and self.layout == LAYOUTS[0]
+
+    @property
+    def own_heading(self) -> str:
+        """The host's own words, if any."""
+        return "" if self.heading in (NO_HEADING, SHORT_HEADING) else self.heading
+
+    def link(self, code: str = "") -> str:
+        """The address for a row, or for the heading."""
+        if not code and CODE_IN_ADDRESS in self.href:
+            return ""
+        return self.href.replace(CODE_IN_ADDRESS, code)
 
     def beginning_with(self, code: str) -> View:
         """The same view with this currency in the first line."""
@@ -87,6 +148,7 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """
 
     code: str = ""
+    href: str = ""
     unit: str
     name: str = ""
     move: str = ""
@@ -108,6 +170,9 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     direction: str = msgspec.field(name="dir")
     title: str
     titled: bool
+    headless: bool = False
+    layout: str = ""
+    href: str = ""
     stale: bool
     columns: tuple[Head, ...]
     rows: tuple[Row, ...]
@@ -122,12 +187,14 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     @property
     def classes(self) -> str:
         """The classes that tell the style sheet at which width this table needs another layout."""
+        if self.layout:
+            return f" cbr-{self.layout}"
         return " cbr-wide-{} cbr-tiny-{}".format(*self.fit.steps) if self.fit else ""
 
     def height(self, width: int) -> int:
         """Pixels that a frame of this width needs."""
         title = f"{self.title} ({self.badge})" if self.titled else ""
-        return self.fit.height(title, self.note, width) if self.fit else 0
+        return self.fit.height(self.layout, title, self.note, width) if self.fit else 0
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -135,27 +202,40 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         return tuple(column.kind for column in self.columns)
 
 
-def table(shown: Sequence[InForce], language: Language, view: View, recent: Recent, *, demo: bool = False) -> Table:
+def table(
+    shown: Sequence[InForce], language: Language, view: View, recent: Recent, *, today: date, demo: bool = False
+) -> Table:
     """The rows of one sheet, or of today's and tomorrow's. A currency is left out if no sheet has it."""
-    rows = [_row(shown, code, language, view, recent) for code in view.codes if _nominal(shown, code)]
-    columns = _columns(shown, language, view, trending=any(row.points for row in rows))
+    writer = _Writer(shown, language, view)
+    rows = [writer.row(code, recent) for code in view.codes if _nominal(shown, code)]
+    columns = _columns(shown, language, view, today, trending=any(row.points for row in rows))
     if columns[1].kind != "trend":
         rows = [msgspec.structs.replace(row, cells=row.cells[1:]) for row in rows]
-    ours = view.heading in ("", NO_HEADING)
+    is_inline, is_table = view.layout == "inline", view.layout == LAYOUTS[0]
+    if is_inline:
+        rows = [msgspec.structs.replace(row, cells=(language.roubles(row.cells[0]),)) for row in rows[:1]]
+        columns = columns[:2]
+    source = source_url(shown[-1].revision.effective_date, language)
+    badges = [language.say("demo")] if demo else []
     return Table(
         tag=language.tag,
         direction=language.direction,
-        title=language.say(TITLE) if ours else view.heading,
+        title=_title(shown[-1], language, view, writer.exact),
         titled=view.heading != NO_HEADING,
+        headless=not view.has_heads,
+        layout="" if is_table else view.layout,
+        href=view.link(view.codes[0] if is_inline else "") or ("" if is_table else source),
         stale=shown[0].stale,
         columns=columns,
         rows=tuple(rows),
-        source=source_url(shown[-1].revision.effective_date, language),
+        source=source,
         foreign=language.foreign,
-        title_foreign=language.foreign if ours else "",
-        badge=language.say("demo") if demo else "",
-        note=_note(shown[0], language),
-        fit=fit(columns, rows, is_growing=len(shown) == 1 and {"today", "next"} <= set(view.columns)),
+        title_foreign="" if view.own_heading or is_inline else language.foreign,
+        badge=" ".join([*badges, *([ABOUT] if writer.exact else [])]),
+        note=_note(shown[0], language, view, today),
+        fit=fit(
+            columns, rows, is_growing=len(shown) == 1 and view.has_heads and {"today", "next"} <= set(view.columns)
+        ),
     )
 
 
@@ -171,36 +251,59 @@ def rows_json(table: Table, style: str = "") -> bytes:
 def columns_of(snapshot: Snapshot, view: View) -> tuple[InForce, ...]:
     """Today's sheet, tomorrow's once it is announced, or both, as the view says; never nothing."""
     following = snapshot.for_next() if "next" in view.columns else None
-    today = () if following and "today" not in view.columns else (snapshot.for_today(),)
+    is_alone = "today" not in view.columns or not view.has_heads
+    today = () if following and is_alone else (snapshot.for_today(),)
     return (*today, following) if following else today
 
 
-def _columns(shown: Sequence[InForce], language: Language, view: View, *, trending: bool) -> tuple[Head, ...]:
+def _columns(
+    shown: Sequence[InForce], language: Language, view: View, today: date, *, trending: bool
+) -> tuple[Head, ...]:
     trend = [Head("trend", language.say("{days} days", days=str(view.spark)))] if trending else []
+    kinds = ("today", "value")[-len(shown) :]
+    dated = [_dated(kind, answer, language, today) for kind, answer in zip(kinds, shown, strict=True)]
     moves = [Head(kind, language.say(HEADS[column])) for kind, column in view.changes]
-    return (Head("name", language.say("Currency")), *trend, *_dated(shown, language), *moves)
+    return (Head("name", language.say("Currency")), *trend, *dated, *moves)
 
 
-def _dated(shown: Sequence[InForce], language: Language) -> list[Head]:
-    kinds, labels = ("today", "value")[-len(shown) :], ["", ""]
-    # Only the catalogues have these words; elsewhere the dates say enough.
-    if len(shown) == 2 and not language.foreign:
-        tomorrow = shown[1].revision.effective_date == shown[0].requested_date + ONE_DAY
-        labels = [language.say("Today"), language.say("Tomorrow")] if tomorrow else labels
-    heads = []
-    for kind, answer, label in zip(kinds, shown, labels, strict=False):
-        effective = answer.revision.effective_date
-        is_history = answer.next_expected_at is None
-        day = language.day(effective) if is_history else language.day_and_month(effective)
-        heads.append(Head(kind, day, label, effective.isoformat()))
-    return heads
-
-
-def _note(answer: InForce, language: Language) -> str:
+def _dated(kind: str, answer: InForce, language: Language, today: date) -> Head:
+    """The head of a day: today or tomorrow, and since when its sheet applies if that is another day."""
     effective = answer.revision.effective_date
+    if answer.next_expected_at is None:
+        return Head(kind, language.day(effective), iso=effective.isoformat())
+    day, label = language.day_and_month(effective), ""
+    # Only the catalogues have these words; elsewhere the dates say enough.
+    if not language.foreign and not answer.stale:
+        days = {today: "Today", today + ONE_DAY: "Tomorrow"}
+        label = language.say(days[answer.requested_date]) if answer.requested_date in days else ""
+        is_exact = bool(label) and effective == answer.requested_date
+        day = day if is_exact else language.say("since {day}" if effective < today else "from {day}", day=day)
+    return Head(kind, day, label, effective.isoformat())
+
+
+def _title(newest: InForce, language: Language, view: View, exact: str) -> str:
+    """The heading. Where no head names the day, it ends with the day. In a text it is a hint, with the exact rate."""
+    day = newest.revision.effective_date
+    if view.layout == "inline":
+        hint = language.say("Bank of Russia, {day}", day=language.day(day))
+        return f"{hint}, {language.roubles(exact)}" if exact else hint
+    title = view.own_heading or language.say(SHORT_TITLE if view.heading == SHORT_HEADING else TITLE)
+    if view.has_heads:
+        return title
+    short_day = language.shortest_day(day)
+    return f"{title}, {short_day}" if view.own_heading else language.say(DATED_TITLE, day=short_day)
+
+
+def _note(answer: InForce, language: Language, view: View, today: date) -> str:
+    effective, expected = answer.revision.effective_date, answer.next_expected_at
     if effective < REDENOMINATION:
         return language.say(OLD_ROUBLES)
-    return language.say("Not updated since {day}.", day=language.day(effective)) if answer.stale else ""
+    if answer.stale:
+        return language.say("Not updated since {day}.", day=language.day(effective))
+    is_awaited = view.pending and expected and not answer.following and not answer.next_overdue
+    if is_awaited and expected and moscow_day(expected) == today:
+        return language.say("Tomorrow: by {time}", time=language.time(expected.astimezone(MOSCOW)))
+    return ""
 
 
 def _nominal(shown: Sequence[InForce], code: str) -> int:
@@ -209,30 +312,62 @@ def _nominal(shown: Sequence[InForce], code: str) -> int:
     return next((sheet.by_code[code].nominal for sheet in sheets if code in sheet.by_code), 0)
 
 
-def _row(shown: Sequence[InForce], code: str, language: Language, view: View, recent: Recent) -> Row:
-    """The row, all numbers for the newest nominal; its first cell is the trend."""
-    nominal, newest = _nominal(shown, code), shown[-1]
-    units = Decimal(nominal)
-    trend_rates = recent(code, view.spark) if view.spark else ()
-    points, trend = spark([(day, EXACT.multiply(rate, units)) for day, rate in trend_rates], language)
-    quotes = [answer.revision.sheet.by_code.get(code) for answer in shown]
-    values = [language.number(EXACT.multiply(q.unit_rate, units), PLACES) if q else NOTHING for q in quotes]
-    move, changes = "", {"change": NOTHING, "percent": NOTHING}
-    change = rate_change(newest.revision.sheet, newest.previous.sheet if newest.previous else None, code)
-    if change:
+class _Writer:
+    """Writes rows, all numbers of a row for the same number of units. `exact` is the first rate that was rounded."""
+
+    def __init__(self, shown: Sequence[InForce], language: Language, view: View) -> None:
+        self.exact = ""
+        self._shown, self._language, self._view = shown, language, view
+        self._symbols = language.symbols(view.codes) if view.figures.symbols else {}
+
+    def row(self, code: str, recent: Recent) -> Row:
+        """The row; its first cell is the trend."""
+        view, language = self._view, self._language
+        nominal = _nominal(self._shown, code)
+        units = view.figures.units(nominal)
+        trend_rates = recent(code, view.spark) if view.spark else ()
+        points, trend = spark([(day, EXACT.multiply(rate, units)) for day, rate in trend_rates], language)
+        values, places = self._values(code, units)
+        move, changes = self._changes(code, units, places)
+        name = self._symbols.get(code, code)
+        return Row(
+            code=code,
+            href=view.link(code),
+            unit=name if units == 1 else f"{language.whole(nominal)}\u00a0{name}",
+            name=language.currency(code, int(units)) if "name" in view.columns else "",
+            move=move,
+            mark=MARKS.get(move, ""),
+            words=language.say(move) if move in MARKS else "",
+            points=points,
+            cells=(trend, *values, *(changes[column] for _, column in view.changes)),
+        )
+
+    def _values(self, code: str, units: Decimal) -> tuple[list[str], int]:
+        """The rates of the days, and the decimals of the newest."""
+        figures, texts, places = self._view.figures, [], PLACES
+        for answer in self._shown:
+            quote = answer.revision.sheet.by_code.get(code)
+            if quote is None:
+                texts.append(NOTHING)
+                continue
+            amount = EXACT.multiply(quote.unit_rate, units)
+            places = figures.places(amount)
+            shown = figures.rounded(amount, places)
+            self.exact = self.exact or (self._language.number(amount, places) if shown != amount else "")
+            texts.append(self._language.number(shown, places))
+        return texts, places
+
+    def _changes(self, code: str, units: Decimal, places: int) -> tuple[str, dict[str, str]]:
+        """The move, and the cells of change."""
+        newest, figures, language = self._shown[-1], self._view.figures, self._language
+        change = rate_change(newest.revision.sheet, newest.previous.sheet if newest.previous else None, code)
+        if not change:
+            return "", {"change": NOTHING, "percent": NOTHING}
+        absolute = figures.rounded(EXACT.multiply(change.absolute, units), places)
+        is_line = self._view.layout == "line"  # there the arrow is the sign
+        written = language.number(abs(absolute), places) if is_line else language.signed(absolute, places)
         move = "up" if change.absolute > 0 else "down" if change.absolute < 0 else "same"
-        absolute = language.signed(EXACT.multiply(change.absolute, units), PLACES)
-        changes = {"change": absolute, "percent": language.percent(change.percent(PERCENT_PLACES))}
-    return Row(
-        code=code,
-        unit=code if nominal == 1 else f"{language.whole(nominal)}\u00a0{code}",
-        name=language.currency(code, nominal) if "name" in view.columns else "",
-        move=move,
-        mark=MARKS.get(move, ""),
-        words=language.say(move) if move in MARKS else "",
-        points=points,
-        cells=(trend, *values, *(changes[column] for _, column in view.changes)),
-    )
+        return move, {"change": written, "percent": language.percent(change.percent(PERCENT_PLACES))}
 
 
 def spark(rates: Sequence[tuple[date, Decimal]], language: Language) -> tuple[str, str]:

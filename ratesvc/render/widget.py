@@ -130,15 +130,18 @@ def style_of(table: Table, look: Look) -> str:
     The widths are written into the rules, because a loader of an older release gives the table no class for them.
     """
     used = {"rates", "head", "label", "code", "mark", "words", look.theme, look.updown}
+    used |= {table.layout} if table.layout else set()
     used |= {*table.kinds, *(row.move for row in table.rows), *(["badge"] if table.badge else [])}
     used |= {"when"} if any(column.label for column in table.columns) else set()
 
     def applies(rule: str) -> bool:
         selectors = rule.partition("{")[0].split(",")
-        return any(used.issuperset(re.findall(r"\.cbr-([\w-]+)", selector)) for selector in selectors)
+        return any(used.issuperset(re.findall(r"(?:\.cbr-|layout=)([\w-]+)", selector)) for selector in selectors)
 
     def fitted(rule: str) -> str:
-        for name, width in zip(("wide", "tiny"), table.fit.steps if table.fit else (), strict=False):
+        for name, width in zip(
+            ("wide", "tiny"), table.fit.steps if table.fit and not table.layout else (), strict=False
+        ):
             rule = rule.replace(f"cbr-{name}-$", "cbr-rates").replace("$", str(width)) if name in rule else rule
         return rule
 

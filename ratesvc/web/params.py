@@ -8,6 +8,7 @@ from datetime import date
 from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from multidict import MultiMapping
@@ -202,15 +203,48 @@ class LenientParams:
 
     def view(self, known: Collection[str]) -> rows.View:
         """Which rows and columns to show; `known` are the currencies that there are."""
-        codes = tuple(code for code in (w.upper() for w in self.words("codes", rows.MOST_CODES)) if code in known)
-        columns = tuple(name for name in rows.COLUMNS if name in self.words("columns", 10))
+        layout = self.choice("layout", rows.LAYOUTS)
+        given = self.words("codes", rows.MOST_CODES) or self.words("code", 1)
+        codes = tuple(dict.fromkeys(code for code in map(str.upper, given) if code in known)) or rows.DEFAULT_CODES
         spark = int(self.choice("spark", [str(days) for days in rows.SPARKS]))
         return rows.View(
-            tuple(dict.fromkeys(codes)) or rows.DEFAULT_CODES,
-            columns or rows.DEFAULT_COLUMNS,
+            codes[:1] if layout == "inline" else codes,
+            self._columns(layout),
             self.text("heading", rows.LONGEST_HEADING),
-            spark,
+            spark if layout == rows.LAYOUTS[0] else 0,
+            layout,
+            self._figures(layout),
+            self._address("href"),
+            head=self._switch("head", is_on=True),
+            pending=self._switch("pending", is_on=False),
         )
+
+    def _columns(self, layout: str) -> tuple[str, ...]:
+        given = self.words("columns", 10)
+        columns = tuple(name for name in rows.COLUMNS if name in given)
+        if layout == "inline":
+            columns = tuple(name for name in columns if name in ("today", "next"))
+        return columns or rows.COLUMNS_OF.get(layout, rows.ONE_DAY_COLUMNS)
+
+    def _figures(self, layout: str) -> rows.Figures:
+        is_short = layout in rows.ROUNDED
+        decimals = self.choice("decimals", (rows.DECIMALS[0] if is_short else "0", *rows.DECIMALS))
+        return rows.Figures(
+            int(decimals), self._switch("unit", is_on=is_short), self._switch("symbols", is_on=is_short)
+        )
+
+    def _switch(self, name: str, *, is_on: bool) -> bool:
+        """0 or 1."""
+        return self.choice(name, ("1", "0") if is_on else ("0", "1")) == "1"
+
+    def _address(self, name: str) -> str:
+        """An absolute address of the web, or empty."""
+        text = self.text(name, rows.LONGEST_ADDRESS)
+        try:
+            parts = urlsplit(text)
+        except ValueError:
+            return ""
+        return text if parts.scheme in ("http", "https") and parts.hostname else ""
 
     def day(self) -> date | None:
         """`date=2024-03-02`; None where it is not given or does not exist."""

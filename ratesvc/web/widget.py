@@ -66,7 +66,8 @@ class Embedding:
         def recent(code: str, days: int) -> list[tuple[date, Decimal]]:
             return history.series(code, last - timedelta(days=days), last)
 
-        return rows.table(self._shown, language, view, recent, demo=self._service.demo)
+        today = self._publication.snapshot.today
+        return rows.table(self._shown, language, view, recent, today=today, demo=self._service.demo)
 
     def answer(self, kind: Hashable, render: Callable[[], Body], caching: Caching = WIDGET) -> Answer:
         """The finished body, rendered at the first request for it."""

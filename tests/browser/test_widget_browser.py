@@ -133,6 +133,54 @@ async def test_the_default_snippet_as_pasted(browser: Browser, live: Live, host:
     assert await page.evaluate("shift") == 0
 
 
+async def test_one_rate_stands_in_a_sentence(browser: Browser, live: Live, host: Host) -> None:
+    """As a link to its source in the text's own font, with its day as a hint; from a server it needs no script."""
+    loader = f'<script async src="{live.url}/widget/rates.js" crossorigin="anonymous"></script>'
+    element = '<cbr-rates code="USD" layout="inline" lang="ru"><a href="x">cbr.ru</a></cbr-rates>'
+    page = await opened(browser, host.put(f"<p>The dollar is at {element} today.</p>{loader}"))
+    assert await page.inner_text("cbr-rates .cbr-rates") == "60,39\u00a0₽"
+    hint = "Банк России, 18 ноября 2022\u202fг., 60,3894\u00a0₽"
+    assert (await page.get_attribute("cbr-rates .cbr-rates", "title") or "").replace("\u00a0г", "\u202fг") == hint
+    assert await page.evaluate("document.querySelector('p').getClientRects().length") == 1
+    assert await page.evaluate("document.querySelector('p').offsetHeight") < 30
+    async with aiohttp.ClientSession() as http, http.get(f"{live.url}/widget?code=USD&layout=inline&style=none") as a:
+        fragment = await a.text()
+    page = await opened(browser, host.put(f"<p>At {fragment} today.</p>"))
+    assert await page.inner_text("p") == "At ₽60.39 today."
+
+
+@pytest.mark.parametrize("theme", ["inherit", "light"])
+async def test_colours_of_changes_are_legible_on_any_page(browser: Browser, live: Live, host: Host, theme: str) -> None:
+    """Also on a dark page that sets no color-scheme: at least 4.5 to 1."""
+    head = "<style>body{background:#14171b;color:#ddd}</style>"
+    page = await opened(browser, host.put(element(live, f'theme="{theme}"'), head=head))
+    contrast = """ground => [...document.querySelector("cbr-rates").shadowRoot.querySelectorAll(".cbr-change")].slice(1)
+      .map(cell => {
+        const canvas = new OffscreenCanvas(1, 1).getContext("2d");
+        const light = colour => {
+          canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+          const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map(c => c / 255)
+            .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+          return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05; };
+        const [a, b] = [light(getComputedStyle(cell).color), light(ground)];
+        return Math.max(a, b) / Math.min(a, b); })"""
+    found = await page.evaluate(contrast, "#14171b" if theme == "inherit" else "#fff")
+    assert len(found) == 6
+    assert min(found) >= 4.5
+
+
+async def test_the_loader_of_the_first_release_draws_the_rows_of_today(
+    browser: Browser, live: Live, host: Host
+) -> None:
+    """It is pinned on pages that nobody changes, and knows none of the newer classes."""
+    body = element(live, 'lang="ru"').replace("/widget/rates.js", "/widget/1.0.0/rates.js")
+    page = await opened(browser, host.put(f'<div style="width:240px">{body}</div>'))
+    assert await page.evaluate("states") == ["cbr-load"]
+    assert await page.evaluate("(e => e.scrollWidth - e.clientWidth)(document.querySelector('cbr-rates'))") <= 0
+    display = "getComputedStyle(document.querySelector('cbr-rates').shadowRoot.querySelector('tbody th')).gridColumnEnd"
+    assert await page.evaluate(display) == "4"
+
+
 @pytest.mark.parametrize("sandbox", ["", 'sandbox="allow-scripts"'])
 @pytest.mark.parametrize("headers", [{}, {"Cross-Origin-Embedder-Policy": "require-corp"}])
 async def test_the_frame_as_pasted(
@@ -360,9 +408,15 @@ async def test_valid_html(live: Live, tmp_path: Path) -> None:
         "frame": "/widget/frame?spark=30",
         "builder": "/?lang=ru",
         "embed": "/embed?lang=ar",
+        "line": "/widget/frame?layout=line&href=https://a.example/{code}",
         "rate": "/rate?lang=de",
     }
-    included = {"linked": "/widget?style=link&spark=7", "shadow": "/widget?shadow=1", "inline": "/widget"}
+    included = {
+        "linked": "/widget?style=link&spark=7",
+        "shadow": "/widget?shadow=1",
+        "inline": "/widget",
+        "sentence": "/widget?layout=inline&style=link",
+    }
     around = '<!doctype html><html lang="en"><head><title>Host</title></head><body>{}</body></html>'
     async with aiohttp.ClientSession() as http:
         for name, path in {**paths, **included}.items():
@@ -405,7 +459,15 @@ async def test_the_reference_is_a_table_on_a_phone_too(browser: Browser, live: L
 @pytest.mark.parametrize("scheme", ["light", *in_faults("dark", "forced")])
 @pytest.mark.parametrize(
     "what",
-    ["element", "frame", "builder", "rate", "docs", *in_faults("frame-ar", "fragment", "builder-ru", "builder-zh")],
+    [
+        "element",
+        "frame",
+        "builder",
+        "rate",
+        "docs",
+        "frame-line",
+        *in_faults("frame-bar", "frame-ar", "fragment", "builder-ru", "builder-zh"),
+    ],
 )
 async def test_axe_finds_nothing(browser: Browser, live: Live, host: Host, what: str, scheme: str) -> None:
     """axe-core with wcag22aa and best-practices."""
@@ -421,6 +483,8 @@ async def test_axe_finds_nothing(browser: Browser, live: Live, host: Host, what:
         "fragment": host.put(around.format(fragment)),
         "frame": f"{live.url}/widget/frame?theme={theme}&spark=7",
         "frame-ar": f"{live.url}/widget/frame?theme={theme}&lang=ar",
+        "frame-line": f"{live.url}/widget/frame?theme={theme}&lang=ru&layout=line",
+        "frame-bar": f"{live.url}/widget/frame?theme={theme}&lang=ru&layout=bar&href=https://a.example/",
         "builder": f"{live.url}/",
         "builder-ru": f"{live.url}/?lang=ru",
         "builder-zh": f"{live.url}/?lang=zh-Hans&csp=1",

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.browser
 WIDTHS = [*range(160, 520, 10), *range(520, 971, 30)]
 HEIGHTS = 8
 """The height is compared at each eighth width."""
+LOOKS = ("spark=0", "spark=30", "layout=line", "layout=bar")
 LANGUAGES = ("ru", "en", "de", "ar", "zh", "hi", "th", "hy")
 CODES = "USD,JPY,UZS,XDR,AUD,KRW"
 SUBSETS = list(chain.from_iterable(combinations(COLUMNS, count) for count in range(1, len(COLUMNS) + 1)))
@@ -64,14 +65,14 @@ async def got(http: aiohttp.ClientSession, address: str) -> str:
 async def test_no_text_is_cut_at_any_width(
     browser: Browser, live: Live, host: Host, lang: str, subsets: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With any columns, wide names and large units, with and without a trend; the height of oEmbed is enough."""
+    """With any columns, wide names and large units, in each layout; the height of oEmbed is enough."""
     page = await browser.new_page(viewport={"width": 1000, "height": 900})
     style = f'<link rel="stylesheet" href="{live.url}/widget/{widget.RELEASE}/widget.css">'
     await page.goto(host.put("<main></main>", head=style), wait_until="networkidle")
     wrong, layouts, spare = [], 0, 0
     async with aiohttp.ClientSession() as http:
-        for columns, spark in product(subsets, (0, 30)):
-            query = f"lang={lang}&codes={CODES}&columns={','.join(columns)}&spark={spark}"
+        for columns, look in product(subsets, LOOKS):
+            query = f"lang={lang}&codes={CODES}&columns={','.join(columns)}&{look}"
             fragment = await got(http, f"{live.url}/widget?style=none&theme=light&{query}")
             await page.evaluate("html => { document.querySelector('main').innerHTML = html; }", fragment)
             faults, heights = await page.evaluate(FAULTS, WIDTHS)

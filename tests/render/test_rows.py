@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -18,7 +19,7 @@ from ratesvc.domain.rates import InForce, Quote, Revision, Sheet, Snapshot
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.render import json, rows, terminal
 from ratesvc.render.language import Language, language_or_default
-from ratesvc.render.rows import NOTHING, Row, Table, View
+from ratesvc.render.rows import NOTHING, Figures, Row, Table, View
 
 FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
 FETCHED = datetime(2026, 4, 23, 13, 20, 5, tzinfo=UTC)
@@ -42,7 +43,7 @@ def revision(printed: Printed, day: date) -> Revision:
 
 def table(answer: InForce, language: Language = ENGLISH) -> Table:
     codes = tuple(answer.revision.sheet.by_code)
-    return rows.table([answer], language, View(codes, COLUMNS), lambda *_: [])
+    return rows.table([answer], language, View(codes, COLUMNS), lambda *_: [], today=answer.requested_date)
 
 
 def row(now: tuple[int, str], before: tuple[int, str] | None, language: Language = ENGLISH) -> Row:
@@ -99,7 +100,7 @@ def test_today_and_tomorrow_stand_side_by_side() -> None:
     """The change is tomorrow's, for the nominal of tomorrow's sheet."""
     shown = two_days({"USD": (10, "740"), "AED": (1, "22")}, {"USD": (1, "75"), "CHF": (1, "90")}, {"USD": (1, "1")})
     view = View(("USD", "AED", "CHF", "EUR"), rows.COLUMNS)
-    found = rows.table(shown, ENGLISH, view, lambda *_: [])
+    found = rows.table(shown, ENGLISH, view, lambda *_: [], today=FRIDAY)
     assert found.kinds == ("name", "today", "value", "change", "percent")
     assert [(one.text, one.label, one.iso) for one in found.columns[1:3]] == [
         ("Apr 24", "Today", "2026-04-24"),
@@ -113,14 +114,122 @@ def test_today_and_tomorrow_stand_side_by_side() -> None:
     assert found.source.endswith("To=25.04.2026")
 
 
+@pytest.mark.parametrize(
+    ("today", "effective", "tag", "text", "label"),
+    [
+        (FRIDAY, FRIDAY, "ru", "24 апр.", "Сегодня"),
+        (date(2026, 4, 26), SATURDAY, "ru", "с 25 апр.", "Сегодня"),
+        (date(2026, 4, 26), SATURDAY, "en", "since Apr 25", "Today"),
+        (date(2026, 4, 26), SATURDAY, "de", "25. Apr.", ""),
+    ],
+)
+def test_one_column_says_today_and_on_a_weekend_since_when(
+    today: date, effective: date, tag: str, text: str, label: str
+) -> None:
+    """Only languages with our words have them; elsewhere the date says enough."""
+    answer = InForce(today, revision({"USD": (1, "75")}, effective), None, None, next_expected_at=FETCHED)
+    found = rows.table([answer], language_or_default(tag), View(("USD",)), lambda *_: [], today=today)
+    assert (found.columns[1].text, found.columns[1].label) == (text, label)
+
+
 def test_a_sheet_of_another_day_than_tomorrow_is_not_called_tomorrow() -> None:
-    """Over a weekend, or in a language without our words, the dates say enough."""
+    """Before a weekend its head says from which day it applies."""
     tuesday = two_days({"USD": (1, "74")}, {"USD": (1, "75")}, day=date(2026, 4, 28))
     tomorrow = two_days({"USD": (1, "74")}, {"USD": (1, "75")})
-    for shown, tag in ((tuesday, "en"), (tomorrow, "de")):
-        found = rows.table(shown, language_or_default(tag), View(("USD",)), lambda *_: [])
-        assert [one.label for one in found.columns] == [""] * 4
+    for shown, tag, heads in (
+        (tuesday, "en", [("Apr 24", "Today"), ("from Apr 28", "")]),
+        (tomorrow, "de", [("24. Apr.", ""), ("25. Apr.", "")]),
+    ):
+        found = rows.table(shown, language_or_default(tag), View(("USD",)), lambda *_: [], today=FRIDAY)
+        assert [(one.text, one.label) for one in found.columns[1:3]] == heads
         assert (found.foreign, found.title_foreign) == (("en", "en") if tag == "de" else ("", ""))
+
+
+YUAN = {"USD": (1, "60.3741"), "CNY": (10, "84.7201"), "JPY": (100, "43.0567"), "VND": (10_000, "24.4251")}
+BEFORE = {"USD": (1, "60.3894"), "CNY": (10, "84.4679"), "JPY": (100, "43.3085"), "VND": (10_000, "24.4300")}
+
+
+def compact(figures: Figures, layout: str = "table", **more: Any) -> Table:
+    view = View(tuple(YUAN), ("today", "change"), layout=layout, figures=figures, **more)
+    return rows.table([in_force(YUAN, BEFORE, SATURDAY)], ENGLISH, view, lambda *_: [], today=SATURDAY)
+
+
+def test_rates_of_one_unit_are_exact_or_rounded_once_and_say_so() -> None:
+    """0.00 would say nothing, so a rate below 1 keeps significant digits. Changes have the decimals of their rates."""
+    exact = compact(Figures(per_unit=True))
+    assert [(one.unit, one.cells[0]) for one in exact.rows] == [
+        ("USD", "60.3741"),
+        ("CNY", "8.47201"),
+        ("JPY", "0.430567"),
+        ("VND", "0.00244251"),
+    ]
+    assert exact.badge == ""
+    short = compact(Figures(2, per_unit=True))
+    assert [one.cells for one in short.rows] == [
+        ("60.37", "\u22120.02"),
+        ("8.47", "+0.03"),
+        ("0.43", "0.00"),
+        ("0.0024", "0.0000"),
+    ]
+    assert [one.move for one in short.rows] == ["down", "up", "down", "down"]
+    assert short.badge == rows.ABOUT
+    assert [one.cells[0] for one in compact(Figures(2)).rows][1] == "84.72"
+
+
+def test_symbols_name_one_currency_each() -> None:
+    """Where two have the same sign, letters stand before it."""
+    assert [one.unit for one in compact(Figures(per_unit=True, symbols=True)).rows] == ["$", "CN¥", "¥", "₫"]
+    assert [one.unit for one in compact(Figures(symbols=True)).rows][1] == "10\u00a0CN¥"
+    assert language_or_default("ru").symbols(("USD", "EUR", "CNY")) == {"USD": "$", "EUR": "€", "CNY": "¥"}
+
+
+def test_without_heads_the_heading_names_the_day() -> None:
+    """In a line the arrow is the sign; in a sentence a hint has the day and the exact rate."""
+    line = compact(Figures(2, per_unit=True), "line")
+    assert (line.title, line.headless, line.layout, line.rows[0].cells[1]) == (
+        "Bank of Russia rates for Apr 25",
+        True,
+        "line",
+        "0.02",
+    )
+    assert line.href.endswith("To=25.04.2026")
+    assert compact(Figures(), head=False, heading="Rates").title == "Rates, Apr 25"
+    assert compact(Figures(), heading="short").title == "Bank of Russia rates"
+    inline = compact(Figures(2), "inline")
+    assert (inline.rows[0].cells, len(inline.rows)) == (("₽60.37",), 1)
+    assert inline.title == "Bank of Russia, April 25, 2026, ₽60.3741"
+    assert language_or_default("ru").shortest_day(SATURDAY) == "25.04"
+    assert language_or_default("ru").roubles("60,37") == "60,37\u00a0₽"
+
+
+@pytest.mark.parametrize(
+    ("href", "title", "row"),
+    [
+        ("", "", ""),
+        ("https://a.example/rates", "https://a.example/rates", "https://a.example/rates"),
+        ("https://a.example/{code}?x", "", "https://a.example/USD?x"),
+    ],
+)
+def test_heading_and_rows_lead_to_the_hosts_own_page(href: str, title: str, row: str) -> None:
+    found = compact(Figures(), href=href)
+    assert (found.href, found.rows[0].href) == (title, row)
+
+
+def test_the_place_of_tomorrow_says_when_to_expect_it() -> None:
+    """If asked, on the day itself, and only until it is announced or overdue."""
+    today = revision({"USD": (1, "75")}, FRIDAY)
+    due = datetime(2026, 4, 24, 15, 0, tzinfo=UTC)
+    awaited = InForce(FRIDAY, today, None, None, due)
+
+    def note(answer: InForce, *, pending: bool = True, day: date = FRIDAY) -> str:
+        view = View(("USD",), pending=pending)
+        return rows.table([answer], language_or_default("ru"), view, lambda *_: [], today=day).note
+
+    assert note(awaited) == "Завтра: до 18:00"
+    assert note(awaited, pending=False) == ""
+    assert note(replace(awaited, next_overdue=True)) == ""
+    assert note(replace(awaited, following=today)) == ""
+    assert note(awaited, day=FRIDAY - ONE_DAY) == ""
 
 
 @pytest.mark.parametrize(
@@ -159,7 +268,7 @@ def test_a_view_knows_its_columns_of_change() -> None:
     assert View(columns=("name", "today")).changes == []
     assert View(("USD", "EUR", "CNY")).beginning_with("CNY").codes == ("CNY", "USD", "EUR")
     usd = in_force({"USD": (1, "75")}, {"USD": (1, "74")})
-    found = rows.table([usd], ENGLISH, View(("USD",), ("percent",)), lambda *_: [])
+    found = rows.table([usd], ENGLISH, View(("USD",), ("percent",)), lambda *_: [], today=FRIDAY)
     assert (found.kinds, found.rows[0].cells, found.rows[0].name) == (
         ("name", "value", "change"),
         ("75.0000", "+1.35%"),
@@ -170,9 +279,11 @@ def test_a_view_knows_its_columns_of_change() -> None:
 def test_a_stale_table_names_its_last_day() -> None:
     """If today's own sheet is missing. A table of a past day has the year in its head."""
     friday = revision({"USD": (1, "75")}, FRIDAY)
-    stale = rows.table([InForce(SATURDAY, friday, None, None, FETCHED, stale=True)], ENGLISH, View(), lambda *_: [])
+    stale = rows.table(
+        [InForce(SATURDAY, friday, None, None, FETCHED, stale=True)], ENGLISH, View(), lambda *_: [], today=FRIDAY
+    )
     assert (stale.stale, stale.note) == (True, "Not updated since April 24, 2026.")
-    past = rows.table([InForce(FRIDAY, friday, None, None)], ENGLISH, View(), lambda *_: [])
+    past = rows.table([InForce(FRIDAY, friday, None, None)], ENGLISH, View(), lambda *_: [], today=FRIDAY)
     assert (past.stale, past.note) == (False, "")
     assert (stale.columns[1].text, past.columns[1].text) == ("Apr 24", "April 24, 2026")
 
@@ -183,7 +294,9 @@ def test_a_table_has_our_title_the_hosts_or_none() -> None:
     german = language_or_default("de")
     titles = {}
     for heading in ("", "none", "Kurse"):
-        found = rows.table(usd, german, View(("USD",), heading=heading), lambda *_: [], demo=heading == "none")
+        found = rows.table(
+            usd, german, View(("USD",), heading=heading), lambda *_: [], today=FRIDAY, demo=heading == "none"
+        )
         titles[heading] = (found.title, found.titled, found.title_foreign, found.badge)
     assert titles == {
         "": (rows.TITLE, True, "en", ""),
@@ -197,11 +310,11 @@ def test_a_line_of_recent_rates_is_of_the_nominal_of_its_row() -> None:
     usd = in_force({"USD": (10, "750"), "EUR": (1, "90")}, None)
     rates = {"USD": [(FRIDAY - ONE_DAY, Decimal("74.5")), (FRIDAY, Decimal(80)), (SATURDAY, Decimal(75))], "EUR": []}
     view = View(("USD", "EUR"), ("name", "today"), spark=7)
-    found = rows.table([usd], ENGLISH, view, lambda code, days: rates[code] if days == 7 else [])
+    found = rows.table([usd], ENGLISH, view, lambda code, days: rates[code] if days == 7 else [], today=FRIDAY)
     assert found.columns[1] == rows.Head("trend", "7 days")
     assert [one.cells[0] for one in found.rows] == ["from 745.0000 to 750.0000", ""]
     assert [bool(one.points) for one in found.rows] == [True, False]
-    alone = rows.table([usd], ENGLISH, replace(view, codes=("EUR", "XXX")), lambda *_: [])
+    alone = rows.table([usd], ENGLISH, replace(view, codes=("EUR", "XXX")), lambda *_: [], today=FRIDAY)
     assert alone.kinds == ("name", "value")
 
 

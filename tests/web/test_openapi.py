@@ -292,10 +292,13 @@ def test_the_code_has_the_limits_and_lenient_values_of_the_contract() -> None:
         "card-scale": png.SCALES,
         "ui": builder.UI,
         "spark": [str(days) for days in rows.SPARKS],
+        "layout": rows.LAYOUTS,
+        "decimals": rows.DECIMALS,
     }
     assert {name: lenient[name]["enum"] for name in words} == {name: list(one) for name, one in words.items()}
     assert set(re.findall(r"\w+", lenient["columns"]["pattern"])) == set(rows.COLUMNS)
     assert lenient["heading"]["maxLength"] == rows.LONGEST_HEADING
+    assert lenient["href"]["maxLength"] == rows.LONGEST_ADDRESS
     sizes = {"shown-width": builder.WIDTHS, "shown-height": builder.HEIGHTS, "maxwidth": builder.OEMBED_SIZES}
     for name, size in sizes.items():
         assert (lenient[name]["minimum"], lenient[name]["maximum"] + 1) == (size.start, size.stop)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratesvc.errors import BadRequest
-from ratesvc.render.rows import DEFAULT_COLUMNS, View
+from ratesvc.render.rows import DEFAULT_COLUMNS, ONE_DAY_COLUMNS, Figures, View
 from ratesvc.render.widget import Look, Packing
 from ratesvc.web.params import LenientParams, StrictParams, day_of, one_code
 from ratesvc.web.params import _hint as hint
@@ -237,6 +237,7 @@ def test_an_amount_is_read_as_people_write_it(text: str, lang: str, amount: str)
 
 
 Read = Callable[[LenientParams], object]
+SHORT = Figures(2, per_unit=True, symbols=True)
 LENIENT: list[tuple[Read, list[tuple[str, object]]]] = [
     (
         lambda params: params.text("heading", 5),
@@ -280,6 +281,24 @@ LENIENT: list[tuple[Read, list[tuple[str, object]]]] = [
             ),
             ("codes=XXX&columns=x&spark=8", View()),
             ("columns=a,b,c,d,e,f,g,h,i,j,name", View(columns=DEFAULT_COLUMNS)),
+            ("layout=x&decimals=3&unit=2&symbols=x&head=2&pending=2&href=/rates", View()),
+            ("layout=line&spark=7", View(layout="line", columns=ONE_DAY_COLUMNS, figures=SHORT)),
+            (
+                "layout=inline&code=usd&columns=name",
+                View(("USD",), ("today",), layout="inline", figures=SHORT),
+            ),
+            (
+                "layout=line&decimals=4&unit=0&symbols=0",
+                View(layout="line", columns=ONE_DAY_COLUMNS, figures=Figures(4)),
+            ),
+            (
+                "head=0&pending=1&href=https://a.example/{code}",
+                View(head=False, pending=True, href="https://a.example/{code}"),
+            ),
+            *(
+                (f"href={bad}", View())
+                for bad in ("javascript:alert(1)", "//a.example", "http://", "ftp://a.example", "http://[")
+            ),
         ],
     ),
     (
