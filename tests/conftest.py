@@ -323,9 +323,10 @@ class Served:
 
 
 def addresses(service: Service) -> set[str]:
-    """The path of every route, with its variable parts in braces."""
+    """The path of every route, with its variable parts in braces; a trailing slash makes no other path."""
     resources = build(service, Site("http://x")).router.resources()
-    return {resource.canonical for resource in resources if {"GET", "HEAD"} & {route.method for route in resource}}
+    found = {resource.canonical for resource in resources if {"GET", "HEAD"} & {route.method for route in resource}}
+    return found - ({f"{path}/" for path in found} - foreign(service))
 
 
 def foreign(service: Service) -> set[str]:

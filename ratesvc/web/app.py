@@ -36,9 +36,12 @@ def _application(service: Service, site: Site, paths: Mapping[str, Handler]) -> 
     foreign = rates.dialect_paths(service)
     for path, handler in paths.items():
         answer, pattern = answering(handler, service, path, own | bank if path in foreign else own), rates.pattern(path)
-        app.router.add_get(pattern, counted(answer, service, path))
-        app.router.add_route("OPTIONS", pattern, counted(preflight, service, path))
-        app.router.add_route("*", pattern, counted(wrong_method, service, path))
+        # No redirect for a trailing slash: spreadsheets and scripts that do not follow it would fail.
+        has_twin = not path.endswith("/") and f"{path}/" not in paths
+        for one in (pattern, f"{pattern}/") if has_twin else (pattern,):
+            app.router.add_get(one, counted(answer, service, path))
+            app.router.add_route("OPTIONS", one, counted(preflight, service, path))
+            app.router.add_route("*", one, counted(wrong_method, service, path))
     app.router.add_route("*", "/{anything:(?s:.*)}", counted(not_found, service, NOWHERE))
     return app
 

@@ -9,6 +9,7 @@ from datetime import time as clock_time
 
 from aiohttp import web
 
+from ratesvc import __version__
 from ratesvc.domain.rates import Revision, Snapshot
 from ratesvc.domain.workdays import at
 from ratesvc.render.json import encode
@@ -41,7 +42,11 @@ def routes(service: Service) -> dict[str, Handler]:
             kept = (time.monotonic(), service.health())
         checks = kept[1]
         worst = max((check["status"] for check in checks.values()), key=STATUSES.index)
-        document = {"status": worst, "checks": {name: [check] for name, check in checks.items()}}
+        document = {
+            "status": worst,
+            "version": __version__,
+            "checks": {name: [check] for name, check in checks.items()},
+        }
         return uncached(503 if worst == "fail" else 200, encode(document), HEALTH)
 
     async def metrics(_: web.Request) -> web.Response:

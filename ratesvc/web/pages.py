@@ -8,7 +8,7 @@ from datetime import date
 from functools import partial
 from importlib.resources import files
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from yarl import URL
 
 from ratesvc.domain.history import on_day
@@ -21,27 +21,47 @@ from ratesvc.render.rate_page import Question, reason
 from ratesvc.render.widget import Site, own_page
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
-from ratesvc.web.params import LenientParams, StrictParams, day_of, one_code
+from ratesvc.web.params import LenientParams, StrictParams, day_of, one_code, page_language
 from ratesvc.web.rates import caching_of, published, rendered_in_thread
-from ratesvc.web.responses import ICON, NO_STORE, REFERENCE, Answer, Handler, problem_of
-from ratesvc.web.widget import PICTURE_HEADERS, Embedding, fixed
+from ratesvc.web.responses import HOURLY, ICON, NO_STORE, REFERENCE, Answer, Handler, problem_of
+from ratesvc.web.widget import PICTURE_POLICY, Embedding, fixed
 
 ICON_FILE = files("ratesvc.render").joinpath("assets", "icon.svg")
 HEADERS = own_page(rate_page.SECURITY_POLICY)
 BUILDER_HEADERS = own_page(builder.policy())
 DOCS_HEADERS = own_page(openapi.policy())
+ROBOTS = b"User-agent: *\nDisallow: /rate?\nDisallow: /chart\nDisallow: /widget\n"
+"""The pages may be searched, but not every rate of every day, nor what other pages embed."""
 EXAMPLES = {JSON, "text/plain", "text/csv"}
 
 
 def routes(service: Service, site: Site, others: Mapping[str, Handler]) -> dict[str, Handler]:
     """Path → handler. The reference shows answers of the `others`."""
     return {
-        "/": partial(_home, service, site),
-        "/rate": partial(_rate, service, site),
+        "/": _in_the_readers_language(partial(_home, service, site)),
+        "/rate": _in_the_readers_language(partial(_rate, service, site)),
         "/openapi.json": partial(_document, service, site),
-        "/docs": partial(_docs, service, site, others),
-        "/favicon.ico": fixed(Body(ICON_FILE.read_bytes(), "image/svg+xml", PICTURE_HEADERS), ICON),
+        "/docs": _in_the_readers_language(partial(_docs, service, site, others)),
+        "/favicon.ico": fixed(Body(ICON_FILE.read_bytes(), "image/svg+xml", (PICTURE_POLICY,)), ICON),
+        "/robots.txt": fixed(Body(ROBOTS, "text/plain; charset=utf-8"), HOURLY),
     }
+
+
+def _in_the_readers_language(handler: Handler) -> Handler:
+    """Without `lang`, the browser's Accept-Language chooses it among our translations."""
+
+    async def answer(request: web.Request) -> Answer | web.StreamResponse:
+        if "lang" in request.query:
+            return await handler(request)
+        tag = page_language(",".join(request.headers.getall(hdrs.ACCEPT_LANGUAGE, ())))
+        asked = request.clone(rel_url=request.rel_url.update_query(lang=tag))
+        asked._match_info = request._match_info  # noqa: SLF001 -- clone has no argument for it
+        found = await handler(asked)
+        if isinstance(found, Answer):
+            found.by_header = hdrs.ACCEPT_LANGUAGE
+        return found
+
+    return answer
 
 
 async def _home(service: Service, site: Site, request: web.Request) -> Answer:

@@ -7,6 +7,8 @@ from collections.abc import Collection, Sequence
 from datetime import date
 from decimal import Decimal
 from difflib import get_close_matches
+from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,9 +16,10 @@ from aiohttp import web
 from multidict import MultiMapping
 
 from ratesvc.errors import BadRequest
-from ratesvc.render import rows, widget
+from ratesvc.render import builder, rows, widget
 from ratesvc.render.language import Language, language, language_or_default
 from ratesvc.render.openapi import query_parameters
+from ratesvc.web.responses import weights
 
 LONGEST_TAG = 35
 UNSEEN = frozenset("\u00a0\u00ad\u200c\u200d\u200e\u200f\u202f")
@@ -131,6 +134,15 @@ def _check(parameter: dict[str, Any], text: str) -> None:
 
 def _malformed(parameter: dict[str, Any], text: str) -> BadRequest:
     return BadRequest(f"{parameter['name']} takes {parameter['x-takes']}.", parameter["name"], text)
+
+
+@lru_cache(maxsize=512)
+def page_language(accepted: str) -> str:
+    """The tag of the translation that Accept-Language weights highest, or English (RFC 9110, 12.5.4)."""
+    translated = {tag.partition("-")[0]: tag for tag in builder.UI}
+    named = ((weight, tag.partition("-")[0]) for tag, weight in weights(accepted).items())
+    usable = [(weight, translated[name]) for weight, name in named if weight and name in translated]
+    return max(usable, key=itemgetter(0), default=(0.0, builder.UI[0]))[1]
 
 
 def one_code(text: str) -> str:

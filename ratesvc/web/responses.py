@@ -228,15 +228,18 @@ def write(transport: asyncio.Transport, head: bytes, content: bytes) -> None:
 @lru_cache(maxsize=512)
 def preferred(accepted: str, offered: tuple[str, ...]) -> str:
     """The offered encoding with the highest weight, ours first among equals (RFC 9110, 12.5.3)."""
-    weights: dict[str, float] = {}
-    for part in accepted.lower().split(","):
-        name, _, parameter = part.strip().partition(";")
-        weights[name.strip()] = _weight(parameter)
-    default = weights.get("*", 0.0)
-    usable = [(weights.get(name, default), name) for name in offered if name != "identity"]
+    found = weights(accepted)
+    default = found.get("*", 0.0)
+    usable = [(found.get(name, default), name) for name in offered if name != "identity"]
     best = max(usable, key=lambda pair: pair[0], default=(0.0, "identity"))
-    identity = weights.get("identity", 0.0)
+    identity = found.get("identity", 0.0)
     return best[1] if best[0] > 0 and best[0] >= identity else "identity"
+
+
+def weights(accepted: str) -> dict[str, float]:
+    """Each item of an Accept header in lower case, and its weight."""
+    items = (part.strip().partition(";") for part in accepted.lower().split(","))
+    return {name.strip(): _weight(parameter) for name, _, parameter in items}
 
 
 def _weight(parameter: str) -> float:

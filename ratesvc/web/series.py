@@ -23,6 +23,7 @@ from ratesvc.service.publication import LONG_POINTS, Body
 from ratesvc.web.params import StrictParams
 from ratesvc.web.rates import caching_of, caching_until, known, published, rendered_in_thread
 from ratesvc.web.responses import Answer, Handler
+from ratesvc.web.widget import NOINDEX
 
 CHART_POLICY = ("Content-Security-Policy", policy(chart.STYLE, frame_ancestors="*"))
 USUAL_RANGE = timedelta(days=365)
@@ -89,7 +90,7 @@ async def _lines(service: Service, request: web.Request) -> Answer:
     drawing = _Chart(StrictParams(request, "/chart.svg"), service)
 
     def render() -> Body:
-        return Body(drawing.svg(drawing.look).encode(), chart.CONTENT_TYPE, (CHART_POLICY,))
+        return Body(drawing.svg(drawing.look).encode(), chart.CONTENT_TYPE, (CHART_POLICY, NOINDEX))
 
     return await _long_answer(service, ("chart", drawing.key), drawing.until, render, points=drawing.points)
 
@@ -104,7 +105,7 @@ async def _pixels(service: Service, request: web.Request) -> Answer:
     def render() -> Body:
         # In English where the fonts lack the reader's script.
         looks = (drawing.look, replace(drawing.look, language=language_or_default(None)))
-        return Body(png.png(png.first_drawable(map(drawing.svg, looks)), density), png.CONTENT_TYPE)
+        return Body(png.png(png.first_drawable(map(drawing.svg, looks)), density), png.CONTENT_TYPE, (NOINDEX,))
 
     # Drawing takes as long as many points do.
     points, key = max(LONG_POINTS, drawing.points), ("pixels", drawing.key, density)

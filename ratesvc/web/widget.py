@@ -34,8 +34,11 @@ FRAME_POLICY = widget.policy(
     require_trusted_types_for="'script'",
     frame_ancestors="*",
 )
-FRAME_HEADERS = (*framed_page(FRAME_POLICY), ("Cross-Origin-Embedder-Policy", "require-corp"))
-PICTURE_HEADERS = (("Content-Security-Policy", "default-src 'none'; sandbox"),)
+NOINDEX = ("X-Robots-Tag", "noindex")
+"""What is embedded belongs to another page, so search engines should not list it by itself."""
+FRAME_HEADERS = (*framed_page(FRAME_POLICY), ("Cross-Origin-Embedder-Policy", "require-corp"), NOINDEX)
+PICTURE_POLICY = ("Content-Security-Policy", "default-src 'none'; sandbox")
+PICTURE_HEADERS = (PICTURE_POLICY, NOINDEX)
 
 
 class Embedding:
@@ -122,7 +125,7 @@ async def _fragment(service: Service, site: widget.Site, request: web.Request) -
     shown = Embedding(LenientParams(request), service)
     look, packing = shown.params.look(), shown.params.packing()
     return shown.answer(
-        ("widget", look, packing), lambda: _html(widget.fragment(shown.table, look, packing, style_url))
+        ("widget", look, packing), lambda: _html(widget.fragment(shown.table, look, packing, style_url), NOINDEX)
     )
 
 
@@ -148,7 +151,7 @@ async def _finished_rows(service: Service, request: web.Request) -> Answer:
     look = shown.params.look() if styled else None
 
     def render() -> Body:
-        return Body(rows.rows_json(shown.table, widget.style_of(shown.table, look) if look else ""), JSON)
+        return Body(rows.rows_json(shown.table, widget.style_of(shown.table, look) if look else ""), JSON, (NOINDEX,))
 
     return shown.answer(("rows", look), render)
 

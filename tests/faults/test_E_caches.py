@@ -109,8 +109,8 @@ async def test_E5_no_header_poisons_a_cache(served: Served, tmp_path: Path, kind
                 assert EVIL not in clean.head + poison.head
                 kept[target] += clean["X-Cache"] == "HIT"
         print(f"{kind}: clean requests of {len(UNKEYED)} that it answered: {dict(kept)}")  # noqa: T201 -- figures
-        # nginx passes two of the poisons on without keeping what comes back, varnish one.
-        assert {target for target in TARGETS if kept[target] >= len(UNKEYED) - 2} == set(KEPT)
+        # nginx passes two of the poisons on without keeping what comes back, varnish one. / has its own page for xx.
+        assert {target for target in TARGETS if kept[target] >= len(UNKEYED) - 3} == set(KEPT)
 
 
 @pytest.mark.parametrize("kind", ["varnish", "nginx"])

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ratesvc.errors import BadRequest
 from ratesvc.render.rows import DEFAULT_COLUMNS, ONE_DAY_COLUMNS, Figures, View
 from ratesvc.render.widget import Look, Packing
-from ratesvc.web.params import LenientParams, StrictParams, day_of, one_code
+from ratesvc.web.params import LenientParams, StrictParams, day_of, one_code, page_language
 from ratesvc.web.params import _hint as hint
 
 TODAY = date(2026, 4, 24)
@@ -183,6 +183,19 @@ def test_the_quote_currency_alone_is_no_list_of_codes(text: str) -> None:
         params(text).codes()
     assert caught.value.parameter == "codes"
     assert params("codes=RUB,USD").codes() == ("RUB", "USD")
+
+
+@pytest.mark.parametrize(
+    ("accepted", "tag"),
+    [
+        *(("", "en"), ("de", "en"), ("*", "en"), ("ru", "ru"), ("ru-RU,ru;q=0.9,en-US;q=0.8,en;q=0.7", "ru")),
+        *(("en, ru", "en"), ("ru, en", "ru"), ("de, ru;q=0.5, en;q=0.7", "en"), ("ru;q=0, de", "en")),
+        *(("zh-CN", "zh-Hans"), ("ZH-TW;q=0.1", "zh-Hans"), ("rus", "en"), ("ru;q=x", "en")),
+    ],
+)
+def test_a_page_is_in_the_best_language_of_the_browser(accepted: str, tag: str) -> None:
+    """Among our translations, the highest weight counts, then the order; English without any."""
+    assert page_language(accepted) == tag
 
 
 def test_an_unknown_parameter_near_to_none_names_them_all() -> None:

@@ -1,0 +1,35 @@
+"""The pages choose the reader's language, and say what search engines may list."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import Served, addresses
+
+
+@pytest.mark.parametrize("path", ["/", "/rate?currency=USD", "/docs", "/rate?currency=?"])
+async def test_the_browser_chooses_the_language_where_none_is_asked_for(served: Served, path: str) -> None:
+    """Each request anew, also after another reader's; caches keep one page for each Accept-Language."""
+    for accepted, language in (("ru-RU, en;q=0.8", "ru"), ("de, en;q=0.5", "en"), ("ru", "ru"), ("", "en")):
+        status, headers, body = await served.get(path, Accept_Language=accepted)
+        assert f'<html lang="{language}"'.encode() in body, accepted
+        assert headers.get("Vary") == ("Accept-Encoding, Accept-Language" if status == 200 else None)
+    joint = f"{path}{'&' if '?' in path else '?'}lang=en"
+    for accepted in ("en", "ru"):
+        status, headers, body = await served.get(joint, Accept_Language=accepted)
+        assert b'<html lang="en"' in body
+        assert headers.get("Vary") == ("Accept-Encoding" if status == 200 else None)
+
+
+async def test_what_is_embedded_is_not_listed_by_itself(served: Served) -> None:
+    """Widget, frames, pictures and charts say noindex; pages and numbers do not. robots.txt names the endless ones."""
+    queries = {"/chart.svg": "?codes=USD", "/chart.png": "?codes=USD", "/oembed": f"?url={served.url}/embed"}
+    embedded = {"/widget", "/widget/frame", "/widget/rows.json", "/widget/card.svg", "/widget/card.png", "/embed"}
+    marked = set()
+    for path in addresses(served.service) - {"/v1/events"}:
+        if "{" not in path:
+            _, headers, _ = await served.get(path + queries.get(path, ""))
+            marked |= {path} if headers.get("X-Robots-Tag") == "noindex" else set()
+    assert marked == embedded | {"/chart.svg", "/chart.png"}
+    _, headers, body = await served.get("/robots.txt")
+    assert headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert body == b"User-agent: *\nDisallow: /rate?\nDisallow: /chart\nDisallow: /widget\n"
