@@ -109,7 +109,7 @@ class Cbr(_Section, frozen=True):
 
 
 class Calendar(_Section, frozen=True):
-    """Decrees that the production calendar does not know."""
+    """Days off and working days by decree that the production calendar does not know."""
 
     extra_off: tuple[date, ...] = (date(2014, 3, 10), *(date(2020, 3, 30) + timedelta(days=i) for i in range(5)))
     extra_work: tuple[date, ...] = ()

@@ -113,7 +113,7 @@ class HistoryLoading(RatesvcError):
 
 
 class BeforeHistory(RatesvcError):
-    """The Bank published no such rates before 1 July 1992; or a recording, which a demo has, begins later."""
+    """The day is before 1 July 1992, when official rates begin, or before the first day of a demo's recording."""
 
     def __init__(self, day: date, recorded_from: date | None = None) -> None:
         begins = "The Bank of Russia's official rates begin on 1992-07-01"
@@ -140,7 +140,7 @@ class BadRequest(RatesvcError):
 
 
 class UnknownCurrency(RatesvcError):
-    """No held sheet has this code, or the sheet of one `effective` date has not. `meant` is a similar code."""
+    """No held sheet has this code; with `effective`, the sheet of that date lacks it. `meant` is a similar code."""
 
     def __init__(self, code: str, meant: str | None = None, *, effective: date | None = None) -> None:
         if effective:
@@ -176,4 +176,4 @@ class NotSupported(RatesvcError):
 
 
 class NotEmbeddable(RatesvcError):
-    """The address is not one of our pages to embed."""
+    """No page of this service that can be embedded has this address."""

@@ -105,7 +105,7 @@ class Assessment:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """Each kind once."""
+        """The kinds of the findings, each kind once."""
         return tuple(dict.fromkeys(finding.kind for finding in self.findings))
 
     @property
@@ -227,7 +227,7 @@ class Reassessed:
     """The result for the data of an older version, which stored sheets without admission.
 
     `kept` are the admitted revisions, `refused` the others with their reasons. `coverage` lists the days whose composed
-    sheets are not admitted; it is None if no sheet is.
+    sheets are not admitted; it is None if none of its sheets is admitted.
     """
 
     kept: tuple[Revision, ...] = ()

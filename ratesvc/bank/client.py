@@ -52,14 +52,14 @@ class Pace:
     """At most `most` requests in any minute; None is no limit."""
 
     def __init__(self, most: int | None) -> None:
-        """The limit counts requests that wait for this object."""
+        """Only requests that call `wait` count."""
         self._most = most
         self._taken: deque[float] = deque(maxlen=most)
         self._next = asyncio.Lock()
 
     @classmethod
     def of(cls, poll_seconds: float | None) -> Pace:
-        """Good manners, unless the configuration polls more often, as for a mirror of one's own."""
+        """The usual limit; none if the configuration polls more often, as with a mirror of your own."""
         is_frequent = poll_seconds is not None and poll_seconds < MINUTE_S / REQUESTS_A_MINUTE
         return cls(None if is_frequent else REQUESTS_A_MINUTE)
 

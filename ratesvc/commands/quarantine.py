@@ -22,7 +22,7 @@ Report = tuple[Any, str | bytes]
 
 
 async def decide(settings: Settings, action: str, name: str | None, *, as_json: bool) -> None:
-    """Open the store, whether or not a service runs, act and print a report. Raises RatesvcError."""
+    """Do one action on the quarantine and print a report. A service may run meanwhile. Raises RatesvcError."""
     require_data(settings, demo=False)
     async with opened(settings, demo=False) as service:
         case = await service.quarantine.case(name) if name is not None else None

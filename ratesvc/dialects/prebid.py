@@ -29,7 +29,7 @@ def conversions(request: Request) -> Content:
 
 
 def refuse(error: RatesvcError) -> Refusal:
-    """Prebid reads the status only."""
+    """An object with `error`, for people: Prebid reads only the status."""
     return Refusal(status(error), JSON, encode({"error": str(error)}))
 
 

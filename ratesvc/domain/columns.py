@@ -133,7 +133,7 @@ class Column:
         return zip(map(date.fromordinal, self.days[first:last]), map(trimmed, self.exact(first, last)), strict=True)
 
     def exact(self, first: int, last: int) -> list[Decimal]:
-        """The unit rates in these places, with zeros at the end."""
+        """The unit rates in these places, with trailing zeros."""
         powers = [-_SCALE - nominal for nominal in self.nominals[first:last]]
         return list(map(Decimal.scaleb, map(Decimal, self.values[first:last]), powers))
 

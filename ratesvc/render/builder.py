@@ -32,7 +32,7 @@ LINK = "Bank of Russia official exchange rates"
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Pixels; `usual_height` is that of these rows in this width."""
+    """A frame in pixels; `usual_height` is the height that its rows need in this width."""
 
     width: int
     height: int

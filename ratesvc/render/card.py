@@ -29,7 +29,7 @@ MOVES = {
 
 
 def width_of(view: View) -> int:
-    """Pixels: the same before and after tomorrow's rates are announced."""
+    """The picture's width in pixels, the same before and after tomorrow's rates are announced."""
     dated = ("today", "value") if {"today", "next"} <= set(view.columns) else ("value",)
     kinds = (*dated, *(kind for kind, _ in view.changes))
     return MARGIN + NAMES + sum(WIDTHS[kind] for kind in kinds) + MARGIN

@@ -41,7 +41,7 @@ _HUNDRED = Decimal(100)
 
 @dataclass(frozen=True, slots=True)
 class ChartLook:
-    """How a chart is shown: size in pixels within WIDTHS and HEIGHTS, `theme` one of THEMES, a `title` of the host's.
+    """How a chart is shown: size in pixels within WIDTHS and HEIGHTS, `theme` one of THEMES, `title` the host's own.
 
     The chart becomes higher if the words around it leave too little space for the lines.
     """

@@ -51,7 +51,7 @@ _MARKERS = (
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A straight map of numbers onto tenths of a pixel: `low` lies at `start`, `high` at `end`."""
+    """A linear scale from numbers to tenths of a pixel: `low` lies at `start`, `high` at `end`."""
 
     low: Decimal
     high: Decimal
@@ -93,7 +93,7 @@ def _floor(number: Decimal, step: Decimal) -> int:
 
 
 def decimals(number: Decimal) -> int:
-    """How many decimals show it exactly."""
+    """How many decimals show the number exactly."""
     exponent = trimmed(number).as_tuple().exponent
     return max(0, -exponent) if isinstance(exponent, int) else 0
 

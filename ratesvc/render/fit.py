@@ -1,4 +1,4 @@
-"""How much room a table needs in the widest common font: when its layout changes, and how high it is.
+"""How wide and high a table is in the widest common font, and at which widths its layout changes.
 
 Widths are hundredths of an em until the last step. The style sheet has three layouts: all columns in a line (wide),
 changes below their rates, and names above the rates (tiny).
@@ -28,7 +28,7 @@ _LINE_HEIGHT, _CELL = 32, 770
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """The room that one table needs: its names, its columns in a line, and the two columns of the other layouts."""
+    """The widths that one table needs: of its names, its columns in a line, and the two columns of other layouts."""
 
     names: tuple[tuple[str, str], ...]
     name: int
@@ -36,11 +36,11 @@ class Fit:
     beside: int
     below: int
     lines: int
-    """Of cells, where changes stand below the rates."""
+    """Lines of text in a cell, where changes stand below the rates."""
 
     @property
     def steps(self) -> tuple[int, int]:
-        """The least widths in em of the layout in a line, and of names beside the rates."""
+        """The least widths in em for the layout in a line, and for names beside the rates."""
         return _step(self.name + self.in_line, WIDE), _step(self.name + self.beside + self.below, TINY)
 
     def height(self, layout: str, title: str, note: str, width: int) -> int:
@@ -63,7 +63,7 @@ class Fit:
 
 
 def fit(columns: Sequence[Head], rows: Sequence[Row], *, is_growing: bool) -> Fit:
-    """The room for these texts; `is_growing` keeps some for tomorrow's column."""
+    """Measure the texts of a table. If it `is_growing`, leave space for tomorrow's column, too."""
     words = [piece for row in rows for piece in pieces(row.name)]
     name = max([_EM, *(_wide(row.unit, _BOLD) for row in rows), *(min(_wide(w, _SMALL), _WIDEST_WORD) for w in words)])
     heads = {head.kind: max(_wide(head.text, _SMALL), _wide(head.label, _SMALL)) + _GAP for head in columns[1:]}
@@ -80,14 +80,14 @@ def fit(columns: Sequence[Head], rows: Sequence[Row], *, is_growing: bool) -> Fi
 
 
 def _row(unit: str, name: str, room: int, lines: int, *, is_tiny: bool) -> int:
-    """The height of a row whose name has so much room and whose cells have so many lines."""
+    """The height of a row: `room` is the width left for its name, `lines` the lines of text in a cell."""
     named = 20 * len(wrapped(unit, _BOLD, room * PIXEL)) + 17 * (_lines(name, room) if name else 0)
     cells = 20 * lines
     return 13 + (named + cells if is_tiny else max(named, cells))
 
 
 def _lines(name: str, room: int) -> int:
-    """Of a name; words that are wider than the room are broken."""
+    """The lines of a name; words that are wider than `room` are broken."""
     broken = sum(_wide(word, _SMALL) // room for word in pieces(name))
     return len(wrapped(name, _SMALL, room * PIXEL)) + broken
 

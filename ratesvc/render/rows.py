@@ -63,7 +63,7 @@ Recent = Callable[[str, int], Sequence[tuple[date, Decimal]]]
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """How numbers are written: `decimals` is 0 for all that the Bank prints, `per_unit` ignores its nominals."""
+    """How numbers are written: `decimals` 0 keeps every printed digit, `per_unit` shows the price of one unit."""
 
     decimals: int = 0
     per_unit: bool = False
@@ -74,7 +74,7 @@ class Figures:
         return ONE if self.per_unit else Decimal(nominal)
 
     def places(self, amount: Decimal) -> int:
-        """Decimals for an amount. One below 1 keeps so many significant digits, because 0.00 says nothing."""
+        """Decimals for an amount. Below 1 it keeps that many significant digits instead, because 0.00 says nothing."""
         return self.decimals + max(0, -1 - amount.adjusted()) if self.decimals else PLACES
 
     def rounded(self, amount: Decimal, places: int) -> Decimal:

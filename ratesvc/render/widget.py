@@ -182,14 +182,14 @@ def own_page(csp: str) -> tuple[tuple[str, str], ...]:
 
 @cache
 def lock() -> dict[str, dict[str, str]]:
-    """Version → file → integrity, from the lock in this repository."""
+    """Version → file name → integrity hash, as releases/lock.json records them."""
     content = _ASSETS.joinpath("releases", "lock.json").read_bytes()
     return msgspec.json.decode(content, type=dict[str, dict[str, str]])
 
 
 @cache
 def releases() -> dict[str, dict[str, bytes]]:
-    """Version → file → bytes of every release. All of them are always served."""
+    """Version → file name → bytes. Every release is served for ever."""
     folder = _ASSETS.joinpath("releases")
     return {
         version: {name: folder.joinpath(version, name).read_bytes() for name in names}

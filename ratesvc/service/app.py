@@ -309,7 +309,7 @@ class Service:
 
     @property
     def backfilling(self) -> Progress | None:
-        """The step of the backfill that goes on."""
+        """The current step of the backfill; None if none runs."""
         return self._backfill.progress
 
     # The end, and health

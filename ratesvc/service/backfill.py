@@ -1,7 +1,7 @@
-"""Fetches all of history: one request for each currency id, resumable, then kept whole. It yields its progress.
+"""Fetches all of history, one request for each currency id, and later fills its gaps. It yields its progress.
 
-The sheets that the series make are assessed like any other. One with findings is compared with the daily document of
-its day before the coverage says that it is held.
+A run that was cut off resumes. The sheets composed from the series are assessed like any other: a sheet with findings
+is compared with the daily document of its day before the coverage says that it is held.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MOST_DAILY_DOCUMENTS = 20
 MOST_ASKED_AGAIN = 5
 """A run asks for so many of the days that were unconfirmed before."""
 MOST_UNANSWERED = 5
-"""After so many documents in a row that do not come, the Bank is away."""
+"""After so many failed requests in a row, a run takes the Bank for unreachable and ends."""
 TURN_S = 120.0
 
 
@@ -41,7 +41,7 @@ class Progress:
 
 
 class NotOurTurn(RatesvcError):
-    """Another process fetches history, for all."""
+    """Another process is fetching history, for every replica."""
 
 
 class Backfill:
@@ -60,7 +60,7 @@ class Backfill:
         self.ids_are_due = False
         """After an upgrade: an older version asked for fewer ids."""
         self.progress: Progress | None = None
-        """The step of the run that goes on."""
+        """The current step, while a run goes on."""
 
     def is_needed(self) -> bool:
         """Whether a sheet up to yesterday is not held, and nobody in this process fetches it."""

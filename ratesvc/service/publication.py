@@ -66,7 +66,7 @@ class Body:
 
     @cached_property
     def encodings(self) -> dict[str, bytes]:
-        """Every encoding by its HTTP name, the preferred one first; what is packed already is not packed again."""
+        """The bytes by the HTTP name of their encoding, the preferred first. PNG and zip are not compressed again."""
         if len(self.content) < SMALLEST_COMPRESSED or self.content_type in PACKED:
             return {"identity": self.content}
         return {

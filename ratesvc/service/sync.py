@@ -36,12 +36,12 @@ class Repaired:
     misplaced: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        """Whether it was anything."""
+        """Whether the round changed anything in Redis."""
         return self != Repaired()
 
 
 class Sync:
-    """Compares memory and Redis now and then. Without Redis it does nothing, and `in_sync` is False until it is back.
+    """Compares memory and Redis regularly. Without Redis it does nothing, and `in_sync` is False until it is back.
 
     A round reads counts, the coverage and the last event. It compares every value if one of these differs, after an
     error and after a reconnection; and an eighth of them once an hour, because no count shows a value that was

@@ -214,7 +214,7 @@ class Telemetry:
             self.log.warning("backfill_failed", error=str(failure))
 
     def backfilled(self, coverage: Coverage | None, sheets: int, *, complete: bool) -> None:
-        """A backfill has ended; not `complete`, some days up to yesterday are not held."""
+        """A backfill has ended. If it is not `complete`, some days up to yesterday are still missing."""
         if complete:
             self.log.info("backfill_finished", sheets=sheets)
         elif coverage:
@@ -227,7 +227,7 @@ class Telemetry:
         self.log.info("sheet", effective_date=str(revision.effective_date), revision=revision.number, **flags)
 
     def lateness(self, snapshot: Snapshot) -> None:
-        """Log once that the next sheet is late, then overdue, then that today's is missing, and once that it came."""
+        """Log each of these once: the next sheet is late, it is overdue, today's own is missing, the sheet came."""
         before, self._lateness = self._lateness, snapshot.next_late + snapshot.next_overdue + snapshot.stale
         facts = {"today": str(snapshot.today), "in_force": str(snapshot.in_force.effective_date)}
         if self._lateness == before:
@@ -269,7 +269,7 @@ class Telemetry:
     # The process
 
     def task_died(self, name: str, error: BaseException | str) -> None:
-        """A task that must never end has ended, by an exception or as a text says, and is started again."""
+        """A background task has ended, by an exception or as the text says, and is started again."""
         self.metrics.restarts.labels(name).inc()
         if isinstance(error, str):
             self.log.error("task_died", task=name, error=error)

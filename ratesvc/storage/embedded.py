@@ -104,7 +104,7 @@ class EngineFolder:
         self._aside: Path | None = None
 
     def open(self) -> None:
-        """Make it private, with the pipe that users hold open. Raises EngineError, OSError."""
+        """Make the folder, private, and the pipe that users hold open. Raises EngineError, OSError."""
         _make_private(self.path)
         _make_private(self.pipe.parent)
         with contextlib.suppress(FileExistsError):

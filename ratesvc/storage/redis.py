@@ -123,7 +123,7 @@ def _by_sentinel(address: RedisAddress, options: dict[str, Any]) -> Redis:
 
 
 class RedisConnection:
-    """One Redis. `up`: the last call was answered; `refusing`: as in `Call`; `outages` counts the others."""
+    """One Redis. `up`: it answered the last call; `refusing`: as in `Call`; `outages` counts unanswered calls."""
 
     def __init__(self, url: str, observe: Callable[[Call], None] = lambda _: None) -> None:
         """Connects at the first call; `observe` gets every call. Raises ValueError as RedisAddress does."""
@@ -222,7 +222,7 @@ class Lease:
         self._token = uuid4().hex.encode()
 
     async def take(self, ttl_s: float) -> bool:
-        """Take or prolong it; whether this replica has it now. Raises StoreUnavailable."""
+        """Take or prolong the lease; returns whether this replica holds it now. Raises StoreUnavailable."""
         milliseconds = round(ttl_s * 1000)
         async with self._connection.call("lease") as redis:
             taken = await redis.set(self._key, self._token, px=milliseconds, nx=True)
@@ -235,12 +235,12 @@ class Lease:
         return self.held
 
     async def keep(self, ttl_s: float) -> None:
-        """Prolong it if it is held. Raises StoreUnavailable."""
+        """Prolong the lease if this replica holds it. Raises StoreUnavailable."""
         if self.held:
             await self.take(ttl_s)
 
     async def release(self) -> None:
-        """Leave it to another replica; without Redis it expires by itself."""
+        """Give the lease up, so that another replica can take it. Without Redis it expires by itself."""
         with suppress(StoreUnavailable):
             if self.held:
                 async with self._connection.call("lease") as redis:
@@ -249,7 +249,7 @@ class Lease:
         self.held = False
 
     async def revoke(self) -> None:
-        """End it, whichever replica has it. Raises StoreUnavailable."""
+        """End the lease, whichever replica holds it. Raises StoreUnavailable."""
         async with self._connection.call("lease") as redis:
             await redis.delete(self._key)
 

@@ -58,7 +58,7 @@ Announcement = Literal["connected", "changed", "bank answered"]
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """New to this replica; `columns` come only together with the `coverage` that they complete."""
+    """What is new to this replica; `columns` come only together with the `coverage` that they complete."""
 
     revisions: tuple[Revision, ...] = ()
     columns: tuple[Column, ...] = ()
@@ -69,7 +69,7 @@ class Loaded:
 class Glance:
     """How much Redis holds, read in one round trip of a few hundred bytes.
 
-    `coverage` is None if none or a damaged one is stored, `end` is the place of the last event, None if it is damaged.
+    `coverage` is None if it is missing or damaged. `end` is the place of the last event, None if that is damaged.
     """
 
     sheets: int
@@ -246,7 +246,7 @@ class Store:
                 self.fields_in_redis -= fields
 
     async def put_columns(self, columns: Iterable[Column], requested: Coverage) -> None:
-        """Overwrite the history of these currency ids. It is used once the coverage says that all are stored."""
+        """Overwrite the history of these currency ids. Replicas use it once the coverage says that all are stored."""
         async with self.connection.call("put_columns") as redis:
             await self._write(redis, self._columns, _column_envelopes(columns, requested))
 
@@ -257,7 +257,7 @@ class Store:
         await self.put_coverage(replace(coverage, columns=len(columns)))
 
     async def put_coverage(self, coverage: Coverage | None) -> None:
-        """Overwrite it, or delete it."""
+        """Overwrite the coverage, or delete it for None."""
         async with self.connection.call("put_coverage") as redis:
             if coverage:
                 await redis.set(self._coverage, records.encode_coverage(coverage))
@@ -272,7 +272,7 @@ class Store:
     # Repair
 
     async def repair_sheets(self, revisions: Iterable[Revision]) -> int:
-        """Write those that Redis lacks; returns how many."""
+        """Write the revisions that Redis lacks; returns how many were written."""
         written = await self._add(self._sheets, _sheet_envelopes(revisions))
         self.fields_in_redis.update(written)
         return len(written)
@@ -349,7 +349,7 @@ class Store:
                     await redis.unlink(self._events)
 
     async def announce(self, effective: date) -> None:
-        """Make every replica, this one too, load what is new. It may be lost, because `glance` finds out anyway."""
+        """Make every replica, this one too, load what is new. A replica that misses it notices by `glance`."""
         async with self.connection.call("announce") as redis:
             await redis.publish(self._channel, effective.isoformat())
 
