@@ -101,8 +101,10 @@ class Schedule:
         """Poll at once, then as `poll_in` says."""
         self._open = True
         self._beat_at = asyncio.get_running_loop().time()
+        self.next_poll_at = utc_now()
         self._start_scheduler()
-        self.poll_in(0)
+        # Not by an appointment: if the start fails at once, APScheduler would complain that its job was cancelled.
+        self._start("poll", self.poll, self._poll_again)
         self._keep("listen", self.listen)
         self._keep("heartbeat", self._heartbeat)
 
@@ -130,7 +132,10 @@ class Schedule:
         if self._open:
             # APScheduler follows the wall clock, not the clock of the service, which stands still in a demo.
             self.next_poll_at = utc_now() + timedelta(seconds=seconds)
-            self._appoint("poll", self.poll, self.next_poll_at, lambda: self.poll_in(RESTART_S))
+            self._appoint("poll", self.poll, self.next_poll_at, self._poll_again)
+
+    def _poll_again(self) -> None:
+        self.poll_in(RESTART_S)
 
     def backfill_in(self, seconds: float) -> None:
         """Make the appointment for a backfill, unless there is one: polls do not hurry a backfill that has failed."""
