@@ -9,7 +9,6 @@ parameters may have any case, as at the Bank.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from functools import partial
@@ -23,14 +22,15 @@ DAILY = "text/xml; charset="
 DYNAMIC = "application/xml; charset=windows-1251"
 _CBR_ID = re.compile(r"[A-Za-z0-9]{1,12}")
 _ONE_DIGIT = re.compile(r"\b[0-9]\b")
-_SAYS_A_DAY = re.compile(r"(?i).*dat|[0-9]{1,4}[./-][0-9]{1,2}[./-][0-9]{2,4}|(?:19|20)[0-9]{6}$")
+_DAY_NAME = re.compile(r"(?i)(?<!up)dat[ae]")
+_DAY_TEXT = re.compile(r"[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{4}|[0-9]{4}[./-][0-9]{1,2}[./-][0-9]|(?:19|20)[0-9]{6}$")
 
 
 def daily(request: Request, *, english: bool) -> Content:
     """XML_daily: the Bank's own bytes of a fetched sheet. XML_daily_eng is written here, with the catalogue's names."""
     _refuse_monthly(request)
     text = _text(request, "date_req")
-    if text is None and any(map(_SAYS_A_DAY.match, _unknown(request))):
+    if text is None and _has_misspelt_day(request):
         raise Refused(200, xml.ERROR)
     until = date.max if text is None else _day(text)
     if text is not None and until <= request.snapshot.today:
@@ -90,11 +90,10 @@ def _text(request: Request, name: str) -> str | None:
     return request.text(name, *spelt)
 
 
-def _unknown(request: Request) -> Iterator[str]:
-    """The names and values of parameters that XML_daily does not have."""
-    for name, value in request.given.items():
-        if name.lower() not in ("date_req", "d"):
-            yield from (name, value)
+def _has_misspelt_day(request: Request) -> bool:
+    """Whether a parameter that XML_daily does not have is about a day, by its name or its value."""
+    unknown = {name: value for name, value in request.given.items() if name.lower() not in ("date_req", "d")}
+    return any(map(_DAY_NAME.search, unknown)) or any(map(_DAY_TEXT.match, (*unknown, *unknown.values())))
 
 
 def _day(text: str) -> date:

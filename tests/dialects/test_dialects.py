@@ -394,14 +394,16 @@ def test_names_of_the_banks_parameters_have_any_case() -> None:
     assert b'DateRange1="01.04.2026"' in content("cbr", "/scripts/XML_dynamic.asp", series)
 
 
-@pytest.mark.parametrize("query", ["data_req=x", "on=24.04.2026", "day=2026-04-24", "x=20260424", "24/04/2026=", "D=1"])
+@pytest.mark.parametrize(
+    "query", ["data_req=x", "onDate=", "on=24.04.2026", "day=2026-04-24", "x=20260424", "24/04/2026=", "D=1"]
+)
 def test_the_bank_never_answers_a_misspelt_day_with_the_newest_sheet(query: str) -> None:
     """The client wanted that day, and 200 with another day's rates would look right to it."""
     with pytest.raises(Refused):
         content("cbr", "/scripts/XML_daily.asp", dict([query.split("=")]))
 
 
-@pytest.mark.parametrize("query", ["d=0", "_=1777000000", "rnd=0.2404", "utm_source=24", "date_req="])
+@pytest.mark.parametrize("query", ["d=0", "_=1777000000", "rnd=0.2404", "v=1.10.25", "update=1", "date_req="])
 def test_the_bank_ignores_parameters_without_a_day(query: str) -> None:
     """Clients add numbers against caches."""
     assert b'Date="25.04.2026"' in content("cbr", "/scripts/XML_daily.asp", dict([query.split("=")]))
