@@ -244,7 +244,7 @@ async def test_E3_the_whole_address_of_its_own(served: Served) -> None:
 TRAVERSAL = [
     *("/../etc/passwd", "/..%2f..%2fetc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/..;/etc/passwd", "/....//etc/passwd"),
     *("/widget/../../config.yaml", "/widget/1.0.0/../../config.py", "/widget/1.0.0/..%2flock.json", "/widget/%2e%2e"),
-    *("/widget/1.0.0/%2e%2e%2f%2e%2e%2fconfig.yaml", "/widget/1.0.0/rates.js%00.css", "/widget/1.0.0/rates.js/"),
+    *("/widget/1.0.0/%2e%2e%2f%2e%2e%2fconfig.yaml", "/widget/1.0.0/rates.js%00.css", "/widget/1.0.0/rates.js/x"),
     *("/widget/1.0.0/RATES.JS", "/widget/1.0.0//rates.js", "/widget//rates.js", "/widget/1.0.0/rates.js;x"),
     *("/widget/1.0.0/%72ates.js/..", "/widget/1.0.0/%5c..%5c", "/widget/1.0.0/C:%5cwindows", "/widget/0.0.0/rates.js"),
     *("/v1/rates/..%2f..%2fetc%2fpasswd", "/v1/rates/2026-04-24/..%2fUSD.txt", "/v1/rates/2026-04-24/%2e%2e.txt"),
@@ -252,7 +252,7 @@ TRAVERSAL = [
     *(
         "/v1/rates/\u0662\u0660\u0662\u0666-04-24",
         "/v1/rates/%ff%fe",
-        "/v1/rates/2026-04-24/US%44.txt/",
+        "/v1/rates/2026-04-24/US%44.txt/x",
         "/v1/%2frates",
     ),
     *("/.env", "/.git/config", "/config.yaml", "/data/engine/appendonly.aof", "/file:///etc/passwd", "/static/x"),
