@@ -225,7 +225,7 @@ def test_the_place_of_tomorrow_says_when_to_expect_it() -> None:
         view = View(("USD",), pending=pending)
         return rows.table([answer], language_or_default("ru"), view, lambda *_: [], today=day).note
 
-    assert note(awaited) == "Завтра: до 18:00"
+    assert note(awaited) == "Курсы на завтра: к 18:00"
     assert note(awaited, pending=False) == ""
     assert note(replace(awaited, next_overdue=True)) == ""
     assert note(replace(awaited, following=today)) == ""
