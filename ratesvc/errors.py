@@ -176,4 +176,4 @@ class NotSupported(RatesvcError):
 
 
 class NotEmbeddable(RatesvcError):
-    """No page of this service that can be embedded has this address."""
+    """The address does not lead to a page of this service that can be embedded."""

@@ -60,7 +60,7 @@ class Record:
 
 
 def parse_catalogue(raw: bytes) -> tuple[Currency, ...]:
-    """XML_valFull: every currency id that the Bank has ever quoted; those without an ISO code have an empty one.
+    """XML_valFull: every currency id that the Bank has ever quoted. `code` is empty if an id has no ISO code.
 
     Raises BadDocument.
     """

@@ -227,7 +227,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """Paths with {variables}, below /{name} or below another `prefix`.
+    """One format: paths with {variables}, below /{name} or below another `prefix`, and how it refuses a request.
 
     `root` repeats them where the original's server has them, for clients that accept only a host or a proxy.
     """

@@ -44,7 +44,7 @@ class Fit:
         return _step(self.name + self.in_line, WIDE), _step(self.name + self.beside + self.below, TINY)
 
     def height(self, layout: str, title: str, note: str, width: int) -> int:
-        """Pixels in a frame of this width; a little too much is better than an inner scrollbar."""
+        """The height in pixels that a frame of this width needs. Rather too much than an inner scrollbar."""
         if layout in ("line", "inline"):
             return _LINE_HEIGHT
         room = max(width - _PADDING, _FONT) * _EM // _FONT

@@ -50,7 +50,7 @@ class SeriesParams:
 
 
 def check_size(history: History, currencies: int, since: date, until: date, *, daily: bool) -> int:
-    """How many points an answer of so many currencies has at most: on every day, or on those of the sheets.
+    """How many points an answer has at most: currencies × days, which are all days if `daily`, else days with a sheet.
 
     Raises TooManyPoints, before anything is rendered.
     """
@@ -161,7 +161,7 @@ def columns_of_sheet(answer: InForce, quote: str, codes: Collection[str] | None)
 
 
 def to_csv(label: str, columns: Columns, language: Language | None) -> bytes:
-    """One line for each day, period or code, under the heading `label`; with a language, as its Excel reads it."""
+    """CSV: a line for each day, period or code, under the heading `label`; with a language, as its Excel reads it."""
     decimal = language.decimal_mark if language else "."
     separator = ";" if decimal == "," else ","
     labels = sorted(set().union(*columns.values()))

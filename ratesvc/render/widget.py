@@ -171,7 +171,7 @@ def policy(*styles: str, **directives: str) -> str:
 
 
 def framed_page(csp: str) -> tuple[tuple[str, str], ...]:
-    """The headers of a page that others may frame: it needs no permission of its host."""
+    """The headers of a page that others may frame. It gives up permissions such as the camera."""
     return ("Content-Security-Policy", csp), PERMISSIONS
 
 

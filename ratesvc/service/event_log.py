@@ -34,8 +34,8 @@ class SharedLog:
     async def update(self, store: Store) -> None:
         """Read the log in Redis, then append what it lacks. Raises StoreUnavailable.
 
-        Of replicas that append at the same moment one is first. Redis refuses the others' events: they read its
-        events, and append what is still missing at their next update.
+        If several replicas append at the same moment, Redis takes the events of the first and refuses the others'. The
+        others read these events, and append what is still missing at their next update.
         """
         async with self._lock:
             await self._read(store)

@@ -61,7 +61,7 @@ class Body:
 
     @cached_property
     def tag(self) -> str:
-        """A hash of the identity bytes, the same on every replica."""
+        """A hash of the type and the uncompressed bytes, the same on every replica."""
         return hashlib.sha256(self.content_type.encode() + b"\0" + self.content).hexdigest()[:24]
 
     @cached_property
@@ -92,11 +92,11 @@ class Body:
 
     @property
     def most_bytes(self) -> int:
-        """Its memory with every encoding. Even of mere figures, Brotli and gzip take no more than the content."""
+        """Its memory with every encoding. Brotli and gzip together take no more than the content."""
         return BODY_BYTES + len(self.content) * (1 if self.content_type in PACKED else 2)
 
     def finish(self) -> None:
-        """Compress and tag it, which takes long for a long one."""
+        """Compress and tag the body, which takes long if it is long."""
         _ = self.encodings, self.tag
 
     def encoded(self, encoding: str) -> bytes:
@@ -137,11 +137,11 @@ class Publication:
     """
 
     def __init__(self, snapshot: Snapshot, key: Hashable, before: Publication | None = None) -> None:
-        """Starts without bodies; two publications with the same `key` answer the same. `before` is replaced by it."""
+        """Starts without bodies, and replaces `before`. Publications with the same `key` give the same answers."""
         self.snapshot = snapshot
         self.key = key
         self.last_modified: datetime | None = snapshot.changed_at.replace(microsecond=0)
-        """None if the publication before has this second, too, because then it tells nobody which of the two it is."""
+        """None if the publication before has the same second, because the date would not tell the two apart."""
         if before and self.last_modified <= before.snapshot.changed_at:
             self.last_modified = None
         self.until = at(snapshot.today + ONE_DAY, time.min).astimezone(UTC)

@@ -63,7 +63,7 @@ class Embedding:
         return self.table_in(self.language, self.view)
 
     def table_in(self, language: Language, view: rows.View) -> rows.Table:
-        """The same in another language, or with another heading."""
+        """The rows in another language, or with another heading."""
         history, last = self._service.history, self._shown[-1].revision.effective_date
 
         def recent(code: str, days: int) -> list[tuple[date, Decimal]]:
@@ -77,7 +77,7 @@ class Embedding:
         return Answer(self._publication.body(self._key(kind), render), caching)
 
     async def picture(self, kind: Hashable, render: Callable[[], Body]) -> Answer:
-        """The same, rendered in a worker thread. Raises Busy."""
+        """Like `answer`, but rendered in a worker thread, because a picture takes long. Raises Busy."""
         key = self._key(kind)
         body = await rendered_in_thread(self._service, self._publication, key, render, points=LONG_POINTS)
         return Answer(body, CARD)
