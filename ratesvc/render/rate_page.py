@@ -151,10 +151,11 @@ class Question:
 def answered(question: Question, why: Reason, answer: InForce | None, language: Language, site: Site) -> str:
     """The page with an answer; `answer` is None if there is no sheet for that day."""
     quote = answer.revision.sheet.by_code.get(question.code) if answer else None
+    is_old = quote and answer and answer.revision.effective_date < REDENOMINATION
     shown = {
         "headline": language.weekday(question.day),
         "equations": _equations(quote, question.amount, answer, language) if quote and answer else [],
-        "sentences": list(_sentences(why, question, language)),
+        "sentences": [*_sentences(why, question, language), *([language.say(OLD_ROUBLES)] if is_old else [])],
         "facts": _facts(why, answer.revision, language) if answer else [],
         "bank": source_url(answer.revision.effective_date, language) if answer else "",
         "json": site.public_url + _json_address(question) if quote else "",
@@ -214,10 +215,7 @@ def _equations(quote: Quote, amount: Decimal | None, answer: InForce, language: 
 def _sentences(why: Reason, question: Question, language: Language) -> Iterator[str]:
     """The reason, then what else a reader should know."""
     say, day = language.say, _of_sentences(language).day
-
     yield _main(why, question.code, language)
-    if why.effective and why.effective < REDENOMINATION and why.kind is not Kind.ABSENT:
-        yield say(OLD_ROUBLES)
     if why.until:
         yield say("It applies until {until} inclusive.", until=day(why.until))
     if why.kind is Kind.OWN_DAY and why.set_on and why.set_on.isoweekday() >= SATURDAY:

@@ -325,7 +325,7 @@ async def test_every_answer_is_a_page(client: Client) -> None:
         ("/rate?date=2022-11-22", 404, "expected by 18:00 Moscow time on November 21, 2022"),
         ("/rate?date=9999-12-31", 404, "has not set the rate for this day yet"),
         ("/rate?date=2001-02-03", 503, "still loading"),
-        ("/rate?date=1992-06-30", 404, "begin on July 1, 1992"),
+        ("/rate?date=1992-06-30", 404, "begin on July 1, 1992.</p>"),
         ("/rate?date=2022-11-18&currency=ABC", 404, "knows no rate of the Bank of Russia for ABC"),
         ("/rate?date=2022-02-30", 400, "The request was not understood."),
         ("/rate?date=&lang=ru", 400, "Не удалось понять запрос."),
