@@ -137,6 +137,7 @@ def parameters(choice: Choice, *, look: bool = True) -> dict[str, str]:
         "heading": view.heading,
         "lang": choice.language.tag,
         "spark": str(view.spark) if view.spark else "",
+        "converter": "1" if view.converter else "",
         "theme": choice.look.theme if look and choice.look.theme != THEMES[0] else "",
         "updown": choice.look.updown if look and choice.look.updown != UPDOWNS[0] else "",
     }
@@ -155,7 +156,7 @@ def _code(choice: Choice, site: Site) -> dict[str, object]:
         "bank": bank_page(choice.language),
         "link_text": choice.language.say(LINK),
         "release": widget.RELEASE,
-        "pin": widget.lock()[widget.RELEASE]["rates.js"],
+        "pins": widget.lock()[widget.RELEASE],
         "parameters": parameters(choice),
         "query": query,
         "iframe": iframe,

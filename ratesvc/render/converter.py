@@ -10,8 +10,13 @@ from ratesvc.domain.rates import InForce, plain
 from ratesvc.render.json import encode
 from ratesvc.render.language import Language
 
-HEIGHT = 176
-"""In pixels below the table, with labels on one line."""
+NARROW = 230
+"""Below this width each field has a line of its own."""
+
+
+def height(width: int) -> int:
+    """Pixels of the fields in a frame of this width."""
+    return 140 if width >= NARROW else 236
 
 
 def data(answer: InForce, codes: Iterable[str], language: Language) -> str:

@@ -49,6 +49,8 @@ class Fit:
             return _LINE_HEIGHT
         room = max(width - _PADDING, _FONT) * _EM // _FONT
         titles = 21 * len(wrapped(title, _BOLD, room * PIXEL))
+        if layout == "converter":
+            return _PADDING + titles + 3 + 17 * len(wrapped(f"{note} cbr.ru", _SMALL, room * PIXEL))
         if layout == "bar":
             units = max((len(wrapped(unit, _BOLD, (_CELL - _EM) * PIXEL)) for unit, _ in self.names), default=1)
             cell = 8 + 21 * (units + self.lines)

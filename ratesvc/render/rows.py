@@ -22,6 +22,7 @@ from ratesvc.domain.rates import (
     trimmed,
 )
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, moscow_day
+from ratesvc.render import converter
 from ratesvc.render.fit import Fit, fit
 from ratesvc.render.json import encode, source_url
 from ratesvc.render.language import Language
@@ -35,10 +36,10 @@ DEFAULT_CODES = ("USD", "EUR", "CNY", "GBP", "JPY", "TRY")
 MOST_CODES = 20
 COLUMNS = ("name", "today", "next", "change", "percent")
 DEFAULT_COLUMNS = ("name", "today", "next", "change")
-COLUMNS_OF = {"table": DEFAULT_COLUMNS, "inline": ("today",)}
+COLUMNS_OF = {"table": DEFAULT_COLUMNS, "inline": ("today",), "converter": ("today",)}
 """The default columns of a layout; others have ONE_DAY_COLUMNS."""
 ONE_DAY_COLUMNS = ("name", "next", "change")
-LAYOUTS = ("table", "line", "bar", "inline")
+LAYOUTS = ("table", "line", "bar", "inline", "converter")
 ROUNDED = ("line", "inline")
 """Layouts that round to two decimals, for one unit and with symbols, unless the parameters say otherwise."""
 DECIMALS = ("2", "4")
@@ -88,7 +89,7 @@ class View:
 
     `heading` is empty for our own, «none» for a hidden and «short» for a short one. `href` is the host's own page about
     rates, or about each of them if it contains {code}. `head` shows the row of heads, `pending` says when to expect
-    tomorrow's rates.
+    tomorrow's rates. `converter` adds fields for an amount.
     """
 
     codes: tuple[str, ...] = DEFAULT_CODES
@@ -100,6 +101,7 @@ class View:
     href: str = ""
     head: bool = True
     pending: bool = False
+    converter: bool = False
 
     @property
     def has_heads(self) -> bool:
@@ -162,7 +164,8 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Everything that is shown, and as JSON rows.json. A text that is empty has no field there.
 
     `foreign` is the language of our sentences if it is not the page's language. `title_foreign` is that of the title,
-    which may be the host's own words. `style` is the style sheet, for the element alone.
+    which may be the host's own words. `converter` is the data of its element. `style` is the style sheet, for the
+    element alone.
     rows.json has no `fit`.
     """
 
@@ -181,6 +184,7 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     title_foreign: str = msgspec.field(name="title_lang", default="")
     badge: str = ""
     note: str = ""
+    converter: str = ""
     style: str = ""
     fit: Fit | None = None
 
@@ -194,7 +198,8 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     def height(self, width: int) -> int:
         """Pixels that a frame of this width needs."""
         title = f"{self.title} ({self.badge})" if self.titled else ""
-        return self.fit.height(self.layout, title, self.note, width) if self.fit else 0
+        fields = converter.height(width) if self.converter else 0
+        return fields + self.fit.height(self.layout, title, self.note, width) if self.fit else 0
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -233,6 +238,7 @@ def table(
         title_foreign="" if view.own_heading or is_inline else language.foreign,
         badge=" ".join([*badges, *([ABOUT] if writer.exact else [])]),
         note=_note(shown[0], language, view, today),
+        converter=converter.data(shown[0], view.codes, language) if view.converter else "",
         fit=fit(
             columns, rows, is_growing=len(shown) == 1 and view.has_heads and {"today", "next"} <= set(view.columns)
         ),

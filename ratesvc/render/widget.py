@@ -73,9 +73,11 @@ class Packing:
     shadow: bool = False
 
 
-def fragment(table: Table, look: Look, packing: Packing, style_url: str) -> str:
-    """The HTML fragment for server-side includes."""
-    return page("widget.html", table=table, look=look, packing=packing, style_url=style_url, parts=packing.shadow)
+def fragment(table: Table, look: Look, packing: Packing, release_url: str) -> str:
+    """The HTML fragment for server-side includes; `release_url` is the address of the newest release."""
+    pin = lock()[RELEASE]["converter.js"]
+    values = {"packing": packing, "release_url": release_url, "pin": pin, "parts": packing.shadow}
+    return page("widget.html", table=table, look=look, **values)
 
 
 def frame(table: Table, look: Look, discovery: str = "") -> str:

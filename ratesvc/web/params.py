@@ -229,6 +229,7 @@ class LenientParams:
             self._address("href"),
             head=self._switch("head", is_on=True),
             pending=self._switch("pending", is_on=False),
+            converter=layout != "inline" and self._switch("converter", is_on=layout == "converter"),
         )
 
     def _columns(self, layout: str) -> tuple[str, ...]:

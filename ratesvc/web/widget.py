@@ -30,7 +30,7 @@ from ratesvc.web.responses import CARD, HOURLY, NO_STORE, WIDGET, Answer, Cachin
 EMBEDDABLE = ("/embed", "/widget/frame", "/")
 FRAME_POLICY = widget.policy(
     *map(widget.style, ("frame", "widget")),
-    script_src=hashes(widget.script("frame")),
+    script_src=hashes(*map(widget.script, ("frame", "converter"))),
     require_trusted_types_for="'script'",
     frame_ancestors="*",
 )
@@ -121,11 +121,11 @@ def routes(service: Service, site: widget.Site) -> dict[str, Handler]:
 
 
 async def _fragment(service: Service, site: widget.Site, request: web.Request) -> Answer:
-    style_url = f"{site.public_url}/widget/{widget.RELEASE}/widget.css"
+    release_url = f"{site.public_url}/widget/{widget.RELEASE}"
     shown = Embedding(LenientParams(request), service)
     look, packing = shown.params.look(), shown.params.packing()
     return shown.answer(
-        ("widget", look, packing), lambda: _html(widget.fragment(shown.table, look, packing, style_url), NOINDEX)
+        ("widget", look, packing), lambda: _html(widget.fragment(shown.table, look, packing, release_url), NOINDEX)
     )
 
 
@@ -192,14 +192,15 @@ def manifest() -> dict[str, object]:
 
 
 def _releases() -> dict[str, Handler]:
-    """Every release under its own address for ever, and the newest loader under a second address."""
+    """Every release under its own address for ever, and the newest scripts under a second address."""
     found = {
         f"/widget/{version}/{name}": fixed(Body(content, widget.TYPES[name]), responses.FOR_EVER)
         for version, release in widget.releases().items()
         for name, content in release.items()
     }
-    newest = widget.releases()[widget.RELEASE]["rates.js"]
-    return {**found, "/widget/rates.js": fixed(Body(newest, widget.TYPES["rates.js"]), HOURLY)}
+    newest = widget.releases()[widget.RELEASE]
+    scripts = [name for name in newest if name.endswith(".js")]
+    return {**found, **{f"/widget/{name}": fixed(Body(newest[name], widget.TYPES[name]), HOURLY) for name in scripts}}
 
 
 def fixed(body: Body, caching: Caching) -> Handler:

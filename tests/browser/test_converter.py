@@ -9,10 +9,11 @@ import aiohttp
 import pytest
 from conftest import in_faults
 from playwright.async_api import Browser
-from widget_harness import Host, Live
+from widget_harness import Host, Live, pasted
 
 from ratesvc.render import converter, widget
 from ratesvc.render.language import Language, language_or_default
+from ratesvc.render.widget import hashes
 
 pytestmark = pytest.mark.browser
 
@@ -92,6 +93,62 @@ async def test_an_amount_is_read_as_people_write_it(
     assert result.replace("\u00a0", " ") == shown
     invalid = await page.locator("#amount").get_attribute("aria-invalid")
     assert invalid == str(shown == "—" and text != "").lower()
+
+
+@pytest.mark.parametrize("layout", ["table", "converter"])
+async def test_the_converter_of_the_element_costs_one_file(
+    browser: Browser, live: Live, host: Host, layout: str
+) -> None:
+    """The builder's strict snippet under Trusted Types; whichever script comes first, typing asks nothing more."""
+    code = await pasted(live.url, "element", "csp=1&lang=en&converter=1")
+    code = code.replace("<cbr-rates ", f'<cbr-rates layout="{layout}" ')
+    style, scripts = (code.split(part)[1].split("\n")[0].split(";")[0] for part in ("sheet:  ", "policy:  "))
+    assert scripts.count("/widget/") == code.count("integrity=") == 2
+    policy = f"default-src 'none'; style-src {hashes(style)}; {scripts}; connect-src {live.url}"
+    policy += "; require-trusted-types-for 'script'; trusted-types 'none'"
+    address = host.put(code, {"Content-Security-Policy": policy}, head=f"<style>{style}</style>")
+    page, asked, told = await browser.new_page(), [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: told.append(message.text))
+    await page.goto(address, wait_until="networkidle")
+    await page.locator("#amount").fill("1000")
+    assert await page.get_by_role("status").inner_text() == "60,389.40"
+    assert await page.get_by_role("cell").first.is_visible() == (layout == "table")
+    paths = [one.removeprefix(live.url).partition("?")[0] for one in asked if one.startswith(live.url)]
+    folder = f"/widget/{widget.RELEASE}"
+    assert sorted(paths) == [f"{folder}/converter.js", f"{folder}/rates.js", "/widget/rows.json"]
+    assert told == []
+
+
+@pytest.mark.parametrize("layout", ["table", *in_faults("bar", "converter")])
+@pytest.mark.parametrize("lang", ["ru", "de"])
+async def test_a_frame_has_room_for_the_converter(browser: Browser, live: Live, lang: str, layout: str) -> None:
+    """The height of oEmbed needs no scrollbar in any width."""
+    page = await browser.new_page()
+    async with aiohttp.ClientSession() as http:
+        for width in (180, 259, 260, 320, 600):
+            address = f"{live.url}/embed?converter=1&lang={lang}&layout={layout}&width={width}"
+            async with http.get(f"{live.url}/oembed", params={"url": address}) as answer:
+                size = await answer.json()
+            await page.set_viewport_size({"width": size["width"], "height": size["height"]})
+            await page.goto(address)
+            shown = await page.evaluate("document.documentElement.scrollHeight")
+            assert shown <= size["height"] <= shown + 60, (width, shown)
+
+
+@pytest.mark.parametrize("form", ["frame", "fragment"])
+async def test_other_forms_have_the_converter_too(browser: Browser, live: Live, host: Host, form: str) -> None:
+    """A frame has its script inside, a fragment brings it."""
+    address = f"{live.url}/widget/frame?converter=1"
+    if form == "fragment":
+        async with aiohttp.ClientSession() as http, http.get(f"{live.url}/widget?converter=1&shadow=1") as answer:
+            address = host.put(await answer.text())
+    page, told = await browser.new_page(), []
+    page.on("console", lambda message: told.append(message.text))
+    await page.goto(address, wait_until="networkidle")
+    await page.locator("#amount").fill("1000")
+    assert await page.get_by_role("status").inner_text() == "60,389.40"
+    assert told == []
 
 
 async def test_the_converter_is_used_with_the_keyboard_and_heard(browser: Browser, live: Live, host: Host) -> None:

@@ -35,7 +35,7 @@ PARAMETERS: dict[str, Any] = openapi.contract()["components"]["parameters"]
 
 FIXED = (
     *("/health", "/livez", "/readyz", "/metrics", "/openapi.json", "/docs", "/favicon.ico", "/robots.txt"),
-    *("/widget/rates.js", "/widget/manifest.json"),
+    *("/widget/rates.js", "/widget/converter.js", "/widget/manifest.json"),
     *(f"/widget/{version}/{name}" for version, release in widget.releases().items() for name in release),
 )
 

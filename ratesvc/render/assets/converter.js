@@ -1,6 +1,7 @@
 // <cbr-converter>: an amount at the widget's rates, exactly and without a request. MIT licence.
 // It comes after the rows, and computes with their own figures in whole numbers: no float, rounded once, half to even.
-customElements.get("cbr-converter") || customElements.define("cbr-converter", class extends HTMLElement {
+customElements.get("cbr-converter") || (() => {
+customElements.define("cbr-converter", class extends HTMLElement {
 connectedCallback() {
 if (this.shadowRoot) return;
 const { rates, names, words, lang, group, mark } = JSON.parse(this.getAttribute("data"));
@@ -76,3 +77,12 @@ for (const field of [amount, from, to]) field.addEventListener("input", show);
 show();
 }
 });
+// The loader says what it has shown. An element that was shown before this file came shows it again, from memory.
+addEventListener("cbr-load", ({ target, detail }) => {
+if (!detail.converter) return;
+const made = document.createElement("cbr-converter");
+made.setAttribute("data", detail.converter);
+target.shadowRoot.querySelector("p").before(made);
+});
+for (const shown of document.querySelectorAll("cbr-rates[state=load]")) shown.attributeChangedCallback();
+})();

@@ -3,7 +3,7 @@
 // The shadow root comes after valid rows, so that the link inside the element survives every failure.
 (() => {
 const base = document.currentScript.src.replace(/(.*\/widget\/).*/, "$1rows.json?style=inline");
-const known = "height refresh code codes columns date decimals head heading href lang layout pending spark symbols theme unit updown".split(" "), jobs = {};
+const known = "height refresh code codes columns converter date decimals head heading href lang layout pending spark symbols theme unit updown".split(" "), jobs = {};
 // An element whose class and part have the same words; empty texts are left out.
 const make = (tag, kinds, more, ...inner) => {
 const made = document.createElementNS("http://www.w3.org/" + (/svg|pol/.test(tag) ? "2000/svg" : "1999/xhtml"), tag);
@@ -21,7 +21,7 @@ const head = ({ date, kind, label, text }) => make("th", "head " + kind, { lang:
 label && make("span", "when", 0, label), make(date ? "time" : "span", 0, { datetime: date }, text));
 const cell = (row, { kind }, text) => make("td", kind, 0, kind == "trend"
 ? row.points && make("svg", 0, { role: "img", "aria-label": text, viewBox: "0 0 60 18" }, make("polyline", 0, { points: row.points }))
-: [kind == "change" && row.words && [make("span", "mark", { "aria-hidden": "true" }, row.mark), " ", make("span", "words", { lang }, row.words), " "], make("bdi", 0, { dir: "ltr" }, text)]);
+: [kind == "change" && row.words && [make("span", "mark", { "aria-hidden": true }, row.mark), " ", make("span", "words", { lang }, row.words), " "], make("bdi", 0, { dir: "ltr" }, text)]);
 return make("span", "rates " + (all.layout || "") + " " + look, { lang: all.lang, dir: all.dir, title: inline && all.title }, inline ? link(all.href, first) : [
 make("table", 0, 0,
 make("caption", all.titled ? "title" : "title words", { lang: all.title_lang }, link(all.href, all.title), all.badge && [" ", make("span", "badge", 0, all.badge)]),
@@ -56,8 +56,7 @@ clearTimeout(this.due);
 if (of("refresh") > 0) this.due = setInterval(() => document.hidden || this.show(), Math.max(of("refresh"), 5) * 6e4);
 let detail, made, state = "error";
 try {
-detail = await fetched(url);
-made = table(detail, of("theme") + " " + of("updown"));
+made = table(detail = await fetched(url), of("theme") + " " + of("updown"));
 state = "load";
 } catch (error) {
 delete jobs[url];
