@@ -25,8 +25,8 @@ Part = dict[str, Any]
 
 LANGUAGES = (DEFAULT, "ru")
 MOST_LINES = 60
-HOST, DAY = b"http://localhost:8080", b"2022-11-18"
-"""What the file's examples say. A service puts its own address and a day whose rates it holds in their place."""
+HOST, DAY = b"http://localhost:8080", re.compile(rb'(?<=[/=])2022-11-18|(?<="example":")2022-11-18')
+"""What the file's requests say. A service puts its own address and a day whose rates it holds in their place."""
 
 
 def contract() -> Part:
@@ -38,7 +38,7 @@ def document(site: widget.Site, day: date) -> bytes:
     """/openapi.json. `day` is one whose rates are held, so that the examples work."""
     whole, own_address = contract(), encode(site.public_url)[1:-1]
     whole["info"]["version"] = __version__
-    return encode(whole).replace(HOST, own_address).replace(DAY, day.isoformat().encode())
+    return DAY.sub(day.isoformat().encode(), encode(whole).replace(HOST, own_address))
 
 
 def query_parameters(path: str) -> dict[str, Part]:

@@ -7,6 +7,7 @@ gives. A remark «checked by FILE» above a block leaves it to another file of t
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import shlex
@@ -26,6 +27,10 @@ from fake_bank import Bank, around_today, sheet
 from processes import ROOT, Program, ran, serving
 from release_settings import PAGE as SETTINGS
 from release_settings import written
+
+from ratesvc.render import openapi
+from ratesvc.render.widget import Site
+from ratesvc.web.pages import EXAMPLES
 
 NAMES = (
     "README.md",
@@ -122,6 +127,22 @@ async def test_examples_print_what_the_pages_show(demo: Program, tmp_path: Path)
         text = block.text.replace(HERE, demo.url)
         out = await ran((*RUNNING[block.language], text.replace("curl ", "curl -sS --fail ")), tmp_path)
         assert out.splitlines() == block.output.splitlines()
+
+
+@pytest.mark.slow
+async def test_the_examples_of_the_contract_are_the_answers_to_their_requests(demo: Program) -> None:
+    """Every JSON, CSV and number in openapi.yaml that stands beside a request."""
+    compared = 0
+    for one in openapi.operations(Site(HERE), date(2022, 11, 18)):
+        for media, content in one["responses"][200]["content"].items():
+            if "example" in content and "Service" not in one["tags"] and media in EXAMPLES:
+                is_other = media == "text/csv" and "application/json" in one["responses"][200]["content"]
+                target = one["x-example"].removeprefix(HERE) + ("&format=csv" if is_other else "")
+                body = (await demo.get(target))[2]
+                answer = json.loads(body) if media == "application/json" else body.decode()
+                assert content["example"] == answer, target
+                compared += 1
+    assert compared == 10
 
 
 @pytest.mark.slow
