@@ -106,7 +106,7 @@ class Backfill:
             refusal = _nothing_in(Coverage(since, until or tomorrow))
             raise RatesvcError(f"{refusal}; those from {FIRST_DAY} to {tomorrow} can be asked for")
         if not self._history.days:
-            raise RatesvcError("no sheet of the Bank is admitted yet, and history ends with the newest one that is")
+            raise RatesvcError("no sheet of the Bank is admitted yet, and a backfill ends at the newest admitted sheet")
         newest = self._history.days[-1]
         if requested.since > newest:
             raise _nothing_in(requested)
