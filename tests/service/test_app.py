@@ -101,7 +101,7 @@ async def test_a_drain_loses_no_request(bank: Bank, tmp_path: Path) -> None:
             return (status, body, headers.get("Connection")) == (503, b"draining\n", "close")
 
         await eventually(is_draining)
-        for _ in range(20):
+        for _ in range(8):
             status, headers, _ = await program.get("/openapi.json")
             seen.add(status)
             assert headers["Connection"] == "close"
