@@ -48,6 +48,8 @@ async def test_the_reference_fits_every_screen(browser: Browser, live: Live, sch
             await one.get_attribute("href") for one in await spy.page.query_selector_all("nav li li a:visible")
         ] == ["#card"]
         assert await spy.page.locator("article:visible").count() == 1
+        await spy.page.press("#find", "Enter")
+        assert await spy.page.evaluate("location.hash") == "#card"
         await spy.page.fill("#find", "nowhere")
         assert await spy.page.inner_text("output") == "No address has these words."
         await spy.page.fill("#find", "")

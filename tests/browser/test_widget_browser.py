@@ -409,7 +409,8 @@ async def test_valid_html(live: Live, tmp_path: Path) -> None:
         "builder": "/?lang=ru",
         "embed": "/embed?lang=ar",
         "line": "/widget/frame?layout=line&href=https://a.example/{code}",
-        "rate": "/rate?lang=de",
+        "rate": "/rate?lang=de&amount=5",
+        "converter": "/widget/frame?converter=1",
     }
     included = {
         "linked": "/widget?style=link&spark=7",
@@ -465,6 +466,7 @@ async def test_the_reference_is_a_table_on_a_phone_too(browser: Browser, live: L
         "builder",
         "rate",
         "docs",
+        "frame-converter",
         "frame-line",
         *in_faults("frame-bar", "frame-ar", "fragment", "builder-ru", "builder-zh"),
     ],
@@ -490,6 +492,7 @@ async def test_axe_finds_nothing(browser: Browser, live: Live, host: Host, what:
         "builder-zh": f"{live.url}/?lang=zh-Hans&csp=1",
         "rate": f"{live.url}/rate?lang=de&amount=5",
         "docs": f"{live.url}/docs?lang=ru",
+        "frame-converter": f"{live.url}/widget/frame?theme={theme}&converter=1",
     }
     context: BrowserContext = await browser.new_context(
         color_scheme="dark" if dark else "light", forced_colors="active" if scheme == "forced" else "none"

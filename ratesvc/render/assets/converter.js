@@ -35,7 +35,7 @@ plain = plain.replace(mark, ".");
 return /^\d{1,15}(\.\d{0,10})?$/.test(plain) && plain.replace(/\.$/, "");
 };
 const select = (chosen, label) => {
-const made = make("select", { "aria-labelledby": label, part: "currency" }, ...Object.keys(rates).map(code => make("option", { "aria-label": names[code] }, code)));
+const made = make("select", { "aria-labelledby": label, part: "currency" }, ...Object.keys(rates).map(code => make("option", { "aria-label": code + ", " + names[code], value: code }, code)));
 made.value = chosen;
 return made;
 };

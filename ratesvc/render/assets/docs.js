@@ -13,10 +13,9 @@ entry.hidden = !words.every(word => name.includes(word));
 for (const group of groups) group.hidden = !group.querySelector(":is(li, article):not([hidden])");
 nothing.value = entries.every(entry => entry.hidden) ? nothing.dataset.nothing : "";
 });
-search.addEventListener("submit", event => {
-event.preventDefault();
+find.addEventListener("keydown", event => {
 const first = document.querySelector("nav li li:not([hidden]) a");
-if (first) first.click();
+if (event.key === "Enter" && first) first.click();
 });
 search.hidden = false;
 })();
