@@ -176,6 +176,15 @@ def test_a_body_is_forgotten_with_its_remembered_answers() -> None:
         assert set(publication.answers) <= {f"/{kept}" for kept in range(3) if publication.find(kept)}
 
 
+def test_all_of_history_stays_while_series_come_and_go() -> None:
+    """As the ECB's XML, of 6.6 MB, and its CSV: both are rendered once a publication."""
+    publication = Publication(SNAPSHOT, 1)
+    files = [publication.keep(length, body(bytes(length))) for length in (6_600_000, 2_200_000)]
+    for number in range(5):
+        publication.keep(("series", number), body(bytes(200_000)))
+    assert [publication.find(6_600_000), publication.find(2_200_000)] == files
+
+
 def test_a_body_of_two_simultaneous_requests_is_kept_and_counted_once() -> None:
     """Both render the same long table in worker threads. Both get the first one, and no other body is forgotten."""
     publication = Publication(SNAPSHOT, 1)
