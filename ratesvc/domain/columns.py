@@ -69,6 +69,10 @@ class Coverage:
         """Whether every day of the other range lies in this one."""
         return self.since <= other.since and other.until <= self.until
 
+    def overlaps(self, other: Coverage) -> bool:
+        """Whether the ranges have a day in common."""
+        return self.since <= other.until and other.since <= self.until
+
     def joins(self, other: Coverage) -> bool:
         """Whether the ranges touch or overlap."""
         return self.since <= other.until + ONE_DAY and other.since <= self.until + ONE_DAY

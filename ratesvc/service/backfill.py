@@ -165,11 +165,11 @@ class Backfill:
     async def _fetch_series(self, whole: Coverage) -> AsyncIterator[Progress]:
         """Complete the columns of all ids over a range that covers what is held, then admit their sheets."""
         yield Progress(0, 1, "the catalogue")
-        currencies = await self._currencies()
+        currencies, in_use = await self._currencies(), await self._store.coverage()
         fetched: dict[str, Column] = {}
         for number, currency in enumerate(currencies):
             yield Progress(number, len(currencies), f"{currency.code} ({currency.cbr_id})".lstrip())
-            column, covered = await self._column(currency, whole)
+            column, covered = await self._column(currency, whole, in_use)
             fetched[currency.cbr_id] = column
             if currency.cbr_id == USD:
                 newest = column.last_within(whole)
@@ -202,8 +202,12 @@ class Backfill:
         stored = {column.currency.cbr_id for column in await self._store.columns()}
         return any(currency.cbr_id not in stored for currency in await self._currencies())
 
-    async def _column(self, currency: Currency, whole: Coverage) -> tuple[Column, Coverage]:
-        """The column of one id over a range, and its own range. Missing records are requested and stored."""
+    async def _column(self, currency: Currency, whole: Coverage, in_use: Coverage | None) -> tuple[Column, Coverage]:
+        """The column of one id over a range, and its own range. Missing records are requested.
+
+        They are stored at once, so that a run that is cut off keeps them; but records of days that replicas read from
+        the store (`in_use`) are stored once their sheets are admitted.
+        """
         stored = await self._store.column(currency.cbr_id)
         lacking = _lacking(stored[1] if stored else None, whole)
         if stored and lacking is None:
@@ -223,7 +227,8 @@ class Backfill:
         column.forget(requested.since, requested.until)
         for record in records if column.currency.code else ():
             column.put(record.effective_date, record.nominal, record.value)
-        await self._store.put_columns([column], covered)
+        if in_use is None or not in_use.overlaps(requested):
+            await self._store.put_columns([column], covered)
         return column, covered
 
     async def _named(self, currency: Currency, day: date) -> Currency:

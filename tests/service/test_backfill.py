@@ -779,6 +779,24 @@ async def test_ids_that_an_older_version_did_not_ask_for_are_fetched_after_the_u
         assert sorted(bank.series_asked) == NAMELESS
 
 
+async def test_no_replica_uses_the_figures_of_a_new_id_before_they_are_admitted(
+    bank: Bank, replica: Replica, other: Replica
+) -> None:
+    """A replica may start at every step of the run; the slip is in the series alone."""
+    await replica.run()
+    old = Quote("TRL", "792", "R01700", 1000000, Decimal("22.2616"), "Турецких лир")
+    await replica.lose(old.cbr_id)
+    await replica.store.put_coverage(Coverage(FIRST_DAY, FRIDAY))
+    bank.publish(*(Sheet(day, (*sheet(day).quotes, old)) for day in DAYS[:10]))
+    bank.series[old.cbr_id][DAYS[5]] = (1000000, Decimal(222616))
+    await replica.read()
+    async for _ in replica.backfill.run(at_once=True):
+        other.store.unload()
+        await other.read()
+        assert other.history.in_force(DAYS[5], FRIDAY).sheet.by_code.get("TRL", old) == old
+    assert other.history.in_force(DAYS[5], FRIDAY).sheet.by_code["TRL"] == old
+
+
 async def test_an_unreadable_document_leaves_one_id_nameless_and_history_complete(
     bank: Bank, settings: Settings, serve: Serve
 ) -> None:
