@@ -87,14 +87,19 @@ def rates(request: Request, *, media: str = "") -> Content:
             return f"[{','.join(found.objects())}]".encode()
         return "".join(f"{line}\n" for line in (found.lines() if chosen == CSV else found.objects())).encode()
 
-    key = ("rates", chosen, tuple(sorted(request.given.items())))
+    # Not the texts of codes, which may be long.
+    texts = tuple(request.given.get(name, "") for name in ("date", "from", "to", "group"))
+    key = ("rates", chosen, found.base, tuple(found.codes), found.expand, texts)
     return Content(key, chosen, write, found.until, found.points, by_accept=not media)
 
 
 def rate(request: Request) -> Content:
     """rate/BASE/QUOTE: the first record."""
     given = dict(request.given)
-    found = _records(replace(request, given={"quotes": given.pop("quote"), **given}))
+    quote = given.pop("quote")
+    if "," in quote:
+        raise Refused(422, f"invalid currency: {quote}")
+    found = _records(replace(request, given={**given, "quotes": quote}))
     record = next(found.objects(), None)
     if record is None:
         raise Refused(404, NOT_FOUND)

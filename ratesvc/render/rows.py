@@ -222,10 +222,11 @@ def table(
         columns = columns[:2]
     source = source_url(shown[-1].revision.effective_date, language)
     badges = [language.say("demo")] if demo else []
+    title, note = _title(shown[-1], language, view, writer.exact), _note(shown[0], language, view, today)
     return Table(
         tag=language.tag,
         direction=language.direction,
-        title=_title(shown[-1], language, view, writer.exact),
+        title=f"{title} · {note}" if is_inline and note else title,
         titled=view.heading != NO_HEADING,
         headless=not view.has_heads,
         layout="" if is_table else view.layout,
@@ -237,7 +238,7 @@ def table(
         foreign=language.foreign,
         title_foreign="" if view.own_heading or is_inline else language.foreign,
         badge=" ".join([*badges, *([ABOUT] if writer.exact else [])]),
-        note=_note(shown[0], language, view, today),
+        note=note,
         converter=converter.data(shown[0], view.codes, language) if view.converter else "",
         fit=fit(
             columns, rows, is_growing=len(shown) == 1 and view.has_heads and {"today", "next"} <= set(view.columns)

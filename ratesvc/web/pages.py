@@ -135,7 +135,9 @@ def _rate_page(params: StrictParams, service: Service, site: Site) -> Answer:
         def render() -> Body:
             return _html(rate_page.answered(question, why, outcome, language, site), HEADERS)
 
-        body = published(service).body(("rate", language.tag, question.day, question.code, amount), render)
+        # The amount as text, because 10 and 10.00 are equal, but each is repeated as it was written.
+        key = "rate", language.tag, question.day, question.code, question.written
+        body = published(service).body(key, render)
         return Answer(body, caching_of(outcome, moscow_day(now)))
     answer, error = (outcome, UnknownCurrency(question.code)) if isinstance(outcome, InForce) else (None, outcome)
     page = rate_page.answered(question, why, answer, language, site)

@@ -214,13 +214,16 @@ class LenientParams:
         return widget.Packing(self.choice("style", widget.STYLES), self.choice("shadow", ("0", "1")) == "1")
 
     def view(self, known: Collection[str]) -> rows.View:
-        """Which rows and columns to show; `known` are the currencies that there are."""
+        """Which rows and columns to show; `known` are the currencies that there are. A sentence may name another."""
         layout = self.choice("layout", rows.LAYOUTS)
-        given = self.words("codes", rows.MOST_CODES) or self.words("code", 1)
-        codes = tuple(dict.fromkeys(code for code in map(str.upper, given) if code in known)) or rows.DEFAULT_CODES
+        given = tuple(map(str.upper, self.words("codes", rows.MOST_CODES) or self.words("code", 1)))
+        codes = tuple(dict.fromkeys(code for code in given if code in known)) or rows.DEFAULT_CODES
+        if layout == "inline":
+            # A number without a name: that of another currency would pass for it.
+            codes = (given or rows.DEFAULT_CODES)[:1]
         spark = int(self.choice("spark", [str(days) for days in rows.SPARKS]))
         return rows.View(
-            codes[:1] if layout == "inline" else codes,
+            codes,
             self._columns(layout),
             self.text("heading", rows.LONGEST_HEADING),
             spark if layout == rows.LAYOUTS[0] else 0,

@@ -42,20 +42,27 @@ PICTURE_HEADERS = (PICTURE_POLICY, NOINDEX)
 
 
 class Embedding:
-    """What one embedding shows of the current publication. Raises NoSheet, NotYetSet, HistoryLoading, BeforeHistory."""
+    """What one embedding shows of the current publication.
+
+    Raises NoSheet, NotYetSet, HistoryLoading, BeforeHistory, and NotEmbeddable for a sentence without a rate.
+    """
 
     def __init__(self, params: LenientParams, service: Service, *, dated: bool = True, trending: bool = True) -> None:
-        """`dated=False` ignores `date=`; `trending=False` draws no sparkline."""
+        """`dated=False` is for the builder: no `date=`, and always a rate. `trending=False` draws no sparkline."""
         self._service = service
         self._publication = published(service)
         self.params, self.language = params, params.language()
         snapshot = self._publication.snapshot
         self.day = params.day() if dated else None
         answers = [on_day(service.history, self.day, service.clock())] if self.day else [snapshot.for_today()]
-        following = snapshot.for_next()
+        following = None if self.day else snapshot.for_next()
         view = params.view({code for answer in (*answers, following) if answer for code in _codes(answer)})
         self.view = view if trending else replace(view, spark=0)
         self._shown: Sequence[InForce] = answers if self.day else rows.columns_of(snapshot, self.view)
+        if view.layout == "inline" and view.codes[0] not in _codes(self._shown[-1]):
+            if dated:
+                raise NotEmbeddable("The sheet has no rate of the currency of this sentence.")
+            self.view = replace(view, codes=rows.DEFAULT_CODES[:1])
 
     @cached_property
     def table(self) -> rows.Table:

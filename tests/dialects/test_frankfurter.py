@@ -227,6 +227,8 @@ V2: dict[str, Check] = {
         "rate/EUR/USD rate/eur/usd rate/EUR/USD?providers=CBR",
         lambda a: (a.json["base"], a.json["quote"]) == ("EUR", "USD"),
     ),
+    "pair and other quotes": ("rate/USD/RUB?quotes=EUR", lambda a: a.json["quote"] == "RUB"),
+    "pair of several": ("rate/USD/RUB,EUR", is_status(422, "invalid currency: RUB,EUR")),
     "pair on a day": ("rate/EUR/USD?date=2026-04-16", lambda a: a.json["date"] == "2026-04-16"),
     "unknown pair": ("rate/EUR/XYZ", is_status(422, "invalid currency: XYZ")),
     "Vary of NDJSON": ("ndjson/rates", lambda a: "Accept" in a.headers["Vary"].split(", ")),

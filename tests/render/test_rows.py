@@ -323,6 +323,9 @@ def test_rates_before_1998_are_in_old_roubles() -> None:
     old, new = {"USD": (1, "5960")}, {"USD": (1, "5.96")}
     shown = table(in_force(old, old, date(1997, 12, 31), date(1997, 12, 30)))
     assert (shown.note, shown.rows[0].move) == (rows.OLD_ROUBLES, "same")
+    view = View(("USD",), layout="inline")
+    hint = rows.table([in_force(old, old, date(1997, 12, 31))], ENGLISH, view, lambda *_: [], today=FRIDAY).title
+    assert hint.endswith(f" · {rows.OLD_ROUBLES}")
     shown = table(in_force(new, old, date(1998, 1, 1), date(1997, 12, 31)))
     assert (shown.note, shown.rows[0].move, shown.rows[0].cells[1:]) == ("", "", (NOTHING, NOTHING))
 

@@ -345,6 +345,10 @@ async def test_an_amount_is_repeated_as_it_was_given(served: Served) -> None:
         ("/openexchangerates/api/convert.json?from=USD&to=RUB&amount={}&callback=f", '"amount":{},'),
         ("/frankfurter/v1/2026-04-19?amount={}&to=RUB", '"amount":{},'),
         ("/frankfurter/v1/2026-04-01..2026-04-10?amount={}&to=RUB", '"amount":{},'),
+        (
+            "/rate?currency=USD&amount={}",
+            'name="amount" inputmode="decimal" autocomplete="off" maxlength="30" value="{}"',
+        ),
     )
     for (path, shown), amount in product(asked, ("100.0", "100.00")):
         assert shown.format(amount) in (await served.get(path.format(amount)))[2].decode()

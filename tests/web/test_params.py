@@ -300,6 +300,7 @@ LENIENT: list[tuple[Read, list[tuple[str, object]]]] = [
                 "layout=inline&code=usd&columns=name",
                 View(("USD",), ("today",), layout="inline", figures=SHORT),
             ),
+            ("layout=inline&codes=xxx,usd", View(("XXX",), ("today",), layout="inline", figures=SHORT)),
             (
                 "layout=line&decimals=4&unit=0&symbols=0",
                 View(layout="line", columns=ONE_DAY_COLUMNS, figures=Figures(4)),

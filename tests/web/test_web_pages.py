@@ -33,3 +33,17 @@ async def test_what_is_embedded_is_not_listed_by_itself(served: Served) -> None:
     _, headers, body = await served.get("/robots.txt")
     assert headers["Content-Type"] == "text/plain; charset=utf-8"
     assert body == b"User-agent: *\nDisallow: /rate?\nDisallow: /chart\nDisallow: /widget\n"
+
+
+async def test_a_sentence_never_shows_the_rate_of_another_currency(served: Served) -> None:
+    """It has no name beside its number, so an unknown currency gets none. Only the builder shows the dollar instead."""
+    for path, status in (
+        ("/widget", 404),
+        ("/widget/frame", 404),
+        ("/widget/rows.json", 404),
+        ("/widget/card.svg", 200),
+    ):
+        found, _, body = await served.get(f"{path}?layout=inline&code=XQZ")
+        assert (found, b"\xe2\x82\xbd" in body) == (status, False), path
+    status, _, body = await served.get("/?layout=inline&code=XQZ")
+    assert (status, b"USD" in body, b"XQZ" in body) == (200, True, False)
