@@ -6,7 +6,7 @@ The page is a GET form, so its address keeps its state. Every value is escaped f
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
@@ -16,27 +16,28 @@ from urllib.parse import urlencode
 from markupsafe import escape
 
 from ratesvc.render import png, rows, widget
-from ratesvc.render.card import width_of
 from ratesvc.render.json import bank_page
 from ratesvc.render.language import Language, language, language_or_default
-from ratesvc.render.rows import DEFAULT_CODES, DEFAULT_COLUMNS, View
+from ratesvc.render.rows import DEFAULT_CODES, View
 from ratesvc.render.widget import THEMES, UPDOWNS, Look, Site
 
 UI = ("en", "ru", "zh-Hans")
-WIDTH = 320
+WIDTH_OF = {"table": 320, "line": 970, "bar": 728, "inline": 320, "converter": 320}
+"""The usual width of a layout in pixels."""
 WIDTHS = range(120, 2001)
-HEIGHTS = range(60, 4001)
+HEIGHTS = range(24, 4001)
 OEMBED_SIZES = range(1, 10_000)
 LINK = "Bank of Russia official exchange rates"
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A frame in pixels; `usual_height` is the height that its rows need in this width."""
+    """Pixels; `usual_height` is that of these rows in this width, `picture` the size of the picture."""
 
     width: int
     height: int
     usual_height: int
+    picture: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,10 @@ class Choice:
     day: date | None = None
 
 
-def builder(choice: Choice, words: Language, codes: Collection[str], site: Site) -> str:
-    """The page in `words`, about a widget in the language of `choice`."""
+def builder(
+    choice: Choice, words: Language, codes: Collection[str], site: Site, notices: Sequence[tuple[str, str]] = ()
+) -> str:
+    """The page in `words`, about a widget in the language of `choice`. `notices` are sentences with their {limits}."""
     others = sorted(set(codes) - set(choice.view.codes))
     names = ("Name", "Today", "Tomorrow", "Change", "Change, %")
     return widget.page(
@@ -65,7 +68,9 @@ def builder(choice: Choice, words: Language, codes: Collection[str], site: Site)
         title=rows.TITLE,
         languages=_languages(choice.language),
         uis=[(ui, _in_words(choice, words, ui)) for ui in map(language_or_default, UI)],
+        notices=[words.say(sentence, limits=limits) for sentence, limits in notices],
         columns=list(zip(rows.COLUMNS, names, strict=True)),
+        longest_address=rows.LONGEST_ADDRESS,
         longest_heading=rows.LONGEST_HEADING,
         widths=WIDTHS,
         heights=HEIGHTS,
@@ -100,7 +105,7 @@ def _preview(choice: Choice, ground: str) -> str:
 def _in_words(choice: Choice, words: Language, ui: Language) -> str:
     """The address of the same choice with the page in another language. The widget's follows if it was the same."""
     size = choice.size
-    more = {"width": str(size.width)} if size.width != WIDTH else {}
+    more = {"width": str(size.width)} if size.width != WIDTH_OF[choice.view.layout] else {}
     more |= {"height": str(size.height)} if size.height != size.usual_height else {}
     more |= {"csp": "1"} if choice.strict else {}
     if choice.language.locale.language == words.locale.language:
@@ -129,11 +134,19 @@ def languages() -> list[tuple[str, str]]:
 
 def parameters(choice: Choice, *, look: bool = True) -> dict[str, str]:
     """The attributes or parameters that differ from the defaults."""
-    view = choice.view
+    view, figures, is_short = choice.view, choice.view.figures, choice.view.layout in rows.ROUNDED
+    usual_columns = rows.COLUMNS_OF.get(view.layout, rows.ONE_DAY_COLUMNS)
     given = {
+        "layout": view.layout if view.layout != rows.LAYOUTS[0] else "",
         "codes": ",".join(view.codes) if view.codes != DEFAULT_CODES else "",
         "date": choice.day.isoformat() if choice.day else "",
-        "columns": ",".join(view.columns) if view.columns != DEFAULT_COLUMNS else "",
+        "columns": ",".join(view.columns) if view.columns != usual_columns else "",
+        "decimals": str(figures.decimals) if figures.decimals != (2 if is_short else 0) else "",
+        "unit": str(int(figures.per_unit)) if figures.per_unit != is_short else "",
+        "symbols": str(int(figures.symbols)) if figures.symbols != is_short else "",
+        "head": "" if view.head else "0",
+        "href": view.href,
+        "pending": "1" if view.pending else "",
         "heading": view.heading,
         "lang": choice.language.tag,
         "spark": str(view.spark) if view.spark else "",
@@ -161,7 +174,7 @@ def _code(choice: Choice, site: Site) -> dict[str, object]:
         "query": query,
         "iframe": iframe,
         "image": f"{path}?{query(choice, **more)}",
-        "image_width": width_of(choice.view),
+        "image_size": choice.size.picture,
         "embed_url": embed_url(choice, site, sized=True),
         "plain_query": urlencode(parameters(choice, look=False), safe=","),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from itertools import accumulate
 
@@ -35,14 +36,33 @@ def width_of(view: View) -> int:
     return MARGIN + NAMES + sum(WIDTHS[kind] for kind in kinds) + MARGIN
 
 
+def size_of(table: Table, view: View) -> tuple[int, int]:
+    """Width and height of a table's picture."""
+    width = width_of(view)
+    lines = _lines(_title(table), width) if table.titled else []
+    return width, _height(table, _heads_at(table, lines))
+
+
+def _title(table: Table) -> str:
+    return f"{table.title} ({table.badge})" if table.badge else table.title
+
+
+def _heads_at(table: Table, lines: Sequence[str]) -> int:
+    return MARGIN + LINE * len(lines) + (34 if any(column.label for column in table.columns) else 18)
+
+
+def _height(table: Table, heads_at: int) -> int:
+    return heads_at + 14 + ROW * len(table.rows) + MARGIN + (20 if table.note else 4)
+
+
 def card(table: Table, look: Look, width: int) -> str:
     """The picture of a table that has no trend."""
     kinds, is_rtl = table.kinds[1:], table.direction == "rtl"
     names = width - 2 * MARGIN - sum(WIDTHS[kind] for kind in kinds)
     edges = list(accumulate((WIDTHS[kind] for kind in kinds), initial=MARGIN + names))[1:]
-    title = f"{table.title} ({table.badge})" if table.badge else table.title
+    title = _title(table)
     lines = _lines(title, width) if table.titled else []
-    heads_at = MARGIN + LINE * len(lines) + (34 if any(column.label for column in table.columns) else 18)
+    heads_at = _heads_at(table, lines)
     grounds = _grounds(look)
     up, down = MOVES.get(look.updown, {}).get(look.theme, (grounds["ink"],) * 2)
     return page(
@@ -54,7 +74,7 @@ def card(table: Table, look: Look, width: int) -> str:
         row_height=ROW,
         line_height=LINE,
         width=width,
-        height=heads_at + 14 + ROW * len(table.rows) + MARGIN + (20 if table.note else 4),
+        height=_height(table, heads_at),
         margin=MARGIN,
         heads_at=heads_at,
         names=width - MARGIN if is_rtl else MARGIN,

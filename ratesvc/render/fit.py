@@ -23,7 +23,7 @@ _GAP, _LINE, _ARROW, _WIDEST_WORD = 70, 400, 100, 600
 _FONT = 15
 """Pixels of an em on a ground of our own."""
 _PADDING = 24
-_LINE_HEIGHT, _CELL = 32, 770
+_LINE_HEIGHT, _CELL = 32, 720
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Fit:
         if layout == "bar":
             units = max((len(wrapped(unit, _BOLD, (_CELL - _EM) * PIXEL)) for unit, _ in self.names), default=1)
             cell = 8 + 21 * (units + self.lines)
-            return _PADDING + titles + 3 + -(-len(self.names) // max(1, room // _CELL)) * cell + (25 if note else 0)
+            return _PADDING + titles + 28 + -(-len(self.names) // max(1, room // _CELL)) * cell + (25 if note else 0)
         wide, tiny = self.steps
         is_wide, is_tiny = room >= wide * _EM, room < tiny * _EM
         beside_name = self.in_line if is_wide else 0 if is_tiny else self.beside + self.below

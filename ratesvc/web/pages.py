@@ -9,13 +9,15 @@ from functools import partial
 from importlib.resources import files
 
 from aiohttp import hdrs, web
+from multidict import MultiDict, MultiMapping
 from yarl import URL
 
 from ratesvc.domain.history import on_day
 from ratesvc.domain.rates import InForce
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import BadRequest, NoSheet, RatesvcError, UnknownCurrency
-from ratesvc.render import builder, openapi, rate_page, widget
+from ratesvc.render import builder, openapi, rate_page, rows, widget
+from ratesvc.render.builder import HEIGHTS, WIDTHS, Choice
 from ratesvc.render.json import JSON
 from ratesvc.render.rate_page import Question, reason
 from ratesvc.render.widget import Site, own_page
@@ -29,6 +31,8 @@ from ratesvc.web.widget import PICTURE_POLICY, Embedding, fixed
 ICON_FILE = files("ratesvc.render").joinpath("assets", "icon.svg")
 HEADERS = own_page(rate_page.SECURITY_POLICY)
 BUILDER_HEADERS = own_page(builder.policy())
+SWITCHES = ("unit", "symbols", "head", "pending")
+OF_ONE_LAYOUT = ("columns", "decimals", "unit", "symbols", "head", "spark", "width", "height")
 DOCS_HEADERS = own_page(openapi.policy())
 ROBOTS = b"User-agent: *\nDisallow: /rate?\nDisallow: /chart\nDisallow: /widget\n"
 """The pages may be searched, but not every rate of every day, nor what other pages embed."""
@@ -65,7 +69,7 @@ def _in_the_readers_language(handler: Handler) -> Handler:
 
 
 async def _home(service: Service, site: Site, request: web.Request) -> Answer:
-    params = LenientParams(request)
+    params = LenientParams(_of_form(request.query))
     ui, first = params.text("ui", 10), params.text("first", 3).upper()
     try:
         shown = Embedding(params, service, dated=False)
@@ -74,11 +78,49 @@ async def _home(service: Service, site: Site, request: web.Request) -> Answer:
         return Answer(_html(page, BUILDER_HEADERS), NO_STORE, 503)
     choice = shown.choice(first)
     words, codes = builder.words_of(ui, choice.language), service.history.codes()
+    notices = _notices(params, choice)
 
     def render() -> Body:
-        return _html(builder.builder(choice, words, codes, site), BUILDER_HEADERS)
+        return _html(builder.builder(choice, words, codes, site, notices), BUILDER_HEADERS)
 
-    return shown.answer(("home", choice, words.tag), render)
+    return shown.answer(("home", choice, words.tag, notices), render)
+
+
+def _of_form(query: MultiMapping[str]) -> MultiMapping[str]:
+    """What a form means: a switch that it does not send is off, and choices for another layout do not count.
+
+    It says in `was` which layout it was made for.
+    """
+    if "was" not in query:
+        return query
+    if query["was"] != query.get("layout", rows.LAYOUTS[0]):
+        return MultiDict((name, value) for name, value in query.items() if name not in OF_ONE_LAYOUT)
+    return MultiDict([*query.items(), *((name, "0") for name in SWITCHES if name not in query)])
+
+
+def _limits(allowed: range) -> str:
+    return f"{allowed[0]}\u2013{allowed[-1]}"
+
+
+def _notices(params: LenientParams, choice: Choice) -> tuple[tuple[str, str], ...]:
+    """What the form asked for and the widget does not show, each with the limits."""
+    view, most = choice.view, str(rows.MOST_CODES)
+    is_sent = bool(params.text("was", 10))
+    found = (
+        [("No currency is chosen, so you see the default ones.", "")]
+        if is_sent and not params.words("codes", 1)
+        else []
+    )
+    if len(params.words("codes", 2 * rows.MOST_CODES)) > rows.MOST_CODES:
+        found.append(("The first {limits} currencies are shown.", most))
+    if is_sent and view.layout != "inline" and not params.words("columns", 1):
+        found.append(("No column is chosen, so you see the default ones.", ""))
+    if params.text("href", 2 * rows.LONGEST_ADDRESS) and not view.href:
+        found.append(("The link must begin with https:// or http://.", ""))
+    width, height = "Width: {limits} pixels.", "Height: {limits} pixels."
+    found += [(width, _limits(WIDTHS))] if params.text("width", 20) not in ("", str(choice.size.width)) else []
+    found += [(height, _limits(HEIGHTS))] if params.text("height", 20) not in ("", str(choice.size.height)) else []
+    return tuple(found)
 
 
 async def _rate(service: Service, site: Site, request: web.Request) -> Answer:

@@ -230,7 +230,7 @@ class LenientParams:
             layout,
             self._figures(layout),
             self._address("href"),
-            head=self._switch("head", is_on=True),
+            head=layout != rows.LAYOUTS[0] or self._switch("head", is_on=True),
             pending=self._switch("pending", is_on=False),
             converter=layout != "inline" and self._switch("converter", is_on=layout == "converter"),
         )

@@ -92,11 +92,18 @@ class Embedding:
     def choice(self, first: str = "") -> Choice:
         """The choices of the builder, with one currency moved to the front."""
         params, view = self.params, self.view.beginning_with(first) if first in self.view.codes else self.view
-        width = params.number("width", builder.WIDTH, WIDTHS)
+        width = params.number("width", builder.WIDTH_OF[view.layout], WIDTHS)
         usual = self.height(width)
         height = params.number("height", usual, HEIGHTS)
         strict = params.choice("csp", ("0", "1")) == "1"
-        return Choice(view, params.look(), self.language, Size(width, height, usual), strict, self.day)
+        return Choice(
+            view,
+            params.look(),
+            self.language,
+            Size(width, height, usual, card.size_of(self.table, view)),
+            strict,
+            self.day,
+        )
 
     def height(self, width: int) -> int:
         """The height in pixels that a frame of this width needs."""

@@ -540,6 +540,60 @@ async def test_the_builder_keeps_what_is_typed(browser: Browser, live: Live) -> 
     assert "codes=USD%2CEUR" in page.url
 
 
+async def test_the_code_reserves_what_the_preview_needs(browser: Browser, live: Live) -> None:
+    """Without an inner scrollbar and without spare room, in each layout; the address keeps no height."""
+    for query in ("lang=ru", "lang=de&columns=name,today&spark=30", "layout=line&lang=ru", "layout=bar&width=300"):
+        page = await opened(browser, f"{live.url}/?{query}", bypass_csp=True)
+        inside = "document.querySelector('.grounds iframe').contentDocument.body.getBoundingClientRect().height"
+        await page.wait_for_function(f"Math.ceil({inside}) == document.querySelector('.grounds iframe').clientHeight")
+        needed = await page.evaluate(f"Math.ceil({inside})")
+        await page.wait_for_function(
+            "needed => document.querySelector('#code-element code').textContent.includes(`min-height:${needed}px`)",
+            arg=needed,
+        )
+        assert "height" not in page.url
+
+
+@pytest.mark.parametrize(
+    ("query", "notice"),
+    [
+        ("was=table&columns=name", "No currency is chosen, so you see the default ones."),
+        (
+            f"codes={','.join(['USD', *(f'X{a}{b}' for a in 'ABCDE' for b in 'ABCDE')])}",
+            "The first 20 currencies are shown.",
+        ),
+        ("was=table&codes=USD", "No column is chosen, so you see the default ones."),
+        ("width=5000", "Width: 120–2000 pixels."),
+        ("height=5", "Height: 24–4000 pixels."),
+        ("href=javascript:1", "The link must begin with https:// or http://."),
+        ("codes=USD&columns=name,next", ""),
+    ],
+)
+async def test_the_builder_says_what_it_does_not_show(browser: Browser, live: Live, query: str, notice: str) -> None:
+    """Instead of silently showing defaults."""
+    page = await opened(browser, f"{live.url}/?{query}")
+    assert await page.locator(".notice").all_inner_texts() == ([notice] if notice else [])
+
+
+async def test_a_search_without_a_hit_says_so(browser: Browser, live: Live) -> None:
+    page = await opened(browser, f"{live.url}/")
+    await page.fill("#find", "zzz")
+    assert await page.inner_text("#nothing") == "No currency has this code or name."
+    await page.fill("#find", "usd")
+    assert not await page.is_visible("#nothing")
+
+
+async def test_another_layout_begins_with_its_own_defaults(browser: Browser, live: Live) -> None:
+    """Ticked switches of a table do not follow into a line; unticked ones of a line are said in the code."""
+    page = await opened(browser, f"{live.url}/?lang=ru&decimals=4&spark=30", bypass_csp=True)
+    await page.check("[name=layout][value=line]")
+    await page.wait_for_url("**layout=line*")
+    assert await page.is_checked("[name=unit]")
+    assert 'layout="line" lang="ru" style' in await page.inner_text("#code-element code")
+    await page.uncheck("[name=symbols]")
+    await page.wait_for_function("document.querySelector('#code-element code').textContent.includes('symbols=\"0\"')")
+
+
 async def test_a_new_currency_can_go_first(browser: Browser, live: Live) -> None:
     """It has its arrow as soon as it is ticked, and whoever presses it stays in the list."""
     page = await opened(browser, f"{live.url}/?codes=USD")
@@ -592,7 +646,7 @@ async def test_the_builder_in_another_language_keeps_the_choice(browser: Browser
     await page.click("nav >> text=Русский")
     assert await page.get_attribute("html", "lang") == "ru"
     code = await page.inner_text("#code-element code")
-    for kept in ('codes="JPY"', 'theme="dark"', 'height="300"', 'heading="Rates"', 'lang="ru"', "integrity="):
+    for kept in ('codes="JPY"', 'theme="dark"', "min-height:300px", 'heading="Rates"', 'lang="ru"', "integrity="):
         assert kept in code
     await page.goto(f"{live.url}/?lang=de")
     await page.click("nav >> text=Русский")
@@ -619,7 +673,8 @@ async def test_a_strict_host_of_the_fragment(browser: Browser, live: Live, host:
             fragment = await answer.text()
         page = await opened(browser, host.put(fragment, {"Content-Security-Policy": f"default-src 'none'; {line}"}))
         assert await page.evaluate("violations") == []
-        assert await page.evaluate("getComputedStyle(document.querySelector('.cbr-words')).position") == "absolute"
+        words = "document.querySelector('body > div').shadowRoot.querySelector('.cbr-words')"
+        assert await page.evaluate(f"getComputedStyle({words}).position") == "absolute"
 
 
 async def test_a_strict_host_of_the_frame(browser: Browser, live: Live, host: Host) -> None:

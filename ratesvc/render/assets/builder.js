@@ -4,6 +4,7 @@
 const form = document.querySelector("form");
 const all = (root, selector) => [...root.querySelectorAll(selector)];
 const size = form.elements.height;
+let measured = 0;
 let open = location.hash.slice(1) || "code-element", turn = 0, timer, sized = new URLSearchParams(location.search).has("height");
 
 const select = (result, id) => {
@@ -84,21 +85,46 @@ first &&= !chosen;
 };
 
 const update = async () => {
-const mine = ++turn, fields = search();
-const answer = await fetch("?" + fields);
+const mine = ++turn, fields = search(), asked = new URLSearchParams(fields);
+if (measured) asked.set("height", measured);
+const answer = await fetch("?" + asked);
 const text = await answer.text();
 if (!answer.ok || mine !== turn) return;
 const page = new DOMParser().parseFromString(text, "text/html");
 const result = page.getElementById("result");
-document.getElementById("result").replaceWith(result);
-document.querySelector("nav").replaceWith(page.querySelector("nav"));
+const old = document.getElementById("result"), focused = document.activeElement.id;
+// What is asked with a measured height is understood; the notices are about what was asked before.
+if (measured) {
+for (const notice of all(result, ".notice")) notice.remove();
+result.prepend(...all(old, ".notice"));
+}
+old.replaceWith(result);
+if (!measured) document.querySelector("nav").replaceWith(page.querySelector("nav"));
 if (!sized && document.activeElement !== size) size.value = page.querySelector("[name=height]").value;
 history.replaceState(null, "", "?" + fields);
 tabs(result);
+if (focused) document.getElementById(focused)?.focus();
+measure(result);
+};
+
+// The height in the code is what the previews need. The address keeps only a height that its reader chose.
+const measure = async result => {
+const mine = turn, frames = all(result, ".grounds iframe");
+await Promise.all(frames.map(frame => new Promise(done => {
+if (frame.contentDocument?.readyState === "complete" && frame.contentWindow.location.href !== "about:blank") done();
+else frame.addEventListener("load", done);
+})));
+const heights = frames.map(frame => frame.contentDocument?.body ? Math.ceil(frame.contentDocument.body.getBoundingClientRect().height) : 0);
+const needed = Math.max(...heights);
+if (mine !== turn || sized || !needed || needed === Number(size.value)) return;
+measured = needed;
+await update();
 };
 
 form.addEventListener("input", event => {
 if (event.target.id === "find") return;
+measured = 0;
+if (event.target.name === "layout") return form.submit();
 if (event.target === size) sized = size.value !== "";
 arrows();
 clearTimeout(timer);
@@ -119,7 +145,10 @@ const find = document.getElementById("find");
 find.closest("p").hidden = false;
 find.addEventListener("input", () => {
 const wanted = find.value.trim().toLowerCase();
-for (const line of all(form, ".codes li")) line.hidden = !line.textContent.toLowerCase().includes(wanted);
+const lines = all(form, ".codes li");
+for (const line of lines) line.hidden = !line.textContent.toLowerCase().includes(wanted);
+document.getElementById("nothing").hidden = lines.some(line => !line.hidden);
 });
 tabs(document.getElementById("result"));
+measure(document.getElementById("result"));
 })();
