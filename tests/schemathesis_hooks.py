@@ -51,6 +51,11 @@ def map_case(_: HookContext, case: Case[Any]) -> Case[Any]:
         query["since"], query["until"] = sorted((query["since"], query.get("until", query["since"])))
     if case.path == "/oembed":
         query["url"] = f"{case.operation.schema.raw_schema['servers'][0]['url']}/embed?codes=USD"
+    if case.path == "/rate" and "amount" in query:
+        # A comma stands before decimals in some languages only.
+        query["amount"] = query["amount"].replace(",", ".")
+    if case.path.startswith("/chart") and query.get("quote", "").upper() in query.get("codes", "").upper():
+        query.pop("quote", None)
     if query.get("fill") == "daily":
         query.pop("group", None)
     return case
