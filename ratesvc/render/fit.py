@@ -54,7 +54,7 @@ class Fit:
         if layout == "bar":
             units = max((len(wrapped(unit, _BOLD, (_CELL - _EM) * PIXEL)) for unit, _ in self.names), default=1)
             cell = 8 + 21 * (units + self.lines)
-            return _PADDING + titles + 28 + -(-len(self.names) // max(1, room // _CELL)) * cell + (25 if note else 0)
+            return _PADDING + titles + 32 + -(-len(self.names) // max(1, room // _CELL)) * cell + (25 if note else 0)
         wide, tiny = self.steps
         is_wide, is_tiny = room >= wide * _EM, room < tiny * _EM
         beside_name = self.in_line if is_wide else 0 if is_tiny else self.beside + self.below

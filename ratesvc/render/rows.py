@@ -165,8 +165,7 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     `foreign` is the language of our sentences if it is not the page's language. `title_foreign` is that of the title,
     which may be the host's own words. `converter` is the data of its element. `style` is the style sheet, for the
-    element alone.
-    rows.json has no `fit`.
+    element alone. rows.json has no `fit`.
     """
 
     tag: str = msgspec.field(name="lang")

@@ -133,6 +133,17 @@ async def test_the_default_snippet_as_pasted(browser: Browser, live: Live, host:
     assert await page.evaluate("shift") == 0
 
 
+@pytest.mark.parametrize("layout", ["line", "bar", "table&head=0"])
+async def test_no_layout_has_an_inner_scrollbar(browser: Browser, live: Live, host: Host, layout: str) -> None:
+    """What only screen readers get adds no height."""
+    kind, _, head = layout.partition("&head=")
+    body = f'<cbr-rates layout="{kind}" head="{head}"></cbr-rates><script src="{live.url}/widget/rates.js"></script>'
+    page = await opened(browser, host.put(body))
+    over = "e => e.scrollHeight - e.clientHeight"
+    assert await page.eval_on_selector("cbr-rates", over) == 0
+    assert await page.eval_on_selector("cbr-rates .cbr-rates", over) <= 1
+
+
 async def test_one_rate_stands_in_a_sentence(browser: Browser, live: Live, host: Host) -> None:
     """As a link to its source in the text's own font, with its day as a hint; from a server it needs no script."""
     loader = f'<script async src="{live.url}/widget/rates.js" crossorigin="anonymous"></script>'
