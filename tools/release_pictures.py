@@ -39,7 +39,7 @@ RU = (
 PICTURES = {
     "widget-en-light": (EN, 'lang="en" spark="30"', 320, "", 450),
     "widget-ru-light": (RU, 'lang="ru" spark="30"', 320, "", 450),
-    "widget-ru-dark-narrow": (RU, 'lang="ru"', 180, DARK, 390),
+    "widget-ru-dark-narrow": (RU, 'lang="ru" codes="USD,EUR,CNY"', 180, DARK, 390),
 }
 
 
