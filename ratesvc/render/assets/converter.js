@@ -30,7 +30,8 @@ return front.replace(/\B(?=(\d{3})+$)/g, group) + (places ? mark + digits.slice(
 // As people write it: thousands may be grouped, and a point or the language's mark stands before the decimals.
 const read = text => {
 let plain = text.replace(/[\s'’]/g, "");
-if (/[.,]/.test(group)) plain = plain.replace(RegExp("\\" + group + "(?=\\d{3}(?!\\d))", "g"), "");
+// Only true groups: 0.125 and 1234.567 have decimals in every language.
+if (/[.,]/.test(group) && RegExp("^[1-9]\\d?\\d?(\\" + group + "\\d{3})+(?!\\d)").test(plain)) plain = plain.replaceAll(group, "");
 plain = plain.replace(mark, ".");
 return /^\d{1,15}(\.\d{0,10})?$/.test(plain) && plain.replace(/\.$/, "");
 };
