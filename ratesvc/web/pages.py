@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
@@ -136,11 +137,15 @@ async def _document(service: Service, site: Site, _: web.Request) -> Answer:
 
 async def _docs(service: Service, site: Site, others: Mapping[str, Handler], request: web.Request) -> Answer:
     tag, current, answers = openapi.tag_of(LenientParams(request).language()), service.publisher.current, {}
-    if current and not current.find(("reference", tag)):
-        day = current.snapshot.in_force.effective_date
-        operations = await service.workers.run(lambda: openapi.operations(site, day))
-        answers = await _own_answers(operations, site, others, request)
-    return await _reference(service, tag, lambda day: _html(openapi.page(site, day, tag, answers), DOCS_HEADERS))
+    if current is None:
+        return await _reference(service, tag, lambda day: _html(openapi.page(site, day, tag, {}), DOCS_HEADERS))
+    # One request asks for the examples' answers; the others wait for its page.
+    async with current.render_locks.setdefault(("docs", tag), asyncio.Lock()):
+        if not current.find(("reference", tag)):
+            day = current.snapshot.in_force.effective_date
+            operations = await service.workers.run(lambda: openapi.operations(site, day))
+            answers = await _own_answers(operations, site, others, request)
+        return await _reference(service, tag, lambda day: _html(openapi.page(site, day, tag, answers), DOCS_HEADERS))
 
 
 async def _own_answers(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from conftest import Served, addresses
+
+from ratesvc.render import openapi
 
 
 @pytest.mark.parametrize("path", ["/", "/rate?currency=USD", "/docs", "/rate?currency=?"])
@@ -47,3 +51,12 @@ async def test_a_sentence_never_shows_the_rate_of_another_currency(served: Serve
         assert (found, b"\xe2\x82\xbd" in body) == (status, False), path
     status, _, body = await served.get("/?layout=inline&code=XQZ")
     assert (status, b"USD" in body, b"XQZ" in body) == (200, True, False)
+
+
+async def test_the_reference_is_made_once_for_all_who_wait(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes a tenth of a second in the threads of small answers; a hundred readers would keep them for ten seconds."""
+    asked, operations = [], openapi.operations
+    monkeypatch.setattr(openapi, "operations", lambda *of: asked.append(of) or operations(*of))
+    answers = await asyncio.gather(*(served.get("/docs") for _ in range(9)))
+    assert {status for status, _, _ in answers} == {200}
+    assert len(asked) == 2  # for the examples' answers, and for the page
