@@ -130,8 +130,11 @@ class Language:
         return str(format_time(moment, format="short", tzinfo=moment.tzinfo, locale=self.locale))
 
     def symbols(self, codes: Sequence[str]) -> dict[str, str]:
-        """CLDR's symbols, such as $ and €. Letters before a sign (CN¥) stay if two of the currencies have this sign."""
-        full = {code: str(get_currency_symbol(code, locale=self.locale)) for code in codes}
+        """CLDR's symbols, such as $ and €. Letters before a sign (CN¥) stay if two of the currencies have this sign.
+
+        A mere $ is the US dollar's, asked for or not.
+        """
+        full = {code: str(get_currency_symbol(code, locale=self.locale)) for code in ("USD", *codes)}
         short = {code: _LETTERS.sub("", symbol) for code, symbol in full.items()}
         return {code: short[code] if list(short.values()).count(short[code]) == 1 else full[code] for code in codes}
 

@@ -181,6 +181,7 @@ def test_symbols_name_one_currency_each() -> None:
     assert [one.unit for one in compact(Figures(per_unit=True, symbols=True)).rows] == ["$", "CN¥", "¥", "₫"]
     assert [one.unit for one in compact(Figures(symbols=True)).rows][1] == "10\u00a0CN¥"
     assert language_or_default("ru").symbols(("USD", "EUR", "CNY")) == {"USD": "$", "EUR": "€", "CNY": "¥"}
+    assert ENGLISH.symbols(("CAD", "EUR")) == {"CAD": "CA$", "EUR": "€"}
 
 
 def test_without_heads_the_heading_names_the_day() -> None:
