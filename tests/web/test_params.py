@@ -293,6 +293,7 @@ LENIENT: list[tuple[Read, list[tuple[str, object]]]] = [
                 View(("EUR", "USD"), ("name", "today"), "H", 7),
             ),
             ("codes=XXX&columns=x&spark=8", View()),
+            ("code=usd,eur", View(("USD",))),
             ("columns=a,b,c,d,e,f,g,h,i,j,name", View(columns=DEFAULT_COLUMNS)),
             ("layout=x&decimals=3&unit=2&symbols=x&head=2&pending=2&href=/rates", View()),
             ("layout=line&spark=7", View(layout="line", columns=ONE_DAY_COLUMNS, figures=SHORT)),
