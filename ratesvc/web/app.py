@@ -36,8 +36,9 @@ def _application(service: Service, site: Site, paths: Mapping[str, Handler]) -> 
     foreign = rates.dialect_paths(service)
     for path, handler in paths.items():
         answer, pattern = answering(handler, service, path, own | bank if path in foreign else own), rates.pattern(path)
-        # No redirect for a trailing slash: spreadsheets and scripts that do not follow it would fail.
-        has_twin = not path.endswith("/") and f"{path}/" not in paths
+        # No redirect for a trailing slash: spreadsheets and scripts that do not follow it would fail. Probes have one
+        # spelling, because front ends hide /health and /metrics by their exact addresses.
+        has_twin = not path.endswith("/") and f"{path}/" not in paths and path not in ops.PATHS
         for one in (pattern, f"{pattern}/") if has_twin else (pattern,):
             app.router.add_get(one, counted(answer, service, path))
             app.router.add_route("OPTIONS", one, counted(preflight, service, path))

@@ -21,6 +21,7 @@ from ratesvc.web.responses import Handler, uncached
 HEALTH = "application/health+json"
 KEPT_S = 5.0
 STATUSES = ("pass", "warn", "fail")
+PATHS = ("/livez", "/readyz", "/health", "/metrics")
 
 
 def routes(service: Service) -> dict[str, Handler]:
@@ -52,7 +53,7 @@ def routes(service: Service) -> dict[str, Handler]:
     async def metrics(_: web.Request) -> web.Response:
         return uncached(200, service.telemetry.metrics.text(), CONTENT_TYPE)
 
-    return {"/livez": livez, "/readyz": readyz, "/health": health, "/metrics": metrics}
+    return dict(zip(PATHS, (livez, readyz, health, metrics), strict=True))
 
 
 def _plain(trouble: str | None, otherwise: str) -> web.Response:
