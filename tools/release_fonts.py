@@ -44,7 +44,7 @@ def chinese() -> Iterator[str]:
     said = "".join(RENDER.joinpath(name).read_text("utf-8") for name in SPEAKING)
     catalogue = read_po(BytesIO((RENDER / "locales" / "zh-Hans.po").read_bytes()))
     sentences = (str(message.string) for message in catalogue if message.id and str(message.id) in said)
-    texts = chain(Locale.parse("zh_Hans").currencies.values(), sentences, ("年月日天▲▼",))
+    texts = chain(Locale.parse("zh_Hans").currencies.values(), sentences, ("年月日天▲▼≈",))
     return (character for text in texts for character in text)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
 
 from ratesvc.render.language import Language
-from ratesvc.render.rows import TITLE, Table, View
+from ratesvc.render.rows import TITLE, Row, Table, View
 from ratesvc.render.text import PIXEL, text_width, wrapped
 from ratesvc.render.widget import Look, page
 
@@ -20,6 +21,11 @@ ROW = 44
 LINE = 22
 TITLE_SIZE, NAME_SIZE = 16, 11
 """Font sizes in pixels, to tell how wide a text is."""
+TEXT_SIZE, BOLD_SIZE = 14, 15
+"""Of a line and a bar. Bold letters are as wide as those of the next size."""
+PADDING, SPACE, GAP = 12, 5, 16
+LINE_HEIGHT = 36
+NARROWEST_BAR, WIDEST_BAR = 320, 970
 WIDTHS = {"today": 84, "value": 84, "change": 104, "percent": 84}
 GROUNDS = {"light": ("#ffffff", "#1b1e22", "#555b63", "#d7dbe0"), "dark": ("#16191d", "#e9ebee", "#aab0b8", "#3a4048")}
 MOVES = {
@@ -27,6 +33,35 @@ MOVES = {
     "red-green": {"light": ("#b3261e", "#0a6b2d"), "dark": ("#ff9b93", "#5fd38d")},
     "blue-orange": {"light": ("#0b5cad", "#a34700"), "dark": ("#7cc0ff", "#ffb066")},
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text of a line or a bar. `x` is its distance from the edge where reading begins."""
+
+    words: str
+    mark: str = ""
+    move: str = ""
+    is_bold: bool = False
+    foreign: str = ""
+    x: int = 0
+    y: int = 0
+
+    @property
+    def width(self) -> int:
+        """Pixels that it needs."""
+        written = f"{self.mark} {self.words}" if self.mark else self.words
+        return -(-text_width(written, BOLD_SIZE if self.is_bold else TEXT_SIZE) // PIXEL)
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """A line or a bar with every text in its place. `rules` are x, top and bottom of its vertical lines."""
+
+    width: int
+    height: int
+    texts: Sequence[Text]
+    rules: Sequence[tuple[int, int, int]] = ()
 
 
 def width_of(view: View) -> int:
@@ -38,6 +73,9 @@ def width_of(view: View) -> int:
 
 def size_of(table: Table, view: View) -> tuple[int, int]:
     """Width and height of a table's picture."""
+    strip = _strip(table)
+    if strip:
+        return strip.width, strip.height
     width = width_of(view)
     lines = _lines(_title(table), width) if table.titled else []
     return width, _height(table, _heads_at(table, lines))
@@ -55,16 +93,18 @@ def _height(table: Table, heads_at: int) -> int:
     return heads_at + 14 + ROW * len(table.rows) + MARGIN + (20 if table.note else 4)
 
 
-def card(table: Table, look: Look, width: int) -> str:
+def card(table: Table, view: View, look: Look) -> str:
     """The picture of a table that has no trend."""
+    strip, moves = _strip(table), _moves(look)
+    if strip:
+        return page("strip.svg", table=table, title=_title(table), strip=strip, moves=moves, **_grounds(look))
+    width = width_of(view)
     kinds, is_rtl = table.kinds[1:], table.direction == "rtl"
     names = width - 2 * MARGIN - sum(WIDTHS[kind] for kind in kinds)
     edges = list(accumulate((WIDTHS[kind] for kind in kinds), initial=MARGIN + names))[1:]
     title = _title(table)
     lines = _lines(title, width) if table.titled else []
     heads_at = _heads_at(table, lines)
-    grounds = _grounds(look)
-    up, down = MOVES.get(look.updown, {}).get(look.theme, (grounds["ink"],) * 2)
     return page(
         "card.svg",
         table=table,
@@ -79,10 +119,60 @@ def card(table: Table, look: Look, width: int) -> str:
         heads_at=heads_at,
         names=width - MARGIN if is_rtl else MARGIN,
         edges=[(kind, width - x if is_rtl else x) for kind, x in zip(kinds, edges, strict=True)],
-        moves={"up": up, "down": down, "same": grounds["ink"], "": grounds["ink"]},
+        moves=moves,
         squeezed=partial(_squeezed, names - 16),
-        **grounds,
+        **_grounds(look),
     )
+
+
+def _strip(table: Table) -> Strip | None:
+    """The picture of a line or a bar; None for other layouts."""
+    return _line(table) if table.layout == "line" else _bar(table) if table.layout == "bar" else None
+
+
+def _line(table: Table) -> Strip:
+    """One line, as wide as its texts."""
+    title = [Text(_title(table), is_bold=True, foreign=table.title_foreign)] if table.titled else []
+    texts, x = [], PADDING
+    for group in (title, *(_texts(table, row) for row in table.rows), _note(table)):
+        for text in group:
+            texts.append(replace(text, x=x, y=23))
+            x += text.width + SPACE
+        x += GAP - SPACE if group else 0
+    return Strip(x - GAP + PADDING, LINE_HEIGHT, texts)
+
+
+def _bar(table: Table) -> Strip:
+    """Equal cells below the heading, in as few rows as fit the widest bar."""
+    cells = [_texts(table, row) for row in table.rows]
+    cell = 2 * SPACE + max((text.width for texts in cells for text in texts), default=0)
+    rows = -(-len(cells) // max(1, (WIDEST_BAR - 2 * PADDING) // cell)) or 1
+    across = -(-len(cells) // rows) or 1
+    cell = max(cell, (NARROWEST_BAR - 2 * PADDING) // across)
+    width, high = 2 * PADDING + across * cell, LINE * max(map(len, cells), default=0)
+    lines = wrapped(_title(table), BOLD_SIZE, across * cell * PIXEL) if table.titled else []
+    titles = [Text(line, is_bold=True, foreign=table.title_foreign) for line in lines]
+    texts = [replace(text, x=PADDING, y=PADDING + 15 + LINE * at) for at, text in enumerate(titles)]
+    places = [(PADDING + at % across * cell, at // across * (high + PADDING)) for at in range(len(cells))]
+    top = PADDING + (LINE * len(lines) + SPACE if lines else 0)
+    for (x, y), cell_texts in zip(places, cells, strict=True):
+        texts += [replace(text, x=x + SPACE, y=top + y + 16 + LINE * at) for at, text in enumerate(cell_texts)]
+    bottom = top + rows * (high + PADDING)
+    texts += [replace(text, x=PADDING, y=bottom + 12) for text in _note(table)]
+    height = bottom + (LINE + 2 if table.note else 0)
+    return Strip(width, height, texts, [(x, top + y, top + y + high) for x, y in places])
+
+
+def _texts(table: Table, row: Row) -> list[Text]:
+    """Unit, rate and changes of a row."""
+    cells = dict(zip(table.kinds[1:], row.cells, strict=True))
+    marks, moves = {"change": row.mark}, dict.fromkeys(("change", "percent"), row.move)
+    shown = [Text(words, marks.get(kind, ""), moves.get(kind, "")) for kind, words in cells.items()]
+    return [Text(row.unit, is_bold=True), *shown]
+
+
+def _note(table: Table) -> list[Text]:
+    return [Text(table.note, is_bold=True, foreign=table.foreign)] if table.note else []
 
 
 def empty_card(language: Language, look: Look) -> str:
@@ -102,6 +192,13 @@ def colours(look: Look) -> list[str]:
 
 def _grounds(look: Look) -> dict[str, str]:
     return dict(zip(("ground", "ink", "soft", "line"), GROUNDS[look.theme], strict=True))
+
+
+def _moves(look: Look) -> dict[str, str]:
+    """The colours of changes."""
+    ink = GROUNDS[look.theme][1]
+    up, down = MOVES.get(look.updown, {}).get(look.theme, (ink, ink))
+    return {"up": up, "down": down, "same": ink, "": ink}
 
 
 def _squeezed(space: int, text: str) -> int:

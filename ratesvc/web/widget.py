@@ -172,8 +172,8 @@ async def _finished_rows(service: Service, request: web.Request) -> Answer:
 
 async def _picture(service: Service, request: web.Request) -> Answer:
     shown = Embedding(LenientParams(request), service, trending=False)
-    look, width = shown.params.look(card.THEMES), card.width_of(shown.view)
-    return shown.answer(("card", look), lambda: _svg(card.card(shown.table, look, width)), CARD)
+    look = shown.params.look(card.THEMES)
+    return shown.answer(("card", look), lambda: _svg(card.card(shown.table, shown.view, look)), CARD)
 
 
 async def _pixels(service: Service, request: web.Request) -> Answer:
@@ -257,7 +257,7 @@ def _empty_card(params: LenientParams) -> Body:
 def _pixels_of(shown: Embedding, look: widget.Look, scale: str) -> Body:
     """Without the heading, or in English, where the fonts lack a character."""
     drawn = (
-        card.card(shown.table_in(language, view), look, card.width_of(shown.view))
+        card.card(shown.table_in(language, view), view, look)
         for language in (shown.language, language_or_default(None))
         for view in (shown.view, replace(shown.view, heading=""))
     )

@@ -36,15 +36,18 @@ def size(picture: bytes) -> tuple[int, int]:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("lang", ["en", "ru", "zh-Hans", "de", "el"])
-async def test_a_card_for_mail(live: Live, lang: str, theme: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("layout", ["table", "line", "bar"])
+async def test_a_card_for_mail(
+    live: Live, layout: str, lang: str, theme: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """It is as large as the SVG, or at scale 2 twice as fine and at most 20 kB."""
-    query = f"lang={lang}&theme={theme}"
+    query = f"layout={layout}&lang={lang}&theme={theme}"
     drawn = (await got(live, f"/widget/card.svg?{query}")).decode()
     plain, fine = [await got(live, f"/widget/card.png?{query}&scale={scale}") for scale in "12"]
     width, height = map(int, re.findall(r'<svg [^>]*width="(\d+)" height="(\d+)"', drawn)[0])
     assert (size(plain), size(fine)) == ((width, height), (2 * width, 2 * height))
     with capsys.disabled():
-        print(f"\ncard.png {lang} {theme}: {len(plain)} bytes, at 2x {len(fine)}")  # noqa: T201 -- figures to read
+        print(f"\ncard.png {layout} {lang} {theme}: {len(plain)} bytes, at 2x {len(fine)}")  # noqa: T201 -- figures to read
     assert len(fine) <= 20_000
     assert png.drawable(drawn)
 

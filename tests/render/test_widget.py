@@ -6,6 +6,7 @@ import gzip
 import json
 import re
 from collections.abc import AsyncIterator, Mapping
+from html import unescape
 from html.parser import HTMLParser
 from itertools import product
 from pathlib import Path
@@ -78,6 +79,8 @@ def table_words(html: str) -> list[str]:
         ("shadow.zh.html", "/widget?shadow=1&style=none&lang=zh-CN"),
         ("rows.ar.json", "/widget/rows.json?lang=ar&codes=USD,JPY"),
         ("card.ru.svg", "/widget/card.svg?lang=ru"),
+        ("line.ru.svg", "/widget/card.svg?lang=ru&layout=line"),
+        ("bar.ar.svg", "/widget/card.svg?lang=ar&layout=bar"),
     ],
 )
 async def test_the_recorded_rates_give_the_same_bytes(live: Live, name: str, path: str) -> None:
@@ -87,13 +90,18 @@ async def test_the_recorded_rates_give_the_same_bytes(live: Live, name: str, pat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lang", LOCALES)
-async def test_every_form_has_the_same_texts(live: Live, lang: str) -> None:
-    document = json.loads(await text_of(live, f"/widget/rows.json?lang={lang}"))
-    fragment = table_words(await text_of(live, f"/widget?lang={lang}&style=none"))
-    assert table_words(await text_of(live, f"/widget/frame?lang={lang}")) == fragment
-    card = re.sub(r"<[^>]+>", "\n", await text_of(live, f"/widget/card.svg?lang={lang}"))
-    texts = [text for row in document["rows"] for text in (row["unit"], row["name"], *row["cells"])]
-    assert len(texts) == 30
+@pytest.mark.parametrize(("layout", "columns"), [("table", 5), ("line", 3), ("bar", 3)])
+async def test_every_form_has_the_same_texts(live: Live, lang: str, layout: str, columns: int) -> None:
+    """A line and a bar show no names, and their heading has the day."""
+    query = f"lang={lang}&layout={layout}"
+    document = json.loads(await text_of(live, f"/widget/rows.json?{query}"))
+    fragment = table_words(await text_of(live, f"/widget?{query}&style=none"))
+    assert table_words(await text_of(live, f"/widget/frame?{query}")) == fragment
+    card = re.sub(r"<[^>]+>", "\n", await text_of(live, f"/widget/card.svg?{query}"))
+    names = ["name"] if layout == "table" else []
+    texts = [text for row in document["rows"] for text in (*map(row.get, ["unit", *names]), *row["cells"])]
+    assert len(texts) == 6 * columns
+    assert document["title"] in card
     for text in texts:
         assert text in fragment
         assert text in card
@@ -191,6 +199,18 @@ async def test_a_card_has_no_trend(live: Live) -> None:
     cards = {await text_of(live, f"/widget/card.svg?{columns}&{more}") for more in ("", "spark=7", "spark=30")}
     assert len(cards) == 1
     assert "60.3741" in cards.pop()
+
+
+@pytest.mark.parametrize("layout", ["table", "line", "bar"])
+async def test_the_builder_knows_the_size_of_its_picture(live: Live, layout: str) -> None:
+    """A table with a trend too, which its picture leaves out."""
+    query = f"lang=ru&layout={layout}&spark=30&columns=name,next,change,percent"
+    size = r'width="([0-9]+)" height="([0-9]+)"'
+    snippet = re.search(rf"/widget/card\.(?:png|svg)\?[^>]*? {size}", unescape(await text_of(live, f"/?{query}")))
+    drawn = re.search(rf"<svg [^>]*{size}", await text_of(live, f"/widget/card.svg?{query}"))
+    assert snippet
+    assert drawn
+    assert snippet.groups() == drawn.groups()
 
 
 async def test_a_chinese_heading_stays_on_its_card(live: Live) -> None:
