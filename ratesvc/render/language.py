@@ -24,6 +24,7 @@ from babel.numbers import (
 DEFAULT = "en"
 MOST_LANGUAGES = 32
 MOST_NUMBERS = 1000
+RIGHT_TO_LEFT_MARK = "\u200f"
 
 _LETTERS = re.compile(r"^[A-Z]{2}(?=\W$)")
 _NUMBER_PATTERN = re.compile(r"[#0,.]+")
@@ -56,7 +57,9 @@ class Language:
 
     def say(self, sentence: str, **words: str) -> str:
         """A sentence of ours, translated if there is a catalogue, with its {words} filled in."""
-        return self._sentences.get(sentence, sentence).format(**words)
+        text = self._sentences.get(sentence, sentence).format(**words)
+        # The mark in an Arabic date would move its month to the other end of an English sentence.
+        return text.replace(RIGHT_TO_LEFT_MARK, "") if self.foreign else text
 
     def translated(self, text: str) -> str:
         """The text itself if our sentences are English, else its translation, or nothing if it has none."""

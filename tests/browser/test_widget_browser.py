@@ -180,6 +180,19 @@ async def test_colours_of_changes_are_legible_on_any_page(browser: Browser, live
     assert min(found) >= 4.5
 
 
+@pytest.mark.parametrize("theme", ["dark", "auto"])
+async def test_a_dark_frame_prints_black_on_white(browser: Browser, live: Live, theme: str) -> None:
+    """Browsers print no backgrounds, so pale letters would stand on white."""
+    page = await opened(browser, f"{live.url}/widget/frame?theme={theme}", color_scheme="dark")
+    colours = """() => ["html", ".cbr-rates", "caption", "td"]
+      .map(name => getComputedStyle(document.querySelector(name)))
+      .flatMap((style, at) => at ? [style.color, style.backgroundColor] : [style.backgroundColor])"""
+    clear, black = "rgba(0, 0, 0, 0)", "rgb(0, 0, 0)"
+    assert clear != (await page.evaluate(colours))[0]
+    await page.emulate_media(media="print", color_scheme="dark")
+    assert await page.evaluate(colours) == [clear, *[black, clear] * 3]
+
+
 async def test_the_loader_of_the_first_release_draws_the_rows_of_today(
     browser: Browser, live: Live, host: Host
 ) -> None:

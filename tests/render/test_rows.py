@@ -200,6 +200,8 @@ def test_without_heads_the_heading_names_the_day() -> None:
     assert (inline.rows[0].cells, len(inline.rows)) == (("₽60.37",), 1)
     assert inline.title == "Bank of Russia, April 25, 2026, ₽60.3741"
     assert language_or_default("ru").shortest_day(SATURDAY) == "25.04"
+    arabic = language_or_default("ar")
+    assert arabic.say(rows.DATED_TITLE, day=arabic.shortest_day(SATURDAY)).endswith(" 25/4")
     assert language_or_default("ru").roubles("60,37") == "60,37\u00a0₽"
 
 
