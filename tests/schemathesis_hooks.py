@@ -54,8 +54,10 @@ def map_case(_: HookContext, case: Case[Any]) -> Case[Any]:
     if case.path == "/rate" and "amount" in query:
         # A comma stands before decimals in some languages only.
         query["amount"] = query["amount"].replace(",", ".")
-    if case.path.startswith("/chart") and query.get("quote", "").upper() in query.get("codes", "").upper():
+    if query.get("quote", "RUB").upper() in query.get("codes", "").upper():
+        # A currency has no rate in itself.
         query.pop("quote", None)
+        query["codes"] = "USD"
     if query.get("fill") == "daily":
         query.pop("group", None)
     return case
