@@ -58,6 +58,11 @@ def map_case(_: HookContext, case: Case[Any]) -> Case[Any]:
         # A currency has no rate in itself.
         query.pop("quote", None)
         query["codes"] = "USD"
+    if case.path == "/chart.png":
+        # The number of pixels has a bound, too.
+        query |= {
+            name: str(min(int(query[name]), most)) for name, most in (("width", 720), ("height", 400)) if name in query
+        }
     if query.get("fill") == "daily":
         query.pop("group", None)
     return case
