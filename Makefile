@@ -41,7 +41,7 @@ faults: .venv/ready-dev web
 	$(PYTEST) -m "$(OF_FAULTS) and not timed" $(ARGS)
 	STRICT_TIMES=1 $(PYTEST) -n 0 -m "timed and not release" $(ARGS)
 	$(MAKE) soak MINUTES=2 SEED=$(SEED)
-	@if $(FUZZ_PYTHON) >/dev/null; then $(MAKE) fuzz; else echo "NOT RUN: fuzzing needs $(FUZZ_PYTHONS)" >&2; fi
+	@if $(FUZZ_PYTHON) >/dev/null; then $(MAKE) fuzz SECONDS=30; else echo "NOT RUN: fuzzing needs $(FUZZ_PYTHONS)" >&2; fi
 
 # The packages, and other people's programs with them.
 release-check: .venv/ready-dev web
