@@ -96,7 +96,7 @@ async def test_a_picture_is_drawn_beside_the_loop(live: Live, monkeypatch: pytes
     monkeypatch.setattr(png, "png", slow)
     picture = asyncio.create_task(got(live, "/widget/card.png?scale=2&heading=slow"))
     await eventually(drawing.is_set)
-    await got(live, "/livez")
+    await got(live, "/v1/currencies")
     answered.set()
     assert size(await picture)
 
