@@ -22,6 +22,8 @@ OF_FAULTS = faults
 OF_RELEASE = release
 # Python keeps the compiled tests, because compiling them takes each process four seconds.
 PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 2 --dist worksteal --randomly-seed=$(SEED) --hypothesis-seed=$(SEED)
+# Many tests of processes and browsers wait, so three processes keep two cores busy.
+WAITING = -n 3
 
 .PHONY: run test coverage quick bench lint web faults faults-page release-check soak docs lock fonts dist sbom audit fuzz mutants clean
 
@@ -30,7 +32,7 @@ run: .venv/ready
 
 # Everything that a change can break.
 test: .venv/ready-dev .venv/ready-docs lint web
-	$(PYTEST) -m "$(OF_TEST)" $(ARGS)
+	$(PYTEST) $(WAITING) -m "$(OF_TEST)" $(ARGS)
 
 # The inner loop: style, types, and tests without processes and browsers. It ends after ten failures.
 quick: .venv/ready-dev lint
@@ -38,7 +40,7 @@ quick: .venv/ready-dev lint
 
 # Long stories, floods and whole matrices; limits of seconds, with nothing else running; a soak; and fuzzing, if possible.
 faults: .venv/ready-dev web
-	$(PYTEST) -m "$(OF_FAULTS) and not timed" $(ARGS)
+	$(PYTEST) $(WAITING) -m "$(OF_FAULTS) and not timed" $(ARGS)
 	STRICT_TIMES=1 $(PYTEST) -n 0 -m "timed and not release" $(ARGS)
 	$(MAKE) soak MINUTES=2 SEED=$(SEED)
 	@if $(FUZZ_PYTHON) >/dev/null; then $(MAKE) fuzz SECONDS=30; else echo "NOT RUN: fuzzing needs $(FUZZ_PYTHONS)" >&2; fi
