@@ -136,11 +136,11 @@ def _settings(file: Path | None) -> Settings:
 
 
 def _to_day(_context: click.Context, _parameter: click.Parameter, text: str | None) -> date | None:
-    try:
-        if text is None or re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
-            return date.fromisoformat(text) if text else None
-    except ValueError:
-        pass
+    if text is None:
+        return None
+    with suppress(ValueError):
+        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+            return date.fromisoformat(text)
     raise click.BadParameter("Give an existing day in the form YYYY-MM-DD.")
 
 
@@ -148,12 +148,8 @@ def _to_codes(_context: click.Context, _parameter: click.Parameter, text: Any) -
     return text.upper() if isinstance(text, str) else tuple(code.upper() for code in text)
 
 
-def _complete_code(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
-    return [code for code in CODES if code.startswith(begun.upper())]
-
-
-def _complete_language(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
-    return [tag for tag in ("en", "ru", "zh-Hans") if tag.startswith(begun)]
+def _completed_from(words: tuple[str, ...]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    return lambda _context, _parameter, begun: [word for word in words if word.lower().startswith(begun.lower())]
 
 
 Command = Callable[..., None]
@@ -168,7 +164,8 @@ def _json(text: str) -> Callable[[Command], Command]:
 
 
 _demo = click.option("--demo", is_flag=True, help="Recorded figures on a stopped clock; needs no network.")
-_lang = click.option("--lang", default="en", show_default=True, shell_complete=_complete_language, help="The language.")
+_tags = _completed_from(("en", "ru", "zh-Hans"))
+_lang = click.option("--lang", default="en", show_default=True, shell_complete=_tags, help="The language.")
 
 
 # Commands
@@ -209,7 +206,7 @@ def serve(file: Path | None, *, check_config: bool, as_json: bool, demo: bool) -
 
 
 @main.command()
-@click.argument("codes", nargs=-1, callback=_to_codes, shell_complete=_complete_code)
+@click.argument("codes", nargs=-1, callback=_to_codes, shell_complete=_completed_from(CODES))
 @_day("date", "A day instead of today.")
 @click.option("--days", type=click.IntRange(1, 36600), metavar="N", help="How each moved in the N days before, too.")
 @_json("The API's JSON: that of /v1/rates, with --days that of /v1/series.")
@@ -223,8 +220,8 @@ def show(file: Path | None, /, codes: tuple[str, ...], date: date | None, days: 
 
 @main.command()
 @click.argument("amount")
-@click.argument("base", metavar="FROM", callback=_to_codes, shell_complete=_complete_code)
-@click.argument("quote", metavar="[TO]", callback=_to_codes, shell_complete=_complete_code, default="RUB")
+@click.argument("base", metavar="FROM", callback=_to_codes, shell_complete=_completed_from(CODES))
+@click.argument("quote", metavar="[TO]", callback=_to_codes, shell_complete=_completed_from(CODES), default="RUB")
 @_day("date", "A day instead of today.")
 @_json("The API's JSON: that of /v1/convert.")
 @_lang
@@ -249,9 +246,9 @@ def backfill(file: Path | None, /, since: date | None, until: date | None, *, ve
     if since and until and since > until:
         raise click.BadParameter("It must not be later than the last day.", param_hint="--since")
     if verify:
-        _run("backfill.verify", file, **output)
+        _run("data.verify", file, **output)
     else:
-        _run("backfill.backfill", file, since, until, **output)
+        _run("data.backfill", file, since, until, **output)
 
 
 @main.command()
@@ -261,7 +258,7 @@ def backfill(file: Path | None, /, since: date | None, until: date | None, *, ve
 @click.pass_obj
 def export(file: Path | None, /, folder: Path, **output: bool) -> None:
     """Write what the service would serve as static files into FOLDER; only what changed is written."""
-    _run("export.export", file, folder, **output)
+    _run("serve.export", file, folder, **output)
 
 
 @main.command(help=_QUARANTINE)
@@ -276,7 +273,7 @@ def quarantine(file: Path | None, /, action: str, name: str | None, *, raw: bool
         raise click.UsageError("list takes no NAME; show, release and drop take one.")
     if raw and (action != "show" or as_json):
         raise click.UsageError("--raw goes with show, and not with --json.")
-    _run("quarantine.decide", file, "raw" if raw else action, name, as_json=as_json)
+    _run("data.decide", file, "raw" if raw else action, name, as_json=as_json)
 
 
 @main.command()

@@ -1,1 +1,1 @@
-"""Commands: one module for each, imported when the command runs, and in `running` what they share."""
+"""Commands, imported when one of them runs: `serve`, `rates`, `data`, `checks`, and in `running` what they share."""

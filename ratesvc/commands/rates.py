@@ -14,13 +14,13 @@ import click
 from rich.console import Console
 
 from ratesvc.bank.admission import Decision, assess, predecessor
-from ratesvc.commands.running import check_known, follow, in_force, opened
+from ratesvc.commands.running import follow, opened
 from ratesvc.config import Settings
 from ratesvc.domain.columns import Coverage, composed
-from ratesvc.domain.history import NEAR, History
-from ratesvc.domain.rates import FIRST_DAY, Revision
-from ratesvc.domain.workdays import moscow_day
-from ratesvc.errors import BadRequest
+from ratesvc.domain.history import NEAR, History, on_day
+from ratesvc.domain.rates import FIRST_DAY, InForce, Revision, nearest_code
+from ratesvc.domain.workdays import ONE_DAY, moscow_day
+from ratesvc.errors import BadRequest, BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
 from ratesvc.render import json, series, terminal
 from ratesvc.render.language import Language
 from ratesvc.render.language import language as language_of
@@ -28,6 +28,7 @@ from ratesvc.render.openapi import query_parameters
 from ratesvc.render.series import SeriesParams
 from ratesvc.service.app import Service
 from ratesvc.service.backfill import Progress
+from ratesvc.service.refresh import Cycle
 
 PIPE_WIDTH = 200
 
@@ -62,6 +63,44 @@ async def show(  # noqa: PLR0913 -- the options of the command
             click.echo(series.to_json(params, history, moscow_day(service.clock()), demo=demo))
         else:
             click.echo(json.rates(answer, language, codes=codes or None, demo=demo))
+
+
+async def in_force(service: Service, day: date | None) -> InForce:
+    """What applies on a day, or today: from what is stored, else from the Bank."""
+    day = day or moscow_day(service.clock())
+    if day < service.history.begins:
+        raise BeforeHistory(day, service.history.recorded_from)
+    if service.history.certain_on(day):
+        return on_day(service.history, day, service.clock())
+    cycle = await service.fetch(day)
+    try:
+        return on_day(service.history, day, service.clock())
+    except (HistoryLoading, NoSheet, NotYetSet) as error:
+        _raise_cause(cycle, day)
+        # Asked for a past day, the Bank has given the sheet that was in force then.
+        revision = service.history.nearest_before(day + ONE_DAY)
+        if revision is None or not isinstance(error, HistoryLoading):
+            raise
+    effective = revision.effective_date
+    return InForce(day, revision, service.history.before(effective), service.history.after(effective))
+
+
+def _raise_cause(cycle: Cycle, day: date) -> None:
+    """Raise what the Bank did wrong, if that is why the sheet in force on the day is not certain."""
+    # The first request is for that day. If it has succeeded, a failure of the later ones is not the cause.
+    if cycle.failure and not any(revision.effective_date <= day for revision in cycle.accepted):
+        raise cycle.failure
+    for held_back in cycle.held_back:
+        if held_back.effective_date <= day:
+            raise RatesvcError(f"The Bank's sheet of {held_back.effective_date} is held back ({held_back}).")
+
+
+def check_known(codes: tuple[str, ...], history: History) -> None:
+    """Raises UnknownCurrency, with the code that was probably meant."""
+    known = history.codes() | {"RUB"}
+    for code in codes:
+        if code not in known:
+            raise UnknownCurrency(code, nearest_code(code, known))
 
 
 def _language(tag: str) -> Language:

@@ -1,4 +1,4 @@
-"""What commands share: logs, the event loop, the running service, the sheet of a day, how far a long job is."""
+"""What commands share: logs, the event loop, the running service, how far a long job is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -24,13 +23,10 @@ from rich.table import Column
 
 from ratesvc.config import Cbr, Settings
 from ratesvc.demo import recorded_bank, recorded_sheets, stopped_clock
-from ratesvc.domain.history import History, on_day
-from ratesvc.domain.rates import InForce, nearest_code
-from ratesvc.domain.workdays import ONE_DAY, moscow_day, utc_now
-from ratesvc.errors import BeforeHistory, EngineError, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
+from ratesvc.domain.workdays import utc_now
+from ratesvc.errors import EngineError
 from ratesvc.service.app import Service
 from ratesvc.service.backfill import Progress
-from ratesvc.service.refresh import Cycle
 
 try:
     from uvloop import new_event_loop
@@ -109,44 +105,6 @@ def require_data(settings: Settings, *, demo: bool) -> None:
     """Raises EngineError where there is no data, because an empty store would say that all is well."""
     if folder := missing_data(settings, demo=demo):
         raise EngineError(f"there is no data in {folder}: run this where the service runs, with its settings")
-
-
-async def in_force(service: Service, day: date | None) -> InForce:
-    """What applies on a day, or today: from what is stored, else from the Bank."""
-    day = day or moscow_day(service.clock())
-    if day < service.history.begins:
-        raise BeforeHistory(day, service.history.recorded_from)
-    if service.history.certain_on(day):
-        return on_day(service.history, day, service.clock())
-    cycle = await service.fetch(day)
-    try:
-        return on_day(service.history, day, service.clock())
-    except (HistoryLoading, NoSheet, NotYetSet) as error:
-        _raise_cause(cycle, day)
-        # Asked for a past day, the Bank has given the sheet that was in force then.
-        revision = service.history.nearest_before(day + ONE_DAY)
-        if revision is None or not isinstance(error, HistoryLoading):
-            raise
-    effective = revision.effective_date
-    return InForce(day, revision, service.history.before(effective), service.history.after(effective))
-
-
-def _raise_cause(cycle: Cycle, day: date) -> None:
-    """Raise what the Bank did wrong, if that is why the sheet in force on the day is not certain."""
-    # The first request is for that day. If it has succeeded, a failure of the later ones is not the cause.
-    if cycle.failure and not any(revision.effective_date <= day for revision in cycle.accepted):
-        raise cycle.failure
-    for held_back in cycle.held_back:
-        if held_back.effective_date <= day:
-            raise RatesvcError(f"The Bank's sheet of {held_back.effective_date} is held back ({held_back}).")
-
-
-def check_known(codes: tuple[str, ...], history: History) -> None:
-    """Raises UnknownCurrency, with the code that was probably meant."""
-    known = history.codes() | {"RUB"}
-    for code in codes:
-        if code not in known:
-            raise UnknownCurrency(code, nearest_code(code, known))
 
 
 async def follow(steps: AsyncIterator[Progress | T], *, as_json: bool = False, quiet: bool = False) -> list[T]:

@@ -1,4 +1,7 @@
-"""`ratesvc serve`: the service until it is told to stop."""
+"""`ratesvc serve` and `ratesvc export`: the service's answers over HTTP until it is told to stop, or as static files.
+
+The files are for a site that runs no Python and copies a folder.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,26 @@ import contextlib
 import os
 import signal
 import socket
+from collections.abc import Iterator
+from http import HTTPStatus
+from pathlib import Path
 
+import aiohttp
 import click
+import msgspec
 import structlog
 
 from ratesvc import __version__
 from ratesvc.commands.running import end_if_cancelled, opened
 from ratesvc.config import Settings
+from ratesvc.domain.workdays import moscow_day
+from ratesvc.errors import RatesvcError
+from ratesvc.render.json import PROBLEM_JSON
 from ratesvc.service.app import Service
 from ratesvc.service.publication import give_back_memory
 from ratesvc.web.app import listening
+
+LANGUAGES = ("en", "ru", "zh-Hans")
 
 
 async def serve(settings: Settings, *, demo: bool) -> None:
@@ -89,3 +102,80 @@ def _announce(service: Service, address: str) -> None:
     click.echo(f"ratesvc {__version__}{'  DEMO: recorded rates, stopped clock' if service.demo else ''}")
     for name, place in places.items():
         click.echo(f"  {name:<8}{place}")
+
+
+async def export(settings: Settings, folder: Path, *, as_json: bool, demo: bool) -> None:
+    """Fetch today's sheet if it is not held, write the files, print how many. Raises RatesvcError, OSError."""
+    server = msgspec.structs.replace(settings.server, host="127.0.0.1", port=0, admin_port=None)
+    async with opened(msgspec.structs.replace(settings, server=server), demo=demo) as service:
+        is_held = service.history.certain_on(moscow_day(service.clock())) is not None
+        if not is_held and (failure := (await service.fetch(None)).failure):
+            raise failure
+        counts, refusals = await _write_files(service, folder)
+    if as_json:
+        click.echo(msgspec.json.encode({"folder": str(folder), **counts, "kept": len(refusals)}))
+    else:
+        click.echo(f"{folder}: {', '.join(f'{count} {outcome}' for outcome, count in counts.items())}")
+    if refusals:
+        raise RatesvcError(f"{len(refusals)} files were left as they are, the first because {refusals[0]}")
+
+
+async def _write_files(service: Service, folder: Path) -> tuple[dict[str, int], list[str]]:
+    """Write every file of `_pages` into the folder; an answer of 404 removes its file. Raises OSError.
+
+    Returns how many files were written, unchanged and removed, and why the other files were left as they are.
+    """
+    counts = {"written": 0, "unchanged": 0, "removed": 0}
+    refusals = []
+    # The answers come over the service's own listener, so that their bytes are the same.
+    async with listening(service) as url, aiohttp.ClientSession(headers={"Accept-Encoding": "identity"}) as http:
+        for path, name in _pages(service):
+            async with http.get(url + path) as answer:
+                body = await answer.read()
+            if answer.status in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):
+                counts[replace_file(folder / name, body if answer.ok else None)] += 1
+            else:
+                refusals.append(f"{path} is answered by {answer.status}: {_detail(answer, body)}")
+    return counts, refusals
+
+
+def _detail(answer: aiohttp.ClientResponse, body: bytes) -> str:
+    is_problem = answer.content_type == PROBLEM_JSON
+    return str(msgspec.json.decode(body)["detail"] if is_problem else answer.reason)
+
+
+def _pages(service: Service) -> Iterator[tuple[str, str]]:
+    """Each address and its file."""
+    yield "/v1/rates", "rates.json"
+    yield "/v1/rates/next", "rates-next.json"
+    yield "/v1/currencies", "currencies.json"
+    yield "/widget/rates.js", "widget/rates.js"
+    yield "/widget/manifest.json", "widget/manifest.json"
+    for tag in LANGUAGES:
+        yield f"/widget?lang={tag}", f"widget/widget.{tag}.html"
+        yield f"/widget/frame?lang={tag}", f"widget/frame.{tag}.html"
+        yield f"/widget/rows.json?lang={tag}", f"widget/rows.{tag}.json"
+        yield f"/widget/card.svg?lang={tag}", f"widget/card.{tag}.svg"
+    for code in sorted(service.history.codes()):
+        since = service.history.columns(code)[0].first_day
+        yield f"/v1/series?codes={code}&since={since}&format=csv", f"series/{code}.csv"
+
+
+def replace_file(file: Path, content: bytes | None) -> str:
+    """Make the file hold exactly this, by one rename, or remove it; returns what was done. Raises OSError."""
+    old = file.read_bytes() if file.exists() else None
+    if old == content:
+        return "unchanged"
+    if content is None:
+        file.unlink()
+        return "removed"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    new = file.with_name(f".{file.name}.{os.getpid()}.new")
+    try:
+        new.write_bytes(content)
+        new.replace(file)
+    except OSError as error:
+        new.unlink(missing_ok=True)
+        error.filename = str(file)  # the system names no file when a disk is full
+        raise
+    return "written"

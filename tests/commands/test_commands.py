@@ -19,10 +19,9 @@ from fake_bank import Bank, daily_xml, last_month, sheet, unavailable, workdays
 from processes import environment, processes_over
 from sheets import changed, plausible, times
 
-from ratesvc.commands.backfill import backfill, verify
-from ratesvc.commands.export import export, replace_file
-from ratesvc.commands.rates import held_or_fetched, show
-from ratesvc.commands.running import in_force
+from ratesvc.commands.data import backfill, verify
+from ratesvc.commands.rates import held_or_fetched, in_force, show
+from ratesvc.commands.serve import export, replace_file
 from ratesvc.config import Cbr, Settings
 from ratesvc.domain.rates import Sheet
 from ratesvc.domain.workdays import moscow_day, utc_now

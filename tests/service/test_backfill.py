@@ -17,7 +17,7 @@ from sheets import all_times, changed, times
 
 from ratesvc.bank.admission import Reassessed
 from ratesvc.bank.client import BankClient, Pace
-from ratesvc.commands.backfill import Difference, differences_of
+from ratesvc.commands.data import Difference, differences_of
 from ratesvc.config import Settings
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.history import History

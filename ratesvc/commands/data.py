@@ -1,0 +1,174 @@
+"""`ratesvc backfill` and `ratesvc quarantine`: fetch all of history, decide about what is not admitted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import click
+import msgspec
+
+from ratesvc.bank.admission import assess
+from ratesvc.bank.xml import parse_daily
+from ratesvc.commands.running import follow, opened, require_data
+from ratesvc.config import Settings
+from ratesvc.domain.rates import FIRST_DAY, Quote, plain
+from ratesvc.errors import BadDocument, RatesvcError
+from ratesvc.render.json import encode, literal
+from ratesvc.service.app import Service
+from ratesvc.service.backfill import Progress
+from ratesvc.storage.quarantine import Case
+
+Report = tuple[Any, str | bytes]
+"""The same as JSON for a program and as text for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A day on which the held figures differ from the Bank's. None means no record, `held_back` not admitted."""
+
+    code: str
+    day: date
+    held: str | None
+    bank: str | None
+    held_back: bool = False
+
+
+async def backfill(settings: Settings, since: date | None, until: date | None, *, as_json: bool, demo: bool) -> None:
+    """Fetch what is missing and print what is held. Raises RatesvcError."""
+    async with opened(settings, demo=demo, creates=True) as service:
+        place = f" in {service.data_dir.resolve()}" if service.engine else ""
+        await follow(service.backfill(since or FIRST_DAY, until), as_json=as_json)
+        coverage, count = service.history.coverage, len(service.history.days)
+    if coverage is None:
+        raise RatesvcError("the Bank has no sheets in that range")
+    held = {"sheets": count, "since": coverage.since, "until": coverage.until, "unconfirmed": coverage.unconfirmed}
+    waiting = len(coverage.unconfirmed)
+    which = f"all but {waiting} that wait (ratesvc quarantine list)" if waiting else "every one"
+    words = f"Held{place}: {count} sheets, {which} from {coverage.since} to {coverage.until}."
+    click.echo(msgspec.json.encode(held) if as_json else words)
+
+
+async def verify(settings: Settings, *, as_json: bool, demo: bool) -> None:
+    """Print what differs from the Bank. Raises RatesvcError if anything does."""
+    require_data(settings, demo=demo)
+    async with opened(settings, demo=demo) as service:
+        differences = await follow(differences_of(service), as_json=as_json)
+    for found in differences:
+        click.echo(msgspec.json.encode(found) if as_json else _in_words(found))
+    if as_json:
+        click.echo(msgspec.json.encode({"differences": len(differences)}))
+    elif not differences:
+        click.echo("No difference.")
+    if differences:
+        raise RatesvcError(f"{len(differences)} difference{'s' if len(differences) > 1 else ''}")
+
+
+async def differences_of(service: Service) -> AsyncIterator[Progress | Difference]:
+    """Ask for everything in the coverage again and report what differs. Nothing is changed."""
+    coverage = service.history.coverage
+    if coverage is None:
+        raise RatesvcError("there is no complete history to verify yet; run a backfill first")
+    columns = sorted(service.history.columns(), key=lambda column: column.currency.code)
+    for number, column in enumerate(columns):
+        currency = column.currency
+        yield Progress(number, len(columns), f"{currency.code} ({currency.cbr_id})")
+        await asyncio.sleep(service.settings.cbr.backfill_gap_seconds)
+        records = await service.client.dynamic(currency.cbr_id, coverage.since, coverage.until)
+        bank = {record.effective_date: f"{record.value} for {record.nominal}" for record in records}
+        days = [day for ordinal in column.days if (day := date.fromordinal(ordinal)) in coverage]
+        held = {day: f"{quote.value} for {quote.nominal}" for day in days if (quote := column.quote(day))}
+        for day in sorted(held.keys() | bank.keys()):
+            if held.get(day) != bank.get(day):
+                yield Difference(currency.code, day, held.get(day), bank.get(day), day in coverage.unconfirmed)
+    yield Progress(len(columns), len(columns), "nothing more")
+
+
+def _in_words(found: Difference) -> str:
+    if found.held_back:
+        return f"{found.code} {found.day}: not admitted (ratesvc quarantine list), the Bank has {found.bank}"
+    return f"{found.code} {found.day}: held {found.held or 'nothing'}, the Bank has {found.bank or 'nothing'}"
+
+
+# Quarantine
+
+
+async def decide(settings: Settings, action: str, name: str | None, *, as_json: bool) -> None:
+    """Do one action on the quarantine and print a report. A service may run meanwhile. Raises RatesvcError."""
+    require_data(settings, demo=False)
+    async with opened(settings, demo=False) as service:
+        case = await service.quarantine.case(name) if name is not None else None
+        document, text = await (_ACTIONS[action](service, case) if case else _list(service))
+        click.echo(encode(document) if as_json else text, nl=as_json)
+
+
+async def _list(service: Service) -> Report:
+    """One line for each document, the newest first."""
+    records = list(map(_record, await service.quarantine.cases()))
+    if not records:
+        click.echo("Nothing waits.", err=True)
+    return records, "".join(map(_line, records))
+
+
+async def _show(service: Service, case: Case) -> Report:
+    """The reasons, and the figures with those of the sheet before it; suspect currencies are marked."""
+    record = _record(case)
+    try:
+        sheet = parse_daily(case.raw)
+    except BadDocument as error:
+        return {**record, "refused": str(error)}, f"{_line(record)}It cannot be released: {error}\n"
+    before, held = service.history.nearest_before(sheet.effective_date), service.history.of_date(sheet.effective_date)
+    suspects = assess(sheet, before.sheet if before else None, held.sheet if held else None).suspects
+    pairs = [(quote, before.sheet.by_code.get(quote.code) if before else None) for quote in sheet.quotes]
+    rates = {quote.code: {"now": _figures(quote), "before": _figures(earlier)} for quote, earlier in pairs}
+    rows = "".join(_row(*pair, is_suspect=pair[0].code in suspects) for pair in pairs)
+    return {**record, "suspects": sorted(suspects), "rates": rates}, _line(record) + rows
+
+
+async def _raw(_: Service, case: Case) -> Report:
+    """The Bank's own bytes."""
+    return None, case.raw
+
+
+async def _release(service: Service, case: Case) -> Report:
+    """Publish it."""
+    revision = await service.release(case.name)
+    day, number = revision.key
+    return {"effective_date": day, "revision": number}, f"Published: the sheet of {day}, revision {number}.\n"
+
+
+async def _drop(service: Service, case: Case) -> Report:
+    """Remove it from the quarantine."""
+    await service.quarantine.drop([case.name])
+    return {"dropped": case.name}, f"Dropped: {case.name}.\n"
+
+
+_ACTIONS = {"show": _show, "raw": _raw, "release": _release, "drop": _drop}
+
+
+def _record(case: Case) -> dict[str, Any]:
+    """A document in the list, as JSON."""
+    return {
+        "name": case.name,
+        "effective_date": case.effective_date,
+        "seen_at": f"{case.seen_at:%Y-%m-%dT%H:%M:%SZ}",
+        "reasons": case.reasons,
+    }
+
+
+def _line(record: Mapping[str, Any]) -> str:
+    effective = record["effective_date"] or "no date   "
+    seen = record["seen_at"].replace("T", " ")
+    return f"{record['name']}  {effective}  seen {seen}  {'; '.join(record['reasons'])}\n"
+
+
+def _figures(quote: Quote | None) -> dict[str, Any] | None:
+    return {"nominal": quote.nominal, "value": literal(quote.value)} if quote else None
+
+
+def _row(quote: Quote, earlier: Quote | None, *, is_suspect: bool) -> str:
+    was = f"{earlier.nominal:>9} {plain(earlier.value):>14}" if earlier else f"{'new':>24}"
+    return f"{'!' if is_suspect else ' '} {quote.code} {quote.nominal:>9} {plain(quote.value):>14}   before {was}\n"
