@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import Self, TypeVar
 
 import aiohttp
@@ -86,15 +87,17 @@ class Transport:
     ca_file: str | None = None
     trust_env: bool = False
 
-    def trusted(self) -> ssl.SSLContext:
-        """The trusted authorities. Raises ConfigError."""
-        context = ssl.create_default_context()
-        if self.ca_file:
-            try:
-                context.load_verify_locations(self.ca_file)
-            except (OSError, ssl.SSLError) as error:
-                raise ConfigError(f"cbr.ca_file: {self.ca_file} holds no certificates in PEM ({error})") from None
-        return context
+
+@cache
+def trusted(ca_file: str | None) -> ssl.SSLContext:
+    """The trusted authorities, which take some milliseconds to read. Raises ConfigError."""
+    context = ssl.create_default_context()
+    if ca_file:
+        try:
+            context.load_verify_locations(ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(f"cbr.ca_file: {ca_file} holds no certificates in PEM ({error})") from None
+    return context
 
 
 class BankClient:
@@ -125,7 +128,7 @@ class BankClient:
             auto_decompress=False,
             cookie_jar=self._cookies,
             headers={"User-Agent": self._user_agent, "Accept-Encoding": "identity", "Accept": "text/xml, */*;q=0.1"},
-            connector=aiohttp.TCPConnector(limit=2, use_dns_cache=False, ssl=self._transport.trusted()),
+            connector=aiohttp.TCPConnector(limit=2, use_dns_cache=False, ssl=trusted(self._transport.ca_file)),
             proxy=self._transport.proxy,
             trust_env=self._transport.trust_env,
         )

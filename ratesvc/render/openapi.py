@@ -30,8 +30,15 @@ HOST, DAY = b"http://localhost:8080", re.compile(rb'(?<=[/=])2022-11-18|(?<="exa
 
 
 def contract() -> Part:
-    """The file as it stands. Reading takes some ten milliseconds, and nobody keeps the megabyte."""
-    return msgspec.yaml.decode(files("ratesvc").joinpath("openapi.yaml").read_bytes(), type=Part)
+    """The file as it stands. Keeping it would take a megabyte."""
+    whole: Part = msgspec.json.decode(_as_json())
+    return whole
+
+
+@cache
+def _as_json() -> bytes:
+    """The file as JSON, which is read in a twentieth of the time."""
+    return encode(msgspec.yaml.decode(files("ratesvc").joinpath("openapi.yaml").read_bytes()))
 
 
 def document(site: widget.Site, day: date) -> bytes:
