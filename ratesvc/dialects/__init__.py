@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from calendar import timegm
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -46,7 +46,8 @@ class Refused(RatesvcError):
 class Request:
     """One request: the parameters of its path and query, each once, and the sheets that answer it.
 
-    Most dialects ignore parameters that they do not read. `accept` is the header Accept.
+    Most dialects ignore parameters that they do not read. `accept` is the header Accept, `dialects` the names of all
+    dialects that are switched on.
     """
 
     history: History
@@ -54,6 +55,7 @@ class Request:
     public_url: str
     given: Mapping[str, str]
     accept: str = ""
+    dialects: Collection[str] = ()
 
     @property
     def newest(self) -> Revision:

@@ -27,10 +27,11 @@ _WHEN = re.compile(rf"latest|current|{_DAY}(?:\.\.(?:{_DAY})?)?")
 
 
 def root(request: Request) -> Content:
-    """The versions of the API, and where the original's contract for each is."""
+    """The versions that are switched on, and where the original's contract for each is."""
     versions = {
         name: {"base": f"{request.public_url}/frankfurter/{name}", "openapi": CONTRACT.format(name), "status": state}
-        for name, state in (("v1", "frozen"), ("v2", "current"))
+        for name, state, dialect in (("v1", "frozen", "frankfurter"), ("v2", "current", "frankfurter-v2"))
+        if dialect in request.dialects
     }
     source = "https://github.com/lineofflight/frankfurter"
     document = {"name": "Frankfurter", "versions": versions, "docs": HOME, "source": source}

@@ -222,7 +222,8 @@ def _speaking(
             # The publication that was asked keeps the body, because a later one may have other figures.
             publication = published(service)
             accept = request.headers.get("Accept", "")
-            found = ask(dialects.Request(service.history, publication.snapshot, site.public_url, given, accept))
+            spoken = service.settings.dialects
+            found = ask(dialects.Request(service.history, publication.snapshot, site.public_url, given, accept, spoken))
             key, points = (name, found.key), found.points
             body = await rendered_in_thread(
                 service, publication, key, lambda: Body(found.write(), found.media), points=points

@@ -69,7 +69,7 @@ HISTORY = history()
 
 
 def request_of(given: Mapping[str, str], now: datetime = MONDAY_NOON, held: History = HISTORY) -> Request:
-    return Request(held, snapshot(held, now), "https://rates.example/base", given)
+    return Request(held, snapshot(held, now), "https://rates.example/base", given, dialects=DIALECTS)
 
 
 def content(

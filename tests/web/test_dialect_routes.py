@@ -227,10 +227,11 @@ async def test_each_spelling_of_a_script_is_remembered_with_its_own_answer(serve
 
 
 async def test_a_dialect_that_is_switched_off_is_not_found(settings: Settings, serve: Serve) -> None:
-    """Neither under its name nor at the root; the other dialects answer."""
+    """Neither under its name nor at the root, and no other dialect names it; the others answer."""
     async with serve(msgspec.structs.replace(settings, dialects=("frankfurter",))) as running:
         await running.ready()
         assert (await running.get("/frankfurter/v1/latest"))[0] == 200
+        assert [*json.loads((await running.get("/frankfurter"))[2])["versions"]] == ["v1"]
         for path in ("/scripts/XML_daily.asp", "/cbr/scripts/XML_daily.asp", "/prebid/currency.json"):
             status, headers, _ = await running.get(path)
             assert (status, headers["Content-Type"]) == (404, "application/problem+json")
