@@ -6,16 +6,14 @@ Each module holds one DIALECT. `dialects` in config.yaml lists the modules by na
 from __future__ import annotations
 
 import re
-from calendar import timegm
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import ONE, Revision, Snapshot, plain
-from ratesvc.domain.workdays import at
 from ratesvc.errors import HistoryLoading, NotYetSet, RatesvcError
 from ratesvc.render import series
 from ratesvc.render.json import PROBLEMS, encode
@@ -24,10 +22,9 @@ from ratesvc.render.series import rates_between
 
 JSON = "application/json; charset=utf-8"
 SCRIPT = "application/javascript; charset=utf-8"
+TEXT = "text/plain; charset=utf-8"
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _AMOUNT = re.compile(r"\+?(?:[0-9]{1,15}(?:\.[0-9]{0,10})?|\.[0-9]{1,10})(?:[eE][+-]?[0-9]{1,2})?")
-_FUNCTION = re.compile(r"[A-Za-z_$][A-Za-z0-9_$.]{0,99}")
-
 MOST_AMOUNT = 10**15
 NO_TIME = timedelta()
 SHEETS_AT_ONCE = 500
@@ -80,10 +77,6 @@ class Request:
         held = (column.currency for column in self.history.columns())
         return {currency.cbr_id: currency.english_name or english.currency(currency.code) for currency in held}
 
-    def text(self, *names: str) -> str | None:
-        """The first of these parameters that is given and not empty."""
-        return next((self.given[name] for name in names if self.given.get(name)), None)
-
     def amount(self, default: str, refused: str, status: int) -> Decimal:
         """The parameter `amount`: a number below 10^15, which may look like 1e-05, .5 or +5. Raises Refused."""
         # A plus sign in a query is a blank.
@@ -92,47 +85,26 @@ class Request:
             raise Refused(status, refused)
         return Decimal(text)
 
-    def code(self, default: str, *names: str) -> str:
+    def code(self, name: str, default: str = "") -> str:
         """One currency code in capitals; it may be unknown."""
-        return (self.text(*names) or default).strip().upper()
+        return (self.given.get(name) or default).strip().upper()
 
     def base(self, default: str, known: set[str], refused: str, status: int) -> str:
         """The parameter `base`, a known code. Raises Refused."""
-        base = self.code(default, "base")
+        base = self.code("base", default)
         if base not in known:
             raise Refused(status, refused)
         return base
-
-    def called(self, content: Content, refused: str, status: int) -> Content:
-        """The content as a script that calls the page's function `callback`, if one is given. Raises Refused."""
-        name = self.given.get("callback")
-        if name is None:
-            return content
-        if not _FUNCTION.fullmatch(name):
-            raise Refused(status, refused)
-        return replace(
-            content,
-            key=("callback", name, content.key),
-            media=SCRIPT,
-            write=lambda: b"%b(%b);" % (name.encode(), content.write()),
-        )
-
-    def codes(self, *names: str) -> tuple[str, ...] | None:
-        """The given codes that any sheet ever had, sorted; None if the parameter is missing."""
-        text = self.text(*names)
-        if text is None:
-            return None
-        return tuple(sorted(split(text) & self.known()))
 
     def known(self) -> set[str]:
         """Every code of every held sheet, and RUB."""
         return self.history.codes() | {"RUB"}
 
     @staticmethod
-    def iso_day(text: str | None, refused: str, status: int) -> date:
+    def iso_day(text: str, refused: str, status: int) -> date:
         """YYYY-MM-DD as a date. Raises Refused."""
         try:
-            if text and _DAY.fullmatch(text):
+            if _DAY.fullmatch(text):
                 return date.fromisoformat(text)
         except ValueError:
             pass
@@ -146,20 +118,23 @@ class Request:
     def complete(self, since: date, until: date) -> Coverage:
         """The range from the effective date of the sheet in force on `since`. Raises if a sheet may be missing."""
         first = self.on(since).effective_date
-        gap = self.history.first_gap(first, min(until, self.snapshot.in_force.effective_date))
-        if gap:
-            raise HistoryLoading(gap)
+        self.check_no_gap(first, until)
         return Coverage(first, until)
 
     def check_no_gap(self, since: date, until: date) -> None:
+        """Raise HistoryLoading if a sheet of the range may be missing."""
+        if gap := self.history.first_gap(since, min(until, self.snapshot.in_force.effective_date)):
+            raise HistoryLoading(gap)
+
+    def check_admitted(self, since: date, until: date) -> None:
         """Raise HistoryLoading if a sheet of the range is missing or not admitted.
 
         A reader of a range would take it for a sheet that never existed.
         """
-        gap = self.history.first_gap(since, min(until, self.snapshot.in_force.effective_date))
+        self.check_no_gap(since, until)
         unconfirmed = self.history.coverage.unconfirmed if self.history.coverage else ()
-        if gap := gap or next((day for day in unconfirmed if since <= day <= until), None):
-            raise HistoryLoading(gap)
+        if held_back := [day for day in unconfirmed if since <= day <= until]:
+            raise HistoryLoading(held_back[0])
 
     def check_size(self, currencies: int, days: Coverage, *, daily: bool = False) -> int:
         """How many points the answer has at most, up to today's sheet. Raises TooManyPoints."""
@@ -173,13 +148,12 @@ class Request:
         days: Coverage,
         *,
         amount: Decimal = ONE,
-        missing: str = "",
         newest_first: bool = False,
     ) -> Iterator[tuple[int, Sequence[str]]]:
         """Each sheet of the range that has the base: its day's ordinal and one text for each code.
 
-        The text is the price of one unit of the base in that currency, or the result of converting `amount`. `missing`
-        stands for a code that the sheet lacks.
+        The text is the price of one unit of the base in that currency, or the result of converting `amount`, and empty
+        if the sheet lacks the code.
         """
         held = [day for day in self.history.days if day in days]
         starts = range(0, len(held), SHEETS_AT_ONCE)
@@ -195,7 +169,7 @@ class Request:
                     continue
                 found = rates_between(self.history, base, code, *ends, amount=amount)
                 texts = dict(zip(found.days, found.texts, strict=True))
-                columns.append([texts.get(ordinal, missing) for ordinal in ordinals])
+                columns.append([texts.get(ordinal, "") for ordinal in ordinals])
             rows = list(zip(*columns, strict=True)) if columns else [()] * len(ordinals)
             step = -1 if newest_first else 1
             yield from zip(ordinals[::step], rows[::step], strict=True)
@@ -216,6 +190,15 @@ class Content:
     until: date = date.max
     points: int = 0
     by_accept: bool = False
+
+    def as_script(self, function: str) -> Content:
+        """A script that calls this function of the page with the content."""
+        return replace(
+            self,
+            key=("script", function, self.key),
+            media=SCRIPT,
+            write=lambda: b"%b(%b);" % (function.encode(), self.write()),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,9 +228,9 @@ def status(error: RatesvcError) -> int:
     return error.status if isinstance(error, Refused) else PROBLEMS[type(error)].status
 
 
-def unix_midnight(day: date) -> int:
-    """The Unix time at which the day begins in Moscow."""
-    return timegm(at(day, datetime.min.time()).utctimetuple())
+def refuse_in_one_line(error: RatesvcError) -> Refusal:
+    """One line of text without a tab, so that no client takes it for a rate."""
+    return Refusal(status(error), TEXT, f"{error}\n".encode())
 
 
 def split(text: str) -> frozenset[str]:

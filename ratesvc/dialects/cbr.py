@@ -33,7 +33,7 @@ def daily(request: Request, *, english: bool) -> Content:
     if text is None and _has_misspelt_day(request):
         raise Refused(200, xml.ERROR)
     until = date.max if text is None else _day(text)
-    if text is not None and until <= request.snapshot.today:
+    if until <= request.snapshot.today:
         revision = request.on(until)
     else:
         revision = request.newest if request.newest.effective_date <= until else request.snapshot.in_force
@@ -54,7 +54,7 @@ def dynamic(request: Request) -> Content:
     since, until = _day(_text(request, "date_req1") or ""), _day(_text(request, "date_req2") or "")
     if not _CBR_ID.fullmatch(cbr_id):
         raise Refused(200, xml.ERROR)
-    request.check_no_gap(since, until)
+    request.check_admitted(since, until)
     columns = [column for column in request.history.columns() if column.currency.cbr_id == cbr_id]
     points = sum(last - first for first, last in (column.places(since, until) for column in columns))
 
@@ -86,8 +86,8 @@ def catalogue(request: Request, *, full: bool) -> Content:
 
 def _text(request: Request, name: str) -> str | None:
     """The parameter, whatever the case of its name."""
-    spelt = (given for given in request.given if given.lower() == name.lower())
-    return request.text(name, *spelt)
+    spelt = [given for given in request.given if given.lower() == name.lower()]
+    return next(filter(None, map(request.given.get, [name, *spelt])), None)
 
 
 def _has_misspelt_day(request: Request) -> bool:

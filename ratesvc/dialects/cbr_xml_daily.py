@@ -7,15 +7,15 @@ which this service fetched the sheet.
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, time
 from decimal import Decimal
 from functools import partial
 from typing import Any
 
 from ratesvc.bank import xml
-from ratesvc.dialects import SCRIPT, Content, Dialect, Refusal, Request, status, unix_midnight
+from ratesvc.dialects import SCRIPT, Content, Dialect, Refusal, Request, status
 from ratesvc.domain.rates import EXACT, Quote, Revision, UnitRate, per_unit, trimmed, unit_rates
-from ratesvc.domain.workdays import MOSCOW, ONE_DAY
+from ratesvc.domain.workdays import MOSCOW, ONE_DAY, at
 from ratesvc.errors import HistoryLoading, RatesvcError
 from ratesvc.render.json import encode, literal
 
@@ -30,13 +30,12 @@ def newest_json(request: Request) -> Content:
 
 def newest_jsonp(request: Request) -> Content:
     """daily_jsonp.js: the same for a <script>, which calls a function of the page."""
-    found = newest_json(request)
-    return Content(("jsonp", found.key), SCRIPT, lambda: b"CBR_XML_Daily_Ru(" + found.write() + b");")
+    return newest_json(request).as_script("CBR_XML_Daily_Ru")
 
 
 def archived_json(request: Request) -> Content:
     """archive/YYYY/MM/DD/daily_json.js; a day without a sheet gets the sheet in force, under its own date."""
-    text = "-".join(request.given[part] for part in ("year", "month", "day"))
+    text = "{year}-{month}-{day}".format_map(request.given)
     day = request.iso_day(text, "There is no such day. An address looks like archive/2026/04/25/daily_json.js.", 404)
     return _json(request, request.on(day), day)
 
@@ -84,8 +83,8 @@ def latest(request: Request) -> Content:
 
     def write() -> bytes:
         rates = {code: literal(rate) for code, rate in per_unit(sheet, "RUB").items()}
-        about = {"disclaimer": DISCLAIMER, "date": day, "timestamp": unix_midnight(day), "base": "RUB"}
-        return encode({**about, "rates": rates})
+        midnight = int(at(day, time.min).timestamp())
+        return encode({"disclaimer": DISCLAIMER, "date": day, "timestamp": midnight, "base": "RUB", "rates": rates})
 
     return Content("latest", SCRIPT, write)
 

@@ -13,16 +13,14 @@ from functools import partial
 from io import BytesIO
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
-from ratesvc.dialects import Content, Dialect, Refusal, Request, status
+from ratesvc.dialects import Content, Dialect, Request, refuse_in_one_line
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.rates import FIRST_DAY, per_unit, plain
-from ratesvc.errors import HistoryLoading, RatesvcError
 from ratesvc.render.series import iso
 
 CSV = "text/csv; charset=utf-8"
 ZIP = "application/zip"
 XML = "text/xml; charset=utf-8"
-TEXT = "text/plain; charset=utf-8"
 MISSING = "N/A"
 NO_BASE = "There is no such base currency."
 RECENT = timedelta(days=90)
@@ -33,58 +31,47 @@ _HEAD = (
 )
 _TAIL = "</Cube>\n</gesmes:Envelope>\n"
 
+Lines = Callable[[Request, str, Coverage], Iterator[str]]
+"""The lines of a file of history for a base and a range of days."""
 
-def history(
-    request: Request, media: str, write: Callable[[Request, str, Coverage], bytes], *, recent: bool = False
-) -> Content:
+
+def history(request: Request, media: str, lines: Lines, *, recent: bool = False) -> Content:
     """A file of all of history, or of the last 90 days. Raises HistoryLoading while a sheet is missing."""
     base = request.base("EUR", request.known(), NO_BASE, 404)
-    held, last = request.history.coverage, request.snapshot.in_force.effective_date
+    held = request.history.coverage
     since = held.since if held else FIRST_DAY
     if recent:
         since = max(since, request.snapshot.today - RECENT)
-    if gap := request.history.first_gap(since, last):
-        raise HistoryLoading(gap)
-    days = Coverage(since, last)
+    days = Coverage(since, request.snapshot.in_force.effective_date)
+    request.check_no_gap(days.since, days.until)
     # At most: the file always has all of its days.
     points = len(request.known()) * sum(day in days for day in request.history.days)
-    return Content((media, base, recent), media, lambda: write(request, base, days), points=points)
+
+    def write() -> bytes:
+        # In one buffer, because a list of lines would take the megabytes of the file twice.
+        file = BytesIO()
+        file.writelines(line.encode() for line in lines(request, base, days))
+        return _zipped("eurofxref-hist.csv", file.getvalue()) if media == ZIP else file.getvalue()
+
+    return Content((media, base, recent), media, write, points=points)
 
 
-def _csv(request: Request, base: str, days: Coverage) -> bytes:
-    def lines() -> Iterator[str]:
-        codes = _in_order(request.known() - {base})
-        yield ",".join(["Date", *codes, ""]) + "\n"
-        for day, texts in request.per_base(base, codes, days, missing=MISSING, newest_first=True):
-            yield ",".join([iso(day), *texts, ""]) + "\n"
-
-    return _joined(lines())
+def _csv(request: Request, base: str, days: Coverage) -> Iterator[str]:
+    codes = _in_order(request.known() - {base})
+    yield ",".join(["Date", *codes, ""]) + "\n"
+    for day, texts in request.per_base(base, codes, days, newest_first=True):
+        yield ",".join([iso(day), *(text or MISSING for text in texts), ""]) + "\n"
 
 
-def _xml(request: Request, base: str, days: Coverage) -> bytes:
+def _xml(request: Request, base: str, days: Coverage) -> Iterator[str]:
     """A currency that a day lacks has no element there."""
-
-    def lines() -> Iterator[str]:
-        codes = _in_order(request.known() - {base})
-        yield _HEAD
-        for day, texts in request.per_base(base, codes, days, newest_first=True):
-            pairs = zip(codes, texts, strict=True)
-            rates = "".join([f'<Cube currency="{code}" rate="{text}"/>' for code, text in pairs if text])
-            yield f'<Cube time="{iso(day)}">{rates}</Cube>\n'
-        yield _TAIL
-
-    return _joined(lines())
-
-
-def _joined(lines: Iterator[str]) -> bytes:
-    """In one buffer, because a list of lines would take the megabytes of the file twice."""
-    file = BytesIO()
-    file.writelines(line.encode() for line in lines)
-    return file.getvalue()
-
-
-def _zipped_csv(request: Request, base: str, days: Coverage) -> bytes:
-    return _zipped("eurofxref-hist.csv", _csv(request, base, days))
+    codes = _in_order(request.known() - {base})
+    yield _HEAD
+    for day, texts in request.per_base(base, codes, days, newest_first=True):
+        pairs = zip(codes, texts, strict=True)
+        rates = "".join([f'<Cube currency="{code}" rate="{text}"/>' for code, text in pairs if text])
+        yield f'<Cube time="{iso(day)}">{rates}</Cube>\n'
+    yield _TAIL
 
 
 def _zipped(name: str, content: bytes) -> bytes:
@@ -104,12 +91,12 @@ def today(request: Request, media: str, write: Callable[[date, dict[str, str]], 
     """A file with the rates in force today."""
     sheet = request.snapshot.in_force.sheet
     base = request.base("EUR", {"RUB", *sheet.by_code}, NO_BASE, 404)
-    rates = per_unit(sheet, base)
-    return Content(
-        ("today", media, base),
-        media,
-        lambda: write(sheet.effective_date, {code: plain(rates[code]) for code in _in_order(rates)}),
-    )
+
+    def file() -> bytes:
+        rates = per_unit(sheet, base)
+        return write(sheet.effective_date, {code: plain(rates[code]) for code in _in_order(rates)})
+
+    return Content(("today", media, base), media, file)
 
 
 def _today_xml(day: date, rates: dict[str, str]) -> bytes:
@@ -124,20 +111,15 @@ def _today_zip(day: date, rates: dict[str, str]) -> bytes:
     return _zipped("eurofxref.csv", "".join(", ".join(line) + "\n" for line in lines).encode())
 
 
-def refuse(error: RatesvcError) -> Refusal:
-    """One line of text; the ECB has a web page for errors."""
-    return Refusal(status(error), TEXT, f"{error}\n".encode())
-
-
 DIALECT = Dialect(
     {
-        "/eurofxref-hist.csv": partial(history, media=CSV, write=_csv),
-        "/eurofxref-hist.zip": partial(history, media=ZIP, write=_zipped_csv),
-        "/eurofxref-hist.xml": partial(history, media=XML, write=_xml),
-        "/eurofxref-hist-90d.xml": partial(history, media=XML, write=_xml, recent=True),
+        "/eurofxref-hist.csv": partial(history, media=CSV, lines=_csv),
+        "/eurofxref-hist.zip": partial(history, media=ZIP, lines=_csv),
+        "/eurofxref-hist.xml": partial(history, media=XML, lines=_xml),
+        "/eurofxref-hist-90d.xml": partial(history, media=XML, lines=_xml, recent=True),
         "/eurofxref-daily.xml": partial(today, media=XML, write=_today_xml),
         "/eurofxref.zip": partial(today, media=ZIP, write=_today_zip),
     },
-    refuse,
+    refuse_in_one_line,
     root="/stats/eurofxref",
 )

@@ -14,10 +14,10 @@ from decimal import Decimal
 from msgspec import Raw
 
 from ratesvc.dialects import JSON, Content, Dialect, Refusal, Refused, Request, json_object, split, status, with_point
-from ratesvc.domain.rates import EXACT, FIRST_DAY, ONE, Revision, cross_rate, plain, rounded, trimmed
+from ratesvc.domain.rates import FIRST_DAY, ONE, Revision, convert, plain
 from ratesvc.errors import RatesvcError, TooManyPoints
 from ratesvc.render.json import encode, literal
-from ratesvc.render.series import AMOUNT_SIGNIFICANT, head
+from ratesvc.render.series import iso
 
 NOT_FOUND = "not found"
 LOOKBACK = timedelta(days=14)
@@ -59,11 +59,12 @@ def rates(request: Request) -> Content:
 
 
 def _sheet(request: Request, revision: Revision, until: date) -> Content:
-    units = revision.sheet.costs
-    base, codes, amount = _params(request, set(units))
+    base, codes, amount = _params(request, set(revision.sheet.costs))
 
     def write() -> bytes:
-        shown = {code: literal(_converted(amount, units[base], units[code])) for code in codes}
+        found = {code: convert(revision.sheet, amount, base, code, 0) for code in codes}
+        # One unit costs its rate; another amount is converted at the unrounded rate, to 28 significant digits.
+        shown = {code: literal(one.unit_rate if amount == ONE else one.result) for code, one in found.items()}
         return encode({"amount": _amount(amount), "base": base, "date": revision.effective_date, "rates": shown})
 
     # The amount as text, here and below: 10 and 10.00 are equal, but each is repeated as it was written.
@@ -80,7 +81,7 @@ def _range(request: Request, since: date, until: date | None) -> Content:
 
     def write() -> bytes:
         rows = request.per_base(base, codes, days, amount=amount)
-        shown = {head(day)[2:12]: Raw(json_object(codes, texts).encode()) for day, texts in rows}
+        shown = {iso(day): Raw(json_object(codes, texts).encode()) for day, texts in rows}
         first, last = (min(shown), max(shown)) if shown else (since, end)
         return encode({"amount": _amount(amount), "base": base, "start_date": first, "end_date": last, "rates": shown})
 
@@ -104,13 +105,6 @@ def _params(request: Request, known: set[str]) -> tuple[str, tuple[str, ...], De
     if not amount:
         raise Refused(422, "invalid amount")
     return base, codes, amount
-
-
-def _converted(amount: Decimal, base: Decimal, quote: Decimal) -> Decimal:
-    """The rate, or the amount converted at the unrounded rate, to 28 significant digits."""
-    if amount == ONE:
-        return cross_rate(base, quote)
-    return trimmed(rounded(EXACT.multiply(amount, base), quote, significant=AMOUNT_SIGNIFICANT))
 
 
 def _amount(amount: Decimal) -> Raw:

@@ -152,7 +152,7 @@ def _over(request: Request, asked: _Records, days: Mapping[str, date]) -> _Recor
         request.on(since)  # raises NotYetSet, also for weeks and months
     if period:
         since, until = max(period(since)[0], FIRST_DAY), min(period(min(until, today))[1], today)
-        request.check_no_gap(since, until)
+        request.check_admitted(since, until)
     found = Coverage(since, until) if period else request.complete(since, until)
     points = request.check_size(len(asked.codes), found)
 

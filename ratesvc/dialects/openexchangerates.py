@@ -7,13 +7,13 @@ the sheet in force. With `callback`, every answer is a script.
 
 from __future__ import annotations
 
-from calendar import timegm
+import re
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 
 from msgspec import Raw
 
-from ratesvc.dialects import JSON, Content, Dialect, Refusal, Refused, Request, json_object, status
+from ratesvc.dialects import JSON, Content, Dialect, Refusal, Refused, Request, json_object, split, status
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.rates import ONE, Revision, convert, per_unit, plain
 from ratesvc.errors import BeforeHistory, NotYetSet, RatesvcError, TooManyPoints
@@ -25,6 +25,7 @@ ABOUT = {
     "license": "https://www.cbr.ru/eng/about/",
 }
 NO_RATES = "{}"
+_FUNCTION = re.compile(r"[A-Za-z_$][A-Za-z0-9_$.]{0,99}")
 NOON = time(12)
 
 
@@ -36,21 +37,27 @@ def latest(request: Request) -> Content:
 
 def historical(request: Request) -> Content:
     """historical/YYYY-MM-DD.json."""
-    day = request.iso_day(request.text("day"), "invalid_date", 400)
+    day = request.iso_day(request.given["day"], "invalid_date", 400)
     return _rates(request, request.on(day), _unix(day, NOON), day)
 
 
 def _unix(day: date, clock: time = time.min) -> int:
-    return timegm(datetime.combine(day, clock).timetuple())
+    return int(datetime.combine(day, clock, UTC).timestamp())
+
+
+def _symbols(request: Request) -> tuple[str, ...]:
+    """The given codes that any sheet ever had, or all of them if none is given; sorted."""
+    text, known = request.given.get("symbols"), request.known()
+    return tuple(sorted(split(text) & known if text else known))
 
 
 def _rates(request: Request, revision: Revision, timestamp: int, until: date) -> Content:
     base = request.base("USD", {"RUB", *revision.sheet.by_code}, "invalid_base", 400)
-    symbols = request.codes("symbols")
+    symbols = _symbols(request)
 
     def write() -> bytes:
         rates = {base: ONE, **per_unit(revision.sheet, base)}
-        shown = {code: literal(rate) for code, rate in sorted(rates.items()) if symbols is None or code in symbols}
+        shown = {code: literal(rate) for code, rate in sorted(rates.items()) if code in symbols}
         return encode({**ABOUT, "timestamp": timestamp, "base": base, "rates": shown})
 
     return Content(("rates", revision.key, timestamp, base, symbols), JSON, write, until)
@@ -58,20 +65,19 @@ def _rates(request: Request, revision: Revision, timestamp: int, until: date) ->
 
 def time_series(request: Request) -> Content:
     """time-series.json: every day from start to end, up to the newest sheet."""
-    start, end = (request.iso_day(request.text(name), "invalid_date", 400) for name in ("start", "end"))
+    start, end = (request.iso_day(request.given.get(name, ""), "invalid_date", 400) for name in ("start", "end"))
     if start > end:
         raise Refused(400, "invalid_date_range")
     base = request.base("USD", request.known(), "invalid_base", 400)
-    symbols = request.codes("symbols")
+    codes = _symbols(request)
     days = request.complete(start, min(end, max(request.snapshot.today, request.newest.effective_date)))
-    codes = tuple(sorted(request.known())) if symbols is None else symbols
     points = request.check_size(len(codes), days, daily=True)
 
     def write() -> bytes:
         rates = {day: rates for day, rates in _daily(request, base, codes, days) if day >= str(start)}
         return encode({**ABOUT, "start_date": start, "end_date": end, "base": base, "rates": rates})
 
-    return Content(("series", base, symbols, start, end), JSON, write, end, points)
+    return Content(("series", base, codes, start, end), JSON, write, end, points)
 
 
 def _daily(request: Request, base: str, codes: Sequence[str], days: Coverage) -> Iterator[tuple[str, Raw]]:
@@ -86,7 +92,7 @@ def _daily(request: Request, base: str, codes: Sequence[str], days: Coverage) ->
 def conversion(request: Request) -> Content:
     """convert.json, or the same in the path: an amount at the rates in force today."""
     revision = request.snapshot.in_force
-    base, quote = (request.code("", name) for name in ("from", "to"))
+    base, quote = (request.code(name) for name in ("from", "to"))
     if {base, quote} - {"RUB", *revision.sheet.by_code}:
         raise Refused(400, "invalid_currency")
     amount = request.amount("", "invalid_amount", 400)
@@ -120,8 +126,17 @@ def ohlc(_: Request) -> Content:
 
 
 def _callable(ask: Callable[[Request], Content]) -> Callable[[Request], Content]:
-    """The same answers, as scripts if `callback` is given."""
-    return lambda request: request.called(ask(request), "invalid_callback", 400)
+    """The same answers, as scripts that call the function `callback` if it is given."""
+
+    def answer(request: Request) -> Content:
+        content, function = ask(request), request.given.get("callback")
+        if function is None:
+            return content
+        if not _FUNCTION.fullmatch(function):
+            raise Refused(400, "invalid_callback")
+        return content.as_script(function)
+
+    return answer
 
 
 _DESCRIPTIONS = {

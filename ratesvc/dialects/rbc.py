@@ -8,20 +8,19 @@ from __future__ import annotations
 
 from datetime import date
 
-from ratesvc.dialects import Content, Dialect, Refusal, Refused, Request, status
+from ratesvc.dialects import Content, Dialect, Refused, Request, refuse_in_one_line
 from ratesvc.domain.rates import FIRST_DAY, Quote, plain
-from ratesvc.errors import HistoryLoading, RatesvcError
+from ratesvc.errors import HistoryLoading
 
 TSV = "text/tab-separated-values; charset=utf-8"
-TEXT = "text/plain; charset=utf-8"
 NO_DAY = "There is no such day. An address looks like /tsv/840/2026/04/25.tsv."
 NO_CURRENCY = "The Bank has no rate for a currency with this ISO number."
 
 
 def one_day(request: Request) -> Content:
     """840/2026/04/25.tsv: `nominal⇥rate`, without a line break, because scripts take all after the tab for a number."""
-    text = "-".join(request.given[part] for part in ("year", "month", "day"))
-    day, number = request.iso_day(text, NO_DAY, 404), _number(request)
+    day = request.iso_day("{year}-{month}-{day}".format_map(request.given), NO_DAY, 404)
+    number = _number(request)
     quote = next((quote for quote in request.on(day).sheet.quotes if quote.numeric_code == number), None)
     if quote is None:
         raise Refused(404, NO_CURRENCY)
@@ -33,7 +32,7 @@ def all_days(request: Request) -> Content:
     number, held = _number(request), request.history.coverage
     if held is None:
         raise HistoryLoading(FIRST_DAY)
-    request.check_no_gap(held.since, request.newest.effective_date)
+    request.check_admitted(held.since, request.newest.effective_date)
     columns = [column for column in request.history.columns() if column.currency.numeric_code == number]
     if not columns:
         raise Refused(404, NO_CURRENCY)
@@ -55,11 +54,8 @@ def _fields(quote: Quote) -> str:
     return f"{quote.nominal}\t{plain(quote.value)}"
 
 
-def refuse(error: RatesvcError) -> Refusal:
-    """One line of text without a tab, so that no client takes it for a rate."""
-    return Refusal(status(error), TEXT, f"{error}\n".encode())
-
-
 DIALECT = Dialect(
-    {"/tsv/cb/{numeric}.tsv": all_days, "/tsv/{numeric}/{year}/{month}/{day}.tsv": one_day}, refuse, root=""
+    {"/tsv/cb/{numeric}.tsv": all_days, "/tsv/{numeric}/{year}/{month}/{day}.tsv": one_day},
+    refuse_in_one_line,
+    root="",
 )

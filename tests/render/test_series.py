@@ -136,13 +136,13 @@ def test_dialects_round_once(
     request = Request(history, cast("Snapshot", None), "", {})
     for one, known in units.items():
         codes = sorted(units.keys() - {one})
-        rows = list(request.per_base(one, codes, Coverage(FIRST, LAST), amount=amount, missing="-"))
+        rows = list(request.per_base(one, codes, Coverage(FIRST, LAST), amount=amount))
         assert [date.fromordinal(day) for day, _ in rows] == sorted(known)
         for ordinal, texts in rows:
             day = date.fromordinal(ordinal)
             for code, text in zip(codes, texts, strict=True):
                 cost = units[code].get(day)
-                assert text == ("-" if cost is None else plain(comes_to(amount, known[day], cost, code)))
+                assert text == ("" if cost is None else plain(comes_to(amount, known[day], cost, code)))
 
 
 def comes_to(amount: Decimal, base: Decimal, quote: Decimal, code: str) -> Decimal:
