@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
-import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -80,17 +79,6 @@ def test_days_that_are_kept_keep_their_nominals(records: Records, days: set[date
     assert made.derived == ({"text": "old"} if days >= records.keys() else {})
 
 
-def test_a_nominal_that_flipped_stays_with_its_day() -> None:
-    """As the sum's in March 2022: the second day is not ten times as dear once the first is gone."""
-    made = column(FLIPPED, SUM)
-    made.keep_only(frozenset(day.toordinal() for day in (FRIDAY, TUESDAY)))
-    assert list(made.unit_rates(THURSDAY, TUESDAY)) == [
-        (FRIDAY, Decimal("0.00742")),
-        (TUESDAY, Decimal("75.5273")),
-    ]
-    assert list(made.nominals) == [3, 0]
-
-
 @given(RECORDS, st.dates(date(2025, 12, 20), date(2026, 3, 10)), st.integers(-1, 30))
 def test_a_forgotten_range_is_gone_and_nothing_else(records: Records, since: date, days: int) -> None:
     """Both of its ends too; also a range of one day, or of none."""
@@ -137,16 +125,6 @@ def test_derived_text_lasts_while_records_are_only_added_at_the_end() -> None:
         assert made.derived == derived
 
 
-def test_a_copy_shares_no_records() -> None:
-    """Nor what was derived from them."""
-    made = column(FLIPPED, derived="old")
-    other = made.copy()
-    assert (other, other.derived) == (made, {})
-    other.forget(FRIDAY, FRIDAY)
-    other.put(TUESDAY, 100, Decimal("1.0000"))
-    assert held(made) == FLIPPED
-
-
 @example(FLIPPED, FRIDAY, SATURDAY)
 @given(RECORDS, st.dates(date(2025, 12, 20), date(2026, 3, 10)), st.dates(date(2025, 12, 20), date(2026, 3, 10)))
 def test_unit_rates_of_a_closed_range(records: Records, since: date, until: date) -> None:
@@ -161,11 +139,6 @@ def test_unit_rates_of_a_closed_range(records: Records, since: date, until: date
     assert made.exact(first, last) == [rate for _, rate in expected]
     power = max(made.nominals, default=0)
     assert made.scaled(first, last, power) == [rate * scaled_rouble(power) for _, rate in expected]
-
-
-def test_one_rouble_is_scaled_like_the_rates() -> None:
-    """Ten to the power of four, and of the greatest nominal."""
-    assert [scaled_rouble(power) for power in (0, 4)] == [10**4, 10**8]
 
 
 def test_a_column_has_a_first_and_a_last_day() -> None:
@@ -250,35 +223,19 @@ def days_of(coverage: Coverage) -> set[date]:
     return {coverage.since + timedelta(days=n) for n in range((coverage.until - coverage.since).days + 1)}
 
 
-@given(COVERAGES, COVERAGES)
-def test_coverages_are_sets_of_days(one: Coverage, other: Coverage) -> None:
-    """Contains, covers, joins and the hull of both, found by counting days."""
+@given(COVERAGES, COVERAGES, st.sets(st.integers(0, 20).map(lambda n: FIRST + timedelta(days=n))))
+def test_coverages_are_sets_of_days(one: Coverage, other: Coverage, unconfirmed: set[date]) -> None:
+    """Contains, covers, overlaps, joins, the hull of both, and unconfirmed sheets, found by counting days."""
     mine, theirs = days_of(one), days_of(other)
     assert {FIRST + timedelta(days=n) for n in range(-2, 22) if FIRST + timedelta(days=n) in one} == mine
     assert one.covers(other) is (mine >= theirs)
+    assert one.overlaps(other) is bool(mine & theirs)
+    lacking = Coverage(one.since, one.until, tuple(sorted(unconfirmed)))
+    assert lacking.has_unconfirmed(other.since, other.until) is bool(unconfirmed & (theirs - {other.since}))
     around = mine | {one.since - ONE_DAY, one.until + ONE_DAY}
     assert one.joins(other) is other.joins(one) is bool(around & theirs)
     hull = one.hull(other)
     assert (hull.since, hull.until) == (min(mine | theirs), max(mine | theirs))
-
-
-@pytest.mark.parametrize(
-    ("after", "until", "found"),
-    [
-        (THURSDAY, SATURDAY, True),
-        (THURSDAY, FRIDAY, True),
-        (FRIDAY, SATURDAY, False),
-        (THURSDAY, THURSDAY, False),
-        (SUNDAY, TUESDAY, True),
-        (SUNDAY, MONDAY, True),
-        (MONDAY, TUESDAY, False),
-    ],
-)
-def test_a_coverage_has_an_unconfirmed_sheet_from_its_effective_date_on(
-    after: date, until: date, *, found: bool
-) -> None:
-    """Later than the first day, and not later than the second."""
-    assert Coverage(THURSDAY, TUESDAY, (FRIDAY, MONDAY)).has_unconfirmed(after, until) is found
 
 
 def test_a_coverage_learns_which_sheets_are_unconfirmed() -> None:

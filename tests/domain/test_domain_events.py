@@ -68,14 +68,6 @@ def test_an_old_correction_gets_an_event_if_the_log_reaches_back_that_far() -> N
     assert log.begins == THURSDAY
 
 
-def test_a_first_revision_is_no_correction() -> None:
-    """A past day's first sheet is history; its second gets an event, once."""
-    log, today = EventLog(), revision(SATURDAY)
-    assert update(log, today, SATURDAY, today) == ["sheet 1-2026-04-25.1", "in_force 2-2026-04-25.1"]
-    assert update(log, today, SATURDAY, revision(THURSDAY), today) == []
-    assert update(log, today, SATURDAY, revision(THURSDAY, 2), today) == ["revision 3-2026-04-23.2"]
-
-
 def test_a_clock_that_is_behind_takes_nothing_back() -> None:
     """At midnight one replica adds an event; another that still has the day before adds none."""
     log = logged(Event("sheet", Place(1, SATURDAY, 1)), Event("in_force", Place(2, SATURDAY, 1)))

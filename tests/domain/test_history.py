@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ratesvc.config import Calendar
 from ratesvc.domain.columns import Column, Coverage, Currency
 from ratesvc.domain.history import History, certain_date, day_to_fetch, on_day, snapshot
-from ratesvc.domain.rates import FIRST_DAY, Quote, Revision, Sheet
+from ratesvc.domain.rates import FIRST_DAY, InForce, Quote, Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
 from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownRevision
 
@@ -67,66 +67,6 @@ def moscow(day: date, clock: str) -> datetime:
 # In force
 
 
-@pytest.mark.parametrize("day", [SATURDAY, SUNDAY, MONDAY])
-def test_saturdays_sheet_is_in_force_until_monday(day: date) -> None:
-    """On Saturday, Sunday and Monday the sheet set on Friday applies and is not stale."""
-    answer = on_day(holding(FRIDAY, SATURDAY), day, moscow(day, "12:00"))
-    assert (answer.revision, answer.previous) == (dollar(SATURDAY), dollar(FRIDAY))
-    assert (answer.stale, answer.next_overdue) == (False, False)
-
-
-@pytest.mark.parametrize(("day", "now"), [(MONDAY, (FRIDAY, "17:00")), (SUNDAY, (SATURDAY, "12:00"))])
-def test_a_day_to_come_is_answered_once_it_is_certain(day: date, now: tuple[date, str]) -> None:
-    """Nothing can be set between Saturday's sheet and Monday; Tuesday's sheet follows."""
-    answer = on_day(holding(FRIDAY, SATURDAY), day, moscow(*now))
-    assert (answer.requested_date, answer.revision, answer.previous) == (day, dollar(SATURDAY), dollar(FRIDAY))
-    assert (answer.following, answer.next_expected_at) == (None, moscow(MONDAY, "18:00"))
-    assert (answer.next_overdue, answer.stale) == (False, False)
-
-
-@pytest.mark.parametrize(
-    ("day", "expected"),
-    [
-        (TUESDAY, moscow(MONDAY, "18:00")),
-        (WEDNESDAY, moscow(TUESDAY, "18:00")),
-        (date(2026, 5, 4), moscow(date(2026, 4, 30), "18:00")),
-    ],
-)
-def test_a_day_to_come_says_when_its_own_sheet_is_expected(day: date, expected: datetime) -> None:
-    """On the working day before the sheet that will apply then. The newest sheet never stands in for it."""
-    with pytest.raises(NotYetSet) as caught:
-        on_day(holding(FRIDAY, SATURDAY), day, moscow(SATURDAY, "12:00"))
-    assert (caught.value.day, caught.value.expected_at) == (day, expected)
-
-
-def test_tomorrows_rate_is_unknown_until_its_sheet_is_there() -> None:
-    """On Wednesday morning nobody knows Thursday's rate."""
-    held = holding(WEDNESDAY)
-    with pytest.raises(NotYetSet):
-        on_day(held, WEDNESDAY + ONE_DAY, moscow(WEDNESDAY, "09:00"))
-    held.add(dollar(WEDNESDAY + ONE_DAY))
-    assert on_day(held, WEDNESDAY + ONE_DAY, moscow(WEDNESDAY, "17:00")).revision == dollar(WEDNESDAY + ONE_DAY)
-
-
-def test_a_past_day_is_loading_where_a_sheet_may_be_missing() -> None:
-    """Friday's sheet is missing: Friday has no answer, and Thursday and Saturday are no neighbours."""
-    held, now = holding(THURSDAY, SATURDAY), moscow(MONDAY, "12:00")
-    with pytest.raises(HistoryLoading) as caught:
-        on_day(held, FRIDAY, now)
-    assert caught.value.day == FRIDAY
-    thursday, saturday = on_day(held, THURSDAY, now), on_day(held, SATURDAY, now)
-    assert (thursday.revision, thursday.following, saturday.previous) == (dollar(THURSDAY), None, None)
-    with pytest.raises(HistoryLoading):
-        on_day(held, date(2001, 1, 1), now)
-
-
-def test_a_past_day_knows_its_neighbours_and_expects_nothing() -> None:
-    """It is settled: the sheet that followed is named, nothing is overdue or stale."""
-    answer = on_day(holding(THURSDAY, FRIDAY, SATURDAY), FRIDAY, moscow(WEDNESDAY, "12:00"))
-    assert (answer.previous, answer.revision, answer.following) == tuple(map(dollar, (THURSDAY, FRIDAY, SATURDAY)))
-    assert (answer.next_expected_at, answer.next_overdue, answer.stale) == (None, False, False)
-
-
 def test_there_are_no_rates_before_july_1992() -> None:
     """The first effective date is 1992-07-01, and the day before it has no answer however much is held."""
     held, now = holding(FIRST_DAY, SATURDAY), moscow(SATURDAY, "12:00")
@@ -149,50 +89,70 @@ def test_a_recording_has_nothing_before_its_first_day() -> None:
 
 
 def test_without_a_sheet_there_is_no_answer() -> None:
-    """Nothing stored yet is an error of its own, also while only tomorrow's sheet is held."""
+    """Nothing stored yet is an error of its own."""
     with pytest.raises(NoSheet):
         snapshot(holding(), moscow(FRIDAY, "12:00"))
-    with pytest.raises(NoSheet):
-        snapshot(holding(SATURDAY), moscow(FRIDAY, "17:00"))
     with pytest.raises(NoSheet):
         holding().in_force(FRIDAY, FRIDAY)
 
 
-def test_today_is_always_answered_and_says_that_it_is_stale() -> None:
-    """From the midnight at which its own sheet is missing, today has the newest one, flagged."""
-    held = holding(FRIDAY, SATURDAY)
-    answer = on_day(held, TUESDAY, moscow(TUESDAY, "00:00"))
-    assert (answer.revision, answer.stale, answer.next_overdue) == (dollar(SATURDAY), True, True)
-    assert on_day(held, date(2027, 1, 20), moscow(date(2027, 1, 20), "12:00")).stale
+NEW_YEAR = [date(2025, 12, 25) + timedelta(days=n) for n in range(30)]
+"""Days around the twelve on which one sheet holds, with two weekends."""
+DAY = st.sampled_from(NEW_YEAR)
+HELD = st.sets(st.sampled_from([day for day in NEW_YEAR if CALENDAR.is_effective_date(day)]), min_size=1)
+CLOCK = st.sampled_from(["00:00", "12:00", "18:00", "23:59:59"])
 
 
-YEAR = [date(2025, 9, 1) + timedelta(days=n) for n in range(270)]
-EFFECTIVE = [day for day in YEAR if CALENDAR.is_effective_date(day)]
-
-
-def _or_error(ask: Callable[[], Revision]) -> Revision | RatesvcError:
+def outcome(history: History, day: date, now: datetime) -> InForce | RatesvcError:
     try:
-        return ask()
+        return on_day(history, day, now)
     except RatesvcError as error:
         return error
 
 
-@given(st.sets(st.sampled_from(EFFECTIVE), min_size=1), st.sampled_from(YEAR), st.sampled_from(YEAR))
-def test_a_day_is_never_answered_with_another_days_sheet(held: set[date], day: date, today: date) -> None:
-    """Whichever sheets happen to be held: the right one, or an error, or today's newest with a flag."""
-    lawful = CALENDAR.effective_date_on_or_before(day)
-    history = holding(*sorted(held))
-    answer = _or_error(lambda: history.in_force(day, today))
-    if lawful in held:
-        assert answer == dollar(lawful)
+def one_of(held: set[date], day: date) -> Revision | None:
+    return dollar(day) if day in held else None
+
+
+@given(HELD, DAY, DAY, CLOCK)
+def test_a_day_is_never_answered_with_another_days_sheet(held: set[date], day: date, today: date, clock: str) -> None:
+    """Whichever sheets are held: its own sheet, with neighbours that are certain, or an error, or today's newest."""
+    history, now = holding(*sorted(held)), moscow(today, clock)
+    own = CALENDAR.effective_date_on_or_before(day)
+    before, after = CALENDAR.effective_date_on_or_before(own - ONE_DAY), CALENDAR.effective_date_after(own)
+    found = outcome(history, day, now)
+    if min(held) > today:
+        assert isinstance(found, NoSheet)
+    elif day == today:
+        assert found == snapshot(history, now).for_today()
+    elif own in held and day < today:
+        assert found == InForce(day, dollar(own), one_of(held, before), one_of(held, after))
+    elif own in held:
+        seen = snapshot(history, now)
+        expected = seen.next_expected_at, seen.next_overdue
+        assert found == InForce(day, dollar(own), one_of(held, before), None, *expected)
     elif day > today:
-        assert isinstance(answer, NotYetSet)
-        assert answer.expected_at == moscow(lawful - ONE_DAY, "18:00")
-    elif day < today or min(held) > today:
-        assert isinstance(answer, HistoryLoading)
+        assert isinstance(found, NotYetSet)
+        assert (found.day, found.expected_at) == (day, moscow(own - ONE_DAY, "18:00"))
     else:
-        assert answer == dollar(max(one for one in held if one <= today))
-        assert snapshot(history, moscow(today, "12:00")).stale
+        assert isinstance(found, HistoryLoading)
+        assert found.day == day
+
+
+@given(HELD, DAY, CLOCK)
+def test_today_has_the_newest_sheet_and_says_whether_it_is_its_own(held: set[date], today: date, clock: str) -> None:
+    """At midnight the announced sheet comes into force; one that is missing makes today stale from then on."""
+    history, now = holding(*sorted(held)), moscow(today, clock)
+    if min(held) > today:
+        with pytest.raises(NoSheet):
+            snapshot(history, now)
+        return
+    seen, newest = snapshot(history, now), max(day for day in held if day <= today)
+    before = CALENDAR.effective_date_on_or_before(newest - ONE_DAY)
+    assert (seen.today, seen.in_force, seen.previous) == (today, dollar(newest), one_of(held, before))
+    assert seen.announced == (dollar(max(held)) if max(held) > today else None)
+    assert seen.stale is (CALENDAR.effective_date_on_or_before(today) not in held)
+    assert seen.next_expected_at == moscow(CALENDAR.effective_date_after(max(held)) - ONE_DAY, "18:00")
 
 
 # Now
@@ -214,16 +174,6 @@ def test_the_next_sheet_is_late_at_18_and_overdue_at_21(clock: str, *, late: boo
     with pytest.raises(NotYetSet) as caught:
         on_day(held, TUESDAY, now)
     assert (caught.value.expected_at, caught.value.overdue) == (moscow(MONDAY, "18:00"), overdue)
-
-
-def test_tomorrows_sheet_is_announced_and_then_in_force_at_midnight_with_no_new_data() -> None:
-    """One second before Moscow midnight and at it, the same held sheets give another day's answer."""
-    held = holding(THURSDAY, FRIDAY, SATURDAY)
-    evening, midnight = snapshot(held, moscow(FRIDAY, "23:59:59")), snapshot(held, moscow(SATURDAY, "00:00"))
-    assert (evening.today, evening.in_force, evening.announced) == (FRIDAY, dollar(FRIDAY), dollar(SATURDAY))
-    assert (midnight.today, midnight.in_force, midnight.announced) == (SATURDAY, dollar(SATURDAY), None)
-    assert (evening.previous, midnight.previous) == (dollar(THURSDAY), dollar(FRIDAY))
-    assert not midnight.stale
 
 
 @pytest.mark.parametrize(
@@ -254,47 +204,6 @@ def test_answers_change_with_what_was_fetched_last() -> None:
     later = replace(column("USD", THURSDAY, SATURDAY), fetched_at=at + timedelta(minutes=1))
     held.fill([later], Coverage(THURSDAY, SATURDAY))
     assert snapshot(held, moscow(SUNDAY, "13:00")).changed_at == later.fetched_at
-
-
-def test_with_tomorrows_sheet_the_next_is_expected_after_it() -> None:
-    """Tomorrow's answer compares itself with today's. Nothing is announced on a working morning."""
-    seen = snapshot(holding(THURSDAY, FRIDAY, SATURDAY), moscow(FRIDAY, "22:00"))
-    assert seen.for_today().following == dollar(SATURDAY)
-    upcoming = seen.for_next()
-    assert upcoming is not None
-    assert (upcoming.requested_date, upcoming.revision, upcoming.previous) == (
-        *(SATURDAY, dollar(SATURDAY), dollar(FRIDAY)),
-    )
-    assert (upcoming.next_expected_at, upcoming.next_overdue) == (moscow(MONDAY, "18:00"), False)
-    assert snapshot(holding(THURSDAY, FRIDAY), moscow(FRIDAY, "10:00")).for_next() is None
-
-
-def test_the_previous_sheet_is_unknown_where_one_may_be_missing() -> None:
-    """A change against Wednesday is not a change against Thursday: none is better than a wrong one."""
-    assert snapshot(holding(WEDNESDAY_BEFORE, FRIDAY), moscow(FRIDAY, "12:00")).previous is None
-    assert snapshot(holding(FRIDAY), moscow(FRIDAY, "12:00")).previous is None
-
-
-def test_over_the_new_year_the_sheet_of_the_first_is_fresh_for_eleven_days() -> None:
-    """On 12 January 2015 the sheet of the 1st was twelve days old, in force, and on time."""
-    held = holding(date(2014, 12, 31), date(2015, 1, 1))
-    seen = snapshot(held, moscow(date(2015, 1, 12), "17:59"))
-    assert (seen.in_force.effective_date, seen.stale, seen.next_late) == (date(2015, 1, 1), False, False)
-    assert snapshot(held, moscow(date(2015, 1, 13), "00:00")).stale
-
-
-@given(st.sets(st.sampled_from(EFFECTIVE), min_size=1), st.sampled_from(YEAR), st.integers(0, 23))
-def test_a_snapshot_is_stale_exactly_when_todays_own_sheet_is_missing(held: set[date], today: date, hour: int) -> None:
-    """Today's and the announced sheet are sheets that it holds, on their side of midnight."""
-    now, history = moscow(today, f"{hour:02}:59"), holding(*sorted(held))
-    if min(held) > today:
-        with pytest.raises(NoSheet):
-            snapshot(history, now)
-        return
-    seen = snapshot(history, now)
-    assert seen.stale is (CALENDAR.effective_date_on_or_before(today) not in held)
-    assert seen.in_force.effective_date == max(day for day in held if day <= today)
-    assert (seen.announced is None) == (max(held) <= today)
 
 
 @pytest.mark.parametrize(
@@ -348,76 +257,32 @@ def test_before_1998_only_the_coverage_is_certain(coverage: Coverage | None, day
     assert certain_date(OLD, CALENDAR, coverage, day) == found
 
 
-def test_before_1998_the_calendar_proves_nothing() -> None:
-    """On a day off, 13 June 1997, the Bank set a sheet for the 14th: only a coverage without gaps is certain."""
-    held, now = holding(OLD[0], date(1997, 12, 31), date(1998, 1, 1)), moscow(MONDAY, "12:00")
-    for day in (date(1997, 6, 13), date(1997, 6, 14)):
-        with pytest.raises(HistoryLoading):
-            on_day(held, day, now)
-        assert held.first_gap(OLD[0], day) == date(1997, 6, 13)
-    held.fill(held.columns(), Coverage(OLD[0], date(1997, 12, 30)))
-    assert on_day(held, date(1997, 6, 13), now).revision.effective_date == OLD[0]
-    assert on_day(held, date(1998, 1, 5), now).revision.effective_date == date(1998, 1, 1)
+def test_a_sheet_is_compared_with_an_earlier_one_at_most_a_month_away_and_never_with_itself() -> None:
+    """Beside the sheet that it corrects, a wrong correction would look like an ordinary move."""
+    held = holding(THURSDAY, FRIDAY)
+    later = [FRIDAY + timedelta(days=days) for days in (1, 31, 32)]
+    nearest = [held.nearest_before(day) for day in (THURSDAY, FRIDAY, *later)]
+    assert nearest == [None, dollar(THURSDAY), dollar(FRIDAY), dollar(FRIDAY), None]
 
 
-def test_an_earlier_sheet_and_a_later_one_are_named_where_none_can_be_missing() -> None:
-    """Thursday's, Friday's and Saturday's follow each other; Tuesday's may, and Wednesday's does not."""
-    held = holding(THURSDAY, FRIDAY, SATURDAY, WEDNESDAY)
-    before = [held.before(day) for day in (FRIDAY, SATURDAY, TUESDAY, THURSDAY, WEDNESDAY)]
-    assert before == [dollar(THURSDAY), dollar(FRIDAY), dollar(SATURDAY), None, None]
-    after = [held.after(day) for day in (THURSDAY, FRIDAY, SATURDAY, WEDNESDAY)]
-    assert after == [dollar(FRIDAY), dollar(SATURDAY), None, None]
-    held.add(dollar(TUESDAY))
-    assert held.after(SATURDAY) == dollar(TUESDAY)
+@given(HELD, DAY, DAY, st.tuples(DAY, DAY))
+def test_a_gap_begins_where_a_sheet_may_be_missing(
+    held: set[date], since: date, until: date, ends: tuple[date, date]
+) -> None:
+    """On the first day that has no certain sheet; with and without a coverage, whose first day has one."""
+    coverage = Coverage(min(ends), max(ends))
+    history = holding(*sorted({*held, coverage.since}))
+    days = [since + timedelta(days=n) for n in range((until - since).days + 1)]
+    for _ in range(2):
+        assert history.first_gap(since, until) == next((day for day in days if not history.certain_on(day)), None)
+        history.fill(history.columns(), coverage)
 
 
-@pytest.mark.parametrize(("days", "is_near"), [(1, True), (30, True), (31, True), (32, False), (400, False)])
-def test_a_sheet_is_near_for_a_month(days: int, *, is_near: bool) -> None:
-    """What moved in more than thirty-one days says nothing about a mistake."""
-    held = holding(THURSDAY - 400 * ONE_DAY, THURSDAY)
-    assert held.nearest_before(THURSDAY + timedelta(days=days)) == (dollar(THURSDAY) if is_near else None)
-
-
-def test_a_sheet_is_compared_with_an_earlier_one_and_never_with_itself() -> None:
-    """Next to the sheet that it corrects, a wrong correction would look like an ordinary move."""
-    held = holding(THURSDAY, FRIDAY, SATURDAY)
-    nearest = [held.nearest_before(day) for day in (FRIDAY, SATURDAY, MONDAY, THURSDAY)]
-    assert nearest == [dollar(THURSDAY), dollar(FRIDAY), dollar(SATURDAY), None]
-    assert holding().nearest_before(FRIDAY) is None
-
-
-@pytest.mark.parametrize(
-    ("since", "until", "gap"),
-    [
-        (THURSDAY, MONDAY, None),
-        (THURSDAY, TUESDAY, TUESDAY),
-        (THURSDAY, WEDNESDAY, TUESDAY),
-        (FRIDAY, FRIDAY, None),
-        (WEDNESDAY_BEFORE, MONDAY, WEDNESDAY_BEFORE),
-        (WEDNESDAY, WEDNESDAY, WEDNESDAY),
-        (TUESDAY, MONDAY, None),
-    ],
-)
-def test_a_gap_begins_where_a_sheet_may_be_missing(since: date, until: date, gap: date | None) -> None:
-    """Thursday's, Friday's and Saturday's sheets are held: Saturday's lasts to Monday."""
-    held = holding(THURSDAY, FRIDAY, SATURDAY)
-    assert held.first_gap(since, until) == gap
-    held.fill([column("USD", THURSDAY, FRIDAY)], Coverage(THURSDAY, FRIDAY))
-    assert held.first_gap(since, until) == gap
-
-
-def test_a_gap_before_1998_is_found_day_by_day() -> None:
-    """A sheet of that time is certain on its own day only, and there is no gap before the first rates."""
-    held = holding(*OLD)
-    assert held.first_gap(OLD[0], OLD[0]) is None
-    assert held.first_gap(OLD[0], OLD[1]) == date(1997, 6, 13)
-    held.fill([column("USD", *OLD[:2])], Coverage(OLD[0], date(1997, 6, 17)))
-    assert held.first_gap(OLD[0], OLD[2]) is None
-    assert held.first_gap(OLD[0], date(1997, 6, 19)) == date(1997, 6, 19)
-    first = History(CALENDAR)
-    first.fill([column("USD", FIRST_DAY)], Coverage(FIRST_DAY, FIRST_DAY + 2 * ONE_DAY))
-    assert first.first_gap(date(1990, 1, 1), FIRST_DAY + 2 * ONE_DAY) is None
-    assert first.first_gap(date(1990, 1, 1), FIRST_DAY + 3 * ONE_DAY) == FIRST_DAY + 3 * ONE_DAY
+def test_there_is_no_gap_before_the_first_rates() -> None:
+    """Nor in a coverage that begins with them."""
+    held, third = filled(FIRST_DAY, FIRST_DAY + 2 * ONE_DAY), FIRST_DAY + 2 * ONE_DAY
+    assert held.first_gap(date(1990, 1, 1), third) is None
+    assert held.first_gap(date(1990, 1, 1), third + ONE_DAY) == third + ONE_DAY
 
 
 # Revisions
@@ -435,31 +300,24 @@ def test_the_newest_revision_of_a_day_is_the_one_that_counts() -> None:
             held.revision(day, number)
 
 
-def test_a_correction_of_a_backfilled_sheet_keeps_how_it_read() -> None:
-    """As revision 1, though it was held as columns only; a document that says the same takes its place."""
+@pytest.mark.parametrize(
+    ("added", "numbers"),
+    [
+        ([(2, "81")], {1: 24, 2: 81}),
+        ([(2, "24")], {2: 24}),
+        ([(1, "81")], {1: 81}),
+        ([(1, "80"), (3, "83"), (2, "82")], {1: 80, 2: 82, 3: 83}),
+    ],
+    ids=["a correction", "the same figures", "another first document", "a gap is filled"],
+)
+def test_documents_stand_above_a_backfilled_sheet(added: list[tuple[int, str]], numbers: dict[int, int]) -> None:
+    """Its figures stay as revision 1 if a correction differs from them; the latest revision counts."""
     held = filled(THURSDAY, FRIDAY)
-    held.add(dollar(FRIDAY, 2, "81.0000"))
-    assert values(held) == {1: 24, 2: 81}
-    assert [held.revision(FRIDAY, number).sheet.by_code["USD"].value for number in (1, 2)] == [24, 81]
+    for number, value in added:
+        held.add(dollar(FRIDAY, number, value))
+    assert values(held) == {number: held.revision(FRIDAY, number).sheet.costs["USD"] for number in numbers} == numbers
+    assert rates(held) == {THURSDAY: 23, FRIDAY: numbers[max(numbers)]}
     assert [held.has_document(day) for day in (THURSDAY, FRIDAY)] == [False, True]
-    held.add(dollar(THURSDAY, 2, "23.0000"))
-    assert [one.key for one in held] == [(THURSDAY, 2), (FRIDAY, 1), (FRIDAY, 2)]
-
-
-def test_a_first_document_of_a_backfilled_sheet_replaces_its_columns() -> None:
-    """It has the same number: what the columns said is not a revision of its own."""
-    held = filled(FRIDAY)
-    held.add(dollar(FRIDAY, 1, "81.0000"))
-    assert values(held) == {1: 81}
-    assert rates(held) == {FRIDAY: 81}
-
-
-def test_a_later_revision_does_not_bring_an_earlier_one_back() -> None:
-    """All are documents: each stays under its number."""
-    held = History(CALENDAR, [dollar(FRIDAY), dollar(FRIDAY, 3, "83.0000")])
-    held.add(dollar(FRIDAY, 2, "82.0000"))
-    assert values(held) == {1: 80, 2: 82, 3: 83}
-    assert rates(held) == {FRIDAY: 83}
 
 
 def test_a_backfilled_sheet_has_one_revision() -> None:
@@ -551,16 +409,6 @@ def test_a_daily_document_stays_above_a_backfill() -> None:
     assert held.days == [THURSDAY, FRIDAY, SATURDAY, TUESDAY]
     assert held.coverage == Coverage(THURSDAY, SATURDAY)
     assert list(rates(held).values()) == [23, 99, 25, 98]
-
-
-def test_a_nominal_stays_with_its_day_in_a_backfill() -> None:
-    """Columns that lose a day outside of the coverage keep every other value with its own nominal."""
-    held = History(CALENDAR)
-    flipping = column("UZS", THURSDAY, nominal=10000)
-    flipping.put(FRIDAY, 1000, Decimal(24))
-    flipping.put(SATURDAY, 10000, Decimal(25))
-    held.fill([column("USD", THURSDAY, FRIDAY, SATURDAY), flipping], Coverage(FRIDAY, SATURDAY))
-    assert rates(held, "UZS") == {FRIDAY: Decimal("0.024"), SATURDAY: Decimal("0.0025")}
 
 
 def test_a_composed_sheet_is_composed_once_and_forgotten_when_history_is_filled() -> None:

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ratesvc import cli
@@ -172,28 +172,19 @@ def test_a_lost_digit_is_an_error() -> None:
 # Literals
 
 
+@example(Decimal("26.7960"))
+@example(Decimal("-0.0000"))
+@example(Decimal("0E+3"))
+@example(Decimal("1.1E+30"))
 @given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**30), max_value=10**30))
 def test_trimming_changes_nothing_but_the_zeros(number: Decimal) -> None:
     """The value stays; zeros at the end of the decimals, exponents above 0 and a minus before zero go."""
     short = trimmed(number)
     assert short == number
-    exponent = short.as_tuple().exponent
-    assert isinstance(exponent, int)
-    assert exponent <= 0
-    assert exponent == 0 or not plain(short).endswith("0")
-    assert bool(short) or not short.is_signed()
-
-
-@pytest.mark.parametrize(
-    ("number", "shown"),
-    [
-        *(("26.7960", "26.796"), ("100.0000", "100"), ("7", "7"), ("0.0000", "0"), ("-0.0000", "0"), ("0E+3", "0")),
-        *(("1E+1", "10"), ("1.1E+2", "110"), ("1E+30", "1" + "0" * 30)),
-    ],
-)
-def test_trimmed_numbers_have_no_exponent_and_zero_has_no_sign(number: str, shown: str) -> None:
-    """26.7960 is 26.796, ten is 10 and zero is 0, never -0."""
-    assert str(trimmed(Decimal(number))) == plain(trimmed(Decimal(number))) == shown
+    decimals = plain(short).partition(".")[2]
+    assert short.as_tuple().exponent == -len(decimals)
+    assert not decimals.endswith("0")
+    assert short or not short.is_signed()
 
 
 @pytest.mark.parametrize(("number", "shown"), [("-0.0004", "0.000"), ("0.0004", "0.000"), ("-0.0006", "-0.001")])
@@ -306,23 +297,15 @@ def test_cross_and_inverse_rates_are_the_exact_ratio_rounded_once(both: Sheet) -
     assert rates["RUB"].rate == convert(both, Decimal(1), "RUB", "USD", 2).unit_rate
 
 
-@given(PAIRS)
-def test_rates_agree_with_each_other_within_their_ten_digits(both: Sheet) -> None:
-    """USD/EUR times EUR/USD is one, and USD/EUR times EUR/RUB is USD/RUB, but for two roundings to ten digits."""
-    in_eur, in_usd, in_rub = (unit_rates(both, None, quote) for quote in ("EUR", "USD", "RUB"))
-    half_of_the_last_digit = Fraction(5, 10**10)
-    there_and_back = Fraction(in_eur["USD"].rate) * Fraction(in_usd["EUR"].rate)
-    assert abs(there_and_back - 1) <= 2 * half_of_the_last_digit + half_of_the_last_digit**2
-    through, direct = Fraction(in_eur["USD"].rate) * Fraction(in_rub["EUR"].rate), Fraction(in_rub["USD"].rate)
-    assert abs(through - direct) <= direct * Fraction(1, 10**9)
-
-
 # Changes
 
 NOW = sheet(FRIDAY, quote("USD", "80.0000"), quote("AED", "22.0000"))
 BEFORE = sheet(THURSDAY, quote("USD", "79.0000"))
 
 
+@example(Decimal("11.3423"), Decimal("11.4644"), 1, 1)  # −1.06504 %, which is −1.0650 % and −1.07 %
+@example(Decimal("220.0000"), Decimal("220.0001"), 1, 1)
+@example(Decimal("7.4000"), Decimal("74.0000"), 1_000, 10_000)
 @given(PRINTED, PRINTED, NOMINALS, NOMINALS)
 def test_a_move_is_the_difference_and_its_share(now: Decimal, before: Decimal, units: int, units_before: int) -> None:
     """Absolute: the exact difference of two unit rates. Per cent: the exact share of the earlier, rounded once."""
@@ -332,6 +315,7 @@ def test_a_move_is_the_difference_and_its_share(now: Decimal, before: Decimal, u
     assert Fraction(moved.absolute) == new - old
     for places in range(7):
         assert Fraction(moved.percent(places)) == nearest((new - old) * 100 / old, places)
+        assert moved.percent(places) or not moved.percent(places).is_signed()
 
 
 @given(PAIRS, PAIRS)
@@ -344,27 +328,6 @@ def test_a_move_of_a_cross_rate_is_the_exact_share_of_the_earlier(now: Sheet, be
     earlier = unit_rates(before, None, "EUR")["USD"].rate
     assert Fraction(moved.absolute) == Fraction(rates["USD"].rate) - Fraction(earlier)
     assert Fraction(moved.percent(4)) == nearest((new - old) * 100 / old, 4)
-
-
-def test_change_is_per_unit_when_the_nominal_flips() -> None:
-    """The sum printed ten times lower for a tenth of the units has not moved at all."""
-    moved = rate_change(
-        sheet(FRIDAY, quote("UZS", "7.4000", 1_000)), sheet(THURSDAY, quote("UZS", "74.0000", 10_000)), "UZS"
-    )
-    assert moved is not None
-    assert (plain(moved.absolute), plain(moved.percent(4))) == ("0", "0")
-
-
-@pytest.mark.parametrize(
-    ("now", "before", "change"),
-    [("220.0000", "220.0001", ("-0.0001", "0", "0")), ("11.3423", "11.4644", ("-0.1221", "-1.07", "-1.065"))],
-    ids=["too small to show", "the leu on 27 September 2022"],
-)
-def test_per_cent_is_rounded_once_from_the_exact_ratio(now: str, before: str, change: tuple[str, ...]) -> None:
-    """−1.06504 % is −1.0650 % and −1.07 %: rounding the first would give −1.06 %. A fall too small is 0, not -0."""
-    moved = rate_change(sheet(FRIDAY, quote("X", now)), sheet(THURSDAY, quote("X", before)), "X")
-    assert moved is not None
-    assert (plain(moved.absolute), plain(moved.percent(2)), plain(moved.percent(4))) == change
 
 
 def test_change_is_unknown_where_nothing_came_before() -> None:
@@ -411,16 +374,6 @@ def test_a_conversion_is_exact_to_28_digits(both: Sheet, amount: Decimal, base: 
         found = convert(both, amount, base, quote, places)
         assert abs(Fraction(found.result) - exact) <= abs(exact) * Fraction(1, 2 * 10**27)
         assert Fraction(found.rounded) == nearest(exact, places)
-
-
-@given(PAIRS, AMOUNTS, st.sampled_from(["USD", "RUB"]))
-def test_there_and_back_is_the_same_amount_within_the_rounding(both: Sheet, amount: Decimal, base: str) -> None:
-    """A → B → A differs by what 28 digits can lose, no more; and A → A by nothing at all."""
-    there = convert(both, amount, base, "EUR", 2).result
-    back = convert(both, there, "EUR", base, 2).result
-    assert abs(Fraction(back) - Fraction(amount)) <= abs(Fraction(amount)) * Fraction(1, 10**26)
-    same = convert(both, amount, base, base, 2)
-    assert (same.result, same.unit_rate) == (amount, Decimal(1))
 
 
 def test_a_conversion_names_its_rate() -> None:
