@@ -74,13 +74,6 @@ def test_a_sheet_with_findings_needs_a_second_document_with_the_same_digits(sett
         assert found.compared_with(other) == found.refused() == Quarantined(ODD, found.assessment)
 
 
-def test_a_correction_needs_a_second_document() -> None:
-    """Other figures than those held for the same day."""
-    found = admit(changed(SHEET, PLN=times("1.01")), BEFORE, SHEET)
-    assert isinstance(found, Unconfirmed)
-    assert found.assessment.flags == ("corrected",)
-
-
 def test_a_slipped_decimal_point_waits_for_a_person_unless_its_day_is_settled() -> None:
     """Money abroad is redenominated: on a settled day two documents are believed."""
     assert isinstance(admit(SLIPPED, BEFORE), Quarantined)
@@ -110,8 +103,6 @@ def test_an_admitted_sheet_becomes_a_revision() -> None:
     [
         (FRIDAY - timedelta(days=8), FRIDAY, True),
         (FRIDAY - timedelta(days=7), FRIDAY, False),
-        (FRIDAY - timedelta(days=6), FRIDAY, False),
-        (FRIDAY, FRIDAY, False),
         (SATURDAY, SATURDAY, False),
         (FRIDAY - timedelta(days=30), FRIDAY - timedelta(days=30), False),
         (FRIDAY - timedelta(days=31), FRIDAY - timedelta(days=30), True),
@@ -136,22 +127,6 @@ def test_a_composed_sheet_is_compared_with_the_one_before_it() -> None:
     assert suspect_days(history, [SATURDAY]) == suspect_days(history, []) == []
     history.add(revision(WRONG))
     assert suspect_days(history, [THURSDAY]) == []
-
-
-def test_a_day_that_is_held_back_is_no_longer_certain_and_others_are() -> None:
-    """Nor are the days after it until the next sheet. At its end the coverage ends earlier."""
-    history = backfilled(*RIGHT)
-    history.hold_back(THURSDAY)
-    assert history.certain_on(WEDNESDAY)
-    assert history.certain_on(THURSDAY) is None
-    assert history.certain_on(FRIDAY)
-    assert history.before(FRIDAY) is history.after(WEDNESDAY) is None
-    assert history.coverage == Coverage(WEDNESDAY, SATURDAY, (THURSDAY,))
-    history.hold_back(SATURDAY)
-    assert history.coverage == Coverage(WEDNESDAY, FRIDAY, (THURSDAY,))
-    history.add(revision(RIGHT[1]))
-    assert history.coverage == Coverage(WEDNESDAY, FRIDAY)
-    assert history.certain_on(THURSDAY)
 
 
 # The data of an older version
