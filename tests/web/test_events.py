@@ -326,7 +326,8 @@ async def test_a_reader_that_reads_nothing_is_dropped(
     settings: Settings, serve: Serve, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its place becomes free and the rest is never sent; other readers do not wait meanwhile."""
-    monkeypatch.setattr(events, "SLOW_S", 0.3)
+    monkeypatch.setattr(connections, "LOOK_S", 0.05)
+    monkeypatch.setattr(connections, "PATIENCE_S", 0.3)
     monkeypatch.setattr(events, "MOST_STREAMS", 2)
     async with started(serve, settings) as running, reading(running.url) as other:
         with await stuck(running, store) as reader:
