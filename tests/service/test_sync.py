@@ -18,6 +18,7 @@ from conftest import Clock, Serve, Served, eventually, unhurried
 from fake_bank import Bank, sheet, workdays
 from redis_servers import RealRedis, running
 from sheets import changed, times
+from structlog.testing import capture_logs
 
 from ratesvc.config import Redis, Settings
 from ratesvc.domain.columns import Coverage
@@ -147,17 +148,6 @@ async def test_two_ticks_repair_what_redis_lost(lost: str, held: Served, client:
         assert days_of(cold) == held_before
 
 
-async def test_another_replicas_sheet_is_loaded_at_its_announcement(held: Served, bank: Bank) -> None:
-    """Without a request to the Bank."""
-    bank.publish(sheet(SATURDAY))
-    async with Service(held.service.settings, clock=held.service.clock, scheduled=False) as other:
-        await other.fetch(None)
-    asked = len(bank.asked)
-    await eventually(lambda: held.service.history.of_date(SATURDAY))
-    assert (await held.get("/v1/rates/next"))[0] == 200
-    assert len(bank.asked) == asked
-
-
 async def test_an_overwritten_value_is_found_within_eight_hours(
     held: Served, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,45 +229,33 @@ async def on_own(bank: Bank, settings: Settings, serve: Serve, own: RealRedis) -
 @pytest.mark.slow
 @pytest.mark.parametrize("refuse", [_no_room, _demoted, _full_disk])
 async def test_redis_is_back_when_it_accepts_writes(
-    refuse: Callable[[RealRedis], Callable[[], object]],
-    own: RealRedis,
-    on_own: Served,
-    bank: Bank,
-    clock: Clock,
-    capsys: pytest.CaptureFixture[str],
+    refuse: Callable[[RealRedis], Callable[[], object]], own: RealRedis, on_own: Served, bank: Bank, clock: Clock
 ) -> None:
     """An answer is not enough. kept_in_memory is logged only for a sheet that was not stored."""
     service = on_own.service
-    said = ""
 
     async def polls_and_ticks() -> None:
-        nonlocal said
         for _ in range(3):
             await service.store.release_leases()
             await service.refresh()
             await tick(on_own)
-        said += capsys.readouterr().out
 
-    mend = refuse(own)
-    await polls_and_ticks()
-    assert "store_unavailable" in said
-    assert "store_back" not in said
-    assert "kept_in_memory" not in said
-    bank.publish(sheet(SATURDAY))
-    clock.moment = EVENING
-    await polls_and_ticks()
-    assert said.count("store_unavailable") == 1
-    assert "store_back" not in said
-    assert said.count("kept_in_memory") == 1
-    assert service.health()["redis:connectivity"]["status"] == "warn"
-    mend()
+    with capture_logs() as logged:
 
-    def is_back() -> bool:
-        nonlocal said
-        said += capsys.readouterr().out
-        return "store_back" in said
+        def counts() -> list[int]:
+            events = [line["event"] for line in logged]
+            return [events.count(name) for name in ("store_unavailable", "kept_in_memory", "store_back")]
 
-    await eventually(is_back)
+        mend = refuse(own)
+        await polls_and_ticks()
+        assert counts() == [1, 0, 0]
+        bank.publish(sheet(SATURDAY))
+        clock.moment = EVENING
+        await polls_and_ticks()
+        assert counts() == [1, 1, 0]
+        assert service.health()["redis:connectivity"]["status"] == "warn"
+        mend()
+        await eventually(lambda: counts() == [1, 1, 1])
     with own.client() as client:
         await eventually(lambda: client.hexists(key(on_own, "sheets"), f"{SATURDAY}.1"))
     assert service.health()["redis:connectivity"]["status"] == "pass"
@@ -310,24 +288,6 @@ async def test_a_bug_of_ours_is_logged_and_is_not_a_trouble_of_redis(
     assert held.service.health()["redis:connectivity"]["status"] == "pass"
     status, _, body = await held.get("/v1/rates/next")
     assert (status, json.loads(body)["effective_date"]) == (200, str(SATURDAY))
-
-
-async def test_a_backfill_that_ends_with_a_bug_is_logged_and_begins_again_later(
-    bank: Bank, settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Ten minutes later, because it asks the Bank each time."""
-    bank.publish(*map(sheet, DAYS))
-
-    def mistaken(_: object) -> bool:
-        raise ValueError("a bug of ours")
-
-    monkeypatch.setattr("ratesvc.service.backfill.Backfill.is_needed", mistaken)
-    async with serve(settings) as served:
-        await served.ready()
-        restarts = served.service.telemetry.metrics.restarts.labels("backfill")
-        await eventually(lambda: restarts._value.get() == 1)  # noqa: SLF001 -- what is counted so far
-        scheduler = served.service._schedule._scheduler  # noqa: SLF001 -- its appointment
-        await eventually(lambda: scheduler.get_job("backfill"))
 
 
 async def test_an_upgrade_over_a_redis_that_accepts_no_writes_loses_nothing(
