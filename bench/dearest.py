@@ -2,14 +2,13 @@
 
 PYTHONPATH=.:tests .venv/bin/python bench/dearest.py [WORD ...]; with words only the rows that contain one of them.
 
-The store holds the recorded figures of ../shared/cbr/history, moved so that they end today, and made-up currencies up
-to the number that the Bank publishes. Every row has a server of its own, so that nothing is remembered.
+The store holds the recorded figures of ../shared/cbr, moved so that they end today, and made-up currencies up to the
+number that the Bank publishes. Every row has a server of its own, so that nothing is remembered.
 """
 
 from __future__ import annotations
 
 import asyncio
-import csv
 import itertools
 import os
 import socket
@@ -19,7 +18,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
-from decimal import Decimal
 from multiprocessing import Pipe, Process
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -29,6 +27,7 @@ import measure
 import servers
 import stored
 from fake_bank import bank_running
+from recorded_history import Recorded
 from servers import Server
 
 from ratesvc.domain.columns import Column, Coverage, Currency
@@ -37,7 +36,7 @@ from ratesvc.domain.workdays import ONE_DAY, utc_now
 from ratesvc.storage.redis import RedisConnection
 from ratesvc.storage.store import Store
 
-RECORDED = servers.HERE.parents[1] / "shared" / "cbr" / "history" / "unit_rates.csv"
+RECORDED = servers.HERE.parents[1] / "shared" / "cbr"
 AT_ONCE = 10
 WIDGETS = 2000
 ENCODINGS = {"Accept-Encoding": "br, gzip"}
@@ -153,10 +152,8 @@ def _dialects(codes: list[str]) -> dict[str, Ask]:
 
 
 def _others(codes: list[str]) -> dict[str, Ask]:
-    widget, languages = (
-        f"codes={','.join(codes[:20])}&spark=30",
-        ["en", "ru", "de", "fr", "ar", "ja", "fa", "he", "hi", "th", "tr"],
-    )
+    widget = f"codes={','.join(codes[:20])}&spark=30"
+    languages = ["en", "ru", "de", "fr", "ar", "ja", "fa", "he", "hi", "th", "tr"]
     return {
         "rates": lambda n: f"/v1/rates/{FIRST_DAY + timedelta(days=9000 + n)}?quote={codes[n]}",
         "convert": lambda n: f"/v1/convert?amount={n + 1}&from=USD&to={codes[-1]}",
@@ -195,32 +192,16 @@ def probe(port: int, begin: int, told: Connection) -> None:
     told.send(taken)
 
 
-def recorded() -> dict[str, list[Decimal]]:
-    """Roubles for one unit by currency, in order of days."""
-    found: dict[str, list[Decimal]] = {}
-    with RECORDED.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            found.setdefault(row["currency"], []).append(Decimal(row["rub_per_unit_6_significant_digits"]))
-    return found
-
-
-def as_printed(rate: Decimal) -> tuple[int, Decimal]:
-    """The nominal with which the Bank would print that rate, and the value with four decimals."""
-    power = max(0, -rate.adjusted() + 1)
-    return 10**power, max(rate.scaleb(power).quantize(Decimal("0.0001")), Decimal("0.0001"))
-
-
 def columns(days: list[date]) -> Iterator[Column]:
     """The recorded figures, the last of them today's; each made-up currency has a recorded one's."""
-    figures = recorded()
-    made = (f"{chr(65 + n // 26)}{chr(65 + n % 26)}X" for n in itertools.count())
-    codes = sorted(figures, key=lambda code: -len(figures[code]))
-    for place, code in enumerate([*codes, *itertools.islice(made, stored.CURRENCIES - len(codes))]):
-        rates = figures.get(code) or figures[codes[place % 10]]
-        column = Column(Currency(f"R{place:05}", f"R{place:05}", code, f"{place:03}", code), utc_now())
-        wanted = len(days) if len(rates) > 7000 else len(rates)
-        for day, rate in zip(days[-wanted:], [*rates[-(wanted - len(rates)) :], *rates][-wanted:], strict=True):
-            column.put(day, *as_printed(rate))
+    recorded = sorted((list(one.values()) for one in Recorded(RECORDED).series.values()), key=len, reverse=True)
+    dollar_first = sorted(stored.table(stored.CURRENCIES), key=lambda row: row[0] != "USD")
+    for place, (code, number, cbr_id, _, name) in enumerate(dollar_first):
+        figures = recorded[place if place < len(recorded) else place % 10]
+        column = Column(Currency(cbr_id, cbr_id, code, number, name), utc_now())
+        held = len(days) * len(figures) // len(recorded[0])
+        for day, (nominal, value) in zip(days[-held:], itertools.cycle(figures), strict=False):
+            column.put(day, nominal, value)
         yield column
 
 
@@ -272,17 +253,6 @@ async def answer(http: aiohttp.ClientSession, url: str) -> tuple[int, int]:
         return found.status, len(await found.read())
 
 
-async def warmed(server: Server) -> None:
-    """Templates and locales are read once."""
-    for number in range(1, 9):
-        await asyncio.to_thread(_asked, server.port, small(-number))
-
-
-def _asked(port: int, path: str) -> None:
-    with socket.create_connection(("127.0.0.1", port)) as connection:
-        measure.ask(connection, path)
-
-
 async def main(words: list[str]) -> None:
     """Print the table."""
     servers.pin(0, servers.CLIENT_CORE)
@@ -293,18 +263,16 @@ async def main(words: list[str]) -> None:
             codes = await fill(redis, "dearest")
             variables = stored.environment(redis, "dearest", bank, RATESVC_POLL_SECONDS="86400")
             print(f"{'question':30} {'':8} {HEADING}")
-            rows = {
-                row: ask for row, ask in questions(codes).items() if not words or any(word in row for word in words)
-            }
+            every = questions(codes)
+            rows = {row: ask for row, ask in every.items() if not words or any(word in row for word in words)}
             for row, ask in rows.items():
                 async with servers.ours("ours", variables) as server:
-                    await warmed(server)
+                    measure.cold(server, [small(-number) for number in range(1, 9)])  # templates are read once
                     for how, numbers in (("alone", range(1)), ("at once", range(1, 1 + AT_ONCE))):
                         print(f"{row:30} {how:8} {await cost(server, ask, numbers)}", flush=True)
             async with servers.ours("ours", variables) as server:
-                print(
-                    f"All of them at one server, ten at once: {await peak_of_all(server, codes, rows):.1f} MB at most"
-                )
+                peak = await peak_of_all(server, codes, rows)
+                print(f"All of them at one server, ten at once: {peak:.1f} MB at most")
 
 
 async def peak_of_all(server: Server, codes: list[str], rows: dict[str, Ask]) -> float:

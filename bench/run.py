@@ -40,6 +40,8 @@ TARGETS = {
 }
 QUICK = ("identity", "304")
 BUSY = 0.5
+RATIOS = ("× plain", "× nginx")
+HEADINGS = ("server", "requests/s", "±", "busy", *RATIOS, "p50 ms", "p99 ms", "CPU µs", *RATIOS)
 
 Figures = dict[str, Any]
 
@@ -78,19 +80,7 @@ def as_table(title: str, figures: dict[str, Figures]) -> Table:
     `±` is half the distance between the fastest and the slowest round, as a share of the median.
     """
     table = Table(title=title, title_justify="left")
-    for heading in (
-        "server",
-        "requests/s",
-        "±",
-        "busy",
-        "× plain",
-        "× nginx",
-        "p50 ms",
-        "p99 ms",
-        "CPU µs",
-        "× plain",
-        "× nginx",
-    ):
+    for heading in HEADINGS:
         table.add_column(heading, justify="left" if heading == "server" else "right")
     bases = [figures.get(other, {}) for other in ("plain asyncio", "nginx")]
     for server, one in sorted(figures.items(), key=lambda pair: -pair[1]["rps"]):
