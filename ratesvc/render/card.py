@@ -64,33 +64,28 @@ class Strip:
     rules: Sequence[tuple[int, int, int]] = ()
 
 
-def width_of(view: View) -> int:
-    """The picture's width in pixels, the same before and after tomorrow's rates are announced."""
-    dated = ("today", "value") if {"today", "next"} <= set(view.columns) else ("value",)
-    kinds = (*dated, *(kind for kind, _ in view.changes))
-    return MARGIN + NAMES + sum(WIDTHS[kind] for kind in kinds) + MARGIN
-
-
 def size_of(table: Table, view: View) -> tuple[int, int]:
-    """Width and height of a table's picture."""
+    """Width and height of a table's picture. Its width is the same before and after tomorrow's rates are announced."""
     strip = _strip(table)
     if strip:
         return strip.width, strip.height
-    width = width_of(view)
-    lines = _lines(_title(table), width) if table.titled else []
-    return width, _height(table, _heads_at(table, lines))
+    dated = ("today", "value") if {"today", "next"} <= set(view.columns) else ("value",)
+    kinds = (*dated, *(kind for kind, _ in view.changes))
+    width = MARGIN + NAMES + sum(WIDTHS[kind] for kind in kinds) + MARGIN
+    return width, _heads_at(table, width) + 14 + ROW * len(table.rows) + MARGIN + (20 if table.note else 4)
 
 
 def _title(table: Table) -> str:
     return f"{table.title} ({table.badge})" if table.badge else table.title
 
 
-def _heads_at(table: Table, lines: Sequence[str]) -> int:
-    return MARGIN + LINE * len(lines) + (34 if any(column.label for column in table.columns) else 18)
+def _title_lines(table: Table, width: int) -> list[str]:
+    return _lines(_title(table), width) if table.titled else []
 
 
-def _height(table: Table, heads_at: int) -> int:
-    return heads_at + 14 + ROW * len(table.rows) + MARGIN + (20 if table.note else 4)
+def _heads_at(table: Table, width: int) -> int:
+    has_labels = any(column.label for column in table.columns)
+    return MARGIN + LINE * len(_title_lines(table, width)) + (34 if has_labels else 18)
 
 
 def card(table: Table, view: View, look: Look) -> str:
@@ -98,25 +93,22 @@ def card(table: Table, view: View, look: Look) -> str:
     strip, moves = _strip(table), _moves(look)
     if strip:
         return page("strip.svg", table=table, title=_title(table), strip=strip, moves=moves, **_grounds(look))
-    width = width_of(view)
+    width, height = size_of(table, view)
     kinds, is_rtl = table.kinds[1:], table.direction == "rtl"
     names = width - 2 * MARGIN - sum(WIDTHS[kind] for kind in kinds)
     edges = list(accumulate((WIDTHS[kind] for kind in kinds), initial=MARGIN + names))[1:]
-    title = _title(table)
-    lines = _lines(title, width) if table.titled else []
-    heads_at = _heads_at(table, lines)
     return page(
         "card.svg",
         table=table,
-        title=title,
-        lines=lines,
+        title=_title(table),
+        lines=_title_lines(table, width),
         rtl=is_rtl,
         row_height=ROW,
         line_height=LINE,
         width=width,
-        height=_height(table, heads_at),
+        height=height,
         margin=MARGIN,
-        heads_at=heads_at,
+        heads_at=_heads_at(table, width),
         names=width - MARGIN if is_rtl else MARGIN,
         edges=[(kind, width - x if is_rtl else x) for kind, x in zip(kinds, edges, strict=True)],
         moves=moves,

@@ -21,10 +21,6 @@ STYLE = files("ratesvc.render").joinpath("assets", "chart.css").read_text("utf-8
 """The same in every chart, so that one hash in a Content-Security-Policy allows it."""
 
 MOST_CURRENCIES = 6
-THEMES = ("light", "dark", "auto")
-WIDTHS = range(320, 1601)
-HEIGHTS = range(200, 1001)
-WIDTH, HEIGHT = 720, 400
 
 Ratio = tuple[Decimal, Decimal]
 """An unrounded rate: numerator and denominator."""
@@ -41,15 +37,15 @@ _HUNDRED = Decimal(100)
 
 @dataclass(frozen=True, slots=True)
 class ChartLook:
-    """How a chart is shown: size in pixels within WIDTHS and HEIGHTS, `theme` one of THEMES, `title` the host's own.
+    """How a chart is shown: size in pixels, `theme` light, dark or auto, `title` the host's own.
 
-    The chart becomes higher if the words around it leave too little space for the lines.
+    The contract bounds the size. The chart becomes higher if the words around it leave too little space for the lines.
     """
 
     language: Language
     theme: str = "auto"
-    width: int = WIDTH
-    height: int = HEIGHT
+    width: int = 720
+    height: int = 400
     demo: bool = False
     title: str = ""
 
@@ -77,12 +73,8 @@ def chart(
 
     `series` holds (effective date, unit rate) for each currency code in order of days, rates before 1998-01-01 in old
     roubles as published. Cross rates are rounded there; `exact` gives them unrounded and in new roubles, so that an
-    index is rounded once. Raises ValueError for more than MOST_CURRENCIES and for a look out of bounds.
+    index is rounded once. There are at most MOST_CURRENCIES.
     """
-    if len(series) > MOST_CURRENCIES or look.width not in WIDTHS or look.height not in HEIGHTS:
-        raise ValueError("a chart takes at most 6 currencies and has bounds for its size")
-    if look.theme not in THEMES:
-        raise ValueError("a chart's theme is light, dark or auto")
     rates = {code: _in_new_roubles(code, points, quote) for code, points in series.items() if points}
     words = _Words(look, quote, indexed, exact)
     curves = [words.curve(code, points) for code, points in rates.items()]
@@ -93,7 +85,7 @@ def chart(
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="cbr-chart {look.theme}" role="img" lang="{tag}"',
         f' width="{width}" height="{height}" viewBox="0 0 {width} {height}">',
-        f"<title{'' if curves or look.title else ours}>{escape(f'{title}. {subtitle}' if subtitle else title)}</title>",
+        f"<title{sheet.title_ours}>{escape(f'{title}. {subtitle}' if subtitle else title)}</title>",
         f"<desc{ours}>{escape(words.alternative(rates))}</desc>",
         f"<style>{STYLE}</style>",
         f'<rect class="ground" width="{width}" height="{height}"/>',
@@ -215,9 +207,8 @@ class _Sheet:
         self.curves = curves
         self.language = look.language
         self.edge = (8 if look.is_compact else 16) * PIXEL
-        self.subtitle_class, size, self.subtitle_step = (
-            ("small", _SMALL, 15) if look.is_compact else ("soft", _TEXT, 17)
-        )
+        subtitle_style = ("small", _SMALL, 15) if look.is_compact else ("soft", _TEXT, 17)
+        self.subtitle_class, size, self.subtitle_step = subtitle_style
         self.ours = f' lang="{look.language.foreign}"' if look.language.foreign else ""
         """The attribute of a sentence that is not in the picture's language."""
         self.title_ours = "" if curves or look.title else self.ours
@@ -226,11 +217,8 @@ class _Sheet:
         self.title = wrapped(title, _TITLE, space)
         self.subtitle = wrapped(subtitle, size, space)
         self.notes = wrapped(look.language.blank.join(notes), _SMALL, space)
-        self.top = (
-            self.edge
-            + max(self.edge, 12 * PIXEL)
-            + (21 * len(self.title) + self.subtitle_step * len(self.subtitle)) * PIXEL
-        )
+        head = 21 * len(self.title) + self.subtitle_step * len(self.subtitle)
+        self.top = self.edge + max(self.edge, 12 * PIXEL) + head * PIXEL
         foot = self.edge + (28 + 15 * len(self.notes)) * PIXEL
         self.height = max(look.height * PIXEL, self.top + _LEAST_PLOT + foot)
         self.bottom = self.height - foot

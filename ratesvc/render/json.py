@@ -158,6 +158,28 @@ def conversion(answer: InForce, amount: Decimal, base: str, quote: str, *, demo:
     )
 
 
+def converter_data(answer: InForce, codes: Iterable[str], language: Language) -> str:
+    """JSON for the attribute `data` of <cbr-converter>: each currency's value, nominal and the decimals of amounts.
+
+    The roubles come last. `lang` is the language of our sentences if it is not the reader's.
+    """
+    quotes = [quote for code in codes if (quote := answer.revision.sheet.by_code.get(code))]
+    rates = {quote.code: [plain(quote.value), quote.nominal, get_currency_precision(quote.code)] for quote in quotes}
+    rates["RUB"] = ["1", 1, get_currency_precision("RUB")]
+    words = {} if language.foreign else {"amount": language.say("Amount"), "result": language.say("Result")}
+    words["swap"] = language.say("Swap the currencies")
+    words["day"] = language.say("Bank of Russia, {day}", day=language.day(answer.revision.effective_date))
+    document = {
+        "rates": rates,
+        "names": {code: language.currency(code) for code in rates},
+        "words": words,
+        "lang": language.foreign,
+        "group": language.group_mark,
+        "mark": language.decimal_mark,
+    }
+    return encode(document).decode()
+
+
 def currencies(history: History, language: Language, *, demo: bool = False) -> bytes:
     """Every currency of every held sheet, defunct ones too, and its successor at the Bank."""
     by_code: dict[str, list[Column]] = {}

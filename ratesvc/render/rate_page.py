@@ -18,7 +18,6 @@ from ratesvc.render.language import Language, language_or_default
 from ratesvc.render.rows import DEFAULT_CODES, OLD_ROUBLES, PLACES
 from ratesvc.render.widget import Site
 
-CONTENT_TYPE = "text/html; charset=utf-8"
 SECURITY_POLICY = widget.policy(widget.style("rate"), img_src="'self'", form_action="'self'")
 SATURDAY = 6
 LEGAL_BASES = (
@@ -41,10 +40,12 @@ class Kind(Enum):
     ANNOUNCED = "The Bank of Russia has already set this rate; it comes into force on {effective}."
     WEEKEND = "Saturday's rate ({effective}) also applies on Sunday and Monday: the Bank sets no rates at the weekend."
     DAYS_OFF = "This rate has been in force since {effective}: {first} to {last} are days off{names} without new rates."
+    ONE_DAY_OFF = "This rate has been in force since {effective}: {first} is a day off{names} without new rates."
     HELD = "This rate has been in force since {effective}: the Bank has set no other rate since then."
     STALE = "The rate for this day has not been received. This is the last known rate, in force since {effective}."
     ABSENT = "The Bank's list in force since {effective} has no rate for {code}."
     NOT_YET_SET = "The Bank of Russia has not set the rate for this day yet."
+    LATE = "The Bank of Russia's rate for this day is late."
     LOADING = "The rates for this day are still loading. Please try again in a minute."
     BEFORE_HISTORY = "The Bank of Russia's official rates begin on {effective}."
     BEFORE_RECORDING = "The recorded rates begin on {effective}."
@@ -52,8 +53,6 @@ class Kind(Enum):
     NOTHING_STORED = "No rates have been received yet. Please try again in a minute."
 
 
-_ONE_DAY_OFF = "This rate has been in force since {effective}: {first} is a day off{names} without new rates."
-_LATE = "The Bank of Russia's rate for this day is late."
 _WITHOUT_RATE = {
     HistoryLoading: Kind.LOADING,
     UnknownCurrency: Kind.UNKNOWN_CURRENCY,
@@ -67,8 +66,8 @@ class Reason:
 
     `effective` is the date of the sheet, or of the awaited sheet; `set_on` is the working day before it, if the
     calendar knows it. `days_off` are the unbroken days off since, with the names of their `holidays`; "weekend" stands
-    among them for days of a weekend that are no holidays. `until` is the last day of the sheet. `expected_at` and
-    `late` belong to an awaited sheet.
+    among them for days of a weekend that are no holidays. `until` is the last day of the sheet. `expected_at`
+    belongs to an awaited sheet.
     """
 
     kind: Kind
@@ -78,7 +77,6 @@ class Reason:
     holidays: tuple[str, ...] = ()
     until: date | None = None
     expected_at: datetime | None = None
-    late: bool = False
 
 
 def reason(outcome: InForce | RatesvcError, code: str, now: datetime, calendar: WorkCalendar) -> Reason:
@@ -88,8 +86,8 @@ def reason(outcome: InForce | RatesvcError, code: str, now: datetime, calendar: 
     """
     if isinstance(outcome, NotYetSet):
         effective = calendar.effective_date_on_or_before(outcome.day)
-        late = outcome.expected_at <= now
-        return Reason(Kind.NOT_YET_SET, effective, effective - ONE_DAY, expected_at=outcome.expected_at, late=late)
+        kind = Kind.LATE if outcome.expected_at <= now else Kind.NOT_YET_SET
+        return Reason(kind, effective, effective - ONE_DAY, expected_at=outcome.expected_at)
     if isinstance(outcome, BeforeHistory):
         kind = Kind.BEFORE_RECORDING if outcome.recorded_from else Kind.BEFORE_HISTORY
         return Reason(kind, outcome.recorded_from or FIRST_DAY)
@@ -115,8 +113,8 @@ def _applies(answer: InForce, now: datetime, calendar: WorkCalendar) -> Reason:
         return Reason(Kind.HELD, effective, set_on)
     first, last = days_off
     is_weekend = effective.isoweekday() == SATURDAY and days_off == (effective, effective + ONE_DAY)
-    kind, until = Kind.WEEKEND if is_weekend else Kind.DAYS_OFF, last + ONE_DAY
-    return Reason(kind, effective, set_on, days_off, _names(first, last, calendar), until)
+    kind = Kind.WEEKEND if is_weekend else Kind.ONE_DAY_OFF if first == last else Kind.DAYS_OFF
+    return Reason(kind, effective, set_on, days_off, _names(first, last, calendar), last + ONE_DAY)
 
 
 def _names(first: date, last: date, calendar: WorkCalendar) -> tuple[str, ...]:
@@ -220,11 +218,10 @@ def _sentences(why: Reason, question: Question, language: Language) -> Iterator[
         yield say("It applies until {until} inclusive.", until=day(why.until))
     if why.kind is Kind.OWN_DAY and why.set_on and why.set_on.isoweekday() >= SATURDAY:
         yield say("It was set on {day}, a working day at the weekend.", day=day(why.set_on))
-    if why.kind is Kind.NOT_YET_SET:
-        if why.expected_at:
-            expected = "It is expected by {time} Moscow time on {day}."
-            sentence = "It was expected by {time} Moscow time on {day}." if why.late else expected
-            yield _at(sentence, why.expected_at, language)
+    if why.expected_at:
+        expected = "It is expected by {time} Moscow time on {day}."
+        sentence = "It was expected by {time} Moscow time on {day}." if why.kind is Kind.LATE else expected
+        yield _at(sentence, why.expected_at, language)
         if why.effective and why.effective != question.day:
             yield say("The rate of {effective} will apply.", effective=day(why.effective))
     if why.kind is Kind.STALE:
@@ -232,20 +229,14 @@ def _sentences(why: Reason, question: Question, language: Language) -> Iterator[
 
 
 def _main(why: Reason, code: str, language: Language) -> str:
-    day, sentence = _of_sentences(language).day, why.kind.value
-    first, last = why.days_off if why.kind is Kind.DAYS_OFF and why.days_off else (FIRST_DAY, FIRST_DAY)
-    if why.kind is Kind.DAYS_OFF and first == last:
-        sentence = _ONE_DAY_OFF
-    if why.kind is Kind.NOT_YET_SET and why.late:
-        sentence = _LATE
-    names = ", ".join(map(language.say, why.holidays))
+    day, names = _of_sentences(language).day, ", ".join(map(language.say, why.holidays))
+    first, last = why.days_off or (None, None)
+    dates = {"effective": why.effective, "first": first, "last": last}
     return language.say(
-        sentence,
+        why.kind.value,
         code=code,
-        effective=day(why.effective) if why.effective else "",
-        first=day(first),
-        last=day(last),
         names=language.say(" ({names})", names=names) if names else "",
+        **{name: day(found) for name, found in dates.items() if found},
     )
 
 

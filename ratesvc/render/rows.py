@@ -22,10 +22,9 @@ from ratesvc.domain.rates import (
     trimmed,
 )
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, moscow_day
-from ratesvc.render import converter
-from ratesvc.render.fit import Fit, fit
-from ratesvc.render.json import encode, source_url
+from ratesvc.render.json import converter_data, encode, source_url
 from ratesvc.render.language import Language
+from ratesvc.render.text import Fit, converter_height, fit
 
 TITLE = "The Bank of Russia official exchange rates of foreign currencies"
 SHORT_TITLE = "Bank of Russia rates"
@@ -197,7 +196,7 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     def height(self, width: int) -> int:
         """Pixels that a frame of this width needs."""
         title = f"{self.title} ({self.badge})" if self.titled else ""
-        fields = converter.height(width) if self.converter else 0
+        fields = converter_height(width) if self.converter else 0
         return fields + self.fit.height(self.layout, title, self.note, width) if self.fit else 0
 
     @property
@@ -238,7 +237,7 @@ def table(
         title_foreign="" if view.own_heading or is_inline else language.foreign,
         badge=" ".join([*badges, *([ABOUT] if writer.exact else [])]),
         note=note,
-        converter=converter.data(shown[0], view.codes, language) if view.converter else "",
+        converter=converter_data(shown[0], view.codes, language) if view.converter else "",
         fit=fit(
             columns, rows, is_growing=len(shown) == 1 and view.has_heads and {"today", "next"} <= set(view.columns)
         ),

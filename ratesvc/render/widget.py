@@ -17,10 +17,10 @@ import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from ratesvc.render.fit import TINY, WIDE
 from ratesvc.render.json import bank_page
 from ratesvc.render.language import Language
 from ratesvc.render.rows import SPARK_HEIGHT, SPARK_WIDTH, TITLE, Table
+from ratesvc.render.text import TINY, WIDE
 
 CONTENT_TYPE = "text/html; charset=utf-8"
 THEMES = ("inherit", "light", "dark", "auto")

@@ -11,7 +11,8 @@ from conftest import in_faults
 from playwright.async_api import Browser
 from widget_harness import Host, Live, pasted
 
-from ratesvc.render import converter, widget
+from ratesvc.render import widget
+from ratesvc.render.json import converter_data
 from ratesvc.render.language import Language, language_or_default
 from ratesvc.render.widget import hashes
 
@@ -35,7 +36,7 @@ def page_with(live: Live, host: Host, language: Language) -> str:
     current = live.service.publisher.current
     assert current
     answer = current.snapshot.for_today()
-    data = escape(converter.data(answer, answer.revision.sheet.by_code, language))
+    data = escape(converter_data(answer, answer.revision.sheet.by_code, language))
     script = f"{live.url}/widget/{widget.RELEASE}/converter.js"
     body = f'<cbr-converter data="{data}"></cbr-converter><script src="{script}"></script>'
     return host.put(body)

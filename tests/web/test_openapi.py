@@ -21,7 +21,7 @@ from fake_bank import Bank, sheet
 from ratesvc.config import Settings
 from ratesvc.domain.rates import FIRST_DAY, Revision
 from ratesvc.errors import RatesvcError
-from ratesvc.render import builder, card, chart, openapi, png, rows, widget
+from ratesvc.render import builder, card, openapi, png, rows, widget
 from ratesvc.render.json import EVERY_PROBLEM, PROBLEM_JSON, PROBLEMS
 from ratesvc.render.language import catalogue
 from ratesvc.render.series import MOST_POINTS
@@ -302,9 +302,6 @@ def test_the_code_has_the_limits_and_lenient_values_of_the_contract() -> None:
     sizes = {"shown-width": builder.WIDTHS, "shown-height": builder.HEIGHTS, "maxwidth": builder.OEMBED_SIZES}
     for name, size in sizes.items():
         assert (lenient[name]["minimum"], lenient[name]["maximum"] + 1) == (size.start, size.stop)
-    assert (schemas["width"]["minimum"], schemas["width"]["maximum"] + 1) == (chart.WIDTHS.start, chart.WIDTHS.stop)
-    assert (schemas["height"]["minimum"], schemas["height"]["maximum"] + 1) == (chart.HEIGHTS.start, chart.HEIGHTS.stop)
-    assert schemas["theme"]["enum"] == list(chart.THEMES)
     assert schemas["density"]["enum"] == list(png.SCALES)
     assert f"{MOST_POINTS:,}" in DOCUMENT["paths"]["/v1/series"]["get"]["description"]
     assert f"{png.MOST_PIXELS:,}" in DOCUMENT["paths"]["/chart.png"]["get"]["description"]
