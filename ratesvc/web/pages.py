@@ -17,7 +17,7 @@ from ratesvc.domain.history import on_day
 from ratesvc.domain.rates import InForce
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import BadRequest, NoSheet, RatesvcError, UnknownCurrency
-from ratesvc.render import builder, openapi, rate_page, rows, widget
+from ratesvc.render import builder, openapi, rate_page, rows
 from ratesvc.render.builder import HEIGHTS, WIDTHS, Choice
 from ratesvc.render.json import JSON
 from ratesvc.render.rate_page import Question, reason
@@ -27,7 +27,7 @@ from ratesvc.service.publication import Body
 from ratesvc.web.params import LenientParams, StrictParams, day_of, one_code, page_language
 from ratesvc.web.rates import caching_of, published, rendered_in_thread
 from ratesvc.web.responses import HOURLY, ICON, NO_STORE, REFERENCE, Answer, Handler, problem_of
-from ratesvc.web.widget import PICTURE_POLICY, Embedding, fixed
+from ratesvc.web.widget import PICTURE_POLICY, Embedding, fixed, html
 
 ICON_FILE = files("ratesvc.render").joinpath("assets", "icon.svg")
 HEADERS = own_page(rate_page.SECURITY_POLICY)
@@ -76,13 +76,13 @@ async def _home(service: Service, site: Site, request: web.Request) -> Answer:
         shown = Embedding(params, service, dated=False)
     except NoSheet:
         page = builder.not_ready(builder.words_of(ui, params.language()))
-        return Answer(_html(page, BUILDER_HEADERS), NO_STORE, 503)
+        return Answer(html(page, *BUILDER_HEADERS), NO_STORE, 503)
     choice = shown.choice(first)
     words, codes = builder.words_of(ui, choice.language), service.history.codes()
     notices = _notices(params, choice)
 
     def render() -> Body:
-        return _html(builder.builder(choice, words, codes, site, notices), BUILDER_HEADERS)
+        return html(builder.builder(choice, words, codes, site, notices), *BUILDER_HEADERS)
 
     return shown.answer(("home", choice, words.tag, notices), render)
 
@@ -99,29 +99,29 @@ def _of_form(query: MultiMapping[str]) -> MultiMapping[str]:
     return MultiDict([*query.items(), *((name, "0") for name in SWITCHES if name not in query)])
 
 
-def _limits(allowed: range) -> str:
-    return f"{allowed[0]}\u2013{allowed[-1]}"
-
-
 def _notices(params: LenientParams, choice: Choice) -> tuple[tuple[str, str], ...]:
     """What the form asked for and the widget does not show, each with the limits."""
-    view, most = choice.view, str(rows.MOST_CODES)
-    is_sent = bool(params.text("was", 10))
-    found = (
-        [("No currency is chosen, so you see the default ones.", "")]
-        if is_sent and not params.words("codes", 1)
-        else []
+    view, is_sent = choice.view, bool(params.text("was", 10))
+    lacks_columns = view.layout != "inline" and not params.words("columns", 1)
+    has_too_many = len(params.words("codes", 2 * rows.MOST_CODES)) > rows.MOST_CODES
+    has_wrong_link = params.text("href", 2 * rows.LONGEST_ADDRESS) and not view.href
+    notices = (
+        (is_sent and not params.words("codes", 1), "No currency is chosen, so you see the default ones.", ""),
+        (has_too_many, "The first {limits} currencies are shown.", str(rows.MOST_CODES)),
+        (is_sent and lacks_columns, "No column is chosen, so you see the default ones.", ""),
+        (has_wrong_link, "The link must begin with https:// or http://.", ""),
+        (_is_other(params, "width", choice.size.width), "Width: {limits} pixels.", _limits(WIDTHS)),
+        (_is_other(params, "height", choice.size.height), "Height: {limits} pixels.", _limits(HEIGHTS)),
     )
-    if len(params.words("codes", 2 * rows.MOST_CODES)) > rows.MOST_CODES:
-        found.append(("The first {limits} currencies are shown.", most))
-    if is_sent and view.layout != "inline" and not params.words("columns", 1):
-        found.append(("No column is chosen, so you see the default ones.", ""))
-    if params.text("href", 2 * rows.LONGEST_ADDRESS) and not view.href:
-        found.append(("The link must begin with https:// or http://.", ""))
-    width, height = "Width: {limits} pixels.", "Height: {limits} pixels."
-    found += [(width, _limits(WIDTHS))] if params.text("width", 20) not in ("", str(choice.size.width)) else []
-    found += [(height, _limits(HEIGHTS))] if params.text("height", 20) not in ("", str(choice.size.height)) else []
-    return tuple(found)
+    return tuple((text, limits) for is_due, text, limits in notices if is_due)
+
+
+def _is_other(params: LenientParams, name: str, shown: int) -> bool:
+    return params.text(name, 20) not in ("", str(shown))
+
+
+def _limits(allowed: range) -> str:
+    return f"{allowed[0]}\u2013{allowed[-1]}"
 
 
 async def _rate(service: Service, site: Site, request: web.Request) -> Answer:
@@ -138,14 +138,14 @@ async def _document(service: Service, site: Site, _: web.Request) -> Answer:
 async def _docs(service: Service, site: Site, others: Mapping[str, Handler], request: web.Request) -> Answer:
     tag, current, answers = openapi.tag_of(LenientParams(request).language()), service.publisher.current, {}
     if current is None:
-        return await _reference(service, tag, lambda day: _html(openapi.page(site, day, tag, {}), DOCS_HEADERS))
+        return await _reference(service, tag, lambda day: html(openapi.page(site, day, tag, {}), *DOCS_HEADERS))
     # One request asks for the examples' answers; the others wait for its page.
     async with current.render_locks.setdefault(("docs", tag), asyncio.Lock()):
         if not current.find(("reference", tag)):
             day = current.snapshot.in_force.effective_date
             operations = await service.workers.run(lambda: openapi.operations(site, day))
             answers = await _own_answers(operations, site, others, request)
-        return await _reference(service, tag, lambda day: _html(openapi.page(site, day, tag, answers), DOCS_HEADERS))
+        return await _reference(service, tag, lambda day: html(openapi.page(site, day, tag, answers), *DOCS_HEADERS))
 
 
 async def _own_answers(
@@ -166,10 +166,6 @@ async def _own_answers(
     return answers
 
 
-def _html(page: str, headers: tuple[tuple[str, str], ...]) -> Body:
-    return Body(page.encode(), widget.CONTENT_TYPE, headers)
-
-
 def _rate_page(params: StrictParams, service: Service, site: Site) -> Answer:
     """Which rate applies to a document dated X, or why there is none. Raises BadRequest."""
     language, now, history = params.language(), service.clock(), service.history
@@ -180,7 +176,7 @@ def _rate_page(params: StrictParams, service: Service, site: Site) -> Answer:
     if isinstance(outcome, InForce) and question.code in outcome.revision.sheet.by_code:
 
         def render() -> Body:
-            return _html(rate_page.answered(question, why, outcome, language, site), HEADERS)
+            return html(rate_page.answered(question, why, outcome, language, site), *HEADERS)
 
         # The amount as text, because 10 and 10.00 are equal, but each is repeated as it was written.
         key = "rate", language.tag, question.day, question.code, question.written
@@ -188,7 +184,7 @@ def _rate_page(params: StrictParams, service: Service, site: Site) -> Answer:
         return Answer(body, caching_of(outcome, moscow_day(now)))
     answer, error = (outcome, UnknownCurrency(question.code)) if isinstance(outcome, InForce) else (None, outcome)
     page = rate_page.answered(question, why, answer, language, site)
-    return Answer(_html(page, HEADERS), NO_STORE, problem_of(error).status)
+    return Answer(html(page, *HEADERS), NO_STORE, problem_of(error).status)
 
 
 def _outcome(question: Question, service: Service) -> InForce | RatesvcError:
@@ -210,7 +206,7 @@ def _rate_refused(request: web.Request, service: Service, site: Site, error: Bad
         code = one_code(request.query.get("currency", ""))
     question = Question(day, code, service.history.codes())
     page = rate_page.refused(question, problem, str(error), LenientParams(request).language(), site)
-    return Answer(_html(page, HEADERS), NO_STORE, 400)
+    return Answer(html(page, *HEADERS), NO_STORE, 400)
 
 
 async def _reference(service: Service, name: str, render: Callable[[date], Body]) -> Answer:

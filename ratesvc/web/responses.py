@@ -25,13 +25,12 @@ from ratesvc.errors import BadRequest, NotYetSet, RatesvcError, TooManyPoints, U
 from ratesvc.render import json
 from ratesvc.render.json import PROBLEM_JSON, Problem, encode, moscow_time
 from ratesvc.service.app import Service
-from ratesvc.service.publication import Body
+from ratesvc.service.publication import LONG, Body
 from ratesvc.service.telemetry import Route
 
 MIDNIGHT = datetime.min.time()
 RETRY_AFTER = "30"
 """After 503, in seconds."""
-LONG = 64 * 1024
 LONGEST_PATH = 200
 LONGEST_GIVEN = 100
 """Of a parameter's name and value that a problem repeats."""

@@ -56,10 +56,10 @@ class Embedding:
         self.day = params.day() if dated else None
         answers = [on_day(service.history, self.day, service.clock())] if self.day else [snapshot.for_today()]
         following = None if self.day else snapshot.for_next()
-        view = params.view({code for answer in (*answers, following) if answer for code in _codes(answer)})
+        view = params.view({code for one in (*answers, following) if one for code in one.revision.sheet.by_code})
         self.view = view if trending else replace(view, spark=0)
         self._shown: Sequence[InForce] = answers if self.day else rows.columns_of(snapshot, self.view)
-        if view.layout == "inline" and view.codes[0] not in _codes(self._shown[-1]):
+        if view.layout == "inline" and view.codes[0] not in self._shown[-1].revision.sheet.by_code:
             if dated:
                 raise NotEmbeddable("The sheet has no rate of the currency of this sentence.")
             self.view = replace(view, codes=rows.DEFAULT_CODES[:1])
@@ -115,16 +115,12 @@ class Embedding:
         return kind, self.language.tag, self.view, self.day, days
 
 
-def _codes(answer: InForce) -> Iterable[str]:
-    return answer.revision.sheet.by_code.keys()
-
-
 def routes(service: Service, site: widget.Site) -> dict[str, Handler]:
     """Path → handler."""
     return {
-        "/widget": _or_else(partial(_fragment, service, site), lambda _: _html("")),
+        "/widget": _or_else(partial(_fragment, service, site), lambda _: html("")),
         "/widget/frame": _or_else(partial(_frame, service), _empty_frame),
-        "/widget/rows.json": _or_else(partial(_finished_rows, service), lambda _: _html("")),
+        "/widget/rows.json": _or_else(partial(_finished_rows, service), lambda _: html("")),
         "/widget/card.svg": _or_else(partial(_picture, service), _empty_card, status=200),
         "/widget/card.png": partial(_pixels, service),
         "/embed": _or_else(partial(_embed, service, site), _empty_frame),
@@ -139,14 +135,14 @@ async def _fragment(service: Service, site: widget.Site, request: web.Request) -
     shown = Embedding(LenientParams(request), service)
     look, packing = shown.params.look(), shown.params.packing()
     return shown.answer(
-        ("widget", look, packing), lambda: _html(widget.fragment(shown.table, look, packing, release_url), NOINDEX)
+        ("widget", look, packing), lambda: html(widget.fragment(shown.table, look, packing, release_url), NOINDEX)
     )
 
 
 async def _frame(service: Service, request: web.Request) -> Answer:
     shown = Embedding(LenientParams(request), service)
     look = shown.params.look(widget.FRAME_THEMES)
-    return shown.answer(("frame", look), lambda: _html(widget.frame(shown.table, look), *FRAME_HEADERS))
+    return shown.answer(("frame", look), lambda: html(widget.frame(shown.table, look), *FRAME_HEADERS))
 
 
 async def _embed(service: Service, site: widget.Site, request: web.Request) -> Answer:
@@ -155,7 +151,7 @@ async def _embed(service: Service, site: widget.Site, request: web.Request) -> A
     address = builder.embed_url(choice, site, sized=True)
     discovery = str(URL(f"{site.public_url}/oembed").with_query(url=address, format="json"))
     return shown.answer(
-        ("embed", look, choice), lambda: _html(widget.frame(shown.table, look, discovery), *FRAME_HEADERS)
+        ("embed", look, choice), lambda: html(widget.frame(shown.table, look, discovery), *FRAME_HEADERS)
     )
 
 
@@ -238,7 +234,8 @@ def _or_else(handler: Handler, otherwise: Callable[[LenientParams], Body], *, st
     return answer
 
 
-def _html(page: str, *headers: tuple[str, str]) -> Body:
+def html(page: str, *headers: tuple[str, str]) -> Body:
+    """A page or a part of one."""
     return Body(page.encode(), widget.CONTENT_TYPE, headers)
 
 
@@ -247,7 +244,7 @@ def _svg(drawn: str) -> Body:
 
 
 def _empty_frame(params: LenientParams) -> Body:
-    return _html(widget.empty_frame(params.language(), params.look(widget.FRAME_THEMES)), *FRAME_HEADERS)
+    return html(widget.empty_frame(params.language(), params.look(widget.FRAME_THEMES)), *FRAME_HEADERS)
 
 
 def _empty_card(params: LenientParams) -> Body:
