@@ -1,13 +1,7 @@
-"""No request may wait for Redis: a question to Redis while a request is answered fails the test at once.
-
-python guarded.py PYTHON -m ratesvc serve
-    the same in a process of its own: such a request gets 500, and the service remembers no answers
-"""
+"""No request may wait for Redis: a question to Redis while a request is answered fails the test at once."""
 
 from __future__ import annotations
 
-import runpy
-import sys
 import traceback
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -81,10 +75,3 @@ def _no_request_asks_redis() -> Iterator[None]:
         ASKED.clear()
         yield
     assert not ASKED, ASKED[0]
-
-
-if __name__ == "__main__":
-    guard(pytest.MonkeyPatch())
-    forget(pytest.MonkeyPatch())
-    del sys.argv[:3]
-    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

@@ -35,7 +35,7 @@ class RealRedis:
     def __init__(self, folder: Path, kind: Kind = "any", **options: Any) -> None:
         self.folder = folder
         self.port = free_port()
-        self.kind = kind
+        self.password: str | None = None
         self.binary = server(kind)
         self.options = {"save": "", "bind": "127.0.0.1", "protected-mode": "no", **options}
         self.process: subprocess.Popen[bytes] | None = None
@@ -45,7 +45,7 @@ class RealRedis:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def client(self, **options: Any) -> redis.Redis:
-        return redis.Redis(port=self.port, socket_timeout=5, **options)
+        return redis.Redis(port=self.port, password=self.password, socket_timeout=5, **options)
 
     def start(self, *, wait: bool = True, **options: Any) -> None:
         """Start it on its port, and wait until it answers."""
@@ -83,6 +83,11 @@ class RealRedis:
             self.process.wait()
             self.process = None
 
+    def restart(self) -> None:
+        """Lose what was not saved, as after a crash."""
+        self.kill()
+        self.start()
+
 
 class Sentinel(RealRedis):
     """One sentinel that watches one master under the name `rates`."""
@@ -91,20 +96,17 @@ class Sentinel(RealRedis):
         super().__init__(folder)
         self.options = {}
         self._master = master
-        self._password = password
-
-    def client(self, **options: Any) -> redis.Redis:
-        return super().client(password=self._password, **options)
+        self.password = password
 
     def _before(self) -> list[str]:
         file = self.folder / "sentinel.conf"
         file.write_text(
-            f"requirepass {self._password}\n"
+            f"requirepass {self.password}\n"
             "protected-mode no\n"
             f"sentinel monitor rates 127.0.0.1 {self._master} 2\n"
             "sentinel down-after-milliseconds rates 600\n"
             "sentinel failover-timeout rates 1000\n"
-            f"sentinel sentinel-pass {self._password}\n"
+            f"sentinel sentinel-pass {self.password}\n"
         )
         return [str(file), "--sentinel"]
 
