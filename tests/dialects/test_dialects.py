@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -24,7 +22,7 @@ from ratesvc.config import DIALECTS
 from ratesvc.dialects import Dialect, Refused, Request
 from ratesvc.domain.columns import Column, Coverage, Currency
 from ratesvc.domain.history import History, snapshot
-from ratesvc.domain.rates import ONE, Revision, convert
+from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import BeforeHistory, Busy, HistoryLoading, NoSheet, NotYetSet, RatesvcError, TooManyPoints
 from ratesvc.service.backfill import USD
@@ -217,40 +215,28 @@ def test_refusals_in_their_own_words(name: str) -> None:
     golden(f"dialects/{name}/refusals.txt", "".join(lines))
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if file.endswith((".json", ".js")) and "jsonp" not in file])
-def test_no_number_is_written_with_an_exponent(file: str) -> None:
-    """The Bank prints 5,39256E-05; JSON gets 0.0000539256."""
-    path, given = FILES[file]
-    document = content(file.partition("/")[0], path, given)
-    exponents: list[str] = []
-
-    def read(text: str) -> Decimal:
-        if "e" in text.lower():
-            exponents.append(text)
-        return Decimal(text)
-
-    json.loads(document, parse_float=read)
-    assert exponents == []
-
-
-def test_previous_is_for_the_same_nominal() -> None:
-    """The Bank went from 10 yuan to 1 over that night: 110.341 for 10 is 11.0341 for 1."""
-    yuan = json.loads(content("cbr-xml-daily", "/daily_json.js"), parse_float=Decimal)["Valute"]["CNY"]
-    assert (yuan["Nominal"], yuan["Value"], yuan["Previous"]) == (1, Decimal("11.027"), Decimal("11.0341"))
-
-
 def test_in_the_evening_three_of_them_answer_tomorrows_sheet() -> None:
-    """Their originals do so if no day is given. All other dialects answer with the rates in force today."""
+    """Their originals do so if no day is given. All other dialects answer with the rates in force today.
+
+    A range of Frankfurter v2 without an end goes up to today.
+    """
     evening = datetime(2026, 4, 24, 15, tzinfo=UTC)
     assert b'Date="25.04.2026"' in content("cbr", "/scripts/XML_daily.asp", now=evening)
     assert b'"Date":"2026-04-25T11:30' in content("cbr-xml-daily", "/daily_json.js", now=evening)
-    assert b'"date":"2026-04-25"' in content("frankfurter-v2", "/rate/{base}/{quote}", PAIR, evening)
+    for given, days in (
+        ({}, ["2026-04-25"]),
+        ({"date": "2026-04-24"}, ["2026-04-24"]),
+        ({"from": "2026-04-24"}, ["2026-04-24"]),
+    ):
+        records = json.loads(content("frankfurter-v2", "/rates", {**given, "quotes": "USD"}, evening))
+        assert [record["date"] for record in records] == days
     assert b'"date":"2026-04-24"' in content("frankfurter", "/v1/{when}", {"when": "latest"}, evening)
     assert b'"dataAsOf":"2026-04-24T' in content("prebid", "/currency.json", now=evening)
     assert b"time='2026-04-24'" in content("ecb", "/eurofxref-daily.xml", now=evening)
     assert content("ecb", "/eurofxref-hist.csv", now=evening).splitlines()[1].startswith(b"2026-04-24,")
     latest = json.loads(content("openexchangerates", "/api/latest.json", now=evening))
-    assert latest["timestamp"] == int(datetime(2026, 4, 24, tzinfo=UTC).timestamp())
+    # The beginning of the effective date in UTC.
+    assert datetime.fromtimestamp(latest["timestamp"], UTC) == datetime(2026, 4, 24, tzinfo=UTC)
 
 
 def test_the_bank_answers_a_future_day_with_the_newest_sheet() -> None:
@@ -276,6 +262,18 @@ def test_a_catalogue_or_a_series_is_never_a_part_of_one() -> None:
     ]:
         with pytest.raises(HistoryLoading):
             dialect(name).routes[path](request_of(given, MONDAY_NOON, part))
+
+
+def test_v2_lists_the_currencies_of_thirty_days_or_all_of_them() -> None:
+    """The newest sheet of the history is of 25 April."""
+    for now, given, count in (
+        (datetime(2026, 5, 25, 9, tzinfo=UTC), {}, len(TABLE) + 1),
+        (datetime(2026, 5, 26, 9, tzinfo=UTC), {}, 0),
+        (datetime(2026, 5, 26, 9, tzinfo=UTC), {"scope": "all"}, len(TABLE) + 1),
+        (datetime(2026, 5, 26, 9, tzinfo=UTC), {"providers": "CBR"}, len(TABLE) + 1),
+        (MONDAY_NOON, {"providers": "ECB"}, 0),
+    ):
+        assert len(json.loads(content("frankfurter-v2", "/currencies", given, now))) == count
 
 
 def test_an_unknown_id_has_an_empty_series() -> None:
@@ -369,21 +367,9 @@ def test_a_callback_makes_a_script_of_every_answer() -> None:
 
 
 def test_the_timestamp_lies_on_the_day_of_the_request() -> None:
-    """Saturday's sheet on Sunday: noon of Sunday in UTC. Without a day, the effective date's first second in UTC."""
-    for path, given, expected in (
-        ("/api/historical/{day}.json", {"day": "2026-04-26"}, datetime(2026, 4, 26, 12, tzinfo=UTC)),
-        ("/api/latest.json", {}, datetime(2026, 4, 25, tzinfo=UTC)),
-    ):
-        found = json.loads(content("openexchangerates", path, given))
-        assert datetime.fromtimestamp(found["timestamp"], UTC) == expected
-
-
-def test_a_currency_that_a_day_lacks_is_not_available_there() -> None:
-    """The cell has N/A, as at the ECB, and every line has as many cells as the header."""
-    rows = list(csv.reader(io.StringIO(content("ecb", "/eurofxref-hist.csv").decode())))
-    assert {len(row) for row in rows} == {len(rows[0])}
-    assert (rows[1][0], rows[2][0]) == ("2026-04-25", "2026-04-24")
-    assert (rows[1][rows[0].index("GBP")] != "N/A", rows[2][rows[0].index("GBP")]) == (True, "N/A")
+    """Saturday's sheet on Sunday: noon of Sunday in UTC."""
+    found = json.loads(content("openexchangerates", "/api/historical/{day}.json", {"day": "2026-04-26"}))
+    assert datetime.fromtimestamp(found["timestamp"], UTC) == datetime(2026, 4, 26, 12, tzinfo=UTC)
 
 
 def test_names_of_the_banks_parameters_have_any_case() -> None:
@@ -411,50 +397,3 @@ def test_the_bank_ignores_parameters_without_a_day(query: str) -> None:
 
 def exact(body: bytes) -> Any:
     return json.loads(body, parse_float=str, parse_int=str)
-
-
-def quoted() -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Each dialect's newest rates as its client reads them: the price of one unit of a base."""
-    for name, path, given in (
-        ("cbr-xml-daily", "/latest.js", {}),
-        ("openexchangerates", "/api/latest.json", {"app_id": "any", "base": "IRR"}),
-        ("frankfurter", "/v1/{when}", {"when": "latest"}),
-    ):
-        document = exact(content(name, path, given))
-        yield name, document["base"], document["rates"]
-    records = exact(content("frankfurter-v2", "/rates"))
-    yield "frankfurter-v2", "EUR", {one["quote"]: one["rate"] for one in records}
-    for base, rates in exact(content("prebid", "/currency.json"))["conversions"].items():
-        yield "prebid", base, rates
-    text = content("ecb", "/eurofxref-daily.xml").decode()
-    yield "ecb", "EUR", dict(re.findall("currency='([A-Z]+)' rate='([0-9.]+)'", text))
-    for row in TABLE:
-        numeric = {"numeric": row.numeric_code or "", "year": "2026", "month": "04", "day": "27"}
-        nominal, rate = content("rbc", RBC_DAY, numeric).decode().split("\t")
-        yield "rbc", row.code, {"RUB": str(Decimal(rate) / int(nominal))}
-    text = content("cbr", "/scripts/XML_daily.asp").decode("windows-1251")
-    for code, rate in re.findall("<CharCode>([A-Z]+)</.*?<VunitRate>(.+?)</", text):
-        yield "cbr", code, {"RUB": rate.replace(",", ".")}
-
-
-def test_one_unit_costs_the_same_in_every_dialect_as_in_our_own_api() -> None:
-    """There is one rounding, so each pair of a dialect equals /v1/convert."""
-    held = HISTORY.of_date(SATURDAY)
-    assert held
-    pairs = [(name, base, code, Decimal(rate)) for name, base, rates in quoted() for code, rate in rates.items()]
-    for name, base, code, rate in pairs:
-        assert rate == convert(held.sheet, ONE, base, code, 0).unit_rate, (name, base, code)
-    codes = len(held.sheet.quotes)
-    everything = dict.fromkeys(DIALECTS, codes) | {
-        "openexchangerates": codes + 1,
-        "frankfurter-v2": codes + 1,
-        "prebid": codes * (codes + 1),
-    }
-    assert Counter(name for name, *_ in pairs) == everything
-
-
-def test_every_pair_is_there_for_prebid() -> None:
-    """The client derives nothing itself."""
-    pairs = json.loads(content("prebid", "/currency.json"))["conversions"]
-    codes = {"RUB", *(row.code for row in TABLE)}
-    assert {base: {base, *rates} for base, rates in pairs.items()} == dict.fromkeys(codes, codes)

@@ -16,7 +16,7 @@ import brotli
 import msgspec
 import pytest
 from client_lines import line
-from conftest import Clock, Serve, Served, eventually, in_faults, unhurried
+from conftest import Serve, Served, eventually, in_faults, unhurried
 from fake_bank import Bank, daily_xml, sheet, workdays
 from figures import INDENTED, UTF_8
 from processes import ROOT, run, serving
@@ -46,8 +46,11 @@ ADDRESSES = {
     "/openexchangerates/api/latest.json?app_id=0&prettyprint=1": "application/json; charset=utf-8",
     "/openexchangerates/api/historical/2026-04-19.json": "application/json; charset=utf-8",
     "/openexchangerates/api/convert/100/USD/RUB": "application/json; charset=utf-8",
+    "/frankfurter": "application/json; charset=utf-8",
+    "/frankfurter/v1": "application/json; charset=utf-8",
     "/frankfurter/v1/latest": "application/json; charset=utf-8",
     "/frankfurter/v1/2026-04-01..2026-04-10": "application/json; charset=utf-8",
+    "/frankfurter/v2": "application/json; charset=utf-8",
     "/frankfurter/v2/rates.csv": "text/csv",
     "/openexchangerates/api/usage.json?callback=oxr.done": "application/javascript; charset=utf-8",
     "/prebid/currency.json?date=20260424": "application/json; charset=utf-8",
@@ -69,6 +72,7 @@ WRONG = {
     "/frankfurter/v1/2026-05-30": 404,
     "/frankfurter/v1/yesterday": 404,
     "/frankfurter/v2/rates?bases=USD": 422,
+    "/frankfurter/v2/currencies.csv": 406,
     "/prebid/latest.json": 404,
     "/ecb/eurofxref-hist.csv?base=XQZ": 404,
     "/scripts/xml_daily.asp?dt=24/04/2026": 200,
@@ -120,6 +124,9 @@ async def test_settled_answers_are_cached_for_a_day_and_others_for_a_minute(serv
         ("/scripts/XML_daily.asp", 60),
         ("/frankfurter/v1/2026-04-01..2026-04-10", 86400),
         ("/frankfurter/v1/2026-04-01..", 60),
+        ("/frankfurter/v2/rates?date=2026-04-16", 86400),
+        ("/frankfurter/v2/rates?to=2026-04-01", 60),
+        ("/frankfurter/v2/rates?from=2026-04-01", 60),
         ("/openexchangerates/api/historical/2026-04-19.json", 86400),
         ("/ecb/eurofxref-hist.csv", 60),
         ("/tsv/840/2026/04/19.tsv", 86400),
@@ -148,18 +155,6 @@ async def test_before_the_first_sheet_every_dialect_answers_503_with_retry_after
             status, headers, _ = await running.get(path)
             found = status, headers.get("Retry-After"), headers["Access-Control-Allow-Origin"]
             assert found == (503, "30", "*"), path
-
-
-async def test_a_day_without_a_sheet_is_answered_with_the_one_in_force(served: Served) -> None:
-    """On Sunday 19 April the sheet of Saturday 18 April is in force, and the answers have its date."""
-    answers = {
-        "/scripts/XML_daily.asp?date_req=19/04/2026": b'Date="18.04.2026"',
-        "/cbr-xml-daily/archive/2026/04/19/daily_json.js": b'"Date":"2026-04-18T11:30:00+03:00"',
-        "/frankfurter/v1/2026-04-19": b'"date":"2026-04-18"',
-        "/openexchangerates/api/historical/2026-04-19.json": b'"timestamp":1776600000,',
-    }
-    for path, expected in answers.items():
-        assert expected in (await served.get(path))[2], path
 
 
 @pytest.mark.parametrize("layout", [INDENTED, UTF_8], ids=["2017", "UTF-8"])
@@ -312,18 +307,6 @@ async def has_history(program: Any) -> None:
         return bool(json.loads((await program.get("/v1/currencies"))[2])["complete"])
 
     await eventually(complete)
-
-
-async def test_without_a_date_the_bank_answers_tomorrows_sheet_in_the_evening(
-    bank: Bank, served: Served, clock: Clock
-) -> None:
-    """The other dialects answer the sheet that is in force today."""
-    bank.publish(sheet(date(2026, 4, 25)))
-    clock.advance(hours=6)
-    await served.service.refresh()
-    await eventually(lambda: served.service.history.of_date(date(2026, 4, 25)))
-    assert b'Date="25.04.2026"' in (await served.get("/scripts/XML_daily.asp"))[2]
-    assert b'"date":"2026-04-24"' in (await served.get("/frankfurter/v1/latest"))[2]
 
 
 async def test_erpnext_reads_a_rate_with_its_template(served: Served) -> None:
