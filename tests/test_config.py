@@ -24,16 +24,19 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def refusal(environment: dict[str, str], text: str | None = None, folder: Path | None = None) -> str:
-    """The one line that stops the start."""
-    file = None
-    if text is not None and folder is not None:
-        file = folder / "settings.yaml"
-        file.write_text(text, "utf-8")
+def refusal(environment: dict[str, str], file: Path | None = None) -> str:
+    """The one line that stops the start. What stood there may be a password and stays out of it."""
     with pytest.raises(ConfigError) as caught:
         load(file, environment)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    line = str(caught.value)
+    assert not [mark for mark in (SECRET, "\n", "`") if mark in line]
+    return line
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "settings.yaml"
+    file.write_text(text, "utf-8")
+    return file
 
 
 def test_config_yaml_is_the_defaults() -> None:
@@ -133,18 +136,13 @@ def test_a_file_can_be_named_in_the_environment(elsewhere: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variable", "nearest"),
-    [
-        ("RATESVC_PROT", "RATESVC_PORT"),
-        ("RATESVC_REDIS", "RATESVC_REDIS_URL"),
-        ("RATESVC_SERVER_PORT", "RATESVC_PORT"),
-        ("RATESVC_CBR_MIRROR", "RATESVC_CBR_MIRRORS"),
-    ],
+    ("name", "nearest"),
+    [("PROT", "PORT"), ("REDIS", "REDIS_URL"), ("SERVER_PORT", "PORT"), ("CBR_MIRROR", "CBR_MIRRORS")],
 )
-@pytest.mark.usefixtures("elsewhere")
-def test_an_unknown_variable_is_named_with_the_nearest_one(variable: str, nearest: str) -> None:
+def test_an_unknown_variable_is_named_with_the_nearest_one(name: str, nearest: str) -> None:
     """A typing error must not run with the defaults in silence."""
-    assert refusal({variable: SECRET}) == f"{variable}: no such setting; did you mean {nearest}?"
+    line = f"RATESVC_{name}: no such setting; did you mean RATESVC_{nearest}?"
+    assert refusal({f"RATESVC_{name}": SECRET}) == line
 
 
 @pytest.mark.parametrize(
@@ -155,7 +153,6 @@ def test_an_unknown_variable_is_named_with_the_nearest_one(variable: str, neares
         ("redis: {url: redis://h, password: hunter2}", "redis.password"),
         ("server: {port: 65536}", "server.port"),
         ("server: {port: -1}", "server.port"),
-        ("server: {port: hunter2}", "server.port"),
         ("server: {public_url: ftp://hunter2@h}", "server.public_url"),
         ("server: hunter2", "server"),
         ("redis: redis://:hunter2@h", "redis"),
@@ -166,24 +163,17 @@ def test_an_unknown_variable_is_named_with_the_nearest_one(variable: str, neares
         ("cbr: {mirrors: https://www.cbr.ru}", "cbr.mirrors"),
         ("cbr: {mirrors: ['https://www.cbr.ru/?hunter2']}", "cbr.mirrors[0]"),
         ("cbr: {proxy: hunter2}", "cbr.proxy"),
-        ("cbr: {user_agent: ''}", "cbr.user_agent"),
-        ("poll_seconds: 0", "poll_seconds"),
         ("poll_seconds: .nan", "poll_seconds"),
         ("calendar: {extra_off: [hunter2]}", "calendar.extra_off[0]"),
         ("calendar: {extra_work: hunter2}", "calendar.extra_work"),
         ("cbr: {host_names: ['http://hunter2']}", "cbr.host_names[0]"),
         ("dialects: [cbr, hunter2]", "dialects[1]"),
         ("dialects: hunter2", "dialects"),
-        ("log: {format: hunter2}", "log.format"),
-        ("data_dir: ''", "data_dir"),
     ],
 )
 def test_a_wrong_key_or_value_is_named_by_its_path_and_never_repeated(tmp_path: Path, text: str, key: str) -> None:
-    """One line with the key in front; what stood there may be a password and stays out."""
-    line = refusal({}, text, tmp_path)
-    assert line.startswith(f"{key}: ")
-    assert SECRET not in line
-    assert "`" not in line
+    """One line with the key in front."""
+    assert refusal({}, written(tmp_path, text)).startswith(f"{key}: ")
 
 
 WRONG = {
@@ -204,13 +194,9 @@ WRONG = {
     "LOG_ACCESS": ("hunter2",),
     "REDIS_NAMESPACE": ("hunter2:", "hunter2\n"),
     "CBR_MIRRORS": (
-        "hunter2",
-        "",
-        "https://www.cbr.ru,file:///hunter2",
-        "http://u:hunter2@[h",
-        "http://127.0.0.1:99999",
+        *("hunter2", "", "https://www.cbr.ru,file:///hunter2", "http://u:hunter2@[h", "http://127.0.0.1:99999"),
     ),
-    "CBR_USER_AGENT": ("hunter2\n", "курсы"),
+    "CBR_USER_AGENT": ("", "hunter2\n", "курсы"),
     "CBR_BACKFILL_GAP_SECONDS": ("-1",),
     "CBR_CA_FILE": ("/no/hunter2.pem",),
     "POLL_SECONDS": ("0", "inf"),
@@ -223,10 +209,7 @@ WRONG = {
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
 def test_a_wrong_variable_is_named_and_never_repeated(name: str, value: str) -> None:
     """The line begins with the variable, not with the key that it would have set."""
-    line = refusal({f"RATESVC_{name}": value}, "", None)
-    assert line.startswith(f"RATESVC_{name}: ")
-    assert SECRET not in line
-    assert "`" not in line
+    assert refusal({f"RATESVC_{name}": value}).startswith(f"RATESVC_{name}: ")
 
 
 @pytest.mark.parametrize(
@@ -258,7 +241,8 @@ def test_a_wrong_variable_is_named_and_never_repeated(name: str, value: str) -> 
 )
 def test_an_operator_reads_what_is_expected(tmp_path: Path, text: str, variables: dict[str, str], line: str) -> None:
     """In plain words, not those of a type or a pattern. A file omits a value by null, a variable by being empty."""
-    assert refusal({f"RATESVC_{name}": value for name, value in variables.items()}, text, tmp_path) == line
+    environment = {f"RATESVC_{name}": value for name, value in variables.items()}
+    assert refusal(environment, written(tmp_path, text)) == line
 
 
 @pytest.mark.parametrize("variable", ["RATESVC_REDIS_URL", "RATESVC_CBR_PROXY"])
@@ -277,15 +261,16 @@ def test_a_secret_may_be_in_a_file(tmp_path: Path, variable: str) -> None:
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     """It is missing, it is not YAML (with the line), a day in it does not exist, or it is no table."""
-    with pytest.raises(ConfigError, match=r"nowhere\.yaml: No such file"):
-        load(tmp_path / "nowhere.yaml", {})
-    assert refusal({}, "server:\n  port: [hunter2", tmp_path).endswith("settings.yaml: not YAML, line 2")
-    assert refusal({}, "- hunter2", tmp_path).endswith("settings.yaml: not a table of settings")
-    assert "a day that does not exist" in refusal({}, "calendar: {extra_off: [2026-02-30]}", tmp_path)
-    assert refusal({}, "port: !!python/object:os.system hunter2", tmp_path).endswith("not YAML, line 1")
+    assert refusal({}, tmp_path / "nowhere.yaml").endswith("nowhere.yaml: No such file or directory")
+    for text, line in (
+        ("server:\n  port: [hunter2", "settings.yaml: not YAML, line 2"),
+        ("port: !!python/object:os.system hunter2", "settings.yaml: not YAML, line 1"),
+        ("- hunter2", "settings.yaml: not a table of settings"),
+        ("calendar: {extra_off: [2026-02-30]}", "it holds a day that does not exist"),
+    ):
+        assert refusal({}, written(tmp_path, text)).endswith(line)
 
 
 def test_the_environment_completes_an_empty_section(tmp_path: Path) -> None:
     """A variable also counts for `server:` with nothing under it."""
-    (tmp_path / "settings.yaml").write_text("server:\n", "utf-8")
-    assert load(tmp_path / "settings.yaml", {"RATESVC_PORT": "1"}).server.port == 1
+    assert load(written(tmp_path, "server:\n"), {"RATESVC_PORT": "1"}).server.port == 1

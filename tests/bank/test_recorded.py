@@ -97,12 +97,6 @@ async def test_sunday_and_monday_answer_with_saturdays_recorded_sheet(
         assert (status, json.loads(body)["type"]) == (404, "urn:ratesvc:not_yet_set")
 
 
-@pytest.mark.parametrize("day", [day for day in DAYS if day.year >= 2023], ids=str)
-def test_our_writing_of_the_banks_present_layout_is_the_banks(day: date) -> None:
-    """Byte for byte: what one ratesvc writes, a client of the Bank, or another ratesvc, reads."""
-    assert xml.write_daily(parse_daily(documents()[day])) == documents()[day]
-
-
 def test_the_days_that_come_with_the_tests_are_the_banks(recordings: Path) -> None:
     """Byte for byte, but for blanks between the elements of 2013; and the unit rates are those of its export."""
     for day, document in documents().items():
