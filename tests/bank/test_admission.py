@@ -98,22 +98,13 @@ def test_an_admitted_sheet_becomes_a_revision() -> None:
     assert (kept.raw, zlib.decompress(kept.document), kept.admitted) == (b"<ValCurs/>", b"<ValCurs/>", True)
 
 
-@pytest.mark.parametrize(
-    ("effective", "newest", "settled"),
-    [
-        (FRIDAY - timedelta(days=8), FRIDAY, True),
-        (FRIDAY - timedelta(days=7), FRIDAY, False),
-        (SATURDAY, SATURDAY, False),
-        (FRIDAY - timedelta(days=30), FRIDAY - timedelta(days=30), False),
-        (FRIDAY - timedelta(days=31), FRIDAY - timedelta(days=30), True),
-        (FRIDAY - timedelta(days=30), None, False),
-    ],
-)
-def test_a_sheet_is_settled_a_week_later_unless_it_is_the_newest(
-    effective: date, newest: date | None, *, settled: bool
-) -> None:
-    """Today is Friday. The newest, however old, may still be corrected any minute."""
-    assert is_settled(effective, FRIDAY, newest) is settled
+def test_a_sheet_is_settled_a_week_later_unless_it_is_the_newest() -> None:
+    """The newest, however old, may still be corrected any minute, as may tomorrow's."""
+    week, month = FRIDAY - timedelta(days=7), FRIDAY - timedelta(days=30)
+    assert [is_settled(day, FRIDAY, FRIDAY) for day in (week - ONE_DAY, week)] == [True, False]
+    assert [is_settled(day, FRIDAY, month) for day in (month - ONE_DAY, month)] == [True, False]
+    assert not is_settled(SATURDAY, FRIDAY, SATURDAY)
+    assert not is_settled(month, FRIDAY, None)
 
 
 # Composed sheets

@@ -74,30 +74,6 @@ async def test_a_bad_answer_is_named(
     assert words in str(failure)
 
 
-@pytest.mark.parametrize("speaks", [False, True], ids=["silent", "dripping"])
-async def test_a_silent_or_dripping_bank_is_left_in_time(bank: Bank, *, speaks: bool) -> None:
-    """One total timeout holds for headers and body together."""
-    left = asyncio.Event()
-
-    async def slow(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse()
-        if speaks:
-            await response.prepare(request)
-        while not left.is_set():
-            if speaks:
-                await response.write(b" ")
-            await asyncio.sleep(0.02)
-        return response
-
-    bank.misbehave = slow
-    try:
-        async with BankClient([bank.url], "x", pace=Pace(None), daily=Limits(60_000, 0.3)) as client:
-            async with asyncio.timeout(10):
-                assert (await fails(client)).kind == "timeout"
-    finally:
-        left.set()
-
-
 async def test_a_refused_connection_is_a_connect_error() -> None:
     """The error names the host."""
     async with BankClient(["http://127.0.0.1:1"], "x", pace=Pace(None)) as client:

@@ -104,6 +104,7 @@ def test_a_column_that_threads_read_does_not_change(records: Records, day: date,
     assert more.derived == (made.derived if more is made else {})
     if more is not made:
         assert held(made) == records
+    assert made.copy() == made
 
 
 def test_a_record_that_is_held_already_changes_nothing() -> None:

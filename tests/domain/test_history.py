@@ -21,8 +21,6 @@ CALENDAR = WorkCalendar(Calendar().extra_off)
 FETCHED = datetime(2026, 1, 1, tzinfo=UTC)
 WEDNESDAY_BEFORE = date(2026, 4, 22)
 THURSDAY, FRIDAY, SATURDAY, SUNDAY, MONDAY, TUESDAY, WEDNESDAY = (date(2026, 4, day) for day in range(23, 30))
-OLD = [date(1997, 6, 12), date(1997, 6, 14), date(1997, 6, 18)]
-"""Sheets from the time when the calendar proves nothing."""
 CODES = {"USD": "R01235", "EUR": "R01239", "UZS": "R01717"}
 
 
@@ -237,27 +235,21 @@ def test_todays_sheet_is_fetched_first_and_then_the_one_before(
 # Certainty
 
 
-@pytest.mark.parametrize(
-    ("coverage", "day", "found"),
-    [
-        (Coverage(OLD[0], OLD[2]), date(1997, 6, 13), OLD[0]),
-        (Coverage(OLD[0], OLD[2]), date(1997, 6, 17), OLD[1]),
-        (Coverage(OLD[0], date(1997, 6, 16)), date(1997, 6, 16), OLD[1]),
-        (Coverage(OLD[0], date(1997, 6, 16)), date(1997, 6, 17), None),
-        (Coverage(date(1997, 6, 13), OLD[2]), date(1997, 6, 13), None),
-        (Coverage(OLD[1], OLD[2]), date(1997, 6, 17), OLD[1]),
-        (Coverage(OLD[0], OLD[2]), date(1997, 6, 11), None),
-        (None, date(1997, 6, 12), OLD[0]),
-        (None, date(1997, 6, 13), None),
-        (Coverage(OLD[0], OLD[2], (date(1997, 6, 17),)), date(1997, 6, 16), OLD[1]),
-        (Coverage(OLD[0], OLD[2], (date(1997, 6, 17),)), date(1997, 6, 11), None),
-        (Coverage(OLD[0], OLD[2], (date(1997, 6, 17),)), date(1997, 6, 17), None),
-        (Coverage(OLD[0], OLD[2], (date(1997, 6, 17),)), OLD[2], OLD[2]),
-    ],
-)
-def test_before_1998_only_the_coverage_is_certain(coverage: Coverage | None, day: date, found: date | None) -> None:
-    """The sheet and the day must both lie in it, with no unconfirmed sheet between."""
-    assert certain_date(OLD, CALENDAR, coverage, day) == found
+JUNE = [date(1997, 6, 10) + timedelta(days=n) for n in range(10)]
+JUNE_DAY, JUNE_DAYS = st.sampled_from(JUNE), st.sets(st.sampled_from(JUNE))
+
+
+@given(JUNE_DAYS, JUNE_DAY, JUNE_DAY, JUNE_DAY, JUNE_DAYS)
+def test_before_1998_only_the_coverage_is_certain(
+    held: set[date], day: date, since: date, until: date, unconfirmed: set[date]
+) -> None:
+    """The calendar proves nothing then: the sheet and the day must lie in it, with no unconfirmed sheet between."""
+    newest = max((one for one in held if one <= day), default=None)
+    coverage = Coverage(since, until, tuple(sorted(unconfirmed - held)))
+    after = [one for one in JUNE if newest and newest < one <= day]
+    is_covered = newest and since <= newest <= day <= until and unconfirmed.isdisjoint(after)
+    assert certain_date(sorted(held), CALENDAR, coverage, day) == (newest if is_covered or newest == day else None)
+    assert certain_date(sorted(held), CALENDAR, None, day) == (newest if newest == day else None)
 
 
 def test_a_sheet_is_compared_with_an_earlier_one_at_most_a_month_away_and_never_with_itself() -> None:
