@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from ratesvc.config import DIALECTS, Settings, load, variables
 from ratesvc.errors import ConfigError
@@ -15,13 +14,6 @@ from ratesvc.errors import ConfigError
 CONFIG = Path(__file__).parents[1] / "config.yaml"
 SECRET = "hunter2"  # noqa: S105 -- the oldest joke about passwords
 KNOWN = {variable: path for variable, path, _ in variables()}
-
-
-@pytest.fixture
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The program runs in a folder without a config.yaml."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def refusal(environment: dict[str, str], file: Path | None = None) -> str:
@@ -44,20 +36,8 @@ def test_config_yaml_is_the_defaults() -> None:
     assert load(CONFIG, {}) == Settings()
 
 
-def leaves(tree: dict[str, Any], path: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
-    found: set[tuple[str, ...]] = set()
-    for name, value in tree.items():
-        found |= leaves(value, (*path, name)) if isinstance(value, dict) else {(*path, name)}
-    return found
-
-
-def test_config_yaml_holds_every_setting_and_no_other() -> None:
-    """Nobody would find a setting that is not in the file."""
-    assert leaves(yaml.safe_load(CONFIG.read_bytes())) == set(KNOWN.values())
-
-
 @pytest.mark.parametrize("variable", KNOWN)
-def test_every_setting_has_a_sentence_and_its_variable(variable: str) -> None:
+def test_every_setting_is_in_config_yaml_with_a_sentence_and_its_variable(variable: str) -> None:
     """The line above the key says what it is for, and ends with the name of its environment variable."""
     lines = CONFIG.read_text("utf-8").splitlines()
     sentences = [above for above, line in pairwise(lines) if above.endswith(f". {variable}")]
@@ -65,12 +45,6 @@ def test_every_setting_has_a_sentence_and_its_variable(variable: str) -> None:
     assert re.fullmatch(r" *# [A-Za-z][^#]{10,}\. RATESVC_[A-Z_]+", sentences[0])
     below = lines[lines.index(sentences[0]) + 1]
     assert below.strip().startswith(KNOWN[variable][-1] + ":")
-
-
-def test_the_names_of_variables_are_a_promise() -> None:
-    """Deployments depend on these."""
-    fixed = "HOST PORT PUBLIC_URL DATA_DIR REDIS_URL CBR_MIRRORS POLL_SECONDS CBR_BACKFILL_GAP_SECONDS LOG_FORMAT"
-    assert {f"RATESVC_{name}" for name in fixed.split()} <= KNOWN.keys()
 
 
 EXAMPLES: dict[str, tuple[str, Any]] = {
@@ -107,6 +81,11 @@ def setting(settings: Any, path: tuple[str, ...]) -> Any:
     return settings
 
 
+def test_the_names_of_variables_are_a_promise() -> None:
+    """Deployments depend on these."""
+    assert KNOWN.keys() == EXAMPLES.keys()
+
+
 @pytest.mark.parametrize("variable", KNOWN)
 def test_the_environment_wins_over_the_file(variable: str) -> None:
     """Each variable sets its own key, whatever config.yaml says, and nothing else."""
@@ -124,14 +103,15 @@ def test_empty_means_none_for_a_list_and_for_the_pace() -> None:
     assert settings.calendar.extra_off == ()
 
 
-def test_a_file_can_be_named_in_the_environment(elsewhere: Path) -> None:
+def test_a_file_can_be_named_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """RATESVC_CONFIG says where the settings are; config.yaml in the working folder is found by itself."""
-    (elsewhere / "mine.yaml").write_text("server: {port: 1}", "utf-8")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("server: {port: 1}", "utf-8")
     assert load(None, {"RATESVC_CONFIG": "mine.yaml"}).server.port == 1
     assert load(None, {}) == Settings()
-    (elsewhere / "config.yaml").write_text("server: {port: 2}", "utf-8")
+    (tmp_path / "config.yaml").write_text("server: {port: 2}", "utf-8")
     assert load(None, {}).server.port == 2
-    (elsewhere / "config.yaml").write_text("# nothing\n", "utf-8")
+    (tmp_path / "config.yaml").write_text("# nothing\n", "utf-8")
     assert load(None, {}) == Settings()
 
 
@@ -153,19 +133,14 @@ def test_an_unknown_variable_is_named_with_the_nearest_one(name: str, nearest: s
         ("redis: {url: redis://h, password: hunter2}", "redis.password"),
         ("server: {port: 65536}", "server.port"),
         ("server: {port: -1}", "server.port"),
-        ("server: {public_url: ftp://hunter2@h}", "server.public_url"),
         ("server: hunter2", "server"),
         ("redis: redis://:hunter2@h", "redis"),
         ("redis: {url: 'postgres://u:hunter2@h'}", "redis"),
         ("redis: {url: ['redis://:hunter2@h']}", "redis.url"),
-        ("redis: {namespace: 'a b'}", "redis.namespace"),
         ("cbr: {mirrors: []}", "cbr.mirrors"),
-        ("cbr: {mirrors: https://www.cbr.ru}", "cbr.mirrors"),
         ("cbr: {mirrors: ['https://www.cbr.ru/?hunter2']}", "cbr.mirrors[0]"),
         ("cbr: {proxy: hunter2}", "cbr.proxy"),
         ("poll_seconds: .nan", "poll_seconds"),
-        ("calendar: {extra_off: [hunter2]}", "calendar.extra_off[0]"),
-        ("calendar: {extra_work: hunter2}", "calendar.extra_work"),
         ("cbr: {host_names: ['http://hunter2']}", "cbr.host_names[0]"),
         ("dialects: [cbr, hunter2]", "dialects[1]"),
         ("dialects: hunter2", "dialects"),
@@ -178,7 +153,7 @@ def test_a_wrong_key_or_value_is_named_by_its_path_and_never_repeated(tmp_path: 
 
 WRONG = {
     "PORT": ("hunter2", ""),
-    "PUBLIC_URL": ("hunter2", "http://[hunter2", "https://example.org/#hunter2"),
+    "PUBLIC_URL": ("hunter2", "ftp://hunter2@h", "http://[hunter2", "https://example.org/#hunter2"),
     "DRAIN_SECONDS": ("nan", "601"),
     "DATA_DIR": ("",),
     "REDIS_URL": (
@@ -190,19 +165,15 @@ WRONG = {
         *("redis+cluster://:hunter2@h:1,i:x", "redis+cluster://:hunter2@h/1"),
     ),
     "ADMIN_PORT": ("hunter2",),
-    "REUSE_PORT": ("hunter2",),
-    "LOG_ACCESS": ("hunter2",),
     "REDIS_NAMESPACE": ("hunter2:", "hunter2\n"),
-    "CBR_MIRRORS": (
-        *("hunter2", "", "https://www.cbr.ru,file:///hunter2", "http://u:hunter2@[h", "http://127.0.0.1:99999"),
-    ),
+    "CBR_MIRRORS": ("hunter2", "", "https://h,file:///hunter2", "http://u:hunter2@[h", "http://127.0.0.1:99999"),
     "CBR_USER_AGENT": ("", "hunter2\n", "курсы"),
     "CBR_BACKFILL_GAP_SECONDS": ("-1",),
     "CBR_CA_FILE": ("/no/hunter2.pem",),
     "POLL_SECONDS": ("0", "inf"),
     "CALENDAR_EXTRA_OFF": ("hunter2",),
     "DIALECTS": ("cbr,hunter2",),
-    "LOG_FORMAT": ("hunter2", "JSON"),
+    "LOG_FORMAT": ("hunter2",),
 }
 
 
@@ -219,10 +190,11 @@ def test_a_wrong_variable_is_named_and_never_repeated(name: str, value: str) -> 
         ("server: {admin_port: eighty}", {}, "server.admin_port: must be a whole number from 0 to 65535, or null"),
         ("server: {public_url: 3}", {}, "server.public_url: must be a base address such as https://rates.example"),
         ("calendar: {extra_off: [monday]}", {}, "calendar.extra_off[0]: must be a day such as 2026-05-04"),
+        ("calendar: {extra_off: one}", {}, "calendar.extra_off: must be a list, each entry a day such as 2026-05-04"),
         (
-            "calendar: {extra_off: 2026-05-04}",
+            "redis: {namespace: a b}",
             {},
-            "calendar.extra_off: must be a list, each entry a day such as 2026-05-04",
+            "redis.namespace: must be 1 to 64 letters, digits, dots, dashes or underscores",
         ),
         ("log: {format: JSON}", {}, "log.format: must be console or json"),
         ("log:", {}, "log: must be a table of settings"),
@@ -231,11 +203,6 @@ def test_a_wrong_variable_is_named_and_never_repeated(name: str, value: str) -> 
         ("", {"ADMIN_PORT": "8080"}, "RATESVC_ADMIN_PORT: admin_port must be another port than server.port"),
         ("", {"HOST": ""}, "RATESVC_HOST: must be an address of this machine such as 127.0.0.1"),
         ("", {"LOG_ACCESS": "perhaps"}, "RATESVC_LOG_ACCESS: must be true or false"),
-        (
-            "",
-            {"REDIS_NAMESPACE": "a b"},
-            "RATESVC_REDIS_NAMESPACE: must be 1 to 64 letters, digits, dots, dashes or underscores",
-        ),
         ("", {"DIALECTS": "cbr,sbr"}, f"RATESVC_DIALECTS: must be a list, each entry one of {', '.join(DIALECTS)}"),
     ],
 )
