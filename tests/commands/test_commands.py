@@ -8,8 +8,6 @@ import resource
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -17,13 +15,12 @@ import pytest
 from conftest import Clock, eventually, unhurried
 from fake_bank import Bank, daily_xml, last_month, sheet, unavailable, workdays
 from processes import environment, processes_over
-from sheets import changed, plausible, times
+from sheets import all_times, changed, plausible, times
 
 from ratesvc.commands.data import backfill, verify
 from ratesvc.commands.rates import held_or_fetched, in_force, show
 from ratesvc.commands.serve import export, replace_file
 from ratesvc.config import Cbr, Settings
-from ratesvc.domain.rates import Sheet
 from ratesvc.domain.workdays import moscow_day, utc_now
 from ratesvc.errors import FetchFailed, RatesvcError
 from ratesvc.render import terminal
@@ -31,72 +28,64 @@ from ratesvc.render.series import SeriesParams, to_json
 from ratesvc.service.app import Service
 
 
-@asynccontextmanager
-async def opened(settings: Settings, clock: Clock) -> AsyncIterator[Service]:
+@pytest.fixture
+async def service(settings: Settings, clock: Clock) -> AsyncIterator[Service]:
     """A service as commands open it: nothing happens by itself."""
-    async with Service(settings, clock=clock, scheduled=False) as service:
-        yield service
+    async with Service(settings, clock=clock, scheduled=False) as opened:
+        yield opened
 
 
 # The sheet of a day
 
 
-async def test_a_past_day_is_answered_by_the_banks_own_word(bank: Bank, settings: Settings, clock: Clock) -> None:
+async def test_a_past_day_is_answered_by_the_banks_own_word(bank: Bank, service: Service) -> None:
     """Asked for a day in 1993 the Bank gives the sheet that was in force then, days before; no backfill is needed."""
     bank.publish(*map(sheet, (date(1993, 3, 2), date(1993, 3, 9), date(2026, 4, 23), date(2026, 4, 24))))
-    async with opened(settings, clock) as service:
-        found = await in_force(service, date(1993, 3, 4))
+    found = await in_force(service, date(1993, 3, 4))
     assert (found.requested_date, found.revision.effective_date) == (date(1993, 3, 4), date(1993, 3, 2))
     assert not found.stale
 
 
 @pytest.mark.slow
-async def test_the_error_says_why_a_day_cannot_be_answered(bank: Bank, settings: Settings, clock: Clock) -> None:
+async def test_the_error_says_why_a_day_cannot_be_answered(bank: Bank, service: Service, clock: Clock) -> None:
     """The Bank's failure, whatever else is held, for a past day and for one to come; today's rates are still there."""
     bank.publish(sheet(date(2026, 4, 23)), sheet(date(2026, 4, 24)))
-    async with opened(settings, clock) as service:
-        await in_force(service, None)
-        bank.misbehave = unavailable
-        for day in (date(2024, 3, 4), date(2026, 4, 25)):
-            with pytest.raises(FetchFailed, match="status: 503"):
-                await in_force(service, day)
-        assert (await in_force(service, None)).revision.effective_date == date(2026, 4, 24)
-        clock.advance(days=5)
-        assert (await in_force(service, None)).stale
+    await in_force(service, None)
+    bank.misbehave = unavailable
+    for day in (date(2024, 3, 4), date(2026, 4, 25)):
+        with pytest.raises(FetchFailed, match="status: 503"):
+            await in_force(service, day)
+    assert (await in_force(service, None)).revision.effective_date == date(2026, 4, 24)
+    clock.advance(days=5)
+    assert (await in_force(service, None)).stale
 
 
-async def test_a_sheet_that_is_held_back_is_no_answer_for_its_day(bank: Bank, settings: Settings, clock: Clock) -> None:
+async def test_a_sheet_that_is_held_back_is_no_answer_for_its_day(bank: Bank, service: Service) -> None:
     """The error says why; it is neither «not loaded» nor an older sheet."""
     bank.publish(*map(sheet, (date(2026, 4, 22), date(2026, 4, 23), date(2026, 4, 24))))
-    async with opened(settings, clock) as service:
-        await in_force(service, None)
-        wrong = sheet(date(2026, 4, 25))
-        bank.publish(Sheet(wrong.effective_date, tuple(replace(q, value=q.value * 10) for q in wrong.quotes)))
-        with pytest.raises(RatesvcError, match=r"sheet of 2026-04-25 is held back \(power"):
-            await in_force(service, date(2026, 4, 25))
+    await in_force(service, None)
+    bank.publish(all_times(sheet(date(2026, 4, 25)), "10"))
+    with pytest.raises(RatesvcError, match=r"sheet of 2026-04-25 is held back \(power"):
+        await in_force(service, date(2026, 4, 25))
 
 
-async def test_a_sheet_that_is_held_back_is_not_in_a_series_either(
-    bank: Bank, settings: Settings, clock: Clock
-) -> None:
+async def test_a_sheet_that_is_held_back_is_not_in_a_series_either(bank: Bank, service: Service, clock: Clock) -> None:
     """Days that are not held are fetched and not stored; wrong ones are left out and named."""
     days = list(workdays(date(2026, 3, 24), 24))
     bank.publish(*map(plausible, days))
     clock.moment = datetime(2026, 4, 24, 14, tzinfo=UTC)
     slipped, newest, repaired = days[10], days[-1], days[-2]
     right = dict(bank.series["R01235"])
-    async with opened(settings, clock) as service:
-        await in_force(service, repaired)
-        for day in (slipped, newest, repaired):
-            bank.series["R01235"][day] = (1, right[day][1] * 10)
-        bank.documents[newest] = daily_xml(changed(plausible(newest), USD=times("10")))
-        params = SeriesParams(("USD",), newest - timedelta(days=30), newest)
-        found = await held_or_fetched(service, params)
-        assert dict(found.series("USD", params.since, params.until)) == {
-            day: right[day][1] for day in days if day not in (slipped, newest) and day >= params.since
-        }
-        unconfirmed = json.loads(to_json(params, found, newest, demo=False))["unconfirmed"]
-        assert unconfirmed == [slipped.isoformat()]
+    await in_force(service, repaired)
+    for day in (slipped, newest, repaired):
+        bank.series["R01235"][day] = (1, right[day][1] * 10)
+    bank.documents[newest] = daily_xml(changed(plausible(newest), USD=times("10")))
+    params = SeriesParams(("USD",), newest - timedelta(days=30), newest)
+    found = await held_or_fetched(service, params)
+    assert dict(found.series("USD", params.since, params.until)) == {
+        day: right[day][1] for day in days if day not in (slipped, newest) and day >= params.since
+    }
+    assert json.loads(to_json(params, found, newest, demo=False))["unconfirmed"] == [slipped.isoformat()]
 
 
 @pytest.mark.slow
