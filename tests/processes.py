@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -130,6 +131,14 @@ async def finished(
             await process.wait()
     assert process.returncode is not None
     return process.returncode, out.decode(errors="replace"), err.decode(errors="replace")
+
+
+def output_of(*command: str | Path, folder: Path = ROOT, env: Mapping[str, str] | None = None) -> str:
+    """What a program prints, errors too, while the test waits. It must end with 0."""
+    pipe, both = subprocess.PIPE, subprocess.STDOUT
+    done = subprocess.run(command, cwd=folder, env=env, stdout=pipe, stderr=both, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
 
 
 async def run(folder: Path, *arguments: str, **variables: str) -> tuple[int, str, str]:

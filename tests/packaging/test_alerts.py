@@ -8,7 +8,6 @@ import json
 import re
 import shutil
 import signal
-import subprocess
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,7 +24,7 @@ from aiohttp import web
 from conftest import PATIENCE_S, eventually, program
 from fake_bank import Bank, around_today, sheet
 from fleet import shared_by
-from processes import ROOT, free_port, serving
+from processes import ROOT, free_port, output_of, serving
 from redis_servers import RealRedis, running
 
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, moscow_day, utc_now
@@ -43,10 +42,7 @@ ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 
 def promtool(*words: str | Path) -> str:
     """What Prometheus' own tool prints, if it accepts what it reads."""
-    command = (program("promtool"), *words)
-    done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return output_of(program("promtool"), *words, folder=FOLDER)
 
 
 def test_prometheus_accepts_the_rules_and_the_scrape_settings() -> None:
@@ -83,7 +79,7 @@ def test_one_command_of_the_guide_gives_all_links_the_address_of_a_copy(tmp_path
     command = re.search(r"^sed -i .*$", (ROOT / "docs/deploying.md").read_text("utf-8"), re.MULTILINE)
     assert command
     shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
-    subprocess.run(("sh", "-c", command[0]), cwd=tmp_path, check=True)
+    output_of("sh", "-c", command[0], folder=tmp_path)
     for file in ("prometheus/alerts.yml", "grafana/ratesvc.json"):
         before, after = ((root / "deploy" / file).read_text("utf-8") for root in (ROOT, tmp_path))
         assert after == before.replace("https://github.com/OWNER/", "https://git.example/you/")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 import tomllib
 from ipaddress import ip_address, ip_network
@@ -14,12 +13,12 @@ from typing import Any
 import pytest
 import yaml
 from conftest import program
+from processes import ROOT, output_of
 
 from ratesvc import __version__
 from ratesvc.config import Settings, load
 from ratesvc.web.connections import FINISH_S
 
-ROOT = Path(__file__).parents[2]
 UID = 10001
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8").replace("\\\n", " ")
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_bytes())
@@ -31,13 +30,6 @@ KUBERNETES: dict[str, dict[str, Any]] = {
 POD: dict[str, Any] = KUBERNETES["Deployment/ratesvc"]["spec"]["template"]
 UNIT = ROOT / "deploy/ratesvc.service"
 CONTAINER: dict[str, Any] = POD["spec"]["containers"][0]
-
-
-def checked(*command: str | Path) -> str:
-    """What a checker prints; it must be content."""
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 def instructions(name: str) -> list[str]:
@@ -97,7 +89,7 @@ def test_a_volume_is_saved_and_put_back_as_the_handbook_says(tmp_path: Path) -> 
     to.mkdir()
 
     def inside(command: str) -> None:
-        checked("sh", "-c", re.sub("/rates(?= |$)", str(rates), command.replace("/to/", f"{to}/")))
+        output_of("sh", "-c", re.sub("/rates(?= |$)", str(rates), command.replace("/to/", f"{to}/")))
 
     def seen() -> dict[str, tuple[int, int, bytes]]:
         found = {path: path.stat() for path in [rates, *rates.rglob("*")]}
@@ -116,7 +108,7 @@ def test_a_volume_is_saved_and_put_back_as_the_handbook_says(tmp_path: Path) -> 
 @pytest.mark.release
 def test_compose_is_valid() -> None:
     """By the Compose Specification."""
-    checked(sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml")
+    output_of(sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml")
 
 
 def test_compose_has_two_healthy_replicas_behind_a_proxy() -> None:
@@ -142,7 +134,7 @@ def test_compose_gives_a_replica_the_time_it_needs_to_stop() -> None:
 
 def test_the_proxy_is_valid() -> None:
     """By HAProxy itself; what it does is shown in test_shipped_proxy and test_D_fleet."""
-    checked(program("haproxy"), "-c", "-f", "deploy/haproxy.cfg")
+    output_of(program("haproxy"), "-c", "-f", "deploy/haproxy.cfg")
 
 
 @pytest.mark.slow
@@ -150,7 +142,7 @@ def test_the_proxy_is_valid() -> None:
 def test_kubernetes_is_valid() -> None:
     """By the schemas of Kubernetes, with every unknown field refused."""
     files = ("deploy/kubernetes.yaml", "deploy/kubernetes-ingress.yaml")
-    told = checked(Path(sys.executable).parent / "kubernetes-validate", "--strict", *files)
+    told = output_of(Path(sys.executable).parent / "kubernetes-validate", "--strict", *files)
     assert told.count(" passed for ") == len(KUBERNETES.keys() - {"ServiceMonitor/ratesvc"}) == 6
 
 
@@ -267,8 +259,8 @@ def test_the_systemd_unit_is_valid_and_hardened(tmp_path: Path) -> None:
     started.write_text("#!/bin/sh\n")
     started.chmod(0o755)
     unit.write_text(UNIT.read_text("utf-8").replace("/opt/ratesvc/bin/ratesvc", str(started)), "utf-8")
-    assert checked(analyze, "verify", "--man=no", unit) == ""
-    checked(analyze, "security", "--offline=true", "--no-pager", "--threshold=15", unit)
+    assert output_of(analyze, "verify", "--man=no", unit) == ""
+    output_of(analyze, "security", "--offline=true", "--no-pager", "--threshold=15", unit)
 
 
 def test_systemd_lets_the_service_end_its_engine_itself() -> None:

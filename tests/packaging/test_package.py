@@ -18,16 +18,15 @@ from email.policy import default
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
-from conftest import eventually, missing, not_here
+from conftest import missing, not_here
 from packaging.requirements import Requirement
+from processes import ROOT, Program, output_of
 
 from ratesvc import __version__
 
 pytestmark = [pytest.mark.release, pytest.mark.slow]
 
-ROOT = Path(__file__).parents[2]
 UV = Path(sys.executable).parent / "uv"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 DEPENDENCIES = set(map(Requirement, PROJECT["dependencies"]))
@@ -37,13 +36,10 @@ ABOUT = f"ratesvc-{__version__}.dist-info"
 
 
 def ran(*command: str | Path, folder: Path = ROOT) -> str:
-    """Standard output; the index of the tests' own environment is kept, its Python path is not."""
-    kept = {
-        name: text for name, text in os.environ.items() if not name.startswith(("PYTHON", "RATESVC_", "VIRTUAL_ENV"))
-    }
-    done = subprocess.run(command, cwd=folder, env=kept, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    """What a program prints; the index of the tests' own environment is kept, its Python path is not."""
+    unwanted = ("PYTHON", "RATESVC_", "VIRTUAL_ENV")
+    kept = {name: text for name, text in os.environ.items() if not name.startswith(unwanted)}
+    return output_of(*command, folder=folder, env=kept)
 
 
 def in_repository(*folders: str) -> set[str]:
@@ -170,36 +166,16 @@ async def _serves(ratesvc: Path, folder: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         *(ratesvc, "serve", "--demo"), cwd=folder, env=variables, stdout=asyncio.subprocess.PIPE
     )
+    service = Program(process)
     try:
-        assert process.stdout
-        line, found = b" ", None
-        async with asyncio.timeout(30):
-            while line and not found:
-                line = await process.stdout.readline()
-                found = re.search(rb"health +http://localhost:([0-9]+)/", line)
-        assert found
-        async with aiohttp.ClientSession(f"http://127.0.0.1:{found[1].decode()}") as http:
-            await eventually(lambda: _is_ok(http, "/readyz"))
-            # One of each kind of file that must have come along: template, style, catalogue, picture.
-            for path in (
-                "/livez",
-                "/v1/rates",
-                "/widget/frame?lang=zh-Hans",
-                "/rate?lang=ru",
-                "/docs",
-                "/widget/card.svg",
-            ):
-                assert await _is_ok(http, path), path
+        await service.listening()
+        await service.ready()
+        # One of each kind of file that must have come along: template, style, catalogue, picture.
+        for path in ("/livez", "/v1/rates", "/widget/frame?lang=zh-Hans", "/rate?lang=ru", "/docs", "/widget/card.svg"):
+            assert (await service.get(path))[0] == 200, path
     finally:
-        process.send_signal(signal.SIGTERM)
-        # At once after the start, while its first work goes on.
-        async with asyncio.timeout(30):
-            assert await process.wait() == 0
-
-
-async def _is_ok(http: aiohttp.ClientSession, path: str) -> bool:
-    async with http.get(path) as answer:
-        return answer.status == 200
+        service.kill(signal.SIGTERM)
+        assert await service.ended() == 0  # at once after the start, while its first work goes on
 
 
 def test_uvx_runs_the_wheel(wheel: Path, tmp_path: Path) -> None:

@@ -43,16 +43,21 @@ async def test_the_proxy_lets_a_shield_ask_at_midnight(tmp_path: Path) -> None:
             assert Counter(await asyncio.gather(*map(status, range(HERD)))) == {200: HERD}
 
 
-async def test_the_proxy_refuses_too_many_requests_with_a_problem(tmp_path: Path) -> None:
-    """429 with Retry-After, in JSON, which any page may read.
-
-    More than a hundred in ten seconds here, for a busy machine may not ask a thousand as fast.
-    """
-    async with proxy(tmp_path, "http://127.0.0.1:1", at_most=100) as url:
-        await eventually(lambda: answers_with(url, "/health", 429))
-        async with aiohttp.ClientSession() as http, http.get(f"{url}/v1/rates") as answer:
-            assert (answer.status, answer.headers["Retry-After"]) == (429, "10")
-            await is_problem(answer)
+@pytest.mark.parametrize(
+    ("at_most", "status", "later"),
+    [
+        (100, 429, "10"),  # more than a hundred in ten seconds here, for a busy machine may not ask a thousand as fast
+        (None, 503, "5"),  # without any replica
+    ],
+)
+async def test_the_proxys_own_errors_are_problems(tmp_path: Path, at_most: int | None, status: int, later: str) -> None:
+    """A program, and a page of any site, gets JSON and is told when to come again, not a page in HTML."""
+    async with proxy(tmp_path, "http://127.0.0.1:1", at_most=at_most) as url, aiohttp.ClientSession() as http:
+        await eventually(lambda: answers_with(url, "/v1/rates", status))
+        async with http.get(f"{url}/v1/rates") as answer:
+            assert (answer.status, answer.content_type) == (status, "application/problem+json")
+            assert (answer.headers["Retry-After"], answer.headers["Access-Control-Allow-Origin"]) == (later, "*")
+            assert (await answer.json(content_type=None))["status"] == status
 
 
 @pytest.mark.parametrize("hidden", ["/health", "/metrics"])
@@ -70,22 +75,6 @@ async def test_the_proxy_shows_strangers_neither_health_nor_figures(tmp_path: Pa
             writer.write(f"GET {way} HTTP/1.1\r\nHost: any\r\nConnection: close\r\n\r\n".encode())
             assert (await reader.read()).split()[1] == b"404", way
             writer.close()
-
-
-async def test_without_any_replica_the_proxy_answers_with_a_problem(tmp_path: Path) -> None:
-    """A program gets JSON and is told when to come again, not a page in HTML."""
-    async with proxy(tmp_path, "http://127.0.0.1:1") as url:
-        await eventually(lambda: answers_with(url, "/v1/rates", 503))
-        async with aiohttp.ClientSession() as http, http.get(f"{url}/v1/rates") as answer:
-            assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
-            await is_problem(answer)
-
-
-async def is_problem(answer: aiohttp.ClientResponse) -> None:
-    """Whether a program, and a page of any site, can read the proxy's own error."""
-    assert answer.content_type == "application/problem+json"
-    assert answer.headers["Access-Control-Allow-Origin"] == "*"
-    assert (await answer.json(content_type=None))["status"] == answer.status
 
 
 async def test_the_proxy_waits_longer_for_long_answers_only(settings: Settings, serve: Serve) -> None:

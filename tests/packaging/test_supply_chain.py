@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -17,8 +16,8 @@ import yaml
 from conftest import missing, program
 from packaging.requirements import Requirement
 from packaging.version import Version
+from processes import ROOT, output_of
 
-ROOT = Path(__file__).parents[2]
 LOCKS = {
     file.relative_to(ROOT).as_posix(): file.read_text("utf-8")
     for file in sorted((*ROOT.glob("*.lock"), *ROOT.glob("tests/*/*.lock"), *ROOT.glob("tests/clients/*/*.lock")))
@@ -35,10 +34,6 @@ def locked(lock: str) -> dict[str, Version]:
     """Package → version; where markers choose between several, the oldest."""
     found = re.findall(r"^([a-z0-9][a-z0-9.-]*)(?:\[[^]]+\])?==(\S+)", LOCKS[lock], re.MULTILINE)
     return {name: Version(version) for name, version in sorted(found, key=lambda one: Version(one[1]), reverse=True)}
-
-
-def ran(*command: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -120,8 +115,7 @@ def test_what_github_reads_is_valid(schema: str, pattern: str) -> None:
     """By GitHub's schemas: it ignores a file that is not."""
     files = sorted(ROOT.glob(pattern))
     assert files
-    done = ran(sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}", *files)
-    assert done.returncode == 0, done.stdout + done.stderr
+    output_of(sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}", *files)
 
 
 def test_dependabot_looks_at_everything_else_that_is_pinned() -> None:
@@ -145,17 +139,7 @@ def test_the_weekly_workflow_moves_an_old_version_and_opens_a_pull_request(tmp_p
     copy = copied_with_old_structlog(tmp_path)
 
     def run(script: str) -> str:
-        done = subprocess.run(
-            ("bash", "-euc", script),
-            cwd=copy,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        return output_of("bash", "-euc", script, folder=copy, env=environment)
 
     run(
         "git init -q --bare ../origin && git init -q && git remote add origin ../origin && git add --all"
@@ -202,10 +186,10 @@ def copied_with_old_structlog(folder: Path) -> Path:
 def test_zizmor_finds_nothing(tmp_path: Path) -> None:
     """Neither in the workflows nor in dependabot.yml; and it would: one action by its tag is found."""
     careful = (BIN / "zizmor", "--offline", "--quiet", "--no-progress", "--persona", "auditor")
-    done = ran(*careful, ROOT)
-    assert done.returncode == 0, done.stdout
+    output_of(*careful, ROOT)
     tmp_path.joinpath("ci.yml").write_text(re.sub(r"@[0-9a-f]{40} # v", "@v", WORKFLOWS["ci.yml"], count=1), "utf-8")
-    assert "unpinned-uses" in ran(*careful, tmp_path / "ci.yml").stdout
+    with pytest.raises(AssertionError, match="unpinned-uses"):
+        output_of(*careful, tmp_path / "ci.yml")
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
