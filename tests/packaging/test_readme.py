@@ -10,11 +10,9 @@ import asyncio
 import json
 import os
 import re
-import shlex
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date
 from html import unescape
@@ -32,26 +30,14 @@ from ratesvc.render import openapi
 from ratesvc.render.widget import Site
 from ratesvc.web.pages import EXAMPLES
 
-NAMES = (
-    "README.md",
-    "README.ru.md",
-    "docs/calling.md",
-    "docs/commands.md",
-    "docs/deploying.md",
-    "docs/operations.md",
-    "docs/widget.md",
-)
-PAGES = {name: (ROOT / name).read_text("utf-8") for name in NAMES}
-READMES = [name for name in NAMES if name.startswith("README")]
+READMES = ("README.md", "README.ru.md")
+GUIDES = [f"docs/{name}.md" for name in ("calling", "commands", "deploying", "operations", "widget")]
+PAGES = {name: (ROOT / name).read_text("utf-8") for name in (*READMES, *GUIDES)}
 FENCE = re.compile(
     r"(?:^<!-- checked by (\S+) -->\n\n)?^```([a-z]+)\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL
 )
 HERE = "http://localhost:8080"
-RUNNING = {
-    "python": (sys.executable, "-c"),
-    "js": ("node", "--input-type=module", "-e"),
-    "sh": ("bash", "-euc"),
-}
+RUNNING = {"python": (sys.executable, "-c"), "js": ("node", "--input-type=module", "-e"), "sh": ("bash", "-euc")}
 
 
 @dataclass(frozen=True)
@@ -171,39 +157,28 @@ def without_make() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
 
 
-@asynccontextmanager
-async def made(command: str, **variables: str) -> AsyncIterator[Program]:
-    """Run a command of make that serves, and end it with Ctrl-C."""
-    process = await asyncio.create_subprocess_exec(
-        *shlex.split(command),
-        cwd=ROOT,
-        env={**without_make(), "RATESVC_PORT": "0", **variables},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    running = Program(process)
-    try:
-        await running.listening()
-        yield running
-    finally:
-        os.killpg(process.pid, signal.SIGINT)
-        await running.ended()
-
-
 @pytest.mark.slow
 @pytest.mark.release
 async def test_both_make_commands_serve_and_print_the_banner(bank: Bank, tmp_path: Path) -> None:
-    """The commands as written, with a fake Bank. The banner has the lines that the README shows."""
+    """The commands as written, with a fake Bank, until Ctrl-C. The banner has the lines that the README shows."""
     if not (ROOT / ".venv/ready").exists():
         missing("the environment of make")
     around_today(bank)
-    found = blocks("make")
+    own = {"RATESVC_PORT": "0", "RATESVC_DATA_DIR": str(tmp_path), "RATESVC_CBR_MIRRORS": bank.url}
+    found, pipe, nowhere = blocks("make"), asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
     banner = [line.split()[0] for line in found[0].output.splitlines()]
     for command in dict.fromkeys(command for block in found for command in block.commands):
-        async with made(command, RATESVC_DATA_DIR=str(tmp_path), RATESVC_CBR_MIRRORS=bank.url) as running:
+        process = await asyncio.create_subprocess_exec(
+            *command.split(), cwd=ROOT, env=without_make() | own, stdout=pipe, stderr=nowhere, start_new_session=True
+        )
+        running = Program(process)
+        try:
+            await running.listening()
             assert [line.split()[0] for line in running.output] == banner
             await running.ready()
+        finally:
+            os.killpg(process.pid, signal.SIGINT)
+            await running.ended()
 
 
 @pytest.mark.slow

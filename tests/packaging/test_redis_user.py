@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from conftest import eventually
 from fake_bank import Bank, around_today
+from fleet import shared_by
 from processes import ROOT, run, serving
 from redis.exceptions import NoPermissionError
 from redis_servers import RealRedis, cluster_nodes, joined, running
@@ -20,6 +21,7 @@ pytestmark = [pytest.mark.release, pytest.mark.slow]
 HANDBOOK = (ROOT / "docs/operations.md").read_text("utf-8")
 (LINE,) = re.findall(r"^ACL SETUSER .*$", HANDBOOK, re.MULTILINE)
 (CLUSTER_TOO,) = re.findall(r"In a Cluster add `(\S+)`", HANDBOOK)
+FOREIGN_KEYS = ("SET other 1", "GET other", "PUBLISH other 1")
 KEYS = tuple(f"{{ratesvc}}:v1:{name}" for name in ("sheets", "columns", "events"))
 
 
@@ -44,12 +46,8 @@ async def test_the_user_of_the_handbook_may_do_what_ratesvc_does(is_cluster: boo
         for server in servers:
             ask(server, *LINE.replace("PASSWORD", "secret").split(), *[CLUSTER_TOO] * is_cluster)
             ask(server, "CONFIG", "RESETSTAT")
-        shared = {
-            "RATESVC_REDIS_URL": url.replace("://", "://ratesvc:secret@"),
-            "RATESVC_CBR_MIRRORS": bank.url,
-            "RATESVC_CBR_BACKFILL_GAP_SECONDS": "0",
-            "RATESVC_POLL_SECONDS": "0.5",
-        }
+        address = url.replace("://", "://ratesvc:secret@")
+        shared = shared_by(bank, address, RATESVC_REDIS_NAMESPACE="ratesvc", RATESVC_POLL_SECONDS="0.5")
         async with serving(tmp_path, **shared) as one, serving(tmp_path, **shared) as other:
             await one.ready()
             await other.ready()
@@ -69,15 +67,7 @@ async def test_the_user_of_the_handbook_may_do_what_ratesvc_does(is_cluster: boo
         for right, commands in granted.items():
             others = set(chain.from_iterable(those for name, those in granted.items() if name != right))
             assert used & commands - others, f"nothing needs {right}"
-        for foreign in (
-            "SET other 1",
-            "GET other",
-            "PUBLISH other 1",
-            "FLUSHALL",
-            "KEYS *",
-            "CONFIG GET *",
-            "ACL LIST",
-        ):
+        for foreign in (*FOREIGN_KEYS, "FLUSHALL", "KEYS *", "CONFIG GET *", "ACL LIST"):
             with pytest.raises(NoPermissionError):
                 ask(servers[0], *foreign.split(), user="ratesvc")
 
