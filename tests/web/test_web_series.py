@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import csv
-import io
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -25,6 +23,7 @@ from ratesvc.config import Settings
 from ratesvc.service.publication import LONG_POINTS, Body
 
 SATURDAY = date(2026, 4, 25)
+OLD_AND_NEW = (date(1997, 12, 31), date(1998, 1, 1))
 SEED = 20261124
 
 
@@ -155,28 +154,6 @@ async def all_days_fit_into_one_answer(recorded: Recorded, served: Served) -> No
     assert yearly[7] == ["1999", mean, len(of_1999)]
 
 
-async def test_daily_fill_carries_a_sheet_with_its_date_and_ends_with_the_currency(
-    bank: Bank, settings: Settings, serve: Serve
-) -> None:
-    """Sunday has Saturday's rate and its date. A currency that left the sheet gets no more rates."""
-    days = [date(2026, 4, day) for day in (10, 11, 14, 15, 16, 17, 18, 21, 22, 23, 24)]
-    bank.publish(*map(sheet, days))
-    bank.series["R01720"] = dict.fromkeys(days[:3], (10, Decimal("16.3747")))
-    bank.currencies["R01720"] = ("UAH", "980", "Украинских гривен")
-    async with serve(unhurried(settings)) as running:
-        await eventually(lambda: running.service.history.coverage)
-        path = "/v1/series?codes=USD,UAH&since=2026-04-11&until=2026-05-30&fill=daily"
-        series = read((await running.get(path))[2])["series"]
-        assert series["USD"][1] == ["2026-04-12", sheet(date(2026, 4, 11)).by_code["USD"].value, "2026-04-11"]
-        assert series["USD"][-1][0] == "2026-04-24"
-        assert [row[0] for row in series["UAH"]] == ["2026-04-11", "2026-04-12", "2026-04-13", "2026-04-14"]
-        table = csv.DictReader(io.StringIO((await running.get(path + "&format=csv"))[2].decode()))
-        assert [(row["date"], row["effective_date"], row["UAH"]) for row in table][3:5] == [
-            ("2026-04-14", "2026-04-14", "1.63747"),
-            ("2026-04-15", "2026-04-15", ""),
-        ]
-
-
 async def test_daily_fill_has_every_day_that_rates_answers(
     bank: Bank, settings: Settings, serve: Serve, clock: Clock
 ) -> None:
@@ -192,32 +169,18 @@ async def test_daily_fill_has_every_day_that_rates_answers(
             sheets = [read(body)] if status == 200 else []
             assert rows == [[str(day), one["rates"]["USD"]["unit_rate"], one["effective_date"]] for one in sheets]
             assert (status == 200) == (day <= date(2026, 4, 27))
+        table = (await running.get("/v1/series?codes=USD&fill=daily&format=csv"))[2]
+        assert table.startswith(b"date,effective_date,USD\r\n")
 
 
-async def test_answers_name_old_roubles(bank: Bank, settings: Settings, serve: Serve) -> None:
-    """Answers with roubles before 1998 have `denomination`, and no others."""
-    bank.publish(
-        *map(sheet, (date(1997, 12, 30), date(1997, 12, 31), date(1998, 1, 1), date(2026, 4, 23), date(2026, 4, 24)))
-    )
-    said = {"before": "1998-01-01", "unit": "old rouble", "per_new_rouble": 1000}
+async def test_a_widget_of_a_day_before_1998_names_old_roubles(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """And no other."""
+    bank.publish(*map(sheet, (*OLD_AND_NEW, date(2026, 4, 24))))
     async with serve(unhurried(settings)) as running:
         await running.filled()
-        for path, expected in (
-            ("/v1/convert?date=1997-12-31", said),
-            ("/v1/convert?from=RUB&to=EUR&date=1997-12-31", said),
-            ("/v1/convert?from=USD&to=EUR&date=1997-12-31", None),
-            ("/v1/convert?date=1998-01-01", None),
-            ("/v1/convert", None),
-            ("/v1/rates/1997-12-31", said),
-            ("/v1/rates/1997-12-31?quote=USD", said),
-            ("/v1/rates/1997-12-31?quote=USD&codes=EUR", None),
-            ("/v1/rates/1998-01-01", None),
-        ):
-            status, _, body = await running.get(path)
-            assert (status, read(body).get("denomination")) == (200, expected), path
-        _, _, body = await running.get("/widget/rows.json?date=1997-12-31&lang=ru")
-        assert read(body)["note"] == "В старых рублях: 1000 старых рублей — это 1 новый рубль."
-        assert "note" not in read((await running.get("/widget/rows.json?date=1998-01-01"))[2])
+        old, new = [read((await running.get(f"/widget/rows.json?date={day}&lang=ru"))[2]) for day in OLD_AND_NEW]
+        assert old["note"] == "В старых рублях: 1000 старых рублей — это 1 новый рубль."
+        assert "note" not in new
 
 
 async def test_conversion_revision_text_and_currencies(bank: Bank, settings: Settings, serve: Serve) -> None:
