@@ -9,21 +9,18 @@ from random import Random
 
 import brotli
 import pytest
-from conftest import in_faults
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ratesvc.domain.rates import Quote, Revision, Sheet, Snapshot
 from ratesvc.service.publication import (
     LONG,
-    MOST_BYTES,
     MOST_LONG_BYTES,
     MOST_TARGETS,
     MOST_VARIANTS,
     SMALLEST_COMPRESSED,
     Body,
     Publication,
-    Publisher,
 )
 
 DAY = date(2026, 4, 25)
@@ -51,35 +48,29 @@ def never() -> Body:
     raise AssertionError("it was rendered again")
 
 
-@given(st.binary(max_size=3000))
-def test_every_encoding_holds_the_same_bytes(content: bytes) -> None:
-    """Unpacking gives the rendered bytes."""
-    encodings = body(content).encodings
-    unpack = {"br": brotli.decompress, "gzip": gzip.decompress, "identity": bytes}
-    assert all(unpack[name](packed) == content for name, packed in encodings.items())
-    assert "identity" in encodings
+@pytest.fixture
+def publication() -> Publication:
+    return Publication(SNAPSHOT, 1)
 
 
-@given(st.binary(min_size=SMALLEST_COMPRESSED, max_size=3000))
-def test_two_replicas_pack_the_same_bytes_and_give_the_same_tags(content: bytes) -> None:
-    """No time stamp, no chance: a reader may be sent from one to the other."""
+@given(st.binary(max_size=SMALLEST_COMPRESSED) | st.binary(min_size=SMALLEST_COMPRESSED, max_size=3000))
+def test_every_encoding_holds_the_same_bytes_on_every_replica(content: bytes) -> None:
+    """Unpacking gives the rendered bytes. No time stamp, no chance: a reader may be sent from one to the other."""
     one, other = body(content), body(bytes(bytearray(content)))
+    unpack = {"br": brotli.decompress, "gzip": gzip.decompress, "identity": bytes}
+    assert all(unpack[name](packed) == content for name, packed in one.encodings.items())
     assert one.encodings == other.encodings
-    assert one.encodings["gzip"][4:8] == b"\0\0\0\0"
+    assert one.encodings.get("gzip", bytes(8))[4:8] == b"\0\0\0\0"
     assert [one.etag(name) for name in one.encodings] == [other.etag(name) for name in other.encodings]
 
 
-def test_the_preferred_encoding_comes_first() -> None:
-    """Brotli is smaller than gzip, and both are smaller than the text of a sheet."""
+def test_the_smallest_encoding_comes_first() -> None:
+    """Brotli is smaller than gzip. A single rate as text is shorter than gzip's own header and trailer."""
     encodings = body(b'{"unit_rate":75.5273}' * 100).encodings
     assert list(encodings) == ["br", "gzip", "identity"]
     assert [len(packed) for packed in encodings.values()] == sorted(map(len, encodings.values()))
-
-
-def test_short_bodies_are_not_compressed() -> None:
-    """A single rate as text is shorter than gzip's own header and trailer."""
-    assert list(body(b"75.5273").encodings) == ["identity"]
     assert len(body(b"x" * SMALLEST_COMPRESSED).encodings) == 3
+    assert list(body(b"75.5273").encodings) == ["identity"]
 
 
 def test_every_encoding_has_a_strong_tag_of_its_own() -> None:
@@ -98,21 +89,13 @@ def test_other_bytes_or_another_type_have_another_tag(one: bytes, other: bytes) 
     assert body(one).tag == dataclasses.replace(body(one), headers=(("X", "y"),)).tag
 
 
-def test_a_variant_is_rendered_once() -> None:
-    """The second request of the same variant finds it finished."""
-    publication = Publication(SNAPSHOT, key=REVISION.key)
+def test_a_variant_is_rendered_once(publication: Publication) -> None:
+    """The second request of the same variant finds it finished. After a rendering that failed the next tries again."""
     first = publication.body(("rates", "en"), lambda: body(b"{}"))
     assert publication.body(("rates", "en"), never) is first
     with pytest.raises(AssertionError):
         publication.body(("rates", "ru"), never)
-
-
-def test_a_rendering_that_fails_leaves_nothing_behind() -> None:
-    """The next request tries again."""
-    publication = Publication(SNAPSHOT, key=REVISION.key)
-    with pytest.raises(AssertionError):
-        publication.body("x", never)
-    assert publication.body("x", lambda: body(b"1")).content == b"1"
+    assert publication.body(("rates", "ru"), lambda: body(b"1")).content == b"1"
 
 
 @dataclasses.dataclass
@@ -120,9 +103,8 @@ class Sent:
     body: Body
 
 
-def test_a_target_that_is_rendered_anew_each_time_is_forgotten_without_an_error() -> None:
+def test_a_target_that_is_rendered_anew_each_time_is_forgotten_without_an_error(publication: Publication) -> None:
     """With the access log on, each answer to one address is another body, and all are remembered in turn."""
-    publication = Publication(SNAPSHOT, key=REVISION.key)
     for number in range(2 * MOST_VARIANTS):
         publication.remember("/v1/convert", Sent(body(b"%d" % number)))
     for number in range(2 * MOST_VARIANTS):
@@ -130,9 +112,8 @@ def test_a_target_that_is_rendered_anew_each_time_is_forgotten_without_an_error(
     assert len(publication.answers) <= MOST_TARGETS
 
 
-def test_variants_are_bounded_and_the_oldest_goes_first() -> None:
+def test_variants_are_bounded_and_the_oldest_goes_first(publication: Publication) -> None:
     """A hundred thousand different requests do not fill the memory."""
-    publication = Publication(SNAPSHOT, key=REVISION.key)
     rendered = [0]
 
     def render() -> Body:
@@ -148,15 +129,6 @@ def test_variants_are_bounded_and_the_oldest_goes_first() -> None:
     assert rendered[0] == 2 * MOST_VARIANTS + 1
 
 
-def test_a_publisher_is_empty_until_the_first_publication() -> None:
-    """Afterwards it holds exactly one."""
-    publisher = Publisher()
-    assert publisher.current is None
-    publisher.current = Publication(SNAPSHOT, key=REVISION.key)
-    assert publisher.current.snapshot is SNAPSHOT
-    assert publisher.current.key == (DAY, 1)
-
-
 @pytest.mark.parametrize(("later_s", "is_dated"), [(-5, False), (0, False), (0.6, False), (0.7, True), (1, True)])
 def test_of_two_publications_in_one_second_only_the_first_is_dated(later_s: float, *, is_dated: bool) -> None:
     """A date that both had would tell nobody which of the two a cache holds. A clock may be set back, too."""
@@ -167,27 +139,24 @@ def test_of_two_publications_in_one_second_only_the_first_is_dated(later_s: floa
     assert second.last_modified == (changed_at.replace(microsecond=0) if is_dated else None)
 
 
-def test_a_body_is_forgotten_with_its_remembered_answers() -> None:
+def test_a_body_is_forgotten_with_its_remembered_answers(publication: Publication) -> None:
     """Otherwise a thousand addresses of long tables would keep a thousand of them, whatever the limit."""
-    publication = Publication(SNAPSHOT, 1)
     for number in range(3):
         long = publication.body(number, lambda: body(bytes(MOST_LONG_BYTES // 2)))
         publication.remember(f"/{number}", Sent(long))
         assert set(publication.answers) <= {f"/{kept}" for kept in range(3) if publication.find(kept)}
 
 
-def test_all_of_history_stays_while_series_come_and_go() -> None:
+def test_all_of_history_stays_while_series_come_and_go(publication: Publication) -> None:
     """As the ECB's XML, of 6.6 MB, and its CSV: both are rendered once a publication."""
-    publication = Publication(SNAPSHOT, 1)
     files = [publication.keep(length, body(bytes(length))) for length in (6_600_000, 2_200_000)]
     for number in range(5):
         publication.keep(("series", number), body(bytes(200_000)))
     assert [publication.find(6_600_000), publication.find(2_200_000)] == files
 
 
-def test_a_body_of_two_simultaneous_requests_is_kept_and_counted_once() -> None:
+def test_a_body_of_two_simultaneous_requests_is_kept_and_counted_once(publication: Publication) -> None:
     """Both render the same long table in worker threads. Both get the first one, and no other body is forgotten."""
-    publication = Publication(SNAPSHOT, 1)
     short = publication.keep("short", body(b"short"))
     first = publication.keep("long", body(bytes(MOST_LONG_BYTES // 2)))
     assert publication.keep("long", body(bytes(MOST_LONG_BYTES // 2))) is first
@@ -203,25 +172,26 @@ def held(publication: Publication, keys: range) -> list[Body]:
     return [found for key in keys if (found := publication.find(key))]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("length", [2_000, 30_000, *in_faults(300_000)])
-def test_kept_bodies_stay_within_the_limit_with_every_encoding(length: int) -> None:
+@pytest.mark.parametrize("length", [2_000, 20_000, LONG + 1])
+def test_kept_bodies_stay_within_the_limit_with_every_encoding(
+    length: int, publication: Publication, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The bytes of Brotli and gzip count too, whenever they were made."""
-    publication, keys = Publication(SNAPSHOT, 1), range(4 * (MOST_BYTES + MOST_LONG_BYTES) // length)
-    for key in keys[:MOST_VARIANTS]:
-        one = publication.keep(key, text(length, key % 20))
+    limit = 20 * length
+    for name in ("MOST_BYTES", "MOST_LONG_BYTES"):
+        monkeypatch.setattr(f"ratesvc.service.publication.{name}", limit)
+    for key in range(30):
+        one = publication.keep(key, text(length, key % 10))
         if one.is_long or key % 2:
             one.encodings  # noqa: B018 -- as the first who asks for one makes them
         publication.remember(f"/{key}", Sent(one))
-    kept = held(publication, keys)
+    kept = held(publication, range(30))
     assert len(kept) > 3
-    total = sum(len(packed) for one in kept for packed in one.encodings.values())
-    assert total <= (MOST_LONG_BYTES if length > LONG else MOST_BYTES)
+    assert sum(len(packed) for one in kept for packed in one.encodings.values()) <= limit
 
 
-def test_long_bodies_drive_out_no_small_ones() -> None:
+def test_long_bodies_drive_out_no_small_ones(publication: Publication) -> None:
     """Ten long tables, and the widgets of a thousand pages are still finished."""
-    publication = Publication(SNAPSHOT, 1)
     small = [publication.keep(number, text(1000, number)) for number in range(100)]
     for number in range(100, 110):
         publication.keep(number, body(bytes(MOST_LONG_BYTES // 3)))
@@ -229,9 +199,9 @@ def test_long_bodies_drive_out_no_small_ones() -> None:
     assert len(held(publication, range(100, 110))) < 10
 
 
-def test_targets_of_one_body_are_bounded_too() -> None:
+def test_targets_of_one_body_are_bounded_too(publication: Publication) -> None:
     """An ignored number in an address fills no memory, and the body stays."""
-    publication, one = Publication(SNAPSHOT, 1), text(1000)
+    one = text(1000)
     publication.keep("one", one)
     for number in range(MOST_TARGETS + 500):
         publication.remember(f"/?{number}", Sent(one))
