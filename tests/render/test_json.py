@@ -184,6 +184,9 @@ def test_a_conversion_has_strings_rounded_to_the_minor_unit() -> None:
     answer = InForce(FRIDAY, coined, None, None)
     for code, rounded in (("JPY", "168"), ("BHD", "0.382"), ("RUB", "84.00")):
         assert read(conversion(answer, Decimal(1), "USD", code))["result_rounded"] == rounded
+    for amount, shown in (("-0.00001", "-0.00001"), ("-0", "0")):
+        found = read(conversion(answer, Decimal(amount), "RUB", "USD"))
+        assert (found["amount"], found["result_rounded"]) == (shown, "0.00")
     with pytest.raises(KeyError):
         conversion(ANSWER, Decimal(1), "USD", "GBP")
 

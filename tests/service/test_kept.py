@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from datetime import UTC, date, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from importlib import import_module
 from typing import Any
@@ -13,14 +14,19 @@ from typing import Any
 import pytest
 from conftest import Clock, Serve, Served, eventually, unhurried
 from fake_bank import Bank, sheet, workdays
+from sheets import without
 
 from ratesvc import dialects
 from ratesvc.config import Settings
+from ratesvc.domain.rates import FIRST_DAY, InForce, Revision
+from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.render.language import language, language_or_default
 from ratesvc.service.publication import Body
-from ratesvc.web.rates import rendered_in_thread
+from ratesvc.web.rates import caching_of, rendered_in_thread
+from ratesvc.web.responses import FOR_EVER, RATES
 
 THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
+NOON = datetime(2026, 4, 24, 9, tzinfo=UTC)
 WIDGET = "/widget/rows.json?codes=USD&lang=en"
 DATED = (
     "/v1/rates/2026-04-26",
@@ -41,38 +47,32 @@ def settings(settings: Settings) -> Settings:
     return unhurried(settings)
 
 
-async def both_days(served: Served) -> None:
+@pytest.fixture
+async def served(served: Served) -> Served:
+    """It knows that Thursday's sheet is the one before Friday's."""
     await eventually(lambda: served.service.publisher.current and served.service.publisher.current.snapshot.previous)
+    return served
 
 
-def on_saturday_without_its_sheet(served: Served, clock: Clock) -> None:
-    """Friday's sheet is all there is, a minute after Moscow midnight."""
-    clock.moment = datetime(2026, 4, 24, 21, 1, tzinfo=UTC)
-    served.service.publish()
+async def announced(bank: Bank, served: Served, clock: Clock, day: date) -> None:
+    """It is evening, and the Bank has published the sheet of the next day."""
+    bank.publish(sheet(day))
+    clock.moment = datetime.combine(day - ONE_DAY, time(14), UTC)
+    await served.service.refresh()
+    await eventually(lambda: served.service.history.of_date(day))
 
 
 async def on_saturday(bank: Bank, served: Served, clock: Clock) -> None:
     """Saturday's sheet is in force, so Friday is over."""
-    await both_days(served)
     await announced(bank, served, clock, SATURDAY)
     clock.moment = datetime(2026, 4, 25, 6, 0, tzinfo=UTC)
     served.service.publish()
 
 
-async def announced(bank: Bank, served: Served, clock: Clock, *days: date, shift: int = 0) -> None:
-    """It is evening, and the Bank has published these sheets."""
-    bank.publish(*(sheet(day, shift=shift) for day in days))
-    clock.moment = datetime(2026, 4, 24, 14, 0, tzinfo=UTC)
-    for _ in range(3):
-        await served.service.refresh()
-    number = len(bank.truth[days[-1]])
-    await eventually(lambda: (one := served.service.history.of_date(days[-1])) and one.number == number)
-
-
 async def test_a_widget_of_a_day_is_not_the_widget_of_today(served: Served, clock: Clock) -> None:
     """Both show Friday's sheet, but today's says that it is stale, whichever of them was asked for first."""
-    await both_days(served)
-    on_saturday_without_its_sheet(served, clock)
+    clock.moment = datetime(2026, 4, 24, 21, 1, tzinfo=UTC)
+    served.service.publish()
     dated, undated = [json.loads((await served.get(path))[2]) for path in (f"{WIDGET}&date=2026-04-24", WIDGET)]
     assert (dated["stale"], undated["stale"]) == (False, True)
     assert (dated.get("note", ""), "April 24, 2026" in undated["note"]) == ("", True)
@@ -113,41 +113,33 @@ async def test_an_immutable_revision_never_changes(bank: Bank, served: Served, c
     _, headers, said = await served.get(path)
     assert "immutable" in headers["Cache-Control"]
     assert json.loads(said)["rates"]["USD"]["change"] is not None
-    corrected = served.held(THURSDAY)
     clock.advance(hours=1)
-    served.service.history.add(_corrected(corrected, clock))
+    served.service.history.add(Revision(sheet(THURSDAY, shift=7), 2, clock()))
     served.service.publish()
     assert (await served.get(path))[2] == said
-    assert (
-        json.loads((await served.get("/v1/rates/2026-04-24"))[2])["rates"]["USD"]["change"]
-        != (json.loads(said)["rates"]["USD"]["change"])
-    )
+    latest = json.loads((await served.get("/v1/rates/2026-04-24"))[2])
+    assert latest["rates"]["USD"]["change"] != json.loads(said)["rates"]["USD"]["change"]
 
 
-def _corrected(revision: Any, clock: Clock) -> Any:
-    """The second revision of a sheet, fetched now."""
-    return type(revision)(sheet(revision.effective_date, shift=7), 2, clock.moment)
-
-
-async def test_a_revision_in_place_of_a_missing_sheet_is_stale_and_not_immutable(served: Served, clock: Clock) -> None:
-    """Today's own sheet may still come, so an answer for today's date must not be kept for a year."""
-    await both_days(served)
-    on_saturday_without_its_sheet(served, clock)
-    _, headers, body = await served.get("/v1/rates/2026-04-25?revision=1")
-    document = json.loads(body)
-    assert (document["effective_date"], document["stale"]) == ("2026-04-24", True)
-    assert "immutable" not in headers["Cache-Control"]
-
-
-async def test_a_revision_of_a_day_to_come_is_not_immutable(bank: Bank, served: Served, clock: Clock) -> None:
-    """On Friday evening Saturday's sheet covers three days. It may be corrected, or another sheet may come first."""
-    await both_days(served)
-    await announced(bank, served, clock, SATURDAY)
-    for day in ("2026-04-24", "2026-04-25", "2026-04-26", "2026-04-27"):
-        status, headers, _ = await served.get(f"/v1/rates/{day}?revision=1")
-        assert (status, headers["Cache-Control"][:18]) == (200, "public, max-age=60"), day
-    _, headers, _ = await served.get("/v1/rates/2026-04-23?revision=1")
-    assert headers["Cache-Control"].startswith("public, max-age=60"), "the sheet before it is not known"
+@pytest.mark.parametrize(
+    ("day", "changed", "is_settled"),
+    [
+        (FRIDAY, {}, True),
+        (FRIDAY, {"following": None}, False),
+        (FRIDAY, {"previous": None}, False),
+        (FRIDAY, {"previous": None, "revision": Revision(sheet(FIRST_DAY), 1, NOON)}, True),
+        (FRIDAY, {"stale": True}, False),
+        (SATURDAY, {}, False),
+        (date(2026, 4, 26), {}, False),
+    ],
+)
+def test_an_answer_is_settled_once_its_day_is_past_and_its_neighbours_are_known(
+    day: date, changed: dict[str, Any], *, is_settled: bool
+) -> None:
+    """Another sheet may come first for a day to come, and a missing one may still come. It is Saturday."""
+    before, shown, after = (Revision(sheet(one), 1, NOON) for one in (THURSDAY, FRIDAY, SATURDAY))
+    answer = replace(InForce(day, shown, before, after), **changed)
+    assert caching_of(answer, SATURDAY, FOR_EVER) is (FOR_EVER if is_settled else RATES)
 
 
 async def test_answers_about_a_day_are_kept_long_once_the_next_sheet_is_known(
@@ -155,35 +147,18 @@ async def test_answers_about_a_day_are_kept_long_once_the_next_sheet_is_known(
 ) -> None:
     """On Monday morning Sunday is past and Tuesday's sheet is not set. In the evening it is."""
     await on_saturday(bank, served, clock)
-    for hour, is_long in ((6, False), (15, True)):
-        clock.moment = datetime(2026, 4, 27, hour, 0, tzinfo=UTC)
-        if is_long:
-            bank.publish(sheet(date(2026, 4, 28)))
-            for _ in range(3):
-                await served.service.refresh()
-            await eventually(lambda: served.service.history.of_date(date(2026, 4, 28)))
-        served.service.publish()
-        for path in DATED:
-            status, headers, _ = await served.get(path)
-            seconds = int(headers["Cache-Control"].removeprefix("public, max-age=").partition(",")[0])
-            assert (status, seconds >= 86400) == (200, is_long), (path, hour, headers["Cache-Control"])
+    clock.moment = datetime(2026, 4, 27, 6, 0, tzinfo=UTC)
+    served.service.publish()
+    assert [path for path in DATED if await seconds(served, path) >= 86400] == []
+    await announced(bank, served, clock, date(2026, 4, 28))
+    assert [path for path in DATED if await seconds(served, path) < 86400] == []
 
 
-async def test_tomorrows_change_is_unknown_where_todays_sheet_is_missing(
-    bank: Bank, served: Served, clock: Clock
-) -> None:
-    """A move over two sheets would be shown as one; by its date, today and tomorrow, the answer is the same."""
-    await both_days(served)
-    tuesday, wednesday = date(2026, 4, 28), date(2026, 4, 29)
-    bank.publish(sheet(wednesday))
-    clock.moment = datetime(2026, 4, 28, 14, 0, tzinfo=UTC)
-    for _ in range(3):
-        await served.service.refresh()
-    await eventually(lambda: served.service.history.of_date(wednesday))
-    assert served.service.history.of_date(tuesday) is None
-    following, dated = [json.loads((await served.get(f"/v1/rates/{path}"))[2]) for path in ("next", "2026-04-29")]
-    assert following["previous_effective_date"] is dated["previous_effective_date"] is None
-    assert following["rates"]["USD"]["change"] is None
+async def seconds(served: Served, path: str) -> int:
+    """How long an answer may be kept."""
+    status, headers, _ = await served.get(path)
+    assert status == 200, path
+    return int(headers["Cache-Control"].removeprefix("public, max-age=").partition(",")[0])
 
 
 @pytest.mark.parametrize("name", Settings().dialects)
@@ -197,7 +172,6 @@ async def test_a_body_rendered_during_a_change_belongs_to_its_publication(
     bank: Bank, served: Served, clock: Clock
 ) -> None:
     """Another sheet is published while a request waits for a long table. The table is not kept under the new sheet."""
-    await both_days(served)
     service, release = served.service, threading.Event()
     old = service.publisher.current
     assert old
@@ -222,7 +196,6 @@ def _waiting(release: threading.Event) -> Body:
 
 async def test_simultaneous_requests_draw_a_picture_once(served: Served) -> None:
     """The first request draws, and the others wait."""
-    await both_days(served)
     current, drawn = served.service.publisher.current, []
     assert current
 
@@ -232,16 +205,6 @@ async def test_simultaneous_requests_draw_a_picture_once(served: Served) -> None
 
     found = await asyncio.gather(*(rendered_in_thread(served.service, current, "picture", draw) for _ in range(20)))
     assert ({one.content for one in found}, len(drawn)) == ({b"picture"}, 1)
-
-
-async def test_cache_busters_are_remembered_one_by_one(served: Served) -> None:
-    """A fixed file under twenty addresses is one body with twenty answers."""
-    await both_days(served)
-    for number in range(20):
-        await served.get(f"/widget/rates.js?v={number}")
-    current = served.service.publisher.current
-    assert current
-    assert sum("rates.js" in target for target in current.answers) == 20
 
 
 def test_the_same_language_is_the_same_key() -> None:
@@ -256,31 +219,10 @@ def test_the_same_language_is_the_same_key() -> None:
 
 async def test_a_currency_that_a_sheet_lacks_is_not_called_unknown(served: Served, clock: Clock) -> None:
     """Another sheet has it. The text names the sheet that lacks it."""
-    await both_days(served)
-    history = served.service.history
-    held = history.of_date(THURSDAY)
-    assert held
-    without = type(held.sheet)(THURSDAY, tuple(quote for quote in held.sheet.quotes if quote.code != "CNY"))
-    history.add(type(held)(without, 2, clock.moment))
+    served.service.history.add(Revision(without(sheet(THURSDAY), "CNY"), 2, clock()))
     for path in ("?quote=CNY", "/CNY.txt"):
         status, _, body = await served.get(f"/v1/rates/2026-04-23{path}")
         assert (status, json.loads(body)["detail"]) == (404, "The sheet of 2026-04-23 has no CNY.")
-
-
-async def test_zero_has_no_sign(served: Served) -> None:
-    """An amount that is zero, and one that is rounded to zero."""
-    await both_days(served)
-    for amount, shown in (("-0.00001", ("-0.00001", "0.00")), ("-0", ("0", "0.00"))):
-        document = json.loads((await served.get(f"/v1/convert?amount={amount}&from=RUB&to=USD"))[2])
-        assert (document["amount"], document["result_rounded"]) == shown
-
-
-@pytest.mark.parametrize("heading", ["Курсы\u00a0валют", "نرخ\u200cها", "Rates \U0001f468\u200d\U0001f4bb"])
-async def test_a_heading_may_contain_unusual_blanks_and_joiners(served: Served, heading: str) -> None:
-    """No-break spaces, and the joiners of Persian and of emoji."""
-    await both_days(served)
-    async with served.http.get(f"{served.url}/widget/rows.json", params={"heading": heading}) as answer:
-        assert json.loads(await answer.read())["title"] == heading
 
 
 PUBLISHED = (
@@ -300,7 +242,6 @@ PUBLISHED = (
 
 async def test_a_published_answer_needs_no_work(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without Redis and the Bank, unable to render or to compress: 200, 304, HEAD, gzip and br send the same bytes."""
-    await both_days(served)
     await served.filled()
     packings = ("identity", "gzip", "br")
     before = {(path, how): await served.get(path, Accept_Encoding=how) for path in PUBLISHED for how in packings}

@@ -259,6 +259,8 @@ LENIENT: list[tuple[Read, list[tuple[str, object]]]] = [
             ("heading=Rates!", ""),
             ("heading=R%07s", ""),
             ("heading=a%C2%A0b", "a\u00a0b"),
+            ("heading=a%E2%80%8Cb", "a\u200cb"),
+            ("heading=a%E2%80%8Db", "a\u200db"),
         ],
     ),
     (
