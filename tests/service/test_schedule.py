@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 from conftest import Clock, Serve, Served, eventually, unhurried
 from fake_bank import Bank, sheet
+from structlog.testing import capture_logs
 
 from ratesvc.bank.admission import Assessment, Unconfirmed
 from ratesvc.config import Settings
@@ -21,12 +22,13 @@ from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import WorkCalendar, utc_now
 from ratesvc.errors import FetchFailed, SourceError
 from ratesvc.service.health import LONGEST_SILENCE_S
-from ratesvc.service.refresh import Cycle, Refresher
+from ratesvc.service.refresh import Cycle
 from ratesvc.service.schedule import WINDOW_PACE_S, next_poll_s, with_jitter
 from ratesvc.storage.redis import cancel
 from ratesvc.storage.store import Glance
 
 THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
+NOON = datetime(2026, 4, 24, 9, tzinfo=UTC)
 NEXT = "ratesvc_refresh_next_timestamp_seconds"
 DAY_S = 86_400
 
@@ -52,42 +54,44 @@ async def test_a_metric_shows_the_next_refresh_also_during_a_poll(bank: Bank, se
         assert begun + DAY_S <= float((await served.samples())[NEXT]) <= time.time() + 1.1 * DAY_S
 
 
-@pytest.mark.slow
-async def test_a_task_that_ends_is_started_again(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
-    """After an unforeseen error or a cancellation it goes on a second later. It is counted and logged."""
-    for name in ("listen", "heartbeat"):
-        task = next(task for task in asyncio.all_tasks() if task.get_name() == name)
-        await cancel([task])
-        await eventually(lambda name=name, task=task: _runs_anew(name, task))  # type: ignore[misc]
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A heartbeat and a tick come at every turn of the loop, a dead task starts again at once."""
+    for name, seconds in (("HEARTBEAT_S", 0.001), ("TICK_S", 0.0), ("RESTART_S", 0.01)):
+        monkeypatch.setattr(f"ratesvc.service.schedule.{name}", seconds)
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_a_task_that_ends_is_started_again(served: Served) -> None:
+    """After an unforeseen error or a cancellation. It is counted and logged."""
+    with capture_logs() as logged:
+        for name in ("listen", "heartbeat"):
+            task = next(task for task in asyncio.all_tasks() if task.get_name() == name)
+            await cancel([task])
+            await eventually(lambda name=name, task=task: _runs_anew(name, task))  # type: ignore[misc]
     found = await served.samples()
     assert found['ratesvc_task_restarts_total{task="listen"}'] == "1.0"
     assert found['ratesvc_task_restarts_total{task="heartbeat"}'] == "1.0"
-    said = [line for line in capsys.readouterr().out.splitlines() if "task_died" in line]
-    assert len(said) == 2
-    assert all("was cancelled" in line for line in said)
-    assert served.service.health()["scheduler:lastRun"]["status"] == "pass"
+    died = [(line["task"], line["error"]) for line in logged if line["event"] == "task_died"]
+    assert died == [("listen", "was cancelled"), ("heartbeat", "was cancelled")]
 
 
 def _runs_anew(name: str, ended: asyncio.Task[Any]) -> bool:
     return any(task.get_name() == name and task is not ended for task in asyncio.all_tasks())
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("hurried")
 async def test_an_unforeseen_error_does_not_end_the_ticks(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the heartbeat ends, health fails."""
-    store = served.service.store
-    glance = store.glance
-    calls = 0
+    calls = []
 
     async def broken() -> Glance:
-        nonlocal calls
-        calls += 1
-        if calls == 1:
-            raise ZeroDivisionError
-        return await glance()
+        calls.append(1)
+        raise ZeroDivisionError
 
-    monkeypatch.setattr(store, "glance", broken)
-    await eventually(lambda: calls > 1)
+    monkeypatch.setattr(served.service.store, "glance", broken)
+    await eventually(lambda: len(calls) > 1)
+    assert served.service.health()["scheduler:lastRun"]["status"] == "pass"
     ticks = served.service._schedule  # noqa: SLF001 -- as if the heartbeat had been mute for long
     monkeypatch.setattr(type(ticks), "silent_s", LONGEST_SILENCE_S + 1)
     assert served.service.health()["scheduler:lastRun"]["status"] == "fail"
@@ -101,7 +105,7 @@ async def test_a_poll_that_is_about_to_start_is_not_reported_as_dead(
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     monkeypatch.setattr("ratesvc.service.schedule.HEARTBEAT_S", 0.001)
     async with serve(msgspec.structs.replace(settings, poll_seconds=0.01)) as served:
-        await eventually(lambda: len(bank.asked) > 100)
+        await eventually(lambda: len(bank.asked) > 60)
         assert b"ratesvc_task_restarts_total{" not in (await served.get("/metrics"))[2]
 
 
@@ -121,11 +125,15 @@ async def test_polls_are_rare_once_tomorrows_sheet_is_held(
         assert job.next_run_time > utc_now() + timedelta(seconds=2 * WINDOW_PACE_S)
 
 
+def holding(*days: date) -> History:
+    return History(WorkCalendar(), [Revision(sheet(day), 1, NOON) for day in days])
+
+
 @pytest.mark.parametrize(
     ("moment", "newest", "seconds"),
     [
-        (datetime(2026, 4, 24, 9, 0, tzinfo=UTC), FRIDAY, 180),  # noon of a working day, tomorrow's not there
-        (datetime(2026, 4, 24, 9, 0, tzinfo=UTC), SATURDAY, 3600),  # there already
+        (NOON, FRIDAY, 180),  # noon of a working day, tomorrow's not there
+        (NOON, SATURDAY, 3600),  # there already
         (datetime(2026, 4, 24, 7, 30, tzinfo=UTC), FRIDAY, 1800),  # 10:30: the window opens in half an hour
         (datetime(2026, 4, 25, 9, 0, tzinfo=UTC), SATURDAY, 3600),  # Saturday
         (datetime(2026, 4, 24, 19, 0, tzinfo=UTC), FRIDAY, 600),  # overdue since 21:00
@@ -133,98 +141,62 @@ async def test_polls_are_rare_once_tomorrows_sheet_is_held(
 )
 def test_the_pace_follows_the_moscow_working_day(moment: datetime, newest: date, seconds: float) -> None:
     """Every few minutes from 11:00 to 21:00 until tomorrow's sheet is there, otherwise each hour."""
-    history = History(WorkCalendar(), [Revision(sheet(newest), 1, moment)])
-    assert next_poll_s(history, moment, None, Cycle("new"), 0) == seconds
-    assert next_poll_s(history, moment, 0.5, Cycle("new"), 0) == 0.5
+    assert next_poll_s(holding(newest), moment, None, Cycle("new"), 0) == seconds
+    assert next_poll_s(holding(newest), moment, 0.5, Cycle("new"), 0) == 0.5
 
 
-def test_failures_back_off_to_ten_minutes_and_obey_retry_after() -> None:
-    """Ten seconds, doubled each time; never longer than a minute while nothing is stored."""
-    moment = datetime(2026, 4, 25, 9, 0, tzinfo=UTC)
-    failure = Cycle("failed", failure=FetchFailed([("cbr", SourceError("timeout", "x"))]))
-    history = History(WorkCalendar(), [Revision(sheet(SATURDAY), 1, moment)])
-    waits = [next_poll_s(history, moment, None, failure, tries) for tries in range(1, 9)]
-    assert waits == [10, 20, 40, 80, 160, 320, 600, 600]
-    assert next_poll_s(History(WorkCalendar()), moment, None, failure, 8) == 60
-    asks = Cycle("failed", failure=FetchFailed([("cbr", SourceError("status", "503", 300))]))
-    assert next_poll_s(history, moment, None, asks, 1) == 300
-    assert next_poll_s(history, moment, 0.5, asks, 1) == 300
+FAILED = Cycle("failed", failure=FetchFailed([("cbr", SourceError("timeout", "x"))]))
+ASKS = Cycle("failed", failure=FetchFailed([("cbr", SourceError("status", "503", 300))]))
+UNCONFIRMED = Cycle("confirming", held_back=(Unconfirmed(sheet(SATURDAY), Assessment()),))
+EMPTY, HELD = holding(), holding(SATURDAY)
 
 
-def test_a_refresh_that_crashes_is_retried_as_after_a_failure() -> None:
-    """Without a sheet, a pause of an hour would be an hour of 503."""
-    moment = datetime(2026, 4, 25, 9, 0, tzinfo=UTC)
-    crashed, empty = Cycle("crashed"), History(WorkCalendar())
-    assert [next_poll_s(empty, moment, None, crashed, tries) for tries in (1, 2, 3, 4)] == [10, 20, 40, 60]
-    held = History(WorkCalendar(), [Revision(sheet(SATURDAY), 1, moment)])
-    assert [next_poll_s(held, moment, None, crashed, tries) for tries in (1, 2, 9)] == [10, 20, 600]
-
-
-@pytest.mark.parametrize("outcome", ["failed", "crashed"])
-def test_a_configured_pace_waits_until_a_sheet_is_held(outcome: str) -> None:
-    """Otherwise a daily `poll_seconds` and one failure at the first start would be a day of 503."""
-    moment = datetime(2026, 4, 25, 9, 0, tzinfo=UTC)
-    failed, empty = Cycle(outcome), History(WorkCalendar())
-    assert [next_poll_s(empty, moment, 86400, failed, tries) for tries in (1, 2, 3, 4)] == [10, 20, 40, 60]
-    assert next_poll_s(empty, moment, 0.5, failed, 4) == 0.5
-    held = History(WorkCalendar(), [Revision(sheet(SATURDAY), 1, moment)])
-    assert next_poll_s(held, moment, 86400, failed, 1) == 86400
-
-
-async def test_a_service_that_crashed_at_its_first_refresh_is_soon_ready(
-    bank: Bank, settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("history", "fixed_s", "cycle", "waits"),
+    [
+        # From ten seconds to ten minutes, or to one minute while no sheet is held: those would be minutes of 503.
+        *((HELD, None, cycle, [10, 20, 40, 80, 160, 320, 600, 600]) for cycle in (FAILED, Cycle("crashed"))),
+        *((EMPTY, None, cycle, [10, 20, 40, 60, 60]) for cycle in (FAILED, Cycle("crashed"))),
+        # A configured pace waits until a sheet is held, or a failure at the first start could be a day of 503.
+        *((EMPTY, 86400, cycle, [10, 20, 40, 60]) for cycle in (FAILED, Cycle("crashed"))),
+        *((HELD, 86400, cycle, [86400]) for cycle in (FAILED, Cycle("crashed"))),
+        (EMPTY, 0.5, FAILED, [0.5, 0.5]),
+        # Retry-After counts for any pace.
+        *((HELD, fixed_s, ASKS, [300]) for fixed_s in (None, 0.5)),
+        # The replica with the lease may not be able to reach the Bank.
+        *((EMPTY, fixed_s, Cycle("skipped"), [10]) for fixed_s in (None, 3600)),
+        (HELD, 3600, Cycle("skipped"), [3600]),
+        # Also outside of the hours of publication.
+        (HELD, None, UNCONFIRMED, [180]),
+        (EMPTY, None, UNCONFIRMED, [60]),
+    ],
+)
+def test_the_next_poll_is_sooner_after_a_failure_or_an_unconfirmed_sheet(
+    history: History, fixed_s: float | None, cycle: Cycle, waits: list[float]
 ) -> None:
-    """An unforeseen error comes once, and the next try follows seconds later."""
-    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
-    monkeypatch.setattr("ratesvc.service.schedule.FIRST_RETRY_S", 0.05)
-    cycle, calls = Refresher.cycle, 0
-
-    async def crashing_once(self: Refresher) -> Cycle:
-        nonlocal calls
-        calls += 1
-        if calls == 1:
-            raise ZeroDivisionError
-        return await cycle(self)
-
-    monkeypatch.setattr(Refresher, "cycle", crashing_once)
-    async with serve(msgspec.structs.replace(settings, poll_seconds=None)) as served:
-        await served.ready()
-        assert (await served.get("/readyz"))[0] == 200
-    assert calls == 2
+    """After the first failure, the second and so on. It is Saturday, so otherwise it would be an hour."""
+    saturday = NOON + timedelta(days=1)
+    assert [next_poll_s(history, saturday, fixed_s, cycle, 1 + place) for place in range(len(waits))] == waits
 
 
-def test_a_replica_without_sheets_and_without_the_lease_asks_again_soon() -> None:
-    """The replica with the lease may not be able to reach the Bank."""
-    moment = datetime(2026, 4, 25, 9, 0, tzinfo=UTC)
-    assert next_poll_s(History(WorkCalendar()), moment, None, Cycle("skipped"), 0) == 10
-    assert next_poll_s(History(WorkCalendar()), moment, 3600, Cycle("skipped"), 0) == 10
-    held = History(WorkCalendar(), [Revision(sheet(SATURDAY), 1, moment)])
-    assert next_poll_s(held, moment, 3600, Cycle("skipped"), 0) == 3600
-
-
-def test_an_unconfirmed_sheet_is_asked_for_again_within_minutes() -> None:
-    """Also outside of the hours of publication, and sooner if no sheet is held."""
-    moment = datetime(2026, 4, 25, 9, 0, tzinfo=UTC)
-    history = History(WorkCalendar(), [Revision(sheet(SATURDAY), 1, moment)])
-    unconfirmed = Cycle("confirming", held_back=(Unconfirmed(sheet(SATURDAY), Assessment()),))
-    assert next_poll_s(history, moment, None, unconfirmed, 0) == 180
-    assert next_poll_s(History(WorkCalendar()), moment, None, unconfirmed, 0) == 60
-
-
-async def test_a_service_stops_though_one_cancellation_is_lost(settings: Settings, serve: Serve) -> None:
-    """On Python 3.11 redis-py can lose a cancellation that comes while it sends, so it is repeated."""
-    heard = asyncio.Event()
+async def test_a_lost_cancellation_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Python 3.11 redis-py can lose a cancellation that comes while it sends. Every task must end all the same."""
+    monkeypatch.setattr("ratesvc.storage.redis.CANCEL_AGAIN_S", 0.01)
+    begun, heard = asyncio.Event(), asyncio.Event()
 
     async def deaf_once() -> None:
+        begun.set()
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             heard.set()
         await asyncio.Event().wait()
 
-    async with asyncio.timeout(10), serve(settings) as served:
-        served.service._schedule._tasks.add(asyncio.create_task(deaf_once()))  # noqa: SLF001 -- no other task loses it at will
-    assert heard.is_set()
+    task = asyncio.create_task(deaf_once())
+    await begun.wait()
+    async with asyncio.timeout(10):
+        await cancel([task])
+    assert (heard.is_set(), task.cancelled()) == (True, True)
 
 
 def test_jitter_only_delays_and_by_a_tenth_at_most() -> None:
