@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import aiohttp
@@ -15,9 +15,7 @@ from fake_bank import Bank, sheet
 from processes import serving
 
 from ratesvc.config import Server, Settings
-from ratesvc.domain.history import History
 from ratesvc.domain.rates import Revision
-from ratesvc.service.app import Service
 
 THURSDAY, FRIDAY, SATURDAY = (date(2026, 4, day) for day in (23, 24, 25))
 
@@ -37,36 +35,6 @@ async def test_a_publication_is_replaced_only_by_news(served: Served, clock: Clo
     clock.moment = datetime(2026, 4, 24, 21, 0, tzinfo=UTC)
     service.publish()
     assert service.publisher.current is not with_saturday
-
-
-async def test_a_request_after_midnight_is_answered_by_the_new_day(served: Served, clock: Clock) -> None:
-    """If the schedule slept at midnight, the first request publishes the new day."""
-    before = served.service.publisher.current
-    assert before
-    clock.moment = before.until - timedelta(seconds=1)
-    assert served.service.served(clock()) is before
-    clock.moment = before.until
-    after = served.service.served(clock())
-    assert after is not before
-    assert after
-    assert after.snapshot.today == SATURDAY
-    assert served.service.served(clock()) is after
-
-
-async def test_a_service_starts_with_the_stored_sheets(
-    bank: Bank, settings: Settings, serve: Serve, clock: Clock
-) -> None:
-    """Also if it cannot reach the Bank."""
-    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
-    async with serve(settings) as first:
-        await first.ready()
-        await eventually(lambda: len(first.service.history) == 2)
-    asked = len(bank.asked)
-    async with Service(settings, clock=clock, scheduled=False) as second:
-        assert isinstance(second.history, History)
-        assert [one.effective_date for one in second.history] == [THURSDAY, FRIDAY]
-        assert second.publisher.current
-    assert len(bank.asked) == asked
 
 
 async def test_two_replicas_share_a_port(bank: Bank, settings: Settings, serve: Serve) -> None:

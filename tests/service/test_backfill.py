@@ -302,23 +302,29 @@ async def test_verify_reports_differences_and_changes_nothing(bank: Bank, settin
 # The service runs it by itself
 
 
-async def test_a_stuck_backfill_never_delays_an_answer(bank: Bank, settings: Settings, serve: Serve) -> None:
-    """The Bank does not answer requests for series."""
-    asked, over = asyncio.Event(), asyncio.Event()
+async def test_a_bank_that_hangs_delays_no_answer(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """Neither a backfill that waits for the Bank nor a poll."""
+    over = asyncio.Event()
 
-    async def without_series(request: web.Request) -> web.StreamResponse:
-        if request.path.endswith("XML_dynamic.asp"):
-            asked.set()
-            await over.wait()
+    async def hang(request: web.Request) -> web.StreamResponse:
+        await over.wait()
         return await bank.honest(request)
 
-    bank.misbehave = without_series
+    async def hang_over_series(request: web.Request) -> web.StreamResponse:
+        return await (hang if request.path.endswith("XML_dynamic.asp") else bank.honest)(request)
+
+    bank.misbehave = hang_over_series
     async with serve(settings) as running:
         await running.ready()
-        await asked.wait()
-        while_stuck = [await running.get(path) for path in ("/v1/rates", "/v1/rates/2026-03-20", "/health")]
+        await eventually(lambda: bank.series_asked)
+        bank.misbehave, asked = hang, len(bank.queries)
+        refreshing = asyncio.create_task(running.service.refresh())
+        await eventually(lambda: len(bank.queries) > asked)
+        meanwhile = [await running.get(path) for path in ("/v1/rates", "/v1/rates/2026-03-20", "/widget", "/health")]
+        assert not refreshing.done()
         over.set()
-    assert [status for status, _, _ in while_stuck] == [200, 503, 200]
+        await refreshing
+    assert [status for status, _, _ in meanwhile] == [200, 503, 200, 200]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import date
@@ -46,54 +45,20 @@ async def test_a_refresh_that_brings_a_sheet_has_not_failed(bank: Bank, settings
         await eventually(lambda: running.service.history.of_date(THURSDAY))
 
 
-async def test_a_newest_sheet_that_is_refused_does_not_hide_the_one_in_force(
-    bank: Bank, settings: Settings, serve: Serve
+async def test_a_newest_sheet_that_is_refused_hides_no_other(
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock
 ) -> None:
-    """For example our clock is a day behind, so the newest sheet is later than tomorrow."""
+    """For example our clock is a day behind, so the newest sheet is later than tomorrow: at the start, and later."""
     bank.publish(*map(sheet, (THURSDAY, FRIDAY, date(2026, 4, 28))))
     async with serve(settings) as running:
         await eventually(lambda: len(running.service.history) == 2)
         assert [revision.effective_date for revision in running.service.history] == [THURSDAY, FRIDAY]
-
-
-async def test_a_gap_is_closed_although_the_newest_sheet_is_refused(
-    bank: Bank, settings: Settings, serve: Serve, clock: Clock
-) -> None:
-    """A day later the service also asks for today's own sheet."""
-    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
-    async with serve(settings) as running:
-        await eventually(lambda: running.service.history.of_date(THURSDAY))
         clock.advance(days=1)
-        bank.publish(sheet(date(2026, 4, 25)), sheet(date(2026, 4, 28)))
+        bank.publish(sheet(SATURDAY))
         bank.asked.clear()
         await running.service.poll()
-        await eventually(lambda: running.service.history.of_date(date(2026, 4, 25)))
+        await eventually(lambda: running.service.history.of_date(SATURDAY))
         assert bank.queries[:2] == ["", "date_req=25/04/2026"]
-
-
-async def test_no_request_to_the_bank_is_made_while_a_caller_waits(
-    bank: Bank, settings: Settings, serve: Serve
-) -> None:
-    """A Bank that hangs delays nobody."""
-    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
-    hanging = asyncio.Event()
-
-    async def hang(_: web.Request) -> web.StreamResponse:
-        await hanging.wait()
-        return web.Response()
-
-    async with serve(settings) as running:
-        await running.ready()
-        await eventually(lambda: len(running.service.history) == 2)
-        bank.misbehave = hang
-        refreshing = asyncio.create_task(running.service.refresh())
-        await eventually(lambda: len(bank.queries) == 3)
-        for path in ("/v1/rates", "/v1/rates?quote=EUR&lang=ru", "/widget", "/v1/rates/2026-01-10", "/health"):
-            async with asyncio.timeout(10):  # the Bank would be waited for longer
-                await running.get(path)
-        assert not refreshing.done()
-        hanging.set()
-        await refreshing
 
 
 async def test_a_command_asks_the_bank_without_the_lease(

@@ -1,4 +1,4 @@
-"""Several services on one Redis, and one service without it."""
+"""Several services on one Redis."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from conftest import Clock, Serve, Served, eventually
 from fake_bank import Bank, sheet, unavailable
 from machine import patience
 
-from ratesvc.config import Redis, Settings
+from ratesvc.config import Settings
 from ratesvc.service.health import Check
 from ratesvc.service.refresh import Cycle
 
@@ -90,14 +90,3 @@ async def test_every_replica_warns_until_the_bank_answers_one(bank: Bank, settin
             await other.service.poll()
             await eventually(lambda: not one.service.telemetry.failures)
             assert [fetching(served)["status"] for served in (one, other)] == ["pass", "pass"]
-
-
-async def test_a_service_without_redis_starts_from_the_bank(bank: Bank, settings: Settings, serve: Serve) -> None:
-    """Fetched sheets are taken directly, because no announcement comes. Health warns about Redis."""
-    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
-    async with serve(msgspec.structs.replace(settings, redis=Redis(url="redis://127.0.0.1:1/0"))) as running:
-        await eventually(lambda: len(running.service.history) == 2)
-        assert (await running.get("/v1/rates"))[0] == 200
-        assert (await running.get("/readyz"))[0] == 200
-        health = running.service.health()
-        assert (health["redis:connectivity"]["status"], health["cbr:sheet"]["status"]) == ("warn", "pass")
