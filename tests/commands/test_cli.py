@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import io
 import json
-import os
-import pty
 import re
 import shlex
 import signal
@@ -429,46 +427,33 @@ async def test_a_person_decides_about_documents_in_quarantine(
 # Terminals, streams and signals
 
 
-def in_a_terminal(folder: Path, *arguments: str, **variables: str) -> str:
+async def in_a_terminal(folder: Path, *arguments: str, **variables: str) -> str:
     """What a command writes to a terminal, of eighty columns by default."""
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ratesvc", *arguments],
-        cwd=folder,
-        env=environment(folder, **{"TERM": "xterm-256color", "COLUMNS": "80", **variables}),
-        stdin=subprocess.DEVNULL,
-        stdout=theirs,
-        stderr=theirs,
-    )
-    os.close(theirs)
-    parts = []
-    try:
-        while part := os.read(ours, 65536):
-            parts.append(part)
-    except OSError:
-        pass  # how Linux ends a terminal
-    os.close(ours)
-    assert process.wait(timeout=30) == 0
-    return b"".join(parts).decode()
+    terminal = (sys.executable, "-c", "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]))")
+    variables = environment(folder, **{"TERM": "xterm-256color", "COLUMNS": "80", **variables})
+    words = (*terminal, sys.executable, "-m", "ratesvc", *arguments)
+    code, out, _ = await finished(*words, cwd=folder, env=variables)
+    assert code == 0
+    return out
 
 
 @pytest.mark.slow
-def test_colour_is_for_terminals_and_not_where_no_color_is_set(command: Command, tmp_path: Path) -> None:
+async def test_colour_is_for_terminals_and_not_where_no_color_is_set(command: Command, tmp_path: Path) -> None:
     """Green and red of the terminal's own palette, so that they suit light and dark."""
     words = ("show", "USD", "EUR", "--demo")
-    coloured = in_a_terminal(tmp_path, *words)
+    coloured = await in_a_terminal(tmp_path, *words)
     assert "\x1b[32m" in coloured
     assert "\x1b[31m" in coloured
-    assert "\x1b[3" not in in_a_terminal(tmp_path, *words, NO_COLOR="1")
+    assert "\x1b[3" not in await in_a_terminal(tmp_path, *words, NO_COLOR="1")
     _, piped, _ = command(*words)
     assert "\x1b" not in piped
     assert "▲" in piped
 
 
 @pytest.mark.slow
-def test_the_progress_of_a_long_job_is_a_bar_in_a_terminal(tmp_path: Path) -> None:
+async def test_the_progress_of_a_long_job_is_a_bar_in_a_terminal(tmp_path: Path) -> None:
     """The count and the time left are whole."""
-    drawn = in_a_terminal(tmp_path, "backfill", "--demo", COLUMNS="40", NO_COLOR="1")
+    drawn = await in_a_terminal(tmp_path, "backfill", "--demo", COLUMNS="40", NO_COLOR="1")
     assert " 35/35 " in drawn
     assert "…" not in drawn
 

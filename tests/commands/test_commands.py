@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import resource
-import signal
-import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from conftest import Clock, eventually, unhurried
+from conftest import Clock, unhurried
 from fake_bank import Bank, daily_xml, last_month, sheet, unavailable, workdays
-from processes import environment, processes_over
 from sheets import all_times, changed, plausible, times
 
 from ratesvc.commands.data import backfill, verify
@@ -104,33 +100,16 @@ async def test_days_that_are_not_held_cost_one_request_a_currency(
 
 
 @pytest.mark.slow
-async def test_a_backfill_killed_in_the_middle_goes_on_without_asking_again(
+async def test_a_backfill_says_what_is_held_and_a_comparison_what_differs(
     bank: Bank, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """kill -9 after a few currencies; the second run only asks for the others, and says what is held."""
+    """Where no service runs, too. tests/service/test_backfill.py shows how a run that was cut off goes on."""
     count = len(last_month(bank))
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "ratesvc", "backfill"),
-        cwd=tmp_path,
-        env=environment(tmp_path, RATESVC_CBR_MIRRORS=bank.url, RATESVC_CBR_BACKFILL_GAP_SECONDS="0.2"),
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    await eventually(lambda: len(bank.series_asked) >= 5)
-    process.send_signal(signal.SIGKILL)
-    async with asyncio.timeout(20):
-        await process.wait()
-    await eventually(lambda: not processes_over(tmp_path))
-    first = list(bank.series_asked)
     settings = Settings(data_dir=str(tmp_path / "data"), cbr=Cbr(mirrors=(bank.url,), backfill_gap_seconds=0))
     await backfill(settings, None, None, as_json=False, demo=False)
     out, err = capsys.readouterr()
     assert f"Held in {tmp_path}/data/engine: {count} sheets, every one from 1992-07-01 to " in out
     assert "nothing more" in err
-    second = bank.series_asked[len(first) :]
-    # What was under way at the kill is asked for once more at most.
-    assert len(set(first) & set(second)) <= 1
-    nameless = {"R01435", "R01436", "R01700"}
-    assert set(first) | set(second) == {quote.cbr_id for quote in sheet(utc_now().date()).quotes} | nameless
     await verify(settings, as_json=False, demo=False)
     assert capsys.readouterr().out.endswith("No difference.\n")
     series = bank.series["R01235"]
