@@ -22,7 +22,7 @@ import aiohttp
 import pytest
 from conftest import eventually, missing
 from fake_bank import Bank, around_today, sheet
-from processes import ROOT, Program, ran, serving
+from processes import ROOT, Program, finished, ran, serving
 from release_settings import PAGE as SETTINGS
 from release_settings import written
 
@@ -187,14 +187,11 @@ async def test_make_says_what_it_waits_for(tmp_path: Path) -> None:
     """A first run makes an environment and fills it from the lock, which here is empty."""
     (tmp_path / "Makefile").write_bytes((ROOT / "Makefile").read_bytes())
     (tmp_path / "requirements.lock").touch()
-    process = await asyncio.create_subprocess_exec(
-        *("make", ".venv/ready"), cwd=tmp_path, env=without_make(), stderr=asyncio.subprocess.PIPE
-    )
-    _, errors = await process.communicate()
-    making, installing, *_ = errors.decode().splitlines()
+    code, _, errors = await finished("make", ".venv/ready", cwd=tmp_path, env=without_make())
+    making, installing, *_ = errors.splitlines()
     assert making.startswith("Making .venv with python3")
     assert installing == "Installing the packages of requirements.lock into .venv. This takes up to a minute."
-    assert process.returncode == 0
+    assert code == 0
 
 
 def test_make_knows_every_target_that_the_pages_name() -> None:

@@ -156,19 +156,15 @@ def test_the_weekly_workflow_moves_an_old_version_and_opens_a_pull_request(tmp_p
 def copied_with_old_structlog(folder: Path) -> Path:
     """What make needs for the locks, and its environment, which looks newer than they, so that nothing is installed."""
     copy = folder / "copy"
-    for name in (
-        "Makefile",
-        "pyproject.toml",
-        *LOCKS,
-        *(f"tests/{one}/requirements.in" for one in ("clients", "clients/tap", "fuzz")),
-    ):
+    clients = "tests/clients/package*.json"
+    for name in output_of(
+        "git", "ls-files", "Makefile", "pyproject.toml", "*.lock", "*requirements.in", clients
+    ).split():
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, copy / name)
     for lock, text in LOCKS.items():
         (copy / lock).write_text(re.sub(r"^structlog==\S+", "structlog==25.1.0", text, flags=re.MULTILINE), "utf-8")
         os.utime(copy / lock, (0, 0))
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(ROOT / "tests/clients" / name, copy / "tests/clients" / name)
     (copy / ".venv").mkdir()
     for part in (ROOT / ".venv").iterdir():
         # These say when make installed, and another test may run make.
