@@ -12,7 +12,7 @@ import guarded
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
-from conftest import Served, commands, eventually, golden
+from conftest import Served, eventually, golden
 from processes import ROOT, environment, finished
 
 from ratesvc.storage.redis import connect
@@ -118,44 +118,6 @@ def test_each(path): ...
 """
 
 
-async def outcome(folder: Path, text: str, *arguments: str, **variables: str) -> str:
-    """What pytest says of these tests with our own conftest and settings."""
-    tests = folder / "test_some.py"
-    tests.write_text(text, "utf-8")
-    settings = ("-c", ROOT / "pyproject.toml", "--rootdir", folder, "-p", "conftest", "-p", "no:cacheprovider")
-    variables["PYTHONPATH"] = f"{ROOT}:{ROOT}/tests:{ROOT}/tests/faults"
-    command = (sys.executable, "-m", "pytest", *map(str, settings), *arguments, str(tests))
-    _, out, err = await finished(*command, cwd=folder, env=environment(folder, **variables))
-    return out + err
-
-
-@pytest.mark.slow
-async def test_a_skip_is_a_failure_under_test_all(tmp_path: Path) -> None:
-    """By a mark, a fixture or the test itself; what no package brings is only counted."""
-    said = await outcome(tmp_path, SOME, TEST_ALL="1")
-    assert "1 failed, 1 passed, 1 skipped, 2 errors" in said
-    assert "! 1 tests did not run" in said
-
-
-@pytest.mark.slow
-async def test_the_end_says_how_many_did_not_run_and_why(tmp_path: Path) -> None:
-    """By a mark, a fixture, itself or for want of a recording, over several processes; and the seed of the order."""
-    said = await outcome(tmp_path, SOME, "-q", "-n", "2", "-p", "randomly", "--randomly-seed=77")
-    assert "1 passed, 4 skipped" in said
-    assert "! 4 tests did not run !" in said
-    for why in ("silently", "a server is missing", "a program is missing", "no package brings it: a recording"):
-        assert f"    1 {why}\n" in said
-    assert "random seed 77;" in said
-
-
-@pytest.mark.slow
-async def test_what_was_not_reached_did_not_run(tmp_path: Path) -> None:
-    """The first failure ends this run, before two others."""
-    said = await outcome(tmp_path, BROKEN, "--maxfail=1", "-p", "no:randomly")
-    assert "    2 the run ended before them\n" in said
-    assert "! 2 tests did not run !" in said
-
-
 BETWEEN = """
 import pytest
 
@@ -165,14 +127,48 @@ def test_of_make_test(): ...
 @pytest.mark.release
 def test_of_two(): ...
 """
+WHY = ("silently", "a server is missing", "a program is missing", "no package brings it: a recording")
+RUNS: dict[str, tuple[str, str, dict[str, str], tuple[str, ...]]] = {
+    "the end says how many did not run and why, over several processes, and the seed of the order": (
+        SOME,
+        "-q -n 2 -p randomly --randomly-seed=77",
+        {},
+        ("1 passed, 4 skipped", "! 4 tests did not run !", *(f"    1 {why}\n" for why in WHY), "random seed 77;"),
+    ),
+    "under TEST_ALL a skip by a mark, a fixture or the test is a failure; what no package brings is counted": (
+        SOME,
+        "",
+        {"TEST_ALL": "1"},
+        ("1 failed, 1 passed, 1 skipped, 2 errors", "! 1 tests did not run"),
+    ),
+    "what was not reached before a failure ended the run did not run": (
+        BROKEN,
+        "--maxfail=1 -p no:randomly",
+        {},
+        ("    2 the run ended before them\n", "! 2 tests did not run !"),
+    ),
+    "a test without any case is an error: an empty folder must not make its tests green": (NONE, "", {}, ("1 error",)),
+    "each test belongs to one command of the Makefile, or none is run": (
+        BETWEEN,
+        "",
+        {},
+        ("test_of_two belongs to ['FAULTS', 'RELEASE'] of ['TEST', 'FAULTS', 'RELEASE'], not to one",),
+    ),
+}
 
 
 @pytest.mark.slow
-async def test_each_test_belongs_to_one_command(tmp_path: Path) -> None:
-    """`make test`, `make faults` and `make release-check` together run all of them, once; else none is run."""
-    assert commands().keys() == {"TEST", "FAULTS", "RELEASE"}
-    said = await outcome(tmp_path, BETWEEN)
-    assert "test_of_two belongs to ['FAULTS', 'RELEASE'] of ['TEST', 'FAULTS', 'RELEASE'], not to one" in said
+@pytest.mark.parametrize("run", RUNS)
+async def test_a_run(run: str, tmp_path: Path) -> None:
+    """What pytest says of tests with our own conftest and settings."""
+    text, arguments, variables, said = RUNS[run]
+    tests = tmp_path / "test_some.py"
+    tests.write_text(text, "utf-8")
+    settings = ("-c", ROOT / "pyproject.toml", "--rootdir", tmp_path, "-p", "conftest", "-p", "no:cacheprovider")
+    path = f"{ROOT}:{ROOT}/tests:{ROOT}/tests/faults"
+    command = (sys.executable, "-m", "pytest", *map(str, settings), *arguments.split(), str(tests))
+    _, out, err = await finished(*command, cwd=tmp_path, env=environment(tmp_path, PYTHONPATH=path, **variables))
+    assert [words for words in said if words not in out + err] == []
 
 
 def test_no_file_is_lost_while_tests_are_collected() -> None:
@@ -180,9 +176,3 @@ def test_no_file_is_lost_while_tests_are_collected() -> None:
     ways = re.compile(r"^\w[^\n]*importorskip\(|allow_module_leve[l]|collect_ignor[e]|--ignor[e]=", re.MULTILINE)
     files = [*(ROOT / "tests").rglob("*.py"), ROOT / "Makefile", ROOT / "pyproject.toml"]
     assert [file.name for file in files if ways.search(file.read_text("utf-8"))] == []
-
-
-@pytest.mark.slow
-async def test_a_test_without_any_case_is_an_error(tmp_path: Path) -> None:
-    """A folder that is empty must not make its tests green."""
-    assert "1 error" in await outcome(tmp_path, NONE)
