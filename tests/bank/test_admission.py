@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -12,7 +12,6 @@ from sheets import changed, plausible, times, without
 from ratesvc.bank.admission import (
     Admitted,
     Quarantined,
-    Reassessed,
     Unconfirmed,
     admit,
     is_settled,
@@ -33,7 +32,7 @@ ODD = changed(SHEET, PLN=times("1.3"))
 SLIPPED = changed(SHEET, PLN=times("10"))
 WRONG = changed(plausible(THURSDAY), PLN=times("10"))
 RIGHT = tuple(map(plausible, DAYS[:4]))
-UNASSESSED = Coverage(WEDNESDAY, SATURDAY, assessed=False)
+WHOLE, WITHOUT_THURSDAY = Coverage(WEDNESDAY, SATURDAY), Coverage(WEDNESDAY, SATURDAY, (THURSDAY,))
 
 
 def revision(sheet: Sheet, number: int = 1, *flags: str) -> Revision:
@@ -123,84 +122,76 @@ def test_a_composed_sheet_is_compared_with_the_one_before_it() -> None:
 # The data of an older version
 
 
-def assessed(
-    *stored: Revision, admitted: tuple[Revision, ...] = (), composed: tuple[Sheet, ...] = ()
-) -> tuple[Reassessed, list[Revision]]:
-    """The result for these revisions and columns, and the refused revisions."""
-    found = reassess(CALENDAR, admitted, stored, columns(*composed), UNASSESSED if composed else None)
-    return found, [one for one, _ in found.refused]
+@dataclass(frozen=True)
+class Older:
+    """What an older version stored, and what is left of it: the other revisions are kept, in the order of days."""
+
+    stored: tuple[Revision, ...] = ()
+    admitted: tuple[Revision, ...] = ()
+    composed: tuple[Sheet, ...] = ()
+    refused: tuple[Revision, ...] = ()
+    left: Coverage | None = None
 
 
-def test_data_without_findings_is_kept() -> None:
-    """Columns, and the documents above them, by day and number. The columns are not changed."""
-    stored = [revision(BEFORE), revision(RIGHT[1])]
-    made = columns(*RIGHT)
-    found = reassess(CALENDAR, [], stored, made, UNASSESSED)
-    assert (found.kept, found.refused) == ((stored[1], stored[0]), ())
-    assert found.coverage == Coverage(WEDNESDAY, SATURDAY)
-    assert [list(map(date.fromordinal, one.days)) for one in made] == [list(DAYS[:4])] * len(made)
+DOCUMENTS = tuple(map(revision, RIGHT))
+SLIPS = (RIGHT[0], WRONG, BEFORE, SHEET)
+CUT = revision(without(WRONG, "PLN", "CZK", "RON", "MDL"))
+CONFIRMED, RELEASED = revision(WRONG, 1, "off_peg", "power_of_ten", "large_move"), revision(WRONG, 1, "released")
+HALF_CONFIRMED = revision(SLIPPED, 1, "large_move")
+LATE = revision(replace(SLIPPED, effective_date=FRIDAY + 32 * ONE_DAY))
+# Columns that have no finding beside those before them, only beside a correction that was admitted meanwhile.
+DEARER = changed(RIGHT[1], PLN=times("1.14"))
+CHEAPER = (revision(changed(RIGHT[0], PLN=times("0.98")), 2),)
+OLDER = {
+    "all is right": Older(DOCUMENTS[2:0:-1], composed=RIGHT, left=WHOLE),
+    "there are only documents": Older(DOCUMENTS[::-1]),
+    "no sheet is compared with a refused one": Older(
+        (DOCUMENTS[3], revision(WRONG), DOCUMENTS[2], DOCUMENTS[0]), refused=(revision(WRONG),)
+    ),
+    "columns slip on one day": Older(composed=SLIPS, left=WITHOUT_THURSDAY),
+    "columns slip on two days": Older(
+        composed=(RIGHT[0], WRONG, changed(BEFORE, PLN=times("10")), SHEET),
+        left=Coverage(WEDNESDAY, SATURDAY, (THURSDAY, FRIDAY)),
+    ),
+    "a wrong document takes columns that say the same with it": Older(
+        (revision(DEARER),), CHEAPER, (RIGHT[0], DEARER, BEFORE, SHEET), (revision(DEARER),), WITHOUT_THURSDAY
+    ),
+    "and no columns that say something else": Older(
+        (revision(WRONG),), CHEAPER, (RIGHT[0], DEARER, BEFORE, SHEET), (revision(WRONG),), WHOLE
+    ),
+    "and no right ones": Older((CUT,), composed=RIGHT, refused=(CUT,), left=WHOLE),
+    "the last sheet slips": Older(
+        (revision(SLIPPED),),
+        composed=(*RIGHT[:3], SLIPPED),
+        refused=(revision(SLIPPED),),
+        left=Coverage(WEDNESDAY, FRIDAY),
+    ),
+    "a right document stands above wrong columns": Older(DOCUMENTS[1:2], composed=SLIPS, left=WHOLE),
+    "its findings were confirmed": Older((CONFIRMED,), composed=SLIPS, left=WHOLE),
+    "a person released it": Older((RELEASED,), composed=SLIPS, left=WHOLE),
+    "one of its findings was not confirmed": Older((HALF_CONFIRMED,), DOCUMENTS[2:3], refused=(HALF_CONFIRMED,)),
+    "a month later there is nothing to compare with": Older((LATE,), DOCUMENTS[2:3]),
+    "no sheet of the coverage is left": Older(
+        (revision(SLIPPED),), DOCUMENTS[2:3], (SLIPPED,), (revision(SLIPPED),), left=None
+    ),
+}
 
 
-def test_without_columns_only_documents_are_assessed() -> None:
-    """In the order of their days, however they are read. No sheet is compared with a refused one."""
-    days = [revision(sheet) for sheet in RIGHT]
-    assert assessed(*reversed(days))[0].kept == tuple(days)
-    found, refused = assessed(days[3], revision(WRONG), days[2], days[0])
-    assert (found.kept, found.coverage) == ((days[0], days[2], days[3]), None)
-    assert (refused, found.refused[0][1].reason) == ([revision(WRONG)], "power_of_ten")
+@pytest.mark.parametrize("case", OLDER)
+def test_the_data_of_an_older_version_is_assessed_once(case: str) -> None:
+    """Its columns are not changed. A coverage that ends before it begins would be written and dropped for ever."""
+    older = OLDER[case]
+    made = columns(*older.composed)
+    days = [one.effective_date for one in older.composed]
+    coverage = Coverage(days[0], days[-1], assessed=False) if days else None
+    found = reassess(CALENDAR, older.admitted, older.stored, made, coverage)
+    assert found.kept == tuple(sorted({*older.stored} - {*older.refused}, key=lambda one: one.key))
+    assert tuple(revision for revision, _ in found.refused) == older.refused
+    assert found.coverage == older.left
+    assert [list(map(date.fromordinal, one.days)) for one in made] == [days] * len(made)
 
 
-def test_composed_sheets_with_findings_are_held_back_and_the_next_right_one_is_not() -> None:
-    """If a mistake lasts for days, each is compared with the last right sheet."""
-    found, _ = assessed(composed=(RIGHT[0], WRONG, BEFORE, SHEET))
-    assert (found.coverage, found.kept, found.refused) == (Coverage(WEDNESDAY, SATURDAY, (THURSDAY,)), (), ())
-    longer = (RIGHT[0], WRONG, changed(BEFORE, PLN=times("10")), SHEET)
-    assert assessed(composed=longer)[0].coverage == Coverage(WEDNESDAY, SATURDAY, (THURSDAY, FRIDAY))
-
-
-def test_columns_are_refused_with_the_document_that_says_the_same() -> None:
-    """They have no finding beside the columns before them, only beside a correction admitted meanwhile."""
-    dearer = changed(RIGHT[1], PLN=times("1.14"))
-    admitted = (revision(changed(RIGHT[0], PLN=times("0.98")), 2),)
-    composed = (RIGHT[0], dearer, BEFORE, SHEET)
-    found, refused = assessed(revision(dearer), admitted=admitted, composed=composed)
-    assert (refused, found.coverage) == ([revision(dearer)], Coverage(WEDNESDAY, SATURDAY, (THURSDAY,)))
-    found, refused = assessed(revision(WRONG), admitted=admitted, composed=composed)
-    assert (refused, found.coverage) == ([revision(WRONG)], Coverage(WEDNESDAY, SATURDAY))
-    found, refused = assessed(revision(SLIPPED), composed=(*RIGHT[:3], SLIPPED))
-    assert (refused, found.kept, found.coverage) == ([revision(SLIPPED)], (), Coverage(WEDNESDAY, FRIDAY))
-
-
-def test_a_right_document_above_wrong_columns_is_kept() -> None:
-    """And a wrong one does not take right columns with it."""
-    right = revision(RIGHT[1])
-    found, refused = assessed(right, composed=(RIGHT[0], WRONG, BEFORE, SHEET))
-    assert (found.kept, refused, found.coverage) == ((right,), [], Coverage(WEDNESDAY, SATURDAY))
-    wrong = revision(without(WRONG, "PLN", "CZK", "RON", "MDL"))
-    found, refused = assessed(wrong, composed=RIGHT)
-    assert (refused, found.coverage) == ([wrong], Coverage(WEDNESDAY, SATURDAY))
-
-
-def test_flags_explain_findings_that_were_confirmed_or_released() -> None:
-    """Each finding must be among the flags."""
-    for flags in (("off_peg", "power_of_ten", "large_move"), ("released",)):
-        explained = revision(WRONG, 1, *flags)
-        found, refused = assessed(explained, composed=(RIGHT[0], WRONG, BEFORE, SHEET))
-        assert (found.kept, refused, found.coverage) == ((explained,), [], Coverage(WEDNESDAY, SATURDAY))
-    half = revision(SLIPPED, 1, "large_move")
-    found, refused = assessed(half, admitted=(revision(BEFORE),))
-    assert (refused, found.refused[0][1].flags) == ([half], ("power_of_ten",))
-
-
-def test_a_month_later_there_is_nothing_to_compare_with() -> None:
-    """A sheet that was stored long after the one before it is kept."""
-    late = revision(replace(SLIPPED, effective_date=FRIDAY + 32 * ONE_DAY))
-    assert assessed(late, admitted=(revision(BEFORE),))[0].kept == (late,)
-
-
-def test_a_coverage_without_an_admitted_sheet_is_none() -> None:
-    """One that ends before it begins would be written and dropped for ever."""
-    one_day = Coverage(SATURDAY, SATURDAY, assessed=False)
-    found = reassess(CALENDAR, [revision(BEFORE)], [revision(SLIPPED)], columns(SLIPPED), one_day)
-    assert [one for one, _ in found.refused] == [revision(SLIPPED)]
-    assert found.coverage is None
+def test_findings_that_nobody_confirmed_are_the_reasons() -> None:
+    """Not those that are among the flags."""
+    [(_, assessment)] = reassess(CALENDAR, DOCUMENTS[2:3], [HALF_CONFIRMED], [], None).refused
+    assert assessment.flags == ("power_of_ten",)
