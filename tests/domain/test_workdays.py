@@ -33,12 +33,8 @@ def moscow(day: str, clock: str) -> datetime:
 
 def sheets_between(first: str, last: str) -> list[str]:
     """The effective dates from `first` to `last`."""
-    day, found = date.fromisoformat(first), []
-    while day <= date.fromisoformat(last):
-        if CALENDAR.is_effective_date(day):
-            found.append(day.isoformat())
-        day += ONE_DAY
-    return found
+    ordinals = range(date.fromisoformat(first).toordinal(), date.fromisoformat(last).toordinal() + 1)
+    return [day.isoformat() for day in map(date.fromordinal, ordinals) if CALENDAR.is_effective_date(day)]
 
 
 @pytest.mark.parametrize(
