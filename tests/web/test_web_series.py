@@ -232,13 +232,18 @@ async def test_an_index_of_a_cross_rate_is_rounded_once(bank: Bank, settings: Se
 async def test_a_chart_of_far_apart_rates_starts_at_100_and_has_its_hosts_title(
     bank: Bank, settings: Settings, serve: Serve
 ) -> None:
-    """Unless its address asks for absolute lines. A title takes no control characters, which XML does not have."""
+    """Unless its address asks for absolute lines. A title takes no control characters, which XML does not have.
+
+    There are one to six lines.
+    """
     bank.publish(sheet(date(2026, 4, 24)))
     async with serve(unhurried(settings)) as served:
         await eventually(lambda: served.service.history.coverage)
         target = "/chart.svg?codes=USD,KZT&since=2026-04-24&until=2026-04-24&title=This%20week"
         automatic, absolute = [(await served.get(target + more))[2].decode() for more in ("", "&scale=absolute")]
-        assert (await served.get(f"{target}%07"))[0] == 400
+        seven = f"/chart.svg?codes={','.join(sorted(served.service.history.codes())[:7])}"
+        for wrong in (f"{target}%07", seven, "/chart.svg?codes=USD&quote=USD"):
+            assert (await served.get(wrong))[0] == 400
     assert "Index, first day = 100" in automatic
     assert "RUB for one unit" in absolute
     assert "<title>This week. Index" in automatic
