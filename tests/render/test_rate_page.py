@@ -48,15 +48,6 @@ def held(*days: str, received: str = "17:05") -> History:
     return History(CALENDAR, [Revision(sheet, 1, eve) for sheet, eve in zip(sheets, eves, strict=True)])
 
 
-def reason_for(history: History, day: str, now: datetime, code: str = "USD") -> Reason:
-    outcome: InForce | RatesvcError
-    try:
-        outcome = on_day(history, date.fromisoformat(day), now)
-    except RatesvcError as error:
-        outcome = error
-    return reason(outcome, code, now, CALENDAR)
-
-
 def words(why: Reason, day: str, tag: str = "en", code: str = "USD", quote: Quote | None = USD) -> str:
     question, found = Question(date.fromisoformat(day), code, {"USD", "JPY"}), None
     if why.effective and why.kind not in (Kind.NOT_YET_SET, Kind.LATE):
@@ -66,53 +57,94 @@ def words(why: Reason, day: str, tag: str = "en", code: str = "USD", quote: Quot
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", page[page.index("<section") :])).split())
 
 
-def test_a_working_day_has_its_own_rate() -> None:
-    """Tuesday, 5 March 2024: set on Monday for that very day."""
-    why = reason_for(held("2024-03-02", "2024-03-05"), "2024-03-05", moment(date(2024, 3, 5)))
-    assert why == Reason(Kind.OWN_DAY, date(2024, 3, 5), date(2024, 3, 4))
-    assert "set this rate for that very day" in words(why, "2024-03-05")
+MARCH, APRIL = "2024-03-02 2024-03-05", "2024-04-27 2024-04-28 2024-05-03"
+SATURDAYS = (
+    "Saturday's rate (March 2, 2024) also applies on Sunday and Monday: the Bank sets no rates at the weekend. "
+    "It applies until March 4, 2024 inclusive. Effective date Saturday, March 2, 2024 Set on Friday, March 1, 2024"
+)
+WORKING_SATURDAYS = (
+    "set this rate for that very day. It was set on April 27, 2024, a working day at the weekend. "
+    "Effective date Sunday, April 28, 2024 Set on Saturday, April 27, 2024"
+)
+MAY = (
+    "April 28, 2024 to May 1, 2024 are days off (Holiday of Spring and Labor, weekend) without new rates. "
+    "It applies until May 2, 2024 inclusive."
+)
+NEW_YEAR = (
+    "Этот курс действует с 29 декабря 2024 г.: с 29 декабря 2024 г. по 8 января 2025 г. — нерабочие дни "
+    "(новогодние каникулы, Рождество Христово, выходные), и новых курсов Банк России не устанавливал. "
+    "Он действует по 9 января 2025 г. включительно. Дата начала действия воскресенье, 29 декабря 2024 г."
+)
+RUSSIA_DAY = (
+    "с 12 июня 2024 г.: 12 июня 2024 г. — нерабочий день (День России), и новый курс Банк России не устанавливал. "
+    "Он действует по 13 июня 2024 г. включительно."
+)
+ANNOUNCED = (
+    "has already set this rate; it comes into force on March 5, 2024. Effective date Tuesday, March 5, 2024 "
+    "Set on Monday, March 4, 2024 Revision 2 Received March 4, 2024 at 17:05 Moscow time"
+)
+EXPECTED = "has not set the rate for this day yet. It is expected by 18:00 Moscow time on December 30, 2025."
 
 
-@pytest.mark.parametrize("day", ["2024-03-03", "2024-03-04"])
-def test_saturdays_rate_applies_on_sunday_and_monday(day: str) -> None:
-    """Set on Friday for Saturday, 2 March 2024; the next is in force on Tuesday."""
-    why = reason_for(held("2024-03-02", "2024-03-05"), day, moment(date(2024, 3, 6)))
-    assert (why.kind, why.effective, why.until) == (Kind.WEEKEND, date(2024, 3, 2), date(2024, 3, 4))
-    assert "Saturday's rate (March 2, 2024) also applies on Sunday and Monday" in words(why, day)
-    assert "на субботу, 2 марта 2024 г., действует также в воскресенье и понедельник" in words(why, day, "ru")
+@pytest.mark.parametrize(
+    ("sheets", "day", "now", "said"),
+    [
+        # Set on Friday for Saturday, 2 March; the next is in force on Tuesday. Friday evening already answers Monday.
+        (MARCH, "2024-03-03", "2024-03-06 12:00", SATURDAYS),
+        (MARCH, "2024-03-04", "2024-03-06 12:00", SATURDAYS),
+        ("2024-03-01 2024-03-02", "2024-03-04", "2024-03-01 18:00", SATURDAYS),
+        (MARCH, "2024-03-04", "2024-03-06 12:00", "на субботу, 2 марта 2024 г., действует также в воскресенье и пон"),
+        # Set on a working Saturday for Sunday, 29 December. Days off last to 8 January, so it also applies to the 9th.
+        ("2024-12-29 2025-01-10", "2025-01-01", "2025-01-10 12:00", NEW_YEAR),
+        ("2024-12-29 2025-01-10", "2025-01-08", "2025-01-10 12:00", NEW_YEAR),
+        ("2024-12-29 2025-01-10", "2025-01-09", "2025-01-10 12:00", NEW_YEAR),
+        # Saturday, 27 April was a working day, so Sunday the 28th has its own rate and Monday keeps it.
+        (APRIL, "2024-04-28", "2024-05-06 12:00", WORKING_SATURDAYS),
+        (APRIL, "2024-04-29", "2024-05-06 12:00", MAY),
+        # Russia Day has its own rate, set on the 11th.
+        ("2024-06-12 2024-06-14", "2024-06-13", "2024-06-14 12:00", RUSSIA_DAY),
+        # Received on the eve, in force from midnight.
+        (MARCH, "2024-03-05", "2024-03-04 18:00", ANNOUNCED),
+        (MARCH, "2024-03-05", "2024-03-04 23:59:59", ANNOUNCED),
+        (
+            MARCH,
+            "2024-03-05",
+            "2024-03-05 00:00",
+            "for that very day. Effective date Tuesday, March 5, 2024 Set on",
+        ),
+        # The last working day of the year; a day in the holidays waits for the rate before them.
+        ("2025-12-30", "2025-12-31", "2025-12-30 12:00", f"{EXPECTED} ←"),
+        ("2025-12-30 2025-12-31", "2025-12-31", "2025-12-30 19:00", "it comes into force on December 31, 2025."),
+        ("2025-12-30", "2026-01-05", "2025-12-30 12:00", f"{EXPECTED} The rate of December 31, 2025 will apply."),
+        ("2024-03-05", "2024-03-06", "2024-03-05 18:30", "is late. It was expected by 18:00 Moscow time on March 5"),
+        # Tuesday's sheet never came.
+        (
+            "2024-03-02",
+            "2024-03-05",
+            "2024-03-05 12:00",
+            "has not been received. This is the last known rate",
+        ),
+        ("2024-03-02", "2024-03-05", "2024-03-05 12:00", "Effective date Saturday, March 2, 2024 Revision 2"),
+    ],
+)
+def test_the_page_says_which_rate_applies_and_why(sheets: str, day: str, now: str, said: str) -> None:
+    """By the sheets that are held, the calendar and the clock."""
+    clock = datetime.fromisoformat(now).replace(tzinfo=MOSCOW)
+    outcome: InForce | RatesvcError
+    try:
+        outcome = on_day(held(*sheets.split()), date.fromisoformat(day), clock)
+    except RatesvcError as error:
+        outcome = error
+    why = reason(outcome, "USD", clock, CALENDAR)
+    assert said in words(why, day, "ru" if re.search("[а-я]", said) else "en")
 
 
-@pytest.mark.parametrize("day", ["2025-01-01", "2025-01-08", "2025-01-09"])
-def test_new_year(day: str) -> None:
-    """Set on Saturday, 28 December 2024, for the 29th. Days off last to 8 January, so it also applies to the 9th."""
-    why = reason_for(held("2024-12-29", "2025-01-10"), day, moment(date(2025, 1, 10)))
-    assert why.kind is Kind.DAYS_OFF
-    assert (why.effective, why.days_off) == (date(2024, 12, 29), (date(2024, 12, 29), date(2025, 1, 8)))
-    assert why.holidays == ("New Year Holidays", "Christmas Day", "weekend")
-    assert why.until == date(2025, 1, 9)
-    assert (
-        "с 29 декабря 2024 г. по 8 января 2025 г. — нерабочие дни (новогодние каникулы, Рождество Христово, выходные)"
-        in words(why, day, "ru")
-    )
-
-
-def test_a_working_saturday_sets_a_sundays_rate() -> None:
-    """Saturday, 27 April 2024 was a working day, so Sunday the 28th has its own rate and Monday keeps it."""
-    history = held("2024-04-27", "2024-04-28", "2024-05-03")
-    now = moment(date(2024, 5, 6))
-    own = reason_for(history, "2024-04-28", now)
-    assert own == Reason(Kind.OWN_DAY, date(2024, 4, 28), date(2024, 4, 27))
-    assert "It was set on April 27, 2024, a working day at the weekend." in words(own, "2024-04-28")
-    after = reason_for(history, "2024-04-29", now)
-    assert (after.kind, after.effective, after.until) == (Kind.DAYS_OFF, date(2024, 4, 28), date(2024, 5, 2))
-    assert after.holidays == ("Holiday of Spring and Labor", "weekend")
-
-
-def test_a_single_day_off() -> None:
-    """Wednesday, 12 June 2024 was Russia Day: its own rate was set on the 11th, and it applies on the 13th too."""
-    why = reason_for(held("2024-06-12", "2024-06-14"), "2024-06-13", moment(date(2024, 6, 14)))
-    assert (why.kind, why.days_off) == (Kind.ONE_DAY_OFF, (date(2024, 6, 12), date(2024, 6, 12)))
-    assert "12 июня 2024 г. — нерабочий день (День России)" in words(why, "2024-06-13", "ru")
+def test_a_currency_that_the_sheet_lacks() -> None:
+    """The page names the sheet."""
+    day = date(2024, 3, 5)
+    why = reason(on_day(held("2024-03-05"), day, moment(day)), "DEM", moment(day), CALENDAR)
+    assert why == Reason(Kind.ABSENT, day)
+    assert "has no rate for DEM" in words(why, "2024-03-05", code="DEM", quote=None)
 
 
 def test_a_day_off_by_decree_has_no_name() -> None:
@@ -123,57 +155,6 @@ def test_a_day_off_by_decree_has_no_name() -> None:
     why = reason(answer, "USD", moment(date(2020, 5, 1)), decreed)
     assert (why.kind, why.holidays, why.until) == (Kind.DAYS_OFF, (), date(2020, 4, 6))
     assert "March 28, 2020 to April 5, 2020 are days off without new rates" in words(why, "2020-04-01")
-
-
-def test_tomorrows_rate_is_announced() -> None:
-    """Monday evening, for Tuesday: the rate was received at 17:05 and is not yet in force."""
-    why = reason_for(held("2024-03-02", "2024-03-05"), "2024-03-05", moment(date(2024, 3, 4), "18:00"))
-    assert why.kind is Kind.ANNOUNCED
-    assert "Received March 4, 2024 at 17:05 Moscow time" in words(why, "2024-03-05")
-
-
-def test_at_midnight_the_announced_rate_is_the_days_own() -> None:
-    history = held("2024-03-02", "2024-03-05")
-    midnight = datetime(2024, 3, 5, tzinfo=MOSCOW)
-    assert reason_for(history, "2024-03-05", midnight - timedelta(seconds=1)).kind is Kind.ANNOUNCED
-    assert reason_for(history, "2024-03-05", midnight).kind is Kind.OWN_DAY
-
-
-def test_next_monday_is_answered_on_friday_evening() -> None:
-    """Saturday's sheet is announced, and no other can come before Tuesday."""
-    why = reason_for(held("2024-03-01", "2024-03-02"), "2024-03-04", moment(date(2024, 3, 1), "18:00"))
-    assert (why.kind, why.effective) == (Kind.WEEKEND, date(2024, 3, 2))
-
-
-def test_the_last_day_of_the_year_on_the_day_before() -> None:
-    """30 December 2025 is the last working day. At noon the rate of the 31st is expected by 18:00."""
-    noon = moment(date(2025, 12, 30))
-    why = reason_for(held("2025-12-30"), "2025-12-31", noon)
-    assert (why.kind, why.effective) == (Kind.NOT_YET_SET, date(2025, 12, 31))
-    assert why.expected_at == moment(date(2025, 12, 30), "18:00")
-    assert "expected by 18:00 Moscow time on December 30, 2025" in words(why, "2025-12-31", quote=None)
-    evening = moment(date(2025, 12, 30), "19:00")
-    assert reason_for(held("2025-12-30", "2025-12-31"), "2025-12-31", evening).kind is Kind.ANNOUNCED
-
-
-def test_a_day_in_the_holidays_waits_for_the_rate_before_them() -> None:
-    """On 30 December, 5 January 2026 waits for the rate of 31 December."""
-    why = reason_for(held("2025-12-30"), "2026-01-05", moment(date(2025, 12, 30)))
-    assert (why.kind, why.effective) == (Kind.NOT_YET_SET, date(2025, 12, 31))
-    assert "The rate of December 31, 2025 will apply." in words(why, "2026-01-05", quote=None)
-
-
-def test_a_late_rate_is_named_late() -> None:
-    why = reason_for(held("2024-03-05"), "2024-03-06", moment(date(2024, 3, 5), "18:30"))
-    assert why.kind is Kind.LATE
-    assert "is late. It was expected by 18:00" in words(why, "2024-03-06", quote=None)
-
-
-def test_today_without_its_own_rate_is_stale() -> None:
-    """Tuesday's sheet never came, and the page says so."""
-    why = reason_for(held("2024-03-02"), "2024-03-05", moment(date(2024, 3, 5)))
-    assert (why.kind, why.effective) == (Kind.STALE, date(2024, 3, 2))
-    assert "has not been received" in words(why, "2024-03-05")
 
 
 def test_before_1998_no_calendar_explains() -> None:
@@ -207,13 +188,6 @@ def test_every_refusal_has_its_sentence(error: RatesvcError, kind: Kind, said: s
     assert why.kind is kind
     question = Question(date(2001, 2, 3), "ABC", ())
     assert said in unescape(rate_page.answered(question, why, None, language_or_default("en"), SITE))
-
-
-def test_a_currency_that_the_sheet_lacks() -> None:
-    """The page names the sheet."""
-    why = reason_for(held("2024-03-05"), "2024-03-05", moment(date(2024, 3, 5)), "DEM")
-    assert why == Reason(Kind.ABSENT, date(2024, 3, 5))
-    assert "has no rate for DEM" in words(why, "2024-03-05", code="DEM", quote=None)
 
 
 def test_an_unknown_error_is_not_explained() -> None:
@@ -411,14 +385,3 @@ async def test_a_settled_day_is_kept_for_a_day_and_not_sent_twice(client: Client
     assert "max-age=60" in (await client.get("/rate")).headers["Cache-Control"]
     again = await client.get("/rate?date=2022-11-17", headers={"If-None-Match": settled.headers["ETag"]})
     assert again.status == 304
-
-
-async def test_before_the_first_sheet_there_is_a_page_too(tmp_path: Path) -> None:
-    now = moment(date(2022, 11, 18))
-    async with (
-        Service(Settings(data_dir=str(tmp_path)), clock=lambda: now, scheduled=False) as service,
-        TestClient(TestServer(app.build(service, SITE))) as client,
-    ):
-        response = await client.get("/rate?lang=ru")
-        assert response.status == 503
-        assert "Курсы пока не получены." in await response.text()
