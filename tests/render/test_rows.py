@@ -18,7 +18,7 @@ from rich.console import Console
 from ratesvc.domain.rates import InForce, Quote, Revision, Sheet, Snapshot
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.render import json, rows, terminal
-from ratesvc.render.language import Language, language_or_default
+from ratesvc.render.language import language_or_default
 from ratesvc.render.rows import NOTHING, Figures, Row, Table, View
 
 FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
@@ -41,14 +41,16 @@ def revision(printed: Printed, day: date) -> Revision:
     return Revision(Sheet(day, tuple(quotes)), 1, FETCHED)
 
 
-def table(answer: InForce, language: Language = ENGLISH) -> Table:
-    codes = tuple(answer.revision.sheet.by_code)
-    return rows.table([answer], language, View(codes, COLUMNS), lambda *_: [], today=answer.requested_date)
+def table(shown: InForce | list[InForce], view: View, tag: str = "en", today: date = FRIDAY, **more: Any) -> Table:
+    """The table of one sheet or of two, without recent rates."""
+    answers = shown if isinstance(shown, list) else [shown]
+    return rows.table(answers, language_or_default(tag), view, lambda *_: [], today=today, **more)
 
 
-def row(now: tuple[int, str], before: tuple[int, str] | None, language: Language = ENGLISH) -> Row:
+def row(now: tuple[int, str], before: tuple[int, str] | None, tag: str = "en") -> Row:
     """The row of USD alone."""
-    return table(in_force({"USD": now}, None if before is None else {"USD": before}), language).rows[0]
+    answer = in_force({"USD": now}, None if before is None else {"USD": before})
+    return table(answer, View(("USD",), COLUMNS), tag).rows[0]
 
 
 @pytest.mark.parametrize(
@@ -70,12 +72,6 @@ def test_a_row_shows_the_move_of_a_currency(
     assert (found.move, found.mark, found.words, found.cells) == (move, mark, words, cells)
 
 
-def test_a_currency_that_the_sheet_before_lacks_has_no_change() -> None:
-    shown = table(in_force({"USD": (1, "80"), "AED": (1, "22")}, {"USD": (1, "79")}))
-    found = [(one.code, one.move, one.cells[1]) for one in shown.rows]
-    assert found == [("USD", "up", "+1.0000"), ("AED", "", NOTHING)]
-
-
 def test_a_row_is_of_the_nominal_that_the_newest_sheet_prints() -> None:
     """An older sheet with ten times the nominal is shown for the same units, so the change is not tenfold."""
     found = row((1_000, "7.5"), (10_000, "74"))
@@ -86,7 +82,7 @@ def test_a_row_is_of_the_nominal_that_the_newest_sheet_prints() -> None:
     ("tag", "words", "percent"), [("ru", "снижение", "−0,92\u00a0%"), ("zh-Hans", "下跌", "−0.92%")]
 )
 def test_a_row_is_in_the_readers_language(tag: str, words: str, percent: str) -> None:
-    found = row((1, "74.8304"), (1, "75.5273"), language_or_default(tag))
+    found = row((1, "74.8304"), (1, "75.5273"), tag)
     assert (found.words, found.cells[-1]) == (words, percent)
 
 
@@ -100,7 +96,7 @@ def test_today_and_tomorrow_stand_side_by_side() -> None:
     """The change is tomorrow's, for the nominal of tomorrow's sheet."""
     shown = two_days({"USD": (10, "740"), "AED": (1, "22")}, {"USD": (1, "75"), "CHF": (1, "90")}, {"USD": (1, "1")})
     view = View(("USD", "AED", "CHF", "EUR"), rows.COLUMNS)
-    found = rows.table(shown, ENGLISH, view, lambda *_: [], today=FRIDAY)
+    found = table(shown, view)
     assert found.kinds == ("name", "today", "value", "change", "percent")
     assert [(one.text, one.label, one.iso) for one in found.columns[1:3]] == [
         ("Apr 24", "Today", "2026-04-24"),
@@ -128,7 +124,7 @@ def test_one_column_says_today_and_on_a_weekend_since_when(
 ) -> None:
     """Only languages with our words have them; elsewhere the date says enough."""
     answer = InForce(today, revision({"USD": (1, "75")}, effective), None, None, next_expected_at=FETCHED)
-    found = rows.table([answer], language_or_default(tag), View(("USD",)), lambda *_: [], today=today)
+    found = table(answer, View(("USD",)), tag, today)
     assert (found.columns[1].text, found.columns[1].label) == (text, label)
 
 
@@ -140,7 +136,7 @@ def test_a_sheet_of_another_day_than_tomorrow_is_not_called_tomorrow() -> None:
         (tuesday, "en", [("Apr 24", "Today"), ("from Apr 28", "")]),
         (tomorrow, "de", [("24. Apr.", ""), ("25. Apr.", "")]),
     ):
-        found = rows.table(shown, language_or_default(tag), View(("USD",)), lambda *_: [], today=FRIDAY)
+        found = table(shown, View(("USD",)), tag)
         assert [(one.text, one.label) for one in found.columns[1:3]] == heads
         assert (found.foreign, found.title_foreign) == (("en", "en") if tag == "de" else ("", ""))
 
@@ -151,28 +147,18 @@ BEFORE = {"USD": (1, "60.3894"), "CNY": (10, "84.4679"), "JPY": (100, "43.3085")
 
 def compact(figures: Figures, layout: str = "table", **more: Any) -> Table:
     view = View(tuple(YUAN), ("today", "change"), layout=layout, figures=figures, **more)
-    return rows.table([in_force(YUAN, BEFORE, SATURDAY)], ENGLISH, view, lambda *_: [], today=SATURDAY)
+    return table(in_force(YUAN, BEFORE, SATURDAY), view, today=SATURDAY)
 
 
 def test_rates_of_one_unit_are_exact_or_rounded_once_and_say_so() -> None:
     """0.00 would say nothing, so a rate below 1 keeps significant digits. Changes have the decimals of their rates."""
-    exact = compact(Figures(per_unit=True))
-    assert [(one.unit, one.cells[0]) for one in exact.rows] == [
-        ("USD", "60.3741"),
-        ("CNY", "8.47201"),
-        ("JPY", "0.430567"),
-        ("VND", "0.00244251"),
-    ]
-    assert exact.badge == ""
-    short = compact(Figures(2, per_unit=True))
-    assert [one.cells for one in short.rows] == [
-        ("60.37", "\u22120.02"),
-        ("8.47", "+0.03"),
-        ("0.43", "0.00"),
-        ("0.0024", "0.0000"),
-    ]
+    exact, short = compact(Figures(per_unit=True)), compact(Figures(2, per_unit=True))
+    assert [one.unit for one in exact.rows] == ["USD", "CNY", "JPY", "VND"]
+    assert [one.cells[0] for one in exact.rows] == ["60.3741", "8.47201", "0.430567", "0.00244251"]
+    assert [one.cells[0] for one in short.rows] == ["60.37", "8.47", "0.43", "0.0024"]
+    assert [one.cells[1] for one in short.rows] == ["\u22120.02", "+0.03", "0.00", "0.0000"]
     assert [one.move for one in short.rows] == ["down", "up", "down", "down"]
-    assert short.badge == rows.ABOUT
+    assert (exact.badge, short.badge) == ("", rows.ABOUT)
     assert [one.cells[0] for one in compact(Figures(2)).rows][1] == "84.72"
 
 
@@ -187,12 +173,8 @@ def test_symbols_name_one_currency_each() -> None:
 def test_without_heads_the_heading_names_the_day() -> None:
     """In a line the arrow is the sign; in a sentence a hint has the day and the exact rate."""
     line = compact(Figures(2, per_unit=True), "line")
-    assert (line.title, line.headless, line.layout, line.rows[0].cells[1]) == (
-        "Bank of Russia rates for Apr 25",
-        True,
-        "line",
-        "0.02",
-    )
+    assert (line.title, line.headless) == ("Bank of Russia rates for Apr 25", True)
+    assert (line.layout, line.rows[0].cells[1]) == ("line", "0.02")
     assert line.href.endswith("To=25.04.2026")
     assert compact(Figures(), head=False, heading="Rates").title == "Rates, Apr 25"
     assert compact(Figures(), heading="short").title == "Bank of Russia rates"
@@ -221,18 +203,15 @@ def test_heading_and_rows_lead_to_the_hosts_own_page(href: str, title: str, row:
 def test_the_place_of_tomorrow_says_when_to_expect_it() -> None:
     """If asked, on the day itself, and only until it is announced or overdue."""
     today = revision({"USD": (1, "75")}, FRIDAY)
-    due = datetime(2026, 4, 24, 15, 0, tzinfo=UTC)
-    awaited = InForce(FRIDAY, today, None, None, due)
-
-    def note(answer: InForce, *, pending: bool = True, day: date = FRIDAY) -> str:
-        view = View(("USD",), pending=pending)
-        return rows.table([answer], language_or_default("ru"), view, lambda *_: [], today=day).note
-
-    assert note(awaited) == "Курсы на завтра: к 18:00"
-    assert note(awaited, pending=False) == ""
-    assert note(replace(awaited, next_overdue=True)) == ""
-    assert note(replace(awaited, following=today)) == ""
-    assert note(awaited, day=FRIDAY - ONE_DAY) == ""
+    awaited = InForce(FRIDAY, today, None, None, datetime(2026, 4, 24, 15, 0, tzinfo=UTC))
+    for answer, pending, day, note in (
+        (awaited, True, FRIDAY, "Курсы на завтра: к 18:00"),
+        (awaited, False, FRIDAY, ""),
+        (replace(awaited, next_overdue=True), True, FRIDAY, ""),
+        (replace(awaited, following=today), True, FRIDAY, ""),
+        (awaited, True, FRIDAY - ONE_DAY, ""),
+    ):
+        assert table(answer, View(("USD",), pending=pending), "ru", day).note == note
 
 
 @pytest.mark.parametrize(
@@ -271,41 +250,31 @@ def test_a_view_knows_its_columns_of_change() -> None:
     assert View(columns=("name", "today")).changes == []
     assert View(("USD", "EUR", "CNY")).beginning_with("CNY").codes == ("CNY", "USD", "EUR")
     usd = in_force({"USD": (1, "75")}, {"USD": (1, "74")})
-    found = rows.table([usd], ENGLISH, View(("USD",), ("percent",)), lambda *_: [], today=FRIDAY)
-    assert (found.kinds, found.rows[0].cells, found.rows[0].name) == (
-        ("name", "value", "change"),
-        ("75.0000", "+1.35%"),
-        "",
-    )
+    found = table(usd, View(("USD",), ("percent",)))
+    assert (found.kinds, found.rows[0].name) == (("name", "value", "change"), "")
+    assert found.rows[0].cells == ("75.0000", "+1.35%")
 
 
 def test_a_stale_table_names_its_last_day() -> None:
     """If today's own sheet is missing. A table of a past day has the year in its head."""
     friday = revision({"USD": (1, "75")}, FRIDAY)
-    stale = rows.table(
-        [InForce(SATURDAY, friday, None, None, FETCHED, stale=True)], ENGLISH, View(), lambda *_: [], today=FRIDAY
-    )
+    stale = table(InForce(SATURDAY, friday, None, None, FETCHED, stale=True), View())
     assert (stale.stale, stale.note) == (True, "Not updated since April 24, 2026.")
-    past = rows.table([InForce(FRIDAY, friday, None, None)], ENGLISH, View(), lambda *_: [], today=FRIDAY)
+    past = table(InForce(FRIDAY, friday, None, None), View())
     assert (past.stale, past.note) == (False, "")
     assert (stale.columns[1].text, past.columns[1].text) == ("Apr 24", "April 24, 2026")
 
 
 def test_a_table_has_our_title_the_hosts_or_none() -> None:
-    """The host's words are in the host's language."""
-    usd = [in_force({"USD": (1, "75")}, None)]
-    german = language_or_default("de")
-    titles = {}
-    for heading in ("", "none", "Kurse"):
-        found = rows.table(
-            usd, german, View(("USD",), heading=heading), lambda *_: [], today=FRIDAY, demo=heading == "none"
-        )
-        titles[heading] = (found.title, found.titled, found.title_foreign, found.badge)
-    assert titles == {
-        "": (rows.TITLE, True, "en", ""),
-        "none": (rows.TITLE, False, "en", "demo"),
-        "Kurse": ("Kurse", True, "", ""),
-    }
+    """The host's words are in the host's language. Demo figures have a badge."""
+    for heading, title, titled, foreign in (
+        ("", rows.TITLE, True, "en"),
+        ("none", rows.TITLE, False, "en"),
+        ("Kurse", "Kurse", True, ""),
+    ):
+        found = table(in_force({"USD": (1, "75")}, None), View(("USD",), heading=heading), "de", demo=not titled)
+        assert (found.title, found.titled, found.title_foreign) == (title, titled, foreign)
+        assert found.badge == ("" if titled else "demo")
 
 
 def test_a_line_of_recent_rates_is_of_the_nominal_of_its_row() -> None:
@@ -317,19 +286,18 @@ def test_a_line_of_recent_rates_is_of_the_nominal_of_its_row() -> None:
     assert found.columns[1] == rows.Head("trend", "7 days")
     assert [one.cells[0] for one in found.rows] == ["from 745.0000 to 750.0000", ""]
     assert [bool(one.points) for one in found.rows] == [True, False]
-    alone = rows.table([usd], ENGLISH, replace(view, codes=("EUR", "XXX")), lambda *_: [], today=FRIDAY)
-    assert alone.kinds == ("name", "value")
+    assert table(usd, replace(view, codes=("EUR", "XXX"))).kinds == ("name", "value")
 
 
 def test_rates_before_1998_are_in_old_roubles() -> None:
     """Old roubles and new roubles are not compared."""
     old, new = {"USD": (1, "5960")}, {"USD": (1, "5.96")}
-    shown = table(in_force(old, old, date(1997, 12, 31), date(1997, 12, 30)))
+    view = View(("USD",), COLUMNS)
+    shown = table(in_force(old, old, date(1997, 12, 31), date(1997, 12, 30)), view)
     assert (shown.note, shown.rows[0].move) == (rows.OLD_ROUBLES, "same")
-    view = View(("USD",), layout="inline")
-    hint = rows.table([in_force(old, old, date(1997, 12, 31))], ENGLISH, view, lambda *_: [], today=FRIDAY).title
-    assert hint.endswith(f" · {rows.OLD_ROUBLES}")
-    shown = table(in_force(new, old, date(1998, 1, 1), date(1997, 12, 31)))
+    inline = table(in_force(old, old, date(1997, 12, 31)), View(("USD",), layout="inline"))
+    assert inline.title.endswith(f" · {rows.OLD_ROUBLES}")
+    shown = table(in_force(new, old, date(1998, 1, 1), date(1997, 12, 31)), view)
     assert (shown.note, shown.rows[0].move, shown.rows[0].cells[1:]) == ("", "", (NOTHING, NOTHING))
 
 
@@ -343,7 +311,7 @@ def test_per_cent_is_the_exact_ratio_wherever_it_is_shown(now: Decimal, before: 
     """Two places in the widget, four in JSON and in a terminal, each rounded half to even."""
     answer = in_force({"USD": (1, str(now))}, {"USD": (1, str(before))})
     exact = percent_of(now, before)
-    in_row = number(table(answer).rows[0].cells[-1])
+    in_row = number(table(answer, View(("USD",), COLUMNS)).rows[0].cells[-1])
     in_json = msgspec.json.decode(json.rates(answer, ENGLISH), type=Document).rates["USD"].change_percent
     console = Console(width=200)
     with console.capture() as captured:
