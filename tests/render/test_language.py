@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
 from importlib.resources import files
@@ -36,15 +37,9 @@ ENGLISH, RUSSIAN = spoken("en"), spoken("ru")
 @pytest.mark.parametrize(
     ("given_tag", "tag", "direction"),
     [
-        ("ru", "ru", "ltr"),
-        ("RU", "ru", "ltr"),
-        ("pt-BR", "pt-BR", "ltr"),
-        ("pt_br", "pt-BR", "ltr"),
-        ("pt_BR@euro", "pt-BR", "ltr"),
-        ("en-XX", "en", "ltr"),
-        ("zh-Hant", "zh-Hant", "ltr"),
-        ("ar", "ar", "rtl"),
-        ("he-IL", "he-IL", "rtl"),
+        *(("ru", "ru", "ltr"), ("RU", "ru", "ltr"), ("en-XX", "en", "ltr"), ("zh-Hant", "zh-Hant", "ltr")),
+        *(("pt-BR", "pt-BR", "ltr"), ("pt_br", "pt-BR", "ltr"), ("pt_BR@euro", "pt-BR", "ltr")),
+        *(("ar", "ar", "rtl"), ("he-IL", "he-IL", "rtl")),
     ],
 )
 def test_a_tag_leads_to_the_nearest_language_under_one_name(given_tag: str, tag: str, direction: str) -> None:
@@ -60,58 +55,53 @@ def test_a_tag_that_cldr_does_not_know_is_no_language(tag: str | None) -> None:
     assert language_or_default(tag).tag == "en"
 
 
-def test_currencies_have_their_cldr_names() -> None:
-    """Alone in the nominative, after a number in the form that follows that number."""
-    assert ENGLISH.currency("USD") == "US Dollar"
-    assert ENGLISH.currency("JPY", 100) == "Japanese yen"
-    assert RUSSIAN.currency("USD") == "доллар США"
-    assert [RUSSIAN.currency("AMD", count) for count in (1, 100)] == ["армянский драм", "армянских драмов"]
-
-
-def test_special_drawing_rights_have_a_name_everywhere() -> None:
-    """CLDR gives XDR no name in many languages."""
-    assert ENGLISH.currency("XDR") == spoken("de").currency("XDR") == "Special Drawing Rights"
-    assert RUSSIAN.currency("XDR", 1) == "СДР (специальные права заимствования)"
-
-
-def test_a_code_without_a_name_is_its_own() -> None:
-    """The Bank may add a currency before CLDR does."""
-    assert ENGLISH.currency("QQQ") == "QQQ"
+PER_CENT = {"en": "−1.50%", "ru": "−1,50\u00a0%", "tr": "−%1,50", "blo": "−%\u00a01,50"}
+VALUE, MOVE = Decimal("12345.67"), Decimal("-0.1221")
 
 
 @pytest.mark.parametrize(
-    ("tag", "shown"),
+    ("tag", "write", "written"),
     [
-        ("en", "12,345.6700"),
-        ("ru", "12\u00a0345,6700"),
-        ("de", "12.345,6700"),
-        ("ar", "12,345.6700"),
-        ("fa", "12,345.6700"),
+        # Names are from CLDR; after a number they have the form that follows that number.
+        ("en", lambda one: one.currency("USD"), "US Dollar"),
+        ("ru", lambda one: one.currency("USD"), "доллар США"),
+        ("en", lambda one: one.currency("JPY", 100), "Japanese yen"),
+        ("ru", lambda one: one.currency("AMD", 1), "армянский драм"),
+        ("ru", lambda one: one.currency("AMD", 100), "армянских драмов"),
+        # CLDR names XDR in few languages, and a new currency of the Bank in none.
+        ("en", lambda one: one.currency("XDR"), "Special Drawing Rights"),
+        ("de", lambda one: one.currency("XDR"), "Special Drawing Rights"),
+        ("ru", lambda one: one.currency("XDR", 1), "СДР (специальные права заимствования)"),
+        ("en", lambda one: one.currency("QQQ"), "QQQ"),
+        # Numbers are grouped as readers expect, with Latin digits, because readers copy them into forms.
+        ("en", lambda one: one.number(VALUE, 4), "12,345.6700"),
+        ("ru", lambda one: one.number(VALUE, 4), "12\u00a0345,6700"),
+        ("de", lambda one: one.number(VALUE, 4), "12.345,6700"),
+        ("ar", lambda one: one.number(VALUE, 4), "12,345.6700"),
+        ("fa", lambda one: one.number(VALUE, 4), "12,345.6700"),
+        # A value for another nominal may have a fifth decimal.
+        ("en", lambda one: one.number(Decimal("7.51234"), 4), "7.51234"),
+        ("en", lambda one: one.whole(1_000_000), "1,000,000"),
+        ("ru", lambda one: one.whole(10_000), "10\u00a0000"),
+        # The minus is a true one, and zero has no sign.
+        ("en", lambda one: one.signed(MOVE, 4), "−0.1221"),
+        ("ru", lambda one: one.signed(MOVE, 4), "−0,1221"),
+        ("en", lambda one: one.signed(-MOVE, 4), "+0.1221"),
+        ("en", lambda one: one.signed(Decimal(0), 4), "0.0000"),
+        ("en", lambda one: one.signed(Decimal("-1234.5"), 4), "−1,234.5000"),
+        # The sign stands first, also in Anii, which has its own pattern for negative numbers in CLDR.
+        *((tag, lambda one: one.percent(Decimal("-1.5")), text) for tag, text in PER_CENT.items()),
+        *((tag, lambda one: one.percent(Decimal("1.5")), text.replace("−", "+")) for tag, text in PER_CENT.items()),
+        ("en", lambda one: one.day(DAY), "April 25, 2026"),
+        ("ru", lambda one: one.day(DAY), "25 апреля 2026\u202fг."),
+        ("en", lambda one: one.day_and_month(DAY), "Apr 25"),
+        ("ru", lambda one: one.day_and_month(DAY), "25 апр."),
     ],
 )
-def test_numbers_are_grouped_as_readers_expect_with_latin_digits(tag: str, shown: str) -> None:
-    """Readers copy rates into forms."""
-    assert spoken(tag).number(Decimal("12345.67"), 4) == shown
-
-
-def test_signs_are_true_minuses_and_zero_has_none() -> None:
-    numbers = ("0.1221", "-0.1221", "0", "-1234.5")
-    assert [ENGLISH.signed(Decimal(text), 4) for text in numbers] == ["+0.1221", "−0.1221", "0.0000", "−1,234.5000"]
-    assert RUSSIAN.signed(Decimal("-0.1221"), 4) == "−0,1221"
-
-
-@pytest.mark.parametrize(
-    ("tag", "shown"),
-    [("en", "−1.50%"), ("ru", "−1,50\u00a0%"), ("tr", "−%1,50"), ("blo", "−%\u00a01,50")],
-)
-def test_a_change_in_per_cent_is_one_number(tag: str, shown: str) -> None:
-    """Its sign stands first, also in Anii, which has its own pattern for negative numbers in CLDR."""
-    assert spoken(tag).percent(Decimal("-1.5")) == shown
-    assert spoken(tag).percent(Decimal("1.5")) == shown.replace("−", "+")
-
-
-def test_counts_have_no_decimals() -> None:
-    assert (ENGLISH.whole(1_000_000), RUSSIAN.whole(10_000)) == ("1,000,000", "10\u00a0000")
+def test_names_numbers_and_days_are_written_as_readers_expect(
+    tag: str, write: Callable[[Language], str], written: str
+) -> None:
+    assert write(spoken(tag)) == written
 
 
 @given(st.decimals(0, 10**9, places=4), st.sampled_from(["en", "ru", "de", "fr", "hi", "de-CH", "ar", "zh"]))
@@ -122,21 +112,10 @@ def test_a_shown_number_keeps_every_digit(number: Decimal, tag: str) -> None:
     assert f"{whole}.{decimals}" == f"{number:.4f}"
 
 
-def test_digits_beyond_the_places_are_shown() -> None:
-    """A value for another nominal may have a fifth decimal."""
-    assert ENGLISH.number(Decimal("7.51234"), 4) == "7.51234"
-
-
-def test_days_are_written_in_words() -> None:
-    assert (ENGLISH.day(DAY), RUSSIAN.day(DAY)) == ("April 25, 2026", "25 апреля 2026\u202fг.")
-    assert (ENGLISH.day_and_month(DAY), RUSSIAN.day_and_month(DAY)) == ("Apr 25", "25 апр.")
-
-
 def test_a_catalogue_translates_sentences() -> None:
     sentence = "Not updated since {day}."
     assert ENGLISH.say(sentence, day="April 25") == "Not updated since April 25."
-    assert RUSSIAN.say(sentence, day="25 апреля") != ENGLISH.say(sentence, day="25 апреля")
-    assert "25 апреля" in RUSSIAN.say(sentence, day="25 апреля")
+    assert RUSSIAN.say(sentence, day="25 апреля") == "Курсы не обновлялись с 25 апреля"
     assert spoken("fr").say("Currency") == "Currency"
 
 
