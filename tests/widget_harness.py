@@ -60,10 +60,15 @@ async def live_service(folder: Path, *, port: int = 0, demo: bool = True) -> Asy
         yield Live(service, await stack.enter_async_context(listening(service)))
 
 
+async def got(address: str) -> str:
+    """What a server gets there, which includes it in a page of its own."""
+    async with aiohttp.ClientSession() as http, http.get(address) as answer:
+        return await answer.text()
+
+
 async def pasted(url: str, key: str, query: str = "") -> str:
     """One of the codes that the builder, our home page, offers, as a person would copy it."""
-    async with aiohttp.ClientSession() as http, http.get(f"{url}/?{query}") as answer:
-        page = await answer.text()
+    page = await got(f"{url}/?{query}")
     section = page.split(f'id="code-{key}"')[1].split("</section>")[0]
     return unescape(section.split("<code>")[1].split("</code>")[0])
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from html import escape
 from random import Random
+from urllib.parse import quote
 
 import aiohttp
 import pytest
 from conftest import in_faults
 from playwright.async_api import Browser
-from widget_harness import Host, Live, pasted
+from widget_harness import Host, Live, got, pasted
 
 from ratesvc.render import widget
 from ratesvc.render.json import converter_data
@@ -59,10 +61,9 @@ async def test_a_thousand_amounts_are_those_of_the_api(browser: Browser, live: L
     await page.goto(page_with(live, host, language))
     shown = await page.evaluate(ASK, [(text.replace(".", language.decimal_mark), *pair) for text, *pair in asked])
     expected = []
-    async with aiohttp.ClientSession() as http:
-        for amount, base, quote in asked:
-            target = f"{live.url}/v1/convert?amount={amount}&from={base}&to={quote}"
-            async with http.get(target) as answer:
+    async with aiohttp.ClientSession() as http:  # one connection for all
+        for amount, base, other in asked:
+            async with http.get(f"{live.url}/v1/convert?amount={amount}&from={base}&to={other}") as answer:
                 expected.append((await answer.json())["result_rounded"])
     plain = [text.replace(language.group_mark, "").replace(language.decimal_mark, ".") for text in shown]
     assert len(expected) == 1000
@@ -130,15 +131,13 @@ async def test_the_converter_of_the_element_costs_one_file(
 async def test_a_frame_has_room_for_the_converter(browser: Browser, live: Live, lang: str, layout: str) -> None:
     """The height of oEmbed needs no scrollbar in any width."""
     page = await browser.new_page()
-    async with aiohttp.ClientSession() as http:
-        for width in (180, 259, 260, 320, 600):
-            address = f"{live.url}/embed?converter=1&lang={lang}&layout={layout}&width={width}"
-            async with http.get(f"{live.url}/oembed", params={"url": address}) as answer:
-                size = await answer.json()
-            await page.set_viewport_size({"width": size["width"], "height": size["height"]})
-            await page.goto(address)
-            shown = await page.evaluate("document.documentElement.scrollHeight")
-            assert shown <= size["height"] <= shown + 60, (width, shown)
+    for width in (180, 259, 260, 320, 600):
+        address = f"{live.url}/embed?converter=1&lang={lang}&layout={layout}&width={width}"
+        size = json.loads(await got(f"{live.url}/oembed?url={quote(address)}"))
+        await page.set_viewport_size({"width": size["width"], "height": size["height"]})
+        await page.goto(address)
+        shown = await page.evaluate("document.documentElement.scrollHeight")
+        assert shown <= size["height"] <= shown + 60, (width, shown)
 
 
 @pytest.mark.parametrize("form", ["frame", "fragment"])
@@ -146,8 +145,7 @@ async def test_other_forms_have_the_converter_too(browser: Browser, live: Live, 
     """A frame has its script inside, a fragment brings it."""
     address = f"{live.url}/widget/frame?converter=1"
     if form == "fragment":
-        async with aiohttp.ClientSession() as http, http.get(f"{live.url}/widget?converter=1&shadow=1") as answer:
-            address = host.put(await answer.text())
+        address = host.put(await got(f"{live.url}/widget?converter=1&shadow=1"))
     page, told = await browser.new_page(), []
     page.on("console", lambda message: told.append(message.text))
     await page.goto(address, wait_until="networkidle")

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from html import unescape
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 from conftest import in_faults, missing, program
-from playwright.async_api import Browser, BrowserContext, Page
+from playwright.async_api import Browser, Page
 from processes import finished
-from widget_harness import Host, Live, pasted
+from widget_harness import Host, Live, got, pasted
 
-from ratesvc.render import widget
 from ratesvc.render.builder import LINK
 from ratesvc.render.language import language_or_default
 from ratesvc.render.widget import hashes
@@ -35,10 +34,6 @@ addEventListener("securitypolicyviolation", event => violations.push(event.viola
 window.states = [];
 for (const kind of ["cbr-load", "cbr-error"]) addEventListener(kind, () => states.push(kind));
 """
-STRICT = (
-    "default-src 'none'; style-src 'self' 'sha256-HASH'; script-src ORIGIN/widget/VERSION/rates.js; "
-    "connect-src ORIGIN; require-trusted-types-for 'script'; trusted-types 'none'"
-)
 HOSTILE = """<style>*{letter-spacing:9px!important;text-transform:uppercase!important;line-height:4!important;
 visibility:visible;text-align:center!important;word-spacing:20px!important}
 table,td,th,caption,div,span,bdi,p{display:none!important;color:red!important;font-size:40px!important}</style>"""
@@ -112,17 +107,20 @@ async def test_cells_of_a_narrow_table_have_places_of_their_own(
             assert row["cbr-percent"][2] == row["cbr-change"][2] == row["cbr-value"][2]
 
 
-async def test_a_strict_host(browser: Browser, live: Live, host: Host) -> None:
-    """The builder's strict snippet under style-src 'self' and Trusted Types: no violation, no shift."""
-    code = await pasted(live.url, "element", "csp=1&spark=30")
+@pytest.mark.parametrize("key", ["element", "frame"])
+async def test_a_strict_host(key: str, browser: Browser, live: Live, host: Host) -> None:
+    """The builder's code with its rule and its line for the policy, under Trusted Types: no violation, no shift."""
+    code = await pasted(live.url, key, "csp=1&spark=30")
     rule = code.split("Your style sheet:  ")[1].split("\n")[0]
-    policy = STRICT.replace("'sha256-HASH'", hashes(rule))
-    policy = policy.replace("ORIGIN", live.url).replace("VERSION", widget.RELEASE)
-    page = await opened(
-        browser, host.put(code + BELOW, {"Content-Security-Policy": policy}, head=f"<style>{rule}</style>")
-    )
-    assert await page.evaluate("states") == ["cbr-load"]
+    line = code.split("Your policy:  ")[1].split(" -->")[0]
+    policy = f"default-src 'none'; style-src {hashes(rule)}; {line}; "
+    policy += "require-trusted-types-for 'script'; trusted-types 'none'"
+    address = host.put(code + BELOW, {"Content-Security-Policy": policy}, head=f"<style>{rule}</style>")
+    page = await opened(browser, address)
+    assert "60.3741" in await page.frames[-1].inner_text("table")
     assert await page.evaluate("violations") == []
+    border = "getComputedStyle(document.querySelector('cbr-rates, iframe')).borderTopWidth"
+    assert await page.evaluate(border) == "0px"
     assert await page.evaluate("shift") == 0
 
 
@@ -154,8 +152,7 @@ async def test_one_rate_stands_in_a_sentence(browser: Browser, live: Live, host:
     assert (await page.get_attribute("cbr-rates .cbr-rates", "title") or "").replace("\u00a0г", "\u202fг") == hint
     assert await page.evaluate("document.querySelector('p').getClientRects().length") == 1
     assert await page.evaluate("document.querySelector('p').offsetHeight") < 30
-    async with aiohttp.ClientSession() as http, http.get(f"{live.url}/widget?code=USD&layout=inline&style=none") as a:
-        fragment = await a.text()
+    fragment = await got(f"{live.url}/widget?code=USD&layout=inline&style=none")
     page = await opened(browser, host.put(f"<p>At {fragment} today.</p>"))
     assert await page.inner_text("p") == "At ₽60.39 today."
 
@@ -224,12 +221,9 @@ async def test_the_frame_as_pasted(
 async def test_the_address_as_pasted_into_wordpress(browser: Browser, live: Live, host: Host) -> None:
     """Discovered, asked and framed in a sandbox as WordPress does it: the size asked for, no shift."""
     address = await pasted(live.url, "wordpress", "lang=ru&width=400&height=500")
-    async with aiohttp.ClientSession() as http:
-        async with http.get(address) as answer:
-            link = re.search(r'type="application/json\+oembed" href="([^"]+)"', await answer.text())
-        assert link
-        async with http.get(unescape(link[1])) as answer:
-            document = await answer.json()
+    link = re.search(r'type="application/json\+oembed" href="([^"]+)"', await got(address))
+    assert link
+    document = json.loads(await got(unescape(link[1])))
     assert (document["type"], document["width"], document["height"]) == ("rich", 400, 500)
     sandboxed = document["html"].replace("<iframe", '<iframe sandbox="allow-scripts"')
     page = await opened(browser, host.put(sandboxed + BELOW))
@@ -410,8 +404,7 @@ async def test_a_hostile_style_sheet_changes_nothing_inside(browser: Browser, li
 
 async def test_the_shadow_fragment_needs_no_script(browser: Browser, live: Live, host: Host) -> None:
     """Included by a server with shadow=1, with JavaScript off and a hostile style sheet: zero requests."""
-    async with aiohttp.ClientSession() as http, http.get(f"{live.url}/widget?shadow=1&theme=light") as answer:
-        fragment = await answer.text()
+    fragment = await got(f"{live.url}/widget?shadow=1&theme=light")
     page = await (await browser.new_context(java_script_enabled=False)).new_page()
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
@@ -443,11 +436,9 @@ async def test_valid_html(live: Live, tmp_path: Path) -> None:
         "sentence": "/widget?layout=inline&style=link",
     }
     around = '<!doctype html><html lang="en"><head><title>Host</title></head><body>{}</body></html>'
-    async with aiohttp.ClientSession() as http:
-        for name, path in {**paths, **included}.items():
-            async with http.get(live.url + path) as answer:
-                text = await answer.text()
-            (tmp_path / f"{name}.html").write_text(around.format(text) if name in included else text, "utf-8")
+    for name, path in {**paths, **included}.items():
+        text = await got(live.url + path)
+        (tmp_path / f"{name}.html").write_text(around.format(text) if name in included else text, "utf-8")
     files = [str(tmp_path / f"{name}.html") for name in (*paths, *included)]
     command = [str(VALIDATE), "--config", str(WEB / ".htmlvalidate.json"), "--formatter", "json", *files]
     _, said, complaint = await finished(*command, cwd=tmp_path)
@@ -455,16 +446,19 @@ async def test_valid_html(live: Live, tmp_path: Path) -> None:
     assert found == [("inline", "element-permitted-content")], said + complaint
 
 
+async def heard(page: Page) -> Counter[str]:
+    """How often each role is there for those who listen."""
+    session = await page.context.new_cdp_session(page)
+    nodes = (await session.send("Accessibility.getFullAXTree"))["nodes"]
+    return Counter(node["role"]["value"].lower() for node in nodes if "role" in node)
+
+
 async def test_a_table_for_those_who_listen(browser: Browser, live: Live) -> None:
     """Also where the style sheet lays rows out as a grid, they stay rows with headers."""
     page = await opened(browser, f"{live.url}/widget/frame?codes=USD", viewport={"width": 200, "height": 400})
-    session = await page.context.new_cdp_session(page)
-    nodes = (await session.send("Accessibility.getFullAXTree"))["nodes"]
-    roles = [node["role"]["value"] for node in nodes if "role" in node]
-    assert roles.count("row") == 2
-    assert roles.count("rowheader") == 1
-    assert roles.count("columnheader") == 4
-    assert {"table", "caption"} <= {role.lower() for role in roles}
+    roles = await heard(page)
+    assert (roles["row"], roles["rowheader"], roles["columnheader"]) == (2, 1, 4)
+    assert {"table", "caption"} <= roles.keys()
 
 
 async def test_the_reference_is_a_table_on_a_phone_too(browser: Browser, live: Live) -> None:
@@ -472,57 +466,46 @@ async def test_the_reference_is_a_table_on_a_phone_too(browser: Browser, live: L
     found = []
     for width in (380, 1100):
         page = await opened(browser, f"{live.url}/docs", viewport={"width": width, "height": 900})
-        session = await page.context.new_cdp_session(page)
-        nodes = (await session.send("Accessibility.getFullAXTree"))["nodes"]
-        roles = [node["role"]["value"] for node in nodes if "role" in node]
-        kinds = ("table", "rowgroup", "row", "rowheader", "columnheader", "cell")
-        found.append({kind: roles.count(kind) for kind in kinds})
+        roles = await heard(page)
+        found.append([roles[kind] for kind in ("table", "rowgroup", "row", "rowheader", "columnheader", "cell")])
     assert found[0] == found[1]
-    assert all(found[0].values())
+    assert all(found[0])
+
+
+# What axe looks at, beside the element and the fragment on a host's page: name → our own address.
+AXE_PAGES = {
+    "frame": "/widget/frame?theme={theme}&spark=7",
+    "builder": "/",
+    "rate": "/rate?lang=de&amount=5",
+    "docs": "/docs?lang=ru",
+    "frame-converter": "/widget/frame?theme={theme}&converter=1",
+    "frame-line": "/widget/frame?theme={theme}&lang=ru&layout=line",
+}
+AXE_PAGES_IN_FAULTS = {
+    "frame-bar": "/widget/frame?theme={theme}&lang=ru&layout=bar&href=https://a.example/",
+    "frame-ar": "/widget/frame?theme={theme}&lang=ar",
+    "builder-ru": "/?lang=ru",
+    "builder-zh": "/?lang=zh-Hans&csp=1",
+}
 
 
 @pytest.mark.parametrize("scheme", ["light", *in_faults("dark", "forced")])
-@pytest.mark.parametrize(
-    "what",
-    [
-        "element",
-        "frame",
-        "builder",
-        "rate",
-        "docs",
-        "frame-converter",
-        "frame-line",
-        *in_faults("frame-bar", "frame-ar", "fragment", "builder-ru", "builder-zh"),
-    ],
-)
+@pytest.mark.parametrize("what", ["element", *AXE_PAGES, *in_faults("fragment", *AXE_PAGES_IN_FAULTS)])
 async def test_axe_finds_nothing(browser: Browser, live: Live, host: Host, what: str, scheme: str) -> None:
     """axe-core with wcag22aa and best-practices."""
     if not AXE.exists():
         missing("axe-core (npm ci in tests/browser)")
-    dark = scheme == "dark"
-    theme = "dark" if dark else "light"
-    async with aiohttp.ClientSession() as http, http.get(f"{live.url}/widget?theme={theme}&style=inline") as answer:
-        fragment = await answer.text()
-    around = "<main><h1>Host</h1>{}</main>"
-    addresses = {
-        "element": host.put(around.format(element(live, f"theme={theme} spark=30"))),
-        "fragment": host.put(around.format(fragment)),
-        "frame": f"{live.url}/widget/frame?theme={theme}&spark=7",
-        "frame-ar": f"{live.url}/widget/frame?theme={theme}&lang=ar",
-        "frame-line": f"{live.url}/widget/frame?theme={theme}&lang=ru&layout=line",
-        "frame-bar": f"{live.url}/widget/frame?theme={theme}&lang=ru&layout=bar&href=https://a.example/",
-        "builder": f"{live.url}/",
-        "builder-ru": f"{live.url}/?lang=ru",
-        "builder-zh": f"{live.url}/?lang=zh-Hans&csp=1",
-        "rate": f"{live.url}/rate?lang=de&amount=5",
-        "docs": f"{live.url}/docs?lang=ru",
-        "frame-converter": f"{live.url}/widget/frame?theme={theme}&converter=1",
+    theme = "dark" if scheme == "dark" else "light"
+    included = {
+        "element": element(live, f"theme={theme} spark=30"),
+        "fragment": await got(f"{live.url}/widget?theme={theme}&style=inline"),
     }
-    context: BrowserContext = await browser.new_context(
-        color_scheme="dark" if dark else "light", forced_colors="active" if scheme == "forced" else "none"
-    )
-    page = await context.new_page()
-    await page.goto(addresses[what], wait_until="networkidle")
+    if what in included:
+        address = host.put(f"<main><h1>Host</h1>{included[what]}</main>")
+    else:
+        address = live.url + (AXE_PAGES | AXE_PAGES_IN_FAULTS)[what].format(theme=theme)
+    forced = "active" if scheme == "forced" else "none"
+    page = await opened(browser, address, color_scheme=theme, forced_colors=forced)
     await page.evaluate(AXE.read_text("utf-8"))
     tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
     # What is inside a frame of the builder is tested as a frame; a frame is a part of a page and has no h1 of its own.
@@ -693,26 +676,11 @@ async def test_a_strict_host_of_the_fragment(browser: Browser, live: Live, host:
         code = await pasted(live.url, key, "csp=1&lang=en")
         line = code.split("Your policy:  ")[1].split(" -->")[0]
         path = re.split("[\"']", code.split(begins)[1])[0]
-        async with aiohttp.ClientSession() as http, http.get(live.url + path) as answer:
-            fragment = await answer.text()
-        page = await opened(browser, host.put(fragment, {"Content-Security-Policy": f"default-src 'none'; {line}"}))
+        policy = {"Content-Security-Policy": f"default-src 'none'; {line}"}
+        page = await opened(browser, host.put(await got(live.url + path), policy))
         assert await page.evaluate("violations") == []
         words = "document.querySelector('body > div').shadowRoot.querySelector('.cbr-words')"
         assert await page.evaluate(f"getComputedStyle({words}).position") == "absolute"
-
-
-async def test_a_strict_host_of_the_frame(browser: Browser, live: Live, host: Host) -> None:
-    """The builder's frame with its rule and its line for the policy: no violation, no border, no shift."""
-    code = await pasted(live.url, "frame", "csp=1")
-    rule = code.split("Your style sheet:  ")[1].split("\n")[0]
-    line = code.split("Your policy:  ")[1].split(" -->")[0]
-    policy = f"default-src 'none'; style-src {hashes(rule)}; {line}"
-    address = host.put(code + BELOW, {"Content-Security-Policy": policy}, head=f"<style>{rule}</style>")
-    page = await opened(browser, address)
-    assert "60.3741" in await page.frames[1].inner_text("table")
-    assert await page.evaluate("violations") == []
-    assert await page.evaluate("getComputedStyle(document.querySelector('iframe')).borderTopWidth") == "0px"
-    assert await page.evaluate("shift") == 0
 
 
 async def test_the_builder_without_scripts(browser: Browser, live: Live) -> None:

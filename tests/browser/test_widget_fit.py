@@ -7,11 +7,10 @@ from itertools import chain, combinations, product
 from typing import Any
 from urllib.parse import quote
 
-import aiohttp
 import pytest
 from conftest import LONG, in_faults
 from playwright.async_api import Browser
-from widget_harness import Host, Live
+from widget_harness import Host, Live, got
 
 from ratesvc.render import widget
 from ratesvc.render.rows import COLUMNS, View
@@ -53,11 +52,6 @@ FAULTS = """widths => {
 }"""
 
 
-async def got(http: aiohttp.ClientSession, address: str) -> str:
-    async with http.get(address) as answer:
-        return await answer.text()
-
-
 @pytest.mark.parametrize(
     ("lang", "subsets"),
     [("ru", SUBSETS[-1:]), ("th", [View().columns]), *in_faults(*((lang, SUBSETS) for lang in LANGUAGES))],
@@ -70,19 +64,18 @@ async def test_no_text_is_cut_at_any_width(
     style = f'<link rel="stylesheet" href="{live.url}/widget/{widget.RELEASE}/widget.css">'
     await page.goto(host.put("<main></main>", head=style), wait_until="networkidle")
     wrong, layouts, spare = [], 0, 0
-    async with aiohttp.ClientSession() as http:
-        for columns, look in product(subsets, LOOKS):
-            query = f"lang={lang}&codes={CODES}&columns={','.join(columns)}&{look}"
-            fragment = await got(http, f"{live.url}/widget?style=none&theme=light&{query}")
-            await page.evaluate("html => { document.querySelector('main').innerHTML = html; }", fragment)
-            faults, heights = await page.evaluate(FAULTS, WIDTHS)
-            wrong += [(query, *fault) for fault in faults]
-            for width, high in zip(WIDTHS[::HEIGHTS], heights[::HEIGHTS], strict=True):
-                framed = quote(f"{live.url}/embed?width={width}&{query}")
-                reserved = json.loads(await got(http, f"{live.url}/oembed?url={framed}"))["height"]
-                spare = max(spare, reserved - int(high))
-                wrong += [(query, width, high, reserved)] if high > reserved else []
-            layouts += len(WIDTHS)
+    for columns, look in product(subsets, LOOKS):
+        query = f"lang={lang}&codes={CODES}&columns={','.join(columns)}&{look}"
+        fragment = await got(f"{live.url}/widget?style=none&theme=light&{query}")
+        await page.evaluate("html => { document.querySelector('main').innerHTML = html; }", fragment)
+        faults, heights = await page.evaluate(FAULTS, WIDTHS)
+        wrong += [(query, *fault) for fault in faults]
+        for width, high in zip(WIDTHS[::HEIGHTS], heights[::HEIGHTS], strict=True):
+            framed = quote(f"{live.url}/embed?width={width}&{query}")
+            reserved = json.loads(await got(f"{live.url}/oembed?url={framed}"))["height"]
+            spare = max(spare, reserved - int(high))
+            wrong += [(query, width, high, reserved)] if high > reserved else []
+        layouts += len(WIDTHS)
     with capsys.disabled():
         print(f"\n{lang}: {layouts} layouts, {len(wrong)} wrong, at most {spare} px too high")  # noqa: T201 -- figures to read
     assert wrong == []
