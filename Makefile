@@ -75,7 +75,7 @@ docs: .venv/ready-dev .venv/ready-docs
 # Two replicas, a real Redis, a hundred requests a second, and one fault after another, in the order of the seed.
 MINUTES = 10
 soak: .venv/ready-dev
-	PYTHONPATH=.:tests:tests/faults $(BIN)/python tests/faults/soak.py --minutes $(MINUTES) --seed $(SEED) $(ARGS)
+	SOAK_MINUTES=$(MINUTES) SOAK_SEED=$(SEED) $(BIN)/pytest -q -s -k F7 tests/faults/test_F_long_runs.py $(ARGS)
 
 # The npm packages of the browser tests. Without npm those tests say that they did not run.
 web:

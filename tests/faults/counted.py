@@ -1,4 +1,4 @@
-"""`ratesvc` in this process. At SIGUSR1 it writes its tasks and descriptors into the file `<pid>.counts`.
+"""`ratesvc` in this process. At SIGUSR1 it writes into the file `<pid>.counts` what it uses.
 
 python counted.py PYTHON -m ratesvc serve
 """
@@ -17,10 +17,13 @@ SERVES_A_CONNECTION = "RequestHandler.start"
 
 
 def write(*_: object) -> None:
-    """Tasks and descriptors without those of readers' connections, whose number depends on the proxy."""
+    """Memory, threads, and tasks and descriptors but for readers' connections, whose number depends on the proxy."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     tasks = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()]
     connections = tasks.count(SERVES_A_CONNECTION)
     counts = {
+        "megabytes": int(status["VmRSS"].split()[0]) / 1024,
+        "threads": int(status["Threads"]),
         "tasks": len(tasks) - connections,
         "descriptors": len(list(Path("/proc/self/fd").iterdir())) - connections,
     }

@@ -8,8 +8,8 @@ import json
 import re
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -17,9 +17,9 @@ from typing import Any, Self
 
 import aiohttp
 from conftest import PATIENCE_S, eventually, program
-from fake_bank import Bank
+from fake_bank import Bank, around_today
 from invariant import TODAY, Invariant, Mark
-from processes import free_port
+from processes import Program, free_port, serving_by
 from sheets import truth_of
 
 from ratesvc.domain.workdays import moscow_day, utc_now
@@ -27,6 +27,7 @@ from ratesvc.domain.workdays import moscow_day, utc_now
 SHIPPED = Path(__file__).parents[2] / "deploy" / "haproxy.cfg"
 NEXT = "/v1/rates/next"
 PATHS = ("/v1/rates", "/v1/rates/today", NEXT, "/v1/rates?lang=ru")
+NO_LIMIT = 10**9
 
 
 def shared_by(bank: Bank, redis_url: str, **variables: str) -> dict[str, str]:
@@ -75,8 +76,8 @@ class Readers:
 
     url: str
     bank: Bank
-    per_second: float = 200.0
-    paths: tuple[str, ...] = PATHS
+    per_second: float
+    paths: tuple[str, ...]
     answers: Counter[str] = field(default_factory=Counter)
     by_replica: Counter[str] = field(default_factory=Counter)
     invariants: dict[str, Invariant] = field(default_factory=dict)
@@ -184,6 +185,52 @@ class Readers:
         if replica not in self.invariants:
             self.invariants[replica] = Invariant(truth_of(self.bank), utc_now)
         return self.invariants[replica]
+
+
+@dataclass
+class Fleet:
+    """Two replicas on fixed ports behind the proxy, with readers."""
+
+    start: Callable[[int], Awaitable[Program]]
+    readers: Readers
+    programs: list[Program]
+
+    async def again(self, number: int) -> None:
+        """Start that replica anew where it was."""
+        self.programs[number] = await self.start(number)
+        await self.readers.also(f"replica{number}")
+
+
+@asynccontextmanager
+async def fleet(
+    shared: dict[str, str],
+    bank: Bank,
+    folder: Path,
+    *,
+    started_by: tuple[str, ...] = (),
+    per_second: float = 200.0,
+    paths: tuple[str, ...] = PATHS,
+) -> AsyncIterator[Fleet]:
+    """Both replicas serve when the context begins; a reader checks the invariant I on every answer."""
+    around_today(bank)
+    ports = [str(free_port()) for _ in range(2)]
+    async with AsyncExitStack() as stack:
+
+        async def start(number: int) -> Program:
+            variables = {**shared, "RATESVC_PORT": ports[number]}
+            program = await stack.enter_async_context(serving_by(started_by, folder, **variables))
+            await program.ready()
+            return program
+
+        programs = [await start(number) for number in range(2)]
+        url = await stack.enter_async_context(proxy(folder, *(one.url for one in programs), at_most=NO_LIMIT))
+        async with Readers(url, bank, per_second, paths) as readers:
+            await readers.also("replica0")
+            await readers.also("replica1")
+            readers.answers.clear()  # the proxy begins before it has asked its replicas
+            yield Fleet(start, readers, programs)
+    print(f"\n  {dict(readers.answers)}")  # noqa: T201 -- the figure is the point
+    assert readers.violations == []
 
 
 async def answers_with(url: str, path: str, status: int) -> bool:

@@ -1,37 +1,30 @@
 """Two real replicas behind the proxy, a real Redis, the Bank, readers, and one fault after another.
 
-    make soak MINUTES=10 SEED=7
-
 Checks every answer. The same seed gives the same faults in the same order. The first replica is never ended, so that
-its use of memory can be compared over the whole run. Ends with 1 after a violation.
+its use of memory can be compared over the whole run.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import json
 import signal
 import sys
-import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Self
 
 import aiohttp
 from aiohttp import web
 from chaos_proxy import ChaosProxy, proxying
 from claims import READERS
 from conftest import eventually
-from fake_bank import Bank, Misbehaviour, around_today, bank_running, daily_xml, sheet
-from fleet import PATHS, Readers, proxy, shared_by
+from fake_bank import Bank, Misbehaviour, daily_xml, sheet
+from fleet import PATHS, Fleet, fleet, shared_by
 from machine import patience
-from processes import Program, free_port, serving_by
 from redis_servers import RealRedis, running
 from sheets import all_times, without
 
@@ -40,12 +33,11 @@ from ratesvc.storage.redis import MOST_CONNECTIONS
 
 # A request that the Bank does not answer ends after 15 seconds. Until then no other replica polls.
 RECOVERY_S = 20.0
-NO_LIMIT = 10**9
 COUNTED = (sys.executable, str(Path(__file__).with_name("counted.py")))
 
 # Ten minutes are too short for a slope, so the growth counts, after five minutes of warming up or half a shorter run.
-WARM_S = 300.0
-SHORT_S = 90.0
+WARM_S = 300
+SHORT_S = 90
 # Pools open threads when more work comes at once, which may be late in a run. A leak opens them without end.
 MOST_GAINED = {"megabytes": 5.0, "descriptors": 5, "tasks": 3, "threads": 4}
 
@@ -57,15 +49,13 @@ class Soak:
     bank: Bank
     redis: RealRedis
     link: ChaosProxy
-    readers: Readers
-    replicas: list[Program]
-    start: Callable[[int], Awaitable[Program]]
+    fleet: Fleet
     chance: Random
     violations: list[str] = field(default_factory=list)
     wordings: int = 0
     may_lose: int = 0
     lost: int = 0
-    used: list[Use] = field(default_factory=list)
+    used: list[dict[str, float]] = field(default_factory=list)
     figures: list[str] = field(default_factory=list)
     connections: list[int] = field(default_factory=list)
 
@@ -83,7 +73,7 @@ class Soak:
         newest = self.bank.truth[max(self.bank.truth)][-1]
         shown = f'"value":{newest.by_code["USD"].value.normalize():f}'.encode()
         bodies = []
-        for replica in self.replicas:
+        for replica in self.fleet.programs:
             try:
                 bodies.append((await replica.get("/v1/rates"))[2])
             except aiohttp.ClientError:
@@ -121,19 +111,19 @@ class Soak:
             client.flushall()
 
     async def D1_killed(self) -> None:
-        self.may_lose = len(self.readers.flying)
-        self.replicas[1].kill()
+        self.may_lose = len(self.fleet.readers.flying)
+        self.fleet.programs[1].kill()
         await self.lasts()
-        self.replicas[1] = await self.start(1)
+        await self.fleet.again(1)
 
     async def D2_rolled(self) -> None:
-        self.replicas[1].kill(signal.SIGTERM)
-        if code := await self.replicas[1].ended():
+        self.fleet.programs[1].kill(signal.SIGTERM)
+        if code := await self.fleet.programs[1].ended():
             self.violations.append(f"a replica that was told to stop ended with {code}")
-        self.replicas[1] = await self.start(1)
+        await self.fleet.again(1)
 
     async def D3_stopped(self) -> None:
-        replica = self.replicas[self.chance.randrange(2)]
+        replica = self.chance.choice(self.fleet.programs)
         replica.kill(signal.SIGSTOP)
         await self.lasts()
         replica.kill(signal.SIGCONT)
@@ -164,37 +154,19 @@ class Soak:
             self.violations.append(f"{lost} requests were lost between two faults")
 
     def _lost_since(self) -> int:
-        before, self.lost = self.lost, self.readers.lost
+        before, self.lost = self.lost, self.fleet.readers.lost
         return self.lost - before
 
     async def look(self, folder: Path) -> None:
         """Note every second what the first replica uses."""
-        process = self.replicas[0].process
+        process = self.fleet.programs[0].process
         counts = folder / f"{process.pid}.counts"
         process.send_signal(signal.SIGUSR1)
         await eventually(counts.exists)
         while True:
             process.send_signal(signal.SIGUSR1)
             await asyncio.sleep(1)
-            self.used.append(Use.of(process.pid, counts))
-
-
-@dataclass(frozen=True)
-class Use:
-    """Megabytes in memory and threads of a process at a moment; tasks and descriptors but for readers' connections."""
-
-    at_s: float
-    megabytes: float
-    descriptors: int
-    tasks: int
-    threads: int
-
-    @classmethod
-    def of(cls, pid: int, counts: Path) -> Self:
-        process = Path("/proc") / str(pid)
-        status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
-        megabytes = int(status["VmRSS"].split()[0]) / 1024
-        return cls(time.monotonic(), megabytes, threads=int(status["Threads"]), **json.loads(counts.read_text()))
+            self.used.append(json.loads(counts.read_text()))
 
 
 def _answering(status: int, body: bytes) -> Misbehaviour:
@@ -230,43 +202,25 @@ FAULTS: dict[str, Callable[[Soak], Awaitable[None]]] = {
 """By the names of their rows."""
 
 
-async def soak(minutes: float, seed: int, per_second: float, folder: Path) -> Soak:
+async def soak(bank: Bank, minutes: float, seed: int, per_second: float, folder: Path) -> Soak:
     """Run it, and return the violations and figures."""
-    chance = Random(seed)  # noqa: S311 -- a seed, so that it can be seen again
     redis = RealRedis(folder / "redis")
-    async with AsyncExitStack() as stack:
-        bank = await stack.enter_async_context(bank_running())
-        around_today(bank, back=10)
-        stack.enter_context(running(redis))
-        link = await stack.enter_async_context(proxying(redis.port))
-        shared = shared_by(bank, link.url, RATESVC_POLL_SECONDS="0.5", RATESVC_DRAIN_SECONDS="4")
-        ports = [str(free_port()) for _ in range(2)]
-
-        async def start(number: int) -> Program:
-            variables = {**shared, "RATESVC_PORT": ports[number]}
-            program = await stack.enter_async_context(serving_by(COUNTED, folder, **variables))
-            await program.ready()
-            return program
-
-        replicas = [await start(number) for number in range(2)]
-        url = await stack.enter_async_context(proxy(folder, *(one.url for one in replicas), at_most=NO_LIMIT))
-        readers = Readers(url, bank, per_second, (*PATHS, *READERS))
-        async with readers:
-            await readers.also("replica0")
-            await readers.also("replica1")
-            readers.answers.clear()
-            running_soak = Soak(bank, redis, link, readers, replicas, start, chance)
-            await eventually(running_soak.agree)
-            looking = asyncio.create_task(running_soak.look(folder))
-            try:
-                await go_on(running_soak, minutes)
-            finally:
-                looking.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await looking
-            judge(running_soak)
-        running_soak.violations += readers.violations
-        return running_soak
+    with running(redis):
+        async with proxying(redis.port) as link:
+            shared = shared_by(bank, link.url, RATESVC_POLL_SECONDS="0.5", RATESVC_DRAIN_SECONDS="4")
+            paths = (*PATHS, *READERS)
+            async with fleet(shared, bank, folder, started_by=COUNTED, per_second=per_second, paths=paths) as two:
+                over = Soak(bank, redis, link, two, Random(seed))  # noqa: S311 -- a seed, so that it can be seen again
+                await eventually(over.agree)
+                looking = asyncio.create_task(over.look(folder))
+                try:
+                    await go_on(over, minutes)
+                finally:
+                    looking.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await looking
+                judge(over)
+    return over
 
 
 async def go_on(soak: Soak, minutes: float) -> None:
@@ -284,47 +238,20 @@ async def go_on(soak: Soak, minutes: float) -> None:
 
 def judge(soak: Soak) -> None:
     """Write the figures, and note what exceeds its limit."""
-    answers, limit = soak.readers.answers, MOST_CONNECTIONS * len(soak.replicas)
+    answers, limit = soak.fleet.readers.answers, MOST_CONNECTIONS * len(soak.fleet.programs)
     said = ", ".join(f"{count} × {status}" for status, count in sorted(answers.items()))
     soak.figures.append(f"{answers.total()} answers ({said}), {soak.lost} lost")
     soak.figures.append(f"at most {max(soak.connections)} connections to Redis, {limit} in the pools")
     if max(soak.connections) > limit:
         soak.violations.append(f"{max(soak.connections)} connections to Redis")
-    length_s = soak.used[-1].at_s - soak.used[0].at_s
-    warm_s = min(WARM_S, length_s / 2)
-    warm = [use for use in soak.used if use.at_s - soak.used[0].at_s >= warm_s]
-    third = max(1, len(warm) // 3)
-    soak.figures.append(f"the replica never ended, in {length_s - warm_s:.0f} s after {warm_s:.0f} s of warming up")
+    warm = soak.used[min(WARM_S, len(soak.used) // 2) :]
+    cold_s, third = len(soak.used) - len(warm), max(1, len(warm) // 3)
+    soak.figures.append(f"the replica never ended, in {len(warm)} s after {cold_s} s of warming up")
+    is_judged = len(soak.used) > SHORT_S
     for what, most in MOST_GAINED.items():
-        first, last = least(warm[:third], what), least(warm[-third:], what)
-        is_judged = length_s > SHORT_S
+        # The least of a third: a fault, or the moment, needs more for a while, but a leak lifts the least.
+        first, last = (min(use[what] for use in part) for part in (warm[:third], warm[-third:]))
         limit_text = f"at most {most:+g}" if is_judged else "too short to judge"
         soak.figures.append(f"{what} {first:.4g} → {last:.4g}, {limit_text}")
         if is_judged and last - first > most:
             soak.violations.append(f"{what} {first:g} → {last:g}")
-
-
-def least(used: Sequence[Use], what: str) -> float:
-    """The least use: a fault, or the moment, needs more for a while, but a leak lifts the least."""
-    return min(float(getattr(use, what)) for use in used)
-
-
-def main() -> int:
-    """From the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--per-second", type=float, default=100)
-    wanted = parser.parse_args()
-    print(f"seed {wanted.seed}, {wanted.minutes:g} minutes", flush=True)
-    with tempfile.TemporaryDirectory(prefix="ratesvc-soak-") as folder:
-        over = asyncio.run(soak(wanted.minutes, wanted.seed, wanted.per_second, Path(folder)))
-    print(*over.figures, sep="\n")
-    for text in over.violations:
-        print(f"VIOLATION {text}")
-    print(f"{len(over.violations)} violations; again by: make soak MINUTES={wanted.minutes:g} SEED={wanted.seed}")
-    return 1 if over.violations else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
