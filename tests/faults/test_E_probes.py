@@ -9,22 +9,25 @@ import random
 import re
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import date
+from functools import partial
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from pkgutil import walk_packages
+from types import SimpleNamespace
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import pytest
 from conftest import Served
+from load import p99
 from machine import patience, quickest, slower
 from multidict import MultiDict
 from processes import Program, serving
-from wire import ask, connected, get
+from wire import ask, asking, get
 
 import ratesvc
 from ratesvc.errors import BadRequest, NotEmbeddable
@@ -38,35 +41,34 @@ from ratesvc.web.widget import _our_query
 VARIANTS = int(os.environ.get("RATESVC_VARIANTS", "10000"))
 READERS = 4
 RENDERED = 0.1
-LENGTH = re.compile(rb"(?i)content-length: (\d+)")
 MOST_GROWTH = 40 * 1024 * 1024
 SLOWEST_S = 0.1
 RUNAWAY_S = 0.01
 LONG = 100 * 1024
 
 
-def variants(seed: int) -> Iterator[str]:
+CODES = ("USD", "EUR", "CNY", "GBP", "JPY", "CHF", "KZT", "TRY")
+TAGS = (*("en", "ru", "zh-Hans", "ar", "de", "fr", "pt-BR", "hi", "ja", "th", "uk", "sr-Latn", "fa", "ta", "my", "am"),)
+
+
+def variants(chance: random.Random) -> Iterator[str]:
     """Targets that all differ; for one in ten the service renders a page."""
-    chance = random.Random(seed)  # noqa: S311 -- variety, not a secret
-    codes = ["USD", "EUR", "CNY", "GBP", "JPY", "CHF", "KZT", "TRY"]
-    tags = ["en", "ru", "zh-Hans", "ar", "de", "fr", "pt-BR", "hi", "ja", "th", "uk", "sr-Latn", "fa", "ta", "my", "am"]
     while True:
-        some = ",".join(chance.sample(codes, chance.randint(1, 6)))
-        rendered: tuple[tuple[str, dict[str, object]], ...] = (
-            ("/widget", {"heading": chance.random(), "codes": some}),
-            ("/widget/frame", {"lang": chance.choice(tags), "codes": some, "utm_source": chance.random()}),
-            ("/widget/rows.json", {"codes": some, "columns": "name,today", "heading": chance.random()}),
-            ("/", {"lang": chance.choice(tags), "heading": chance.random()}),
+        some, tag, number = ",".join(chance.sample(CODES, chance.randint(1, 6))), chance.choice(TAGS), chance.random()
+        rendered = (
+            f"/widget?heading={number}&codes={some}",
+            f"/widget/frame?lang={tag}&codes={some}&utm_source={number}",
+            f"/widget/rows.json?codes={some}&columns=name,today&heading={number}",
+            f"/?lang={tag}&heading={number}",
         )
-        cheap: tuple[tuple[str, dict[str, object]], ...] = (
-            ("/v1/rates", {"codes": some, "lang": chance.choice(tags), "_": chance.random()}),
-            ("/v1/convert", {"amount": chance.randint(1, 10**9), "from": "USD", "to": "CNY"}),
-            ("/v1/rates", {"utm_id": "a" * chance.randint(1, 3000)}),
-            ("/nowhere", {"x": chance.random()}),
-            ("/v1/rates", {"codes": some, "unknown": chance.random()}),
+        cheap = (
+            f"/v1/rates?codes={some}&lang={tag}&_={number}",
+            f"/v1/convert?amount={chance.randint(1, 10**9)}&from=USD&to=CNY",
+            f"/v1/rates?utm_id={'a' * chance.randint(1, 3000)}",
+            f"/nowhere?x={number}",
+            f"/v1/rates?codes={some}&unknown={number}",
         )
-        path, asked = chance.choice(rendered if chance.random() < RENDERED else cheap)
-        yield f"{path}?{urlencode(asked)}"
+        yield chance.choice(rendered if chance.random() < RENDERED else cheap)
 
 
 def resident(program: Program) -> int:
@@ -80,17 +82,15 @@ async def flood(url: str, targets: Iterator[str]) -> list[float]:
     taken = []
 
     async def one() -> None:
-        async with connected(url) as (reader, writer):
+        async with asking(url) as ask_for:
             for target in targets:
                 begun = time.perf_counter()
-                writer.write(get(target))
-                head = await reader.readuntil(b"\r\n\r\n")
-                assert head[9:12] in (b"200", b"400", b"404"), (target, head)
-                await reader.readexactly(int(LENGTH.search(head)[1]))  # type: ignore[index]
+                answered = await ask_for(get(target))
                 taken.append(time.perf_counter() - begun)
+                assert answered.status in (200, 400, 404), (target, answered.head)
 
     await asyncio.gather(*(one() for _ in range(READERS)))
-    return sorted(taken)
+    return taken
 
 
 @pytest.mark.timed
@@ -101,16 +101,15 @@ async def test_E6_a_flood_of_variants(tmp_path: Path) -> None:
     seed = int(os.environ.get("SEED", random.randrange(10**6)))  # noqa: S311 -- to be repeated
     async with serving(tmp_path, "--demo") as program:
         await program.ready()
-        targets = variants(seed)
+        targets = variants(random.Random(seed))  # noqa: S311 -- variety, not a secret
         await flood(program.url, islice(targets, 500))  # templates, catalogues and locales are read once
         before = resident(program)
         taken = await flood(program.url, islice(targets, VARIANTS))
         grown = resident(program) - before
-        p99 = taken[len(taken) * 99 // 100]
-        figures = f"{len(taken)} variants: {grown / 2**20:+.1f} MB on {before / 2**20:.0f}, p99 {p99 * 1000:.1f} ms"
-        print(f"SEED={seed} {figures}")  # noqa: T201 -- figures
-        assert grown <= MOST_GROWTH
-        assert p99 <= SLOWEST_S * patience()
+    figures = f"{len(taken)} variants: {grown / 2**20:+.1f} MB on {before / 2**20:.0f}, p99 {p99(taken) * 1000:.1f} ms"
+    print(f"SEED={seed} {figures}")  # noqa: T201 -- figures
+    assert grown <= MOST_GROWTH
+    assert p99(taken) <= SLOWEST_S * patience()
 
 
 async def test_E6_no_long_target_is_remembered(served: Served) -> None:
@@ -124,16 +123,8 @@ async def test_E6_no_long_target_is_remembered(served: Served) -> None:
 
 
 # Each makes a pattern of its kind go back and forth, if anything does.
-PUMPS = ["A" * LONG, "USD," * (LONG // 4), "USD ," * (LONG // 5) + "!", " " * LONG, "en-" * (LONG // 3), "1" * LONG]
-PUMPS += ["1." * (LONG // 2), "-" * LONG, "a_" * (LONG // 2), "2026-" * (LONG // 5), ";q=" * (LONG // 3), "%" * LONG]
-PUMPS += [
-    '"a",' * (LONG // 4),
-    "W/" * (LONG // 2),
-    "\u0661" * LONG,
-    "utm_" * (LONG // 4),
-    "a=" * (LONG // 2),
-    "[" * LONG,
-]
+STEPS = ("A", "USD,", " ", "en-", "1", "1.", "-", "a_", "2026-", ";q=", "%", '"a",', "W/", "\u0661", "utm_", "a=", "[")
+PUMPS = [*(step * (LONG // len(step)) for step in STEPS), "USD ," * (LONG // 5) + "!"]
 
 
 def patterns() -> Iterator[tuple[str, Callable[[Any], object], bool]]:
@@ -179,14 +170,7 @@ def test_E10_no_pattern_runs_away(name: str) -> None:
     limit_s = RUNAWAY_S * slower()
     for pump in PUMPS:
         text = pump.encode() if is_bytes else pump
-        assert quickest(lambda text=text: use(text)) <= limit_s, pump[:12]  # type: ignore[misc]
-
-
-class _Asking:
-    """A request as far as a query needs it."""
-
-    def __init__(self, **values: str) -> None:
-        self.query = MultiDict(values)
+        assert quickest(partial(use, text)) <= limit_s, pump[:12]
 
 
 def reads(pump: str) -> Iterator[Callable[[], object]]:
@@ -194,15 +178,14 @@ def reads(pump: str) -> Iterator[Callable[[], object]]:
     paths = {operation["path"] for operation in openapi.operations(widget.Site("http://x"), date.min)}
     for path in sorted(path for path in paths if openapi.query_parameters(path)):
         for name in (*openapi.query_parameters(path), "utm_x", pump):
-            asked: Any = _Asking(**{name: pump})
-            yield lambda asked=asked, path=path: refused(lambda: StrictParams(asked, path))  # type: ignore[misc]
-    lenient = LenientParams(
-        MultiDict(codes=pump, columns=pump, heading=pump, lang=pump, spark=pump, theme=pump, date=pump)
-    )
+            asked: Any = SimpleNamespace(query=MultiDict({name: pump}))
+            yield partial(refused, partial(StrictParams, asked, path))
+    names = ("codes", "columns", "heading", "lang", "spark", "theme", "date")
+    lenient = LenientParams(MultiDict(dict.fromkeys(names, pump)))
     yield lambda: (lenient.view({"USD"}), lenient.language(), lenient.look(), lenient.day(), lenient.packing())
-    yield lambda: preferred.__wrapped__(pump, ("br", "gzip", "identity"))
-    yield lambda: has_it(pump, Body(b"", "text/plain"))
-    yield lambda: refused(lambda: _our_query(pump[:8000], widget.Site("http://localhost")))
+    yield partial(preferred.__wrapped__, pump, ("br", "gzip", "identity"))
+    yield partial(has_it, pump, Body(b"", "text/plain"))
+    yield partial(refused, partial(_our_query, pump[:8000], widget.Site("http://localhost")))
 
 
 def refused(act: Callable[[], object]) -> None:
@@ -233,15 +216,6 @@ async def test_E10_over_http_the_limit_answers(served: Served) -> None:
         assert time.perf_counter() - begun < patience(), pump[:6]
 
 
-@asynccontextmanager
-async def trap() -> AsyncIterator[tuple[int, list[object]]]:
-    """A listener that must not be called."""
-    called: list[object] = []
-    server = await asyncio.start_server(lambda reader, _: called.append(reader), "127.0.0.1", 0)
-    async with server:
-        yield server.sockets[0].getsockname()[1], called
-
-
 FORGED = """http://127.0.0.1:{trap}/ http://localhost:{trap}/embed http://[::1]:{trap}/embed http://0.0.0.0:{trap}/embed
 http://{own}@127.0.0.1:{trap}/embed http://127.0.0.1:{trap}@{own}/../embed http://127.0.0.1:{trap}#@{own}/embed
 http://127.0.0.1:{trap}?@{own}/embed http://127.0.0.1:{trap}\\@{own}/embed //127.0.0.1:{trap}/embed
@@ -261,7 +235,10 @@ http://{own}/%65mbed/ http://user:password@{own}:1/embed http://{own}:abc/embed 
 async def test_E11_oembed_asks_nobody(served: Served) -> None:
     """oEmbed refuses every address that is not ours, and neither connects nor looks up a name."""
     own = served.url.removeprefix("http://").replace("127.0.0.1", "localhost")
-    async with trap() as (port, called):
+    called: list[object] = []
+    trap = await asyncio.start_server(lambda reader, _: called.append(reader), "127.0.0.1", 0)
+    port = trap.sockets[0].getsockname()[1]
+    async with trap:
         for form in FORGED:
             opened: list[object] = []
             watched.append(opened)

@@ -86,4 +86,4 @@ async def ending(reader: asyncio.StreamReader) -> bytes:
 
 def get(target: str, *headers: str, method: str = "GET") -> bytes:
     """A well-formed request with this target and these headers."""
-    return "\r\n".join([f"{method} {target} HTTP/1.1", "Host: x", *headers, "", ""]).encode("latin-1")
+    return "\r\n".join([f"{method} {target} HTTP/1.1", "Host: x", *headers, "", ""]).encode()
