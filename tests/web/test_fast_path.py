@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 from conftest import Serve, Served, eventually, in_faults, unhurried
 from fake_bank import Bank, sheet
+from wire import answer_from, ending, get
 
 from ratesvc.config import Settings
 from ratesvc.web import app, connections, fast_path
@@ -92,24 +93,20 @@ class Client:
             self._reader, self._writer = await asyncio.open_connection(*self._where)
         self._writer.write(request)
         count = len(re.findall(rb" HTTP/\d\.\d\r\n", request))
-        answers = [await self._answer(head=request.startswith(b"HEAD")) for _ in range(count) if self._writer]
+        answers = [await self._answer(request) for _ in range(count) if self._writer]
         return DATE.sub(b"", b"".join(answers))
 
-    async def _answer(self, *, head: bool) -> bytes:
+    async def _answer(self, request: bytes) -> bytes:
         try:
-            start = await self._reader.readuntil(b"\r\n\r\n")
-            if start.startswith(b"HTTP/1.1 100"):
-                start += await self._reader.readuntil(b"\r\n\r\n")
-            length = re.search(rb"(?i)content-length: (\d+)", start)
-            empty = head or b" 304 " in start[:20] or length is None
-            start += b"" if empty or length is None else await self._reader.readexactly(int(length[1]))
-            if b"connection: close" in start.lower():
-                start += await self._reader.read()
-                await self.close()
+            answered = await answer_from(self._reader, request)
         except (asyncio.IncompleteReadError, ConnectionError) as error:
-            start = getattr(error, "partial", b"")
             await self.close()
-        return start
+            return getattr(error, "partial", b"")
+        rest = b""
+        if answered["Connection"] == "close":
+            rest = await ending(self._reader)
+            await self.close()
+        return answered.head.encode("latin-1") + answered.body + rest
 
     async def close(self) -> None:
         """Give up the connection."""
@@ -157,8 +154,8 @@ async def test_an_unknown_aiohttp_switches_it_off(both: tuple[Served, str], monk
     expected = (await served.get("/v1/rates"))[2]
     monkeypatch.setattr(fast_path, "write", None)  # whoever took the fast path would fail on this
     async with connected(ordinary) as (usual,):
-        first = await usual.ask(b"GET /v1/rates HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert await usual.ask(b"GET /v1/rates HTTP/1.1\r\nHost: localhost\r\n\r\n") == first
+        first = await usual.ask(get("/v1/rates"))
+        assert await usual.ask(get("/v1/rates")) == first
     assert first.endswith(expected)
 
 
@@ -167,7 +164,7 @@ async def test_a_request_that_stays_unfinished_is_hung_up_on(
     both: tuple[Served, str], monkeypatch: pytest.MonkeyPatch, *, is_fast: bool
 ) -> None:
     """On both paths, also after a whole request. A client that pauses between requests is left alone."""
-    url, whole = both[0].url if is_fast else both[1], b"GET /v1/rates HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    url, whole = both[0].url if is_fast else both[1], get("/v1/rates")
     monkeypatch.setattr(connections, "PATIENCE_S", 0.1)
     async with connected(url, url, url) as (honest, fresh, used), asyncio.timeout(60):
         answer = await honest.ask(whole)
@@ -179,7 +176,6 @@ async def test_a_request_that_stays_unfinished_is_hung_up_on(
 @pytest.mark.parametrize("is_fast", [True, False])
 async def test_a_body_is_refused_even_if_the_answer_is_remembered(both: tuple[Served, str], *, is_fast: bool) -> None:
     """On both paths."""
-    request = b"GET /v1/rates HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc"
     await both[0].get("/v1/rates")
     async with connected(both[0].url if is_fast else both[1]) as (client,):
-        assert (await client.ask(request)).startswith(b"HTTP/1.1 413 ")
+        assert (await client.ask(get("/v1/rates", "Content-Length: 3") + b"abc")).startswith(b"HTTP/1.1 413 ")

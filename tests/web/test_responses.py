@@ -13,6 +13,7 @@ from conftest import Clock, Serve, Served, eventually, unhurried
 from fake_bank import Bank, sheet
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from ratesvc.bank.client import DEMO_HEADER
 from ratesvc.config import Settings
 from ratesvc.domain.rates import Revision, Snapshot
 from ratesvc.domain.workdays import ONE_DAY
@@ -26,7 +27,6 @@ from ratesvc.errors import (
     UnknownCurrency,
     UnknownRevision,
 )
-from ratesvc.render import json as rendered_json
 from ratesvc.service.publication import Body
 from ratesvc.web.responses import (
     FOR_EVER,
@@ -38,7 +38,6 @@ from ratesvc.web.responses import (
     preferred,
     problem,
     problem_of,
-    refusal,
 )
 
 FRIDAY = date(2026, 4, 24)
@@ -213,7 +212,7 @@ def test_a_head_says_what_caches_and_readers_need() -> None:
     assert found["Cache-Control"] == RATES.header(NOON, DUE)
     assert (found["X-Of-Body"], found["Server"], found["Access-Control-Allow-Origin"]) == ("1", "ratesvc", "*")
     assert "Date" in found
-    assert not {"Retry-After", "ratesvc-demo"} & found.keys()
+    assert not {"Retry-After", DEMO_HEADER} & found.keys()
 
 
 def test_a_head_has_only_what_belongs_to_its_answer() -> None:
@@ -232,7 +231,7 @@ def test_a_head_has_only_what_belongs_to_its_answer() -> None:
 @pytest.mark.parametrize("demo", [True, False])
 def test_the_head_marks_the_demo(*, demo: bool) -> None:
     """A ratesvc with this mirror must refuse its rates."""
-    assert ("recorded rates, stopped clock" in lines(Answer(BODY, RATES, demo=demo)).values()) == demo
+    assert (DEMO_HEADER in lines(Answer(BODY, RATES, demo=demo))) == demo
 
 
 def test_a_head_is_written_anew_when_the_second_has_passed() -> None:
@@ -278,12 +277,6 @@ def test_an_error_is_a_problem_that_no_cache_keeps(
     assert (found.headers["Cache-Control"], found.headers["Content-Type"]) == ("no-store", "application/problem+json")
     assert found.headers.get("Retry-After") == ("30" if status == 503 else None)
     assert found.headers["Access-Control-Allow-Origin"] == "*"
-
-
-def test_a_refusal_may_have_headers_of_its_own() -> None:
-    """In addition to those of every answer."""
-    found = refusal(rendered_json.WRONG_METHOD, "Use GET.", {"Allow": "GET"})
-    assert (found.status, found.headers["Allow"], found.headers["X-Content-Type-Options"]) == (405, "GET", "nosniff")
 
 
 async def test_an_unknown_error_is_a_500_that_tells_nothing(
