@@ -46,7 +46,7 @@ def routes(service: Service, site: Site, others: Mapping[str, Handler]) -> dict[
         "/": _in_the_readers_language(partial(_home, service, site)),
         "/rate": _in_the_readers_language(partial(_rate, service, site)),
         "/openapi.json": partial(_document, service, site),
-        "/docs": _in_the_readers_language(partial(_docs, service, site, others)),
+        "/docs": _in_the_readers_language(partial(_docs, service, site, others, asyncio.Lock())),
         "/favicon.ico": fixed(Body(ICON_FILE.read_bytes(), "image/svg+xml", (PICTURE_POLICY,)), ICON),
         "/robots.txt": fixed(Body(ROBOTS, "text/plain; charset=utf-8"), HOURLY),
     }
@@ -135,13 +135,14 @@ async def _document(service: Service, site: Site, _: web.Request) -> Answer:
     return await _reference(service, "document", lambda day: Body(openapi.document(site, day), JSON))
 
 
-async def _docs(service: Service, site: Site, others: Mapping[str, Handler], request: web.Request) -> Answer:
-    tag, current, answers = openapi.tag_of(LenientParams(request).language()), service.publisher.current, {}
-    if current is None:
-        return await _reference(service, tag, lambda day: html(openapi.page(site, day, tag, {}), *DOCS_HEADERS))
+async def _docs(
+    service: Service, site: Site, others: Mapping[str, Handler], lock: asyncio.Lock, request: web.Request
+) -> Answer:
+    tag, answers = openapi.tag_of(LenientParams(request).language()), {}
     # One request asks for the examples' answers; the others wait for its page.
-    async with current.render_locks.setdefault(("docs", tag), asyncio.Lock()):
-        if not current.find(("reference", tag)):
+    async with lock:
+        current = service.publisher.current
+        if current is not None and not current.find(("reference", tag)):
             day = current.snapshot.in_force.effective_date
             operations = await service.workers.run(lambda: openapi.operations(site, day))
             answers = await _own_answers(operations, site, others, request)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
-import aiohttp
-import pytest
 from conftest import Clock, Served, eventually
 from fake_bank import Bank, sheet
-from yarl import URL
+from wire import ask, get
 
 THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
 
@@ -128,44 +124,27 @@ async def test_a_sheet_as_csv_has_the_figures_of_the_json(served: Served) -> Non
     assert len(crossed) == 2
 
 
-async def test_two_lines_of_tags_are_one_list(served: Served) -> None:
-    """A proxy may split If-None-Match into lines, whose order means nothing (RFC 9110, 5.3)."""
+async def test_two_lines_of_a_header_are_one_list(served: Served) -> None:
+    """A proxy may split a list into lines, whose order means nothing (RFC 9110, 5.3). Both paths join them."""
     tag = (await served.get("/v1/rates"))[1]["ETag"]
-    for tags in (['"other"', tag], [tag, '"other"']):
-        lines = [("If-None-Match", one) for one in tags]
+    for number, (name, *lines, status, encoding) in enumerate(
+        (
+            ("If-None-Match", '"other"', tag, 304, None),
+            ("If-None-Match", tag, '"other"', 304, None),
+            ("Accept-Encoding", "identity;q=0.1", "gzip", 200, "gzip"),
+            ("Accept-Encoding", "gzip", "br", 200, "br"),
+            ("Accept-Encoding", "br;q=0.5", "gzip;q=0.1, *;q=0", 200, "br"),
+            ("Accept-Encoding", "deflate", "zstd", 200, None),
+            ("Accept-Encoding", "*", "br;q=0, gzip;q=0", 200, None),
+        )
+    ):
+        request = get(f"/v1/rates?_={number}", *(f"{name}: {line}" for line in lines))
         for _ in ("first", "remembered"):
-            async with served.http.get(served.url + "/v1/rates", headers=lines) as answer:
-                assert (answer.status, await answer.read()) == (304, b"")
-
-
-@pytest.mark.parametrize(
-    ("lines", "encoding"),
-    [
-        (("identity;q=0.1", "gzip"), "gzip"),
-        (("gzip", "br"), "br"),
-        (("br;q=0.5", "gzip;q=0.1, *;q=0"), "br"),
-        (("deflate", "zstd"), None),
-        (("*", "br;q=0", "gzip;q=0"), None),
-    ],
-)
-async def test_two_lines_of_encodings_are_one_list(served: Served, lines: Sequence[str], encoding: str | None) -> None:
-    """A proxy may split Accept-Encoding into lines too (RFC 9110, 5.3)."""
-    headers = [("Accept-Encoding", line) for line in lines]
-    async with aiohttp.ClientSession(auto_decompress=False, skip_auto_headers=["Accept-Encoding"]) as http:
-        for _ in ("first", "remembered"):
-            async with http.get(served.url + "/v1/rates", headers=headers) as answer:
-                assert (answer.status, answer.headers.get("Content-Encoding")) == (200, encoding)
-
-
-async def test_two_lines_of_connection_are_one_list(served: Served) -> None:
-    """The service hangs up on `close` in the second line, too."""
-    address = URL(served.url)
+            answered = await ask(served.url, request)
+            assert (answered.status, answered["Content-Encoding"]) == (status, encoding), lines
     for _ in ("first", "remembered"):
-        reader, writer = await asyncio.open_connection(address.host, address.port)
-        writer.write(b"GET /v1/rates HTTP/1.1\r\nHost: x\r\nConnection: x-mine\r\nConnection: close\r\n\r\n")
-        async with asyncio.timeout(60):
-            assert b"\r\nConnection: close\r\n" in await reader.read()
-        writer.close()
+        request = get("/v1/rates?_=last", "Connection: x-mine", "Connection: close")
+        assert (await ask(served.url, request, closes=True))["Connection"] == "close"
 
 
 async def test_head_options_and_writing_methods(served: Served) -> None:
