@@ -354,7 +354,7 @@ def problem(error: RatesvcError) -> web.Response:
         extra["code"] = error.code
     if isinstance(error, TooManyPoints):
         extra |= {"points": error.points, "most": error.most}
-    return refusal(problem_of(error), str(error), extra=extra)
+    return refusal(problem_of(error), str(error), extra)
 
 
 def problem_of(error: RatesvcError) -> Problem:
@@ -362,20 +362,17 @@ def problem_of(error: RatesvcError) -> Problem:
     return json.PROBLEMS.get(type(error), json.INTERNAL)
 
 
-def refusal(
-    kind: Problem, detail: str, headers: Mapping[str, str] | None = None, extra: Mapping[str, Any] | None = None
-) -> web.Response:
+def refusal(kind: Problem, detail: str, extra: Mapping[str, Any] | None = None) -> web.Response:
     """A problem document, which no cache keeps."""
-    content = encode(kind.body(detail, extra))
-    return uncached(kind.status, content, PROBLEM_JSON, headers)
+    return uncached(kind.status, encode(kind.body(detail, extra)), PROBLEM_JSON)
 
 
-def uncached(status: int, content: bytes, media: str, headers: Mapping[str, str] | None = None) -> web.Response:
+def uncached(status: int, content: bytes, media: str) -> web.Response:
     """An answer that no cache keeps."""
-    everything = {**COMMON, "Cache-Control": "no-store", "Content-Type": media, **(headers or {})}
+    headers = {**COMMON, "Cache-Control": "no-store", "Content-Type": media}
     if status == 503:
-        everything["Retry-After"] = RETRY_AFTER
-    return web.Response(status=status, body=content, headers=everything)
+        headers["Retry-After"] = RETRY_AFTER
+    return web.Response(status=status, body=content, headers=headers)
 
 
 async def preflight(_: web.Request) -> web.Response:
@@ -386,7 +383,9 @@ async def preflight(_: web.Request) -> web.Response:
 
 async def wrong_method(_: web.Request) -> web.Response:
     """405 for every method that would write."""
-    return refusal(json.WRONG_METHOD, f"Use {METHODS}.", {"Allow": METHODS})
+    response = refusal(json.WRONG_METHOD, f"Use {METHODS}.")
+    response.headers["Allow"] = METHODS
+    return response
 
 
 async def not_found(_: web.BaseRequest) -> web.Response:

@@ -298,28 +298,26 @@ async def test_a_stop_ends_every_stream_at_once(settings: Settings, serve: Serve
 
 
 @pytest.mark.slow
-async def test_a_process_with_open_streams_stops_and_continues(bank: Bank, tmp_path: Path) -> None:
-    """SIGTERM ends streams and the process at once; after kill -9 a reader gets exactly the missed events."""
+async def test_a_process_continues_and_stops_with_open_streams(bank: Bank, tmp_path: Path) -> None:
+    """After kill -9 a reader gets exactly the missed events; SIGTERM ends streams and the process at once."""
     in_force = around_today(bank)
-    async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url) as program:
+    async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url, RATESVC_POLL_SECONDS="0.2") as program:
         await program.ready()
         async with reading(program.url, NOWHERE) as reader:
             await reader.heard(2)
+        assert [kind for kind, *_ in reader.told] == ["sheet", "in_force"]
+        bank.publish(sheet(in_force, shift=1))
+        async with reading(program.url, reader.last_id) as present:
+            await present.heard(1)
+        program.kill()
+        await program.ended()
+    async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url) as program:
+        await program.ready()
+        async with reading(program.url, reader.last_id) as absent:
+            await absent.heard(1)
             program.kill(signal.SIGTERM)
             async with asyncio.timeout(connections.FINISH_S):
                 assert await program.ended() == 0
-            await eventually(lambda: reader.ended)
-    assert [kind for kind, *_ in reader.told] == ["sheet", "in_force"]
-    bank.publish(sheet(in_force, shift=1))
-    async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url, RATESVC_POLL_SECONDS="0.2") as program:
-        await program.ready()
-        async with reading(program.url, reader.last_id) as second:
-            await second.heard(1)
-        program.kill()
-        await program.ended()
-    assert second.told == [("revision", str(in_force), 2)]
-    async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url) as program:
-        await program.ready()
-        async with reading(program.url, reader.last_id) as third:
-            await third.heard(1)
-            assert third.ids == second.ids
+            await eventually(lambda: absent.ended)
+    assert absent.told == [("revision", str(in_force), 2)]
+    assert absent.ids == present.ids
