@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 PASSING = (errno.EADDRINUSE, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 """Errors of the machine that pass without another setting, so a supervisor tries again."""
+TIMEOUT_S, MOST_BYTES, MOST_PRINTED = 3.0, 4096, 120
+"""Of the answer to a health check."""
 FAILED, INTERNAL, AGAIN, CONFIG, INTERRUPTED = 1, 70, 75, 78, 130  # 70, 75 and 78 as in sysexits.h
 
 CODES = (
@@ -196,13 +198,23 @@ def main(context: click.Context, file: Path | None) -> None:
 def serve(file: Path | None, *, check_config: bool, as_json: bool, demo: bool) -> None:
     """Serve the API and the widget until told to stop."""
     if check_config:
-        from ratesvc.commands.checks import check_config as check
-
-        check(file, as_json=as_json)
+        _check_config(file, as_json=as_json)
         return
     if as_json:
         raise click.UsageError("--json goes with --check-config; RATESVC_LOG_FORMAT=json makes the service write JSON.")
     _run("serve.serve", file, is_logged=True, demo=demo)
+
+
+def _check_config(file: Path | None, *, as_json: bool) -> None:
+    import msgspec
+
+    try:
+        _settings(file)
+    except ConfigError as error:
+        if as_json:
+            click.echo(msgspec.json.encode({"right": False, "error": str(error)}))
+        raise
+    click.echo(msgspec.json.encode({"right": True}) if as_json else "The settings are right.")
 
 
 @main.command()
@@ -281,6 +293,35 @@ def quarantine(file: Path | None, /, action: str, name: str | None, *, raw: bool
 @click.pass_obj
 def healthcheck(file: Path | None, *, as_json: bool) -> None:
     """Ask /livez of the service on this machine; for containers."""
-    from ratesvc.commands.checks import healthcheck as check
+    import msgspec
 
-    check(_settings(file), as_json=as_json)
+    server = _settings(file).server
+    port = server.port if server.admin_port is None else server.admin_port
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)  # noqa: S104 -- compared with
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/livez"
+    status, answer = _ask(host, port)
+    if as_json:
+        click.echo(msgspec.json.encode({"url": url, "alive": status == 200, "status": status, "answer": answer}))
+    elif status == 200:
+        click.echo(answer)
+    if status != 200:
+        # It may be the page of another program.
+        line = " ".join(answer.split())[:MOST_PRINTED]
+        raise RatesvcError(f"no answer from {url}: {line}" if status is None else f"{url} answers {status}: {line}")
+
+
+def _ask(host: str, port: int) -> tuple[int | None, str]:
+    """Status and body; without a status the reason why there is no answer."""
+    from http.client import HTTPConnection, HTTPException
+
+    connection = HTTPConnection(host, port, timeout=TIMEOUT_S)
+    try:
+        connection.request("GET", "/livez", headers={"Connection": "close"})
+        response = connection.getresponse()
+        return response.status, response.read(MOST_BYTES).decode(errors="replace").strip()
+    except HTTPException:
+        return None, "what answers there does not speak HTTP"
+    except OSError as error:
+        return None, str(error)
+    finally:
+        connection.close()
