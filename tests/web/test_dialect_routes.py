@@ -125,6 +125,7 @@ async def test_settled_answers_are_cached_for_a_day_and_others_for_a_minute(serv
         ("/frankfurter/v1/2026-04-01..2026-04-10", 86400),
         ("/frankfurter/v1/2026-04-01..", 60),
         ("/frankfurter/v2/rates?date=2026-04-16", 86400),
+        ("/frankfurter/v2/rates?from=2026-04-01&to=2026-04-10", 86400),
         ("/frankfurter/v2/rates?to=2026-04-01", 60),
         ("/frankfurter/v2/rates?from=2026-04-01", 60),
         ("/openexchangerates/api/historical/2026-04-19.json", 86400),
