@@ -561,27 +561,6 @@ async def test_the_code_reserves_what_the_preview_needs(browser: Browser, live: 
         assert "height" not in page.url
 
 
-@pytest.mark.parametrize(
-    ("query", "notice"),
-    [
-        ("was=table&columns=name", "No currency is chosen, so you see the default ones."),
-        (
-            f"codes={','.join(['USD', *(f'X{a}{b}' for a in 'ABCDE' for b in 'ABCDE')])}",
-            "The first 20 currencies are shown.",
-        ),
-        ("was=table&codes=USD", "No column is chosen, so you see the default ones."),
-        ("width=5000", "Width: 120–2000 pixels."),
-        ("height=5", "Height: 24–4000 pixels."),
-        ("href=javascript:1", "The link must begin with https:// or http://."),
-        ("codes=USD&columns=name,next", ""),
-    ],
-)
-async def test_the_builder_says_what_it_does_not_show(browser: Browser, live: Live, query: str, notice: str) -> None:
-    """Instead of silently showing defaults."""
-    page = await opened(browser, f"{live.url}/?{query}")
-    assert await page.locator(".notice").all_inner_texts() == ([notice] if notice else [])
-
-
 async def test_a_search_without_a_hit_says_so(browser: Browser, live: Live) -> None:
     page = await opened(browser, f"{live.url}/")
     await page.fill("#find", "zzz")

@@ -284,3 +284,24 @@ async def test_caching(live: Live) -> None:
     for path, caching in expected.items():
         headers = (await get(live.url, path))[1]
         assert headers["Cache-Control"].startswith(caching)
+
+
+@pytest.mark.parametrize(
+    ("query", "notice"),
+    [
+        ("was=table&columns=name", "No currency is chosen, so you see the default ones."),
+        (
+            f"codes={','.join(['USD', *(f'X{a}{b}' for a in 'ABCDE' for b in 'ABCDE')])}",
+            "The first 20 currencies are shown.",
+        ),
+        ("was=table&codes=USD", "No column is chosen, so you see the default ones."),
+        ("width=5000", "Width: 120–2000 pixels."),
+        ("height=5", "Height: 24–4000 pixels."),
+        ("href=javascript:1", "The link must begin with https:// or http://."),
+        ("codes=USD&columns=name,next", ""),
+    ],
+)
+async def test_the_builder_says_what_it_does_not_show(live: Live, query: str, notice: str) -> None:
+    """Instead of silently showing defaults."""
+    found = re.findall('<p class="notice" role="status">(.*?)</p>', await text_of(live, f"/?{query}"))
+    assert list(map(unescape, found)) == ([notice] if notice else [])
