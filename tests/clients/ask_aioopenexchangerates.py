@@ -11,12 +11,9 @@ exec(sys.argv[1])
 
 async def ask():
     async with aioopenexchangerates.Client("any") as client:
-        return {
-            "latest": (await client.get_latest(base="EUR")).rates,
-            "some": (await client.get_latest(symbols=["RUB", "JPY"])).rates,
-            "timestamp": (await client.get_latest()).timestamp,
-            "currencies": await client.get_currencies(),
-        }
+        some = await client.get_latest(symbols=["RUB", "JPY"])
+        rates = {"EUR": (await client.get_latest(base="EUR")).rates, "USD": some.rates}
+        return {"rates": rates, "timestamp": some.timestamp, "currencies": await client.get_currencies()}
 
 
 print(json.dumps(asyncio.run(ask())))

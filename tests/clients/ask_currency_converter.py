@@ -6,13 +6,12 @@ from datetime import date
 
 from currency_converter import CurrencyConverter
 
-line, *texts = sys.argv[1:]
+line, *days = sys.argv[1:]
 exec(line)
-print(
-    json.dumps(
-        {
-            t: {c: str(converter.convert(1, "EUR", c, date.fromisoformat(t))) for c in ("RUB", "USD", "IRR")}
-            for t in texts
-        }
-    )
-)
+
+
+def ask(day):
+    return {code: str(converter.convert(1, "EUR", code, date.fromisoformat(day))) for code in ("RUB", "USD", "IRR")}
+
+
+print(json.dumps({"rates": {f"EUR {day}": ask(day) for day in days}}))

@@ -30,8 +30,10 @@ except SystemExit as error:
 print(
     json.dumps(
         {
-            "latest": {one["quote"]: one["rate"] for one in ask("rates", "--base", "usd")},
-            "sheets": {day: {one["quote"]: one["rate"] for one in ask("rates", "--date", day)} for day in days},
+            "rates": {
+                "USD": {one["quote"]: one["rate"] for one in ask("rates", "--base", "usd")},
+                **{f"EUR {day}": {one["quote"]: one["rate"] for one in ask("rates", "--date", day)} for day in days},
+            },
             "pair": ask("rate", "EUR", "RUB", "--date", days[0], "--providers", "CBR"),
             "series": [
                 [one["date"], one["rate"]] for one in ask("rates", "--from", days[1], "--quotes", "RUB", "--expand")

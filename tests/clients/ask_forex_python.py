@@ -6,15 +6,12 @@ from datetime import date
 
 from forex_python.converter import CurrencyRates
 
-line, *texts = sys.argv[1:]
+line, *days = sys.argv[1:]
 exec(line)
 exact = CurrencyRates(force_decimal=True)
-print(
-    json.dumps(
-        {
-            "latest": {code: str(rate) for code, rate in exact.get_rates("USD").items()},
-            "sheets": {t: {c: str(r) for c, r in exact.get_rates("EUR", date.fromisoformat(t)).items()} for t in texts},
-            "one": [str(CurrencyRates().get_rate("USD", "RUB", date.fromisoformat(text))) for text in texts],
-        }
-    )
-)
+found = {"USD": {code: str(rate) for code, rate in exact.get_rates("USD").items()}}
+for text in days:
+    day = date.fromisoformat(text)
+    found[f"EUR {text}"] = {code: str(rate) for code, rate in exact.get_rates("EUR", day).items()}
+    found[f"USD {text}"] = {"RUB": CurrencyRates().get_rate("USD", "RUB", day)}
+print(json.dumps({"rates": found}))

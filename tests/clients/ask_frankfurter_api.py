@@ -13,7 +13,7 @@ client = FrankfurterAPI()
 
 async def ask():
     return {
-        "rates": {code: (await client.get_rate(base="usd", target=code))["rate"] for code in codes},
+        "rates": {"USD": {code: (await client.get_rate(base="usd", target=code))["rate"] for code in codes}},
         "currencies": [one["iso_code"] for one in await client.get_currencies()],
     }
 

@@ -12,6 +12,10 @@ exec(line)
 days = [date.fromisoformat(text) for text in texts]
 
 
+def texts_of(rates):
+    return {code: str(rate) for code, rate in rates.items()}
+
+
 def refusal(call):
     try:
         call()
@@ -21,21 +25,14 @@ def refusal(call):
 
 converted = client.convert(100, "USD", "IRR")
 series = client.time_series(days[-2], days[-1], symbols=["RUB", "IRR"])
-print(
-    json.dumps(
-        {
-            "latest": {code: str(rate) for code, rate in client.latest().rates.items()},
-            "sheets": {
-                text: {c: str(r) for c, r in client.historical(day, "EUR").rates.items()}
-                for text, day in zip(texts, days)
-            },
-            "series": {str(day): {c: str(r) for c, r in rates.items()} for day, rates in series.rates.items()},
-            "converted": [str(converted.amount), str(converted.meta.rate)],
-            "currencies": client.currencies(),
-            "refusals": [
-                refusal(lambda: client.convert(1, "USD", "XQZ")),
-                refusal(lambda: client.time_series(days[-1], days[0])),
-            ],
-        }
-    )
-)
+found = {
+    "USD": texts_of(client.latest().rates),
+    **{f"EUR {day}": texts_of(client.historical(day, "EUR").rates) for day in days},
+    **{f"USD {day}": texts_of(rates) for day, rates in series.rates.items()},
+}
+refusals = [
+    refusal(lambda: client.convert(1, "USD", "XQZ")),
+    refusal(lambda: client.time_series(days[-1], days[0])),
+]
+more = {"converted": [str(converted.amount), str(converted.meta.rate)], "currencies": client.currencies()}
+print(json.dumps({"rates": found, **more, "refusals": refusals}))
