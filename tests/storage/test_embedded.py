@@ -17,24 +17,26 @@ import pytest
 from conftest import eventually
 from processes import engines_over, processes_over
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from ratesvc import cli
 from ratesvc.errors import EngineError, EngineNotReady
-from ratesvc.storage.embedded import FIRST_RETRY_S, Engine, EngineFolder, answers, find_server
+from ratesvc.storage.embedded import Engine, EngineFolder, answers, find_server
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 
 
+Reports = list[BaseException | str]
+
+
 @asynccontextmanager
 async def opened(
-    folder: Path,
-    *,
-    died: Callable[[BaseException | str], None] = lambda _: None,
-    server: Callable[[], Path] = find_server,
+    folder: Path, reports: Reports | None = None, server: Callable[[], Path] = find_server
 ) -> AsyncIterator[tuple[Engine, Redis]]:
-    """An engine that is open, and a client of it."""
-    engine = await Engine(folder, lambda _, error: died(error), server=server).open()
+    """An engine that is open, and a client of it; `reports` gets how its server died."""
+    reports = [] if reports is None else reports
+    engine = await Engine(folder, lambda _, error: reports.append(error), server=server).open()
     async with Redis.from_url(engine.url) as client:
         yield engine, client
     await engine.close()
@@ -81,7 +83,6 @@ async def test_it_starts_answers_and_ends_with_what_was_written(data: Path) -> N
     await eventually(lambda: not processes_over(data))
 
 
-@pytest.mark.slow
 async def test_a_slow_server_is_started_once_and_its_files_are_left_alone(data: Path, tmp_path: Path) -> None:
     """It does not answer yet: no second server, no repair under it, nothing set aside. Then it is ended."""
     before = written(data).read_bytes()
@@ -94,7 +95,6 @@ async def test_a_slow_server_is_started_once_and_its_files_are_left_alone(data: 
     assert not list(data.glob("*.damaged-*"))
 
 
-@pytest.mark.slow
 async def test_a_server_that_is_loading_is_waited_for(tmp_path: Path) -> None:
     """It answers LOADING for a second, and has everything afterwards."""
     async with opened(tmp_path / "data") as (_, client), client.pipeline(transaction=False) as many:
@@ -151,21 +151,15 @@ async def test_files_that_cannot_be_read_are_set_aside(data: Path) -> None:
 
 
 async def test_a_server_that_dies_is_repaired_and_started_again(data: Path) -> None:
-    """After kill -9 and with a damaged end of the file. `died` gets how it ended, and everything is there again."""
-    reports: list[BaseException | str] = []
-    async with opened(data, died=reports.append) as (_, client):
+    """After kill -9 and with a damaged end of the file. The report says how it ended, and everything is there again."""
+    reports: Reports = []
+    async with opened(data, reports) as (engine, client):
         with written(data).open("ab") as file:
             file.write(b"garbage\r\n")
         os.kill(engines_over(data)[0], signal.SIGKILL)
-
-        async def is_back() -> bool:
-            try:
-                return bool(await client.get("first") == b"1")
-            except RedisError:
-                return False
-
         await eventually(lambda: reports)
-        await eventually(is_back)
+        await eventually(lambda: answers(engine.folder.socket))
+        assert await client.get("first") == b"1"
     assert reports == ["ended by SIGKILL"]
     await eventually(lambda: not processes_over(data))
 
@@ -175,7 +169,7 @@ async def test_a_failed_attempt_to_start_it_again_is_not_the_last(
 ) -> None:
     """It is reported, and the next attempt may succeed."""
     monkeypatch.setattr("ratesvc.storage.embedded.FIRST_RETRY_S", 0.01)
-    reports: list[BaseException | str] = []
+    reports: Reports = []
     found = iter([find_server(), find_server(), None, find_server()])
 
     def server() -> Path:
@@ -184,7 +178,7 @@ async def test_a_failed_attempt_to_start_it_again_is_not_the_last(
             raise ZeroDivisionError
         return path
 
-    async with opened(tmp_path, died=reports.append, server=server):
+    async with opened(tmp_path, reports, server):
         os.kill(engines_over(tmp_path)[0], signal.SIGKILL)
         await eventually(lambda: len(reports) == 3 and engines_over(tmp_path))
     assert list(map(type, reports)) == [str, ZeroDivisionError, str]
@@ -192,38 +186,33 @@ async def test_a_failed_attempt_to_start_it_again_is_not_the_last(
 
 async def test_a_server_that_ends_by_itself_is_reported_with_its_exit_code(tmp_path: Path) -> None:
     """As after a full disk or a bug of the server; engine.log says more."""
-    reports: list[BaseException | str] = []
+    reports: Reports = []
     once = tmp_path / "once"
     server = fake_server(
         tmp_path, f'[ -e {once} ] && exec {find_server()} "$@"; touch {once}; {find_server()} "$@"; exit 3'
     )
-    async with opened(tmp_path / "data", died=reports.append, server=lambda: server) as (_, client):
+    async with opened(tmp_path / "data", reports, lambda: server) as (_, client):
         await client.shutdown()
         await eventually(lambda: reports)
     assert reports == ["ended with exit code 3"]
 
 
-@pytest.mark.slow
-async def test_a_server_that_dies_after_each_start_is_started_after_longer_pauses(tmp_path: Path) -> None:
+async def test_a_server_that_dies_after_each_start_is_started_after_longer_pauses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first death costs no pause."""
+    monkeypatch.setattr("ratesvc.storage.embedded.FIRST_RETRY_S", 0.2)
     clock = asyncio.get_running_loop().time
-    died: list[float] = []
-
-    def report(error: BaseException | str) -> None:
-        if isinstance(error, str):
+    reports: Reports = []
+    died = []
+    async with opened(tmp_path, reports) as (engine, _):
+        for count in range(1, 5):
+            await eventually(lambda: answers(engine.folder.socket))
+            os.kill(engines_over(tmp_path)[0], signal.SIGKILL)
+            await eventually(lambda count=count: len(reports) == count)  # type: ignore[misc]
             died.append(clock())
-
-    async with opened(tmp_path, died=report) as (engine, _):
-
-        async def dies_again() -> bool:
-            if len(died) < 4 and await answers(engine.folder.socket):
-                for process in engines_over(tmp_path):
-                    os.kill(process, signal.SIGKILL)
-            return len(died) == 4
-
-        await eventually(dies_again)
     pauses = [later - earlier for earlier, later in pairwise(died)]
-    assert all(pause >= FIRST_RETRY_S * 2**number for number, pause in enumerate(pauses))
+    assert all(pause >= 0.2 * 2**number for number, pause in enumerate(pauses))
 
 
 async def test_engines_that_open_at_once_share_one_server(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from array import array
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -96,9 +97,8 @@ def test_a_revision_comes_back_whole() -> None:
     assert found == REVISION
     assert found
     assert (found.raw, found.fetched_at.utcoffset(), found.admitted) == (daily_xml(sheet(FRIDAY)), timedelta(0), True)
-    assert [str(quote.value) for quote in found.sheet.quotes] == [str(quote.value) for quote in REVISION.sheet.quotes]
-    unadmitted = Revision(sheet(FRIDAY), 2, FETCHED.astimezone(timezone(timedelta(hours=3))), admitted=False)
-    found = records.decode_revision(FIELD, records.encode_revision(unadmitted))
+    local = replace(REVISION, fetched_at=FETCHED.astimezone(timezone(timedelta(hours=3))), admitted=False)
+    found = records.decode_revision(FIELD, records.encode_revision(local))
     assert found
     assert (found.admitted, found.fetched_at) == (False, FETCHED)
 
@@ -108,13 +108,16 @@ def test_a_revision_comes_back_whole() -> None:
     st.integers(1, 9999),
 )
 def test_any_figures_come_back(rows: list[tuple[int, int, str]], number: int) -> None:
-    """To the last digit, in their order."""
+    """To the last digit as printed, in their order."""
     quotes = [
         Quote(f"X{n:02}", f"{n:03}", f"R{n:05}", 10**power, Decimal(value).scaleb(-4), name)
         for n, (power, value, name) in enumerate(rows)
     ]
     revision = Revision(Sheet(FRIDAY, tuple(quotes)), number, FETCHED)
-    assert records.decode_revision(records.field_of(FRIDAY, number), records.encode_revision(revision)) == revision
+    found = records.decode_revision(records.field_of(FRIDAY, number), records.encode_revision(revision))
+    assert found == revision
+    assert found
+    assert [str(quote.value) for quote in found.sheet.quotes] == [str(quote.value) for quote in quotes]
 
 
 @pytest.mark.parametrize("field", ["2026-04-24.1", "2026-04-25.2", "2026-04-24.02", ""])
@@ -145,18 +148,12 @@ def test_a_record_of_another_shape_is_a_miss(place: int, value: Any) -> None:
     assert records.decode_revision(FIELD, changed) is None
 
 
-def test_a_revision_of_an_older_version_was_not_admitted() -> None:
-    """Its record ends before that field."""
-    found = records.decode_revision(FIELD, resealed(FIELD, records.encode_revision(REVISION), {}, kept=7))
-    assert found == REVISION
-    assert found
-    assert not found.admitted
-
-
-def test_a_record_of_a_newer_version_is_read() -> None:
-    """It has more fields at its end."""
-    payload = records.unseal(FIELD, records.encode_revision(REVISION))
-    newer = msgspec.msgpack.encode([*msgspec.msgpack.decode(payload or b""), "something new"])
+def test_a_record_of_another_version_is_read() -> None:
+    """An older one ends before the field that says it was admitted; a newer one has more fields at its end."""
+    envelope = records.encode_revision(REVISION)
+    older = records.decode_revision(FIELD, resealed(FIELD, envelope, {}, kept=7))
+    assert (older, older and older.admitted) == (REVISION, False)
+    newer = msgspec.msgpack.encode([*msgspec.msgpack.decode(records.unseal(FIELD, envelope) or b""), "something new"])
     assert records.decode_revision(FIELD, records.seal(FIELD, newer)) == REVISION
 
 
