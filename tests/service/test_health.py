@@ -15,7 +15,9 @@ from fake_bank import Bank, sheet
 
 from ratesvc.bank.admission import Quarantined
 from ratesvc.config import Settings
-from ratesvc.domain.rates import Quote, Revision, Sheet, Snapshot
+from ratesvc.domain.history import History, snapshot
+from ratesvc.domain.rates import Quote, Revision, Sheet
+from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import FetchFailed, SourceError, StoreUnavailable
 from ratesvc.service import health
 from ratesvc.service.app import Service
@@ -26,17 +28,7 @@ THURSDAY, FRIDAY, SATURDAY = (date(2026, 4, day) for day in (23, 24, 25))
 NOON = datetime(2026, 4, 24, 9, tzinfo=UTC)
 ROWS = (Quote("USD", "840", "R01235", 1, Decimal(75), "USD"),)
 IN_FORCE, ANNOUNCED = Revision(Sheet(FRIDAY, ROWS), 1, NOON), Revision(Sheet(SATURDAY, ROWS), 1, NOON)
-SEEN = Snapshot(
-    today=FRIDAY,
-    in_force=IN_FORCE,
-    previous=None,
-    announced=None,
-    next_expected_at=NOON,
-    next_late=False,
-    publications_missed=0,
-    stale=False,
-    changed_at=NOON,
-)
+SEEN = snapshot(History(WorkCalendar(), [IN_FORCE]), NOON)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +46,7 @@ def test_a_sheet_is_late_before_it_is_stale(changed: dict[str, Any], status: str
     assert found == {
         "status": status,
         "observedValue": "2026-04-25",
-        "expectedAt": "2026-04-24T09:00:00+00:00",
+        "expectedAt": "2026-04-24T18:00:00+03:00",
         "publicationsMissed": changed.get("publications_missed", 0),
     }
 

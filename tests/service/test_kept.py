@@ -69,6 +69,23 @@ async def on_saturday(bank: Bank, served: Served, clock: Clock) -> None:
     served.service.publish()
 
 
+async def test_a_publication_is_replaced_only_by_news(served: Served, clock: Clock) -> None:
+    """One more sheet, another hour and another day make a new publication; the same knowledge does not."""
+    service = served.service
+    first = service.publisher.current
+    service.publish()
+    assert service.publisher.current is first
+    service.history.add(Revision(sheet(SATURDAY), 1, clock()))
+    service.publish()
+    with_saturday = service.publisher.current
+    assert with_saturday is not first
+    assert with_saturday
+    assert with_saturday.snapshot.announced
+    clock.moment = datetime(2026, 4, 24, 21, 0, tzinfo=UTC)
+    service.publish()
+    assert service.publisher.current is not with_saturday
+
+
 async def test_a_widget_of_a_day_is_not_the_widget_of_today(served: Served, clock: Clock) -> None:
     """Both show Friday's sheet, but today's says that it is stale, whichever of them was asked for first."""
     clock.moment = datetime(2026, 4, 24, 21, 1, tzinfo=UTC)

