@@ -22,8 +22,6 @@ from ratesvc.domain.rates import Quote, Sheet
 from ratesvc.domain.workdays import ONE_DAY, at
 from ratesvc.render.language import language_or_default
 
-XML = "text/xml"
-
 
 @cache
 def recorded_sheets() -> tuple[Sheet, ...]:
@@ -89,4 +87,4 @@ def _day(request: web.Request, name: str, default: date) -> date:
 
 
 def _xml(body: bytes) -> web.Response:
-    return web.Response(body=body, content_type=XML, charset="windows-1251")
+    return web.Response(body=body, content_type="text/xml", charset="windows-1251")
