@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ratesvc.dialects import Request
 from ratesvc.domain.columns import Column, Coverage, Currency
 from ratesvc.domain.history import History
-from ratesvc.domain.rates import EXACT, ONE, Snapshot, plain, ratios, rounded, trimmed
+from ratesvc.domain.rates import EXACT, ONE, Snapshot, plain, rounded, trimmed
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
 from ratesvc.render import series
 from ratesvc.render.json import encode, literal
@@ -96,11 +96,6 @@ def test_old_roubles_are_named_on_either_side_of_a_rate(code: str, quote: str, s
     (before, (_, after)) = document["series"][code]
     assert before[0] == "1997-12-31"
     assert (document["denomination"] is not None) == (before[1] != after) == said
-
-
-@given(values, values)
-def test_thousands_are_rounded_as_one_is(numerator: int, denominator: int) -> None:
-    assert list(ratios([numerator], [denominator])) == [rounded(Decimal(numerator), Decimal(denominator))]
 
 
 @given(records, records, st.integers(0, 40), st.integers(0, 40), st.sampled_from(["RUB", "BBB"]))
