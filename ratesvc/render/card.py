@@ -90,9 +90,9 @@ def _heads_at(table: Table, width: int) -> int:
 
 def card(table: Table, view: View, look: Look) -> str:
     """The picture of a table that has no trend."""
-    strip, moves = _strip(table), _moves(look)
+    strip = _strip(table)
     if strip:
-        return page("strip.svg", table=table, title=_title(table), strip=strip, moves=moves, **_grounds(look))
+        return page("strip.svg", table=table, title=_title(table), strip=strip, **_paints(look))
     width, height = size_of(table, view)
     kinds, is_rtl = table.kinds[1:], table.direction == "rtl"
     names = width - 2 * MARGIN - sum(WIDTHS[kind] for kind in kinds)
@@ -111,9 +111,8 @@ def card(table: Table, view: View, look: Look) -> str:
         heads_at=_heads_at(table, width),
         names=width - MARGIN if is_rtl else MARGIN,
         edges=[(kind, width - x if is_rtl else x) for kind, x in zip(kinds, edges, strict=True)],
-        moves=moves,
         squeezed=partial(_squeezed, names - 16),
-        **_grounds(look),
+        **_paints(look),
     )
 
 
@@ -171,7 +170,7 @@ def empty_card(language: Language, look: Look) -> str:
     """A neutral picture while nothing is stored."""
     title, words = language.say(TITLE), language.say("These rates are not available right now.")
     lines = _lines(title, EMPTY_WIDTH)
-    return page("card_empty.svg", language=language, title=title, words=words, lines=lines, **_grounds(look))
+    return page("card_empty.svg", language=language, title=title, words=words, lines=lines, **_paints(look))
 
 
 def colours(look: Look) -> list[str]:
@@ -182,15 +181,12 @@ def colours(look: Look) -> list[str]:
     return [ground, line, *letters, *(_blend(move, ground, eighths) for move in moves for eighths in (8, 4))]
 
 
-def _grounds(look: Look) -> dict[str, str]:
-    return dict(zip(("ground", "ink", "soft", "line"), GROUNDS[look.theme], strict=True))
-
-
-def _moves(look: Look) -> dict[str, str]:
-    """The colours of changes."""
-    ink = GROUNDS[look.theme][1]
+def _paints(look: Look) -> dict[str, object]:
+    """The colours for a template; `moves` are those of changes."""
+    ground, ink, soft, line = GROUNDS[look.theme]
     up, down = MOVES.get(look.updown, {}).get(look.theme, (ink, ink))
-    return {"up": up, "down": down, "same": ink, "": ink}
+    moves = {"up": up, "down": down, "same": ink, "": ink}
+    return {"ground": ground, "ink": ink, "soft": soft, "line": line, "moves": moves}
 
 
 def _squeezed(space: int, text: str) -> int:

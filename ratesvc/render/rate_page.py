@@ -213,7 +213,11 @@ def _equations(quote: Quote, amount: Decimal | None, answer: InForce, language: 
 def _sentences(why: Reason, question: Question, language: Language) -> Iterator[str]:
     """The reason, then what else a reader should know."""
     say, day = language.say, _of_sentences(language).day
-    yield _main(why, question.code, language)
+    first, last = why.days_off or (None, None)
+    dates = {"effective": why.effective, "first": first, "last": last}
+    words = {name: day(found) for name, found in dates.items() if found}
+    names = ", ".join(map(say, why.holidays))
+    yield say(why.kind.value, code=question.code, names=say(" ({names})", names=names) if names else "", **words)
     if why.until:
         yield say("It applies until {until} inclusive.", until=day(why.until))
     if why.kind is Kind.OWN_DAY and why.set_on and why.set_on.isoweekday() >= SATURDAY:
@@ -226,18 +230,6 @@ def _sentences(why: Reason, question: Question, language: Language) -> Iterator[
             yield say("The rate of {effective} will apply.", effective=day(why.effective))
     if why.kind is Kind.STALE:
         yield say("Please check it on the Bank's page.")
-
-
-def _main(why: Reason, code: str, language: Language) -> str:
-    day, names = _of_sentences(language).day, ", ".join(map(language.say, why.holidays))
-    first, last = why.days_off or (None, None)
-    dates = {"effective": why.effective, "first": first, "last": last}
-    return language.say(
-        why.kind.value,
-        code=code,
-        names=language.say(" ({names})", names=names) if names else "",
-        **{name: day(found) for name, found in dates.items() if found},
-    )
 
 
 def _at(sentence: str, moment: datetime, language: Language) -> str:
