@@ -21,7 +21,7 @@ from ratesvc.render import json, rows, terminal
 from ratesvc.render.language import language_or_default
 from ratesvc.render.rows import NOTHING, Figures, Row, Table, View
 
-FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
+FRIDAY, SATURDAY, SUNDAY = (date(2026, 4, day) for day in (24, 25, 26))
 FETCHED = datetime(2026, 4, 23, 13, 20, 5, tzinfo=UTC)
 COLUMNS = ("name", "today", "change", "percent")
 ENGLISH = language_or_default("en")
@@ -78,15 +78,10 @@ def test_a_row_is_of_the_nominal_that_the_newest_sheet_prints() -> None:
     assert (found.unit, found.cells) == ("1,000\u00a0USD", ("7.5000", "+0.1000", "+1.35%"))
 
 
-def two_days(today: Printed, following: Printed, before: Printed | None = None, day: date = SATURDAY) -> list[InForce]:
-    """Friday's sheet, which is in force, and the announced sheet of `day`."""
-    first = in_force(today, before, FRIDAY, FRIDAY - ONE_DAY)
-    return [first, InForce(day, revision(following, day), first.revision, None, next_expected_at=FETCHED)]
-
-
 def test_today_and_tomorrow_stand_side_by_side() -> None:
     """The change is tomorrow's, for the nominal of tomorrow's sheet."""
-    shown = two_days({"USD": (10, "740"), "AED": (1, "22")}, {"USD": (1, "75"), "CHF": (1, "90")}, {"USD": (1, "1")})
+    today, following = {"USD": (10, "740"), "AED": (1, "22")}, {"USD": (1, "75"), "CHF": (1, "90")}
+    shown = [in_force(today, {"USD": (1, "1")}, FRIDAY, FRIDAY - ONE_DAY), in_force(following, today)]
     view = View(("USD", "AED", "CHF", "EUR"), rows.COLUMNS)
     found = table(shown, view)
     assert found.kinds == ("name", "today", "value", "change", "percent")
@@ -103,34 +98,25 @@ def test_today_and_tomorrow_stand_side_by_side() -> None:
 
 
 @pytest.mark.parametrize(
-    ("today", "effective", "tag", "text", "label"),
+    ("today", "effective", "following", "tag", "heads"),
     [
-        (FRIDAY, FRIDAY, "ru", "24 апр.", "Сегодня"),
-        (date(2026, 4, 26), SATURDAY, "ru", "с 25 апр.", "Сегодня"),
-        (date(2026, 4, 26), SATURDAY, "en", "since Apr 25", "Today"),
-        (date(2026, 4, 26), SATURDAY, "de", "25. Apr.", ""),
+        (FRIDAY, FRIDAY, None, "ru", [("24 апр.", "Сегодня")]),
+        (SUNDAY, SATURDAY, None, "ru", [("с 25 апр.", "Сегодня")]),
+        (SUNDAY, SATURDAY, None, "en", [("since Apr 25", "Today")]),
+        (SUNDAY, SATURDAY, None, "de", [("25. Apr.", "")]),
+        (FRIDAY, FRIDAY, SATURDAY, "de", [("24. Apr.", ""), ("25. Apr.", "")]),
+        (FRIDAY, FRIDAY, date(2026, 4, 28), "en", [("Apr 24", "Today"), ("from Apr 28", "")]),
     ],
 )
-def test_one_column_says_today_and_on_a_weekend_since_when(
-    today: date, effective: date, tag: str, text: str, label: str
+def test_heads_say_today_tomorrow_or_since_when(
+    today: date, effective: date, following: date | None, tag: str, heads: list[tuple[str, str]]
 ) -> None:
-    """Only languages with our words have them; elsewhere the date says enough."""
-    answer = InForce(today, revision({"USD": (1, "75")}, effective), None, None, next_expected_at=FETCHED)
-    found = table(answer, View(("USD",)), tag, today)
-    assert (found.columns[1].text, found.columns[1].label) == (text, label)
-
-
-def test_a_sheet_of_another_day_than_tomorrow_is_not_called_tomorrow() -> None:
-    """Before a weekend its head says from which day it applies."""
-    tuesday = two_days({"USD": (1, "74")}, {"USD": (1, "75")}, day=date(2026, 4, 28))
-    tomorrow = two_days({"USD": (1, "74")}, {"USD": (1, "75")})
-    for shown, tag, heads in (
-        (tuesday, "en", [("Apr 24", "Today"), ("from Apr 28", "")]),
-        (tomorrow, "de", [("24. Apr.", ""), ("25. Apr.", "")]),
-    ):
-        found = table(shown, View(("USD",)), tag)
-        assert [(one.text, one.label) for one in found.columns[1:3]] == heads
-        assert (found.foreign, found.title_foreign) == (("en", "en") if tag == "de" else ("", ""))
+    """Only languages with our words have them; elsewhere the date says enough. Tuesday is not tomorrow."""
+    days = [(today, effective), *([(following, following)] if following else [])]
+    usd = {"USD": (1, "75")}
+    shown = [InForce(day, revision(usd, since), None, None, next_expected_at=FETCHED) for day, since in days]
+    found = table(shown, View(("USD",), ("name", "today", "next")), tag, today)
+    assert [(one.text, one.label) for one in found.columns[1:]] == heads
 
 
 YUAN = {"USD": (1, "60.3741"), "CNY": (10, "84.7201"), "JPY": (100, "43.0567"), "VND": (10_000, "24.4251")}
