@@ -170,6 +170,7 @@ WRONG = {
     "CBR_USER_AGENT": ("", "hunter2\n", "курсы"),
     "CBR_BACKFILL_GAP_SECONDS": ("-1",),
     "CBR_CA_FILE": ("/no/hunter2.pem",),
+    "CBR_PROXY": ("socks5://u:hunter2@h:1", "u:hunter2@h", "http://:80"),
     "POLL_SECONDS": ("0", "inf"),
     "CALENDAR_EXTRA_OFF": ("hunter2",),
     "DIALECTS": ("cbr,hunter2",),

@@ -120,31 +120,14 @@ def our_spots(snapshot: Snapshot, url: str) -> Iterator[Spot]:
 
 
 # Values for all parameters of the dialects, so that none hides another.
-GIVEN = {
-    "amount": "100",
-    "date_req": "18/11/2022",
-    "date_req1": "01/11/2022",
-    "date_req2": "18/11/2022",
-    "VAL_NM_RQ": "R01235",
-    "year": "2022",
-    "month": "11",
-    "numeric": "840",
-    "day": "2022-11-18",
-    "start": "2022-11-01",
-    "end": "2022-11-18",
-    "from": "USD",
-    "to": "CNY",
-    "when": "2022-11-18",
-}
-OF_V2 = {
-    "from": "2022-11-01",
-    "to": "2022-11-18",
-    "base": "USD",
-    "quotes": "RUB",
-    "group": "week",
-    "expand": "providers",
-}
-"""Frankfurter v2 refuses unknown parameters."""
+GIVEN = dict(
+    parse_qsl(
+        "amount=100&from=USD&to=CNY&numeric=840&VAL_NM_RQ=R01235&date_req=18/11/2022&date_req1=01/11/2022"
+        "&date_req2=18/11/2022&year=2022&month=11&day=2022-11-18&when=2022-11-18&start=2022-11-01&end=2022-11-18"
+    )
+)
+# Frankfurter v2 refuses unknown parameters.
+OF_V2 = dict(parse_qsl("from=2022-11-01&to=2022-11-18&base=USD&quotes=RUB&group=week&expand=providers"))
 IN_PATHS = {"quote": "RUB", "code": "USD", "providers": "cbr"}
 
 
@@ -171,11 +154,9 @@ def foreign_spots(history: History, snapshot: Snapshot, url: str) -> Iterator[Sp
         prefix = dialect.prefix or f"/{speaker}"
         for ask, template in {ask: path for path, ask in dialect.routes.items()}.items():
             in_path = set(re.findall(r"{(\w+)}", template))
-            given = (
-                OF_V2
-                if speaker == "frankfurter-v2"
-                else {**GIVEN, "day": "18" if "{year}" in template else GIVEN["day"]}
-            )
+            given = OF_V2 if speaker == "frankfurter-v2" else GIVEN
+            if "{year}" in template:
+                given = {**given, "day": "18"}
             noting = Noting(given | {name: IN_PATHS[name] for name in in_path & IN_PATHS.keys()})
             try:
                 answer = ask(Request(history, snapshot, url, noting))

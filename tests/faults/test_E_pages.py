@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from conftest import addresses, in_faults
-from playwright.async_api import Browser, Frame
+from playwright.async_api import Browser
 from spy import spying
 from widget_harness import Host, Live
 from wire import Answered, ask, get
@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 DOCUMENTS = {"text/html", "image/svg+xml"}
 # What is meant to be framed, and what a browser shows as a page at all.
 FRAMED = {"/embed", "/widget/frame", "/chart.svg"}
+OF_A_RANGE, RANGE = {"/chart.svg", "/chart.png", "/v1/series"}, "?codes=USD&since=2022-11-01&until=2022-11-15"
 STYLE_HASHES = re.compile(r"script-src ('none'|('sha256-[A-Za-z0-9+/=]{44}' ?)+)(;|$)")
 COMMON = {
     "Server": "ratesvc",
@@ -40,18 +41,12 @@ def every_route(live: Live) -> list[str]:
 async def test_every_route_has_its_headers(live: Live) -> None:
     """No sniffing, no referrer, no version; a policy on whatever a browser would render; frames only where meant."""
     for path in [*every_route(live), "/nowhere", "/v1/rates?code=USD", "/rate?date=x"]:
-        needs = dict.fromkeys(
-            ("/chart.svg", "/chart.png", "/v1/series"), "?codes=USD&since=2022-11-01&until=2022-11-15"
-        )
-        answered = await ask(live.url, get(path + needs.get(path, "")))
+        answered = await ask(live.url, get(path + (RANGE if path in OF_A_RANGE else "")))
         assert {name: answered[name] for name in COMMON} == COMMON, path
         assert answered["Set-Cookie"] is None
-        if is_document(answered) and path != "/widget":  # a fragment, which has no page of its own
+        is_document = str(answered["Content-Type"]).startswith(("text/html", "image/svg"))
+        if is_document and path != "/widget":  # a fragment, which has no page of its own
             check_document(path.partition("?")[0], answered)
-
-
-def is_document(answered: Answered) -> bool:
-    return str(answered["Content-Type"]).startswith(("text/html", "image/svg"))
 
 
 def check_document(path: str, answered: Answered) -> None:
@@ -69,10 +64,7 @@ def check_document(path: str, answered: Answered) -> None:
 
 # Beside the example of each route.
 MORE = (
-    "/?lang=ar&ui=ru&csp=1",
-    "/rate?lang=ru",
-    "/rate?date=x",
-    "/widget/frame?spark=30",
+    *("/?lang=ar&ui=ru&csp=1", "/rate?lang=ru", "/rate?date=x", "/widget/frame?spark=30"),
     "/widget/card.svg?date=1992-06-30",
 )
 
@@ -111,10 +103,7 @@ async def test_E12_embedding(browser: Browser, live: Live, host: Host, way: str)
         if way == "sandbox":  # Chromium says that it runs no script there, which is what the host asked for
             told = [text for text in told if "sandboxed and the 'allow-scripts'" not in text]
         assert told == []
-        await check_frame(spy.page.frames[1], way)
-
-
-async def check_frame(inner: Frame, way: str) -> None:
-    assert "60.3741" in await inner.inner_text("table")
-    if way not in ("no script", "sandbox"):
-        assert await inner.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        inner = spy.page.frames[1]
+        assert "60.3741" in await inner.inner_text("table")
+        if way not in ("no script", "sandbox"):
+            assert await inner.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
