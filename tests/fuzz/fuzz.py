@@ -58,7 +58,7 @@ def dynamic(content: bytes) -> None:
         assert all(SINCE <= day <= UNTIL for day in days)
         rows = list(_children(root, "Record"))
         assert all(row.getAttribute("Id") == ASKED for row in rows)
-        read = [(_day(row.getAttribute("Date")), _number(_text(row, "Nominal")), _value(row)) for row in rows]
+        read = [(_day(row.getAttribute("Date")), int(_text(row, "Nominal")), _value(row)) for row in rows]
         assert read == [(record.effective_date, record.nominal, record.value) for record in found]
         units = [
             (_text(row, "VunitRate").replace(",", "."), nominal, value)
@@ -123,10 +123,6 @@ def _text(parent: Element, name: str) -> str:
 
 def _day(text: str) -> date:
     return datetime.strptime(text.replace("/", "."), "%d.%m.%Y").date()  # noqa: DTZ007 -- a day, not a time
-
-
-def _number(text: str) -> int:
-    return int(text)
 
 
 def _value(row: Element) -> Decimal:
