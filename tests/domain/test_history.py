@@ -42,10 +42,10 @@ def column(code: str, *days: date, nominal: int = 1, cbr_id: str | None = None) 
     return made
 
 
-def filled(*days: date, unconfirmed: tuple[date, ...] = ()) -> History:
+def filled(*days: date) -> History:
     """A backfill of dollars from the first to the last of these days."""
     held = History(CALENDAR)
-    held.fill([column("USD", *days)], Coverage(days[0], days[-1], unconfirmed))
+    held.fill([column("USD", *days)], Coverage(days[0], days[-1]))
     return held
 
 
