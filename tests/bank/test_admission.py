@@ -1,19 +1,30 @@
-"""The decisions of admission: newest and settled sheets, one document and two, and the data of an older version."""
+"""Admission: what one sheet must have, which findings the rules beside an earlier sheet make, and what is decided."""
 
 from __future__ import annotations
 
+import runpy
 import zlib
+from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
 
 import pytest
-from sheets import changed, plausible, times, without
+from hypothesis import example, given
+from hypothesis import strategies as st
+from sheets import all_times, changed, plausible, times, without
 
 from ratesvc.bank.admission import (
     Admitted,
+    Assessment,
+    Decision,
+    Finding,
     Quarantined,
     Unconfirmed,
     admit,
+    assess,
+    check_sheet,
     is_settled,
     reassess,
     suspect_days,
@@ -21,9 +32,11 @@ from ratesvc.bank.admission import (
 from ratesvc.config import Calendar
 from ratesvc.domain.columns import Column, Coverage, with_revision
 from ratesvc.domain.history import History
-from ratesvc.domain.rates import Revision, Sheet
+from ratesvc.domain.rates import Quote, Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
+from ratesvc.errors import BadDocument
 
+ACCEPT, CONFIRM, QUARANTINE = Decision.ACCEPT, Decision.CONFIRM, Decision.QUARANTINE
 CALENDAR = WorkCalendar(Calendar().extra_off)
 FETCHED = datetime(2026, 4, 24, 12, tzinfo=UTC)
 WEDNESDAY, THURSDAY, FRIDAY, SATURDAY, SUNDAY = DAYS = tuple(date(2026, 4, day) for day in range(22, 27))
@@ -33,6 +46,344 @@ SLIPPED = changed(SHEET, PLN=times("10"))
 WRONG = changed(plausible(THURSDAY), PLN=times("10"))
 RIGHT = tuple(map(plausible, DAYS[:4]))
 WHOLE, WITHOUT_THURSDAY = Coverage(WEDNESDAY, SATURDAY), Coverage(WEDNESDAY, SATURDAY, (THURSDAY,))
+
+
+# What one sheet must have
+
+
+def refused(sheet: Sheet) -> str:
+    """The reason for which a well-formed sheet is refused on the 25th."""
+    with pytest.raises(BadDocument) as caught:
+        check_sheet(sheet, SATURDAY)
+    return caught.value.reason
+
+
+def test_b16_a_sheet_is_of_a_day_from_1_july_1992_to_tomorrow() -> None:
+    """The Bank sets a rate on the day before, and its rates begin then: a year 0026 is two digits gone wrong."""
+    for day in (date(1992, 7, 1), SATURDAY - timedelta(days=400), SATURDAY, SUNDAY):
+        check_sheet(replace(SHEET, effective_date=day), SATURDAY)
+    for day in (date(1, 1, 1), date(26, 4, 25), date(1992, 6, 30), SUNDAY + ONE_DAY, SUNDAY + timedelta(days=365)):
+        assert refused(replace(SHEET, effective_date=day)) == "date"
+
+
+def test_b5_the_euro_begins_in_1999() -> None:
+    """A sheet of 31 December 1998 cannot have it, that of 1 January 1999 must."""
+    last, first = (replace(without(SHEET, "EUR"), effective_date=day) for day in (date(1998, 12, 31), date(1999, 1, 1)))
+    check_sheet(last, SATURDAY)
+    assert refused(first) == refused(without(last, "USD")) == "core"
+
+
+@pytest.mark.parametrize("name", ["code", "numeric_code", "cbr_id"])
+def test_b7_no_two_rows_share_a_code_or_an_id(name: str) -> None:
+    """If two rows claim to be the dollar, neither is believed."""
+    twin = replace(SHEET.by_code["KZT"], **{name: getattr(SHEET.by_code["USD"], name)})
+    assert refused(replace(SHEET, quotes=(*without(SHEET, "KZT").quotes, twin))) == "duplicate"
+
+
+OTHERS = [code for code in SHEET.by_code if code not in {"USD", "EUR"}]
+
+
+@example({*OTHERS[:-8]})
+@example({*OTHERS[:-7]})
+@given(st.sets(st.sampled_from([*OTHERS, "USD", "EUR"])))
+def test_b5_dollar_and_euro_are_always_there(lost: set[str]) -> None:
+    """Other currencies come and go while ten rows are left."""
+    left = without(SHEET, *lost)
+    if len(left.quotes) < 10:
+        assert refused(left) == "rows"
+    elif lost & {"USD", "EUR"}:
+        assert refused(left) == "core"
+    else:
+        check_sheet(left, SATURDAY)
+
+
+# Beside an earlier sheet
+
+
+def sheet(day: date, **unit_rates: str | Decimal) -> Sheet:
+    """Currencies at these prices of one unit."""
+    return Sheet(day, tuple(Quote(code, code, code, 1, Decimal(rate), code) for code, rate in unit_rates.items()))
+
+
+def table(count: int, first: int = 0) -> dict[str, str]:
+    """So many unknown currencies. No two of them cost the same, and none is a power of ten of another."""
+    return {f"X{chr(65 + n // 26)}{chr(65 + n % 26)}": f"{101 + n}.0000" for n in range(first, first + count)}
+
+
+def moved(*factors: str, before: date = FRIDAY, day: date = SATURDAY) -> Assessment:
+    """The assessment when the currencies of a table move by these factors."""
+    old = table(len(factors))
+    new = {code: Decimal(rate) * Decimal(factor) for (code, rate), factor in zip(old.items(), factors, strict=True)}
+    return assess(sheet(day, **new), sheet(before, **old))
+
+
+def said(assessment: Assessment) -> list[tuple[str, Decision, tuple[str, ...]]]:
+    return [(finding.kind, finding.decision, finding.codes) for finding in assessment.findings]
+
+
+@pytest.mark.parametrize(("count", "allowed"), [(5, 2), (29, 2), (30, 3), (39, 3), (40, 4), (60, 6)])
+def test_two_rows_or_a_tenth_of_them_may_go(count: int, allowed: int) -> None:
+    """A tenth of the earlier rows, rounded down. New rows do not make up for lost ones."""
+    old, more = table(count), table(20, first=count)
+    for lost, findings in ((allowed, []), (allowed + 1, [("shrunk", QUARANTINE, ())])):
+        left = dict(list(old.items())[lost:])
+        assert said(assess(sheet(SATURDAY, **left, **more), sheet(FRIDAY, **old))) == findings
+
+
+@pytest.mark.parametrize(("lost", "dots"), [(12, ""), (13, " …"), (20, " …")])
+def test_a_cut_table_names_twelve_of_the_lost(lost: int, dots: str) -> None:
+    """In order, with dots where there are more."""
+    old = table(30)
+    [finding] = assess(sheet(SATURDAY, **dict(list(old.items())[lost:])), sheet(FRIDAY, **old)).findings
+    assert finding.text == f"{lost} of 30 currencies are gone: {', '.join(sorted(old)[:12])}{dots}"
+
+
+@pytest.mark.parametrize(
+    ("factor", "kinds"),
+    [("1.15", []), ("1.1501", ["large_move"]), ("0.85", []), ("0.8499", ["large_move"]), ("1", ["frozen"])],
+)
+def test_a_common_move_of_15_percent_is_the_last_that_passes(factor: str, kinds: list[str]) -> None:
+    """Up and down. A larger move is one finding about all currencies."""
+    assessment = moved(*[factor] * 5)
+    assert [finding.kind for finding in assessment.findings] == kinds
+    assert [finding.codes for finding in assessment.findings] == [()] * len(kinds)
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside", "market"),
+    [
+        *(("1.15", "1.1501", "1"), ("0.85", "0.8499", "1"), ("0.765", "0.7649", "0.9"), ("1.265", "1.2651", "1.1")),
+        *(("1", "1.16", "0.95"), ("1", "1.3", "1.1")),
+    ],
+)
+def test_a_currency_far_from_its_last_rate_and_from_the_market_is_a_finding(
+    inside: str, outside: str, market: str
+) -> None:
+    """15 % from the median, up and down, and 15 % from its own last rate."""
+    assert said(moved(inside, *[market] * 6)) == []
+    assert said(moved(outside, *[market] * 6)) == [("large_move", CONFIRM, ("XAA",))]
+
+
+@pytest.mark.parametrize(
+    ("factors", "codes"),
+    [
+        (("1.2", "1.2", "1.2", "1", "1", "1", "1.01"), ("XAA", "XAB", "XAC")),
+        (("1.2", "1.2", "1.2", "1.2", "1", "1", "1"), ()),
+        (("1", "1.2", "1", "1.2"), ()),
+        (("1", "0.8", "1", "0.8"), ("XAB", "XAD")),
+        (("5", "4", "1.01", "0.3", "0.25"), ("XAA", "XAB", "XAD", "XAE")),
+    ],
+    ids=["most stand still", "most rise", "half rise", "half fall", "some soar and crash"],
+)
+def test_the_market_is_the_upper_median(factors: tuple[str, ...], codes: tuple[str, ...]) -> None:
+    """Currencies far from it are one finding; if it moved itself, all currencies are."""
+    assert said(moved(*factors)) == [("large_move", CONFIRM, codes)]
+
+
+def test_a_large_move_is_described_in_per_cent() -> None:
+    """Of all currencies, or of those that moved alone."""
+    [common], [alone] = moved(*["1.2"] * 4).findings, moved("1.2", "0.8", *["1"] * 4).findings
+    assert common.text == "all currencies moved by +20.0 %"
+    assert alone.text == "XAA alone moved by +20.0 %; XAB alone moved by -20.0 %"
+
+
+def test_at_most_eight_are_described() -> None:
+    """All of them are named as suspects."""
+    alone = moved(*["1.3"] * 9, *["1"] * 10)
+    assert (alone.findings[0].text.count(";"), len(alone.suspects)) == (7, 9)
+    slipped = moved(*["10"] * 9, *["1"] * 10)
+    assert (slipped.reason, len(slipped.suspects)) == ("power_of_ten", 9)
+    assert slipped.findings[0].text.count(";") == 7
+
+
+@pytest.mark.parametrize(
+    ("factor", "zeros"),
+    [
+        *(("8.5", 1), ("8.4999", 0), ("11.5", 1), ("11.5001", 0), ("85", 2), ("115", 2), ("84.99", 0), ("115.01", 0)),
+        *(("0.085", -1), ("0.08499", 0), ("0.115", -1), ("0.11501", 0), ("0.0085", -2), ("0.0115", -2), ("950", 3)),
+        *(("1.149", 0), ("0.851", 0), ("3", 0), ("0.3", 0), ("1000000", 6), ("0.000001", -6)),
+    ],
+)
+def test_a_move_by_a_power_of_ten_is_one_within_15_percent(factor: str, zeros: int) -> None:
+    """Tenfold and a tenth, a hundredfold and a hundredth: the finding names the power."""
+    assessment = moved(factor, *["1"] * 6)
+    slips = [finding for finding in assessment.findings if finding.kind == "power_of_ten"]
+    assert [(one.decision, one.codes, one.text) for one in slips] == (
+        [(QUARANTINE, ("XAA",), f"XAA ×10^{zeros}")] if zeros else []
+    )
+    assert assessment.decision is (QUARANTINE if zeros else ACCEPT if factor in {"1.149", "0.851"} else CONFIRM)
+
+
+@pytest.mark.parametrize(
+    ("before", "day", "factor", "passes"),
+    [
+        (date(1997, 12, 31), date(1998, 1, 1), "0.001", True),
+        (date(1997, 12, 31), date(1998, 1, 6), "0.001", True),
+        (date(1997, 12, 31), date(1998, 1, 1), "1", False),
+        (date(1997, 12, 31), date(1998, 1, 1), "0.002", False),
+        (date(1997, 12, 30), date(1997, 12, 31), "0.001", False),
+        (date(1997, 12, 30), date(1997, 12, 31), "1.01", True),
+        (date(1998, 1, 1), date(1998, 1, 6), "0.001", False),
+        (date(1998, 1, 1), date(1998, 1, 6), "1.01", True),
+    ],
+)
+def test_a_thousand_old_roubles_are_one_new(before: date, day: date, factor: str, passes: bool) -> None:
+    """From the sheet of 1 January 1998 on, and only beside one before it."""
+    assert (moved(*[factor] * 3, before=before, day=day).decision is ACCEPT) is passes
+
+
+OLD = sheet(FRIDAY, USD="80.0000", CHF="95.0000", GBP="101.0000")
+
+
+@pytest.mark.parametrize(
+    ("before", "pairs"),
+    [
+        (OLD, [("USD", "CHF")]),
+        (sheet(FRIDAY, USD="85.0000", GBP="101.0000"), [("USD", "CHF")]),
+        (sheet(FRIDAY, CHF="85.0000", GBP="101.0000"), [("USD", "CHF")]),
+        (sheet(FRIDAY, GBP="101.0000"), [("USD", "CHF")]),
+        (sheet(FRIDAY, USD="85.0000", CHF="85.0000", GBP="101.0000"), []),
+    ],
+    ids=["both were there", "the franc is new", "the dollar is new", "both are new", "they were equal"],
+)
+def test_two_currencies_that_suddenly_cost_the_same_are_a_finding(before: Sheet, pairs: list[tuple[str, ...]]) -> None:
+    """Also if one is new: its row may be a copy of the other's. If they were equal before, there is no finding."""
+    assessment = assess(sheet(SATURDAY, USD="88.0000", CHF="88.0000", GBP="102.0000"), before)
+    equal = [finding for finding in assessment.findings if finding.kind == "equal_rates"]
+    assert [(one.decision, one.codes) for one in equal] == [(CONFIRM, pair) for pair in pairs]
+
+
+def test_three_currencies_that_cost_the_same_are_two_findings() -> None:
+    """Prices of one unit are compared, whatever the nominal."""
+    now = sheet(SATURDAY, USD="88.0000", CHF="88.0000", GBP="102.0000", CAD="88.0000")
+    tenfold = Quote("XXX", "XXX", "XXX", 100, Decimal("8800.0000"), "XXX")
+    assessment = assess(Sheet(SATURDAY, (*now.quotes, tenfold)), OLD)
+    assert [one.codes for one in assessment.findings if one.kind == "equal_rates"] == [
+        ("USD", "CHF"),
+        ("USD", "CAD"),
+        ("USD", "XXX"),
+    ]
+
+
+PEGS = [
+    ("USD", "AED", "3.6725", "0.005"),
+    ("USD", "SAR", "3.75", "0.005"),
+    ("USD", "QAR", "3.64", "0.005"),
+    ("USD", "OMR", "0.3845", "0.005"),
+    ("USD", "BHD", "0.376", "0.005"),
+    ("USD", "HKD", "7.82", "0.01"),
+    ("EUR", "DKK", "7.46", "0.04"),
+]
+
+
+@pytest.mark.parametrize(("base", "pegged", "usual", "distance"), PEGS)
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_peg_holds_within_its_distance(base: str, pegged: str, usual: str, distance: str, side: int) -> None:
+    """A thousandth of the distance inside is no finding, a thousandth outside is one about both currencies."""
+    for part, findings in (("0.999", []), ("1.001", [("off_peg", CONFIRM, (base, pegged))])):
+        rate = Decimal(usual) * (1 + side * Decimal(distance) * Decimal(part))
+        assert said(assess(sheet(SATURDAY, **{base: rate * 20, pegged: Decimal(20)}), None)) == findings
+
+
+def test_a_peg_needs_both_currencies() -> None:
+    """The text says what one costs in the other."""
+    assert said(assess(sheet(SATURDAY, USD="80.0000"), None)) == []
+    assert said(assess(sheet(SATURDAY, AED="80.0000"), None)) == []
+    [finding] = assess(sheet(SATURDAY, USD="82.0000", AED="20.0000"), None).findings
+    assert finding.text == "USD costs 4.1 AED, usually 3.6725"
+
+
+def test_figures_are_frozen_only_compared_with_an_earlier_day() -> None:
+    """The same figures for the same day are the same sheet. Other figures for it are a correction."""
+    same = sheet(SATURDAY, USD="80.0000", CHF="95.0000", GBP="101.0000")
+    assert said(assess(same, OLD)) == [("frozen", ACCEPT, ())]
+    assert said(assess(same, None, same)) == []
+    assert said(assess(same, OLD, same)) == [("frozen", ACCEPT, ())]
+    other = sheet(SATURDAY, USD="80.0001", CHF="95.0000", GBP="101.0000")
+    assert said(assess(other, OLD, same)) == [("corrected", CONFIRM, ())]
+    assert said(assess(other, None, same)) == [("corrected", CONFIRM, ())]
+
+
+def test_a_correction_is_compared_with_the_day_before_it() -> None:
+    """The held sheet may be the wrong one. Compared with it, the right one would look like a slip."""
+    slipped = sheet(SATURDAY, USD="800.0000", CHF="95.0000", GBP="101.0000")
+    right = sheet(SATURDAY, USD="80.5000", CHF="95.1000", GBP="101.1000")
+    assert said(assess(right, OLD, slipped)) == [("corrected", CONFIRM, ())]
+    assert [kind for kind, *_ in said(assess(slipped, None, right))] == ["corrected", "power_of_ten", "large_move"]
+
+
+def finding(kind: str, decision: Decision, *codes: str) -> Finding:
+    return Finding(kind, decision, "", codes)
+
+
+def test_the_strictest_finding_decides_and_the_first_of_them_is_the_reason() -> None:
+    """Flags name each kind once, in the order of the findings."""
+    frozen, peg = finding("frozen", ACCEPT), finding("off_peg", CONFIRM, "USD", "AED")
+    equal, shrunk = finding("equal_rates", CONFIRM, "CHF", "USD"), finding("shrunk", QUARANTINE)
+    assert [(v.decision, v.reason) for v in (Assessment(), Assessment((frozen,)))] == [(ACCEPT, ""), (ACCEPT, "frozen")]
+    both = Assessment((frozen, peg, equal, peg))
+    assert (both.decision, both.reason, both.flags) == (CONFIRM, "off_peg", ("frozen", "off_peg", "equal_rates"))
+    assert both.suspects == {"USD", "AED", "CHF"}
+    all_three = Assessment((frozen, peg, shrunk, finding("large_move", CONFIRM, "AED")))
+    assert (all_three.decision, all_three.reason) == (QUARANTINE, "shrunk")
+    assert all_three.suspects == {"AED"}
+
+
+@given(st.decimals(Decimal("0.01"), Decimal(90), places=2))
+def test_no_common_move_is_refused_for_its_size_alone(factor: Decimal) -> None:
+    """A move of more than 15 % needs confirmation, unless it is a slipped decimal point."""
+    found = assess(all_times(BEFORE, str(factor)), BEFORE).decision
+
+    def is_near(power: str) -> bool:
+        return abs(factor / Decimal(power) - 1) <= Decimal("0.1501")
+
+    if any(map(is_near, ("0.01", "0.1", "10", "100"))):
+        assert found in {QUARANTINE, CONFIRM}
+    elif is_near("1"):
+        assert found in {ACCEPT, CONFIRM}
+    else:
+        assert found is CONFIRM
+
+
+def test_a_move_in_per_cent_is_rounded_once() -> None:
+    """20.1499999999 % is 20.1 %, though its ratio to ten digits is 1.201500000 and would give 20.2 %."""
+    before, now = (changed(one, PLN=Decimal(value)) for one, value in ((BEFORE, "1e8"), (SHEET, "120149999.9999")))
+    assert "PLN alone moved by +20.1 %" in [finding.text for finding in assess(now, before).findings]
+
+
+@pytest.mark.parametrize("factor", ["10", "1.3"])
+@pytest.mark.parametrize("code", ["USD", "AED", "JPY"])
+def test_suspects_are_the_currencies_with_wrong_figures(code: str, factor: str) -> None:
+    """Not those that are tied to them or now cost the same. If neither of a pair moved, both are suspects."""
+    assert assess(changed(SHEET, **{code: times(factor)}), BEFORE).suspects == {code}
+    copied = changed(SHEET, CNY=SHEET.by_code["USD"].unit_rate)
+    assert assess(copied, BEFORE).suspects == {"CNY"}
+    assert assess(changed(SHEET, HKD=times("1.05")), BEFORE).suspects == {"USD", "HKD"}
+    assert assess(SHEET, BEFORE).suspects == set()
+
+
+@pytest.mark.slow
+def test_thirty_years_of_real_sheets(recordings: Path) -> None:
+    """The figures of docs/admission.md. No real crisis is refused."""
+    replay = runpy.run_path(str(Path(__file__).parents[2] / "bench" / "admission.py"))
+    found = {sheet.effective_date: one for sheet, one in replay["assessments"](recordings / "history")}
+    counts = Counter(assessment.decision for assessment in found.values())
+    assert (len(found), counts[CONFIRM], counts[QUARANTINE]) == (6973, 96, 9)
+    # Since 1997 only days on which the recording keeps one code where the Bank's document changed it, or its table.
+    quarantined = [
+        str(day) for day, assessment in found.items() if assessment.decision is QUARANTINE and day.year >= 1997
+    ]
+    assert quarantined == ["2005-01-01", "2010-01-01", "2016-07-01"]
+    assert found[date(1998, 1, 1)].decision is ACCEPT
+    assert {found[date(1998, 9, day)].decision for day in (5, 10, 15, 17)} == {CONFIRM}
+    assert found[date(1994, 10, 12)].decision is CONFIRM
+    assert found[date(2017, 9, 6)].flags == ("large_move",)
+    for year in (2014, 2022):
+        common = [r for day, v in found.items() if day.year == year for r in v.findings if r.text.startswith("all")]
+        assert common == []
+
+
+# What is decided
 
 
 def revision(sheet: Sheet, number: int = 1, *flags: str) -> Revision:

@@ -28,7 +28,7 @@ TESTS = {
     "domain/history": ["domain/test_history"],
     "domain/events": ["domain/test_domain_events"],
     "bank/xml": ["bank/test_xml_series", "bank/test_xml"],
-    "bank/admission": ["bank/test_assessment", "bank/test_admission"],
+    "bank/admission": ["bank/test_admission"],
     "web/params": ["web/test_params"],
 }
 ENOUGH = 0.95
