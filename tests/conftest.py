@@ -212,7 +212,7 @@ def clock() -> Clock:
 @pytest.fixture(autouse=True)
 def _redis_has_time(request: pytest.FixtureRequest) -> Iterator[None]:
     """Redis may take five seconds on a crowded machine, except in the tests that break Redis."""
-    breaks_redis = request.path.parent.name == "faults" and not request.path.name.startswith("test_B")
+    breaks_redis = request.path.parent.name == "faults" and not request.path.name.startswith(("test_A", "test_B"))
     with pytest.MonkeyPatch.context() as patch:
         if not breaks_redis and not request.path.name.startswith("test_redis"):
             for limit in ("ANSWER_TIMEOUT_S", "QUEUE_S"):

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ from fake_bank import Bank, daily_xml
 from lag import Lag
 from ledger import Fault
 from machine import patience
-from redis.asyncio import from_url
 from sheets import plausible
 from spending import spent_on
 from watched import FRIDAY, SATURDAY, THURSDAY, Watched, polling, watched
@@ -33,6 +32,7 @@ from watched import FRIDAY, SATURDAY, THURSDAY, Watched, polling, watched
 from ratesvc.bank.client import DAILY, BankClient, Limits, Pace
 from ratesvc.config import Settings
 from ratesvc.service.app import Service
+from ratesvc.storage.store import Store
 
 pytestmark = pytest.mark.slow
 
@@ -155,6 +155,10 @@ SURVIVED: dict[str, tuple[Script, str]] = {
     ),
     "A4 The head comes at once, the body one byte every 0.3 s": (drips_the_body, "timeout"),
     "A5 Content-Length promises more bytes than come": (says(GOOD_HEAD + GOOD[:900]), "http"),
+    "A6 The connection ends in the middle of a body without a length: it is not XML, and nothing of it is stored": (
+        says(OK + b"Connection: close\r\n\r\n" + GOOD[:900]),
+        "invalid:malformed",
+    ),
     "A7 The last chunk never comes": (says(CHUNKED + GOOD[:900]), "http"),
     "A10 The answer is bad gzip, though the client asks for no encoding": (
         answers(b"\x1f\x8bnonsense", b"Content-Encoding: gzip"),
@@ -176,28 +180,12 @@ SURVIVED: dict[str, tuple[Script, str]] = {
 
 
 @pytest.mark.parametrize("row", SURVIVED)
-async def test_a_wrong_answer(row: str, upstream: Upstream) -> None:
-    """The failure gets the right kind, nothing is lost, and the next right answer is taken."""
+async def test_a_wrong_answer(row: str, upstream: Upstream, store: Store) -> None:
+    """The failure gets the right kind, and the next right answer is taken: nothing else is held or stored."""
     await upstream.survives(*SURVIVED[row])
-
-
-async def test_A6_a_body_cut_where_the_connection_ends(upstream: Upstream) -> None:
-    """HTTP takes a cut document without a length for a whole one, but it is not XML: nothing of it is stored."""
-    served = upstream.served
-    async with upstream.misbehaving(says(OK + b"Connection: close\r\n\r\n" + GOOD[:900])):
-        await upstream.fails("invalid:malformed")
-        assert await held_and_stored(served) == ({THURSDAY, FRIDAY}, {THURSDAY, FRIDAY})
-        upstream.bank.publish(plausible(SATURDAY))
-    await upstream.recovers()
-    assert await held_and_stored(served) == ({THURSDAY, FRIDAY, SATURDAY}, {THURSDAY, FRIDAY, SATURDAY})
-
-
-async def held_and_stored(served: Watched) -> tuple[set[date], set[date]]:
-    """The effective dates in memory, and those in Redis."""
-    redis = served.service.settings.redis
-    async with from_url(redis.url, decode_responses=True) as client:
-        names = await client.hkeys(f"{{{redis.namespace}}}:v1:sheets")
-    return set(served.service.history.days), {date.fromisoformat(str(name)[:10]) for name in names}
+    stored = (await store.load()).revisions
+    assert {one.effective_date for one in stored} == {THURSDAY, FRIDAY, SATURDAY}
+    assert set(upstream.served.service.history.days) == {THURSDAY, FRIDAY, SATURDAY}
 
 
 def gzip_bomb() -> bytes:
@@ -208,23 +196,24 @@ def gzip_bomb() -> bytes:
     return head + megabyte * 1024 + squeezer.flush()
 
 
-async def test_A8_a_gzip_bomb(upstream: Upstream) -> None:
-    """One MB that would unpack to one GB is refused for its Content-Encoding, unread."""
-    script = answers(gzip_bomb(), b"Content-Encoding: gzip")
-    await upstream.survives(script, "encoded")
-    async with upstream.misbehaving(script):
-        spent = await spent_on(upstream.front.url, GOOD)
-    assert spent["kind"] == "encoded"
-    assert spent["mb"] <= 8
+COSTLY: dict[str, tuple[Script, str]] = {
+    "A8 One MB that would unpack to one GB is refused for its Content-Encoding, unread": (
+        answers(gzip_bomb(), b"Content-Encoding: gzip"),
+        "encoded",
+    ),
+    "A9 The client stops reading a body without an end at half a megabyte": (never_ends, "oversize"),
+}
 
 
 @pytest.mark.timed
-async def test_A9_an_endless_body(upstream: Upstream) -> None:
-    """The client stops reading a body without an end at half a megabyte."""
-    await upstream.survives(never_ends, "oversize")
-    async with upstream.misbehaving(never_ends):
+@pytest.mark.parametrize("row", COSTLY)
+async def test_a_costly_answer(row: str, upstream: Upstream) -> None:
+    """It takes neither memory nor time."""
+    script, kind = COSTLY[row]
+    await upstream.survives(script, kind)
+    async with upstream.misbehaving(script):
         tries = [await spent_on(upstream.front.url, GOOD) for _ in range(2)]
-    assert {spent["kind"] for spent in tries} == {"oversize"}
+    assert {spent["kind"] for spent in tries} == {kind}
     assert min(spent["seconds"] for spent in tries) <= patience()
     assert max(spent["mb"] for spent in tries) <= 8
 

@@ -43,19 +43,6 @@ CASES: dict[str, tuple[str, Change, str]] = {
 }
 
 
-def erring(bank: Bank, wanted: Callable[[web.Request], bool], change: Change) -> None:
-    """Let the Bank answer such requests with something else."""
-
-    def edit(request: web.Request, answer: web.Response) -> None:
-        if wanted(request):
-            assert isinstance(answer.body, bytes)
-            wrong = change(answer.body)
-            assert wrong != answer.body
-            answer.body = wrong
-
-    bank.edit = edit
-
-
 async def backfilled(served: Served) -> None:
     async for _ in served.service.backfill():
         pass
@@ -72,10 +59,12 @@ async def test_B21_history_that_was_not_asked_for(
     document, change, kind = CASES[case]
     bank.publish(*map(plausible, DAYS))
 
-    def is_wrong(request: web.Request) -> bool:
-        return request.path.endswith(document) and request.query.get("VAL_NM_RQ", EUR) == EUR
+    def edit(request: web.Request, answer: web.Response) -> None:
+        if request.path.endswith(document) and request.query.get("VAL_NM_RQ", EUR) == EUR:
+            assert isinstance(answer.body, bytes)
+            answer.body = change(answer.body)
 
-    erring(bank, is_wrong, change)
+    bank.edit = edit
     async with serve(polling(settings, bank.url, every_s=3600)) as served:
         await served.ready()
         with pytest.raises(FetchFailed) as caught:
