@@ -142,13 +142,7 @@ class Request:
         return series.check_size(self.history, currencies, days.since, until, daily=daily)
 
     def per_base(
-        self,
-        base: str,
-        codes: Sequence[str],
-        days: Coverage,
-        *,
-        amount: Decimal = ONE,
-        newest_first: bool = False,
+        self, base: str, codes: Sequence[str], days: Coverage, *, amount: Decimal = ONE, newest_first: bool = False
     ) -> Iterator[tuple[int, Sequence[str]]]:
         """Each sheet of the range that has the base: its day's ordinal and one text for each code.
 

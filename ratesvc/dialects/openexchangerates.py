@@ -8,13 +8,12 @@ the sheet in force. With `callback`, every answer is a script.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from datetime import UTC, date, datetime, time
 
 from msgspec import Raw
 
 from ratesvc.dialects import JSON, Content, Dialect, Refusal, Refused, Request, json_object, split, status
-from ratesvc.domain.columns import Coverage
 from ratesvc.domain.rates import ONE, Revision, convert, per_unit, plain
 from ratesvc.errors import BeforeHistory, NotYetSet, RatesvcError, TooManyPoints
 from ratesvc.render.json import encode, literal
@@ -74,19 +73,13 @@ def time_series(request: Request) -> Content:
     points = request.check_size(len(codes), days, daily=True)
 
     def write() -> bytes:
-        rates = {day: rates for day, rates in _daily(request, base, codes, days) if day >= str(start)}
+        sheets = {day: json_object(codes, texts) for day, texts in request.per_base(base, codes, days)}
+        in_force = zip(*carried(request.history, start, days.until), strict=True)
+        texts = ((day, sheets.get(effective, NO_RATES)) for day, effective in in_force)
+        rates = {iso(day): Raw(text.encode()) for day, text in texts if text != NO_RATES}
         return encode({**ABOUT, "start_date": start, "end_date": end, "base": base, "rates": rates})
 
     return Content(("series", base, codes, start, end), JSON, write, end, points)
-
-
-def _daily(request: Request, base: str, codes: Sequence[str], days: Coverage) -> Iterator[tuple[str, Raw]]:
-    """Every day of the range with the rates in force on it; the range begins with a sheet."""
-    sheets = {day: json_object(codes, texts) for day, texts in request.per_base(base, codes, days)}
-    ordinals, effective = carried(request.history, days.since, days.until)
-    for day, of in zip(ordinals, effective, strict=True):
-        if (rates := sheets.get(of, NO_RATES)) != NO_RATES:
-            yield iso(day), Raw(rates.encode())
 
 
 def conversion(request: Request) -> Content:
