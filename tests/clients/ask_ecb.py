@@ -38,18 +38,12 @@ async def newest():
     return [[str(sheet.date), {code: str(sheet.get(code)) for code in CODES}] for sheet in found]
 
 
-def last(day, prices):
-    return [str(price.amount) for price in prices if price.date <= day][-1]
-
-
-rates = CurrencyRates()
+rates, found = CurrencyRates(), {"ecbrates": {}, "pricehist": {}}
 series = {code: ECB().fetch(Series("EUR", code, "reference", "1999-01-01", days[-1])).prices for code in CODES}
-found = {
-    "ecbrates": {
-        f"EUR {day}": {c: rates.get_rate("EUR", c, datetime.fromisoformat(day)) for c in CODES} for day in days
-    },
-    "pricehist": {f"EUR {day}": {code: last(day, prices) for code, prices in series.items()} for day in days},
-}
+for day in days:
+    found["ecbrates"][f"EUR {day}"] = {code: rates.get_rate("EUR", code, datetime.fromisoformat(day)) for code in CODES}
+    last = {code: [price for price in prices if price.date <= day][-1] for code, prices in series.items()}
+    found["pricehist"][f"EUR {day}"] = {code: str(price.amount) for code, price in last.items()}
 if sys.version_info >= (3, 12):
     found["ecb-fx-rates"] = asyncio.run(newest())
 print(json.dumps(found))
