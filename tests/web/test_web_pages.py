@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import product
 from unittest.mock import Mock
 
 import pytest
@@ -11,18 +12,15 @@ from conftest import Served, addresses
 from ratesvc.render import openapi
 
 
-@pytest.mark.parametrize("path", ["/", "/rate?currency=USD", "/docs", "/rate?currency=?"])
-async def test_the_browser_chooses_the_language_where_none_is_asked_for(served: Served, path: str) -> None:
+async def test_the_browser_chooses_the_language_where_none_is_asked_for(served: Served) -> None:
     """Each request anew, also after another reader's; caches keep one page for each Accept-Language."""
-    for accepted, language in (("ru-RU, en;q=0.8", "ru"), ("de, en;q=0.5", "en"), ("ru", "ru"), ("", "en")):
-        status, headers, body = await served.get(path, Accept_Language=accepted)
-        assert f'<html lang="{language}"'.encode() in body, accepted
-        assert headers.get("Vary") == ("Accept-Encoding, Accept-Language" if status == 200 else None)
-    joint = f"{path}{'&' if '?' in path else '?'}lang=en"
-    for accepted in ("en", "ru"):
-        status, headers, body = await served.get(joint, Accept_Language=accepted)
-        assert b'<html lang="en"' in body
-        assert headers.get("Vary") == ("Accept-Encoding" if status == 200 else None)
+    asked = [("ru-RU, en;q=0.8", "", "ru"), ("de, en;q=0.5", "", "en"), ("ru", "", "ru"), ("", "", "en")]
+    asked += [("en", "lang=en", "en"), ("ru", "lang=en", "en")]
+    for path, (accepted, lang, shown) in product(("/", "/rate?currency=USD", "/docs", "/rate?currency=?"), asked):
+        status, headers, body = await served.get(f"{path}{'&' if '?' in path else '?'}{lang}", Accept_Language=accepted)
+        assert f'<html lang="{shown}"'.encode() in body, (path, accepted)
+        varies = "Accept-Encoding" if lang else "Accept-Encoding, Accept-Language"
+        assert headers.get("Vary") == (varies if status == 200 else None)
 
 
 async def test_what_is_embedded_is_not_listed_by_itself(served: Served) -> None:
@@ -42,12 +40,8 @@ async def test_what_is_embedded_is_not_listed_by_itself(served: Served) -> None:
 
 async def test_a_sentence_never_shows_the_rate_of_another_currency(served: Served) -> None:
     """It has no name beside its number, so an unknown currency gets none. Only the builder shows the dollar instead."""
-    for path, status in (
-        ("/widget", 404),
-        ("/widget/frame", 404),
-        ("/widget/rows.json", 404),
-        ("/widget/card.svg", 200),
-    ):
+    statuses = {"/widget": 404, "/widget/frame": 404, "/widget/rows.json": 404, "/widget/card.svg": 200}
+    for path, status in statuses.items():
         found, _, body = await served.get(f"{path}?layout=inline&code=XQZ")
         assert (found, b"\xe2\x82\xbd" in body) == (status, False), path
     status, _, body = await served.get("/?layout=inline&code=XQZ")
