@@ -45,7 +45,6 @@ class Connection(RequestHandler):
         self.is_answering = False
         self._clock = asyncio.get_running_loop().time
         self._unsent: tuple[float, int] | None = None
-        self._wire: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport: aiohttp forgets it when it closes, long before a slow reader has taken everything."""
@@ -76,7 +75,7 @@ class Connection(RequestHandler):
 
     def is_too_slow(self, now: float) -> bool:
         """Whether the client sends a request, or takes an answer, more slowly than any honest client does."""
-        left = self._wire.get_write_buffer_size() if self._wire else 0
+        left = self._wire.get_write_buffer_size()
         # The next request of a client that sends several at once is late only once the answer before is taken.
         is_late = not left and self.unfinished_since is not None and now - self.unfinished_since > PATIENCE_S
         return is_late or self._takes_too_long(now, left)
@@ -93,8 +92,6 @@ class Connection(RequestHandler):
 
     def hang_up(self) -> None:
         """Reset the connection, so that the kernel drops unsent data, too."""
-        if self._wire is None:
-            return
         if end := self._wire.get_extra_info("socket"):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._wire.abort()
