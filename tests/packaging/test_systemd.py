@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -35,19 +36,9 @@ def supervisor(tmp_path: Path) -> Iterator[socket.socket]:
         yield listening
 
 
-def heard(supervisor: socket.socket, within_s: float) -> list[bytes]:
-    """What comes until there is silence for so long."""
-    supervisor.settimeout(within_s)
-    found = []
-    with contextlib.suppress(TimeoutError):
-        while True:
-            found.append(supervisor.recv(100))
-    return found
-
-
 @pytest.mark.slow
 async def test_systemd_hears_the_start_each_turn_and_the_stop(supervisor: socket.socket, tmp_path: Path) -> None:
-    """READY=1 once it answers, WATCHDOG=1 while it runs and drains, none while it hangs, STOPPING=1 at SIGTERM."""
+    """READY=1 once it answers, WATCHDOG=1 while it runs and drains, STOPPING=1 at SIGTERM."""
     variables = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": f"{WATCHDOG_S * 1e6:.0f}"}
 
     async def hear() -> bytes:
@@ -57,12 +48,6 @@ async def test_systemd_hears_the_start_each_turn_and_the_stop(supervisor: socket
         assert await hear() == b"READY=1"
         assert (await program.get("/livez"))[0] == 200
         assert [await hear() for _ in range(3)] == [b"WATCHDOG=1"] * 3
-        program.kill(signal.SIGSTOP)
-        silent = await asyncio.to_thread(heard, supervisor, 2 * WATCHDOG_S)
-        assert len(silent) <= 1  # sent just before
-        program.kill(signal.SIGCONT)
-        supervisor.settimeout(PATIENCE_S)
-        assert await hear() == b"WATCHDOG=1"
         program.kill(signal.SIGTERM)
         told = [await hear() for _ in range(4)]
         assert told.count(b"STOPPING=1") == 1
@@ -79,7 +64,13 @@ async def test_a_blocked_loop_tells_systemd_nothing(
     watchdog = asyncio.create_task(serve.notify_watchdog())
     for _ in range(3):
         assert await asyncio.to_thread(supervisor.recv, 100) == b"WATCHDOG=1"
-    assert len(heard(supervisor, 0.2)) <= 1  # this blocks the loop, just after which one may have been sent
+    time.sleep(0.2)  # noqa: ASYNC251 -- this blocks the loop, just after which one may have been sent
+    supervisor.settimeout(0)
+    heard = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            heard.append(supervisor.recv(100))
+    assert len(heard) <= 1
     watchdog.cancel()
 
 
