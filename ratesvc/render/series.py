@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache, reduce
@@ -272,27 +272,26 @@ def _records(
 class _Text:
     """`["2025-04-01",83.6813],` for each record; `starts` has one place more than there are `days`."""
 
-    days: array[int] = field(default_factory=lambda: array("i"))
-    starts: array[int] = field(default_factory=lambda: array("i", [0]))
-    text: bytes = b""
+    days: array[int]
+    starts: array[int]
+    text: bytes
 
-    def extended(self, column: Column) -> _Text:
-        """The text with the records that the column has beyond it."""
-        held = len(self.days)
-        days = column.days[held:]
-        texts = Rates(days, _exact(column, held, held + len(days))).texts
+    @classmethod
+    def of(cls, column: Column) -> _Text:
+        """The text of all records that the column has now."""
+        days = column.days[:]
+        texts = Rates(days, _exact(column, 0, len(days))).texts
         records = [record + "]," for record in map(add, map(head, days), texts)]
-        starts = array("i", accumulate(map(len, records), initial=self.starts[-1]))
-        return _Text(self.days + days, self.starts[:-1] + starts, self.text + "".join(records).encode())
+        return cls(days, array("i", accumulate(map(len, records), initial=0)), "".join(records).encode())
 
 
 def in_roubles(column: Column, since: date, until: date) -> bytes:
     """The official unit rates of a closed range as one JSON array, a slice of the column's text."""
     # If a record changes meanwhile, the column gets another `derived`, so an outdated text is never used.
     derived = column.derived
-    found: _Text = derived.get("json", _Text())
-    if len(found.days) < len(column.days):
-        found = derived["json"] = found.extended(column)
+    found: _Text | None = derived.get("json")
+    if found is None or len(found.days) < len(column.days):
+        found = derived["json"] = _Text.of(column)
     first = bisect_left(found.days, since.toordinal())
     last = bisect_right(found.days, until.toordinal(), first)
     return b"[%b]" % found.text[found.starts[first] : max(found.starts[first], found.starts[last] - 1)]
