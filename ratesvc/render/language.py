@@ -13,13 +13,7 @@ from io import BytesIO
 from babel import Locale, UnknownLocaleError, localedata
 from babel.dates import format_date, format_skeleton, format_time
 from babel.messages.pofile import read_po
-from babel.numbers import (
-    format_decimal,
-    get_currency_name,
-    get_currency_symbol,
-    get_decimal_symbol,
-    get_group_symbol,
-)
+from babel.numbers import format_decimal, get_currency_name, get_currency_symbol, get_decimal_symbol, get_group_symbol
 
 DEFAULT = "en"
 MOST_LANGUAGES = 32

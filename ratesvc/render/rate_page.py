@@ -53,11 +53,7 @@ class Kind(Enum):
     NOTHING_STORED = "No rates have been received yet. Please try again in a minute."
 
 
-_WITHOUT_RATE = {
-    HistoryLoading: Kind.LOADING,
-    UnknownCurrency: Kind.UNKNOWN_CURRENCY,
-    NoSheet: Kind.NOTHING_STORED,
-}
+_WITHOUT_RATE = {HistoryLoading: Kind.LOADING, UnknownCurrency: Kind.UNKNOWN_CURRENCY, NoSheet: Kind.NOTHING_STORED}
 
 
 @dataclass(frozen=True, slots=True)

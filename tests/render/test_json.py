@@ -15,16 +15,7 @@ from ratesvc.domain.history import History
 from ratesvc.domain.rates import InForce, Quote, Revision, Sheet
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import UnknownCurrency
-from ratesvc.render.json import (
-    bank_page,
-    conversion,
-    currencies,
-    encode,
-    literal,
-    rates,
-    source_url,
-    unit_rate,
-)
+from ratesvc.render.json import bank_page, conversion, currencies, encode, literal, rates, source_url, unit_rate
 from ratesvc.render.language import language_or_default
 
 THURSDAY, FRIDAY, SATURDAY = (date(2026, 4, day) for day in (23, 24, 25))

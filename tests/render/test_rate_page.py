@@ -110,12 +110,7 @@ EXPECTED = "has not set the rate for this day yet. It is expected by 18:00 Mosco
         # Received on the eve, in force from midnight.
         (MARCH, "2024-03-05", "2024-03-04 18:00", ANNOUNCED),
         (MARCH, "2024-03-05", "2024-03-04 23:59:59", ANNOUNCED),
-        (
-            MARCH,
-            "2024-03-05",
-            "2024-03-05 00:00",
-            "for that very day. Effective date Tuesday, March 5, 2024 Set on",
-        ),
+        (MARCH, "2024-03-05", "2024-03-05 00:00", "for that very day. Effective date Tuesday, March 5, 2024 Set on"),
         # The last working day of the year; a day in the holidays waits for the rate before them.
         ("2025-12-30", "2025-12-31", "2025-12-30 12:00", f"{EXPECTED} ←"),
         ("2025-12-30 2025-12-31", "2025-12-31", "2025-12-30 19:00", "it comes into force on December 31, 2025."),
