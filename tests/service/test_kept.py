@@ -1,19 +1,23 @@
-"""What is kept is given only to who asked for the same, by the publication that was asked, and stays true."""
+"""What is kept is given only to those who ask for the same, stays true, and is not kept for good."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import threading
+import tracemalloc
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from importlib import import_module
+from itertools import count, pairwise
 from typing import Any
 
 import pytest
 from conftest import Clock, Serve, Served, eventually, unhurried
 from fake_bank import Bank, sheet, workdays
+from listener import reading
 from sheets import without
 
 from ratesvc import dialects
@@ -281,3 +285,43 @@ async def test_a_published_answer_needs_no_work(served: Served, monkeypatch: pyt
         assert (again[0], again[2]) == (304, b""), path
         async with served.http.head(served.url + path, headers={"Accept-Encoding": how}) as head:
             assert (head.status, head.headers["ETag"]) == (200, headers["ETag"]), path
+
+
+ROUNDS, WARM = 6, 3
+TARGETS, STREAMS = 200, 10
+MOST_GROWTH = 150_000
+"""Bytes in three rounds, of which three more sheets in history are some thirty thousand."""
+
+
+def targets(round_: int) -> list[str]:
+    """New request targets for each round."""
+    kinds = (
+        "/v1/convert?amount={}&from=USD&to=CNY",
+        "/widget/rows.json?codes=USD&heading={}",
+        "/v1/series?codes=USD&since=2026-04-01&_={}",
+        "/nowhere/{}",
+    )
+    return [kinds[number % 4].format(round_ * TARGETS + number + 1) for number in range(TARGETS)]
+
+
+@pytest.mark.slow
+async def test_memory_does_not_grow(served: Served, bank: Bank, clock: Clock) -> None:
+    """Each round has a new sheet, two hundred new targets, streams that come and go, and the next day."""
+    used = []
+    tracemalloc.start()
+    for number, day in zip(count(), workdays(date(2026, 4, 25), ROUNDS), strict=False):
+        bank.publish(sheet(day))
+        clock.moment = datetime.combine(day, time(9), UTC)
+        await served.service.refresh()
+        await eventually(lambda day=day: served.service.history.of_date(day))  # type: ignore[misc]
+        for target in targets(number):
+            assert (await served.get(target))[0] in (200, 404), target
+        for _ in range(STREAMS):
+            async with reading(served.url):
+                pass
+        bank.asked.clear()
+        gc.collect()
+        used.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    print([f"{after - before:+}" for before, after in pairwise(used)])  # noqa: T201 -- figures
+    assert used[-1] - used[WARM - 1] <= MOST_GROWTH, used
