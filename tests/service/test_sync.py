@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from base64 import b64decode
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import partial
@@ -34,8 +35,8 @@ MOST_OF_A_TICK = 1000
 """Bytes both ways: 28,800 ticks a day are then less than 29 MB."""
 
 
-@pytest.fixture
-async def held(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[Served]:
+@asynccontextmanager
+async def started(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[Served]:
     """A service that holds some history, and every event of it."""
     bank.publish(*map(sheet, DAYS))
     async with serve(unhurried(settings)) as served:
@@ -44,15 +45,24 @@ async def held(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[Se
         yield served
 
 
-async def tick(served: Served) -> None:
-    """The round that the heartbeat begins every three seconds."""
-    await served.service.tick()
+@pytest.fixture
+async def held(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[Served]:
+    async with started(bank, settings, serve) as served:
+        yield served
+
+
+@pytest.fixture
+async def quiet(held: Served, client: redis.Redis) -> Served:
+    """The same without anything that happens by itself: only the test ticks, as the heartbeat does every 3 s."""
+    await held.service.retire()
+    await eventually(lambda: is_quiet(held, client))
+    return held
 
 
 async def is_quiet(served: Served, client: redis.Redis) -> bool:
     """Whether a tick brings nothing more."""
     before = moved(client)
-    await tick(served)
+    await served.service.tick()
     return moved(client) - before < 10 * MOST_OF_A_TICK
 
 
@@ -68,15 +78,11 @@ def key(served: Served, name: str) -> str:
 
 def whole(served: Served, client: redis.Redis) -> set[bytes]:
     """The fields of sheets and columns in Redis, where all of them verify, and the coverage too."""
-    found: dict[Any, Any] = {}
-    for name in ("sheets", "columns"):
-        found |= client.hgetall(key(served, name))
+    sheets, columns = (client.hgetall(key(served, name)) for name in ("sheets", "columns"))
+    found: dict[Any, Any] = {**sheets, **columns}
     coverage: Any = client.get(key(served, "span"))
-    return (
-        set(found)
-        if unseal("span", coverage) and all(unseal(f.decode(), value) for f, value in found.items())
-        else set()
-    )
+    is_whole = unseal("span", coverage) and all(unseal(name.decode(), value) for name, value in found.items())
+    return set(found) if is_whole else set()
 
 
 @pytest.fixture
@@ -92,14 +98,12 @@ def days_of(service: Service) -> tuple[list[tuple[date, int]], Coverage | None, 
     return [one.key for one in history], history.coverage, dollars
 
 
-async def test_an_idle_tick_moves_less_than_a_kilobyte(held: Served, client: redis.Redis) -> None:
+async def test_an_idle_tick_moves_less_than_a_kilobyte(quiet: Served, client: redis.Redis) -> None:
     """It compares counts, the coverage and the last event, and reads no value again."""
-    await held.service.retire()
-    await eventually(lambda: is_quiet(held, client))
     info = -moved(client) + moved(client)
     before = moved(client)
     for _ in range(10):
-        await tick(held)
+        await quiet.service.tick()
     assert moved(client) - before - info < 10 * MOST_OF_A_TICK
 
 
@@ -131,37 +135,33 @@ LOSSES: dict[str, Callable[[redis.Redis, Name], object]] = {
 
 
 @pytest.mark.parametrize("lost", LOSSES)
-async def test_two_ticks_repair_what_redis_lost(lost: str, held: Served, client: redis.Redis) -> None:
+async def test_two_ticks_repair_what_redis_lost(lost: str, quiet: Served, client: redis.Redis) -> None:
     """Redis may lose it twice."""
-    await held.service.retire()
-    await eventually(lambda: is_quiet(held, client))
-    before, held_before = whole(held, client), days_of(held.service)
+    before, held_before = whole(quiet, client), days_of(quiet.service)
     assert held_before[1:] == (Coverage(FIRST_DAY, DAYS[-1]), DAYS)
     for ticks in (1, 2):  # lost again, right after a repair
-        LOSSES[lost](client, partial(key, held))
+        LOSSES[lost](client, partial(key, quiet))
         for _ in range(ticks):
-            await tick(held)
-    assert whole(held, client) == before
-    assert client.xlen(key(held, "events")) == held.service.event_log.log.end.seq
-    assert days_of(held.service) == held_before
-    async with Service(held.service.settings, clock=held.service.clock, scheduled=False) as cold:
+            await quiet.service.tick()
+    assert whole(quiet, client) == before
+    assert client.xlen(key(quiet, "events")) == quiet.service.event_log.log.end.seq
+    assert days_of(quiet.service) == held_before
+    async with Service(quiet.service.settings, clock=quiet.service.clock, scheduled=False) as cold:
         assert days_of(cold) == held_before
 
 
 async def test_an_overwritten_value_is_found_within_eight_hours(
-    held: Served, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    quiet: Served, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No count shows it, so an eighth of all values is read each hour."""
-    await held.service.retire()
-    await eventually(lambda: is_quiet(held, client))
-    before = whole(held, client)
-    client.hset(key(held, "columns"), "R01239", b"foreign")
-    client.hset(key(held, "sheets"), f"{DAYS[-1]}.1", b"foreign")
+    before = whole(quiet, client)
+    client.hset(key(quiet, "columns"), "R01239", b"foreign")
+    client.hset(key(quiet, "sheets"), f"{DAYS[-1]}.1", b"foreign")
     for _ in range(8):
-        monkeypatch.setattr(held.service._sync, "_part_at", 0.0)  # noqa: SLF001 -- an hour later
+        monkeypatch.setattr(quiet.service._sync, "_part_at", 0.0)  # noqa: SLF001 -- an hour later
         for _ in range(2):
-            await tick(held)
-    assert whole(held, client) == before
+            await quiet.service.tick()
+    assert whole(quiet, client) == before
 
 
 async def test_after_a_reconnection_every_value_is_compared(held: Served, client: redis.Redis) -> None:
@@ -217,12 +217,9 @@ def own(tmp_path: Path) -> Iterator[RealRedis]:
 
 @pytest.fixture
 async def on_own(bank: Bank, settings: Settings, serve: Serve, own: RealRedis) -> AsyncIterator[Served]:
-    """A service that holds some history, over a Redis that may be spoiled."""
-    bank.publish(*map(sheet, DAYS))
+    """The same over a Redis that may be spoiled."""
     redis_settings = Redis(url=own.url, namespace=settings.redis.namespace)
-    async with serve(unhurried(msgspec.structs.replace(settings, redis=redis_settings))) as served:
-        await served.filled()
-        await eventually(lambda: served.service.event_log.log.end.seq)
+    async with started(bank, msgspec.structs.replace(settings, redis=redis_settings), serve) as served:
         yield served
 
 
@@ -238,7 +235,7 @@ async def test_redis_is_back_when_it_accepts_writes(
         for _ in range(3):
             await service.store.release_leases()
             await service.refresh()
-            await tick(on_own)
+            await service.tick()
 
     with capture_logs() as logged:
 
@@ -274,7 +271,7 @@ async def test_a_bug_of_ours_is_logged_and_is_not_a_trouble_of_redis(
     monkeypatch.setattr("ratesvc.storage.records.decode_coverage", mistaken)
     monkeypatch.setattr("ratesvc.storage.records.decode_event", mistaken)
     capsys.readouterr()
-    await tick(held)
+    await held.service.tick()
     bank.publish(sheet(SATURDAY))
     clock.moment = EVENING
     await held.service.store.release_leases()
@@ -317,7 +314,7 @@ async def test_a_sheet_of_an_older_version_is_assessed_beside_the_columns(held: 
     """An older version that still runs stores a settled day tenfold. The days beside it are held as columns only."""
     wrong = changed(sheet(DAYS[3]), USD=times("10"))
     await held.service.store.put(Revision(wrong, 1, clock(), admitted=False))
-    await tick(held)
+    await held.service.tick()
     assert held.held(DAYS[3]).sheet.says_the_same_as(sheet(DAYS[3]))
 
 
@@ -335,7 +332,7 @@ async def test_a_sheet_that_was_assessed_once_is_repaired_as_admitted(
         await upgraded.service.retire()
         client.delete(key(held, "sheets"))
         for _ in range(2):
-            await tick(upgraded)
+            await upgraded.service.tick()
         store.unload()
         stored = {revision.key: revision for revision in (await store.load()).revisions}
         assert stored[document.key].admitted
