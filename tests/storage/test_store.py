@@ -1,4 +1,4 @@
-"""Sheets in Redis, over every kind of server."""
+"""What Redis holds, over every kind of server: sheets, events, leases, documents in quarantine."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import asyncio
 import uuid
 import zlib
 from collections.abc import AsyncIterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 from conftest import eventually
 from fake_bank import daily_xml, sheet
+from msgspec.msgpack import encode
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from ratesvc.domain.columns import Column, Coverage, Currency
 from ratesvc.domain.events import NOWHERE, Event, Place
 from ratesvc.domain.rates import Revision
-from ratesvc.errors import StoreUnavailable
+from ratesvc.errors import RatesvcError, StoreUnavailable
+from ratesvc.storage.quarantine import MOST_CASES, Case
 from ratesvc.storage.records import seal
 from ratesvc.storage.redis import RedisConnection, connect
 from ratesvc.storage.store import Glance, Store
@@ -58,24 +60,16 @@ async def redis(every_redis: str) -> AsyncIterator[Redis]:
         yield client
 
 
-async def test_what_is_put_comes_back_whole(store: Store, other: Store) -> None:
-    """Figures, names, order, provenance and the Bank's own bytes."""
-    raw = daily_xml(sheet(DAY))
-    kept = await store.put(revision(raw=raw))
-    assert kept == revision(raw=raw)
-    assert (await other.load()).revisions == (kept,)
-    assert kept.raw == raw
-    assert (await other.load()).revisions == ()
-
-
 async def test_the_same_figures_are_one_revision_and_a_correction_is_the_next(store: Store, other: Store) -> None:
-    """A correction never overwrites, and the same sheet again adds nothing."""
+    """A correction never overwrites, and the same sheet again adds nothing. Each revision is loaded once."""
     first = await store.put(revision(raw=b"1"))
+    assert (await other.load()).revisions == (first,) == (revision(raw=b"1"),)
     again = await other.put(Revision(sheet(DAY), 1, datetime(2026, 4, 24, tzinfo=UTC)))
     assert again == first
     second = await store.put(revision(shift=1, raw=b"3"))
     assert (second.number, await other.put(revision(shift=1, raw=b"4"))) == (2, second)
-    assert sorted((held.number, held.raw) for held in (await other.load()).revisions) == [(1, b"1"), (2, b"3")]
+    assert [(held.number, held.raw) for held in (await other.load()).revisions] == [(2, b"3")]
+    assert (await other.load()).revisions == ()
 
 
 async def test_a_correction_is_the_next_revision_where_redis_lost_the_first(
@@ -233,3 +227,43 @@ async def test_a_load_that_fails_halfway_is_loaded_again(store: Store, other: St
     with pytest.raises(StoreUnavailable):
         await other.load()
     assert (await other.load()).revisions == (revision(),)
+
+
+# Documents in quarantine
+
+
+def case(number: int = 0, raw: bytes | None = None) -> Case:
+    return Case(DAY, FETCHED + timedelta(minutes=number), ("shrunk: most are gone",), raw or b"<%d/>" % number)
+
+
+async def test_a_document_is_stored_once_and_the_oldest_are_deleted_above_the_limit(store: Store, other: Store) -> None:
+    """Two replicas add the same document under the same name. A broken Bank fills fifty places and no more."""
+    one, two = store.quarantine, other.quarantine
+    first = case(raw=daily_xml(sheet(DAY)) * 20)
+    for quarantine in (one, two):
+        await quarantine.add(first)
+    assert await one.cases() == [first]
+    assert await two.case(first.name[:5]) == first
+    for number in range(1, MOST_CASES + 3):
+        await one.add(case(number))
+    held = await two.cases()
+    assert held == [case(number) for number in range(MOST_CASES + 2, 2, -1)]
+    await two.drop([held[0].name, "not there"])
+    assert await one.cases() == held[1:]
+    for name in (held[0].name, ""):
+        with pytest.raises(RatesvcError, match="no documents"):
+            await one.case(name)
+
+
+async def test_a_document_that_cannot_be_read_is_deleted(store: Store, redis: Redis) -> None:
+    """A foreign value, or a record of another shape, is not shown."""
+    strange = {
+        "abc": b"garbage",
+        "def": seal("def", b"no record"),
+        "123": seal("123", encode((DAY, FETCHED, [], b"no zlib"))),
+    }
+    await store.quarantine.add(case())
+    for name, envelope in strange.items():
+        await redis.hset(store.quarantine.key, name, envelope)
+    assert await store.quarantine.cases() == [case()]
+    assert await redis.hlen(store.quarantine.key) == 1
