@@ -151,19 +151,17 @@ def load(file: Path | None, environment: Mapping[str, str]) -> Settings:
     """Read the settings of the file and the environment. Raises ConfigError with one line that names the key."""
     environment = _with_secrets(environment)
     tree = _read(file or _named_file(environment))
-    overridden: dict[str, str] = {}
     known = {variable: (path, kind) for variable, path, kind in variables()}
-    for variable in sorted(environment):
-        if not variable.startswith(PREFIX) or variable == CONFIG_FILE_VARIABLE:
-            continue
+    given = sorted(name for name in environment if name.startswith(PREFIX) and name != CONFIG_FILE_VARIABLE)
+    for variable in given:
         if variable not in known:
             raise ConfigError(f"{variable}: no such setting{_nearest(variable, known)}")
         path, kind = known[variable]
         _put(tree, path, _from_text(environment[variable], kind))
-        overridden["$." + ".".join(path)] = variable
     try:
         return msgspec.convert(tree, Settings, strict=False)
     except msgspec.ValidationError as error:
+        overridden = {".".join(known[variable][0]): variable for variable in given}
         raise ConfigError(_explained(str(error), overridden)) from None
 
 
@@ -218,9 +216,7 @@ def _put(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
 
 
 def _bare(kind: Any) -> Any:
-    while get_origin(kind) is Annotated:
-        kind = get_args(kind)[0]
-    return kind
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
 def _from_text(text: str, kind: Any) -> Any:
@@ -231,23 +227,22 @@ def _from_text(text: str, kind: Any) -> Any:
 
 def _explained(message: str, overridden: Mapping[str, str]) -> str:
     """msgspec's «… - at `$.server.port`» in plain words, with the key, or its variable, in front."""
-    found = re.search(r" - at `(\$[^`]*)`$", message)
-    where = found[1] if found else "$"
-    reason = message[: found.start()] if found else message
+    reason, where = message, ""
+    if found := re.search(r" - at `\$\.([^`]*)`$", message):
+        reason, where = message[: found.start()], found[1]
     if unknown := re.search(r"unknown field `([^`]+)`", reason):
-        return f"{where}.{unknown[1]}".removeprefix("$.") + ": no such setting"
-    key = re.sub(r"\[[^]]*\]$", "", where)
+        return f"{where}.{unknown[1]}".removeprefix(".") + ": no such setting"
+    key, is_entry, _ = where.partition("[")
     # A section's own check starts with the name of its key.
     variable = overridden.get(key) or overridden.get(f"{key}.{reason.split(' ', 1)[0]}")
-    kinds = {"$." + ".".join(path): kind for _, path, kind in variables()}
+    kinds = {".".join(path): kind for _, path, kind in variables()}
     # The value stays out of the message: it may be a secret.
     if key in kinds:
-        is_entry = key != where and not variable
-        kind = get_args(_bare(kinds[key]))[0] if is_entry else kinds[key]
+        kind = get_args(_bare(kinds[key]))[0] if is_entry and not variable else kinds[key]
         reason = f"must be {_in_words(kind, 'empty' if variable else 'null')}"
     elif reason.startswith("Expected `object`"):
         reason = "must be a table of settings"
-    return f"{variable or where.removeprefix('$.')}: {reason}"
+    return f"{variable or where}: {reason}"
 
 
 def _in_words(kind: Any, nothing: str) -> str:
