@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 import difflib
 import gc
 import os
@@ -32,6 +31,8 @@ from fake_bank import Bank, bank_running, sheet
 from hypothesis import settings as hypothesis_settings
 from ledger import Ledger, fault
 from not_run import MARK, NotRun, reason
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
 from waiting import PATIENCE_S, eventually
 
 from ratesvc.bank.client import Pace
@@ -54,6 +55,7 @@ LONG = bool(os.environ.get("LONG_FAULTS"))
 RECORDED = Path(__file__).parents[2] / "shared" / "cbr"
 NOT_HERE = "no package brings it: "
 MIDNIGHT_S = 90.0
+PAUSE_S = 0.01
 
 # The time of an example depends on other programs; print_blob repeats a failure on another machine.
 hypothesis_settings.register_profile("ratesvc", deadline=None, print_blob=True)
@@ -108,6 +110,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         runs = [name for name, expression in expressions.items() if expression.evaluate(marks)]
         if len(runs) != 1:
             raise pytest.UsageError(f"{item.nodeid} belongs to {runs or 'none'} of {[*expressions]}, not to one")
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector the 400,000 objects of modules and tests, which stay until the end."""
+    gc.collect()
+    gc.freeze()
 
 
 def missing(what: str) -> NoReturn:
@@ -227,27 +235,17 @@ async def bank() -> AsyncIterator[Bank]:
 
 
 def _server(binary: str) -> Iterator[str]:
-    folder = Path(tempfile.mkdtemp(prefix="ratesvc-test-"))
-    socket = folder / "s"
-    command = [binary, "--port", "0", "--unixsocket", str(socket), "--dir", str(folder), "--save", ""]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        try:
-            _answering(socket, process)
-            yield f"unix://{socket}"
-        finally:
-            process.terminate()
-    shutil.rmtree(folder)
-
-
-def _answering(socket: Path, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + PATIENCE_S
-    with redis.Redis(unix_socket_path=str(socket)) as client:
-        while True:
-            with contextlib.suppress(redis.ConnectionError):
-                client.ping()
-                return
-            assert process.poll() is None, "the server ended"
-            assert time.monotonic() < until, "the server does not answer"
+    with tempfile.TemporaryDirectory(prefix="ratesvc-test-") as folder:
+        socket = f"{folder}/s"
+        command = [binary, "--port", "0", "--unixsocket", socket, "--dir", folder, "--save", ""]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+            try:
+                patient = Retry(ConstantBackoff(PAUSE_S), int(PATIENCE_S / PAUSE_S))
+                with redis.Redis(unix_socket_path=socket, retry=patient) as client:
+                    client.ping()
+                yield f"unix://{socket}"
+            finally:
+                process.terminate()
 
 
 @pytest.fixture(scope="session", params=["embedded binary", "redis-server"])
