@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 from claims import READERS
+from conftest import Served
+from fake_bank import Bank
 from invariant import Invariant
+from sheets import truth_of
 
 FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
 BANK = {FRIDAY: [{"USD": (1, "75.0000")}], SATURDAY: [{"USD": (1, "76.0000")}, {"USD": (1, "76.5000")}]}
@@ -96,46 +99,25 @@ def test_no_5xx_once_a_sheet_is_held() -> None:
     assert len(one.violations) == 2
 
 
-OTHERS = {
-    "/scripts/XML_daily.asp": (
-        '<ValCurs Date="24.04.2026"><Valute><CharCode>USD</CharCode><Nominal>1</Nominal><Value>75,0000</Value></Valute>'
-        "</ValCurs>"
-    ),
-    "/cbr-xml-daily/daily_json.js": '{"Date":"2026-04-24T11:30:00+03:00","Valute":{"USD":{"Nominal":1,"Value":75.0}}}',
-    "/ecb/eurofxref-daily.xml": "<Cube time='2026-04-24'><Cube currency='RUB' rate='80.5000'/></Cube>",
-    "/frankfurter/v1/latest": '{"base":"EUR","date":"2026-04-24","rates":{"RUB":80.5}}',
-    "/widget?codes=USD,EUR": (
-        '<tr><th><time datetime="2026-04-24">Apr 24</time></th></tr>'
-        '<tr class="cbr-down"><th><bdi class="cbr-code" dir="ltr">USD</bdi></th>'
-        '<td class="cbr-today"><bdi dir="ltr">75.0000</bdi></td></tr>'
-    ),
-    "/v1/series?codes=USD&since=2026-01-01": '{"series":{"USD":[["2026-04-24",75.0]]}}',
-}
-OTHERS["/widget/frame?codes=EUR"] = (
-    '<tr><th><time datetime="2026-04-24">Apr 24</time></th></tr>'
-    '<tr><th><bdi class="cbr-code" dir="ltr">EUR</bdi></th><td class="cbr-value"><bdi dir="ltr">80.5000</bdi></td></tr>'
-)
-
-
-def read(path: str, body: str, status: int = 200) -> list[str]:
-    """The violations of one answer in another format, on a replica that holds a sheet."""
-    bank = {FRIDAY: [{"USD": (1, "75.0000"), "EUR": (1, "80.5000")}]}
-    one = Invariant(lambda: bank, lambda: datetime(2026, 4, 24, 9, tzinfo=UTC), holds_a_sheet=True)
-    one.check(path, status, "text/html", body.encode())
-    return [violation.split(": ", 1)[1] for violation in one.violations]
-
-
 @pytest.mark.parametrize("path", READERS)
-def test_every_reader_reads_its_shape(path: str) -> None:
-    """It accepts the right answer, and sees a wrong digit, another day, and a cut, empty or refused answer."""
-    right = OTHERS[path]
-    assert read(path, right) == []
-    wrong_digit = re.sub(r"(75|80)([.,])", r"\g<1>\g<2>1", right)
-    other_day = right.replace("2026-04-24", "2026-04-23").replace("24.04.2026", "23.04.2026")
-    for body in (wrong_digit, other_day, right[: len(right) // 2], "", "oops"):
-        assert read(path, body) != [], body
+async def test_every_reader_reads_its_shape(path: str, served: Served, bank: Bank) -> None:
+    """It accepts the service's answer, and sees a wrong digit, another day, and a cut, empty or refused answer."""
+
+    def read(body: bytes, status: int = 200) -> list[str]:
+        one = Invariant(truth_of(bank), served.service.clock, holds_a_sheet=True)
+        one.check(path, status, "text/html", body)
+        return one.violations
+
+    right = (await served.get(path))[2]
+    assert read(right) == []
+    for _, _, _, value in READERS[path](right):
+        wrong_digit = re.sub(rb"\b%d([.,])" % value, rb"%d\1" % (value + 1), right)
+        assert read(wrong_digit) != [], wrong_digit
+    other_day = right.replace(b"2026-04-24", b"2026-04-22").replace(b"24.04.2026", b"22.04.2026")
+    for body in (other_day, right[: len(right) // 2], b"", b"oops"):
+        assert read(body) != [], body
     for status in (404, 503):
-        assert read(path, right, status) != []
+        assert read(right, status) != []
 
 
 def test_a_series_loses_no_day() -> None:
