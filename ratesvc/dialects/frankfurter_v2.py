@@ -190,9 +190,7 @@ def currency(request: Request) -> Content:
     code = request.given["code"].upper()
     if code not in request.known():
         raise Refused(404, NOT_FOUND)
-    return Content(
-        ("currency", code), JSON, lambda: encode({**_about_currency(request, code), "providers": [PROVIDER]})
-    )
+    return Content(("currency", code), JSON, lambda: encode({**_details(request, code), "providers": [PROVIDER]}))
 
 
 def currencies(request: Request) -> Content:
@@ -200,13 +198,13 @@ def currencies(request: Request) -> Content:
     is_ours, is_all = _is_ours(request), "providers" in request.given or request.given.get("scope") == "all"
 
     def write() -> bytes:
-        found = [_about_currency(request, code) for code in sorted(request.known())] if is_ours else []
+        found = [_details(request, code) for code in sorted(request.known())] if is_ours else []
         return encode([one for one in found if is_all or one["end_date"] >= request.snapshot.today - ACTIVE])
 
     return Content(("currencies", is_ours, is_all), JSON, write)
 
 
-def _about_currency(request: Request, code: str) -> dict[str, Any]:
+def _details(request: Request, code: str) -> dict[str, Any]:
     english, columns = language_or_default(None), request.history.columns(code)
     symbol = get_currency_symbol(code, english.locale)
     return {
