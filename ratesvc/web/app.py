@@ -20,7 +20,6 @@ from ratesvc.web import events, fast_path, ops, pages, rates, series, widget
 from ratesvc.web.connections import BACKLOG, accepting
 from ratesvc.web.responses import Handler, answering, counted, not_found, preflight, remembering, wrong_method
 
-NOWHERE = "none"
 EVERYWHERE = ("127.0.0.1", "0.0.0.0", "::", "::1")  # noqa: S104 -- compared with, not bound to
 
 
@@ -43,7 +42,7 @@ def _application(service: Service, site: Site, paths: Mapping[str, Handler]) -> 
             app.router.add_get(one, counted(answer, service, path))
             app.router.add_route("OPTIONS", one, counted(preflight, service, path))
             app.router.add_route("*", one, counted(wrong_method, service, path))
-    app.router.add_route("*", "/{anything:(?s:.*)}", counted(not_found, service, NOWHERE))
+    app.router.add_route("*", "/{anything:(?s:.*)}", counted(not_found, service, "none"))
     return app
 
 

@@ -27,7 +27,7 @@ LOOK_S = 2.0
 LONGEST_BODY = 64 * 1024
 BACKLOG = 1024
 FINISH_S = 5.0
-OPTIONS: dict[str, Any] = {"access_log": None, "keepalive_timeout": 75.0, "lingering_time": LINGER_S}
+KEEP_ALIVE_S = 75.0
 
 _MALFORMED = "This is not an HTTP/1.1 request (RFC 9112)."
 _TOO_LONG = "A request line, and each header, may have at most 8190 bytes."
@@ -97,15 +97,12 @@ class Connection(RequestHandler):
         self._wire.abort()
 
 
-Install = Callable[[Connection, web.Server], None]
-
-
 @asynccontextmanager
 async def accepting(
     app: web.Application,
     listener: socket.socket,
     wrap: Callable[[Routed], Routed] | None = None,
-    install: Install | None = None,
+    install: Callable[[Connection, web.Server], None] | None = None,
 ) -> AsyncIterator[None]:
     """Answer on this socket while the context lasts. At its end finish the answers that are being sent.
 
@@ -118,7 +115,8 @@ async def accepting(
     server.request_handler = guarded(wrap(server.request_handler) if wrap else server.request_handler)
 
     def connect() -> Connection:
-        connection = Connection(server, loop=loop, **OPTIONS)
+        limits = {"keepalive_timeout": KEEP_ALIVE_S, "lingering_time": LINGER_S}
+        connection = Connection(server, loop=loop, access_log=None, **limits)
         if install:
             install(connection, server)
         return connection
