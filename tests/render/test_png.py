@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import struct
-import threading
-from collections.abc import Sequence
 
 import aiohttp
 import pytest
-from conftest import PATIENCE_S, eventually
 from widget_harness import Live
 
 from ratesvc.render import png
@@ -82,23 +78,6 @@ async def test_a_chart_for_mail(live: Live, lang: str, density: int) -> None:
     assert size(picture) == (600 * density, 300 * density)
     assert await got(live, f"{query}&theme=light") == picture
     assert await got(live, f"{query}&theme=dark") != picture
-
-
-async def test_a_picture_is_drawn_beside_the_loop(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other requests do not wait for it."""
-    drawing, answered, draw = threading.Event(), threading.Event(), png.png
-
-    def slow(svg: str, scale: int, colours: Sequence[str] = ()) -> bytes:
-        drawing.set()
-        assert answered.wait(PATIENCE_S), "the picture kept the others waiting"
-        return draw(svg, scale, colours)
-
-    monkeypatch.setattr(png, "png", slow)
-    picture = asyncio.create_task(got(live, "/widget/card.png?scale=2&heading=slow"))
-    await eventually(drawing.is_set)
-    await got(live, "/v1/currencies")
-    answered.set()
-    assert size(await picture)
 
 
 async def test_nothing_stored_is_a_neutral_picture(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
