@@ -251,8 +251,6 @@ async def test_oembed_answers_for_our_own_addresses_only(live: Live) -> None:
     assert document["html"].startswith(f'<iframe src="{live.url}/embed?codes=USD&amp;lang=ru" width="200" height="150"')
     for strange in ("http://evil.example/embed", f"{live.url}/v1/rates", "http://["):
         assert (await get(live.url, f"/oembed?url={strange}"))[0] == 404
-    assert (await get(live.url, "/oembed?url="))[0] == 400
-    assert (await get(live.url, f"/oembed?url={ours}&format=xml"))[0] == 501
 
 
 @pytest.mark.parametrize("size_given", ["", "%26width=600%26height=500"])
