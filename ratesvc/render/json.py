@@ -182,9 +182,7 @@ def converter_data(answer: InForce, codes: Iterable[str], language: Language) ->
 
 def currencies(history: History, language: Language, *, demo: bool = False) -> bytes:
     """Every currency of every held sheet, defunct ones too, and its successor at the Bank."""
-    by_code: dict[str, list[Column]] = {}
-    for column in history.columns():
-        by_code.setdefault(column.currency.code, []).append(column)
+    by_code = {code: history.columns(code) for code in sorted(history.codes())}
     newest = history.newest.sheet.by_code if history.newest else {}
     rows = {
         code: {
@@ -196,7 +194,7 @@ def currencies(history: History, language: Language, *, demo: bool = False) -> b
             "in_newest_sheet": code in newest,
             "successor": _successor(columns[-1], history),
         }
-        for code, columns in sorted(by_code.items())
+        for code, columns in by_code.items()
     }
     return encode({**({"demo": True} if demo else {}), "complete": history.coverage is not None, "currencies": rows})
 
