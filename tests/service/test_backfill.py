@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -61,19 +61,18 @@ class Replica:
     def __post_init__(self) -> None:
         self.refresher = Refresher(self.client, self.store, self.history, self.clock)
         self.backfill = Backfill(self.refresher, 0, self.accept)
+        self.sync = Sync(self.store, self.history, lambda: None, self.take, self.refused, appending=False)
+
+    def take(self, revisions: Iterable[Revision], _: Coverage | None = None) -> None:
+        for revision in revisions:
+            self.history.merge(revision)
 
     def accept(self, cycle: Cycle) -> Cycle:
-        for revision in cycle.accepted:
-            self.history.merge(revision)
+        self.take(cycle.accepted)
         return cycle
 
-    async def repair(self) -> None:
-        """Write what Redis lost."""
-
-        async def refused(_: Reassessed) -> None:
-            return
-
-        await Sync(self.store, self.history, lambda: None, lambda *_: None, refused, appending=False).round(FRIDAY)
+    async def refused(self, _: Reassessed) -> None:
+        """Nothing in these tests is an older version's."""
 
     async def fetch_day(self, day: date | None) -> None:
         self.accept(await self.refresher.ask(day))
@@ -101,11 +100,11 @@ class Replica:
 
     async def read(self) -> None:
         """Take from the store what memory lacks."""
-        loaded = await self.store.load()
-        if loaded.coverage:
-            self.history.fill(loaded.columns, loaded.coverage)
-        for revision in loaded.revisions:
-            self.history.merge(revision)
+        await self.sync.reread()
+
+    async def repair(self) -> None:
+        """Write what Redis lost."""
+        await self.sync.round(FRIDAY)
 
     async def lose(self, *ids: str) -> None:
         """Redis loses the columns of these ids."""

@@ -133,8 +133,8 @@ def _has_us(node: RealRedis) -> bool:
 
 
 @asynccontextmanager
-async def fake_redis(answer: bytes) -> AsyncIterator[str]:
-    """The address of a server that gives this answer to everything, or none."""
+async def fake_redis(answer: bytes) -> AsyncIterator[tuple[RedisConnection, list[Call]]]:
+    """A connection to a server that gives this answer to everything, or none; and the calls."""
 
     async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while await reader.read(1000):
@@ -142,19 +142,19 @@ async def fake_redis(answer: bytes) -> AsyncIterator[str]:
         writer.close()
 
     async with await asyncio.start_server(respond, "127.0.0.1", 0) as server:
-        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        calls: list[Call] = []
+        connection = RedisConnection(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", calls.append)
+        yield connection, calls
+        await connection.close()
 
 
 async def test_a_cancelled_call_is_not_counted() -> None:
     """It says neither that Redis is well nor that it is not."""
-    calls: list[Call] = []
-    async with fake_redis(b"") as url:
-        connection = RedisConnection(url, calls.append)
+    async with fake_redis(b"") as (connection, calls):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05), connection.call("ping") as redis:
                 await redis.ping()
         assert calls == []
-        await connection.close()
 
 
 @pytest.mark.parametrize("bug", [ValueError, TypeError, KeyError, RuntimeError, AttributeError, DataError])
@@ -186,33 +186,28 @@ async def test_a_bug_of_ours_is_not_a_trouble_of_redis(every_redis: str, bug: ty
 )
 async def test_a_damaged_answer_is_a_trouble_whatever_redis_py_makes_of_it(answer: bytes) -> None:
     """Its parser raises TypeError and others for bytes that make no sense."""
-    async with fake_redis(answer) as url:
-        calls: list[Call] = []
-        connection = RedisConnection(url, calls.append)
+    async with fake_redis(answer) as (connection, calls):
         with pytest.raises(StoreUnavailable) as caught:
             async with connection.call("get") as redis:
                 await redis.get("a")
         assert (connection.up, calls[0].operation, calls[0].trouble) == (False, "get", caught.value)
-        await connection.close()
 
 
 def test_a_closed_transport_is_a_trouble() -> None:
     """uvloop raises RuntimeError for it."""
 
-    async def write_to_a_closed_one(connection: RedisConnection, port: str) -> None:
-        async with connection.call("get"):
-            _, writer = await asyncio.open_connection("127.0.0.1", int(port))
+    async def write_to_a_closed_one(connection: RedisConnection) -> None:
+        async with connection.call("get") as redis:
+            _, writer = await asyncio.open_connection("127.0.0.1", redis.connection_pool.connection_kwargs["port"])
             writer.transport.abort()
             await writer.wait_closed()
             writer.write(b"a command")
 
     async def call() -> None:
-        async with fake_redis(b"") as url:
-            connection = RedisConnection(url)
+        async with fake_redis(b"") as (connection, _):
             with pytest.raises(StoreUnavailable) as caught:
-                await write_to_a_closed_one(connection, url.rpartition(":")[2])
+                await write_to_a_closed_one(connection)
             assert (connection.up, caught.value.kind) == (False, "connection")
-            await connection.close()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(call())
