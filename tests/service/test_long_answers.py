@@ -101,24 +101,10 @@ def held_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     release.set()
 
 
-async def test_a_small_answer_is_rendered_while_long_ones_wait(whole: Served, held_up: threading.Event) -> None:
-    """Long answers wait only for each other."""
-    codes = ("USD", "EUR", "CNY", "GBP")
-    long = [asyncio.create_task(whole.get(DAILY + code)) for code in codes]
-    await eventually(
-        lambda: whole.service.publisher.current and len(whole.service.publisher.current.render_locks) >= len(codes)
-    )
-    for day in range(10, 15):
-        assert (await asyncio.wait_for(whole.get(f"{SMALL}{day}"), PATIENCE_S / 4))[0] == 200
-    assert not any(task.done() for task in long)
-    held_up.set()
-    assert [status for status, _, _ in await asyncio.gather(*long)] == [200] * len(codes)
-
-
 async def test_too_many_long_answers_are_refused(
     whole: Served, held_up: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each route answers in its own shape, with a time to retry. Small answers go on."""
+    """Each route answers in its own shape, with a time to retry. Small answers wait for no long one."""
     monkeypatch.setattr("ratesvc.service.publication.MOST_WAITING", 2)
     monkeypatch.setattr("ratesvc.dialects.Request.check_size", lambda *_, **__: 2000)
     long = [asyncio.create_task(whole.get(DAILY + code)) for code in ("USD", "EUR")]
