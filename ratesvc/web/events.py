@@ -66,15 +66,15 @@ async def _stream(request: web.Request, service: Service, site: Site) -> web.Str
 
     A reader has a place in the event log and no queue, so that a slow one takes no memory.
     """
-    log = service.event_log
+    log = service.event_log.log
     last = request.headers.get("Last-Event-ID")
-    place = Place.from_id(last) if last else log.log.end
+    place = Place.from_id(last) if last else log.end
     response = web.StreamResponse(headers=HEADERS)
     response.force_close()
     _keep_buffers_small(request)
     writer = await response.prepare(request)
     assert writer is not None  # noqa: S101 -- None would mean that it was prepared before
-    chunk = json.opening(place if log.log.knows(place) else None, RETRY_S)
+    chunk = json.opening(place if log.knows(place) else None, RETRY_S)
     with suppress(ConnectionError):
         while chunk:
             await writer.write(chunk)
