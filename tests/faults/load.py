@@ -54,31 +54,26 @@ def p99(seconds: Sequence[float]) -> float:
 
 @dataclass
 class Load:
-    """Seconds of every answer before, during and after the fault, and all wrong answers."""
+    """Seconds of every answer before and during the fault, and all wrong answers. `now` is the list of the moment."""
 
     invariant: Invariant
     quiet: list[float] = field(default_factory=list)
     during: list[float] = field(default_factory=list)
-    after: list[float] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
     is_going: bool = True
 
     def __post_init__(self) -> None:
-        self._now = self.quiet
+        self.now = self.quiet
 
     async def lasts(self, answers: int = LEAST_ANSWERS) -> None:
         """Wait for so many more answers."""
-        wanted = len(self._now) + answers
-        await eventually(lambda: len(self._now) >= wanted)
-
-    def begins(self) -> None:
-        """The fault begins."""
-        self._now = self.during
+        wanted = len(self.now) + answers
+        await eventually(lambda: len(self.now) >= wanted)
 
     async def ends(self) -> None:
-        """Wait for enough answers under the fault. Later answers belong to the recovery."""
+        """Wait for enough answers under the fault. Later answers belong to the recovery, which has no limit."""
         await self.lasts(max(0, LEAST_ANSWERS - len(self.during)))
-        self._now = self.after
+        self.now = []
 
     def judge(self) -> None:
         """Check all answers at the end."""
@@ -94,7 +89,7 @@ class Load:
         assert during_s < limit_s
 
     def answered(self, path: str, answer: aiohttp.ClientResponse, body: bytes, seconds: float) -> None:
-        self._now.append(seconds)
+        self.now.append(seconds)
         if answer.status != 200 and (path, answer.status) != ("/v1/rates/next", 404):
             self.refused[f"{path} {answer.status}"] += 1
         if path not in OTHERS:
@@ -127,7 +122,7 @@ async def under_load(served: Replica, readers: int = 2) -> AsyncIterator[Load]:
         tasks = [asyncio.create_task(read(http, number)) for number in range(readers)]
         try:
             await load.lasts(QUIET_ANSWERS)
-            load.begins()
+            load.now = load.during
             yield load
             await load.ends()
         finally:

@@ -16,87 +16,88 @@ from sheets import truth_of
 
 FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
 BANK = {FRIDAY: [{"USD": (1, "75.0000")}], SATURDAY: [{"USD": (1, "76.0000")}, {"USD": (1, "76.5000")}]}
+TODAY, TOMORROW, NEXT = "/v1/rates", f"/v1/rates/{SATURDAY}", "/v1/rates/next"
+SERIES = "/v1/series?codes=USD&since=2026-01-01"
+
+Answer = tuple[int, bytes]
 
 
-def reader() -> Invariant:
-    return Invariant(lambda: BANK, lambda: datetime(2026, 4, 24, 9, tzinfo=UTC))
-
-
-def rates(day: date = FRIDAY, value: float = 75.0, **more: Any) -> bytes:
+def rates(day: date = FRIDAY, value: float = 75.0, **more: Any) -> Answer:
     row = {"nominal": 1, "value": value, "unit_rate": more.pop("unit_rate", value)}
-    fields = {"requested_date": str(FRIDAY), "effective_date": str(day), "revision": 1, "stale": False}
-    return json.dumps({**fields, "rates": {"USD": row}, **more}).encode()
+    fields = {"requested_date": str(day), "effective_date": str(day), "revision": 1, "stale": False}
+    return 200, json.dumps({**fields, "rates": {"USD": row}, **more}).encode()
 
 
-def seen(*bodies: bytes, path: str = "/v1/rates", status: int = 200, kind: str = "application/json") -> list[str]:
-    one = reader()
-    for body in bodies:
-        one.check(path, status, kind, body)
+def problem(status: int, kind: str) -> Answer:
+    return status, json.dumps({"type": f"urn:ratesvc:{kind}"}).encode()
+
+
+def series(**values: float) -> Answer:
+    """The rate of each day, 24 or 25 April."""
+    return 200, json.dumps({"series": {"USD": [[f"2026-04-{day[1:]}", rate] for day, rate in values.items()]}}).encode()
+
+
+def seen(path: str, *answers: Answer, kind: str = "") -> list[str]:
+    """The violations in these answers of one replica, one after the other."""
+    one = Invariant(lambda: BANK, lambda: datetime(2026, 4, 24, 9, tzinfo=UTC))
+    for status, body in answers:
+        one.check(path, status, kind or f"application/{'' if status == 200 else 'problem+'}json", body)
     return [violation.split(": ", 1)[1] for violation in one.violations]
 
 
-def test_right_answers_are_right() -> None:
-    """Today's sheet, both revisions of tomorrow's, a problem document before a sheet is held."""
-    assert seen(rates(), rates()) == []
-    for value in (76.0, 76.5):
-        assert seen(rates(SATURDAY, value, requested_date=str(SATURDAY)), path="/v1/rates/next") == []
-    problem = json.dumps({"type": "urn:ratesvc:no_sheet"}).encode()
-    assert seen(problem, status=503, kind="application/problem+json") == []
+NOT_YET, LOADING, NO_SHEET = problem(404, "not_yet_set"), problem(503, "history_loading"), problem(503, "no_sheet")
+FIRST, CORRECTED = rates(SATURDAY, 76.0), rates(SATURDAY, 76.5, revision=2)
 
 
 @pytest.mark.parametrize(
-    ("bodies", "words"),
+    ("path", "answers"),
     [
-        ([rates(value=75.0001)], "not the figures"),
-        ([rates(unit_rate=7.5)], "unit rate"),
-        ([rates(requested_date=str(SATURDAY))], "today is not 2026-04-25"),
-        ([rates(revision=2), rates()], "went back"),
-        ([b'{"rate": 1}'], "200 without rates"),
-        ([rates()[:-9]], "unreadable: JSONDecodeError"),
-        ([rates().replace(b'"nominal"', b'"nominals"')], "unreadable: KeyError"),
-        ([rates().replace(b"75.0", b'"seventy"')], "unreadable: "),
+        (TODAY, [rates(), rates()]),
+        (TODAY, [NO_SHEET, rates()]),
+        (NEXT, [rates(SATURDAY, 76.0)]),
+        (NEXT, [rates(SATURDAY, 76.5)]),
+        (TOMORROW, [NOT_YET, FIRST, CORRECTED]),
+        (TOMORROW, [LOADING, FIRST]),
+        (TOMORROW, [rates(requested_date=str(SATURDAY), stale=True)]),
+        (SERIES, [series(d24=75.0), series(d24=75.0, d25=76.5)]),
     ],
 )
-def test_wrong_answers_are_seen(bodies: list[bytes], words: str) -> None:
-    """A wrong digit, another day, a step back, an empty success, an unreadable answer."""
-    assert any(words in violation for violation in seen(*bodies))
+def test_right_answers_are_right(path: str, answers: list[Answer]) -> None:
+    """Today's sheet, both revisions of tomorrow's, a problem before a sheet is held, an older sheet that says so."""
+    assert seen(path, *answers) == []
 
 
-def test_an_older_sheet_must_be_flagged() -> None:
-    """Friday's for Saturday, on which another was set."""
-    body = rates(requested_date=str(SATURDAY))
-    path = f"/v1/rates/{SATURDAY}"
-    assert seen(body, path=path) == ["2026-04-24 shown for 2026-04-25, set was 2026-04-25"]
-    assert seen(rates(requested_date=str(SATURDAY), stale=True), path=path) == []
+@pytest.mark.parametrize(
+    ("path", "answers", "words"),
+    [
+        (TODAY, [rates(value=75.0001)], "not the figures that the Bank set for 2026-04-24"),
+        (TODAY, [rates(unit_rate=7.5)], "USD: unit rate × nominal is not the value"),
+        (TODAY, [rates(requested_date=str(SATURDAY), stale=True)], "today is not 2026-04-25"),
+        (TODAY, [rates(revision=2), rates()], "a later revision of 2026-04-24 was there before revision 1"),
+        (TODAY, [rates(revision=2), rates()], "went back"),
+        (TODAY, [(200, b'{"rate": 1}')], "200 without rates"),
+        (TODAY, [(200, rates()[1][:-9])], "unreadable: JSONDecodeError"),
+        (TODAY, [(200, rates()[1].replace(b'"nominal"', b'"nominals"'))], "unreadable: KeyError"),
+        (TODAY, [(200, rates()[1].replace(b"75.0", b'"seventy"'))], "unreadable: "),
+        (TODAY, [rates(), NO_SHEET], "urn:ratesvc:no_sheet though this replica holds a sheet"),
+        (NEXT, [rates()], "2026-04-24 is not to come"),
+        (TOMORROW, [rates(requested_date=str(SATURDAY))], "2026-04-24 shown for 2026-04-25, set was 2026-04-25"),
+        (TOMORROW, [FIRST, NOT_YET], "was answered before"),
+        (TOMORROW, [FIRST, LOADING], "was answered before"),
+        (TOMORROW, [FIRST, rates(SATURDAY, 76.5)], "revision 1 of 2026-04-25 was another before"),
+        (TOMORROW, [CORRECTED, FIRST], "a later revision of 2026-04-25 was there before revision 1"),
+        (SERIES, [series(d24=75.0, d25=76.5), series(d25=76.5)], "no longer in the series: "),
+    ],
+)
+def test_wrong_answers_are_seen(path: str, answers: list[Answer], words: str) -> None:
+    """All answers but the last are right."""
+    assert seen(path, *answers[:-1]) == []
+    assert any(violation.startswith(words) for violation in seen(path, *answers))
 
 
-def test_a_day_once_accepted_stays() -> None:
-    """It may not disappear, change under the same revision, or go back to an earlier revision."""
-    path = f"/v1/rates/{SATURDAY}"
-    shown = rates(SATURDAY, 76.0, requested_date=str(SATURDAY))
-    for status, kind in ((404, "not_yet_set"), (503, "history_loading")):
-        one = reader()
-        problem = json.dumps({"type": f"urn:ratesvc:{kind}"}).encode()
-        one.check(path, status, "application/problem+json", problem)
-        assert one.violations == []
-        one.check(path, 200, "application/json", shown)
-        one.check(path, status, "application/problem+json", problem)
-        assert [text for text in one.violations if "was answered before" in text] == one.violations != []
-    corrected = {"requested_date": str(SATURDAY), "revision": 2}
-    assert seen(shown, rates(SATURDAY, 76.5, **corrected), path=path) == []
-    (silently,) = seen(shown, rates(SATURDAY, 76.5, requested_date=str(SATURDAY)), path=path)
-    assert silently == "revision 1 of 2026-04-25 was another before"
-    (back,) = seen(rates(SATURDAY, 76.5, **corrected), shown, path=path)
-    assert back == "a later revision of 2026-04-25 was there before revision 1"
-
-
-def test_no_5xx_once_a_sheet_is_held() -> None:
-    """Before the first sheet 503 is right, afterwards it is not; a page of HTML never is."""
-    one = reader()
-    one.check("/v1/rates", 200, "application/json", rates())
-    one.check("/v1/rates", 503, "application/problem+json", b'{"type": "urn:ratesvc:no_sheet"}')
-    one.check("/v1/rates", 500, "text/html", b"oops")
-    assert len(one.violations) == 2
+def test_a_page_of_html_is_never_right() -> None:
+    """Another program's 500, even before a sheet is held."""
+    assert seen(TODAY, (500, b"oops"), kind="text/html") == ["neither rates nor a problem document: text/html"]
 
 
 @pytest.mark.parametrize("path", READERS)
@@ -118,14 +119,3 @@ async def test_every_reader_reads_its_shape(path: str, served: Served, bank: Ban
         assert read(body) != [], body
     for status in (404, 503):
         assert read(right, status) != []
-
-
-def test_a_series_loses_no_day() -> None:
-    """It may grow, never shrink."""
-    path = "/v1/series?codes=USD&since=2026-01-01"
-    one = reader()
-    for days in ([FRIDAY], [FRIDAY, SATURDAY], [SATURDAY]):
-        rows = [[str(day), {FRIDAY: 75.0, SATURDAY: 76.5}[day]] for day in days]
-        assert one.violations == []
-        one.check(path, 200, "application/json", json.dumps({"series": {"USD": rows}}).encode())
-    assert len(one.violations) == 1
