@@ -91,12 +91,6 @@ def words_of(tag: str, of_widget: Language) -> Language:
     return language_or_default(nearest)
 
 
-def policy() -> str:
-    """Only our own style sheet and script, frames and requests of this site."""
-    own = dict.fromkeys(("img_src", "frame_src", "connect_src", "form_action"), "'self'")
-    return widget.policy(widget.style("home"), script_src=widget.hashes(widget.script("builder")), **own)
-
-
 def _preview(choice: Choice, ground: str) -> str:
     theme = choice.look.theme if choice.look.theme in ("light", "dark") else ground
     return f"widget/frame?{query(choice, theme=theme)}"

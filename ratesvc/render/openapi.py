@@ -91,11 +91,6 @@ def tag_of(language: Language) -> str:
     return language.locale.language if language.locale.language in LANGUAGES else DEFAULT
 
 
-def policy() -> str:
-    """Our own style sheet and script only."""
-    return widget.policy(widget.style("docs"), script_src=widget.hashes(widget.script("docs")), img_src="'self'")
-
-
 def page(site: widget.Site, day: date, tag: str, answers: Mapping[tuple[str, str], bytes]) -> str:
     """/docs in one of our LANGUAGES. `day` is one whose rates are held, so that every example works.
 

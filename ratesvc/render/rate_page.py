@@ -18,7 +18,6 @@ from ratesvc.render.language import Language, language_or_default
 from ratesvc.render.rows import DEFAULT_CODES, OLD_ROUBLES, PLACES
 from ratesvc.render.widget import Site
 
-SECURITY_POLICY = widget.policy(widget.style("rate"), img_src="'self'", form_action="'self'")
 SATURDAY = 6
 LEGAL_BASES = (
     (date(2024, 12, 28), "Bank of Russia Ordinance No. 6956-U of 2 December 2024"),

@@ -177,8 +177,13 @@ def framed_page(csp: str) -> tuple[tuple[str, str], ...]:
     return ("Content-Security-Policy", csp), PERMISSIONS
 
 
-def own_page(csp: str) -> tuple[tuple[str, str], ...]:
-    """The headers of a page in its own window, which shares nothing with the page that opened it."""
+def own_page(style_name: str, script_name: str = "", **directives: str) -> tuple[tuple[str, str], ...]:
+    """The headers of a page in its own window, which shares nothing with the page that opened it.
+
+    It has one style sheet and at most one script; the `directives` allow it more, as in `policy`.
+    """
+    scripts = {"script_src": hashes(script(script_name))} if script_name else {}
+    csp = policy(style(style_name), **scripts, **directives)
     return *framed_page(csp), ("Cross-Origin-Opener-Policy", "same-origin")
 
 

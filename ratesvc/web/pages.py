@@ -30,11 +30,13 @@ from ratesvc.web.responses import HOURLY, ICON, NO_STORE, REFERENCE, Answer, Han
 from ratesvc.web.widget import PICTURE_POLICY, Embedding, fixed, html
 
 ICON_FILE = files("ratesvc.render").joinpath("assets", "icon.svg")
-HEADERS = own_page(rate_page.SECURITY_POLICY)
-BUILDER_HEADERS = own_page(builder.policy())
+HEADERS = own_page("rate", img_src="'self'", form_action="'self'")
+BUILDER_HEADERS = own_page(
+    "home", "builder", img_src="'self'", frame_src="'self'", connect_src="'self'", form_action="'self'"
+)
 SWITCHES = ("unit", "symbols", "head", "pending")
 OF_ONE_LAYOUT = ("columns", "decimals", "unit", "symbols", "head", "spark", "width", "height")
-DOCS_HEADERS = own_page(openapi.policy())
+DOCS_HEADERS = own_page("docs", "docs", img_src="'self'")
 ROBOTS = b"User-agent: *\nDisallow: /rate?\nDisallow: /chart\nDisallow: /widget\n"
 """The pages may be searched, but not every rate of every day, nor what other pages embed."""
 EXAMPLES = {JSON, "text/plain", "text/csv"}

@@ -20,7 +20,7 @@ from ratesvc.domain.history import History, on_day
 from ratesvc.domain.rates import InForce, Quote, Revision, Sheet
 from ratesvc.domain.workdays import MOSCOW, WorkCalendar, at
 from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, RatesvcError, UnknownCurrency, UnknownRevision
-from ratesvc.render import rate_page
+from ratesvc.render import rate_page, widget
 from ratesvc.render.language import language_or_default
 from ratesvc.render.rate_page import Kind, Question, Reason, reason
 from ratesvc.render.widget import Site
@@ -270,6 +270,7 @@ async def client(tmp_path: Path) -> AsyncIterator[Client]:
 
 async def test_every_answer_is_a_page(client: Client) -> None:
     """It has the form, a sentence, and a policy that allows nothing but the style."""
+    policy = widget.policy(widget.style("rate"), img_src="'self'", form_action="'self'")
     for address, status, said in (
         ("/rate", 200, "Friday, November 18, 2022"),
         ("/rate?date=2022-11-19&currency=usd", 200, "comes into force on November 19, 2022"),
@@ -300,7 +301,7 @@ async def test_every_answer_is_a_page(client: Client) -> None:
         assert '<input type="date"' in page
         assert "<script" not in page
         assert response.headers["Content-Type"] == "text/html; charset=utf-8"
-        assert response.headers["Content-Security-Policy"] == rate_page.SECURITY_POLICY
+        assert response.headers["Content-Security-Policy"] == policy
         assert ("no-store" in response.headers["Cache-Control"]) == (status != 200)
         assert ("Retry-After" in response.headers) == (status == 503)
 
