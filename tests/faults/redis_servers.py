@@ -45,7 +45,7 @@ class RealRedis:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def client(self, **options: Any) -> redis.Redis:
-        return redis.Redis(port=self.port, password=self.password, socket_timeout=5, **options)
+        return redis.Redis(port=self.port, socket_timeout=5, **{"password": self.password, **options})
 
     def start(self, *, wait: bool = True, **options: Any) -> None:
         """Start it on its port, and wait until it answers."""
