@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import re
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import date
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import aiohttp
 from conftest import PATIENCE_S, eventually, program
 from fake_bank import Bank, around_today
-from invariant import TODAY, Invariant, Mark
+from invariant import Invariant, Mark
 from processes import Program, free_port, serving_by
 from sheets import truth_of
 
@@ -82,9 +80,7 @@ class Readers:
     by_replica: Counter[str] = field(default_factory=Counter)
     invariants: dict[str, Invariant] = field(default_factory=dict)
     flying: set[asyncio.Task[None]] = field(default_factory=set)
-    too_old: list[str] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
-    _least: tuple[date, int] = (date.min, 0)
 
     async def __aenter__(self) -> Self:
         timeout = aiohttp.ClientTimeout(total=PATIENCE_S)
@@ -111,10 +107,6 @@ class Readers:
     def violations(self) -> list[str]:
         seen = [f"{name} {text}" for name, seen in self.invariants.items() for text in seen.violations]
         return [*seen, *self.unread]
-
-    def asked_from_now_on_get(self, least: tuple[date, int]) -> None:
-        """From now on, answers older than this effective date and revision and not flagged stale are `too_old`."""
-        self._least = least
 
     async def more(self, count: int = 50) -> None:
         """Wait for `count` more good answers."""
@@ -153,7 +145,7 @@ class Readers:
             self.unread.append(f"an answer could not be looked at: {error!r}")
 
     async def _ask(self, path: str) -> None:
-        asked, least = moscow_day(utc_now()), self._least
+        asked = moscow_day(utc_now())
         marks = {replica: invariant.mark for replica, invariant in self.invariants.items()}
         try:
             async with self._http.get(self.url + path) as answer:
@@ -173,13 +165,6 @@ class Readers:
                 return
             mark = marks.get(replica, Mark())
             self._invariant(replica).check(path, answer.status, answer.headers["Content-Type"], body, mark)
-            if least > (date.min, 0) and TODAY.fullmatch(path) and answer.status == 200:
-                self._compare(least, replica, json.loads(body))
-
-    def _compare(self, least: tuple[date, int], replica: str, document: Mapping[str, Any]) -> None:
-        shown = (date.fromisoformat(document["effective_date"]), document["revision"])
-        if shown < least and not document["stale"]:
-            self.too_old.append(f"{replica}: {shown}")
 
     def _invariant(self, replica: str) -> Invariant:
         if replica not in self.invariants:
