@@ -25,6 +25,7 @@ from sheets import all_times, at, changed, figures, plausible, times, without
 from spending import spent_on
 from watched import FRIDAY, SATURDAY, THURSDAY, Watched, polling, watched
 
+from ratesvc.bank.client import DAILY
 from ratesvc.bank.xml import parse_daily
 from ratesvc.config import Settings
 from ratesvc.domain.rates import Quote, Sheet
@@ -43,7 +44,7 @@ FALLEN = changed(TOMORROW, UZS=times("0.52"))
 async def served(settings: Settings, bank: Bank, clock: Clock) -> AsyncIterator[Watched]:
     """It holds Thursday's and Friday's sheet, and polls only when a test says so."""
     bank.publish(plausible(THURSDAY), plausible(FRIDAY))
-    async with watched(polling(settings, bank.url, every_s=3600), bank, clock) as running:
+    async with watched(polling(settings, bank.url, every_s=3600), bank, clock, DAILY) as running:
         yield running
 
 
@@ -376,7 +377,7 @@ async def on_the_eve(day: date, settings: Settings, bank: Bank, clock: Clock) ->
     """A service that holds the two recorded sheets before this day's, on the evening before."""
     clock.moment = datetime.combine(day - ONE_DAY, time(15), UTC)
     bank.publish(*map(recorded, days_before(day)))
-    async with watched(polling(settings, bank.url, every_s=3600), bank, clock) as then:
+    async with watched(polling(settings, bank.url, every_s=3600), bank, clock, DAILY) as then:
         await eventually(lambda: then.service.backfilling is None)
         yield then
 
