@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -138,11 +137,12 @@ def _settings(file: Path | None) -> Settings:
 
 
 def _to_day(_context: click.Context, _parameter: click.Parameter, text: str | None) -> date | None:
+    from ratesvc.domain.workdays import iso_day
+
     if text is None:
         return None
-    with suppress(ValueError):
-        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
-            return date.fromisoformat(text)
+    if day := iso_day(text):
+        return day
     raise click.BadParameter("Give an existing day in the form YYYY-MM-DD.")
 
 

@@ -125,7 +125,7 @@ async def _fetched(service: Service, params: SeriesParams) -> AsyncIterator[Prog
     A day that is held keeps its figures. A day that is unconfirmed, or whose figures have findings, is left out.
     """
     history, days = service.history, Coverage(params.since, params.until)
-    held, unconfirmed = frozenset(history.days), history.coverage.unconfirmed if history.coverage else ()
+    held, unconfirmed = frozenset(history.days), history.unconfirmed
     newest = max(held, default=days.until)
     columns = [column.copy() for code in params.codes for column in history.columns(code)]
     for number, column in enumerate(columns):

@@ -14,6 +14,7 @@ from decimal import Decimal
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import ONE, Revision, Snapshot, plain
+from ratesvc.domain.workdays import iso_day
 from ratesvc.errors import HistoryLoading, NotYetSet, RatesvcError
 from ratesvc.render import series
 from ratesvc.render.json import PROBLEMS, encode
@@ -23,7 +24,6 @@ from ratesvc.render.series import rates_between
 JSON = "application/json; charset=utf-8"
 SCRIPT = "application/javascript; charset=utf-8"
 TEXT = "text/plain; charset=utf-8"
-_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _AMOUNT = re.compile(r"\+?(?:[0-9]{1,15}(?:\.[0-9]{0,10})?|\.[0-9]{1,10})(?:[eE][+-]?[0-9]{1,2})?")
 MOST_AMOUNT = 10**15
 NO_TIME = timedelta()
@@ -103,11 +103,8 @@ class Request:
     @staticmethod
     def iso_day(text: str, refused: str, status: int) -> date:
         """YYYY-MM-DD as a date. Raises Refused."""
-        try:
-            if _DAY.fullmatch(text):
-                return date.fromisoformat(text)
-        except ValueError:
-            pass
+        if day := iso_day(text):
+            return day
         raise Refused(status, refused)
 
     def names(self, codes: set[str]) -> Content:
@@ -132,8 +129,7 @@ class Request:
         A reader of a range would take it for a sheet that never existed.
         """
         self.check_no_gap(since, until)
-        unconfirmed = self.history.coverage.unconfirmed if self.history.coverage else ()
-        if held_back := [day for day in unconfirmed if since <= day <= until]:
+        if held_back := [day for day in self.history.unconfirmed if since <= day <= until]:
             raise HistoryLoading(held_back[0])
 
     def check_size(self, currencies: int, days: Coverage, *, daily: bool = False) -> int:

@@ -122,6 +122,11 @@ class History:
         return effective in self._revisions
 
     @property
+    def unconfirmed(self) -> tuple[date, ...]:
+        """The days of the coverage whose sheets exist and are not admitted, oldest first."""
+        return self.coverage.unconfirmed if self.coverage else ()
+
+    @property
     def newest(self) -> Revision | None:
         """The sheet with the latest effective date; it may be tomorrow's."""
         return self.of_date(self.days[-1]) if self.days else None

@@ -7,6 +7,7 @@ when D − 1 is a Russian working day; from 1998 on, that is.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from functools import cache
@@ -23,6 +24,7 @@ OVERDUE = time(21)
 RULE_SINCE = date(1998, 1, 1)
 """The calendar proves nothing about earlier sheets: that of 1997-06-14 was set on a day off."""
 
+_ISO_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _FIRST_YEAR = 1991
 _YEARS_GUESSED = 10
 """After the last year whose transfers are published: so long the usual holidays count, then only weekends."""
@@ -37,6 +39,15 @@ def utc_now() -> datetime:
 def moscow_day(moment: datetime) -> date:
     """The calendar day in Moscow at that moment."""
     return moment.astimezone(MOSCOW).date()
+
+
+def iso_day(text: str) -> date | None:
+    """YYYY-MM-DD as a date; None if it has another form or does not exist."""
+    try:
+        # fromisoformat alone also takes 20240302 and 2024-W09-6.
+        return date.fromisoformat(text) if _ISO_DAY.fullmatch(text) else None
+    except ValueError:
+        return None
 
 
 def at(day: date, clock: time) -> datetime:

@@ -92,8 +92,7 @@ def dated_rates(history: History, code: str, params: SeriesParams, today: date) 
 
 def to_json(params: SeriesParams, history: History, today: date, *, demo: bool) -> bytes:
     """The series in the documented shape; every number is an exact literal."""
-    held = history.coverage.unconfirmed if history.coverage else ()
-    unconfirmed = [day for day in held if params.since <= day <= params.until]
+    unconfirmed = [day for day in history.unconfirmed if params.since <= day <= params.until]
     document: dict[str, Any] = {
         "quote": params.quote,
         "since": params.since,
@@ -302,7 +301,7 @@ def carried(history: History, since: date, until: date) -> tuple[range, list[int
 
     0 before the first sheet, and from an unconfirmed sheet until the next one, because no earlier rate applies then.
     """
-    unconfirmed = history.coverage.unconfirmed if history.coverage else ()
+    unconfirmed = history.unconfirmed
     held = sorted({*history.days, *unconfirmed}) if unconfirmed else history.days
     days = range(since.toordinal(), until.toordinal() + 1)
     found: list[int] = []

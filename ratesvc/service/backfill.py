@@ -259,7 +259,7 @@ class Backfill:
         scratch.fill(columns, replace(coverage, unconfirmed=tuple(sorted(set(coverage.unconfirmed) - figures))))
         for revision in self._history:
             scratch.add(revision)
-        known = list(scratch.coverage.unconfirmed) if scratch.coverage else []
+        known = list(scratch.unconfirmed)
         async for progress in self._confirm_suspects(scratch, scratch.days if everything else sorted(figures), done):
             yield progress
             done = progress.done + 1

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from multidict import MultiMapping
 
+from ratesvc.domain.workdays import iso_day
 from ratesvc.errors import BadRequest
 from ratesvc.render import builder, rows, widget
 from ratesvc.render.language import Language, language, language_or_default
@@ -35,7 +36,6 @@ OTHER_NAMES = {
 
 _TOLERATED = re.compile(r"_|utm_[a-z_]{1,30}")
 _CODE = re.compile(r"[A-Za-z]{3}")
-_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _NUMBER = re.compile(r"[1-9][0-9]{0,3}")
 
 
@@ -154,18 +154,15 @@ def one_code(text: str) -> str:
 
 def day_of(text: str, name: str = "day") -> date:
     """YYYY-MM-DD. Raises BadRequest."""
-    try:
-        if _DAY.fullmatch(text):
-            return date.fromisoformat(text)
-    except ValueError:
-        pass
+    if day := iso_day(text):
+        return day
     raise BadRequest("Give an existing day in the form YYYY-MM-DD.", name, text)
 
 
 def _hint(name: str, value: str, path: str, known: Collection[str]) -> str:
     """What the client probably meant by a parameter that `path` does not have."""
     if name in ("date", "day") and path.startswith("/v1/rates"):
-        return f" The day is part of the path: /v1/rates/{value if _DAY.fullmatch(value) else 'YYYY-MM-DD'}"
+        return f" The day is part of the path: /v1/rates/{value if iso_day(value) else 'YYYY-MM-DD'}"
     meant = [other for other in OTHER_NAMES.get(name, ()) if other in known]
     near = meant or get_close_matches(name[:40], known, n=1)
     return f" Did you mean {near[0]}?" if near else f" Known: {', '.join(known)}." if known else ""

@@ -125,9 +125,9 @@ def caching_of(answer: InForce, today: date, settled: Caching = SETTLED) -> Cach
 
 def caching_until(service: Service, until: date) -> Caching:
     """SETTLED for days up to `until` if they are past, admitted, and a later sheet is known, else RATES."""
-    snapshot, coverage = published(service).snapshot, service.history.coverage
+    snapshot = published(service).snapshot
     newest = (snapshot.announced or snapshot.in_force).effective_date
-    ends = min(moscow_day(service.clock()), newest, *(coverage.unconfirmed if coverage else ()))
+    ends = min(moscow_day(service.clock()), newest, *service.history.unconfirmed)
     return SETTLED if until < ends else RATES
 
 

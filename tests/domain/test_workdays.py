@@ -15,6 +15,7 @@ from ratesvc.domain.workdays import (
     WorkCalendar,
     at,
     due_at,
+    iso_day,
     moscow_day,
     overdue_at,
     utc_now,
@@ -256,3 +257,9 @@ def test_the_one_clock_tells_utc() -> None:
     before = datetime.now(UTC)
     assert before <= utc_now() <= datetime.now(UTC)
     assert utc_now().utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize("text", ["20240302", "2024-W09-6", "2024-02-30", "2024-3-2", " 2024-03-02", "٢٠٢٤-03-02", ""])
+def test_only_an_existing_day_in_the_iso_form_is_read(text: str) -> None:
+    assert iso_day("2024-03-02") == date(2024, 3, 2)
+    assert iso_day(text) is None
