@@ -20,6 +20,8 @@ from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.storage.redis import RedisConnection
 from ratesvc.storage.store import Store
 
+pytestmark = pytest.mark.slow
+
 FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
 DAYS_OF_2010 = list(workdays(date(2010, 5, 18), 10))
 DAYS = [*DAYS_OF_2010, *workdays(date(2026, 3, 10), 34)]
@@ -173,7 +175,6 @@ def world(bank: Bank, settings: Settings, clock: Clock, serve: Serve, request: p
     return World(bank, settings, clock, serve, *request.param)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 async def test_a_wrong_sheet_is_never_served_and_the_corrected_one_is(
     world: World, way: Callable[[World], AsyncIterator[Served]]
@@ -192,7 +193,6 @@ async def test_a_wrong_sheet_is_never_served_and_the_corrected_one_is(
         assert (await running.get(f"/v1/rates/{world.day}"))[0] == 200
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("world", [CASES[0], CASES[1]], indirect=True, ids=["newest", "settled"])
 async def test_a_slip_that_waits_for_a_person_is_not_served_with_age(world: World) -> None:
     """Both addresses repeat it, and the day becomes settled. Only a person, or the series, can confirm it."""
