@@ -179,12 +179,6 @@ def _no_room(server: RealRedis) -> Callable[[], object]:
     return lambda: client.config_set("maxmemory", 0)
 
 
-def _demoted(server: RealRedis) -> Callable[[], object]:
-    client = server.client()
-    client.replicaof("127.0.0.1", "1")
-    return lambda: client.replicaof("NO", "ONE")
-
-
 def _full_disk(server: RealRedis) -> Callable[[], object]:
     """Its snapshots fail, as on a full disk: it takes no writes until one succeeds."""
     client = server.client()
@@ -224,11 +218,14 @@ async def on_own(bank: Bank, settings: Settings, serve: Serve, own: RealRedis) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("refuse", [_no_room, _demoted, _full_disk])
+@pytest.mark.parametrize("refuse", [_no_room, _full_disk])
 async def test_redis_is_back_when_it_accepts_writes(
     refuse: Callable[[RealRedis], Callable[[], object]], own: RealRedis, on_own: Served, bank: Bank, clock: Clock
 ) -> None:
-    """An answer is not enough. kept_in_memory is logged only for a sheet that was not stored."""
+    """An answer is not enough. kept_in_memory is logged only for a sheet that was not stored.
+
+    tests/faults/test_C_redis.py has a master that was demoted.
+    """
     service = on_own.service
 
     async def polls_and_ticks() -> None:
