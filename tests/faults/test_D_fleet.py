@@ -330,7 +330,7 @@ async def test_D7_the_scheduler_is_dead(how: str, bank: Bank, settings: Settings
         KILLS[how](scheduler)
         bank.publish(sheet(SATURDAY))
         await fault.recovers(lambda: served.next_is(SATURDAY))
-        assert (await served.samples())['ratesvc_task_restarts_total{task="poll"}'] == "1.0"
+        assert float((await served.samples())['ratesvc_task_restarts_total{task="poll"}']) >= 1
 
 
 def shell(script: str) -> tuple[str, ...]:
