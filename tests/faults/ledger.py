@@ -1,6 +1,6 @@
 """The table of faults: the rows A to F that ran, and the time of their recovery.
 
-A test of a row is named for it, `test_A8_a_gzip_bomb`, and its docstring says what happens. A test of many rows has a
+A test of a row is named for it, `test_A19_cookies`, and its docstring says what happens. A test of many rows has a
 parameter `row` with both: "A18 The server speaks SSH". It takes the fixture `fault` and says when the fault has ended:
 
     await fault.recovers(lambda: served.next_is(SATURDAY), within_s=5)
