@@ -162,10 +162,10 @@ async def cold(settings: Settings, clock: Clock) -> AsyncIterator[Replica]:
         yield opened
 
 
-def err(bank: Bank) -> None:
+def err(bank: Bank, day: date = WRONG) -> None:
     """Make the series wrong on one settled day, and its daily document wrong in another way."""
-    bank.documents[WRONG] = daily_xml(changed(sheet(WRONG), KZT=times("10")))
-    bank.series["R01335"][WRONG] = (100, Decimal("99.9999"))
+    bank.documents[day] = daily_xml(changed(sheet(day), KZT=times("10")))
+    bank.series["R01335"][day] = (100, Decimal("99.9999"))
 
 
 def publish_with(bank: Bank, quote: Quote, days: list[date]) -> None:
@@ -426,6 +426,19 @@ async def test_the_coverage_ends_before_a_day_that_is_not_admitted(
     bank.documents[later[2]] = right
     await replica.run()
     assert replica.history.coverage == Coverage(FIRST_DAY, later[-1])
+
+
+async def test_a_run_asks_again_for_five_unconfirmed_days_in_turn(bank: Bank, replica: Replica) -> None:
+    """Days that never agree must not cost as many requests at every run."""
+    wrong = DAYS[2:16:2]
+    for day in wrong:
+        err(bank, day)
+    await replica.run()
+    assert replica.history.unconfirmed == tuple(wrong)
+    for due in (wrong[:5], wrong[5:] + wrong[:3]):
+        bank.asked.clear()
+        await replica.fill()
+        assert bank.queries == [f"date_req={day:%d/%m/%Y}" for day in due]
 
 
 async def test_an_unconfirmed_sheet_of_a_pause_waits_for_the_next_poll(
