@@ -378,16 +378,22 @@ async def test_a_document_that_never_comes_delays_no_other_day(
             raise web.HTTPInternalServerError
         return await bank.honest(request)
 
+    said: list[str] = []
+
+    def says() -> str:
+        said.append(capsys.readouterr().out)
+        return "".join(said)
+
     bank.misbehave = failing
     async with serve(settings) as running:
         await running.filled()
         assert running.service.history.coverage == Coverage(FIRST_DAY, FRIDAY, (WRONG,))
         assert [(await running.get(f"/v1/rates/{day}"))[0] for day in (DAYS[9], WRONG)] == [200, 503]
-        said = capsys.readouterr().out
-        assert ("backfill_incomplete" in said, "backfill_finished" in said) == (True, False)
+        await eventually(lambda: "backfill_incomplete" in says())
+        assert "backfill_finished" not in says()
         bank.misbehave = None
         await running.service.poll()
-        await eventually(lambda: "backfill_finished" in capsys.readouterr().out)
+        await eventually(lambda: "backfill_finished" in says())
         assert (await running.get(f"/v1/rates/{WRONG}"))[0] == 200
 
 
