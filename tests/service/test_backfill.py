@@ -369,7 +369,8 @@ async def test_a_document_that_never_comes_delays_no_other_day(
 ) -> None:
     """Its day is held back and asked for again after each poll. Every other day is served.
 
-    The log says that history is incomplete, and in the end that it is finished.
+    The log says that history is incomplete, and in the end that it is finished. Until then a range with that day is not
+    cached for long.
     """
     bank.series["R01335"][WRONG] = (100, Decimal("99.9999"))
 
@@ -384,6 +385,9 @@ async def test_a_document_that_never_comes_delays_no_other_day(
         said.append(capsys.readouterr().out)
         return "".join(said)
 
+    async def caching_until(day: date) -> str:
+        return (await running.get(f"/v1/series?codes=USD&since={DAYS[5]}&until={day}"))[1]["Cache-Control"]
+
     bank.misbehave = failing
     async with serve(settings) as running:
         await running.filled()
@@ -391,10 +395,12 @@ async def test_a_document_that_never_comes_delays_no_other_day(
         assert [(await running.get(f"/v1/rates/{day}"))[0] for day in (DAYS[9], WRONG)] == [200, 503]
         await eventually(lambda: "backfill_incomplete" in says())
         assert "backfill_finished" not in says()
+        assert await caching_until(WRONG) != await caching_until(DAYS[9])
         bank.misbehave = None
         await running.service.poll()
         await eventually(lambda: "backfill_finished" in says())
         assert (await running.get(f"/v1/rates/{WRONG}"))[0] == 200
+        assert await caching_until(WRONG) == await caching_until(DAYS[9])
 
 
 # After a pause
