@@ -31,10 +31,10 @@ class Program:
         self.url = ""
         self.output: list[str] = []
 
-    async def listening(self) -> None:
+    async def listening(self, patience_s: float = PATIENCE_S) -> None:
         """Read the banner until the address is there."""
         assert self.process.stdout
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(patience_s):
             while line := (await self.process.stdout.readline()).decode():
                 self.output.append(line)
                 if found := re.search(r"health\s+http://localhost:([0-9]+)/", line):

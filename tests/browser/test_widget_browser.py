@@ -134,6 +134,7 @@ async def test_a_strict_host(key: str, browser: Browser, live: Live, host: Host)
     page = await opened(browser, address)
     assert "60.3741" in await page.frames[-1].inner_text("table")
     assert await page.evaluate("violations") == []
+    assert await page.evaluate("states") == (["cbr-load"] if key == "element" else [])
     border = "getComputedStyle(document.querySelector('cbr-rates, iframe')).borderTopWidth"
     assert await page.evaluate(border) == "0px"
     assert await page.evaluate("shift") == 0

@@ -460,6 +460,7 @@ async def test_B18_the_same_a_thousand_times(served: Watched, redis_url: str) ->
     The table's Last-Modified is not sent: a strong ETag says more.
     """
     with Redis.from_url(redis_url, decode_responses=True) as client:
+        await served.filled()
         writing = set(client.command_list(category="write"))
         assert {"hset", "hsetnx", "set", "xadd", "del"} <= writing
         await served.service.refresh()

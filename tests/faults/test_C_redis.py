@@ -391,6 +391,8 @@ async def test_C11_sentinel_failover(number: int, comes_back: Callable[[RealRedi
                     await writing
                     # The old master takes itself for the master, with what it knew.
                     await asyncio.to_thread(comes_back, master)
+                    with master.client() as old:
+                        assert old.dbsize()
                     assert await served.next_is_saturday()
                     await stage.fault.recovers(lambda: served.redis_is("pass"))
                     await eventually(lambda: asyncio.to_thread(_follows, master, served.key("sheets")))
@@ -416,6 +418,7 @@ async def test_C12_an_old_master_comes_back(stage: Stage) -> None:
     async with stage.seeded() as served, under_load(served):
         with stage.own.client() as client:
             client.save()
+        assert (stage.own.folder / "dump.rdb").stat().st_size > 1000  # what it will know
         await stage.publishes_saturday(served)
         await eventually(served.next_is_saturday)
         await asyncio.to_thread(stage.own.restart)
@@ -513,9 +516,11 @@ def foreign(value: bytes) -> Callable[[redis.Redis, Name], object]:
 
 
 def other_types(client: redis.Redis, key: Name) -> None:
-    for name in ("sheets", "columns", "span", "events"):
-        client.delete(key(name))
-        client.rpush(key(name), "a", "list")
+    with client.pipeline() as at_once:
+        for name in ("sheets", "columns", "span", "events"):
+            at_once.delete(key(name))
+            at_once.rpush(key(name), "a", "list")
+        at_once.execute()
 
 
 GARBAGE = {"text": foreign(b"hello"), "wrong type": other_types, "ten megabytes": foreign(b"x" * 10_000_000)}
@@ -566,6 +571,7 @@ async def test_C16_no_connection_left(stage: Stage) -> None:
                 told = await asyncio.gather(*(store.glance() for _ in range(1000)), return_exceptions=True)
                 took_s = time.monotonic() - begun
             refused = [str(one) for one in told if isinstance(one, StoreUnavailable)]
+            assert len(refused) == sum(isinstance(one, Exception) for one in told)
             assert any("No connection available" in text for text in refused)
             stage.fault.measured(f"{len(refused)} were refused, the last within {took_s:.3f} s")
             # To begin a thousand, and to tell a thousand, are turns of the loop.

@@ -143,7 +143,7 @@ async def test_D4_midnight_in_moscow_on_a_host_in_utc(
     """On a host in UTC the announced sheet comes into force at 21:00, on a Friday and on New Year's Eve."""
     bank.publish(sheet(eve - ONE_DAY), sheet(eve), sheet(eve + ONE_DAY))
     midnight = datetime.combine(eve + ONE_DAY, datetime.min.time(), MOSCOW)
-    wall.set(midnight - timedelta(hours=9))
+    wall.set(midnight - timedelta(minutes=3))
     variables = shared_by(bank, redis_url, RATESVC_POLL_SECONDS="3600", **wall.variables)
     async with serving(tmp_path, **variables) as replica:
         await replica.ready()
@@ -247,9 +247,11 @@ def hanging(_: Watched, bank: Bank) -> Iterator[None]:
         return await bank.honest(request)
 
     bank.misbehave = hang
-    yield
-    bank.misbehave = None
-    over.set()
+    try:
+        yield
+    finally:
+        bank.misbehave = None
+        over.set()
 
 
 FAILING = {

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import missing, not_here
+from conftest import PATIENCE_S, missing, not_here
 from packaging.requirements import Requirement
 from processes import ROOT, Program, output_of
 
@@ -163,7 +163,7 @@ async def _serves(ratesvc: Path, folder: Path) -> None:
     )
     service = Program(process)
     try:
-        await service.listening()
+        await service.listening(max(30, PATIENCE_S))  # nothing of it is compiled yet
         await service.ready()
         # One of each kind of file that must have come along: template, style, catalogue, picture.
         for path in ("/livez", "/v1/rates", "/widget/frame?lang=zh-Hans", "/rate?lang=ru", "/docs", "/widget/card.svg"):

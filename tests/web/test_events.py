@@ -264,11 +264,11 @@ async def test_a_reader_that_reads_nothing_is_dropped(
 ) -> None:
     """Its place becomes free and the rest is never sent; other readers do not wait meanwhile."""
     monkeypatch.setattr(connections, "LOOK_S", 0.05)
-    monkeypatch.setattr(connections, "PATIENCE_S", 0.3)
     monkeypatch.setattr(events, "MOST_STREAMS", 2)
     async with started(serve, settings) as running, reading(running.url) as other:
         with await stuck(running, store) as reader:
             await other.heard(900)
+            monkeypatch.setattr(connections, "PATIENCE_S", 0.3)
             await eventually(lambda: has_place(running))
             taken = b""
             with contextlib.suppress(ConnectionResetError):
@@ -286,6 +286,11 @@ async def test_a_stop_ends_every_stream_at_once(settings: Settings, serve: Serve
             reader = await after.enter_async_context(reading(running.url))
             after.enter_context(await stuck(running, store))
             await reader.heard(900)
+
+            async def both_are_open() -> bool:
+                return float((await running.samples())["ratesvc_event_streams"]) == 2
+
+            await eventually(both_are_open)
             running.service.drain()
             await eventually(lambda: reader.ended, patience())
             async with reading(running.url) as late:
