@@ -239,7 +239,8 @@ async def test_C2_stopped_and_continued(stage: Stage) -> None:
         for _ in range(6):
             before = time.monotonic()
             await served.service.tick()
-            assert time.monotonic() - before < 0.55 * patience()
+            # The heartbeat's own tick may be before this one in the lock, and waits as long.
+            assert time.monotonic() - before < 2 * 0.45 * patience()
             assert not served.service.store.connection.up
         stage.own.signal(signal.SIGCONT)
         await stage.is_used_again(served)
