@@ -221,7 +221,7 @@ async def test_what_redis_lost_is_written_again(row: str, stage: Stage) -> None:
 
 @pytest.mark.timed
 async def test_C2_stopped_and_continued(stage: Stage) -> None:
-    """Redis hangs: no request of any kind and no tick waits half a second, and 2 s after it goes on it is used."""
+    """Redis hangs: no request waits half a second, no tick a second, and 2 s after it goes on it is used."""
     async with stage.seeded() as served:
         statuses = {path: (await served.get(path))[0] for path in KINDS}
         assert {path for path in KINDS if statuses[path] != 200} == {"/v1/rates/next"}
