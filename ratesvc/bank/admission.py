@@ -13,16 +13,14 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import ClassVar
 
-from ratesvc.domain.columns import Column, Coverage
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import EXACT, FIRST_DAY, OLD_IN_NEW, ONE, REDENOMINATION, Revision, Sheet, rounded, unrounded
-from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import BadDocument
 
 EURO_STARTS = date(1999, 1, 1)
@@ -217,68 +215,6 @@ def predecessor(history: History, day: date) -> Sheet | None:
     """The sheet that a sheet of that day is compared with: the nearest earlier one, a month away at most."""
     nearest = history.nearest_before(day)
     return nearest.sheet if nearest else None
-
-
-# The data of an older version
-
-
-@dataclass(frozen=True, slots=True)
-class Reassessed:
-    """The result for the data of an older version, which stored sheets without admission.
-
-    `kept` are the admitted revisions, `refused` the others with their reasons. `coverage` lists the days whose composed
-    sheets are not admitted; it is None if none of its sheets is admitted.
-    """
-
-    kept: tuple[Revision, ...] = ()
-    refused: tuple[tuple[Revision, Assessment], ...] = ()
-    coverage: Coverage | None = None
-
-
-def reassess(
-    calendar: WorkCalendar,
-    admitted: Iterable[Revision],
-    stored: Iterable[Revision],
-    columns: Iterable[Column],
-    coverage: Coverage | None,
-) -> Reassessed:
-    """Assess once the revisions that were `stored` without admission, and the columns, which are not changed.
-
-    A revision that was confirmed or released has its findings among its flags.
-    """
-    scratch = History(calendar)
-    if coverage:
-        scratch.fill([column.copy() for column in columns], coverage)
-        for day in [] if coverage.assessed else [day for day in scratch.days if day in coverage]:
-            # One by one: where a mistake lasts for days, each must be compared with the last right sheet.
-            if suspect_days(scratch, [day]):
-                scratch.hold_back(day)
-    for revision in admitted:
-        scratch.add(revision)
-    kept, refused = [], []
-    for revision in sorted(stored, key=lambda one: one.key):
-        assessment = _unexplained(scratch, revision)
-        if assessment.decision is Decision.ACCEPT:
-            scratch.add(revision)
-            kept.append(revision)
-        else:
-            refused.append((revision, assessment))
-            day = revision.effective_date
-            composed = None if scratch.has_document(day) else scratch.of_date(day)
-            if composed and composed.sheet.says_the_same_as(revision.sheet):
-                scratch.hold_back(day)
-    left = scratch.coverage
-    if left and not any(day in left for day in scratch.days):
-        left = None
-    return Reassessed(tuple(kept), tuple(refused), left and replace(left, assessed=True))
-
-
-def _unexplained(history: History, revision: Revision) -> Assessment:
-    """The findings of a stored revision that nobody has confirmed or released."""
-    if "released" in revision.flags:
-        return Assessment()
-    found = assess(revision.sheet, predecessor(history, revision.effective_date)).findings
-    return Assessment(tuple(finding for finding in found if finding.kind not in revision.flags))
 
 
 # The rules

@@ -38,15 +38,13 @@ class Currency:
 class Coverage:
     """A closed range of days of which every sheet is held: no day in it can have another sheet.
 
-    The days in `unconfirmed`, oldest first, are the exception: their sheets exist and are not admitted. `assessed` is
-    False for a range that a version without admission of history stored. `columns` is how many columns were stored
-    with it, at least; 0 if an older version stored it.
+    The days in `unconfirmed`, oldest first, are the exception: their sheets exist and are not admitted. `columns` is
+    how many columns were stored with it.
     """
 
     since: date
     until: date
     unconfirmed: tuple[date, ...] = ()
-    assessed: bool = True
     columns: int = field(default=0, compare=False)
 
     def __contains__(self, day: date) -> bool:
@@ -80,8 +78,7 @@ class Coverage:
     def hull(self, other: Coverage) -> Coverage:
         """The smallest range that covers both, with all days between them."""
         unconfirmed = tuple(sorted({*self.unconfirmed, *other.unconfirmed}))
-        is_assessed = self.assessed and other.assessed
-        return Coverage(min(self.since, other.since), max(self.until, other.until), unconfirmed, is_assessed)
+        return Coverage(min(self.since, other.since), max(self.until, other.until), unconfirmed)
 
 
 @dataclass(slots=True)

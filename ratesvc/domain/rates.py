@@ -133,7 +133,7 @@ class Revision:
     """A sheet as we accepted it. `number` counts from 1; a correction by the Bank gets the next number.
 
     `fetched_at` is UTC. `flags` are the findings of the admission. `document` is what the Bank sent, compressed by
-    zlib, and empty for backfilled figures. `admitted` is False for a sheet that a version without admission stored.
+    zlib, and empty for backfilled figures.
     """
 
     sheet: Sheet
@@ -141,7 +141,6 @@ class Revision:
     fetched_at: datetime
     flags: tuple[str, ...] = ()
     document: bytes = field(default=b"", repr=False)
-    admitted: bool = field(default=True, repr=False, compare=False)
 
     @property
     def effective_date(self) -> date:

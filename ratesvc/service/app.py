@@ -13,7 +13,6 @@ from pathlib import Path
 from random import Random
 from typing import Self
 
-from ratesvc.bank.admission import Reassessed
 from ratesvc.bank.client import DAILY, BankClient, Limits, Pace, Transport
 from ratesvc.config import Settings
 from ratesvc.domain.columns import Coverage
@@ -30,7 +29,6 @@ from ratesvc.service.schedule import BACKFILL_AGAIN_S, REDIS_RETRY_S, Schedule, 
 from ratesvc.service.sync import Sync
 from ratesvc.service.telemetry import Telemetry, Watchdog
 from ratesvc.storage.embedded import Engine
-from ratesvc.storage.quarantine import Case
 from ratesvc.storage.redis import Call, RedisConnection
 from ratesvc.storage.store import Store
 
@@ -95,9 +93,7 @@ class Service:
         self.store = Store(RedisConnection(await self._redis_url(), self._redis_called), self.settings.redis.namespace)
         self.quarantine = self.store.quarantine
         self._stack.push_async_callback(self.store.close)
-        self._sync = Sync(
-            self.store, self.history, self.current_snapshot, self._take, self._reassessed, appending=self.scheduled
-        )
+        self._sync = Sync(self.store, self.history, self.current_snapshot, self._take, appending=self.scheduled)
         self.event_log = self._sync.event_log
         cbr = self.settings.cbr
         # The demo's Bank is in this process: no proxy leads there.
@@ -245,15 +241,6 @@ class Service:
         self.telemetry.held_back(cycle)
         self._take(cycle.accepted)
         return cycle
-
-    async def _reassessed(self, found: Reassessed) -> None:
-        """Log the result for the data of an older version. Refused documents wait for a person, too."""
-        self.telemetry.reassessed(found)
-        if found.coverage:
-            self._backfill.ids_are_due = True
-        for revision, assessment in found.refused:
-            if revision.document:
-                await self.quarantine.add(Case(revision.effective_date, self.clock(), (str(assessment),), revision.raw))
 
     def _take(self, revisions: Iterable[Revision], filled: Coverage | None = None) -> None:
         """Hold new revisions and publish them. `filled` is the coverage of history that was loaded with them."""

@@ -57,8 +57,6 @@ class Backfill:
         self._at_once = False
         self._tried: dict[date, None] = {}
         self._unanswered = 0
-        self.ids_are_due = False
-        """After an upgrade: an older version asked for fewer ids."""
         self.progress: Progress | None = None
         """The current step, while a run goes on."""
 
@@ -69,7 +67,7 @@ class Backfill:
     def is_complete(self) -> bool:
         """Whether every sheet up to yesterday is held."""
         coverage, yesterday = self._history.coverage, self._today() - ONE_DAY
-        if coverage is None or coverage.since > FIRST_DAY or coverage.unconfirmed or self.ids_are_due:
+        if coverage is None or coverage.since > FIRST_DAY or coverage.unconfirmed:
             return False
         return self._history.first_gap(coverage.until, yesterday) is None
 
@@ -129,7 +127,7 @@ class Backfill:
                 async for progress in self._catch_up(held, requested.until):
                     yield progress
             held = await self._store.coverage() or held
-            if (self.ids_are_due or self._at_once) and await self._misses_an_id():
+            if self._at_once and await self._misses_an_id():
                 async for progress in self._fetch_series(held):
                     yield progress
                 # The coverage is the same, so that nobody would read the new columns.
@@ -140,7 +138,6 @@ class Backfill:
                     raise StoreUnavailable("Redis lost columns of history", "answer")
                 async for progress in self._admit(columns, held, 0, everything=False):
                     yield progress
-        self.ids_are_due = False
 
     async def _catch_up(self, held: Coverage, until: date) -> AsyncIterator[Progress]:
         """Fetch the sheets after those that are held, as daily documents if they are few."""

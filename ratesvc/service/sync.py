@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import date
 
-from ratesvc.bank.admission import Reassessed, reassess
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.events import Place
 from ratesvc.domain.history import History
@@ -54,14 +53,12 @@ class Sync:
         history: History,
         current_snapshot: Callable[[], Snapshot | None],
         take: Callable[[Iterable[Revision], Coverage | None], None],
-        refused: Callable[[Reassessed], Awaitable[None]],
         *,
         appending: bool,
     ) -> None:
         """`take(revisions, coverage)` puts them into memory and publishes.
 
-        `refused` is called with the sheets of an older version that fail today's rules. Only with `appending` are
-        events appended, because a command leaves the event log to the services.
+        Only with `appending` are events appended, because a command leaves the event log to the services.
         """
         self.event_log = SharedLog(history, current_snapshot, self._load)
         self.in_sync = True
@@ -69,7 +66,6 @@ class Sync:
         self._store = store
         self._history = history
         self._take = take
-        self._refused = refused
         self._appending = appending
         self._lock = asyncio.Lock()
         self._columns: int | None = None
@@ -165,25 +161,7 @@ class Sync:
         return 0
 
     async def _load(self, part: int = 0, parts: int = 0) -> None:
-        loaded = await self._store.load(part, parts)
-        is_assessed = loaded.coverage is None or loaded.coverage.assessed
-        if is_assessed and all(revision.admitted for revision in loaded.revisions):
-            self._hold(loaded)
-            return
-        try:
-            # If Redis accepted no writes the last time, memory holds it already, and assessing takes seconds.
-            await self._store.check_writes()
-            found = await self._reassessed(loaded)
-            kept = tuple(replace(revision, admitted=True) for revision in found.kept)
-            admitted = tuple(revision for revision in loaded.revisions if revision.admitted)
-            self._hold(replace(loaded, revisions=(*admitted, *kept), coverage=loaded.coverage and found.coverage))
-            await self._store.readmit(found.kept, [revision for revision, _ in found.refused])
-            if loaded.coverage:
-                await self._store.put_coverage(found.coverage)
-            await self._refused(found)
-        except BaseException:
-            self._store.unload()
-            raise
+        self._hold(await self._store.load(part, parts))
 
     def _hold(self, loaded: Loaded) -> None:
         held = self._history.coverage
@@ -193,12 +171,3 @@ class Sync:
             self._history.fill(loaded.columns, coverage)
         known = {revision.key: revision for revision in self._history}
         self._take([revision for revision in loaded.revisions if known.get(revision.key) != revision], coverage)
-
-    async def _reassessed(self, loaded: Loaded) -> Reassessed:
-        """Assess once what an older version stored, because it took history for sheets without an assessment."""
-        admitted = [revision for revision in loaded.revisions if revision.admitted]
-        stored = [revision for revision in loaded.revisions if not revision.admitted]
-        # An older version that still runs adds a sheet to history that is held already: it is compared with that.
-        columns, coverage = loaded.columns or self._history.every_column(), loaded.coverage or self._history.coverage
-        copies, known = [column.copy() for column in columns], (*self._history, *admitted)
-        return await asyncio.to_thread(reassess, self._history.calendar, known, stored, copies, coverage)

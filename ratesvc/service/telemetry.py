@@ -25,7 +25,7 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from ratesvc import __version__
-from ratesvc.bank.admission import HeldBack, Reassessed
+from ratesvc.bank.admission import HeldBack
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.rates import Revision, Snapshot
 from ratesvc.errors import RatesvcError, StoreUnavailable
@@ -195,14 +195,6 @@ class Telemetry:
             self._held_back[day] = found
         for kind in cycle.newly_quarantined:
             self.metrics.quarantined.labels(kind).inc()
-
-    def reassessed(self, found: Reassessed) -> None:
-        """The data of an older version was assessed. Refused sheets are fetched again."""
-        for revision, assessment in found.refused:
-            day, number = str(revision.effective_date), revision.number
-            self.log.warning("stored_sheet_refused", effective_date=day, revision=number, why=str(assessment))
-        days = len(found.coverage.unconfirmed) if found.coverage else 0
-        self.log.info("store_reassessed", kept=len(found.kept), refused=len(found.refused), unconfirmed_days=days)
 
     def history(self, coverage: Coverage) -> None:
         """History, or more of it, was loaded from Redis."""

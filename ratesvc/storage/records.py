@@ -2,7 +2,7 @@
 
 A value is an envelope: a magic word, a checksum over the field's name and the payload, the payload in msgpack. A value
 whose checksum or payload is wrong counts as missing. New fields go to the end of a record, so that older versions can
-read it. Records of an older version lack `admitted` or `assessed`: today's rules for sheets were not applied to them.
+read it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ BIG_ENDIAN = array("H", [1]).tobytes() == b"\0\1"
 
 _MAGIC = b"ratesvc1"
 _CHECKSUM_BYTES = 16
-_COVERAGE = "span"
-"""The name that older versions use."""
+_COVERAGE = "coverage"
 
 
 class _Row(msgspec.Struct, array_like=True):
@@ -46,7 +45,6 @@ class _Revision(msgspec.Struct, array_like=True):
     rows: list[_Row]
     raw: bytes
     sha256: str
-    admitted: bool = False
 
 
 class _Column(msgspec.Struct, array_like=True):
@@ -69,7 +67,6 @@ class _Coverage(msgspec.Struct, array_like=True):
     since: date
     until: date
     unconfirmed: tuple[date, ...] = ()
-    assessed: bool = False
     columns: int = 0
 
 
@@ -112,7 +109,6 @@ def encode_revision(revision: Revision) -> bytes:
         rows=rows,
         raw=revision.document,
         sha256=hashlib.sha256(revision.raw).hexdigest(),
-        admitted=revision.admitted,
     )
     return seal(field_of(*revision.key), msgspec.msgpack.encode(record))
 
@@ -124,7 +120,7 @@ def decode_revision(field: str, envelope: bytes | str | None) -> Revision | None
     except msgspec.MsgspecError:
         return None
     sheet = Sheet(record.effective_date, tuple(Quote(*msgspec.structs.astuple(row)) for row in record.rows))
-    revision = Revision(sheet, record.number, record.fetched_at, record.flags, record.raw, record.admitted)
+    revision = Revision(sheet, record.number, record.fetched_at, record.flags, record.raw)
     return revision if field_of(*revision.key) == field else None
 
 

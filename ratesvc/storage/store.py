@@ -2,14 +2,14 @@
 
 | key | type | value |
 |---|---|---|
-| `{namespace}:v1:sheets` | hash | `2026-04-25.1` → envelope of one revision with the Bank's raw bytes |
-| `{namespace}:v1:columns` | hash | `R01235` → envelope of the backfilled history of one currency id |
-| `{namespace}:v1:span` | string | envelope of the coverage: a closed range of days whose sheets are all held |
-| `{namespace}:v1:quarantine` | hash | `1f0c…` → envelope of a document that waits for a person; the newest fifty |
-| `{namespace}:v1:events` | stream | `17-0` → envelope of event 17; the newest thousand |
-| `{namespace}:v1:lease:{name}` | string | the replica that may poll, or backfill |
-| `{namespace}:v1:announce` | channel | a day: something about it is new; `heard …`: the Bank answered a poll |
-| `{namespace}:v1:nothing` | – | never exists: `SET … XX` on it changes nothing and tells whether Redis accepts writes |
+| `{namespace}:v2:sheets` | hash | `2026-04-25.1` → envelope of one revision with the Bank's raw bytes |
+| `{namespace}:v2:columns` | hash | `R01235` → envelope of the backfilled history of one currency id |
+| `{namespace}:v2:coverage` | string | envelope of the coverage: a closed range of days whose sheets are all held |
+| `{namespace}:v2:quarantine` | hash | `1f0c…` → envelope of a document that waits for a person; the newest fifty |
+| `{namespace}:v2:events` | stream | `17-0` → envelope of event 17; the newest thousand |
+| `{namespace}:v2:lease:{name}` | string | the replica that may poll, or backfill |
+| `{namespace}:v2:announce` | channel | a day: something about it is new; `answered …`: the Bank answered a poll |
+| `{namespace}:v2:nothing` | – | never exists: `SET … XX` on it changes nothing and tells whether Redis accepts writes |
 
 The braces keep all keys in one slot of a Cluster. Sheets and events are only added, so any order and any repetition
 of writes gives the same; columns and ranges are overwritten. A coverage is valid only while all its columns are there
@@ -38,10 +38,10 @@ from ratesvc.storage.quarantine import Quarantine
 from ratesvc.storage.records import as_text, field_of, unseal
 from ratesvc.storage.redis import Lease, RedisConnection, checked
 
-SCHEMA = "v1"
+SCHEMA = "v2"
 LISTEN_S = 1.0
 AT_ONCE = 10  # values a command: a column takes up to 100 kB, and a command may take 0.4 s
-_BANK_ANSWERED = b"heard "  # the word that older versions send
+_BANK_ANSWERED = b"answered "
 
 # A script, because another replica could begin another log between our read and our write.
 _APPEND = """
@@ -95,7 +95,7 @@ class Store:
         self.quarantine = Quarantine(connection, prefix + "quarantine")
         self.coverage_in_redis: Coverage | None = None
         self.dropped = 0
-        self._coverage = prefix + "span"  # the name that older versions use
+        self._coverage = prefix + "coverage"
         self._sheets = prefix + "sheets"
         self._columns = prefix + "columns"
         self._events = prefix + "events"
@@ -229,21 +229,12 @@ class Store:
                     latest, number = stored or latest, number + 1
                     continue
                 if latest and latest.sheet.says_the_same_as(candidate.sheet):
-                    return replace(latest, admitted=True)
+                    return latest
                 if envelope is not None:  # damaged
                     await redis.hdel(self._sheets, field)
                 revision = replace(candidate, number=number)
                 if await redis.hsetnx(self._sheets, field, records.encode_revision(revision)):
-                    return replace(revision, admitted=True)
-
-    async def readmit(self, kept: Sequence[Revision], refused: Sequence[Revision]) -> None:
-        """Rewrite as admitted what an older version stored, and delete what is not admitted."""
-        async with self.connection.call("repair") as redis:
-            await self._write(redis, self._sheets, _sheet_envelopes(replace(one, admitted=True) for one in kept))
-            if refused:
-                fields = {field_of(*revision.key) for revision in refused}
-                await redis.hdel(self._sheets, *fields)
-                self.fields_in_redis -= fields
+                    return revision
 
     async def put_columns(self, columns: Iterable[Column], requested: Coverage) -> None:
         """Overwrite the history of these currency ids. Replicas use it once the coverage says that all are stored."""

@@ -236,6 +236,3 @@ def test_a_coverage_learns_which_sheets_are_unconfirmed() -> None:
     assert lacking.hull(later) == Coverage(THURSDAY, date(2026, 5, 1), (FRIDAY, MONDAY, TUESDAY))
     assert lacking.hull(lacking) == lacking
     assert (whole.columns, Coverage(THURSDAY, TUESDAY, columns=43)) == (0, whole)
-    unassessed = Coverage(TUESDAY, TUESDAY, assessed=False)
-    assert (whole.assessed, lacking.assessed, unassessed.assessed) == (True, True, False)
-    assert not any(one.hull(other).assessed for one, other in ((whole, unassessed), (unassessed, whole)))

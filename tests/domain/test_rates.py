@@ -237,12 +237,10 @@ def test_the_effective_date_is_no_figure() -> None:
 
 
 def test_a_revision_is_known_by_date_and_number() -> None:
-    """It gives back the Bank's own bytes, or none for backfilled figures; `admitted` is no part of what it says."""
+    """It gives back the Bank's own bytes, or none for backfilled figures."""
     held = revision(FRIDAY, 2)
     assert (held.effective_date, held.key, held.raw) == (FRIDAY, (FRIDAY, 2), b"")
     assert replace(held, document=zlib.compress(b"<ValCurs/>")).raw == b"<ValCurs/>"
-    assert held.admitted
-    assert replace(held, admitted=False) == held
 
 
 # Derived rates

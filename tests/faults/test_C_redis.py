@@ -71,7 +71,7 @@ Name = Callable[[str], str]
 
 
 def key_of(namespace: str, name: str) -> str:
-    return f"{{{namespace}}}:v1:{name}"
+    return f"{{{namespace}}}:v2:{name}"
 
 
 def stored(server: RealRedis, key: Name) -> set[bytes]:
@@ -83,7 +83,7 @@ def stored(server: RealRedis, key: Name) -> set[bytes]:
             sheets: dict[Any, Any] = client.hgetall(key("sheets"))
             columns: dict[Any, Any] = client.hgetall(key("columns"))
             events: Any = client.xlen(key("events"))
-            coverage = unseal("span", client.get(key("span")))
+            coverage = unseal("coverage", client.get(key("coverage")))
         except redis.RedisError:
             return set()
     is_whole = all(unseal(name.decode(), value) for name, value in (sheets | columns).items())
@@ -511,14 +511,14 @@ def foreign(value: bytes) -> Callable[[redis.Redis, Name], object]:
     def put(client: redis.Redis, key: Name) -> None:
         client.hset(key("sheets"), mapping=dict.fromkeys((f"{FRIDAY}.1", "not a day", "2026-02-10.1"), value))
         client.hset(key("columns"), "R01235", value)
-        client.set(key("span"), value)
+        client.set(key("coverage"), value)
 
     return put
 
 
 def other_types(client: redis.Redis, key: Name) -> None:
     with client.pipeline() as at_once:
-        for name in ("sheets", "columns", "span", "events"):
+        for name in ("sheets", "columns", "coverage", "events"):
             at_once.delete(key(name))
             at_once.rpush(key(name), "a", "list")
         at_once.execute()

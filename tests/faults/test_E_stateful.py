@@ -113,7 +113,7 @@ class Happenings(RuleBasedStateMachine):
             self.redis_is_back()
         with self.redis.client() as client:
             # Leases expire in real time, which does not pass here.
-            client.delete("{world}:v1:lease:poll", "{world}:v1:lease:backfill")
+            client.delete("{world}:v2:lease:poll", "{world}:v2:lease:backfill")
         await eventually(self.is_right)
         await self.look()
 
@@ -205,8 +205,8 @@ class Happenings(RuleBasedStateMachine):
         if not self.redis_answers:
             return False
         with self.redis.client() as client:
-            stored: Any = client.hgetall("{world}:v1:sheets")
-            coverage = client.exists("{world}:v1:span")
+            stored: Any = client.hgetall("{world}:v2:sheets")
+            coverage = client.exists("{world}:v2:coverage")
         # A service that began without Redis may hold another revision under the same number.
         return bool(coverage) and all(
             (there := decode_revision(field, stored.get(field.encode()))) and there.sheet.says_the_same_as(held.sheet)

@@ -75,7 +75,7 @@ async def test_F9_three_years(bank: Bank, settings: Settings, serve: Serve, cloc
             assert found["publicationsMissed"] >= (following in absent), (day, found)
             bank.asked.clear()
         async with from_url(settings.redis.url) as client:
-            names = await client.hkeys(f"{{{settings.redis.namespace}}}:v1:sheets")
+            names = await client.hkeys(f"{{{settings.redis.namespace}}}:v2:sheets")
         assert sorted(names) == [f"{day}.1".encode() for day in sorted({*before, *comes})]
         assert set(served.service.history.days) == {*before, *comes}
     fault.measured(f"{time.monotonic() - begun:.0f} s")

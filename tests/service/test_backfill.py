@@ -16,7 +16,6 @@ from conftest import Clock, Serve, eventually, unhurried
 from fake_bank import Bank, daily_xml, sheet, workdays
 from sheets import all_times, changed, times
 
-from ratesvc.bank.admission import Reassessed
 from ratesvc.bank.client import BankClient, Pace
 from ratesvc.commands.data import Difference, differences_of
 from ratesvc.config import Settings
@@ -62,7 +61,7 @@ class Replica:
     def __post_init__(self) -> None:
         self.refresher = Refresher(self.client, self.store, self.history, self.clock)
         self.backfill = Backfill(self.refresher, 0, self.accept)
-        self.sync = Sync(self.store, self.history, lambda: None, self.take, self.refused, appending=False)
+        self.sync = Sync(self.store, self.history, lambda: None, self.take, appending=False)
 
     def take(self, revisions: Iterable[Revision], _: Coverage | None = None) -> None:
         for revision in revisions:
@@ -71,9 +70,6 @@ class Replica:
     def accept(self, cycle: Cycle) -> Cycle:
         self.take(cycle.accepted)
         return cycle
-
-    async def refused(self, _: Reassessed) -> None:
-        """Nothing in these tests is an older version's."""
 
     async def fetch_day(self, day: date | None) -> None:
         self.accept(await self.refresher.ask(day))
@@ -138,7 +134,7 @@ async def finished(steps: AsyncIterator[Progress]) -> None:
 async def replica_of(settings: Settings, clock: Clock) -> AsyncIterator[Replica]:
     store = Store(RedisConnection(settings.redis.url), settings.redis.namespace)
     async with BankClient(settings.cbr.mirrors, "ratesvc-tests", pace=Pace(None)) as client:
-        yield Replica(store, History(WorkCalendar()), client, clock, f"{{{settings.redis.namespace}}}:v1:columns")
+        yield Replica(store, History(WorkCalendar()), client, clock, f"{{{settings.redis.namespace}}}:v2:columns")
     await store.close()
 
 

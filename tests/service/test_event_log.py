@@ -72,7 +72,7 @@ async def test_two_logs_are_never_mixed(settings: Settings, store: Store) -> Non
 async def log_lost(settings: Settings) -> None:
     """Redis loses the events alone."""
     client = connect(settings.redis.url)
-    await client.delete(f"{{{settings.redis.namespace}}}:v1:events")
+    await client.delete(f"{{{settings.redis.namespace}}}:v2:events")
     await client.aclose()
 
 

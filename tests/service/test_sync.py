@@ -1,12 +1,10 @@
-"""Memory and Redis in sync: what a tick costs and repairs, a Redis that refuses writes, older versions, and bugs."""
+"""Memory and Redis in sync: what a tick costs and repairs, a Redis that refuses writes, and bugs."""
 
 from __future__ import annotations
 
 import json
-from base64 import b64decode
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
@@ -18,12 +16,11 @@ import redis
 from conftest import Clock, Serve, Served, eventually, unhurried
 from fake_bank import Bank, sheet, workdays
 from redis_servers import RealRedis, running
-from sheets import changed, times
 from structlog.testing import capture_logs
 
 from ratesvc.config import Redis, Settings
 from ratesvc.domain.columns import Coverage
-from ratesvc.domain.rates import FIRST_DAY, Revision
+from ratesvc.domain.rates import FIRST_DAY
 from ratesvc.service.app import Service
 from ratesvc.storage.records import encode_coverage, unseal
 
@@ -73,15 +70,15 @@ def moved(client: redis.Redis) -> int:
 
 
 def key(served: Served, name: str) -> str:
-    return f"{{{served.service.settings.redis.namespace}}}:v1:{name}"
+    return f"{{{served.service.settings.redis.namespace}}}:v2:{name}"
 
 
 def whole(served: Served, client: redis.Redis) -> set[bytes]:
     """The fields of sheets and columns in Redis, where all of them verify, and the coverage too."""
     sheets, columns = (client.hgetall(key(served, name)) for name in ("sheets", "columns"))
     found: dict[Any, Any] = {**sheets, **columns}
-    coverage: Any = client.get(key(served, "span"))
-    is_whole = unseal("span", coverage) and all(unseal(name.decode(), value) for name, value in found.items())
+    coverage: Any = client.get(key(served, "coverage"))
+    is_whole = unseal("coverage", coverage) and all(unseal(name.decode(), value) for name, value in found.items())
     return set(found) if is_whole else set()
 
 
@@ -113,18 +110,18 @@ LOSSES: dict[str, Callable[[redis.Redis, Name], object]] = {
     "evicted columns": lambda client, name: client.delete(name("columns")),
     "evicted sheets": lambda client, name: client.delete(name("sheets")),
     "an older snapshot": lambda client, name: (
-        client.hdel(name("sheets"), f"{DAYS[-1]}.1") + client.delete(name("span"))
+        client.hdel(name("sheets"), f"{DAYS[-1]}.1") + client.delete(name("coverage"))
     ),
     "foreign fields": lambda client, name: [
         client.hset(name("sheets"), "2026-02-10.1", b"foreign"),
         client.hset(name("columns"), mapping={"R01235": b"foreign", "stranger": b"foreign"}),
     ],
     "a foreign coverage": lambda client, name: [
-        client.set(name("span"), b"foreign"),
+        client.set(name("coverage"), b"foreign"),
         client.hset(name("columns"), "R01235", b"foreign"),
     ],
     "the coverage of a master that knows less": lambda client, name: client.set(
-        name("span"), encode_coverage(Coverage(FIRST_DAY, DAYS[3]))
+        name("coverage"), encode_coverage(Coverage(FIRST_DAY, DAYS[3]))
     ),
     "a foreign event": lambda client, name: client.xadd(name("events"), {"event": b"foreign"}),
     "foreign types": lambda client, name: [
@@ -282,86 +279,3 @@ async def test_a_bug_of_ours_is_logged_and_is_not_a_trouble_of_redis(
     assert held.service.health()["redis:connectivity"]["status"] == "pass"
     status, _, body = await held.get("/v1/rates/next")
     assert (status, json.loads(body)["effective_date"]) == (200, str(SATURDAY))
-
-
-async def test_an_upgrade_over_a_redis_that_accepts_no_writes_loses_nothing(
-    own: RealRedis, on_own: Served, serve: Serve
-) -> None:
-    """What an older version stored is assessed and served at once, and marked as soon as Redis accepts writes."""
-    settings, coverage = on_own.service.settings, on_own.service.history.coverage
-    assert coverage
-    await on_own.service.retire()
-    await eventually(lambda: is_quiet(on_own, own.client()))
-    await on_own.service.store.put_coverage(replace(coverage, assessed=False))
-    mend = _no_room(own)
-    async with serve(unhurried(settings)) as upgraded:
-        await upgraded.ready()
-        assert upgraded.service.history.coverage
-        assert (await upgraded.get(f"/v1/rates/{DAYS[3]}"))[0] == 200
-        mend()
-
-        async def marked() -> bool:
-            found = await upgraded.service.store.coverage()
-            return bool(found and found.assessed)
-
-        await eventually(marked)
-
-
-async def test_a_sheet_of_an_older_version_is_assessed_beside_the_columns(held: Served, clock: Clock) -> None:
-    """An older version that still runs stores a settled day tenfold. The days beside it are held as columns only."""
-    wrong = changed(sheet(DAYS[3]), USD=times("10"))
-    await held.service.store.put(Revision(wrong, 1, clock(), admitted=False))
-    await held.service.tick()
-    assert held.held(DAYS[3]).sheet.says_the_same_as(sheet(DAYS[3]))
-
-
-async def test_a_sheet_that_was_assessed_once_is_repaired_as_admitted(
-    held: Served, serve: Serve, client: redis.Redis
-) -> None:
-    """After an upgrade and FLUSHALL no sheet is assessed again."""
-    store = held.service.store
-    document = max(held.service.history, key=lambda one: one.key)
-    await held.service.retire()
-    await store.readmit([], [document])
-    await store.put(replace(document, admitted=False))
-    async with serve(unhurried(held.service.settings)) as upgraded:
-        await upgraded.ready()
-        await upgraded.service.retire()
-        client.delete(key(held, "sheets"))
-        for _ in range(2):
-            await upgraded.service.tick()
-        store.unload()
-        stored = {revision.key: revision for revision in (await store.load()).revisions}
-        assert stored[document.key].admitted
-
-
-async def test_the_store_of_an_older_version_is_opened_without_a_request(
-    bank: Bank, settings: Settings, serve: Serve, client: redis.Redis
-) -> None:
-    """Its bytes were recorded: 34 days of history, a corrected sheet, events, and a document in quarantine.
-
-    The Bank is asked for the newest sheet and for ids that the older version did not know, and for nothing else.
-    """
-    corrected = sheet(DAYS[-1], shift=1)
-    bank.publish(*map(sheet, DAYS), corrected)
-    recorded = json.loads((RECORDED_BYTES / "older_store.json").read_bytes())
-    name = f"{{{settings.redis.namespace}}}:v1:"
-    for kind in ("sheets", "columns", "quarantine"):
-        client.hset(name + kind, mapping={field: b64decode(value) for field, value in recorded[kind].items()})
-    for number, value in recorded["events"].items():
-        client.xadd(name + "events", {"event": b64decode(value)}, id=number)
-    client.set(name + "span", b64decode(recorded["span"]))
-    async with serve(unhurried(settings)) as served:
-        service = served.service
-        await eventually(lambda: len(bank.series_asked) >= 3 and service.backfilling is None)
-        assert days_of(service) == ([(DAYS[-2], 1), (DAYS[-1], 1), (DAYS[-1], 2)], Coverage(FIRST_DAY, DAYS[-1]), DAYS)
-        for day in DAYS:
-            found = service.history.of_date(day)
-            assert found
-            assert found.sheet.says_the_same_as(corrected if day == DAYS[-1] else sheet(day))
-        told = [(DAYS[-1], 1), (DAYS[-1], 1), (DAYS[-1], 2)]
-        assert [event.place.key for event in service.event_log.log] == told
-        [case] = await service.quarantine.cases()
-        assert (case.name, case.effective_date, case.reasons[0][:12]) == ("ef495aebfeb3", SATURDAY, "power_of_ten")
-        assert bank.queries == [""]
-        assert not {*bank.series_asked} & {*recorded["columns"]}

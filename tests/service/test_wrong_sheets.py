@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
-import msgspec
 import pytest
 from conftest import Clock, Serve, Served, eventually, unhurried
-from fake_bank import Bank, bank_running, daily_xml, printed_value, workdays
+from fake_bank import Bank, daily_xml, printed_value, workdays
 from sheets import changed, plausible, times, without
 
 from ratesvc.config import Settings
-from ratesvc.domain.columns import Coverage
-from ratesvc.domain.rates import FIRST_DAY, Revision, Sheet
+from ratesvc.domain.rates import Sheet
 from ratesvc.domain.workdays import ONE_DAY
-from ratesvc.storage.redis import RedisConnection
-from ratesvc.storage.store import Store
 
 pytestmark = pytest.mark.slow
 
@@ -129,39 +125,7 @@ async def catch_up_after_thirty_days(world: World) -> AsyncIterator[Served]:
         yield running
 
 
-async def after_an_older_version(world: World) -> AsyncIterator[Served]:
-    """It took the columns without assessment, and the next poll stored the document, because both said the same."""
-    bank = Bank()
-    bank.publish(*map(plausible, [*DAYS, SATURDAY]))
-    async with bank_running(bank) as right:
-        cbr = msgspec.structs.replace(world.settings.cbr, mirrors=(right.url,))
-        async with replace(world, settings=msgspec.structs.replace(world.settings, cbr=cbr)).started():
-            pass
-    world.publish(*DAYS, SATURDAY)
-    store = Store(RedisConnection(world.settings.redis.url), world.settings.redis.namespace)
-    await as_an_older_version_wrote_it(store, world.wrong[1], world.clock())
-    await store.close()
-    async with world.started() as running:
-        yield running
-
-
-async def as_an_older_version_wrote_it(store: Store, wrong: Sheet, now: datetime) -> None:
-    """Nothing in it is marked as admitted; the figures of one day are the wrong ones."""
-    quotes = {quote.cbr_id: quote for quote in wrong.quotes}
-    for column in await store.columns():
-        column.forget(wrong.effective_date, wrong.effective_date)
-        if quote := quotes.get(column.currency.cbr_id):
-            column.put(wrong.effective_date, quote.nominal, quote.value)
-        await store.put_columns([column], Coverage(FIRST_DAY, SATURDAY))
-    await store.put_coverage(Coverage(FIRST_DAY, SATURDAY, assessed=False))
-    stored = {revision.key: revision for revision in (await store.load()).revisions}
-    await store.readmit([], list(stored.values()))
-    stored[wrong.effective_date, 1] = Revision(wrong, 1, now)
-    for revision in stored.values():
-        await store.put(replace(revision, admitted=False))
-
-
-WAYS = [first_start, second_replica, catch_up_after_thirty_days, after_an_older_version]
+WAYS = [first_start, second_replica, catch_up_after_thirty_days]
 
 
 CASES = [(fault, day) for fault in FAULTS for day in (SATURDAY, SETTLED)]

@@ -85,22 +85,22 @@ def test_a_value_that_is_no_envelope_is_a_miss(other: bytes | str | None) -> Non
 def test_a_payload_that_is_no_record_is_a_miss(payload: bytes) -> None:
     """Although its envelope verifies."""
     assert decoded(FIELD, records.seal(FIELD, payload)) == [None] * 3
-    assert records.decode_coverage(records.seal("span", payload)) is None
+    assert records.decode_coverage(records.seal("coverage", payload)) is None
 
 
 # Revisions
 
 
 def test_a_revision_comes_back_whole() -> None:
-    """Figures, names, order, provenance, the Bank's own bytes, and whether it was admitted."""
+    """Figures, names, order, provenance, and the Bank's own bytes."""
     found = records.decode_revision(FIELD, records.encode_revision(REVISION))
     assert found == REVISION
     assert found
-    assert (found.raw, found.fetched_at.utcoffset(), found.admitted) == (daily_xml(sheet(FRIDAY)), timedelta(0), True)
-    local = replace(REVISION, fetched_at=FETCHED.astimezone(timezone(timedelta(hours=3))), admitted=False)
+    assert (found.raw, found.fetched_at.utcoffset()) == (daily_xml(sheet(FRIDAY)), timedelta(0))
+    local = replace(REVISION, fetched_at=FETCHED.astimezone(timezone(timedelta(hours=3))))
     found = records.decode_revision(FIELD, records.encode_revision(local))
     assert found
-    assert (found.admitted, found.fetched_at) == (False, FETCHED)
+    assert found.fetched_at == FETCHED
 
 
 @given(
@@ -148,11 +148,9 @@ def test_a_record_of_another_shape_is_a_miss(place: int, value: Any) -> None:
     assert records.decode_revision(FIELD, changed) is None
 
 
-def test_a_record_of_another_version_is_read() -> None:
-    """An older one ends before the field that says it was admitted; a newer one has more fields at its end."""
+def test_a_record_of_a_newer_version_is_read() -> None:
+    """It has more fields at its end."""
     envelope = records.encode_revision(REVISION)
-    older = records.decode_revision(FIELD, resealed(FIELD, envelope, {}, kept=7))
-    assert (older, older and older.admitted) == (REVISION, False)
     newer = msgspec.msgpack.encode([*msgspec.msgpack.decode(records.unseal(FIELD, envelope) or b""), "something new"])
     assert records.decode_revision(FIELD, records.seal(FIELD, newer)) == REVISION
 
@@ -161,16 +159,13 @@ def test_a_record_of_another_version_is_read() -> None:
 
 
 def test_a_column_comes_back_whole_with_the_range_that_was_asked_for() -> None:
-    """Days, values, nominals and both names. A column of an older version has no English name."""
+    """Days, values, nominals and both names."""
     envelope = records.encode_column(column(), ASKED)
     found = records.decode_column("R01700J", envelope)
     assert found == (column(), ASKED)
     assert found
     assert [found[0].quote(day) for day in (FRIDAY, SATURDAY)] == [column().quote(day) for day in (FRIDAY, SATURDAY)]
     assert records.decode_column("R01700", envelope) is None
-    older = records.decode_column("R01700J", resealed("R01700J", envelope, {}, kept=-2))
-    assert older
-    assert (older[0].currency.english_name, older[0].currency.name, older[1]) == ("", "Турецких лир", ASKED)
 
 
 @pytest.mark.parametrize(("place", "value"), [(8, bytes(7)), (9, bytes(9)), (10, "text")])
@@ -202,11 +197,9 @@ def test_a_machine_of_the_other_byte_order_reads_and_writes_the_same_bytes(monke
 
 
 def test_a_range_comes_back_with_its_unconfirmed_days() -> None:
-    """A range of an older version has none, and was not assessed."""
-    for coverage in (Coverage(ASKED.since, SATURDAY, (FRIDAY,), assessed=False), Coverage(FRIDAY, SATURDAY)):
+    """Or without any."""
+    for coverage in (Coverage(ASKED.since, SATURDAY, (FRIDAY,)), Coverage(FRIDAY, SATURDAY)):
         assert records.decode_coverage(records.encode_coverage(coverage)) == coverage
-    older = records.seal("span", msgspec.msgpack.encode([FRIDAY, SATURDAY]))
-    assert records.decode_coverage(older) == Coverage(FRIDAY, SATURDAY, assessed=False)
 
 
 # The event log
@@ -250,4 +243,8 @@ def test_an_entry_that_is_not_ours_is_no_event(
 
 def test_a_field_is_text_whether_it_comes_as_bytes_or_text() -> None:
     """Bytes that are not UTF-8 are still shown."""
-    assert [records.as_text(field) for field in ("span", b"span", b"\xff")] == ["span", "span", "\ufffd"]
+    assert [records.as_text(field) for field in ("coverage", b"coverage", b"\xff")] == [
+        "coverage",
+        "coverage",
+        "\ufffd",
+    ]

@@ -109,7 +109,7 @@ async def test_a_damaged_value_is_a_miss_and_is_overwritten(
 ) -> None:
     """Garbage, a truncated value or another field's value under our key is never served."""
     await store.put(revision(raw=b"good"))
-    key = f"{{{namespace}}}:v1:sheets"
+    key = f"{{{namespace}}}:v2:sheets"
     good = await redis.hget(key, f"{DAY}.1")
     assert isinstance(good, bytes)
     for bad in (b"garbage", good[:-1], good[:30] + b"x" + good[31:], b"", b"ratesvc1" + bytes(1000)):
@@ -152,13 +152,13 @@ async def test_an_event_number_is_given_once(store: Store, other: Store, redis: 
     assert await store.events(0) == await other.events(1) == [first, second, third]
     assert await store.events(3) == [third]
     assert await store.events(4) == []
-    await redis.xadd(f"{{{namespace}}}:v1:events", {"event": b"garbage"}, id="4-0")
+    await redis.xadd(f"{{{namespace}}}:v2:events", {"event": b"garbage"}, id="4-0")
     assert await store.events(3) == [third]
 
 
 async def test_only_a_damaged_event_ends_the_log(store: Store, redis: Redis, namespace: str) -> None:
     """A newer version may append kinds of events that this one does not know."""
-    log, newer = f"{{{namespace}}}:v1:events", seal("4-0", b"a kind of tomorrow")
+    log, newer = f"{{{namespace}}}:v2:events", seal("4-0", b"a kind of tomorrow")
     await redis.xadd(log, {"event": newer}, id="4-0")
     await store.drop_foreign_events()
     assert await redis.xlen(log) == 1
@@ -176,16 +176,16 @@ async def test_a_glance_counts_what_redis_holds(store: Store, redis: Redis, name
     await store.append_events([Event("sheet", Place(1, DAY, 1)), Event("in_force", Place(2, DAY, 1))], 0)
     await redis.hset(store.quarantine.key, "1f0c", b"envelope")
     assert await store.glance() == Glance(1, 1, 1, Coverage(DAY, DAY), Place(2, DAY, 1))
-    await redis.xadd(f"{{{namespace}}}:v1:events", {"event": b"foreign"}, id="9-0")
-    await redis.set(f"{{{namespace}}}:v1:span", b"foreign")
+    await redis.xadd(f"{{{namespace}}}:v2:events", {"event": b"foreign"}, id="9-0")
+    await redis.set(f"{{{namespace}}}:v2:coverage", b"foreign")
     assert await store.glance() == Glance(1, 1, 1, None, None)
-    for name in ("sheets", "columns", "quarantine", "span", "events"):
-        await redis.delete(f"{{{namespace}}}:v1:{name}")
-        await redis.sadd(f"{{{namespace}}}:v1:{name}", "foreign")
+    for name in ("sheets", "columns", "quarantine", "coverage", "events"):
+        await redis.delete(f"{{{namespace}}}:v2:{name}")
+        await redis.sadd(f"{{{namespace}}}:v2:{name}", "foreign")
         with pytest.raises(StoreUnavailable) as caught:
             await store.glance()
         assert caught.value.kind == "type"
-        await redis.delete(f"{{{namespace}}}:v1:{name}")
+        await redis.delete(f"{{{namespace}}}:v2:{name}")
 
 
 async def test_one_replica_at_a_time_has_the_lease(store: Store, other: Store) -> None:

@@ -182,7 +182,7 @@ async def test_readers_get_a_reset_as_soon_as_another_log_begins(
         other = [Event("sheet", Place(1, SATURDAY, 1, "0" * 8)), Event("in_force", Place(2, SATURDAY, 1, "1" * 8))]
         client = connect(settings.redis.url)
         async with client.pipeline(transaction=True) as at_once:
-            key = f"{{{settings.redis.namespace}}}:v1:events"
+            key = f"{{{settings.redis.namespace}}}:v2:events"
             at_once.delete(key)
             for event in other:
                 number = f"{event.place.seq}-0"
