@@ -12,17 +12,15 @@ import csv
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 
-from ratesvc.bank.admission import Assessment, Decision, assess
+from ratesvc.bank.admission import Assessment, Decision, Recent, assess
 from ratesvc.domain.rates import Quote, Sheet
 
 T = TypeVar("T")
-
-MONTHLY = timedelta(days=20)
 
 
 def sheets(folder: Path) -> Iterator[Sheet]:
@@ -36,26 +34,18 @@ def sheets(folder: Path) -> Iterator[Sheet]:
                 series[code].append((day, Quote(code, "000", code, 1, Decimal(rate), code)))
     days: dict[date, list[Quote]] = defaultdict(list)
     for records in series.values():
-        for day, quote in daily_only(records):
+        for day, quote in records:
             days[day].append(quote)
     for day in sorted(days):
         yield Sheet(day, tuple(days[day]))
 
 
-def daily_only(records: list[tuple[date, T]]) -> Iterator[tuple[date, T]]:
-    """Without those of a table that was set once a month until 2009: the daily document never held them."""
-    for place, (day, record) in enumerate(records):
-        neighbours = [records[other][0] for other in (place - 1, place + 1) if 0 <= other < len(records)]
-        if any(abs(day - other) < MONTHLY for other in neighbours):
-            yield day, record
-
-
 def assessments(folder: Path) -> Iterator[tuple[Sheet, Assessment]]:
     """What would have been said on each day."""
-    before: Sheet | None = None
+    recent = Recent()
     for sheet in sheets(folder):
-        yield sheet, assess(sheet, before)
-        before = sheet
+        yield sheet, assess(sheet, recent)
+        recent.add(sheet)
 
 
 def main() -> None:

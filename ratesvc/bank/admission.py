@@ -11,22 +11,27 @@ and −24 % (1998), and one currency by −48 % (2017). Limits come from the rec
 from __future__ import annotations
 
 import zlib
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Self
 
-from ratesvc.domain.history import History
+from ratesvc.domain.history import NEAR, History
 from ratesvc.domain.rates import EXACT, FIRST_DAY, OLD_IN_NEW, ONE, REDENOMINATION, Revision, Sheet, rounded, unrounded
 from ratesvc.errors import BadDocument
 
 EURO_STARTS = date(1999, 1, 1)
+DAILY_SINCE = date(2010, 1, 1)
+"""Until 2009 the Bank set some 17 currencies once a month. Their daily documents lack them."""
 FEWEST_ROWS = 10
 FEWEST_LOST = 2
+REGULAR = 3
+"""A currency is regular if each of so many sheets before had it."""
 LARGEST_MOVE = Decimal("0.15")
+OLD_ROUBLES = Decimal(OLD_IN_NEW)
 MOVES = frozenset({"power_of_ten", "large_move"})
 """Findings that compare one currency with itself. The others compare two currencies."""
 
@@ -183,13 +188,13 @@ Admission = Admitted | Unconfirmed | Quarantined
 
 
 def admit(
-    sheet: Sheet, predecessor: Sheet | None, held: Sheet | None = None, *, settled: bool = False, released: bool = False
+    sheet: Sheet, recent: Recent, held: Sheet | None = None, *, settled: bool = False, released: bool = False
 ) -> Admission:
-    """Decide about one sheet, given an earlier one not far away and the one that is held of the same day.
+    """Decide about one sheet, given those of the month before and the one that is held of the same day.
 
     `settled` says that its day is long past, `released` that a person vouches for it.
     """
-    assessment = assess(sheet, predecessor, held)
+    assessment = assess(sheet, recent, held)
     if released:
         return Admitted(sheet, (*assessment.flags, "released"))
     if assessment.decision is Decision.ACCEPT:
@@ -204,55 +209,102 @@ def is_settled(effective: date, today: date, newest: date | None) -> bool:
     return newest is not None and effective < min(today - SETTLED, newest)
 
 
-def suspect_days(history: History, days: Iterable[date]) -> list[date]:
-    """The days whose sheets are composed from columns and have findings; 7,000 sheets take about two seconds."""
-    composed = (found.sheet for day in days if not history.has_document(day) and (found := history.of_date(day)))
-    assessed = ((one.effective_date, assess(one, predecessor(history, one.effective_date))) for one in composed)
-    return [day for day, assessment in assessed if assessment.decision is not Decision.ACCEPT]
+def with_monthly(document: Sheet, composed: Sheet, recent: Recent) -> Sheet:
+    """A daily document with the rows that only the series have: the table that was set once a month until 2009."""
+    day = document.effective_date
+    listed = {*recent.regular(day), *document.by_code}
+    monthly = [quote for quote in composed.quotes if day < DAILY_SINCE and quote.code not in listed]
+    return replace(document, quotes=(*document.quotes, *monthly))
 
 
-def predecessor(history: History, day: date) -> Sheet | None:
-    """The sheet that a sheet of that day is compared with: the nearest earlier one, a month away at most."""
-    nearest = history.nearest_before(day)
-    return nearest.sheet if nearest else None
+def suspect_days(history: History) -> list[date]:
+    """The days whose sheets are composed from columns and have findings; 7,000 sheets take about two seconds.
+
+    No sheet is compared with one that has findings itself, because a wrong figure may last for days. So after a large
+    move that was real all days of a month are suspect, until the first of them is confirmed.
+    """
+    recent, suspects = Recent(), []
+    for day in history.days:
+        revision = history.of_date(day)
+        assert revision  # noqa: S101 -- every day of a history has a sheet
+        if history.has_document(day) or assess(revision.sheet, recent).decision is Decision.ACCEPT:
+            recent.add(revision.sheet)
+        else:
+            suspects.append(day)
+    return suspects
 
 
 # The rules
 
 
-def assess(sheet: Sheet, before: Sheet | None, held: Sheet | None = None) -> Assessment:
-    """Apply every rule. `before` is an earlier sheet not far away, `held` is the one held of the same effective date.
+class Recent:
+    """The last admitted sheets, oldest first: what the next sheet is compared with. None older than a month counts."""
+
+    def __init__(self, sheets: Iterable[Sheet] = ()) -> None:
+        self._last: Sheet | None = None
+        self._codes: deque[frozenset[str]] = deque(maxlen=REGULAR)
+        self._rates: dict[str, tuple[date, Decimal]] = {}
+        for sheet in sheets:
+            self.add(sheet)
+
+    @classmethod
+    def before(cls, history: History, day: date) -> Self:
+        """The sheets of the month before `day`."""
+        return cls(revision.sheet for revision in history.month_before(day))
+
+    def add(self, sheet: Sheet) -> None:
+        """Go on to the next sheet."""
+        if self.last(sheet.effective_date) is None:
+            self._codes.clear()
+        self._last = sheet
+        self._codes.append(frozenset(sheet.by_code))
+        self._rates |= {quote.code: (sheet.effective_date, quote.unit_rate) for quote in sheet.quotes}
+
+    def last(self, day: date) -> Sheet | None:
+        """The last sheet, unless `day` is more than a month later."""
+        return self._last if self._last and day - self._last.effective_date <= NEAR else None
+
+    def regular(self, day: date) -> frozenset[str]:
+        """The currencies that each of the last sheets has."""
+        return frozenset.intersection(*self._codes) if self.last(day) else frozenset()
+
+    def rates(self, day: date) -> dict[str, Decimal]:
+        """The last unit rate of each currency within a month, whichever sheet had it, in the roubles of `day`."""
+        return {
+            code: EXACT.divide(rate, OLD_ROUBLES) if since < REDENOMINATION <= day else rate
+            for code, (since, rate) in self._rates.items()
+            if day - since <= NEAR
+        }
+
+
+def assess(sheet: Sheet, recent: Recent, held: Sheet | None = None) -> Assessment:
+    """Apply every rule. `held` is the sheet that is held of the same effective date.
 
     Without an earlier sheet, a correction is compared with the sheet that it corrects.
     """
+    day = sheet.effective_date
+    last = recent.last(day)
+    earlier = Recent([held]) if held and last is None else recent
+    rates = earlier.rates(day)
     findings = [*_off_peg(sheet)]
     if held and not held.says_the_same_as(sheet):
         findings.append(Finding("corrected", Decision.CONFIRM, "other figures than those held for the same date"))
-    if earlier := before or held:
-        findings += [*_lost(sheet, earlier), *_moved(_ratios(sheet, earlier)), *_equal(sheet, earlier)]
-    if before and before.says_the_same_as(sheet):
-        findings.append(Finding("frozen", Decision.ACCEPT, f"the very figures of {before.effective_date}"))
+    findings += [*_lost(sheet, earlier.regular(day)), *_moved(_ratios(sheet, rates)), *_equal(sheet, rates)]
+    if last and last.says_the_same_as(sheet):
+        findings.append(Finding("frozen", Decision.ACCEPT, f"the very figures of {last.effective_date}"))
     return Assessment(tuple(findings))
 
 
-def _ratios(sheet: Sheet, before: Sheet) -> dict[str, Decimal]:
-    """The unit rate of each common currency ÷ its earlier one, in the same roubles."""
-    redenominated = before.effective_date < REDENOMINATION <= sheet.effective_date
-    roubles = Decimal(OLD_IN_NEW) if redenominated else ONE
-    return {
-        quote.code: unrounded(EXACT.multiply(quote.unit_rate, roubles), before.by_code[quote.code].unit_rate)
-        for quote in sheet.quotes
-        if quote.code in before.by_code
-    }
+def _ratios(sheet: Sheet, rates: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    """The unit rate of each currency ÷ its last one."""
+    return {quote.code: unrounded(quote.unit_rate, rates[quote.code]) for quote in sheet.quotes if quote.code in rates}
 
 
-def _lost(sheet: Sheet, before: Sheet) -> Iterator[Finding]:
-    lost = sorted(before.by_code.keys() - sheet.by_code.keys())
-    if len(lost) > max(FEWEST_LOST, len(before.quotes) // 10):
+def _lost(sheet: Sheet, regular: Collection[str]) -> Iterator[Finding]:
+    lost = sorted(set(regular).difference(sheet.by_code))
+    if len(lost) > max(FEWEST_LOST, len(regular) // 10):
         names = ", ".join(lost[:12]) + (" …" if len(lost) > 12 else "")
-        yield Finding(
-            "shrunk", Decision.QUARANTINE, f"{len(lost)} of {len(before.quotes)} currencies are gone: {names}"
-        )
+        yield Finding("shrunk", Decision.QUARANTINE, f"{len(lost)} of {len(regular)} currencies are gone: {names}")
 
 
 def _moved(ratios: dict[str, Decimal]) -> Iterator[Finding]:
@@ -281,13 +333,12 @@ def _zeros(ratio: Decimal) -> int:
     return next((k for k in (below, below + 1) if _is_near(ratio, ONE.scaleb(k), LARGEST_MOVE)), 0)
 
 
-def _equal(sheet: Sheet, before: Sheet) -> Iterator[Finding]:
+def _equal(sheet: Sheet, rates: Mapping[str, Decimal]) -> Iterator[Finding]:
     """Currencies that suddenly cost the same: a row was copied over another."""
-    earlier = {quote.code: quote.unit_rate for quote in before.quotes}
     seen: dict[Decimal, str] = {}
     for quote in sheet.quotes:
         other = seen.setdefault(quote.unit_rate, quote.code)
-        if other != quote.code and (other not in earlier or earlier[other] != earlier.get(quote.code)):
+        if rates and other != quote.code and (other not in rates or rates[other] != rates.get(quote.code)):
             text = f"{other} and {quote.code} cost the same"
             yield Finding("equal_rates", Decision.CONFIRM, text, (other, quote.code))
 

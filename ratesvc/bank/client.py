@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import date
 from email.utils import parsedate_to_datetime
@@ -26,6 +27,9 @@ from ratesvc.errors import BadDocument, ConfigError, FetchFailed, SourceError
 
 T = TypeVar("T")
 
+Failure = tuple[str, SourceError | BadDocument]
+"""A mirror's host, and why it gave no document."""
+DAILY_PATH = "/scripts/XML_daily.asp"
 DEMO_HEADER = "X-Ratesvc-Demo"
 """On every answer of a ratesvc that serves recorded figures."""
 MOST_REDIRECTS = 3
@@ -139,23 +143,31 @@ class BankClient:
         await self._session.close()
 
     async def daily(
-        self, day: date | None, accept: Callable[[Sheet], object] | None = None, *, paced: bool = True
+        self, day: date, accept: Callable[[Sheet], object] | None = None, *, paced: bool = True
     ) -> tuple[Sheet, bytes]:
-        """The sheet in force on `day`, or the newest one, from the first mirror whose sheet passes `accept`.
+        """The sheet in force on `day` and its bytes, from the first mirror whose sheet passes `accept`.
 
-        Its bytes come with it. For a day without a sheet the Bank answers with the earlier one in force: compare its
-        date. `accept` raises BadDocument. A backfill is not `paced`: it has its own gap between requests. Raises
-        FetchFailed.
+        For a day without a sheet the Bank answers with the earlier one in force: compare its date. `accept` raises
+        BadDocument. A backfill is not `paced`: it has its own gap between requests. Raises FetchFailed.
         """
-        query = {} if day is None else {"date_req": _printed(day)}
+        return await self._first(DAILY_PATH, {"date_req": _printed(day)}, _reading(accept), self._daily, paced=paced)
 
-        def read(raw: bytes) -> Sheet:
-            sheet = parse_daily(raw)
-            if accept:
-                accept(sheet)
-            return sheet
+    async def newest(self, due: date, accept: Callable[[Sheet], object] | None = None) -> tuple[Sheet, bytes]:
+        """The newest sheet and its bytes, from the first mirror that has the sheet of `due` or a later one.
 
-        return await self._first("/scripts/XML_daily.asp", query, read, self._daily, paced=paced)
+        If none has it, the newest of all their sheets. `accept` is as in `daily`. Raises FetchFailed.
+        """
+        failures: list[Failure] = []
+        found: tuple[Sheet, bytes] | None = None
+        async with aclosing(self._each(DAILY_PATH, {}, _reading(accept), self._daily, failures, paced=True)) as answers:
+            async for sheet, raw in answers:
+                if found is None or sheet.effective_date > found[0].effective_date:
+                    found = sheet, raw
+                if found[0].effective_date >= due:
+                    break
+        if found is None:
+            raise FetchFailed(failures)
+        return found
 
     async def daily_in_english(self, day: date) -> Sheet:
         """The same sheet from another address of the Bank, with other names. Raises FetchFailed."""
@@ -179,17 +191,35 @@ class BankClient:
     async def _first(
         self, path: str, query: Mapping[str, str], parse: Callable[[bytes], T], limits: Limits, *, paced: bool = False
     ) -> tuple[T, bytes]:
-        failures: list[tuple[str, SourceError | BadDocument]] = []
+        """The first mirror's document that can be parsed, and its bytes. Raises FetchFailed."""
+        failures: list[Failure] = []
+        async with aclosing(self._each(path, query, parse, limits, failures, paced=paced)) as answers:
+            async for found in answers:
+                return found
+        raise FetchFailed(failures)
+
+    async def _each(
+        self,
+        path: str,
+        query: Mapping[str, str],
+        parse: Callable[[bytes], T],
+        limits: Limits,
+        failures: list[Failure],
+        *,
+        paced: bool,
+    ) -> AsyncGenerator[tuple[T, bytes]]:
+        """Each mirror's document and its bytes, in order. Those that fail are added to `failures`."""
         for mirror in self._mirrors:
             url = (mirror / path.lstrip("/")).with_query(query)
             if paced:
                 await self._pace.wait()
             try:
                 raw = await self._get(url, limits)
-                return await _parsed(parse, raw), raw
+                found = await _parsed(parse, raw), raw
             except (SourceError, BadDocument) as error:
                 failures.append((url.authority, error))
-        raise FetchFailed(failures)
+            else:
+                yield found
 
     async def _get(self, url: URL, limits: Limits) -> bytes:
         try:
@@ -228,6 +258,16 @@ class BankClient:
         length = sum(len(cookie.key) + len(cookie.value) for cookie in self._cookies)
         if len(self._cookies) > MOST_COOKIES or length > LONGEST_COOKIES:
             self._cookies.clear()
+
+
+def _reading(accept: Callable[[Sheet], object] | None) -> Callable[[bytes], Sheet]:
+    def read(raw: bytes) -> Sheet:
+        sheet = parse_daily(raw)
+        if accept:
+            accept(sheet)
+        return sheet
+
+    return read
 
 
 async def _parsed(parse: Callable[[bytes], T], raw: bytes) -> T:

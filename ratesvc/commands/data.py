@@ -11,7 +11,7 @@ from typing import Any
 import click
 import msgspec
 
-from ratesvc.bank.admission import assess
+from ratesvc.bank.admission import Recent, assess
 from ratesvc.bank.xml import parse_daily
 from ratesvc.commands.running import follow, opened, require_data
 from ratesvc.config import Settings
@@ -120,8 +120,9 @@ async def _show(service: Service, case: Case) -> Report:
         sheet = parse_daily(case.raw)
     except BadDocument as error:
         return {**record, "refused": str(error)}, f"{_line(record)}It cannot be released: {error}\n"
-    before, held = service.history.nearest_before(sheet.effective_date), service.history.of_date(sheet.effective_date)
-    suspects = assess(sheet, before.sheet if before else None, held.sheet if held else None).suspects
+    history, day = service.history, sheet.effective_date
+    before, held = history.nearest_before(day), history.of_date(day)
+    suspects = assess(sheet, Recent.before(history, day), held.sheet if held else None).suspects
     pairs = [(quote, before.sheet.by_code.get(quote.code) if before else None) for quote in sheet.quotes]
     rates = {quote.code: {"now": _figures(quote), "before": _figures(earlier)} for quote, earlier in pairs}
     rows = "".join(_row(*pair, is_suspect=pair[0].code in suspects) for pair in pairs)

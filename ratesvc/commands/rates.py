@@ -13,7 +13,7 @@ from decimal import Decimal
 import click
 from rich.console import Console
 
-from ratesvc.bank.admission import Decision, assess, predecessor
+from ratesvc.bank.admission import Decision, Recent, assess
 from ratesvc.commands.running import follow, opened
 from ratesvc.config import Settings
 from ratesvc.domain.columns import Coverage, composed
@@ -147,7 +147,7 @@ async def _fetched(service: Service, params: SeriesParams) -> AsyncIterator[Prog
 
 
 def _is_plausible(history: History, revision: Revision) -> bool:
-    assessment = assess(revision.sheet, predecessor(history, revision.effective_date))
+    assessment = assess(revision.sheet, Recent.before(history, revision.effective_date))
     return assessment.decision is Decision.ACCEPT
 
 

@@ -34,51 +34,50 @@ class Currency:
     english_name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Coverage:
-    """A closed range of days of which every sheet is held: no day in it can have another sheet.
-
-    The days in `unconfirmed`, oldest first, are the exception: their sheets exist and are not admitted. `columns` is
-    how many columns were stored with it.
-    """
+@dataclass(frozen=True)
+class Days:
+    """A closed range of days."""
 
     since: date
     until: date
-    unconfirmed: tuple[date, ...] = ()
-    columns: int = field(default=0, compare=False)
 
     def __contains__(self, day: date) -> bool:
         """Whether the day lies in the range."""
         return self.since <= day <= self.until
+
+    def covers(self, other: Days) -> bool:
+        """Whether every day of the other range lies in this one."""
+        return self.since <= other.since and other.until <= self.until
+
+    def overlaps(self, other: Days) -> bool:
+        """Whether the ranges have a day in common."""
+        return self.since <= other.until and other.since <= self.until
+
+    def joins(self, other: Days) -> bool:
+        """Whether the ranges touch or overlap."""
+        return self.since <= other.until + ONE_DAY and other.since <= self.until + ONE_DAY
+
+    def hull(self, other: Days) -> Days:
+        """The smallest range that covers both, with all days between them."""
+        return Days(min(self.since, other.since), max(self.until, other.until))
+
+
+@dataclass(frozen=True)
+class Coverage(Days):
+    """The days that are complete: every sheet of theirs is held, so no day can have another sheet.
+
+    The days in `unconfirmed`, oldest first, are the exception: their sheets exist, or may exist, and are not admitted.
+    """
+
+    unconfirmed: tuple[date, ...] = ()
 
     def has_unconfirmed(self, after: date, until: date) -> bool:
         """Whether a sheet that is not admitted takes effect later than `after` and not later than `until`."""
         return any(after < day <= until for day in self.unconfirmed)
 
     def with_sheet(self, day: date) -> Coverage:
-        """The same range once the sheet of that day is held."""
+        """The same range once the sheet of that day is held, or the Bank has said that there is none."""
         return replace(self, unconfirmed=tuple(other for other in self.unconfirmed if other != day))
-
-    def without_sheet(self, day: date) -> Coverage:
-        """The same range while the sheet of that day is not admitted."""
-        return replace(self, unconfirmed=tuple(sorted({*self.unconfirmed, day})))
-
-    def covers(self, other: Coverage) -> bool:
-        """Whether every day of the other range lies in this one."""
-        return self.since <= other.since and other.until <= self.until
-
-    def overlaps(self, other: Coverage) -> bool:
-        """Whether the ranges have a day in common."""
-        return self.since <= other.until and other.since <= self.until
-
-    def joins(self, other: Coverage) -> bool:
-        """Whether the ranges touch or overlap."""
-        return self.since <= other.until + ONE_DAY and other.since <= self.until + ONE_DAY
-
-    def hull(self, other: Coverage) -> Coverage:
-        """The smallest range that covers both, with all days between them."""
-        unconfirmed = tuple(sorted({*self.unconfirmed, *other.unconfirmed}))
-        return Coverage(min(self.since, other.since), max(self.until, other.until), unconfirmed)
 
 
 @dataclass(slots=True)
@@ -106,9 +105,9 @@ class Column:
         """The day of the latest record. Raises IndexError for an empty column."""
         return date.fromordinal(self.days[-1])
 
-    def last_within(self, coverage: Coverage) -> date | None:
+    def last_within(self, days: Days) -> date | None:
         """The day of the latest record in that range."""
-        first, last = self.places(coverage.since, coverage.until)
+        first, last = self.places(days.since, days.until)
         return date.fromordinal(self.days[last - 1]) if last > first else None
 
     def places(self, since: date, until: date) -> tuple[int, int]:

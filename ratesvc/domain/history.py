@@ -58,13 +58,29 @@ class History:
         self.fetched_at = max(self.fetched_at, revision.fetched_at)
         self.version += 1
 
-    def merge(self, revision: Revision) -> None:
-        """Hold a revision that was read from Redis or fetched here.
+    def take(
+        self, revisions: Iterable[Revision], columns: Iterable[Column] = (), coverage: Coverage | None = None
+    ) -> list[Revision]:
+        """Hold what was admitted here or by another replica; returns the revisions that were not held.
 
-        If this replica began without Redis, it may hold other figures under the same number. Where ours are later
-        than all that is stored, they become the next revision.
+        The columns of a `coverage` are taken, and changed, if it has every day that is complete here.
         """
-        ours = self._revisions.get(revision.effective_date, {}).get(revision.number)
+        if coverage and (self.coverage is None or coverage.covers(self.coverage)):
+            self.fill(columns, coverage)
+        new = [revision for revision in revisions if self._known(revision) != revision]
+        for revision in new:
+            self._merge(revision)
+        return new
+
+    def _known(self, revision: Revision) -> Revision | None:
+        return self._revisions.get(revision.effective_date, {}).get(revision.number)
+
+    def _merge(self, revision: Revision) -> None:
+        """Hold a revision. If this replica began without Redis, it may hold other figures under the same number.
+
+        Where ours are later than all that is stored, they become the next revision.
+        """
+        ours = self._known(revision)
         self.add(revision)
         if ours is None:
             return
@@ -74,38 +90,26 @@ class History:
             self.add(replace(ours, number=latest.number + 1))
 
     def fill(self, columns: Iterable[Column], coverage: Coverage) -> None:
-        """Take a complete backfill: every sheet of `coverage`. Daily documents take precedence."""
+        """Take a complete backfill: every sheet of `coverage`, except the unconfirmed ones.
+
+        Daily documents take precedence. A day that is held stays, even if it is now unconfirmed.
+        """
         filled = {column.currency.cbr_id: column for column in columns}
+        kept = {day: self.of_date(day) for day in (*self._revisions, *coverage.unconfirmed)}
         # Only some of the columns have a sheet that was set while they were fetched, or a day outside of the coverage
         # from an unfinished backfill. Neither is a sheet yet.
         days = [day for day in sheet_days(filled.values()) if day in coverage and day not in coverage.unconfirmed]
         ordinals = frozenset(day.toordinal() for day in days)
         for column in filled.values():
             column.keep_only(ordinals)
-        for day in self._revisions:
-            filled = with_revision(filled, self._latest(day))
-            coverage = coverage.with_sheet(day)
+        for day, revision in kept.items():
+            if revision:
+                filled = with_revision(filled, revision)
+                coverage = coverage.with_sheet(day)
+                days.append(day)
         self.fetched_at = max(self.fetched_at, *(column.fetched_at for column in filled.values()))
-        self._columns, self.days, self.coverage = filled, sorted({*days, *self._revisions}), coverage
+        self._columns, self.days, self.coverage = filled, sorted({*days}), coverage
         self._composed.cache_clear()
-        self.version += 1
-
-    def hold_back(self, day: date) -> None:
-        """Forget the figures of a backfilled day that is not admitted: its sheet in force is then not certain.
-
-        If no later day of the coverage is held, the coverage ends earlier instead.
-        """
-        assert self.coverage and day not in self._revisions  # noqa: S101, PT018 -- only composed sheets are held back
-        self._columns = {cbr_id: column.without(day) for cbr_id, column in self._columns.items()}
-        self.days = [held for held in self.days if held != day]
-        self._composed.cache_clear()
-        within = [held for held in self.days if held in self.coverage]
-        if within and within[-1] > day:
-            self.coverage = self.coverage.without_sheet(day)
-        else:
-            until = within[-1] if within else day - ONE_DAY
-            unconfirmed = tuple(other for other in self.coverage.unconfirmed if other < until)
-            self.coverage = Coverage(self.coverage.since, until, unconfirmed)
         self.version += 1
 
     def __iter__(self) -> Iterator[Revision]:
@@ -196,12 +200,14 @@ class History:
         """The sheet in force on the day before this one began, if that is certain."""
         return self.certain_on(effective - ONE_DAY)
 
+    def month_before(self, effective: date) -> list[Revision]:
+        """The sheets of the month before that are held, oldest first; others may be missing between them."""
+        first, last = bisect_left(self.days, effective - NEAR), bisect_left(self.days, effective)
+        return [revision for day in self.days[first:last] if (revision := self.of_date(day))]
+
     def nearest_before(self, effective: date) -> Revision | None:
-        """The nearest earlier sheet that is held, at most a month away; sheets may be missing between the two."""
-        index = bisect_left(self.days, effective)
-        if index and effective - self.days[index - 1] <= NEAR:
-            return self.of_date(self.days[index - 1])
-        return None
+        """The last of them."""
+        return next(reversed(self.month_before(effective)), None)
 
     def after(self, effective: date) -> Revision | None:
         """The held sheet that followed this one, if none can be missing between the two."""

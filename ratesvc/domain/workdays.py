@@ -138,6 +138,11 @@ class WorkCalendar:
 
     # Publications
 
+    def due_by(self, now: datetime) -> date:
+        """The effective date of the latest sheet that is due at `now`."""
+        effective = self.effective_date_on_or_before(moscow_day(now) + ONE_DAY)
+        return effective if due_at(effective) <= now else self.effective_date_on_or_before(effective - ONE_DAY)
+
     def missed_since(self, effective: date, now: datetime) -> int:
         """How many sheets after this one are overdue at `now`."""
         count = 0

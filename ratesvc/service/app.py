@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Self
 
 from ratesvc.bank.client import DAILY, BankClient, Limits, Pace, Transport
 from ratesvc.config import Settings
-from ratesvc.domain.columns import Coverage
+from ratesvc.domain.columns import Column, Coverage
 from ratesvc.domain.history import History, snapshot
 from ratesvc.domain.rates import FIRST_DAY, Revision, Snapshot
 from ratesvc.domain.workdays import WorkCalendar, moscow_day, utc_now
@@ -93,15 +94,15 @@ class Service:
         self.store = Store(RedisConnection(await self._redis_url(), self._redis_called), self.settings.redis.namespace)
         self.quarantine = self.store.quarantine
         self._stack.push_async_callback(self.store.close)
-        self._sync = Sync(self.store, self.history, self.current_snapshot, self._take, appending=self.scheduled)
+        self._sync = Sync(self.store, self.history, self.current_snapshot, self._hold, appending=self.scheduled)
         self.event_log = self._sync.event_log
         cbr = self.settings.cbr
         # The demo's Bank is in this process: no proxy leads there.
         transport = Transport(cbr.proxy or None, cbr.ca_file or None, trust_env=not cbr.proxy and not self.demo)
         self.client = BankClient(cbr.mirrors, cbr.user_agent, pace=self._pace, daily=self._limits, transport=transport)
         await self._stack.enter_async_context(self.client)
-        self._refresher = Refresher(self.client, self.store, self.history, self.clock)
-        self._backfill = Backfill(self._refresher, cbr.backfill_gap_seconds, self._accept)
+        self._refresher = Refresher(self.client, self.store, self.history, self.clock, waits=self.scheduled)
+        self._backfill = Backfill(self._refresher, cbr.backfill_gap_seconds, self._accept, partial(self._hold, ()))
         await self._surviving("load", self._sync.reread())
         self._schedule = Schedule(
             poll=self.poll,
@@ -143,9 +144,10 @@ class Service:
             # Redis is repaired first, so that a correction gets the number after the held ones.
             await self.tick()
             cycle = await self.refresh()
-            # Our own announcement may not have come back yet, and the next poll depends on it.
-            if cycle.accepted and not await self._surviving("reread", self._sync.reread()):
-                self._take(cycle.accepted)
+            if cycle.bank_answered:
+                again = await self._refresher.ask_again()
+                await self._accept(again)
+                cycle = replace(cycle, held_back=(*cycle.held_back, *again.held_back))
         now, failures = self.clock(), self.telemetry.failures
         delay = with_jitter(next_poll_s(self.history, now, self.settings.poll_seconds, cycle, failures), self._random)
         await self._surviving("lease", self._keep_lease(cycle, delay))
@@ -231,25 +233,27 @@ class Service:
             self.telemetry.log.exception("refresh_crashed")
             cycle = Cycle("crashed")
         self.telemetry.refreshed(cycle, nothing_held=self.history.newest is None)
-        if not cycle.stored:
-            # A stored sheet comes back as an announcement, as on every replica. Without Redis it is taken directly.
-            self._take(cycle.accepted)
+        await self._accept(cycle)
         return cycle
 
-    def _accept(self, cycle: Cycle) -> Cycle:
-        """Log the outcome of a request for one document, and take its sheets."""
+    async def _accept(self, cycle: Cycle) -> None:
+        """Log what is held back, hold the other sheets, and announce them."""
         self.telemetry.held_back(cycle)
-        self._take(cycle.accepted)
-        return cycle
+        self._hold(cycle.accepted)
+        if cycle.accepted and cycle.stored:
+            with contextlib.suppress(StoreUnavailable):
+                await self.store.announce(cycle.accepted[0].effective_date)
+                await self._sync.reread()
 
-    def _take(self, revisions: Iterable[Revision], filled: Coverage | None = None) -> None:
-        """Hold new revisions and publish them. `filled` is the coverage of history that was loaded with them."""
-        if filled:
-            self.telemetry.history(filled)
-        for revision in revisions:
-            if self.history.of_date(revision.effective_date) != revision:
-                self.history.merge(revision)
-                self.telemetry.sheet(revision)
+    def _hold(
+        self, revisions: Iterable[Revision], columns: Sequence[Column] = (), coverage: Coverage | None = None
+    ) -> None:
+        """Take sheets into memory, and publish. `columns` have all sheets of the `coverage`."""
+        before = self.history.coverage
+        for revision in self.history.take(revisions, columns, coverage):
+            self.telemetry.sheet(revision)
+        if self.history.coverage and self.history.coverage != before:
+            self.telemetry.history(self.history.coverage)
         self.publish()
 
     def publish(self) -> None:
@@ -277,12 +281,15 @@ class Service:
 
     async def fetch(self, day: date | None) -> Cycle:
         """Ask for one day, or the newest sheet, without the lease."""
-        return self._accept(await self._refresher.ask(day, at_once=True))
+        cycle = await self._refresher.ask(day)
+        await self._accept(cycle)
+        return cycle
 
     async def release(self, name: str) -> Revision:
         """Publish a document in quarantine as that person's decision. Raises RatesvcError."""
         revision = await self._refresher.release(await self.quarantine.case(name))
-        self._take([revision])
+        self._hold([revision])
+        await self.store.announce(revision.effective_date)
         return revision
 
     async def backfill(self, since: date = FIRST_DAY, until: date | None = None) -> AsyncIterator[Progress]:
@@ -290,7 +297,7 @@ class Service:
         cycle = await self.fetch(None)
         if cycle.failure and self.history.newest is None:
             raise cycle.failure
-        async for progress in self._backfill.run(since, until, at_once=True):
+        async for progress in self._backfill.run(since, until):
             yield progress
         await self._sync.reread()
 

@@ -1,24 +1,23 @@
 """Fetches all of history, one request for each currency id, and later fills its gaps. It yields its progress.
 
-A run that was cut off resumes. The sheets composed from the series are assessed like any other: a sheet with findings
-is compared with the daily document of its day before the coverage says that it is held.
+A run first stores what the series say, with every day that is not certain as unconfirmed: replicas serve the other days
+at once. Then it confirms these days, one by one. A run that was cut off resumes.
 """
 
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_right
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from itertools import takewhile
+from itertools import pairwise
 
-from ratesvc.bank.admission import suspect_days
-from ratesvc.bank.xml import is_cbr_id
-from ratesvc.domain.columns import Column, Coverage, Currency, sheet_days
-from ratesvc.domain.history import History
-from ratesvc.domain.rates import FIRST_DAY, MOST_USED, Revision, Sheet
-from ratesvc.domain.workdays import ONE_DAY, moscow_day
+from ratesvc.bank.admission import Decision, Recent, assess, suspect_days
+from ratesvc.bank.xml import Record, is_cbr_id
+from ratesvc.domain.columns import Column, Coverage, Currency, Days, composed, sheet_days, with_revision
+from ratesvc.domain.history import NEAR, History
+from ratesvc.domain.rates import FIRST_DAY, MOST_USED, Revision
+from ratesvc.domain.workdays import ONE_DAY, RULE_SINCE, moscow_day
 from ratesvc.errors import BadDocument, FetchFailed, RatesvcError, StoreUnavailable
 from ratesvc.service.refresh import Cycle, Refresher
 
@@ -29,6 +28,8 @@ MOST_ASKED_AGAIN = 5
 MOST_UNANSWERED = 5
 """After so many failed requests in a row, a run takes the Bank for unreachable and ends."""
 TURN_S = 120.0
+KEEP_S = 60.0
+"""Days that are admitted without a request of their own are stored once in so many seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,49 +45,92 @@ class NotOurTurn(RatesvcError):
     """Another process is fetching history, for every replica."""
 
 
+@dataclass(slots=True)
+class _Figures:
+    """What the series say, by currency id, and which days are unconfirmed: their figures are here, too."""
+
+    columns: dict[str, Column]
+    coverage: Coverage
+
+    def composed(self, day: date) -> Revision | None:
+        """The sheet that the series give; None if they were asked for no more than the dollar."""
+        found = composed(self.columns.values(), day)
+        return found if found and len(found.sheet.quotes) > 1 else None
+
+    def admit(self, day: date) -> None:
+        self.coverage = self.coverage.with_sheet(day)
+
+    def forget(self, day: date) -> None:
+        """There is no sheet of that day."""
+        self.columns = {cbr_id: column.without(day) for cbr_id, column in self.columns.items()}
+        self.admit(day)
+
+    def complete(self) -> Coverage | None:
+        """The complete days; None if no sheet is admitted. They end with a sheet, which the columns must reach."""
+        since, unconfirmed = self.coverage.since, self.coverage.unconfirmed
+        admitted = (day for day in sheet_days(self.columns.values()) if day in self.coverage and day not in unconfirmed)
+        until = max(admitted, default=None)
+        return Coverage(since, until, tuple(day for day in unconfirmed if day < until)) if until else None
+
+    def history(self, known: History) -> History:
+        """The admitted days, and every document that is `known`."""
+        found = History(known.calendar)
+        found.fill([column.copy() for column in self.columns.values()], self.coverage)
+        for revision in known:
+            found.add(revision)
+        return found
+
+
 class Backfill:
     """Fetches the Bank's series into the store: one run at a time in this process, and one over all replicas."""
 
-    def __init__(self, refresher: Refresher, gap_s: float, accept: Callable[[Cycle], Cycle]) -> None:
-        """`gap_s` is the pause between two requests; `accept` holds the sheets of a daily document's cycle."""
+    def __init__(
+        self,
+        refresher: Refresher,
+        gap_s: float,
+        accept: Callable[[Cycle], Awaitable[None]],
+        hold: Callable[[Sequence[Column], Coverage], None],
+    ) -> None:
+        """`gap_s` is the pause between two requests.
+
+        `accept` takes the sheets of a daily document's cycle into memory, `hold` the columns of complete days.
+        """
         self._refresher = refresher
         self._client, self._store, self._history = refresher.client, refresher.store, refresher.history
         self._gap_s = gap_s
         self._accept = accept
+        self._hold = hold
         self._running = asyncio.Lock()
-        self._at_once = False
         self._tried: dict[date, None] = {}
         self._unanswered = 0
         self.progress: Progress | None = None
         """The current step, while a run goes on."""
 
     def is_needed(self) -> bool:
-        """Whether a sheet up to yesterday is not held, and nobody in this process fetches it."""
+        """Whether a sheet may be missing, and nobody in this process fetches it."""
         return bool(self._history.days) and not self._running.locked() and not self.is_complete()
 
     def is_complete(self) -> bool:
-        """Whether every sheet up to yesterday is held."""
-        coverage, yesterday = self._history.coverage, self._today() - ONE_DAY
+        """Whether every sheet up to the newest is held."""
+        coverage = self._history.coverage
         if coverage is None or coverage.since > FIRST_DAY or coverage.unconfirmed:
             return False
-        return self._history.first_gap(coverage.until, yesterday) is None
+        until = max(self._today() - ONE_DAY, self._history.days[-1])
+        return self._history.first_gap(coverage.until, until) is None
 
-    async def run(
-        self, since: date = FIRST_DAY, until: date | None = None, *, at_once: bool = False
-    ) -> AsyncIterator[Progress]:
+    async def run(self, since: date = FIRST_DAY, until: date | None = None) -> AsyncIterator[Progress]:
         """Fetch the missing part of the closed range, and the gap between it and the held range.
 
         Nothing is asked for beyond the newest sheet that is held, because later ones are not admitted yet. A run that
-        was cut off has stored the columns that it fetched, and the next one asks for the others. `at_once` is for a
-        person, who does not wait: a run of another process ends at its next step.
+        was cut off has stored the columns that it fetched, and the next one asks for the others. A command goes first:
+        a run of another process ends at its next step.
 
         Raises FetchFailed, StoreUnavailable, NotOurTurn, and RatesvcError if the Bank has no sheet in the range.
         """
         requested = self._checked(since, until)
         async with self._running:
-            self._at_once = at_once
             try:
-                while at_once and not await self._store.backfill_lease.take(TURN_S):
+                while not self._refresher.waits and not await self._store.backfill_lease.take(TURN_S):
                     await self._store.backfill_lease.revoke()
                 await self._keep_lease()
                 async for progress in self._steps(requested):
@@ -97,11 +141,11 @@ class Backfill:
                 self.progress = None
                 await self._store.backfill_lease.release()
 
-    def _checked(self, since: date, until: date | None) -> Coverage:
+    def _checked(self, since: date, until: date | None) -> Days:
         tomorrow = self._today() + ONE_DAY
-        requested = Coverage(max(since, FIRST_DAY), min(until or tomorrow, tomorrow))
+        requested = Days(max(since, FIRST_DAY), min(until or tomorrow, tomorrow))
         if requested.since > requested.until:
-            refusal = _nothing_in(Coverage(since, until or tomorrow))
+            refusal = _nothing_in(Days(since, until or tomorrow))
             raise RatesvcError(f"{refusal}; those from {FIRST_DAY} to {tomorrow} can be asked for")
         if not self._history.days:
             raise RatesvcError("no sheet of the Bank is admitted yet, and a backfill ends at the newest admitted sheet")
@@ -117,68 +161,78 @@ class Backfill:
         if not await self._store.backfill_lease.take(TURN_S):
             raise NotOurTurn("history is being fetched by another replica, or by a command")
 
-    async def _steps(self, requested: Coverage) -> AsyncIterator[Progress]:
+    async def _steps(self, requested: Days) -> AsyncIterator[Progress]:
         held = await self._store.coverage()
-        if held is None or requested.since < held.since:
-            async for progress in self._fetch_series(requested.hull(held) if held else requested):
+        whole = requested.hull(held) if held else requested
+        done = 0
+        figures = await self._stored(held, whole) if held and held.since <= requested.since else None
+        if figures is None:
+            columns: dict[str, Column] = {}
+            async for progress in self._fetch_series(whole, columns):
                 yield progress
-        else:
-            if held.until < requested.until:
-                async for progress in self._catch_up(held, requested.until):
-                    yield progress
-            held = await self._store.coverage() or held
-            if self._at_once and await self._misses_an_id():
-                async for progress in self._fetch_series(held):
-                    yield progress
-                # The coverage is the same, so that nobody would read the new columns.
-                self._store.unload()
-            elif held.unconfirmed:
-                columns = await self._store.columns()
-                if held.until not in sheet_days(columns):
-                    raise StoreUnavailable("Redis lost columns of history", "answer")
-                async for progress in self._admit(columns, held, 0, everything=False):
-                    yield progress
+                done = progress.total
+            figures = await self._assessed(columns, whole, held)
+        await self._keep(figures)
+        async for progress in self._confirm_days(figures, done):
+            yield progress
 
-    async def _catch_up(self, held: Coverage, until: date) -> AsyncIterator[Progress]:
-        """Fetch the sheets after those that are held, as daily documents if they are few."""
-        days = [record.effective_date for record in await self._client.dynamic(USD, held.until + ONE_DAY, until)]
-        missing = sorted(set(days).difference(self._history.days))
-        if len(missing) > MOST_DAILY_DOCUMENTS:
-            async for progress in self._fetch_series(replace(held, until=until)):
-                yield progress
-            return
-        for number, day in enumerate(missing):
-            yield Progress(number, len(missing), f"the sheet of {day}")
-            await asyncio.sleep(self._gap_s)
-            self._accept(await self._refresher.ask(day, at_once=self._at_once))
-        # The coverage ends before a sheet that could not be fetched, or is held back.
-        unbroken = list(takewhile(set(self._history.days).__contains__, days))
-        coverage = self._history.coverage
-        if unbroken and coverage and coverage.covers(held):
-            # The columns alone must bear out the coverage, so they are written again with these days.
-            await self._store.put_history(self._history.every_column(), replace(coverage, until=unbroken[-1]))
-            await self._store.announce(unbroken[-1])
+    async def _stored(self, held: Coverage, whole: Days) -> _Figures | None:
+        """What the store holds, with the days of the sheets after that; None if the series must be asked for."""
+        later: tuple[Record, ...] = ()
+        if held.until < whole.until:
+            later = await self._client.dynamic(USD, held.until + ONE_DAY, whole.until)
+        missing = [record for record in later if record.effective_date not in self._history.days]
+        if len(missing) > MOST_DAILY_DOCUMENTS or (not self._refresher.waits and await self._misses_an_id()):
+            return None
+        columns = {column.currency.cbr_id: column for column in await self._store.columns()}
+        if not columns:
+            raise StoreUnavailable("Redis lost columns of history", "answer")
+        for record in later:
+            if revision := self._history.of_date(record.effective_date):
+                columns = with_revision(columns, revision)
+            else:
+                columns[USD] = columns[USD].with_record(record.effective_date, record.nominal, record.value)
+        until = max((record.effective_date for record in later), default=held.until)
+        unconfirmed = {*held.unconfirmed, *(record.effective_date for record in missing)}
+        unconfirmed |= self._without_a_sheet(columns.values(), Days(held.until + ONE_DAY, until))
+        return _Figures(columns, Coverage(held.since, until, tuple(sorted(unconfirmed))))
 
-    async def _fetch_series(self, whole: Coverage) -> AsyncIterator[Progress]:
-        """Complete the columns of all ids over a range that covers what is held, then admit their sheets."""
+    async def _assessed(self, columns: dict[str, Column], whole: Days, held: Coverage | None) -> _Figures:
+        """The figures of all series. Days with findings are unconfirmed, as are those that were so before."""
+        newest = columns[USD].last_within(whole)
+        if newest is None:
+            raise _nothing_in(whole)
+        whole = Days(whole.since, newest)
+        figures = _Figures(columns, Coverage(whole.since, whole.until))
+        suspects = await asyncio.to_thread(suspect_days, figures.history(self._history))
+        unconfirmed = {*suspects, *(held.unconfirmed if held else ())}
+        unconfirmed |= self._without_a_sheet(columns.values(), whole)
+        figures.coverage = replace(figures.coverage, unconfirmed=tuple(sorted(filter(whole.__contains__, unconfirmed))))
+        return figures
+
+    def _without_a_sheet(self, columns: Iterable[Column], days: Days) -> set[date]:
+        """The days between two sheets for which the calendar expects another one: the Bank must say that there is none.
+
+        Sheets that are more than a month apart are another recording, in which nothing is expected.
+        """
+        calendar, found = self._history.calendar, set()
+        for sheet, following in pairwise(sheet_days(columns)):
+            day = calendar.may_end(sheet)
+            while sheet >= RULE_SINCE and following in days and day < following <= sheet + NEAR:
+                found.add(day)
+                day = calendar.effective_date_after(day)
+        return found
+
+    async def _fetch_series(self, whole: Days, fetched: dict[str, Column]) -> AsyncIterator[Progress]:
+        """Complete the columns of all ids over a range that covers what is held, into `fetched`."""
         yield Progress(0, 1, "the catalogue")
         currencies, in_use = await self._currencies(), await self._store.coverage()
-        fetched: dict[str, Column] = {}
         for number, currency in enumerate(currencies):
             yield Progress(number, len(currencies), f"{currency.code} ({currency.cbr_id})".lstrip())
-            column, covered = await self._column(currency, whole, in_use)
-            fetched[currency.cbr_id] = column
-            if currency.cbr_id == USD:
-                newest = column.last_within(whole)
-                if newest is None:
-                    raise _nothing_in(whole)
-                # Redis may have lost the coverage alone: USD's column remembers the unconfirmed days, too.
-                unconfirmed = sorted({*whole.unconfirmed, *covered.unconfirmed})
-                whole = Coverage(whole.since, newest, tuple(day for day in unconfirmed if day < newest))
+            fetched[currency.cbr_id] = await self._column(currency, whole, in_use)
         # Redis may have lost columns meanwhile; those of ids that nobody names any more are only there.
-        stored = {column.currency.cbr_id: column for column in await self._store.columns()}
-        async for progress in self._admit((stored | fetched).values(), whole, len(currencies), everything=True):
-            yield progress
+        for column in await self._store.columns():
+            fetched.setdefault(column.currency.cbr_id, column)
 
     async def _currencies(self) -> list[Currency]:
         """The ids of the catalogue, of parents and of held documents: the most used first, the nameless last."""
@@ -199,16 +253,16 @@ class Backfill:
         stored = {column.currency.cbr_id for column in await self._store.columns()}
         return any(currency.cbr_id not in stored for currency in await self._currencies())
 
-    async def _column(self, currency: Currency, whole: Coverage, in_use: Coverage | None) -> tuple[Column, Coverage]:
-        """The column of one id over a range, and its own range. Missing records are requested.
+    async def _column(self, currency: Currency, whole: Days, in_use: Coverage | None) -> Column:
+        """The column of one id over a range. Missing records are requested.
 
         They are stored at once, so that a run that is cut off keeps them; but records of days that replicas read from
-        the store (`in_use`) are stored once their sheets are admitted.
+        the store (`in_use`) are stored once their sheets are assessed.
         """
         stored = await self._store.column(currency.cbr_id)
         lacking = _lacking(stored[1] if stored else None, whole)
         if stored and lacking is None:
-            return stored
+            return stored[0]
         requested = lacking or whole
         await asyncio.sleep(self._gap_s)
         records = await self._client.dynamic(currency.cbr_id, requested.since, requested.until)
@@ -226,7 +280,7 @@ class Backfill:
             column.put(record.effective_date, record.nominal, record.value)
         if in_use is None or not in_use.overlaps(requested):
             await self._store.put_columns([column], covered)
-        return column, covered
+        return column
 
     async def _named(self, currency: Currency, day: date) -> Currency:
         """The names of an id in the daily document of its last day; if that is unreadable, the id stays without.
@@ -243,106 +297,88 @@ class Backfill:
         row = {quote.cbr_id: quote for quote in document.quotes}.get(currency.cbr_id)
         return replace(currency, code=row.code, numeric_code=row.numeric_code, name=row.name) if row else currency
 
-    async def _admit(
-        self, columns: Iterable[Column], coverage: Coverage, done: int, *, everything: bool
-    ) -> AsyncIterator[Progress]:
-        """Confirm sheets with findings, ask again for unconfirmed days, then store and announce the admitted columns.
+    async def _confirm_days(self, figures: _Figures, done: int) -> AsyncIterator[Progress]:
+        """Decide about the unconfirmed days, the oldest first, and store and announce what is admitted.
 
-        Without `everything` it assesses only unconfirmed days whose figures an older version left in the columns.
+        A day that only waited for the days before it needs no document.
         """
-        columns = list(columns)
-        figures = set(sheet_days(columns)).intersection(coverage.unconfirmed)
-        scratch = History(self._history.calendar)
-        scratch.fill(columns, replace(coverage, unconfirmed=tuple(sorted(set(coverage.unconfirmed) - figures))))
-        for revision in self._history:
-            scratch.add(revision)
-        known = list(scratch.unconfirmed)
-        async for progress in self._confirm_suspects(scratch, scratch.days if everything else sorted(figures), done):
-            yield progress
-            done = progress.done + 1
-        if everything and _holds_sheets(scratch):
-            # Whatever becomes of the unconfirmed days, what was fetched is kept.
-            await self._keep(scratch)
-            coverage = scratch.coverage or coverage
+        known = figures.coverage.unconfirmed
+        scratch = figures.history(self._history)
         tried = [day for day in self._tried if day in known]
         days = [*(day for day in known if day not in tried), *tried[:MOST_ASKED_AGAIN]]
-        for number, day in enumerate(days):
-            yield Progress(done + number, done + len(days), f"the sheet of {day}")
-            if not await self._confirm(scratch, day, None) and scratch.coverage and await self._is_none(day):
-                scratch.coverage = scratch.coverage.with_sheet(day)
-        if not _holds_sheets(scratch):
+        clock = asyncio.get_running_loop().time
+        kept, kept_at = figures.coverage, clock()
+        try:
+            for number, day in enumerate(days):
+                found = figures.composed(day)
+                if found and assess(found.sheet, Recent.before(scratch, day)).decision is Decision.ACCEPT:
+                    scratch.add(found)
+                    figures.admit(day)
+                    continue
+                yield Progress(done + number, done + len(days), f"the sheet of {day}")
+                await self._confirm(scratch, day, figures)
+                if figures.coverage != kept and clock() - kept_at > KEEP_S:
+                    await self._keep(figures)
+                    kept, kept_at = figures.coverage, clock()
+        finally:
+            if figures.coverage != kept:
+                await self._keep(figures)
+        if figures.complete() is None:
             raise RatesvcError("no sheet of that range is admitted: see ratesvc quarantine list")
-        if scratch.coverage != coverage:
-            await self._keep(scratch)
         yield Progress(done + len(days), done + len(days), "nothing more")
 
-    async def _keep(self, scratch: History) -> None:
-        """Store the admitted columns, then their coverage, and tell the other replicas."""
-        if scratch.coverage:
-            await self._store.put_history(scratch.every_column(), scratch.coverage)
-            await self._store.announce(scratch.coverage.until)
+    async def _keep(self, figures: _Figures) -> None:
+        """Store the figures, hold them, and tell the other replicas."""
+        if coverage := figures.complete():
+            await self._store.put_history(figures.columns.values(), coverage)
+            self._hold([column.copy() for column in figures.columns.values()], coverage)
+            await self._store.announce(coverage.until)
 
-    async def _confirm_suspects(self, scratch: History, days: Sequence[date], done: int) -> AsyncIterator[Progress]:
-        """Confirm the composed sheets that have findings by their documents, the oldest first; hold back the others."""
-        suspects = await asyncio.to_thread(suspect_days, scratch, days)
-        while suspects:
-            day = suspects.pop(0)
-            found = scratch.of_date(day)
-            if found is None or not suspect_days(scratch, [day]):
-                continue  # the sheet before it was corrected
-            yield Progress(done, done + len(suspects) + 1, f"the sheet of {day}")
-            done += 1
-            if not await self._confirm(scratch, day, found.sheet):
-                scratch.hold_back(day)
-                # The next one must now be compared with another sheet.
-                following = scratch.days[bisect_right(scratch.days, day) :][:1]
-                suspects = sorted({*following, *suspects})
-
-    async def _confirm(self, scratch: History, day: date, from_columns: Sheet | None) -> bool:
-        """Whether the document of a day is admitted; the scratch history then has it.
+    async def _confirm(self, scratch: History, day: date, figures: _Figures) -> None:
+        """Ask for the document of an unconfirmed day. If it is admitted, the scratch history and the figures have it.
 
         One that does not come counts as held back. Raises FetchFailed if many in a row do not come.
         """
         await asyncio.sleep(self._gap_s)
         self._tried.pop(day, None)
-        admitted: tuple[Revision, ...] = ()
+        self._tried[day] = None
+        found = figures.composed(day)
         try:
-            cycle = await self._refresher.confirm(scratch, day, from_columns, at_once=self._at_once)
-            admitted = self._accept(cycle).accepted
+            cycle = await self._refresher.confirm(scratch, day, found.sheet if found else None)
+            if cycle is None and not await self._is_in_series(day):
+                figures.forget(day)
+                del self._tried[day]
             self._unanswered = 0
         except FetchFailed:
             self._unanswered = (self._unanswered + 1) % MOST_UNANSWERED
             if not self._unanswered:
                 raise
-        for revision in admitted:
+            return
+        if cycle is None:
+            return
+        await self._accept(cycle)
+        for revision in cycle.accepted:
             scratch.add(revision)
-        if not admitted:
-            self._tried[day] = None
-        return bool(admitted)
+            figures.columns = with_revision(figures.columns, revision)
+            figures.admit(day)
+            del self._tried[day]
 
-    async def _is_none(self, day: date) -> bool:
-        """Whether the Bank has no sheet of a day that its series had, neither there any more nor as a document."""
+    async def _is_in_series(self, day: date) -> bool:
+        """Whether the Bank's series still have a sheet of that day."""
         await asyncio.sleep(self._gap_s)
-        if await self._client.dynamic(USD, day, day):
-            return False
-        return (await self._client.daily(day, paced=False))[0].effective_date < day
+        return bool(await self._client.dynamic(USD, day, day))
 
 
-def _holds_sheets(history: History) -> bool:
-    """Whether a sheet of the coverage is held."""
-    return history.coverage is not None and any(day in history.coverage for day in history.days)
-
-
-def _lacking(stored: Coverage | None, whole: Coverage) -> Coverage | None:
+def _lacking(stored: Days | None, whole: Days) -> Days | None:
     """The part of a range that a column lacks; all of it unless the column lies at one of its ends."""
     if stored is None or not stored.joins(whole):
         return whole
     if stored.covers(whole):
         return None
     if stored.since <= whole.since:
-        return Coverage(stored.until + ONE_DAY, whole.until)
-    return Coverage(whole.since, stored.since - ONE_DAY) if whole.until <= stored.until else whole
+        return Days(stored.until + ONE_DAY, whole.until)
+    return Days(whole.since, stored.since - ONE_DAY) if whole.until <= stored.until else whole
 
 
-def _nothing_in(days: Coverage) -> RatesvcError:
+def _nothing_in(days: Days) -> RatesvcError:
     return RatesvcError(f"the Bank has no sheets from {days.since} to {days.until}")

@@ -1,4 +1,4 @@
-"""One refresh: lease → fetch → parse → admit → store → announce. It neither logs nor counts; it returns a Cycle.
+"""One refresh: lease → fetch → parse → admit → store. It neither logs, counts nor publishes; it returns a Cycle.
 
 A sheet that is held back changes nothing: the last good one is served on.
 """
@@ -11,23 +11,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import partial
-from operator import attrgetter
+from itertools import pairwise
 
 from ratesvc.bank.admission import (
     FEWEST_ROWS,
+    SETTLED,
     Admission,
     Admitted,
     HeldBack,
     Quarantined,
+    Recent,
     Unconfirmed,
     admit,
     check_sheet,
     is_settled,
-    predecessor,
+    with_monthly,
 )
 from ratesvc.bank.client import BankClient
 from ratesvc.bank.xml import parse_daily
-from ratesvc.domain.history import History, day_to_fetch
+from ratesvc.domain.history import NEAR, History, day_to_fetch
 from ratesvc.domain.rates import Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, moscow_day
 from ratesvc.errors import BadDocument, FetchFailed, StoreUnavailable
@@ -74,7 +76,8 @@ class UnconfirmedSheets:
     async def confirm(self, found: Unconfirmed, *, at_once: bool) -> Admission:
         """Decide about an unconfirmed sheet. It stays unconfirmed if the Bank must be asked again at the next poll.
 
-        `at_once` is for commands, which have no next poll: they ask only the second address.
+        `at_once` asks only the second address: for commands, which have no next poll, and for settled days, which the
+        Bank has had time to correct.
         """
         seen = self._seen.get(found.effective_date)
         if seen is None or not seen.sheet.says_the_same_as(found.sheet):
@@ -133,7 +136,6 @@ class _Found:
     """The sheets of a cycle so far, by effective date, and the history that they are compared with."""
 
     history: History
-    at_once: bool = False
     admitted: dict[date, Revision] = field(default_factory=dict)
     held_back: dict[date, HeldBack] = field(default_factory=dict)
     newly_quarantined: list[str] = field(default_factory=list)
@@ -142,11 +144,11 @@ class _Found:
     def held(self, effective: date) -> Revision | None:
         return self.admitted.get(effective) or self.history.of_date(effective)
 
-    def before(self, effective: date) -> Sheet | None:
-        """The nearest earlier sheet, which may be one of this cycle."""
-        nearest = self.history.nearest_before(effective)
-        earlier = [one for day, one in self.admitted.items() if day < effective] + ([nearest] if nearest else [])
-        return max(earlier, key=attrgetter("effective_date")).sheet if earlier else None
+    def recent(self, effective: date) -> Recent:
+        """The sheets of the month before, those of this cycle among them."""
+        known = {one.effective_date: one.sheet for one in self.history.month_before(effective)}
+        known |= {day: one.sheet for day, one in self.admitted.items() if effective - NEAR <= day < effective}
+        return Recent(known[day] for day in sorted(known))
 
     def cycle(self, accepted: Sequence[Revision], *, stored: bool) -> Cycle:
         """A failed request is no failure of the cycle if another one brought a sheet."""
@@ -164,13 +166,21 @@ class _Found:
 class Refresher:
     """Asks the Bank for daily documents, and admits and stores them."""
 
-    def __init__(self, client: BankClient, store: Store, history: History, clock: Callable[[], datetime]) -> None:
-        """`clock` gives UTC."""
+    def __init__(
+        self, client: BankClient, store: Store, history: History, clock: Callable[[], datetime], *, waits: bool = True
+    ) -> None:
+        """`clock` gives UTC.
+
+        A refresher that `waits` decides about an unconfirmed sheet at the next poll; that of a command decides at once.
+        """
         self.client = client
         self.store = store
         self.history = history
         self.clock = clock
+        self.waits = waits
         self._unconfirmed = UnconfirmedSheets(client)
+        self._asked: dict[date, date] = {}
+        """The days that were asked for by their date, and when."""
 
     async def cycle(self) -> Cycle:
         """Ask for the newest sheet, unless another replica holds the lease: the work of a poll."""
@@ -180,12 +190,9 @@ class Refresher:
                 return Cycle("skipped")
         return await self.ask()
 
-    async def ask(self, day: date | None = None, *, at_once: bool = False) -> Cycle:
-        """Ask for the sheet of `day`, or the newest, then for today's and the one before it if they are not held.
-
-        `at_once` decides about an unconfirmed sheet without waiting for the next poll.
-        """
-        found = _Found(self.history, at_once)
+    async def ask(self, day: date | None = None) -> Cycle:
+        """Ask for the sheet of `day`, or the newest, then for today's and the one before it if they are not held."""
+        found = _Found(self.history)
         days = [day]
         asked: set[date | None] = set()
         while days and len(asked) < MOST_DOCUMENTS:
@@ -206,22 +213,58 @@ class Refresher:
                 days.append(following)
         return await self._kept(found)
 
+    async def ask_again(self) -> Cycle:
+        """Ask again for the sheets of the last week, because the Bank corrects sheets that are no longer the newest.
+
+        Each is asked for by the last day on which it is in force, so that a sheet that was not noticed comes, too.
+        """
+        found = _Found(self.history)
+        for day in self._days_to_ask_again():
+            held_back = len(found.held_back)
+            try:
+                await self._ask_for(day, found)
+            except FetchFailed as failure:
+                found.failure = failure
+                break
+            if len(found.held_back) > held_back:
+                # The next poll may confirm it.
+                del self._asked[day]
+        return await self._kept(found)
+
+    def _days_to_ask_again(self) -> list[date]:
+        """Today while tomorrow's sheet is held; the others of the last week once a day, and after a start."""
+        today = self._today()
+        known = sorted({*self.history.days, *self.history.unconfirmed})
+        lasts = [
+            following - ONE_DAY for _, following in pairwise(known) if today - SETTLED < following <= today + ONE_DAY
+        ]
+        self._asked = {day: asked for day, asked in self._asked.items() if asked == today}
+        return [day for day in lasts if day == today or day not in self._asked]
+
     def _without_the_newest(self, failure: FetchFailed) -> list[date]:
         """The days to ask for if the newest sheet is refused: today's own may be right."""
-        today = moscow_day(self.clock())
+        today = self._today()
         eve = [] if self.history.days else [self._eve()]
         is_refused = all(isinstance(error, BadDocument) for _, error in failure.failures)
         return [*eve, today] if is_refused and self.history.certain_on(today) is None else eve
 
+    def _today(self) -> date:
+        return moscow_day(self.clock())
+
     def _eve(self) -> date:
-        return self.history.calendar.effective_date_on_or_before(moscow_day(self.clock())) - ONE_DAY
+        return self.history.calendar.effective_date_on_or_before(self._today()) - ONE_DAY
 
     async def _ask_for(self, day: date | None, found: _Found) -> None:
-        sheet, raw = await self.client.daily(day, partial(self._check, day))
+        if day is None:
+            due = self.history.calendar.due_by(self.clock())
+            sheet, raw = await self.client.newest(due, partial(self._check, day))
+        else:
+            sheet, raw = await self.client.daily(day, partial(self._check, day))
+            self._asked[day] = self._today()
         effective = sheet.effective_date
         if effective in found.held_back:
             return
-        if found.before(effective) is None and (day is None or effective > self._eve()):
+        if found.recent(effective).last(effective) is None and (day is None or effective > self._eve()):
             # At a first start, today's and the newest sheet need earlier ones to be compared with.
             with contextlib.suppress(FetchFailed):
                 await self._ask_for(effective - ONE_DAY, found)
@@ -232,13 +275,19 @@ class Refresher:
                 # Backfilled figures are kept again with the Bank's bytes and names.
                 found.admitted[effective] = replace(held, sheet=sheet, document=zlib.compress(raw, 9))
             return
-        admission = admit(sheet, found.before(effective), held.sheet if held else None)
-        await self._decide(admission, raw, found, held)
+        settled = self._is_settled(effective)
+        admission = admit(sheet, found.recent(effective), held.sheet if held else None, settled=settled)
+        await self._decide(admission, raw, found, held, settled=settled)
 
-    async def _decide(self, admission: Admission, raw: bytes, found: _Found, held: Revision | None) -> None:
+    def _is_settled(self, effective: date) -> bool:
+        return is_settled(effective, self._today(), self.history.days[-1] if self.history.days else None)
+
+    async def _decide(
+        self, admission: Admission, raw: bytes, found: _Found, held: Revision | None, *, settled: bool
+    ) -> None:
         """Note the decision about a document. The second address may confirm it."""
         if isinstance(admission, Unconfirmed):
-            admission = await self._unconfirmed.confirm(admission, at_once=found.at_once)
+            admission = await self._unconfirmed.confirm(admission, at_once=settled or not self.waits)
         if isinstance(admission, Admitted):
             effective = admission.sheet.effective_date
             self._unconfirmed.forget(effective)
@@ -250,7 +299,7 @@ class Refresher:
             await self._quarantine(case, admission.assessment.reason, found)
 
     async def _kept(self, found: _Found) -> Cycle:
-        """Store the admitted sheets, the newest first, because each is served once it is announced."""
+        """Store the admitted sheets, the newest first."""
         accepted: list[Revision] = []
         stored = True
         for effective in sorted(found.admitted, reverse=True):
@@ -266,33 +315,41 @@ class Refresher:
                 accepted.append(revision)
         return found.cycle(accepted, stored=stored)
 
-    async def confirm(self, history: History, day: date, from_columns: Sheet | None, *, at_once: bool) -> Cycle:
-        """Ask for the document of a day of `history` whose sheet `from_columns` has findings, and compare the two.
+    async def confirm(self, history: History, day: date, composed: Sheet | None) -> Cycle | None:
+        """Ask for the document of a day of `history` that is not admitted, and decide about it.
 
-        If they disagree, the document is decided about like a newest one. Raises FetchFailed if no mirror answers.
+        `composed` is the sheet that the series give; it is the second document of a settled day. Returns None if the
+        Bank answers with an earlier sheet. Raises FetchFailed if no mirror answers.
         """
-        found = _Found(history, at_once)
+        found = _Found(history)
+        settled = self._is_settled(day)
         try:
-            # The columns tell whether a short document is whole: the tables of 1992 had few rows.
+            # The series tell whether a short document is whole: the tables of 1992 had few rows.
             document, raw = await self.client.daily(day, partial(self._check, day, fewest_rows=1), paced=False)
         except FetchFailed as failure:
             refused, raw = _unreadable(day, failure)
-            await self._decide(refused, raw, found, None)
-        else:
-            await self._decide(self._compared(day, document, from_columns, history), raw, found, None)
+            await self._decide(refused, raw, found, None, settled=settled)
+            return await self._kept(found)
+        if document.effective_date != day:
+            return None
+        whole = with_monthly(document, composed, found.recent(day)) if composed else document
+        agrees = composed is not None and composed.says_the_same_as(whole)
+        if composed and not agrees:
+            # Of three documents one errs, and nothing says which.
+            settled = False
+        admission = self._admission(whole if agrees else document, found.recent(day), settled=settled, agrees=agrees)
+        await self._decide(admission, raw, found, None, settled=settled)
         return await self._kept(found)
 
-    def _compared(self, day: date, document: Sheet, from_columns: Sheet | None, history: History) -> Admission:
-        """Decide about a daily document. On a settled day the sheet composed from columns is the second document."""
-        if document.effective_date != day:
-            text = f"the document of {day} is dated {document.effective_date}"
-            return Quarantined.because(replace(document, effective_date=day), ("other_day", text))
-        agrees = from_columns is not None and from_columns.says_the_same_as(document)
-        if not agrees and len(document.quotes) < FEWEST_ROWS:
-            return Quarantined.because(document, ("rows", f"{len(document.quotes)} rows, and not what the series say"))
-        settled = agrees and is_settled(day, moscow_day(self.clock()), history.days[-1])
-        admission = admit(document, predecessor(history, day), settled=settled)
-        return admission.compared_with(document) if settled and isinstance(admission, Unconfirmed) else admission
+    @staticmethod
+    def _admission(sheet: Sheet, recent: Recent, *, settled: bool, agrees: bool) -> Admission:
+        """Decide about a daily document. On a settled day the series, if it `agrees` with them, are the second one."""
+        if not agrees and len(sheet.quotes) < FEWEST_ROWS:
+            return Quarantined.because(sheet, ("rows", f"{len(sheet.quotes)} rows, and not what the series say"))
+        admission = admit(sheet, recent, settled=settled)
+        if agrees and settled and isinstance(admission, Unconfirmed):
+            return admission.compared_with(sheet)
+        return admission
 
     async def release(self, case: Case) -> Revision:
         """Publish a document in quarantine as a person's decision.
@@ -302,8 +359,8 @@ class Refresher:
         sheet = parse_daily(case.raw)
         held = self.history.of_date(sheet.effective_date)
         if held is None or not held.sheet.says_the_same_as(sheet):
-            before = predecessor(self.history, sheet.effective_date)
-            admission = admit(sheet, before, held.sheet if held else None, released=True)
+            recent = Recent.before(self.history, sheet.effective_date)
+            admission = admit(sheet, recent, held.sheet if held else None, released=True)
             assert isinstance(admission, Admitted)  # noqa: S101 -- a person vouches for it
             held = await self._put(self._revision(admission, held, case.raw), held)
         await self.store.quarantine.drop([case.name])
@@ -332,11 +389,13 @@ class Refresher:
             raise BadDocument("date", f"asked for {day}, answered {sheet.effective_date}")
 
     async def _put(self, candidate: Revision, held: Revision | None) -> Revision:
-        """Store a sheet after the one that it corrects, which Redis may have as columns only, and announce it."""
+        """Store a sheet after the one that it corrects, which Redis may have as columns only.
+
+        Returns what another replica has stored meanwhile, if it has. The next poll compares the Bank's with that.
+        """
         if held and held.number < candidate.number and not self.store.holds(held.key):
             await self.store.repair_sheets([held])
         revision = await self.store.put(candidate)
-        await self.store.announce(revision.effective_date)
         # Quarantined before, if the second address was silent at first.
         with contextlib.suppress(StoreUnavailable):
             await self.store.quarantine.drop([name_of(candidate.raw)])

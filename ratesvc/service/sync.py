@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from ratesvc.domain.columns import Coverage
+from ratesvc.domain.columns import Column, Coverage
 from ratesvc.domain.events import Place
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import Revision, Snapshot
 from ratesvc.errors import StoreUnavailable
 from ratesvc.service.event_log import SharedLog
-from ratesvc.storage.store import Loaded, Store
+from ratesvc.storage.store import Store
 
 RECONNECT_S = 1.0
 PART_S = 3600.0
@@ -52,11 +52,11 @@ class Sync:
         store: Store,
         history: History,
         current_snapshot: Callable[[], Snapshot | None],
-        take: Callable[[Iterable[Revision], Coverage | None], None],
+        hold: Callable[[Iterable[Revision], Sequence[Column], Coverage | None], None],
         *,
         appending: bool,
     ) -> None:
-        """`take(revisions, coverage)` puts them into memory and publishes.
+        """`hold(revisions, columns, coverage)` takes them into memory and publishes.
 
         Only with `appending` are events appended, because a command leaves the event log to the services.
         """
@@ -65,7 +65,7 @@ class Sync:
         self.quarantined = 0
         self._store = store
         self._history = history
-        self._take = take
+        self._hold = hold
         self._appending = appending
         self._lock = asyncio.Lock()
         self._columns: int | None = None
@@ -161,13 +161,5 @@ class Sync:
         return 0
 
     async def _load(self, part: int = 0, parts: int = 0) -> None:
-        self._hold(await self._store.load(part, parts))
-
-    def _hold(self, loaded: Loaded) -> None:
-        held = self._history.coverage
-        # A master that comes back may know less than memory: its history is not taken, but repaired.
-        coverage = loaded.coverage if loaded.coverage and (held is None or loaded.coverage.covers(held)) else None
-        if coverage:
-            self._history.fill(loaded.columns, coverage)
-        known = {revision.key: revision for revision in self._history}
-        self._take([revision for revision in loaded.revisions if known.get(revision.key) != revision], coverage)
+        loaded = await self._store.load(part, parts)
+        self._hold(loaded.revisions, loaded.columns, loaded.coverage)

@@ -162,7 +162,6 @@ class Telemetry:
 
     def refreshed(self, cycle: Cycle, *, nothing_held: bool) -> None:
         """A refresh has ended."""
-        self.held_back(cycle)
         self.last_cycle = cycle
         self.last_attempt = self._clock()
         if cycle.has_failed:

@@ -10,13 +10,12 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections.abc import Mapping
-from dataclasses import astuple
 from datetime import date, datetime
 from decimal import Decimal
 
 import msgspec
 
-from ratesvc.domain.columns import Column, Coverage, Currency
+from ratesvc.domain.columns import Column, Coverage, Currency, Days
 from ratesvc.domain.events import Event
 from ratesvc.domain.rates import Quote, Revision, Sheet
 
@@ -59,15 +58,14 @@ class _Column(msgspec.Struct, array_like=True):
     days: bytes
     values: bytes
     nominals: bytes
-    english_name: str = ""
-    unconfirmed: tuple[date, ...] = ()
+    english_name: str
 
 
 class _Coverage(msgspec.Struct, array_like=True):
     since: date
     until: date
-    unconfirmed: tuple[date, ...] = ()
-    columns: int = 0
+    unconfirmed: tuple[date, ...]
+    columns: int
 
 
 def seal(field: str, payload: bytes) -> bytes:
@@ -124,7 +122,7 @@ def decode_revision(field: str, envelope: bytes | str | None) -> Revision | None
     return revision if field_of(*revision.key) == field else None
 
 
-def encode_column(column: Column, requested: Coverage) -> bytes:
+def encode_column(column: Column, requested: Days) -> bytes:
     """The history of one currency id, and the range of days that was requested, as bytes for Redis."""
     currency = column.currency
     record = _Column(
@@ -140,12 +138,11 @@ def encode_column(column: Column, requested: Coverage) -> bytes:
         values=_little_endian(column.values).tobytes(),
         nominals=column.nominals.tobytes(),
         english_name=currency.english_name,
-        unconfirmed=requested.unconfirmed,
     )
     return seal(currency.cbr_id, msgspec.msgpack.encode(record))
 
 
-def decode_column(field: str, envelope: bytes | str | None) -> tuple[Column, Coverage] | None:
+def decode_column(field: str, envelope: bytes | str | None) -> tuple[Column, Days] | None:
     """The history and the requested range in the bytes of one currency id, or None if they are missing or damaged."""
     try:
         record = msgspec.msgpack.decode(unseal(field, envelope) or b"", type=_Column)
@@ -155,7 +152,7 @@ def decode_column(field: str, envelope: bytes | str | None) -> tuple[Column, Cov
     names = record.name, record.english_name
     currency = Currency(record.cbr_id, record.parent_id, record.code, record.numeric_code, *names)
     column = Column(currency, record.fetched_at, _little_endian(days), _little_endian(values), nominals)
-    return column, Coverage(record.since, record.until, record.unconfirmed)
+    return column, Days(record.since, record.until)
 
 
 def _little_endian(numbers: array[int]) -> array[int]:
@@ -167,18 +164,20 @@ def _little_endian(numbers: array[int]) -> array[int]:
     return swapped
 
 
-def encode_coverage(coverage: Coverage) -> bytes:
-    """The coverage as bytes for Redis."""
-    return seal(_COVERAGE, msgspec.msgpack.encode(_Coverage(*astuple(coverage))))
+def encode_coverage(coverage: Coverage, columns: int) -> bytes:
+    """The coverage, and how many columns belong to it, as bytes for Redis."""
+    return seal(
+        _COVERAGE, msgspec.msgpack.encode(_Coverage(coverage.since, coverage.until, coverage.unconfirmed, columns))
+    )
 
 
-def decode_coverage(envelope: bytes | str | None) -> Coverage | None:
-    """The coverage in these bytes, or None if they are missing or damaged."""
+def decode_coverage(envelope: bytes | str | None) -> tuple[Coverage, int] | None:
+    """The coverage in these bytes and its number of columns, or None if they are missing or damaged."""
     try:
         record = msgspec.msgpack.decode(unseal(_COVERAGE, envelope) or b"", type=_Coverage)
     except msgspec.MsgspecError:
         return None
-    return Coverage(*msgspec.structs.astuple(record))
+    return Coverage(record.since, record.until, record.unconfirmed), record.columns
 
 
 def encode_event(event: Event) -> tuple[str, bytes]:

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from itertools import compress
 from typing import Any, Literal
@@ -29,7 +29,7 @@ from uuid import uuid4
 
 from redis.asyncio import Redis
 
-from ratesvc.domain.columns import Column, Coverage, sheet_days
+from ratesvc.domain.columns import Column, Coverage, Days, sheet_days
 from ratesvc.domain.events import MOST_EVENTS, NOWHERE, Event, Place
 from ratesvc.domain.rates import Revision
 from ratesvc.errors import StoreUnavailable
@@ -138,7 +138,8 @@ class Store:
         if newest := answers[4]:
             event = records.decode_event(*newest[0])
             end = event.place if event else None
-        return Glance(sheets, columns, quarantined, records.decode_coverage(answers[3]), end)
+        coverage = records.decode_coverage(answers[3])
+        return Glance(sheets, columns, quarantined, coverage and coverage[0], end)
 
     def holds(self, key: tuple[date, int]) -> bool:
         """Whether this replica has seen this revision in Redis."""
@@ -165,9 +166,8 @@ class Store:
         coverage = await self.coverage()
         is_new = coverage != self.coverage_in_redis
         columns = await self.columns() if coverage and is_new else ()
-        if is_new and not (coverage and len(columns) >= coverage.columns and coverage.until in sheet_days(columns)):
-            await self.put_coverage(None)
-            coverage, columns = None, ()
+        if not columns and is_new:
+            coverage = None
         # Last: if Redis fails before this, the next `load` reads the same again.
         self.fields_in_redis = self.fields_in_redis.intersection(fields).difference(new)
         self.fields_in_redis.update(field_of(*revision.key) for revision in revisions)
@@ -175,25 +175,29 @@ class Store:
         return Loaded(revisions, columns, coverage if columns else None)
 
     async def coverage(self) -> Coverage | None:
-        """The range in which every sheet is held, or None if it is missing or damaged."""
+        """The complete days, or None if they are missing or damaged."""
         async with self.connection.call("coverage") as redis:
-            return records.decode_coverage(await redis.get(self._coverage))
+            found = records.decode_coverage(await redis.get(self._coverage))
+        return found and found[0]
 
     async def columns(self) -> tuple[Column, ...]:
-        """Every backfilled column, or none if one is damaged, because a part of them would give wrong answers.
+        """Every backfilled column, or none if one is lost or damaged, because a part of them would give wrong answers.
 
-        The coverage is deleted before the damaged columns, so no replica takes the others for all of history.
+        The coverage is then deleted, and after it the damaged columns, so that no replica takes the others for all of
+        history.
         """
         async with self.connection.call("load") as redis:
+            coverage = records.decode_coverage(await redis.get(self._coverage))
             stored = await self._read(redis, self._columns, await self._fields(redis, self._columns))
-        decoded = {field: records.decode_column(field, envelope) for field, envelope in stored.items()}
-        if all(decoded.values()):
-            return tuple(found[0] for found in decoded.values() if found)
+        decoded = [records.decode_column(field, envelope) for field, envelope in stored.items()]
+        columns = tuple(found[0] for found in decoded if found)
+        if coverage and len(columns) == len(decoded) >= coverage[1] and coverage[0].until in sheet_days(columns):
+            return columns
         await self.put_coverage(None)
         await self._drop(self._columns, _damaged(stored))
         return ()
 
-    async def column(self, cbr_id: str) -> tuple[Column, Coverage] | None:
+    async def column(self, cbr_id: str) -> tuple[Column, Days] | None:
         """The backfilled history of one currency id, and the range of days that was requested."""
         async with self.connection.call("column") as redis:
             return records.decode_column(cbr_id, await redis.hget(self._columns, cbr_id))
@@ -214,29 +218,26 @@ class Store:
     # Writing
 
     async def put(self, candidate: Revision) -> Revision:
-        """Store a sheet: the latest revision if it has the same figures, else the next one.
+        """Store a revision under its number, and return it.
 
-        Returns the revision as Redis holds it, which may be another replica's.
+        If another replica has stored one under this number, the latest revision in Redis is returned instead.
         """
-        latest, number = None, 1
+        latest, number = None, candidate.number
         async with self.connection.call("put") as redis:
             while True:
                 field = field_of(candidate.effective_date, number)
                 envelope = await redis.hget(self._sheets, field)
-                stored = records.decode_revision(field, envelope)
-                if stored or number < candidate.number:
-                    # A lower number is not free even if Redis lost it, because a replica still holds that revision.
-                    latest, number = stored or latest, number + 1
+                if stored := records.decode_revision(field, envelope):
+                    latest, number = stored, number + 1
                     continue
-                if latest and latest.sheet.says_the_same_as(candidate.sheet):
+                if latest:
                     return latest
                 if envelope is not None:  # damaged
                     await redis.hdel(self._sheets, field)
-                revision = replace(candidate, number=number)
-                if await redis.hsetnx(self._sheets, field, records.encode_revision(revision)):
-                    return revision
+                if await redis.hsetnx(self._sheets, field, records.encode_revision(candidate)):
+                    return candidate
 
-    async def put_columns(self, columns: Iterable[Column], requested: Coverage) -> None:
+    async def put_columns(self, columns: Iterable[Column], requested: Days) -> None:
         """Overwrite the history of these currency ids. Replicas use it once the coverage says that all are stored."""
         async with self.connection.call("put_columns") as redis:
             await self._write(redis, self._columns, _column_envelopes(columns, requested))
@@ -245,13 +246,13 @@ class Store:
         """Overwrite these columns, and then the coverage."""
         columns = list(columns)
         await self.put_columns(columns, coverage)
-        await self.put_coverage(replace(coverage, columns=len(columns)))
+        await self.put_coverage(coverage, len(columns))
 
-    async def put_coverage(self, coverage: Coverage | None) -> None:
-        """Overwrite the coverage, or delete it for None."""
+    async def put_coverage(self, coverage: Coverage | None, columns: int = 0) -> None:
+        """Overwrite the coverage, which so many columns belong to, or delete it for None."""
         async with self.connection.call("put_coverage") as redis:
             if coverage:
-                await redis.set(self._coverage, records.encode_coverage(coverage))
+                await redis.set(self._coverage, records.encode_coverage(coverage, columns))
             else:
                 await redis.delete(self._coverage)
 
@@ -372,7 +373,7 @@ def _sheet_envelopes(revisions: Iterable[Revision]) -> dict[str, bytes]:
     return {field_of(*revision.key): records.encode_revision(revision) for revision in revisions}
 
 
-def _column_envelopes(columns: Iterable[Column], requested: Coverage) -> dict[str, bytes]:
+def _column_envelopes(columns: Iterable[Column], requested: Days) -> dict[str, bytes]:
     return {column.currency.cbr_id: records.encode_column(column, requested) for column in columns}
 
 

@@ -21,6 +21,7 @@ from ratesvc.bank.admission import (
     Decision,
     Finding,
     Quarantined,
+    Recent,
     Unconfirmed,
     admit,
     assess,
@@ -40,6 +41,7 @@ CALENDAR = WorkCalendar(Calendar().extra_off)
 FETCHED = datetime(2026, 4, 24, 12, tzinfo=UTC)
 WEDNESDAY, THURSDAY, FRIDAY, SATURDAY, SUNDAY = DAYS = tuple(date(2026, 4, day) for day in range(22, 27))
 BEFORE, SHEET = plausible(FRIDAY), plausible(SATURDAY)
+RECENT = Recent([BEFORE])
 ODD = changed(SHEET, PLN=times("1.3"))
 SLIPPED = changed(SHEET, PLN=times("10"))
 WRONG = changed(plausible(THURSDAY), PLN=times("10"))
@@ -112,7 +114,7 @@ def moved(*factors: str, before: date = FRIDAY, day: date = SATURDAY) -> Assessm
     """The assessment when the currencies of a table move by these factors."""
     old = table(len(factors))
     new = {code: Decimal(rate) * Decimal(factor) for (code, rate), factor in zip(old.items(), factors, strict=True)}
-    return assess(sheet(day, **new), sheet(before, **old))
+    return assess(sheet(day, **new), Recent([sheet(before, **old)]))
 
 
 def said(assessment: Assessment) -> list[tuple[str, Decision, tuple[str, ...]]]:
@@ -125,14 +127,14 @@ def test_two_rows_or_a_tenth_of_them_may_go(count: int, allowed: int) -> None:
     old, more = table(count), table(20, first=count)
     for lost, findings in ((allowed, []), (allowed + 1, [("shrunk", QUARANTINE, ())])):
         left = dict(list(old.items())[lost:])
-        assert said(assess(sheet(SATURDAY, **left, **more), sheet(FRIDAY, **old))) == findings
+        assert said(assess(sheet(SATURDAY, **left, **more), Recent([sheet(FRIDAY, **old)]))) == findings
 
 
 @pytest.mark.parametrize(("lost", "dots"), [(12, ""), (13, " …"), (20, " …")])
 def test_a_cut_table_names_twelve_of_the_lost(lost: int, dots: str) -> None:
     """In order, with dots where there are more."""
     old = table(30)
-    [finding] = assess(sheet(SATURDAY, **dict(list(old.items())[lost:])), sheet(FRIDAY, **old)).findings
+    [finding] = assess(sheet(SATURDAY, **dict(list(old.items())[lost:])), Recent([sheet(FRIDAY, **old)])).findings
     assert finding.text == f"{lost} of 30 currencies are gone: {', '.join(sorted(old)[:12])}{dots}"
 
 
@@ -231,6 +233,7 @@ def test_a_thousand_old_roubles_are_one_new(before: date, day: date, factor: str
 
 
 OLD = sheet(FRIDAY, USD="80.0000", CHF="95.0000", GBP="101.0000")
+NOTHING, YESTERDAY = Recent(), Recent([OLD])
 
 
 @pytest.mark.parametrize(
@@ -246,7 +249,7 @@ OLD = sheet(FRIDAY, USD="80.0000", CHF="95.0000", GBP="101.0000")
 )
 def test_two_currencies_that_suddenly_cost_the_same_are_a_finding(before: Sheet, pairs: list[tuple[str, ...]]) -> None:
     """Also if one is new: its row may be a copy of the other's. If they were equal before, there is no finding."""
-    assessment = assess(sheet(SATURDAY, USD="88.0000", CHF="88.0000", GBP="102.0000"), before)
+    assessment = assess(sheet(SATURDAY, USD="88.0000", CHF="88.0000", GBP="102.0000"), Recent([before]))
     equal = [finding for finding in assessment.findings if finding.kind == "equal_rates"]
     assert [(one.decision, one.codes) for one in equal] == [(CONFIRM, pair) for pair in pairs]
 
@@ -255,7 +258,7 @@ def test_three_currencies_that_cost_the_same_are_two_findings() -> None:
     """Prices of one unit are compared, whatever the nominal."""
     now = sheet(SATURDAY, USD="88.0000", CHF="88.0000", GBP="102.0000", CAD="88.0000")
     tenfold = Quote("XXX", "XXX", "XXX", 100, Decimal("8800.0000"), "XXX")
-    assessment = assess(Sheet(SATURDAY, (*now.quotes, tenfold)), OLD)
+    assessment = assess(Sheet(SATURDAY, (*now.quotes, tenfold)), Recent([OLD]))
     assert [one.codes for one in assessment.findings if one.kind == "equal_rates"] == [
         ("USD", "CHF"),
         ("USD", "CAD"),
@@ -280,34 +283,34 @@ def test_a_peg_holds_within_its_distance(base: str, pegged: str, usual: str, dis
     """A thousandth of the distance inside is no finding, a thousandth outside is one about both currencies."""
     for part, findings in (("0.999", []), ("1.001", [("off_peg", CONFIRM, (base, pegged))])):
         rate = Decimal(usual) * (1 + side * Decimal(distance) * Decimal(part))
-        assert said(assess(sheet(SATURDAY, **{base: rate * 20, pegged: Decimal(20)}), None)) == findings
+        assert said(assess(sheet(SATURDAY, **{base: rate * 20, pegged: Decimal(20)}), NOTHING)) == findings
 
 
 def test_a_peg_needs_both_currencies() -> None:
     """The text says what one costs in the other."""
-    assert said(assess(sheet(SATURDAY, USD="80.0000"), None)) == []
-    assert said(assess(sheet(SATURDAY, AED="80.0000"), None)) == []
-    [finding] = assess(sheet(SATURDAY, USD="82.0000", AED="20.0000"), None).findings
+    assert said(assess(sheet(SATURDAY, USD="80.0000"), NOTHING)) == []
+    assert said(assess(sheet(SATURDAY, AED="80.0000"), NOTHING)) == []
+    [finding] = assess(sheet(SATURDAY, USD="82.0000", AED="20.0000"), NOTHING).findings
     assert finding.text == "USD costs 4.1 AED, usually 3.6725"
 
 
 def test_figures_are_frozen_only_compared_with_an_earlier_day() -> None:
     """The same figures for the same day are the same sheet. Other figures for it are a correction."""
     same = sheet(SATURDAY, USD="80.0000", CHF="95.0000", GBP="101.0000")
-    assert said(assess(same, OLD)) == [("frozen", ACCEPT, ())]
-    assert said(assess(same, None, same)) == []
-    assert said(assess(same, OLD, same)) == [("frozen", ACCEPT, ())]
+    assert said(assess(same, YESTERDAY)) == [("frozen", ACCEPT, ())]
+    assert said(assess(same, NOTHING, same)) == []
+    assert said(assess(same, YESTERDAY, same)) == [("frozen", ACCEPT, ())]
     other = sheet(SATURDAY, USD="80.0001", CHF="95.0000", GBP="101.0000")
-    assert said(assess(other, OLD, same)) == [("corrected", CONFIRM, ())]
-    assert said(assess(other, None, same)) == [("corrected", CONFIRM, ())]
+    assert said(assess(other, YESTERDAY, same)) == [("corrected", CONFIRM, ())]
+    assert said(assess(other, NOTHING, same)) == [("corrected", CONFIRM, ())]
 
 
 def test_a_correction_is_compared_with_the_day_before_it() -> None:
     """The held sheet may be the wrong one. Compared with it, the right one would look like a slip."""
     slipped = sheet(SATURDAY, USD="800.0000", CHF="95.0000", GBP="101.0000")
     right = sheet(SATURDAY, USD="80.5000", CHF="95.1000", GBP="101.1000")
-    assert said(assess(right, OLD, slipped)) == [("corrected", CONFIRM, ())]
-    assert [kind for kind, *_ in said(assess(slipped, None, right))] == ["corrected", "power_of_ten", "large_move"]
+    assert said(assess(right, YESTERDAY, slipped)) == [("corrected", CONFIRM, ())]
+    assert [kind for kind, *_ in said(assess(slipped, NOTHING, right))] == ["corrected", "power_of_ten", "large_move"]
 
 
 def finding(kind: str, decision: Decision, *codes: str) -> Finding:
@@ -330,7 +333,7 @@ def test_the_strictest_finding_decides_and_the_first_of_them_is_the_reason() -> 
 @given(st.decimals(Decimal("0.01"), Decimal(90), places=2))
 def test_no_common_move_is_refused_for_its_size_alone(factor: Decimal) -> None:
     """A move of more than 15 % needs confirmation, unless it is a slipped decimal point."""
-    found = assess(all_times(BEFORE, str(factor)), BEFORE).decision
+    found = assess(all_times(BEFORE, str(factor)), Recent([BEFORE])).decision
 
     def is_near(power: str) -> bool:
         return abs(factor / Decimal(power) - 1) <= Decimal("0.1501")
@@ -346,18 +349,43 @@ def test_no_common_move_is_refused_for_its_size_alone(factor: Decimal) -> None:
 def test_a_move_in_per_cent_is_rounded_once() -> None:
     """20.1499999999 % is 20.1 %, though its ratio to ten digits is 1.201500000 and would give 20.2 %."""
     before, now = (changed(one, PLN=Decimal(value)) for one, value in ((BEFORE, "1e8"), (SHEET, "120149999.9999")))
-    assert "PLN alone moved by +20.1 %" in [finding.text for finding in assess(now, before).findings]
+    assert "PLN alone moved by +20.1 %" in [finding.text for finding in assess(now, Recent([before])).findings]
+
+
+def test_a_currency_is_compared_with_its_last_rate_of_a_month_whichever_sheet_had_it() -> None:
+    """It was missing from one sheet, or from all since then. After more than a month there is nothing to compare with."""
+    missing = without(plausible(THURSDAY), "PLN")
+    for between in ([missing], [missing, without(BEFORE, "PLN")]):
+        assert assess(SLIPPED, Recent([plausible(WEDNESDAY), *between])).suspects == {"PLN"}
+    for days, reason in ((31, "power_of_ten"), (32, "")):
+        long_ago = replace(plausible(SATURDAY), effective_date=SATURDAY - timedelta(days=days))
+        since = [without(replace(SHEET, effective_date=SATURDAY - timedelta(days=n)), "PLN") for n in (20, 9)]
+        assert assess(SLIPPED, Recent([long_ago, *since])).reason == reason
+
+
+def test_a_currency_is_lost_if_each_of_the_last_three_sheets_had_it() -> None:
+    """A table that is set once a month is not, nor are rows that were gone before."""
+    daily, monthly = table(30), table(20, first=30)
+    days = [SATURDAY - timedelta(days=n) for n in (4, 3, 2, 1)]
+    sheets = [sheet(day, **daily) for day in days]
+    now = sheet(SATURDAY, **daily)
+    for place in range(4):
+        once = [sheet(day, **daily, **monthly) if n == place else sheets[n] for n, day in enumerate(days)]
+        assert [kind for kind, *_ in said(assess(now, Recent(once)))] in ([], ["frozen"])
+    always = [sheet(day, **daily, **monthly) for day in days]
+    assert said(assess(now, Recent(always)))[0][0] == "shrunk"
+    assert "shrunk" not in assess(now, Recent([*always[:3], sheets[3]])).flags
 
 
 @pytest.mark.parametrize("factor", ["10", "1.3"])
 @pytest.mark.parametrize("code", ["USD", "AED", "JPY"])
 def test_suspects_are_the_currencies_with_wrong_figures(code: str, factor: str) -> None:
     """Not those that are tied to them or now cost the same. If neither of a pair moved, both are suspects."""
-    assert assess(changed(SHEET, **{code: times(factor)}), BEFORE).suspects == {code}
+    assert assess(changed(SHEET, **{code: times(factor)}), RECENT).suspects == {code}
     copied = changed(SHEET, CNY=SHEET.by_code["USD"].unit_rate)
-    assert assess(copied, BEFORE).suspects == {"CNY"}
-    assert assess(changed(SHEET, HKD=times("1.05")), BEFORE).suspects == {"USD", "HKD"}
-    assert assess(SHEET, BEFORE).suspects == set()
+    assert assess(copied, RECENT).suspects == {"CNY"}
+    assert assess(changed(SHEET, HKD=times("1.05")), RECENT).suspects == {"USD", "HKD"}
+    assert assess(SHEET, RECENT).suspects == set()
 
 
 @pytest.mark.slow
@@ -366,12 +394,14 @@ def test_thirty_years_of_real_sheets(recordings: Path) -> None:
     replay = runpy.run_path(str(Path(__file__).parents[2] / "bench" / "admission.py"))
     found = {sheet.effective_date: one for sheet, one in replay["assessments"](recordings / "history")}
     counts = Counter(assessment.decision for assessment in found.values())
-    assert (len(found), counts[CONFIRM], counts[QUARANTINE]) == (6973, 96, 9)
+    assert (len(found), counts[CONFIRM], counts[QUARANTINE]) == (6973, 113, 9)
     # Since 1997 only days on which the recording keeps one code where the Bank's document changed it, or its table.
     quarantined = [
         str(day) for day, assessment in found.items() if assessment.decision is QUARANTINE and day.year >= 1997
     ]
-    assert quarantined == ["2005-01-01", "2010-01-01", "2016-07-01"]
+    assert quarantined == ["2005-01-01", "2005-07-01", "2016-07-01"]
+    # Nor does the table that was set once a month until 2009 look as if rows were lost on the next day.
+    assert [day for day, one in found.items() if "shrunk" in one.flags and day.year >= 1997] == []
     assert found[date(1998, 1, 1)].decision is ACCEPT
     assert {found[date(1998, 9, day)].decision for day in (5, 10, 15, 17)} == {CONFIRM}
     assert found[date(1994, 10, 12)].decision is CONFIRM
@@ -405,15 +435,15 @@ def backfilled(*sheets: Sheet) -> History:
 
 def test_a_sheet_without_findings_is_admitted() -> None:
     """Also the first sheet of all, and one that is held. A finding that asks for nothing becomes a flag."""
-    assert admit(SHEET, BEFORE) == admit(SHEET, None) == admit(SHEET, BEFORE, SHEET) == Admitted(SHEET)
+    assert admit(SHEET, RECENT) == admit(SHEET, NOTHING) == admit(SHEET, RECENT, SHEET) == Admitted(SHEET)
     frozen = replace(BEFORE, effective_date=SATURDAY)
-    assert admit(frozen, BEFORE) == Admitted(frozen, ("frozen",))
+    assert admit(frozen, RECENT) == Admitted(frozen, ("frozen",))
 
 
 @pytest.mark.parametrize("settled", [False, True])
 def test_a_sheet_with_findings_needs_a_second_document_with_the_same_digits(settled: bool) -> None:
     """Names and the order of the rows may differ. With other digits, or without one, it waits for a person."""
-    found = admit(ODD, BEFORE, settled=settled)
+    found = admit(ODD, RECENT, settled=settled)
     assert isinstance(found, Unconfirmed)
     assert (found.sheet, found.effective_date, found.assessment.flags) == (ODD, SATURDAY, ("large_move",))
     renamed = replace(ODD, quotes=tuple(replace(quote, name="in English") for quote in reversed(ODD.quotes)))
@@ -424,8 +454,8 @@ def test_a_sheet_with_findings_needs_a_second_document_with_the_same_digits(sett
 
 def test_a_slipped_decimal_point_waits_for_a_person_unless_its_day_is_settled() -> None:
     """Money abroad is redenominated: on a settled day two documents are believed."""
-    assert isinstance(admit(SLIPPED, BEFORE), Quarantined)
-    found = admit(SLIPPED, BEFORE, settled=True)
+    assert isinstance(admit(SLIPPED, RECENT), Quarantined)
+    found = admit(SLIPPED, RECENT, settled=True)
     assert isinstance(found, Unconfirmed)
     assert isinstance(found.compared_with(SLIPPED), Admitted)
     assert isinstance(found.compared_with(SHEET), Quarantined)
@@ -433,7 +463,7 @@ def test_a_slipped_decimal_point_waits_for_a_person_unless_its_day_is_settled() 
 
 def test_a_person_releases_anything() -> None:
     """The flags say that and why."""
-    found = admit(SLIPPED, BEFORE, released=True)
+    found = admit(SLIPPED, RECENT, released=True)
     assert isinstance(found, Admitted)
     assert found.flags[-1] == "released"
     assert "power_of_ten" in found.flags
@@ -458,11 +488,11 @@ def test_a_sheet_is_settled_a_week_later_unless_it_is_the_newest() -> None:
 # Composed sheets
 
 
-def test_a_composed_sheet_is_compared_with_the_one_before_it() -> None:
-    """A slip is noticed as it comes and as it goes. A day without a sheet, or with a document, has no findings."""
-    assert suspect_days(backfilled(*RIGHT), DAYS) == []
-    history = backfilled(RIGHT[0], WRONG, BEFORE, SHEET)
-    assert suspect_days(history, DAYS) == [THURSDAY, FRIDAY]
-    assert suspect_days(history, [SATURDAY]) == suspect_days(history, []) == []
+def test_a_composed_sheet_is_compared_with_the_last_one_that_has_no_findings() -> None:
+    """A wrong figure may last for days. A day without a sheet, or with a document, has no findings."""
+    assert suspect_days(backfilled(*RIGHT)) == []
+    assert suspect_days(backfilled(RIGHT[0], WRONG, BEFORE, SHEET)) == [THURSDAY]
+    history = backfilled(RIGHT[0], WRONG, changed(BEFORE, PLN=times("10")), SHEET)
+    assert suspect_days(history) == [THURSDAY, FRIDAY]
     history.add(revision(WRONG))
-    assert suspect_days(history, [THURSDAY]) == []
+    assert suspect_days(history) == [SATURDAY]

@@ -35,7 +35,7 @@ def says(status: int = 200, body: bytes = b"", **headers: str) -> Misbehaviour:
 
 async def fails(client: BankClient) -> FetchFailed:
     with pytest.raises(FetchFailed) as caught:
-        await client.daily(None)
+        await client.newest(DAY)
     return caught.value
 
 
@@ -102,7 +102,7 @@ async def test_a_redirect_on_the_same_host_is_followed(bank: Bank, client: BankC
         raise web.HTTPFound(str(request.rel_url))
 
     bank.misbehave = once
-    assert (await client.daily(None))[0] == sheet(DAY)
+    assert (await client.newest(DAY))[0] == sheet(DAY)
 
 
 async def test_the_next_mirror_is_asked_when_one_fails(bank: Bank) -> None:
@@ -112,7 +112,7 @@ async def test_the_next_mirror_is_asked_when_one_fails(bank: Bank) -> None:
         other.publish(sheet(DAY))
         mirrors = ["http://127.0.0.1:1", bank.url, other.url]
         async with BankClient(mirrors, "x", pace=Pace(None)) as client:
-            assert (await client.daily(None))[0] == sheet(DAY)
+            assert (await client.newest(DAY))[0] == sheet(DAY)
             assert len(bank.asked) == len(other.asked) == 1
             bank.misbehave = None
             bank.publish(sheet(DAY, shift=1))
@@ -122,7 +122,22 @@ async def test_the_next_mirror_is_asked_when_one_fails(bank: Bank) -> None:
                 if found == refused:
                     raise BadDocument("core", "not that one")
 
-            assert (await client.daily(None, not_that))[0] == sheet(DAY)
+            assert (await client.newest(DAY, not_that))[0] == sheet(DAY)
+
+
+async def test_a_mirror_that_lacks_the_sheet_that_is_due_is_passed_over(bank: Bank) -> None:
+    """The next one is asked. If none has it, the newest of all their sheets counts, whichever mirror has it."""
+    bank.publish(sheet(date(2026, 4, 22)))
+    async with bank_running() as fresh, bank_running() as old:
+        fresh.publish(sheet(DAY))
+        old.publish(sheet(date(2026, 4, 21)))
+        async with BankClient([bank.url, fresh.url, old.url], "x", pace=Pace(None)) as client:
+            assert (await client.newest(date(2026, 4, 22)))[0].effective_date == date(2026, 4, 22)
+            assert (len(bank.asked), len(fresh.asked)) == (1, 0)
+            assert (await client.newest(DAY))[0].effective_date == DAY
+            assert len(old.asked) == 0
+            assert (await client.newest(date(2026, 4, 25)))[0].effective_date == DAY
+            assert (len(bank.asked), len(fresh.asked), len(old.asked)) == (3, 2, 1)
 
 
 async def test_a_pace_limits_the_requests_in_a_minute() -> None:
@@ -154,7 +169,7 @@ async def test_a_backfill_is_not_slowed_by_the_pace_of_polls(bank: Bank) -> None
     """Sixty series at six a minute would take ten minutes; a backfill keeps its own gap instead."""
     bank.publish(sheet(DAY))
     async with BankClient([bank.url], "ratesvc-tests", pace=Pace(1)) as client:
-        await client.daily(None)
+        await client.newest(DAY)
         async with asyncio.timeout(50):  # a second poll would wait for a minute
             for _ in range(10):
                 assert len(await client.dynamic("R01235", DAY, DAY)) == 1

@@ -24,8 +24,7 @@ from ratesvc.domain.rates import ONE, convert
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import RatesvcError
 
-HELD_BACK = history()
-HELD_BACK.hold_back(date(2026, 4, 15))
+HELD_BACK = history(date(2026, 4, 15))
 MOMENTS = [datetime(2026, 4, 24, 6, tzinfo=UTC), datetime(2026, 4, 24, 15, tzinfo=UTC), MONDAY_NOON]
 
 Pair = tuple[str, str, str]

@@ -44,7 +44,7 @@ def dialect(name: str) -> Dialect:
     return found
 
 
-def history() -> History:
+def history(*unconfirmed: date) -> History:
     """Real sheets of Friday and Saturday, after five weeks of columns."""
     held = History(WorkCalendar())
     days = [date(2026, 3, 17) + timedelta(n) for n in range(38)]
@@ -57,7 +57,7 @@ def history() -> History:
                 value = Decimal(500000 + day.toordinal() * len(row.code) * int(row.numeric_code or 0) % 9973)
                 column.put(day, int(row.nominal or 1), value.scaleb(-4))
         columns.append(column)
-    held.fill(columns, Coverage(days[0], days[-1]))
+    held.fill(columns, Coverage(days[0], days[-1], unconfirmed))
     for number, document in enumerate((Document(FRIDAYS, FRIDAY), Document(TABLE, SATURDAY))):
         held.add(Revision(parse_daily(bytes(document)), 1, FETCHED - timedelta(days=1 - number)))
     return held

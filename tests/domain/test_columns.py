@@ -210,7 +210,7 @@ def days_of(coverage: Coverage) -> set[date]:
 
 
 @given(COVERAGES, COVERAGES, st.sets(st.integers(0, 20).map(lambda n: FIRST + timedelta(days=n))))
-def test_coverages_are_sets_of_days(one: Coverage, other: Coverage, unconfirmed: set[date]) -> None:
+def test_ranges_are_sets_of_days(one: Coverage, other: Coverage, unconfirmed: set[date]) -> None:
     """Contains, covers, overlaps, joins, the hull of both, and unconfirmed sheets, found by counting days."""
     mine, theirs = days_of(one), days_of(other)
     assert {FIRST + timedelta(days=n) for n in range(-2, 22) if FIRST + timedelta(days=n) in one} == mine
@@ -224,15 +224,9 @@ def test_coverages_are_sets_of_days(one: Coverage, other: Coverage, unconfirmed:
     assert (hull.since, hull.until) == (min(mine | theirs), max(mine | theirs))
 
 
-def test_a_coverage_learns_which_sheets_are_unconfirmed() -> None:
-    """In the order of days, each once, until the sheet is held; the hull of two has those of both."""
-    whole = Coverage(THURSDAY, TUESDAY)
-    lacking = whole.without_sheet(MONDAY).without_sheet(FRIDAY).without_sheet(MONDAY)
-    assert lacking.unconfirmed == (FRIDAY, MONDAY)
-    assert lacking.with_sheet(FRIDAY).unconfirmed == (MONDAY,)
+def test_a_coverage_learns_which_sheets_are_held() -> None:
+    """Its unconfirmed days are the others."""
+    lacking = Coverage(THURSDAY, TUESDAY, (FRIDAY, MONDAY))
+    assert lacking.with_sheet(FRIDAY) == Coverage(THURSDAY, TUESDAY, (MONDAY,))
     assert lacking.with_sheet(SATURDAY) == lacking
-    assert lacking.with_sheet(FRIDAY).with_sheet(MONDAY) == whole
-    later = Coverage(TUESDAY, date(2026, 5, 1), (TUESDAY,))
-    assert lacking.hull(later) == Coverage(THURSDAY, date(2026, 5, 1), (FRIDAY, MONDAY, TUESDAY))
-    assert lacking.hull(lacking) == lacking
-    assert (whole.columns, Coverage(THURSDAY, TUESDAY, columns=43)) == (0, whole)
+    assert lacking.with_sheet(FRIDAY).with_sheet(MONDAY) == Coverage(THURSDAY, TUESDAY)

@@ -349,7 +349,7 @@ def test_what_every_replica_knows_stays_under_its_number(
     """Ours under that number becomes the next revision, if it is later and says something else; once."""
     held = History(CALENDAR, [dollar(FRIDAY, number, value, hour) for number, value, hour in ours])
     for _ in range(2):
-        held.merge(dollar(FRIDAY, hour=hour))
+        held.take([dollar(FRIDAY, hour=hour)])
         assert values(held) == numbers
 
 
@@ -421,14 +421,12 @@ def test_a_composed_sheet_is_composed_once_and_forgotten_when_history_is_filled(
     assert not after.sheet.says_the_same_as(before.sheet)
 
 
-def test_an_unconfirmed_day_in_the_middle_is_held_back() -> None:
-    """Its figures go from every column, its neighbours do not follow each other, until its document comes."""
+def test_an_unconfirmed_day_has_no_sheet() -> None:
+    """Its figures are in no column, its neighbours do not follow each other, until its document comes."""
     held = History(CALENDAR)
-    held.fill([column("USD", THURSDAY, FRIDAY, SATURDAY), column("EUR", FRIDAY)], Coverage(THURSDAY, SATURDAY))
-    assert held.of_date(FRIDAY) == held.after(THURSDAY)
-    held.hold_back(FRIDAY)
+    columns = [column("USD", THURSDAY, FRIDAY, SATURDAY), column("EUR", FRIDAY)]
+    held.fill(columns, Coverage(THURSDAY, SATURDAY, (FRIDAY,)))
     assert (held.days, held.of_date(FRIDAY), held.certain_on(FRIDAY)) == ([THURSDAY, SATURDAY], None, None)
-    assert held.coverage == Coverage(THURSDAY, SATURDAY, (FRIDAY,))
     assert (list(rates(held)), rates(held, "EUR")) == ([THURSDAY, SATURDAY], {})
     assert (held.after(THURSDAY), held.before(SATURDAY)) == (None, None)
     with pytest.raises(HistoryLoading):
@@ -437,35 +435,37 @@ def test_an_unconfirmed_day_in_the_middle_is_held_back() -> None:
     assert (held.coverage, held.certain_on(FRIDAY)) == (Coverage(THURSDAY, SATURDAY), dollar(FRIDAY))
 
 
-def test_an_unconfirmed_day_at_the_end_ends_the_coverage() -> None:
-    """With the sheet before it; what was unconfirmed behind that is not part of the coverage any more."""
+def test_a_day_that_is_held_never_disappears() -> None:
+    """Also if a later backfill takes it for unconfirmed: its figures stay, not those of that backfill."""
     held = filled(THURSDAY, FRIDAY, SATURDAY)
-    held.hold_back(FRIDAY)
-    held.hold_back(SATURDAY)
-    assert (held.days, held.coverage) == ([THURSDAY], Coverage(THURSDAY, THURSDAY))
-    held.hold_back(THURSDAY)
-    assert (held.days, held.coverage) == ([], Coverage(THURSDAY, THURSDAY - ONE_DAY))
+    other = column("USD", THURSDAY, SATURDAY)
+    other.put(FRIDAY, 1, Decimal(99))
+    held.fill([other], Coverage(THURSDAY, SATURDAY, (FRIDAY,)))
+    assert (held.days, held.coverage) == ([THURSDAY, FRIDAY, SATURDAY], Coverage(THURSDAY, SATURDAY))
+    assert rates(held)[FRIDAY] == 24
 
 
-def test_a_coverage_that_ends_earlier_keeps_its_unconfirmed_days() -> None:
-    """Before its new end; a held sheet outside of the coverage does not count as a part of it."""
-    held = filled(THURSDAY, FRIDAY, SATURDAY, TUESDAY)
-    held.add(dollar(WEDNESDAY))
-    held.hold_back(FRIDAY)
-    held.hold_back(TUESDAY)
-    assert (held.days, held.coverage) == ([THURSDAY, SATURDAY, WEDNESDAY], Coverage(THURSDAY, SATURDAY, (FRIDAY,)))
+def test_history_takes_what_is_new() -> None:
+    """Revisions that are not held, and the columns of a coverage that has every day of its own."""
+    held = filled(THURSDAY, FRIDAY)
+    assert held.take([dollar(SATURDAY), dollar(TUESDAY)]) == [dollar(SATURDAY), dollar(TUESDAY)]
+    assert held.take([dollar(SATURDAY), dollar(SATURDAY, 2, "81")]) == [dollar(SATURDAY, 2, "81")]
+    version = held.version
+    assert held.take([], [column("USD", FRIDAY, SATURDAY)], Coverage(FRIDAY, SATURDAY)) == []
+    assert (held.version, held.coverage) == (version, Coverage(THURSDAY, FRIDAY))
+    held.take([], [column("USD", WEDNESDAY_BEFORE, THURSDAY, FRIDAY)], Coverage(WEDNESDAY_BEFORE, FRIDAY))
+    assert held.days == [WEDNESDAY_BEFORE, THURSDAY, FRIDAY, SATURDAY, TUESDAY]
 
 
 # Changes
 
 
 def test_every_change_is_one_version_more() -> None:
-    """Nothing held is version 0; a sheet, the same sheet again, a backfill and a day held back count one each."""
+    """Nothing held is version 0; a sheet, the same sheet again and a backfill count one each."""
     held = History(CALENDAR)
     changes: list[Callable[[], None]] = [
         *[lambda: held.add(dollar(THURSDAY))] * 2,
         lambda: held.fill([column("USD", THURSDAY, FRIDAY)], Coverage(THURSDAY, FRIDAY)),
-        lambda: held.hold_back(FRIDAY),
     ]
     for version, change in enumerate(changes):
         assert held.version == version

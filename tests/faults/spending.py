@@ -12,6 +12,7 @@ import os
 import re
 import sys
 import time
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ async def main(good: str, other: str) -> None:
 async def read(mirror: str) -> str:
     async with BankClient([mirror], "spending", pace=Pace(None)) as client:
         try:
-            await client.daily(None, lambda _: None)
+            await client.newest(date.min, lambda _: None)
         except FetchFailed as failure:
             return failure.kind
     return "accepted"

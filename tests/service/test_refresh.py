@@ -15,7 +15,7 @@ from conftest import Clock, Serve, Served, eventually
 from fake_bank import Bank, daily_xml, sheet, unavailable
 from sheets import all_times, changed, plausible, times
 
-from ratesvc.bank.admission import Admission, Admitted, Quarantined, Unconfirmed, admit
+from ratesvc.bank.admission import Admission, Admitted, Quarantined, Recent, Unconfirmed, admit
 from ratesvc.bank.client import BankClient, Pace
 from ratesvc.config import Server, Settings
 from ratesvc.domain.rates import Sheet
@@ -174,7 +174,7 @@ OTHER = changed(plausible(SATURDAY), PLN=times("1.4"))
 
 
 def unconfirmed(sheet: Sheet) -> Unconfirmed:
-    found = admit(sheet, plausible(sheet.effective_date - ONE_DAY))
+    found = admit(sheet, Recent([plausible(sheet.effective_date - ONE_DAY)]))
     assert isinstance(found, Unconfirmed)
     return found
 

@@ -121,7 +121,7 @@ LOSSES: dict[str, Callable[[redis.Redis, Name], object]] = {
         client.hset(name("columns"), "R01235", b"foreign"),
     ],
     "the coverage of a master that knows less": lambda client, name: client.set(
-        name("coverage"), encode_coverage(Coverage(FIRST_DAY, DAYS[3]))
+        name("coverage"), encode_coverage(Coverage(FIRST_DAY, DAYS[3]), 1)
     ),
     "a foreign event": lambda client, name: client.xadd(name("events"), {"event": b"foreign"}),
     "foreign types": lambda client, name: [

@@ -15,7 +15,7 @@ from fake_bank import daily_xml, sheet
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratesvc.domain.columns import Column, Coverage, Currency
+from ratesvc.domain.columns import Column, Coverage, Currency, Days
 from ratesvc.domain.events import Event, Place
 from ratesvc.domain.rates import Quote, Revision, Sheet
 from ratesvc.storage import records
@@ -25,7 +25,7 @@ FETCHED = datetime(2026, 4, 24, 12, 30, 5, tzinfo=UTC)
 REVISION = Revision(sheet(FRIDAY), 2, FETCHED, ("large_move", "corrected"), zlib.compress(daily_xml(sheet(FRIDAY))))
 FIELD = "2026-04-24.2"
 LIRA = Currency("R01700J", "R01700", "TRY", "949", "Турецких лир", "Turkish Lira")
-ASKED = Coverage(date(1992, 7, 1), SATURDAY)
+ASKED = Days(date(1992, 7, 1), SATURDAY)
 
 
 def decoded(field: str, envelope: bytes | str | None) -> list[object]:
@@ -197,9 +197,9 @@ def test_a_machine_of_the_other_byte_order_reads_and_writes_the_same_bytes(monke
 
 
 def test_a_range_comes_back_with_its_unconfirmed_days() -> None:
-    """Or without any."""
+    """Or without any, and with the number of its columns."""
     for coverage in (Coverage(ASKED.since, SATURDAY, (FRIDAY,)), Coverage(FRIDAY, SATURDAY)):
-        assert records.decode_coverage(records.encode_coverage(coverage)) == coverage
+        assert records.decode_coverage(records.encode_coverage(coverage, 43)) == (coverage, 43)
 
 
 # The event log

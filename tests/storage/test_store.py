@@ -66,10 +66,19 @@ async def test_the_same_figures_are_one_revision_and_a_correction_is_the_next(st
     assert (await other.load()).revisions == (first,) == (revision(raw=b"1"),)
     again = await other.put(Revision(sheet(DAY), 1, datetime(2026, 4, 24, tzinfo=UTC)))
     assert again == first
-    second = await store.put(revision(shift=1, raw=b"3"))
-    assert (second.number, await other.put(revision(shift=1, raw=b"4"))) == (2, second)
+    second = await store.put(revision(shift=1, number=2, raw=b"3"))
+    assert (second.number, await other.put(revision(shift=1, number=2, raw=b"4"))) == (2, second)
     assert [(held.number, held.raw) for held in (await other.load()).revisions] == [(2, b"3")]
     assert (await other.load()).revisions == ()
+
+
+async def test_a_revision_that_was_compared_with_an_older_one_is_not_stored(store: Store, other: Store) -> None:
+    """Another replica stored a correction meanwhile: whether this one is newer must be decided again."""
+    await store.put(revision())
+    correction = await other.put(revision(shift=1, number=2))
+    assert await store.put(revision(shift=2, number=2)) == correction
+    assert await store.put(revision(shift=2)) == correction
+    assert [held.number for held in (await store.load()).revisions] == [1, 2]
 
 
 async def test_a_correction_is_the_next_revision_where_redis_lost_the_first(
