@@ -353,7 +353,7 @@ def test_a_move_in_per_cent_is_rounded_once() -> None:
 
 
 def test_a_currency_is_compared_with_its_last_rate_of_a_month_whichever_sheet_had_it() -> None:
-    """It was missing from one sheet, or from all since then. After more than a month there is nothing to compare with."""
+    """It was missing from one sheet, or from all since then. After more than a month nothing is compared."""
     missing = without(plausible(THURSDAY), "PLN")
     for between in ([missing], [missing, without(BEFORE, "PLN")]):
         assert assess(SLIPPED, Recent([plausible(WEDNESDAY), *between])).suspects == {"PLN"}
