@@ -1,172 +1,155 @@
-"""The log of events about sheets, the same on every replica, and which events it still lacks."""
+"""Events about sheets, computed from what a reader knows and what this replica holds. No list of them is kept."""
 
 from __future__ import annotations
 
-import hashlib
 import re
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
-from typing import Self
+from typing import NamedTuple, Self
 
-from ratesvc.domain.rates import Revision
+from ratesvc.domain.history import History
+from ratesvc.domain.rates import Revision, Snapshot
+from ratesvc.domain.workdays import ONE_DAY, iso_day
 
 SHEET = "sheet"
 REVISION = "revision"
 IN_FORCE = "in_force"
 RESET = "reset"
-"""Never in the log. A reader gets it whose place the log does not know, so that it fetches everything again."""
+"""For a reader that this replica cannot continue: it fetches everything again."""
 
-MOST_EVENTS = 1000
-"""About two years of events; older ones are forgotten."""
+MOST_SHEETS = 500
+"""About two years. A reader that missed more gets a reset."""
+MOST_CORRECTED = 20
+"""An id lists so many corrected sheets, the latest by their day. Corrections of earlier sheets get no event then."""
 
-_EVENT = re.compile(r"(sheet|revision|in_force) (\S+)")
-_ID = re.compile(r"([0-9]{1,15})-([0-9]{4}-[0-9]{2}-[0-9]{2})\.([0-9]{1,4})(?:-([0-9a-f]{8}))?")
+_STAMP = re.compile(r"([0-9-]{10})(?:\.([1-9][0-9]{0,3})-([0-9a-f]{8}))?")
+
+
+class Stamp(NamedTuple):
+    """A revision in short; `check` is a checksum of its figures, or empty if they are not known."""
+
+    day: date
+    number: int = 1
+    check: str = ""
+
+    @classmethod
+    def of(cls, revision: Revision) -> Self:
+        """The stamp of a revision that is held."""
+        return cls(*revision.key, revision.sheet.checksum[:8])
+
+    @classmethod
+    def from_text(cls, text: str) -> Self | None:
+        """What `str` wrote, or None."""
+        found = _STAMP.fullmatch(text)
+        day = iso_day(found[1]) if found else None
+        return cls(day, int(found[2] or 1), found[3] or "") if found and day else None
+
+    def __str__(self) -> str:
+        return f"{self.day}.{self.number}-{self.check}" if self.check else f"{self.day}"
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A reader's place in the log: right after one event. As text it is that event's id, `seq-date.rev-check`.
+    """What a reader knows: the sheet in force, the newest, and each corrected one; of all others the first revision.
 
-    `check` is a checksum over the whole log up to there, figures included. Two logs therefore share an id only if
-    they are the same up to it, even if both count from 1. Events of earlier versions have none.
+    As text it is an event's id, the sheet in force first: `2026-04-24.1-7fe99e88_2026-04-25.2-300b3baa`. A day alone
+    is an id, too: it stands for a reader that knows the first revision of every sheet up to that day.
     """
 
-    seq: int
-    """Counted from 1 over all replicas."""
-    effective_date: date
-    number: int
-    check: str = ""
+    in_force: date
+    sheets: tuple[Stamp, ...]
+    """The oldest first."""
+
+    @classmethod
+    def of(cls, in_force: date, sheets: Iterable[Stamp]) -> Self:
+        """The place of a reader that was told of these revisions. Of each sheet the highest number counts."""
+        latest = {stamp.day: stamp for stamp in sorted(sheets)}
+        corrected = [stamp for stamp in latest.values() if stamp.number > 1][-MOST_CORRECTED:]
+        return cls(in_force, tuple(sorted({latest[in_force], latest[max(latest)], *corrected})))
+
+    @classmethod
+    def at(cls, history: History, snapshot: Snapshot) -> Self:
+        """The place of a reader that knows everything."""
+        revisions = [snapshot.in_force, snapshot.announced or snapshot.in_force]
+        revisions += (revision for revision in history if revision.number > 1)
+        return cls.of(snapshot.in_force.effective_date, map(Stamp.of, revisions))
 
     @classmethod
     def from_id(cls, text: str) -> Self | None:
-        """The place after the event with that id, or None if it is not an id of ours."""
-        found = _ID.fullmatch(text)
-        try:
-            return cls(int(found[1]), date.fromisoformat(found[2]), int(found[3]), found[4] or "") if found else None
-        except ValueError:
-            return None
+        """The place that an id stands for, or None if the text is no id of ours."""
+        parts = [Stamp.from_text(part) for part in text.split("_", MOST_CORRECTED + 2)]
+        stamps = [stamp for stamp in parts if stamp]
+        return cls.of(stamps[0].day, stamps) if len(stamps) == len(parts) <= MOST_CORRECTED + 2 else None
 
     def __str__(self) -> str:
-        check = f"-{self.check}" if self.check else ""
-        return f"{self.seq}-{self.effective_date.isoformat()}.{self.number}{check}"
+        return "_".join(map(str, sorted(self.sheets, key=lambda stamp: stamp.day != self.in_force)))
 
     @property
-    def key(self) -> tuple[date, int]:
-        """The revision that the event is about."""
-        return self.effective_date, self.number
+    def newest(self) -> date:
+        """The effective date of the newest sheet that the reader knows."""
+        return self.sheets[-1].day
 
+    @property
+    def corrected_since(self) -> date:
+        """From this day on the reader knows every sheet that was corrected."""
+        corrected = [stamp.day for stamp in self.sheets if stamp.number > 1]
+        return corrected[0] if len(corrected) >= MOST_CORRECTED else date.min
 
-NOWHERE = Place(0, date.min, 0)
-"""Before the first event."""
+    def stamp(self, day: date) -> Stamp:
+        """The revision that the reader knows of the sheet of this day, which is not later than the newest."""
+        return next((stamp for stamp in self.sheets if stamp.day == day), Stamp(day))
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One line of the log; `kind` is sheet (became known), revision (a correction) or in_force (applies from today)."""
+    """What a reader is told: the kind, the sheet (None for `reset`), and the reader's place from then on."""
 
     kind: str
+    sheet: Stamp | None
     place: Place
 
-    @classmethod
-    def from_text(cls, text: str) -> Self | None:
-        """The event that `str` wrote, or None."""
-        found = _EVENT.fullmatch(text)
-        place = Place.from_id(found[2]) if found else None
-        return cls(found[1], place) if found and place else None
 
-    def __str__(self) -> str:
-        return f"{self.kind} {self.place}"
+def can_go_on(place: Place, history: History, snapshot: Snapshot) -> bool:
+    """Whether this replica can tell what a reader at this place missed.
 
-
-class EventLog:
-    """The newest events, oldest first, as far as this replica has read them."""
-
-    def __init__(self) -> None:
-        """Empty, and not `known` until `extend` is called for the first time."""
-        self.known = False
-        self._events: list[Event] = []
-
-    def __iter__(self) -> Iterator[Event]:
-        return iter(self._events)
-
-    @property
-    def end(self) -> Place:
-        """The place of a reader who has read everything."""
-        return self._events[-1].place if self._events else NOWHERE
-
-    @property
-    def begins(self) -> date:
-        """The earliest sheet in the log, date.max if it is empty. Sheets before it get no events."""
-        return min((event.place.effective_date for event in self._events), default=date.max)
-
-    def extend(self, events: Iterable[Event]) -> None:
-        """Append the events that are later than the end."""
-        end = self.end.seq
-        self._events += [event for event in events if event.place.seq > end]
-        del self._events[:-MOST_EVENTS]
-        self.known = True
-
-    def follow(self, stored: Sequence[Event]) -> None:
-        """Become the log in Redis. `stored` is all of it, or all from our end on.
-
-        While Redis holds only a part of this log nothing is forgotten, because the rest will be written again.
-        """
-        is_another = stored and self.since(stored[-1].place) is None
-        if is_another and self.end not in {event.place for event in stored}:
-            self._events.clear()
-        self.extend(stored)
-
-    def since(self, place: Place) -> list[Event] | None:
-        """The events after `place`; None if the log does not hold it, or has forgotten what followed it."""
-        if place == NOWHERE and (not self._events or self._events[0].place.seq == 1):
-            return list(self._events)
-        index = bisect_left(self._events, place.seq, key=lambda event: event.place.seq)
-        is_here = index < len(self._events) and self._events[index].place == place
-        return self._events[index + 1 :] if is_here else None
-
-    def knows(self, place: Place | None) -> bool:
-        """Whether the log can say which events follow `place`."""
-        return place is not None and self.since(place) is not None
-
-    def after(self, place: Place | None) -> list[Event]:
-        """The events after `place`, or a single `reset` if the log does not know the place."""
-        found = self.since(place) if place else None
-        return [Event(RESET, self.end)] if found is None else found
-
-
-def new_events(log: EventLog, held: Iterable[Revision], in_force: Revision, current: date) -> list[Event]:
-    """The events that the log lacks.
-
-    `held` are the latest revisions from `log.begins` or `current` on, oldest first. `in_force` is today's sheet,
-    `current` the effective date that it should have. An older sheet that becomes known is history and gets no event.
-    A correction gets one if the log reaches back that far.
+    It cannot if it does not hold the reader's newest sheet and another sheet may be missing after it. Nor can it if it
+    holds other figures under the same number, because caches may keep the old ones for ever under that address.
     """
-    logged: dict[date, int] = {}
-    newest = dict.fromkeys((SHEET, IN_FORCE), date.min)
-    for event in log:
-        day, number = event.place.key
-        logged[day] = max(logged.get(day, 0), number)
-        newest[event.kind] = max(newest.get(event.kind, date.min), day)
-
-    def kind_of(revision: Revision) -> str | None:
-        """The event that this revision lacks, if any."""
-        day = revision.effective_date
-        if day in logged or day < current:
-            return REVISION if revision.number > max(logged.get(day, 0), 1) else None
-        return SHEET if day > newest[SHEET] else None
-
-    found = [(kind, revision) for revision in held if (kind := kind_of(revision))]
-    # A replica whose clock is behind must not go back to the sheet that was in force yesterday.
-    if in_force.effective_date > newest[IN_FORCE]:
-        found.append((IN_FORCE, in_force))
-    return list(_numbered(found, log.end))
+    newest = place.newest
+    # Another replica may have told of tomorrow's sheet already.
+    is_ahead = history.days[-1] < newest <= snapshot.today + ONE_DAY
+    if not (is_ahead or history.of_date(newest) or history.after(newest)):
+        return False
+    held = {stamp[:2]: stamp for stamp in _stamps(history, (known.day for known in place.sheets))}
+    is_foreign = any(known.check and held.get(known[:2], known) != known for known in place.sheets)
+    return not is_foreign and len(_days_after(history, newest)) <= MOST_SHEETS
 
 
-def _numbered(found: Iterable[tuple[str, Revision]], place: Place) -> Iterator[Event]:
-    """These as the events that follow `place`."""
-    for kind, revision in found:
-        text = f"{place} {kind} {revision.number} {revision.sheet.checksum}"
-        place = Place(place.seq + 1, *revision.key, hashlib.sha256(text.encode()).hexdigest()[:8])
-        yield Event(kind, place)
+def missed(place: Place, history: History, snapshot: Snapshot) -> Iterator[Event]:
+    """The events for a reader at this place. A replica that knows less than the reader has none.
+
+    They follow the days of the sheets, so that a reader that leaves in between has missed only later ones.
+    """
+    newest, since = place.newest, place.corrected_since
+    corrected = sorted({revision.effective_date for revision in history if revision.number > 1})
+    days = [day for day in corrected if since <= day <= newest]
+    for held in _stamps(history, [*days, *_days_after(history, newest)]):
+        known = place.stamp(held.day)
+        if held.day > newest or (held.number > known.number and held.check != known.check):
+            place = Place.of(place.in_force, (*place.sheets, held))
+            yield Event(SHEET if held.day > newest else REVISION, held, place)
+    held = Stamp.of(snapshot.in_force)
+    known = place.stamp(held.day)
+    if held.day > place.in_force and (held.number >= known.number or held.check == known.check):
+        yield Event(IN_FORCE, held, Place.of(held.day, (*place.sheets, held)))
+
+
+def _days_after(history: History, day: date) -> list[date]:
+    return history.days[bisect_right(history.days, day) :]
+
+
+def _stamps(history: History, days: Iterable[date]) -> Iterator[Stamp]:
+    """Those of the sheets that are held, one after another, because to compose a sheet takes time."""
+    return map(Stamp.of, filter(None, map(history.of_date, days)))

@@ -17,7 +17,7 @@ from babel.numbers import get_currency_precision
 
 from ratesvc import errors
 from ratesvc.domain.columns import Column
-from ratesvc.domain.events import MOST_EVENTS, RESET, Event, Place
+from ratesvc.domain.events import MOST_SHEETS, Event, Place
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import OLD_IN_NEW, ONE, REDENOMINATION, Conversion, InForce, convert, plain, unit_rates
 from ratesvc.domain.workdays import MOSCOW
@@ -254,15 +254,15 @@ HEARTBEAT = b":\n\n"
 """A comment: readers ignore it, and proxies see that the stream is alive."""
 
 
-@lru_cache(MOST_EVENTS)
+@lru_cache(MOST_SHEETS)
 def event(news: Event, public_url: str, *, demo: bool = False) -> bytes:
     """One event. Its address names the revision, so that no cache on the way answers with an older one.
 
     A `reset` is about no sheet; its address is that of today's rates.
     """
-    day, number = news.place.key
     document: dict[str, Any] = {"url": f"{public_url}/v1/rates"}
-    if news.kind != RESET:
+    if news.sheet:
+        day, number, _ = news.sheet
         url = f"{public_url}/v1/rates/{day.isoformat()}?revision={number}"
         document = {"effective_date": day, "revision": number, "url": url}
     if demo:

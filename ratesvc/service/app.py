@@ -23,6 +23,7 @@ from ratesvc.domain.workdays import WorkCalendar, moscow_day, utc_now
 from ratesvc.errors import NoSheet, RatesvcError, StoreUnavailable
 from ratesvc.service import health
 from ratesvc.service.backfill import TURN_S, Backfill, NotOurTurn, Progress
+from ratesvc.service.event_feed import EventFeed
 from ratesvc.service.health import Check
 from ratesvc.service.publication import Publication, Publisher, Workers
 from ratesvc.service.refresh import Cycle, Refresher
@@ -64,6 +65,7 @@ class Service:
         self.telemetry = Telemetry(clock)
         self.publisher = Publisher()
         self.history = History(WorkCalendar(settings.calendar.extra_off, settings.calendar.extra_work))
+        self.events = EventFeed(self.history)
         self.draining = False
         self.engine: Engine | None = None
         self.admin_url: str | None = None
@@ -94,8 +96,7 @@ class Service:
         self.store = Store(RedisConnection(await self._redis_url(), self._redis_called), self.settings.redis.namespace)
         self.quarantine = self.store.quarantine
         self._stack.push_async_callback(self.store.close)
-        self._sync = Sync(self.store, self.history, self.current_snapshot, self._hold, appending=self.scheduled)
-        self.event_log = self._sync.event_log
+        self._sync = Sync(self.store, self.history, self._hold)
         cbr = self.settings.cbr
         # The demo's Bank is in this process: no proxy leads there.
         transport = Transport(cbr.proxy or None, cbr.ca_file or None, trust_env=not cbr.proxy and not self.demo)
@@ -262,6 +263,7 @@ class Service:
         key = (current, self.history.version)
         if current and (before is None or before.key != key):
             self.publisher.current = Publication(current, key, before)
+            self.events.publish(current)
 
     def current_snapshot(self) -> Snapshot | None:
         """The current snapshot; None while no sheet up to today is held."""
@@ -311,7 +313,7 @@ class Service:
     def drain(self) -> None:
         """Announce that this replica will stop: readiness fails, and event streams end."""
         self.draining = True
-        self.event_log.close()
+        self.events.close()
 
     async def retire(self) -> None:
         """Drain, stop the schedule and give up the leases, while everything is still answered."""

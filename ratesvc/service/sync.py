@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from datetime import date
 
 from ratesvc.domain.columns import Column, Coverage
-from ratesvc.domain.events import Place
 from ratesvc.domain.history import History
-from ratesvc.domain.rates import Revision, Snapshot
+from ratesvc.domain.rates import Revision
 from ratesvc.errors import StoreUnavailable
-from ratesvc.service.event_log import SharedLog
 from ratesvc.storage.store import Store
 
 RECONNECT_S = 1.0
@@ -42,31 +40,23 @@ class Repaired:
 class Sync:
     """Compares memory and Redis regularly. Without Redis it does nothing, and `in_sync` is False until it is back.
 
-    A round reads counts, the coverage and the last event. It compares every value if one of these differs, after an
-    error and after a reconnection; and an eighth of them once an hour, because no count shows a value that was
-    overwritten in its place. `quarantined` is how many documents Redis held in quarantine at the last round.
+    A round reads counts and the coverage. It compares every value if one of these differs, after an error and after a
+    reconnection; and an eighth of them once an hour, because no count shows a value that was overwritten in its place.
+    `quarantined` is how many documents Redis held in quarantine at the last round.
     """
 
     def __init__(
         self,
         store: Store,
         history: History,
-        current_snapshot: Callable[[], Snapshot | None],
         hold: Callable[[Iterable[Revision], Sequence[Column], Coverage | None], None],
-        *,
-        appending: bool,
     ) -> None:
-        """`hold(revisions, columns, coverage)` takes them into memory and publishes.
-
-        Only with `appending` are events appended, because a command leaves the event log to the services.
-        """
-        self.event_log = SharedLog(history, current_snapshot, self._load)
+        """`hold(revisions, columns, coverage)` takes them into memory and publishes."""
         self.in_sync = True
         self.quarantined = 0
         self._store = store
         self._history = history
         self._hold = hold
-        self._appending = appending
         self._lock = asyncio.Lock()
         self._columns: int | None = None
         self._part = 0
@@ -87,36 +77,25 @@ class Sync:
             await asyncio.sleep(RECONNECT_S)
 
     async def reread(self) -> None:
-        """Load what memory lacks, and append to the event log."""
+        """Load what memory lacks."""
         with contextlib.suppress(StoreUnavailable):
             await self._load()
-            await self.append()
-
-    async def append(self) -> None:
-        """Append new events to the log. Raises StoreUnavailable."""
-        if self._appending:
-            await self.event_log.update(self._store)
 
     async def round(self, today: date) -> Repaired:
         """Load and repair. A repair is announced, because other replicas may lack the same. Raises StoreUnavailable."""
         try:
             async with self._lock:
-                repaired, end = await self._compare()
+                repaired = await self._compare()
             if repaired:
                 with contextlib.suppress(StoreUnavailable):
                     await self._store.announce(today)
-            if self._appending and end is None:
-                await self.event_log.repair(self._store)
-            if not self.event_log.is_current(self._store, end):
-                await self.append()
         except StoreUnavailable as error:
             if error.kind != "type":
                 raise
             return Repaired(misplaced=tuple(await self._store.drop_misplaced()))
         return repaired
 
-    async def _compare(self) -> tuple[Repaired, Place | None]:
-        """Load and repair; the second result is where the log of events ends in Redis."""
+    async def _compare(self) -> Repaired:
         # Set first, so that an error or a reconnection during this round makes the next one compare everything.
         compare_all, self.in_sync = not self.in_sync, True
         try:
@@ -137,7 +116,7 @@ class Sync:
         if repaired.columns:
             # The count was taken before the repair. If Redis lost the columns again, the count would look unchanged.
             self._columns = None
-        return repaired, glance.end
+        return repaired
 
     async def _repair(self, parts: int) -> Repaired:
         """Write the sheets that were not seen in Redis, and what it lacks of one of `parts` of the columns."""

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
 
 import msgspec
 
 from ratesvc.domain.columns import Column, Coverage, Currency, Days
-from ratesvc.domain.events import Event
 from ratesvc.domain.rates import Quote, Revision, Sheet
 
 BIG_ENDIAN = array("H", [1]).tobytes() == b"\0\1"
@@ -178,17 +176,3 @@ def decode_coverage(envelope: bytes | str | None) -> tuple[Coverage, int] | None
     except msgspec.MsgspecError:
         return None
     return Coverage(record.since, record.until, record.unconfirmed), record.columns
-
-
-def encode_event(event: Event) -> tuple[str, bytes]:
-    """The number of an event's entry in the stream, and the bytes for Redis."""
-    number = f"{event.place.seq}-0"
-    return number, seal(number, str(event).encode())
-
-
-def decode_event(number: bytes | str | None, fields: Mapping[bytes | str, bytes | str] | None) -> Event | None:
-    """The event in an entry of the stream, or None if the entry is damaged or not ours."""
-    name = as_text(number or b"")
-    payload = unseal(name, (fields or {}).get(b"event"))
-    event = Event.from_text(payload.decode("utf-8", "replace")) if payload else None
-    return event if event and name == f"{event.place.seq}-0" else None

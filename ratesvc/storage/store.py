@@ -6,13 +6,12 @@
 | `{namespace}:v2:columns` | hash | `R01235` → envelope of the backfilled history of one currency id |
 | `{namespace}:v2:coverage` | string | envelope of the coverage: a closed range of days whose sheets are all held |
 | `{namespace}:v2:quarantine` | hash | `1f0c…` → envelope of a document that waits for a person; the newest fifty |
-| `{namespace}:v2:events` | stream | `17-0` → envelope of event 17; the newest thousand |
 | `{namespace}:v2:lease:{name}` | string | the replica that may poll, or backfill |
 | `{namespace}:v2:announce` | channel | a day: something about it is new; `answered …`: the Bank answered a poll |
 | `{namespace}:v2:nothing` | – | never exists: `SET … XX` on it changes nothing and tells whether Redis accepts writes |
 
-The braces keep all keys in one slot of a Cluster. Sheets and events are only added, so any order and any repetition
-of writes gives the same; columns and ranges are overwritten. A coverage is valid only while all its columns are there
+The braces keep all keys in one slot of a Cluster. Sheets are only added, so any order and any repetition of writes
+gives the same; columns and ranges are overwritten. A coverage is valid only while all its columns are there
 and reach as far, so `put_history` writes them first. A damaged value is never used: it is deleted, and a replica that
 holds it adds it. A value that another version wrote may be unreadable without being damaged; it stays.
 """
@@ -30,7 +29,6 @@ from uuid import uuid4
 from redis.asyncio import Redis
 
 from ratesvc.domain.columns import Column, Coverage, Days, sheet_days
-from ratesvc.domain.events import MOST_EVENTS, NOWHERE, Event, Place
 from ratesvc.domain.rates import Revision
 from ratesvc.errors import StoreUnavailable
 from ratesvc.storage import records
@@ -42,16 +40,6 @@ SCHEMA = "v2"
 LISTEN_S = 1.0
 AT_ONCE = 10  # values a command: a column takes up to 100 kB, and a command may take 0.4 s
 _BANK_ANSWERED = b"answered "
-
-# A script, because another replica could begin another log between our read and our write.
-_APPEND = """
-local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
-if (last and last[1] or '0-0') ~= ARGV[1] then return 0 end
-for i = 3, #ARGV, 2 do
-    redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], ARGV[i], 'event', ARGV[i + 1])
-end
-return 1
-"""
 
 Announcement = Literal["connected", "changed", "bank answered"]
 
@@ -69,14 +57,13 @@ class Loaded:
 class Glance:
     """How much Redis holds, read in one round trip of a few hundred bytes.
 
-    `coverage` is None if it is missing or damaged. `end` is the place of the last event, None if that is damaged.
+    `coverage` is None if it is missing or damaged.
     """
 
     sheets: int
     columns: int
     quarantined: int
     coverage: Coverage | None
-    end: Place | None
 
 
 class Store:
@@ -98,7 +85,6 @@ class Store:
         self._coverage = prefix + "coverage"
         self._sheets = prefix + "sheets"
         self._columns = prefix + "columns"
-        self._events = prefix + "events"
         self._channel = prefix + "announce"
         self._nothing = prefix + "nothing"
         self.fields_in_redis: set[str] = set()
@@ -122,24 +108,19 @@ class Store:
                 self.connection.refusing = False
 
     async def glance(self) -> Glance:
-        """Counts, the coverage and the last event."""
+        """Counts and the coverage."""
         async with self.connection.call("glance") as redis:
             pipeline = redis.pipeline(transaction=False)
             for key in (self._sheets, self._columns, self.quarantine.key):
                 pipeline.hlen(key)
             pipeline.get(self._coverage)
-            pipeline.xrevrange(self._events, count=1)
             # With raise_on_error redis-py would put words of its own before WRONGTYPE.
             answers = await pipeline.execute(raise_on_error=False)
             if error := next((answer for answer in answers if isinstance(answer, Exception)), None):
                 raise error
             sheets, columns, quarantined = (checked(count, int) for count in answers[:3])
-        end: Place | None = NOWHERE
-        if newest := answers[4]:
-            event = records.decode_event(*newest[0])
-            end = event.place if event else None
         coverage = records.decode_coverage(answers[3])
-        return Glance(sheets, columns, quarantined, coverage and coverage[0], end)
+        return Glance(sheets, columns, quarantined, coverage and coverage[0])
 
     def holds(self, key: tuple[date, int]) -> bool:
         """Whether this replica has seen this revision in Redis."""
@@ -309,36 +290,14 @@ class Store:
     async def drop_misplaced(self) -> list[str]:
         """Delete each key of ours that holds a value of another type; returns the keys."""
         types = dict.fromkeys((self._sheets, self._columns, self.quarantine.key), "hash")
-        types |= {self._events: "stream", self._coverage: "string"}
+        types[self._coverage] = "string"
         async with self.connection.call("drop") as redis:
             misplaced = [key for key in types if as_text(await redis.type(key)) not in (types[key], "none")]
             for key in misplaced:
                 await redis.unlink(key)
         return misplaced
 
-    # Events and announcements
-
-    async def events(self, since: int) -> list[Event]:
-        """The log from event number `since` on, that one included."""
-        async with self.connection.call("events") as redis:
-            found = await redis.xrange(self._events, min=str(since))
-        return [event for number, fields in found or () if (event := records.decode_event(number, fields))]
-
-    async def append_events(self, events: Iterable[Event], after: int) -> None:
-        """Append events under their own numbers, all or none: none if another number than `after` is the last in Redis.
-
-        Then another replica was first, and a part of our events would mix two logs. `after` is 0 for an empty log.
-        """
-        sealed = [part for event in events for part in records.encode_event(event)]
-        async with self.connection.call("append_events") as redis:
-            await redis.eval(_APPEND, 1, self._events, f"{after}-0", MOST_EVENTS, *sealed)
-
-    async def drop_foreign_events(self) -> None:
-        """Delete all events if the last entry is not ours; each replica appends again those that it has read."""
-        async with self.connection.call("drop") as redis:
-            for number, fields in await redis.xrevrange(self._events, count=1) or ():
-                if unseal(as_text(number), (fields or {}).get(b"event")) is None:
-                    await redis.unlink(self._events)
+    # Announcements
 
     async def announce(self, effective: date) -> None:
         """Make every replica, this one too, load what is new. A replica that misses it notices by `glance`."""

@@ -1,4 +1,4 @@
-"""/v1/events: the event log as Server-Sent Events."""
+"""/v1/events: the feed of events as Server-Sent Events."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ RETRY_S = 3.0
 FULL_RETRY_S = 30.0
 MOST_STREAMS = 1000
 BUFFER_BYTES = 16 * 1024
-BATCH = 50
 
 HEADERS = {
     **COMMON,
@@ -41,13 +40,13 @@ def routes(service: Service, site: Site) -> dict[str, Handler]:
                 connection.transport.abort()
 
     service.telemetry.metrics.watch("event_streams", "Open streams of events.", lambda: len(streams))
-    service.event_log.at_close(hang_up_on_stuck_readers)
+    service.events.at_close(hang_up_on_stuck_readers)
 
     async def events(request: web.Request) -> web.StreamResponse:
         StrictParams(request, "/v1/events")
         if request.method == hdrs.METH_HEAD:
             return web.Response(headers=HEADERS)
-        if len(streams) >= MOST_STREAMS or service.draining or not service.event_log.log.known:
+        if len(streams) >= MOST_STREAMS or service.draining or service.events.end is None:
             # A browser gives up for ever at any status but 200; a finished stream makes it return after `retry`.
             retry = json.goodbye(RETRY_S if service.draining else FULL_RETRY_S)
             return web.Response(body=retry, headers=HEADERS)
@@ -64,17 +63,16 @@ def routes(service: Service, site: Site) -> dict[str, Handler]:
 async def _stream(request: web.Request, service: Service, site: Site) -> web.StreamResponse:
     """Send events until the reader leaves, the connection limits find it too slow, or this replica stops.
 
-    A reader has a place in the event log and no queue, so that a slow one takes no memory.
+    A reader has a place and no queue, so that a slow one takes no memory.
     """
-    log = service.event_log.log
     last = request.headers.get("Last-Event-ID")
-    place = Place.from_id(last) if last else log.end
+    place = Place.from_id(last) if last else service.events.end
     response = web.StreamResponse(headers=HEADERS)
     response.force_close()
     _keep_buffers_small(request)
     writer = await response.prepare(request)
     assert writer is not None  # noqa: S101 -- None would mean that it was prepared before
-    chunk = json.opening(place if log.knows(place) else None, RETRY_S)
+    chunk = json.opening(place, RETRY_S)
     with suppress(ConnectionError):
         while chunk:
             await writer.write(chunk)
@@ -94,12 +92,11 @@ def _keep_buffers_small(request: web.Request) -> None:
 
 
 async def _next(service: Service, site: Site, place: Place | None) -> tuple[Place | None, bytes]:
-    """The next events and the place of the last, or a heartbeat; nothing when the log is closed."""
+    """The next events and the place of the last, or a heartbeat; nothing when the feed is closed."""
     try:
         async with asyncio.timeout(HEARTBEAT_S):
-            found = await service.event_log.after(place)
+            events = await service.events.after(place)
     except TimeoutError:
         return place, json.HEARTBEAT
-    batch = found[:BATCH]
-    chunk = b"".join(json.event(event, site.public_url, demo=service.demo) for event in batch)
-    return (batch[-1].place if batch else place), chunk
+    chunk = b"".join(json.event(event, site.public_url, demo=service.demo) for event in events)
+    return (events[-1].place if events else place), chunk

@@ -1,34 +1,76 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time
 
 import pytest
-from fake_bank import sheet
+from fake_bank import sheet, workdays
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ratesvc.domain.events import MOST_EVENTS, NOWHERE, Event, EventLog, Place, new_events
+from ratesvc.domain import events
+from ratesvc.domain.columns import Column, Coverage, Currency
+from ratesvc.domain.events import MOST_CORRECTED, MOST_SHEETS, Event, Place, Stamp, can_go_on, missed
+from ratesvc.domain.history import History, snapshot
 from ratesvc.domain.rates import Revision
+from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, at
 
+CALENDAR = WorkCalendar()
 THURSDAY, FRIDAY, SATURDAY, TUESDAY = (date(2026, 4, day) for day in (23, 24, 25, 28))
 FETCHED = datetime(2026, 4, 23, 13, 20, 5, tzinfo=UTC)
+ID = "2026-04-24.1-7fe99e88_2026-04-25.2-300b3baa"
 
 
-def revision(day: date, number: int = 1) -> Revision:
-    return Revision(sheet(day), number, FETCHED)
+def revision(day: date, number: int = 1, shift: int | None = None) -> Revision:
+    """Each revision has figures of its own, unless `shift` says which."""
+    return Revision(sheet(day, number - 1 if shift is None else shift), number, FETCHED)
 
 
-def logged(*events: Event) -> EventLog:
-    log = EventLog()
-    log.extend(events)
-    return log
+@dataclass
+class Replica:
+    """What a replica holds on a day, at noon."""
+
+    today: date
+    history: History
+
+    @property
+    def end(self) -> Place:
+        return Place.at(self.history, snapshot(self.history, self.now))
+
+    @property
+    def now(self) -> datetime:
+        return at(self.today, time(12)).astimezone(UTC)
+
+    def can_go_on(self, place: Place | str) -> bool:
+        return can_go_on(place_of(place), self.history, snapshot(self.history, self.now))
+
+    def missed(self, place: Place | str) -> list[Event]:
+        """The events for a reader; one that heard them lacks nothing more, also if it leaves after any of them."""
+        assert self.can_go_on(place)
+        view = self.history, snapshot(self.history, self.now)
+        heard = list(missed(place_of(place), *view))
+        for index, event in enumerate(heard):
+            assert Place.from_id(str(event.place)) == event.place
+            assert self.can_go_on(event.place)
+            assert list(missed(event.place, *view)) == heard[index + 1 :]
+        return heard
+
+    def told(self, place: Place | str) -> list[str]:
+        """The same in words."""
+        return [f"{event.kind} {event.sheet.day}.{event.sheet.number}" for event in self.missed(place) if event.sheet]
 
 
-def update(log: EventLog, in_force: Revision, current: date, *held: Revision) -> list[str]:
-    """Append what the log lacks; returns it as text without the checksums."""
-    lacking = new_events(log, held, in_force, current)
-    log.extend(lacking)
-    assert new_events(log, held, in_force, current) == []
-    return [str(event).removesuffix(f"-{event.place.check}") for event in lacking]
+def replica(today: date, *revisions: Revision) -> Replica:
+    return Replica(today, History(CALENDAR, revisions))
+
+
+def place_of(place: Place | str) -> Place:
+    if isinstance(place, Place):
+        return place
+    found = Place.from_id(place)
+    assert found
+    return found
 
 
 # Which events there are
@@ -36,173 +78,304 @@ def update(log: EventLog, in_force: Revision, current: date, *held: Revision) ->
 
 def test_the_life_of_a_sheet() -> None:
     """Announced on Friday, corrected in the evening, in force at midnight, corrected again on Sunday."""
-    log = EventLog()
-    friday, saturday = revision(FRIDAY), revision(SATURDAY)
-    assert update(log, friday, FRIDAY, friday) == ["sheet 1-2026-04-24.1", "in_force 2-2026-04-24.1"]
-    assert update(log, friday, FRIDAY, friday, saturday) == ["sheet 3-2026-04-25.1"]
-    corrected = revision(SATURDAY, 2)
-    assert update(log, friday, FRIDAY, friday, corrected) == ["revision 4-2026-04-25.2"]
-    assert update(log, corrected, SATURDAY, friday, corrected) == ["in_force 5-2026-04-25.2"]
-    again = revision(SATURDAY, 3)
-    assert update(log, again, SATURDAY, friday, again) == ["revision 6-2026-04-25.3"]
+    thursday, friday, saturday, corrected = (
+        revision(THURSDAY),
+        revision(FRIDAY),
+        revision(SATURDAY),
+        revision(SATURDAY, 2),
+    )
+    states = [
+        replica(FRIDAY, thursday, friday),
+        replica(FRIDAY, thursday, friday, saturday),
+        replica(FRIDAY, thursday, friday, saturday, corrected),
+        replica(SATURDAY, thursday, friday, saturday, corrected),
+        replica(SATURDAY + ONE_DAY, thursday, friday, saturday, corrected, revision(SATURDAY, 3)),
+    ]
+    told = ["sheet 2026-04-25.1", "revision 2026-04-25.2", "in_force 2026-04-25.2", "revision 2026-04-25.3"]
+    place = states[0].end
+    assert [state.told(place) for state in states] == [
+        [],
+        ["sheet 2026-04-25.1"],
+        ["sheet 2026-04-25.2"],  # with its correction a missed sheet is one event
+        ["sheet 2026-04-25.2", "in_force 2026-04-25.2"],
+        ["sheet 2026-04-25.3", "in_force 2026-04-25.3"],
+    ]
+    for state, expected in zip(states[1:], told, strict=True):
+        (event,) = state.missed(place)
+        assert f"{event.kind} {event.sheet.day}.{event.sheet.number}" == expected if event.sheet else False
+        place = event.place
+        assert place == state.end
+
+
+def test_after_a_week_each_sheet_comes_once_and_only_the_last_comes_into_force() -> None:
+    """In the order of their days: corrections of sheets that the reader knows, and what followed."""
+    days = list(workdays(THURSDAY, 6))
+    before = replica(FRIDAY, *map(revision, days[:2]))
+    week = replica(days[-1], *map(revision, days), revision(FRIDAY, 2), revision(days[3], 2))
+    assert week.told(before.end) == [
+        "revision 2026-04-24.2",
+        "sheet 2026-04-25.1",
+        "sheet 2026-04-28.2",
+        "sheet 2026-04-29.1",
+        "sheet 2026-04-30.1",
+        "in_force 2026-04-30.1",
+    ]
 
 
 def test_history_that_becomes_known_gets_no_event() -> None:
-    """Neither a gap that is filled, nor today's sheet when tomorrow's was known first, is a new sheet."""
-    log = EventLog()
-    friday, saturday = revision(FRIDAY), revision(SATURDAY)
-    assert update(log, saturday, SATURDAY, saturday) == ["sheet 1-2026-04-25.1", "in_force 2-2026-04-25.1"]
-    assert update(log, saturday, SATURDAY, revision(THURSDAY), friday, saturday) == []
-    announced = Event("sheet", Place(1, SATURDAY, 1))
-    assert update(logged(announced), friday, FRIDAY, friday, saturday) == ["in_force 2-2026-04-24.1"]
-    assert update(logged(announced), saturday, SATURDAY, saturday) == ["in_force 2-2026-04-25.1"]
-    between = logged(Event("in_force", Place(1, THURSDAY, 1)), Event("sheet", Place(2, SATURDAY, 1)))
-    assert update(between, revision(THURSDAY), THURSDAY, revision(THURSDAY), friday, saturday) == []
+    """Neither a gap that is filled, nor today's sheet when tomorrow's was known first; its correction gets one."""
+    first = replica(SATURDAY, revision(SATURDAY))
+    assert replica(SATURDAY, *map(revision, (THURSDAY, FRIDAY, SATURDAY))).told(first.end) == []
+    tomorrow_first = replica(FRIDAY, revision(THURSDAY), revision(SATURDAY))
+    filled = replica(FRIDAY, *map(revision, (THURSDAY, FRIDAY, SATURDAY)))
+    assert filled.told(tomorrow_first.end) == ["in_force 2026-04-24.1"]
+    filled.history.add(revision(FRIDAY, 2))
+    assert filled.told(tomorrow_first.end) == ["revision 2026-04-24.2", "in_force 2026-04-24.2"]
 
 
-def test_an_old_correction_gets_an_event_if_the_log_reaches_back_that_far() -> None:
-    """The day of a filled gap too, once it is corrected."""
-    log = logged(Event("in_force", Place(1, THURSDAY, 1)), Event("in_force", Place(2, TUESDAY, 1)))
-    held = (revision(THURSDAY, 2), revision(FRIDAY), revision(SATURDAY, 2), revision(TUESDAY))
-    assert update(log, held[-1], TUESDAY, *held) == ["revision 3-2026-04-23.2", "revision 4-2026-04-25.2"]
-    assert log.begins == THURSDAY
+def test_a_correction_of_any_age_gets_an_event() -> None:
+    """Also of a sheet of last year."""
+    year = [revision(day) for day in workdays(date(2025, 4, 1), 280)]
+    before = replica(FRIDAY, *year)
+    after = replica(FRIDAY, *year, revision(year[3].effective_date, 2))
+    assert after.told(before.end) == [f"revision {year[3].effective_date}.2"]
 
 
-def test_a_clock_that_is_behind_takes_nothing_back() -> None:
-    """At midnight one replica adds an event; another that still has the day before adds none."""
-    log = logged(Event("sheet", Place(1, SATURDAY, 1)), Event("in_force", Place(2, SATURDAY, 1)))
-    assert update(log, revision(FRIDAY), FRIDAY, revision(FRIDAY), revision(SATURDAY)) == []
+def test_a_correction_that_is_taken_back_is_nothing_to_a_reader_that_missed_both() -> None:
+    """What it shows is right."""
+    there = revision(SATURDAY, 2)
+    back = revision(SATURDAY, 3, shift=0)
+    now = replica(SATURDAY, revision(FRIDAY), revision(SATURDAY), there, back)
+    assert now.told(replica(SATURDAY, revision(FRIDAY), revision(SATURDAY)).end) == []
+    assert now.told(replica(SATURDAY, revision(FRIDAY), there).end) == ["revision 2026-04-25.3"]
 
 
-def test_a_long_log_is_read_once_however_much_is_held() -> None:
-    """It is compared every few seconds: a thousand events by some hundreds of sheets would block the loop."""
-    reads = 0
-
-    class Counted(EventLog):
-        def __iter__(self) -> Iterator[Event]:
-            nonlocal reads
-            reads += 1
-            return super().__iter__()
-
-    log = Counted()
-    log.extend([Event("sheet", Place(1, THURSDAY, 1))])
-    held = [revision(THURSDAY + timedelta(days=n)) for n in range(9)]
-    assert len(new_events(log, held, held[0], THURSDAY)) == 9
-    assert reads == 1
+# Replicas that know less
 
 
-# Places
+@dataclass
+class World:
+    """What happened so far, and how much of it each replica holds. Around midnight they differ about the day."""
+
+    moments: list[tuple[date, list[Revision]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.moments.append((FRIDAY, [revision(THURSDAY), revision(FRIDAY)]))
+
+    def goes_on(self, what: int) -> None:
+        """A midnight, a correction of one of the last sheets, or a sheet for the next day that has one."""
+        today, held = self.moments[-1]
+        latest = {one.effective_date: one for one in held}
+        following = CALENDAR.effective_date_after(max(latest))
+        if what in (0, 1):
+            # Hours after midnight no clock says the day before.
+            self.moments = [(today, old) for _, old in self.moments]
+        if what == 0:
+            self.moments.append((today + ONE_DAY, held))
+        elif what > 1:
+            corrected = latest[sorted(latest)[-min(what - 1, len(latest))]]
+            self.moments.append((today, [*held, revision(corrected.effective_date, corrected.number + 1)]))
+        elif following == today + ONE_DAY:
+            self.moments.append((today, [*held, revision(following)]))
+
+    def replica(self, behind: int) -> Replica:
+        """One that lacks the last so many things that happened."""
+        today, held = self.moments[max(len(self.moments) - 1 - behind, 0)]
+        return replica(today, *held)
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.lists(st.integers(0, 3), max_size=3)), max_size=25))
+def test_replicas_that_are_late_never_repeat_and_never_lose(story: list[tuple[int, list[int]]]) -> None:
+    """A reader asks any of them after each happening. Days in force and the revisions of a day only grow."""
+    world, told = World(), []
+    place = world.replica(0).end
+    for what, asked in [*story, (0, [0])]:
+        world.goes_on(what)
+        for behind in asked:
+            for event in world.replica(behind).missed(place):
+                told.append(event)
+                place = event.place
+    assert place == world.replica(0).end
+    in_force = [event.sheet for event in told if event.sheet and event.kind == events.IN_FORCE]
+    assert in_force == sorted(in_force)
+    figures = [event.sheet for event in told if event.sheet and event.kind != events.IN_FORCE]
+    assert len(figures) == len({*figures})
+    for day in {stamp.day for stamp in figures}:
+        numbers = [stamp.number for stamp in figures if stamp.day == day]
+        assert numbers == sorted(numbers)
+
+
+def test_a_late_replica_takes_nothing_back() -> None:
+    """It lacks the newest sheet, a correction, or midnight; it stays silent, also at its own midnight."""
+    three = [revision(day) for day in (THURSDAY, FRIDAY, SATURDAY)]
+    full = replica(SATURDAY, *three, revision(FRIDAY, 2), revision(SATURDAY, 2))
+    for late in (
+        replica(SATURDAY, *three),
+        replica(FRIDAY, *three, revision(FRIDAY, 2)),
+        replica(FRIDAY, *three[:2]),
+    ):
+        assert late.told(full.end) == []
+    evening = replica(FRIDAY, *three, revision(SATURDAY, 2))
+    assert replica(SATURDAY, *three).told(evening.end) == []  # in force is a revision that it does not hold
+    assert replica(SATURDAY, *three, revision(SATURDAY, 2)).told(evening.end) == ["in_force 2026-04-25.2"]
+
+
+def test_other_numbers_for_the_same_figures_are_no_news() -> None:
+    """A history that was fetched anew counts corrections from 1 again."""
+    known = replica(FRIDAY, revision(FRIDAY), revision(SATURDAY), revision(SATURDAY, 2))
+    anew = [revision(FRIDAY), revision(SATURDAY, 1, shift=1)]
+    assert replica(FRIDAY, *anew).told(known.end) == []
+    assert replica(SATURDAY, *anew).told(known.end) == ["in_force 2026-04-25.1"]
+    assert known.told(replica(FRIDAY, *anew).end) == []
+
+
+# Whose place cannot be continued
+
+
+def test_other_figures_under_the_same_number_are_another_history() -> None:
+    """Caches may have the old figures under the address that an event would name."""
+    known = replica(FRIDAY, revision(FRIDAY), revision(SATURDAY))
+    assert not replica(FRIDAY, revision(FRIDAY), revision(SATURDAY, 1, shift=1)).can_go_on(known.end)
+    assert not replica(FRIDAY, revision(FRIDAY, 1, shift=1), revision(SATURDAY)).can_go_on(known.end)
+    assert replica(FRIDAY, revision(FRIDAY), revision(SATURDAY)).can_go_on(known.end)
+
+
+def test_a_held_back_sheet_resets_nobody_who_can_be_told_what_followed() -> None:
+    """The reader's newest sheet is not held here: it goes on if no other sheet can be missing after it."""
+    known = replica(SATURDAY, *map(revision, (FRIDAY, SATURDAY))).end
+    assert replica(TUESDAY, *map(revision, (FRIDAY, TUESDAY))).told(known) == [
+        "sheet 2026-04-28.1",
+        "in_force 2026-04-28.1",
+    ]
+    assert not replica(TUESDAY, *map(revision, (FRIDAY, TUESDAY + ONE_DAY))).can_go_on(known)
+    assert not replica(TUESDAY, revision(FRIDAY)).can_go_on("2026-04-22")
+
+
+def test_a_place_in_the_future_is_foreign() -> None:
+    """Tomorrow's sheet may be known to another replica; no sheet is set earlier than that."""
+    held = replica(FRIDAY, revision(FRIDAY))
+    assert held.told("2026-04-25") == []
+    assert not held.can_go_on("2026-04-26")
+    assert not held.can_go_on("9999-12-31")
+
+
+def test_a_reader_gets_two_years_of_sheets() -> None:
+    """One that lacks more fetches everything."""
+    days = list(workdays(date(2024, 4, 2), MOST_SHEETS + 2))
+    long = replica(days[-1], *map(revision, days))
+    assert len(long.told(str(days[1]))) == MOST_SHEETS + 1  # and the one in force
+    assert not long.can_go_on(str(days[0]))
+
+
+def test_backfilled_sheets_are_told_like_fetched_ones() -> None:
+    """With the same ids, because they say the same."""
+    days = list(workdays(THURSDAY, 4))
+    columns = [
+        Column(Currency(q.cbr_id, q.cbr_id, q.code, q.numeric_code, q.name), FETCHED) for q in sheet(days[0]).quotes
+    ]
+    for day in days:
+        for column, quote in zip(columns, sheet(day).quotes, strict=True):
+            column.put(day, quote.nominal, quote.value)
+    backfilled = Replica(days[-1], History(CALENDAR))
+    backfilled.history.fill(columns, Coverage(days[0], days[-1]))
+    assert backfilled.missed("2026-04-23") == replica(days[-1], *map(revision, days)).missed("2026-04-23")
+
+
+def test_a_missed_sheet_is_composed_only_when_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two years of them would block the loop."""
+    days = list(workdays(date(2025, 4, 1), 280))
+    long = replica(days[-1], *map(revision, days))
+    composed: list[date] = []
+    of_date = History.of_date
+
+    def counted(history: History, day: date) -> Revision | None:
+        composed.append(day)
+        return of_date(history, day)
+
+    view = long.history, snapshot(long.history, long.now)
+    monkeypatch.setattr(History, "of_date", counted)
+    next(missed(place_of(str(days[0])), *view))
+    assert composed == [days[1]]
+
+
+# Ids
+
+
+def test_an_id_says_what_its_reader_knows() -> None:
+    """The sheet in force, the newest and each corrected one, with a checksum of the figures."""
+    three = [revision(day) for day in (THURSDAY, FRIDAY, SATURDAY)]
+    assert str(replica(FRIDAY, *three, revision(SATURDAY, 2)).end) == ID
+    assert str(replica(FRIDAY, *three[:2]).end) == "2026-04-24.1-7fe99e88"
+    corrected = revision(THURSDAY, 2)
+    assert str(replica(SATURDAY, *three, corrected).end) == f"2026-04-25.1-99c35439_{Stamp.of(corrected)}"
 
 
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        ("1-2026-04-24.1", Place(1, FRIDAY, 1)),
-        ("7-2026-04-24.2", Place(7, FRIDAY, 2, "")),
-        ("7-2026-04-24.2-0123abcd", Place(7, FRIDAY, 2, "0123abcd")),
-        ("0-0001-01-01.0", NOWHERE),
-        ("123456789012345-1992-07-01.9999", Place(123456789012345, date(1992, 7, 1), 9999)),
+        (ID, Place(FRIDAY, (Stamp(FRIDAY, 1, "7fe99e88"), Stamp(SATURDAY, 2, "300b3baa")))),
+        ("2026-04-25.1-7fe99e88", Place(SATURDAY, (Stamp(SATURDAY, 1, "7fe99e88"),))),
+        ("2026-04-25", Place(SATURDAY, (Stamp(SATURDAY),))),
+        ("2026-04-25_2026-04-28", Place(SATURDAY, (Stamp(SATURDAY), Stamp(TUESDAY)))),
+        (
+            "2026-04-25_2026-04-24.9999-00000000_2026-04-28",
+            Place(SATURDAY, (Stamp(FRIDAY, 9999, "0" * 8), Stamp(SATURDAY), Stamp(TUESDAY))),
+        ),
     ],
 )
-def test_an_id_names_a_place(text: str, place: Place) -> None:
-    """Text and place are the same; ids of an earlier version have no checksum."""
+def test_an_id_is_a_place_as_text(text: str, place: Place) -> None:
+    """A day alone is an id, too."""
     assert Place.from_id(text) == place
     assert str(place) == text
-    assert place.key == (place.effective_date, place.number)
-    assert Event.from_text(f"in_force {text}") == Event("in_force", place)
-    assert Event.from_text(f"sheets {text}") is None
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "1", "-1-2026-04-24.1", "1-2026-02-30.1", "1-2026-04-24.1\n", "9" * 16 + "-2026-04-24.1"),
-        *("1-2026-04-24.10000", "1-2026-04-24.", "-2026-04-24.1", "1-26-04-24.1", "1-2026-4-24.1", "١-2026-04-24.1"),
-        *("7-2026-04-24.2-0123abc", "7-2026-04-24.2-0123abcde", "7-2026-04-24.2-", "7-2026-04-24.2-0123ABCD"),
+        *(
+            "",
+            "1",
+            "_",
+            "2026-04-24_",
+            "_2026-04-24",
+            "2026-04-24\n",
+            "2026-02-30",
+            "20260424",
+            "26-04-24",
+            "2026-4-24",
+        ),
+        *("2026-04-24.1", "2026-04-24.0-0123abcd", "2026-04-24.1-0123abc", "2026-04-24.1-0123abcde"),
+        *("2026-04-24.10000-0123abcd", "2026-04-24.1-0123ABCD", "2026-04-24.1-", "2026-04-24-0123abcd"),
+        *("٢٠٢٦-04-24", "0-0001-01-01.0", "7-2026-04-24.2-0123abcd", "2026-04-24,2026-04-25"),
+        "_".join(["2026-04-24"] * (MOST_CORRECTED + 3)),
     ],
 )
 def test_another_text_is_no_place(text: str) -> None:
-    """A foreign id is no error: its reader begins now."""
+    """A foreign id is no error: its reader fetches everything again."""
     assert Place.from_id(text) is None
-    assert Event.from_text(f"sheet {text}") is None
 
 
-def test_an_id_stands_for_the_whole_log_up_to_there() -> None:
-    """Equal logs have the same ids; with one other figure, or one other event, all later ids differ."""
-
-    def ids(*held: Revision) -> list[str]:
-        events = new_events(EventLog(), held, held[0], FRIDAY)
-        assert [Event.from_text(str(event)) for event in events] == events
-        assert {len(event.place.check) for event in events} == {8}
-        return [str(event.place) for event in events]
-
-    friday, saturday = revision(FRIDAY), revision(SATURDAY)
-    both = ids(friday, saturday)
-    assert [one.rsplit("-", 1)[0] for one in both] == ["1-2026-04-24.1", "2-2026-04-25.1", "3-2026-04-24.1"]
-    assert both == ids(revision(FRIDAY), revision(SATURDAY))
-    assert not {*both} & {*ids(Revision(sheet(FRIDAY, shift=1), 1, FETCHED), saturday)}
-    assert [a == b for a, b in zip(both, ids(friday), strict=False)] == [True, False]
+def test_of_two_revisions_of_a_sheet_the_reader_knows_the_higher() -> None:
+    """In whatever order it was told of them."""
+    stamps = [Stamp.of(revision(SATURDAY, number)) for number in (2, 3, 1)]
+    assert Place.of(SATURDAY, stamps).sheets == (stamps[1],)
 
 
-def test_a_reader_finds_its_place() -> None:
-    """By the whole id; if the log is another one or has forgotten the place, its reader fetches everything."""
-    events = [Event("sheet", Place(seq, date(2026, 1, seq), 1)) for seq in (3, 4, 6)]
-    log = logged(*events)
-    log.extend(events)
-    assert log.after(Place(3, date(2026, 1, 3), 1)) == events[1:]
-    assert log.after(log.end) == []
-    assert all(log.knows(event.place) for event in events)
-    unknown = [Place(40, date(2026, 1, 4), 1), Place(4, date(2026, 1, 3), 1), Place(1, date(2025, 12, 31), 2)]
-    for place in (*unknown, Place(3, date(2026, 1, 3), 1, "0" * 8), NOWHERE, None):
-        assert log.after(place) == [Event("reset", log.end)]
-        assert not log.knows(place)
+def corrected_sheets(days: Iterable[date]) -> list[Revision]:
+    return [one for day in days for one in (revision(day), revision(day, 2))]
 
 
-# The log
-
-
-def test_a_log_is_known_once_it_was_read() -> None:
-    """Also if there was nothing in it."""
-    log = EventLog()
-    assert (log.known, log.after(NOWHERE), log.end, log.begins) == (False, [], NOWHERE, date.max)
-    log.extend([])
-    assert (log.known, log.after(NOWHERE), log.end, log.begins) == (True, [], NOWHERE, date.max)
-
-
-def test_the_log_keeps_a_thousand_events() -> None:
-    """While it holds the first, it can be read from the beginning; a log that forgot its beginning cannot."""
-    events = [Event("sheet", Place(seq, date.min if seq == 1 else FRIDAY, 1)) for seq in range(1, MOST_EVENTS + 1)]
-    log = logged(*events)
-    assert MOST_EVENTS == 1000
-    assert log.after(NOWHERE) == events
-    assert log.knows(NOWHERE)
-    log.extend([last := Event("in_force", Place(MOST_EVENTS + 1, FRIDAY, 1))])
-    assert (list(log), log.end) == ([*events[1:], last], last.place)
-    assert log.after(NOWHERE) == [Event("reset", log.end)]
-
-
-def written(letters: str, first: int = 1) -> list[Event]:
-    """One event for each letter, numbered from `first`."""
-    return [Event("sheet", Place(seq, FRIDAY, 1, letter * 8)) for seq, letter in enumerate(letters, first)]
-
-
-@pytest.mark.parametrize(
-    ("ours", "stored", "expected"),
-    [
-        ("", "", ""),
-        ("", "ABC", "ABC"),
-        ("ABC", "C", "ABC"),
-        ("ABC", "CDE", "ABCDE"),
-        ("ABC", "ABCDE", "ABCDE"),
-        ("ABC", "", "ABC"),
-        ("ABC", "AB", "ABC"),
-        ("ABC", "xy", "xy"),
-        ("ABC", "wxyz", "wxyz"),
-        ("ABC", "ABxy", "ABxy"),
-    ],
-)
-def test_a_replica_follows_the_log_in_redis(ours: str, stored: str, expected: str) -> None:
-    """It forgets its own for another log, but not for a part of its own, which will be completed."""
-    log = logged(*written(ours))
-    log.follow(written(stored, 3 if stored.startswith("C") else 1))
-    assert list(log) == written(expected)
+def test_an_id_lists_the_latest_twenty_corrected_sheets() -> None:
+    """A correction of a sheet before these is not told; of a later one it is, in whatever part the reader hears."""
+    days = list(workdays(date(2026, 3, 3), 30))
+    today = days[-1]
+    full = replica(today, *corrected_sheets(days[2:22]), *map(revision, days))
+    assert len(full.end.sheets) == MOST_CORRECTED + 1
+    assert len(str(full.end)) < 500
+    more = replica(today, *corrected_sheets([days[0], *days[2:26]]), *map(revision, days))
+    assert more.told(full.end) == [f"revision {day}.2" for day in days[22:26]]
+    assert len(more.end.sheets) == MOST_CORRECTED + 1
+    # None of them is known: in the order of days no later one is lost when earlier ones no longer fit into the id.
+    assert more.told(replica(today, *map(revision, days)).end) == [
+        f"revision {day}.2" for day in [days[0], *days[2:26]]
+    ]

@@ -1,4 +1,4 @@
-"""/v1/events over real sockets: sent events, replayed events, and slow readers."""
+"""/v1/events over real sockets: sent and missed events, late replicas, and slow readers."""
 
 from __future__ import annotations
 
@@ -14,33 +14,37 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from conftest import Clock, Serve, Served, eventually
-from fake_bank import Bank, around_today, sheet
+import redis
+from conftest import Clock, Serve, Served, eventually, unhurried
+from fake_bank import Bank, around_today, sheet, workdays
 from listener import Reader, reading
 from machine import patience
 from processes import serving
 
 from ratesvc.config import Redis, Settings
-from ratesvc.domain.events import Event, Place
-from ratesvc.storage.records import seal
-from ratesvc.storage.redis import connect
-from ratesvc.storage.store import Store
+from ratesvc.domain.events import MOST_SHEETS
+from ratesvc.service import event_feed
+from ratesvc.storage.store import Loaded, Store
 from ratesvc.web import connections, events
 
 pytestmark = pytest.mark.usefixtures("_two_sheets")
 
 THURSDAY, FRIDAY, SATURDAY, TUESDAY = (date(2026, 4, day) for day in (23, 24, 25, 28))
-FIRST = ["1-2026-04-24.1-d1bba6b1", "2-2026-04-24.1-1456b0bd"]
-THIRD = "3-2026-04-25.1-399595d2"
-NOWHERE = "0-0001-01-01.0"
+NOWHERE = "redis://127.0.0.1:1/0"
+FIRST = "2026-04-24.1-7fe99e88"
+IDS = [f"{FIRST}_2026-04-25.1-99c35439", f"{FIRST}_2026-04-25.2-300b3baa", "2026-04-25.2-300b3baa"]
+"""Of a day's three events."""
+TOLD = [("sheet", "2026-04-25", 1), ("revision", "2026-04-25", 2), ("in_force", "2026-04-25", 2)]
 RESET = [("reset", "", 0)]
 
 
 @asynccontextmanager
-async def started(serve: Serve, settings: Settings, told: int = 2) -> AsyncIterator[Served]:
-    """A service that has this many events."""
-    async with serve(settings) as running:
-        await eventually(lambda: len(list(running.service.event_log.log)) >= told)
+async def started(serve: Serve, settings: Settings) -> AsyncIterator[Served]:
+    """A service with all sheets of the Bank's."""
+    async with serve(unhurried(settings)) as running:
+        await eventually(lambda: len(running.service.history.days) >= 2)
+        if settings.redis.url != NOWHERE:
+            await running.filled()
         yield running
 
 
@@ -50,16 +54,29 @@ def _two_sheets(bank: Bank) -> None:
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
 
 
-async def a_day_passes(bank: Bank, served: Served, clock: Clock, readers: list[Reader]) -> None:
-    """Saturday's sheet is set, corrected, and comes into force."""
-    for count, shift in enumerate((0, 1), 1):
-        bank.publish(sheet(SATURDAY, shift))
-        for _ in range(count):  # a correction is confirmed by the second poll
-            await served.service.refresh()
-        for reader in readers:
-            await reader.heard(count)
+async def is_corrected(bank: Bank, served: Served, day: date, shift: int) -> None:
+    """The Bank gives that day other figures, and the second poll confirms them."""
+    bank.publish(sheet(day, shift))
+    for _ in range(2):
+        await served.service.refresh()
+
+
+async def midnight(served: Served, clock: Clock) -> None:
+    """Saturday begins in Moscow."""
     clock.moment = datetime(2026, 4, 24, 21, 0, tzinfo=UTC)
     await served.service.tick()
+
+
+async def a_day_passes(bank: Bank, served: Served, clock: Clock, *readers: Reader) -> None:
+    """Saturday's sheet is set, corrected, and comes into force."""
+    bank.publish(sheet(SATURDAY))
+    await served.service.refresh()
+    for reader in readers:
+        await reader.heard(1)
+    await is_corrected(bank, served, SATURDAY, 1)
+    for reader in readers:
+        await reader.heard(2)
+    await midnight(served, clock)
     for reader in readers:
         await reader.heard(3)
 
@@ -68,137 +85,172 @@ async def test_a_publication_a_correction_and_midnight_on_two_replicas(
     bank: Bank, settings: Settings, serve: Serve, clock: Clock
 ) -> None:
     """Every replica sends each event once, in one order and with the same ids; its address answers that revision."""
-    async with AsyncExitStack() as stack:
-        one, two = [await stack.enter_async_context(started(serve, settings)) for _ in "ab"]
-        first, second = [await stack.enter_async_context(reading(served.url)) for served in (one, two)]
-        await a_day_passes(bank, one, clock, [first, second])
-        assert first.told == [("sheet", "2026-04-25", 1), ("revision", "2026-04-25", 2), ("in_force", "2026-04-25", 2)]
-        assert first.ids == [THIRD, "4-2026-04-25.2-a8314a99", "5-2026-04-25.2-248306dd"]
-        assert first.blocks[0] == {"retry": "3000", "id": FIRST[-1]}
-        assert (second.ids, second.told) == (first.ids, first.told)
+    async with started(serve, settings) as one, started(serve, settings) as two:
+        async with reading(one.url) as first, reading(two.url) as second:
+            await a_day_passes(bank, one, clock, first, second)
+        for reader in (first, second):
+            assert (reader.ids, reader.told) == (IDS, TOLD)
+            assert reader.blocks[0] == {"retry": "3000", "id": FIRST}
         path = first.documents()[-1]["url"].removeprefix(one.url.replace("127.0.0.1", "localhost"))
         status, _, body = await two.get(path)
         assert (status, json.loads(body)["effective_date"], json.loads(body)["revision"]) == (200, "2026-04-25", 2)
 
 
-async def test_missed_events_come_from_another_replica_and_after_a_restart(
-    bank: Bank, settings: Settings, serve: Serve, clock: Clock
-) -> None:
-    """After an id exactly the rest comes. Without an id a reader begins now; an unknown id gets a reset."""
-    async with started(serve, settings) as one, started(serve, settings) as two:
-        async with reading(two.url) as absent:
-            assert (absent.events, absent.last_id) == ([], FIRST[-1])
-        async with reading(one.url) as present:
-            await a_day_passes(bank, one, clock, [present])
-        ids = [*FIRST, *present.ids]
-        await eventually(lambda: len(list(two.service.event_log.log)) == 5)
-        await replays(two, ids)
-        async with reading(two.url) as fresh, reading(two.url, "abc") as stranger:
-            assert fresh.blocks == [{"retry": "3000", "id": ids[-1]}]
-            await stranger.heard(1)
-            assert (stranger.blocks[0], stranger.told, stranger.ids) == ({"retry": "3000"}, RESET, ids[-1:])
-    async with started(serve, settings) as again:
-        await replays(again, ids)
-        assert [str(event.place) for event in again.service.event_log.log] == ids
-
-
-async def replays(served: Served, ids: list[str]) -> None:
-    """From the beginning and after each event except the last."""
-    for heard, last in enumerate([NOWHERE, *ids[:-1]]):
+async def continues(served: Served) -> None:
+    """A reader of any of the day's events gets the rest: a missed sheet with its correction is one event."""
+    rest = {FIRST: [("sheet", "2026-04-25", 2), TOLD[2]], IDS[0]: TOLD[1:], IDS[1]: TOLD[2:], IDS[2]: []}
+    for last, told in rest.items():
         async with reading(served.url, last) as reader:
-            await reader.heard(len(ids) - heard)
-            assert reader.ids == ids[heard:]
-            assert reader.blocks[0]["id"] == last
+            await reader.heard(len(told))
+            assert (reader.told, reader.last_id) == (told, IDS[2])
+            assert reader.blocks[0] == {"retry": "3000", "id": last}
 
 
-async def test_replicas_that_append_at_once_append_one_event(
+async def test_missed_events_come_from_any_replica_and_after_a_restart(
     bank: Bank, settings: Settings, serve: Serve, clock: Clock
 ) -> None:
-    """At midnight every replica proposes the next number; Redis takes one."""
-    bank.publish(sheet(SATURDAY))
-    async with started(serve, settings, 3) as one, started(serve, settings, 3) as two:
-        async with reading(one.url) as first, reading(two.url) as second:
-            clock.moment = datetime(2026, 4, 24, 21, 0, tzinfo=UTC)
-            await asyncio.gather(*(served.service.tick() for served in (one, two) * 5))
-            await asyncio.gather(first.heard(1), second.heard(1))
-            await asyncio.gather(*(served.service.tick() for served in (one, two)))
-        assert first.told == second.told == [("in_force", "2026-04-25", 1)]
-        assert first.ids == second.ids == [str(one.service.event_log.log.end)]
+    """Exactly the rest. Redis may be emptied and gone meanwhile, since memory has everything."""
+    async with started(serve, settings) as one, started(serve, settings) as two:
+        await a_day_passes(bank, one, clock)
+        await eventually(lambda: str(two.service.events.end) == IDS[2])
+        await continues(two)
+        async with reading(two.url) as fresh:
+            assert fresh.blocks == [{"retry": "3000", "id": IDS[2]}]
+        with redis.Redis.from_url(settings.redis.url) as client:
+            client.flushall()
+        await continues(one)
+        await eventually(lambda: client.hlen(f"{{{settings.redis.namespace}}}:v2:sheets") >= len(one.service.history))
+    async with started(serve, settings) as again:
+        await continues(again)
 
 
-async def test_after_a_total_loss_every_reader_gets_a_reset(
+async def test_after_a_total_loss_readers_go_on_if_their_figures_are_right(
     bank: Bank, settings: Settings, serve: Serve, clock: Clock
 ) -> None:
-    """Redis and every replica lost the log, so nobody knows what a reader missed. All readers get the next event."""
-    async with started(serve, settings) as one, reading(one.url) as present:
-        await a_day_passes(bank, one, clock, [present])
-        ids = [str(event.place) for event in one.service.event_log.log]
-    redis = msgspec.structs.replace(settings.redis, namespace=f"{settings.redis.namespace}-emptied")
-    settings = msgspec.structs.replace(settings, redis=redis)
-    async with started(serve, settings) as one, started(serve, settings) as two, AsyncExitStack() as stack:
-        begun = [str(event.place) for event in one.service.event_log.log]
-        readers = [await stack.enter_async_context(reading(served.url, last)) for served in (one, two) for last in ids]
-        for reader in readers:
+    """Redis and all replicas lost everything, and revisions are counted anew. A reader of old figures gets a reset."""
+    bank.publish(sheet(SATURDAY, shift=1))
+    clock.moment = datetime(2026, 4, 24, 21, 0, tzinfo=UTC)
+    async with started(serve, settings) as served:
+        for last, told in (
+            (FIRST, [("sheet", "2026-04-25", 1), ("in_force", "2026-04-25", 1)]),
+            (IDS[0], RESET),
+            (IDS[1], [("in_force", "2026-04-25", 1)]),
+        ):
+            async with reading(served.url, last) as reader:
+                await reader.heard(len(told))
+                assert (reader.told, reader.documents()[-1]["url"].endswith("/v1/rates")) == (told, told == RESET)
+        async with reading(served.url, IDS[2]) as reader:
+            bank.publish(sheet(TUESDAY))
+            clock.moment = datetime(2026, 4, 27, 15, 0, tzinfo=UTC)
+            await served.service.refresh()
             await reader.heard(1)
-            assert (reader.blocks[0], reader.told, reader.last_id) == ({"retry": "3000"}, RESET, begun[-1])
-            assert reader.documents()[0]["url"].endswith("/v1/rates")
-        clock.moment = datetime(2026, 4, 27, 15, 0, tzinfo=UTC)
-        bank.publish(sheet(TUESDAY))
-        await one.service.refresh()
-        for reader in readers:
-            await reader.heard(2)
-            assert reader.told[1:] == [("sheet", "2026-04-28", 1)]
+            assert reader.told == [("sheet", "2026-04-28", 1)]
+            assert reader.last_id.startswith(f"{IDS[2]}_2026-04-28.1-")
 
 
-async def appended(served: Served, store: Store, count: int) -> list[Event]:
-    """So many more events in Redis, which the service has read."""
-    end = served.service.event_log.log.end.seq
-    events = [Event("in_force", Place(seq, FRIDAY, 1)) for seq in range(end + 1, end + count + 1)]
-    await store.append_events(events, end)
-    await store.announce(FRIDAY)
-    await eventually(lambda: served.service.event_log.log.end == events[-1].place)
-    return events
-
-
-async def test_a_reader_with_an_event_older_than_the_log_gets_a_reset(
-    settings: Settings, serve: Serve, store: Store
-) -> None:
-    """The log keeps the newest thousand events, also in Redis, and the service never replays a part."""
-    async with started(serve, settings) as one:
-        events = await appended(one, store, 1500)
-        stored = await store.events(0)
-        assert list(one.service.event_log.log) == stored[-1000:] == events[-1000:]
-        assert len(stored) < 1200
-        async with reading(one.url, FIRST[0]) as late:
-            await late.heard(1)
-            assert (late.told, late.last_id) == (RESET, str(events[-1].place))
-
-
-async def test_readers_get_a_reset_as_soon_as_another_log_begins(
-    settings: Settings, serve: Serve, store: Store
-) -> None:
-    """Redis was emptied, and a replica without a log was the first to append."""
+async def test_without_redis_every_reader_is_told(bank: Bank, settings: Settings, serve: Serve, clock: Clock) -> None:
+    """By the replica that asked the Bank. The next one counts revisions anew: of two with one number it says reset."""
+    settings = msgspec.structs.replace(settings, redis=Redis(url=NOWHERE))
     async with started(serve, settings) as one, reading(one.url) as reader:
-        other = [Event("sheet", Place(1, SATURDAY, 1, "0" * 8)), Event("in_force", Place(2, SATURDAY, 1, "1" * 8))]
-        client = connect(settings.redis.url)
-        async with client.pipeline(transaction=True) as at_once:
-            key = f"{{{settings.redis.namespace}}}:v2:events"
-            at_once.delete(key)
-            for event in other:
-                number = f"{event.place.seq}-0"
-                at_once.xadd(key, {"event": seal(number, str(event).encode())}, id=number)
-            await at_once.execute()
-        await client.aclose()
-        await store.announce(SATURDAY)
+        await a_day_passes(bank, one, clock, reader)
+        assert (reader.ids, reader.told) == (IDS, TOLD)
+    async with (
+        started(serve, settings) as again,
+        reading(again.url, IDS[2]) as reader,
+        reading(again.url, FIRST) as late,
+    ):
+        await late.heard(2)
+        assert late.told == [("sheet", "2026-04-25", 1), ("in_force", "2026-04-25", 1)]
+        await is_corrected(bank, again, SATURDAY, 2)
+        await late.heard(3)
         await reader.heard(1)
-        assert (reader.told, reader.last_id) == (RESET, str(other[-1].place))
-        assert list(one.service.event_log.log) == await store.events(0) == other
+        assert (late.told[2:], reader.told) == ([("revision", "2026-04-25", 2)], RESET)
 
 
-async def test_without_redis_readers_are_asked_to_reconnect(settings: Settings, serve: Serve) -> None:
-    """Without the log the service could neither number events nor replay them."""
-    async with serve(msgspec.structs.replace(settings, redis=Redis(url="redis://127.0.0.1:1/0"))) as running:
-        await running.ready()
+async def test_a_reader_that_changes_replicas_hears_nothing_twice(
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock
+) -> None:
+    """A late replica is silent about what the reader knows, also when it catches up; then it tells what is new."""
+    apart = msgspec.structs.replace(settings.redis, namespace=f"{settings.redis.namespace}-apart")
+    async with started(serve, settings) as one, started(serve, msgspec.structs.replace(settings, redis=apart)) as late:
+        async with reading(one.url) as reader:
+            await a_day_passes(bank, one, clock, reader)
+        async with reading(late.url, reader.last_id) as reader:
+            for _ in range(2):
+                await late.service.refresh()
+            await eventually(lambda: late.service.history.of_date(SATURDAY))
+            bank.publish(sheet(TUESDAY))
+            clock.moment = datetime(2026, 4, 27, 15, 0, tzinfo=UTC)
+            await late.service.refresh()
+            await reader.heard(1)
+            assert reader.told == [("sheet", "2026-04-28", 1)]
+        async with reading(one.url, reader.last_id) as reader:
+            await one.service.refresh()
+            await is_corrected(bank, one, TUESDAY, 1)
+            await reader.heard(1)
+            assert reader.told == [("revision", "2026-04-28", 2)]
+
+
+async def test_a_reader_that_was_away_for_a_week_gets_each_sheet(
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock
+) -> None:
+    """Also from a service that was away as long, and of the sheets in force only the last."""
+    async with started(serve, settings) as one, reading(one.url) as reader:
+        assert reader.last_id == FIRST
+    days = list(workdays(SATURDAY, 5))
+    bank.publish(*map(sheet, days))
+    clock.moment = datetime(2026, 5, 2, 9, 0, tzinfo=UTC)
+    async with started(serve, settings) as again:
+        await eventually(lambda: len(again.service.history.days) == 7)
+        async with reading(again.url, reader.last_id) as reader:
+            await reader.heard(6)
+            assert reader.told == [*(("sheet", str(day), 1) for day in days), ("in_force", str(days[-1]), 1)]
+
+
+@pytest.mark.parametrize(
+    "foreign", ["abc", "7-2026-04-24.1-5b0e92d1", "2026-04-26", "1992-06-30", f"{FIRST[:-8]}00000000"]
+)
+async def test_a_foreign_id_gets_a_reset(foreign: str, bank: Bank, settings: Settings, serve: Serve) -> None:
+    """No id, one of the future or of the distant past, one of other figures. Later events follow."""
+    async with started(serve, settings) as served, reading(served.url, foreign) as stranger:
+        await stranger.heard(1)
+        assert (stranger.told, stranger.ids) == (RESET, [FIRST])
+        assert stranger.documents()[0]["url"].endswith("/v1/rates")
+        bank.publish(sheet(SATURDAY))
+        await served.service.refresh()
+        await stranger.heard(2)
+        assert stranger.told[1:] == TOLD[:1]
+
+
+async def test_the_address_of_an_event_answers_on_every_replica(
+    bank: Bank, settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Most readers fetch it at once. A replica that takes a twentieth of a second to load a sheet has it by then."""
+    load = Store.load
+
+    async with started(serve, settings) as one, started(serve, settings) as slow, reading(one.url) as reader:
+
+        async def slowly(store: Store, *parts: int) -> Loaded:
+            if store is slow.service.store:
+                await asyncio.sleep(event_feed.SPREAD_S / 4)
+            return await load(store, *parts)
+
+        monkeypatch.setattr(Store, "load", slowly)
+        for shift in range(5):
+            await is_corrected(bank, one, SATURDAY, shift)
+            await reader.heard(shift + 1)
+            path = reader.documents()[-1]["url"].partition("/v1/")[2]
+            status, _, _ = await slow.get(f"/v1/{path}")
+            assert (path, status) == (path, 200)
+
+
+async def test_before_the_first_sheet_readers_are_asked_to_reconnect(
+    bank: Bank, settings: Settings, serve: Serve
+) -> None:
+    """There is nothing yet that a reader could know."""
+    bank.documents.clear()
+    bank.series.clear()
+    async with serve(settings) as running:
         status, _, body = await running.get("/v1/events")
         assert (status, body) == (200, b"retry: 30000\n\n")
 
@@ -246,46 +298,54 @@ async def has_place(served: Served) -> bool:
         return "id" in one_more.blocks[0]
 
 
-async def stuck(served: Served, store: Store) -> socket.socket:
-    """A reader that asks for a thousand events and takes none of them."""
-    await appended(served, store, 900)
+@pytest.fixture
+def long_ago(bank: Bank) -> str:
+    """The Bank has two years of sheets. The id of a reader that knows only the first."""
+    days = list(workdays(date(2024, 5, 21), MOST_SHEETS - 1))
+    assert days[-1] < THURSDAY
+    bank.publish(*map(sheet, days))
+    return str(days[0])
+
+
+async def stuck(served: Served, last_id: str) -> socket.socket:
+    """A reader that asks for hundreds of events and takes none of them."""
     reader = socket.socket()
     reader.setblocking(False)  # noqa: FBT003 -- as the standard library has it
     reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     loop = asyncio.get_running_loop()
     await loop.sock_connect(reader, ("127.0.0.1", int(served.url.rsplit(":", 1)[1])))
-    request = b"GET /v1/events HTTP/1.1\r\nHost: x\r\nLast-Event-ID: " + NOWHERE.encode() + b"\r\n\r\n"
-    await loop.sock_sendall(reader, request)
+    request = f"GET /v1/events HTTP/1.1\r\nHost: x\r\nLast-Event-ID: {last_id}\r\n\r\n"
+    await loop.sock_sendall(reader, request.encode())
     return reader
 
 
 async def test_a_reader_that_reads_nothing_is_dropped(
-    settings: Settings, serve: Serve, store: Store, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, serve: Serve, long_ago: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its place becomes free and the rest is never sent; other readers do not wait meanwhile."""
     monkeypatch.setattr(connections, "LOOK_S", 0.05)
     monkeypatch.setattr(events, "MOST_STREAMS", 2)
-    async with started(serve, settings) as running, reading(running.url) as other:
-        with await stuck(running, store) as reader:
-            await other.heard(900)
+    async with started(serve, settings) as running, reading(running.url, long_ago) as other:
+        with await stuck(running, long_ago) as reader:
+            await other.heard(MOST_SHEETS)
             monkeypatch.setattr(connections, "PATIENCE_S", 0.3)
             await eventually(lambda: has_place(running))
             taken = b""
             with contextlib.suppress(ConnectionResetError):
                 while chunk := await asyncio.get_running_loop().sock_recv(reader, 65536):
                     taken += chunk
-            assert FIRST[-1].encode() in taken
+            assert other.ids[0].encode() in taken
             assert other.ids[-1].encode() not in taken
         assert not other.ended
 
 
-async def test_a_stop_ends_every_stream_at_once(settings: Settings, serve: Serve, store: Store) -> None:
+async def test_a_stop_ends_every_stream_at_once(settings: Settings, serve: Serve, long_ago: str) -> None:
     """Also a stream that nobody reads. A new reader is asked to reconnect soon."""
     async with AsyncExitStack() as after:
         async with started(serve, settings) as running:
-            reader = await after.enter_async_context(reading(running.url))
-            after.enter_context(await stuck(running, store))
-            await reader.heard(900)
+            reader = await after.enter_async_context(reading(running.url, long_ago))
+            after.enter_context(await stuck(running, long_ago))
+            await reader.heard(MOST_SHEETS)
 
             async def both_are_open() -> bool:
                 return float((await running.samples())["ratesvc_event_streams"]) == 2
@@ -305,9 +365,8 @@ async def test_a_process_continues_and_stops_with_open_streams(bank: Bank, tmp_p
     in_force = around_today(bank)
     async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url, RATESVC_POLL_SECONDS="0.2") as program:
         await program.ready()
-        async with reading(program.url, NOWHERE) as reader:
-            await reader.heard(2)
-        assert [kind for kind, *_ in reader.told] == ["sheet", "in_force"]
+        async with reading(program.url) as reader:
+            assert reader.events == []
         bank.publish(sheet(in_force, shift=1))
         async with reading(program.url, reader.last_id) as present:
             await present.heard(1)

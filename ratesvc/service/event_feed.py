@@ -1,0 +1,86 @@
+"""The feed of events of one replica: computes what each reader missed, and wakes the readers after a change."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import lru_cache
+from itertools import islice
+
+from ratesvc.domain.events import RESET, Event, Place, can_go_on, missed
+from ratesvc.domain.history import History
+from ratesvc.domain.rates import Snapshot
+
+SPREAD_S = 0.2
+"""Readers are told so long after a change: most fetch the event's address at once, from any replica."""
+BATCH = 50
+MOST_PLACES = 100
+
+
+class EventFeed:
+    """What /v1/events reads.
+
+    `end` is the place of a reader that knows everything, None while no sheet is published.
+    """
+
+    def __init__(self, history: History) -> None:
+        """Nothing is told before the first `publish`."""
+        self.end: Place | None = None
+        self.closed = False
+        self._history = history
+        self._snapshot: Snapshot | None = None
+        self._spreading = 0
+        self._woken = asyncio.Event()
+        self._at_close: list[Callable[[], None]] = []
+        # Most readers are at the same place.
+        self._missed = lru_cache(MOST_PLACES)(self._compute)
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """Tell the readers of a change in a moment, when the other replicas have loaded it, too."""
+        self._snapshot = snapshot
+        self._spreading += 1
+        if self.end is None:
+            self._tell()
+        else:
+            asyncio.get_running_loop().call_later(SPREAD_S, self._tell)
+
+    def _tell(self) -> None:
+        self._spreading -= 1
+        if self._snapshot and not self._spreading:
+            self.end = Place.at(self._history, self._snapshot)
+            self._missed.cache_clear()
+            self._wake()
+
+    async def after(self, place: Place | None) -> list[Event]:
+        """The next events for a reader at `place`, as soon as there are any; none when this replica is about to stop.
+
+        Without a place the reader gets a `reset`.
+        """
+        while not self.closed:
+            # A reader that comes while a change spreads waits like the others.
+            if not self._spreading and (events := self._missed(place)):
+                return events
+            await self._woken.wait()
+        return []
+
+    def _compute(self, place: Place | None) -> list[Event]:
+        if self._snapshot is None or self.end is None:
+            return []
+        if place is None or not can_go_on(place, self._history, self._snapshot):
+            return [Event(RESET, None, self.end)]
+        return list(islice(missed(place, self._history, self._snapshot), BATCH))
+
+    def at_close(self, call: Callable[[], None]) -> None:
+        """Have `call` called when this replica is about to stop."""
+        self._at_close.append(call)
+
+    def close(self) -> None:
+        """Let every reader go, now and from now on."""
+        self.closed = True
+        self._wake()
+        for call in self._at_close:
+            call()
+
+    def _wake(self) -> None:
+        waiting, self._woken = self._woken, asyncio.Event()
+        waiting.set()

@@ -1,0 +1,128 @@
+"""The feed of events of a replica: when it tells its readers, and what that costs."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, date, datetime
+
+import pytest
+from fake_bank import sheet
+
+from ratesvc.domain import events
+from ratesvc.domain.events import Event, Place
+from ratesvc.domain.history import History, snapshot
+from ratesvc.domain.rates import Revision
+from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
+from ratesvc.service import event_feed
+from ratesvc.service.event_feed import EventFeed
+
+THURSDAY, FRIDAY, SATURDAY = (date(2026, 4, day) for day in (23, 24, 25))
+NOON = datetime(2026, 4, 24, 9, tzinfo=UTC)
+
+
+class Told:
+    """A feed that has told of Thursday's and Friday's sheets."""
+
+    def __init__(self) -> None:
+        self.history = History(WorkCalendar())
+        self.feed = EventFeed(self.history)
+        assert self.feed.end is None
+        self.holds(THURSDAY)
+        self.holds(FRIDAY)
+
+    def holds(self, day: date, number: int = 1) -> None:
+        self.history.add(Revision(sheet(day, number - 1), number, NOON))
+        self.feed.publish(snapshot(self.history, NOON))
+
+    @property
+    def end(self) -> Place:
+        assert self.feed.end
+        return self.feed.end
+
+
+def kinds(found: list[Event]) -> list[str]:
+    return [event.kind for event in found]
+
+
+@pytest.fixture
+async def told() -> Told:
+    made = Told()
+    while made.end.newest != FRIDAY:
+        await made.feed.after(made.end)
+    return made
+
+
+async def test_a_change_is_told_a_moment_later(told: Told) -> None:
+    """Until then a new reader begins before the change: its first answers may come from a replica that lacks it."""
+    before = told.end
+    waiting = asyncio.create_task(told.feed.after(before))
+    begun = asyncio.get_running_loop().time()
+    told.holds(SATURDAY)
+    assert told.end == before
+    returning = told.feed.after(before)
+    assert kinds(await returning) == kinds(await waiting) == [events.SHEET]
+    assert asyncio.get_running_loop().time() - begun >= event_feed.SPREAD_S * 0.99
+    assert told.end.newest == SATURDAY
+
+
+async def test_changes_in_one_moment_are_told_together(told: Told) -> None:
+    """The last of them has as long to spread as the first."""
+    before = told.end
+    told.holds(SATURDAY)
+    told.holds(SATURDAY, 2)
+    (event,) = await told.feed.after(before)
+    assert (event.sheet, event.place) == (told.end.sheets[-1], told.end)
+    assert event.sheet
+    assert event.sheet.number == 2
+
+
+async def test_readers_at_one_place_cost_as_much_as_one(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand are told in the same moment."""
+    computed: list[Place] = []
+    missed = events.missed
+
+    def counted(place: Place, *more: object) -> object:
+        computed.append(place)
+        return missed(place, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(event_feed, "missed", counted)
+    before = told.end
+    readers = [asyncio.create_task(told.feed.after(before)) for _ in range(1000)]
+    told.holds(SATURDAY)
+    assert {tuple(kinds(found)) for found in await asyncio.gather(*readers)} == {(events.SHEET,)}
+    assert len(computed) <= 2
+
+
+async def test_many_events_come_in_parts(told: Told) -> None:
+    """Each part goes on where the one before ended."""
+    for days in range(1, 121):
+        told.history.add(Revision(sheet(THURSDAY - days * ONE_DAY), 1, NOON))
+    place, heard = Place.from_id(str(THURSDAY - 120 * ONE_DAY)), []
+    while place != told.end:
+        part = await told.feed.after(place)
+        assert 0 < len(part) <= event_feed.BATCH
+        heard += part
+        place = heard[-1].place
+    assert kinds(heard) == [events.SHEET] * 121 + [events.IN_FORCE]
+
+
+async def test_a_feed_that_closes_lets_its_readers_go(told: Told) -> None:
+    """Now and from now on, and tells who wants to know."""
+    closed: list[bool] = []
+    told.feed.at_close(lambda: closed.append(told.feed.closed))
+    waiting = asyncio.create_task(told.feed.after(told.end))
+    await asyncio.sleep(0)
+    told.feed.close()
+    assert (await waiting, await told.feed.after(None), closed) == ([], [], [True])
+
+
+async def test_before_the_first_sheet_nobody_is_told_anything() -> None:
+    """Then a reader without a place gets a reset."""
+    history = History(WorkCalendar())
+    feed = EventFeed(history)
+    waiting = asyncio.create_task(feed.after(None))
+    await asyncio.sleep(0)
+    assert (feed.end, waiting.done()) == (None, False)
+    history.add(Revision(sheet(FRIDAY), 1, NOON))
+    feed.publish(snapshot(history, NOON))
+    assert await waiting == [Event(events.RESET, None, Place.at(history, snapshot(history, NOON)))]
