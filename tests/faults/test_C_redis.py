@@ -75,19 +75,18 @@ def key_of(namespace: str, name: str) -> str:
 
 
 def stored(server: RealRedis, key: Name) -> set[bytes]:
-    """The fields of sheets and columns in a Redis that holds coverage and events too, all of them whole; else none."""
+    """The fields of sheets and columns in a Redis that holds the coverage too, all of them whole; else none."""
     with server.client() as client:
         try:
             if (client.memory_usage(key("sheets"), samples=0) or 0) > MOST_OF_OURS:
                 return set()  # to read it all again and again would be a fault of its own
             sheets: dict[Any, Any] = client.hgetall(key("sheets"))
             columns: dict[Any, Any] = client.hgetall(key("columns"))
-            events: Any = client.xlen(key("events"))
             coverage = unseal("coverage", client.get(key("coverage")))
         except redis.RedisError:
             return set()
     is_whole = all(unseal(name.decode(), value) for name, value in (sheets | columns).items())
-    return sheets.keys() | columns.keys() if is_whole and coverage and events else set()
+    return sheets.keys() | columns.keys() if is_whole and coverage else set()
 
 
 @dataclass
@@ -145,7 +144,7 @@ class Stage:
             self.bank.publish(*map(sheet, DAYS))
         async with self.serve(self.over(url or self.own.url)) as served:
             await served.filled()
-            await eventually(lambda: served.service.event_log.log.end.seq and served.service.telemetry.last_cycle)
+            await eventually(lambda: served.service.telemetry.last_cycle)
             yield Seeded(served.service, served.url, served.http, self.bank)
 
     async def publishes_saturday(self, served: Seeded) -> None:
@@ -203,7 +202,7 @@ async def is_flushed(own: RealRedis, _served: Seeded, _load: Load) -> None:
 
 
 LOSSES = {
-    "C1 Redis is killed and comes back empty: memory rewrites sheets, columns, coverage and events": restarts_empty,
+    "C1 Redis is killed and comes back empty: memory rewrites sheets, columns and coverage": restarts_empty,
     "C7 Redis evicts our keys: the next tick writes them again": evicts,
     "C8 Somebody empties Redis under load: answers stay, and memory rewrites everything": is_flushed,
 }
@@ -518,7 +517,7 @@ def foreign(value: bytes) -> Callable[[redis.Redis, Name], object]:
 
 def other_types(client: redis.Redis, key: Name) -> None:
     with client.pipeline() as at_once:
-        for name in ("sheets", "columns", "coverage", "events"):
+        for name in ("sheets", "columns", "coverage"):
             at_once.delete(key(name))
             at_once.rpush(key(name), "a", "list")
         at_once.execute()

@@ -87,7 +87,7 @@ async def test_nginx_serves_under_a_prefix_with_tls(tmp_path: Path) -> None:
             assert (await answer.json())["stale"] is False
         async with http.get("widget?lang=en") as answer:
             assert "60.3741" in await answer.text()
-        async with http.get("v1/events", headers={"Last-Event-ID": "0-0001-01-01.0"}) as answer:
+        async with http.get("v1/events", headers={"Last-Event-ID": "2022-11-17"}) as answer:
             text = b""
             while b"data: " not in text:
                 text += await answer.content.readline()

@@ -22,7 +22,7 @@ HANDBOOK = (ROOT / "docs/operations.md").read_text("utf-8")
 (LINE,) = re.findall(r"^ACL SETUSER .*$", HANDBOOK, re.MULTILINE)
 (CLUSTER_TOO,) = re.findall(r"In a Cluster add `(\S+)`", HANDBOOK)
 FOREIGN_KEYS = ("SET other 1", "GET other", "PUBLISH other 1")
-KEYS = tuple(f"{{ratesvc}}:v2:{name}" for name in ("sheets", "columns", "events"))
+KEYS = tuple(f"{{ratesvc}}:v2:{name}" for name in ("sheets", "columns", "coverage"))
 
 
 def ask(server: RealRedis, *words: str, user: str = "") -> Any:

@@ -62,7 +62,7 @@ class Replica:
     def __post_init__(self) -> None:
         self.refresher = Refresher(self.client, self.store, self.history, self.clock, waits=self.waits)
         self.backfill = Backfill(self.refresher, 0, self.accept, lambda *filled: self.take((), *filled))
-        self.sync = Sync(self.store, self.history, lambda: None, self.take, appending=False)
+        self.sync = Sync(self.store, self.history, self.take)
 
     def take(
         self, revisions: Iterable[Revision], columns: Sequence[Column] = (), coverage: Coverage | None = None

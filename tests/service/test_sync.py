@@ -34,11 +34,10 @@ MOST_OF_A_TICK = 1000
 
 @asynccontextmanager
 async def started(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[Served]:
-    """A service that holds some history, and every event of it."""
+    """A service that holds some history."""
     bank.publish(*map(sheet, DAYS))
     async with serve(unhurried(settings)) as served:
         await served.filled()
-        await eventually(lambda: served.service.event_log.log.end.seq)
         yield served
 
 
@@ -96,7 +95,7 @@ def days_of(service: Service) -> tuple[list[tuple[date, int]], Coverage | None, 
 
 
 async def test_an_idle_tick_moves_less_than_a_kilobyte(quiet: Served, client: redis.Redis) -> None:
-    """It compares counts, the coverage and the last event, and reads no value again."""
+    """It compares counts and the coverage, and reads no value again."""
     info = -moved(client) + moved(client)
     before = moved(client)
     for _ in range(10):
@@ -123,10 +122,8 @@ LOSSES: dict[str, Callable[[redis.Redis, Name], object]] = {
     "the coverage of a master that knows less": lambda client, name: client.set(
         name("coverage"), encode_coverage(Coverage(FIRST_DAY, DAYS[3]), 1)
     ),
-    "a foreign event": lambda client, name: client.xadd(name("events"), {"event": b"foreign"}),
     "foreign types": lambda client, name: [
-        (client.delete(name(one)), client.sadd(name(one), "foreign"))
-        for one in ("sheets", "columns", "quarantine", "events")
+        (client.delete(name(one)), client.sadd(name(one), "foreign")) for one in ("sheets", "columns", "quarantine")
     ],
 }
 
@@ -141,7 +138,6 @@ async def test_two_ticks_repair_what_redis_lost(lost: str, quiet: Served, client
         for _ in range(ticks):
             await quiet.service.tick()
     assert whole(quiet, client) == before
-    assert client.xlen(key(quiet, "events")) == quiet.service.event_log.log.end.seq
     assert days_of(quiet.service) == held_before
     async with Service(quiet.service.settings, clock=quiet.service.clock, scheduled=False) as cold:
         assert days_of(cold) == held_before
@@ -263,7 +259,6 @@ async def test_a_bug_of_ours_is_logged_and_is_not_a_trouble_of_redis(
     await eventually(lambda: held.service.store.connection.up)
     monkeypatch.setattr("ratesvc.storage.store.unseal", mistaken)
     monkeypatch.setattr("ratesvc.storage.records.decode_coverage", mistaken)
-    monkeypatch.setattr("ratesvc.storage.records.decode_event", mistaken)
     capsys.readouterr()
     await held.service.tick()
     bank.publish(sheet(SATURDAY))

@@ -16,7 +16,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratesvc.domain.columns import Column, Coverage, Currency, Days
-from ratesvc.domain.events import Event, Place
 from ratesvc.domain.rates import Quote, Revision, Sheet
 from ratesvc.storage import records
 
@@ -200,45 +199,6 @@ def test_a_range_comes_back_with_its_unconfirmed_days() -> None:
     """Or without any, and with the number of its columns."""
     for coverage in (Coverage(ASKED.since, SATURDAY, (FRIDAY,)), Coverage(FRIDAY, SATURDAY)):
         assert records.decode_coverage(records.encode_coverage(coverage, 43)) == (coverage, 43)
-
-
-# The event log
-
-EVENT = Event("sheet", Place(7, SATURDAY, 1))
-
-
-def entry(event: Event, number: str) -> dict[bytes | str, bytes | str]:
-    return {b"event": records.seal(number, str(event).encode())}
-
-
-@pytest.mark.parametrize("number", [b"7-0", "7-0"])
-def test_an_event_is_read_under_its_number(number: bytes | str) -> None:
-    """Whether redis-py gives the number as bytes or as text."""
-    assert records.encode_event(EVENT) == ("7-0", entry(EVENT, "7-0")[b"event"])
-    assert records.decode_event(number, entry(EVENT, "7-0")) == EVENT
-
-
-@pytest.mark.parametrize(
-    ("number", "fields"),
-    [
-        (b"8-0", entry(EVENT, "8-0")),
-        (b"7-1", entry(EVENT, "7-1")),
-        (b"7-0", entry(EVENT, "8-0")),
-        (b"7-0", {b"event": b"sheet 7-2026-04-25.1"}),
-        (b"7-0", {b"event": records.seal("7-0", b"sheets 7-2026-04-25.1")}),
-        (b"7-0", {b"event": records.seal("7-0", b"\xff\xfe")}),
-        (b"7-0", {b"other": b"x"}),
-        (b"7-0", {}),
-        (b"7-0", None),
-        (None, None),
-        (b"\xff", entry(EVENT, "7-0")),
-    ],
-)
-def test_an_entry_that_is_not_ours_is_no_event(
-    number: bytes | str | None, fields: dict[bytes | str, bytes | str] | None
-) -> None:
-    """It has another number, another form, other bytes, or nothing at all."""
-    assert records.decode_event(number, fields) is None
 
 
 def test_a_field_is_text_whether_it_comes_as_bytes_or_text() -> None:

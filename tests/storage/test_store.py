@@ -1,4 +1,4 @@
-"""What Redis holds, over every kind of server: sheets, events, leases, documents in quarantine."""
+"""What Redis holds, over every kind of server: sheets, leases, documents in quarantine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from ratesvc.domain.columns import Column, Coverage, Currency
-from ratesvc.domain.events import NOWHERE, Event, Place
 from ratesvc.domain.rates import Revision
 from ratesvc.errors import RatesvcError, StoreUnavailable
 from ratesvc.storage.quarantine import MOST_CASES, Case
@@ -147,48 +146,17 @@ async def test_every_replica_gets_an_announcement(store: Store, other: Store) ->
     await asyncio.gather(listening, return_exceptions=True)
 
 
-async def test_an_event_number_is_given_once(store: Store, other: Store, redis: Redis, namespace: str) -> None:
-    """The second replica's events are refused as a whole. Everyone reads one log, without damaged entries."""
-    first, second, rival, third = (
-        Event(kind, Place(seq, DAY, 1))
-        for kind, seq in (("sheet", 1), ("in_force", 2), ("revision", 2), ("in_force", 3))
-    )
-    await store.append_events([first, second], 0)
-    await other.append_events([first, rival, third], 0)
-    await other.append_events([rival, third], 1)
-    assert await store.events(0) == [first, second]
-    await other.append_events([third], 2)
-    assert await store.events(0) == await other.events(1) == [first, second, third]
-    assert await store.events(3) == [third]
-    assert await store.events(4) == []
-    await redis.xadd(f"{{{namespace}}}:v2:events", {"event": b"garbage"}, id="4-0")
-    assert await store.events(3) == [third]
-
-
-async def test_only_a_damaged_event_ends_the_log(store: Store, redis: Redis, namespace: str) -> None:
-    """A newer version may append kinds of events that this one does not know."""
-    log, newer = f"{{{namespace}}}:v2:events", seal("4-0", b"a kind of tomorrow")
-    await redis.xadd(log, {"event": newer}, id="4-0")
-    await store.drop_foreign_events()
-    assert await redis.xlen(log) == 1
-    await redis.xadd(log, {"event": b"garbage"}, id="5-0")
-    await store.drop_foreign_events()
-    assert await redis.xlen(log) == 0
-
-
 async def test_a_glance_counts_what_redis_holds(store: Store, redis: Redis, namespace: str) -> None:
-    """Counts, the coverage and the last event, of a Redis that is empty and of one that is not."""
-    assert await store.glance() == Glance(0, 0, 0, None, NOWHERE)
+    """Counts and the coverage, of a Redis that is empty and of one that is not."""
+    assert await store.glance() == Glance(0, 0, 0, None)
     columns = [Column(Currency("R01235", "R01235", "USD", "840", "USD"), FETCHED)]
     await store.put(revision())
     await store.put_history(columns, Coverage(DAY, DAY))
-    await store.append_events([Event("sheet", Place(1, DAY, 1)), Event("in_force", Place(2, DAY, 1))], 0)
     await redis.hset(store.quarantine.key, "1f0c", b"envelope")
-    assert await store.glance() == Glance(1, 1, 1, Coverage(DAY, DAY), Place(2, DAY, 1))
-    await redis.xadd(f"{{{namespace}}}:v2:events", {"event": b"foreign"}, id="9-0")
+    assert await store.glance() == Glance(1, 1, 1, Coverage(DAY, DAY))
     await redis.set(f"{{{namespace}}}:v2:coverage", b"foreign")
-    assert await store.glance() == Glance(1, 1, 1, None, None)
-    for name in ("sheets", "columns", "quarantine", "coverage", "events"):
+    assert await store.glance() == Glance(1, 1, 1, None)
+    for name in ("sheets", "columns", "quarantine", "coverage"):
         await redis.delete(f"{{{namespace}}}:v2:{name}")
         await redis.sadd(f"{{{namespace}}}:v2:{name}", "foreign")
         with pytest.raises(StoreUnavailable) as caught:
@@ -212,9 +180,8 @@ async def test_one_replica_at_a_time_has_the_lease(store: Store, other: Store) -
 async def test_without_redis_every_method_says_so() -> None:
     """StoreUnavailable stands for every error of a missing Redis, and closing raises nothing."""
     store = Store(RedisConnection("redis://127.0.0.1:1/0"), "x")
-    event = Event("sheet", Place(1, DAY, 1))
-    asked = store.load(), store.glance(), store.put(revision()), store.events(0), anext(store.announcements())
-    for call in (*asked, store.append_events([event], 0), store.announce(DAY)):
+    asked = store.load(), store.glance(), store.put(revision()), anext(store.announcements())
+    for call in (*asked, store.announce(DAY)):
         with pytest.raises(StoreUnavailable):
             await call
     await store.close()
