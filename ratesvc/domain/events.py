@@ -42,9 +42,9 @@ class Stamp(NamedTuple):
     @classmethod
     def from_text(cls, text: str) -> Self | None:
         """What `str` wrote, or None."""
-        found = _STAMP.fullmatch(text)
-        day = iso_day(found[1]) if found else None
-        return cls(day, int(found[2] or 1), found[3] or "") if found and day else None
+        if (found := _STAMP.fullmatch(text)) and (day := iso_day(found[1])):
+            return cls(day, int(found[2] or 1), found[3] or "")
+        return None
 
     def __str__(self) -> str:
         return f"{self.day}.{self.number}-{self.check}" if self.check else f"{self.day}"
@@ -72,14 +72,13 @@ class Place:
     @classmethod
     def at(cls, history: History, snapshot: Snapshot) -> Self:
         """The place of a reader that knows everything."""
-        revisions = [snapshot.in_force, snapshot.announced or snapshot.in_force]
-        revisions += (revision for revision in history if revision.number > 1)
-        return cls.of(snapshot.in_force.effective_date, map(Stamp.of, revisions))
+        current = map(Stamp.of, (snapshot.in_force, snapshot.announced or snapshot.in_force))
+        return cls.of(snapshot.in_force.effective_date, [*current, *_stamps(history, _corrected(history))])
 
     @classmethod
     def from_id(cls, text: str) -> Self | None:
         """The place that an id stands for, or None if the text is no id of ours."""
-        parts = [Stamp.from_text(part) for part in text.split("_", MOST_CORRECTED + 2)]
+        parts = [Stamp.from_text(part) for part in text.split("_")]
         stamps = [stamp for stamp in parts if stamp]
         return cls.of(stamps[0].day, stamps) if len(stamps) == len(parts) <= MOST_CORRECTED + 2 else None
 
@@ -120,11 +119,10 @@ def can_go_on(place: Place, history: History, snapshot: Snapshot) -> bool:
     newest = place.newest
     # Another replica may have told of tomorrow's sheet already.
     is_ahead = history.days[-1] < newest <= snapshot.today + ONE_DAY
-    if not (is_ahead or history.of_date(newest) or history.after(newest)):
-        return False
+    is_followed = is_ahead or history.of_date(newest) is not None or history.after(newest) is not None
     held = {stamp[:2]: stamp for stamp in _stamps(history, (known.day for known in place.sheets))}
     is_foreign = any(known.check and held.get(known[:2], known) != known for known in place.sheets)
-    return not is_foreign and len(_days_after(history, newest)) <= MOST_SHEETS
+    return is_followed and not is_foreign and len(_days_after(history, newest)) <= MOST_SHEETS
 
 
 def missed(place: Place, history: History, snapshot: Snapshot) -> Iterator[Event]:
@@ -133,8 +131,7 @@ def missed(place: Place, history: History, snapshot: Snapshot) -> Iterator[Event
     They follow the days of the sheets, so that a reader that leaves in between has missed only later ones.
     """
     newest, since = place.newest, place.corrected_since
-    corrected = sorted({revision.effective_date for revision in history if revision.number > 1})
-    days = [day for day in corrected if since <= day <= newest]
+    days = [day for day in _corrected(history) if since <= day <= newest]
     for held in _stamps(history, [*days, *_days_after(history, newest)]):
         known = place.stamp(held.day)
         if held.day > newest or (held.number > known.number and held.check != known.check):
@@ -144,6 +141,11 @@ def missed(place: Place, history: History, snapshot: Snapshot) -> Iterator[Event
     known = place.stamp(held.day)
     if held.day > place.in_force and (held.number >= known.number or held.check == known.check):
         yield Event(IN_FORCE, held, Place.of(held.day, (*place.sheets, held)))
+
+
+def _corrected(history: History) -> list[date]:
+    """The days whose sheet was corrected, oldest first."""
+    return sorted({revision.effective_date for revision in history if revision.number > 1})
 
 
 def _days_after(history: History, day: date) -> list[date]:

@@ -261,6 +261,7 @@ def test_a_place_in_the_future_is_foreign() -> None:
 
 def test_a_reader_gets_two_years_of_sheets() -> None:
     """One that lacks more fetches everything."""
+    assert MOST_SHEETS == 500
     days = list(workdays(date(2024, 4, 2), MOST_SHEETS + 2))
     long = replica(days[-1], *map(revision, days))
     assert len(long.told(str(days[1]))) == MOST_SHEETS + 1  # and the one in force
@@ -347,12 +348,17 @@ def test_an_id_is_a_place_as_text(text: str, place: Place) -> None:
         *("2026-04-24.1", "2026-04-24.0-0123abcd", "2026-04-24.1-0123abc", "2026-04-24.1-0123abcde"),
         *("2026-04-24.10000-0123abcd", "2026-04-24.1-0123ABCD", "2026-04-24.1-", "2026-04-24-0123abcd"),
         *("٢٠٢٦-04-24", "0-0001-01-01.0", "7-2026-04-24.2-0123abcd", "2026-04-24,2026-04-25"),
-        "_".join(["2026-04-24"] * (MOST_CORRECTED + 3)),
     ],
 )
 def test_another_text_is_no_place(text: str) -> None:
     """A foreign id is no error: its reader fetches everything again."""
     assert Place.from_id(text) is None
+
+
+def test_an_id_names_no_more_sheets_than_ours() -> None:
+    """Whatever a reader sends, it costs no more than an id of this service."""
+    assert Place.from_id("_".join(["2026-04-24"] * (MOST_CORRECTED + 2))) == Place.from_id("2026-04-24")
+    assert Place.from_id("_".join(["2026-04-24"] * (MOST_CORRECTED + 3))) is None
 
 
 def test_of_two_revisions_of_a_sheet_the_reader_knows_the_higher() -> None:
@@ -372,6 +378,11 @@ def test_an_id_lists_the_latest_twenty_corrected_sheets() -> None:
     full = replica(today, *corrected_sheets(days[2:22]), *map(revision, days))
     assert len(full.end.sheets) == MOST_CORRECTED + 1
     assert len(str(full.end)) < 500
+    once_more = revision(days[2], 3)
+    again = replica(today, *corrected_sheets(days[2:22]), once_more, *map(revision, days))
+    assert again.told(full.end) == [f"revision {days[2]}.3"]
+    nineteen = replica(today, *corrected_sheets(days[3:22]), *map(revision, days))
+    assert full.told(nineteen.end) == [f"revision {days[2]}.2"]
     more = replica(today, *corrected_sheets([days[0], *days[2:26]]), *map(revision, days))
     assert more.told(full.end) == [f"revision {day}.2" for day in days[22:26]]
     assert len(more.end.sheets) == MOST_CORRECTED + 1
