@@ -244,7 +244,6 @@ class Service:
         if cycle.accepted and cycle.stored:
             with contextlib.suppress(StoreUnavailable):
                 await self.store.announce(cycle.accepted[0].effective_date)
-                await self._sync.reread()
 
     def _hold(
         self, revisions: Iterable[Revision], columns: Sequence[Column] = (), coverage: Coverage | None = None

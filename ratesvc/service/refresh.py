@@ -275,7 +275,8 @@ class Refresher:
                 # Backfilled figures are kept again with the Bank's bytes and names.
                 found.admitted[effective] = replace(held, sheet=sheet, document=zlib.compress(raw, 9))
             return
-        settled = self._is_settled(effective)
+        # A backfill compares an unconfirmed day with the series.
+        settled = self._is_settled(effective) and effective not in self.history.unconfirmed
         admission = admit(sheet, found.recent(effective), held.sheet if held else None, settled=settled)
         await self._decide(admission, raw, found, held, settled=settled)
 

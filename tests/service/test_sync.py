@@ -265,7 +265,7 @@ async def test_a_bug_of_ours_is_logged_and_is_not_a_trouble_of_redis(
     clock.moment = EVENING
     await held.service.store.release_leases()
     await held.service.poll()
-    assert bank.queries[-1] == ""
+    assert "" in bank.queries
     said = capsys.readouterr().out
     assert "task_died" in said
     assert "in mistaken" in said

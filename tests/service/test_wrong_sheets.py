@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from conftest import Clock, Serve, Served, eventually, unhurried
@@ -158,8 +158,8 @@ async def test_a_wrong_sheet_is_never_served_and_the_corrected_one_is(
 
 
 @pytest.mark.parametrize("world", [CASES[0], CASES[1]], indirect=True, ids=["newest", "settled"])
-async def test_a_slip_that_waits_for_a_person_is_not_served_with_age(world: World) -> None:
-    """Both addresses repeat it, and the day becomes settled. Only a person, or the series, can confirm it."""
+async def test_two_documents_are_believed_about_a_settled_day_unless_the_series_contradict(world: World) -> None:
+    """Both addresses repeat a slip, and nobody corrects it. The series repeat it, too, or give other figures."""
     world.publish(*DAYS, SATURDAY)
     world.bank.english = None
     async with world.started() as running:
@@ -168,11 +168,17 @@ async def test_a_slip_that_waits_for_a_person_is_not_served_with_age(world: Worl
             world.clock.moment = datetime(day.year, day.month, day.day, 9, 30, tzinfo=UTC)
             for _ in range(2):
                 await world.poll()
-        assert running.service.history.of_date(world.day) is None
+            assert (await running.get("/v1/rates"))[0] == 200
+            if day - SATURDAY <= timedelta(days=7):
+                assert (await running.get(f"/v1/rates/{world.day}"))[0] in (404, 503)
         await running.service.fetch(world.day)
-        assert running.service.history.of_date(world.day) is None
-        assert (await running.get(f"/v1/rates/{world.day}"))[0] == 503
-        assert (await running.get("/v1/rates"))[0] == 200
+        found = running.service.history.of_date(world.day)
+        if world.day == SETTLED:
+            assert found is None
+        else:
+            assert found
+            assert (found.sheet, found.number) == (world.wrong[0], 1)
+            assert "power_of_ten" in found.flags
 
 
 async def never_out(running: Served, world: World) -> None:
