@@ -24,14 +24,12 @@ from fake_bank import Bank, bank_running, daily_xml
 from ratesvc.config import Cbr, Redis, Settings
 from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import utc_now
-from ratesvc.service import sync
 from ratesvc.service.app import Service
-from ratesvc.service.schedule import TICK_S
 from ratesvc.storage.redis import RedisConnection
 from ratesvc.storage.store import Store
 
 DAYS_OF_DOCUMENTS = 250
-DAY_S, HOURS = 86_400, 24
+DAY_S = 86_400
 NAMESPACE = "idle"
 SETTLED_S = 15
 
@@ -58,12 +56,12 @@ async def fill(socket: str, bank: Bank) -> None:
     await stored.fill(socket, NAMESPACE, bank)
     sheets = map(stored.sheet, stored.sheet_days()[-DAYS_OF_DOCUMENTS:])
     store = Store(RedisConnection(f"unix://{socket}"), NAMESPACE)
-    await store.repair_sheets(Revision(one, 1, utc_now(), document=zlib.compress(daily_xml(one), 9)) for one in sheets)
+    await store.add(Revision(one, 1, utc_now(), document=zlib.compress(daily_xml(one), 9)) for one in sheets)
     await store.close()
 
 
-async def measure(minutes: float, socket: str, service: Service) -> None:
-    """First the ticks alone, then with a part of the hourly comparison at each."""
+async def measure(minutes: float, socket: str) -> None:
+    """Ticks alone, and one reconnection, after which every value is read."""
     await asyncio.sleep(SETTLED_S)
     before = Counted.now(socket)
     await asyncio.sleep(60 * minutes)
@@ -71,10 +69,10 @@ async def measure(minutes: float, socket: str, service: Service) -> None:
     times = DAY_S / (idle.at - before.at)
     commands, megabytes = (idle.commands - before.commands) * times, (idle.megabytes - before.megabytes) * times
     print(f"ticks: {commands:,.0f} commands and {megabytes:.1f} MB a day")
-    sync.PART_S = service._sync._part_at = 0.0  # noqa: SLF001 -- as if each tick came an hour later
-    await asyncio.sleep(TICK_S * sync.PARTS)
-    a_part = (Counted.now(socket).megabytes - idle.megabytes) / sync.PARTS
-    print(f"hourly comparison: {a_part:.2f} MB for each of {sync.PARTS} parts, {a_part * HOURS:.1f} MB a day")
+    with redis.Redis(unix_socket_path=socket) as client:
+        client.client_kill_filter(_type="pubsub")
+    await asyncio.sleep(SETTLED_S)
+    print(f"a reconnection: {Counted.now(socket).megabytes - idle.megabytes:.1f} MB")
 
 
 async def main(minutes: float) -> None:
@@ -88,8 +86,8 @@ async def main(minutes: float) -> None:
                 cbr=Cbr(mirrors=(bank.url,)),
                 poll_seconds=DAY_S,
             )
-            async with Service(settings) as service:
-                await measure(minutes, socket, service)
+            async with Service(settings):
+                await measure(minutes, socket)
 
 
 if __name__ == "__main__":

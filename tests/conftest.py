@@ -280,6 +280,12 @@ async def store(settings: Settings) -> AsyncIterator[Store]:
     await opened.close()
 
 
+async def stored(store: Store) -> list[Revision]:
+    """Every revision in Redis, by day and number."""
+    found = await store.revisions(await store.fields())
+    return [found[field] for field in sorted(found)]
+
+
 def unhurried(settings: Settings) -> Settings:
     """Backfill without pauses between its requests."""
     return msgspec.structs.replace(settings, cbr=msgspec.structs.replace(settings.cbr, backfill_gap_seconds=0))

@@ -22,12 +22,12 @@ from ratesvc.domain.rates import FIRST_DAY, Revision, Snapshot
 from ratesvc.domain.workdays import WorkCalendar, moscow_day, utc_now
 from ratesvc.errors import NoSheet, RatesvcError, StoreUnavailable
 from ratesvc.service import health
-from ratesvc.service.backfill import TURN_S, Backfill, NotOurTurn, Progress
+from ratesvc.service.backfill import Backfill, NotOurTurn, Progress
 from ratesvc.service.event_feed import EventFeed
 from ratesvc.service.health import Check
 from ratesvc.service.publication import Publication, Publisher, Workers
 from ratesvc.service.refresh import Cycle, Refresher
-from ratesvc.service.schedule import BACKFILL_AGAIN_S, REDIS_RETRY_S, Schedule, next_poll_s, with_jitter
+from ratesvc.service.schedule import BACKFILL_AGAIN_S, SOON_S, Schedule, next_poll_s, with_jitter
 from ratesvc.service.sync import Sync
 from ratesvc.service.telemetry import Telemetry, Watchdog
 from ratesvc.storage.embedded import Engine
@@ -104,11 +104,11 @@ class Service:
         await self._stack.enter_async_context(self.client)
         self._refresher = Refresher(self.client, self.store, self.history, self.clock, waits=self.scheduled)
         self._backfill = Backfill(self._refresher, cbr.backfill_gap_seconds, self._accept, partial(self._hold, ()))
-        await self._surviving("load", self._sync.reread())
+        await self._surviving("load", self._compare())
         self._schedule = Schedule(
             poll=self.poll,
             tick=self.tick,
-            listen=partial(self._sync.listen, self.telemetry.bank_answered_another),
+            listen=partial(self._sync.listen, self.telemetry.bank_answered_another, self._compare),
             backfill=self._fill,
             out_of_sync=lambda: not self._sync.in_sync,
             clock_jumped=self._clock_jumped,
@@ -151,18 +151,16 @@ class Service:
                 cycle = replace(cycle, held_back=(*cycle.held_back, *again.held_back))
         now, failures = self.clock(), self.telemetry.failures
         delay = with_jitter(next_poll_s(self.history, now, self.settings.poll_seconds, cycle, failures), self._random)
-        await self._surviving("lease", self._keep_lease(cycle, delay))
+        await self._surviving("lease", self._share(cycle))
         self._schedule.poll_in(delay)
         self._schedule.backfill_in(0)
 
-    async def _keep_lease(self, cycle: Cycle, seconds: float) -> None:
-        """Hold the lease until the next poll. After a failure leave it: others may reach the Bank."""
-        with contextlib.suppress(StoreUnavailable):
-            if cycle.has_failed:
-                await self.store.poll_lease.release()
-            else:
-                await self.store.poll_lease.keep(seconds)
-            if cycle.bank_answered:
+    async def _share(self, cycle: Cycle) -> None:
+        """Tell the other replicas that the Bank answered. After a failure leave the lease: they may reach the Bank."""
+        if cycle.has_failed:
+            await self.store.poll_lease.release()
+        elif cycle.bank_answered:
+            with contextlib.suppress(StoreUnavailable):
                 await self.store.announce_answer()
 
     async def tick(self) -> None:
@@ -171,26 +169,34 @@ class Service:
         if current := self.current_snapshot():
             self.telemetry.lateness(current)
         await self._surviving("tick", self._compare())
+        await self._surviving("lease", self._take_over())
+
+    async def _take_over(self) -> None:
+        """Poll at once if the replica that polled has gone."""
+        cycle = self.telemetry.last_cycle
+        if self.scheduled and cycle and cycle.outcome == "skipped" and not self._refreshing.locked():
+            with contextlib.suppress(StoreUnavailable):
+                if await self.store.poll_lease.take():
+                    self._schedule.poll_in(0)
 
     async def _compare(self) -> None:
         with contextlib.suppress(StoreUnavailable):
-            self.telemetry.repaired(await self._sync.round(moscow_day(self.clock())))
+            self.telemetry.repaired(await self._sync.compare(moscow_day(self.clock())))
             self.quarantined = self._sync.quarantined
 
     async def _fill(self) -> None:
         """Fetch the missing part of history. After a failure, make an appointment for the next run."""
-        await self._sync.reread()
+        await self._compare()
         if not self._backfill.is_needed():
             return
         again_s = None
         try:
             await self._run_backfill()
         except NotOurTurn:
-            again_s = TURN_S
+            again_s = SOON_S
         except RatesvcError as failure:
             self.telemetry.backfill_failed(failure)
-            again_s = REDIS_RETRY_S if isinstance(failure, StoreUnavailable) else BACKFILL_AGAIN_S
-        await self._sync.reread()
+            again_s = SOON_S if isinstance(failure, StoreUnavailable) else BACKFILL_AGAIN_S
         if again_s is not None:
             self._schedule.backfill_in(again_s)
 
@@ -200,7 +206,6 @@ class Service:
             if not has_begun:
                 has_begun = True
                 self.telemetry.log.info("backfill_started")
-        await self._sync.reread()
         if has_begun:
             complete = self._backfill.is_complete()
             self.telemetry.backfilled(self.history.coverage, len(self.history.days), complete=complete)
@@ -300,7 +305,6 @@ class Service:
             raise cycle.failure
         async for progress in self._backfill.run(since, until):
             yield progress
-        await self._sync.reread()
 
     @property
     def backfilling(self) -> Progress | None:

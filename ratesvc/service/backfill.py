@@ -27,7 +27,6 @@ MOST_ASKED_AGAIN = 5
 """A run asks for so many of the days that were unconfirmed before."""
 MOST_UNANSWERED = 5
 """After so many failed requests in a row, a run takes the Bank for unreachable and ends."""
-TURN_S = 120.0
 KEEP_S = 60.0
 """Days that are admitted without a request of their own are stored once in so many seconds."""
 
@@ -130,13 +129,13 @@ class Backfill:
         requested = self._checked(since, until)
         async with self._running:
             try:
-                while not self._refresher.waits and not await self._store.backfill_lease.take(TURN_S):
+                while not self._refresher.waits and not await self._store.backfill_lease.take():
                     await self._store.backfill_lease.revoke()
-                await self._keep_lease()
+                await self._check_turn()
                 async for progress in self._steps(requested):
                     self.progress = progress
                     yield progress
-                    await self._keep_lease()
+                    await self._check_turn()
             finally:
                 self.progress = None
                 await self._store.backfill_lease.release()
@@ -157,8 +156,8 @@ class Backfill:
     def _today(self) -> date:
         return moscow_day(self._refresher.clock())
 
-    async def _keep_lease(self) -> None:
-        if not await self._store.backfill_lease.take(TURN_S):
+    async def _check_turn(self) -> None:
+        if not await self._store.backfill_lease.take():
             raise NotOurTurn("history is being fetched by another replica, or by a command")
 
     async def _steps(self, requested: Days) -> AsyncIterator[Progress]:

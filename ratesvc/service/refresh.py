@@ -37,7 +37,6 @@ from ratesvc.storage.quarantine import Case, name_of
 from ratesvc.storage.store import Store
 
 MOST_DOCUMENTS = 3
-CYCLE_S = 60.0
 MOST_UNCONFIRMED = 64
 MOST_SILENT = 3
 
@@ -186,7 +185,7 @@ class Refresher:
         """Ask for the newest sheet, unless another replica holds the lease: the work of a poll."""
         self._unconfirmed.begin_poll()
         with contextlib.suppress(StoreUnavailable):
-            if not await self.store.poll_lease.take(CYCLE_S):
+            if not await self.store.poll_lease.take():
                 return Cycle("skipped")
         return await self.ask()
 
@@ -271,7 +270,7 @@ class Refresher:
         held = found.held(effective)
         if held and held.sheet.says_the_same_as(sheet):
             self._unconfirmed.forget(effective)
-            if not self.store.holds(held.key):
+            if not (self.history.has_document(effective) or effective in found.admitted):
                 # Backfilled figures are kept again with the Bank's bytes and names.
                 found.admitted[effective] = replace(held, sheet=sheet, document=zlib.compress(raw, 9))
             return
@@ -394,8 +393,8 @@ class Refresher:
 
         Returns what another replica has stored meanwhile, if it has. The next poll compares the Bank's with that.
         """
-        if held and held.number < candidate.number and not self.store.holds(held.key):
-            await self.store.repair_sheets([held])
+        if held and held.number < candidate.number:
+            await self.store.add([held])
         revision = await self.store.put(candidate)
         # Quarantined before, if the second address was silent at first.
         with contextlib.suppress(StoreUnavailable):

@@ -34,7 +34,7 @@ LATE = timedelta(seconds=2)
 """No appointment for a poll begins later than this, unless it was lost."""
 RESTART_S = 1.0
 BACKFILL_AGAIN_S = 600.0
-REDIS_RETRY_S = 5.0  # each run asks the Bank for its catalogue
+SOON_S = 5.0
 
 Job = Callable[[], Coroutine[Any, Any, None]]
 

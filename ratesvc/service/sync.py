@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 
 from ratesvc.domain.columns import Column, Coverage
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import Revision
 from ratesvc.errors import StoreUnavailable
-from ratesvc.storage.store import Store
+from ratesvc.storage.records import field_of
+from ratesvc.storage.store import Glance, Store
 
 RECONNECT_S = 1.0
-PART_S = 3600.0
-PARTS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """How many sheets and columns one round wrote again, and how many damaged values it deleted.
+    """How many sheets and columns one comparison wrote again, and how many unreadable values it deleted.
 
     `misplaced` are keys of ours that were deleted because they held another type of value.
     """
@@ -33,16 +31,17 @@ class Repaired:
     misplaced: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        """Whether the round changed anything in Redis."""
+        """Whether the comparison changed anything in Redis."""
         return self != Repaired()
 
 
 class Sync:
-    """Compares memory and Redis regularly. Without Redis it does nothing, and `in_sync` is False until it is back.
+    """Compares memory and Redis. Without Redis it does nothing, and `in_sync` is False until it is back.
 
-    A round reads counts and the coverage. It compares every value if one of these differs, after an error and after a
-    reconnection; and an eighth of them once an hour, because no count shows a value that was overwritten in its place.
-    `quarantined` is how many documents Redis held in quarantine at the last round.
+    A comparison begins with counts, the coverage and the version. If these are as they were, nothing else is read. If
+    more was written, the names of all values are compared. At the start, after an error or a reconnection, and in a
+    Redis that was born again or has fewer writes, all values are read. `quarantined` is how many documents were in
+    quarantine at the last comparison.
     """
 
     def __init__(
@@ -52,18 +51,17 @@ class Sync:
         hold: Callable[[Iterable[Revision], Sequence[Column], Coverage | None], None],
     ) -> None:
         """`hold(revisions, columns, coverage)` takes them into memory and publishes."""
-        self.in_sync = True
+        self.in_sync = False
         self.quarantined = 0
         self._store = store
         self._history = history
         self._hold = hold
         self._lock = asyncio.Lock()
-        self._columns: int | None = None
-        self._part = 0
-        self._part_at = time.monotonic() + PART_S
+        self._seen: tuple[Glance, int] | None = None
+        """The last glance, and the version of history after what it led to."""
 
-    async def listen(self, bank_answered: Callable[[], None]) -> None:
-        """Load at each announcement, for ever; call `bank_answered` if the Bank has answered another replica's poll."""
+    async def listen(self, bank_answered: Callable[[], None], compare: Callable[[], Awaitable[None]]) -> None:
+        """Compare at each announcement, for ever; call `bank_answered` if the Bank answered another replica's poll."""
         while True:
             with contextlib.suppress(StoreUnavailable):
                 async for announcement in self._store.announcements():
@@ -73,72 +71,76 @@ class Sync:
                     if announcement == "connected":
                         # Redis may have restarted, or be another server.
                         self.in_sync = False
-                    await self.reread()
+                    await compare()
             await asyncio.sleep(RECONNECT_S)
 
-    async def reread(self) -> None:
-        """Load what memory lacks."""
-        with contextlib.suppress(StoreUnavailable):
-            await self._load()
+    async def compare(self, today: date) -> Repaired:
+        """Load what memory lacks and write what Redis lacks. Raises StoreUnavailable.
 
-    async def round(self, today: date) -> Repaired:
-        """Load and repair. A repair is announced, because other replicas may lack the same. Raises StoreUnavailable."""
+        What was written is announced, because other replicas may lack the same.
+        """
         try:
             async with self._lock:
                 repaired = await self._compare()
-            if repaired:
-                with contextlib.suppress(StoreUnavailable):
-                    await self._store.announce(today)
         except StoreUnavailable as error:
             if error.kind != "type":
                 raise
             return Repaired(misplaced=tuple(await self._store.drop_misplaced()))
+        if repaired:
+            with contextlib.suppress(StoreUnavailable):
+                await self._store.announce(today)
         return repaired
 
     async def _compare(self) -> Repaired:
-        # Set first, so that an error or a reconnection during this round makes the next one compare everything.
-        compare_all, self.in_sync = not self.in_sync, True
+        # Set first, so that an error or a reconnection during this comparison makes the next one read everything.
+        seen, self._seen = (self._seen if self.in_sync else None), None
+        self.in_sync = True
         try:
             glance = await self._store.glance()
-            before, self.quarantined, self._columns = self._columns, glance.quarantined, glance.columns
-            if glance.sheets != len(self._store.fields_in_redis) or glance.coverage != self._store.coverage_in_redis:
-                await self._load()
+            self.quarantined = glance.quarantined
             await self._store.check_writes()
-            parts = PARTS if time.monotonic() >= self._part_at else 0
-            if compare_all or glance.sheets != len(self._store.fields_in_redis) or glance.columns != before:
-                parts = 1
-            if parts:
-                await self._load(self._part, parts)
-            repaired = await self._repair(parts)
+            repaired = Repaired()
+            if seen != (glance, self._history.version):
+                is_same_redis = seen is not None and seen[0].born == glance.born and seen[0].writes <= glance.writes
+                repaired = await self._exchange(glance, read_all=not is_same_redis)
         except BaseException:
             self.in_sync = False
             raise
-        if repaired.columns:
-            # The count was taken before the repair. If Redis lost the columns again, the count would look unchanged.
-            self._columns = None
+        if not repaired:
+            # Else the glance is older than the repair, and Redis may lose the same again.
+            self._seen = glance, self._history.version
         return repaired
 
-    async def _repair(self, parts: int) -> Repaired:
-        """Write the sheets that were not seen in Redis, and what it lacks of one of `parts` of the columns."""
-        sheets = await self._store.repair_sheets(one for one in self._history if not self._store.holds(one.key))
-        columns = await self._repair_columns(parts)
+    async def _exchange(self, glance: Glance, *, read_all: bool) -> Repaired:
+        fields = await self._store.fields()
+        held = {field_of(*revision.key) for revision in self._history}
+        wanted = fields if read_all else fields - held
+        loaded = await self._store.revisions(wanted)
+        columns: tuple[Column, ...] = ()
+        theirs = glance.coverage
+        is_better = theirs is not None and self._is_better(theirs)
+        if theirs and (read_all or is_better):
+            columns = await self._store.columns()
+            theirs = theirs if columns else None
+        self._hold(loaded.values(), columns, theirs if is_better else None)
+        stored = fields - wanted | loaded.keys()
+        sheets = await self._store.add(one for one in self._history if field_of(*one.key) not in stored)
+        written = await self._repair_history(theirs)
         dropped, self._store.dropped = self._store.dropped, 0
-        if parts > 1:
-            self._part += 1
-            self._part_at = time.monotonic() + PART_S
-        return Repaired(sheets, columns, dropped)
+        return Repaired(sheets, written, dropped)
 
-    async def _repair_columns(self, parts: int) -> int:
-        coverage, theirs = self._history.coverage, self._store.coverage_in_redis
-        columns = self._history.every_column()
-        if coverage and coverage != theirs and (theirs is None or coverage.covers(theirs)):
-            await self._store.put_history(columns, coverage)
-            return len(columns)
-        if coverage and coverage == theirs and parts:
-            return await self._store.repair_columns(columns, coverage, self._part, parts)
-        # If the coverage in Redis reaches farther than memory, our columns would have gaps under it.
-        return 0
+    def _is_better(self, theirs: Coverage) -> bool:
+        """Whether Redis has days that memory lacks. Memory may have admitted days that are unconfirmed in Redis."""
+        ours = self._history.coverage
+        if ours is None or not theirs.covers(ours):
+            return ours is None
+        unconfirmed = tuple(day for day in theirs.unconfirmed if day not in self._history.days)
+        return replace(theirs, unconfirmed=unconfirmed) != ours
 
-    async def _load(self, part: int = 0, parts: int = 0) -> None:
-        loaded = await self._store.load(part, parts)
-        self._hold(loaded.revisions, loaded.columns, loaded.coverage)
+    async def _repair_history(self, theirs: Coverage | None) -> int:
+        """Write all columns if Redis has fewer days; returns how many were written."""
+        ours, columns = self._history.coverage, self._history.every_column()
+        if ours is None or (theirs and not (ours.covers(theirs) and not theirs.covers(ours))):
+            return 0
+        await self._store.put_history(columns, ours)
+        return len(columns)

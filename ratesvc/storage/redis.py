@@ -35,6 +35,7 @@ QUEUE_S = 0.1
 MOST_CONNECTIONS = 16
 LONGEST_TEXT = 300
 CANCEL_AGAIN_S = 0.5
+LEASE_S, RENEW_S = 7.0, 2.0
 
 # redis-py's TimeoutError is not its ConnectionError, RedisClusterException is not a RedisError, sockets raise OSError.
 _TROUBLE = (redis_errors.RedisError, redis_errors.RedisClusterException, OSError)
@@ -212,18 +213,22 @@ def checked(answer: Any, kind: type[T], length: int | None = None) -> T:
 
 
 class Lease:
-    """Which replica may do a task. It saves downloads; correctness never needs it, since every write is idempotent."""
+    """Which replica may do a task. It saves downloads; correctness never needs it, since every write is idempotent.
+
+    It is short and renewed while it is held, so a crash frees it within seconds.
+    """
 
     def __init__(self, connection: RedisConnection, key: str) -> None:
-        """`held` means that this replica took it and has not released it; it may have expired."""
+        """`held` means that this replica held it at the last look."""
         self.held = False
         self._connection = connection
         self._key = key
         self._token = uuid4().hex.encode()
+        self._renewal: asyncio.Task[None] | None = None
 
-    async def take(self, ttl_s: float) -> bool:
-        """Take or prolong the lease; returns whether this replica holds it now. Raises StoreUnavailable."""
-        milliseconds = round(ttl_s * 1000)
+    async def take(self) -> bool:
+        """Take the lease if it is free; returns whether this replica holds it now. Raises StoreUnavailable."""
+        milliseconds = round(LEASE_S * 1000)
         async with self._connection.call("lease") as redis:
             taken = await redis.set(self._key, self._token, px=milliseconds, nx=True)
             if not taken and await redis.pttl(self._key) == -1:
@@ -232,15 +237,22 @@ class Lease:
             elif not taken and await redis.get(self._key) == self._token:
                 taken = await redis.set(self._key, self._token, px=milliseconds, xx=True)
             self.held = bool(taken)
+        if self.held and self._renewal is None:
+            self._renewal = asyncio.create_task(self._renew(), name="lease")
         return self.held
 
-    async def keep(self, ttl_s: float) -> None:
-        """Prolong the lease if this replica holds it. Raises StoreUnavailable."""
-        if self.held:
-            await self.take(ttl_s)
+    async def _renew(self) -> None:
+        while self.held:
+            await asyncio.sleep(RENEW_S)
+            with suppress(StoreUnavailable):
+                await self.take()
+        self._renewal = None
 
     async def release(self) -> None:
         """Give the lease up, so that another replica can take it. Without Redis it expires by itself."""
+        if self._renewal:
+            await cancel([self._renewal])
+            self._renewal = None
         with suppress(StoreUnavailable):
             if self.held:
                 async with self._connection.call("lease") as redis:

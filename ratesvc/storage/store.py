@@ -4,21 +4,23 @@
 |---|---|---|
 | `{namespace}:v2:sheets` | hash | `2026-04-25.1` → envelope of one revision with the Bank's raw bytes |
 | `{namespace}:v2:columns` | hash | `R01235` → envelope of the backfilled history of one currency id |
-| `{namespace}:v2:coverage` | string | envelope of the coverage: a closed range of days whose sheets are all held |
+| `{namespace}:v2:coverage` | string | envelope of the coverage, and how many columns belong to it |
+| `{namespace}:v2:version` | hash | `born` → a random word; `writes` → how often sheets or history were written |
 | `{namespace}:v2:quarantine` | hash | `1f0c…` → envelope of a document that waits for a person; the newest fifty |
 | `{namespace}:v2:lease:{name}` | string | the replica that may poll, or backfill |
 | `{namespace}:v2:announce` | channel | a day: something about it is new; `answered …`: the Bank answered a poll |
 | `{namespace}:v2:nothing` | – | never exists: `SET … XX` on it changes nothing and tells whether Redis accepts writes |
 
 The braces keep all keys in one slot of a Cluster. Sheets are only added, so any order and any repetition of writes
-gives the same; columns and ranges are overwritten. A coverage is valid only while all its columns are there
-and reach as far, so `put_history` writes them first. A damaged value is never used: it is deleted, and a replica that
-holds it adds it. A value that another version wrote may be unreadable without being damaged; it stays.
+gives the same; columns and the coverage are overwritten. A coverage is valid only while all its columns are there and
+reach its end, so `put_history` writes them first. A value that cannot be read is missing: it is deleted, and a replica
+that holds it adds it again. The version changes after every write, so that replicas compare only counts while nothing
+happens.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
@@ -33,7 +35,7 @@ from ratesvc.domain.rates import Revision
 from ratesvc.errors import StoreUnavailable
 from ratesvc.storage import records
 from ratesvc.storage.quarantine import Quarantine
-from ratesvc.storage.records import as_text, field_of, unseal
+from ratesvc.storage.records import as_text, field_of
 from ratesvc.storage.redis import Lease, RedisConnection, checked
 
 SCHEMA = "v2"
@@ -45,33 +47,22 @@ Announcement = Literal["connected", "changed", "bank answered"]
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """What is new to this replica; `columns` come only together with the `coverage` that they complete."""
-
-    revisions: tuple[Revision, ...] = ()
-    columns: tuple[Column, ...] = ()
-    coverage: Coverage | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Glance:
     """How much Redis holds, read in one round trip of a few hundred bytes.
 
-    `coverage` is None if it is missing or damaged.
+    `coverage` is None if it is damaged, or if it or one of its columns is missing; `born` is None in an empty Redis.
     """
 
     sheets: int
     columns: int
     quarantined: int
     coverage: Coverage | None
+    born: bytes | None
+    writes: int
 
 
 class Store:
-    """All that one Redis namespace holds. Every method raises StoreUnavailable.
-
-    `fields_in_redis` are the sheets that the last `load` found there, `coverage_in_redis` is its coverage; `dropped`
-    counts damaged values that were deleted.
-    """
+    """All that one Redis namespace holds. Every method raises StoreUnavailable."""
 
     def __init__(self, connection: RedisConnection, namespace: str) -> None:
         """The store closes the connection."""
@@ -80,14 +71,14 @@ class Store:
         self.poll_lease = Lease(connection, prefix + "lease:poll")
         self.backfill_lease = Lease(connection, prefix + "lease:backfill")
         self.quarantine = Quarantine(connection, prefix + "quarantine")
-        self.coverage_in_redis: Coverage | None = None
         self.dropped = 0
+        """How many values were deleted because they could not be read."""
         self._coverage = prefix + "coverage"
         self._sheets = prefix + "sheets"
         self._columns = prefix + "columns"
+        self._version = prefix + "version"
         self._channel = prefix + "announce"
         self._nothing = prefix + "nothing"
-        self.fields_in_redis: set[str] = set()
         self._name = uuid4().hex.encode()
 
     async def close(self) -> None:
@@ -100,60 +91,38 @@ class Store:
         await self.poll_lease.release()
         await self.backfill_lease.release()
 
-    async def check_writes(self) -> None:
-        """If Redis refused a command, try a write that changes nothing."""
-        if self.connection.refusing:
-            async with self.connection.call("check_writes") as redis:
-                await redis.set(self._nothing, b"", xx=True, px=1)
-                self.connection.refusing = False
+    # Reading
 
     async def glance(self) -> Glance:
-        """Counts and the coverage."""
+        """Counts, the coverage and the version."""
         async with self.connection.call("glance") as redis:
             pipeline = redis.pipeline(transaction=False)
             for key in (self._sheets, self._columns, self.quarantine.key):
                 pipeline.hlen(key)
             pipeline.get(self._coverage)
+            pipeline.hmget(self._version, ["born", "writes"])
             # With raise_on_error redis-py would put words of its own before WRONGTYPE.
             answers = await pipeline.execute(raise_on_error=False)
             if error := next((answer for answer in answers if isinstance(answer, Exception)), None):
                 raise error
             sheets, columns, quarantined = (checked(count, int) for count in answers[:3])
-        coverage = records.decode_coverage(answers[3])
-        return Glance(sheets, columns, quarantined, coverage and coverage[0])
+            born, writes = checked(answers[4], list, 2)
+        coverage, count = records.decode_coverage(answers[3]) or (None, 0)
+        written = int(writes) if isinstance(writes, bytes) and writes.isdigit() else 0
+        return Glance(sheets, columns, quarantined, coverage if columns >= count else None, born, written)
 
-    def holds(self, key: tuple[date, int]) -> bool:
-        """Whether this replica has seen this revision in Redis."""
-        return field_of(*key) in self.fields_in_redis
+    async def fields(self) -> set[str]:
+        """The fields of all revisions: `2026-04-25.1`."""
+        async with self.connection.call("fields") as redis:
+            return set(await self._fields(redis, self._sheets))
 
-    def unload(self) -> None:
-        """Make the next `load` read everything again."""
-        self.fields_in_redis.clear()
-        self.coverage_in_redis = None
-
-    async def load(self, part: int = 0, parts: int = 0) -> Loaded:
-        """Every revision that this replica has not seen, and the backfilled history if its coverage changed.
-
-        Of the revisions that it has seen, one of `parts` is read again: all for 1, none for 0.
-        """
+    async def revisions(self, fields: Collection[str]) -> dict[str, Revision]:
+        """The revisions in these fields. Those that cannot be read are deleted."""
         async with self.connection.call("load") as redis:
-            fields = await self._fields(redis, self._sheets)
-            again = set(fields[part % parts :: parts]) if parts else set()
-            new = [field for field in fields if field not in self.fields_in_redis or field in again]
-            stored = await self._read(redis, self._sheets, new)
+            stored = await self._read(redis, self._sheets, sorted(fields))
         decoded = {field: records.decode_revision(field, envelope) for field, envelope in stored.items()}
-        await self._drop(self._sheets, _damaged(stored))
-        revisions = tuple(filter(None, decoded.values()))
-        coverage = await self.coverage()
-        is_new = coverage != self.coverage_in_redis
-        columns = await self.columns() if coverage and is_new else ()
-        if not columns and is_new:
-            coverage = None
-        # Last: if Redis fails before this, the next `load` reads the same again.
-        self.fields_in_redis = self.fields_in_redis.intersection(fields).difference(new)
-        self.fields_in_redis.update(field_of(*revision.key) for revision in revisions)
-        self.coverage_in_redis = coverage
-        return Loaded(revisions, columns, coverage if columns else None)
+        await self._drop(self._sheets, [field for field, revision in decoded.items() if revision is None])
+        return {field: revision for field, revision in decoded.items() if revision}
 
     async def coverage(self) -> Coverage | None:
         """The complete days, or None if they are missing or damaged."""
@@ -170,12 +139,13 @@ class Store:
         async with self.connection.call("load") as redis:
             coverage = records.decode_coverage(await redis.get(self._coverage))
             stored = await self._read(redis, self._columns, await self._fields(redis, self._columns))
-        decoded = [records.decode_column(field, envelope) for field, envelope in stored.items()]
-        columns = tuple(found[0] for found in decoded if found)
+        decoded = {field: records.decode_column(field, envelope) for field, envelope in stored.items()}
+        columns = tuple(found[0] for found in decoded.values() if found)
         if coverage and len(columns) == len(decoded) >= coverage[1] and coverage[0].until in sheet_days(columns):
             return columns
-        await self.put_coverage(None)
-        await self._drop(self._columns, _damaged(stored))
+        if coverage:
+            await self.put_coverage(None)
+        await self._drop(self._columns, [field for field, found in decoded.items() if found is None])
         return ()
 
     async def column(self, cbr_id: str) -> tuple[Column, Days] | None:
@@ -198,6 +168,13 @@ class Store:
 
     # Writing
 
+    async def check_writes(self) -> None:
+        """If Redis refused a command, try a write that changes nothing."""
+        if self.connection.refusing:
+            async with self.connection.call("check_writes") as redis:
+                await redis.set(self._nothing, b"", xx=True, px=1)
+                self.connection.refusing = False
+
     async def put(self, candidate: Revision) -> Revision:
         """Store a revision under its number, and return it.
 
@@ -216,12 +193,28 @@ class Store:
                 if envelope is not None:  # damaged
                     await redis.hdel(self._sheets, field)
                 if await redis.hsetnx(self._sheets, field, records.encode_revision(candidate)):
+                    await self._written(redis)
                     return candidate
+
+    async def add(self, revisions: Iterable[Revision]) -> int:
+        """Write revisions that Redis lacks, and return how many. One that another replica writes first stays."""
+        envelopes = {field_of(*revision.key): records.encode_revision(revision) for revision in revisions}
+        written: list[str] = []
+        for chunk in _chunks(list(envelopes)):
+            async with self.connection.call("repair") as redis:
+                pipeline = redis.pipeline(transaction=False)
+                for field in chunk:
+                    pipeline.hsetnx(self._sheets, field, envelopes[field])
+                written += compress(chunk, await pipeline.execute())
+                await self._written(redis)
+        return len(written)
 
     async def put_columns(self, columns: Iterable[Column], requested: Days) -> None:
         """Overwrite the history of these currency ids. Replicas use it once the coverage says that all are stored."""
+        envelopes = {column.currency.cbr_id: records.encode_column(column, requested) for column in columns}
         async with self.connection.call("put_columns") as redis:
-            await self._write(redis, self._columns, _column_envelopes(columns, requested))
+            for chunk in _chunks(list(envelopes)):
+                await redis.hset(self._columns, mapping={field: envelopes[field] for field in chunk})
 
     async def put_history(self, columns: Iterable[Column], coverage: Coverage) -> None:
         """Overwrite these columns, and then the coverage."""
@@ -236,51 +229,17 @@ class Store:
                 await redis.set(self._coverage, records.encode_coverage(coverage, columns))
             else:
                 await redis.delete(self._coverage)
+            await self._written(redis)
 
-    @staticmethod
-    async def _write(redis: Redis, key: str, envelopes: Mapping[Any, Any]) -> None:
-        for chunk in _chunks(list(envelopes)):
-            await redis.hset(key, mapping={field: envelopes[field] for field in chunk})
-
-    # Repair
-
-    async def repair_sheets(self, revisions: Iterable[Revision]) -> int:
-        """Write the revisions that Redis lacks; returns how many were written."""
-        written = await self._add(self._sheets, _sheet_envelopes(revisions))
-        self.fields_in_redis.update(written)
-        return len(written)
-
-    async def repair_columns(self, columns: Sequence[Column], coverage: Coverage, part: int, parts: int) -> int:
-        """Overwrite the damaged columns in one of `parts`, and write those that Redis lacks; returns how many.
-
-        A damaged column that is not among `columns` is deleted.
-        """
-        async with self.connection.call("repair") as redis:
-            fields = await self._fields(redis, self._columns)
-            stored = await self._read(redis, self._columns, fields[part % parts :: parts])
-        damaged = _damaged(stored)
-        ours = [column for column in columns if column.currency.cbr_id in damaged]
-        if ours:
-            await self.put_columns(ours, coverage)
-            self.dropped += len(ours)
-        held = {column.currency.cbr_id for column in columns}
-        await self._drop(self._columns, [field for field in damaged if field not in held])
-        lost = [column for column in columns if column.currency.cbr_id not in fields]
-        return len(ours) + len(await self._add(self._columns, _column_envelopes(lost, coverage)))
-
-    async def _add(self, key: str, envelopes: Mapping[str, bytes]) -> list[str]:
-        """The fields that were empty and written. If another replica writes one at the same time, the first stays."""
-        written: list[str] = []
-        for chunk in _chunks(list(envelopes)):
-            async with self.connection.call("repair") as redis:
-                pipeline = redis.pipeline(transaction=False)
-                for field in chunk:
-                    pipeline.hsetnx(key, field, envelopes[field])
-                written += compress(chunk, await pipeline.execute())
-        return written
+    async def _written(self, redis: Redis) -> None:
+        """Tell all replicas that they may lack something."""
+        pipeline = redis.pipeline(transaction=False)
+        pipeline.hsetnx(self._version, "born", uuid4().hex)
+        pipeline.hincrby(self._version, "writes", 1)
+        await pipeline.execute()
 
     async def _drop(self, key: str, damaged: Sequence[str]) -> None:
-        """Delete damaged values, so that replicas that hold them notice a smaller count and write them again."""
+        """Delete values that cannot be read, so that replicas that hold them write them again."""
         if damaged:
             # A Redis that accepts no writes keeps them. They are never used.
             with suppress(StoreUnavailable):
@@ -289,8 +248,8 @@ class Store:
 
     async def drop_misplaced(self) -> list[str]:
         """Delete each key of ours that holds a value of another type; returns the keys."""
-        types = dict.fromkeys((self._sheets, self._columns, self.quarantine.key), "hash")
-        types[self._coverage] = "string"
+        types = dict.fromkeys((self._sheets, self._columns, self._version, self.quarantine.key), "hash")
+        types |= {self._coverage: "string"}
         async with self.connection.call("drop") as redis:
             misplaced = [key for key in types if as_text(await redis.type(key)) not in (types[key], "none")]
             for key in misplaced:
@@ -326,19 +285,6 @@ class Store:
                     yield "changed"
                 elif message["data"] != _BANK_ANSWERED + self._name:
                     yield "bank answered"
-
-
-def _sheet_envelopes(revisions: Iterable[Revision]) -> dict[str, bytes]:
-    return {field_of(*revision.key): records.encode_revision(revision) for revision in revisions}
-
-
-def _column_envelopes(columns: Iterable[Column], requested: Days) -> dict[str, bytes]:
-    return {column.currency.cbr_id: records.encode_column(column, requested) for column in columns}
-
-
-def _damaged(stored: Mapping[str, Any]) -> list[str]:
-    """The fields whose value fails its checksum."""
-    return [field for field, envelope in stored.items() if unseal(field, envelope) is None]
 
 
 def _chunks(fields: Sequence[str]) -> Iterator[Sequence[str]]:

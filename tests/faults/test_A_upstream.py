@@ -20,7 +20,7 @@ import msgspec
 import pytest
 from certificates import Authority
 from chaos import OK, Front, Script, answers, blackhole, drips, front_running, never_ends, resets, says
-from conftest import Clock, eventually
+from conftest import Clock, eventually, stored
 from fake_bank import Bank, daily_xml
 from lag import Lag
 from ledger import Fault
@@ -183,8 +183,7 @@ SURVIVED: dict[str, tuple[Script, str]] = {
 async def test_a_wrong_answer(row: str, upstream: Upstream, store: Store) -> None:
     """The failure gets the right kind, and the next right answer is taken: nothing else is held or stored."""
     await upstream.survives(*SURVIVED[row])
-    stored = (await store.load()).revisions
-    assert {one.effective_date for one in stored} == {THURSDAY, FRIDAY, SATURDAY}
+    assert {one.effective_date for one in await stored(store)} == {THURSDAY, FRIDAY, SATURDAY}
     assert set(upstream.served.service.history.days) == {THURSDAY, FRIDAY, SATURDAY}
 
 

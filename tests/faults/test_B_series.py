@@ -70,7 +70,7 @@ async def test_B21_history_that_was_not_asked_for(
         with pytest.raises(FetchFailed) as caught:
             await backfilled(served)
         assert caught.value.kind == f"invalid:{kind}"
-        await served.service._sync.reread()  # noqa: SLF001 -- what was stored by mistake would be taken now
+        await served.service.tick()  # -- what was stored by mistake would be taken now
         for path in (f"/v1/rates/{PAST}", f"/v1/series?codes=EUR&since={PAST}&until={PAST}"):
             assert (await served.get(path))[0] == 503, path
         assert (await served.get("/v1/rates"))[0] == 200

@@ -26,7 +26,7 @@ from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import FetchFailed, RatesvcError, StoreUnavailable
 from ratesvc.service.backfill import Backfill, NotOurTurn, Progress
 from ratesvc.service.refresh import Cycle, Refresher
-from ratesvc.service.schedule import REDIS_RETRY_S
+from ratesvc.service.schedule import SOON_S
 from ratesvc.service.sync import Sync
 from ratesvc.storage.redis import RedisConnection
 from ratesvc.storage.store import Store
@@ -102,11 +102,11 @@ class Replica:
 
     async def read(self) -> None:
         """Take from the store what memory lacks."""
-        await self.sync.reread()
+        await self.sync.compare(FRIDAY)
 
     async def repair(self) -> None:
         """Write what Redis lost."""
-        await self.sync.round(FRIDAY)
+        await self.sync.compare(FRIDAY)
 
     async def lose(self, *ids: str) -> None:
         """Redis loses the columns of these ids."""
@@ -232,7 +232,7 @@ async def test_no_replica_uses_the_figures_of_a_new_id_before_they_are_admitted(
     await replica.read()
     bank.asked.clear()
     async for _ in replica.command().backfill.run():
-        other.store.unload()
+        other.sync.in_sync = False
         await other.read()
         assert other.history.in_force(DAYS[5], FRIDAY).sheet.by_code.get("TRL", LIRA) == LIRA
     assert other.history.in_force(DAYS[5], FRIDAY).sheet.by_code["TRL"] == LIRA
@@ -333,7 +333,7 @@ async def test_a_bank_that_hangs_delays_no_answer(bank: Bank, settings: Settings
     [
         (FetchFailed([]), 600),
         (StoreUnavailable("Redis: no room", "memory"), 50),
-        (NotOurTurn("another replica's"), 120),
+        (NotOurTurn("another replica's"), 50),
         (ValueError("a bug of ours"), 600),
     ],
     ids=["the Bank", "Redis", "another replica", "a bug"],
@@ -341,12 +341,12 @@ async def test_a_bank_that_hangs_delays_no_answer(bank: Bank, settings: Settings
 async def test_a_backfill_that_fails_is_tried_again_later(
     settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch, error: Exception, again_s: float
 ) -> None:
-    """Ten minutes later, because it asks the Bank each time; within seconds, here 50, if only Redis refused something.
+    """Ten minutes later, because it asks the Bank each time; within seconds, here 50, for the other two.
 
     It changes no appointment of a poll, and a poll does not hurry it.
     """
-    assert REDIS_RETRY_S < 6
-    monkeypatch.setattr("ratesvc.service.app.REDIS_RETRY_S", 50.0)
+    assert SOON_S < 6
+    monkeypatch.setattr("ratesvc.service.app.SOON_S", 50.0)
 
     def failing(_: Backfill) -> AsyncIterator[Progress]:
         raise error
@@ -672,12 +672,11 @@ async def test_a_damaged_column_is_overwritten_where_it_is_held(replica: Replica
     """It is never missing while the coverage stands."""
     await replica.run()
     await replica.damage("R01239")
-    coverage, columns = replica.history.coverage, replica.history.every_column()
-    assert coverage
-    assert await replica.store.repair_columns(columns, coverage, 0, 1) == 1
-    assert replica.store.dropped == 1
+    replica.sync.in_sync = False
+    repaired = await replica.sync.compare(FRIDAY)
+    assert (repaired.columns, repaired.dropped) == (len(replica.history.every_column()), 1)
     await other.read()
-    assert other.history.coverage == coverage
+    assert other.history.coverage == replica.history.coverage
     assert other.days("EUR") == DAYS
 
 

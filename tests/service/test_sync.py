@@ -111,10 +111,7 @@ LOSSES: dict[str, Callable[[redis.Redis, Name], object]] = {
     "an older snapshot": lambda client, name: (
         client.hdel(name("sheets"), f"{DAYS[-1]}.1") + client.delete(name("coverage"))
     ),
-    "foreign fields": lambda client, name: [
-        client.hset(name("sheets"), "2026-02-10.1", b"foreign"),
-        client.hset(name("columns"), mapping={"R01235": b"foreign", "stranger": b"foreign"}),
-    ],
+    "a foreign sheet": lambda client, name: client.hset(name("sheets"), "2026-02-10.1", b"foreign"),
     "a foreign coverage": lambda client, name: [
         client.set(name("coverage"), b"foreign"),
         client.hset(name("columns"), "R01235", b"foreign"),
@@ -123,7 +120,8 @@ LOSSES: dict[str, Callable[[redis.Redis, Name], object]] = {
         name("coverage"), encode_coverage(Coverage(FIRST_DAY, DAYS[3]), 1)
     ),
     "foreign types": lambda client, name: [
-        (client.delete(name(one)), client.sadd(name(one), "foreign")) for one in ("sheets", "columns", "quarantine")
+        (client.delete(name(one)), client.sadd(name(one), "foreign"))
+        for one in ("sheets", "columns", "quarantine", "version")
     ],
 }
 
@@ -141,20 +139,6 @@ async def test_two_ticks_repair_what_redis_lost(lost: str, quiet: Served, client
     assert days_of(quiet.service) == held_before
     async with Service(quiet.service.settings, clock=quiet.service.clock, scheduled=False) as cold:
         assert days_of(cold) == held_before
-
-
-async def test_an_overwritten_value_is_found_within_eight_hours(
-    quiet: Served, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """No count shows it, so an eighth of all values is read each hour."""
-    before = whole(quiet, client)
-    client.hset(key(quiet, "columns"), "R01239", b"foreign")
-    client.hset(key(quiet, "sheets"), f"{DAYS[-1]}.1", b"foreign")
-    for _ in range(8):
-        monkeypatch.setattr(quiet.service._sync, "_part_at", 0.0)  # noqa: SLF001 -- an hour later
-        for _ in range(2):
-            await quiet.service.tick()
-    assert whole(quiet, client) == before
 
 
 async def test_after_a_reconnection_every_value_is_compared(held: Served, client: redis.Redis) -> None:
@@ -257,7 +241,6 @@ async def test_a_bug_of_ours_is_logged_and_is_not_a_trouble_of_redis(
         raise ValueError("a bug of ours")
 
     await eventually(lambda: held.service.store.connection.up)
-    monkeypatch.setattr("ratesvc.storage.store.unseal", mistaken)
     monkeypatch.setattr("ratesvc.storage.records.decode_coverage", mistaken)
     capsys.readouterr()
     await held.service.tick()

@@ -96,7 +96,7 @@ class World:
             await replica.service._fill()  # noqa: SLF001 -- otherwise by an appointment that nobody can wait for
             await eventually(lambda replica=replica: replica.service.backfilling is None)  # type: ignore[misc]
         for replica in self.replicas:
-            await replica.service._sync.reread()  # noqa: SLF001 -- the same
+            await replica.service.tick()
 
 
 async def first_start(world: World) -> AsyncIterator[Served]:

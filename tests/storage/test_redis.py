@@ -104,7 +104,7 @@ async def test_a_right_that_a_user_lacks_is_a_trouble_of_kind_auth(tmp_path: Pat
             client.acl_setuser("clerk", enabled=True, passwords=["+word"], keys=["{rates}:*"], categories=["+@all"])
         stranger = Store(RedisConnection(f"redis://clerk:word@127.0.0.1:{own.port}/0"), "other")
         with pytest.raises(StoreUnavailable) as caught:
-            await stranger.load()
+            await stranger.fields()
         assert caught.value.kind == "auth"
         await stranger.close()
 

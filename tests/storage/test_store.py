@@ -7,14 +7,12 @@ import uuid
 import zlib
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 
 import pytest
-from conftest import eventually
+from conftest import eventually, stored
 from fake_bank import daily_xml, sheet
 from msgspec.msgpack import encode
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
 from ratesvc.domain.columns import Column, Coverage, Currency
 from ratesvc.domain.rates import Revision
@@ -60,15 +58,15 @@ async def redis(every_redis: str) -> AsyncIterator[Redis]:
 
 
 async def test_the_same_figures_are_one_revision_and_a_correction_is_the_next(store: Store, other: Store) -> None:
-    """A correction never overwrites, and the same sheet again adds nothing. Each revision is loaded once."""
+    """A correction never overwrites, and the same sheet again adds nothing."""
     first = await store.put(revision(raw=b"1"))
-    assert (await other.load()).revisions == (first,) == (revision(raw=b"1"),)
+    assert await stored(other) == [first] == [revision(raw=b"1")]
     again = await other.put(Revision(sheet(DAY), 1, datetime(2026, 4, 24, tzinfo=UTC)))
     assert again == first
     second = await store.put(revision(shift=1, number=2, raw=b"3"))
     assert (second.number, await other.put(revision(shift=1, number=2, raw=b"4"))) == (2, second)
-    assert [(held.number, held.raw) for held in (await other.load()).revisions] == [(2, b"3")]
-    assert (await other.load()).revisions == ()
+    assert [(held.number, held.raw) for held in await stored(other)] == [(1, b"1"), (2, b"3")]
+    assert list(await other.revisions([f"{DAY}.2"])) == [f"{DAY}.2"]
 
 
 async def test_a_revision_that_was_compared_with_an_older_one_is_not_stored(store: Store, other: Store) -> None:
@@ -77,7 +75,7 @@ async def test_a_revision_that_was_compared_with_an_older_one_is_not_stored(stor
     correction = await other.put(revision(shift=1, number=2))
     assert await store.put(revision(shift=2, number=2)) == correction
     assert await store.put(revision(shift=2)) == correction
-    assert [held.number for held in (await store.load()).revisions] == [1, 2]
+    assert [held.number for held in await stored(store)] == [1, 2]
 
 
 async def test_a_correction_is_the_next_revision_where_redis_lost_the_first(
@@ -88,20 +86,15 @@ async def test_a_correction_is_the_next_revision_where_redis_lost_the_first(
     await redis.flushall()
     second = await store.put(revision(shift=1, number=2))
     assert (second.number, await store.put(revision(shift=1, number=2))) == (2, second)
-    await store.repair_sheets([first])
-    assert {held.key for held in (await other.load()).revisions} == {(DAY, 1), (DAY, 2)}
+    assert await store.add([first, second]) == 1
+    assert [held.key for held in await stored(other)] == [(DAY, 1), (DAY, 2)]
 
 
-async def test_of_two_replicas_that_repair_with_different_figures_the_second_loads_the_first(
-    store: Store, other: Store
-) -> None:
+async def test_of_two_replicas_that_repair_with_different_figures_the_first_counts(store: Store, other: Store) -> None:
     """Both began without Redis, one of them after a correction."""
-    replicas = {store: revision(), other: revision(shift=1)}
-    written = await asyncio.gather(*(replica.repair_sheets([ours]) for replica, ours in replicas.items()))
+    written = await asyncio.gather(store.add([revision()]), other.add([revision(shift=1)]))
     assert sum(written) == 1
-    loaded = [(await replica.load()).revisions for replica in replicas]
-    kept = next(ours for ours, count in zip(replicas.values(), written, strict=True) if count)
-    assert loaded == [() if count else (kept,) for count in written]
+    assert await stored(store) == [revision() if written[0] else revision(shift=1)]
 
 
 async def test_two_replicas_that_put_at_once_agree(store: Store, other: Store) -> None:
@@ -109,7 +102,7 @@ async def test_two_replicas_that_put_at_once_agree(store: Store, other: Store) -
     both = await asyncio.gather(*(replica.put(revision()) for replica in (store, other) * 5))
     assert len(both) == 10
     assert all(kept == both[0] for kept in both)
-    assert len((await store.load()).revisions) == 1
+    assert await stored(store) == both[:1]
 
 
 async def test_a_damaged_value_is_a_miss_and_is_overwritten(
@@ -122,10 +115,10 @@ async def test_a_damaged_value_is_a_miss_and_is_overwritten(
     assert isinstance(good, bytes)
     for bad in (b"garbage", good[:-1], good[:30] + b"x" + good[31:], b"", b"ratesvc1" + bytes(1000)):
         await redis.hset(key, f"{DAY}.1", bad)
-        assert (await other.load()).revisions == ()
+        assert await stored(other) == []
         assert await other.put(revision(raw=b"good")) == revision(raw=b"good")
     await redis.hset(key, "2026-04-25.1", good)
-    assert [found.effective_date for found in (await store.load()).revisions] == [DAY]
+    assert [found.effective_date for found in await stored(store)] == [DAY]
 
 
 async def test_every_replica_gets_an_announcement(store: Store, other: Store) -> None:
@@ -147,62 +140,73 @@ async def test_every_replica_gets_an_announcement(store: Store, other: Store) ->
 
 
 async def test_a_glance_counts_what_redis_holds(store: Store, redis: Redis, namespace: str) -> None:
-    """Counts and the coverage, of a Redis that is empty and of one that is not."""
-    assert await store.glance() == Glance(0, 0, 0, None)
+    """Counts, the coverage and the version, of a Redis that is empty and of one that is not."""
+    assert await store.glance() == Glance(0, 0, 0, None, None, 0)
     columns = [Column(Currency("R01235", "R01235", "USD", "840", "USD"), FETCHED)]
     await store.put(revision())
     await store.put_history(columns, Coverage(DAY, DAY))
     await redis.hset(store.quarantine.key, "1f0c", b"envelope")
-    assert await store.glance() == Glance(1, 1, 1, Coverage(DAY, DAY))
+    born = (await store.glance()).born
+    assert await store.glance() == Glance(1, 1, 1, Coverage(DAY, DAY), born, 2)
+    await store.put(revision())
+    assert await store.add([revision(), revision(shift=1, number=2)]) == 1
+    assert await store.glance() == Glance(2, 1, 1, Coverage(DAY, DAY), born, 3)
+    await redis.hdel(f"{{{namespace}}}:v2:columns", "R01235")
+    assert (await store.glance()).coverage is None
     await redis.set(f"{{{namespace}}}:v2:coverage", b"foreign")
-    assert await store.glance() == Glance(1, 1, 1, None)
-    for name in ("sheets", "columns", "quarantine", "coverage"):
+    await redis.delete(f"{{{namespace}}}:v2:version")
+    assert await store.glance() == Glance(2, 0, 1, None, None, 0)
+    await store.put_coverage(None)
+    assert (await store.glance()).born not in (None, born)
+    for name in ("sheets", "columns", "quarantine", "coverage", "version"):
         await redis.delete(f"{{{namespace}}}:v2:{name}")
         await redis.sadd(f"{{{namespace}}}:v2:{name}", "foreign")
         with pytest.raises(StoreUnavailable) as caught:
             await store.glance()
         assert caught.value.kind == "type"
-        await redis.delete(f"{{{namespace}}}:v2:{name}")
+        assert await store.drop_misplaced() == [f"{{{namespace}}}:v2:{name}"]
 
 
 async def test_one_replica_at_a_time_has_the_lease(store: Store, other: Store) -> None:
-    """Its holder may prolong it. After a release another replica may take it; a release by another does nothing."""
-    assert await store.poll_lease.take(60)
-    assert not await other.poll_lease.take(60)
-    assert await store.poll_lease.take(60)
+    """After a release another replica may take it. A release by one that does not hold it does nothing."""
+    assert await store.poll_lease.take()
+    assert not await other.poll_lease.take()
+    assert await store.poll_lease.take()
+    other.poll_lease.held = True  # it held the lease until a moment ago
     await other.poll_lease.release()
-    assert not await other.poll_lease.take(60)
+    assert not await other.poll_lease.take()
     await store.poll_lease.release()
-    assert await other.poll_lease.take(0.05)
-    await eventually(lambda: store.poll_lease.take(60))
+    assert await other.poll_lease.take()
+
+
+async def test_a_lease_lasts_while_its_holder_lives(
+    store: Store, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is renewed many times, a holder that lost it notices, and one that is gone frees it within its seconds."""
+    for name, seconds in (("LEASE_S", 0.5), ("RENEW_S", 0.05)):
+        monkeypatch.setattr(f"ratesvc.storage.redis.{name}", seconds)
+    lease, key = store.poll_lease, store.poll_lease._key  # noqa: SLF001 -- what Redis holds
+    assert await lease.take()
+    await asyncio.sleep(0.7)
+    assert await redis.get(key)
+    assert lease.held
+    await redis.set(key, "another")
+    await eventually(lambda: not lease.held)
+    await redis.delete(key)
+    assert await lease.take()
+    assert lease._renewal  # noqa: SLF001 -- as if the process had been killed
+    lease._renewal.cancel()  # noqa: SLF001
+    await eventually(lambda: redis.set(key, "another", nx=True))
 
 
 async def test_without_redis_every_method_says_so() -> None:
     """StoreUnavailable stands for every error of a missing Redis, and closing raises nothing."""
     store = Store(RedisConnection("redis://127.0.0.1:1/0"), "x")
-    asked = store.load(), store.glance(), store.put(revision()), anext(store.announcements())
+    asked = store.fields(), store.glance(), store.put(revision()), anext(store.announcements())
     for call in (*asked, store.announce(DAY)):
         with pytest.raises(StoreUnavailable):
             await call
     await store.close()
-
-
-async def test_a_load_that_fails_halfway_is_loaded_again(store: Store, other: Store) -> None:
-    """Redis fails between the sheets and the coverage, so the sheets must not count as seen."""
-    await store.put(revision())
-    client: Any = other.connection.client
-    execute = client.execute_command
-
-    async def refusing(name: str, *arguments: object, **options: object) -> Any:
-        if name == "GET":
-            client.execute_command = execute
-            raise ResponseError
-        return await execute(name, *arguments, **options)
-
-    client.execute_command = refusing
-    with pytest.raises(StoreUnavailable):
-        await other.load()
-    assert (await other.load()).revisions == (revision(),)
 
 
 # Documents in quarantine

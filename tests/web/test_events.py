@@ -7,7 +7,7 @@ import contextlib
 import json
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -23,8 +23,9 @@ from processes import serving
 
 from ratesvc.config import Redis, Settings
 from ratesvc.domain.events import MOST_SHEETS
+from ratesvc.domain.rates import Revision
 from ratesvc.service import event_feed
-from ratesvc.storage.store import Loaded, Store
+from ratesvc.storage.store import Store
 from ratesvc.web import connections, events
 
 pytestmark = pytest.mark.usefixtures("_two_sheets")
@@ -226,16 +227,16 @@ async def test_the_address_of_an_event_answers_on_every_replica(
     bank: Bank, settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Most readers fetch it at once. A replica that takes a twentieth of a second to load a sheet has it by then."""
-    load = Store.load
+    revisions = Store.revisions
 
     async with started(serve, settings) as one, started(serve, settings) as slow, reading(one.url) as reader:
 
-        async def slowly(store: Store, *parts: int) -> Loaded:
+        async def slowly(store: Store, fields: Collection[str]) -> dict[str, Revision]:
             if store is slow.service.store:
                 await asyncio.sleep(event_feed.SPREAD_S / 4)
-            return await load(store, *parts)
+            return await revisions(store, fields)
 
-        monkeypatch.setattr(Store, "load", slowly)
+        monkeypatch.setattr(Store, "revisions", slowly)
         for shift in range(5):
             await is_corrected(bank, one, SATURDAY, shift)
             await reader.heard(shift + 1)
