@@ -248,17 +248,22 @@ def convert(file: Path | None, /, amount: str, base: str, quote: str, date: date
 @_day("since", "The first day; by default 1992-07-01.")
 @_day("until", "The last day; by default tomorrow.")
 @click.option("--verify", is_flag=True, help="Compare what is held with the Bank and change nothing.")
+@click.option("--repair", is_flag=True, help="With --verify: take the Bank's figures where they differ.")
 @_json("Every step, and the result last, as a line of JSON.")
 @_demo
 @click.pass_obj
-def backfill(file: Path | None, /, since: date | None, until: date | None, *, verify: bool, **output: bool) -> None:
+def backfill(
+    file: Path | None, /, since: date | None, until: date | None, *, verify: bool, repair: bool, **output: bool
+) -> None:
     """Fetch all of history, one request a currency; go on where an earlier run was cut off."""
     if verify and (since or until):
         raise click.UsageError("--verify compares all that is held: it takes neither --since nor --until.")
     if since and until and since > until:
         raise click.BadParameter("It must not be later than the last day.", param_hint="--since")
+    if repair and not verify:
+        raise click.UsageError("--repair goes with --verify.")
     if verify:
-        _run("data.verify", file, **output)
+        _run("data.verify", file, repair=repair, **output)
     else:
         _run("data.backfill", file, since, until, **output)
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import click
@@ -52,11 +53,18 @@ async def backfill(settings: Settings, since: date | None, until: date | None, *
     click.echo(msgspec.json.encode(held) if as_json else words)
 
 
-async def verify(settings: Settings, *, as_json: bool, demo: bool) -> None:
-    """Print what differs from the Bank. Raises RatesvcError if anything does."""
+async def verify(settings: Settings, *, repair: bool, as_json: bool, demo: bool) -> None:
+    """Print what differs from the Bank; `repair` takes the Bank's sheets of these days, as far as they are admitted.
+
+    Raises RatesvcError if anything differs in the end.
+    """
     require_data(settings, demo=demo)
     async with opened(settings, demo=demo) as service:
         differences = await follow(differences_of(service), as_json=as_json)
+        if repair and differences:
+            for day in sorted({found.day for found in differences}):
+                await service.fetch(day)
+            differences = [found for found in differences if _held(service, found) != found.bank]
     for found in differences:
         click.echo(msgspec.json.encode(found) if as_json else _in_words(found))
     if as_json:
@@ -78,13 +86,22 @@ async def differences_of(service: Service) -> AsyncIterator[Progress | Differenc
         yield Progress(number, len(columns), f"{currency.code} ({currency.cbr_id})")
         await asyncio.sleep(service.settings.cbr.backfill_gap_seconds)
         records = await service.client.dynamic(currency.cbr_id, coverage.since, coverage.until)
-        bank = {record.effective_date: f"{record.value} for {record.nominal}" for record in records}
+        bank = {record.effective_date: _figure(record.nominal, record.value) for record in records}
         days = [day for ordinal in column.days if (day := date.fromordinal(ordinal)) in coverage]
-        held = {day: f"{quote.value} for {quote.nominal}" for day in days if (quote := column.quote(day))}
+        held = {day: _figure(*record) for day in days if (record := column.record(day))}
         for day in sorted(held.keys() | bank.keys()):
             if held.get(day) != bank.get(day):
                 yield Difference(currency.code, day, held.get(day), bank.get(day), day in coverage.unconfirmed)
     yield Progress(len(columns), len(columns), "nothing more")
+
+
+def _held(service: Service, found: Difference) -> str | None:
+    records = (column.record(found.day) for column in service.history.columns(found.code))
+    return next((_figure(*record) for record in records if record), None)
+
+
+def _figure(nominal: int, value: Decimal) -> str:
+    return f"{value} for {nominal}"
 
 
 def _in_words(found: Difference) -> str:

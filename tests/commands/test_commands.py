@@ -110,13 +110,13 @@ async def test_a_backfill_says_what_is_held_and_a_comparison_what_differs(
     out, err = capsys.readouterr()
     assert f"Held in {tmp_path}/data/engine: {count} sheets, every one from 1992-07-01 to " in out
     assert "nothing more" in err
-    await verify(settings, as_json=False, demo=False)
+    await verify(settings, repair=False, as_json=False, demo=False)
     assert capsys.readouterr().out.endswith("No difference.\n")
     series = bank.series["R01235"]
     wrong = min(series)
     series[wrong] = (1, series[wrong][1] * 2)
     with pytest.raises(RatesvcError, match=r"^1 difference$"):
-        await verify(settings, as_json=False, demo=False)
+        await verify(settings, repair=False, as_json=False, demo=False)
     assert f"USD {wrong}: held " in capsys.readouterr().out
 
 

@@ -181,8 +181,8 @@ async def test_conversion_revision_and_text(bank: Bank, settings: Settings, serv
             assert (await running.get(f"/v1/rates/{day}/USD.txt"))[2] == str(usd.unit_rate).encode()
         first = (await running.get("/v1/rates/2026-04-24"))[2]
         bank.publish(sheet(friday, shift=1))
-        await running.service.fetch(None)
-        await eventually(lambda: len(running.service.history) == 3)
+        for _ in range(2):
+            await running.service.poll()
         assert read((await running.get("/v1/rates/2026-04-24"))[2])["revision"] == 2
         _, headers, body = await running.get("/v1/rates/2026-04-24?revision=1")
         assert read(body)["rates"] == read(first)["rates"]

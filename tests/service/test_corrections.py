@@ -1,0 +1,283 @@
+"""The last week is never final: what the Bank corrects, or sets late, is served and announced, whatever was missed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp import web
+from chaos_proxy import ChaosProxy, proxying
+from conftest import Clock, Serve, Served, eventually, stored, unhurried
+from fake_bank import Bank, bank_running, workdays
+from listener import reading
+from redis_servers import RealRedis, running
+from sheets import changed, plausible, times, without
+
+from ratesvc.commands.data import verify
+from ratesvc.config import Redis, Settings
+from ratesvc.domain.workdays import ONE_DAY
+from ratesvc.errors import RatesvcError
+from ratesvc.service.app import Service
+from ratesvc.storage.store import Store
+
+pytestmark = pytest.mark.slow
+
+THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
+DAYS = list(workdays(date(2026, 3, 10), 34))
+EVENING = datetime(2026, 4, 24, 14, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def settings(settings: Settings, bank: Bank) -> Settings:
+    """The Bank has published every sheet up to Friday's."""
+    bank.publish(*map(plausible, DAYS))
+    return unhurried(settings)
+
+
+@pytest.fixture
+async def held(settings: Settings, serve: Serve) -> AsyncIterator[Served]:
+    """A service that holds history, and has asked again for the last week."""
+    async with serve(settings) as opened:
+        await opened.filled()
+        await opened.service.poll()
+        yield opened
+
+
+def corrects(bank: Bank, day: date, factor: str = "1.01") -> str:
+    """The Bank corrects its sheet; returns the new price of the dollar."""
+    right = changed(plausible(day), PLN=times(factor))
+    bank.publish(right)
+    return str(right.by_code["PLN"].unit_rate)
+
+
+async def poll_twice(served: Served) -> None:
+    """The first poll notices a correction, the second confirms it."""
+    for _ in range(2):
+        await served.service.poll()
+
+
+async def answered(served: Served, day: date) -> tuple[str, int]:
+    """The zloty of a day as a reader gets it, and the revision."""
+    status, _, body = await served.get(f"/v1/rates/{day}?codes=PLN")
+    document: dict[str, Any] = json.loads(body, parse_float=str)
+    assert status == 200, document
+    return document["rates"]["PLN"]["unit_rate"], document["revision"]
+
+
+async def test_todays_sheet_is_corrected_in_the_evening(bank: Bank, held: Served, clock: Clock) -> None:
+    """Tomorrow's is held already. The correction is served two polls later, and announced to readers."""
+    clock.moment = EVENING
+    bank.publish(plausible(SATURDAY))
+    await held.service.poll()
+    await eventually(lambda: held.service.events.end and held.service.events.end.newest == SATURDAY)
+    async with reading(held.url) as reader:
+        corrected = corrects(bank, FRIDAY)
+        await poll_twice(held)
+        assert await answered(held, FRIDAY) == (corrected, 2)
+        await reader.heard(1)
+        assert reader.told == [("revision", str(FRIDAY), 2)]
+
+
+async def test_a_sheet_of_the_last_week_is_asked_for_once_a_day(bank: Bank, held: Served, clock: Clock) -> None:
+    """A correction of Tuesday's sheet on Friday is served on Saturday. No day costs two requests."""
+    clock.moment = EVENING
+    bank.publish(plausible(SATURDAY))
+    await held.service.poll()
+    tuesday = date(2026, 4, 21)
+    corrected = corrects(bank, tuesday)
+    bank.asked.clear()
+    for _ in range(3):
+        await held.service.poll()
+    assert (await answered(held, tuesday))[1] == 1
+    assert bank.queries == ["", "date_req=24/04/2026"] * 3
+    clock.advance(hours=9)
+    bank.asked.clear()
+    await poll_twice(held)
+    assert await answered(held, tuesday) == (corrected, 2)
+    days = [f"date_req={day:%d/%m/%Y}" for day in (date(2026, 4, 20), *DAYS[-4:-1], FRIDAY)]
+    assert bank.queries == ["", *days, "", "date_req=21/04/2026"]
+
+
+async def test_corrections_that_were_missed_while_nothing_ran_are_noticed_at_the_next_start(
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock
+) -> None:
+    """Three days later; an extraordinary sheet of a Sunday, too, though its day needs none by the calendar."""
+    async with serve(settings) as first:
+        await first.filled()
+    later = list(workdays(SATURDAY, 3))
+    bank.publish(*map(plausible, later))
+    sunday = SATURDAY + ONE_DAY
+    bank.publish(plausible(sunday, "75.9"))
+    corrected = corrects(bank, THURSDAY)
+    clock.moment = datetime(2026, 4, 29, 9, tzinfo=UTC)
+    async with serve(settings) as again:
+        await again.filled()
+        for _ in range(3):
+            await again.service.poll()
+        assert await answered(again, THURSDAY) == (corrected, 2)
+        for day in (sunday, sunday + ONE_DAY):
+            status, _, body = await again.get(f"/v1/rates/{day}")
+            assert (status, json.loads(body)["effective_date"]) == (200, str(sunday))
+        assert (await answered(again, SATURDAY))[1] == 1
+
+
+async def test_a_restored_backup_gets_its_corrections_back(
+    bank: Bank, settings: Settings, serve: Serve, store: Store, clock: Clock
+) -> None:
+    """A correction that was served is not in it. Those of older days come with `backfill --verify --repair`."""
+    async with serve(settings) as first:
+        await first.filled()
+        corrected = corrects(bank, THURSDAY), corrects(bank, DAYS[5])
+        clock.advance(days=1)
+        await poll_twice(first)
+        assert await answered(first, THURSDAY) == (corrected[0], 2)
+    client = store.connection.client
+    await client.hdel(f"{{{settings.redis.namespace}}}:v2:sheets", f"{THURSDAY}.2")
+    async with serve(settings) as restored:
+        await restored.ready()
+        await poll_twice(restored)
+        assert await answered(restored, THURSDAY) == (corrected[0], 2)
+        assert (await restored.get(f"/v1/rates/{THURSDAY}?revision=2"))[0] == 200
+        with pytest.raises(RatesvcError, match="1 difference"):
+            await verify(settings, repair=False, as_json=False, demo=False)
+        await verify(settings, repair=True, as_json=False, demo=False)
+        await eventually(lambda: restored.held(DAYS[5]).number == 2)
+        assert await answered(restored, DAYS[5]) == (corrected[1], 2)
+
+
+async def test_a_currency_that_was_missing_once_does_not_return_tenfold(bank: Bank, held: Served, clock: Clock) -> None:
+    """The zloty is missing on Saturday and tenfold on Tuesday; the right sheet of Wednesday is served."""
+    tuesday = date(2026, 4, 28)
+    bank.publish(without(plausible(SATURDAY), "PLN"))
+    clock.moment = EVENING
+    await held.service.poll()
+    assert held.held(SATURDAY)
+    bank.publish(changed(plausible(tuesday), PLN=times("10")))
+    clock.moment = datetime(2026, 4, 27, 14, tzinfo=UTC)
+    await poll_twice(held)
+    assert held.service.history.of_date(tuesday) is None
+    bank.publish(plausible(tuesday + ONE_DAY))
+    clock.moment = datetime(2026, 4, 28, 14, tzinfo=UTC)
+    await held.service.poll()
+    assert held.held(tuesday + ONE_DAY).flags == ()
+
+
+RANGES = (
+    "/v1/series?codes=USD&since={since}&until={until}",
+    "/v1/series?codes=USD&format=csv&since={since}&until={until}",
+    "/chart.svg?codes=USD&since={since}&until={until}",
+    "/ecb/eurofxref-hist.csv",
+    "/frankfurter/v1/{since}..{until}?base=USD&symbols=RUB",
+)
+
+
+async def test_a_day_that_is_never_confirmed_stops_no_range(bank: Bank, held: Served, clock: Clock) -> None:
+    """A slip of one day that nobody corrects. All later sheets are admitted: only its own day is missing."""
+    wrong = SATURDAY
+    bank.publish(plausible(wrong))
+    bank.documents[wrong] = b"<html>maintenance</html>"
+    for day in workdays(date(2026, 4, 28), 3):
+        clock.moment = datetime(day.year, day.month, day.day, 9, tzinfo=UTC) - ONE_DAY + timedelta(hours=5)
+        bank.publish(plausible(day))
+        await held.service.poll()
+        await eventually(lambda day=day: held.service.history.of_date(day))  # type: ignore[misc]
+        await eventually(lambda: held.service.history.unconfirmed == (wrong,) and not held.service.backfilling)
+        clock.moment += timedelta(hours=10)
+        held.service.publish()
+        for path in RANGES:
+            target = path.format(since=DAYS[3], until=day)
+            assert (await held.get(target))[0] == 200, target
+        assert (await held.get(f"/v1/rates/{wrong}"))[0] == 503
+        assert (await held.get(f"/v1/rates/{day}"))[0] == 200
+    assert json.loads((await held.get(RANGES[0].format(since=DAYS[3], until=wrong)))[2])["unconfirmed"] == [str(wrong)]
+
+
+async def test_a_mirror_that_lags_is_passed_over(bank: Bank, settings: Settings, serve: Serve, clock: Clock) -> None:
+    """The first mirror is two sheets behind at 18:00. The second gets one request a poll, and its sheet is served."""
+    clock.moment = datetime(2026, 4, 24, 15, 0, tzinfo=UTC)
+    async with bank_running() as fresh:
+        fresh.publish(*map(plausible, [*DAYS, SATURDAY]))
+        mirrors = msgspec.structs.replace(settings.cbr, mirrors=(bank.url, fresh.url))
+        async with serve(msgspec.structs.replace(settings, cbr=mirrors)) as served:
+            await served.ready()
+            await eventually(lambda: served.service.history.of_date(SATURDAY))
+            assert served.service.health()["cbr:sheet"]["status"] == "pass"
+            asked = len(fresh.queries)
+            await served.service.poll()
+            assert len(fresh.queries) == asked + 1
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[RealRedis]:
+    server = RealRedis(tmp_path / "redis")
+    with running(server):
+        yield server
+
+
+async def test_a_fetched_sheet_is_served_when_redis_dies_after_the_announcement(
+    bank: Bank, settings: Settings, serve: Serve, own: RealRedis, clock: Clock
+) -> None:
+    """The connection is cut with the announcement, so this replica never hears of its own sheet."""
+    async with proxying(own.port) as proxy:
+        settings = msgspec.structs.replace(settings, redis=Redis(url=proxy.url, namespace=settings.redis.namespace))
+        async with serve(settings) as served:
+            await served.filled()
+            bank.publish(plausible(SATURDAY))
+            clock.moment = EVENING
+            _dies_after_publish(proxy, served.service)
+            await served.service.poll()
+            assert (await served.get("/v1/rates/next"))[0] == 200
+            proxy.well()
+
+
+def _dies_after_publish(proxy: ChaosProxy, service: Service) -> None:
+    announce = service.store.announce
+
+    async def last(day: date) -> None:
+        await announce(day)
+        proxy.fails(1, "gone")
+        proxy.cut()
+
+    service.store.announce = last  # type: ignore[method-assign, assignment] # the moment at which Redis dies
+
+
+async def test_an_older_document_does_not_follow_a_newer_correction(
+    bank: Bank, settings: Settings, serve: Serve, store: Store
+) -> None:
+    """Another replica stores a correction while this one confirms an older document."""
+    newer = changed(plausible(FRIDAY), PLN=times("1.03"))
+
+    asks, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly(request: web.Request) -> web.StreamResponse:
+        if request.path.endswith("_eng.asp"):
+            asks.set()
+            await goes_on.wait()
+        return await bank.honest(request)
+
+    async with serve(settings) as served:
+        await served.filled()
+        await served.service.poll()
+        older = changed(plausible(FRIDAY), PLN=times("1.02"))
+        bank.publish(older)
+        await served.service.poll()
+        bank.misbehave = slowly
+        polling = asyncio.create_task(served.service.poll())
+        await asks.wait()
+        [first] = [one for one in await stored(store) if one.effective_date == FRIDAY]
+        await store.put(replace(first, sheet=newer, number=2))
+        goes_on.set()
+        await polling
+        numbers = [one.number for one in await stored(store) if one.effective_date == FRIDAY]
+        assert numbers == [1, 2]
+        assert served.held(FRIDAY).sheet == newer
+        bank.publish(newer)
+        await poll_twice(served)
+        assert served.held(FRIDAY).number == 2
