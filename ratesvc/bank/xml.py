@@ -26,6 +26,9 @@ ENCODING = "windows-1251"
 ERROR = "Error in parameters"
 
 _DECLARATION = re.compile(rb"""<\?xml[^>]{0,100}?\bencoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
+_DAILY_PARTS = frozenset(
+    ("@Date", "@name", "Valute", "@ID", "NumCode", "CharCode", "Nominal", "Name", "Value", "VunitRate")
+)
 _CODECS = {"windows-1251": "cp1251", "utf-8": "utf-8"}
 
 _DATE = re.compile(r"([0-9]{2})([./])([0-9]{2})\2([0-9]{4})")
@@ -89,9 +92,14 @@ def parse_dynamic(raw: bytes, cbr_id: str, since: date, until: date) -> tuple[Re
     return records
 
 
-def is_cbr_id(text: str) -> bool:
-    """Whether a series can be requested for this id; the catalogue's ids of parents may be anything."""
-    return _CBR_ID.fullmatch(text) is not None
+def unknown_parts(raw: bytes) -> list[str]:
+    """The elements and attributes of a daily document that this program does not know, as VunitRate was in 2023.
+
+    A document that has some is not repeated to anybody, because nobody can say what they would do there.
+    """
+    root = _root(raw, "ValCurs")
+    rows = [name for row in root.get("Valute") or () for name in row]
+    return sorted({*root, *rows} - _DAILY_PARTS)
 
 
 def parse_date(text: object) -> date:
@@ -137,9 +145,10 @@ def _number(text: str) -> Decimal:
 
 
 def _currency(row: Any) -> Currency:
+    cbr_id, parent_id = _field(row, "@ID", _CBR_ID), _text(row, "ParentCode").strip()
     return Currency(
-        cbr_id=_field(row, "@ID", _CBR_ID),
-        parent_id=_text(row, "ParentCode").strip(),
+        cbr_id=cbr_id,
+        parent_id=parent_id if _CBR_ID.fullmatch(parent_id) else cbr_id,
         code=_field(row, "ISO_Char_Code", _CODE) if row.get("ISO_Char_Code") else "",
         # The catalogue drops leading zeros: 36 is 036.
         numeric_code=_field(row, "ISO_Num_Code", _SHORT).zfill(3) if row.get("ISO_Num_Code") else "",
@@ -170,6 +179,7 @@ def _root(raw: bytes, name: str) -> dict[str, Any]:
         tree = xmltodict.parse(raw, encoding=codec, force_list=("Valute", "Record", "Item"))
     except (ExpatError, ValueError) as error:
         raise BadDocument("malformed", f"not well-formed XML ({error})") from None
+    _check_names(tree)
     root = tree.get(name)
     if isinstance(root, str):
         if ERROR in root:
@@ -180,15 +190,29 @@ def _root(raw: bytes, name: str) -> dict[str, Any]:
     return root
 
 
+def _check_names(tree: Any) -> None:
+    """Refuse namespaces: a browser that shows the document would run a script of another one."""
+    parts = [tree]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, list):
+            parts += part
+        elif isinstance(part, dict):
+            if foreign := next((name for name in part if ":" in name or name == "@xmlns"), None):
+                raise BadDocument("foreign", f"it has a namespace: {_shown(foreign)}")
+            parts += part.values()
+
+
 def _codec(raw: bytes) -> str:
     start = raw[:400].lstrip().lower()
     if not start.startswith((b"<?xml", b"<valcurs", b"<valuta")):
         if b"<html" in raw[:4000].lower() or start.startswith((b"<!doctype html", b"<!--", b"<head", b"<body")):
             raise BadDocument("html", f"a web page instead of XML, beginning {_shown(raw[:60])}")
         raise BadDocument("structure", f"not XML, beginning {_shown(raw[:60])}")
-    # A DTD is never part of these documents; without one there are no entities to expand or fetch.
-    if b"<!doctype" in raw.lower():
-        raise BadDocument("structure", "it declares a DOCTYPE")
+    # None of these is ever part of the Bank's documents. Without a DTD there are no entities to expand or fetch, and an
+    # instruction would choose the style sheet of a browser.
+    if b"<!" in raw or raw.count(b"<?") > 1:
+        raise BadDocument("foreign", "it has a DOCTYPE, a comment, CDATA or an instruction")
     declared = _DECLARATION.match(raw.lstrip())
     name = declared[1].decode("ascii").lower() if declared else "nothing"
     codec = _CODECS.get(name)

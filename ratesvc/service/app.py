@@ -192,7 +192,9 @@ class Service:
         again_s = None
         try:
             await self._run_backfill()
+            self.telemetry.waits("backfill", waiting=False)
         except NotOurTurn:
+            self.telemetry.waits("backfill", waiting=True)
             again_s = SOON_S
         except RatesvcError as failure:
             self.telemetry.backfill_failed(failure)
@@ -340,6 +342,7 @@ class Service:
             "cbr:fetch": health.fetch(telemetry.last_cycle, telemetry.failures),
             "redis:connectivity": health.redis(self.engine_name, telemetry.trouble),
             "scheduler:lastRun": health.scheduler(silent_s, telemetry.last_attempt),
+            "history:coverage": health.history(self.history.coverage, self.backfilling, telemetry.waiting),
             "quarantine:count": health.quarantine(self.quarantined),
             "clock:skew": health.clock(self.clock_skew_s),
             "calendar:coverage": health.calendar(self.history.calendar.known_until, moscow_day(self.clock())),

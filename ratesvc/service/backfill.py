@@ -13,7 +13,7 @@ from datetime import date
 from itertools import pairwise
 
 from ratesvc.bank.admission import Decision, Recent, assess, suspect_days
-from ratesvc.bank.xml import Record, is_cbr_id
+from ratesvc.bank.xml import Record
 from ratesvc.domain.columns import Column, Coverage, Currency, Days, composed, sheet_days, with_revision
 from ratesvc.domain.history import NEAR, History
 from ratesvc.domain.rates import FIRST_DAY, MOST_USED, Revision
@@ -241,7 +241,7 @@ class Backfill:
             for quote in revision.sheet.quotes:
                 currency = Currency(quote.cbr_id, quote.cbr_id, quote.code, quote.numeric_code, quote.name)
                 named.setdefault(quote.cbr_id, currency)
-        ids = {cbr_id for one in listed for cbr_id in (one.cbr_id, one.parent_id) if is_cbr_id(cbr_id)}
+        ids = {cbr_id for one in listed for cbr_id in (one.cbr_id, one.parent_id)}
         unnamed = [Currency(cbr_id, cbr_id, "", "", "") for cbr_id in sorted(ids.difference(named))]
         most_used = {code: place for place, code in enumerate(MOST_USED)}
         by_use = sorted(named.values(), key=lambda one: (most_used.get(one.code, len(most_used)), one.cbr_id))

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import date, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from ratesvc.domain.columns import Coverage
 from ratesvc.domain.rates import Revision, Snapshot
 from ratesvc.errors import StoreUnavailable
+from ratesvc.service.backfill import Progress
 from ratesvc.service.refresh import Cycle
 
 Check = dict[str, Any]
 
 LONGEST_SILENCE_S = 10.0
+MOST_NAMED = 20
 MOST_SKEW_S = 30.0
+OUTCOMES = {"skipped": "another replica polls"}
 CALENDAR_NOTICE = timedelta(days=31)
 
 
@@ -41,7 +46,7 @@ def fetch(cycle: Cycle | None, failures: int) -> Check:
         if cycle.held_back:
             why = "; ".join(f"{one.effective_date} {one.decision}: {one}" for one in cycle.held_back)
             return {"status": "warn", "observedValue": cycle.outcome, "output": why}
-        return {"status": "pass", "observedValue": cycle.outcome}
+        return {"status": "pass", "observedValue": OUTCOMES.get(cycle.outcome, cycle.outcome)}
     output = str(cycle.failure) if cycle.failure else "see the log"
     return {"status": "warn", "observedValue": cycle.outcome, "failuresInARow": failures, "output": output}
 
@@ -61,6 +66,18 @@ def scheduler(silent_s: float, last_run: datetime | None) -> Check:
     if silent_s > LONGEST_SILENCE_S:
         return {"status": "fail", "observedValue": observed, "output": f"no heartbeat for {silent_s:.0f} s"}
     return {"status": "pass", "observedValue": observed}
+
+
+def history(coverage: Coverage | None, progress: Progress | None, waiting: Collection[str]) -> Check:
+    """Which days are complete, which of them wait for a second document or a person, and what is being fetched."""
+    check: Check = {"status": "pass", "observedValue": f"{coverage.since}/{coverage.until}" if coverage else "none yet"}
+    if coverage and coverage.unconfirmed:
+        check |= {"status": "warn", "unconfirmed": list(map(str, coverage.unconfirmed[:MOST_NAMED]))}
+    if progress:
+        check |= {"status": "pass", "output": f"step {progress.done} of {progress.total}: {progress.asking}"}
+    elif "backfill" in waiting:
+        check |= {"output": "another replica fetches history"}
+    return check
 
 
 def quarantine(count: int) -> Check:

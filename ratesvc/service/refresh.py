@@ -28,79 +28,22 @@ from ratesvc.bank.admission import (
     with_monthly,
 )
 from ratesvc.bank.client import BankClient
-from ratesvc.bank.xml import parse_daily
+from ratesvc.bank.xml import parse_daily, unknown_parts
 from ratesvc.domain.history import NEAR, History, day_to_fetch
 from ratesvc.domain.rates import Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, moscow_day
 from ratesvc.errors import BadDocument, FetchFailed, StoreUnavailable
+from ratesvc.service.confirmation import UnconfirmedSheets
 from ratesvc.storage.quarantine import Case, name_of
 from ratesvc.storage.store import Store
 
 MOST_DOCUMENTS = 3
-MOST_UNCONFIRMED = 64
-MOST_SILENT = 3
 
 NO_DOCUMENT = frozenset({"html", "parameters"})
 """Reasons for which a person has nothing to look at: a page of maintenance, or the Bank's refusal of the request."""
 
-SUSPICIOUS = frozenset({"rows", "core", "unit"})
-"""Reasons for which a person may want to look at a refused document: it is the Bank's, with wrong figures."""
-
-
-@dataclass(slots=True)
-class _Sighting:
-    """A sheet that was seen in that poll; `silent` counts how often the second address did not know it."""
-
-    sheet: Sheet
-    poll: int
-    silent: int = 0
-
-
-class UnconfirmedSheets:
-    """The sheets that await a second document. They live in memory only: a restart costs one more poll."""
-
-    def __init__(self, client: BankClient) -> None:
-        self._client = client
-        self._seen: dict[date, _Sighting] = {}
-        self._poll = 0
-
-    def begin_poll(self) -> None:
-        """Allow one more decision about each sheet until the next poll."""
-        self._poll += 1
-
-    def forget(self, effective: date) -> None:
-        """The sheet of that day is admitted."""
-        self._seen.pop(effective, None)
-
-    async def confirm(self, found: Unconfirmed, *, at_once: bool) -> Admission:
-        """Decide about an unconfirmed sheet. It stays unconfirmed if the Bank must be asked again at the next poll.
-
-        `at_once` asks only the second address: for commands, which have no next poll, and for settled days, which the
-        Bank has had time to correct.
-        """
-        seen = self._seen.get(found.effective_date)
-        if seen is None or not seen.sheet.says_the_same_as(found.sheet):
-            self._remember(found.sheet)
-            if not at_once:
-                return found.refused() if seen else found
-        elif seen.poll == self._poll and not at_once:
-            # The backfill after a poll asks for the same days: the Bank has had no time to correct itself.
-            return found
-        return await self._ask_second_address(found, self._seen[found.effective_date])
-
-    async def _ask_second_address(self, found: Unconfirmed, seen: _Sighting) -> Admission:
-        seen.poll = self._poll
-        with contextlib.suppress(FetchFailed):
-            second = await self._client.daily_in_english(found.effective_date)
-            if second.effective_date == found.effective_date:
-                return found.compared_with(second)
-        seen.silent += 1
-        return found if seen.silent < MOST_SILENT else found.refused()
-
-    def _remember(self, sheet: Sheet) -> None:
-        while len(self._seen) >= MOST_UNCONFIRMED:
-            del self._seen[next(iter(self._seen))]
-        self._seen[sheet.effective_date] = _Sighting(sheet, self._poll)
+SUSPICIOUS = frozenset({"rows", "core", "unit", "foreign"})
+"""Reasons for which a person may want to look at a refused document: wrong figures, or somebody else's content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +52,8 @@ class Cycle:
 
     `outcome` is new, unchanged, confirming, quarantined, failed, crashed or skipped (another replica holds the lease).
     `accepted` are the revisions that this replica did not hold; `stored` says whether they are safe in Redis and
-    announced. `newly_quarantined` has the reason, in one word, of each document that is new in quarantine.
+    announced. `newly_quarantined` has the reason, in one word, of each document that is new in quarantine. `unknown`
+    are the elements and attributes of admitted documents that this program does not know.
     """
 
     outcome: str
@@ -118,6 +62,7 @@ class Cycle:
     failure: FetchFailed | None = None
     held_back: tuple[HeldBack, ...] = ()
     newly_quarantined: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
     @property
     def bank_answered(self) -> bool:
@@ -138,6 +83,7 @@ class _Found:
     admitted: dict[date, Revision] = field(default_factory=dict)
     held_back: dict[date, HeldBack] = field(default_factory=dict)
     newly_quarantined: list[str] = field(default_factory=list)
+    unknown: set[str] = field(default_factory=set)
     failure: FetchFailed | None = None
 
     def held(self, effective: date) -> Revision | None:
@@ -159,7 +105,15 @@ class _Found:
         else:
             outcome = "new" if accepted else "unchanged"
         held_back, newly_quarantined = tuple(self.held_back.values()), tuple(self.newly_quarantined)
-        return Cycle(outcome, tuple(accepted), stored, self.failure, held_back, newly_quarantined)
+        unknown = tuple(sorted(self.unknown))
+        return Cycle(outcome, tuple(accepted), stored, self.failure, held_back, newly_quarantined, unknown)
+
+    def admit(self, revision: Revision) -> None:
+        """Note an admitted sheet. A document with unknown parts is not kept, so that nobody repeats them to readers."""
+        if unknown := unknown_parts(revision.raw):
+            self.unknown.update(unknown)
+            revision = replace(revision, document=b"")
+        self.admitted[revision.effective_date] = revision
 
 
 class Refresher:
@@ -272,7 +226,7 @@ class Refresher:
             self._unconfirmed.forget(effective)
             if not (self.history.has_document(effective) or effective in found.admitted):
                 # Backfilled figures are kept again with the Bank's bytes and names.
-                found.admitted[effective] = replace(held, sheet=sheet, document=zlib.compress(raw, 9))
+                found.admit(replace(held, sheet=sheet, document=zlib.compress(raw, 9)))
             return
         # A backfill compares an unconfirmed day with the series.
         settled = self._is_settled(effective) and effective not in self.history.unconfirmed
@@ -289,9 +243,8 @@ class Refresher:
         if isinstance(admission, Unconfirmed):
             admission = await self._unconfirmed.confirm(admission, at_once=settled or not self.waits)
         if isinstance(admission, Admitted):
-            effective = admission.sheet.effective_date
-            self._unconfirmed.forget(effective)
-            found.admitted[effective] = self._revision(admission, held, raw)
+            self._unconfirmed.forget(admission.sheet.effective_date)
+            found.admit(self._revision(admission, held, raw))
             return
         found.held_back[admission.effective_date] = admission
         if isinstance(admission, Quarantined):
@@ -362,7 +315,9 @@ class Refresher:
             recent = Recent.before(self.history, sheet.effective_date)
             admission = admit(sheet, recent, held.sheet if held else None, released=True)
             assert isinstance(admission, Admitted)  # noqa: S101 -- a person vouches for it
-            held = await self._put(self._revision(admission, held, case.raw), held)
+            found = _Found(self.history)
+            found.admit(self._revision(admission, held, case.raw))
+            held = await self._put(found.admitted[sheet.effective_date], held)
         await self.store.quarantine.drop([case.name])
         return held
 

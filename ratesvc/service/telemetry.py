@@ -145,9 +145,12 @@ class Telemetry:
         self.last_success: datetime | None = None
         self.failures = 0
         self.trouble: StoreUnavailable | None = None
+        self.waiting: set[str] = set()
+        """The tasks, poll and backfill, that another replica does."""
         self._clock = clock
         self._logged_at: dict[str, float] = {}
         self._held_back: dict[date, HeldBack] = {}
+        self._unknown: set[str] = set()
         self._lateness = 0
 
     def _is_due(self, message: str) -> bool:
@@ -162,6 +165,7 @@ class Telemetry:
 
     def refreshed(self, cycle: Cycle, *, nothing_held: bool) -> None:
         """A refresh has ended."""
+        self.waits("poll", waiting=cycle.outcome == "skipped")
         self.last_cycle = cycle
         self.last_attempt = self._clock()
         if cycle.has_failed:
@@ -177,6 +181,12 @@ class Telemetry:
             for host, error in cycle.failure.failures:
                 self.log.warning("fetch_failed", host=host, error=str(error), **hint)
 
+    def waits(self, task: str, *, waiting: bool) -> None:
+        """Whether another replica does this task, poll or backfill; logged once."""
+        if waiting and task not in self.waiting:
+            self.log.info("waits_for_turn", task=task)
+        self.waiting = self.waiting - {task} | ({task} if waiting else set())
+
     def bank_answered_another(self) -> None:
         """The Bank has answered another replica: an earlier failure of this one is over."""
         if self.failures:
@@ -184,7 +194,7 @@ class Telemetry:
             self.last_cycle = Cycle("skipped")
 
     def held_back(self, cycle: Cycle) -> None:
-        """Log once for each sheet why it is held back, and count the documents that were put into quarantine."""
+        """Log once why each sheet is held back, and each unknown part; count documents that are new in quarantine."""
         for accepted in cycle.accepted:
             self._held_back.pop(accepted.effective_date, None)
         for found in cycle.held_back:
@@ -192,6 +202,9 @@ class Telemetry:
             if self._held_back.get(day) != found:
                 self.log.warning("sheet_held_back", effective_date=str(day), to=found.decision, why=str(found))
             self._held_back[day] = found
+        for name in set(cycle.unknown) - self._unknown:
+            self._unknown.add(name)
+            self.log.warning("unknown_part", name=name)
         for kind in cycle.newly_quarantined:
             self.metrics.quarantined.labels(kind).inc()
 

@@ -7,6 +7,7 @@ import re
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
+from xml.sax.saxutils import escape
 
 import pytest
 from hypothesis import given
@@ -175,6 +176,13 @@ def test_the_catalogue_names_each_id() -> None:
     )
 
 
+@pytest.mark.parametrize("parent", ["see R01235", "<ParentCode>", "R1", '"><Name>'])
+def test_a_parent_is_an_id_or_nothing(parent: str) -> None:
+    """It is written into our own catalogue, so no other text may come from there. Then the id has no other parent."""
+    [read] = parse_catalogue(catalogue(item(ParentCode=escape(parent))))
+    assert (read.cbr_id, read.parent_id) == (USD, USD)
+
+
 @pytest.mark.parametrize("blank", ["", None])
 def test_an_id_may_have_no_iso_code(blank: str | None) -> None:
     """The Lithuanian talon has neither code nor number. If one is missing, it is not invented."""
@@ -231,8 +239,3 @@ def test_a_series_and_the_catalogue_are_written_as_the_bank_writes_them() -> Non
     assert parse_catalogue(full) == (aussie,)
     assert xml.write_catalogue([(aussie, 1)], full=False) == re.sub(rb"<ISO_.*(?=</Item>)", b"", full)
     assert xml.write_refusal("a < b") == f"{DECLARED}<ValCurs>a &lt; b</ValCurs>".encode()
-
-
-def test_an_id_has_the_banks_form() -> None:
-    """R, five digits, and at most one letter."""
-    assert [xml.is_cbr_id(text) for text in ("R01235", "R01700J", "R0123", "see R01376")] == [True, True, False, False]

@@ -78,7 +78,7 @@ async def test_the_handbook_explains_every_check_of_health(settings: Settings, s
     async with serve(settings) as served:
         _, _, body = await served.get("/health")
     checks = re.findall(r'"([a-z]+:[A-Za-z]+)":\[', body.decode())
-    assert len(checks) == 7
+    assert len(checks) == 8
     assert [name for name in checks if f"| `{name}` |" not in PAGES["operations.md"]] == []
 
 

@@ -16,12 +16,14 @@ from fake_bank import Bank, sheet
 
 from ratesvc.bank.admission import Quarantined
 from ratesvc.config import Settings
+from ratesvc.domain.columns import Coverage
 from ratesvc.domain.history import History, snapshot
-from ratesvc.domain.rates import Quote, Revision, Sheet
+from ratesvc.domain.rates import FIRST_DAY, Quote, Revision, Sheet
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import FetchFailed, SourceError, StoreUnavailable
 from ratesvc.service import health
 from ratesvc.service.app import Service
+from ratesvc.service.backfill import Progress
 from ratesvc.service.refresh import Cycle
 from ratesvc.service.telemetry import Watchdog
 
@@ -120,6 +122,20 @@ def test_a_calendar_warns_a_month_before_its_end(days: int, status: str) -> None
     assert ("extra_off" in found.get("output", "")) == (status == "warn")
 
 
+def test_history_says_which_days_wait_and_what_is_fetched() -> None:
+    """A first start that goes on is no warning, days without a second document are."""
+    coverage = Coverage(FIRST_DAY, FRIDAY, (THURSDAY,))
+    assert health.history(None, None, ()) == {"status": "pass", "observedValue": "none yet"}
+    asking = health.history(coverage, Progress(34, 88, "KZT (R01335)"), ())
+    assert (asking["status"], asking["output"]) == ("pass", "step 34 of 88: KZT (R01335)")
+    assert health.history(coverage, None, ()) == {
+        "status": "warn",
+        "observedValue": f"{FIRST_DAY}/{FRIDAY}",
+        "unconfirmed": [str(THURSDAY)],
+    }
+    assert health.history(None, None, ("backfill",))["output"] == "another replica fetches history"
+
+
 async def test_livez_fails_right_after_a_block(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """A blocked event loop answers nothing. Right after the block /livez answers 503, then 200."""
     with monkeypatch.context() as block:
@@ -129,7 +145,7 @@ async def test_livez_fails_right_after_a_block(served: Served, monkeypatch: pyte
     assert (await served.get("/livez"))[0] == 200
 
 
-async def test_health_has_seven_checks(served: Served, clock: Clock) -> None:
+async def test_health_has_eight_checks(served: Served, clock: Clock) -> None:
     """Each with what it observed. A check that warns does not fail."""
     status, _, body = await served.get("/health")
     checks = {name: check[0] for name, check in json.loads(body)["checks"].items()}
@@ -139,6 +155,7 @@ async def test_health_has_seven_checks(served: Served, clock: Clock) -> None:
         "cbr:fetch": ("pass", "new"),
         "redis:connectivity": ("pass", "external"),
         "scheduler:lastRun": ("pass", "2026-04-24T09:00:00+00:00"),
+        "history:coverage": ("pass", "1992-07-01/2026-04-24"),
         "quarantine:count": ("pass", 0),
         "clock:skew": ("warn", pytest.approx(clock().timestamp() - time.time(), abs=60)),
         "calendar:coverage": ("pass", str(served.service.history.calendar.known_until)),

@@ -17,12 +17,15 @@ from sheets import all_times, changed, plausible, times
 
 from ratesvc.bank.admission import Admission, Admitted, Quarantined, Recent, Unconfirmed, admit
 from ratesvc.bank.client import BankClient, Pace
+from ratesvc.bank.xml import parse_daily
 from ratesvc.config import Server, Settings
 from ratesvc.domain.rates import Sheet
 from ratesvc.domain.workdays import ONE_DAY
+from ratesvc.errors import BadDocument
 from ratesvc.service.app import Service
+from ratesvc.service.confirmation import MOST_UNCONFIRMED, UnconfirmedSheets
 from ratesvc.service.health import Check
-from ratesvc.service.refresh import MOST_UNCONFIRMED, Cycle, UnconfirmedSheets
+from ratesvc.service.refresh import Cycle
 
 THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
 
@@ -114,7 +117,7 @@ async def test_a_replica_that_cannot_reach_the_bank_does_not_keep_others_from_it
             await isolated.ready()
             await eventually(lambda: not isolated.service.telemetry.failures)
             for _ in range(2):
-                assert fetching(isolated) == {"status": "pass", "observedValue": "skipped"}
+                assert fetching(isolated) == {"status": "pass", "observedValue": "another replica polls"}
                 await isolated.service.refresh()
             assert isolated.service.telemetry.last_cycle == Cycle("skipped")
             assert isolated.service.telemetry.last_success is None
@@ -165,6 +168,39 @@ async def test_two_replicas_share_a_port(bank: Bank, settings: Settings, serve: 
             counts = [served.service.telemetry.metrics.route("/v1/currencies").by_status[200] for served in (one, two)]
             assert sum(counts) >= 60  # more where a new publication answered it once more by itself
             assert min(counts) > 0
+
+
+# What is not the Bank's
+
+FOREIGN = b'<s:script xmlns:s="http://www.w3.org/1999/xhtml">alert(1)</s:script></ValCurs>'
+
+
+async def test_a_document_with_foreign_content_changes_nothing_and_a_person_sees_it(served: Served, bank: Bank) -> None:
+    """A browser would run it on our origin. It waits in quarantine with its reason, and cannot be released."""
+    bank.publish(sheet(SATURDAY))
+    bank.documents[SATURDAY] = bank.documents[SATURDAY].replace(b"</ValCurs>", FOREIGN)
+    await served.service.poll()
+    assert served.service.history.of_date(SATURDAY) is None
+    [case] = await served.service.quarantine.cases()
+    assert case.reasons[0].startswith("foreign: it has a namespace")
+    with pytest.raises(BadDocument):
+        await served.service.release(case.name)
+
+
+async def test_a_document_with_an_unknown_part_is_repeated_without_it(
+    served: Served, bank: Bank, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is a sheet like any other, and the log names the part once. Known documents come back byte for byte."""
+    bank.publish(sheet(SATURDAY))
+    whole = bank.documents[SATURDAY]
+    bank.documents[SATURDAY] = whole.replace(b"</Valute>", b"<script>alert(1)</script></Valute>", 1)
+    for _ in range(2):
+        await served.service.poll()
+    assert capsys.readouterr().out.count("unknown_part") == 1
+    body = (await served.get("/scripts/XML_daily.asp?date_req=25/04/2026"))[2]
+    assert b"script" not in body
+    assert parse_daily(body) == sheet(SATURDAY)
+    assert (await served.get("/scripts/XML_daily.asp?date_req=24/04/2026"))[2] == bank.documents[FRIDAY]
 
 
 # An unconfirmed sheet
