@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from types import MappingProxyType
 from typing import ClassVar, Self
 
 from ratesvc.domain.history import NEAR, History
@@ -31,6 +32,7 @@ FEWEST_LOST = 2
 REGULAR = 3
 """A currency is regular if each of so many sheets before had it."""
 LARGEST_MOVE = Decimal("0.15")
+NOTHING: Mapping[date, Sheet] = MappingProxyType({})
 OLD_ROUBLES = Decimal(OLD_IN_NEW)
 MOVES = frozenset({"power_of_ten", "large_move"})
 """Findings that compare one currency with itself. The others compare two currencies."""
@@ -248,9 +250,11 @@ class Recent:
             self.add(sheet)
 
     @classmethod
-    def before(cls, history: History, day: date) -> Self:
-        """The sheets of the month before `day`."""
-        return cls(revision.sheet for revision in history.month_before(day))
+    def before(cls, history: History, day: date, more: Mapping[date, Sheet] = NOTHING) -> Self:
+        """What a sheet of `day` is compared with: the sheets of the month before that are held, and those in `more`."""
+        held = {one.effective_date: one.sheet for one in history.month_before(day)}
+        held |= {other: sheet for other, sheet in more.items() if day - NEAR <= other < day}
+        return cls(held[other] for other in sorted(held))
 
     def add(self, sheet: Sheet) -> None:
         """Go on to the next sheet."""

@@ -29,7 +29,7 @@ from ratesvc.bank.admission import (
 )
 from ratesvc.bank.client import BankClient
 from ratesvc.bank.xml import parse_daily, unknown_parts
-from ratesvc.domain.history import NEAR, History, day_to_fetch
+from ratesvc.domain.history import History, day_to_fetch
 from ratesvc.domain.rates import Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, moscow_day
 from ratesvc.errors import BadDocument, FetchFailed, StoreUnavailable
@@ -90,10 +90,8 @@ class _Found:
         return self.admitted.get(effective) or self.history.of_date(effective)
 
     def recent(self, effective: date) -> Recent:
-        """The sheets of the month before, those of this cycle among them."""
-        known = {one.effective_date: one.sheet for one in self.history.month_before(effective)}
-        known |= {day: one.sheet for day, one in self.admitted.items() if effective - NEAR <= day < effective}
-        return Recent(known[day] for day in sorted(known))
+        """The sheets before that day, those of this cycle among them."""
+        return Recent.before(self.history, effective, {day: one.sheet for day, one in self.admitted.items()})
 
     def cycle(self, accepted: Sequence[Revision], *, stored: bool) -> Cycle:
         """A failed request is no failure of the cycle if another one brought a sheet."""

@@ -696,6 +696,40 @@ async def test_a_damaged_column_costs_no_day_of_history(bank: Bank, replica: Rep
 # Days that are not admitted
 
 
+async def test_every_other_day_is_served_while_one_is_confirmed(bank: Bank, replica: Replica, other: Replica) -> None:
+    """As soon as the series are in, on every replica. A real jump lasts for days: one document settles all of them."""
+    for day in DAYS[10:20]:
+        bank.publish(changed(sheet(day), KZT=times("1.3")))
+    await replica.fetch_day(None)
+    asked = []
+    async for progress in replica.backfill.run():
+        if progress.asking.startswith("the sheet of"):
+            asked.append(progress.asking)
+            await other.read()
+            for each in (replica, other):
+                assert each.history.days == [*DAYS[:10], *DAYS[20:]]
+    assert asked == [f"the sheet of {WRONG}"]
+    await other.read()
+    assert other.history.days == replica.history.days == DAYS
+    assert replica.held(WRONG).flags == ("large_move",)
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_a_working_day_without_a_sheet_is_asked_for_by_its_date(
+    answers: bool, bank: Bank, replica: Replica
+) -> None:
+    """The series lack it. Until the Bank has said that there is none, the sheet before is not in force on that day."""
+    for series in bank.series.values():
+        del series[WRONG]
+    bank.documents[WRONG] = b"<html>Maintenance</html>"
+    if answers:
+        del bank.documents[WRONG]
+    await replica.run()
+    assert f"date_req={WRONG:%d/%m/%Y}" in bank.queries
+    assert replica.history.coverage == Coverage(FIRST_DAY, FRIDAY, () if answers else (WRONG,))
+    assert replica.history.certain_on(WRONG) == (replica.held(DAYS[9]) if answers else None)
+
+
 async def test_a_day_that_the_series_had_by_mistake_is_forgotten(bank: Bank, replica: Replica) -> None:
     """The series have a record of a Sunday without a sheet. After the Bank removes it, Saturday's applies."""
     sunday = DAYS[5] - timedelta(days=2)
