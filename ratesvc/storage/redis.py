@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import traceback
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -39,7 +38,6 @@ LEASE_S, RENEW_S = 7.0, 2.0
 
 # redis-py's TimeoutError is not its ConnectionError, RedisClusterException is not a RedisError, sockets raise OSError.
 _TROUBLE = (redis_errors.RedisError, redis_errors.RedisClusterException, OSError)
-_LIBRARIES = ("redis", "hiredis", "uvloop", "asyncio")
 _KINDS: dict[str, tuple[type[Exception], ...]] = {
     "auth": (redis_errors.AuthenticationError, redis_errors.AuthorizationError, redis_errors.NoPermissionError),
     "loading": (redis_errors.BusyLoadingError,),
@@ -147,7 +145,11 @@ class RedisConnection:
 
     @asynccontextmanager
     async def call(self, operation: str) -> AsyncIterator[Redis]:
-        """The client for one operation. Errors of Redis and its connection become StoreUnavailable, bugs stay bugs."""
+        """The client for one operation. Inside stand calls of redis-py alone: what they raise becomes StoreUnavailable.
+
+        A damaged answer makes redis-py's parser raise TypeError and others, and a closed transport makes uvloop raise
+        RuntimeError. Only an error about the arguments of a command is a bug of ours.
+        """
         begun = time.monotonic()
         trouble: StoreUnavailable | None = None
         try:
@@ -155,9 +157,9 @@ class RedisConnection:
             self.up = True
         except StoreUnavailable as error:
             trouble = error
-        except Exception as error:
-            if not _is_trouble(error):
-                raise
+        except redis_errors.DataError:
+            raise
+        except Exception as error:  # noqa: BLE001 -- see above
             trouble = await self._failed(error)
         # A cancelled call says nothing about Redis, so it does not get here.
         self._observe(Call(operation, time.monotonic() - begun, trouble, self.refusing))
@@ -183,19 +185,6 @@ class RedisConnection:
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return text
-
-
-def _is_trouble(error: Exception) -> bool:
-    """Whether Redis or the connection failed; otherwise the bug is ours.
-
-    A damaged answer makes redis-py's parser raise TypeError and others, a closed transport makes uvloop raise
-    RuntimeError. So any error raised inside these libraries counts, except an error about the arguments of a command.
-    """
-    if isinstance(error, _TROUBLE):
-        return not isinstance(error, redis_errors.DataError)
-    modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
-    known = [module for module in modules if module.partition(".")[0] in (*_LIBRARIES, "ratesvc")]
-    return bool(known) and not known[-1].startswith(("ratesvc.", "redis.commands."))
 
 
 def kind_of(error: Exception) -> str:

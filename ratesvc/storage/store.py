@@ -126,9 +126,13 @@ class Store:
 
     async def coverage(self) -> Coverage | None:
         """The complete days, or None if they are missing or damaged."""
-        async with self.connection.call("coverage") as redis:
-            found = records.decode_coverage(await redis.get(self._coverage))
+        found = await self._stored_coverage()
         return found and found[0]
+
+    async def _stored_coverage(self) -> tuple[Coverage, int] | None:
+        async with self.connection.call("coverage") as redis:
+            envelope = await redis.get(self._coverage)
+        return records.decode_coverage(envelope)
 
     async def columns(self) -> tuple[Column, ...]:
         """Every backfilled column, or none if one is lost or damaged, because a part of them would give wrong answers.
@@ -136,8 +140,8 @@ class Store:
         The coverage is then deleted, and after it the damaged columns, so that no replica takes the others for all of
         history.
         """
+        coverage = await self._stored_coverage()
         async with self.connection.call("load") as redis:
-            coverage = records.decode_coverage(await redis.get(self._coverage))
             stored = await self._read(redis, self._columns, await self._fields(redis, self._columns))
         decoded = {field: records.decode_column(field, envelope) for field, envelope in stored.items()}
         columns = tuple(found[0] for found in decoded.values() if found)
@@ -151,7 +155,8 @@ class Store:
     async def column(self, cbr_id: str) -> tuple[Column, Days] | None:
         """The backfilled history of one currency id, and the range of days that was requested."""
         async with self.connection.call("column") as redis:
-            return records.decode_column(cbr_id, await redis.hget(self._columns, cbr_id))
+            envelope = await redis.hget(self._columns, cbr_id)
+        return records.decode_column(cbr_id, envelope)
 
     @staticmethod
     async def _fields(redis: Redis, key: str) -> list[str]:
@@ -181,20 +186,15 @@ class Store:
         If another replica has stored one under this number, the latest revision in Redis is returned instead.
         """
         latest, number = None, candidate.number
-        async with self.connection.call("put") as redis:
-            while True:
-                field = field_of(candidate.effective_date, number)
-                envelope = await redis.hget(self._sheets, field)
-                if stored := records.decode_revision(field, envelope):
-                    latest, number = stored, number + 1
-                    continue
-                if latest:
-                    return latest
-                if envelope is not None:  # damaged
-                    await redis.hdel(self._sheets, field)
-                if await redis.hsetnx(self._sheets, field, records.encode_revision(candidate)):
-                    await self._written(redis)
-                    return candidate
+        while True:
+            field = field_of(candidate.effective_date, number)
+            found = await self.revisions([field])
+            if found:
+                latest, number = found[field], number + 1
+            elif latest:
+                return latest
+            elif await self.add([candidate]):
+                return candidate
 
     async def add(self, revisions: Iterable[Revision]) -> int:
         """Write revisions that Redis lacks, and return how many. One that another replica writes first stays."""
