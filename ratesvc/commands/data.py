@@ -41,7 +41,7 @@ class Difference:
 async def backfill(settings: Settings, since: date | None, until: date | None, *, as_json: bool, demo: bool) -> None:
     """Fetch what is missing and print what is held. Raises RatesvcError."""
     async with opened(settings, demo=demo, creates=True) as service:
-        place = f" in {service.data_dir.resolve()}" if service.engine else ""
+        place = f" in {service.engine.folder.path.resolve()}" if service.engine else ""
         await follow(service.backfill(since or FIRST_DAY, until), as_json=as_json)
         coverage, count = service.history.coverage, len(service.history.days)
     if coverage is None:

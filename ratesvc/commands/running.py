@@ -25,7 +25,7 @@ from ratesvc.config import Cbr, Settings
 from ratesvc.demo import recorded_bank, recorded_sheets, stopped_clock
 from ratesvc.domain.workdays import utc_now
 from ratesvc.errors import EngineError
-from ratesvc.service.app import Service
+from ratesvc.service.app import Service, data_dir
 from ratesvc.service.backfill import Progress
 
 try:
@@ -97,7 +97,7 @@ async def opened(
 
 def missing_data(settings: Settings, *, demo: bool) -> Path | None:
     """The folder in which a service with these settings keeps its data, if it needs one and there is none."""
-    folder = Service(settings, demo=demo, scheduled=False).data_dir
+    folder = data_dir(settings, demo=demo)
     return None if (settings.redis.url and not demo) or folder.exists() else folder.resolve()
 
 

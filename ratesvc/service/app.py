@@ -38,6 +38,11 @@ SWITCH_S = 0.001
 """A thread that renders gives way to the loop after so long. Python's own interval is five times that."""
 
 
+def data_dir(settings: Settings, *, demo: bool) -> Path:
+    """The folder of the embedded engine."""
+    return Path(settings.data_dir) / ("demo" if demo else "engine")
+
+
 class Service:
     """One replica. Use it as an async context manager; it answers from `publisher` as soon as it has a sheet."""
 
@@ -60,21 +65,42 @@ class Service:
         self.clock = clock
         self.demo = demo
         self.scheduled = scheduled
-        self._limits = limits
-        self._pace = pace or Pace.of(settings.poll_seconds)
-        self.telemetry = Telemetry(clock)
-        self.publisher = Publisher()
-        self.history = History(WorkCalendar(settings.calendar.extra_off, settings.calendar.extra_work))
-        self.events = EventFeed(self.history)
         self.draining = False
-        self.engine: Engine | None = None
         self.admin_url: str | None = None
         self.quarantined = 0
-        self.watchdog = Watchdog(self.telemetry.loop_blocked)
-        self.workers = Workers()
         self._random = Random()  # noqa: S311 -- jitter, not a secret
         self._stack = AsyncExitStack()
         self._refreshing = asyncio.Lock()
+        # What readers ask
+        self.telemetry = Telemetry(clock)
+        self.watchdog = Watchdog(self.telemetry.loop_blocked)
+        self.history = History(WorkCalendar(settings.calendar.extra_off, settings.calendar.extra_work))
+        self.publisher = Publisher()
+        self.events = EventFeed(self.history)
+        self.workers = Workers()
+        # Redis
+        is_external = settings.redis.url and not demo
+        self.engine = None if is_external else Engine(data_dir(settings, demo=demo), self.telemetry.task_died)
+        url = self.engine.url if self.engine else settings.redis.url
+        self.store = Store(RedisConnection(url, self._redis_called), settings.redis.namespace)
+        self.quarantine = self.store.quarantine
+        self._sync = Sync(self.store, self.history, self._hold)
+        # The Bank
+        cbr, pace = settings.cbr, pace or Pace.of(settings.poll_seconds)
+        # The demo's Bank is in this process: no proxy leads there.
+        transport = Transport(cbr.proxy or None, cbr.ca_file or None, trust_env=not cbr.proxy and not demo)
+        self.client = BankClient(cbr.mirrors, cbr.user_agent, pace=pace, daily=limits, transport=transport)
+        self._refresher = Refresher(self.client, self.store, self.history, clock, waits=scheduled)
+        self._backfill = Backfill(self._refresher, cbr.backfill_gap_seconds, self._accept, partial(self._hold, ()))
+        self._schedule = Schedule(
+            poll=self.poll,
+            tick=self.tick,
+            listen=partial(self._sync.listen, self.telemetry.bank_answered_another, self._compare),
+            backfill=self._fill,
+            out_of_sync=lambda: not self._sync.in_sync,
+            clock_jumped=self._clock_jumped,
+            died=self.telemetry.task_died,
+        )
 
     async def __aenter__(self) -> Self:
         """Open everything, downward first, and serve the stored sheets."""
@@ -93,44 +119,16 @@ class Service:
         self._stack.callback(self.workers.close)
         self._stack.callback(sys.setswitchinterval, sys.getswitchinterval())
         sys.setswitchinterval(SWITCH_S)
-        self.store = Store(RedisConnection(await self._redis_url(), self._redis_called), self.settings.redis.namespace)
-        self.quarantine = self.store.quarantine
+        if self.engine:
+            await self.engine.open()
+            self._stack.push_async_callback(self.engine.close)
         self._stack.push_async_callback(self.store.close)
-        self._sync = Sync(self.store, self.history, self._hold)
-        cbr = self.settings.cbr
-        # The demo's Bank is in this process: no proxy leads there.
-        transport = Transport(cbr.proxy or None, cbr.ca_file or None, trust_env=not cbr.proxy and not self.demo)
-        self.client = BankClient(cbr.mirrors, cbr.user_agent, pace=self._pace, daily=self._limits, transport=transport)
         await self._stack.enter_async_context(self.client)
-        self._refresher = Refresher(self.client, self.store, self.history, self.clock, waits=self.scheduled)
-        self._backfill = Backfill(self._refresher, cbr.backfill_gap_seconds, self._accept, partial(self._hold, ()))
         await self._surviving("load", self._compare())
-        self._schedule = Schedule(
-            poll=self.poll,
-            tick=self.tick,
-            listen=partial(self._sync.listen, self.telemetry.bank_answered_another, self._compare),
-            backfill=self._fill,
-            out_of_sync=lambda: not self._sync.in_sync,
-            clock_jumped=self._clock_jumped,
-            died=self.telemetry.task_died,
-        )
         if self.scheduled:
             self._stack.callback(self.watchdog.open().close)
             self._stack.push_async_callback(self._schedule.stop)
             self._schedule.start()
-
-    async def _redis_url(self) -> str:
-        """The configured address, or that of the embedded engine."""
-        if self.settings.redis.url and not self.demo:
-            return self.settings.redis.url
-        self.engine = await Engine(self.data_dir, self.telemetry.task_died).open()
-        self._stack.push_async_callback(self.engine.close)
-        return self.engine.url
-
-    @property
-    def data_dir(self) -> Path:
-        """The folder of the embedded engine."""
-        return Path(self.settings.data_dir) / ("demo" if self.demo else "engine")
 
     @property
     def engine_name(self) -> str:
@@ -256,11 +254,9 @@ class Service:
         self, revisions: Iterable[Revision], columns: Sequence[Column] = (), coverage: Coverage | None = None
     ) -> None:
         """Take sheets into memory, and publish. `columns` have all sheets of the `coverage`."""
-        before = self.history.coverage
         for revision in self.history.take(revisions, columns, coverage):
             self.telemetry.sheet(revision)
-        if self.history.coverage and self.history.coverage != before:
-            self.telemetry.history(self.history.coverage)
+        self.telemetry.history(self.history.coverage)
         self.publish()
 
     def publish(self) -> None:
@@ -295,9 +291,12 @@ class Service:
 
     async def release(self, name: str) -> Revision:
         """Publish a document in quarantine as that person's decision. Raises RatesvcError."""
-        revision = await self._refresher.release(await self.quarantine.case(name))
+        case = await self.quarantine.case(name)
+        revision = await self._refresher.release(case)
         self._hold([revision])
         await self.store.announce(revision.effective_date)
+        # Last: until the other replicas hold it, their polls put it into quarantine again.
+        await self.quarantine.drop([case.name])
         return revision
 
     async def backfill(self, since: date = FIRST_DAY, until: date | None = None) -> AsyncIterator[Progress]:

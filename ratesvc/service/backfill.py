@@ -128,6 +128,7 @@ class Backfill:
         """
         requested = self._checked(since, until)
         async with self._running:
+            self.progress = Progress(0, 1, "which days are missing")
             try:
                 while not self._refresher.waits and not await self._store.backfill_lease.take():
                     await self._store.backfill_lease.revoke()

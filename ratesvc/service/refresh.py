@@ -316,7 +316,6 @@ class Refresher:
             found = _Found(self.history)
             found.admit(self._revision(admission, held, case.raw))
             held = await self._put(found.admitted[sheet.effective_date], held)
-        await self.store.quarantine.drop([case.name])
         return held
 
     async def _look_at(self, failure: FetchFailed, found: _Found) -> None:

@@ -151,6 +151,7 @@ class Telemetry:
         self._logged_at: dict[str, float] = {}
         self._held_back: dict[date, HeldBack] = {}
         self._unknown: set[str] = set()
+        self._complete: tuple[str, str] | None = None
         self._lateness = 0
 
     def _is_due(self, message: str) -> bool:
@@ -208,9 +209,12 @@ class Telemetry:
         for kind in cycle.newly_quarantined:
             self.metrics.quarantined.labels(kind).inc()
 
-    def history(self, coverage: Coverage) -> None:
-        """History, or more of it, was loaded from Redis."""
-        self.log.info("history", since=str(coverage.since), until=str(coverage.until))
+    def history(self, coverage: Coverage | None) -> None:
+        """Log once that these days of history are complete."""
+        complete = coverage and (str(coverage.since), str(coverage.until))
+        if complete and complete != self._complete:
+            self._complete = complete
+            self.log.info("history", since=complete[0], until=complete[1])
 
     def backfill_failed(self, failure: RatesvcError) -> None:
         """A backfill has failed, and will be tried again."""
