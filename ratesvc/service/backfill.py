@@ -46,15 +46,19 @@ class NotOurTurn(RatesvcError):
 
 @dataclass(slots=True)
 class _Figures:
-    """What the series say, by currency id, and which days are unconfirmed: their figures are here, too."""
+    """What the series say, by currency id, and which days are unconfirmed: their figures are here, too.
+
+    If only `dollars` were asked for, an unconfirmed day has no other figure.
+    """
 
     columns: dict[str, Column]
     coverage: Coverage
+    dollars: bool = False
 
     def composed(self, day: date) -> Revision | None:
-        """The sheet that the series give; None if they were asked for no more than the dollar."""
+        """The sheet that the series give."""
         found = composed(self.columns.values(), day)
-        return found if found and len(found.sheet.quotes) > 1 else None
+        return None if found and self.dollars and len(found.sheet.quotes) == 1 else found
 
     def admit(self, day: date) -> None:
         self.coverage = self.coverage.with_sheet(day)
@@ -195,7 +199,7 @@ class Backfill:
         until = max((record.effective_date for record in later), default=held.until)
         unconfirmed = {*held.unconfirmed, *(record.effective_date for record in missing)}
         unconfirmed |= self._without_a_sheet(columns.values(), Days(held.until + ONE_DAY, until))
-        return _Figures(columns, Coverage(held.since, until, tuple(sorted(unconfirmed))))
+        return _Figures(columns, Coverage(held.since, until, tuple(sorted(unconfirmed))), dollars=True)
 
     async def _assessed(self, columns: dict[str, Column], whole: Days, held: Coverage | None) -> _Figures:
         """The figures of all series. Days with findings are unconfirmed, as are those that were so before."""

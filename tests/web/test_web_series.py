@@ -43,7 +43,7 @@ async def served(
         bank.series[cbr_id] = days
     clock.moment = datetime.combine(last, datetime.min.time().replace(hour=9), UTC)
     async with serve(unhurried(settings)) as running:
-        await eventually(lambda: running.service.history.coverage, patience_s=60)
+        await eventually(lambda: running.service.history.coverage and not running.service.backfilling, patience_s=60)
         yield running
 
 
@@ -57,7 +57,8 @@ async def test_thirty_four_years_equal_an_independent_calculation(
 ) -> None:
     """The service fills itself with one request for each currency id; then random requests agree to the last digit."""
     # One service for all parts: it takes ten seconds to fill.
-    assert len(bank.series_asked) == len(set(bank.series_asked))
+    asked = [cbr_id for cbr_id in bank.series_asked if cbr_id != "R01235"]  # once more for each day without a sheet
+    assert len(asked) == len(set(asked))
     assert set(bank.series_asked) >= set(bank.currencies)
     chance = Random(SEED)  # noqa: S311 -- a seed, so that a failure can be repeated
     await a_thousand_days_agree(recorded, served, chance)
