@@ -17,7 +17,8 @@ import holidays
 MOSCOW = timezone(timedelta(hours=3), "MSK")
 ONE_DAY = timedelta(days=1)
 
-POLLING_STARTS = time(11)
+POLLING_STARTS = time(15)
+"""The Bank fixes its rates at 15:30 since 2022 (Ordinance 6290-U), and usually publishes them at about 16:00."""
 DUE = time(18)
 OVERDUE = time(21)
 
@@ -151,7 +152,7 @@ class WorkCalendar:
         return count
 
     def awaits_publication(self, newest: date | None, now: datetime) -> bool:
-        """Whether a sheet may come any minute: from 11:00 to 21:00 on a working day, while tomorrow's is not held."""
+        """Whether a sheet may come any minute: from 15:00 to 21:00 on a working day, while tomorrow's is not held."""
         local = now.astimezone(MOSCOW)
         today = local.date()
         if not self.is_working_day(today) or not POLLING_STARTS <= local.time() < OVERDUE:
@@ -159,7 +160,7 @@ class WorkCalendar:
         return newest is None or newest <= today
 
     def next_window(self, now: datetime) -> datetime:
-        """When polling starts next: 11:00 on a working day, later than `now`."""
+        """When fast polling starts next: 15:00 on a working day, later than `now`."""
         day = moscow_day(now)
         while not self.is_working_day(day) or at(day, POLLING_STARTS) <= now:
             day += ONE_DAY

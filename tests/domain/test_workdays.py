@@ -126,10 +126,10 @@ def test_missed_publications_are_counted_in_sheets_not_in_hours(effective: date,
 @pytest.mark.parametrize(
     ("day", "clock", "newest", "awaited"),
     [
-        ("2026-04-24", "12:00", None, True),
-        ("2026-04-25", "12:00", None, False),
-        ("2026-04-24", "10:59:59", "2026-04-24", False),
-        ("2026-04-24", "11:00", "2026-04-24", True),
+        ("2026-04-24", "15:30", None, True),
+        ("2026-04-25", "15:30", None, False),
+        ("2026-04-24", "14:59:59", "2026-04-24", False),
+        ("2026-04-24", "15:00", "2026-04-24", True),
         ("2026-04-24", "20:59:59", "2026-04-24", True),
         ("2026-04-24", "21:00", "2026-04-24", False),
         ("2026-04-24", "16:00", "2026-04-25", False),
@@ -137,7 +137,7 @@ def test_missed_publications_are_counted_in_sheets_not_in_hours(effective: date,
         ("2024-04-27", "16:00", "2024-04-27", True),
     ],
 )
-def test_a_sheet_is_awaited_on_working_days_from_11_to_21(
+def test_a_sheet_is_awaited_on_working_days_from_15_to_21(
     day: str, clock: str, newest: str | None, *, awaited: bool
 ) -> None:
     """Not once it is there, and on a Saturday only if that is worked; in whichever time zone a moment is given."""
@@ -145,11 +145,11 @@ def test_a_sheet_is_awaited_on_working_days_from_11_to_21(
         assert CALENDAR.awaits_publication(date.fromisoformat(newest) if newest else None, now) is awaited
 
 
-def test_the_next_window_opens_at_11_on_the_next_working_day() -> None:
+def test_the_next_window_opens_at_15_on_the_next_working_day() -> None:
     """In the morning the same day, later on the next; after Friday on Monday; after 30 December in January."""
-    assert CALENDAR.next_window(moscow("2026-04-24", "10:00")) == moscow("2026-04-24", "11:00")
-    assert CALENDAR.next_window(moscow("2026-04-24", "11:00")) == moscow("2026-04-27", "11:00")
-    assert CALENDAR.next_window(moscow("2014-12-31", "11:00")) == moscow("2015-01-12", "11:00")
+    assert CALENDAR.next_window(moscow("2026-04-24", "10:00")) == moscow("2026-04-24", "15:00")
+    assert CALENDAR.next_window(moscow("2026-04-24", "15:00")) == moscow("2026-04-27", "15:00")
+    assert CALENDAR.next_window(moscow("2014-12-31", "15:00")) == moscow("2015-01-12", "15:00")
 
 
 @pytest.mark.parametrize("day", ["2026-01-24", "2026-07-24"])

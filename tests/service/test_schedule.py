@@ -132,15 +132,16 @@ def holding(*days: date) -> History:
 @pytest.mark.parametrize(
     ("moment", "newest", "seconds"),
     [
-        (NOON, FRIDAY, 180),  # noon of a working day, tomorrow's not there
-        (NOON, SATURDAY, 3600),  # there already
-        (datetime(2026, 4, 24, 7, 30, tzinfo=UTC), FRIDAY, 1800),  # 10:30: the window opens in half an hour
+        (datetime(2026, 4, 24, 13, 0, tzinfo=UTC), FRIDAY, 180),  # 16:00 of a working day, tomorrow's not there
+        (datetime(2026, 4, 24, 13, 0, tzinfo=UTC), SATURDAY, 3600),  # there already
+        (NOON, FRIDAY, 3600),  # the Bank fixes its rates in the afternoon
+        (datetime(2026, 4, 24, 11, 30, tzinfo=UTC), FRIDAY, 1800),  # 14:30: the window opens in half an hour
         (datetime(2026, 4, 25, 9, 0, tzinfo=UTC), SATURDAY, 3600),  # Saturday
         (datetime(2026, 4, 24, 19, 0, tzinfo=UTC), FRIDAY, 600),  # overdue since 21:00
     ],
 )
 def test_the_pace_follows_the_moscow_working_day(moment: datetime, newest: date, seconds: float) -> None:
-    """Every few minutes from 11:00 to 21:00 until tomorrow's sheet is there, otherwise each hour."""
+    """Every few minutes from 15:00 to 21:00 until tomorrow's sheet is there, otherwise each hour."""
     assert next_poll_s(holding(newest), moment, None, Cycle("new"), 0) == seconds
     assert next_poll_s(holding(newest), moment, 0.5, Cycle("new"), 0) == 0.5
 
