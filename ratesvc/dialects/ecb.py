@@ -24,10 +24,11 @@ XML = "text/xml; charset=utf-8"
 MISSING = "N/A"
 NO_BASE = "There is no such base currency."
 RECENT = timedelta(days=90)
+# Qalculate finds the Cubes only if white space follows gesmes:name.
 _HEAD = (
     '<?xml version="1.0" encoding="UTF-8"?>\n<gesmes:Envelope xmlns:gesmes="http://www.gesmes.org/xml/2002-08-01" '
     'xmlns="http://www.ecb.int/vocabulary/2002-08-01/eurofxref">\n<gesmes:subject>Reference rates</gesmes:subject>\n'
-    "<gesmes:Sender><gesmes:name>Bank of Russia</gesmes:name></gesmes:Sender>\n<Cube>\n"
+    "<gesmes:Sender>\n<gesmes:name>Bank of Russia</gesmes:name>\n</gesmes:Sender>\n<Cube>\n"
 )
 _TAIL = "</Cube>\n</gesmes:Envelope>\n"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import AsyncIterator
@@ -308,6 +309,21 @@ async def test_npm_clients_of_the_ecb(central_bank: tuple[Front, str], served: S
     assert len({day for day, *_ in found["currencyjs"]}) == len(DAYS) - 1
 
 
+async def test_qalculate(served: Served, tmp_path: Path) -> None:
+    """Debian's qalc, which silently uses the rates that it brings along if it cannot read the file."""
+    qalc = program("qalc")
+    code, _, err = await run(
+        "sh", "-c", line("Qalculate!", served.url), timeout_s=ASK_S, folder=tmp_path, HOME=str(tmp_path)
+    )
+    assert code == 0, err
+    for code, rate in (await ours(served, "EUR")).items():
+        asked = await run(
+            qalc, "-t", f"1 EUR to {code}", timeout_s=ASK_S, folder=tmp_path, HOME=str(tmp_path), LC_ALL="C"
+        )
+        shown = Decimal("".join(re.findall("[0-9.]", asked[1])))
+        assert abs(shown / Decimal(rate) - 1) < Decimal("1e-8"), (asked, rate)
+
+
 async def test_django_money(served: Served, python_clients: Path) -> None:
     """Its table of rates on USD, of which it keeps six decimals, and a conversion."""
     found = await ask(python_clients, "ask_django_money.py", line("django-money", served.url))
@@ -357,7 +373,14 @@ async def test_a_client_made_from_the_contract(served: Served, python_clients: P
 
 
 def test_every_line_of_the_table_is_run() -> None:
-    """Here, or in tests/web/test_dialect_routes.py: ERPNext's request and the chain of two services."""
-    here = {"cbrf", "http_proxy", "oxr", "forex-python", "CurrencyConverter", "django-money"}
+    """Here, or in tests/web/test_dialect_routes.py: recorded requests, and the chain of two services."""
+    here = {"cbrf", "Qalculate!", "http_proxy", "oxr", "forex-python", "CurrencyConverter", "django-money"}
     here |= {"exrate", "frankfurter-api", "aioopenexchangerates", "tap-openexchangerates"}
-    assert LINES.keys() == here | {"open-exchange-rates", "Prebid.js", "ERPNext", "ratesvc"}
+    assert LINES.keys() == here | {
+        "open-exchange-rates",
+        "Prebid.js",
+        "ERPNext",
+        "ratesvc",
+        "go-cbr-client",
+        "exchanger",
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import shutil
@@ -15,6 +16,7 @@ import aiohttp
 import brotli
 import msgspec
 import pytest
+import wire
 from client_lines import line
 from conftest import Serve, Served, eventually, in_faults, unhurried
 from fake_bank import Bank, daily_xml, sheet, workdays
@@ -25,7 +27,7 @@ from ratesvc.bank.xml import parse_catalogue, parse_daily, parse_dynamic
 from ratesvc.config import DIALECTS, Settings
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, moscow_day, utc_now
 
-FRIDAY = date(2026, 4, 24)
+SATURDAY, FRIDAY = date(2026, 4, 18), date(2026, 4, 24)
 DAYS = list(workdays(date(2026, 3, 10), 34))
 
 ADDRESSES = {
@@ -301,6 +303,33 @@ async def test_erpnext_reads_a_rate_with_its_template(served: Served) -> None:
     for key in keys.split(","):
         found = found[key.format(**document)]
     assert found == str(sheet(date(2026, 4, 18)).by_code["USD"].unit_rate)
+
+
+GO = b"GET http://www.cbr.ru/scripts/XML_daily_eng.asp?date_req=19/04/2026 HTTP/1.1\r\nHost: www.cbr.ru\r\n"
+PHP = b"GET http://www.cbr.ru/scripts/XML_daily.asp%b HTTP/1.1\r\nHost: www.cbr.ru\r\nProxy-Connection: Keep-Alive\r\n"
+RECORDED = [
+    (
+        "go-cbr-client",
+        GO + b"User-Agent: Mozilla/5.0 (Windows NT 10.0; Win64; x64)\r\nAccept-Encoding: gzip\r\n\r\n",
+        SATURDAY,
+    ),
+    ("exchanger", PHP % b"?date_req=19.04.2026" + b"User-Agent: Swap\r\n\r\n", SATURDAY),
+    ("exchanger", PHP % b"" + b"User-Agent: Swap\r\n\r\n", FRIDAY),
+]
+"""What go-cbr-client 1.0.4 and exchanger 2.9 send to their proxy for a Sunday's rate and for the latest."""
+
+
+@pytest.mark.parametrize(("client", "request_", "day"), RECORDED)
+async def test_a_recorded_request_of_a_client_gets_its_sheet(
+    client: str, request_: bytes, day: date, served: Served
+) -> None:
+    """With the charset in the declaration, because both ignore the header; compressed only where that is asked for."""
+    answered = await wire.ask(line(client, served.url).partition("=")[2], request_)
+    packed = answered["Content-Encoding"] == "gzip"
+    document = gzip.decompress(answered.body) if packed else answered.body
+    assert (answered.status, packed) == (200, b"gzip" in request_)
+    assert b'encoding="windows-1251"' in document.partition(b"?>")[0]
+    assert parse_daily(document).says_the_same_as(sheet(day))
 
 
 async def test_an_amount_is_repeated_as_it_was_given(served: Served) -> None:
