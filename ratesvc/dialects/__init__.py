@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.history import History
-from ratesvc.domain.rates import ONE, Revision, Snapshot, plain
+from ratesvc.domain.rates import ONE, Revision, Snapshot
 from ratesvc.domain.workdays import iso_day
 from ratesvc.errors import HistoryLoading, NotYetSet, RatesvcError
 from ratesvc.render import series
@@ -112,9 +112,9 @@ class Request:
         english = language_or_default(None)
         return Content("currencies", JSON, lambda: encode({code: english.currency(code) for code in sorted(codes)}))
 
-    def complete(self, since: date, until: date) -> Coverage:
-        """The range from the effective date of the sheet in force on `since`. Raises if a sheet may be missing."""
-        first = self.on(since).effective_date
+    def complete(self, since: date, until: date, *, ahead: timedelta = NO_TIME) -> Coverage:
+        """The range from the effective date of the sheet that `on` finds. Raises if a sheet may be missing."""
+        first = self.on(since, ahead=ahead).effective_date
         self.check_no_gap(first, until)
         return Coverage(first, until)
 
@@ -150,13 +150,9 @@ class Request:
         for start in reversed(starts) if newest_first else starts:
             part = held[start : start + SHEETS_AT_ONCE]
             ends = part[0], part[-1]
-            sheets = [day.toordinal() for day in part]
-            ordinals = sheets if base == "RUB" else list(rates_between(self.history, base, "RUB", *ends).days)
+            ordinals = rates_between(self.history, base, base, *ends).days
             columns = []
             for code in codes:
-                if code == base:
-                    columns.append([plain(amount)] * len(ordinals))
-                    continue
                 found = rates_between(self.history, base, code, *ends, amount=amount)
                 texts = dict(zip(found.days, found.texts, strict=True))
                 columns.append([texts.get(ordinal, "") for ordinal in ordinals])

@@ -8,6 +8,7 @@ in the original.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -44,22 +45,55 @@ def about(_: Request) -> Content:
     return Content("about", JSON, lambda: encode(document))
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The parameters. `symbols` is None if all currencies are asked for."""
+
+    base: str
+    symbols: frozenset[str] | None
+    amount: Decimal
+
+    @classmethod
+    def of(cls, request: Request) -> _Asked:
+        """`from` comes before `base` and `to` before `symbols`. Raises Refused."""
+        given = request.given
+        amount = request.amount("1", "invalid amount", 422)
+        if not amount:
+            raise Refused(422, "invalid amount")
+        base, symbols = (
+            given.get("from", given.get("base", "EUR")).strip().upper(),
+            given.get("to", given.get("symbols")),
+        )
+        asked = cls(base, None if symbols is None else split(symbols), amount)
+        if asked.symbols == frozenset({base}):
+            raise Refused(422, "bad currency pair")
+        return asked
+
+    def codes(self, known: set[str]) -> tuple[str, ...]:
+        """The known ones of the currencies, in order. Raises Refused if there is none, or no such base."""
+        codes = known if self.symbols is None else known & self.symbols
+        if self.base not in known or not codes - {self.base}:
+            raise Refused(404, NOT_FOUND)
+        return tuple(sorted(codes - {self.base}))
+
+
 def rates(request: Request) -> Content:
     """latest, current, YYYY-MM-DD, A..B or A.., as the path says."""
     when = request.given["when"]
     if not _WHEN.fullmatch(when):
         raise Refused(404, NOT_FOUND)
-    if when in ("latest", "current"):
-        return _sheet(request, request.snapshot.in_force, date.max)
-    first, dots, last = when.partition("..")
-    day = request.iso_day(first, "invalid date", 422)
-    if not dots:
-        return _sheet(request, request.on(day, ahead=LOOKBACK), day)
-    return _range(request, day, request.iso_day(last, "invalid date", 422) if last else None)
+    days = [request.iso_day(text, "invalid date", 422) for text in re.findall(_DAY, when)]
+    # What is wrong with the parameters comes before what is not found, as in the original.
+    asked = _Asked.of(request)
+    if not days:
+        return _sheet(request.snapshot.in_force, asked, date.max)
+    if ".." not in when:
+        return _sheet(request.on(days[0], ahead=LOOKBACK), asked, days[0])
+    return _range(request, asked, *days)
 
 
-def _sheet(request: Request, revision: Revision, until: date) -> Content:
-    base, codes, amount = _params(request, set(revision.sheet.costs))
+def _sheet(revision: Revision, asked: _Asked, until: date) -> Content:
+    base, amount, codes = asked.base, asked.amount, asked.codes(set(revision.sheet.costs))
 
     def write() -> bytes:
         found = {code: convert(revision.sheet, amount, base, code, 0) for code in codes}
@@ -71,8 +105,8 @@ def _sheet(request: Request, revision: Revision, until: date) -> Content:
     return Content(("sheet", revision.key, base, codes, plain(amount)), JSON, write, until)
 
 
-def _range(request: Request, since: date, until: date | None) -> Content:
-    base, codes, amount = _params(request, request.known())
+def _range(request: Request, asked: _Asked, since: date, until: date | None = None) -> Content:
+    base, amount, codes = asked.base, asked.amount, asked.codes(request.known())
     since, end = max(since, FIRST_DAY), until or request.snapshot.today
     if since > end:
         raise Refused(404, NOT_FOUND)
@@ -81,30 +115,13 @@ def _range(request: Request, since: date, until: date | None) -> Content:
 
     def write() -> bytes:
         rows = request.per_base(base, codes, days, amount=amount)
-        shown = {iso(day): Raw(json_object(codes, texts).encode()) for day, texts in rows}
-        first, last = (min(shown), max(shown)) if shown else (since, end)
-        return encode({"amount": _amount(amount), "base": base, "start_date": first, "end_date": last, "rates": shown})
+        shown = {iso(day): Raw(json_object(codes, texts).encode()) for day, texts in rows if any(texts)}
+        if not shown:
+            raise Refused(404, NOT_FOUND)
+        ends = {"start_date": min(shown), "end_date": max(shown)}
+        return encode({"amount": _amount(amount), "base": base, **ends, "rates": shown})
 
     return Content(("range", base, codes, plain(amount), since, until), JSON, write, until or date.max, points)
-
-
-def _params(request: Request, known: set[str]) -> tuple[str, tuple[str, ...], Decimal]:
-    """Base, codes in order, amount. `from` comes before `base` and `to` before `symbols`. Raises Refused."""
-    given = request.given
-    base = given.get("from", given.get("base", "EUR")).strip().upper()
-    symbols = given.get("to", given.get("symbols"))
-    chosen = known if symbols is None else split(symbols)
-    if base not in known:
-        raise Refused(404, NOT_FOUND)
-    if chosen == {base}:
-        raise Refused(422, "bad currency pair")
-    codes = tuple(sorted(known & chosen - {base}))
-    if not codes:
-        raise Refused(404, NOT_FOUND)
-    amount = request.amount("1", "invalid amount", 422)
-    if not amount:
-        raise Refused(422, "invalid amount")
-    return base, codes, amount
 
 
 def _amount(amount: Decimal) -> Raw:

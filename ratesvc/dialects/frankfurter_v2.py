@@ -1,18 +1,17 @@
 """Frankfurter v2: https://frankfurter.dev. Each record has the effective date of its sheet.
 
-The only provider is the Bank of Russia. Ranges and days to come are answered as in v1. Days before the first sheet have
-an empty list, as in the original. A week begins on its Monday. Weeks and months are means of the rates of their sheets,
+The only provider is the Bank of Russia. Ranges and days to come are answered as in v1. Where v1 finds no rate, the
+list is empty, as in the original. A week begins on its Monday. Weeks and months are means of the rates of their sheets,
 as in /v1/series.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from decimal import Decimal
 from functools import partial
-from itertools import groupby
 from typing import Any
 
 from babel.numbers import get_currency_symbol, is_currency
@@ -21,10 +20,10 @@ from ratesvc.dialects import JSON, Content, Dialect, Refusal, Refused, Request, 
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.rates import FIRST_DAY, REDENOMINATION, cross_rate, plain
 from ratesvc.domain.workdays import ONE_DAY
-from ratesvc.errors import BeforeHistory, RatesvcError, TooManyPoints
+from ratesvc.errors import BeforeHistory, NotYetSet, RatesvcError, TooManyPoints
 from ratesvc.render.json import bank_page, encode
 from ratesvc.render.language import language_or_default
-from ratesvc.render.series import iso, mean
+from ratesvc.render.series import iso, means_between
 
 NDJSON, CSV = "application/x-ndjson", "text/csv"
 NOT_FOUND = "not found"
@@ -142,39 +141,51 @@ def _of_one_day(request: Request, asked: _Records, day: date | None) -> _Records
 
 
 def _over(request: Request, asked: _Records, days: Mapping[str, date]) -> _Records:
-    """The sheets of a range, or the means of its weeks or months. These are whole, as in the original."""
+    """The sheets of a range, or the means of its weeks or months, which are whole, as in the original."""
     period, today = _PERIODS.get(request.given.get("group", "").lower()), request.snapshot.today
-    since = max(days["from"], FIRST_DAY)
-    until = days.get("to", max(since, today))
-    if since > until:
+    since, until = max(days["from"], FIRST_DAY), days.get("to", today)
+    if since > until or (period and since > today):
         return asked
-    if since > today:
-        request.on(since)  # raises NotYetSet, also for weeks and months
     if period:
-        since, until = max(period(since)[0], FIRST_DAY), min(period(min(until, today))[1], today)
-        request.check_admitted(since, until)
-    found = Coverage(since, until) if period else request.complete(since, until)
-    points = request.check_size(len(asked.codes), found)
+        last = max(today, request.newest.effective_date)
+        held = Coverage(max(period(since)[0], FIRST_DAY), period(min(until, last))[1])
+        request.check_admitted(held.since, held.until)
+    else:
+        try:
+            held = request.complete(since, until, ahead=LOOKBACK)
+        except NotYetSet:
+            return asked
+    points = request.check_size(len(asked.codes), held)
 
     def rows() -> Rows:
-        sheets = request.per_base(asked.base, asked.codes, found)
-        return _means(sheets, period) if period else ((iso(day), texts) for day, texts in sheets)
+        if period:
+            return _means(request, asked, held, period)
+        return ((iso(day), texts) for day, texts in request.per_base(asked.base, asked.codes, held))
 
-    return replace(asked, rows=rows, until=until if "to" in days else date.max, points=points)
+    return replace(asked, rows=rows, until=held.until if "to" in days else date.max, points=points)
 
 
-def _means(sheets: Iterable[tuple[int, Sequence[str]]], period: Period) -> Rows:
+def _means(request: Request, asked: _Records, days: Coverage, period: Period) -> Rows:
     """The first day of each week or month, and the means."""
-    for first, members in groupby(sheets, lambda sheet: period(date.fromordinal(sheet[0]))[0]):
-        columns = zip(*(texts for _, texts in members), strict=True)
-        numbers = [[Decimal(text) for text in column if text] for column in columns]
-        yield str(first), [plain(mean(rates)) if rates else "" for rates in numbers]
+    table: dict[str, dict[str, str]] = defaultdict(dict)
+    for code in asked.codes:
+        beginning = partial(_beginning, period, "RUB" in (asked.base, code))
+        for first, mean, _ in means_between(request.history, asked.base, code, days.since, days.until, beginning):
+            table[first][code] = plain(mean)
+    return [(first, [table[first].get(code, "") for code in asked.codes]) for first in sorted(table)]
+
+
+def _beginning(period: Period, in_roubles: bool, ordinal: int) -> str:
+    """The first day of a day's week or month. The week of old and new roubles is two."""
+    day = date.fromordinal(ordinal)
+    first = period(day)[0]
+    return str(max(first, REDENOMINATION) if in_roubles and day >= REDENOMINATION else first)
 
 
 def _week(day: date) -> tuple[date, date]:
-    """Monday to Sunday. No week has old and new roubles."""
+    """Monday to Sunday."""
     monday = day - timedelta(days=day.weekday())
-    return max(monday, REDENOMINATION) if day >= REDENOMINATION else monday, monday + timedelta(days=6)
+    return monday, monday + timedelta(days=6)
 
 
 def _month(day: date) -> tuple[date, date]:

@@ -66,6 +66,17 @@ def ratios(
     return map(context.normalize, map(_STICKY.divide, numerators, denominators))
 
 
+def mean(numerators: Sequence[int], denominators: Sequence[int]) -> Decimal:
+    """The mean of at least one quotient, over one denominator and so rounded once."""
+    sums: Counter[int] = Counter()
+    for numerator, denominator in zip(numerators, denominators, strict=True):
+        sums[denominator] += numerator
+    total, common = 0, 1
+    for denominator, part in sums.items():
+        total, common = total * denominator + part * common, common * denominator
+    return trimmed(rounded(Decimal(total), Decimal(common * len(numerators))))
+
+
 def trimmed(number: Decimal) -> Decimal:
     """The same number without trailing zeros, an exponent above zero or a minus before zero (26.7960 → 26.796)."""
     short = EXACT.normalize(EXACT.plus(number))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from functools import lru_cache, reduce
+from functools import lru_cache
 from itertools import accumulate, groupby, repeat
 from operator import add, itemgetter
 from typing import Any
@@ -21,7 +21,7 @@ from msgspec import Raw
 
 from ratesvc.domain.columns import Column, scaled_rouble
 from ratesvc.domain.history import History
-from ratesvc.domain.rates import EXACT, ONE, InForce, plain, ratios, rounded, trimmed, unit_rates
+from ratesvc.domain.rates import EXACT, ONE, InForce, mean, plain, ratios, unit_rates
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.errors import HistoryLoading, TooManyPoints
 from ratesvc.render.json import PERCENT_PLACES, denomination, encode
@@ -110,7 +110,7 @@ def to_json(params: SeriesParams, history: History, today: date, *, demo: bool) 
 def rows_of(history: History, code: str, params: SeriesParams, today: date) -> bytes:
     """The rows of one currency as a JSON array, oldest first."""
     if params.group:
-        means = _means(_rates(history, code, params), params.group)
+        means = _means(history, code, params)
         return encode([[period, Raw(plain(mean).encode()), count] for period, mean, count in means])
     if params.fill == "daily":
         rows = _carried_rates(history, code, params, today)
@@ -127,7 +127,7 @@ def columns_of(history: History, params: SeriesParams, today: date) -> Columns:
     columns: Columns = {"effective_date": {}} if params.fill == "daily" else {}
     for code in params.codes:
         if params.group:
-            means = list(_means(_rates(history, code, params), params.group))
+            means = list(_means(history, code, params))
             columns[code] = {period: plain(mean) for period, mean, _ in means}
             columns[f"{code}_count"] = {period: str(count) for period, _, count in means}
         elif params.fill == "daily":
@@ -176,18 +176,20 @@ def _rates(history: History, code: str, params: SeriesParams, since: date | None
     return rates_between(history, code, params.quote, since or params.since, params.until)
 
 
-def _means(found: Rates, group: str) -> Iterator[tuple[str, Decimal, int]]:
-    """Each month or year, the mean of its rates, rounded once, and their count."""
-    length = len("2025-04") if group == "month" else len("2025")
-    periods = [iso(day)[:length] for day in found.days]
-    for period, members in groupby(zip(periods, found.numbers, strict=True), itemgetter(0)):
-        numbers = [number for _, number in members]
-        yield period, mean(numbers), len(numbers)
+def _means(history: History, code: str, params: SeriesParams) -> Iterator[tuple[str, Decimal, int]]:
+    """Each month or year, the mean of its rates, and their count."""
+    length = len("2025-04") if params.group == "month" else len("2025")
+    return means_between(history, code, params.quote, params.since, params.until, lambda day: iso(day)[:length])
 
 
-def mean(numbers: Sequence[Decimal]) -> Decimal:
-    """The mean of at least one number, rounded once."""
-    return trimmed(rounded(reduce(EXACT.add, numbers), Decimal(len(numbers))))
+def means_between(
+    history: History, code: str, quote: str, since: date, until: date, period: Callable[[int], str]
+) -> Iterator[tuple[str, Decimal, int]]:
+    """Each period of the closed range, oldest first, the mean of its rates, rounded once, and their count."""
+    days, *quotients = _quotients(history, code, quote, since, until)
+    for name, members in groupby(zip(map(period, days), *quotients, strict=True), itemgetter(0)):
+        _, units, divisors = zip(*members, strict=True)
+        yield name, mean(units, divisors), len(units)
 
 
 def _carried_rates(history: History, code: str, params: SeriesParams, today: date) -> list[tuple[int, int, str]]:
@@ -224,9 +226,22 @@ def rates_between(history: History, code: str, quote: str, since: date, until: d
 
     Another `amount` is converted instead of one unit, to AMOUNT_SIGNIFICANT digits in roubles, too.
     """
+    if quote == "RUB" != code and amount == ONE:
+        return Rates(*_records(history.columns(code), since, until, _exact))
+    days, units, divisors = _quotients(history, code, quote, since, until)
+    if amount == ONE:
+        return Rates(days, list(ratios(units, divisors)))
+    return Rates(days, list(ratios(map(EXACT.multiply, repeat(amount), units), divisors, AMOUNT_SIGNIFICANT)))
+
+
+def _quotients(
+    history: History, code: str, quote: str, since: date, until: date
+) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
+    """The days of the sheets that have both, and for each what one unit of both costs, in one unit of account."""
+    if code == quote == "RUB":
+        sheets = [day.toordinal() for day in history.days if since <= day <= until]
+        return sheets, [1] * len(sheets), [1] * len(sheets)
     columns, others = history.columns(code), history.columns(quote)
-    if quote == "RUB" and amount == ONE:
-        return Rates(*_records(columns, since, until, _exact))
     nominals = (column.nominals[slice(*column.places(since, until))] for column in (*columns, *others))
     power = max((max(powers, default=0) for powers in nominals), default=0)
 
@@ -243,9 +258,7 @@ def rates_between(history: History, code: str, quote: str, since: date, until: d
         ours, theirs = dict(zip(days, units, strict=True)), dict(zip(other_days, divisors, strict=True))
         days = [day for day in days if day in theirs]
         units, divisors = [ours[day] for day in days], [theirs[day] for day in days]
-    if amount == ONE:
-        return Rates(days, list(ratios(units, divisors)))
-    return Rates(days, list(ratios(map(EXACT.multiply, repeat(amount), units), divisors, AMOUNT_SIGNIFICANT)))
+    return days, units, divisors
 
 
 def _exact(column: Column, first: int, last: int) -> list[Decimal]:

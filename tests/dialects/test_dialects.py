@@ -23,7 +23,7 @@ from ratesvc.config import DIALECTS
 from ratesvc.dialects import Dialect, Refused, Request
 from ratesvc.domain.columns import Column, Coverage, Currency
 from ratesvc.domain.history import History, snapshot
-from ratesvc.domain.rates import Revision
+from ratesvc.domain.rates import Revision, rounded
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import BeforeHistory, Busy, HistoryLoading, NoSheet, NotYetSet, RatesvcError, TooManyPoints
 from ratesvc.service.backfill import USD
@@ -238,6 +238,41 @@ def test_in_the_evening_three_of_them_answer_tomorrows_sheet() -> None:
     latest = json.loads(content("openexchangerates", "/api/latest.json", now=evening))
     # The beginning of the effective date in UTC.
     assert datetime.fromtimestamp(latest["timestamp"], UTC) == datetime(2026, 4, 24, tzinfo=UTC)
+
+
+def test_a_week_and_a_month_contain_the_announced_sheet() -> None:
+    """On Friday evening Saturday's: both are whole, as in the original."""
+    evening = datetime(2026, 4, 24, 15, tzinfo=UTC)
+    for group, first in (("week", date(2026, 4, 20)), ("month", date(2026, 4, 1))):
+        given = {"from": "2026-04-24", "group": group, "base": "USD", "quotes": "RUB"}
+        (record,) = exact(content("frankfurter-v2", "/rates", given, evening))
+        dollars = [rate for _, rate in HISTORY.series("USD", first, SATURDAY)]
+        assert (record["date"], len(dollars) > 4) == (str(first), True)
+        assert Decimal(record["rate"]) == rounded(sum(dollars, Decimal()), Decimal(len(dollars)))
+
+
+def test_a_mean_of_cross_rates_is_rounded_once() -> None:
+    """From the exact rates: 1/3 and 1/4 have the mean 0.29166…, and rounding each to ten digits first ends in …666."""
+    found = History(WorkCalendar())
+    columns = []
+    for row, values in zip(FRIDAYS[:2], (("1", "1"), ("3", "4")), strict=True):
+        column = Column(Currency(row.cbr_id or "", "", row.code, row.numeric_code or "", ""), FETCHED)
+        for day, value in zip((1, 2), values, strict=True):
+            column.put(date(2026, 4, day), 1, Decimal(value))
+        columns.append(column)
+    found.fill(columns, Coverage(date(2026, 4, 1), date(2026, 4, 2)))
+    given = {"from": "2026-04-01", "group": "month", "base": "USD", "quotes": "EUR"}
+    (record,) = exact(content("frankfurter-v2", "/rates", given, datetime(2026, 4, 2, 9, tzinfo=UTC), found))
+    assert record["rate"] == "0.2916666667"
+
+
+def test_a_range_of_frankfurter_v1_leaves_out_days_without_a_rate() -> None:
+    """Only Saturday's sheet has the pound. If no day is left, nothing is found."""
+    found = json.loads(content("frankfurter", "/v1/{when}", {"when": "2026-04-22..2026-04-26", "symbols": "GBP"}))
+    assert [*found["rates"]] == [found["start_date"], found["end_date"]][:1] == ["2026-04-25"]
+    with pytest.raises(Refused, match="not found") as refused:
+        content("frankfurter", "/v1/{when}", {"when": "2026-04-22..2026-04-24", "symbols": "GBP"})
+    assert refused.value.status == 404
 
 
 def test_the_bank_answers_a_future_day_with_the_newest_sheet() -> None:

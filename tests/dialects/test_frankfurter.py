@@ -10,9 +10,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from conftest import Serve, eventually, unhurried
@@ -59,7 +61,15 @@ def dollars(day: date) -> float:
     return float(sheet(day).by_code["USD"].value)
 
 
+def mean_of(days: Sequence[date], base: str, quote: str) -> str:
+    """From exact rates, with ten digits."""
+    costs = [sheet(day).costs for day in days]
+    exact = sum((Fraction(cost[base]) / Fraction(cost[quote]) for cost in costs), Fraction()) / len(costs)
+    return f"{Decimal(exact.numerator) / exact.denominator:.9e}"
+
+
 RANGE, MEANS = "from=2026-03-14&to=2026-04-10", "from=2026-03-14&to=2026-04-24&expand=providers&quotes=USD"
+AHEAD = "v2/rates?from=2026-04-27"
 CHECKS: dict[str, tuple[str, Callable[[Answered], bool]]] = {
     # v1
     "base in small letters, and from before it": (
@@ -75,6 +85,11 @@ CHECKS: dict[str, tuple[str, Callable[[Answered], bool]]] = {
         lambda a: all("USD" not in rates and rates["RUB"] > 100 for rates in a.json["rates"].values()),
     ),
     "before the first day": ("v1/1992-06-30", is_status(404)),
+    "a wrong parameter before a missing rate": (
+        "v1/1992-06-30?amount=0 v1/latest?base=XQZ&amount=x v1/2026-05-09?base=USD&to=USD v1/2026-04-10..?amount=x",
+        is_status(422),
+    ),
+    "range to come of v1": ("v1/2026-04-27.. v1/2026-04-27..2026-04-28", is_status(404)),
     # v2
     "another format by its header": ("csv/v2/rates", lambda a: a.media == "text/csv"),
     "lines of JSON": (
@@ -110,7 +125,14 @@ CHECKS: dict[str, tuple[str, Callable[[Answered], bool]]] = {
         lambda a: a.status == 200 and b"2026-04-24" in a.body,
     ),
     "far day to come": ("v1/2026-05-09 v2/rates?date=2026-05-09 v2/rate/EUR/USD?date=2026-05-09", is_status(404)),
-    "range to come": ("v2/rates?from=2026-04-27 v2/rates?from=2026-04-27&group=month", is_status(404)),
+    "range to come without an end, of weeks, or far ahead": (
+        f"v2/rates?from=2026-04-27 {AHEAD}&to=2026-05-09&group=week v2/rates?from=2026-05-09&to=2026-05-09",
+        lambda a: a.json == [],
+    ),
+    "near range to come": (
+        f"{AHEAD}&to=2026-05-27&quotes=USD v2/rates?from=2026-05-08&to=2026-05-08&quotes=USD",
+        lambda a: a.all("date") == ["2026-04-24"],
+    ),
     "range that ends before it begins": ("v2/rates?from=2026-04-24&to=2026-04-23", lambda a: a.json == []),
     "range from before the first sheet": (
         "v1/1990-01-01..?to=USD v2/rates?from=1990-01-01&quotes=USD",
@@ -121,6 +143,14 @@ CHECKS: dict[str, tuple[str, Callable[[Answered], bool]]] = {
         lambda a: (
             list(zip(a.all("date"), a.all("rate"), strict=True))
             == [("1997-12-29", dollars(OLD[1])), ("1998-01-01", dollars(OLD[2]))]
+        ),
+    ),
+    "a whole week of other currencies": (
+        "v2/rates?base=USD&quotes=GBP,RUB&group=week&from=1998-01-02&to=1998-01-02",
+        lambda a: (
+            list(zip(a.all("date"), a.all("quote"), strict=True))
+            == [("1997-12-29", "GBP"), ("1997-12-29", "RUB"), ("1998-01-01", "RUB")]
+            and a.all("rate")[0] == float(mean_of(OLD[1:], "USD", "GBP"))
         ),
     ),
 }

@@ -26,6 +26,7 @@ from ratesvc.domain.rates import (
     convert,
     cross_rate,
     in_one_rouble,
+    mean,
     nearest_code,
     per_unit,
     plain,
@@ -104,6 +105,16 @@ def test_a_quotient_is_rounded_once_to_decimal_places(numerator: Decimal, diviso
     got = rounded(numerator, divisor, places=places)
     assert Fraction(got) == nearest(Fraction(numerator) / Fraction(divisor), places)
     assert got.as_tuple().exponent == -places
+
+
+@given(st.lists(st.tuples(st.integers(1, 10**15), st.integers(1, 10**12)), min_size=1, max_size=40))
+@example([(1, 3), (1, 4)])
+@example([(1, 3), (2, 3), (1, 10**10)])
+def test_a_mean_of_quotients_is_rounded_once(pairs: list[tuple[int, int]]) -> None:
+    """Also where it lies exactly on a tie although its quotients have no end."""
+    exact = sum((Fraction(*pair) for pair in pairs), Fraction()) / len(pairs)
+    numerators, denominators = zip(*pairs, strict=True)
+    assert Fraction(mean(numerators, denominators)) == nearest(exact, places_for(exact, 10))
 
 
 @given(st.integers(-(10**9), 10**9), st.integers(0, 12), DIVISORS)
