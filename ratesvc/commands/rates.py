@@ -166,6 +166,6 @@ async def convert(  # noqa: PLR0913 -- the options of the command
         if missing := {*pair} - sheet.costs.keys():
             raise BadRequest(f"The sheet of {sheet.effective_date} has no {', '.join(sorted(missing))}.")
         if as_json:
-            click.echo(json.conversion(answer, Decimal(amount), *pair, demo=demo))
+            click.echo(json.conversion(answer, amount, *pair, demo=demo))
         else:
             click.echo(terminal.conversion(answer, Decimal(amount), *pair, language, demo=demo))

@@ -135,15 +135,15 @@ def conversion_of(answer: InForce, amount: Decimal, base: str, quote: str) -> Co
     return convert(answer.revision.sheet, amount, base, quote, get_currency_precision(quote))
 
 
-def conversion(answer: InForce, amount: Decimal, base: str, quote: str, *, demo: bool = False) -> bytes:
-    """An amount at the rates in force on a day. Amounts are strings, because a reader's float would lose digits.
+def conversion(answer: InForce, amount: str, base: str, quote: str, *, demo: bool = False) -> bytes:
+    """A decimal literal at the rates in force on a day. Amounts are strings: a reader's float would lose digits.
 
     Raises KeyError for a currency that is not in the sheet.
     """
-    converted = conversion_of(answer, amount, base, quote)
+    converted = conversion_of(answer, Decimal(amount), base, quote)
     return encode(
         {
-            "amount": plain(amount),
+            "amount": amount,
             "from": base,
             "to": quote,
             "requested_date": answer.requested_date,

@@ -92,10 +92,6 @@ class StrictParams:
         """A whole number."""
         return int(self.text(name))
 
-    def amount(self) -> Decimal:
-        """`amount=100.50`."""
-        return Decimal(self.text("amount"))
-
     def written_amount(self, language: Language) -> Decimal | None:
         """An amount as people write it: with blanks between thousands, and a comma where their language has one.
 

@@ -65,7 +65,7 @@ async def _many_days(service: Service, request: web.Request) -> Answer:
 async def _conversion(service: Service, request: web.Request) -> Answer:
     params = StrictParams(request, "/v1/convert")
     today = moscow_day(service.clock())
-    day, amount = params.day("date", today), params.amount()
+    day, amount = params.day("date", today), params.text("amount")
     base, quote = (known(params.code(name), service) for name in ("from", "to"))
     publication = published(service)
     answer = publication.snapshot.for_today() if day == today else on_day(service.history, day, service.clock())

@@ -130,7 +130,7 @@ def test_old_roubles_are_named(quote: str, codes: list[str] | None, said: bool) 
     unit = {"before": "1998-01-01", "unit": "old rouble", "per_new_rouble": 1000}
     assert old.get("denomination") == (unit if said else None)
     for base, other, is_old in (("USD", "RUB", True), ("RUB", "DEM", True), ("USD", "DEM", False)):
-        converted = read(conversion(InForce(date(1997, 12, 31), OLD, None, None), Decimal(1), base, other))
+        converted = read(conversion(InForce(date(1997, 12, 31), OLD, None, None), "1", base, other))
         assert ("denomination" in converted) is is_old
     new = replace(OLD, sheet=replace(OLD.sheet, effective_date=date(1998, 1, 1)))
     assert "denomination" not in read(rates(InForce(date(1998, 1, 1), new, None, None), EN, quote=quote))
@@ -139,7 +139,7 @@ def test_old_roubles_are_named(quote: str, codes: list[str] | None, said: bool) 
 def test_demo_figures_are_marked() -> None:
     history = History(WorkCalendar(), [NOW])
     for demo in (True, False):
-        converted = conversion(ANSWER, Decimal(1), "USD", "RUB", demo=demo)
+        converted = conversion(ANSWER, "1", "USD", "RUB", demo=demo)
         documents = rates(ANSWER, EN, demo=demo), converted, currencies(history, EN, demo=demo)
         assert [read(body).get("demo") for body in documents] == [demo or None] * 3
 
@@ -159,7 +159,7 @@ def test_one_number_alone() -> None:
 
 def test_a_conversion_has_strings_rounded_to_the_minor_unit() -> None:
     """Results have as many places as the currency: yen have none, dinars three."""
-    assert list(read(conversion(ANSWER, Decimal("100.50"), "USD", "RUB")).items()) == [
+    assert list(read(conversion(ANSWER, "100.50", "USD", "RUB")).items()) == [
         ("amount", "100.50"),
         ("from", "USD"),
         ("to", "RUB"),
@@ -174,12 +174,12 @@ def test_a_conversion_has_strings_rounded_to_the_minor_unit() -> None:
     coined = revision(FRIDAY, ("USD", 1, "84.0000"), ("JPY", 100, "50.0000"), ("BHD", 1, "220.0000"))
     answer = InForce(FRIDAY, coined, None, None)
     for code, rounded in (("JPY", "168"), ("BHD", "0.382"), ("RUB", "84.00")):
-        assert read(conversion(answer, Decimal(1), "USD", code))["result_rounded"] == rounded
-    for amount, shown in (("-0.00001", "-0.00001"), ("-0", "0")):
-        found = read(conversion(answer, Decimal(amount), "RUB", "USD"))
-        assert (found["amount"], found["result_rounded"]) == (shown, "0.00")
+        assert read(conversion(answer, "1", "USD", code))["result_rounded"] == rounded
+    for amount in ("-0.00001", "-0", "000"):
+        found = read(conversion(answer, amount, "RUB", "USD"))
+        assert (found["amount"], found["result_rounded"]) == (amount, "0.00")
     with pytest.raises(KeyError):
-        conversion(ANSWER, Decimal(1), "USD", "GBP")
+        conversion(ANSWER, "1", "USD", "GBP")
 
 
 def column(cbr_id: str, parent_id: str, code: str, number: str, *days: date) -> Column:

@@ -178,6 +178,9 @@ async def test_conversion_revision_and_text(bank: Bank, settings: Settings, serv
         assert (answer["amount"], Decimal(answer["result"])) == ("100.50", Decimal("100.50") * usd.value)
         answer = read((await running.get("/v1/convert?amount=7&from=USD&to=JPY&date=2026-04-24"))[2])
         assert Decimal(answer["result"]) == rounded(7 * Fraction(usd.value) / (Fraction(jpy.value) / 100), 28)
+        for given in ("007", "0.10", "-0", "-00.0"):
+            answer = read((await running.get(f"/v1/convert?amount={given}&from=USD&to=RUB"))[2])
+            assert (answer["amount"], Decimal(answer["result"])) == (given, Decimal(given) * usd.value)
         for day in ("2026-04-24", "today"):
             assert (await running.get(f"/v1/rates/{day}/USD.txt"))[2] == str(usd.unit_rate).encode()
         first = (await running.get("/v1/rates/2026-04-24"))[2]
