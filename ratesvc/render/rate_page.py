@@ -131,8 +131,12 @@ class Question:
 
     @property
     def written(self) -> str:
-        """The amount as in an address, or nothing."""
+        """The amount as a decimal literal, or nothing."""
         return "" if self.amount is None else plain(self.amount)
+
+    def typed(self, language: Language) -> str:
+        """The amount as a reader of the language would type it: a point may group thousands there."""
+        return self.written.replace(".", language.decimal_mark)
 
     @property
     def days_beside(self) -> tuple[date | None, date | None]:

@@ -172,8 +172,8 @@ async def _own_answers(
 def _rate_page(params: StrictParams, service: Service, site: Site) -> Answer:
     """Which rate applies to a document dated X, or why there is none. Raises BadRequest."""
     language, now, history = params.language(), service.clock(), service.history
-    day, amount = params.day("date", moscow_day(now)), params.written_amount(language)
-    question = Question(day, params.code("currency"), history.codes(), amount)
+    day, code = params.day("date", moscow_day(now)), params.code("currency")
+    question = Question(day, code, history.codes(), params.typed_amount(code, language))
     outcome = _outcome(question, service)
     why = reason(outcome, question.code, now, history.calendar)
     if isinstance(outcome, InForce) and question.code in outcome.revision.sheet.by_code:

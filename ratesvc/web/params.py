@@ -18,6 +18,7 @@ from multidict import MultiMapping
 from ratesvc.domain.workdays import iso_day
 from ratesvc.errors import BadRequest
 from ratesvc.render import builder, rows, widget
+from ratesvc.render.amounts import read_amount
 from ratesvc.render.language import Language, language, language_or_default
 from ratesvc.render.openapi import query_parameters
 from ratesvc.web.responses import weights
@@ -92,15 +93,13 @@ class StrictParams:
         """A whole number."""
         return int(self.text(name))
 
-    def written_amount(self, language: Language) -> Decimal | None:
-        """An amount as people write it: with blanks between thousands, and a comma where their language has one.
-
-        None where it is not given. Raises BadRequest for a comma that may stand between thousands.
-        """
-        text = "".join(self.text("amount").split())
-        if "," in text and language.decimal_mark != ",":
-            raise _malformed(self._known["amount"], self.text("amount"))
-        return Decimal(text.replace(",", ".")) if text else None
+    def typed_amount(self, code: str, language: Language) -> Decimal | None:
+        """An amount of a currency, as people type it; None where it is not given."""
+        text = self.text("amount")
+        amount = read_amount(text, code, language)
+        if amount is None and text.strip():
+            raise _malformed(self._known["amount"], text)
+        return amount
 
     def language(self, name: str = "lang") -> Language:
         """`lang=ru`. Raises BadRequest for a language that CLDR does not know."""

@@ -233,6 +233,16 @@ async def test_the_days_beside_keep_currency_and_amount(client: Client) -> None:
         assert re.findall(r'<a rel="\w+" href="([^"]+)"', page) == expected
 
 
+@pytest.mark.parametrize(("tag", "amount"), [("de", "1,234"), ("en", "1.234"), ("ru", "1,234")])
+async def test_every_link_of_the_page_means_the_same_amount(client: Client, tag: str, amount: str) -> None:
+    """Although 1.234 is 1234 in German: each link is written in the language that it leads to."""
+    page = unescape(await (await client.get(f"/rate?date=2022-11-18&amount={amount}&lang={tag}")).text())
+    links = re.findall(r'href="https://rates.example/of(/rate[^"]+amount[^"]+)"', page)
+    assert len(links) == 5
+    for link in links:
+        assert "amount=1.234&" in unescape(await (await client.get(link)).text()), link
+
+
 FULL = Reason(
     Kind.OWN_DAY,
     *(date(2024, 4, 28), date(2024, 4, 27), (date(2024, 4, 28), date(2024, 4, 29)), ("Unity Day", "weekend")),
@@ -290,7 +300,9 @@ async def test_every_answer_is_a_page(client: Client) -> None:
         ("/rate?lang=tlh", 400, "lang takes a language tag"),
         ("/rate?date=2022-11-20&amount=1%20234,5&lang=ru", 200, "1\xa0234,50\xa0USD = 74\xa0531,83"),
         ("/rate?date=2022-11-20&amount=", 200, "/v1/rates/2022-11-20?codes=USD"),
-        ("/rate?amount=1,234", 400, "amount takes an amount such as 1234.50."),
+        ("/rate?date=2022-11-18&amount=$1,234", 200, "1,234.00\xa0USD = 74,520.52"),
+        ("/rate?date=2022-11-18&amount=1.234&lang=de", 200, "1.234,00\xa0USD = 74.520,52"),
+        ("/rate?amount=1.234.56", 400, "amount takes an amount such as 1234.50."),
         ("/rate?amount=-1", 400, "amount takes an amount such as 1234.50."),
         ("/rate?date=<script>alert(1)</script>", 400, "Give an existing day in the form YYYY-MM-DD."),
     ):

@@ -237,16 +237,19 @@ def test_any_query_is_answered_or_explained(parameters: dict[str, str]) -> None:
             assert str(error).isprintable()  # noqa: PT017 -- that nothing else is raised is the point
 
 
-@pytest.mark.parametrize(
-    ("text", "lang", "amount"),
-    [("1%20234,5", "ru", "1234.5"), ("1%C2%A0234.5", "en", "1234.5"), ("1234.5", "ru", "1234.5"), ("", "en", "None")],
-)
-def test_an_amount_is_read_as_people_write_it(text: str, lang: str, amount: str) -> None:
-    """Where the language has no decimal comma, a comma may stand between thousands and is refused."""
-    found = params(f"amount={text}&lang={lang}", "/rate")
-    assert str(found.written_amount(found.language())) == amount
+def test_an_amount_is_read_in_its_language_and_currency() -> None:
+    """By the rule of tests/amounts.json. What cannot be read for certain is refused."""
+    for text, lang, code, amount in (
+        ("1,234", "en", "USD", "1234"),
+        ("1,234", "ru", "USD", "1.234"),
+        ("100%E2%82%AC", "ru", "EUR", "100"),
+        ("%20", "en", "USD", "None"),
+        ("", "en", "USD", "None"),
+    ):
+        found = params(f"amount={text}&lang={lang}", "/rate")
+        assert str(found.typed_amount(code, found.language())) == amount
     with pytest.raises(BadRequest, match="amount takes"):
-        params("amount=1,234", "/rate").written_amount(params("").language())
+        params("amount=100%24", "/rate").typed_amount("EUR", found.language())
 
 
 Read = Callable[[LenientParams], object]
