@@ -21,6 +21,7 @@ from ratesvc.domain.events import MOST_SHEETS, Event, Place
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import OLD_IN_NEW, ONE, REDENOMINATION, Conversion, InForce, convert, plain, unit_rates
 from ratesvc.domain.workdays import MOSCOW
+from ratesvc.render.amounts import signs
 from ratesvc.render.language import Language
 
 JSON = "application/json"
@@ -159,15 +160,16 @@ def conversion(answer: InForce, amount: str, base: str, quote: str, *, demo: boo
 
 
 def converter_data(answer: InForce, codes: Iterable[str], language: Language) -> str:
-    """JSON for the attribute `data` of <cbr-converter>: each currency's value, nominal and the decimals of amounts.
+    """JSON for the attribute `data` of <cbr-converter>: value, nominal, decimals of amounts and signs of each currency.
 
     The roubles come last. `lang` is the language of our sentences if it is not the reader's.
     """
     quotes = [quote for code in codes if (quote := answer.revision.sheet.by_code.get(code))]
-    rates = {quote.code: [plain(quote.value), quote.nominal, get_currency_precision(quote.code)] for quote in quotes}
-    rates["RUB"] = ["1", 1, get_currency_precision("RUB")]
+    prices = {**{quote.code: (plain(quote.value), quote.nominal) for quote in quotes}, "RUB": ("1", 1)}
+    rates = {code: [*price, get_currency_precision(code), signs(code, language)] for code, price in prices.items()}
     words = {} if language.foreign else {"amount": language.say("Amount"), "result": language.say("Result")}
     words["swap"] = language.say("Swap the currencies")
+    words["number"] = language.say("Enter a number")
     words["day"] = language.say("Bank of Russia, {day}", day=language.day(answer.revision.effective_date))
     document = {
         "rates": rates,

@@ -27,13 +27,25 @@ const written = (number, places) => {
 const digits = String(number).padStart(places + 1, "0"), front = digits.slice(0, digits.length - places);
 return front.replace(/\B(?=(\d{3})+$)/g, group) + (places ? mark + digits.slice(-places) : "");
 };
-// As people write it: thousands may be grouped, and a point or the language's mark stands before the decimals.
+// The rule of amounts.py, and tests/amounts.json holds both to it: the number, its currency, and whether a mark was read
+// as the language has it. A code or a sign of another currency than the chosen one, or a word for roubles, means that one.
 const read = text => {
-let plain = text.replace(/[\s'’]/g, "");
-// Only true groups: 0.125 and 1234.567 have decimals in every language.
-if (/[.,]/.test(group) && RegExp("^[1-9]\\d?\\d?(\\" + group + "\\d{3})+(?!\\d)").test(plain)) plain = plain.replaceAll(group, "");
-plain = plain.replace(mark, ".");
-return /^\d{1,15}(\.\d{0,10})?$/.test(plain) && plain.replace(/\.$/, "");
+const typed = /^([^0-9.,]*\p{L}\.?\s*|[^0-9.,]*)([.,]?[0-9](?:[0-9.,\s'’‘ʼ`´]*[0-9])?[.,]?)((?:[^0-9.,][^0-9]*)?)$/u.exec(text.trim());
+if (!typed) return;
+const words = (typed[1] + " " + typed[3]).toLowerCase().match(/[^\s.,]+/g) || [];
+const named = code => {
+const signs = rates[code][3], near = code == from.value || code == "RUB";
+return words.every(word => word == code.toLowerCase() || (near ? signs : signs.slice(0, 1)).includes(word) || near && names[code].toLowerCase().match(/[^\s()-]+/g).some(name => word[1] && name.startsWith(word) || word.startsWith(name.slice(0, Math.max(2, name.length - 1)))));
+};
+const code = [from.value, "RUB", ...Object.keys(rates)].find(named);
+let [, , number] = typed, guessed = false;
+for (const [by, point] of [",.", ".,"]) if (RegExp(`^[1-9][0-9]{0,2}(\\${by}[0-9]{3})+(\\${point}[0-9]*)?$`).test(number)) {
+guessed = !number.includes(point) && number.split(by).length == 2;
+if (!guessed || by == group) number = number.replaceAll(by, "");
+break;
+}
+const plain = /^([0-9]*|[0-9]{1,3}(?:[\s'’‘ʼ`´][0-9]{3})+)(?:[.,]([0-9]{0,10}))?$/.exec(number), front = plain?.[1].replace(/\D/g, "");
+return code && front?.length < 16 && { number: front + "." + (plain[2] || ""), code, guessed };
 };
 const select = (chosen, label) => {
 const made = make("select", { "aria-labelledby": label, part: "currency" }, ...Object.keys(rates).map(code => make("option", { "aria-label": code + ", " + names[code], value: code }, code)));
@@ -45,11 +57,23 @@ const amount = make("input", { id: "amount", inputmode: "decimal", autocomplete:
 const result = make("output", { id: "result", for: "amount", part: "result", dir: "ltr" });
 const swap = make("button", { type: "button", "aria-label": words.swap, lang, part: "swap" }, "⇅");
 const labels = ["amount", "result"].map(id => make("label", { for: id, id: "of-" + id }));
+const note = make("p", { role: "alert", lang });
 const show = () => {
-const known = read(amount.value), codes = [from.value, to.value];
-labels.forEach((label, at) => label.textContent = [words[label.htmlFor], names[codes[at]]].filter(Boolean).join(" · "));
-amount.setAttribute("aria-invalid", !known && amount.value.trim() != "");
-result.value = known ? written(convert(known, rates[codes[0]], rates[codes[1]]), rates[codes[1]][2]) : "—";
+const known = read(amount.value), wrong = !known && amount.value.trim() != "";
+if (known && known.code != from.value) {
+if (known.code == to.value) to.value = from.value;
+from.value = known.code;
+}
+const codes = [from.value, to.value], meant = known && known.guessed && written(...whole(known.number));
+labels.forEach((label, at) => label.textContent = [words[label.htmlFor], names[codes[at]], !at && meant].filter(Boolean).join(" · "));
+amount.setAttribute("aria-invalid", wrong);
+note.textContent = wrong ? words.number : "";
+result.value = known ? written(convert(known.number, rates[codes[0]], rates[codes[1]]), rates[codes[1]][2]) : "";
+};
+// Whoever chooses a currency means it, and not the one in the text.
+from.oninput = () => {
+amount.value = amount.value.replace(/\p{L}\.|[^0-9.,\s'’‘ʼ`´]/gu, "").trim();
+show();
 };
 swap.onclick = () => {
 [from.value, to.value] = [to.value, from.value];
@@ -71,10 +95,12 @@ option{background:Canvas;color:CanvasText}
 button{min-width:2.2em;cursor:pointer}
 :focus-visible{outline:2px solid;outline-offset:1px}
 [aria-invalid=true]{border-style:double;border-width:3px}
-p{margin-top:.4em}`);
+p{margin-top:.4em}
+p[role]{margin:0;opacity:1;font-weight:bold}
+p:empty{display:none}`);
 root.adoptedStyleSheets = [sheet];
-root.append(make("div", 0, labels[0], amount, from, swap, labels[1], result, to), make("p", { lang }, words.day));
-for (const field of [amount, from, to]) field.addEventListener("input", show);
+root.append(make("div", 0, labels[0], amount, from, swap, note, labels[1], result, to), make("p", { lang }, words.day));
+amount.oninput = to.oninput = show;
 show();
 }
 });
