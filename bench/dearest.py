@@ -164,6 +164,10 @@ def _others(codes: list[str]) -> dict[str, Ask]:
         "rows": lambda n: f"/widget/rows.json?{widget}&heading={n}",
         "builder": lambda n: f"/?{widget}&heading={n}",
         "docs": lambda n: f"/docs?n={n}",
+        "pictures, files and pages": lambda n: (
+            *(f"/widget/card.png?{widget}&scale=2&heading={n}", f"/ecb/eurofxref-hist.csv?base={codes[n]}"),
+            *(f"/?{widget}&heading={n}", f"/widget?{widget}&heading={n}"),
+        )[n % 4],
     }
 
 

@@ -7,10 +7,13 @@ import contextlib
 import ctypes
 import gzip
 import hashlib
+import sys
+from collections import Counter
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
+from enum import Enum
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
 from weakref import WeakValueDictionary
@@ -41,14 +44,29 @@ BROTLI_WINDOW = 18
 
 LONG_POINTS = 2000
 """An answer of so many points is long: it takes a hundredth of a second or more."""
-MOST_WAITING = 20
-"""So many long answers are rendered or wait at a time; each takes a third of a second at most."""
-SMALL_AT_ONCE = 2
 
 # Of glibc's mallopt: the size from which a buffer lies apart; how many heaps threads have.
 MALLOC_OPTIONS = {-3: 128 * 1024, -8: 1}
 
 Made = TypeVar("Made")
+
+
+class Queue(Enum):
+    """Where an answer waits until a thread renders it."""
+
+    SMALL = "small answers"
+    PAGES = "pages"
+    PICTURES = "pictures"
+    LONG = "long answers"
+
+    @classmethod
+    def of(cls, points: int) -> Queue:
+        """The queue of an answer with so many points."""
+        return cls.LONG if points >= LONG_POINTS else cls.SMALL
+
+
+MOST_WAITING = {Queue.LONG: 20, Queue.PICTURES: 60}
+"""So many are rendered or wait at a time: long answers take a third of a second at most, most pictures a tenth."""
 
 
 @dataclass(frozen=True)
@@ -222,28 +240,31 @@ def give_back_memory() -> None:
 
 
 class Workers:
-    """Two threads for small answers and one for long ones, which bounds the memory that rendering takes."""
+    """The threads that render: two for small answers, one for pages, one for long answers and pictures in turn.
+
+    One thread for these two bounds the memory that they take, and how long they keep the event loop waiting.
+    """
 
     def __init__(self) -> None:
-        self._small = ThreadPoolExecutor(SMALL_AT_ONCE, "render")
-        self._long = ThreadPoolExecutor(1, "render-long")
-        self.waiting = 0
-        """How many long answers are rendered or wait."""
+        small, pages, slow = (ThreadPoolExecutor(count, "render") for count in (2, 1, 1))
+        self._threads = {Queue.SMALL: small, Queue.PAGES: pages, Queue.LONG: slow, Queue.PICTURES: slow}
+        self._turns = {queue: asyncio.Lock() for queue in MOST_WAITING}
+        self.waiting: Counter[Queue] = Counter()
+        """How many answers of each queue are rendered or wait."""
 
-    async def run(self, work: Callable[[], Made], *, points: int = 0) -> Made:
-        """Run `work` and return its result. Raises Busy if too many long answers wait."""
-        loop = asyncio.get_running_loop()
-        if points < LONG_POINTS:
-            return await loop.run_in_executor(self._small, work)
-        if self.waiting >= MOST_WAITING:
-            raise Busy("Too many long answers are being rendered. Ask again in half a minute, or for less.")
-        self.waiting += 1
+    async def run(self, work: Callable[[], Made], queue: Queue) -> Made:
+        """Run `work` and return its result. Raises Busy if too many wait."""
+        if self.waiting[queue] >= MOST_WAITING.get(queue, sys.maxsize):
+            raise Busy(f"Too many {queue.value} are being rendered. Ask again in half a minute, or for less.")
+        self.waiting[queue] += 1
         try:
-            return await loop.run_in_executor(self._long, work)
+            # Only the first of a queue with a bound waits for the thread, so the two queues take turns.
+            async with self._turns.get(queue, contextlib.nullcontext()):
+                return await asyncio.get_running_loop().run_in_executor(self._threads[queue], work)
         finally:
-            self.waiting -= 1
+            self.waiting[queue] -= 1
 
     def close(self) -> None:
         """Drop the answers that wait."""
-        for threads in (self._small, self._long):
+        for threads in {*self._threads.values()}:
             threads.shutdown(wait=False, cancel_futures=True)

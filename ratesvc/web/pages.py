@@ -23,7 +23,7 @@ from ratesvc.render.json import JSON
 from ratesvc.render.rate_page import Question, reason
 from ratesvc.render.widget import Site, own_page
 from ratesvc.service.app import Service
-from ratesvc.service.publication import Body
+from ratesvc.service.publication import Body, Queue
 from ratesvc.web.params import LenientParams, StrictParams, day_of, one_code, page_language
 from ratesvc.web.rates import caching_of, published, rendered_in_thread
 from ratesvc.web.responses import HOURLY, ICON, NO_STORE, REFERENCE, Answer, Handler, problem_of
@@ -79,14 +79,14 @@ async def _home(service: Service, site: Site, request: web.Request) -> Answer:
     except NoSheet:
         page = builder.not_ready(builder.words_of(ui, params.language()))
         return Answer(html(page, *BUILDER_HEADERS), NO_STORE, 503)
-    choice = shown.choice(first)
+    choice = await shown.measured(first)
     words, codes = builder.words_of(ui, choice.language), service.history.codes()
     notices = _notices(params, choice)
 
     def render() -> Body:
         return html(builder.builder(choice, words, codes, site, notices), *BUILDER_HEADERS)
 
-    return shown.answer(("home", choice, words.tag, notices), render)
+    return await shown.answer(("home", choice, words.tag, notices), render)
 
 
 def _of_form(query: MultiMapping[str]) -> MultiMapping[str]:
@@ -128,7 +128,7 @@ def _limits(allowed: range) -> str:
 
 async def _rate(service: Service, site: Site, request: web.Request) -> Answer:
     try:
-        return _rate_page(StrictParams(request, "/rate"), service, site)
+        return await _rate_page(StrictParams(request, "/rate"), service, site)
     except BadRequest as error:
         return _rate_refused(request, service, site, error)
 
@@ -146,7 +146,7 @@ async def _docs(
         current = service.publisher.current
         if current is not None and not current.find(("reference", tag)):
             day = current.snapshot.in_force.effective_date
-            operations = await service.workers.run(lambda: openapi.operations(site, day))
+            operations = await service.workers.run(lambda: openapi.operations(site, day), Queue.SMALL)
             answers = await _own_answers(operations, site, others, request)
         return await _reference(service, tag, lambda day: html(openapi.page(site, day, tag, answers), *DOCS_HEADERS))
 
@@ -169,7 +169,7 @@ async def _own_answers(
     return answers
 
 
-def _rate_page(params: StrictParams, service: Service, site: Site) -> Answer:
+async def _rate_page(params: StrictParams, service: Service, site: Site) -> Answer:
     """Which rate applies to a document dated X, or why there is none. Raises BadRequest."""
     language, now, history = params.language(), service.clock(), service.history
     day, code = params.day("date", moscow_day(now)), params.code("currency")
@@ -183,7 +183,7 @@ def _rate_page(params: StrictParams, service: Service, site: Site) -> Answer:
 
         # The amount as text, because 10 and 10.00 are equal, but each is repeated as it was written.
         key = "rate", language.tag, question.day, question.code, question.written
-        body = published(service).body(key, render)
+        body = await rendered_in_thread(service, published(service), key, render, Queue.PAGES)
         return Answer(body, caching_of(outcome, moscow_day(now)))
     answer, error = (outcome, UnknownCurrency(question.code)) if isinstance(outcome, InForce) else (None, outcome)
     page = rate_page.answered(question, why, answer, language, site)
@@ -216,7 +216,7 @@ async def _reference(service: Service, name: str, render: Callable[[date], Body]
     """Kept with the publication, because the examples use its day."""
     current = service.publisher.current
     if current is None:
-        return Answer(await service.workers.run(lambda: render(moscow_day(service.clock()))), REFERENCE)
+        return Answer(await service.workers.run(lambda: render(moscow_day(service.clock())), Queue.SMALL), REFERENCE)
     day = current.snapshot.in_force.effective_date
     body = await rendered_in_thread(service, current, ("reference", name), lambda: render(day))
     return Answer(body, REFERENCE)

@@ -21,7 +21,7 @@ from ratesvc.render import json, series
 from ratesvc.render.language import language_or_default
 from ratesvc.render.widget import Site
 from ratesvc.service.app import Service
-from ratesvc.service.publication import Body, Publication
+from ratesvc.service.publication import Body, Publication, Queue
 from ratesvc.web.params import StrictParams, day_of, one_code
 from ratesvc.web.responses import FOR_EVER, NO_STORE, RATES, SETTLED, Answer, Caching, Handler
 
@@ -151,14 +151,13 @@ async def rendered_in_thread(
     publication: Publication,
     key: Hashable,
     render: Callable[[], Body],
+    queue: Queue = Queue.SMALL,
     *,
-    points: int = 0,
     packed: bool = True,
 ) -> Body:
     """The body, rendered in a worker thread at the first request for it; later requests wait for that.
 
-    It is compressed there, too, if the client wants it `packed`. Raises Busy where it has many `points` and too many
-    such bodies wait already.
+    It is compressed there, too, if the client wants it `packed`. Raises Busy if too many wait in its queue.
     """
     lock = publication.render_locks.setdefault(key, asyncio.Lock())
     async with lock:
@@ -172,7 +171,7 @@ async def rendered_in_thread(
                 body.finish()
             return body
 
-        return publication.keep(key, await service.workers.run(finished, points=points))
+        return publication.keep(key, await service.workers.run(finished, queue))
 
 
 def dialect_routes(service: Service, site: Site) -> dict[str, Handler]:
@@ -224,10 +223,8 @@ def _speaking(
             accept = request.headers.get("Accept", "")
             spoken = service.settings.dialects
             found = ask(dialects.Request(service.history, publication.snapshot, site.public_url, given, accept, spoken))
-            key, points = (name, found.key), found.points
-            body = await rendered_in_thread(
-                service, publication, key, lambda: Body(found.write(), found.media), points=points
-            )
+            key, queue = (name, found.key), Queue.of(found.points)
+            body = await rendered_in_thread(service, publication, key, lambda: Body(found.write(), found.media), queue)
             return Answer(body, caching_until(service, found.until), by_header="Accept" if found.by_accept else "")
         except RatesvcError as error:
             refusal = dialect.refuse(error)

@@ -19,7 +19,7 @@ from ratesvc.render.language import language_or_default
 from ratesvc.render.series import SeriesParams
 from ratesvc.render.widget import policy
 from ratesvc.service.app import Service
-from ratesvc.service.publication import LONG_POINTS, Body
+from ratesvc.service.publication import Body, Queue
 from ratesvc.web.params import StrictParams
 from ratesvc.web.rates import caching_of, caching_until, known, published, rendered_in_thread
 from ratesvc.web.responses import Answer, Handler
@@ -59,7 +59,7 @@ async def _many_days(service: Service, request: web.Request) -> Answer:
 
     key = ("series", params, form, locale and locale.tag)
     packed = hdrs.ACCEPT_ENCODING in request.headers
-    return await _long_answer(service, key, params.until, render, points=points, packed=packed)
+    return await _long_answer(service, key, params.until, render, Queue.of(points), packed=packed)
 
 
 async def _conversion(service: Service, request: web.Request) -> Answer:
@@ -92,7 +92,7 @@ async def _lines(service: Service, request: web.Request) -> Answer:
     def render() -> Body:
         return Body(drawing.svg(drawing.look).encode(), chart.CONTENT_TYPE, (CHART_POLICY, NOINDEX))
 
-    return await _long_answer(service, ("chart", drawing.key), drawing.until, render, points=drawing.points)
+    return await _long_answer(service, ("chart", drawing.key), drawing.until, render, Queue.of(drawing.points))
 
 
 async def _pixels(service: Service, request: web.Request) -> Answer:
@@ -107,16 +107,14 @@ async def _pixels(service: Service, request: web.Request) -> Answer:
         looks = (drawing.look, replace(drawing.look, language=language_or_default(None)))
         return Body(png.png(png.first_drawable(map(drawing.svg, looks)), density), png.CONTENT_TYPE, (NOINDEX,))
 
-    # Drawing takes as long as many points do.
-    points, key = max(LONG_POINTS, drawing.points), ("pixels", drawing.key, density)
-    return await _long_answer(service, key, drawing.until, render, points=points)
+    return await _long_answer(service, ("pixels", drawing.key, density), drawing.until, render, Queue.PICTURES)
 
 
 async def _long_answer(
-    service: Service, key: Hashable, until: date, render: Callable[[], Body], *, points: int, packed: bool = True
+    service: Service, key: Hashable, until: date, render: Callable[[], Body], queue: Queue, *, packed: bool = True
 ) -> Answer:
     """An answer about days up to `until`, rendered and compressed in a worker thread."""
-    body = await rendered_in_thread(service, published(service), key, render, points=points, packed=packed)
+    body = await rendered_in_thread(service, published(service), key, render, queue, packed=packed)
     return Answer(body, caching_until(service, until))
 
 

@@ -21,7 +21,7 @@ from ratesvc.render.json import JSON, encode
 from ratesvc.render.language import Language, language_or_default
 from ratesvc.render.widget import framed_page, hashes
 from ratesvc.service.app import Service
-from ratesvc.service.publication import LONG_POINTS, Body
+from ratesvc.service.publication import Body, Queue
 from ratesvc.web import responses
 from ratesvc.web.params import LenientParams
 from ratesvc.web.rates import published, rendered_in_thread
@@ -79,15 +79,17 @@ class Embedding:
         today = self._publication.snapshot.today
         return rows.table(self._shown, language, view, recent, today=today, demo=self._service.demo)
 
-    def answer(self, kind: Hashable, render: Callable[[], Body], caching: Caching = WIDGET) -> Answer:
-        """The finished body, rendered at the first request for it."""
-        return Answer(self._publication.body(self._key(kind), render), caching)
+    async def answer(
+        self, kind: Hashable, render: Callable[[], Body], caching: Caching = WIDGET, queue: Queue = Queue.PAGES
+    ) -> Answer:
+        """The finished body, rendered in a worker thread at the first request for it. Raises Busy."""
+        return Answer(
+            await rendered_in_thread(self._service, self._publication, self._key(kind), render, queue), caching
+        )
 
-    async def picture(self, kind: Hashable, render: Callable[[], Body]) -> Answer:
-        """Like `answer`, but rendered in a worker thread, because a picture takes long. Raises Busy."""
-        key = self._key(kind)
-        body = await rendered_in_thread(self._service, self._publication, key, render, points=LONG_POINTS)
-        return Answer(body, CARD)
+    async def measured(self, first: str = "") -> Choice:
+        """Like `choice`, in a worker thread, because it takes the finished rows."""
+        return await self._service.workers.run(lambda: self.choice(first), Queue.PAGES)
 
     def choice(self, first: str = "") -> Choice:
         """The choices of the builder, with one currency moved to the front."""
@@ -134,7 +136,7 @@ async def _fragment(service: Service, site: widget.Site, request: web.Request) -
     release_url = f"{site.public_url}/widget/{widget.RELEASE}"
     shown = Embedding(LenientParams(request), service)
     look, packing = shown.params.look(), shown.params.packing()
-    return shown.answer(
+    return await shown.answer(
         ("widget", look, packing), lambda: html(widget.fragment(shown.table, look, packing, release_url), NOINDEX)
     )
 
@@ -142,15 +144,15 @@ async def _fragment(service: Service, site: widget.Site, request: web.Request) -
 async def _frame(service: Service, request: web.Request) -> Answer:
     shown = Embedding(LenientParams(request), service)
     look = shown.params.look(widget.FRAME_THEMES)
-    return shown.answer(("frame", look), lambda: html(widget.frame(shown.table, look), *FRAME_HEADERS))
+    return await shown.answer(("frame", look), lambda: html(widget.frame(shown.table, look), *FRAME_HEADERS))
 
 
 async def _embed(service: Service, site: widget.Site, request: web.Request) -> Answer:
     shown = Embedding(LenientParams(request), service)
-    choice, look = shown.choice(), shown.params.look(widget.FRAME_THEMES)
+    choice, look = await shown.measured(), shown.params.look(widget.FRAME_THEMES)
     address = builder.embed_url(choice, site, sized=True)
     discovery = str(URL(f"{site.public_url}/oembed").with_query(url=address, format="json"))
-    return shown.answer(
+    return await shown.answer(
         ("embed", look, choice), lambda: html(widget.frame(shown.table, look, discovery), *FRAME_HEADERS)
     )
 
@@ -163,13 +165,13 @@ async def _finished_rows(service: Service, request: web.Request) -> Answer:
     def render() -> Body:
         return Body(rows.rows_json(shown.table, widget.style_of(shown.table, look) if look else ""), JSON, (NOINDEX,))
 
-    return shown.answer(("rows", look), render)
+    return await shown.answer(("rows", look), render)
 
 
 async def _picture(service: Service, request: web.Request) -> Answer:
     shown = Embedding(LenientParams(request), service, trending=False)
     look = shown.params.look(card.THEMES)
-    return shown.answer(("card", look), lambda: _svg(card.card(shown.table, shown.view, look)), CARD)
+    return await shown.answer(("card", look), lambda: _svg(card.card(shown.table, shown.view, look)), CARD)
 
 
 async def _pixels(service: Service, request: web.Request) -> Answer:
@@ -179,15 +181,19 @@ async def _pixels(service: Service, request: web.Request) -> Answer:
         shown = Embedding(params, service, trending=False)
     except RatesvcError:
         render = partial(_empty_pixels, params.language().tag, look, scale)
-        return Answer(await service.workers.run(render, points=LONG_POINTS), NO_STORE)
-    return await shown.picture(("card", look, scale), partial(_pixels_of, shown, look, scale))
+        return Answer(await service.workers.run(render, Queue.PICTURES), NO_STORE)
+    return await shown.answer(("card", look, scale), partial(_pixels_of, shown, look, scale), CARD, Queue.PICTURES)
 
 
 async def _oembed(service: Service, site: widget.Site, request: web.Request) -> Answer:
     if request.query.get("format", "json") != "json":
         raise NotSupported("oEmbed answers are JSON only. Use format=json.")
     shown = Embedding(LenientParams(_our_query(request.query.get("url", ""), site)), service)
-    return Answer(Body(encode(_rich(_fitting(shown, LenientParams(request)), site)), JSON), HOURLY)
+
+    def render() -> Body:
+        return Body(encode(_rich(_fitting(shown, LenientParams(request)), site)), JSON)
+
+    return Answer(await service.workers.run(render, Queue.PAGES), HOURLY)
 
 
 def manifest() -> dict[str, object]:

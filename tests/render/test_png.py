@@ -113,6 +113,25 @@ async def test_a_large_picture_is_drawn_in_strips(live: Live, monkeypatch: pytes
     assert sum(drawn) == 1440 * 800
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/chart.svg?codes=USD,EUR,CNY&{DAYS}&height=700&title=Курс",
+        "/widget/card.svg?lang=zh-Hans",
+        "/widget/card.svg?lang=ru",
+    ],
+)
+async def test_no_strip_lacks_a_text_that_reaches_into_it(
+    live: Live, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A strip is drawn without the texts of other strips, which take most of the time, and looks as with them."""
+    drawn = (await got(live, path)).decode()
+    parts = png.png(drawn, 2)
+    monkeypatch.setattr(png, "TEXT_ABOVE", 10_000)
+    monkeypatch.setattr(png, "TEXT_BELOW", 10_000)
+    assert png.png(drawn, 2) == parts
+
+
 async def test_a_picture_of_too_many_pixels_is_refused(live: Live) -> None:
     """The problem names the bound. At single density the same size is drawn."""
     path = f"/chart.png?codes=USD&{DAYS}&width=1200&height=800"

@@ -10,13 +10,15 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import date
 from typing import Any
 
+import jinja2
 import pytest
 from conftest import PATIENCE_S, Serve, Served, eventually, unhurried
 from fake_bank import TABLE, Bank, sheet
 
 from ratesvc.config import Settings
 from ratesvc.domain.rates import FIRST_DAY
-from ratesvc.render import series
+from ratesvc.render import png, rows, series
+from ratesvc.service.publication import Body, Queue
 
 EVERY = ",".join(row[0] for row in TABLE)
 DAILY = "/v1/series?fill=daily&since=1992-07-01&codes="
@@ -105,10 +107,10 @@ async def test_too_many_long_answers_are_refused(
     whole: Served, held_up: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each route answers in its own shape, with a time to retry. Small answers wait for no long one."""
-    monkeypatch.setattr("ratesvc.service.publication.MOST_WAITING", 2)
+    monkeypatch.setattr("ratesvc.service.publication.MOST_WAITING", {Queue.LONG: 2})
     monkeypatch.setattr("ratesvc.dialects.Request.check_size", lambda *_, **__: 2000)
     long = [asyncio.create_task(whole.get(DAILY + code)) for code in ("USD", "EUR")]
-    await eventually(lambda: whole.service.workers.waiting == 2)
+    await eventually(lambda: whole.service.workers.waiting[Queue.LONG] == 2)
     shapes = {
         f"{DAILY}CNY": ("type", "urn:ratesvc:busy"),
         f"{TIME_SERIES}&symbols=USD": ("message", "not_available"),
@@ -121,18 +123,94 @@ async def test_too_many_long_answers_are_refused(
     assert (await whole.get(f"{SMALL}10"))[0] == 200
     held_up.set()
     assert [status for status, _, _ in await asyncio.gather(*long)] == [200, 200]
-    assert whole.service.workers.waiting == 0
+    assert whole.service.workers.waiting[Queue.LONG] == 0
     assert (await whole.get(f"{DAILY}CNY"))[0] == 200
 
 
 async def test_a_client_that_leaves_gives_up_its_place_in_the_queue(whole: Served, held_up: threading.Event) -> None:
     """Its long answer keeps no other client waiting."""
     first, second = (asyncio.create_task(whole.get(DAILY + code)) for code in ("USD", "EUR"))
-    await eventually(lambda: whole.service.workers.waiting == 2)
+    await eventually(lambda: whole.service.workers.waiting[Queue.LONG] == 2)
     second.cancel()
-    await eventually(lambda: whole.service.workers.waiting == 1)
+    await eventually(lambda: whole.service.workers.waiting[Queue.LONG] == 1)
     held_up.set()
     assert (await first)[0] == 200
+
+
+async def test_pictures_have_a_queue_of_their_own(
+    whole: Served, held_up: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forty wait at once although the queue of long answers is full, and take turns with those. Nothing else waits."""
+    done: list[str] = []
+    finish = Body.finish
+
+    def picture(*_: Any) -> bytes:
+        done.append("picture")
+        return b""
+
+    def long_body(body: Body) -> None:
+        done.append("long")
+        finish(body)
+
+    monkeypatch.setattr(png, "png", picture)
+    monkeypatch.setattr(Body, "finish", long_body)
+    monkeypatch.setattr("ratesvc.service.publication.MOST_WAITING", {Queue.LONG: 3, Queue.PICTURES: 40})
+    waiting = whole.service.workers.waiting
+    long = [asyncio.create_task(whole.get(DAILY + code)) for code in ("USD", "EUR", "CNY")]
+    cards = [asyncio.create_task(whole.get(f"/widget/card.png?heading={n}")) for n in range(39)]
+    cards.append(asyncio.create_task(whole.get("/chart.png?codes=USD&since=2026-04-01")))
+    await eventually(lambda: waiting[Queue.PICTURES] == 40)
+    for path in ("/widget/card.png?heading=more", f"{DAILY}GBP"):
+        assert (await whole.get(path))[0] == 503
+    for path in (f"{SMALL}11", "/widget?heading=small", "/?heading=small"):
+        assert (await whole.get(path))[0] == 200
+    held_up.set()
+    assert {status for status, _, _ in await asyncio.gather(*long, *cards)} == {200}
+    assert done[:6] == ["long", "picture"] * 3
+
+
+PAGES = (
+    *("/?heading=H", "/widget?heading=H", "/widget/frame?heading=H", "/widget/rows.json?heading=H", "/embed?heading=H"),
+    *("/widget/card.svg?heading=H", "/oembed?url={url}/embed%3Fheading=H", "/rate?amount=7"),
+)
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_no_page_is_rendered_on_the_event_loop(path: str, whole: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither its rows nor its template: anybody may ask for any number of headings."""
+    threads = set()
+
+    def noting(made: Any) -> Any:
+        def wrapped(*given: Any, **more: Any) -> Any:
+            threads.add(threading.current_thread())
+            return made(*given, **more)
+
+        return wrapped
+
+    monkeypatch.setattr(rows, "table", noting(rows.table))
+    monkeypatch.setattr(jinja2.Template, "render", noting(jinja2.Template.render))
+    assert (await whole.get(path.format(url=whole.url.replace("127.0.0.1", "localhost"))))[0] == 200
+    assert threads
+    assert threading.main_thread() not in threads
+
+
+async def test_a_page_that_is_rendered_keeps_no_small_answer_waiting(
+    whole: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small answers have threads of their own."""
+    release, drawn = threading.Event(), rows.table
+
+    def slow(*given: Any, **more: Any) -> Any:
+        assert release.wait(PATIENCE_S)
+        return drawn(*given, **more)
+
+    monkeypatch.setattr(rows, "table", slow)
+    pages = [asyncio.create_task(whole.get(f"/widget?heading={n}")) for n in range(20)]
+    await eventually(lambda: whole.service.workers.waiting[Queue.PAGES] == 20)
+    assert (await whole.get(f"{SMALL}12"))[0] == 200
+    assert (await whole.get("/frankfurter/v1/latest"))[0] == 200
+    release.set()
+    assert {status for status, _, _ in await asyncio.gather(*pages)} == {200}
 
 
 @pytest.mark.parametrize("path", ["/ecb/eurofxref-hist.csv", "/ecb/eurofxref-hist.zip", TIME_SERIES])
@@ -140,19 +218,18 @@ async def test_long_answers_of_dialects_wait_among_the_long_ones(
     path: str, whole: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They know their number of points before they are rendered."""
-    told: list[int] = []
+    told: list[Queue] = []
     monkeypatch.setattr(series, "MOST_POINTS", 10**9, raising=False)
     run = whole.service.workers.run
 
-    async def noting(work: Any, *, points: int = 0) -> Any:
-        told.append(points)
-        return await run(work, points=points)
+    async def noting(work: Any, queue: Queue) -> Any:
+        told.append(queue)
+        return await run(work, queue)
 
+    monkeypatch.setattr("ratesvc.service.publication.LONG_POINTS", len(whole.service.history.codes()) * 3)
     monkeypatch.setattr(whole.service.workers, "run", noting)
     assert (await whole.get(path))[0] == 200
-    history = whole.service.history
-    days = (12_000 if "time-series" in path else len(history.days)) * len(history.codes())
-    assert told[0] >= days
+    assert told == [Queue.LONG]
 
 
 async def test_a_thread_that_renders_gives_way_soon(bank: Bank, settings: Settings, serve: Serve) -> None:

@@ -30,6 +30,7 @@ from ratesvc.render.json import EVERY_PROBLEM, PROBLEM_JSON, PROBLEMS
 from ratesvc.render.language import catalogue
 from ratesvc.render.series import MOST_POINTS
 from ratesvc.render.widget import Site
+from ratesvc.service.publication import Queue
 
 HOOKS = Path(__file__).parents[1].joinpath("schemathesis_hooks.py")
 FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
@@ -347,7 +348,7 @@ async def test_every_documented_answer_occurs_and_is_as_documented(
         await ask(whole, {"/chart.png": ["?codes=EUR"], "/widget/card.png": ["?codes=EUR"]}, witnessed)
     with monkeypatch.context() as busy:
         busy.setattr("ratesvc.service.publication.LONG_POINTS", 0)
-        busy.setattr("ratesvc.service.publication.MOST_WAITING", 0)
+        busy.setattr("ratesvc.service.publication.MOST_WAITING", {Queue.LONG: 0, Queue.PICTURES: 0})
         await ask(whole, {path: ["?codes=GBP&since=2026-04-21"] for path in BUSY}, witnessed)
     for path in CALM:
         asked = address(path, CALM[path][0], whole.url)
