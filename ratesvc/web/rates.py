@@ -46,12 +46,16 @@ async def _today(service: Service, path: str, request: web.Request) -> Answer:
 
 async def _upcoming(service: Service, request: web.Request) -> Answer:
     params = _SheetParams(request, service, "/v1/rates/next")
-    snapshot = params.publication.snapshot
-    answer = snapshot.for_next()
-    if answer is None:
-        following = service.history.calendar.effective_date_after(snapshot.in_force.effective_date)
-        raise NotYetSet(following, snapshot.next_expected_at, overdue=snapshot.next_overdue)
-    return Answer(params.body("next", answer), RATES)
+    return Answer(params.body("next", _announced(service)), RATES)
+
+
+def _announced(service: Service) -> InForce:
+    """What is announced and not yet in force. Raises NotYetSet."""
+    snapshot = published(service).snapshot
+    if answer := snapshot.for_next():
+        return answer
+    following = service.history.calendar.effective_date_after(snapshot.in_force.effective_date)
+    raise NotYetSet(following, snapshot.next_expected_at, overdue=snapshot.next_overdue)
 
 
 async def _on_a_day(service: Service, path: str, request: web.Request) -> Answer:
@@ -73,8 +77,10 @@ async def _one_number(service: Service, request: web.Request) -> Answer:
 
 
 def _day(request: web.Request, service: Service) -> date:
-    """The day in the path, which may be `today`. Raises BadRequest."""
+    """The day in the path, which may be `today` or `next`. Raises BadRequest and NotYetSet."""
     given = request.match_info["day"]
+    if given == "next":
+        return _announced(service).requested_date
     return moscow_day(service.clock()) if given == "today" else day_of(given)
 
 

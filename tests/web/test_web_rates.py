@@ -42,12 +42,18 @@ async def test_next_is_not_yet_set_until_the_bank_has_set_it(bank: Bank, served:
     status, headers, body = await served.get("/v1/rates/next")
     assert (status, read(body)["expected_at"]) == (404, "2026-04-24T18:00:00+03:00")
     assert headers["Cache-Control"] == "no-store"
+    for path in ("/v1/rates/next.csv", "/v1/rates/next/USD.txt"):
+        status, _, body = await served.get(path)
+        assert (status, read(body)["expected_at"]) == (404, "2026-04-24T18:00:00+03:00")
     bank.publish(sheet(SATURDAY))
     clock.moment = datetime(2026, 4, 24, 13, 30, tzinfo=UTC)
     await served.service.refresh()
     await eventually(lambda: served.service.history.of_date(SATURDAY))
     document = read((await served.get("/v1/rates/next"))[2])
     assert (document["requested_date"], document["effective_date"]) == ("2026-04-25", "2026-04-25")
+    for rest in (".csv?codes=USD", "/USD.txt"):
+        named, dated = [await served.get(f"/v1/rates/{day}{rest}") for day in ("next", SATURDAY)]
+        assert (named[0], named[2]) == (200, dated[2])
     assert read((await served.get("/v1/rates"))[2])["next_effective_date"] == "2026-04-25"
 
 
