@@ -37,6 +37,9 @@ Dialect = Annotated[str, Meta(pattern=rf"^({'|'.join(DIALECTS)})\Z", description
 _PORT = "[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
 _ORIGIN = rf"(?i:https?)://([^\s/]*@)?(\[[0-9a-fA-F:.]+\]|[^\s/?#@:\[\]]+)(:({_PORT}))?"
 _BASE = rf"{_ORIGIN}(/[^\s?#]*)?"
+# It stands in pages and snippets, so it has no password, and no character that an address never has (RFC 3986).
+_NEVER = r"""\s"'<>\\^`{|}"""
+_PUBLIC = rf"(?i:https?)://(\[[0-9a-fA-F:.]+\]|[^/?#@:\[\]{_NEVER}]+)(:({_PORT}))?(/[^?#{_NEVER}]*)?"
 BaseAddress = Annotated[str, Meta(pattern=rf"^{_BASE}\Z", description="a base address such as https://www.cbr.ru")]
 HostName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9.-]{1,253}\Z", description="a host name such as www.cbr.ru")]
 
@@ -53,7 +56,7 @@ class Server(_Section, frozen=True):
     host: Annotated[str, Meta(min_length=1, description="an address of this machine such as 127.0.0.1")] = "127.0.0.1"
     port: Port = 8080
     public_url: Annotated[
-        str, Meta(pattern=rf"^({_BASE})?\Z", description="a base address such as https://rates.example")
+        str, Meta(pattern=rf"^({_PUBLIC})?\Z", description="a base address such as https://rates.example")
     ] = ""
     admin_port: Port | None = None
     reuse_port: bool = False

@@ -153,7 +153,11 @@ def test_a_wrong_key_or_value_is_named_by_its_path_and_never_repeated(tmp_path: 
 
 WRONG = {
     "PORT": ("hunter2", ""),
-    "PUBLIC_URL": ("hunter2", "ftp://hunter2@h", "http://[hunter2", "https://example.org/#hunter2"),
+    "PUBLIC_URL": (
+        *("hunter2", "ftp://hunter2@h", "http://[hunter2", "https://example.org/#hunter2", "https://u:hunter2@h"),
+        *(f"https://h/{sign}hunter2" for sign in "\"'<>`\\{}|^"),
+        *("https://h'unter2", 'https://h"unter2/', "https://h<hunter2", "https://hunter2@h"),
+    ),
     "DRAIN_SECONDS": ("nan", "601"),
     "DATA_DIR": ("",),
     "REDIS_URL": (

@@ -87,7 +87,8 @@ async def opened(
             folder = stack.enter_context(TemporaryDirectory(prefix="ratesvc-", ignore_cleanup_errors=True))
             settings = msgspec.structs.replace(settings, data_dir=folder)
         if demo:
-            bank = Cbr(mirrors=(await stack.enter_async_context(recorded_bank()),), backfill_gap_seconds=0)
+            address = await stack.enter_async_context(recorded_bank())
+            bank = Cbr(mirrors=(address,), host_names=settings.cbr.host_names, backfill_gap_seconds=0)
             settings, clock = msgspec.structs.replace(settings, cbr=bank, poll_seconds=None), stopped_clock
         service = Service(settings, clock=clock, demo=demo, scheduled=scheduled)
         if demo:

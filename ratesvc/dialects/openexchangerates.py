@@ -2,7 +2,7 @@
 
 Any app_id is accepted. `timestamp` lies on the effective date, at midnight UTC, or on the day of the request, at noon
 UTC, because clients make a day of it. A time series has every day; a day without a sheet of its own has the rates of
-the sheet in force. With `callback`, every answer is a script.
+the sheet in force. With `callback`, every answer is a script, refusals too.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, time
 
 from msgspec import Raw
 
-from ratesvc.dialects import JSON, Content, Dialect, Refusal, Refused, Request, json_object, split, status
+from ratesvc.dialects import JSON, SCRIPT, Content, Dialect, Refusal, Refused, Request, json_object, split, status
 from ratesvc.domain.rates import ONE, Revision, convert, per_unit, plain
 from ratesvc.errors import BeforeHistory, NotYetSet, RatesvcError, TooManyPoints
 from ratesvc.render.json import encode, literal
@@ -119,17 +119,30 @@ def ohlc(_: Request) -> Content:
 
 
 def _callable(ask: Callable[[Request], Content]) -> Callable[[Request], Content]:
-    """The same answers, as scripts that call the function `callback` if it is given."""
+    """The same answers, as scripts that call the function `callback` if it is given. Raises what `ask` raises."""
 
     def answer(request: Request) -> Content:
-        content, function = ask(request), request.given.get("callback")
+        function = request.given.get("callback")
         if function is None:
-            return content
+            return ask(request)
         if not _FUNCTION.fullmatch(function):
             raise Refused(400, "invalid_callback")
-        return content.as_script(function)
+        try:
+            return ask(request).as_script(function)
+        except RatesvcError as error:
+            if (refusal := refuse(error)).status >= 500:
+                raise
+            raise _RefusedInScript(function, refusal) from None
 
     return answer
+
+
+class _RefusedInScript(RatesvcError):
+    """A refusal for a page that waits for a call of its function."""
+
+    def __init__(self, function: str, refusal: Refusal) -> None:
+        super().__init__(refusal.content.decode())
+        self.script = b"%b(%b);" % (function.encode(), refusal.content)
 
 
 _DESCRIPTIONS = {
@@ -145,6 +158,9 @@ _DESCRIPTIONS = {
 
 def refuse(error: RatesvcError) -> Refusal:
     """`message` is a word for programs, `description` a sentence for people."""
+    if isinstance(error, _RefusedInScript):
+        # Browsers run no script with another status.
+        return Refusal(200, SCRIPT, error.script)
     code, message, text = status(error), "not_available", str(error)
     if isinstance(error, NotYetSet | BeforeHistory):
         code = 400

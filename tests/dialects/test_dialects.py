@@ -418,6 +418,32 @@ def test_a_callback_makes_a_script_of_every_answer() -> None:
             content("openexchangerates", "/api/usage.json", {"callback": callback})
 
 
+@pytest.mark.parametrize(
+    ("path", "given"),
+    [
+        ("/api/latest.json", {"base": "XQZ"}),
+        ("/api/ohlc.json", {}),
+        ("/api/historical/{day}.json", {"day": "2026-04-29"}),
+        ("/api/historical/{day}.json", {"day": "1992-06-30"}),
+    ],
+)
+def test_a_callback_makes_a_script_of_every_refusal(path: str, given: Mapping[str, str]) -> None:
+    """With 200, because a browser runs no script with another status. What may be right later stays a 503."""
+    speaker = dialect("openexchangerates")
+    refusals = []
+    for more in ({}, {"callback": "done"}):
+        with pytest.raises(RatesvcError) as refused:
+            speaker.routes[path](request_of({**given, **more}))
+        refusals.append(speaker.refuse(refused.value))
+    plain, script = refusals
+    assert (script.status, script.media) == (200, "application/javascript; charset=utf-8")
+    assert script.content == b"done(%b);" % plain.content
+    assert json.loads(plain.content)["status"] == plain.status >= 400
+    part = History(WorkCalendar(), [Revision(sheet(FRIDAY), 1, FETCHED)])
+    with pytest.raises(HistoryLoading):
+        speaker.routes["/api/historical/{day}.json"](request_of({"day": "2020-01-01", "callback": "f"}, held=part))
+
+
 def test_the_timestamp_lies_on_the_day_of_the_request() -> None:
     """Saturday's sheet on Sunday: noon of Sunday in UTC."""
     found = json.loads(content("openexchangerates", "/api/historical/{day}.json", {"day": "2026-04-26"}))

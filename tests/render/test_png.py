@@ -48,6 +48,12 @@ async def test_a_card_for_mail(
     assert png.drawable(drawn)
 
 
+async def test_a_card_of_twenty_currencies(live: Live) -> None:
+    """docs/widget.md names its size."""
+    codes = ",".join(sorted(live.service.history.codes())[:20])
+    assert 40_000 < len(await got(live, f"/widget/card.png?lang=ru&scale=2&codes={codes}")) <= 64_000
+
+
 @pytest.mark.parametrize("lang", ["en", "ru", "zh-Hans"])
 async def test_the_fonts_have_every_currency(live: Live, lang: str) -> None:
     language = language_or_default(lang)

@@ -207,6 +207,17 @@ async def test_a_proxied_host_is_answered_for_paths_of_dialects_only(settings: S
                 assert answer.status == expected, path
 
 
+@pytest.mark.slow
+async def test_a_demo_is_a_proxy_for_the_configured_names(tmp_path: Path) -> None:
+    """So that 1C can be tried with it, which has the address of RBC in its code."""
+    async with serving(tmp_path, "--demo", RATESVC_CBR_HOST_NAMES="cbrates.rbc.ru") as program:
+        await program.ready()
+        async with aiohttp.ClientSession() as http:
+            for host, expected in (("cbrates.rbc.ru", 200), ("www.cbr.ru", 421)):
+                async with http.get(f"http://{host}/tsv/840/2022/11/18.tsv", proxy=program.url) as answer:
+                    assert answer.status == expected, host
+
+
 async def test_each_spelling_of_a_script_is_remembered_with_its_own_answer(served: Served) -> None:
     """Two requests each: the second comes from the fast path and has the same day."""
     for script in ("XML_daily.asp", "xml_DAILY.asp"):
