@@ -113,9 +113,10 @@ class Body:
         """Its memory with every encoding. Brotli and gzip together take no more than the content."""
         return BODY_BYTES + len(self.content) * (1 if self.content_type in PACKED else 2)
 
-    def finish(self) -> None:
-        """Compress and tag the body, which takes long if it is long."""
+    def finish(self) -> Body:
+        """Compress and tag the body, which takes long if it is long; returns it."""
         _ = self.encodings, self.tag
+        return self
 
     def encoded(self, encoding: str) -> bytes:
         """The bytes of one encoding; the identity costs nothing."""

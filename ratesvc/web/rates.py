@@ -173,9 +173,7 @@ async def rendered_in_thread(
 
         def finished() -> Body:
             body = found or render()
-            if packed and body.is_long:
-                body.finish()
-            return body
+            return body.finish() if packed else body
 
         return publication.keep(key, await service.workers.run(finished, queue))
 

@@ -191,7 +191,7 @@ async def _oembed(service: Service, site: widget.Site, request: web.Request) -> 
     shown = Embedding(LenientParams(_our_query(request.query.get("url", ""), site)), service)
 
     def render() -> Body:
-        return Body(encode(_rich(_fitting(shown, LenientParams(request)), site)), JSON)
+        return Body(encode(_rich(_fitting(shown, LenientParams(request)), site)), JSON).finish()
 
     return Answer(await service.workers.run(render, Queue.PAGES), HOURLY)
 

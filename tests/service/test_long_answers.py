@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import date
 from typing import Any
 
+import brotli
 import jinja2
 import pytest
 from conftest import PATIENCE_S, Serve, Served, eventually, unhurried
@@ -148,12 +149,12 @@ async def test_pictures_have_a_queue_of_their_own(
         done.append("picture")
         return b""
 
-    def long_body(body: Body) -> None:
-        done.append("long")
-        finish(body)
+    def finished(body: Body) -> Body:
+        done.extend(["long"] * body.is_long)
+        return finish(body)
 
     monkeypatch.setattr(png, "png", picture)
-    monkeypatch.setattr(Body, "finish", long_body)
+    monkeypatch.setattr(Body, "finish", finished)
     monkeypatch.setattr("ratesvc.service.publication.MOST_WAITING", {Queue.LONG: 3, Queue.PICTURES: 40})
     waiting = whole.service.workers.waiting
     long = [asyncio.create_task(whole.get(DAILY + code)) for code in ("USD", "EUR", "CNY")]
@@ -177,7 +178,7 @@ PAGES = (
 
 @pytest.mark.parametrize("path", PAGES)
 async def test_no_page_is_rendered_on_the_event_loop(path: str, whole: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither its rows nor its template: anybody may ask for any number of headings."""
+    """Neither its rows nor its template, nor is it compressed there: anybody may ask for any number of headings."""
     threads = set()
 
     def noting(made: Any) -> Any:
@@ -189,6 +190,7 @@ async def test_no_page_is_rendered_on_the_event_loop(path: str, whole: Served, m
 
     monkeypatch.setattr(rows, "table", noting(rows.table))
     monkeypatch.setattr(jinja2.Template, "render", noting(jinja2.Template.render))
+    monkeypatch.setattr(brotli, "compress", noting(brotli.compress))
     assert (await whole.get(path.format(url=whole.url.replace("127.0.0.1", "localhost"))))[0] == 200
     assert threads
     assert threading.main_thread() not in threads
