@@ -24,7 +24,7 @@ from ratesvc.render.rate_page import Question, reason
 from ratesvc.render.widget import Site, own_page
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Queue
-from ratesvc.web.params import LenientParams, StrictParams, day_of, one_code, page_language
+from ratesvc.web.params import LenientParams, StrictParams, day_of, one_code, page_language, wants_packed
 from ratesvc.web.rates import caching_of, published, rendered_in_thread
 from ratesvc.web.responses import HOURLY, ICON, NO_STORE, REFERENCE, Answer, Handler, problem_of
 from ratesvc.web.widget import PICTURE_POLICY, Embedding, fixed, html
@@ -72,7 +72,7 @@ def _in_the_readers_language(handler: Handler) -> Handler:
 
 
 async def _home(service: Service, site: Site, request: web.Request) -> Answer:
-    params = LenientParams(_of_form(request.query))
+    params = LenientParams(_of_form(request.query), packed=wants_packed(request))
     ui, first = params.text("ui", 10), params.text("first", 3).upper()
     try:
         shown = Embedding(params, service, dated=False)
@@ -183,7 +183,7 @@ async def _rate_page(params: StrictParams, service: Service, site: Site) -> Answ
 
         # The amount as text, because 10 and 10.00 are equal, but each is repeated as it was written.
         key = "rate", language.tag, question.day, question.code, question.written
-        body = await rendered_in_thread(service, published(service), key, render, Queue.PAGES)
+        body = await rendered_in_thread(service, published(service), key, render, Queue.PAGES, packed=params.packed)
         return Answer(body, caching_of(outcome, moscow_day(now)))
     answer, error = (outcome, UnknownCurrency(question.code)) if isinstance(outcome, InForce) else (None, outcome)
     page = rate_page.answered(question, why, answer, language, site)

@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import Any
 from urllib.parse import urlsplit
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from multidict import MultiMapping
 
 from ratesvc.domain.workdays import iso_day
@@ -40,11 +40,17 @@ _CODE = re.compile(r"[A-Za-z]{3}")
 _NUMBER = re.compile(r"[1-9][0-9]{0,3}")
 
 
+def wants_packed(request: web.Request) -> bool:
+    """Whether the client can read compressed answers."""
+    return hdrs.ACCEPT_ENCODING in request.headers
+
+
 class StrictParams:
     """The query parameters of one request, each at most once, checked against the contract and with its defaults."""
 
     def __init__(self, request: web.Request, path: str) -> None:
         """`path` is an address of the contract. Raises BadRequest for unknown, repeated and malformed parameters."""
+        self.packed = wants_packed(request)
         self._known = query_parameters(path)
         self._values: dict[str, str] = {}
         for name, value in request.query.items():
@@ -166,9 +172,10 @@ def _hint(name: str, value: str, path: str, known: Collection[str]) -> str:
 class LenientParams:
     """The parameters of an embedding. Unknown ones are dropped, because no site wants an error page inside."""
 
-    def __init__(self, given: web.Request | MultiMapping[str]) -> None:
+    def __init__(self, given: web.Request | MultiMapping[str], *, packed: bool = True) -> None:
         """Of a request, or of an address that is given in one."""
         self._query: MultiMapping[str] = given.query if isinstance(given, web.Request) else given
+        self.packed = wants_packed(given) if isinstance(given, web.Request) else packed
 
     def text(self, name: str, longest: int) -> str:
         """The text, or empty if it is too long or has characters that cannot be shown."""

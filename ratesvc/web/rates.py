@@ -22,7 +22,7 @@ from ratesvc.render.language import language_or_default
 from ratesvc.render.widget import Site
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Publication, Queue
-from ratesvc.web.params import StrictParams, day_of, one_code
+from ratesvc.web.params import StrictParams, day_of, one_code, wants_packed
 from ratesvc.web.responses import FOR_EVER, NO_STORE, RATES, SETTLED, Answer, Caching, Handler
 
 
@@ -227,8 +227,12 @@ def _speaking(
             accept = request.headers.get("Accept", "")
             spoken = service.settings.dialects
             found = ask(dialects.Request(service.history, publication.snapshot, site.public_url, given, accept, spoken))
-            key, queue = (name, found.key), Queue.of(found.points)
-            body = await rendered_in_thread(service, publication, key, lambda: Body(found.write(), found.media), queue)
+
+            def render() -> Body:
+                return Body(found.write(), found.media)
+
+            key, queue, packed = (name, found.key), Queue.of(found.points), wants_packed(request)
+            body = await rendered_in_thread(service, publication, key, render, queue, packed=packed)
             return Answer(body, caching_until(service, found.until), by_header="Accept" if found.by_accept else "")
         except RatesvcError as error:
             refusal = dialect.refuse(error)

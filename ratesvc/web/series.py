@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from functools import partial
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from ratesvc.domain.history import on_day
 from ratesvc.domain.rates import OLD_IN_NEW, ONE, REDENOMINATION
@@ -58,8 +58,7 @@ async def _many_days(service: Service, request: web.Request) -> Answer:
         return Body(series.to_csv(params.group or "date", columns, locale), series.CSV, (disposition,))
 
     key = ("series", params, form, locale and locale.tag)
-    packed = hdrs.ACCEPT_ENCODING in request.headers
-    return await _long_answer(service, key, params.until, render, Queue.of(points), packed=packed)
+    return await _long_answer(service, key, params.until, render, Queue.of(points), packed=query.packed)
 
 
 async def _conversion(service: Service, request: web.Request) -> Answer:

@@ -83,9 +83,9 @@ class Embedding:
         self, kind: Hashable, render: Callable[[], Body], caching: Caching = WIDGET, queue: Queue = Queue.PAGES
     ) -> Answer:
         """The finished body, rendered in a worker thread at the first request for it. Raises Busy."""
-        return Answer(
-            await rendered_in_thread(self._service, self._publication, self._key(kind), render, queue), caching
-        )
+        key, packed = self._key(kind), self.params.packed
+        body = await rendered_in_thread(self._service, self._publication, key, render, queue, packed=packed)
+        return Answer(body, caching)
 
     async def measured(self, first: str = "") -> Choice:
         """Like `choice`, in a worker thread, because it takes the finished rows."""
