@@ -32,6 +32,8 @@ from wire import ask, asking, get
 import ratesvc
 from ratesvc.errors import BadRequest, NotEmbeddable
 from ratesvc.render import openapi, widget
+from ratesvc.render.amounts import read_amount
+from ratesvc.render.language import language_or_default
 from ratesvc.service import publication
 from ratesvc.service.publication import Body
 from ratesvc.web.params import LenientParams, StrictParams
@@ -178,11 +180,12 @@ def reads(pump: str) -> Iterator[Callable[[], object]]:
     paths = {operation["path"] for operation in openapi.operations(widget.Site("http://x"), date.min)}
     for path in sorted(path for path in paths if openapi.query_parameters(path)):
         for name in (*openapi.query_parameters(path), "utm_x", pump):
-            asked: Any = SimpleNamespace(query=MultiDict({name: pump}))
+            asked: Any = SimpleNamespace(query=MultiDict({name: pump}), headers={})
             yield partial(refused, partial(StrictParams, asked, path))
     names = ("codes", "columns", "heading", "lang", "spark", "theme", "date")
     lenient = LenientParams(MultiDict(dict.fromkeys(names, pump)))
     yield lambda: (lenient.view({"USD"}), lenient.language(), lenient.look(), lenient.day(), lenient.packing())
+    yield partial(read_amount, pump, "USD", language_or_default("de"))
     yield partial(preferred.__wrapped__, pump, ("br", "gzip", "identity"))
     yield partial(has_it, pump, Body(b"", "text/plain"))
     yield partial(refused, partial(_our_query, pump[:8000], widget.Site("http://localhost")))

@@ -84,12 +84,15 @@ def catalogue(content: bytes) -> None:
 def query(content: bytes) -> None:
     """Parameters give values, or BadRequest; the lenient reader never refuses."""
     values = MultiDict(parse_qsl(content.decode("utf-8", "replace"), keep_blank_values=True))
-    asked: Any = SimpleNamespace(query=values)
+    asked: Any = SimpleNamespace(query=values, headers={})
     with suppress(BadRequest):
         strict = StrictParams(asked, "/v1/rates/{day}")
         strict.codes(), strict.code("quote"), strict.language()
     with suppress(BadRequest):
-        StrictParams(asked, "/v1/convert").amount(), StrictParams(asked, "/v1/convert").day("date", date.min)
+        StrictParams(asked, "/v1/convert").text("amount"), StrictParams(asked, "/v1/convert").day("date", date.min)
+    with suppress(BadRequest):
+        typed = StrictParams(asked, "/rate")
+        typed.typed_amount(typed.code("currency"), typed.language())
     with suppress(BadRequest):
         chart = StrictParams(asked, "/chart.svg")
         assert chart.number("width") in range(320, 1601)
