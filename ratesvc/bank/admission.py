@@ -20,7 +20,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import ClassVar, Self
 
-from ratesvc.domain.history import NEAR, History
+from ratesvc.domain.history import NEAR, SETTLED, History
 from ratesvc.domain.rates import EXACT, FIRST_DAY, OLD_IN_NEW, ONE, REDENOMINATION, Revision, Sheet, rounded, unrounded
 from ratesvc.errors import BadDocument
 
@@ -36,9 +36,6 @@ NOTHING: Mapping[date, Sheet] = MappingProxyType({})
 OLD_ROUBLES = Decimal(OLD_IN_NEW)
 MOVES = frozenset({"power_of_ten", "large_move"})
 """Findings that compare one currency with itself. The others compare two currencies."""
-
-SETTLED = timedelta(days=7)
-"""A sheet older than this no longer changes."""
 
 PEGS = {
     ("USD", "AED"): (Decimal("3.6725"), Decimal("0.005")),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 
-from ratesvc.domain.columns import Coverage
+from ratesvc.domain.columns import Days
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import ONE, Revision, Snapshot
 from ratesvc.domain.workdays import iso_day
@@ -112,33 +112,36 @@ class Request:
         english = language_or_default(None)
         return Content("currencies", JSON, lambda: encode({code: english.currency(code) for code in sorted(codes)}))
 
-    def complete(self, since: date, until: date, *, ahead: timedelta = NO_TIME) -> Coverage:
-        """The range from the effective date of the sheet that `on` finds. Raises if a sheet may be missing."""
-        first = self.on(since, ahead=ahead).effective_date
+    def complete(self, since: date, until: date, *, ahead: timedelta = NO_TIME) -> Days:
+        """The range from the effective date of the sheet that `on` finds, or from `since` if that is unconfirmed.
+
+        Raises what `on` and `check_no_gap` raise.
+        """
+        try:
+            first = self.on(since, ahead=ahead).effective_date
+        except HistoryLoading:
+            first = since
         self.check_no_gap(first, until)
-        return Coverage(first, until)
+        return Days(first, until)
 
     def check_no_gap(self, since: date, until: date) -> None:
-        """Raise HistoryLoading if a sheet of the range may be missing."""
+        """Raise HistoryLoading if a sheet of the range may be missing, or if all of them are unconfirmed.
+
+        A range that lacks some unconfirmed days is served, and names them.
+        """
         if gap := self.history.first_gap(since, min(until, self.snapshot.in_force.effective_date)):
             raise HistoryLoading(gap)
+        unconfirmed = self.history.unconfirmed_in(since, until)
+        if unconfirmed and not any(since <= day <= until for day in self.history.days):
+            raise HistoryLoading(unconfirmed[0])
 
-    def check_admitted(self, since: date, until: date) -> None:
-        """Raise HistoryLoading if a sheet of the range is missing or not admitted.
-
-        A reader of a range would take it for a sheet that never existed.
-        """
-        self.check_no_gap(since, until)
-        if held_back := [day for day in self.history.unconfirmed if since <= day <= until]:
-            raise HistoryLoading(held_back[0])
-
-    def check_size(self, currencies: int, days: Coverage, *, daily: bool = False) -> int:
+    def check_size(self, currencies: int, days: Days, *, daily: bool = False) -> int:
         """How many points the answer has at most, up to today's sheet. Raises TooManyPoints."""
         until = min(days.until, max(self.snapshot.today, self.newest.effective_date))
         return series.check_size(self.history, currencies, days.since, until, daily=daily)
 
     def per_base(
-        self, base: str, codes: Sequence[str], days: Coverage, *, amount: Decimal = ONE, newest_first: bool = False
+        self, base: str, codes: Sequence[str], days: Days, *, amount: Decimal = ONE, newest_first: bool = False
     ) -> Iterator[tuple[int, Sequence[str]]]:
         """Each sheet of the range that has the base: its day's ordinal and one text for each code.
 
@@ -165,7 +168,8 @@ class Request:
 class Content:
     """An answer: `write` makes its bytes, `key` tells it from all others of the same dialect and publication.
 
-    `until` is its last day, or the last day of all if it changes with today: settled days are cached longer.
+    `until` is its last day, or the last day of all if it changes with today: settled days are cached longer. `since` is
+    the first day of a range: the answer names the unconfirmed days between the two.
     `points` is the greatest possible count of its numbers, 0 if there are few. `by_accept` says that the header Accept
     chose its type.
     """
@@ -175,6 +179,7 @@ class Content:
     write: Callable[[], bytes]
     until: date = date.max
     points: int = 0
+    since: date = date.max
     by_accept: bool = False
 
     def as_script(self, function: str) -> Content:

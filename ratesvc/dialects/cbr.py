@@ -48,13 +48,13 @@ def daily(request: Request, *, english: bool) -> Content:
 
 
 def dynamic(request: Request) -> Content:
-    """XML_dynamic: the records of one id, none for an unknown id. Raises HistoryLoading rather than leave a gap."""
+    """XML_dynamic: the records of one id, none for an unknown id. Raises HistoryLoading."""
     _refuse_monthly(request)
     cbr_id = _text(request, "VAL_NM_RQ") or ""
     since, until = _day(_text(request, "date_req1") or ""), _day(_text(request, "date_req2") or "")
     if not _CBR_ID.fullmatch(cbr_id):
         raise Refused(200, xml.ERROR)
-    request.check_admitted(since, until)
+    request.check_no_gap(since, until)
     columns = [column for column in request.history.columns() if column.currency.cbr_id == cbr_id]
     points = sum(last - first for first, last in (column.places(since, until) for column in columns))
 
@@ -63,7 +63,7 @@ def dynamic(request: Request) -> Content:
         records = ((day, quote) for column, day in days if (quote := column.quote(day)))
         return xml.write_dynamic(cbr_id, since, until, records)
 
-    return Content(("dynamic", cbr_id, since, until), DYNAMIC, write, until, points)
+    return Content(("dynamic", cbr_id, since, until), DYNAMIC, write, until, points, since)
 
 
 def catalogue(request: Request, *, full: bool) -> Content:

@@ -1,8 +1,9 @@
 """www.cbr-xml-daily.ru, which turns the Bank's table into JSON with yesterday's values beside today's.
 
 `Previous` is for the same nominal as `Value`, even on days on which the Bank changed the nominal. It equals `Value`
-where nothing can be compared: a new currency, the first sheet, the new rouble of 1998. `Timestamp` is the hour in
-which this service fetched the sheet.
+where nothing can be compared: a new currency, the first sheet, the new rouble of 1998. If the sheet before is not
+admitted, it is of the one before that, as `PreviousDate` says. `Timestamp` is the hour in which this service fetched
+the sheet.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ def archived_json(request: Request) -> Content:
 
 def _json(request: Request, revision: Revision, until: date) -> Content:
     before = request.history.before(revision.effective_date)
+    if before is None and request.history.is_complete_on(revision.effective_date - ONE_DAY):
+        before = request.history.nearest_before(revision.effective_date)
     if before is None and revision.effective_date > request.history.begins:
         raise HistoryLoading(revision.effective_date - ONE_DAY)
     return Content(("json", revision.key), SCRIPT, lambda: _document(request.public_url, revision, before), until)

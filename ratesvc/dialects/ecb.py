@@ -14,7 +14,7 @@ from io import BytesIO
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from ratesvc.dialects import Content, Dialect, Request, refuse_in_one_line
-from ratesvc.domain.columns import Coverage
+from ratesvc.domain.columns import Days
 from ratesvc.domain.rates import FIRST_DAY, per_unit, plain
 from ratesvc.render.series import iso
 
@@ -32,7 +32,7 @@ _HEAD = (
 )
 _TAIL = "</Cube>\n</gesmes:Envelope>\n"
 
-Lines = Callable[[Request, str, Coverage], Iterator[str]]
+Lines = Callable[[Request, str, Days], Iterator[str]]
 """The lines of a file of history for a base and a range of days."""
 
 
@@ -43,7 +43,7 @@ def history(request: Request, media: str, lines: Lines, *, recent: bool = False)
     since = held.since if held else FIRST_DAY
     if recent:
         since = max(since, request.snapshot.today - RECENT)
-    days = Coverage(since, request.snapshot.in_force.effective_date)
+    days = Days(since, request.snapshot.in_force.effective_date)
     request.check_no_gap(days.since, days.until)
     # At most: the file always has all of its days.
     points = len(request.known()) * sum(day in days for day in request.history.days)
@@ -54,17 +54,17 @@ def history(request: Request, media: str, lines: Lines, *, recent: bool = False)
         file.writelines(line.encode() for line in lines(request, base, days))
         return _zipped("eurofxref-hist.csv", file.getvalue()) if media == ZIP else file.getvalue()
 
-    return Content((media, base, recent), media, write, points=points)
+    return Content((media, base, recent), media, write, points=points, since=days.since)
 
 
-def _csv(request: Request, base: str, days: Coverage) -> Iterator[str]:
+def _csv(request: Request, base: str, days: Days) -> Iterator[str]:
     codes = _in_order(request.known() - {base})
     yield ",".join(["Date", *codes, ""]) + "\n"
     for day, texts in request.per_base(base, codes, days, newest_first=True):
         yield ",".join([iso(day), *(text or MISSING for text in texts), ""]) + "\n"
 
 
-def _xml(request: Request, base: str, days: Coverage) -> Iterator[str]:
+def _xml(request: Request, base: str, days: Days) -> Iterator[str]:
     """A currency that a day lacks has no element there."""
     codes = _in_order(request.known() - {base})
     yield _HEAD

@@ -121,7 +121,9 @@ def _range(request: Request, asked: _Asked, since: date, until: date | None = No
         ends = {"start_date": min(shown), "end_date": max(shown)}
         return encode({"amount": _amount(amount), "base": base, **ends, "rates": shown})
 
-    return Content(("range", base, codes, plain(amount), since, until), JSON, write, until or date.max, points)
+    return Content(
+        ("range", base, codes, plain(amount), since, until), JSON, write, until or date.max, points, days.since
+    )
 
 
 def _amount(amount: Decimal) -> Raw:

@@ -17,7 +17,7 @@ from typing import Any
 from babel.numbers import get_currency_symbol, is_currency
 
 from ratesvc.dialects import JSON, Content, Dialect, Refusal, Refused, Request, split, status, with_point
-from ratesvc.domain.columns import Coverage
+from ratesvc.domain.columns import Days
 from ratesvc.domain.rates import FIRST_DAY, REDENOMINATION, cross_rate, plain
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.errors import BeforeHistory, NotYetSet, RatesvcError, TooManyPoints
@@ -47,7 +47,7 @@ def about(_: Request) -> Content:
 
 @dataclass(frozen=True, slots=True)
 class _Records:
-    """What the parameters ask for: rates of one base in each of `codes`. `until` and `points` are those of Content."""
+    """What the parameters ask for: rates of one base in each of `codes`, and three fields of Content."""
 
     base: str
     codes: Sequence[str]
@@ -55,6 +55,7 @@ class _Records:
     rows: Callable[[], Rows] = tuple
     until: date = date.max
     points: int = 0
+    since: date = date.max
 
     def __iter__(self) -> Iterator[tuple[str, str, str]]:
         """Day, quote and rate of each record, by day, then by quote."""
@@ -89,7 +90,7 @@ def rates(request: Request, *, media: str = "") -> Content:
     # Not the texts of codes, which may be long.
     texts = tuple(request.given.get(name, "") for name in ("date", "from", "to", "group"))
     key = ("rates", chosen, found.base, tuple(found.codes), found.expand, texts)
-    return Content(key, chosen, write, found.until, found.points, by_accept=not media)
+    return Content(key, chosen, write, found.until, found.points, found.since, by_accept=not media)
 
 
 def rate(request: Request) -> Content:
@@ -148,8 +149,8 @@ def _over(request: Request, asked: _Records, days: Mapping[str, date]) -> _Recor
         return asked
     if period:
         last = max(today, request.newest.effective_date)
-        held = Coverage(max(period(since)[0], FIRST_DAY), period(min(until, last))[1])
-        request.check_admitted(held.since, held.until)
+        held = Days(max(period(since)[0], FIRST_DAY), period(min(until, last))[1])
+        request.check_no_gap(held.since, held.until)
     else:
         try:
             held = request.complete(since, until, ahead=LOOKBACK)
@@ -162,10 +163,10 @@ def _over(request: Request, asked: _Records, days: Mapping[str, date]) -> _Recor
             return _means(request, asked, held, period)
         return ((iso(day), texts) for day, texts in request.per_base(asked.base, asked.codes, held))
 
-    return replace(asked, rows=rows, until=held.until if "to" in days else date.max, points=points)
+    return replace(asked, rows=rows, until=held.until if "to" in days else date.max, points=points, since=held.since)
 
 
-def _means(request: Request, asked: _Records, days: Coverage, period: Period) -> Rows:
+def _means(request: Request, asked: _Records, days: Days, period: Period) -> Rows:
     """The first day of each week or month, and the means."""
     table: dict[str, dict[str, str]] = defaultdict(dict)
     for code in asked.codes:

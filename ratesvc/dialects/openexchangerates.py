@@ -79,7 +79,7 @@ def time_series(request: Request) -> Content:
         rates = {iso(day): Raw(text.encode()) for day, text in texts if text != NO_RATES}
         return encode({**ABOUT, "start_date": start, "end_date": end, "base": base, "rates": rates})
 
-    return Content(("series", base, codes, start, end), JSON, write, end, points)
+    return Content(("series", base, codes, start, end), JSON, write, end, points, start)
 
 
 def conversion(request: Request) -> Content:

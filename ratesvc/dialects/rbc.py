@@ -32,7 +32,7 @@ def all_days(request: Request) -> Content:
     number, held = _number(request), request.history.coverage
     if held is None:
         raise HistoryLoading(FIRST_DAY)
-    request.check_admitted(held.since, request.newest.effective_date)
+    request.check_no_gap(held.since, request.newest.effective_date)
     columns = [column for column in request.history.columns() if column.currency.numeric_code == number]
     if not columns:
         raise Refused(404, NO_CURRENCY)
@@ -43,7 +43,8 @@ def all_days(request: Request) -> Content:
         quotes = ((day, column.quote(day)) for day, column in sorted(records.items(), key=lambda record: record[0]))
         return "".join(f"{day:%Y%m%d}\t{_fields(quote)}\n" for day, quote in quotes if quote).encode()
 
-    return Content(("days", number), TSV, write, points=sum(len(column.days) for column in columns))
+    points = sum(len(column.days) for column in columns)
+    return Content(("days", number), TSV, write, points=points, since=held.since)
 
 
 def _number(request: Request) -> str:

@@ -16,6 +16,8 @@ from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, Un
 
 MOST_COMPOSED = 500
 NEAR = timedelta(days=31)
+SETTLED = timedelta(days=7)
+"""The Bank has had time to correct a sheet that is older than this."""
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -130,6 +132,14 @@ class History:
         """The days of the coverage whose sheets exist and are not admitted, oldest first."""
         return self.coverage.unconfirmed if self.coverage else ()
 
+    def unconfirmed_in(self, since: date, until: date) -> list[date]:
+        """Those of the closed range."""
+        return [day for day in self.unconfirmed if since <= day <= until]
+
+    def is_complete_on(self, day: date) -> bool:
+        """Whether the day lies in the coverage: its sheet is held, or is known to be unconfirmed."""
+        return self.coverage is not None and day in self.coverage
+
     @property
     def newest(self) -> Revision | None:
         """The sheet with the latest effective date; it may be tomorrow's."""
@@ -217,6 +227,11 @@ class History:
         last = self.days[index] - ONE_DAY
         is_certain = certain_date([effective], self.calendar, self.coverage, last)
         return self.of_date(self.days[index]) if is_certain else None
+
+    def settled_before(self, today: date) -> date:
+        """The sheets in force before this day no longer change: the day of the newest sheet older than a week."""
+        index = bisect_left(self.days, today - SETTLED)
+        return self.days[index - 1] if index else date.min
 
     def first_gap(self, since: date, until: date) -> date | None:
         """The first day of the closed range whose sheet in force is not certain."""

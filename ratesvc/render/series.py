@@ -92,7 +92,7 @@ def dated_rates(history: History, code: str, params: SeriesParams, today: date) 
 
 def to_json(params: SeriesParams, history: History, today: date, *, demo: bool) -> bytes:
     """The series in the documented shape; every number is an exact literal."""
-    unconfirmed = [day for day in history.unconfirmed if params.since <= day <= params.until]
+    unconfirmed = history.unconfirmed_in(params.since, params.until)
     document: dict[str, Any] = {
         "quote": params.quote,
         "since": params.since,

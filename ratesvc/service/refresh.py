@@ -15,7 +15,6 @@ from itertools import pairwise
 
 from ratesvc.bank.admission import (
     FEWEST_ROWS,
-    SETTLED,
     Admission,
     Admitted,
     HeldBack,
@@ -29,7 +28,7 @@ from ratesvc.bank.admission import (
 )
 from ratesvc.bank.client import BankClient
 from ratesvc.bank.xml import parse_daily, unknown_parts
-from ratesvc.domain.history import History, day_to_fetch
+from ratesvc.domain.history import SETTLED, History, day_to_fetch
 from ratesvc.domain.rates import Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, moscow_day
 from ratesvc.errors import BadDocument, FetchFailed, StoreUnavailable

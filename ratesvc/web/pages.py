@@ -184,7 +184,7 @@ async def _rate_page(params: StrictParams, service: Service, site: Site) -> Answ
         # The amount as text, because 10 and 10.00 are equal, but each is repeated as it was written.
         key = "rate", language.tag, question.day, question.code, question.written
         body = await rendered_in_thread(service, published(service), key, render, Queue.PAGES, packed=params.packed)
-        return Answer(body, caching_of(outcome, moscow_day(now)))
+        return Answer(body, caching_of(service, outcome))
     answer, error = (outcome, UnknownCurrency(question.code)) if isinstance(outcome, InForce) else (None, outcome)
     page = rate_page.answered(question, why, answer, language, site)
     return Answer(html(page, *HEADERS), NO_STORE, problem_of(error).status)

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from ratesvc import dialects
 from ratesvc.dialects import Dialect, Refused
-from ratesvc.domain.history import on_day
+from ratesvc.domain.history import History, on_day
 from ratesvc.domain.rates import FIRST_DAY, InForce
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import NoSheet, NotYetSet, RatesvcError, UnknownCurrency
@@ -23,7 +23,10 @@ from ratesvc.render.widget import Site
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Publication, Queue
 from ratesvc.web.params import StrictParams, day_of, one_code, wants_packed
-from ratesvc.web.responses import FOR_EVER, NO_STORE, RATES, SETTLED, Answer, Caching, Handler
+from ratesvc.web.responses import NO_STORE, RATES, SETTLED, Answer, Caching, Handler
+
+Headers = tuple[tuple[str, str], ...]
+MOST_NAMED = 30
 
 
 def routes(service: Service) -> dict[str, Handler]:
@@ -60,20 +63,20 @@ def _announced(service: Service) -> InForce:
 
 async def _on_a_day(service: Service, path: str, request: web.Request) -> Answer:
     params = _SheetParams(request, service, path)
-    day, today = _day(request, service), moscow_day(service.clock())
+    day = _day(request, service)
     answer = on_day(service.history, day, service.clock())
     if params.revision is None:
-        return Answer(params.body(day, answer), caching_of(answer, today))
+        return Answer(params.body(day, answer), caching_of(service, answer))
     revised = service.history.in_revision(answer, params.revision)
-    return Answer(params.body((day, params.revision), revised), caching_of(answer, today, FOR_EVER))
+    return Answer(params.body((day, params.revision), revised), caching_of(service, answer))
 
 
 async def _one_number(service: Service, request: web.Request) -> Answer:
     quote = known(StrictParams(request, "/v1/rates/{day}/{code}.txt").code("quote"), service)
-    day, today = _day(request, service), moscow_day(service.clock())
+    day = _day(request, service)
     code = known(one_code(request.match_info["code"]), service)
     answer = on_day(service.history, day, service.clock())
-    return Answer(Body(json.unit_rate(answer, code, quote), "text/plain; charset=utf-8"), caching_of(answer, today))
+    return Answer(Body(json.unit_rate(answer, code, quote), "text/plain; charset=utf-8"), caching_of(service, answer))
 
 
 def _day(request: web.Request, service: Service) -> date:
@@ -118,22 +121,16 @@ class _SheetParams:
         return Body(content, json.JSON)
 
 
-def caching_of(answer: InForce, today: date, settled: Caching = SETTLED) -> Caching:
-    """`settled` where nothing can be added any more, else RATES.
-
-    The day must be past and the sheets before and after the day's must be known. A day to come is never settled, even
-    if the sheet for it is announced, because an extraordinary sheet can still come first.
-    """
+def caching_of(service: Service, answer: InForce) -> Caching:
+    """SETTLED where nothing can be added any more, else RATES. The sheet before must be known, too."""
     begins = answer.revision.effective_date == FIRST_DAY
-    is_settled = answer.requested_date < today and answer.following is not None and not answer.stale
-    return settled if is_settled and (begins or answer.previous is not None) else RATES
+    has_neighbours = answer.following is not None and (begins or answer.previous is not None)
+    return caching_until(service, answer.requested_date) if has_neighbours else RATES
 
 
 def caching_until(service: Service, until: date) -> Caching:
-    """SETTLED for days up to `until` if they are past, admitted, and a later sheet is known, else RATES."""
-    snapshot = published(service).snapshot
-    newest = (snapshot.announced or snapshot.in_force).effective_date
-    ends = min(moscow_day(service.clock()), newest, *service.history.unconfirmed)
+    """SETTLED for days up to `until` if their sheets are settled and admitted, else RATES."""
+    ends = min(service.history.settled_before(moscow_day(service.clock())), *service.history.unconfirmed, date.max)
     return SETTLED if until < ends else RATES
 
 
@@ -229,13 +226,26 @@ def _speaking(
             found = ask(dialects.Request(service.history, publication.snapshot, site.public_url, given, accept, spoken))
 
             def render() -> Body:
-                return Body(found.write(), found.media)
+                headers = (*unconfirmed_days(service.history, found.since, found.until), *_policy(found.media))
+                return Body(found.write(), found.media, headers)
 
             key, queue, packed = (name, found.key), Queue.of(found.points), wants_packed(request)
             body = await rendered_in_thread(service, publication, key, render, queue, packed=packed)
             return Answer(body, caching_until(service, found.until), by_header="Accept" if found.by_accept else "")
         except RatesvcError as error:
             refusal = dialect.refuse(error)
-            return Answer(Body(refusal.content, refusal.media), NO_STORE, refusal.status)
+            return Answer(Body(refusal.content, refusal.media, _policy(refusal.media)), NO_STORE, refusal.status)
 
     return answer
+
+
+def _policy(media: str) -> Headers:
+    """No browser may run what an XML document holds, should a part of it be foreign."""
+    return (("Content-Security-Policy", "default-src 'none'; sandbox"),) if "xml" in media else ()
+
+
+def unconfirmed_days(history: History, since: date, until: date) -> Headers:
+    """The header that names the days which a range lacks, because their sheets are not admitted."""
+    days = list(map(str, history.unconfirmed_in(since, until)))
+    more = [f"{len(days) - MOST_NAMED} more"] if len(days) > MOST_NAMED else []
+    return (("Unconfirmed-Days", ", ".join([*days[:MOST_NAMED], *more])),) if days else ()

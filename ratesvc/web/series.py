@@ -21,7 +21,7 @@ from ratesvc.render.widget import policy
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Queue
 from ratesvc.web.params import StrictParams
-from ratesvc.web.rates import caching_of, caching_until, known, published, rendered_in_thread
+from ratesvc.web.rates import caching_of, caching_until, known, published, rendered_in_thread, unconfirmed_days
 from ratesvc.web.responses import Answer, Handler
 from ratesvc.web.widget import NOINDEX
 
@@ -58,7 +58,7 @@ async def _many_days(service: Service, request: web.Request) -> Answer:
         return Body(series.to_csv(params.group or "date", columns, locale), series.CSV, (disposition,))
 
     key = ("series", params, form, locale and locale.tag)
-    return await _long_answer(service, key, params.until, render, Queue.of(points), packed=query.packed)
+    return await _long_answer(service, key, params, render, Queue.of(points), packed=query.packed)
 
 
 async def _conversion(service: Service, request: web.Request) -> Answer:
@@ -72,7 +72,7 @@ async def _conversion(service: Service, request: web.Request) -> Answer:
         if code != "RUB" and code not in answer.revision.sheet.by_code:
             raise UnknownCurrency(code, effective=answer.revision.effective_date)
     body = Body(json.conversion(answer, amount, base, quote, demo=service.demo), json.JSON)
-    return Answer(body, caching_of(answer, today))
+    return Answer(body, caching_of(service, answer))
 
 
 async def _currencies(service: Service, request: web.Request) -> Answer:
@@ -91,7 +91,7 @@ async def _lines(service: Service, request: web.Request) -> Answer:
     def render() -> Body:
         return Body(drawing.svg(drawing.look).encode(), chart.CONTENT_TYPE, (CHART_POLICY, NOINDEX))
 
-    return await _long_answer(service, ("chart", drawing.key), drawing.until, render, Queue.of(drawing.points))
+    return await _long_answer(service, ("chart", drawing.key), drawing.series, render, Queue.of(drawing.points))
 
 
 async def _pixels(service: Service, request: web.Request) -> Answer:
@@ -106,15 +106,26 @@ async def _pixels(service: Service, request: web.Request) -> Answer:
         looks = (drawing.look, replace(drawing.look, language=language_or_default(None)))
         return Body(png.png(png.first_drawable(map(drawing.svg, looks)), density), png.CONTENT_TYPE, (NOINDEX,))
 
-    return await _long_answer(service, ("pixels", drawing.key, density), drawing.until, render, Queue.PICTURES)
+    return await _long_answer(service, ("pixels", drawing.key, density), drawing.series, render, Queue.PICTURES)
 
 
 async def _long_answer(
-    service: Service, key: Hashable, until: date, render: Callable[[], Body], queue: Queue, *, packed: bool = True
+    service: Service,
+    key: Hashable,
+    asked: SeriesParams,
+    render: Callable[[], Body],
+    queue: Queue,
+    *,
+    packed: bool = True,
 ) -> Answer:
-    """An answer about days up to `until`, rendered and compressed in a worker thread."""
-    body = await rendered_in_thread(service, published(service), key, render, queue, packed=packed)
-    return Answer(body, caching_until(service, until))
+    """An answer about a range of days, rendered and compressed in a worker thread."""
+
+    def with_unconfirmed_days() -> Body:
+        body = render()
+        return replace(body, headers=(*body.headers, *unconfirmed_days(service.history, asked.since, asked.until)))
+
+    body = await rendered_in_thread(service, published(service), key, with_unconfirmed_days, queue, packed=packed)
+    return Answer(body, caching_until(service, asked.until))
 
 
 def series_params(params: StrictParams, service: Service) -> SeriesParams:
@@ -140,9 +151,8 @@ class _Chart:
 
     def __init__(self, params: StrictParams, service: Service) -> None:
         self._history, self._today = service.history, moscow_day(service.clock())
-        self._series = series_params(params, service)
-        self.until = self._series.until
-        if not 1 <= len(self._series.codes) <= chart.MOST_CURRENCIES:
+        self.series = series_params(params, service)
+        if not 1 <= len(self.series.codes) <= chart.MOST_CURRENCIES:
             text = f"A chart shows 1 to {chart.MOST_CURRENCIES} currencies other than its quote."
             raise BadRequest(text, "codes", params.text("codes"))
         self.look = chart.ChartLook(
@@ -154,23 +164,23 @@ class _Chart:
             params.text("title").strip(),
         )
         self._scale = params.text("scale")
-        self.points = series.count_points(self._history, self._series, self._today)
+        self.points = series.count_points(self._history, self.series, self._today)
 
     @property
     def key(self) -> Hashable:
         """Equal for equal pictures."""
-        return self._series, self.look, self._scale
+        return self.series, self.look, self._scale
 
     def svg(self, look: chart.ChartLook) -> str:
         """The picture as SVG."""
-        params = self._series
+        params = self.series
         rates = {code: series.dated_rates(self._history, code, params, self._today) for code in params.codes}
         indexed = self._scale == "indexed" or (self._scale == "auto" and chart.is_better_indexed(rates))
         return chart.chart(rates, look, quote=params.quote, indexed=indexed, exact=self._exact)
 
     def _exact(self, code: str, day: date) -> chart.Ratio | None:
         """The prices of one unit of both currencies in roubles; None in roubles, where the rate itself is exact."""
-        quote = self._series.quote
+        quote = self.series.quote
         if quote == "RUB":
             return None
         roubles = Decimal(OLD_IN_NEW) if day < REDENOMINATION else ONE

@@ -175,7 +175,12 @@ RANGES = (
     "/chart.svg?codes=USD&since={since}&until={until}",
     "/ecb/eurofxref-hist.csv",
     "/frankfurter/v1/{since}..{until}?base=USD&symbols=RUB",
+    "/frankfurter/v2/rates?from={since}&to={until}&base=USD",
+    "/frankfurter/v2/rates?from={since}&to={until}&base=USD&group=week",
+    "/openexchangerates/api/time-series.json?start={since}&end={until}",
+    "/tsv/cb/840.tsv",
 )
+OF_THE_BANK = "/scripts/XML_dynamic.asp?date_req1={:%d/%m/%Y}&date_req2={:%d/%m/%Y}&VAL_NM_RQ=R01235"
 
 
 async def test_a_day_that_is_never_confirmed_stops_no_range(bank: Bank, held: Served, clock: Clock) -> None:
@@ -191,9 +196,11 @@ async def test_a_day_that_is_never_confirmed_stops_no_range(bank: Bank, held: Se
         await eventually(lambda: held.service.history.unconfirmed == (wrong,) and not held.service.backfilling)
         clock.moment += timedelta(hours=10)
         held.service.publish()
-        for path in RANGES:
-            target = path.format(since=DAYS[3], until=day)
-            assert (await held.get(target))[0] == 200, target
+        for target in (*(path.format(since=DAYS[3], until=day) for path in RANGES), OF_THE_BANK.format(DAYS[3], day)):
+            status, headers, _ = await held.get(target)
+            assert (status, headers.get("Unconfirmed-Days")) == (200, str(wrong)), target
+        assert (await held.get(OF_THE_BANK.format(wrong, wrong)))[0] == 503
+        assert (await held.get("/cbr-xml-daily/daily_json.js"))[0] == 200
         assert (await held.get(f"/v1/rates/{wrong}"))[0] == 503
         assert (await held.get(f"/v1/rates/{day}"))[0] == 200
     assert json.loads((await held.get(RANGES[0].format(since=DAYS[3], until=wrong)))[2])["unconfirmed"] == [str(wrong)]

@@ -8,7 +8,7 @@ import json
 import threading
 import tracemalloc
 from dataclasses import replace
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from importlib import import_module
 from itertools import count, pairwise
@@ -27,7 +27,7 @@ from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.render.language import language, language_or_default
 from ratesvc.service.publication import Body
 from ratesvc.web.rates import caching_of, rendered_in_thread
-from ratesvc.web.responses import FOR_EVER, RATES
+from ratesvc.web.responses import RATES, SETTLED
 
 THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
 NOON = datetime(2026, 4, 24, 9, tzinfo=UTC)
@@ -127,12 +127,12 @@ async def test_a_sparkline_does_not_cross_the_redenomination(bank: Bank, setting
         assert json.loads(body)["rows"][0]["cells"][0] == "from 5,960.0000 to 5,960.0000"
 
 
-async def test_an_immutable_revision_never_changes(bank: Bank, served: Served, clock: Clock) -> None:
-    """Not even when the sheet before it is corrected afterwards."""
+async def test_a_revision_never_changes(bank: Bank, served: Served, clock: Clock) -> None:
+    """Not even when the sheet before it is corrected afterwards. It is not immutable: a lost store counts anew."""
     await on_saturday(bank, served, clock)
     path = "/v1/rates/2026-04-24?revision=1"
     _, headers, said = await served.get(path)
-    assert "immutable" in headers["Cache-Control"]
+    assert "immutable" not in headers["Cache-Control"]
     assert json.loads(said)["rates"]["USD"]["change"] is not None
     clock.advance(hours=1)
     served.service.history.add(Revision(sheet(THURSDAY, shift=7), 2, clock()))
@@ -143,35 +143,37 @@ async def test_an_immutable_revision_never_changes(bank: Bank, served: Served, c
 
 
 @pytest.mark.parametrize(
-    ("day", "changed", "is_settled"),
+    ("days_later", "changed", "is_settled"),
     [
-        (FRIDAY, {}, True),
-        (FRIDAY, {"following": None}, False),
-        (FRIDAY, {"previous": None}, False),
-        (FRIDAY, {"previous": None, "revision": Revision(sheet(FIRST_DAY), 1, NOON)}, True),
-        (FRIDAY, {"stale": True}, False),
-        (SATURDAY, {}, False),
-        (date(2026, 4, 26), {}, False),
+        (8, {}, False),
+        (9, {}, True),
+        (9, {"following": None}, False),
+        (9, {"previous": None}, False),
+        (9, {"previous": None, "revision": Revision(sheet(FIRST_DAY), 1, NOON)}, True),
     ],
 )
-def test_an_answer_is_settled_once_its_day_is_past_and_its_neighbours_are_known(
-    day: date, changed: dict[str, Any], *, is_settled: bool
+async def test_an_answer_is_settled_a_week_after_the_following_sheet(
+    days_later: int, changed: dict[str, Any], bank: Bank, served: Served, clock: Clock, *, is_settled: bool
 ) -> None:
-    """Another sheet may come first for a day to come, and a missing one may still come. It is Saturday."""
+    """The Bank may correct a sheet for a week, and set one between two others. The sheets around it must be known."""
+    await announced(bank, served, clock, SATURDAY)
+    clock.moment = NOON + timedelta(days=days_later)
     before, shown, after = (Revision(sheet(one), 1, NOON) for one in (THURSDAY, FRIDAY, SATURDAY))
-    answer = replace(InForce(day, shown, before, after), **changed)
-    assert caching_of(answer, SATURDAY, FOR_EVER) is (FOR_EVER if is_settled else RATES)
+    answer = replace(InForce(FRIDAY, shown, before, after), **changed)
+    assert caching_of(served.service, answer) is (SETTLED if is_settled else RATES)
 
 
-async def test_answers_about_a_day_are_kept_long_once_the_next_sheet_is_known(
+async def test_answers_about_a_day_are_kept_long_once_its_sheet_is_settled(
     bank: Bank, served: Served, clock: Clock
 ) -> None:
-    """On Monday morning Sunday is past and Tuesday's sheet is not set. In the evening it is."""
+    """On Monday morning Sunday is past and Tuesday's sheet is not set. A week later nothing can change any more."""
     await on_saturday(bank, served, clock)
     clock.moment = datetime(2026, 4, 27, 6, 0, tzinfo=UTC)
     served.service.publish()
     assert [path for path in DATED if await seconds(served, path) >= 86400] == []
     await announced(bank, served, clock, date(2026, 4, 28))
+    assert [path for path in DATED if await seconds(served, path) >= 86400] == []
+    await announced(bank, served, clock, date(2026, 5, 7))
     assert [path for path in DATED if await seconds(served, path) < 86400] == []
 
 

@@ -115,20 +115,20 @@ async def test_everything_is_cached_and_compressed_like_our_own_answers(served: 
 
 
 async def test_settled_answers_are_cached_for_a_day_and_others_for_a_minute(served: Served) -> None:
-    """A past day is settled; an answer without a day, or up to today, changes with the next sheet."""
+    """A day older than a week is settled; an answer without a day, or up to today, changes with the next sheet."""
     for path, age in [
-        ("/scripts/XML_daily.asp?date_req=19/04/2026", 86400),
+        ("/scripts/XML_daily.asp?date_req=12/04/2026", 86400),
         ("/scripts/XML_daily.asp?date_req=24/04/2026", 60),
         ("/scripts/XML_daily.asp", 60),
         ("/frankfurter/v1/2026-04-01..2026-04-10", 86400),
         ("/frankfurter/v1/2026-04-01..", 60),
-        ("/frankfurter/v2/rates?date=2026-04-16", 86400),
+        ("/frankfurter/v2/rates?date=2026-04-09", 86400),
         ("/frankfurter/v2/rates?from=2026-04-01&to=2026-04-10", 86400),
         ("/frankfurter/v2/rates?to=2026-04-01", 60),
         ("/frankfurter/v2/rates?from=2026-04-01", 60),
-        ("/openexchangerates/api/historical/2026-04-19.json", 86400),
+        ("/openexchangerates/api/historical/2026-04-12.json", 86400),
         ("/ecb/eurofxref-hist.csv", 60),
-        ("/tsv/840/2026/04/19.tsv", 86400),
+        ("/tsv/840/2026/04/12.tsv", 86400),
         ("/tsv/cb/840.tsv", 60),
     ]:
         assert (await served.get(path))[1]["Cache-Control"].split(",")[1] == f" max-age={age}", path
