@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -55,7 +56,8 @@ COMMON = {
 class Caching:
     """How long caches keep an answer: fresh, then stale while they ask again, then stale while the service is down.
 
-    An answer that `follows_rates` is never kept across the next change of today's rates.
+    An answer that `follows_rates` is never fresh across the next change of today's rates, and never shown after
+    midnight, because it says "today".
     """
 
     max_age_s: int
@@ -64,21 +66,20 @@ class Caching:
     follows_rates: bool = False
     immutable: bool = False
 
-    def header(self, now: datetime, until: datetime | None) -> str:
-        """Cache-Control whose max-age and stale-while-revalidate never cross `until`, the next moment of change."""
-        longest = self.max_age_s + self.stale_while_revalidate_s
-        # nginx counts whole seconds, too, and keeps an answer up to one second longer than it is told.
-        left = longest if until is None else max(0, int((until - now).total_seconds()) - 1)
+    def header(self, now: datetime, until: datetime | None, scope: str = "public") -> str:
+        """Cache-Control that ends in time: fresh and revalidated before `until`, in case of errors before midnight."""
+        left, today = (_left(now, until), _left(now, midnight(now))) if until else (sys.maxsize, sys.maxsize)
         max_age = min(self.max_age_s, left)
         if self.immutable:
-            return f"public, max-age={max_age}, immutable"
+            return f"{scope}, max-age={max_age}, immutable"
         stale = min(self.stale_while_revalidate_s, left - max_age)
-        return f"public, max-age={max_age}, stale-while-revalidate={stale}, stale-if-error={self.stale_if_error_s}"
+        if_error = min(self.stale_if_error_s, today - max_age)
+        return f"{scope}, max-age={max_age}, stale-while-revalidate={stale}, stale-if-error={if_error}"
 
 
 RATES = Caching(60, 600, 86400, follows_rates=True)
-WIDGET = Caching(300, 3600, 604800, follows_rates=True)
-CARD = Caching(900, 3600, 604800, follows_rates=True)
+WIDGET = Caching(300, 3600, 86400, follows_rates=True)
+CARD = Caching(900, 3600, 86400, follows_rates=True)
 SETTLED = Caching(86400, 600, 86400)
 HOURLY = Caching(3600, 86400, 604800)
 REFERENCE = Caching(300, 0, 86400)
@@ -92,9 +93,18 @@ DATED = (RATES, WIDGET, CARD, SETTLED)
 
 def changes_at(snapshot: Snapshot, now: datetime) -> datetime:
     """The next moment at which today's answer changes: the publication that is due, or Moscow midnight."""
-    midnight = at(moscow_day(now) + ONE_DAY, MIDNIGHT)
     due = snapshot.next_expected_at
-    return due if now < due < midnight else midnight
+    return due if now < due < midnight(now) else midnight(now)
+
+
+def midnight(now: datetime) -> datetime:
+    """The next one in Moscow."""
+    return at(moscow_day(now) + ONE_DAY, MIDNIGHT)
+
+
+def _left(now: datetime, until: datetime) -> int:
+    """Whole seconds less one: nginx keeps an answer up to a second longer than it is told."""
+    return max(0, int((until - now).total_seconds()) - 1)
 
 
 @dataclass(slots=True)
@@ -102,7 +112,7 @@ class Answer:
     """A body, and all that its head needs. Handlers give the first four.
 
     `by_header` is the request's header that chose this body, beside Accept-Encoding. Such an answer is not remembered
-    by its target alone.
+    by its target alone, and is `private`, because many CDNs ignore Vary.
     """
 
     body: Body
@@ -136,7 +146,7 @@ class Answer:
         self._dated = int(time.time()) + 1
         if self.caching:
             until = changes_at(self.snapshot, now) if self.snapshot and self.caching.follows_rates else None
-            self._cache_control = self.caching.header(now, until)
+            self._cache_control = self.caching.header(now, until, "private" if self.by_header else "public")
 
     def _is_held(self, tags: Sequence[str], headers: CIMultiDictProxy[str]) -> bool:
         """Whether the client has this answer: by its tags, or without tags by the exact date that we sent.

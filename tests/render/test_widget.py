@@ -273,7 +273,8 @@ async def test_a_narrower_frame_is_higher(live: Live, size_given: str) -> None:
 async def test_caching(live: Live) -> None:
     """As WIDGET.md says; rates are never cached beyond the next change."""
     expected = {
-        "/widget": "public, max-age=300, stale-while-revalidate=3600, stale-if-error=604800",
+        # Its clock stands at 17:00, seven hours before midnight.
+        "/widget": "public, max-age=300, stale-while-revalidate=3600, stale-if-error=24899",
         "/widget/rates.js": "public, max-age=3600",
         f"/widget/{widget.RELEASE}/rates.js": "public, max-age=31536000, immutable",
         "/widget/card.svg": "public, max-age=900",

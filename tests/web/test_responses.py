@@ -68,9 +68,10 @@ OFFERED = ("br", "gzip", "identity")
     ],
 )
 def test_no_answer_is_kept_across_its_next_change(left_s: int | None, max_age: int, swr: int) -> None:
-    """max-age and stale-while-revalidate together end one second before the change; stale-if-error is a day."""
+    """max-age and stale-while-revalidate together end one second before the change, stale-if-error before midnight."""
     until = None if left_s is None else NOON + timedelta(seconds=left_s)
-    expected = f"public, max-age={max_age}, stale-while-revalidate={swr}, stale-if-error=86400"
+    if_error = 86400 if until is None else 12 * 3600 - 1 - max_age
+    expected = f"public, max-age={max_age}, stale-while-revalidate={swr}, stale-if-error={if_error}"
     assert RATES.header(NOON, until) == expected
     assert RATES.header(NOON, NOON - timedelta(seconds=5)).startswith("public, max-age=0, stale-while-revalidate=0,")
 
