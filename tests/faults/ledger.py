@@ -1,4 +1,4 @@
-"""The table of faults: the rows A to F that ran, and the time of their recovery.
+"""The table of faults: the rows A to G that ran, and the time of their recovery.
 
 A test of a row is named for it, `test_A19_cookies`, and its docstring says what happens. A test of many rows has a
 parameter `row` with both: "A18 The server speaks SSH". It takes the fixture `fault` and says when the fault has ended:
@@ -25,8 +25,8 @@ from machine import patience
 from waiting import Condition, eventually
 
 HANGS_S = 15.0
-ROW = re.compile(r"test_([A-F][0-9]+)_")
-CASE = re.compile(r"([A-F][0-9]+) (.+)")
+ROW = re.compile(r"test_([A-G][0-9]+)_")
+CASE = re.compile(r"([A-G][0-9]+) (.+)")
 HEAD = """# Faults
 
 The tests cause these faults, and none of them may break the service. `make faults-page` writes one row for each fault

@@ -11,7 +11,6 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -25,6 +24,7 @@ from fleet import fleet, shared_by
 from ledger import Fault
 from processes import Program, environment, finished, processes_over, run, serving, serving_by
 from redis.asyncio import from_url
+from wall import WallClock
 from watched import FRIDAY, SATURDAY, THURSDAY, Watched, polling, watched
 
 from ratesvc.config import Calendar, Settings
@@ -36,10 +36,6 @@ from ratesvc.service import health
 pytestmark = pytest.mark.slow
 
 POLL_S = 0.5
-FAKETIME = [
-    "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
-    "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
-]
 
 
 async def test_D1_kill_9_of_one_of_two_under_load(bank: Bank, redis_url: str, tmp_path: Path, fault: Fault) -> None:
@@ -98,31 +94,6 @@ async def serves_revision(replica: Program, number: int) -> bool:
 
 
 NOON = datetime(2026, 4, 24, 9, 0, tzinfo=UTC)
-
-
-@dataclass
-class WallClock:
-    """The wall clock of a process, by libfaketime. Its monotonic clock stays right."""
-
-    file: Path
-
-    def set(self, moment: datetime) -> None:
-        other = self.file.with_suffix(".new")
-        other.write_text(f"{(moment - datetime.now(UTC)).total_seconds():+.3f}\n")
-        other.replace(self.file)
-
-    @property
-    def variables(self) -> dict[str, str]:
-        library = next((path for path in FAKETIME if Path(path).exists()), None)
-        if library is None:
-            missing("faketime")
-        return {
-            "LD_PRELOAD": str(library),
-            "FAKETIME_TIMESTAMP_FILE": str(self.file),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "TZ": "UTC",
-        }
 
 
 @pytest.fixture

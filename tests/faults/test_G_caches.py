@@ -1,0 +1,127 @@
+"""Table G: caches and proxies as they are. Nothing old is shown, whatever they ignore and whoever hangs."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import aiohttp
+import pytest
+from conftest import eventually
+from fake_bank import Bank, sheet
+from fronts import changed, nginx
+from machine import patience
+from processes import Program, free_port, serving
+from wall import WallClock
+from watched import FRIDAY, SATURDAY, THURSDAY
+from widget_harness import pasted
+
+pytestmark = pytest.mark.slow
+
+NOON = datetime(2026, 4, 24, 9, tzinfo=UTC)
+MIDNIGHT = datetime(2026, 4, 24, 21, tzinfo=UTC)
+LINK = "Bank of Russia official exchange rates</a>"
+WAITS_S = 1.0
+"""A page waits for the service so long at most."""
+
+
+@dataclass
+class Site:
+    """A site on nginx with the shipped configuration for server-side includes, and its service."""
+
+    service: Program
+    wall: WallClock
+    folder: Path
+    http: aiohttp.ClientSession
+
+    async def write(self, name: str, query: str) -> None:
+        """A page with the builder's lines."""
+        code = await pasted(self.service.url, "ssi", query)
+        (self.folder / name).write_text(f"<h1>News</h1>{code}<p>The end</p>", "utf-8")
+
+    async def shows(self, path: str = "/") -> str:
+        """The day that a page calls today, or what is there instead. The page must be whole and come in time."""
+        begun = time.monotonic()
+        async with self.http.get(path) as answer:
+            text = await answer.text()
+        took_s = time.monotonic() - begun
+        assert took_s < (WAITS_S + 0.1) * patience(), f"{path} took {took_s:.2f} s"
+        assert text.startswith("<h1>News</h1>")
+        assert text.endswith("<p>The end</p>")
+        days = re.findall(r'Today</span> <time datetime="([0-9-]+)"', text)
+        return str(days[0]) if days else "the link" if LINK in text else text
+
+    async def all_show(self, expected: str, path: str = "/") -> None:
+        """Twenty readers at once."""
+        assert await asyncio.gather(*(self.shows(path) for _ in range(20))) == [expected] * 20
+
+
+@pytest.fixture
+async def site(bank: Bank, tmp_path: Path) -> AsyncIterator[Site]:
+    """On Friday at noon, with Saturday's sheet announced. Service and nginx have one clock."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY), sheet(SATURDAY))
+    wall, port, folder = WallClock(tmp_path / "clock"), free_port(), tmp_path / "site"
+    folder.mkdir()
+    wall.set(NOON)
+    variables = {**wall.variables, "RATESVC_CBR_MIRRORS": bank.url, "RATESVC_POLL_SECONDS": "3600"}
+    async with serving(tmp_path, **variables) as service:
+        await service.ready()
+        own = {
+            "http://RATES/": f"{service.url}/",
+            "listen 80": f"listen 127.0.0.1:{port}",
+            "/var/www/html": str(folder),
+            "/var/cache/nginx/rates": f"{tmp_path}/cache",
+        }
+        text = f"http {{ default_type text/html; access_log off;\n{changed('nginx-ssi.conf', own)}\n}}"
+        # Without kept connections a page never waits for the renewal of another one's copy.
+        connector = aiohttp.TCPConnector(limit=0, force_close=True)
+        async with (
+            nginx(tmp_path, text, port, wall.variables),
+            aiohttp.ClientSession(f"http://127.0.0.1:{port}", connector=connector, raise_for_status=True) as http,
+        ):
+            running = Site(service, wall, folder, http)
+            await running.write("index.html", "lang=en")
+            assert await running.shows() == str(FRIDAY)
+            yield running
+
+
+async def test_G1_the_first_reader_of_a_quiet_page(site: Site) -> None:
+    """The first reader of a page after midnight sees the new day, however long ago the last one came."""
+    for later, day in ((MIDNIGHT + timedelta(seconds=1), SATURDAY), (MIDNIGHT + timedelta(hours=23), SATURDAY)):
+        site.wall.set(later)
+        assert await site.shows() == str(day)
+
+
+@pytest.mark.timed
+async def test_G2_a_hung_service_behind_includes(site: Site) -> None:
+    """The service hangs: pages wait a second at most, and show today's copy until midnight, then a link."""
+    await site.write("new.html", "lang=en&codes=USD")
+    site.service.kill(signal.SIGSTOP)
+    for moment in (NOON + timedelta(minutes=4), NOON + timedelta(minutes=30), MIDNIGHT - timedelta(seconds=3)):
+        site.wall.set(moment)
+        await site.all_show(str(FRIDAY))
+    await site.all_show("the link", "/new.html")
+    site.wall.set(MIDNIGHT)
+    await site.all_show("the link")
+    site.service.kill(signal.SIGCONT)
+    await eventually(lambda: shows(site, str(SATURDAY)))
+
+
+async def test_G2_a_service_that_is_down_behind_includes(site: Site) -> None:
+    """The service is down: pages show today's copy until midnight, then a link, and are whole."""
+    site.service.kill()
+    await site.service.ended()
+    site.wall.set(MIDNIGHT - timedelta(seconds=3))
+    await site.all_show(str(FRIDAY))
+    site.wall.set(MIDNIGHT)
+    await site.all_show("the link")
+
+
+async def shows(site: Site, day: str) -> bool:
+    return await site.shows() == day

@@ -1,0 +1,64 @@
+"""What the shipped nginx.conf does by itself; hung and restarted replicas behind it are in faults/test_G_proxies."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from pathlib import Path
+
+import aiohttp
+import pytest
+from fronts import prefixed
+from processes import serving
+from yarl import URL
+
+pytestmark = pytest.mark.slow
+
+PREFIX = "https://www.example.com/rates"
+# A CDN's shield asks for so many addresses in the first second of a day, as docs/scale.md says.
+HERD = 500
+TIGHT = {"rate=100r/s": "rate=1r/m", "burst=600": "burst=5"}
+
+
+async def test_nginx_serves_under_a_prefix_with_tls(tmp_path: Path) -> None:
+    """Rates, links and events come under the prefix; /health and /metrics do not, however they are written."""
+    async with serving(tmp_path, "--demo", RATESVC_PUBLIC_URL=PREFIX) as one, prefixed(tmp_path, one.url) as http:
+        await one.ready()
+        async with http.get("v1/rates") as answer:
+            assert answer.status == 200
+            assert (await answer.json())["stale"] is False
+        async with http.get("widget?lang=en") as answer:
+            assert "60.3741" in await answer.text()
+        async with http.get("v1/events", headers={"Last-Event-ID": "2022-11-17"}) as answer:
+            text = b""
+            while b"data: " not in text:
+                text += await answer.content.readline()
+            assert json.loads(text.rpartition(b"data: ")[2])["url"].startswith(PREFIX)
+            host = answer.url.origin()
+        for path in ("health", "metrics", "%68ealth", "%6detrics", "x/%2e%2e/health", "/metrics"):
+            async with http.get(URL(f"{host}/rates/{path}", encoded=True)) as answer:
+                assert answer.status == 404, path
+
+
+async def test_nginx_lets_a_shield_ask_at_midnight_but_limits_one_address(tmp_path: Path) -> None:
+    """500 requests at once pass. Above the limit the answer is 429: a problem in JSON that any page may read."""
+
+    async def statuses(http: aiohttp.ClientSession, count: int) -> Counter[int]:
+        async def status() -> int:
+            async with http.get("livez") as answer:
+                await answer.read()
+                return answer.status
+
+        return Counter(await asyncio.gather(*(status() for _ in range(count))))
+
+    async with serving(tmp_path, "--demo") as one:
+        await one.ready()
+        async with prefixed(tmp_path, one.url) as http:
+            assert await statuses(http, HERD) == {200: HERD}
+        async with prefixed(tmp_path, one.url, replaced=TIGHT) as http:
+            assert await statuses(http, 20) == {200: 6, 429: 14}
+            async with http.get("v1/events") as answer:
+                assert (answer.status, answer.content_type) == (429, "application/problem+json")
+                assert (answer.headers["Retry-After"], answer.headers["Access-Control-Allow-Origin"]) == ("10", "*")
+                assert (await answer.json(content_type=None))["status"] == 429
