@@ -644,7 +644,7 @@ async def test_a_language_with_a_region_stays(browser: Browser, live: Live, tag:
 
 async def test_a_strict_host_of_the_fragment(browser: Browser, live: Live, host: Host) -> None:
     """What nginx and PHP include there has its style by link, which the line for the policy allows."""
-    for key, begins in (("ssi", 'virtual="/rates'), ("php", f"get_contents('{live.url}")):
+    for key, begins in (("ssi", 'virtual="/rates'), ("php", f"$address = '{live.url}")):
         code = await pasted(live.url, key, "csp=1&lang=en")
         line = code.split("Your policy:  ")[1].split(" -->")[0]
         path = re.split("[\"']", code.split(begins)[1])[0]
