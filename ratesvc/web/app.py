@@ -17,7 +17,7 @@ from ratesvc.config import Server
 from ratesvc.render.widget import Site
 from ratesvc.service.app import Service
 from ratesvc.web import events, fast_path, ops, pages, rates, series, widget
-from ratesvc.web.connections import BACKLOG, accepting
+from ratesvc.web.connections import accepting
 from ratesvc.web.responses import Handler, answering, counted, not_found, preflight, remembering, wrong_method
 
 EVERYWHERE = ("127.0.0.1", "0.0.0.0", "::", "::1")  # noqa: S104 -- compared with, not bound to
@@ -62,14 +62,14 @@ async def listening(service: Service) -> AsyncIterator[str]:
     server = service.settings.server
     host = "localhost" if server.host in EVERYWHERE else server.host
     async with AsyncExitStack() as stack:
-        listener = stack.enter_context(_listener(server, server.port))
+        listener = stack.enter_context(_bound(server, server.port))
         address = f"http://{host}:{listener.getsockname()[1]}"
         site = Site((server.public_url or address).rstrip("/"), service.demo)
         if server.admin_port is None:
             app = build(service, site)
         else:
             app = _application(service, site, _public(service, site))
-            admin = stack.enter_context(_listener(server, server.admin_port))
+            admin = stack.enter_context(_bound(server, server.admin_port))
             service.admin_url = f"http://{host}:{admin.getsockname()[1]}"
             probes = _application(service, site, ops.routes(service))
             await stack.enter_async_context(accepting(probes, admin))
@@ -88,6 +88,21 @@ def _shortcuts(service: Service) -> dict[str, Any]:
     return {"wrap": partial(remembering, service), "install": partial(fast_path.install, service)}
 
 
-def _listener(server: Server, port: int) -> socket.socket:
+def _bound(server: Server, port: int) -> socket.socket:
+    """A socket that does not listen yet. A proxy would take a port that listens and does not answer for a hung replica.
+
+    Raises OSError.
+    """
     family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
-    return socket.create_server((server.host, port), family=family, backlog=BACKLOG, reuse_port=server.reuse_port)
+    bound = socket.socket(family)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if server.reuse_port:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if family == socket.AF_INET6:
+        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    try:
+        bound.bind((server.host, port))
+    except OSError as error:
+        bound.close()
+        raise OSError(error.errno, f"{error.strerror} (to bind on address {server.host}, port {port})") from None
+    return bound
