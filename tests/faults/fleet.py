@@ -7,10 +7,12 @@ import itertools
 import re
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
 import aiohttp
@@ -28,6 +30,10 @@ PATHS = ("/v1/rates", "/v1/rates/today", NEXT, "/v1/rates?lang=ru")
 NO_LIMIT = 10**9
 
 
+Front = Callable[..., AbstractAsyncContextManager[str]]
+"""A proxy in front of replicas: a folder and their addresses → its own address."""
+
+
 def shared_by(bank: Bank, redis_url: str, **variables: str) -> dict[str, str]:
     """The environment of a fleet: one Redis, one namespace, one Bank."""
     return {
@@ -40,7 +46,9 @@ def shared_by(bank: Bank, redis_url: str, **variables: str) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def proxy(folder: Path, *replicas: str, at_most: int | None = None) -> AsyncIterator[str]:
+async def proxy(
+    folder: Path, *replicas: str, at_most: int | None = None, replaced: Mapping[str, str] = MappingProxyType({})
+) -> AsyncIterator[str]:
     """HAProxy with the shipped configuration and the addresses of these replicas. Yields its own address.
 
     It adds which replica answered, and allows one address `at_most` requests in ten seconds, where that is given.
@@ -50,9 +58,10 @@ async def proxy(folder: Path, *replicas: str, at_most: int | None = None) -> Asy
     servers += "\n    http-response set-header X-Replica %s"
     text = SHIPPED.read_text("utf-8")
     for pattern, replacement, times in (
-        (r"^    server-template .*$", servers, 2),
+        (r"^    server-template .*$", servers, 3),
         (r"bind :8080", f"bind 127.0.0.1:{port}", 1),
-        (r"gt ([0-9]+) ", f"gt {at_most} " if at_most else r"gt \1 ", 1),
+        (r"req_rate\(0\) gt ([0-9]+)", f"req_rate(0) gt {at_most}" if at_most else r"\g<0>", 1),
+        *((re.escape(before), after, 1) for before, after in replaced.items()),
     ):
         text, found = re.subn(pattern, replacement, text, flags=re.MULTILINE)
         assert found == times, pattern
@@ -66,6 +75,9 @@ async def proxy(folder: Path, *replicas: str, at_most: int | None = None) -> Asy
     finally:
         process.terminate()
         await process.wait()
+
+
+HAPROXY = partial(proxy, at_most=NO_LIMIT)
 
 
 @dataclass
@@ -187,7 +199,7 @@ class Fleet:
 
 
 @asynccontextmanager
-async def fleet(
+async def fleet(  # noqa: PLR0913 -- what a story varies
     shared: dict[str, str],
     bank: Bank,
     folder: Path,
@@ -195,6 +207,7 @@ async def fleet(
     started_by: tuple[str, ...] = (),
     per_second: float = 200.0,
     paths: tuple[str, ...] = PATHS,
+    front: Front = HAPROXY,
 ) -> AsyncIterator[Fleet]:
     """Both replicas serve when the context begins; a reader checks the invariant I on every answer."""
     around_today(bank)
@@ -208,7 +221,7 @@ async def fleet(
             return program
 
         programs = [await start(number) for number in range(2)]
-        url = await stack.enter_async_context(proxy(folder, *(one.url for one in programs), at_most=NO_LIMIT))
+        url = await stack.enter_async_context(front(folder, *(one.url for one in programs)))
         async with Readers(url, bank, per_second, paths) as readers:
             await readers.also("replica0")
             await readers.also("replica1")

@@ -1,0 +1,135 @@
+"""Table G: the shipped proxies, with replicas that stop, hang and start, and readers behind other proxies."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import aiohttp
+import pytest
+from conftest import eventually
+from fake_bank import Bank
+from fleet import Front, answers_with, fleet, proxy, shared_by
+from fronts import unlimited
+from processes import Program, serving
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.faults
+async def test_G7_a_rolling_restart_behind_nginx(bank: Bank, redis_url: str, tmp_path: Path) -> None:
+    """Behind nginx the replicas restart one after the other, and one hangs for a while: no request fails."""
+    async with fleet(shared_by(bank, redis_url, RATESVC_DRAIN_SECONDS="4"), bank, tmp_path, front=unlimited) as two:
+        await two.readers.more(200)
+        for number in (0, 1):
+            two.programs[number].kill(signal.SIGTERM)
+            assert await two.programs[number].ended() == 0
+            # Ready is enough for whoever restarts them: nginx may not have noticed yet.
+            two.programs[number] = await two.start(number)
+        await two.readers.also("replica1")
+        two.programs[0].kill(signal.SIGSTOP)
+        await two.readers.more(1000)
+        two.programs[0].kill(signal.SIGCONT)
+        await two.readers.also("replica0")
+    assert two.readers.lost == 0
+
+
+AT_MOST = 100
+"""Requests in ten seconds from one address, because a busy machine may not ask a thousand as fast."""
+
+
+@pytest.fixture
+async def demo(tmp_path: Path) -> AsyncIterator[Program]:
+    """A service that holds rates."""
+    async with serving(tmp_path, "--demo") as running:
+        await running.ready()
+        yield running
+
+
+async def asked(http: aiohttp.ClientSession, url: str, *forwarded: str) -> Counter[int]:
+    """How often each status came, in answer to requests with these X-Forwarded-For."""
+
+    async def status(addresses: str) -> int:
+        async with http.get(f"{url}/livez", headers={"X-Forwarded-For": addresses}) as answer:
+            return answer.status
+
+    return Counter([await status(addresses) for addresses in forwarded])
+
+
+@asynccontextmanager
+async def connected_from(address: str) -> AsyncIterator[aiohttp.ClientSession]:
+    """A client with one connection, which it keeps, from an address of this machine."""
+    connector = aiohttp.TCPConnector(limit=1, local_addr=(address, 0))
+    async with aiohttp.ClientSession(connector=connector) as http:
+        yield http
+
+
+async def test_G6_readers_behind_a_proxy_with_tls(demo: Program, tmp_path: Path) -> None:
+    """HAProxy limits each reader behind a listed proxy, not the proxy, and believes nobody else's X-Forwarded-For."""
+    listed = {"127.0.0.0/8": "127.0.0.1/32"}
+    async with proxy(tmp_path, demo.url, at_most=AT_MOST, replaced=listed) as url:
+        await eventually(lambda: answers_with(url, "/livez", 200))
+        async with connected_from("127.0.0.1") as tls:
+            readers = [f"203.0.113.{number % 20}" for number in range(20 * AT_MOST // 2)]
+            assert await asked(tls, url, *readers) == {200: len(readers)}
+            forged = [f"198.51.100.{number}, 203.0.113.99" for number in range(150)]
+            assert (await asked(tls, url, *forged))[429] > 40
+            assert await asked(tls, url, "203.0.113.98", "2001:db8::1") == {200: 2}
+        async with connected_from("127.0.0.2") as stranger:
+            forged = [f"198.51.100.{number}" for number in range(150)]
+            assert (await asked(stranger, url, *forged))[429] > 40
+
+
+@pytest.mark.parametrize(
+    "front",
+    [
+        pytest.param(partial(proxy, replaced={"gt 50 }": "gt 2 }"}), id="haproxy"),
+        pytest.param(partial(unlimited, replaced={"limit_conn streams 50": "limit_conn streams 2"}), id="nginx"),
+    ],
+)
+async def test_G8_one_address_with_many_streams(front: Front, demo: Program, tmp_path: Path) -> None:
+    """One address may open so many streams of events, and is told to come later; rates and other addresses go on."""
+    async with front(tmp_path, demo.url) as url, AsyncExitStack() as stack:
+        await eventually(lambda: answers_with(url, "/livez", 200))
+
+        async def opened(address: str) -> aiohttp.ClientResponse:
+            http = await stack.enter_async_context(connected_from(address))
+            stream = await stack.enter_async_context(http.get(f"{url}/v1/events"))
+            assert (stream.status, stream.content_type) == (200, "text/event-stream")
+            assert stream.headers["Access-Control-Allow-Origin"] == "*"
+            return stream
+
+        first, second, third = [await opened("127.0.0.1") for _ in range(3)]
+        assert await third.read() == b"retry: 30000\n\n"
+        assert [(await stream.content.readline())[:6] for stream in (first, second)] == [b"retry:"] * 2
+        async with connected_from("127.0.0.1") as http:
+            assert await asked(http, url, *[""] * 5) == {200: 5}
+        other = await opened("127.0.0.2")
+        assert await other.content.readline() == b"retry: 3000\n"
+        first.close()
+
+        async def has_room() -> bool:
+            return await (await opened("127.0.0.1")).content.readline() == b"retry: 3000\n"
+
+        await eventually(has_room)
+
+
+@pytest.mark.parametrize("front", [pytest.param(proxy, id="haproxy"), pytest.param(unlimited, id="nginx")])
+async def test_G10_a_first_start_without_the_bank(front: Front, tmp_path: Path) -> None:
+    """No replica has a sheet yet: proxies answer /docs and the loader, and rates with the service's own 503."""
+    async with serving(tmp_path) as empty, front(tmp_path, empty.url) as url, aiohttp.ClientSession() as http:
+        assert (await empty.get("/readyz"))[0] == 503
+        await eventually(lambda: answers_with(url, "/docs", 200))
+
+        async def is_not_ready() -> bool:
+            async with http.get(f"{url}/v1/rates") as answer:
+                return answer.status == 503 and (await answer.json(content_type=None))["type"] == "urn:ratesvc:no_sheet"
+
+        await eventually(is_not_ready)
+        for path in ("/docs", "/widget/rates.js", "/openapi.json"):
+            async with http.get(url + path) as answer:
+                assert (answer.status, path) == (200, path)
