@@ -6,21 +6,24 @@ import asyncio
 import re
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
 import pytest
-from conftest import eventually
+from conftest import Clock, Served, eventually
 from fake_bank import Bank, sheet
-from fronts import changed, nginx
+from fronts import cache, changed, nginx, unlimited
 from machine import patience
 from processes import Program, free_port, serving
 from wall import WallClock
 from watched import FRIDAY, SATURDAY, THURSDAY
-from widget_harness import pasted
+from widget_harness import chromium, pasted
+from wire import ask, get
+
+from ratesvc.domain.workdays import utc_now
 
 pytestmark = pytest.mark.slow
 
@@ -125,3 +128,64 @@ async def test_G2_a_service_that_is_down_behind_includes(site: Site) -> None:
 
 async def shows(site: Site, day: str) -> bool:
     return await site.shows() == day
+
+
+ASK = """async address => {
+  const answer = await fetch(address);
+  return [(await answer.json()).effective_date, answer.headers.get("X-Cache")];
+}"""
+
+
+@pytest.fixture
+async def evening(bank: Bank, served: Served, clock: Clock) -> Served:
+    """On Friday evening, with Saturday's sheet announced."""
+    clock.advance(hours=5)
+    bank.publish(sheet(SATURDAY))
+    await served.service.fetch(None)
+    return served
+
+
+def is_past(served: Served, moment: datetime) -> Callable[[], bool]:
+    return lambda: served.service.clock() >= moment
+
+
+@pytest.mark.browser
+async def test_G3_a_browser_behind_a_caching_nginx(evening: Served, tmp_path: Path) -> None:
+    """A browser gets an answer from the cache of nginx just before midnight, and another one just after it."""
+    caching = {
+        "upstream ratesvc {": f"proxy_cache_path {tmp_path}/copies keys_zone=copies:1m; upstream ratesvc {{",
+        "proxy_pass http://ratesvc/;": "proxy_pass http://ratesvc/; proxy_cache copies;"
+        "add_header X-Cache $upstream_cache_status;",
+    }
+    async with unlimited(tmp_path, evening.url, replaced=caching) as url, chromium() as browser:
+        first, second = [await (await browser.new_context()).new_page() for _ in range(2)]
+        for page in (first, second):
+            await page.goto(f"{url}/openapi.json")
+        begun = utc_now()
+        evening.service.clock = lambda: MIDNIGHT - timedelta(seconds=9) + (utc_now() - begun)
+        assert await first.evaluate(ASK, f"{url}/v1/rates") == [str(FRIDAY), "MISS"]
+        await eventually(is_past(evening, MIDNIGHT - timedelta(seconds=3)))
+        assert await second.evaluate(ASK, f"{url}/v1/rates") == [str(FRIDAY), "HIT"]
+        await eventually(is_past(evening, MIDNIGHT))
+        assert (await second.evaluate(ASK, f"{url}/v1/rates"))[0] == str(SATURDAY)
+
+
+CHOICES = ("Accept: text/csv", "Accept: application/x-ndjson", "Accept: text/html", "Accept-Language: ru, zh;q=0.5")
+BY_HEADER = ("/", "/rate", "/docs", "/frankfurter/v2/rates", "/frankfurter/v2/providers/cbr/rates")
+BY_ADDRESS = (
+    *("/?lang=ru", "/rate?lang=ru", "/docs?lang=ru", "/frankfurter/v2/rates.csv", "/frankfurter/v2/rate/USD/RUB"),
+    *("/v1/rates", "/v1/rates.csv", "/v1/series?codes=USD", "/widget", "/embed", "/widget/card.svg"),
+)
+
+
+@pytest.mark.parametrize("header", CHOICES)
+async def test_G4_a_cache_that_ignores_vary(served: Served, tmp_path: Path, header: str) -> None:
+    """A client after one with another header gets its own answer, also through a cache that ignores Vary."""
+    held = set()
+    async with cache("varnish", served.url, tmp_path, "unset beresp.http.Vary;") as url:
+        for target in (*BY_HEADER, *BY_ADDRESS):
+            await ask(url, get(target, header))
+            clean, own = [await ask(one, get(target, "Accept-Encoding: identity")) for one in (url, served.url)]
+            assert (target, clean.status, clean.body) == (target, own.status, own.body)
+            held |= {target} if clean["X-Cache"] == "HIT" else set()
+    assert held == set(BY_ADDRESS)
