@@ -65,6 +65,14 @@ class Server(_Section, frozen=True):
     def __post_init__(self) -> None:
         if self.admin_port and self.admin_port == self.port:
             raise ValueError("admin_port must be another port than server.port")
+        if not self.public_url.isascii():
+            from yarl import URL  # noqa: PLC0415 -- a health check does without it
+
+            try:
+                # As browsers and Content-Security-Policies compare it: xn--e1afmkfd.xn--p1ai for пример.рф.
+                msgspec.structs.force_setattr(self, "public_url", str(URL(self.public_url)))
+            except ValueError:
+                raise ValueError("public_url has a name that no host can have") from None
 
 
 class Redis(_Section, frozen=True):

@@ -217,6 +217,20 @@ def test_an_operator_reads_what_is_expected(tmp_path: Path, text: str, variables
     assert refusal(environment, written(tmp_path, text)) == line
 
 
+def test_the_public_address_is_in_ascii() -> None:
+    """Links, and the lines for a Content-Security-Policy, begin with it."""
+    for given, ours in (
+        ("https://пример.рф", "https://xn--e1afmkfd.xn--p1ai"),
+        ("https://rates.example/курсы", "https://rates.example/%D0%BA%D1%83%D1%80%D1%81%D1%8B"),
+        ("https://rates.example/rates/", "https://rates.example/rates/"),
+    ):
+        assert load(None, {"RATESVC_PUBLIC_URL": given}).server.public_url == ours
+    assert (
+        refusal({"RATESVC_PUBLIC_URL": "https://а..рф"})
+        == "RATESVC_PUBLIC_URL: public_url has a name that no host can have"
+    )
+
+
 @pytest.mark.parametrize("variable", ["RATESVC_REDIS_URL", "RATESVC_CBR_PROXY"])
 def test_a_secret_may_be_in_a_file(tmp_path: Path, variable: str) -> None:
     """Its end of line is no part of it. A missing file, one that is not text, and both variables are refused."""

@@ -114,11 +114,11 @@ async def hosting() -> AsyncIterator[Host]:
 
 
 @asynccontextmanager
-async def chromium() -> AsyncIterator[Browser]:
+async def chromium(*flags: str) -> AsyncIterator[Browser]:
     """The system's browser."""
     binary = program("chromium", "chromium-browser", "google-chrome")
     async with async_playwright() as playwright:
-        yield await playwright.chromium.launch(executable_path=binary, args=FLAGS)
+        yield await playwright.chromium.launch(executable_path=binary, args=[*FLAGS, *flags])
 
 
 # Chromium takes longer to start than most tests take, so all tests share one, and the loop to which it is bound.

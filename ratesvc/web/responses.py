@@ -310,7 +310,7 @@ def answering(handler: Handler, service: Service, template: str, hosts: Collecti
     async def answer(request: web.Request) -> web.StreamResponse:
         target, publication = request.raw_path, service.served(service.clock())
         try:
-            if not target.startswith("/") and str(request.url.host).lower() not in hosts:
+            if not target.startswith("/") and str(request.url.raw_host).lower() not in hosts:
                 return refusal(json.MISDIRECTED, "This service is not a proxy. It answers only for its own address.")
             found = await handler(request)
         except RatesvcError as error:

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 from conftest import in_faults, missing, program
+from fronts import unlimited
 from playwright.async_api import Browser, Page
-from processes import finished
-from widget_harness import Host, Live, got, pasted
+from processes import finished, free_port, serving
+from widget_harness import Host, Live, chromium, got, hosting, pasted
 
 from ratesvc.render.builder import LINK
 from ratesvc.render.language import language_or_default
@@ -138,6 +139,26 @@ async def test_a_strict_host(key: str, browser: Browser, live: Live, host: Host)
     border = "getComputedStyle(document.querySelector('cbr-rates, iframe')).borderTopWidth"
     assert await page.evaluate(border) == "0px"
     assert await page.evaluate("shift") == 0
+
+
+@pytest.mark.parametrize("key", ["element", "frame"])
+async def test_a_strict_host_of_a_service_under_a_prefix(key: str, tmp_path: Path) -> None:
+    """The same for a service at http://пример.рф/rates: its name is in ASCII there, and its path ends right."""
+    port = free_port()
+    public_url = f"http://пример.рф:{port}/rates"
+    async with (
+        serving(tmp_path, "--demo", RATESVC_PUBLIC_URL=public_url) as service,
+        unlimited(tmp_path, service.url, port=port),
+        hosting() as host,
+        chromium("--host-resolver-rules=MAP xn--e1afmkfd.xn--p1ai 127.0.0.1") as browser,
+    ):
+        await service.ready()
+        code = await pasted(service.url, key, "csp=1&lang=en&converter=1")
+        line = code.split("Your policy:  ")[1].split(" -->")[0]
+        assert line.isascii()
+        page = await opened(browser, host.put(code, {"Content-Security-Policy": f"default-src 'none'; {line}"}))
+        assert "60.3741" in await page.frames[-1].inner_text("table")
+        assert await page.evaluate("violations") == []
 
 
 async def test_the_default_snippet_as_pasted(browser: Browser, live: Live, host: Host) -> None:

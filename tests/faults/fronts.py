@@ -131,13 +131,13 @@ async def prefixed(
 
 @asynccontextmanager
 async def unlimited(
-    folder: Path, *replicas: str, replaced: Mapping[str, str] = MappingProxyType({})
+    folder: Path, *replicas: str, port: int = 0, replaced: Mapping[str, str] = MappingProxyType({})
 ) -> AsyncIterator[str]:
     """The shipped nginx.conf without TLS and without a limit of requests; yields the address of the prefix.
 
     It adds which replica answered.
     """
-    port = free_port()
+    port = port or free_port()
     own = {
         "listen 443 ssl": f"listen 127.0.0.1:{port}",
         "ssl_certificate /etc/ssl/rates.pem;": "",

@@ -11,14 +11,18 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
+import msgspec
 import pytest
-from conftest import Served, eventually, missing, path_of
+from conftest import Serve, Served, eventually, missing, path_of
+from fake_bank import Bank, sheet
 from listener import reading
 from load import p99
 from machine import patience
 from processes import Program, serving
+from watched import FRIDAY
 from wire import ask, connected, ending, get
 
+from ratesvc.config import Settings
 from ratesvc.web import connections
 
 SLOW = "slowhttptest"
@@ -228,6 +232,15 @@ async def test_E3_the_whole_address_of_its_own(served: Served) -> None:
     for _ in range(2):
         answered = await ask(served.url, get(f"{own}/v1/rates"))
         assert (answered.status, answered.body) == (200, whole.body)
+
+
+async def test_E3_the_whole_address_of_a_russian_name(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """The same for a name like пример.рф, which is written in ASCII there."""
+    bank.publish(sheet(FRIDAY))
+    server = msgspec.structs.replace(settings.server, public_url="http://пример.рф")
+    async with serve(msgspec.structs.replace(settings, server=server)) as running:
+        await running.ready()
+        assert (await ask(running.url, get("http://xn--e1afmkfd.xn--p1ai/v1/rates"))).status == 200
 
 
 TRAVERSAL = [
