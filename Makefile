@@ -86,17 +86,18 @@ web:
 	    || echo "npm ci failed: the tests that need its packages will say that they did not run" >&2; }; fi
 
 # The locks hold for every supported Python and platform, and carry no registry's address. UPGRADE=--upgrade takes the newest
-# versions instead of the locked ones.
+# versions instead of the locked ones. No source archive is built, because that runs its code; what has nothing else is named
+# here, and pyproject.toml says what it needs.
 UPGRADE =
-COMPILE = $(BIN)/uv pip compile -q $(UPGRADE) --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+COMPILE = $(BIN)/uv pip compile -q $(UPGRADE) --only-binary :all: --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
   --custom-compile-command "make lock" --python-version 3.11
 lock: .venv/ready-dev
 	$(COMPILE) pyproject.toml --extra png -o requirements.lock
 	$(COMPILE) --group build -o requirements-build.lock
 	$(COMPILE) pyproject.toml --group dev -o requirements-dev.lock
 	$(COMPILE) --group docs -c requirements-dev.lock -o requirements-docs.lock
-	$(COMPILE) tests/clients/requirements.in -o tests/clients/requirements.lock
-	$(COMPILE) tests/clients/tap/requirements.in -o tests/clients/tap/requirements.lock
+	$(COMPILE) --no-binary curlify tests/clients/requirements.in -o tests/clients/requirements.lock
+	$(COMPILE) --no-binary pendulum --no-binary memoization tests/clients/tap/requirements.in -o tests/clients/tap/requirements.lock
 	$(COMPILE) tests/fuzz/requirements.in -o tests/fuzz/requirements.lock
 	cd tests/clients && npm install --silent --package-lock-only --ignore-scripts
 

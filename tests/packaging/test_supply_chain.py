@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import shutil
+import subprocess
 import sys
+import tarfile
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -142,8 +145,11 @@ def test_the_weekly_workflow_moves_an_old_version_and_opens_a_pull_request(tmp_p
         "git init -q --bare ../origin && git init -q && git remote add origin ../origin && git add --all"
         " && git -c user.name=test -c user.email=test@localhost commit -qm 'before'"
     )
-    for step in yaml.safe_load(WORKFLOWS["locks.yml"])["jobs"]["upgrade"]["steps"]:
-        run(step.get("run", ""))
+    for job in yaml.safe_load(WORKFLOWS["locks.yml"])["jobs"].values():
+        # The second job starts from the same checkout, with what the first one handed over.
+        run("git checkout --quiet .")
+        for step in job["steps"]:
+            run(step.get("run", ""))
     changed = re.findall(r"^([-+])structlog==(\S+)", run("git diff HEAD~ origin/locks -- '*.lock'"), re.MULTILINE)
     versions = {sign: Version(version) for sign, version in changed}
     assert len(changed) == 4  # in two locks
@@ -174,6 +180,41 @@ def copied_with_old_structlog(folder: Path) -> Path:
         (copy / ".venv" / name).touch()
     (copy / ".gitignore").write_text(".venv\n", "utf-8")
     return copy
+
+
+def test_foreign_code_runs_where_nothing_may_be_written() -> None:
+    """The job of locks.yml that may write runs git and gh only, on what the job before it handed over."""
+    for job in yaml.safe_load(WORKFLOWS["locks.yml"])["jobs"].values():
+        commands = "\n".join(step.get("run", "") for step in job["steps"])
+        programs = set(re.findall(r"^ *([a-z]+)", commands, re.MULTILINE))
+        assert ("write" in job["permissions"].values()) == (programs == {"for", "tar", "done", "rm", "if", "git", "gh"})
+
+
+def archive(folder: Path, name: str) -> None:
+    """A source archive whose code leaves a trace."""
+    texts = {"setup.py": f"open({str(folder / 'ran')!r}, 'w')", "PKG-INFO": f"Name: {name}\nVersion: 9.0\n"}
+    with tarfile.open(folder / f"{name}-9.0.tar.gz", "w:gz") as packed:
+        for file, text in texts.items():
+            member = tarfile.TarInfo(f"{name}-9.0/{file}")
+            member.size = len(text)
+            packed.addfile(member, io.BytesIO(text.encode()))
+
+
+@pytest.mark.slow
+def test_make_lock_runs_no_code_of_packages(tmp_path: Path) -> None:
+    """It refuses a package that comes as a source archive only. For one that the Makefile names it builds nothing."""
+    commands = re.findall(r"^\S*uv pip compile .*$", output_of("make", "-n", "lock"), re.MULTILINE)
+    assert len(commands) == 7
+    for name in ("alone", "memoization"):
+        archive(tmp_path, name)
+        wanted = tmp_path / "wanted.in"
+        wanted.write_text(name, "utf-8")
+        for command in commands:
+            options = re.sub(r" (pyproject\.toml|--(group|extra) \w+|-[co] \S+|tests/\S+)", "", command)
+            local = f"{options} --no-index --find-links {tmp_path} {wanted}"
+            code = subprocess.run(["sh", "-c", local], cwd=ROOT, capture_output=True, check=False).returncode
+            assert (code == 0) == (name in command), command
+    assert not (tmp_path / "ran").exists()
 
 
 def test_zizmor_finds_nothing(tmp_path: Path) -> None:
