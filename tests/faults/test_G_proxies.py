@@ -16,6 +16,7 @@ from fake_bank import Bank
 from fleet import Front, answers_with, fleet, proxy, shared_by
 from fronts import unlimited
 from processes import Program, serving
+from yarl import URL
 
 pytestmark = pytest.mark.slow
 
@@ -96,15 +97,16 @@ async def test_G8_one_address_with_many_streams(front: Front, demo: Program, tmp
     async with front(tmp_path, demo.url) as url, AsyncExitStack() as stack:
         await eventually(lambda: answers_with(url, "/livez", 200))
 
-        async def opened(address: str) -> aiohttp.ClientResponse:
+        async def opened(address: str, path: str = "/v1/events") -> aiohttp.ClientResponse:
             http = await stack.enter_async_context(connected_from(address))
-            stream = await stack.enter_async_context(http.get(f"{url}/v1/events"))
+            stream = await stack.enter_async_context(http.get(URL(url + path, encoded=True)))
             assert (stream.status, stream.content_type) == (200, "text/event-stream")
             assert stream.headers["Access-Control-Allow-Origin"] == "*"
             return stream
 
-        first, second, third = [await opened("127.0.0.1") for _ in range(3)]
-        assert await third.read() == b"retry: 30000\n\n"
+        first, second = [await opened("127.0.0.1") for _ in range(2)]
+        for path in ("/v1/events", "/v1/events/", "/v1/%65vents", "/v1/events?_=1"):
+            assert await (await opened("127.0.0.1", path)).read() == b"retry: 30000\n\n"
         assert [(await stream.content.readline())[:6] for stream in (first, second)] == [b"retry:"] * 2
         async with connected_from("127.0.0.1") as http:
             assert await asked(http, url, *[""] * 5) == {200: 5}

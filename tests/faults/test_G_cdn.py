@@ -1,0 +1,212 @@
+"""Table G: the lines for a CDN, in Varnish, in front of two regions."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import BaseTestServer, TestServer
+from conftest import Clock, Served, eventually, in_faults
+from fake_bank import Bank, around_today, sheet
+from fleet import answers_with
+from fronts import changed, varnish
+from processes import Program, free_port, serving
+from watched import FRIDAY, SATURDAY
+
+from ratesvc.domain.workdays import utc_now
+
+pytestmark = pytest.mark.slow
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+MIDNIGHT = datetime(2026, 4, 24, 21, tzinfo=UTC)
+HIT = "sub vcl_deliver {\n    set resp.http.X-Cache = obj.hits;"
+BUSY, QUIET = "/v1/rates?codes=USD", "/v1/rates?codes=EUR"
+
+
+@asynccontextmanager
+async def cdn(folder: Path, near: str, far: str) -> AsyncIterator[str]:
+    """The shipped lines, for these regions; yields the address. Says in X-Cache how often a copy was used."""
+    port = free_port()
+    places = {"192.0.2.1": near, "192.0.2.2": far}
+    lines = {
+        f'.host = "{name}";\n    .port = "8080"': f'.host = "127.0.0.1";\n    .port = "{urlsplit(url).port}"'
+        for name, url in places.items()
+    }
+    text = changed("cdn.vcl", lines | {"sub vcl_deliver {": HIT})
+    async with varnish(folder, text, port):
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+async def regions(bank: Bank, tmp_path: Path) -> AsyncIterator[list[Program]]:
+    """Two services that know nothing of each other. The second one has one sheet more, by which it is known."""
+    around_today(bank)
+    async with AsyncExitStack() as stack:
+        running = []
+        for name in ("near", "far"):
+            (tmp_path / name).mkdir()
+            variables = {"RATESVC_CBR_MIRRORS": bank.url, "RATESVC_PUBLIC_URL": f"http://{name}.example"}
+            running.append(await stack.enter_async_context(serving(tmp_path / name, **variables)))
+            await running[-1].ready()
+        yield running
+
+
+async def got(url: str, target: str, **headers: str) -> Got:
+    """The answer of the CDN to a new connection."""
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    async with aiohttp.ClientSession() as http, http.get(url + target, headers=names) as answer:
+        return Got(answer.status, await answer.text(), answer.headers["X-Cache"] != "0")
+
+
+@dataclass(frozen=True)
+class Got:
+    """An answer, and whether the CDN had it."""
+
+    status: int
+    text: str
+    was_held: bool
+
+    @property
+    def day(self) -> str:
+        return str(json.loads(self.text)["effective_date"])
+
+
+async def region_of(url: str) -> str:
+    """Which region has answered a request for an address that the CDN does not hold."""
+    answered = await got(url, f"/openapi.json?_={utc_now().timestamp()}")
+    assert answered.status == 200
+    return "near" if "near.example" in answered.text else "far"
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, *in_faults(signal.SIGSTOP)])
+async def test_G9_a_region_fails(regions: list[Program], tmp_path: Path, how: signal.Signals) -> None:
+    """The near region is gone, or hangs: the far one answers, no request fails, and later the near one is back."""
+    near, far = regions
+    async with cdn(tmp_path, near.url, far.url) as url:
+        await eventually(lambda: answers_with(url, "/readyz", 200))
+        assert await region_of(url) == "near"
+        near.kill(how)
+        assert await region_of(url) == "far"
+        if how == signal.SIGSTOP:
+            near.kill(signal.SIGCONT)
+
+            async def is_back() -> bool:
+                return await region_of(url) == "near"
+
+            await eventually(is_back)
+
+
+def stand_in(answer: Handler) -> TestServer:
+    """A region that answers every address in one way."""
+    app = web.Application()
+    app.router.add_get("/{any:.*}", answer)
+    return TestServer(app)
+
+
+async def test_G9_both_regions_fail(tmp_path: Path) -> None:
+    """Neither region answers: a copy that ran out is shown as long as stale-if-error says, and then a 503."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(headers={"Cache-Control": "public, max-age=1, stale-while-revalidate=0, stale-if-error=4"})
+
+    shown: list[float] = []
+    async with stand_in(answer) as origin, cdn(tmp_path, place_of(origin), place_of(origin)) as url:
+        await eventually(lambda: answers_with(url, "/readyz", 200))
+        begun = utc_now()
+        assert (await got(url, BUSY)).status == 200
+        await origin.close()
+
+        async def is_over() -> bool:
+            answered = await got(url, BUSY)
+            shown.append((utc_now() - begun).total_seconds())
+            return answered.status == 503
+
+        await eventually(is_over)
+        assert (await got(url, QUIET)).status == 503
+    assert 3 < shown[-2] < 6
+
+
+def place_of(server: BaseTestServer) -> str:
+    return str(server.make_url("")).rstrip("/")
+
+
+@pytest.fixture
+async def evening(bank: Bank, served: Served, clock: Clock) -> Served:
+    """On Friday evening, with Saturday's sheet announced."""
+    clock.advance(hours=5)
+    bank.publish(sheet(SATURDAY))
+    await served.service.fetch(None)
+    return served
+
+
+async def test_G9_midnight_at_a_cdn(evening: Served, tmp_path: Path) -> None:
+    """Neither a busy nor a quiet address shows yesterday's rates after midnight."""
+    async with cdn(tmp_path, evening.url, evening.url) as url:
+        await eventually(lambda: answers_with(url, "/v1/rates", 200))
+        begun = utc_now()
+        evening.service.clock = lambda: MIDNIGHT - timedelta(seconds=5) + (utc_now() - begun)
+        for target in (BUSY, QUIET, "/widget?lang=en"):
+            assert str(FRIDAY) in (await got(url, target)).text
+
+        async def is_over() -> bool:
+            sent = evening.service.clock()
+            shown = (await got(url, BUSY)).day
+            assert shown == str(SATURDAY) or evening.service.clock() < MIDNIGHT or sent < MIDNIGHT
+            return sent >= MIDNIGHT
+
+        await eventually(is_over)
+        assert (await got(url, QUIET)).day == str(SATURDAY)
+        assert f'Today</span> <time datetime="{SATURDAY}"' in (await got(url, "/widget?lang=en")).text
+
+
+async def test_G9_what_a_cdn_keeps_apart(evening: Served, tmp_path: Path) -> None:
+    """The key is the address with its query: neither Host nor cookies nor other headers make another copy."""
+    async with cdn(tmp_path, evening.url, evening.url) as url:
+        await eventually(lambda: answers_with(url, "/v1/rates", 200))
+        first = await got(url, BUSY)
+        for headers in ({"Cookie": "a=b"}, {"Host": "x"}, {"Accept_Language": "ru"}, {"X_Forwarded_Host": "x"}):
+            again = await got(url, BUSY, **headers)
+            assert (again.text, again.was_held) == (first.text, True), headers
+        other = await got(url, QUIET)
+        assert (other.was_held, other.text == first.text) == (False, False)
+
+
+async def test_G9_readers_behind_a_cdn(tmp_path: Path) -> None:
+    """The last address that the origin gets in X-Forwarded-For is the reader's, whatever the reader sent."""
+    seen: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.append(request.headers.get("X-Forwarded-For", ""))
+        return web.Response()
+
+    connector = aiohttp.TCPConnector(local_addr=("127.0.0.9", 0))
+    async with (
+        stand_in(answer) as origin,
+        cdn(tmp_path, place_of(origin), place_of(origin)) as url,
+        aiohttp.ClientSession(connector=connector) as http,
+        http.get(f"{url}/v1/rates", headers={"X-Forwarded-For": "198.51.100.1"}) as answered,
+    ):
+        assert answered.status == 200
+    assert [text for text in seen if text.endswith(", 127.0.0.9")] == ["198.51.100.1, 127.0.0.9"]
+
+
+async def test_G9_events_through_a_cdn(evening: Served, tmp_path: Path) -> None:
+    """A stream of events passes at once, and nobody else gets a copy of it."""
+    async with cdn(tmp_path, evening.url, evening.url) as url, aiohttp.ClientSession() as http:
+        await eventually(lambda: answers_with(url, "/v1/rates", 200))
+        for _ in range(2):
+            async with http.get(f"{url}/v1/events", headers={"Last-Event-ID": "0-0001-01-01.0"}) as stream:
+                text = b""
+                while b"data: " not in text:
+                    text += await stream.content.readline()
+            assert json.loads(text.rpartition(b"data: ")[2])["url"]
