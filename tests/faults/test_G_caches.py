@@ -80,6 +80,8 @@ async def site(bank: Bank, tmp_path: Path) -> AsyncIterator[Site]:
             "listen 80": f"listen 127.0.0.1:{port}",
             "/var/www/html": str(folder),
             "/var/cache/nginx/rates": f"{tmp_path}/cache",
+            "timeout 300ms": f"timeout {300 * patience():.0f}ms",
+            "timeout 700ms": f"timeout {700 * patience():.0f}ms",
         }
         text = f"http {{ default_type text/html; access_log off;\n{changed('nginx-ssi.conf', own)}\n}}"
         # Without kept connections a page never waits for the renewal of another one's copy.

@@ -205,7 +205,7 @@ async def test_G9_events_through_a_cdn(evening: Served, tmp_path: Path) -> None:
     async with cdn(tmp_path, evening.url, evening.url) as url, aiohttp.ClientSession() as http:
         await eventually(lambda: answers_with(url, "/v1/rates", 200))
         for _ in range(2):
-            async with http.get(f"{url}/v1/events", headers={"Last-Event-ID": "0-0001-01-01.0"}) as stream:
+            async with http.get(f"{url}/v1/events", headers={"Last-Event-ID": "2026-04-23"}) as stream:
                 text = b""
                 while b"data: " not in text:
                     text += await stream.content.readline()

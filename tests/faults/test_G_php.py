@@ -28,6 +28,7 @@ MIDNIGHT = datetime(2026, 4, 24, 21, tzinfo=UTC)
 LINK = "Bank of Russia official exchange rates</a>"
 EVIL = "<script>evil()</script>"
 OTHER_USER = 65534
+TIMEOUT = "'timeout' => 0.5"
 WAITS_S = 1.0
 TMP = "shared"
 STARTS_S = 0.3
@@ -47,7 +48,7 @@ class Site:
     service: Program
     wall: WallClock
     folder: Path
-    code: str = ""
+    code: str
 
     async def page(self) -> str:
         """What PHP makes of it, in time."""
@@ -81,7 +82,10 @@ async def site(bank: Bank, tmp_path: Path) -> AsyncIterator[Site]:
     variables = {**wall.variables, "RATESVC_CBR_MIRRORS": bank.url, "RATESVC_POLL_SECONDS": "3600"}
     async with serving(tmp_path, RATESVC_PORT=str(free_port()), **variables) as service:
         await service.ready()
-        yield Site(service, wall, tmp_path, await pasted(service.url, "php", "lang=en"))
+        code = await pasted(service.url, "php", "lang=en")
+        assert TIMEOUT in code
+        patient = code.replace(TIMEOUT, f"'timeout' => {0.5 * patience()}")
+        yield Site(service, wall, tmp_path, patient)
 
 
 def test_G5_php_of_2019() -> None:
