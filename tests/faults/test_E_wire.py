@@ -235,7 +235,7 @@ async def test_E3_the_whole_address_of_its_own(served: Served) -> None:
 
 
 async def test_E3_the_whole_address_of_a_russian_name(bank: Bank, settings: Settings, serve: Serve) -> None:
-    """The same for a name like пример.рф, which is written in ASCII there."""
+    """A request line with a name like пример.рф, in ASCII, is answered where that is the service's own."""
     bank.publish(sheet(FRIDAY))
     server = msgspec.structs.replace(settings.server, public_url="http://пример.рф")
     async with serve(msgspec.structs.replace(settings, server=server)) as running:

@@ -90,7 +90,7 @@ async def region_of(url: str) -> str:
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, *in_faults(signal.SIGSTOP)])
 async def test_G9_a_region_fails(regions: list[Program], tmp_path: Path, how: signal.Signals) -> None:
-    """The near region is gone, or hangs: the far one answers, no request fails, and later the near one is back."""
+    """A region is gone, or hangs: the other one answers, no request fails, and later the first one is back."""
     near, far = regions
     async with cdn(tmp_path, near.url, far.url) as url:
         await eventually(lambda: answers_with(url, "/readyz", 200))
@@ -114,7 +114,7 @@ def stand_in(answer: Handler) -> TestServer:
 
 
 async def test_G9_both_regions_fail(tmp_path: Path) -> None:
-    """Neither region answers: a copy that ran out is shown as long as stale-if-error says, and then a 503."""
+    """Neither region answers a CDN: a copy that ran out is shown as long as stale-if-error says."""
 
     async def answer(_: web.Request) -> web.Response:
         return web.Response(headers={"Cache-Control": "public, max-age=1, stale-while-revalidate=0, stale-if-error=4"})
@@ -150,7 +150,7 @@ async def evening(bank: Bank, served: Served, clock: Clock) -> Served:
 
 
 async def test_G9_midnight_at_a_cdn(evening: Served, tmp_path: Path) -> None:
-    """Neither a busy nor a quiet address shows yesterday's rates after midnight."""
+    """At a CDN neither a busy nor a quiet address shows yesterday's rates after midnight."""
     async with cdn(tmp_path, evening.url, evening.url) as url:
         await eventually(lambda: answers_with(url, "/v1/rates", 200))
         begun = utc_now()
@@ -170,7 +170,7 @@ async def test_G9_midnight_at_a_cdn(evening: Served, tmp_path: Path) -> None:
 
 
 async def test_G9_what_a_cdn_keeps_apart(evening: Served, tmp_path: Path) -> None:
-    """The key is the address with its query: neither Host nor cookies nor other headers make another copy."""
+    """A CDN's key is the address with its query: neither Host nor cookies nor other headers make another copy."""
     async with cdn(tmp_path, evening.url, evening.url) as url:
         await eventually(lambda: answers_with(url, "/v1/rates", 200))
         first = await got(url, BUSY)
@@ -182,7 +182,7 @@ async def test_G9_what_a_cdn_keeps_apart(evening: Served, tmp_path: Path) -> Non
 
 
 async def test_G9_readers_behind_a_cdn(tmp_path: Path) -> None:
-    """The last address that the origin gets in X-Forwarded-For is the reader's, whatever the reader sent."""
+    """Behind a CDN the last address in X-Forwarded-For is the reader's, whatever the reader sent."""
     seen: list[str] = []
 
     async def answer(request: web.Request) -> web.Response:
@@ -201,7 +201,7 @@ async def test_G9_readers_behind_a_cdn(tmp_path: Path) -> None:
 
 
 async def test_G9_events_through_a_cdn(evening: Served, tmp_path: Path) -> None:
-    """A stream of events passes at once, and nobody else gets a copy of it."""
+    """A stream of events passes a CDN at once, and nobody else gets a copy of it."""
     async with cdn(tmp_path, evening.url, evening.url) as url, aiohttp.ClientSession() as http:
         await eventually(lambda: answers_with(url, "/v1/rates", 200))
         for _ in range(2):

@@ -15,6 +15,7 @@ from conftest import eventually
 from fake_bank import Bank
 from fleet import Front, answers_with, fleet, proxy, shared_by
 from fronts import unlimited
+from ledger import Fault
 from processes import Program, serving
 from yarl import URL
 
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.faults
-async def test_G7_a_rolling_restart_behind_nginx(bank: Bank, redis_url: str, tmp_path: Path) -> None:
+async def test_G7_a_rolling_restart_behind_nginx(bank: Bank, redis_url: str, tmp_path: Path, fault: Fault) -> None:
     """Behind nginx the replicas restart one after the other, and one hangs for a while: no request fails."""
     async with fleet(shared_by(bank, redis_url, RATESVC_DRAIN_SECONDS="4"), bank, tmp_path, front=unlimited) as two:
         await two.readers.more(200)
@@ -36,6 +37,7 @@ async def test_G7_a_rolling_restart_behind_nginx(bank: Bank, redis_url: str, tmp
         await two.readers.more(1000)
         two.programs[0].kill(signal.SIGCONT)
         await two.readers.also("replica0")
+    fault.measured(f"{two.readers.ok} answers, {two.readers.lost} lost")
     assert two.readers.lost == 0
 
 
