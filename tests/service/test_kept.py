@@ -38,7 +38,7 @@ DATED = (
     "/v1/rates/2026-04-26/USD.txt",
     "/v1/convert?amount=5&from=USD&to=EUR&date=2026-04-26",
     "/v1/series?codes=USD&since=2026-04-23&until=2026-04-26",
-    "/rate?date=2026-04-26&currency=USD",
+    "/rate?date=2026-04-26&currency=USD&lang=en",
     "/chart.svg?codes=USD&since=2026-04-23&until=2026-04-26",
     "/scripts/XML_daily.asp?date_req=26/04/2026",
     "/frankfurter/v1/2026-04-26?base=USD",
