@@ -43,6 +43,13 @@ def data_dir(settings: Settings, *, demo: bool) -> Path:
     return Path(settings.data_dir) / ("demo" if demo else "engine")
 
 
+def _client_of(settings: Settings, limits: Limits, pace: Pace, *, demo: bool) -> BankClient:
+    cbr = settings.cbr
+    # The demo's Bank is in this process: no proxy leads there.
+    transport = Transport(cbr.proxy or None, cbr.ca_file or None, trust_env=not cbr.proxy and not demo)
+    return BankClient(cbr.mirrors, cbr.user_agent, pace=pace, daily=limits, transport=transport)
+
+
 class Service:
     """One replica. Use it as an async context manager; it answers from `publisher` as soon as it has a sheet."""
 
@@ -86,12 +93,10 @@ class Service:
         self.quarantine = self.store.quarantine
         self._sync = Sync(self.store, self.history, self._hold)
         # The Bank
-        cbr, pace = settings.cbr, pace or Pace.of(settings.poll_seconds)
-        # The demo's Bank is in this process: no proxy leads there.
-        transport = Transport(cbr.proxy or None, cbr.ca_file or None, trust_env=not cbr.proxy and not demo)
-        self.client = BankClient(cbr.mirrors, cbr.user_agent, pace=pace, daily=limits, transport=transport)
+        self.client = _client_of(settings, limits, pace or Pace.of(settings.poll_seconds), demo=demo)
         self._refresher = Refresher(self.client, self.store, self.history, clock, waits=scheduled)
-        self._backfill = Backfill(self._refresher, cbr.backfill_gap_seconds, self._accept, partial(self._hold, ()))
+        gap_s = settings.cbr.backfill_gap_seconds
+        self._backfill = Backfill(self._refresher, gap_s, self._accept, partial(self._hold, ()))
         self._schedule = Schedule(
             poll=self.poll,
             tick=self.tick,

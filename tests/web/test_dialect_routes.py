@@ -114,6 +114,16 @@ async def test_everything_is_cached_and_compressed_like_our_own_answers(served: 
         assert (brotli.decompress(small) if packing else small) == body
 
 
+@pytest.mark.parametrize(
+    "path", ["/scripts/XML_daily.asp", "/scripts/XML_daily.asp?date_req=x", "/ecb/eurofxref-daily.xml"]
+)
+async def test_no_browser_runs_a_script_in_our_xml(path: str, served: Served) -> None:
+    """Should the Bank's document hold one after all. An error is XML, too."""
+    headers = (await served.get(path))[1]
+    assert headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+
+
 async def test_settled_answers_are_cached_for_a_day_and_others_for_a_minute(served: Served) -> None:
     """A day older than a week is settled; an answer without a day, or up to today, changes with the next sheet."""
     for path, age in [
