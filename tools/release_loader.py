@@ -1,7 +1,7 @@
-"""Writes the newest release of the loader and its lock: `python tools/release_loader.py`; it needs node.
+"""Writes the newest release of the loader and its lock: `python tools/release_loader.py`; it needs node and git.
 
-terser is the only build step; tests/browser pins its version. A published version is never written again: raise RELEASE
-in ratesvc/render/widget.py instead.
+terser is the only build step; tests/browser pins its version. What a tag of this repository has is released: pages that
+nobody changes pin its bytes, so it is never written again. Raise RELEASE in ratesvc/render/widget.py instead.
 """
 
 from __future__ import annotations
@@ -10,14 +10,20 @@ import base64
 import hashlib
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 from ratesvc.render import widget
 
-WEB = Path(__file__).parents[1] / "tests" / "browser"
-ASSETS = Path(widget.__file__).parent / "assets"
+ROOT = Path(__file__).parents[1]
+WEB = ROOT / "tests" / "browser"
+RELEASES = Path("ratesvc/render/assets/releases")
+LOCK = RELEASES / "lock.json"
 TERSER = WEB / "node_modules" / ".bin" / "terser"
 OPTIONS = ("--compress", "passes=3,ecma=2022,unsafe_arrows,pure_getters", "--mangle", "--ecma", "2022")
+
+Lock = dict[str, dict[str, str]]
+"""Version → file name → integrity hash."""
 
 
 def built() -> dict[str, bytes]:
@@ -27,7 +33,8 @@ def built() -> dict[str, bytes]:
 
 
 def _short(name: str) -> bytes:
-    return subprocess.run([TERSER, ASSETS / name, *OPTIONS], check=True, capture_output=True, timeout=60).stdout
+    source = ROOT / RELEASES.parent / name
+    return subprocess.run([TERSER, source, *OPTIONS], check=True, capture_output=True, timeout=60).stdout
 
 
 def integrity(content: bytes) -> str:
@@ -35,16 +42,32 @@ def integrity(content: bytes) -> str:
     return f"sha384-{base64.b64encode(hashlib.sha384(content).digest()).decode()}"
 
 
+def changed(lock: Lock, folder: Path = ROOT) -> list[str]:
+    """The released files that this lock lacks, or has with another hash. The locks of all tags say what is released."""
+    tags = [tag for tag in _git(folder, "tag", "--list", "v[0-9]*").split() if _git(folder, "ls-tree", tag, str(LOCK))]
+    released: list[Lock] = [json.loads(_git(folder, "show", f"{tag}:{LOCK}")) for tag in tags]
+    pins = [(version, *pin) for one in released for version, files in one.items() for pin in files.items()]
+    return sorted({f"{version}/{name}" for version, name, pin in pins if lock.get(version, {}).get(name) != pin})
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command: list[str | Path] = ["git", "-C", folder, *arguments]
+    done: subprocess.CompletedProcess[str] = subprocess.run(
+        command, check=True, capture_output=True, text=True, timeout=60
+    )
+    return done.stdout
+
+
 def main() -> None:
-    folder = ASSETS / "releases" / widget.RELEASE
-    folder.mkdir(parents=True, exist_ok=True)
-    lock_file = ASSETS / "releases" / "lock.json"
-    lock = json.loads(lock_file.read_text("utf-8")) if lock_file.exists() else {}
     files = built()
+    lock = widget.lock() | {widget.RELEASE: {name: integrity(content) for name, content in files.items()}}
+    if names := changed(lock):
+        sys.exit(f"{', '.join(names)}: released, so raise RELEASE in ratesvc/render/widget.py")
+    folder = ROOT / RELEASES / widget.RELEASE
+    folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         folder.joinpath(name).write_bytes(content)
-    lock[widget.RELEASE] = {name: integrity(content) for name, content in files.items()}
-    lock_file.write_text(json.dumps(lock, indent=2) + "\n", "utf-8")
+    ROOT.joinpath(LOCK).write_text(json.dumps(lock, indent=2) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

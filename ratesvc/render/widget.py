@@ -27,7 +27,7 @@ THEMES = ("inherit", "light", "dark", "auto")
 FRAME_THEMES = ("light", "dark", "auto")
 UPDOWNS = ("green-red", "red-green", "blue-orange", "none")
 STYLES = ("inline", "link", "none")
-RELEASE = "1.1.0"
+RELEASE = "1.0.0"
 """The newest release of the loader. The bytes of a release never change."""
 SCRIPT = "text/javascript; charset=utf-8"
 TYPES = {"rates.js": SCRIPT, "converter.js": SCRIPT, "widget.css": "text/css; charset=utf-8"}

@@ -227,18 +227,6 @@ async def test_a_dark_frame_prints_black_on_white(browser: Browser, live: Live, 
     assert await page.evaluate(colours) == [clear, *[black, clear] * 3]
 
 
-async def test_the_loader_of_the_first_release_draws_the_rows_of_today(
-    browser: Browser, live: Live, host: Host
-) -> None:
-    """It is pinned on pages that nobody changes, and knows none of the newer classes."""
-    body = element(live, 'lang="ru"').replace("/widget/rates.js", "/widget/1.0.0/rates.js")
-    page = await opened(browser, host.put(f'<div style="width:240px">{body}</div>'))
-    assert await page.evaluate("states") == ["cbr-load"]
-    assert await page.evaluate("(e => e.scrollWidth - e.clientWidth)(document.querySelector('cbr-rates'))") <= 0
-    display = "getComputedStyle(document.querySelector('cbr-rates').shadowRoot.querySelector('tbody th')).gridColumnEnd"
-    assert await page.evaluate(display) == "4"
-
-
 @pytest.mark.parametrize("sandbox", ["", 'sandbox="allow-scripts"'])
 @pytest.mark.parametrize("headers", [{}, {"Cross-Origin-Embedder-Policy": "require-corp"}])
 async def test_the_frame_as_pasted(

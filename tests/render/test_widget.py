@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import subprocess
 from collections.abc import AsyncIterator, Mapping
 from html import unescape
 from itertools import product
@@ -14,7 +15,8 @@ from xml.etree import ElementTree as ET
 import aiohttp
 import pytest
 from conftest import golden, missing
-from release_loader import TERSER, built, integrity
+from processes import ROOT
+from release_loader import LOCK, TERSER, built, changed, integrity
 from widget_harness import Live, live_service
 
 from ratesvc.config import Server, Settings
@@ -84,10 +86,35 @@ async def test_every_form_has_the_same_texts(live: Live, lang: str, layout: str,
     assert [text for text in (document["title"], *texts) if text not in card] == []
 
 
-def test_a_released_version_never_changes() -> None:
+def test_a_released_file_never_changes() -> None:
+    """Every file has the hash in the lock, and the lock has every hash that a tag of this repository has."""
     for version, release in widget.releases().items():
-        for name, pin in widget.lock()[version].items():
-            assert integrity(release[name]) == pin, f"{version}/{name} was changed after its release"
+        assert {name: integrity(content) for name, content in release.items()} == widget.lock()[version]
+    if not ROOT.joinpath(".git").exists():
+        missing("the repository with its tags")
+    assert changed(widget.lock()) == []
+
+
+def test_the_first_release_freezes_the_loader(tmp_path: Path) -> None:
+    """Until a tag has the lock its files may change. Then each may neither change nor go away, in any later release."""
+
+    def git(*arguments: str) -> None:
+        names = ("-c", "user.name=tests", "-c", "user.email=tests@example.org")
+        subprocess.run(["git", "-C", tmp_path, *names, *arguments], check=True, capture_output=True, timeout=60)
+
+    git("init", "--initial-branch=main")
+    git("commit", "--allow-empty", "--message=before there was a loader")
+    git("tag", "v0.1.0")
+    lock = {"1.0.0": {"rates.js": "sha384-A", "widget.css": "sha384-B"}}
+    tmp_path.joinpath(LOCK).parent.mkdir(parents=True)
+    tmp_path.joinpath(LOCK).write_text(json.dumps(lock), "utf-8")
+    git("add", ".")
+    git("commit", "--message=the loader")
+    other = {"1.0.0": {"rates.js": "sha384-C"}}
+    assert changed(other, tmp_path) == []
+    git("tag", "v1.0.0")
+    assert changed(other, tmp_path) == ["1.0.0/rates.js", "1.0.0/widget.css"]
+    assert changed(lock | {"1.1.0": {"rates.js": "sha384-C"}}, tmp_path) == []
 
 
 def test_the_newest_release_is_made_from_the_sources() -> None:
