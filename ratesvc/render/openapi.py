@@ -78,7 +78,8 @@ def operations(site: widget.Site, day: date) -> list[Part]:
 
 
 def resolved(part: Part, whole: Part) -> Part:
-    """The shared component that a reference names; anything else as it is."""
+    """The shared component that a reference names, the first of several; anything else as it is."""
+    part = part["anyOf"][0] if "anyOf" in part else part
     if "$ref" not in part:
         return part
     _, _, kind, name = part["$ref"].split("/")

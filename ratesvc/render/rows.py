@@ -163,8 +163,7 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Everything that is shown, and as JSON rows.json. A text that is empty has no field there.
 
     `foreign` is the language of our sentences if it is not the page's language. `title_foreign` is that of the title,
-    which may be the host's own words. `converter` is the data of its element. `style` is the style sheet, for the
-    element alone. rows.json has no `fit`.
+    which may be the host's own words. `converter` is the data of its element. rows.json has no `fit`.
     """
 
     tag: str = msgspec.field(name="lang")
@@ -183,7 +182,6 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     badge: str = ""
     note: str = ""
     converter: str = ""
-    style: str = ""
     fit: Fit | None = None
 
     @property
@@ -244,13 +242,9 @@ def table(
     )
 
 
-def rows_json(table: Table, style: str = "") -> bytes:
-    """rows.json. The element needs the `style` sheet and no currency codes; others need codes and no style."""
-    table = msgspec.structs.replace(table, fit=None)
-    if style:
-        rows = tuple(msgspec.structs.replace(row, code="") for row in table.rows)
-        table = msgspec.structs.replace(table, rows=rows, style=style)
-    return encode(table)
+def rows_json(table: Table) -> bytes:
+    """rows.json."""
+    return encode(msgspec.structs.replace(table, fit=None))
 
 
 def columns_of(snapshot: Snapshot, view: View) -> tuple[InForce, ...]:

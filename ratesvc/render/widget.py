@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -110,9 +109,15 @@ def _lines(name: str) -> list[str]:
 
 
 @cache
+def rules(name: str) -> list[str]:
+    """A style sheet as rules, or as the lines that begin and end a group of rules."""
+    return [line.replace("$", step) for line in _lines(f"{name}.css") for step in _steps(line)]
+
+
+@cache
 def style(name: str) -> str:
     """A style sheet, one line: its bytes are constant for a release, and so is their hash."""
-    return "".join(line.replace("$", step) for line in _lines(f"{name}.css") for step in _steps(line))
+    return "".join(rules(name))
 
 
 def _steps(line: str) -> Iterable[str]:
@@ -123,31 +128,6 @@ def _steps(line: str) -> Iterable[str]:
 def script(name: str) -> str:
     """A script for a page of ours, without blank lines and comment lines."""
     return "\n".join(line for line in _lines(f"{name}.js") if line and not line.startswith("//"))
-
-
-def style_of(table: Table, look: Look) -> str:
-    """The widget's style without the rules for parts that this table lacks.
-
-    The element fetches the style with its rows. Loader and six rows with the whole style would exceed 3,000 bytes.
-    The widths are written into the rules, because a loader of an older release gives the table no class for them.
-    """
-    used = {"rates", "head", "label", "code", "mark", "words", look.theme, look.updown}
-    used |= {table.layout} if table.layout else set()
-    used |= {*table.kinds, *(row.move for row in table.rows), *(["badge"] if table.badge else [])}
-    used |= {"when"} if any(column.label for column in table.columns) else set()
-
-    def applies(rule: str) -> bool:
-        selectors = rule.partition("{")[0].split(",")
-        return any(used.issuperset(re.findall(r"(?:\.cbr-|layout=)([\w-]+)", selector)) for selector in selectors)
-
-    def fitted(rule: str) -> str:
-        for name, width in zip(
-            ("wide", "tiny"), table.fit.steps if table.fit and not table.layout else (), strict=False
-        ):
-            rule = rule.replace(f"cbr-{name}-$", "cbr-rates").replace("$", str(width)) if name in rule else rule
-        return rule
-
-    return "".join(filter(applies, map(fitted, _lines("widget.css"))))
 
 
 def hashes(*texts: str) -> str:

@@ -17,6 +17,7 @@ from ratesvc.domain.rates import InForce
 from ratesvc.errors import BadRequest, NotEmbeddable, NotSupported, RatesvcError
 from ratesvc.render import builder, card, png, rows, widget
 from ratesvc.render.builder import HEIGHTS, OEMBED_SIZES, WIDTHS, Choice, Size
+from ratesvc.render.element import element
 from ratesvc.render.json import JSON, encode
 from ratesvc.render.language import Language, language_or_default
 from ratesvc.render.widget import framed_page, hashes
@@ -163,7 +164,7 @@ async def _finished_rows(service: Service, request: web.Request) -> Answer:
     look = shown.params.look() if styled else None
 
     def render() -> Body:
-        return Body(rows.rows_json(shown.table, widget.style_of(shown.table, look) if look else ""), JSON, (NOINDEX,))
+        return Body(element(shown.table, look) if look else rows.rows_json(shown.table), JSON, (NOINDEX,))
 
     return await shown.answer(("rows", look), render)
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from html import unescape
 from itertools import product
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import aiohttp
@@ -135,6 +136,27 @@ async def test_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert sizes["/widget/rates.js"] <= 2000
     assert sizes["/widget/frame"] <= 4000
     assert sizes["/widget/rates.js"] + max(sizes[path] for path in rows) <= 3000
+
+
+def written(node: Any) -> str:
+    """A node as the HTML that it comes from."""
+    if isinstance(node, str):
+        return node
+    tag, attributes, *inside = node
+    pairs = (f' {name}="{value}"' for name, value in zip(attributes[::2], attributes[1::2], strict=True))
+    return f"<{tag}{''.join(pairs)}>{''.join(map(written, inside))}</{tag}>"
+
+
+@pytest.mark.parametrize(
+    "query", ["spark=30&converter=1", "layout=line&lang=de", "layout=inline&code=USD&href=https://a.example/?a=1%26b=2"]
+)
+async def test_the_element_has_the_html_of_the_fragment(live: Live, query: str) -> None:
+    """As nodes: every tag, attribute and text, and nothing else."""
+    document = json.loads(await text_of(live, f"/widget/rows.json?style=inline&heading=%3Cb%3E%22%26&{query}"))
+    fragment = (await text_of(live, f"/widget?style=none&heading=%3Cb%3E%22%26&{query}")).partition("<script")[0]
+    expected = re.sub(r"\n|<(polyline [^>]*)/>", lambda found: f"<{found[1]}></polyline>" if found[1] else "", fragment)
+    assert written(document["content"]) == unescape(expected)
+    assert document.keys() == {"style", "content"}
 
 
 async def test_rows_bring_the_rules_that_they_need(live: Live) -> None:

@@ -1,14 +1,18 @@
 // <cbr-converter>: an amount at the widget's rates, exactly and without a request. MIT licence.
 // It comes after the rows, and computes with their own figures in whole numbers: no float, rounded once, half to even.
+// Like the loader it trusts no host page, see rates.js. If it fails it stays empty.
 customElements.get("cbr-converter") || (() => {
-customElements.define("cbr-converter", class extends HTMLElement {
-connectedCallback() {
-if (this.shadowRoot) return;
-const { rates, names, words, lang, group, mark } = JSON.parse(this.getAttribute("data"));
-const make = (tag, more, ...inner) => {
-const made = document.createElement(tag);
-for (const name in more) more[name] && made.setAttribute(name, more[name]);
-made.append(...inner);
+const of = (name, page = document) => Reflect.get(Document.prototype, name, page);
+// The attributes are an array of names and values; empty ones are left out.
+const make = (tag, attributes, ...inner) => {
+const made = of("createElement").call(document, tag);
+for (let at = 0; at < attributes.length; at += 2) if (attributes[at + 1]) made.setAttribute(attributes[at], attributes[at + 1]);
+for (let at = 0; at < inner.length; at++) made.appendChild(inner[at]);
+return made;
+};
+const filled = (tag, attributes, text) => {
+const made = make(tag, attributes);
+made.textContent = text;
 return made;
 };
 // A decimal literal as a whole number and its count of decimals.
@@ -23,6 +27,8 @@ const numerator = given * above * BigInt(units) * power(less + places), denomina
 const quotient = numerator / denominator, twice = numerator % denominator * 2n;
 return quotient + (twice > denominator || twice == denominator && quotient % 2n ? 1n : 0n);
 };
+const fill = host => {
+const { rates, names, words, lang, group, mark } = JSON.parse(host.getAttribute("data"));
 const written = (number, places) => {
 const digits = String(number).padStart(places + 1, "0"), front = digits.slice(0, digits.length - places);
 return front.replace(/\B(?=(\d{3})+$)/g, group) + (places ? mark + digits.slice(-places) : "");
@@ -48,16 +54,16 @@ const plain = /^([0-9]*|[0-9]{1,3}(?:[\s'’‘ʼ`´][0-9]{3})+)(?:[.,]([0-9]{0,
 return code && front?.length < 16 && { number: front + "." + (plain[2] || ""), code, guessed };
 };
 const select = (chosen, label) => {
-const made = make("select", { "aria-labelledby": label, part: "currency" }, ...Object.keys(rates).map(code => make("option", { "aria-label": code + ", " + names[code], value: code }, code)));
+const made = make("select", ["aria-labelledby", label, "part", "currency"], ...Object.keys(rates).map(code => filled("option", ["aria-label", code + ", " + names[code], "value", code], code)));
 made.value = chosen;
 return made;
 };
 const from = select(Object.keys(rates)[0], "of-amount"), to = select("RUB", "of-result");
-const amount = make("input", { id: "amount", inputmode: "decimal", autocomplete: "off", maxlength: 30, part: "amount", dir: "ltr", value: "100" });
-const result = make("output", { id: "result", for: "amount", part: "result", dir: "ltr" });
-const swap = make("button", { type: "button", "aria-label": words.swap, lang, part: "swap" }, "⇅");
-const labels = ["amount", "result"].map(id => make("label", { for: id, id: "of-" + id }));
-const note = make("p", { role: "alert", lang });
+const amount = make("input", ["id", "amount", "inputmode", "decimal", "autocomplete", "off", "maxlength", 30, "part", "amount", "dir", "ltr", "value", "100"]);
+const result = make("output", ["id", "result", "for", "amount", "part", "result", "dir", "ltr"]);
+const swap = filled("button", ["type", "button", "aria-label", words.swap, "lang", lang, "part", "swap"], "⇅");
+const labels = ["amount", "result"].map(id => make("label", ["for", id, "id", "of-" + id]));
+const note = make("p", ["role", "alert", "lang", lang]);
 const show = () => {
 const known = read(amount.value), wrong = !known && amount.value.trim() != "";
 if (known && known.code != from.value) {
@@ -79,7 +85,9 @@ swap.onclick = () => {
 [from.value, to.value] = [to.value, from.value];
 show();
 };
-const root = this.attachShadow({ mode: "open" }), sheet = new CSSStyleSheet();
+amount.oninput = to.oninput = show;
+show();
+const sheet = new (of("defaultView", host.ownerDocument).CSSStyleSheet)();
 sheet.replaceSync(`
 :host{display:block;margin-top:.8em}
 :host([hidden]){display:none}
@@ -98,18 +106,16 @@ button{min-width:2.2em;cursor:pointer}
 p{margin-top:.4em}
 p[role]{margin:0;opacity:1;font-weight:bold}
 p:empty{display:none}`);
+const root = host.attachShadow({ __proto__: null, mode: "open" });
 root.adoptedStyleSheets = [sheet];
-root.append(make("div", 0, labels[0], amount, from, swap, note, labels[1], result, to), make("p", { lang }, words.day));
-amount.oninput = to.oninput = show;
-show();
+root.appendChild(make("div", [], labels[0], amount, from, swap, note, labels[1], result, to));
+root.appendChild(filled("p", ["lang", lang], words.day));
+};
+customElements.define("cbr-converter", class extends HTMLElement {
+connectedCallback() {
+try {
+this.shadowRoot || fill(this);
+} catch {}
 }
 });
-// The loader says what it has shown. An element that was shown before this file came shows it again, from memory.
-addEventListener("cbr-load", ({ target, detail }) => {
-if (!detail.converter) return;
-const made = document.createElement("cbr-converter");
-made.setAttribute("data", detail.converter);
-target.shadowRoot.querySelector("p").before(made);
-});
-for (const shown of document.querySelectorAll("cbr-rates[state=load]")) shown.attributeChangedCallback();
 })();

@@ -1,78 +1,104 @@
-// <cbr-rates>: the Bank of Russia's rates, as this service formatted them. MIT licence.
-// createElement, adoptedStyleSheets and CSSOM only: it works under style-src 'self' and Trusted Types.
-// The shadow root comes after valid rows, so that the link inside the element survives every failure.
+// <cbr-rates>: the Bank of Russia's rates, as this service wrote them. MIT licence.
+// It shows rows or the link inside, on every host page. A name in a host's HTML hides a property of its document, and a
+// script may add keys to every object. So this file reads the properties of Document.prototype and indexes of arrays, and
+// creates the shadow root, which hides the link, after everything that may fail.
+// createElementNS, adoptedStyleSheets and CSSOM only: it works under style-src 'self' and Trusted Types.
 (() => {
-const base = document.currentScript.src.replace(/(.*\/widget\/).*/, "$1rows.json?style=inline");
-const known = "height refresh code codes columns converter date decimals head heading href lang layout pending spark symbols theme unit updown".split(" "), jobs = {};
-// An element whose class and part have the same words; empty texts are left out.
-const make = (tag, kinds, more, ...inner) => {
-const made = document.createElementNS("http://www.w3.org/" + (/svg|pol/.test(tag) ? "2000/svg" : "1999/xhtml"), tag);
-if (kinds) more = { class: kinds.replace(/\S+/g, "cbr-$&"), part: kinds, ...more };
-for (const name in more) more[name] && made.setAttribute(name, more[name]);
-made.append(...inner.flat(5).filter(one => one));
-return made;
+const of = (name, page = document) => Reflect.get(Document.prototype, name, page);
+const source = of("currentScript")?.src, jobs = { __proto__: null };
+const known = ["height", "refresh", "code", "codes", "columns", "converter", "date", "decimals", "head", "heading", "href", "lang", "layout", "pending", "spark", "symbols", "theme", "unit", "updown"];
+// Tags and attributes of rows; 2 is SVG. Looked up without a method, because a page may replace methods.
+const allowed = { __proto__: null, a: 1, bdi: 1, caption: 1, "cbr-converter": 1, p: 1, polyline: 2, slot: 1, strong: 1, svg: 2, table: 1, tbody: 1, td: 1, th: 1, thead: 1, time: 1, tr: 1, "aria-hidden": 1, "aria-label": 1, class: 1, data: 1, datetime: 1, dir: 1, lang: 1, points: 1, role: 1, scope: 1, target: 1, title: 1, viewBox: 1 };
+// Milliseconds before an element that is inserted asks: some pages insert one that failed again at once.
+let rest = 0;
+// A node is a text, or an array of its tag, an array of attributes and their values, and the nodes inside. Another tag
+// becomes a span, another attribute is left out, and a link to anything but http and https, too.
+const built = node => {
+if (typeof node == "string") return of("createTextNode").call(document, node);
+const tag = node[0], attributes = node[1];
+const element = of("createElementNS").call(document, "http://www.w3.org/" + (allowed[tag] > 1 ? "2000/svg" : "1999/xhtml"), allowed[tag] ? tag : "span");
+for (let at = 0; at < attributes.length; at += 2) {
+const name = attributes[at], value = attributes[at + 1];
+if (name == "href" ? /^https?:/i.test(value) : allowed[name]) element.setAttribute(name, value);
+if (name == "class") element.setAttribute("part", value.replaceAll("cbr-", ""));
+}
+for (let at = 2; at < node.length; at++) element.appendChild(built(node[at]));
+return element;
 };
-const link = (href, ...inner) => href ? make("a", 0, { href }, inner) : inner;
-// Equal elements share a request. Its answer is forgotten after a minute, because a page may stay open for days.
-const fetched = url => jobs[url] ||= fetch(url, { credentials: "omit", signal: AbortSignal.timeout(9e3) }).then(answer => answer.ok ? answer.json() : Promise.reject(answer.status)).finally(() => setTimeout(() => delete jobs[url], 6e4));
-const table = (all, look) => {
-const lang = all.words_lang, [first] = all.rows[0].cells, inline = all.layout == "inline";
-const head = ({ date, kind, label, text }) => make("th", "head " + kind, { lang: !date && lang, scope: "col" },
-label && make("span", "when", 0, label), make(date ? "time" : "span", 0, { datetime: date }, text));
-const cell = (row, { kind }, text) => make("td", kind, 0, kind == "trend"
-? row.points && make("svg", 0, { role: "img", "aria-label": text, viewBox: "0 0 60 18" }, make("polyline", 0, { points: row.points }))
-: [kind == "change" && row.words && [make("span", "mark", { "aria-hidden": true }, row.mark), " ", make("span", "words", { lang }, row.words), " "], make("bdi", 0, { dir: "ltr" }, text)]);
-return make("span", "rates " + (all.layout || "") + " " + look, { lang: all.lang, dir: all.dir, title: inline && all.title }, inline ? link(all.href, first) : [
-make("table", 0, 0,
-make("caption", all.titled ? "title" : "title words", { lang: all.title_lang }, link(all.href, all.title), all.badge && [" ", make("span", "badge", 0, all.badge)]),
-make("thead", all.headless && "words", 0, make("tr", 0, 0, all.columns.map(head))),
-make("tbody", 0, 0, all.rows.map(row => make("tr", row.move, 0,
-make("th", 0, { scope: "row" }, link(row.href, make("bdi", "code", { dir: "ltr" }, row.unit), row.name && make("span", "label", 0, row.name))),
-row.cells.map((text, at) => cell(row, all.columns[at + 1], text)))))),
-make("p", "note", 0, all.note && [make("strong", 0, { lang }, all.note), " "], make("a", 0, { href: all.source_url, target: "_blank" }, "cbr.ru"))]);
+// For a minute equal elements share an answer, also a failure. A page that asks for more than a hundred gets no more.
+const asking = async url => {
+setTimeout(() => delete jobs[url], 6e4);
+if (Object.keys(jobs).length > 99) throw 429;
+const answer = await fetch(url, { __proto__: null, credentials: "omit", signal: AbortSignal.timeout(9e3) });
+if (!answer.ok) throw answer.status;
+return await answer.json();
 };
 customElements.get("cbr-rates") || customElements.define("cbr-rates", class extends HTMLElement {
 static observedAttributes = known;
+#due;
+#turn;
+#shown;
+#root;
 connectedCallback() {
-this.attributeChangedCallback();
+this.#plan(rest);
 }
+// An attribute that changes at every frame asks once.
 attributeChangedCallback() {
-clearTimeout(this.due);
-this.due = setTimeout(() => this.isConnected && this.show());
+this.#turn && this.#plan(500);
 }
 disconnectedCallback() {
-this.attributeChangedCallback();
+clearTimeout(this.#due);
+this.#turn = 0;
 }
-async show() {
-const of = name => this.getAttribute(name) || "";
-let url = base;
-for (const name of known.slice(2)) {
-const text = name == "lang" ? this.closest("[lang]")?.lang : of(name);
+// The style sheet stays behind in the old document.
+adoptedCallback() {
+this.#shown = 0;
+}
+// With the method that built the node: where a page has broken it there is no root.
+#put(node) {
+this.#root.textContent = "";
+this.#root.appendChild(node);
+}
+// A hidden page asks when it is seen again, except for its first rows.
+#plan(wait) {
+clearTimeout(this.#due);
+this.#due = setTimeout(() => this.#turn && of("hidden") ? this.#plan(wait) : this.#show(), wait);
+}
+async #show() {
+const turn = this.#turn = {};
+let url, detail, state = "error", at = this, spoken;
+try {
+// A timer counts 32 bits of milliseconds, and one that is longer than that is due at once.
+const minutes = this.getAttribute("refresh");
+if (minutes > 0) this.#plan(Math.min(Math.max(minutes, 5), 1440) * 6e4);
+this.style.height = this.getAttribute("height") + "px";
+url = /.*\/widget\//.exec(source)[0] + "rows.json?style=inline";
+// Out of the shadow trees around it.
+do spoken = at.closest("[lang]"); while (!spoken && (at = at.getRootNode()) instanceof ShadowRoot && (at = at.host));
+for (let at = 2; at < known.length; at++) {
+const name = known[at], text = (name == "lang" ? spoken : this)?.getAttribute(name);
 if (text) url += "&" + name + "=" + encodeURIComponent(text);
 }
-this.url = url;
-this.style.height = of("height") + "px";
-clearTimeout(this.due);
-if (of("refresh") > 0) this.due = setInterval(() => document.hidden || this.show(), Math.max(of("refresh"), 5) * 6e4);
-let detail, made, state = "error";
-try {
-made = table(detail = await fetched(url), of("theme") + " " + of("updown"));
+detail = await (jobs[url] ||= asking(url));
+// The element has gone, or asks for something else.
+if (turn != this.#turn) return;
+const sheet = new (of("defaultView", this.ownerDocument).CSSStyleSheet)(), rows = built(detail.content);
+sheet.replaceSync(detail.style);
+if (!rows.textContent) throw detail;
+(this.#root ||= this.attachShadow({ __proto__: null, mode: "open" })).adoptedStyleSheets = [sheet];
+this.#put(rows);
+this.#shown = url;
 state = "load";
 } catch (error) {
-delete jobs[url];
 detail = error;
+rest = 500;
 }
-if (url != this.url) return;
-if (made) {
-const root = this.shadowRoot || this.attachShadow({ mode: "open" }), sheet = new CSSStyleSheet();
-sheet.replaceSync(detail.style);
-root.adoptedStyleSheets = [sheet];
-root.replaceChildren(made);
-this.shown = url;
-// An answer to an earlier request is ignored.
-} else if (url != this.shown) this.shadowRoot?.replaceChildren(make("slot"));
+if (turn == this.#turn) try {
 this.setAttribute("state", state);
-this.dispatchEvent(new CustomEvent("cbr-" + state, { bubbles: true, detail }));
+// The rows stay if only their refresh fails.
+if (url != this.#shown && this.#root) this.#put(built(["slot", []]));
+this.dispatchEvent(new CustomEvent("cbr-" + state, { __proto__: null, bubbles: true, composed: true, detail }));
+} catch {}
 }
 });
 })();
