@@ -164,6 +164,13 @@ LIBRARIES = {
         const one = /^[A-Z]/.test(name) && window[name];
         if (typeof one == "function") { Object.freeze(one); one.prototype && Object.freeze(one.prototype) } }
       Object.freeze(Reflect); Object.freeze(JSON); Object.freeze(Math)""",
+    "listeners": """
+      var busy = true;
+      addEventListener("cbr-load", ({ target, detail }) => {
+        if (detail) { detail.content[0] = "script"; detail.style = "*{display:none}" }
+        document.body.append(target);
+        addEventListener("cbr-load", () => busy = false);
+      }, { once: true })""",
     "watchers": """
       new MutationObserver(all => { for (const { target, attributeName } of all) if (attributeName == "state")
         target.setAttribute("theme", target.getAttribute("theme") == "dark" ? "light" : "dark") })

@@ -79,12 +79,12 @@ for (let at = 2; at < known.length; at++) {
 const name = known[at], text = (name == "lang" ? spoken : this)?.getAttribute(name);
 if (text) url += "&" + name + "=" + encodeURIComponent(text);
 }
-detail = await (jobs[url] ||= asking(url));
+const answer = await (jobs[url] ||= asking(url));
 // The element has gone, or asks for something else.
 if (turn != this.#turn) return;
-const sheet = new (of("defaultView", this.ownerDocument).CSSStyleSheet)(), rows = built(detail.content);
-sheet.replaceSync(detail.style);
-if (!rows.textContent) throw detail;
+const sheet = new (of("defaultView", this.ownerDocument).CSSStyleSheet)(), rows = built(answer.content);
+sheet.replaceSync(answer.style);
+if (!rows.textContent) throw answer;
 (this.#root ||= this.attachShadow({ __proto__: null, mode: "open" })).adoptedStyleSheets = [sheet];
 this.#put(rows);
 this.#shown = url;
