@@ -7,6 +7,7 @@ by name is a find, and so is what is read otherwise than by the independent read
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -73,8 +74,14 @@ def catalogue(content: bytes) -> None:
         found = parse_catalogue(content)
         rows = list(_children(_root(content), "Item"))
         assert rows
-        read = [(row.getAttribute("ID"), _text(row, "Name"), _text(row, "ParentCode")) for row in rows]
-        assert read == [(one.cbr_id, one.name.strip(), one.parent_id) for one in found]
+        read = [(row.getAttribute("ID"), _text(row, "Name")) for row in rows]
+        assert read == [(one.cbr_id, one.name.strip()) for one in found]
+        # A parent that is no id is not written out to anybody: the currency is its own then.
+        parents = [_text(row, "ParentCode") for row in rows]
+        assert all(
+            one.parent_id == (parent if re.fullmatch(r"R[0-9]{5}[A-Z]?", parent) else one.cbr_id)
+            for parent, one in zip(parents, found, strict=True)
+        )
         codes = [(_text(row, "ISO_Char_Code"), _text(row, "ISO_Num_Code")) for row in rows]
         assert [(code, number and number.zfill(3)) for code, number in codes] == [
             (one.code or "", one.numeric_code or "") for one in found
