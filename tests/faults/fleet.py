@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
+import ssl
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -16,15 +17,17 @@ from types import MappingProxyType
 from typing import Self
 
 import aiohttp
+import pytest
 from conftest import PATIENCE_S, eventually, program
 from fake_bank import Bank, around_today
 from invariant import Invariant, Mark
-from processes import Program, free_port, serving_by
+from processes import Program, environment, free_port, serving_by
 from sheets import truth_of
 
 from ratesvc.domain.workdays import moscow_day, utc_now
 
 SHIPPED = Path(__file__).parents[2] / "deploy" / "haproxy.cfg"
+CADDYFILE = SHIPPED.with_name("Caddyfile")
 NEXT = "/v1/rates/next"
 PATHS = ("/v1/rates", "/v1/rates/today", NEXT, "/v1/rates?lang=ru")
 NO_LIMIT = 10**9
@@ -77,7 +80,60 @@ async def proxy(
         await process.wait()
 
 
+@asynccontextmanager
+async def caddy(
+    folder: Path,
+    *replicas: str,
+    http_port: int = 0,
+    named: bool = True,
+    replaced: Mapping[str, str] = MappingProxyType({}),
+) -> AsyncIterator[str]:
+    """The same with Caddy, for https://localhost, with a certificate of its own authority: see `trust`.
+
+    `named` adds which replica answered.
+    """
+    port, addresses = free_port(), [url.removeprefix("http://") for url in replicas]
+    ports = f"\thttp_port {http_port or free_port()}\n\thttps_port {port}\n"
+    own = {"\n{\n": f"\n{{\n\tadmin off\n\tskip_install_trust\n\tdefault_bind 127.0.0.1\n{ports}"}
+    if named:
+        words = ["{rp.upstream.hostport}", *(f"{one} replica{n}" for n, one in enumerate(addresses))]
+        own["(replicas) {\n"] = "(replicas) {\n" + "".join(f"\theader_down X-Replica {one}\n" for one in words)
+    text = CADDYFILE.read_text("utf-8")
+    for shipped, ours in {**own, **replaced}.items():
+        assert text.count(shipped) == 1, shipped
+        text = text.replace(shipped, ours)
+    config = folder / "Caddyfile"
+    config.write_text(text, "utf-8")
+    given = {"XDG_DATA_HOME": str(folder), "DOMAIN": "localhost", "RATES": " ".join(addresses)}
+    with (folder / "caddy.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            *(program("caddy"), "run", "--config", str(config)),
+            env=environment(folder, **given),
+            stdout=log,
+            stderr=log,
+        )
+    url = f"https://localhost:{port}"
+    try:
+        await eventually(lambda: root_of(folder).exists())
+        await eventually(lambda: answers_with(url, "/health", 404, trust(folder)))
+        yield url
+    finally:
+        process.terminate()
+        await process.wait()
+
+
 HAPROXY = partial(proxy, at_most=NO_LIMIT)
+FRONTS = [pytest.param(HAPROXY, id="haproxy"), pytest.param(caddy, id="caddy", marks=pytest.mark.faults)]
+
+
+def root_of(folder: Path) -> Path:
+    """The certificate of the authority of Caddy in this folder."""
+    return folder / "caddy" / "pki" / "authorities" / "local" / "root.crt"
+
+
+def trust(folder: Path) -> ssl.SSLContext:
+    """Trusts the authority of Caddy in this folder."""
+    return ssl.create_default_context(cafile=root_of(folder))
 
 
 @dataclass
@@ -88,6 +144,7 @@ class Readers:
     bank: Bank
     per_second: float
     paths: tuple[str, ...]
+    trust: ssl.SSLContext | None = None
     answers: Counter[str] = field(default_factory=Counter)
     by_replica: Counter[str] = field(default_factory=Counter)
     invariants: dict[str, Invariant] = field(default_factory=dict)
@@ -96,7 +153,9 @@ class Readers:
 
     async def __aenter__(self) -> Self:
         timeout = aiohttp.ClientTimeout(total=PATIENCE_S)
-        self._http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout)
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=self.trust or True), timeout=timeout
+        )
         self._sending = asyncio.create_task(self._send())
         return self
 
@@ -186,7 +245,7 @@ class Readers:
 
 @dataclass
 class Fleet:
-    """Two replicas on fixed ports behind the proxy, with readers."""
+    """Two replicas on fixed ports behind a proxy, with readers."""
 
     start: Callable[[int], Awaitable[Program]]
     readers: Readers
@@ -222,7 +281,8 @@ async def fleet(  # noqa: PLR0913 -- what a story varies
 
         programs = [await start(number) for number in range(2)]
         url = await stack.enter_async_context(front(folder, *(one.url for one in programs)))
-        async with Readers(url, bank, per_second, paths) as readers:
+        trusted = trust(folder) if url.startswith("https") else None
+        async with Readers(url, bank, per_second, paths, trusted) as readers:
             await readers.also("replica0")
             await readers.also("replica1")
             readers.answers.clear()  # the proxy begins before it has asked its replicas
@@ -231,10 +291,10 @@ async def fleet(  # noqa: PLR0913 -- what a story varies
     assert readers.violations == []
 
 
-async def answers_with(url: str, path: str, status: int) -> bool:
+async def answers_with(url: str, path: str, status: int, trusted: ssl.SSLContext | None = None) -> bool:
     """Whether that address answers with this status."""
     try:
-        async with aiohttp.ClientSession() as http, http.get(url + path) as answer:
+        async with aiohttp.ClientSession() as http, http.get(url + path, ssl=trusted or True) as answer:
             return answer.status == status
     except aiohttp.ClientError:
         return False

@@ -20,7 +20,7 @@ import aiohttp
 import pytest
 from conftest import Clock, Serve, eventually, missing, program
 from fake_bank import Bank, around_today, sheet, workdays
-from fleet import fleet, shared_by
+from fleet import FRONTS, Front, caddy, fleet, shared_by
 from ledger import Fault
 from processes import Program, environment, finished, processes_over, run, serving, serving_by
 from redis.asyncio import from_url
@@ -38,9 +38,12 @@ pytestmark = pytest.mark.slow
 POLL_S = 0.5
 
 
-async def test_D1_kill_9_of_one_of_two_under_load(bank: Bank, redis_url: str, tmp_path: Path, fault: Fault) -> None:
+@pytest.mark.parametrize("front", FRONTS)
+async def test_D1_kill_9_of_one_of_two_under_load(
+    front: Front, bank: Bank, redis_url: str, tmp_path: Path, fault: Fault
+) -> None:
     """One of two replicas is killed: of 200 requests a second only those are lost that it was answering."""
-    async with fleet(shared_by(bank, redis_url), bank, tmp_path) as two:
+    async with fleet(shared_by(bank, redis_url), bank, tmp_path, front=front) as two:
         await two.readers.more(200)
         flying = len(two.readers.flying)
         two.programs[0].kill()
@@ -51,9 +54,11 @@ async def test_D1_kill_9_of_one_of_two_under_load(bank: Bank, redis_url: str, tm
 
 
 @pytest.mark.faults
-async def test_D2_a_rolling_restart_fails_no_request(bank: Bank, redis_url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("front", FRONTS)
+async def test_D2_a_rolling_restart_fails_no_request(front: Front, bank: Bank, redis_url: str, tmp_path: Path) -> None:
     """The replicas restart one after the other: the proxy sees «draining», each ends with 0, no request fails."""
-    async with fleet(shared_by(bank, redis_url, RATESVC_DRAIN_SECONDS="4"), bank, tmp_path) as two:
+    shared = shared_by(bank, redis_url, RATESVC_DRAIN_SECONDS="4")
+    async with fleet(shared, bank, tmp_path, front=front) as two:
         await two.readers.more(200)
         for number in (0, 1):
             two.programs[number].kill(signal.SIGTERM)
@@ -85,6 +90,24 @@ async def test_D3_a_replica_that_stands_still(bank: Bank, redis_url: str, tmp_pa
         await fault.recovers(lambda: serves_revision(one, 2))
         await two.readers.also("replica0")
         await two.readers.more(400)
+    assert two.readers.lost == 0
+
+
+@pytest.mark.faults
+async def test_D3_a_replica_that_stands_still_behind_caddy(bank: Bank, redis_url: str, tmp_path: Path) -> None:
+    """A replica hangs behind Caddy: the other answers its requests, none fails, and later it is asked again."""
+    async with fleet(shared_by(bank, redis_url), bank, tmp_path, front=caddy) as two:
+        await two.readers.more(200)
+        two.programs[0].kill(signal.SIGSTOP)
+        try:
+            await two.readers.only("replica1")
+            waiting = set(two.readers.flying)
+            await eventually(lambda: waiting.isdisjoint(two.readers.flying))
+            await two.readers.only("replica1")
+        finally:
+            two.programs[0].kill(signal.SIGCONT)
+        await two.readers.also("replica0")
+        await two.readers.more(200)
     assert two.readers.lost == 0
 
 

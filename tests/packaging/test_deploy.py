@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import yaml
 from conftest import program
-from processes import ROOT, output_of
+from fleet import CADDYFILE
+from processes import ROOT, environment, output_of
 
 from ratesvc import __version__
 from ratesvc.config import Settings, load
@@ -118,23 +119,66 @@ def test_compose_has_two_healthy_replicas_behind_a_proxy() -> None:
     assert services["ratesvc"]["image"] == f"ratesvc:{__version__}"
     assert COMPOSE["networks"]["store"] == {"internal": True}
     assert {name for name, one in services.items() if "store" in one["networks"]} == {"ratesvc", "valkey"}
-    assert {name for name, one in services.items() if "ports" in one} == {"proxy"}
+    assert {name for name, one in services.items() if "ports" in one} == {"proxy", "tls"}
     waits = [one["condition"] for service in services.values() for one in service.get("depends_on", {}).values()]
-    assert waits == ["service_healthy"] * 2
+    assert waits == ["service_healthy"] * 3
     assert all("healthcheck" in one for name, one in services.items() if name != "ratesvc")
     assert all(one["read_only"] and one["security_opt"] == ["no-new-privileges:true"] for one in services.values())
 
 
 def test_compose_gives_a_replica_the_time_it_needs_to_stop() -> None:
     """Its settings are right, and nobody is killed while he finishes."""
-    replica = COMPOSE["services"]["ratesvc"]
-    variables = {name: re.sub(r"\$\{[A-Z_]+:-(.+)\}", r"\1", text) for name, text in replica["environment"].items()}
-    assert float(replica["stop_grace_period"].removesuffix("s")) > grace(load(None, variables))
+    stop = COMPOSE["services"]["ratesvc"]["stop_grace_period"]
+    assert float(stop.removesuffix("s")) > grace(load(None, composed("ratesvc")))
+
+
+def composed(service: str, **given: str) -> dict[str, str]:
+    """A service's environment as Compose fills it in: `${A:-or else}` and `${A:+if there}`, the innermost first."""
+    pattern = re.compile(r"\$\{([A-Z_]+):([-+])([^{}]*)\}")
+
+    def filled(text: str) -> str:
+        while found := pattern.search(text):
+            is_given = bool(given.get(found[1]))
+            chosen = found[3] if is_given == (found[2] == "+") else given.get(found[1], "")
+            text = text[: found.start()] + chosen + text[found.end() :]
+        return text
+
+    return {name: filled(text) for name, text in COMPOSE["services"][service]["environment"].items()}
+
+
+def test_compose_with_a_domain_has_links_and_a_certificate_for_it() -> None:
+    """With the profile `tls` Caddy is in front of the proxy, keeps its certificate, and links begin with the domain."""
+    tls = COMPOSE["services"]["tls"]
+    assert (tls["profiles"], tls["ports"]) == (["tls"], ["80:80", "443:443", "443:443/udp"])
+    assert composed("tls", DOMAIN="rates.example") == {"DOMAIN": "rates.example", "RATES": "proxy:8080"}
+    assert set(re.findall(r"\{\$([A-Z]+)", CADDYFILE.read_text("utf-8"))) == {"DOMAIN", "RATES"}
+    assert [volume for volume in tls["volumes"] if volume.startswith(tuple(COMPOSE["volumes"]))] == [
+        "certificates:/data"
+    ]
+    seen = [
+        composed("ratesvc", **one)["RATESVC_PUBLIC_URL"] for one in ({}, {"DOMAIN": "a.b"}, {"RATESVC_PUBLIC_URL": "c"})
+    ]
+    assert seen == ["http://localhost:8080", "https://a.b", "c"]
 
 
 def test_the_proxy_is_valid() -> None:
     """By HAProxy itself; what it does is shown in test_shipped_proxy and test_D_fleet."""
     output_of(program("haproxy"), "-c", "-f", "deploy/haproxy.cfg")
+
+
+@pytest.mark.slow
+@pytest.mark.release
+def test_the_caddyfile_is_valid(tmp_path: Path) -> None:
+    """By Caddy itself, which finds it well formatted, also with the domain that the guide puts into it."""
+    assert output_of(program("caddy"), "fmt", CADDYFILE) == CADDYFILE.read_text("utf-8")
+    (put,) = re.findall(
+        r"^(sed .*) >/etc/caddy/Caddyfile", (ROOT / "docs/deploying.md").read_text("utf-8"), re.MULTILINE
+    )
+    named = tmp_path / "Caddyfile"
+    named.write_text(output_of("sh", "-c", put), "utf-8")
+    for file, domain in ((CADDYFILE, {"DOMAIN": "rates.example"}), (named, {})):
+        output_of("caddy", "adapt", "--validate", "--config", file, env=environment(tmp_path, **domain))
+    assert "\nrates.example {\n" in named.read_text("utf-8")
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""What the shipped proxy does by itself; a replica that stops behind it is in faults/test_D_fleet."""
+"""What the shipped proxies do by themselves; a replica that stops behind them is in faults/test_D_fleet."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+from aiohttp.test_utils import BaseTestServer, TestServer
 from conftest import Serve, addresses, eventually
-from fleet import SHIPPED, answers_with, proxy
+from fleet import CADDYFILE, SHIPPED, Front, answers_with, caddy, proxy, trust
 from machine import patience
-from processes import serving
+from playwright.async_api import Browser
+from processes import free_port, serving
+from widget_harness import Live
 
 from ratesvc.config import Settings
 
@@ -25,6 +29,11 @@ pytestmark = [pytest.mark.release, pytest.mark.slow]
 # A CDN's shield asks for so many addresses in the first second of a day, as docs/scale.md says.
 HERD = 500
 HANGS = 0
+FIRST_BYTES = """async () => {
+  const { body } = await fetch("/v1/events");
+  return (await body.pipeThrough(new TextDecoderStream()).getReader().read()).value;
+}"""
+ELEMENT = '<cbr-rates lang="en"></cbr-rates><script src="/widget/rates.js"></script>'
 # Readers wait for a hung replica for so long: its 2 s, then the other's answer.
 ANSWERED_WITHIN_S = 3.0
 
@@ -60,26 +69,29 @@ async def test_the_proxys_own_errors_are_problems(tmp_path: Path, at_most: int |
             assert (await answer.json(content_type=None))["status"] == status
 
 
-@pytest.mark.parametrize("hidden", ["/health", "/metrics"])
-async def test_the_proxy_shows_strangers_neither_health_nor_figures(tmp_path: Path, hidden: str) -> None:
+@pytest.mark.parametrize("front", [proxy, caddy])
+async def test_a_proxy_shows_strangers_neither_health_nor_figures(front: Front, tmp_path: Path) -> None:
     """404 however the address is written, while the replica itself answers."""
-    async with serving(tmp_path, "--demo") as one, proxy(tmp_path, one.url) as url:
+    async with serving(tmp_path, "--demo") as one, front(tmp_path, one.url) as url:
         await one.ready()
-        await eventually(lambda: answers_with(url, "/livez", 200))
-        assert (await one.get(hidden))[0] == 200
-        host, port = url.removeprefix("http://").split(":")
-        encoded = f"/%{ord(hidden[1]):x}{hidden[2:]}"
-        ways = (hidden, f"{hidden}?x=1", encoded, f"http://any{hidden}", f"/.{hidden}")
-        for way in (*ways, f"/x/..{hidden}", f"/{hidden}", f"{hidden}/"):
-            reader, writer = await asyncio.open_connection(host, int(port))
-            writer.write(f"GET {way} HTTP/1.1\r\nHost: any\r\nConnection: close\r\n\r\n".encode())
-            assert (await reader.read()).split()[1] == b"404", way
-            writer.close()
+        trusted = trust(tmp_path) if front is caddy else None
+        await eventually(lambda: answers_with(url, "/livez", 200, trusted))
+        for hidden in ("/health", "/metrics"):
+            assert (await one.get(hidden))[0] == 200
+            encoded = f"/%{ord(hidden[1]):x}{hidden[2:]}"
+            ways = (hidden, f"{hidden}?x=1", encoded, f"http://localhost{hidden}", f"/.{hidden}")
+            for way in (*ways, f"/x/..{hidden}", f"/{hidden}", f"{hidden}/"):
+                reader, writer = await asyncio.open_connection("localhost", int(url.rpartition(":")[2]), ssl=trusted)
+                writer.write(f"GET {way} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+                assert (await reader.read()).split()[1] == b"404", way
+                writer.close()
 
 
-async def test_the_proxy_waits_longer_for_long_answers_only(settings: Settings, serve: Serve) -> None:
-    """Each beginning of an address that its configuration names is that of an address of ours."""
+async def test_the_proxies_wait_longer_for_long_answers_only(settings: Settings, serve: Serve) -> None:
+    """Each beginning of an address that their configurations name is that of an address of ours; both name the same."""
     (named,) = re.findall(r"use_backend long if .* beg (.*) }", SHIPPED.read_text("utf-8"))
+    (in_caddy,) = re.findall(r"@long path (.*)", CADDYFILE.read_text("utf-8"))
+    assert [path.removesuffix("*") for path in in_caddy.split()] == named.split()
     async with serve(settings) as served:
         known = addresses(served.service)
     assert [start for start in named.split() if not any(path.startswith(start) for path in known)] == []
@@ -115,12 +127,25 @@ def state() -> dict[str, int]:
 
 @pytest.fixture
 async def http(tmp_path: Path, state: dict[str, int]) -> AsyncIterator[aiohttp.ClientSession]:
-    """A reader of two such replicas behind the proxy, which both answer."""
+    """A reader of two such replicas behind HAProxy, which both answer."""
+    async with reading(tmp_path, state, proxy) as http:
+        yield http
+
+
+def url_of(one: BaseTestServer) -> str:
+    """Its address without a slash at the end."""
+    return str(one.make_url("")).rstrip("/")
+
+
+@asynccontextmanager
+async def reading(folder: Path, state: dict[str, int], front: Front) -> AsyncIterator[aiohttp.ClientSession]:
+    """The same behind any proxy."""
     async with AsyncExitStack() as stack:
         servers = [await stack.enter_async_context(TestServer(stand_in(state, name))) for name in state]
-        url = await stack.enter_async_context(proxy(tmp_path, *(str(one.make_url("")).rstrip("/") for one in servers)))
-        await eventually(lambda: answers_with(url, "/v1/rates", 200))
-        connector = aiohttp.TCPConnector(limit=0)
+        url = await stack.enter_async_context(front(folder, *map(url_of, servers)))
+        trusted = trust(folder) if url.startswith("https") else None
+        await eventually(lambda: answers_with(url, "/v1/rates", 200, trusted))
+        connector = aiohttp.TCPConnector(limit=0, ssl=trusted or True)
         http = await stack.enter_async_context(aiohttp.ClientSession(url, connector=connector))
         await eventually(lambda: are(http, set(state)))
         yield http
@@ -180,3 +205,105 @@ async def test_the_proxy_cuts_nothing_of_a_replica_that_drains(
             seen += len(await draining.content.readany())
         state["replica0"] = HANGS
         await is_cut(draining)
+
+
+@asynccontextmanager
+async def as_in_compose(folder: Path, *replicas: str, at_most: int | None = None) -> AsyncIterator[str]:
+    """Caddy in front of HAProxy."""
+    async with proxy(folder, *replicas, at_most=at_most) as inner, caddy(folder, inner, named=False) as url:
+        yield url
+
+
+async def test_behind_caddy_one_reader_does_not_use_up_the_requests_of_others(
+    state: dict[str, int], tmp_path: Path
+) -> None:
+    """HAProxy counts the address that Caddy saw, whatever the reader himself says about it."""
+    async with TestServer(stand_in(state, "replica0")) as one, as_in_compose(tmp_path, url_of(one), at_most=100) as url:
+
+        async def statuses(count: int, source: str) -> Counter[int]:
+            connector = aiohttp.TCPConnector(ssl=trust(tmp_path), local_addr=(source, 0))
+            async with aiohttp.ClientSession(url, connector=connector) as reader:
+
+                async def status(number: int) -> int:
+                    given = {"X-Forwarded-For": f"10.0.0.{number}"}
+                    async with reader.get("/v1/rates", headers=given) as answer:
+                        return answer.status
+
+                return Counter(await asyncio.gather(*map(status, range(count))))
+
+        async def is_refused() -> bool:
+            return (await statuses(50, "127.0.0.2"))[429] > 0
+
+        await eventually(is_refused)
+        assert await statuses(20, "127.0.0.3") == {200: 20}
+
+
+@pytest.mark.parametrize("front", [caddy, as_in_compose])
+async def test_readers_hardly_wait_for_a_replica_that_hangs_behind_caddy(
+    front: Front, state: dict[str, int], tmp_path: Path
+) -> None:
+    """All of forty requests are answered well while it hangs; once it is left out, nobody waits for it any more."""
+    async with reading(tmp_path, state, front) as http:
+        state["replica0"] = HANGS
+        async with asyncio.timeout(2 * ANSWERED_WITHIN_S * patience()):
+            await asyncio.gather(*(replica_of(http, "/v1/rates") for _ in range(40)))
+        await eventually(lambda: are_quick(http))
+        state["replica0"] = 200
+        await eventually(lambda: are(http, set(state)))
+
+
+async def are_quick(http: aiohttp.ClientSession) -> bool:
+    """Whether twenty requests, one after the other, are answered at once."""
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    for _ in range(20):
+        await replica_of(http, "/v1/rates")
+    return loop.time() - begun < 1
+
+
+async def test_caddy_ends_the_streams_of_a_replica_that_hangs(state: dict[str, int], tmp_path: Path) -> None:
+    """After 40 seconds without a heartbeat, here after one: their readers come back to the other replica."""
+    impatient = partial(caddy, replaced={"read_timeout 40s": "read_timeout 1s"})
+    async with reading(tmp_path, state, impatient) as http, streams_of_replica0(http, 4) as hung:
+        state["replica0"] = HANGS
+        for stream in hung:
+            await asyncio.wait_for(stream.read(), 10 * patience())
+
+
+async def test_without_rates_caddy_shows_the_pages_of_a_replica(tmp_path: Path) -> None:
+    """The builder's page says what is missing; reference and scripts are there; /v1/rates is the replica's own 503."""
+    async with serving(tmp_path) as one, caddy(tmp_path, one.url) as url, aiohttp.ClientSession(url) as http:
+        for path in ("/", "/docs", "/widget/rates.js", "/v1/rates"):
+            async with http.get(path, ssl=trust(tmp_path)) as answer:
+                assert (answer.status, await answer.read()) == ((own := await one.get(path))[0], own[2]), path
+
+
+async def test_without_a_replica_caddy_answers_a_problem(tmp_path: Path) -> None:
+    """A program, and a page of any site, gets JSON and is told when to come again, not an empty answer."""
+    given = {"lb_try_duration 10s": "lb_try_duration 1s"}
+    async with caddy(tmp_path, "http://127.0.0.1:1", replaced=given) as url:
+        async with aiohttp.ClientSession() as http, http.get(f"{url}/v1/rates", ssl=trust(tmp_path)) as answer:
+            assert answer.status in (502, 503)
+            assert answer.content_type == "application/problem+json"
+            assert (answer.headers["Retry-After"], answer.headers["Access-Control-Allow-Origin"]) == ("5", "*")
+            problem = await answer.json(content_type=None)
+        assert problem == {"type": "about:blank", "title": HTTPStatus(answer.status).phrase, "status": answer.status}
+
+
+@pytest.mark.browser
+async def test_caddy_serves_the_widget_of_a_page_under_https(browser: Browser, live: Live, tmp_path: Path) -> None:
+    """Plain http leads to https, which is HTTP/2; a page there shows rates, and a stream of events opens at once."""
+    http_port = free_port()
+    async with caddy(tmp_path, live.url, http_port=http_port) as url:
+        plain = f"http://localhost:{http_port}/v1/rates?codes=USD"
+        async with aiohttp.ClientSession() as http, http.get(plain, allow_redirects=False) as answer:
+            assert (answer.status, answer.headers["Location"]) == (308, "https://localhost/v1/rates?codes=USD")
+        page = await browser.new_page(ignore_https_errors=True)
+        await page.goto(f"{url}/docs")
+        assert await page.evaluate("performance.getEntriesByType('navigation')[0].nextHopProtocol") == "h2"
+        await page.route(f"{url}/news", lambda route: route.fulfill(content_type="text/html", body=ELEMENT))
+        await page.goto(f"{url}/news")
+        await page.locator("cbr-rates[state=load]").wait_for()
+        assert "60.3741" in await page.inner_text("cbr-rates table")
+        assert (await page.evaluate(FIRST_BYTES)).startswith("retry: ")
+    # Its stream, which is still open, does not keep Caddy from its stop.
