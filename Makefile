@@ -101,11 +101,12 @@ lock: .venv/ready-dev
 	$(COMPILE) tests/fuzz/requirements.in -o tests/fuzz/requirements.lock
 	cd tests/clients && npm install --silent --package-lock-only --ignore-scripts
 
-# A wheel and a source archive, made by the locked tools.
+# A wheel, a source archive, and the WordPress plugin, made by the locked tools.
 DIST = dist
 dist: .venv/ready-dev
-	rm -f $(DIST)/ratesvc-*
+	rm -f $(DIST)/ratesvc-* $(DIST)/cbr-rates-*
 	$(BIN)/uv build -q --no-build-isolation --python $(BIN)/python -o $(DIST)
+	PYTHONPATH=. $(BIN)/python tools/release_wordpress.py $(DIST)
 
 # CycloneDX of what ships: the wheel and the lock in their own environment. The tool needs a version in pyproject.toml.
 sbom: dist

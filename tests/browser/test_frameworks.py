@@ -1,0 +1,153 @@
+"""The lines of docs/widget.md for other people's programs, run by these programs: rows appear, and follow a change."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from conftest import missing, program
+from playwright.async_api import Browser, Page
+from processes import ROOT, finished
+from widget_harness import SESSION, Host, Live, live_service, pasted
+from wordpress import under_php_74
+
+pytestmark = [pytest.mark.browser, pytest.mark.release]
+
+MODULES = Path(__file__).parent / "node_modules"
+GUIDE = (ROOT / "docs/widget.md").read_text("utf-8")
+HERE = "http://localhost:8080"
+
+
+def block(title: str, language: str) -> str:
+    """The block in this language after this title."""
+    found = re.search(rf"^```{language}\n(.*?)^```$", GUIDE.partition(f"**{title}**")[2], re.MULTILINE | re.DOTALL)
+    assert found
+    return found[1]
+
+
+async def bundled(folder: Path, source: str, *options: str) -> str:
+    """The source and its packages as one script."""
+    esbuild = MODULES / ".bin" / "esbuild"
+    if not esbuild.exists():
+        missing("esbuild (npm ci in tests/browser)")
+    (folder / "node_modules").symlink_to(MODULES)
+    (folder / "main.jsx").write_text(source, "utf-8")
+    define = ("--bundle", "--log-level=warning", '--define:process.env.NODE_ENV="production"', "--jsx=automatic")
+    code, out, err = await finished(esbuild, "main.jsx", *define, *options, cwd=folder)
+    assert code == 0, err
+    return out
+
+
+async def shows(page: Page, *texts: str) -> None:
+    """Wait until the element shows these texts."""
+    for text in texts:
+        await page.locator("cbr-rates", has_text=text).first.wait_for()
+
+
+@pytest_asyncio.fixture(loop_scope=SESSION)
+async def page(browser: Browser) -> AsyncIterator[Page]:
+    """A window in which nothing may go wrong."""
+    page = await browser.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    yield page
+    assert errors == []
+
+
+async def test_react_renders_it_on_the_server_and_in_the_browser(
+    page: Page, live: Live, host: Host, tmp_path: Path
+) -> None:
+    """Hydration finds what the server wrote; a property that changes brings other rows; the script is there once."""
+    component = block("React, Next", "jsx").replace(HERE, live.url)
+    server = f"""import {{ renderToString }} from "react-dom/server"; {component}
+    console.log(renderToString(<Rates codes="USD" />));"""
+    client = f"""import {{ hydrateRoot }} from "react-dom/client"; {component}
+    const [app, onRecoverableError] = [document.querySelector("#app"), console.error];
+    const root = hydrateRoot(app, <Rates codes="USD" />, {{ onRecoverableError }});
+    window.change = () => root.render(<><Rates codes="CNY" /><Rates codes="EUR" layout="line" /></>);"""
+    for name in ("server", "client"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "server/run.cjs").write_text(await bundled(tmp_path / "server", server, "--platform=node"), "utf-8")
+    code, html, err = await finished(program("node"), "run.cjs", cwd=tmp_path / "server")
+    assert code == 0, err
+    script = await bundled(tmp_path / "client", client)
+    await page.goto(host.put(f'<div id="app">{html.strip()}</div><script>{script}</script>'))
+    await shows(page, "60.3741")
+    await page.evaluate("change()")
+    await shows(page, "84.7201", "62.45")
+    assert await page.locator("script[src$='/widget/rates.js']").count() == 1
+
+
+async def test_vue_takes_it_for_an_element(page: Page, live: Live, host: Host) -> None:
+    """Vue compiles the template with these options without a word about a missing component."""
+    config, template = block("Vue, Nuxt", "js").replace(HERE, live.url), block("Vue, Nuxt", "html")
+    code = f"""const defineNuxtConfig = given => given; {config.replace("export default", "const config =")}
+    for (const {{ src, async, crossorigin }} of config.app.head.script)
+      document.head.append(Object.assign(document.createElement("script"), {{ src, async, crossOrigin: crossorigin }}));
+    window.codes = Vue.ref("USD");
+    const app = Vue.createApp({{ template: {json.dumps(template)}, setup: () => ({{ codes }}) }});
+    app.config.compilerOptions = config.vue.compilerOptions;
+    app.config.warnHandler = console.error;
+    app.mount("#app");"""
+    await page.route("**/vue.js", lambda route: route.fulfill(path=MODULES / "vue/dist/vue.global.js"))
+    await page.goto(host.put(f'<div id="app"></div><script src="/vue.js"></script><script>{code}</script>'))
+    await shows(page, "60.3741")
+    await page.evaluate("codes.value = 'CNY'")
+    await shows(page, "84.7201")
+
+
+async def test_hugo_builds_a_page_with_it(page: Page, live: Live, host: Host, tmp_path: Path) -> None:
+    """The shortcode passes its parameters on."""
+    files = {
+        "hugo.toml": 'languageCode = "ru"\ndefaultContentLanguage = "ru"\ndisableKinds = ["taxonomy", "sitemap"]\n',
+        "layouts/shortcodes/rates.html": block("Hugo", "html").replace(HERE, live.url),
+        "layouts/index.html": "{{ .Content }}",
+        "content/_index.md": "+++\n+++\n" + re.findall(r"`\{\{</\* (.*?) \*/>\}\}`", GUIDE)[0].join(["{{< ", " >}}\n"]),
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, "utf-8")
+    code, out, err = await finished(program("hugo"), "--quiet", cwd=tmp_path)
+    assert code == 0, out + err
+    await page.goto(host.put((tmp_path / "public/index.html").read_text("utf-8")))
+    await shows(page, "60,37", "62,45")
+    assert await page.locator("cbr-rates tbody tr").count() == 2
+
+
+async def test_the_builders_element_works_in_a_block_of_tilda(page: Page, live: Live, host: Host) -> None:
+    """Inside of the elements and comments that Tilda puts around the block T123."""
+    code = await pasted(live.url, "element", "lang=ru")
+    outside = ("t-records", "r t-rec", "t123", "t-container_100", "t-width t-width_100")
+    start = "".join(f'<div class="{name}">' for name in outside)
+    await page.goto(host.put(f"{start}<!-- nominify begin -->{code}<!-- nominify end -->{'</div>' * len(outside)}"))
+    await shows(page, "60,3741")
+
+
+# What the component does with an area, as far as the area can see it.
+COMPONENT = """class CMain { function IncludeComponent( $name, $template, $parameters ) {
+  ob_start(); include 'SITE' . $parameters['PATH']; $shown = ob_get_clean(); echo "[$name $shown]"; } }
+$APPLICATION = new CMain(); include 'SITE/page.php';"""
+
+
+async def test_an_include_area_of_bitrix_shows_rates(tmp_path: Path) -> None:
+    """From inside a method, twice on a page. PHP 7.4, which has no network here, shows the link."""
+    line = block("Bitrix", "php").strip()
+    page, area = tmp_path / "page.php", tmp_path / "include/rates.php"
+    area.parent.mkdir()
+    page.write_text(f"<h1>News</h1>{line}{line}<p>The end</p>", "utf-8")
+    code = COMPONENT.replace("SITE", str(tmp_path))
+    async with live_service(tmp_path / "data") as live:
+        area.write_text(await pasted(live.url, "php", "lang=en"), "utf-8")
+        php = (program("php"), "-d", f"sys_temp_dir={tmp_path}", "-d", "display_errors=stderr")
+        status, made, errors = await finished(*php, "-r", code, cwd=tmp_path)
+    assert (status, errors, made.count("60.3741")) == (0, "", 2)
+    assert re.match(
+        r"<h1>News</h1>\[bitrix:main.include .*\]\[bitrix:main.include .*\]<p>The end</p>$", made, re.DOTALL
+    )
+    old = await under_php_74(tmp_path, code, page, area)
+    assert old.count("Bank of Russia official exchange rates</a>]") == 2

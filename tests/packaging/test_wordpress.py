@@ -1,0 +1,516 @@
+"""The WordPress plugin in a real WordPress, in a real browser, with a service that also fails and lies."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import itertools
+import json
+import re
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import date
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from zipfile import ZipFile
+
+import pytest
+import pytest_asyncio
+from babel.messages.pofile import read_po
+from chaos import Script, drips, front_running, never_ends, resets, says
+from conftest import missing
+from machine import patience
+from payloads import CALLS, FORMS
+from playwright.async_api import Browser, Page
+from release_wordpress import PLUGIN, packed, taken
+from widget_harness import SESSION, Live, got
+from wordpress import PACKAGED, PASSWORD, TRACES, USER, Plugin, WordPress, under_php_74, wordpress_running
+
+from ratesvc import __version__
+from ratesvc.render import openapi
+from ratesvc.render.widget import Site
+
+pytestmark = [pytest.mark.release, pytest.mark.slow]
+
+PHP = {file.name: file.read_text("utf-8") for file in PLUGIN.glob("*.php")}
+README = (PLUGIN / "readme.txt").read_text("utf-8")
+USUAL = {"lang": "en", "codes": "USD,EUR"}
+CHOICES: list[dict[str, str]] = [
+    {},
+    {
+        "lang": "ru",
+        "spark": "30",
+        "columns": "name,today,next,change,percent",
+        "href": "https://a.example/{code}?x=1&y",
+    },
+    {"lang": "ar", "codes": "USD,JPY"},
+    {"lang": "ru", "layout": "line", "codes": "USD,EUR"},
+    {"layout": "bar", "theme": "dark", "updown": "blue-orange", "heading": 'Rates <b>&amp; "more"'},
+    {"layout": "inline", "code": "USD"},
+    {"layout": "converter", "codes": "EUR"},
+    {"converter": "1", "head": "0", "unit": "1", "symbols": "1", "decimals": "2", "heading": "none"},
+    {"date": "2022-11-04", "lang": "zh-CN", "theme": "nonsense", "nothing": "1"},
+]
+
+
+@pytest.fixture(scope="session")
+def wordpress(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WordPress]:
+    with wordpress_running(tmp_path_factory.mktemp("wordpress")) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope=SESSION)
+async def plugin(wordpress: WordPress, live: Live) -> AsyncIterator[Plugin]:
+    """As it is after its installation, with the service's address entered and nothing kept yet."""
+    shutil.rmtree(wordpress.plugin, ignore_errors=True)
+    shutil.copytree(PLUGIN, wordpress.plugin)
+    async with front_running(live.url) as front:
+        await wordpress.run("echo activate_plugin( 'cbr-rates/cbr-rates.php' );")
+        await wordpress.run("define( 'WP_UNINSTALL_PLUGIN', 1 ); require WP_PLUGIN_DIR . '/cbr-rates/uninstall.php';")
+        await wordpress.run(f"update_option( 'cbr_rates_url', '{front.url}' ); update_option( 'test_patience', 8 );")
+        yield Plugin(wordpress, front)
+        assert wordpress.complaints() == []
+
+
+class Tree(HTMLParser):
+    """HTML as a list of elements and texts, without blanks between elements, and without empty attributes.
+
+    `depths` are after each tag: of one whole element, 0 at its end and not before.
+    """
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[Any] = []
+        self.depths: list[int] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, sorted((name, text) for name, text in attrs if text)))
+        self.depths.append((self.depths or [0])[-1] + 1)
+
+    def handle_endtag(self, tag: str) -> None:
+        self.found.append(f"</{tag}>")
+        self.depths.append(self.depths[-1] - 1)
+
+    def handle_data(self, data: str) -> None:
+        if "\n" not in data or data.strip():
+            self.found.append(data)
+
+
+async def fragments(live: Live) -> AsyncIterator[tuple[dict[str, str], list[Any]]]:
+    """Each kind of choice, and what the service itself makes of it for a page."""
+    for choice in CHOICES:
+        query = {"lang": "en-US", **choice, "style": "none"}
+        fragment = await got(f"{live.url}/widget?{urlencode(query)}")
+        yield choice, Tree(fragment.partition("<script")[0]).found
+
+
+async def test_rows_are_those_of_the_services_own_fragment(plugin: Plugin, live: Live) -> None:
+    """Element by element, for every kind of choice; an unknown currency or parameter breaks nothing."""
+    made = iter(await plugin.html(*CHOICES))
+    async for choice, fragment in fragments(live):
+        assert Tree(next(made)).found == fragment, choice
+
+
+async def test_php_7_4_makes_the_same_rows(live: Live, tmp_path: Path) -> None:
+    """The oldest PHP, with WordPress' own functions, and without its database: no notice, no deprecation."""
+    if not PACKAGED.exists():
+        missing("wordpress")
+    given = {"lang": "en-US", "style": "inline"}
+    texts = [await got(f"{live.url}/widget/rows.json?{urlencode(given | one)}") for one in CHOICES]
+    (tmp_path / "answers.json").write_text(json.dumps(list(map(json.loads, texts))), "utf-8")
+    names = ("compat", "plugin", "functions", "formatting", "kses", "l10n")
+    code = f"""define( 'ABSPATH', '{PACKAGED}/' ); define( 'WPINC', 'wp-includes' );
+    function sodium_crypto_box() {{}} // else WordPress brings its own
+    foreach ( array{names} as $name ) {{ require ABSPATH . "wp-includes/$name.php"; }}
+    require '{PLUGIN}/cbr-rates.php'; token_get_all( file_get_contents( '{PLUGIN}/uninstall.php' ), TOKEN_PARSE );
+    foreach ( json_decode( file_get_contents( '{tmp_path}/answers.json' ), true ) as $one ) {{
+      $made[] = cbr_rates_node( $one['content'] ); }}
+    echo json_encode( $made );"""
+    files = (*(PACKAGED / "wp-includes").glob("*.php"), *PLUGIN.glob("*.php"), tmp_path / "answers.json")
+    made = iter(json.loads(await under_php_74(tmp_path, code, *files)))
+    async for choice, fragment in fragments(live):
+        assert Tree(next(made)).found == fragment, choice
+
+
+JSON = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\n"
+LINK = '<a href="https://www.cbr.ru/currency_base/daily/">Bank of Russia official exchange rates</a>'
+
+
+KEPT = b"Cache-Control: max-age=300"
+# Elements, links and attributes inside of rows that no rows have.
+STRANGERS = """[...document.querySelectorAll(".one *")].filter(one =>
+  !/^(div|span|a|table|caption|thead|tbody|tr|th|td|bdi|time|p|strong|svg|polyline|cbr-converter)$/i.test(one.tagName)
+  || one.href && !/^https?:/.test(one.href)
+  || [...one.attributes].some(({ name }) => /^(on|style$|id$|src)/.test(name))).map(one => one.outerHTML)"""
+# The boxes that are where they were written: between the two paragraphs.
+WHOLE = """[...document.querySelectorAll("#above ~ .one")].filter(one =>
+  one.nextElementSibling && one.parentElement == document.querySelector("#below").parentElement).length"""
+
+
+def document(body: bytes, *headers: bytes) -> bytes:
+    return b"\r\n".join([JSON + b"Content-Length: %d" % len(body), *headers]) + b"\r\n\r\n" + body
+
+
+async def hangs(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+    await reader.read()
+
+
+FAILURES: dict[str, Callable[[bytes, int], Script]] = {
+    "hangs": lambda _, __: hangs,
+    "drips": lambda rows, _: drips(document(rows)),
+    "never ends": lambda _, __: never_ends,
+    "is too long": lambda rows, _: says(document(rows + b" " * 70_000)),
+    "is a page": lambda rows, _: says(document(rows).replace(b"application/json", b"text/html")),
+    "is elsewhere": lambda _, port: says(
+        b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:%d/widget/rows.json\r\nContent-Length: 0\r\n\r\n" % port
+    ),
+    "has no rates": lambda rows, _: says(document(rows).replace(b"200 OK", b"503 No")),
+    "is cut": lambda rows, _: says(document(rows)[:-9]),
+    "is no JSON": lambda rows, _: says(document(rows[:-9])),
+    "is deep": lambda _, __: says(document(b"[" * 30_000)),
+    "is a bomb": lambda rows, _: says(document(gzip.compress(rows + b" " * 100_000_000), b"Content-Encoding: gzip")),
+    "has long headers": lambda rows, _: says(document(rows, b"X: " + b"x" * 500_000)),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+async def test_while_the_service_fails_readers_get_the_last_good_rows(failure: str, plugin: Plugin) -> None:
+    """And soon: after one failure nobody waits for a minute. After the time that the service gave there is a link."""
+    (fresh,) = await plugin.html(USUAL)
+    assert "60.3741" in fresh
+    rows = json.dumps(await honest(plugin, urlencode(USUAL))).encode()
+    await plugin.later(301)
+    await plugin.wordpress.run("update_option( 'test_patience', 1 );")
+    plugin.front.misbehave(FAILURES[failure](rows, plugin.front.upstream))
+    asked, begun = len(plugin.front.heads), time.monotonic()
+    assert await plugin.html(USUAL, {"lang": "ru"}) == [fresh, LINK]
+    assert time.monotonic() - begun < 3 * patience()
+    plugin.front.misbehave(None)
+    await plugin.wordpress.run("update_option( 'test_patience', 8 );")
+    for seconds, count in ((50, asked), (11, asked + 1)):
+        await plugin.later(seconds)
+        assert await plugin.html(USUAL) == [fresh]
+        assert len(plugin.front.heads) == count
+    plugin.front.misbehave(says(document(b"{}")))
+    # The demo's clock stands at five in the afternoon.
+    for hours, shown in ((6, fresh), (1, LINK)):
+        await plugin.later(hours * 3600 + 1)
+        assert await plugin.html(USUAL) == [shown]
+
+
+async def test_a_refused_choice_pauses_no_other(plugin: Plugin) -> None:
+    """Else one wrong shortcode would keep new rates from all pages."""
+    rows = json.dumps(await honest(plugin, urlencode(USUAL))).encode()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        refused = b"heading=" in await reader.readuntil(b"\r\n\r\n")
+        writer.write(document(rows).replace(b"200 OK", b"414 No") if refused else document(rows, KEPT))
+
+    plugin.front.misbehave(script)
+    refused, shown = await plugin.html({"heading": "x"}, USUAL)
+    assert refused == LINK
+    assert "60.3741" in shown
+
+
+@pytest.mark.parametrize(
+    ("headers", "right_s", "shown_s"),
+    [
+        (b"Cache-Control: public, max-age=90, stale-if-error=3600", 90, 3690),
+        (b"Cache-Control: max-age=90, stale-if-error=600\r\nAge: 30", 60, 660),
+        (b"Cache-Control: max-age=90, stale-if-error=600\r\nAge: 190", 0, 500),
+        (b"Cache-Control: s-maxage=90, max-age=20", 20, 20),
+        (b"Cache-Control: public, max-age=0, stale-while-revalidate=3600, stale-if-error=0", 0, 0),
+        (b"Cache-Control: max-age=31536000, stale-if-error=31536000", 3600, 604800),
+        (b"Cache-Control: no-store", 0, 0),
+        (b"X: y", 0, 0),
+    ],
+)
+async def test_rows_last_as_long_as_the_answer_says(headers: bytes, right_s: int, shown_s: int, plugin: Plugin) -> None:
+    """Asked again when they are right no longer, and shown while nobody answers, neither of them past midnight."""
+    answer = document(json.dumps(await honest(plugin, "lang=en")).encode(), headers)
+    asked: list[bytes] = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(answer)
+
+    async def shows_rows(after: int) -> bool:
+        await plugin.later(after)
+        return "Tomorrow" in (await plugin.html(USUAL))[0]
+
+    plugin.front.misbehave(script)
+    assert await shows_rows(0)
+    assert await shows_rows(max(right_s - 5, 0))
+    assert right_s == 0 or len(asked) == 1
+    assert await shows_rows(10)
+    assert len(asked) > 1
+    plugin.front.misbehave(resets)
+    if shown_s:
+        assert await shows_rows(shown_s - 5)
+    assert not await shows_rows(10)
+
+
+def leaves(value: Any, *place: str | int) -> Iterator[tuple[str | int, ...]]:
+    """The place of every value in a document, inner and outer."""
+    yield place
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, one in inner:
+        yield from leaves(one, *place, name)
+
+
+def changed(value: Any, place: tuple[str | int, ...], to: Any) -> Any:
+    """The same document with another value there."""
+    if not place:
+        return to
+    made = value.copy()
+    made[place[0]] = changed(value[place[0]], place[1:], to)
+    return made
+
+
+async def test_a_converter_never_calculates_with_endless_numbers(plugin: Plugin) -> None:
+    """In a reader's browser they would take all the time there is."""
+    whole = await honest(plugin, "lang=ru&codes=USD&converter=1")
+    (data,) = (place for place in leaves(whole) if str(at(whole, place)).startswith('{"rates"'))
+    inner = json.loads(at(whole, data))
+    numbers = [(code, number) for code in inner["rates"] for number in range(3)]
+    others = ["9" * 40, "x", None, 1e300]
+    wrong = [changed(inner, ("rates", *place), other) for place in numbers for other in others]
+    plugin.front.misbehave(lying([changed(whole, data, json.dumps(one)) for one in wrong]))
+    asked = ({"heading": str(number)} for number in range(len(wrong)))
+    made = await plugin.html(*asked, pausing=False)
+    assert [html for html in made if '<cbr-converter class="cbr-converter"></cbr-converter>' not in html] == []
+
+
+def at(value: Any, place: tuple[str | int, ...]) -> Any:
+    """The value there."""
+    for name in place:
+        value = value[name]
+    return value
+
+
+def lying(answers: list[Any]) -> Script:
+    """Answers with the document whose number the heading is."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        number = re.search(rb"heading=(\d+)", await reader.readuntil(b"\r\n\r\n"))
+        assert number
+        writer.write(document(json.dumps(answers[int(number[1])]).encode(), KEPT))
+
+    return script
+
+
+async def honest(plugin: Plugin, query: str) -> Any:
+    return json.loads(await got(f"http://127.0.0.1:{plugin.front.upstream}/widget/rows.json?style=inline&{query}"))
+
+
+# What would end a table of the page around the rows.
+MISPLACED: list[Any] = [
+    ["td", [], "x"],
+    ["tr", []],
+    ["table", [], ["table", []]],
+    ["table", [], ["tbody", [], ["tr", [], "x"]]],
+    ["table", [], ["tbody", [], ["tr", [], ["td", [], ["td", []]]]]],
+    ["svg", [], ["table", []]],
+]
+
+
+async def test_an_answer_of_another_form_is_no_answer(plugin: Plugin) -> None:
+    """Whatever stands in the place of a value: PHP never stumbles, and readers get rows or the link."""
+    whole = await honest(plugin, "lang=ru&codes=USD&spark=7&converter=1&layout=table&href=https://a.example/")
+    kinds: list[Any] = [7, -1.5, True, None, "", [], {}, [[]], {"0": {}}, "x" * 9000, [None] * 30, "\ud800", ["x"] * 4]
+    others = itertools.cycle(kinds)
+    answers = [changed(whole, place, next(others)) for place in leaves(whole) for _ in range(3)]
+    answers += [{"style": "", "content": ["div", [], inner]} for inner in MISPLACED]
+    plugin.front.misbehave(lying(answers))
+    made = await plugin.html(*({"heading": str(number)} for number in range(len(answers))), pausing=False)
+    assert made[-len(MISPLACED) :] == [LINK] * len(MISPLACED)
+    rows = [html for html in made if html != LINK]
+    assert 50 < len(rows) < len(made) - 50
+    assert [html for html in rows if Tree(html).depths[-1] or 0 in Tree(html).depths[:-1]] == []
+
+
+@pytest.mark.browser
+async def test_a_lying_service_runs_nothing_and_moves_nothing(plugin: Plugin, browser: Browser) -> None:
+    """Markup in the place of each text: the browser shows it as text, asks nobody else, and the page stays whole."""
+    whole = await honest(plugin, "lang=ru&codes=USD&spark=7&converter=1&href=https://a.example/")
+    texts = [place for place in leaves(whole) if isinstance(at(whole, place), str)]
+    payloads = itertools.cycle(form.replace("§", CALLS[0]) for form in FORMS)
+    answers = [changed(whole, place, next(payloads)) for _ in range(2) for place in texts]
+    answers += [changed(whole, place, "javascript:pwned()") for place in texts]
+    plugin.front.misbehave(lying(answers))
+    made = await plugin.html(*({"heading": str(number)} for number in range(len(answers))), pausing=False)
+    shown = [number for number, html in enumerate(made) if html != LINK]
+    assert len(shown) > 20
+    codes = "".join(f'<div class="one">[cbr_rates heading="{number}"]</div>' for number in shown)
+    html = f'<!-- wp:html --><p id="above">Above</p>{codes}<p id="below">Below</p><!-- /wp:html -->'
+    page = await browser.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    await page.add_init_script("window.pwned = () => { window.harmed = true; }")
+    await page.goto(await plugin.post(html))
+    assert await page.evaluate("window.harmed") is None
+    own = plugin.wordpress.url
+    assert [address for address in asked if not address.removeprefix("blob:").startswith(own)] == []
+    assert await page.evaluate(STRANGERS) == []
+    assert await page.evaluate(WHOLE) == len(shown)
+
+
+async def logged_in(browser: Browser, wordpress: WordPress) -> Page:
+    """A page of somebody who may do everything."""
+    page = await browser.new_page(viewport={"width": 1200, "height": 900})
+    await page.goto(f"{wordpress.url}/wp-login.php")
+    await page.fill("#user_login", USER)
+    await page.fill("#user_pass", PASSWORD)
+    await page.click("#wp-submit")
+    await page.wait_for_url("**/wp-admin/")
+    return page
+
+
+@pytest.mark.browser
+async def test_the_block_shows_what_its_author_chooses(plugin: Plugin, browser: Browser, tmp_path: Path) -> None:
+    """In the editor at once, with its style; on the page as it was there. Every choice of the builder has a control."""
+    page = await logged_in(browser, plugin.wordpress)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    await page.goto(f"{plugin.wordpress.url}/wp-admin/post-new.php")
+    await page.wait_for_function("window.wp?.data?.select( 'core/editor' ).__unstableIsEditorReady()")
+    await page.evaluate("wp.data.dispatch( 'core/preferences' ).set( 'core/edit-post', 'welcomeGuide', false )")
+    await page.evaluate("wp.data.dispatch( 'core/editor' ).editPost( { title: 'Rates' } )")
+    await page.evaluate("""wp.data.dispatch( 'core/block-editor' ).insertBlocks(
+      wp.blocks.createBlock( 'cbr-rates/rates', { lang: 'en', codes: 'USD,EUR' } ) )""")
+    canvas = page.frame_locator("iframe[name=editor-canvas]")
+    rows = canvas.locator(".cbr-rates")
+    await rows.wait_for()
+    assert "60.3741" in await rows.inner_text()
+    assert await rows.evaluate("rows => getComputedStyle( rows.querySelector( 'tr' ) ).display") == "grid"
+    await page.get_by_label("Layout").select_option("bar")
+    await canvas.locator(".cbr-rates.cbr-bar").wait_for()
+    await page.get_by_label("Background").select_option("dark")
+    await canvas.locator(".cbr-rates.cbr-bar.cbr-dark").wait_for()
+    await page.get_by_label("Currencies").press_sequentially("CNY,")
+    await canvas.get_by_text("10 CNY").wait_for()
+    await page.screenshot(path=tmp_path / "editor.png")
+    await page.evaluate("wp.data.dispatch( 'core/editor' ).editPost( { status: 'publish' } )")
+    await page.evaluate("wp.data.dispatch( 'core/editor' ).savePost()")
+    await page.goto(await page.evaluate("wp.data.select( 'core/editor' ).getPermalink()"))
+    assert "84.7201" in await page.inner_text(".wp-block-cbr-rates-rates > .cbr-rates.cbr-bar.cbr-dark")
+    await page.screenshot(path=tmp_path / "page.png")
+    assert errors == []
+
+
+def test_the_block_has_the_choices_of_the_builder() -> None:
+    """Each parameter of rows.json; its style is the plugin's own."""
+    (one,) = (
+        one for one in openapi.operations(Site("http://x"), date(2022, 11, 18)) if one["path"] == "/widget/rows.json"
+    )
+    parameters = {parameter["name"] for parameter in one["parameters"]} - {"style", "code"}
+    assert set(re.findall(r"^\t\t'([a-z]+)' +=> \$", PHP["cbr-rates.php"], re.MULTILINE)) == parameters
+
+
+@pytest.mark.browser
+async def test_it_is_installed_used_and_leaves_nothing(
+    wordpress: WordPress, plugin: Plugin, browser: Browser, tmp_path: Path
+) -> None:
+    """The zip of `make dist`, the settings, a page without scripts, and away again: no row of the database names it."""
+    await wordpress.run("deactivate_plugins( 'cbr-rates/cbr-rates.php' ); delete_option( 'cbr_rates_url' );")
+    shutil.rmtree(wordpress.plugin)
+    assert await wordpress.run(TRACES) == ""
+    page = await logged_in(browser, wordpress)
+    await page.goto(f"{wordpress.url}/wp-admin/plugin-install.php?tab=upload")
+    await page.set_input_files("#pluginzip", packed(tmp_path))
+    await page.click("#install-plugin-submit")
+    await page.get_by_role("link", name="Activate Plugin").click()
+    await page.locator("tr[data-slug=cbr-rates]").get_by_role("link", name="Settings").click()
+    await page.fill("#cbr_rates_url", "gopher://nowhere")
+    await page.click("#submit")
+    assert "not an address" in await page.inner_text(".notice-error")
+    await page.fill("#cbr_rates_url", f"{plugin.front.url}/")
+    await page.click("#submit")
+    assert "60.3741" in await page.inner_text(".cbr-rates")
+    await page.screenshot(path=tmp_path / "settings.png", full_page=True)
+    await plugin.front.close()
+    await page.reload()
+    assert "No rates came." in await page.inner_text(".notice-error")
+    await plugin.front.open()
+    address = await plugin.post(
+        '[cbr_rates lang="ru" codes="USD,EUR"]\n\n[cbr_rates codes="USD,EUR,CNY" layout="line"]\n\n'
+        'The dollar: [cbr_rates code="USD" layout="inline"].'
+    )
+    assert "cbr_rates_url" in await wordpress.run(TRACES)
+    reader = await (await browser.new_context(java_script_enabled=False)).new_page()
+    await reader.goto(address)
+    assert "60,3741" in await reader.inner_text(".cbr-rates table")
+    assert "The dollar: ₽60.39." in await reader.inner_text("main")
+    # One line, although the theme lets headings of tables break.
+    lines = "line => line.offsetHeight / parseFloat(getComputedStyle(line).fontSize)"
+    assert await reader.locator(".cbr-line").evaluate(lines) == pytest.approx(2.13, abs=0.05)
+    await reader.screenshot(path=tmp_path / "page.png", full_page=True)
+    await page.goto(f"{wordpress.url}/wp-admin/plugins.php")
+    row = page.locator("tr[data-slug=cbr-rates]")
+    await row.get_by_role("link", name="Deactivate").click()
+    page.on("dialog", lambda dialog: dialog.accept())
+    await row.get_by_role("link", name="Delete").click()
+    await page.get_by_text("CBR Rates was successfully deleted.").wait_for()
+    assert await wordpress.run(TRACES) == ""
+    assert not wordpress.plugin.exists()
+
+
+def test_the_plugin_says_what_it_is_in_the_form_of_the_directory() -> None:
+    """Header and readme agree with each other and with the project's version; the short description is short."""
+    header = dict(re.findall(r"^ \* ([A-Z][A-Za-z ]+): +(.+)$", PHP["cbr-rates.php"], re.MULTILINE))
+    told = dict(re.findall(r"^([A-Z][A-Za-z ]+): (.+)$", README.partition("\n== ")[0], re.MULTILINE))
+    assert README.startswith(f"=== {header['Plugin Name']} ===\n")
+    assert header["Version"] == told["Stable tag"] == __version__
+    same = ("Requires at least", "Requires PHP", "License", "License URI")
+    assert {name: header[name] for name in same} == {name: told[name] for name in same}
+    assert len(README.split("\n\n")[1]) <= 150
+    assert re.findall(r"^== (.*) ==$", README, re.MULTILINE) == [
+        *("Description", "Installation", "Frequently Asked Questions", "External services", "Changelog")
+    ]
+    assert all("defined( 'ABSPATH' ) || exit;" in text for name, text in PHP.items() if name != "uninstall.php")
+
+
+def test_the_plugin_has_what_it_takes_from_elsewhere() -> None:
+    """`PYTHONPATH=. python tools/release_wordpress.py dist` writes these files anew; each text has its translation."""
+    assert {file.name: file.read_bytes() == content for file, content in taken().items()} == {
+        file.name: True for file in taken()
+    }
+    said = {
+        text
+        for php in PHP.values()
+        for text in re.findall(r"(?:__|esc_html__|esc_html_e)\(\s*'([^']+)', 'cbr-rates'", php)
+    }
+    said |= set(re.findall(r"^ \* Description: (.*)$", PHP["cbr-rates.php"], re.MULTILINE))
+    with (PLUGIN / "languages/cbr-rates-ru_RU.po").open("rb") as file:
+        translated = {str(one.id): one.string for one in read_po(file) if one.id}
+    assert said == translated.keys()
+    assert all(translated.values())
+
+
+async def test_it_speaks_russian_on_a_russian_site(plugin: Plugin) -> None:
+    """Rows, the link without rows, and the controls of the block."""
+    languages = plugin.wordpress.folder / "wp-content/languages"
+    languages.mkdir()
+    shutil.copy(PLUGIN / "languages/cbr-rates-ru_RU.mo", languages / "ru_RU.mo")  # WordPress has that language
+    await plugin.wordpress.run("update_option( 'WPLANG', 'ru_RU' );")
+    try:
+        (rows,) = await plugin.html({})
+        assert "Официальные курсы иностранных валют Банка России" in rows
+        (link,) = await plugin.html({"date": "1991-01-01"})
+        assert "Официальные курсы валют Банка России</a>" in link
+        assert await plugin.wordpress.run("echo cbr_rates_choices()['layout']['label'];") == "Вид"
+    finally:
+        shutil.rmtree(languages)
+
+
+def test_two_zips_have_the_same_bytes(tmp_path: Path) -> None:
+    """All files of the folder and the licence."""
+    first = packed(tmp_path).read_bytes()
+    assert packed(tmp_path).read_bytes() == first
+    with ZipFile(packed(tmp_path)) as archive:
+        assert "cbr-rates/LICENSE" in archive.namelist()

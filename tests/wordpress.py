@@ -1,0 +1,207 @@
+"""A real WordPress over a real MariaDB, as Debian packages them, in a folder of its own."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+from chaos import Front
+from conftest import PATIENCE_S, missing, program
+from processes import ROOT, finished, free_port, output_of
+
+PACKAGED = Path("/usr/share/wordpress")
+BROWSER = ROOT / "tests/browser"
+USER, PASSWORD = "editor", "a long password"
+# What makes a database small and quick that nobody wants to keep.
+MARIADB = (
+    "--no-defaults",
+    "--innodb-log-file-size=4M",
+    "--innodb-undo-tablespaces=0",
+    "--innodb-flush-method=nosync",
+    "--innodb-flush-log-at-trx-commit=0",
+    "--innodb-doublewrite=0",
+)
+CONFIG = """<?php
+define( 'DB_NAME', 'test' );
+define( 'DB_USER', 'root' );
+define( 'DB_PASSWORD', '' );
+define( 'DB_HOST', 'localhost:{socket}' );
+define( 'WP_HOME', '{url}' );
+define( 'WP_SITEURL', '{url}' );
+define( 'FS_METHOD', 'direct' );
+define( 'WP_HTTP_BLOCK_EXTERNAL', true );
+define( 'DISABLE_WP_CRON', true );
+define( 'WP_DEBUG', true );
+define( 'WP_DEBUG_DISPLAY', false );
+define( 'WP_DEBUG_LOG', '{log}' );
+$table_prefix = 'wp_';
+defined( 'ABSPATH' ) || define( 'ABSPATH', __DIR__ . '/' );
+require ABSPATH . 'wp-settings.php';
+"""
+INSTALL = """define( 'WP_INSTALLING', true ); require 'wp-load.php'; require ABSPATH . 'wp-admin/includes/upgrade.php';
+add_filter( 'pre_wp_mail', '__return_true' );
+wp_install( 'News', '{user}', 'editor@news.example', true, '', '{password}' );
+update_option( 'show_avatars', 0 );"""
+
+
+# A plugin for tests only: what is posted runs after all other plugins; a crowded machine has more time for requests.
+RUNS = """<?php add_filter( 'http_request_args', function ( $given ) {
+return array( 'timeout' => $given['timeout'] * get_option( 'test_patience', 1 ) ) + $given; } );
+add_action( 'init', function () { if ( isset( $_POST['run'] ) ) {
+require_once ABSPATH . 'wp-admin/includes/admin.php'; eval( wp_unslash( $_POST['run'] ) ); exit; } }, 999 );"""
+
+
+# Moves everything that is kept so many seconds into the past.
+LATER = r"""global $wpdb;
+$older = 'option_value = option_value - SECONDS';
+$wpdb->query( "UPDATE $wpdb->options SET $older WHERE option_name LIKE '\_transient\_timeout\_cbr%'" );
+$names = "SELECT option_name FROM $wpdb->options WHERE option_name LIKE '\_transient\_cbr%'";
+foreach ( $wpdb->get_col( $names ) as $name ) {
+  $kept = get_option( $name );
+  if ( is_array( $kept ) ) {
+    foreach ( array( 'ask_at', 'end' ) as $when ) { $kept[ $when ] -= SECONDS; }
+    update_option( $name, $kept );
+  }
+}"""
+# Rows that name the plugin, but for posts, which are their authors', and WordPress' list of plugins that were active.
+TRACES = r"""global $wpdb;
+foreach ( array_diff( $wpdb->get_col( 'SHOW TABLES' ), array( $wpdb->posts ) ) as $table ) {
+  foreach ( $wpdb->get_results( "SELECT * FROM $table", ARRAY_N ) as $row ) {
+    $text = implode( ' ', $row );
+    if ( preg_match( '/cbr.?rates/i', $text ) && ! strpos( $text, 'recently_activated' ) ) { echo "$table $text\n"; }
+  }
+}"""
+# The HTML of each choice, in one request.
+HTML = """foreach ( json_decode( base64_decode( 'CHOICES' ), true ) as $one ) {
+  FORGET $all[] = cbr_rates_html( $one );
+} echo wp_json_encode( $all );"""
+
+
+@dataclass
+class WordPress:
+    """A site and its address."""
+
+    url: str
+    folder: Path
+
+    @property
+    def plugin(self) -> Path:
+        """Where the plugin is, if it is installed."""
+        return self.folder / "wp-content/plugins/cbr-rates"
+
+    async def run(self, code: str) -> str:
+        """What this code prints inside of WordPress."""
+        async with aiohttp.ClientSession() as http, http.post(self.url, data={"run": code}) as answer:
+            text = await answer.text()
+        assert answer.status == 200, text
+        return text
+
+    def complaints(self) -> list[str]:
+        """What PHP said about our files since the last call."""
+        log = self.folder.parent / "debug.log"
+        lines = log.read_text("utf-8").splitlines() if log.exists() else []
+        log.unlink(missing_ok=True)
+        return [line for line in lines if "cbr-rates" in line or "Fatal" in line]
+
+
+@dataclass
+class Plugin:
+    """Our plugin, active in WordPress, and a front before the service that may do anything."""
+
+    wordpress: WordPress
+    front: Front
+
+    async def html(self, *choices: dict[str, str], pausing: bool = True) -> list[str]:
+        """What the shortcode gives for these attributes. Without `pausing` it asks again after a failure at once."""
+        given = base64.b64encode(json.dumps(choices).encode()).decode()
+        forget = "" if pausing else "delete_transient( 'cbr_rates_pause' );"
+        told = await self.wordpress.run(HTML.replace("CHOICES", given).replace("FORGET", forget))
+        assert self.wordpress.complaints() == []
+        found: list[str] = json.loads(told)
+        return found
+
+    async def later(self, seconds: int) -> None:
+        """As if so much time had passed."""
+        await self.wordpress.run(LATER.replace("SECONDS", str(seconds)))
+
+    async def post(self, content: str) -> str:
+        """The address of a post with this content."""
+        post = f"array( 'post_title' => 'Post', 'post_status' => 'publish', 'post_content' => '{content}' )"
+        return f"{self.wordpress.url}/?p={await self.wordpress.run(f'echo wp_insert_post( {post} );')}"
+
+
+@contextmanager
+def wordpress_running(folder: Path) -> Iterator[WordPress]:
+    """WordPress with one user and without our plugin."""
+    if not PACKAGED.exists():
+        missing("wordpress")
+    php = (program("php"), "-d", "opcache.enable_cli=1")
+    url, site, log = f"http://127.0.0.1:{free_port()}", folder / "site", folder / "debug.log"
+    with mariadb(folder) as socket:
+        shutil.copytree(PACKAGED, site, ignore=shutil.ignore_patterns(".htaccess", "akismet"))
+        (site / "wp-config.php").write_text(CONFIG.format(socket=socket, url=url, log=log), "utf-8")
+        (site / "favicon.ico").touch()  # else a browser gets the home page with all posts for it
+        (site / "wp-content/mu-plugins").mkdir()
+        (site / "wp-content/mu-plugins/runs.php").write_text(RUNS, "utf-8")
+        install = INSTALL.format(user=USER, password=PASSWORD)
+        output_of(*php, "-r", install, folder=site)
+        address = url.removeprefix("http://")
+        with server(folder, *php, "-S", address, "-t", str(site), PHP_CLI_SERVER_WORKERS="4"):
+            host, port = address.split(":")
+            until_done(*php, "-r", f"exit( fsockopen( '{host}', {port} ) ? 0 : 1 );")
+            yield WordPress(url, site)
+
+
+@contextmanager
+def mariadb(folder: Path) -> Iterator[Path]:
+    """A server with an empty database `test`. Yields its socket."""
+    socket, data = folder / "db.sock", folder / "db"
+    options = (*MARIADB, f"--datadir={data}", *(("--user=root",) if os.geteuid() == 0 else ()))
+    make = (program("mariadb-install-db"), *options, "--auth-root-authentication-method=normal", "--skip-test-db")
+    output_of(*make)
+    with server(folder, program("mariadbd"), *options, "--skip-networking", f"--socket={socket}"):
+        until_done(program("mariadb-admin"), "--no-defaults", "--user=root", f"--socket={socket}", "create", "test")
+        yield socket
+
+
+@contextmanager
+def server(folder: Path, *command: str, **variables: str) -> Iterator[None]:
+    """A server, and the processes that it starts, until the end of the context."""
+    with (folder / f"{Path(command[0]).name}.log").open("wb") as log:
+        process = subprocess.Popen(
+            command, cwd=folder, stdout=log, stderr=log, env={**os.environ, **variables}, start_new_session=True
+        )
+        try:
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(PATIENCE_S)
+
+
+def until_done(*command: str) -> None:
+    """Run this command until it succeeds."""
+    until = time.monotonic() + PATIENCE_S
+    while subprocess.run(command, capture_output=True, timeout=PATIENCE_S, check=False).returncode:
+        assert time.monotonic() < until, command
+        time.sleep(0.05)
+
+
+async def under_php_74(folder: Path, code: str, *files: Path) -> str:
+    """What this code prints under PHP 7.4, which may read these files where they are. It says nothing of its own."""
+    main, own = folder / "main.php", BROWSER / "php74.mjs"
+    main.write_text(f"<?php error_reporting( E_ALL ); ini_set( 'display_errors', 'stderr' ); {code}", "utf-8")
+    if not (BROWSER / "node_modules/@php-wasm").exists():
+        missing("@php-wasm/node-7-4 (npm ci in tests/browser)")
+    status, out, err = await finished(program("node"), own, main, *files, cwd=folder)
+    assert (status, err) == (0, ""), err
+    return out

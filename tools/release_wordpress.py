@@ -1,0 +1,53 @@
+"""Writes the WordPress plugin as a zip, and into its folder what it takes from elsewhere.
+
+`python tools/release_wordpress.py dist`. The files of the widget's newest release, and the translations as WordPress
+reads them, lie in the folder, so the folder itself works, too. The same sources give the same bytes.
+"""
+
+from __future__ import annotations
+
+import sys
+from io import BytesIO
+from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
+
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+
+from ratesvc import __version__
+from ratesvc.render import widget
+
+ROOT = Path(__file__).parents[1]
+PLUGIN = ROOT / "deploy" / "wordpress" / "cbr-rates"
+
+
+def taken() -> dict[Path, bytes]:
+    """The files that other files give."""
+    release = widget.releases()[widget.RELEASE]
+    catalogues = {source.with_suffix(".mo"): _compiled(source) for source in PLUGIN.glob("languages/*.po")}
+    return {**{PLUGIN / name: release[name] for name in ("widget.css", "converter.js")}, **catalogues}
+
+
+def _compiled(source: Path) -> bytes:
+    made = BytesIO()
+    write_mo(made, read_po(BytesIO(source.read_bytes())))
+    return made.getvalue()
+
+
+def packed(folder: Path) -> Path:
+    """The zip in this folder."""
+    path = folder / f"cbr-rates-{__version__}.zip"
+    files = {str(file.relative_to(PLUGIN.parent)): file for file in PLUGIN.rglob("*") if file.is_file()}
+    files["cbr-rates/LICENSE"] = ROOT / "LICENSE"
+    with ZipFile(path, "w", ZIP_DEFLATED) as archive:
+        for name in sorted(files):
+            entry = ZipInfo(name)
+            entry.external_attr, entry.compress_type = 0o644 << 16, ZIP_DEFLATED
+            archive.writestr(entry, files[name].read_bytes())
+    return path
+
+
+if __name__ == "__main__":
+    for file, content in taken().items():
+        file.write_bytes(content)
+    packed(Path(sys.argv[1]))
