@@ -227,7 +227,7 @@ def _check_config(file: Path | None, *, as_json: bool) -> None:
 @click.pass_obj
 def show(file: Path | None, /, codes: tuple[str, ...], date: date | None, days: int | None, **output: Any) -> None:
     """Print the rates in force, for all currencies or for CODES."""
-    _run("rates.show", file, codes, date, days, **output)
+    _run("show.show", file, codes, date, days, **output)
 
 
 @main.command()
@@ -241,7 +241,7 @@ def show(file: Path | None, /, codes: tuple[str, ...], date: date | None, days: 
 @click.pass_obj
 def convert(file: Path | None, /, amount: str, base: str, quote: str, date: date | None, **output: Any) -> None:
     """Convert an AMOUNT at the rates in force; into roubles where no other currency is named."""
-    _run("rates.convert", file, amount, (base, quote), date, **output)
+    _run("show.convert", file, amount, (base, quote), date, **output)
 
 
 @main.command()

@@ -39,13 +39,13 @@ from ratesvc.bank.client import Pace
 from ratesvc.config import Cbr, Redis, Server, Settings
 from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, moscow_day, utc_now
-from ratesvc.render.widget import Site
+from ratesvc.render.page import Site
 from ratesvc.service.app import Service
 from ratesvc.storage.embedded import find_server
 from ratesvc.storage.redis import RedisConnection
 from ratesvc.storage.store import Store
 from ratesvc.web import rates
-from ratesvc.web.app import build, listening
+from ratesvc.web.server import build, listening
 
 pytest_plugins = ["guarded", "widget_harness"]
 

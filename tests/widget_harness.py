@@ -22,7 +22,7 @@ from ratesvc.config import Cbr, Server, Settings
 from ratesvc.demo import recorded_bank, recorded_sheets, stopped_clock
 from ratesvc.domain.rates import Revision
 from ratesvc.service.app import Service
-from ratesvc.web.app import listening
+from ratesvc.web.server import listening
 
 FLAGS = [
     "--no-sandbox",

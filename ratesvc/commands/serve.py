@@ -27,7 +27,7 @@ from ratesvc.errors import RatesvcError
 from ratesvc.render.json import PROBLEM_JSON
 from ratesvc.service.app import Service
 from ratesvc.service.publication import give_back_memory
-from ratesvc.web.app import listening
+from ratesvc.web.server import listening
 
 LANGUAGES = ("en", "ru", "zh-Hans")
 

@@ -24,7 +24,7 @@ from ratesvc.errors import BadRequest, BeforeHistory, HistoryLoading, NoSheet, N
 from ratesvc.render import json, series, terminal
 from ratesvc.render.language import Language
 from ratesvc.render.language import language as language_of
-from ratesvc.render.openapi import query_parameters
+from ratesvc.render.pages.reference import query_parameters
 from ratesvc.render.series import SeriesParams
 from ratesvc.service.app import Service
 from ratesvc.service.backfill import Progress

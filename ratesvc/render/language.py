@@ -16,8 +16,16 @@ from babel.messages.pofile import read_po
 from babel.numbers import format_decimal, get_currency_name, get_currency_symbol, get_decimal_symbol, get_group_symbol
 
 DEFAULT = "en"
+TRANSLATIONS = (DEFAULT, "ru", "zh-Hans")
+"""The languages of our sentences; numbers, names and dates have every language of CLDR."""
 MOST_LANGUAGES = 32
 MOST_NUMBERS = 1000
+PLACES = 4
+"""The decimals of the Bank's printed values."""
+NOTHING = "\u2014"
+"""Stands where there is no number."""
+OLD_ROUBLES = "In old roubles: 1,000 old roubles are 1 new rouble."
+"""Stands beside all rates in force before 1998-01-01."""
 RIGHT_TO_LEFT_MARK = "\u200f"
 
 _LETTERS = re.compile(r"^[A-Z]{2}(?=\W$)")

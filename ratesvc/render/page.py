@@ -1,7 +1,4 @@
-"""The widget's HTML: a real table as a fragment for server-side includes, and as a page for a frame.
-
-Also the parts that all pages share: templates, styles, their Content-Security-Policy, and the loader's releases.
-"""
+"""What the widget and all pages share: the service's address, templates, styles, and Content-Security-Policies."""
 
 from __future__ import annotations
 
@@ -12,27 +9,16 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from ratesvc.render.json import bank_page
-from ratesvc.render.language import Language
-from ratesvc.render.rows import SPARK_HEIGHT, SPARK_WIDTH, TITLE, Table
-from ratesvc.render.text import TINY, WIDE
-
-CONTENT_TYPE = "text/html; charset=utf-8"
-THEMES = ("inherit", "light", "dark", "auto")
-FRAME_THEMES = ("light", "dark", "auto")
-UPDOWNS = ("green-red", "red-green", "blue-orange", "none")
-STYLES = ("inline", "link", "none")
-RELEASE = "1.0.0"
-"""The newest release of the loader. The bytes of a release never change."""
-SCRIPT = "text/javascript; charset=utf-8"
-TYPES = {"rates.js": SCRIPT, "converter.js": SCRIPT, "widget.css": "text/css; charset=utf-8"}
+HTML = "text/html; charset=utf-8"
 PERMISSIONS = ("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
 
-_ASSETS = files("ratesvc.render").joinpath("assets")
+WIDE, TINY = range(12, 52, 3), range(8, 26, 2)
+"""Widths in em at which the widget's style sheet can change from one layout to the next; widget/fit.py chooses."""
+
+ASSETS = files("ratesvc.render").joinpath("assets")
 _ENVIRONMENT = Environment(
     loader=PackageLoader("ratesvc.render", "templates"),
     autoescape=select_autoescape(("html", "svg"), default_for_string=True, default=True),
@@ -50,49 +36,9 @@ class Site:
     demo: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """Colours only: `theme` of the ground, `updown` of a change."""
-
-    theme: str = THEMES[0]
-    updown: str = UPDOWNS[0]
-
-    @property
-    def classes(self) -> str:
-        """The classes that the style sheet knows; the defaults have none."""
-        chosen = [word for word in (self.theme, self.updown) if word not in (THEMES[0], UPDOWNS[0])]
-        return " ".join(["cbr-rates", *(f"cbr-{word}" for word in chosen)])
-
-
-@dataclass(frozen=True, slots=True)
-class Packing:
-    """How a fragment brings its style (inline, by link or not at all), and whether it has its own shadow root."""
-
-    style: str = STYLES[0]
-    shadow: bool = False
-
-
-def fragment(table: Table, look: Look, packing: Packing, release_url: str) -> str:
-    """The HTML fragment for server-side includes; `release_url` is the address of the newest release."""
-    pin = lock()[RELEASE]["converter.js"]
-    values = {"packing": packing, "release_url": release_url, "pin": pin, "parts": packing.shadow}
-    return page("widget.html", table=table, look=look, **values)
-
-
-def frame(table: Table, look: Look, discovery: str = "") -> str:
-    """A complete page for an iframe; `discovery` is the address that oEmbed consumers ask about it."""
-    return page("frame.html", table=table, look=look, discovery=discovery, parts=False)
-
-
-def empty_frame(language: Language, look: Look) -> str:
-    """The page of a frame without rates: a sentence and a link to the Bank's own page."""
-    return page("frame_empty.html", language=language, t=language.say, look=look, title=TITLE, bank=bank_page(language))
-
-
 def page(template: str, **values: object) -> str:
     """One of our templates, every value escaped."""
-    found = _ENVIRONMENT.get_template(template)
-    return found.render(style=style, script=script, named=_named, spark_size=(SPARK_WIDTH, SPARK_HEIGHT), **values)
+    return _ENVIRONMENT.get_template(template).render(style=style, script=script, named=_named, **values)
 
 
 @cache
@@ -105,7 +51,7 @@ def _named(kinds: str, parts: bool) -> Markup:
 @cache
 def _lines(name: str) -> list[str]:
     """A text file of ours as lines without indentation."""
-    return [line.strip() for line in _ASSETS.joinpath(name).read_text("utf-8").splitlines()]
+    return [line.strip() for line in ASSETS.joinpath(name).read_text("utf-8").splitlines()]
 
 
 @cache
@@ -165,20 +111,3 @@ def own_page(style_name: str, script_name: str = "", **directives: str) -> tuple
     scripts = {"script_src": hashes(script(script_name))} if script_name else {}
     csp = policy(style(style_name), **scripts, **directives)
     return *framed_page(csp), ("Cross-Origin-Opener-Policy", "same-origin")
-
-
-@cache
-def lock() -> dict[str, dict[str, str]]:
-    """Version → file name → integrity hash, as releases/lock.json records them."""
-    content = _ASSETS.joinpath("releases", "lock.json").read_bytes()
-    return msgspec.json.decode(content, type=dict[str, dict[str, str]])
-
-
-@cache
-def releases() -> dict[str, dict[str, bytes]]:
-    """Version → file name → bytes. Every release is served for ever."""
-    folder = _ASSETS.joinpath("releases")
-    return {
-        version: {name: folder.joinpath(version, name).read_bytes() for name in names}
-        for version, names in lock().items()
-    }

@@ -14,8 +14,7 @@ from rich.text import Text
 
 from ratesvc.domain.rates import EXACT, REDENOMINATION, InForce, in_one_rouble, plain, rounded, unit_rates
 from ratesvc.render.json import conversion_of
-from ratesvc.render.language import Language
-from ratesvc.render.rows import NOTHING, OLD_ROUBLES, PLACES
+from ratesvc.render.language import NOTHING, OLD_ROUBLES, PLACES, Language
 
 Points = Sequence[tuple[date, Decimal]]
 """Effective dates and unit rates in roubles, oldest first."""

@@ -10,7 +10,7 @@ from aiohttp import hdrs, web
 
 from ratesvc.domain.events import Place
 from ratesvc.render import json
-from ratesvc.render.widget import Site
+from ratesvc.render.page import Site
 from ratesvc.service.app import Service
 from ratesvc.web.params import StrictParams
 from ratesvc.web.responses import COMMON, Handler

@@ -17,11 +17,13 @@ from ratesvc.domain.history import on_day
 from ratesvc.domain.rates import InForce
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import BadRequest, NoSheet, RatesvcError, UnknownCurrency
-from ratesvc.render import builder, openapi, rate_page, rows
-from ratesvc.render.builder import HEIGHTS, WIDTHS, Choice
 from ratesvc.render.json import JSON
-from ratesvc.render.rate_page import Question, reason
-from ratesvc.render.widget import Site, own_page
+from ratesvc.render.page import Site, own_page
+from ratesvc.render.pages import rate, reference
+from ratesvc.render.pages.rate import Question, reason
+from ratesvc.render.widget import builder
+from ratesvc.render.widget.builder import HEIGHTS, WIDTHS, Choice
+from ratesvc.render.widget.view import LAYOUTS, LONGEST_ADDRESS, MOST_CODES
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Queue
 from ratesvc.web.params import LenientParams, StrictParams, day_of, one_code, page_language, wants_packed
@@ -96,7 +98,7 @@ def _of_form(query: MultiMapping[str]) -> MultiMapping[str]:
     """
     if "was" not in query:
         return query
-    if query["was"] != query.get("layout", rows.LAYOUTS[0]):
+    if query["was"] != query.get("layout", LAYOUTS[0]):
         return MultiDict((name, value) for name, value in query.items() if name not in OF_ONE_LAYOUT)
     return MultiDict([*query.items(), *((name, "0") for name in SWITCHES if name not in query)])
 
@@ -105,11 +107,11 @@ def _notices(params: LenientParams, choice: Choice) -> tuple[tuple[str, str], ..
     """What the form asked for and the widget does not show, each with the limits."""
     view, is_sent = choice.view, bool(params.text("was", 10))
     lacks_columns = view.layout != "inline" and not params.words("columns", 1)
-    has_too_many = len(params.words("codes", 2 * rows.MOST_CODES)) > rows.MOST_CODES
-    has_wrong_link = params.text("href", 2 * rows.LONGEST_ADDRESS) and not view.href
+    has_too_many = len(params.words("codes", 2 * MOST_CODES)) > MOST_CODES
+    has_wrong_link = params.text("href", 2 * LONGEST_ADDRESS) and not view.href
     notices = (
         (is_sent and not params.words("codes", 1), "No currency is chosen, so you see the default ones.", ""),
-        (has_too_many, "The first {limits} currencies are shown.", str(rows.MOST_CODES)),
+        (has_too_many, "The first {limits} currencies are shown.", str(MOST_CODES)),
         (is_sent and lacks_columns, "No column is chosen, so you see the default ones.", ""),
         (has_wrong_link, "The link must begin with https:// or http://.", ""),
         (_is_other(params, "width", choice.size.width), "Width: {limits} pixels.", _limits(WIDTHS)),
@@ -134,25 +136,25 @@ async def _rate(service: Service, site: Site, request: web.Request) -> Answer:
 
 
 async def _document(service: Service, site: Site, _: web.Request) -> Answer:
-    return await _reference(service, "document", lambda day: Body(openapi.document(site, day), JSON))
+    return await _reference(service, "document", lambda day: Body(reference.document(site, day), JSON))
 
 
 async def _docs(
     service: Service, site: Site, others: Mapping[str, Handler], lock: asyncio.Lock, request: web.Request
 ) -> Answer:
-    tag, answers = openapi.tag_of(LenientParams(request).language()), {}
+    tag, answers = reference.tag_of(LenientParams(request).language()), {}
     # One request asks for the examples' answers; the others wait for its page.
     async with lock:
         current = service.publisher.current
         if current is not None and not current.find(("reference", tag)):
             day = current.snapshot.in_force.effective_date
-            operations = await service.workers.run(lambda: openapi.operations(site, day), Queue.SMALL)
+            operations = await service.workers.run(lambda: reference.operations(site, day), Queue.SMALL)
             answers = await _own_answers(operations, site, others, request)
-        return await _reference(service, tag, lambda day: html(openapi.page(site, day, tag, answers), *DOCS_HEADERS))
+        return await _reference(service, tag, lambda day: html(reference.page(site, day, tag, answers), *DOCS_HEADERS))
 
 
 async def _own_answers(
-    operations: Sequence[openapi.Part], site: Site, others: Mapping[str, Handler], request: web.Request
+    operations: Sequence[reference.Part], site: Site, others: Mapping[str, Handler], request: web.Request
 ) -> dict[tuple[str, str], bytes]:
     """What this service answers to the example of each operation, if that is text, by operationId and media type."""
     answers = {}
@@ -179,14 +181,14 @@ async def _rate_page(params: StrictParams, service: Service, site: Site) -> Answ
     if isinstance(outcome, InForce) and question.code in outcome.revision.sheet.by_code:
 
         def render() -> Body:
-            return html(rate_page.answered(question, why, outcome, language, site), *HEADERS)
+            return html(rate.answered(question, why, outcome, language, site), *HEADERS)
 
         # The amount as text, because 10 and 10.00 are equal, but each is repeated as it was written.
         key = "rate", language.tag, question.day, question.code, question.written
         body = await rendered_in_thread(service, published(service), key, render, Queue.PAGES, packed=params.packed)
         return Answer(body, caching_of(service, outcome))
     answer, error = (outcome, UnknownCurrency(question.code)) if isinstance(outcome, InForce) else (None, outcome)
-    page = rate_page.answered(question, why, answer, language, site)
+    page = rate.answered(question, why, answer, language, site)
     return Answer(html(page, *HEADERS), NO_STORE, problem_of(error).status)
 
 
@@ -208,7 +210,7 @@ def _rate_refused(request: web.Request, service: Service, site: Site, error: Bad
     with suppress(BadRequest):
         code = one_code(request.query.get("currency", ""))
     question = Question(day, code, service.history.codes())
-    page = rate_page.refused(question, problem, str(error), LenientParams(request).language(), site)
+    page = rate.refused(question, problem, str(error), LenientParams(request).language(), site)
     return Answer(html(page, *HEADERS), NO_STORE, 400)
 
 

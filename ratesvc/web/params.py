@@ -17,10 +17,10 @@ from multidict import MultiMapping
 
 from ratesvc.domain.workdays import iso_day
 from ratesvc.errors import BadRequest
-from ratesvc.render import builder, rows, widget
 from ratesvc.render.amounts import read_amount
-from ratesvc.render.language import Language, language, language_or_default
-from ratesvc.render.openapi import query_parameters
+from ratesvc.render.language import TRANSLATIONS, Language, language, language_or_default
+from ratesvc.render.pages.reference import query_parameters
+from ratesvc.render.widget import view as views
 from ratesvc.web.responses import weights
 
 LONGEST_TAG = 35
@@ -140,10 +140,10 @@ def _malformed(parameter: dict[str, Any], text: str) -> BadRequest:
 @lru_cache(maxsize=512)
 def page_language(accepted: str) -> str:
     """The tag of the translation that Accept-Language weights highest, or English (RFC 9110, 12.5.4)."""
-    translated = {tag.partition("-")[0]: tag for tag in builder.UI}
+    translated = {tag.partition("-")[0]: tag for tag in TRANSLATIONS}
     named = ((weight, tag.partition("-")[0]) for tag, weight in weights(accepted).items())
     usable = [(weight, translated[name]) for weight, name in named if weight and name in translated]
-    return max(usable, key=itemgetter(0), default=(0.0, builder.UI[0]))[1]
+    return max(usable, key=itemgetter(0), default=(0.0, TRANSLATIONS[0]))[1]
 
 
 def one_code(text: str) -> str:
@@ -204,47 +204,47 @@ class LenientParams:
         """`lang=`, its nearest parent, or English."""
         return language_or_default(self.text("lang", LONGEST_TAG))
 
-    def look(self, themes: Sequence[str] = widget.THEMES) -> widget.Look:
+    def look(self, themes: Sequence[str] = views.THEMES) -> views.Look:
         """Colours."""
-        return widget.Look(self.choice("theme", themes), self.choice("updown", widget.UPDOWNS))
+        return views.Look(self.choice("theme", themes), self.choice("updown", views.UPDOWNS))
 
-    def packing(self) -> widget.Packing:
+    def packing(self) -> views.Packing:
         """How a fragment brings its style."""
-        return widget.Packing(self.choice("style", widget.STYLES), self.choice("shadow", ("0", "1")) == "1")
+        return views.Packing(self.choice("style", views.STYLES), self.choice("shadow", ("0", "1")) == "1")
 
-    def view(self, known: Collection[str]) -> rows.View:
+    def view(self, known: Collection[str]) -> views.View:
         """Which rows and columns to show; `known` are the currencies that there are. A sentence may name another."""
-        layout = self.choice("layout", rows.LAYOUTS)
-        given = tuple(map(str.upper, self.words("codes", rows.MOST_CODES) or self.words("code", 1)))
-        codes = tuple(dict.fromkeys(code for code in given if code in known)) or rows.DEFAULT_CODES
+        layout = self.choice("layout", views.LAYOUTS)
+        given = tuple(map(str.upper, self.words("codes", views.MOST_CODES) or self.words("code", 1)))
+        codes = tuple(dict.fromkeys(code for code in given if code in known)) or views.DEFAULT_CODES
         if layout == "inline":
             # A number without a name: that of another currency would pass for it.
-            codes = (given or rows.DEFAULT_CODES)[:1]
-        spark = int(self.choice("spark", [str(days) for days in rows.SPARKS]))
-        return rows.View(
+            codes = (given or views.DEFAULT_CODES)[:1]
+        spark = int(self.choice("spark", [str(days) for days in views.SPARKS]))
+        return views.View(
             codes,
             self._columns(layout),
-            self.text("heading", rows.LONGEST_HEADING),
-            spark if layout == rows.LAYOUTS[0] else 0,
+            self.text("heading", views.LONGEST_HEADING),
+            spark if layout == views.LAYOUTS[0] else 0,
             layout,
             self._figures(layout),
             self._address("href"),
-            head=layout != rows.LAYOUTS[0] or self._switch("head", is_on=True),
+            head=layout != views.LAYOUTS[0] or self._switch("head", is_on=True),
             pending=self._switch("pending", is_on=False),
             converter=layout != "inline" and self._switch("converter", is_on=layout == "converter"),
         )
 
     def _columns(self, layout: str) -> tuple[str, ...]:
         given = self.words("columns", 10)
-        columns = tuple(name for name in rows.COLUMNS if name in given)
+        columns = tuple(name for name in views.COLUMNS if name in given)
         if layout == "inline":
             columns = tuple(name for name in columns if name in ("today", "next"))
-        return columns or rows.COLUMNS_OF.get(layout, rows.ONE_DAY_COLUMNS)
+        return columns or views.COLUMNS_OF.get(layout, views.ONE_DAY_COLUMNS)
 
-    def _figures(self, layout: str) -> rows.Figures:
-        is_short = layout in rows.ROUNDED
-        decimals = self.choice("decimals", (rows.DECIMALS[0] if is_short else "0", *rows.DECIMALS))
-        return rows.Figures(
+    def _figures(self, layout: str) -> views.Figures:
+        is_short = layout in views.ROUNDED
+        decimals = self.choice("decimals", (views.DECIMALS[0] if is_short else "0", *views.DECIMALS))
+        return views.Figures(
             int(decimals), self._switch("unit", is_on=is_short), self._switch("symbols", is_on=is_short)
         )
 
@@ -254,7 +254,7 @@ class LenientParams:
 
     def _address(self, name: str) -> str:
         """An absolute address of the web, or empty."""
-        text = self.text(name, rows.LONGEST_ADDRESS)
+        text = self.text(name, views.LONGEST_ADDRESS)
         try:
             parts = urlsplit(text)
         except ValueError:

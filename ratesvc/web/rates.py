@@ -19,7 +19,7 @@ from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import NoSheet, NotYetSet, RatesvcError, UnknownCurrency
 from ratesvc.render import json, series
 from ratesvc.render.language import language_or_default
-from ratesvc.render.widget import Site
+from ratesvc.render.page import Site
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Publication, Queue
 from ratesvc.web.params import StrictParams, day_of, one_code, wants_packed

@@ -14,10 +14,11 @@ from ratesvc.domain.history import on_day
 from ratesvc.domain.rates import OLD_IN_NEW, ONE, REDENOMINATION
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import BadRequest, BeforeHistory, UnknownCurrency
-from ratesvc.render import chart, json, png, series
+from ratesvc.render import json, png, series
 from ratesvc.render.language import language_or_default
+from ratesvc.render.page import policy
+from ratesvc.render.pages import chart
 from ratesvc.render.series import SeriesParams
-from ratesvc.render.widget import policy
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Queue
 from ratesvc.web.params import StrictParams

@@ -14,7 +14,7 @@ import structlog
 from aiohttp import web
 
 from ratesvc.config import Server
-from ratesvc.render.widget import Site
+from ratesvc.render.page import Site
 from ratesvc.service.app import Service
 from ratesvc.web import events, fast_path, ops, pages, rates, series, widget
 from ratesvc.web.connections import accepting

@@ -15,12 +15,15 @@ from yarl import URL
 from ratesvc.domain.history import on_day
 from ratesvc.domain.rates import InForce
 from ratesvc.errors import BadRequest, NotEmbeddable, NotSupported, RatesvcError
-from ratesvc.render import builder, card, png, rows, widget
-from ratesvc.render.builder import HEIGHTS, OEMBED_SIZES, WIDTHS, Choice, Size
-from ratesvc.render.element import element
+from ratesvc.render import png
 from ratesvc.render.json import JSON, encode
 from ratesvc.render.language import Language, language_or_default
-from ratesvc.render.widget import framed_page, hashes
+from ratesvc.render.page import HTML, Site, framed_page, hashes, policy, script, style
+from ratesvc.render.widget import builder, card, fragment, releases, rows
+from ratesvc.render.widget import view as views
+from ratesvc.render.widget.builder import HEIGHTS, OEMBED_SIZES, WIDTHS, Choice, Size
+from ratesvc.render.widget.element import element
+from ratesvc.render.widget.view import FRAME_THEMES, Look, View
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Queue
 from ratesvc.web import responses
@@ -29,9 +32,9 @@ from ratesvc.web.rates import published, rendered_in_thread
 from ratesvc.web.responses import CARD, HOURLY, NO_STORE, WIDGET, Answer, Caching, Handler
 
 EMBEDDABLE = ("/embed", "/widget/frame", "/")
-FRAME_POLICY = widget.policy(
-    *map(widget.style, ("frame", "widget")),
-    script_src=hashes(*map(widget.script, ("frame", "converter"))),
+FRAME_POLICY = policy(
+    *map(style, ("frame", "widget")),
+    script_src=hashes(*map(script, ("frame", "converter"))),
     require_trusted_types_for="'script'",
     frame_ancestors="*",
 )
@@ -63,14 +66,14 @@ class Embedding:
         if view.layout == "inline" and view.codes[0] not in self._shown[-1].revision.sheet.by_code:
             if dated:
                 raise NotEmbeddable("The sheet has no rate of the currency of this sentence.")
-            self.view = replace(view, codes=rows.DEFAULT_CODES[:1])
+            self.view = replace(view, codes=views.DEFAULT_CODES[:1])
 
     @cached_property
     def table(self) -> rows.Table:
         """The rows, formatted; only a body that is not finished yet needs them."""
         return self.table_in(self.language, self.view)
 
-    def table_in(self, language: Language, view: rows.View) -> rows.Table:
+    def table_in(self, language: Language, view: View) -> rows.Table:
         """The rows in another language, or with another heading."""
         history, last = self._service.history, self._shown[-1].revision.effective_date
 
@@ -118,7 +121,7 @@ class Embedding:
         return kind, self.language.tag, self.view, self.day, days
 
 
-def routes(service: Service, site: widget.Site) -> dict[str, Handler]:
+def routes(service: Service, site: Site) -> dict[str, Handler]:
     """Path → handler."""
     return {
         "/widget": _or_else(partial(_fragment, service, site), lambda _: html("")),
@@ -133,28 +136,28 @@ def routes(service: Service, site: widget.Site) -> dict[str, Handler]:
     }
 
 
-async def _fragment(service: Service, site: widget.Site, request: web.Request) -> Answer:
-    release_url = f"{site.public_url}/widget/{widget.RELEASE}"
+async def _fragment(service: Service, site: Site, request: web.Request) -> Answer:
+    release_url = f"{site.public_url}/widget/{releases.RELEASE}"
     shown = Embedding(LenientParams(request), service)
     look, packing = shown.params.look(), shown.params.packing()
     return await shown.answer(
-        ("widget", look, packing), lambda: html(widget.fragment(shown.table, look, packing, release_url), NOINDEX)
+        ("widget", look, packing), lambda: html(fragment.fragment(shown.table, look, packing, release_url), NOINDEX)
     )
 
 
 async def _frame(service: Service, request: web.Request) -> Answer:
     shown = Embedding(LenientParams(request), service)
-    look = shown.params.look(widget.FRAME_THEMES)
-    return await shown.answer(("frame", look), lambda: html(widget.frame(shown.table, look), *FRAME_HEADERS))
+    look = shown.params.look(FRAME_THEMES)
+    return await shown.answer(("frame", look), lambda: html(fragment.frame(shown.table, look), *FRAME_HEADERS))
 
 
-async def _embed(service: Service, site: widget.Site, request: web.Request) -> Answer:
+async def _embed(service: Service, site: Site, request: web.Request) -> Answer:
     shown = Embedding(LenientParams(request), service)
-    choice, look = await shown.measured(), shown.params.look(widget.FRAME_THEMES)
+    choice, look = await shown.measured(), shown.params.look(FRAME_THEMES)
     address = builder.embed_url(choice, site, sized=True)
     discovery = str(URL(f"{site.public_url}/oembed").with_query(url=address, format="json"))
     return await shown.answer(
-        ("embed", look, choice), lambda: html(widget.frame(shown.table, look, discovery), *FRAME_HEADERS)
+        ("embed", look, choice), lambda: html(fragment.frame(shown.table, look, discovery), *FRAME_HEADERS)
     )
 
 
@@ -186,7 +189,7 @@ async def _pixels(service: Service, request: web.Request) -> Answer:
     return await shown.answer(("card", look, scale), partial(_pixels_of, shown, look, scale), CARD, Queue.PICTURES)
 
 
-async def _oembed(service: Service, site: widget.Site, request: web.Request) -> Answer:
+async def _oembed(service: Service, site: Site, request: web.Request) -> Answer:
     if request.query.get("format", "json") != "json":
         raise NotSupported("oEmbed answers are JSON only. Use format=json.")
     shown = Embedding(LenientParams(_our_query(request.query.get("url", ""), site)), service)
@@ -199,11 +202,11 @@ async def _oembed(service: Service, site: widget.Site, request: web.Request) -> 
 
 def manifest() -> dict[str, object]:
     """Which releases there are, and the hashes that pin them."""
-    newest = widget.releases()[widget.RELEASE]
+    newest = releases.releases()[releases.RELEASE]
     return {
-        "version": widget.RELEASE,
-        "releases": widget.lock(),
-        "style": hashes(widget.style("widget")).strip("'"),
+        "version": releases.RELEASE,
+        "releases": releases.lock(),
+        "style": hashes(style("widget")).strip("'"),
         "sizes": {name: len(content) for name, content in newest.items()},
     }
 
@@ -211,13 +214,13 @@ def manifest() -> dict[str, object]:
 def _releases() -> dict[str, Handler]:
     """Every release under its own address for ever, and the newest scripts under a second address."""
     found = {
-        f"/widget/{version}/{name}": fixed(Body(content, widget.TYPES[name]), responses.FOR_EVER)
-        for version, release in widget.releases().items()
+        f"/widget/{version}/{name}": fixed(Body(content, releases.TYPES[name]), responses.FOR_EVER)
+        for version, release in releases.releases().items()
         for name, content in release.items()
     }
-    newest = widget.releases()[widget.RELEASE]
+    newest = releases.releases()[releases.RELEASE]
     scripts = [name for name in newest if name.endswith(".js")]
-    return {**found, **{f"/widget/{name}": fixed(Body(newest[name], widget.TYPES[name]), HOURLY) for name in scripts}}
+    return {**found, **{f"/widget/{name}": fixed(Body(newest[name], releases.TYPES[name]), HOURLY) for name in scripts}}
 
 
 def fixed(body: Body, caching: Caching) -> Handler:
@@ -243,7 +246,7 @@ def _or_else(handler: Handler, otherwise: Callable[[LenientParams], Body], *, st
 
 def html(page: str, *headers: tuple[str, str]) -> Body:
     """A page or a part of one."""
-    return Body(page.encode(), widget.CONTENT_TYPE, headers)
+    return Body(page.encode(), HTML, headers)
 
 
 def _svg(drawn: str) -> Body:
@@ -251,14 +254,14 @@ def _svg(drawn: str) -> Body:
 
 
 def _empty_frame(params: LenientParams) -> Body:
-    return html(widget.empty_frame(params.language(), params.look(widget.FRAME_THEMES)), *FRAME_HEADERS)
+    return html(fragment.empty_frame(params.language(), params.look(FRAME_THEMES)), *FRAME_HEADERS)
 
 
 def _empty_card(params: LenientParams) -> Body:
     return _svg(card.empty_card(params.language(), params.look(card.THEMES)))
 
 
-def _pixels_of(shown: Embedding, look: widget.Look, scale: str) -> Body:
+def _pixels_of(shown: Embedding, look: Look, scale: str) -> Body:
     """Without the heading, or in English, where the fonts lack a character."""
     drawn = (
         card.card(shown.table_in(language, view), view, look)
@@ -269,16 +272,16 @@ def _pixels_of(shown: Embedding, look: widget.Look, scale: str) -> Body:
 
 
 @lru_cache
-def _empty_pixels(tag: str, look: widget.Look, scale: str) -> Body:
+def _empty_pixels(tag: str, look: Look, scale: str) -> Body:
     return _png((card.empty_card(language_or_default(one), look) for one in (tag, None)), look, scale)
 
 
-def _png(pictures: Iterable[str], look: widget.Look, scale: str) -> Body:
+def _png(pictures: Iterable[str], look: Look, scale: str) -> Body:
     drawn = png.png(png.first_drawable(pictures), int(scale), card.colours(look))
     return Body(drawn, png.CONTENT_TYPE, PICTURE_HEADERS)
 
 
-def _our_query(address: str, site: widget.Site) -> MultiDict[str]:
+def _our_query(address: str, site: Site) -> MultiDict[str]:
     """The parameters in an address of this service. It is compared, never fetched. Raises BadRequest, NotEmbeddable."""
     example = f"{site.public_url}/embed?codes=USD"
     if not address:
@@ -303,14 +306,14 @@ def _fitting(shown: Embedding, limits: LenientParams) -> Choice:
     return replace(choice, size=replace(size, width=width, height=height))
 
 
-def _rich(choice: Choice, site: widget.Site) -> dict[str, object]:
+def _rich(choice: Choice, site: Site) -> dict[str, object]:
     """An answer of type `rich` (https://oembed.com)."""
     return {
         "version": "1.0",
         "type": "rich",
         "provider_name": "ratesvc",
         "provider_url": f"{site.public_url}/",
-        "title": choice.language.say(rows.TITLE),
+        "title": choice.language.say(views.TITLE),
         "html": builder.iframe(builder.embed_url(choice, site), choice),
         "width": choice.size.width,
         "height": choice.size.height,

@@ -15,10 +15,10 @@ from conftest import in_faults
 from playwright.async_api import Browser
 from widget_harness import Host, Live, got, pasted
 
-from ratesvc.render import widget
 from ratesvc.render.json import conversion_of, converter_data
 from ratesvc.render.language import Language, language_or_default
-from ratesvc.render.widget import hashes
+from ratesvc.render.page import hashes
+from ratesvc.render.widget.releases import RELEASE
 
 pytestmark = pytest.mark.browser
 
@@ -42,7 +42,7 @@ def page_with(live: Live, host: Host, language: Language) -> str:
     assert current
     answer = current.snapshot.for_today()
     data = escape(converter_data(answer, answer.revision.sheet.by_code, language))
-    script = f"{live.url}/widget/{widget.RELEASE}/converter.js"
+    script = f"{live.url}/widget/{RELEASE}/converter.js"
     body = f'<cbr-converter data="{data}"></cbr-converter><script src="{script}"></script>'
     return host.put(body)
 
@@ -142,7 +142,7 @@ async def test_the_converter_of_the_element_costs_one_file(
     assert await page.get_by_role("status").inner_text() == "60,389.40"
     assert await page.get_by_role("cell").first.is_visible() == (layout == "table")
     paths = [one.removeprefix(live.url).partition("?")[0] for one in asked if one.startswith(live.url)]
-    folder = f"/widget/{widget.RELEASE}"
+    folder = f"/widget/{RELEASE}"
     assert sorted(paths) == [f"{folder}/converter.js", f"{folder}/rates.js", "/widget/rows.json"]
     assert told == []
 

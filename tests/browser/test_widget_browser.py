@@ -17,9 +17,9 @@ from playwright.async_api import Browser, Page
 from processes import finished, free_port, serving
 from widget_harness import Host, Live, chromium, got, hosting, pasted
 
-from ratesvc.render.builder import LINK
 from ratesvc.render.language import language_or_default
-from ratesvc.render.widget import hashes
+from ratesvc.render.page import hashes
+from ratesvc.render.widget.builder import LINK
 
 pytestmark = pytest.mark.browser
 

@@ -12,8 +12,8 @@ from conftest import LONG, in_faults
 from playwright.async_api import Browser
 from widget_harness import Host, Live, got
 
-from ratesvc.render import widget
-from ratesvc.render.rows import COLUMNS, View
+from ratesvc.render.widget.releases import RELEASE
+from ratesvc.render.widget.view import COLUMNS, View
 
 pytestmark = pytest.mark.browser
 
@@ -61,7 +61,7 @@ async def test_no_text_is_cut_at_any_width(
 ) -> None:
     """With any columns, wide names and large units, in each layout; the height of oEmbed is enough."""
     page = await browser.new_page(viewport={"width": 1000, "height": 900})
-    style = f'<link rel="stylesheet" href="{live.url}/widget/{widget.RELEASE}/widget.css">'
+    style = f'<link rel="stylesheet" href="{live.url}/widget/{RELEASE}/widget.css">'
     await page.goto(host.put("<main></main>", head=style), wait_until="networkidle")
     wrong, layouts, spare = [], 0, 0
     for columns, look in product(subsets, LOOKS):

@@ -14,8 +14,8 @@ from fake_bank import Bank, daily_xml, last_month, sheet, unavailable, workdays
 from sheets import all_times, changed, plausible, times
 
 from ratesvc.commands.data import backfill, verify
-from ratesvc.commands.rates import held_or_fetched, in_force, show
 from ratesvc.commands.serve import export, replace_file
+from ratesvc.commands.show import held_or_fetched, in_force, show
 from ratesvc.config import Cbr, Settings
 from ratesvc.domain.workdays import moscow_day, utc_now
 from ratesvc.errors import FetchFailed, RatesvcError

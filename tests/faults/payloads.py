@@ -13,9 +13,9 @@ from ratesvc.config import DIALECTS
 from ratesvc.dialects import Dialect, Refused, Request
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import Snapshot
-from ratesvc.render import openapi
 from ratesvc.render.json import PROBLEM_JSON
-from ratesvc.render.widget import Site
+from ratesvc.render.page import Site
+from ratesvc.render.pages import reference
 
 CALLS = ("pwned()", "window['pw'+'ned']()", "top.pwned()", "self[`pwned`]``", "eval(atob('cHduZWQoKQ=='))")
 # § is where a call goes. The two at the end end a line, or turn it round, for real.
@@ -94,7 +94,7 @@ class Spot:
 def our_spots(snapshot: Snapshot, url: str) -> Iterator[Spot]:
     """Each parameter of each described route, an unknown parameter's name, and an unknown path."""
     day = snapshot.today
-    for operation in openapi.operations(Site(url), day):
+    for operation in reference.operations(Site(url), day):
         route, answers = operation["path"], operation["responses"]
         path, _, query = operation["x-example"].removeprefix(url).partition("?")
         given = dict(parse_qsl(query))

@@ -30,7 +30,8 @@ from hostile import (
 )
 from widget_harness import SESSION, Live, got, pasted
 
-from ratesvc.render.widget import RELEASE, hashes
+from ratesvc.render.page import hashes
+from ratesvc.render.widget.releases import RELEASE
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

@@ -16,13 +16,13 @@ from holidays import country_holidays
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratesvc.render import builder
-from ratesvc.render.language import MOST_LANGUAGES, Language, language, language_or_default
-from ratesvc.render.openapi import contract
+from ratesvc.render.language import MOST_LANGUAGES, TRANSLATIONS, Language, language, language_or_default
+from ratesvc.render.pages.reference import contract
+from ratesvc.render.widget import builder
 
 DAY = date(2026, 4, 25)
 LOCALES = files("ratesvc.render").joinpath("locales")
-SOURCES = ("render.templates", "render", "dialects", "web")
+SOURCES = ("render.templates", "render", "render.pages", "render.widget", "dialects", "web")
 
 
 def spoken(tag: str) -> Language:
@@ -127,7 +127,7 @@ def written() -> str:
     folders = [files("ratesvc").joinpath(*name.split(".")) for name in SOURCES]
     entries = [entry for folder in folders for entry in folder.iterdir() if entry.name.endswith((".html", ".py"))]
     # The reference has a catalogue of its own; tests/web/test_openapi.py reads it.
-    entries = [entry for entry in entries if entry.name not in ("docs.html", "openapi.py")]
+    entries = [entry for entry in entries if entry.name not in ("docs.html", "reference.py")]
     # A long sentence stands on several lines in the code.
     sources = re.sub(r'"\n +"', "", "".join(entry.read_text("utf-8") for entry in entries))
     parameters = contract()["components"]["parameters"].values()
@@ -155,7 +155,9 @@ def test_every_sentence_of_the_pages_is_in_every_catalogue(name: str) -> None:
 def test_the_list_of_languages_is_that_of_cldr() -> None:
     """Every language that has a name for itself, the three translated ones first. UPDATE_GOLDEN=1 writes it anew."""
     tags = sorted(tag for tag in localedata.locale_identifiers() if "_" not in tag and tag != "root")
-    found = [language_or_default(tag) for tag in (*builder.UI, *(tag for tag in tags if tag not in ("en", "ru", "zh")))]
+    found = [
+        language_or_default(tag) for tag in (*TRANSLATIONS, *(tag for tag in tags if tag not in ("en", "ru", "zh")))
+    ]
     listed = [[one.tag, name[:1].upper() + name[1:]] for one in found if (name := one.locale.display_name)]
     if os.environ.get("UPDATE_GOLDEN"):
         lines = ",\n".join(json.dumps(pair, ensure_ascii=False) for pair in listed)

@@ -11,7 +11,7 @@ from widget_harness import Live
 
 from ratesvc.render import png
 from ratesvc.render.language import language_or_default
-from ratesvc.render.rows import TITLE
+from ratesvc.render.widget.view import TITLE
 
 DAYS = "since=2022-10-01&until=2022-11-18"
 

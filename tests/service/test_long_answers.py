@@ -18,7 +18,8 @@ from fake_bank import TABLE, Bank, sheet
 
 from ratesvc.config import Settings
 from ratesvc.domain.rates import FIRST_DAY
-from ratesvc.render import png, rows, series
+from ratesvc.render import png, series
+from ratesvc.render.widget import rows
 from ratesvc.service.publication import Body, Queue
 
 EVERY = ",".join(row[0] for row in TABLE)

@@ -18,7 +18,7 @@ from fake_bank import Bank, sheet
 from wire import answer_from, ending, get
 
 from ratesvc.config import Settings
-from ratesvc.web import app, connections, fast_path
+from ratesvc.web import connections, fast_path, server
 from ratesvc.web.responses import write
 
 REQUESTS = int(os.environ.get("RATESVC_REQUESTS", "20000"))
@@ -57,7 +57,7 @@ async def both(
     async with serve(unhurried(settings)) as served:
         await eventually(lambda: served.service.history.coverage)
         monkeypatch.setattr(fast_path, "TESTED", "0.")
-        async with app.listening(served.service) as ordinary:
+        async with server.listening(served.service) as ordinary:
             yield served, ordinary.replace("localhost", "127.0.0.1")
 
 

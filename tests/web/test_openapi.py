@@ -25,24 +25,26 @@ from jsonschema_rs import Draft202012Validator
 from ratesvc.config import Settings
 from ratesvc.domain.rates import FIRST_DAY, Revision
 from ratesvc.errors import RatesvcError
-from ratesvc.render import builder, card, openapi, png, rows, widget
+from ratesvc.render import png
 from ratesvc.render.json import EVERY_PROBLEM, PROBLEM_JSON, PROBLEMS
-from ratesvc.render.language import catalogue
+from ratesvc.render.language import TRANSLATIONS, catalogue
+from ratesvc.render.page import Site
+from ratesvc.render.pages import reference
 from ratesvc.render.series import MOST_POINTS
-from ratesvc.render.widget import Site
+from ratesvc.render.widget import builder, card, releases, view
 from ratesvc.service.publication import Queue
 
 HOOKS = Path(__file__).parents[1].joinpath("schemathesis_hooks.py")
 FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
 SITE = Site("https://rates.example/prefix")
-DOCUMENT: dict[str, Any] = json.loads(openapi.document(SITE, FRIDAY))
-OPERATIONS = openapi.operations(SITE, FRIDAY)
-PARAMETERS: dict[str, Any] = openapi.contract()["components"]["parameters"]
+DOCUMENT: dict[str, Any] = json.loads(reference.document(SITE, FRIDAY))
+OPERATIONS = reference.operations(SITE, FRIDAY)
+PARAMETERS: dict[str, Any] = reference.contract()["components"]["parameters"]
 
 FIXED = (
     *("/health", "/livez", "/readyz", "/metrics", "/openapi.json", "/docs", "/favicon.ico", "/robots.txt"),
     *("/widget/rates.js", "/widget/converter.js", "/widget/manifest.json"),
-    *(f"/widget/{version}/{name}" for version, release in widget.releases().items() for name in release),
+    *(f"/widget/{version}/{name}" for version, release in releases.releases().items() for name in release),
 )
 
 
@@ -78,7 +80,7 @@ CALM = split(
         "/v1/events": "- ?codes=USD",
         "/": "- ?codes=XQZ&date=2026-05-30&lang=tlh",
         "/widget": "- ?date=2026-05-30 ?date=1992-06-30 ?style=link&shadow=1",
-        "/widget/rows.json": "- ?date=2026-05-30 ?date=1992-06-30 ?style=inline&lang=ar&spark=7",
+        "/widget/view.json": "- ?date=2026-05-30 ?date=1992-06-30 ?style=inline&lang=ar&spark=7",
         **dict.fromkeys(
             ("/widget/frame", "/widget/card.svg", "/widget/card.png", "/embed"), "- ?date=2026-05-30 ?date=1992-06-30"
         ),
@@ -95,7 +97,7 @@ LOADING = split(
         "/v1/rates/{day}/{code}.txt": "2026-04-15/USD.txt",
         **dict.fromkeys(("/v1/series", "/chart.svg", "/chart.png"), "?codes=USD"),
         **dict.fromkeys(
-            ("/v1/convert", "/rate", "/widget", "/widget/frame", "/widget/rows.json", "/embed"), "?date=2026-04-15"
+            ("/v1/convert", "/rate", "/widget", "/widget/frame", "/widget/view.json", "/embed"), "?date=2026-04-15"
         ),
         "/oembed": "?url={base}/embed%3Fdate=2026-04-15",
     }
@@ -134,7 +136,7 @@ def base(served: Served) -> str:
 
 def here(served: Served) -> list[dict[str, Any]]:
     """Every operation with examples that work on this service."""
-    return openapi.operations(Site(base(served)), FRIDAY)
+    return reference.operations(Site(base(served)), FRIDAY)
 
 
 def resolved(part: Any) -> Any:
@@ -288,21 +290,21 @@ def test_the_code_has_the_limits_and_lenient_values_of_the_contract() -> None:
     schemas = {name: part["schema"] for name, part in PARAMETERS.items()}
     lenient = {name: schema["anyOf"][0] for name, schema in schemas.items() if "anyOf" in schema}
     words = {
-        "shown-theme": widget.THEMES,
-        "frame-theme": widget.FRAME_THEMES,
+        "shown-theme": view.THEMES,
+        "frame-theme": view.FRAME_THEMES,
         "card-theme": card.THEMES,
-        "updown": widget.UPDOWNS,
-        "style": widget.STYLES,
+        "updown": view.UPDOWNS,
+        "style": view.STYLES,
         "card-scale": png.SCALES,
-        "ui": builder.UI,
-        "spark": [str(days) for days in rows.SPARKS],
-        "layout": rows.LAYOUTS,
-        "decimals": rows.DECIMALS,
+        "ui": TRANSLATIONS,
+        "spark": [str(days) for days in view.SPARKS],
+        "layout": view.LAYOUTS,
+        "decimals": view.DECIMALS,
     }
     assert {name: lenient[name]["enum"] for name in words} == {name: list(one) for name, one in words.items()}
-    assert set(re.findall(r"\w+", lenient["columns"]["pattern"])) == set(rows.COLUMNS)
-    assert lenient["heading"]["maxLength"] == rows.LONGEST_HEADING
-    assert lenient["href"]["maxLength"] == rows.LONGEST_ADDRESS
+    assert set(re.findall(r"\w+", lenient["columns"]["pattern"])) == set(view.COLUMNS)
+    assert lenient["heading"]["maxLength"] == view.LONGEST_HEADING
+    assert lenient["href"]["maxLength"] == view.LONGEST_ADDRESS
     sizes = {"shown-width": builder.WIDTHS, "shown-height": builder.HEIGHTS, "maxwidth": builder.OEMBED_SIZES}
     for name, size in sizes.items():
         assert (lenient[name]["minimum"], lenient[name]["maximum"] + 1) == (size.start, size.stop)
@@ -444,7 +446,7 @@ async def test_the_examples_of_the_page_work(whole: Served) -> None:
             answer = (msgspec.json.format(body, indent=2) if "application/json" in media else body).decode()
             example, *others = re.findall(r'<pre tabindex="0">(.*?)</pre>', articles[name], re.DOTALL)
             assert "\n".join(answer.splitlines()).startswith(example.removesuffix("…")), url
-            assert example.endswith("…") == (len(answer.splitlines()) > openapi.MOST_LINES)
+            assert example.endswith("…") == (len(answer.splitlines()) > reference.MOST_LINES)
             assert example not in others
             shown += 1
     assert shown == 13
@@ -453,7 +455,7 @@ async def test_the_examples_of_the_page_work(whole: Served) -> None:
 def sentences(part: Mapping[str, Any]) -> Iterator[str]:
     """Those of an operation that /docs shows."""
     schemas = [content.get("schema", {}) for content in part["responses"][200]["content"].values()]
-    found = [openapi.resolved(schema, DOCUMENT) for schema in schemas]
+    found = [reference.resolved(schema, DOCUMENT) for schema in schemas]
     described = [schema["properties"].values() for schema in found if "examples" in schema]
     yield from (part["summary"], part["description"])
     yield from (one["description"] for one in chain(part["parameters"], *described) if "description" in one)
@@ -462,7 +464,8 @@ def sentences(part: Mapping[str, Any]) -> Iterator[str]:
 def test_the_reference_is_translated() -> None:
     """locales/reference/ru.po has every sentence of the contract and of the page's template, and no other."""
     ours = files("ratesvc.render")
-    page = "".join(ours.joinpath(*name.split("/")).read_text("utf-8") for name in ("templates/docs.html", "openapi.py"))
+    names = ("templates/docs.html", "pages/reference.py")
+    page = "".join(ours.joinpath(*name.split("/")).read_text("utf-8") for name in names)
     said = {match[2] for match in re.finditer(r"""\bt\((["'])(.+?)\1\)""", page)}
     said |= {text for tag in DOCUMENT["tags"] for text in (tag["name"], tag["description"])}
     said |= {text for operation in OPERATIONS for text in sentences(operation)}

@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratesvc.errors import BadRequest
-from ratesvc.render.rows import DEFAULT_COLUMNS, ONE_DAY_COLUMNS, Figures, View
-from ratesvc.render.widget import Look, Packing
+from ratesvc.render.widget.view import DEFAULT_COLUMNS, ONE_DAY_COLUMNS, Figures, Look, Packing, View
 from ratesvc.web.params import LenientParams, StrictParams, day_of, one_code, page_language
 from ratesvc.web.params import _hint as hint
 

@@ -53,7 +53,7 @@ async def test_a_port_listens_once_it_answers(
             seen.append(listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
             yield
 
-    monkeypatch.setattr("ratesvc.web.app.accepting", accepting)
+    monkeypatch.setattr("ratesvc.web.server.accepting", accepting)
     async with serve(settings) as served:
         assert (await served.get("/livez"))[0] == 200
     assert seen == [0, 1]

@@ -12,8 +12,8 @@ from itertools import pairwise, repeat
 from operator import itemgetter
 
 from ratesvc.domain.rates import EXACT, OLD_IN_NEW, ONE, REDENOMINATION, ratios, rounded
-from ratesvc.render.chart_layout import Axis, Curve, Point, Unit, day_ticks, decimals, lines, px, value_ticks
 from ratesvc.render.language import Language
+from ratesvc.render.pages.chart_layout import Axis, Curve, Point, Unit, day_ticks, decimals, lines, px, value_ticks
 from ratesvc.render.text import PIXEL, text_width, wrapped
 
 CONTENT_TYPE = "image/svg+xml"

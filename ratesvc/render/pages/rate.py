@@ -11,12 +11,10 @@ from enum import Enum
 from ratesvc.domain.rates import FIRST_DAY, REDENOMINATION, InForce, Quote, Revision, plain
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, WorkCalendar, moscow_day
 from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
-from ratesvc.render import widget
-from ratesvc.render.builder import UI
 from ratesvc.render.json import conversion_of, source_url
-from ratesvc.render.language import Language, language_or_default
-from ratesvc.render.rows import DEFAULT_CODES, OLD_ROUBLES, PLACES
-from ratesvc.render.widget import Site
+from ratesvc.render.language import OLD_ROUBLES, PLACES, TRANSLATIONS, Language, language_or_default
+from ratesvc.render.page import Site, page
+from ratesvc.render.widget.view import DEFAULT_CODES
 
 SATURDAY = 6
 LEGAL_BASES = (
@@ -171,12 +169,12 @@ def refused(question: Question, problem: str, detail: str, language: Language, s
 def _page(question: Question, language: Language, site: Site, **values: object) -> str:
     known = {*question.codes, question.code}
     often = [code for code in DEFAULT_CODES if code in known]
-    return widget.page(
+    return page(
         "rate.html",
         t=language.say,
         page=_of_sentences(language),
         language=language,
-        uis=[language_or_default(tag) for tag in UI],
+        uis=[language_or_default(tag) for tag in TRANSLATIONS],
         site=site,
         question=question,
         earliest=FIRST_DAY,

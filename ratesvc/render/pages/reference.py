@@ -17,9 +17,10 @@ import msgspec
 from markupsafe import Markup, escape
 
 from ratesvc import __version__
-from ratesvc.render import widget
+from ratesvc.render import page as pages
 from ratesvc.render.json import EVERY_PROBLEM, PROBLEM_JSON, encode
 from ratesvc.render.language import DEFAULT, Language, catalogue, language_or_default
+from ratesvc.render.page import Site
 
 Part = dict[str, Any]
 
@@ -41,7 +42,7 @@ def _as_json() -> bytes:
     return encode(msgspec.yaml.decode(files("ratesvc").joinpath("openapi.yaml").read_bytes()))
 
 
-def document(site: widget.Site, day: date) -> bytes:
+def document(site: Site, day: date) -> bytes:
     """/openapi.json. `day` is one whose rates are held, so that the examples work."""
     whole, own_address = contract(), encode(site.public_url)[1:-1]
     whole["info"]["version"] = __version__
@@ -63,7 +64,7 @@ def _query_parameters() -> dict[str, dict[str, Part]]:
     return {path: {one["name"]: one for one in ones if one["in"] == "query"} for path, ones in found.items()}
 
 
-def operations(site: widget.Site, day: date) -> list[Part]:
+def operations(site: Site, day: date) -> list[Part]:
     """Every address with its `path`, its parameters and its responses by status, references followed."""
     whole: Part = msgspec.json.decode(document(site, day))
     return [
@@ -92,7 +93,7 @@ def tag_of(language: Language) -> str:
     return language.locale.language if language.locale.language in LANGUAGES else DEFAULT
 
 
-def page(site: widget.Site, day: date, tag: str, answers: Mapping[tuple[str, str], bytes]) -> str:
+def page(site: Site, day: date, tag: str, answers: Mapping[tuple[str, str], bytes]) -> str:
     """/docs in one of our LANGUAGES. `day` is one whose rates are held, so that every example works.
 
     `answers` by operationId and media type stand in place of the contract's examples.
@@ -105,7 +106,7 @@ def page(site: widget.Site, day: date, tag: str, answers: Mapping[tuple[str, str
     sections = [(tag, [one for one in found if tag["name"] in one["tags"]]) for tag in whole["tags"]]
     shown = {slug: example["value"] for slug, example in whole["components"]["examples"].items()}
     problems = [(problem, shown.get(problem.slug) or problem.body("…")) for problem in EVERY_PROBLEM]
-    return widget.page(
+    return pages.page(
         "docs.html",
         site=site,
         tag=tag,

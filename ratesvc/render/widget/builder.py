@@ -15,13 +15,14 @@ from urllib.parse import urlencode
 
 from markupsafe import escape
 
-from ratesvc.render import png, rows, widget
+from ratesvc.render import png
 from ratesvc.render.json import bank_page
-from ratesvc.render.language import Language, language, language_or_default
-from ratesvc.render.rows import DEFAULT_CODES, View
-from ratesvc.render.widget import THEMES, UPDOWNS, Look, Site
+from ratesvc.render.language import TRANSLATIONS, Language, language, language_or_default
+from ratesvc.render.page import Site, page
+from ratesvc.render.widget import view as views
+from ratesvc.render.widget.releases import RELEASE, lock
+from ratesvc.render.widget.view import DEFAULT_CODES, THEMES, UPDOWNS, Look, View
 
-UI = ("en", "ru", "zh-Hans")
 WIDTH_OF = {"table": 320, "line": 970, "bar": 728, "inline": 320, "converter": 320}
 """The usual width of a layout in pixels."""
 WIDTHS = range(120, 2001)
@@ -58,20 +59,20 @@ def builder(
     """The page in `words`, about a widget in the language of `choice`. `notices` are sentences with their {limits}."""
     others = sorted(set(codes) - set(choice.view.codes))
     names = ("Name", "Today", "Tomorrow", "Change", "Change, %")
-    return widget.page(
+    return page(
         "builder.html",
         t=words.say,
         words=words,
         choice=choice,
         site=site,
         **_code(choice, site),
-        title=rows.TITLE,
+        title=views.TITLE,
         languages=_languages(choice.language),
-        uis=[(ui, _in_words(choice, words, ui)) for ui in map(language_or_default, UI)],
+        uis=[(ui, _in_words(choice, words, ui)) for ui in map(language_or_default, TRANSLATIONS)],
         notices=[words.say(sentence, limits=limits) for sentence, limits in notices],
-        columns=list(zip(rows.COLUMNS, names, strict=True)),
-        longest_address=rows.LONGEST_ADDRESS,
-        longest_heading=rows.LONGEST_HEADING,
+        columns=list(zip(views.COLUMNS, names, strict=True)),
+        longest_address=views.LONGEST_ADDRESS,
+        longest_heading=views.LONGEST_HEADING,
         widths=WIDTHS,
         heights=HEIGHTS,
         previews=[(ground, _preview(choice, ground)) for ground in ("light", "dark")],
@@ -81,14 +82,14 @@ def builder(
 
 def not_ready(words: Language) -> str:
     """The page while nothing is stored yet."""
-    return widget.page("not_ready.html", t=words.say, language=words)
+    return page("not_ready.html", t=words.say, language=words)
 
 
 def words_of(tag: str, of_widget: Language) -> Language:
     """The page's own language: the requested one, else the widget's if the page is translated, else English."""
-    found = language(tag) or of_widget
-    nearest = next((tag for tag in UI if language_or_default(tag).locale.language == found.locale.language), UI[0])
-    return language_or_default(nearest)
+    wanted = (language(tag) or of_widget).locale.language
+    translated = map(language_or_default, TRANSLATIONS)
+    return next((words for words in translated if words.locale.language == wanted), language_or_default(None))
 
 
 def _preview(choice: Choice, ground: str) -> str:
@@ -128,10 +129,10 @@ def languages() -> list[tuple[str, str]]:
 
 def parameters(choice: Choice, *, look: bool = True) -> dict[str, str]:
     """The attributes or parameters that differ from the defaults."""
-    view, figures, is_short = choice.view, choice.view.figures, choice.view.layout in rows.ROUNDED
-    usual_columns = rows.COLUMNS_OF.get(view.layout, rows.ONE_DAY_COLUMNS)
+    view, figures, is_short = choice.view, choice.view.figures, choice.view.layout in views.ROUNDED
+    usual_columns = views.COLUMNS_OF.get(view.layout, views.ONE_DAY_COLUMNS)
     given = {
-        "layout": view.layout if view.layout != rows.LAYOUTS[0] else "",
+        "layout": view.layout if view.layout != views.LAYOUTS[0] else "",
         "codes": ",".join(view.codes) if view.codes != DEFAULT_CODES else "",
         "date": choice.day.isoformat() if choice.day else "",
         "columns": ",".join(view.columns) if view.columns != usual_columns else "",
@@ -162,8 +163,8 @@ def _code(choice: Choice, site: Site) -> dict[str, object]:
     return {
         "bank": bank_page(choice.language),
         "link_text": choice.language.say(LINK),
-        "release": widget.RELEASE,
-        "pins": widget.lock()[widget.RELEASE],
+        "release": RELEASE,
+        "pins": lock()[RELEASE],
         "parameters": parameters(choice),
         "query": query,
         "iframe": iframe,

@@ -8,9 +8,10 @@ from functools import partial
 from itertools import accumulate
 
 from ratesvc.render.language import Language
-from ratesvc.render.rows import TITLE, Row, Table, View
+from ratesvc.render.page import page
 from ratesvc.render.text import PIXEL, text_width, wrapped
-from ratesvc.render.widget import Look, page
+from ratesvc.render.widget.rows import Row, Table
+from ratesvc.render.widget.view import TITLE, Look, View
 
 CONTENT_TYPE = "image/svg+xml"
 THEMES = ("light", "dark")

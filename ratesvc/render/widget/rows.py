@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 
@@ -11,7 +10,6 @@ import msgspec
 
 from ratesvc.domain.rates import (
     EXACT,
-    ONE,
     REDENOMINATION,
     InForce,
     Snapshot,
@@ -23,109 +21,19 @@ from ratesvc.domain.rates import (
 )
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, moscow_day
 from ratesvc.render.json import converter_data, encode, source_url
-from ratesvc.render.language import Language
-from ratesvc.render.text import Fit, converter_height, fit
+from ratesvc.render.language import NOTHING, OLD_ROUBLES, PLACES, Language
+from ratesvc.render.widget.fit import Fit, converter_height, fit
+from ratesvc.render.widget.view import DATED_TITLE, HEADS, LAYOUTS, NO_HEADING, SHORT_HEADING, SHORT_TITLE, TITLE, View
 
-TITLE = "The Bank of Russia official exchange rates of foreign currencies"
-SHORT_TITLE = "Bank of Russia rates"
-DATED_TITLE = "Bank of Russia rates for {day}"
-OLD_ROUBLES = "In old roubles: 1,000 old roubles are 1 new rouble."
-"""Stands beside all rates in force before 1998-01-01."""
-DEFAULT_CODES = ("USD", "EUR", "CNY", "GBP", "JPY", "TRY")
-MOST_CODES = 20
-COLUMNS = ("name", "today", "next", "change", "percent")
-DEFAULT_COLUMNS = ("name", "today", "next", "change")
-COLUMNS_OF = {"table": DEFAULT_COLUMNS, "inline": ("today",), "converter": ("today",)}
-"""The default columns of a layout; others have ONE_DAY_COLUMNS."""
-ONE_DAY_COLUMNS = ("name", "next", "change")
-LAYOUTS = ("table", "line", "bar", "inline", "converter")
-ROUNDED = ("line", "inline")
-"""Layouts that round to two decimals, for one unit and with symbols, unless the parameters say otherwise."""
-DECIMALS = ("2", "4")
-SPARKS = (0, 7, 30)
-NO_HEADING, SHORT_HEADING = "none", "short"
-LONGEST_ADDRESS = 500
-CODE_IN_ADDRESS = "{code}"
-LONGEST_HEADING = 120
-PLACES = 4
 ABOUT = "\u2248"
 """Stands beside the heading if a rate is rounded."""
 PERCENT_PLACES = 2
-NOTHING = "\u2014"
-HEADS = {"change": "Change", "percent": "Change, %"}
 MARKS = {"up": "\u25b2", "down": "\u25bc"}
 SPARK_WIDTH, SPARK_HEIGHT, SPARK_MARGIN = 60, 18, 2
 FEWEST_POINTS = 3
 
 Recent = Callable[[str, int], Sequence[tuple[date, Decimal]]]
 """The unit rates of a currency over so many days, oldest first; possibly few, or none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """How numbers are written: `decimals` 0 keeps every printed digit, `per_unit` shows the price of one unit."""
-
-    decimals: int = 0
-    per_unit: bool = False
-    symbols: bool = False
-
-    def units(self, nominal: int) -> Decimal:
-        """The number of units whose price is shown."""
-        return ONE if self.per_unit else Decimal(nominal)
-
-    def places(self, amount: Decimal) -> int:
-        """Decimals for an amount. Below 1 it keeps that many significant digits instead, because 0.00 says nothing."""
-        return self.decimals + max(0, -1 - amount.adjusted()) if self.decimals else PLACES
-
-    def rounded(self, amount: Decimal, places: int) -> Decimal:
-        """The amount as it is shown."""
-        return rounded(amount, places=places) if self.decimals else amount
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """The contents of an embedding.
-
-    `heading` is empty for our own, «none» for a hidden and «short» for a short one. `href` is the host's own page about
-    rates, or about each of them if it contains {code}. `head` shows the row of heads, `pending` says when to expect
-    tomorrow's rates. `converter` adds fields for an amount.
-    """
-
-    codes: tuple[str, ...] = DEFAULT_CODES
-    columns: tuple[str, ...] = DEFAULT_COLUMNS
-    heading: str = ""
-    spark: int = 0
-    layout: str = LAYOUTS[0]
-    figures: Figures = Figures()
-    href: str = ""
-    head: bool = True
-    pending: bool = False
-    converter: bool = False
-
-    @property
-    def has_heads(self) -> bool:
-        """Whether a row of heads is seen. Without it there is one day, and the heading names it."""
-        return self.head and self.layout == LAYOUTS[0]
-
-    @property
-    def own_heading(self) -> str:
-        """The host's own words, if any."""
-        return "" if self.heading in (NO_HEADING, SHORT_HEADING) else self.heading
-
-    def link(self, code: str = "") -> str:
-        """The address for a row, or for the heading."""
-        if not code and CODE_IN_ADDRESS in self.href:
-            return ""
-        return self.href.replace(CODE_IN_ADDRESS, code)
-
-    def beginning_with(self, code: str) -> View:
-        """The same view with this currency in the first line."""
-        return replace(self, codes=(code, *(other for other in self.codes if other != code)))
-
-    @property
-    def changes(self) -> list[tuple[str, str]]:
-        """The columns of change as (kind, requested column): the first has the kind `change` and the arrow."""
-        return list(zip(("change", "percent"), (name for name in HEADS if name in self.columns), strict=False))
 
 
 class Head(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -198,6 +106,11 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         return fields + self.fit.height(self.layout, title, self.note, width) if self.fit else 0
 
     @property
+    def spark_box(self) -> str:
+        """The viewBox of a trend line."""
+        return f"0 0 {SPARK_WIDTH} {SPARK_HEIGHT}"
+
+    @property
     def kinds(self) -> tuple[str, ...]:
         """The columns' kinds, in order."""
         return tuple(column.kind for column in self.columns)
@@ -237,7 +150,12 @@ def table(
         note=note,
         converter=converter_data(shown[0], view.codes, language) if view.converter else "",
         fit=fit(
-            columns, rows, is_growing=len(shown) == 1 and view.has_heads and {"today", "next"} <= set(view.columns)
+            [(row.unit, row.name) for row in rows],
+            [
+                (head.kind, (head.text, head.label), [row.cells[at] for row in rows])
+                for at, head in enumerate(columns[1:])
+            ],
+            is_growing=len(shown) == 1 and view.has_heads and {"today", "next"} <= set(view.columns),
         ),
     )
 

@@ -20,12 +20,12 @@ from ratesvc.domain.history import History, on_day
 from ratesvc.domain.rates import InForce, Quote, Revision, Sheet
 from ratesvc.domain.workdays import MOSCOW, WorkCalendar, at
 from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, RatesvcError, UnknownCurrency, UnknownRevision
-from ratesvc.render import rate_page, widget
 from ratesvc.render.language import language_or_default
-from ratesvc.render.rate_page import Kind, Question, Reason, reason
-from ratesvc.render.widget import Site
+from ratesvc.render.page import Site, policy, style
+from ratesvc.render.pages import rate
+from ratesvc.render.pages.rate import Kind, Question, Reason, reason
 from ratesvc.service.app import Service
-from ratesvc.web import app
+from ratesvc.web import server
 
 CALENDAR = WorkCalendar()
 SITE = Site("https://rates.example/of")
@@ -57,7 +57,7 @@ def words(why: Reason, day: str, tag: str = "en", code: str = "USD", quote: Quot
     if why.effective and why.kind.name not in WITHOUT_SHEET:
         sheet = Sheet(why.effective, (quote,) if quote else ())
         found = InForce(question.day, Revision(sheet, 2, moment(date(2024, 3, 4), "17:05")), None, None)
-    page = rate_page.answered(question, why, found, language_or_default(tag), SITE)
+    page = rate.answered(question, why, found, language_or_default(tag), SITE)
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", page[page.index("<section") :])).split())
 
 
@@ -274,13 +274,13 @@ async def client(tmp_path: Path) -> AsyncIterator[Client]:
         for sheet in recorded_sheets():
             service.history.add(received(sheet))
         service.publish()
-        async with TestClient(TestServer(app.build(service, SITE))) as found:
+        async with TestClient(TestServer(server.build(service, SITE))) as found:
             yield found
 
 
 async def test_every_answer_is_a_page(client: Client) -> None:
     """It has the form, a sentence, and a policy that allows nothing but the style."""
-    policy = widget.policy(widget.style("rate"), img_src="'self'", form_action="'self'")
+    csp = policy(style("rate"), img_src="'self'", form_action="'self'")
     for address, status, said in (
         ("/rate", 200, "Friday, November 18, 2022"),
         ("/rate?date=2022-11-19&currency=usd", 200, "comes into force on November 19, 2022"),
@@ -313,7 +313,7 @@ async def test_every_answer_is_a_page(client: Client) -> None:
         assert '<input type="date"' in page
         assert "<script" not in page
         assert response.headers["Content-Type"] == "text/html; charset=utf-8"
-        assert response.headers["Content-Security-Policy"] == policy
+        assert response.headers["Content-Security-Policy"] == csp
         assert ("no-store" in response.headers["Cache-Control"]) == (status != 200)
         assert ("Retry-After" in response.headers) == (status == 503)
 

@@ -17,9 +17,12 @@ from rich.console import Console
 
 from ratesvc.domain.rates import InForce, Quote, Revision, Sheet, Snapshot
 from ratesvc.domain.workdays import ONE_DAY
-from ratesvc.render import json, rows, terminal
-from ratesvc.render.language import language_or_default
-from ratesvc.render.rows import NOTHING, Figures, Row, Table, View
+from ratesvc.render import json, terminal
+from ratesvc.render.language import NOTHING, OLD_ROUBLES, language_or_default
+from ratesvc.render.widget import rows
+from ratesvc.render.widget import view as views
+from ratesvc.render.widget.rows import Row, Table
+from ratesvc.render.widget.view import DATED_TITLE, MOST_CODES, SPARKS, TITLE, Figures, View
 
 FRIDAY, SATURDAY, SUNDAY = (date(2026, 4, day) for day in (24, 25, 26))
 FETCHED = datetime(2026, 4, 23, 13, 20, 5, tzinfo=UTC)
@@ -82,7 +85,7 @@ def test_today_and_tomorrow_stand_side_by_side() -> None:
     """The change is tomorrow's, for the nominal of tomorrow's sheet."""
     today, following = {"USD": (10, "740"), "AED": (1, "22")}, {"USD": (1, "75"), "CHF": (1, "90")}
     shown = [in_force(today, {"USD": (1, "1")}, FRIDAY, FRIDAY - ONE_DAY), in_force(following, today)]
-    view = View(("USD", "AED", "CHF", "EUR"), rows.COLUMNS)
+    view = View(("USD", "AED", "CHF", "EUR"), views.COLUMNS)
     found = table(shown, view)
     assert found.kinds == ("name", "today", "value", "change", "percent")
     assert [(one.text, one.label, one.iso) for one in found.columns[1:3]] == [
@@ -161,7 +164,7 @@ def test_without_heads_the_heading_names_the_day() -> None:
     assert inline.title == "Bank of Russia, April 25, 2026, ₽60.3741"
     assert language_or_default("ru").shortest_day(SATURDAY) == "25.04"
     arabic = language_or_default("ar")
-    assert arabic.say(rows.DATED_TITLE, day=arabic.shortest_day(SATURDAY)).endswith(" 25/4")
+    assert arabic.say(DATED_TITLE, day=arabic.shortest_day(SATURDAY)).endswith(" 25/4")
     assert language_or_default("ru").roubles("60,37") == "60,37\u00a0₽"
 
 
@@ -214,10 +217,10 @@ def test_a_view_has_its_days_and_never_none(columns: tuple[str, ...], announced:
 
 def test_the_parameters_of_an_embedding_are_those_of_the_documentation() -> None:
     """By default it shows six currencies, their names, two days and the change."""
-    text = " ".join((Path(__file__).parents[2] / "docs" / "widget.md").read_text("utf-8").split())
-    assert f"`codes` (1–{rows.MOST_CODES}, order kept)" in text
-    assert f"`columns` (of `{','.join(rows.COLUMNS)}`)" in text
-    assert "`spark` ({}, {} or {} days;".format(*rows.SPARKS) in text
+    text = " ".join((Path(__file__).parents[3] / "docs" / "widget.md").read_text("utf-8").split())
+    assert f"`codes` (1–{MOST_CODES}, order kept)" in text
+    assert f"`columns` (of `{','.join(views.COLUMNS)}`)" in text
+    assert "`spark` ({}, {} or {} days;".format(*SPARKS) in text
     assert View() == View(("USD", "EUR", "CNY", "GBP", "JPY", "TRY"), ("name", "today", "next", "change"), "", 0)
 
 
@@ -246,8 +249,8 @@ def test_a_stale_table_names_its_last_day() -> None:
 def test_a_table_has_our_title_the_hosts_or_none() -> None:
     """The host's words are in the host's language. Demo figures have a badge."""
     for heading, title, titled, foreign in (
-        ("", rows.TITLE, True, "en"),
-        ("none", rows.TITLE, False, "en"),
+        ("", TITLE, True, "en"),
+        ("none", TITLE, False, "en"),
         ("Kurse", "Kurse", True, ""),
     ):
         found = table(in_force({"USD": (1, "75")}, None), View(("USD",), heading=heading), "de", demo=not titled)
@@ -272,9 +275,9 @@ def test_rates_before_1998_are_in_old_roubles() -> None:
     old, new = {"USD": (1, "5960")}, {"USD": (1, "5.96")}
     view = View(("USD",), COLUMNS)
     shown = table(in_force(old, old, date(1997, 12, 31), date(1997, 12, 30)), view)
-    assert (shown.note, shown.rows[0].move) == (rows.OLD_ROUBLES, "same")
+    assert (shown.note, shown.rows[0].move) == (OLD_ROUBLES, "same")
     inline = table(in_force(old, old, date(1997, 12, 31)), View(("USD",), layout="inline"))
-    assert inline.title.endswith(f" · {rows.OLD_ROUBLES}")
+    assert inline.title.endswith(f" · {OLD_ROUBLES}")
     shown = table(in_force(new, old, date(1998, 1, 1), date(1997, 12, 31)), view)
     assert (shown.note, shown.rows[0].move, shown.rows[0].cells[1:]) == ("", "", (NOTHING, NOTHING))
 

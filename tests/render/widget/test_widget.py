@@ -21,11 +21,12 @@ from release_loader import LOCK, TERSER, built, changed, integrity
 from widget_harness import Live, live_service
 
 from ratesvc.config import Server, Settings
-from ratesvc.render import widget
-from ratesvc.render.card import MARGIN
+from ratesvc.render.page import style
 from ratesvc.render.text import PIXEL, text_width
+from ratesvc.render.widget import releases
+from ratesvc.render.widget.card import MARGIN
 from ratesvc.service.app import Service
-from ratesvc.web.app import listening
+from ratesvc.web.server import listening
 
 SVG = "{http://www.w3.org/2000/svg}"
 LOCALES = ("en", "ru", "zh-Hans", "de", "fr", "es", "pt-BR", "tr", "ar", "he", "fa", "hi", "ja", "kk", "uk")
@@ -89,11 +90,11 @@ async def test_every_form_has_the_same_texts(live: Live, lang: str, layout: str,
 
 def test_a_released_file_never_changes() -> None:
     """Every file has the hash in the lock, and the lock has every hash that a tag of this repository has."""
-    for version, release in widget.releases().items():
-        assert {name: integrity(content) for name, content in release.items()} == widget.lock()[version]
+    for version, release in releases.releases().items():
+        assert {name: integrity(content) for name, content in release.items()} == releases.lock()[version]
     if not ROOT.joinpath(".git").exists():
         missing("the repository with its tags")
-    assert changed(widget.lock()) == []
+    assert changed(releases.lock()) == []
 
 
 def test_the_first_release_freezes_the_loader(tmp_path: Path) -> None:
@@ -122,7 +123,7 @@ def test_the_newest_release_is_made_from_the_sources() -> None:
     """After a change of rates.js or widget.css run `python tools/release_loader.py`."""
     if not TERSER.exists():
         missing("terser (npm ci in tests/browser)")
-    assert built() == widget.releases()[widget.RELEASE]
+    assert built() == releases.releases()[releases.RELEASE]
 
 
 async def test_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -162,18 +163,18 @@ async def test_the_element_has_the_html_of_the_fragment(live: Live, query: str) 
 async def test_rows_bring_the_rules_that_they_need(live: Live) -> None:
     """The style has every rule that this table and its look use, and no rule for absent columns."""
 
-    async def style(query: str) -> str:
+    async def brought(query: str) -> str:
         text: str = json.loads(await text_of(live, f"/widget/rows.json?style=inline&{query}"))["style"]
         return text
 
-    plain = await style("")
+    plain = await brought("")
     rules = ("cbr-dark{", "cbr-blue-orange ", "cbr-trend svg{")
     assert not [rule for rule in rules if rule in plain]
-    assert ".cbr-dark{" in await style("theme=dark")
-    assert ".cbr-blue-orange .cbr-down{" in await style("updown=blue-orange")
-    assert ".cbr-trend svg{" in await style("spark=30")
-    whole = widget.style("widget").split("}")
-    nested = {rule for rule in (await style("theme=auto&updown=none&spark=30")).split("}") if rule.startswith("& ")}
+    assert ".cbr-dark{" in await brought("theme=dark")
+    assert ".cbr-blue-orange .cbr-down{" in await brought("updown=blue-orange")
+    assert ".cbr-trend svg{" in await brought("spark=30")
+    whole = style("widget").split("}")
+    nested = {rule for rule in (await brought("theme=auto&updown=none&spark=30")).split("}") if rule.startswith("& ")}
     assert nested < set(whole)
     used = set(re.findall(r'class="([^"]+)"', await text_of(live, "/widget?style=none")))
     named = {name for rule in whole for name in re.findall(r"[.](cbr-[a-z-]+)", rule)}
@@ -325,7 +326,7 @@ async def test_caching(live: Live) -> None:
         # Its clock stands at 17:00, seven hours before midnight.
         "/widget": "public, max-age=300, stale-while-revalidate=3600, stale-if-error=24899",
         "/widget/rates.js": "public, max-age=3600",
-        f"/widget/{widget.RELEASE}/rates.js": "public, max-age=31536000, immutable",
+        f"/widget/{releases.RELEASE}/rates.js": "public, max-age=31536000, immutable",
         "/widget/card.svg": "public, max-age=900",
         "/widget/manifest.json": "public, max-age=300",
     }

@@ -11,8 +11,9 @@ from html.parser import HTMLParser
 from typing import Any
 
 from ratesvc.render.json import encode
-from ratesvc.render.rows import Table
-from ratesvc.render.widget import Look, page, rules
+from ratesvc.render.page import page, rules
+from ratesvc.render.widget.rows import Table
+from ratesvc.render.widget.view import Look
 
 Node = Any
 """A text, or a list. mypy has no recursive alias that fits both."""

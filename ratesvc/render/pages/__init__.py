@@ -1,0 +1,1 @@
+"""Pages for people: which rate applies, charts, the reference of the API."""

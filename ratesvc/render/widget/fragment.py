@@ -1,0 +1,27 @@
+"""The widget's HTML: a real table as a fragment for server-side includes, and as a page for a frame."""
+
+from __future__ import annotations
+
+from ratesvc.render.json import bank_page
+from ratesvc.render.language import Language
+from ratesvc.render.page import page
+from ratesvc.render.widget.releases import RELEASE, lock
+from ratesvc.render.widget.rows import Table
+from ratesvc.render.widget.view import TITLE, Look, Packing
+
+
+def fragment(table: Table, look: Look, packing: Packing, release_url: str) -> str:
+    """The HTML fragment for server-side includes; `release_url` is the address of the newest release."""
+    pin = lock()[RELEASE]["converter.js"]
+    values = {"packing": packing, "release_url": release_url, "pin": pin, "parts": packing.shadow}
+    return page("widget.html", table=table, look=look, **values)
+
+
+def frame(table: Table, look: Look, discovery: str = "") -> str:
+    """A complete page for an iframe; `discovery` is the address that oEmbed consumers ask about it."""
+    return page("frame.html", table=table, look=look, discovery=discovery, parts=False)
+
+
+def empty_frame(language: Language, look: Look) -> str:
+    """The page of a frame without rates: a sentence and a link to the Bank's own page."""
+    return page("frame_empty.html", language=language, t=language.say, look=look, title=TITLE, bank=bank_page(language))
