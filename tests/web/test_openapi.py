@@ -80,7 +80,7 @@ CALM = split(
         "/v1/events": "- ?codes=USD",
         "/": "- ?codes=XQZ&date=2026-05-30&lang=tlh",
         "/widget": "- ?date=2026-05-30 ?date=1992-06-30 ?style=link&shadow=1",
-        "/widget/view.json": "- ?date=2026-05-30 ?date=1992-06-30 ?style=inline&lang=ar&spark=7",
+        "/widget/rows.json": "- ?date=2026-05-30 ?date=1992-06-30 ?style=inline&lang=ar&spark=7",
         **dict.fromkeys(
             ("/widget/frame", "/widget/card.svg", "/widget/card.png", "/embed"), "- ?date=2026-05-30 ?date=1992-06-30"
         ),
@@ -97,7 +97,7 @@ LOADING = split(
         "/v1/rates/{day}/{code}.txt": "2026-04-15/USD.txt",
         **dict.fromkeys(("/v1/series", "/chart.svg", "/chart.png"), "?codes=USD"),
         **dict.fromkeys(
-            ("/v1/convert", "/rate", "/widget", "/widget/frame", "/widget/view.json", "/embed"), "?date=2026-04-15"
+            ("/v1/convert", "/rate", "/widget", "/widget/frame", "/widget/rows.json", "/embed"), "?date=2026-04-15"
         ),
         "/oembed": "?url={base}/embed%3Fdate=2026-04-15",
     }
