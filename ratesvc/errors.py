@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 
 
@@ -178,3 +178,12 @@ class NotSupported(RatesvcError):
 
 class NotEmbeddable(RatesvcError):
     """The address does not lead to a page of this service that can be embedded."""
+
+
+STATUSES: Mapping[type[RatesvcError], int] = {
+    **dict.fromkeys((BadRequest, TooManyPoints), 400),
+    **dict.fromkeys((UnknownCurrency, UnknownRevision, NotYetSet, BeforeHistory, NotEmbeddable), 404),
+    NotSupported: 501,
+    **dict.fromkeys((HistoryLoading, Busy, NoSheet), 503),
+}
+"""The HTTP status of each error that a request can meet. Any other error is ours: 500."""

@@ -44,7 +44,7 @@ from ratesvc.service.app import Service
 from ratesvc.storage.embedded import find_server
 from ratesvc.storage.redis import RedisConnection
 from ratesvc.storage.store import Store
-from ratesvc.web import rates
+from ratesvc.web import dialects
 from ratesvc.web.server import build, listening
 
 pytest_plugins = ["guarded", "widget_harness"]
@@ -336,7 +336,7 @@ def addresses(service: Service) -> set[str]:
 def foreign(service: Service) -> set[str]:
     """Those of the dialects."""
     router = web.UrlDispatcher()
-    paths = map(rates.pattern, rates.dialect_routes(service, Site("http://x")))
+    paths = map(dialects.pattern, dialects.routes(service, Site("http://x")))
     return {router.add_resource(path).canonical for path in paths}
 
 

@@ -14,8 +14,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from ratesvc.render import contract
 from ratesvc.render.page import Site
-from ratesvc.render.pages import reference
 
 ROOT = Path(__file__).parents[1]
 LINKED = ("*.md", "*.yaml", "Dockerfile", "LICENSE", "docs/*", "deploy/**/*")
@@ -29,7 +29,7 @@ def gather(folder: Path) -> None:
         place = folder / file.relative_to(ROOT)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, place)
-    described = json.loads(reference.document(Site("http://localhost:8080"), date(2022, 11, 18)))
+    described = json.loads(contract.document(Site("http://localhost:8080"), date(2022, 11, 18)))
     folder.joinpath("docs/api.md").write_text("\n".join(api_page(described)) + "\n", "utf-8")
 
 
@@ -50,7 +50,7 @@ def api_page(described: Part) -> Iterator[str]:
 
 def _address(path: str, operation: Part, shared: Part) -> Iterator[str]:
     yield f"### `{path}`\n\n**{operation['summary']}.** {operation['description']}\n"
-    parameters = [reference.resolved(one, shared) for one in operation.get("parameters", ())]
+    parameters = [contract.resolved(one, shared) for one in operation.get("parameters", ())]
     if parameters:
         yield "| parameter | | |\n|---|---|---|"
         for one in parameters:
@@ -58,7 +58,7 @@ def _address(path: str, operation: Part, shared: Part) -> Iterator[str]:
         yield ""
     yield "| status | as | |\n|---|---|---|"
     for status, answer in operation["responses"].items():
-        found = reference.resolved(answer, shared)
+        found = contract.resolved(answer, shared)
         medias = ", ".join(_media(*one) for one in found.get("content", {}).items())
         yield f"| {status} | {medias} | {_cell(found['description'])} |"
     yield ""

@@ -22,9 +22,9 @@ from ratesvc.domain.rates import FIRST_DAY, InForce, Revision, nearest_code
 from ratesvc.domain.workdays import ONE_DAY, moscow_day
 from ratesvc.errors import BadRequest, BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
 from ratesvc.render import json, series, terminal
+from ratesvc.render.contract import query_parameters
 from ratesvc.render.language import Language
 from ratesvc.render.language import language as language_of
-from ratesvc.render.pages.reference import query_parameters
 from ratesvc.render.series import SeriesParams
 from ratesvc.service.app import Service
 from ratesvc.service.backfill import Progress

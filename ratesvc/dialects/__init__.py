@@ -15,11 +15,10 @@ from ratesvc.domain.columns import Days
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import ONE, Revision, Snapshot
 from ratesvc.domain.workdays import iso_day
-from ratesvc.errors import HistoryLoading, NotYetSet, RatesvcError
-from ratesvc.render import series
-from ratesvc.render.json import PROBLEMS, encode
+from ratesvc.errors import STATUSES, HistoryLoading, NotYetSet, RatesvcError
+from ratesvc.render.json import encode
 from ratesvc.render.language import language_or_default
-from ratesvc.render.series import rates_between
+from ratesvc.render.series import count_points, rates_between
 
 JSON = "application/json; charset=utf-8"
 SCRIPT = "application/javascript; charset=utf-8"
@@ -44,13 +43,14 @@ class Request:
     """One request: the parameters of its path and query, each once, and the sheets that answer it.
 
     Most dialects ignore parameters that they do not read. `accept` is the header Accept, `dialects` the names of all
-    dialects that are switched on.
+    dialects that are switched on, `most_points` the limit on an answer.
     """
 
     history: History
     snapshot: Snapshot
     public_url: str
     given: Mapping[str, str]
+    most_points: int
     accept: str = ""
     dialects: Collection[str] = ()
 
@@ -136,9 +136,9 @@ class Request:
             raise HistoryLoading(unconfirmed[0])
 
     def check_size(self, currencies: int, days: Days, *, daily: bool = False) -> int:
-        """How many points the answer has at most, up to today's sheet. Raises TooManyPoints."""
+        """The greatest count of points in the answer, up to today's sheet. Raises TooManyPoints."""
         until = min(days.until, max(self.snapshot.today, self.newest.effective_date))
-        return series.check_size(self.history, currencies, days.since, until, daily=daily)
+        return count_points(self.history, currencies, Days(days.since, until), self.most_points, daily=daily)
 
     def per_base(
         self, base: str, codes: Sequence[str], days: Days, *, amount: Decimal = ONE, newest_first: bool = False
@@ -216,7 +216,7 @@ class Dialect:
 
 def status(error: RatesvcError) -> int:
     """The dialect's own status, or the usual one of that error."""
-    return error.status if isinstance(error, Refused) else PROBLEMS[type(error)].status
+    return error.status if isinstance(error, Refused) else STATUSES[type(error)]
 
 
 def refuse_in_one_line(error: RatesvcError) -> Refusal:

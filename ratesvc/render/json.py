@@ -1,15 +1,13 @@
-"""Our JSON: rates, conversions, currencies, problems and events.
+"""Our JSON: rates, conversions and currencies.
 
 Numbers are exact decimal literals, never floats. Keys keep the order of the documented examples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
 from datetime import date, datetime
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -17,7 +15,6 @@ from babel.numbers import get_currency_precision
 
 from ratesvc import errors
 from ratesvc.domain.columns import Column
-from ratesvc.domain.events import MOST_SHEETS, Event, Place
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import OLD_IN_NEW, ONE, REDENOMINATION, Conversion, InForce, convert, plain, unit_rates
 from ratesvc.domain.workdays import MOSCOW
@@ -26,7 +23,6 @@ from ratesvc.render.language import Language
 
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
-EVENT_STREAM = "text/event-stream; charset=utf-8"
 PERCENT_PLACES = 4
 
 encode = msgspec.json.Encoder().encode
@@ -208,78 +204,3 @@ def _successor(column: Column, history: History) -> str | None:
         if same_parent and later.currency.code != column.currency.code and later.first_day > column.last_day:
             return later.currency.code
     return None
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One kind of problem (RFC 9457); `urn:ratesvc:` and its slug never change."""
-
-    status: int
-    slug: str
-    title: str
-
-    @property
-    def type(self) -> str:
-        """The identifier that programs may compare."""
-        return f"urn:ratesvc:{self.slug}"
-
-    def body(self, detail: str, extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """The document: `detail` is for people, `extra` helps to correct the request."""
-        return {"type": self.type, "title": self.title, "status": self.status, "detail": detail, **(extra or {})}
-
-
-INTERNAL = Problem(500, "internal", "Internal error")
-WRONG_METHOD = Problem(405, "method_not_allowed", "Method not allowed")
-MALFORMED = Problem(400, "malformed", "Not HTTP")
-TOO_LARGE = Problem(413, "no_body", "Requests have no body")
-EXPECTATION = Problem(417, "expectation_failed", "Expectation failed")
-NOT_FOUND = Problem(404, "not_found", "Not found")
-MISDIRECTED = Problem(421, "misdirected", "Misdirected request")
-
-PROBLEMS: Mapping[type[errors.RatesvcError], Problem] = {
-    errors.BadRequest: Problem(400, "bad_request", "The request cannot be understood"),
-    errors.TooManyPoints: Problem(400, "too_many_points", "Too many points for one answer"),
-    errors.UnknownCurrency: Problem(404, "unknown_currency", "Unknown currency"),
-    errors.UnknownRevision: Problem(404, "unknown_revision", "Unknown revision"),
-    errors.NotYetSet: Problem(404, "not_yet_set", "Not yet set"),
-    errors.BeforeHistory: Problem(404, "before_history", "Before the first official rate"),
-    errors.NotEmbeddable: Problem(404, "not_embeddable", "Nothing to embed there"),
-    errors.NotSupported: Problem(501, "not_supported", "Not supported here"),
-    errors.HistoryLoading: Problem(503, "history_loading", "History is loading"),
-    errors.Busy: Problem(503, "busy", "Too many long answers at once"),
-    errors.NoSheet: Problem(503, "no_sheet", "No rates yet"),
-}
-EVERY_PROBLEM = (*PROBLEMS.values(), NOT_FOUND, WRONG_METHOD, MALFORMED, TOO_LARGE, EXPECTATION, MISDIRECTED, INTERNAL)
-
-# Server-Sent Events: https://html.spec.whatwg.org/multipage/server-sent-events.html
-HEARTBEAT = b":\n\n"
-"""A comment: readers ignore it, and proxies see that the stream is alive."""
-
-
-@lru_cache(MOST_SHEETS)
-def event(news: Event, public_url: str, *, demo: bool = False) -> bytes:
-    """One event. Its address names the revision, so that no cache on the way answers with an older one.
-
-    A `reset` is about no sheet; its address is that of today's rates.
-    """
-    document: dict[str, Any] = {"url": f"{public_url}/v1/rates"}
-    if news.sheet:
-        day, number, _ = news.sheet
-        url = f"{public_url}/v1/rates/{day.isoformat()}?revision={number}"
-        document = {"effective_date": day, "revision": number, "url": url}
-    if demo:
-        document["demo"] = True
-    return f"event: {news.kind}\nid: {news.place}\n".encode() + b"data: " + encode(document) + b"\n\n"
-
-
-def opening(place: Place | None, retry_s: float) -> bytes:
-    """The pause before a reconnection, and an id without an event: a new reader needs a place to go on from.
-
-    None leaves the reader its own id.
-    """
-    return goodbye(retry_s).removesuffix(b"\n") + (f"id: {place}\n\n".encode() if place else b"\n")
-
-
-def goodbye(retry_s: float) -> bytes:
-    """The pause before a reconnection."""
-    return f"retry: {retry_s * 1000:.0f}\n\n".encode()

@@ -19,7 +19,7 @@ from typing import Any
 
 from msgspec import Raw
 
-from ratesvc.domain.columns import Column, scaled_rouble
+from ratesvc.domain.columns import Column, Days, scaled_rouble
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import EXACT, ONE, InForce, mean, plain, ratios, unit_rates
 from ratesvc.domain.workdays import ONE_DAY
@@ -28,8 +28,6 @@ from ratesvc.render.json import PERCENT_PLACES, denomination, encode
 from ratesvc.render.language import Language
 
 CSV = "text/csv; charset=utf-8"
-MOST_POINTS = 75_000
-"""Of one answer: five currencies on every day since 1992, with a few years to come."""
 AMOUNT_SIGNIFICANT = 28
 """Digits of a converted amount."""
 
@@ -49,24 +47,23 @@ class SeriesParams:
     group: str = ""
 
 
-def check_size(history: History, currencies: int, since: date, until: date, *, daily: bool) -> int:
-    """How many points an answer has at most: currencies × days, which are all days if `daily`, else days with a sheet.
+def count_points(history: History, currencies: int, days: Days, most: int, *, daily: bool = False) -> int:
+    """The greatest count of points: currencies × days, which are all days if `daily`, else days with a sheet.
 
-    Raises TooManyPoints, before anything is rendered.
+    Raises TooManyPoints if it is more than `most`, before anything is rendered.
     """
-    held = history.days
-    days = (until - since).days + 1 if daily else bisect_right(held, until) - bisect_left(held, since)
-    points = currencies * max(days, 0)
-    if points > MOST_POINTS:
-        raise TooManyPoints(currencies, days, MOST_POINTS)
-    return points
+    held = bisect_right(history.days, days.until) - bisect_left(history.days, days.since)
+    count = max((days.until - days.since).days + 1 if daily else held, 0)
+    if currencies * count > most:
+        raise TooManyPoints(currencies, count, most)
+    return currencies * count
 
 
-def count_points(history: History, params: SeriesParams, today: date) -> int:
-    """How many points the series has at most. Raises TooManyPoints."""
+def points_of(history: History, params: SeriesParams, today: date, most: int) -> int:
+    """The greatest count of points of a series. Raises TooManyPoints."""
     daily = params.fill == "daily"
     until = _last_set(history, params, today) if daily else min(params.until, today)
-    return check_size(history, len(params.codes), params.since, until, daily=daily)
+    return count_points(history, len(params.codes), Days(params.since, until), most, daily=daily)
 
 
 def _last_set(history: History, params: SeriesParams, today: date) -> date:

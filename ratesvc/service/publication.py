@@ -22,7 +22,7 @@ import brotli
 
 from ratesvc.domain.rates import Snapshot
 from ratesvc.domain.workdays import ONE_DAY, at
-from ratesvc.errors import Busy
+from ratesvc.errors import Busy, NoSheet
 
 MOST_VARIANTS = 4000
 MOST_TARGETS = 4000
@@ -167,7 +167,7 @@ class Publication:
         """Midnight in Moscow: from then on today is another day."""
         self.answers: dict[str, Any] = {}
         """The answer to each remembered request target."""
-        self.render_locks: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
+        self.render_locks: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
         """A lock for each long body that is being rendered, by its key: other requests for it wait."""
         self._bodies: dict[Hashable, Body] = {}
         self._kept: dict[bool, dict[int, _Kept]] = {False: {}, True: {}}
@@ -178,16 +178,39 @@ class Publication:
         """The finished body of this variant."""
         return self.find(key) or self.keep(key, render())
 
+    async def body_in_thread(
+        self,
+        key: Hashable,
+        render: Callable[[], Body],
+        workers: Workers,
+        queue: Queue = Queue.SMALL,
+        *,
+        packed: bool = True,
+    ) -> Body:
+        """The body, rendered in a worker thread at the first request for it; later requests wait for that.
+
+        It is compressed there, too, if the client wants it `packed`. Raises Busy if too many wait in its queue.
+        """
+        async with self.render_locks.setdefault(key, asyncio.Lock()):
+            body = self.find(key)
+            if body and (body.is_finished or not packed):
+                return body
+
+            def finished() -> Body:
+                made = body or render()
+                return made.finish() if packed else made
+
+            return self.keep(key, await workers.run(finished, queue))
+
     def find(self, key: Hashable) -> Body | None:
         """The body of this variant if it was rendered before."""
         return self._bodies.get(key)
 
     def keep(self, key: Hashable, body: Body) -> Body:
         """Keep a body, and return it, or the one that came first."""
-        if found := self.find(key):
-            return found
-        self._add(_Kept(key, body))
-        return body
+        if (kept := self.find(key)) is None:
+            self._add(_Kept(key, body))
+        return kept or body
 
     def remember(self, target: str, answer: Answered) -> None:
         """Remember the answer to a request target, as it came, until its body is forgotten."""
@@ -226,6 +249,12 @@ class Publisher:
     """Holds the current publication; a new one takes its place by one assignment."""
 
     current: Publication | None = None
+
+    def require(self) -> Publication:
+        """The current publication. Raises NoSheet."""
+        if self.current is None:
+            raise NoSheet("No sheet of the Bank of Russia has been fetched yet; the service keeps trying.")
+        return self.current
 
 
 def give_back_memory() -> None:

@@ -14,8 +14,8 @@ from aiohttp import hdrs, web
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
-from ratesvc.render import json
-from ratesvc.web.responses import Routed, not_found, refusal
+from ratesvc.web.problems import EXPECTATION, INTERNAL, MALFORMED, TOO_LARGE, not_found, refusal
+from ratesvc.web.responses import Routed
 
 LINGER_S = 2.0
 """How long the body of a refused request is read, so that its sender sees the refusal."""
@@ -65,11 +65,11 @@ class Connection(RequestHandler):
         message: str | None = None,  # noqa: ARG002 -- it repeats what was sent
     ) -> web.StreamResponse:
         """A problem document, and the end of the connection; aiohttp would log a page for each."""
-        if status == json.MALFORMED.status:
-            response = refusal(json.MALFORMED, _TOO_LONG if isinstance(exc, LineTooLong) else _MALFORMED)
+        if status == MALFORMED.status:
+            response = refusal(MALFORMED, _TOO_LONG if isinstance(exc, LineTooLong) else _MALFORMED)
         else:
             structlog.get_logger("ratesvc").error("request_failed", exc_info=exc)
-            response = refusal(json.INTERNAL, "The service could not make the answer.")
+            response = refusal(INTERNAL, "The service could not make the answer.")
         response.force_close()
         return response
 
@@ -167,9 +167,9 @@ async def _answer_to_unusual(request: web.BaseRequest, handler: Routed) -> web.S
     if _has_no_path(request):
         return await not_found(request)
     if hdrs.EXPECT in request.headers:
-        return refusal(json.EXPECTATION, "This service accepts no body, so it sends no 100 Continue.")
+        return refusal(EXPECTATION, "This service accepts no body, so it sends no 100 Continue.")
     # No body is read. A short one with a writing method gets the refusal of the method.
     length = request.content_length
     if length is None or length > LONGEST_BODY or request.method in ("GET", "HEAD", "OPTIONS"):
-        return refusal(json.TOO_LARGE, "A request to this service must have no body.")
+        return refusal(TOO_LARGE, "A request to this service must have no body.")
     return await handler(request)

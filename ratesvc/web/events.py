@@ -1,29 +1,34 @@
-"""/v1/events: the feed of events as Server-Sent Events."""
+"""/v1/events: events as Server-Sent Events, https://html.spec.whatwg.org/multipage/server-sent-events.html."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 from contextlib import suppress
+from functools import lru_cache
+from typing import Any
 
 from aiohttp import hdrs, web
 
-from ratesvc.domain.events import Place
-from ratesvc.render import json
+from ratesvc.domain.events import MOST_SHEETS, Event, Place
+from ratesvc.render.json import encode
 from ratesvc.render.page import Site
 from ratesvc.service.app import Service
 from ratesvc.web.params import StrictParams
-from ratesvc.web.responses import COMMON, Handler
+from ratesvc.web.problems import COMMON
+from ratesvc.web.responses import Handler
 
 HEARTBEAT_S = 15.0
 RETRY_S = 3.0
 FULL_RETRY_S = 30.0
 MOST_STREAMS = 1000
 BUFFER_BYTES = 16 * 1024
+HEARTBEAT = b":\n\n"
+"""A comment: readers ignore it, and proxies see that the stream is alive."""
 
 HEADERS = {
     **COMMON,
-    "Content-Type": json.EVENT_STREAM,
+    "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-cache",
     "X-Accel-Buffering": "no",  # nginx would keep events back until its buffer is full
 }
@@ -48,7 +53,7 @@ def routes(service: Service, site: Site) -> dict[str, Handler]:
             return web.Response(headers=HEADERS)
         if len(streams) >= MOST_STREAMS or service.draining or service.events.end is None:
             # A browser gives up for ever at any status but 200; a finished stream makes it return after `retry`.
-            retry = json.goodbye(RETRY_S if service.draining else FULL_RETRY_S)
+            retry = _pause(RETRY_S if service.draining else FULL_RETRY_S)
             return web.Response(body=retry, headers=HEADERS)
         connection = request.protocol
         streams.add(connection)
@@ -72,7 +77,7 @@ async def _stream(request: web.Request, service: Service, site: Site) -> web.Str
     _keep_buffers_small(request)
     writer = await response.prepare(request)
     assert writer is not None  # noqa: S101 -- None would mean that it was prepared before
-    chunk = json.opening(place, RETRY_S)
+    chunk = _pause(RETRY_S, place)
     with suppress(ConnectionError):
         while chunk:
             await writer.write(chunk)
@@ -97,6 +102,28 @@ async def _next(service: Service, site: Site, place: Place | None) -> tuple[Plac
         async with asyncio.timeout(HEARTBEAT_S):
             events = await service.events.after(place)
     except TimeoutError:
-        return place, json.HEARTBEAT
-    chunk = b"".join(json.event(event, site.public_url, demo=service.demo) for event in events)
+        return place, HEARTBEAT
+    chunk = b"".join(_written(event, site.public_url, demo=service.demo) for event in events)
     return (events[-1].place if events else place), chunk
+
+
+@lru_cache(MOST_SHEETS)
+def _written(news: Event, public_url: str, *, demo: bool = False) -> bytes:
+    """One event. Its address names the revision, so that no cache on the way answers with an older one.
+
+    A `reset` is about no sheet; its address is that of today's rates.
+    """
+    document: dict[str, Any] = {"url": f"{public_url}/v1/rates"}
+    if news.sheet:
+        day, number, _ = news.sheet
+        url = f"{public_url}/v1/rates/{day.isoformat()}?revision={number}"
+        document = {"effective_date": day, "revision": number, "url": url}
+    if demo:
+        document["demo"] = True
+    return f"event: {news.kind}\nid: {news.place}\n".encode() + b"data: " + encode(document) + b"\n\n"
+
+
+def _pause(retry_s: float, place: Place | None = None) -> bytes:
+    """The pause before a reconnection. A new reader gets its place, too: an id without an event."""
+    own_id = f"id: {place}\n" if place else ""
+    return f"retry: {retry_s * 1000:.0f}\n{own_id}\n".encode()

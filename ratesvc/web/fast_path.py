@@ -19,7 +19,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from ratesvc.service.app import Service
 from ratesvc.web.connections import Connection
-from ratesvc.web.responses import Answer, write
+from ratesvc.web.responses import Reply, write
 
 TESTED = "3.14."
 NAMES = ("_waiter", "_messages", "_parser", "_keepalive_timeout", "_next_keepalive_close_time")
@@ -52,17 +52,17 @@ class _Parser:
 
     def feed_data(self, data: bytes) -> tuple[Any, bool, bytes]:
         """As aiohttp does, but without the messages that are answered here."""
-        found: tuple[Any, bool, bytes] = self._feed(data)
-        messages, upgraded, tail = found
+        parsed: tuple[Any, bool, bytes] = self._feed(data)
+        messages, upgraded, tail = parsed
         if len(messages) != 1 or upgraded or messages[0][1] is not EMPTY_PAYLOAD:
-            return found
+            return parsed
         message: RawRequestMessage = messages[0][0]
         now, transport = self._service.clock(), self._connection.transport
         publication = self._service.served(now)
-        answer: Answer | None = publication.answers.get(message.path) if publication else None
-        if answer is None or transport is None or not self._is_plain(message):
-            return found
-        self._send(answer, message, transport, now)
+        reply: Reply | None = publication.answers.get(message.path) if publication else None
+        if reply is None or transport is None or not self._is_plain(message):
+            return parsed
+        self._send(reply, message, transport, now)
         return (), upgraded, tail
 
     def _is_plain(self, message: RawRequestMessage) -> bool:
@@ -81,12 +81,11 @@ class _Parser:
             and hdrs.EXPECT not in message.headers
         )
 
-    def _send(self, answer: Answer, message: RawRequestMessage, transport: asyncio.Transport, now: datetime) -> None:
-        status, encoding = answer.choose(message.headers, now)
-        content = b"" if status == 304 else answer.body.encoded(encoding)
-        write(transport, answer.head(status, encoding), content)
-        if answer.route:
-            answer.route.add_quick(status)
+    def _send(self, reply: Reply, message: RawRequestMessage, transport: asyncio.Transport, now: datetime) -> None:
+        status, encoding = reply.choose(message.headers, now)
+        content = b"" if status == 304 else reply.body.encoded(encoding)
+        write(transport, reply.head(status, encoding), content)
+        reply.route.add_quick(status)
         self._parser.message_consumed()
         self._server.requests_count += 1
         self._connection.unfinished_since = None

@@ -16,7 +16,8 @@ from ratesvc.render.json import encode
 from ratesvc.service.app import Service
 from ratesvc.service.health import Check
 from ratesvc.service.telemetry import BLOCKED_S, CONTENT_TYPE
-from ratesvc.web.responses import Handler, uncached
+from ratesvc.web.problems import uncached
+from ratesvc.web.responses import Handler
 
 HEALTH = "application/health+json"
 KEPT_S = 5.0

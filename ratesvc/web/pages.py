@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import date
 from functools import partial
 from importlib.resources import files
@@ -17,6 +18,7 @@ from ratesvc.domain.history import on_day
 from ratesvc.domain.rates import InForce
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import BadRequest, NoSheet, RatesvcError, UnknownCurrency
+from ratesvc.render import contract
 from ratesvc.render.json import JSON
 from ratesvc.render.page import Site, own_page
 from ratesvc.render.pages import rate, reference
@@ -26,9 +28,10 @@ from ratesvc.render.widget.builder import HEIGHTS, WIDTHS, Choice
 from ratesvc.render.widget.view import LAYOUTS, LONGEST_ADDRESS, MOST_CODES
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Queue
+from ratesvc.web.caching import HOURLY, ICON, NO_STORE, REFERENCE, caching_of
 from ratesvc.web.params import LenientParams, StrictParams, day_of, one_code, page_language, wants_packed
-from ratesvc.web.rates import caching_of, published, rendered_in_thread
-from ratesvc.web.responses import HOURLY, ICON, NO_STORE, REFERENCE, Answer, Handler, problem_of
+from ratesvc.web.problems import EVERY_PROBLEM, problem_of
+from ratesvc.web.responses import Answer, Handler
 from ratesvc.web.widget import PICTURE_POLICY, Embedding, fixed, html
 
 ICON_FILE = files("ratesvc.render").joinpath("assets", "icon.svg")
@@ -65,10 +68,8 @@ def _in_the_readers_language(handler: Handler) -> Handler:
         tag = page_language(",".join(request.headers.getall(hdrs.ACCEPT_LANGUAGE, ())))
         asked = request.clone(rel_url=request.rel_url.update_query(lang=tag))
         asked._match_info = request._match_info  # noqa: SLF001 -- clone has no argument for it
-        found = await handler(asked)
-        if isinstance(found, Answer):
-            found.by_header = hdrs.ACCEPT_LANGUAGE
-        return found
+        said = await handler(asked)
+        return replace(said, by_header=hdrs.ACCEPT_LANGUAGE) if isinstance(said, Answer) else said
 
     return answer
 
@@ -136,25 +137,30 @@ async def _rate(service: Service, site: Site, request: web.Request) -> Answer:
 
 
 async def _document(service: Service, site: Site, _: web.Request) -> Answer:
-    return await _reference(service, "document", lambda day: Body(reference.document(site, day), JSON))
+    return await _reference(service, "document", lambda day: Body(contract.document(site, day), JSON))
 
 
 async def _docs(
     service: Service, site: Site, others: Mapping[str, Handler], lock: asyncio.Lock, request: web.Request
 ) -> Answer:
     tag, answers = reference.tag_of(LenientParams(request).language()), {}
+    problems = [problem.body("…") for problem in EVERY_PROBLEM]
     # One request asks for the examples' answers; the others wait for its page.
     async with lock:
         current = service.publisher.current
         if current is not None and not current.find(("reference", tag)):
             day = current.snapshot.in_force.effective_date
-            operations = await service.workers.run(lambda: reference.operations(site, day), Queue.SMALL)
+            operations = await service.workers.run(lambda: contract.operations(site, day), Queue.SMALL)
             answers = await _own_answers(operations, site, others, request)
-        return await _reference(service, tag, lambda day: html(reference.page(site, day, tag, answers), *DOCS_HEADERS))
+
+        def render(day: date) -> Body:
+            return html(reference.page(site, day, tag, answers, problems), *DOCS_HEADERS)
+
+        return await _reference(service, tag, render)
 
 
 async def _own_answers(
-    operations: Sequence[reference.Part], site: Site, others: Mapping[str, Handler], request: web.Request
+    operations: Sequence[contract.Part], site: Site, others: Mapping[str, Handler], request: web.Request
 ) -> dict[tuple[str, str], bytes]:
     """What this service answers to the example of each operation, if that is text, by operationId and media type."""
     answers = {}
@@ -185,7 +191,9 @@ async def _rate_page(params: StrictParams, service: Service, site: Site) -> Answ
 
         # The amount as text, because 10 and 10.00 are equal, but each is repeated as it was written.
         key = "rate", language.tag, question.day, question.code, question.written
-        body = await rendered_in_thread(service, published(service), key, render, Queue.PAGES, packed=params.packed)
+        body = await service.publisher.require().body_in_thread(
+            key, render, service.workers, Queue.PAGES, packed=params.packed
+        )
         return Answer(body, caching_of(service, outcome))
     answer, error = (outcome, UnknownCurrency(question.code)) if isinstance(outcome, InForce) else (None, outcome)
     page = rate.answered(question, why, answer, language, site)
@@ -194,7 +202,7 @@ async def _rate_page(params: StrictParams, service: Service, site: Site) -> Answ
 
 def _outcome(question: Question, service: Service) -> InForce | RatesvcError:
     try:
-        published(service)
+        service.publisher.require()
         answer = on_day(service.history, question.day, service.clock())
     except RatesvcError as error:
         return error
@@ -220,5 +228,5 @@ async def _reference(service: Service, name: str, render: Callable[[date], Body]
     if current is None:
         return Answer(await service.workers.run(lambda: render(moscow_day(service.clock())), Queue.SMALL), REFERENCE)
     day = current.snapshot.in_force.effective_date
-    body = await rendered_in_thread(service, current, ("reference", name), lambda: render(day))
+    body = await current.body_in_thread(("reference", name), lambda: render(day), service.workers)
     return Answer(body, REFERENCE)

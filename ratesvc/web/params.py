@@ -18,11 +18,13 @@ from multidict import MultiMapping
 from ratesvc.domain.workdays import iso_day
 from ratesvc.errors import BadRequest
 from ratesvc.render.amounts import read_amount
+from ratesvc.render.contract import query_parameters
 from ratesvc.render.language import TRANSLATIONS, Language, language, language_or_default
-from ratesvc.render.pages.reference import query_parameters
 from ratesvc.render.widget import view as views
 from ratesvc.web.responses import weights
 
+MOST_POINTS = 75_000
+"""The longest series: five currencies on every day since 1992, with a few years to come. Dialects have it, too."""
 LONGEST_TAG = 35
 UNSEEN = frozenset("\u00a0\u00ad\u200c\u200d\u200e\u200f\u202f")
 """Honest characters that `isprintable` refuses: hard blanks, joiners in Persian and emoji, marks of direction."""

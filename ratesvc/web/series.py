@@ -21,8 +21,9 @@ from ratesvc.render.pages import chart
 from ratesvc.render.series import SeriesParams
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Queue
-from ratesvc.web.params import StrictParams
-from ratesvc.web.rates import caching_of, caching_until, known, published, rendered_in_thread, unconfirmed_days
+from ratesvc.web.caching import caching_of, caching_until
+from ratesvc.web.params import MOST_POINTS, StrictParams
+from ratesvc.web.rates import known, unconfirmed_days
 from ratesvc.web.responses import Answer, Handler
 from ratesvc.web.widget import NOINDEX
 
@@ -47,7 +48,7 @@ async def _many_days(service: Service, request: web.Request) -> Answer:
     form = query.text("format")
     locale = query.locale()
     history, today = service.history, moscow_day(service.clock())
-    points = series.count_points(history, params, today)
+    points = series.points_of(history, params, today, MOST_POINTS)
 
     def render() -> Body:
         series.check_complete(history, params, today)
@@ -67,7 +68,7 @@ async def _conversion(service: Service, request: web.Request) -> Answer:
     today = moscow_day(service.clock())
     day, amount = params.day("date", today), params.text("amount")
     base, quote = (known(params.code(name), service) for name in ("from", "to"))
-    publication = published(service)
+    publication = service.publisher.require()
     answer = publication.snapshot.for_today() if day == today else on_day(service.history, day, service.clock())
     for code in (base, quote):
         if code != "RUB" and code not in answer.revision.sheet.by_code:
@@ -82,7 +83,7 @@ async def _currencies(service: Service, request: web.Request) -> Answer:
     def render() -> Body:
         return Body(json.currencies(service.history, language, demo=service.demo), json.JSON)
 
-    body = published(service).body(("currencies", language.tag), render)
+    body = service.publisher.require().body(("currencies", language.tag), render)
     return Answer(body, caching_until(service, moscow_day(service.clock())))
 
 
@@ -125,7 +126,9 @@ async def _long_answer(
         body = render()
         return replace(body, headers=(*body.headers, *unconfirmed_days(service.history, asked.since, asked.until)))
 
-    body = await rendered_in_thread(service, published(service), key, with_unconfirmed_days, queue, packed=packed)
+    body = await service.publisher.require().body_in_thread(
+        key, with_unconfirmed_days, service.workers, queue, packed=packed
+    )
     return Answer(body, caching_until(service, asked.until))
 
 
@@ -165,7 +168,7 @@ class _Chart:
             params.text("title").strip(),
         )
         self._scale = params.text("scale")
-        self.points = series.count_points(self._history, self.series, self._today)
+        self.points = series.points_of(self._history, self.series, self._today, MOST_POINTS)
 
     @property
     def key(self) -> Hashable:

@@ -16,9 +16,10 @@ from aiohttp import web
 from ratesvc.config import Server
 from ratesvc.render.page import Site
 from ratesvc.service.app import Service
-from ratesvc.web import events, fast_path, ops, pages, rates, series, widget
+from ratesvc.web import dialects, events, fast_path, ops, pages, rates, series, widget
 from ratesvc.web.connections import accepting
-from ratesvc.web.responses import Handler, answering, counted, not_found, preflight, remembering, wrong_method
+from ratesvc.web.problems import not_found, preflight, wrong_method
+from ratesvc.web.responses import Handler, answering, counted, remembering
 
 EVERYWHERE = ("127.0.0.1", "0.0.0.0", "::", "::1")  # noqa: S104 -- compared with, not bound to
 
@@ -32,16 +33,17 @@ def _application(service: Service, site: Site, paths: Mapping[str, Handler]) -> 
     # No middleware: a published body must cost as little as a file.
     app = web.Application(client_max_size=1)
     own, bank = {urlsplit(site.public_url).hostname or ""}, set(service.settings.cbr.host_names)
-    foreign = rates.dialect_paths(service)
+    foreign = dialects.root_paths(service)
     for path, handler in paths.items():
-        answer, pattern = answering(handler, service, path, own | bank if path in foreign else own), rates.pattern(path)
+        answer = answering(handler, service, path, own | bank if path in foreign else own)
         # No redirect for a trailing slash: spreadsheets and scripts that do not follow it would fail. Probes have one
         # spelling, because front ends hide /health and /metrics by their exact addresses.
         has_twin = not path.endswith("/") and f"{path}/" not in paths and path not in ops.PATHS
-        for one in (pattern, f"{pattern}/") if has_twin else (pattern,):
-            app.router.add_get(one, counted(answer, service, path))
-            app.router.add_route("OPTIONS", one, counted(preflight, service, path))
-            app.router.add_route("*", one, counted(wrong_method, service, path))
+        for ending in ("", "/") if has_twin else ("",):
+            pattern = dialects.pattern(path) + ending
+            app.router.add_get(pattern, counted(answer, service, path))
+            app.router.add_route("OPTIONS", pattern, counted(preflight, service, path))
+            app.router.add_route("*", pattern, counted(wrong_method, service, path))
     app.router.add_route("*", "/{anything:(?s:.*)}", counted(not_found, service, "none"))
     return app
 
@@ -53,7 +55,7 @@ def _public(service: Service, site: Site) -> dict[str, Handler]:
         **events.routes(service, site),
         **widget.routes(service, site),
     }
-    return {**ours, **pages.routes(service, site, ours), **rates.dialect_routes(service, site)}
+    return {**ours, **pages.routes(service, site, ours), **dialects.routes(service, site)}
 
 
 @asynccontextmanager

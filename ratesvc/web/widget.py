@@ -26,10 +26,10 @@ from ratesvc.render.widget.element import element
 from ratesvc.render.widget.view import FRAME_THEMES, Look, View
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Queue
-from ratesvc.web import responses
+from ratesvc.web.caching import CARD, FOR_EVER, HOURLY, MANIFEST, NO_STORE, WIDGET, Caching
 from ratesvc.web.params import LenientParams
-from ratesvc.web.rates import published, rendered_in_thread
-from ratesvc.web.responses import CARD, HOURLY, NO_STORE, WIDGET, Answer, Caching, Handler
+from ratesvc.web.problems import problem_of
+from ratesvc.web.responses import Answer, Handler
 
 EMBEDDABLE = ("/embed", "/widget/frame", "/")
 FRAME_POLICY = policy(
@@ -54,7 +54,7 @@ class Embedding:
     def __init__(self, params: LenientParams, service: Service, *, dated: bool = True, trending: bool = True) -> None:
         """`dated=False` is for the builder: no `date=`, and always a rate. `trending=False` draws no sparkline."""
         self._service = service
-        self._publication = published(service)
+        self._publication = service.publisher.require()
         self.params, self.language = params, params.language()
         snapshot = self._publication.snapshot
         self.day = params.day() if dated else None
@@ -88,7 +88,7 @@ class Embedding:
     ) -> Answer:
         """The finished body, rendered in a worker thread at the first request for it. Raises Busy."""
         key, packed = self._key(kind), self.params.packed
-        body = await rendered_in_thread(self._service, self._publication, key, render, queue, packed=packed)
+        body = await self._publication.body_in_thread(key, render, self._service.workers, queue, packed=packed)
         return Answer(body, caching)
 
     async def measured(self, first: str = "") -> Choice:
@@ -131,7 +131,7 @@ def routes(service: Service, site: Site) -> dict[str, Handler]:
         "/widget/card.png": partial(_pixels, service),
         "/embed": _or_else(partial(_embed, service, site), _empty_frame),
         "/oembed": partial(_oembed, service, site),
-        "/widget/manifest.json": fixed(Body(encode(manifest()), JSON), responses.MANIFEST),
+        "/widget/manifest.json": fixed(Body(encode(manifest()), JSON), MANIFEST),
         **_releases(),
     }
 
@@ -214,7 +214,7 @@ def manifest() -> dict[str, object]:
 def _releases() -> dict[str, Handler]:
     """Every release under its own address for ever, and the newest scripts under a second address."""
     found = {
-        f"/widget/{version}/{name}": fixed(Body(content, releases.TYPES[name]), responses.FOR_EVER)
+        f"/widget/{version}/{name}": fixed(Body(content, releases.TYPES[name]), FOR_EVER)
         for version, release in releases.releases().items()
         for name, content in release.items()
     }
@@ -239,7 +239,7 @@ def _or_else(handler: Handler, otherwise: Callable[[LenientParams], Body], *, st
         try:
             return await handler(request)
         except RatesvcError as error:
-            return Answer(otherwise(LenientParams(request)), NO_STORE, status or responses.problem_of(error).status)
+            return Answer(otherwise(LenientParams(request)), NO_STORE, status or problem_of(error).status)
 
     return answer
 

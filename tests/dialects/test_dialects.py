@@ -27,6 +27,7 @@ from ratesvc.domain.rates import Revision, rounded
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import BeforeHistory, Busy, HistoryLoading, NoSheet, NotYetSet, RatesvcError, TooManyPoints
 from ratesvc.service.backfill import USD
+from ratesvc.web.params import MOST_POINTS
 
 FETCHED = datetime(2026, 4, 24, 13, 20, 5, tzinfo=UTC)
 FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
@@ -68,7 +69,7 @@ HISTORY = history()
 
 
 def request_of(given: Mapping[str, str], now: datetime = MONDAY_NOON, held: History = HISTORY) -> Request:
-    return Request(held, snapshot(held, now), "https://rates.example/base", given, dialects=DIALECTS)
+    return Request(held, snapshot(held, now), "https://rates.example/base", given, MOST_POINTS, dialects=DIALECTS)
 
 
 def content(

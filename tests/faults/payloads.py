@@ -13,9 +13,10 @@ from ratesvc.config import DIALECTS
 from ratesvc.dialects import Dialect, Refused, Request
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import Snapshot
+from ratesvc.render import contract
 from ratesvc.render.json import PROBLEM_JSON
 from ratesvc.render.page import Site
-from ratesvc.render.pages import reference
+from ratesvc.web.params import MOST_POINTS
 
 CALLS = ("pwned()", "window['pw'+'ned']()", "top.pwned()", "self[`pwned`]``", "eval(atob('cHduZWQoKQ=='))")
 # § is where a call goes. The two at the end end a line, or turn it round, for real.
@@ -94,7 +95,7 @@ class Spot:
 def our_spots(snapshot: Snapshot, url: str) -> Iterator[Spot]:
     """Each parameter of each described route, an unknown parameter's name, and an unknown path."""
     day = snapshot.today
-    for operation in reference.operations(Site(url), day):
+    for operation in contract.operations(Site(url), day):
         route, answers = operation["path"], operation["responses"]
         path, _, query = operation["x-example"].removeprefix(url).partition("?")
         given = dict(parse_qsl(query))
@@ -159,7 +160,7 @@ def foreign_spots(history: History, snapshot: Snapshot, url: str) -> Iterator[Sp
                 given = {**given, "day": "18"}
             noting = Noting(given | {name: IN_PATHS[name] for name in in_path & IN_PATHS.keys()})
             try:
-                answer = ask(Request(history, snapshot, url, noting))
+                answer = ask(Request(history, snapshot, url, noting, MOST_POINTS))
             except Refused as refused:
                 assert refused.status in {403, 406}, template  # noqa: PT017 -- these routes always refuse
                 continue

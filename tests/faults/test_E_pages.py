@@ -12,8 +12,8 @@ from spy import spying
 from widget_harness import Host, Live
 from wire import Answered, ask, get
 
+from ratesvc.render import contract
 from ratesvc.render.page import Site
-from ratesvc.render.pages import reference
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -74,7 +74,7 @@ async def test_every_page_opens_under_its_own_policy(browser: Browser, live: Liv
     """Each page opens without a console message, a violation of its policy, or a request to anybody else."""
     examples = [
         operation["x-example"].removeprefix(live.url)
-        for operation in reference.operations(Site(live.url), live.service.history.days[-1])
+        for operation in contract.operations(Site(live.url), live.service.history.days[-1])
         if not DOCUMENTS.isdisjoint(operation["responses"][200]["content"])
     ]
     assert {"/docs", "/widget/card.svg"} <= {path.partition("?")[0] for path in examples}

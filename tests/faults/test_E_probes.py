@@ -31,10 +31,10 @@ from wire import ask, asking, get
 
 import ratesvc
 from ratesvc.errors import BadRequest, NotEmbeddable
+from ratesvc.render import contract
 from ratesvc.render.amounts import read_amount
 from ratesvc.render.language import language_or_default
 from ratesvc.render.page import Site
-from ratesvc.render.pages import reference
 from ratesvc.service import publication
 from ratesvc.service.publication import Body
 from ratesvc.web.params import LenientParams, StrictParams
@@ -144,7 +144,7 @@ def patterns() -> Iterator[tuple[str, Callable[[Any], object], bool]]:
                     # What is handed to a function is matched as a whole there.
                     use = USES[used[1] if used else "fullmatch"](pattern)
                     yield f"{found.name}.{name}", use, isinstance(pattern.pattern, bytes)
-    for key, parameter in reference.contract()["components"]["parameters"].items():
+    for key, parameter in contract.contract()["components"]["parameters"].items():
         for schema in parameter["schema"].get("anyOf", [parameter["schema"]]):
             if "pattern" in schema:
                 yield f"schema of {key}", re.compile(schema["pattern"]).search, False
@@ -178,9 +178,9 @@ def test_E10_no_pattern_runs_away(name: str) -> None:
 
 def reads(pump: str) -> Iterator[Callable[[], object]]:
     """Everything that reads what a client may write."""
-    paths = {operation["path"] for operation in reference.operations(Site("http://x"), date.min)}
-    for path in sorted(path for path in paths if reference.query_parameters(path)):
-        for name in (*reference.query_parameters(path), "utm_x", pump):
+    paths = {operation["path"] for operation in contract.operations(Site("http://x"), date.min)}
+    for path in sorted(path for path in paths if contract.query_parameters(path)):
+        for name in (*contract.query_parameters(path), "utm_x", pump):
             asked: Any = SimpleNamespace(query=MultiDict({name: pump}), headers={})
             yield partial(refused, partial(StrictParams, asked, path))
     names = ("codes", "columns", "heading", "lang", "spark", "theme", "date")

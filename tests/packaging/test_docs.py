@@ -15,14 +15,14 @@ from release_docs import gather
 
 from ratesvc.cli import main
 from ratesvc.config import Calendar, Settings
+from ratesvc.render import contract
 from ratesvc.render.page import Site
-from ratesvc.render.pages import reference
 from ratesvc.storage.address import RedisAddress
-from ratesvc.web.rates import dialect_routes
+from ratesvc.web import dialects
 
 DOCS = ROOT / "docs"
 SITE = yaml.safe_load((ROOT / "properdocs.yml").read_bytes())
-OPERATIONS = reference.operations(Site("http://localhost:8080"), date(2022, 11, 18))
+OPERATIONS = contract.operations(Site("http://localhost:8080"), date(2022, 11, 18))
 PAGES = {file.name: file.read_text("utf-8") for file in DOCS.glob("*.md")}
 OUTSIDE = re.compile(r'<(?:script|img|iframe|link)\b[^>]*(?:src|href)="(?:https?:)?//[^"]*"')
 
@@ -51,7 +51,7 @@ async def test_the_site_builds_without_a_dead_link(tmp_path: Path) -> None:
 
 
 async def test_the_api_reference_has_every_address(tmp_path: Path) -> None:
-    """With parameters and bodies. tests/web/test_reference.py compares the OpenAPI document with the router."""
+    """With parameters and bodies. tests/web/test_contract.py compares the OpenAPI document with the router."""
     gather(tmp_path)
     addresses, _, bodies = tmp_path.joinpath("docs/api.md").read_text("utf-8").partition("\n## Bodies\n")
     found = {section.split("`")[1]: section for section in addresses.split("\n### ")[1:]}
@@ -59,14 +59,14 @@ async def test_the_api_reference_has_every_address(tmp_path: Path) -> None:
     for operation in OPERATIONS:
         for parameter in operation["parameters"]:
             assert f"| `{parameter['name']}` |" in found[operation["path"]]
-    names = {name for name, schema in reference.contract()["components"]["schemas"].items() if "properties" in schema}
+    names = {name for name, schema in contract.contract()["components"]["schemas"].items() if "properties" in schema}
     assert set(re.findall(r"\n### Body: (\w+)\n", bodies)) == names
 
 
 async def test_the_page_of_dialects_has_every_address(settings: Settings, serve: Serve) -> None:
     """docs/dialects.md names the last part of each route; it shows a day by an example."""
     async with serve(settings) as served:
-        paths = dialect_routes(served.service, Site("http://x"))
+        paths = dialects.routes(served.service, Site("http://x"))
     last = {path.rpartition("/")[2].partition(".")[0].lower().removeprefix("xml") for path in paths}
     names = {name for name in last if "{" not in name}
     assert len(names) > 15

@@ -26,8 +26,8 @@ from processes import ROOT, Program, finished, ran, serving
 from release_settings import PAGE as SETTINGS
 from release_settings import written
 
+from ratesvc.render import contract
 from ratesvc.render.page import Site
-from ratesvc.render.pages import reference
 from ratesvc.web.pages import EXAMPLES
 
 READMES = ("README.md", "README.ru.md")
@@ -119,7 +119,7 @@ async def test_examples_print_what_the_pages_show(demo: Program, tmp_path: Path)
 async def test_the_examples_of_the_contract_are_the_answers_to_their_requests(demo: Program) -> None:
     """Every JSON, CSV and number in openapi.yaml that stands beside a request."""
     compared = 0
-    for one in reference.operations(Site(HERE), date(2022, 11, 18)):
+    for one in contract.operations(Site(HERE), date(2022, 11, 18)):
         for media, content in one["responses"][200]["content"].items():
             if "example" in content and "Service" not in one["tags"] and media in EXAMPLES:
                 is_other = media == "text/csv" and "application/json" in one["responses"][200]["content"]

@@ -16,8 +16,8 @@ from holidays import country_holidays
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ratesvc.render.contract import contract
 from ratesvc.render.language import MOST_LANGUAGES, TRANSLATIONS, Language, language, language_or_default
-from ratesvc.render.pages.reference import contract
 from ratesvc.render.widget import builder
 
 DAY = date(2026, 4, 25)

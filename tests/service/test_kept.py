@@ -26,8 +26,7 @@ from ratesvc.domain.rates import FIRST_DAY, InForce, Revision
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.render.language import language, language_or_default
 from ratesvc.service.publication import Body
-from ratesvc.web.rates import caching_of, rendered_in_thread
-from ratesvc.web.responses import RATES, SETTLED
+from ratesvc.web.caching import RATES, SETTLED, caching_of
 
 THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
 NOON = datetime(2026, 4, 24, 9, tzinfo=UTC)
@@ -200,7 +199,8 @@ async def test_a_body_rendered_during_a_change_belongs_to_its_publication(
     assert old
     # Both threads that render are busy until the sheet has changed.
     busy = [
-        asyncio.create_task(rendered_in_thread(service, old, ("busy", n), lambda: _waiting(release))) for n in range(2)
+        asyncio.create_task(old.body_in_thread(("busy", n), lambda: _waiting(release), service.workers))
+        for n in range(2)
     ]
     asked = asyncio.create_task(served.get("/cbr-xml-daily/latest.js"))
     await eventually(lambda: len(old.render_locks) == 3)
@@ -226,7 +226,7 @@ async def test_simultaneous_requests_draw_a_picture_once(served: Served) -> None
         drawn.append(1)
         return Body(b"picture", "image/png")
 
-    found = await asyncio.gather(*(rendered_in_thread(served.service, current, "picture", draw) for _ in range(20)))
+    found = await asyncio.gather(*(current.body_in_thread("picture", draw, served.service.workers) for _ in range(20)))
     assert ({one.content for one in found}, len(drawn)) == ({b"picture"}, 1)
 
 

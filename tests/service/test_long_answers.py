@@ -21,6 +21,7 @@ from ratesvc.domain.rates import FIRST_DAY
 from ratesvc.render import png, series
 from ratesvc.render.widget import rows
 from ratesvc.service.publication import Body, Queue
+from ratesvc.web.params import MOST_POINTS
 
 EVERY = ",".join(row[0] for row in TABLE)
 DAILY = "/v1/series?fill=daily&since=1992-07-01&codes="
@@ -46,8 +47,8 @@ async def test_a_series_of_too_many_points_is_refused_before_it_is_rendered(
         status, headers, body = await whole.get(DAILY + EVERY)
     problem = json.loads(body)
     assert (status, headers["Content-Type"]) == (400, "application/problem+json")
-    assert (problem["type"], problem["most"]) == ("urn:ratesvc:too_many_points", series.MOST_POINTS)
-    assert problem["points"] > series.MOST_POINTS
+    assert (problem["type"], problem["most"]) == ("urn:ratesvc:too_many_points", MOST_POINTS)
+    assert problem["points"] > MOST_POINTS
     for way in ("75,000", "fewer currencies", "shorter range", "ratesvc export"):
         assert way in problem["detail"]
     status, _, body = await whole.get(DAILY + "USD,EUR,CNY,GBP,JPY")
@@ -57,7 +58,7 @@ async def test_a_series_of_too_many_points_is_refused_before_it_is_rendered(
 
 async def test_the_limit_holds_for_every_form_of_a_series(whole: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """It counts the rates of an answer, not its lines."""
-    monkeypatch.setattr(series, "MOST_POINTS", 5, raising=False)
+    monkeypatch.setattr("ratesvc.web.series.MOST_POINTS", 5)
     for query in (
         *("", "&format=csv", "&group=month", "&quote=EUR", "&format=csv&locale=ru"),
         *("&fill=daily", "&fill=daily&format=csv", "&fill=daily&quote=EUR"),
@@ -71,7 +72,7 @@ async def test_dialects_refuse_too_many_points_in_their_own_shape(
     whole: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Open Exchange Rates with a word that its clients know, Frankfurter with a message; both name the alternatives."""
-    monkeypatch.setattr(series, "MOST_POINTS", 20, raising=False)
+    monkeypatch.setattr("ratesvc.web.dialects.MOST_POINTS", 20)
     status, _, body = await whole.get(f"{TIME_SERIES}&symbols=EUR")
     told = json.loads(body)
     assert (status, told["error"], told["status"], told["message"]) == (400, True, 400, "invalid_date_range")
@@ -222,7 +223,7 @@ async def test_long_answers_of_dialects_wait_among_the_long_ones(
 ) -> None:
     """They know their number of points before they are rendered."""
     told: list[Queue] = []
-    monkeypatch.setattr(series, "MOST_POINTS", 10**9, raising=False)
+    monkeypatch.setattr("ratesvc.web.dialects.MOST_POINTS", 10**9)
     run = whole.service.workers.run
 
     async def noting(work: Any, queue: Queue) -> Any:

@@ -25,21 +25,22 @@ from jsonschema_rs import Draft202012Validator
 from ratesvc.config import Settings
 from ratesvc.domain.rates import FIRST_DAY, Revision
 from ratesvc.errors import RatesvcError
-from ratesvc.render import png
-from ratesvc.render.json import EVERY_PROBLEM, PROBLEM_JSON, PROBLEMS
+from ratesvc.render import contract, png
+from ratesvc.render.json import PROBLEM_JSON
 from ratesvc.render.language import TRANSLATIONS, catalogue
 from ratesvc.render.page import Site
 from ratesvc.render.pages import reference
-from ratesvc.render.series import MOST_POINTS
 from ratesvc.render.widget import builder, card, releases, view
 from ratesvc.service.publication import Queue
+from ratesvc.web.params import MOST_POINTS
+from ratesvc.web.problems import EVERY_PROBLEM, PROBLEMS
 
 HOOKS = Path(__file__).parents[1].joinpath("schemathesis_hooks.py")
 FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
 SITE = Site("https://rates.example/prefix")
-DOCUMENT: dict[str, Any] = json.loads(reference.document(SITE, FRIDAY))
-OPERATIONS = reference.operations(SITE, FRIDAY)
-PARAMETERS: dict[str, Any] = reference.contract()["components"]["parameters"]
+DOCUMENT: dict[str, Any] = json.loads(contract.document(SITE, FRIDAY))
+OPERATIONS = contract.operations(SITE, FRIDAY)
+PARAMETERS: dict[str, Any] = contract.contract()["components"]["parameters"]
 
 FIXED = (
     *("/health", "/livez", "/readyz", "/metrics", "/openapi.json", "/docs", "/favicon.ico", "/robots.txt"),
@@ -136,7 +137,7 @@ def base(served: Served) -> str:
 
 def here(served: Served) -> list[dict[str, Any]]:
     """Every operation with examples that work on this service."""
-    return reference.operations(Site(base(served)), FRIDAY)
+    return contract.operations(Site(base(served)), FRIDAY)
 
 
 def resolved(part: Any) -> Any:
@@ -312,7 +313,7 @@ def test_the_code_has_the_limits_and_lenient_values_of_the_contract() -> None:
     assert f"{MOST_POINTS:,}" in DOCUMENT["paths"]["/v1/series"]["get"]["description"]
     assert f"{png.MOST_PIXELS:,}" in DOCUMENT["paths"]["/chart.png"]["get"]["description"]
     kinds = DOCUMENT["components"]["schemas"]["Problem"]["properties"]["type"]["enum"]
-    assert kinds == sorted(problem.type for problem in EVERY_PROBLEM)
+    assert kinds == sorted(problem.body("")["type"] for problem in EVERY_PROBLEM)
 
 
 @pytest.mark.slow
@@ -455,7 +456,7 @@ async def test_the_examples_of_the_page_work(whole: Served) -> None:
 def sentences(part: Mapping[str, Any]) -> Iterator[str]:
     """Those of an operation that /docs shows."""
     schemas = [content.get("schema", {}) for content in part["responses"][200]["content"].values()]
-    found = [reference.resolved(schema, DOCUMENT) for schema in schemas]
+    found = [contract.resolved(schema, DOCUMENT) for schema in schemas]
     described = [schema["properties"].values() for schema in found if "examples" in schema]
     yield from (part["summary"], part["description"])
     yield from (one["description"] for one in chain(part["parameters"], *described) if "description" in one)

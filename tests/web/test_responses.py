@@ -1,4 +1,4 @@
-"""Caching headers, encodings, validators and heads of answers, and errors."""
+"""Encodings, validators and heads of answers, and errors."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import time
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -27,80 +28,20 @@ from ratesvc.errors import (
     UnknownCurrency,
     UnknownRevision,
 )
-from ratesvc.service.publication import Body
-from ratesvc.web.responses import (
-    FOR_EVER,
-    RATES,
-    Answer,
-    Caching,
-    changes_at,
-    has_it,
-    preferred,
-    problem,
-    problem_of,
-)
+from ratesvc.service.publication import Body, Publication
+from ratesvc.service.telemetry import Route
+from ratesvc.web.caching import RATES, Caching
+from ratesvc.web.problems import problem, problem_of
+from ratesvc.web.responses import Answer, Reply, has_it, preferred
 
 FRIDAY = date(2026, 4, 24)
 NOON = datetime(2026, 4, 24, 9, tzinfo=UTC)
 DUE = datetime(2026, 4, 24, 15, tzinfo=UTC)
-MIDNIGHT = datetime(2026, 4, 24, 21, tzinfo=UTC)
 SNAPSHOT = Snapshot(FRIDAY, Revision(sheet(FRIDAY), 1, NOON), None, None, DUE, False, 0, False, NOON)  # noqa: FBT003
 BODY = Body(b"x" * 1000, "text/plain", (("X-Of-Body", "1"),))
-LAST_MODIFIED = "Thu, 23 Apr 2026 21:00:00 GMT"
+PUBLICATION = Publication(SNAPSHOT, 1)
+LAST_MODIFIED = "Fri, 24 Apr 2026 09:00:00 GMT"
 OFFERED = ("br", "gzip", "identity")
-
-
-# How long
-
-
-@pytest.mark.parametrize(
-    ("left_s", "max_age", "swr"),
-    [
-        (None, 60, 600),
-        (3600, 60, 600),
-        (661, 60, 600),
-        (660, 60, 599),
-        (62, 60, 1),
-        (61, 60, 0),
-        (60, 59, 0),
-        (1, 0, 0),
-        (0, 0, 0),
-    ],
-)
-def test_no_answer_is_kept_across_its_next_change(left_s: int | None, max_age: int, swr: int) -> None:
-    """max-age and stale-while-revalidate together end one second before the change, stale-if-error before midnight."""
-    until = None if left_s is None else NOON + timedelta(seconds=left_s)
-    if_error = 86400 if until is None else 12 * 3600 - 1 - max_age
-    expected = f"public, max-age={max_age}, stale-while-revalidate={swr}, stale-if-error={if_error}"
-    assert RATES.header(NOON, until) == expected
-    assert RATES.header(NOON, NOON - timedelta(seconds=5)).startswith("public, max-age=0, stale-while-revalidate=0,")
-
-
-def test_seconds_are_rounded_down_and_what_never_changes_is_immutable() -> None:
-    """An immutable answer ends after a year, or earlier if a change is known."""
-    assert RATES.header(NOON, NOON + timedelta(seconds=59.9)).startswith("public, max-age=58, ")
-    assert FOR_EVER.header(NOON, None) == "public, max-age=31536000, immutable"
-    assert Caching(5, 0, 0, immutable=True).header(NOON, NOON + timedelta(seconds=3)) == "public, max-age=2, immutable"
-
-
-@pytest.mark.parametrize(
-    ("now", "due", "change"),
-    [
-        (NOON, DUE, DUE),
-        (DUE - timedelta(seconds=1), DUE, DUE),
-        (DUE, DUE, MIDNIGHT),
-        (DUE + timedelta(hours=1), DUE, MIDNIGHT),
-        (NOON, MIDNIGHT, MIDNIGHT),
-        (NOON, DUE + timedelta(days=3), MIDNIGHT),
-        (MIDNIGHT, DUE, MIDNIGHT + timedelta(days=1)),
-        (MIDNIGHT - timedelta(seconds=1), DUE, MIDNIGHT),
-    ],
-)
-def test_an_answer_changes_with_the_next_publication_or_at_midnight(
-    now: datetime, due: datetime, change: datetime
-) -> None:
-    """The earlier of the two. A late publication has no time, so midnight counts."""
-    assert changes_at(replace(SNAPSHOT, next_expected_at=due), now) == change
 
 
 # In which encoding
@@ -150,9 +91,15 @@ def headers(**given: str) -> CIMultiDictProxy[str]:
     return CIMultiDictProxy(CIMultiDict({name.replace("_", "-"): value for name, value in given.items()}))
 
 
+def reply(
+    caching: Caching | None = RATES, status: int = 200, publication: Publication | None = None, *, demo: bool = False
+) -> Reply:
+    return Reply(Answer(BODY, caching, status), publication, Route(), demo=demo)
+
+
 def test_a_client_that_has_the_body_gets_304() -> None:
     """Only for a 200."""
-    answer = Answer(BODY, RATES)
+    answer = reply()
     assert answer.choose(headers(), NOON) == (200, "identity")
     assert answer.choose(headers(accept_encoding="gzip"), NOON) == (200, "gzip")
     assert answer.choose(headers(if_none_match=BODY.etag("br")), NOON) == (304, "identity")
@@ -160,12 +107,12 @@ def test_a_client_that_has_the_body_gets_304() -> None:
     assert answer.choose(headers(if_none_match=""), NOON) == (200, "identity")
     several = CIMultiDict([("If-None-Match", '"other"'), ("If-None-Match", BODY.etag("identity"))])
     assert answer.choose(CIMultiDictProxy(several), NOON) == (304, "identity")
-    assert Answer(BODY, None, status=503).choose(headers(if_none_match="*"), NOON) == (503, "identity")
+    assert reply(None, 503).choose(headers(if_none_match="*"), NOON) == (503, "identity")
 
 
 def test_the_exact_date_of_an_answer_gives_304() -> None:
     """Only without a tag, and for no other date: a later one comes from a clock, perhaps a wrong one."""
-    answer, later = Answer(BODY, RATES, last_modified=LAST_MODIFIED), "Thu, 23 Apr 2026 21:00:01 GMT"
+    answer, later = reply(publication=PUBLICATION), "Fri, 24 Apr 2026 09:00:01 GMT"
     for given, status in (
         ({}, 200),
         ({"if_modified_since": LAST_MODIFIED}, 304),
@@ -175,15 +122,15 @@ def test_the_exact_date_of_an_answer_gives_304() -> None:
         ({"if_modified_since": later, "if_none_match": BODY.etag("br")}, 304),
     ):
         assert answer.choose(headers(**given), NOON)[0] == status, given
-    assert Answer(BODY, RATES).choose(headers(if_modified_since=""), NOON)[0] == 200
-    down = Answer(BODY, None, 503, last_modified=LAST_MODIFIED)
+    assert reply().choose(headers(if_modified_since=""), NOON)[0] == 200
+    down = reply(None, 503, PUBLICATION)
     assert down.choose(headers(if_modified_since=LAST_MODIFIED), NOON)[0] == 503
 
 
 @pytest.mark.parametrize("given", [{"if_none_match": "*"}, {"if_modified_since": LAST_MODIFIED}], ids=str)
 def test_in_the_last_second_before_a_change_nobody_gets_304(given: dict[str, str]) -> None:
     """nginx would take it for leave to keep the old answer for as long as it was first told."""
-    answer = Answer(BODY, RATES, snapshot=SNAPSHOT, last_modified=LAST_MODIFIED)
+    answer = reply(publication=PUBLICATION)
     for left_s, status in ((3, 304), (1, 200), (0, 304)):
         assert answer.choose(headers(**given), DUE - timedelta(seconds=left_s))[0] == status
 
@@ -192,12 +139,12 @@ def test_in_the_last_second_before_a_change_nobody_gets_304(given: dict[str, str
 def test_a_head_says_when_the_answer_changed_once_that_second_is_over(age_s: int, *, is_said: bool) -> None:
     """Within the second a cache may have been given another answer, and the future is no date of a change."""
     changed_at = datetime.fromtimestamp(time.time() - age_s, UTC)
-    answer = Answer(BODY, RATES, snapshot=replace(SNAPSHOT, changed_at=changed_at), last_modified=LAST_MODIFIED)
-    assert lines(answer).get("Last-Modified") == (LAST_MODIFIED if is_said else None)
+    answer = reply(publication=Publication(replace(SNAPSHOT, changed_at=changed_at), 1))
+    assert lines(answer).get("Last-Modified") == (format_datetime(changed_at, usegmt=True) if is_said else None)
     assert "Last-Modified" not in lines(answer, status=304)
 
 
-def lines(answer: Answer, now: datetime = NOON, status: int = 200, encoding: str = "identity") -> dict[str, str]:
+def lines(answer: Reply, now: datetime = NOON, status: int = 200, encoding: str = "identity") -> dict[str, str]:
     answer.choose(headers(), now)
     first, *rest = answer.head(status, encoding).decode().removesuffix("\r\n").split("\r\n")
     return {"status": first, **dict(line.split(": ", 1) for line in rest)}
@@ -205,7 +152,7 @@ def lines(answer: Answer, now: datetime = NOON, status: int = 200, encoding: str
 
 def test_a_head_says_what_caches_and_readers_need() -> None:
     """Media type, and length, tag and caching of the chosen encoding."""
-    found = lines(Answer(BODY, RATES, snapshot=SNAPSHOT), encoding="gzip")
+    found = lines(reply(publication=PUBLICATION), encoding="gzip")
     assert found["status"] == "HTTP/1.1 200 OK"
     assert (found["Content-Type"], found["Content-Encoding"]) == ("text/plain", "gzip")
     assert found["Content-Length"] == str(len(BODY.encoded("gzip"))) != "1000"
@@ -218,26 +165,26 @@ def test_a_head_says_what_caches_and_readers_need() -> None:
 
 def test_a_head_has_only_what_belongs_to_its_answer() -> None:
     """The identity has no encoding, 304 neither length nor type, and a no-store answer no validator."""
-    found = lines(Answer(BODY, RATES))
+    found = lines(reply())
     assert ("Content-Encoding" in found, found["Content-Length"]) == (False, "1000")
-    had = lines(Answer(BODY, RATES), status=304, encoding="br")
+    had = lines(reply(), status=304, encoding="br")
     assert (had["status"], had["ETag"]) == ("HTTP/1.1 304 Not Modified", BODY.etag("br"))
     assert not {"Content-Encoding", "Content-Length", "Content-Type"} & had.keys()
-    down = lines(Answer(BODY, None, 503), status=503)
+    down = lines(reply(None, 503), status=503)
     assert (down["Cache-Control"], down["Retry-After"]) == ("no-store", "30")
     assert not {"ETag", "Vary"} & down.keys()
-    assert "Retry-After" not in lines(Answer(BODY, None))
+    assert "Retry-After" not in lines(reply(None))
 
 
 @pytest.mark.parametrize("demo", [True, False])
 def test_the_head_marks_the_demo(*, demo: bool) -> None:
     """A ratesvc with this mirror must refuse its rates."""
-    assert (DEMO_HEADER in lines(Answer(BODY, RATES, demo=demo))) == demo
+    assert (DEMO_HEADER in lines(reply(demo=demo))) == demo
 
 
 def test_a_head_is_written_anew_when_the_second_has_passed() -> None:
     """A clock that was set back counts as another second."""
-    answer = Answer(BODY, RATES, snapshot=SNAPSHOT)
+    answer = reply(publication=PUBLICATION)
     first = lines(answer, DUE - timedelta(seconds=59))
     assert first["Cache-Control"].startswith("public, max-age=58,")
     for now, max_age in ((DUE - timedelta(seconds=30), 29), (DUE - timedelta(seconds=45), 44), (DUE, 60)):

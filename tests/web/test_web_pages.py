@@ -9,7 +9,7 @@ from unittest.mock import Mock
 import pytest
 from conftest import Served, addresses
 
-from ratesvc.render.pages import reference
+from ratesvc.render import contract
 
 
 async def test_the_browser_chooses_the_language_where_none_is_asked_for(served: Served) -> None:
@@ -50,8 +50,8 @@ async def test_a_sentence_never_shows_the_rate_of_another_currency(served: Serve
 
 async def test_the_reference_is_made_once_for_all_who_wait(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes a tenth of a second in the threads of small answers, so they would wait for each reader."""
-    made = Mock(wraps=reference.operations)
-    monkeypatch.setattr(reference, "operations", made)
+    made = Mock(wraps=contract.operations)
+    monkeypatch.setattr(contract, "operations", made)
     answers = await asyncio.gather(*(served.get("/docs") for _ in range(9)))
     assert {status for status, _, _ in answers} == {200}
-    assert made.call_count == 2  # for the examples' answers, and for the page
+    assert made.call_count == 1

@@ -1,4 +1,4 @@
-"""The contract of our API, ratesvc/openapi.yaml: /openapi.json for programs, and /docs for people.
+"""/docs: the contract of our API for people.
 
 The contract is English. locales/reference/ru.po translates each of its sentences that /docs shows.
 """
@@ -6,86 +6,23 @@ The contract is English. locales/reference/ru.po translates each of its sentence
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
-from functools import cache, partial
+from functools import partial
 from http import HTTPStatus
-from importlib.resources import files
 from typing import Any
 
 import msgspec
 from markupsafe import Markup, escape
 
-from ratesvc import __version__
 from ratesvc.render import page as pages
-from ratesvc.render.json import EVERY_PROBLEM, PROBLEM_JSON, encode
+from ratesvc.render.contract import Part, contract, operations, resolved
+from ratesvc.render.json import PROBLEM_JSON, encode
 from ratesvc.render.language import DEFAULT, Language, catalogue, language_or_default
 from ratesvc.render.page import Site
 
-Part = dict[str, Any]
-
 LANGUAGES = (DEFAULT, "ru")
 MOST_LINES = 60
-HOST, DAY = b"http://localhost:8080", re.compile(rb'(?<=[/=])2022-11-18|(?<="example":")2022-11-18')
-"""What the file's requests say. A service puts its own address and a day whose rates it holds in their place."""
-
-
-def contract() -> Part:
-    """The file as it stands. Keeping it would take a megabyte."""
-    whole: Part = msgspec.json.decode(_as_json())
-    return whole
-
-
-@cache
-def _as_json() -> bytes:
-    """The file as JSON, which is read in a twentieth of the time."""
-    return encode(msgspec.yaml.decode(files("ratesvc").joinpath("openapi.yaml").read_bytes()))
-
-
-def document(site: Site, day: date) -> bytes:
-    """/openapi.json. `day` is one whose rates are held, so that the examples work."""
-    whole, own_address = contract(), encode(site.public_url)[1:-1]
-    whole["info"]["version"] = __version__
-    return DAY.sub(day.isoformat().encode(), encode(whole).replace(HOST, own_address))
-
-
-def query_parameters(path: str) -> dict[str, Part]:
-    """The query parameters of an address, by name."""
-    return _query_parameters()[path]
-
-
-@cache
-def _query_parameters() -> dict[str, dict[str, Part]]:
-    whole = contract()
-    found = {
-        path: [resolved(one, whole) for one in methods["get"].get("parameters", ())]
-        for path, methods in whole["paths"].items()
-    }
-    return {path: {one["name"]: one for one in ones if one["in"] == "query"} for path, ones in found.items()}
-
-
-def operations(site: Site, day: date) -> list[Part]:
-    """Every address with its `path`, its parameters and its responses by status, references followed."""
-    whole: Part = msgspec.json.decode(document(site, day))
-    return [
-        {
-            **methods["get"],
-            "path": path,
-            "parameters": [resolved(one, whole) for one in methods["get"].get("parameters", ())],
-            "responses": {int(status): resolved(one, whole) for status, one in methods["get"]["responses"].items()},
-        }
-        for path, methods in whole["paths"].items()
-    ]
-
-
-def resolved(part: Part, whole: Part) -> Part:
-    """The shared component that a reference names, the first of several; anything else as it is."""
-    part = part["anyOf"][0] if "anyOf" in part else part
-    if "$ref" not in part:
-        return part
-    _, _, kind, name = part["$ref"].split("/")
-    found: Part = whole["components"][kind][name]
-    return found
 
 
 def tag_of(language: Language) -> str:
@@ -93,10 +30,10 @@ def tag_of(language: Language) -> str:
     return language.locale.language if language.locale.language in LANGUAGES else DEFAULT
 
 
-def page(site: Site, day: date, tag: str, answers: Mapping[tuple[str, str], bytes]) -> str:
+def page(site: Site, day: date, tag: str, answers: Mapping[tuple[str, str], bytes], problems: Sequence[Part]) -> str:
     """/docs in one of our LANGUAGES. `day` is one whose rates are held, so that every example works.
 
-    `answers` by operationId and media type stand in place of the contract's examples.
+    `answers` by operationId and media type stand in place of the contract's examples, which also show `problems`.
     """
     found, whole, sentences = operations(site, day), contract(), catalogue(f"reference/{tag}")
 
@@ -104,8 +41,7 @@ def page(site: Site, day: date, tag: str, answers: Mapping[tuple[str, str], byte
         return sentences.get(text, text)
 
     sections = [(tag, [one for one in found if tag["name"] in one["tags"]]) for tag in whole["tags"]]
-    shown = {slug: example["value"] for slug, example in whole["components"]["examples"].items()}
-    problems = [(problem, shown.get(problem.slug) or problem.body("…")) for problem in EVERY_PROBLEM]
+    shown = {example["value"]["type"]: example["value"] for example in whole["components"]["examples"].values()}
     return pages.page(
         "docs.html",
         site=site,
@@ -114,7 +50,7 @@ def page(site: Site, day: date, tag: str, answers: Mapping[tuple[str, str], byte
         t=t,
         about=whole["info"]["description"],
         sections=sections,
-        problems=problems,
+        problems=[(_slug(problem), shown.get(problem["type"], problem)) for problem in problems],
         answers=answers,
         schema=partial(resolved, whole=whole),
         kind=partial(_kind, t=t),
@@ -140,6 +76,10 @@ def _clipped(text: str) -> str:
     """The first lines, which are enough for an example."""
     lines = text.splitlines()
     return "\n".join(lines if len(lines) <= MOST_LINES else [*lines[:MOST_LINES], "…"])
+
+
+def _slug(problem: Part) -> str:
+    return str(problem["type"]).rpartition(":")[2]
 
 
 def _phrase(status: int) -> str:

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from PIL import ImageColor
 
 from ratesvc.domain.rates import REDENOMINATION
+from ratesvc.render.contract import query_parameters
 from ratesvc.render.language import language_or_default
 from ratesvc.render.pages.chart import STYLE, ChartLook, chart, is_better_indexed
 from ratesvc.render.pages.chart_layout import LABEL_GAP, Point, day_ticks, px, spread, thinned, value_ticks
-from ratesvc.render.pages.reference import query_parameters
 from ratesvc.render.text import PIXEL, text_width, wrapped
 
 SVG = "{http://www.w3.org/2000/svg}"

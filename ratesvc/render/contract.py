@@ -1,0 +1,78 @@
+"""The contract of our API, ratesvc/openapi.yaml: its parameters, its operations, and /openapi.json for programs."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+
+from ratesvc import __version__
+from ratesvc.render.json import encode
+from ratesvc.render.page import Site
+
+Part = dict[str, Any]
+
+HOST, DAY = b"http://localhost:8080", re.compile(rb'(?<=[/=])2022-11-18|(?<="example":")2022-11-18')
+"""What the file's requests say. A service puts its own address and a day whose rates it holds in their place."""
+
+
+def contract() -> Part:
+    """The file as it stands. Keeping it would take a megabyte."""
+    whole: Part = msgspec.json.decode(_as_json())
+    return whole
+
+
+@cache
+def _as_json() -> bytes:
+    """The file as JSON, which is read in a twentieth of the time."""
+    return encode(msgspec.yaml.decode(files("ratesvc").joinpath("openapi.yaml").read_bytes()))
+
+
+def document(site: Site, day: date) -> bytes:
+    """/openapi.json. `day` is one whose rates are held, so that the examples work."""
+    whole, own_address = contract(), encode(site.public_url)[1:-1]
+    whole["info"]["version"] = __version__
+    return DAY.sub(day.isoformat().encode(), encode(whole).replace(HOST, own_address))
+
+
+def query_parameters(path: str) -> dict[str, Part]:
+    """The query parameters of an address, by name."""
+    return _query_parameters()[path]
+
+
+@cache
+def _query_parameters() -> dict[str, dict[str, Part]]:
+    described = {operation["path"]: operation["parameters"] for operation in _operations(contract())}
+    return {path: {part["name"]: part for part in parts if part["in"] == "query"} for path, parts in described.items()}
+
+
+def operations(site: Site, day: date) -> list[Part]:
+    """Every address with its `path`, its parameters and its responses by status, references followed."""
+    return _operations(msgspec.json.decode(document(site, day)))
+
+
+def _operations(whole: Part) -> list[Part]:
+    return [
+        {
+            **operation,
+            "path": path,
+            "parameters": [resolved(part, whole) for part in operation.get("parameters", ())],
+            "responses": {int(status): resolved(part, whole) for status, part in operation["responses"].items()},
+        }
+        for path, methods in whole["paths"].items()
+        for operation in methods.values()
+    ]
+
+
+def resolved(part: Part, whole: Part) -> Part:
+    """The shared component that a reference names, the first of several; anything else as it is."""
+    part = part["anyOf"][0] if "anyOf" in part else part
+    if "$ref" not in part:
+        return part
+    _, _, kind, name = part["$ref"].split("/")
+    component: Part = whole["components"][kind][name]
+    return component

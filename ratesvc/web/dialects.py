@@ -1,0 +1,88 @@
+"""The dialects that are switched on: their addresses, and answers in their words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib import import_module
+
+from aiohttp import web
+
+from ratesvc.dialects import Content, Dialect, Refused, Request
+from ratesvc.errors import RatesvcError
+from ratesvc.render.page import Site
+from ratesvc.service.app import Service
+from ratesvc.service.publication import Body, Queue
+from ratesvc.web.caching import NO_STORE, caching_until
+from ratesvc.web.params import MOST_POINTS, wants_packed
+from ratesvc.web.rates import Headers, unconfirmed_days
+from ratesvc.web.responses import Answer, Handler
+
+
+def routes(service: Service, site: Site) -> dict[str, Handler]:
+    """Path → handler of each dialect: under its prefix, and at the root where its clients need that."""
+    handlers: dict[str, Handler] = {}
+    for name, dialect in _spoken(service):
+        prefix = dialect.prefix or f"/{name}"
+        for path, ask in {**dialect.routes, "/{anything:(?s:.*)}": _nothing}.items():
+            handlers[prefix + path] = partial(_answer, service, site, name, dialect, ask)
+        if dialect.root is not None:
+            handlers |= {dialect.root + path: handlers[prefix + path] for path in dialect.routes}
+    return handlers
+
+
+def root_paths(service: Service) -> set[str]:
+    """The paths that answer for the original's host, too, if a client uses this service as its proxy."""
+    spoken = [dialect for _, dialect in _spoken(service)]
+    return {dialect.root + path for dialect in spoken if dialect.root is not None for path in dialect.routes}
+
+
+def pattern(path: str) -> str:
+    """The path for aiohttp: the folder and name of a script .asp in any case, as Windows servers match it."""
+    prefix, *script = path.rsplit("/", 2)
+    return f"{prefix}/{{script:(?i:{re.escape('/'.join(script))})}}" if path.endswith(".asp") else path
+
+
+def _spoken(service: Service) -> Iterator[tuple[str, Dialect]]:
+    for name in service.settings.dialects:
+        yield name, import_module(f"ratesvc.dialects.{name.replace('-', '_')}").DIALECT
+
+
+def _nothing(_: Request) -> Content:
+    raise Refused(404, "There is nothing at this address.")
+
+
+async def _answer(
+    service: Service,
+    site: Site,
+    name: str,
+    dialect: Dialect,
+    ask: Callable[[Request], Content],
+    request: web.Request,
+) -> Answer:
+    """Answers a request in a dialect, and refuses one in the dialect's own words."""
+    # The first value of a repeated parameter counts, if it is not empty, and the query cannot overrule the path.
+    query = {name: next(filter(None, request.query.getall(name)), "") for name in request.query}
+    given, accept = {**query, **request.match_info}, request.headers.get("Accept", "")
+    try:
+        # The publication that was asked keeps the body, because a later one may have other figures.
+        publication, history = service.publisher.require(), service.history
+        spoken = service.settings.dialects
+        content = ask(Request(history, publication.snapshot, site.public_url, given, MOST_POINTS, accept, spoken))
+
+        def render() -> Body:
+            headers = (*unconfirmed_days(history, content.since, content.until), *_policy(content.media))
+            return Body(content.write(), content.media, headers)
+
+        key, queue, packed = (name, content.key), Queue.of(content.points), wants_packed(request)
+        body = await publication.body_in_thread(key, render, service.workers, queue, packed=packed)
+        return Answer(body, caching_until(service, content.until), by_header="Accept" if content.by_accept else "")
+    except RatesvcError as error:
+        refusal = dialect.refuse(error)
+        return Answer(Body(refusal.content, refusal.media, _policy(refusal.media)), NO_STORE, refusal.status)
+
+
+def _policy(media: str) -> Headers:
+    """No browser may run what an XML document holds, should a part of it be foreign."""
+    return (("Content-Security-Policy", "default-src 'none'; sandbox"),) if "xml" in media else ()

@@ -1,0 +1,68 @@
+"""How long answers are kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from fake_bank import sheet
+
+from ratesvc.domain.rates import Revision, Snapshot
+from ratesvc.web.caching import FOR_EVER, RATES, Caching, changes_at
+
+FRIDAY = date(2026, 4, 24)
+NOON = datetime(2026, 4, 24, 9, tzinfo=UTC)
+DUE = datetime(2026, 4, 24, 15, tzinfo=UTC)
+MIDNIGHT = datetime(2026, 4, 24, 21, tzinfo=UTC)
+SNAPSHOT = Snapshot(FRIDAY, Revision(sheet(FRIDAY), 1, NOON), None, None, DUE, False, 0, False, NOON)  # noqa: FBT003
+
+
+@pytest.mark.parametrize(
+    ("left_s", "max_age", "swr"),
+    [
+        (None, 60, 600),
+        (3600, 60, 600),
+        (661, 60, 600),
+        (660, 60, 599),
+        (62, 60, 1),
+        (61, 60, 0),
+        (60, 59, 0),
+        (1, 0, 0),
+        (0, 0, 0),
+    ],
+)
+def test_no_answer_is_kept_across_its_next_change(left_s: int | None, max_age: int, swr: int) -> None:
+    """max-age and stale-while-revalidate together end one second before the change, stale-if-error before midnight."""
+    until = None if left_s is None else NOON + timedelta(seconds=left_s)
+    if_error = 86400 if until is None else 12 * 3600 - 1 - max_age
+    expected = f"public, max-age={max_age}, stale-while-revalidate={swr}, stale-if-error={if_error}"
+    assert RATES.header(NOON, until) == expected
+    assert RATES.header(NOON, NOON - timedelta(seconds=5)).startswith("public, max-age=0, stale-while-revalidate=0,")
+
+
+def test_seconds_are_rounded_down_and_what_never_changes_is_immutable() -> None:
+    """An immutable answer ends after a year, or earlier if a change is known."""
+    assert RATES.header(NOON, NOON + timedelta(seconds=59.9)).startswith("public, max-age=58, ")
+    assert FOR_EVER.header(NOON, None) == "public, max-age=31536000, immutable"
+    assert Caching(5, 0, 0, immutable=True).header(NOON, NOON + timedelta(seconds=3)) == "public, max-age=2, immutable"
+
+
+@pytest.mark.parametrize(
+    ("now", "due", "change"),
+    [
+        (NOON, DUE, DUE),
+        (DUE - timedelta(seconds=1), DUE, DUE),
+        (DUE, DUE, MIDNIGHT),
+        (DUE + timedelta(hours=1), DUE, MIDNIGHT),
+        (NOON, MIDNIGHT, MIDNIGHT),
+        (NOON, DUE + timedelta(days=3), MIDNIGHT),
+        (MIDNIGHT, DUE, MIDNIGHT + timedelta(days=1)),
+        (MIDNIGHT - timedelta(seconds=1), DUE, MIDNIGHT),
+    ],
+)
+def test_an_answer_changes_with_the_next_publication_or_at_midnight(
+    now: datetime, due: datetime, change: datetime
+) -> None:
+    """The earlier of the two. A late publication has no time, so midnight counts."""
+    assert changes_at(replace(SNAPSHOT, next_expected_at=due), now) == change
