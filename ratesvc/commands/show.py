@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
+from difflib import get_close_matches
 
 import click
 from rich.console import Console
@@ -18,7 +19,7 @@ from ratesvc.commands.running import follow, opened
 from ratesvc.config import Settings
 from ratesvc.domain.columns import Coverage, composed
 from ratesvc.domain.history import NEAR, History, on_day
-from ratesvc.domain.rates import FIRST_DAY, InForce, Revision, nearest_code
+from ratesvc.domain.rates import FIRST_DAY, MOST_USED, InForce, Revision
 from ratesvc.domain.workdays import ONE_DAY, moscow_day
 from ratesvc.errors import BadRequest, BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
 from ratesvc.render import json, series, terminal
@@ -100,7 +101,9 @@ def check_known(codes: tuple[str, ...], history: History) -> None:
     known = history.codes() | {"RUB"}
     for code in codes:
         if code not in known:
-            raise UnknownCurrency(code, nearest_code(code, known))
+            # Several are often equally similar. Then the most used is meant.
+            near = get_close_matches(code, known & {*MOST_USED, "RUB"}, 1) or get_close_matches(code, known, 1)
+            raise UnknownCurrency(code, near[0] if near else None)
 
 
 def _language(tag: str) -> Language:

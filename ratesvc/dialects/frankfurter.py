@@ -96,7 +96,7 @@ def _sheet(revision: Revision, asked: _Asked, until: date) -> Content:
     base, amount, codes = asked.base, asked.amount, asked.codes(set(revision.sheet.costs))
 
     def write() -> bytes:
-        found = {code: convert(revision.sheet, amount, base, code, 0) for code in codes}
+        found = {code: convert(revision.sheet, amount, base, code) for code in codes}
         # One unit costs its rate; another amount is converted at the unrounded rate, to 28 significant digits.
         shown = {code: literal(one.unit_rate if amount == ONE else one.result) for code, one in found.items()}
         return encode({"amount": _amount(amount), "base": base, "date": revision.effective_date, "rates": shown})

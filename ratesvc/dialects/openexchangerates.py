@@ -89,7 +89,7 @@ def conversion(request: Request) -> Content:
     if {base, quote} - {"RUB", *revision.sheet.by_code}:
         raise Refused(400, "invalid_currency")
     amount = request.amount("", "invalid_amount", 400)
-    converted = convert(revision.sheet, amount, base, quote, 0)
+    converted = convert(revision.sheet, amount, base, quote)
     query = f"/convert/{plain(amount)}/{base}/{quote}"
     document = {
         **ABOUT,

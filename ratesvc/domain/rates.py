@@ -13,6 +13,8 @@ from decimal import ROUND_05UP, ROUND_HALF_EVEN, Context, Decimal, Inexact, Inva
 from functools import cached_property
 from types import MappingProxyType
 
+from babel.numbers import get_currency_precision
+
 FIRST_DAY = date(1992, 7, 1)
 """The first effective date of the Bank's official rates."""
 
@@ -21,7 +23,8 @@ REDENOMINATION = date(1998, 1, 1)
 OLD_IN_NEW = 1000
 """A new rouble is this many old roubles."""
 
-MOST_USED = ("USD", "EUR", "CNY", "GBP", "JPY", "CHF", "KZT", "BYN", "TRY", "UAH", "AED", "INR")
+MOST_USED = ("USD", "EUR", "CNY", "GBP", "JPY", "TRY")
+"""Shown where no currency is named, first in lists, and meant by a mistyped code."""
 
 ONE = Decimal(1)
 _TEN = Decimal(10)
@@ -243,41 +246,27 @@ def in_one_rouble(points: Sequence[tuple[date, Decimal]]) -> Sequence[tuple[date
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """An amount in another currency: `result` to 28 significant digits, `rounded` to the currency's minor unit."""
+    """An amount in another currency: `result` to 28 significant digits, `rounded` to kopecks or what the quote has."""
 
     unit_rate: Decimal
     result: Decimal
     rounded: Decimal
 
 
-def convert(sheet: Sheet, amount: Decimal, base: str, quote: str, minor_places: int) -> Conversion:
+def minor_places(code: str) -> int:
+    """The decimals of amounts, as CLDR has them: two in roubles and dollars, none in yen."""
+    return get_currency_precision(code)
+
+
+def convert(sheet: Sheet, amount: Decimal, base: str, quote: str) -> Conversion:
     """From unrounded rates, rounded once. Raises KeyError for a currency that is not in the sheet."""
     base_cost, quote_cost = sheet.costs[base], sheet.costs[quote]
     roubles = EXACT.multiply(amount, base_cost)
     return Conversion(
         unit_rate=cross_rate(base_cost, quote_cost),
         result=trimmed(rounded(roubles, quote_cost, significant=_CONVERTED_SIGNIFICANT)),
-        rounded=rounded(roubles, quote_cost, places=minor_places),
+        rounded=rounded(roubles, quote_cost, places=minor_places(quote)),
     )
-
-
-def nearest_code(code: str, known: Iterable[str]) -> str | None:
-    """The known code that was probably meant: USE → USD, UDS → USD. None if no known code is similar enough."""
-
-    def similarity(other: str) -> int:
-        """How many letters stand in the same places, plus how many are in both."""
-        return sum(map(str.__eq__, code, other)) + (Counter(code) & Counter(other)).total()
-
-    def preference(other: str) -> tuple[int, bool, int, str]:
-        """Lower is better. The first letter is rarely mistyped, and often used currencies are meant more often."""
-        place = MOST_USED.index(other) if other in MOST_USED else len(MOST_USED)
-        return -similarity(other), other[:1] != code[:1], place, other
-
-    found = min((other for other in known if abs(len(other) - len(code)) <= 1), key=preference, default=None)
-    return found if found and similarity(found) >= _SIMILAR_ENOUGH else None
-
-
-_SIMILAR_ENOUGH = 3
 
 
 # Answers

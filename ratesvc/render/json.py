@@ -11,12 +11,11 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-from babel.numbers import get_currency_precision
 
 from ratesvc import errors
 from ratesvc.domain.columns import Column
 from ratesvc.domain.history import History
-from ratesvc.domain.rates import OLD_IN_NEW, ONE, REDENOMINATION, Conversion, InForce, convert, plain, unit_rates
+from ratesvc.domain.rates import OLD_IN_NEW, ONE, REDENOMINATION, InForce, convert, minor_places, plain, unit_rates
 from ratesvc.domain.workdays import MOSCOW
 from ratesvc.render.amounts import signs
 from ratesvc.render.language import Language
@@ -124,12 +123,7 @@ def unit_rate(answer: InForce, code: str, quote: str) -> bytes:
     for needed in {code, quote} - {"RUB"}:
         if needed not in sheet.by_code:
             raise errors.UnknownCurrency(needed, effective=answer.revision.effective_date)
-    return plain(convert(sheet, ONE, code, quote, 0).unit_rate).encode()
-
-
-def conversion_of(answer: InForce, amount: Decimal, base: str, quote: str) -> Conversion:
-    """An amount at the rates in force on a day, rounded to the minor unit that CLDR knows. Raises KeyError."""
-    return convert(answer.revision.sheet, amount, base, quote, get_currency_precision(quote))
+    return plain(convert(sheet, ONE, code, quote).unit_rate).encode()
 
 
 def conversion(answer: InForce, amount: str, base: str, quote: str, *, demo: bool = False) -> bytes:
@@ -137,7 +131,7 @@ def conversion(answer: InForce, amount: str, base: str, quote: str, *, demo: boo
 
     Raises KeyError for a currency that is not in the sheet.
     """
-    converted = conversion_of(answer, Decimal(amount), base, quote)
+    converted = convert(answer.revision.sheet, Decimal(amount), base, quote)
     return encode(
         {
             "amount": amount,
@@ -162,7 +156,7 @@ def converter_data(answer: InForce, codes: Iterable[str], language: Language) ->
     """
     quotes = [quote for code in codes if (quote := answer.revision.sheet.by_code.get(code))]
     prices = {**{quote.code: (plain(quote.value), quote.nominal) for quote in quotes}, "RUB": ("1", 1)}
-    rates = {code: [*price, get_currency_precision(code), signs(code, language)] for code, price in prices.items()}
+    rates = {code: [*price, minor_places(code), signs(code, language)] for code, price in prices.items()}
     words = {} if language.foreign else {"amount": language.say("Amount"), "result": language.say("Result")}
     words["swap"] = language.say("Swap the currencies")
     words["number"] = language.say("Enter a number")

@@ -12,8 +12,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from ratesvc.domain.rates import EXACT, REDENOMINATION, InForce, in_one_rouble, plain, rounded, unit_rates
-from ratesvc.render.json import conversion_of
+from ratesvc.domain.rates import EXACT, REDENOMINATION, InForce, convert, in_one_rouble, plain, rounded, unit_rates
 from ratesvc.render.language import NOTHING, OLD_ROUBLES, PLACES, Language
 
 Points = Sequence[tuple[date, Decimal]]
@@ -75,7 +74,7 @@ def _percent(percent: Decimal, language: Language) -> Text:
 
 def conversion(answer: InForce, amount: Decimal, base: str, quote: str, language: Language, *, demo: bool) -> str:
     """The result in the minor unit, with «=» if it is exact; the rate of one unit; the sheet. Raises KeyError."""
-    converted = conversion_of(answer, amount, base, quote)
+    converted = convert(answer.revision.sheet, amount, base, quote)
     given = language.number(amount, max(_places(amount), 0))
     sign = "=" if converted.result == converted.rounded else "≈"
     result = language.number(converted.rounded, _places(converted.rounded))

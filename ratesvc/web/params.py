@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from aiohttp import hdrs, web
 from multidict import MultiMapping
 
+from ratesvc.domain.rates import MOST_USED
 from ratesvc.domain.workdays import iso_day
 from ratesvc.errors import BadRequest
 from ratesvc.render.amounts import read_amount
@@ -218,10 +219,10 @@ class LenientParams:
         """Which rows and columns to show; `known` are the currencies that there are. A sentence may name another."""
         layout = self.choice("layout", views.LAYOUTS)
         given = tuple(map(str.upper, self.words("codes", views.MOST_CODES) or self.words("code", 1)))
-        codes = tuple(dict.fromkeys(code for code in given if code in known)) or views.DEFAULT_CODES
+        codes = tuple(dict.fromkeys(code for code in given if code in known)) or MOST_USED
         if layout == "inline":
             # A number without a name: that of another currency would pass for it.
-            codes = (given or views.DEFAULT_CODES)[:1]
+            codes = (given or MOST_USED)[:1]
         spark = int(self.choice("spark", [str(days) for days in views.SPARKS]))
         return views.View(
             codes,

@@ -13,7 +13,7 @@ from multidict import MultiDict
 from yarl import URL
 
 from ratesvc.domain.history import on_day
-from ratesvc.domain.rates import InForce
+from ratesvc.domain.rates import MOST_USED, InForce
 from ratesvc.errors import BadRequest, NotEmbeddable, NotSupported, RatesvcError
 from ratesvc.render import png
 from ratesvc.render.json import JSON, encode
@@ -66,7 +66,7 @@ class Embedding:
         if view.layout == "inline" and view.codes[0] not in self._shown[-1].revision.sheet.by_code:
             if dated:
                 raise NotEmbeddable("The sheet has no rate of the currency of this sentence.")
-            self.view = replace(view, codes=views.DEFAULT_CODES[:1])
+            self.view = replace(view, codes=MOST_USED[:1])
 
     @cached_property
     def table(self) -> rows.Table:

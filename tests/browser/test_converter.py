@@ -15,7 +15,8 @@ from conftest import in_faults
 from playwright.async_api import Browser
 from widget_harness import Host, Live, got, pasted
 
-from ratesvc.render.json import conversion_of, converter_data
+from ratesvc.domain.rates import convert
+from ratesvc.render.json import converter_data
 from ratesvc.render.language import Language, language_or_default
 from ratesvc.render.page import hashes
 from ratesvc.render.widget.releases import RELEASE
@@ -86,7 +87,7 @@ async def test_an_amount_is_read_by_the_rule_of_the_pages(browser: Browser, live
         if amount is None:
             assert not result or base != code, text
             continue
-        roubles = conversion_of(current.snapshot.for_today(), Decimal(amount), code, "RUB").rounded
+        roubles = convert(current.snapshot.in_force.sheet, Decimal(amount), code, "RUB").rounded
         assert (result, base) == (language.number(roubles, 2), code), text
 
 

@@ -7,18 +7,22 @@ import resource
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from conftest import Clock, unhurried
 from fake_bank import Bank, daily_xml, last_month, sheet, unavailable, workdays
 from sheets import all_times, changed, plausible, times
 
+from ratesvc import cli
 from ratesvc.commands.data import backfill, verify
 from ratesvc.commands.serve import export, replace_file
-from ratesvc.commands.show import held_or_fetched, in_force, show
+from ratesvc.commands.show import check_known, held_or_fetched, in_force, show
 from ratesvc.config import Cbr, Settings
+from ratesvc.domain.history import History
 from ratesvc.domain.workdays import moscow_day, utc_now
-from ratesvc.errors import FetchFailed, RatesvcError
+from ratesvc.errors import FetchFailed, RatesvcError, UnknownCurrency
 from ratesvc.render import terminal
 from ratesvc.render.series import SeriesParams, to_json
 from ratesvc.service.app import Service
@@ -178,3 +182,17 @@ async def test_a_file_is_only_removed_if_its_answer_is_404(
     assert (site / "series/USD.csv").read_text() == old[site / "series/USD.csv"]
     assert not (site / "rates-next.json").exists()
     assert f'"effective_date":"{today}"' in (site / "rates.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        *(("USE", "USD"), ("UDS", "USD"), ("EURO", "EUR"), ("GPB", "GBP"), ("CHY", "CNY"), ("RUR", "RUB")),
+        *(("TRL", "TRY"), ("DUS", "USD"), ("XQZ", None), ("", None), ("DOLLAR", None)),
+    ],
+)
+def test_the_code_that_was_meant_is_the_most_used_of_the_nearest(written: str, meant: str | None) -> None:
+    """One wrong letter, two that changed places, one too many; no guess if too little agrees."""
+    history = cast("History", SimpleNamespace(codes=lambda: {*cli.CODES}))
+    with pytest.raises(UnknownCurrency, match=rf"Did you mean {meant}\?$" if meant else "is known.$"):
+        check_known((written,), history)

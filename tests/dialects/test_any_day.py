@@ -133,7 +133,7 @@ def test_a_rate_is_that_of_our_own_api_for_the_same_day(name: str, day: date, no
         assert answer.revision is on_day(held, day, now).revision
     assert pairs
     for base, code, rate in pairs:
-        assert Decimal(rate) == convert(answer.revision.sheet, ONE, base, code, 0).unit_rate, (base, code)
+        assert Decimal(rate) == convert(answer.revision.sheet, ONE, base, code).unit_rate, (base, code)
 
 
 @pytest.mark.parametrize("name", DIALECTS)

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ratesvc import cli
 from ratesvc.domain.rates import (
     EXACT,
     FIRST_DAY,
@@ -27,7 +26,6 @@ from ratesvc.domain.rates import (
     cross_rate,
     in_one_rouble,
     mean,
-    nearest_code,
     per_unit,
     plain,
     rate_change,
@@ -287,7 +285,7 @@ def test_cross_and_inverse_rates_are_the_exact_ratio_rounded_once(both: Sheet) -
     assert Fraction(rates["EUR"].rate) == nearest(euro / dollar, places_for(euro / dollar, 10))
     assert Fraction(rates["RUB"].rate) == nearest(1 / dollar, places_for(1 / dollar, 10))
     assert Fraction(per_unit(both, "USD")["EUR"]) == nearest(dollar / euro, places_for(dollar / euro, 10))
-    assert rates["RUB"].rate == convert(both, Decimal(1), "RUB", "USD", 2).unit_rate
+    assert rates["RUB"].rate == convert(both, Decimal(1), "RUB", "USD").unit_rate
 
 
 # Changes
@@ -363,40 +361,19 @@ def test_a_series_is_in_one_rouble(points: list[tuple[date, Decimal]], kept: lis
 def test_a_conversion_is_exact_to_28_digits(both: Sheet, amount: Decimal, base: str, quote: str) -> None:
     """The result is within half a unit of the 28th digit of the exact quotient; the minor unit is rounded once."""
     exact = Fraction(amount) * cost(both, base) / cost(both, quote)
-    for places in (0, 2, 3):
-        found = convert(both, amount, base, quote, places)
-        assert abs(Fraction(found.result) - exact) <= abs(exact) * Fraction(1, 2 * 10**27)
-        assert Fraction(found.rounded) == nearest(exact, places)
+    converted = convert(both, amount, base, quote)
+    assert abs(Fraction(converted.result) - exact) <= abs(exact) * Fraction(1, 2 * 10**27)
+    assert Fraction(converted.rounded) == nearest(exact, 2)
 
 
 def test_a_conversion_names_its_rate() -> None:
     """Ten digits of the rate, twenty-eight of the result, and the places of the currency's minor unit."""
-    found = convert(SHEET, Decimal(100), "USD", "EUR", 2)
-    assert (found.unit_rate, found.result, str(found.rounded)) == (Decimal("0.8"), Decimal(80), "80.00")
-    third = convert(sheet(FRIDAY, quote("USD", "3.0000")), Decimal(1), "RUB", "USD", 3)
+    euros = convert(SHEET, Decimal(100), "USD", "EUR")
+    assert (euros.unit_rate, euros.result, str(euros.rounded)) == (Decimal("0.8"), Decimal(80), "80.00")
+    third = convert(sheet(FRIDAY, quote("KWD", "3.0000")), Decimal(1), "RUB", "KWD")
     assert (str(third.unit_rate), str(third.result)) == ("0.3333333333", "0." + "3" * 28)
     assert str(third.rounded) == "0.333"
-
-
-# Codes
-
-
-@pytest.mark.parametrize(
-    ("written", "meant"),
-    [
-        *(("USE", "USD"), ("UDS", "USD"), ("EURO", "EUR"), ("GPB", "GBP"), ("CHY", "CNY"), ("RUR", "RUB")),
-        *(("TRL", "TRY"), ("DUS", "USD"), ("XQZ", None), ("", None), ("DOLLAR", None)),
-    ],
-)
-def test_the_code_that_was_meant_is_the_most_used_of_the_nearest(written: str, meant: str | None) -> None:
-    """One wrong letter, two that changed places, one too many; no guess if too little agrees."""
-    assert nearest_code(written, cli.CODES) == meant
-
-
-@given(st.sampled_from(cli.CODES), st.sets(st.sampled_from(cli.CODES)))
-def test_a_known_code_is_its_own_nearest(code: str, others: set[str]) -> None:
-    """No other code agrees with it more."""
-    assert nearest_code(code, others | {code}) == code
+    assert str(convert(SHEET, Decimal(1), "USD", "JPY").rounded) == "160"
 
 
 # Answers

@@ -85,7 +85,7 @@ async def test_dialects_refuse_too_many_points_in_their_own_shape(
 
 async def test_files_of_all_history_have_no_limit(whole: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """The ECB's clients know one file, all or nothing. One currency of the Bank's is within any limit."""
-    monkeypatch.setattr(series, "MOST_POINTS", 1, raising=False)
+    monkeypatch.setattr("ratesvc.web.dialects.MOST_POINTS", 1)
     assert (await whole.get("/ecb/eurofxref-hist.csv"))[0] == 200
     bank = "/scripts/XML_dynamic.asp?VAL_NM_RQ=R01235&date_req1=01/07/1992&date_req2=24/04/2026"
     assert (await whole.get(bank))[0] == 200

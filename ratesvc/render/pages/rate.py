@@ -8,13 +8,22 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 
-from ratesvc.domain.rates import FIRST_DAY, REDENOMINATION, InForce, Quote, Revision, plain
+from ratesvc.domain.rates import (
+    FIRST_DAY,
+    MOST_USED,
+    REDENOMINATION,
+    InForce,
+    Quote,
+    Revision,
+    convert,
+    minor_places,
+    plain,
+)
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, WorkCalendar, moscow_day
 from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
-from ratesvc.render.json import conversion_of, source_url
+from ratesvc.render.json import source_url
 from ratesvc.render.language import OLD_ROUBLES, PLACES, TRANSLATIONS, Language, language_or_default
 from ratesvc.render.page import Site, page
-from ratesvc.render.widget.view import DEFAULT_CODES
 
 SATURDAY = 6
 LEGAL_BASES = (
@@ -26,8 +35,6 @@ LEGAL_BASES = (
 
 https://cbr.ru/eng/press/PR/?file=638708265616904942ENG_STAT.htm (27 December 2024) names 6956-U.
 """
-MINOR_PLACES = 2
-"""Kopecks."""
 
 
 class Kind(Enum):
@@ -168,7 +175,7 @@ def refused(question: Question, problem: str, detail: str, language: Language, s
 
 def _page(question: Question, language: Language, site: Site, **values: object) -> str:
     known = {*question.codes, question.code}
-    often = [code for code in DEFAULT_CODES if code in known]
+    often = [code for code in MOST_USED if code in known]
     return page(
         "rate.html",
         t=language.say,
@@ -199,8 +206,8 @@ def _equations(quote: Quote, amount: Decimal | None, answer: InForce, language: 
     rates: list[tuple[str, Decimal, int]] = [(language.whole(quote.nominal), quote.value, PLACES)]
     rates += [("1", quote.unit_rate, PLACES)] if quote.nominal != 1 else []
     if amount is not None:
-        roubles = conversion_of(answer, amount, quote.code, "RUB").rounded
-        rates.insert(0, (language.number(amount, MINOR_PLACES), roubles, MINOR_PLACES))
+        roubles, kopecks = convert(answer.revision.sheet, amount, quote.code, "RUB").rounded, minor_places("RUB")
+        rates.insert(0, (language.number(amount, kopecks), roubles, kopecks))
     currency = language.say("RUB")
     return [
         f"{count}\u00a0{quote.code} = {language.number(rate, places)}\u00a0{currency}" for count, rate, places in rates

@@ -15,13 +15,14 @@ from urllib.parse import urlencode
 
 from markupsafe import escape
 
+from ratesvc.domain.rates import MOST_USED
 from ratesvc.render import png
 from ratesvc.render.json import bank_page
 from ratesvc.render.language import TRANSLATIONS, Language, language, language_or_default
 from ratesvc.render.page import Site, page
 from ratesvc.render.widget import view as views
 from ratesvc.render.widget.releases import RELEASE, lock
-from ratesvc.render.widget.view import DEFAULT_CODES, THEMES, UPDOWNS, Look, View
+from ratesvc.render.widget.view import THEMES, UPDOWNS, Look, View
 
 WIDTH_OF = {"table": 320, "line": 970, "bar": 728, "inline": 320, "converter": 320}
 """The usual width of a layout in pixels."""
@@ -133,7 +134,7 @@ def parameters(choice: Choice, *, look: bool = True) -> dict[str, str]:
     usual_columns = views.COLUMNS_OF.get(view.layout, views.ONE_DAY_COLUMNS)
     given = {
         "layout": view.layout if view.layout != views.LAYOUTS[0] else "",
-        "codes": ",".join(view.codes) if view.codes != DEFAULT_CODES else "",
+        "codes": ",".join(view.codes) if view.codes != MOST_USED else "",
         "date": choice.day.isoformat() if choice.day else "",
         "columns": ",".join(view.columns) if view.columns != usual_columns else "",
         "decimals": str(figures.decimals) if figures.decimals != (2 if is_short else 0) else "",

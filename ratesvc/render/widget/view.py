@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from ratesvc.domain.rates import ONE, rounded
+from ratesvc.domain.rates import MOST_USED, ONE, rounded
 from ratesvc.render.language import PLACES
 
 TITLE = "The Bank of Russia official exchange rates of foreign currencies"
 SHORT_TITLE = "Bank of Russia rates"
 DATED_TITLE = "Bank of Russia rates for {day}"
-DEFAULT_CODES = ("USD", "EUR", "CNY", "GBP", "JPY", "TRY")
 MOST_CODES = 20
 COLUMNS = ("name", "today", "next", "change", "percent")
 DEFAULT_COLUMNS = ("name", "today", "next", "change")
@@ -64,7 +63,7 @@ class View:
     tomorrow's rates. `converter` adds fields for an amount.
     """
 
-    codes: tuple[str, ...] = DEFAULT_CODES
+    codes: tuple[str, ...] = MOST_USED
     columns: tuple[str, ...] = DEFAULT_COLUMNS
     heading: str = ""
     spark: int = 0
