@@ -1,10 +1,8 @@
-"""What commands share: logs, the event loop, the running service, how far a long job is."""
+"""What commands share: the event loop, the running service, how far a long job is."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine
@@ -15,7 +13,6 @@ from typing import Any, TypeVar
 
 import click
 import msgspec
-import structlog
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
@@ -27,6 +24,7 @@ from ratesvc.domain.workdays import utc_now
 from ratesvc.errors import EngineError
 from ratesvc.service.app import Service, data_dir
 from ratesvc.service.backfill import Progress
+from ratesvc.service.logs import set_up
 
 try:
     from uvloop import new_event_loop
@@ -40,7 +38,7 @@ ROOMY = 60
 
 def run(work: Coroutine[Any, Any, None], logs: str = "") -> None:
     """Run to the end. `logs` is console or json; without it only errors are logged, as text."""
-    set_up_logs(logs or "console", quiet=not logs)
+    set_up(logs or "console", quiet=not logs)
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.SIG_IGN:
         # As KeyboardInterrupt, Ctrl-C lets the runner close what is open.
@@ -50,27 +48,6 @@ def run(work: Coroutine[Any, Any, None], logs: str = "") -> None:
             runner.run(work)
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def set_up_logs(form: str, *, quiet: bool) -> None:
-    """Log to standard error: our own events and those of libraries, one line each."""
-    shared: list[Any] = [structlog.stdlib.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)]
-    renderer = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
-        if form == "json"
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty() and not os.environ.get("NO_COLOR"))]
-    )
-    formatter = structlog.stdlib.ProcessorFormatter
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(formatter(foreign_pre_chain=shared, processors=[formatter.remove_processors_meta, *renderer]))
-    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-    logging.getLogger("ratesvc").setLevel(logging.ERROR if quiet else logging.INFO)
-    structlog.configure(
-        processors=[*shared, formatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
-    )
 
 
 @asynccontextmanager

@@ -20,18 +20,19 @@ MOST_PLACES = 100
 class EventFeed:
     """What /v1/events reads.
 
-    `end` is the place of a reader that knows everything, None while no sheet is published.
+    `end` is the place of a reader that knows everything, None while no sheet is published. `streams` has a call for
+    each open stream, which ends it if its reader reads nothing.
     """
 
     def __init__(self, history: History) -> None:
         """Nothing is told before the first `publish`."""
         self.end: Place | None = None
         self.closed = False
+        self.streams: set[Callable[[], None]] = set()
         self._history = history
         self._snapshot: Snapshot | None = None
         self._spreading = 0
         self._woken = asyncio.Event()
-        self._at_close: list[Callable[[], None]] = []
         # Most readers are at the same place.
         self._missed = lru_cache(MOST_PLACES)(self._compute)
 
@@ -70,16 +71,12 @@ class EventFeed:
             return [Event(RESET, None, self.end)]
         return list(islice(missed(place, self._history, self._snapshot), BATCH))
 
-    def at_close(self, call: Callable[[], None]) -> None:
-        """Have `call` called when this replica is about to stop."""
-        self._at_close.append(call)
-
     def close(self) -> None:
         """Let every reader go, now and from now on."""
         self.closed = True
         self._wake()
-        for call in self._at_close:
-            call()
+        for end_if_stuck in tuple(self.streams):
+            end_if_stuck()
 
     def _wake(self) -> None:
         waiting, self._woken = self._woken, asyncio.Event()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -36,33 +36,29 @@ HEADERS = {
 
 def routes(service: Service, site: Site) -> dict[str, Handler]:
     """Path → handler."""
-    streams: set[web.RequestHandler] = set()
+    return {"/v1/events": partial(_events, service, site)}
 
-    def hang_up_on_stuck_readers() -> None:
-        # A reader that reads nothing would delay the stop.
-        for connection in tuple(streams):
-            if connection.transport is not None and connection.writing_paused:
-                connection.transport.abort()
 
-    service.telemetry.metrics.watch("event_streams", "Open streams of events.", lambda: len(streams))
-    service.events.at_close(hang_up_on_stuck_readers)
+async def _events(service: Service, site: Site, request: web.Request) -> web.StreamResponse:
+    StrictParams(request, "/v1/events")
+    feed, end_if_stuck = service.events, partial(_end_if_stuck, request.protocol)
+    if request.method == hdrs.METH_HEAD:
+        return web.Response(headers=HEADERS)
+    if len(feed.streams) >= MOST_STREAMS or service.draining or feed.end is None:
+        # A browser gives up for ever at any status but 200; a finished stream makes it return after `retry`.
+        retry = _pause(RETRY_S if service.draining else FULL_RETRY_S)
+        return web.Response(body=retry, headers=HEADERS)
+    feed.streams.add(end_if_stuck)
+    try:
+        return await _stream(request, service, site)
+    finally:
+        feed.streams.discard(end_if_stuck)
 
-    async def events(request: web.Request) -> web.StreamResponse:
-        StrictParams(request, "/v1/events")
-        if request.method == hdrs.METH_HEAD:
-            return web.Response(headers=HEADERS)
-        if len(streams) >= MOST_STREAMS or service.draining or service.events.end is None:
-            # A browser gives up for ever at any status but 200; a finished stream makes it return after `retry`.
-            retry = _pause(RETRY_S if service.draining else FULL_RETRY_S)
-            return web.Response(body=retry, headers=HEADERS)
-        connection = request.protocol
-        streams.add(connection)
-        try:
-            return await _stream(request, service, site)
-        finally:
-            streams.discard(connection)
 
-    return {"/v1/events": events}
+def _end_if_stuck(connection: web.RequestHandler) -> None:
+    """A reader that reads nothing would delay the stop."""
+    if connection.transport is not None and connection.writing_paused:
+        connection.transport.abort()
 
 
 async def _stream(request: web.Request, service: Service, site: Site) -> web.StreamResponse:

@@ -109,7 +109,7 @@ async def test_many_events_come_in_parts(told: Told) -> None:
 async def test_a_feed_that_closes_lets_its_readers_go(told: Told) -> None:
     """Now and from now on, and tells who wants to know."""
     closed: list[bool] = []
-    told.feed.at_close(lambda: closed.append(told.feed.closed))
+    told.feed.streams.add(lambda: closed.append(told.feed.closed))
     waiting = asyncio.create_task(told.feed.after(told.end))
     await asyncio.sleep(0)
     told.feed.close()
