@@ -19,7 +19,7 @@ from rich.progress import Progress as Bar
 from rich.table import Column
 
 from ratesvc.config import Cbr, Settings
-from ratesvc.demo import recorded_bank, recorded_sheets, stopped_clock
+from ratesvc.demo import FIRST_DAY, recorded_bank, stopped_clock
 from ratesvc.domain.workdays import utc_now
 from ratesvc.errors import EngineError
 from ratesvc.service.app import Service, data_dir
@@ -69,7 +69,7 @@ async def opened(
             settings, clock = msgspec.structs.replace(settings, cbr=bank, poll_seconds=None), stopped_clock
         service = Service(settings, clock=clock, demo=demo, scheduled=scheduled)
         if demo:
-            service.history.recorded_from = recorded_sheets()[0].effective_date
+            service.history.recorded_from = FIRST_DAY
         yield await stack.enter_async_context(service)
 
 

@@ -1,7 +1,7 @@
 """A stand-in for the Bank with recorded figures, so that everything can be tried without the network.
 
-It has forty consecutive sheets, effective 2022-09-24 to 2022-11-19, with the Bank's exact values. The clock stands
-still at 17:00 in Moscow on the day before the last sheet.
+It has forty consecutive sheets with the Bank's exact values. The clock stands still, at 17:00 in Moscow on the day
+before the last sheet.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from ratesvc.domain.columns import Currency
 from ratesvc.domain.rates import Quote, Sheet
 from ratesvc.domain.workdays import ONE_DAY, at
 from ratesvc.render.language import language_or_default
+
+FIRST_DAY, LAST_DAY = date(2022, 9, 24), date(2022, 11, 19)
+"""The first and the last effective date of the recording."""
 
 
 @cache
@@ -44,7 +47,7 @@ def _currency(quote: Quote) -> Currency:
 
 def stopped_clock() -> datetime:
     """17:00 in Moscow on the day before the last recorded sheet, in UTC."""
-    return at(recorded_sheets()[-1].effective_date - ONE_DAY, time(17)).astimezone(UTC)
+    return at(LAST_DAY - ONE_DAY, time(17)).astimezone(UTC)
 
 
 @asynccontextmanager

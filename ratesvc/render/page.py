@@ -16,7 +16,11 @@ HTML = "text/html; charset=utf-8"
 PERMISSIONS = ("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
 
 WIDE, TINY = range(12, 52, 3), range(8, 26, 2)
-"""Widths in em at which the widget's style sheet can change from one layout to the next; widget/fit.py chooses."""
+"""Widths in em at which the widget's style sheet can change from one layout to the next; widget/fit.py chooses.
+
+A container query can compare a width with no number of the container but its line height. So each .cbr-wide-$ has the
+rule line-height:$, all that is inside has its own line height, and the query asks for width<1lh.
+"""
 
 ASSETS = files("ratesvc.render").joinpath("assets")
 _ENVIRONMENT = Environment(

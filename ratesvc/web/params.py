@@ -266,7 +266,4 @@ class LenientParams:
 
     def day(self) -> date | None:
         """`date=2024-03-02`; None where it is not given or does not exist."""
-        try:
-            return date.fromisoformat(self.text("date", 10))
-        except ValueError:
-            return None
+        return iso_day(self.text("date", 10))

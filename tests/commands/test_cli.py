@@ -28,7 +28,7 @@ from sheets import all_times, plausible
 
 from ratesvc import cli
 from ratesvc.commands.running import follow, progress_bar
-from ratesvc.demo import recorded_sheets
+from ratesvc.demo import FIRST_DAY, LAST_DAY, recorded_sheets
 from ratesvc.domain.rates import MOST_USED
 from ratesvc.domain.workdays import WorkCalendar, moscow_day, utc_now
 from ratesvc.service.backfill import Progress
@@ -135,6 +135,7 @@ async def test_bash_asks_the_program_itself(tmp_path: Path) -> None:
 def test_every_recorded_currency_is_completed() -> None:
     """The list is sorted, holds nothing twice, and all of the demo's but BGN: Bulgaria has the euro since."""
     assert sorted(set(cli.CODES)) == list(cli.CODES)
+    assert (recorded_sheets()[0].effective_date, NEWEST) == (FIRST_DAY, LAST_DAY)
     assert {*recorded_sheets()[-1].by_code, *MOST_USED, "RUB"} - {"BGN"} <= {*cli.CODES}
 
 

@@ -310,7 +310,7 @@ LENIENT: dict[str, tuple[Read, list[tuple[str, object]]]] = {
     ),
     "day": (
         LenientParams.day,
-        [("date=2026-04-24", TODAY), ("date=2026-04-241", None), ("date=x", None), ("", None)],
+        [("date=2026-04-24", TODAY), *((f"date={text}", None) for text in ("2026-04-241", "20260424", "x", ""))],
     ),
 }
 
