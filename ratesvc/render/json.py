@@ -12,10 +12,18 @@ from typing import Any
 
 import msgspec
 
-from ratesvc import errors
 from ratesvc.domain.columns import Column
 from ratesvc.domain.history import History
-from ratesvc.domain.rates import OLD_IN_NEW, ONE, REDENOMINATION, InForce, convert, minor_places, plain, unit_rates
+from ratesvc.domain.rates import (
+    OLD_IN_NEW,
+    REDENOMINATION,
+    InForce,
+    convert,
+    cross_rate,
+    minor_places,
+    plain,
+    unit_rates,
+)
 from ratesvc.domain.workdays import MOSCOW
 from ratesvc.render.amounts import signs
 from ratesvc.render.language import Language
@@ -118,12 +126,9 @@ def _rows(answer: InForce, language: Language, quote: str, codes: frozenset[str]
 
 
 def unit_rate(answer: InForce, code: str, quote: str) -> bytes:
-    """One number alone, for a cell of a spreadsheet. Raises UnknownCurrency when the sheet lacks one of the two."""
-    sheet = answer.revision.sheet
-    for needed in {code, quote} - {"RUB"}:
-        if needed not in sheet.by_code:
-            raise errors.UnknownCurrency(needed, effective=answer.revision.effective_date)
-    return plain(convert(sheet, ONE, code, quote).unit_rate).encode()
+    """One number alone, for a cell of a spreadsheet. Raises KeyError when the sheet lacks one of the two."""
+    costs = answer.revision.sheet.costs
+    return plain(cross_rate(costs[code], costs[quote])).encode()
 
 
 def conversion(answer: InForce, amount: str, base: str, quote: str, *, demo: bool = False) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from datetime import date
 from functools import partial
 
@@ -16,7 +15,7 @@ from ratesvc.render import json, series
 from ratesvc.render.language import language_or_default
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
-from ratesvc.web.caching import RATES, caching_of
+from ratesvc.web.caching import caching_of
 from ratesvc.web.params import StrictParams, day_of, one_code
 from ratesvc.web.responses import Answer, Handler
 
@@ -26,60 +25,36 @@ MOST_NAMED = 30
 
 def routes(service: Service) -> dict[str, Handler]:
     """Path → handler."""
-    return {
-        "/v1/rates": partial(_today, service, "/v1/rates"),
-        "/v1/rates.csv": partial(_today, service, "/v1/rates.csv"),
-        "/v1/rates/today": partial(_today, service, "/v1/rates/today"),
-        "/v1/rates/next": partial(_upcoming, service),
-        "/v1/rates/{day}.csv": partial(_on_a_day, service, "/v1/rates/{day}.csv"),
-        "/v1/rates/{day}": partial(_on_a_day, service, "/v1/rates/{day}"),
-        "/v1/rates/{day}/{code}.txt": partial(_one_number, service),
-    }
+    names = ("", ".csv", "/today", "/next", "/{day}.csv", "/{day}")
+    sheets: dict[str, Handler] = {f"/v1/rates{name}": partial(_sheet, service, f"/v1/rates{name}") for name in names}
+    return {**sheets, "/v1/rates/{day}/{code}.txt": partial(_one_number, service)}
 
 
-async def _today(service: Service, path: str, request: web.Request) -> Answer:
+async def _sheet(service: Service, path: str, request: web.Request) -> Answer:
     params = _SheetParams(request, service, path)
-    return Answer(params.body("today", params.publication.snapshot.for_today()), RATES)
-
-
-async def _upcoming(service: Service, request: web.Request) -> Answer:
-    params = _SheetParams(request, service, "/v1/rates/next")
-    return Answer(params.body("next", _announced(service)), RATES)
-
-
-def _announced(service: Service) -> InForce:
-    """What is announced and not yet in force. Raises NotYetSet."""
-    snapshot = service.publisher.require().snapshot
-    if answer := snapshot.for_next():
-        return answer
-    following = service.history.calendar.effective_date_after(snapshot.in_force.effective_date)
-    raise NotYetSet(following, snapshot.next_expected_at, overdue=snapshot.next_overdue)
-
-
-async def _on_a_day(service: Service, path: str, request: web.Request) -> Answer:
-    params = _SheetParams(request, service, path)
-    day = _day(request, service)
-    answer = on_day(service.history, day, service.clock())
-    if params.revision is None:
-        return Answer(params.body(day, answer), caching_of(service, answer))
-    revised = service.history.in_revision(answer, params.revision)
-    return Answer(params.body((day, params.revision), revised), caching_of(service, answer))
+    answer = _on(request.match_info.get("day", "next" if path.endswith("/next") else "today"), service)
+    shown = answer if params.revision is None else service.history.in_revision(answer, params.revision)
+    return Answer(params.body(shown), caching_of(service, answer))
 
 
 async def _one_number(service: Service, request: web.Request) -> Answer:
     quote = known(StrictParams(request, "/v1/rates/{day}/{code}.txt").code("quote"), service)
-    day = _day(request, service)
+    answer = _on(request.match_info["day"], service)
     code = known(one_code(request.match_info["code"]), service)
-    answer = on_day(service.history, day, service.clock())
+    check_listed(answer, code, quote)
     return Answer(Body(json.unit_rate(answer, code, quote), "text/plain; charset=utf-8"), caching_of(service, answer))
 
 
-def _day(request: web.Request, service: Service) -> date:
-    """The day in the path, which may be `today` or `next`. Raises BadRequest and NotYetSet."""
-    given = request.match_info["day"]
-    if given == "next":
-        return _announced(service).requested_date
-    return moscow_day(service.clock()) if given == "today" else day_of(given)
+def _on(day: str, service: Service) -> InForce:
+    """What applies on the day in the path, which may be `today` or `next`. Raises BadRequest and NotYetSet."""
+    now = service.clock()
+    if day != "next":
+        return on_day(service.history, moscow_day(now) if day == "today" else day_of(day), now)
+    snapshot = service.publisher.require().snapshot
+    if snapshot.announced is None:
+        following = service.history.calendar.effective_date_after(snapshot.in_force.effective_date)
+        raise NotYetSet(following, snapshot.next_expected_at, overdue=snapshot.next_overdue)
+    return on_day(service.history, snapshot.announced.effective_date, now)
 
 
 class _SheetParams:
@@ -94,19 +69,19 @@ class _SheetParams:
         self._quote = params.code("quote")
         self._codes = params.codes()
         self.revision = params.number("revision") if params.has("revision") else None
-        self.publication = service.publisher.require()
+        self._publication = service.publisher.require()
         for code in (self._quote, *(self._codes or ())):
             known(code, service)
 
-    def body(self, which: Hashable, answer: InForce) -> Body:
+    def body(self, answer: InForce) -> Body:
         """The finished body, rendered at the first request for it."""
         codes = None if self._codes is None else tuple(sorted(self._codes))
-        key = ("rates", which, self._is_csv, self._language and self._language.tag, self._quote, codes)
-        return self.publication.body(key, lambda: self._render(answer))
+        shown = self.revision, self._is_csv, self._language and self._language.tag, self._quote, codes
+        key = ("rates", answer.requested_date, answer.revision.effective_date, *shown)
+        return self._publication.body(key, lambda: self._render(answer))
 
     def _render(self, answer: InForce) -> Body:
-        if self._quote != "RUB" and self._quote not in answer.revision.sheet.by_code:
-            raise UnknownCurrency(self._quote, effective=answer.revision.effective_date)
+        check_listed(answer, self._quote)
         if self._is_csv:
             columns = series.columns_of_sheet(answer, self._quote, self._codes)
             disposition = ("Content-Disposition", f'attachment; filename="rates-{answer.requested_date}.csv"')
@@ -122,6 +97,13 @@ def known(code: str, service: Service) -> str:
         service.publisher.require()
         raise UnknownCurrency(code)
     return code
+
+
+def check_listed(answer: InForce, *codes: str) -> None:
+    """Raise UnknownCurrency if the sheet lacks one of the currencies."""
+    for code in codes:
+        if code not in answer.revision.sheet.costs:
+            raise UnknownCurrency(code, effective=answer.revision.effective_date)
 
 
 def unconfirmed_days(history: History, since: date, until: date) -> Headers:

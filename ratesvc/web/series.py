@@ -13,7 +13,7 @@ from aiohttp import web
 from ratesvc.domain.history import on_day
 from ratesvc.domain.rates import OLD_IN_NEW, ONE, REDENOMINATION
 from ratesvc.domain.workdays import moscow_day
-from ratesvc.errors import BadRequest, BeforeHistory, UnknownCurrency
+from ratesvc.errors import BadRequest, BeforeHistory
 from ratesvc.render import json, png, series
 from ratesvc.render.language import language_or_default
 from ratesvc.render.page import policy
@@ -23,7 +23,7 @@ from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Queue
 from ratesvc.web.caching import caching_of, caching_until
 from ratesvc.web.params import MOST_POINTS, StrictParams
-from ratesvc.web.rates import known, unconfirmed_days
+from ratesvc.web.rates import check_listed, known, unconfirmed_days
 from ratesvc.web.responses import Answer, Handler
 from ratesvc.web.widget import NOINDEX
 
@@ -65,14 +65,10 @@ async def _many_days(service: Service, request: web.Request) -> Answer:
 
 async def _conversion(service: Service, request: web.Request) -> Answer:
     params = StrictParams(request, "/v1/convert")
-    today = moscow_day(service.clock())
-    day, amount = params.day("date", today), params.text("amount")
+    day, amount = params.day("date", moscow_day(service.clock())), params.text("amount")
     base, quote = (known(params.code(name), service) for name in ("from", "to"))
-    publication = service.publisher.require()
-    answer = publication.snapshot.for_today() if day == today else on_day(service.history, day, service.clock())
-    for code in (base, quote):
-        if code != "RUB" and code not in answer.revision.sheet.by_code:
-            raise UnknownCurrency(code, effective=answer.revision.effective_date)
+    answer = on_day(service.history, day, service.clock())
+    check_listed(answer, base, quote)
     body = Body(json.conversion(answer, amount, base, quote, demo=service.demo), json.JSON)
     return Answer(body, caching_of(service, answer))
 

@@ -7,9 +7,14 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from conftest import Clock, Served, eventually
 from fake_bank import Bank, sheet
 from wire import ask, get
+
+from ratesvc.domain.rates import InForce, Revision
+from ratesvc.errors import UnknownCurrency
+from ratesvc.web.rates import check_listed
 
 THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
 
@@ -101,6 +106,16 @@ async def test_a_wrong_parameter_is_named_with_its_value_and_what_it_takes(serve
         assert (status, problem["type"]) == (400, "urn:ratesvc:bad_request"), path
         assert (problem["parameter"], problem["given"]) == (parameter, given), path
         assert words in problem["detail"], path
+
+
+def test_a_currency_that_the_sheet_lacks_is_named() -> None:
+    """With the day of the sheet, because other sheets may have it."""
+    answer = InForce(FRIDAY, Revision(sheet(FRIDAY), 1, datetime(2026, 4, 23, 13, tzinfo=UTC)), None, None)
+    check_listed(answer, "USD", "RUB")
+    for codes in (("GBX", "RUB"), ("USD", "GBX")):
+        with pytest.raises(UnknownCurrency, match="The sheet of 2026-04-24 has no GBX.") as caught:
+            check_listed(answer, *codes)
+        assert caught.value.code == "GBX"
 
 
 async def test_a_sheet_as_csv_has_the_figures_of_the_json(served: Served) -> None:
