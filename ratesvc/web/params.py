@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from difflib import get_close_matches
@@ -15,13 +16,13 @@ from urllib.parse import urlsplit
 from aiohttp import hdrs, web
 from multidict import MultiMapping
 
-from ratesvc.domain.rates import MOST_USED
 from ratesvc.domain.workdays import iso_day
 from ratesvc.errors import BadRequest
 from ratesvc.render.amounts import read_amount
 from ratesvc.render.contract import query_parameters
 from ratesvc.render.language import TRANSLATIONS, Language, language, language_or_default
 from ratesvc.render.widget import view as views
+from ratesvc.render.widget.view import Figures, Look, Packing, View
 from ratesvc.web.responses import weights
 
 MOST_POINTS = 75_000
@@ -207,49 +208,42 @@ class LenientParams:
         """`lang=`, its nearest parent, or English."""
         return language_or_default(self.text("lang", LONGEST_TAG))
 
-    def look(self, themes: Sequence[str] = views.THEMES) -> views.Look:
+    def look(self, themes: Sequence[str] = views.THEMES) -> Look:
         """Colours."""
-        return views.Look(self.choice("theme", themes), self.choice("updown", views.UPDOWNS))
+        return Look(self.choice("theme", themes), self.choice("updown", views.UPDOWNS))
 
-    def packing(self) -> views.Packing:
+    def packing(self) -> Packing:
         """How a fragment brings its style."""
-        return views.Packing(self.choice("style", views.STYLES), self.choice("shadow", ("0", "1")) == "1")
+        return Packing(self.choice("style", views.STYLES), self.choice("shadow", ("0", "1")) == "1")
 
-    def view(self, known: Collection[str]) -> views.View:
+    def view(self, known: Collection[str]) -> View:
         """Which rows and columns to show; `known` are the currencies that there are. A sentence may name another."""
-        layout = self.choice("layout", views.LAYOUTS)
-        given = tuple(map(str.upper, self.words("codes", views.MOST_CODES) or self.words("code", 1)))
-        codes = tuple(dict.fromkeys(code for code in given if code in known)) or MOST_USED
-        if layout == "inline":
-            # A number without a name: that of another currency would pass for it.
-            codes = (given or MOST_USED)[:1]
-        spark = int(self.choice("spark", [str(days) for days in views.SPARKS]))
-        return views.View(
-            codes,
-            self._columns(layout),
-            self.text("heading", views.LONGEST_HEADING),
-            spark if layout == views.LAYOUTS[0] else 0,
-            layout,
-            self._figures(layout),
-            self._address("href"),
-            head=layout != views.LAYOUTS[0] or self._switch("head", is_on=True),
+        usual = View.usual(self.choice("layout", views.LAYOUTS))
+        is_table, is_inline = usual.layout == views.LAYOUTS[0], usual.layout == "inline"
+        asked = tuple(map(str.upper, self.words("codes", views.MOST_CODES) or self.words("code", 1)))
+        codes = tuple(dict.fromkeys(code for code in asked if code in known)) or usual.codes
+        return replace(
+            usual,
+            # A sentence is a number without a name: that of another currency would pass for it.
+            codes=(asked or codes)[:1] if is_inline else codes,
+            columns=self._columns(views.COLUMNS_OF_A_SENTENCE if is_inline else views.COLUMNS) or usual.columns,
+            heading=self.text("heading", views.LONGEST_HEADING),
+            spark=int(self.choice("spark", list(map(str, views.SPARKS)))) if is_table else 0,
+            figures=self._figures(usual.figures),
+            href=self._address("href"),
+            head=not is_table or self._switch("head", is_on=True),
             pending=self._switch("pending", is_on=False),
-            converter=layout != "inline" and self._switch("converter", is_on=layout == "converter"),
+            converter=not is_inline and self._switch("converter", is_on=usual.layout == "converter"),
         )
 
-    def _columns(self, layout: str) -> tuple[str, ...]:
+    def _columns(self, allowed: Sequence[str]) -> tuple[str, ...]:
         given = self.words("columns", 10)
-        columns = tuple(name for name in views.COLUMNS if name in given)
-        if layout == "inline":
-            columns = tuple(name for name in columns if name in ("today", "next"))
-        return columns or views.COLUMNS_OF.get(layout, views.ONE_DAY_COLUMNS)
+        return tuple(name for name in allowed if name in given)
 
-    def _figures(self, layout: str) -> views.Figures:
-        is_short = layout in views.ROUNDED
-        decimals = self.choice("decimals", (views.DECIMALS[0] if is_short else "0", *views.DECIMALS))
-        return views.Figures(
-            int(decimals), self._switch("unit", is_on=is_short), self._switch("symbols", is_on=is_short)
-        )
+    def _figures(self, usual: Figures) -> Figures:
+        decimals = self.choice("decimals", (str(usual.decimals), *views.DECIMALS))
+        unit, symbols = self._switch("unit", is_on=usual.per_unit), self._switch("symbols", is_on=usual.symbols)
+        return Figures(int(decimals), unit, symbols)
 
     def _switch(self, name: str, *, is_on: bool) -> bool:
         """0 or 1."""

@@ -113,7 +113,7 @@ def test_a_currency_that_the_sheet_lacks_is_named() -> None:
     answer = InForce(FRIDAY, Revision(sheet(FRIDAY), 1, datetime(2026, 4, 23, 13, tzinfo=UTC)), None, None)
     check_listed(answer, "USD", "RUB")
     for codes in (("GBX", "RUB"), ("USD", "GBX")):
-        with pytest.raises(UnknownCurrency, match="The sheet of 2026-04-24 has no GBX.") as caught:
+        with pytest.raises(UnknownCurrency, match=r"The sheet of 2026-04-24 has no GBX\.") as caught:
             check_listed(answer, *codes)
         assert caught.value.code == "GBX"
 

@@ -15,14 +15,13 @@ from urllib.parse import urlencode
 
 from markupsafe import escape
 
-from ratesvc.domain.rates import MOST_USED
 from ratesvc.render import png
 from ratesvc.render.json import bank_page
 from ratesvc.render.language import TRANSLATIONS, Language, language, language_or_default
 from ratesvc.render.page import Site, page
 from ratesvc.render.widget import view as views
 from ratesvc.render.widget.releases import RELEASE, lock
-from ratesvc.render.widget.view import THEMES, UPDOWNS, Look, View
+from ratesvc.render.widget.view import LAYOUTS, THEMES, UPDOWNS, Look, View
 
 WIDTH_OF = {"table": 320, "line": 970, "bar": 728, "inline": 320, "converter": 320}
 """The usual width of a layout in pixels."""
@@ -130,16 +129,16 @@ def languages() -> list[tuple[str, str]]:
 
 def parameters(choice: Choice, *, look: bool = True) -> dict[str, str]:
     """The attributes or parameters that differ from the defaults."""
-    view, figures, is_short = choice.view, choice.view.figures, choice.view.layout in views.ROUNDED
-    usual_columns = views.COLUMNS_OF.get(view.layout, views.ONE_DAY_COLUMNS)
+    view, usual, colours = choice.view, View.usual(choice.view.layout), choice.look if look else Look()
+    figures = view.figures
     given = {
-        "layout": view.layout if view.layout != views.LAYOUTS[0] else "",
-        "codes": ",".join(view.codes) if view.codes != MOST_USED else "",
+        "layout": view.layout if view.layout != LAYOUTS[0] else "",
+        "codes": ",".join(view.codes) if view.codes != usual.codes else "",
         "date": choice.day.isoformat() if choice.day else "",
-        "columns": ",".join(view.columns) if view.columns != usual_columns else "",
-        "decimals": str(figures.decimals) if figures.decimals != (2 if is_short else 0) else "",
-        "unit": str(int(figures.per_unit)) if figures.per_unit != is_short else "",
-        "symbols": str(int(figures.symbols)) if figures.symbols != is_short else "",
+        "columns": ",".join(view.columns) if view.columns != usual.columns else "",
+        "decimals": str(figures.decimals) if figures.decimals != usual.figures.decimals else "",
+        "unit": str(int(figures.per_unit)) if figures.per_unit != usual.figures.per_unit else "",
+        "symbols": str(int(figures.symbols)) if figures.symbols != usual.figures.symbols else "",
         "head": "" if view.head else "0",
         "href": view.href,
         "pending": "1" if view.pending else "",
@@ -147,8 +146,8 @@ def parameters(choice: Choice, *, look: bool = True) -> dict[str, str]:
         "lang": choice.language.tag,
         "spark": str(view.spark) if view.spark else "",
         "converter": "1" if view.converter else "",
-        "theme": choice.look.theme if look and choice.look.theme != THEMES[0] else "",
-        "updown": choice.look.updown if look and choice.look.updown != UPDOWNS[0] else "",
+        "theme": colours.theme if colours.theme != THEMES[0] else "",
+        "updown": colours.updown if colours.updown != UPDOWNS[0] else "",
     }
     return {name: text for name, text in given.items() if text}
 

@@ -17,6 +17,7 @@ DEFAULT_COLUMNS = ("name", "today", "next", "change")
 COLUMNS_OF = {"table": DEFAULT_COLUMNS, "inline": ("today",), "converter": ("today",)}
 """The default columns of a layout; others have ONE_DAY_COLUMNS."""
 ONE_DAY_COLUMNS = ("name", "next", "change")
+COLUMNS_OF_A_SENTENCE = ("today", "next")
 LAYOUTS = ("table", "line", "bar", "inline", "converter")
 ROUNDED = ("line", "inline")
 """Layouts that round to two decimals, for one unit and with symbols, unless the parameters say otherwise."""
@@ -73,6 +74,13 @@ class View:
     head: bool = True
     pending: bool = False
     converter: bool = False
+
+    @classmethod
+    def usual(cls, layout: str) -> View:
+        """What a layout shows unless the parameters say otherwise."""
+        is_short = layout in ROUNDED
+        figures = Figures(2, per_unit=True, symbols=True) if is_short else Figures()
+        return cls(columns=COLUMNS_OF.get(layout, ONE_DAY_COLUMNS), layout=layout, figures=figures)
 
     @property
     def has_heads(self) -> bool:
