@@ -110,18 +110,15 @@ class HistoryLoading(RatesvcError):
 
     def __init__(self, day: date) -> None:
         super().__init__(f"The sheet in force on {day} has not been loaded yet.")
-        self.day = day
 
 
 class BeforeHistory(RatesvcError):
     """The day is before 1 July 1992, when official rates begin, or before the first day of a demo's recording."""
 
     def __init__(self, day: date, recorded_from: date | None = None) -> None:
-        begins = "The Bank of Russia's official rates begin on 1992-07-01"
-        if recorded_from:
-            begins = f"The recorded rates begin on {recorded_from}"
+        official = "The Bank of Russia's official rates begin on 1992-07-01"
+        begins = f"The recorded rates begin on {recorded_from}" if recorded_from else official
         super().__init__(f"{begins}; {day} is earlier.")
-        self.day = day
         self.recorded_from = recorded_from
 
 

@@ -89,12 +89,11 @@ class Request:
         """One currency code in capitals; it may be unknown."""
         return (self.given.get(name) or default).strip().upper()
 
-    def base(self, default: str, known: set[str], refused: str, status: int) -> str:
+    def base(self, default: str, known: Collection[str], refused: str, status: int) -> str:
         """The parameter `base`, a known code. Raises Refused."""
-        base = self.code("base", default)
-        if base not in known:
-            raise Refused(status, refused)
-        return base
+        if (base := self.code("base", default)) in known:
+            return base
+        raise Refused(status, refused)
 
     def known(self) -> set[str]:
         """Every code of every held sheet, and RUB."""
@@ -148,19 +147,16 @@ class Request:
         The text is the price of one unit of the base in that currency, or the result of converting `amount`, and empty
         if the sheet lacks the code.
         """
-        held = [day for day in self.history.days if day in days]
-        starts = range(0, len(held), SHEETS_AT_ONCE)
-        for start in reversed(starts) if newest_first else starts:
+        held, step = [day for day in self.history.days if day in days], -1 if newest_first else 1
+        for start in range(0, len(held), SHEETS_AT_ONCE)[::step]:
             part = held[start : start + SHEETS_AT_ONCE]
-            ends = part[0], part[-1]
-            ordinals = rates_between(self.history, base, base, *ends).days
+            ordinals = rates_between(self.history, base, base, part[0], part[-1]).days
             columns = []
             for code in codes:
-                found = rates_between(self.history, base, code, *ends, amount=amount)
-                texts = dict(zip(found.days, found.texts, strict=True))
+                rates = rates_between(self.history, base, code, part[0], part[-1], amount=amount)
+                texts = dict(zip(rates.days, rates.texts, strict=True))
                 columns.append([texts.get(ordinal, "") for ordinal in ordinals])
             rows = list(zip(*columns, strict=True)) if columns else [()] * len(ordinals)
-            step = -1 if newest_first else 1
             yield from zip(ordinals[::step], rows[::step], strict=True)
 
 

@@ -1,4 +1,4 @@
-"""The line chart of up to six currencies as SVG: its words and its drawing. A rate is level while it is in force."""
+"""The line chart of up to six currencies as SVG: its words and its space. A rate is level while it is in force."""
 
 from __future__ import annotations
 
@@ -6,14 +6,24 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from html import escape
 from importlib.resources import files
 from itertools import pairwise, repeat
 from operator import itemgetter
 
 from ratesvc.domain.rates import EXACT, OLD_IN_NEW, ONE, REDENOMINATION, ratios, rounded
 from ratesvc.render.language import Language
-from ratesvc.render.pages.chart_layout import Axis, Curve, Point, Unit, day_ticks, decimals, lines, px, value_ticks
+from ratesvc.render.page import page
+from ratesvc.render.pages.chart_layout import (
+    Axis,
+    Curve,
+    Point,
+    Unit,
+    day_ticks,
+    decimals,
+    lines,
+    px,
+    value_ticks,
+)
 from ratesvc.render.text import PIXEL, text_width, wrapped
 
 CONTENT_TYPE = "image/svg+xml"
@@ -80,19 +90,17 @@ def chart(
     curves = [words.curve(code, points) for code, points in rates.items()]
     title, subtitle = look.title or words.title(rates), words.subtitle(rates)
     sheet = _Sheet(curves, look, title, subtitle, _notes(series, look, quote))
-    tag, ours = escape(look.language.tag), sheet.ours
-    width, height = px(sheet.width), px(sheet.height)
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="cbr-chart {look.theme}" role="img" lang="{tag}"',
-        f' width="{width}" height="{height}" viewBox="0 0 {width} {height}">',
-        f"<title{sheet.title_ours}>{escape(f'{title}. {subtitle}' if subtitle else title)}</title>",
-        f"<desc{ours}>{escape(words.alternative(rates))}</desc>",
-        f"<style>{STYLE}</style>",
-        f'<rect class="ground" width="{width}" height="{height}"/>',
-        *sheet.drawn(),
-        "</svg>\n",
-    ]
-    return "\n".join(parts)
+    drawn = page(
+        "chart.svg",
+        look=look,
+        sheet=sheet,
+        px=px,
+        rules=STYLE,
+        title=f"{title}. {subtitle}" if subtitle else title,
+        in_words=words.alternative(rates),
+        **sheet.plot(),
+    )
+    return f"{drawn}\n"
 
 
 def _in_new_roubles(code: str, points: Sequence[Point], quote: str) -> list[Point]:
@@ -199,72 +207,61 @@ class _Words:
 
 
 class _Sheet:
-    """One chart's geometry in tenths of a pixel."""
+    """One chart's words and its space for lines, in tenths of a pixel.
+
+    `head` and `foot` are parts of class, lines, place and step from line to line, and language if it is not the
+    picture's.
+    """
 
     def __init__(
         self, curves: Sequence[Curve], look: ChartLook, title: str, subtitle: str, notes: Iterable[str]
     ) -> None:
-        self.curves = curves
-        self.language = look.language
-        self.edge = (8 if look.is_compact else 16) * PIXEL
-        subtitle_style = ("small", _SMALL, 15) if look.is_compact else ("soft", _TEXT, 17)
-        self.subtitle_class, size, self.subtitle_step = subtitle_style
-        self.ours = f' lang="{look.language.foreign}"' if look.language.foreign else ""
-        """The attribute of a sentence that is not in the picture's language."""
-        self.title_ours = "" if curves or look.title else self.ours
+        self.curves, self._language = curves, look.language
+        self.lang = look.language.foreign
+        self.title_lang = "" if curves or look.title else self.lang
+        self.is_rtl = look.language.direction == "rtl"
         self.width = look.width * PIXEL
-        space = self.width - 2 * self.edge
-        self.title = wrapped(title, _TITLE, space)
-        self.subtitle = wrapped(subtitle, size, space)
-        self.notes = wrapped(look.language.blank.join(notes), _SMALL, space)
-        head = 21 * len(self.title) + self.subtitle_step * len(self.subtitle)
-        self.top = self.edge + max(self.edge, 12 * PIXEL) + head * PIXEL
-        foot = self.edge + (28 + 15 * len(self.notes)) * PIXEL
-        self.height = max(look.height * PIXEL, self.top + _LEAST_PLOT + foot)
-        self.bottom = self.height - foot
+        edge = self._edge = (8 if look.is_compact else 16) * PIXEL
+        self.words_at = self.width - edge if self.is_rtl else edge
+        space = self.width - 2 * edge
+        kind, size, step = ("small", _SMALL, 15 * PIXEL) if look.is_compact else ("soft", _TEXT, 17 * PIXEL)
+        titles, subtitles = wrapped(title, _TITLE, space), wrapped(subtitle, size, space)
+        rows = wrapped(look.language.blank.join(notes), _SMALL, space)
+        top, title_step, note_step = edge - 4 * PIXEL, 21 * PIXEL, 15 * PIXEL
+        below = top + title_step * len(titles)
+        self.head = [("title", titles, top, title_step, self.title_lang), (kind, subtitles, below, step, "")]
+        self._top = max(edge, 12 * PIXEL) + 4 * PIXEL + below + step * len(subtitles)
+        foot = edge + 28 * PIXEL + note_step * len(rows)
+        self.height = max(look.height * PIXEL, self._top + _LEAST_PLOT + foot)
+        self._bottom = self.height - foot
+        self.foot = [("small", rows, self.height - edge * 3 // 4 - note_step * len(rows), note_step, self.lang)]
 
-    def drawn(self) -> list[str]:
-        """The parts from back to front."""
-        y = self.edge - 4 * PIXEL
-        head = self._text("title", self.title, y, 21, self.title_ours)
-        y += 21 * PIXEL * len(self.title)
-        head += self._text(self.subtitle_class, self.subtitle, y, self.subtitle_step, "")
-        y = self.height - self.edge * 3 // 4 - 15 * PIXEL * len(self.notes)
-        return [*head, *(self._plot() if self.curves else ()), *self._text("small", self.notes, y, 15, self.ours)]
-
-    def _text(self, kind: str, rows: Sequence[str], y: int, step: int, ours: str) -> list[str]:
-        """Lines of words, each `step` pixels below the one before it."""
-        rtl = self.language.direction == "rtl"
-        x, towards = (self.width - self.edge, ' direction="rtl"') if rtl else (self.edge, "")
-        return [
-            f'<text class="{kind}" x="{px(x)}" y="{px(y + step * PIXEL * row)}"{towards}{ours}>{escape(text)}</text>'
-            for row, text in enumerate(rows, 1)
-        ]
-
-    def _plot(self) -> list[str]:
+    def plot(self) -> dict[str, object]:
+        """The axes, their marks as (place, text), and the lines between them."""
+        if not self.curves:
+            return {}
         levels = [level for curve in self.curves for _, level in curve.points]
-        ticks = value_ticks(min(levels), max(levels), (self.bottom - self.top) // (36 * PIXEL))
+        ticks = value_ticks(min(levels), max(levels), (self._bottom - self._top) // (36 * PIXEL))
         places = max(map(decimals, ticks))
-        marks = [(tick, self.language.number(tick, places)) for tick in ticks]
+        marks = [self._language.number(tick, places) for tick in ticks]
         is_narrow = self.width < _NARROW * PIXEL
         labels = [(curve.code,) if is_narrow else (curve.code, curve.figure) for curve in self.curves]
-        left = self.edge + max(text_width(text, _SMALL) for _, text in marks) + 8 * PIXEL
-        right = self.width - self.edge - max(text_width(" ".join(label), _TEXT) for label in labels) - 16 * PIXEL
+        left = self._edge + max(text_width(text, _SMALL) for text in marks) + 8 * PIXEL
+        right = self.width - self._edge - max(text_width(" ".join(label), _TEXT) for label in labels) - 16 * PIXEL
         first = min(curve.points[0][0] for curve in self.curves)
         last = max(curve.points[-1][0] for curve in self.curves)
-        level = Axis(ticks[0], ticks[-1], self.bottom, self.top)
+        level = Axis(ticks[0], ticks[-1], self._bottom, self._top)
         time = Axis(Decimal(first.toordinal()), Decimal(last.toordinal()), left, right)
-        grid = [*_grid(level, time, marks), *self._days(time, first, last)]
-        return [*grid, *lines(self.curves, level, time, labels)]
-
-    def _days(self, time: Axis, first: date, last: date) -> list[str]:
-        marks = self._fitting(time, first, last)
-        ticks = "".join(f"M{px(x)} {px(self.bottom)}v5" for x, _ in marks)
-        texts = [f'<text x="{px(x)}" y="{px(self.bottom + 19 * PIXEL)}">{escape(text)}</text>' for x, text in marks]
-        return [f'<path class="base" d="{ticks}"/>', '<g class="days">', *texts, "</g>"]
+        return {
+            "time": time,
+            "bottom": self._bottom,
+            "levels": list(zip(map(level.at, ticks), marks, strict=True)),
+            "days": self._fitting(time, first, last),
+            "lines": lines(self.curves, level, time, labels),
+        }
 
     def _fitting(self, time: Axis, first: date, last: date) -> list[tuple[int, str]]:
-        """The closest marks whose labels leave a blank between them."""
+        """The closest marks of days whose labels leave a blank between them."""
         marks: list[tuple[int, str]] = []
         for unit, days in day_ticks(first, last):
             texts = [self._day(day, unit) for day in days]
@@ -276,16 +273,5 @@ class _Sheet:
 
     def _day(self, day: date, unit: Unit) -> str:
         if unit == "day":
-            return self.language.day_and_month(day)
-        return self.language.year(day) if unit == "year" or day.month == 1 else self.language.month(day)
-
-
-def _grid(level: Axis, time: Axis, marks: Sequence[tuple[Decimal, str]]) -> list[str]:
-    heights = [level.at(tick) for tick, _ in marks]
-    rules = "".join(f"M{px(time.start)} {px(y)}H{px(time.end)}" for y in heights[1:])
-    texts = [
-        f'<text x="{px(time.start - 8 * PIXEL)}" y="{px(y + 4 * PIXEL)}">{escape(text)}</text>'
-        for y, (_, text) in zip(heights, marks, strict=True)
-    ]
-    base = f'<path class="base" d="M{px(time.start)} {px(level.start)}H{px(time.end)}"/>'
-    return [f'<path class="grid" d="{rules}"/>', base, '<g class="levels">', *texts, "</g>"]
+            return self._language.day_and_month(day)
+        return self._language.year(day) if unit == "year" or day.month == 1 else self._language.month(day)

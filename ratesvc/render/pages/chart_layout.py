@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
-from html import escape
 from itertools import count, groupby, pairwise
 from operator import itemgetter
 from typing import Literal
@@ -174,30 +173,35 @@ class Curve:
     points: Sequence[Point]
 
 
-def lines(curves: Sequence[Curve], level: Axis, time: Axis, labels: Sequence[tuple[str, ...]]) -> list[str]:
-    """The curves as SVG. They differ by dash, marker and label, and only then by colour.
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line as it is drawn: three paths, and the label with its place."""
 
-    Lines come first, so that every marker and label lies above every line.
-    """
+    path: str
+    leader: str
+    markers: str
+    label: Place
+    code: str
+    figure: str = ""
+
+
+def lines(curves: Sequence[Curve], level: Axis, time: Axis, labels: Sequence[tuple[str, ...]]) -> list[Line]:
+    """The curves between these axes. They differ by dash, marker and label, and only then by colour."""
     columns = max(1, min((time.end - time.start) // PIXEL, MOST_POINTS // (2 * len(curves))))
 
     def placed(points: Sequence[Point]) -> list[Place]:
         return [(time.at_day(day), level.at(rate)) for day, rate in points]
 
     paths = [placed(thinned(list(held(curve.points)), columns)) for curve in curves]
-    rows = spread([path[-1][1] for path in paths], LABEL_GAP, level.end, level.start)
-    label_x = time.end + 14 * PIXEL
-    drawn, ends = [], []
-    for index, (curve, path, row, (code, *figure)) in enumerate(zip(curves, paths, rows, labels, strict=True)):
-        leader = _leader(path[-1], time.end, label_x, row)
-        drawn.append(f'<g class="line c{index}"><path d="{_joined(path)}"/>{leader}</g>')
+    heights = spread([path[-1][1] for path in paths], LABEL_GAP, level.end, level.start)
+    drawn = []
+    for curve, path, height, label, marker in zip(curves, paths, heights, labels, _MARKERS, strict=False):
         is_sparse = (time.end - time.start) // len(curve.points) >= _CLOSE
         marked = placed(curve.points) if is_sparse else _some(path, only_last=len(curves) == 1)
-        markers = "".join(f"M{px(x)} {px(y)}{_MARKERS[index]}" for x, y in marked)
-        text = f"<tspan>{escape(code)}</tspan>{''.join(' ' + escape(part) for part in figure)}"
-        place = f'x="{px(label_x)}" y="{px(row + 45)}"'
-        ends.append(f'<g class="end c{index}"><path d="{markers}"/><text {place}>{text}</text></g>')
-    return drawn + ends
+        markers = "".join(f"M{px(x)} {px(y)}{marker}" for x, y in marked)
+        place = time.end + 14 * PIXEL, height
+        drawn.append(Line(_joined(path), _leader(path[-1], time.end, place), markers, place, *label))
+    return drawn
 
 
 def _some(path: Sequence[Place], *, only_last: bool) -> list[Place]:
@@ -216,12 +220,12 @@ def _joined(path: Sequence[Place]) -> str:
     return f"M{px(x)} {px(y)}" + (f"l{' '.join(steps)}" if steps else "")
 
 
-def _leader(end: Place, edge: int, label: int, row: int) -> str:
+def _leader(end: Place, edge: int, label: Place) -> str:
     """A thin line to the label, unless the label stands beside the line's end."""
     x, y = end
-    if abs(row - y) <= 4 * PIXEL and x == edge:
+    if abs(label[1] - y) <= 4 * PIXEL and x == edge:
         return ""
-    return f'<path class="leader" d="M{px(x)} {px(y)}H{px(max(x, edge))}L{px(label - 3 * PIXEL)} {px(row)}"/>'
+    return f"M{px(x)} {px(y)}H{px(max(x, edge))}L{px(label[0] - 3 * PIXEL)} {px(label[1])}"
 
 
 def px(tenths: int) -> str:
