@@ -178,18 +178,18 @@ def load(file: Path | None, environment: Mapping[str, str]) -> Settings:
 
 def _with_secrets(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment with the content of the files that it names for secrets."""
-    found = dict(environment)
+    variables = dict(environment)
     for variable in SECRETS:
-        if not (file := found.pop(f"{variable}_FILE", "")):
+        if not (file := variables.pop(f"{variable}_FILE", "")):
             continue
-        if found.get(variable):
+        if variables.get(variable):
             raise ConfigError(f"{variable}_FILE: {variable} is set, too")
         try:
-            found[variable] = Path(file).read_text("utf-8").strip()
+            variables[variable] = Path(file).read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
             raise ConfigError(f"{variable}_FILE: {file}: {reason}") from None
-    return found
+    return variables
 
 
 def _named_file(environment: Mapping[str, str]) -> Path | None:
@@ -239,8 +239,8 @@ def _from_text(text: str, kind: Any) -> Any:
 def _explained(message: str, overridden: Mapping[str, str]) -> str:
     """msgspec's «… - at `$.server.port`» in plain words, with the key, or its variable, in front."""
     reason, where = message, ""
-    if found := re.search(r" - at `\$\.([^`]*)`$", message):
-        reason, where = message[: found.start()], found[1]
+    if place := re.search(r" - at `\$\.([^`]*)`$", message):
+        reason, where = message[: place.start()], place[1]
     if unknown := re.search(r"unknown field `([^`]+)`", reason):
         return f"{where}.{unknown[1]}".removeprefix(".") + ": no such setting"
     key, is_entry, _ = where.partition("[")

@@ -62,11 +62,11 @@ async def verify(settings: Settings, *, repair: bool, as_json: bool, demo: bool)
     async with opened(settings, demo=demo) as service:
         differences = await follow(differences_of(service), as_json=as_json)
         if repair and differences:
-            for day in sorted({found.day for found in differences}):
+            for day in sorted({difference.day for difference in differences}):
                 await service.fetch(day)
-            differences = [found for found in differences if _held(service, found) != found.bank]
-    for found in differences:
-        click.echo(msgspec.json.encode(found) if as_json else _in_words(found))
+            differences = [difference for difference in differences if _is_left(difference, service)]
+    for difference in differences:
+        click.echo(msgspec.json.encode(difference) if as_json else _in_words(difference))
     if as_json:
         click.echo(msgspec.json.encode({"differences": len(differences)}))
     elif not differences:
@@ -95,19 +95,19 @@ async def differences_of(service: Service) -> AsyncIterator[Progress | Differenc
     yield Progress(len(columns), len(columns), "nothing more")
 
 
-def _held(service: Service, found: Difference) -> str | None:
-    records = (column.record(found.day) for column in service.history.columns(found.code))
-    return next((_figure(*record) for record in records if record), None)
+def _is_left(difference: Difference, service: Service) -> bool:
+    records = (column.record(difference.day) for column in service.history.columns(difference.code))
+    return difference.bank != next((_figure(*record) for record in records if record), None)
 
 
 def _figure(nominal: int, value: Decimal) -> str:
     return f"{value} for {nominal}"
 
 
-def _in_words(found: Difference) -> str:
-    if found.held_back:
-        return f"{found.code} {found.day}: not admitted (ratesvc quarantine list), the Bank has {found.bank}"
-    return f"{found.code} {found.day}: held {found.held or 'nothing'}, the Bank has {found.bank or 'nothing'}"
+def _in_words(difference: Difference) -> str:
+    held = f"held {difference.held or 'nothing'}"
+    held = "not admitted (ratesvc quarantine list)" if difference.held_back else held
+    return f"{difference.code} {difference.day}: {held}, the Bank has {difference.bank or 'nothing'}"
 
 
 # Quarantine

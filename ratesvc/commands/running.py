@@ -91,20 +91,20 @@ async def follow(steps: AsyncIterator[Progress | T], *, as_json: bool = False, q
     It is a bar in a terminal, a line for each step elsewhere, or with `as_json` lines of JSON on standard output. A
     `quiet` job shows nothing but the bar.
     """
-    found: list[T] = []
+    results: list[T] = []
     with progress_bar(Console(stderr=True), disable=as_json or not sys.stderr.isatty(), transient=quiet) as bar:
         job = bar.add_task("")
         async for step in steps:
             end_if_cancelled()
             if not isinstance(step, Progress):
-                found.append(step)
+                results.append(step)
                 continue
             bar.update(job, completed=step.done, total=step.total, description=step.asking)
             if as_json:
                 click.echo(msgspec.json.encode(step))
             elif bar.disable and not quiet:
                 click.echo(f"{step.done}/{step.total} {step.asking}", err=True)
-    return found
+    return results
 
 
 def progress_bar(console: Console, *, disable: bool, transient: bool) -> Bar:

@@ -108,10 +108,9 @@ def check_known(codes: tuple[str, ...], history: History) -> None:
 
 def _language(tag: str) -> Language:
     """The language of a tag. Raises click.BadParameter for a language that CLDR does not know."""
-    found = language_of(tag)
-    if found is None:
-        raise click.BadParameter(f"There is no language {tag!r}; en, ru and pt-BR are some.", param_hint="--lang")
-    return found
+    if language := language_of(tag):
+        return language
+    raise click.BadParameter(f"There is no language {tag!r}; en, ru and pt-BR are some.", param_hint="--lang")
 
 
 async def held_or_fetched(service: Service, params: SeriesParams) -> History:
@@ -137,16 +136,16 @@ async def _fetched(service: Service, params: SeriesParams) -> AsyncIterator[Prog
         for record in await service.client.dynamic(column.currency.cbr_id, days.since, days.until):
             if record.effective_date not in held and record.effective_date <= newest:
                 column.put(record.effective_date, record.nominal, record.value)
-    found, left_out = History(history.calendar), []
+    fetched, left_out = History(history.calendar), []
     for day in sorted({day for column in columns for day, _ in column.unit_rates(days.since - NEAR, days.until)}):
         revision = composed(columns, day)
         is_held = day in held or day not in days
-        if revision and day not in unconfirmed and (is_held or _is_plausible(found, revision)):
-            found.add(revision)
+        if revision and day not in unconfirmed and (is_held or _is_plausible(fetched, revision)):
+            fetched.add(revision)
         else:
             left_out.append(day)
-    found.coverage = replace(days, unconfirmed=tuple(left_out))
-    yield found
+    fetched.coverage = replace(days, unconfirmed=tuple(left_out))
+    yield fetched
 
 
 def _is_plausible(history: History, revision: Revision) -> bool:

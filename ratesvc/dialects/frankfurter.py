@@ -56,25 +56,22 @@ class _Asked:
     @classmethod
     def of(cls, request: Request) -> _Asked:
         """`from` comes before `base` and `to` before `symbols`. Raises Refused."""
-        given = request.given
-        amount = request.amount("1", "invalid amount", 422)
+        given, amount = request.given, request.amount("1", "invalid amount", 422)
         if not amount:
             raise Refused(422, "invalid amount")
-        base, symbols = (
-            given.get("from", given.get("base", "EUR")).strip().upper(),
-            given.get("to", given.get("symbols")),
-        )
-        asked = cls(base, None if symbols is None else split(symbols), amount)
-        if asked.symbols == frozenset({base}):
+        base = given.get("from", given.get("base", "EUR")).strip().upper()
+        text = given.get("to", given.get("symbols"))
+        symbols = None if text is None else split(text)
+        if symbols == frozenset({base}):
             raise Refused(422, "bad currency pair")
-        return asked
+        return cls(base, symbols, amount)
 
     def codes(self, known: set[str]) -> tuple[str, ...]:
         """The known ones of the currencies, in order. Raises Refused if there is none, or no such base."""
-        codes = known if self.symbols is None else known & self.symbols
-        if self.base not in known or not codes - {self.base}:
+        codes = (known if self.symbols is None else known & self.symbols) - {self.base}
+        if self.base not in known or not codes:
             raise Refused(404, NOT_FOUND)
-        return tuple(sorted(codes - {self.base}))
+        return tuple(sorted(codes))
 
 
 def rates(request: Request) -> Content:
@@ -95,11 +92,14 @@ def rates(request: Request) -> Content:
 def _sheet(revision: Revision, asked: _Asked, until: date) -> Content:
     base, amount, codes = asked.base, asked.amount, asked.codes(set(revision.sheet.costs))
 
-    def write() -> bytes:
-        found = {code: convert(revision.sheet, amount, base, code) for code in codes}
+    def figure(code: str) -> Raw | None:
         # One unit costs its rate; another amount is converted at the unrounded rate, to 28 significant digits.
-        shown = {code: literal(one.unit_rate if amount == ONE else one.result) for code, one in found.items()}
-        return encode({"amount": _amount(amount), "base": base, "date": revision.effective_date, "rates": shown})
+        converted = convert(revision.sheet, amount, base, code)
+        return literal(converted.unit_rate if amount == ONE else converted.result)
+
+    def write() -> bytes:
+        rates = {code: figure(code) for code in codes}
+        return encode({"amount": _amount(amount), "base": base, "date": revision.effective_date, "rates": rates})
 
     # The amount as text, here and below: 10 and 10.00 are equal, but each is repeated as it was written.
     return Content(("sheet", revision.key, base, codes, plain(amount)), JSON, write, until)
@@ -121,9 +121,8 @@ def _range(request: Request, asked: _Asked, since: date, until: date | None = No
         ends = {"start_date": min(shown), "end_date": max(shown)}
         return encode({"amount": _amount(amount), "base": base, **ends, "rates": shown})
 
-    return Content(
-        ("range", base, codes, plain(amount), since, until), JSON, write, until or date.max, points, days.since
-    )
+    key = ("range", base, codes, plain(amount), since, until)
+    return Content(key, JSON, write, until or date.max, points, days.since)
 
 
 def _amount(amount: Decimal) -> Raw:

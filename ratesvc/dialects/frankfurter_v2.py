@@ -79,18 +79,18 @@ class _Records:
 
 def rates(request: Request, *, media: str = "") -> Content:
     """rates, rates.csv, providers/cbr/rates: a list, a table or lines of JSON, as the header Accept says."""
-    found = _records(request)
+    records = _records(request)
     chosen = media or next((known for known in (CSV, NDJSON) if known in request.accept), JSON)
 
     def write() -> bytes:
         if chosen == JSON:
-            return f"[{','.join(found.objects())}]".encode()
-        return "".join(f"{line}\n" for line in (found.lines() if chosen == CSV else found.objects())).encode()
+            return f"[{','.join(records.objects())}]".encode()
+        return "".join(f"{line}\n" for line in (records.lines() if chosen == CSV else records.objects())).encode()
 
     # Not the texts of codes, which may be long.
     texts = tuple(request.given.get(name, "") for name in ("date", "from", "to", "group"))
-    key = ("rates", chosen, found.base, tuple(found.codes), found.expand, texts)
-    return Content(key, chosen, write, found.until, found.points, found.since, by_accept=not media)
+    key = ("rates", chosen, records.base, tuple(records.codes), records.expand, texts)
+    return Content(key, chosen, write, records.until, records.points, records.since, by_accept=not media)
 
 
 def rate(request: Request) -> Content:
@@ -99,11 +99,10 @@ def rate(request: Request) -> Content:
     quote = given.pop("quote")
     if "," in quote:
         raise Refused(422, f"invalid currency: {quote}")
-    found = _records(replace(request, given={**given, "quotes": quote}))
-    record = next(found.objects(), None)
-    if record is None:
-        raise Refused(404, NOT_FOUND)
-    return Content(("rate", record), JSON, record.encode, found.until)
+    records = _records(replace(request, given={**given, "quotes": quote}))
+    if first := next(records.objects(), None):
+        return Content(("rate", first), JSON, first.encode, records.until)
+    raise Refused(404, NOT_FOUND)
 
 
 def _records(request: Request) -> _Records:
@@ -179,8 +178,7 @@ def _means(request: Request, asked: _Records, days: Days, period: Period) -> Row
 def _beginning(period: Period, in_roubles: bool, ordinal: int) -> str:
     """The first day of a day's week or month. The week of old and new roubles is two."""
     day = date.fromordinal(ordinal)
-    first = period(day)[0]
-    return str(max(first, REDENOMINATION) if in_roubles and day >= REDENOMINATION else first)
+    return str(max(period(day)[0], REDENOMINATION if in_roubles and day >= REDENOMINATION else date.min))
 
 
 def _week(day: date) -> tuple[date, date]:
@@ -210,8 +208,9 @@ def currencies(request: Request) -> Content:
     is_ours, is_all = _is_ours(request), "providers" in request.given or request.given.get("scope") == "all"
 
     def write() -> bytes:
-        found = [_details(request, code) for code in sorted(request.known())] if is_ours else []
-        return encode([one for one in found if is_all or one["end_date"] >= request.snapshot.today - ACTIVE])
+        details = [_details(request, code) for code in sorted(request.known())] if is_ours else []
+        since = request.snapshot.today - ACTIVE
+        return encode([currency for currency in details if is_all or currency["end_date"] >= since])
 
     return Content(("currencies", is_ours, is_all), JSON, write)
 

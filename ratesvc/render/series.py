@@ -83,8 +83,8 @@ def check_complete(history: History, params: SeriesParams, today: date) -> None:
 def dated_rates(history: History, code: str, params: SeriesParams, today: date) -> list[tuple[date, Decimal]]:
     """Effective dates and unit rates of a currency, oldest first. Raises HistoryLoading."""
     check_complete(history, params, today)
-    found = _rates(history, code, params)
-    return list(zip(map(date.fromordinal, found.days), found.numbers, strict=True))
+    rates = _rates(history, code, params)
+    return list(zip(map(date.fromordinal, rates.days), rates.numbers, strict=True))
 
 
 def to_json(params: SeriesParams, history: History, today: date, *, demo: bool) -> bytes:
@@ -132,8 +132,8 @@ def columns_of(history: History, params: SeriesParams, today: date) -> Columns:
             columns["effective_date"] |= {day: of for day, of, _ in rows}
             columns[code] = {day: text for day, _, text in rows}
         else:
-            found = _rates(history, code, params)
-            columns[code] = dict(zip(map(iso, found.days), found.texts, strict=True))
+            rates = _rates(history, code, params)
+            columns[code] = dict(zip(map(iso, rates.days), rates.texts, strict=True))
     return columns
 
 
@@ -143,7 +143,8 @@ def columns_of_sheet(answer: InForce, quote: str, codes: Collection[str] | None)
     `nominal` and `value` are empty in other currencies than the rouble. Raises KeyError if the sheet lacks `quote`.
     """
     sheet, previous = answer.revision.sheet, answer.previous.sheet if answer.previous else None
-    moves = {one: move for one, move in unit_rates(sheet, previous, quote).items() if codes is None or one in codes}
+    moves = unit_rates(sheet, previous, quote)
+    moves = moves if codes is None else {code: moves[code] for code in moves if code in codes}
     printed = {code: sheet.by_code[code] for code in moves} if quote == "RUB" else {}
     changes = {code: move.change for code, move in moves.items() if move.change}
     figures = {
@@ -192,8 +193,8 @@ def means_between(
 def _carried_rates(history: History, code: str, params: SeriesParams, today: date) -> list[tuple[int, int, str]]:
     """Days that are set, the effective date of the sheet in force on each, and its rate if it has the currency."""
     days, effective = carried(history, params.since, _last_set(history, params, today))
-    found = _rates(history, code, params, date.fromordinal(effective[0]) if effective and effective[0] else None)
-    texts = dict(zip(found.days, found.texts, strict=True))
+    rates = _rates(history, code, params, date.fromordinal(effective[0]) if effective and effective[0] else None)
+    texts = dict(zip(rates.days, rates.texts, strict=True))
     return [(day, of, text) for day, of in zip(days, effective, strict=True) if (text := texts.get(of))]
 
 
@@ -298,12 +299,12 @@ def in_roubles(column: Column, since: date, until: date) -> bytes:
     """The official unit rates of a closed range as one JSON array, a slice of the column's text."""
     # If a record changes meanwhile, the column gets another `derived`, so an outdated text is never used.
     derived = column.derived
-    found: _Text | None = derived.get("json")
-    if found is None or len(found.days) < len(column.days):
-        found = derived["json"] = _Text.of(column)
-    first = bisect_left(found.days, since.toordinal())
-    last = bisect_right(found.days, until.toordinal(), first)
-    return b"[%b]" % found.text[found.starts[first] : max(found.starts[first], found.starts[last] - 1)]
+    whole: _Text | None = derived.get("json")
+    if whole is None or len(whole.days) < len(column.days):
+        whole = derived["json"] = _Text.of(column)
+    first = bisect_left(whole.days, since.toordinal())
+    last = bisect_right(whole.days, until.toordinal(), first)
+    return b"[%b]" % whole.text[whole.starts[first] : max(whole.starts[first], whole.starts[last] - 1)]
 
 
 def carried(history: History, since: date, until: date) -> tuple[range, list[int]]:
@@ -314,12 +315,12 @@ def carried(history: History, since: date, until: date) -> tuple[range, list[int
     unconfirmed = history.unconfirmed
     held = sorted({*history.days, *unconfirmed}) if unconfirmed else history.days
     days = range(since.toordinal(), until.toordinal() + 1)
-    found: list[int] = []
+    dates: list[int] = []
     effective = 0
     for day in held[max(bisect_right(held, since) - 1, 0) : bisect_right(held, until)]:
-        found += repeat(effective, day.toordinal() - days.start - len(found))
+        dates += repeat(effective, day.toordinal() - days.start - len(dates))
         effective = 0 if day in unconfirmed else day.toordinal()
-    return days, found + [effective] * (len(days) - len(found))
+    return days, dates + [effective] * (len(days) - len(dates))
 
 
 def iso(ordinal: int) -> str:

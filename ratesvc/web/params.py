@@ -89,11 +89,11 @@ class StrictParams:
         """
         if not self.has("codes"):
             return None
-        found = tuple(dict.fromkeys(part.strip().upper() for part in self.text("codes").split(",")))
-        if found == (self.code("quote"),):
-            text = f"Rates are in {found[0]}, so codes={found[0]} leaves nothing to show. Give other codes or a quote."
+        codes = tuple(dict.fromkeys(part.strip().upper() for part in self.text("codes").split(",")))
+        if codes == (self.code("quote"),):
+            text = f"Rates are in {codes[0]}, so codes={codes[0]} leaves nothing to show. Give other codes or a quote."
             raise BadRequest(text, "codes", self.text("codes"))
-        return found
+        return codes
 
     def day(self, name: str, default: date) -> date:
         """One day, YYYY-MM-DD."""
@@ -113,10 +113,9 @@ class StrictParams:
 
     def language(self, name: str = "lang") -> Language:
         """`lang=ru`. Raises BadRequest for a language that CLDR does not know."""
-        found = language(self.text(name))
-        if found is None:
-            raise _malformed(self._known[name], self.text(name))
-        return found
+        if spoken := language(self.text(name)):
+            return spoken
+        raise _malformed(self._known[name], self.text(name))
 
     def locale(self) -> Language | None:
         """`locale=ru`, for CSV; None when not given. Raises what `language` raises."""

@@ -60,7 +60,8 @@ class Embedding:
         self.day = params.day() if dated else None
         answers = [on_day(service.history, self.day, service.clock())] if self.day else [snapshot.for_today()]
         following = None if self.day else snapshot.for_next()
-        view = params.view({code for one in (*answers, following) if one for code in one.revision.sheet.by_code})
+        sheets = [answer.revision.sheet for answer in (*answers, following) if answer]
+        view = params.view({code for sheet in sheets for code in sheet.by_code})
         self.view = view if trending else replace(view, spark=0)
         self._shown: Sequence[InForce] = answers if self.day else rows.columns_of(snapshot, self.view)
         if view.layout == "inline" and view.codes[0] not in self._shown[-1].revision.sheet.by_code:
@@ -213,14 +214,16 @@ def manifest() -> dict[str, object]:
 
 def _releases() -> dict[str, Handler]:
     """Every release under its own address for ever, and the newest scripts under a second address."""
-    found = {
-        f"/widget/{version}/{name}": fixed(Body(content, releases.TYPES[name]), FOR_EVER)
+    bodies = {
+        f"/widget/{version}/{name}": Body(content, releases.TYPES[name])
         for version, release in releases.releases().items()
         for name, content in release.items()
     }
-    newest = releases.releases()[releases.RELEASE]
-    scripts = [name for name in newest if name.endswith(".js")]
-    return {**found, **{f"/widget/{name}": fixed(Body(newest[name], releases.TYPES[name]), HOURLY) for name in scripts}}
+    newest = {name: bodies[f"/widget/{releases.RELEASE}/{name}"] for name in releases.TYPES if name.endswith(".js")}
+    return {
+        **{path: fixed(body, FOR_EVER) for path, body in bodies.items()},
+        **{f"/widget/{name}": fixed(body, HOURLY) for name, body in newest.items()},
+    }
 
 
 def fixed(body: Body, caching: Caching) -> Handler:
@@ -273,7 +276,7 @@ def _pixels_of(shown: Embedding, look: Look, scale: str) -> Body:
 
 @lru_cache
 def _empty_pixels(tag: str, look: Look, scale: str) -> Body:
-    return _png((card.empty_card(language_or_default(one), look) for one in (tag, None)), look, scale)
+    return _png((card.empty_card(language_or_default(name), look) for name in (tag, None)), look, scale)
 
 
 def _png(pictures: Iterable[str], look: Look, scale: str) -> Body:

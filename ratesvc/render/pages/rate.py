@@ -219,7 +219,7 @@ def _sentences(why: Reason, question: Question, language: Language) -> Iterator[
     say, day = language.say, _of_sentences(language).day
     first, last = why.days_off or (None, None)
     dates = {"effective": why.effective, "first": first, "last": last}
-    words = {name: day(found) for name, found in dates.items() if found}
+    words = {name: day(dated) for name, dated in dates.items() if dated}
     names = ", ".join(map(say, why.holidays))
     yield say(why.kind.value, code=question.code, names=say(" ({names})", names=names) if names else "", **words)
     if why.until:

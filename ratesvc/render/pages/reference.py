@@ -35,18 +35,19 @@ def page(site: Site, day: date, tag: str, answers: Mapping[tuple[str, str], byte
 
     `answers` by operationId and media type stand in place of the contract's examples, which also show `problems`.
     """
-    found, whole, sentences = operations(site, day), contract(), catalogue(f"reference/{tag}")
+    whole, sentences = contract(), catalogue(f"reference/{tag}")
+    described = operations(site, day)
 
     def t(text: str) -> str:
         return sentences.get(text, text)
 
-    sections = [(tag, [one for one in found if tag["name"] in one["tags"]]) for tag in whole["tags"]]
+    sections = [(tag, [each for each in described if tag["name"] in each["tags"]]) for tag in whole["tags"]]
     shown = {example["value"]["type"]: example["value"] for example in whole["components"]["examples"].values()}
     return pages.page(
         "docs.html",
         site=site,
         tag=tag,
-        languages=[language_or_default(one) for one in LANGUAGES],
+        languages=list(map(language_or_default, LANGUAGES)),
         t=t,
         about=whole["info"]["description"],
         sections=sections,
