@@ -22,7 +22,7 @@ from ratesvc.render.amounts import read_amount
 from ratesvc.render.contract import query_parameters
 from ratesvc.render.language import TRANSLATIONS, Language, language, language_or_default
 from ratesvc.render.widget import view as views
-from ratesvc.render.widget.view import Figures, Look, Packing, View
+from ratesvc.render.widget.view import Figures, Look, View
 from ratesvc.web.responses import weights
 
 MOST_POINTS = 75_000
@@ -211,10 +211,6 @@ class LenientParams:
         """Colours."""
         return Look(self.choice("theme", themes), self.choice("updown", views.UPDOWNS))
 
-    def packing(self) -> Packing:
-        """How a fragment brings its style."""
-        return Packing(self.choice("style", views.STYLES), self.choice("shadow", ("0", "1")) == "1")
-
     def view(self, known: Collection[str]) -> View:
         """Which rows and columns to show; `known` are the currencies that there are. A sentence may name another."""
         usual = View.usual(self.choice("layout", views.LAYOUTS))
@@ -230,9 +226,9 @@ class LenientParams:
             spark=int(self.choice("spark", list(map(str, views.SPARKS)))) if is_table else 0,
             figures=self._figures(usual.figures),
             href=self._address("href"),
-            head=not is_table or self._switch("head", is_on=True),
-            pending=self._switch("pending", is_on=False),
-            converter=not is_inline and self._switch("converter", is_on=usual.layout == "converter"),
+            head=not is_table or self.switch("head", is_on=True),
+            pending=self.switch("pending"),
+            converter=not is_inline and self.switch("converter", is_on=usual.layout == "converter"),
         )
 
     def _columns(self, allowed: Sequence[str]) -> tuple[str, ...]:
@@ -241,11 +237,11 @@ class LenientParams:
 
     def _figures(self, usual: Figures) -> Figures:
         decimals = self.choice("decimals", (str(usual.decimals), *views.DECIMALS))
-        unit, symbols = self._switch("unit", is_on=usual.per_unit), self._switch("symbols", is_on=usual.symbols)
+        unit, symbols = self.switch("unit", is_on=usual.per_unit), self.switch("symbols", is_on=usual.symbols)
         return Figures(int(decimals), unit, symbols)
 
-    def _switch(self, name: str, *, is_on: bool) -> bool:
-        """0 or 1."""
+    def switch(self, name: str, *, is_on: bool = False) -> bool:
+        """0 or 1; `is_on` says what it is otherwise."""
         return self.choice(name, ("1", "0") if is_on else ("0", "1")) == "1"
 
     def _address(self, name: str) -> str:

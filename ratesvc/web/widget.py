@@ -23,7 +23,7 @@ from ratesvc.render.widget import builder, card, fragment, releases, rows
 from ratesvc.render.widget import view as views
 from ratesvc.render.widget.builder import HEIGHTS, OEMBED_SIZES, WIDTHS, Choice, Size
 from ratesvc.render.widget.element import element
-from ratesvc.render.widget.view import FRAME_THEMES, Look, View
+from ratesvc.render.widget.view import FRAME_THEMES, STYLES, Look, View
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Queue
 from ratesvc.web.caching import CARD, FOR_EVER, HOURLY, MANIFEST, NO_STORE, WIDGET, Caching
@@ -53,11 +53,9 @@ class Embedding:
 
     def __init__(self, params: LenientParams, service: Service, *, dated: bool = True, trending: bool = True) -> None:
         """`dated=False` is for the builder: no `date=`, and always a rate. `trending=False` draws no sparkline."""
-        self._service = service
-        self._publication = service.publisher.require()
-        self.params, self.language = params, params.language()
+        self._service, self._publication = service, service.publisher.require()
+        self.params, self.language, self.day = params, params.language(), params.day() if dated else None
         snapshot = self._publication.snapshot
-        self.day = params.day() if dated else None
         answers = [on_day(service.history, self.day, service.clock())] if self.day else [snapshot.for_today()]
         following = None if self.day else snapshot.for_next()
         sheets = [answer.revision.sheet for answer in (*answers, following) if answer]
@@ -76,20 +74,21 @@ class Embedding:
 
     def table_in(self, language: Language, view: View) -> rows.Table:
         """The rows in another language, or with another heading."""
-        history, last = self._service.history, self._shown[-1].revision.effective_date
+        service, last, today = self._service, self._shown[-1].revision.effective_date, self._publication.snapshot.today
 
         def recent(code: str, days: int) -> list[tuple[date, Decimal]]:
-            return history.series(code, last - timedelta(days=days), last)
+            return service.history.series(code, last - timedelta(days=days), last)
 
-        today = self._publication.snapshot.today
-        return rows.table(self._shown, language, view, recent, today=today, demo=self._service.demo)
+        return rows.table(self._shown, language, view, recent, today=today, demo=service.demo)
 
     async def answer(
         self, kind: Hashable, render: Callable[[], Body], caching: Caching = WIDGET, queue: Queue = Queue.PAGES
     ) -> Answer:
         """The finished body, rendered in a worker thread at the first request for it. Raises Busy."""
-        key, packed = self._key(kind), self.params.packed
-        body = await self._publication.body_in_thread(key, render, self._service.workers, queue, packed=packed)
+        # The day too, because a sheet that is asked for by its date looks different, and today it may be stale.
+        days = tuple(answer.revision.effective_date for answer in self._shown)
+        key, workers = (kind, self.language.tag, self.view, self.day, days), self._service.workers
+        body = await self._publication.body_in_thread(key, render, workers, queue, packed=self.params.packed)
         return Answer(body, caching)
 
     async def measured(self, first: str = "") -> Choice:
@@ -101,25 +100,12 @@ class Embedding:
         params, view = self.params, self.view.beginning_with(first) if first in self.view.codes else self.view
         width = params.number("width", builder.WIDTH_OF[view.layout], WIDTHS)
         usual = self.height(width)
-        height = params.number("height", usual, HEIGHTS)
-        strict = params.choice("csp", ("0", "1")) == "1"
-        return Choice(
-            view,
-            params.look(),
-            self.language,
-            Size(width, height, usual, card.size_of(self.table, view)),
-            strict,
-            self.day,
-        )
+        size = Size(width, params.number("height", usual, HEIGHTS), usual, card.size_of(self.table, view))
+        return Choice(view, params.look(), self.language, size, params.switch("csp"), self.day)
 
     def height(self, width: int) -> int:
         """The height in pixels that a frame of this width needs."""
         return self.table.height(max(width, WIDTHS.start))
-
-    def _key(self, kind: Hashable) -> Hashable:
-        # The day too, because a sheet that is asked for by its date looks different, and today it may be stale.
-        days = tuple(answer.revision.effective_date for answer in self._shown)
-        return kind, self.language.tag, self.view, self.day, days
 
 
 def routes(service: Service, site: Site) -> dict[str, Handler]:
@@ -138,12 +124,14 @@ def routes(service: Service, site: Site) -> dict[str, Handler]:
 
 
 async def _fragment(service: Service, site: Site, request: web.Request) -> Answer:
-    release_url = f"{site.public_url}/widget/{releases.RELEASE}"
     shown = Embedding(LenientParams(request), service)
-    look, packing = shown.params.look(), shown.params.packing()
-    return await shown.answer(
-        ("widget", look, packing), lambda: html(fragment.fragment(shown.table, look, packing, release_url), NOINDEX)
-    )
+    look, style, shadow = shown.params.look(), shown.params.choice("style", STYLES), shown.params.switch("shadow")
+
+    def render() -> Body:
+        url = f"{site.public_url}/widget/{releases.RELEASE}"
+        return html(fragment.fragment(shown.table, look, style, url, shadow=shadow), NOINDEX)
+
+    return await shown.answer(("widget", look, style, shadow), render)
 
 
 async def _frame(service: Service, request: web.Request) -> Answer:

@@ -185,7 +185,7 @@ def reads(pump: str) -> Iterator[Callable[[], object]]:
             yield partial(refused, partial(StrictParams, asked, path))
     names = ("codes", "columns", "heading", "lang", "spark", "theme", "date")
     lenient = LenientParams(MultiDict(dict.fromkeys(names, pump)))
-    yield lambda: (lenient.view({"USD"}), lenient.language(), lenient.look(), lenient.day(), lenient.packing())
+    yield lambda: (lenient.view({"USD"}), lenient.language(), lenient.look(), lenient.day())
     yield partial(read_amount, pump, "USD", language_or_default("de"))
     yield partial(preferred.__wrapped__, pump, ("br", "gzip", "identity"))
     yield partial(has_it, pump, Body(b"", "text/plain"))

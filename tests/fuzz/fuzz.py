@@ -105,7 +105,7 @@ def query(content: bytes) -> None:
         assert chart.number("width") in range(320, 1601)
         assert chart.text("theme") in ("light", "dark", "auto")
     lenient = LenientParams(values)
-    lenient.view({"USD", "EUR"}), lenient.language(), lenient.look(), lenient.packing(), lenient.day()
+    lenient.view({"USD", "EUR"}), lenient.language(), lenient.look(), lenient.day()
     assert lenient.number("width", 5, range(9)) in range(9)
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratesvc.errors import BadRequest
-from ratesvc.render.widget.view import DEFAULT_COLUMNS, ONE_DAY_COLUMNS, Figures, Look, Packing, View
+from ratesvc.render.widget.view import DEFAULT_COLUMNS, ONE_DAY_COLUMNS, Figures, Look, View
 from ratesvc.web.params import LenientParams, StrictParams, day_of, one_code, page_language
 from ratesvc.web.params import _hint as hint
 
@@ -285,10 +285,7 @@ LENIENT: dict[str, tuple[Read, list[tuple[str, object]]]] = {
         [("lang=pt_BR", "pt-BR"), ("lang=xx", "en"), (f"lang=de-{'a' * 33}", "en"), ("", "en")],
     ),
     "look": (LenientParams.look, [("theme=dark&updown=red-green", Look("dark", "red-green")), ("updown=red", Look())]),
-    "packing": (
-        LenientParams.packing,
-        [("style=link&shadow=1", Packing("link", shadow=True)), ("shadow=2", Packing())],
-    ),
+    "switch": (lambda params: params.switch("shadow"), [("shadow=1", True), ("shadow=2", False), ("", False)]),
     "view": (
         lambda params: params.view({"USD", "EUR"}),
         [

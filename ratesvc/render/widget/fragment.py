@@ -7,13 +7,16 @@ from ratesvc.render.language import Language
 from ratesvc.render.page import page
 from ratesvc.render.widget.releases import RELEASE, lock
 from ratesvc.render.widget.rows import Table
-from ratesvc.render.widget.view import TITLE, Look, Packing
+from ratesvc.render.widget.view import TITLE, Look
 
 
-def fragment(table: Table, look: Look, packing: Packing, release_url: str) -> str:
-    """The HTML fragment for server-side includes; `release_url` is the address of the newest release."""
+def fragment(table: Table, look: Look, style: str, release_url: str, *, shadow: bool) -> str:
+    """The HTML fragment for server-side includes; `release_url` is the address of the newest release.
+
+    It brings its style inline, by a link or not at all, and with `shadow` has a shadow root of its own.
+    """
     pin = lock()[RELEASE]["converter.js"]
-    values = {"packing": packing, "release_url": release_url, "pin": pin, "parts": packing.shadow}
+    values = {"packing": style, "release_url": release_url, "pin": pin, "parts": shadow}
     return page("widget.html", table=table, look=look, **values)
 
 

@@ -120,11 +120,3 @@ class Look:
         """The classes that the style sheet knows; the defaults have none."""
         chosen = [word for word in (self.theme, self.updown) if word not in (THEMES[0], UPDOWNS[0])]
         return " ".join(["cbr-rates", *(f"cbr-{word}" for word in chosen)])
-
-
-@dataclass(frozen=True, slots=True)
-class Packing:
-    """How a fragment brings its style (inline, by link or not at all), and whether it has its own shadow root."""
-
-    style: str = STYLES[0]
-    shadow: bool = False
