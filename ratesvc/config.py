@@ -161,7 +161,8 @@ def variables(
 def load(file: Path | None, environment: Mapping[str, str]) -> Settings:
     """Read the settings of the file and the environment. Raises ConfigError with one line that names the key."""
     environment = _with_secrets(environment)
-    tree = _read(file or _named_file(environment))
+    named = environment.get(CONFIG_FILE_VARIABLE)
+    tree = _read(file or (Path(named) if named else DEFAULT_FILE if DEFAULT_FILE.exists() else None))
     known = {variable: (path, kind) for variable, path, kind in variables()}
     given = sorted(name for name in environment if name.startswith(PREFIX) and name != CONFIG_FILE_VARIABLE)
     for variable in given:
@@ -190,12 +191,6 @@ def _with_secrets(environment: Mapping[str, str]) -> dict[str, str]:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
             raise ConfigError(f"{variable}_FILE: {file}: {reason}") from None
     return variables
-
-
-def _named_file(environment: Mapping[str, str]) -> Path | None:
-    if named := environment.get(CONFIG_FILE_VARIABLE):
-        return Path(named)
-    return DEFAULT_FILE if DEFAULT_FILE.exists() else None
 
 
 def _read(file: Path | None) -> dict[str, Any]:

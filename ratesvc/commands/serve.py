@@ -135,13 +135,10 @@ async def _write_files(service: Service, folder: Path) -> tuple[dict[str, int], 
             if answer.status in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):
                 counts[replace_file(folder / name, body if answer.ok else None)] += 1
             else:
-                refusals.append(f"{path} is answered by {answer.status}: {_detail(answer, body)}")
+                is_problem = answer.content_type == PROBLEM_JSON
+                why = msgspec.json.decode(body)["detail"] if is_problem else answer.reason
+                refusals.append(f"{path} is answered by {answer.status}: {why}")
     return counts, refusals
-
-
-def _detail(answer: aiohttp.ClientResponse, body: bytes) -> str:
-    is_problem = answer.content_type == PROBLEM_JSON
-    return str(msgspec.json.decode(body)["detail"] if is_problem else answer.reason)
 
 
 def _pages(service: Service) -> Iterator[tuple[str, str]]:

@@ -19,7 +19,7 @@ from ratesvc.commands.running import follow, opened
 from ratesvc.config import Settings
 from ratesvc.domain.columns import Coverage, composed
 from ratesvc.domain.history import NEAR, History, on_day
-from ratesvc.domain.rates import FIRST_DAY, MOST_USED, InForce, Revision
+from ratesvc.domain.rates import FIRST_DAY, MOST_USED, InForce
 from ratesvc.domain.workdays import ONE_DAY, moscow_day
 from ratesvc.errors import BadRequest, BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
 from ratesvc.render import json, series, terminal
@@ -139,18 +139,20 @@ async def _fetched(service: Service, params: SeriesParams) -> AsyncIterator[Prog
     fetched, left_out = History(history.calendar), []
     for day in sorted({day for column in columns for day, _ in column.unit_rates(days.since - NEAR, days.until)}):
         revision = composed(columns, day)
-        is_held = day in held or day not in days
-        if revision and day not in unconfirmed and (is_held or _is_plausible(fetched, revision)):
+        if (
+            revision
+            and day not in unconfirmed
+            and (
+                day in held
+                or day not in days
+                or assess(revision.sheet, Recent.before(fetched, day)).decision is Decision.ACCEPT
+            )
+        ):
             fetched.add(revision)
         else:
             left_out.append(day)
     fetched.coverage = replace(days, unconfirmed=tuple(left_out))
     yield fetched
-
-
-def _is_plausible(history: History, revision: Revision) -> bool:
-    assessment = assess(revision.sheet, Recent.before(history, revision.effective_date))
-    return assessment.decision is Decision.ACCEPT
 
 
 async def convert(  # noqa: PLR0913 -- the options of the command

@@ -29,11 +29,6 @@ def newest_json(request: Request) -> Content:
     return _json(request, request.newest, date.max)
 
 
-def newest_jsonp(request: Request) -> Content:
-    """daily_jsonp.js: the same for a <script>, which calls a function of the page."""
-    return newest_json(request).as_script("CBR_XML_Daily_Ru")
-
-
 def archived_json(request: Request) -> Content:
     """archive/YYYY/MM/DD/daily_json.js; a day without a sheet gets the sheet in force, under its own date."""
     text = "{year}-{month}-{day}".format_map(request.given)
@@ -111,7 +106,8 @@ def refuse(error: RatesvcError) -> Refusal:
 DIALECT = Dialect(
     {
         "/daily_json.js": newest_json,
-        "/daily_jsonp.js": newest_jsonp,
+        # The same for a <script>, which calls a function of the page.
+        "/daily_jsonp.js": lambda request: newest_json(request).as_script("CBR_XML_Daily_Ru"),
         "/archive/{year}/{month}/{day}/daily_json.js": archived_json,
         "/latest.js": latest,
         "/daily.xml": partial(daily_xml, encoding=xml.ENCODING, english=False),

@@ -39,23 +39,17 @@ def document(site: Site, day: date) -> bytes:
     return DAY.sub(day.isoformat().encode(), encode(whole).replace(HOST, own_address))
 
 
+@cache
 def query_parameters(path: str) -> dict[str, Part]:
     """The query parameters of an address, by name."""
-    return _query_parameters()[path]
-
-
-@cache
-def _query_parameters() -> dict[str, dict[str, Part]]:
-    described = {operation["path"]: operation["parameters"] for operation in _operations(contract())}
-    return {path: {part["name"]: part for part in parts if part["in"] == "query"} for path, parts in described.items()}
+    whole = contract()
+    parts = (resolved(part, whole) for part in whole["paths"][path]["get"].get("parameters", ()))
+    return {part["name"]: part for part in parts if part["in"] == "query"}
 
 
 def operations(site: Site, day: date) -> list[Part]:
     """Every address with its `path`, its parameters and its responses by status, references followed."""
-    return _operations(msgspec.json.decode(document(site, day)))
-
-
-def _operations(whole: Part) -> list[Part]:
+    whole: Part = msgspec.json.decode(document(site, day))
     return [
         {
             **operation,

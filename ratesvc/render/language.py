@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from importlib.resources import files
 from io import BytesIO
 
@@ -43,8 +43,10 @@ class Language:
         self.tag = tag
         self.locale = locale
         self.direction = locale.text_direction
-        self._sentences = _catalogue(locale)
-        self._written = lru_cache(MOST_NUMBERS)(self._write)
+        is_simplified = locale.language == "zh" and locale.script != "Hant"
+        self._sentences = catalogue("zh-Hans" if is_simplified else locale.language)
+        write = partial(format_decimal, locale=locale, decimal_quantization=False)
+        self._written = lru_cache(MOST_NUMBERS)(write)
         self.foreign = "" if self._sentences or locale.language == DEFAULT else DEFAULT
         """The language of our sentences if there is no catalogue for the reader's; otherwise empty."""
         self.blank = "" if self._sentences and locale.language == "zh" else " "
@@ -158,10 +160,7 @@ class Language:
 
     def _formatted(self, number: Decimal, pattern: str) -> str:
         # As text, because equal numbers may have more zeros or fewer.
-        return self._written(str(number), pattern)
-
-    def _write(self, number: str, pattern: str) -> str:
-        return str(format_decimal(number, format=pattern, locale=self.locale, decimal_quantization=False))
+        return str(self._written(str(number), pattern))
 
 
 @lru_cache(maxsize=MOST_LANGUAGES)
@@ -189,10 +188,6 @@ def language_or_default(tag: str | None) -> Language:
 @cache
 def _english() -> Language:
     return Language(DEFAULT, Locale.parse(DEFAULT))
-
-
-def _catalogue(locale: Locale) -> Mapping[str, str]:
-    return catalogue("zh-Hans" if locale.language == "zh" and locale.script != "Hant" else locale.language)
 
 
 def catalogue(name: str) -> Mapping[str, str]:

@@ -16,20 +16,20 @@ from yarl import URL
 
 from ratesvc.domain.history import on_day
 from ratesvc.domain.rates import InForce
-from ratesvc.domain.workdays import moscow_day
+from ratesvc.domain.workdays import iso_day, moscow_day
 from ratesvc.errors import BadRequest, NoSheet, RatesvcError, UnknownCurrency
 from ratesvc.render import contract
 from ratesvc.render.json import JSON
 from ratesvc.render.page import Site, own_page
 from ratesvc.render.pages import rate, reference
-from ratesvc.render.pages.rate import Question, reason
+from ratesvc.render.pages.rate import Question
 from ratesvc.render.widget import builder
 from ratesvc.render.widget.builder import HEIGHTS, WIDTHS, Choice
 from ratesvc.render.widget.view import LAYOUTS, LONGEST_ADDRESS, MOST_CODES
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Queue
 from ratesvc.web.caching import HOURLY, ICON, NO_STORE, REFERENCE, caching_of
-from ratesvc.web.params import LenientParams, StrictParams, day_of, one_code, page_language, wants_packed
+from ratesvc.web.params import LenientParams, StrictParams, one_code, page_language, wants_packed
 from ratesvc.web.problems import EVERY_PROBLEM, problem_of
 from ratesvc.web.responses import Answer, Handler
 from ratesvc.web.widget import PICTURE_POLICY, Embedding, fixed, html
@@ -110,30 +110,17 @@ def _notices(params: LenientParams, choice: Choice) -> tuple[tuple[str, str], ..
     lacks_columns = view.layout != "inline" and not params.words("columns", 1)
     has_too_many = len(params.words("codes", 2 * MOST_CODES)) > MOST_CODES
     has_wrong_link = params.text("href", 2 * LONGEST_ADDRESS) and not view.href
+    width, height = map(str, (choice.size.width, choice.size.height))
+    widths, heights = (f"{allowed[0]}\u2013{allowed[-1]}" for allowed in (WIDTHS, HEIGHTS))
     notices = (
         (is_sent and not params.words("codes", 1), "No currency is chosen, so you see the default ones.", ""),
         (has_too_many, "The first {limits} currencies are shown.", str(MOST_CODES)),
         (is_sent and lacks_columns, "No column is chosen, so you see the default ones.", ""),
         (has_wrong_link, "The link must begin with https:// or http://.", ""),
-        (_is_other(params, "width", choice.size.width), "Width: {limits} pixels.", _limits(WIDTHS)),
-        (_is_other(params, "height", choice.size.height), "Height: {limits} pixels.", _limits(HEIGHTS)),
+        (params.text("width", 20) not in ("", width), "Width: {limits} pixels.", widths),
+        (params.text("height", 20) not in ("", height), "Height: {limits} pixels.", heights),
     )
     return tuple((text, limits) for is_due, text, limits in notices if is_due)
-
-
-def _is_other(params: LenientParams, name: str, shown: int) -> bool:
-    return params.text(name, 20) not in ("", str(shown))
-
-
-def _limits(allowed: range) -> str:
-    return f"{allowed[0]}\u2013{allowed[-1]}"
-
-
-async def _rate(service: Service, site: Site, request: web.Request) -> Answer:
-    try:
-        return await _rate_page(StrictParams(request, "/rate"), service, site)
-    except BadRequest as error:
-        return _rate_refused(request, service, site, error)
 
 
 async def _document(service: Service, site: Site, _: web.Request) -> Answer:
@@ -177,27 +164,29 @@ async def _own_answers(
     return answers
 
 
-async def _rate_page(params: StrictParams, service: Service, site: Site) -> Answer:
-    """Which rate applies to a document dated X, or why there is none. Raises BadRequest."""
-    language, now, history = params.language(), service.clock(), service.history
-    day, code = params.day("date", moscow_day(now)), params.code("currency")
-    question = Question(day, code, history.codes(), params.typed_amount(code, language))
+async def _rate(service: Service, site: Site, request: web.Request) -> Answer:
+    """Which rate applies to a document dated X, or why there is none."""
+    now, history = service.clock(), service.history
+    try:
+        params = StrictParams(request, "/rate")
+        language, day, code = params.language(), params.day("date", moscow_day(now)), params.code("currency")
+        question = Question(day, code, history.codes(), params.typed_amount(code, language))
+    except BadRequest as error:
+        return _rate_refused(request, service, site, error)
     outcome = _outcome(question, service)
-    why = reason(outcome, question.code, now, history.calendar)
-    if isinstance(outcome, InForce) and question.code in outcome.revision.sheet.by_code:
+    why = rate.reason(outcome, code, now, history.calendar)
+    if isinstance(outcome, InForce) and code in outcome.revision.sheet.by_code:
 
         def render() -> Body:
             return html(rate.answered(question, why, outcome, language, site), *HEADERS)
 
         # The amount as text, because 10 and 10.00 are equal, but each is repeated as it was written.
-        key = "rate", language.tag, question.day, question.code, question.written
-        body = await service.publisher.require().body_in_thread(
-            key, render, service.workers, Queue.PAGES, packed=params.packed
-        )
+        key, publication = ("rate", language.tag, day, code, question.written), service.publisher.require()
+        body = await publication.body_in_thread(key, render, service.workers, Queue.PAGES, packed=params.packed)
         return Answer(body, caching_of(service, outcome))
-    answer, error = (outcome, UnknownCurrency(question.code)) if isinstance(outcome, InForce) else (None, outcome)
+    answer, refusal = (outcome, UnknownCurrency(code)) if isinstance(outcome, InForce) else (None, outcome)
     page = rate.answered(question, why, answer, language, site)
-    return Answer(html(page, *HEADERS), NO_STORE, problem_of(error).status)
+    return Answer(html(page, *HEADERS), NO_STORE, problem_of(refusal).status)
 
 
 def _outcome(question: Question, service: Service) -> InForce | RatesvcError:
@@ -212,9 +201,7 @@ def _outcome(question: Question, service: Service) -> InForce | RatesvcError:
 def _rate_refused(request: web.Request, service: Service, site: Site, error: BadRequest) -> Answer:
     """The form with the well-formed parts of the question, and the error."""
     problem = "The request was not understood. Please choose a day and a currency."
-    day, code = moscow_day(service.clock()), "USD"
-    with suppress(BadRequest):
-        day = day_of(request.query.get("date", ""))
+    day, code = iso_day(request.query.get("date", "")) or moscow_day(service.clock()), "USD"
     with suppress(BadRequest):
         code = one_code(request.query.get("currency", ""))
     question = Question(day, code, service.history.codes())

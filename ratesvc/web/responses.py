@@ -63,7 +63,8 @@ class Reply:
         """`publication` is what was current at the request, if anything was; `route` counts later readers."""
         self.body = answer.body
         self.route = route
-        self.last_modified = _last_modified(answer, publication)
+        changed_at = publication.last_modified if publication and answer.caching in DATED else None
+        self.last_modified = formatdate(changed_at.timestamp(), usegmt=True) if changed_at else ""
         self._answer = answer
         self._snapshot = publication.snapshot if publication else None
         self._demo = demo and answer.caching is not NO_STORE
@@ -138,12 +139,6 @@ class Reply:
         if self._demo:
             headers[DEMO_HEADER] = "recorded rates, stopped clock"
         return headers
-
-
-def _last_modified(answer: Answer, publication: Publication | None) -> str:
-    """The date of the last change, for answers whose bytes change with the publication alone; otherwise empty."""
-    changed_at = publication.last_modified if publication and answer.caching in DATED else None
-    return formatdate(changed_at.timestamp(), usegmt=True) if changed_at else ""
 
 
 class Ready(web.StreamResponse):

@@ -154,13 +154,16 @@ def answered(question: Question, why: Reason, answer: InForce | None, language: 
     """The page with an answer; `answer` is None if there is no sheet for that day."""
     quote = answer.revision.sheet.by_code.get(question.code) if answer else None
     is_old = quote and answer and answer.revision.effective_date < REDENOMINATION
+    exact = f"/v1/rates/{question.day}?codes={question.code}"
+    if question.written:
+        exact = f"/v1/convert?amount={question.written}&from={question.code}&to=RUB&date={question.day}"
     shown = {
         "headline": language.weekday(question.day),
         "equations": _equations(quote, question.amount, answer, language) if quote and answer else [],
         "sentences": [*_sentences(why, question, language), *([language.say(OLD_ROUBLES)] if is_old else [])],
         "facts": _facts(why, answer.revision, language) if answer else [],
         "bank": source_url(answer.revision.effective_date, language) if answer else "",
-        "json": site.public_url + _json_address(question) if quote else "",
+        "json": site.public_url + exact if quote else "",
     }
     return _page(question, language, site, answer=shown, problem="", detail="")
 
@@ -193,12 +196,6 @@ def _page(question: Question, language: Language, site: Site, **values: object) 
 def _of_sentences(language: Language) -> Language:
     """The language of the page and of days within sentences: English if the sentences are."""
     return language_or_default(language.foreign) if language.foreign else language
-
-
-def _json_address(question: Question) -> str:
-    if question.written:
-        return f"/v1/convert?amount={question.written}&from={question.code}&to=RUB&date={question.day.isoformat()}"
-    return f"/v1/rates/{question.day.isoformat()}?codes={question.code}"
 
 
 def _equations(quote: Quote, amount: Decimal | None, answer: InForce, language: Language) -> list[str]:

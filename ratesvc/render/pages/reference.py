@@ -51,7 +51,7 @@ def page(site: Site, day: date, tag: str, answers: Mapping[tuple[str, str], byte
         t=t,
         about=whole["info"]["description"],
         sections=sections,
-        problems=[(_slug(problem), shown.get(problem["type"], problem)) for problem in problems],
+        problems=[shown.get(problem["type"], problem) for problem in problems],
         answers=answers,
         schema=partial(resolved, whole=whole),
         kind=partial(_kind, t=t),
@@ -59,7 +59,7 @@ def page(site: Site, day: date, tag: str, answers: Mapping[tuple[str, str], byte
         indented=_indented,
         clipped=_clipped,
         refusals=partial(_refusals, t=t),
-        phrase=_phrase,
+        http_status=HTTPStatus,
     )
 
 
@@ -77,14 +77,6 @@ def _clipped(text: str) -> str:
     """The first lines, which are enough for an example."""
     lines = text.splitlines()
     return "\n".join(lines if len(lines) <= MOST_LINES else [*lines[:MOST_LINES], "…"])
-
-
-def _slug(problem: Part) -> str:
-    return str(problem["type"]).rpartition(":")[2]
-
-
-def _phrase(status: int) -> str:
-    return f"{status} {HTTPStatus(status).phrase}"
 
 
 def _refusals(operation: Part, t: Callable[[str], str]) -> tuple[list[str], str]:

@@ -59,6 +59,7 @@ def builder(
     """The page in `words`, about a widget in the language of `choice`. `notices` are sentences with their {limits}."""
     others = sorted(set(codes) - set(choice.view.codes))
     names = ("Name", "Today", "Tomorrow", "Change", "Change, %")
+    theme = choice.look.theme if choice.look.theme in ("light", "dark") else ""
     return page(
         "builder.html",
         t=words.say,
@@ -75,7 +76,7 @@ def builder(
         longest_heading=views.LONGEST_HEADING,
         widths=WIDTHS,
         heights=HEIGHTS,
-        previews=[(ground, _preview(choice, ground)) for ground in ("light", "dark")],
+        previews=[(ground, query(choice, theme=theme or ground)) for ground in ("light", "dark")],
         currencies=[(code, words.currency(code)) for code in (*choice.view.codes, *others)],
     )
 
@@ -90,11 +91,6 @@ def words_of(tag: str, of_widget: Language) -> Language:
     wanted = (language(tag) or of_widget).locale.language
     translated = map(language_or_default, TRANSLATIONS)
     return next((words for words in translated if words.locale.language == wanted), language_or_default(None))
-
-
-def _preview(choice: Choice, ground: str) -> str:
-    theme = choice.look.theme if choice.look.theme in ("light", "dark") else ground
-    return f"widget/frame?{query(choice, theme=theme)}"
 
 
 def _in_words(choice: Choice, words: Language, ui: Language) -> str:
