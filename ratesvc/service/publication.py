@@ -133,6 +133,9 @@ class Body:
         return frozenset(("*", *strong, *(f"W/{tag}" for tag in strong)))
 
 
+Render = Callable[[], Body]
+
+
 class Answered(Protocol):
     """The answer to a request target."""
 
@@ -174,18 +177,12 @@ class Publication:
         """Small and long bodies by their id, the oldest first."""
         self._bytes = {False: 0, True: 0}
 
-    def body(self, key: Hashable, render: Callable[[], Body]) -> Body:
+    def body(self, key: Hashable, render: Render) -> Body:
         """The finished body of this variant."""
         return self.find(key) or self.keep(key, render())
 
     async def body_in_thread(
-        self,
-        key: Hashable,
-        render: Callable[[], Body],
-        workers: Workers,
-        queue: Queue = Queue.SMALL,
-        *,
-        packed: bool = True,
+        self, key: Hashable, render: Render, workers: Workers, queue: Queue = Queue.SMALL, *, packed: bool = True
     ) -> Body:
         """The body, rendered in a worker thread at the first request for it; later requests wait for that.
 

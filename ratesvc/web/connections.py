@@ -76,14 +76,10 @@ class Connection(RequestHandler):
     def is_too_slow(self, now: float) -> bool:
         """Whether the client sends a request, or takes an answer, more slowly than any honest client does."""
         left = self._wire.get_write_buffer_size()
-        # The next request of a client that sends several at once is late only once the answer before is taken.
-        is_late = not left and self.unfinished_since is not None and now - self.unfinished_since > PATIENCE_S
-        return is_late or self._takes_too_long(now, left)
-
-    def _takes_too_long(self, now: float, left: int) -> bool:
         if not left:
+            # The next request of a client that sends several at once is late only once the answer before is taken.
             self._unsent = None
-            return False
+            return self.unfinished_since is not None and now - self.unfinished_since > PATIENCE_S
         since, unsent = self._unsent = self._unsent or (now, left)
         if now - since < PATIENCE_S:
             return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -20,7 +20,7 @@ from ratesvc.render.page import policy
 from ratesvc.render.pages import chart
 from ratesvc.render.series import SeriesParams
 from ratesvc.service.app import Service
-from ratesvc.service.publication import Body, Queue
+from ratesvc.service.publication import Body, Queue, Render
 from ratesvc.web.caching import caching_of, caching_until
 from ratesvc.web.params import MOST_POINTS, StrictParams
 from ratesvc.web.rates import check_listed, known, unconfirmed_days
@@ -44,9 +44,7 @@ def routes(service: Service) -> dict[str, Handler]:
 
 async def _many_days(service: Service, request: web.Request) -> Answer:
     query = StrictParams(request, "/v1/series")
-    params = series_params(query, service)
-    form = query.text("format")
-    locale = query.locale()
+    params, form, locale = series_params(query, service), query.text("format"), query.locale()
     history, today = service.history, moscow_day(service.clock())
     points = series.points_of(history, params, today, MOST_POINTS)
 
@@ -108,23 +106,16 @@ async def _pixels(service: Service, request: web.Request) -> Answer:
 
 
 async def _long_answer(
-    service: Service,
-    key: Hashable,
-    asked: SeriesParams,
-    render: Callable[[], Body],
-    queue: Queue,
-    *,
-    packed: bool = True,
+    service: Service, key: Hashable, asked: SeriesParams, render: Render, queue: Queue, *, packed: bool = True
 ) -> Answer:
     """An answer about a range of days, rendered and compressed in a worker thread."""
 
-    def with_unconfirmed_days() -> Body:
+    def rendered() -> Body:
         body = render()
         return replace(body, headers=(*body.headers, *unconfirmed_days(service.history, asked.since, asked.until)))
 
-    body = await service.publisher.require().body_in_thread(
-        key, with_unconfirmed_days, service.workers, queue, packed=packed
-    )
+    publication, workers = service.publisher.require(), service.workers
+    body = await publication.body_in_thread(key, rendered, workers, queue, packed=packed)
     return Answer(body, caching_until(service, asked.until))
 
 
@@ -155,14 +146,9 @@ class _Chart:
         if not 1 <= len(self.series.codes) <= chart.MOST_CURRENCIES:
             text = f"A chart shows 1 to {chart.MOST_CURRENCIES} currencies other than its quote."
             raise BadRequest(text, "codes", params.text("codes"))
-        self.look = chart.ChartLook(
-            params.language(),
-            params.text("theme"),
-            params.number("width"),
-            params.number("height"),
-            service.demo,
-            params.text("title").strip(),
-        )
+        language, theme, title = params.language(), params.text("theme"), params.text("title").strip()
+        size = params.number("width"), params.number("height")
+        self.look = chart.ChartLook(language, theme, *size, service.demo, title)
         self._scale = params.text("scale")
         self.points = series.points_of(self._history, self.series, self._today, MOST_POINTS)
 
@@ -180,10 +166,9 @@ class _Chart:
 
     def _exact(self, code: str, day: date) -> chart.Ratio | None:
         """The prices of one unit of both currencies in roubles; None in roubles, where the rate itself is exact."""
-        quote = self.series.quote
-        if quote == "RUB":
+        if self.series.quote == "RUB":
             return None
         roubles = Decimal(OLD_IN_NEW) if day < REDENOMINATION else ONE
         units = [(day, roubles)] if code == "RUB" else self._history.series(code, day, day)
-        divisors = self._history.series(quote, day, day)
+        divisors = self._history.series(self.series.quote, day, day)
         return (units[0][1], divisors[0][1]) if units and divisors else None

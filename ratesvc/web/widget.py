@@ -25,7 +25,7 @@ from ratesvc.render.widget.builder import HEIGHTS, OEMBED_SIZES, WIDTHS, Choice,
 from ratesvc.render.widget.element import element
 from ratesvc.render.widget.view import FRAME_THEMES, STYLES, Look, View
 from ratesvc.service.app import Service
-from ratesvc.service.publication import Body, Queue
+from ratesvc.service.publication import Body, Queue, Render
 from ratesvc.web.caching import CARD, FOR_EVER, HOURLY, MANIFEST, NO_STORE, WIDGET, Caching
 from ratesvc.web.params import LenientParams
 from ratesvc.web.problems import problem_of
@@ -82,7 +82,7 @@ class Embedding:
         return rows.table(self._shown, language, view, recent, today=today, demo=service.demo)
 
     async def answer(
-        self, kind: Hashable, render: Callable[[], Body], caching: Caching = WIDGET, queue: Queue = Queue.PAGES
+        self, kind: Hashable, render: Render, caching: Caching = WIDGET, queue: Queue = Queue.PAGES
     ) -> Answer:
         """The finished body, rendered in a worker thread at the first request for it. Raises Busy."""
         # The day too, because a sheet that is asked for by its date looks different, and today it may be stale.
