@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PASSING = (errno.EADDRINUSE, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 """Errors of the machine that pass without another setting, so a supervisor tries again."""
 TIMEOUT_S, MOST_BYTES, MOST_PRINTED = 3.0, 4096, 120
-"""Of the answer to a health check."""
+"""How long a health check waits, how much of the answer it reads, and how much of that it prints."""
 FAILED, INTERNAL, AGAIN, CONFIG, INTERRUPTED = 1, 70, 75, 78, 130  # 70, 75 and 78 as in sysexits.h
 
 CODES = (
@@ -35,7 +35,7 @@ CODES = (
     *("NGN", "NOK", "NZD", "OMR", "PLN", "QAR", "RON", "RSD", "RUB", "SAR", "SEK"),
     *("SGD", "THB", "TJS", "TMT", "TRY", "UAH", "USD", "UZS", "VND", "XDR", "ZAR"),
 )
-"""For completion: the rouble and the sheet of 25 April 2026. Reading the store would make the shell wait."""
+"""The codes that a shell completes: RUB and the sheet of 25 April 2026. Reading the store would make it wait."""
 
 _EPILOG = """\b
 Exit codes:

@@ -51,7 +51,7 @@ class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class Server(_Section, frozen=True):
-    """Where the service listens, and the address at which readers reach it."""
+    """The address where the service listens, and the one at which readers reach it."""
 
     host: Annotated[str, Meta(min_length=1, description="an address of this machine such as 127.0.0.1")] = "127.0.0.1"
     port: Port = 8080

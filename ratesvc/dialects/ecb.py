@@ -101,7 +101,7 @@ def today(request: Request, media: str, write: Callable[[date, dict[str, str]], 
 
 
 def _today_xml(day: date, rates: dict[str, str]) -> bytes:
-    """With apostrophes and line breaks, which the files of history do not have."""
+    """eurofxref-daily.xml has apostrophes and line breaks, which the files of history do not have."""
     cubes = "".join(f"<Cube currency='{code}' rate='{text}'/>\n" for code, text in rates.items())
     return f"{_HEAD}<Cube time='{day}'>\n{cubes}</Cube>\n{_TAIL}".encode()
 

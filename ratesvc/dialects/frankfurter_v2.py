@@ -130,7 +130,7 @@ def _is_ours(request: Request) -> bool:
 
 
 def _of_one_day(request: Request, asked: _Records, day: date | None) -> _Records:
-    """Without a day, the newest sheet: in the evening tomorrow's, as in the original."""
+    """The sheet of a day, or the newest sheet: in the evening tomorrow's, as in the original."""
     try:
         sheet = (request.on(day, ahead=LOOKBACK) if day else request.newest).sheet
     except BeforeHistory:

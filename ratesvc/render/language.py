@@ -23,9 +23,9 @@ MOST_NUMBERS = 1000
 PLACES = 4
 """The decimals of the Bank's printed values."""
 NOTHING = "\u2014"
-"""Stands where there is no number."""
+"""What stands where there is no number."""
 OLD_ROUBLES = "In old roubles: 1,000 old roubles are 1 new rouble."
-"""Stands beside all rates in force before 1998-01-01."""
+"""The note beside all rates in force before 1998-01-01."""
 RIGHT_TO_LEFT_MARK = "\u200f"
 
 _LETTERS = re.compile(r"^[A-Z]{2}(?=\W$)")
@@ -39,7 +39,7 @@ class Language:
     """One reader's language; `tag` is the value of the attribute lang."""
 
     def __init__(self, tag: str, locale: Locale) -> None:
-        """Built by `language`."""
+        """Call `language` instead, which keeps languages."""
         self.tag = tag
         self.locale = locale
         self.direction = locale.text_direction

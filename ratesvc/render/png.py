@@ -23,7 +23,7 @@ MOST_COLOURS = 64
 FEWEST_COLOURS = 17
 STRIP_PIXELS = 100_000
 MOST_PIXELS = 1_200_000
-"""Of one chart: the usual size at double density, which takes a quarter of a second."""
+"""The largest chart: the usual size at double density, which takes a quarter of a second."""
 
 TEXT_ABOVE, TEXT_BELOW = 24, 8
 """No text reaches further from its line, in pixels: the largest is 17 pixels high."""

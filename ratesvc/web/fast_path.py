@@ -51,7 +51,7 @@ class _Parser:
         return getattr(self._parser, name)
 
     def feed_data(self, data: bytes) -> tuple[Any, bool, bytes]:
-        """As aiohttp does, but without the messages that are answered here."""
+        """What aiohttp's parser gives, without the messages that are answered here."""
         parsed: tuple[Any, bool, bytes] = self._feed(data)
         messages, upgraded, tail = parsed
         if len(messages) != 1 or upgraded or messages[0][1] is not EMPTY_PAYLOAD:

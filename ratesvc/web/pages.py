@@ -60,7 +60,7 @@ def routes(service: Service, site: Site, others: Mapping[str, Handler]) -> dict[
 
 
 def _in_the_readers_language(handler: Handler) -> Handler:
-    """Without `lang`, the browser's Accept-Language chooses it among our translations."""
+    """The handler; where `lang` is missing, the browser's Accept-Language chooses among our translations."""
 
     async def answer(request: web.Request) -> Answer | web.StreamResponse:
         if "lang" in request.query:
@@ -210,7 +210,7 @@ def _rate_refused(request: web.Request, service: Service, site: Site, error: Bad
 
 
 async def _reference(service: Service, name: str, render: Callable[[date], Body]) -> Answer:
-    """Kept with the publication, because the examples use its day."""
+    """A page that is kept with the publication, because its examples use the publication's day."""
     current = service.publisher.current
     if current is None:
         return Answer(await service.workers.run(lambda: render(moscow_day(service.clock())), Queue.SMALL), REFERENCE)

@@ -176,7 +176,7 @@ class LenientParams:
     """The parameters of an embedding. Unknown ones are dropped, because no site wants an error page inside."""
 
     def __init__(self, given: web.Request | MultiMapping[str], *, packed: bool = True) -> None:
-        """Of a request, or of an address that is given in one."""
+        """`given` is a request, or the query of an address that a request contains."""
         self._query: MultiMapping[str] = given.query if isinstance(given, web.Request) else given
         self.packed = wants_packed(given) if isinstance(given, web.Request) else packed
 

@@ -13,7 +13,7 @@ from ratesvc.errors import STATUSES, RatesvcError
 from ratesvc.render.json import PROBLEM_JSON, encode, moscow_time
 
 RETRY_AFTER = "30"
-"""After 503, in seconds."""
+"""Seconds until a client that got 503 should ask again."""
 LONGEST_GIVEN = 100
 """Characters of a parameter's name and value that a problem repeats."""
 METHODS = "GET, HEAD, OPTIONS"

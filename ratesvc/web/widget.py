@@ -92,7 +92,7 @@ class Embedding:
         return Answer(body, caching)
 
     async def measured(self, first: str = "") -> Choice:
-        """Like `choice`, in a worker thread, because it takes the finished rows."""
+        """What `choice` gives, from a worker thread, because it takes the finished rows."""
         return await self._service.workers.run(lambda: self.choice(first), Queue.PAGES)
 
     def choice(self, first: str = "") -> Choice:
@@ -215,7 +215,7 @@ def _releases() -> dict[str, Handler]:
 
 
 def fixed(body: Body, caching: Caching) -> Handler:
-    """Always answers the same."""
+    """A handler that always answers the same."""
 
     async def answer(_: web.Request) -> Answer:
         return Answer(body, caching)
@@ -224,7 +224,7 @@ def fixed(body: Body, caching: Caching) -> Handler:
 
 
 def _or_else(handler: Handler, otherwise: Callable[[LenientParams], Body], *, status: int = 0) -> Handler:
-    """Without rates to show, answers a body that does no harm in the page around it."""
+    """The handler; where it has no rates to show, a body that does no harm in the page around it."""
 
     async def answer(request: web.Request) -> Answer | web.StreamResponse:
         try:
@@ -253,7 +253,7 @@ def _empty_card(params: LenientParams) -> Body:
 
 
 def _pixels_of(shown: Embedding, look: Look, scale: str) -> Body:
-    """Without the heading, or in English, where the fonts lack a character."""
+    """The picture. Where the fonts lack a character, it has no heading, or is in English."""
     drawn = (
         card.card(shown.table_in(language, view), view, look)
         for language in (shown.language, language_or_default(None))

@@ -21,7 +21,7 @@ Unit = Literal["day", "month", "year"]
 
 LABEL_GAP = 17 * PIXEL
 MOST_POINTS = 5000
-"""Of all lines together; so many keep the longest chart under 60 kB."""
+"""The points of all lines together: so many keep the longest chart under 60 kB."""
 
 _DAY_STEPS: tuple[tuple[Unit, int], ...] = (
     *(("day", days) for days in (1, 2, 7, 14)),
@@ -128,7 +128,7 @@ def held(points: Sequence[Point]) -> Iterator[Point]:
 
 
 def thinned(points: Sequence[Point], columns: int) -> list[Point]:
-    """At most two points for each of `columns` columns of equal width, its lowest and highest, and both ends."""
+    """The lowest and the highest point of each of `columns` columns of equal width, and both ends."""
     if len(points) <= 2 * columns:
         return list(points)
     begin = points[0][0].toordinal()

@@ -20,10 +20,8 @@ NAMES = 190
 EMPTY_WIDTH = 480
 ROW = 44
 LINE = 22
-TITLE_SIZE, NAME_SIZE = 16, 11
-"""Font sizes in pixels, to tell how wide a text is."""
-TEXT_SIZE, BOLD_SIZE = 14, 15
-"""Of a line and a bar. Bold letters are as wide as those of the next size."""
+TITLE_SIZE, NAME_SIZE, TEXT_SIZE, BOLD_SIZE = 16, 11, 14, 15
+"""Font sizes in pixels, to tell how wide a text is. Bold letters are as wide as those of the next size."""
 PADDING, SPACE, GAP = 12, 5, 16
 LINE_HEIGHT = 36
 NARROWEST_BAR, WIDEST_BAR = 320, 970
@@ -50,7 +48,7 @@ class Text:
 
     @property
     def width(self) -> int:
-        """Pixels that it needs."""
+        """The width in pixels that it needs."""
         written = f"{self.mark} {self.words}" if self.mark else self.words
         return -(-text_width(written, BOLD_SIZE if self.is_bold else TEXT_SIZE) // PIXEL)
 
@@ -200,6 +198,6 @@ def _lines(title: str, width: int) -> list[str]:
 
 
 def _blend(colour: str, ground: str, eighths: int) -> str:
-    """So many eighths of a colour on its ground: the edges of letters have such colours."""
+    """A colour mixed with its ground, of which it has the rest of eight parts, as the edges of letters have."""
     over, under = bytes.fromhex(colour[1:]), bytes.fromhex(ground[1:])
     return "#" + bytes((a * eighths + b * (8 - eighths)) // 8 for a, b in zip(over, under, strict=True)).hex()

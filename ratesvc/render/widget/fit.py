@@ -81,7 +81,7 @@ class Fit:
 
 
 def converter_height(width: int) -> int:
-    """Pixels of the fields of <cbr-converter> in a frame of this width."""
+    """The height of the fields of <cbr-converter> in a frame of this width."""
     return _FIELDS if width >= _FIELDS_IN_A_LINE else _FIELDS_ONE_BY_ONE
 
 

@@ -26,7 +26,7 @@ from ratesvc.render.widget.fit import Fit, converter_height, fit
 from ratesvc.render.widget.view import DATED_TITLE, HEADS, LAYOUTS, NO_HEADING, SHORT_HEADING, SHORT_TITLE, TITLE, View
 
 ABOUT = "\u2248"
-"""Stands beside the heading if a rate is rounded."""
+"""The sign beside the heading if a rate is rounded."""
 PERCENT_PLACES = 2
 MARKS = {"up": "\u25b2", "down": "\u25bc"}
 SPARK_WIDTH, SPARK_HEIGHT, SPARK_MARGIN = 60, 18, 2
@@ -100,7 +100,7 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         return " cbr-wide-{} cbr-tiny-{}".format(*self.fit.steps) if self.fit else ""
 
     def height(self, width: int) -> int:
-        """Pixels that a frame of this width needs."""
+        """The height in pixels that a frame of this width needs."""
         title = f"{self.title} ({self.badge})" if self.titled else ""
         fields = converter_height(width) if self.converter else 0
         return fields + self.fit.height(self.layout, title, self.note, width) if self.fit else 0
