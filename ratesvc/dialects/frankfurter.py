@@ -46,15 +46,15 @@ def about(_: Request) -> Content:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """The parameters. `symbols` is None if all currencies are asked for."""
+class _Query:
+    """The parameters. `symbols` is None if all currencies are query for."""
 
     base: str
     symbols: frozenset[str] | None
     amount: Decimal
 
     @classmethod
-    def of(cls, request: Request) -> _Asked:
+    def of(cls, request: Request) -> _Query:
         """`from` comes before `base` and `to` before `symbols`. Raises Refused."""
         given, amount = request.given, request.amount("1", "invalid amount", 422)
         if not amount:
@@ -81,16 +81,16 @@ def rates(request: Request) -> Content:
         raise Refused(404, NOT_FOUND)
     days = [request.iso_day(text, "invalid date", 422) for text in re.findall(_DAY, when)]
     # What is wrong with the parameters comes before what is not found, as in the original.
-    asked = _Asked.of(request)
+    query = _Query.of(request)
     if not days:
-        return _sheet(request.snapshot.in_force, asked, date.max)
+        return _sheet(request.snapshot.in_force, query, date.max)
     if ".." not in when:
-        return _sheet(request.on(days[0], ahead=LOOKBACK), asked, days[0])
-    return _range(request, asked, *days)
+        return _sheet(request.on(days[0], ahead=LOOKBACK), query, days[0])
+    return _range(request, query, *days)
 
 
-def _sheet(revision: Revision, asked: _Asked, until: date) -> Content:
-    base, amount, codes = asked.base, asked.amount, asked.codes(set(revision.sheet.costs))
+def _sheet(revision: Revision, query: _Query, until: date) -> Content:
+    base, amount, codes = query.base, query.amount, query.codes(set(revision.sheet.costs))
 
     def figure(code: str) -> Raw | None:
         # One unit costs its rate; another amount is converted at the unrounded rate, to 28 significant digits.
@@ -105,8 +105,8 @@ def _sheet(revision: Revision, asked: _Asked, until: date) -> Content:
     return Content(("sheet", revision.key, base, codes, plain(amount)), JSON, write, until)
 
 
-def _range(request: Request, asked: _Asked, since: date, until: date | None = None) -> Content:
-    base, amount, codes = asked.base, asked.amount, asked.codes(request.known())
+def _range(request: Request, query: _Query, since: date, until: date | None = None) -> Content:
+    base, amount, codes = query.base, query.amount, query.codes(request.known())
     since, end = max(since, FIRST_DAY), until or request.snapshot.today
     if since > end:
         raise Refused(404, NOT_FOUND)

@@ -119,9 +119,9 @@ def _records(request: Request) -> _Records:
     base, quotes = given.get("base", "EUR").upper(), split(given["quotes"]) if "quotes" in given else known
     if invalid := [code for code in (base, *sorted(quotes)) if code not in known and not is_currency(code)]:
         raise Refused(422, f"invalid currency: {','.join(invalid)}")
-    asked = _Records(base, sorted(quotes & known) if _is_ours(request) else (), "expand" in given)
+    records = _Records(base, sorted(quotes & known) if _is_ours(request) else (), "expand" in given)
     # `to` without `from` is ignored, as in the original.
-    return _over(request, asked, days) if "from" in days else _of_one_day(request, asked, days.get("date"))
+    return _over(request, records, days) if "from" in days else _of_one_day(request, records, days.get("date"))
 
 
 def _is_ours(request: Request) -> bool:
@@ -129,23 +129,23 @@ def _is_ours(request: Request) -> bool:
     return "providers" not in request.given or PROVIDER in split(request.given["providers"])
 
 
-def _of_one_day(request: Request, asked: _Records, day: date | None) -> _Records:
+def _of_one_day(request: Request, records: _Records, day: date | None) -> _Records:
     """The sheet of a day, or the newest sheet: in the evening tomorrow's, as in the original."""
     try:
         sheet = (request.on(day, ahead=LOOKBACK) if day else request.newest).sheet
     except BeforeHistory:
-        return asked
-    costs, base = sheet.costs, sheet.costs.get(asked.base)
-    texts = [plain(cross_rate(base, costs[code])) if base and code in costs else "" for code in asked.codes]
-    return replace(asked, rows=lambda: [(str(sheet.effective_date), texts)], until=day or date.max)
+        return records
+    costs, base = sheet.costs, sheet.costs.get(records.base)
+    texts = [plain(cross_rate(base, costs[code])) if base and code in costs else "" for code in records.codes]
+    return replace(records, rows=lambda: [(str(sheet.effective_date), texts)], until=day or date.max)
 
 
-def _over(request: Request, asked: _Records, days: Mapping[str, date]) -> _Records:
+def _over(request: Request, records: _Records, days: Mapping[str, date]) -> _Records:
     """The sheets of a range, or the means of its weeks or months, which are whole, as in the original."""
     period, today = _PERIODS.get(request.given.get("group", "").lower()), request.snapshot.today
     since, until = max(days["from"], FIRST_DAY), days.get("to", today)
     if since > until or (period and since > today):
-        return asked
+        return records
     if period:
         last = max(today, request.newest.effective_date)
         held = Days(max(period(since)[0], FIRST_DAY), period(min(until, last))[1])
@@ -154,25 +154,25 @@ def _over(request: Request, asked: _Records, days: Mapping[str, date]) -> _Recor
         try:
             held = request.complete(since, until, ahead=LOOKBACK)
         except NotYetSet:
-            return asked
-    points = request.check_size(len(asked.codes), held)
+            return records
+    points = request.check_size(len(records.codes), held)
 
     def rows() -> Rows:
         if period:
-            return _means(request, asked, held, period)
-        return ((iso(day), texts) for day, texts in request.per_base(asked.base, asked.codes, held))
+            return _means(request, records, held, period)
+        return ((iso(day), texts) for day, texts in request.per_base(records.base, records.codes, held))
 
-    return replace(asked, rows=rows, until=held.until if "to" in days else date.max, points=points, since=held.since)
+    return replace(records, rows=rows, until=held.until if "to" in days else date.max, points=points, since=held.since)
 
 
-def _means(request: Request, asked: _Records, days: Days, period: Period) -> Rows:
+def _means(request: Request, records: _Records, days: Days, period: Period) -> Rows:
     """The first day of each week or month, and the means."""
     table: dict[str, dict[str, str]] = defaultdict(dict)
-    for code in asked.codes:
-        beginning = partial(_beginning, period, "RUB" in (asked.base, code))
-        for first, mean, _ in means_between(request.history, asked.base, code, days.since, days.until, beginning):
+    for code in records.codes:
+        beginning = partial(_beginning, period, "RUB" in (records.base, code))
+        for first, mean, _ in means_between(request.history, records.base, code, days.since, days.until, beginning):
             table[first][code] = plain(mean)
-    return [(first, [table[first].get(code, "") for code in asked.codes]) for first in sorted(table)]
+    return [(first, [table[first].get(code, "") for code in records.codes]) for first in sorted(table)]
 
 
 def _beginning(period: Period, in_roubles: bool, ordinal: int) -> str:

@@ -78,7 +78,7 @@ def rates(
     Raises KeyError when the sheet has no such quote.
     """
     revision = answer.revision
-    rows = _rows(answer, language, quote, None if codes is None else frozenset(codes))
+    rows = _rows(answer, language, quote, codes)
     return encode(
         {
             "requested_date": answer.requested_date,
@@ -100,28 +100,35 @@ def rates(
     )
 
 
-def _rows(answer: InForce, language: Language, quote: str, codes: frozenset[str] | None) -> dict[str, Any]:
-    sheet = answer.revision.sheet
-    moves = unit_rates(sheet, answer.previous.sheet if answer.previous else None, quote)
+def _rows(answer: InForce, language: Language, quote: str, codes: Iterable[str] | None) -> dict[str, Any]:
     rows: dict[str, Any] = {}
-    for code in sorted(moves if codes is None else codes & moves.keys()):
-        unit = moves[code]
-        printed = {}
+    for code, texts in figures(answer, quote, codes).items():
+        named: dict[str, Any] = {}
         if quote == "RUB":
-            row = sheet.by_code[code]
-            printed = {
-                "name": language.currency(code),
-                "numeric_code": row.numeric_code,
-                "cbr_id": row.cbr_id,
-                "nominal": row.nominal,
-                "value": literal(row.value),
-            }
-        rows[code] = {
-            **printed,
-            "unit_rate": literal(unit.rate),
-            "change": literal(unit.change.absolute if unit.change else None),
-            "change_percent": literal(unit.change.percent(PERCENT_PLACES) if unit.change else None),
+            row = answer.revision.sheet.by_code[code]
+            named = {"name": language.currency(code), "numeric_code": row.numeric_code, "cbr_id": row.cbr_id}
+        numbers = {name: msgspec.Raw(text.encode()) for name, text in texts.items()}
+        rows[code] = named | {
+            **numbers,
+            "change": numbers.get("change"),
+            "change_percent": numbers.get("change_percent"),
         }
+    return rows
+
+
+def figures(answer: InForce, quote: str, codes: Iterable[str] | None) -> dict[str, dict[str, str]]:
+    """The numbers of a sheet by code, as literals; without those that are not known, or not printed in this quote.
+
+    Raises KeyError when the sheet has no such quote.
+    """
+    sheet, rows = answer.revision.sheet, {}
+    moves = unit_rates(sheet, answer.previous.sheet if answer.previous else None, quote)
+    for code in sorted(moves if codes is None else moves.keys() & codes):
+        row, change = sheet.by_code.get(code), moves[code].change
+        printed = {"nominal": str(row.nominal), "value": plain(row.value)} if row and quote == "RUB" else {}
+        moved = {"change": change.absolute, "change_percent": change.percent(PERCENT_PLACES)} if change else {}
+        numbers = {"unit_rate": moves[code].rate, **moved}
+        rows[code] = printed | {name: plain(number) for name, number in numbers.items()}
     return rows
 
 

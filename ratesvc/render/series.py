@@ -21,10 +21,10 @@ from msgspec import Raw
 
 from ratesvc.domain.columns import Column, Days, scaled_rouble
 from ratesvc.domain.history import History
-from ratesvc.domain.rates import EXACT, ONE, InForce, mean, plain, ratios, unit_rates
+from ratesvc.domain.rates import EXACT, ONE, InForce, mean, plain, ratios
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.errors import HistoryLoading, TooManyPoints
-from ratesvc.render.json import PERCENT_PLACES, denomination, encode
+from ratesvc.render.json import denomination, encode, figures
 from ratesvc.render.language import Language
 
 CSV = "text/csv; charset=utf-8"
@@ -138,23 +138,10 @@ def columns_of(history: History, params: SeriesParams, today: date) -> Columns:
 
 
 def columns_of_sheet(answer: InForce, quote: str, codes: Collection[str] | None) -> Columns:
-    """The columns of one sheet for `to_csv`, without the first, which has the codes.
-
-    `nominal` and `value` are empty in other currencies than the rouble. Raises KeyError if the sheet lacks `quote`.
-    """
-    sheet, previous = answer.revision.sheet, answer.previous.sheet if answer.previous else None
-    moves = unit_rates(sheet, previous, quote)
-    moves = moves if codes is None else {code: moves[code] for code in moves if code in codes}
-    printed = {code: sheet.by_code[code] for code in moves} if quote == "RUB" else {}
-    changes = {code: move.change for code, move in moves.items() if move.change}
-    figures = {
-        "nominal": {code: str(row.nominal) for code, row in printed.items()},
-        "value": {code: plain(row.value) for code, row in printed.items()},
-        "unit_rate": {code: plain(move.rate) for code, move in moves.items()},
-        "change": {code: plain(change.absolute) for code, change in changes.items()},
-        "change_percent": {code: plain(change.percent(PERCENT_PLACES)) for code, change in changes.items()},
-    }
-    return {"effective_date": dict.fromkeys(moves, answer.revision.effective_date.isoformat()), **figures}
+    """The columns of one sheet for `to_csv`, without the first, which has the codes. Raises what `figures` raises."""
+    rows, names = figures(answer, quote, codes), ("nominal", "value", "unit_rate", "change", "change_percent")
+    columns = {name: {code: row[name] for code, row in rows.items() if name in row} for name in names}
+    return {"effective_date": dict.fromkeys(rows, answer.revision.effective_date.isoformat()), **columns}
 
 
 def to_csv(label: str, columns: Columns, language: Language | None) -> bytes:

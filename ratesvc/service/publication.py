@@ -136,14 +136,14 @@ class Body:
 Render = Callable[[], Body]
 
 
-class Answered(Protocol):
+class HasBody(Protocol):
     """The answer to a request target."""
 
     body: Body
 
 
 @dataclass(slots=True, eq=False)
-class _Kept:
+class _Entry:
     """A body, and the targets that it answers."""
 
     key: Hashable
@@ -173,7 +173,7 @@ class Publication:
         self.render_locks: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
         """A lock for each long body that is being rendered, by its key: other requests for it wait."""
         self._bodies: dict[Hashable, Body] = {}
-        self._kept: dict[bool, dict[int, _Kept]] = {False: {}, True: {}}
+        self._kept: dict[bool, dict[int, _Entry]] = {False: {}, True: {}}
         """Small and long bodies by their id, the oldest first."""
         self._bytes = {False: 0, True: 0}
 
@@ -206,17 +206,17 @@ class Publication:
     def keep(self, key: Hashable, body: Body) -> Body:
         """Keep a body, and return it, or the one that came first."""
         if (kept := self.find(key)) is None:
-            self._add(_Kept(key, body))
+            self._add(_Entry(key, body))
         return kept or body
 
-    def remember(self, target: str, answer: Answered) -> None:
+    def remember(self, target: str, answer: HasBody) -> None:
         """Remember the answer to a request target, as it came, until its body is forgotten."""
         if len(target) > LONGEST_TARGET:
             return
         self._forget(target)
         body = answer.body
         # One target may have several bodies: without a key of its own each answer is rendered anew.
-        kept = self._kept[body.is_long].get(id(body)) or self._add(_Kept(("answer", target, id(body)), body))
+        kept = self._kept[body.is_long].get(id(body)) or self._add(_Entry(("answer", target, id(body)), body))
         kept.targets.add(target)
         self.answers[target] = answer
         if len(self.answers) > MOST_TARGETS:
@@ -226,7 +226,7 @@ class Publication:
         if answer := self.answers.pop(target, None):
             self._kept[answer.body.is_long][id(answer.body)].targets.remove(target)
 
-    def _add(self, kept: _Kept) -> _Kept:
+    def _add(self, kept: _Entry) -> _Entry:
         """Keep one more body, and forget the oldest while there are too many."""
         is_long = kept.body.is_long
         bodies, most_bytes = self._kept[is_long], MOST_LONG_BYTES if is_long else MOST_BYTES
