@@ -217,7 +217,8 @@ class BankClient:
                 raw = await self._get(url, limits)
                 found = await _parsed(parse, raw), raw
             except (SourceError, BadDocument) as error:
-                failures.append((url.authority, error))
+                # Unlike `authority`, this has no password.
+                failures.append((url.host_port_subcomponent or "", error))
             else:
                 yield found
 

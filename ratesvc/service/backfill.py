@@ -7,7 +7,7 @@ at once. Then it confirms these days, one by one. A run that was cut off resumes
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from itertools import pairwise
@@ -18,7 +18,7 @@ from ratesvc.domain.columns import Column, Coverage, Currency, Days, composed, s
 from ratesvc.domain.history import NEAR, History
 from ratesvc.domain.rates import FIRST_DAY, MOST_USED, Revision
 from ratesvc.domain.workdays import ONE_DAY, RULE_SINCE, moscow_day
-from ratesvc.errors import BadDocument, FetchFailed, RatesvcError, StoreUnavailable
+from ratesvc.errors import BadDocument, FetchFailed, RatesvcError
 from ratesvc.service.refresh import Cycle, Refresher
 
 USD = "R01235"
@@ -166,12 +166,14 @@ class Backfill:
             raise NotOurTurn("history is being fetched by another replica, or by a command")
 
     async def _steps(self, requested: Days) -> AsyncIterator[Progress]:
-        held = await self._store.coverage()
+        stored = await self._store.history()
+        held = stored[0] if stored else None
         whole = requested.hull(held) if held else requested
         done = 0
-        figures = await self._stored(held, whole) if held and held.since <= requested.since else None
+        figures = await self._continued(*stored, whole) if stored and stored[0].since <= requested.since else None
         if figures is None:
-            columns: dict[str, Column] = {}
+            # The columns of ids that nobody names any more are only in the store.
+            columns = {column.currency.cbr_id: column for column in stored[1]} if stored else {}
             async for progress in self._fetch_series(whole, columns):
                 yield progress
                 done = progress.total
@@ -180,17 +182,15 @@ class Backfill:
         async for progress in self._confirm_days(figures, done):
             yield progress
 
-    async def _stored(self, held: Coverage, whole: Days) -> _Figures | None:
+    async def _continued(self, held: Coverage, stored: Iterable[Column], whole: Days) -> _Figures | None:
         """What the store holds, with the days of the sheets after that; None if the series must be asked for."""
         later: tuple[Record, ...] = ()
         if held.until < whole.until:
             later = await self._client.dynamic(USD, held.until + ONE_DAY, whole.until)
         missing = [record for record in later if record.effective_date not in self._history.days]
-        if len(missing) > MOST_DAILY_DOCUMENTS or (not self._refresher.waits and await self._misses_an_id()):
+        columns = {column.currency.cbr_id: column for column in stored}
+        if len(missing) > MOST_DAILY_DOCUMENTS or (not self._refresher.waits and await self._misses_an_id(columns)):
             return None
-        columns = {column.currency.cbr_id: column for column in await self._store.columns()}
-        if not columns:
-            raise StoreUnavailable("Redis lost columns of history", "answer")
         for record in later:
             if revision := self._history.of_date(record.effective_date):
                 columns = with_revision(columns, revision)
@@ -227,16 +227,13 @@ class Backfill:
                 day = calendar.effective_date_after(day)
         return found
 
-    async def _fetch_series(self, whole: Days, fetched: dict[str, Column]) -> AsyncIterator[Progress]:
-        """Complete the columns of all ids over a range that covers what is held, into `fetched`."""
+    async def _fetch_series(self, whole: Days, columns: dict[str, Column]) -> AsyncIterator[Progress]:
+        """Complete the columns of all ids over a range that covers what is held."""
         yield Progress(0, 1, "the catalogue")
         currencies, in_use = await self._currencies(), await self._store.coverage()
         for number, currency in enumerate(currencies):
             yield Progress(number, len(currencies), f"{currency.code} ({currency.cbr_id})".lstrip())
-            fetched[currency.cbr_id] = await self._column(currency, whole, in_use)
-        # Redis may have lost columns meanwhile; those of ids that nobody names any more are only there.
-        for column in await self._store.columns():
-            fetched.setdefault(column.currency.cbr_id, column)
+            columns[currency.cbr_id] = await self._column(currency, whole, in_use)
 
     async def _currencies(self) -> list[Currency]:
         """The ids of the catalogue, of parents and of held documents: the most used first, the nameless last."""
@@ -252,10 +249,9 @@ class Backfill:
         by_use = sorted(named.values(), key=lambda one: (most_used.get(one.code, len(most_used)), one.cbr_id))
         return [*by_use, *unnamed]
 
-    async def _misses_an_id(self) -> bool:
+    async def _misses_an_id(self, columns: Collection[str]) -> bool:
         """Whether the catalogue or a document names an id without a column."""
-        stored = {column.currency.cbr_id for column in await self._store.columns()}
-        return any(currency.cbr_id not in stored for currency in await self._currencies())
+        return any(currency.cbr_id not in columns for currency in await self._currencies())
 
     async def _column(self, currency: Currency, whole: Days, in_use: Coverage | None) -> Column:
         """The column of one id over a range. Missing records are requested.

@@ -116,13 +116,10 @@ class Sync:
         held = {field_of(*revision.key) for revision in self._history}
         wanted = fields if read_all else fields - held
         loaded = await self._store.revisions(wanted)
-        columns: tuple[Column, ...] = ()
-        theirs = glance.coverage
-        is_better = theirs is not None and self._is_better(theirs)
-        if theirs and (read_all or is_better):
-            columns = await self._store.columns()
-            theirs = theirs if columns else None
-        self._hold(loaded.values(), columns, theirs if is_better else None)
+        theirs, columns = glance.coverage, list[Column]()
+        if theirs and (read_all or self._is_better(theirs)):
+            theirs, columns = await self._store.history() or (None, [])
+        self._hold(loaded.values(), columns, theirs if theirs and self._is_better(theirs) else None)
         stored = fields - wanted | loaded.keys()
         sheets = await self._store.add(one for one in self._history if field_of(*one.key) not in stored)
         written = await self._repair_history(theirs)

@@ -20,23 +20,24 @@ happens.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
-from itertools import compress
-from typing import Any, Literal
+from typing import Literal, TypeVar
 from uuid import uuid4
 
-from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 
-from ratesvc.domain.columns import Column, Coverage, Days, sheet_days
+from ratesvc.domain.columns import Column, Coverage, Days
 from ratesvc.domain.rates import Revision
 from ratesvc.errors import StoreUnavailable
 from ratesvc.storage import records
 from ratesvc.storage.quarantine import Quarantine
 from ratesvc.storage.records import as_text, field_of
 from ratesvc.storage.redis import Lease, RedisConnection, checked
+
+T = TypeVar("T")
 
 SCHEMA = "v2"
 LISTEN_S = 1.0
@@ -113,63 +114,62 @@ class Store:
 
     async def fields(self) -> set[str]:
         """The fields of all revisions: `2026-04-25.1`."""
-        async with self.connection.call("fields") as redis:
-            return set(await self._fields(redis, self._sheets))
+        return await self._fields(self._sheets)
 
     async def revisions(self, fields: Collection[str]) -> dict[str, Revision]:
-        """The revisions in these fields. Those that cannot be read are deleted."""
-        async with self.connection.call("load") as redis:
-            stored = await self._read(redis, self._sheets, sorted(fields))
-        decoded = {field: records.decode_revision(field, envelope) for field, envelope in stored.items()}
-        await self._drop(self._sheets, [field for field, revision in decoded.items() if revision is None])
-        return {field: revision for field, revision in decoded.items() if revision}
+        """The revisions in these fields."""
+        return await self._read(self._sheets, fields, records.decode_revision)
 
     async def coverage(self) -> Coverage | None:
         """The complete days, or None if they are missing or damaged."""
-        found = await self._stored_coverage()
-        return found and found[0]
+        coverage, _ = await self._coverage_and_count()
+        return coverage
 
-    async def _stored_coverage(self) -> tuple[Coverage, int] | None:
+    async def _coverage_and_count(self) -> tuple[Coverage | None, int]:
         async with self.connection.call("coverage") as redis:
             envelope = await redis.get(self._coverage)
-        return records.decode_coverage(envelope)
+        return records.decode_coverage(envelope) or (None, 0)
 
-    async def columns(self) -> tuple[Column, ...]:
-        """Every backfilled column, or none if one is lost or damaged, because a part of them would give wrong answers.
+    async def history(self) -> tuple[Coverage, list[Column]] | None:
+        """The coverage and its columns, or None if one is lost or damaged: a part of them would give wrong answers.
 
-        The coverage is then deleted, and after it the damaged columns, so that no replica takes the others for all of
-        history.
+        The coverage is then deleted, so that no replica takes the other columns for all of history.
         """
-        coverage = await self._stored_coverage()
-        async with self.connection.call("load") as redis:
-            stored = await self._read(redis, self._columns, await self._fields(redis, self._columns))
-        decoded = {field: records.decode_column(field, envelope) for field, envelope in stored.items()}
-        columns = tuple(found[0] for found in decoded.values() if found)
-        if coverage and len(columns) == len(decoded) >= coverage[1] and coverage[0].until in sheet_days(columns):
-            return columns
-        if coverage:
-            await self.put_coverage(None)
-        await self._drop(self._columns, [field for field, found in decoded.items() if found is None])
-        return ()
+        coverage, count = await self._coverage_and_count()
+        stored = await self._read(self._columns, await self._fields(self._columns), records.decode_column)
+        if coverage is None:
+            return None
+        # A run that was cut off has left columns of other days.
+        columns = [column for column, requested in stored.values() if requested.covers(coverage)]
+        if columns and len(columns) >= count:
+            return coverage, columns
+        await self.put_coverage(None)
+        return None
 
     async def column(self, cbr_id: str) -> tuple[Column, Days] | None:
         """The backfilled history of one currency id, and the range of days that was requested."""
-        async with self.connection.call("column") as redis:
-            envelope = await redis.hget(self._columns, cbr_id)
-        return records.decode_column(cbr_id, envelope)
+        return (await self._read(self._columns, [cbr_id], records.decode_column)).get(cbr_id)
 
-    @staticmethod
-    async def _fields(redis: Redis, key: str) -> list[str]:
-        return sorted(as_text(field) for field in checked(await redis.hkeys(key), list))
+    async def _fields(self, key: str) -> set[str]:
+        async with self.connection.call("fields") as redis:
+            return {as_text(field) for field in checked(await redis.hkeys(key), list)}
 
-    @staticmethod
-    async def _read(redis: Redis, key: str, fields: Sequence[str]) -> dict[str, Any]:
-        """What is in these fields of a hash, None for a field that does not exist."""
-        found: dict[str, Any] = {}
-        for chunk in _chunks(fields):
-            values = checked(await redis.hmget(key, list(chunk)), list, len(chunk))
-            found.update(zip(chunk, values, strict=True))
-        return found
+    async def _read(
+        self, key: str, fields: Collection[str], decode: Callable[[str, bytes | None], T | None]
+    ) -> dict[str, T]:
+        """The values of these fields. What cannot be read is deleted: a replica that holds it writes it again."""
+        envelopes: dict[str, bytes | None] = {}
+        async with self.connection.call("load") as redis:
+            for chunk in _chunks(sorted(fields)):
+                envelopes |= zip(chunk, checked(await redis.hmget(key, chunk), list, len(chunk)), strict=True)
+        values = {field: decode(field, envelope) for field, envelope in envelopes.items()}
+        # A missing value is not deleted: another replica may have written it by now.
+        if damaged := [field for field, value in values.items() if value is None and envelopes[field] is not None]:
+            # A Redis that accepts no writes keeps them. They are never used.
+            with suppress(StoreUnavailable):
+                async with self.connection.call("drop") as redis:
+                    self.dropped += await redis.hdel(key, *damaged)
+        return {field: value for field, value in values.items() if value is not None}
 
     # Writing
 
@@ -185,29 +185,28 @@ class Store:
 
         If another replica has stored one under this number, the latest revision in Redis is returned instead.
         """
-        latest, number = None, candidate.number
-        while True:
-            field = field_of(candidate.effective_date, number)
-            found = await self.revisions([field])
-            if found:
-                latest, number = found[field], number + 1
-            elif latest:
-                return latest
-            elif await self.add([candidate]):
+        field = field_of(*candidate.key)
+        for _ in range(2):  # a damaged value in its place is deleted by the first attempt
+            if await self.add([candidate]):
                 return candidate
+            fields = [other for other in await self.fields() if other.startswith(f"{candidate.effective_date}.")]
+            stored = (await self.revisions(fields)).values()
+            if later := [revision for revision in stored if revision.number >= candidate.number]:
+                return max(later, key=lambda revision: revision.number)
+        raise StoreUnavailable(f"Redis keeps a damaged value in {field}")
 
     async def add(self, revisions: Iterable[Revision]) -> int:
         """Write revisions that Redis lacks, and return how many. One that another replica writes first stays."""
         envelopes = {field_of(*revision.key): records.encode_revision(revision) for revision in revisions}
-        written: list[str] = []
+        written = 0
         for chunk in _chunks(list(envelopes)):
             async with self.connection.call("repair") as redis:
                 pipeline = redis.pipeline(transaction=False)
                 for field in chunk:
                     pipeline.hsetnx(self._sheets, field, envelopes[field])
-                written += compress(chunk, await pipeline.execute())
-                await self._written(redis)
-        return len(written)
+                self._count_a_write(pipeline)
+                written += sum((await pipeline.execute())[: len(chunk)])
+        return written
 
     async def put_columns(self, columns: Iterable[Column], requested: Days) -> None:
         """Overwrite the history of these currency ids. Replicas use it once the coverage says that all are stored."""
@@ -216,35 +215,26 @@ class Store:
             for chunk in _chunks(list(envelopes)):
                 await redis.hset(self._columns, mapping={field: envelopes[field] for field in chunk})
 
-    async def put_history(self, columns: Iterable[Column], coverage: Coverage) -> None:
+    async def put_history(self, columns: Collection[Column], coverage: Coverage) -> None:
         """Overwrite these columns, and then the coverage."""
-        columns = list(columns)
         await self.put_columns(columns, coverage)
         await self.put_coverage(coverage, len(columns))
 
     async def put_coverage(self, coverage: Coverage | None, columns: int = 0) -> None:
         """Overwrite the coverage, which so many columns belong to, or delete it for None."""
         async with self.connection.call("put_coverage") as redis:
+            pipeline = redis.pipeline(transaction=False)
             if coverage:
-                await redis.set(self._coverage, records.encode_coverage(coverage, columns))
+                pipeline.set(self._coverage, records.encode_coverage(coverage, columns))
             else:
-                await redis.delete(self._coverage)
-            await self._written(redis)
+                pipeline.delete(self._coverage)
+            self._count_a_write(pipeline)
+            await pipeline.execute()
 
-    async def _written(self, redis: Redis) -> None:
+    def _count_a_write(self, pipeline: Pipeline) -> None:
         """Tell all replicas that they may lack something."""
-        pipeline = redis.pipeline(transaction=False)
         pipeline.hsetnx(self._version, "born", uuid4().hex)
         pipeline.hincrby(self._version, "writes", 1)
-        await pipeline.execute()
-
-    async def _drop(self, key: str, damaged: Sequence[str]) -> None:
-        """Delete values that cannot be read, so that replicas that hold them write them again."""
-        if damaged:
-            # A Redis that accepts no writes keeps them. They are never used.
-            with suppress(StoreUnavailable):
-                async with self.connection.call("drop") as redis:
-                    self.dropped += await redis.hdel(key, *damaged)
 
     async def drop_misplaced(self) -> list[str]:
         """Delete each key of ours that holds a value of another type; returns the keys."""
@@ -287,6 +277,6 @@ class Store:
                     yield "bank answered"
 
 
-def _chunks(fields: Sequence[str]) -> Iterator[Sequence[str]]:
+def _chunks(fields: list[str]) -> Iterator[list[str]]:
     for start in range(0, len(fields), AT_ONCE):
         yield fields[start : start + AT_ONCE]

@@ -74,6 +74,19 @@ async def test_a_bad_answer_is_named(
     assert words in str(failure)
 
 
+async def test_no_error_repeats_the_password_of_a_mirror(bank: Bank, client: BankClient) -> None:
+    """The log and /health show the text of a failure."""
+    address = bank.url.replace("http://", "http://reader:secret@")
+    bank.misbehave = says(500)
+    async with BankClient([address], "ratesvc-tests", pace=Pace(None)) as with_password:
+        failure = await fails(with_password)
+    assert "Authorization" in bank.asked[0].headers
+    assert [(host, "secret" in str(error)) for host, error in failure.failures] == [
+        (bank.url.removeprefix("http://"), False)
+    ]
+    assert str(failure) == str(await fails(client))
+
+
 async def test_a_refused_connection_is_a_connect_error() -> None:
     """The error names the host."""
     async with BankClient(["http://127.0.0.1:1"], "x", pace=Pace(None)) as client:

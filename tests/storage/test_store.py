@@ -7,14 +7,16 @@ import uuid
 import zlib
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
 
 import pytest
-from conftest import eventually, stored
+from conftest import PATIENCE_S, eventually, stored
 from fake_bank import daily_xml, sheet
 from msgspec.msgpack import encode
 from redis.asyncio import Redis
 
-from ratesvc.domain.columns import Column, Coverage, Currency
+from ratesvc.domain.columns import Column, Coverage, Currency, Days
 from ratesvc.domain.rates import Revision
 from ratesvc.errors import RatesvcError, StoreUnavailable
 from ratesvc.storage.quarantine import MOST_CASES, Case
@@ -121,6 +123,50 @@ async def test_a_damaged_value_is_a_miss_and_is_overwritten(
     assert [found.effective_date for found in await stored(store)] == [DAY]
 
 
+async def test_a_sheet_that_comes_while_it_is_looked_for_is_not_deleted(
+    store: Store, other: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a value that cannot be read is deleted. Another replica may store a missing one at any moment."""
+    client: Any = store.connection.client
+    read = client.hmget
+
+    async def then_another_stores(key: str, fields: list[str]) -> list[Any]:
+        values: list[Any] = await read(key, fields)
+        await other.put(revision())
+        return values
+
+    monkeypatch.setattr(client, "hmget", then_another_stores)
+    assert await store.revisions([f"{DAY}.1"]) == {}
+    assert await stored(other) == [revision()]
+
+
+async def test_a_damaged_value_that_stays_is_trouble_and_no_endless_loop(
+    store: Store, redis: Redis, namespace: str
+) -> None:
+    """This user of Redis may not delete anything. The service goes on from memory."""
+    url = f"{store.connection.client.connection_pool.connection_kwargs['path']}"
+    await redis.acl_setuser("lame", enabled=True, nopass=True, keys="*", channels="*", commands=["+@all", "-hdel"])
+    lame = Store(RedisConnection(f"unix://lame:x@{url}"), namespace)
+    await redis.hset(f"{{{namespace}}}:v2:sheets", f"{DAY}.1", b"garbage")
+    with pytest.raises(StoreUnavailable, match=f"{DAY}.1"):
+        async with asyncio.timeout(PATIENCE_S):
+            await lame.put(revision())
+    await lame.close()
+    assert await store.put(revision()) == revision()
+
+
+async def test_columns_of_fewer_days_are_not_taken_for_the_coverage(store: Store, other: Store) -> None:
+    """A replica that holds less repairs Redis at the moment at which another one stores more."""
+    column = Column(Currency("R01235", "R01235", "USD", "840", "USD"), FETCHED)
+    column.put(DAY, 1, Decimal("75.5273"))
+    await other.put_columns([column], Days(DAY, DAY))
+    await store.put_coverage(Coverage(date(1992, 7, 1), DAY), 1)
+    assert await store.history() is None
+    assert await store.coverage() is None
+    await store.put_history([column], Coverage(DAY, DAY))
+    assert await other.history() == (Coverage(DAY, DAY), [column])
+
+
 async def test_every_replica_gets_an_announcement(store: Store, other: Store) -> None:
     """After "connected", since some may have been lost before it. A replica does not get its own Bank's answers."""
     received: list[str] = []
@@ -150,7 +196,7 @@ async def test_a_glance_counts_what_redis_holds(store: Store, redis: Redis, name
     assert await store.glance() == Glance(1, 1, 1, Coverage(DAY, DAY), born, 2)
     await store.put(revision())
     assert await store.add([revision(), revision(shift=1, number=2)]) == 1
-    assert await store.glance() == Glance(2, 1, 1, Coverage(DAY, DAY), born, 3)
+    assert await store.glance() == Glance(2, 1, 1, Coverage(DAY, DAY), born, 4)
     await redis.hdel(f"{{{namespace}}}:v2:columns", "R01235")
     assert (await store.glance()).coverage is None
     await redis.set(f"{{{namespace}}}:v2:coverage", b"foreign")
