@@ -149,22 +149,14 @@ class Service:
             await self.tick()
             cycle = await self.refresh()
             if cycle.bank_answered:
-                again = await self._refresher.ask_again()
+                again = await self._asked(self._refresher.ask_again())
                 await self._accept(again)
-                cycle = replace(cycle, held_back=(*cycle.held_back, *again.held_back))
+                held_back = {sheet.effective_date: sheet for sheet in (*cycle.held_back, *again.held_back)}
+                self.telemetry.last_cycle = cycle = replace(cycle, held_back=tuple(held_back.values()))
         now, failures = self.clock(), self.telemetry.failures
         delay = with_jitter(next_poll_s(self.history, now, self.settings.poll_seconds, cycle, failures), self._random)
-        await self._surviving("lease", self._share(cycle))
         self._schedule.poll_in(delay)
         self._schedule.backfill_in(0)
-
-    async def _share(self, cycle: Cycle) -> None:
-        """Tell the other replicas that the Bank answered. After a failure leave the lease: they may reach the Bank."""
-        if cycle.has_failed:
-            await self.store.poll_lease.release()
-        elif cycle.bank_answered:
-            with contextlib.suppress(StoreUnavailable):
-                await self.store.announce_answer()
 
     async def tick(self) -> None:
         """Publish again if the clock has changed the answers, and keep memory and Redis in sync."""
@@ -188,22 +180,23 @@ class Service:
             self.quarantined = self._sync.quarantined
 
     async def _fill(self) -> None:
-        """Fetch the missing part of history. After a failure, make an appointment for the next run."""
-        await self._compare()
-        if not self._backfill.is_needed():
-            return
-        again_s = None
+        """Fetch the missing part of history. After a failure, plan the next run."""
+        if self._backfill.is_needed():
+            # Another replica may have stored it.
+            await self._compare()
+        failure: RatesvcError | None = None
         try:
-            await self._run_backfill()
-            self.telemetry.waits("backfill", waiting=False)
-        except NotOurTurn:
-            self.telemetry.waits("backfill", waiting=True)
-            again_s = SOON_S
-        except RatesvcError as failure:
+            if self._backfill.is_needed():
+                await self._run_backfill()
+        except RatesvcError as error:
+            failure = error
+        is_waiting = isinstance(failure, NotOurTurn)
+        self.telemetry.waits("backfill", waiting=is_waiting)
+        if failure and not is_waiting:
             self.telemetry.backfill_failed(failure)
-            again_s = SOON_S if isinstance(failure, StoreUnavailable) else BACKFILL_AGAIN_S
-        if again_s is not None:
-            self._schedule.backfill_in(again_s)
+        if failure:
+            is_soon = isinstance(failure, NotOurTurn | StoreUnavailable)
+            self._schedule.backfill_in(SOON_S if is_soon else BACKFILL_AGAIN_S)
 
     async def _run_backfill(self) -> None:
         has_begun = False
@@ -237,15 +230,18 @@ class Service:
 
     async def refresh(self) -> Cycle:
         """Ask the Bank once, then log and count the outcome."""
-        try:
-            cycle = await self._refresher.cycle()
-        except Exception:
-            # A crash must not end the polls: the next one is due anyway.
-            self.telemetry.log.exception("refresh_crashed")
-            cycle = Cycle("crashed")
+        cycle = await self._asked(self._refresher.cycle())
         self.telemetry.refreshed(cycle, nothing_held=self.history.newest is None)
         await self._accept(cycle)
         return cycle
+
+    async def _asked(self, asking: Awaitable[Cycle]) -> Cycle:
+        """The outcome of this question to the Bank. A bug must not end the polls: the next one is due anyway."""
+        try:
+            return await asking
+        except Exception:
+            self.telemetry.log.exception("refresh_crashed")
+            return Cycle("crashed")
 
     async def _accept(self, cycle: Cycle) -> None:
         """Log what is held back, hold the other sheets, and announce them."""

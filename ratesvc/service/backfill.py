@@ -7,7 +7,8 @@ at once. Then it confirms these days, one by one. A run that was cut off resumes
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import date
 from itertools import pairwise
@@ -60,13 +61,15 @@ class _Figures:
         found = composed(self.columns.values(), day)
         return None if found and self.dollars and len(found.sheet.quotes) == 1 else found
 
-    def admit(self, day: date) -> None:
-        self.coverage = self.coverage.with_sheet(day)
+    def admit(self, revision: Revision) -> None:
+        """Take the figures of an admitted sheet."""
+        self.columns = with_revision(self.columns, revision)
+        self.coverage = self.coverage.with_sheet(revision.effective_date)
 
     def forget(self, day: date) -> None:
         """There is no sheet of that day."""
         self.columns = {cbr_id: column.without(day) for cbr_id, column in self.columns.items()}
-        self.admit(day)
+        self.coverage = self.coverage.with_sheet(day)
 
     def complete(self) -> Coverage | None:
         """The complete days; None if no sheet is admitted. They end with a sheet, which the columns must reach."""
@@ -137,10 +140,11 @@ class Backfill:
                 while not self._refresher.waits and not await self._store.backfill_lease.take():
                     await self._store.backfill_lease.revoke()
                 await self._check_turn()
-                async for progress in self._steps(requested):
-                    self.progress = progress
-                    yield progress
-                    await self._check_turn()
+                async with aclosing(self._steps(requested)) as steps:
+                    async for progress in steps:
+                        self.progress = progress
+                        yield progress
+                        await self._check_turn()
             finally:
                 self.progress = None
                 await self._store.backfill_lease.release()
@@ -165,22 +169,29 @@ class Backfill:
         if not await self._store.backfill_lease.take():
             raise NotOurTurn("history is being fetched by another replica, or by a command")
 
-    async def _steps(self, requested: Days) -> AsyncIterator[Progress]:
+    async def _steps(self, requested: Days) -> AsyncGenerator[Progress]:
         stored = await self._store.history()
         held = stored[0] if stored else None
         whole = requested.hull(held) if held else requested
         done = 0
         figures = await self._continued(*stored, whole) if stored and stored[0].since <= requested.since else None
+        is_stored = figures is not None
         if figures is None:
             # The columns of ids that nobody names any more are only in the store.
             columns = {column.currency.cbr_id: column for column in stored[1]} if stored else {}
-            async for progress in self._fetch_series(whole, columns):
-                yield progress
-                done = progress.total
+            async with aclosing(self._fetch_series(whole, columns)) as steps:
+                async for progress in steps:
+                    yield progress
+                    done = progress.total
             figures = await self._assessed(columns, whole, held)
-        await self._keep(figures)
-        async for progress in self._confirm_days(figures, done):
-            yield progress
+        for day in figures.coverage.unconfirmed:
+            if self._history.has_document(day) and (revision := self._history.of_date(day)):
+                figures.admit(revision)
+        if not is_stored or figures.coverage != held:
+            await self._keep(figures)
+        async with aclosing(self._confirm_days(figures, done)) as steps:
+            async for progress in steps:
+                yield progress
 
     async def _continued(self, held: Coverage, stored: Iterable[Column], whole: Days) -> _Figures | None:
         """What the store holds, with the days of the sheets after that; None if the series must be asked for."""
@@ -227,7 +238,7 @@ class Backfill:
                 day = calendar.effective_date_after(day)
         return found
 
-    async def _fetch_series(self, whole: Days, columns: dict[str, Column]) -> AsyncIterator[Progress]:
+    async def _fetch_series(self, whole: Days, columns: dict[str, Column]) -> AsyncGenerator[Progress]:
         """Complete the columns of all ids over a range that covers what is held."""
         yield Progress(0, 1, "the catalogue")
         currencies, in_use = await self._currencies(), await self._store.coverage()
@@ -297,7 +308,7 @@ class Backfill:
         row = {quote.cbr_id: quote for quote in document.quotes}.get(currency.cbr_id)
         return replace(currency, code=row.code, numeric_code=row.numeric_code, name=row.name) if row else currency
 
-    async def _confirm_days(self, figures: _Figures, done: int) -> AsyncIterator[Progress]:
+    async def _confirm_days(self, figures: _Figures, done: int) -> AsyncGenerator[Progress]:
         """Decide about the unconfirmed days, the oldest first, and store and announce what is admitted.
 
         A day that only waited for the days before it needs no document.
@@ -313,7 +324,7 @@ class Backfill:
                 found = figures.composed(day)
                 if found and assess(found.sheet, Recent.before(scratch, day)).decision is Decision.ACCEPT:
                     scratch.add(found)
-                    figures.admit(day)
+                    figures.admit(found)
                     continue
                 yield Progress(done + number, done + len(days), f"the sheet of {day}")
                 await self._confirm(scratch, day, figures)
@@ -321,7 +332,8 @@ class Backfill:
                     await self._keep(figures)
                     kept, kept_at = figures.coverage, clock()
         finally:
-            if figures.coverage != kept:
+            # A run that lost its turn leaves history to the process that has it.
+            if figures.coverage != kept and self._store.backfill_lease.held:
                 await self._keep(figures)
         if figures.complete() is None:
             raise RatesvcError("no sheet of that range is admitted: see ratesvc quarantine list")
@@ -359,8 +371,7 @@ class Backfill:
         await self._accept(cycle)
         for revision in cycle.accepted:
             scratch.add(revision)
-            figures.columns = with_revision(figures.columns, revision)
-            figures.admit(day)
+            figures.admit(revision)
             del self._tried[day]
 
     async def _is_in_series(self, day: date) -> bool:

@@ -133,12 +133,24 @@ class Refresher:
         """The days that were asked for by their date, and when."""
 
     async def cycle(self) -> Cycle:
-        """Ask for the newest sheet, unless another replica holds the lease: the work of a poll."""
+        """Ask for the newest sheet, unless another replica holds the lease: the work of a poll.
+
+        The other replicas learn that the Bank answered. After a failure they get the lease: they may reach the Bank.
+        """
         self._unconfirmed.begin_poll()
         with contextlib.suppress(StoreUnavailable):
             if not await self.store.poll_lease.take():
                 return Cycle("skipped")
-        return await self.ask()
+        cycle = Cycle("crashed")
+        try:
+            cycle = await self.ask()
+        finally:
+            if cycle.has_failed:
+                await self.store.poll_lease.release()
+            else:
+                with contextlib.suppress(StoreUnavailable):
+                    await self.store.announce_answer()
+        return cycle
 
     async def ask(self, day: date | None = None) -> Cycle:
         """Ask for the sheet of `day`, or the newest, then for today's and the one before it if they are not held."""

@@ -226,7 +226,7 @@ class Lease:
             elif not taken and await redis.get(self._key) == self._token:
                 taken = await redis.set(self._key, self._token, px=milliseconds, xx=True)
             self.held = bool(taken)
-        if self.held and self._renewal is None:
+        if self.held and (self._renewal is None or self._renewal.done()):
             self._renewal = asyncio.create_task(self._renew(), name="lease")
         return self.held
 
@@ -235,13 +235,11 @@ class Lease:
             await asyncio.sleep(RENEW_S)
             with suppress(StoreUnavailable):
                 await self.take()
-        self._renewal = None
 
     async def release(self) -> None:
         """Give the lease up, so that another replica can take it. Without Redis it expires by itself."""
         if self._renewal:
             await cancel([self._renewal])
-            self._renewal = None
         with suppress(StoreUnavailable):
             if self.held:
                 async with self._connection.call("lease") as redis:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -328,6 +329,34 @@ async def test_a_bank_that_hangs_delays_no_answer(bank: Bank, settings: Settings
     assert [status for status, _, _ in meanwhile] == [200, 503, 200, 200]
 
 
+async def test_no_replica_waits_for_its_turn_when_history_is_there(
+    bank: Bank, settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one waited while the first fetched history, and health said so."""
+    monkeypatch.setattr("ratesvc.service.app.SOON_S", 0.05)
+    over = asyncio.Event()
+
+    async def hang_over_series(request: web.Request) -> web.StreamResponse:
+        if request.path.endswith("XML_dynamic.asp"):
+            await over.wait()
+        return await bank.honest(request)
+
+    bank.misbehave = hang_over_series
+    async with serve(settings) as one:
+        await eventually(lambda: bank.series_asked)
+        async with serve(settings) as two:
+            await eventually(lambda: "backfill" in two.service.telemetry.waiting)
+            assert two.service.health()["history:coverage"]["output"] == "another replica fetches history"
+            over.set()
+            for each in (one, two):
+                await each.filled()
+            await eventually(lambda: "backfill" not in two.service.telemetry.waiting)
+            assert two.service.health()["history:coverage"] == {
+                "status": "pass",
+                "observedValue": f"{FIRST_DAY}/{FRIDAY}",
+            }
+
+
 @pytest.mark.parametrize(
     ("error", "again_s"),
     [
@@ -454,6 +483,31 @@ async def test_a_run_asks_again_for_five_unconfirmed_days_in_turn(bank: Bank, re
         assert bank.queries == [f"date_req={day:%d/%m/%Y}" for day in due]
 
 
+async def test_a_run_without_news_writes_nothing(bank: Bank, replica: Replica) -> None:
+    """A day may wait for a person for weeks, and a run follows each poll."""
+    err(bank)
+    await replica.run()
+    before = await replica.store.glance()
+    bank.asked.clear()
+    await replica.fill()
+    assert bank.queries == [f"date_req={WRONG:%d/%m/%Y}"]
+    assert await replica.store.glance() == before
+
+
+async def test_a_released_day_does_not_return_into_quarantine(bank: Bank, replica: Replica) -> None:
+    """The runs go on because of another day. They store that this one is admitted."""
+    for day in (WRONG, DAYS[20]):
+        err(bank, day)
+    await replica.run()
+    cases = {case.effective_date: case for case in await replica.store.quarantine.cases()}
+    replica.take([await replica.refresher.release(cases[WRONG])])
+    bank.asked.clear()
+    await replica.fill()
+    assert bank.queries == [f"date_req={DAYS[20]:%d/%m/%Y}"]
+    assert [case.effective_date for case in await replica.store.quarantine.cases()] == [DAYS[20]]
+    assert await replica.store.coverage() == Coverage(FIRST_DAY, FRIDAY, (DAYS[20],))
+
+
 async def test_an_unconfirmed_sheet_of_a_pause_waits_for_the_next_poll(
     bank: Bank, replica: Replica, clock: Clock
 ) -> None:
@@ -566,6 +620,29 @@ async def test_one_replica_at_a_time_fetches_history_and_a_person_goes_first(
     await finished(command)
     assert sorted(bank.series_asked) == sorted([*bank.series, *NAMELESS])
     await replica.run()
+
+
+async def test_a_run_that_lost_its_turn_writes_nothing_more(bank: Bank, replica: Replica, other: Replica) -> None:
+    """Another process writes history by then. A document that was admitted is stored, and is not asked for again."""
+    for day in (WRONG, DAYS[20]):
+        bank.series["R01335"][day] = (100, Decimal("99.9999"))
+    await replica.fetch_day(None)
+    steps = replica.backfill.run()
+    while (await anext(steps)).asking != f"the sheet of {DAYS[20]}":
+        pass
+    await other.read()
+    await other.store.backfill_lease.revoke()
+    assert await other.store.backfill_lease.take()
+    with pytest.raises(NotOurTurn):
+        await anext(steps)
+    before = await other.store.glance()
+    gc.collect()
+    for _ in range(10):
+        assert await other.store.glance() == before
+    bank.asked.clear()
+    await other.fill()
+    assert bank.queries == [f"date_req={DAYS[20]:%d/%m/%Y}"]
+    assert await other.store.coverage() == Coverage(FIRST_DAY, FRIDAY)
 
 
 @pytest.mark.parametrize(("since", "again"), [(DAYS[20], 0), (DAYS[5], 3)], ids=["the same range", "a longer one"])

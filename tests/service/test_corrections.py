@@ -19,12 +19,15 @@ from fake_bank import Bank, bank_running, workdays
 from listener import reading
 from redis_servers import RealRedis, running
 from sheets import changed, plausible, times, without
+from structlog.testing import capture_logs
 
 from ratesvc.commands.data import verify
 from ratesvc.config import Redis, Settings
-from ratesvc.domain.workdays import ONE_DAY
+from ratesvc.domain.workdays import ONE_DAY, utc_now
 from ratesvc.errors import RatesvcError
 from ratesvc.service.app import Service
+from ratesvc.service.refresh import Cycle, Refresher
+from ratesvc.service.schedule import SOON_S
 from ratesvc.storage.store import Store
 
 pytestmark = pytest.mark.slow
@@ -83,6 +86,36 @@ async def test_todays_sheet_is_corrected_in_the_evening(bank: Bank, held: Served
         assert await answered(held, FRIDAY) == (corrected, 2)
         await reader.heard(1)
         assert reader.told == [("revision", str(FRIDAY), 2)]
+
+
+async def test_health_names_a_correction_that_is_not_confirmed_yet(bank: Bank, held: Served, clock: Clock) -> None:
+    """Like every sheet that is held back."""
+    clock.moment = EVENING
+    bank.publish(plausible(SATURDAY))
+    await held.service.poll()
+    corrects(bank, FRIDAY)
+    await held.service.poll()
+    check = held.service.health()["cbr:fetch"]
+    assert (check["status"], check["observedValue"]) == ("warn", "unchanged")
+    assert check["output"].startswith(f"{FRIDAY} confirm: corrected: ")
+    await held.service.poll()
+    assert held.service.health()["cbr:fetch"]["status"] == "pass"
+
+
+async def test_a_bug_while_corrections_are_looked_for_does_not_hurry_the_polls(
+    held: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is logged. The next poll is due as if all were well, and not a second later."""
+
+    async def broken(_: Refresher) -> Cycle:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Refresher, "ask_again", broken)
+    with capture_logs() as logged:
+        await held.service.poll()
+    assert [line["event"] for line in logged if line["log_level"] == "error"] == ["refresh_crashed"]
+    assert held.service.telemetry.last_cycle == Cycle("unchanged")
+    assert held.service.next_poll_at - utc_now() > timedelta(seconds=SOON_S)
 
 
 async def test_a_sheet_of_the_last_week_is_asked_for_once_a_day(bank: Bank, held: Served, clock: Clock) -> None:
