@@ -36,9 +36,13 @@ class History:
         self.coverage: Coverage | None = None
         self._revisions: dict[date, dict[int, Revision]] = {}
         self._columns: Mapping[str, Column] = {}
-        self._composed = lru_cache(MOST_COMPOSED)(lambda day: composed(self._columns.values(), day))
+        self._forget_composed()
         for revision in revisions:
             self.add(revision)
+
+    def _forget_composed(self) -> None:
+        """Begin a new cache. A thread that still composes a sheet of the old columns keeps it in the old one."""
+        self._composed = lru_cache(MOST_COMPOSED)(lambda day: composed(self._columns.values(), day))
 
     # What is held
 
@@ -111,7 +115,7 @@ class History:
                 days.append(day)
         self.fetched_at = max(self.fetched_at, *(column.fetched_at for column in filled.values()))
         self._columns, self.days, self.coverage = filled, sorted({*days}), coverage
-        self._composed.cache_clear()
+        self._forget_composed()
         self.version += 1
 
     def __iter__(self) -> Iterator[Revision]:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratesvc.config import Calendar
-from ratesvc.domain.columns import Column, Coverage, Currency
+from ratesvc.domain.columns import Column, Coverage, Currency, composed
 from ratesvc.domain.history import History, certain_date, day_to_fetch, on_day, snapshot
 from ratesvc.domain.rates import FIRST_DAY, InForce, Quote, Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
@@ -497,6 +497,23 @@ def test_a_thread_that_reads_while_a_sheet_is_added_reads_what_was() -> None:
     assert list(map(date.fromordinal, one.days[first:last])) == days
     assert one.exact(first, last) == [Decimal("80.0000")] * 2
     assert rates(held) == {FRIDAY: 99, SATURDAY: 99}
+
+
+def test_a_sheet_that_a_thread_composed_from_old_columns_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backfill replaces the columns while a thread composes a sheet of them."""
+    held = filled(THURSDAY, FRIDAY)
+
+    def composed_late(columns: Iterable[Column], day: date) -> Revision | None:
+        before = composed(columns, day)
+        monkeypatch.undo()
+        held.fill([column("USD", THURSDAY, FRIDAY, nominal=10)], Coverage(THURSDAY, FRIDAY))
+        return before
+
+    monkeypatch.setattr("ratesvc.domain.history.composed", composed_late)
+    held.of_date(THURSDAY)
+    revision = held.of_date(THURSDAY)
+    assert revision
+    assert revision.sheet.by_code["USD"].nominal == 10
 
 
 # Series
