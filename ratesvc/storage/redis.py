@@ -219,13 +219,13 @@ class Lease:
         """Take the lease if it is free; returns whether this replica holds it now. Raises StoreUnavailable."""
         milliseconds = round(LEASE_S * 1000)
         async with self._connection.call("lease") as redis:
-            taken = await redis.set(self._key, self._token, px=milliseconds, nx=True)
-            if not taken and await redis.pttl(self._key) == -1:
-                # Ours always expire: a foreign value of any type under our key must not stop the polls for ever.
-                await redis.delete(self._key)
-            elif not taken and await redis.get(self._key) == self._token:
-                taken = await redis.set(self._key, self._token, px=milliseconds, xx=True)
-            self.held = bool(taken)
+            if self.held and await redis.get(self._key) == self._token:
+                self.held = bool(await redis.set(self._key, self._token, px=milliseconds, xx=True))
+            else:
+                self.held = bool(await redis.set(self._key, self._token, px=milliseconds, nx=True))
+                if not self.held and await redis.pttl(self._key) == -1:
+                    # Ours always expire: a foreign value of any type under our key must not stop the polls for ever.
+                    await redis.delete(self._key)
         if self.held and (self._renewal is None or self._renewal.done()):
             self._renewal = asyncio.create_task(self._renew(), name="lease")
         return self.held
@@ -233,8 +233,10 @@ class Lease:
     async def _renew(self) -> None:
         while self.held:
             await asyncio.sleep(RENEW_S)
-            with suppress(StoreUnavailable):
+            try:
                 await self.take()
+            except StoreUnavailable as trouble:
+                self.held = trouble.kind != "type"
 
     async def release(self) -> None:
         """Give the lease up, so that another replica can take it. Without Redis it expires by itself."""

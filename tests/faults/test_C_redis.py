@@ -556,6 +556,10 @@ async def test_C15_garbage_in_the_place_of_a_lease(stage: Stage) -> None:
                 write(key, "foreign")
                 outcomes = [(await served.service.refresh()).outcome for _ in range(2)]
                 assert outcomes == ["skipped", "unchanged"]
+                client.delete(key)
+                write(key, "foreign")
+                await eventually(lambda: not served.service.store.poll_lease.held)
+                assert "unchanged" in [(await served.service.refresh()).outcome for _ in range(2)]
 
 
 @pytest.mark.timed
