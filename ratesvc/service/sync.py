@@ -116,23 +116,23 @@ class Sync:
         held = {field_of(*revision.key) for revision in self._history}
         wanted = fields if read_all else fields - held
         loaded = await self._store.revisions(wanted)
-        theirs, columns = glance.coverage, list[Column]()
-        if theirs and (read_all or self._is_better(theirs)):
+        theirs, columns = glance.coverage[0] if glance.coverage else None, list[Column]()
+        if glance.coverage and (read_all or self._is_more(*glance.coverage)):
             theirs, columns = await self._store.history() or (None, [])
-        self._hold(loaded.values(), columns, theirs if theirs and self._is_better(theirs) else None)
+        self._hold(loaded.values(), columns, theirs if theirs and self._is_more(theirs, len(columns)) else None)
         stored = fields - wanted | loaded.keys()
         sheets = await self._store.add(one for one in self._history if field_of(*one.key) not in stored)
         written = await self._repair_history(theirs)
         dropped, self._store.dropped = self._store.dropped, 0
         return Repaired(sheets, written, dropped)
 
-    def _is_better(self, theirs: Coverage) -> bool:
-        """Whether Redis has days that memory lacks. Memory may have admitted days that are unconfirmed in Redis."""
+    def _is_more(self, theirs: Coverage, columns: int) -> bool:
+        """Whether Redis has days or currencies that memory lacks. Memory may have admitted days that Redis has not."""
         ours = self._history.coverage
         if ours is None or not theirs.covers(ours):
             return ours is None
         unconfirmed = tuple(day for day in theirs.unconfirmed if day not in self._history.days)
-        return replace(theirs, unconfirmed=unconfirmed) != ours
+        return replace(theirs, unconfirmed=unconfirmed) != ours or columns > len(self._history.every_column())
 
     async def _repair_history(self, theirs: Coverage | None) -> int:
         """Write all columns if Redis has fewer days; returns how many were written."""

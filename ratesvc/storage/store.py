@@ -51,13 +51,14 @@ Announcement = Literal["connected", "changed", "bank answered"]
 class Glance:
     """How much Redis holds, read in one round trip of a few hundred bytes.
 
-    `coverage` is None if it is damaged, or if it or one of its columns is missing; `born` is None in an empty Redis.
+    `coverage` has the number of its columns. It is None if it is damaged, or if it or one of its columns is missing.
+    `born` is None in an empty Redis.
     """
 
     sheets: int
     columns: int
     quarantined: int
-    coverage: Coverage | None
+    coverage: tuple[Coverage, int] | None
     born: bytes | None
     writes: int
 
@@ -108,9 +109,11 @@ class Store:
                 raise error
             sheets, columns, quarantined = (checked(count, int) for count in answers[:3])
             born, writes = checked(answers[4], list, 2)
-        coverage, count = records.decode_coverage(answers[3]) or (None, 0)
+        coverage = records.decode_coverage(answers[3])
+        if coverage and columns < coverage[1]:
+            coverage = None
         written = int(writes) if isinstance(writes, bytes) and writes.isdigit() else 0
-        return Glance(sheets, columns, quarantined, coverage if columns >= count else None, born, written)
+        return Glance(sheets, columns, quarantined, coverage, born, written)
 
     async def fields(self) -> set[str]:
         """The fields of all revisions: `2026-04-25.1`."""

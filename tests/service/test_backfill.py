@@ -242,6 +242,21 @@ async def test_no_replica_uses_the_figures_of_a_new_id_before_they_are_admitted(
     assert bank.series_asked == [LIRA.cbr_id]
 
 
+async def test_a_running_replica_takes_the_currency_that_a_command_adds(
+    bank: Bank, replica: Replica, other: Replica
+) -> None:
+    """The catalogue lacked it at first. The days of history are the same as before."""
+    await replica.run()
+    await other.read()
+    publish_with(bank, Quote("XYZ", "998", "R09999", 10, Decimal("31.4159"), "Незнакомых денег"), DAYS[:10])
+    await replica.command().fill()
+    version = other.history.version
+    for _ in range(2):
+        await other.read()
+        assert other.days("XYZ") == replica.days("XYZ") == DAYS[:10]
+        assert other.history.version == version + 1
+
+
 async def test_a_sheet_set_while_the_series_are_fetched_is_not_shown_in_part(bank: Bank, replica: Replica) -> None:
     """The Bank publishes between the requests for USD and EUR. Only the days of USD are days of sheets."""
     bank.series["R01239"] = {**bank.series["R01239"], date(2026, 4, 25): (1, Decimal("88.0000"))}

@@ -193,10 +193,10 @@ async def test_a_glance_counts_what_redis_holds(store: Store, redis: Redis, name
     await store.put_history(columns, Coverage(DAY, DAY))
     await redis.hset(store.quarantine.key, "1f0c", b"envelope")
     born = (await store.glance()).born
-    assert await store.glance() == Glance(1, 1, 1, Coverage(DAY, DAY), born, 2)
+    assert await store.glance() == Glance(1, 1, 1, (Coverage(DAY, DAY), 1), born, 2)
     await store.put(revision())
     assert await store.add([revision(), revision(shift=1, number=2)]) == 1
-    assert await store.glance() == Glance(2, 1, 1, Coverage(DAY, DAY), born, 4)
+    assert await store.glance() == Glance(2, 1, 1, (Coverage(DAY, DAY), 1), born, 4)
     await redis.hdel(f"{{{namespace}}}:v2:columns", "R01235")
     assert (await store.glance()).coverage is None
     await redis.set(f"{{{namespace}}}:v2:coverage", b"foreign")
