@@ -10,18 +10,17 @@ and −24 % (1998), and one currency by −48 % (2017). Limits come from the rec
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from types import MappingProxyType
 from typing import ClassVar, Self
 
 from ratesvc.domain.history import NEAR, SETTLED, History
-from ratesvc.domain.rates import EXACT, FIRST_DAY, OLD_IN_NEW, ONE, REDENOMINATION, Revision, Sheet, rounded, unrounded
+from ratesvc.domain.rates import EXACT, FIRST_DAY, OLD_IN_NEW, ONE, REDENOMINATION, Sheet, rounded, unrounded
 from ratesvc.errors import BadDocument
 
 EURO_STARTS = date(1999, 1, 1)
@@ -130,10 +129,6 @@ class Admitted:
 
     sheet: Sheet
     flags: tuple[str, ...] = ()
-
-    def revision(self, number: int, fetched_at: datetime, raw: bytes) -> Revision:
-        """The sheet with its provenance: `raw` is the Bank's document, `fetched_at` is UTC."""
-        return Revision(self.sheet, number, fetched_at, self.flags, zlib.compress(raw, 9))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The running program as a value: opens and closes everything in order, and publishes."""
+"""The running program: makes its parts, opens and closes them in order, and says which of them acts when."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from ratesvc.storage.redis import Call, RedisConnection
 from ratesvc.storage.store import Store
 
 SWITCH_S = 0.001
-"""A thread that renders gives way to the loop after so long. Python's own interval is five times that."""
+"""After so long a thread that renders gives way to the event loop. Python's own interval is five times as long."""
 
 
 def data_dir(settings: Settings, *, demo: bool) -> Path:
@@ -63,7 +63,7 @@ class Service:
         limits: Limits = DAILY,
         pace: Pace | None = None,
     ) -> None:
-        """`clock` gives UTC and is the only one; in demo mode the store is embedded and apart from live data.
+        """`clock` gives UTC; nothing below asks another one. A demo has an embedded store apart from live data.
 
         `limits` hold for one daily document, `pace` for the number of requests. A command is not `scheduled`: nothing
         happens by itself, and it shares the engine of a running service.
@@ -140,16 +140,16 @@ class Service:
         """The Redis in use, without its password."""
         return self.engine.name if self.engine else "external"
 
-    # Schedule
+    # What happens by itself
 
     async def poll(self) -> None:
-        """Run one cycle, and make the appointments for the next one and for a backfill."""
+        """Ask for the newest sheet and for corrections. Then plan the next poll, and a backfill."""
         async with self._refreshing:
-            # Redis is repaired first, so that a correction gets the number after the held ones.
+            # Redis is repaired first, so that a correction gets the number after those in memory.
             await self.tick()
             cycle = await self.refresh()
             if cycle.bank_answered:
-                again = await self._asked(self._refresher.ask_again())
+                again = await self._outcome_of(self._refresher.ask_again())
                 await self._accept(again)
                 held_back = {sheet.effective_date: sheet for sheet in (*cycle.held_back, *again.held_back)}
                 self.telemetry.last_cycle = cycle = replace(cycle, held_back=tuple(held_back.values()))
@@ -184,29 +184,26 @@ class Service:
         if self._backfill.is_needed():
             # Another replica may have stored it.
             await self._compare()
-        failure: RatesvcError | None = None
+        is_waiting = False
         try:
             if self._backfill.is_needed():
                 await self._run_backfill()
-        except RatesvcError as error:
-            failure = error
-        is_waiting = isinstance(failure, NotOurTurn)
-        self.telemetry.waits("backfill", waiting=is_waiting)
-        if failure and not is_waiting:
+        except NotOurTurn:
+            is_waiting = True
+            self._schedule.backfill_in(SOON_S)
+        except RatesvcError as failure:
             self.telemetry.backfill_failed(failure)
-        if failure:
-            is_soon = isinstance(failure, NotOurTurn | StoreUnavailable)
-            self._schedule.backfill_in(SOON_S if is_soon else BACKFILL_AGAIN_S)
+            self._schedule.backfill_in(SOON_S if isinstance(failure, StoreUnavailable) else BACKFILL_AGAIN_S)
+        self.telemetry.waits("backfill", waiting=is_waiting)
 
     async def _run_backfill(self) -> None:
         has_begun = False
         async for _ in self._backfill.run():
             if not has_begun:
-                has_begun = True
                 self.telemetry.log.info("backfill_started")
-        if has_begun:
-            complete = self._backfill.is_complete()
-            self.telemetry.backfilled(self.history.coverage, len(self.history.days), complete=complete)
+            has_begun = True
+        complete = self._backfill.is_complete()
+        self.telemetry.backfilled(self.history.coverage, len(self.history.days), complete=complete)
 
     def _clock_jumped(self, seconds: float) -> None:
         self.telemetry.log.warning("clock_jumped", seconds=round(seconds))
@@ -217,26 +214,24 @@ class Service:
             self._sync.in_sync = False
         self.telemetry.redis_call(call)
 
-    async def _surviving(self, name: str, work: Awaitable[None]) -> bool:
-        """Whether work that is repeated anyway has succeeded; a bug in it is logged and does not stop the rest."""
+    async def _surviving(self, name: str, work: Awaitable[None]) -> None:
+        """Do work that is repeated anyway. A bug in it is logged and does not stop the rest."""
         try:
             await work
         except Exception as error:  # noqa: BLE001 -- whatever it is, it is logged with its traceback
             self.telemetry.failed_by_mistake(name, error)
-            return False
-        return True
 
     # The path of a number
 
     async def refresh(self) -> Cycle:
         """Ask the Bank once, then log and count the outcome."""
-        cycle = await self._asked(self._refresher.cycle())
+        cycle = await self._outcome_of(self._refresher.cycle())
         self.telemetry.refreshed(cycle, nothing_held=self.history.newest is None)
         await self._accept(cycle)
         return cycle
 
-    async def _asked(self, asking: Awaitable[Cycle]) -> Cycle:
-        """The outcome of this question to the Bank. A bug must not end the polls: the next one is due anyway."""
+    async def _outcome_of(self, asking: Awaitable[Cycle]) -> Cycle:
+        """Wait for the Bank's answer. A bug must not end the polls: the next one is due anyway."""
         try:
             return await asking
         except Exception:
@@ -244,7 +239,7 @@ class Service:
             return Cycle("crashed")
 
     async def _accept(self, cycle: Cycle) -> None:
-        """Log what is held back, hold the other sheets, and announce them."""
+        """Log which sheets are held back. Hold and announce the others."""
         self.telemetry.held_back(cycle)
         self._hold(cycle.accepted)
         if cycle.accepted and cycle.stored:
@@ -254,14 +249,14 @@ class Service:
     def _hold(
         self, revisions: Iterable[Revision], columns: Sequence[Column] = (), coverage: Coverage | None = None
     ) -> None:
-        """Take sheets into memory, and publish. `columns` have all sheets of the `coverage`."""
+        """Take sheets into memory and publish them: the only way in. `columns` have all sheets of the `coverage`."""
         for revision in self.history.take(revisions, columns, coverage):
             self.telemetry.sheet(revision)
         self.telemetry.history(self.history.coverage)
         self.publish()
 
     def publish(self) -> None:
-        """Publish the current snapshot, unless the current publication has it."""
+        """Replace the current publication, unless its answers are still right."""
         current, before = self.current_snapshot(), self.publisher.current
         key = (current, self.history.version)
         if current and (before is None or before.key != key):
@@ -269,7 +264,7 @@ class Service:
             self.events.publish(current)
 
     def current_snapshot(self) -> Snapshot | None:
-        """The current snapshot; None while no sheet up to today is held."""
+        """What to show now; None while no sheet up to today is held."""
         try:
             return snapshot(self.history, self.clock())
         except NoSheet:
@@ -291,7 +286,7 @@ class Service:
         return cycle
 
     async def release(self, name: str) -> Revision:
-        """Publish a document in quarantine as that person's decision. Raises RatesvcError."""
+        """Publish a document in quarantine, because a person vouches for it. Raises RatesvcError."""
         case = await self.quarantine.case(name)
         revision = await self._refresher.release(case)
         self._hold([revision])
@@ -316,7 +311,7 @@ class Service:
     # The end, and health
 
     def drain(self) -> None:
-        """Announce that this replica will stop: readiness fails, and event streams end."""
+        """Prepare to stop: readiness fails, and event streams end."""
         self.draining = True
         self.events.close()
 
@@ -350,7 +345,7 @@ class Service:
 
     @property
     def next_poll_at(self) -> datetime:
-        """The appointment for the next poll, by the wall clock."""
+        """When the next poll is due, by the wall clock."""
         return self._schedule.next_poll_at
 
     @property

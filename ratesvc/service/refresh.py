@@ -1,6 +1,6 @@
-"""One refresh: lease → fetch → parse → admit → store. It neither logs, counts nor publishes; it returns a Cycle.
+"""What one refresh does: lease → fetch → parse → admit → store. It returns a Cycle; it does not log, count or publish.
 
-A sheet that is held back changes nothing: the last good one is served on.
+A sheet that is held back changes nothing: the last good one is still served.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ from ratesvc.storage.store import Store
 MOST_DOCUMENTS = 3
 
 NO_DOCUMENT = frozenset({"html", "parameters"})
-"""Reasons for which a person has nothing to look at: a page of maintenance, or the Bank's refusal of the request."""
+"""Such a refusal leaves nothing to look at: the Bank sent a page of maintenance, or refused the request."""
 
 SUSPICIOUS = frozenset({"rows", "core", "unit", "foreign"})
-"""Reasons for which a person may want to look at a refused document: wrong figures, or somebody else's content."""
+"""A person may want to look at such a document: it has wrong figures, or somebody else's content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,8 @@ class Cycle:
 
 
 @dataclass(slots=True)
-class _Found:
-    """The sheets of a cycle so far, by effective date, and the history that they are compared with."""
+class _Draft:
+    """A cycle in the making: its sheets by effective date, and the history that they are compared with."""
 
     history: History
     admitted: dict[date, Revision] = field(default_factory=dict)
@@ -85,32 +85,33 @@ class _Found:
     unknown: set[str] = field(default_factory=set)
     failure: FetchFailed | None = None
 
-    def held(self, effective: date) -> Revision | None:
+    def current(self, effective: date) -> Revision | None:
+        """The latest revision of that day's sheet."""
         return self.admitted.get(effective) or self.history.of_date(effective)
 
     def recent(self, effective: date) -> Recent:
         """The sheets before that day, those of this cycle among them."""
-        return Recent.before(self.history, effective, {day: one.sheet for day, one in self.admitted.items()})
+        return Recent.before(self.history, effective, {day: new.sheet for day, new in self.admitted.items()})
+
+    def admit(self, revision: Revision, raw: bytes) -> None:
+        """Take an admitted sheet. A document with unknown parts is not kept, so that nobody repeats them to readers."""
+        unknown = unknown_parts(raw)
+        self.unknown.update(unknown)
+        document = b"" if unknown else zlib.compress(raw, 9)
+        self.admitted[revision.effective_date] = replace(revision, document=document)
 
     def cycle(self, accepted: Sequence[Revision], *, stored: bool) -> Cycle:
-        """A failed request is no failure of the cycle if another one brought a sheet."""
+        """The finished cycle. A failed request is no failure if another one brought a sheet."""
         if self.failure and not accepted:
             outcome = "failed"
         elif self.held_back:
-            is_quarantined = any(isinstance(one, Quarantined) for one in self.held_back.values())
+            is_quarantined = any(isinstance(sheet, Quarantined) for sheet in self.held_back.values())
             outcome = "quarantined" if is_quarantined else "confirming"
         else:
             outcome = "new" if accepted else "unchanged"
         held_back, newly_quarantined = tuple(self.held_back.values()), tuple(self.newly_quarantined)
         unknown = tuple(sorted(self.unknown))
         return Cycle(outcome, tuple(accepted), stored, self.failure, held_back, newly_quarantined, unknown)
-
-    def admit(self, revision: Revision) -> None:
-        """Note an admitted sheet. A document with unknown parts is not kept, so that nobody repeats them to readers."""
-        if unknown := unknown_parts(revision.raw):
-            self.unknown.update(unknown)
-            revision = replace(revision, document=b"")
-        self.admitted[revision.effective_date] = revision
 
 
 class Refresher:
@@ -130,7 +131,7 @@ class Refresher:
         self.waits = waits
         self._unconfirmed = UnconfirmedSheets(client)
         self._asked: dict[date, date] = {}
-        """The days that were asked for by their date, and when."""
+        """On which day each day was last asked for by its date."""
 
     async def cycle(self) -> Cycle:
         """Ask for the newest sheet, unless another replica holds the lease: the work of a poll.
@@ -154,53 +155,53 @@ class Refresher:
 
     async def ask(self, day: date | None = None) -> Cycle:
         """Ask for the sheet of `day`, or the newest, then for today's and the one before it if they are not held."""
-        found = _Found(self.history)
+        draft = _Draft(self.history)
         days = [day]
         asked: set[date | None] = set()
         while days and len(asked) < MOST_DOCUMENTS:
             day = days.pop(0)
             asked.add(day)
             try:
-                await self._ask_for(day, found)
+                await self._ask_for(day, draft)
             except FetchFailed as failure:
-                found.failure = failure
-                await self._look_at(failure, found)
+                draft.failure = failure
+                await self._quarantine_refused(failure, draft)
                 if day is None:
                     days += self._without_the_newest(failure)
                 continue
             # The Bank gave a sheet that is held back, so the one before it must be asked for.
-            given = sorted({*self.history.days, *found.admitted, *found.held_back})
+            given = sorted({*self.history.days, *draft.admitted, *draft.held_back})
             following = day_to_fetch(given, self.history, self.clock())
             if not days and following and following not in asked:
                 days.append(following)
-        return await self._kept(found)
+        return await self._store(draft)
 
     async def ask_again(self) -> Cycle:
         """Ask again for the sheets of the last week, because the Bank corrects sheets that are no longer the newest.
 
         Each is asked for by the last day on which it is in force, so that a sheet that was not noticed comes, too.
         """
-        found = _Found(self.history)
+        draft = _Draft(self.history)
         for day in self._days_to_ask_again():
-            held_back = len(found.held_back)
+            held_back = len(draft.held_back)
             try:
-                await self._ask_for(day, found)
+                await self._ask_for(day, draft)
             except FetchFailed as failure:
-                found.failure = failure
+                draft.failure = failure
                 break
-            if len(found.held_back) > held_back:
+            if len(draft.held_back) > held_back:
                 # The next poll may confirm it.
                 del self._asked[day]
-        return await self._kept(found)
+        return await self._store(draft)
 
     def _days_to_ask_again(self) -> list[date]:
         """Today while tomorrow's sheet is held; the others of the last week once a day, and after a start."""
         today = self._today()
-        known = sorted({*self.history.days, *self.history.unconfirmed})
+        sheets = sorted({*self.history.days, *self.history.unconfirmed})
         lasts = [
-            following - ONE_DAY for _, following in pairwise(known) if today - SETTLED < following <= today + ONE_DAY
+            following - ONE_DAY for _, following in pairwise(sheets) if today - SETTLED < following <= today + ONE_DAY
         ]
-        self._asked = {day: asked for day, asked in self._asked.items() if asked == today}
+        self._asked = {day: on for day, on in self._asked.items() if on == today}
         return [day for day in lasts if day == today or day not in self._asked]
 
     def _without_the_newest(self, failure: FetchFailed) -> list[date]:
@@ -214,9 +215,11 @@ class Refresher:
         return moscow_day(self.clock())
 
     def _eve(self) -> date:
+        """The day before the sheet of today takes effect."""
         return self.history.calendar.effective_date_on_or_before(self._today()) - ONE_DAY
 
-    async def _ask_for(self, day: date | None, found: _Found) -> None:
+    async def _ask_for(self, day: date | None, draft: _Draft) -> None:
+        """Ask for the sheet of a day, or the newest, and decide about it. Raises FetchFailed."""
         if day is None:
             due = self.history.calendar.due_by(self.clock())
             sheet, raw = await self.client.newest(due, partial(self._check, day))
@@ -224,58 +227,70 @@ class Refresher:
             sheet, raw = await self.client.daily(day, partial(self._check, day))
             self._asked[day] = self._today()
         effective = sheet.effective_date
-        if effective in found.held_back:
+        if effective in draft.held_back:
             return
-        if found.recent(effective).last(effective) is None and (day is None or effective > self._eve()):
+        if draft.recent(effective).last(effective) is None and (day is None or effective > self._eve()):
             # At a first start, today's and the newest sheet need earlier ones to be compared with.
             with contextlib.suppress(FetchFailed):
-                await self._ask_for(effective - ONE_DAY, found)
-        held = found.held(effective)
-        if held and held.sheet.says_the_same_as(sheet):
+                await self._ask_for(effective - ONE_DAY, draft)
+        current = draft.current(effective)
+        if current and current.sheet.says_the_same_as(sheet):
             self._unconfirmed.forget(effective)
-            if not (self.history.has_document(effective) or effective in found.admitted):
+            if not (self.history.has_document(effective) or effective in draft.admitted):
                 # Backfilled figures are kept again with the Bank's bytes and names.
-                found.admit(replace(held, sheet=sheet, document=zlib.compress(raw, 9)))
+                draft.admit(replace(current, sheet=sheet), raw)
             return
         # A backfill compares an unconfirmed day with the series.
         settled = self._is_settled(effective) and effective not in self.history.unconfirmed
-        admission = admit(sheet, found.recent(effective), held.sheet if held else None, settled=settled)
-        await self._decide(admission, raw, found, held, settled=settled)
+        admission = admit(sheet, draft.recent(effective), current.sheet if current else None, settled=settled)
+        await self._decide(admission, raw, draft, current, settled=settled)
 
     def _is_settled(self, effective: date) -> bool:
         return is_settled(effective, self._today(), self.history.days[-1] if self.history.days else None)
 
     async def _decide(
-        self, admission: Admission, raw: bytes, found: _Found, held: Revision | None, *, settled: bool
+        self, admission: Admission, raw: bytes, draft: _Draft, current: Revision | None, *, settled: bool
     ) -> None:
-        """Note the decision about a document. The second address may confirm it."""
+        """Take the decision about a document into the draft. The second address may confirm an unconfirmed sheet."""
         if isinstance(admission, Unconfirmed):
             admission = await self._unconfirmed.confirm(admission, at_once=settled or not self.waits)
         if isinstance(admission, Admitted):
             self._unconfirmed.forget(admission.sheet.effective_date)
-            found.admit(self._revision(admission, held, raw))
+            draft.admit(self._revision(admission, current), raw)
+            # It came there if the second address was silent at first.
+            with contextlib.suppress(StoreUnavailable):
+                await self.store.quarantine.drop([name_of(raw)])
             return
-        found.held_back[admission.effective_date] = admission
+        draft.held_back[admission.effective_date] = admission
         if isinstance(admission, Quarantined):
             case = Case(admission.effective_date, self._now(), (str(admission),), raw)
-            await self._quarantine(case, admission.assessment.reason, found)
+            await self._quarantine(case, admission.assessment.reason, draft)
 
-    async def _kept(self, found: _Found) -> Cycle:
+    async def _store(self, draft: _Draft) -> Cycle:
         """Store the admitted sheets, the newest first."""
         accepted: list[Revision] = []
         stored = True
-        for effective in sorted(found.admitted, reverse=True):
-            held, revision = found.history.of_date(effective), found.admitted[effective]
+        for effective in sorted(draft.admitted, reverse=True):
+            current, revision = draft.history.of_date(effective), draft.admitted[effective]
             try:
                 if stored:
-                    revision = await self._put(revision, held)
+                    revision = await self._put(revision, current)
             except StoreUnavailable:
                 # This replica still serves what it fetched, and the next cycle stores it. The other sheets are not
                 # tried, because each would wait for Redis as long again.
                 stored = False
-            if revision != held:
+            if revision != current:
                 accepted.append(revision)
-        return found.cycle(accepted, stored=stored)
+        return draft.cycle(accepted, stored=stored)
+
+    async def _put(self, candidate: Revision, current: Revision | None) -> Revision:
+        """Store a sheet, after the one that it corrects, which Redis may have as columns only.
+
+        Returns what another replica has stored meanwhile, if it has. The next poll compares the Bank's with that.
+        """
+        if current and current.number < candidate.number:
+            await self.store.add([current])
+        return await self.store.put(candidate)
 
     async def confirm(self, history: History, day: date, composed: Sheet | None) -> Cycle | None:
         """Ask for the document of a day of `history` that is not admitted, and decide about it.
@@ -283,25 +298,23 @@ class Refresher:
         `composed` is the sheet that the series give; it is the second document of a settled day. Returns None if the
         Bank answers with an earlier sheet. Raises FetchFailed if no mirror answers.
         """
-        found = _Found(history)
-        settled = self._is_settled(day)
+        draft, settled = _Draft(history), self._is_settled(day)
         try:
             # The series tell whether a short document is whole: the tables of 1992 had few rows.
             document, raw = await self.client.daily(day, partial(self._check, day, fewest_rows=1), paced=False)
         except FetchFailed as failure:
-            refused, raw = _unreadable(day, failure)
-            await self._decide(refused, raw, found, None, settled=settled)
-            return await self._kept(found)
-        if document.effective_date != day:
-            return None
-        whole = with_monthly(document, composed, found.recent(day)) if composed else document
-        agrees = composed is not None and composed.says_the_same_as(whole)
-        if composed and not agrees:
-            # Of three documents one errs, and nothing says which.
-            settled = False
-        admission = self._admission(whole if agrees else document, found.recent(day), settled=settled, agrees=agrees)
-        await self._decide(admission, raw, found, None, settled=settled)
-        return await self._kept(found)
+            admission, raw = _unreadable(day, failure)
+        else:
+            if document.effective_date != day:
+                return None
+            recent = draft.recent(day)
+            whole = with_monthly(document, composed, recent) if composed else document
+            agrees = composed is not None and composed.says_the_same_as(whole)
+            # Of three documents that differ one errs, and nothing says which.
+            settled = settled and (agrees or composed is None)
+            admission = self._admission(whole if agrees else document, recent, settled=settled, agrees=agrees)
+        await self._decide(admission, raw, draft, None, settled=settled)
+        return await self._store(draft)
 
     @staticmethod
     def _admission(sheet: Sheet, recent: Recent, *, settled: bool, agrees: bool) -> Admission:
@@ -319,53 +332,39 @@ class Refresher:
         Raises BadDocument if it is no sheet, and StoreUnavailable.
         """
         sheet = parse_daily(case.raw)
-        held = self.history.of_date(sheet.effective_date)
-        if held is None or not held.sheet.says_the_same_as(sheet):
-            recent = Recent.before(self.history, sheet.effective_date)
-            admission = admit(sheet, recent, held.sheet if held else None, released=True)
-            assert isinstance(admission, Admitted)  # noqa: S101 -- a person vouches for it
-            found = _Found(self.history)
-            found.admit(self._revision(admission, held, case.raw))
-            held = await self._put(found.admitted[sheet.effective_date], held)
-        return held
+        draft, day = _Draft(self.history), sheet.effective_date
+        current = draft.current(day)
+        if current and current.sheet.says_the_same_as(sheet):
+            return current
+        admission = admit(sheet, draft.recent(day), current.sheet if current else None, released=True)
+        assert isinstance(admission, Admitted)  # noqa: S101 -- a person vouches for it
+        draft.admit(self._revision(admission, current), case.raw)
+        return await self._put(draft.admitted[day], current)
 
-    async def _look_at(self, failure: FetchFailed, found: _Found) -> None:
+    async def _quarantine_refused(self, failure: FetchFailed, draft: _Draft) -> None:
         for _, error in failure.failures:
             if isinstance(error, BadDocument) and error.reason in SUSPICIOUS and error.raw:
-                await self._quarantine(Case(None, self._now(), (str(error),), error.raw), error.reason, found)
+                await self._quarantine(Case(None, self._now(), (str(error),), error.raw), error.reason, draft)
 
-    async def _quarantine(self, case: Case, reason: str, found: _Found) -> None:
+    async def _quarantine(self, case: Case, reason: str, draft: _Draft) -> None:
         # Without Redis it is put aside at the next poll, because the Bank still says the same then.
         with contextlib.suppress(StoreUnavailable):
             if await self.store.quarantine.add(case):
-                found.newly_quarantined.append(reason)
+                draft.newly_quarantined.append(reason)
 
-    def _revision(self, admitted: Admitted, held: Revision | None, raw: bytes) -> Revision:
-        return admitted.revision(held.number + 1 if held else 1, self._now(), raw)
+    def _revision(self, admitted: Admitted, current: Revision | None) -> Revision:
+        return Revision(admitted.sheet, current.number + 1 if current else 1, self._now(), admitted.flags)
 
     def _now(self) -> datetime:
         return self.clock().replace(microsecond=0)
 
     def _check(self, day: date | None, sheet: Sheet, fewest_rows: int = FEWEST_ROWS) -> None:
-        check_sheet(sheet, moscow_day(self.clock()), fewest_rows=fewest_rows)
+        check_sheet(sheet, self._today(), fewest_rows=fewest_rows)
         if day is not None and sheet.effective_date > day:
             raise BadDocument("date", f"asked for {day}, answered {sheet.effective_date}")
 
-    async def _put(self, candidate: Revision, held: Revision | None) -> Revision:
-        """Store a sheet after the one that it corrects, which Redis may have as columns only.
 
-        Returns what another replica has stored meanwhile, if it has. The next poll compares the Bank's with that.
-        """
-        if held and held.number < candidate.number:
-            await self.store.add([held])
-        revision = await self.store.put(candidate)
-        # Quarantined before, if the second address was silent at first.
-        with contextlib.suppress(StoreUnavailable):
-            await self.store.quarantine.drop([name_of(candidate.raw)])
-        return revision
-
-
-def _unreadable(day: date, failure: FetchFailed) -> tuple[Quarantined, bytes]:
+def _unreadable(day: date, failure: FetchFailed) -> tuple[Admission, bytes]:
     """A document that is refused waits for a person. Raises the failure if a mirror gave no document."""
     errors = [error for _, error in failure.failures if isinstance(error, BadDocument)]
     if len(errors) < len(failure.failures) or any(error.reason in NO_DOCUMENT for error in errors):

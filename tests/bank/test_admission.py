@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import runpy
-import zlib
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -467,13 +466,6 @@ def test_a_person_releases_anything() -> None:
     assert isinstance(found, Admitted)
     assert found.flags[-1] == "released"
     assert "power_of_ten" in found.flags
-
-
-def test_an_admitted_sheet_becomes_a_revision() -> None:
-    """With its flags and the Bank's bytes."""
-    kept = Admitted(SHEET, ("frozen",)).revision(2, FETCHED, b"<ValCurs/>")
-    assert (kept.sheet, kept.number, kept.fetched_at, kept.flags) == (SHEET, 2, FETCHED, ("frozen",))
-    assert (kept.raw, zlib.decompress(kept.document)) == (b"<ValCurs/>", b"<ValCurs/>")
 
 
 def test_a_sheet_is_settled_a_week_later_unless_it_is_the_newest() -> None:

@@ -516,6 +516,7 @@ async def test_a_released_day_does_not_return_into_quarantine(bank: Bank, replic
     await replica.run()
     cases = {case.effective_date: case for case in await replica.store.quarantine.cases()}
     replica.take([await replica.refresher.release(cases[WRONG])])
+    await replica.store.quarantine.drop([cases[WRONG].name])
     bank.asked.clear()
     await replica.fill()
     assert bank.queries == [f"date_req={DAYS[20]:%d/%m/%Y}"]

@@ -203,6 +203,20 @@ async def test_a_document_with_an_unknown_part_is_repeated_without_it(
     assert (await served.get("/scripts/XML_daily.asp?date_req=24/04/2026"))[2] == bank.documents[FRIDAY]
 
 
+async def test_a_document_that_is_admitted_later_leaves_quarantine(served: Served, bank: Bank) -> None:
+    """It came there because the second address was silent. It has an unknown part, so its bytes are not kept."""
+    bank.publish(changed(sheet(SATURDAY), KZT=times("1.3")))
+    bank.documents[SATURDAY] = bank.documents[SATURDAY].replace(b"</Valute>", b"<New>1</New></Valute>", 1)
+    bank.english = b""
+    for _ in range(4):
+        await served.service.poll()
+    assert [case.effective_date for case in await served.service.quarantine.cases()] == [SATURDAY]
+    bank.english = None
+    await served.service.poll()
+    assert served.held(SATURDAY).raw == b""
+    assert await served.service.quarantine.cases() == []
+
+
 # An unconfirmed sheet
 
 ODD = changed(plausible(SATURDAY), PLN=times("1.3"))
