@@ -1,7 +1,7 @@
 """Fetches all of history, one request for each currency id, and later fills its gaps. It yields its progress.
 
-A run first stores what the series say, with every day that is not certain as unconfirmed: replicas serve the other days
-at once. Then it confirms these days, one by one. A run that was cut off resumes.
+A run first stores what the series say. Days that are not certain are unconfirmed, so replicas serve the others at once.
+Then it confirms these days, each by its document. The next run continues one that was cut off.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ MOST_ASKED_AGAIN = 5
 """A run asks for so many of the days that were unconfirmed before."""
 MOST_UNANSWERED = 5
 """After so many failed requests in a row, a run takes the Bank for unreachable and ends."""
-KEEP_S = 60.0
-"""Days that are admitted without a request of their own are stored once in so many seconds."""
+SAVE_S = 60.0
+"""What was confirmed is stored once in so many seconds, because all columns are written each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ class _Figures:
 
     def composed(self, day: date) -> Revision | None:
         """The sheet that the series give."""
-        found = composed(self.columns.values(), day)
-        return None if found and self.dollars and len(found.sheet.quotes) == 1 else found
+        revision = composed(self.columns.values(), day)
+        return None if revision and self.dollars and len(revision.sheet.quotes) == 1 else revision
 
     def admit(self, revision: Revision) -> None:
         """Take the figures of an admitted sheet."""
@@ -78,13 +78,13 @@ class _Figures:
         until = max(admitted, default=None)
         return Coverage(since, until, tuple(day for day in unconfirmed if day < until)) if until else None
 
-    def history(self, known: History) -> History:
-        """The admitted days, and every document that is `known`."""
-        found = History(known.calendar)
-        found.fill([column.copy() for column in self.columns.values()], self.coverage)
-        for revision in known:
-            found.add(revision)
-        return found
+    def history(self, memory: History) -> History:
+        """A history of the admitted days, and of every document in memory."""
+        history = History(memory.calendar)
+        history.fill([column.copy() for column in self.columns.values()], self.coverage)
+        for revision in memory:
+            history.add(revision)
+        return history
 
 
 class Backfill:
@@ -125,11 +125,11 @@ class Backfill:
         return self._history.first_gap(coverage.until, until) is None
 
     async def run(self, since: date = FIRST_DAY, until: date | None = None) -> AsyncIterator[Progress]:
-        """Fetch the missing part of the closed range, and the gap between it and the held range.
+        """Fetch the missing part of the closed range, and the days between it and the coverage.
 
-        Nothing is asked for beyond the newest sheet that is held, because later ones are not admitted yet. A run that
-        was cut off has stored the columns that it fetched, and the next one asks for the others. A command goes first:
-        a run of another process ends at its next step.
+        Nothing is asked for beyond the newest sheet in memory, because later ones are not admitted yet. A run that was
+        cut off has stored the columns that it fetched, and the next one asks for the others. A command goes first: a
+        run of another process ends at its next step.
 
         Raises FetchFailed, StoreUnavailable, NotOurTurn, and RatesvcError if the Bank has no sheet in the range.
         """
@@ -171,8 +171,8 @@ class Backfill:
 
     async def _steps(self, requested: Days) -> AsyncGenerator[Progress]:
         stored = await self._store.history()
-        held = stored[0] if stored else None
-        whole = requested.hull(held) if held else requested
+        before = stored[0] if stored else None
+        whole = requested.hull(before) if before else requested
         done = 0
         figures = await self._continued(*stored, whole) if stored and stored[0].since <= requested.since else None
         is_stored = figures is not None
@@ -183,21 +183,21 @@ class Backfill:
                 async for progress in steps:
                     yield progress
                     done = progress.total
-            figures = await self._assessed(columns, whole, held)
+            figures = await self._assessed(columns, whole, before)
         for day in figures.coverage.unconfirmed:
             if self._history.has_document(day) and (revision := self._history.of_date(day)):
                 figures.admit(revision)
-        if not is_stored or figures.coverage != held:
-            await self._keep(figures)
+        if not is_stored or figures.coverage != before:
+            await self._save(figures)
         async with aclosing(self._confirm_days(figures, done)) as steps:
             async for progress in steps:
                 yield progress
 
-    async def _continued(self, held: Coverage, stored: Iterable[Column], whole: Days) -> _Figures | None:
+    async def _continued(self, before: Coverage, stored: Iterable[Column], whole: Days) -> _Figures | None:
         """What the store holds, with the days of the sheets after that; None if the series must be asked for."""
         later: tuple[Record, ...] = ()
-        if held.until < whole.until:
-            later = await self._client.dynamic(USD, held.until + ONE_DAY, whole.until)
+        if before.until < whole.until:
+            later = await self._client.dynamic(USD, before.until + ONE_DAY, whole.until)
         missing = [record for record in later if record.effective_date not in self._history.days]
         columns = {column.currency.cbr_id: column for column in stored}
         if len(missing) > MOST_DAILY_DOCUMENTS or (not self._refresher.waits and await self._misses_an_id(columns)):
@@ -207,39 +207,39 @@ class Backfill:
                 columns = with_revision(columns, revision)
             else:
                 columns[USD] = columns[USD].with_record(record.effective_date, record.nominal, record.value)
-        until = max((record.effective_date for record in later), default=held.until)
-        unconfirmed = {*held.unconfirmed, *(record.effective_date for record in missing)}
-        unconfirmed |= self._without_a_sheet(columns.values(), Days(held.until + ONE_DAY, until))
-        return _Figures(columns, Coverage(held.since, until, tuple(sorted(unconfirmed))), dollars=True)
+        until = max((record.effective_date for record in later), default=before.until)
+        unconfirmed = {*before.unconfirmed, *(record.effective_date for record in missing)}
+        unconfirmed |= self._without_a_sheet(columns.values(), Days(before.until + ONE_DAY, until))
+        return _Figures(columns, Coverage(before.since, until, tuple(sorted(unconfirmed))), dollars=True)
 
-    async def _assessed(self, columns: dict[str, Column], whole: Days, held: Coverage | None) -> _Figures:
+    async def _assessed(self, columns: dict[str, Column], whole: Days, before: Coverage | None) -> _Figures:
         """The figures of all series. Days with findings are unconfirmed, as are those that were so before."""
         newest = columns[USD].last_within(whole)
         if newest is None:
             raise _nothing_in(whole)
-        whole = Days(whole.since, newest)
-        figures = _Figures(columns, Coverage(whole.since, whole.until))
+        figures = _Figures(columns, Coverage(whole.since, newest))
         suspects = await asyncio.to_thread(suspect_days, figures.history(self._history))
-        unconfirmed = {*suspects, *(held.unconfirmed if held else ())}
-        unconfirmed |= self._without_a_sheet(columns.values(), whole)
-        figures.coverage = replace(figures.coverage, unconfirmed=tuple(sorted(filter(whole.__contains__, unconfirmed))))
+        unconfirmed = {*suspects, *(before.unconfirmed if before else ())}
+        unconfirmed |= self._without_a_sheet(columns.values(), figures.coverage)
+        within = tuple(sorted(day for day in unconfirmed if day in figures.coverage))
+        figures.coverage = replace(figures.coverage, unconfirmed=within)
         return figures
 
     def _without_a_sheet(self, columns: Iterable[Column], days: Days) -> set[date]:
-        """The days between two sheets for which the calendar expects another one: the Bank must say that there is none.
+        """The days without a sheet on which the calendar expects one: the Bank must say that there is none.
 
         Sheets that are more than a month apart are another recording, in which nothing is expected.
         """
-        calendar, found = self._history.calendar, set()
+        calendar, without = self._history.calendar, set()
         for sheet, following in pairwise(sheet_days(columns)):
             day = calendar.may_end(sheet)
             while sheet >= RULE_SINCE and following in days and day < following <= sheet + NEAR:
-                found.add(day)
+                without.add(day)
                 day = calendar.effective_date_after(day)
-        return found
+        return without
 
     async def _fetch_series(self, whole: Days, columns: dict[str, Column]) -> AsyncGenerator[Progress]:
-        """Complete the columns of all ids over a range that covers what is held."""
+        """Complete the columns of all ids over a range that covers the stored one."""
         yield Progress(0, 1, "the catalogue")
         currencies, in_use = await self._currencies(), await self._store.coverage()
         for number, currency in enumerate(currencies):
@@ -247,17 +247,17 @@ class Backfill:
             columns[currency.cbr_id] = await self._column(currency, whole, in_use)
 
     async def _currencies(self) -> list[Currency]:
-        """The ids of the catalogue, of parents and of held documents: the most used first, the nameless last."""
-        listed = await self._client.catalogue()
-        named = {one.cbr_id: one for one in listed if one.code and one.numeric_code}
+        """The ids of the catalogue, of parents and of documents in memory: the most used first, the nameless last."""
+        catalogue = await self._client.catalogue()
+        named = {currency.cbr_id: currency for currency in catalogue if currency.code and currency.numeric_code}
         for revision in self._history:
             for quote in revision.sheet.quotes:
                 currency = Currency(quote.cbr_id, quote.cbr_id, quote.code, quote.numeric_code, quote.name)
                 named.setdefault(quote.cbr_id, currency)
-        ids = {cbr_id for one in listed for cbr_id in (one.cbr_id, one.parent_id)}
+        ids = {cbr_id for currency in catalogue for cbr_id in (currency.cbr_id, currency.parent_id)}
         unnamed = [Currency(cbr_id, cbr_id, "", "", "") for cbr_id in sorted(ids.difference(named))]
-        most_used = {code: place for place, code in enumerate(MOST_USED)}
-        by_use = sorted(named.values(), key=lambda one: (most_used.get(one.code, len(most_used)), one.cbr_id))
+        places = {code: place for place, code in enumerate(MOST_USED)}
+        by_use = sorted(named.values(), key=lambda named: (places.get(named.code, len(places)), named.cbr_id))
         return [*by_use, *unnamed]
 
     async def _misses_an_id(self, columns: Collection[str]) -> bool:
@@ -265,10 +265,10 @@ class Backfill:
         return any(currency.cbr_id not in columns for currency in await self._currencies())
 
     async def _column(self, currency: Currency, whole: Days, in_use: Coverage | None) -> Column:
-        """The column of one id over a range. Missing records are requested.
+        """The column of an id over a range. Missing records are requested.
 
-        They are stored at once, so that a run that is cut off keeps them; but records of days that replicas read from
-        the store (`in_use`) are stored once their sheets are assessed.
+        They are stored at once, so that a run that is cut off keeps them. Records of days that replicas read from the
+        store (`in_use`) are stored later, with their sheets assessed.
         """
         stored = await self._store.column(currency.cbr_id)
         lacking = _lacking(stored[1] if stored else None, whole)
@@ -313,50 +313,50 @@ class Backfill:
 
         A day that only waited for the days before it needs no document.
         """
-        known = figures.coverage.unconfirmed
+        unconfirmed = figures.coverage.unconfirmed
         scratch = figures.history(self._history)
-        tried = [day for day in self._tried if day in known]
-        days = [*(day for day in known if day not in tried), *tried[:MOST_ASKED_AGAIN]]
+        tried = [day for day in self._tried if day in unconfirmed]
+        days = [*(day for day in unconfirmed if day not in tried), *tried[:MOST_ASKED_AGAIN]]
         clock = asyncio.get_running_loop().time
-        kept, kept_at = figures.coverage, clock()
+        saved, saved_at = figures.coverage, clock()
         try:
             for number, day in enumerate(days):
-                found = figures.composed(day)
-                if found and assess(found.sheet, Recent.before(scratch, day)).decision is Decision.ACCEPT:
-                    scratch.add(found)
-                    figures.admit(found)
+                revision = figures.composed(day)
+                if revision and assess(revision.sheet, Recent.before(scratch, day)).decision is Decision.ACCEPT:
+                    scratch.add(revision)
+                    figures.admit(revision)
                     continue
                 yield Progress(done + number, done + len(days), f"the sheet of {day}")
                 await self._confirm(scratch, day, figures)
-                if figures.coverage != kept and clock() - kept_at > KEEP_S:
-                    await self._keep(figures)
-                    kept, kept_at = figures.coverage, clock()
+                if figures.coverage != saved and clock() - saved_at > SAVE_S:
+                    await self._save(figures)
+                    saved, saved_at = figures.coverage, clock()
         finally:
             # A run that lost its turn leaves history to the process that has it.
-            if figures.coverage != kept and self._store.backfill_lease.held:
-                await self._keep(figures)
+            if figures.coverage != saved and self._store.backfill_lease.held:
+                await self._save(figures)
         if figures.complete() is None:
             raise RatesvcError("no sheet of that range is admitted: see ratesvc quarantine list")
         yield Progress(done + len(days), done + len(days), "nothing more")
 
-    async def _keep(self, figures: _Figures) -> None:
-        """Store the figures, hold them, and tell the other replicas."""
+    async def _save(self, figures: _Figures) -> None:
+        """Store the figures, take them into memory, and tell the other replicas."""
         if coverage := figures.complete():
             await self._store.put_history(figures.columns.values(), coverage)
             self._hold([column.copy() for column in figures.columns.values()], coverage)
             await self._store.announce(coverage.until)
 
     async def _confirm(self, scratch: History, day: date, figures: _Figures) -> None:
-        """Ask for the document of an unconfirmed day. If it is admitted, the scratch history and the figures have it.
+        """Ask for the document of an unconfirmed day. If it is admitted, the scratch history and the figures get it.
 
-        One that does not come counts as held back. Raises FetchFailed if many in a row do not come.
+        The day of a document that does not come stays unconfirmed. Raises FetchFailed if many in a row do not come.
         """
         await asyncio.sleep(self._gap_s)
         self._tried.pop(day, None)
         self._tried[day] = None
-        found = figures.composed(day)
+        revision = figures.composed(day)
         try:
-            cycle = await self._refresher.confirm(scratch, day, found.sheet if found else None)
+            cycle = await self._refresher.confirm(scratch, day, revision.sheet if revision else None)
             if cycle is None and not await self._is_in_series(day):
                 figures.forget(day)
                 del self._tried[day]

@@ -1,4 +1,4 @@
-"""The feed of events of one replica: computes what each reader missed, and wakes the readers after a change."""
+"""The events of one replica: computes what each reader missed, and wakes the readers after a change."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class EventFeed:
     """
 
     def __init__(self, history: History) -> None:
-        """Nothing is told before the first `publish`."""
+        """Readers wait until the first `publish`."""
         self.end: Place | None = None
         self.closed = False
         self.streams: set[Callable[[], None]] = set()
@@ -37,7 +37,7 @@ class EventFeed:
         self._missed = lru_cache(MOST_PLACES)(self._compute)
 
     def publish(self, snapshot: Snapshot) -> None:
-        """Tell the readers of a change in a moment, when the other replicas have loaded it, too."""
+        """Tell the readers of a change a moment later, when the other replicas have loaded it, too."""
         self._snapshot = snapshot
         self._spreading += 1
         if self.end is None:

@@ -1,4 +1,4 @@
-"""From facts to the checks of application/health+json. Pure."""
+"""What healthy means: the checks of application/health+json, made from facts. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CALENDAR_NOTICE = timedelta(days=31)
 
 
 def sheet(snapshot: Snapshot | None, newest: Revision | None) -> Check:
-    """Freshness, counted in publications that were missed."""
+    """Whether the sheet in force and the newest one are there in time, counted in publications that were missed."""
     if snapshot is None:
         return {"status": "fail", "output": "no sheet yet"}
     # Frozen figures are legal, but more often somebody at the Bank forgot to change them.
@@ -44,7 +44,7 @@ def fetch(cycle: Cycle | None, failures: int) -> Check:
     if failures == 0:
         # A sheet that is held back changes no answer, but a person may want to look before it is overdue.
         if cycle.held_back:
-            why = "; ".join(f"{one.effective_date} {one.decision}: {one}" for one in cycle.held_back)
+            why = "; ".join(f"{sheet.effective_date} {sheet.decision}: {sheet}" for sheet in cycle.held_back)
             return {"status": "warn", "observedValue": cycle.outcome, "output": why}
         return {"status": "pass", "observedValue": OUTCOMES.get(cycle.outcome, cycle.outcome)}
     output = str(cycle.failure) if cycle.failure else "see the log"
@@ -92,7 +92,7 @@ def clock(skew_s: float | None) -> Check:
 
 
 def skew_s(their_date: str, now: datetime, since_s: float) -> float | None:
-    """Seconds that `now` is ahead of an HTTP date which came `since_s` ago; None if it is no date."""
+    """How many seconds `now` is ahead of an HTTP date that came `since_s` ago; None if it is no date."""
     try:
         theirs = parsedate_to_datetime(their_date)
     except (ValueError, OverflowError):

@@ -28,7 +28,7 @@ MOST_VARIANTS = 4000
 MOST_TARGETS = 4000
 LONGEST_TARGET = 512
 MOST_BYTES, MOST_LONG_BYTES = 12 * 1024 * 1024, 20 * 1024 * 1024
-"""The small bodies of one publication, and those longer than LONG; its answers take eight more at most.
+"""The small bodies of a publication, and those longer than LONG. Its remembered targets take 8 MB more at most.
 
 All of history counts as 13 MB as the ECB's XML and as 4 MB as its CSV: both are kept, and some series.
 """
@@ -40,7 +40,7 @@ PACKED = ("image/png", "application/zip")
 BROTLI_QUALITY, GZIP_LEVEL = 5, 4
 """Quality 9 takes ten times as long and saves two bytes in a hundred, and the first reader waits for it."""
 BROTLI_WINDOW = 18
-"""256 kB: a long table becomes one hundredth longer than with 4 MB, and takes 4 MB of memory instead of 20."""
+"""256 kB. A long table becomes a hundredth longer than with 4 MB, and takes 4 MB of memory instead of 20."""
 
 LONG_POINTS = 2000
 """An answer of so many points is long: it takes a hundredth of a second or more."""
@@ -154,7 +154,7 @@ class _Entry:
 class Publication:
     """Everything that can be answered from one snapshot. Variants are rendered at the first request and then kept.
 
-    Their number and memory are bounded; the oldest go first, and are rendered anew if they are requested again. Long
+    Their number and memory are bounded. The oldest go first, and are rendered anew if they are requested again. Long
     bodies have a bound of their own, so they never drive out small ones.
     """
 
@@ -173,7 +173,7 @@ class Publication:
         self.render_locks: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
         """A lock for each long body that is being rendered, by its key: other requests for it wait."""
         self._bodies: dict[Hashable, Body] = {}
-        self._kept: dict[bool, dict[int, _Entry]] = {False: {}, True: {}}
+        self._entries: dict[bool, dict[int, _Entry]] = {False: {}, True: {}}
         """Small and long bodies by their id, the oldest first."""
         self._bytes = {False: 0, True: 0}
 
@@ -205,9 +205,9 @@ class Publication:
 
     def keep(self, key: Hashable, body: Body) -> Body:
         """Keep a body, and return it, or the one that came first."""
-        if (kept := self.find(key)) is None:
+        if key not in self._bodies:
             self._add(_Entry(key, body))
-        return kept or body
+        return self._bodies[key]
 
     def remember(self, target: str, answer: HasBody) -> None:
         """Remember the answer to a request target, as it came, until its body is forgotten."""
@@ -216,30 +216,30 @@ class Publication:
         self._forget(target)
         body = answer.body
         # One target may have several bodies: without a key of its own each answer is rendered anew.
-        kept = self._kept[body.is_long].get(id(body)) or self._add(_Entry(("answer", target, id(body)), body))
-        kept.targets.add(target)
+        entry = self._entries[body.is_long].get(id(body)) or self._add(_Entry(("answer", target, id(body)), body))
+        entry.targets.add(target)
         self.answers[target] = answer
         if len(self.answers) > MOST_TARGETS:
             self._forget(next(iter(self.answers)))
 
     def _forget(self, target: str) -> None:
         if answer := self.answers.pop(target, None):
-            self._kept[answer.body.is_long][id(answer.body)].targets.remove(target)
+            self._entries[answer.body.is_long][id(answer.body)].targets.remove(target)
 
-    def _add(self, kept: _Entry) -> _Entry:
+    def _add(self, entry: _Entry) -> _Entry:
         """Keep one more body, and forget the oldest while there are too many."""
-        is_long = kept.body.is_long
-        bodies, most_bytes = self._kept[is_long], MOST_LONG_BYTES if is_long else MOST_BYTES
-        bodies[id(kept.body)] = kept
-        self._bodies[kept.key] = kept.body
-        self._bytes[is_long] += kept.body.most_bytes
-        while len(bodies) > 1 and (self._bytes[is_long] > most_bytes or len(bodies) > MOST_VARIANTS):
-            old = bodies.pop(next(iter(bodies)))
-            self._bytes[is_long] -= old.body.most_bytes
-            del self._bodies[old.key]
-            for target in old.targets:
+        is_long = entry.body.is_long
+        entries, most_bytes = self._entries[is_long], MOST_LONG_BYTES if is_long else MOST_BYTES
+        entries[id(entry.body)] = entry
+        self._bodies[entry.key] = entry.body
+        self._bytes[is_long] += entry.body.most_bytes
+        while len(entries) > 1 and (self._bytes[is_long] > most_bytes or len(entries) > MOST_VARIANTS):
+            oldest = entries.pop(next(iter(entries)))
+            self._bytes[is_long] -= oldest.body.most_bytes
+            del self._bodies[oldest.key]
+            for target in oldest.targets:
                 del self.answers[target]
-        return kept
+        return entry
 
 
 class Publisher:

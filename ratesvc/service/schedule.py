@@ -1,7 +1,4 @@
-"""When the service does something by itself: polls, backfills, the heartbeat.
-
-It follows clock jumps, and starts tasks again that end by themselves.
-"""
+"""The schedule: when polls, backfills and the heartbeat run. It follows jumps of the clock, and restarts dead tasks."""
 
 from __future__ import annotations
 
@@ -31,7 +28,7 @@ HEARTBEAT_S = 1.0
 TICK_S = 3.0
 CLOCK_JUMP_S = 2.0
 LATE = timedelta(seconds=2)
-"""No appointment for a poll begins later than this, unless it was lost."""
+"""A poll that has not begun so long after its time has been lost."""
 RESTART_S = 1.0
 BACKFILL_AGAIN_S = 600.0
 SOON_S = 5.0
@@ -78,9 +75,9 @@ def with_jitter(seconds: float, random: Random) -> float:
 class Schedule:
     """Runs these jobs from `start` to `stop`.
 
-    `poll` and `backfill` make their next appointments themselves. `tick` follows the clock and compares memory with
-    Redis, at every beat while `out_of_sync` returns True. `listen` never ends. `clock_jumped` gets the seconds; `died`
-    the name of a task that will be started again, and its error.
+    `poll` and `backfill` plan their next runs themselves. `tick` follows the clock and compares memory with Redis, at
+    every beat while `out_of_sync` returns True. `listen` never ends. `clock_jumped` gets the seconds; `died` gets the
+    name of a task that will be started again, and its error.
     """
 
     poll: Job
@@ -91,7 +88,7 @@ class Schedule:
     clock_jumped: Callable[[float], None]
     died: Callable[[str, BaseException | str], None]
     next_poll_at: datetime = field(init=False, default_factory=utc_now)
-    """The appointment for the next poll, by the wall clock. It has passed while a poll runs, or if none will."""
+    """When the next poll is due, by the wall clock. This time has passed while a poll runs, and if a poll was lost."""
     _tasks: set[asyncio.Task[None]] = field(init=False, default_factory=set)
     _scheduler: AsyncIOScheduler = field(init=False, default_factory=lambda: AsyncIOScheduler(timezone=MOSCOW))
     _open: bool = field(init=False, default=False)
@@ -103,13 +100,13 @@ class Schedule:
         self._beat_at = asyncio.get_running_loop().time()
         self.next_poll_at = utc_now()
         self._start_scheduler()
-        # Not by an appointment: if the start fails at once, APScheduler would complain that its job was cancelled.
-        self._start("poll", self.poll, self._poll_again)
+        # Not by APScheduler: if the start fails at once, it would complain that its job was cancelled.
+        self._start("poll", self.poll, partial(self.poll_in, RESTART_S))
         self._keep("listen", self.listen)
         self._keep("heartbeat", self._heartbeat)
 
     async def stop(self) -> None:
-        """Run nothing any more. A second call does nothing."""
+        """Cancel what runs, and start nothing more. A second call does nothing."""
         self._open = False
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
@@ -128,22 +125,19 @@ class Schedule:
         return asyncio.get_running_loop().time() - self._beat_at
 
     def poll_in(self, seconds: float) -> None:
-        """Make the appointment for the next poll, in place of any other."""
+        """Plan the next poll, in place of the one that is planned."""
         if self._open:
             # APScheduler follows the wall clock, not the clock of the service, which stands still in a demo.
             self.next_poll_at = utc_now() + timedelta(seconds=seconds)
-            self._appoint("poll", self.poll, self.next_poll_at, self._poll_again)
-
-    def _poll_again(self) -> None:
-        self.poll_in(RESTART_S)
+            self._run_at(self.next_poll_at, "poll", self.poll, partial(self.poll_in, RESTART_S))
 
     def backfill_in(self, seconds: float) -> None:
-        """Make the appointment for a backfill, unless there is one: polls do not hurry a backfill that has failed."""
+        """Plan a backfill, unless one is planned: polls do not hurry a backfill that has failed."""
         if self._open and self._scheduler.get_job("backfill") is None:
             when = utc_now() + timedelta(seconds=seconds)
-            self._appoint("backfill", self.backfill, when, lambda: self.backfill_in(BACKFILL_AGAIN_S))
+            self._run_at(when, "backfill", self.backfill, partial(self.backfill_in, BACKFILL_AGAIN_S))
 
-    def _appoint(self, name: str, job: Job, when: datetime, restart: Callable[[], None]) -> None:
+    def _run_at(self, when: datetime, name: str, job: Job, restart: Callable[[], None]) -> None:
         async def begin() -> None:
             # APScheduler runs plain functions in a thread. This only starts a task of ours, which ends with us.
             self._start(name, job, restart)
@@ -186,7 +180,7 @@ class Schedule:
                 self.poll_in(0)
             is_polling = any(task.get_name() == "poll" for task in self._tasks)
             if not is_polling and self.next_poll_at + LATE < wall:
-                self.died("poll", "had no appointment any more")
+                self.died("poll", "was not scheduled any more")
                 self._start_scheduler()
                 self.poll_in(0)
             if now - last_tick >= TICK_S or self.out_of_sync():

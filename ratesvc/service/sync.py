@@ -22,7 +22,7 @@ RECONNECT_S = 1.0
 class Repaired:
     """How many sheets and columns one comparison wrote again, and how many unreadable values it deleted.
 
-    `misplaced` are keys of ours that were deleted because they held another type of value.
+    `misplaced` names the keys of ours that were deleted, because they held another type of value.
     """
 
     sheets: int = 0
@@ -57,11 +57,11 @@ class Sync:
         self._history = history
         self._hold = hold
         self._lock = asyncio.Lock()
-        self._seen: tuple[Glance, int] | None = None
-        """The last glance, and the version of history after what it led to."""
+        self._last: tuple[Glance, int] | None = None
+        """The last glance, and the version of history after the exchange that followed it."""
 
     async def listen(self, bank_answered: Callable[[], None], compare: Callable[[], Awaitable[None]]) -> None:
-        """Compare at each announcement, for ever; call `bank_answered` if the Bank answered another replica's poll."""
+        """Compare at each announcement, for ever. Call `bank_answered` when the Bank answered another replica."""
         while True:
             with contextlib.suppress(StoreUnavailable):
                 async for announcement in self._store.announcements():
@@ -93,35 +93,36 @@ class Sync:
 
     async def _compare(self) -> Repaired:
         # Set first, so that an error or a reconnection during this comparison makes the next one read everything.
-        seen, self._seen = (self._seen if self.in_sync else None), None
+        last, self._last = (self._last if self.in_sync else None), None
         self.in_sync = True
         try:
             glance = await self._store.glance()
             self.quarantined = glance.quarantined
             await self._store.check_writes()
             repaired = Repaired()
-            if seen != (glance, self._history.version):
-                is_same_redis = seen is not None and seen[0].born == glance.born and seen[0].writes <= glance.writes
+            if last != (glance, self._history.version):
+                is_same_redis = last is not None and last[0].born == glance.born and last[0].writes <= glance.writes
                 repaired = await self._exchange(glance, read_all=not is_same_redis)
         except BaseException:
             self.in_sync = False
             raise
         if not repaired:
             # Else the glance is older than the repair, and Redis may lose the same again.
-            self._seen = glance, self._history.version
+            self._last = glance, self._history.version
         return repaired
 
     async def _exchange(self, glance: Glance, *, read_all: bool) -> Repaired:
+        """Take into memory what it lacks, then write what Redis lacks."""
         fields = await self._store.fields()
-        held = {field_of(*revision.key) for revision in self._history}
-        wanted = fields if read_all else fields - held
-        loaded = await self._store.revisions(wanted)
+        wanted = fields if read_all else fields - {field_of(*revision.key) for revision in self._history}
+        revisions = await self._store.revisions(wanted)
         theirs, columns = glance.coverage[0] if glance.coverage else None, list[Column]()
         if glance.coverage and (read_all or self._is_more(*glance.coverage)):
             theirs, columns = await self._store.history() or (None, [])
-        self._hold(loaded.values(), columns, theirs if theirs and self._is_more(theirs, len(columns)) else None)
-        stored = fields - wanted | loaded.keys()
-        sheets = await self._store.add(one for one in self._history if field_of(*one.key) not in stored)
+        self._hold(revisions.values(), columns, theirs if theirs and self._is_more(theirs, len(columns)) else None)
+        # A value that could not be read has been deleted.
+        stored = fields - wanted | revisions.keys()
+        sheets = await self._store.add(sheet for sheet in self._history if field_of(*sheet.key) not in stored)
         written = await self._repair_history(theirs)
         dropped, self._store.dropped = self._store.dropped, 0
         return Repaired(sheets, written, dropped)

@@ -33,7 +33,7 @@ from ratesvc.service.refresh import Cycle
 from ratesvc.service.sync import Repaired
 from ratesvc.storage.redis import Call
 
-# The moment at which a counter began is of no use to anybody, and doubles the page.
+# Nobody needs the time at which a counter began, and it doubles the page.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call] # theirs has no types
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -134,7 +134,7 @@ class Metrics(Collector):
 
 
 class Telemetry:
-    """Keeps the last refresh and the trouble of Redis, for health, and logs each thing once."""
+    """Keeps the last refresh and the trouble of Redis for health, and logs each event once."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         """`clock` gives UTC."""
@@ -183,7 +183,7 @@ class Telemetry:
                 self.log.warning("fetch_failed", host=host, error=str(error), **hint)
 
     def waits(self, task: str, *, waiting: bool) -> None:
-        """Whether another replica does this task, poll or backfill; logged once."""
+        """Note whether another replica does this task, poll or backfill; log once that it does."""
         if waiting and task not in self.waiting:
             self.log.info("waits_for_turn", task=task)
         self.waiting = self.waiting - {task} | ({task} if waiting else set())
@@ -195,14 +195,14 @@ class Telemetry:
             self.last_cycle = Cycle("skipped")
 
     def held_back(self, cycle: Cycle) -> None:
-        """Log once why each sheet is held back, and each unknown part; count documents that are new in quarantine."""
+        """Log once why each sheet is held back, and each unknown part. Count documents that are new in quarantine."""
         for accepted in cycle.accepted:
             self._held_back.pop(accepted.effective_date, None)
-        for found in cycle.held_back:
-            day = found.effective_date
-            if self._held_back.get(day) != found:
-                self.log.warning("sheet_held_back", effective_date=str(day), to=found.decision, why=str(found))
-            self._held_back[day] = found
+        for sheet in cycle.held_back:
+            day = sheet.effective_date
+            if self._held_back.get(day) != sheet:
+                self.log.warning("sheet_held_back", effective_date=str(day), to=sheet.decision, why=str(sheet))
+            self._held_back[day] = sheet
         for name in set(cycle.unknown) - self._unknown:
             self._unknown.add(name)
             self.log.warning("unknown_part", name=name)

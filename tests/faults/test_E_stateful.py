@@ -119,7 +119,7 @@ class Happenings(RuleBasedStateMachine):
 
     async def is_right(self) -> bool:
         # The time of a backfill that failed does not come here either.
-        scheduler = self.served.service._schedule._scheduler  # noqa: SLF001 -- nobody else knows the appointment
+        scheduler = self.served.service._schedule._scheduler  # noqa: SLF001 -- nobody else knows when
         if scheduler.get_job("backfill"):
             scheduler.remove_job("backfill")
         await self.served.service.poll()

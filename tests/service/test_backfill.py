@@ -387,7 +387,7 @@ async def test_a_backfill_that_fails_is_tried_again_later(
 ) -> None:
     """Ten minutes later, because it asks the Bank each time; within seconds, here 50, for the other two.
 
-    It changes no appointment of a poll, and a poll does not hurry it.
+    It does not change when the next poll is due, and a poll does not hurry it.
     """
     assert SOON_S < 6
     monkeypatch.setattr("ratesvc.service.app.SOON_S", 50.0)
@@ -397,7 +397,7 @@ async def test_a_backfill_that_fails_is_tried_again_later(
 
     monkeypatch.setattr(Backfill, "run", failing)
     async with serve(settings) as running:
-        jobs = running.service._schedule._scheduler.get_job  # noqa: SLF001 -- appointments are nowhere else
+        jobs = running.service._schedule._scheduler.get_job  # noqa: SLF001 -- nobody else knows when
 
         def wait_s(name: str) -> float:
             job = jobs(name)

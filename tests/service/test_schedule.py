@@ -112,7 +112,7 @@ async def test_a_poll_that_is_about_to_start_is_not_reported_as_dead(
 async def test_polls_are_rare_once_tomorrows_sheet_is_held(
     bank: Bank, settings: Settings, serve: Serve, clock: Clock
 ) -> None:
-    """The poll that finds it makes the late appointment itself, although its announcement comes back later."""
+    """The poll that finds it plans the late one itself, although its announcement comes back later."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     async with serve(msgspec.structs.replace(unhurried(settings), poll_seconds=None)) as served:
         await served.ready()
@@ -120,7 +120,7 @@ async def test_polls_are_rare_once_tomorrows_sheet_is_held(
         bank.publish(sheet(SATURDAY))
         clock.moment = datetime(2026, 4, 24, 14, 0, tzinfo=UTC)
         await served.service.poll()
-        job = served.service._schedule._scheduler.get_job("poll")  # noqa: SLF001 -- nobody else knows the appointment
+        job = served.service._schedule._scheduler.get_job("poll")  # noqa: SLF001 -- nobody else knows when
         assert job is not None
         assert job.next_run_time > utc_now() + timedelta(seconds=2 * WINDOW_PACE_S)
 

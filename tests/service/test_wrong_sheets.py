@@ -93,7 +93,7 @@ class World:
         """One poll of each replica, and the backfill after it; then all have read what the others stored."""
         for replica in self.replicas:
             await replica.service.poll()
-            await replica.service._fill()  # noqa: SLF001 -- otherwise by an appointment that nobody can wait for
+            await replica.service._fill()  # noqa: SLF001 -- otherwise at a time that nobody can wait for
             await eventually(lambda replica=replica: replica.service.backfilling is None)  # type: ignore[misc]
         for replica in self.replicas:
             await replica.service.tick()
