@@ -1,4 +1,4 @@
-"""The address of Redis, parsed. Pure and free of redis-py, because small commands read the configuration too.
+"""The address of Redis, parsed. Pure and without redis-py, because small commands read the configuration, too.
 
     redis://[user:password@]host[:port][/db]             rediss:// for TLS
     unix://[user:password@]/path/to/socket[?db=1]
@@ -102,8 +102,8 @@ def _nodes(kind: str, hosts: str) -> tuple[tuple[str, int], ...]:
 
 def _node(text: str, port: int) -> tuple[str, int]:
     try:
-        found = urlsplit(f"//{text}")
-        host, port = found.hostname or "", found.port or port
+        parts = urlsplit(f"//{text}")
+        host, port = parts.hostname or "", parts.port or port
     except ValueError:
         host = ""
     if not host:

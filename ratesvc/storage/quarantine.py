@@ -35,7 +35,7 @@ class Case(msgspec.Struct, array_like=True, frozen=True):
 
     @property
     def name(self) -> str:
-        """The document's name."""
+        """The name of the document."""
         return name_of(self.raw)
 
 
@@ -60,19 +60,19 @@ class Quarantine:
         """Every document, the newest first. Deletes what cannot be read."""
         async with self._connection.call("quarantine") as redis:
             stored = checked(await redis.hgetall(self.key), dict)
-        found = {as_text(name): _case(unseal(as_text(name), envelope)) for name, envelope in stored.items()}
-        await self.drop([name for name, case in found.items() if case is None])
-        return sorted(filter(None, found.values()), key=lambda case: (case.seen_at, case.name), reverse=True)
+        cases = {as_text(name): _case(unseal(as_text(name), envelope)) for name, envelope in stored.items()}
+        await self.drop([name for name, case in cases.items() if case is None])
+        return sorted(filter(None, cases.values()), key=lambda case: (case.seen_at, case.name), reverse=True)
 
     async def case(self, name: str) -> Case:
         """The document whose name begins so. Raises RatesvcError if none or several do."""
-        found = [case for case in await self.cases() if name and case.name.startswith(name)]
-        if len(found) != 1:
-            raise RatesvcError(f"{len(found) or 'no'} documents in quarantine have a name that begins with {name!r}")
-        return found[0]
+        cases = [case for case in await self.cases() if name and case.name.startswith(name)]
+        if len(cases) != 1:
+            raise RatesvcError(f"{len(cases) or 'no'} documents in quarantine have a name that begins with {name!r}")
+        return cases[0]
 
     async def drop(self, names: Sequence[str]) -> None:
-        """Delete these documents, as far as they are there."""
+        """Delete those of these documents that are there."""
         if names:
             async with self._connection.call("quarantine") as redis:
                 await redis.hdel(self.key, *names)

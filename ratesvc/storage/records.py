@@ -1,8 +1,7 @@
 """The values in Redis as bytes. Pure.
 
-A value is an envelope: a magic word, a checksum over the field's name and the payload, the payload in msgpack. A value
-whose checksum or payload is wrong counts as missing. New fields go to the end of a record, so that older versions can
-read it.
+A value is an envelope: a magic word, a checksum of the field's name and the payload, and the payload in msgpack. With a
+wrong checksum or payload it counts as missing. New fields go to the end of a record, so that older versions can read it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The connection to Redis: a server, Sentinel or Cluster with short timeouts, its errors, and leases."""
+"""The connection to Redis: a server, Sentinel or Cluster, with short timeouts; its errors; leases."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ _GONE = ("auth", "loading", "timeout", "connection", "answer")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One operation on Redis: how long it took, and its error.
+    """A finished operation on Redis: how long it took, and its error.
 
     `refusing` means that Redis refused a command and has accepted no write since.
     """
@@ -145,7 +145,7 @@ class RedisConnection:
 
     @asynccontextmanager
     async def call(self, operation: str) -> AsyncIterator[Redis]:
-        """The client for one operation. Inside stand calls of redis-py alone: what they raise becomes StoreUnavailable.
+        """The client for one operation. Each error of the block becomes StoreUnavailable: call only redis-py in it.
 
         A damaged answer makes redis-py's parser raise TypeError and others, and a closed transport makes uvloop raise
         RuntimeError. Only an error about the arguments of a command is a bug of ours.
@@ -159,7 +159,7 @@ class RedisConnection:
             trouble = error
         except redis_errors.DataError:
             raise
-        except Exception as error:  # noqa: BLE001 -- see above
+        except Exception as error:  # noqa: BLE001 -- the docstring names some that come
             trouble = await self._failed(error)
         # A cancelled call says nothing about Redis, so it does not get here.
         self._observe(Call(operation, time.monotonic() - begun, trouble, self.refusing))
@@ -204,11 +204,11 @@ def checked(answer: Any, kind: type[T], length: int | None = None) -> T:
 class Lease:
     """Which replica may do a task. It saves downloads; correctness never needs it, since every write is idempotent.
 
-    It is short and renewed while it is held, so a crash frees it within seconds.
+    It lasts some seconds and is renewed while a replica holds it, so a crash frees it within seconds.
     """
 
     def __init__(self, connection: RedisConnection, key: str) -> None:
-        """`held` means that this replica held it at the last look."""
+        """`held`: this replica had the lease when it last asked."""
         self.held = False
         self._connection = connection
         self._key = key
@@ -239,7 +239,7 @@ class Lease:
                 self.held = trouble.kind != "type"
 
     async def release(self) -> None:
-        """Give the lease up, so that another replica can take it. Without Redis it expires by itself."""
+        """Give the lease up at once, so that another replica can take it. Without Redis it expires by itself."""
         if self._renewal:
             await cancel([self._renewal])
         with suppress(StoreUnavailable):

@@ -1,4 +1,4 @@
-"""Sheets in Redis: every key is named here, and every command but those of leases and the quarantine is sent here.
+"""Sheets in Redis: names every key, and sends every command but those of leases and the quarantine.
 
 | key | type | value |
 |---|---|---|
@@ -11,11 +11,11 @@
 | `{namespace}:v2:announce` | channel | a day: something about it is new; `answered …`: the Bank answered a poll |
 | `{namespace}:v2:nothing` | – | never exists: `SET … XX` on it changes nothing and tells whether Redis accepts writes |
 
-The braces keep all keys in one slot of a Cluster. Sheets are only added, so any order and any repetition of writes
-gives the same; columns and the coverage are overwritten. A coverage is valid only while all its columns are there and
-reach its end, so `put_history` writes them first. A value that cannot be read is missing: it is deleted, and a replica
-that holds it adds it again. The version changes after every write, so that replicas compare only counts while nothing
-happens.
+The braces keep all keys in one slot of a Cluster. Sheets are only added, so every order of writes, repeated or not,
+gives the same result. Columns and the coverage are overwritten. A coverage is valid only while all its columns are
+there and were requested for all its days, so `put_history` writes them first. A value that cannot be read counts as
+missing: it is deleted, and a replica that holds it adds it again. The version changes with every write, so that
+replicas compare only counts while nothing happens.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Glance:
 
 
 class Store:
-    """All that one Redis namespace holds. Every method raises StoreUnavailable."""
+    """What Redis holds for all replicas of a service. Every method raises StoreUnavailable."""
 
     def __init__(self, connection: RedisConnection, namespace: str) -> None:
         """The store closes the connection."""
@@ -212,7 +212,7 @@ class Store:
         return written
 
     async def put_columns(self, columns: Iterable[Column], requested: Days) -> None:
-        """Overwrite the history of these currency ids. Replicas use it once the coverage says that all are stored."""
+        """Overwrite the history of these currency ids. Replicas use it once the coverage says that it is complete."""
         envelopes = {column.currency.cbr_id: records.encode_column(column, requested) for column in columns}
         async with self.connection.call("put_columns") as redis:
             for chunk in _chunks(list(envelopes)):
@@ -235,7 +235,7 @@ class Store:
             await pipeline.execute()
 
     def _count_a_write(self, pipeline: Pipeline) -> None:
-        """Tell all replicas that they may lack something."""
+        """Change the version, which tells all replicas that they may lack something."""
         pipeline.hsetnx(self._version, "born", uuid4().hex)
         pipeline.hincrby(self._version, "writes", 1)
 
@@ -252,7 +252,7 @@ class Store:
     # Announcements
 
     async def announce(self, effective: date) -> None:
-        """Make every replica, this one too, load what is new. A replica that misses it notices by `glance`."""
+        """Make every replica, this one too, load what is new. One that misses this notices by a glance."""
         async with self.connection.call("announce") as redis:
             await redis.publish(self._channel, effective.isoformat())
 
@@ -262,7 +262,7 @@ class Store:
             await redis.publish(self._channel, _BANK_ANSWERED + self._name)
 
     async def announcements(self) -> AsyncIterator[Announcement]:
-        """Every announcement, and "connected" for each (re)connection, since some may have been lost before it."""
+        """Every announcement. "connected" comes after each connection, because some may have been lost before it."""
         async with self.connection.call("listen") as redis, redis.pubsub() as listener:
             await listener.subscribe(self._channel)
             outages = self.connection.outages
