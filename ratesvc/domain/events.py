@@ -1,4 +1,4 @@
-"""Events about sheets, computed from what a reader knows and what this replica holds. No list of them is kept."""
+"""Events about sheets, computed from what a reader knows and what this replica holds. No list of events is kept."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHEET = "sheet"
 REVISION = "revision"
 IN_FORCE = "in_force"
 RESET = "reset"
-"""For a reader that this replica cannot continue: it fetches everything again."""
+"""The reader fetches everything again, because this replica cannot tell what it missed."""
 
 MOST_SHEETS = 500
 """About two years. A reader that missed more gets a reset."""
@@ -41,9 +41,9 @@ class Stamp(NamedTuple):
 
     @classmethod
     def from_text(cls, text: str) -> Self | None:
-        """What `str` wrote, or None."""
-        if (found := _STAMP.fullmatch(text)) and (day := iso_day(found[1])):
-            return cls(day, int(found[2] or 1), found[3] or "")
+        """The stamp that `str` wrote so, or None."""
+        if (match := _STAMP.fullmatch(text)) and (day := iso_day(match[1])):
+            return cls(day, int(match[2] or 1), match[3] or "")
         return None
 
     def __str__(self) -> str:
@@ -52,7 +52,7 @@ class Stamp(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a reader knows: the sheet in force, the newest, and each corrected one; of all others the first revision.
+    """What a reader knows: the sheet in force, the newest, each corrected one, and of all others the first revision.
 
     As text it is an event's id, the sheet in force first: `2026-04-24.1-7fe99e88_2026-04-25.2-300b3baa`. A day alone
     is an id, too: it stands for a reader that knows the first revision of every sheet up to that day.
@@ -92,7 +92,7 @@ class Place:
 
     @property
     def corrected_since(self) -> date:
-        """From this day on the reader knows every sheet that was corrected."""
+        """The day from which on the reader knows every correction."""
         corrected = [stamp.day for stamp in self.sheets if stamp.number > 1]
         return corrected[0] if len(corrected) >= MOST_CORRECTED else date.min
 
@@ -120,8 +120,8 @@ def can_go_on(place: Place, history: History, snapshot: Snapshot) -> bool:
     # Another replica may have told of tomorrow's sheet already.
     is_ahead = history.days[-1] < newest <= snapshot.today + ONE_DAY
     is_followed = is_ahead or history.of_date(newest) is not None or history.after(newest) is not None
-    held = {stamp[:2]: stamp for stamp in _stamps(history, (known.day for known in place.sheets))}
-    is_foreign = any(known.check and held.get(known[:2], known) != known for known in place.sheets)
+    ours = {stamp[:2]: stamp for stamp in _stamps(history, (theirs.day for theirs in place.sheets))}
+    is_foreign = any(theirs.check and ours.get(theirs[:2], theirs) != theirs for theirs in place.sheets)
     return is_followed and not is_foreign and len(_days_after(history, newest)) <= MOST_SHEETS
 
 
@@ -132,15 +132,15 @@ def missed(place: Place, history: History, snapshot: Snapshot) -> Iterator[Event
     """
     newest, since = place.newest, place.corrected_since
     days = [day for day in _corrected(history) if since <= day <= newest]
-    for held in _stamps(history, [*days, *_days_after(history, newest)]):
-        known = place.stamp(held.day)
-        if held.day > newest or (held.number > known.number and held.check != known.check):
-            place = Place.of(place.in_force, (*place.sheets, held))
-            yield Event(SHEET if held.day > newest else REVISION, held, place)
-    held = Stamp.of(snapshot.in_force)
-    known = place.stamp(held.day)
-    if held.day > place.in_force and (held.number >= known.number or held.check == known.check):
-        yield Event(IN_FORCE, held, Place.of(held.day, (*place.sheets, held)))
+    for ours in _stamps(history, [*days, *_days_after(history, newest)]):
+        theirs = place.stamp(ours.day)
+        if ours.day > newest or (ours.number > theirs.number and ours.check != theirs.check):
+            place = Place.of(place.in_force, (*place.sheets, ours))
+            yield Event(SHEET if ours.day > newest else REVISION, ours, place)
+    ours = Stamp.of(snapshot.in_force)
+    theirs = place.stamp(ours.day)
+    if ours.day > place.in_force and (ours.number >= theirs.number or ours.check == theirs.check):
+        yield Event(IN_FORCE, ours, Place.of(ours.day, (*place.sheets, ours)))
 
 
 def _corrected(history: History) -> list[date]:
@@ -153,5 +153,5 @@ def _days_after(history: History, day: date) -> list[date]:
 
 
 def _stamps(history: History, days: Iterable[date]) -> Iterator[Stamp]:
-    """Those of the sheets that are held, one after another, because to compose a sheet takes time."""
+    """The stamps of these days' sheets, as far as they are held; one after another, because composing takes time."""
     return map(Stamp.of, filter(None, map(history.of_date, days)))

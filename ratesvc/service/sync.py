@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
+from typing import NamedTuple
 
 from ratesvc.domain.columns import Column, Coverage
 from ratesvc.domain.history import History
@@ -18,8 +19,7 @@ from ratesvc.storage.store import Glance, Store
 RECONNECT_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Repaired:
+class Repaired(NamedTuple):
     """How many sheets and columns one comparison wrote again, and how many unreadable values it deleted.
 
     `misplaced` names the keys of ours that were deleted, because they held another type of value.
@@ -29,10 +29,6 @@ class Repaired:
     columns: int = 0
     dropped: int = 0
     misplaced: tuple[str, ...] = ()
-
-    def __bool__(self) -> bool:
-        """Whether the comparison changed anything in Redis."""
-        return self != Repaired()
 
 
 class Sync:
@@ -86,7 +82,7 @@ class Sync:
             if error.kind != "type":
                 raise
             return Repaired(misplaced=tuple(await self._store.drop_misplaced()))
-        if repaired:
+        if any(repaired):
             with contextlib.suppress(StoreUnavailable):
                 await self._store.announce(today)
         return repaired
@@ -106,7 +102,7 @@ class Sync:
         except BaseException:
             self.in_sync = False
             raise
-        if not repaired:
+        if not any(repaired):
             # Else the glance is older than the repair, and Redis may lose the same again.
             self._last = glance, self._history.version
         return repaired
@@ -123,9 +119,12 @@ class Sync:
         # A value that could not be read has been deleted.
         stored = fields - wanted | revisions.keys()
         sheets = await self._store.add(sheet for sheet in self._history if field_of(*sheet.key) not in stored)
-        written = await self._repair_history(theirs)
+        ours, columns = self._history.coverage, []
+        if ours and (theirs is None or (ours.covers(theirs) and not theirs.covers(ours))):
+            columns = self._history.every_column()
+            await self._store.put_history(columns, ours)
         dropped, self._store.dropped = self._store.dropped, 0
-        return Repaired(sheets, written, dropped)
+        return Repaired(sheets, len(columns), dropped)
 
     def _is_more(self, theirs: Coverage, columns: int) -> bool:
         """Whether Redis has days or currencies that memory lacks. Memory may have admitted days that Redis has not."""
@@ -134,11 +133,3 @@ class Sync:
             return ours is None
         unconfirmed = tuple(day for day in theirs.unconfirmed if day not in self._history.days)
         return replace(theirs, unconfirmed=unconfirmed) != ours or columns > len(self._history.every_column())
-
-    async def _repair_history(self, theirs: Coverage | None) -> int:
-        """Write all columns if Redis has fewer days; returns how many were written."""
-        ours, columns = self._history.coverage, self._history.every_column()
-        if ours is None or (theirs and not (ours.covers(theirs) and not theirs.covers(ours))):
-            return 0
-        await self._store.put_history(columns, ours)
-        return len(columns)

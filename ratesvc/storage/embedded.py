@@ -172,21 +172,12 @@ class EngineFolder:
 class Engine:
     """The embedded server over one folder. `url` is its address for redis-py, `name` is for people."""
 
-    def __init__(
-        self,
-        folder: Path,
-        died: Callable[[str, BaseException | str], None] = lambda *_: None,
-        *,
-        server: Callable[[], Path] = find_server,
-        patience_s: float = START_TIMEOUT_S,
-    ) -> None:
+    def __init__(self, folder: Path, died: Callable[[str, BaseException | str], None] = lambda *_: None) -> None:
         """`died` gets "engine" and how a dead server ended, or why it could not be started again."""
         self.folder = EngineFolder(folder)
         self.url = f"unix://{self.folder.socket}"
         self.name = "embedded"
         self._died = died
-        self._find_server = server
-        self._patience_s = patience_s
         self._pipe: int | None = None
         self._shell: int | None = None
         self._end = _ENDED
@@ -195,7 +186,7 @@ class Engine:
     async def open(self) -> Self:
         """Use the running server, else start one. Raises EngineError; EngineNotReady if a later attempt may help."""
         self.folder.open()
-        self.name = f"embedded {self._find_server().name}"
+        self.name = f"embedded {find_server().name}"
         try:
             await self._reach()
         except BaseException:
@@ -214,7 +205,7 @@ class Engine:
         """Use the running server, or start one; again if it ends instead of answering."""
         attempts = count()
         try:
-            async with asyncio.timeout(self._patience_s):
+            async with asyncio.timeout(START_TIMEOUT_S):
                 while not await self._is_reached():
                     # Slow or loading is not dead: files may be changed only under the lock.
                     if (lock := self.folder.take_lock()) is not None:
@@ -224,9 +215,8 @@ class Engine:
                             os.close(lock)
                     await asyncio.sleep(0.01)
         except TimeoutError:
-            raise EngineNotReady(
-                f"the embedded engine does not answer within {self._patience_s:g} s; see {self.folder.log}"
-            ) from None
+            text = f"the embedded engine does not answer within {START_TIMEOUT_S:g} s; see {self.folder.log}"
+            raise EngineNotReady(text) from None
 
     async def _is_reached(self) -> bool:
         """Whether it answers, and will not end without us."""
@@ -238,7 +228,7 @@ class Engine:
 
     async def _start(self, attempt: int, lock: int) -> None:
         """The first attempt takes the files as they are, the second repairs them, the third begins with new ones."""
-        server = self._find_server()
+        server = find_server()
         if attempt == 0:
             self.folder.keep_log()
         elif attempt == 1:
@@ -359,12 +349,10 @@ async def answers(socket: Path) -> bool:
     """Whether a server answers PING on this socket."""
     if not socket.exists():  # noqa: ASYNC240 -- a stat, not a read
         return False
-    client = Redis(
-        unix_socket_path=str(socket), socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0)
-    )
-    try:
-        return bool(await client.ping())
-    except (RedisError, OSError):
-        return False
-    finally:
-        await client.aclose()
+    retry = Retry(NoBackoff(), 0)
+    with contextlib.suppress(RedisError, OSError):
+        async with Redis(
+            unix_socket_path=str(socket), socket_timeout=1, socket_connect_timeout=1, retry=retry
+        ) as client:
+            return bool(await client.ping())
+    return False

@@ -1,7 +1,7 @@
 """The values in Redis as bytes. Pure.
 
-A value is an envelope: a magic word, a checksum of the field's name and the payload, and the payload in msgpack. With a
-wrong checksum or payload it counts as missing. New fields go to the end of a record, so that older versions can read it.
+A value is an envelope: a magic word, a checksum of the field's name and the payload, and the payload in msgpack. With
+a wrong checksum or payload it counts as missing. New fields go to the end of a record, so older versions can read it.
 """
 
 from __future__ import annotations
@@ -96,15 +96,8 @@ def field_of(effective: date, number: int) -> str:
 def encode_revision(revision: Revision) -> bytes:
     """A revision, with the Bank's own bytes, as bytes for Redis."""
     rows = [_Row(q.code, q.numeric_code, q.cbr_id, q.nominal, q.value, q.name) for q in revision.sheet.quotes]
-    record = _Revision(
-        effective_date=revision.effective_date,
-        number=revision.number,
-        fetched_at=revision.fetched_at,
-        flags=revision.flags,
-        rows=rows,
-        raw=revision.document,
-        sha256=hashlib.sha256(revision.raw).hexdigest(),
-    )
+    sha256 = hashlib.sha256(revision.raw).hexdigest()
+    record = _Revision(*revision.key, revision.fetched_at, revision.flags, rows, revision.document, sha256)
     return seal(field_of(*revision.key), msgspec.msgpack.encode(record))
 
 
@@ -121,22 +114,12 @@ def decode_revision(field: str, envelope: bytes | str | None) -> Revision | None
 
 def encode_column(column: Column, requested: Days) -> bytes:
     """The history of one currency id, and the range of days that was requested, as bytes for Redis."""
-    currency = column.currency
-    record = _Column(
-        cbr_id=currency.cbr_id,
-        parent_id=currency.parent_id,
-        code=currency.code,
-        numeric_code=currency.numeric_code,
-        name=currency.name,
-        since=requested.since,
-        until=requested.until,
-        fetched_at=column.fetched_at,
-        days=_little_endian(column.days).tobytes(),
-        values=_little_endian(column.values).tobytes(),
-        nominals=column.nominals.tobytes(),
-        english_name=currency.english_name,
-    )
-    return seal(currency.cbr_id, msgspec.msgpack.encode(record))
+    c = column.currency
+    days, values = _little_endian(column.days).tobytes(), _little_endian(column.values).tobytes()
+    figures = column.fetched_at, days, values, column.nominals.tobytes()
+    names = c.cbr_id, c.parent_id, c.code, c.numeric_code, c.name
+    record = _Column(*names, requested.since, requested.until, *figures, c.english_name)
+    return seal(c.cbr_id, msgspec.msgpack.encode(record))
 
 
 def decode_column(field: str, envelope: bytes | str | None) -> tuple[Column, Days] | None:
@@ -146,8 +129,8 @@ def decode_column(field: str, envelope: bytes | str | None) -> tuple[Column, Day
         days, values, nominals = array("i", record.days), array("q", record.values), array("b", record.nominals)
     except (msgspec.MsgspecError, ValueError):
         return None
-    names = record.name, record.english_name
-    currency = Currency(record.cbr_id, record.parent_id, record.code, record.numeric_code, *names)
+    ids = record.cbr_id, record.parent_id, record.code, record.numeric_code
+    currency = Currency(*ids, record.name, record.english_name)
     column = Column(currency, record.fetched_at, _little_endian(days), _little_endian(values), nominals)
     return column, Days(record.since, record.until)
 
@@ -163,9 +146,8 @@ def _little_endian(numbers: array[int]) -> array[int]:
 
 def encode_coverage(coverage: Coverage, columns: int) -> bytes:
     """The coverage, and how many columns belong to it, as bytes for Redis."""
-    return seal(
-        _COVERAGE, msgspec.msgpack.encode(_Coverage(coverage.since, coverage.until, coverage.unconfirmed, columns))
-    )
+    record = _Coverage(coverage.since, coverage.until, coverage.unconfirmed, columns)
+    return seal(_COVERAGE, msgspec.msgpack.encode(record))
 
 
 def decode_coverage(envelope: bytes | str | None) -> tuple[Coverage, int] | None:

