@@ -1,8 +1,8 @@
-"""The rules for sheets: every sheet is assessed by them before memory may use it. Pure.
+"""The rules of admission. Every sheet is assessed by them before memory may use it. Pure.
 
-A sheet without findings is admitted. A sheet with findings needs a second document of the Bank with the same digits. A
-finding that asks for quarantine, such as a slipped decimal point, waits for a person even if documents agree; on a
-settled day two documents are enough, because money abroad is really redenominated.
+A sheet without findings is admitted. A sheet with findings needs a second document of the Bank with the same digits. If
+a finding asks for quarantine, as a slipped decimal point does, the sheet waits for a person even if two documents agree.
+On a settled day two documents are enough, because money abroad is really redenominated.
 
 Rules compare unit rates. None refuses a sheet for the size of a move alone: the Bank's own days moved by +27 % (1994)
 and −24 % (1998), and one currency by −48 % (2017). Limits come from the recorded history (docs/admission.md).
@@ -45,9 +45,9 @@ PEGS = {
     ("USD", "HKD"): (Decimal("7.82"), Decimal("0.01")),
     ("EUR", "DKK"): (Decimal("7.46"), Decimal("0.04")),
 }
-"""Currencies that are tied to another one: the usual price of the first in the second, and the usual relative distance.
+"""Currencies that are tied to each other: the usual price of the first in the second, and the usual relative distance.
 
-Seen are 0.02 % in the Gulf, −0.9 to +0.4 % in Hong Kong. Since 2022 the Bank's euro and krone come from different
+It was 0.02 % in the Gulf, and −0.9 to +0.4 % in Hong Kong. Since 2022 the Bank's euro and krone come from different
 markets: on 99 days of 100 they are up to 2.4 % apart.
 """
 
@@ -96,8 +96,10 @@ class Assessment:
     @property
     def decision(self) -> Decision:
         """The strictest decision of the findings."""
-        found = {finding.decision for finding in self.findings}
-        return next((one for one in (Decision.QUARANTINE, Decision.CONFIRM) if one in found), Decision.ACCEPT)
+        decisions = {finding.decision for finding in self.findings}
+        return next(
+            (strict for strict in (Decision.QUARANTINE, Decision.CONFIRM) if strict in decisions), Decision.ACCEPT
+        )
 
     @property
     def reason(self) -> str:
@@ -182,13 +184,13 @@ Admission = Admitted | Unconfirmed | Quarantined
 
 
 def admit(
-    sheet: Sheet, recent: Recent, held: Sheet | None = None, *, settled: bool = False, released: bool = False
+    sheet: Sheet, recent: Recent, current: Sheet | None = None, *, settled: bool = False, released: bool = False
 ) -> Admission:
-    """Decide about one sheet, given those of the month before and the one that is held of the same day.
+    """Decide about a sheet, given those of the month before, and the `current` one of the same day.
 
     `settled` says that its day is long past, `released` that a person vouches for it.
     """
-    assessment = assess(sheet, recent, held)
+    assessment = assess(sheet, recent, current)
     if released:
         return Admitted(sheet, (*assessment.flags, "released"))
     if assessment.decision is Decision.ACCEPT:
@@ -199,7 +201,7 @@ def admit(
 
 
 def is_settled(effective: date, today: date, newest: date | None) -> bool:
-    """Whether the sheet is a week old and not the `newest` that is held."""
+    """Whether a sheet is more than a week old and not the `newest` in memory."""
     return newest is not None and effective < min(today - SETTLED, newest)
 
 
@@ -243,10 +245,10 @@ class Recent:
 
     @classmethod
     def before(cls, history: History, day: date, more: Mapping[date, Sheet] = NOTHING) -> Self:
-        """What a sheet of `day` is compared with: the sheets of the month before that are held, and those in `more`."""
-        held = {one.effective_date: one.sheet for one in history.month_before(day)}
-        held |= {other: sheet for other, sheet in more.items() if day - NEAR <= other < day}
-        return cls(held[other] for other in sorted(held))
+        """What a sheet of `day` is compared with: the sheets of the month before in the history and in `more`."""
+        sheets = {revision.effective_date: revision.sheet for revision in history.month_before(day)}
+        sheets |= {other: sheet for other, sheet in more.items() if day - NEAR <= other < day}
+        return cls(sheets[other] for other in sorted(sheets))
 
     def add(self, sheet: Sheet) -> None:
         """Go on to the next sheet."""
@@ -273,17 +275,17 @@ class Recent:
         }
 
 
-def assess(sheet: Sheet, recent: Recent, held: Sheet | None = None) -> Assessment:
-    """Apply every rule. `held` is the sheet that is held of the same effective date.
+def assess(sheet: Sheet, recent: Recent, current: Sheet | None = None) -> Assessment:
+    """Apply every rule. `current` is the sheet of the same effective date in memory.
 
     Without an earlier sheet, a correction is compared with the sheet that it corrects.
     """
     day = sheet.effective_date
     last = recent.last(day)
-    earlier = Recent([held]) if held and last is None else recent
+    earlier = Recent([current]) if current and last is None else recent
     rates = earlier.rates(day)
     findings = [*_off_peg(sheet)]
-    if held and not held.says_the_same_as(sheet):
+    if current and not current.says_the_same_as(sheet):
         findings.append(Finding("corrected", Decision.CONFIRM, "other figures than those held for the same date"))
     findings += [*_lost(sheet, earlier.regular(day)), *_moved(_ratios(sheet, rates)), *_equal(sheet, rates)]
     if last and last.says_the_same_as(sheet):
@@ -331,9 +333,9 @@ def _zeros(ratio: Decimal) -> int:
 
 def _equal(sheet: Sheet, rates: Mapping[str, Decimal]) -> Iterator[Finding]:
     """Currencies that suddenly cost the same: a row was copied over another."""
-    seen: dict[Decimal, str] = {}
+    by_rate: dict[Decimal, str] = {}
     for quote in sheet.quotes:
-        other = seen.setdefault(quote.unit_rate, quote.code)
+        other = by_rate.setdefault(quote.unit_rate, quote.code)
         if rates and other != quote.code and (other not in rates or rates[other] != rates.get(quote.code)):
             text = f"{other} and {quote.code} cost the same"
             yield Finding("equal_rates", Decision.CONFIRM, text, (other, quote.code))

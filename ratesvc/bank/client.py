@@ -1,4 +1,4 @@
-"""Asks the Bank: mirrors in order, with limits on everything that a broken or hostile answer could use.
+"""Asks the Bank's mirrors in order, with limits on everything that a broken or hostile answer could use.
 
 The client asks for `identity` and refuses an encoded body (no bombs), reads up to a limit, follows at most three
 redirects, only on the same host and never from https to http, and keeps a few cookies in memory.
@@ -42,7 +42,7 @@ MOST_COOKIES, LONGEST_COOKIES = 20, 4096
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of one answer: bytes, seconds in all, and seconds of them to find and reach the host."""
+    """The limits of one answer: its bytes, its seconds, and how many of these it may take to reach the host."""
 
     most_bytes: int
     timeout_s: float
@@ -158,16 +158,16 @@ class BankClient:
         If none has it, the newest of all their sheets. `accept` is as in `daily`. Raises FetchFailed.
         """
         failures: list[Failure] = []
-        found: tuple[Sheet, bytes] | None = None
+        newest: tuple[Sheet, bytes] | None = None
         async with aclosing(self._each(DAILY_PATH, {}, _reading(accept), self._daily, failures, paced=True)) as answers:
             async for sheet, raw in answers:
-                if found is None or sheet.effective_date > found[0].effective_date:
-                    found = sheet, raw
-                if found[0].effective_date >= due:
+                if newest is None or sheet.effective_date > newest[0].effective_date:
+                    newest = sheet, raw
+                if newest[0].effective_date >= due:
                     break
-        if found is None:
+        if newest is None:
             raise FetchFailed(failures)
-        return found
+        return newest
 
     async def daily_in_english(self, day: date) -> Sheet:
         """The same sheet from another address of the Bank, with other names. Raises FetchFailed."""
@@ -194,8 +194,8 @@ class BankClient:
         """The first mirror's document that can be parsed, and its bytes. Raises FetchFailed."""
         failures: list[Failure] = []
         async with aclosing(self._each(path, query, parse, limits, failures, paced=paced)) as answers:
-            async for found in answers:
-                return found
+            async for answer in answers:
+                return answer
         raise FetchFailed(failures)
 
     async def _each(
@@ -215,12 +215,12 @@ class BankClient:
                 await self._pace.wait()
             try:
                 raw = await self._get(url, limits)
-                found = await _parsed(parse, raw), raw
+                answer = await _parsed(parse, raw), raw
             except (SourceError, BadDocument) as error:
                 # Unlike `authority`, this has no password.
                 failures.append((url.host_port_subcomponent or "", error))
             else:
-                yield found
+                yield answer
 
     async def _get(self, url: URL, limits: Limits) -> bytes:
         try:

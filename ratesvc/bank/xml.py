@@ -1,4 +1,4 @@
-"""Reads and writes the Bank's XML. Reading is strict: every character must be understood, or BadDocument says why.
+"""Reads and writes the Bank's XML. Reading is strict: what is not of the Bank's form is a BadDocument that says why.
 
 Layout: https://www.cbr.ru/development/sxml/. Numbers have a decimal comma, and the declaration names the charset.
 Writing uses the present layout: one line, windows-1251, VunitRate without trailing zeros.

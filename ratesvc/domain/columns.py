@@ -1,4 +1,4 @@
-"""Thirty-four years in memory: one column of days and exact values per currency id, a few megabytes in all."""
+"""Thirty-four years in memory: a column of days and exact values for each currency id, a few megabytes in all."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Days:
 
 @dataclass(frozen=True)
 class Coverage(Days):
-    """The days that are complete: every sheet of theirs is held, so no day can have another sheet.
+    """The days that are complete: no sheet is missing in this range.
 
     The days in `unconfirmed`, oldest first, are the exception: their sheets exist, or may exist, and are not admitted.
     """
@@ -76,7 +76,7 @@ class Coverage(Days):
         return any(after < day <= until for day in self.unconfirmed)
 
     def with_sheet(self, day: date) -> Coverage:
-        """The same range once the sheet of that day is held, or the Bank has said that there is none."""
+        """The same range once that day has its sheet, or the Bank has said that there is none."""
         return replace(self, unconfirmed=tuple(other for other in self.unconfirmed if other != day))
 
 
@@ -181,7 +181,7 @@ class Column:
     # to a copy.
 
     def with_record(self, day: date, nominal: int, value: Decimal) -> Column:
-        """This column with that record; a copy unless the record comes last or is held already."""
+        """This column with that record; a copy unless the record comes last or is there already."""
         if self.record(day) == (nominal, value):
             return self
         column = self.copy() if self.days and day <= self.last_day else self
@@ -210,12 +210,12 @@ def sheet_days(columns: Iterable[Column]) -> list[date]:
 def with_revision(columns: Mapping[str, Column], revision: Revision) -> dict[str, Column]:
     """Columns by id with the figures of a sheet: exactly its currencies have a record on its day."""
     day, quotes = revision.effective_date, {quote.cbr_id: quote for quote in revision.sheet.quotes}
-    found = {cbr_id: column if cbr_id in quotes else column.without(day) for cbr_id, column in columns.items()}
+    changed = {cbr_id: column if cbr_id in quotes else column.without(day) for cbr_id, column in columns.items()}
     for cbr_id, quote in quotes.items():
         currency = Currency(cbr_id, cbr_id, quote.code, quote.numeric_code, quote.name)
-        column = found.get(cbr_id) or Column(currency, revision.fetched_at)
-        found[cbr_id] = column.with_record(day, quote.nominal, quote.value)
-    return found
+        column = changed.get(cbr_id) or Column(currency, revision.fetched_at)
+        changed[cbr_id] = column.with_record(day, quote.nominal, quote.value)
+    return changed
 
 
 def composed(columns: Iterable[Column], effective: date) -> Revision | None:

@@ -45,15 +45,15 @@ _STICKY = Context(prec=80, rounding=ROUND_05UP)
 def rounded(
     numerator: Decimal, denominator: Decimal = ONE, *, significant: int = SIGNIFICANT, places: int | None = None
 ) -> Decimal:
-    """numerator ÷ denominator, rounded once, half-even. `ratios` is the same for many pairs.
+    """numerator ÷ denominator, rounded once, half-even: to `places` after the point, or to `significant` digits.
 
-    Either to `places` after the decimal point or to `significant` digits.
+    `ratios` gives the same for many pairs.
     """
     quotient = unrounded(numerator, denominator)
     if places is None:
         return Context(prec=significant, rounding=ROUND_HALF_EVEN).plus(quotient)
-    found = quotient.quantize(ONE.scaleb(-places), ROUND_HALF_EVEN, context=_STICKY)
-    return found or found.copy_abs()  # zero has no sign
+    result = quotient.quantize(ONE.scaleb(-places), ROUND_HALF_EVEN, context=_STICKY)
+    return result or result.copy_abs()  # zero has no sign
 
 
 def unrounded(numerator: Decimal, denominator: Decimal) -> Decimal:
@@ -70,7 +70,7 @@ def ratios(
 
 
 def mean(numerators: Sequence[int], denominators: Sequence[int]) -> Decimal:
-    """The mean of at least one quotient, over one denominator and so rounded once."""
+    """The mean of these quotients, over a common denominator and so rounded once. There must be a quotient."""
     sums: Counter[int] = Counter()
     for numerator, denominator in zip(numerators, denominators, strict=True):
         sums[denominator] += numerator
@@ -230,7 +230,7 @@ def rate_change(sheet: Sheet, previous: Sheet | None, base: str, quote: str = "R
         return None
     if not {base, quote} <= sheet.costs.keys() & previous.costs.keys():
         return None
-    now, before = ((one.costs[base], one.costs[quote]) for one in (sheet, previous))
+    now, before = ((day.costs[base], day.costs[quote]) for day in (sheet, previous))
     absolute = trimmed(EXACT.subtract(cross_rate(*now), cross_rate(*before)))
     # Both ratios over one denominator, so that nothing is divided.
     scaled_now, scaled_before = EXACT.multiply(now[0], before[1]), EXACT.multiply(before[0], now[1])

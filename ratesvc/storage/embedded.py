@@ -349,10 +349,8 @@ async def answers(socket: Path) -> bool:
     """Whether a server answers PING on this socket."""
     if not socket.exists():  # noqa: ASYNC240 -- a stat, not a read
         return False
-    retry = Retry(NoBackoff(), 0)
+    path, once = str(socket), Retry(NoBackoff(), 0)
     with contextlib.suppress(RedisError, OSError):
-        async with Redis(
-            unix_socket_path=str(socket), socket_timeout=1, socket_connect_timeout=1, retry=retry
-        ) as client:
+        async with Redis(unix_socket_path=path, socket_timeout=1, socket_connect_timeout=1, retry=once) as client:
             return bool(await client.ping())
     return False
