@@ -188,8 +188,15 @@ async def serving_by(
 
 def engines_over(folder: Path) -> list[int]:
     """The servers of the embedded engine over this folder, without the shells that watch them."""
-    names = {pid: Path(f"/proc/{pid}/comm") for pid in processes_over(folder)}
-    return [pid for pid, name in names.items() if name.exists() and name.read_text().strip() == find_server().name]
+    return [pid for pid in processes_over(folder) if name_of(pid) == find_server().name]
+
+
+def name_of(pid: int) -> str:
+    """The program of this process; empty if the process has ended."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text("utf-8").strip()
+    except OSError:
+        return ""
 
 
 def processes_over(folder: Path) -> list[int]:
