@@ -119,6 +119,7 @@ async def test_a_cluster_is_closed_after_an_error(tmp_path: Path) -> None:
         for key in "abcdef":
             async with connection.call("get") as cluster:
                 await cluster.get(key)
+        assert all(map(_has_us, nodes))
         nodes[0].signal(signal.SIGSTOP)
         with pytest.raises(StoreUnavailable):
             async with connection.call("ping") as cluster:
