@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
+import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from conftest import Served, eventually, golden
-from processes import ROOT, environment, finished
+from processes import ROOT, environment, finished, processes_over
 
 from ratesvc.storage.redis import connect
 
@@ -127,6 +130,15 @@ def test_of_make_test(): ...
 @pytest.mark.release
 def test_of_two(): ...
 """
+LEAKING = """
+import socket
+
+def test_that_leaks():
+    cycle = [socket.socket()]
+    cycle.append(cycle)
+
+def test_after_it(): ...
+"""
 WHY = ("silently", "a server is missing", "a program is missing", "no package brings it: a recording")
 RUNS: dict[str, tuple[str, str, dict[str, str], tuple[str, ...]]] = {
     "the end says how many did not run and why, over several processes, and the seed of the order": (
@@ -148,6 +160,12 @@ RUNS: dict[str, tuple[str, str, dict[str, str], tuple[str, ...]]] = {
         ("    2 the run ended before them\n", "! 2 tests did not run !"),
     ),
     "a test without any case is an error: an empty folder must not make its tests green": (NONE, "", {}, ("1 error",)),
+    "what a test leaves unclosed fails this test, not the one in which the garbage collector finds it": (
+        LEAKING,
+        "-p no:randomly",
+        {},
+        ("ERROR test_some.py::test_that_leaks", "2 passed, 1 error"),
+    ),
     "each test belongs to one command of the Makefile, or none is run": (
         BETWEEN,
         "",
@@ -157,18 +175,63 @@ RUNS: dict[str, tuple[str, str, dict[str, str], tuple[str, ...]]] = {
 }
 
 
+def pytest_over(tests: Path, *arguments: str) -> list[str]:
+    """The command that runs these tests with our own conftest and settings."""
+    settings = ("-c", ROOT / "pyproject.toml", "--rootdir", tests.parent, "-p", "conftest", "-p", "no:cacheprovider")
+    return [sys.executable, "-m", "pytest", *map(str, settings), *arguments, str(tests)]
+
+
+def variables(folder: Path, **more: str) -> dict[str, str]:
+    return environment(folder, PYTHONPATH=f"{ROOT}:{ROOT}/tests:{ROOT}/tests/faults", TMPDIR=str(folder), **more)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("run", RUNS)
 async def test_a_run(run: str, tmp_path: Path) -> None:
     """What pytest says of tests with our own conftest and settings."""
-    text, arguments, variables, said = RUNS[run]
+    text, arguments, more, said = RUNS[run]
     tests = tmp_path / "test_some.py"
     tests.write_text(text, "utf-8")
-    settings = ("-c", ROOT / "pyproject.toml", "--rootdir", tmp_path, "-p", "conftest", "-p", "no:cacheprovider")
-    path = f"{ROOT}:{ROOT}/tests:{ROOT}/tests/faults"
-    command = (sys.executable, "-m", "pytest", *map(str, settings), *arguments.split(), str(tests))
-    _, out, err = await finished(*command, cwd=tmp_path, env=environment(tmp_path, PYTHONPATH=path, **variables))
+    _, out, err = await finished(*pytest_over(tests, *arguments.split()), cwd=tmp_path, env=variables(tmp_path, **more))
     assert [words for words in said if words not in out + err] == []
+
+
+HANGING = """
+import asyncio, os
+from pathlib import Path
+from processes import serving
+
+async def test_that_hangs(redis_url, tmp_path):
+    async with serving(tmp_path, "--demo"):
+        Path("runs").write_text(str(os.getpid()))
+        await asyncio.Event().wait()
+"""
+
+
+ENDS: dict[str, tuple[str, Callable[[int, int], None]]] = {
+    "by Ctrl-C, which reaches all of them": ("-n 2", lambda started, _: os.killpg(started, signal.SIGINT)),
+    "by whoever started it": ("-n 0", lambda started, _: os.kill(started, signal.SIGTERM)),
+    "by kill -9": ("-n 0", lambda started, _: os.kill(started, signal.SIGKILL)),
+    "since the process that runs the test was killed": ("-n 2", lambda _, runs: os.kill(runs, signal.SIGKILL)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", ENDS)
+async def test_a_run_that_is_ended_leaves_no_program_behind(end: str, tmp_path: Path) -> None:
+    """Neither Redis nor the service nor a process of xdist."""
+    tests, runs = tmp_path / "test_some.py", tmp_path / "runs"
+    tests.write_text(HANGING, "utf-8")
+    arguments, kill = ENDS[end]
+    command = pytest_over(tests, *arguments.split())
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=tmp_path, env=variables(tmp_path), start_new_session=True
+    )
+    await eventually(lambda: runs.exists() and runs.read_text("ascii"))
+    assert len(processes_over(tmp_path)) > 4
+    kill(process.pid, int(runs.read_text("ascii")))
+    assert await process.wait() != 0
+    await eventually(lambda: not processes_over(tmp_path))
 
 
 def test_no_file_is_lost_while_tests_are_collected() -> None:

@@ -258,7 +258,6 @@ class Happenings(RuleBasedStateMachine):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # connections cut by a killed Redis
-@pytest.mark.usefixtures("torn")
 @pytest.mark.parametrize("stories", [3, *in_faults(STORIES)])
 def test_E9_anything_in_any_order(tmp_path: Path, stories: int) -> None:
     """The Bank publishes, corrects and errs, midnights pass, Redis dies and forgets, the service restarts.
