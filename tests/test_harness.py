@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -232,6 +233,27 @@ async def test_a_run_that_is_ended_leaves_no_program_behind(end: str, tmp_path: 
     kill(process.pid, int(runs.read_text("ascii")))
     assert await process.wait() != 0
     await eventually(lambda: not processes_over(tmp_path))
+
+
+def sleeps(tree: ast.AST) -> Iterator[int]:
+    """Lines of a test at which it sleeps. A function within it is a stand-in, which may be slow."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("sleep") and ast.unparse(node.args[0]) != "0":
+            yield node.lineno
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from sleeps(node)
+
+
+def test_no_test_sleeps() -> None:
+    """They wait for conditions. A time that is long enough here is too short elsewhere."""
+    found = [
+        f"{file.name}:{line}"
+        for file in (ROOT / "tests").rglob("test_*.py")
+        for test in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(test, ast.FunctionDef | ast.AsyncFunctionDef) and test.name.startswith("test_")
+        for line in sleeps(test)
+    ]
+    assert found == []
 
 
 def test_no_file_is_lost_while_tests_are_collected() -> None:

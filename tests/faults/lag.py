@@ -1,12 +1,18 @@
-"""How long the event loop was blocked."""
+"""Blocks the event loop, and measures how long it was blocked."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from typing import Self
 
 STEP_S = 0.005
+
+
+def block(seconds: float) -> None:
+    """As a slow callback does."""
+    time.sleep(seconds)
 
 
 class Lag:

@@ -47,7 +47,7 @@ pytestmark = [
     pytest.mark.slow,
     # Connections that redis-py or the proxy cuts in the middle are sometimes left to the garbage collector.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.usefixtures("torn", "nothing_remembered"),
+    pytest.mark.usefixtures("nothing_remembered"),
 ]
 
 DAYS = list(workdays(date(2026, 3, 10), 34))
@@ -608,7 +608,7 @@ async def test_C17_a_thousand_cancelled_commands(stage: Stage, monkeypatch: pyte
         proxy.delay_s = 0.002
         for number in range(1000):
             task = asyncio.create_task(store.column(ids[number % 10]))
-            await asyncio.sleep(chance.random() * 0.005)
+            await asyncio.wait({task}, timeout=chance.random() * 0.005)
             task.cancel()
             await asyncio.wait({task})
             cancelled += task.cancelled()

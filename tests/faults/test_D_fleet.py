@@ -21,6 +21,7 @@ import pytest
 from conftest import Clock, Serve, eventually, missing, program
 from fake_bank import Bank, around_today, sheet, workdays
 from fleet import FRONTS, Front, caddy, fleet, shared_by
+from lag import block
 from ledger import Fault
 from processes import Program, environment, finished, processes_over, run, serving, serving_by
 from redis.asyncio import from_url
@@ -280,7 +281,7 @@ async def test_D6_what_was_missed_while_the_loop_stood_is_done_once(
     async with watched(polling(settings, bank.url, every_s=0.05), bank, clock) as served:
         await served.polls(2)
         before = len(bank.queries)
-        time.sleep(0.5)  # noqa: ASYNC251 -- the loop is to stand
+        block(0.5)
         await served.polls(1)
         assert len(bank.queries) - before <= 2
 
