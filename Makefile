@@ -4,7 +4,7 @@
 # For a release:    make dist · make sbom · make audit
 # Works with GNU make 3.81, and takes the first of these Pythons that is 3.11 or later and can make a venv.
 
-PYTHONS = python3.13 python3.12 python3.11 python3.14 python3
+PYTHONS ?= python3.13 python3.12 python3.11 python3.14 python3
 BIN = .venv/bin
 ARGS =
 # It sets the order of tests, what Hypothesis tries, and the faults of a soak. Every run prints it.
@@ -21,7 +21,9 @@ OF_TEST = not faults and not release
 OF_FAULTS = faults
 OF_RELEASE = release
 # Python keeps the compiled tests, because compiling them takes each process four seconds.
-PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 2 --dist worksteal --randomly-seed=$(SEED) --hypothesis-seed=$(SEED)
+PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 2 --dist worksteal --randomly-seed=$(SEED) --hypothesis-seed=$(SEED) $(HANGS)
+# A test that takes longer than this number of seconds fails. It says where it hung.
+HANGS = --timeout=300
 # Many tests of processes and browsers wait, so three processes keep two cores busy.
 WAITING = -n 3
 
@@ -35,7 +37,8 @@ test: .venv/ready-dev .venv/ready-docs lint web
 	$(PYTEST) $(WAITING) -m "$(OF_TEST)" $(ARGS)
 
 # The inner loop: style, types, and tests without processes and browsers. It ends after ten failures.
-quick: .venv/ready-dev lint
+LINT = lint
+quick: .venv/ready-dev $(LINT)
 	$(PYTEST) -q --maxfail=10 -m "$(OF_TEST) and not slow and not browser" $(ARGS)
 
 # Long stories, floods and whole matrices; limits of seconds, with nothing else running; a soak; and fuzzing, if possible.
@@ -50,9 +53,9 @@ faults: .venv/ready-dev web
 release-check: .venv/ready-dev web
 	$(PYTEST) -m "$(OF_RELEASE)" $(ARGS)
 
-# Which lines the tests reach; this makes them slower.
-coverage: .venv/ready-dev
-	$(BIN)/pytest --cov --cov-report=term $(ARGS)
+# Which lines the tests reach. This makes them slower, so limits of seconds say nothing.
+coverage: .venv/ready-dev web
+	$(PYTEST) $(WAITING) --cov --cov-report=term -m "$(OF_TEST) and not timed" $(ARGS)
 
 lint: .venv/ready-dev
 	$(BIN)/ruff check .
@@ -76,7 +79,8 @@ docs: .venv/ready-dev .venv/ready-docs
 # Two replicas, a real Redis, a hundred requests a second, and one fault after another, in the order of the seed.
 MINUTES = 10
 soak: .venv/ready-dev
-	SOAK_MINUTES=$(MINUTES) SOAK_SEED=$(SEED) $(BIN)/pytest -q -s -k F7 tests/faults/test_F_long_runs.py $(ARGS)
+	SOAK_MINUTES=$(MINUTES) SOAK_SEED=$(SEED) $(BIN)/pytest -q -s --timeout=$$(($(MINUTES) * 60 + 300)) -k F7 \
+	  tests/faults/test_F_long_runs.py $(ARGS)
 
 # The npm packages of the browser tests. Without npm those tests say that they did not run.
 web:
@@ -147,12 +151,12 @@ mutants: .venv/ready-dev
 
 .venv-fuzz/ready: requirements.lock tests/fuzz/requirements.lock
 	@$$( $(FUZZ_PYTHON) ) -m venv --clear .venv-fuzz >/dev/null || { echo "fuzzing needs $(FUZZ_PYTHONS)" >&2; exit 1; }
-	@.venv-fuzz/bin/pip install -q --require-hashes -r requirements.lock
-	@.venv-fuzz/bin/pip install -q --require-hashes -r tests/fuzz/requirements.lock
+	@.venv-fuzz/bin/python $(LOCKED) requirements.lock
+	@.venv-fuzz/bin/python $(LOCKED) tests/fuzz/requirements.lock
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-fuzz dist build
+	rm -rf .venv .venv-* dist build
 
 .venv/bin/python:
 	@for python in $(PYTHONS); do \
@@ -160,9 +164,10 @@ clean:
 	    && echo "Making .venv with $$python." >&2 && rm -rf .venv && $$python -m venv .venv >/dev/null 2>&1; then exit 0; fi; \
 	done; rm -rf .venv; echo "ratesvc needs Python 3.11 or later with venv: install python3 and python3-venv" >&2; exit 1
 
-# pip itself says nothing for so long that somebody would interrupt it.
-INSTALL = @echo "Installing the packages of $(1) into .venv. This takes up to a minute." >&2; \
-  $(BIN)/python -m pip install -q --require-hashes -r $(1)
+# pip itself says nothing for so long that somebody would interrupt it. A lock names all packages. Where it has
+# coverage==7.17.5, an old pip would look for coverage[toml].
+LOCKED = -m pip install -q --no-deps --require-hashes -r
+INSTALL = @echo "Installing the packages of $(1) into .venv. This takes up to a minute." >&2; $(BIN)/python $(LOCKED) $(1)
 
 .venv/ready: .venv/bin/python requirements.lock
 	$(call INSTALL,requirements.lock)

@@ -233,7 +233,12 @@ async def test_a_lease_lasts_while_its_holder_lives(
         monkeypatch.setattr(f"ratesvc.storage.redis.{name}", seconds)
     lease, key = store.poll_lease, store.poll_lease._key  # noqa: SLF001 -- what Redis holds
     assert await lease.take()
-    await asyncio.sleep(0.7)
+    await redis.set("not renewed", 1, px=700)
+
+    async def is_over() -> bool:
+        return not await redis.exists("not renewed")
+
+    await eventually(is_over)
     assert await redis.get(key)
     assert lease.held
     await redis.set(key, "another")
