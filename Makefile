@@ -23,7 +23,7 @@ OF_RELEASE = release
 # Python keeps the compiled tests, because compiling them takes each process four seconds.
 PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 2 --dist worksteal --randomly-seed=$(SEED) --hypothesis-seed=$(SEED) $(HANGS)
 # A test that takes longer than this number of seconds fails. It says where it hung.
-HANGS = --timeout=300
+HANGS = --timeout=600
 # Many tests of processes and browsers wait, so three processes keep two cores busy.
 WAITING = -n 3
 
@@ -79,7 +79,7 @@ docs: .venv/ready-dev .venv/ready-docs
 # Two replicas, a real Redis, a hundred requests a second, and one fault after another, in the order of the seed.
 MINUTES = 10
 soak: .venv/ready-dev
-	SOAK_MINUTES=$(MINUTES) SOAK_SEED=$(SEED) $(BIN)/pytest -q -s --timeout=$$(($(MINUTES) * 60 + 300)) -k F7 \
+	SOAK_MINUTES=$(MINUTES) SOAK_SEED=$(SEED) $(BIN)/pytest -q -s --timeout=$$(($(MINUTES) * 60 + 600)) -k F7 \
 	  tests/faults/test_F_long_runs.py $(ARGS)
 
 # The npm packages of the browser tests. Without npm those tests say that they did not run.
