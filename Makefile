@@ -22,7 +22,7 @@ OF_FAULTS = faults
 OF_RELEASE = release
 # Python keeps the compiled tests, because compiling them takes each process four seconds.
 PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 2 --dist worksteal --randomly-seed=$(SEED) --hypothesis-seed=$(SEED) $(HANGS)
-# A test that takes longer than this number of seconds fails. It says where it hung.
+# A test that takes longer than this number of seconds fails, and the others go on.
 HANGS = --timeout=600
 # Many tests of processes and browsers wait, so three processes keep two cores busy.
 WAITING = -n 3

@@ -81,6 +81,11 @@ def environment(folder: Path, **variables: str) -> dict[str, str]:
     }
 
 
+def without_make() -> dict[str, str]:
+    """Our environment without make's own variables, because a make inside a make prints the folder that it enters."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+
+
 def _ports() -> Iterator[int]:
     """Ports from 10,000 to 19,999, in blocks. Each process of the tests claims blocks of its own.
 

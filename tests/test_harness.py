@@ -17,7 +17,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from conftest import Served, eventually, golden
-from processes import ROOT, environment, finished, processes_over
+from processes import ROOT, environment, finished, output_of, processes_over, without_make
 
 from ratesvc.storage.redis import connect
 
@@ -140,6 +140,14 @@ def test_that_leaks():
 
 def test_after_it(): ...
 """
+STUCK = """
+import asyncio
+
+async def test_that_hangs(redis_url):
+    await asyncio.Event().wait()
+
+def test_after_it(): ...
+"""
 WHY = ("silently", "a server is missing", "a program is missing", "no package brings it: a recording")
 RUNS: dict[str, tuple[str, str, dict[str, str], tuple[str, ...]]] = {
     "the end says how many did not run and why, over several processes, and the seed of the order": (
@@ -166,6 +174,12 @@ RUNS: dict[str, tuple[str, str, dict[str, str], tuple[str, ...]]] = {
         "-p no:randomly",
         {},
         ("ERROR test_some.py::test_that_leaks", "2 passed, 1 error"),
+    ),
+    "a test that hangs fails, and the next one runs": (
+        STUCK,
+        "--timeout=3 -p no:randomly",
+        {},
+        ("FAILED test_some.py::test_that_hangs - Failed: Timeout", "1 failed, 1 passed"),
     ),
     "each test belongs to one command of the Makefile, or none is run": (
         BETWEEN,
@@ -233,6 +247,15 @@ async def test_a_run_that_is_ended_leaves_no_program_behind(end: str, tmp_path: 
     kill(process.pid, int(runs.read_text("ascii")))
     assert await process.wait() != 0
     await eventually(lambda: not processes_over(tmp_path))
+
+
+def test_no_command_of_make_hangs() -> None:
+    """Each of them ends a test that takes too long. What is run by hand may take hours."""
+    commands = ("test", "quick", "coverage", "faults", "release-check", "soak")
+    lines = output_of("make", "--dry-run", "--always-make", *commands, env=without_make()).replace("\\\n", "")
+    started = [line for line in lines.splitlines() if "/pytest " in line]
+    assert len(started) > len(commands)
+    assert [line for line in started if "--timeout=" not in line] == []
 
 
 def sleeps(tree: ast.AST) -> Iterator[int]:

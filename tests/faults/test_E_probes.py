@@ -197,6 +197,7 @@ def refused(act: Callable[[], object]) -> None:
         act()
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("pump", PUMPS, ids=lambda pump: ascii(pump[:6]))
 def test_E10_nothing_that_reads_a_parameter_runs_away(pump: str) -> None:
     """Each reader of a parameter or header takes at most 10 ms for 100 KB."""

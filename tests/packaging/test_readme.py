@@ -22,7 +22,7 @@ import aiohttp
 import pytest
 from conftest import eventually, missing
 from fake_bank import Bank, around_today, sheet
-from processes import ROOT, Program, finished, ran, serving
+from processes import ROOT, Program, finished, ran, serving, without_make
 from release_settings import PAGE as SETTINGS
 from release_settings import written
 
@@ -150,11 +150,6 @@ async def test_the_element_is_what_the_builder_gives(demo: Program) -> None:
     for language, block in zip(("en", "ru"), blocks("html"), strict=True):
         page = unescape((await demo.get(f"/?lang={language}"))[2].decode())
         assert block.text.replace(HERE, demo.url.replace("127.0.0.1", "localhost")).rstrip() in page
-
-
-def without_make() -> dict[str, str]:
-    """The environment without make's own variables, because a make inside a make prints the folder that it enters."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
 
 
 @pytest.mark.slow
