@@ -27,7 +27,7 @@ import measure
 import servers
 import stored
 from fake_bank import bank_running
-from recorded_history import Recorded
+from long_history import LongHistory
 from servers import Server
 
 from ratesvc.domain.columns import Column, Coverage, Currency
@@ -198,7 +198,9 @@ def probe(port: int, begin: int, told: Connection) -> None:
 
 def columns(days: list[date]) -> Iterator[Column]:
     """The recorded figures, the last of them today's; each made-up currency has a recorded one's."""
-    recorded = sorted((list(one.values()) for one in Recorded(RECORDED).series.values()), key=len, reverse=True)
+    recorded = sorted(
+        (list(one.values()) for one in LongHistory.recorded(RECORDED).series.values()), key=len, reverse=True
+    )
     dollar_first = sorted(stored.table(stored.CURRENCIES), key=lambda row: row[0] != "USD")
     for place, (code, number, cbr_id, _, name) in enumerate(dollar_first):
         figures = recorded[place if place < len(recorded) else place % 10]

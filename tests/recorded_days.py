@@ -1,4 +1,4 @@
-"""Recorded days of the Bank, as figures: six whole sheets since 2002, and the days around six shocks.
+"""Recorded days of the Bank, as figures: six whole sheets since 2002, the days around six shocks, all dates since 1998.
 
 The Bank's own documents are its data and stay beside the project. Here, tests/figures.py writes them anew from what
 they say; where the originals are at hand, test_recorded compares the two byte for byte.
@@ -39,6 +39,22 @@ def unit_rates() -> dict[date, dict[str, Decimal]]:
     for one in _lines("unit_rates.csv"):
         found[date.fromisoformat(one["day"])][one["code"]] = Decimal(one["roubles"])
     return dict(found)
+
+
+DATED = date(1998, 1, 1), date(2024, 8, 2)
+
+
+@cache
+def effective_dates() -> set[date]:
+    """The dates of all sheets of these years. The file has those unlike the rule that Tuesday to Saturday have one."""
+    unlike = {
+        date.fromisoformat(f"{year}-{day}")
+        for year, *days in map(str.split, (FOLDER / "days.txt").read_text("ascii").splitlines())
+        for day in days
+    }
+    first, last = (day.toordinal() for day in DATED)
+    days = map(date.fromordinal, range(first, last + 1))
+    return {day for day in days if (day.weekday() in range(1, 6)) != (day in unlike)}
 
 
 def _lines(name: str) -> list[dict[str, str]]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from conftest import Clock, Serve
 from fake_bank import Bank
-from recorded_days import FOLDER, documents
+from recorded_days import DATED, FOLDER, documents, effective_dates
 
 from ratesvc.bank import xml
 from ratesvc.bank.admission import check_sheet
@@ -98,6 +98,8 @@ def test_the_days_that_come_with_the_tests_are_the_banks(recordings: Path) -> No
     lines = set((recordings / "history" / "unit_rates.csv").read_text("utf-8").splitlines())
     for line in (FOLDER / "unit_rates.csv").read_text("utf-8").splitlines()[1:]:
         assert line in lines
+    dollars = (recordings / "history" / "usd.csv").read_text("utf-8").splitlines()[1:]
+    assert effective_dates() == {day for day in (date.fromisoformat(line[:10]) for line in dollars) if day >= DATED[0]}
 
 
 def test_every_original_is_read_exactly(recordings: Path) -> None:

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import csv
 from datetime import UTC, date, datetime, time, timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from recorded_days import DATED, effective_dates
 
 from ratesvc.config import Calendar
 from ratesvc.domain.workdays import (
@@ -170,14 +169,11 @@ UNLIKE_THE_CALENDAR = {
 }
 
 
-def test_a_sheet_exists_exactly_when_the_day_before_was_worked(recordings: Path) -> None:
+def test_a_sheet_exists_exactly_when_the_day_before_was_worked() -> None:
     """From 1998 to 2 August 2024, but for six days, four of them at the end of the years 1999 and 2001."""
-    with (recordings / "history" / "usd.csv").open(encoding="utf-8") as file:
-        recorded = {date.fromisoformat(row["date"]) for row in csv.DictReader(file)}
-    first, last = date(1998, 1, 1), max(recorded)
+    first, last = DATED
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
-    unlike = {day for day in days if (day in recorded) != CALENDAR.is_effective_date(day)}
-    assert last == date(2024, 8, 2)
+    unlike = {day for day in days if (day in effective_dates()) != CALENDAR.is_effective_date(day)}
     assert unlike == UNLIKE_THE_CALENDAR.keys()
 
 
