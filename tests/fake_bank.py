@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -205,14 +207,14 @@ async def unavailable(_: web.Request) -> web.StreamResponse:
 
 
 @asynccontextmanager
-async def bank_running(bank: Bank | None = None, port: int = 0) -> AsyncIterator[Bank]:
+async def bank_running(bank: Bank | None = None, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator[Bank]:
     """A stand-in that listens while the context lasts."""
     bank = bank or Bank()
     app = web.Application()
     app.router.add_get("/scripts/{script}", bank.answer)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
+    await web.TCPSite(runner, host, port).start()
     bank.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     try:
         yield bank
@@ -228,3 +230,14 @@ def workdays(since: date, count: int) -> Iterable[date]:
             yield day
             count -= 1
         day += timedelta(days=1)
+
+
+async def main() -> None:
+    """Answer on this port of all addresses, for containers."""
+    async with bank_running(port=int(sys.argv[1]), host="0.0.0.0") as bank:  # noqa: S104 -- for containers
+        around_today(bank)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -126,6 +126,12 @@ def test_compose_has_two_healthy_replicas_behind_a_proxy() -> None:
     assert all(one["read_only"] and one["security_opt"] == ["no-new-privileges:true"] for one in services.values())
 
 
+def test_images_of_others_are_pinned() -> None:
+    """By the digest of their index, like the base of our own. A tag can be moved under our feet."""
+    images = [one["image"] for one in COMPOSE["services"].values() if "build" not in one]
+    assert [one for one in images if not re.fullmatch(r"[a-z/]+:[0-9.]+-alpine@sha256:[0-9a-f]{64}", one)] == []
+
+
 def test_compose_gives_a_replica_the_time_it_needs_to_stop() -> None:
     """Its settings are right, and nobody is killed while he finishes."""
     stop = COMPOSE["services"]["ratesvc"]["stop_grace_period"]

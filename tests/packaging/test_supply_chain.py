@@ -229,7 +229,7 @@ def test_zizmor_finds_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_an_action_is_a_commit_and_says_its_version(name: str) -> None:
     """A tag can be moved under our feet; the comment is what Dependabot and people read."""
-    used = re.findall(r"uses: (.*)", WORKFLOWS[name])
+    used = re.findall(r"uses: (?!\$/)(.*)", WORKFLOWS[name])
     assert used
     assert [one for one in used if not re.fullmatch(r"[\w/.-]+@[0-9a-f]{40} # v[0-9]+\.[0-9]+\.[0-9]+", one)] == []
 
@@ -238,6 +238,57 @@ def test_one_action_has_one_version() -> None:
     """What was reviewed in one workflow runs in all of them."""
     pins = re.findall(r"uses: ([\w-]+/[\w-]+)\S*@([0-9a-f]{40})", "".join(WORKFLOWS.values()))
     assert len(set(pins)) == len({action for action, _ in pins})
+
+
+def jobs(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(WORKFLOWS[name])["jobs"]
+    return found
+
+
+def test_ci_runs_every_part_of_its_script() -> None:
+    """GitHub runs the parts of `.ci/run` by the same script, and the slow tests on the oldest and the newest Python."""
+    (parts,) = re.findall(r"\|\| set -- (.*)", (ROOT / ".ci/run").read_text("utf-8"))
+    machines = jobs("ci.yml")["parts"]["strategy"]["matrix"]["include"]
+    runs = [one["command"].partition(".ci/run ")[2] for one in machines]
+    assert set(runs) == {*parts.split(), "coverage"}
+    named = [text.rsplit(" ", 1)[1] for text in PROJECT["classifiers"] if "Python :: 3." in text]
+    assert [one["python"] for one in machines if one["command"] == ".ci/run test"] == [named[0], named[-1]]
+
+
+def test_a_newer_push_ends_no_run_on_main() -> None:
+    """A release needs the result of its commit, which a run that was ended does not have."""
+    groups = [yaml.safe_load(text)["concurrency"] for text in WORKFLOWS.values()]
+    for one in groups:
+        assert "github.ref == 'refs/heads/main' && github.run_id" in one["group"] or not one["cancel-in-progress"]
+
+
+def before(name: str, job: str) -> set[str]:
+    """The jobs of a workflow that must succeed before this one, and itself."""
+    needs = jobs(name)[job].get("needs", [])
+    return {job}.union(*(before(name, one) for one in ([needs] if isinstance(needs, str) else needs)))
+
+
+def test_a_release_is_published_after_ci_on_main_and_after_it_has_started() -> None:
+    """Whatever may write waits for the tag to be on main, for CI, and for the wheel and the image to answer."""
+    for job, one in jobs("release.yml").items():
+        if "write" in one["permissions"].values():
+            assert before("release.yml", job) >= {"main", "ci", "build"}, job
+    assert jobs("release.yml")["ci"]["uses"] == "$/.github/workflows/ci.yml"
+    assert before("release.yml", "pypi") >= {"image"}
+    assert WORKFLOWS["release.yml"].index(".ci/wheel dist") < WORKFLOWS["release.yml"].index("upload-artifact")
+    assert WORKFLOWS["release.yml"].index(".ci/image tried") < WORKFLOWS["release.yml"].index("push: true")
+
+
+def test_a_tag_beside_main_is_refused(tmp_path: Path) -> None:
+    """By the step of release.yml, over a repository of two branches."""
+    (script,) = (step["run"] for step in jobs("release.yml")["main"]["steps"] if "run" in step)
+    mine = os.environ | {"GIT_CONFIG_GLOBAL": os.devnull}
+    commit = "git -c user.name=test -c user.email=test@localhost commit -q --allow-empty -m"
+    setup = f"git init -q -b main && {commit} one && git update-ref refs/remotes/origin/main main && {commit} two"
+    output_of("bash", "-euc", setup, folder=tmp_path, env=mine)
+    for revision, code in (("main~", 0), ("main", 1)):
+        command = f"export GITHUB_SHA=$(git rev-parse {revision}); {script}"
+        assert subprocess.run(["bash", "-euc", command], cwd=tmp_path, env=mine, check=False).returncode == code
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
