@@ -114,14 +114,15 @@ dist: .venv/ready-dev
 
 # CycloneDX of what ships: the wheel and the lock in their own environment. The tool needs a version in pyproject.toml.
 sbom: dist
+	$(BIN)/python -m pip download -q --no-deps --require-hashes --only-binary :all: -r requirements.lock -d $(DIST)/wheels
 	$(BIN)/uv venv -q --clear --python $(BIN)/python $(DIST)/environment
-	$(BIN)/uv pip install -q --python $(DIST)/environment --require-hashes -r requirements.lock
-	$(BIN)/uv pip install -q --python $(DIST)/environment --no-deps $(DIST)/*.whl
+	$(BIN)/uv pip install -q --python $(DIST)/environment --no-deps $(DIST)/wheels/*.whl $(DIST)/*.whl
 	sed "s/^dynamic = .*/version = \"$$($(BIN)/python -c 'import ratesvc; print(ratesvc.__version__)')\"/" pyproject.toml \
 	  >$(DIST)/environment/pyproject.toml
 	$(BIN)/cyclonedx-py environment --pyproject $(DIST)/environment/pyproject.toml --output-reproducible \
 	  -o $(DIST)/sbom.cdx.json $(DIST)/environment/bin/python
-	rm -rf $(DIST)/environment
+	PYTHONPATH=tools $(BIN)/python tools/release_sbom.py $(DIST)
+	rm -rf $(DIST)/environment $(DIST)/wheels
 
 # Known vulnerabilities of locked packages, from the package index.
 audit: .venv/ready-dev

