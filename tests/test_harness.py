@@ -249,6 +249,7 @@ async def test_a_run_that_is_ended_leaves_no_program_behind(end: str, tmp_path: 
     await eventually(lambda: not processes_over(tmp_path))
 
 
+@pytest.mark.slow
 def test_no_command_of_make_hangs() -> None:
     """Each of them ends a test that takes too long. What is run by hand may take hours."""
     commands = ("test", "quick", "coverage", "faults", "release-check", "soak")
