@@ -31,7 +31,6 @@ def _be_watched() -> None:
     prctl = ctypes.CDLL(None).prctl
     prctl(SET_CHILD_SUBREAPER, 1)
     if not (child := os.fork()):
-        prctl(SET_CHILD_SUBREAPER, 0)
         prctl(SET_PDEATHSIG, signal.SIGINT)
         return
     # A terminal sends SIGINT to both.
