@@ -1,7 +1,7 @@
 """The rules of admission. Every sheet is assessed by them before memory may use it. Pure.
 
-A sheet without findings is admitted. A sheet with findings needs a second document of the Bank with the same digits. If
-a finding asks for quarantine, as a slipped decimal point does, the sheet waits for a person even if two documents agree.
+A sheet without findings is admitted. A sheet with findings needs a second document of the Bank with the same digits.
+If a finding asks for quarantine, as a slipped decimal point does, it waits for a person even if two documents agree.
 On a settled day two documents are enough, because money abroad is really redenominated.
 
 Rules compare unit rates. None refuses a sheet for the size of a move alone: the Bank's own days moved by +27 % (1994)

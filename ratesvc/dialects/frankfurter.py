@@ -47,7 +47,7 @@ def about(_: Request) -> Content:
 
 @dataclass(frozen=True, slots=True)
 class _Query:
-    """The parameters. `symbols` is None if all currencies are query for."""
+    """The parameters. `symbols` is None if all currencies are asked for."""
 
     base: str
     symbols: frozenset[str] | None
