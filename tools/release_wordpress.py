@@ -15,7 +15,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
 from ratesvc import __version__
-from ratesvc.render import widget
+from ratesvc.render.widget import releases
 
 ROOT = Path(__file__).parents[1]
 PLUGIN = ROOT / "deploy" / "wordpress" / "cbr-rates"
@@ -23,7 +23,7 @@ PLUGIN = ROOT / "deploy" / "wordpress" / "cbr-rates"
 
 def taken() -> dict[Path, bytes]:
     """The files that other files give."""
-    release = widget.releases()[widget.RELEASE]
+    release = releases.releases()[releases.RELEASE]
     catalogues = {source.with_suffix(".mo"): _compiled(source) for source in PLUGIN.glob("languages/*.po")}
     return {**{PLUGIN / name: release[name] for name in ("widget.css", "converter.js")}, **catalogues}
 
