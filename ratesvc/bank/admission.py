@@ -13,14 +13,14 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from types import MappingProxyType
 from typing import ClassVar, Self
 
 from ratesvc.domain.history import NEAR, SETTLED, History
-from ratesvc.domain.rates import EXACT, FIRST_DAY, OLD_IN_NEW, ONE, REDENOMINATION, Sheet, rounded, unrounded
+from ratesvc.domain.rates import EXACT, FIRST_DAY, OLD_IN_NEW, ONE, REDENOMINATION, Revision, Sheet, rounded, unrounded
 from ratesvc.errors import BadDocument
 
 EURO_STARTS = date(1999, 1, 1)
@@ -131,6 +131,10 @@ class Admitted:
 
     sheet: Sheet
     flags: tuple[str, ...] = ()
+
+    def revision(self, number: int, fetched_at: datetime) -> Revision:
+        """The sheet under its number. `fetched_at` is UTC."""
+        return Revision(self.sheet, number, fetched_at, self.flags)
 
 
 @dataclass(frozen=True, slots=True)

@@ -353,7 +353,7 @@ class Refresher:
                 draft.newly_quarantined.append(reason)
 
     def _revision(self, admitted: Admitted, current: Revision | None) -> Revision:
-        return Revision(admitted.sheet, current.number + 1 if current else 1, self._now(), admitted.flags)
+        return admitted.revision(current.number + 1 if current else 1, self._now())
 
     def _now(self) -> datetime:
         return self.clock().replace(microsecond=0)
