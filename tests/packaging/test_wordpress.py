@@ -70,7 +70,8 @@ async def plugin(wordpress: WordPress, live: Live) -> AsyncIterator[Plugin]:
     async with front_running(live.url) as front:
         await wordpress.run("echo activate_plugin( 'cbr-rates/cbr-rates.php' );")
         await wordpress.run("define( 'WP_UNINSTALL_PLUGIN', 1 ); require WP_PLUGIN_DIR . '/cbr-rates/uninstall.php';")
-        await wordpress.run(f"update_option( 'cbr_rates_url', '{front.url}' ); update_option( 'test_patience', 8 );")
+        options = {"cbr_rates_url": front.url, "test_patience": 8, "WPLANG": ""}
+        await wordpress.run("".join(f"update_option( '{name}', '{value}' );" for name, value in options.items()))
         yield Plugin(wordpress, front)
         assert wordpress.complaints() == []
 
