@@ -1,3 +1,3 @@
 """The Bank of Russia's official exchange rates as a JSON API and an HTML widget."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"

@@ -2,7 +2,7 @@
 /**
  * Plugin Name: CBR Rates
  * Description: The Bank of Russia's official exchange rates in your pages, rendered on your server by a ratesvc of yours.
- * Version: 0.1.0
+ * Version: 1.0.0
  * Requires at least: 6.4
  * Requires PHP: 7.4
  * License: MIT
