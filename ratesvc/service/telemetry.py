@@ -309,6 +309,7 @@ class Watchdog:
         self._asked_at = time.monotonic()
         self._lag_s = 0.0
         self._answered = threading.Event()
+        self._answered.set()
 
     def open(self) -> Self:
         """Begin to watch the running loop."""

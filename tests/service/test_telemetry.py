@@ -184,7 +184,9 @@ async def test_a_blocked_loop_is_noticed_from_outside(monkeypatch: pytest.Monkey
         told.append(at)
         noticed.set()
 
-    dog = Watchdog(blocked).open()
+    dog = Watchdog(blocked)
+    assert dog.lag_s == 0  # a loop that nobody watches is not blocked
+    dog.open()
     await eventually(lambda: dog.lag_s < 0.1)
     noticed.wait(5)  # the loop stands here, until the thread says so
     assert dog.lag_s > 0.1
