@@ -98,7 +98,7 @@ class Redis(_Section, frozen=True):
 
 
 class Cbr(_Section, frozen=True):
-    """How the Bank is reached, and which requests for the Bank the service answers itself."""
+    """How the Bank is reached. `host_names` are names of the Bank for which this service answers as a proxy."""
 
     mirrors: Annotated[
         tuple[BaseAddress, ...],

@@ -1,4 +1,4 @@
-"""A stand-in for the Bank on port 0: documents from figures in any of the Bank's layouts. It can misbehave."""
+"""The tests' Bank on port 0: documents from figures in any of the Bank's layouts. It can misbehave."""
 
 from __future__ import annotations
 

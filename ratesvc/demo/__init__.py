@@ -1,4 +1,4 @@
-"""A stand-in for the Bank with recorded figures, so that everything can be tried without the network.
+"""The demo's Bank, with recorded figures, so that everything can be tried without the network.
 
 It has forty consecutive sheets with the Bank's exact values. The clock stands still, at 17:00 in Moscow on the day
 before the last sheet.

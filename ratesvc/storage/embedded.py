@@ -1,6 +1,6 @@
 """The embedded Redis for one machine: a valkey-server over a folder, on a Unix socket there, shared by its users.
 
-The first process that needs it starts it. It ends with the last one, even if all of them are killed. It opens no TCP
+The first process that needs it starts it. It stops when its last user has gone, even by kill -9. It opens no TCP
 port and writes an append-only file. If a crash damaged that file, the next start repairs it.
 """
 

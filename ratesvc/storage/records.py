@@ -1,7 +1,8 @@
 """The values in Redis as bytes. Pure.
 
 A value is an envelope: a magic word, a checksum of the field's name and the payload, and the payload in msgpack. With
-a wrong checksum or payload it counts as missing. New fields go to the end of a record, so older versions can read it.
+a wrong checksum or payload it counts as missing. New fields go to the end of a record and
+have a default, so that an older and a newer version can read it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The line chart of up to six currencies as SVG: its words and its space. A rate is level while it is in force."""
+"""The line chart of up to six currencies as SVG: its words and its space. Lines are level while a rate is in force."""
 
 from __future__ import annotations
 
