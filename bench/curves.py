@@ -104,7 +104,7 @@ def history(server: Server, years: tuple[int, ...]) -> Figures:
         since = stored.TODAY - timedelta(days=365 * count)
         ours = codes[place * 10 : place * 10 + 10]
         roubles, crossed = (
-            measure.cold(server, [f"/v1/series?codes={code}&quote={quote}&since={since}" for code in ours])
+            measure.cold(server, [f"/v1/series?codes={code}&quote_currency={quote}&since={since}" for code in ours])
             for quote in ("RUB", "EUR")
         )
         found[str(count)] = {"roubles_ms": roubles, "quote_ms": crossed}

@@ -89,7 +89,8 @@ def _series(codes: list[str]) -> dict[str, Ask]:
         days = MOST_POINTS // count - AT_ONCE
         first = max(FIRST_DAY, stored.TODAY - timedelta(days=days if "daily" in more else days * 7 // 5))
         wanted = ",".join(codes[-count:])
-        return lambda n: f"/v1/series?codes={wanted}&quote={codes[n]}&since={first + n * ONE_DAY}{more}"
+        path, _, rest = more.rpartition("?")
+        return lambda n: f"/v1/series{path}?codes={wanted}&quote_currency={codes[n]}&since={first + n * ONE_DAY}{rest}"
 
     some, all_of_them = 5, len(codes) - AT_ONCE - 1
     found = {
@@ -97,13 +98,13 @@ def _series(codes: list[str]) -> dict[str, Ask]:
         for count in (some, all_of_them)
         for name, more in {
             "as set": "",
-            "as set, csv": "&format=csv",
+            "as set, csv": ".csv?",
             "daily": "&fill=daily",
-            "daily, csv": "&fill=daily&format=csv",
+            "daily, csv": ".csv?&fill=daily",
             "by month": "&group=month",
         }.items()
     }
-    too_many = f"/v1/series?codes={','.join(codes)}&since={FIRST_DAY}&fill=daily&quote="
+    too_many = f"/v1/series?codes={','.join(codes)}&since={FIRST_DAY}&fill=daily&quote_currency="
     return {**found, "series, too many": lambda n: too_many + codes[n]}
 
 
@@ -111,8 +112,8 @@ def _pictures(codes: list[str]) -> dict[str, Ask]:
     chart = f"codes={','.join(codes[-6:])}&since={FIRST_DAY}&scale=indexed&width="
     card = f"codes={','.join(codes[:20])}"
     return {
-        "chart.svg": lambda n: f"/chart.svg?{chart}1600&height=1000&quote={codes[n]}",
-        "chart.png": lambda n: f"/chart.png?{chart}720&height=400&quote={codes[n]}&density=2",
+        "chart.svg": lambda n: f"/chart.svg?{chart}1600&height=1000&quote_currency={codes[n]}",
+        "chart.png": lambda n: f"/chart.png?{chart}720&height=400&quote_currency={codes[n]}&density=2",
         "card.svg": lambda n: f"/widget/card.svg?{card}&heading={n}",
         "card.png": lambda n: f"/widget/card.png?{card}&scale=2&heading={n}",
     }
@@ -155,10 +156,10 @@ def _others(codes: list[str]) -> dict[str, Ask]:
     widget = f"codes={','.join(codes[:20])}&spark=30"
     languages = ["en", "ru", "de", "fr", "ar", "ja", "fa", "he", "hi", "th", "tr"]
     return {
-        "rates": lambda n: f"/v1/rates/{FIRST_DAY + timedelta(days=9000 + n)}?quote={codes[n]}",
+        "rates": lambda n: f"/v1/rates/{FIRST_DAY + timedelta(days=9000 + n)}?quote_currency={codes[n]}",
         "convert": lambda n: f"/v1/convert?amount={n + 1}&from=USD&to={codes[-1]}",
         "currencies": lambda n: f"/v1/currencies?lang={languages[n]}",
-        "rate page": lambda n: f"/rate?date={FIRST_DAY + timedelta(days=9000 + n)}&currency=USD",
+        "rate page": lambda n: f"/rate?date={FIRST_DAY + timedelta(days=9000 + n)}&code=USD",
         "widget": lambda n: f"/widget?{widget}&heading={n}",
         "frame": lambda n: f"/widget/frame?{widget}&heading={n}",
         "rows": lambda n: f"/widget/rows.json?{widget}&heading={n}",

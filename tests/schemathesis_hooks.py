@@ -54,9 +54,9 @@ def map_case(_: HookContext, case: Case[Any]) -> Case[Any]:
     if case.path == "/rate" and "amount" in query:
         # No schema can say what people type.
         query["amount"] = "1 234,50"
-    if query.get("quote", "RUB").upper() in query.get("codes", "").upper():
+    if query.get("quote_currency", "RUB").upper() in query.get("codes", "").upper():
         # A currency has no rate in itself.
-        query.pop("quote", None)
+        query.pop("quote_currency", None)
         query["codes"] = "USD"
     if case.path == "/chart.png":
         # The number of pixels has a bound, too.

@@ -155,7 +155,7 @@ def _pages(service: Service) -> Iterator[tuple[str, str]]:
         yield f"/widget/card.svg?lang={tag}", f"widget/card.{tag}.svg"
     for code in sorted(service.history.codes()):
         since = service.history.columns(code)[0].first_day
-        yield f"/v1/series?codes={code}&since={since}&format=csv", f"series/{code}.csv"
+        yield f"/v1/series.csv?codes={code}&since={since}", f"series/{code}.csv"
 
 
 def replace_file(file: Path, content: bytes | None) -> str:

@@ -22,7 +22,7 @@ from ratesvc.domain.history import NEAR, History, on_day
 from ratesvc.domain.rates import FIRST_DAY, MOST_USED, InForce
 from ratesvc.domain.workdays import ONE_DAY, moscow_day
 from ratesvc.errors import BadRequest, BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
-from ratesvc.render import json, series, terminal
+from ratesvc.render import json, tables, terminal
 from ratesvc.render.contract import query_parameters
 from ratesvc.render.language import Language
 from ratesvc.render.language import language as language_of
@@ -61,7 +61,8 @@ async def show(  # noqa: PLR0913 -- the options of the command
             console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
             console.print(terminal.rates(answer, language, shown, moved, demo=demo))
         elif params:
-            click.echo(series.to_json(params, history, moscow_day(service.clock()), demo=demo))
+            rows = (tables.rows_of(history, code, params, moscow_day(service.clock())) for code in params.codes)
+            click.echo(tables.to_json(tables.about(params, history, demo=demo), rows))
         else:
             click.echo(json.rates(answer, language, codes=codes or None, demo=demo))
 

@@ -150,10 +150,10 @@ class Request:
         held, step = [day for day in self.history.days if day in days], -1 if newest_first else 1
         for start in range(0, len(held), SHEETS_AT_ONCE)[::step]:
             part = held[start : start + SHEETS_AT_ONCE]
-            ordinals = rates_between(self.history, base, base, part[0], part[-1]).days
+            ordinals = rates_between(self.history, base, base, Days(part[0], part[-1])).days
             columns = []
             for code in codes:
-                rates = rates_between(self.history, base, code, part[0], part[-1], amount=amount)
+                rates = rates_between(self.history, base, code, Days(part[0], part[-1]), amount=amount)
                 texts = dict(zip(rates.days, rates.texts, strict=True))
                 columns.append([texts.get(ordinal, "") for ordinal in ordinals])
             rows = list(zip(*columns, strict=True)) if columns else [()] * len(ordinals)

@@ -18,12 +18,13 @@ from babel.numbers import get_currency_symbol, is_currency
 
 from ratesvc.dialects import JSON, Content, Dialect, Refusal, Refused, Request, split, status, with_point
 from ratesvc.domain.columns import Days
-from ratesvc.domain.rates import FIRST_DAY, REDENOMINATION, cross_rate, plain
-from ratesvc.domain.workdays import ONE_DAY
+from ratesvc.domain.rates import FIRST_DAY, cross_rate, plain
 from ratesvc.errors import BeforeHistory, NotYetSet, RatesvcError, TooManyPoints
+from ratesvc.render import periods
 from ratesvc.render.json import bank_page, encode
 from ratesvc.render.language import language_or_default
-from ratesvc.render.series import iso, means_between
+from ratesvc.render.periods import Bounds
+from ratesvc.render.series import iso
 
 NDJSON, CSV = "application/x-ndjson", "text/csv"
 NOT_FOUND = "not found"
@@ -32,8 +33,6 @@ LOOKBACK, ACTIVE = timedelta(days=14), timedelta(days=30)
 _PARAMS = ("base", "quotes", "providers", "date", "from", "to", "group", "expand")
 _COLUMNS = ("date", "base", "quote", "rate")
 
-Period = Callable[[date], tuple[date, date]]
-"""The first and the last day of a day's week or month."""
 Rows = Iterable[tuple[str, Sequence[str]]]
 """ISO days with one text for each code, empty where there is no rate."""
 
@@ -148,7 +147,7 @@ def _over(request: Request, records: _Records, days: Mapping[str, date]) -> _Rec
         return records
     if period:
         last = max(today, request.newest.effective_date)
-        held = Days(max(period(since)[0], FIRST_DAY), period(min(until, last))[1])
+        held = Days(max(period(since).since, FIRST_DAY), period(min(until, last)).until)
         request.check_no_gap(held.since, held.until)
     else:
         try:
@@ -165,34 +164,16 @@ def _over(request: Request, records: _Records, days: Mapping[str, date]) -> _Rec
     return replace(records, rows=rows, until=held.until if "to" in days else date.max, points=points, since=held.since)
 
 
-def _means(request: Request, records: _Records, days: Days, period: Period) -> Rows:
+def _means(request: Request, records: _Records, days: Days, bounds: Bounds) -> Rows:
     """The first day of each week or month, and the means."""
     table: dict[str, dict[str, str]] = defaultdict(dict)
     for code in records.codes:
-        beginning = partial(_beginning, period, "RUB" in (records.base, code))
-        for first, mean, _ in means_between(request.history, records.base, code, days.since, days.until, beginning):
-            table[first][code] = plain(mean)
+        for first, mean in periods.means(request.history, records.base, code, days, bounds):
+            table[str(first)][code] = plain(mean)
     return [(first, [table[first].get(code, "") for code in records.codes]) for first in sorted(table)]
 
 
-def _beginning(period: Period, in_roubles: bool, ordinal: int) -> str:
-    """The first day of a day's week or month. The week of old and new roubles is two."""
-    day = date.fromordinal(ordinal)
-    return str(max(period(day)[0], REDENOMINATION if in_roubles and day >= REDENOMINATION else date.min))
-
-
-def _week(day: date) -> tuple[date, date]:
-    """Monday to Sunday."""
-    monday = day - timedelta(days=day.weekday())
-    return monday, monday + timedelta(days=6)
-
-
-def _month(day: date) -> tuple[date, date]:
-    first = day.replace(day=1)
-    return first, (first + timedelta(days=31)).replace(day=1) - ONE_DAY
-
-
-_PERIODS: Mapping[str, Period] = {"week": _week, "month": _month}
+_PERIODS: Mapping[str, Bounds] = {"week": periods.week, "month": periods.month}
 
 
 def currency(request: Request) -> Content:

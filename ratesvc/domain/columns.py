@@ -10,7 +10,6 @@ from datetime import date, datetime
 from decimal import Decimal
 from itertools import compress
 from operator import mul
-from typing import Any
 
 from ratesvc.domain.rates import EXACT, Quote, Revision, Sheet, trimmed
 from ratesvc.domain.workdays import ONE_DAY
@@ -84,8 +83,7 @@ class Coverage(Days):
 class Column:
     """Every day of one currency id: ordinals of days, values in 1/10000 roubles, nominals as powers of ten.
 
-    `fetched_at` is UTC, the time of the request that filled it. `derived` holds what callers made of the records so
-    far, such as text. It is emptied when a record changes, but not when one is added at the end.
+    `fetched_at` is UTC, the time of the request that filled it.
     """
 
     currency: Currency
@@ -93,7 +91,6 @@ class Column:
     days: array[int] = field(default_factory=lambda: array("i"))
     values: array[int] = field(default_factory=lambda: array("q"))
     nominals: array[int] = field(default_factory=lambda: array("b"))
-    derived: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def first_day(self) -> date:
@@ -146,7 +143,6 @@ class Column:
         """Set the record of a day, in its place."""
         scaled, power = int(value.scaleb(_SCALE, EXACT)), len(str(nominal)) - 1
         first, last = self.places(day, day)
-        is_last = first == len(self.days)
         if first < last:
             self.values[first], self.nominals[first] = scaled, power
         else:
@@ -154,15 +150,12 @@ class Column:
             self.values.insert(first, scaled)
             self.nominals.insert(first, power)
             self.days.insert(first, day.toordinal())
-        if not is_last:
-            self.derived = {}
 
     def forget(self, since: date, until: date) -> None:
         """Remove the records of the closed range."""
         first, last = self.places(since, until)
         if first < last:
             del self.days[first:last], self.values[first:last], self.nominals[first:last]
-            self.derived = {}
 
     def keep_only(self, ordinals: frozenset[int]) -> None:
         """Remove the records of all other days."""
@@ -171,11 +164,10 @@ class Column:
             self.days = array("i", compress(self.days, kept))
             self.values = array("q", compress(self.values, kept))
             self.nominals = array("b", compress(self.nominals, kept))
-            self.derived = {}
 
     def copy(self) -> Column:
         """Another column with the same records."""
-        return replace(self, days=self.days[:], values=self.values[:], nominals=self.nominals[:], derived={})
+        return replace(self, days=self.days[:], values=self.values[:], nominals=self.nominals[:])
 
     # Threads read columns while sheets are added. A record at the end does not disturb them; any other change is made
     # to a copy.

@@ -244,6 +244,12 @@ def in_one_rouble(points: Sequence[tuple[date, Decimal]]) -> Sequence[tuple[date
     return points[bisect_left(points, (REDENOMINATION,)) :]
 
 
+def in_new_roubles(rate: Decimal, base: str) -> Decimal:
+    """A rate in old roubles, or of one old rouble if `base` is RUB, in new ones."""
+    change = EXACT.multiply if base == "RUB" else EXACT.divide
+    return trimmed(change(rate, Decimal(OLD_IN_NEW)))
+
+
 @dataclass(frozen=True, slots=True)
 class Conversion:
     """An amount in another currency: `result` to 28 significant digits, `rounded` to kopecks or what the quote has."""

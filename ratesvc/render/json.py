@@ -31,6 +31,10 @@ from ratesvc.render.language import Language
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
 PERCENT_PLACES = 4
+ROUBLE = "643"
+"""The number of the rouble, which no sheet has (ISO 4217)."""
+FIGURES = ("nominal", "value", "unit_rate", "change", "change_percent")
+"""The numbers of a row, in order."""
 
 encode = msgspec.json.Encoder().encode
 """JSON of the documents that are built here."""
@@ -81,7 +85,7 @@ def rates(
     rows = _rows(answer, language, quote, codes)
     return encode(
         {
-            "requested_date": answer.requested_date,
+            "date": answer.requested_date,
             "effective_date": revision.effective_date,
             "revision": revision.number,
             "previous_effective_date": answer.previous.effective_date if answer.previous else None,
@@ -90,7 +94,7 @@ def rates(
             "next_overdue": answer.next_overdue,
             "stale": answer.stale,
             "flags": list(revision.flags),
-            "quote": quote,
+            "quote_currency": quote,
             "published_by": "Bank of Russia",
             "source_url": source_url(revision.effective_date),
             "fetched_at": revision.fetched_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -103,15 +107,12 @@ def rates(
 def _rows(answer: InForce, language: Language, quote: str, codes: Iterable[str] | None) -> dict[str, Any]:
     rows: dict[str, Any] = {}
     for code, texts in figures(answer, quote, codes).items():
-        named: dict[str, Any] = {}
-        if quote == "RUB":
-            row = answer.revision.sheet.by_code[code]
-            named = {"name": language.currency(code), "numeric_code": row.numeric_code, "cbr_id": row.cbr_id}
-        numbers = {name: msgspec.Raw(text.encode()) for name, text in texts.items()}
-        rows[code] = named | {
-            **numbers,
-            "change": numbers.get("change"),
-            "change_percent": numbers.get("change_percent"),
+        row = answer.revision.sheet.by_code.get(code)
+        rows[code] = {
+            "name": language.currency(code),
+            "numeric_code": row.numeric_code if row else ROUBLE,
+            "cbr_id": row and row.cbr_id,
+            **{name: msgspec.Raw(texts[name].encode()) if name in texts else None for name in FIGURES},
         }
     return rows
 
@@ -149,7 +150,7 @@ def conversion(answer: InForce, amount: str, base: str, quote: str, *, demo: boo
             "amount": amount,
             "from": base,
             "to": quote,
-            "requested_date": answer.requested_date,
+            "date": answer.requested_date,
             "effective_date": answer.revision.effective_date,
             "revision": answer.revision.number,
             "stale": answer.stale,

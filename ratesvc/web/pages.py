@@ -17,12 +17,13 @@ from yarl import URL
 from ratesvc.domain.history import on_day
 from ratesvc.domain.rates import InForce
 from ratesvc.domain.workdays import iso_day, moscow_day
-from ratesvc.errors import BadRequest, NoSheet, RatesvcError, UnknownCurrency
+from ratesvc.errors import BadRequest, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
 from ratesvc.render import contract
 from ratesvc.render.json import JSON
 from ratesvc.render.page import Site, own_page
 from ratesvc.render.pages import rate, reference
 from ratesvc.render.pages.rate import Question
+from ratesvc.render.tables import NDJSON
 from ratesvc.render.widget import builder
 from ratesvc.render.widget.builder import HEIGHTS, WIDTHS, Choice
 from ratesvc.render.widget.view import LAYOUTS, LONGEST_ADDRESS, MOST_CODES
@@ -31,6 +32,7 @@ from ratesvc.service.publication import Body, Queue
 from ratesvc.web.caching import HOURLY, ICON, NO_STORE, REFERENCE, caching_of
 from ratesvc.web.params import LenientParams, StrictParams, one_code, page_language, wants_packed
 from ratesvc.web.problems import EVERY_PROBLEM, problem_of
+from ratesvc.web.rates import day_named
 from ratesvc.web.responses import Answer, Handler
 from ratesvc.web.widget import PICTURE_POLICY, Embedding, fixed, html
 
@@ -44,7 +46,7 @@ OF_ONE_LAYOUT = ("columns", "decimals", "unit", "symbols", "head", "spark", "wid
 DOCS_HEADERS = own_page("docs", "docs", img_src="'self'")
 ROBOTS = b"User-agent: *\nDisallow: /rate?\nDisallow: /chart\nDisallow: /widget\n"
 """The pages may be searched, but not every rate of every day, nor what other pages embed."""
-EXAMPLES = {JSON, "text/plain", "text/csv"}
+EXAMPLES = {JSON, NDJSON, "text/plain", "text/csv"}
 
 
 def routes(service: Service, site: Site, others: Mapping[str, Handler]) -> dict[str, Handler]:
@@ -169,7 +171,7 @@ async def _rate(service: Service, site: Site, request: web.Request) -> Answer:
     now, history = service.clock(), service.history
     try:
         params = StrictParams(request, "/rate")
-        language, day, code = params.language(), params.day("date", moscow_day(now)), params.code("currency")
+        language, day, code = params.language(), _day_asked(params, service), params.code("code")
         question = Question(day, code, history.codes(), params.typed_amount(code, language))
     except BadRequest as error:
         return _rate_refused(request, service, site, error)
@@ -189,6 +191,16 @@ async def _rate(service: Service, site: Site, request: web.Request) -> Answer:
     return Answer(html(page, *HEADERS), NO_STORE, problem_of(refusal).status)
 
 
+def _day_asked(params: StrictParams, service: Service) -> date:
+    """The day of the document. A next day that is not announced yet is a day all the same."""
+    try:
+        return day_named(params.text("date"), service)
+    except NotYetSet as error:
+        return error.day
+    except NoSheet:
+        return moscow_day(service.clock())
+
+
 def _outcome(question: Question, service: Service) -> InForce | RatesvcError:
     try:
         service.publisher.require()
@@ -203,7 +215,7 @@ def _rate_refused(request: web.Request, service: Service, site: Site, error: Bad
     problem = "The request was not understood. Please choose a day and a currency."
     day, code = iso_day(request.query.get("date", "")) or moscow_day(service.clock()), "USD"
     with suppress(BadRequest):
-        code = one_code(request.query.get("currency", ""))
+        code = one_code(request.query.get("code", ""))
     question = Question(day, code, service.history.codes())
     page = rate.refused(question, problem, str(error), LenientParams(request).language(), site)
     return Answer(html(page, *HEADERS), NO_STORE, 400)

@@ -30,14 +30,24 @@ MOST_POINTS = 75_000
 LONGEST_TAG = 35
 UNSEEN = frozenset("\u00a0\u00ad\u200c\u200d\u200e\u200f\u202f")
 """Honest characters that `isprintable` refuses: hard blanks, joiners in Persian and emoji, marks of direction."""
+DAYS = ("today", "next")
+"""Days by name: today in Moscow, and the day from which the announced sheet is in force."""
 OTHER_NAMES = {
-    **dict.fromkeys(("from", "start", "start_date"), ("since",)),
-    **dict.fromkeys(("to", "end", "end_date"), ("until",)),
-    **dict.fromkeys(("symbols", "currencies"), ("codes", "to")),
-    **dict.fromkeys(("base", "source"), ("from", "quote")),
-    "target": ("to",),
+    **dict.fromkeys(("from", "start", "start_date", "start_at", "startperiod"), ("since",)),
+    **dict.fromkeys(("to", "end", "end_date", "end_at", "endperiod"), ("until",)),
+    **dict.fromkeys(("symbols", "currencies", "quotes"), ("codes", "to")),
+    "currency": ("code", "codes", "from"),
+    **dict.fromkeys(("base", "base_currency", "source"), ("from",)),
+    **dict.fromkeys(("quote", "target", "quote_currency"), ("quote_currency", "to")),
+    "day": ("date",),
 }
-"""What other APIs call a parameter, and what it may be called here."""
+"""What other APIs call a parameter in small letters, and what it may be called here."""
+OF_DIRECTION = ("base", "base_currency", "source", "from", "to", "symbols", "quotes")
+DIRECTION = (
+    " Here a rate is the price of one unit of a code in quote_currency: what base=USD with EUR is elsewhere, "
+    "0.9651 say, is here USD with quote_currency=EUR."
+)
+"""Other APIs ask for a base and get the prices of one unit of it. A mere change of the name would invert the rate."""
 
 _TOLERATED = re.compile(r"_|utm_[a-z_]{1,30}")
 _CODE = re.compile(r"[A-Za-z]{3}")
@@ -66,8 +76,11 @@ class StrictParams:
             if name in self._values:
                 raise BadRequest(f"{name} is given twice.", name, value)
             self._values[name] = value
-        for name, value in self._values.items():
-            _check(self._known[name], value)
+        for name, part in self._known.items():
+            if name in self._values:
+                _check(part, self._values[name])
+            elif part.get("required"):
+                raise BadRequest(f"{name} is missing. It takes {part['x-takes']}.", name)
 
     def has(self, name: str) -> bool:
         """Whether the parameter is given."""
@@ -90,14 +103,10 @@ class StrictParams:
         if not self.has("codes"):
             return None
         codes = tuple(dict.fromkeys(part.strip().upper() for part in self.text("codes").split(",")))
-        if codes == (self.code("quote"),):
-            text = f"Rates are in {codes[0]}, so codes={codes[0]} leaves nothing to show. Give other codes or a quote."
+        if codes == (self.code("quote_currency"),):
+            text = f"Rates are in {codes[0]}, so codes={codes[0]} leaves nothing to show. Give other codes."
             raise BadRequest(text, "codes", self.text("codes"))
         return codes
-
-    def day(self, name: str, default: date) -> date:
-        """One day, YYYY-MM-DD."""
-        return date.fromisoformat(self.text(name)) if self.has(name) else default
 
     def number(self, name: str) -> int:
         """A whole number."""
@@ -117,9 +126,9 @@ class StrictParams:
             return spoken
         raise _malformed(self._known[name], self.text(name))
 
-    def locale(self) -> Language | None:
-        """`locale=ru`, for CSV; None when not given. Raises what `language` raises."""
-        return self.language("locale") if self.has("locale") else None
+    def given_language(self, name: str) -> Language | None:
+        """The language of a table's names or numbers; None when not given. Raises what `language` raises."""
+        return self.language(name) if self.has(name) else None
 
 
 def _check(parameter: dict[str, Any], text: str) -> None:
@@ -129,7 +138,7 @@ def _check(parameter: dict[str, Any], text: str) -> None:
         raise BadRequest(f"{name} takes one of {', '.join(schema['enum'])}.", name, text)
     if most and not (_NUMBER.fullmatch(text) and least <= int(text) <= most):
         raise BadRequest(f"{name} takes a number from {least} to {most}.", name, text)
-    if schema.get("format") == "date":
+    if schema.get("format") == "day" and text not in DAYS:
         day_of(text, name)
     is_too_long = len(text) > schema.get("maxLength", len(text))
     if is_too_long or not re.fullmatch(schema.get("pattern", ".*"), text):
@@ -156,20 +165,29 @@ def one_code(text: str) -> str:
     return text.upper()
 
 
-def day_of(text: str, name: str = "day") -> date:
+def day_of(text: str, name: str = "date") -> date:
     """YYYY-MM-DD. Raises BadRequest."""
     if day := iso_day(text):
         return day
-    raise BadRequest("Give an existing day in the form YYYY-MM-DD.", name, text)
+    raise BadRequest("Give an existing day as YYYY-MM-DD, or today, or next.", name, text)
 
 
 def _hint(name: str, value: str, path: str, known: Collection[str]) -> str:
     """What the client probably meant by a parameter that `path` does not have."""
-    if name in ("date", "day") and path.startswith("/v1/rates"):
-        return f" The day is part of the path: /v1/rates/{value if iso_day(value) else 'YYYY-MM-DD'}"
-    meant = [other for other in OTHER_NAMES.get(name, ()) if other in known]
-    near = meant or get_close_matches(name[:40], known, n=1)
-    return f" Did you mean {near[0]}?" if near else f" Known: {', '.join(known)}." if known else ""
+    asked = name.lower()
+    if asked in ("date", "day") and path.startswith("/v1/rates"):
+        is_day = value in DAYS or iso_day(value)
+        return f" The day is part of the path: /v1/rates/{value if is_day else 'YYYY-MM-DD'}"
+    has_table = path.startswith(("/v1/rates", "/v1/series"))
+    if has_table and asked == "format":
+        return " The form is a suffix of the path, such as .csv."
+    if has_table and asked == "locale":
+        return " It is for the addresses that end with .csv."
+    meant = next((other for other in OTHER_NAMES.get(asked, ()) if other in known), "")
+    if asked in OF_DIRECTION and "quote_currency" in known and meant in ("", "codes"):
+        return f" Did you mean codes?{DIRECTION}" if meant else DIRECTION
+    near = meant or next(iter(get_close_matches(name[:40], known, n=1)), "")
+    return f" Did you mean {near}?" if near else f" Known: {', '.join(known)}." if known else ""
 
 
 class LenientParams:

@@ -8,10 +8,10 @@ from functools import partial
 from aiohttp import web
 
 from ratesvc.domain.history import History, on_day
-from ratesvc.domain.rates import InForce
+from ratesvc.domain.rates import REDENOMINATION, InForce
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import NotYetSet, UnknownCurrency
-from ratesvc.render import json, series
+from ratesvc.render import json, tables
 from ratesvc.render.language import language_or_default
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
@@ -25,36 +25,37 @@ MOST_NAMED = 30
 
 def routes(service: Service) -> dict[str, Handler]:
     """Path → handler."""
-    names = ("", ".csv", "/today", "/next", "/{day}.csv", "/{day}")
+    names = ("", ".csv", "/{date}.csv", "/{date}")
     sheets: dict[str, Handler] = {f"/v1/rates{name}": partial(_sheet, service, f"/v1/rates{name}") for name in names}
-    return {**sheets, "/v1/rates/{day}/{code}.txt": partial(_one_number, service)}
+    return {**sheets, "/v1/rates/{date}/{code}.txt": partial(_one_number, service)}
 
 
 async def _sheet(service: Service, path: str, request: web.Request) -> Answer:
     params = _SheetParams(request, service, path)
-    answer = _on(request.match_info.get("day", "next" if path.endswith("/next") else "today"), service)
+    answer = on_day(service.history, day_named(request.match_info.get("date", "today"), service), service.clock())
     shown = answer if params.revision is None else service.history.in_revision(answer, params.revision)
     return Answer(params.body(shown), caching_of(service, answer))
 
 
 async def _one_number(service: Service, request: web.Request) -> Answer:
-    quote = known(StrictParams(request, "/v1/rates/{day}/{code}.txt").code("quote"), service)
-    answer = _on(request.match_info["day"], service)
+    quote = known(StrictParams(request, "/v1/rates/{date}/{code}.txt").code("quote_currency"), service)
+    answer = on_day(service.history, day_named(request.match_info["date"], service), service.clock())
     code = known(one_code(request.match_info["code"]), service)
     check_listed(answer, code, quote)
     return Answer(Body(json.unit_rate(answer, code, quote), "text/plain; charset=utf-8"), caching_of(service, answer))
 
 
-def _on(day: str, service: Service) -> InForce:
-    """What applies on the day in the path, which may be `today` or `next`. Raises BadRequest and NotYetSet."""
-    now = service.clock()
-    if day != "next":
-        return on_day(service.history, moscow_day(now) if day == "today" else day_of(day), now)
+def day_named(text: str, service: Service, name: str = "date") -> date:
+    """YYYY-MM-DD, today, or next. Raises BadRequest, and NotYetSet for a next that is not announced."""
+    if text == "today":
+        return moscow_day(service.clock())
+    if text != "next":
+        return day_of(text, name)
     snapshot = service.publisher.require().snapshot
     if snapshot.announced is None:
         following = service.history.calendar.effective_date_after(snapshot.in_force.effective_date)
         raise NotYetSet(following, snapshot.next_expected_at, overdue=snapshot.next_overdue)
-    return on_day(service.history, snapshot.announced.effective_date, now)
+    return snapshot.announced.effective_date
 
 
 class _SheetParams:
@@ -65,8 +66,9 @@ class _SheetParams:
         params = StrictParams(request, path)
         self._service = service
         self._is_csv = path.endswith(".csv")
-        self._language = params.locale() if self._is_csv else params.language()
-        self._quote = params.code("quote")
+        self._language = params.given_language("lang") if self._is_csv else params.language()
+        self._locale = params.given_language("locale")
+        self._quote = params.code("quote_currency")
         self._codes = params.codes()
         self.revision = params.number("revision") if params.has("revision") else None
         self._publication = service.publisher.require()
@@ -76,16 +78,19 @@ class _SheetParams:
     def body(self, answer: InForce) -> Body:
         """The finished body, rendered at the first request for it."""
         codes = None if self._codes is None else tuple(sorted(self._codes))
-        shown = self.revision, self._is_csv, self._language and self._language.tag, self._quote, codes
+        tags = tuple(language and language.tag for language in (self._language, self._locale))
+        shown = self.revision, self._is_csv, tags, self._quote, codes
         key = ("rates", answer.requested_date, answer.revision.effective_date, *shown)
         return self._publication.body(key, lambda: self._render(answer))
 
     def _render(self, answer: InForce) -> Body:
         check_listed(answer, self._quote)
         if self._is_csv:
-            columns = series.columns_of_sheet(answer, self._quote, self._codes)
+            rows = tables.rows_of_sheet(answer, self._quote, self._codes)
+            is_old = answer.revision.effective_date < REDENOMINATION and "RUB" in (self._quote, *rows["code"])
+            table = tables.for_readers(rows, self._language, has_old_roubles=is_old)
             disposition = ("Content-Disposition", f'attachment; filename="rates-{answer.requested_date}.csv"')
-            return Body(series.to_csv("code", columns, self._language), series.CSV, (disposition,))
+            return Body(tables.to_csv([table], self._locale), tables.CSV, (disposition,))
         language = self._language or language_or_default(None)
         content = json.rates(answer, language, quote=self._quote, codes=self._codes, demo=self._service.demo)
         return Body(content, json.JSON)

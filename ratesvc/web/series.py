@@ -14,7 +14,7 @@ from ratesvc.domain.history import on_day
 from ratesvc.domain.rates import OLD_IN_NEW, ONE, REDENOMINATION
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import BadRequest, BeforeHistory
-from ratesvc.render import json, png, series
+from ratesvc.render import json, png, series, tables
 from ratesvc.render.language import language_or_default
 from ratesvc.render.page import policy
 from ratesvc.render.pages import chart
@@ -23,7 +23,7 @@ from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Queue, Render
 from ratesvc.web.caching import caching_of, caching_until
 from ratesvc.web.params import MOST_POINTS, StrictParams
-from ratesvc.web.rates import check_listed, known, unconfirmed_days
+from ratesvc.web.rates import check_listed, day_named, known, unconfirmed_days
 from ratesvc.web.responses import Answer, Handler
 from ratesvc.web.widget import NOINDEX
 
@@ -34,7 +34,7 @@ USUAL_RANGE = timedelta(days=365)
 def routes(service: Service) -> dict[str, Handler]:
     """Path → handler."""
     return {
-        "/v1/series": partial(_many_days, service),
+        **{f"/v1/series{form}": partial(_many_days, service, f"/v1/series{form}") for form in ("", ".jsonl", ".csv")},
         "/v1/convert": partial(_conversion, service),
         "/v1/currencies": partial(_currencies, service),
         "/chart.svg": partial(_lines, service),
@@ -42,28 +42,33 @@ def routes(service: Service) -> dict[str, Handler]:
     }
 
 
-async def _many_days(service: Service, request: web.Request) -> Answer:
-    query = StrictParams(request, "/v1/series")
-    params, form, locale = series_params(query, service), query.text("format"), query.locale()
+async def _many_days(service: Service, path: str, request: web.Request) -> Answer:
+    query = StrictParams(request, path)
+    params = series_params(query, service)
+    names, locale = query.given_language("lang"), query.given_language("locale")
     history, today = service.history, moscow_day(service.clock())
     points = series.points_of(history, params, today, MOST_POINTS)
 
     def render() -> Body:
         series.check_complete(history, params, today)
-        if form == "json":
-            return Body(series.to_json(params, history, today, demo=service.demo), json.JSON)
-        name = f"rates-{params.quote}-{params.since}-{params.until}.csv"
-        disposition = ("Content-Disposition", f'attachment; filename="{name}"')
-        columns = series.columns_of(history, params, today)
-        return Body(series.to_csv(params.group or "date", columns, locale), series.CSV, (disposition,))
+        head = tables.about(params, history, demo=service.demo)
+        rows = (tables.rows_of(history, code, params, today) for code in params.codes)
+        if path.endswith(".csv"):
+            shown = (tables.for_readers(part, names, has_old_roubles="denomination" in head) for part in rows)
+            name = f"rates-{params.quote}-{params.since}-{params.until}.csv"
+            disposition = ("Content-Disposition", f'attachment; filename="{name}"')
+            return Body(tables.to_csv(shown, locale), tables.CSV, (disposition,))
+        if path.endswith(".jsonl"):
+            return Body(tables.to_lines(head, rows), tables.NDJSON)
+        return Body(tables.to_json(head, rows), json.JSON)
 
-    key = ("series", params, form, locale and locale.tag)
+    key = ("series", path, params, tuple(language and language.tag for language in (names, locale)))
     return await _long_answer(service, key, params, render, Queue.of(points), packed=query.packed)
 
 
 async def _conversion(service: Service, request: web.Request) -> Answer:
     params = StrictParams(request, "/v1/convert")
-    day, amount = params.day("date", moscow_day(service.clock())), params.text("amount")
+    day, amount = day_named(params.text("date"), service), params.text("amount")
     base, quote = (known(params.code(name), service) for name in ("from", "to"))
     answer = on_day(service.history, day, service.clock())
     check_listed(answer, base, quote)
@@ -120,21 +125,22 @@ async def _long_answer(
 
 
 def series_params(params: StrictParams, service: Service) -> SeriesParams:
-    """The series that a request asks for. Raises BadRequest, BeforeHistory and UnknownCurrency."""
-    until, begins = params.day("until", moscow_day(service.clock())), service.history.begins
+    """The series that a request asks for. Raises BadRequest, BeforeHistory, NotYetSet and UnknownCurrency."""
+    until, begins = day_named(params.text("until"), service, "until"), service.history.begins
     if until < begins:
         raise BeforeHistory(until, service.history.recorded_from)
-    since = params.day("since", max(begins, until - USUAL_RANGE))
+    since = max(begins, until - USUAL_RANGE)
+    if params.has("since"):
+        since = day_named(params.text("since"), service, "since")
     if since > until:
-        raise BadRequest("since must not be later than until.", "since", params.text("since"))
-    codes, quote = params.codes(), known(params.code("quote"), service)
-    if codes is None:
-        raise BadRequest("codes is missing. Give the currencies, such as codes=USD,EUR.", "codes")
+        ends = "until" if params.has("until") else f"until, which is {until} by default: give until, too"
+        raise BadRequest(f"since must not be later than {ends}.", "since", params.text("since"))
+    codes, quote = params.codes() or (), known(params.code("quote_currency"), service)
     group, fill = params.text("group"), params.text("fill") or "none"
     if group and fill != "none":
         raise BadRequest("fill and group cannot be combined, because a mean counts published rates only.", "fill", fill)
     others = tuple(known(code, service) for code in codes if code != quote)
-    return SeriesParams(others, max(since, begins), until, quote, fill, group)
+    return SeriesParams(others, max(since, begins), until, quote, fill, group, params.text("roubles") == "new")
 
 
 class _Chart:

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from datetime import date
 from importlib import import_module
 from pkgutil import walk_packages
 
@@ -12,26 +11,28 @@ sys.path.insert(0, folder)
 import ratesvc_client
 from ratesvc_client import Client
 from ratesvc_client.api.history import convert, currencies, series
-from ratesvc_client.api.rates import rates
+from ratesvc_client.api.rates import rates, unit_rate
 from ratesvc_client.models import SeriesFill
 
 modules = [import_module(found.name) for found in walk_packages(ratesvc_client.__path__, "ratesvc_client.")]
 client = Client(base_url=address, raise_on_unexpected_status=True)
 today = rates.sync(client=client, codes="USD,IRR")
-crossed = rates.sync(client=client, codes="USD", quote="EUR")
-range_ = {"codes": "USD", "since": date(2026, 4, 24), "until": date(2026, 4, 27), "client": client}
+crossed = rates.sync(client=client, codes="USD", quote_currency="EUR")
+range_ = {"codes": "USD", "since": "2026-04-24", "until": "2026-04-27", "client": client}
 set_, daily = series.sync(**range_), series.sync(**range_, fill=SeriesFill.DAILY)
 converted = convert.sync(client=client, amount="100", from_="USD", to="EUR")
 known = currencies.sync(client=client)
-refused = convert.sync(client=client, to="XQZ")
+refused = convert.sync(client=client, from_="USD", to="XQZ")
+number = unit_rate.sync("today", "USD", client=client, quote_currency="EUR")
 print(
     json.dumps(
         {
             "modules": len(modules),
             "today": [str(today.effective_date), today.rates["USD"].value, today.rates["IRR"].nominal],
             "crossed": crossed.rates["USD"].unit_rate,
-            "set": set_.series["USD"],
-            "daily": daily.series["USD"],
+            "number": number,
+            "set": [[str(row.date), row.unit_rate] for row in set_.rows],
+            "daily": [str(row.effective_date) for row in daily.rows],
             "converted": [converted.unit_rate, converted.result_rounded, str(converted.effective_date)],
             "known": [known.complete, known.currencies["IRR"].cbr_ids],
             "refused": [refused.type_.value, refused.status],

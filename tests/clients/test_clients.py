@@ -189,8 +189,8 @@ async def test_exrate(served: Served, python_clients: Path) -> None:
     assert found["pair"] == {"date": str(OLD_SATURDAY), "base": "EUR", "quote": "RUB", "rate": old}
     days = [day for day in DAYS if day >= date(2026, 4, 16)]
     assert found["series"] == [[str(day), float(sheet(day).by_code["EUR"].value)] for day in days]
-    mean = json.loads((await served.get("/v1/series?codes=USD&since=2026-04-01&group=month"))[2])["series"]["USD"]
-    assert [[one["date"][:7], one["rate"]] for one in found["months"]] == [row[:2] for row in mean]
+    mean = json.loads((await served.get("/v1/series?codes=USD&since=2026-04-01&group=month"))[2])["rows"]
+    assert [[one["date"], one["rate"]] for one in found["months"]] == [[row["date"], row["unit_rate"]] for row in mean]
     dollar = sheet(OLD_SATURDAY).by_code["USD"].unit_rate
     assert found["csv"] == f"date,base,quote,rate\n{OLD_SATURDAY},USD,RUB,{dollar}\n"
     assert found["converted"]["result"] == 100 * found["rates"]["USD"]["JPY"]
@@ -360,10 +360,10 @@ async def test_a_client_made_from_the_contract(served: Served, python_clients: P
     newest, euro = sheet(NEWEST).by_code, await ours(served, "USD")
     assert found["modules"] > 100
     assert found["today"] == [str(NEWEST), float(newest["USD"].value), newest["IRR"].nominal]
-    assert found["crossed"] == float(euro["EUR"])
+    assert (found["crossed"], found["number"]) == (float(euro["EUR"]), str(euro["EUR"]))
     dollars = [[str(day), float(sheet(day).by_code["USD"].value)] for day in (date(2026, 4, 24), NEWEST)]
     assert found["set"] == dollars
-    assert [row[2] for row in found["daily"]] == ["2026-04-24", "2026-04-25", "2026-04-25", "2026-04-25"]
+    assert found["daily"] == ["2026-04-24", "2026-04-25", "2026-04-25", "2026-04-25"]
     assert found["converted"] == [float(euro["EUR"]), str(round(100 * Decimal(euro["EUR"]), 2)), str(NEWEST)]
     assert found["known"] == [True, [newest["IRR"].cbr_id]]
     assert found["refused"] == ["urn:ratesvc:unknown_currency", 404]

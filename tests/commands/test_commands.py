@@ -23,8 +23,8 @@ from ratesvc.config import Cbr, Settings
 from ratesvc.domain.history import History
 from ratesvc.domain.workdays import moscow_day, utc_now
 from ratesvc.errors import FetchFailed, RatesvcError, UnknownCurrency
-from ratesvc.render import terminal
-from ratesvc.render.series import SeriesParams, to_json
+from ratesvc.render import tables, terminal
+from ratesvc.render.series import SeriesParams
 from ratesvc.service.app import Service
 
 
@@ -85,7 +85,7 @@ async def test_a_sheet_that_is_held_back_is_not_in_a_series_either(bank: Bank, s
     assert dict(found.series("USD", params.since, params.until)) == {
         day: right[day][1] for day in days if day not in (slipped, newest) and day >= params.since
     }
-    assert json.loads(to_json(params, found, newest, demo=False))["unconfirmed"] == [slipped.isoformat()]
+    assert tables.about(params, found, demo=False)["unconfirmed"] == [slipped]
 
 
 @pytest.mark.slow
@@ -152,7 +152,7 @@ async def test_export_writes_what_is_served_and_touches_only_what_changed(
     assert json.loads((site / "rates.json").read_text())["effective_date"] == "2022-11-18"
     assert json.loads((site / "rates-next.json").read_text())["effective_date"] == "2022-11-19"
     assert "<table" in (site / "widget" / "widget.ru.html").read_text()
-    assert (site / "series" / "USD.csv").read_text().splitlines()[0] == "date,USD"
+    assert (site / "series" / "USD.csv").read_text().splitlines()[0] == "date,code,unit_rate,effective_date"
     written = {path: path.stat().st_mtime_ns for path in site.glob("**/*") if path.is_file()}
     await export(settings, site, as_json=False, demo=True)
     assert capsys.readouterr().out.endswith(f"\n{site}: 0 written, {len(written)} unchanged, 0 removed\n")
@@ -176,7 +176,7 @@ async def test_a_file_is_only_removed_if_its_answer_is_404(
     bank.publish(sheet(date(2020, 4, 24)), sheet(today))
     async with Service(settings, scheduled=False) as service:
         await service.fetch(date(2020, 4, 24))
-    with pytest.raises(RatesvcError, match=r"^13 files were left .* /v1/series\?codes=AMD.* 503: .* not been loaded"):
+    with pytest.raises(RatesvcError, match=r"^13 files were left .* /v1/series\.csv\?codes=AMD.* 503: .* not been"):
         await export(settings, site, as_json=False, demo=False)
     assert capsys.readouterr().out.endswith(f"\n{site}: 16 written, 0 unchanged, 1 removed\n")
     assert (site / "series/USD.csv").read_text() == old[site / "series/USD.csv"]

@@ -19,14 +19,10 @@ THURSDAY, FRIDAY, SATURDAY, SUNDAY, MONDAY, TUESDAY = (date(2026, 4, day) for da
 Records = dict[date, tuple[int, Decimal]]
 
 
-def column(
-    records: Records, currency: Currency = USD, fetched_at: datetime = FETCHED, *, derived: str | None = None
-) -> Column:
+def column(records: Records, currency: Currency = USD, fetched_at: datetime = FETCHED) -> Column:
     made = Column(currency, fetched_at)
     for day, (nominal, value) in records.items():
         made.put(day, nominal, value)
-    if derived:
-        made.derived["text"] = derived
     return made
 
 
@@ -74,26 +70,24 @@ def test_records_are_kept_in_the_order_of_days(records: Records, random: object)
 @given(RECORDS, st.sets(st.dates(date(2026, 1, 1), date(2026, 2, 28))))
 def test_days_that_are_kept_keep_their_nominals(records: Records, days: set[date]) -> None:
     """A value with another day's nominal would be wrong by a power of ten."""
-    made = column(records, derived="old")
+    made = column(records)
     made.keep_only(frozenset(day.toordinal() for day in days))
     assert held(made) == {day: record for day, record in records.items() if day in days}
-    assert made.derived == ({"text": "old"} if days >= records.keys() else {})
 
 
 @given(RECORDS, st.dates(date(2025, 12, 20), date(2026, 3, 10)), st.integers(-1, 30))
 def test_a_forgotten_range_is_gone_and_nothing_else(records: Records, since: date, days: int) -> None:
     """Both of its ends too; also a range of one day, or of none."""
     until = since + timedelta(days=days)
-    made = column(records, derived="old")
+    made = column(records)
     made.forget(since, until)
     assert held(made) == {day: record for day, record in records.items() if not since <= day <= until}
-    assert made.derived == ({"text": "old"} if len(held(made)) == len(records) else {})
 
 
 @given(RECORDS, st.dates(date(2026, 1, 1), date(2026, 2, 28)), st.integers(0, 8), st.integers(1, 10**9))
 def test_a_column_that_threads_read_does_not_change(records: Records, day: date, power: int, scaled: int) -> None:
     """Any change is made to a copy, unless a record is added at the end or nothing changes."""
-    made, value = column(records, derived="old"), Decimal(scaled).scaleb(-4)
+    made, value = column(records), Decimal(scaled).scaleb(-4)
     less = made.without(day)
     assert held(less) == {one: record for one, record in records.items() if one != day}
     assert (less is made) is (day not in records)
@@ -101,11 +95,9 @@ def test_a_column_that_threads_read_does_not_change(records: Records, day: date,
     assert held(more) == {**records, day: (10**power, value)}
     is_last = all(day > earlier for earlier in records)
     assert (more is made) is (is_last or records.get(day) == (10**power, value))
-    assert made.derived == {"text": "old"}
-    assert more.derived == (made.derived if more is made else {})
     if more is not made:
         assert held(made) == records
-    assert (made.copy(), made.copy().derived) == (made, {})
+    assert made.copy() == made
 
 
 def test_a_record_that_is_held_already_changes_nothing() -> None:
@@ -116,15 +108,6 @@ def test_a_record_that_is_held_already_changes_nothing() -> None:
         assert made.with_record(day, nominal * 10, value) is not made
         assert made.with_record(day, nominal, value + 1) is not made
     assert held(made) == FLIPPED
-
-
-def test_derived_text_lasts_while_records_are_only_added_at_the_end() -> None:
-    """A text of a thousand days gets one more line; a change of an earlier day discards it."""
-    made = column({THURSDAY: (1, Decimal("75.0000"))})
-    for day, derived in ((FRIDAY, {"text": "old"}), (FRIDAY, {}), (date(2026, 4, 22), {})):
-        made.derived = {"text": "old"}
-        made.put(day, 1, Decimal("76.0000"))
-        assert made.derived == derived
 
 
 @example(FLIPPED, FRIDAY, SATURDAY)

@@ -49,9 +49,8 @@ def of_the_widget(body: bytes) -> Iterator[Claim]:
 
 
 def of_a_series(body: bytes) -> Iterator[Claim]:
-    for code, rows in json.loads(body, parse_float=Decimal)["series"].items():
-        for day, value in rows:
-            yield date.fromisoformat(day), code, 1, Decimal(value)
+    for row in json.loads(body, parse_float=Decimal)["rows"]:
+        yield date.fromisoformat(row["date"]), row["code"], 1, Decimal(row["unit_rate"])
 
 
 READERS: dict[str, Callable[[bytes], Iterator[Claim]]] = {

@@ -133,7 +133,7 @@ class Invariant:
         return wrong
 
     def _day(self, path: str, document: Mapping[str, Any], mark: Mark) -> list[str]:
-        effective, requested = (date.fromisoformat(document[name]) for name in ("effective_date", "requested_date"))
+        effective, requested = (date.fromisoformat(document[name]) for name in ("effective_date", "date"))
         set_by_then = [day for day in self.published() if day <= requested]
         right = max(set_by_then, default=None)
         wrong = (

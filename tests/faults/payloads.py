@@ -111,7 +111,7 @@ def our_spots(snapshot: Snapshot, url: str) -> Iterator[Spot]:
                 known = frozenset({501}) if name == "format" and route == "/oembed" else statuses
                 yield Spot(route, name, f"{path}?{urlencode({**given, name: HERE})}", known, media)
             if parameter["in"] == "path":
-                values = {"day": day.isoformat(), "code": "USD", name: HERE}
+                values = {"date": day.isoformat(), "code": "USD", name: HERE}
                 yield Spot(route, name, route.format(**values), statuses | {404}, media)
         if {304, 400} & answers.keys():  # the probes read no query at all
             yield Spot(route, "a name", f"{path}?{urlencode({**given, HERE: 1})}", statuses, media)

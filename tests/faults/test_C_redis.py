@@ -58,11 +58,11 @@ CANARY = "canary-7f3a91"
 STOPPED_S = 60.0 if LONG else 0.0
 LOADING_KEYS = 30_000 if LONG else 8_000  # a millisecond each
 KINDS = (
-    *("/v1/rates", "/v1/rates/next", "/v1/rates/2026-03-15?quote=EUR", "/v1/rates/2026-04-01/USD.txt"),
-    *("/v1/series?codes=USD,EUR&since=2026-03-10", "/v1/series?codes=USD&since=2026-03-10&group=month&format=csv"),
+    *("/v1/rates", "/v1/rates/next", "/v1/rates/2026-03-15?quote_currency=EUR", "/v1/rates/2026-04-01/USD.txt"),
+    *("/v1/series?codes=USD,EUR&since=2026-03-10", "/v1/series.csv?codes=USD&since=2026-03-10&group=month"),
     *("/v1/convert?amount=5&from=USD&to=CNY", "/v1/currencies?lang=ru", "/chart.svg?codes=USD&since=2026-03-10"),
     *("/scripts/XML_daily.asp", "/cbr-xml-daily/daily_json.js", "/prebid/currency.json", "/ecb/eurofxref-hist.csv"),
-    *("/rate?date=2026-04-12&currency=USD", "/widget?lang=ru", "/widget/rows.json", "/", "/metrics", "/readyz"),
+    *("/rate?date=2026-04-12&code=USD", "/widget?lang=ru", "/widget/rows.json", "/", "/metrics", "/readyz"),
 )
 """One address of each kind."""
 

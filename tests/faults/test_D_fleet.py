@@ -127,7 +127,7 @@ def wall(tmp_path: Path) -> WallClock:
 
 async def today_is(replica: Program, day: date, effective: date) -> bool:
     document = json.loads((await replica.get("/v1/rates"))[2])
-    return bool((document["requested_date"], document["effective_date"]) == (str(day), str(effective)))
+    return bool((document["date"], document["effective_date"]) == (str(day), str(effective)))
 
 
 @pytest.mark.faults
@@ -174,9 +174,9 @@ async def test_D3_asleep_over_midnight(bank: Bank, settings: Settings, serve: Se
             clock.moment = NOON
             served.service.publish()
             for _ in range(2):
-                assert json.loads((await served.get(path))[2])["requested_date"] == str(FRIDAY)
+                assert json.loads((await served.get(path))[2])["date"] == str(FRIDAY)
             clock.advance(hours=12)
-            assert json.loads((await served.get(path))[2])["requested_date"] == str(SATURDAY)
+            assert json.loads((await served.get(path))[2])["date"] == str(SATURDAY)
 
 
 def matrix() -> Iterator[datetime]:

@@ -20,7 +20,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 DOCUMENTS = {"text/html", "image/svg+xml"}
 # What is meant to be framed, and what a browser shows as a page at all.
 FRAMED = {"/embed", "/widget/frame", "/chart.svg"}
-OF_A_RANGE, RANGE = {"/chart.svg", "/chart.png", "/v1/series"}, "?codes=USD&since=2022-11-01&until=2022-11-15"
+RANGE = "?codes=USD&since=2022-11-01&until=2022-11-15"
+OF_A_RANGE = {"/chart.svg", "/chart.png", "/v1/series", "/v1/series.csv", "/v1/series.jsonl"}
 STYLE_HASHES = re.compile(r"script-src ('none'|('sha256-[A-Za-z0-9+/=]{44}' ?)+)(;|$)")
 COMMON = {
     "Server": "ratesvc",
@@ -34,7 +35,9 @@ COMMON = {
 def every_route(live: Live) -> list[str]:
     """Each route with its path parameters filled in."""
     day = live.service.history.days[-1].isoformat()
-    paths = {path.replace("{day}", day).replace("{code}", "USD") for path in addresses(live.service)}
+    paths = {
+        path.replace("{day}", day).replace("{date}", day).replace("{code}", "USD") for path in addresses(live.service)
+    }
     return sorted(path for path in paths if "{" not in path and path != "/v1/events")
 
 

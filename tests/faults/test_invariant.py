@@ -24,7 +24,7 @@ Answer = tuple[int, bytes]
 
 def rates(day: date = FRIDAY, value: float = 75.0, **more: Any) -> Answer:
     row = {"nominal": 1, "value": value, "unit_rate": more.pop("unit_rate", value)}
-    fields = {"requested_date": str(day), "effective_date": str(day), "revision": 1, "stale": False}
+    fields = {"date": str(day), "effective_date": str(day), "revision": 1, "stale": False}
     return 200, json.dumps({**fields, "rates": {"USD": row}, **more}).encode()
 
 
@@ -34,7 +34,9 @@ def problem(status: int, kind: str) -> Answer:
 
 def series(**values: float) -> Answer:
     """The rate of each day, 24 or 25 April."""
-    return 200, json.dumps({"series": {"USD": [[f"2026-04-{day[1:]}", rate] for day, rate in values.items()]}}).encode()
+    return 200, json.dumps(
+        {"rows": [{"date": f"2026-04-{day[1:]}", "code": "USD", "unit_rate": rate} for day, rate in values.items()]}
+    ).encode()
 
 
 def seen(path: str, *answers: Answer, kind: str = "") -> list[str]:
@@ -58,7 +60,7 @@ FIRST, CORRECTED = rates(SATURDAY, 76.0), rates(SATURDAY, 76.5, revision=2)
         (NEXT, [rates(SATURDAY, 76.5)]),
         (TOMORROW, [NOT_YET, FIRST, CORRECTED]),
         (TOMORROW, [LOADING, FIRST]),
-        (TOMORROW, [rates(requested_date=str(SATURDAY), stale=True)]),
+        (TOMORROW, [rates(date=str(SATURDAY), stale=True)]),
         (SERIES, [series(d24=75.0), series(d24=75.0, d25=76.5)]),
     ],
 )
@@ -72,7 +74,7 @@ def test_right_answers_are_right(path: str, answers: list[Answer]) -> None:
     [
         (TODAY, [rates(value=75.0001)], "not the figures that the Bank set for 2026-04-24"),
         (TODAY, [rates(unit_rate=7.5)], "USD: unit rate × nominal is not the value"),
-        (TODAY, [rates(requested_date=str(SATURDAY), stale=True)], "today is not 2026-04-25"),
+        (TODAY, [rates(date=str(SATURDAY), stale=True)], "today is not 2026-04-25"),
         (TODAY, [rates(revision=2), rates()], "a later revision of 2026-04-24 was there before revision 1"),
         (TODAY, [rates(revision=2), rates()], "went back"),
         (TODAY, [(200, b'{"rate": 1}')], "200 without rates"),
@@ -81,7 +83,7 @@ def test_right_answers_are_right(path: str, answers: list[Answer]) -> None:
         (TODAY, [(200, rates()[1].replace(b"75.0", b'"seventy"'))], "unreadable: "),
         (TODAY, [rates(), NO_SHEET], "urn:ratesvc:no_sheet though this replica holds a sheet"),
         (NEXT, [rates()], "2026-04-24 is not to come"),
-        (TOMORROW, [rates(requested_date=str(SATURDAY))], "2026-04-24 shown for 2026-04-25, set was 2026-04-25"),
+        (TOMORROW, [rates(date=str(SATURDAY))], "2026-04-24 shown for 2026-04-25, set was 2026-04-25"),
         (TOMORROW, [FIRST, NOT_YET], "was answered before"),
         (TOMORROW, [FIRST, LOADING], "was answered before"),
         (TOMORROW, [FIRST, rates(SATURDAY, 76.5)], "revision 1 of 2026-04-25 was another before"),

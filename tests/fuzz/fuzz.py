@@ -93,10 +93,10 @@ def query(content: bytes) -> None:
     values = MultiDict(parse_qsl(content.decode("utf-8", "replace"), keep_blank_values=True))
     asked: Any = SimpleNamespace(query=values, headers={})
     with suppress(BadRequest):
-        strict = StrictParams(asked, "/v1/rates/{day}")
-        strict.codes(), strict.code("quote"), strict.language()
+        strict = StrictParams(asked, "/v1/rates/{date}")
+        strict.codes(), strict.code("quote_currency"), strict.language()
     with suppress(BadRequest):
-        StrictParams(asked, "/v1/convert").text("amount"), StrictParams(asked, "/v1/convert").day("date", date.min)
+        StrictParams(asked, "/v1/convert").text("amount"), StrictParams(asked, "/v1/convert").text("date")
     with suppress(BadRequest):
         typed = StrictParams(asked, "/rate")
         typed.typed_amount(typed.code("currency"), typed.language())

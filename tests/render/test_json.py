@@ -53,7 +53,7 @@ def test_a_table_has_every_field_in_order() -> None:
     document = read(rates(ANSWER, EN))
     rows = document.pop("rates")
     assert list(document.items()) == [
-        ("requested_date", "2026-04-24"),
+        ("date", "2026-04-24"),
         ("effective_date", "2026-04-24"),
         ("revision", 2),
         ("previous_effective_date", "2026-04-23"),
@@ -62,7 +62,7 @@ def test_a_table_has_every_field_in_order() -> None:
         ("next_overdue", True),
         ("stale", True),
         ("flags", ["corrected"]),
-        ("quote", "RUB"),
+        ("quote_currency", "RUB"),
         ("published_by", "Bank of Russia"),
         ("source_url", source_url(FRIDAY)),
         ("fetched_at", "2026-04-23T13:20:05Z"),
@@ -76,7 +76,7 @@ def test_unknown_facts_are_null() -> None:
     document = read(rates(alone, EN))
     unknown = ("previous_effective_date", "next_effective_date", "next_expected_at")
     assert [document[name] for name in unknown] == [None, None, None]
-    assert (document["requested_date"], document["effective_date"]) == ("2026-04-25", "2026-04-24")
+    assert (document["date"], document["effective_date"]) == ("2026-04-25", "2026-04-24")
     assert (document["stale"], document["next_overdue"], "demo" in document) == (False, False, False)
     assert {row["change"] for row in document["rates"].values()} == {None}
     assert {row["change_percent"] for row in document["rates"].values()} == {None}
@@ -104,13 +104,18 @@ def test_a_table_has_only_the_given_codes(codes: list[str] | None, found: list[s
     assert (len(rows) if isinstance(found, int) else list(rows)) == found
 
 
-def test_in_another_quote_a_row_is_a_rate_and_its_move() -> None:
-    """The rouble has a row, and the Bank's figures in roubles are left out."""
+def test_in_another_quote_a_row_has_the_same_fields() -> None:
+    """The rouble has a row, too. The Bank's figures are in roubles, so they are null."""
     document = read(rates(ANSWER, EN, quote="EUR"))
-    assert document["quote"] == "EUR"
+    assert document["quote_currency"] == "EUR"
     assert list(document["rates"]) == ["AED", "IRR", "RUB", "USD"]
     usd = document["rates"]["USD"]
-    assert usd == {"unit_rate": Decimal("0.84"), "change": Decimal("0.04"), "change_percent": 5}
+    assert list(usd) == list(read(rates(ANSWER, EN))["rates"]["USD"])
+    assert [usd[name] for name in ("name", "numeric_code", "cbr_id")] == ["US Dollar", "036", "R00000"]
+    assert [usd[name] for name in ("nominal", "value", "unit_rate")] == [None, None, Decimal("0.84")]
+    assert (usd["change"], usd["change_percent"]) == (Decimal("0.04"), 5)
+    rouble = document["rates"]["RUB"]
+    assert [rouble[name] for name in ("name", "numeric_code", "cbr_id")] == ["Russian Ruble", "643", None]
     assert list(read(rates(ANSWER, EN, quote="EUR", codes=["RUB"]))["rates"]) == ["RUB"]
     with pytest.raises(KeyError):
         rates(ANSWER, EN, quote="XXX")
@@ -161,7 +166,7 @@ def test_a_conversion_has_strings_rounded_to_the_minor_unit() -> None:
         ("amount", "100.50"),
         ("from", "USD"),
         ("to", "RUB"),
-        ("requested_date", "2026-04-24"),
+        ("date", "2026-04-24"),
         ("effective_date", "2026-04-24"),
         ("revision", 2),
         ("stale", True),

@@ -1,4 +1,4 @@
-"""Text that is written once and sliced equals rows that are formatted one by one, byte for byte."""
+"""Rows that are written thousands at a time equal rates that are computed one by one; their forms say the same."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from ratesvc.dialects import Request
 from ratesvc.domain.columns import Column, Coverage, Currency
 from ratesvc.domain.history import History
-from ratesvc.domain.rates import EXACT, ONE, Snapshot, plain, rounded, trimmed
+from ratesvc.domain.rates import EXACT, ONE, REDENOMINATION, Snapshot, plain, rounded, trimmed
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
-from ratesvc.render import series
-from ratesvc.render.json import encode, literal
+from ratesvc.render import tables
 from ratesvc.render.language import language
+from ratesvc.render.periods import PERIODS
+from ratesvc.render.series import SeriesParams
 
 FIRST = date(1997, 12, 20)
 NOW = datetime(2026, 4, 24, tzinfo=UTC)
@@ -37,7 +38,7 @@ def column(code: str, held: dict[int, tuple[int, int]]) -> Column:
     return made
 
 
-def one_by_one(history: History, code: str, params: series.SeriesParams) -> list[tuple[date, Decimal]]:
+def one_by_one(history: History, code: str, params: SeriesParams) -> list[tuple[date, Decimal]]:
     """Each day's rate by the one rounding, from the price of one unit in roubles."""
     units, divisors = [
         dict(history.series(one, params.since, params.until)) if one != "RUB" else None for one in (code, params.quote)
@@ -49,6 +50,20 @@ def one_by_one(history: History, code: str, params: series.SeriesParams) -> list
         for day, divisor in sorted(divisors.items())
         if units is None or day in units
     ]
+
+
+Row = dict[str, Any]
+
+
+def row_of(day: date, code: str, rate: Decimal, effective: date) -> Row:
+    return {"date": str(day), "code": code, "unit_rate": rate, "effective_date": str(effective)}
+
+
+def rows_of(history: History, code: str, params: SeriesParams, today: date = LAST) -> list[Row]:
+    """What a careful reader of the JSON gets."""
+    body = tables.to_json({}, [tables.rows_of(history, code, params, today)])
+    rows: list[Row] = json.loads(body, parse_float=Decimal, parse_int=Decimal)["rows"]
+    return rows
 
 
 @given(records, records, records, st.integers(0, 40), st.integers(0, 40), st.integers(0, 40))
@@ -72,10 +87,10 @@ def test_text_equals_formatted_rows(
         for code in ("RUB", "BBB"):
             days = FIRST + timedelta(days=since), FIRST + timedelta(days=until)
             others = ("USD", "AAA") if code == "RUB" else ("USD", "AAA", "RUB")
-            params = series.SeriesParams(others, days[0], days[1], code)
+            params = SeriesParams(others, days[0], days[1], code)
             for other in others:
-                rows = [[day, literal(rate)] for day, rate in one_by_one(history, other, params)]
-                assert series.rows_of(history, other, params, LAST) == encode(rows)
+                rows = [row_of(day, other, rate, day) for day, rate in one_by_one(history, other, params)]
+                assert rows_of(history, other, params) == rows
         if change == 1:
             for added in columns:
                 added.put(LAST + ONE_DAY, 100, Decimal("0.5000"))
@@ -91,11 +106,15 @@ def test_old_roubles_are_named_on_either_side_of_a_rate(code: str, quote: str, s
     around = {11: (59_600_000, 0), 12: (59_600, 0)}
     history = History(WorkCalendar())
     history.fill([column("USD", around), column("AAA", around)], Coverage(FIRST, LAST))
-    params = series.SeriesParams((code,), FIRST + timedelta(days=11), LAST, quote)
-    document = json.loads(series.to_json(params, history, LAST, demo=False))
-    (before, (_, after)) = document["series"][code]
-    assert before[0] == "1997-12-31"
-    assert (document["denomination"] is not None) == (before[1] != after) == said
+    params = SeriesParams((code,), FIRST + timedelta(days=11), LAST, quote)
+    before, after = (row["unit_rate"] for row in rows_of(history, code, params))
+    assert ("denomination" in tables.about(params, history, demo=False)) == (before != after) == said
+    new = replace(params, new_roubles=True)
+    before, after = (row["unit_rate"] for row in rows_of(history, code, new))
+    assert before == after
+    assert "denomination" not in tables.about(new, history, demo=False)
+    shown = tables.for_readers(tables.rows_of(history, code, params, LAST), None, has_old_roubles=said)
+    assert shown.get("roubles") == (["old", "new"] if said else None)
 
 
 @given(records, records, st.integers(0, 40), st.integers(0, 40), st.sampled_from(["RUB", "BBB"]))
@@ -106,18 +125,92 @@ def test_every_day_has_the_rate_of_the_sheet_in_force(
     history = held(base, quote)
     since, until = sorted((since, until))
     days = [FIRST + timedelta(days=step) for step in range(since, until + 1)]
-    params = series.SeriesParams(("AAA",), days[0], days[-1], in_quote, "daily")
+    params = SeriesParams(("AAA",), days[0], days[-1], in_quote, "daily")
     rates = dict(one_by_one(history, "AAA", replace(params, since=FIRST)))
     expected: list[tuple[date, Decimal, date]] = []
     for day in days:
         effective = max(sheet for sheet in history.days if sheet <= day)
         if effective in rates:
             expected.append((day, rates[effective], effective))
-    assert series.rows_of(history, "AAA", params, LAST) == encode(
-        [(day, literal(rate), effective) for day, rate, effective in expected]
+    assert rows_of(history, "AAA", params) == [row_of(day, "AAA", rate, of) for day, rate, of in expected]
+    table = tables.to_csv([tables.rows_of(history, "AAA", params, LAST)], None).decode().splitlines()[1:]
+    assert table == [f"{day},AAA,{plain(rate)},{effective}" for day, rate, effective in expected]
+
+
+@given(records, records, st.integers(0, 40), st.integers(0, 40), st.sampled_from(["RUB", "BBB"]), st.booleans())
+def test_a_period_has_the_mean_and_the_ends_of_its_rates(
+    base: dict[int, tuple[int, int]],
+    quote: dict[int, tuple[int, int]],
+    since: int,
+    until: int,
+    in_quote: str,
+    new: bool,
+) -> None:
+    """The mean of the exact rates, rounded once; no period has both roubles, which the week of 1998 would."""
+    history = held(base, quote)
+    since, until = sorted((since, until))
+    for group, bounds in PERIODS.items():
+        days = FIRST + timedelta(days=since), FIRST + timedelta(days=until)
+        params = SeriesParams(("AAA",), *days, in_quote, group=group, new_roubles=new)
+        ungrouped = rows_of(history, "AAA", replace(params, group=""))
+        rows = rows_of(history, "AAA", params)
+        assert sum(row["count"] for row in rows) == len(ungrouped)
+        for row in rows:
+            members, ungrouped = ungrouped[: int(row["count"])], ungrouped[int(row["count"]) :]
+            rates = [member["unit_rate"] for member in members]
+            ends = [date.fromisoformat(one["date"]) for one in (members[0], members[-1])]
+            first = date.fromisoformat(row["date"])
+            period = bounds(ends[0])
+            assert all(end in period for end in ends)
+            assert in_quote != "RUB" or {end < REDENOMINATION for end in ends} in ({True}, {False})
+            assert first == period.since or (in_quote, first) == ("RUB", REDENOMINATION)
+            assert (row["first_effective_date"], row["effective_date"]) == tuple(map(str, ends))
+            assert (row["last"], row["min"], row["max"]) == (rates[-1], min(rates), max(rates))
+            if in_quote == "RUB":
+                assert row["unit_rate"] == trimmed(rounded(sum(rates, Decimal(0)), Decimal(len(rates))))
+            last = REDENOMINATION - ONE_DAY if in_quote == "RUB" and first < REDENOMINATION else period.until
+            assert row["complete"] == (days[0] <= first and min(period.until, last) <= days[1])
+
+
+def test_the_change_of_a_period_counts_from_the_last_rate_before_it() -> None:
+    """Also if that lies before the range; not across a month without a rate, nor from old roubles to new ones."""
+    history = History(WorkCalendar())
+    figures = {0: "5900", 11: "5960", 12: "5.96", 20: "6", 45: "6.3"}
+    dollar = column("USD", {step: (int(Decimal(value) * 10_000), 0) for step, value in figures.items()})
+    history.fill([dollar], Coverage(FIRST, LAST + timedelta(days=40)))
+
+    def changes(since: int, group: str = "month", **more: Any) -> list[tuple[str, Any, Any]]:
+        params = SeriesParams(("USD",), FIRST + timedelta(days=since), LAST + timedelta(days=40), group=group, **more)
+        rows = rows_of(history, "USD", params, LAST + timedelta(days=40))
+        return [(row["date"], row["change"], row["change_percent"]) for row in rows]
+
+    assert changes(0) == [
+        ("1997-12-01", None, None),
+        ("1998-01-01", None, None),
+        ("1998-02-01", Decimal("0.3"), 5),
+    ]
+    assert changes(12)[1:] == changes(40) == [("1998-02-01", Decimal("0.3"), 5)]
+    assert changes(0, new_roubles=True)[1] == ("1998-01-01", Decimal("0.04"), Decimal("0.6711"))
+    assert changes(10, "week")[:2] == [("1997-12-29", 60, Decimal("1.0169")), ("1998-01-01", None, None)]
+
+
+def test_the_forms_of_a_series_say_the_same() -> None:
+    """A line of JSON for each row after the metadata; CSV with the same fields, and with names if asked for."""
+    history = held({0: (10_000, 0), 2: (15_000, 0)}, {0: (70_000, 2)})
+    params = SeriesParams(("AAA", "BBB"), FIRST, LAST)
+    head = tables.about(params, history, demo=True)
+    parts = [tables.rows_of(history, code, params, LAST) for code in params.codes]
+    document = json.loads(tables.to_json(head, parts))
+    rows = document.pop("rows")
+    assert list(map(json.loads, tables.to_lines(head, parts).splitlines())) == [document, *rows]
+    assert (document["demo"], len(rows)) == (True, 3)
+    named = [tables.for_readers(part, language("en")) for part in parts]
+    text = tables.to_csv(named, language("ru")).decode("utf-8-sig")
+    assert [row["unit_rate"] for row in csv.DictReader(text.splitlines(), delimiter=";")] == ["1", "1,5", "0,07"]
+    assert text.splitlines()[0] == "date;code;name;unit_rate;effective_date"
+    assert tables.to_csv([{"code": ["X"], "name": ['Pound "A", old']}], None) == (
+        b'code,name\r\nX,"Pound ""A"", old"\r\n'
     )
-    table = series.to_csv("date", series.columns_of(history, params, LAST), None).decode().splitlines()[1:]
-    assert table == [f"{day},{effective},{plain(rate)}" for day, rate, effective in expected]
 
 
 @given(records, records, st.sampled_from([ONE, Decimal("1.37"), Decimal(100)]))
@@ -160,7 +253,9 @@ NEGATIVE_RATES = {"2026-04-24": "-0.1221", "2026-04-25": "75.5273"}
 @pytest.mark.parametrize("tag", [None, "en", "ru", "ar", "fa", "de", "sv"])
 def test_no_cell_is_a_formula(tag: str | None) -> None:
     """Every cell is a day, a code or a plain number: none begins with = + @ or a tab, and -0.1221 stays as it is."""
-    text = series.to_csv("date", {"USD": NEGATIVE_RATES}, language(tag) if tag else None).decode("utf-8-sig")
+    rates = list(NEGATIVE_RATES.values())
+    columns = {"date": list(NEGATIVE_RATES), "code": ["USD"] * 2, "unit_rate": rates}
+    text = tables.to_csv([columns], language(tag) if tag else None).decode("utf-8-sig")
     separator = ";" if ";" in text else ","
     cells = [cell for row in csv.reader(text.splitlines(), delimiter=separator) for cell in row]
     assert all(PLAIN_CELL.fullmatch(cell) for cell in cells), cells

@@ -204,7 +204,7 @@ async def test_a_currency_that_was_missing_once_does_not_return_tenfold(bank: Ba
 
 RANGES = (
     "/v1/series?codes=USD&since={since}&until={until}",
-    "/v1/series?codes=USD&format=csv&since={since}&until={until}",
+    "/v1/series.csv?codes=USD&since={since}&until={until}",
     "/chart.svg?codes=USD&since={since}&until={until}",
     "/ecb/eurofxref-hist.csv",
     "/frankfurter/v1/{since}..{until}?base=USD&symbols=RUB",

@@ -37,7 +37,7 @@ DATED = (
     "/v1/rates/2026-04-26/USD.txt",
     "/v1/convert?amount=5&from=USD&to=EUR&date=2026-04-26",
     "/v1/series?codes=USD&since=2026-04-23&until=2026-04-26",
-    "/rate?date=2026-04-26&currency=USD&lang=en",
+    "/rate?date=2026-04-26&code=USD&lang=en",
     "/chart.svg?codes=USD&since=2026-04-23&until=2026-04-26",
     "/scripts/XML_daily.asp?date_req=26/04/2026",
     "/frankfurter/v1/2026-04-26?base=USD",
@@ -243,13 +243,19 @@ def test_the_same_language_is_the_same_key() -> None:
 async def test_a_currency_that_a_sheet_lacks_is_not_called_unknown(served: Served, clock: Clock) -> None:
     """Another sheet has it. The text names the sheet that lacks it."""
     served.service.history.add(Revision(without(sheet(THURSDAY), "CNY"), 2, clock()))
-    for path in ("?quote=CNY", "/CNY.txt"):
+    for path in ("?quote_currency=CNY", "/CNY.txt"):
         status, _, body = await served.get(f"/v1/rates/2026-04-23{path}")
         assert (status, json.loads(body)["detail"]) == (404, "The sheet of 2026-04-23 has no CNY.")
 
 
 PUBLISHED = (
-    *("/v1/rates", "/v1/rates/2026-04-23", "/v1/rates?quote=USD&lang=ru", "/v1/currencies", "/v1/series?codes=USD"),
+    *(
+        "/v1/rates",
+        "/v1/rates/2026-04-23",
+        "/v1/rates?quote_currency=USD&lang=ru",
+        "/v1/currencies",
+        "/v1/series?codes=USD",
+    ),
     *(
         "/widget",
         "/widget/frame?lang=ru",

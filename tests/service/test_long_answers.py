@@ -18,7 +18,8 @@ from fake_bank import TABLE, Bank, sheet
 
 from ratesvc.config import Settings
 from ratesvc.domain.rates import FIRST_DAY
-from ratesvc.render import png, series
+from ratesvc.render import png, tables
+from ratesvc.render.series import SeriesParams
 from ratesvc.render.widget import rows
 from ratesvc.service.publication import Body, Queue
 from ratesvc.web.params import MOST_POINTS
@@ -43,7 +44,7 @@ async def test_a_series_of_too_many_points_is_refused_before_it_is_rendered(
 ) -> None:
     """The problem names the limit and the alternatives. A few currencies on every day since 1992 are within it."""
     with monkeypatch.context() as patch:
-        patch.setattr(series, "to_json", None)
+        patch.setattr(tables, "to_json", None)
         status, headers, body = await whole.get(DAILY + EVERY)
     problem = json.loads(body)
     assert (status, headers["Content-Type"]) == (400, "application/problem+json")
@@ -53,17 +54,17 @@ async def test_a_series_of_too_many_points_is_refused_before_it_is_rendered(
         assert way in problem["detail"]
     status, _, body = await whole.get(DAILY + "USD,EUR,CNY,GBP,JPY")
     assert status == 200
-    assert sum(map(len, json.loads(body)["series"].values())) > 50_000
+    assert len(json.loads(body)["rows"]) > 50_000
 
 
 async def test_the_limit_holds_for_every_form_of_a_series(whole: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """It counts the rates of an answer, not its lines."""
     monkeypatch.setattr("ratesvc.web.series.MOST_POINTS", 5)
     for query in (
-        *("", "&format=csv", "&group=month", "&quote=EUR", "&format=csv&locale=ru"),
-        *("&fill=daily", "&fill=daily&format=csv", "&fill=daily&quote=EUR"),
+        *("?", ".csv?", ".jsonl?", "?group=month", "?quote_currency=EUR", ".csv?locale=ru"),
+        *("?fill=daily", ".csv?fill=daily", "?fill=daily&quote_currency=EUR"),
     ):
-        path = f"/v1/series?since=2026-04-23&until=2026-04-24{query}&codes="
+        path = f"/v1/series{query}&since=2026-04-23&until=2026-04-24&codes="
         assert (await whole.get(f"{path}USD,CHF"))[0] == 200, query
         assert (await whole.get(f"{path}USD,CHF,GBP"))[0] == 400, query
 
@@ -94,14 +95,14 @@ async def test_files_of_all_history_have_no_limit(whole: Served, monkeypatch: py
 @pytest.fixture
 def held_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """Lets no rendering of daily points end before this is set."""
-    release, to_json = threading.Event(), series.to_json
+    release, about = threading.Event(), tables.about
 
-    def slow(asked: series.SeriesParams, *given: Any, **more: Any) -> bytes:
+    def slow(asked: SeriesParams, *given: Any, **more: Any) -> dict[str, Any]:
         if asked.fill == "daily":
             assert release.wait(PATIENCE_S)
-        return to_json(asked, *given, **more)
+        return about(asked, *given, **more)
 
-    monkeypatch.setattr(series, "to_json", slow)
+    monkeypatch.setattr(tables, "about", slow)
     yield release
     release.set()
 

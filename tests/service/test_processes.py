@@ -41,7 +41,7 @@ async def test_demo_serves_today_tomorrow_and_a_badge_without_any_network(tmp_pa
 async def test_after_kill_9_and_without_the_bank_the_answers_are_the_same(bank: Bank, tmp_path: Path) -> None:
     """The stored sheets give the same bytes and ETags, and the kill leaves no process behind."""
     around_today(bank)
-    paths = ("/v1/rates", "/v1/rates?quote=EUR", "/widget?lang=ru", "/widget/frame")
+    paths = ("/v1/rates", "/v1/rates?quote_currency=EUR", "/widget?lang=ru", "/widget/frame")
     async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url) as program:
         await program.holds_two_sheets()
         before = [await program.get(path) for path in paths]

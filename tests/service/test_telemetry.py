@@ -138,7 +138,7 @@ async def test_the_access_log_has_no_address_and_the_id_of_a_500(
             for _ in range(2):
                 _, headers, _ = await served.get("/v1/rates", User_Agent="a reader")
             monkeypatch.setattr("ratesvc.render.json.rates", broken)
-            _, _, body = await served.get("/v1/rates?codes=USD&quote=EUR")
+            _, _, body = await served.get("/v1/rates?codes=USD&quote_currency=EUR")
     first, remembered, failed, last = (line for line in logged if line["event"].startswith("request"))
     for line in (first, remembered):
         assert line.keys() >= {"id", "method", "path", "agent", "status", "bytes", "ms"}

@@ -362,7 +362,7 @@ async def test_an_amount_is_repeated_as_it_was_given(served: Served) -> None:
         ("/frankfurter/v1/2026-04-19?amount={}&to=RUB", '"amount":{},'),
         ("/frankfurter/v1/2026-04-01..2026-04-10?amount={}&to=RUB", '"amount":{},'),
         (
-            "/rate?currency=USD&amount={}",
+            "/rate?code=USD&amount={}",
             'name="amount" inputmode="decimal" autocomplete="off" maxlength="30" value="{}"',
         ),
     )

@@ -42,6 +42,7 @@ DOCUMENT: dict[str, Any] = json.loads(contract.document(SITE, FRIDAY))
 OPERATIONS = contract.operations(SITE, FRIDAY)
 PARAMETERS: dict[str, Any] = contract.contract()["components"]["parameters"]
 
+SERIES = ("/v1/series", "/v1/series.csv", "/v1/series.jsonl")
 FIXED = (
     *("/health", "/livez", "/readyz", "/metrics", "/openapi.json", "/docs", "/favicon.ico", "/robots.txt"),
     *("/widget/rates.js", "/widget/converter.js", "/widget/manifest.json"),
@@ -57,27 +58,31 @@ def split(requests: Mapping[str, str]) -> dict[str, list[str]]:
 # What answers each problem, and each 503 that is none; the moment is Friday evening, Saturday's sheet is announced.
 CALM = split(
     {
-        "/v1/rates": "?codes=USD ?quote=USD ?code=1 ?codes=XQZ",
-        "/v1/rates.csv": "- ?codes=USD&locale=ru ?quote=USD ?codes=RUB ?quote=XQZ",
-        "/v1/rates/{day}.csv": "today.csv 2026-04-24.csv?revision=1 x.csv 2026-04-24.csv?codes=XQZ "
+        "/v1/rates": "?codes=USD ?quote_currency=USD ?code=1 ?codes=XQZ",
+        "/v1/rates.csv": "- ?codes=USD&locale=ru&lang=de ?quote_currency=USD ?codes=RUB ?quote_currency=XQZ",
+        "/v1/rates/{date}.csv": "today.csv next.csv 2026-04-24.csv?revision=1 x.csv 2026-04-24.csv?codes=XQZ "
         "2026-04-24.csv?revision=2 2026-05-30.csv 1992-06-30.csv",
-        "/v1/rates/today": "?lang=ru ?codes=USD&codes=USD ?quote=XQZ",
-        "/v1/rates/next": "- ?quote=1 ?codes=XQZ",
-        "/v1/rates/{day}": "2026-04-24 1992-07-02?quote=USD 2026-04-24?revision=1 2026-02-30 2026-04-24?codes=XQZ "
+        "/v1/rates/{date}": "2026-04-24 today?lang=ru next 1992-07-02?quote_currency=USD 2026-04-24?revision=1 "
+        "2026-02-30 2026-04-24?codes=XQZ "
         "2026-04-24?revision=2 2026-05-30 1992-06-30",
-        "/v1/rates/{day}/{code}.txt": "2026-04-24/USD.txt 2026-04-24/US.txt 2026-04-24/XQZ.txt 2026-05-30/USD.txt "
+        "/v1/rates/{date}/{code}.txt": "2026-04-24/USD.txt next/USD.txt 2026-04-24/US.txt 2026-04-24/XQZ.txt "
+        "2026-05-30/USD.txt "
         "1992-06-30/USD.txt",
-        "/v1/series": "?codes=USD ?codes=USD&fill=daily&since=2026-04-20 ?codes=USD&group=year&since=1992-07-01 "
-        "?codes=EUR,RUB&quote=USD ?codes=USD&format=csv ?codes=USD&format=csv&locale=ru - ?codes=XQZ "
-        "?codes=USD&until=0001-01-01 ?codes=USD&since=0001-01-01&until=1992-06-30 "
-        "?codes=USD,EUR,CNY,GBP,JPY,CHF,KZT,CAD&fill=daily&since=1992-07-01",
-        "/v1/convert": "- ?amount=-0.5&from=USD&to=JPY&date=2026-04-24 ?amount=1e5 ?to=XQZ ?date=2026-05-30 "
-        "?date=1992-06-30",
+        **dict.fromkeys(
+            SERIES,
+            "?codes=USD ?codes=USD&fill=daily&since=2026-04-20 ?codes=USD&group=year&since=1992-07-01 "
+            "?codes=EUR,RUB&quote_currency=USD ?codes=USD&group=week ?codes=USD&until=2026-05-30&fill=daily - "
+            "?codes=XQZ "
+            "?codes=USD&until=0001-01-01 ?codes=USD&since=0001-01-01&until=1992-06-30 "
+            "?codes=USD,EUR,CNY,GBP,JPY,CHF,KZT,CAD&fill=daily&since=1992-07-01",
+        ),
+        "/v1/convert": "?from=USD - ?amount=-0.5&from=USD&to=JPY&date=next ?from=USD&to=XQZ ?from=USD&date=2026-05-30 "
+        "?from=USD&date=1992-06-30",
         "/v1/currencies": "?lang=ru ?lng=ru",
         "/chart.svg": "?codes=USD&since=2026-04-20 - ?codes=USD&width=1 ?codes=XQZ ?codes=USD&until=1992-06-30 "
         "?codes=USD&scale=indexed&theme=dark",
         "/chart.png": "?codes=USD&since=2026-04-20 - ?codes=USD&theme=auto ?codes=XQZ ?codes=USD&until=1992-06-30",
-        "/rate": "- ?date=2026-04-24&lang=ru ?date=1 ?currency=XQZ ?date=2026-05-30 ?date=1992-06-30",
+        "/rate": "- ?date=2026-04-24&lang=ru ?date=1 ?code=XQZ ?date=2026-05-30 ?date=1992-06-30",
         "/v1/events": "- ?codes=USD",
         "/": "- ?codes=XQZ&date=2026-05-30&lang=tlh",
         "/widget": "- ?date=2026-05-30 ?date=1992-06-30 ?style=link&shadow=1",
@@ -92,28 +97,27 @@ CALM = split(
 )
 LOADING = split(
     {
-        "/v1/rates/next": "-",
-        "/v1/rates/{day}": "2026-04-15",
-        "/v1/rates/{day}.csv": "2026-04-15.csv",
-        "/v1/rates/{day}/{code}.txt": "2026-04-15/USD.txt",
-        **dict.fromkeys(("/v1/series", "/chart.svg", "/chart.png"), "?codes=USD"),
-        **dict.fromkeys(
-            ("/v1/convert", "/rate", "/widget", "/widget/frame", "/widget/rows.json", "/embed"), "?date=2026-04-15"
-        ),
+        "/v1/rates/{date}": "2026-04-15 next",
+        "/v1/rates/{date}.csv": "2026-04-15.csv",
+        "/v1/rates/{date}/{code}.txt": "2026-04-15/USD.txt",
+        **dict.fromkeys((*SERIES, "/chart.svg", "/chart.png"), "?codes=USD ?codes=USD&until=next"),
+        "/v1/convert": "?from=USD&date=2026-04-15",
+        **dict.fromkeys(("/rate", "/widget", "/widget/frame", "/widget/rows.json", "/embed"), "?date=2026-04-15"),
         "/oembed": "?url={base}/embed%3Fdate=2026-04-15",
     }
 )
 EMPTY = split(
     {
         **dict.fromkeys(CALM, "-"),
-        **dict.fromkeys(("/v1/rates", "/v1/series", "/chart.svg", "/chart.png"), "?codes=USD"),
-        "/v1/rates/{day}": "2026-04-24?codes=USD",
-        "/v1/rates/{day}.csv": "2026-04-24.csv",
-        "/v1/rates/{day}/{code}.txt": "2026-04-24/USD.txt",
+        **dict.fromkeys(("/v1/rates", *SERIES, "/chart.svg", "/chart.png"), "?codes=USD"),
+        "/v1/convert": "?from=USD",
+        "/v1/rates/{date}": "2026-04-24?codes=USD",
+        "/v1/rates/{date}.csv": "2026-04-24.csv",
+        "/v1/rates/{date}/{code}.txt": "2026-04-24/USD.txt next/USD.txt",
         "/oembed": "?url={base}/embed",
     }
 )
-BUSY = ("/v1/series", "/chart.svg", "/chart.png", "/widget/card.png")
+BUSY = (*SERIES, "/chart.svg", "/chart.png", "/widget/card.png")
 STRICT = ("/chart.svg", "/chart.png", "/rate")
 STREAMS = {one["path"] for one in OPERATIONS if "text/event-stream" in one["responses"][200]["content"]}
 
@@ -183,7 +187,7 @@ def check(path: str, status: int, headers: Mapping[str, str], body: bytes) -> se
         assert body.startswith(b"\x89PNG")
         return {str(status), f"{status} {media}"}
     schema = answer["content"][media]["schema"]
-    value: Any = json.loads(body) if media.endswith("json") else body.decode()
+    value: Any = json.loads(body) if media.endswith(("/json", "+json")) else body.decode()
     assert not wrong(schema, value), (path, status)
     return {str(status), f"{status} {media}", *([f"{status} {value['type']}"] if "problem" in media else [])}
 
@@ -270,7 +274,7 @@ def outside(schema: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
         return schema["enum"], ["zzz", ""]
     if "minimum" in schema:
         return [schema["minimum"], schema["maximum"]], [schema["minimum"] - 1, schema["maximum"] + 1, "1.0"]
-    return ["2022-11-18"] if schema.get("format") == "date" else [], ["!"]
+    return ["2022-11-18", "today", "next"] if schema.get("format") == "day" else [], ["!"]
 
 
 async def test_strict_handlers_accept_the_values_of_the_contract_and_no_others(whole: Served) -> None:
@@ -403,7 +407,7 @@ def test_examples_fit_their_schemas() -> None:
     for name, schema in parts["schemas"].items():
         for example in schema.get("examples", ()):
             assert not wrong(schema, example), name
-    for name in parts["schemas"].keys() - {"OfficialRate", "OldRoubles", "Currency", "Problem", "Document"}:
+    for name in parts["schemas"].keys() - {"Rate", "OldRoubles", "Currency", "Problem", "Document"}:
         assert parts["schemas"][name]["examples"], name
     for problem in PROBLEMS.values():
         value = parts["examples"][problem.slug]["value"]
@@ -442,7 +446,9 @@ async def test_the_examples_of_the_page_work(whole: Served) -> None:
         status, headers, body = await got(whole, one["path"], url.removeprefix(base(whole)))
         assert status == 200, url
         assert check(one["path"], status, headers, body)
-        media = {"application/json", "text/plain", "text/csv"} & one["responses"][200]["content"].keys()
+        media = {"application/json", "application/x-ndjson", "text/plain", "text/csv"} & one["responses"][200][
+            "content"
+        ].keys()
         if media and "Service" not in one["tags"]:
             answer = (msgspec.json.format(body, indent=2) if "application/json" in media else body).decode()
             example, *others = re.findall(r'<pre tabindex="0">(.*?)</pre>', articles[name], re.DOTALL)
@@ -506,6 +512,6 @@ async def test_an_empty_service_describes_itself(settings: Settings, serve: Serv
     """Without a sheet the examples use today's date."""
     async with serve(settings) as running:
         document = json.loads((await running.get("/openapi.json"))[2])
-        assert document["components"]["parameters"]["path-day"]["example"] == "2026-04-24"
+        assert document["components"]["parameters"]["path-date"]["example"] == "2026-04-24"
         assert document["servers"] == [{"url": running.url.replace("127.0.0.1", "localhost")}]
         assert (await running.get("/docs"))[0] == 200

@@ -19,22 +19,25 @@ from ratesvc.web.params import _hint as hint
 
 TODAY = date(2026, 4, 24)
 LINK = "https://a.example/{code}"
-DAY, CHART, CONVERT = "/v1/rates/{day}", "/chart.svg", "/v1/convert"
+DAY, CHART, CONVERT = "/v1/rates/{date}", "/chart.svg", "/v1/convert"
 READ: dict[str, tuple[str, Callable[[StrictParams], object], object]] = {
     "codes": (DAY, lambda params: params.codes(), None),
-    "quote": (DAY, lambda params: params.code("quote"), "RUB"),
+    "quote_currency": (DAY, lambda params: params.code("quote_currency"), "RUB"),
     "lang": (DAY, lambda params: params.language().tag, "en"),
-    "locale": ("/v1/rates.csv", lambda params: (found := params.locale()) and found.tag, None),
+    "locale": ("/v1/rates.csv", lambda params: (found := params.given_language("locale")) and found.tag, None),
     "revision": (DAY, lambda params: params.text("revision"), ""),
     "theme": (CHART, lambda params: params.text("theme"), "auto"),
     "width": (CHART, lambda params: params.number("width"), 720),
     "amount": (CONVERT, lambda params: params.text("amount"), "1"),
-    "date": (CONVERT, lambda params: params.day("date", TODAY), TODAY),
+    "date": (CONVERT, lambda params: params.text("date"), "today"),
 }
 """By name: an address that has the parameter, how it is read, and its default."""
 
 
 def params(text: str, path: str = DAY) -> StrictParams:
+    """With what the address requires, where the text does not have it."""
+    required = {CHART: "codes=USD", CONVERT: "from=USD"}.get(path, "")
+    text = f"{text}&{required}" if required and required.partition("=")[0] not in text else text
     return StrictParams(make_mocked_request("GET", f"/?{text}"), path)
 
 
@@ -59,7 +62,7 @@ def test_without_parameters_everything_has_its_default(text: str) -> None:
     ("text", "name", "value"),
     [
         ("codes=usd,%20EUR,USD,cny", "codes", ("USD", "EUR", "CNY")),
-        ("quote=kzt", "quote", "KZT"),
+        ("quote_currency=kzt", "quote_currency", "KZT"),
         ("lang=pt_BR", "lang", "pt-BR"),
         ("locale=de", "locale", "de"),
         ("theme=dark", "theme", "dark"),
@@ -69,7 +72,8 @@ def test_without_parameters_everything_has_its_default(text: str) -> None:
         (f"amount={'9' * 15}.{'1' * 10}", "amount", f"{'9' * 15}.{'1' * 10}"),
         ("width=320", "width", 320),
         ("width=1600", "width", 1600),
-        ("date=2026-04-25", "date", date(2026, 4, 25)),
+        ("date=2026-04-25", "date", "2026-04-25"),
+        ("date=next", "date", "next"),
     ],
 )
 def test_a_value_is_understood(text: str, name: str, value: object) -> None:
@@ -88,7 +92,7 @@ def test_a_refused_number_is_told_its_bounds() -> None:
     ("name", "values"),
     [
         ("codes", ["", ",", "USD,", "US", "USDT", "U$D", "USD;EUR", "УСД", "USD EUR", "ＵＳＤ", "A" * 5000, "USD,<b>"]),
-        ("quote", ["", "US", "USD,EUR", "ＵＳＤ", "RUB ", "<b>"]),
+        ("quote_currency", ["", "US", "USD,EUR", "ＵＳＤ", "RUB ", "<b>"]),
         ("lang", ["", "e", "zz", "en-", "-en", "../ru", "en;q=0.5", "ru\u0000", "en-US-POSIX-a-b", "ру", "ru" * 40]),
         ("theme", ["", "DARK", "blue", "auto "]),
         ("revision", ["", "0", "-1", "+1", "01", "1.0", "1e3", "10000", "١", " 1", "999999999999999999999"]),
@@ -116,7 +120,8 @@ def test_other_notations_of_a_day_are_refused(text: str) -> None:
     """Also other forms of ISO 8601, which only some programs understand."""
     with pytest.raises(BadRequest, match="YYYY-MM-DD"):
         day_of(text)
-    assert refusal(f"date={quote(text)}", CONVERT) == "Give an existing day in the form YYYY-MM-DD."
+    said = refusal(f"from=USD&date={quote(text)}", CONVERT)
+    assert said == "Give an existing day as YYYY-MM-DD, or today, or next."
 
 
 @given(st.dates())
@@ -145,7 +150,7 @@ def test_codes_are_bounded() -> None:
 
 @pytest.mark.parametrize(
     ("text", "nearest"),
-    [("code=USD", "codes"), ("Quote=USD", "quote"), ("language=ru", "lang"), ("revison=1", "revision")],
+    [("code=USD", "codes"), ("Quote=USD", "quote_currency"), ("language=ru", "lang"), ("revison=1", "revision")],
 )
 def test_an_unknown_parameter_names_the_nearest(text: str, nearest: str) -> None:
     """A misspelt parameter never silently answers something else."""
@@ -155,10 +160,11 @@ def test_an_unknown_parameter_names_the_nearest(text: str, nearest: str) -> None
 @pytest.mark.parametrize(
     ("path", "text", "meant"),
     [
-        *(("/v1/series", f"{name}=2026-04-24", "since") for name in ("from", "start", "start_date")),
-        *(("/v1/series", f"{name}=2026-04-24", "until") for name in ("to", "end", "end_date")),
-        *(("/v1/series", "symbols=USD", "codes"), ("/v1/rates", "currencies=USD", "codes")),
-        *((CONVERT, "base=USD", "from"), (CONVERT, "symbols=USD", "to"), ("/v1/rates", "base=USD", "quote")),
+        *(("/v1/series", f"{name}=2026-04-24", "since") for name in ("from", "start", "start_date", "startPeriod")),
+        *(("/v1/series", f"{name}=2026-04-24", "until") for name in ("to", "end", "end_date", "endPeriod")),
+        *(("/v1/rates", "currencies=USD", "codes"), ("/v1/rates", "target=USD", "quote_currency")),
+        *((CONVERT, "base=USD", "from"), (CONVERT, "symbols=USD", "to"), (CONVERT, "quote_currency=EUR", "to")),
+        ("/rate", "currency=USD", "code"),
     ],
 )
 def test_a_name_of_another_api_names_ours(path: str, text: str, meant: str) -> None:
@@ -166,15 +172,27 @@ def test_a_name_of_another_api_names_ours(path: str, text: str, meant: str) -> N
     assert refusal(text, path).endswith(f". Did you mean {meant}?")
 
 
-@pytest.mark.parametrize("path", ["/v1/rates", "/v1/rates.csv", "/v1/rates/today", DAY])
+@pytest.mark.parametrize("name", ["base", "source", "from", "to", "symbols", "quotes"])
+def test_a_name_for_the_other_side_of_a_rate_says_which_way_ours_goes(name: str) -> None:
+    """Elsewhere `base=USD` with EUR is 0.9651. Whoever only changed the name would get the inverse rate."""
+    for path in ("/v1/rates", "/v1/rates.csv", DAY):
+        said = refusal(f"{name}=USD", path)
+        assert "price of one unit of a code in quote_currency" in said
+        assert said.endswith("is here USD with quote_currency=EUR.")
+        assert ("Did you mean codes?" in said) == (name in ("symbols", "quotes"))
+    assert "quote_currency=EUR" in refusal("base=USD", "/v1/rates/{date}/{code}.txt")
+
+
+@pytest.mark.parametrize("path", ["/v1/rates", "/v1/rates.csv", DAY])
 def test_the_day_of_a_sheet_is_part_of_the_path(path: str) -> None:
     """The error gives the whole path for a day, and its form for anything else."""
     assert refusal("date=2026-04-24", path).endswith(" The day is part of the path: /v1/rates/2026-04-24")
+    assert refusal("date=next", path).endswith(" The day is part of the path: /v1/rates/next")
     assert refusal("day=24.04.2026", path).endswith(" The day is part of the path: /v1/rates/YYYY-MM-DD")
     assert refusal("date=x", "/v1/currencies").endswith("Known: lang.")
 
 
-@pytest.mark.parametrize("text", ["codes=RUB", "codes=rub,RUB&quote=RUB", "codes=usd&quote=USD"])
+@pytest.mark.parametrize("text", ["codes=RUB", "codes=rub,RUB&quote_currency=RUB", "codes=usd&quote_currency=USD"])
 def test_the_quote_currency_alone_is_no_list_of_codes(text: str) -> None:
     """The answer would be an empty object, which says nothing."""
     with pytest.raises(BadRequest, match="leaves nothing to show") as caught:
@@ -198,7 +216,7 @@ def test_a_page_is_in_the_best_language_of_the_browser(accepted: str, tag: str) 
 
 def test_an_unknown_parameter_near_to_none_names_them_all() -> None:
     """A page without parameters has nothing to name."""
-    assert refusal("xyzzy=1") == "There is no parameter 'xyzzy'. Known: codes, quote, lang, revision."
+    assert refusal("xyzzy=1") == "There is no parameter 'xyzzy'. Known: codes, quote_currency, lang, revision."
     assert refusal("x=1", "/v1/events") == "There is no parameter 'x'."
 
 
@@ -206,7 +224,8 @@ def test_a_long_unknown_name_is_cut_to_forty_letters() -> None:
     """In the error, and in the search for a similar name: nobody can make us write a page of theirs."""
     for length in (41, 5000):
         assert (
-            refusal("x" * length + "=1") == f"There is no parameter {'x' * 40!r}. Known: codes, quote, lang, revision."
+            refusal("x" * length + "=1")
+            == f"There is no parameter {'x' * 40!r}. Known: codes, quote_currency, lang, revision."
         )
     assert "Did you mean yy" in hint("y" * 100, "", DAY, ["y" * 40])
     assert "Did you mean xx" in hint("x" * 18 + "y" + "z" * 22, "", DAY, ["x" * 18 + "yqq"])

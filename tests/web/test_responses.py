@@ -237,14 +237,14 @@ async def test_an_unknown_error_is_a_500_that_tells_nothing(
 
     with monkeypatch.context() as patch:
         patch.setattr("ratesvc.render.json.rates", broken)
-        status, answered, body = await served.get("/v1/rates?codes=USD&quote=EUR")
+        status, answered, body = await served.get("/v1/rates?codes=USD&quote_currency=EUR")
     document = json.loads(body)
     assert (status, document["type"], answered["Cache-Control"]) == (500, "urn:ratesvc:internal", "no-store")
     assert b"secret" not in body
     incident = document["detail"].removeprefix("Incident ").removesuffix(".")
     logged = capsys.readouterr().out
     assert (incident in logged, "a secret" in logged) == (True, True)
-    assert (await served.get("/v1/rates?codes=USD&quote=EUR"))[0] == 200
+    assert (await served.get("/v1/rates?codes=USD&quote_currency=EUR"))[0] == 200
 
 
 async def test_answers_are_remembered_unless_no_cache_may_keep_them(served: Served) -> None:

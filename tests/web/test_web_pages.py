@@ -16,7 +16,7 @@ async def test_the_browser_chooses_the_language_where_none_is_asked_for(served: 
     """Each request anew, also after another reader's; caches keep one page for each Accept-Language."""
     asked = [("ru-RU, en;q=0.8", "", "ru"), ("de, en;q=0.5", "", "en"), ("ru", "", "ru"), ("", "", "en")]
     asked += [("en", "lang=en", "en"), ("ru", "lang=en", "en")]
-    for path, (accepted, lang, shown) in product(("/", "/rate?currency=USD", "/docs", "/rate?currency=?"), asked):
+    for path, (accepted, lang, shown) in product(("/", "/rate?code=USD", "/docs", "/rate?code=?"), asked):
         status, headers, body = await served.get(f"{path}{'&' if '?' in path else '?'}{lang}", Accept_Language=accepted)
         assert f'<html lang="{shown}"'.encode() in body, (path, accepted)
         varies = "Accept-Encoding" if lang else "Accept-Encoding, Accept-Language"

@@ -30,7 +30,7 @@ async def test_today_is_the_sheet_in_force_with_its_change(served: Served) -> No
     document = read(body)
     assert status == 200
     assert headers["Content-Type"] == "application/json"
-    assert document["requested_date"] == document["effective_date"] == "2026-04-24"
+    assert document["date"] == document["effective_date"] == "2026-04-24"
     assert document["previous_effective_date"] == "2026-04-23"
     assert document["next_effective_date"] is None
     assert document["next_expected_at"] == "2026-04-24T18:00:00+03:00"
@@ -55,7 +55,7 @@ async def test_next_is_not_yet_set_until_the_bank_has_set_it(bank: Bank, served:
     await served.service.refresh()
     await eventually(lambda: served.service.history.of_date(SATURDAY))
     document = read((await served.get("/v1/rates/next"))[2])
-    assert (document["requested_date"], document["effective_date"]) == ("2026-04-25", "2026-04-25")
+    assert (document["date"], document["effective_date"]) == ("2026-04-25", "2026-04-25")
     for rest in (".csv?codes=USD", "/USD.txt"):
         named, dated = [await served.get(f"/v1/rates/{day}{rest}") for day in ("next", SATURDAY)]
         assert (named[0], named[2]) == (200, dated[2])
@@ -75,8 +75,8 @@ async def test_codes_select_rows_and_quote_gives_cross_rates(served: Served) -> 
     """Codes in any case; `lang` names the currencies. RUB is a row in another quote, which is left out."""
     document = read((await served.get("/v1/rates?codes=eur,USD&lang=ru"))[2])
     assert [(code, row["name"]) for code, row in document["rates"].items()] == [("EUR", "евро"), ("USD", "доллар США")]
-    document = read((await served.get("/v1/rates?quote=USD"))[2])
-    assert (document["quote"], "USD" in document["rates"]) == ("USD", False)
+    document = read((await served.get("/v1/rates?quote_currency=USD"))[2])
+    assert (document["quote_currency"], "USD" in document["rates"]) == ("USD", False)
     assert abs(document["rates"]["RUB"]["unit_rate"] * sheet(FRIDAY).by_code["USD"].value - 1) < Decimal("1e-9")
 
 
@@ -88,16 +88,21 @@ async def test_a_wrong_parameter_is_named_with_its_value_and_what_it_takes(serve
         ("/v1/rates?codes=USD,", "codes", "USD,", "ISO 4217"),
         ("/v1/rates?codes=RUB", "codes", "RUB", "leaves nothing to show"),
         ("/v1/rates?lang=qq", "lang", "qq", "language tag"),
-        ("/v1/rates/2026-02-30", "day", "2026-02-30", "YYYY-MM-DD"),
-        ("/v1/rates/24.04.2026", "day", "24.04.2026", "YYYY-MM-DD"),
+        ("/v1/rates/2026-02-30", "date", "2026-02-30", "YYYY-MM-DD"),
+        ("/v1/rates/24.04.2026", "date", "24.04.2026", "YYYY-MM-DD"),
         ("/v1/rates/today/US.txt", "code", "US", "ISO 4217"),
         ("/v1/rates/2026-04-24?revision=0", "revision", "0", "1 to 9999"),
         ("/v1/series", "codes", None, "codes is missing"),
         ("/v1/series?codes=USD&since=2026-02-30", "since", "2026-02-30", "YYYY-MM-DD"),
         ("/v1/series?codes=USD&since=2026-04-24&until=2026-04-23", "since", "2026-04-24", "later than until"),
-        ("/v1/series?codes=USD&group=week", "group", "week", "month, year"),
+        ("/v1/series?codes=USD&group=day", "group", "day", "week, month, quarter, year"),
         ("/v1/series?codes=USD&group=month&fill=daily", "fill", "daily", "cannot be combined"),
-        ("/v1/convert?amount=1_000", "amount", "1_000", "decimal number"),
+        ("/v1/convert", "from", None, "from is missing. It takes one ISO 4217 code"),
+        ("/v1/convert?from=USD&date=tomorrow", "date", "tomorrow", "as YYYY-MM-DD, or today, or next"),
+        ("/v1/series?codes=USD&since=2026-04-25", "since", "2026-04-25", "which is 2026-04-24 by default: give until"),
+        ("/v1/series?codes=USD&format=csv", "format", "csv", "suffix of the path, such as .csv"),
+        ("/v1/series?codes=USD&locale=ru", "locale", "ru", "for the addresses that end with .csv"),
+        ("/v1/convert?from=USD&amount=1_000", "amount", "1_000", "decimal number"),
         ("/v1/currencies?lng=ru", "lng", "ru", "Did you mean lang?"),
         ("/chart.svg?codes=USD&width=1", "width", "1", "320 to 1600"),
     ):
@@ -130,8 +135,8 @@ async def test_a_sheet_as_csv_has_the_figures_of_the_json(served: Served) -> Non
         assert body.decode().splitlines() == [f"code,effective_date,{','.join(names)}", *expected]
     russian = (await served.get("/v1/rates.csv?codes=USD,JPY,TRY&locale=ru"))[2].decode("utf-8-sig")
     assert russian.splitlines()[1:] == [line.replace(",", ";").replace(".", ",") for line in expected]
-    crossed = (await served.get("/v1/rates.csv?codes=RUB,USD&quote=USD"))[2].decode().splitlines()
-    unit = read((await served.get("/v1/rates?quote=USD"))[2])["rates"]["RUB"]["unit_rate"]
+    crossed = (await served.get("/v1/rates.csv?codes=RUB,USD&quote_currency=USD"))[2].decode().splitlines()
+    unit = read((await served.get("/v1/rates?quote_currency=USD"))[2])["rates"]["RUB"]["unit_rate"]
     assert crossed[1].startswith(f"RUB,2026-04-24,,,{unit},")
     assert len(crossed) == 2
 

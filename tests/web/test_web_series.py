@@ -74,7 +74,7 @@ async def a_thousand_days_agree(known: LongHistory, served: Served, chance: Rand
         quote = chance.choice(["RUB", "RUB", "USD", "EUR", "CNY", "GBP"])
         code = chance.choice(codes)
         effective = known.effective(day)
-        status, _, body = await served.get(f"/v1/rates/{day}?codes={code}&quote={quote}")
+        status, _, body = await served.get(f"/v1/rates/{day}?codes={code}&quote_currency={quote}")
         if code == quote or known.unit(quote, effective) is None:
             assert status == (400 if code == quote else 404)
             continue
@@ -111,10 +111,10 @@ async def two_hundred_series_agree(known: LongHistory, served: Served, chance: R
         until = since + timedelta(days=chance.randrange(900))
         quote = chance.choice(["RUB", "USD", "EUR"])
         code = chance.choice([one for one in codes if one != quote])
-        path = f"/v1/series?codes={code}&quote={quote}&since={since}&until={until}"
-        rows = read((await served.get(path))[2])["series"].get(code, [])
+        path = f"/v1/series?codes={code}&quote_currency={quote}&since={since}&until={until}"
+        rows = read((await served.get(path))[2])["rows"]
         expected_rows = [
-            [str(day), rate]
+            {"date": str(day), "code": code, "unit_rate": rate, "effective_date": str(day)}
             for day in known.days
             if since <= day <= until and (rate := known.rate(code, quote, day)) is not None
         ]
@@ -126,18 +126,20 @@ async def all_days_fit_into_one_answer(known: LongHistory, served: Served) -> No
     first, last = known.days[0], known.days[-1]
     path = f"/v1/series?codes=USD&since={first}&until={last}"
     document = read((await served.get(path))[2])
-    assert len(document["series"]["USD"]) == len(known.days) > 6900
+    assert len(document["rows"]) == len(known.days) > 6900
     assert document["denomination"] == {"before": "1998-01-01", "unit": "old rouble", "per_new_rouble": 1000}
-    _, headers, body = await served.get(f"{path}&format=csv&locale=ru")
+    _, headers, body = await served.get(f"{path.replace('?', '.csv?')}&locale=ru")
     lines = body.decode("utf-8-sig").splitlines()
     assert body.startswith(b"\xef\xbb\xbf")
     value = known.series["USD"][first][1].normalize()
-    assert lines[:2] == ["date;USD", f"{first};{value:f}".replace(".", ",")]
+    assert lines[0] == "date;code;unit_rate;effective_date;roubles"
+    assert lines[1] == f"{first};USD;{value:f};{first};old".replace(".", ",")
+    assert lines[-1].endswith(";new")
     assert headers["Content-Type"] == "text/csv; charset=utf-8"
-    yearly = read((await served.get(f"{path}&group=year"))[2])["series"]["USD"]
+    yearly = read((await served.get(f"{path}&group=year"))[2])["rows"]
     of_1999 = [value for day, (_, value) in known.series["USD"].items() if day.year == 1999]
     mean = rounded(Fraction(sum(of_1999)) / len(of_1999), 10)
-    assert yearly[7] == ["1999", mean, len(of_1999)]
+    assert [yearly[7][name] for name in ("date", "unit_rate", "count")] == ["1999-01-01", mean, len(of_1999)]
 
 
 async def test_daily_fill_has_every_day_that_rates_answers(
@@ -150,13 +152,15 @@ async def test_daily_fill_has_every_day_that_rates_answers(
         await eventually(lambda: running.service.history.coverage and running.service.history.of_date(SATURDAY))
         for day in (date(2026, 4, 22) + timedelta(number) for number in range(8)):
             path = f"/v1/series?codes=USD&fill=daily&since={day}&until={day}"
-            rows = read((await running.get(path))[2])["series"]["USD"]
+            rows = read((await running.get(path))[2])["rows"]
             status, _, body = await running.get(f"/v1/rates/{day}?codes=USD")
             sheets = [read(body)] if status == 200 else []
-            assert rows == [[str(day), one["rates"]["USD"]["unit_rate"], one["effective_date"]] for one in sheets]
+            assert [[row["date"], row["unit_rate"], row["effective_date"]] for row in rows] == [
+                [str(day), one["rates"]["USD"]["unit_rate"], one["effective_date"]] for one in sheets
+            ]
             assert (status == 200) == (day <= date(2026, 4, 27))
-        table = (await running.get("/v1/series?codes=USD&fill=daily&format=csv"))[2]
-        assert table.startswith(b"date,effective_date,USD\r\n")
+        table = (await running.get("/v1/series.csv?codes=USD&fill=daily"))[2]
+        assert table.startswith(b"date,code,unit_rate,effective_date\r\n")
 
 
 async def test_a_widget_of_a_day_before_1998_names_old_roubles(bank: Bank, settings: Settings, serve: Serve) -> None:
@@ -204,7 +208,7 @@ async def test_an_index_of_a_cross_rate_is_rounded_once(bank: Bank, settings: Se
         bank.publish(replace(sheet(day), quotes=tuple(quotes)))
     async with serve(unhurried(settings)) as served:
         await eventually(lambda: served.service.history.coverage)
-        target = f"/chart.svg?codes=EUR&quote=USD&scale=indexed&since={thursday}&until={friday}"
+        target = f"/chart.svg?codes=EUR&quote_currency=USD&scale=indexed&since={thursday}&until={friday}"
         drawing = (await served.get(target))[2].decode()
     assert "<tspan>EUR</tspan> 105.2</text>" in drawing
     assert "first 100.0 on April 23, 2026, last 105.2 on April 24, 2026" in drawing
@@ -223,7 +227,7 @@ async def test_a_chart_of_far_apart_rates_starts_at_100_and_has_its_hosts_title(
         target = "/chart.svg?codes=USD,KZT&since=2026-04-24&until=2026-04-24&title=This%20week"
         automatic, absolute = [(await served.get(target + more))[2].decode() for more in ("", "&scale=absolute")]
         seven = f"/chart.svg?codes={','.join(sorted(served.service.history.codes())[:7])}"
-        for wrong in (f"{target}%07", seven, "/chart.svg?codes=USD&quote=USD"):
+        for wrong in (f"{target}%07", seven, "/chart.svg?codes=USD&quote_currency=USD"):
             assert (await served.get(wrong))[0] == 400
     assert "Index, first day = 100" in automatic
     assert "RUB for one unit" in absolute

@@ -10,7 +10,7 @@ from importlib.resources import files
 from itertools import pairwise, repeat
 from operator import itemgetter
 
-from ratesvc.domain.rates import EXACT, OLD_IN_NEW, ONE, REDENOMINATION, ratios, rounded
+from ratesvc.domain.rates import EXACT, ONE, REDENOMINATION, in_new_roubles, ratios, rounded
 from ratesvc.render.language import Language
 from ratesvc.render.page import page
 from ratesvc.render.pages.chart_layout import (
@@ -41,7 +41,6 @@ _TITLE, _TEXT, _SMALL = 17, 13, 12  # font sizes in pixels
 _LEAST_PLOT = 92 * PIXEL
 _NARROW, _LOW = 480, 300
 _FAR_APART = 5
-_OLD = Decimal(OLD_IN_NEW)
 _HUNDRED = Decimal(100)
 
 
@@ -106,8 +105,7 @@ def chart(
 def _in_new_roubles(code: str, points: Sequence[Point], quote: str) -> list[Point]:
     if "RUB" not in (code, quote):
         return list(points)
-    change = EXACT.divide if quote == "RUB" else EXACT.multiply
-    return [(day, change(rate, _OLD) if day < REDENOMINATION else rate) for day, rate in points]
+    return [(day, in_new_roubles(rate, code) if day < REDENOMINATION else rate) for day, rate in points]
 
 
 def _notes(series: Mapping[str, Sequence[Point]], look: ChartLook, quote: str) -> list[str]:

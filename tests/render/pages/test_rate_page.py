@@ -215,7 +215,7 @@ def test_a_receipt_names_the_rule_by_which_the_rate_was_set(effective: str, basi
 
 async def test_an_amount_on_the_receipt_is_that_of_the_api(client: Client) -> None:
     """The address on the receipt answers with the same amount of roubles."""
-    page = unescape(await (await client.get("/rate?date=2022-11-18&currency=KZT&amount=1234.567")).text())
+    page = unescape(await (await client.get("/rate?date=2022-11-18&code=KZT&amount=1234.567")).text())
     (address,) = re.findall(r'href="https://rates.example/of(/v1/convert[^"]+)"', page)
     answer = await (await client.get(address)).json()
     assert f"1,234.567\xa0KZT = {answer['result_rounded']}\xa0RUB" in page
@@ -228,8 +228,8 @@ async def test_the_days_beside_keep_currency_and_amount(client: Client) -> None:
         ("1992-06-30", []),
         ("9999-12-31", ["9999-12-30"]),
     ):
-        page = unescape(await (await client.get(f"/rate?date={day}&currency=EUR&amount=5")).text())
-        expected = [f"{SITE.public_url}/rate?lang=en&date={one}&currency=EUR&amount=5" for one in beside]
+        page = unescape(await (await client.get(f"/rate?date={day}&code=EUR&amount=5")).text())
+        expected = [f"{SITE.public_url}/rate?lang=en&date={one}&code=EUR&amount=5" for one in beside]
         assert re.findall(r'<a rel="\w+" href="([^"]+)"', page) == expected
 
 
@@ -283,19 +283,19 @@ async def test_every_answer_is_a_page(client: Client) -> None:
     csp = policy(style("rate"), img_src="'self'", form_action="'self'")
     for address, status, said in (
         ("/rate", 200, "Friday, November 18, 2022"),
-        ("/rate?date=2022-11-19&currency=usd", 200, "comes into force on November 19, 2022"),
+        ("/rate?date=2022-11-19&code=usd", 200, "comes into force on November 19, 2022"),
         ("/rate?date=2022-11-20", 200, "also applies on Sunday and Monday"),
-        ("/rate?date=2022-11-07&currency=KZT", 200, "to November 6, 2022 are days off (Unity Day, weekend)"),
+        ("/rate?date=2022-11-07&code=KZT", 200, "to November 6, 2022 are days off (Unity Day, weekend)"),
         ("/rate?date=2022-11-07&lang=ru", 200, "нерабочие дни (День народного единства, выходные)"),
         ("/rate?date=2022-11-22", 404, "expected by 18:00 Moscow time on November 21, 2022"),
         ("/rate?date=9999-12-31", 404, "has not set the rate for this day yet"),
         ("/rate?date=2001-02-03", 503, "still loading"),
         ("/rate?date=1992-06-30", 404, "begin on July 1, 1992.</p>"),
-        ("/rate?date=2022-11-18&currency=ABC", 404, "knows no rate of the Bank of Russia for ABC"),
+        ("/rate?date=2022-11-18&code=ABC", 404, "knows no rate of the Bank of Russia for ABC"),
         ("/rate?date=2022-02-30", 400, "The request was not understood."),
         ("/rate?date=&lang=ru", 400, "Не удалось понять запрос."),
-        ("/rate?currency=dollar", 400, "The request was not understood."),
-        ("/rate?when=2022-11-18", 400, "There is no parameter 'when'. Known: date, currency, amount, lang."),
+        ("/rate?code=dollar", 400, "The request was not understood."),
+        ("/rate?when=2022-11-18", 400, "There is no parameter 'when'. Known: date, code, amount, lang."),
         ("/rate?date=2022-11-18&date=2022-11-19", 400, "date is given twice."),
         ("/rate?lang=tlh", 400, "lang takes a language tag"),
         ("/rate?date=2022-11-20&amount=1%20234,5&lang=ru", 200, "1\xa0234,50\xa0USD = 74\xa0531,83"),
@@ -304,7 +304,7 @@ async def test_every_answer_is_a_page(client: Client) -> None:
         ("/rate?date=2022-11-18&amount=1.234&lang=de", 200, "1.234,00\xa0USD = 74.520,52"),
         ("/rate?amount=1.234.56", 400, "amount takes an amount such as 1234.50."),
         ("/rate?amount=-1", 400, "amount takes an amount such as 1234.50."),
-        ("/rate?date=<script>alert(1)</script>", 400, "Give an existing day in the form YYYY-MM-DD."),
+        ("/rate?date=<script>alert(1)</script>", 400, "Give an existing day as YYYY-MM-DD, or today, or next."),
     ):
         response = await client.get(address)
         page = await response.text()
@@ -333,9 +333,9 @@ async def test_an_error_is_in_the_language_of_the_page(client: Client) -> None:
 
 async def test_correct_parameters_stay_in_the_form(client: Client) -> None:
     for address, day, code in (
-        ("date=2022-02-30&currency=eur", "2022-11-18", "EUR"),
-        ("date=2022-11-17&currency=dollar", "2022-11-17", "USD"),
-        ("date=2022-11-17&currency=CNY&when=now", "2022-11-17", "CNY"),
+        ("date=2022-02-30&code=eur", "2022-11-18", "EUR"),
+        ("date=2022-11-17&code=dollar", "2022-11-17", "USD"),
+        ("date=2022-11-17&code=CNY&when=now", "2022-11-17", "CNY"),
     ):
         page = await (await client.get(f"/rate?{address}")).text()
         assert f'id="day" name="date" value="{day}"' in page
@@ -364,7 +364,7 @@ async def test_german_words_on_an_english_page_are_marked(client: Client) -> Non
     page = await (await client.get("/rate?lang=de&date=2022-11-20")).text()
     assert '<h2 id="headline" lang="de">Sonntag, 20. November 2022</h2>' in page
     assert '<dd lang="de">Samstag, 19. November 2022</dd>' in page
-    assert '<select id="currency" name="currency" lang="de">' in page
+    assert '<select id="code" name="code" lang="de">' in page
     assert "Saturday's rate (November 19, 2022)" in unescape(page)
     assert ' lang="ru"' not in (await (await client.get("/rate?lang=ru")).text()).partition("</nav>")[2]
 

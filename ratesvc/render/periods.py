@@ -1,0 +1,117 @@
+"""Weeks, months, quarters and years: their bounds, and the rates of each in a few figures."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from decimal import Decimal
+
+from ratesvc.domain.columns import Days
+from ratesvc.domain.history import NEAR, History
+from ratesvc.domain.rates import EXACT, FIRST_DAY, REDENOMINATION, Change, mean, trimmed
+from ratesvc.domain.workdays import ONE_DAY
+from ratesvc.render.series import SeriesParams, quotients, quotients_of, rates_of
+
+_NEW_SINCE = REDENOMINATION.toordinal()
+
+Bounds = Callable[[date], Days]
+"""The first and the last day of a day's period."""
+
+
+def week(day: date) -> Days:
+    """Monday to Sunday."""
+    monday = day - timedelta(days=day.weekday())
+    return Days(monday, monday + timedelta(days=6))
+
+
+def month(day: date) -> Days:
+    """The calendar month."""
+    return _months(day, 1)
+
+
+def quarter(day: date) -> Days:
+    """January to March, and so on."""
+    return _months(day, 3)
+
+
+def year(day: date) -> Days:
+    """The calendar year."""
+    return _months(day, 12)
+
+
+def _months(day: date, length: int) -> Days:
+    first = day.replace(month=day.month - (day.month - 1) % length, day=1)
+    return Days(first, (first + timedelta(days=31 * length)).replace(day=1) - ONE_DAY)
+
+
+PERIODS: Mapping[str, Bounds] = {"week": week, "month": month, "quarter": quarter, "year": year}
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The rates of one period, rounded once each.
+
+    `days` are the effective dates of the first and the last sheet that count. `change` is that of the last rate since
+    the last one before the period; None where there is none within a month, and across 1998-01-01.
+    """
+
+    period: Days
+    days: Days
+    count: int
+    mean: Decimal
+    last: Decimal
+    least: Decimal
+    greatest: Decimal
+    change: Change | None
+
+
+def means(history: History, code: str, quote: str, days: Days, bounds: Bounds) -> Iterator[tuple[date, Decimal]]:
+    """The first day of each period, oldest first, and the mean of its rates."""
+    ordinals, units, divisors = quotients(history, code, quote, days)
+    for period, places in _places(ordinals, bounds, is_split="RUB" in (code, quote)):
+        yield period.since, mean(units[places], divisors[places])
+
+
+def summaries(history: History, code: str, params: SeriesParams, bounds: Bounds) -> Iterator[Summary]:
+    """Each period of the range that has a rate, oldest first."""
+    is_split = "RUB" in (code, params.quote)
+    # With the month before, because the first change is counted from its last rate.
+    wide = replace(params, since=max(params.since - NEAR, FIRST_DAY))
+    ordinals, units, divisors = quotients_of(history, code, wide)
+    numbers = rates_of(history, code, wide).numbers
+
+    def change(before: int, first: int, last: int) -> Change | None:
+        is_apart = before < 0 or ordinals[first] - ordinals[before] > NEAR.days
+        if is_apart or (is_split and not params.new_roubles and ordinals[before] < _NEW_SINCE <= ordinals[first]):
+            return None
+        now, then = units[last] * divisors[before], units[before] * divisors[last]
+        return Change(trimmed(EXACT.subtract(numbers[last], numbers[before])), Decimal(now - then), Decimal(then))
+
+    start = bisect_left(ordinals, params.since.toordinal())
+    for period, places in _places(ordinals, bounds, start, is_split=is_split):
+        first, last = places.start, places.stop - 1
+        yield Summary(
+            period,
+            Days(date.fromordinal(ordinals[first]), date.fromordinal(ordinals[last])),
+            places.stop - first,
+            mean(units[places], divisors[places]),
+            numbers[last],
+            min(numbers[places]),
+            max(numbers[places]),
+            change(first - 1, first, last),
+        )
+
+
+def _places(ordinals: Sequence[int], bounds: Bounds, start: int = 0, *, is_split: bool) -> Iterator[tuple[Days, slice]]:
+    """Each period that has a day, and the places of its days. `is_split` parts the week of old and new roubles."""
+    while start < len(ordinals):
+        day = date.fromordinal(ordinals[start])
+        period = bounds(day)
+        if is_split and period.since < REDENOMINATION <= period.until:
+            is_old = day < REDENOMINATION
+            period = Days(period.since, REDENOMINATION - ONE_DAY) if is_old else Days(REDENOMINATION, period.until)
+        end = bisect_right(ordinals, period.until.toordinal(), start)
+        yield period, slice(start, end)
+        start = end

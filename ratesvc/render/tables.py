@@ -1,0 +1,158 @@
+"""Series and sheets as rows: JSON, a line of JSON for each row, or CSV. A field has the same name in all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+from msgspec import Raw
+
+from ratesvc.domain.history import History
+from ratesvc.domain.rates import REDENOMINATION, InForce, plain
+from ratesvc.render.json import FIGURES, PERCENT_PLACES, denomination, encode, figures
+from ratesvc.render.language import Language
+from ratesvc.render.periods import PERIODS, Summary, summaries
+from ratesvc.render.series import SeriesParams, carried_rates, iso, last_set, rates_of
+
+CSV, NDJSON = "text/csv; charset=utf-8", "application/x-ndjson"
+TEXTS = frozenset(("date", "code", "name", "roubles", "effective_date", "first_effective_date"))
+"""The fields that are texts; all others are numbers, or true and false."""
+
+Columns = Mapping[str, Sequence[str]]
+"""Rows by their columns: field → text of each row, which is empty where a number is unknown."""
+Part = Mapping[str, Any]
+
+# The rows
+
+
+def about(params: SeriesParams, history: History, *, demo: bool) -> dict[str, Any]:
+    """A series without its rows."""
+    unconfirmed, old = history.unconfirmed_in(params.since, params.until), old_roubles(params)
+    return {
+        "quote_currency": params.quote,
+        "since": params.since,
+        "until": params.until,
+        "fill": params.fill,
+        **({"group": params.group} if params.group else {}),
+        **({"demo": True} if demo else {}),
+        **({"unconfirmed": unconfirmed} if unconfirmed else {}),
+        **({"denomination": old} if old else {}),
+    }
+
+
+def old_roubles(params: SeriesParams) -> Part | None:
+    """The fact that a series begins in old roubles, if it does."""
+    has_roubles = "RUB" in (params.quote, *params.codes)
+    return denomination(params.since) if has_roubles and not params.new_roubles else None
+
+
+def rows_of(history: History, code: str, params: SeriesParams, today: date) -> Columns:
+    """The rows of one currency, oldest first: those of its sheets, of every day, or of every period."""
+    if params.group:
+        periods = list(summaries(history, code, params, PERIODS[params.group]))
+        return _period_rows(code, periods, params, history, last_set(history, params, today))
+    if params.fill == "daily":
+        rows = carried_rates(history, code, params, today)
+        days, effective = [iso(day) for day, _, _ in rows], [iso(day) for _, day, _ in rows]
+        texts = [text for _, _, text in rows]
+    else:
+        rates = rates_of(history, code, params)
+        texts, days = rates.texts, list(map(iso, rates.days))
+        effective = days
+    return {"date": days, "code": [code] * len(days), "unit_rate": texts, "effective_date": effective}
+
+
+def _period_rows(code: str, periods: Sequence[Summary], params: SeriesParams, history: History, until: date) -> Columns:
+    """Rows that begin like those of days: `unit_rate` is the mean, `effective_date` that of the last sheet."""
+
+    def is_complete(one: Summary) -> bool:
+        days = one.period
+        return params.since <= days.since and days.until <= until and not history.unconfirmed_in(days.since, days.until)
+
+    changes = [one.change for one in periods]
+    return {
+        "date": [str(one.period.since) for one in periods],
+        "code": [code] * len(periods),
+        "unit_rate": [plain(one.mean) for one in periods],
+        "effective_date": [str(one.days.until) for one in periods],
+        "first_effective_date": [str(one.days.since) for one in periods],
+        "count": [str(one.count) for one in periods],
+        "complete": ["true" if is_complete(one) else "false" for one in periods],
+        "last": [plain(one.last) for one in periods],
+        "min": [plain(one.least) for one in periods],
+        "max": [plain(one.greatest) for one in periods],
+        "change": [plain(change.absolute) if change else "" for change in changes],
+        "change_percent": [plain(change.percent(PERCENT_PLACES)) if change else "" for change in changes],
+    }
+
+
+def rows_of_sheet(answer: InForce, quote: str, codes: Collection[str] | None) -> Columns:
+    """The rows of one sheet. Raises what `figures` raises."""
+    rows = figures(answer, quote, codes)
+    columns = {name: [row.get(name, "") for row in rows.values()] for name in FIGURES}
+    effective = answer.revision.effective_date.isoformat()
+    return {"code": list(rows), "effective_date": [effective] * len(rows), **columns}
+
+
+def for_readers(columns: Columns, language: Language | None, *, has_old_roubles: bool = False) -> Columns:
+    """With the names of the currencies, if a language is given, and old and new roubles told apart."""
+    names = {code: language.currency(code) for code in {*columns["code"]}} if language else {}
+    shown: dict[str, Sequence[str]] = {}
+    for field, column in columns.items():
+        shown[field] = column
+        if field == "code" and language:
+            shown["name"] = [names[code] for code in column]
+    if has_old_roubles:
+        first_new = REDENOMINATION.isoformat()
+        shown["roubles"] = ["old" if day < first_new else "new" for day in columns["effective_date"]]
+    return shown
+
+
+# Their forms
+
+
+def to_json(head: Part, parts: Iterable[Columns]) -> bytes:
+    """The document `head` with all rows in its last field, `rows`."""
+    rows = b",".join(",".join(part).encode() for part in map(_objects, parts) if part)
+    return encode({**head, "rows": Raw(b"[%b]" % rows)})
+
+
+def to_lines(head: Part, parts: Iterable[Columns]) -> bytes:
+    """The document `head` in the first line, then a line for each row."""
+    return b"\n".join((encode(head), *("\n".join(part).encode() for part in map(_objects, parts) if part), b""))
+
+
+def to_csv(parts: Iterable[Columns], language: Language | None) -> bytes:
+    """A heading with the fields, and a line for each row; with a language, as its Excel reads it."""
+    decimal = language.decimal_mark if language else "."
+    separator = ";" if decimal == "," else ","
+    lines = bytearray("\ufeff".encode() if language else b"")
+    for number, part in enumerate(parts):
+        rows = [] if number else [separator.join(part)]
+        rows += map(separator.join, _cells(part, separator, decimal))
+        lines += "".join(f"{row}\r\n" for row in rows).encode()
+    return bytes(lines)
+
+
+def _objects(columns: Columns) -> list[str]:
+    """Each row as a JSON object."""
+    fields = ",".join(f'"{name}":"%s"' if name in TEXTS else f'"{name}":%s' for name in columns)
+    texts = (column if all(column) else [text or "null" for text in column] for column in columns.values())
+    return list(map(f"{{{fields}}}".__mod__, zip(*texts, strict=True)))
+
+
+def _cells(columns: Columns, separator: str, decimal: str) -> Iterator[Sequence[str]]:
+    """The cells of each row."""
+    written = dict(columns)
+    for name in columns.keys() - TEXTS if decimal != "." else ():
+        written[name] = [text.replace(".", decimal) for text in columns[name]]
+    if "name" in columns:
+        written["name"] = [_quoted(text, separator) for text in columns["name"]]
+    return zip(*written.values(), strict=True)
+
+
+def _quoted(text: str, separator: str) -> str:
+    """A cell of CSV (RFC 4180)."""
+    doubled = text.replace('"', '""')
+    return f'"{doubled}"' if separator in text or '"' in text else text
