@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
 from ratesvc.domain.columns import Days
@@ -218,6 +218,11 @@ def status(error: RatesvcError) -> int:
 def refuse_in_one_line(error: RatesvcError) -> Refusal:
     """One line of text without a tab, so that no client takes it for a rate."""
     return Refusal(status(error), TEXT, f"{error}\n".encode())
+
+
+def unix(day: date, clock: time = time.min) -> int:
+    """The Unix time of a day, at midnight UTC or at another time of it."""
+    return int(datetime.combine(day, clock, UTC).timestamp())
 
 
 def split(text: str) -> frozenset[str]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, date, datetime, time
+from datetime import date, time
 
 from msgspec import Raw
 
-from ratesvc.dialects import JSON, SCRIPT, Content, Dialect, Refusal, Refused, Request, json_object, split, status
+from ratesvc.dialects import JSON, SCRIPT, Content, Dialect, Refusal, Refused, Request, json_object, split, status, unix
 from ratesvc.domain.rates import ONE, Revision, convert, per_unit, plain
 from ratesvc.errors import BeforeHistory, NotYetSet, RatesvcError, TooManyPoints
 from ratesvc.render.json import encode, literal
@@ -31,17 +31,13 @@ NOON = time(12)
 def latest(request: Request) -> Content:
     """latest.json: in force today."""
     revision = request.snapshot.in_force
-    return _rates(request, revision, _unix(revision.effective_date), date.max)
+    return _rates(request, revision, unix(revision.effective_date), date.max)
 
 
 def historical(request: Request) -> Content:
     """historical/YYYY-MM-DD.json."""
     day = request.iso_day(request.given["day"], "invalid_date", 400)
-    return _rates(request, request.on(day), _unix(day, NOON), day)
-
-
-def _unix(day: date, clock: time = time.min) -> int:
-    return int(datetime.combine(day, clock, UTC).timestamp())
+    return _rates(request, request.on(day), unix(day, NOON), day)
 
 
 def _symbols(request: Request) -> tuple[str, ...]:
@@ -94,7 +90,7 @@ def conversion(request: Request) -> Content:
     document = {
         **ABOUT,
         "request": {"query": query, "amount": literal(amount), "from": base, "to": quote},
-        "meta": {"timestamp": _unix(revision.effective_date), "rate": literal(converted.unit_rate)},
+        "meta": {"timestamp": unix(revision.effective_date), "rate": literal(converted.unit_rate)},
         "response": literal(converted.result),
     }
     # The amount as text: equal amounts may have more zeros, and each is repeated as it was written.

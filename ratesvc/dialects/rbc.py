@@ -1,5 +1,6 @@
 """RBC's tables of the Bank's rates, which configurations of 1C read: http://cbrates.rbc.ru/tsv/840/2026/04/25.tsv.
 
+1C's own server https://currencyrates.1c.ru has the same tables below /exchangerate/v1.
 A currency is named by its ISO number. A line has the nominal and its price in roubles, with a decimal point. A day
 without a sheet gets the rates in force on it, a day whose rates are not yet set gets 404.
 """
@@ -55,8 +56,9 @@ def _fields(quote: Quote) -> str:
     return f"{quote.nominal}\t{plain(quote.value)}"
 
 
+TABLES = {"/tsv/cb/{numeric}.tsv": all_days, "/tsv/{numeric}/{year}/{month}/{day}.tsv": one_day}
 DIALECT = Dialect(
-    {"/tsv/cb/{numeric}.tsv": all_days, "/tsv/{numeric}/{year}/{month}/{day}.tsv": one_day},
+    {server + path: table for server in ("", "/exchangerate/v1") for path, table in TABLES.items()},
     refuse_in_one_line,
     root="",
 )

@@ -101,6 +101,8 @@ FILES = {
     "cbr-xml-daily/daily_eng.xml": ("/daily_eng.xml", {}),
     "cbr-xml-daily/daily_utf8.xml": ("/daily_utf8.xml", {}),
     "cbr-xml-daily/daily_eng_utf8.xml": ("/daily_eng_utf8.xml", {}),
+    "currencylayer/live.json": ("/live", {"access_key": "any", "source": "rub", "currencies": "usd, IRR"}),
+    "currencylayer/dollar.json": ("/live", {"access_key": ""}),
     "openexchangerates/latest.json": ("/api/latest.json", {"app_id": "any"}),
     "openexchangerates/historical.json": ("/api/historical/{day}.json", {"day": "2026-04-24", "base": "RUB"}),
     "openexchangerates/currencies.json": ("/api/currencies.json", {}),
@@ -159,6 +161,7 @@ REFUSED = {
         ("/scripts/XML_val.asp", {"d": "1"}),
     ],
     "cbr-xml-daily": [("/archive/{year}/{month}/{day}/daily_json.js", {"year": "2026", "month": "02", "day": "30"})],
+    "currencylayer": [("/live", {"source": "XQZ"}), ("/live", {"currencies": "USD,XQZ"})],
     "ecb": [("/eurofxref-hist.csv", {"base": "XQZ"})],
     "frankfurter": [
         ("/v1/{when}", {"when": "2026-02-30"}),

@@ -290,6 +290,22 @@ async def test_without_a_replica_caddy_answers_a_problem(tmp_path: Path) -> None
         assert problem == {"type": "about:blank", "title": HTTPStatus(answer.status).phrase, "status": answer.status}
 
 
+async def test_caddy_answers_programs_that_take_it_for_the_bank(tmp_path: Path) -> None:
+    """Bitrix and 1C ask port 80 of the names that they have in their code; health stays hidden there, too."""
+    http_port = free_port()
+    async with serving(tmp_path, "--demo") as one, caddy(tmp_path, one.url, http_port=http_port):
+        await one.ready()
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{http_port}") as http:
+            for host, path, expected in (
+                ("www.cbr.ru", "/scripts/XML_daily.asp?date_req=18.11.2022", 200),
+                ("cbrates.rbc.ru", "/tsv/840/2022/11/18.tsv", 200),
+                ("cbr.ru", "/health", 404),
+            ):
+                async with http.get(path, headers={"Host": host}) as answer:
+                    assert answer.status == expected, host
+                    assert expected == 404 or await answer.read() == (await one.get(path))[2]
+
+
 @pytest.mark.browser
 async def test_caddy_serves_the_widget_of_a_page_under_https(browser: Browser, live: Live, tmp_path: Path) -> None:
     """Plain http leads to https, which is HTTP/2; a page there shows rates, and a stream of events opens at once."""

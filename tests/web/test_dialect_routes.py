@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import AsyncIterator
 from datetime import date, timedelta
+from decimal import Decimal
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ ADDRESSES = {
     "/cbr-xml-daily/daily_json.js": "application/javascript; charset=utf-8",
     "/cbr-xml-daily/daily.xml": "application/xml; charset=windows-1251",
     "/cbr-xml-daily/archive/2026/04/19/daily_json.js": "application/javascript; charset=utf-8",
+    "/currencylayer/live?access_key=0&source=RUB&format=1": "application/json; charset=utf-8",
     "/openexchangerates/api/latest.json?app_id=0&prettyprint=1": "application/json; charset=utf-8",
     "/openexchangerates/api/historical/2026-04-19.json": "application/json; charset=utf-8",
     "/openexchangerates/api/convert/100/USD/RUB": "application/json; charset=utf-8",
@@ -64,11 +66,14 @@ ADDRESSES = {
     "/stats/eurofxref/eurofxref.zip": "application/zip",
     "/tsv/840/2026/04/19.tsv": "text/tab-separated-values; charset=utf-8",
     "/rbc/tsv/cb/840.tsv": "text/tab-separated-values; charset=utf-8",
+    "/exchangerate/v1/tsv/840/2026/04/19.tsv": "text/tab-separated-values; charset=utf-8",
 }
 WRONG = {
     "/scripts/XML_daily.asp?date_req=24-04-2026": 200,
     "/cbr/nothing": 404,
     "/cbr-xml-daily/archive/2026/04/31/daily_json.js": 404,
+    "/currencylayer/live?source=XQZ": 200,
+    "/currencylayer/historical?date=2026-04-24": 404,
     "/openexchangerates/api/latest.json?base=XQZ": 400,
     "/openexchangerates/api/ohlc.json": 403,
     "/frankfurter/v1/2026-05-30": 404,
@@ -406,3 +411,64 @@ async def test_a_range_of_no_known_currency_is_empty(served: Served) -> None:
     path = "/openexchangerates/api/time-series.json?start=2026-04-23&end=2026-04-24&symbols=QQQ"
     status, _, body = await served.get(path)
     assert (status, json.loads(body)["rates"]) == (200, {})
+
+
+BITRIX = b"GET /scripts/XML_daily.asp?date_req=%b HTTP/1.0\r\nConnection: close\r\nUser-Agent: BitrixSM CHTTP class\r\n"
+BITRIX += b"Accept: */*\r\nHost: www.cbr.ru\r\nAccept-Language: en\r\n\r\n"
+"""What the component bitrix:currency.rates sends, by the sources of the modules currency 19.0.0 and main."""
+
+
+@pytest.mark.parametrize(("asked", "day"), [(b"19.04.2026", SATURDAY), (b"24.04.2026", FRIDAY)])
+async def test_bitrix_reads_a_days_sheet_where_its_name_leads_here(asked: bytes, day: date, served: Served) -> None:
+    """It knows no chunks, reads until the connection ends, and takes windows-1251 for granted."""
+    answered = await wire.ask(served.url, BITRIX % asked, closes=True)
+    assert (answered.status, answered["Transfer-Encoding"], answered["Content-Encoding"]) == (200, None, None)
+    rows = re.findall(
+        r"<CharCode>(...)</CharCode>\s*<Nominal>(\d+)</Nominal>.*?<Value>([\d,]+)</Value>",
+        answered.body.decode("windows-1251"),
+        re.DOTALL,
+    )
+    assert {*rows} == {(q.code, str(q.nominal), f"{q.value:.4f}".replace(".", ",")) for q in sheet(day).quotes}
+
+
+ONE_C = b"GET %b HTTP/1.1\r\nHost: %b\r\nUser-Agent: 1C+Enterprise/8.3\r\nAccept: */*\r\n\r\n"
+"""What 1C:Enterprise 8.3 sends, by the examples that 1C publishes."""
+
+
+@pytest.mark.parametrize(
+    ("server", "folder"),
+    [(b"cbrates.rbc.ru", b""), (b"cbrates.rbc.ru:80", b""), (b"currencyrates.1c.ru", b"/exchangerate/v1")],
+)
+async def test_1c_reads_a_day_and_a_period_where_its_name_leads_here(
+    server: bytes, folder: bytes, served: Served
+) -> None:
+    """It asks one file for a day and the other for a period, of which it takes the lines of its days."""
+    on_saturday = sheet(SATURDAY).by_code["USD"]
+    answered = await wire.ask(served.url, ONE_C % (folder + b"/tsv/840/2026/04/19.tsv", server))
+    assert answered.status == 200
+    assert answered.body.decode().split("\t") == [str(on_saturday.nominal), str(on_saturday.value)]
+    answered = await wire.ask(served.url, ONE_C % (folder + b"/tsv/cb/840.tsv", server))
+    lines = dict(one.split("\t", 1) for one in answered.body.decode().splitlines())
+    assert lines == {f"{day:%Y%m%d}": f"1\t{sheet(day).by_code['USD'].value}" for day in DAYS}
+
+
+DOLIBARR = b"GET /%b HTTP/1.1\r\nHost: x\r\nUser-Agent: Dolibarr geturl function\r\nAccept: */*\r\napikey: any\r\n\r\n"
+"""What Dolibarr sends, by its source of 2025."""
+
+
+@pytest.mark.parametrize("source", ["RUB", "USD"])
+async def test_dolibarr_reads_rates_in_its_own_currency_or_in_dollars(source: str, served: Served) -> None:
+    """It takes `quotes` of a company's own currency as they are, and crosses those of any other currency itself."""
+    address = line("Dolibarr", served.url)
+    for name, value in (("KEY", "any"), ("SOURCE", source)):
+        address = address.replace(f"__MULTICURRENCY_APP_{name}__", value)
+    answered = await wire.ask(served.url, DOLIBARR % address.removeprefix(f"{served.url}/").encode())
+    found = json.loads(answered.body, parse_float=Decimal)
+    assert (answered.status, found["success"]) == (200, True)
+    per_own = {pair[3:]: Decimal(rate) for pair, rate in found["quotes"].items()}
+    if source == "USD":
+        per_rouble = 1 / per_own.pop("RUB")
+        per_own = {code: rate * per_rouble for code, rate in per_own.items()} | {"USD": per_rouble}
+    by_code = sheet(FRIDAY).by_code
+    assert per_own.keys() == by_code.keys()
+    assert all(abs(rate * by_code[code].unit_rate - 1) < Decimal("1e-8") for code, rate in per_own.items())
