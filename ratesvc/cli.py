@@ -37,6 +37,8 @@ CODES = (
 )
 """The codes that a shell completes: RUB and the sheet of 25 April 2026. Reading the store would make it wait."""
 
+EVENTS = ("sheet", "revision", "in_force", "reset")
+
 _EPILOG = """\b
 Exit codes:
     0  done
@@ -294,6 +296,23 @@ def quarantine(file: Path | None, /, action: str, name: str | None, *, raw: bool
 
 
 @main.command()
+@click.argument("codes", nargs=-1, callback=_to_codes, shell_complete=_completed_from(CODES))
+@click.option("--url", help="The address of the service; by default the one with these settings on this machine.")
+@click.option("--only", multiple=True, type=click.Choice(EVENTS), help="These events; by default all.")
+@click.option("--exec", "command", metavar="COMMAND", help="A command of the shell that reads each event.")
+@click.option("--state", type=click.Path(path_type=Path, dir_okay=False), help="Keeps the place over a restart.")
+@_json("One line of JSON for each event: its name, its id, and the answer of /v1/rates.")
+@_lang
+@click.pass_obj
+def watch(file: Path | None, /, codes: tuple[str, ...], **options: Any) -> None:
+    """Print each event as it happens, with the rates of all currencies or of CODES, until told to stop.
+
+    An event comes again until COMMAND has ended with 0.
+    """
+    _run("watch.watch", file, codes, **options)
+
+
+@main.command()
 @_json("The address, what it answered, and whether that is life, as JSON.")
 @click.pass_obj
 def healthcheck(file: Path | None, *, as_json: bool) -> None:
@@ -302,9 +321,8 @@ def healthcheck(file: Path | None, *, as_json: bool) -> None:
 
     server = _settings(file).server
     port = server.port if server.admin_port is None else server.admin_port
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)  # noqa: S104 -- compared with
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/livez"
-    status, answer = _ask(host, port)
+    url = f"{server.local_url(port)}/livez"
+    status, answer = _ask(server.local_host, port)
     if as_json:
         click.echo(msgspec.json.encode({"url": url, "alive": status == 200, "status": status, "answer": answer}))
     elif status == 200:

@@ -74,6 +74,16 @@ class Server(_Section, frozen=True):
             except ValueError:
                 raise ValueError("public_url has a name that no host can have") from None
 
+    @property
+    def local_host(self) -> str:
+        """The address by which a program on this machine reaches the service."""
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 -- compared with
+
+    def local_url(self, port: int | None = None) -> str:
+        """The address of one of its ports for such a program, by default the public one."""
+        host = f"[{self.local_host}]" if ":" in self.local_host else self.local_host
+        return f"http://{host}:{self.port if port is None else port}"
+
 
 class Redis(_Section, frozen=True):
     """An external Redis or Valkey; without `url` the embedded engine starts."""

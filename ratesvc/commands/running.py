@@ -1,8 +1,9 @@
-"""What commands share: the event loop, the running service, how far a long job is."""
+"""What commands share: the event loop, the running service, how far a long job is, languages and files."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine
@@ -22,6 +23,8 @@ from ratesvc.config import Cbr, Settings
 from ratesvc.demo import FIRST_DAY, recorded_bank, stopped_clock
 from ratesvc.domain.workdays import utc_now
 from ratesvc.errors import EngineError
+from ratesvc.render.language import Language
+from ratesvc.render.language import language as language_of
 from ratesvc.service.app import Service, data_dir
 from ratesvc.service.backfill import Progress
 from ratesvc.service.logs import set_up
@@ -121,3 +124,30 @@ def end_if_cancelled() -> None:
     task = asyncio.current_task()
     if task and task.cancelling():
         raise asyncio.CancelledError
+
+
+def language_for(tag: str) -> Language:
+    """The language of a tag. Raises click.BadParameter for a language that CLDR does not know."""
+    if language := language_of(tag):
+        return language
+    raise click.BadParameter(f"There is no language {tag!r}; en, ru and pt-BR are some.", param_hint="--lang")
+
+
+def replace_file(file: Path, content: bytes | None) -> str:
+    """Make the file hold exactly this, by one rename, or remove it; returns what was done. Raises OSError."""
+    old = file.read_bytes() if file.exists() else None
+    if old == content:
+        return "unchanged"
+    if content is None:
+        file.unlink()
+        return "removed"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    new = file.with_name(f".{file.name}.{os.getpid()}.new")
+    try:
+        new.write_bytes(content)
+        new.replace(file)
+    except OSError as error:
+        new.unlink(missing_ok=True)
+        error.filename = str(file)  # the system names no file when a disk is full
+        raise
+    return "written"

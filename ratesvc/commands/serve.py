@@ -20,7 +20,7 @@ import msgspec
 import structlog
 
 from ratesvc import __version__
-from ratesvc.commands.running import end_if_cancelled, opened
+from ratesvc.commands.running import end_if_cancelled, opened, replace_file
 from ratesvc.config import Settings
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import RatesvcError
@@ -156,23 +156,3 @@ def _pages(service: Service) -> Iterator[tuple[str, str]]:
     for code in sorted(service.history.codes()):
         since = service.history.columns(code)[0].first_day
         yield f"/v1/series.csv?codes={code}&since={since}", f"series/{code}.csv"
-
-
-def replace_file(file: Path, content: bytes | None) -> str:
-    """Make the file hold exactly this, by one rename, or remove it; returns what was done. Raises OSError."""
-    old = file.read_bytes() if file.exists() else None
-    if old == content:
-        return "unchanged"
-    if content is None:
-        file.unlink()
-        return "removed"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    new = file.with_name(f".{file.name}.{os.getpid()}.new")
-    try:
-        new.write_bytes(content)
-        new.replace(file)
-    except OSError as error:
-        new.unlink(missing_ok=True)
-        error.filename = str(file)  # the system names no file when a disk is full
-        raise
-    return "written"

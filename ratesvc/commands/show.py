@@ -15,7 +15,7 @@ import click
 from rich.console import Console
 
 from ratesvc.bank.admission import Decision, Recent, assess
-from ratesvc.commands.running import follow, opened
+from ratesvc.commands.running import follow, language_for, opened
 from ratesvc.config import Settings
 from ratesvc.domain.columns import Coverage, composed
 from ratesvc.domain.history import NEAR, History, on_day
@@ -24,8 +24,6 @@ from ratesvc.domain.workdays import ONE_DAY, moscow_day
 from ratesvc.errors import BadRequest, BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
 from ratesvc.render import json, tables, terminal
 from ratesvc.render.contract import query_parameters
-from ratesvc.render.language import Language
-from ratesvc.render.language import language as language_of
 from ratesvc.render.series import SeriesParams
 from ratesvc.service.app import Service
 from ratesvc.service.backfill import Progress
@@ -45,7 +43,7 @@ async def show(  # noqa: PLR0913 -- the options of the command
     demo: bool,
 ) -> None:
     """Print a table of all currencies or of `codes`, or the API's JSON; with how they moved in the `days` before."""
-    language = _language(lang)
+    language = language_for(lang)
     async with opened(settings, demo=demo) as service:
         answer = await in_force(service, day)
         check_known(codes, service.history)
@@ -107,13 +105,6 @@ def check_known(codes: tuple[str, ...], history: History) -> None:
             raise UnknownCurrency(code, near[0] if near else None)
 
 
-def _language(tag: str) -> Language:
-    """The language of a tag. Raises click.BadParameter for a language that CLDR does not know."""
-    if language := language_of(tag):
-        return language
-    raise click.BadParameter(f"There is no language {tag!r}; en, ru and pt-BR are some.", param_hint="--lang")
-
-
 async def held_or_fetched(service: Service, params: SeriesParams) -> History:
     """The history of these days. If days are missing, it is fetched from the Bank and not stored."""
     gap = service.history.first_gap(params.since, params.until)
@@ -163,7 +154,7 @@ async def convert(  # noqa: PLR0913 -- the options of the command
     described = query_parameters("/v1/convert")["amount"]
     if not re.fullmatch(described["schema"]["pattern"], amount):
         raise click.BadParameter(f"It takes {described['x-takes']}.", param_hint="AMOUNT")
-    language = _language(lang)
+    language = language_for(lang)
     async with opened(settings, demo=demo) as service:
         answer = await in_force(service, day)
         check_known(pair, service.history)

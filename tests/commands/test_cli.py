@@ -111,7 +111,7 @@ async def test_a_small_command_imports_little(tmp_path: Path, command: str, ligh
 @pytest.mark.parametrize(
     ("words", "begun", "completed"),
     [
-        ([], "", {"serve", "show", "convert", "backfill", "export", "quarantine", "healthcheck"}),
+        ([], "", {"serve", "show", "convert", "backfill", "export", "quarantine", "watch", "healthcheck"}),
         (["show"], "u", {"UAH", "USD", "UZS"}),
         (["convert", "100", "USD"], "cn", {"CNY"}),
         (["quarantine"], "re", {"release"}),

@@ -17,7 +17,8 @@ from sheets import all_times, changed, plausible, times
 
 from ratesvc import cli
 from ratesvc.commands.data import backfill, verify
-from ratesvc.commands.serve import export, replace_file
+from ratesvc.commands.running import replace_file
+from ratesvc.commands.serve import export
 from ratesvc.commands.show import check_known, held_or_fetched, in_force, show
 from ratesvc.config import Cbr, Settings
 from ratesvc.domain.history import History

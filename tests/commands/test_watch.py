@@ -1,0 +1,194 @@
+"""`ratesvc watch` between a real service and the commands and servers that get its events."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shlex
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+import pytest
+import yaml
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from conftest import PATIENCE_S, Serve, eventually, program, unhurried
+from fake_bank import Bank, sheet
+from processes import ROOT, environment, free_port, run
+
+from ratesvc import __version__
+from ratesvc.config import Settings
+
+FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
+PAGE = (ROOT / "docs/events.md").read_text("utf-8")
+UNIT = ROOT / "deploy/ratesvc-telegram.service"
+OVERRIDE = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)[0])["services"]["telegram"]
+(WEBHOOK,) = re.findall(r"^ratesvc (watch --json --state .*)$", PAGE, re.MULTILINE)
+(CHANNEL,) = re.findall(r"^ratesvc (watch USD .*)$", PAGE, re.MULTILINE)
+(IN_UNIT,) = re.findall(r"^ExecStart=\S+ (.*)$", UNIT.read_text("utf-8"), re.MULTILINE)
+
+
+@pytest.fixture
+async def url(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[str]:
+    """A service that holds Friday's sheet and tomorrow's."""
+    bank.publish(sheet(FRIDAY), sheet(SATURDAY))
+    async with serve(unhurried(settings)) as served:
+        await served.ready()
+        await eventually(lambda: served.service.history.days[-1] == SATURDAY)
+        yield served.url
+
+
+@asynccontextmanager
+async def watching(folder: Path, *words: str, **variables: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The command, as it runs; it is killed at the end."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "ratesvc", *words),
+        cwd=folder,
+        env=environment(folder, **variables),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def lines(process: asyncio.subprocess.Process, count: int) -> list[dict[str, Any]]:
+    assert process.stdout
+    async with asyncio.timeout(PATIENCE_S):
+        return [json.loads(await process.stdout.readline(), parse_float=Decimal) for _ in range(count)]
+
+
+def place_in(folder: Path, place: str = "2026-04-23") -> Path:
+    """A state file; a date alone is an id, too."""
+    file = folder / "place"
+    file.write_text(place)
+    return file
+
+
+async def test_each_event_is_a_line_with_its_rates_to_the_last_digit(url: str, tmp_path: Path) -> None:
+    """What was missed comes first; the id of the last is kept, so a second run begins behind it."""
+    state = place_in(tmp_path)
+    async with watching(tmp_path, *f"watch USD irr --json --url {url}/ --state {state}".split()) as process:
+        found = await lines(process, 3)
+        await eventually(lambda: state.read_text() == found[-1]["id"])
+    assert [(one["event"], one["effective_date"], one["revision"]) for one in found] == [
+        ("sheet", str(FRIDAY), 1),
+        ("sheet", str(SATURDAY), 1),
+        ("in_force", str(FRIDAY), 1),
+    ]
+    for one in found:
+        by_code = sheet(date.fromisoformat(one["effective_date"])).by_code
+        rates = {code: row["unit_rate"] for code, row in one["rates"].items()}
+        assert rates == {code: by_code[code].unit_rate for code in ("USD", "IRR")}
+    state.write_text(found[0]["id"])
+    async with watching(tmp_path, *f"watch --json --only sheet --url {url} --state {state}".split()) as process:
+        assert [one["effective_date"] for one in await lines(process, 1)] == [str(SATURDAY)]
+
+
+async def test_a_new_watch_begins_with_now_and_misses_nothing_while_the_service_is_away(
+    bank: Bank, settings: Settings, serve: Serve, tmp_path: Path
+) -> None:
+    """Its place is kept before the first event, so a sheet of the time in between comes when the service is back."""
+    bank.publish(sheet(FRIDAY))
+    state, port = tmp_path / "place", free_port()
+    server = msgspec.structs.replace(settings.server, port=port)
+    settings = msgspec.structs.replace(unhurried(settings), server=server)
+    async with watching(tmp_path, *f"watch --json --url http://127.0.0.1:{port} --state {state}".split()) as process:
+        assert process.stderr
+        assert b"trying again" in await process.stderr.readline()
+        async with serve(settings) as served:
+            await served.ready()
+            await eventually(state.exists)
+        bank.publish(sheet(SATURDAY))
+        async with serve(settings):
+            (found,) = await lines(process, 1)
+    assert (found["event"], found["effective_date"]) == ("sheet", str(SATURDAY))
+
+
+@asynccontextmanager
+async def receiving(*statuses: int) -> AsyncIterator[tuple[str, list[tuple[str, bytes]]]]:
+    """A server that answers with these statuses, then with 200: its address, and the path and body of each request."""
+    left, received = list(statuses), list[tuple[str, bytes]]()
+
+    async def take(request: web.Request) -> web.Response:
+        received.append((request.path, await request.read()))
+        return web.Response(status=left.pop(0) if left else 200)
+
+    app = web.Application()
+    app.router.add_post("/{path:.*}", take)
+    async with TestServer(app) as server:
+        yield str(server.make_url("")).rstrip("/"), received
+
+
+async def test_a_webhook_that_fails_gets_the_event_again(url: str, tmp_path: Path) -> None:
+    """The guide's line with curl: 500 at first, then the same event, then the next; the place follows what arrived."""
+    program("curl")
+    place_in(tmp_path)
+    async with receiving(500) as (hook, received):
+        words = shlex.split(WEBHOOK.replace("https://you.example", hook))
+        async with watching(tmp_path, *words, "--url", url) as process:
+            assert process.stderr
+            await eventually(lambda: len(received) == 4)
+            said = await process.stderr.readuntil(b"trying again\n")
+            await eventually(lambda: (tmp_path / "place").read_text() == json.loads(received[-1][1])["id"])
+    events = [json.loads(body) for _, body in received]
+    assert [one["effective_date"] for one in events] == [*map(str, (FRIDAY, FRIDAY, SATURDAY, FRIDAY))]
+    assert b"ratesvc: the command ended with 22; trying again" in said
+
+
+def in_unit() -> list[str]:
+    return shlex.split(IN_UNIT.replace("/opt/ratesvc/telegram.py", "deploy/telegram.py"))
+
+
+def in_compose() -> list[str]:
+    assert OVERRIDE["image"] == f"ratesvc:{__version__}"
+    return [word.replace("/telegram.py", str(ROOT / "deploy/telegram.py")) for word in OVERRIDE["command"]]
+
+
+@pytest.mark.parametrize("words", [shlex.split(CHANNEL), in_unit(), in_compose()], ids=["shell", "systemd", "compose"])
+async def test_a_channel_of_telegram_gets_new_rates_as_text(words: list[str], url: str, tmp_path: Path) -> None:
+    """The lines of the guide, of the unit and for compose: a message for each sheet in Russian, none at midnight."""
+    place_in(tmp_path)
+    (tmp_path / "deploy").symlink_to(ROOT / "deploy")
+    words = [str(tmp_path / "place") if word.endswith("place") else word for word in words]
+    async with receiving() as (api, received):
+        given = {"TELEGRAM_API": api, "TELEGRAM_TOKEN": "123:abc", "TELEGRAM_CHAT": "@rates"}
+        async with watching(tmp_path, *words, "--url", url, **given):
+            await eventually(lambda: len(received) == 2)
+            await eventually(lambda: (tmp_path / "place").read_text().startswith(str(FRIDAY)))
+    assert {path for path, _ in received} == {"/bot123:abc/sendMessage"}
+    messages = [dict(parse_qsl(body.decode())) for _, body in received]
+    assert [message["chat_id"] for message in messages] == ["@rates"] * 2
+    title, *rows = messages[1]["text"].splitlines()
+    assert title == "Банк России, 25 апреля 2026\u202fг."
+    assert [re.sub(r" = .*", "", row) for row in rows] == ["USD", "EUR", "CNY"]
+    assert re.fullmatch(r"USD = \d+,\d{4}\s₽ \([+−]\d+,\d{4}\s%\)", rows[0])
+
+
+async def test_a_wrong_code_ends_it(url: str, tmp_path: Path) -> None:
+    """With one line, instead of trying for ever."""
+    place_in(tmp_path)
+    code, out, err = await run(tmp_path, *f"watch USX --json --url {url} --state place".split())
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "USX" in err
+
+
+def test_the_unit_is_what_the_guide_installs() -> None:
+    """Its files lie where the commands of the guide put them."""
+    for name in ("/opt/ratesvc/telegram.py", "/etc/ratesvc/telegram"):
+        assert name in PAGE
+        assert name in UNIT.read_text("utf-8")
+    assert os.access(ROOT / "deploy/telegram.py", os.X_OK)
