@@ -21,6 +21,7 @@ from redis.asyncio import (
 )
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
 
 from ratesvc.errors import StoreUnavailable
@@ -136,6 +137,11 @@ class RedisConnection:
             for nodes in ("nodes_cache", "startup_nodes"):
                 with suppress(*_TROUBLE):
                     await self.client.nodes_manager.aclose(nodes)
+        elif isinstance(pool := self.client.connection_pool, SentinelConnectionPool):
+            # It leaves its connections to the sentinels open, too.
+            for sentinel in pool.sentinel_manager.sentinels:
+                with suppress(*_TROUBLE):
+                    await sentinel.aclose()
 
     @asynccontextmanager
     async def call(self, operation: str) -> AsyncIterator[Redis]:

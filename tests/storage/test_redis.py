@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from conftest import eventually
 from fake_bank import Bank, around_today
 from fleet import shared_by
 from processes import free_port, serving
+from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.exceptions import DataError, InvalidResponse
 from redis_servers import RealRedis, cluster_nodes, joined, running
 
@@ -135,19 +137,76 @@ def _has_us(node: RealRedis) -> bool:
 
 
 @asynccontextmanager
-async def fake_redis(answer: bytes) -> AsyncIterator[tuple[RedisConnection, list[Call]]]:
-    """A connection to a server that gives this answer to everything, or none; and the calls."""
+async def fake_redis(
+    answer: bytes | Callable[[bytes], bytes], url: str = "redis://{}"
+) -> AsyncIterator[tuple[RedisConnection, list[Call]]]:
+    """A connection to a server that answers everything so, or not at all; and the calls."""
 
     async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while await reader.read(1000):
-            writer.write(answer)
+        writers.append(writer)
+        while asked := await reader.read(1000):
+            writer.write(answer if isinstance(answer, bytes) else answer(asked))
         writer.close()
 
+    writers: list[asyncio.StreamWriter] = []
     async with await asyncio.start_server(respond, "127.0.0.1", 0) as server:
         calls: list[Call] = []
-        connection = RedisConnection(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", calls.append)
-        yield connection, calls
-        await connection.close()
+        host = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        connection = RedisConnection(url.format(host), calls.append)
+        try:
+            yield connection, calls
+        finally:
+            await connection.close()
+            for writer in writers:
+                writer.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "introduced"),
+    [
+        ("redis://clerk:p%40ss@{}/3", ["AUTH clerk p@ss", "SELECT 3"]),
+        ("redis://{}", []),
+        (
+            "redis+sentinel://clerk:word@{}/rates/2?sentinel_username=guard&sentinel_password=other",
+            ["AUTH guard other", "AUTH clerk word", "SELECT 2"],
+        ),
+        ("redis+sentinel://:word@{}/rates", ["AUTH default word"]),
+    ],
+)
+async def test_a_server_is_told_the_user_and_the_database_of_the_address(url: str, introduced: list[str]) -> None:
+    """The sentinels are told their own user, not that of Redis."""
+    told: list[str] = []
+
+    def answer(asked: bytes) -> bytes:
+        commands = [" ".join(command.split("\r\n")[2::2]) for command in asked.decode().split("*")[1:]]
+        told.extend(re.findall(r"AUTH \S+ \S+|SELECT \S+", "\n".join(commands)))
+        return b"".join(map(answer_to, commands))
+
+    def answer_to(command: str) -> bytes:
+        if command.startswith("HELLO"):
+            return b"%1\r\n+proto\r\n:3\r\n"
+        if not command.startswith("SENTINEL"):
+            return b"+OK\r\n"
+        pool = connection.client.connection_pool
+        assert isinstance(pool, SentinelConnectionPool)
+        port = pool.sentinel_manager.sentinels[0].connection_pool.connection_kwargs["port"]
+        facts = f"+name +rates +ip +127.0.0.1 +port +{port} +flags +master +num-other-sentinels :0"
+        return "\r\n".join(["*1", "%5", *facts.split(), ""]).encode()
+
+    async with fake_redis(answer, url) as (connection, _), connection.call("get") as redis:
+        await redis.get("a")
+    assert told == introduced
+
+
+async def test_an_error_that_repeats_a_password_is_told_without_it() -> None:
+    """Redis repeats the arguments of a command that it does not know."""
+    refusal = b"-ERR unknown command 'HELL0', with args beginning with: 'w0rd'\r\n"
+    async with fake_redis(refusal, "redis://:w0rd@{}") as (connection, calls):
+        with pytest.raises(StoreUnavailable, match="HELL0") as caught:
+            async with connection.call("get") as redis:
+                await redis.get("a")
+    assert "w0rd" not in f"{caught.value} {calls}"
+    assert caught.value.__suppress_context__, "its traceback shows the password"
 
 
 async def test_a_cancelled_call_is_not_counted() -> None:

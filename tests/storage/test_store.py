@@ -6,6 +6,7 @@ import asyncio
 import uuid
 import zlib
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -57,6 +58,18 @@ async def redis(every_redis: str) -> AsyncIterator[Redis]:
     """The server itself."""
     async with connect(every_redis) as client:
         yield client
+
+
+@asynccontextmanager
+async def forbidden(command: str, redis: Redis, namespace: str) -> AsyncIterator[Store]:
+    """A replica whose user of Redis may do everything but this."""
+    path = redis.connection_pool.connection_kwargs["path"]
+    await redis.acl_setuser(
+        "lame", reset=True, enabled=True, nopass=True, keys="*", channels="*", commands=["+@all", f"-{command}"]
+    )
+    lame = Store(RedisConnection(f"unix://lame:x@{path}"), namespace)
+    yield lame
+    await lame.close()
 
 
 async def test_the_same_figures_are_one_revision_and_a_correction_is_the_next(store: Store, other: Store) -> None:
@@ -144,25 +157,28 @@ async def test_a_damaged_value_that_stays_is_trouble_and_no_endless_loop(
     store: Store, redis: Redis, namespace: str
 ) -> None:
     """This user of Redis may not delete anything. The service goes on from memory."""
-    url = f"{store.connection.client.connection_pool.connection_kwargs['path']}"
-    await redis.acl_setuser("lame", enabled=True, nopass=True, keys="*", channels="*", commands=["+@all", "-hdel"])
-    lame = Store(RedisConnection(f"unix://lame:x@{url}"), namespace)
     await redis.hset(f"{{{namespace}}}:v2:sheets", f"{DAY}.1", b"garbage")
-    with pytest.raises(StoreUnavailable, match=f"{DAY}.1"):
-        async with asyncio.timeout(PATIENCE_S):
-            await lame.put(revision())
-    await lame.close()
+    async with forbidden("hdel", redis, namespace) as lame:
+        with pytest.raises(StoreUnavailable, match=f"{DAY}.1"):
+            async with asyncio.timeout(PATIENCE_S):
+                await lame.put(revision())
     assert await store.put(revision()) == revision()
 
 
-async def test_columns_of_fewer_days_are_not_taken_for_the_coverage(store: Store, other: Store) -> None:
-    """A replica that holds less repairs Redis at the moment at which another one stores more."""
+async def test_columns_of_fewer_days_are_not_taken_for_the_coverage(
+    store: Store, other: Store, redis: Redis, namespace: str
+) -> None:
+    """A replica that holds less repairs Redis at the moment at which another one stores more. Columns come first."""
     column = Column(Currency("R01235", "R01235", "USD", "840", "USD"), FETCHED)
     column.put(DAY, 1, Decimal("75.5273"))
     await other.put_columns([column], Days(DAY, DAY))
     await store.put_coverage(Coverage(date(1992, 7, 1), DAY), 1)
     assert await store.history() is None
     assert await store.coverage() is None
+    async with forbidden("hset", redis, namespace) as lame:
+        with pytest.raises(StoreUnavailable):
+            await lame.put_history([column], Coverage(DAY, DAY))
+    assert await other.coverage() is None, "it was written before its columns"
     await store.put_history([column], Coverage(DAY, DAY))
     assert await other.history() == (Coverage(DAY, DAY), [column])
 
