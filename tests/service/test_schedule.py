@@ -23,7 +23,7 @@ from ratesvc.domain.workdays import WorkCalendar, utc_now
 from ratesvc.errors import FetchFailed, SourceError
 from ratesvc.service.health import LONGEST_SILENCE_S
 from ratesvc.service.refresh import Cycle
-from ratesvc.service.schedule import WINDOW_PACE_S, next_poll_s, with_jitter
+from ratesvc.service.schedule import WINDOW_PACE_S, Schedule, next_poll_s, with_jitter
 from ratesvc.storage.redis import cancel
 from ratesvc.storage.store import Glance
 
@@ -74,6 +74,19 @@ async def test_a_task_that_ends_is_started_again(served: Served) -> None:
     assert found['ratesvc_task_restarts_total{task="heartbeat"}'] == "1.0"
     died = [(line["task"], line["error"]) for line in logged if line["event"] == "task_died"]
     assert died == [("listen", "was cancelled"), ("heartbeat", "was cancelled")]
+
+
+@pytest.mark.usefixtures("served", "hurried")
+@pytest.mark.parametrize("hours", [-2, 2])
+async def test_a_clock_that_is_set_is_noticed(hours: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Back and forward, as after a sleep. The Bank is asked at once."""
+    polls: list[float] = []
+    monkeypatch.setattr(Schedule, "poll_in", lambda _, seconds: polls.append(seconds))
+    with capture_logs() as logged:
+        monkeypatch.setattr("ratesvc.service.schedule.utc_now", lambda: utc_now() + timedelta(hours=hours))
+        await eventually(lambda: polls)
+    assert [line["seconds"] for line in logged if line["event"] == "clock_jumped"] == [hours * 3600]
+    assert polls[0] == 0
 
 
 def _runs_anew(name: str, ended: asyncio.Task[Any]) -> bool:

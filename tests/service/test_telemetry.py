@@ -8,20 +8,25 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import date
+from datetime import UTC, date, datetime
+from datetime import time as clock_time
 from functools import partial
+from math import inf
 from pathlib import Path
 
 import msgspec
 import pytest
 from conftest import Clock, Serve, Served, eventually
-from fake_bank import Bank, sheet
+from fake_bank import Bank, sheet, unavailable
 from machine import quickest, slower
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
 from ratesvc.config import Log, Settings
-from ratesvc.service.telemetry import Route, Watchdog
+from ratesvc.domain.workdays import at
+from ratesvc.service.telemetry import Metrics, Route, Watchdog
+from ratesvc.storage.quarantine import Case
+from ratesvc.storage.store import Store
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy/prometheus/alerts.yml"
@@ -80,6 +85,68 @@ async def test_requests_are_counted_by_route_and_status(served: Served) -> None:
     assert found["ratesvc_publications_missed"] == "0.0"
     assert float(found["ratesvc_sheet_date_timestamp_seconds"]) == 1776978000
     assert found['ratesvc_fetches_total{outcome="new"}'] == "1.0"
+
+
+async def test_each_gauge_of_a_refresh_shows_what_its_name_says(
+    served: Served, bank: Bank, clock: Clock, store: Store
+) -> None:
+    """After a refresh that worked an hour ago and one that failed; two documents wait; another replica polls."""
+    worked = clock()
+    assert (await gauges(served))["lease_held"] == 1
+    clock.advance(hours=1)
+    bank.misbehave = unavailable
+    for number in range(2):
+        await store.quarantine.add(Case(FRIDAY, worked, (), b"%d" % number))
+        await served.service.poll()
+    found = await gauges(served)
+    due = at(FRIDAY, clock_time(18)).timestamp()
+    assert (
+        found.items()
+        >= {
+            "refresh_last_attempt_timestamp_seconds": clock().timestamp(),
+            "refresh_last_success_timestamp_seconds": worked.timestamp(),
+            "sheet_first_seen_timestamp_seconds": worked.timestamp(),
+            "sheet_expected_timestamp_seconds": due,
+            "lease_held": 0,
+            "history_sheets": 2,
+            "quarantine_documents": 2,
+            "publications_missed": 0,
+            "stale": 0,
+            "waits_for_turn": 0,
+        }.items()
+    )
+    assert served.service.health()["cbr:fetch"]["failuresInARow"] == 2
+    assert await store.poll_lease.take()
+    assert await store.backfill_lease.take()
+    clock.moment = datetime(2026, 4, 29, 19, tzinfo=UTC)
+    for work in (served.service.poll, served.service._fill):  # noqa: SLF001 -- what its schedule runs
+        await work()
+    found = await gauges(served)
+    # Those of Saturday, Tuesday and Wednesday, and since 21:00 that of Thursday.
+    assert (found["waits_for_turn"], found["publications_missed"], found["stale"]) == (2, 4, 1)
+    await store.release_leases()
+    bank.misbehave = None
+    await served.service.poll()
+    found = await gauges(served)
+    assert (found["waits_for_turn"], found["lease_held"]) == (1, 1)
+    assert found["refresh_last_success_timestamp_seconds"] == clock().timestamp()
+    assert served.service.telemetry.failures == 0
+
+
+async def gauges(served: Served) -> dict[str, float]:
+    """Figures without labels, by their names without ours."""
+    return {name.removeprefix("ratesvc_"): float(value) for name, value in (await served.samples()).items()}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "bound"), [(0.0004, 0.0005), (0.0005, 0.0005), (0.00051, 0.001), (0.5, 0.5), (2.0, inf)]
+)
+def test_a_duration_counts_in_the_bucket_of_its_bound(seconds: float, bound: float) -> None:
+    """A bucket has what took its bound or less."""
+    metrics = Metrics()
+    metrics.route("/x").add(200, seconds)
+    (buckets,) = re.findall(rb'_bucket\{le="([^"]+)",route="/x"\} 1\.0', metrics.text())[:1]
+    assert float(buckets) == bound
 
 
 async def test_clock_calendar_streams_and_backfill_have_figures(served: Served, clock: Clock) -> None:
