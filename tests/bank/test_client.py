@@ -107,15 +107,22 @@ async def test_retry_after_is_honoured_up_to_ten_minutes(bank: Bank, client: Ban
         assert (await fails(client)).retry_after_s == 0
 
 
-async def test_a_redirect_on_the_same_host_is_followed(bank: Bank, client: BankClient) -> None:
+@pytest.mark.parametrize(("times", "is_followed"), [(3, True), (4, False)])
+async def test_three_redirects_on_the_same_host_are_followed(
+    times: int, is_followed: bool, bank: Bank, client: BankClient
+) -> None:
     """The Bank redirected in 2014 and 2016."""
 
-    async def once(request: web.Request) -> web.StreamResponse:
-        bank.misbehave = None
-        raise web.HTTPFound(str(request.rel_url))
+    async def redirect(request: web.Request) -> web.StreamResponse:
+        if len(bank.asked) <= times:
+            raise web.HTTPFound(str(request.rel_url))
+        return await bank.honest(request)
 
-    bank.misbehave = once
-    assert (await client.newest(DAY))[0] == sheet(DAY)
+    bank.misbehave = redirect
+    if is_followed:
+        assert (await client.newest(DAY))[0] == sheet(DAY)
+    else:
+        assert (await fails(client)).kind == "redirect"
 
 
 async def test_the_next_mirror_is_asked_when_one_fails(bank: Bank) -> None:

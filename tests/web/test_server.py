@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from aiohttp import web
 from conftest import Serve, Served
 
 from ratesvc.config import Settings
 from ratesvc.web import connections
+from ratesvc.web.problems import not_found
 
 PATHS = (
     *("/v1/rates", "/v1/rates?codes=USD", "/v1/rates/2026-04-24", "/v1/rates/2026-04-24.csv", "/v1/rates/next"),
@@ -38,6 +41,43 @@ async def test_probes_have_one_address(served: Served) -> None:
     """Front ends hide /health and /metrics by their exact addresses."""
     for path in ("/health", "/metrics", "/livez", "/readyz"):
         assert [(await served.get(address))[0] for address in (path, f"{path}/")] == [200, 404]
+
+
+class Wire(asyncio.Transport):
+    """A connection of which so many bytes wait to be sent."""
+
+    unsent = 0
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+
+@pytest.mark.parametrize(
+    ("looks", "is_too_slow"),
+    [
+        # When it is looked at, in seconds; how many bytes wait to be sent; since when a request is unfinished.
+        ([(0, 0, None), (999, 0, None)], False),
+        ([(0, 0, 0), (9, 0, 0)], False),
+        ([(0, 0, 0), (11, 0, 0)], True),
+        ([(0, 90_000, None), (9, 90_000, None)], False),
+        ([(0, 90_000, None), (10, 80_001, None)], True),
+        ([(0, 90_000, None), (10, 80_000, None), (19, 80_000, None)], False),
+        ([(0, 90_000, None), (10, 80_000, None), (20, 80_000, None)], True),
+        ([(0, 90_000, None), (5, 0, None), (10, 90_000, None), (19, 90_000, None)], False),
+        # It has sent the next request, and still takes the answer before.
+        ([(0, 90_000, 0), (11, 70_000, 0), (22, 50_000, 0)], False),
+        ([(0, 90_000, 0), (9, 0, 0), (11, 0, 0)], True),
+    ],
+)
+async def test_a_client_is_too_slow_after_ten_seconds(
+    looks: list[tuple[float, int, float | None]], is_too_slow: bool
+) -> None:
+    """If a request takes longer, or less than a thousand bytes a second of an answer are taken."""
+    connection, wire = connections.Connection(web.Server(not_found), loop=asyncio.get_running_loop()), Wire()
+    connection._wire = wire  # noqa: SLF001 -- what it measures
+    for now, wire.unsent, connection.unfinished_since in looks:
+        verdict = connection.is_too_slow(now)
+    assert verdict == is_too_slow
 
 
 async def test_a_port_listens_once_it_answers(
