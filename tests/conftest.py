@@ -88,6 +88,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # Tests ask the loopback only, and no proxy of this machine leads there.
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         del os.environ[name]
+    # Local time is neither UTC nor Moscow's: Newfoundland is half an hour off, and has a summer time.
+    os.environ.setdefault("TZ", "NST3:30NDT,M3.2.0,M11.1.0")
+    time.tzset()
     # A shell lets its background jobs ignore SIGINT, and all programs that the tests start would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
