@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,6 +65,19 @@ def test_no_number_of_the_bank_becomes_a_float(name: str) -> None:
     ]
     wrong += [f"line {line}: {called}()" for called, line in calls(TREES[name]) if called in {"float", "truediv"}]
     assert wrong == []
+
+
+TEMPLATES = {path.name: path.read_text("utf-8") for path in (PACKAGE / "render/templates").iterdir()}
+# What is written as it is: our styles and scripts, and in snippets.html code that the builder escapes as a whole.
+AS_IT_IS = re.compile(r'(style|script)\("[a-z]+"\)|rules|included|iframe\(origin .*')
+
+
+@pytest.mark.parametrize("name", sorted(TEMPLATES))
+def test_a_template_escapes_every_value(name: str) -> None:
+    """Whatever a value holds, it ends neither the attribute nor the element in which it stands."""
+    unescaped = re.findall(r"\{\{-?\s*(.+?)\s*\|\s*safe\b", TEMPLATES[name])
+    assert [one for one in unescaped if not AS_IT_IS.fullmatch(one)] == []
+    assert "autoescape" not in TEMPLATES[name]
 
 
 def test_there_is_one_rounding() -> None:

@@ -66,7 +66,13 @@ def test_the_image_runs_as_nobody_and_can_be_stopped_and_asked() -> None:
     assert labels["licenses"] == tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["license"]
     probe = instructions("HEALTHCHECK")[0].split(" CMD ")[1]
     assert json.loads(probe) == ["ratesvc", "healthcheck"]
-    assert instructions("VOLUME") == instructions("WORKDIR")[1:] == ["/var/lib/ratesvc"]
+    given = dict(pair.split("=", 1) for pair in instructions("ENV")[-1].split() if pair.startswith("RATESVC_"))
+    settings = load(None, given)
+    assert settings.server.host == "0.0.0.0", "nothing outside of the container could reach it"  # noqa: S104
+    assert instructions("EXPOSE") == [str(settings.server.port)]
+    assert instructions("VOLUME") == instructions("WORKDIR")[1:] == [settings.data_dir]
+    assert f"chmod 700 {settings.data_dir}" in DOCKERFILE
+    assert settings.log.format == "json"
 
 
 def test_the_image_is_built_from_what_it_needs() -> None:
