@@ -78,7 +78,7 @@ async def test_requests_are_counted_by_route_and_status(served: Served) -> None:
     found = await served.samples()
     assert found['ratesvc_requests_total{route="/v1/rates",status="200"}'] == "5.0"
     assert found['ratesvc_requests_total{route="/v1/rates",status="400"}'] == "1.0"
-    assert found['ratesvc_requests_total{route="/v1/rates/{day}",status="200"}'] == "2.0"
+    assert found['ratesvc_requests_total{route="/v1/rates/{date}",status="200"}'] == "2.0"
     assert found['ratesvc_requests_total{route="none",status="404"}'] == "2.0"
     assert found['ratesvc_request_duration_seconds_count{route="/v1/rates"}'] == "6.0"
     assert found['ratesvc_request_duration_seconds_bucket{le="+Inf",route="/v1/rates"}'] == "6.0"
