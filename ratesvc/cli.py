@@ -95,7 +95,7 @@ def _explained(error: Exception) -> tuple[str, int]:
     """One line, and the exit code."""
     if isinstance(error, NotYetSet):
         are = "were" if error.overdue else "are"
-        return f"{error} They {are} due by {error.expected_at:%H:%M on %Y-%m-%d}, Moscow time.", FAILED
+        return f"{error} They {are} due by {error.due_at:%H:%M on %Y-%m-%d}, Moscow time.", FAILED
     if isinstance(error, FetchFailed):
         hint = "; --demo works without the network" if error.kind in ("connect", "dns") else ""
         return f"the Bank gave no rates: {error}{hint}", FAILED

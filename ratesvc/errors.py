@@ -93,15 +93,15 @@ class NoSheet(RatesvcError):
 
 
 class NotYetSet(RatesvcError):
-    """The Bank has not set the rates of this day. `expected_at` is when they are due, even if that has passed.
+    """The Bank has not set the rates of this day. `due_at` is when they are due, even if that has passed.
 
     They are `overdue` three hours later.
     """
 
-    def __init__(self, day: date, expected_at: datetime, *, overdue: bool = False) -> None:
+    def __init__(self, day: date, due_at: datetime, *, overdue: bool = False) -> None:
         super().__init__(f"The Bank of Russia has not yet set its rates for {day}.")
         self.day = day
-        self.expected_at = expected_at
+        self.due_at = due_at
         self.overdue = overdue
 
 

@@ -293,14 +293,14 @@ def snapshot(history: History, now: datetime) -> Snapshot:
     except (HistoryLoading, BeforeHistory):
         raise NoSheet("Only a sheet for a later day is held; today's is being fetched.") from None
     newest = history.newest or in_force
-    expected_at = due_at(calendar.effective_date_after(newest.effective_date))
+    next_due_at = due_at(calendar.effective_date_after(newest.effective_date))
     return Snapshot(
         today=today,
         in_force=in_force,
         previous=history.before(in_force.effective_date),
         announced=newest if newest.effective_date > today else None,
-        next_expected_at=expected_at,
-        next_late=expected_at <= now,
+        next_due_at=next_due_at,
+        next_late=next_due_at <= now,
         publications_missed=calendar.missed_since(newest.effective_date, now),
         stale=not calendar.holds(in_force.effective_date, today),
         changed_at=_changed_at(history, newest.effective_date, now),
@@ -324,11 +324,11 @@ def on_day(history: History, day: date, now: datetime) -> InForce:
         revision = history.in_force(day, seen.today)
     except NotYetSet as error:
         is_overdue = overdue_at(history.calendar.effective_date_on_or_before(day)) <= now
-        raise NotYetSet(day, error.expected_at, overdue=is_overdue) from None
+        raise NotYetSet(day, error.due_at, overdue=is_overdue) from None
     previous = history.before(revision.effective_date)
     if day < seen.today:
         return InForce(day, revision, previous, history.after(revision.effective_date))
-    return InForce(day, revision, previous, None, seen.next_expected_at, seen.next_overdue)
+    return InForce(day, revision, previous, None, seen.next_due_at, seen.next_overdue)
 
 
 def day_to_fetch(days: Sequence[date], history: History, now: datetime) -> date | None:

@@ -286,7 +286,7 @@ class InForce:
     revision: Revision
     previous: Revision | None
     following: Revision | None
-    next_expected_at: datetime | None = None
+    next_due_at: datetime | None = None
     next_overdue: bool = False
     stale: bool = False
 
@@ -304,7 +304,7 @@ class Snapshot:
     in_force: Revision
     previous: Revision | None
     announced: Revision | None
-    next_expected_at: datetime
+    next_due_at: datetime
     next_late: bool
     publications_missed: int
     stale: bool
@@ -317,7 +317,7 @@ class Snapshot:
 
     def for_today(self) -> InForce:
         """What applies today."""
-        expected = self.next_expected_at, self.next_overdue, self.stale
+        expected = self.next_due_at, self.next_overdue, self.stale
         return InForce(self.today, self.in_force, self.previous, self.announced, *expected)
 
     def for_next(self) -> InForce | None:
@@ -327,4 +327,4 @@ class Snapshot:
         # If today's own sheet is missing, the sheet before tomorrow's is unknown.
         previous = None if self.stale else self.in_force
         day = self.announced.effective_date
-        return InForce(day, self.announced, previous, None, self.next_expected_at, self.next_overdue)
+        return InForce(day, self.announced, previous, None, self.next_due_at, self.next_overdue)

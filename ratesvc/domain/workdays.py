@@ -19,6 +19,7 @@ ONE_DAY = timedelta(days=1)
 
 POLLING_STARTS = time(15)
 """The Bank fixes its rates at 15:30 since 2022 (Ordinance 6290-U), and usually publishes them at about 16:00."""
+USUAL = time(16)
 DUE = time(18)
 OVERDUE = time(21)
 
@@ -59,6 +60,11 @@ def at(day: date, clock: time) -> datetime:
 def due_at(effective: date) -> datetime:
     """When the sheet of that effective date is due: 18:00 on the working day before. From then on it is late."""
     return at(effective - ONE_DAY, DUE)
+
+
+def usual_at(due: datetime) -> datetime:
+    """When a sheet usually comes that is due at this moment."""
+    return at(moscow_day(due), USUAL)
 
 
 def overdue_at(effective: date) -> datetime:

@@ -24,7 +24,7 @@ from ratesvc.domain.rates import (
     plain,
     unit_rates,
 )
-from ratesvc.domain.workdays import MOSCOW
+from ratesvc.domain.workdays import MOSCOW, usual_at
 from ratesvc.render.amounts import signs
 from ratesvc.render.language import Language
 
@@ -48,6 +48,11 @@ def literal(number: Decimal | None) -> msgspec.Raw | None:
 def moscow_time(moment: datetime | None) -> str | None:
     """ISO 8601 with +03:00."""
     return moment.astimezone(MOSCOW).isoformat(timespec="seconds") if moment else None
+
+
+def expected_by(due: datetime | None) -> dict[str, str | None]:
+    """When a sheet usually comes, and by when it is due; nothing is known of one that is not awaited."""
+    return {"expected_at": moscow_time(due and usual_at(due)), "due_at": moscow_time(due)}
 
 
 def bank_page(language: Language | None = None) -> str:
@@ -81,7 +86,8 @@ def rates(
 
     Raises KeyError when the sheet has no such quote.
     """
-    revision = answer.revision
+    # All of `next` speaks of one sheet, so nothing is awaited where that is set.
+    revision, awaited = answer.revision, None if answer.following else answer.next_due_at
     rows = _rows(answer, language, quote, codes)
     return encode(
         {
@@ -90,7 +96,7 @@ def rates(
             "revision": revision.number,
             "previous_effective_date": answer.previous.effective_date if answer.previous else None,
             "next_effective_date": answer.following.effective_date if answer.following else None,
-            "next_expected_at": moscow_time(answer.next_expected_at),
+            **{f"next_{name}": moment for name, moment in expected_by(awaited).items()},
             "next_overdue": answer.next_overdue,
             "stale": answer.stale,
             "flags": list(revision.flags),
@@ -193,6 +199,7 @@ def currencies(history: History, language: Language, *, demo: bool = False) -> b
         code: {
             "name": language.currency(code),
             "numeric_code": columns[-1].currency.numeric_code,
+            "minor_units": minor_places(code),
             "cbr_ids": [column.currency.cbr_id for column in columns],
             "first_effective_date": min(column.first_day for column in columns),
             "last_effective_date": max(column.last_day for column in columns),

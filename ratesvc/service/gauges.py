@@ -41,7 +41,7 @@ def watch(service: Service) -> None:
     see("backfill_steps", f"{steps}.", lambda: service.backfilling.total if service.backfilling else 0)
     see("backfill_steps_done", f"{steps}, answered.", lambda: service.backfilling.done if service.backfilling else 0)
     due, first_seen = "sheet_expected_timestamp_seconds", "sheet_first_seen_timestamp_seconds"
-    see(due, "When the next one is due.", of_sheet(lambda snapshot, _: _stamp(snapshot.next_expected_at)))
+    see(due, "When the next one is due.", of_sheet(lambda snapshot, _: _stamp(snapshot.next_due_at)))
     see(first_seen, "When the newest was fetched.", of_sheet(lambda _, newest: _stamp(newest.fetched_at)))
 
 

@@ -31,7 +31,7 @@ def sheet(snapshot: Snapshot | None, newest: Revision | None) -> Check:
     return {
         "status": "fail" if snapshot.stale else "warn" if snapshot.next_late or is_frozen else "pass",
         "observedValue": str(newest.effective_date) if newest else None,
-        "expectedAt": snapshot.next_expected_at.isoformat(),
+        "expectedAt": snapshot.next_due_at.isoformat(),
         "publicationsMissed": snapshot.publications_missed,
         **({"output": "every rate is the same as in the sheet before"} if is_frozen else {}),
     }

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time
+from datetime import UTC, time, timedelta
 from enum import Enum
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
@@ -162,10 +162,10 @@ class Publication:
         """Starts without bodies, and replaces `before`. Publications with the same `key` give the same answers."""
         self.snapshot = snapshot
         self.key = key
-        self.last_modified: datetime | None = snapshot.changed_at.replace(microsecond=0)
-        """None if the publication before has the same second, because the date would not tell the two apart."""
-        if before and self.last_modified <= before.snapshot.changed_at:
-            self.last_modified = None
+        self.last_modified = snapshot.changed_at.replace(microsecond=0)
+        """A second later than that of the publication before at least, because a date must tell the two apart."""
+        if before:
+            self.last_modified = max(self.last_modified, before.last_modified + timedelta(seconds=1))
         self.until = at(snapshot.today + ONE_DAY, time.min).astimezone(UTC)
         """Midnight in Moscow: from then on today is another day."""
         self.answers: dict[str, Any] = {}

@@ -245,9 +245,9 @@ class Telemetry:
         elif snapshot.stale:
             self.log.error("sheet_missing", **facts)
         elif snapshot.next_overdue:
-            self.log.warning("sheet_overdue", due=snapshot.next_expected_at.isoformat(), **facts)
+            self.log.warning("sheet_overdue", due=snapshot.next_due_at.isoformat(), **facts)
         else:
-            self.log.warning("sheet_late", due=snapshot.next_expected_at.isoformat(), **facts)
+            self.log.warning("sheet_late", due=snapshot.next_due_at.isoformat(), **facts)
 
     # Redis
 

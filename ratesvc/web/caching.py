@@ -68,7 +68,7 @@ def caching_until(service: Service, until: date) -> Caching:
 
 def changes_at(snapshot: Snapshot, now: datetime) -> datetime:
     """The next moment at which today's answer changes: the publication that is due, or Moscow midnight."""
-    due = snapshot.next_expected_at
+    due = snapshot.next_due_at
     return due if now < due < midnight(now) else midnight(now)
 
 

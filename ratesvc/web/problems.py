@@ -10,7 +10,7 @@ from aiohttp import web
 
 from ratesvc import errors
 from ratesvc.errors import STATUSES, RatesvcError
-from ratesvc.render.json import PROBLEM_JSON, encode, moscow_time
+from ratesvc.render.json import PROBLEM_JSON, encode, expected_by
 
 RETRY_AFTER = "30"
 """Seconds until a client that got 503 should ask again."""
@@ -79,7 +79,7 @@ def problem(error: RatesvcError) -> web.Response:
     """A stable `type`, a sentence, and facts that help to correct the request."""
     extra: dict[str, Any] = {}
     if isinstance(error, errors.NotYetSet):
-        extra = {"expected_at": moscow_time(error.expected_at), "overdue": error.overdue}
+        extra = {**expected_by(error.due_at), "overdue": error.overdue}
     elif isinstance(error, errors.BadRequest) and error.parameter:
         extra = {"parameter": error.parameter[:LONGEST_GIVEN], "given": error.given and error.given[:LONGEST_GIVEN]}
     elif isinstance(error, errors.UnknownCurrency):

@@ -54,7 +54,7 @@ def day_named(text: str, service: Service, name: str = "date") -> date:
     snapshot = service.publisher.require().snapshot
     if snapshot.announced is None:
         following = service.history.calendar.effective_date_after(snapshot.in_force.effective_date)
-        raise NotYetSet(following, snapshot.next_expected_at, overdue=snapshot.next_overdue)
+        raise NotYetSet(following, snapshot.next_due_at, overdue=snapshot.next_overdue)
     return snapshot.announced.effective_date
 
 

@@ -56,15 +56,15 @@ class Reply:
 
     __slots__ = (
         *("body", "last_modified", "route"),
-        *("_answer", "_cache_control", "_dated", "_demo", "_heads", "_since", "_snapshot", "_until"),
+        *("_answer", "_cache_control", "_changed_at", "_dated", "_demo", "_heads", "_since", "_snapshot", "_until"),
     )
 
     def __init__(self, answer: Answer, publication: Publication | None, route: Route, *, demo: bool = False) -> None:
         """`publication` is what was current at the request, if anything was; `route` counts later readers."""
         self.body = answer.body
         self.route = route
-        changed_at = publication.last_modified if publication and answer.caching in DATED else None
-        self.last_modified = formatdate(changed_at.timestamp(), usegmt=True) if changed_at else ""
+        self._changed_at = publication.last_modified.timestamp() if publication and answer.caching in DATED else None
+        self.last_modified = formatdate(self._changed_at, usegmt=True) if self._changed_at else ""
         self._answer = answer
         self._snapshot = publication.snapshot if publication else None
         self._demo = demo and answer.caching is not NO_STORE
@@ -130,7 +130,7 @@ class Reply:
             vary = f"Accept-Encoding, {answer.by_header}" if answer.by_header else "Accept-Encoding"
             headers |= {"Vary": vary, "ETag": self.body.etag(encoding)}
         # Not while its second lasts, because the answer may have been another at its beginning (RFC 9110, 8.8.2.2).
-        if self._snapshot and self.last_modified and self._snapshot.changed_at.timestamp() < int(time.time()):
+        if self._changed_at and self._changed_at < int(time.time()):
             headers["Last-Modified"] = self.last_modified
         if encoding != "identity":
             headers["Content-Encoding"] = encoding

@@ -129,11 +129,11 @@ def test_a_day_is_never_answered_with_another_days_sheet(held: set[date], day: d
         assert found == InForce(day, dollar(own), one_of(held, before), one_of(held, after))
     elif own in held:
         seen = snapshot(history, now)
-        expected = seen.next_expected_at, seen.next_overdue
+        expected = seen.next_due_at, seen.next_overdue
         assert found == InForce(day, dollar(own), one_of(held, before), None, *expected)
     elif day > today:
         assert isinstance(found, NotYetSet)
-        assert (found.day, found.expected_at) == (day, moscow(own - ONE_DAY, "18:00"))
+        assert (found.day, found.due_at) == (day, moscow(own - ONE_DAY, "18:00"))
     else:
         assert isinstance(found, HistoryLoading)
         assert f"on {day} has not been loaded" in str(found)
@@ -152,7 +152,7 @@ def test_today_has_the_newest_sheet_and_says_whether_it_is_its_own(held: set[dat
     assert (seen.today, seen.in_force, seen.previous) == (today, dollar(newest), one_of(held, before))
     assert seen.announced == (dollar(max(held)) if max(held) > today else None)
     assert seen.stale is (CALENDAR.effective_date_on_or_before(today) not in held)
-    assert seen.next_expected_at == moscow(CALENDAR.effective_date_after(max(held)) - ONE_DAY, "18:00")
+    assert seen.next_due_at == moscow(CALENDAR.effective_date_after(max(held)) - ONE_DAY, "18:00")
 
 
 # Now
@@ -170,10 +170,10 @@ def test_the_next_sheet_is_late_at_18_and_overdue_at_21(clock: str, *, late: boo
     held, now = holding(FRIDAY, SATURDAY), moscow(MONDAY, clock)
     seen = snapshot(held, now)
     assert (seen.next_late, seen.next_overdue, seen.publications_missed) == (late, overdue, int(overdue))
-    assert (seen.next_expected_at, seen.stale) == (moscow(MONDAY, "18:00"), False)
+    assert (seen.next_due_at, seen.stale) == (moscow(MONDAY, "18:00"), False)
     with pytest.raises(NotYetSet) as caught:
         on_day(held, TUESDAY, now)
-    assert (caught.value.expected_at, caught.value.overdue) == (moscow(MONDAY, "18:00"), overdue)
+    assert (caught.value.due_at, caught.value.overdue) == (moscow(MONDAY, "18:00"), overdue)
 
 
 @pytest.mark.parametrize(
@@ -362,7 +362,7 @@ def test_a_revision_is_shown_beside_what_was_known_then() -> None:
         answer = held.in_revision(on_day(held, FRIDAY, moscow(FRIDAY, "12:00")), 1)
         assert answer.revision == dollar(FRIDAY, 1, "90.0000", hour=hour)
         assert answer.previous == thursdays[number - 1]
-        assert (answer.requested_date, answer.following, answer.next_expected_at) == (FRIDAY, None, None)
+        assert (answer.requested_date, answer.following, answer.next_due_at) == (FRIDAY, None, None)
 
 
 def test_a_revision_beside_a_backfilled_sheet_is_shown_beside_that() -> None:

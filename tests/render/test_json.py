@@ -37,8 +37,7 @@ ANSWER = InForce(
     revision=NOW,
     previous=BEFORE,
     following=revision(SATURDAY, ("USD", 1, "85.0000")),
-    next_expected_at=datetime(2026, 4, 27, 15, tzinfo=UTC),
-    next_overdue=True,
+    next_due_at=datetime(2026, 4, 27, 15, tzinfo=UTC),
     stale=True,
 )
 
@@ -58,8 +57,9 @@ def test_a_table_has_every_field_in_order() -> None:
         ("revision", 2),
         ("previous_effective_date", "2026-04-23"),
         ("next_effective_date", "2026-04-25"),
-        ("next_expected_at", "2026-04-27T18:00:00+03:00"),
-        ("next_overdue", True),
+        ("next_expected_at", None),
+        ("next_due_at", None),
+        ("next_overdue", False),
         ("stale", True),
         ("flags", ["corrected"]),
         ("quote_currency", "RUB"),
@@ -70,12 +70,22 @@ def test_a_table_has_every_field_in_order() -> None:
     assert list(rows) == ["AED", "EUR", "IRR", "USD"]
 
 
+def test_what_is_next_is_one_sheet() -> None:
+    """Until it is set, when it usually comes and by when it is due; once it is set, only its day."""
+    for answer, said in (
+        (ANSWER, ["2026-04-25", None, None]),
+        (replace(ANSWER, following=None), [None, "2026-04-27T16:00:00+03:00", "2026-04-27T18:00:00+03:00"]),
+    ):
+        document = read(rates(answer, EN))
+        assert [document[f"next_{name}"] for name in ("effective_date", "expected_at", "due_at")] == said
+
+
 def test_unknown_facts_are_null() -> None:
     """No sheet is known before or after it, and no next one is expected, as at a first start."""
     alone = InForce(SATURDAY, NOW, None, None)
     document = read(rates(alone, EN))
-    unknown = ("previous_effective_date", "next_effective_date", "next_expected_at")
-    assert [document[name] for name in unknown] == [None, None, None]
+    unknown = ("previous_effective_date", "next_effective_date", "next_expected_at", "next_due_at")
+    assert [document[name] for name in unknown] == [None] * 4
     assert (document["date"], document["effective_date"]) == ("2026-04-25", "2026-04-24")
     assert (document["stale"], document["next_overdue"], "demo" in document) == (False, False, False)
     assert {row["change"] for row in document["rates"].values()} == {None}
@@ -213,6 +223,7 @@ def test_currencies_are_listed_with_their_successors() -> None:
     assert found["TRL"] == {
         "name": EN.currency("TRL"),
         "numeric_code": "792",
+        "minor_units": 0,
         "cbr_ids": ["R01700"],
         "first_effective_date": "2004-12-30",
         "last_effective_date": "2004-12-31",

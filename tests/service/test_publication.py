@@ -118,14 +118,14 @@ def test_variants_are_bounded_and_the_oldest_goes_first(publication: Publication
     assert rendered[0] == 2 * MOST_VARIANTS + 1
 
 
-@pytest.mark.parametrize(("later_s", "is_dated"), [(-5, False), (0, False), (0.6, False), (0.7, True), (1, True)])
-def test_of_two_publications_in_one_second_only_the_first_is_dated(later_s: float, *, is_dated: bool) -> None:
+@pytest.mark.parametrize(("later_s", "dated_s"), [(-5, 1), (0, 1), (0.6, 1), (0.7, 1), (1, 1), (2, 2)])
+def test_of_two_publications_in_one_second_the_later_is_dated_a_second_later(later_s: float, dated_s: int) -> None:
     """A date that both had would tell nobody which of the two a cache holds. A clock may be set back, too."""
     first = Publication(SNAPSHOT, 1)
     assert first.last_modified == SNAPSHOT.changed_at.replace(microsecond=0)
     changed_at = SNAPSHOT.changed_at + timedelta(seconds=later_s)
     second = Publication(dataclasses.replace(SNAPSHOT, changed_at=changed_at), 2, first)
-    assert second.last_modified == (changed_at.replace(microsecond=0) if is_dated else None)
+    assert second.last_modified == first.last_modified + timedelta(seconds=dated_s)
 
 
 def test_a_body_is_forgotten_with_its_remembered_answers(publication: Publication) -> None:

@@ -65,4 +65,4 @@ def test_an_answer_changes_with_the_next_publication_or_at_midnight(
     now: datetime, due: datetime, change: datetime
 ) -> None:
     """The earlier of the two. A late publication has no time, so midnight counts."""
-    assert changes_at(replace(SNAPSHOT, next_expected_at=due), now) == change
+    assert changes_at(replace(SNAPSHOT, next_due_at=due), now) == change

@@ -135,6 +135,18 @@ def test_in_the_last_second_before_a_change_nobody_gets_304(given: dict[str, str
         assert answer.choose(headers(**given), DUE - timedelta(seconds=left_s))[0] == status
 
 
+def test_two_publications_in_one_second_have_two_dates() -> None:
+    """So the date of the first, which a cache may hold, never gets 304 for the second. It is not said too early."""
+    changed_at = datetime.fromtimestamp(int(time.time()) - 1, UTC)
+    first = Publication(replace(SNAPSHOT, changed_at=changed_at), 1)
+    second = Publication(replace(SNAPSHOT, changed_at=changed_at + timedelta(seconds=0.5)), 2, first)
+    held, answer = reply(publication=first).last_modified, reply(publication=second)
+    assert answer.choose(headers(if_modified_since=held), NOON)[0] == 200
+    assert answer.choose(headers(if_modified_since=answer.last_modified), NOON)[0] == 304
+    assert lines(answer).get("Last-Modified") in (None, answer.last_modified)
+    assert lines(reply(publication=Publication(second.snapshot, 3, second))).get("Last-Modified") is None
+
+
 @pytest.mark.parametrize(("age_s", "is_said"), [(-60, False), (0, False), (2, True)])
 def test_a_head_says_when_the_answer_changed_once_that_second_is_over(age_s: int, *, is_said: bool) -> None:
     """Within the second a cache may have been given another answer, and the future is no date of a change."""
@@ -195,7 +207,7 @@ def test_a_head_is_written_anew_when_the_second_has_passed() -> None:
 # What errors say
 
 
-DUE_AT = {"expected_at": "2026-04-24T18:00:00+03:00"}
+DUE_AT = {"expected_at": "2026-04-24T16:00:00+03:00", "due_at": "2026-04-24T18:00:00+03:00"}
 PROBLEMS: list[tuple[RatesvcError, int, str, dict[str, Any]]] = [
     (BadRequest("A request."), 400, "bad_request", {}),
     (BadRequest("codes is missing.", "codes"), 400, "bad_request", {"parameter": "codes", "given": None}),

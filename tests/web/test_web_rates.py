@@ -17,6 +17,8 @@ from ratesvc.errors import UnknownCurrency
 from ratesvc.web.rates import check_listed
 
 THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
+AWAITED = ("2026-04-24T16:00:00+03:00", "2026-04-24T18:00:00+03:00")
+"""When Saturday's sheet usually comes, and by when it is due."""
 
 
 def read(body: bytes) -> Any:
@@ -33,7 +35,7 @@ async def test_today_is_the_sheet_in_force_with_its_change(served: Served) -> No
     assert document["date"] == document["effective_date"] == "2026-04-24"
     assert document["previous_effective_date"] == "2026-04-23"
     assert document["next_effective_date"] is None
-    assert document["next_expected_at"] == "2026-04-24T18:00:00+03:00"
+    assert (document["next_expected_at"], document["next_due_at"]) == AWAITED
     assert (document["stale"], document["next_overdue"], document["revision"]) == (False, False, 1)
     now, before = sheet(FRIDAY).by_code["TRY"], sheet(THURSDAY).by_code["TRY"]
     assert document["rates"]["TRY"]["change"] == now.unit_rate - before.unit_rate
@@ -45,11 +47,11 @@ async def test_today_is_the_sheet_in_force_with_its_change(served: Served) -> No
 async def test_next_is_not_yet_set_until_the_bank_has_set_it(bank: Bank, served: Served, clock: Clock) -> None:
     """The Bank announces tomorrow's rates in the afternoon. Before that the answer is 404, not an older rate."""
     status, headers, body = await served.get("/v1/rates/next")
-    assert (status, read(body)["expected_at"]) == (404, "2026-04-24T18:00:00+03:00")
+    assert (status, read(body)["expected_at"], read(body)["due_at"]) == (404, *AWAITED)
     assert headers["Cache-Control"] == "no-store"
     for path in ("/v1/rates/next.csv", "/v1/rates/next/USD.txt"):
         status, _, body = await served.get(path)
-        assert (status, read(body)["expected_at"]) == (404, "2026-04-24T18:00:00+03:00")
+        assert (status, read(body)["expected_at"], read(body)["due_at"]) == (404, *AWAITED)
     bank.publish(sheet(SATURDAY))
     clock.moment = datetime(2026, 4, 24, 13, 30, tzinfo=UTC)
     await served.service.refresh()
@@ -59,7 +61,9 @@ async def test_next_is_not_yet_set_until_the_bank_has_set_it(bank: Bank, served:
     for rest in (".csv?codes=USD", "/USD.txt"):
         named, dated = [await served.get(f"/v1/rates/{day}{rest}") for day in ("next", SATURDAY)]
         assert (named[0], named[2]) == (200, dated[2])
-    assert read((await served.get("/v1/rates"))[2])["next_effective_date"] == "2026-04-25"
+    today, tomorrow = [read((await served.get(f"/v1/rates{path}"))[2]) for path in ("", "/next")]
+    said = [[one[f"next_{name}"] for name in ("effective_date", "expected_at", "due_at")] for one in (today, tomorrow)]
+    assert said == [["2026-04-25", None, None], [None, "2026-04-27T16:00:00+03:00", "2026-04-27T18:00:00+03:00"]]
 
 
 async def test_a_service_whose_sheet_is_missing_goes_on_and_says_so(served: Served, clock: Clock) -> None:

@@ -66,7 +66,7 @@ class Reason:
 
     `effective` is the date of the sheet, or of the awaited sheet; `set_on` is the working day before it, if the
     calendar knows it. `days_off` are the unbroken days off since, with the names of their `holidays`; "weekend" stands
-    among them for days of a weekend that are no holidays. `until` is the last day of the sheet. `expected_at`
+    among them for days of a weekend that are no holidays. `until` is the last day of the sheet. `due_at`
     belongs to an awaited sheet.
     """
 
@@ -76,7 +76,7 @@ class Reason:
     days_off: tuple[date, date] | None = None
     holidays: tuple[str, ...] = ()
     until: date | None = None
-    expected_at: datetime | None = None
+    due_at: datetime | None = None
 
 
 def reason(outcome: InForce | RatesvcError, code: str, now: datetime, calendar: WorkCalendar) -> Reason:
@@ -86,8 +86,8 @@ def reason(outcome: InForce | RatesvcError, code: str, now: datetime, calendar: 
     """
     if isinstance(outcome, NotYetSet):
         effective = calendar.effective_date_on_or_before(outcome.day)
-        kind = Kind.LATE if outcome.expected_at <= now else Kind.NOT_YET_SET
-        return Reason(kind, effective, effective - ONE_DAY, expected_at=outcome.expected_at)
+        kind = Kind.LATE if outcome.due_at <= now else Kind.NOT_YET_SET
+        return Reason(kind, effective, effective - ONE_DAY, due_at=outcome.due_at)
     if isinstance(outcome, BeforeHistory):
         kind = Kind.BEFORE_RECORDING if outcome.recorded_from else Kind.BEFORE_HISTORY
         return Reason(kind, outcome.recorded_from or FIRST_DAY)
@@ -223,10 +223,10 @@ def _sentences(why: Reason, question: Question, language: Language) -> Iterator[
         yield say("It applies until {until} inclusive.", until=day(why.until))
     if why.kind is Kind.OWN_DAY and why.set_on and why.set_on.isoweekday() >= SATURDAY:
         yield say("It was set on {day}, a working day at the weekend.", day=day(why.set_on))
-    if why.expected_at:
+    if why.due_at:
         expected = "It is expected by {time} Moscow time on {day}."
         sentence = "It was expected by {time} Moscow time on {day}." if why.kind is Kind.LATE else expected
-        yield _at(sentence, why.expected_at, language)
+        yield _at(sentence, why.due_at, language)
         if why.effective and why.effective != question.day:
             yield say("The rate of {effective} will apply.", effective=day(why.effective))
     if why.kind is Kind.STALE:

@@ -186,7 +186,7 @@ def _columns(
 def _dated(kind: str, answer: InForce, language: Language, today: date) -> Head:
     """The head of a day: today or tomorrow, and since when its sheet applies if that is another day."""
     effective = answer.revision.effective_date
-    if answer.next_expected_at is None:
+    if answer.next_due_at is None:
         return Head(kind, language.day(effective), iso=effective.isoformat())
     day, label = language.day_and_month(effective), ""
     # Only the catalogues have these words; elsewhere the dates say enough.
@@ -212,7 +212,7 @@ def _title(newest: InForce, language: Language, view: View, exact: str) -> str:
 
 
 def _note(answer: InForce, language: Language, view: View, today: date) -> str:
-    effective, expected = answer.revision.effective_date, answer.next_expected_at
+    effective, expected = answer.revision.effective_date, answer.next_due_at
     if effective < REDENOMINATION:
         return language.say(OLD_ROUBLES)
     if answer.stale:

@@ -247,7 +247,7 @@ FULL = Reason(
     Kind.OWN_DAY,
     *(date(2024, 4, 28), date(2024, 4, 27), (date(2024, 4, 28), date(2024, 4, 29)), ("Unity Day", "weekend")),
     until=date(2024, 5, 2),
-    expected_at=moment(date(2024, 4, 27)),
+    due_at=moment(date(2024, 4, 27)),
 )
 
 

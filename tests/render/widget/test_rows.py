@@ -36,7 +36,7 @@ Printed = dict[str, tuple[int, str]]
 def in_force(now: Printed, before: Printed | None, day: date = SATURDAY, day_before: date = FRIDAY) -> InForce:
     """A sheet of (nominal, value) by code, and the sheet before it; `day` is today."""
     previous = None if before is None else revision(before, day_before)
-    return InForce(day, revision(now, day), previous, None, next_expected_at=FETCHED)
+    return InForce(day, revision(now, day), previous, None, next_due_at=FETCHED)
 
 
 def revision(printed: Printed, day: date) -> Revision:
@@ -117,7 +117,7 @@ def test_heads_say_today_tomorrow_or_since_when(
     """Only languages with our words have them; elsewhere the date says enough. Tuesday is not tomorrow."""
     days = [(today, effective), *([(following, following)] if following else [])]
     usd = {"USD": (1, "75")}
-    shown = [InForce(day, revision(usd, since), None, None, next_expected_at=FETCHED) for day, since in days]
+    shown = [InForce(day, revision(usd, since), None, None, next_due_at=FETCHED) for day, since in days]
     found = table(shown, View(("USD",), ("name", "today", "next")), tag, today)
     assert [(one.text, one.label) for one in found.columns[1:]] == heads
 
