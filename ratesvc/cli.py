@@ -22,7 +22,10 @@ from ratesvc.errors import ConfigError, EngineError, EngineNotReady, FetchFailed
 if TYPE_CHECKING:
     from ratesvc.config import Settings
 
-PASSING = (errno.EADDRINUSE, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+PASSING = (
+    *(errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.ENOSPC, errno.EDQUOT),
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+)
 """Errors of the machine that pass without another setting, so a supervisor tries again."""
 TIMEOUT_S, MOST_BYTES, MOST_PRINTED = 3.0, 4096, 120
 """How long a health check waits, how much of the answer it reads, and how much of that it prints."""
@@ -45,7 +48,7 @@ Exit codes:
     1  there is no answer: the text says why
     2  the command line is wrong
    70  an internal error
-   75  a port is in use, a disk is full, the embedded engine does not answer yet: try again
+   75  a port is in use, an address is not up yet, a disk is full, the engine does not answer yet: try again
    78  a setting is wrong, or the machine does not allow what it asks for
   130  interrupted
 \b

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from ratesvc.errors import ConfigError
-from ratesvc.storage.address import TLS_OPTIONS, RedisAddress
+from ratesvc.storage.address import AUTHORITIES, TLS_OPTIONS, RedisAddress
 
 PREFIX = "RATESVC_"
 CONFIG_FILE_VARIABLE = PREFIX + "CONFIG"
@@ -105,6 +105,8 @@ class Redis(_Section, frozen=True):
             file = address.options.get(name)
             if file and not Path(file).is_file():
                 raise ValueError(f"url names a file for {name} that does not exist")
+            if file and name == AUTHORITIES and not _has_certificates(file):
+                raise ValueError(f"url names a file for {name} that holds no certificates in PEM")
 
 
 class Cbr(_Section, frozen=True):
@@ -127,6 +129,18 @@ class Cbr(_Section, frozen=True):
     def __post_init__(self) -> None:
         if self.ca_file and not Path(self.ca_file).is_file():
             raise ValueError("ca_file names a file that does not exist")
+        if self.ca_file and not _has_certificates(self.ca_file):
+            raise ValueError("ca_file names a file that holds no certificates in PEM")
+
+
+def _has_certificates(file: str) -> bool:
+    import ssl  # noqa: PLC0415 -- few settings name such a file
+
+    try:
+        ssl.create_default_context(cafile=file)
+    except OSError:
+        return False
+    return True
 
 
 class Calendar(_Section, frozen=True):
@@ -200,6 +214,9 @@ def _with_secrets(environment: Mapping[str, str]) -> dict[str, str]:
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
             raise ConfigError(f"{variable}_FILE: {file}: {reason}") from None
+        if not variables[variable]:
+            # Empty would mean the embedded engine, or no proxy.
+            raise ConfigError(f"{variable}_FILE: {file}: empty")
     return variables
 
 
@@ -209,7 +226,10 @@ def _read(file: Path | None) -> dict[str, Any]:
     import yaml  # noqa: PLC0415 -- a third of the time of a health check, which mostly has no file
 
     try:
-        tree = yaml.safe_load(file.read_bytes()) or {}
+        text = file.read_bytes()
+        if twice := _given_twice(yaml.compose(text, yaml.SafeLoader)):
+            raise ConfigError(f"{file}: {twice}")
+        tree = yaml.safe_load(text) or {}
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}") from None
     except yaml.YAMLError as error:
@@ -220,6 +240,19 @@ def _read(file: Path | None) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise ConfigError(f"{file}: not a table of settings")
     return tree
+
+
+def _given_twice(node: Any, path: str = "") -> str:
+    """The first key of a table that is given twice, with its line; empty if there is none. YAML takes the last."""
+    seen: set[str] = set()
+    for key, value in node.value if node is not None and node.id == "mapping" else ():
+        here = f"{path}{key.value}"
+        if here in seen:
+            return f"{here} is given twice, line {key.start_mark.line + 1}"
+        seen.add(here)
+        if below := _given_twice(value, f"{here}."):
+            return below
+    return ""
 
 
 def _put(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:

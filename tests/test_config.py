@@ -13,6 +13,7 @@ from ratesvc.errors import ConfigError
 
 CONFIG = Path(__file__).parents[1] / "config.yaml"
 SECRET = "hunter2"  # noqa: S105 -- the oldest joke about passwords
+AUTHORITIES = str(Path(__file__).with_name("authority.pem"))
 KNOWN = {variable: path for variable, path, _ in variables()}
 
 
@@ -65,7 +66,7 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "RATESVC_CBR_HOST_NAMES": ("bank.example", ("bank.example",)),
     "RATESVC_CBR_BACKFILL_GAP_SECONDS": ("0.5", 0.5),
     "RATESVC_CBR_PROXY": ("http://clerk:secret@proxy.example:3128", "http://clerk:secret@proxy.example:3128"),
-    "RATESVC_CBR_CA_FILE": (__file__, __file__),
+    "RATESVC_CBR_CA_FILE": (AUTHORITIES, AUTHORITIES),
     "RATESVC_POLL_SECONDS": ("2.5", 2.5),
     "RATESVC_CALENDAR_EXTRA_OFF": ("2026-05-04,2026-05-05", (date(2026, 5, 4), date(2026, 5, 5))),
     "RATESVC_CALENDAR_EXTRA_WORK": ("2026-05-02", (date(2026, 5, 2),)),
@@ -164,6 +165,7 @@ WRONG = {
         *("hunter2", "http://:hunter2@localhost", "redis://:hunter2@[h", "redis://:hunter2@h:port"),
         *("redis://:hunter2@h\u2100", "redis://:hunter2@h/x", "redis://:hun/ter2@h", "redis://h?password=hunter2"),
         *("redis://h?hunter2", "redis://h,i#hunter2", "redis://:hunter2@h,i", "unix://:hunter2@"),
+        f"rediss://:hunter2@h?ssl_ca_certs={__file__}",
         *("rediss://:hunter2@h?ssl_ca_certs=/no/hunter2", "redis+sentinel://:hunter2@h:1,i:2"),
         *("redis+sentinel://:hunter2@/rates", "redis+sentinel://h/rates/0/hunter2"),
         *("redis+cluster://:hunter2@h:1,i:x", "redis+cluster://:hunter2@h/1"),
@@ -173,7 +175,7 @@ WRONG = {
     "CBR_MIRRORS": ("hunter2", "", "https://h,file:///hunter2", "http://u:hunter2@[h", "http://127.0.0.1:99999"),
     "CBR_USER_AGENT": ("", "hunter2\n", "курсы"),
     "CBR_BACKFILL_GAP_SECONDS": ("-1",),
-    "CBR_CA_FILE": ("/no/hunter2.pem",),
+    "CBR_CA_FILE": ("/no/hunter2.pem", __file__),
     "CBR_PROXY": ("socks5://u:hunter2@h:1", "u:hunter2@h", "http://:80"),
     "POLL_SECONDS": ("0", "inf"),
     "CALENDAR_EXTRA_OFF": ("hunter2",),
@@ -241,17 +243,21 @@ def test_a_secret_may_be_in_a_file(tmp_path: Path, variable: str) -> None:
     assert refusal(both) == f"{variable}_FILE: {variable} is set, too"
     file.write_bytes(b"\xff")
     assert refusal({f"{variable}_FILE": str(file)}) == f"{variable}_FILE: {file}: not UTF-8"
+    file.write_text("\n")
+    assert refusal({f"{variable}_FILE": str(file)}) == f"{variable}_FILE: {file}: empty"
     file.unlink()
     assert refusal({f"{variable}_FILE": str(file)}) == f"{variable}_FILE: {file}: No such file or directory"
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    """It is missing, it is not YAML (with the line), a day in it does not exist, or it is no table."""
+    """It is missing, it is not YAML (with the line), a day in it does not exist, it is no table, or repeats a key."""
     assert refusal({}, tmp_path / "nowhere.yaml").endswith("nowhere.yaml: No such file or directory")
     for text, line in (
         ("server:\n  port: [hunter2", "settings.yaml: not YAML, line 2"),
         ("port: !!python/object:os.system hunter2", "settings.yaml: not YAML, line 1"),
         ("- hunter2", "settings.yaml: not a table of settings"),
+        ("server: {port: 1}\nserver:\n  host: hunter2", "settings.yaml: server is given twice, line 2"),
+        ("server:\n  port: 1\n  port: hunter2", "settings.yaml: server.port is given twice, line 3"),
         ("calendar: {extra_off: [2026-02-30]}", "it holds a day that does not exist"),
     ):
         assert refusal({}, written(tmp_path, text)).endswith(line)

@@ -77,6 +77,9 @@ class Decision(StrEnum):
     QUARANTINE = "quarantine"
 
 
+STRICTEST_FIRST = (Decision.QUARANTINE, Decision.CONFIRM, Decision.ACCEPT)
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """A result of one rule: its `kind` becomes a flag of the sheet, `codes` are the currencies that it is about."""
@@ -89,22 +92,19 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """The findings of all rules about one sheet."""
+    """The findings of all rules about one sheet, those of the strictest decision first."""
 
     findings: tuple[Finding, ...] = ()
 
     @property
     def decision(self) -> Decision:
         """The strictest decision of the findings."""
-        decisions = {finding.decision for finding in self.findings}
-        return next(
-            (strict for strict in (Decision.QUARANTINE, Decision.CONFIRM) if strict in decisions), Decision.ACCEPT
-        )
+        return self.findings[0].decision if self.findings else Decision.ACCEPT
 
     @property
     def reason(self) -> str:
         """The kind of the first finding with that decision; empty without findings."""
-        return next((finding.kind for finding in self.findings if finding.decision is self.decision), "")
+        return self.findings[0].kind if self.findings else ""
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -294,7 +294,7 @@ def assess(sheet: Sheet, recent: Recent, current: Sheet | None = None) -> Assess
     findings += [*_lost(sheet, earlier.regular(day)), *_moved(_ratios(sheet, rates)), *_equal(sheet, rates)]
     if last and last.says_the_same_as(sheet):
         findings.append(Finding("frozen", Decision.ACCEPT, f"the very figures of {last.effective_date}"))
-    return Assessment(tuple(findings))
+    return Assessment(tuple(sorted(findings, key=lambda finding: STRICTEST_FIRST.index(finding.decision))))
 
 
 def _ratios(sheet: Sheet, rates: Mapping[str, Decimal]) -> dict[str, Decimal]:

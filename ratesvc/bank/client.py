@@ -23,7 +23,7 @@ from yarl import URL
 from ratesvc.bank.xml import Record, parse_catalogue, parse_daily, parse_dynamic
 from ratesvc.domain.columns import Currency
 from ratesvc.domain.rates import Sheet
-from ratesvc.errors import BadDocument, ConfigError, FetchFailed, SourceError
+from ratesvc.errors import BadDocument, FetchFailed, SourceError
 
 T = TypeVar("T")
 
@@ -94,13 +94,10 @@ class Transport:
 
 @cache
 def trusted(ca_file: str | None) -> ssl.SSLContext:
-    """The trusted authorities, which take some milliseconds to read. Raises ConfigError."""
+    """The trusted authorities, which take some milliseconds to read. The settings have read the file before."""
     context = ssl.create_default_context()
     if ca_file:
-        try:
-            context.load_verify_locations(ca_file)
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigError(f"cbr.ca_file: {ca_file} holds no certificates in PEM ({error})") from None
+        context.load_verify_locations(ca_file)
     return context
 
 

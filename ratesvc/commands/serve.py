@@ -33,9 +33,9 @@ LANGUAGES = ("en", "ru", "zh-Hans")
 
 
 async def serve(settings: Settings, *, demo: bool) -> None:
-    """Serve until SIGTERM or SIGINT, then drain. Raises EngineError, and OSError when the port is taken.
+    """Serve until SIGTERM, SIGHUP or SIGINT, then drain. Raises EngineError, and OSError when the port is taken.
 
-    During the start SIGTERM ends it without an error, and SIGINT cancels it like any command.
+    During the start SIGTERM and SIGHUP end it without an error, and SIGINT cancels it like any command.
     """
     give_back_memory()
     loop, starting = asyncio.get_running_loop(), asyncio.current_task()
@@ -50,11 +50,15 @@ async def serve(settings: Settings, *, demo: bool) -> None:
         interrupted.set()
         stop.set()
 
-    loop.add_signal_handler(signal.SIGTERM, give_up)
+    # A terminal that closes sends SIGHUP. nohup has it ignored, and so it stays.
+    ends = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is not signal.SIG_IGN]
+    for end in ends:
+        loop.add_signal_handler(end, give_up)
     try:
         async with opened(settings, demo=demo, scheduled=True, creates=True) as service, listening(service) as address:
             end_if_cancelled()
-            loop.add_signal_handler(signal.SIGTERM, stop.set)
+            for end in ends:
+                loop.add_signal_handler(end, stop.set)
             loop.add_signal_handler(signal.SIGINT, interrupt)
             _announce(service, address)
             notify_systemd("READY=1")

@@ -15,6 +15,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import date, datetime
+from importlib.resources import files
 from itertools import accumulate
 from typing import Self
 
@@ -67,6 +68,12 @@ class Route:
         self.durations[0] += 1
 
 
+def _revision() -> str:
+    """The commit from which the package was built; empty in a clone."""
+    file = files("ratesvc").joinpath("revision")
+    return file.read_text("ascii") if file.is_file() else ""
+
+
 class Metrics(Collector):
     """Everything that one service counts."""
 
@@ -75,8 +82,9 @@ class Metrics(Collector):
         self.registry = CollectorRegistry()
         self._routes: dict[str, Route] = {}
         self._gauges: set[str] = set()
-        build = Gauge("ratesvc_build_info", "Always 1.", ("version", "python"), registry=self.registry)
-        build.labels(__version__, platform.python_version()).set(1)
+        labels = ("version", "revision", "python")
+        build = Gauge("ratesvc_build_info", "Always 1.", labels, registry=self.registry)
+        build.labels(__version__, _revision(), platform.python_version()).set(1)
         self.fetches = self._counter("fetches", "Refreshes, by outcome", "outcome")
         self.quarantined = self._counter("quarantined", "Documents put into quarantine", "reason")
         self.redis_errors = self._counter("redis_errors", "Calls to Redis that failed", "kind")

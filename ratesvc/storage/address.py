@@ -19,7 +19,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 KINDS = {"redis": "server", "unix": "socket", "redis+sentinel": "sentinel", "redis+cluster": "cluster"}
 SCHEMES = (*KINDS, "rediss", "rediss+sentinel", "rediss+cluster")
 PORTS = {"server": 6379, "sentinel": 26379, "cluster": 6379}
-TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+AUTHORITIES = "ssl_ca_certs"
+TLS_OPTIONS = (AUTHORITIES, "ssl_certfile", "ssl_keyfile")
 OPTIONS = ("db", *TLS_OPTIONS, "sentinel_username", "sentinel_password")
 
 

@@ -101,7 +101,8 @@ def _bound(server: Server, port: int) -> socket.socket:
     if server.reuse_port:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     if family == socket.AF_INET6:
-        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        # :: is every address of the machine, of both kinds.
+        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, server.host != "::")
     try:
         bound.bind((server.host, port))
     except OSError as error:

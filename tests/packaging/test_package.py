@@ -85,8 +85,15 @@ def test_the_wheel_is_the_package_and_its_papers(wheel: Path) -> None:
         names = {one.filename for one in archive.infolist() if not one.is_dir()}
     licences = ("licenses/LICENSE", "licenses/ratesvc/render/assets/fonts/OFL.txt")
     papers = {f"{ABOUT}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt", *licences)}
-    assert names == in_repository("ratesvc") | papers
+    assert names == in_repository("ratesvc") | papers | {"ratesvc/revision"}
     assert {"ratesvc/py.typed", "ratesvc/demo/figures.csv"} <= names
+
+
+def test_the_wheel_knows_its_commit(wheel: Path) -> None:
+    """/metrics shows it. The wheel comes from the archive, where git is not; in an image $REVISION stands for git."""
+    with zipfile.ZipFile(wheel) as archive:
+        assert archive.read("ratesvc/revision").decode() == ran("git", "rev-parse", "HEAD").strip()
+    assert "build-args: REVISION=${{ github.sha }}" in (ROOT / ".github/workflows/release.yml").read_text("utf-8")
 
 
 def test_the_archive_is_what_the_wheel_is_built_from(built: Path) -> None:
@@ -94,7 +101,7 @@ def test_the_archive_is_what_the_wheel_is_built_from(built: Path) -> None:
     with tarfile.open(built / f"ratesvc-{__version__}.tar.gz") as archive:
         names = {one.name.split("/", 1)[1] for one in archive.getmembers() if one.isfile()}
     papers = {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "config.yaml", ".gitignore", "PKG-INFO"}
-    assert names == in_repository("ratesvc") | papers
+    assert names == in_repository("ratesvc") | papers | {"hatch_build.py", "ratesvc/revision"}
 
 
 def test_two_builds_give_the_same_bytes(built: Path, tmp_path: Path) -> None:

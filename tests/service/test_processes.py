@@ -6,14 +6,16 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import pytest
-from conftest import PATIENCE_S, eventually, missing, program
+from conftest import PATIENCE_S, eventually, missing, not_here, program
 from fake_bank import Bank, around_today
 from machine import patience
 from processes import ROOT, engines_over, environment, processes_over, run, serving
@@ -217,13 +219,14 @@ async def test_json_logs_are_one_object_a_line(bank: Bank, tmp_path: Path) -> No
     assert {"level", "timestamp"} <= events["started"].keys()
 
 
-async def test_a_drain_loses_no_request(bank: Bank, tmp_path: Path) -> None:
-    """After SIGTERM it is not ready, closes connections with their answers, answers to the end, and exits with 0."""
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGHUP], ids=["SIGTERM", "SIGHUP"])
+async def test_a_drain_loses_no_request(end: signal.Signals, bank: Bank, tmp_path: Path) -> None:
+    """Told to stop, or when its terminal closes, it is not ready, closes connections, answers all, and exits with 0."""
     around_today(bank)
     async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url, RATESVC_DRAIN_SECONDS="1.5") as program:
         await eventually(lambda: len(bank.asked) >= 2)
         assert "Connection" not in (await program.get("/v1/currencies"))[1]
-        program.kill(signal.SIGTERM)
+        program.kill(end)
         seen: set[int] = set()
 
         async def is_draining() -> bool:
@@ -237,3 +240,24 @@ async def test_a_drain_loses_no_request(bank: Bank, tmp_path: Path) -> None:
             assert headers["Connection"] == "close"
         assert seen == {200}
         assert await program.ended() == 0
+
+
+async def test_every_address_of_the_machine_has_both_kinds(tmp_path: Path) -> None:
+    """`::` listens for IPv4, too; ::1 alone does not."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        not_here("IPv6")
+    async with serving(tmp_path, "--demo", RATESVC_HOST="::") as program:
+        port = program.url.rpartition(":")[2]
+        async with aiohttp.ClientSession() as http:
+            for host in ("127.0.0.1", "[::1]"):
+                async with http.get(f"http://{host}:{port}/livez") as answer:
+                    assert answer.status == 200
+
+
+async def test_an_address_that_is_not_up_yet_is_tried_again(tmp_path: Path) -> None:
+    """At boot the network may come later than the service: exit 75, for which systemd starts it again."""
+    code, _, err = await run(tmp_path, "serve", "--demo", RATESVC_HOST="192.0.2.1")
+    assert (code, err.count("\n")) == (75, 1)
+    assert "RATESVC_HOST" in err
