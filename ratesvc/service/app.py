@@ -198,12 +198,11 @@ class Service:
 
     async def _run_backfill(self) -> None:
         has_begun = False
-        async for _ in self._backfill.run():
-            if not has_begun:
-                self.telemetry.log.info("backfill_started")
+        async for progress in self._backfill.run():
+            self.telemetry.backfilling(progress, begins=not has_begun)
             has_begun = True
-        complete = self._backfill.is_complete()
-        self.telemetry.backfilled(self.history.coverage, len(self.history.days), complete=complete)
+        missing = 0 if self._backfill.is_complete() else self._backfill.missing()
+        self.telemetry.backfilled(self.history.coverage, len(self.history.days), missing)
 
     def _clock_jumped(self, seconds: float) -> None:
         self.telemetry.log.warning("clock_jumped", seconds=round(seconds))

@@ -34,7 +34,7 @@ SAVE_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`done` of `total` steps; `asking` names the next request."""
+    """`done` of `total` steps, a share that never falls in a run; `asking` names the next request."""
 
     done: int
     total: int
@@ -121,8 +121,18 @@ class Backfill:
         coverage = self._history.coverage
         if coverage is None or coverage.since > FIRST_DAY or coverage.unconfirmed:
             return False
-        until = max(self._today() - ONE_DAY, self._history.days[-1])
-        return self._history.first_gap(coverage.until, until) is None
+        return self._history.first_gap(coverage.until, self._until()) is None
+
+    def _until(self) -> date:
+        return max(self._today() - ONE_DAY, self._history.days[-1])
+
+    def missing(self) -> int:
+        """How many sheets a run from the first day has left: the unconfirmed ones, and those after the coverage."""
+        history, count = self._history, len(self._history.unconfirmed)
+        day = history.coverage.until if history.coverage else history.days[-1]
+        while (day := history.calendar.effective_date_after(day)) <= self._until():
+            count += day not in history.days
+        return count
 
     async def run(self, since: date = FIRST_DAY, until: date | None = None) -> AsyncIterator[Progress]:
         """Fetch the missing part of the closed range, and the days between it and the coverage.
@@ -182,7 +192,7 @@ class Backfill:
             async with aclosing(self._fetch_series(whole, columns)) as steps:
                 async for progress in steps:
                     yield progress
-                    done = progress.total
+                    done = progress.total // 2
             figures = await self._assessed(columns, whole, before)
         for day in figures.coverage.unconfirmed:
             if self._history.has_document(day) and (revision := self._history.of_date(day)):
@@ -239,11 +249,14 @@ class Backfill:
         return without
 
     async def _fetch_series(self, whole: Days, columns: dict[str, Column]) -> AsyncGenerator[Progress]:
-        """Complete the columns of all ids over a range that covers the stored one."""
+        """Complete the columns of all ids over a range that covers the stored one: the first half of the steps.
+
+        How many days must be confirmed afterwards is not known before the end, so they are the other half.
+        """
         yield Progress(0, 1, "the catalogue")
         currencies, in_use = await self._currencies(), await self._store.coverage()
         for number, currency in enumerate(currencies):
-            yield Progress(number, len(currencies), f"{currency.code} ({currency.cbr_id})".lstrip())
+            yield Progress(number, 2 * len(currencies), f"{currency.code} ({currency.cbr_id})".lstrip())
             columns[currency.cbr_id] = await self._column(currency, whole, in_use)
 
     async def _currencies(self) -> list[Currency]:
@@ -319,6 +332,7 @@ class Backfill:
         days = [*(day for day in unconfirmed if day not in tried), *tried[:MOST_ASKED_AGAIN]]
         clock = asyncio.get_running_loop().time
         saved, saved_at = figures.coverage, clock()
+        total = 2 * done or len(days)
         try:
             for number, day in enumerate(days):
                 revision = figures.composed(day)
@@ -326,7 +340,8 @@ class Backfill:
                     scratch.add(revision)
                     figures.admit(revision)
                     continue
-                yield Progress(done + number, done + len(days), f"the sheet of {day}")
+                step = done + number * (total - done) // len(days)
+                yield Progress(step, total, f"the sheet of {day}")
                 await self._confirm(scratch, day, figures)
                 if figures.coverage != saved and clock() - saved_at > SAVE_S:
                     await self._save(figures)
@@ -337,7 +352,7 @@ class Backfill:
                 await self._save(figures)
         if figures.complete() is None:
             raise RatesvcError("no sheet of that range is admitted: see ratesvc quarantine list")
-        yield Progress(done + len(days), done + len(days), "nothing more")
+        yield Progress(total, total, "nothing more")
 
     async def _save(self, figures: _Figures) -> None:
         """Store the figures, take them into memory, and tell the other replicas."""

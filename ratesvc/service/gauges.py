@@ -35,11 +35,11 @@ def watch(service: Service) -> None:
     see("publications_missed", "Sheets that are overdue.", of_sheet(lambda snapshot, _: snapshot.publications_missed))
     see("stale", "Whether today's own sheet is missing.", of_sheet(lambda snapshot, _: snapshot.stale))
     see("sheet_date_timestamp_seconds", "Moscow midnight of the newest sheet's day.", of_sheet(_midnight))
-    calendar, steps = service.history.calendar, "Requests of the backfill that runs"
+    calendar, steps = service.history.calendar, "Steps of the backfill that runs"
     known_until = _stamp(at(calendar.known_until, time.min))
     see("calendar_known_until_timestamp_seconds", "The last day whose days off are known.", lambda: known_until)
     see("backfill_steps", f"{steps}.", lambda: service.backfilling.total if service.backfilling else 0)
-    see("backfill_steps_done", f"{steps}, answered.", lambda: service.backfilling.done if service.backfilling else 0)
+    see("backfill_steps_done", f"{steps}, done.", lambda: service.backfilling.done if service.backfilling else 0)
     due, first_seen = "sheet_expected_timestamp_seconds", "sheet_first_seen_timestamp_seconds"
     see(due, "When the next one is due.", of_sheet(lambda snapshot, _: _stamp(snapshot.next_due_at)))
     see(first_seen, "When the newest was fetched.", of_sheet(lambda _, newest: _stamp(newest.fetched_at)))

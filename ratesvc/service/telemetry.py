@@ -30,6 +30,7 @@ from ratesvc.bank.admission import HeldBack
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.rates import Revision, Snapshot
 from ratesvc.errors import RatesvcError, StoreUnavailable
+from ratesvc.service.backfill import Progress
 from ratesvc.service.refresh import Cycle
 from ratesvc.service.sync import Repaired
 from ratesvc.storage.redis import Call
@@ -229,13 +230,20 @@ class Telemetry:
         if self._is_due("backfill_failed"):
             self.log.warning("backfill_failed", error=str(failure))
 
-    def backfilled(self, coverage: Coverage | None, sheets: int, *, complete: bool) -> None:
-        """A backfill has ended. If it is not `complete`, some days up to yesterday are still missing."""
-        if complete:
-            self.log.info("backfill_finished", sheets=sheets)
+    def backfilling(self, progress: Progress, *, begins: bool) -> None:
+        """A backfill begins its next step: logged when a run begins, then once a minute."""
+        if begins:
+            self.log.info("backfill_started")
+            self._is_due("backfill_progress")
+        elif self._is_due("backfill_progress"):
+            self.log.info("backfill_progress", done=progress.done, total=progress.total, asking=progress.asking)
+
+    def backfilled(self, coverage: Coverage | None, sheets: int, missing: int) -> None:
+        """A backfill has ended; so many sheets up to yesterday are still missing."""
+        if coverage and missing:
+            self.log.warning("backfill_incomplete", sheets=sheets, until=str(coverage.until), missing=missing)
         elif coverage:
-            unconfirmed = len(coverage.unconfirmed)
-            self.log.warning("backfill_incomplete", sheets=sheets, until=str(coverage.until), unconfirmed=unconfirmed)
+            self.log.info("backfill_finished", sheets=sheets)
 
     def sheet(self, revision: Revision) -> None:
         """This replica holds one more revision."""

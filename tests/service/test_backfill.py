@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from typing import cast
 
 import pytest
@@ -25,6 +27,7 @@ from ratesvc.domain.history import History
 from ratesvc.domain.rates import FIRST_DAY, Quote, Revision, Sheet
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import FetchFailed, RatesvcError, StoreUnavailable
+from ratesvc.service import telemetry
 from ratesvc.service.backfill import Backfill, NotOurTurn, Progress
 from ratesvc.service.refresh import Cycle, Refresher
 from ratesvc.service.schedule import SOON_S
@@ -439,6 +442,7 @@ async def test_a_document_that_never_comes_delays_no_other_day(
         assert running.service.history.coverage == Coverage(FIRST_DAY, FRIDAY, (WRONG,))
         assert [(await running.get(f"/v1/rates/{day}"))[0] for day in (DAYS[9], WRONG)] == [200, 503]
         await eventually(lambda: "backfill_incomplete" in says())
+        assert "missing=1 " in says()
         assert "backfill_finished" not in says()
         assert await caching_until(WRONG) != await caching_until(DAYS[9])
         bank.misbehave = None
@@ -446,6 +450,31 @@ async def test_a_document_that_never_comes_delays_no_other_day(
         await eventually(lambda: "backfill_finished" in says())
         assert (await running.get(f"/v1/rates/{WRONG}"))[0] == 200
         assert await caching_until(WRONG) == await caching_until(DAYS[9])
+
+
+async def test_the_share_of_a_first_run_that_is_done_never_falls(bank: Bank, replica: Replica) -> None:
+    """How many days need a document is known only when all series are there. A bar must not go back then."""
+    bank.series["R01335"] |= {day: (100, Decimal("99.9999")) for day in DAYS[5:20:3]}
+    await replica.read()
+    await replica.fetch_day(None)
+    seen = [progress async for progress in replica.backfill.run()]
+    shares = [Fraction(progress.done, progress.total) for progress in seen]
+    assert shares == sorted(shares)
+    assert [shares[0], shares[-1]] == [Fraction(0), Fraction(1)]
+    assert sum("the sheet of" in progress.asking for progress in seen) > 3
+
+
+async def test_the_log_says_how_far_a_long_run_is(
+    settings: Settings, serve: Serve, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once a minute; here at every step, because nobody waits a minute for a test."""
+    monkeypatch.setattr(telemetry, "LOG_AGAIN_S", 0)
+    async with serve(settings) as running:
+        await running.filled()
+    said = capsys.readouterr().out
+    steps = [(int(done), int(total)) for done, total in re.findall(r"backfill_progress .*done=(\d+) total=(\d+)", said)]
+    assert steps == sorted(steps)
+    assert len(steps) > 10
 
 
 # After a pause
