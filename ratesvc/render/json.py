@@ -168,18 +168,21 @@ def conversion(answer: InForce, amount: str, base: str, quote: str, *, demo: boo
     )
 
 
-def converter_data(answer: InForce, codes: Iterable[str], language: Language) -> str:
+def converter_data(answer: InForce, codes: Iterable[str], language: Language, *, dated: bool = True) -> str:
     """JSON for the attribute `data` of <cbr-converter>: value, nominal, decimals of amounts and signs of each currency.
 
-    The roubles come last. `lang` is the language of our sentences if it is not the reader's.
+    The roubles come last. `lang` is the language of our sentences if it is not the reader's. Where the rows around it
+    say the day, it is not `dated`.
     """
     quotes = [quote for code in codes if (quote := answer.revision.sheet.by_code.get(code))]
     prices = {**{quote.code: (plain(quote.value), quote.nominal) for quote in quotes}, "RUB": ("1", 1)}
     rates = {code: [*price, minor_places(code), signs(code, language)] for code, price in prices.items()}
-    words = {} if language.foreign else {"amount": language.say("Amount"), "result": language.say("Result")}
-    words["swap"] = language.say("Swap the currencies")
-    words["number"] = language.say("Enter a number")
-    words["day"] = language.say("Bank of Russia, {day}", day=language.day(answer.revision.effective_date))
+    words = {"swap": language.say("Swap the currencies"), "number": language.say("Enter a number")}
+    if not language.foreign:
+        words |= {"amount": language.say("Amount"), "result": language.say("Result")}
+        words |= {"from": language.say("From currency"), "to": language.say("To currency")}
+    if dated:
+        words["day"] = language.say("Bank of Russia, {day}", day=language.day(answer.revision.effective_date))
     document = {
         "rates": rates,
         "names": {code: language.currency(code) for code in rates},

@@ -29,8 +29,13 @@ OLD_ROUBLES = "In old roubles: 1,000 old roubles are 1 new rouble."
 RIGHT_TO_LEFT_MARK = "\u200f"
 
 _LETTERS = re.compile(r"^[A-Z]{2}(?=\W$)")
+_THIN_BLANK, _HARD_BLANK = "\u202f", "\u00a0"
+_OF_WIDGET = {"az": "Latn", "hy": "Armn", "ka": "Geor", "kk": "Cyrl", "ky": "Cyrl", "uz": "Latn"}
+"""Languages with a catalogue of the widget's words alone, and the script in which it is written."""
 _NUMBER_PATTERN = re.compile(r"[#0,.]+")
 
+# CLDR derives it from the people instead of the country.
+_WRONG_NAMES = {"ru": ("казахск", "казахстанск")}
 # CLDR 48 names special drawing rights in about half of its locales only.
 _XDR = {"en": "Special Drawing Rights", "ru": "СДР (специальные права заимствования)", "zh": "特别提款权"}
 
@@ -38,13 +43,12 @@ _XDR = {"en": "Special Drawing Rights", "ru": "СДР (специальные п
 class Language:
     """One reader's language; `tag` is the value of the attribute lang."""
 
-    def __init__(self, tag: str, locale: Locale) -> None:
-        """Call `language` instead, which keeps languages."""
+    def __init__(self, tag: str, locale: Locale, sentences: Mapping[str, str]) -> None:
+        """Call `language` instead, which keeps languages. `sentences` are ours, translated."""
         self.tag = tag
         self.locale = locale
         self.direction = locale.text_direction
-        is_simplified = locale.language == "zh" and locale.script != "Hant"
-        self._sentences = catalogue("zh-Hans" if is_simplified else locale.language)
+        self._sentences = sentences
         write = partial(format_decimal, locale=locale, decimal_quantization=False)
         self._written = lru_cache(MOST_NUMBERS)(write)
         self.foreign = "" if self._sentences or locale.language == DEFAULT else DEFAULT
@@ -69,6 +73,12 @@ class Language:
         """The text itself if our sentences are English, else its translation, or nothing if it has none."""
         return self._sentences.get(text, "") if self._sentences else text
 
+    def of_widget(self) -> Language:
+        """The same language with the words of the widget, for which there are more catalogues than for pages."""
+        name = self.locale.language
+        is_written = (self.locale.script or _OF_WIDGET.get(name)) == _OF_WIDGET.get(name, "")
+        return _of_widget(self.tag) if is_written else self
+
     def isolated(self, text: str) -> str:
         """The text with marks that keep its direction from its neighbours; unchanged in left-to-right languages."""
         return f"\u2068{text}\u2069" if self.direction == "rtl" else text
@@ -77,7 +87,9 @@ class Language:
         """The currency's name; with `count`, in the form that follows that number."""
         if code == "XDR":
             return _XDR.get(self.locale.language, _XDR[DEFAULT])
-        return str(get_currency_name(code, count=count, locale=self.locale))
+        wrong, right = _WRONG_NAMES.get(self.locale.language, ("", ""))
+        name = str(get_currency_name(code, count=count, locale=self.locale))
+        return name.replace(wrong, right) if wrong else name
 
     def number(self, number: Decimal, places: int) -> str:
         """The number with `places` decimals, or more if it has more; grouped, in Latin digits."""
@@ -111,17 +123,21 @@ class Language:
 
     def day(self, day: date) -> str:
         """A date in words."""
-        return str(format_date(day, format="long", locale=self.locale))
+        return self._date(day, "long")
 
     def period(self, first: date, last: date) -> str:
         """Two different days for a narrow line; a common year is written once."""
         begins = "MMMd" if first.year == last.year else "yMMMd"
         days = (format_skeleton(form, day, locale=self.locale) for form, day in ((begins, first), ("yMMMd", last)))
-        return " \u2013 ".join(map(str, days))
+        return " \u2013 ".join(map(str, days)).replace(_THIN_BLANK, _HARD_BLANK)
 
     def weekday(self, day: date) -> str:
         """A date in words, with the day of the week."""
-        return str(format_date(day, format="full", locale=self.locale))
+        return self._date(day, "full")
+
+    def _date(self, day: date, form: str) -> str:
+        """With hard blanks of the usual width: many fonts have no thin one."""
+        return str(format_date(day, format=form, locale=self.locale)).replace(_THIN_BLANK, _HARD_BLANK)
 
     def day_and_month(self, day: date) -> str:
         """A date for a narrow column."""
@@ -139,10 +155,12 @@ class Language:
     def symbols(self, codes: Sequence[str]) -> dict[str, str]:
         """CLDR's symbols, such as $ and €. Letters before a sign (CN¥) stay if two of the currencies have this sign.
 
-        A mere $ is the US dollar's, asked for or not.
+        Russian has the code instead, because it writes no such letters. A mere $ is the US dollar's, asked for or not.
         """
         full = {code: str(get_currency_symbol(code, locale=self.locale)) for code in ("USD", *codes)}
         short = {code: _LETTERS.sub("", symbol) for code, symbol in full.items()}
+        if self.locale.language == "ru":
+            full = {code: code if short[code] != symbol else symbol for code, symbol in full.items()}
         return {code: short[code] if list(short.values()).count(short[code]) == 1 else full[code] for code in codes}
 
     def roubles(self, number: str) -> str:
@@ -174,7 +192,9 @@ def language(tag: str | None) -> Language | None:
     while parts and parts[0].lower() not in ("", "root"):
         try:
             locale = Locale.parse("-".join(parts), sep="-")
-            return Language(str(locale).replace("_", "-"), locale)
+            is_simplified = locale.language == "zh" and locale.script != "Hant"
+            name = "zh-Hans" if is_simplified else locale.language
+            return Language(str(locale).replace("_", "-"), locale, catalogue(name))
         except (ValueError, UnknownLocaleError):
             parts.pop()
     return None
@@ -187,7 +207,13 @@ def language_or_default(tag: str | None) -> Language:
 
 @cache
 def _english() -> Language:
-    return Language(DEFAULT, Locale.parse(DEFAULT))
+    return Language(DEFAULT, Locale.parse(DEFAULT), {})
+
+
+@lru_cache(maxsize=MOST_LANGUAGES)
+def _of_widget(tag: str) -> Language:
+    locale = Locale.parse(tag, sep="-")
+    return Language(tag, locale, catalogue(f"widget/{locale.language}"))
 
 
 def catalogue(name: str) -> Mapping[str, str]:

@@ -25,13 +25,13 @@ from ratesvc.render.pages import rate, reference
 from ratesvc.render.pages.rate import Question
 from ratesvc.render.tables import NDJSON
 from ratesvc.render.widget import builder
-from ratesvc.render.widget.builder import HEIGHTS, WIDTHS, Choice
+from ratesvc.render.widget.builder import HEIGHTS, WIDTHS, Choice, Notice
 from ratesvc.render.widget.view import LAYOUTS, LONGEST_ADDRESS, MOST_CODES
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Queue
 from ratesvc.web.caching import HOURLY, ICON, NO_STORE, REFERENCE, caching_of
 from ratesvc.web.params import LenientParams, StrictParams, one_code, page_language, wants_packed
-from ratesvc.web.problems import EVERY_PROBLEM, problem_of
+from ratesvc.web.problems import EVERY_PROBLEM, problem_of, see_other
 from ratesvc.web.rates import day_named
 from ratesvc.web.responses import Answer, Handler
 from ratesvc.web.widget import PICTURE_POLICY, Embedding, fixed, html
@@ -42,7 +42,7 @@ BUILDER_HEADERS = own_page(
     "home", "builder", img_src="'self'", frame_src="'self'", connect_src="'self'", form_action="'self'"
 )
 SWITCHES = ("unit", "symbols", "head", "pending")
-OF_ONE_LAYOUT = ("columns", "decimals", "unit", "symbols", "head", "spark", "width", "height")
+OF_ONE_LAYOUT = (*("columns", "decimals", "unit", "symbols", "head"), *("spark", "converter", "width", "height"))
 DOCS_HEADERS = own_page("docs", "docs", img_src="'self'")
 ROBOTS = b"User-agent: *\nDisallow: /rate?\nDisallow: /chart\nDisallow: /widget\n"
 """The pages may be searched, but not every rate of every day, nor what other pages embed."""
@@ -76,7 +76,7 @@ def _in_the_readers_language(handler: Handler) -> Handler:
     return answer
 
 
-async def _home(service: Service, site: Site, request: web.Request) -> Answer:
+async def _home(service: Service, site: Site, request: web.Request) -> Answer | web.Response:
     params = LenientParams(_of_form(request.query), packed=wants_packed(request))
     ui, first = params.text("ui", 10), params.text("first", 3).upper()
     try:
@@ -87,9 +87,12 @@ async def _home(service: Service, site: Site, request: web.Request) -> Answer:
     choice = await shown.measured(first)
     words, codes = builder.words_of(ui, choice.language), service.history.codes()
     notices = _notices(params, choice)
+    if "was" in request.query and not notices:
+        return see_other(f"?{builder.address(choice, words)}")
 
     def render() -> Body:
-        return html(builder.builder(choice, words, codes, site, notices), *BUILDER_HEADERS)
+        table = shown.table_in(choice.language, choice.view)
+        return html(builder.builder(choice, words, table, codes, site, notices), *BUILDER_HEADERS)
 
     return await shown.answer(("home", choice, words.tag, notices), render)
 
@@ -97,27 +100,30 @@ async def _home(service: Service, site: Site, request: web.Request) -> Answer:
 def _of_form(query: MultiMapping[str]) -> MultiMapping[str]:
     """What a form means: a switch that it does not send is off, and choices for another layout do not count.
 
-    It says in `was` which layout it was made for.
+    It says in `was` which layout it was made for, and has fields of its own for the host's words in the heading.
     """
     if "was" not in query:
         return query
-    if query["was"] != query.get("layout", LAYOUTS[0]):
-        return MultiDict((name, value) for name, value in query.items() if name not in OF_ONE_LAYOUT)
-    return MultiDict([*query.items(), *((name, "0") for name in SWITCHES if name not in query)])
+    heading = query.get("own" if query.get("heading") == "own" else "heading", "")
+    is_other = query["was"] != query.get("layout", LAYOUTS[0])
+    off = () if is_other else tuple((name, "0") for name in SWITCHES if name not in query)
+    left_out = ("heading", *(OF_ONE_LAYOUT if is_other else ()))
+    kept = ((name, value) for name, value in query.items() if name not in left_out)
+    return MultiDict([*kept, *off, ("heading", heading)])
 
 
-def _notices(params: LenientParams, choice: Choice) -> tuple[tuple[str, str], ...]:
+def _notices(params: LenientParams, choice: Choice) -> tuple[Notice, ...]:
     """What the form asked for and the widget does not show, each with the limits."""
-    view, is_sent = choice.view, bool(params.text("was", 10))
-    lacks_columns = view.layout != "inline" and not params.words("columns", 1)
+    view, was = choice.view, params.text("was", 10)
+    lacks_columns = was == view.layout != "inline" and not params.words("columns", 1)
     has_too_many = len(params.words("codes", 2 * MOST_CODES)) > MOST_CODES
     has_wrong_link = params.text("href", 2 * LONGEST_ADDRESS) and not view.href
     width, height = map(str, (choice.size.width, choice.size.height))
     widths, heights = (f"{allowed[0]}\u2013{allowed[-1]}" for allowed in (WIDTHS, HEIGHTS))
     notices = (
-        (is_sent and not params.words("codes", 1), "No currency is chosen, so you see the default ones.", ""),
+        (was and not params.words("codes", 1), "No currency is chosen, so you see the default ones.", ""),
         (has_too_many, "The first {limits} currencies are shown.", str(MOST_CODES)),
-        (is_sent and lacks_columns, "No column is chosen, so you see the default ones.", ""),
+        (lacks_columns, "No column is chosen, so you see the default ones.", ""),
         (has_wrong_link, "The link must begin with https:// or http://.", ""),
         (params.text("width", 20) not in ("", width), "Width: {limits} pixels.", widths),
         (params.text("height", 20) not in ("", height), "Height: {limits} pixels.", heights),

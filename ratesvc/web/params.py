@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from aiohttp import hdrs, web
 from multidict import MultiMapping
 
+from ratesvc.domain.rates import MOST_USED
 from ratesvc.domain.workdays import iso_day
 from ratesvc.errors import BadRequest
 from ratesvc.render.amounts import read_amount
@@ -229,12 +230,18 @@ class LenientParams:
         """Colours."""
         return Look(self.choice("theme", themes), self.choice("updown", views.UPDOWNS))
 
+    def _asked_codes(self) -> tuple[str, ...]:
+        return tuple(map(str.upper, self.words("codes", views.MOST_CODES) or self.words("code", 1)))
+
+    def codes(self, known: Collection[str]) -> tuple[str, ...]:
+        """The currencies that there are among those asked for, or the usual ones."""
+        return tuple(dict.fromkeys(code for code in self._asked_codes() if code in known)) or MOST_USED
+
     def view(self, known: Collection[str]) -> View:
         """Which rows and columns to show; `known` are the currencies that there are. A sentence may name another."""
         usual = View.usual(self.choice("layout", views.LAYOUTS))
         is_table, is_inline = usual.layout == views.LAYOUTS[0], usual.layout == "inline"
-        asked = tuple(map(str.upper, self.words("codes", views.MOST_CODES) or self.words("code", 1)))
-        codes = tuple(dict.fromkeys(code for code in asked if code in known)) or usual.codes
+        asked, codes = self._asked_codes(), self.codes(known)
         return replace(
             usual,
             # A sentence is a number without a name: that of another currency would pass for it.

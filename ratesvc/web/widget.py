@@ -54,17 +54,20 @@ class Embedding:
     def __init__(self, params: LenientParams, service: Service, *, dated: bool = True, trending: bool = True) -> None:
         """`dated=False` is for the builder: no `date=`, and always a rate. `trending=False` draws no sparkline."""
         self._service, self._publication = service, service.publisher.require()
-        self.params, self.language, self.day = params, params.language(), params.day() if dated else None
+        self.params, self.language = params, params.language().of_widget()
+        self.day = params.day() if dated else None
         snapshot = self._publication.snapshot
         answers = [on_day(service.history, self.day, service.clock())] if self.day else [snapshot.for_today()]
         following = None if self.day else snapshot.for_next()
         sheets = [answer.revision.sheet for answer in (*answers, following) if answer]
-        view = params.view({code for sheet in sheets for code in sheet.by_code})
+        known = {code for sheet in sheets for code in sheet.by_code}
+        view, self.ticked = params.view(known), params.codes(known)
         self.view = view if trending else replace(view, spark=0)
         self._shown: Sequence[InForce] = answers if self.day else rows.columns_of(snapshot, self.view)
         if view.layout == "inline" and view.codes[0] not in self._shown[-1].revision.sheet.by_code:
             if dated:
                 raise NotEmbeddable("The sheet has no rate of the currency of this sentence.")
+            self.ticked = MOST_USED
             self.view = replace(view, codes=MOST_USED[:1])
 
     @cached_property
@@ -97,11 +100,14 @@ class Embedding:
 
     def choice(self, first: str = "") -> Choice:
         """The choices of the builder, with one currency moved to the front."""
-        params, view = self.params, self.view.beginning_with(first) if first in self.view.codes else self.view
+        params, ticked = self.params, self.ticked
+        if first in ticked:
+            ticked = (first, *(code for code in ticked if code != first))
+        view = replace(self.view, codes=ticked[:1] if self.view.layout == "inline" else ticked)
         width = params.number("width", builder.WIDTH_OF[view.layout], WIDTHS)
         usual = self.height(width)
         size = Size(width, params.number("height", usual, HEIGHTS), usual, card.size_of(self.table, view))
-        return Choice(view, params.look(), self.language, size, params.switch("csp"), self.day)
+        return Choice(view, params.look(), self.language, size, ticked, params.switch("csp"), self.day)
 
     def height(self, width: int) -> int:
         """The height in pixels that a frame of this width needs."""
@@ -245,11 +251,11 @@ def _svg(drawn: str) -> Body:
 
 
 def _empty_frame(params: LenientParams) -> Body:
-    return html(fragment.empty_frame(params.language(), params.look(FRAME_THEMES)), *FRAME_HEADERS)
+    return html(fragment.empty_frame(params.language().of_widget(), params.look(FRAME_THEMES)), *FRAME_HEADERS)
 
 
 def _empty_card(params: LenientParams) -> Body:
-    return _svg(card.empty_card(params.language(), params.look(card.THEMES)))
+    return _svg(card.empty_card(params.language().of_widget(), params.look(card.THEMES)))
 
 
 def _pixels_of(shown: Embedding, look: Look, scale: str) -> Body:
@@ -264,7 +270,7 @@ def _pixels_of(shown: Embedding, look: Look, scale: str) -> Body:
 
 @lru_cache
 def _empty_pixels(tag: str, look: Look, scale: str) -> Body:
-    return _png((card.empty_card(language_or_default(name), look) for name in (tag, None)), look, scale)
+    return _png((card.empty_card(language_or_default(name).of_widget(), look) for name in (tag, None)), look, scale)
 
 
 def _png(pictures: Iterable[str], look: Look, scale: str) -> Body:

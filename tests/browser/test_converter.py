@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 from html import escape
 from pathlib import Path
@@ -188,6 +189,52 @@ async def test_the_converter_is_used_with_the_keyboard_and_heard(browser: Browse
     assert await page.get_by_role("status", name="Result · Russian Ruble").inner_text() == "120.78"
     await page.keyboard.press("Tab")
     await page.keyboard.press("Enter")
-    assert await page.get_by_role("combobox", name="Amount · Russian Ruble").input_value() == "RUB"
+    assert await page.get_by_role("combobox", name="From currency").input_value() == "RUB"
+    assert await page.get_by_role("combobox", name="To currency").input_value() == "USD"
     assert await page.get_by_role("status", name="Result · US Dollar").inner_text() == "0.03"
     assert await page.get_by_text("Bank of Russia, November 18, 2022").is_visible()
+
+
+async def test_what_is_typed_survives_a_refresh_and_another_attribute(browser: Browser, live: Live, host: Host) -> None:
+    """Amount, currencies and focus. A currency that is gone gives way to the first."""
+    scripts = "".join(f'<script src="{live.url}/widget/{name}"></script>' for name in ("rates.js", "converter.js"))
+    page = await browser.new_page()
+    await page.clock.install()
+    element = '<cbr-rates converter="1" lang="en" refresh="5" codes="USD,EUR,CNY"></cbr-rates>'
+    await page.goto(host.put(element + scripts), wait_until="networkidle")
+    await page.evaluate(
+        "window.loads = 0; document.querySelector('cbr-rates').addEventListener('cbr-load', () => loads++)"
+    )
+    await page.clock.run_for(10)
+    amount, base = page.get_by_role("textbox"), page.get_by_role("combobox").first
+    await amount.wait_for()
+    before = await page.evaluate("loads")
+    await base.select_option("EUR")
+    await amount.fill("1000")
+    for step, (change, wait_ms) in enumerate((("", 5 * 60_000), ("setAttribute('theme', 'dark')", 510)), before + 1):
+        await page.evaluate(f"document.querySelector('cbr-rates').{change or 'id'}")
+        await page.clock.run_for(wait_ms)
+        await page.wait_for_function("step => loads >= step", arg=step)
+        assert (await amount.input_value(), await base.input_value()) == ("1000", "EUR")
+        assert await page.get_by_role("status").inner_text() == "62,571.20"
+        assert await amount.evaluate("field => field.getRootNode().activeElement === field")
+    await page.evaluate("document.querySelector('cbr-rates').setAttribute('codes', 'CNY')")
+    await page.clock.run_for(510)
+    await page.wait_for_function("step => loads >= step", arg=before + 3)
+    assert (await amount.input_value(), await base.input_value()) == ("1000", "CNY")
+
+
+@pytest.mark.parametrize(("query", "days", "links"), [("layout=converter", 1, 1), ("converter=1&columns=today", 1, 1)])
+async def test_the_source_is_named_once(browser: Browser, live: Live, query: str, days: int, links: int) -> None:
+    """One day, one link to the Bank; on paper there is no converter."""
+    page = await browser.new_page()
+    await page.goto(f"{live.url}/widget/frame?lang=ru&{query}", wait_until="networkidle")
+    await page.get_by_role("textbox").wait_for()
+    text = await page.inner_text("main") + await page.evaluate(
+        "document.querySelector('cbr-converter').shadowRoot.querySelector('div').parentNode.textContent"
+    )
+    assert len(re.findall(r"18[. ]", text.replace("\u00a0", " "))) == days
+    assert await page.locator("a:visible").count() == links
+    assert text.count("Банк") + text.count("ЦБ") == 1
+    await page.emulate_media(media="print")
+    assert not await page.locator("cbr-converter").is_visible()

@@ -29,14 +29,14 @@ def block(title: str, language: str) -> str:
     return found[1]
 
 
-async def bundled(folder: Path, source: str, *options: str) -> str:
+async def bundled(folder: Path, source: str, *options: str, mode: str = "production") -> str:
     """The source and its packages as one script."""
     esbuild = MODULES / ".bin" / "esbuild"
     if not esbuild.exists():
         missing("esbuild (npm ci in tests/browser)")
     (folder / "node_modules").symlink_to(MODULES)
     (folder / "main.jsx").write_text(source, "utf-8")
-    define = ("--bundle", "--log-level=warning", '--define:process.env.NODE_ENV="production"', "--jsx=automatic")
+    define = ("--bundle", "--log-level=warning", f'--define:process.env.NODE_ENV="{mode}"', "--jsx=automatic")
     code, out, err = await finished(esbuild, "main.jsx", *define, *options, cwd=folder)
     assert code == 0, err
     return out
@@ -81,6 +81,35 @@ async def test_react_renders_it_on_the_server_and_in_the_browser(
     await page.evaluate("change()")
     await shows(page, "84.7201", "62.45")
     assert await page.locator("script[src$='/widget/rates.js']").count() == 1
+
+
+@pytest.mark.parametrize("version", ["18", "19"])
+async def test_react_finds_what_its_server_wrote_after_the_rows_have_come(
+    page: Page, live: Live, host: Host, tmp_path: Path, version: str
+) -> None:
+    """A loader that was faster than React has changed no attribute, so hydration says nothing, in development mode."""
+    app = """const app = <cbr-rates lang="en" height="460" style={{ display: "block", height: "460px" }}>
+      <a href="https://www.cbr.ru/">Bank of Russia</a></cbr-rates>;"""
+    server = f'import {{ renderToString }} from "react-dom/server"; {app} console.log(renderToString(app));'
+    client = f"""import {{ hydrateRoot }} from "react-dom/client"; {app}
+    window.hydrate = () => hydrateRoot(document.querySelector("#app"), app, {{ onRecoverableError: console.error }});"""
+    alias = () if version == "19" else ("--alias:react=react18", "--alias:react-dom=react-dom18")
+    for name in ("server", "client"):
+        (tmp_path / name).mkdir()
+    script = await bundled(tmp_path / "server", server, "--platform=node", *alias, mode="development")
+    (tmp_path / "server/run.cjs").write_text(script, "utf-8")
+    code, html, err = await finished(program("node"), "run.cjs", cwd=tmp_path / "server")
+    assert code == 0, err
+    script = await bundled(tmp_path / "client", client, *alias, mode="development")
+    loader = f'<script async src="{live.url}/widget/rates.js"></script>'
+    await page.goto(host.put(f'<div id="app">{html.strip()}</div>{loader}<script>{script}</script>'))
+    await shows(page, "60.3741")
+    assert await page.evaluate("document.querySelector('cbr-rates').matches(':state(load)')")
+    await page.evaluate("hydrate()")
+    await page.wait_for_function(
+        "Object.keys(document.querySelector('cbr-rates')).some(key => key.startsWith('__reactProps'))"
+    )
+    await shows(page, "60.3741")
 
 
 async def test_vue_takes_it_for_an_element(page: Page, live: Live, host: Host) -> None:

@@ -65,6 +65,7 @@ MEMBERS = (
     *("Element.prototype.attachShadow", "Element.prototype.setAttribute", "Element.prototype.getAttribute"),
     *("Element.prototype.append", "Element.prototype.closest", "Element.prototype.shadowRoot"),
     *("Node.prototype.appendChild", "Node.prototype.textContent", "Node.prototype.getRootNode"),
+    *("HTMLElement.prototype.attachInternals", "ElementInternals.prototype.states"),
     *("Node.prototype.ownerDocument", "DocumentFragment.prototype.replaceChildren", "HTMLElement.prototype.style"),
     *("ShadowRoot.prototype.adoptedStyleSheets", "CSSStyleSheet.prototype.replaceSync", "AbortSignal.timeout"),
     *("Document.prototype.createElementNS", "Document.prototype.createTextNode", "Document.prototype.defaultView"),
@@ -172,12 +173,11 @@ LIBRARIES = {
         addEventListener("cbr-load", () => busy = false);
       }, { once: true })""",
     "watchers": """
-      new MutationObserver(all => { for (const { target, attributeName } of all) if (attributeName == "state")
-        target.setAttribute("theme", target.getAttribute("theme") == "dark" ? "light" : "dark") })
-        .observe(document, { attributes: true, subtree: true })""",
+      addEventListener("cbr-load", ({ target }) =>
+        target.setAttribute("theme", target.getAttribute("theme") == "dark" ? "light" : "dark"))""",
     "cleaners": """
       new MutationObserver(() => { for (const one of document.querySelectorAll("cbr-rates"))
-        for (const { name } of [...one.attributes]) if (!/^(lang|state)$/.test(name)) one.removeAttribute(name) })
+        for (const { name } of [...one.attributes]) if (name != "lang") one.removeAttribute(name) })
         .observe(document, { attributes: true, childList: true, subtree: true })""",
 }
 

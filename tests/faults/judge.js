@@ -9,7 +9,7 @@ const getter = (prototype, name) => {
 };
 const [shadow, attributes, tag, child] = ["shadowRoot", "attributes", "localName", "firstElementChild"].map(name => getter(Element.prototype, name));
 const [nameOf, valueOf] = ["name", "value"].map(name => getter(Attr.prototype, name));
-const [rects, attribute, first, find] = ["getClientRects", "getAttribute", "querySelector", "querySelectorAll"].map(name => method(Element.prototype, name));
+const [rects, attribute, first, find, matches] = ["getClientRects", "getAttribute", "querySelector", "querySelectorAll", "matches"].map(name => method(Element.prototype, name));
 const text = getter(Node.prototype, "textContent"), inside = method(DocumentFragment.prototype, "querySelectorAll");
 const inDocument = method(Document.prototype, "querySelector"), listen = method(EventTarget.prototype, "addEventListener");
 const frame = document.body.appendChild(document.createElement("iframe"));
@@ -34,11 +34,12 @@ const opened = async ({ url, patience }) => {
   frame.onload = () => until = performance.now() + patience * 1000;
   frame.src = url;
   const subject = () => view && (view.subject || inDocument(view.document, "cbr-rates"));
-  const settled = () => subject() && !view.busy && /^(load|error)$/.test(attribute(subject(), "state"));
+  const state = () => ["load", "error"].find(name => matches(subject(), `:state(${name})`));
+  const settled = () => subject() && !view.busy && state();
   while (!settled() && performance.now() < until) await new Promise(done => setTimeout(done, 10));
   const element = subject();
   if (!element) return { ...told, shown: "no element" };
-  return { ...told, state: attribute(element, "state"), said: view.said, ...looked(element, view.root, told) };
+  return { ...told, state: state(), said: view.said, ...looked(element, view.root, told) };
 };
 
 // The shadow root is the element's own, one that the page kept, or the element itself where a library plays shadow DOM.

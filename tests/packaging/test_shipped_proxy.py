@@ -319,7 +319,7 @@ async def test_caddy_serves_the_widget_of_a_page_under_https(browser: Browser, l
         assert await page.evaluate("performance.getEntriesByType('navigation')[0].nextHopProtocol") == "h2"
         await page.route(f"{url}/news", lambda route: route.fulfill(content_type="text/html", body=ELEMENT))
         await page.goto(f"{url}/news")
-        await page.locator("cbr-rates[state=load]").wait_for()
+        await page.locator("cbr-rates:state(load)").wait_for()
         assert "60.3741" in await page.inner_text("cbr-rates table")
         assert (await page.evaluate(FIRST_BYTES)).startswith("retry: ")
     # Its stream, which is still open, does not keep Caddy from its stop.

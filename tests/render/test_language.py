@@ -17,7 +17,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratesvc.render.contract import contract
-from ratesvc.render.language import MOST_LANGUAGES, TRANSLATIONS, Language, language, language_or_default
+from ratesvc.render.language import (
+    MOST_LANGUAGES,
+    TRANSLATIONS,
+    Language,
+    catalogue,
+    language,
+    language_or_default,
+)
 from ratesvc.render.widget import builder
 
 DAY = date(2026, 4, 25)
@@ -68,6 +75,8 @@ VALUE, MOVE = Decimal("12345.67"), Decimal("-0.1221")
         ("en", lambda one: one.currency("JPY", 100), "Japanese yen"),
         ("ru", lambda one: one.currency("AMD", 1), "армянский драм"),
         ("ru", lambda one: one.currency("AMD", 100), "армянских драмов"),
+        ("ru", lambda one: one.currency("KZT"), "казахстанский тенге"),
+        ("ru", lambda one: one.currency("KZT", 100), "казахстанских тенге"),
         # CLDR names XDR in few languages, and a new currency of the Bank in none.
         ("en", lambda one: one.currency("XDR"), "Special Drawing Rights"),
         ("de", lambda one: one.currency("XDR"), "Special Drawing Rights"),
@@ -93,7 +102,7 @@ VALUE, MOVE = Decimal("12345.67"), Decimal("-0.1221")
         *((tag, lambda one: one.percent(Decimal("-1.5")), text) for tag, text in PER_CENT.items()),
         *((tag, lambda one: one.percent(Decimal("1.5")), text.replace("−", "+")) for tag, text in PER_CENT.items()),
         ("en", lambda one: one.day(DAY), "April 25, 2026"),
-        ("ru", lambda one: one.day(DAY), "25 апреля 2026\u202fг."),
+        ("ru", lambda one: one.day(DAY), "25 апреля 2026\u00a0г."),
         ("en", lambda one: one.day_and_month(DAY), "Apr 25"),
         ("ru", lambda one: one.day_and_month(DAY), "25 апр."),
     ],
@@ -117,6 +126,31 @@ def test_a_catalogue_translates_sentences() -> None:
     assert ENGLISH.say(sentence, day="April 25") == "Not updated since April 25."
     assert RUSSIAN.say(sentence, day="25 апреля") == "Курсы не обновлялись с 25 апреля"
     assert spoken("fr").say("Currency") == "Currency"
+
+
+WIDGET_WORDS = ("kk", "hy", "uz", "ka", "ky", "az")
+
+
+@pytest.mark.parametrize("tag", WIDGET_WORDS)
+def test_more_languages_have_the_words_of_the_widget(tag: str) -> None:
+    """As many sentences as the others, with the same {words}. Pages are English there."""
+    found = catalogue(f"widget/{tag}")
+    assert found.keys() == catalogue("widget/kk").keys() < catalogue("ru").keys()
+    for sentence, translated in found.items():
+        assert set(re.findall(r"{\w+}", sentence)) == set(re.findall(r"{\w+}", translated))
+    widget = files("ratesvc.render").joinpath("widget")
+    sources = "".join(widget.joinpath(name).read_text("utf-8") for name in ("rows.py", "card.py", "fragment.py"))
+    assert set(re.findall(r'\bsay\("(.+?)"', sources)) <= found.keys()
+    one = spoken(tag)
+    assert (one.foreign, one.of_widget().foreign, one.of_widget().tag) == ("en", "", tag)
+    assert one.say("Currency") == "Currency" != one.of_widget().say("Currency")
+
+
+def test_a_script_without_a_catalogue_keeps_english_words() -> None:
+    """Uzbek in Cyrillic letters is not answered in Latin ones; French has no words of its own."""
+    assert [spoken(tag).of_widget().foreign for tag in ("uz-Cyrl", "az-Cyrl", "uz-Latn", "fr", "en", "ru")] == [
+        *("en", "en", "", "en", "", ""),
+    ]
 
 
 CATALOGUES = [entry.name for entry in LOCALES.iterdir() if entry.name.endswith(".po")]

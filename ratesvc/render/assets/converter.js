@@ -27,7 +27,10 @@ const numerator = given * above * BigInt(units) * power(less + places), denomina
 const quotient = numerator / denominator, twice = numerator % denominator * 2n;
 return quotient + (twice > denominator || twice == denominator && quotient % 2n ? 1n : 0n);
 };
+// The loader draws new rows into the same shadow root. What a reader typed there stays, and so does the focus.
+const kept = new WeakMap(), typing = new WeakSet();
 const fill = host => {
+const around = host.getRootNode(), [typed, base, quote] = around.host && kept.get(around) || ["100"];
 const { rates, names, words, lang, group, mark } = JSON.parse(host.getAttribute("data"));
 const written = (number, places) => {
 const digits = String(number).padStart(places + 1, "0"), front = digits.slice(0, digits.length - places);
@@ -53,13 +56,14 @@ break;
 const plain = /^([0-9]*|[0-9]{1,3}(?:[\s'’‘ʼ`´][0-9]{3})+)(?:[.,]([0-9]{0,10}))?$/.exec(number), front = plain?.[1].replace(/\D/g, "");
 return code && front?.length < 16 && { number: front + "." + (plain[2] || ""), code, guessed };
 };
-const select = (chosen, label) => {
-const made = make("select", ["aria-labelledby", label, "part", "currency"], ...Object.keys(rates).map(code => filled("option", ["aria-label", code + ", " + names[code], "value", code], code)));
-made.value = chosen;
+const select = (chosen, other, name, label) => {
+const made = make("select", ["aria-label", name, "aria-labelledby", name ? "" : label, "part", "currency"], ...Object.keys(rates).map(code => filled("option", ["aria-label", code + ", " + names[code], "value", code], code)));
+made.value = rates[chosen] ? chosen : other;
 return made;
 };
-const from = select(Object.keys(rates)[0], "of-amount"), to = select("RUB", "of-result");
-const amount = make("input", ["id", "amount", "inputmode", "decimal", "autocomplete", "off", "maxlength", 30, "part", "amount", "dir", "ltr", "value", "100"]);
+const from = select(base, Object.keys(rates)[0], words.from, "of-amount"), to = select(quote, "RUB", words.to, "of-result");
+const amount = make("input", ["id", "amount", "inputmode", "decimal", "autocomplete", "off", "maxlength", 30, "part", "amount", "dir", "ltr"]);
+amount.value = typed;
 const result = make("output", ["id", "result", "for", "amount", "part", "result", "dir", "ltr"]);
 const swap = filled("button", ["type", "button", "aria-label", words.swap, "lang", lang, "part", "swap"], "⇅");
 const labels = ["amount", "result"].map(id => make("label", ["for", id, "id", "of-" + id]));
@@ -75,6 +79,7 @@ labels.forEach((label, at) => label.textContent = [words[label.htmlFor], names[c
 amount.setAttribute("aria-invalid", wrong);
 note.textContent = wrong ? words.number : "";
 result.value = known ? written(convert(known.number, rates[codes[0]], rates[codes[1]]), rates[codes[1]][2]) : "";
+kept.set(around, [amount.value, ...codes]);
 };
 // Whoever chooses a currency means it, and not the one in the text.
 from.oninput = () => {
@@ -86,6 +91,9 @@ swap.onclick = () => {
 show();
 };
 amount.oninput = to.oninput = show;
+amount.onfocus = () => typing.add(around);
+// A field that is taken away while somebody types loses the focus, too.
+amount.onblur = () => queueMicrotask(() => host.isConnected && typing.delete(around));
 show();
 const sheet = new (of("defaultView", host.ownerDocument).CSSStyleSheet)();
 sheet.replaceSync(`
@@ -96,7 +104,7 @@ label,p{flex:0 0 100%;margin:0;font-size:.8em;line-height:1.35;opacity:.8}
 label:nth-of-type(2){margin-top:.4em}
 input,select,output,button{box-sizing:border-box;min-width:0;min-height:2.2em;margin:0;padding:.2em .5em;border:1px solid color-mix(in srgb,currentColor 60%,transparent);border-radius:.3em;background:none;color:inherit;font:inherit;line-height:1.6;font-variant-numeric:tabular-nums}
 input,output{flex:1 1 7em;width:7em;overflow-wrap:anywhere}
-output{border-style:dashed}
+output{min-height:1.8em;padding:.1em .4em;font-size:1.25em;font-weight:600}
 select{flex:0 0 5.4em}
 output+select{flex-basis:8em}
 option{background:Canvas;color:CanvasText}
@@ -105,11 +113,13 @@ button{min-width:2.2em;cursor:pointer}
 [aria-invalid=true]{border-style:double;border-width:3px}
 p{margin-top:.4em}
 p[role]{margin:0;opacity:1;font-weight:bold}
-p:empty{display:none}`);
+p:empty{display:none}
+@media print{:host{display:none}}`);
 const root = host.attachShadow({ __proto__: null, mode: "open" });
 root.adoptedStyleSheets = [sheet];
 root.appendChild(make("div", [], labels[0], amount, from, swap, note, labels[1], result, to));
-root.appendChild(filled("p", ["lang", lang], words.day));
+if (words.day) root.appendChild(filled("p", ["lang", lang], words.day));
+if (around.host && typing.has(around)) amount.focus({ preventScroll: true });
 };
 customElements.define("cbr-converter", class extends HTMLElement {
 connectedCallback() {

@@ -7,8 +7,8 @@
 const of = (name, page = document) => Reflect.get(Document.prototype, name, page);
 const source = of("currentScript")?.src, jobs = { __proto__: null };
 const known = ["height", "refresh", "code", "codes", "columns", "converter", "date", "decimals", "head", "heading", "href", "lang", "layout", "pending", "spark", "symbols", "theme", "unit", "updown"];
-// Tags and attributes of rows; 2 is SVG. Looked up without a method, because a page may replace methods.
-const allowed = { __proto__: null, a: 1, bdi: 1, caption: 1, "cbr-converter": 1, p: 1, polyline: 2, slot: 1, strong: 1, svg: 2, table: 1, tbody: 1, td: 1, th: 1, thead: 1, time: 1, tr: 1, "aria-hidden": 1, "aria-label": 1, class: 1, data: 1, datetime: 1, dir: 1, lang: 1, points: 1, role: 1, scope: 1, target: 1, title: 1, viewBox: 1 };
+// Tags and attributes of rows, in the order that packs best; 2 is SVG. Looked up without a method, because a page may replace methods.
+const allowed = { __proto__: null, caption: 1, tbody: 1, class: 1, table: 1, title: 1, time: 1, datetime: 1, role: 1, thead: 1, td: 1, viewBox: 1, tr: 1, th: 1, dir: 1, "cbr-converter": 1, "aria-label": 1, "aria-hidden": 1, lang: 1, points: 1, target: 1, svg: 2, bdi: 1, strong: 1, polyline: 2, a: 1, p: 1, slot: 1, scope: 1, data: 1 };
 // Milliseconds before an element that is inserted asks: some pages insert one that failed again at once.
 let rest = 0;
 // A node is a text, or an array of its tag, an array of attributes and their values, and the nodes inside. Another tag
@@ -31,7 +31,7 @@ setTimeout(() => delete jobs[url], 6e4);
 if (Object.keys(jobs).length > 99) throw 429;
 const answer = await fetch(url, { __proto__: null, credentials: "omit", signal: AbortSignal.timeout(9e3) });
 if (!answer.ok) throw answer.status;
-return await answer.json();
+return answer.json();
 };
 customElements.get("cbr-rates") || customElements.define("cbr-rates", class extends HTMLElement {
 static observedAttributes = known;
@@ -39,6 +39,8 @@ static observedAttributes = known;
 #turn;
 #shown;
 #root;
+// States, which no server writes, instead of an attribute. Older browsers have none.
+#states = this.attachInternals?.().states;
 connectedCallback() {
 this.#plan(rest);
 }
@@ -94,10 +96,11 @@ detail = error;
 rest = 500;
 }
 if (turn == this.#turn) try {
-this.setAttribute("state", state);
 // The rows stay if only their refresh fails.
 if (url != this.#shown && this.#root) this.#put(built(["slot", []]));
-this.dispatchEvent(new CustomEvent("cbr-" + state, { __proto__: null, bubbles: true, composed: true, detail }));
+this.dispatchEvent(new CustomEvent("cbr-" + state, { __proto__: null, bubbles: 1, composed: 1, detail }));
+this.#states.clear();
+this.#states.add(state);
 } catch {}
 }
 });

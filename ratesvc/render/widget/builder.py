@@ -6,7 +6,7 @@ The page is a GET form, so its address keeps its state. Every value is escaped f
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
@@ -21,14 +21,28 @@ from ratesvc.render.language import TRANSLATIONS, Language, language, language_o
 from ratesvc.render.page import Site, page
 from ratesvc.render.widget import view as views
 from ratesvc.render.widget.releases import RELEASE, lock
+from ratesvc.render.widget.rows import Table
 from ratesvc.render.widget.view import LAYOUTS, THEMES, UPDOWNS, Look, View
 
 WIDTH_OF = {"table": 320, "line": 970, "bar": 728, "inline": 320, "converter": 320}
 """The usual width of a layout in pixels."""
 WIDTHS = range(120, 2001)
 HEIGHTS = range(24, 4001)
+FRAME_STYLE = "border:0;max-width:100%"
 OEMBED_SIZES = range(1, 10_000)
 LINK = "Bank of Russia official exchange rates"
+
+SENTENCE = "{unit} is {rate} at the Bank of Russia's rate."
+"""What the preview of a rate in a sentence says."""
+PRESETS = {
+    "Header": {"layout": "line", "codes": "USD,EUR,CNY"},
+    "Column": {"codes": "USD,EUR,CNY", "columns": "next,change", "heading": "short", "head": "0", "width": "240"},
+    "Card": {"columns": "today,next,change", "heading": "short", "spark": "30", "converter": "1", "theme": "light"},
+}
+"""Name → parameters: a line above a page, a narrow column, a card of its own."""
+
+Notice = tuple[str, str]
+"""A sentence, and what its {limits} are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +57,25 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The chosen widget, its language and size, whether the host sends a CSP, and a day other than today."""
+    """The chosen widget, its language and size, whether the host sends a CSP, and a day other than today.
+
+    `ticked` are all chosen currencies. A sentence shows the first of them, and its address keeps the others.
+    """
 
     view: View
     look: Look
     language: Language
     size: Size
+    ticked: tuple[str, ...] = ()
     strict: bool = False
     day: date | None = None
 
 
 def builder(
-    choice: Choice, words: Language, codes: Collection[str], site: Site, notices: Sequence[tuple[str, str]] = ()
+    choice: Choice, words: Language, table: Table, codes: Collection[str], site: Site, notices: Sequence[Notice] = ()
 ) -> str:
-    """The page in `words`, about a widget in the language of `choice`. `notices` are sentences with their {limits}."""
-    others = sorted(set(codes) - set(choice.view.codes))
+    """The page in `words`, about a widget in the language of `choice`, with this `table`."""
+    others = sorted(set(codes) - set(choice.ticked))
     names = ("Name", "Today", "Tomorrow", "Change", "Change, %")
     theme = choice.look.theme if choice.look.theme in ("light", "dark") else ""
     return page(
@@ -67,9 +85,15 @@ def builder(
         choice=choice,
         site=site,
         **_code(choice, site),
-        title=views.TITLE,
+        table=table,
+        default_heading=views.TITLE,
+        sentence=_sentence(choice, table),
+        address=address(choice, words),
+        presets=[(name, _preset(asked, choice, words)) for name, asked in PRESETS.items()],
+        more_is_open=_has_more(choice),
         languages=_languages(choice.language),
         uis=[(ui, _in_words(choice, words, ui)) for ui in map(language_or_default, TRANSLATIONS)],
+        chosen_size=_chosen_size(choice),
         notices=[words.say(sentence, limits=limits) for sentence, limits in notices],
         columns=list(zip(views.COLUMNS, names, strict=True)),
         longest_address=views.LONGEST_ADDRESS,
@@ -77,7 +101,7 @@ def builder(
         widths=WIDTHS,
         heights=HEIGHTS,
         previews=[(ground, query(choice, theme=theme or ground)) for ground in ("light", "dark")],
-        currencies=[(code, words.currency(code)) for code in (*choice.view.codes, *others)],
+        currencies=[(code, words.currency(code)) for code in (*choice.ticked, *others)],
     )
 
 
@@ -93,15 +117,49 @@ def words_of(tag: str, of_widget: Language) -> Language:
     return next((words for words in translated if words.locale.language == wanted), language_or_default(None))
 
 
+def address(choice: Choice, words: Language) -> str:
+    """The query of the page itself: what differs from the defaults."""
+    kept = replace(choice, view=replace(choice.view, codes=choice.ticked))
+    more = _chosen_size(choice) | ({"csp": "1"} if choice.strict else {})
+    return query(kept, **more, **_ui(choice, words))
+
+
+def _preset(asked: Mapping[str, str], choice: Choice, words: Language) -> str:
+    """The address of a preset in the languages of the choice and of the page."""
+    return urlencode(dict(asked) | {"lang": choice.language.tag} | _ui(choice, words), safe=",")
+
+
+def _ui(choice: Choice, words: Language) -> dict[str, str]:
+    """The page's language, where that of the widget does not tell it."""
+    return {"ui": words.tag} if words.tag != words_of("", choice.language).tag else {}
+
+
+def _has_more(choice: Choice) -> bool:
+    """Whether one of the choices that are folded away is not the usual one."""
+    view = choice.view
+    usual = replace(View.usual(view.layout), codes=view.codes, columns=view.columns, heading=view.heading)
+    usual = replace(usual, spark=view.spark, converter=view.converter)
+    return view != usual or choice.strict or bool(_chosen_size(choice))
+
+
+def _sentence(choice: Choice, table: Table) -> list[str]:
+    """The words before and after a rate in a sentence."""
+    unit, quote = table.rows[0].unit, choice.view.codes[0]
+    count = unit.partition("\u00a0")[0] if "\u00a0" in unit else "1"
+    return choice.language.say(SENTENCE, unit=f"{count}\u00a0{quote}", rate="\0").split("\0")
+
+
+def _chosen_size(choice: Choice) -> dict[str, str]:
+    """Width and height, where they are not the usual ones."""
+    size = choice.size
+    width = {"width": str(size.width)} if size.width != WIDTH_OF[choice.view.layout] else {}
+    return width | ({"height": str(size.height)} if size.height != size.usual_height else {})
+
+
 def _in_words(choice: Choice, words: Language, ui: Language) -> str:
     """The address of the same choice with the page in another language. The widget's follows if it was the same."""
-    size = choice.size
-    more = {"width": str(size.width)} if size.width != WIDTH_OF[choice.view.layout] else {}
-    more |= {"height": str(size.height)} if size.height != size.usual_height else {}
-    more |= {"csp": "1"} if choice.strict else {}
-    if choice.language.locale.language == words.locale.language:
-        return query(replace(choice, language=ui), **more)
-    return query(choice, **more, ui=ui.tag)
+    is_same = choice.language.locale.language == words.locale.language
+    return address(replace(choice, language=ui) if is_same else choice, ui)
 
 
 def _languages(chosen: Language) -> list[tuple[str, str]]:
@@ -164,6 +222,7 @@ def _code(choice: Choice, site: Site) -> dict[str, object]:
         "parameters": parameters(choice),
         "query": query,
         "iframe": iframe,
+        "frame_style": FRAME_STYLE,
         "image": f"{path}?{query(choice, **more)}",
         "image_size": choice.size.picture,
         "embed_url": embed_url(choice, site, sized=True),
@@ -171,11 +230,11 @@ def _code(choice: Choice, site: Site) -> dict[str, object]:
     }
 
 
-def iframe(address: str, choice: Choice, borderless: str = 'style="border:0"') -> str:
-    """A frame of exactly this size; `borderless` is the attribute that removes its border."""
+def iframe(address: str, choice: Choice, looks: str = f'style="{FRAME_STYLE}"') -> str:
+    """A frame of this size, or narrower with its host; `looks` is the attribute that gives it its style."""
     title = choice.language.say(LINK)
     size = f'width="{choice.size.width}" height="{choice.size.height}"'
-    return f'<iframe src="{escape(address)}" {size} {borderless} loading="lazy" title="{title}"></iframe>'
+    return f'<iframe src="{escape(address)}" {size} {looks} loading="lazy" title="{title}"></iframe>'
 
 
 def embed_url(choice: Choice, site: Site, *, sized: bool = False) -> str:

@@ -106,6 +106,11 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         return fields + self.fit.height(self.layout, title, self.note, width) if self.fit else 0
 
     @property
+    def is_named(self) -> bool:
+        """Whether the heading is all that names the source: that of a converter alone, which leads to the Bank."""
+        return self.layout == "converter" and self.titled
+
+    @property
     def spark_box(self) -> str:
         """The viewBox of a trend line."""
         return f"0 0 {SPARK_WIDTH} {SPARK_HEIGHT}"
@@ -129,6 +134,7 @@ def table(
     if is_inline:
         rows = [msgspec.structs.replace(row, cells=(language.roubles(row.cells[0]),)) for row in rows[:1]]
         columns = columns[:2]
+    is_dated = len(shown) == 1 and (view.has_heads or view.heading != NO_HEADING)
     source = source_url(shown[-1].revision.effective_date, language)
     badges = [language.say("demo")] if demo else []
     title, note = _title(shown[-1], language, view, writer.exact), _note(shown[0], language, view, today)
@@ -148,7 +154,7 @@ def table(
         title_foreign="" if view.own_heading or is_inline else language.foreign,
         badge=" ".join([*badges, *([ABOUT] if writer.exact else [])]),
         note=note,
-        converter=converter_data(shown[0], view.codes, language) if view.converter else "",
+        converter=converter_data(shown[0], view.codes, language, dated=not is_dated) if view.converter else "",
         fit=fit(
             [(row.unit, row.name) for row in rows],
             [

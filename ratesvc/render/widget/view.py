@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 
 from ratesvc.domain.rates import MOST_USED, ONE, rounded
@@ -97,10 +97,6 @@ class View:
         if not code and CODE_IN_ADDRESS in self.href:
             return ""
         return self.href.replace(CODE_IN_ADDRESS, code)
-
-    def beginning_with(self, code: str) -> View:
-        """The same view with this currency in the first line."""
-        return replace(self, codes=(code, *(other for other in self.codes if other != code)))
 
     @property
     def changes(self) -> list[tuple[str, str]]:
