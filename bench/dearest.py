@@ -158,6 +158,10 @@ def _others(codes: list[str]) -> dict[str, Ask]:
     return {
         "rates": lambda n: f"/v1/rates/{FIRST_DAY + timedelta(days=9000 + n)}?quote_currency={codes[n]}",
         "convert": lambda n: f"/v1/convert?amount={n + 1}&from=USD&to={codes[-1]}",
+        "history csv": lambda n: f"/v1/history.csv?_={n}",
+        "history jsonl": lambda n: f"/v1/history.jsonl?_={n}",
+        "history csv, ten others": lambda n: f"/v1/history.csv?codes={','.join(codes[:n] + codes[n + 1 :])}",
+        "sheets": lambda n: f"/v1/sheets?since={FIRST_DAY + n * ONE_DAY}",
         "currencies": lambda n: f"/v1/currencies?lang={languages[n]}",
         "rate page": lambda n: f"/rate?date={FIRST_DAY + timedelta(days=9000 + n)}&code=USD",
         "widget": lambda n: f"/widget?{widget}&heading={n}",

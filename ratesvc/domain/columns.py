@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
@@ -197,6 +198,27 @@ def scaled_rouble(power: int) -> int:
 def sheet_days(columns: Iterable[Column]) -> list[date]:
     """The dates of the sheets: those of USD, which has been in every sheet."""
     return [date.fromordinal(day) for column in columns if column.currency.code == "USD" for day in column.days]
+
+
+def fingerprint(columns: Iterable[Column], days: Days) -> bytes:
+    """A hash of the records of these days. It is equal where the figures are, on every replica."""
+    found = hashlib.blake2b(digest_size=16)
+    for column in sorted(columns, key=lambda column: column.currency.cbr_id):
+        first, last = column.places(days.since, days.until)
+        if first < last:
+            found.update(f"{column.currency.cbr_id} {last - first} ".encode())
+            for records in (column.days, column.values, column.nominals):
+                found.update(records[first:last].tobytes())
+    return found.digest()
+
+
+def fetched_at(columns: Iterable[Column], days: Days) -> dict[int, datetime]:
+    """When the records of each of these days were fetched, the earliest of a day; by the ordinals of days."""
+    found: dict[int, datetime] = {}
+    for column in sorted(columns, key=lambda column: column.fetched_at, reverse=True):
+        first, last = column.places(days.since, days.until)
+        found |= dict.fromkeys(column.days[first:last], column.fetched_at)
+    return found
 
 
 def with_revision(columns: Mapping[str, Column], revision: Revision) -> dict[str, Column]:

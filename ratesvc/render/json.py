@@ -55,6 +55,11 @@ def expected_by(due: datetime | None) -> dict[str, str | None]:
     return {"expected_at": moscow_time(due and usual_at(due)), "due_at": moscow_time(due)}
 
 
+def utc_time(moment: datetime) -> str:
+    """ISO 8601 with Z."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def bank_page(language: Language | None = None) -> str:
     """The Bank's own page of rates, in Russian for readers of Russian."""
     folder = "" if language and language.locale.language == "ru" else "eng/"
@@ -103,7 +108,7 @@ def rates(
             "quote_currency": quote,
             "published_by": "Bank of Russia",
             "source_url": source_url(revision.effective_date),
-            "fetched_at": revision.fetched_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "fetched_at": utc_time(revision.fetched_at),
             **_optional_fields(answer, {quote, *rows}, demo=demo),
             "rates": rows,
         }

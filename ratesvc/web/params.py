@@ -113,19 +113,23 @@ class StrictParams:
         """A whole number."""
         return int(self.text(name))
 
+    def malformed(self, name: str) -> BadRequest:
+        """The refusal of a value that only its handler can read."""
+        return _malformed(self._known[name], self.text(name))
+
     def typed_amount(self, code: str, language: Language) -> Decimal | None:
         """An amount of a currency, as people type it; None where it is not given."""
         text = self.text("amount")
         amount = read_amount(text, code, language)
         if amount is None and text.strip():
-            raise _malformed(self._known["amount"], text)
+            raise self.malformed("amount")
         return amount
 
     def language(self, name: str = "lang") -> Language:
         """`lang=ru`. Raises BadRequest for a language that CLDR does not know."""
         if spoken := language(self.text(name)):
             return spoken
-        raise _malformed(self._known[name], self.text(name))
+        raise self.malformed(name)
 
     def given_language(self, name: str) -> Language | None:
         """The language of a table's names or numbers; None when not given. Raises what `language` raises."""

@@ -120,7 +120,7 @@ class Reply:
             headers.pop("Last-Modified", None)
         else:
             headers["Content-Type"] = self.body.content_type
-            headers["Content-Length"] = str(len(self.body.encoded(encoding)))
+            headers["Content-Length"] = str(self.body.length(encoding))
         lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{key}: {headers[key]}" for key in headers)]
         return "\r\n".join(lines).encode("latin-1") + b"\r\n"
 
@@ -142,14 +142,15 @@ class Reply:
 
 
 class Ready(web.StreamResponse):
-    """A reply sent to one client in a single write, past aiohttp's own making of headers."""
+    """A reply sent to one client in a single write, or in pieces if it is an archive, past aiohttp's own heads."""
 
     def __init__(self, reply: Reply, request: web.BaseRequest, now: datetime, *, closing: bool = False) -> None:
         status, encoding = reply.choose(request.headers, now)
         super().__init__(status=status)
         head = reply.head(status, encoding)
         empty = status == 304 or request.method == hdrs.METH_HEAD
-        self.content = b"" if empty else reply.body.encoded(encoding)
+        self.length = 0 if empty else reply.body.length(encoding)
+        self._pieces = iter(()) if empty else reply.body.pieces(encoding)
         self._keep_alive = request.keep_alive and not closing
         if not self._keep_alive:
             head += b"Connection: close\r\n"
@@ -162,9 +163,13 @@ class Ready(web.StreamResponse):
         protocol, transport = request.protocol, request.transport
         if transport is None:
             raise ConnectionResetError("the client has gone")
-        write(transport, self._head, self.content)
-        if protocol.writing_paused:
+        write(transport, self._head, next(self._pieces, b""))
+        for piece in self._pieces:
+            await asyncio.sleep(0)
             await protocol._drain_helper()  # noqa: SLF001 -- its public way is a StreamWriter, which this class saves
+            transport.write(piece)
+        if protocol.writing_paused:
+            await protocol._drain_helper()  # noqa: SLF001
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:
@@ -235,7 +240,7 @@ def counted(handler: Respond, service: Service, template: str) -> Respond:
         if log:
             # Without the reader's address, as SECURITY.md promises.
             path, agent = (text[:LONGEST_PATH] for text in (request.raw_path, request.headers.get("User-Agent", "")))
-            size = len(response.content) if isinstance(response, Ready) else response.content_length
+            size = response.length if isinstance(response, Ready) else response.content_length
             facts = {"status": response.status, "bytes": size, "ms": round(took_s * 1000, 2)}
             log.info("request", id=request[ID], method=request.method, path=path, agent=agent, **facts)
         return response

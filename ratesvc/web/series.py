@@ -10,6 +10,7 @@ from functools import partial
 
 from aiohttp import web
 
+from ratesvc.domain.columns import Days
 from ratesvc.domain.history import on_day
 from ratesvc.domain.rates import OLD_IN_NEW, ONE, REDENOMINATION
 from ratesvc.domain.workdays import moscow_day
@@ -126,21 +127,29 @@ async def _long_answer(
 
 def series_params(params: StrictParams, service: Service) -> SeriesParams:
     """The series that a request asks for. Raises BadRequest, BeforeHistory, NotYetSet and UnknownCurrency."""
-    until, begins = day_named(params.text("until"), service, "until"), service.history.begins
-    if until < begins:
-        raise BeforeHistory(until, service.history.recorded_from)
-    since = max(begins, until - USUAL_RANGE)
-    if params.has("since"):
-        since = day_named(params.text("since"), service, "since")
-    if since > until:
-        ends = "until" if params.has("until") else f"until, which is {until} by default: give until, too"
-        raise BadRequest(f"since must not be later than {ends}.", "since", params.text("since"))
+    days = days_of(params, service, moscow_day(service.clock()))
     codes, quote = params.codes() or (), known(params.code("quote_currency"), service)
     group, fill = params.text("group"), params.text("fill") or "none"
     if group and fill != "none":
         raise BadRequest("fill and group cannot be combined, because a mean counts published rates only.", "fill", fill)
     others = tuple(known(code, service) for code in codes if code != quote)
-    return SeriesParams(others, max(since, begins), until, quote, fill, group, params.text("roubles") == "new")
+    return SeriesParams(others, days.since, days.until, quote, fill, group, params.text("roubles") == "new")
+
+
+def days_of(params: StrictParams, service: Service, usual_until: date, usual_since: date | None = None) -> Days:
+    """The range that a request asks for: by default a year. Raises BadRequest, BeforeHistory and NotYetSet."""
+
+    def named(name: str, usual: date) -> date:
+        return day_named(params.text(name), service, name) if params.has(name) else usual
+
+    until, begins = named("until", usual_until), service.history.begins
+    if until < begins:
+        raise BeforeHistory(until, service.history.recorded_from)
+    since = named("since", usual_since or max(begins, until - USUAL_RANGE))
+    if since > until:
+        ends = "until" if params.has("until") else f"until, which is {until} by default: give until, too"
+        raise BadRequest(f"since must not be later than {ends}.", "since", params.text("since"))
+    return Days(max(since, begins), until)
 
 
 class _Chart:

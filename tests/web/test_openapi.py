@@ -78,6 +78,8 @@ CALM = split(
         ),
         "/v1/convert": "?from=USD - ?amount=-0.5&from=USD&to=JPY&date=next ?from=USD&to=XQZ ?from=USD&date=2026-05-30 "
         "?from=USD&date=1992-06-30",
+        "/v1/sheets": "- ?since=2026-04-23&until=next ?after=1 ?until=1992-06-30",
+        **dict.fromkeys(("/v1/history.csv", "/v1/history.jsonl"), "- ?codes=USD&since=2026-04-24 ?codes=1 ?codes=XQZ"),
         "/v1/currencies": "?lang=ru ?lng=ru",
         "/chart.svg": "?codes=USD&since=2026-04-20 - ?codes=USD&width=1 ?codes=XQZ ?codes=USD&until=1992-06-30 "
         "?codes=USD&scale=indexed&theme=dark",
@@ -103,6 +105,7 @@ LOADING = split(
         **dict.fromkeys((*SERIES, "/chart.svg", "/chart.png"), "?codes=USD ?codes=USD&until=next"),
         "/v1/convert": "?from=USD&date=2026-04-15",
         **dict.fromkeys(("/rate", "/widget", "/widget/frame", "/widget/rows.json", "/embed"), "?date=2026-04-15"),
+        **dict.fromkeys(("/v1/sheets", "/v1/history.csv", "/v1/history.jsonl"), "- ?since=next"),
         "/oembed": "?url={base}/embed%3Fdate=2026-04-15",
     }
 )
@@ -117,7 +120,11 @@ EMPTY = split(
         "/oembed": "?url={base}/embed",
     }
 )
-BUSY = (*SERIES, "/chart.svg", "/chart.png", "/widget/card.png")
+BUSY = {
+    **dict.fromkeys((*SERIES, "/chart.svg", "/chart.png", "/widget/card.png"), "?codes=GBP&since=2026-04-21"),
+    "/v1/sheets": "?since=2026-04-21",
+    **dict.fromkeys(("/v1/history.csv", "/v1/history.jsonl"), "?codes=GBP"),
+}
 STRICT = ("/chart.svg", "/chart.png", "/rate")
 STREAMS = {one["path"] for one in OPERATIONS if "text/event-stream" in one["responses"][200]["content"]}
 
@@ -356,7 +363,7 @@ async def test_every_documented_answer_occurs_and_is_as_documented(
     with monkeypatch.context() as busy:
         busy.setattr("ratesvc.service.publication.LONG_POINTS", 0)
         busy.setattr("ratesvc.service.publication.MOST_WAITING", {Queue.LONG: 0, Queue.PICTURES: 0})
-        await ask(whole, {path: ["?codes=GBP&since=2026-04-21"] for path in BUSY}, witnessed)
+        await ask(whole, split(BUSY), witnessed)
     for path in CALM:
         asked = address(path, CALM[path][0], whole.url)
         async with whole.http.post(whole.url + asked) as answer:
@@ -407,7 +414,7 @@ def test_examples_fit_their_schemas() -> None:
     for name, schema in parts["schemas"].items():
         for example in schema.get("examples", ()):
             assert not wrong(schema, example), name
-    for name in parts["schemas"].keys() - {"Rate", "OldRoubles", "Currency", "Problem", "Document"}:
+    for name in parts["schemas"].keys() - {"Rate", "OldRoubles", "Currency", "SheetRow", "Problem", "Document"}:
         assert parts["schemas"][name]["examples"], name
     for problem in PROBLEMS.values():
         value = parts["examples"][problem.slug]["value"]
@@ -456,7 +463,7 @@ async def test_the_examples_of_the_page_work(whole: Served) -> None:
             assert example.endswith("…") == (len(answer.splitlines()) > reference.MOST_LINES)
             assert example not in others
             shown += 1
-    assert shown == 13
+    assert shown == 16
 
 
 def sentences(part: Mapping[str, Any]) -> Iterator[str]:

@@ -1,0 +1,75 @@
+"""/v1/history.csv and /v1/history.jsonl: all of history at once. Only the years that changed are compressed anew."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from datetime import date
+from functools import partial
+
+from aiohttp import web
+
+from ratesvc.domain.columns import Days, fingerprint
+from ratesvc.domain.history import History
+from ratesvc.domain.workdays import moscow_day
+from ratesvc.render import archive, series
+from ratesvc.render.series import SeriesParams
+from ratesvc.render.tables import CSV, NDJSON
+from ratesvc.service.app import Service
+from ratesvc.service.publication import Archive, Body, Queue, deflated
+from ratesvc.web.caching import RATES
+from ratesvc.web.params import StrictParams
+from ratesvc.web.rates import day_named, known, unconfirmed_days
+from ratesvc.web.responses import Answer, Handler
+
+
+def routes(service: Service) -> dict[str, Handler]:
+    """Path → handler."""
+    return {
+        "/v1/history.csv": partial(_history, service, _Writer(CSV), "/v1/history.csv"),
+        "/v1/history.jsonl": partial(_history, service, _Writer(NDJSON), "/v1/history.jsonl"),
+    }
+
+
+async def _history(service: Service, writer: _Writer, path: str, request: web.Request) -> Answer:
+    params, publication, history = StrictParams(request, path), service.publisher.require(), service.history
+    codes = frozenset(known(code, service) for code in params.codes() or ())
+    since, today = history.begins, moscow_day(service.clock())
+    if params.has("since"):
+        since = max(since, day_named(params.text("since"), service, "since"))
+
+    def render() -> Body:
+        series.check_complete(history, SeriesParams((), since, today), today)
+        days = Days(since, max(since, history.days[-1]))
+        unconfirmed = history.unconfirmed_in(days.since, days.until)
+        heading = archive.heading(writer.media, days, unconfirmed, demo=service.demo)
+        disposition = ("Content-Disposition", f'attachment; filename="{path.rpartition("/")[2]}"')
+        headers = (disposition, *unconfirmed_days(history, days.since, days.until))
+        return Archive(b"", writer.media, headers, (deflated(heading), *writer.parts(history, days, codes))).finish()
+
+    # Nothing is left to compress, so nobody waits for that.
+    key = ("history", path, codes, since)
+    return Answer(await publication.body_in_thread(key, render, service.workers, Queue.LONG, packed=False), RATES)
+
+
+class _Writer:
+    """Writes the lines of one media type, and keeps the whole years of all currencies as compressed parts."""
+
+    def __init__(self, media: str) -> None:
+        self.media = media
+        self._kept: dict[date, tuple[Hashable, bytes]] = {}
+
+    def parts(self, history: History, days: Days, codes: frozenset[str]) -> list[bytes]:
+        """A part for each year of these days, with these currencies, or all if there are none."""
+        columns = [column for column in history.columns() if not codes or column.currency.code in codes]
+        revisions = {revision.effective_date: revision.number for revision in history if revision.number > 1}
+        parts = []
+        for year in archive.years(days):
+            # Written anew if a figure or a revision is another.
+            made_of = fingerprint(columns, year), *((day, revisions[day]) for day in revisions if day in year)
+            before, part = self._kept.get(year.since, (None, b""))
+            if codes or before != made_of:
+                part = deflated(archive.lines(columns, year, self.media, revisions))
+            if not codes and year.since in (history.begins, date(year.since.year, 1, 1)):
+                self._kept[year.since] = made_of, part
+            parts.append(part)
+        return parts

@@ -1,0 +1,193 @@
+"""/v1/history.csv and .jsonl: every figure of every sheet in one answer, compressed once, and never whole in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import gzip
+import io
+import json
+import tracemalloc
+import zlib
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from conftest import Clock, Serve, Served, eventually, unhurried
+from fake_bank import Bank
+from long_history import LongHistory
+from sheets import changed, plausible, times
+
+from ratesvc.config import Settings
+from ratesvc.render import archive
+
+ADDRESSES = ("/v1/history.csv", "/v1/history.jsonl")
+THURSDAY, FRIDAY = date(2026, 4, 23), date(2026, 4, 24)
+OLD, NEW = date(1997, 12, 31), date(1998, 1, 1)
+HEADING = "effective_date,code,nominal,value,unit_rate,revision,roubles"
+
+
+@pytest.fixture
+async def held(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[Served]:
+    """Some sheets of three years, and history is complete."""
+    bank.publish(*map(plausible, (OLD, NEW, date(2025, 12, 31), THURSDAY, FRIDAY)))
+    async with serve(unhurried(settings)) as running:
+        await running.filled()
+        yield running
+
+
+def rows(text: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text.decode())))
+
+
+def records(text: bytes) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The first line, and all others."""
+    first, *others = [json.loads(line, parse_float=str, parse_int=str) for line in text.splitlines()]
+    return first, others
+
+
+async def test_every_figure_is_there_as_the_bank_printed_it(held: Served) -> None:
+    """By day and code, in both forms, and old roubles say so."""
+    table = rows((await held.get(ADDRESSES[0]))[2])
+    expected = [
+        {
+            "effective_date": str(day),
+            "code": code,
+            "nominal": str(quote.nominal),
+            "value": str(quote.value),
+            "unit_rate": f"{quote.unit_rate:f}",
+            "revision": "1",
+            "roubles": "old" if day == OLD else "new",
+        }
+        for day in held.service.history.days
+        for code, quote in sorted(held.held(day).sheet.by_code.items())
+    ]
+    assert table == expected
+    assert len({row["effective_date"] for row in table}) == 5
+    about, lines = records((await held.get(ADDRESSES[1]))[2])
+    assert lines == [{name: value for name, value in row.items() if name != "roubles"} for row in expected]
+    assert (about["since"], about["until"]) == ("1992-07-01", str(FRIDAY))
+    assert about["denomination"]["before"] == "1998-01-01"
+
+
+async def test_codes_and_since_narrow_it(held: Served) -> None:
+    """Unknown codes are refused; a day after all sheets leaves the heading."""
+    text = (await held.get("/v1/history.csv?codes=usd,PLN&since=1998-01-01"))[2]
+    assert [(row["effective_date"], row["code"]) for row in rows(text)][:3] == [
+        *((str(NEW), "PLN"), (str(NEW), "USD"), ("2025-12-31", "PLN"))
+    ]
+    assert (await held.get("/v1/history.csv?codes=XQZ"))[0] == 404
+    assert (await held.get("/v1/history.csv?since=2030-01-01"))[2].decode() == f"{HEADING}\r\n"
+    about, lines = records((await held.get("/v1/history.jsonl?since=2025-12-31&codes=USD"))[2])
+    assert ("denomination" not in about, [line["effective_date"] for line in lines]) == (
+        True,
+        ["2025-12-31", str(THURSDAY), str(FRIDAY)],
+    )
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+async def test_gzip_and_plain_bytes_are_one_answer(held: Served, address: str) -> None:
+    """With a strong tag for each, 304 for both, and no body for HEAD. No client gets brotli."""
+    _, headers, plain = await held.get(address)
+    assert int(headers["Content-Length"]) == len(plain)
+    _, packed_headers, packed = await held.get(address, Accept_Encoding="gzip, br")
+    assert packed_headers["Content-Encoding"] == "gzip"
+    assert int(packed_headers["Content-Length"]) == len(packed)
+    assert gzip.decompress(packed) == plain
+    assert zlib.decompressobj(31).decompress(packed) == plain, "one member, because some clients read no other"
+    assert packed_headers["ETag"] == headers["ETag"][:-1] + '-gzip"'
+    for tag in (headers["ETag"], packed_headers["ETag"]):
+        assert (await held.get(address, If_None_Match=tag))[0] == 304
+    async with held.http.head(held.url + address) as answer:
+        assert (answer.headers["Content-Length"], await answer.read()) == (str(len(plain)), b"")
+
+
+async def test_only_a_year_whose_figures_change_is_written_again(
+    bank: Bank, held: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lines have the new revision. A range that begins within a year is written without harm to the kept years."""
+    written: list[tuple[int, int]] = []
+    write = archive.lines
+
+    def noting(columns: Any, days: Any, *more: Any) -> bytes:
+        written.append((days.since.year, days.until.year))
+        return write(columns, days, *more)
+
+    monkeypatch.setattr(archive, "lines", noting)
+    before = rows((await held.get(ADDRESSES[0]))[2])
+    assert len(written) == 2026 - 1992 + 1
+    await held.get(f"{ADDRESSES[0]}?since={FRIDAY}")
+    written.clear()
+    bank.publish(changed(plausible(FRIDAY), PLN=times("1.01")))
+    for _ in range(2):
+        await held.service.poll()
+    after = rows((await held.get(ADDRESSES[0]))[2])
+    assert written == [(2026, 2026)]
+    assert [row for row in after if row not in before] == [row for row in after if row["effective_date"] == str(FRIDAY)]
+    assert {row["revision"] for row in after if row["effective_date"] == str(FRIDAY)} == {"2"}
+
+
+async def test_an_answer_names_the_days_that_are_not_admitted_and_waits_for_the_missing(
+    bank: Bank, settings: Settings, serve: Serve
+) -> None:
+    """A table with a hole would pass for all that there is."""
+    bank.publish(plausible(FRIDAY))
+    bank.series.clear()
+    async with serve(settings) as loading:
+        await loading.ready()
+        for address in ADDRESSES:
+            status, _, body = await loading.get(address)
+            assert (status, json.loads(body)["type"]) == (503, "urn:ratesvc:history_loading")
+
+
+@pytest.fixture
+async def long(bank: Bank, settings: Settings, serve: Serve, clock: Clock) -> AsyncIterator[tuple[LongHistory, Served]]:
+    """Thirteen currencies since 1992."""
+    known = LongHistory.invented()
+    for code, records in known.series.items():
+        cbr_id, number = known.ids[code]
+        bank.currencies[cbr_id] = (code, number, code)
+        bank.series[cbr_id] = records
+    clock.moment = datetime.combine(known.days[-1], datetime.min.time().replace(hour=9), UTC)
+    async with serve(unhurried(settings)) as running:
+        await eventually(lambda: running.service.history.coverage and not running.service.backfilling, patience_s=60)
+        yield known, running
+
+
+@pytest.mark.slow
+async def test_thirty_years_agree_and_ten_clients_hold_nobody_up(long: tuple[LongHistory, Served]) -> None:
+    """One of ten builds it. The memory of the plain bytes is never taken, and small answers go on."""
+    known, served = long
+    tracemalloc.start()
+    tracemalloc.reset_peak()
+    begun, _ = tracemalloc.get_traced_memory()
+
+    async def read(encoding: str) -> int:
+        """Its length; the bytes themselves are dropped, because this process is also the client."""
+        length = 0
+        async with served.http.get(served.url + ADDRESSES[1], headers={"Accept-Encoding": encoding}) as answer:
+            assert answer.status == 200
+            async for piece in answer.content.iter_any():
+                length += len(piece)
+        return length
+
+    asked = [asyncio.create_task(read(encoding)) for encoding in ("identity", "gzip") * 5]
+    answered = 0
+    while not all(task.done() for task in asked):
+        assert (await served.get("/livez"))[0] == 200
+        answered += 1
+    plain, packed = {task.result() for task in asked[::2]}, {task.result() for task in asked[1::2]}
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (len(plain), len(packed), answered > 10) == (1, 1, True)
+    assert max(plain) > 9_000_000 > 5 * max(packed)
+    assert peak - begun < max(plain), "what one reader gets"
+    table = rows((await served.get(ADDRESSES[0]))[2])
+    assert len(table) == sum(map(len, known.series.values()))
+    for row in table[:: len(table) // 500]:
+        nominal, value = known.series[row["code"]][date.fromisoformat(row["effective_date"])]
+        assert (int(row["nominal"]), Decimal(row["value"])) == (nominal, value)
+        assert Fraction(row["unit_rate"]) == Fraction(value) / nominal

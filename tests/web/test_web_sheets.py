@@ -1,0 +1,163 @@
+"""/v1/sheets over HTTP: a nightly import that asks what has changed, and never misses it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime
+from typing import Any
+
+import msgspec
+import pytest
+from conftest import Clock, Serve, Served, eventually, unhurried
+from fake_bank import Bank, workdays
+from sheets import changed, plausible, times
+
+from ratesvc.config import Settings
+
+THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
+DAYS = list(workdays(date(2026, 3, 10), 34))
+EVENING = datetime(2026, 4, 24, 14, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def settings(settings: Settings, bank: Bank) -> Settings:
+    """The Bank has published every sheet up to Friday's."""
+    bank.publish(*map(plausible, DAYS))
+    return unhurried(settings)
+
+
+@pytest.fixture
+async def held(settings: Settings, serve: Serve) -> AsyncIterator[Served]:
+    """A service that holds history, and has asked again for the last week."""
+    async with serve(settings) as opened:
+        await opened.filled()
+        await opened.service.poll()
+        yield opened
+
+
+async def listed(served: Served, query: str = "") -> dict[str, Any]:
+    status, _, body = await served.get(f"/v1/sheets{query}")
+    assert status == 200, body
+    document: dict[str, Any] = json.loads(body)
+    return document
+
+
+def days(document: dict[str, Any]) -> list[str]:
+    return [row["effective_date"] for row in document["rows"]]
+
+
+async def corrects(bank: Bank, served: Served, day: date) -> None:
+    """The Bank corrects its newest sheet or today's, and a later poll confirms it."""
+    bank.publish(changed(plausible(day), PLN=times("1.01")))
+    for _ in range(3):
+        await served.service.poll()
+
+
+async def test_the_list_has_every_sheet_of_a_range_and_what_came_before_each(held: Served) -> None:
+    """A year by default, with the announced sheet. Each row agrees with /v1/rates of that day."""
+    document = await listed(held, f"?since={DAYS[3]}&until={THURSDAY}")
+    assert (document["since"], document["until"]) == (str(DAYS[3]), str(THURSDAY))
+    assert days(document) == [str(day) for day in DAYS[3:-1]]
+    for row in document["rows"]:
+        answer = json.loads((await held.get(f"/v1/rates/{row['effective_date']}"))[2])
+        assert row == {name: answer[name] for name in row}
+    assert days(await listed(held)) == [str(day) for day in DAYS]
+    assert (await listed(held))["since"] == "2025-04-24"
+
+
+async def test_a_nightly_import_is_told_of_new_and_corrected_sheets_and_of_no_others(
+    bank: Bank, held: Served, clock: Clock
+) -> None:
+    """Saturday's sheet is new, and Friday's is corrected."""
+    cursor = (await listed(held))["cursor"]
+    nothing = await listed(held, f"?after={cursor}")
+    assert (nothing["rows"], nothing["cursor"]) == ([], cursor)
+    clock.moment = EVENING
+    bank.publish(plausible(SATURDAY))
+    await corrects(bank, held, FRIDAY)
+    news = await listed(held, f"?after={cursor}")
+    assert [(row["effective_date"], row["revision"]) for row in news["rows"]] == [
+        (str(FRIDAY), 2),
+        (str(SATURDAY), 1),
+    ]
+    assert news["since"] == "2025-04-24"
+    assert (await listed(held, f"?after={news['cursor']}"))["rows"] == []
+
+
+async def test_a_day_that_is_not_admitted_is_named_and_told_once_a_person_releases_it(
+    bank: Bank, held: Served, clock: Clock
+) -> None:
+    """Every later sheet is told of meanwhile. The document of the day waits in quarantine for a week."""
+    cursor = (await listed(held))["cursor"]
+    clock.moment = EVENING
+    bank.publish(changed(plausible(SATURDAY), **dict.fromkeys(("USD", "EUR", "CNY"), times("10"))))
+    for _ in range(3):
+        await held.service.poll()
+    later = date(2026, 4, 28)
+    clock.moment = datetime(2026, 4, 27, 14, tzinfo=UTC)
+    bank.publish(plausible(later))
+    await held.service.poll()
+    await eventually(lambda: held.service.history.unconfirmed == (SATURDAY,) and not held.service.backfilling)
+    news = await listed(held, f"?after={cursor}")
+    assert (days(news), news["unconfirmed"]) == ([str(later)], [str(SATURDAY)])
+    assert news["rows"][0]["previous_effective_date"] is None
+    [case] = [case for case in await held.service.quarantine.cases() if case.effective_date == SATURDAY]
+    await held.service.release(case.name)
+    released = await listed(held, f"?after={news['cursor']}")
+    assert days(released) == [str(SATURDAY)]
+    assert "unconfirmed" not in released
+
+
+async def test_another_replica_without_redis_and_a_restart_understand_a_cursor(
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock
+) -> None:
+    """The corrected sheet is its first revision there, with the same figures: nothing is new. Later news is told."""
+    clock.moment = EVENING
+    bank.publish(plausible(SATURDAY))
+    async with serve(settings) as first:
+        await first.filled()
+        await corrects(bank, first, FRIDAY)
+        assert first.held(FRIDAY).number == 2
+        cursor = (await listed(first))["cursor"]
+    redis = msgspec.structs.replace(settings.redis, namespace=uuid.uuid4().hex)
+    async with serve(msgspec.structs.replace(settings, redis=redis)) as other:
+        await other.filled()
+        await eventually(lambda: other.service.history.of_date(SATURDAY))
+        assert other.held(FRIDAY).number == 1
+        assert (await listed(other, f"?after={cursor}"))["rows"] == []
+        await corrects(bank, other, SATURDAY)
+        assert days(await listed(other, f"?after={cursor}")) == [str(SATURDAY)]
+    async with serve(settings) as again:
+        await again.filled()
+        await corrects(bank, again, SATURDAY)
+        assert days(await listed(again, f"?after={cursor}")) == [str(SATURDAY)]
+
+
+async def test_a_reader_of_another_range_gets_what_it_lacks(held: Served) -> None:
+    """An earlier `since` brings the sheets before; a cursor that is none of ours is refused."""
+    cursor = (await listed(held, f"?since={DAYS[20]}"))["cursor"]
+    assert (await listed(held, f"?after={cursor}"))["since"] == str(DAYS[20])
+    assert days(await listed(held, f"?after={cursor}&since={DAYS[18]}")) == [str(day) for day in DAYS[18:20]]
+    for wrong in ("after=1", "after=2026-04-24_2026-04-24_AAA", f"after={cursor}&until=2026-03-11", "since=2026-05-01"):
+        status, _, body = await held.get(f"/v1/sheets?{wrong}")
+        assert (status, json.loads(body)["type"]) == (400, "urn:ratesvc:bad_request")
+
+
+async def test_the_list_waits_until_history_is_loaded(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """An incomplete one would pass for all that there is."""
+    bank.series.clear()
+    bank.documents = {FRIDAY: bank.documents[FRIDAY]}
+    async with serve(settings) as loading:
+        await loading.ready()
+        status, _, body = await loading.get("/v1/sheets")
+        assert (status, json.loads(body)["type"]) == (503, "urn:ratesvc:history_loading")
+        assert (await loading.get(f"/v1/sheets?since={FRIDAY}"))[0] == 200
+
+
+async def test_an_answer_costs_304_while_nothing_is_new(held: Served) -> None:
+    """By its tag, as everywhere; caches keep it until the next publication at most."""
+    _, headers, _ = await held.get("/v1/sheets")
+    assert headers["Cache-Control"].startswith("public, max-age=60,")
+    assert (await held.get("/v1/sheets", If_None_Match=headers["ETag"]))[0] == 304
