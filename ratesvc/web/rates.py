@@ -32,17 +32,24 @@ def routes(service: Service) -> dict[str, Handler]:
 
 async def _sheet(service: Service, path: str, request: web.Request) -> Answer:
     params = _SheetParams(request, service, path)
-    answer = on_day(service.history, day_named(request.match_info.get("date", "today"), service), service.clock())
+    answer = _in_force(service, request.match_info.get("date", "today"))
     shown = answer if params.revision is None else service.history.in_revision(answer, params.revision)
     return Answer(params.body(shown), caching_of(service, answer))
 
 
 async def _one_number(service: Service, request: web.Request) -> Answer:
     quote = known(StrictParams(request, "/v1/rates/{date}/{code}.txt").code("quote_currency"), service)
-    answer = on_day(service.history, day_named(request.match_info["date"], service), service.clock())
+    answer = _in_force(service, request.match_info["date"])
     code = known(one_code(request.match_info["code"]), service)
     check_listed(answer, code, quote)
     return Answer(Body(json.unit_rate(answer, code, quote), "text/plain; charset=utf-8"), caching_of(service, answer))
+
+
+def _in_force(service: Service, day: str) -> InForce:
+    # Today is that of the publication: a clock that is set back years takes nobody's rates away.
+    if day == "today":
+        return service.publisher.require().snapshot.for_today()
+    return on_day(service.history, day_named(day, service), service.clock())
 
 
 def day_named(text: str, service: Service, name: str = "date") -> date:

@@ -199,11 +199,13 @@ def test_without_the_bank_and_without_a_store_the_error_says_what_is_missing(com
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("host", ["203.0.113.1", "nowhere.invalid"])
-def test_an_address_that_is_not_this_machines_is_refused_with_its_setting(command: Command, host: str) -> None:
-    """An address of another machine, or an unknown name."""
+@pytest.mark.parametrize(("host", "status"), [("203.0.113.1", 75), ("nowhere.invalid", 78)])
+def test_an_address_that_is_not_this_machines_is_named_with_its_setting(
+    command: Command, host: str, status: int
+) -> None:
+    """An unknown name is a mistake. An address may be this machine's later, so whoever started the program tries again."""
     code, out, err = command("serve", "--demo", RATESVC_HOST=host, RATESVC_PORT="0")
-    assert (code, out) == (78, "")
+    assert (code, out) == (status, "")
     assert err.splitlines()[-1].endswith("; RATESVC_HOST sets the address")
 
 
@@ -302,7 +304,9 @@ def test_every_step_of_a_long_job_is_a_line_of_json(command: Command) -> None:
     code, out, err = command("backfill", "--since", "2022-10-01", "--json", "--demo")
     assert (code, err) == (0, "")
     *steps, held = map(json.loads, out.splitlines())
-    assert [step["done"] for step in steps[1:]] == list(range(len(steps) - 1))
+    done = [step["done"] for step in steps]
+    assert done == sorted(done)
+    assert done[-1] == steps[-1]["total"] > 0
     assert held == {"sheets": 35, "since": "2022-10-01", "until": str(NEWEST), "unconfirmed": []}
     *_, last = command.printed("backfill", "--verify", "--json", "--demo").splitlines()
     assert json.loads(last) == {"differences": 0}
@@ -444,7 +448,7 @@ async def test_colour_is_for_terminals_and_not_where_no_color_is_set(command: Co
 async def test_the_progress_of_a_long_job_is_a_bar_in_a_terminal(tmp_path: Path) -> None:
     """The count and the time left are whole."""
     drawn = await in_a_terminal(tmp_path, "backfill", "--demo", COLUMNS="40", NO_COLOR="1")
-    assert " 35/35 " in drawn
+    assert re.search(r" (\d+)/\1 ", drawn)
     assert "…" not in drawn
 
 
