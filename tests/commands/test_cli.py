@@ -203,7 +203,7 @@ def test_without_the_bank_and_without_a_store_the_error_says_what_is_missing(com
 def test_an_address_that_is_not_this_machines_is_named_with_its_setting(
     command: Command, host: str, status: int
 ) -> None:
-    """An unknown name is a mistake. An address may be this machine's later, so whoever started the program tries again."""
+    """An unknown name is a mistake. An address may come later, so whoever started the program tries again."""
     code, out, err = command("serve", "--demo", RATESVC_HOST=host, RATESVC_PORT="0")
     assert (code, out) == (status, "")
     assert err.splitlines()[-1].endswith("; RATESVC_HOST sets the address")
