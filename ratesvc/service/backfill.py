@@ -118,13 +118,17 @@ class Backfill:
 
     def is_complete(self) -> bool:
         """Whether every sheet up to the newest is held."""
+        return not self.is_loading() and not self._history.unconfirmed
+
+    def is_loading(self) -> bool:
+        """Whether sheets have not been asked for yet. Unconfirmed ones have been."""
         coverage = self._history.coverage
-        if coverage is None or coverage.since > FIRST_DAY or coverage.unconfirmed:
-            return False
-        return self._history.first_gap(coverage.until, self._until()) is None
+        if coverage is None or coverage.since > FIRST_DAY:
+            return True
+        return self._history.first_gap(coverage.until, self._until()) is not None
 
     def _until(self) -> date:
-        return max(self._today() - ONE_DAY, self._history.days[-1])
+        return max([self._today() - ONE_DAY, *self._history.days[-1:]])
 
     def missing(self) -> int:
         """How many sheets a run from the first day has left: the unconfirmed ones, and those after the coverage."""

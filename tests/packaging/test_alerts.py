@@ -195,7 +195,8 @@ async def alerts_of(folder: Path, *replicas: str) -> AsyncIterator[Firing]:
     async def firing() -> set[str]:
         found = [one for one in await asked("alerts") if one["state"] == "firing"]
         assert all(one["annotations"]["runbook_url"].endswith(one["labels"]["alertname"].lower()) for one in found)
-        return {one["labels"]["alertname"] for one in found}
+        # Each December it is right until a newer `holidays` is there.
+        return {one["labels"]["alertname"] for one in found} - {"RatesvcCalendarEnds"}
 
     try:
         await eventually(reads_all)  # it waits five seconds before it begins
@@ -254,14 +255,14 @@ async def test_a_real_prometheus_fires_exactly_what_the_handbook_names(bank: Ban
 @pytest.mark.slow
 @pytest.mark.faults
 async def test_a_real_prometheus_fires_when_todays_sheet_is_missing(bank: Bank, tmp_path: Path) -> None:
-    """The Bank has published nothing for twenty-five days."""
+    """The Bank has published nothing for twenty-five days. One page, and no ticket about the same beside it."""
     bank.publish(sheet(WorkCalendar().effective_date_on_or_before(moscow_day(utc_now()) - timedelta(days=25))))
     async with (
         serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url, RATESVC_POLL_SECONDS="1") as one,
         alerts_of(tmp_path, one.url) as firing,
     ):
         await one.ready()
-        await is_only(firing, "RatesvcStale", "RatesvcPublicationMissed")
+        await is_only(firing, "RatesvcStale")
 
 
 async def unanswered(_: web.Request) -> web.StreamResponse:
