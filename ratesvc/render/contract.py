@@ -39,6 +39,29 @@ def document(site: Site, day: date) -> bytes:
     return DAY.sub(day.isoformat().encode(), encode(whole).replace(HOST, own_address))
 
 
+def api_catalog(site: Site) -> bytes:
+    """/.well-known/api-catalog, by RFC 9727: where the API begins and what describes it, as links (RFC 9264)."""
+    paths, base = contract()["paths"], site.public_url
+    described = {"service-desc": ("/openapi.json", "application/json"), "service-doc": ("/docs", "text/html")}
+    links = {relation: [{"href": base + path, "type": media}] for relation, (path, media) in described.items()}
+    items = [{"href": base + path} for path in paths if path.startswith("/v1/") and "{" not in path]
+    return encode({"linkset": [{"anchor": f"{base}/v1", **links, "item": items}]})
+
+
+def for_language_models(site: Site, day: date) -> bytes:
+    """/llms.txt, https://llmstxt.org: what this is and an example of each address, by its tag, as Markdown."""
+    whole: Part = msgspec.json.decode(document(site, day))
+    lines = [f"# {whole['info']['title']}", "", f"> {' '.join(whole['info']['description'].split())}"]
+    for tag in whole["tags"]:
+        lines += ["", f"## {tag['name']}", "", tag["description"], ""]
+        for methods in whole["paths"].values():
+            for operation in methods.values():
+                if tag["name"] in operation["tags"]:
+                    about = " ".join(operation.get("description", "").split())
+                    lines.append(f"- [{operation['summary']}]({operation['x-example']}): {about}".rstrip(": "))
+    return "\n".join([*lines, ""]).encode()
+
+
 @cache
 def query_parameters(path: str) -> dict[str, Part]:
     """The query parameters of an address, by name."""

@@ -1,4 +1,4 @@
-"""Pages for people: the builder at /, /rate, /docs and its twin for programs, /openapi.json."""
+"""Pages for people: the builder at /, /rate, /docs and its twins for programs, /openapi.json and others."""
 
 from __future__ import annotations
 
@@ -44,6 +44,9 @@ BUILDER_HEADERS = own_page(
 SWITCHES = ("unit", "symbols", "head", "pending")
 OF_ONE_LAYOUT = (*("columns", "decimals", "unit", "symbols", "head"), *("spark", "converter", "width", "height"))
 DOCS_HEADERS = own_page("docs", "docs", img_src="'self'")
+CATALOGUE = "/.well-known/api-catalog"
+LINKSET = 'application/linkset+json; profile="https://www.rfc-editor.org/info/rfc9727"'
+TEXT = "text/plain; charset=utf-8"
 ROBOTS = b"User-agent: *\nDisallow: /rate?\nDisallow: /chart\nDisallow: /widget\n"
 """The pages may be searched, but not every rate of every day, nor what other pages embed."""
 EXAMPLES = {JSON, NDJSON, "text/plain", "text/csv"}
@@ -57,7 +60,9 @@ def routes(service: Service, site: Site, others: Mapping[str, Handler]) -> dict[
         "/openapi.json": partial(_document, service, site),
         "/docs": _in_the_readers_language(partial(_docs, service, site, others, asyncio.Lock())),
         "/favicon.ico": fixed(Body(ICON_FILE.read_bytes(), "image/svg+xml", (PICTURE_POLICY,)), ICON),
-        "/robots.txt": fixed(Body(ROBOTS, "text/plain; charset=utf-8"), HOURLY),
+        CATALOGUE: partial(_catalogue, service, site),
+        "/llms.txt": partial(_for_language_models, service, site),
+        "/robots.txt": fixed(Body(ROBOTS, TEXT), HOURLY),
     }
 
 
@@ -133,6 +138,15 @@ def _notices(params: LenientParams, choice: Choice) -> tuple[Notice, ...]:
 
 async def _document(service: Service, site: Site, _: web.Request) -> Answer:
     return await _reference(service, "document", lambda day: Body(contract.document(site, day), JSON))
+
+
+async def _catalogue(service: Service, site: Site, _: web.Request) -> Answer:
+    itself = ("Link", f'<{site.public_url}{CATALOGUE}>; rel="api-catalog"')
+    return await _reference(service, "catalogue", lambda _: Body(contract.api_catalog(site), LINKSET, (itself,)))
+
+
+async def _for_language_models(service: Service, site: Site, _: web.Request) -> Answer:
+    return await _reference(service, "llms", lambda day: Body(contract.for_language_models(site, day), TEXT))
 
 
 async def _docs(

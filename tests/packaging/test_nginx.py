@@ -96,3 +96,12 @@ def test_nginx_waits_longer_for_the_same_answers_as_haproxy() -> None:
     (haproxy,) = re.findall(r"use_backend long if .* beg (.*) }", SHIPPED.read_text("utf-8"))
     (nginx,) = re.findall(r"location ~ \^/rates/\((v1/series.*)\) {", (ROOT / "deploy/nginx.conf").read_text("utf-8"))
     assert {"/v1/events", *(f"/{start.replace(chr(92), '')}" for start in nginx.split("|"))} == set(haproxy.split())
+
+
+async def test_nginx_says_where_to_report_a_hole(tmp_path: Path) -> None:
+    """RFC 9116, at the root of the host, once the operator has taken away the mark of a remark."""
+    given = {"#location = /.well-known": "location = /.well-known"}
+    none = ("http://127.0.0.1:1", "http://127.0.0.1:2")
+    async with prefixed(tmp_path, *none, replaced=given) as http, http.get("/.well-known/security.txt") as answer:
+        assert (answer.status, answer.content_type) == (200, "text/plain")
+        assert re.fullmatch(r"Contact: mailto:\S+\nExpires: \S+Z\n", await answer.text())

@@ -69,6 +69,26 @@ async def test_the_proxys_own_errors_are_problems(tmp_path: Path, at_most: int |
             assert (await answer.json(content_type=None))["status"] == status
 
 
+async def test_the_proxies_say_where_to_report_a_hole(tmp_path: Path) -> None:
+    """RFC 9116, once the operator has taken away the marks of a remark in their configurations."""
+    file = tmp_path / "security/.well-known/security.txt"
+    file.parent.mkdir(parents=True)
+    file.write_text("Contact: mailto:you@example.org\nExpires: 2027-12-31T00:00:00Z\n")
+    (block,) = re.findall(r"^\t#handle /\.well-known.*?^\t#}\n", CADDYFILE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    given = {block: block.replace("\t#", "\t").replace("/etc/caddy/security", f"{tmp_path}/security")}
+    none = "http://127.0.0.1:1"
+    async with AsyncExitStack() as stack:
+        by_haproxy = await stack.enter_async_context(
+            proxy(tmp_path, none, replaced={"#http-request return": "http-request return"})
+        )
+        by_caddy = await stack.enter_async_context(caddy(tmp_path, none, replaced=given))
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        for url, trusted in ((by_haproxy, True), (by_caddy, trust(tmp_path))):
+            async with http.get(f"{url}/.well-known/security.txt", ssl=trusted) as answer:
+                assert (answer.status, answer.content_type) == (200, "text/plain")
+                assert await answer.text() == file.read_text()
+
+
 @pytest.mark.parametrize("front", [proxy, caddy])
 async def test_a_proxy_shows_strangers_neither_health_nor_figures(front: Front, tmp_path: Path) -> None:
     """404 however the address is written, while the replica itself answers."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 from itertools import product
 from unittest.mock import Mock
 
 import pytest
 from conftest import Served, addresses
+from yarl import URL
 
 from ratesvc.render import contract
 
@@ -55,3 +58,34 @@ async def test_the_reference_is_made_once_for_all_who_wait(served: Served, monke
     answers = await asyncio.gather(*(served.get("/docs") for _ in range(9)))
     assert {status for status, _, _ in answers} == {200}
     assert made.call_count == 1
+
+
+async def test_programs_find_the_api_by_a_well_known_address(served: Served) -> None:
+    """RFC 9727: links to the description for programs and to that for people, which answer; HEAD links to itself."""
+    status, headers, body = await served.get("/.well-known/api-catalog")
+    assert (status, headers["Content-Type"].partition(";")[0]) == (200, "application/linkset+json")
+    assert 'profile="https://www.rfc-editor.org/info/rfc9727"' in headers["Content-Type"]
+    (api,) = json.loads(body)["linkset"]
+    for relation in ("service-desc", "service-doc"):
+        (link,) = api[relation]
+        found, answered, _ = await served.get(URL(link["href"]).path)
+        assert (found, answered["Content-Type"].partition(";")[0]) == (200, link["type"])
+    described = json.loads((await served.get("/openapi.json"))[2])["paths"]
+    assert {URL(link["href"]).path for link in api["item"]} <= described.keys()
+    async with served.http.head(f"{served.url}/.well-known/api-catalog") as head:
+        assert head.headers["Link"].endswith('/.well-known/api-catalog>; rel="api-catalog"')
+
+
+async def test_a_language_model_reads_each_address_with_an_example_that_works(served: Served) -> None:
+    """Markdown: a title, what it is, and a link for each address of the contract."""
+    _, headers, body = await served.get("/llms.txt")
+    text = body.decode()
+    assert headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert text.startswith("# ratesvc\n\n> The Bank of Russia's official exchange rates")
+    links = re.findall(r"^- \[.+?\]\((\S+)\)", text, re.MULTILINE)
+    described = json.loads((await served.get("/openapi.json"))[2])["paths"]
+    assert len(links) == sum(map(len, described.values()))
+    for link in links:
+        path = URL(link, encoded=True).raw_path_qs
+        if "/v1/rates" in path:
+            assert (await served.get(path))[0] in (200, 404), path
