@@ -259,3 +259,26 @@ def test_the_one_clock_tells_utc() -> None:
 def test_only_an_existing_day_in_the_iso_form_is_read(text: str) -> None:
     assert iso_day("2024-03-02") == date(2024, 3, 2)
     assert iso_day(text) is None
+
+
+@pytest.mark.parametrize(
+    ("day", "sets"),
+    [
+        ("2020-03-30", False),
+        ("2020-04-03", False),
+        ("2020-04-06", True),
+        ("2020-05-06", True),
+        ("2020-06-24", True),
+        ("2020-07-01", True),
+        ("2021-05-04", True),
+        ("2021-05-07", True),
+        ("2021-11-01", True),
+        ("2021-11-03", True),
+        ("2021-11-05", False),
+    ],
+)
+def test_a_day_off_by_decree_has_rates_since_april_2020(day: str, sets: bool) -> None:
+    """Ordinance 5428-U of 3 April 2020. A weekend that is moved, as to 5 November 2021, has none as before."""
+    off = date.fromisoformat(day)
+    assert CALENDAR.is_working_day(off) is sets
+    assert (off + ONE_DAY in effective_dates()) is sets

@@ -17,6 +17,7 @@ from ratesvc.cli import main
 from ratesvc.config import Calendar, Settings
 from ratesvc.render import contract
 from ratesvc.render.page import Site
+from ratesvc.render.pages.rate import LEGAL_BASES
 from ratesvc.storage.address import RedisAddress
 from ratesvc.web import dialects
 
@@ -85,6 +86,13 @@ async def test_the_handbook_explains_every_check_of_health(settings: Settings, s
 def test_the_handbook_names_the_days_off_that_a_new_one_is_added_to() -> None:
     """A setting replaces its default, so that somebody at night would otherwise lose these days."""
     assert f"`{','.join(map(str, Calendar().extra_off))}`" in PAGES["operations.md"]
+
+
+def test_the_page_for_accountants_names_every_rule_of_a_receipt() -> None:
+    """/rate prints one of them."""
+    numbers = [found[1] for _, rule in LEGAL_BASES if (found := re.search(r"Ordinance No[.] (\S+)", rule))]
+    assert len(numbers) == 3
+    assert [number for number in numbers if f"| {number} of " not in PAGES["accounting.md"]] == []
 
 
 def test_the_widgets_page_has_every_parameter() -> None:

@@ -29,6 +29,7 @@ SATURDAY = 6
 LEGAL_BASES = (
     (date(2024, 12, 28), "Bank of Russia Ordinance No. 6956-U of 2 December 2024"),
     (date(2022, 11, 1), "Bank of Russia Ordinance No. 6290-U of 3 October 2022"),
+    (date(2020, 1, 1), "Bank of Russia Ordinance No. 5094-U of 14 March 2019"),
     (date(2003, 1, 1), "Federal Law No. 86-FZ of 10 July 2002, Article 53"),
 )
 """The rule by which a rate was set, and an effective date from which it certainly held; the newest rule first.

@@ -202,7 +202,8 @@ def test_a_rate_is_shown_as_printed_and_for_one() -> None:
     [
         ("2024-12-28", "Bank of Russia Ordinance No. 6956-U of 2 December 2024"),
         ("2024-12-27", "Bank of Russia Ordinance No. 6290-U of 3 October 2022"),
-        ("2022-10-31", "Federal Law No. 86-FZ of 10 July 2002, Article 53"),
+        ("2022-10-31", "Bank of Russia Ordinance No. 5094-U of 14 March 2019"),
+        ("2019-12-31", "Federal Law No. 86-FZ of 10 July 2002, Article 53"),
         ("2002-12-31", ""),
     ],
 )
