@@ -18,7 +18,7 @@ MOSCOW = timezone(timedelta(hours=3), "MSK")
 ONE_DAY = timedelta(days=1)
 
 POLLING_STARTS = time(15)
-"""The Bank fixes its rates at 15:30 since 2022 (Ordinance 6290-U), and usually publishes them at about 16:00."""
+"""The Bank fixes its rates at 15:30 since 2022 (Ordinance 6290-U). It publishes usually at about 16:00, by 18:00."""
 USUAL = time(16)
 DUE = time(18)
 OVERDUE = time(21)

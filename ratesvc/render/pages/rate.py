@@ -19,7 +19,7 @@ from ratesvc.domain.rates import (
     minor_places,
     plain,
 )
-from ratesvc.domain.workdays import MOSCOW, ONE_DAY, WorkCalendar, moscow_day
+from ratesvc.domain.workdays import MOSCOW, ONE_DAY, WorkCalendar, moscow_day, usual_at
 from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
 from ratesvc.render.json import source_url
 from ratesvc.render.language import OLD_ROUBLES, PLACES, TRANSLATIONS, Language, language_or_default
@@ -225,7 +225,7 @@ def _sentences(why: Reason, question: Question, language: Language) -> Iterator[
     if why.kind is Kind.OWN_DAY and why.set_on and why.set_on.isoweekday() >= SATURDAY:
         yield say("It was set on {day}, a working day at the weekend.", day=day(why.set_on))
     if why.due_at:
-        expected = "It is expected by {time} Moscow time on {day}."
+        expected = "It usually comes at about {usual}, by {time} Moscow time on {day}."
         sentence = "It was expected by {time} Moscow time on {day}." if why.kind is Kind.LATE else expected
         yield _at(sentence, why.due_at, language)
         if why.effective and why.effective != question.day:
@@ -236,7 +236,8 @@ def _sentences(why: Reason, question: Question, language: Language) -> Iterator[
 
 def _at(sentence: str, moment: datetime, language: Language) -> str:
     local = moment.astimezone(MOSCOW)
-    return language.say(sentence, day=_of_sentences(language).day(local.date()), time=local.strftime("%H:%M"))
+    usual, clock = (time.strftime("%H:%M") for time in (usual_at(moment), local))
+    return language.say(sentence, day=_of_sentences(language).day(local.date()), time=clock, usual=usual)
 
 
 def _facts(why: Reason, revision: Revision, language: Language) -> list[tuple[str, str, bool]]:

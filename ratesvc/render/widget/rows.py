@@ -19,7 +19,7 @@ from ratesvc.domain.rates import (
     rounded,
     trimmed,
 )
-from ratesvc.domain.workdays import MOSCOW, ONE_DAY, moscow_day
+from ratesvc.domain.workdays import MOSCOW, ONE_DAY, moscow_day, usual_at
 from ratesvc.render.json import converter_data, encode, source_url
 from ratesvc.render.language import NOTHING, OLD_ROUBLES, PLACES, Language
 from ratesvc.render.widget.fit import Fit, converter_height, fit
@@ -225,7 +225,8 @@ def _note(answer: InForce, language: Language, view: View, today: date) -> str:
         return language.say("Not updated since {day}.", day=language.day(effective))
     is_awaited = view.pending and expected and not answer.following and not answer.next_overdue
     if is_awaited and expected and moscow_day(expected) == today:
-        return language.say("Tomorrow: by {time}", time=language.time(expected.astimezone(MOSCOW)))
+        usual, due = (language.time(moment.astimezone(MOSCOW)) for moment in (usual_at(expected), expected))
+        return language.say("Tomorrow: about {usual}, by {time}", usual=usual, time=due)
     return ""
 
 

@@ -187,7 +187,7 @@ def test_the_place_of_tomorrow_says_when_to_expect_it() -> None:
     today = revision({"USD": (1, "75")}, FRIDAY)
     awaited = InForce(FRIDAY, today, None, None, datetime(2026, 4, 24, 15, 0, tzinfo=UTC))
     for answer, pending, day, note in (
-        (awaited, True, FRIDAY, "Курсы на завтра: к 18:00"),
+        (awaited, True, FRIDAY, "Курсы на завтра: около 16:00, к 18:00"),
         (awaited, False, FRIDAY, ""),
         (replace(awaited, next_overdue=True), True, FRIDAY, ""),
         (replace(awaited, following=today), True, FRIDAY, ""),
