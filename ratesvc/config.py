@@ -194,11 +194,19 @@ def load(file: Path | None, environment: Mapping[str, str]) -> Settings:
             raise ConfigError(f"{variable}: no such setting{_nearest(variable, known)}")
         path, kind = known[variable]
         _put(tree, path, _from_text(environment[variable], kind))
+    tree.setdefault("data_dir", str(_users_data(environment)))
     try:
         return msgspec.convert(tree, Settings, strict=False)
     except msgspec.ValidationError as error:
         overridden = {".".join(known[variable][0]): variable for variable in given}
         raise ConfigError(_explained(str(error), overridden)) from None
+
+
+def _users_data(environment: Mapping[str, str]) -> Path:
+    """Where a user's programs keep their data, https://specifications.freedesktop.org/basedir-spec/latest/."""
+    named = Path(environment.get("XDG_DATA_HOME", ""))
+    home = Path(environment.get("HOME") or "~").expanduser()
+    return (named if named.is_absolute() else home / ".local/share") / "ratesvc"
 
 
 def _with_secrets(environment: Mapping[str, str]) -> dict[str, str]:

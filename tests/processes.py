@@ -71,12 +71,16 @@ class Program:
 
 
 def environment(folder: Path, **variables: str) -> dict[str, str]:
-    """PATH and these variables, and nothing else of the tests' environment. Without a mirror the Bank is absent."""
+    """PATH and these variables, and nothing else of the tests' environment. Without a mirror the Bank is absent.
+
+    The data is in the current folder, as in a clone.
+    """
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
         "PYTHONPATH": str(ROOT),
         "RATESVC_CBR_MIRRORS": "http://127.0.0.1:1",
+        "RATESVC_DATA_DIR": "data",
         **variables,
     }
 

@@ -14,6 +14,7 @@ from ratesvc.errors import ConfigError
 CONFIG = Path(__file__).parents[1] / "config.yaml"
 SECRET = "hunter2"  # noqa: S105 -- the oldest joke about passwords
 AUTHORITIES = str(Path(__file__).with_name("authority.pem"))
+HERE = {"RATESVC_DATA_DIR": "data"}
 KNOWN = {variable: path for variable, path, _ in variables()}
 
 
@@ -109,11 +110,26 @@ def test_a_file_can_be_named_in_the_environment(tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text("server: {port: 1}", "utf-8")
     assert load(None, {"RATESVC_CONFIG": "mine.yaml"}).server.port == 1
-    assert load(None, {}) == Settings()
+    assert load(None, HERE) == Settings()
     (tmp_path / "config.yaml").write_text("server: {port: 2}", "utf-8")
     assert load(None, {}).server.port == 2
     (tmp_path / "config.yaml").write_text("# nothing\n", "utf-8")
-    assert load(None, {}) == Settings()
+    assert load(None, HERE) == Settings()
+
+
+def test_without_a_setting_the_data_is_in_the_folder_of_a_users_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that an installed command finds it from any folder. A clone's config.yaml names the folder `data` in it."""
+    monkeypatch.chdir(tmp_path)
+    for given, folder in (
+        ({"HOME": "/home/me"}, "/home/me/.local/share/ratesvc"),
+        ({"HOME": "/home/me", "XDG_DATA_HOME": "/srv/me"}, "/srv/me/ratesvc"),
+        ({"HOME": "/home/me", "XDG_DATA_HOME": "me"}, "/home/me/.local/share/ratesvc"),
+        ({"HOME": "/home/me", **HERE}, "data"),
+    ):
+        assert load(None, given).data_dir == folder
+    assert load(CONFIG, {}).data_dir == "data"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import asyncio
 import os
 import pwd
 import resource
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -15,8 +16,11 @@ from pathlib import Path
 
 import pytest
 from conftest import eventually
-from processes import engines_over, processes_over
+from fake_bank import Bank, around_today, sheet
+from processes import engines_over, processes_over, serving
 from redis.asyncio import Redis
+from redis_servers import RealRedis
+from redis_servers import running as started
 
 from ratesvc import cli
 from ratesvc.errors import EngineError, EngineNotReady
@@ -289,3 +293,29 @@ def test_a_supervisor_starts_again_after_an_error_that_may_pass() -> None:
     assert (code, lasting) == (cli.AGAIN, cli.CONFIG)
     assert f"\nRestartPreventExitStatus={cli.CONFIG}\n" in unit
     assert f"\n   {cli.AGAIN}  " in (cli.main.epilog or "")
+
+
+async def test_the_files_move_to_a_server_of_ones_own_with_everything(bank: Bank, tmp_path: Path) -> None:
+    """The handbook's recipe, without the Bank: the same bytes, with the revision that only the store remembers."""
+    day = around_today(bank)
+    async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url, RATESVC_POLL_SECONDS="0.5") as running:
+        await running.holds_two_sheets()
+        bank.publish(sheet(day, 1))
+
+        async def is_corrected() -> bool:
+            return (await running.get(f"/v1/rates/{day}?revision=2"))[0] == 200
+
+        await eventually(is_corrected)
+        before = [(await running.get(f"/v1/rates/{day}?revision={number}"))[2] for number in (1, 2)]
+        running.kill(signal.SIGTERM)
+        assert await running.ended() == 0
+    handbook = (ROOT / "docs/operations.md").read_text("utf-8")
+    assert "/engine/appendonlydir /var/lib/valkey/" in handbook
+    own = RealRedis(tmp_path / "valkey", "valkey", appendonly="yes")
+    shutil.copytree(tmp_path / "data/engine/appendonlydir", own.folder / "appendonlydir")
+    with started(own):
+        async with serving(tmp_path, RATESVC_REDIS_URL=own.url, RATESVC_DATA_DIR=str(tmp_path / "none")) as running:
+            await running.ready()
+            after = [(await running.get(f"/v1/rates/{day}?revision={number}"))[2] for number in (1, 2)]
+    assert after == before
+    assert not (tmp_path / "none").exists()
