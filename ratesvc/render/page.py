@@ -15,9 +15,17 @@ from markupsafe import Markup
 HTML = "text/html; charset=utf-8"
 PERMISSIONS = ("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
 
-WIDE, TINY = range(12, 52, 3), range(8, 26, 2)
-"""Widths in em at which the widget's style sheet can change from one layout to the next; widget/fit.py chooses.
+STEPS = {
+    "wide": range(12, 52, 3),
+    "mini": range(6, 30),
+    "from": range(12, 61, 4),
+    "of": range(1, 21),
+    "cell": range(18, 50, 2),
+}
+"""The numbers for which widget.css writes a rule of .cbr-wide-$ and so on; widget/fit.py chooses among them.
 
+They are widths in em at which a layout changes or letters get smaller, the cells of a bar, and the width of a cell in
+quarters of an em.
 A container query can compare a width with no number of the container but its line height. So each .cbr-wide-$ has the
 rule line-height:$, all that is inside has its own line height, and the query asks for width<1lh.
 """
@@ -71,8 +79,8 @@ def style(name: str) -> str:
 
 
 def _steps(line: str) -> Iterable[str]:
-    """The numbers for which a rule is written: `$` stands for the width in em from which a layout fits."""
-    return map(str, WIDE if ".cbr-wide-" in line else TINY) if "$" in line else [""]
+    """The numbers for which a rule is written, in place of each `$`; one empty text for a rule without."""
+    return map(str, STEPS[line.removeprefix(".cbr-").partition("-")[0]]) if "$" in line else [""]
 
 
 def script(name: str) -> str:

@@ -106,7 +106,8 @@ class Embedding:
         view = replace(self.view, codes=ticked[:1] if self.view.layout == "inline" else ticked)
         width = params.number("width", builder.WIDTH_OF[view.layout], WIDTHS)
         usual = self.height(width)
-        size = Size(width, params.number("height", usual, HEIGHTS), usual, card.size_of(self.table, view))
+        picture = card.size_of(self.table, view)
+        size = Size(width, params.number("height", usual, HEIGHTS), usual, picture, self.table.width)
         return Choice(view, params.look(), self.language, size, ticked, params.switch("csp"), self.day)
 
     def height(self, width: int) -> int:
@@ -311,7 +312,8 @@ def _rich(choice: Choice, site: Site) -> dict[str, object]:
         "provider_name": "ratesvc",
         "provider_url": f"{site.public_url}/",
         "title": choice.language.say(views.TITLE),
-        "html": builder.iframe(builder.embed_url(choice, site), choice),
+        # WordPress leaves out every style, but not this old attribute.
+        "html": builder.iframe(builder.embed_url(choice, site), choice, builder.OLD_FRAME),
         "width": choice.size.width,
         "height": choice.size.height,
         "cache_age": 3600,

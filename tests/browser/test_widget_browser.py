@@ -222,24 +222,53 @@ async def test_one_rate_stands_in_a_sentence(browser: Browser, live: Live, host:
     assert await page.inner_text("p") == "At ₽60.39 today."
 
 
+CONTRAST = """([ground, selector]) => [...document.querySelector("cbr-rates").shadowRoot.querySelectorAll(selector)]
+  .map(part => {
+    const canvas = new OffscreenCanvas(1, 1).getContext("2d");
+    const light = colour => {
+      canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+      const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map(c => c / 255)
+        .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+      return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05; };
+    const [a, b] = [light(getComputedStyle(part).color), light(ground)];
+    return Math.max(a, b) / Math.min(a, b); })"""
+
+
 @pytest.mark.parametrize("theme", ["inherit", "light"])
 async def test_colours_of_changes_are_legible_on_any_page(browser: Browser, live: Live, host: Host, theme: str) -> None:
     """Also on a dark page that sets no color-scheme: at least 4.5 to 1."""
     head = "<style>body{background:#14171b;color:#ddd}</style>"
     page = await opened(browser, host.put(element(live, f'theme="{theme}"'), head=head))
-    contrast = """ground => [...document.querySelector("cbr-rates").shadowRoot.querySelectorAll(".cbr-change")].slice(1)
-      .map(cell => {
-        const canvas = new OffscreenCanvas(1, 1).getContext("2d");
-        const light = colour => {
-          canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
-          const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map(c => c / 255)
-            .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
-          return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05; };
-        const [a, b] = [light(getComputedStyle(cell).color), light(ground)];
-        return Math.max(a, b) / Math.min(a, b); })"""
-    found = await page.evaluate(contrast, "#14171b" if theme == "inherit" else "#fff")
+    found = await page.evaluate(CONTRAST, ["#14171b" if theme == "inherit" else "#fff", "td.cbr-change"])
     assert len(found) == 6
     assert min(found) >= 4.5
+
+
+@pytest.mark.parametrize("layout", ["line", "bar"])
+async def test_figures_in_a_header_have_the_colour_of_its_text(
+    browser: Browser, live: Live, host: Host, layout: str
+) -> None:
+    """On red, green and blue with white text the arrows, too. On white and yellow they have a colour of their own."""
+    for ground, text, coloured in (
+        ("#dc3545", "#fff", False),
+        ("#cc0000", "#fff", False),
+        ("#198754", "#fff", False),
+        ("#0d6efd", "#fff", False),
+        ("#ffffff", "#212529", True),
+        ("#ffc107", "#000", True),
+    ):
+        around = f'<div style="background:{ground};color:{text}">{element(live, f"layout={layout}")}</div>'
+        page = await opened(browser, host.put(around))
+        colour = """selector => new Set([...document.querySelector("cbr-rates").shadowRoot
+          .querySelectorAll(selector)].map(part => getComputedStyle(part).color)).size"""
+        texts = await page.evaluate(colour, ".cbr-code, .cbr-value, td.cbr-change")
+        all_texts = await page.evaluate(colour, ".cbr-code, .cbr-value, td.cbr-change, .cbr-mark")
+        assert texts == 1
+        assert all_texts == (3 if coloured else 1) or not coloured
+        (of_text, *_), arrows = [await page.evaluate(CONTRAST, [ground, part]) for part in (".cbr-value", ".cbr-mark")]
+        assert len(arrows) == 6
+        assert min(arrows) >= min(4.5, of_text - 0.01)
+        await page.context.close()
 
 
 @pytest.mark.parametrize("theme", ["dark", "auto"])
@@ -282,6 +311,9 @@ async def test_the_address_as_pasted_into_wordpress(browser: Browser, live: Live
     page = await opened(browser, host.put(sandboxed + BELOW))
     assert "60,3741" in await page.frames[1].inner_text("table")
     assert await page.evaluate("[document.querySelector('iframe').clientWidth, shift]") == [400, 0]
+    # It leaves out the style, and then a frame without this attribute has a border.
+    await page.evaluate("document.querySelector('iframe').removeAttribute('style')")
+    assert await page.evaluate("getComputedStyle(document.querySelector('iframe')).borderTopWidth") == "0px"
 
 
 @pytest.mark.parametrize("lang", ["ru", *in_faults("en", "zh-Hans")])
@@ -560,7 +592,8 @@ PREVIEW = """() => {
   const frame = document.querySelector(".grounds iframe"), code = document.querySelector("#code-element code");
   const inside = frame?.contentDocument?.querySelector("main") && frame.contentDocument.body.getBoundingClientRect();
   const needed = inside && Math.ceil(inside.height);
-  const is_right = frame ? needed === frame.clientHeight && code.textContent.includes(`min-height:${needed}px`)
+  const heights = [`height:${needed}px`, `height:${Math.ceil(needed * 25 / 4) / 100}em`];
+  const is_right = frame ? needed === frame.clientHeight && heights.some(height => code.textContent.includes(height))
     : document.querySelector(".grounds .cbr-inline");
   return is_right && { code: code.textContent, notices: document.querySelectorAll(".notice").length,
     query: location.search, layout: document.querySelector("[name=layout]:checked").value,

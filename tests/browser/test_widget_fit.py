@@ -1,4 +1,4 @@
-"""The widget at every width: no text is cut, nothing overlaps, and it never collapses."""
+"""The widget at every width, in every host: nothing is cut, overlaps, moves, or is too wide or too narrow."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 import pytest
 from conftest import LONG, in_faults
-from playwright.async_api import Browser
-from widget_harness import Host, Live, got
+from playwright.async_api import Browser, Page
+from widget_harness import Host, Live, got, pasted
 
 from ratesvc.render.widget.releases import RELEASE
 from ratesvc.render.widget.view import COLUMNS, View
@@ -34,16 +34,16 @@ FAULTS = """widths => {
   const range = document.createRange();
   for (const width of widths) {
     box.style.width = width + "px";
-    const outer = root.getBoundingClientRect(), rects = [];
+    const outer = root.getBoundingClientRect(), rects = [], isOneLine = root.matches(".cbr-line");
     for (const text of texts.filter(seen)) {
       range.selectNodeContents(text);
       for (const { left, right, top, bottom } of range.getClientRects())
-        rects.push([left, right, top, bottom, text.data]);
+        // What a line leaves out is below it.
+        if (!isOneLine || top < outer.bottom - 4) rects.push([left, right, top, bottom, text.data]);
     }
     const out = rects.filter(one => one[0] < outer.left - 1 || one[1] > outer.right + 1 || one[3] > outer.bottom + 1);
     const over = rects.filter((one, at) => rects.some((two, other) => other > at && one[0] < two[1] - 1
       && two[0] < one[1] - 1 && one[2] < two[3] - 4 && two[2] < one[3] - 4));
-    const isOneLine = root.matches(".cbr-line");
     if (over.length || (isOneLine ? outer.height > 34 || outer.width > width : out.length))
       found.push([width, ...[...out, ...over].slice(0, 2).map(one => one[4])]);
     heights.push(outer.height);
@@ -79,6 +79,119 @@ async def test_no_text_is_cut_at_any_width(
     with capsys.disabled():
         print(f"\n{lang}: {layouts} layouts, {len(wrong)} wrong, at most {spare} px too high")  # noqa: T201 -- figures to read
     assert wrong == []
+
+
+# Places in a page. The builder knows the width of those that give the widget one.
+GIVEN = {
+    "block": "<div>{}</div>",
+    "grid": '<div style="display:grid;grid-template-columns:1fr"><main>{}</main></div>',
+    "rtl": '<div dir="rtl">{}</div>',
+}
+FREE = {
+    "grid-auto": '<div style="display:grid;grid-template-columns:auto 1fr">{}<p>text</p></div>',
+    "flex": '<div style="display:flex">{}</div>',
+    "flex-item": '<div style="display:flex"><div>{}</div></div>',
+    "no-shrink": '<div style="display:flex" class="rigid">{}</div>',
+    "no-shrink-item": '<div style="display:flex"><div style="flex:none">{}</div></div>',
+    "cell": "<table><tr><td>{}</td></tr></table>",
+    "float": '<div style="float:left">{}</div><div style="clear:both"></div>',
+    "inline-block": '<div style="display:inline-block">{}</div>',
+}
+HEADER = '<header style="display:flex;gap:.5em" class="rigid"><b>Logo</b>{}<i>Menu</i></header>'
+PLACES = {**GIVEN, **FREE, "header": HEADER}
+MOVABLE = ("block", "rtl", "flex", "cell", "float", "inline-block", "header")
+RIGID = "<style>.rigid > * { flex: none }</style>"
+TAKE_ALL = ("layout=line", "layout=bar", "layout=bar&codes=USD,EUR,CNY")
+SENTENCE = "layout=inline&code=USD"
+FORMS = (
+    *TAKE_ALL,
+    "layout=table",
+    "layout=table&spark=30&columns=name,today,next,change,percent",
+    "layout=converter",
+    SENTENCE,
+)
+FONTS = ("16px DejaVu Sans", "13px DejaVu Sans Condensed", "18px DejaVu Serif")
+TEN_WIDTHS = (160, 200, 240, 280, 320, 360, 480, 768, 1024, 1280)
+# What is wider than its host, or cut, or lies on something else. What a line leaves out is below it, and unseen.
+FAULTS_IN_HOSTS = """() => [...document.querySelectorAll("section")].flatMap(section => {
+  const element = section.querySelector("cbr-rates"), root = element.shadowRoot, found = [], seen = [];
+  const box = root.querySelector(".cbr-rates"), outer = box.getBoundingClientRect(), range = document.createRange();
+  if (section.scrollWidth > section.clientWidth) found.push("too wide");
+  const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+  const isHidden = at => at !== root && (getComputedStyle(at).clipPath !== "none" || isHidden(at.parentNode));
+  while (walker.nextNode()) if (walker.currentNode.data.trim() && !isHidden(walker.currentNode.parentNode)) {
+    range.selectNodeContents(walker.currentNode);
+    for (const rect of range.getClientRects()) if (rect.top < outer.bottom - 4) seen.push(rect);
+  }
+  for (const rect of seen) {
+    if (rect.left < outer.left - 1 || rect.right > outer.right + 1 || rect.bottom > outer.bottom + 4) found.push("cut");
+    if (seen.some(other => other !== rect && rect.left < other.right - 1 && other.left < rect.right - 1
+      && rect.top < other.bottom - 4 && other.top < rect.bottom - 4)) found.push("overlapping");
+  }
+  if (element.matches("[layout=line]") && !seen.length) found.push("empty");
+  return [...new Set(found)].map(fault => section.id + ": " + fault); })"""
+PLACED = """() => [...document.querySelectorAll("section")].map(section => {
+  const outer = section.getBoundingClientRect();
+  return [section.id, [outer.height, ...[...section.querySelectorAll("b, i, u")].flatMap(part => {
+    const { left, top } = part.getBoundingClientRect();
+    return [left - outer.left, top - outer.top]; })].map(Math.round)]; })"""
+
+
+def section(place: str, form: str, font: str, code: str, width: str = "auto") -> str:
+    """A form in a place, with a text below."""
+    around, name = PLACES[place].format(code), f"{place}, {form}, {font}, {width}"
+    return f'<section id="{name}" style="font:{font};width:{width}">{around}<u>below</u></section>'
+
+
+async def loaded(page: Page, live: Live) -> None:
+    """The scripts come, and then all rows."""
+    for name in ("rates", "converter"):
+        await page.add_script_tag(url=f"{live.url}/widget/{name}.js")
+    await page.wait_for_function("!document.querySelector('cbr-rates:not(:state(load))')")
+
+
+async def test_no_form_widens_its_host(browser: Browser, live: Live, host: Host) -> None:
+    """A line leaves out whole currencies. A header of a phone must have room for one beside its logo."""
+    page = await browser.new_page()
+
+    def element(form: str) -> str:
+        attributes = (pair.split("=") for pair in form.split("&"))
+        return "<cbr-rates lang=ru {}></cbr-rates>".format(" ".join(f'{name}="{text}"' for name, text in attributes))
+
+    shown = [(place, form) for place, form in product(PLACES, FORMS) if place != "header" or form in TAKE_ALL]
+    fonts = [FONTS if LONG else (FONTS[at % len(FONTS)],) for at in range(len(shown))]
+    parts = [
+        section(*part, font, element(part[1])) for part, chosen in zip(shown, fonts, strict=True) for font in chosen
+    ]
+    await page.goto(host.put(RIGID + "".join(parts)))
+    await loaded(page, live)
+    wrong = []
+    for width in TEN_WIDTHS:
+        await page.set_viewport_size({"width": width, "height": 900})
+        faults = await page.evaluate(FAULTS_IN_HOSTS)
+        wrong += [(width, fault) for fault in faults if width >= 280 or "header" not in fault]
+    assert wrong == []
+
+
+async def test_nothing_moves_when_the_rows_come(browser: Browser, live: Live, host: Host) -> None:
+    """The builder's code reserves height and width, in the host's own font: all around stands where it stood."""
+    page, parts, made = await browser.new_page(), [RIGID], {}
+    for width, place, form in product(TEN_WIDTHS, MOVABLE, FORMS):
+        if form in (SENTENCE, "layout=converter") or (place == "header" and form != "layout=line"):
+            continue
+        # Where the place gives no width, a table has 18em, and in the smallest font that is not much.
+        given = width if place in GIVEN or form in TAKE_ALL else min(width, 18 * 13)
+        if (given, form) not in made:
+            code = await pasted(live.url, "element", f"lang=ru&width={given}&{form}")
+            made[given, form] = code.partition("<script")[0]
+        font = FONTS[(len(parts) + TEN_WIDTHS.index(width)) % len(FONTS)]
+        parts.append(section(place, form, font, made[given, form], f"{width}px"))
+    await page.goto(host.put("".join(parts)))
+    before = await page.evaluate(PLACED)
+    await loaded(page, live)
+    after = await page.evaluate(PLACED)
+    moved = [(was, now) for was, now in zip(before, after, strict=True) if was != now]
+    assert moved == []
 
 
 @pytest.mark.parametrize(

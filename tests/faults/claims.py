@@ -43,7 +43,7 @@ def of_the_widget(body: bytes) -> Iterator[Claim]:
     _head, *rows = re.findall(r"<tr\b.*?</tr>", text)
     for row in rows:
         (code,) = re.findall(r'cbr-code"[^>]*>([A-Z]{3})<', row)
-        cells = re.findall(r'<td class="cbr-(?:today|value)"><bdi[^>]*>([0-9.]+)<', row)
+        cells = re.findall(r'<td class="cbr-(?:today|value)">([0-9.]+)<', row)
         for day, cell in zip(days, cells, strict=True):
             yield date.fromisoformat(day), code, 1, Decimal(cell)
 

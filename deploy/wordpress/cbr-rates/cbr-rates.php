@@ -155,8 +155,11 @@ function cbr_rates_html( $given ) {
 	$chosen = array_filter( array_intersect_key( $given, cbr_rates_choices() ), 'strlen' );
 	$rows   = cbr_rates_rows( $chosen + array( 'lang' => str_replace( '_', '-', determine_locale() ) ) );
 	if ( '' === $rows ) {
-		$bank = 'https://www.cbr.ru/currency_base/daily/';
-		return '<a href="' . $bank . '">' . esc_html__( 'Bank of Russia official exchange rates', 'cbr-rates' ) . '</a>';
+		$layout = isset( $chosen['layout'] ) ? $chosen['layout'] : '';
+		$words  = __( 'Bank of Russia official exchange rates', 'cbr-rates' );
+		$words  = 'line' === $layout ? __( 'Bank of Russia rates', 'cbr-rates' ) : $words;
+		$words  = 'inline' === $layout ? __( 'at the Bank of Russia rate', 'cbr-rates' ) : $words;
+		return '<a href="https://www.cbr.ru/currency_base/daily/">' . esc_html( $words ) . '</a>';
 	}
 	wp_enqueue_style( 'cbr-rates' );
 	if ( strpos( $rows, '<cbr-converter' ) ) {

@@ -9,12 +9,14 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from decimal import Decimal
 from functools import cache
 from importlib.resources import files
 from urllib.parse import urlencode
 
 from markupsafe import escape
 
+from ratesvc.domain.rates import plain, trimmed
 from ratesvc.render import png
 from ratesvc.render.json import bank_page
 from ratesvc.render.language import TRANSLATIONS, Language, language, language_or_default
@@ -29,8 +31,11 @@ WIDTH_OF = {"table": 320, "line": 970, "bar": 728, "inline": 320, "converter": 3
 WIDTHS = range(120, 2001)
 HEIGHTS = range(24, 4001)
 FRAME_STYLE = "border:0;max-width:100%"
+OLD_FRAME = f'frameborder="0" style="{FRAME_STYLE}"'
+"""The looks of a frame for programs that leave out styles."""
 OEMBED_SIZES = range(1, 10_000)
 LINK = "Bank of Russia official exchange rates"
+LINK_IN_A_SENTENCE = "at the Bank of Russia rate"
 
 SENTENCE = "{unit} is {rate} at the Bank of Russia's rate."
 """What the preview of a rate in a sentence says."""
@@ -47,12 +52,16 @@ Notice = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Pixels; `usual_height` is that of these rows in this width, `picture` the size of the picture."""
+    """Pixels; `usual_height` is that of these rows in this width, `picture` the size of the picture.
+
+    `alone` is the width in hundredths of an em of the page that the element takes where nothing gives it one.
+    """
 
     width: int
     height: int
     usual_height: int
     picture: tuple[int, int]
+    alone: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +226,8 @@ def _code(choice: Choice, site: Site) -> dict[str, object]:
     return {
         "bank": bank_page(choice.language),
         "link_text": choice.language.say(LINK),
+        "fallback": _fallback(choice),
+        "box": _box(choice),
         "release": RELEASE,
         "pins": lock()[RELEASE],
         "parameters": parameters(choice),
@@ -228,6 +239,34 @@ def _code(choice: Choice, site: Site) -> dict[str, object]:
         "embed_url": embed_url(choice, site, sized=True),
         "plain_query": urlencode(parameters(choice, look=False), safe=","),
     }
+
+
+def _fallback(choice: Choice) -> str:
+    """The words of the link that stands where the rows will be."""
+    usual = {"line": views.SHORT_TITLE, "inline": LINK_IN_A_SENTENCE}.get(choice.view.layout, LINK)
+    return choice.view.own_heading or choice.language.say(usual)
+
+
+def _box(choice: Choice) -> str:
+    """The style that gives the element its place before the rows come.
+
+    It is in em of the host, unless the widget has a ground and a font of its own. Its columns are no wider than the
+    space that there is, and as wide as the rows where nothing gives them a width.
+    """
+    size, is_own = choice.size, choice.look.theme != THEMES[0]
+    high, wide = (size.height, size.alone * 16) if is_own else (-(-size.height * 25 // 4), size.alone)
+    high_text, wide_text = (f"{high}px", f"{-(-wide // 100)}px") if is_own else (_em(high), _em(wide))
+    columns = f"grid-template-columns:minmax(0,min({wide_text},100vw - 2rem)) minmax(0,1fr)"
+    shrink = "flex-shrink:9999;" if choice.view.layout in ("line", "bar") else ""
+    if choice.view.layout == "line":
+        height = f"height:{high_text};overflow:hidden;line-height:{high_text}"
+    else:
+        height = f"contain:layout;min-height:{high_text}"
+    return f"display:grid;{columns};{shrink}{height}"
+
+
+def _em(hundredths: int) -> str:
+    return f"{plain(trimmed(Decimal(hundredths).scaleb(-2)))}em"
 
 
 def iframe(address: str, choice: Choice, looks: str = f'style="{FRAME_STYLE}"') -> str:

@@ -25,8 +25,6 @@ from ratesvc.render.language import NOTHING, OLD_ROUBLES, PLACES, Language
 from ratesvc.render.widget.fit import Fit, converter_height, fit
 from ratesvc.render.widget.view import DATED_TITLE, HEADS, LAYOUTS, NO_HEADING, SHORT_HEADING, SHORT_TITLE, TITLE, View
 
-ABOUT = "\u2248"
-"""The sign beside the heading if a rate is rounded."""
 PERCENT_PLACES = 2
 MARKS = {"up": "\u25b2", "down": "\u25bc"}
 SPARK_WIDTH, SPARK_HEIGHT, SPARK_MARGIN = 60, 18, 2
@@ -50,7 +48,7 @@ class Head(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Row(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One line: `cells` for all columns but the name.
+    """One line: `cells` for all columns but the name, and `exact` their figures if one of them is rounded.
 
     `move` is up, down, same, or empty if there is no earlier rate; `mark` is its arrow and `words` say it aloud.
     `points` is the trend line.
@@ -65,6 +63,13 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     words: str = ""
     points: str = ""
     cells: tuple[str, ...]
+    exact: tuple[str, ...] = ()
+
+    @property
+    def end(self) -> str:
+        """The dot at the end of the trend line: a line of no length."""
+        last = self.points.rpartition(" ")[2]
+        return f"{last} {last}"
 
 
 class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -95,15 +100,23 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     @property
     def classes(self) -> str:
         """The classes that tell the style sheet at which width this table needs another layout."""
-        if self.layout:
-            return f" cbr-{self.layout}"
-        return " cbr-wide-{} cbr-tiny-{}".format(*self.fit.steps) if self.fit else ""
+        return self.fit.classes(self.layout, self._heading) if self.fit else ""
+
+    @property
+    def _heading(self) -> str:
+        """The heading as it is seen."""
+        title = f"{self.title} {self.badge}" if self.badge else self.title
+        return title if self.titled else ""
+
+    @property
+    def width(self) -> int:
+        """The width in hundredths of an em of the host's page that it takes where nothing gives it one."""
+        return self.fit.width(self.layout, self._heading, self.note) if self.fit else 0
 
     def height(self, width: int) -> int:
         """The height in pixels that a frame of this width needs."""
-        title = f"{self.title} ({self.badge})" if self.titled else ""
         fields = converter_height(width) if self.converter else 0
-        return fields + self.fit.height(self.layout, title, self.note, width) if self.fit else 0
+        return fields + self.fit.height(self.layout, self._heading, self.note, width) if self.fit else 0
 
     @property
     def is_named(self) -> bool:
@@ -129,15 +142,15 @@ def table(
     rows = [writer.row(code, recent) for code in view.codes if _nominal(shown, code)]
     columns = _columns(shown, language, view, today, trending=any(row.points for row in rows))
     if columns[1].kind != "trend":
-        rows = [msgspec.structs.replace(row, cells=row.cells[1:]) for row in rows]
+        rows = [msgspec.structs.replace(row, cells=row.cells[1:], exact=row.exact[1:]) for row in rows]
+    exact = next((text for row in rows for text in row.exact if text), "")
     is_inline, is_table = view.layout == "inline", view.layout == LAYOUTS[0]
     if is_inline:
-        rows = [msgspec.structs.replace(row, cells=(language.roubles(row.cells[0]),)) for row in rows[:1]]
+        rows = [msgspec.structs.replace(row, cells=(language.roubles(row.cells[0]),), exact=()) for row in rows[:1]]
         columns = columns[:2]
     is_dated = len(shown) == 1 and (view.has_heads or view.heading != NO_HEADING)
     source = source_url(shown[-1].revision.effective_date, language)
-    badges = [language.say("demo")] if demo else []
-    title, note = _title(shown[-1], language, view, writer.exact), _note(shown[0], language, view, today)
+    title, note = _title(shown[-1], language, view, exact), _note(shown[0], language, view, today)
     return Table(
         tag=language.tag,
         direction=language.direction,
@@ -152,7 +165,7 @@ def table(
         source=source,
         foreign=language.foreign,
         title_foreign="" if view.own_heading or is_inline else language.foreign,
-        badge=" ".join([*badges, *([ABOUT] if writer.exact else [])]),
+        badge=language.say("demo") if demo else "",
         note=note,
         converter=converter_data(shown[0], view.codes, language, dated=not is_dated) if view.converter else "",
         fit=fit(
@@ -237,10 +250,9 @@ def _nominal(shown: Sequence[InForce], code: str) -> int:
 
 
 class _Writer:
-    """Writes rows, all numbers of a row for the same number of units. `exact` is the first rate that was rounded."""
+    """Writes rows, all numbers of a row for the same number of units."""
 
     def __init__(self, shown: Sequence[InForce], language: Language, view: View) -> None:
-        self.exact = ""
         self._shown, self._language, self._view = shown, language, view
         self._symbols = language.symbols(view.codes) if view.figures.symbols else {}
 
@@ -251,7 +263,7 @@ class _Writer:
         units = view.figures.units(nominal)
         trend_rates = recent(code, view.spark) if view.spark else ()
         points, trend = spark([(day, EXACT.multiply(rate, units)) for day, rate in trend_rates], language)
-        values, places = self._values(code, units)
+        values, exact, places = self._values(code, units)
         move, changes = self._changes(code, units, places)
         name = self._symbols.get(code, code)
         return Row(
@@ -264,22 +276,24 @@ class _Writer:
             words=language.say(move) if move in MARKS else "",
             points=points,
             cells=(trend, *values, *(changes[column] for _, column in view.changes)),
+            exact=("", *exact, *("" for _ in view.changes)) if any(exact) else (),
         )
 
-    def _values(self, code: str, units: Decimal) -> tuple[list[str], int]:
-        """The rates of the days, and the decimals of the newest."""
-        figures, texts, places = self._view.figures, [], PLACES
+    def _values(self, code: str, units: Decimal) -> tuple[list[str], list[str], int]:
+        """The rates of the days, their figures before they were rounded, and the decimals of the newest."""
+        figures, texts, exact, places = self._view.figures, [], [], PLACES
         for answer in self._shown:
             quote = answer.revision.sheet.by_code.get(code)
             if quote is None:
                 texts.append(NOTHING)
+                exact.append("")
                 continue
             amount = EXACT.multiply(quote.unit_rate, units)
             places = figures.places(amount)
             shown = figures.rounded(amount, places)
-            self.exact = self.exact or (self._language.number(amount, places) if shown != amount else "")
             texts.append(self._language.number(shown, places))
-        return texts, places
+            exact.append(self._language.number(amount, places) if shown != amount else "")
+        return texts, exact, places
 
     def _changes(self, code: str, units: Decimal, places: int) -> tuple[str, dict[str, str]]:
         """The move, and the cells of change."""
@@ -287,11 +301,15 @@ class _Writer:
         change = rate_change(newest.revision.sheet, newest.previous.sheet if newest.previous else None, code)
         if not change:
             return "", {"change": NOTHING, "percent": NOTHING}
-        absolute = figures.rounded(EXACT.multiply(change.absolute, units), places)
+        exact, percent = EXACT.multiply(change.absolute, units), change.percent(PERCENT_PLACES)
+        # An arrow beside 0.00 would say both, so a change keeps digits that are not 0, and per cent have no arrow.
+        places = places if figures.rounded(exact, places) else figures.places(exact)
+        absolute = figures.rounded(exact, places)
         is_line = self._view.layout == "line"  # there the arrow is the sign
         written = language.number(abs(absolute), places) if is_line else language.signed(absolute, places)
-        move = "up" if change.absolute > 0 else "down" if change.absolute < 0 else "same"
-        return move, {"change": written, "percent": language.percent(change.percent(PERCENT_PLACES))}
+        beside = exact if "change" in self._view.columns else percent
+        move = "up" if beside > 0 else "down" if beside < 0 else "same"
+        return move, {"change": written, "percent": language.percent(percent)}
 
 
 def spark(rates: Sequence[tuple[date, Decimal]], language: Language) -> tuple[str, str]:

@@ -137,10 +137,22 @@ def test_rates_of_one_unit_are_exact_or_rounded_once_and_say_so() -> None:
     assert [one.unit for one in exact.rows] == ["USD", "CNY", "JPY", "VND"]
     assert [one.cells[0] for one in exact.rows] == ["60.3741", "8.47201", "0.430567", "0.00244251"]
     assert [one.cells[0] for one in short.rows] == ["60.37", "8.47", "0.43", "0.0024"]
-    assert [one.cells[1] for one in short.rows] == ["\u22120.02", "+0.03", "0.00", "0.0000"]
-    assert [one.move for one in short.rows] == ["down", "up", "down", "down"]
-    assert (exact.badge, short.badge) == ("", rows.ABOUT)
+    assert [one.exact for one in exact.rows] == [()] * 4
+    assert [one.exact[0] for one in short.rows] == ["60.3741", "8.47201", "0.430567", "0.00244251"]
+    assert (exact.badge, short.badge) == ("", "")
     assert [one.cells[0] for one in compact(Figures(2)).rows][1] == "84.72"
+
+
+def test_a_change_that_rounds_to_nothing_keeps_its_digits_or_has_no_arrow() -> None:
+    """An arrow beside 0.00 would say both that a rate moved and that it did not."""
+    short = compact(Figures(2, per_unit=True))
+    assert [one.cells[1] for one in short.rows] == ["\u22120.02", "+0.03", "\u22120.0025", "\u22120.00000049"]
+    assert [one.move for one in short.rows] == ["down", "up", "down", "down"]
+    line = compact(Figures(2, per_unit=True), "line")
+    assert (line.rows[2].mark, line.rows[2].cells[1]) == ("\u25bc", "0.0025")
+    answer = in_force({"USD": (1, "75.5274")}, {"USD": (1, "75.5273")})
+    percent = table(answer, View(("USD",), ("percent",))).rows[0]
+    assert (percent.move, percent.mark, percent.cells[1]) == ("same", "", "0.00%")
 
 
 def test_symbols_name_one_currency_each() -> None:
