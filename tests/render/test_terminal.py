@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console, RenderableType
@@ -90,6 +92,34 @@ def test_how_a_currency_moved_is_shown_in_one_rouble() -> None:
     _, head, line = printed(table, 140)
     assert "since January 1, 1998" in head
     assert line.split()[-6:] == ["▁▃█", "▲", "+0.1510", "%", "5.9600", "5.9690"]
+
+
+@pytest.mark.parametrize(
+    ("tag", "asked", "told"),
+    [
+        (
+            "ru",
+            ("1234.5", "USD", "RUB"),
+            "1 234,5 USD ≈ 74 531,83 RUB|1 USD = 60,3741 RUB|Банк России, 19 ноября 2022 г.",
+        ),
+        (
+            "en",
+            ("1234.5", "USD", "RUB"),
+            "1,234.5 USD ≈ 74,531.83 RUB|1 USD = 60.3741 RUB|Bank of Russia, November 19, 2022",
+        ),
+        ("de", ("10", "USD", "JPY"), "10 USD ≈ 1.402 JPY|1 USD = 140,219989 JPY|Bank of Russia, 19. November 2022"),
+        (
+            "en",
+            ("1000", "USD", "RUB"),
+            "1,000 USD = 60,374.10 RUB|1 USD = 60.3741 RUB|Bank of Russia, November 19, 2022",
+        ),
+    ],
+)
+def test_a_conversion_is_written_as_in_its_language(tag: str, asked: tuple[str, str, str], told: str) -> None:
+    """Amount, result and rate; = if the result is exact, ≈ if it is rounded."""
+    amount, base, quote = asked
+    text = terminal.conversion(NEWEST_ANSWER, Decimal(amount), base, quote, language_or_default(tag), demo=False)
+    assert re.sub(r"[\u00a0\u202f]", " ", text).splitlines() == told.split("|")
 
 
 def test_amounts_in_old_roubles_are_called_so() -> None:
