@@ -11,14 +11,15 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock_time
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import aiohttp
 import msgspec
@@ -36,7 +37,7 @@ from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 from waiting import PATIENCE_S, eventually
 
-from ratesvc.bank.client import Pace
+from ratesvc.bank.client import DAILY, Limits, Pace
 from ratesvc.config import Cbr, Redis, Server, Settings
 from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, moscow_day, utc_now
@@ -349,24 +350,24 @@ def foreign(service: Service) -> set[str]:
     return {router.add_resource(path).canonical for path in paths}
 
 
-class Serve(Protocol):
-    """Starts a service; leave the context to stop it."""
+@asynccontextmanager
+async def service_running(settings: Settings, clock: Clock, limits: Limits = DAILY) -> AsyncIterator[Served]:
+    """A service in this process, without a limit on how often it asks the Bank. It stops with the context."""
+    async with (
+        Service(settings, clock=clock, limits=limits, pace=Pace(None)) as service,
+        listening(service) as url,
+        aiohttp.ClientSession(auto_decompress=False, headers={"Accept-Encoding": "identity"}) as http,
+    ):
+        yield Served(service, url.replace("localhost", "127.0.0.1"), http)
 
-    def __call__(self, settings: Settings) -> AbstractAsyncContextManager[Served]: ...
+
+Serve = Callable[[Settings], AbstractAsyncContextManager[Served]]
 
 
 @pytest.fixture
 def serve(clock: Clock) -> Serve:
-    @asynccontextmanager
-    async def start(settings: Settings) -> AsyncIterator[Served]:
-        async with (
-            Service(settings, clock=clock, pace=Pace(None)) as service,
-            listening(service) as url,
-            aiohttp.ClientSession(auto_decompress=False, headers={"Accept-Encoding": "identity"}) as http,
-        ):
-            yield Served(service, url.replace("localhost", "127.0.0.1"), http)
-
-    return start
+    """Starts a service that lives at the time of `clock`, while its context lasts."""
+    return partial(service_running, clock=clock)
 
 
 @pytest.fixture

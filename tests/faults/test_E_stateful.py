@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Clock, eventually, in_faults
+from conftest import Clock, eventually, in_faults, service_running
 from fake_bank import Bank, bank_running, daily_xml, unavailable, workdays
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -24,7 +24,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from invariant import MOSCOW
 from redis_servers import RealRedis
 from sheets import all_times, changed, plausible, times, without
-from watched import Watched, polling, serving
+from watched import LIMITS, Watched, polling
 
 from ratesvc.config import Redis, Server, Settings
 from ratesvc.domain.rates import Sheet
@@ -89,7 +89,8 @@ class Happenings(RuleBasedStateMachine):
         redis = Redis(url=self.redis.url, namespace="world")
         own = Settings(server=Server(port=0, drain_seconds=0), data_dir=str(self.folder), redis=redis)
         own = polling(own, self.bank.url, 3600)
-        self.served = await self.running.enter_async_context(serving(own, self.bank, self.clock))
+        served = await self.running.enter_async_context(service_running(own, self.clock, LIMITS))
+        self.served = Watched.of(served, self.bank)
         await eventually(lambda: not any(task.get_name() == "poll" for task in asyncio.all_tasks()))
         await self.announced()
 

@@ -5,25 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from itertools import cycle
+from typing import Self
 
-import aiohttp
 import msgspec
-from conftest import Clock, Served, eventually
+from conftest import Clock, Served, eventually, service_running
 from fake_bank import Bank
 from invariant import Invariant
 from sheets import truth_of
 
-from ratesvc.bank.client import Limits, Pace
+from ratesvc.bank.client import Limits
 from ratesvc.config import Settings
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import FetchFailed
-from ratesvc.service.app import Service
-from ratesvc.web.server import listening
 
 THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
 PATHS = ("/v1/rates", "/v1/rates/next", f"/v1/rates/{FRIDAY}", f"/v1/rates/{SATURDAY}", "/v1/rates?lang=ru")
@@ -35,6 +33,11 @@ class Watched(Served):
     """A service whose answers are checked all the time."""
 
     invariant: Invariant
+
+    @classmethod
+    def of(cls, served: Served, bank: Bank) -> Self:
+        """The same service with a reader of its answers."""
+        return cls(served.service, served.url, served.http, Invariant(truth_of(bank), served.service.clock))
 
     async def next_is(self, day: date) -> bool:
         """Whether tomorrow's sheet is served."""
@@ -65,22 +68,10 @@ class Watched(Served):
 
 
 @asynccontextmanager
-async def serving(
-    settings: Settings, bank: Bank, clock: Callable[[], datetime], limits: Limits = LIMITS
-) -> AsyncIterator[Watched]:
-    """A service without pauses between its requests to the Bank."""
-    async with (
-        Service(settings, clock=clock, limits=limits, pace=Pace(None)) as service,
-        listening(service) as url,
-        aiohttp.ClientSession(auto_decompress=False, headers={"Accept-Encoding": "identity"}) as http,
-    ):
-        yield Watched(service, url.replace("localhost", "127.0.0.1"), http, Invariant(truth_of(bank), clock))
-
-
-@asynccontextmanager
 async def watched(settings: Settings, bank: Bank, clock: Clock, limits: Limits = LIMITS) -> AsyncIterator[Watched]:
     """It holds all sheets of the Bank, and a reader checks the invariant I on every answer while the context lasts."""
-    async with serving(settings, bank, clock, limits) as served:
+    async with service_running(settings, clock, limits) as running:
+        served = Watched.of(running, bank)
         await served.ready()
         history = served.service.history
         await eventually(lambda: history.coverage and len(history.days) >= len(bank.truth))
