@@ -148,6 +148,22 @@ async def test_that_hangs(redis_url):
 
 def test_after_it(): ...
 """
+EXAMPLES = """
+from __future__ import annotations
+
+import json
+import signal
+
+import msgspec
+import pytest
+from fake_bank import sheet, unavailable
+from processes import serving
+from watched import FRIDAY, SATURDAY, polling, watched
+
+from ratesvc.config import Log
+""" + "\n".join(
+    re.findall(r"^```python\n(.*?)^```", (ROOT / "tests/README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+)
 WHY = ("silently", "a server is missing", "a program is missing", "no package brings it: a recording")
 RUNS: dict[str, tuple[str, str, dict[str, str], tuple[str, ...]]] = {
     "the end says how many did not run and why, over several processes, and the seed of the order": (
@@ -181,6 +197,7 @@ RUNS: dict[str, tuple[str, str, dict[str, str], tuple[str, ...]]] = {
         {},
         ("FAILED test_some.py::test_that_hangs - Failed: Timeout", "1 failed, 1 passed"),
     ),
+    "the examples of tests/README.md are true": (EXAMPLES, "", {}, ("4 passed",)),
     "each test belongs to one command of the Makefile, or none is run": (
         BETWEEN,
         "",
@@ -208,7 +225,7 @@ async def test_a_run(run: str, tmp_path: Path) -> None:
     tests = tmp_path / "test_some.py"
     tests.write_text(text, "utf-8")
     _, out, err = await finished(*pytest_over(tests, *arguments.split()), cwd=tmp_path, env=variables(tmp_path, **more))
-    assert [words for words in said if words not in out + err] == []
+    assert [words for words in said if words not in out + err] == [], out + err
 
 
 HANGING = """
