@@ -6,9 +6,12 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from fake_bank import sheet
+from conftest import Clock, Serve, unhurried
+from fake_bank import Bank, sheet, workdays
 
+from ratesvc.config import Settings
 from ratesvc.domain.rates import Revision, Snapshot
+from ratesvc.render.widget.releases import RELEASE
 from ratesvc.web.caching import FOR_EVER, RATES, Caching, changes_at
 
 FRIDAY = date(2026, 4, 24)
@@ -46,6 +49,37 @@ def test_seconds_are_rounded_down_and_what_never_changes_is_immutable() -> None:
     assert RATES.header(NOON, NOON + timedelta(seconds=59.9)).startswith("public, max-age=58, ")
     assert FOR_EVER.header(NOON, None) == "public, max-age=31536000, immutable"
     assert Caching(5, 0, 0, immutable=True).header(NOON, NOON + timedelta(seconds=3)) == "public, max-age=2, immutable"
+
+
+CHANGING = ("/v1/rates", "/v1/rates/next", "/v1/rates/2026-04-24", "/v1/rates/2026-04-25", "/v1/rates/2026-04-18")
+SETTLED = ("/v1/rates/2026-03-20", "/v1/rates/2026-03-20.csv", "/v1/rates/2026-04-15", "/v1/rates/2026-03-20/USD.txt")
+KEPT = {
+    **dict.fromkeys(
+        (*CHANGING, "/v1/currencies", "/v1/rates/2026-04-17"), "public, max-age=60, stale-while-revalidate=600"
+    ),
+    **dict.fromkeys(SETTLED, "public, max-age=86400, stale-while-revalidate=600, stale-if-error=86400"),
+    **dict.fromkeys(
+        ("/widget", "/widget/rows.json", "/widget/frame"), "public, max-age=300, stale-while-revalidate=3600"
+    ),
+    "/widget/card.svg": "public, max-age=900, stale-while-revalidate=3600",
+    f"/widget/{RELEASE}/rates.js": "public, max-age=31536000, immutable",
+    "/widget/rates.js": "public, max-age=3600, stale-while-revalidate=86400, stale-if-error=604800",
+    "/openapi.json": "public, max-age=300, stale-while-revalidate=0, stale-if-error=86400",
+    **dict.fromkeys(("/v1/rates/1991-01-01", "/v1/rates?x=1", "/nowhere", "/livez"), "no-store"),
+    "/rate": "private, max-age=60",
+}
+
+
+async def test_each_kind_of_answer_is_kept_as_docs_scale_says(
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock
+) -> None:
+    """In the evening, when tomorrow's sheet is there, which may change until a week after the next one."""
+    bank.publish(*map(sheet, workdays(date(2026, 3, 10), 35)))
+    clock.advance(hours=5)
+    async with serve(unhurried(settings)) as served:
+        await served.filled()
+        found = {path: (await served.get(path))[1]["Cache-Control"] for path in KEPT}
+    assert {path: said[: len(KEPT[path])] for path, said in found.items()} == KEPT
 
 
 @pytest.mark.parametrize(
