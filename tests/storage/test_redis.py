@@ -17,15 +17,17 @@ from conftest import eventually
 from fake_bank import Bank, around_today
 from fleet import shared_by
 from processes import free_port, serving
-from redis.asyncio.sentinel import SentinelConnectionPool
+from redis.asyncio.sentinel import SentinelConnectionPool, SentinelManagedConnection, SentinelManagedSSLConnection
 from redis.exceptions import DataError, InvalidResponse
 from redis_servers import RealRedis, cluster_nodes, joined, running
 
 from ratesvc.errors import StoreUnavailable
 from ratesvc.storage import redis as redis_module
 from ratesvc.storage.address import RedisAddress
-from ratesvc.storage.redis import Call, RedisConnection, checked, kind_of
+from ratesvc.storage.redis import Call, RedisConnection, checked, connect, kind_of
 from ratesvc.storage.store import Store
+
+MOST = 16
 
 
 @pytest.mark.parametrize(
@@ -144,7 +146,7 @@ async def fake_redis(
 
     async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writers.append(writer)
-        while asked := await reader.read(1000):
+        while asked := await reader.read(65536):
             writer.write(answer if isinstance(answer, bytes) else answer(asked))
         writer.close()
 
@@ -196,6 +198,46 @@ async def test_a_server_is_told_the_user_and_the_database_of_the_address(url: st
     async with fake_redis(answer, url) as (connection, _), connection.call("get") as redis:
         await redis.get("a")
     assert told == introduced
+
+
+@pytest.mark.parametrize("url", ["rediss://{}", "rediss+cluster://{}", "rediss+sentinel://{}/rates"])
+async def test_a_second_s_means_tls(url: str) -> None:
+    """The first byte that a server gets is that of a handshake, also a sentinel and a node of a cluster."""
+    first: list[bytes] = []
+
+    def say_nothing(asked: bytes) -> bytes:
+        first.append(asked[:1])
+        return b""
+
+    async with fake_redis(say_nothing, url) as (connection, _):
+        with pytest.raises(StoreUnavailable):
+            async with connection.call("get") as redis:
+                await redis.get("a")
+    assert set(first) == {b"\x16"}
+
+
+def test_what_sentinels_name_is_asked_over_tls_too() -> None:
+    """Not only the sentinels themselves."""
+    assert connect("rediss+sentinel://h/rates").connection_pool.connection_class is SentinelManagedSSLConnection
+    assert connect("redis+sentinel://h/rates").connection_pool.connection_class is SentinelManagedConnection
+
+
+async def test_a_command_is_sent_again_only_where_the_connection_was_lost() -> None:
+    """After a timeout the caller has waited long enough. At most sixteen connections wait at a time."""
+    commands: list[bytes] = []
+
+    def say_nothing(asked: bytes) -> bytes:
+        commands.append(asked)
+        return b""
+
+    async def get() -> None:
+        async with connection.call("get") as redis:
+            await redis.get("a")
+
+    async with fake_redis(say_nothing) as (connection, _):
+        found = await asyncio.gather(*(get() for _ in range(3 * MOST)), return_exceptions=True)
+    assert [type(error) for error in found] == [StoreUnavailable] * len(found)
+    assert len(commands) == MOST
 
 
 async def test_an_error_that_repeats_a_password_is_told_without_it() -> None:
