@@ -179,7 +179,13 @@ WRONG = {
     "DATA_DIR": ("",),
     "REDIS_URL": (
         *("hunter2", "http://:hunter2@localhost", "redis://:hunter2@[h", "redis://:hunter2@h:port"),
-        *("redis://:hunter2@h\u2100", "redis://:hunter2@h/x", "redis://:hun/ter2@h", "redis://h?password=hunter2"),
+        *(
+            "redis://:hunter2@h\u2100",
+            "redis://:hunter2@h/x",
+            "redis://h/hunter2",
+            "redis://:hun/ter2@h",
+            "redis://h?password=hunter2",
+        ),
         *("redis://h?hunter2", "redis://h,i#hunter2", "redis://:hunter2@h,i", "unix://:hunter2@"),
         f"rediss://:hunter2@h?ssl_ca_certs={__file__}",
         *("rediss://:hunter2@h?ssl_ca_certs=/no/hunter2", "redis+sentinel://:hunter2@h:1,i:2"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 import zlib
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -300,6 +301,9 @@ async def test_a_document_is_stored_once_and_the_oldest_are_deleted_above_the_li
     for name in (held[0].name, ""):
         with pytest.raises(RatesvcError, match="no documents"):
             await one.case(name)
+    ((letter, count),) = Counter(document.name[0] for document in held[1:]).most_common(1)
+    with pytest.raises(RatesvcError, match=f"^{count} documents"):
+        await one.case(letter)
 
 
 async def test_a_document_that_cannot_be_read_is_deleted(store: Store, redis: Redis) -> None:
