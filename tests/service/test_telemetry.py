@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import json
 import re
 import threading
@@ -257,6 +258,8 @@ async def test_a_blocked_loop_is_noticed_from_outside(monkeypatch: pytest.Monkey
     await eventually(lambda: dog.lag_s < 0.1)
     noticed.wait(5)  # the loop stands here, until the thread says so
     assert dog.lag_s > 0.1
+    await asyncio.sleep(0)
+    assert dog.lag_s > 0.1, "the first request after a block does not see it"
     assert "threading.py" in told[0]
     await eventually(lambda: dog.lag_s < 0.1)
     dog.close()

@@ -35,10 +35,10 @@ MOST = 16
     [
         ("redis://", RedisAddress("server", (("localhost", 6379),))),
         (
-            "redis://clerk:p%40ss@redis.example:6380/3",
-            RedisAddress("server", (("redis.example", 6380),), db=3, username="clerk", password="p@ss"),  # noqa: S106
+            "redis://cl%2Ferk:p%40ss@redis.example:6380/3",
+            RedisAddress("server", (("redis.example", 6380),), db=3, username="cl/erk", password="p@ss"),  # noqa: S106
         ),
-        ("unix:///run/v.sock?db=1", RedisAddress("socket", path="/run/v.sock", db=1)),
+        ("unix:///run/v%20k.sock?db=1", RedisAddress("socket", path="/run/v k.sock", db=1)),
         (
             "redis+sentinel://one,[::1]:5/rates/2",
             RedisAddress("sentinel", (("one", 26379), ("::1", 5)), service="rates", db=2),

@@ -121,6 +121,16 @@ async def test_two_replicas_that_put_at_once_agree(store: Store, other: Store) -
     assert await stored(store) == both[:1]
 
 
+async def test_no_command_carries_more_than_ten_values(store: Store, redis: Redis) -> None:
+    """A column takes up to 100 kB, and a command may take 0.4 s."""
+    held = [revision(day=DAY + timedelta(days=number)) for number in range(21)]
+    await redis.config_resetstat()
+    assert await store.add(held) == 21
+    assert await stored(store) == held
+    statistics = await redis.info("commandstats")
+    assert [statistics[f"cmdstat_{name}"]["calls"] for name in ("hmget", "hincrby")] == [3, 3]
+
+
 async def test_a_damaged_value_is_a_miss_and_is_overwritten(
     store: Store, other: Store, redis: Redis, namespace: str
 ) -> None:
