@@ -236,6 +236,7 @@ class Refresher:
         current = draft.current(effective)
         if current and current.sheet.says_the_same_as(sheet):
             self._unconfirmed.forget(effective)
+            await self._drop(raw)
             if not (self.history.has_document(effective) or effective in draft.admitted):
                 # Backfilled figures are kept again with the Bank's bytes and names.
                 draft.admit(replace(current, sheet=sheet), raw)
@@ -257,9 +258,7 @@ class Refresher:
         if isinstance(admission, Admitted):
             self._unconfirmed.forget(admission.sheet.effective_date)
             draft.admit(self._revision(admission, current), raw)
-            # It came there if the second address was silent at first.
-            with contextlib.suppress(StoreUnavailable):
-                await self.store.quarantine.drop([name_of(raw)])
+            await self._drop(raw)
             return
         draft.held_back[admission.effective_date] = admission
         if isinstance(admission, Quarantined):
@@ -345,6 +344,11 @@ class Refresher:
         for _, error in failure.failures:
             if isinstance(error, BadDocument) and error.reason in SUSPICIOUS and error.raw:
                 await self._quarantine(Case(None, self._now(), (str(error),), error.raw), error.reason, draft)
+
+    async def _drop(self, raw: bytes) -> None:
+        """An admitted document does not wait any more: its second one came late, or a person released it just now."""
+        with contextlib.suppress(StoreUnavailable):
+            await self.store.quarantine.drop([name_of(raw)])
 
     async def _quarantine(self, case: Case, reason: str, draft: _Draft) -> None:
         # Without Redis it is put aside at the next poll, because the Bank still says the same then.
