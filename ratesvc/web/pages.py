@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import date
 from functools import partial
-from importlib.resources import files
 
 from aiohttp import hdrs, web
 from multidict import MultiDict, MultiMapping
@@ -20,7 +19,7 @@ from ratesvc.domain.workdays import iso_day, moscow_day
 from ratesvc.errors import BadRequest, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
 from ratesvc.render import contract
 from ratesvc.render.json import JSON
-from ratesvc.render.page import Site, own_page
+from ratesvc.render.page import ASSETS, Site, own_page
 from ratesvc.render.pages import rate, reference
 from ratesvc.render.pages.rate import Question
 from ratesvc.render.tables import NDJSON
@@ -36,11 +35,12 @@ from ratesvc.web.rates import day_named
 from ratesvc.web.responses import Answer, Handler
 from ratesvc.web.widget import PICTURE_POLICY, Embedding, fixed, html
 
-ICON_FILE = files("ratesvc.render").joinpath("assets", "icon.svg")
+ICON_FILE = ASSETS.joinpath("icon.svg")
 HEADERS = own_page("rate", img_src="'self'", form_action="'self'")
 BUILDER_HEADERS = own_page(
     "home", "builder", img_src="'self'", frame_src="'self'", connect_src="'self'", form_action="'self'"
 )
+LONGEST_AMOUNT = 30
 SWITCHES = ("unit", "symbols", "head", "pending")
 OF_ONE_LAYOUT = (*("columns", "decimals", "unit", "symbols", "head"), *("spark", "converter", "width", "height"))
 DOCS_HEADERS = own_page("docs", "docs", img_src="'self'")
@@ -231,13 +231,13 @@ def _outcome(question: Question, service: Service) -> InForce | RatesvcError:
 
 
 def _rate_refused(request: web.Request, service: Service, site: Site, error: BadRequest) -> Answer:
-    """The form with the well-formed parts of the question, and the error."""
-    problem = "The request was not understood. Please choose a day and a currency."
+    """The form with the well-formed parts of the question and the amount as it was typed, and the error."""
+    params = LenientParams(request)
     day, code = iso_day(request.query.get("date", "")) or moscow_day(service.clock()), "USD"
     with suppress(BadRequest):
         code = one_code(request.query.get("code", ""))
-    question = Question(day, code, service.history.codes())
-    page = rate.refused(question, problem, str(error), LenientParams(request).language(), site)
+    question = Question(day, code, service.history.codes(), unread=params.text("amount", 200)[:LONGEST_AMOUNT])
+    page = rate.refused(question, error, params.language(), site)
     return Answer(html(page, *HEADERS), NO_STORE, 400)
 
 

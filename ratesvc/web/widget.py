@@ -18,7 +18,7 @@ from ratesvc.errors import BadRequest, NotEmbeddable, NotSupported, RatesvcError
 from ratesvc.render import png
 from ratesvc.render.json import JSON, encode
 from ratesvc.render.language import Language, language_or_default
-from ratesvc.render.page import HTML, Site, framed_page, hashes, policy, script, style
+from ratesvc.render.page import ASSETS, HTML, Site, framed_page, hashes, policy, script, style
 from ratesvc.render.widget import builder, card, fragment, releases, rows
 from ratesvc.render.widget import view as views
 from ratesvc.render.widget.builder import HEIGHTS, OEMBED_SIZES, WIDTHS, Choice, Size
@@ -31,6 +31,7 @@ from ratesvc.web.params import LenientParams
 from ratesvc.web.problems import problem_of
 from ratesvc.web.responses import Answer, Handler
 
+TYPES_OF_THE_ELEMENT = ASSETS.joinpath("rates.d.ts")
 EMBEDDABLE = ("/embed", "/widget/frame", "/")
 FRAME_POLICY = policy(
     *map(style, ("frame", "widget")),
@@ -125,6 +126,7 @@ def routes(service: Service, site: Site) -> dict[str, Handler]:
         "/widget/card.png": partial(_pixels, service),
         "/embed": _or_else(partial(_embed, service, site), _empty_frame),
         "/oembed": partial(_oembed, service, site),
+        "/widget/rates.d.ts": fixed(Body(TYPES_OF_THE_ELEMENT.read_bytes(), "text/typescript; charset=utf-8"), HOURLY),
         "/widget/manifest.json": fixed(Body(encode(manifest()), JSON), MANIFEST),
         **_releases(),
     }

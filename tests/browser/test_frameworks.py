@@ -12,7 +12,7 @@ import pytest_asyncio
 from conftest import missing, program
 from playwright.async_api import Browser, Page
 from processes import ROOT, finished
-from widget_harness import SESSION, Host, Live, live_service, pasted
+from widget_harness import SESSION, Host, Live, got, live_service, pasted
 from wordpress import under_php_74
 
 pytestmark = [pytest.mark.browser, pytest.mark.release]
@@ -110,6 +110,48 @@ async def test_react_finds_what_its_server_wrote_after_the_rows_have_come(
         "Object.keys(document.querySelector('cbr-rates')).some(key => key.startsWith('__reactProps'))"
     )
     await shows(page, "60.3741")
+
+
+async def test_the_builders_component_is_drawn_by_react(page: Page, live: Live, host: Host, tmp_path: Path) -> None:
+    """Every choice is a property, a heading with quotes and braces, too."""
+    component = await pasted(live.url, "react", "lang=ru&codes=JPY&converter=1&heading=%22%7Ba%7D%5C")
+    code = f"""import {{ createRoot }} from "react-dom/client"; {component}
+    createRoot(document.querySelector("#app")).render(<Rates />);"""
+    await page.goto(host.put(f'<div id="app"></div><script>{await bundled(tmp_path, code)}</script>'))
+    await shows(page, '"{a}\\', "43,0567")
+    await page.get_by_role("textbox").wait_for()
+
+
+WRONG = ("layout='lin'", "codes={1}", "spark={5}", "colour='red'")
+USES = """
+import type { GlobalComponents } from "vue";
+export const good = <cbr-rates codes="USD" spark={30} unit="1" className="rates"><a href="/">Rates</a></cbr-rates>;
+type InVue = InstanceType<GlobalComponents["cbr-rates"]>["$props"];
+export const props: InVue = { layout: "line", converter: 1 };
+document.querySelector("cbr-rates")?.addEventListener("cbr-error", event => console.log(event.detail));
+"""
+
+
+async def test_typescript_knows_the_element_in_react_and_vue(live: Live, tmp_path: Path) -> None:
+    """Right attributes compile, also in a project with neither library; each wrong one is refused."""
+    if not (MODULES / ".bin" / "tsc").exists():
+        missing("typescript (npm ci in tests/browser)")
+    (tmp_path / "rates.d.ts").write_text(await got(f"{live.url}/widget/rates.d.ts"), "utf-8")
+    alone = "export const found = document.querySelector('cbr-rates')?.matches(':state(load)');"
+    (tmp_path / "alone.ts").write_text(alone, "utf-8")
+    options = ("--noEmit", "--strict", "--jsx", "react-jsx", "--module", "esnext", "--moduleResolution", "bundler")
+    tsc = (MODULES / ".bin" / "tsc", *options, "--target", "es2022", "rates.d.ts")
+    code, out, _ = await finished(*tsc, "alone.ts", cwd=tmp_path)
+    assert (code, out) == (0, "")
+    (tmp_path / "node_modules").symlink_to(MODULES)
+    (tmp_path / "uses.tsx").write_text(USES, "utf-8")
+    code, out, _ = await finished(*tsc, "--skipLibCheck", "uses.tsx", cwd=tmp_path)
+    assert (code, out) == (0, "")
+    (tmp_path / "wrong.tsx").write_text(
+        "\n".join(f"export const w{at} = <cbr-rates {one} />;" for at, one in enumerate(WRONG)), "utf-8"
+    )
+    code, out, _ = await finished(*tsc, "--skipLibCheck", "wrong.tsx", cwd=tmp_path)
+    assert [int(line) for line in re.findall(r"^wrong.tsx\((\d+),", out, re.MULTILINE)] == [1, 2, 3, 4], out
 
 
 async def test_vue_takes_it_for_an_element(page: Page, live: Live, host: Host) -> None:

@@ -45,7 +45,7 @@ PARAMETERS: dict[str, Any] = contract.contract()["components"]["parameters"]
 SERIES = ("/v1/series", "/v1/series.csv", "/v1/series.jsonl")
 FIXED = (
     *("/health", "/livez", "/readyz", "/metrics", "/openapi.json", "/docs", "/favicon.ico", "/robots.txt"),
-    *("/widget/rates.js", "/widget/converter.js", "/widget/manifest.json"),
+    *("/widget/rates.js", "/widget/rates.d.ts", "/widget/converter.js", "/widget/manifest.json"),
     *(f"/widget/{version}/{name}" for version, release in releases.releases().items() for name in release),
 )
 NO_API = {"/.well-known/api-catalog", "/llms.txt"}

@@ -20,12 +20,13 @@ from ratesvc.domain.rates import (
     plain,
 )
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, WorkCalendar, moscow_day, usual_at
-from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
+from ratesvc.errors import BadRequest, BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
 from ratesvc.render.json import source_url
 from ratesvc.render.language import OLD_ROUBLES, PLACES, TRANSLATIONS, Language, language_or_default
 from ratesvc.render.page import Site, page
 
 SATURDAY = 6
+AN_AMOUNT = Decimal("1234.50")
 LEGAL_BASES = (
     (date(2024, 12, 28), "Bank of Russia Ordinance No. 6956-U of 2 December 2024"),
     (date(2022, 11, 1), "Bank of Russia Ordinance No. 6290-U of 3 October 2022"),
@@ -128,12 +129,16 @@ def _names(first: date, last: date, calendar: WorkCalendar) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """The contents of the form: the document's day, the currency, an amount of it, and the codes to choose from."""
+    """The contents of the form: the document's day, the currency, an amount of it, and the codes to choose from.
+
+    `unread` is what was typed in place of an amount that could be read.
+    """
 
     day: date
     code: str
     codes: Collection[str]
     amount: Decimal | None = None
+    unread: str = ""
 
     @property
     def written(self) -> str:
@@ -142,7 +147,7 @@ class Question:
 
     def typed(self, language: Language) -> str:
         """The amount as a reader of the language would type it: a point may group thousands there."""
-        return self.written.replace(".", language.decimal_mark)
+        return self.unread or self.written.replace(".", language.decimal_mark)
 
     @property
     def days_beside(self) -> tuple[date | None, date | None]:
@@ -166,15 +171,25 @@ def answered(question: Question, why: Reason, answer: InForce | None, language: 
         "bank": source_url(answer.revision.effective_date, language) if answer else "",
         "json": site.public_url + exact if quote else "",
     }
-    return _page(question, language, site, answer=shown, problem="", detail="")
+    return _page(question, language, site, answer=shown, problem="", detail="", wrong="")
 
 
-def refused(question: Question, problem: str, detail: str, language: Language, site: Site) -> str:
-    """The page with the form and its error: `problem` is one of our sentences, `detail` the text of the error.
+def refused(question: Question, error: BadRequest, language: Language, site: Site) -> str:
+    """The page with the form and its error. An amount is named; what else is wrong only authors of addresses write.
 
-    The detail is for authors of addresses, so it is left out if the page has no translation of it.
+    Their detail is left out if the page has no translation of it.
     """
-    return _page(question, language, site, answer=None, problem=problem, detail=language.translated(detail))
+    if error.parameter == "amount" and question.unread:
+        problem = language.say(
+            "“{given}” is no amount. Enter a number such as {example}.",
+            given=question.unread,
+            example=language.number(AN_AMOUNT, 2),
+        )
+        return _page(question, language, site, answer=None, problem=problem, detail="", wrong=error.parameter)
+    problem = language.say("The request was not understood. Please choose a day and a currency.")
+    return _page(
+        question, language, site, answer=None, problem=problem, detail=language.translated(str(error)), wrong=""
+    )
 
 
 def _page(question: Question, language: Language, site: Site, **values: object) -> str:

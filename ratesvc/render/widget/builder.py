@@ -6,6 +6,7 @@ The page is a GET form, so its address keeps its state. Every value is escaped f
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -232,6 +233,8 @@ def _code(choice: Choice, site: Site) -> dict[str, object]:
         "pins": lock()[RELEASE],
         "parameters": parameters(choice),
         "query": query,
+        "jsx": _jsx,
+        "jsx_style": _jsx_style,
         "iframe": iframe,
         "frame_style": FRAME_STYLE,
         "image": f"{path}?{query(choice, **more)}",
@@ -267,6 +270,18 @@ def _box(choice: Choice) -> str:
 
 def _em(hundredths: int) -> str:
     return f"{plain(trimmed(Decimal(hundredths).scaleb(-2)))}em"
+
+
+def _jsx(text: str) -> str:
+    """A text as the value of an attribute in JSX, where quotes know no backslash."""
+    return f'"{text}"' if re.fullmatch(r"[^\"&\\]*", text) else f"{{{json.dumps(text, ensure_ascii=False)}}}"
+
+
+def _jsx_style(declarations: str) -> str:
+    """A style as an object of JavaScript, which React asks for."""
+    pairs = (declaration.split(":", 1) for declaration in declarations.split(";"))
+    named = ((re.sub("-(.)", lambda found: found[1].upper(), name), json.dumps(value)) for name, value in pairs)
+    return f"{{{{ {', '.join(map(': '.join, named))} }}}}"
 
 
 def iframe(address: str, choice: Choice, looks: str = f'style="{FRAME_STYLE}"') -> str:

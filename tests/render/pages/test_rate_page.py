@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from html import unescape
+from html import escape, unescape
 from pathlib import Path
 
 import pytest
@@ -305,8 +305,8 @@ async def test_every_answer_is_a_page(client: Client) -> None:
         ("/rate?date=2022-11-20&amount=", 200, "/v1/rates/2022-11-20?codes=USD"),
         ("/rate?date=2022-11-18&amount=$1,234", 200, "1,234.00\xa0USD = 74,520.52"),
         ("/rate?date=2022-11-18&amount=1.234&lang=de", 200, "1.234,00\xa0USD = 74.520,52"),
-        ("/rate?amount=1.234.56", 400, "amount takes an amount such as 1234.50."),
-        ("/rate?amount=-1", 400, "amount takes an amount such as 1234.50."),
+        ("/rate?amount=1.234.56", 400, "“1.234.56” is no amount. Enter a number such as 1,234.50."),
+        ("/rate?amount=-1&lang=ru", 400, "«-1» — не сумма. Введите число, например 1\xa0234,50."),
         ("/rate?date=<script>alert(1)</script>", 400, "Give an existing day as YYYY-MM-DD, or today, or next."),
     ):
         response = await client.get(address)
@@ -343,6 +343,21 @@ async def test_correct_parameters_stay_in_the_form(client: Client) -> None:
         page = await (await client.get(f"/rate?{address}")).text()
         assert f'id="day" name="date" value="{day}"' in page
         assert re.findall(r'<option value="(\w+)" selected', page) == [code]
+
+
+async def test_an_amount_stays_as_it_was_typed(client: Client) -> None:
+    """Where it is wrong, the field says so; where another part is wrong, the field is as right as before."""
+    for address, typed, is_wrong in (
+        ("amount=abc", "abc", True),
+        ("amount=%3Cb%3E5", "<b>5", True),
+        ("amount=1+234,5&date=2022-02-30", "1 234,5", False),
+        (f"amount={'9' * 40}", "9" * 30, True),
+    ):
+        page = await (await client.get(f"/rate?lang=ru&{address}")).text()
+        (field,) = re.findall(r'<input type="text" id="amount"[^>]*>', page)
+        assert f'value="{escape(typed)}"' in field
+        assert ('aria-invalid="true"' in field) == is_wrong
+        assert page.count("не сумма") == is_wrong
 
 
 async def test_english_sentences_run_from_left_to_right(client: Client) -> None:

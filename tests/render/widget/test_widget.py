@@ -21,7 +21,7 @@ from release_loader import LOCK, TERSER, built, changed, integrity
 from widget_harness import Live, live_service
 
 from ratesvc.config import Server, Settings
-from ratesvc.render.page import style
+from ratesvc.render.page import ASSETS, style
 from ratesvc.render.text import PIXEL, text_width
 from ratesvc.render.widget import releases
 from ratesvc.render.widget.card import MARGIN
@@ -124,6 +124,13 @@ def test_the_newest_release_is_made_from_the_sources() -> None:
     if not TERSER.exists():
         missing("terser (npm ci in tests/browser)")
     assert built() == releases.releases()[releases.RELEASE]
+
+
+def test_the_types_have_the_attributes_that_the_loader_knows() -> None:
+    known = re.search(r"const known = (\[.*?\]);", ASSETS.joinpath("rates.js").read_text("utf-8"))
+    types = ASSETS.joinpath("rates.d.ts").read_text("utf-8").partition("export type")[0]
+    assert known
+    assert sorted(json.loads(known[1])) == sorted(re.findall(r"^  (\w+)\?:", types, re.MULTILINE))
 
 
 async def test_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
