@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import date
-from functools import partial
+from datetime import date, timedelta
+from functools import cache, partial
 
 from aiohttp import hdrs, web
 from multidict import MultiDict, MultiMapping
@@ -19,7 +19,8 @@ from ratesvc.domain.workdays import iso_day, moscow_day
 from ratesvc.errors import BadRequest, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
 from ratesvc.render import contract
 from ratesvc.render.json import JSON
-from ratesvc.render.page import ASSETS, Site, own_page
+from ratesvc.render.language import language_or_default
+from ratesvc.render.page import ASSETS, HTML, Site, own_page
 from ratesvc.render.pages import rate, reference
 from ratesvc.render.pages.rate import Question
 from ratesvc.render.tables import NDJSON
@@ -28,27 +29,31 @@ from ratesvc.render.widget.builder import HEIGHTS, WIDTHS, Choice, Notice
 from ratesvc.render.widget.view import LAYOUTS, LONGEST_ADDRESS, MOST_CODES
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Queue
+from ratesvc.web import problems
 from ratesvc.web.caching import HOURLY, ICON, NO_STORE, REFERENCE, caching_of
 from ratesvc.web.params import LenientParams, StrictParams, one_code, page_language, wants_packed
-from ratesvc.web.problems import EVERY_PROBLEM, problem_of, see_other
+from ratesvc.web.problems import EVERY_PROBLEM, problem_of, see_other, uncached
 from ratesvc.web.rates import day_named
 from ratesvc.web.responses import Answer, Handler
 from ratesvc.web.widget import PICTURE_POLICY, Embedding, fixed, html
 
 ICON_FILE = ASSETS.joinpath("icon.svg")
-HEADERS = own_page("rate", img_src="'self'", form_action="'self'")
 BUILDER_HEADERS = own_page(
     "home", "builder", img_src="'self'", frame_src="'self'", connect_src="'self'", form_action="'self'"
 )
 LONGEST_AMOUNT = 30
+NOT_FOUND_HEADERS = own_page("home", img_src="'self'")
 SWITCHES = ("unit", "symbols", "head", "pending")
 OF_ONE_LAYOUT = (*("columns", "decimals", "unit", "symbols", "head"), *("spark", "converter", "width", "height"))
 DOCS_HEADERS = own_page("docs", "docs", img_src="'self'")
 CATALOGUE = "/.well-known/api-catalog"
 LINKSET = 'application/linkset+json; profile="https://www.rfc-editor.org/info/rfc9727"'
 TEXT = "text/plain; charset=utf-8"
-ROBOTS = b"User-agent: *\nDisallow: /rate?\nDisallow: /chart\nDisallow: /widget\n"
-"""The pages may be searched, but not every rate of every day, nor what other pages embed."""
+ROBOTS = (
+    b"User-agent: *\nDisallow: /rate?\nDisallow: /chart\nDisallow: /widget\n"
+    b"Allow: /chart.png\nAllow: /widget/card.png\n"
+)
+"""The pages may be searched, but not every rate of every day, nor what other pages embed. Previews need pictures."""
 EXAMPLES = {JSON, NDJSON, "text/plain", "text/csv"}
 
 
@@ -87,7 +92,7 @@ async def _home(service: Service, site: Site, request: web.Request) -> Answer | 
     try:
         shown = Embedding(params, service, dated=False)
     except NoSheet:
-        page = builder.not_ready(builder.words_of(ui, params.language()))
+        page = builder.not_ready(builder.words_of(ui, params.language()), site)
         return Answer(html(page, *BUILDER_HEADERS), NO_STORE, 503)
     choice = await shown.measured(first)
     words, codes = builder.words_of(ui, choice.language), service.history.codes()
@@ -134,6 +139,16 @@ def _notices(params: LenientParams, choice: Choice) -> tuple[Notice, ...]:
         (params.text("height", 20) not in ("", height), "Height: {limits} pixels.", heights),
     )
     return tuple((text, limits) for is_due, text, limits in notices if is_due)
+
+
+async def not_found(site: Site, request: web.Request) -> web.Response:
+    """404 for every other address: a page for a browser, a problem for a program."""
+    if "text/html" not in request.headers.get(hdrs.ACCEPT, ""):
+        return await problems.not_found(request)
+    words = language_or_default(page_language(",".join(request.headers.getall(hdrs.ACCEPT_LANGUAGE, ()))))
+    answer = uncached(404, builder.not_found(words, site).encode(), HTML)
+    answer.headers.update(NOT_FOUND_HEADERS)
+    return answer
 
 
 async def _document(service: Service, site: Site, _: web.Request) -> Answer:
@@ -196,11 +211,12 @@ async def _rate(service: Service, site: Site, request: web.Request) -> Answer:
     except BadRequest as error:
         return _rate_refused(request, service, site, error)
     outcome = _outcome(question, service)
-    why = rate.reason(outcome, code, now, history.calendar)
+    why, headers = rate.reason(outcome, code, now, history.calendar), _rate_headers(site)
     if isinstance(outcome, InForce) and code in outcome.revision.sheet.by_code:
+        has_line = history.first_gap(max(history.begins, day - timedelta(days=rate.MONTH)), day) is None
 
         def render() -> Body:
-            return html(rate.answered(question, why, outcome, language, site), *HEADERS)
+            return html(rate.answered(question, why, outcome, language, site, has_line=has_line), *headers)
 
         # The amount as text, because 10 and 10.00 are equal, but each is repeated as it was written.
         key, publication = ("rate", language.tag, day, code, question.written), service.publisher.require()
@@ -208,7 +224,7 @@ async def _rate(service: Service, site: Site, request: web.Request) -> Answer:
         return Answer(body, caching_of(service, outcome))
     answer, refusal = (outcome, UnknownCurrency(code)) if isinstance(outcome, InForce) else (None, outcome)
     page = rate.answered(question, why, answer, language, site)
-    return Answer(html(page, *HEADERS), NO_STORE, problem_of(refusal).status)
+    return Answer(html(page, *headers), NO_STORE, problem_of(refusal).status)
 
 
 def _day_asked(params: StrictParams, service: Service) -> date:
@@ -219,6 +235,12 @@ def _day_asked(params: StrictParams, service: Service) -> date:
         return error.day
     except NoSheet:
         return moscow_day(service.clock())
+
+
+@cache
+def _rate_headers(site: Site) -> tuple[tuple[str, str], ...]:
+    """Its pictures have the public address, under which not everybody may have opened it."""
+    return own_page("rate", img_src=f"'self' {site.public_url}/", form_action="'self'")
 
 
 def _outcome(question: Question, service: Service) -> InForce | RatesvcError:
@@ -238,7 +260,7 @@ def _rate_refused(request: web.Request, service: Service, site: Site, error: Bad
         code = one_code(request.query.get("code", ""))
     question = Question(day, code, service.history.codes(), unread=params.text("amount", 200)[:LONGEST_AMOUNT])
     page = rate.refused(question, error, params.language(), site)
-    return Answer(html(page, *HEADERS), NO_STORE, 400)
+    return Answer(html(page, *_rate_headers(site)), NO_STORE, 400)
 
 
 async def _reference(service: Service, name: str, render: Callable[[date], Body]) -> Answer:

@@ -18,7 +18,7 @@ from ratesvc.render.page import Site
 from ratesvc.service.app import Service
 from ratesvc.web import archive, dialects, events, fast_path, ops, pages, rates, series, sheets, widget
 from ratesvc.web.connections import accepting
-from ratesvc.web.problems import not_found, preflight, wrong_method
+from ratesvc.web.problems import preflight, wrong_method
 from ratesvc.web.responses import Handler, answering, counted, remembering
 
 EVERYWHERE = ("127.0.0.1", "0.0.0.0", "::", "::1")  # noqa: S104 -- compared with, not bound to
@@ -44,7 +44,7 @@ def _application(service: Service, site: Site, paths: Mapping[str, Handler]) -> 
             app.router.add_get(pattern, counted(answer, service, path))
             app.router.add_route("OPTIONS", pattern, counted(preflight, service, path))
             app.router.add_route("*", pattern, counted(wrong_method, service, path))
-    app.router.add_route("*", "/{anything:(?s:.*)}", counted(not_found, service, "none"))
+    app.router.add_route("*", "/{anything:(?s:.*)}", counted(partial(pages.not_found, site), service, "none"))
     return app
 
 

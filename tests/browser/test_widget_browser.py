@@ -565,7 +565,7 @@ async def test_the_builder_by_keyboard(browser: Browser, live: Live) -> None:
     assert 'heading="Курсы"' in await page.inner_text("#code-element code")
     await page.focus("#tab-code-element")
     await page.keyboard.press("ArrowRight")
-    assert await page.is_visible("#code-frame")
+    assert await page.is_visible("#code-react")
     assert not await page.is_visible("#code-element")
     await page.click("button[value=JPY]")
     await page.wait_for_url("**codes=JPY*")
@@ -796,7 +796,7 @@ async def test_the_builder_without_scripts(browser: Browser, live: Live) -> None
     """A GET form: every tab's code is there, and sending it keeps every choice."""
     page = await (await browser.new_context(java_script_enabled=False)).new_page()
     await page.goto(f"{live.url}/?lang=ru")
-    assert await page.locator("pre").count() == 7
+    assert await page.locator("pre").count() == 9
     await page.check("[name=theme][value=dark]")
     await page.click("button.main")
     assert page.url == f"{live.url}/?lang=ru&theme=dark"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from html import unescape
 from itertools import product
 from unittest.mock import Mock
 
@@ -26,6 +27,42 @@ async def test_the_browser_chooses_the_language_where_none_is_asked_for(served: 
         assert headers.get("Vary") == (varies if status == 200 else None)
 
 
+def ours(served: Served) -> str:
+    """The address with which links begin."""
+    return served.url.replace("127.0.0.1", "localhost")
+
+
+@pytest.mark.parametrize("path", ["/", "/?layout=inline", "/rate?date=2026-04-24", "/docs", "/nowhere"])
+async def test_every_page_says_what_a_preview_of_it_shows(served: Served, path: str) -> None:
+    """Title, description, icon, and a picture that is there; a page of nothing has none."""
+    _, _, body = await served.get(path, Accept="text/html,*/*", Accept_Language="ru")
+    page = unescape(body.decode())
+    head, title = page.partition("</head>")[0], page.partition("<title>")[2].partition("</title>")[0]
+    found = dict(re.findall(r'<meta (?:name|property)="([\w:]+)" content="([^"]*)">', head))
+    assert found["og:title"] == title
+    assert found["og:description"] == found["description"]
+    assert 10 < len(found["description"]) < 200
+    assert f'<link rel="icon" href="{ours(served)}/favicon.ico"' in head
+    assert ("og:image" in found) == (path != "/nowhere")
+    if "og:image" in found:
+        status, headers, _ = await served.get(found["og:image"].removeprefix(ours(served)))
+        assert (status, headers["Content-Type"]) == (200, "image/png")
+
+
+async def test_a_browser_gets_a_page_where_there_is_nothing(served: Served) -> None:
+    """In its language, with the ways that there are; a program gets a problem."""
+    status, headers, body = await served.get("/nowhere/<b>", Accept="text/html,*/*;q=0.8", Accept_Language="ru")
+    assert (status, headers["Content-Type"], headers["Cache-Control"]) == (404, "text/html; charset=utf-8", "no-store")
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    page = body.decode()
+    assert "Такой страницы нет" in page
+    assert "nowhere" not in page
+    for link in re.findall(r'<a href="([^"]+)"', page):
+        assert (await served.get(link.removeprefix(ours(served))))[0] == 200
+    status, headers, _ = await served.get("/nowhere", Accept="*/*")
+    assert (status, headers["Content-Type"]) == (404, "application/problem+json")
+
+
 async def test_what_is_embedded_is_not_listed_by_itself(served: Served) -> None:
     """Widget, frames, pictures and charts say noindex; pages and numbers do not. robots.txt names the endless ones."""
     queries = {"/chart.svg": "?codes=USD", "/chart.png": "?codes=USD", "/oembed": f"?url={served.url}/embed"}
@@ -38,7 +75,8 @@ async def test_what_is_embedded_is_not_listed_by_itself(served: Served) -> None:
     assert marked == embedded | {"/chart.svg", "/chart.png"}
     _, headers, body = await served.get("/robots.txt")
     assert headers["Content-Type"] == "text/plain; charset=utf-8"
-    assert body == b"User-agent: *\nDisallow: /rate?\nDisallow: /chart\nDisallow: /widget\n"
+    listed = b"Disallow: /rate?\nDisallow: /chart\nDisallow: /widget\nAllow: /chart.png\nAllow: /widget/card.png\n"
+    assert body == b"User-agent: *\n" + listed
 
 
 async def test_a_sentence_never_shows_the_rate_of_another_currency(served: Served) -> None:

@@ -21,11 +21,14 @@ from ratesvc.domain.rates import (
 )
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, WorkCalendar, moscow_day, usual_at
 from ratesvc.errors import BadRequest, BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
+from ratesvc.render import png
 from ratesvc.render.json import source_url
 from ratesvc.render.language import OLD_ROUBLES, PLACES, TRANSLATIONS, Language, language_or_default
 from ratesvc.render.page import Site, page
 
 SATURDAY = 6
+MONTH = 30
+"""Days of the line below an answer."""
 AN_AMOUNT = Decimal("1234.50")
 LEGAL_BASES = (
     (date(2024, 12, 28), "Bank of Russia Ordinance No. 6956-U of 2 December 2024"),
@@ -156,8 +159,13 @@ class Question:
         return before, self.day + ONE_DAY if FIRST_DAY <= self.day < date.max else None
 
 
-def answered(question: Question, why: Reason, answer: InForce | None, language: Language, site: Site) -> str:
-    """The page with an answer; `answer` is None if there is no sheet for that day."""
+def answered(
+    question: Question, why: Reason, answer: InForce | None, language: Language, site: Site, *, has_line: bool = False
+) -> str:
+    """The page with an answer; `answer` is None if there is no sheet for that day.
+
+    `has_line` says whether the rates of the month before are held, which it pictures.
+    """
     quote = answer.revision.sheet.by_code.get(question.code) if answer else None
     is_old = quote and answer and answer.revision.effective_date < REDENOMINATION
     exact = f"/v1/rates/{question.day}?codes={question.code}"
@@ -171,7 +179,8 @@ def answered(question: Question, why: Reason, answer: InForce | None, language: 
         "bank": source_url(answer.revision.effective_date, language) if answer else "",
         "json": site.public_url + exact if quote else "",
     }
-    return _page(question, language, site, answer=shown, problem="", detail="", wrong="")
+    line = _line(question, language) if has_line else ""
+    return _page(question, language, site, line, answer=shown, problem="", detail="", wrong="")
 
 
 def refused(question: Question, error: BadRequest, language: Language, site: Site) -> str:
@@ -192,7 +201,13 @@ def refused(question: Question, error: BadRequest, language: Language, site: Sit
     )
 
 
-def _page(question: Question, language: Language, site: Site, **values: object) -> str:
+def _line(question: Question, language: Language) -> str:
+    """The parameters of the chart of the month before."""
+    since = question.day - timedelta(days=MONTH)
+    return f"codes={question.code}&since={since}&until={question.day}&lang={language.tag}"
+
+
+def _page(question: Question, language: Language, site: Site, line: str = "", **values: object) -> str:
     known = {*question.codes, question.code}
     often = [code for code in MOST_USED if code in known]
     return page(
@@ -203,6 +218,8 @@ def _page(question: Question, language: Language, site: Site, **values: object) 
         uis=[language_or_default(tag) for tag in TRANSLATIONS],
         site=site,
         question=question,
+        line=line,
+        picture_of=png.picture_of,
         earliest=FIRST_DAY,
         choices=[(code, f"{code} · {language.currency(code)}") for code in (*often, *sorted(known.difference(often)))],
         **values,

@@ -96,6 +96,7 @@ def builder(
         site=site,
         **_code(choice, site),
         table=table,
+        picture_of=png.picture_of,
         default_heading=views.TITLE,
         sentence=_sentence(choice, table),
         address=address(choice, words),
@@ -115,9 +116,14 @@ def builder(
     )
 
 
-def not_ready(words: Language) -> str:
+def not_ready(words: Language, site: Site) -> str:
     """The page while nothing is stored yet."""
-    return page("not_ready.html", t=words.say, language=words)
+    return page("not_ready.html", t=words.say, language=words, site=site)
+
+
+def not_found(words: Language, site: Site) -> str:
+    """The page of every other address, for people."""
+    return page("not_found.html", t=words.say, language=words, site=site)
 
 
 def words_of(tag: str, of_widget: Language) -> Language:

@@ -283,7 +283,7 @@ async def client(tmp_path: Path) -> AsyncIterator[Client]:
 
 async def test_every_answer_is_a_page(client: Client) -> None:
     """It has the form, a sentence, and a policy that allows nothing but the style."""
-    csp = policy(style("rate"), img_src="'self'", form_action="'self'")
+    csp = policy(style("rate"), img_src=f"'self' {SITE.public_url}/", form_action="'self'")
     for address, status, said in (
         ("/rate", 200, "Friday, November 18, 2022"),
         ("/rate?date=2022-11-19&code=usd", 200, "comes into force on November 19, 2022"),
@@ -343,6 +343,16 @@ async def test_correct_parameters_stay_in_the_form(client: Client) -> None:
         page = await (await client.get(f"/rate?{address}")).text()
         assert f'id="day" name="date" value="{day}"' in page
         assert re.findall(r'<option value="(\w+)" selected', page) == [code]
+
+
+async def test_an_answer_pictures_the_month_before(client: Client) -> None:
+    """If it is held. The link to the builder keeps the currency."""
+    page = unescape(await (await client.get("/rate?date=2022-11-18&code=EUR&lang=ru")).text())
+    (address,) = re.findall(r'<img src="https://rates.example/of(/chart.svg[^"]+)"', page)
+    picture = await client.get(address)
+    assert (picture.status, "евро (EUR)" in await picture.text()) == (200, True)
+    assert 'href="https://rates.example/of/?codes=EUR&lang=ru">Добавить на сайт' in page
+    assert "<img" not in await (await client.get("/rate?date=2022-10-01&code=EUR")).text()
 
 
 async def test_an_amount_stays_as_it_was_typed(client: Client) -> None:
