@@ -33,7 +33,7 @@ ASK = """asked => {
   return asked.map(([text, base, quote]) => {
     amount.value = text; from.value = base; to.value = quote;
     amount.dispatchEvent(new Event("input"));
-    return [result.value, from.value];
+    return [result.value, from.value, one("[role=alert]").textContent];
   });
 }"""
 
@@ -70,21 +70,24 @@ async def test_a_thousand_amounts_are_those_of_the_api(browser: Browser, live: L
         for amount, base, other in asked:
             async with http.get(f"{live.url}/v1/convert?amount={amount}&from={base}&to={other}") as answer:
                 expected.append((await answer.json())["result_rounded"])
-    plain = [text.replace(language.group_mark, "").replace(language.decimal_mark, ".") for text, _ in shown]
+    plain = [text.replace(language.group_mark, "").replace(language.decimal_mark, ".") for text, *_ in shown]
     assert len(expected) == 1000
     assert plain == expected
 
 
 @pytest.mark.parametrize("tag", dict.fromkeys(tag for tag, *_ in TABLE))
 async def test_an_amount_is_read_by_the_rule_of_the_pages(browser: Browser, live: Live, host: Host, tag: str) -> None:
-    """Each amount of tests/amounts.json. One that the table refuses has no result, or is of the currency it names."""
+    """Each amount of tests/amounts.json. One that the table refuses has words, or is of the currency it names."""
     language, current = language_or_default(tag), live.service.publisher.current
     assert current
     rows = [row for lang, *row in TABLE if lang == tag]
     page = await browser.new_page()
     await page.goto(page_with(live, host, language))
     shown = await page.evaluate(ASK, [(text, code, "RUB") for code, text, _ in rows])
-    for (code, text, amount), (result, base) in zip(rows, shown, strict=True):
+    words = language.say("Enter a number")
+    assert words != "Enter a number" or language.foreign or tag == "en"
+    for (code, text, amount), (result, base, said) in zip(rows, shown, strict=True):
+        assert said == ("" if result else words), text
         if amount is None:
             assert not result or base != code, text
             continue

@@ -16,7 +16,7 @@ from release_docs import gather
 from ratesvc.cli import main
 from ratesvc.config import Calendar, Settings
 from ratesvc.render import contract
-from ratesvc.render.page import Site
+from ratesvc.render.page import ASSETS, Site
 from ratesvc.render.pages.rate import LEGAL_BASES
 from ratesvc.storage.address import RedisAddress
 from ratesvc.web import dialects
@@ -72,6 +72,20 @@ async def test_the_page_of_dialects_has_every_address(settings: Settings, serve:
     names = {name for name in last if "{" not in name}
     assert len(names) > 15
     assert [name for name in names if name not in PAGES["dialects.md"].lower()] == [], "docs/dialects.md lacks them"
+
+
+@pytest.mark.parametrize("name", ["widget.md", "widget.ru.md"])
+def test_the_pages_of_the_widget_name_every_attribute_and_part(name: str) -> None:
+    """In both languages."""
+    types = ASSETS.joinpath("rates.d.ts").read_text("utf-8").partition("export type")[0]
+    attributes = re.findall(r"^  (\w+)\?:", types, re.MULTILINE)
+    assert len(attributes) > 15
+    assert [one for one in attributes if not re.search(rf"`(?:<cbr-rates )?{one}\b", PAGES[name])] == []
+    parts = re.findall(r"[(a-z, \n]*rates, title, badge, [a-z, \n]*", PAGES["widget.md"])[0]
+    assert [part for part in re.findall(r"[a-z]+", parts.partition("rates,")[2]) if part not in PAGES[name]] in (
+        [],
+        ["and"],
+    )
 
 
 async def test_the_handbook_explains_every_check_of_health(settings: Settings, serve: Serve) -> None:

@@ -215,7 +215,7 @@ def parameters(choice: Choice, *, look: bool = True) -> dict[str, str]:
         "heading": view.heading,
         "lang": choice.language.tag,
         "spark": str(view.spark) if view.spark else "",
-        "converter": "1" if view.converter else "",
+        "converter": "1" if view.converter and view.layout != "converter" else "",
         "theme": colours.theme if colours.theme != THEMES[0] else "",
         "updown": colours.updown if colours.updown != UPDOWNS[0] else "",
     }
