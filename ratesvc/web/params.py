@@ -18,7 +18,7 @@ from multidict import MultiMapping
 
 from ratesvc.domain.rates import MOST_USED
 from ratesvc.domain.workdays import iso_day
-from ratesvc.errors import BadRequest
+from ratesvc.errors import FORMS, BadRequest
 from ratesvc.render.amounts import read_amount
 from ratesvc.render.contract import query_parameters
 from ratesvc.render.language import TRANSLATIONS, Language, language, language_or_default
@@ -174,7 +174,9 @@ def day_of(text: str, name: str = "date") -> date:
     """YYYY-MM-DD. Raises BadRequest."""
     if day := iso_day(text):
         return day
-    raise BadRequest("Give an existing day as YYYY-MM-DD, or today, or next.", name, text)
+    named, dot, _ = text.partition(".")
+    has_suffix = dot and (named in DAYS or iso_day(named))
+    raise BadRequest(FORMS if has_suffix else "Give an existing day as YYYY-MM-DD, or today, or next.", name, text)
 
 
 def _hint(name: str, value: str, path: str, known: Collection[str]) -> str:

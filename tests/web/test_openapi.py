@@ -44,12 +44,14 @@ PARAMETERS: dict[str, Any] = contract.contract()["components"]["parameters"]
 
 SERIES = ("/v1/series", "/v1/series.csv", "/v1/series.jsonl")
 FIXED = (
-    *("/health", "/livez", "/readyz", "/metrics", "/openapi.json", "/docs", "/favicon.ico", "/robots.txt"),
+    *("/health", "/livez", "/readyz", "/metrics", "/openapi.json", "/docs"),
     *("/widget/rates.js", "/widget/rates.d.ts", "/widget/converter.js", "/widget/manifest.json"),
-    *(f"/widget/{version}/{name}" for version, release in releases.releases().items() for name in release),
 )
-NO_API = {"/.well-known/api-catalog", "/llms.txt"}
-"""What describes the API to programs."""
+NO_API = {
+    *("/favicon.ico", "/robots.txt", "/.well-known/api-catalog", "/llms.txt"),
+    *(f"/widget/{version}/{name}" for version, release in releases.releases().items() for name in release),
+}
+"""What browsers and pages fetch by themselves, and what describes the API to programs."""
 
 
 def split(requests: Mapping[str, str]) -> dict[str, list[str]]:
@@ -486,7 +488,7 @@ def test_the_reference_is_translated() -> None:
     said = {match[2] for match in re.finditer(r"""\bt\((["'])(.+?)\1\)""", page)}
     said |= {text for tag in DOCUMENT["tags"] for text in (tag["name"], tag["description"])}
     said |= {text for operation in OPERATIONS for text in sentences(operation)}
-    said |= {DOCUMENT["info"]["description"], *(problem.title for problem in EVERY_PROBLEM)}
+    said |= {*DOCUMENT["info"]["description"].splitlines(), *(problem.title for problem in EVERY_PROBLEM)}
     translated = catalogue("reference/ru")
     assert (said - translated.keys(), translated.keys() - said) == (set(), set()), "untranslated, and no longer said"
     assert all(re.findall("`[^`]+`", text) == re.findall("`[^`]+`", translated[text]) for text in said)

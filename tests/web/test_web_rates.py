@@ -93,6 +93,7 @@ async def test_a_wrong_parameter_is_named_with_its_value_and_what_it_takes(serve
         ("/v1/rates?codes=RUB", "codes", "RUB", "leaves nothing to show"),
         ("/v1/rates?lang=qq", "lang", "qq", "language tag"),
         ("/v1/rates/2026-02-30", "date", "2026-02-30", "YYYY-MM-DD"),
+        ("/v1/rates/2026-04-24.xlsx", "date", "2026-04-24.xlsx", "Excel read .csv"),
         ("/v1/rates/24.04.2026", "date", "24.04.2026", "YYYY-MM-DD"),
         ("/v1/rates/today/US.txt", "code", "US", "ISO 4217"),
         ("/v1/rates/2026-04-24?revision=0", "revision", "0", "1 to 9999"),
@@ -115,6 +116,13 @@ async def test_a_wrong_parameter_is_named_with_its_value_and_what_it_takes(serve
         assert (status, problem["type"]) == (400, "urn:ratesvc:bad_request"), path
         assert (problem["parameter"], problem["given"]) == (parameter, given), path
         assert words in problem["detail"], path
+
+
+async def test_an_address_with_another_suffix_names_the_forms(served: Served) -> None:
+    """Whoever asks for .xlsx learns that Excel reads .csv."""
+    for path, said in (("/v1/rates.xlsx", True), ("/v1/series.json", True), ("/v1/nothing", False)):
+        status, _, body = await served.get(path)
+        assert (status, "Excel read .csv" in read(body)["detail"]) == (404, said), path
 
 
 def test_a_currency_that_the_sheet_lacks_is_named() -> None:

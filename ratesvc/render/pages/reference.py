@@ -51,7 +51,7 @@ def page(site: Site, day: date, tag: str, answers: Mapping[tuple[str, str], byte
         tag=tag,
         languages=list(map(language_or_default, LANGUAGES)),
         t=t,
-        about=whole["info"]["description"],
+        about=whole["info"]["description"].splitlines(),
         sections=sections,
         problems=[shown.get(problem["type"], problem) for problem in problems],
         answers=answers,
