@@ -8,9 +8,12 @@ from urllib.parse import urlencode
 import schemathesis
 from schemathesis import Case, HookContext
 
+from ratesvc.domain.workdays import iso_day
 from ratesvc.render.language import language
 
 LONGEST_QUERY = 8000
+EXCLUDED = ("since", "until", "last", "fill", "group")
+"""What `dates` excludes."""
 
 
 @schemathesis.hook
@@ -72,5 +75,9 @@ def _make_days_fit(path: str, query: dict[str, Any]) -> None:
     if "since" in query and not path.startswith("/v1/history."):
         days = query["since"], query.get("until", query["since"])
         query["since"], query["until"] = sorted(days) if "today" not in days and "next" not in days else days[:1] * 2
+    if "dates" in query:
+        query["dates"] = ",".join(day for day in query["dates"].split(",") if iso_day(day)) or "today"
+    for name in EXCLUDED if "dates" in query else ["since"] if "last" in query else []:
+        query.pop(name, None)
     if "after" in query:
         query["after"] = "1992-07-01_1992-06-30_"

@@ -28,7 +28,7 @@ AMOUNT_SIGNIFICANT = 28
 class SeriesParams:
     """The parameters of a series: a closed range; `fill` none or daily; `group` a period, or empty.
 
-    `new_roubles` divides what is before 1998.
+    `new_roubles` divides what is before 1998. With `dates` only these days of the range count.
     """
 
     codes: tuple[str, ...]
@@ -38,6 +38,7 @@ class SeriesParams:
     fill: str = "none"
     group: str = ""
     new_roubles: bool = False
+    dates: tuple[date, ...] = ()
 
     @property
     def days(self) -> Days:
@@ -59,6 +60,8 @@ def count_points(history: History, currencies: int, days: Days, most: int, *, da
 
 def points_of(history: History, params: SeriesParams, today: date, most: int) -> int:
     """The greatest count of points of a series. Raises TooManyPoints."""
+    if params.dates:
+        return len(params.codes) * len(params.dates)
     daily = params.fill == "daily"
     until = last_set(history, params, today) if daily else min(params.until, today)
     return count_points(history, len(params.codes), Days(params.since, until), most, daily=daily)
@@ -83,6 +86,18 @@ def dated_rates(history: History, code: str, params: SeriesParams, today: date) 
     check_complete(history, params, today)
     rates = rates_of(history, code, params)
     return list(zip(map(date.fromordinal, rates.days), rates.numbers, strict=True))
+
+
+def rates_on(history: History, code: str, params: SeriesParams) -> list[tuple[int, int, str]]:
+    """What `carried_rates` gives for each of the `dates`, in their order."""
+    found = []
+    for day in params.dates:
+        _, (effective,) = carried(history, day, day)
+        if effective:
+            sheet = date.fromordinal(effective)
+            texts = rates_of(history, code, replace(params, since=sheet, until=sheet)).texts
+            found += [(day.toordinal(), effective, text) for text in texts]
+    return found
 
 
 def carried_rates(history: History, code: str, params: SeriesParams, today: date) -> list[tuple[int, int, str]]:
@@ -196,12 +211,13 @@ def carried(history: History, since: date, until: date) -> tuple[range, list[int
 
     0 before the first sheet, and from an unconfirmed sheet until the next one, because no earlier rate applies then.
     """
-    unconfirmed = history.unconfirmed
-    held = sorted({*history.days, *unconfirmed}) if unconfirmed else history.days
+    held = history.days[max(bisect_right(history.days, since) - 1, 0) : bisect_right(history.days, until)]
+    if unconfirmed := frozenset(history.unconfirmed_in(held[0] if held else since, until)):
+        held = sorted({*held, *unconfirmed})
     days = range(since.toordinal(), until.toordinal() + 1)
     dates: list[int] = []
     effective = 0
-    for day in held[max(bisect_right(held, since) - 1, 0) : bisect_right(held, until)]:
+    for day in held:
         dates += repeat(effective, day.toordinal() - days.start - len(dates))
         effective = 0 if day in unconfirmed else day.toordinal()
     return days, dates + [effective] * (len(days) - len(dates))

@@ -13,7 +13,7 @@ from ratesvc.domain.rates import REDENOMINATION, InForce, plain
 from ratesvc.render.json import FIGURES, PERCENT_PLACES, denomination, encode, figures
 from ratesvc.render.language import Language
 from ratesvc.render.periods import PERIODS, Summary, summaries
-from ratesvc.render.series import SeriesParams, carried_rates, iso, last_set, rates_of
+from ratesvc.render.series import SeriesParams, carried_rates, iso, last_set, rates_of, rates_on
 
 CSV, NDJSON = "text/csv; charset=utf-8", "application/x-ndjson"
 TEXTS = frozenset(("date", "code", "name", "roubles", "effective_date", "first_effective_date"))
@@ -48,12 +48,13 @@ def old_roubles(params: SeriesParams) -> Part | None:
 
 
 def rows_of(history: History, code: str, params: SeriesParams, today: date) -> Columns:
-    """The rows of one currency, oldest first: those of its sheets, of every day, or of every period."""
+    """The rows of one currency, oldest first: those of its sheets, of every day, of chosen days, or of periods."""
     if params.group:
         periods = list(summaries(history, code, params, PERIODS[params.group]))
         return _period_rows(code, periods, params, history, last_set(history, params, today))
-    if params.fill == "daily":
-        rows = carried_rates(history, code, params, today)
+    if params.dates or params.fill == "daily":
+        is_chosen = bool(params.dates)
+        rows = rates_on(history, code, params) if is_chosen else carried_rates(history, code, params, today)
         days, effective = [iso(day) for day, _, _ in rows], [iso(day) for _, day, _ in rows]
         texts = [text for _, _, text in rows]
     else:
@@ -79,9 +80,9 @@ def _period_rows(code: str, periods: Sequence[Summary], params: SeriesParams, hi
         "first_effective_date": [str(one.days.since) for one in periods],
         "count": [str(one.count) for one in periods],
         "complete": ["true" if is_complete(one) else "false" for one in periods],
-        "last": [plain(one.last) for one in periods],
-        "min": [plain(one.least) for one in periods],
-        "max": [plain(one.greatest) for one in periods],
+        "last_rate": [plain(one.last) for one in periods],
+        "min_rate": [plain(one.least) for one in periods],
+        "max_rate": [plain(one.greatest) for one in periods],
         "change": [plain(change.absolute) if change else "" for change in changes],
         "change_percent": [plain(change.percent(PERCENT_PLACES)) if change else "" for change in changes],
     }

@@ -87,6 +87,10 @@ class StrictParams:
         """Whether the parameter is given."""
         return name in self._values
 
+    def sets(self, name: str) -> bool:
+        """Whether the parameter has another value than its default, which many generated clients send."""
+        return self.has(name) and self.text(name) != str(self._known[name]["schema"].get("default", ""))
+
     def text(self, name: str) -> str:
         """The value or its default; empty without both, and where the address has no such parameter."""
         default = self._known[name]["schema"].get("default", "") if name in self._known else ""

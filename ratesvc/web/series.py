@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from bisect import bisect_right
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -11,7 +12,7 @@ from functools import partial
 from aiohttp import web
 
 from ratesvc.domain.columns import Days
-from ratesvc.domain.history import on_day
+from ratesvc.domain.history import History, on_day
 from ratesvc.domain.rates import OLD_IN_NEW, ONE, REDENOMINATION
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import BadRequest, BeforeHistory
@@ -30,6 +31,8 @@ from ratesvc.web.widget import NOINDEX
 
 CHART_POLICY = ("Content-Security-Policy", policy(chart.STYLE, frame_ancestors="*"))
 USUAL_RANGE = timedelta(days=365)
+EXCLUSIVE = {"dates": ("since", "until", "last", "fill", "group"), "last": ("since",), "group": ("fill",)}
+"""What a parameter makes meaningless. A mean counts published rates only, so it knows no days in between."""
 
 
 def routes(service: Service) -> dict[str, Handler]:
@@ -127,13 +130,17 @@ async def _long_answer(
 
 def series_params(params: StrictParams, service: Service) -> SeriesParams:
     """The series that a request asks for. Raises BadRequest, BeforeHistory, NotYetSet and UnknownCurrency."""
-    days = days_of(params, service, moscow_day(service.clock()))
+    for name, others in EXCLUSIVE.items():
+        if params.sets(name) and (given := next(filter(params.sets, others), "")):
+            raise BadRequest(f"{name} and {given} cannot be combined.", given, params.text(given))
+    named = filter(None, params.text("dates").split(","))
+    dates = tuple(sorted({day_named(text, service, "dates") for text in named}))
+    days = _spanned(dates, service) if dates else days_of(params, service, moscow_day(service.clock()))
     codes, quote = params.codes() or (), known(params.code("quote_currency"), service)
     group, fill = params.text("group"), params.text("fill") or "none"
-    if group and fill != "none":
-        raise BadRequest("fill and group cannot be combined, because a mean counts published rates only.", "fill", fill)
     others = tuple(known(code, service) for code in codes if code != quote)
-    return SeriesParams(others, days.since, days.until, quote, fill, group, params.text("roubles") == "new")
+    is_new = params.text("roubles") == "new"
+    return SeriesParams(others, days.since, days.until, quote, fill, group, is_new, dates)
 
 
 def days_of(params: StrictParams, service: Service, usual_until: date, usual_since: date | None = None) -> Days:
@@ -145,11 +152,27 @@ def days_of(params: StrictParams, service: Service, usual_until: date, usual_sin
     until, begins = named("until", usual_until), service.history.begins
     if until < begins:
         raise BeforeHistory(until, service.history.recorded_from)
-    since = named("since", usual_since or max(begins, until - USUAL_RANGE))
+    since = named("since", usual_since or _usual_since(params, service.history, until))
     if since > until:
         ends = "until" if params.has("until") else f"until, which is {until} by default: give until, too"
         raise BadRequest(f"since must not be later than {ends}.", "since", params.text("since"))
     return Days(max(since, begins), until)
+
+
+def _usual_since(params: StrictParams, history: History, until: date) -> date:
+    """The day of the sheet that is so many before `until`, or a year before it."""
+    if not params.has("last"):
+        return max(history.begins, until - USUAL_RANGE)
+    held = history.days[: bisect_right(history.days, until)][-params.number("last") :]
+    return held[0] if len(held) == params.number("last") else history.begins
+
+
+def _spanned(dates: Sequence[date], service: Service) -> Days:
+    """The range of some days. Raises for each day what /v1/rates raises."""
+    for day in dates:
+        if service.history.certain_on(day) is None:
+            on_day(service.history, day, service.clock())
+    return Days(dates[0], dates[-1])
 
 
 class _Chart:

@@ -165,7 +165,7 @@ def test_a_period_has_the_mean_and_the_ends_of_its_rates(
             assert in_quote != "RUB" or {end < REDENOMINATION for end in ends} in ({True}, {False})
             assert first == period.since or (in_quote, first) == ("RUB", REDENOMINATION)
             assert (row["first_effective_date"], row["effective_date"]) == tuple(map(str, ends))
-            assert (row["last"], row["min"], row["max"]) == (rates[-1], min(rates), max(rates))
+            assert (row["last_rate"], row["min_rate"], row["max_rate"]) == (rates[-1], min(rates), max(rates))
             if in_quote == "RUB":
                 assert row["unit_rate"] == trimmed(rounded(sum(rates, Decimal(0)), Decimal(len(rates))))
             last = REDENOMINATION - ONE_DAY if in_quote == "RUB" and first < REDENOMINATION else period.until

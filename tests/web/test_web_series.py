@@ -163,6 +163,32 @@ async def test_daily_fill_has_every_day_that_rates_answers(
         assert table.startswith(b"date,code,unit_rate,effective_date\r\n")
 
 
+async def test_chosen_days_and_the_last_sheets(bank: Bank, settings: Settings, serve: Serve, clock: Clock) -> None:
+    """A chosen day has the rate that /v1/rates has, or is refused like it; `last` counts sheets.
+
+    Generated clients also send what is the default of the other parameters.
+    """
+    clock.moment = datetime(2026, 4, 24, 14, tzinfo=UTC)
+    bank.publish(*(sheet(date(2026, 4, day)) for day in (21, 22, 23, 24, 25)))
+    async with serve(unhurried(settings)) as running:
+        await eventually(lambda: running.service.history.coverage and running.service.history.of_date(SATURDAY))
+
+        async def days(query: str) -> list[tuple[str, str, str]]:
+            status, _, body = await running.get(f"/v1/series?codes=USD,RUB&quote_currency=EUR&{query}")
+            assert status == 200, body
+            return [(row["code"], row["date"][8:], row["effective_date"][8:]) for row in read(body)["rows"]]
+
+        chosen = "dates=2026-04-27,next,2026-04-22,2026-04-22&until=today&fill=none&roubles=as_set"
+        expected = [("22", "22"), ("25", "25"), ("27", "25")]
+        assert await days(chosen) == [(code, *pair) for code in ("USD", "RUB") for pair in expected]
+        assert [row[1] for row in await days("last=2")] == ["23", "24"] * 2
+        assert [row[1] for row in await days("last=2&until=next")] == ["24", "25"] * 2
+        assert len(await days("last=9999")) == 8
+        for day, status in (("2026-04-28", 404), ("1992-06-30", 404)):
+            for path in (f"/v1/rates/{day}", f"/v1/series?codes=USD&dates=today,{day}"):
+                assert (await running.get(path))[0] == status, path
+
+
 async def test_a_widget_of_a_day_before_1998_names_old_roubles(bank: Bank, settings: Settings, serve: Serve) -> None:
     """And no other."""
     bank.publish(*map(sheet, (*OLD_AND_NEW, date(2026, 4, 24))))
