@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import os
 import re
@@ -21,7 +22,7 @@ from client_lines import LINES, line
 from conftest import Clock, Serve, Served, eventually, missing, program, unhurried
 from fake_bank import Bank, daily_xml, sheet, workdays
 from figures import INDENTED
-from processes import finished
+from processes import ROOT, Program, finished, ran, serving
 
 from ratesvc.config import Settings
 from ratesvc.domain.rates import Quote, Sheet
@@ -367,6 +368,50 @@ async def test_a_client_made_from_the_contract(served: Served, python_clients: P
     assert found["converted"] == [float(euro["EUR"]), str(round(100 * Decimal(euro["EUR"]), 2)), str(NEWEST)]
     assert found["known"] == [True, [newest["IRR"].cbr_id]]
     assert found["refused"] == ["urn:ratesvc:unknown_currency", 404]
+
+
+async def knows_all(demo: Program) -> bool:
+    return bool(json.loads((await demo.get("/v1/currencies"))[2])["complete"])
+
+
+CALLING = (ROOT / "docs/calling.md").read_text("utf-8")
+
+
+async def test_pandas_finds_the_rate_of_each_document(python_clients: Path, tmp_path: Path) -> None:
+    """The guide's lines print what it shows."""
+    block, shown = re.findall(r"```python\n(import pandas\n.*?)```\n\n```text\n(.*?)```", CALLING, re.DOTALL)[0]
+    async with serving(tmp_path, "--demo") as demo:
+        await demo.ready()
+        await eventually(lambda: knows_all(demo))
+        code, out, err = await run(
+            python_clients, "-c", block.replace("http://localhost:8080", demo.url), timeout_s=ASK_S, folder=tmp_path
+        )
+    assert (code, out) == (0, shown), err
+
+
+async def test_a_spreadsheet_finds_the_rate_of_each_document(tmp_path: Path) -> None:
+    """Gnumeric stands for the others: the guide's formula over its table, a Sunday and a currency that is not there."""
+    convert = program("ssconvert")
+    (formula,) = re.findall(r"Google Sheets \| `(=SUMIFS.*)`", CALLING)
+    async with serving(tmp_path, "--demo") as demo:
+        await demo.ready()
+        await eventually(lambda: knows_all(demo))
+        path = "/v1/series.csv?codes=USD,EUR&since=2022-11-17&until=2022-11-21&fill=daily"
+        (tmp_path / "rates.csv").write_bytes((await demo.get(path))[2])
+    asked = [("2022-11-18", "USD"), ("2022-11-20", "EUR"), ("2022-11-18", "CNY")]
+    rows = (
+        f'{day},{code},"{formula.replace("2,", f"{n},").replace("2)", f"{n})")}"'
+        for n, (day, code) in enumerate(asked, 2)
+    )
+    (tmp_path / "invoices.csv").write_text("\n".join(["date,code,rate", *rows]))
+    await ran((convert, "--merge-to=both.gnumeric", "rates.csv", "invoices.csv"), tmp_path)
+    # From CSV it takes a formula for text, and the name of a file for that of a sheet.
+    book = gzip.decompress((tmp_path / "both.gnumeric").read_bytes()).decode()
+    book = book.replace("rates.csv", "rates").replace(' ValueType="60">=', ">=")
+    (tmp_path / "book.gnumeric").write_text(book, "utf-8")
+    await ran((convert, "--recalc", "-S", "book.gnumeric", "found-%s.csv"), tmp_path)
+    found = [line.split(",")[2] for line in (tmp_path / "found-invoices.csv.csv").read_text().splitlines()[1:]]
+    assert found == ["60.3894", "62.4484", "0"]
 
 
 def test_every_line_of_the_table_is_run() -> None:
