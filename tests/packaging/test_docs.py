@@ -137,3 +137,18 @@ def test_the_service_understands_the_addresses_of_redis_in_the_handbook() -> Non
     block = PAGES["operations.md"].partition("## Addresses of Redis\n")[2].split("```")[1].removeprefix("text\n")
     kinds = [RedisAddress.from_url(line).kind for line in block.splitlines()]
     assert kinds == ["server", "server", "socket", "sentinel", "cluster"]
+
+
+def test_the_guide_to_running_says_the_same_in_russian() -> None:
+    """The same commands, the same sections, tables and links, so that nothing is added to one page alone."""
+    english, russian = PAGES["deploying.md"], PAGES["deploying.ru.md"]
+    for part in (
+        r"(?ms)^```sh\n.*?^```",
+        r"\]\((\.\./[^)#]+|[a-z]+\.md)",
+        r"`[A-Z_]{6,}`",
+        r"(?m)^(#+|\|[-|]+)(?=[ \n])",
+    ):
+        said, also = ({*re.findall(part, page)} for page in (english, russian))
+        assert said - also <= {"dashboard.png"}, part
+        assert also - said <= {"deploying.md", "metrics.md", "logs.md"}, part
+    assert len(re.findall("^## ", english, re.MULTILINE)) == len(re.findall("^## ", russian, re.MULTILINE))
