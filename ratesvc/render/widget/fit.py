@@ -33,10 +33,9 @@ _NOTE = 8  # p {margin:.5em 0 0}
 _BAR, _BAR_GAP = 34, 8  # .cbr-bar: the hidden thead and what is below the title; tbody {gap:.5em 0}
 _ONE_LINE = 32  # .cbr-line {height:2.1334em}
 
-# Pixels of <cbr-converter>, whose rules are in converter.js: two labels, and fields of min-height:2.2em.
-_FIELDS, _FIELDS_ONE_BY_ONE = 172, 268
-_FIELDS_IN_A_LINE = 230
-"""The least width in which input {flex:1 1 7em} and select {flex:0 0 5.4em} stand side by side."""
+_FIELDS = ((300, 140), (260, 172), (0, 242))
+"""From this width on <cbr-converter> has that height, in pixels: its labels wrap, and below 260 its fields stand one by
+one. Its rules are in converter.js."""
 
 Column = tuple[str, tuple[str, str], Sequence[str]]
 """The kind of a column, the two texts of its head, and its cells."""
@@ -133,7 +132,7 @@ class Fit:
 
 def converter_height(width: int) -> int:
     """The height of the fields of <cbr-converter> in a frame of this width."""
-    return _FIELDS if width >= _FIELDS_IN_A_LINE else _FIELDS_ONE_BY_ONE
+    return next(height for least, height in _FIELDS if width >= least)
 
 
 def fit(names: Sequence[tuple[str, str]], columns: Sequence[Column], *, is_growing: bool) -> Fit:
