@@ -52,8 +52,8 @@ class Embedding:
     Raises NoSheet, NotYetSet, HistoryLoading, BeforeHistory, and NotEmbeddable for a sentence without a rate.
     """
 
-    def __init__(self, params: LenientParams, service: Service, *, dated: bool = True, trending: bool = True) -> None:
-        """`dated=False` is for the builder: no `date=`, and always a rate. `trending=False` draws no sparkline."""
+    def __init__(self, params: LenientParams, service: Service, *, dated: bool = True) -> None:
+        """`dated=False` is for the builder: no `date=`, and always a rate."""
         self._service, self._publication = service, service.publisher.require()
         self.params, self.language = params, params.language().of_widget()
         self.day = params.day() if dated else None
@@ -62,14 +62,13 @@ class Embedding:
         following = None if self.day else snapshot.for_next()
         sheets = [answer.revision.sheet for answer in (*answers, following) if answer]
         known = {code for sheet in sheets for code in sheet.by_code}
-        view, self.ticked = params.view(known), params.codes(known)
-        self.view = view if trending else replace(view, spark=0)
+        self.view, self.ticked = params.view(known), params.codes(known)
         self._shown: Sequence[InForce] = answers if self.day else rows.columns_of(snapshot, self.view)
-        if view.layout == "inline" and view.codes[0] not in self._shown[-1].revision.sheet.by_code:
+        if self.view.layout == "inline" and self.view.codes[0] not in self._shown[-1].revision.sheet.by_code:
             if dated:
                 raise NotEmbeddable("The sheet has no rate of the currency of this sentence.")
             self.ticked = MOST_USED
-            self.view = replace(view, codes=MOST_USED[:1])
+            self.view = replace(self.view, codes=MOST_USED[:1])
 
     @cached_property
     def table(self) -> rows.Table:
@@ -171,7 +170,7 @@ async def _finished_rows(service: Service, request: web.Request) -> Answer:
 
 
 async def _picture(service: Service, request: web.Request) -> Answer:
-    shown = Embedding(LenientParams(request), service, trending=False)
+    shown = Embedding(LenientParams(request), service)
     look = shown.params.look(card.THEMES)
     return await shown.answer(("card", look), lambda: _svg(card.card(shown.table, shown.view, look)), CARD)
 
@@ -180,7 +179,7 @@ async def _pixels(service: Service, request: web.Request) -> Answer:
     params = LenientParams(request)
     look, scale = params.look(card.THEMES), params.choice("scale", png.SCALES)
     try:
-        shown = Embedding(params, service, trending=False)
+        shown = Embedding(params, service)
     except RatesvcError:
         render = partial(_empty_pixels, params.language().tag, look, scale)
         return Answer(await service.workers.run(render, Queue.PICTURES), NO_STORE)

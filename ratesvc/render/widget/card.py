@@ -10,7 +10,7 @@ from itertools import accumulate
 from ratesvc.render.language import Language
 from ratesvc.render.page import page
 from ratesvc.render.text import PIXEL, text_width, wrapped
-from ratesvc.render.widget.rows import Row, Table
+from ratesvc.render.widget.rows import SPARK_HEIGHT, SPARK_WIDTH, Row, Table
 from ratesvc.render.widget.view import TITLE, Look, View
 
 CONTENT_TYPE = "image/svg+xml"
@@ -18,14 +18,14 @@ THEMES = ("light", "dark")
 MARGIN = 24
 NAMES = 190
 EMPTY_WIDTH = 480
-ROW = 44
+ROW, ROW_WITHOUT_NAMES = 44, 32
 LINE = 22
 TITLE_SIZE, NAME_SIZE, TEXT_SIZE, BOLD_SIZE = 16, 11, 14, 15
 """Font sizes in pixels, to tell how wide a text is. Bold letters are as wide as those of the next size."""
 PADDING, SPACE, GAP = 12, 5, 16
 LINE_HEIGHT = 36
 NARROWEST_BAR, WIDEST_BAR = 320, 970
-WIDTHS = {"today": 84, "value": 84, "change": 104, "percent": 84}
+WIDTHS = {"trend": 84, "today": 84, "value": 84, "change": 104, "percent": 84}
 GROUNDS = {"light": ("#ffffff", "#1b1e22", "#555b63", "#d7dbe0"), "dark": ("#16191d", "#e9ebee", "#aab0b8", "#3a4048")}
 MOVES = {
     "green-red": {"light": ("#0a6b2d", "#b3261e"), "dark": ("#5fd38d", "#ff9b93")},
@@ -69,9 +69,13 @@ def size_of(table: Table, view: View) -> tuple[int, int]:
     if strip:
         return strip.width, strip.height
     dated = ("today", "value") if {"today", "next"} <= set(view.columns) else ("value",)
-    kinds = (*dated, *(kind for kind, _ in view.changes))
+    kinds = (*({"trend"} & {*table.kinds}), *dated, *(kind for kind, _ in view.changes))
     width = MARGIN + NAMES + sum(WIDTHS[kind] for kind in kinds) + MARGIN
-    return width, _heads_at(table, width) + 14 + ROW * len(table.rows) + MARGIN + (20 if table.note else 4)
+    return width, _heads_at(table, width) + 14 + _row(table) * len(table.rows) + MARGIN + (20 if table.note else 4)
+
+
+def _row(table: Table) -> int:
+    return ROW if any(row.name for row in table.rows) else ROW_WITHOUT_NAMES
 
 
 def _title(table: Table) -> str:
@@ -88,7 +92,7 @@ def _heads_at(table: Table, width: int) -> int:
 
 
 def card(table: Table, view: View, look: Look) -> str:
-    """The picture of a table that has no trend."""
+    """The picture of a table."""
     strip = _strip(table)
     if strip:
         return page("strip.svg", table=table, title=_title(table), strip=strip, **_paints(look))
@@ -102,7 +106,8 @@ def card(table: Table, view: View, look: Look) -> str:
         title=_title(table),
         lines=_title_lines(table, width),
         rtl=is_rtl,
-        row_height=ROW,
+        row_height=_row(table),
+        spark=(SPARK_WIDTH, SPARK_HEIGHT),
         line_height=LINE,
         width=width,
         height=height,
@@ -154,10 +159,10 @@ def _bar(table: Table) -> Strip:
 
 
 def _texts(table: Table, row: Row) -> list[Text]:
-    """Unit, rate and changes of a row."""
+    """Unit, rate and changes of a row. A line and a bar have no room for a trend."""
     cells = dict(zip(table.kinds[1:], row.cells, strict=True))
     marks, moves = {"change": row.mark}, dict.fromkeys(("change", "percent"), row.move)
-    shown = [Text(words, marks.get(kind, ""), moves.get(kind, "")) for kind, words in cells.items()]
+    shown = [Text(words, marks.get(kind, ""), moves.get(kind, "")) for kind, words in cells.items() if kind != "trend"]
     return [Text(row.unit, is_bold=True), *shown]
 
 

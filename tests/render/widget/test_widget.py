@@ -214,12 +214,29 @@ async def test_a_heading_is_text(live: Live) -> None:
         assert "&lt;script&gt;alert" in text
 
 
-async def test_a_card_has_no_trend(live: Live) -> None:
-    """With `spark` it is the same picture, byte for byte."""
-    columns = "columns=today,next,change,percent"
-    cards = {await text_of(live, f"/widget/card.svg?{columns}&{more}") for more in ("", "spark=7", "spark=30")}
-    assert len(cards) == 1
-    assert "60.3741" in cards.pop()
+async def test_a_card_draws_the_trend(live: Live) -> None:
+    """With a dot at the end of each line, beside its currency. A line and a bar have no room for it."""
+    table, _, bar = [
+        ET.fromstring(await text_of(live, f"/widget/card.svg?codes=USD,EUR&spark=30&layout={layout}"))  # noqa: S314 -- ours
+        for layout in ("table", "line", "bar")
+    ]
+    lines = [[line.get("points", "") for line in group.iter(f"{SVG}polyline")] for group in table.iter(f"{SVG}g")]
+    assert len(lines) == 2
+    assert all(dot.split(" ") == [line.split(" ")[-1]] * 2 for line, dot in lines)
+    assert "30 days" in [text.text for text in table.iter(f"{SVG}text")]
+    assert "".join(bar.itertext()).count("from") == 0
+
+
+async def test_rows_of_a_card_without_names_are_one_line_high(live: Live) -> None:
+    """A name takes a line of its own."""
+
+    async def pitch(columns: str) -> int:
+        card = await text_of(live, f"/widget/card.svg?columns={columns}")
+        first, second, *_ = map(int, re.findall(r'<path d="M24 ([0-9]+)H', card))
+        return second - first
+
+    assert await pitch("name,next") >= 40
+    assert await pitch("next") <= 32
 
 
 @pytest.mark.parametrize("layout", ["table", "line", "bar"])
