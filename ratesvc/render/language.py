@@ -12,6 +12,7 @@ from io import BytesIO
 
 from babel import Locale, UnknownLocaleError, localedata
 from babel.dates import format_date, format_skeleton, format_time
+from babel.lists import format_list
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal, get_currency_name, get_currency_symbol, get_decimal_symbol, get_group_symbol
 
@@ -90,6 +91,10 @@ class Language:
         wrong, right = _WRONG_NAMES.get(self.locale.language, ("", ""))
         name = str(get_currency_name(code, count=count, locale=self.locale))
         return name.replace(wrong, right) if wrong else name
+
+    def listed(self, words: Sequence[str]) -> str:
+        """The words as a sentence lists them: with «and» before the last."""
+        return str(format_list(words, locale=self.locale))
 
     def number(self, number: Decimal, places: int) -> str:
         """The number with `places` decimals, or more if it has more; grouped, in Latin digits."""

@@ -63,6 +63,16 @@ class ChartLook:
         """Whether the words are short and the edges narrow, so that the lines have more space."""
         return self.width < _NARROW or self.height < _LOW
 
+    @property
+    def edge(self) -> int:
+        """The space around all, in tenths of a pixel."""
+        return (8 if self.is_compact else 16) * PIXEL
+
+    @property
+    def space(self) -> int:
+        """The width between the edges, in tenths of a pixel."""
+        return self.width * PIXEL - 2 * self.edge
+
 
 def is_better_indexed(series: Mapping[str, Sequence[Point]]) -> bool:
     """Whether absolute lines would lie flat on each other: the last rates differ more than fivefold."""
@@ -151,13 +161,13 @@ class _Words:
         return Curve(code, self.language.number(shown, places), points)
 
     def title(self, rates: Mapping[str, Sequence[Point]]) -> str:
-        """The currency's name, or the codes of several."""
+        """The names of the currencies, or their codes if the names need more than two lines."""
         if not rates:
             return self.language.say("No rates for these days.")
-        if len(rates) > 1:
+        names = self.language.listed([self.language.currency(code) for code in rates])
+        if len(wrapped(names, _TITLE, self.look.space)) > 2:
             return ", ".join(rates)
-        name = self.language.currency(next(iter(rates)))
-        return name[:1].upper() + name[1:]
+        return names[:1].upper() + names[1:]
 
     def subtitle(self, rates: Mapping[str, Sequence[Point]]) -> str:
         """The unit, and the days from the first point to the last."""
@@ -219,9 +229,9 @@ class _Sheet:
         self.title_lang = "" if curves or look.title else self.lang
         self.is_rtl = look.language.direction == "rtl"
         self.width = look.width * PIXEL
-        edge = self._edge = (8 if look.is_compact else 16) * PIXEL
+        edge, space = look.edge, look.space
+        self._edge = edge
         self.words_at = self.width - edge if self.is_rtl else edge
-        space = self.width - 2 * edge
         kind, size, step = ("small", _SMALL, 15 * PIXEL) if look.is_compact else ("soft", _TEXT, 17 * PIXEL)
         titles, subtitles = wrapped(title, _TITLE, space), wrapped(subtitle, size, space)
         rows = wrapped(look.language.blank.join(notes), _SMALL, space)
@@ -242,8 +252,9 @@ class _Sheet:
         ticks = value_ticks(min(levels), max(levels), (self._bottom - self._top) // (36 * PIXEL))
         places = max(map(decimals, ticks))
         marks = [self._language.number(tick, places) for tick in ticks]
-        is_narrow = self.width < _NARROW * PIXEL
-        labels = [(curve.code,) if is_narrow else (curve.code, curve.figure) for curve in self.curves]
+        # The title of a narrow chart says which currency a single line is.
+        is_short = self.width < _NARROW * PIXEL and len(self.curves) == 1
+        labels = [(curve.figure,) if is_short else (curve.code, curve.figure) for curve in self.curves]
         left = self._edge + max(text_width(text, _SMALL) for text in marks) + 8 * PIXEL
         right = self.width - self._edge - max(text_width(" ".join(label), _TEXT) for label in labels) - 16 * PIXEL
         first = min(curve.points[0][0] for curve in self.curves)

@@ -34,9 +34,6 @@ _DAYS_OF: dict[Unit, int] = {"day": 1, "month": 30, "year": 365}
 LONGEST_SILENCE = timedelta(days=14)
 """The Bank has never set a sheet for longer: a rate that pauses longer was missing from sheets in between."""
 
-_CLOSE = 12 * PIXEL
-_MARKED_EVERY = 110 * PIXEL
-
 # Relative paths around a centre: disc, square, triangle, diamond, triangle upside down, cross.
 _MARKERS = (
     "m-3.8 0a3.8 3.8 0 1 0 7.6 0a3.8 3.8 0 1 0-7.6 0z",
@@ -175,11 +172,11 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line as it is drawn: three paths, and the label with its place."""
+    """One line as it is drawn: three paths, and the label with its place. `marker` is at its end."""
 
     path: str
     leader: str
-    markers: str
+    marker: str
     label: Place
     code: str
     figure: str = ""
@@ -195,22 +192,12 @@ def lines(curves: Sequence[Curve], level: Axis, time: Axis, labels: Sequence[tup
     paths = [placed(thinned(list(held(curve.points)), columns)) for curve in curves]
     heights = spread([path[-1][1] for path in paths], LABEL_GAP, level.end, level.start)
     drawn = []
-    for curve, path, height, label, marker in zip(curves, paths, heights, labels, _MARKERS, strict=False):
-        is_sparse = (time.end - time.start) // len(curve.points) >= _CLOSE
-        marked = placed(curve.points) if is_sparse else _some(path, only_last=len(curves) == 1)
-        markers = "".join(f"M{px(x)} {px(y)}{marker}" for x, y in marked)
+    for path, height, label, marker in zip(paths, heights, labels, _MARKERS, strict=False):
+        x, y = path[-1]
         place = time.end + 14 * PIXEL, height
-        drawn.append(Line(_joined(path), _leader(path[-1], time.end, place), markers, place, *label))
+        leader = _leader(path[-1], time.end, place)
+        drawn.append(Line(_joined(path), leader, f"M{px(x)} {px(y)}{marker}", place, *label))
     return drawn
-
-
-def _some(path: Sequence[Place], *, only_last: bool) -> list[Place]:
-    """The points of a close line that have a marker."""
-    chosen = [path[-1]]
-    for point in () if only_last else reversed(path):
-        if chosen[-1][0] - point[0] >= _MARKED_EVERY:
-            chosen.append(point)
-    return chosen
 
 
 def _joined(path: Sequence[Place]) -> str:

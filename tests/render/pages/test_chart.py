@@ -203,6 +203,23 @@ def test_a_chart_has_the_title_of_its_host(points: list[Point]) -> None:
     assert "<title>A &lt;b&gt; &amp; c" in drawing
 
 
+@pytest.mark.parametrize(("width", "title"), [(720, "Доллар США и евро"), (320, "Доллар США и евро")])
+def test_a_title_is_in_words_and_the_last_point_has_its_value(width: int, title: str) -> None:
+    """Also in the small form. A line has a marker at its end and nowhere else."""
+    drawn = parsed(chart(several(CODES[:2], date(2024, 7, 2), 24), look("ru", width=width, height=220)))
+    texts = ["".join(text.itertext()) for text in drawn.iter(f"{SVG}text")]
+    assert texts[0] == title
+    assert [text for text in texts if re.fullmatch(r"(USD|EUR) [0-9]+,[0-9]{2}", text)] == texts[-3:-1]
+    ends = [
+        group.findall(f"{SVG}path") for group in drawn.iter(f"{SVG}g") if (group.get("class") or "").startswith("end")
+    ]
+    assert [path.get("d", "").count("M") for paths in ends for path in paths] == [1, 1]
+    six = parsed(chart(several(CODES, date(2024, 7, 2), 24), look("en", width=320)))
+    shown = six.find(f"{SVG}text")
+    assert shown is not None
+    assert (shown.text or "").startswith("USD, EUR, ")
+
+
 def test_a_cross_rate_has_no_old_roubles() -> None:
     """The rouble cancels between two other currencies, but not in its own price."""
     around = [(date(1997, 12, 30), Decimal("0.001")), (date(1998, 1, 1), Decimal(1))]
