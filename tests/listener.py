@@ -28,7 +28,7 @@ class Reader:
         return [block for block in self.blocks if "data" in block]
 
     @property
-    def told(self) -> list[tuple[str, str, int]]:
+    def received(self) -> list[tuple[str, str, int]]:
         """Kind, effective date and revision of each event; `reset` is about no sheet."""
         figures = [(block["event"], json.loads(block["data"])) for block in self.events]
         return [(kind, document.get("effective_date", ""), document.get("revision", 0)) for kind, document in figures]
@@ -45,7 +45,7 @@ class Reader:
     def documents(self) -> list[dict[str, Any]]:
         return [json.loads(block["data"]) for block in self.events]
 
-    async def heard(self, count: int) -> None:
+    async def receives(self, count: int) -> None:
         await eventually(lambda: len(self.events) >= count)
 
     async def follow(self, answer: aiohttp.ClientResponse) -> None:

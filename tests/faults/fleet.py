@@ -20,7 +20,7 @@ import aiohttp
 import pytest
 from conftest import PATIENCE_S, eventually, program
 from fake_bank import Bank, around_today
-from invariant import Invariant, Mark
+from invariant import Invariant, Shown
 from processes import Program, environment, free_port, serving_by
 from sheets import truth_of
 
@@ -148,7 +148,7 @@ class Readers:
     answers: Counter[str] = field(default_factory=Counter)
     by_replica: Counter[str] = field(default_factory=Counter)
     invariants: dict[str, Invariant] = field(default_factory=dict)
-    flying: set[asyncio.Task[None]] = field(default_factory=set)
+    unanswered: set[asyncio.Task[None]] = field(default_factory=set)
     unread: list[str] = field(default_factory=list)
 
     async def __aenter__(self) -> Self:
@@ -161,7 +161,7 @@ class Readers:
 
     async def __aexit__(self, *_: object) -> None:
         self._sending.cancel()
-        await asyncio.gather(self._sending, *self.flying, return_exceptions=True)
+        await asyncio.gather(self._sending, *self.unanswered, return_exceptions=True)
         await self._http.close()
 
     @property
@@ -205,19 +205,19 @@ class Readers:
         due = loop.time()
         for path in itertools.cycle(self.paths):
             task = asyncio.create_task(self._ask(path))
-            self.flying.add(task)
+            self.unanswered.add(task)
             task.add_done_callback(self._landed)
             due = max(due + 1 / self.per_second, loop.time())
             await asyncio.sleep(due - loop.time())
 
     def _landed(self, task: asyncio.Task[None]) -> None:
-        self.flying.discard(task)
+        self.unanswered.discard(task)
         if not task.cancelled() and (error := task.exception()):
             self.unread.append(f"an answer could not be looked at: {error!r}")
 
     async def _ask(self, path: str) -> None:
         asked = moscow_day(utc_now())
-        marks = {replica: invariant.mark for replica, invariant in self.invariants.items()}
+        before = {replica: invariant.shown for replica, invariant in self.invariants.items()}
         try:
             async with self._http.get(self.url + path) as answer:
                 body = await answer.read()
@@ -234,8 +234,8 @@ class Readers:
             # Asked before midnight and answered after it, it may be of either day.
             if asked != moscow_day(utc_now()):
                 return
-            mark = marks.get(replica, Mark())
-            self._invariant(replica).check(path, answer.status, answer.headers["Content-Type"], body, mark)
+            shown = before.get(replica, Shown())
+            self._invariant(replica).check(path, answer.status, answer.headers["Content-Type"], body, shown)
 
     def _invariant(self, replica: str) -> Invariant:
         if replica not in self.invariants:

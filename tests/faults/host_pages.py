@@ -64,7 +64,7 @@ class Verdict:
     said: object = None
 
 
-class Stage:
+class HostSite:
     """A host's site on an origin of its own. It can also play our service, or an attacker's.
 
     `answers` are path → status and text; `asked` counts requests by path.
@@ -119,9 +119,9 @@ def page(hostile: str, loader: str, *, body: str = ELEMENT, before: str = "", af
 
 
 @asynccontextmanager
-async def on_stage() -> AsyncIterator[Stage]:
+async def on_stage() -> AsyncIterator[HostSite]:
     """The stage is up, and no judge is there yet."""
-    stage = Stage()
+    stage = HostSite()
     app = web.Application(client_max_size=2**24)
     app.router.add_route("*", "/{path:.*}", stage.answer)
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
@@ -135,7 +135,7 @@ async def on_stage() -> AsyncIterator[Stage]:
 
 
 @asynccontextmanager
-async def chromium_judges(stage: Stage) -> AsyncIterator[None]:
+async def chromium_judges(stage: HostSite) -> AsyncIterator[None]:
     """A Chromium of its own, because other tests close the windows of theirs."""
     async with chromium() as browser:
         window = await browser.new_page()
@@ -144,7 +144,7 @@ async def chromium_judges(stage: Stage) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def firefox_judges(stage: Stage, folder: Path) -> AsyncIterator[None]:
+async def firefox_judges(stage: HostSite, folder: Path) -> AsyncIterator[None]:
     """A Firefox with a profile of its own, which asks nobody else."""
     lines = (f"user_pref({json.dumps(name)}, {json.dumps(value)});" for name, value in PREFERENCES.items())
     folder.joinpath("user.js").write_text("\n".join(lines), "utf-8")

@@ -25,13 +25,13 @@ DAY = re.compile(r"/v1/rates/[0-9]{4}-[0-9]{2}-[0-9]{2}(?:\?.*)?")
 # Code → nominal and value in roubles, as digits with a decimal point.
 Figures = Mapping[str, tuple[int, str]]
 Published = Mapping[date, Sequence[Figures]]
-Shown = Mapping[str, tuple[int, Decimal]]
+Rates = Mapping[str, tuple[int, Decimal]]
 
 HONEST_503 = {"urn:ratesvc:history_loading"}
 
 
 @dataclass(frozen=True)
-class Mark:
+class Shown:
     """The answers of a replica up to the moment of a request. The answer to that request must not fall behind them.
 
     Concurrent requests may be answered in any order.
@@ -54,32 +54,32 @@ class Invariant:
     _today: tuple[date, int] = (date.min, 0)
     _given: set[str] = field(default_factory=set)
     _series: dict[tuple[date, str], None] = field(default_factory=dict)
-    _accepted: dict[tuple[date, int], Shown] = field(default_factory=dict)
+    _accepted: dict[tuple[date, int], Rates] = field(default_factory=dict)
 
     @property
-    def mark(self) -> Mark:
+    def shown(self) -> Shown:
         """Take it before a request that runs beside others."""
-        return Mark(self._today, dict(sorted(self._accepted)), len(self._series))
+        return Shown(self._today, dict(sorted(self._accepted)), len(self._series))
 
     def must_show(self, effective: date, revision: int) -> None:
         """Requests from now on may not get an older sheet as today's."""
         self._today = max(self._today, (effective, revision))
 
-    def check(self, path: str, status: int, content_type: str, body: bytes, mark: Mark | None = None) -> None:
+    def check(self, path: str, status: int, content_type: str, body: bytes, before: Shown | None = None) -> None:
         """Check one answer to a GET without `quote` or `codes`, and add what is wrong to `violations`."""
         self.checked += 1
         try:
-            problems = self._problems(path, status, content_type, body, mark or self.mark)
+            problems = self._problems(path, status, content_type, body, before or self.shown)
         except Exception as error:  # noqa: BLE001 -- other readers would fail on it too
             problems = [f"unreadable: {error!r}"]
         for problem in problems:
             self.violations.append(f"{self.now():%Y-%m-%d %H:%M} {path} {status}: {problem}")
 
-    def _problems(self, path: str, status: int, content_type: str, body: bytes, mark: Mark) -> list[str]:
+    def _problems(self, path: str, status: int, content_type: str, body: bytes, before: Shown) -> list[str]:
         if status == 304:
             return []
         if path in READERS:
-            return self._claims(path, status, body, mark)
+            return self._claims(path, status, body, before)
         document = json.loads(body, parse_float=Decimal, parse_int=int) if "json" in content_type else None
         if status != 200:
             gone = ["was answered before"] if path in self._given else []
@@ -89,9 +89,9 @@ class Invariant:
         self.holds_a_sheet = True
         if DAY.fullmatch(path):
             self._given.add(path)
-        return [*self._numbers(document, mark), *self._day(path, document, mark)]
+        return [*self._numbers(document, before), *self._day(path, document, before)]
 
-    def _claims(self, path: str, status: int, body: bytes, mark: Mark) -> list[str]:
+    def _claims(self, path: str, status: int, body: bytes, before: Shown) -> list[str]:
         if status != 200:
             is_loading = any(kind.encode() in body for kind in HONEST_503) and path not in self._given
             is_honest = status >= 500 and (is_loading or not self.holds_a_sheet)
@@ -100,7 +100,7 @@ class Invariant:
         claims, published = list(READERS[path](body)), self.published()
         wrong = [claim for claim in claims if not any(_agrees(claim, one) for one in published.get(claim[0], ()))]
         if path.startswith("/v1/series"):
-            lost = set(list(self._series)[: mark.series]) - {claim[:2] for claim in claims}
+            lost = set(list(self._series)[: before.series]) - {claim[:2] for claim in claims}
             self._series |= dict.fromkeys(claim[:2] for claim in claims)
             if lost:
                 return [f"no longer in the series: {sorted(lost)}"]
@@ -114,7 +114,7 @@ class Invariant:
             return [f"{kind} though this replica holds a sheet"]
         return []
 
-    def _numbers(self, document: Mapping[str, Any], mark: Mark) -> list[str]:
+    def _numbers(self, document: Mapping[str, Any], before: Shown) -> list[str]:
         effective = date.fromisoformat(document["effective_date"])
         shown = {code: (row["nominal"], Decimal(row["value"])) for code, row in document["rates"].items()}
         wordings = [
@@ -123,7 +123,7 @@ class Invariant:
         ]
         wrong = [] if shown in wordings else [f"not the figures that the Bank set for {effective}"]
         revision = document["revision"]
-        if mark.revisions.get(effective, 0) > revision:
+        if before.revisions.get(effective, 0) > revision:
             wrong.append(f"a later revision of {effective} was there before revision {revision}")
         if self._accepted.setdefault((effective, revision), shown) != shown:
             wrong.append(f"revision {revision} of {effective} was another before")
@@ -132,7 +132,7 @@ class Invariant:
                 wrong.append(f"{code}: unit rate × nominal is not the value")
         return wrong
 
-    def _day(self, path: str, document: Mapping[str, Any], mark: Mark) -> list[str]:
+    def _day(self, path: str, document: Mapping[str, Any], before: Shown) -> list[str]:
         effective, requested = (date.fromisoformat(document[name]) for name in ("effective_date", "date"))
         set_by_then = [day for day in self.published() if day <= requested]
         right = max(set_by_then, default=None)
@@ -143,8 +143,8 @@ class Invariant:
             if requested != self.now().astimezone(MOSCOW).date():
                 wrong.append(f"today is not {requested}")
             shown = (effective, document["revision"])
-            if shown < mark.today:
-                wrong.append(f"went back from {mark.today} to {shown}")
+            if shown < before.today:
+                wrong.append(f"went back from {before.today} to {shown}")
             self._today = max(self._today, shown)
         if NEXT.fullmatch(path) and effective <= self.now().astimezone(MOSCOW).date():
             wrong.append(f"{effective} is not to come")

@@ -111,7 +111,7 @@ class Soak:
             client.flushall()
 
     async def D1_killed(self) -> None:
-        self.may_lose = len(self.fleet.readers.flying)
+        self.may_lose = len(self.fleet.readers.unanswered)
         self.fleet.programs[1].kill()
         await self.lasts()
         await self.fleet.again(1)

@@ -121,7 +121,7 @@ class Seeded(Served):
 
 
 @dataclass
-class Stage:
+class OverRedis:
     """A Redis of its own, the Bank and a clock, and the ways to start services over them."""
 
     own: RealRedis
@@ -163,10 +163,12 @@ class Stage:
 
 
 @pytest.fixture
-def stage(bank: Bank, clock: Clock, fault: Fault, tmp_path: Path, settings: Settings, serve: Serve) -> Iterator[Stage]:
+def stage(
+    bank: Bank, clock: Clock, fault: Fault, tmp_path: Path, settings: Settings, serve: Serve
+) -> Iterator[OverRedis]:
     own = RealRedis(tmp_path / "redis")
     with running(own):
-        yield Stage(own, bank, clock, fault, tmp_path, settings, serve)
+        yield OverRedis(own, bank, clock, fault, tmp_path, settings, serve)
 
 
 async def restarts_empty(own: RealRedis, served: Seeded, load: Load) -> None:
@@ -209,7 +211,7 @@ LOSSES = {
 
 
 @pytest.mark.parametrize("row", LOSSES)
-async def test_what_redis_lost_is_written_again(row: str, stage: Stage) -> None:
+async def test_what_redis_lost_is_written_again(row: str, stage: OverRedis) -> None:
     """Without a request to the Bank; tests/service/test_sync.py has more that Redis may lose."""
     async with stage.seeded() as served, under_load(served) as load:
         asked = len(stage.bank.asked)
@@ -219,7 +221,7 @@ async def test_what_redis_lost_is_written_again(row: str, stage: Stage) -> None:
 
 
 @pytest.mark.timed
-async def test_C2_stopped_and_continued(stage: Stage) -> None:
+async def test_C2_stopped_and_continued(stage: OverRedis) -> None:
     """Redis hangs: no request waits half a second, no tick a second, and 2 s after it goes on it is used."""
     async with stage.seeded() as served:
         statuses = {path: (await served.get(path))[0] for path in KINDS}
@@ -246,7 +248,7 @@ async def test_C2_stopped_and_continued(stage: Stage) -> None:
 
 
 @pytest.mark.timed
-async def test_C3_absent_at_the_start(stage: Stage) -> None:
+async def test_C3_absent_at_the_start(stage: OverRedis) -> None:
     """Without Redis a replica is ready as soon as the Bank has answered, and fills Redis when it appears."""
     stage.bank.publish(*map(sheet, DAYS))
     stage.own.kill()
@@ -258,7 +260,7 @@ async def test_C3_absent_at_the_start(stage: Stage) -> None:
         await stage.fault.recovers(stage.is_filled)
 
 
-async def test_C4_absent_at_the_start_like_the_bank(stage: Stage) -> None:
+async def test_C4_absent_at_the_start_like_the_bank(stage: OverRedis) -> None:
     """Redis and the Bank are absent: the service lives, is not ready, and every address of rates says when to retry."""
     bank = stage.bank
     bank.publish(*map(sheet, DAYS))
@@ -281,7 +283,7 @@ async def test_C4_absent_at_the_start_like_the_bank(stage: Stage) -> None:
 
 
 @pytest.mark.faults
-async def test_C5_loading(stage: Stage) -> None:
+async def test_C5_loading(stage: OverRedis) -> None:
     """Redis reads its file and says LOADING: the service does without it, and then uses it again."""
     own = stage.own
     with own.client() as client:
@@ -316,7 +318,7 @@ REFUSALS: dict[str, tuple[Change, Change, str]] = {
 
 
 @pytest.mark.parametrize("row", REFUSALS)
-async def test_redis_takes_no_writes(row: str, stage: Stage) -> None:
+async def test_redis_takes_no_writes(row: str, stage: OverRedis) -> None:
     """A sheet that comes meanwhile is served, and stored later."""
     refuse, mend, kind = REFUSALS[row]
     async with stage.seeded() as served, under_load(served) as load:
@@ -338,7 +340,7 @@ PASSWORDS = {"WRONGPASS": (f":{CANARY}@", CANARY, "another"), "NOAUTH": ("", "",
 
 
 @pytest.mark.parametrize("how", ["WRONGPASS", *in_faults("NOAUTH")])
-async def test_C9_a_password_that_was_changed(how: str, stage: Stage, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_C9_a_password_that_was_changed(how: str, stage: OverRedis, capfd: pytest.CaptureFixture[str]) -> None:
     """The password is changed: the service warns, shows it nowhere, and goes on once the old one is valid again."""
     user, old, new = PASSWORDS[how]
     with stage.own.client() as client:
@@ -367,7 +369,7 @@ def _hang_up_on_all(client: redis.Redis) -> None:
     ("number", "comes_back"),
     [(signal.SIGKILL, RealRedis.restart), (signal.SIGSTOP, lambda master: master.signal(signal.SIGCONT))],
 )
-async def test_C11_sentinel_failover(number: int, comes_back: Callable[[RealRedis], None], stage: Stage) -> None:
+async def test_C11_sentinel_failover(number: int, comes_back: Callable[[RealRedis], None], stage: OverRedis) -> None:
     """The master dies or hangs: writes go on with the new one within seconds, and nothing goes backwards."""
     master = RealRedis(stage.folder / "master", appendonly="yes")
     replica = RealRedis(stage.folder / "replica", replicaof=f"127.0.0.1 {master.port}")
@@ -413,7 +415,7 @@ def _knows_all(sentinel: Sentinel) -> bool:
         return bool(found["num-slaves"] == 1 and found["num-other-sentinels"] == 2)
 
 
-async def test_C12_an_old_master_comes_back(stage: Stage) -> None:
+async def test_C12_an_old_master_comes_back(stage: OverRedis) -> None:
     """Redis is suddenly one that knows less: the service serves what is newer, and writes it there."""
     async with stage.seeded() as served, under_load(served):
         with stage.own.client() as client:
@@ -426,7 +428,7 @@ async def test_C12_an_old_master_comes_back(stage: Stage) -> None:
         assert await served.next_is_saturday()
 
 
-async def test_C13_a_cluster(stage: Stage) -> None:
+async def test_C13_a_cluster(stage: OverRedis) -> None:
     """A cluster of three: all keys share a slot, announcements and leases work, and lost keys are rewritten."""
     nodes = cluster_nodes(stage.folder)
     with running(*nodes):
@@ -455,7 +457,7 @@ BAD_WAYS: dict[str, tuple[str, object]] = {
 
 
 @pytest.mark.parametrize("how", ["blackhole", *in_faults("resets", "damage", "delay")])
-async def test_C14_a_bad_way_to_redis(how: str, stage: Stage, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_C14_a_bad_way_to_redis(how: str, stage: OverRedis, capfd: pytest.CaptureFixture[str]) -> None:
     """The connection is silent, slow, cut or damaged: answers stay right, nobody waits or learns the password."""
     own = stage.own
     with own.client() as client:
@@ -479,7 +481,7 @@ async def test_C14_a_bad_way_to_redis(how: str, stage: Stage, capfd: pytest.Capt
     assert CANARY not in "".join(capfd.readouterr())
 
 
-async def test_C14_what_does_not_verify_is_a_miss(stage: Stage) -> None:
+async def test_C14_what_does_not_verify_is_a_miss(stage: OverRedis) -> None:
     """A service starts over a connection that flips bits, without the Bank: it serves right figures or says 503."""
     async with stage.seeded():
         pass
@@ -527,7 +529,7 @@ GARBAGE = {"text": foreign(b"hello"), "wrong type": other_types, "ten megabytes"
 
 
 @pytest.mark.parametrize("what", ["text", *in_faults("wrong type", "ten megabytes")])
-async def test_C15_garbage_under_our_keys(what: str, stage: Stage) -> None:
+async def test_C15_garbage_under_our_keys(what: str, stage: OverRedis) -> None:
     """A foreign value is never served, also by a replica that starts with it, and is repaired."""
     async with stage.seeded() as served, under_load(served):
         right = (await served.get("/v1/rates"))[2]
@@ -546,7 +548,7 @@ async def _answers(served: Served, right: bytes) -> bool:
     return bool(json.loads((await served.get("/v1/rates"))[2])["rates"] == json.loads(right)["rates"])
 
 
-async def test_C15_garbage_in_the_place_of_a_lease(stage: Stage) -> None:
+async def test_C15_garbage_in_the_place_of_a_lease(stage: OverRedis) -> None:
     """A value without expiry in place of a lease would stop the polls for ever: the service removes it."""
     async with stage.seeded() as served:
         key = served.key("lease:poll")
@@ -564,7 +566,7 @@ async def test_C15_garbage_in_the_place_of_a_lease(stage: Stage) -> None:
 
 @pytest.mark.timed
 @pytest.mark.faults
-async def test_C16_no_connection_left(stage: Stage) -> None:
+async def test_C16_no_connection_left(stage: OverRedis) -> None:
     """A thousand calls at once wait a moment at most for a connection; requests do not notice."""
     async with stage.seeded() as served:
         store = served.service.store
@@ -591,7 +593,7 @@ async def test_C16_no_connection_left(stage: Stage) -> None:
 
 
 @pytest.mark.faults
-async def test_C17_a_thousand_cancelled_commands(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_C17_a_thousand_cancelled_commands(stage: OverRedis, monkeypatch: pytest.MonkeyPatch) -> None:
     """A command that was cancelled leaves no answer behind for the next one."""
     for limit in ("ANSWER_TIMEOUT_S", "QUEUE_S"):  # so that nothing else ends a command
         monkeypatch.setattr(f"ratesvc.storage.redis.{limit}", 15.0)
@@ -623,7 +625,7 @@ async def test_C17_a_thousand_cancelled_commands(stage: Stage, monkeypatch: pyte
     assert cancelled >= reached_redis >= 300
 
 
-async def test_C18_two_leaders(stage: Stage) -> None:
+async def test_C18_two_leaders(stage: OverRedis) -> None:
     """A lease expires while its holder waits for the Bank: both replicas ask and write, and it is one revision."""
     bank = stage.bank
     waits, goes_on = asyncio.Event(), asyncio.Event()
@@ -652,7 +654,7 @@ async def test_C18_two_leaders(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("how", [how for how in get_args(Failure) if how != "silent"] + in_faults("silent"))
-async def test_C19_every_call_of_a_refresh_fails_once(how: Failure, stage: Stage) -> None:
+async def test_C19_every_call_of_a_refresh_fails_once(how: Failure, stage: OverRedis) -> None:
     """One call of a refresh fails, each in turn: answers stay right, the sheet is served, and soon it is stored."""
     bank, day, calendar = stage.bank, FRIDAY, WorkCalendar()
     async with proxying(stage.own.port) as proxy, stage.seeded(proxy.url) as served:

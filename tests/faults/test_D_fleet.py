@@ -46,12 +46,12 @@ async def test_D1_kill_9_of_one_of_two_under_load(
     """One of two replicas is killed: of 200 requests a second only those are lost that it was answering."""
     async with fleet(shared_by(bank, redis_url), bank, tmp_path, front=front) as two:
         await two.readers.more(200)
-        flying = len(two.readers.flying)
+        unanswered = len(two.readers.unanswered)
         two.programs[0].kill()
         await fault.recovers(lambda: two.readers.only("replica1"), within_s=3)
         await two.again(0)
         await two.readers.more(200)
-    assert two.readers.lost <= flying
+    assert two.readers.lost <= unanswered
 
 
 @pytest.mark.faults
@@ -102,8 +102,8 @@ async def test_D3_a_replica_that_stands_still_behind_caddy(bank: Bank, redis_url
         two.programs[0].kill(signal.SIGSTOP)
         try:
             await two.readers.only("replica1")
-            waiting = set(two.readers.flying)
-            await eventually(lambda: waiting.isdisjoint(two.readers.flying))
+            waiting = set(two.readers.unanswered)
+            await eventually(lambda: waiting.isdisjoint(two.readers.unanswered))
             await two.readers.only("replica1")
         finally:
             two.programs[0].kill(signal.SIGCONT)

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 from conftest import LONG, in_faults
-from host_pages import ELEMENT, LINK, Stage, Verdict, chromium_judges, firefox_judges, on_stage, page, script
+from host_pages import ELEMENT, LINK, HostSite, Verdict, chromium_judges, firefox_judges, on_stage, page, script
 from hostile import (
     BEHAVIOURS,
     COMPONENT,
@@ -37,7 +37,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 @pytest_asyncio.fixture(scope=SESSION, loop_scope=SESSION, params=["chromium", *in_faults("firefox")])
-async def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
+async def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[HostSite]:
     async with on_stage() as stage:
         folder = tmp_path_factory.mktemp("firefox")
         async with chromium_judges(stage) if request.param == "chromium" else firefox_judges(stage, folder):
@@ -54,7 +54,7 @@ def converter(live: Live) -> str:
     return script(f"{live.url}/widget/converter.js")
 
 
-async def playing_the_service(stage: Stage, loader: str) -> str:
+async def playing_the_service(stage: HostSite, loader: str) -> str:
     """The stage has the loader, too, so that it can answer as it likes. Returns the loader's address there."""
     stage.answers["/widget/rates.js"] = 200, await got(loader)
     return f"{stage.url}/widget/rates.js"
@@ -69,7 +69,7 @@ def check(seen: Verdict, *, rows: bool = False) -> None:
 
 
 @pytest.mark.parametrize("way", NAMED)
-async def test_E13_names_in_the_html(stage: Stage, loader: str, way: str) -> None:
+async def test_E13_names_in_the_html(stage: HostSite, loader: str, way: str) -> None:
     """Named elements in a host's HTML, as in a comment, hide properties of its document: rows, and only ours."""
     evil = f"{stage.url}/widget/x"
     for names in (["currentScript"], ["createElementNS"], ["defaultView"], ["host"], [*NAMES, *GLOBALS]):
@@ -80,7 +80,7 @@ async def test_E13_names_in_the_html(stage: Stage, loader: str, way: str) -> Non
         assert stage.asked["/widget/rows.json"] == 0
 
 
-async def test_E13_a_form_around_it(stage: Stage, loader: str) -> None:
+async def test_E13_a_form_around_it(stage: HostSite, loader: str) -> None:
     """A form around the element whose fields have the names of methods: rows or the link."""
     fields = "".join(f'<input name="{name}">' for name in FIELDS)
     for more in ("", ' lang="ru"'):
@@ -88,14 +88,14 @@ async def test_E13_a_form_around_it(stage: Stage, loader: str) -> None:
 
 
 @pytest.mark.parametrize("way", POLLUTIONS)
-async def test_E13_polluted_prototypes(stage: Stage, loader: str, converter: str, way: str) -> None:
+async def test_E13_polluted_prototypes(stage: HostSite, loader: str, converter: str, way: str) -> None:
     """Keys that every object inherits become no handler, no link and no option of a request: rows or the link."""
     for attributes in ('lang="en"', 'lang="ru" spark="30" converter="1"', 'lang="en" layout="inline" code="USD"'):
         body = f"<cbr-rates {attributes}>{LINK}</cbr-rates>"
         check(await stage.judged(page(POLLUTIONS[way], loader, body=body, after=converter)))
 
 
-async def test_E13_replaced_methods(stage: Stage, loader: str) -> None:
+async def test_E13_replaced_methods(stage: HostSite, loader: str) -> None:
     """Methods that return this, nothing or a promise, or that throw, wherever the loader asks one: rows or the link.
 
     A short run takes some of them, chosen by SEED. The element has a state, unless the method that sets it is gone.
@@ -114,7 +114,7 @@ async def test_E13_replaced_methods(stage: Stage, loader: str) -> None:
 
 
 @pytest.mark.parametrize("way", LIBRARIES)
-async def test_E13_libraries_and_polyfills(stage: Stage, loader: str, way: str) -> None:
+async def test_E13_libraries_and_polyfills(stage: HostSite, loader: str, way: str) -> None:
     """Libraries that extend arrays and elements, polyfills of promises, elements and shadow DOM: rows or the link."""
     for attributes in ('lang="en"', 'lang="ru" spark="30" columns="name,next,change,percent"'):
         body = f"<cbr-rates {attributes}>{LINK}</cbr-rates>"
@@ -122,7 +122,7 @@ async def test_E13_libraries_and_polyfills(stage: Stage, loader: str, way: str) 
 
 
 @pytest.mark.parametrize("way", [*TO_THE_LINK, *TO_THE_ROWS])
-async def test_E13_documents_and_moves(stage: Stage, loader: str, way: str) -> None:
+async def test_E13_documents_and_moves(stage: HostSite, loader: str, way: str) -> None:
     """Without constructable style sheets, in another document, moved, removed, copied: rows or the link, and an event.
 
     Where the rows are, their style is.
@@ -137,7 +137,7 @@ async def test_E13_documents_and_moves(stage: Stage, loader: str, way: str) -> N
 
 @pytest.mark.parametrize("status", [503, *in_faults(200)])
 @pytest.mark.parametrize("way", FLOODS)
-async def test_E13_floods(stage: Stage, loader: str, way: str, status: int) -> None:
+async def test_E13_floods(stage: HostSite, loader: str, way: str, status: int) -> None:
     """A refresh of months, an attribute or element that changes at every frame, a service that fails: no flood.
 
     Neither of requests nor of events. Of 120 different elements in a second a hundred ask.
@@ -153,7 +153,7 @@ async def test_E13_floods(stage: Stage, loader: str, way: str, status: int) -> N
 
 
 @pytest.mark.parametrize("way", ["open", "closed", "nested", "slotted"])
-async def test_E13_in_another_component(stage: Stage, loader: str, converter: str, way: str) -> None:
+async def test_E13_in_another_component(stage: HostSite, loader: str, converter: str, way: str) -> None:
     """In the shadow DOM of another component it has the page's language, its converter, and an event that gets out."""
     rates = f"<cbr-rates converter=1>{LINK}</cbr-rates>"
     inside = {"nested": "<inner-card></inner-card>", "slotted": ""}.get(way, rates)
@@ -166,7 +166,7 @@ async def test_E13_in_another_component(stage: Stage, loader: str, converter: st
     assert seen.converter, seen
 
 
-async def test_E13_a_hostile_answer(stage: Stage, loader: str, converter: str) -> None:
+async def test_E13_a_hostile_answer(stage: HostSite, loader: str, converter: str) -> None:
     """A pinned loader makes no script, handler, style or frame of a hostile answer, and no link but http and https."""
     own = await playing_the_service(stage, loader)
     for name, text in answers().items():
@@ -176,7 +176,7 @@ async def test_E13_a_hostile_answer(stage: Stage, loader: str, converter: str) -
 
 
 @pytest.mark.parametrize("way", ["names", "every key", "frozen", "shadow DOM", "moved into a frame"])
-async def test_E13_under_a_strict_policy(stage: Stage, live: Live, way: str) -> None:
+async def test_E13_under_a_strict_policy(stage: HostSite, live: Live, way: str) -> None:
     """The same under the builder's strict code, a policy and Trusted Types: not one violation."""
     code = await pasted(live.url, "element", "csp=1&lang=en")
     rule = code.split("Your style sheet:  ")[1].split("\n")[0]

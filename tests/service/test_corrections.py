@@ -84,8 +84,8 @@ async def test_todays_sheet_is_corrected_in_the_evening(bank: Bank, held: Served
         corrected = corrects(bank, FRIDAY)
         await poll_twice(held)
         assert await answered(held, FRIDAY) == (corrected, 2)
-        await reader.heard(1)
-        assert reader.told == [("revision", str(FRIDAY), 2)]
+        await reader.receives(1)
+        assert reader.received == [("revision", str(FRIDAY), 2)]
 
 
 async def test_health_names_a_correction_that_is_not_confirmed_yet(bank: Bank, held: Served, clock: Clock) -> None:

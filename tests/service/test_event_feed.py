@@ -20,7 +20,7 @@ THURSDAY, FRIDAY, SATURDAY = (date(2026, 4, day) for day in (23, 24, 25))
 NOON = datetime(2026, 4, 24, 9, tzinfo=UTC)
 
 
-class Told:
+class FeedUnderTest:
     """A feed that has told of Thursday's and Friday's sheets."""
 
     def __init__(self) -> None:
@@ -45,38 +45,38 @@ def kinds(found: list[Event]) -> list[str]:
 
 
 @pytest.fixture
-async def told() -> Told:
-    made = Told()
+async def fed() -> FeedUnderTest:
+    made = FeedUnderTest()
     while made.end.newest != FRIDAY:
         await made.feed.after(made.end)
     return made
 
 
-async def test_a_change_is_told_a_moment_later(told: Told) -> None:
+async def test_a_change_is_told_a_moment_later(fed: FeedUnderTest) -> None:
     """Until then a new reader begins before the change: its first answers may come from a replica that lacks it."""
-    before = told.end
-    waiting = asyncio.create_task(told.feed.after(before))
+    before = fed.end
+    waiting = asyncio.create_task(fed.feed.after(before))
     begun = asyncio.get_running_loop().time()
-    told.holds(SATURDAY)
-    assert told.end == before
-    returning = told.feed.after(before)
+    fed.holds(SATURDAY)
+    assert fed.end == before
+    returning = fed.feed.after(before)
     assert kinds(await returning) == kinds(await waiting) == [events.SHEET]
     assert asyncio.get_running_loop().time() - begun >= event_feed.SPREAD_S * 0.99
-    assert told.end.newest == SATURDAY
+    assert fed.end.newest == SATURDAY
 
 
-async def test_changes_in_one_moment_are_told_together(told: Told) -> None:
+async def test_changes_in_one_moment_are_told_together(fed: FeedUnderTest) -> None:
     """The last of them has as long to spread as the first."""
-    before = told.end
-    told.holds(SATURDAY)
-    told.holds(SATURDAY, 2)
-    (event,) = await told.feed.after(before)
-    assert (event.sheet, event.place) == (told.end.sheets[-1], told.end)
+    before = fed.end
+    fed.holds(SATURDAY)
+    fed.holds(SATURDAY, 2)
+    (event,) = await fed.feed.after(before)
+    assert (event.sheet, event.place) == (fed.end.sheets[-1], fed.end)
     assert event.sheet
     assert event.sheet.number == 2
 
 
-async def test_readers_at_one_place_cost_as_much_as_one(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_readers_at_one_place_cost_as_much_as_one(fed: FeedUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand are told in the same moment."""
     computed: list[Place] = []
     missed = events.missed
@@ -86,34 +86,34 @@ async def test_readers_at_one_place_cost_as_much_as_one(told: Told, monkeypatch:
         return missed(place, *more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(event_feed, "missed", counted)
-    before = told.end
-    readers = [asyncio.create_task(told.feed.after(before)) for _ in range(1000)]
-    told.holds(SATURDAY)
+    before = fed.end
+    readers = [asyncio.create_task(fed.feed.after(before)) for _ in range(1000)]
+    fed.holds(SATURDAY)
     assert {tuple(kinds(found)) for found in await asyncio.gather(*readers)} == {(events.SHEET,)}
     assert len(computed) <= 2
 
 
-async def test_many_events_come_in_parts(told: Told) -> None:
+async def test_many_events_come_in_parts(fed: FeedUnderTest) -> None:
     """Each part goes on where the one before ended."""
     for days in range(1, 121):
-        told.history.add(Revision(sheet(THURSDAY - days * ONE_DAY), 1, NOON))
-    place, heard = Place.from_id(str(THURSDAY - 120 * ONE_DAY)), []
-    while place != told.end:
-        part = await told.feed.after(place)
+        fed.history.add(Revision(sheet(THURSDAY - days * ONE_DAY), 1, NOON))
+    place, received = Place.from_id(str(THURSDAY - 120 * ONE_DAY)), []
+    while place != fed.end:
+        part = await fed.feed.after(place)
         assert 0 < len(part) <= event_feed.BATCH
-        heard += part
-        place = heard[-1].place
-    assert kinds(heard) == [events.SHEET] * 121 + [events.IN_FORCE]
+        received += part
+        place = received[-1].place
+    assert kinds(received) == [events.SHEET] * 121 + [events.IN_FORCE]
 
 
-async def test_a_feed_that_closes_lets_its_readers_go(told: Told) -> None:
+async def test_a_feed_that_closes_lets_its_readers_go(fed: FeedUnderTest) -> None:
     """Now and from now on, and tells who wants to know."""
     closed: list[bool] = []
-    told.feed.streams.add(lambda: closed.append(told.feed.closed))
-    waiting = asyncio.create_task(told.feed.after(told.end))
+    fed.feed.streams.add(lambda: closed.append(fed.feed.closed))
+    waiting = asyncio.create_task(fed.feed.after(fed.end))
     await asyncio.sleep(0)
-    told.feed.close()
-    assert (await waiting, await told.feed.after(None), closed) == ([], [], [True])
+    fed.feed.close()
+    assert (await waiting, await fed.feed.after(None), closed) == ([], [], [True])
 
 
 async def test_before_the_first_sheet_nobody_is_told_anything() -> None:

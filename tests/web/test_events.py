@@ -35,7 +35,7 @@ NOWHERE = "redis://127.0.0.1:1/0"
 FIRST = "2026-04-24.1-7fe99e88"
 IDS = [f"{FIRST}_2026-04-25.1-99c35439", f"{FIRST}_2026-04-25.2-300b3baa", "2026-04-25.2-300b3baa"]
 """Of a day's three events."""
-TOLD = [("sheet", "2026-04-25", 1), ("revision", "2026-04-25", 2), ("in_force", "2026-04-25", 2)]
+EVENTS = [("sheet", "2026-04-25", 1), ("revision", "2026-04-25", 2), ("in_force", "2026-04-25", 2)]
 RESET = [("reset", "", 0)]
 
 
@@ -73,13 +73,13 @@ async def a_day_passes(bank: Bank, served: Served, clock: Clock, *readers: Reade
     bank.publish(sheet(SATURDAY))
     await served.service.refresh()
     for reader in readers:
-        await reader.heard(1)
+        await reader.receives(1)
     await is_corrected(bank, served, SATURDAY, 1)
     for reader in readers:
-        await reader.heard(2)
+        await reader.receives(2)
     await midnight(served, clock)
     for reader in readers:
-        await reader.heard(3)
+        await reader.receives(3)
 
 
 async def test_a_publication_a_correction_and_midnight_on_two_replicas(
@@ -90,7 +90,7 @@ async def test_a_publication_a_correction_and_midnight_on_two_replicas(
         async with reading(one.url) as first, reading(two.url) as second:
             await a_day_passes(bank, one, clock, first, second)
         for reader in (first, second):
-            assert (reader.ids, reader.told) == (IDS, TOLD)
+            assert (reader.ids, reader.received) == (IDS, EVENTS)
             assert reader.blocks[0] == {"retry": "3000", "id": FIRST}
         path = first.documents()[-1]["url"].removeprefix(one.url.replace("127.0.0.1", "localhost"))
         status, _, body = await two.get(path)
@@ -99,11 +99,11 @@ async def test_a_publication_a_correction_and_midnight_on_two_replicas(
 
 async def continues(served: Served) -> None:
     """A reader of any of the day's events gets the rest: a missed sheet with its correction is one event."""
-    rest = {FIRST: [("sheet", "2026-04-25", 2), TOLD[2]], IDS[0]: TOLD[1:], IDS[1]: TOLD[2:], IDS[2]: []}
-    for last, told in rest.items():
+    rest = {FIRST: [("sheet", "2026-04-25", 2), EVENTS[2]], IDS[0]: EVENTS[1:], IDS[1]: EVENTS[2:], IDS[2]: []}
+    for last, expected in rest.items():
         async with reading(served.url, last) as reader:
-            await reader.heard(len(told))
-            assert (reader.told, reader.last_id) == (told, IDS[2])
+            await reader.receives(len(expected))
+            assert (reader.received, reader.last_id) == (expected, IDS[2])
             assert reader.blocks[0] == {"retry": "3000", "id": last}
 
 
@@ -132,20 +132,21 @@ async def test_after_a_total_loss_readers_go_on_if_their_figures_are_right(
     bank.publish(sheet(SATURDAY, shift=1))
     clock.moment = datetime(2026, 4, 24, 21, 0, tzinfo=UTC)
     async with started(serve, settings) as served:
-        for last, told in (
+        for last, expected in (
             (FIRST, [("sheet", "2026-04-25", 1), ("in_force", "2026-04-25", 1)]),
             (IDS[0], RESET),
             (IDS[1], [("in_force", "2026-04-25", 1)]),
         ):
             async with reading(served.url, last) as reader:
-                await reader.heard(len(told))
-                assert (reader.told, reader.documents()[-1]["url"].endswith("/v1/rates")) == (told, told == RESET)
+                await reader.receives(len(expected))
+                assert reader.received == expected
+                assert reader.documents()[-1]["url"].endswith("/v1/rates") == (expected == RESET)
         async with reading(served.url, IDS[2]) as reader:
             bank.publish(sheet(TUESDAY))
             clock.moment = datetime(2026, 4, 27, 15, 0, tzinfo=UTC)
             await served.service.refresh()
-            await reader.heard(1)
-            assert reader.told == [("sheet", "2026-04-28", 1)]
+            await reader.receives(1)
+            assert reader.received == [("sheet", "2026-04-28", 1)]
             assert reader.last_id.startswith(f"{IDS[2]}_2026-04-28.1-")
 
 
@@ -154,18 +155,18 @@ async def test_without_redis_every_reader_is_told(bank: Bank, settings: Settings
     settings = msgspec.structs.replace(settings, redis=Redis(url=NOWHERE))
     async with started(serve, settings) as one, reading(one.url) as reader:
         await a_day_passes(bank, one, clock, reader)
-        assert (reader.ids, reader.told) == (IDS, TOLD)
+        assert (reader.ids, reader.received) == (IDS, EVENTS)
     async with (
         started(serve, settings) as again,
         reading(again.url, IDS[2]) as reader,
         reading(again.url, FIRST) as late,
     ):
-        await late.heard(2)
-        assert late.told == [("sheet", "2026-04-25", 1), ("in_force", "2026-04-25", 1)]
+        await late.receives(2)
+        assert late.received == [("sheet", "2026-04-25", 1), ("in_force", "2026-04-25", 1)]
         await is_corrected(bank, again, SATURDAY, 2)
-        await late.heard(3)
-        await reader.heard(1)
-        assert (late.told[2:], reader.told) == ([("revision", "2026-04-25", 2)], RESET)
+        await late.receives(3)
+        await reader.receives(1)
+        assert (late.received[2:], reader.received) == ([("revision", "2026-04-25", 2)], RESET)
 
 
 async def test_a_reader_that_changes_replicas_hears_nothing_twice(
@@ -183,13 +184,13 @@ async def test_a_reader_that_changes_replicas_hears_nothing_twice(
             bank.publish(sheet(TUESDAY))
             clock.moment = datetime(2026, 4, 27, 15, 0, tzinfo=UTC)
             await late.service.refresh()
-            await reader.heard(1)
-            assert reader.told == [("sheet", "2026-04-28", 1)]
+            await reader.receives(1)
+            assert reader.received == [("sheet", "2026-04-28", 1)]
         async with reading(one.url, reader.last_id) as reader:
             await one.service.refresh()
             await is_corrected(bank, one, TUESDAY, 1)
-            await reader.heard(1)
-            assert reader.told == [("revision", "2026-04-28", 2)]
+            await reader.receives(1)
+            assert reader.received == [("revision", "2026-04-28", 2)]
 
 
 async def test_a_reader_that_was_away_for_a_week_gets_each_sheet(
@@ -204,8 +205,8 @@ async def test_a_reader_that_was_away_for_a_week_gets_each_sheet(
     async with started(serve, settings) as again:
         await eventually(lambda: len(again.service.history.days) == 7)
         async with reading(again.url, reader.last_id) as reader:
-            await reader.heard(6)
-            assert reader.told == [*(("sheet", str(day), 1) for day in days), ("in_force", str(days[-1]), 1)]
+            await reader.receives(6)
+            assert reader.received == [*(("sheet", str(day), 1) for day in days), ("in_force", str(days[-1]), 1)]
 
 
 @pytest.mark.parametrize(
@@ -214,13 +215,13 @@ async def test_a_reader_that_was_away_for_a_week_gets_each_sheet(
 async def test_a_foreign_id_gets_a_reset(foreign: str, bank: Bank, settings: Settings, serve: Serve) -> None:
     """No id, one of the future or of the distant past, one of other figures. Later events follow."""
     async with started(serve, settings) as served, reading(served.url, foreign) as stranger:
-        await stranger.heard(1)
-        assert (stranger.told, stranger.ids) == (RESET, [FIRST])
+        await stranger.receives(1)
+        assert (stranger.received, stranger.ids) == (RESET, [FIRST])
         assert stranger.documents()[0]["url"].endswith("/v1/rates")
         bank.publish(sheet(SATURDAY))
         await served.service.refresh()
-        await stranger.heard(2)
-        assert stranger.told[1:] == TOLD[:1]
+        await stranger.receives(2)
+        assert stranger.received[1:] == EVENTS[:1]
 
 
 async def test_the_address_of_an_event_answers_on_every_replica(
@@ -239,7 +240,7 @@ async def test_the_address_of_an_event_answers_on_every_replica(
         monkeypatch.setattr(Store, "revisions", slowly)
         for shift in range(5):
             await is_corrected(bank, one, SATURDAY, shift)
-            await reader.heard(shift + 1)
+            await reader.receives(shift + 1)
             path = reader.documents()[-1]["url"].partition("/v1/")[2]
             status, _, _ = await slow.get(f"/v1/{path}")
             assert (path, status) == (path, 200)
@@ -328,7 +329,7 @@ async def test_a_reader_that_reads_nothing_is_dropped(
     monkeypatch.setattr(events, "MOST_STREAMS", 2)
     async with started(serve, settings) as running, reading(running.url, long_ago) as other:
         with await stuck(running, long_ago) as reader:
-            await other.heard(MOST_SHEETS)
+            await other.receives(MOST_SHEETS)
             monkeypatch.setattr(connections, "PATIENCE_S", 0.3)
             await eventually(lambda: has_place(running))
             taken = b""
@@ -346,7 +347,7 @@ async def test_a_stop_ends_every_stream_at_once(settings: Settings, serve: Serve
         async with started(serve, settings) as running:
             reader = await after.enter_async_context(reading(running.url, long_ago))
             after.enter_context(await stuck(running, long_ago))
-            await reader.heard(MOST_SHEETS)
+            await reader.receives(MOST_SHEETS)
 
             async def both_are_open() -> bool:
                 return float((await running.samples())["ratesvc_event_streams"]) == 2
@@ -370,16 +371,16 @@ async def test_a_process_continues_and_stops_with_open_streams(bank: Bank, tmp_p
             assert reader.events == []
         bank.publish(sheet(in_force, shift=1))
         async with reading(program.url, reader.last_id) as present:
-            await present.heard(1)
+            await present.receives(1)
         program.kill()
         await program.ended()
     async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url) as program:
         await program.ready()
         async with reading(program.url, reader.last_id) as absent:
-            await absent.heard(1)
+            await absent.receives(1)
             program.kill(signal.SIGTERM)
             async with asyncio.timeout(connections.FINISH_S):
                 assert await program.ended() == 0
             await eventually(lambda: absent.ended)
-    assert absent.told == [("revision", str(in_force), 2)]
+    assert absent.received == [("revision", str(in_force), 2)]
     assert absent.ids == present.ids
