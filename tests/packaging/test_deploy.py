@@ -126,6 +126,10 @@ def test_compose_has_two_healthy_replicas_behind_a_proxy() -> None:
     assert COMPOSE["networks"]["store"] == {"internal": True}
     assert {name for name, one in services.items() if "store" in one["networks"]} == {"ratesvc", "valkey"}
     assert {name for name, one in services.items() if "ports" in one} == {"proxy", "tls"}
+    assert services["proxy"]["ports"] == ["127.0.0.1:8080:8080"], "the world would reach it past Caddy"
+    _, *options = services["valkey"]["command"]
+    kept = {"--appendonly": "yes", "--maxmemory": "256mb", "--maxmemory-policy": "noeviction"}
+    assert dict(zip(options[::2], options[1::2], strict=True)) == kept
     waits = [one["condition"] for service in services.values() for one in service.get("depends_on", {}).values()]
     assert waits == ["service_healthy"] * 3
     assert all("healthcheck" in one for name, one in services.items() if name != "ratesvc")
@@ -235,6 +239,7 @@ def test_kubernetes_lets_prometheus_read_every_replica() -> None:
     assert service["metadata"]["labels"][spec["jobLabel"]] == "ratesvc"
     assert [one["port"] for one in spec["endpoints"]] == [one["name"] for one in service["spec"]["ports"]] == ["admin"]
     assert service["spec"]["ports"][0]["targetPort"] == "admin"
+    assert service["spec"]["publishNotReadyAddresses"], "a replica without rates would not be read"
     # Another Service must not be selected as well.
     assert not spec["selector"]["matchLabels"].items() <= KUBERNETES["Service/ratesvc"]["metadata"]["labels"].items()
 
@@ -275,17 +280,44 @@ def test_kubernetes_lets_a_replica_reach_the_bank_and_its_redis_only() -> None:
     assert [one for one in refused if may_send(*one)] == []
 
 
+def test_kubernetes_shows_health_and_metrics_to_monitoring_only() -> None:
+    """Everybody may ask the public port, the namespace of Prometheus the other one."""
+    rules = KUBERNETES["NetworkPolicy/ratesvc"]["spec"]["ingress"]
+    names = "kubernetes.io/metadata.name"
+    admitted = {
+        port["port"]: [one["namespaceSelector"]["matchLabels"][names] for one in rule.get("from", ())]
+        for rule in rules
+        for port in rule["ports"]
+    }
+    assert admitted == {"http": [], "admin": ["monitoring"]}
+
+
 def test_kubernetes_gives_no_rights() -> None:
     """Not root, nothing to write on, no capability, no token, no variables of other services."""
     assert POD["spec"]["enableServiceLinks"] is POD["spec"]["automountServiceAccountToken"] is False
     assert POD["spec"]["securityContext"]["runAsNonRoot"]
     assert POD["spec"]["securityContext"]["runAsUser"] == UID
+    assert POD["spec"]["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert CONTAINER["securityContext"] == {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
     assert CONTAINER["image"] == f"ratesvc:{__version__}"
+
+
+def test_a_replica_gets_the_memory_that_it_needs() -> None:
+    """256 MB (docs/speed.md); under systemd its engine needs as much."""
+    unit = re.findall(r"^MemoryMax=([0-9]+)M$", UNIT.read_text("utf-8"), re.MULTILINE)
+    given = [CONTAINER["resources"]["limits"]["memory"], COMPOSE["services"]["ratesvc"]["mem_limit"]]
+    assert [int(amount.rstrip("Mim")) >= 256 for amount in given] == [True, True]
+    assert [int(amount) >= 2 * 256 for amount in unit] == [True]
+
+
+def test_kubernetes_replaces_a_replica_once_the_new_one_is_ready() -> None:
+    """So no request fails during an upgrade."""
+    rolling = KUBERNETES["Deployment/ratesvc"]["spec"]["strategy"]["rollingUpdate"]
+    assert (rolling["maxUnavailable"], rolling["maxSurge"]) == (0, 1)
 
 
 def kubernetes_settings() -> Settings:
@@ -335,4 +367,17 @@ def test_systemd_lets_the_service_end_its_engine_itself() -> None:
     assert same == {name: service[name] for name in ("User", "WorkingDirectory", "EnvironmentFile")}
     assert f"-- {service['ExecStart'].split()[0]} " in beside
     assert float(service["TimeoutStopSec"]) > grace(settings)
-    assert service["RestartPreventExitStatus"] == "78"
+    # It is restarted for as long as it takes, also if it hangs, but not after a wrong setting.
+    restarts = ("Type", "WatchdogSec", "Restart", "RestartPreventExitStatus", "StartLimitIntervalSec")
+    assert [service[name] for name in restarts] == ["notify", "60", "on-failure", "78", "0"]
+
+
+def test_systemd_gives_no_rights() -> None:
+    """As SECURITY.md says: a private folder, a read-only system, no capability, a filter of system calls."""
+    service = dict(re.findall(r"^([A-Za-z]+)=(.*)$", UNIT.read_text("utf-8"), re.MULTILINE))
+    assert service["StateDirectoryMode"] == "0700"
+    assert (service["ProtectSystem"], service["SystemCallFilter"]) == ("strict", "~@privileged @resources")
+    assert service["CapabilityBoundingSet"] == service["AmbientCapabilities"] == ""
+    assert {"NoNewPrivileges", "ProtectHome", "PrivateTmp", "PrivateDevices"} <= {
+        n for n in service if service[n] == "yes"
+    }
