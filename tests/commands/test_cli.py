@@ -331,6 +331,8 @@ async def test_settings_and_health_are_json_too(command: Command, bank: Bank, tm
             url = f"http://{name}:{port}/livez"
             assert (code, json.loads(out)) == (0, {"url": url, "alive": True, "status": 200, "answer": "ok"})
         assert command("healthcheck", RATESVC_PORT=port) == (0, "ok\n", "")
+        # With a second port for probes the public one has none.
+        assert command("healthcheck", RATESVC_PORT="1", RATESVC_ADMIN_PORT=port) == (0, "ok\n", "")
 
 
 @pytest.mark.slow

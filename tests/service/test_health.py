@@ -50,6 +50,8 @@ def test_a_sheet_shows_the_newest_and_when_the_next_is_due() -> None:
     assert (frozen["status"], frozen["output"]) == ("warn", "every rate is the same as in the sheet before")
     assert health.sheet(SEEN, replace(IN_FORCE, flags=("large_move",)))["status"] == "pass"
     assert health.sheet(SEEN, None)["observedValue"] is None
+    late = replace(SEEN, next_late=True)
+    assert [health.sheet(one, None)["status"] for one in (late, replace(late, stale=True))] == ["warn", "fail"]
 
 
 def test_a_fetch_shows_its_outcome_and_the_sheets_held_back() -> None:
@@ -143,6 +145,20 @@ async def test_livez_fails_right_after_a_block(served: Served, monkeypatch: pyte
         status, _, body = await served.get("/livez")
     assert (status, body) == (503, b"the event loop stood for 12 s\n")
     assert (await served.get("/livez"))[0] == 200
+
+
+async def test_health_is_looked_at_once_in_five_seconds(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often it is asked."""
+    looks: list[int] = []
+
+    def look(_: Service) -> dict[str, health.Check]:
+        looks.append(1)
+        return {"x": {"status": "pass"}}
+
+    monkeypatch.setattr(Service, "health", look)
+    for _ in range(3):
+        assert (await served.get("/health"))[0] == 200
+    assert len(looks) == 1
 
 
 async def test_health_has_eight_checks(served: Served, clock: Clock) -> None:

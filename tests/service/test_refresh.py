@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 from conftest import Clock, Serve, Served, eventually
 from fake_bank import Bank, daily_xml, sheet, unavailable
+from listener import reading
 from sheets import all_times, changed, plausible, times
 
 from ratesvc.bank.admission import Admission, Admitted, Quarantined, Recent, Unconfirmed, admit
@@ -26,6 +27,7 @@ from ratesvc.service.app import Service
 from ratesvc.service.confirmation import MOST_UNCONFIRMED, UnconfirmedSheets
 from ratesvc.service.health import Check
 from ratesvc.service.refresh import Cycle
+from ratesvc.storage.store import Store
 
 THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
 
@@ -151,6 +153,17 @@ async def test_every_replica_warns_until_the_bank_answers_one(bank: Bank, settin
             await other.service.poll()
             await eventually(lambda: not one.service.telemetry.failures)
             assert [fetching(served)["status"] for served in (one, other)] == ["pass", "pass"]
+
+
+async def test_a_replica_that_stops_frees_its_lease_and_its_readers(served: Served, store: Store) -> None:
+    """At once, while it still answers, and it asks the Bank no more."""
+    assert not await store.poll_lease.take()
+    async with reading(served.url) as reader:
+        await served.service.retire()
+        await eventually(lambda: reader.ended)
+    assert await store.poll_lease.take()
+    assert (await served.get("/v1/rates"))[0] == 200
+    assert [task for task in asyncio.all_tasks() if task.get_name() in ("poll", "heartbeat", "listen")] == []
 
 
 async def test_two_replicas_share_a_port(bank: Bank, settings: Settings, serve: Serve) -> None:

@@ -24,9 +24,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
 from ratesvc.config import Log, Settings
-from ratesvc.domain.workdays import at
-from ratesvc.service.telemetry import Metrics, Route, Watchdog
+from ratesvc.domain.workdays import at, utc_now
+from ratesvc.errors import FetchFailed, SourceError, StoreUnavailable
+from ratesvc.service.refresh import Cycle
+from ratesvc.service.telemetry import Metrics, Route, Telemetry, Watchdog
 from ratesvc.storage.quarantine import Case
+from ratesvc.storage.redis import Call
 from ratesvc.storage.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -236,9 +239,32 @@ async def test_the_log_says_once_that_a_sheet_is_late_and_when_it_came(
         bank.publish(sheet(SATURDAY))
         await served.service.poll()
         await served.service.tick()
+    assert "repaired" not in [line["event"] for line in logged]
     said = [line for line in logged if line["event"].startswith("sheet_")]
     assert [line["event"] for line in said] == ["sheet_late", "sheet_overdue", "sheet_missing", "sheet_came"]
     assert (said[2]["today"], said[2]["in_force"]) == (str(SATURDAY), str(FRIDAY))
+
+
+async def test_trouble_with_redis_is_logged_once_for_each_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And that it is over once Redis takes writes; each call that failed is counted."""
+    told = Telemetry(utc_now)
+    calls = [*["timeout"] * 3, *["memory"] * 2, "", ""]
+    with capture_logs() as logged:
+        for place, kind in enumerate(calls):
+            trouble = StoreUnavailable("Redis: …", kind) if kind else None
+            told.redis_call(Call("get", 0.1, trouble, refusing=place < len(calls) - 1))
+    assert [line.get("kind", line["event"]) for line in logged] == ["timeout", "memory", "store_back"]
+    counted = re.findall(rb'redis_errors_total{kind="([a-z]+)"} ([0-9.]+)', told.metrics.text())
+    assert dict(counted) == {b"timeout": b"3.0", b"memory": b"2.0"}
+    # A mirror that fails is named once a minute.
+    failed = Cycle("failed", failure=FetchFailed([("h", SourceError("dns", "x"))]))
+    for again_s, times in ((60.0, 1), (0.0, 2)):
+        monkeypatch.setattr("ratesvc.service.telemetry.LOG_AGAIN_S", again_s)
+        with capture_logs() as logged:
+            told = Telemetry(utc_now)
+            for _ in range(2):
+                told.refreshed(failed, nothing_held=False)
+        assert [line["event"] for line in logged] == ["fetch_failed"] * times
 
 
 async def test_a_blocked_loop_is_noticed_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:

