@@ -6,12 +6,14 @@ import asyncio
 import gzip
 from collections.abc import AsyncIterator
 from datetime import date
+from pathlib import Path
 
 import pytest
 from aiohttp import web
+from certificates import Authority
 from fake_bank import Bank, Misbehaviour, bank_running, daily_xml, sheet
 
-from ratesvc.bank.client import BankClient, Limits, Pace
+from ratesvc.bank.client import BankClient, Limits, Pace, trusted
 from ratesvc.domain.rates import Sheet
 from ratesvc.errors import BadDocument, FetchFailed
 
@@ -60,9 +62,23 @@ async def test_a_day_is_asked_for_as_the_bank_writes_it(bank: Bank, client: Bank
         (says(200, b"<" + b"x" * 70_000), "oversize", "more than 60000 bytes"),
         (says(302, Location="https://example.org/"), "redirect", "another host"),
         (says(302, Location="file:///etc/passwd"), "redirect", "another host"),
+        (says(302, Location="http://127.0.0.1:1/"), "redirect", "another host, port"),
         (says(302, Location="/scripts/XML_daily.asp"), "redirect", "more than 3"),
     ],
-    ids=["403 html", "500", "html", "empty", "truncated", "gzip", "demo", "oversize", "elsewhere", "file", "loop"],
+    ids=[
+        "403 html",
+        "500",
+        "html",
+        "empty",
+        "truncated",
+        "gzip",
+        "demo",
+        "oversize",
+        "elsewhere",
+        "file",
+        "port",
+        "loop",
+    ],
 )
 async def test_a_bad_answer_is_named(
     bank: Bank, client: BankClient, behaviour: Misbehaviour, kind: str, words: str
@@ -72,6 +88,12 @@ async def test_a_bad_answer_is_named(
     failure = await fails(client)
     assert failure.kind == kind
     assert words in str(failure)
+
+
+def test_an_authority_is_trusted_besides_those_of_the_system(tmp_path: Path) -> None:
+    """A network's proxy may open TLS for some addresses only."""
+    own = trusted(str(Authority(tmp_path).ca_file))
+    assert own.cert_store_stats()["x509"] == trusted(None).cert_store_stats()["x509"] + 1
 
 
 async def test_no_error_repeats_the_password_of_a_mirror(bank: Bank, client: BankClient) -> None:

@@ -293,20 +293,23 @@ def test_the_bank_answers_a_future_day_with_the_newest_sheet() -> None:
 
 
 def test_a_catalogue_or_a_series_is_never_a_part_of_one() -> None:
-    """A mirror would take a part for the whole."""
-    part = History(WorkCalendar(), [Revision(sheet(FRIDAY), 1, FETCHED)])
-    series = {"VAL_NM_RQ": USD, "date_req1": "01/07/1992", "date_req2": "28/04/2026"}
+    """A mirror would take a part for the whole: while history is loaded, and if a sheet of last week is missing."""
+    part, gap = History(WorkCalendar(), [Revision(sheet(FRIDAY), 1, FETCHED)]), history()
+    gap.add(Revision(sheet(date(2026, 4, 29)), 1, FETCHED))
+    with pytest.raises(HistoryLoading):
+        dialect("cbr").routes["/scripts/XML_valFull.asp"](request_of({}, MONDAY_NOON, part))
+    series = {"VAL_NM_RQ": USD, "date_req1": "01/04/2026", "date_req2": "29/04/2026"}
     for name, path, given in [
-        ("cbr", "/scripts/XML_valFull.asp", {}),
         ("cbr", "/scripts/XML_dynamic.asp", series),
         *(("ecb", f"/eurofxref-hist{rest}", {}) for rest in (".csv", ".zip", ".xml", "-90d.xml")),
         ("rbc", "/tsv/cb/{numeric}.tsv", {"numeric": "840"}),
-        ("frankfurter", "/v1/{when}", {"when": "2020-01-01.."}),
-        ("frankfurter-v2", "/rates", {"from": "2020-01-01"}),
-        ("openexchangerates", "/api/time-series.json", {"start": "2020-01-01", "end": "2026-04-24"}),
+        ("frankfurter", "/v1/{when}", {"when": "2026-04-01.."}),
+        ("frankfurter-v2", "/rates", {"from": "2026-04-01"}),
+        ("openexchangerates", "/api/time-series.json", {"start": "2026-04-01", "end": "2026-04-29"}),
     ]:
-        with pytest.raises(HistoryLoading):
-            dialect(name).routes[path](request_of(given, MONDAY_NOON, part))
+        for held, now in ((part, MONDAY_NOON), (gap, MONDAY_NOON + timedelta(days=3))):
+            with pytest.raises(HistoryLoading):
+                dialect(name).routes[path](request_of(given, now, held))
 
 
 def test_v2_lists_the_currencies_of_thirty_days_or_all_of_them() -> None:
@@ -319,6 +322,14 @@ def test_v2_lists_the_currencies_of_thirty_days_or_all_of_them() -> None:
         (MONDAY_NOON, {"providers": "ECB"}, 0),
     ):
         assert len(json.loads(content("frankfurter-v2", "/currencies", given, now))) == count
+
+
+def test_v2_answers_two_weeks_ahead_with_the_newest_sheet() -> None:
+    """Under its own date; no later day."""
+    (record,) = json.loads(content("frankfurter-v2", "/rates", {"date": "2026-05-09", "quotes": "USD"}))
+    assert record["date"] == "2026-04-25"
+    with pytest.raises(NotYetSet):
+        content("frankfurter-v2", "/rates", {"date": "2026-05-10"})
 
 
 def test_an_unknown_id_has_an_empty_series() -> None:

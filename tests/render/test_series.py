@@ -260,3 +260,18 @@ def test_no_cell_is_a_formula(tag: str | None) -> None:
     cells = [cell for row in csv.reader(text.splitlines(), delimiter=separator) for cell in row]
     assert all(PLAIN_CELL.fullmatch(cell) for cell in cells), cells
     assert sum(cell.startswith("-0") for cell in cells) == 1
+
+
+@pytest.mark.parametrize(
+    ("tag", "file"),
+    [
+        (None, "date,code,unit_rate|2026-04-24,USD,75.5273|2026-04-25,USD,|"),
+        ("en", "\ufeffdate,code,unit_rate|2026-04-24,USD,75.5273|2026-04-25,USD,|"),
+        ("ru", "\ufeffdate;code;unit_rate|2026-04-24;USD;75,5273|2026-04-25;USD;|"),
+        ("de-CH", "\ufeffdate,code,unit_rate|2026-04-24,USD,75.5273|2026-04-25,USD,|"),
+    ],
+)
+def test_a_table_is_what_excel_in_that_country_reads(tag: str | None, file: str) -> None:
+    """Semicolons where a comma stands before the decimals; a mark of UTF-8, but not for programs."""
+    rows = {"date": ["2026-04-24", "2026-04-25"], "code": ["USD", "USD"], "unit_rate": ["75.5273", ""]}
+    assert tables.to_csv([rows], language(tag)) == file.replace("|", "\r\n").encode()

@@ -358,6 +358,13 @@ async def test_a_recorded_request_of_a_client_gets_its_sheet(
     assert parse_daily(document).says_the_same_as(sheet(day))
 
 
+async def test_the_first_value_of_a_repeated_parameter_counts(served: Served) -> None:
+    """Unless it is empty."""
+    expected = (await served.get("/frankfurter/v1/latest?base=USD"))[2]
+    for query in ("base=USD&base=EUR", "base=&base=USD"):
+        assert (await served.get(f"/frankfurter/v1/latest?{query}"))[2] == expected
+
+
 async def test_an_amount_is_repeated_as_it_was_given(served: Served) -> None:
     """Equal amounts may be written in several ways; the first request does not decide for the next."""
     asked = (

@@ -6,12 +6,12 @@ import json
 import time
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from email.utils import format_datetime
+from email.utils import format_datetime, formatdate
 from typing import Any
 
 import pytest
 from conftest import Clock, Serve, Served, eventually, unhurried
-from fake_bank import Bank, sheet
+from fake_bank import Bank, sheet, workdays
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from ratesvc.bank.client import DEMO_HEADER
@@ -107,6 +107,8 @@ def test_a_client_that_has_the_body_gets_304() -> None:
     assert answer.choose(headers(if_none_match=""), NOON) == (200, "identity")
     several = CIMultiDict([("If-None-Match", '"other"'), ("If-None-Match", BODY.etag("identity"))])
     assert answer.choose(CIMultiDictProxy(several), NOON) == (304, "identity")
+    several = CIMultiDict([("Accept-Encoding", "zstd"), ("Accept-Encoding", "br")])
+    assert answer.choose(CIMultiDictProxy(several), NOON) == (200, "br")
     assert reply(None, 503).choose(headers(if_none_match="*"), NOON) == (503, "identity")
 
 
@@ -194,9 +196,12 @@ def test_the_head_marks_the_demo(*, demo: bool) -> None:
     assert (DEMO_HEADER in lines(reply(demo=demo))) == demo
 
 
-def test_a_head_is_written_anew_when_the_second_has_passed() -> None:
-    """A clock that was set back counts as another second."""
+def test_a_head_is_written_anew_when_the_second_has_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that was set back counts as another second. Date is the true time, also where the clock stands still."""
     answer = reply(publication=PUBLICATION)
+    for seconds in (1776978000, 1776978001):
+        monkeypatch.setattr(time, "time", lambda seconds=seconds: seconds)
+        assert lines(answer, NOON)["Date"] == formatdate(seconds, usegmt=True)
     first = lines(answer, DUE - timedelta(seconds=59))
     assert first["Cache-Control"].startswith("public, max-age=58,")
     for now, max_age in ((DUE - timedelta(seconds=30), 29), (DUE - timedelta(seconds=45), 44), (DUE, 60)):
@@ -267,9 +272,110 @@ async def test_answers_are_remembered_unless_no_cache_may_keep_them(served: Serv
     first = await served.get(path)
     kept = publication.answers[path]
     assert ((await served.get(path))[2], publication.answers[path]) == (first[2], kept)
+    async with served.http.post(served.url + path) as answer:
+        assert answer.status == 405
     assert (await served.get("/v1/rates?codes=U"))[0] == 400
     assert (await served.get("/health"))[0] == 200
     assert not {"/v1/rates?codes=U", "/health"} & publication.answers.keys()
+
+
+DAY, SERIES, RANGE = (
+    "/v1/rates/2026-04-21",
+    "/v1/series?codes=USD&since=2026-04-01",
+    "/frankfurter/v1/2026-04-01..2026-04-21",
+)
+V2, ECB, OXR = "/frankfurter/v2/rates?from=2026-04-01&to=2026-04-21", "/ecb/eurofxref", "/openexchangerates/api"
+TABLE = "/v1/series.csv?codes=USD&since=2026-04-01"
+VARIANTS = (
+    *("/v1/rates", "/v1/rates/next", DAY, "/v1/rates/2026-04-22"),
+    *(
+        f"{DAY}{more}"
+        for more in (
+            "?lang=ru",
+            "?quote_currency=USD",
+            "?quote_currency=EUR",
+            "?codes=USD",
+            "?codes=USD,EUR",
+            "/USD.txt",
+        )
+    ),
+    *(f"{DAY}.csv{more}" for more in ("", "?locale=en", "?locale=ru", "?quote_currency=USD", "?codes=USD")),
+    *(f"{DAY}/{more}" for more in ("EUR.txt", "USD.txt?quote_currency=EUR")),
+    *(f"{SERIES}{more}" for more in ("", "&until=2026-04-10", "&fill=daily", "&group=month", "&quote_currency=EUR")),
+    *(f"{TABLE}{more}" for more in ("", "&locale=ru", "&locale=en", "&fill=daily", "&lang=ru", "&group=month")),
+    *("/v1/currencies", "/v1/currencies?lang=ru", "/v1/convert?amount=10&from=USD&to=EUR"),
+    *(
+        f"/v1/convert?amount={more}"
+        for more in ("10.00&from=USD&to=EUR", "10&from=EUR&to=USD", "10&from=USD&to=EUR&date=2026-04-21")
+    ),
+    *(f"/rate?lang=en&date=2026-04-21&code=USD{more}" for more in ("", "&amount=10", "&amount=10.5")),
+    *("/rate?lang=ru&date=2026-04-21&code=USD", "/rate?lang=en&date=2026-04-21&code=EUR"),
+    *("/rate?lang=en&date=2026-04-22&code=USD", "/widget?lang=en", "/widget?lang=ru", "/widget?lang=en&codes=USD"),
+    *("/widget?lang=en&style=none", "/widget?lang=en&shadow=1", "/widget?lang=en&theme=dark", "/widget/frame?lang=en"),
+    *(
+        "/widget/rows.json?lang=en",
+        "/widget/card.svg?lang=en",
+        "/widget/card.svg?lang=ru",
+        "/widget?lang=en&date=2026-04-21",
+    ),
+    *(
+        f"/frankfurter/v1/{more}"
+        for more in ("latest", "latest?amount=10", "latest?amount=10.00", "latest?base=USD", "currencies")
+    ),
+    *(f"{RANGE}{more}" for more in ("", "?base=USD", "?symbols=USD", "?amount=10", "?amount=10.00")),
+    *("/frankfurter/v1/2026-04-01..2026-04-10", "/frankfurter/v1/2026-04-02..2026-04-21"),
+    *(f"{V2}{more}" for more in ("", "&base=USD", "&quotes=USD", "&group=week", "&group=month", "&expand=providers")),
+    *("/frankfurter/v2/rates.csv?from=2026-04-01&to=2026-04-21", "/frankfurter/v2/rates?date=2026-04-21"),
+    *(f"{ECB}-hist{more}" for more in (".csv", ".csv?base=USD", ".xml", ".zip", "-90d.xml?base=USD")),
+    *(f"{ECB}{more}" for more in ("-daily.xml", "-daily.xml?base=USD", ".zip", ".zip?base=USD")),
+    *(
+        f"{OXR}/{more}"
+        for more in ("latest.json", "latest.json?base=EUR", "latest.json?symbols=EUR", "latest.json?callback=a")
+    ),
+    *(f"{OXR}/latest.json?callback=b", f"{OXR}/historical/2026-04-21.json", f"{OXR}/historical/2026-04-20.json"),
+    *(f"{OXR}/convert/{more}/USD/EUR" for more in ("10", "10.00", "11")),
+    *(
+        f"{OXR}/time-series.json?start=2026-04-0{more}"
+        for more in ("1&end=2026-04-21", "2&end=2026-04-21", "1&end=2026-04-20")
+    ),
+    *(
+        "/cbr-xml-daily/daily_json.js",
+        "/cbr-xml-daily/archive/2026/04/21/daily_json.js",
+        "/cbr-xml-daily/daily_jsonp.js",
+    ),
+    *(
+        "/cbr-xml-daily/latest.js",
+        "/cbr-xml-daily/daily.xml",
+        "/cbr-xml-daily/daily_eng.xml",
+        "/cbr-xml-daily/daily_utf8.xml",
+    ),
+    *(
+        "/rbc/tsv/840/2026/04/21.tsv",
+        "/rbc/tsv/840/2026/04/22.tsv",
+        "/rbc/tsv/978/2026/04/21.tsv",
+        "/rbc/tsv/cb/840.tsv",
+    ),
+    *(
+        "/scripts/XML_daily.asp?date_req=21/04/2026",
+        "/scripts/XML_daily_eng.asp?date_req=21/04/2026",
+        "/rbc/tsv/cb/978.tsv",
+    ),
+    *("/scripts/XML_val.asp", "/scripts/XML_valFull.asp", "/prebid/currency.json", "/chart.svg?codes=USD&lang=en"),
+)
+
+
+async def test_no_two_addresses_share_an_answer(bank: Bank, settings: Settings, serve: Serve, clock: Clock) -> None:
+    """Whatever tells them apart is in the key of the body that is kept, whichever is asked for first."""
+    bank.publish(*map(sheet, workdays(date(2026, 3, 10), 35)))
+    clock.advance(hours=5)
+    for targets in (VARIANTS, VARIANTS[::-1]):
+        async with serve(unhurried(settings)) as served:
+            await served.filled()
+            first: dict[tuple[str, bytes], str] = {}
+            for target in targets:
+                status, headers, body = await served.get(target)
+                assert status == 200, target
+                assert (other := first.setdefault((headers["Content-Type"], body), target)) == target, other
 
 
 async def test_the_date_of_an_answer_is_that_of_the_last_change(

@@ -36,6 +36,7 @@ async def test_today_is_the_sheet_in_force_with_its_change(served: Served) -> No
     assert document["previous_effective_date"] == "2026-04-23"
     assert document["next_effective_date"] is None
     assert (document["next_expected_at"], document["next_due_at"]) == AWAITED
+    assert document["fetched_at"] == "2026-04-24T09:00:00Z"
     assert (document["stale"], document["next_overdue"], document["revision"]) == (False, False, 1)
     now, before = sheet(FRIDAY).by_code["TRY"], sheet(THURSDAY).by_code["TRY"]
     assert document["rates"]["TRY"]["change"] == now.unit_rate - before.unit_rate
@@ -52,6 +53,10 @@ async def test_next_is_not_yet_set_until_the_bank_has_set_it(bank: Bank, served:
     for path in ("/v1/rates/next.csv", "/v1/rates/next/USD.txt"):
         status, _, body = await served.get(path)
         assert (status, read(body)["expected_at"], read(body)["due_at"]) == (404, *AWAITED)
+    for hour, is_overdue in ((17, False), (18, True)):
+        clock.moment = datetime(2026, 4, 24, hour, tzinfo=UTC)
+        await served.service.tick()
+        assert read((await served.get("/v1/rates/next"))[2])["overdue"] == is_overdue
     bank.publish(sheet(SATURDAY))
     clock.moment = datetime(2026, 4, 24, 13, 30, tzinfo=UTC)
     await served.service.refresh()
