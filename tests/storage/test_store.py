@@ -121,6 +121,17 @@ async def test_two_replicas_that_put_at_once_agree(store: Store, other: Store) -
     assert await stored(store) == both[:1]
 
 
+async def test_a_write_that_is_tried_changes_nothing(store: Store, redis: Redis, namespace: str) -> None:
+    """After a refusal it tells whether Redis takes writes again. Otherwise nothing is tried."""
+    await redis.config_resetstat()
+    await store.check_writes()
+    assert "cmdstat_set" not in await redis.info("commandstats")
+    store.connection.refusing = True
+    await store.check_writes()
+    assert not store.connection.refusing
+    assert [key async for key in redis.scan_iter(f"{{{namespace}}}*")] == []
+
+
 async def test_no_command_carries_more_than_ten_values(store: Store, redis: Redis) -> None:
     """A column takes up to 100 kB, and a command may take 0.4 s."""
     held = [revision(day=DAY + timedelta(days=number)) for number in range(21)]
