@@ -67,7 +67,7 @@ def test_no_number_of_the_bank_becomes_a_float(name: str) -> None:
     assert wrong == []
 
 
-TEMPLATES = {path.name: path.read_text("utf-8") for path in (PACKAGE / "render/templates").iterdir()}
+TEMPLATES = {path.name: path.read_text("utf-8") for path in (PACKAGE / "render/templates").rglob("*.*")}
 # What is written as it is: our styles and scripts, and in snippets.html code that the builder escapes as a whole.
 AS_IT_IS = re.compile(r'(style|script)\("[a-z]+"\)|rules|included|iframe\(origin .*')
 

@@ -16,7 +16,8 @@ from ratesvc.render.page import Site
 
 Part = dict[str, Any]
 
-HOST, DAY = b"http://localhost:8080", re.compile(rb'(?<=[/=])2022-11-18|(?<="example":")2022-11-18')
+EXAMPLE_HOST = "http://localhost:8080"
+HOST, DAY = EXAMPLE_HOST.encode(), re.compile(rb'(?<=[/=])2022-11-18|(?<="example":")2022-11-18')
 """What the file's requests say. A service puts its own address and a day whose rates it holds in their place."""
 
 

@@ -1,4 +1,4 @@
-"""Pages for people: the builder at /, /rate, /docs and its twins for programs, /openapi.json and others."""
+"""Pages for people: the builder at /, /rate, /docs, its guides and its twins for programs, /openapi.json and others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from ratesvc.render import contract
 from ratesvc.render.json import JSON
 from ratesvc.render.language import language_or_default
 from ratesvc.render.page import ASSETS, HTML, Site, own_page
-from ratesvc.render.pages import rate, reference
+from ratesvc.render.pages import guides, rate, reference
+from ratesvc.render.pages.guides import GUIDES
 from ratesvc.render.pages.rate import Question
 from ratesvc.render.tables import NDJSON
 from ratesvc.render.widget import builder
@@ -45,7 +46,7 @@ LONGEST_AMOUNT = 30
 NOT_FOUND_HEADERS = own_page("home", img_src="'self'")
 SWITCHES = ("unit", "symbols", "head", "pending")
 OF_ONE_LAYOUT = (*("columns", "decimals", "unit", "symbols", "head"), *("spark", "converter", "width", "height"))
-DOCS_HEADERS = own_page("docs", "docs", img_src="'self'")
+DOCS_HEADERS, GUIDE_HEADERS = own_page("docs", "docs", img_src="'self'"), own_page("docs", img_src="'self'")
 CATALOGUE = "/.well-known/api-catalog"
 LINKSET = 'application/linkset+json; profile="https://www.rfc-editor.org/info/rfc9727"'
 TEXT = "text/plain; charset=utf-8"
@@ -64,6 +65,7 @@ def routes(service: Service, site: Site, others: Mapping[str, Handler]) -> dict[
         "/rate": _in_the_readers_language(partial(_rate, service, site)),
         "/openapi.json": partial(_document, service, site),
         "/docs": _in_the_readers_language(partial(_docs, service, site, others, asyncio.Lock())),
+        **{f"/docs/{name}": _in_the_readers_language(partial(_guide, service, site, name)) for name in GUIDES},
         "/favicon.ico": fixed(Body(ICON_FILE.read_bytes(), "image/svg+xml", (PICTURE_POLICY,)), ICON),
         CATALOGUE: partial(_catalogue, service, site),
         "/llms.txt": partial(_for_language_models, service, site),
@@ -181,6 +183,11 @@ async def _docs(
             return html(reference.page(site, day, tag, answers, problems), *DOCS_HEADERS)
 
         return await _reference(service, tag, render)
+
+
+async def _guide(service: Service, site: Site, name: str, request: web.Request) -> Answer:
+    tag = reference.tag_of(LenientParams(request).language())
+    return await _reference(service, f"{name} {tag}", lambda _: html(guides.page(name, site, tag), *GUIDE_HEADERS))
 
 
 async def _own_answers(

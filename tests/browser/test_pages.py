@@ -44,17 +44,85 @@ async def test_the_reference_fits_every_screen(browser: Browser, live: Live, sch
         assert await spy.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
         assert await spy.page.is_visible("details[open] pre")
         await spy.page.fill("#find", "card svg")
-        assert [
-            await one.get_attribute("href") for one in await spy.page.query_selector_all("nav li li a:visible")
-        ] == ["#card"]
-        assert await spy.page.locator("article:visible").count() == 1
+        assert await spy.page.get_attribute("#search li:first-child a", "href") == "#card"
+        assert not await spy.page.is_visible(".contents > ul")
         await spy.page.press("#find", "Enter")
         assert await spy.page.evaluate("location.hash") == "#card"
-        await spy.page.fill("#find", "nowhere")
-        assert await spy.page.inner_text("output") == "No address has these words."
+        await spy.page.fill("#find", "xyzzy")
+        assert await spy.page.inner_text("output") == "Nothing here has these words."
         await spy.page.fill("#find", "")
         await spy.page.click('nav a[href="#convert"]')
         assert await spy.page.evaluate("location.hash") == "#convert"
+        assert spy.told == []
+
+
+QUESTIONS = {
+    "en": {
+        "tomorrow's rate": ("calling", "next"),
+        "weekend": ("calling", "Saturday"),
+        "Excel": ("calling", "spreadsheet"),
+        "monthly mean": ("calling", "Monthly"),
+        "how is it rounded?": ("accounting", "Rounding"),
+        "corrections": ("accounting", "Corrections"),
+        "all of history": ("calling", "/v1/history.csv"),
+        "rate limits": ("calling", "limits"),
+        "compatibility": ("calling", "Compatibility"),
+        "503": ("", "503"),
+    },
+    "ru": {
+        "курс на завтра": ("calling", "завтра"),
+        "выходные": ("calling", "выходные"),
+        "Excel": ("calling", "Excel"),
+        "средний за месяц": ("calling", "Средние"),
+        "как округляется": ("accounting", "Округление"),
+        "исправления": ("accounting", "Исправления"),
+        "вся история": ("calling", "/v1/history.csv"),
+        "лимит запросов": ("calling", "лимита"),
+        "совместимость": ("calling", "Совместимость"),
+        "503": ("", "503"),
+    },
+}
+WORDS = {
+    "en": "tomorrow yesterday today excel spreadsheet error errors round rounding cache caching etag pandas grafana "
+    "csv json webhook telegram stream weekend holiday month average limit retry busy nominal revision cross history "
+    "invoice",
+    "ru": "завтра сегодня вчера таблица ошибка ошибки округлить кеш кеширование pandas grafana csv json вебхук "
+    "telegram поток выходной праздник месяц средний лимит повторить номинал версия исправить кросс история счёт "
+    "зарплата бухгалтер закон",
+}
+
+
+@pytest.mark.parametrize("lang", ["en", "ru"])
+async def test_the_search_of_the_reference_answers_what_people_ask(browser: Browser, live: Live, lang: str) -> None:
+    """Ten questions by the first three results, each with the words of the answer; thirty words find something."""
+    page = await browser.new_page()
+    await page.goto(f"{live.url}/docs?lang={lang}")
+    for question, (guide, words) in QUESTIONS[lang].items():
+        await page.fill("#find", question)
+        results = [
+            (str(await one.locator("a").get_attribute("href")), await one.inner_text())
+            for one in (await page.locator("#search li").all())[:3]
+        ]
+        assert [text for address, text in results if f"/docs/{guide}" in address or not guide], (question, results)
+        assert any(words in text for _, text in results), (question, results)
+    nothing = []
+    for word in WORDS[lang].split():
+        await page.fill("#find", word)
+        if not await page.locator("#search li").count():
+            nothing.append(word)
+    assert nothing == []
+    await page.close()
+
+
+async def test_a_result_of_the_search_leads_to_its_place_in_a_guide(browser: Browser, live: Live) -> None:
+    """The guide is a page of this service with its own address in the examples, under its own CSP."""
+    async with spying(browser, live.url) as spy:
+        await spy.opens(f"{live.url}/docs?lang=ru", "networkidle")
+        await spy.page.fill("#find", "power query")
+        await spy.page.press("#find", "Enter")
+        await spy.page.wait_for_url("**/docs/calling?lang=ru#a-spreadsheet-excel-libreoffice-google-sheets")
+        assert "Csv.Document" in await spy.page.inner_text("main")
+        assert await spy.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
         assert spy.told == []
 
 

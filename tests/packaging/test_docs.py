@@ -7,7 +7,9 @@ import sys
 from datetime import date
 from pathlib import Path
 
+import msgspec
 import pytest
+import release_guides
 import yaml
 from conftest import Serve, missing
 from processes import ROOT, ran
@@ -16,7 +18,9 @@ from release_docs import gather
 from ratesvc.cli import main
 from ratesvc.config import Calendar, Settings
 from ratesvc.render import contract
+from ratesvc.render.language import catalogue
 from ratesvc.render.page import ASSETS, Site
+from ratesvc.render.pages import guides
 from ratesvc.render.pages.rate import LEGAL_BASES
 from ratesvc.storage.address import RedisAddress
 from ratesvc.web import dialects
@@ -62,6 +66,23 @@ async def test_the_api_reference_has_every_address(tmp_path: Path) -> None:
             assert f"| `{parameter['name']}` |" in found[operation["path"]]
     names = {name for name, schema in contract.contract()["components"]["schemas"].items() if "properties" in schema}
     assert set(re.findall(r"\n### Body: (\w+)\n", bodies)) == names
+
+
+@pytest.mark.parametrize("name", guides.GUIDES)
+def test_the_guides_of_a_running_service_are_those_of_docs(name: str) -> None:
+    """`PYTHONPATH=. python tools/release_guides.py` writes them."""
+    assert release_guides.PLACE.joinpath(f"{name}.html").read_text("utf-8") == release_guides.written(name)
+
+
+def test_the_guides_are_translated() -> None:
+    """locales/guides/ru.po has every block that is more than code, and no other; code stays as it is."""
+    pages = "".join(release_guides.written(name) for name in guides.GUIDES)
+    said = {msgspec.json.decode(text) for text in re.findall(r'say\(("(?:[^"\\]|\\.)*")\)', pages)}
+    said = {text for text in said if re.search("[A-Za-z]", re.sub("`[^`]*`", "", text))}
+    translated = catalogue("guides/ru")
+    assert (said - translated.keys(), translated.keys() - said) == (set(), set()), "untranslated, and no longer said"
+    for text in said:
+        assert sorted(re.findall("`[^`]+`", text)) == sorted(re.findall("`[^`]+`", translated[text]))
 
 
 async def test_the_page_of_dialects_has_every_address(settings: Settings, serve: Serve) -> None:

@@ -29,7 +29,7 @@ from ratesvc.render import contract, png
 from ratesvc.render.json import PROBLEM_JSON
 from ratesvc.render.language import TRANSLATIONS, catalogue
 from ratesvc.render.page import Site
-from ratesvc.render.pages import reference
+from ratesvc.render.pages import guides, reference
 from ratesvc.render.widget import builder, card, releases, view
 from ratesvc.service.publication import Queue
 from ratesvc.web.params import MOST_POINTS
@@ -48,7 +48,8 @@ FIXED = (
     *("/widget/rates.js", "/widget/rates.d.ts", "/widget/converter.js", "/widget/manifest.json"),
 )
 NO_API = {
-    *("/favicon.ico", "/robots.txt", "/.well-known/api-catalog", "/llms.txt"),
+    *("/.well-known/api-catalog", "/llms.txt", "/favicon.ico", "/robots.txt"),
+    *(f"/docs/{name}" for name in guides.GUIDES),
     *(f"/widget/{version}/{name}" for version, release in releases.releases().items() for name in release),
 }
 """What browsers and pages fetch by themselves, and what describes the API to programs."""

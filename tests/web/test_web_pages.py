@@ -14,13 +14,16 @@ from conftest import Served, addresses
 from yarl import URL
 
 from ratesvc.render import contract
+from ratesvc.render.pages.guides import GUIDES
 
 
 async def test_the_browser_chooses_the_language_where_none_is_asked_for(served: Served) -> None:
     """Each request anew, also after another reader's; caches keep one page for each Accept-Language."""
     asked = [("ru-RU, en;q=0.8", "", "ru"), ("de, en;q=0.5", "", "en"), ("ru", "", "ru"), ("", "", "en")]
     asked += [("en", "lang=en", "en"), ("ru", "lang=en", "en")]
-    for path, (accepted, lang, shown) in product(("/", "/rate?code=USD", "/docs", "/rate?code=?"), asked):
+    for path, (accepted, lang, shown) in product(
+        ("/", "/rate?code=USD", "/docs", "/docs/events", "/rate?code=?"), asked
+    ):
         status, headers, body = await served.get(f"{path}{'&' if '?' in path else '?'}{lang}", Accept_Language=accepted)
         assert f'<html lang="{shown}"'.encode() in body, (path, accepted)
         varies = "Accept-Encoding" if lang else "Accept-Encoding, Accept-Language"
@@ -32,7 +35,7 @@ def ours(served: Served) -> str:
     return served.url.replace("127.0.0.1", "localhost")
 
 
-@pytest.mark.parametrize("path", ["/", "/?layout=inline", "/rate?date=2026-04-24", "/docs", "/nowhere"])
+@pytest.mark.parametrize("path", ["/", "/?layout=inline", "/rate?date=2026-04-24", "/docs", "/docs/calling", "/nowhere"])
 async def test_every_page_says_what_a_preview_of_it_shows(served: Served, path: str) -> None:
     """Title, description, icon, and a picture that is there; a page of nothing has none."""
     _, _, body = await served.get(path, Accept="text/html,*/*", Accept_Language="ru")
@@ -61,6 +64,22 @@ async def test_a_browser_gets_a_page_where_there_is_nothing(served: Served) -> N
         assert (await served.get(link.removeprefix(ours(served))))[0] == 200
     status, headers, _ = await served.get("/nowhere", Accept="*/*")
     assert (status, headers["Content-Type"]) == (404, "application/problem+json")
+
+
+async def test_the_links_of_the_guides_lead_somewhere(served: Served) -> None:
+    """In both languages: to their own sections, to each other, to /docs. Examples have the address of this service."""
+    pages = {}
+    for lang, name in product(("en", "ru"), ("", *(f"/{name}" for name in GUIDES))):
+        status, _, body = await served.get(f"/docs{name}?lang={lang}")
+        assert status == 200
+        pages[f"/docs{name}?lang={lang}"] = body.decode()
+    for address, page in pages.items():
+        assert "localhost:8080" not in page
+        for target, anchor in re.findall(rf'href="(?:{ours(served)}(/docs[^"#]*))?(#[^"]+)?"', page):
+            assert not anchor or f' id="{anchor[1:]}"' in pages[target or address], (address, target, anchor)
+        if address.startswith("/docs/"):
+            text = re.sub(r"<pre.*?</pre>|<code>.*?</code>", "", page, flags=re.DOTALL)
+            assert not re.search(r"`|\]\(|\*\*", text.partition("<main>")[2]), address
 
 
 async def test_what_is_embedded_is_not_listed_by_itself(served: Served) -> None:

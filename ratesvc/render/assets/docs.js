@@ -1,20 +1,68 @@
-// The search of /docs by address. Without JavaScript the list of contents leads to every address.
+// The search of /docs: finds words in addresses, guides and problems. Without JavaScript the contents lead everywhere.
 (() => {
 "use strict";
 const search = document.getElementById("search"), find = search.querySelector("input"), nothing = search.querySelector("output");
-const entries = [...document.querySelectorAll("nav li:not(:has(li)), article")];
-const groups = document.querySelectorAll("nav li:has(li), section");
-find.addEventListener("input", () => {
-const words = find.value.toLowerCase().split(/\s+/);
-for (const entry of entries) {
-const name = (entry.querySelector("h3") || entry).textContent.toLowerCase();
-entry.hidden = !words.every(word => name.includes(word));
+const results = search.querySelector("ol"), contents = document.querySelector(".contents > ul");
+const plain = text => text.toLowerCase().replaceAll("ё", "е"), wordsOf = text => plain(text).match(/[\p{L}\p{N}]+/gu) || [];
+// Words that stand everywhere say nothing about what is meant.
+const empty = new Set(("a an and are as at be can do does for from get how i if in is it my of on or so the to what when where which why you " +
+"без в во для до есть и из или к как какая какие какой курс ли мне можно на не о об от по при с со такое у что чтобы это").split(" "));
+const entryOf = (address, title, text) => ({ address, title, text, heads: wordsOf(title), words: wordsOf(text) });
+const articles = [...document.querySelectorAll("article")].map(article => {
+const [head, about] = article.querySelectorAll("h3 code, p");
+return entryOf("#" + article.getAttribute("aria-labelledby"), `${head.textContent}: ${(about.querySelector("strong") || about).textContent}`, article.textContent);
+});
+const guides = [...document.querySelectorAll("[data-words]")].map(item => {
+const link = item.querySelector("a");
+return entryOf(link.href, link.textContent, item.dataset.words);
+});
+const top = document.querySelector("header");
+const entries = [...guides, ...articles, entryOf("#top", top.querySelector("h1").textContent, top.textContent)];
+// Three for the same word, two for one that begins so, one for another ending.
+const near = (asked, word) => {
+if (asked === word) return 3;
+if (asked.length > 2 && word.startsWith(asked)) return 2;
+let same = 0;
+while (same < asked.length && asked[same] === word[same]) same++;
+return same >= Math.max(4, Math.min(asked.length, word.length) - 4, asked.length - 4) ? 1 : 0;
+};
+const best = (asked, words) => words.reduce((most, word) => Math.max(most, near(asked, word)), 0);
+const found = asked => {
+const scores = new Map(entries.map(entry => [entry, { score: 0, count: 0 }]));
+for (const word of asked) {
+const hits = entries.map(entry => [entry, 3 * best(word, entry.heads) + best(word, entry.words)]).filter(([, hit]) => hit);
+for (const [entry, hit] of hits) {
+scores.get(entry).score += hit * Math.log(1 + entries.length / hits.length);
+scores.get(entry).count++;
 }
-for (const group of groups) group.hidden = !group.querySelector(":is(li, article):not([hidden])");
-nothing.value = entries.every(entry => entry.hidden) ? nothing.dataset.nothing : "";
+}
+const most = Math.max(...[...scores.values()].map(one => one.count));
+return entries.filter(entry => most && scores.get(entry).count === most).sort((one, other) => scores.get(other).score - scores.get(one).score);
+};
+const part = (kind, text) => Object.assign(document.createElement(kind), { textContent: text });
+// Some words around the first that was asked for, which is marked.
+const excerpt = (entry, asked) => {
+const spots = [...entry.text.matchAll(/[\p{L}\p{N}]+/gu)];
+const spot = [3, 2, 1].map(least => spots.find(one => asked.some(word => near(word, plain(one[0])) >= least))).find(one => one) || spots[0];
+const from = spot.index, to = from + spot[0].length, line = document.createElement("p");
+const start = entry.text.lastIndexOf(" ", Math.max(0, from - 40)) + 1, end = entry.text.indexOf(" ", to + 110);
+line.append(entry.text.slice(start, from), part("mark", spot[0]), entry.text.slice(to, end < 0 ? undefined : end));
+return line;
+};
+find.addEventListener("input", () => {
+const all = wordsOf(find.value), telling = all.filter(word => !empty.has(word)), asked = telling.length ? telling : all;
+const hits = asked.length ? found(asked).slice(0, 8) : [];
+results.replaceChildren(...hits.map(entry => {
+const item = document.createElement("li"), link = part("a", entry.title);
+link.href = entry.address;
+item.append(link, excerpt(entry, asked));
+return item;
+}));
+contents.hidden = asked.length > 0;
+nothing.value = asked.length && !hits.length ? nothing.dataset.nothing : "";
 });
 find.addEventListener("keydown", event => {
-const first = document.querySelector("nav li li:not([hidden]) a");
+const first = results.querySelector("a");
 if (event.key === "Enter" && first) first.click();
 });
 search.hidden = false;

@@ -21,8 +21,9 @@ from ratesvc.render.contract import Part, contract, operations, resolved
 from ratesvc.render.json import PROBLEM_JSON, encode
 from ratesvc.render.language import DEFAULT, Language, catalogue, language_or_default
 from ratesvc.render.page import Site
+from ratesvc.render.pages import guides
+from ratesvc.render.pages.guides import LANGUAGES
 
-LANGUAGES = (DEFAULT, "ru")
 MOST_LINES = 60
 
 
@@ -53,6 +54,7 @@ def page(site: Site, day: date, tag: str, answers: Mapping[tuple[str, str], byte
         t=t,
         about=whole["info"]["description"].splitlines(),
         sections=sections,
+        guides={name: list(guides.sections(name, site, tag)) for name in guides.GUIDES},
         problems=[shown.get(problem["type"], problem) for problem in problems],
         answers=answers,
         schema=partial(resolved, whole=whole),
