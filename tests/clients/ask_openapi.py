@@ -10,7 +10,7 @@ sys.path.insert(0, folder)
 
 import ratesvc_client
 from ratesvc_client import Client
-from ratesvc_client.api.history import convert, currencies, series
+from ratesvc_client.api.history import convert, currencies, history, series, sheets
 from ratesvc_client.api.rates import rates, unit_rate
 from ratesvc_client.models import SeriesFill
 
@@ -35,6 +35,8 @@ print(
             "daily": [str(row.effective_date) for row in daily.rows],
             "converted": [converted.unit_rate, converted.result_rounded, str(converted.effective_date)],
             "known": [known.complete, known.currencies["IRR"].cbr_ids],
+            "sheets": [str(row.effective_date) for row in sheets.sync(client=client, since="2026-04-24").rows],
+            "table": history.sync(client=client, codes="USD", since="2026-04-25"),
             "refused": [refused.type_.value, refused.status],
         }
     )

@@ -37,6 +37,8 @@ ASKED = {"2017-08-28": OLD_SATURDAY, "2026-04-16": date(2026, 4, 16), "2026-04-2
 """Two Mondays, which have the sheet of the Saturday before, that of 2017 without VunitRate, and a Thursday."""
 DAYS = [OLD_SATURDAY, *workdays(date(2026, 3, 10), 35)]
 INSTALL_S, ASK_S = 300, 60
+GUIDE = HERE.parents[1].joinpath("docs", "calling.md").read_text("utf-8")
+MEANS = "/v1/series?codes=USD&since=2026-04-01&group=month"
 
 
 async def run(*command: str | Path, timeout_s: float, folder: Path, **variables: str) -> tuple[int, str, str]:
@@ -353,10 +355,7 @@ async def test_prebid(served: Served, npm_clients: Path) -> None:
 async def test_a_client_made_from_the_contract(served: Served, python_clients: Path, tmp_path: Path) -> None:
     """Every module of it imports; rates, series, convert and currencies answer in its own types, a refusal too."""
     (tmp_path / "openapi.json").write_bytes((await served.get("/openapi.json"))[2])
-    generate = ["generate", "--path", "openapi.json", "--meta", "none", "--output-path", "ratesvc_client"]
-    generator = python_clients.with_name("openapi-python-client")
-    made = await run(generator, *generate, timeout_s=ASK_S, folder=tmp_path)
-    assert made[0] == 0, made
+    await generated(tmp_path, "openapi-python-client", python_clients.parent)
     found = await ask(python_clients, "ask_openapi.py", str(tmp_path), served.url)
     newest, euro = sheet(NEWEST).by_code, await ours(served, "USD")
     assert found["modules"] > 100
@@ -367,6 +366,8 @@ async def test_a_client_made_from_the_contract(served: Served, python_clients: P
     assert found["daily"] == ["2026-04-24", "2026-04-25", "2026-04-25", "2026-04-25"]
     assert found["converted"] == [float(euro["EUR"]), str(round(100 * Decimal(euro["EUR"]), 2)), str(NEWEST)]
     assert found["known"] == [True, [newest["IRR"].cbr_id]]
+    assert found["sheets"] == ["2026-04-24", str(NEWEST)]
+    assert found["table"] == (await served.get("/v1/history.csv?codes=USD&since=2026-04-25"))[2].decode()
     assert found["refused"] == ["urn:ratesvc:unknown_currency", 404]
 
 
@@ -412,6 +413,101 @@ async def test_a_spreadsheet_finds_the_rate_of_each_document(tmp_path: Path) -> 
     await ran((convert, "--recalc", "-S", "book.gnumeric", "found-%s.csv"), tmp_path)
     found = [line.split(",")[2] for line in (tmp_path / "found-invoices.csv.csv").read_text().splitlines()[1:]]
     assert found == ["60.3894", "62.4484", "0"]
+
+
+# Clients that are made from the contract by the lines of docs/calling.md
+
+
+async def generated(folder: Path, name: str, *places: Path) -> None:
+    """Run the guide's line with this program, the tools of these folders first on the path."""
+    [line] = re.findall(rf"^{name} .*$", GUIDE, re.MULTILINE)
+    path = os.pathsep.join([*map(str, places), os.environ["PATH"]])
+    code, out, err = await run("bash", "-euc", line, timeout_s=INSTALL_S, folder=folder, PATH=path)
+    assert code == 0, out + err
+
+
+@pytest.fixture
+async def described(served: Served, tmp_path: Path) -> Path:
+    """A folder with our openapi.json."""
+    (tmp_path / "openapi.json").write_bytes((await served.get("/openapi.json"))[2])
+    return tmp_path
+
+
+async def is_right(found: dict[str, Any], served: Served) -> None:
+    """What a client got from each main operation: decimals to the last digit, else the nearest floats."""
+    newest, friday = sheet(NEWEST).by_code, sheet(date(2026, 4, 24)).by_code["USD"].value
+    dollar, crossed = newest["USD"].value, (await ours(served, "USD"))["EUR"]
+    mean = json.loads((await served.get(MEANS))[2], parse_float=str)["rows"][0]["unit_rate"]
+    expected = {
+        "today": [str(NEWEST), dollar, newest["IRR"].nominal],
+        "number": crossed,
+        "series": [["2026-04-24", friday], [str(NEWEST), dollar]],
+        "mean": Decimal(mean),
+        "converted": [Decimal(crossed), str(round(100 * Decimal(crossed), 2))],
+        "sheets": 2,
+        "table": (await served.get("/v1/history.csv?codes=USD&since=2026-04-25"))[2].decode(),
+        "known": newest["IRR"].cbr_id,
+    }
+    for name, value in expected.items():
+        assert alike(found[name], value), (name, found[name], value)
+
+
+def alike(found: Any, expected: Any) -> bool:
+    if isinstance(expected, list):
+        return all(alike(*pair) for pair in zip(found, expected, strict=True))
+    if isinstance(expected, Decimal):
+        return bool(Decimal(found) == expected if isinstance(found, str) else float(found) == float(expected))
+    return bool(found == expected)
+
+
+async def test_a_go_client_made_from_the_contract(served: Served, python_clients: Path, described: Path) -> None:
+    """By the guide's mapping its numbers have 64 bits. It needs nothing beside the standard library."""
+    program("java"), program("go")
+    await generated(described, "openapi-generator-cli generate -g go", python_clients.parent)
+    folder = described / "ratesvc-go"
+    (folder / "ask").mkdir()
+    shutil.copy(HERE / "ask_go.go", folder / "ask" / "main.go")
+    code, out, err = await run("go", "run", "./ask", served.url, timeout_s=INSTALL_S, folder=folder, GOFLAGS="-mod=mod")
+    assert code == 0, err
+    await is_right(json.loads(out), served)
+
+
+async def test_a_csharp_client_is_made_from_the_contract(python_clients: Path, described: Path) -> None:
+    """It is made and not built: no package of the tests brings .NET. Numbers are decimals."""
+    program("java")
+    await generated(described, "openapi-generator-cli generate -g csharp", python_clients.parent)
+    [model] = described.joinpath("ratesvc-csharp").rglob("SeriesRow.cs")
+    assert "public decimal UnitRate" in model.read_text("utf-8")
+
+
+async def test_a_typescript_client_made_from_the_contract(served: Served, npm_clients: Path, described: Path) -> None:
+    """openapi-typescript's types and openapi-fetch: the program is compiled in strict mode, and run."""
+    tools = npm_clients / "node_modules" / ".bin"
+    await generated(described, "openapi-typescript", tools)
+    shutil.copy(described / "schema.d.ts", npm_clients)
+    shutil.copy(HERE / "ask_fetch.mts", npm_clients)
+    options = ("--strict", "--module", "nodenext", "--target", "es2022", "--skipLibCheck")
+    code, out, _ = await run(tools / "tsc", *options, "ask_fetch.mts", timeout_s=ASK_S, folder=npm_clients)
+    assert code == 0, out
+    code, out, err = await run("node", "ask_fetch.mjs", served.url, timeout_s=ASK_S, folder=npm_clients)
+    assert code == 0, err
+    await is_right(json.loads(out), served)
+
+
+async def test_models_made_from_the_contract(served: Served, python_clients: Path, described: Path) -> None:
+    """datamodel-code-generator: with the guide's mapping no digit is lost."""
+    await generated(described, "datamodel-codegen", python_clients.parent)
+    await is_right(await ask(python_clients, "ask_models.py", str(described), served.url), served)
+
+
+async def test_pandas_reads_all_of_history(served: Served, python_clients: Path) -> None:
+    """The guide's lines."""
+    [block] = re.findall(r"^```python\n(import pandas\n.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
+    text = block.replace("http://localhost:8080", served.url)
+    code, out, err = await run(python_clients, "-c", text, timeout_s=ASK_S, folder=python_clients.parent)
+    assert code == 0, err
+    newest = sheet(NEWEST).by_code
+    assert out.split()[-3:] == [str(NEWEST), *(f"{float(newest[code].value)}" for code in ("USD", "EUR"))]
 
 
 def test_every_line_of_the_table_is_run() -> None:
