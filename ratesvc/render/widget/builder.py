@@ -278,9 +278,10 @@ def _em(hundredths: int) -> str:
     return f"{plain(trimmed(Decimal(hundredths).scaleb(-2)))}em"
 
 
-def _jsx(text: str) -> str:
-    """A text as the value of an attribute in JSX, where quotes know no backslash."""
-    return f'"{text}"' if re.fullmatch(r"[^\"&\\]*", text) else f"{{{json.dumps(text, ensure_ascii=False)}}}"
+def _jsx(text: str, around: str = '"') -> str:
+    """A text in JSX: an attribute, where quotes know no backslash, or with nothing `around` it between tags."""
+    is_plain = re.fullmatch(r"[^\"&\\{}<>]*", text)
+    return f"{around}{text}{around}" if is_plain else f"{{{json.dumps(text, ensure_ascii=False)}}}"
 
 
 def _jsx_style(declarations: str) -> str:
