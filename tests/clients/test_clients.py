@@ -375,12 +375,9 @@ async def knows_all(demo: Program) -> bool:
     return bool(json.loads((await demo.get("/v1/currencies"))[2])["complete"])
 
 
-CALLING = (ROOT / "docs/calling.md").read_text("utf-8")
-
-
 async def test_pandas_finds_the_rate_of_each_document(python_clients: Path, tmp_path: Path) -> None:
     """The guide's lines print what it shows."""
-    block, shown = re.findall(r"```python\n(import pandas\n.*?)```\n\n```text\n(.*?)```", CALLING, re.DOTALL)[0]
+    block, shown = re.findall(r"```python\n(import pandas\n.*?)```\n\n```text\n(.*?)```", GUIDE, re.DOTALL)[0]
     async with serving(tmp_path, "--demo") as demo:
         await demo.ready()
         await eventually(lambda: knows_all(demo))
@@ -393,7 +390,7 @@ async def test_pandas_finds_the_rate_of_each_document(python_clients: Path, tmp_
 async def test_a_spreadsheet_finds_the_rate_of_each_document(tmp_path: Path) -> None:
     """Gnumeric stands for the others: the guide's formula over its table, a Sunday and a currency that is not there."""
     convert = program("ssconvert")
-    (formula,) = re.findall(r"Google Sheets \| `(=SUMIFS.*)`", CALLING)
+    (formula,) = re.findall(r"Google Sheets \| `(=SUMIFS.*)`", GUIDE)
     async with serving(tmp_path, "--demo") as demo:
         await demo.ready()
         await eventually(lambda: knows_all(demo))

@@ -35,7 +35,10 @@ def ours(served: Served) -> str:
     return served.url.replace("127.0.0.1", "localhost")
 
 
-@pytest.mark.parametrize("path", ["/", "/?layout=inline", "/rate?date=2026-04-24", "/docs", "/docs/calling", "/nowhere"])
+PAGES = ["/", "/?layout=inline", "/rate?date=2026-04-24", "/docs", "/docs/calling", "/nowhere"]
+
+
+@pytest.mark.parametrize("path", PAGES)
 async def test_every_page_says_what_a_preview_of_it_shows(served: Served, path: str) -> None:
     """Title, description, icon, and a picture that is there; a page of nothing has none."""
     _, _, body = await served.get(path, Accept="text/html,*/*", Accept_Language="ru")
