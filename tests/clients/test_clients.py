@@ -22,7 +22,7 @@ from client_lines import LINES, line
 from conftest import Clock, Serve, Served, eventually, missing, program, unhurried
 from fake_bank import Bank, daily_xml, sheet, workdays
 from figures import INDENTED
-from processes import ROOT, Program, finished, ran, serving
+from processes import Program, finished, ran, serving
 
 from ratesvc.config import Settings
 from ratesvc.domain.rates import Quote, Sheet
