@@ -17,7 +17,7 @@ from ratesvc.render.pages.guides import GUIDES
 
 ROOT = Path(__file__).parents[1]
 PLACE = ROOT / "ratesvc" / "render" / "templates" / "guides"
-OPENED = {"table": '<div class="wide"><table role="table">', "pre": '<pre tabindex="0">'}
+OPENED = {"table": '<div class="wide" tabindex="0"><table>'}
 CLOSED = {"table": "</table></div>"}
 
 

@@ -41,6 +41,7 @@ PAGES = {
     "builder": "/",
     "rate": "/rate?lang=de&amount=5",
     "docs": "/docs?lang=ru",
+    "guide": "/docs/calling",
     "frame-converter": "/widget/frame?theme={theme}&converter=1",
     "frame-line": "/widget/frame?theme={theme}&lang=ru&layout=line",
 }
