@@ -4,7 +4,7 @@ import type { paths } from "./schema.js";
 
 declare const process: { argv: string[] };
 const { GET } = createClient<paths>({ baseUrl: process.argv[2] });
-const given = <T>(answer: { data?: T; error?: unknown }): T => {
+const given = <T,>(answer: { data?: T; error?: unknown }): T => {
   if (answer.data === undefined) throw new Error(JSON.stringify(answer.error));
   return answer.data;
 };

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import sys
+import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -505,6 +506,23 @@ async def test_pandas_reads_all_of_history(served: Served, python_clients: Path)
     assert code == 0, err
     newest = sheet(NEWEST).by_code
     assert out.split()[-3:] == [str(NEWEST), *(f"{float(newest[code].value)}" for code in ("USD", "EUR"))]
+
+
+async def test_a_cell_of_libreoffice_has_our_number(served: Served, tmp_path: Path) -> None:
+    """The guide's formula, computed by a LibreOffice without a window."""
+    office, pipe = program("soffice"), f"ratesvc-{uuid.uuid4().hex}"
+    [formula] = re.findall(r"^\| Excel, LibreOffice \| `([^`]+)`", GUIDE, re.MULTILINE)
+    profile = f"-env:UserInstallation=file://{tmp_path}/profile"
+    listening = run(office, "--headless", profile, f"--accept=pipe,name={pipe};urp;", timeout_s=ASK_S, folder=tmp_path)
+    running = asyncio.create_task(listening)
+    asked = formula.replace("http://localhost:8080", served.url).replace("2022-11-18", "2026-04-24")
+    arguments = ("/usr/bin/python3", HERE / "ask_libreoffice.py", pipe, asked)
+    code, out, err = await run(*arguments, timeout_s=ASK_S, folder=tmp_path)
+    if "No module named 'uno'" in err:
+        missing("python3-uno")
+    assert code == 0, err
+    assert out.split() == [str(float(sheet(date(2026, 4, 24)).by_code["USD"].value)), "0"]
+    await running
 
 
 def test_every_line_of_the_table_is_run() -> None:
