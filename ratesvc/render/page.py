@@ -12,6 +12,8 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from ratesvc.render import png
+
 HTML = "text/html; charset=utf-8"
 PERMISSIONS = ("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
 
@@ -50,7 +52,13 @@ class Site:
 
 def page(template: str, **values: object) -> str:
     """One of our templates, every value escaped."""
-    return _ENVIRONMENT.get_template(template).render(style=style, script=script, named=_named, **values)
+    ours = {"style": style, "script": script, "named": _named, "picture_of": picture_of}
+    return _ENVIRONMENT.get_template(template).render(**ours, **values)
+
+
+def picture_of(site: Site, path: str) -> str:
+    """The address of a PNG of this service; empty where it draws none."""
+    return f"{site.public_url}/{path}" if png.installed() else ""
 
 
 @cache

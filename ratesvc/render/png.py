@@ -15,7 +15,6 @@ from io import BytesIO
 from typing import Any
 
 from ratesvc.errors import NotSupported
-from ratesvc.render.page import Site
 
 CONTENT_TYPE = "image/png"
 SCALES = ("1", "2")
@@ -33,11 +32,6 @@ _SIZE = re.compile(r'width="([0-9]+)" height="([0-9]+)" viewBox="0 0 [0-9]+ [0-9
 _TEXT = re.compile(r'<text\b[^>]* y="([0-9.]+)"[^>]*>.*?</text>')
 _UNSEEN = re.compile(r"<(title|desc)\b.*?</\1>", re.DOTALL)
 _FONTS = files("ratesvc.render").joinpath("assets", "fonts")
-
-
-def picture_of(site: Site, path: str) -> str:
-    """The address of a PNG of this service; empty where it draws none."""
-    return f"{site.public_url}/{path}" if installed() else ""
 
 
 def installed() -> bool:

@@ -21,7 +21,6 @@ from ratesvc.domain.rates import (
 )
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, WorkCalendar, moscow_day, usual_at
 from ratesvc.errors import BadRequest, BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
-from ratesvc.render import png
 from ratesvc.render.json import source_url
 from ratesvc.render.language import OLD_ROUBLES, PLACES, TRANSLATIONS, Language, language_or_default
 from ratesvc.render.page import Site, page
@@ -219,7 +218,6 @@ def _page(question: Question, language: Language, site: Site, line: str = "", **
         site=site,
         question=question,
         line=line,
-        picture_of=png.picture_of,
         earliest=FIRST_DAY,
         choices=[(code, f"{code} · {language.currency(code)}") for code in (*often, *sorted(known.difference(often)))],
         **values,

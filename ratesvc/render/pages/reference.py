@@ -16,7 +16,6 @@ import msgspec
 from markupsafe import Markup, escape
 
 from ratesvc.render import page as pages
-from ratesvc.render import png
 from ratesvc.render.contract import Part, contract, operations, resolved
 from ratesvc.render.json import PROBLEM_JSON, encode
 from ratesvc.render.language import DEFAULT, Language, catalogue, language_or_default
@@ -48,7 +47,6 @@ def page(site: Site, day: date, tag: str, answers: Mapping[tuple[str, str], byte
     return pages.page(
         "docs.html",
         site=site,
-        picture_of=png.picture_of,
         tag=tag,
         languages=list(map(language_or_default, LANGUAGES)),
         t=t,

@@ -96,7 +96,6 @@ def builder(
         site=site,
         **_code(choice, site),
         table=table,
-        picture_of=png.picture_of,
         default_heading=views.TITLE,
         sentence=_sentence(choice, table),
         address=address(choice, words),
