@@ -241,3 +241,21 @@ async def test_the_source_is_named_once(browser: Browser, live: Live, query: str
     assert text.count("Банк") + text.count("ЦБ") == 1
     await page.emulate_media(media="print")
     assert not await page.locator("cbr-converter").is_visible()
+
+
+@pytest.mark.parametrize("query", ["lang=ru&converter=1", "lang=ru&layout=converter"])
+async def test_nothing_moves_when_the_fields_come(browser: Browser, live: Live, host: Host, query: str) -> None:
+    """In the builder's code the note has its place at the end before the second script comes."""
+    page = await browser.new_page(viewport={"width": 360, "height": 900})
+    await page.add_init_script("""window.shift = 0;
+      new PerformanceObserver(list => { for (const { value } of list.getEntries()) shift += value; })
+        .observe({ type: "layout-shift", buffered: true });""")
+    code = (await pasted(live.url, "element", f"{query}&width=340")).partition("<script")[0]
+    await page.goto(host.put(f"{code}<p>below</p>"))
+    painted = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    for script, there in (("rates", "cbr-rates:state(load)"), ("converter", "cbr-converter:defined")):
+        await page.evaluate(painted)
+        await page.add_script_tag(url=f"{live.url}/widget/{script}.js")
+        await page.wait_for_selector(there, state="attached")
+        await page.evaluate(painted)
+    assert await page.evaluate("shift") == 0
