@@ -360,6 +360,21 @@ async def test_when_it_fails_the_link_stays(browser: Browser, live: Live, host: 
     assert await page.evaluate("states") == (["cbr-error"] if loads else [])
 
 
+async def test_the_link_before_the_rows_fits_its_place(browser: Browser, live: Live, host: Host) -> None:
+    """A line has a short one in the colour and the height of the header, a sentence one that reads on."""
+    line, sentence, own = [
+        (await pasted(live.url, "element", f"lang=ru&{query}")).partition("<script")[0]
+        for query in ("layout=line", "layout=inline&code=USD", "layout=inline&code=USD&heading=по%20курсу%20дня")
+    ]
+    assert ">по курсу ЦБ</a>" in sentence
+    assert ">по курсу дня</a>" in own
+    page = await opened(browser, host.put(f'<header style="background:#c00;color:#fff">{line}</header>'))
+    assert await page.inner_text("header") == "Курсы ЦБ"
+    link = "getComputedStyle(document.querySelector('cbr-rates a')).color"
+    assert await page.evaluate(link) == "rgb(255, 255, 255)"
+    assert await page.evaluate("document.querySelector('header').offsetHeight") == 32
+
+
 async def test_slow_rows_shift_nothing(browser: Browser, live: Live, host: Host) -> None:
     """Rows that come when the page has long been painted find their box reserved."""
     page = await watched(browser)
