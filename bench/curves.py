@@ -96,7 +96,7 @@ async def wide(redis: str, bank: Bank, currencies: tuple[int, ...], times: int, 
 def history(server: Server, years: tuple[int, ...]) -> Figures:
     """Milliseconds until a series that nobody asked for before is there: roubles, another quote; and a single day.
 
-    Each of the series is of another currency, so that nothing of it was written before.
+    Each of the series is of another currency, so that none was asked for before.
     """
     found: Figures = {}
     codes = [row[0] for row in stored.table(stored.CURRENCIES) if row[0] not in ("EUR", "USD")]

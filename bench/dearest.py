@@ -287,7 +287,7 @@ async def main(words: list[str]) -> None:
 
 
 async def peak_of_all(server: Server, codes: list[str], rows: dict[str, Ask]) -> float:
-    """The most memory after everything that can be kept was asked for: every currency's text, more widgets than fit."""
+    """The most memory after all that can be kept was asked for: a series of every currency, more widgets than fit."""
     kept = [f"/v1/series?codes={code}&since={FIRST_DAY}" for code in codes]
     kept += [f"/widget?heading={number}" for number in range(WIDGETS)]
     async with aiohttp.ClientSession(auto_decompress=False) as http:
