@@ -253,6 +253,7 @@ async def test_trouble_with_redis_is_logged_once_for_each_kind(monkeypatch: pyte
         for place, kind in enumerate(calls):
             trouble = StoreUnavailable("Redis: …", kind) if kind else None
             told.redis_call(Call("get", 0.1, trouble, refusing=place < len(calls) - 1))
+            assert (told.trouble is None) == (place == len(calls) - 1)
     assert [line.get("kind", line["event"]) for line in logged] == ["timeout", "memory", "store_back"]
     counted = re.findall(rb'redis_errors_total{kind="([a-z]+)"} ([0-9.]+)', told.metrics.text())
     assert dict(counted) == {b"timeout": b"3.0", b"memory": b"2.0"}
