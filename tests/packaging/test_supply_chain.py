@@ -292,6 +292,18 @@ def test_a_tag_beside_main_is_refused(tmp_path: Path) -> None:
         assert subprocess.run(["sh", "-euc", command], cwd=tmp_path, env=mine, check=False).returncode == code
 
 
+@pytest.mark.slow
+def test_a_tag_of_another_version_is_refused(tmp_path: Path) -> None:
+    """By the step of release.yml, over what was built."""
+    steps = jobs("release.yml")["build"]["steps"]
+    (script,) = (step["run"] for step in steps if step.get("name") == "The tag is the version")
+    (tmp_path / "dist").mkdir()
+    (tmp_path / "dist/ratesvc-1.2.3.tar.gz").touch()
+    for tag, code in (("v1.2.3", 0), ("v1.2.4", 1)):
+        mine = os.environ | {"GITHUB_REF_NAME": tag}
+        assert subprocess.run(["bash", "-euc", script], cwd=tmp_path, env=mine, check=False).returncode == code
+
+
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_a_workflow_has_no_rights_and_a_job_few(name: str) -> None:
     """What may write does not run on pull requests, except for reports of findings; nothing holds a secret."""
