@@ -56,6 +56,18 @@ async def test_the_reference_fits_every_screen(browser: Browser, live: Live, sch
         assert spy.told == []
 
 
+@pytest.mark.parametrize(("path", "only_on_screen"), [("/rate", "form"), ("/docs", ".contents")])
+async def test_what_is_for_the_screen_is_not_printed(
+    browser: Browser, live: Live, path: str, only_on_screen: str
+) -> None:
+    """And what is for print is not on the screen: a form there can be filled in."""
+    page = await browser.new_page()
+    await page.goto(f"{live.url}{path}?lang=en")
+    assert await page.is_visible(only_on_screen)
+    await page.emulate_media(media="print")
+    assert not await page.is_visible(only_on_screen)
+
+
 QUESTIONS = {
     "en": {
         "tomorrow's rate": ("calling", "next"),

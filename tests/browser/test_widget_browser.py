@@ -280,7 +280,9 @@ async def test_a_dark_frame_prints_black_on_white(browser: Browser, live: Live, 
       .map(name => getComputedStyle(document.querySelector(name)))
       .flatMap((style, at) => at ? [style.color, style.backgroundColor] : [style.backgroundColor])"""
     clear, black = "rgba(0, 0, 0, 0)", "rgb(0, 0, 0)"
-    assert clear != (await page.evaluate(colours))[0]
+    on_screen = await page.evaluate(colours)
+    assert clear != on_screen[0]
+    assert black not in on_screen
     await page.emulate_media(media="print", color_scheme="dark")
     assert await page.evaluate(colours) == [clear, *[black, clear] * 3]
 
