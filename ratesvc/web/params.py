@@ -192,7 +192,7 @@ def _hint(name: str, value: str, path: str, known: Collection[str]) -> str:
     has_table = path.startswith(("/v1/rates", "/v1/series"))
     if has_table and asked == "format":
         return " The form is a suffix of the path, such as .csv."
-    if has_table and asked == "locale":
+    if has_table and asked in ("lang", "locale"):
         return " It is for the addresses that end with .csv."
     meant = next((other for other in OTHER_NAMES.get(asked, ()) if other in known), "")
     if asked in OF_DIRECTION and "quote_currency" in known and meant in ("", "codes"):

@@ -115,6 +115,7 @@ async def test_a_wrong_parameter_is_named_with_its_value_and_what_it_takes(serve
         ("/v1/convert?from=USD&date=tomorrow", "date", "tomorrow", "as YYYY-MM-DD, or today, or next"),
         ("/v1/series?codes=USD&since=2026-04-25", "since", "2026-04-25", "which is 2026-04-24 by default: give until"),
         ("/v1/series?codes=USD&format=csv", "format", "csv", "suffix of the path, such as .csv"),
+        ("/v1/series?codes=USD&lang=ru", "lang", "ru", "for the addresses that end with .csv"),
         ("/v1/series?codes=USD&locale=ru", "locale", "ru", "for the addresses that end with .csv"),
         ("/v1/convert?from=USD&amount=1_000", "amount", "1_000", "decimal number"),
         ("/v1/currencies?lng=ru", "lng", "ru", "Did you mean lang?"),
