@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
+import msgspec
 import pytest
 from conftest import Clock, unhurried
 from fake_bank import Bank, daily_xml, last_month, sheet, unavailable, workdays
@@ -20,7 +21,7 @@ from ratesvc.commands.data import backfill, verify
 from ratesvc.commands.running import replace_file
 from ratesvc.commands.serve import export
 from ratesvc.commands.show import check_known, held_or_fetched, in_force, show
-from ratesvc.config import Cbr, Settings
+from ratesvc.config import Cbr, Redis, Settings
 from ratesvc.domain.history import History
 from ratesvc.domain.workdays import moscow_day, utc_now
 from ratesvc.errors import FetchFailed, RatesvcError, UnknownCurrency
@@ -197,3 +198,12 @@ def test_the_code_that_was_meant_is_the_most_used_of_the_nearest(written: str, m
     history = cast("History", SimpleNamespace(codes=lambda: {*cli.CODES}))
     with pytest.raises(UnknownCurrency, match=rf"Did you mean {meant}\?$" if meant else "is known.$"):
         check_known((written,), history)
+
+
+async def test_a_demo_never_touches_live_data(settings: Settings) -> None:
+    """It has an engine of its own in another folder, also where the settings name a Redis."""
+    demo = Service(settings, demo=True).engine
+    assert demo
+    live = Service(msgspec.structs.replace(settings, redis=Redis())).engine
+    assert live
+    assert demo.folder.path != live.folder.path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import pwd
 import resource
@@ -163,6 +164,23 @@ async def test_the_error_says_that_the_disk_is_full(tmp_path: Path, fake_server:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"), [(errno.ENOSPC, EngineNotReady), (errno.EDQUOT, EngineNotReady), (errno.EROFS, EngineError)]
+)
+def test_a_full_disk_may_have_room_later(
+    code: int, kind: type[EngineError], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A supervisor tries again; with another error of the folder it does not."""
+
+    def refused(**_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("ratesvc.storage.embedded.tempfile.TemporaryFile", refused)
+    with pytest.raises(EngineError) as caught:
+        EngineFolder(tmp_path).check_room()
+    assert type(caught.value) is kind
 
 
 async def test_a_file_that_was_cut_in_the_middle_is_repaired(data: Path) -> None:

@@ -110,7 +110,7 @@ async def test_a_right_that_a_user_lacks_is_a_trouble_of_kind_auth(tmp_path: Pat
         stranger = Store(RedisConnection(f"redis://clerk:word@127.0.0.1:{own.port}/0"), "other")
         with pytest.raises(StoreUnavailable) as caught:
             await stranger.fields()
-        assert caught.value.kind == "auth"
+        assert (caught.value.kind, stranger.connection.up) == ("auth", True)
         await stranger.close()
 
 
@@ -288,7 +288,8 @@ async def test_a_damaged_answer_is_a_trouble_whatever_redis_py_makes_of_it(answe
         with pytest.raises(StoreUnavailable) as caught:
             async with connection.call("get") as redis:
                 await redis.get("a")
-        assert (connection.up, calls[0].operation, calls[0].trouble) == (False, "get", caught.value)
+        assert (connection.up, connection.outages) == (False, 1)
+        assert (calls[0].operation, calls[0].trouble) == ("get", caught.value)
 
 
 def test_a_closed_transport_is_a_trouble() -> None:

@@ -279,6 +279,18 @@ async def test_a_lease_lasts_while_its_holder_lives(
     await eventually(is_over)
     assert await redis.get(key)
     assert lease.held
+    take, tried = lease.take, asyncio.Event()
+
+    async def without_redis() -> bool:
+        monkeypatch.setattr(lease, "take", take)
+        tried.set()
+        raise StoreUnavailable("Redis is away for a moment", "timeout")
+
+    monkeypatch.setattr(lease, "take", without_redis)
+    await tried.wait()
+    await redis.delete(key)
+    await eventually(lambda: redis.exists(key))
+    assert lease.held, "one outage ended the renewal"
     await redis.set(key, "another")
     await eventually(lambda: not lease.held)
     await redis.delete(key)
