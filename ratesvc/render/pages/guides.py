@@ -14,7 +14,6 @@ from html import unescape
 from markupsafe import Markup, escape
 
 from ratesvc.render import page as pages
-from ratesvc.render import png
 from ratesvc.render.contract import EXAMPLE_HOST
 from ratesvc.render.language import DEFAULT, catalogue, language_or_default
 from ratesvc.render.page import Site
@@ -47,7 +46,6 @@ def page(name: str, site: Site, tag: str) -> str:
         first=first,
         sections=others,
         languages=list(map(language_or_default, LANGUAGES)),
-        picture_of=png.picture_of,
         content=Markup(_content(name, site, tag)),  # noqa: S704 -- our own template, whose values are escaped
         t=lambda text: say.get(text, text),
     )
