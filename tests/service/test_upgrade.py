@@ -1,0 +1,94 @@
+"""What version 1.0.0 left in Redis is served by this version, whatever has changed since."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Clock, Serve, Served, unhurried
+from fake_bank import Bank, unavailable, workdays
+from redis.asyncio import Redis
+from sheets import changed, plausible, times
+
+from ratesvc.config import Settings
+from ratesvc.storage.redis import connect
+
+RECORDED = Path(__file__).parents[1] / "stores" / "1.0.0.json"
+"""Keys without their namespace, base64 of names and values in them, and what 1.0.0 answered."""
+DAYS = list(workdays(date(2026, 3, 10), 34))
+HELD_BACK = DAYS[-3]
+EVENING = datetime(2026, 4, 24, 14, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+async def redis(settings: Settings) -> AsyncIterator[Redis]:
+    async with connect(settings.redis.url) as client:
+        yield client
+
+
+async def facts(served: Served) -> Any:
+    """The figures and marks that no version may change."""
+    rates = json.loads((await served.get("/v1/rates?codes=USD,PLN"))[2], parse_float=str)
+    series = json.loads((await served.get(f"/v1/series?codes=USD,PLN&since={DAYS[0]}"))[2], parse_float=str)
+    return {
+        "in force": [rates["effective_date"], rates["revision"], rates["flags"], rates["fetched_at"]],
+        "rates": {code: [row["nominal"], row["value"], row["unit_rate"]] for code, row in rates["rates"].items()},
+        "series": [[row["date"], row["code"], row["unit_rate"]] for row in series["rows"]],
+        "unconfirmed": series["unconfirmed"],
+        "quarantined": sorted(case.name for case in await served.service.quarantine.cases()),
+    }
+
+
+async def record(bank: Bank, settings: Settings, serve: Serve, redis: Redis) -> None:
+    """Write the recording anew: only as long as its version is not released."""
+    bank.publish(*map(plausible, DAYS))
+    bank.publish(changed(plausible(HELD_BACK), PLN=times("10")))
+    async with serve(unhurried(settings)) as served:
+        await served.filled()
+        bank.publish(changed(plausible(DAYS[-1]), PLN=times("1.01")))
+        for _ in range(2):
+            await served.service.poll()
+        found = await facts(served)
+    keys = {}
+    prefix = f"{{{settings.redis.namespace}}}:"
+    async for key in redis.scan_iter(f"{prefix}*"):
+        is_hash = await redis.type(key) == b"hash"
+        value: Any = await redis.hgetall(key) if is_hash else {b"": await redis.get(key)}
+        keys[key.decode().removeprefix(prefix)] = {
+            base64.b64encode(field).decode(): base64.b64encode(content).decode() for field, content in value.items()
+        }
+    RECORDED.write_text(json.dumps({"keys": keys, "answers": found}, indent=1, sort_keys=True) + "\n", "utf-8")
+
+
+@pytest.mark.slow
+async def test_the_store_of_the_first_release_is_served(
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock, redis: Redis
+) -> None:
+    """A revision, columns, a day that is held back and a document that waits, while the Bank does not answer."""
+    clock.moment = EVENING
+    if os.environ.get("UPDATE_STORE"):
+        await record(bank, settings, serve, redis)
+        await redis.flushall()
+    recorded = json.loads(RECORDED.read_text("utf-8"))
+    for name, values in recorded["keys"].items():
+        key = f"{{{settings.redis.namespace}}}:{name}"
+        for field, content in values.items():
+            decoded = base64.b64decode(content)
+            await (redis.hset(key, base64.b64decode(field), decoded) if field else redis.set(key, decoded))
+    bank.documents.clear()
+    bank.misbehave = unavailable
+    async with serve(settings) as served:
+        await served.ready()
+        assert await facts(served) == recorded["answers"]
+        assert served.service.history.coverage
+        # Nothing was damaged, so nothing had to be written again.
+        await served.service.tick()
+        assert (await served.service.store.glance()).writes == int(
+            base64.b64decode(recorded["keys"]["v2:version"][base64.b64encode(b"writes").decode()])
+        )
