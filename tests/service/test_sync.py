@@ -47,6 +47,12 @@ async def held(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[Se
         yield served
 
 
+async def test_a_gauge_counts_all_sheets_not_only_documents(held: Served) -> None:
+    """Most of history is columns."""
+    assert len(held.service.history) < len(DAYS)
+    assert float((await held.samples())["ratesvc_history_sheets"]) == len(DAYS)
+
+
 @pytest.fixture
 async def quiet(held: Served, client: redis.Redis) -> Served:
     """The same without anything that happens by itself: only the test ticks, as the heartbeat does every 3 s."""
