@@ -23,7 +23,7 @@ LANGUAGES = (DEFAULT, "ru")
 
 _SECTION = re.compile(r'<h[12] id="([^"]+)">(.*?)</h[12]>(.*?)(?=<h[12] id=|\Z)', re.DOTALL)
 _TAG = re.compile(r"<[^>]*>")
-_LINK = re.compile(r"\[([^]]+)\]\(([^)#]*)(#[^)]*)?\)")
+_LINK = re.compile(r"\[([^][]+)\]\(([^)(#]*)(#[^)(]*)?\)")
 
 
 @dataclass(frozen=True, slots=True)
