@@ -1,4 +1,4 @@
-"""`ratesvc backfill` and `ratesvc quarantine`: fetch history, compare it with the Bank, decide about what waits."""
+"""`ratesvc backfill` and `quarantine`: fetch history, compare it with the Bank, decide about what waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connection limits: ends slow clients, and refuses some requests before the router sees them."""
+"""Ends slow clients, and refuses some requests before the router sees them. Streams of events are limited in events.py."""
 
 from __future__ import annotations
 
