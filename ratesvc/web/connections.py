@@ -1,4 +1,4 @@
-"""Ends slow clients, and refuses some requests before the router sees them. Streams of events are limited in events.py."""
+"""Ends slow clients, and refuses some requests before the router sees them. events.py limits the streams."""
 
 from __future__ import annotations
 
