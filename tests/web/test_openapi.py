@@ -243,7 +243,7 @@ async def whole(bank: Bank, settings: Settings, serve: Serve, clock: Clock) -> A
 
 @pytest.mark.slow
 def test_the_document_is_valid() -> None:
-    """OpenAPI 3.1: every reference leads somewhere, and every component is used."""
+    """OpenAPI 3.1: every reference leads somewhere, every component is used, and no parameter stands twice."""
     from openapi_spec_validator import OpenAPIV31SpecValidator, validate  # noqa: PLC0415 -- takes seconds
 
     validate(DOCUMENT, cls=OpenAPIV31SpecValidator)
@@ -253,6 +253,9 @@ def test_the_document_is_valid() -> None:
     assert DOCUMENT["servers"] == [{"url": "https://rates.example/prefix"}]
     names = [part["get"]["operationId"] for part in DOCUMENT["paths"].values()]
     assert len(names) == len(set(names))
+    for path, part in DOCUMENT["paths"].items():
+        given = [parameter["$ref"] for parameter in part["get"].get("parameters", ()) if "$ref" in parameter]
+        assert len(given) == len(set(given)), path
 
 
 async def test_the_contract_has_every_route_and_nothing_else(settings: Settings, serve: Serve) -> None:
