@@ -61,7 +61,8 @@ class Read(HTMLParser):
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.add((tag, *(name for name, _ in attrs)))
+        # What says that a field's value is wrong does no harm.
+        self.elements.add((tag, *(name for name, _ in attrs if name not in {"aria-invalid", "aria-describedby"})))
         self.text += " ".join(value or "" for _, value in attrs)
 
     def handle_comment(self, data: str) -> None:
