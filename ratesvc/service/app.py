@@ -74,7 +74,6 @@ class Service:
         self.scheduled = scheduled
         self.draining = False
         self.admin_url: str | None = None
-        self.quarantined = 0
         self._random = Random()  # noqa: S311 -- jitter, not a secret
         self._stack = AsyncExitStack()
         self._refreshing = asyncio.Lock()
@@ -177,7 +176,6 @@ class Service:
     async def _compare(self) -> None:
         with contextlib.suppress(StoreUnavailable):
             self.telemetry.repaired(await self._sync.compare(moscow_day(self.clock())))
-            self.quarantined = self._sync.quarantined
 
     async def _fill(self) -> None:
         """Fetch the missing part of history. After a failure, plan the next run."""
@@ -342,7 +340,7 @@ class Service:
             "redis:connectivity": health.redis(self.engine_name, telemetry.trouble),
             "scheduler:lastRun": health.scheduler(silent_s, telemetry.last_attempt),
             "history:coverage": health.history(self.history.coverage, self.backfilling, telemetry.waiting),
-            "quarantine:count": health.quarantine(self.quarantined),
+            "quarantine:count": health.quarantine(self.quarantine.count),
             "clock:skew": health.clock(self.clock_skew_s),
             "calendar:coverage": health.calendar(self.history.calendar.known_until, moscow_day(self.clock())),
         }

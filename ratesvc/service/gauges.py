@@ -29,7 +29,7 @@ def watch(service: Service) -> None:
     see("history_sheets", "Sheets in memory.", lambda: len(service.history.days))
     see("history_loading", "Whether history is not fetched yet.", lambda: service.history_loading)
     see("event_streams", "Open streams of events.", lambda: len(service.events.streams))
-    see("quarantine_documents", "Documents that wait for a person.", lambda: service.quarantined)
+    see("quarantine_documents", "Documents that wait for a person.", lambda: service.quarantine.count)
     see("refresh_last_attempt_timestamp_seconds", "The last refresh.", lambda: _stamp(telemetry.last_attempt))
     see("refresh_last_success_timestamp_seconds", "The last that worked.", lambda: _stamp(telemetry.last_success))
     see("refresh_next_timestamp_seconds", "When the next one is due.", lambda: _stamp(service.next_poll_at))

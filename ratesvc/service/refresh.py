@@ -236,7 +236,8 @@ class Refresher:
         current = draft.current(effective)
         if current and current.sheet.says_the_same_as(sheet):
             self._unconfirmed.forget(effective)
-            await self._drop(raw)
+            if self.store.quarantine.count:
+                await self._drop(raw)
             if not (self.history.has_document(effective) or effective in draft.admitted):
                 # Backfilled figures are kept again with the Bank's bytes and names.
                 draft.admit(replace(current, sheet=sheet), raw)

@@ -36,8 +36,7 @@ class Sync:
 
     A comparison begins with counts, the coverage and the version. If these are as they were, nothing else is read. If
     more was written, the names of all values are compared. At the start, after an error or a reconnection, and in a
-    Redis that was born again or has fewer writes, all values are read. `quarantined` is how many documents were in
-    quarantine at the last comparison.
+    Redis that was born again or has fewer writes, all values are read.
     """
 
     def __init__(
@@ -48,7 +47,6 @@ class Sync:
     ) -> None:
         """`hold(revisions, columns, coverage)` takes them into memory and publishes."""
         self.in_sync = False
-        self.quarantined = 0
         self._store = store
         self._history = history
         self._hold = hold
@@ -93,7 +91,6 @@ class Sync:
         self.in_sync = True
         try:
             glance = await self._store.glance()
-            self.quarantined = glance.quarantined
             await self._store.check_writes()
             repaired = Repaired()
             if last != (glance, self._history.version):

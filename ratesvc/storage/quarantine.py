@@ -43,8 +43,9 @@ class Quarantine:
     """Envelopes by name in one hash. Every method raises StoreUnavailable."""
 
     def __init__(self, connection: RedisConnection, key: str) -> None:
-        """The store makes it."""
+        """The store makes it. `count` is how many documents were there at its last glance."""
         self.key = key
+        self.count = 0
         self._connection = connection
 
     async def add(self, case: Case) -> bool:

@@ -108,6 +108,7 @@ class Store:
             if error := next((answer for answer in answers if isinstance(answer, Exception)), None):
                 raise error
             sheets, columns, quarantined = (checked(count, int) for count in answers[:3])
+            self.quarantine.count = quarantined
             born, writes = checked(answers[4], list, 2)
         coverage = records.decode_coverage(answers[3])
         if coverage and columns < coverage[1]:

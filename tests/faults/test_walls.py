@@ -149,4 +149,4 @@ async def test_a_file_without_certificates_stops_the_start(tmp_path: Path) -> No
     nothing.write_text("no certificate")
     code, _, err = await run(tmp_path, "serve", RATESVC_CBR_CA_FILE=str(nothing), RATESVC_PORT="0")
     assert (code, err.count("\n")) == (78, 1)
-    assert err.startswith("ratesvc: cbr.ca_file: ")
+    assert err.startswith("ratesvc: RATESVC_CBR_CA_FILE: ")

@@ -176,7 +176,7 @@ async def test_health_has_eight_checks(served: Served, clock: Clock) -> None:
         "clock:skew": ("warn", pytest.approx(clock().timestamp() - time.time(), abs=60)),
         "calendar:coverage": ("pass", str(served.service.history.calendar.known_until)),
     }
-    served.service.quarantined = 2
+    served.service.quarantine.count = 2
     clock.moment = clock.moment.replace(year=2090)
     checks = served.service.health()
     assert checks["quarantine:count"] == {"status": "warn", "observedValue": 2}
