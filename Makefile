@@ -46,12 +46,12 @@ quick: .venv/ready-dev $(LINT)
 faults: .venv/ready-dev web
 	$(PYTEST) $(WAITING) -m "$(OF_FAULTS) and not timed" -k "not F7" $(ARGS)
 	STRICT_TIMES=1 $(PYTEST) -n 0 -m "timed and not release" $(ARGS)
-	$(MAKE) soak MINUTES=2 SEED=$(SEED)
+	$(MAKE) soak MINUTES=1 SEED=$(SEED)
 	@if $(FUZZ_PYTHON) >/dev/null; then $(MAKE) fuzz SECONDS=30; else echo "NOT RUN: fuzzing needs $(FUZZ_PYTHONS)" >&2; fi
 
 # The packages, and other people's programs with them.
 release-check: .venv/ready-dev web
-	$(PYTEST) -m "$(OF_RELEASE)" $(ARGS)
+	$(PYTEST) $(WAITING) -m "$(OF_RELEASE)" $(ARGS)
 
 # Which lines the tests reach. This makes them slower, so limits of seconds say nothing.
 coverage: .venv/ready-dev web

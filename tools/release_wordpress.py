@@ -36,6 +36,7 @@ def _compiled(source: Path) -> bytes:
 
 def packed(folder: Path) -> Path:
     """The zip in this folder."""
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"cbr-rates-{__version__}.zip"
     files = {str(file.relative_to(PLUGIN.parent)): file for file in PLUGIN.rglob("*") if file.is_file()}
     files["cbr-rates/LICENSE"] = ROOT / "LICENSE"
