@@ -51,7 +51,7 @@ faults: .venv/ready-dev web
 
 # The packages, and other people's programs with them.
 release-check: .venv/ready-dev web
-	$(PYTEST) $(WAITING) -m "$(OF_RELEASE)" $(ARGS)
+	$(PYTEST) -m "$(OF_RELEASE)" $(ARGS)
 
 # Which lines the tests reach. This makes them slower, so limits of seconds say nothing.
 coverage: .venv/ready-dev web
