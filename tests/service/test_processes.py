@@ -67,8 +67,8 @@ async def test_a_killed_engine_comes_back_with_everything(bank: Bank, tmp_path: 
         assert (await program.get("/v1/rates"))[0] == 200
         await eventually(lambda: "task=engine" in (tmp_path / "errors.log").read_text())
         await eventually(lambda: engines_over(tmp_path) not in ([], [engine]))
-        code, out, _ = await run(tmp_path, "show", "--json", RATESVC_CBR_MIRRORS="http://127.0.0.1:1")
-        assert code == 0
+        code, out, err = await run(tmp_path, "show", "--json", RATESVC_CBR_MIRRORS="http://127.0.0.1:1")
+        assert code == 0, err
         assert json.loads(out)["rates"] == json.loads((await program.get("/v1/rates"))[2])["rates"]
         program.kill(signal.SIGTERM)
         assert await program.ended() == 0
