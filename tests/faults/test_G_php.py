@@ -31,7 +31,7 @@ OTHER_USER = 65534
 TIMEOUT = "'timeout' => 0.5"
 WAITS_S = 1.0
 TMP = "shared"
-STARTS_S = 0.3
+STARTS_S = 1.0
 """PHP itself, for each page."""
 OF_PHP_7 = """
 file_get_contents file_put_contents fopen fstat function getmypid if implode in_array json_decode json_encode lstat md5
