@@ -27,7 +27,7 @@ HANGS = --timeout=600
 # Many tests of processes and browsers wait, so three processes keep two cores busy.
 WAITING = -n 3
 
-.PHONY: run test coverage quick bench lint web faults faults-page release-check soak docs lock fonts dist sbom audit fuzz mutants clean
+.PHONY: run test coverage quick bench lint web faults faults-page release-check endurance soak docs lock fonts dist sbom audit fuzz mutants clean
 
 run: .venv/ready
 	@exec $(BIN)/python -m ratesvc serve $(ARGS)
@@ -41,12 +41,14 @@ LINT = lint
 quick: .venv/ready-dev $(LINT)
 	$(PYTEST) -q --maxfail=10 -m "$(OF_TEST) and not slow and not browser" $(ARGS)
 
-# Long stories, floods and whole matrices; limits of seconds, with nothing else running; a soak; and fuzzing, if possible.
-# `make soak` is row F7.
+# Long stories, floods and whole matrices; and limits of seconds, with nothing else running. `make soak` is row F7.
 faults: .venv/ready-dev web
 	$(PYTEST) $(WAITING) -m "$(OF_FAULTS) and not timed" -k "not F7" $(ARGS)
 	STRICT_TIMES=1 $(PYTEST) -n 0 -m "timed and not release" $(ARGS)
-	$(MAKE) soak MINUTES=1 SEED=$(SEED)
+
+# A soak; and fuzzing, if possible.
+endurance:
+	$(MAKE) soak MINUTES=2 SEED=$(SEED)
 	@if $(FUZZ_PYTHON) >/dev/null; then $(MAKE) fuzz SECONDS=30; else echo "NOT RUN: fuzzing needs $(FUZZ_PYTHONS)" >&2; fi
 
 # The packages, and other people's programs with them.

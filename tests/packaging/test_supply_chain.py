@@ -250,7 +250,7 @@ def test_ci_runs_every_part_of_its_script() -> None:
     (parts,) = re.findall(r"\|\| set -- (.*)", (ROOT / ".ci/run").read_text("utf-8"))
     machines = jobs("ci.yml")["parts"]["strategy"]["matrix"]["include"]
     runs = [one["command"].partition(".ci/run ")[2] for one in machines]
-    assert set(runs) == {*parts.split(), "pythons", "coverage"}
+    assert set(runs) == {*parts.split(), "pythons", "endurance", "coverage"}
     named = [text.rsplit(" ", 1)[1] for text in PROJECT["classifiers"] if "Python :: 3." in text]
     assert [one["python"] for one in machines if one["command"] == ".ci/run test"] == [named[0], named[-1]]
 
