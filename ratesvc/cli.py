@@ -159,6 +159,12 @@ def _completed_from(words: tuple[str, ...]) -> Callable[[click.Context, click.Pa
     return lambda _context, _parameter, begun: [word for word in words if word.lower().startswith(begun.lower())]
 
 
+def _completed_tags(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
+    from ratesvc.render.language import TRANSLATIONS
+
+    return _completed_from(TRANSLATIONS)(context, parameter, begun)
+
+
 Command = Callable[..., None]
 
 
@@ -171,8 +177,7 @@ def _json(text: str) -> Callable[[Command], Command]:
 
 
 _demo = click.option("--demo", is_flag=True, help="Recorded figures on a stopped clock; needs no network.")
-_tags = _completed_from(("en", "ru", "zh-Hans"))
-_lang = click.option("--lang", default="en", show_default=True, shell_complete=_tags, help="The language.")
+_lang = click.option("--lang", default="en", show_default=True, shell_complete=_completed_tags, help="The language.")
 
 
 # Commands

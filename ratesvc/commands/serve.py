@@ -25,11 +25,10 @@ from ratesvc.config import Settings
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import RatesvcError
 from ratesvc.render.json import PROBLEM_JSON
+from ratesvc.render.language import TRANSLATIONS
 from ratesvc.service.app import Service
 from ratesvc.service.publication import give_back_memory
 from ratesvc.web.server import listening
-
-LANGUAGES = ("en", "ru", "zh-Hans")
 
 
 async def serve(settings: Settings, *, demo: bool) -> None:
@@ -152,7 +151,7 @@ def _pages(service: Service) -> Iterator[tuple[str, str]]:
     yield "/v1/currencies", "currencies.json"
     yield "/widget/rates.js", "widget/rates.js"
     yield "/widget/manifest.json", "widget/manifest.json"
-    for tag in LANGUAGES:
+    for tag in TRANSLATIONS:
         yield f"/widget?lang={tag}", f"widget/widget.{tag}.html"
         yield f"/widget/frame?lang={tag}", f"widget/frame.{tag}.html"
         yield f"/widget/rows.json?lang={tag}", f"widget/rows.{tag}.json"

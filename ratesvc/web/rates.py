@@ -1,4 +1,4 @@
-"""/v1/rates, our own JSON, and the same rates in the dialects that are switched on."""
+"""/v1/rates: the sheet in force on a day, as JSON, as CSV and as one number."""
 
 from __future__ import annotations
 
