@@ -181,10 +181,11 @@ class RedisConnection:
 
     def _text_of(self, error: Exception) -> str:
         # Redis repeats the arguments of an unknown command, and AUTH with a damaged byte is one.
-        text = f"{type(error).__name__}: {error}"[:LONGEST_TEXT]
+        text = f"{type(error).__name__}: {error}"
         for secret in self._secrets:
             text = text.replace(secret, "***")
-        return text
+        # Not cut before, because a half of a secret would stay.
+        return text[:LONGEST_TEXT]
 
 
 def kind_of(error: Exception) -> str:
