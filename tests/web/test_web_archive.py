@@ -17,12 +17,15 @@ from typing import Any
 
 import pytest
 from conftest import Clock, Serve, Served, eventually, unhurried
-from fake_bank import Bank
+from fake_bank import Bank, daily_xml
 from long_history import LongHistory
 from sheets import changed, plausible, times
 
 from ratesvc.config import Settings
+from ratesvc.domain.columns import Column, Currency, Days
+from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.render import archive
+from ratesvc.render.tables import CSV, NDJSON
 
 ADDRESSES = ("/v1/history.csv", "/v1/history.jsonl")
 THURSDAY, FRIDAY = date(2026, 4, 23), date(2026, 4, 24)
@@ -74,11 +77,19 @@ async def test_every_figure_is_there_as_the_bank_printed_it(held: Served) -> Non
 
 
 async def test_codes_and_since_narrow_it(held: Served) -> None:
-    """Unknown codes are refused; a day after all sheets leaves the heading."""
-    text = (await held.get("/v1/history.csv?codes=usd,PLN&since=1998-01-01"))[2]
-    assert [(row["effective_date"], row["code"]) for row in rows(text)][:3] == [
-        *((str(NEW), "PLN"), (str(NEW), "USD"), ("2025-12-31", "PLN"))
-    ]
+    """Whichever is asked first. Unknown codes are refused; a day after all sheets leaves the heading."""
+
+    async def narrowed(codes: str = "", since: date = OLD) -> list[dict[str, str]]:
+        found = rows((await held.get(f"/v1/history.csv?codes={codes}&since={since}"))[2])
+        assert {row["code"] for row in found} == {*codes.upper().split(",")} or not codes
+        return found
+
+    await narrowed("PLN", date(1992, 7, 1))
+    whole = rows((await held.get("/v1/history.csv"))[2])
+    assert len({row["code"] for row in whole}) > 20
+    for codes, since in (("usd,PLN", NEW), ("USD", NEW), ("USD", FRIDAY), ("usd,PLN", OLD), ("EUR", OLD)):
+        kept = [row for row in whole if row["code"] in codes.upper() and row["effective_date"] >= str(since)]
+        assert await narrowed(codes, since) == kept
     assert (await held.get("/v1/history.csv?codes=XQZ"))[0] == 404
     assert (await held.get("/v1/history.csv?since=2030-01-01"))[2].decode() == f"{HEADING}\r\n"
     about, lines = records((await held.get("/v1/history.jsonl?since=2025-12-31&codes=USD"))[2])
@@ -96,6 +107,7 @@ async def test_gzip_and_plain_bytes_are_one_answer(held: Served, address: str) -
     _, packed_headers, packed = await held.get(address, Accept_Encoding="gzip, br")
     assert packed_headers["Content-Encoding"] == "gzip"
     assert int(packed_headers["Content-Length"]) == len(packed)
+    assert headers["Content-Disposition"] == f'attachment; filename="{address.removeprefix("/v1/")}"'
     assert gzip.decompress(packed) == plain
     assert zlib.decompressobj(31).decompress(packed) == plain, "one member, because some clients read no other"
     assert packed_headers["ETag"] == headers["ETag"][:-1] + '-gzip"'
@@ -108,7 +120,7 @@ async def test_gzip_and_plain_bytes_are_one_answer(held: Served, address: str) -
 async def test_only_a_year_whose_figures_change_is_written_again(
     bank: Bank, held: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its lines have the new revision. A range that begins within a year is written without harm to the kept years."""
+    """Its lines have the new revision. Of a range that begins within a year nothing is kept, or there were ever more."""
     written: list[tuple[int, int]] = []
     write = archive.lines
 
@@ -119,20 +131,50 @@ async def test_only_a_year_whose_figures_change_is_written_again(
     monkeypatch.setattr(archive, "lines", noting)
     before = rows((await held.get(ADDRESSES[0]))[2])
     assert len(written) == 2026 - 1992 + 1
-    await held.get(f"{ADDRESSES[0]}?since={FRIDAY}")
+    await held.get(f"{ADDRESSES[0]}?since=2025-12-31")
     written.clear()
-    bank.publish(changed(plausible(FRIDAY), PLN=times("1.01")))
-    for _ in range(2):
-        await held.service.poll()
+    # The second correction takes the first one back.
+    for wording in (changed(plausible(FRIDAY), PLN=times("1.01")), plausible(FRIDAY)):
+        bank.publish(wording)
+        for _ in range(2):
+            await held.service.poll()
     after = rows((await held.get(ADDRESSES[0]))[2])
     assert written == [(2026, 2026)]
     assert [row for row in after if row not in before] == [row for row in after if row["effective_date"] == str(FRIDAY)]
-    assert {row["revision"] for row in after if row["effective_date"] == str(FRIDAY)} == {"2"}
+    assert {row["revision"] for row in after if row["effective_date"] == str(FRIDAY)} == {"3"}
+    await held.get(f"{ADDRESSES[0]}?since=2025-12-31")
+    assert written == [(2026, 2026), (2025, 2025)]
 
 
-async def test_an_answer_names_the_days_that_are_not_admitted_and_waits_for_the_missing(
-    bank: Bank, settings: Settings, serve: Serve
-) -> None:
+async def test_an_answer_names_the_days_that_are_not_admitted(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """They are in it once they are."""
+    day = date(2025, 12, 31)
+    bank.publish(*map(plausible, (day - ONE_DAY, day, THURSDAY, FRIDAY)))
+    right, bank.documents[day] = bank.documents[day], daily_xml(changed(plausible(day), KZT=times("10")))
+    bank.series["R01335"][day] = (100, Decimal("99.9999"))
+    async with serve(unhurried(settings)) as running:
+        await running.filled()
+        _, headers, body = await running.get(ADDRESSES[1])
+        assert (headers["Unconfirmed-Days"], records(body)[0]["unconfirmed"]) == (str(day), [str(day)])
+        bank.documents[day] = right
+        await running.service._fill()  # noqa: SLF001 -- what its schedule runs
+        _, headers, body = await running.get(ADDRESSES[1])
+        assert "Unconfirmed-Days" not in headers
+        assert [line["code"] for line in records(body)[1] if line["effective_date"] == str(day)].count("KZT") == 1
+
+
+def test_the_first_line_says_that_it_is_a_demo_and_of_two_ids_the_earlier_counts() -> None:
+    """As in /v1/series."""
+    days, columns = Days(OLD, NEW), []
+    for value in ("1", "2"):
+        column = Column(Currency(value, value, "TRY", "949", "x"), datetime(2026, 1, 1, tzinfo=UTC))
+        column.put(NEW, 10, Decimal(value))
+        columns.append(column)
+    assert b'"demo":true' in archive.heading(NDJSON, days, (), demo=True)
+    assert archive.lines(columns, days, CSV, {}) == b"1998-01-01,TRY,10,1.0000,0.1,1,new\r\n"
+
+
+async def test_nobody_gets_a_part_while_history_is_loading(bank: Bank, settings: Settings, serve: Serve) -> None:
     """A table with a hole would pass for all that there is."""
     bank.publish(plausible(FRIDAY))
     bank.series.clear()
