@@ -56,17 +56,15 @@ class Cursor:
 
     @classmethod
     def at(cls, held: Holdings, days: Days) -> Self:
-        """What a reader knows that was told of every sheet of these days. Days to come are new to it."""
-        last = max(days.since - ONE_DAY, min(days.until, held.days[-1]))
-        known = Days(days.since, last)
-        return cls(known, b"".join(map(held.check, _parts(known))))
+        """What a reader knows that was told of every sheet of these days. A day without one has a checksum, too."""
+        return cls(days, b"".join(map(held.check, _parts(days))))
 
     @classmethod
     def from_text(cls, text: str) -> Self | None:
         """The cursor that `str` wrote so, or None."""
         since, until, checks = [*text.split("_", 2), "", ""][:3]
         first, last = iso_day(since), iso_day(until)
-        if first is None or last is None or first < FIRST_DAY or last < first - ONE_DAY:
+        if first is None or last is None or first < FIRST_DAY or last < first:
             return None
         cursor = cls(Days(first, last), _decoded(checks))
         return cursor if len(cursor.checks) == _CHECK_BYTES * len(list(_parts(cursor.days))) else None

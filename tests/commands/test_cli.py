@@ -147,6 +147,7 @@ def test_every_recorded_currency_is_completed() -> None:
     [
         ("backfill --since 2026-04-24 --until 2026-04-23", "--since"),
         ("backfill --verify --since 2026-04-24", "--verify compares all that is held"),
+        ("backfill --repair", "--repair goes with --verify"),
         ("quarantine show 8c1f --raw --json", "--raw goes with show, and not with --json"),
         ("quarantine drop 8c1f --raw", "--raw goes with show"),
         ("quarantine show", "show, release and drop take one"),

@@ -20,9 +20,9 @@ from ratesvc.bank.admission import Admission, Admitted, Quarantined, Recent, Unc
 from ratesvc.bank.client import BankClient, Pace
 from ratesvc.bank.xml import parse_daily
 from ratesvc.config import Server, Settings
-from ratesvc.domain.rates import Sheet
+from ratesvc.domain.rates import Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY
-from ratesvc.errors import BadDocument
+from ratesvc.errors import BadDocument, StoreUnavailable
 from ratesvc.service.app import Service
 from ratesvc.service.confirmation import MOST_UNCONFIRMED, UnconfirmedSheets
 from ratesvc.service.health import Check
@@ -98,6 +98,23 @@ async def test_a_document_is_counted_once_by_its_reason(served: Served, bank: Ba
         'ratesvc_quarantined_total{reason="power_of_ten"} 1.0',
         'ratesvc_quarantined_total{reason="rows"} 1.0',
     ]
+
+
+async def test_without_redis_a_refresh_tries_one_write(
+    bank: Bank, settings: Settings, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would wait as long again. Both sheets are taken."""
+    tried: list[date] = []
+
+    async def put(_: Store, revision: Revision) -> Revision:
+        tried.append(revision.effective_date)
+        raise StoreUnavailable("Redis is away", "timeout")
+
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+    monkeypatch.setattr(Store, "put", put)
+    async with Service(settings, clock=clock, scheduled=False) as command:
+        cycle = await command.fetch(None)
+    assert (len(cycle.accepted), cycle.stored, tried) == (2, False, [FRIDAY])
 
 
 # Several replicas

@@ -26,6 +26,7 @@ from structlog.testing import capture_logs
 from ratesvc.config import Log, Settings
 from ratesvc.domain.workdays import at, utc_now
 from ratesvc.errors import FetchFailed, SourceError, StoreUnavailable
+from ratesvc.service.backfill import Progress
 from ratesvc.service.refresh import Cycle
 from ratesvc.service.telemetry import BLOCKED_S, Metrics, Route, Telemetry, Watchdog
 from ratesvc.storage.quarantine import Case
@@ -153,8 +154,10 @@ def test_a_duration_counts_in_the_bucket_of_its_bound(seconds: float, bound: flo
     assert float(buckets) == bound
 
 
-async def test_clock_calendar_streams_and_backfill_have_figures(served: Served, clock: Clock) -> None:
-    """The Bank of the test shows the real time; one stream is open; no backfill runs."""
+async def test_clock_calendar_streams_and_backfill_have_figures(
+    served: Served, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Bank of the test shows the real time; one stream is open; no backfill runs, then one does."""
     async with served.http.get(f"{served.url}/v1/events") as stream:
         assert stream.status == 200
         found = {name: float(value) for name, value in (await served.samples()).items()}
@@ -162,6 +165,9 @@ async def test_clock_calendar_streams_and_backfill_have_figures(served: Served, 
     assert found["ratesvc_calendar_known_until_timestamp_seconds"] > clock().timestamp()
     assert found["ratesvc_event_streams"] == 1
     assert found["ratesvc_backfill_steps"] == found["ratesvc_backfill_steps_done"] == 0
+    monkeypatch.setattr(served.service._backfill, "progress", Progress(3, 7, "USD"))  # noqa: SLF001 -- as during a run
+    steps = await gauges(served)
+    assert (steps["backfill_steps_done"], steps["backfill_steps"]) == (3, 7)
 
 
 def test_counting_costs_next_to_nothing() -> None:
@@ -210,7 +216,9 @@ async def test_the_access_log_has_no_address_and_the_id_of_a_500(
                 _, headers, _ = await served.get("/v1/rates", User_Agent="a reader")
             monkeypatch.setattr("ratesvc.render.json.rates", broken)
             _, _, body = await served.get("/v1/rates?codes=USD&quote_currency=EUR")
-    first, remembered, failed, last = (line for line in logged if line["event"].startswith("request"))
+            await served.get(f"/{'x' * 1000}", User_Agent="y" * 1000)
+    first, remembered, failed, last, long = (line for line in logged if line["event"].startswith("request"))
+    assert len(long["path"]) == len(long["agent"]) == 200
     for line in (first, remembered):
         assert line.keys() >= {"id", "method", "path", "agent", "status", "bytes", "ms"}
         assert (line["agent"], line["status"], line["bytes"]) == ("a reader", 200, int(headers["Content-Length"]))
