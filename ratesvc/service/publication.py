@@ -25,7 +25,6 @@ from ratesvc.domain.rates import Snapshot
 from ratesvc.domain.workdays import ONE_DAY, at
 from ratesvc.errors import Busy, NoSheet
 
-MOST_VARIANTS = 4000
 MOST_TARGETS = 4000
 LONGEST_TARGET = 512
 MOST_BYTES, MOST_LONG_BYTES = 12 * 1024 * 1024, 20 * 1024 * 1024
@@ -252,7 +251,7 @@ class _Entry:
 class Publication:
     """Everything that can be answered from one snapshot. Variants are rendered at the first request and then kept.
 
-    Their number and memory are bounded. The oldest go first, and are rendered anew if they are requested again. Long
+    Their memory is bounded. The oldest go first, and are rendered anew if they are requested again. Long
     bodies have a bound of their own, so they never drive out small ones.
     """
 
@@ -331,7 +330,7 @@ class Publication:
         entries[id(entry.body)] = entry
         self._bodies[entry.key] = entry.body
         self._bytes[is_long] += entry.body.most_bytes
-        while len(entries) > 1 and (self._bytes[is_long] > most_bytes or len(entries) > MOST_VARIANTS):
+        while len(entries) > 1 and self._bytes[is_long] > most_bytes:
             oldest = entries.pop(next(iter(entries)))
             self._bytes[is_long] -= oldest.body.most_bytes
             del self._bodies[oldest.key]

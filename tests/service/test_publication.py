@@ -17,14 +17,16 @@ from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.service.publication import (
     LONG,
+    BODY_BYTES,
+    MOST_BYTES,
     MOST_LONG_BYTES,
     MOST_TARGETS,
-    MOST_VARIANTS,
     SMALLEST_COMPRESSED,
     Body,
     Publication,
 )
 
+MOST = MOST_BYTES // BODY_BYTES
 MOMENT = datetime(2026, 4, 24, 9, 0, 0, 300_000, tzinfo=UTC)
 SNAPSHOT = snapshot(History(WorkCalendar(), [Revision(sheet(date(2026, 4, 24)), 1, MOMENT)]), MOMENT)
 
@@ -94,28 +96,19 @@ class Sent:
 
 def test_a_target_that_is_rendered_anew_each_time_is_forgotten_without_an_error(publication: Publication) -> None:
     """With the access log on, each answer to one address is another body, and all are remembered in turn."""
-    for number in range(2 * MOST_VARIANTS):
+    for number in range(2 * MOST):
         publication.remember("/v1/convert", Sent(body(b"%d" % number)))
-    for number in range(2 * MOST_VARIANTS):
+    for number in range(2 * MOST):
         publication.remember(f"/{number}", Sent(body(b"%d" % number)))
     assert len(publication.answers) <= MOST_TARGETS
 
 
 def test_variants_are_bounded_and_the_oldest_goes_first(publication: Publication) -> None:
     """A hundred thousand different requests do not fill the memory."""
-    rendered = [0]
-
-    def render() -> Body:
-        rendered[0] += 1
-        return body(b"%d" % rendered[0])
-
-    for number in range(2 * MOST_VARIANTS):
-        publication.body(number, render)
-    assert rendered[0] == 2 * MOST_VARIANTS
-    for number in range(MOST_VARIANTS, 2 * MOST_VARIANTS):
-        publication.body(number, never)
-    publication.body(0, render)
-    assert rendered[0] == 2 * MOST_VARIANTS + 1
+    for number in range(2 * MOST):
+        publication.body(number, lambda: body(b""))
+    assert [publication.find(number) is None for number in (0, MOST - 1, MOST)] == [True, True, False]
+    publication.body(2 * MOST - 1, never)
 
 
 @pytest.mark.parametrize(("later_s", "dated_s"), [(-5, 1), (0, 1), (0.6, 1), (0.7, 1), (1, 1), (2, 2)])

@@ -10,7 +10,7 @@ from conftest import Clock, Serve, unhurried
 from fake_bank import Bank, sheet, workdays
 
 from ratesvc.config import Settings
-from ratesvc.domain.rates import Revision, Snapshot
+from ratesvc.domain.rates import FIRST_DAY, Revision, Snapshot
 from ratesvc.render.widget.releases import RELEASE
 from ratesvc.web.caching import FOR_EVER, RATES, Caching, changes_at
 
@@ -52,7 +52,13 @@ def test_seconds_are_rounded_down_and_what_never_changes_is_immutable() -> None:
 
 
 CHANGING = ("/v1/rates", "/v1/rates/next", "/v1/rates/2026-04-24", "/v1/rates/2026-04-25", "/v1/rates/2026-04-18")
-SETTLED = ("/v1/rates/2026-03-20", "/v1/rates/2026-03-20.csv", "/v1/rates/2026-04-15", "/v1/rates/2026-03-20/USD.txt")
+SETTLED = (
+    "/v1/rates/1992-07-01",
+    "/v1/rates/2026-03-20",
+    "/v1/rates/2026-03-20.csv",
+    "/v1/rates/2026-04-15",
+    "/v1/rates/2026-03-20/USD.txt",
+)
 KEPT = {
     **dict.fromkeys(
         (*CHANGING, "/v1/currencies", "/v1/rates/2026-04-17"), "public, max-age=60, stale-while-revalidate=600"
@@ -74,7 +80,7 @@ async def test_each_kind_of_answer_is_kept_as_docs_scale_says(
     bank: Bank, settings: Settings, serve: Serve, clock: Clock
 ) -> None:
     """In the evening, when tomorrow's sheet is there, which may change until a week after the next one."""
-    bank.publish(*map(sheet, workdays(date(2026, 3, 10), 35)))
+    bank.publish(*map(sheet, (FIRST_DAY, date(1992, 7, 3), *workdays(date(2026, 3, 10), 35))))
     clock.advance(hours=5)
     async with serve(unhurried(settings)) as served:
         await served.filled()

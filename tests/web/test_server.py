@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from conftest import Serve, Served
+from conftest import Serve, Served, eventually
 
 from ratesvc.config import Settings
 from ratesvc.web import connections
@@ -78,6 +78,24 @@ async def test_a_client_is_too_slow_after_ten_seconds(
     for now, wire.unsent, connection.unfinished_since in looks:
         verdict = connection.is_too_slow(now)
     assert verdict == is_too_slow
+
+
+async def test_a_client_that_is_too_slow_gets_no_more_bytes() -> None:
+    """Not even those that wait in the kernel: they would keep the connection open for minutes."""
+    made: list[connections.Connection] = []
+
+    def connect() -> connections.Connection:
+        made.append(connections.Connection(web.Server(not_found), loop=asyncio.get_running_loop()))
+        return made[0]
+
+    async with await asyncio.get_running_loop().create_server(connect, "127.0.0.1", 0) as server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        await eventually(lambda: made)
+        made[0]._wire.write(b"x")  # noqa: SLF001
+        made[0].hang_up()
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+        writer.close()
 
 
 async def test_a_port_listens_once_it_answers(

@@ -120,7 +120,7 @@ async def test_gzip_and_plain_bytes_are_one_answer(held: Served, address: str) -
 async def test_only_a_year_whose_figures_change_is_written_again(
     bank: Bank, held: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its lines have the new revision. Of a range that begins within a year nothing is kept, or there were ever more."""
+    """Its lines have the new revision. Of a range that begins within a year nothing is kept: there are too many."""
     written: list[tuple[int, int]] = []
     write = archive.lines
 
