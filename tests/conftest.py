@@ -3,7 +3,6 @@ from __future__ import annotations
 import difflib
 import gc
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -25,8 +24,6 @@ import aiohttp
 import msgspec
 import pytest
 import redis
-from _pytest.mark import MarkMatcher
-from _pytest.mark.expression import Expression
 from _pytest.unraisableexception import collect_unraisable
 from aiohttp import web
 from fake_bank import Bank, bank_running, sheet
@@ -100,21 +97,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Ledger(path))
 
 
-def commands() -> dict[str, str]:
-    """TEST, FAULTS and RELEASE → the marker expression of that command in the Makefile."""
-    text = (Path(__file__).parents[1] / "Makefile").read_text("utf-8")
-    return dict(re.findall(r"^OF_([A-Z]+) = (.*)$", text, re.MULTILINE))
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Each test belongs to one command, so that none is lost and none runs twice."""
-    expressions = {name: Expression.compile(text) for name, text in commands().items()}
+    """Each test belongs to one command: that of its mark, or else `make test`."""
     for item in items:
-        marks = MarkMatcher.from_markers(item.iter_markers())
-        runs = [name for name, expression in expressions.items() if expression.evaluate(marks)]
-        if len(runs) != 1:
-            raise pytest.UsageError(f"{item.nodeid} belongs to {runs or 'none'} of {[*expressions]}, not to one")
+        if {"faults", "release"} <= {mark.name for mark in item.iter_markers()}:
+            raise pytest.UsageError(f"{item.nodeid} is marked for two commands, faults and release")
 
 
 def pytest_collection_finish() -> None:
@@ -230,9 +218,8 @@ def clock() -> Clock:
 @pytest.fixture(autouse=True)
 def _redis_has_time(request: pytest.FixtureRequest) -> Iterator[None]:
     """Redis may take five seconds on a crowded machine, except in the tests that break Redis."""
-    breaks_redis = request.path.parent.name == "faults" and not request.path.name.startswith(("test_A", "test_B"))
     with pytest.MonkeyPatch.context() as patch:
-        if not breaks_redis and not request.path.name.startswith("test_redis"):
+        if not request.node.get_closest_marker("breaks_redis"):
             for limit in ("ANSWER_TIMEOUT_S", "QUEUE_S"):
                 patch.setattr(f"ratesvc.storage.redis.{limit}", 5.0)
         yield

@@ -202,7 +202,7 @@ RUNS: dict[str, tuple[str, str, dict[str, str], tuple[str, ...]]] = {
         BETWEEN,
         "",
         {},
-        ("test_of_two belongs to ['FAULTS', 'RELEASE'] of ['TEST', 'FAULTS', 'RELEASE'], not to one",),
+        ("test_of_two is marked for two commands, faults and release",),
     ),
 }
 

@@ -53,7 +53,7 @@ async def test_the_reference_fits_every_screen(browser: Browser, live: Live, sch
         await spy.page.fill("#find", "")
         await spy.page.click('nav a[href="#convert"]')
         assert await spy.page.evaluate("location.hash") == "#convert"
-        assert spy.told == []
+        assert spy.reported == []
 
 
 @pytest.mark.parametrize(("path", "only_on_screen"), [("/rate", "form"), ("/docs", ".contents")])
@@ -135,7 +135,7 @@ async def test_a_result_of_the_search_leads_to_its_place_in_a_guide(browser: Bro
         await spy.page.wait_for_url("**/docs/calling?lang=ru#a-spreadsheet-excel-libreoffice-google-sheets")
         assert "Csv.Document" in await spy.page.inner_text("main")
         assert await spy.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
-        assert spy.told == []
+        assert spy.reported == []
 
 
 LISTEN = """url => {

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from certificates import Authority
-from chaos import Front, front_running
+from chaos import Front
 from client_lines import LINES, line
 from conftest import Clock, Serve, Served, eventually, missing, program, unhurried
 from fake_bank import Bank, daily_xml, sheet, workdays
@@ -274,7 +274,7 @@ async def test_clients_of_the_bank_with_its_address_in_their_code(served: Served
 async def central_bank(served: Served, tmp_path: Path) -> AsyncIterator[tuple[Front, str]]:
     """www.ecb.europa.eu under TLS: a proxy before the service, with a certificate of an authority of our own."""
     authority = Authority(tmp_path)
-    async with front_running(served.url, authority.server(name="www.ecb.europa.eu")) as front:
+    async with Front(served.url, authority.server(name="www.ecb.europa.eu")) as front:
         yield front, authority.ca_file
 
 

@@ -76,8 +76,8 @@ def test_a_reader_that_follows_cursors_holds_what_the_replicas_hold(story: list[
     def ask(history: History, since: date) -> None:
         nonlocal cursor
         days = Days(since, LAST)
-        told = unknown(cursor, history, days) if cursor else Holdings.of(history).sheets(days)
-        for day in told:
+        new = unknown(cursor, history, days) if cursor else Holdings.of(history).sheets(days)
+        for day in new:
             revision = history.of_date(day)
             assert revision
             reader[day] = revision.sheet.checksum

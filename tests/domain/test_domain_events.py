@@ -46,17 +46,17 @@ class Replica:
         return can_go_on(place_of(place), self.history, snapshot(self.history, self.now))
 
     def missed(self, place: Place | str) -> list[Event]:
-        """The events for a reader; one that heard them lacks nothing more, also if it leaves after any of them."""
+        """The events for a reader; one that got them lacks nothing more, also if it leaves after any of them."""
         assert self.can_go_on(place)
         view = self.history, snapshot(self.history, self.now)
-        heard = list(missed(place_of(place), *view))
-        for index, event in enumerate(heard):
+        lacking = list(missed(place_of(place), *view))
+        for index, event in enumerate(lacking):
             assert Place.from_id(str(event.place)) == event.place
             assert self.can_go_on(event.place)
-            assert list(missed(event.place, *view)) == heard[index + 1 :]
-        return heard
+            assert list(missed(event.place, *view)) == lacking[index + 1 :]
+        return lacking
 
-    def told(self, place: Place | str) -> list[str]:
+    def words(self, place: Place | str) -> list[str]:
         """The same in words."""
         return [f"{event.kind} {event.sheet.day}.{event.sheet.number}" for event in self.missed(place) if event.sheet]
 
@@ -91,16 +91,16 @@ def test_the_life_of_a_sheet() -> None:
         replica(SATURDAY, thursday, friday, saturday, corrected),
         replica(SATURDAY + ONE_DAY, thursday, friday, saturday, corrected, revision(SATURDAY, 3)),
     ]
-    told = ["sheet 2026-04-25.1", "revision 2026-04-25.2", "in_force 2026-04-25.2", "revision 2026-04-25.3"]
+    each = ["sheet 2026-04-25.1", "revision 2026-04-25.2", "in_force 2026-04-25.2", "revision 2026-04-25.3"]
     place = states[0].end
-    assert [state.told(place) for state in states] == [
+    assert [state.words(place) for state in states] == [
         [],
         ["sheet 2026-04-25.1"],
         ["sheet 2026-04-25.2"],  # with its correction a missed sheet is one event
         ["sheet 2026-04-25.2", "in_force 2026-04-25.2"],
         ["sheet 2026-04-25.3", "in_force 2026-04-25.3"],
     ]
-    for state, expected in zip(states[1:], told, strict=True):
+    for state, expected in zip(states[1:], each, strict=True):
         (event,) = state.missed(place)
         assert f"{event.kind} {event.sheet.day}.{event.sheet.number}" == expected if event.sheet else False
         place = event.place
@@ -112,7 +112,7 @@ def test_after_a_week_each_sheet_comes_once_and_only_the_last_comes_into_force()
     days = list(workdays(THURSDAY, 6))
     before = replica(FRIDAY, *map(revision, days[:2]))
     week = replica(days[-1], *map(revision, days), revision(FRIDAY, 2), revision(days[3], 2))
-    assert week.told(before.end) == [
+    assert week.words(before.end) == [
         "revision 2026-04-24.2",
         "sheet 2026-04-25.1",
         "sheet 2026-04-28.2",
@@ -125,12 +125,12 @@ def test_after_a_week_each_sheet_comes_once_and_only_the_last_comes_into_force()
 def test_history_that_becomes_known_gets_no_event() -> None:
     """Neither a gap that is filled, nor today's sheet when tomorrow's was known first; its correction gets one."""
     first = replica(SATURDAY, revision(SATURDAY))
-    assert replica(SATURDAY, *map(revision, (THURSDAY, FRIDAY, SATURDAY))).told(first.end) == []
+    assert replica(SATURDAY, *map(revision, (THURSDAY, FRIDAY, SATURDAY))).words(first.end) == []
     tomorrow_first = replica(FRIDAY, revision(THURSDAY), revision(SATURDAY))
     filled = replica(FRIDAY, *map(revision, (THURSDAY, FRIDAY, SATURDAY)))
-    assert filled.told(tomorrow_first.end) == ["in_force 2026-04-24.1"]
+    assert filled.words(tomorrow_first.end) == ["in_force 2026-04-24.1"]
     filled.history.add(revision(FRIDAY, 2))
-    assert filled.told(tomorrow_first.end) == ["revision 2026-04-24.2", "in_force 2026-04-24.2"]
+    assert filled.words(tomorrow_first.end) == ["revision 2026-04-24.2", "in_force 2026-04-24.2"]
 
 
 def test_a_correction_of_any_age_gets_an_event() -> None:
@@ -138,7 +138,7 @@ def test_a_correction_of_any_age_gets_an_event() -> None:
     year = [revision(day) for day in workdays(date(2025, 4, 1), 280)]
     before = replica(FRIDAY, *year)
     after = replica(FRIDAY, *year, revision(year[3].effective_date, 2))
-    assert after.told(before.end) == [f"revision {year[3].effective_date}.2"]
+    assert after.words(before.end) == [f"revision {year[3].effective_date}.2"]
 
 
 def test_a_correction_that_is_taken_back_is_nothing_to_a_reader_that_missed_both() -> None:
@@ -146,8 +146,8 @@ def test_a_correction_that_is_taken_back_is_nothing_to_a_reader_that_missed_both
     there = revision(SATURDAY, 2)
     back = revision(SATURDAY, 3, shift=0)
     now = replica(SATURDAY, revision(FRIDAY), revision(SATURDAY), there, back)
-    assert now.told(replica(SATURDAY, revision(FRIDAY), revision(SATURDAY)).end) == []
-    assert now.told(replica(SATURDAY, revision(FRIDAY), there).end) == ["revision 2026-04-25.3"]
+    assert now.words(replica(SATURDAY, revision(FRIDAY), revision(SATURDAY)).end) == []
+    assert now.words(replica(SATURDAY, revision(FRIDAY), there).end) == ["revision 2026-04-25.3"]
 
 
 # Replicas that know less
@@ -187,18 +187,18 @@ class World:
 @given(st.lists(st.tuples(st.integers(0, 4), st.lists(st.integers(0, 3), max_size=3)), max_size=25))
 def test_replicas_that_are_late_never_repeat_and_never_lose(story: list[tuple[int, list[int]]]) -> None:
     """A reader asks any of them after each happening. Days in force and the revisions of a day only grow."""
-    world, told = World(), []
+    world, received = World(), []
     place = world.replica(0).end
     for what, asked in [*story, (0, [0])]:
         world.goes_on(what)
         for behind in asked:
             for event in world.replica(behind).missed(place):
-                told.append(event)
+                received.append(event)
                 place = event.place
     assert place == world.replica(0).end
-    in_force = [event.sheet for event in told if event.sheet and event.kind == events.IN_FORCE]
+    in_force = [event.sheet for event in received if event.sheet and event.kind == events.IN_FORCE]
     assert in_force == sorted(in_force)
-    figures = [event.sheet for event in told if event.sheet and event.kind != events.IN_FORCE]
+    figures = [event.sheet for event in received if event.sheet and event.kind != events.IN_FORCE]
     assert len(figures) == len({*figures})
     for day in {stamp.day for stamp in figures}:
         numbers = [stamp.number for stamp in figures if stamp.day == day]
@@ -214,19 +214,19 @@ def test_a_late_replica_takes_nothing_back() -> None:
         replica(FRIDAY, *three, revision(FRIDAY, 2)),
         replica(FRIDAY, *three[:2]),
     ):
-        assert late.told(full.end) == []
+        assert late.words(full.end) == []
     evening = replica(FRIDAY, *three, revision(SATURDAY, 2))
-    assert replica(SATURDAY, *three).told(evening.end) == []  # in force is a revision that it does not hold
-    assert replica(SATURDAY, *three, revision(SATURDAY, 2)).told(evening.end) == ["in_force 2026-04-25.2"]
+    assert replica(SATURDAY, *three).words(evening.end) == []  # in force is a revision that it does not hold
+    assert replica(SATURDAY, *three, revision(SATURDAY, 2)).words(evening.end) == ["in_force 2026-04-25.2"]
 
 
 def test_other_numbers_for_the_same_figures_are_no_news() -> None:
     """A history that was fetched anew counts corrections from 1 again."""
     known = replica(FRIDAY, revision(FRIDAY), revision(SATURDAY), revision(SATURDAY, 2))
     anew = [revision(FRIDAY), revision(SATURDAY, 1, shift=1)]
-    assert replica(FRIDAY, *anew).told(known.end) == []
-    assert replica(SATURDAY, *anew).told(known.end) == ["in_force 2026-04-25.1"]
-    assert known.told(replica(FRIDAY, *anew).end) == []
+    assert replica(FRIDAY, *anew).words(known.end) == []
+    assert replica(SATURDAY, *anew).words(known.end) == ["in_force 2026-04-25.1"]
+    assert known.words(replica(FRIDAY, *anew).end) == []
 
 
 # Whose place cannot be continued
@@ -243,7 +243,7 @@ def test_other_figures_under_the_same_number_are_another_history() -> None:
 def test_a_held_back_sheet_resets_nobody_who_can_be_told_what_followed() -> None:
     """The reader's newest sheet is not held here: it goes on if no other sheet can be missing after it."""
     known = replica(SATURDAY, *map(revision, (FRIDAY, SATURDAY))).end
-    assert replica(TUESDAY, *map(revision, (FRIDAY, TUESDAY))).told(known) == [
+    assert replica(TUESDAY, *map(revision, (FRIDAY, TUESDAY))).words(known) == [
         "sheet 2026-04-28.1",
         "in_force 2026-04-28.1",
     ]
@@ -254,7 +254,7 @@ def test_a_held_back_sheet_resets_nobody_who_can_be_told_what_followed() -> None
 def test_a_place_in_the_future_is_foreign() -> None:
     """Tomorrow's sheet may be known to another replica; no sheet is set earlier than that."""
     held = replica(FRIDAY, revision(FRIDAY))
-    assert held.told("2026-04-25") == []
+    assert held.words("2026-04-25") == []
     assert not held.can_go_on("2026-04-26")
     assert not held.can_go_on("9999-12-31")
 
@@ -264,7 +264,7 @@ def test_a_reader_gets_two_years_of_sheets() -> None:
     assert MOST_SHEETS == 500
     days = list(workdays(date(2024, 4, 2), MOST_SHEETS + 2))
     long = replica(days[-1], *map(revision, days))
-    assert len(long.told(str(days[1]))) == MOST_SHEETS + 1  # and the one in force
+    assert len(long.words(str(days[1]))) == MOST_SHEETS + 1  # and the one in force
     assert not long.can_go_on(str(days[0]))
 
 
@@ -380,13 +380,13 @@ def test_an_id_lists_the_latest_twenty_corrected_sheets() -> None:
     assert len(str(full.end)) < 500
     once_more = revision(days[2], 3)
     again = replica(today, *corrected_sheets(days[2:22]), once_more, *map(revision, days))
-    assert again.told(full.end) == [f"revision {days[2]}.3"]
+    assert again.words(full.end) == [f"revision {days[2]}.3"]
     nineteen = replica(today, *corrected_sheets(days[3:22]), *map(revision, days))
-    assert full.told(nineteen.end) == [f"revision {days[2]}.2"]
+    assert full.words(nineteen.end) == [f"revision {days[2]}.2"]
     more = replica(today, *corrected_sheets([days[0], *days[2:26]]), *map(revision, days))
-    assert more.told(full.end) == [f"revision {day}.2" for day in days[22:26]]
+    assert more.words(full.end) == [f"revision {day}.2" for day in days[22:26]]
     assert len(more.end.sheets) == MOST_CORRECTED + 1
     # None of them is known: in the order of days no later one is lost when earlier ones no longer fit into the id.
-    assert more.told(replica(today, *map(revision, days)).end) == [
+    assert more.words(replica(today, *map(revision, days)).end) == [
         f"revision {day}.2" for day in [days[0], *days[2:26]]
     ]

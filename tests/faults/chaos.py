@@ -1,4 +1,4 @@
-"""A front before the Bank's stand-in. It passes bytes on, or does what a script says."""
+"""Fronts before the Bank's stand-in and before Redis. They pass bytes on, or do what a test says."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
 from processes import free_port
@@ -19,7 +21,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\n"
 
 
 class Front:
-    """Listens on one port of the loopback, which it keeps while it is closed."""
+    """Listens on one port of the loopback while a context lasts. It keeps the port while it is closed."""
 
     def __init__(self, upstream: str, tls: ssl.SSLContext | None = None) -> None:
         self.upstream = urlsplit(upstream).port or 0
@@ -34,6 +36,13 @@ class Front:
     def url(self) -> str:
         """With a name, because cookies and certificates need one."""
         return f"{'https' if self.tls else 'http'}://localhost:{self.port}"
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     async def open(self) -> None:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port, ssl=self.tls)
@@ -53,7 +62,7 @@ class Front:
     def cut(self) -> None:
         """End all open connections: they would not see the change."""
         for writer in tuple(self._open):
-            writer.transport.abort()
+            _reset(writer)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)
@@ -78,14 +87,85 @@ class Front:
             bank_writer.close()
 
 
-@asynccontextmanager
-async def front_running(upstream: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[Front]:
-    front = Front(upstream, tls)
-    await front.open()
-    try:
-        yield front
-    finally:
-        await front.close()
+Failure = Literal["refused", "lost", "silent", "gone"]
+"""A call is not passed on; its answer is lost with the connection, or swallowed; or Redis is gone from there on."""
+
+
+class ChaosProxy(Front):
+    """Its settings may change at any moment. They hold for every later byte from Redis."""
+
+    fails_how: Failure = "refused"
+    asked = passed = damaged = 0
+
+    def __init__(self, upstream: int) -> None:
+        super().__init__(f"redis://127.0.0.1:{upstream}")
+        self.well()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def well(self) -> None:
+        """Pass everything on again."""
+        self.blackhole, self.delay_s = False, 0.0
+        self.reset_after: int | None = None
+        self.damage_every: int | None = None
+        self.fails_at = 0
+
+    def fails(self, number: int, how: Failure) -> None:
+        """The call with that number from now on fails. If Redis is `gone`, all later calls fail too."""
+        self.asked, self.fails_at, self.fails_how = 0, number, how
+
+    def _failing(self) -> Failure | None:
+        self.asked += 1
+        is_after = self.fails_how == "gone" and self.asked > self.fails_at > 0
+        return self.fails_how if self.asked == self.fails_at or is_after else None
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", self.upstream)
+        self._open.add(back)
+        try:
+            connection = _Connection(writer, back)
+            await asyncio.gather(self._ask(reader, connection), self._answer(there, connection), return_exceptions=True)
+        finally:
+            self._open.discard(back)
+            back.close()
+
+    async def _ask(self, reader: asyncio.StreamReader, connection: _Connection) -> None:
+        while part := await reader.read(65536):
+            connection.failure = connection.failure or self._failing()
+            if connection.failure in ("refused", "gone"):
+                break
+            if not self.blackhole:
+                connection.back.write(part)
+        connection.back.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, connection: _Connection) -> None:
+        while part := await reader.read(4096):
+            await asyncio.sleep(self.delay_s)
+            self.passed += len(part)
+            if connection.failure == "lost" or (self.reset_after is not None and self.passed > self.reset_after):
+                self.passed = 0
+                break
+            if self.damage_every:
+                spoilt = bytes(b ^ 1 if (self.passed + i) % self.damage_every == 0 else b for i, b in enumerate(part))
+                self.damaged += spoilt != part
+                part = spoilt
+            if not self.blackhole and connection.failure != "silent":
+                connection.front.write(part)
+        if part or connection.failure:
+            _reset(connection.front)
+        else:
+            connection.front.close()
+
+
+@dataclass
+class _Connection:
+    """Both ends of a connection, and how its last call failed."""
+
+    front: asyncio.StreamWriter
+    back: asyncio.StreamWriter
+    failure: Failure | None = None
 
 
 def says(*parts: bytes, pause_s: float = 0.0) -> Script:
@@ -116,8 +196,12 @@ def drips(content: bytes, pause_s: float = 0.3) -> Script:
 
 async def resets(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """RST instead of an answer."""
-    sock = writer.get_extra_info("socket")
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    _reset(writer)
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     writer.transport.abort()
 
 

@@ -119,39 +119,39 @@ def page(hostile: str, loader: str, *, body: str = ELEMENT, before: str = "", af
 
 
 @asynccontextmanager
-async def on_stage() -> AsyncIterator[HostSite]:
-    """The stage is up, and no judge is there yet."""
-    stage = HostSite()
+async def hosting() -> AsyncIterator[HostSite]:
+    """The site is up, and no judge is there yet."""
+    site = HostSite()
     app = web.Application(client_max_size=2**24)
-    app.router.add_route("*", "/{path:.*}", stage.answer)
+    app.router.add_route("*", "/{path:.*}", site.answer)
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    stage.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    site.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     try:
-        yield stage
+        yield site
     finally:
         await runner.cleanup()
 
 
 @asynccontextmanager
-async def chromium_judges(stage: HostSite) -> AsyncIterator[None]:
+async def chromium_judges(site: HostSite) -> AsyncIterator[None]:
     """A Chromium of its own, because other tests close the windows of theirs."""
     async with chromium() as browser:
         window = await browser.new_page()
-        await window.goto(f"{stage.url}/judge")
+        await window.goto(f"{site.url}/judge")
         yield
 
 
 @asynccontextmanager
-async def firefox_judges(stage: HostSite, folder: Path) -> AsyncIterator[None]:
+async def firefox_judges(site: HostSite, folder: Path) -> AsyncIterator[None]:
     """A Firefox with a profile of its own, which asks nobody else."""
     lines = (f"user_pref({json.dumps(name)}, {json.dumps(value)});" for name, value in PREFERENCES.items())
     folder.joinpath("user.js").write_text("\n".join(lines), "utf-8")
     command = [program("firefox-esr", "firefox"), "--headless", "--no-remote", "--profile", str(folder)]
     quiet = asyncio.subprocess.DEVNULL
     own = {**os.environ, "HOME": str(folder)}  # as root it refuses the home of another user
-    process = await asyncio.create_subprocess_exec(*command, f"{stage.url}/judge", stdout=quiet, stderr=quiet, env=own)
+    process = await asyncio.create_subprocess_exec(*command, f"{site.url}/judge", stdout=quiet, stderr=quiet, env=own)
     try:
         yield
     finally:

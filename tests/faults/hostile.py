@@ -181,41 +181,41 @@ LIBRARIES = {
         .observe(document, { attributes: true, childList: true, subtree: true })""",
 }
 
-# What a page does around the element. `told` waits for its next event.
+# What a page does around the element. `next` waits for its next event.
 STORY = """
 const kinds = ["cbr-load", "cbr-error"], frame = document.body.appendChild(document.createElement("iframe"));
 var subject = document.querySelector("cbr-rates"), busy = true, said;
 const put = (where, what = subject) => where.body.appendChild(what), other = frame.contentDocument;
-const told = () => new Promise(done => kinds.forEach(kind => subject.addEventListener(kind, done, { once: true })));
+const next = () => new Promise(done => kinds.forEach(kind => subject.addEventListener(kind, done, { once: true })));
 const loading = what => { const ask = fetch; fetch = (...given) => { fetch = ask; what(); return ask(...given) } };
-(async () => { %s; said = 'told'; busy = false })()
+(async () => { %s; said = 'done'; busy = false })()
 """
 TO_THE_LINK = {
-    "no style sheets": "delete window.CSSStyleSheet; await told()",
-    "style sheets of a polyfill": "window.CSSStyleSheet = class { replaceSync() {} }; await told()",
+    "no style sheets": "delete window.CSSStyleSheet; await next()",
+    "style sheets of a polyfill": "window.CSSStyleSheet = class { replaceSync() {} }; await next()",
     "none may be adopted": "for (const one of [ShadowRoot, Document]) Object.defineProperty(one.prototype, "
-    "'adoptedStyleSheets', { set() { throw Error('not here') } }); await told()",
-    "no shadow roots": "Element.prototype.attachShadow = undefined; await told()",
-    "a root that is taken": "subject.attachShadow({ mode: 'open' }).innerHTML = '<slot></slot>'; await told()",
-    "half a character": "subject.setAttribute('heading', '\\ud800'); await told()",
-    "a huge heading": "subject.setAttribute('heading', 'x'.repeat(1e5)); await told()",
+    "'adoptedStyleSheets', { set() { throw Error('not here') } }); await next()",
+    "no shadow roots": "Element.prototype.attachShadow = undefined; await next()",
+    "a root that is taken": "subject.attachShadow({ mode: 'open' }).innerHTML = '<slot></slot>'; await next()",
+    "half a character": "subject.setAttribute('heading', '\\ud800'); await next()",
+    "a huge heading": "subject.setAttribute('heading', 'x'.repeat(1e5)); await next()",
     "a loader without an address": "Object.defineProperty(Document.prototype, 'currentScript', { get: () => null }); "
-    "await told()",
+    "await next()",
 }
 TO_THE_ROWS = {
-    "moved into a frame": "await told(); put(other); await told()",
-    "moved into a frame and back": "await told(); put(other); await told(); put(document); await told()",
-    "moved while loading": "loading(() => put(other)); await told()",
+    "moved into a frame": "await next(); put(other); await next()",
+    "moved into a frame and back": "await next(); put(other); await next(); put(document); await next()",
+    "moved while loading": "loading(() => put(other)); await next()",
     "made in a frame": "const made = other.createElement('cbr-rates'); made.innerHTML = subject.innerHTML; "
-    "put(other, made); subject.remove(); put(document, subject = made); await told()",
-    "its frame goes": "await told(); put(other); frame.remove(); put(document); await told()",
-    "a document without a window": "await told(); put(document.implementation.createHTMLDocument('')); "
-    "await told(); put(document); await told()",
-    "removed while loading": "loading(() => { subject.remove(); setTimeout(() => put(document), 50) }); await told()",
-    "written anew": "await told(); document.body.innerHTML = document.body.innerHTML; "
-    "subject = document.querySelector('cbr-rates'); await told()",
-    "a copy": "await told(); const copy = subject.cloneNode(true); subject.replaceWith(copy); subject = copy; "
-    "await told()",
+    "put(other, made); subject.remove(); put(document, subject = made); await next()",
+    "its frame goes": "await next(); put(other); frame.remove(); put(document); await next()",
+    "a document without a window": "await next(); put(document.implementation.createHTMLDocument('')); "
+    "await next(); put(document); await next()",
+    "removed while loading": "loading(() => { subject.remove(); setTimeout(() => put(document), 50) }); await next()",
+    "written anew": "await next(); document.body.innerHTML = document.body.innerHTML; "
+    "subject = document.querySelector('cbr-rates'); await next()",
+    "a copy": "await next(); const copy = subject.cloneNode(true); subject.replaceWith(copy); subject = copy; "
+    "await next()",
 }
 
 # What a page does at each of 60 frames, about a second, and how many requests that may cost.

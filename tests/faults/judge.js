@@ -17,17 +17,17 @@ frame.width = 600;
 frame.height = 700;
 
 const opened = async ({ url, patience }) => {
-  const told = { ran: [], errors: [], violations: [], events: [] };
+  const report = { ran: [], errors: [], violations: [], events: [] };
   let view;
   // Each hostile page begins with parent.watch(window). It may name its `subject`, be `busy`, and have `said` something.
   window.watch = page => {
     view = page;
     const on = (kind, what) => listen(page, kind, what, true);
-    on("error", event => event.message && told.errors.push(event.message));
-    on("unhandledrejection", event => told.errors.push("rejected: " + event.reason));
-    on("securitypolicyviolation", event => told.violations.push(event.violatedDirective + " " + event.blockedURI));
-    for (const kind of ["cbr-load", "cbr-error"]) on(kind, () => told.events.push(kind));
-    Object.defineProperty(page, "pwned", { value: () => told.ran.push("pwned") });
+    on("error", event => event.message && report.errors.push(event.message));
+    on("unhandledrejection", event => report.errors.push("rejected: " + event.reason));
+    on("securitypolicyviolation", event => report.violations.push(event.violatedDirective + " " + event.blockedURI));
+    for (const kind of ["cbr-load", "cbr-error"]) on(kind, () => report.events.push(kind));
+    Object.defineProperty(page, "pwned", { value: () => report.ran.push("pwned") });
   };
   // Patience begins when everything has come that the page named itself.
   let until = Infinity;
@@ -38,23 +38,23 @@ const opened = async ({ url, patience }) => {
   const settled = () => subject() && !view.busy && state();
   while (!settled() && performance.now() < until) await new Promise(done => setTimeout(done, 10));
   const element = subject();
-  if (!element) return { ...told, shown: "no element" };
-  return { ...told, state: state(), said: view.said, ...looked(element, view.root, told) };
+  if (!element) return { ...report, shown: "no element" };
+  return { ...report, state: state(), said: view.said, ...looked(element, view.root, report) };
 };
 
 // The shadow root is the element's own, one that the page kept, or the element itself where a library plays shadow DOM.
-const looked = (element, kept, told) => {
+const looked = (element, kept, report) => {
   const root = shadow(element) || kept, nodes = [...(root ? inside(root, "*") : find(element, "*"))];
   const seen = node => node && rects(node).length > 0 && text(node).trim() !== "";
   const converter = nodes.find(node => tag(node) === "cbr-converter" && shadow(node));
   for (const node of [...nodes, ...(converter ? inside(shadow(converter), "*") : [])]) {
     for (const one of attributes(node)) {
       const name = nameOf(one), value = valueOf(one), leads = /^(href|src|action|formaction|xlink:href)$/i.test(name);
-      if (/^(on.*|srcdoc|style|is)$/i.test(name) || leads && !/^https?:/i.test(value)) told.ran.push(`${name}=${value}`);
+      if (/^(on.*|srcdoc|style|is)$/i.test(name) || leads && !/^https?:/i.test(value)) report.ran.push(`${name}=${value}`);
     }
   }
   for (const node of nodes) {
-    if (!/^(a|bdi|caption|cbr-converter|p|polyline|slot|span|strong|svg|t.*)$/.test(tag(node))) told.ran.push(`<${tag(node)}>`);
+    if (!/^(a|bdi|caption|cbr-converter|p|polyline|slot|span|strong|svg|t.*)$/.test(tag(node))) report.ran.push(`<${tag(node)}>`);
   }
   const words = nodes.filter(node => attribute(node, "class") === "cbr-words"), link = first(element, "a");
   return {

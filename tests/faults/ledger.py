@@ -98,15 +98,15 @@ class Ledger:
             item.user_properties.append(("row", (found[1], first_line(getattr(item, "function").__doc__))))  # noqa: B009
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        told: dict[str, list[Any]] = defaultdict(list)
+        properties: dict[str, list[Any]] = defaultdict(list)
         for key, value in report.user_properties:
-            told[key].append(value)
-        if told["row"] and (report.when == "call" or report.outcome != "passed"):
-            row = self._rows[tuple(told["row"][0])]
+            properties[key].append(value)
+        if properties["row"] and (report.when == "call" or report.outcome != "passed"):
+            row = self._rows[tuple(properties["row"][0])]
             row.outcomes.append(report.outcome)
-            row.recoveries += told["recovery_s"]
-            row.limits += told["limit_s"]
-            row.figures += told["figure"]
+            row.recoveries += properties["recovery_s"]
+            row.limits += properties["limit_s"]
+            row.figures += properties["figure"]
 
     def pytest_sessionfinish(self) -> None:
         rows = sorted(self._rows.items(), key=lambda item: (item[0][0][0], int(item[0][0][1:]), item[0][1]))

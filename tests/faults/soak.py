@@ -19,7 +19,7 @@ from random import Random
 
 import aiohttp
 from aiohttp import web
-from chaos_proxy import ChaosProxy, proxying
+from chaos import ChaosProxy
 from claims import READERS
 from conftest import eventually
 from fake_bank import Bank, Misbehaviour, daily_xml, sheet
@@ -206,7 +206,7 @@ async def soak(bank: Bank, minutes: float, seed: int, per_second: float, folder:
     """Run it, and return the violations and figures."""
     redis = RealRedis(folder / "redis")
     with running(redis):
-        async with proxying(redis.port) as link:
+        async with ChaosProxy(redis.port) as link:
             shared = shared_by(bank, link.url, RATESVC_POLL_SECONDS="0.5", RATESVC_DRAIN_SECONDS="4")
             paths = (*PATHS, *READERS)
             async with fleet(shared, bank, folder, started_by=COUNTED, per_second=per_second, paths=paths) as two:

@@ -27,9 +27,9 @@ TOUCHED: list[str] = []
 
 async def spent_on(mirror: str, good: bytes) -> dict[str, Any]:
     """The cost of this mirror's document for a process that has read a good one."""
-    from chaos import answers, front_running  # noqa: PLC0415 -- the measured process must not load the whole harness
+    from chaos import Front, answers  # noqa: PLC0415 -- the measured process must not load the whole harness
 
-    async with front_running("http://127.0.0.1:1") as warm:
+    async with Front("http://127.0.0.1:1") as warm:
         warm.misbehave(answers(good))
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, __file__, warm.url, mirror),

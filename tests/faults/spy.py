@@ -24,29 +24,29 @@ LURED = re.compile(r"/(x|pwned.*)$")
 
 
 class Spy:
-    """One window. `told` has everything that must not happen; `opens` empties it."""
+    """One window. `reported` has everything that must not happen; `opens` empties it."""
 
     def __init__(self, page: Page, home: str, *, scripts: bool) -> None:
         self.page = page
         self._scripts = scripts
-        self.told: list[str] = []
+        self.reported: list[str] = []
         self._home = home
-        page.on("console", lambda message: self.told.append(f"console {message.text}"))
-        page.on("pageerror", lambda error: self.told.append(f"error {error}"))
+        page.on("console", lambda message: self.reported.append(f"console {message.text}"))
+        page.on("pageerror", lambda error: self.reported.append(f"error {error}"))
         page.on("request", lambda request: self._asked(request.url))
 
     def _asked(self, url: str) -> None:
         if not url.startswith(self._home) or LURED.search(url):
-            self.told.append(f"asked {url}")
+            self.reported.append(f"asked {url}")
 
     async def opens(self, url: str, until: Literal["load", "networkidle"] = "load") -> list[str]:
-        """Open a page, and return what is told until it is quiet."""
-        self.told.clear()
+        """Open a page, and return what is reported until it is quiet."""
+        self.reported.clear()
         async with asyncio.timeout(PATIENCE_S):
             await self.page.goto(url, wait_until=until)
             if self._scripts:
                 await self.page.evaluate(TWO_FRAMES)
-        return list(self.told)
+        return list(self.reported)
 
 
 @asynccontextmanager
@@ -55,7 +55,7 @@ async def spying(browser: Browser, home: str, **options: Any) -> AsyncIterator[S
     context = await browser.new_context(**options)
     try:
         spy = Spy(await context.new_page(), home, scripts=options.get("java_script_enabled", True))
-        await context.expose_binding("tell", lambda _, what: spy.told.append(what))
+        await context.expose_binding("tell", lambda _, what: spy.reported.append(what))
         await context.add_init_script(TELLS)
         yield spy
     finally:

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 import pytest
 from certificates import Authority
-from chaos import OK, Front, Script, answers, blackhole, drips, front_running, never_ends, resets, says
+from chaos import OK, Front, Script, answers, blackhole, drips, never_ends, resets, says
 from conftest import Clock, eventually, stored
 from fake_bank import Bank, daily_xml
 from lag import Lag
@@ -97,7 +97,7 @@ def connect(settings: Settings, bank: Bank, clock: Clock, fault: Fault) -> Conne
 
 @pytest.fixture
 async def upstream(bank: Bank, connect: Connect) -> AsyncIterator[Upstream]:
-    async with front_running(bank.url) as front, connect(front) as running:
+    async with Front(bank.url) as front, connect(front) as running:
         yield running
 
 
@@ -256,7 +256,7 @@ async def nobody_asks() -> AsyncIterator[int]:
 
 async def test_A11_a_redirect_from_https_to_http(bank: Bank, connect: Connect, authority: Authority) -> None:
     """A request that began encrypted never goes on unencrypted, not even on the same host."""
-    async with front_running(bank.url, authority.server()) as front, nobody_asks() as other:
+    async with Front(bank.url, authority.server()) as front, nobody_asks() as other:
         location = b"Location: http://localhost:%d/scripts/XML_daily.asp" % other
         async with connect(front, authority) as upstream:
             await upstream.survives(answers(b"", location, status=b"302 Found"), "redirect")
@@ -264,7 +264,7 @@ async def test_A11_a_redirect_from_https_to_http(bank: Bank, connect: Connect, a
 
 async def test_A12_a_move_from_http_to_https(bank: Bank, connect: Connect, authority: Authority) -> None:
     """The client follows 301 to https on the same host, as when the ECB moved in 2018, and checks the certificate."""
-    async with front_running(bank.url) as plain, front_running(bank.url, authority.server()) as tls:
+    async with Front(bank.url) as plain, Front(bank.url, authority.server()) as tls:
 
         async def moved(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             line = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[1]
@@ -334,7 +334,7 @@ async def test_A16_a_certificate_that_is_not_the_banks(
 ) -> None:
     """The client refuses an expired, self-signed, unknown, foreign or incomplete certificate, and never downgrades."""
     good, wrong = authority.server(), authority.server(**WRONG[certificate])
-    async with front_running(bank.url, good) as front, connect(front, authority) as upstream:
+    async with Front(bank.url, good) as front, connect(front, authority) as upstream:
         await change_certificate(front, wrong)
         await upstream.served.fails("tls")
         heads = len(front.heads)
@@ -399,7 +399,7 @@ async def test_A19_cookies(upstream: Upstream) -> None:
 async def test_A19_cookies_stay_with_their_host(bank: Bank) -> None:
     """Neither another mirror nor a service that starts later sees a mirror's cookies."""
     bank.publish(plausible(FRIDAY))
-    async with front_running(bank.url) as front, front_running(bank.url) as other:
+    async with Front(bank.url) as front, Front(bank.url) as other:
         front.misbehave(answers(b"", b"Set-Cookie: secret=1", status=b"500 Oops"))
         mirror = other.url.replace("localhost", "127.0.0.1")
         async with BankClient([front.url, mirror], "x", pace=Pace(None)) as client:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 from aiohttp import web
-from chaos import answers, front_running
+from chaos import Front, answers
 from conftest import Clock, Serve, eventually
 from fake_bank import Bank, daily_xml
 from figures import UTF_8
@@ -112,7 +112,7 @@ BOMBS = {
 @pytest.mark.parametrize("bomb", list(BOMBS))
 async def test_B1_bombs_of_entities(bomb: str, bank: Bank) -> None:
     """The parser refuses a DOCTYPE unread: within 50 ms and 2 MB, and opens neither a file nor a connection."""
-    async with front_running(bank.url) as elsewhere, front_running(bank.url) as front:
+    async with Front(bank.url) as elsewhere, Front(bank.url) as front:
         document = DECLARATION + BOMBS[bomb].replace("{port}", str(elsewhere.port)).encode()
         front.misbehave(answers(document))
         spent = await spent_at_best(front.url, seconds=0.05, mb=2)
@@ -148,7 +148,7 @@ SHAPES = {
 @pytest.mark.parametrize("shape", list(SHAPES))
 async def test_B2_shapes_that_no_sheet_has(shape: str, bank: Bank) -> None:
     """A document that is absurdly deep, wide or long does not block the event loop for a tenth of a second."""
-    async with front_running(bank.url) as front:
+    async with Front(bank.url) as front:
         front.misbehave(answers(DECLARATION + SHAPES[shape]))
         spent = await spent_at_best(front.url, lag_s=0.1)
     assert spent["kind"] in {"invalid:malformed", "invalid:structure", "invalid:row", "invalid:date"}

@@ -23,7 +23,7 @@ import msgspec
 import pytest
 import redis
 from aiohttp import web
-from chaos_proxy import Failure, proxying
+from chaos import ChaosProxy, Failure
 from conftest import LONG, PATIENCE_S, Clock, Serve, Served, eventually, in_faults
 from fake_bank import Bank, sheet, unavailable, workdays
 from invariant import Invariant
@@ -33,6 +33,8 @@ from load import Load, look, under_load
 from machine import patience
 from redis_servers import RealRedis, Sentinel, cluster_nodes, joined, running
 from sheets import truth_of
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
 from watched import polling
 
 from ratesvc.config import Redis, Settings
@@ -45,6 +47,7 @@ from ratesvc.storage.store import Store
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.breaks_redis,
     # Connections that redis-py or the proxy cuts in the middle are sometimes left to the garbage collector.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.usefixtures("nothing_remembered"),
@@ -302,6 +305,30 @@ async def test_C5_loading(stage: OverRedis) -> None:
         await stage.fault.recovers(lambda: served.holds_all(own))
 
 
+def fill(client: redis.Redis) -> None:
+    """Something lies where the snapshot belongs."""
+    _dump(client).mkdir()
+    client.config_set("save", "3600 1")
+    client.bgsave()
+    while _persistence(client)["rdb_bgsave_in_progress"]:
+        pass
+    assert _persistence(client)["rdb_last_bgsave_status"] == "err"
+
+
+def make_room(client: redis.Redis) -> None:
+    _dump(client).rmdir()
+    client.save()
+
+
+def _dump(client: redis.Redis) -> Path:
+    found: Any = client.config_get("dir")
+    return Path(found["dir"], "dump.rdb")
+
+
+def _persistence(client: redis.Redis) -> Any:
+    return client.info("persistence")
+
+
 Change = Callable[[redis.Redis], object]
 REFUSALS: dict[str, tuple[Change, Change, str]] = {
     "C6 Redis is out of memory: the new sheet is served, the error counted, and the sheet stored when there is room": (
@@ -309,6 +336,7 @@ REFUSALS: dict[str, tuple[Change, Change, str]] = {
         lambda client: client.config_set("maxmemory", 0),
         "memory",
     ),
+    "C6 Its snapshots fail, as on a full disk, and it takes no writes until one succeeds": (fill, make_room, "refused"),
     "C10 The master is demoted and takes no writes: memory serves, and stores once there is a master again": (
         lambda client: client.replicaof("127.0.0.1", "1"),
         lambda client: client.replicaof("NO", "ONE"),
@@ -319,20 +347,36 @@ REFUSALS: dict[str, tuple[Change, Change, str]] = {
 
 @pytest.mark.parametrize("row", REFUSALS)
 async def test_redis_takes_no_writes(row: str, stage: OverRedis) -> None:
-    """A sheet that comes meanwhile is served, and stored later."""
+    """A sheet that comes meanwhile is served, and stored later. The log says each of this once."""
     refuse, mend, kind = REFUSALS[row]
     async with stage.seeded() as served, under_load(served) as load:
-        with closing(stage.own.client()) as client:
-            refuse(client)
+        with closing(stage.own.client()) as client, capture_logs() as logged:
+            await asyncio.to_thread(refuse, client)
+            await polls_and_ticks(served)
+            assert of_the_store(logged) == ["store_unavailable"]
             await stage.publishes_saturday(served)
+            await polls_and_ticks(served)
+            assert of_the_store(logged) == ["store_unavailable", "kept_in_memory"]
             assert await served.next_is_saturday()
             assert served.counts(kind)
             assert await served.redis_is("warn")
             assert b"\nratesvc_redis_up 0.0\n" in (await served.get("/metrics"))[2]  # for the alert
             await load.ends()
-            mend(client)
+            await asyncio.to_thread(mend, client)
             await stage.fault.recovers(lambda: client.hexists(served.key("sheets"), f"{SATURDAY}.1"))
             await stage.fault.recovers(lambda: served.redis_is("pass"))
+            assert of_the_store(logged) == ["store_unavailable", "kept_in_memory", "store_back"]
+
+
+async def polls_and_ticks(served: Seeded) -> None:
+    for _ in range(3):
+        await served.service.store.release_leases()
+        await served.service.refresh()
+        await served.service.tick()
+
+
+def of_the_store(logged: list[EventDict]) -> list[str]:
+    return [line["event"] for line in logged if line["event"].startswith(("store_", "kept_"))]
 
 
 PASSWORDS = {"WRONGPASS": (f":{CANARY}@", CANARY, "another"), "NOAUTH": ("", "", CANARY)}
@@ -463,7 +507,7 @@ async def test_C14_a_bad_way_to_redis(how: str, stage: OverRedis, capfd: pytest.
     with own.client() as client:
         client.config_set("requirepass", CANARY)
     own.password = CANARY
-    async with proxying(own.port) as proxy:
+    async with ChaosProxy(own.port) as proxy:
         url = proxy.url.replace("//", f"//:{CANARY}@")
         async with stage.seeded(url) as served, under_load(served) as load:
             setattr(proxy, *BAD_WAYS[how])
@@ -490,7 +534,7 @@ async def test_C14_what_does_not_verify_is_a_miss(stage: OverRedis) -> None:
     stage.bank.misbehave = unavailable
     truth = truth_of(stage.bank)
     seen: Counter[int] = Counter()
-    async with proxying(stage.own.port) as proxy:
+    async with ChaosProxy(stage.own.port) as proxy:
         for proxy.damage_every in (31_981, 15_991, 7993, 3989, 1999, 997, 499, 211):
             # What does not verify is dropped in the end, so each begins with the whole again.
             await asyncio.to_thread(stage.own.restart)
@@ -574,10 +618,10 @@ async def test_C16_no_connection_left(stage: OverRedis) -> None:
             client.client_pause(250)  # ms, so that nobody who has a connection gives it back in time
             begun = time.monotonic()
             async with Lag() as lag:
-                told = await asyncio.gather(*(store.glance() for _ in range(1000)), return_exceptions=True)
+                found = await asyncio.gather(*(store.glance() for _ in range(1000)), return_exceptions=True)
                 took_s = time.monotonic() - begun
-            refused = [str(one) for one in told if isinstance(one, StoreUnavailable)]
-            assert len(refused) == sum(isinstance(one, Exception) for one in told)
+            refused = [str(one) for one in found if isinstance(one, StoreUnavailable)]
+            assert len(refused) == sum(isinstance(one, Exception) for one in found)
             assert any("No connection available" in text for text in refused)
             stage.fault.measured(f"{len(refused)} were refused, the last within {took_s:.3f} s")
             # To begin a thousand, and to tell a thousand, are turns of the loop.
@@ -601,7 +645,7 @@ async def test_C17_a_thousand_cancelled_commands(stage: OverRedis, monkeypatch: 
     chance = random.Random(17)  # noqa: S311 -- a seed, so that a failure can be seen again
     cancelled = 0
     async with AsyncExitStack() as stack:
-        proxy = await stack.enter_async_context(proxying(stage.own.port))
+        proxy = await stack.enter_async_context(ChaosProxy(stage.own.port))
         store = Store(RedisConnection(proxy.url), uuid.uuid4().hex)
         stack.push_async_callback(store.close)
         for cbr_id in ids:
@@ -657,7 +701,7 @@ async def test_C18_two_leaders(stage: OverRedis) -> None:
 async def test_C19_every_call_of_a_refresh_fails_once(how: Failure, stage: OverRedis) -> None:
     """One call of a refresh fails, each in turn: answers stay right, the sheet is served, and soon it is stored."""
     bank, day, calendar = stage.bank, FRIDAY, WorkCalendar()
-    async with proxying(stage.own.port) as proxy, stage.seeded(proxy.url) as served:
+    async with ChaosProxy(stage.own.port) as proxy, stage.seeded(proxy.url) as served:
         # Nothing happens by itself any more, so that a number is the same call each time.
         await served.service.retire()
         reader = Invariant(truth_of(bank), stage.clock)

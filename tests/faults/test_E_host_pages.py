@@ -9,7 +9,17 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 from conftest import LONG, in_faults
-from host_pages import ELEMENT, LINK, HostSite, Verdict, chromium_judges, firefox_judges, on_stage, page, script
+from host_pages import (
+    ELEMENT,
+    LINK,
+    HostSite,
+    Verdict,
+    chromium_judges,
+    firefox_judges,
+    hosting,
+    page,
+    script,
+)
 from hostile import (
     BEHAVIOURS,
     COMPONENT,
@@ -37,11 +47,11 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 @pytest_asyncio.fixture(scope=SESSION, loop_scope=SESSION, params=["chromium", *in_faults("firefox")])
-async def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[HostSite]:
-    async with on_stage() as stage:
+async def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[HostSite]:
+    async with hosting() as site:
         folder = tmp_path_factory.mktemp("firefox")
-        async with chromium_judges(stage) if request.param == "chromium" else firefox_judges(stage, folder):
-            yield stage
+        async with chromium_judges(site) if request.param == "chromium" else firefox_judges(site, folder):
+            yield site
 
 
 @pytest.fixture
@@ -54,10 +64,10 @@ def converter(live: Live) -> str:
     return script(f"{live.url}/widget/converter.js")
 
 
-async def playing_the_service(stage: HostSite, loader: str) -> str:
-    """The stage has the loader, too, so that it can answer as it likes. Returns the loader's address there."""
-    stage.answers["/widget/rates.js"] = 200, await got(loader)
-    return f"{stage.url}/widget/rates.js"
+async def playing_the_service(site: HostSite, loader: str) -> str:
+    """The site has the loader, too, so that it can answer as it likes. Returns the loader's address there."""
+    site.answers["/widget/rates.js"] = 200, await got(loader)
+    return f"{site.url}/widget/rates.js"
 
 
 def check(seen: Verdict, *, rows: bool = False) -> None:
@@ -69,33 +79,33 @@ def check(seen: Verdict, *, rows: bool = False) -> None:
 
 
 @pytest.mark.parametrize("way", NAMED)
-async def test_E13_names_in_the_html(stage: HostSite, loader: str, way: str) -> None:
+async def test_E13_names_in_the_html(site: HostSite, loader: str, way: str) -> None:
     """Named elements in a host's HTML, as in a comment, hide properties of its document: rows, and only ours."""
-    evil = f"{stage.url}/widget/x"
+    evil = f"{site.url}/widget/x"
     for names in (["currentScript"], ["createElementNS"], ["defaultView"], ["host"], [*NAMES, *GLOBALS]):
         comment = "".join(NAMED[way].format(name=name, evil=evil) for name in names)
-        seen = await stage.judged(page("", loader, before=comment))
+        seen = await site.judged(page("", loader, before=comment))
         check(seen, rows=True)
         assert "60.3741" in seen.text
-        assert stage.asked["/widget/rows.json"] == 0
+        assert site.asked["/widget/rows.json"] == 0
 
 
-async def test_E13_a_form_around_it(stage: HostSite, loader: str) -> None:
+async def test_E13_a_form_around_it(site: HostSite, loader: str) -> None:
     """A form around the element whose fields have the names of methods: rows or the link."""
     fields = "".join(f'<input name="{name}">' for name in FIELDS)
     for more in ("", ' lang="ru"'):
-        check(await stage.judged(page("", loader, body=f"<form{more}>{fields}{ELEMENT}</form>")))
+        check(await site.judged(page("", loader, body=f"<form{more}>{fields}{ELEMENT}</form>")))
 
 
 @pytest.mark.parametrize("way", POLLUTIONS)
-async def test_E13_polluted_prototypes(stage: HostSite, loader: str, converter: str, way: str) -> None:
+async def test_E13_polluted_prototypes(site: HostSite, loader: str, converter: str, way: str) -> None:
     """Keys that every object inherits become no handler, no link and no option of a request: rows or the link."""
     for attributes in ('lang="en"', 'lang="ru" spark="30" converter="1"', 'lang="en" layout="inline" code="USD"'):
         body = f"<cbr-rates {attributes}>{LINK}</cbr-rates>"
-        check(await stage.judged(page(POLLUTIONS[way], loader, body=body, after=converter)))
+        check(await site.judged(page(POLLUTIONS[way], loader, body=body, after=converter)))
 
 
-async def test_E13_replaced_methods(stage: HostSite, loader: str) -> None:
+async def test_E13_replaced_methods(site: HostSite, loader: str) -> None:
     """Methods that return this, nothing or a promise, or that throw, wherever the loader asks one: rows or the link.
 
     A short run takes some of them, chosen by SEED. The element has a state, unless the method that sets it is gone.
@@ -105,7 +115,7 @@ async def test_E13_replaced_methods(stage: HostSite, loader: str) -> None:
     replaced = [(member, behaviour) for member in MEMBERS for behaviour in BEHAVIOURS]
     chosen = replaced if LONG else random.Random(seed).sample(replaced, 50)  # noqa: S311 -- variety, not a secret
     for member, behaviour in chosen:
-        seen = await stage.judged(page(replacing(member, behaviour), loader), patience_s=0.5)
+        seen = await site.judged(page(replacing(member, behaviour), loader), patience_s=0.5)
         what = (member, behaviour, seen)
         assert seen.said == 1, what
         assert seen.shown in ("rows", "link"), what
@@ -114,69 +124,69 @@ async def test_E13_replaced_methods(stage: HostSite, loader: str) -> None:
 
 
 @pytest.mark.parametrize("way", LIBRARIES)
-async def test_E13_libraries_and_polyfills(stage: HostSite, loader: str, way: str) -> None:
+async def test_E13_libraries_and_polyfills(site: HostSite, loader: str, way: str) -> None:
     """Libraries that extend arrays and elements, polyfills of promises, elements and shadow DOM: rows or the link."""
     for attributes in ('lang="en"', 'lang="ru" spark="30" columns="name,next,change,percent"'):
         body = f"<cbr-rates {attributes}>{LINK}</cbr-rates>"
-        check(await stage.judged(page(LIBRARIES[way], loader, body=body)))
+        check(await site.judged(page(LIBRARIES[way], loader, body=body)))
 
 
 @pytest.mark.parametrize("way", [*TO_THE_LINK, *TO_THE_ROWS])
-async def test_E13_documents_and_moves(stage: HostSite, loader: str, way: str) -> None:
+async def test_E13_documents_and_moves(site: HostSite, loader: str, way: str) -> None:
     """Without constructable style sheets, in another document, moved, removed, copied: rows or the link, and an event.
 
     Where the rows are, their style is.
     """
     story = STORY % (TO_THE_LINK | TO_THE_ROWS)[way]
-    seen = await stage.judged(page("", loader, body=f"{ELEMENT}<script>{story}</script>"))
+    seen = await site.judged(page("", loader, body=f"{ELEMENT}<script>{story}</script>"))
     has_rows = way in TO_THE_ROWS
     assert (seen.shown, seen.state) == (("rows", "load") if has_rows else ("link", "error")), seen
-    assert (seen.styled, seen.said) == (has_rows, "told"), seen
+    assert (seen.styled, seen.said) == (has_rows, "done"), seen
     assert (seen.ran, seen.errors) == ([], []), seen
 
 
 @pytest.mark.parametrize("status", [503, *in_faults(200)])
 @pytest.mark.parametrize("way", FLOODS)
-async def test_E13_floods(stage: HostSite, loader: str, way: str, status: int) -> None:
+async def test_E13_floods(site: HostSite, loader: str, way: str, status: int) -> None:
     """A refresh of months, an attribute or element that changes at every frame, a service that fails: no flood.
 
     Neither of requests nor of events. Of 120 different elements in a second a hundred ask.
     """
-    own = await playing_the_service(stage, loader)
-    stage.answers["/widget/rows.json"] = status, await got(loader.replace("rates.js", "rows.json?style=inline"))
+    own = await playing_the_service(site, loader)
+    site.answers["/widget/rows.json"] = status, await got(loader.replace("rates.js", "rows.json?style=inline"))
     doing, most = FLOODS[way]
     element = ELEMENT.replace("lang", f"{way} lang") if "=" in way else ELEMENT
-    seen = await stage.judged(page("", own, body=f"{element}<script>{FRAMES % doing}</script>"))
-    assert 1 <= stage.asked["/widget/rows.json"] <= most, (seen, stage.asked)
-    assert len(seen.events) <= (150 if status == 200 else 5 + 2 * most), (seen, stage.asked)
+    seen = await site.judged(page("", own, body=f"{element}<script>{FRAMES % doing}</script>"))
+    assert 1 <= site.asked["/widget/rows.json"] <= most, (seen, site.asked)
+    assert len(seen.events) <= (150 if status == 200 else 5 + 2 * most), (seen, site.asked)
     assert (seen.shown, seen.errors) == ("link" if status == 503 else "rows", []), seen
 
 
 @pytest.mark.parametrize("way", ["open", "closed", "nested", "slotted"])
-async def test_E13_in_another_component(stage: HostSite, loader: str, converter: str, way: str) -> None:
+async def test_E13_in_another_component(site: HostSite, loader: str, converter: str, way: str) -> None:
     """In the shadow DOM of another component it has the page's language, its converter, and an event that gets out."""
     rates = f"<cbr-rates converter=1>{LINK}</cbr-rates>"
     inside = {"nested": "<inner-card></inner-card>", "slotted": ""}.get(way, rates)
     card = COMPONENT.format(name="some-card", mode="closed" if way == "closed" else "open", inside=inside)
     inner = COMPONENT.format(name="inner-card", mode="closed", inside=rates)
     body = f"<some-card>{rates if way == 'slotted' else ''}</some-card><script>var subject; {inner} {card}</script>"
-    seen = await stage.judged(page("", loader, body=body, after=converter).replace("lang=en", "lang=ru"))
+    seen = await site.judged(page("", loader, body=body, after=converter).replace("lang=en", "lang=ru"))
     check(seen, rows=True)
     assert "60,3741" in seen.text
     assert seen.converter, seen
 
 
-async def test_E13_a_hostile_answer(stage: HostSite, loader: str, converter: str) -> None:
+async def test_E13_a_hostile_answer(site: HostSite, loader: str, converter: str) -> None:
     """A pinned loader makes no script, handler, style or frame of a hostile answer, and no link but http and https."""
-    own = await playing_the_service(stage, loader)
+    own = await playing_the_service(site, loader)
     for name, text in answers().items():
-        stage.answers["/widget/rows.json"] = 200, text
-        seen = await stage.judged(page(f"name = {name!r}", own, after=converter))
+        site.answers["/widget/rows.json"] = 200, text
+        seen = await site.judged(page(f"name = {name!r}", own, after=converter))
         check(seen)
 
 
 @pytest.mark.parametrize("way", ["names", "every key", "frozen", "shadow DOM", "moved into a frame"])
-async def test_E13_under_a_strict_policy(stage: HostSite, live: Live, way: str) -> None:
+async def test_E13_under_a_strict_policy(site: HostSite, live: Live, way: str) -> None:
     """The same under the builder's strict code, a policy and Trusted Types: not one violation."""
     code = await pasted(live.url, "element", "csp=1&lang=en")
     rule = code.split("Your style sheet:  ")[1].split("\n")[0]
@@ -189,6 +199,6 @@ async def test_E13_under_a_strict_policy(stage: HostSite, live: Live, way: str) 
     policy = f"default-src 'none'; style-src {hashes(rule)}; {allowed}; frame-src 'self'; "
     policy += "require-trusted-types-for 'script'; trusted-types 'none'"
     text = text.replace("</head>", f"<style>{rule}</style></head>")
-    seen = await stage.judged(text, {"Content-Security-Policy": policy})
+    seen = await site.judged(text, {"Content-Security-Policy": policy})
     check(seen, rows=way != "shadow DOM")
     assert seen.violations == []

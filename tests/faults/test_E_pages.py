@@ -83,8 +83,8 @@ async def test_every_page_opens_under_its_own_policy(browser: Browser, live: Liv
     assert {"/docs", "/widget/card.svg"} <= {path.partition("?")[0] for path in examples}
     async with spying(browser, live.url, color_scheme=scheme) as spy:
         for path in (*examples, *MORE):
-            told = await spy.opens(live.url + path, "load" if scheme == "light" else "networkidle")
-            assert (path, [one for one in told if "status of 4" not in one]) == (path, [])
+            seen = await spy.opens(live.url + path, "load" if scheme == "light" else "networkidle")
+            assert (path, [one for one in seen if "status of 4" not in one]) == (path, [])
 
 
 @pytest.mark.parametrize(
@@ -102,10 +102,10 @@ async def test_E12_embedding(browser: Browser, live: Live, host: Host, way: str)
     head = "<style>iframe{filter:invert(1)}*{color:red!important;display:block}</style>" if way == "styles" else ""
     options = {"color_scheme": "dark" if way == "dark" else "light", "java_script_enabled": way != "no script"}
     async with spying(browser, "http://", **options) as spy:
-        told = await spy.opens(host.put(frame, headers, head=head), "networkidle")
+        seen = await spy.opens(host.put(frame, headers, head=head), "networkidle")
         if way == "sandbox":  # Chromium says that it runs no script there, which is what the host asked for
-            told = [text for text in told if "sandboxed and the 'allow-scripts'" not in text]
-        assert told == []
+            seen = [text for text in seen if "sandboxed and the 'allow-scripts'" not in text]
+        assert seen == []
         inner = spy.page.frames[1]
         assert "60.3741" in await inner.inner_text("table")
         if way not in ("no script", "sandbox"):

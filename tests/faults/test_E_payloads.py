@@ -168,8 +168,8 @@ async def opened(browser: Browser, live: Live, documents: Iterator[tuple[Spot, s
     async def one_window() -> None:
         async with spying(browser, live.url) as spy:
             for spot, text in documents:
-                told = await spy.opens(live.url + spot.written(text))
-                assert [one for one in told if "status of 4" not in one] == [], (spot.route, spot.name, text)
+                reported = await spy.opens(live.url + spot.written(text))
+                assert [one for one in reported if "status of 4" not in one] == [], (spot.route, spot.name, text)
                 # The builder has a heading in a field, and in the frame that it shows.
                 if is_shown(spot, text) and spot.route != "/":
                     assert text in await spy.page.evaluate("document.documentElement.textContent"), (spot.route, text)
@@ -195,8 +195,8 @@ async def test_E4_a_careless_page_is_found_out(browser: Browser, host: Host, pol
     async with spying(browser, host.url) as spy:
         for text in SOME:
             page = host.put((CARELESS if policy else CARELESS + WORSE).replace("{}", text), headers)
-            told = " ".join(await spy.opens(page))
-            found.append("stopped" in told if policy else "ran in" in told or "asked" in told)
+            reported = " ".join(await spy.opens(page))
+            found.append("stopped" in reported if policy else "ran in" in reported or "asked" in reported)
     print(f"{sum(found)} of {len(found)} found out")  # noqa: T201 -- a figure
     assert sum(found) >= len(found) * 0.6
 
@@ -229,7 +229,7 @@ async def test_E4_what_a_host_pastes_is_as_harmless(browser: Browser, complete: 
             texts = PAYLOADS[start : start + MOST_A_MINUTE]
             assert await spy.opens(host.put("".join(map(element, texts)), head=head), "networkidle") == []
             await eventually(lambda: spy.page.evaluate(f"{CAPTIONS}.every(text => text !== undefined)"))
-            assert spy.told == []
+            assert spy.reported == []
             shown = await spy.page.evaluate(CAPTIONS)
             assert all(text in caption for text, caption in zip(texts, shown, strict=True) if is_heading(text))
 

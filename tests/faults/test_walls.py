@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from certificates import Authority
-from chaos import END_OF_HEAD, Front, front_running
+from chaos import END_OF_HEAD, Front
 from fake_bank import Bank
 from processes import run
 from sheets import plausible
@@ -67,18 +67,16 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 @pytest.fixture
 async def proxy(bank: Bank) -> AsyncIterator[Proxy]:
     bank.publish(plausible(FRIDAY))
-    running = Proxy(bank.url)
-    running.misbehave(running.lead)
-    await running.open()
-    yield running
-    await running.close()
+    async with Proxy(bank.url) as running:
+        running.misbehave(running.lead)
+        yield running
 
 
 @pytest.fixture
 async def ca_file(bank: Bank, proxy: Proxy, tmp_path: Path) -> AsyncIterator[str]:
     """The authority of the Bank's certificate. The proxy's tunnels lead to a Bank with TLS."""
     authority = Authority(tmp_path)
-    async with front_running(bank.url, authority.server(name=NAME)) as front:
+    async with Front(bank.url, authority.server(name=NAME)) as front:
         proxy.tunnel = front.port
         yield authority.ca_file
 

@@ -20,7 +20,7 @@ from zipfile import ZipFile
 import pytest
 import pytest_asyncio
 from babel.messages.pofile import read_po
-from chaos import Script, drips, front_running, never_ends, resets, says
+from chaos import Front, Script, drips, never_ends, resets, says
 from conftest import missing
 from machine import patience
 from payloads import CALLS, FORMS
@@ -67,7 +67,7 @@ async def plugin(wordpress: WordPress, live: Live) -> AsyncIterator[Plugin]:
     """As it is after its installation, with the service's address entered and nothing kept yet."""
     shutil.rmtree(wordpress.plugin, ignore_errors=True)
     shutil.copytree(PLUGIN, wordpress.plugin)
-    async with front_running(live.url) as front:
+    async with Front(live.url) as front:
         await wordpress.run("echo activate_plugin( 'cbr-rates/cbr-rates.php' );")
         await wordpress.run("define( 'WP_UNINSTALL_PLUGIN', 1 ); require WP_PLUGIN_DIR . '/cbr-rates/uninstall.php';")
         options = {"cbr_rates_url": front.url, "test_patience": 8, "WPLANG": ""}

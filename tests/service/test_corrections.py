@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 from aiohttp import web
-from chaos_proxy import ChaosProxy, proxying
+from chaos import ChaosProxy
 from conftest import Clock, Serve, Served, eventually, stored, unhurried
 from fake_bank import Bank, bank_running, workdays
 from listener import reading
@@ -265,7 +265,7 @@ async def test_a_fetched_sheet_is_served_when_redis_dies_after_the_announcement(
     bank: Bank, settings: Settings, serve: Serve, own: RealRedis, clock: Clock
 ) -> None:
     """The connection is cut with the announcement, so this replica never hears of its own sheet."""
-    async with proxying(own.port) as proxy:
+    async with ChaosProxy(own.port) as proxy:
         settings = msgspec.structs.replace(settings, redis=Redis(url=proxy.url, namespace=settings.redis.namespace))
         async with serve(settings) as served:
             await served.filled()

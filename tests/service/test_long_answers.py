@@ -75,9 +75,9 @@ async def test_dialects_refuse_too_many_points_in_their_own_shape(
     """Open Exchange Rates with a word that its clients know, Frankfurter with a message; both name the alternatives."""
     monkeypatch.setattr("ratesvc.web.dialects.MOST_POINTS", 20)
     status, _, body = await whole.get(f"{TIME_SERIES}&symbols=EUR")
-    told = json.loads(body)
-    assert (status, told["error"], told["status"], told["message"]) == (400, True, 400, "invalid_date_range")
-    assert "at most 20" in told["description"]
+    said = json.loads(body)
+    assert (status, said["error"], said["status"], said["message"]) == (400, True, 400, "invalid_date_range")
+    assert "at most 20" in said["description"]
     status, _, body = await whole.get("/frankfurter/v1/2026-04-23..")
     assert (status, list(json.loads(body))) == (422, ["message"])
     assert "at most 20" in json.loads(body)["message"]
@@ -223,18 +223,18 @@ async def test_long_answers_of_dialects_wait_among_the_long_ones(
     path: str, whole: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They know their number of points before they are rendered."""
-    told: list[Queue] = []
+    queues: list[Queue] = []
     monkeypatch.setattr("ratesvc.web.dialects.MOST_POINTS", 10**9)
     run = whole.service.workers.run
 
     async def noting(work: Any, queue: Queue) -> Any:
-        told.append(queue)
+        queues.append(queue)
         return await run(work, queue)
 
     monkeypatch.setattr("ratesvc.service.publication.LONG_POINTS", len(whole.service.history.codes()) * 3)
     monkeypatch.setattr(whole.service.workers, "run", noting)
     assert (await whole.get(path))[0] == 200
-    assert told == [Queue.LONG]
+    assert queues == [Queue.LONG]
 
 
 async def test_a_thread_that_renders_gives_way_soon(bank: Bank, settings: Settings, serve: Serve) -> None:

@@ -148,10 +148,10 @@ async def test_a_signal_ends_a_process_whose_engine_does_not_answer(
     try:
         variables = with_server(tmp_path, server.format(folder=tmp_path))
         async with waiting(tmp_path, sys.executable, "-m", "ratesvc", command, **variables) as process:
-            told = time.monotonic()
+            begun = time.monotonic()
             process.send_signal(number)
             out, err = await process.communicate()
-            took_s = time.monotonic() - told
+            took_s = time.monotonic() - begun
     finally:
         left = processes_over(tmp_path)
         for pid in left:

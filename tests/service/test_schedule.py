@@ -196,21 +196,21 @@ def test_the_next_poll_is_sooner_after_a_failure_or_an_unconfirmed_sheet(
 async def test_a_lost_cancellation_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     """On Python 3.11 redis-py can lose a cancellation that comes while it sends. Every task must end all the same."""
     monkeypatch.setattr("ratesvc.storage.redis.CANCEL_AGAIN_S", 0.01)
-    begun, heard = asyncio.Event(), asyncio.Event()
+    begun, lost = asyncio.Event(), asyncio.Event()
 
     async def deaf_once() -> None:
         begun.set()
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
-            heard.set()
+            lost.set()
         await asyncio.Event().wait()
 
     task = asyncio.create_task(deaf_once())
     await begun.wait()
     async with asyncio.timeout(10):
         await cancel([task])
-    assert (heard.is_set(), task.cancelled()) == (True, True)
+    assert (lost.is_set(), task.cancelled()) == (True, True)
 
 
 def test_jitter_only_delays_and_by_a_tenth_at_most() -> None:

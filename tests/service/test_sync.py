@@ -1,24 +1,19 @@
-"""Memory and Redis in sync: what a tick costs and repairs, a Redis that refuses writes, and bugs."""
+"""Memory and Redis in sync: what a tick costs and repairs, and bugs. faults/test_C_redis.py has more of Redis."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 import redis
 from conftest import Clock, Serve, Served, eventually, unhurried
 from fake_bank import Bank, sheet, workdays
-from redis_servers import RealRedis, running
-from structlog.testing import capture_logs
 
-from ratesvc.config import Redis, Settings
+from ratesvc.config import Settings
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.rates import FIRST_DAY
 from ratesvc.service.app import Service
@@ -27,23 +22,16 @@ from ratesvc.storage.records import encode_coverage, unseal
 DAYS = list(workdays(date(2026, 3, 10), 34))
 SATURDAY = date(2026, 4, 25)
 EVENING = datetime(2026, 4, 24, 14, 0, tzinfo=UTC)
-RECORDED_BYTES = Path(__file__).parents[1] / "recorded"
 MOST_OF_A_TICK = 1000
 """Bytes both ways: 28,800 ticks a day are then less than 29 MB."""
 
 
-@asynccontextmanager
-async def started(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[Served]:
+@pytest.fixture
+async def held(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[Served]:
     """A service that holds some history."""
     bank.publish(*map(sheet, DAYS))
     async with serve(unhurried(settings)) as served:
         await served.filled()
-        yield served
-
-
-@pytest.fixture
-async def held(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[Served]:
-    async with started(bank, settings, serve) as served:
         yield served
 
 
@@ -154,88 +142,6 @@ async def test_after_a_reconnection_every_value_is_compared(held: Served, client
     client.hset(key(held, "columns"), "R01239", b"foreign")
     client.client_kill_filter(_type="pubsub")
     await eventually(lambda: whole(held, client) == before)
-
-
-def _no_room(server: RealRedis) -> Callable[[], object]:
-    client = server.client()
-    client.config_set("maxmemory", 1)
-    return lambda: client.config_set("maxmemory", 0)
-
-
-def _full_disk(server: RealRedis) -> Callable[[], object]:
-    """Its snapshots fail, as on a full disk: it takes no writes until one succeeds."""
-    client = server.client()
-    in_the_way = server.folder / "dump.rdb"
-    in_the_way.mkdir()
-    client.config_set("save", "3600 1")
-    client.bgsave()
-    while _persistence(client)["rdb_bgsave_in_progress"]:
-        pass
-    assert _persistence(client)["rdb_last_bgsave_status"] == "err"
-
-    def mend() -> None:
-        in_the_way.rmdir()
-        client.save()
-
-    return mend
-
-
-def _persistence(client: redis.Redis) -> dict[str, Any]:
-    found: Any = client.info("persistence")
-    return dict(found)
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[RealRedis]:
-    server = RealRedis(tmp_path / "redis")
-    with running(server):
-        yield server
-
-
-@pytest.fixture
-async def on_own(bank: Bank, settings: Settings, serve: Serve, own: RealRedis) -> AsyncIterator[Served]:
-    """The same over a Redis that may be spoiled."""
-    redis_settings = Redis(url=own.url, namespace=settings.redis.namespace)
-    async with started(bank, msgspec.structs.replace(settings, redis=redis_settings), serve) as served:
-        yield served
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("refuse", [_no_room, _full_disk])
-async def test_redis_is_back_when_it_accepts_writes(
-    refuse: Callable[[RealRedis], Callable[[], object]], own: RealRedis, on_own: Served, bank: Bank, clock: Clock
-) -> None:
-    """An answer is not enough. kept_in_memory is logged only for a sheet that was not stored.
-
-    tests/faults/test_C_redis.py has a master that was demoted.
-    """
-    service = on_own.service
-
-    async def polls_and_ticks() -> None:
-        for _ in range(3):
-            await service.store.release_leases()
-            await service.refresh()
-            await service.tick()
-
-    with capture_logs() as logged:
-
-        def counts() -> list[int]:
-            events = [line["event"] for line in logged]
-            return [events.count(name) for name in ("store_unavailable", "kept_in_memory", "store_back")]
-
-        mend = refuse(own)
-        await polls_and_ticks()
-        assert counts() == [1, 0, 0]
-        bank.publish(sheet(SATURDAY))
-        clock.moment = EVENING
-        await polls_and_ticks()
-        assert counts() == [1, 1, 0]
-        assert service.health()["redis:connectivity"]["status"] == "warn"
-        mend()
-        await eventually(lambda: counts() == [1, 1, 1])
-    with own.client() as client:
-        await eventually(lambda: client.hexists(key(on_own, "sheets"), f"{SATURDAY}.1"))
-    assert service.health()["redis:connectivity"]["status"] == "pass"
 
 
 async def test_a_bug_of_ours_is_logged_and_is_not_a_trouble_of_redis(

@@ -255,24 +255,24 @@ async def test_the_log_says_once_that_a_sheet_is_late_and_when_it_came(
 
 async def test_trouble_with_redis_is_logged_once_for_each_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     """And that it is over once Redis takes writes; each call that failed is counted."""
-    told = Telemetry(utc_now)
+    telemetry = Telemetry(utc_now)
     calls = [*["timeout"] * 3, *["memory"] * 2, "", ""]
     with capture_logs() as logged:
         for place, kind in enumerate(calls):
             trouble = StoreUnavailable("Redis: …", kind) if kind else None
-            told.redis_call(Call("get", 0.1, trouble, refusing=place < len(calls) - 1))
-            assert (told.trouble is None) == (place == len(calls) - 1)
+            telemetry.redis_call(Call("get", 0.1, trouble, refusing=place < len(calls) - 1))
+            assert (telemetry.trouble is None) == (place == len(calls) - 1)
     assert [line.get("kind", line["event"]) for line in logged] == ["timeout", "memory", "store_back"]
-    counted = re.findall(rb'redis_errors_total{kind="([a-z]+)"} ([0-9.]+)', told.metrics.text())
+    counted = re.findall(rb'redis_errors_total{kind="([a-z]+)"} ([0-9.]+)', telemetry.metrics.text())
     assert dict(counted) == {b"timeout": b"3.0", b"memory": b"2.0"}
     # A mirror that fails is named once a minute.
     failed = Cycle("failed", failure=FetchFailed([("h", SourceError("dns", "x"))]))
     for again_s, times in ((60.0, 1), (0.0, 2)):
         monkeypatch.setattr("ratesvc.service.telemetry.LOG_AGAIN_S", again_s)
         with capture_logs() as logged:
-            told = Telemetry(utc_now)
+            telemetry = Telemetry(utc_now)
             for _ in range(2):
-                told.refreshed(failed, nothing_held=False)
+                telemetry.refreshed(failed, nothing_held=False)
         assert [line["event"] for line in logged] == ["fetch_failed"] * times
 
 
@@ -281,11 +281,11 @@ async def test_a_blocked_loop_is_noticed_from_outside(monkeypatch: pytest.Monkey
     assert BLOCKED_S == 10, "docs/logs.md says so"
     monkeypatch.setattr("ratesvc.service.telemetry.ASK_S", 0.02)
     monkeypatch.setattr("ratesvc.service.telemetry.BLOCKED_S", 0.1)
-    told: list[str] = []
+    places: list[str] = []
     noticed = threading.Event()
 
     def blocked(_: float, at: str) -> None:
-        told.append(at)
+        places.append(at)
         noticed.set()
 
     dog = Watchdog(blocked)
@@ -296,6 +296,6 @@ async def test_a_blocked_loop_is_noticed_from_outside(monkeypatch: pytest.Monkey
     assert dog.lag_s > 0.1
     await asyncio.sleep(0)
     assert dog.lag_s > 0.1, "the first request after a block does not see it"
-    assert "threading.py" in told[0]
+    assert "threading.py" in places[0]
     await eventually(lambda: dog.lag_s < 0.1)
     dog.close()
