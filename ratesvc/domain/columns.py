@@ -61,6 +61,12 @@ class Days:
         """The smallest range that covers both, with all days between them."""
         return Days(min(self.since, other.since), max(self.until, other.until))
 
+    def missing_in(self, whole: Days) -> Days:
+        """The part of a range that this one lacks; all of it unless this one lies at one of its ends."""
+        if self.joins(whole) and self.since <= whole.since:
+            return Days(self.until + ONE_DAY, whole.until)
+        return Days(whole.since, self.since - ONE_DAY) if self.joins(whole) and whole.until <= self.until else whole
+
 
 @dataclass(frozen=True)
 class Coverage(Days):

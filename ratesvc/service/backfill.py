@@ -7,7 +7,7 @@ Then it confirms these days, each by its document. The next run continues one th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import date
@@ -214,7 +214,10 @@ class Backfill:
             later = await self._client.dynamic(USD, before.until + ONE_DAY, whole.until)
         missing = [record for record in later if record.effective_date not in self._history.days]
         columns = {column.currency.cbr_id: column for column in stored}
-        if len(missing) > MOST_DAILY_DOCUMENTS or (not self._refresher.waits and await self._misses_an_id(columns)):
+        if len(missing) > MOST_DAILY_DOCUMENTS:
+            return None
+        # A command also looks for ids that the catalogue or a document names, and that have no column.
+        if not self._refresher.waits and any(named.cbr_id not in columns for named in await self._currencies()):
             return None
         for record in later:
             if revision := self._history.of_date(record.effective_date):
@@ -277,10 +280,6 @@ class Backfill:
         by_use = sorted(named.values(), key=lambda named: (places.get(named.code, len(places)), named.cbr_id))
         return [*by_use, *unnamed]
 
-    async def _misses_an_id(self, columns: Collection[str]) -> bool:
-        """Whether the catalogue or a document names an id without a column."""
-        return any(currency.cbr_id not in columns for currency in await self._currencies())
-
     async def _column(self, currency: Currency, whole: Days, in_use: Coverage | None) -> Column:
         """The column of an id over a range. Missing records are requested.
 
@@ -288,10 +287,9 @@ class Backfill:
         store (`in_use`) are stored later, with their sheets assessed.
         """
         stored = await self._store.column(currency.cbr_id)
-        lacking = _lacking(stored[1] if stored else None, whole)
-        if stored and lacking is None:
+        if stored and stored[1].covers(whole):
             return stored[0]
-        requested = lacking or whole
+        requested = stored[1].missing_in(whole) if stored else whole
         await asyncio.sleep(self._gap_s)
         records = await self._client.dynamic(currency.cbr_id, requested.since, requested.until)
         if stored and stored[1].joins(requested):
@@ -376,38 +374,24 @@ class Backfill:
         revision = figures.composed(day)
         try:
             cycle = await self._refresher.confirm(scratch, day, revision.sheet if revision else None)
-            if cycle is None and not await self._is_in_series(day):
-                figures.forget(day)
-                del self._tried[day]
+            if cycle is None:
+                await asyncio.sleep(self._gap_s)
+                if not await self._client.dynamic(USD, day, day):
+                    # The series have no sheet of that day any more.
+                    figures.forget(day)
+                    del self._tried[day]
             self._unanswered = 0
         except FetchFailed:
             self._unanswered = (self._unanswered + 1) % MOST_UNANSWERED
             if not self._unanswered:
                 raise
             return
-        if cycle is None:
-            return
-        await self._accept(cycle)
-        for revision in cycle.accepted:
-            scratch.add(revision)
-            figures.admit(revision)
-            del self._tried[day]
-
-    async def _is_in_series(self, day: date) -> bool:
-        """Whether the Bank's series still have a sheet of that day."""
-        await asyncio.sleep(self._gap_s)
-        return bool(await self._client.dynamic(USD, day, day))
-
-
-def _lacking(stored: Days | None, whole: Days) -> Days | None:
-    """The part of a range that a column lacks; all of it unless the column lies at one of its ends."""
-    if stored is None or not stored.joins(whole):
-        return whole
-    if stored.covers(whole):
-        return None
-    if stored.since <= whole.since:
-        return Days(stored.until + ONE_DAY, whole.until)
-    return Days(whole.since, stored.since - ONE_DAY) if whole.until <= stored.until else whole
+        if cycle:
+            await self._accept(cycle)
+            for revision in cycle.accepted:
+                scratch.add(revision)
+                figures.admit(revision)
+                del self._tried[day]
 
 
 def _nothing_in(days: Days) -> RatesvcError:
