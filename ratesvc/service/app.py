@@ -175,7 +175,7 @@ class Service:
 
     async def _compare(self) -> None:
         with contextlib.suppress(StoreUnavailable):
-            self.telemetry.repaired(await self._sync.compare(moscow_day(self.clock())))
+            self.telemetry.repaired(await self._sync.compare())
 
     async def _fill(self) -> None:
         """Fetch the missing part of history. After a failure, plan the next run."""
@@ -241,7 +241,7 @@ class Service:
         self._hold(cycle.accepted)
         if cycle.accepted and cycle.stored:
             with contextlib.suppress(StoreUnavailable):
-                await self.store.announce(cycle.accepted[0].effective_date)
+                await self.store.announce()
 
     def _hold(
         self, revisions: Iterable[Revision], columns: Sequence[Column] = (), coverage: Coverage | None = None
@@ -287,7 +287,7 @@ class Service:
         case = await self.quarantine.case(name)
         revision = await self._refresher.release(case)
         self._hold([revision])
-        await self.store.announce(revision.effective_date)
+        await self.store.announce()
         # Last: until the other replicas hold it, their polls put it into quarantine again.
         await self.quarantine.drop([case.name])
         return revision

@@ -361,7 +361,7 @@ class Backfill:
         if coverage := figures.complete():
             await self._store.put_history(figures.columns.values(), coverage)
             self._hold([column.copy() for column in figures.columns.values()], coverage)
-            await self._store.announce(coverage.until)
+            await self._store.announce()
 
     async def _confirm(self, scratch: History, day: date, figures: _Figures) -> None:
         """Ask for the document of an unconfirmed day. If it is admitted, the scratch history and the figures get it.

@@ -150,7 +150,7 @@ class Refresher:
                 await self.store.poll_lease.release()
             else:
                 with contextlib.suppress(StoreUnavailable):
-                    await self.store.announce_answer()
+                    await self.store.announce("answered")
         return cycle
 
     async def ask(self, day: date | None = None) -> Cycle:
@@ -236,8 +236,7 @@ class Refresher:
         current = draft.current(effective)
         if current and current.sheet.says_the_same_as(sheet):
             self._unconfirmed.forget(effective)
-            if self.store.quarantine.count:
-                await self._drop(raw)
+            await self._drop(raw)
             if not (self.history.has_document(effective) or effective in draft.admitted):
                 # Backfilled figures are kept again with the Bank's bytes and names.
                 draft.admit(replace(current, sheet=sheet), raw)
@@ -348,8 +347,9 @@ class Refresher:
 
     async def _drop(self, raw: bytes) -> None:
         """An admitted document does not wait any more: its second one came late, or a person released it just now."""
-        with contextlib.suppress(StoreUnavailable):
-            await self.store.quarantine.drop([name_of(raw)])
+        if self.store.quarantine.count:
+            with contextlib.suppress(StoreUnavailable):
+                await self.store.quarantine.drop([name_of(raw)])
 
     async def _quarantine(self, case: Case, reason: str, draft: _Draft) -> None:
         # Without Redis it is put aside at the next poll, because the Bank still says the same then.

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
-from datetime import date
 from typing import NamedTuple
 
 from ratesvc.domain.columns import Column, Coverage
@@ -59,7 +58,7 @@ class Sync:
         while True:
             with contextlib.suppress(StoreUnavailable):
                 async for announcement in self._store.announcements():
-                    if announcement == "bank answered":
+                    if announcement == "answered":
                         bank_answered()
                         continue
                     if announcement == "connected":
@@ -68,7 +67,7 @@ class Sync:
                     await compare()
             await asyncio.sleep(RECONNECT_S)
 
-    async def compare(self, today: date) -> Repaired:
+    async def compare(self) -> Repaired:
         """Load what memory lacks and write what Redis lacks. Raises StoreUnavailable.
 
         What was written is announced, because other replicas may lack the same.
@@ -82,7 +81,7 @@ class Sync:
             return Repaired(misplaced=tuple(await self._store.drop_misplaced()))
         if any(repaired):
             with contextlib.suppress(StoreUnavailable):
-                await self._store.announce(today)
+                await self._store.announce()
         return repaired
 
     async def _compare(self) -> Repaired:

@@ -8,7 +8,7 @@
 | `{namespace}:v2:version` | hash | `born` → a random word; `writes` → how often sheets or history were written |
 | `{namespace}:v2:quarantine` | hash | `1f0c…` → envelope of a document that waits for a person; the newest fifty |
 | `{namespace}:v2:lease:{name}` | string | the replica that may poll, or backfill |
-| `{namespace}:v2:announce` | channel | a day: something about it is new; `answered …`: the Bank answered a poll |
+| `{namespace}:v2:announce` | channel | `changed`, or `answered` if the Bank answered a poll, and the replica |
 | `{namespace}:v2:nothing` | – | never exists: `SET … XX` on it changes nothing and tells whether Redis accepts writes |
 
 The braces keep all keys in one slot of a Cluster. Sheets are only added, so every order of writes, repeated or not,
@@ -23,7 +23,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date
 from typing import Literal, TypeVar
 from uuid import uuid4
 
@@ -42,9 +41,8 @@ T = TypeVar("T")
 SCHEMA = "v2"
 LISTEN_S = 1.0
 AT_ONCE = 10  # values a command: a column takes up to 100 kB, and a command may take 0.4 s
-_BANK_ANSWERED = b"answered "
 
-Announcement = Literal["connected", "changed", "bank answered"]
+Announcement = Literal["connected", "changed", "answered"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +79,7 @@ class Store:
         self._version = prefix + "version"
         self._channel = prefix + "announce"
         self._nothing = prefix + "nothing"
-        self._name = uuid4().hex.encode()
+        self._name = uuid4().hex
 
     async def close(self) -> None:
         """Release the leases and close the connection."""
@@ -252,18 +250,13 @@ class Store:
 
     # Announcements
 
-    async def announce(self, effective: date) -> None:
-        """Make every replica, this one too, load what is new. One that misses this notices by a glance."""
+    async def announce(self, news: Announcement = "changed") -> None:
+        """Tell the other replicas. One that misses it notices by a glance."""
         async with self.connection.call("announce") as redis:
-            await redis.publish(self._channel, effective.isoformat())
-
-    async def announce_answer(self) -> None:
-        """Tell the other replicas that the Bank has answered a poll."""
-        async with self.connection.call("announce") as redis:
-            await redis.publish(self._channel, _BANK_ANSWERED + self._name)
+            await redis.publish(self._channel, f"{news} {self._name}")
 
     async def announcements(self) -> AsyncIterator[Announcement]:
-        """Every announcement. "connected" comes after each connection, because some may have been lost before it."""
+        """Those of other replicas, and "connected" after each connection, because some may have been lost before it."""
         async with self.connection.call("listen") as redis, redis.pubsub() as listener:
             await listener.subscribe(self._channel)
             outages = self.connection.outages
@@ -275,10 +268,8 @@ class Store:
                         raise StoreUnavailable("Redis: silent since another call failed", "connection")
                 elif message["type"] != "message":
                     yield "connected"
-                elif not message["data"].startswith(_BANK_ANSWERED):
-                    yield "changed"
-                elif message["data"] != _BANK_ANSWERED + self._name:
-                    yield "bank answered"
+                elif not message["data"].endswith(self._name.encode()):
+                    yield "answered" if message["data"].startswith(b"answered") else "changed"
 
 
 def _chunks(fields: list[str]) -> Iterator[list[str]]:

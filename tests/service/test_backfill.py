@@ -106,11 +106,11 @@ class Replica:
 
     async def read(self) -> None:
         """Take from the store what memory lacks."""
-        await self.sync.compare(FRIDAY)
+        await self.sync.compare()
 
     async def repair(self) -> None:
         """Write what Redis lost."""
-        await self.sync.compare(FRIDAY)
+        await self.sync.compare()
 
     async def lose(self, *ids: str) -> None:
         """Redis loses the columns of these ids."""
@@ -795,7 +795,7 @@ async def test_a_damaged_column_is_overwritten_where_it_is_held(replica: Replica
     await replica.run()
     await replica.damage("R01239")
     replica.sync.in_sync = False
-    repaired = await replica.sync.compare(FRIDAY)
+    repaired = await replica.sync.compare()
     assert (repaired.columns, repaired.dropped) == (len(replica.history.every_column()), 1)
     await other.read()
     assert other.history.coverage == replica.history.coverage

@@ -206,7 +206,7 @@ async def test_columns_of_fewer_days_are_not_taken_for_the_coverage(
 
 
 async def test_every_replica_gets_an_announcement(store: Store, other: Store) -> None:
-    """After "connected", since some may have been lost before it. A replica does not get its own Bank's answers."""
+    """After "connected", since some may have been lost before it. A replica does not get its own."""
     received: list[str] = []
 
     async def listen() -> None:
@@ -215,10 +215,10 @@ async def test_every_replica_gets_an_announcement(store: Store, other: Store) ->
 
     listening = asyncio.create_task(listen())
     await eventually(lambda: received == ["connected"])
-    await other.announce_answer()
-    await store.announce(DAY)
-    await store.announce_answer()
-    await eventually(lambda: received == ["connected", "changed", "bank answered"])
+    await other.announce("answered")
+    await store.announce()
+    await store.announce("answered")
+    await eventually(lambda: received == ["connected", "changed", "answered"])
     listening.cancel()
     await asyncio.gather(listening, return_exceptions=True)
 
@@ -304,7 +304,7 @@ async def test_without_redis_every_method_says_so() -> None:
     """StoreUnavailable stands for every error of a missing Redis, and closing raises nothing."""
     store = Store(RedisConnection("redis://127.0.0.1:1/0"), "x")
     asked = store.fields(), store.glance(), store.put(revision()), anext(store.announcements())
-    for call in (*asked, store.announce(DAY)):
+    for call in (*asked, store.announce()):
         with pytest.raises(StoreUnavailable):
             await call
     await store.close()
