@@ -21,7 +21,7 @@ from ratesvc.errors import BadDocument, RatesvcError
 from ratesvc.render.json import encode, literal
 from ratesvc.service.app import Service
 from ratesvc.service.backfill import Progress
-from ratesvc.storage.quarantine import Case
+from ratesvc.storage.records import Case
 
 Report = tuple[Any, str | bytes]
 """The same as JSON for a program and as text for a person."""

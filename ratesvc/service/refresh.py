@@ -33,7 +33,7 @@ from ratesvc.domain.rates import Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, moscow_day
 from ratesvc.errors import BadDocument, FetchFailed, StoreUnavailable
 from ratesvc.service.confirmation import UnconfirmedSheets
-from ratesvc.storage.quarantine import Case, name_of
+from ratesvc.storage.records import Case, name_of
 from ratesvc.storage.store import Store
 
 MOST_DOCUMENTS = 3

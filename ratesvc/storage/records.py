@@ -8,6 +8,7 @@ have a default, so that an older and a newer version can read it.
 from __future__ import annotations
 
 import hashlib
+import zlib
 from array import array
 from datetime import date, datetime
 from decimal import Decimal
@@ -20,6 +21,7 @@ from ratesvc.domain.rates import Quote, Revision, Sheet
 BIG_ENDIAN = array("H", [1]).tobytes() == b"\0\1"
 """Whether this machine stores the highest byte of a number first."""
 
+NAME_LENGTH = 12
 _MAGIC = b"ratesvc1"
 _CHECKSUM_BYTES = 16
 _COVERAGE = "coverage"
@@ -64,6 +66,28 @@ class _Coverage(msgspec.Struct, array_like=True):
     until: date
     unconfirmed: tuple[date, ...]
     columns: int
+
+
+class Case(msgspec.Struct, array_like=True, frozen=True):
+    """A document that waits for a person; it is stored as it is here, with compressed bytes.
+
+    `reasons` are sentences, `effective_date` is None if the document has none, `seen_at` is UTC.
+    """
+
+    effective_date: date | None
+    seen_at: datetime
+    reasons: tuple[str, ...]
+    raw: bytes
+
+    @property
+    def name(self) -> str:
+        """The name of the document."""
+        return name_of(self.raw)
+
+
+def name_of(raw: bytes) -> str:
+    """The name of a document: the same for the same bytes, on every replica."""
+    return hashlib.sha256(raw).hexdigest()[:NAME_LENGTH]
 
 
 def seal(field: str, payload: bytes) -> bytes:
@@ -158,3 +182,17 @@ def decode_coverage(envelope: bytes | str | None) -> tuple[Coverage, int] | None
     except msgspec.MsgspecError:
         return None
     return Coverage(record.since, record.until, record.unconfirmed), record.columns
+
+
+def encode_case(case: Case) -> bytes:
+    """A document in quarantine as bytes for Redis."""
+    return seal(case.name, msgspec.msgpack.encode(msgspec.structs.replace(case, raw=zlib.compress(case.raw, 9))))
+
+
+def decode_case(name: str, envelope: bytes | str | None) -> Case | None:
+    """The document in these bytes, or None if they are damaged."""
+    try:
+        record = msgspec.msgpack.decode(unseal(name, envelope) or b"", type=Case)
+        return msgspec.structs.replace(record, raw=zlib.decompress(record.raw))
+    except (msgspec.MsgspecError, zlib.error):
+        return None

@@ -1,4 +1,4 @@
-"""Sheets in Redis: names every key, and sends every command but those of leases and the quarantine.
+"""Sheets in Redis, and the documents that wait for a person: names every key, and sends every command but leases'.
 
 | key | type | value |
 |---|---|---|
@@ -20,7 +20,7 @@ replicas compare only counts while nothing happens.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -30,16 +30,16 @@ from redis.asyncio.client import Pipeline
 
 from ratesvc.domain.columns import Column, Coverage, Days
 from ratesvc.domain.rates import Revision
-from ratesvc.errors import StoreUnavailable
+from ratesvc.errors import RatesvcError, StoreUnavailable
 from ratesvc.storage import records
-from ratesvc.storage.quarantine import Quarantine
-from ratesvc.storage.records import as_text, field_of
+from ratesvc.storage.records import Case, as_text, field_of
 from ratesvc.storage.redis import Lease, RedisConnection, checked
 
 T = TypeVar("T")
 
 SCHEMA = "v2"
 LISTEN_S = 1.0
+MOST_CASES = 50
 AT_ONCE = 10  # values a command: a column takes up to 100 kB, and a command may take 0.4 s
 
 Announcement = Literal["connected", "changed", "answered"]
@@ -59,6 +59,45 @@ class Glance:
     coverage: tuple[Coverage, int] | None
     born: bytes | None
     writes: int
+
+
+class Quarantine:
+    """Documents that wait for a person; the newest fifty. Every method raises StoreUnavailable."""
+
+    def __init__(self, connection: RedisConnection, key: str) -> None:
+        """`count` is how many documents were there at the store's last glance."""
+        self.key = key
+        self.count = 0
+        self._connection = connection
+
+    async def add(self, case: Case) -> bool:
+        """Store a document, unless it is there, and delete the oldest above the limit; returns whether it is new."""
+        async with self._connection.call("quarantine") as redis:
+            is_new = bool(await redis.hsetnx(self.key, case.name, records.encode_case(case)))
+        if is_new:
+            await self.drop([old.name for old in (await self.cases())[MOST_CASES:]])
+        return is_new
+
+    async def cases(self) -> list[Case]:
+        """Every document, the newest first. Deletes what cannot be read."""
+        async with self._connection.call("quarantine") as redis:
+            stored = checked(await redis.hgetall(self.key), dict)
+        cases = {(text := as_text(name)): records.decode_case(text, envelope) for name, envelope in stored.items()}
+        await self.drop([name for name, case in cases.items() if case is None])
+        return sorted(filter(None, cases.values()), key=lambda case: (case.seen_at, case.name), reverse=True)
+
+    async def case(self, name: str) -> Case:
+        """The document whose name begins so. Raises RatesvcError if none or several do."""
+        cases = [case for case in await self.cases() if name and case.name.startswith(name)]
+        if len(cases) != 1:
+            raise RatesvcError(f"{len(cases) or 'no'} documents in quarantine have a name that begins with {name!r}")
+        return cases[0]
+
+    async def drop(self, names: Sequence[str]) -> None:
+        """Delete those of these documents that are there."""
+        if names:
+            async with self._connection.call("quarantine") as redis:
+                await redis.hdel(self.key, *names)
 
 
 class Store:

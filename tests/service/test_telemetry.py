@@ -29,7 +29,7 @@ from ratesvc.errors import FetchFailed, SourceError, StoreUnavailable
 from ratesvc.service.backfill import Progress
 from ratesvc.service.refresh import Cycle
 from ratesvc.service.telemetry import BLOCKED_S, Metrics, Route, Telemetry, Watchdog
-from ratesvc.storage.quarantine import Case
+from ratesvc.storage.records import Case
 from ratesvc.storage.redis import Call
 from ratesvc.storage.store import Store
 

@@ -21,10 +21,9 @@ from redis.asyncio import Redis
 from ratesvc.domain.columns import Column, Coverage, Currency, Days
 from ratesvc.domain.rates import Revision
 from ratesvc.errors import RatesvcError, StoreUnavailable
-from ratesvc.storage.quarantine import MOST_CASES, Case
-from ratesvc.storage.records import seal
+from ratesvc.storage.records import Case, seal
 from ratesvc.storage.redis import RedisConnection, connect
-from ratesvc.storage.store import Glance, Store
+from ratesvc.storage.store import MOST_CASES, Glance, Store
 
 DAY = date(2026, 4, 24)
 FETCHED = datetime(2026, 4, 23, 13, 20, 5, tzinfo=UTC)
