@@ -129,7 +129,7 @@ async def test_each_gauge_of_a_refresh_shows_what_its_name_says(
     found = await gauges(served)
     # Those of Saturday, Tuesday and Wednesday, and since 21:00 that of Thursday.
     assert (found["waits_for_turn"], found["publications_missed"], found["stale"]) == (2, 4, 1)
-    await store.release_leases()
+    await store.poll_lease.release()
     bank.misbehave = None
     await served.service.poll()
     found = await gauges(served)
