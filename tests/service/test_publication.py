@@ -16,8 +16,8 @@ from ratesvc.domain.history import History, snapshot
 from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.service.publication import (
-    LONG,
     BODY_BYTES,
+    LONG,
     MOST_BYTES,
     MOST_LONG_BYTES,
     MOST_TARGETS,
