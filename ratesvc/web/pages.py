@@ -45,6 +45,8 @@ BUILDER_HEADERS = own_page(
 LONGEST_AMOUNT = 30
 NOT_FOUND_HEADERS = own_page("home", img_src="'self'")
 SWITCHES = ("unit", "symbols", "head", "pending")
+OWN = {"heading": "own", "theme": "ground"}
+"""Choice → the field for the host's own."""
 OF_ONE_LAYOUT = (*("columns", "decimals", "unit", "symbols", "head"), *("spark", "converter", "width", "height"))
 DOCS_HEADERS, GUIDE_HEADERS = own_page("docs", "docs", img_src="'self'"), own_page("docs", img_src="'self'")
 CATALOGUE = "/.well-known/api-catalog"
@@ -112,16 +114,16 @@ async def _home(service: Service, site: Site, request: web.Request) -> Answer | 
 def _of_form(query: MultiMapping[str]) -> MultiMapping[str]:
     """What a form means: a switch that it does not send is off, and choices for another layout do not count.
 
-    It says in `was` which layout it was made for, and has fields of its own for the host's words in the heading.
+    It says in `was` which layout it was made for, and has fields of its own for the host's words and colour.
     """
     if "was" not in query:
         return query
-    heading = query.get("own" if query.get("heading") == "own" else "heading", "")
+    meant = [(name, query.get(own if query.get(name) == "own" else name, "")) for name, own in OWN.items()]
     is_other = query["was"] != query.get("layout", LAYOUTS[0])
     off = () if is_other else tuple((name, "0") for name in SWITCHES if name not in query)
-    left_out = ("heading", *(OF_ONE_LAYOUT if is_other else ()))
+    left_out = (*OWN, *(OF_ONE_LAYOUT if is_other else ()))
     kept = ((name, value) for name, value in query.items() if name not in left_out)
-    return MultiDict([*kept, *off, ("heading", heading)])
+    return MultiDict([*kept, *off, *meant])
 
 
 def _notices(params: LenientParams, choice: Choice) -> tuple[Notice, ...]:

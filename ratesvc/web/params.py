@@ -23,6 +23,7 @@ from ratesvc.render.amounts import read_amount
 from ratesvc.render.contract import query_parameters
 from ratesvc.render.language import TRANSLATIONS, Language, language, language_or_default
 from ratesvc.render.widget import view as views
+from ratesvc.render.widget.ground import colour
 from ratesvc.render.widget.view import Figures, Look, View
 from ratesvc.web.responses import weights
 
@@ -237,8 +238,9 @@ class LenientParams:
         return language_or_default(self.text("lang", LONGEST_TAG))
 
     def look(self, themes: Sequence[str] = views.THEMES) -> Look:
-        """Colours."""
-        return Look(self.choice("theme", themes), self.choice("updown", views.UPDOWNS))
+        """Colours; the ground may have the host's own."""
+        theme = colour(self.text("theme", 7)) or self.choice("theme", themes)
+        return Look(theme, self.choice("updown", views.UPDOWNS))
 
     def _asked_codes(self) -> tuple[str, ...]:
         return tuple(map(str.upper, self.words("codes", views.MOST_CODES) or self.words("code", 1)))

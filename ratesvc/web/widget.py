@@ -19,7 +19,7 @@ from ratesvc.render import png
 from ratesvc.render.json import JSON, encode
 from ratesvc.render.language import Language, language_or_default
 from ratesvc.render.page import ASSETS, HTML, Site, framed_page, hashes, policy, script, style
-from ratesvc.render.widget import builder, card, fragment, releases, rows
+from ratesvc.render.widget import builder, card, fragment, ground, releases, rows
 from ratesvc.render.widget import view as views
 from ratesvc.render.widget.builder import HEIGHTS, OEMBED_SIZES, WIDTHS, Choice, Size
 from ratesvc.render.widget.element import element
@@ -33,15 +33,8 @@ from ratesvc.web.responses import Answer, Handler
 
 TYPES_OF_THE_ELEMENT = ASSETS.joinpath("rates.d.ts")
 EMBEDDABLE = ("/embed", "/widget/frame", "/")
-FRAME_POLICY = policy(
-    *map(style, ("frame", "widget")),
-    script_src=hashes(*map(script, ("frame", "converter"))),
-    require_trusted_types_for="'script'",
-    frame_ancestors="*",
-)
 NOINDEX = ("X-Robots-Tag", "noindex")
 """What is embedded belongs to another page, so search engines should not list it by itself."""
-FRAME_HEADERS = (*framed_page(FRAME_POLICY), ("Cross-Origin-Embedder-Policy", "require-corp"), NOINDEX)
 PICTURE_POLICY = ("Content-Security-Policy", "default-src 'none'; sandbox")
 PICTURE_HEADERS = (PICTURE_POLICY, NOINDEX)
 
@@ -145,7 +138,7 @@ async def _fragment(service: Service, site: Site, request: web.Request) -> Answe
 async def _frame(service: Service, request: web.Request) -> Answer:
     shown = Embedding(LenientParams(request), service)
     look = shown.params.look(FRAME_THEMES)
-    return await shown.answer(("frame", look), lambda: html(fragment.frame(shown.table, look), *FRAME_HEADERS))
+    return await shown.answer(("frame", look), lambda: _framed(fragment.frame(shown.table, look), look))
 
 
 async def _embed(service: Service, site: Site, request: web.Request) -> Answer:
@@ -154,7 +147,7 @@ async def _embed(service: Service, site: Site, request: web.Request) -> Answer:
     address = builder.embed_url(choice, site, sized=True)
     discovery = str(URL(f"{site.public_url}/oembed").with_query(url=address, format="json"))
     return await shown.answer(
-        ("embed", look, choice), lambda: html(fragment.frame(shown.table, look, discovery), *FRAME_HEADERS)
+        ("embed", look, choice), lambda: _framed(fragment.frame(shown.table, look, discovery), look)
     )
 
 
@@ -248,12 +241,25 @@ def html(page: str, *headers: tuple[str, str]) -> Body:
     return Body(page.encode(), HTML, headers)
 
 
+def _framed(page: str, look: Look) -> Body:
+    """A page that others may frame; its policy allows the rule of an own ground, too."""
+    csp = policy(
+        *map(style, ("frame", "widget")),
+        *filter(None, (ground.rule(look),)),
+        script_src=hashes(*map(script, ("frame", "converter"))),
+        require_trusted_types_for="'script'",
+        frame_ancestors="*",
+    )
+    return html(page, *framed_page(csp), ("Cross-Origin-Embedder-Policy", "require-corp"), NOINDEX)
+
+
 def _svg(drawn: str) -> Body:
     return Body(drawn.encode(), card.CONTENT_TYPE, PICTURE_HEADERS)
 
 
 def _empty_frame(params: LenientParams) -> Body:
-    return html(fragment.empty_frame(params.language().of_widget(), params.look(FRAME_THEMES)), *FRAME_HEADERS)
+    look = params.look(FRAME_THEMES)
+    return _framed(fragment.empty_frame(params.language().of_widget(), look), look)
 
 
 def _empty_card(params: LenientParams) -> Body:

@@ -272,6 +272,54 @@ async def test_figures_in_a_header_have_the_colour_of_its_text(
         await page.context.close()
 
 
+LETTERS = ".cbr-code, .cbr-label, .cbr-head, .cbr-today, .cbr-value, td.cbr-change, .cbr-mark, caption, a"
+
+
+@pytest.mark.parametrize("ground", ["#dc3545", "#ffc107", "#808080", "#0b5cad", "#fff7e0"])
+async def test_everything_is_legible_on_a_ground_of_the_hosts_own(
+    browser: Browser, live: Live, host: Host, ground: str
+) -> None:
+    """In each form at least 4.5 to 1, small letters too, whatever page is around. An element draws that ground."""
+    for form in ("table", "line", "bar"):
+        head = "<style>body{background:#14171b;color:#ddd}</style>"
+        page = await opened(browser, host.put(element(live, f'theme="{ground}" layout="{form}"'), head=head))
+        found = await page.evaluate(CONTRAST, [ground, LETTERS])
+        assert len(found) >= 24
+        assert min(found) >= 4.5, form
+        faint = (
+            "part => { let seen = 1; for (; part; part = part.parentElement) seen *= getComputedStyle(part).opacity;"
+        )
+        parts = page.locator(f".cbr-rates :is({LETTERS})")
+        assert await parts.evaluate_all(f"parts => Math.min(...parts.map({faint} return seen; }}))") == 1
+        drawn = "getComputedStyle(document.querySelector('cbr-rates').shadowRoot.firstChild).backgroundColor"
+        rgb = ", ".join(map(str, bytes.fromhex(ground[1:])))
+        assert await page.evaluate(drawn) == f"rgb({rgb})"
+        await page.context.close()
+
+
+async def test_a_ground_of_the_hosts_own_is_chosen_in_the_builder(browser: Browser, live: Live, host: Host) -> None:
+    """Preview, address and code have it. Pasted, the frame has no violation of its own policy; printed, it is black."""
+    page = await opened(browser, f"{live.url}/?lang=en", bypass_csp=True)
+    await page.fill("[name=ground]", "#dc3545")
+    await page.wait_for_url("**theme=%23dc3545")
+    assert await page.is_checked("[name=theme][value=own]")
+    ground = "getComputedStyle(document.querySelector('{}')).backgroundColor"
+    for frame in page.frames[1:]:
+        await frame.wait_for_selector(".cbr-own")
+        assert await frame.evaluate(ground.format("main")) == "rgb(220, 53, 69)"
+    assert await page.locator(".grounds iframe").count() == 2
+    assert 'theme="#dc3545"' in await page.inner_text("#code-element code")
+    code = await pasted(live.url, "frame", "lang=en&theme=dc3545")
+    page = await opened(browser, host.put(code))
+    frame = page.frames[1]
+    assert [await frame.evaluate(ground.format(part)) for part in ("html", "main")] == ["rgb(220, 53, 69)"] * 2
+    assert await frame.evaluate("violations") == []
+    await page.emulate_media(media="print")
+    assert await frame.evaluate(ground.format("main")) == "rgba(0, 0, 0, 0)"
+    for part in ("main", "td.cbr-change", ".cbr-mark"):
+        assert await frame.evaluate(f"getComputedStyle(document.querySelector('{part}')).color") == "rgb(0, 0, 0)"
+
+
 @pytest.mark.parametrize("theme", ["dark", "auto"])
 async def test_a_dark_frame_prints_black_on_white(browser: Browser, live: Live, theme: str) -> None:
     """Browsers print no backgrounds, so pale letters would stand on white."""
@@ -368,6 +416,8 @@ async def test_the_link_before_the_rows_fits_its_place(browser: Browser, live: L
         (await pasted(live.url, "element", f"lang=ru&{query}")).partition("<script")[0]
         for query in ("layout=line", "layout=inline&code=USD", "layout=inline&code=USD&heading=по%20курсу%20дня")
     ]
+    # It is pasted into a sentence, so nothing becomes a blank before the next comma.
+    assert "\n" not in await pasted(live.url, "element", "lang=ru&layout=inline&code=USD")
     assert ">по курсу ЦБ</a>" in sentence
     assert ">по курсу дня</a>" in own
     page = await opened(browser, host.put(f'<header style="background:#c00;color:#fff">{line}</header>'))
@@ -375,6 +425,18 @@ async def test_the_link_before_the_rows_fits_its_place(browser: Browser, live: L
     link = "getComputedStyle(document.querySelector('cbr-rates a')).color"
     assert await page.evaluate(link) == "rgb(255, 255, 255)"
     assert await page.evaluate("document.querySelector('header').offsetHeight") == 32
+
+
+async def test_what_is_reserved_and_not_needed_is_below_the_rows(browser: Browser, live: Live, host: Host) -> None:
+    """Heading, heads and rows stand together, as in a place without any height."""
+    for form in ("layout=table", "layout=bar", "layout=table&head=0&theme=light"):
+        code = (await pasted(live.url, "element", f"lang=ru&height=900&{form}")).partition("<script")[0]
+        page = await opened(browser, host.put(code + re.sub(' style="[^"]*"', "", code) + element(live)))
+        tops = """[...document.querySelectorAll("cbr-rates")].map(({ shadowRoot }) => {
+          const top = part => part.getBoundingClientRect().top, rows = [...shadowRoot.querySelectorAll("tr")];
+          return rows.map(row => Math.round(top(row) - top(shadowRoot.firstChild))); })"""
+        reserved, free, _ = await page.evaluate(tops)
+        assert reserved == free, form
 
 
 async def test_slow_rows_shift_nothing(browser: Browser, live: Live, host: Host) -> None:
@@ -798,9 +860,9 @@ async def test_a_language_with_a_region_stays(browser: Browser, live: Live, tag:
 
 
 async def test_a_strict_host_of_the_fragment(browser: Browser, live: Live, host: Host) -> None:
-    """What nginx and PHP include there has its style by link, which the line for the policy allows."""
+    """Its style by link and the rule of an own ground are what the line for the policy allows."""
     for key, begins in (("ssi", 'virtual="/rates'), ("php", f"$address = '{live.url}")):
-        code = await pasted(live.url, key, "csp=1&lang=en")
+        code = await pasted(live.url, key, "csp=1&lang=en&theme=dc3545")
         line = code.split("Your policy:  ")[1].split(" -->")[0]
         path = re.split("[\"']", code.split(begins)[1])[0]
         policy = {"Content-Security-Policy": f"default-src 'none'; {line}"}
@@ -808,6 +870,8 @@ async def test_a_strict_host_of_the_fragment(browser: Browser, live: Live, host:
         assert await page.evaluate("violations") == []
         words = "document.querySelector('body > div').shadowRoot.querySelector('.cbr-words')"
         assert await page.evaluate(f"getComputedStyle({words}).position") == "absolute"
+        own = "document.querySelector('body > div').shadowRoot.querySelector('.cbr-own')"
+        assert await page.evaluate(f"getComputedStyle({own}).backgroundColor") == "rgb(220, 53, 69)"
 
 
 async def test_the_builder_without_scripts(browser: Browser, live: Live) -> None:

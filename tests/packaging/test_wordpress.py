@@ -256,6 +256,19 @@ async def test_rows_last_as_long_as_the_answer_says(headers: bytes, right_s: int
     assert not await shows_rows(10)
 
 
+async def test_a_ground_of_the_authors_own_is_colours_and_nothing_else(plugin: Plugin) -> None:
+    """Its rule comes with the rows, if it is one. All other style of the answer is left out."""
+    (shown,) = await plugin.html({"theme": "#dc3545"})
+    rule, _, rows = shown.partition("</style>")
+    assert re.fullmatch(r"<style>[.]cbr-own[.]cbr-own-dc3545\{(?:[a-z-]+:(?:#[0-9a-f]{6}|dark);?){5}\}", rule)
+    whole = await honest(plugin, "lang=en-US&theme=dc3545")
+    style = whole["style"]
+    for lie in ("</style><script>", f"{style}*{{}}", style.replace("color:#ffffff", "color:url(//a)"), f"{style}\n", 7):
+        plugin.front.misbehave(lying([changed(whole, ("style",), lie)]))
+        (told,) = await plugin.html({"heading": "0", "codes": f"X{lie}"})
+        assert told.lstrip() == rows.lstrip(), lie
+
+
 def leaves(value: Any, *place: str | int) -> Iterator[tuple[str | int, ...]]:
     """The place of every value in a document, inner and outer."""
     yield place
@@ -395,6 +408,19 @@ async def test_the_block_shows_what_its_author_chooses(plugin: Plugin, browser: 
     await canvas.locator(".cbr-rates.cbr-bar.cbr-dark").wait_for()
     await page.get_by_label("Currencies").press_sequentially("CNY,")
     await canvas.get_by_text("10 CNY").wait_for()
+    await page.get_by_label("Heading", exact=True).select_option(label="Own words")
+    await canvas.get_by_text("Exchange rates,").wait_for()
+    await page.get_by_label("Own words").fill("Rates here")
+    await canvas.get_by_text("Rates here,").wait_for()
+    await page.get_by_label("Heading", exact=True).select_option(label="No")
+    await canvas.locator("caption.cbr-words").wait_for()
+    await page.get_by_label("Background").select_option(label="Own colour")
+    await page.get_by_label("Own colour").fill("#dc3545")
+    ground = canvas.locator(".cbr-own-dc3545")
+    await ground.wait_for()
+    assert await ground.evaluate("one => getComputedStyle( one ).backgroundColor") == "rgb(220, 53, 69)"
+    await page.get_by_label("Background").select_option("dark")
+    await canvas.locator(".cbr-rates.cbr-bar.cbr-dark").wait_for()
     await page.screenshot(path=tmp_path / "editor.png")
     await page.evaluate("wp.data.dispatch( 'core/editor' ).editPost( { status: 'publish' } )")
     await page.evaluate("wp.data.dispatch( 'core/editor' ).savePost()")

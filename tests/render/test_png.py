@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import struct
+from io import BytesIO
 
 import aiohttp
 import pytest
+from PIL import Image
 from widget_harness import Live
 
 from ratesvc.render import png
@@ -46,6 +48,18 @@ async def test_a_card_for_mail(
         print(f"\ncard.png {layout} {lang} {theme}: {len(plain)} bytes, at 2x {len(fine)}")  # noqa: T201 -- figures to read
     assert len(fine) <= 20_000
     assert png.drawable(drawn)
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+async def test_the_lines_of_a_card_are_seen(live: Live, scale: int) -> None:
+    """On a dark ground and at the usual size, too: each is as many whole pixels high as the picture has for one."""
+    for theme in ("light", "dark", "dc3545"):
+        picture = Image.open(BytesIO(await got(live, f"/widget/card.png?codes=USD,EUR&scale={scale}&theme={theme}")))
+        below_heads = picture.convert("RGB").crop(
+            (225 * scale, 100 * scale, 225 * scale + 1, picture.height - 50 * scale)
+        )
+        colours = {colour: count for count, colour in below_heads.getcolors() or ()}
+        assert sorted(colours.values())[:-1] == [2 * scale], theme
 
 
 async def test_a_card_of_twenty_currencies(live: Live) -> None:

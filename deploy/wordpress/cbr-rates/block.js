@@ -4,7 +4,7 @@
 	const { Disabled, FormTokenField, PanelBody, SelectControl, TextControl } = wp.components;
 
 	function control( name, attributes, setAttributes ) {
-		const { label, options, suggestions } = controls[ name ];
+		const { label, options, suggestions, own } = controls[ name ];
 		const value = attributes[ name ];
 		const onChange = ( text ) => setAttributes( { [ name ]: text } );
 		const common = { key: name, label, value, onChange, __nextHasNoMarginBottom: true, __next40pxDefaultSize: true };
@@ -19,7 +19,15 @@
 			} );
 			return el( 'div', { key: name, className: 'components-base-control' }, field );
 		}
-		return el( options ? SelectControl : TextControl, { ...common, options } );
+		if ( ! options ) {
+			return el( TextControl, common );
+		}
+		// The last option is a value of the author's own, which has a field below.
+		const last = options[ options.length - 1 ];
+		const isOwn = own && ! options.slice( 0, -1 ).some( ( option ) => option.value === value );
+		const select = el( SelectControl, { ...common, value: isOwn ? last.value : value, options } );
+		const field = { ...common, key: name + '-own', label: last.label, type: own };
+		return isOwn ? [ select, el( TextControl, field ) ] : select;
 	}
 
 	wp.blocks.registerBlockType( 'cbr-rates/rates', {

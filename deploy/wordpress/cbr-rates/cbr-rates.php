@@ -84,6 +84,11 @@ function cbr_rates_choices() {
 	$text   = function ( $label ) {
 		return array( 'label' => $label );
 	};
+	// One more option, with a field of this type for a value of the author's own, which begins as $value.
+	$own    = function ( $label, $type, $value, array $select ) {
+		$select['options'][] = array( 'value' => $value, 'label' => $label );
+		return $select + array( 'own' => $type );
+	};
 	$no     = __( 'No', 'cbr-rates' );
 	$yes    = __( 'Yes', 'cbr-rates' );
 	$switch = array( '' => __( 'As usual', 'cbr-rates' ), '1' => $yes, '0' => $no );
@@ -100,7 +105,15 @@ function cbr_rates_choices() {
 		),
 		'codes'     => $words( __( 'Currencies', 'cbr-rates' ), array( 'USD', 'EUR', 'CNY', 'GBP', 'JPY', 'TRY', 'KZT', 'BYN' ) ),
 		'columns'   => $words( __( 'Columns', 'cbr-rates' ), array( 'name', 'today', 'next', 'change', 'percent' ) ),
-		'heading'   => $text( __( 'Heading: your words, short, or none', 'cbr-rates' ) ),
+		'heading'   => $own(
+			__( 'Own words', 'cbr-rates' ),
+			'text',
+			__( 'Exchange rates', 'cbr-rates' ),
+			$select(
+				__( 'Heading', 'cbr-rates' ),
+				array( '' => __( 'Full', 'cbr-rates' ), 'short' => __( 'Short', 'cbr-rates' ), 'none' => $no )
+			)
+		),
 		'head'      => $select( __( 'Heads of the columns', 'cbr-rates' ), array( '' => $yes, '0' => $no ) ),
 		'spark'     => $select(
 			__( 'Trend line', 'cbr-rates' ),
@@ -111,13 +124,18 @@ function cbr_rates_choices() {
 		'unit'      => $select( __( 'For one unit', 'cbr-rates' ), $switch ),
 		'symbols'   => $select( __( 'Symbols such as $ and €', 'cbr-rates' ), $switch ),
 		'pending'   => $select( __( 'When to expect tomorrow’s rates', 'cbr-rates' ), array( '' => $no, '1' => $yes ) ),
-		'theme'     => $select(
-			__( 'Background', 'cbr-rates' ),
-			array(
-				''      => __( 'Same as the page', 'cbr-rates' ),
-				'light' => __( 'Light', 'cbr-rates' ),
-				'dark'  => __( 'Dark', 'cbr-rates' ),
-				'auto'  => __( 'Same as the device', 'cbr-rates' ),
+		'theme'     => $own(
+			__( 'Own colour', 'cbr-rates' ),
+			'color',
+			'#0b5cad',
+			$select(
+				__( 'Background', 'cbr-rates' ),
+				array(
+					''      => __( 'Same as the page', 'cbr-rates' ),
+					'light' => __( 'Light', 'cbr-rates' ),
+					'dark'  => __( 'Dark', 'cbr-rates' ),
+					'auto'  => __( 'Same as the device', 'cbr-rates' ),
+				)
 			)
 		),
 		'updown'    => $select(

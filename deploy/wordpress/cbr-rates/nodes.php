@@ -85,6 +85,17 @@ function cbr_rates_attributes( array $pairs, $tag ) {
 }
 
 /**
+ * The rule for a ground of the author's own, which ends an answer's style, as HTML: colours and nothing else.
+ *
+ * @param string $style All rules of the answer.
+ */
+function cbr_rates_ground( $style ) {
+	$hex  = '#[0-9a-f]{6}';
+	$rule = "color:$hex;background:$hex;color-scheme:(?:dark|light);--cbr-up:$hex;--cbr-down:$hex";
+	return preg_match( "/\\.cbr-own\\.cbr-own-[0-9a-f]{6}\\{{$rule}\\}$/D", $style, $found ) ? "<style>$found[0]</style>" : '';
+}
+
+/**
  * Whether these are the rates of a converter: for each code a rate, of how many units, and decimals of an amount, then
  * its signs. A browser calculates with them, so they must be as short as they look.
  *

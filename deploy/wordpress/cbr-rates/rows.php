@@ -72,7 +72,8 @@ function cbr_rates_ask( $address, array $query ) {
 	$body = wp_remote_retrieve_body( $answer );
 	$rows = strlen( $body ) > CBR_RATES_LARGEST ? null : json_decode( $body, true, 20 );
 	try {
-		$rows = cbr_rates_node( isset( $rows['content'] ) && is_array( $rows['content'] ) ? $rows['content'] : null );
+		$rule = isset( $rows['style'] ) && is_string( $rows['style'] ) ? cbr_rates_ground( $rows['style'] ) : '';
+		$rows = $rule . cbr_rates_node( isset( $rows['content'] ) && is_array( $rows['content'] ) ? $rows['content'] : null );
 	} catch ( UnexpectedValueException $wrong ) {
 		return new WP_Error( 'refused', __( 'Its answer is not rows of rates.', 'cbr-rates' ) );
 	}

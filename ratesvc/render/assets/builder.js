@@ -148,10 +148,11 @@ byId("nothing").hidden = lines.some(line => !line.hidden);
 form.addEventListener("input", ({ target }) => {
 if (target.id === "find") return search();
 if (target.name === "own") form.elements.heading.value = target.value ? "own" : "";
+if (target.name === "ground") form.elements.theme.value = "own";
 if (target.name === "heading" && target.value !== "own") form.elements.own.value = "";
 arrows();
 clearTimeout(timer);
-const is_typed = /^(text|url|number)$/.test(target.type);
+const is_typed = /^(text|url|number|color)$/.test(target.type);
 timer = setTimeout(update, is_typed ? 200 : 0, is_typed ? target : undefined);
 });
 form.addEventListener("submit", event => {

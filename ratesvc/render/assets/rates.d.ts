@@ -26,7 +26,8 @@ export interface CbrRatesAttributes {
   lang?: string;
   /** Days of the trend line. */
   spark?: 0 | 7 | 30 | "0" | "7" | "30";
-  theme?: "inherit" | "light" | "dark" | "auto";
+  /** Or the colour of a ground of your own, such as "#0b5cad". */
+  theme?: "inherit" | "light" | "dark" | "auto" | `#${string}`;
   updown?: "green-red" | "red-green" | "blue-orange" | "none";
   /** Pixels, with an inner scrollbar. */
   height?: number | string;

@@ -21,8 +21,9 @@ from ratesvc.domain.rates import plain, trimmed
 from ratesvc.render import png
 from ratesvc.render.json import bank_page
 from ratesvc.render.language import TRANSLATIONS, Language, language, language_or_default
-from ratesvc.render.page import Site, page
+from ratesvc.render.page import Site, hashes, page
 from ratesvc.render.widget import view as views
+from ratesvc.render.widget.ground import rule
 from ratesvc.render.widget.releases import RELEASE, lock
 from ratesvc.render.widget.rows import Table
 from ratesvc.render.widget.view import LAYOUTS, THEMES, UPDOWNS, Look, View
@@ -35,6 +36,8 @@ FRAME_STYLE = "border:0;max-width:100%"
 OLD_FRAME = f'frameborder="0" style="{FRAME_STYLE}"'
 """The looks of a frame for programs that leave out styles."""
 OEMBED_SIZES = range(1, 10_000)
+DEFAULT_GROUND = "#0b5cad"
+"""What the field for an own colour begins with."""
 LINK = "Bank of Russia official exchange rates"
 LINK_IN_A_SENTENCE = "at the Bank of Russia rate"
 
@@ -87,7 +90,7 @@ def builder(
     """The page in `words`, about a widget in the language of `choice`, with this `table`."""
     others = sorted(set(codes) - set(choice.ticked))
     names = ("Name", "Today", "Tomorrow", "Change", "Change, %")
-    theme = choice.look.theme if choice.look.theme in ("light", "dark") else ""
+    theme = choice.look.theme if choice.look.theme in ("light", "dark") or choice.look.is_own else ""
     return page(
         "builder.html",
         t=words.say,
@@ -97,6 +100,7 @@ def builder(
         **_code(choice, site),
         table=table,
         default_heading=views.TITLE,
+        default_ground=DEFAULT_GROUND,
         sentence=_sentence(choice, table),
         address=address(choice, words),
         presets=[(name, _preset(asked, choice, words)) for name, asked in PRESETS.items()],
@@ -245,6 +249,7 @@ def _code(choice: Choice, site: Site) -> dict[str, object]:
         "image": f"{path}?{query(choice, **more)}",
         "image_size": choice.size.picture,
         "embed_url": embed_url(choice, site, sized=True),
+        "ground_hash": hashes(rule(choice.look)) if choice.look.is_own else "",
         "plain_query": urlencode(parameters(choice, look=False), safe=","),
     }
 
@@ -269,7 +274,9 @@ def _box(choice: Choice) -> str:
     if choice.view.layout == "line":
         height = f"height:{high_text};overflow:hidden;line-height:{high_text}"
     else:
-        height = f"contain:layout;min-height:{high_text}"
+        # What is reserved and not needed is below the rows. Between them a converter's fields find their place.
+        rows = "" if choice.view.converter else "align-items:start;"
+        height = f"{rows}contain:layout;min-height:{high_text}"
     return f"display:grid;{columns};{shrink}{height}"
 
 

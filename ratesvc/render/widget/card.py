@@ -10,6 +10,7 @@ from itertools import accumulate
 from ratesvc.render.language import Language
 from ratesvc.render.page import page
 from ratesvc.render.text import PIXEL, text_width, wrapped
+from ratesvc.render.widget import ground as own
 from ratesvc.render.widget.rows import SPARK_HEIGHT, SPARK_WIDTH, Row, Table
 from ratesvc.render.widget.view import TITLE, Look, View
 
@@ -27,11 +28,6 @@ LINE_HEIGHT = 36
 NARROWEST_BAR, WIDEST_BAR = 320, 970
 WIDTHS = {"trend": 84, "today": 84, "value": 84, "change": 104, "percent": 84}
 GROUNDS = {"light": ("#ffffff", "#1b1e22", "#555b63", "#d7dbe0"), "dark": ("#16191d", "#e9ebee", "#aab0b8", "#3a4048")}
-MOVES = {
-    "green-red": {"light": ("#0a6b2d", "#b3261e"), "dark": ("#5fd38d", "#ff9b93")},
-    "red-green": {"light": ("#b3261e", "#0a6b2d"), "dark": ("#ff9b93", "#5fd38d")},
-    "blue-orange": {"light": ("#0b5cad", "#a34700"), "dark": ("#7cc0ff", "#ffb066")},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,16 +175,24 @@ def empty_card(language: Language, look: Look) -> str:
 
 def colours(look: Look) -> list[str]:
     """The colours of a card, the ground first, with the edges of its letters."""
-    ground, ink, _, line = GROUNDS[look.theme]
-    moves = MOVES.get(look.updown, {}).get(look.theme, ())
+    ground, ink, _, line = _ground(look)
+    moves = own.moves(ground, ink, look.updown)
     letters = [_blend(ink, ground, eighths) for eighths in (8, 6, 4, 2)]
     return [ground, line, *letters, *(_blend(move, ground, eighths) for move in moves for eighths in (8, 4))]
 
 
+def _ground(look: Look) -> tuple[str, str, str, str]:
+    """The colours of ground, letters, small letters and lines."""
+    if not look.is_own:
+        return GROUNDS[look.theme]
+    ink = own.ink(look.theme)
+    return look.theme, ink, ink, _blend(ink, look.theme, 2)
+
+
 def _paints(look: Look) -> dict[str, object]:
     """The colours for a template; `moves` are those of changes."""
-    ground, ink, soft, line = GROUNDS[look.theme]
-    up, down = MOVES.get(look.updown, {}).get(look.theme, (ink, ink))
+    ground, ink, soft, line = _ground(look)
+    up, down = own.moves(ground, ink, look.updown)
     moves = {"up": up, "down": down, "same": ink, "": ink}
     return {"ground": ground, "ink": ink, "soft": soft, "line": line, "moves": moves}
 

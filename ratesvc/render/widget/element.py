@@ -12,6 +12,7 @@ from typing import Any
 
 from ratesvc.render.json import encode
 from ratesvc.render.page import page, rules
+from ratesvc.render.widget import ground
 from ratesvc.render.widget.rows import Table
 from ratesvc.render.widget.view import Look
 
@@ -28,7 +29,8 @@ def element(table: Table, look: Look) -> bytes:
     parser.feed(page("view.html", table=table, look=look, parts=False))
     parser.close()
     (content,) = parser.inside
-    return encode({"style": "".join(filter(parser.needs, rules("widget"))), "content": content})
+    style = "".join((*filter(parser.needs, rules("widget")), ground.rule(look)))
+    return encode({"style": style, "content": content})
 
 
 class _Nodes(HTMLParser):

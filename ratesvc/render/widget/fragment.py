@@ -5,6 +5,7 @@ from __future__ import annotations
 from ratesvc.render.json import bank_page
 from ratesvc.render.language import Language
 from ratesvc.render.page import page
+from ratesvc.render.widget import ground
 from ratesvc.render.widget.releases import RELEASE, lock
 from ratesvc.render.widget.rows import Table
 from ratesvc.render.widget.view import TITLE, Look
@@ -16,15 +17,16 @@ def fragment(table: Table, look: Look, style: str, release_url: str, *, shadow: 
     It brings its style inline, by a link or not at all, and with `shadow` has a shadow root of its own.
     """
     pin = lock()[RELEASE]["converter.js"]
-    values = {"packing": style, "release_url": release_url, "pin": pin, "parts": shadow}
+    values = {"packing": style, "release_url": release_url, "pin": pin, "parts": shadow, "rule": ground.rule(look)}
     return page("widget.html", table=table, look=look, **values)
 
 
 def frame(table: Table, look: Look, discovery: str = "") -> str:
     """A complete page for an iframe; `discovery` is the address that oEmbed consumers ask about it."""
-    return page("frame.html", table=table, look=look, discovery=discovery, parts=False)
+    return page("frame.html", table=table, look=look, discovery=discovery, parts=False, rule=ground.rule(look))
 
 
 def empty_frame(language: Language, look: Look) -> str:
     """The page of a frame without rates: a sentence and a link to the Bank's own page."""
-    return page("frame_empty.html", language=language, t=language.say, look=look, title=TITLE, bank=bank_page(language))
+    words = {"language": language, "t": language.say, "title": TITLE, "bank": bank_page(language)}
+    return page("frame_empty.html", **words, look=look, rule=ground.rule(look))

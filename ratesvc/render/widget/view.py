@@ -106,13 +106,24 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Colours only: `theme` of the ground, `updown` of a change."""
+    """Colours only: `theme` of the ground, one of THEMES or #rrggbb, and `updown` of a change."""
 
     theme: str = THEMES[0]
     updown: str = UPDOWNS[0]
 
     @property
+    def is_own(self) -> bool:
+        """Whether the ground has a colour of the host's own."""
+        return self.theme.startswith("#")
+
+    @property
+    def ground(self) -> str:
+        """The classes of the ground."""
+        return f"cbr-own cbr-own-{self.theme[1:]}" if self.is_own else f"cbr-{self.theme}"
+
+    @property
     def classes(self) -> str:
         """The classes that the style sheet knows; the defaults have none."""
-        chosen = [word for word in (self.theme, self.updown) if word not in (THEMES[0], UPDOWNS[0])]
-        return " ".join(["cbr-rates", *(f"cbr-{word}" for word in chosen)])
+        ground = self.ground if self.theme != THEMES[0] else ""
+        moves = f"cbr-{self.updown}" if self.updown != UPDOWNS[0] else ""
+        return " ".join(filter(None, ("cbr-rates", ground, moves)))

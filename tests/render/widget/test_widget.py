@@ -192,7 +192,9 @@ async def test_a_shadow_fragment_has_the_parts_of_the_element(live: Live) -> Non
     """Every part in docs/widget.md can be styled."""
     offered = re.search(r"the parts ([\w, \n]+)[.]", Path("docs/widget.md").read_text("utf-8"))
     assert offered
-    text = await text_of(live, "/widget?shadow=1&spark=30&columns=name,today,next,change,percent")
+    text = await text_of(
+        live, "/widget?shadow=1&spark=30&href=https://a.example&columns=name,today,next,change,percent"
+    )
     parts = set(" ".join(re.findall(r'part="([^"]+)"', text)).split())
     assert set(re.findall(r"\w+", offered[1])) - {"and"} <= parts
 
@@ -232,7 +234,7 @@ async def test_rows_of_a_card_without_names_are_one_line_high(live: Live) -> Non
 
     async def pitch(columns: str) -> int:
         card = await text_of(live, f"/widget/card.svg?columns={columns}")
-        first, second, *_ = map(int, re.findall(r'<path d="M24 ([0-9]+)H', card))
+        first, second, *_ = map(int, re.findall(r'<path d="M24 ([0-9]+)[.]5H', card))
         return second - first
 
     assert await pitch("name,next") >= 40
