@@ -173,6 +173,21 @@ async def test_no_form_widens_its_host(browser: Browser, live: Live, host: Host)
     assert wrong == []
 
 
+async def test_what_is_pasted_gives_way_beside_rigid_things(browser: Browser, live: Live, host: Host) -> None:
+    """A header whose children may not shrink has room for its logo, before the rows come and after."""
+    page = await browser.new_page(viewport={"width": 360, "height": 900})
+    forms = [form for form in FORMS if form != SENTENCE]
+    codes = [(await pasted(live.url, "element", f"lang=ru&{form}")).partition("<script")[0] for form in forms]
+    parts = [section("header", form, FONTS[0], code) for form, code in zip(forms, codes, strict=True)]
+    await page.goto(host.put(RIGID + "".join(parts)))
+    wide = """[...document.querySelectorAll("section")].filter(one => one.scrollWidth > one.clientWidth)
+      .map(one => one.id)"""
+    assert await page.evaluate(wide) == []
+    await loaded(page, live)
+    assert await page.evaluate(wide) == []
+    assert await page.evaluate(FAULTS_IN_HOSTS) == []
+
+
 async def test_nothing_moves_when_the_rows_come(browser: Browser, live: Live, host: Host) -> None:
     """The builder's code reserves height and width, in the host's own font: all around stands where it stood."""
     page, parts, made = await browser.new_page(), [RIGID], {}

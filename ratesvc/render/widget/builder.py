@@ -270,7 +270,8 @@ def _box(choice: Choice) -> str:
     high, wide = (size.height, size.alone * 16) if is_own else (-(-size.height * 25 // 4), size.alone)
     high_text, wide_text = (f"{high}px", f"{-(-wide // 100)}px") if is_own else (_em(high), _em(wide))
     columns = f"grid-template-columns:minmax(0,min({wide_text},100vw - 2rem)) minmax(0,1fr)"
-    shrink = "flex-shrink:9999;" if choice.view.layout in ("line", "bar") else ""
+    # A host's style sheet may keep all children of a header rigid; only a style in the code is above it.
+    shrink = f"flex-shrink:{9999 if choice.view.layout in ('line', 'bar') else 1};"
     if choice.view.layout == "line":
         height = f"height:{high_text};overflow:hidden;line-height:{high_text}"
     else:
