@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ratesvc.config import DIALECTS, Settings, load, variables
+from ratesvc.config import DIALECTS, Server, Settings, load, variables
 from ratesvc.errors import ConfigError
 
 CONFIG = Path(__file__).parents[1] / "config.yaml"
@@ -47,6 +47,18 @@ def test_every_setting_is_in_config_yaml_with_a_sentence_and_its_variable(variab
     assert re.fullmatch(r" *# [A-Za-z][^#]{10,}\. RATESVC_[A-Z_]+", sentences[0])
     below = lines[lines.index(sentences[0]) + 1]
     assert below.strip().startswith(KNOWN[variable][-1] + ":")
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("0.0.0.0", "http://127.0.0.1:8080"),  # noqa: S104 -- not bound to
+        *(("::", "http://[::1]:8080"), ("192.0.2.1", "http://192.0.2.1:8080"), ("rates", "http://rates:8080")),
+    ],
+)
+def test_a_program_on_this_machine_reaches_the_service_by_an_address_that_is_one(host: str, url: str) -> None:
+    """«Every address» is none that one can ask."""
+    assert Server(host=host).local_url() == url
 
 
 EXAMPLES: dict[str, tuple[str, Any]] = {

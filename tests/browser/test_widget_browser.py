@@ -362,6 +362,24 @@ async def test_the_frame_as_pasted(
     assert 200 < height <= await page.evaluate("document.querySelector('iframe').clientHeight")
 
 
+@pytest.mark.parametrize("clipped", [True, False])
+async def test_the_frame_says_its_height_at_once_and_when_it_changes(
+    browser: Browser, live: Live, host: Host, clipped: bool
+) -> None:
+    """Each height once. The observers of a frame that is clipped may never run."""
+    page = await watched(browser)
+    if clipped:
+        await page.add_init_script("window.ResizeObserver = class { observe() {} }")
+    said = "<script>said = []; addEventListener('message', event => said.push(event.data.height))</script>"
+    await page.goto(host.put(f'{said}<iframe src="{live.url}/widget/frame"></iframe>'), wait_until="networkidle")
+    assert await page.evaluate("said.length") == 1
+    if not clipped:
+        for height in (1000, 1500):
+            await page.frames[1].evaluate(f"document.body.style.height = '{height}px'")
+            await page.wait_for_function(f"said.at(-1) === {height}")
+        assert await page.evaluate("said.length") == 3
+
+
 async def test_the_address_as_pasted_into_wordpress(browser: Browser, live: Live, host: Host) -> None:
     """Discovered, asked and framed in a sandbox as WordPress does it: the size asked for, no shift."""
     address = await pasted(live.url, "wordpress", "lang=ru&width=400&height=500")

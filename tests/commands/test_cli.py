@@ -428,11 +428,11 @@ async def test_a_person_decides_about_documents_in_quarantine(bank: Bank, comman
 # Terminals, streams and signals
 
 
-async def in_a_terminal(folder: Path, *arguments: str, **variables: str) -> str:
-    """What a command writes to a terminal, of eighty columns by default."""
+async def in_a_terminal(folder: Path, *arguments: str, run: tuple[str, str] = ("-m", "ratesvc"), **more: str) -> str:
+    """What a command writes to a terminal, of eighty columns by default. `more` are variables."""
     terminal = (sys.executable, "-c", "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]))")
-    variables = environment(folder, **{"TERM": "xterm-256color", "COLUMNS": "80", **variables})
-    words = (*terminal, sys.executable, "-m", "ratesvc", *arguments)
+    variables = environment(folder, **{"TERM": "xterm-256color", "COLUMNS": "80", **more})
+    words = (*terminal, sys.executable, *run, *arguments)
     code, out, _ = await finished(*words, cwd=folder, env=variables)
     assert code == 0
     return out
@@ -449,6 +449,25 @@ async def test_colour_is_for_terminals_and_not_where_no_color_is_set(command: Co
     _, piped, _ = command(*words)
     assert "\x1b" not in piped
     assert "▲" in piped
+
+
+LOGGING = """import logging
+from ratesvc.service.logs import set_up
+set_up("console", quiet=False)
+for name in ("library", "ratesvc"):
+    for level in (logging.INFO, logging.WARNING):
+        logging.getLogger(name).log(level, f"{name} {level}")"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
+async def test_the_log_has_our_events_and_the_warnings_of_libraries(
+    no_color: str, coloured: bool, tmp_path: Path
+) -> None:
+    """In colours, unless they are not wanted."""
+    out = await in_a_terminal(tmp_path, run=("-c", LOGGING), NO_COLOR=no_color)
+    assert re.findall(r"(?:library|ratesvc) [0-9]+", out) == ["library 30", "ratesvc 20", "ratesvc 30"]
+    assert ("\x1b" in out) is coloured
 
 
 @pytest.mark.slow

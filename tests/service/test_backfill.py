@@ -8,7 +8,7 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import cast
@@ -35,6 +35,7 @@ from ratesvc.service.sync import Sync
 from ratesvc.storage.redis import RedisConnection
 from ratesvc.storage.store import Store
 
+NINE = time(9)
 FRIDAY = date(2026, 4, 24)
 DAYS = list(workdays(date(2026, 3, 10), 34))
 WRONG = DAYS[10]
@@ -182,7 +183,7 @@ def a_week_later(bank: Bank, clock: Clock) -> list[date]:
     """The days of the sheets that the Bank has published meanwhile."""
     later = list(workdays(date(2026, 4, 25), 6))
     bank.publish(*map(sheet, later))
-    clock.moment = datetime(2026, 5, 2, 9, 0, tzinfo=UTC)
+    clock.moment = datetime.combine(later[-1], NINE, UTC)
     return later
 
 
@@ -492,6 +493,22 @@ async def test_a_weeks_pause_is_found_by_the_calendar_and_filled_by_daily_docume
     assert not replica.backfill.is_needed()
     assert [replica.held(day).sheet for day in later] == [sheet(day) for day in later]
     assert bank.series_asked == ["R01235"]
+
+
+async def test_a_long_pause_costs_one_request_for_each_id_and_old_days_without_a_sheet_none(
+    bank: Bank, replica: Replica, clock: Clock
+) -> None:
+    """Not one for each day. Before 1998 no rule said on which days sheets are set."""
+    bank.publish(*(sheet(date(1997, 3, day)) for day in (4, 7, 12)))
+    await replica.run()
+    assert not [query for query in bank.queries if query.startswith("date_req=") and "1997" in query]
+    later = list(workdays(date(2026, 4, 25), 30))
+    bank.publish(*map(sheet, later))
+    clock.moment = datetime.combine(later[-1], NINE, UTC)
+    bank.asked.clear()
+    await replica.run()
+    assert not replica.backfill.is_needed()
+    assert len(bank.series_asked) > 10 > sum(query.startswith("date_req=") for query in bank.queries)
 
 
 @pytest.mark.parametrize("what", ["tenfold", "a page"])

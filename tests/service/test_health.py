@@ -15,6 +15,7 @@ from conftest import Clock, Serve, Served
 from fake_bank import Bank, sheet
 
 from ratesvc.bank.admission import Quarantined
+from ratesvc.commands.serve import _announce
 from ratesvc.config import Settings
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.history import History, snapshot
@@ -194,8 +195,10 @@ async def test_health_answers_with_a_clock_far_in_the_past(served: Served, clock
     assert (await served.get("/v1/rates"))[0] == 200
 
 
-async def test_probes_have_a_port_of_their_own(bank: Bank, settings: Settings, serve: Serve) -> None:
-    """With an admin port, only that port answers health, metrics and probes, and nothing else."""
+async def test_probes_have_a_port_of_their_own(
+    bank: Bank, settings: Settings, serve: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With an admin port, only that port answers health, metrics and probes, and nothing else. The start names it."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     server = msgspec.structs.replace(settings.server, admin_port=0)
     async with serve(msgspec.structs.replace(settings, server=server)) as served:
@@ -208,6 +211,8 @@ async def test_probes_have_a_port_of_their_own(bank: Bank, settings: Settings, s
         assert (await served.get("/v1/rates"))[0] == 200
         async with served.http.get(admin + "/v1/rates") as answer:
             assert answer.status == 404
+        _announce(served.service, served.url)
+        assert f"  health  {served.service.admin_url}/health\n" in capsys.readouterr().out
 
 
 async def test_readiness_says_why_it_fails(settings: Settings, bank: Bank, clock: Clock) -> None:

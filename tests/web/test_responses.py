@@ -69,6 +69,18 @@ def test_an_encoding_that_is_not_offered_is_not_sent() -> None:
     assert preferred("br, gzip", ("gzip", "identity")) == "gzip"
 
 
+async def test_an_error_behind_the_handlers_is_a_problem_too(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """aiohttp has a page of its own for it."""
+
+    def broken(*_: object, **__: object) -> Reply:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("ratesvc.web.responses.Reply", broken)
+    status, found, body = await served.get("/v1/rates?codes=USD")
+    assert (status, found["Content-Type"]) == (500, "application/problem+json")
+    assert json.loads(body)["type"] == "urn:ratesvc:internal"
+
+
 # With which validators
 
 
