@@ -27,7 +27,7 @@ from ratesvc.render.language import Language
 from ratesvc.render.language import language as language_of
 from ratesvc.service.app import Service, data_dir
 from ratesvc.service.backfill import Progress
-from ratesvc.service.logs import set_up
+from ratesvc.service.telemetry import set_up_log
 
 try:
     from uvloop import new_event_loop
@@ -41,7 +41,7 @@ ROOMY = 60
 
 def run(work: Coroutine[Any, Any, None], logs: str = "") -> None:
     """Run to the end. `logs` is console or json; without it only errors are logged, as text."""
-    set_up(logs or "console", quiet=not logs)
+    set_up_log(logs or "console", quiet=not logs)
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.SIG_IGN:
         # As KeyboardInterrupt, Ctrl-C lets the runner close what is open.

@@ -1,145 +1,54 @@
-"""Logs and metrics. The other modules of the service report what happens; this one logs it once and counts it.
-
-One registry for each service. Times in metrics are timestamps, never ages.
-"""
+"""Logs. The other modules of the service report what happens; this one logs it once, and has it counted."""
 
 from __future__ import annotations
 
 import asyncio
-import platform
+import logging
+import os
 import sys
 import threading
 import time
 import traceback
-from bisect import bisect_left
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date, datetime
-from importlib.resources import files
-from itertools import accumulate
-from typing import Self
+from typing import Any, Self
 
-import prometheus_client
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
-from prometheus_client.registry import Collector
 
-from ratesvc import __version__
 from ratesvc.bank.admission import HeldBack
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.rates import Revision, Snapshot
 from ratesvc.errors import RatesvcError, StoreUnavailable
 from ratesvc.service.backfill import Progress
+from ratesvc.service.metrics import Metrics
 from ratesvc.service.refresh import Cycle
 from ratesvc.service.sync import Repaired
 from ratesvc.storage.redis import Call
 
-# Nobody needs the time at which a counter began, and it doubles the page.
-prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call] # theirs has no types
-
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
-REDIS_BOUNDS_S = BOUNDS_S[1:]
-LISTENING = "listen"
 LOG_AGAIN_S = 60.0
 ASK_S = 0.5
 BLOCKED_S = 10.0
 
 
-class Route:
-    """The requests of one route. Every answer counts them: plain integers, half a microsecond."""
-
-    __slots__ = ("by_status", "durations", "seconds")
-
-    def __init__(self) -> None:
-        self.by_status: defaultdict[int, int] = defaultdict(int)
-        self.durations = [0] * (len(BOUNDS_S) + 1)
-        self.seconds = 0.0
-
-    def add(self, status: int, seconds: float) -> None:
-        """Count one more answer."""
-        self.by_status[status] += 1
-        self.durations[bisect_left(BOUNDS_S, seconds)] += 1
-        self.seconds += seconds
-
-    def add_quick(self, status: int) -> None:
-        """Count one more remembered answer: it takes microseconds, less than a look at the clock is worth."""
-        self.by_status[status] += 1
-        self.durations[0] += 1
-
-
-def _revision() -> str:
-    """The commit from which the package was built; empty in a clone."""
-    file = files("ratesvc").joinpath("revision")
-    return file.read_text("ascii") if file.is_file() else ""
-
-
-class Metrics(Collector):
-    """Everything that one service counts."""
-
-    def __init__(self) -> None:
-        """All at zero."""
-        self.registry = CollectorRegistry()
-        self._routes: dict[str, Route] = {}
-        self._gauges: set[str] = set()
-        labels = ("version", "revision", "python")
-        build = Gauge("ratesvc_build_info", "Always 1.", labels, registry=self.registry)
-        build.labels(__version__, _revision(), platform.python_version()).set(1)
-        self.fetches = self._counter("fetches", "Refreshes, by outcome", "outcome")
-        self.quarantined = self._counter("quarantined", "Documents put into quarantine", "reason")
-        self.redis_errors = self._counter("redis_errors", "Calls to Redis that failed", "kind")
-        self.repaired = self._counter("repaired", "Values that were written to Redis again", "what")
-        self.restarts = self._counter("task_restarts", "Tasks that ended by themselves and were started again", "task")
-        self._redis = Histogram(
-            "ratesvc_redis_operation_seconds",
-            "Duration of a call to Redis.",
-            ("operation",),
-            buckets=REDIS_BOUNDS_S,
-            registry=self.registry,
-        )
-        ProcessCollector(registry=self.registry)
-        self.registry.register(self)
-
-    def _counter(self, name: str, text: str, label: str) -> Counter:
-        return Counter(f"ratesvc_{name}", f"{text}.", (label,), registry=self.registry)
-
-    def watch(self, name: str, text: str, value: Callable[[], float]) -> None:
-        """Add a gauge that is read with the page; a second one of the same name is ignored."""
-        if name not in self._gauges:
-            self._gauges.add(name)
-            Gauge(f"ratesvc_{name}", text, registry=self.registry).set_function(value)
-
-    def redis_call(self, call: Call) -> None:
-        """Count one call to Redis."""
-        if call.trouble:
-            self.redis_errors.labels(call.trouble.kind).inc()
-        if call.operation != LISTENING:
-            self._redis.labels(call.operation).observe(call.seconds)
-
-    def route(self, template: str) -> Route:
-        """The counts of one route."""
-        return self._routes.setdefault(template, Route())
-
-    def collect(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
-        """Give prometheus_client the counts of all routes."""
-        requests = CounterMetricFamily("ratesvc_requests", "Answers.", labels=("route", "status"))
-        durations = HistogramMetricFamily(
-            "ratesvc_request_duration_seconds", "From a request's head to its answer.", labels=("route",)
-        )
-        names = [*map(str, BOUNDS_S), "+Inf"]
-        for template, route in self._routes.items():
-            for status, count in route.by_status.items():
-                requests.add_metric((template, str(status)), count)
-            if route.by_status:
-                counts = list(zip(names, accumulate(route.durations), strict=True))
-                durations.add_metric((template,), buckets=counts, sum_value=route.seconds)
-        yield requests
-        yield durations
-
-    def text(self) -> bytes:
-        """The page /metrics."""
-        return prometheus_client.generate_latest(self.registry)
+def set_up_log(form: str, *, quiet: bool) -> None:
+    """Log to standard error: our own events and those of libraries, one line each."""
+    shared: list[Any] = [structlog.stdlib.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)]
+    renderer = (
+        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        if form == "json"
+        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty() and not os.environ.get("NO_COLOR"))]
+    )
+    formatter = structlog.stdlib.ProcessorFormatter
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter(foreign_pre_chain=shared, processors=[formatter.remove_processors_meta, *renderer]))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.getLogger("ratesvc").setLevel(logging.ERROR if quiet else logging.INFO)
+    structlog.configure(
+        processors=[*shared, formatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
 
 
 class Telemetry:

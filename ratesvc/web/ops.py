@@ -9,9 +9,9 @@ from aiohttp import web
 from ratesvc import __version__
 from ratesvc.render.json import encode
 from ratesvc.service.app import Service
-from ratesvc.service.gauges import watch
 from ratesvc.service.health import Check
-from ratesvc.service.telemetry import BLOCKED_S, CONTENT_TYPE
+from ratesvc.service.metrics import CONTENT_TYPE, watch
+from ratesvc.service.telemetry import BLOCKED_S
 from ratesvc.web.problems import uncached
 from ratesvc.web.responses import Handler
 

@@ -27,8 +27,9 @@ from ratesvc.config import Log, Settings
 from ratesvc.domain.workdays import at, utc_now
 from ratesvc.errors import FetchFailed, SourceError, StoreUnavailable
 from ratesvc.service.backfill import Progress
+from ratesvc.service.metrics import Metrics, Route
 from ratesvc.service.refresh import Cycle
-from ratesvc.service.telemetry import BLOCKED_S, Metrics, Route, Telemetry, Watchdog
+from ratesvc.service.telemetry import BLOCKED_S, Telemetry, Watchdog
 from ratesvc.storage.records import Case
 from ratesvc.storage.redis import Call
 from ratesvc.storage.store import Store
