@@ -1,4 +1,7 @@
-"""All of history as CSV or JSON lines: a line for each currency of each sheet, and each year on its own."""
+"""What a reader that keeps a copy fetches: all of history, a line for each currency of each sheet, and the sheets.
+
+The lines are CSV or JSON, each year on its own. The list of sheets also says which of them are new.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from itertools import chain, groupby
+from typing import Any
 
-from ratesvc.domain.columns import Column, Days
+from ratesvc.domain.changes import Cursor, Holdings
+from ratesvc.domain.columns import Column, Days, fetched_at
+from ratesvc.domain.history import History, certain_date
 from ratesvc.domain.rates import EXACT, REDENOMINATION, plain
-from ratesvc.render.json import denomination, encode
+from ratesvc.domain.workdays import ONE_DAY
+from ratesvc.render.json import denomination, encode, marks, utc_time
 from ratesvc.render.tables import CSV, NDJSON
 
 _HEADING = b"effective_date,code,nominal,value,unit_rate,revision,roubles\r\n"
@@ -29,11 +36,8 @@ def heading(media: str, days: Days, unconfirmed: Sequence[date], *, demo: bool) 
     """The names of the columns, or a line of JSON about all lines that follow."""
     if media == CSV:
         return _HEADING
-    marks = {"demo": demo, "unconfirmed": unconfirmed, "denomination": denomination(days.since)}
-    return (
-        encode({"since": days.since, "until": days.until, **{name: mark for name, mark in marks.items() if mark}})
-        + b"\n"
-    )
+    optional = marks(demo=demo, unconfirmed=unconfirmed, denomination=denomination(days.since))
+    return encode({"since": days.since, "until": days.until, **optional}) + b"\n"
 
 
 def years(days: Days) -> Iterator[Days]:
@@ -87,3 +91,34 @@ def _lines_of(column: Column, days: Days, line: str, frames: _Frames) -> dict[in
         printed = f"{value // 10_000}.{value % 10_000:04}"
         found[ordinal] = line % (start, code, _NOMINALS[power], printed, rate, end)
     return found
+
+
+# The sheets
+
+
+def sheets(history: History, held: Holdings, days: Days, after: Cursor | None, *, demo: bool) -> bytes:
+    """The sheets of these days in their latest revisions, oldest first; only the unknown ones `after` a cursor."""
+    shown = after.unknown(held, days) if after else held.sheets(days)
+    unconfirmed = history.unconfirmed_in(days.since, days.until)
+    document: dict[str, Any] = {
+        "since": days.since,
+        "until": days.until,
+        **marks(demo=demo, unconfirmed=unconfirmed),
+        "cursor": str(Cursor.at(held, days)),
+        "rows": list(_sheet_rows(history, held, shown)),
+    }
+    return encode(document)
+
+
+def _sheet_rows(history: History, held: Holdings, days: list[date]) -> Iterator[dict[str, Any]]:
+    # Composing the sheets of 34 years would take a second.
+    backfilled = fetched_at(held.columns, Days(days[0], days[-1])) if days else {}
+    for day in days:
+        document = history.of_date(day) if history.has_document(day) else None
+        yield {
+            "effective_date": day,
+            "revision": document.number if document else 1,
+            "previous_effective_date": certain_date(held.days, history.calendar, history.coverage, day - ONE_DAY),
+            "fetched_at": utc_time(document.fetched_at if document else backfilled[day.toordinal()]),
+            "flags": list(document.flags) if document else [],
+        }

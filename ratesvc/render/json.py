@@ -78,10 +78,14 @@ def denomination(since: date) -> dict[str, Any] | None:
     return {"before": REDENOMINATION, "unit": "old rouble", "per_new_rouble": OLD_IN_NEW}
 
 
-def _optional_fields(answer: InForce, codes: Collection[str], *, demo: bool) -> dict[str, Any]:
-    """The optional fields of an answer that shows these currencies."""
-    old = denomination(answer.revision.effective_date) if "RUB" in codes else None
-    return {**({"demo": True} if demo else {}), **({"denomination": old} if old else {})}
+def marks(**optional: Any) -> dict[str, Any]:
+    """The optional fields that say something."""
+    return {name: mark for name, mark in optional.items() if mark}
+
+
+def _marks_of(answer: InForce, codes: Collection[str], *, demo: bool) -> dict[str, Any]:
+    """Those of an answer that shows these currencies."""
+    return marks(demo=demo, denomination="RUB" in codes and denomination(answer.revision.effective_date))
 
 
 def rates(
@@ -109,7 +113,7 @@ def rates(
             "published_by": "Bank of Russia",
             "source_url": source_url(revision.effective_date),
             "fetched_at": utc_time(revision.fetched_at),
-            **_optional_fields(answer, {quote, *rows}, demo=demo),
+            **_marks_of(answer, {quote, *rows}, demo=demo),
             "rates": rows,
         }
     )
@@ -168,7 +172,7 @@ def conversion(answer: InForce, amount: str, base: str, quote: str, *, demo: boo
             "unit_rate": literal(converted.unit_rate),
             "result": plain(converted.result),
             "result_rounded": plain(converted.rounded),
-            **_optional_fields(answer, {base, quote}, demo=demo),
+            **_marks_of(answer, {base, quote}, demo=demo),
         }
     )
 
@@ -216,7 +220,7 @@ def currencies(history: History, language: Language, *, demo: bool = False) -> b
         }
         for code, columns in by_code.items()
     }
-    return encode({**({"demo": True} if demo else {}), "complete": history.coverage is not None, "currencies": rows})
+    return encode({**marks(demo=demo), "complete": history.coverage is not None, "currencies": rows})
 
 
 def _successor(column: Column, history: History) -> str | None:

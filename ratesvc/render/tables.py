@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import REDENOMINATION, InForce, plain
-from ratesvc.render.json import FIGURES, PERCENT_PLACES, denomination, encode, figures
+from ratesvc.render.json import FIGURES, PERCENT_PLACES, denomination, encode, figures, marks
 from ratesvc.render.language import Language
 from ratesvc.render.periods import PERIODS, Summary, summaries
 from ratesvc.render.series import SeriesParams, carried_rates, iso, last_set, rates_of, rates_on
@@ -34,10 +34,7 @@ def about(params: SeriesParams, history: History, *, demo: bool) -> dict[str, An
         "since": params.since,
         "until": params.until,
         "fill": params.fill,
-        **({"group": params.group} if params.group else {}),
-        **({"demo": True} if demo else {}),
-        **({"unconfirmed": unconfirmed} if unconfirmed else {}),
-        **({"denomination": old} if old else {}),
+        **marks(group=params.group, demo=demo, unconfirmed=unconfirmed, denomination=old),
     }
 
 

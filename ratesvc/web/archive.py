@@ -1,4 +1,7 @@
-"""/v1/history.csv and /v1/history.jsonl: all of history at once. Only the years that changed are compressed anew."""
+"""For readers that keep a copy: all of history at once, and /v1/sheets, which says what is new since the last request.
+
+Of history.csv and history.jsonl only the years that changed are compressed anew.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,12 @@ from functools import partial
 
 from aiohttp import web
 
+from ratesvc.domain.changes import Cursor, Holdings
 from ratesvc.domain.columns import Days, fingerprint
 from ratesvc.domain.history import History
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.render import archive, series
+from ratesvc.render.json import JSON
 from ratesvc.render.series import SeriesParams
 from ratesvc.render.tables import CSV, NDJSON
 from ratesvc.service.app import Service
@@ -20,6 +25,7 @@ from ratesvc.web.caching import RATES
 from ratesvc.web.params import StrictParams
 from ratesvc.web.rates import day_named, known, unconfirmed_days
 from ratesvc.web.responses import Answer, Handler
+from ratesvc.web.series import days_of
 
 
 def routes(service: Service) -> dict[str, Handler]:
@@ -27,6 +33,7 @@ def routes(service: Service) -> dict[str, Handler]:
     return {
         "/v1/history.csv": partial(_history, service, _Writer(CSV), "/v1/history.csv"),
         "/v1/history.jsonl": partial(_history, service, _Writer(NDJSON), "/v1/history.jsonl"),
+        "/v1/sheets": partial(_sheets, service),
     }
 
 
@@ -73,3 +80,26 @@ class _Writer:
                 self._kept[year.since] = made_of, part
             parts.append(part)
         return parts
+
+
+async def _sheets(service: Service, request: web.Request) -> Answer:
+    params, publication = StrictParams(request, "/v1/sheets"), service.publisher.require()
+    history, today = service.history, moscow_day(service.clock())
+    after = _cursor(params)
+    newest, begins = max(today, history.days[-1]), after.days.since if after else None
+    days, held = days_of(params, service, newest, begins), Holdings.of(history)
+
+    def render() -> Body:
+        series.check_complete(history, SeriesParams((), days.since, days.until), today)
+        return Body(archive.sheets(history, held, days, after, demo=service.demo), JSON)
+
+    key, queue = ("sheets", days, after), Queue.of((days.until - days.since).days)
+    return Answer(await publication.body_in_thread(key, render, service.workers, queue, packed=params.packed), RATES)
+
+
+def _cursor(params: StrictParams) -> Cursor | None:
+    if not params.has("after"):
+        return None
+    if cursor := Cursor.from_text(params.text("after")):
+        return cursor
+    raise params.malformed("after")

@@ -16,7 +16,7 @@ from aiohttp import web
 from ratesvc.config import Server
 from ratesvc.render.page import Site
 from ratesvc.service.app import Service
-from ratesvc.web import archive, dialects, events, fast_path, ops, pages, rates, series, sheets, widget
+from ratesvc.web import archive, dialects, events, fast_path, ops, pages, rates, series, widget
 from ratesvc.web.connections import accepting
 from ratesvc.web.problems import preflight, wrong_method
 from ratesvc.web.responses import Handler, answering, counted, remembering
@@ -53,7 +53,6 @@ def _public(service: Service, site: Site) -> dict[str, Handler]:
         **rates.routes(service),
         **series.routes(service),
         **archive.routes(service),
-        **sheets.routes(service),
         **events.routes(service, site),
         **widget.routes(service, site),
     }
