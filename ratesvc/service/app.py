@@ -11,7 +11,6 @@ from dataclasses import replace
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
-from random import Random
 from typing import Self
 
 from ratesvc.bank.client import DAILY, BankClient, Limits, Pace, Transport
@@ -27,7 +26,7 @@ from ratesvc.service.event_feed import EventFeed
 from ratesvc.service.health import Check
 from ratesvc.service.publication import Publication, Publisher, Workers
 from ratesvc.service.refresh import Cycle, Refresher
-from ratesvc.service.schedule import BACKFILL_AGAIN_S, SOON_S, Schedule, next_poll_s, with_jitter
+from ratesvc.service.schedule import BACKFILL_AGAIN_S, SOON_S, Schedule, next_poll_s
 from ratesvc.service.sync import Sync
 from ratesvc.service.telemetry import Telemetry, Watchdog
 from ratesvc.storage.embedded import Engine
@@ -74,7 +73,6 @@ class Service:
         self.scheduled = scheduled
         self.draining = False
         self.admin_url: str | None = None
-        self._random = Random()  # noqa: S311 -- jitter, not a secret
         self._stack = AsyncExitStack()
         self._refreshing = asyncio.Lock()
         # What readers ask
@@ -153,9 +151,9 @@ class Service:
                 held_back = {sheet.effective_date: sheet for sheet in (*cycle.held_back, *again.held_back)}
                 self.telemetry.last_cycle = cycle = replace(cycle, held_back=tuple(held_back.values()))
         now, failures = self.clock(), self.telemetry.failures
-        delay = with_jitter(next_poll_s(self.history, now, self.settings.poll_seconds, cycle, failures), self._random)
-        self._schedule.poll_in(delay)
-        self._schedule.backfill_in(0)
+        self._schedule.poll_in(next_poll_s(self.history, now, self.settings.poll_seconds, cycle, failures))
+        if self.history.is_incomplete(moscow_day(now)):
+            self._schedule.backfill_in(0)
 
     async def tick(self) -> None:
         """Publish again if the clock has changed the answers, and keep memory and Redis in sync."""
@@ -199,7 +197,7 @@ class Service:
         async for progress in self._backfill.run():
             self.telemetry.backfilling(progress, begins=not has_begun)
             has_begun = True
-        missing = 0 if self._backfill.is_complete() else self._backfill.missing()
+        missing = self.history.missing(moscow_day(self.clock()))
         self.telemetry.backfilled(self.history.coverage, len(self.history.days), missing)
 
     def _clock_jumped(self, seconds: float) -> None:
@@ -303,7 +301,7 @@ class Service:
     @property
     def history_loading(self) -> bool:
         """Whether a part of history has not been fetched yet."""
-        return self._backfill.is_loading()
+        return self.history.is_loading(moscow_day(self.clock()))
 
     @property
     def backfilling(self) -> Progress | None:

@@ -114,29 +114,7 @@ class Backfill:
 
     def is_needed(self) -> bool:
         """Whether a sheet may be missing, and nobody in this process fetches it."""
-        return bool(self._history.days) and not self._running.locked() and not self.is_complete()
-
-    def is_complete(self) -> bool:
-        """Whether every sheet up to the newest is held."""
-        return not self.is_loading() and not self._history.unconfirmed
-
-    def is_loading(self) -> bool:
-        """Whether sheets have not been asked for yet. Unconfirmed ones have been."""
-        coverage = self._history.coverage
-        if coverage is None or coverage.since > FIRST_DAY:
-            return True
-        return self._history.first_gap(coverage.until, self._until()) is not None
-
-    def _until(self) -> date:
-        return max([self._today() - ONE_DAY, *self._history.days[-1:]])
-
-    def missing(self) -> int:
-        """How many sheets a run from the first day has left: the unconfirmed ones, and those after the coverage."""
-        history, count = self._history, len(self._history.unconfirmed)
-        day = history.coverage.until if history.coverage else history.days[-1]
-        while (day := history.calendar.effective_date_after(day)) <= self._until():
-            count += day not in history.days
-        return count
+        return bool(self._history.days) and not self._running.locked() and self._history.is_incomplete(self._today())
 
     async def run(self, since: date = FIRST_DAY, until: date | None = None) -> AsyncIterator[Progress]:
         """Fetch the missing part of the closed range, and the days between it and the coverage.

@@ -91,6 +91,7 @@ class Schedule:
     """When the next poll is due, by the wall clock. This time has passed while a poll runs, and if a poll was lost."""
     _tasks: set[asyncio.Task[None]] = field(init=False, default_factory=set)
     _scheduler: AsyncIOScheduler = field(init=False, default_factory=lambda: AsyncIOScheduler(timezone=MOSCOW))
+    _random: Random = field(init=False, default_factory=Random)
     _open: bool = field(init=False, default=False)
     _beat_at: float = field(init=False, default=0.0)
 
@@ -125,10 +126,10 @@ class Schedule:
         return asyncio.get_running_loop().time() - self._beat_at
 
     def poll_in(self, seconds: float) -> None:
-        """Plan the next poll, in place of the one that is planned."""
+        """Plan the next poll, up to a tenth later, in place of the one that is planned."""
         if self._open:
             # APScheduler follows the wall clock, not the clock of the service, which stands still in a demo.
-            self.next_poll_at = utc_now() + timedelta(seconds=seconds)
+            self.next_poll_at = utc_now() + timedelta(seconds=with_jitter(seconds, self._random))
             self._run_at(self.next_poll_at, "poll", self.poll, partial(self.poll_in, RESTART_S))
 
     def backfill_in(self, seconds: float) -> None:
