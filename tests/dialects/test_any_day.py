@@ -15,7 +15,7 @@ import pytest
 from figures import TABLE
 from hypothesis import given
 from hypothesis import strategies as st
-from test_dialects import HISTORY, MONDAY_NOON, RBC_DAY, content, exact, history
+from spoken import HISTORY, MONDAY_NOON, content, exact, history
 
 from ratesvc.config import DIALECTS
 from ratesvc.dialects import Refused
@@ -28,25 +28,21 @@ HELD_BACK = history(date(2026, 4, 15))
 MOMENTS = [datetime(2026, 4, 24, 6, tzinfo=UTC), datetime(2026, 4, 24, 15, tzinfo=UTC), MONDAY_NOON]
 
 Pair = tuple[str, str, str]
-Fetch = Callable[[str, dict[str, str]], bytes]
-"""The bytes of a path of the dialect for these parameters."""
+Fetch = Callable[[str], bytes]
+"""The bytes at an address of the dialect."""
 Found = tuple[date | None, list[Pair]]
 """The day that the answer says, if it says one, and the price of one unit of the first code in the second."""
 
 
-def _parts(day: date) -> dict[str, str]:
-    return dict(zip(("year", "month", "day"), str(day).split("-"), strict=True))
-
-
 def cbr(day: date, fetch: Fetch) -> Found:
-    text = fetch("/scripts/XML_daily.asp", {"date_req": f"{day:%d/%m/%Y}"}).decode("windows-1251")
+    text = fetch(f"/scripts/XML_daily.asp?date_req={day:%d/%m/%Y}").decode("windows-1251")
     said = re.findall('Date="(..)[.](..)[.](....)"', text)[0]
     rows = re.findall("<CharCode>([A-Z]+)</.*?<VunitRate>(.+?)</", text)
     return date.fromisoformat("-".join(said[::-1])), [(code, "RUB", rate.replace(",", ".")) for code, rate in rows]
 
 
 def cbr_xml_daily(day: date, fetch: Fetch) -> Found:
-    document = exact(fetch("/archive/{year}/{month}/{day}/daily_json.js", _parts(day)))
+    document = exact(fetch(f"/archive/{day:%Y/%m/%d}/daily_json.js"))
     rows = document["Valute"].values()
     pairs = [(row["CharCode"], "RUB", str(Decimal(row["Value"]) / int(row["Nominal"]))) for row in rows]
     return date.fromisoformat(document["Date"][:10]), pairs
@@ -54,7 +50,7 @@ def cbr_xml_daily(day: date, fetch: Fetch) -> Found:
 
 def ecb(day: date, fetch: Fetch) -> Found:
     """As its clients do: the last line up to the day."""
-    names, *lines = csv.reader(io.StringIO(fetch("/eurofxref-hist.csv", {}).decode()))
+    names, *lines = csv.reader(io.StringIO(fetch("/eurofxref-hist.csv").decode()))
     line = next((line for line in lines if line[0] <= str(day)), None)
     if line is None:
         raise Refused(404, "no line")
@@ -63,33 +59,33 @@ def ecb(day: date, fetch: Fetch) -> Found:
 
 
 def frankfurter(day: date, fetch: Fetch) -> Found:
-    document = exact(fetch("/v1/{when}", {"when": str(day)}))
+    document = exact(fetch(f"/v1/{day}"))
     pairs = [(document["base"], code, rate) for code, rate in document["rates"].items()]
     return date.fromisoformat(document["date"]), pairs
 
 
 def frankfurter_v2(day: date, fetch: Fetch) -> Found:
-    records = exact(fetch("/rates", {"date": str(day)}))
+    records = exact(fetch(f"/rates?date={day}"))
     if not records:
         raise Refused(404, "an empty list")
     return date.fromisoformat(records[0]["date"]), [(one["base"], one["quote"], one["rate"]) for one in records]
 
 
 def openexchangerates(day: date, fetch: Fetch) -> Found:
-    document = exact(fetch("/api/historical/{day}.json", {"day": str(day)}))
+    document = exact(fetch(f"/api/historical/{day}.json"))
     return None, [(document["base"], code, rate) for code, rate in document["rates"].items()]
 
 
 def currencylayer(_: date, fetch: Fetch) -> Found:
     """It has no past days; its readers get today's rates under their date."""
-    document = exact(fetch("/live", {}))
+    document = exact(fetch("/live"))
     said = datetime.fromtimestamp(int(document["timestamp"]), UTC).date()
     return said, [(pair[:3], pair[3:], rate) for pair, rate in document["quotes"].items()]
 
 
 def prebid(_: date, fetch: Fetch) -> Found:
     """It has no past days; its readers get today's rates under their date."""
-    document = exact(fetch("/currency.json", {}))
+    document = exact(fetch("/currency.json"))
     pairs = [(base, code, rate) for base, rates in document["conversions"].items() for code, rate in rates.items()]
     return date.fromisoformat(document["dataAsOf"][:10]), pairs
 
@@ -98,7 +94,7 @@ def rbc(day: date, fetch: Fetch) -> Found:
     pairs = []
     for row in TABLE:
         with contextlib.suppress(Refused):  # not every sheet has every currency
-            nominal, value = fetch(RBC_DAY, {"numeric": row.numeric_code or "", **_parts(day)}).decode().split("\t")
+            nominal, value = fetch(f"/tsv/{row.numeric_code}/{day:%Y/%m/%d}.tsv").decode().split("\t")
             pairs.append((row.code, "RUB", str(Decimal(value) / int(nominal))))
     return None, pairs
 
@@ -130,8 +126,8 @@ def test_each_dialect_has_a_reader() -> None:
 def test_a_rate_is_that_of_our_own_api_for_the_same_day(name: str, day: date, now: datetime, held: History) -> None:
     """With all of history, or while one day's sheet is not admitted; in the morning, in the evening, on a day off."""
 
-    def fetch(path: str, given: dict[str, str]) -> bytes:
-        return content(name, path, given, now, held)
+    def fetch(address: str) -> bytes:
+        return content(name, address, now, held)
 
     today = moscow_day(now)
     # These end with today, or have no other day.
