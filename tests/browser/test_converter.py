@@ -166,17 +166,21 @@ async def test_a_frame_has_room_for_the_converter(browser: Browser, live: Live, 
         assert shown <= size["height"] <= shown + 60, (width, shown)
 
 
-@pytest.mark.parametrize("form", ["frame", "fragment"])
+@pytest.mark.parametrize("form", ["frame", "fragment", "fragment without a shadow root"])
 async def test_other_forms_have_the_converter_too(browser: Browser, live: Live, host: Host, form: str) -> None:
-    """A frame has its script inside, a fragment brings it."""
+    """A frame has its script inside, a fragment brings it. There is a gap above its fields."""
     address = f"{live.url}/widget/frame?converter=1"
-    if form == "fragment":
-        address = host.put(await got(f"{live.url}/widget?converter=1&shadow=1"))
+    if form != "frame":
+        address = host.put(await got(f"{live.url}/widget?converter=1&shadow={int(form == 'fragment')}"))
     page, told = await browser.new_page(), []
     page.on("console", lambda message: told.append(message.text))
     await page.goto(address, wait_until="networkidle")
     await page.locator("#amount").fill("1000")
     assert await page.get_by_role("status").inner_text() == "60,389.40"
+    (table, fields) = [await page.locator(name).bounding_box() for name in ("table", "cbr-converter")]
+    assert table
+    assert fields
+    assert 10 <= fields["y"] - table["y"] - table["height"] <= 14
     assert told == []
 
 

@@ -97,7 +97,7 @@ amount.onblur = () => queueMicrotask(() => host.isConnected && typing.delete(aro
 show();
 const sheet = new (of("defaultView", host.ownerDocument).CSSStyleSheet)();
 sheet.replaceSync(`
-:host{display:block;margin-top:.8em}
+:host{display:block}
 :host([hidden]){display:none}
 div{display:flex;flex-wrap:wrap;gap:.2em .4em}
 label,p{flex:0 0 100%;margin:0;font-size:.8em;line-height:1.35;opacity:.8}
