@@ -68,7 +68,7 @@ async def shoot(page: Page, address: str, name: str) -> None:
     """The page as a picture of few colours."""
     await page.goto(address, wait_until="networkidle")
     shot = Image.open(BytesIO(await page.screenshot())).convert("RGB")
-    few = shot.quantize(32, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few = shot.quantize(64, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     few.save(DOCS / f"{name}.png", optimize=True)
 
 
