@@ -256,6 +256,60 @@ async def test_colours_of_changes_are_legible_on_any_page(browser: Browser, live
     assert min(found) >= 4.5
 
 
+async def test_a_host_has_a_say_in_the_colours(browser: Browser, live: Live, host: Host) -> None:
+    """By `updown`, by the custom properties, and by the parts; colours of its style reach the element from outside."""
+    hues = """() => [...document.querySelectorAll("cbr-rates")].map(({ shadowRoot }) =>
+      ["tr.cbr-up .cbr-change", "tr.cbr-down .cbr-change", ".cbr-value"].map(name => {
+        const canvas = new OffscreenCanvas(1, 1).getContext("2d");
+        canvas.fillStyle = getComputedStyle(shadowRoot.querySelector(name)).color; canvas.fillRect(0, 0, 1, 1);
+        const rgb = [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3), most = Math.max(...rgb);
+        return most === Math.min(...rgb) ? "grey" : ["red", "green", "blue"][rgb.indexOf(most)]; }))"""
+    chosen = "".join(element(live, f'updown="{words}"') for words in ("", "red-green", "blue-orange", "none"))
+    head = """<style>.own{--cbr-up:rgb(0,0,200);--cbr-down:rgb(0,100,0);--cbr-line:rgb(1,2,3);
+      &::part(code){font-style:italic}}</style>"""
+    page = await opened(browser, host.put(chosen + element(live, 'class="own"'), head=head))
+    assert await page.evaluate(hues) == [
+        ["green", "red", "grey"],
+        ["red", "green", "grey"],
+        ["blue", "red", "grey"],
+        ["grey", "grey", "grey"],
+        ["blue", "green", "grey"],
+    ]
+    own = "getComputedStyle(document.querySelector('.own').shadowRoot.querySelector('{}')).{}"
+    assert await page.evaluate(own.format("tbody tr", "borderTopColor")) == "rgb(1, 2, 3)"
+    assert await page.evaluate(own.format(".cbr-code", "fontStyle")) == "italic"
+
+
+async def test_a_height_is_kept_with_a_scrollbar_inside(browser: Browser, live: Live, host: Host) -> None:
+    """Where only the attribute says it. Two loaders on a page, also of two releases, do no harm."""
+    scripts = "".join(f'<script src="{live.url}/widget/{path}rates.js"></script>' for path in ("", "1.0.0/", ""))
+    page = await watched(browser)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    await page.goto(host.put(f'<cbr-rates height="150"></cbr-rates>{scripts}'), wait_until="networkidle")
+    sizes = "(one => [one.offsetHeight, one.scrollHeight > 200])(document.querySelector('cbr-rates'))"
+    assert await page.evaluate(sizes) == [150, True]
+    assert (await page.evaluate("states"), errors) == (["cbr-load"], [])
+
+
+async def test_a_hidden_page_refreshes_when_it_is_seen_again(browser: Browser, live: Live, host: Host) -> None:
+    """Its first rows come all the same. What comes later is not announced to those who listen."""
+    page = await watched(browser)
+    await page.clock.install()
+    await page.add_init_script("""window.unseen = true;
+      Object.defineProperty(Document.prototype, "hidden", { get: () => unseen });""")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    await page.goto(host.put(element(live, "refresh=5")), wait_until="networkidle")
+    for unseen, minutes, loads in (("true", 0, 1), ("true", 16, 1), ("false", 6, 2)):
+        await page.evaluate(f"window.unseen = {unseen}")
+        await page.clock.run_for(10 + minutes * 60_000)
+        await page.wait_for_function(f"states.length == {loads}")
+        assert len([address for address in asked if "rows.json" in address]) == loads
+    live_regions = "root => root.querySelectorAll('[aria-live], [role=status], [role=alert], [role=log]').length"
+    assert await page.evaluate(f"({live_regions})(document.querySelector('cbr-rates').shadowRoot)") == 0
+
+
 @pytest.mark.parametrize("layout", ["line", "bar"])
 async def test_figures_in_a_header_have_the_colour_of_its_text(
     browser: Browser, live: Live, host: Host, layout: str

@@ -209,6 +209,19 @@ async def test_nothing_moves_when_the_rows_come(browser: Browser, live: Live, ho
     assert moved == []
 
 
+async def test_a_table_is_18_em_wide_or_as_wide_as_its_place_up_to_40(browser: Browser, live: Live, host: Host) -> None:
+    """Ems of the widget's letters, which have 15 of the page's 16 pixels. Cells of a bar are equal."""
+    page = await browser.new_page(viewport={"width": 1000, "height": 900})
+    tables = '<div style="float:left"><cbr-rates></cbr-rates></div><div><cbr-rates></cbr-rates></div>'
+    await page.goto(host.put(f"{tables}<cbr-rates layout=bar codes=USD,JPY,UZS></cbr-rates>"))
+    await loaded(page, live)
+    width = "parts => parts.map(part => Math.round(part.getBoundingClientRect().width))"
+    assert (await page.eval_on_selector_all(".cbr-rates", width))[:2] == [18 * 15, 40 * 15]
+    cells = await page.eval_on_selector_all(".cbr-bar tbody tr", width)
+    assert len(cells) == 3
+    assert max(cells) - min(cells) <= 1
+
+
 @pytest.mark.parametrize(
     "around",
     [

@@ -14,6 +14,7 @@ import yaml
 from conftest import Serve, missing
 from processes import ROOT, ran
 from release_docs import gather
+from widget_harness import Live, pasted
 
 from ratesvc.cli import main
 from ratesvc.config import Calendar, Settings
@@ -136,6 +137,12 @@ def test_the_widgets_page_has_every_parameter() -> None:
     given = {parameter["name"] for operation in shown for parameter in operation["parameters"]}
     assert len(given) > 8
     assert given <= set(re.findall(r"`([a-z]+)[`=]", PAGES["widget.md"]))
+
+
+async def test_the_widgets_page_has_the_address_that_the_builder_gives(live: Live) -> None:
+    """Its size, too, which changes with the looks."""
+    address = await pasted(live.url, "wordpress", "lang=en")
+    assert f"`{address.replace(live.url, 'http://localhost:8080')}`" in PAGES["widget.md"]
 
 
 def test_the_page_of_commands_has_every_command() -> None:

@@ -19,7 +19,7 @@ from ratesvc.domain.rates import InForce, Quote, Revision, Sheet, Snapshot
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.render import json, terminal
 from ratesvc.render.language import NOTHING, OLD_ROUBLES, language_or_default
-from ratesvc.render.widget import rows
+from ratesvc.render.widget import card, rows
 from ratesvc.render.widget import view as views
 from ratesvc.render.widget.rows import Row, Table
 from ratesvc.render.widget.view import DATED_TITLE, MOST_CODES, SPARKS, TITLE, Figures, View
@@ -235,6 +235,22 @@ def test_the_parameters_of_an_embedding_are_those_of_the_documentation() -> None
     assert f"`columns` (of `{','.join(views.COLUMNS)}`)" in text
     assert "`spark` ({}, {} or {} days;".format(*SPARKS) in text
     assert View() == View(("USD", "EUR", "CNY", "GBP", "JPY", "TRY"), ("name", "today", "next", "change"), "", 0)
+
+
+@pytest.mark.parametrize("columns", [("name", "today", "next", "change"), ("today", "next"), ("next",)])
+def test_a_picture_is_as_wide_before_tomorrows_rates_as_after(columns: tuple[str, ...]) -> None:
+    """Mail and feeds name its width."""
+    usd = {"USD": (1, "75.5273")}
+    view = View(("USD",), columns)
+    today = in_force(usd, usd, FRIDAY, FRIDAY - ONE_DAY)
+    after = [today, in_force(usd, usd)] if "today" in columns else [in_force(usd, usd)]
+    assert card.size_of(table(today, view), view)[0] == card.size_of(table(after, view), view)[0]
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_line_of_recent_rates_needs_three_sheets(count: int) -> None:
+    rates = [(FRIDAY + day * ONE_DAY, Decimal(75 + day)) for day in range(count)]
+    assert bool(rows.spark(rates, ENGLISH)[0]) == (count == 3)
 
 
 def test_a_view_knows_its_columns_of_change() -> None:

@@ -21,7 +21,7 @@ from release_loader import LOCK, TERSER, built, changed, integrity
 from widget_harness import Live, live_service
 
 from ratesvc.config import Server, Settings
-from ratesvc.render.page import ASSETS, style
+from ratesvc.render.page import ASSETS, hashes, style
 from ratesvc.render.text import PIXEL, text_width
 from ratesvc.render.widget import releases
 from ratesvc.render.widget.card import MARGIN
@@ -134,16 +134,62 @@ def test_the_types_have_the_attributes_that_the_loader_knows() -> None:
 
 
 async def test_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """With gzip: the loader has at most 2,000 bytes, loader and six rows 3,000 in each language, a frame 4,000."""
+    """With gzip: the loader has at most 2,000 bytes, loader and six rows 3,000 in each language, a frame 4,000.
+
+    docs/widget.md names them in English and Russian.
+    """
     rows = [f"/widget/rows.json?style=inline&lang={lang}" for lang in ("en", "ru", "zh-Hans")]
-    paths = ("/widget/rates.js", "/widget/frame", "/widget", *rows)
+    frames = [f"/widget/frame?lang={lang}" for lang in ("en", "ru")]
+    paths = ("/widget/rates.js", *frames, "/widget", *rows)
     async with live_service(tmp_path, demo=False) as live:
         sizes = {path: len(gzip.compress((await text_of(live, path)).encode(), 9)) for path in paths}
     with capsys.disabled():
         print(f"\ngzip: {sizes}")  # noqa: T201 -- figures to read
     assert sizes["/widget/rates.js"] <= 2000
-    assert sizes["/widget/frame"] <= 4000
-    assert sizes["/widget/rates.js"] + max(sizes[path] for path in rows) <= 3000
+    elements = [sizes["/widget/rates.js"] + sizes[path] for path in rows]
+    assert max(sizes[path] for path in frames) <= 4000
+    assert max(elements) <= 3000
+    guide = Path("docs/widget.md").read_text("utf-8")
+    told = re.findall(r"this service, (?:twice|once) \(([0-9.]+) kB with gzip.*?, ([0-9.]+) in Russian", guide)
+    counted = [elements[:2], [sizes[path] for path in frames]]
+    assert told == [tuple(f"{size / 1000:.1f}" for size in pair) for pair in counted]
+
+
+async def test_the_manifest_has_the_pins_of_what_is_served(live: Live) -> None:
+    """Each file of each release with its integrity, and the hash of the style that a shadow fragment brings."""
+    document = json.loads(await text_of(live, "/widget/manifest.json"))
+    for version, files in document["releases"].items():
+        assert len(files) == 3
+        for name, pin in files.items():
+            assert integrity((await text_of(live, f"/widget/{version}/{name}")).encode()) == pin
+    (brought,) = re.findall("<style>(.*?)</style>", await text_of(live, "/widget?shadow=1"))
+    assert f"'{document['style']}'" == hashes(brought)
+    assert document["version"] == releases.RELEASE
+
+
+async def test_a_day_without_rates_shows_nothing_or_a_sentence(live: Live) -> None:
+    """Nothing in a page of the host, a sentence in a frame, a neutral picture."""
+    for path in ("/widget", "/widget/rows.json"):
+        assert (await get(live.url, f"{path}?date=1992-06-30"))[::2] == (404, "")
+    status, _, page = await get(live.url, "/widget/frame?date=1992-06-30&theme=dc3545")
+    assert (status, "These rates are not available right now." in page) == (404, True)
+    status, headers, _ = await get(live.url, "/widget/card.svg?date=1992-06-30")
+    assert (status, headers["Cache-Control"]) == (200, "no-store")
+
+
+async def test_a_line_and_a_bar_have_the_sizes_of_the_guide(live: Live) -> None:
+    """A line is 36 pixels high; a bar that is wider than 970 goes on in a second row."""
+    size = r'<svg [^>]*width="([0-9]+)" height="([0-9]+)"'
+    codes = ",".join(sorted(live.service.history.codes())[:12])
+    shown = []
+    for query in ("layout=line", "layout=bar&codes=USD,EUR", f"layout=bar&codes={codes}"):
+        found = re.search(size, await text_of(live, f"/widget/card.svg?lang=ru&{query}"))
+        assert found
+        shown.append((int(found[1]), int(found[2])))
+    (_, line), (_, small), (wide, high) = shown
+    assert line == 36
+    assert 500 < wide <= 970
+    assert high > small * 3 // 2
 
 
 def written(node: Any) -> str:
