@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from ratesvc.domain.columns import Days
 from ratesvc.domain.history import NEAR, History
-from ratesvc.domain.rates import EXACT, FIRST_DAY, REDENOMINATION, Change, mean, trimmed
+from ratesvc.domain.rates import EXACT, REDENOMINATION, Change, mean, trimmed
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.render.series import SeriesParams, quotients, quotients_of, rates_of
 
@@ -78,7 +78,7 @@ def summaries(history: History, code: str, params: SeriesParams, bounds: Bounds)
     """Each period of the range that has a rate, oldest first."""
     is_split = "RUB" in (code, params.quote)
     # With the month before, because the first change is counted from its last rate.
-    wide = replace(params, since=max(params.since - NEAR, FIRST_DAY))
+    wide = replace(params, since=params.since - NEAR)
     ordinals, units, divisors = quotients_of(history, code, wide)
     numbers = rates_of(history, code, wide).numbers
 

@@ -142,12 +142,22 @@ def test_a_catalogue_or_a_series_is_never_a_part_of_one() -> None:
         *(("ecb", f"/eurofxref-hist{rest}") for rest in (".csv", ".zip", ".xml", "-90d.xml")),
         ("rbc", "/tsv/cb/840.tsv"),
         ("frankfurter", "/v1/2026-04-01.."),
-        ("frankfurter-v2", "/rates?from=2026-04-01"),
+        *(("frankfurter-v2", f"/rates?from=2026-04-01{more}") for more in ("", "&group=week")),
         *(("openexchangerates", f"/api/time-series.json?{april}{more}") for more in ("", "&callback=f")),
     ):
         for held, now in ((part, MONDAY_NOON), (gap, MONDAY_NOON + timedelta(days=3))):
             with pytest.raises(HistoryLoading):
                 content(name, address, now, held)
+
+
+def test_a_month_of_v2_begins_with_the_sheet_that_is_announced() -> None:
+    """On the last evening of April, the first of May has its mean."""
+    held = since_1992()
+    for day in range(28, 32):
+        held.add(Revision(sheet(date(2026, 3, 31) + timedelta(day)), 1, FETCHED))
+    address = "/rates?from=2026-04-28&to=2026-05-01&group=month&quotes=USD"
+    told = exact(content("frankfurter-v2", address, datetime(2026, 4, 30, 15, tzinfo=UTC), held))
+    assert [record["date"] for record in told] == ["2026-04-01", "2026-05-01"]
 
 
 def test_the_zip_holds_the_table_and_is_the_same_each_time() -> None:

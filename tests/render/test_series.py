@@ -202,15 +202,24 @@ def test_the_forms_of_a_series_say_the_same() -> None:
     parts = [tables.rows_of(history, code, params, LAST) for code in params.codes]
     document = json.loads(tables.to_json(head, parts))
     rows = document.pop("rows")
-    assert list(map(json.loads, tables.to_lines(head, parts).splitlines())) == [document, *rows]
+    *lines, end = tables.to_lines(head, parts).split(b"\n")
+    assert (list(map(json.loads, lines)), end) == ([document, *rows], b"")
     assert (document["demo"], len(rows)) == (True, 3)
     named = [tables.for_readers(part, language("en")) for part in parts]
     text = tables.to_csv(named, language("ru")).decode("utf-8-sig")
     assert [row["unit_rate"] for row in csv.DictReader(text.splitlines(), delimiter=";")] == ["1", "1,5", "0,07"]
     assert text.splitlines()[0] == "date;code;name;unit_rate;effective_date"
-    assert tables.to_csv([{"code": ["X"], "name": ['Pound "A", old']}], None) == (
-        b'code,name\r\nX,"Pound ""A"", old"\r\n'
+    assert tables.to_csv([{"code": ["X", "Y"], "name": ['Pound "A"', "Pound, old"]}], None) == (
+        b'code,name\r\nX,"Pound ""A"""\r\nY,"Pound, old"\r\n'
     )
+
+
+def test_a_period_with_a_day_that_is_not_admitted_is_not_complete() -> None:
+    """Its mean may change."""
+    history = held(dict.fromkeys(range(0, 41, 2), (10000, 0)), {}, FIRST + timedelta(days=4))
+    params = SeriesParams(("AAA",), FIRST, LAST, "USD", group="week")
+    complete = [row["complete"] for row in rows_of(history, "AAA", params)]
+    assert complete == [False, False, *[True] * (len(complete) - 3), False]
 
 
 @given(records, records, st.sampled_from([ONE, Decimal("1.37"), Decimal(100)]))
@@ -239,10 +248,10 @@ def comes_to(amount: Decimal, base: Decimal, quote: Decimal, code: str) -> Decim
     return trimmed(rounded(EXACT.multiply(amount, base), quote, significant=28))
 
 
-def held(base: dict[int, tuple[int, int]], quote: dict[int, tuple[int, int]]) -> History:
+def held(base: dict[int, tuple[int, int]], quote: dict[int, tuple[int, int]], *unconfirmed: date) -> History:
     columns = [column("USD", dict.fromkeys(range(0, 41, 2), (10_000, 0))), column("AAA", base), column("BBB", quote)]
     history = History(WorkCalendar())
-    history.fill(columns, Coverage(FIRST, LAST))
+    history.fill(columns, Coverage(FIRST, LAST, unconfirmed))
     return history
 
 

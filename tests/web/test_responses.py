@@ -315,6 +315,9 @@ VARIANTS = (
     *(f"{DAY}/{more}" for more in ("EUR.txt", "USD.txt?quote_currency=EUR")),
     *(f"{SERIES}{more}" for more in ("", "&until=2026-04-10", "&fill=daily", "&group=month", "&quote_currency=EUR")),
     *(f"{TABLE}{more}" for more in ("", "&locale=ru", "&locale=en", "&fill=daily", "&lang=ru", "&group=month")),
+    *(f"/v1/history.csv{more}" for more in ("", "?codes=USD", "?since=2026-04-01")),
+    *("/v1/history.jsonl", "/v1/sheets", "/v1/sheets?since=2026-04-01"),
+    *(f"/currencylayer/live{more}" for more in ("", "?source=EUR", "?currencies=EUR")),
     *("/v1/currencies", "/v1/currencies?lang=ru", "/v1/convert?amount=10&from=USD&to=EUR"),
     *(
         f"/v1/convert?amount={more}"

@@ -55,16 +55,25 @@ async def corrects(bank: Bank, served: Served, day: date) -> None:
         await served.service.poll()
 
 
-async def test_the_list_has_every_sheet_of_a_range_and_what_came_before_each(held: Served) -> None:
+async def test_the_list_has_every_sheet_of_a_range_and_what_came_before_each(
+    held: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A year by default, with the announced sheet. Each row agrees with /v1/rates of that day."""
     document = await listed(held, f"?since={DAYS[3]}&until={THURSDAY}")
     assert (document["since"], document["until"]) == (str(DAYS[3]), str(THURSDAY))
     assert days(document) == [str(day) for day in DAYS[3:-1]]
-    for row in document["rows"]:
-        answer = json.loads((await held.get(f"/v1/rates/{row['effective_date']}"))[2])
-        assert row == {name: answer[name] for name in row}
+    await agree_with_rates(held, document)
     assert days(await listed(held)) == [str(day) for day in DAYS]
     assert (await listed(held))["since"] == "2025-04-24"
+    assert "demo" not in document
+    monkeypatch.setattr(held.service, "demo", True)
+    assert (await listed(held, f"?since={DAYS[4]}"))["demo"] is True
+
+
+async def agree_with_rates(served: Served, document: dict[str, Any]) -> None:
+    for row in document["rows"]:
+        answer = json.loads((await served.get(f"/v1/rates/{row['effective_date']}"))[2])
+        assert row == {name: answer[name] for name in row}
 
 
 async def test_a_nightly_import_is_told_of_new_and_corrected_sheets_and_of_no_others(
@@ -84,6 +93,7 @@ async def test_a_nightly_import_is_told_of_new_and_corrected_sheets_and_of_no_ot
     ]
     assert news["since"] == "2025-04-24"
     assert (await listed(held, f"?after={news['cursor']}"))["rows"] == []
+    await agree_with_rates(held, news)
 
 
 async def test_a_day_that_is_not_admitted_is_named_and_told_once_a_person_releases_it(
@@ -106,7 +116,7 @@ async def test_a_day_that_is_not_admitted_is_named_and_told_once_a_person_releas
     [case] = [case for case in await held.service.quarantine.cases() if case.effective_date == SATURDAY]
     await held.service.release(case.name)
     released = await listed(held, f"?after={news['cursor']}")
-    assert days(released) == [str(SATURDAY)]
+    assert [(row["effective_date"], row["flags"][-1:]) for row in released["rows"]] == [(str(SATURDAY), ["released"])]
     assert "unconfirmed" not in released
 
 
