@@ -9,10 +9,10 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
+from cases import FOLDER
 from fake_bank import sheet, workdays
 from figures import TABLE, Document, Row
 
@@ -25,7 +25,6 @@ from ratesvc.domain.rates import Quote, Revision
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.web.params import MOST_POINTS
 
-CASES = Path(__file__).parent / "golden" / "dialects"
 FETCHED = datetime(2026, 4, 24, 13, 20, 5, tzinfo=UTC)
 FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
 MONDAY_NOON = datetime(2026, 4, 27, 9, tzinfo=UTC)
@@ -137,7 +136,7 @@ def addresses() -> Iterator[str]:
 def refused() -> Iterator[tuple[str, int]]:
     """Each address that cases.txt of a dialect shows to be refused with a status of its own, and the status."""
     for name in DIALECTS:
-        text = (CASES / name / "cases.txt").read_text("utf-8")
+        text = (FOLDER / "dialects" / name / "cases.txt").read_text("utf-8")
         for address, status in re.findall(r"^GET (\S+)\n  ([34]\d\d) ", text, re.MULTILINE):
             yield (dialect(name).prefix or f"/{name}") + address, int(status)
 

@@ -7,17 +7,15 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from textwrap import indent
 from typing import Any
 from xml.dom import minidom
 from zipfile import ZipFile
 
+import cases
 import pytest
 from conftest import golden
 from fake_bank import sheet
-from processes import ROOT
 from spoken import (
-    CASES,
     FETCHED,
     FILES,
     FRIDAY,
@@ -69,7 +67,7 @@ def decoded(body: bytes, media: str) -> str:
 
 
 def replayed(name: str, line: str, held: History) -> str:
-    """The answer to a line of cases.txt, indented."""
+    """The answer to a line of cases.txt."""
     asked = re.fullmatch(r"GET (\S*)(?: at (\S+))?(?: as (\S+))?", line)
     assert asked, f"{line!r} is no «GET address», with «at a moment» or «as a media type» behind it"
     address, moment, accept = asked.groups()
@@ -80,19 +78,14 @@ def replayed(name: str, line: str, held: History) -> str:
     except RatesvcError as error:
         refusal = dialect(name).refuse(error)
         said = f"{refusal.status} {refusal.media}\n{decoded(refusal.content, refusal.media)}"
-    return indent(said, "  ")
+    return said
 
 
 @pytest.mark.parametrize("name", DIALECTS)
 def test_each_case_has_its_answer(name: str) -> None:
-    """cases.txt of a dialect says what it answers, and why: a remark, a request, and the answer below it."""
-    file = CASES / name / "cases.txt"
-    assert file.exists(), f"{file.relative_to(ROOT)} is missing: write lines «GET /address», then UPDATE_GOLDEN=1"
-    held = since_1992()
-    lines = [line for line in file.read_text("utf-8").splitlines() if not line.startswith("  ")]
-    assert any(line.startswith("GET ") for line in lines)
-    talk = [f"{line}\n{replayed(name, line, held)}" if line.startswith("GET") else line for line in lines]
-    golden(f"dialects/{name}/cases.txt", "\n".join(talk) + "\n")
+    """cases.txt of a dialect says what it answers, and why."""
+    file, held = f"dialects/{name}/cases.txt", since_1992()
+    cases.check(file, {line: replayed(name, line, held) for line in cases.questions(file)})
 
 
 def errors() -> Iterator[tuple[str, RatesvcError]]:

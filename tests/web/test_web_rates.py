@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
+import cases
 import pytest
 from conftest import Clock, Served, eventually
 from fake_bank import Bank, sheet
@@ -89,50 +90,13 @@ async def test_codes_select_rows_and_quote_gives_cross_rates(served: Served) -> 
     assert abs(document["rates"]["RUB"]["unit_rate"] * sheet(FRIDAY).by_code["USD"].value - 1) < Decimal("1e-9")
 
 
-async def test_a_wrong_parameter_is_named_with_its_value_and_what_it_takes(served: Served) -> None:
-    """Also one that is part of the path. The type is stable."""
-    for path, parameter, given, words in (
-        ("/v1/rates?code=USD", "code", "USD", "Did you mean codes?"),
-        ("/v1/rates?codes=USD&codes=EUR", "codes", "EUR", "given twice"),
-        ("/v1/rates?codes=USD,", "codes", "USD,", "ISO 4217"),
-        ("/v1/rates?codes=RUB", "codes", "RUB", "leaves nothing to show"),
-        ("/v1/rates?lang=qq", "lang", "qq", "language tag"),
-        ("/v1/rates/2026-02-30", "date", "2026-02-30", "YYYY-MM-DD"),
-        ("/v1/rates/2026-04-24.xlsx", "date", "2026-04-24.xlsx", "Excel read .csv"),
-        ("/v1/rates/24.04.2026", "date", "24.04.2026", "YYYY-MM-DD"),
-        ("/v1/rates/today/US.txt", "code", "US", "ISO 4217"),
-        ("/v1/rates/2026-04-24?revision=0", "revision", "0", "1 to 9999"),
-        ("/v1/series", "codes", None, "codes is missing"),
-        ("/v1/series?codes=USD&since=2026-02-30", "since", "2026-02-30", "YYYY-MM-DD"),
-        ("/v1/series?codes=USD&since=2026-04-24&until=2026-04-23", "since", "2026-04-24", "later than until"),
-        ("/v1/series?codes=USD&group=day", "group", "day", "week, month, quarter, year"),
-        ("/v1/series?codes=USD&group=month&fill=daily", "fill", "daily", "cannot be combined"),
-        ("/v1/series?codes=USD&dates=today&since=2026-04-01", "since", "2026-04-01", "dates and since cannot"),
-        ("/v1/series?codes=USD&dates=2026-04-24,2026-04-31", "dates", "2026-04-31", "YYYY-MM-DD"),
-        ("/v1/series?codes=USD&dates=2026-04-24,", "dates", "2026-04-24,", "separated by commas"),
-        ("/v1/series?codes=USD&last=0", "last", "0", "1 to 9999"),
-        ("/v1/convert", "from", None, "from is missing. It takes one ISO 4217 code"),
-        ("/v1/convert?from=USD&date=tomorrow", "date", "tomorrow", "as YYYY-MM-DD, or today, or next"),
-        ("/v1/series?codes=USD&since=2026-04-25", "since", "2026-04-25", "which is 2026-04-24 by default: give until"),
-        ("/v1/series?codes=USD&format=csv", "format", "csv", "suffix of the path, such as .csv"),
-        ("/v1/series?codes=USD&lang=ru", "lang", "ru", "for the addresses that end with .csv"),
-        ("/v1/series?codes=USD&locale=ru", "locale", "ru", "for the addresses that end with .csv"),
-        ("/v1/convert?from=USD&amount=1_000", "amount", "1_000", "decimal number"),
-        ("/v1/currencies?lng=ru", "lng", "ru", "Did you mean lang?"),
-        ("/chart.svg?codes=USD&width=1", "width", "1", "320 to 1600"),
-    ):
-        status, _, body = await served.get(path)
-        problem = read(body)
-        assert (status, problem["type"]) == (400, "urn:ratesvc:bad_request"), path
-        assert (problem["parameter"], problem["given"]) == (parameter, given), path
-        assert words in problem["detail"], path
-
-
-async def test_an_address_with_another_suffix_names_the_forms(served: Served) -> None:
-    """Whoever asks for .xlsx learns that Excel reads .csv."""
-    for path, said in (("/v1/rates.xlsx", True), ("/v1/series.json", True), ("/v1/nothing", False)):
-        status, _, body = await served.get(path)
-        assert (status, "Excel read .csv" in read(body)["detail"]) == (404, said), path
+async def test_a_refusal_names_the_parameter_its_value_and_what_it_takes(served: Served) -> None:
+    """Also one that is part of the path, and a day of another form. The type is stable."""
+    asked = cases.questions("problems.txt")
+    answers = {path: await served.get(path) for path in asked}
+    cases.check("problems.txt", {path: body.decode() for path, (_, _, body) in answers.items()})
+    for status, headers, body in answers.values():
+        assert (status, headers["Content-Type"]) == (read(body)["status"], "application/problem+json")
 
 
 def test_a_currency_that_the_sheet_lacks_is_named() -> None:

@@ -1,0 +1,34 @@
+"""Golden files of questions and answers: lines that begin with # say why, and below each question stands its answer.
+
+To add a case, write its line. UPDATE_GOLDEN=1 writes all answers anew; look at the difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from textwrap import indent
+
+from conftest import golden
+
+FOLDER = Path(__file__).parent / "golden"
+
+
+def lines(name: str) -> list[str]:
+    """The remarks and questions of the file."""
+    file = FOLDER / name
+    assert file.exists(), f"{file} is missing: write its questions, then run this test with UPDATE_GOLDEN=1"
+    return [line for line in file.read_text("utf-8").splitlines() if not line.startswith("  ")]
+
+
+def questions(name: str) -> list[str]:
+    """What the file asks."""
+    found = [line for line in lines(name) if line and not line.startswith("#")]
+    assert found, f"{FOLDER / name} asks nothing"
+    return found
+
+
+def check(name: str, answers: Mapping[str, str]) -> None:
+    """Compare the answer to each question with the one in the file."""
+    shown = (f"{line}\n{indent(answers[line], '  ')}" if line in answers else line for line in lines(name))
+    golden(name, "".join(f"{line.rstrip()}\n" for line in shown))
