@@ -80,4 +80,4 @@ def _make_days_fit(path: str, query: dict[str, Any]) -> None:
     for name in EXCLUDED if "dates" in query else ["since"] if "last" in query else []:
         query.pop(name, None)
     if "after" in query:
-        query["after"] = "1992-07-01_1992-06-30_"
+        query["after"] = "1992-07-01_1992-07-01_AAAA"
