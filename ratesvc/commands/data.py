@@ -117,20 +117,29 @@ async def decide(settings: Settings, action: str, name: str | None, *, as_json: 
     """Do one action on the quarantine and print a report. A service may run meanwhile. Raises RatesvcError."""
     require_data(settings, demo=False)
     async with opened(settings, demo=False) as service:
-        case = await service.quarantine.case(name) if name is not None else None
-        document, text = await (_ACTIONS[action](service, case) if case else _list(service))
+        document, text = await _done(service, action, name)
         click.echo(encode(document) if as_json else text, nl=as_json)
 
 
-async def _list(service: Service) -> Report:
-    """One line for each document, the newest first."""
-    records = list(map(_record, await service.quarantine.cases()))
-    if not records:
-        click.echo("Nothing waits.", err=True)
-    return records, "".join(map(_line, records))
+async def _done(service: Service, action: str, name: str | None) -> Report:
+    if name is None:
+        records = list(map(_record, await service.quarantine.cases()))
+        if not records:
+            click.echo("Nothing waits.", err=True)
+        return records, "".join(map(_line, records))
+    case = await service.quarantine.case(name)
+    if action == "show":
+        return _shown(service, case)
+    if action == "raw":
+        return None, case.raw
+    if action == "release":
+        day, number = (await service.release(case.name)).key
+        return {"effective_date": day, "revision": number}, f"Published: the sheet of {day}, revision {number}.\n"
+    await service.quarantine.drop([case.name])
+    return {"dropped": case.name}, f"Dropped: {case.name}.\n"
 
 
-async def _show(service: Service, case: Case) -> Report:
+def _shown(service: Service, case: Case) -> Report:
     """The reasons, and the figures with those of the sheet before it; suspect currencies are marked."""
     record = _record(case)
     try:
@@ -144,27 +153,6 @@ async def _show(service: Service, case: Case) -> Report:
     rates = {quote.code: {"now": _figures(quote), "before": _figures(earlier)} for quote, earlier in pairs}
     rows = "".join(_row(*pair, is_suspect=pair[0].code in suspects) for pair in pairs)
     return {**record, "suspects": sorted(suspects), "rates": rates}, _line(record) + rows
-
-
-async def _raw(_: Service, case: Case) -> Report:
-    """The Bank's own bytes."""
-    return None, case.raw
-
-
-async def _release(service: Service, case: Case) -> Report:
-    """Publish it."""
-    revision = await service.release(case.name)
-    day, number = revision.key
-    return {"effective_date": day, "revision": number}, f"Published: the sheet of {day}, revision {number}.\n"
-
-
-async def _drop(service: Service, case: Case) -> Report:
-    """Remove it from the quarantine."""
-    await service.quarantine.drop([case.name])
-    return {"dropped": case.name}, f"Dropped: {case.name}.\n"
-
-
-_ACTIONS = {"show": _show, "raw": _raw, "release": _release, "drop": _drop}
 
 
 def _record(case: Case) -> dict[str, Any]:

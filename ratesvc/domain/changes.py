@@ -66,7 +66,10 @@ class Cursor:
         first, last = iso_day(since), iso_day(until)
         if first is None or last is None or first < FIRST_DAY or last < first:
             return None
-        cursor = cls(Days(first, last), _decoded(checks))
+        try:
+            cursor = cls(Days(first, last), urlsafe_b64decode(checks))
+        except ValueError:
+            return None
         return cursor if len(cursor.checks) == _CHECK_BYTES * len(list(_parts(cursor.days))) else None
 
     def __str__(self) -> str:
@@ -91,10 +94,3 @@ def _parts(days: Days) -> Iterator[Days]:
     for ordinal in range(recent.toordinal(), days.until.toordinal() + 1):
         day = date.fromordinal(ordinal)
         yield Days(day, day)
-
-
-def _decoded(text: str) -> bytes:
-    try:
-        return urlsafe_b64decode(text)
-    except ValueError:
-        return b""

@@ -58,12 +58,6 @@ class Route:
         self.durations[0] += 1
 
 
-def _revision() -> str:
-    """The commit from which the package was built; empty in a clone."""
-    file = files("ratesvc").joinpath("revision")
-    return file.read_text("ascii") if file.is_file() else ""
-
-
 class Metrics(Collector):
     """Everything that one service counts."""
 
@@ -74,7 +68,10 @@ class Metrics(Collector):
         self._gauges: set[str] = set()
         labels = ("version", "revision", "python")
         build = Gauge("ratesvc_build_info", "Always 1.", labels, registry=self.registry)
-        build.labels(__version__, _revision(), platform.python_version()).set(1)
+        # The commit from which the package was built; in a clone there is no such file.
+        file = files("ratesvc").joinpath("revision")
+        revision = file.read_text("ascii") if file.is_file() else ""
+        build.labels(__version__, revision, platform.python_version()).set(1)
         self.fetches = self._counter("fetches", "Refreshes, by outcome", "outcome")
         self.quarantined = self._counter("quarantined", "Documents put into quarantine", "reason")
         self.redis_errors = self._counter("redis_errors", "Calls to Redis that failed", "kind")
@@ -142,6 +139,9 @@ def watch(service: Service) -> None:
 
         return read
 
+    def midnight(_: Snapshot, newest: Revision) -> float:
+        return at(newest.effective_date, time.min).timestamp()
+
     see("redis_up", "Whether Redis answers and takes writes.", lambda: telemetry.trouble is None)
     see("lease_held", "Whether this replica is the one that polls.", lambda: service.store.poll_lease.held)
     see("waits_for_turn", "How many tasks, poll and backfill, another replica does.", lambda: len(telemetry.waiting))
@@ -156,7 +156,7 @@ def watch(service: Service) -> None:
     see("refresh_next_timestamp_seconds", "When the next one is due.", lambda: _stamp(service.next_poll_at))
     see("publications_missed", "Sheets that are overdue.", of_sheet(lambda snapshot, _: snapshot.publications_missed))
     see("stale", "Whether today's own sheet is missing.", of_sheet(lambda snapshot, _: snapshot.stale))
-    see("sheet_date_timestamp_seconds", "Moscow midnight of the newest sheet's day.", of_sheet(_midnight))
+    see("sheet_date_timestamp_seconds", "Moscow midnight of the newest sheet's day.", of_sheet(midnight))
     calendar, steps = service.history.calendar, "Steps of the backfill that runs"
     known_until = _stamp(at(calendar.known_until, time.min))
     see("calendar_known_until_timestamp_seconds", "The last day whose days off are known.", lambda: known_until)
@@ -169,7 +169,3 @@ def watch(service: Service) -> None:
 
 def _stamp(moment: datetime | None) -> float:
     return moment.timestamp() if moment else 0.0
-
-
-def _midnight(_: Snapshot, newest: Revision) -> float:
-    return at(newest.effective_date, time.min).timestamp()

@@ -85,7 +85,9 @@ class _Writer:
 async def _sheets(service: Service, request: web.Request) -> Answer:
     params, publication = StrictParams(request, "/v1/sheets"), service.publisher.require()
     history, today = service.history, moscow_day(service.clock())
-    after = _cursor(params)
+    after = Cursor.from_text(params.text("after")) if params.has("after") else None
+    if params.has("after") and after is None:
+        raise params.malformed("after")
     newest, begins = max(today, history.days[-1]), after.days.since if after else None
     days, held = days_of(params, service, newest, begins), Holdings.of(history)
 
@@ -95,11 +97,3 @@ async def _sheets(service: Service, request: web.Request) -> Answer:
 
     key, queue = ("sheets", days, after), Queue.of((days.until - days.since).days)
     return Answer(await publication.body_in_thread(key, render, service.workers, queue, packed=params.packed), RATES)
-
-
-def _cursor(params: StrictParams) -> Cursor | None:
-    if not params.has("after"):
-        return None
-    if cursor := Cursor.from_text(params.text("after")):
-        return cursor
-    raise params.malformed("after")

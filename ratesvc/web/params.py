@@ -254,28 +254,25 @@ class LenientParams:
         usual = View.usual(self.choice("layout", views.LAYOUTS))
         is_table, is_inline = usual.layout == views.LAYOUTS[0], usual.layout == "inline"
         asked, codes = self._asked_codes(), self.codes(known)
+        allowed, columns = views.COLUMNS_OF_A_SENTENCE if is_inline else views.COLUMNS, self.words("columns", 10)
+        decimals = self.choice("decimals", (str(usual.figures.decimals), *views.DECIMALS))
         return replace(
             usual,
             # A sentence is a number without a name: that of another currency would pass for it.
             codes=(asked or codes)[:1] if is_inline else codes,
-            columns=self._columns(views.COLUMNS_OF_A_SENTENCE if is_inline else views.COLUMNS) or usual.columns,
+            columns=tuple(name for name in allowed if name in columns) or usual.columns,
             heading=self.text("heading", views.LONGEST_HEADING),
             spark=int(self.choice("spark", list(map(str, views.SPARKS)))) if is_table else 0,
-            figures=self._figures(usual.figures),
+            figures=Figures(
+                int(decimals),
+                per_unit=self.switch("unit", is_on=usual.figures.per_unit),
+                symbols=self.switch("symbols", is_on=usual.figures.symbols),
+            ),
             href=self._address("href"),
             head=not is_table or self.switch("head", is_on=True),
             pending=self.switch("pending"),
             converter=not is_inline and self.switch("converter", is_on=usual.layout == "converter"),
         )
-
-    def _columns(self, allowed: Sequence[str]) -> tuple[str, ...]:
-        given = self.words("columns", 10)
-        return tuple(name for name in allowed if name in given)
-
-    def _figures(self, usual: Figures) -> Figures:
-        decimals = self.choice("decimals", (str(usual.decimals), *views.DECIMALS))
-        unit, symbols = self.switch("unit", is_on=usual.per_unit), self.switch("symbols", is_on=usual.symbols)
-        return Figures(int(decimals), unit, symbols)
 
     def switch(self, name: str, *, is_on: bool = False) -> bool:
         """0 or 1; `is_on` says what it is otherwise."""

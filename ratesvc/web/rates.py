@@ -31,10 +31,32 @@ def routes(service: Service) -> dict[str, Handler]:
 
 
 async def _sheet(service: Service, path: str, request: web.Request) -> Answer:
-    params = _SheetParams(request, service, path)
-    answer = _in_force(service, request.match_info.get("date", "today"))
-    shown = answer if params.revision is None else service.history.in_revision(answer, params.revision)
-    return Answer(params.body(shown), caching_of(service, answer))
+    """`path` is an address of the contract; its ending decides between CSV and JSON."""
+    params, is_csv = StrictParams(request, path), path.endswith(".csv")
+    language = params.given_language("lang") if is_csv else params.language()
+    locale, quote, codes = params.given_language("locale"), params.code("quote_currency"), params.codes()
+    publication = service.publisher.require()
+    for code in (quote, *(codes or ())):
+        known(code, service)
+    answer = shown = _in_force(service, request.match_info.get("date", "today"))
+    if params.has("revision"):
+        shown = service.history.in_revision(answer, params.number("revision"))
+
+    def render() -> Body:
+        check_listed(shown, quote)
+        if not is_csv:
+            spoken = language or language_or_default(None)
+            return Body(json.rates(shown, spoken, quote=quote, codes=codes, demo=service.demo), json.JSON)
+        rows = tables.rows_of_sheet(shown, quote, codes)
+        is_old = shown.revision.effective_date < REDENOMINATION and "RUB" in (quote, *rows["code"])
+        table = tables.for_readers(rows, language, has_old_roubles=is_old)
+        disposition = ("Content-Disposition", f'attachment; filename="rates-{shown.requested_date}.csv"')
+        return Body(tables.to_csv([table], locale), tables.CSV, (disposition,))
+
+    days = shown.requested_date, shown.revision.effective_date, params.text("revision")
+    tags = tuple(spoken and spoken.tag for spoken in (language, locale))
+    key = ("rates", *days, is_csv, tags, quote, None if codes is None else tuple(sorted(codes)))
+    return Answer(publication.body(key, render), caching_of(service, answer))
 
 
 async def _one_number(service: Service, request: web.Request) -> Answer:
@@ -63,44 +85,6 @@ def day_named(text: str, service: Service, name: str = "date") -> date:
         following = service.history.calendar.effective_date_after(snapshot.in_force.effective_date)
         raise NotYetSet(following, snapshot.next_due_at, overdue=snapshot.next_overdue)
     return snapshot.announced.effective_date
-
-
-class _SheetParams:
-    """Which rows of a sheet to show, and how."""
-
-    def __init__(self, request: web.Request, service: Service, path: str) -> None:
-        """`path` is an address of the contract; its ending decides between CSV and JSON."""
-        params = StrictParams(request, path)
-        self._service = service
-        self._is_csv = path.endswith(".csv")
-        self._language = params.given_language("lang") if self._is_csv else params.language()
-        self._locale = params.given_language("locale")
-        self._quote = params.code("quote_currency")
-        self._codes = params.codes()
-        self.revision = params.number("revision") if params.has("revision") else None
-        self._publication = service.publisher.require()
-        for code in (self._quote, *(self._codes or ())):
-            known(code, service)
-
-    def body(self, answer: InForce) -> Body:
-        """The finished body, rendered at the first request for it."""
-        codes = None if self._codes is None else tuple(sorted(self._codes))
-        tags = tuple(language and language.tag for language in (self._language, self._locale))
-        shown = self.revision, self._is_csv, tags, self._quote, codes
-        key = ("rates", answer.requested_date, answer.revision.effective_date, *shown)
-        return self._publication.body(key, lambda: self._render(answer))
-
-    def _render(self, answer: InForce) -> Body:
-        check_listed(answer, self._quote)
-        if self._is_csv:
-            rows = tables.rows_of_sheet(answer, self._quote, self._codes)
-            is_old = answer.revision.effective_date < REDENOMINATION and "RUB" in (self._quote, *rows["code"])
-            table = tables.for_readers(rows, self._language, has_old_roubles=is_old)
-            disposition = ("Content-Disposition", f'attachment; filename="rates-{answer.requested_date}.csv"')
-            return Body(tables.to_csv([table], self._locale), tables.CSV, (disposition,))
-        language = self._language or language_or_default(None)
-        content = json.rates(answer, language, quote=self._quote, codes=self._codes, demo=self._service.demo)
-        return Body(content, json.JSON)
 
 
 def known(code: str, service: Service) -> str:
