@@ -26,9 +26,9 @@ from ratesvc.service.event_feed import EventFeed
 from ratesvc.service.health import Check
 from ratesvc.service.publication import Publication, Publisher, Workers
 from ratesvc.service.refresh import Cycle, Refresher
-from ratesvc.service.schedule import BACKFILL_AGAIN_S, SOON_S, Schedule, next_poll_s
+from ratesvc.service.schedule import BACKFILL_AGAIN_S, SOON_S, Schedule, Watchdog, next_poll_s
 from ratesvc.service.sync import Sync
-from ratesvc.service.telemetry import Telemetry, Watchdog
+from ratesvc.service.telemetry import Telemetry
 from ratesvc.storage.embedded import Engine
 from ratesvc.storage.redis import Call, RedisConnection
 from ratesvc.storage.store import Store

@@ -10,8 +10,8 @@ from ratesvc import __version__
 from ratesvc.render.json import encode
 from ratesvc.service.app import Service
 from ratesvc.service.health import Check
-from ratesvc.service.metrics import CONTENT_TYPE, watch
-from ratesvc.service.telemetry import BLOCKED_S
+from ratesvc.service.schedule import BLOCKED_S
+from ratesvc.service.telemetry import CONTENT_TYPE, watch
 from ratesvc.web.problems import uncached
 from ratesvc.web.responses import Handler
 

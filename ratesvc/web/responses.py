@@ -20,8 +20,8 @@ from multidict import CIMultiDictProxy
 from ratesvc.bank.client import DEMO_HEADER
 from ratesvc.errors import RatesvcError
 from ratesvc.service.app import Service
-from ratesvc.service.metrics import Route
 from ratesvc.service.publication import LONG, Body, Publication
+from ratesvc.service.telemetry import Route
 from ratesvc.web.caching import DATED, NO_STORE, Caching, changes_at
 from ratesvc.web.problems import COMMON, INTERNAL, MISDIRECTED, RETRY_AFTER, problem, refusal
 

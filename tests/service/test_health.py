@@ -26,7 +26,7 @@ from ratesvc.service import health
 from ratesvc.service.app import Service
 from ratesvc.service.backfill import Progress
 from ratesvc.service.refresh import Cycle
-from ratesvc.service.telemetry import Watchdog
+from ratesvc.service.schedule import Watchdog
 
 THURSDAY, FRIDAY, SATURDAY = (date(2026, 4, day) for day in (23, 24, 25))
 NOON = datetime(2026, 4, 24, 9, tzinfo=UTC)

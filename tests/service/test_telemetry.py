@@ -27,9 +27,9 @@ from ratesvc.config import Log, Settings
 from ratesvc.domain.workdays import at, utc_now
 from ratesvc.errors import FetchFailed, SourceError, StoreUnavailable
 from ratesvc.service.backfill import Progress
-from ratesvc.service.metrics import Metrics, Route
 from ratesvc.service.refresh import Cycle
-from ratesvc.service.telemetry import BLOCKED_S, Telemetry, Watchdog
+from ratesvc.service.schedule import BLOCKED_S, Watchdog
+from ratesvc.service.telemetry import Metrics, Route, Telemetry
 from ratesvc.storage.records import Case
 from ratesvc.storage.redis import Call
 from ratesvc.storage.store import Store
@@ -280,8 +280,8 @@ async def test_trouble_with_redis_is_logged_once_for_each_kind(monkeypatch: pyte
 async def test_a_blocked_loop_is_noticed_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread notices the block and its line, and a request right after the block sees it."""
     assert BLOCKED_S == 10, "docs/logs.md says so"
-    monkeypatch.setattr("ratesvc.service.telemetry.ASK_S", 0.02)
-    monkeypatch.setattr("ratesvc.service.telemetry.BLOCKED_S", 0.1)
+    monkeypatch.setattr("ratesvc.service.schedule.ASK_S", 0.02)
+    monkeypatch.setattr("ratesvc.service.schedule.BLOCKED_S", 0.1)
     places: list[str] = []
     noticed = threading.Event()
 

@@ -29,8 +29,8 @@ from ratesvc.errors import (
     UnknownCurrency,
     UnknownRevision,
 )
-from ratesvc.service.metrics import Route
 from ratesvc.service.publication import Body, Publication
+from ratesvc.service.telemetry import Route
 from ratesvc.web.caching import RATES, Caching
 from ratesvc.web.problems import problem, problem_of
 from ratesvc.web.responses import Answer, Reply, has_it, preferred
