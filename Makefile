@@ -105,6 +105,7 @@ lock: .venv/ready-dev
 	$(COMPILE) --no-binary curlify tests/clients/requirements.in -o tests/clients/requirements.lock
 	$(COMPILE) --no-binary pendulum --no-binary memoization tests/clients/tap/requirements.in -o tests/clients/tap/requirements.lock
 	$(COMPILE) tests/fuzz/requirements.in -o tests/fuzz/requirements.lock
+	$(COMPILE) -c requirements-dev.lock tests/mutants/requirements.in -o tests/mutants/requirements.lock
 	cd tests/clients && npm install --silent --package-lock-only --ignore-scripts
 
 # A wheel, a source archive, and the WordPress plugin, made by the locked tools.
@@ -147,10 +148,20 @@ fuzz: .venv-fuzz/ready
 	for target in documents dynamic catalogue query; do .venv-fuzz/bin/python tests/fuzz/fuzz.py $$target \
 	  -max_total_time=$$(($(SECONDS) / 4)) -max_len=16384 -print_final_stats=1 || exit 1; done
 
-# Changes the pure modules a little, many times; a test must notice each change. Takes some minutes a module.
-MODULES =
-mutants: .venv/ready-dev
-	PYTHONPATH=.:tests:tests/faults $(BIN)/python tests/mutants/mutate.py $(MODULES)
+# mutmut changes the pure modules a little, many times; a test must notice each change. Takes some minutes a module.
+# ARGS='ratesvc.domain.rates*' takes one; `mutmut show NAME` in build/mutants shows a change that no test noticed.
+MUTMUT = cd build/mutants && PYTHONPATH=tests:tests/faults ../../.venv-mutants/bin/mutmut
+mutants: .venv-mutants/ready
+	rm -rf build/mutants && mkdir -p build/mutants
+	git ls-files -z ratesvc tests pyproject.toml | tar --null --files-from - --create | tar --extract --directory build/mutants
+	$(MUTMUT) run $(ARGS)
+	$(MUTMUT) results
+
+.venv-mutants/ready: requirements-dev.lock tests/mutants/requirements.lock .venv/bin/python
+	@$(BIN)/python -m venv --clear .venv-mutants >/dev/null
+	@.venv-mutants/bin/python $(LOCKED) requirements-dev.lock
+	@.venv-mutants/bin/python $(LOCKED) tests/mutants/requirements.lock
+	@touch $@
 
 .venv-fuzz/ready: requirements.lock tests/fuzz/requirements.lock
 	@$$( $(FUZZ_PYTHON) ) -m venv --clear .venv-fuzz >/dev/null || { echo "fuzzing needs $(FUZZ_PYTHONS)" >&2; exit 1; }
