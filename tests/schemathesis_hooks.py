@@ -79,5 +79,7 @@ def _make_days_fit(path: str, query: dict[str, Any]) -> None:
         query["dates"] = ",".join(day for day in query["dates"].split(",") if iso_day(day)) or "today"
     for name in EXCLUDED if "dates" in query else ["since"] if "last" in query else []:
         query.pop(name, None)
+    for name in ("since", "until") if "period" in query else ():
+        query.pop(name, None)
     if "after" in query:
         query["after"] = "1992-07-01_1992-07-01_AAAA"

@@ -69,7 +69,7 @@ def test_no_number_of_the_bank_becomes_a_float(name: str) -> None:
 
 TEMPLATES = {path.name: path.read_text("utf-8") for path in (PACKAGE / "render/templates").rglob("*.*")}
 # What is written as it is: our styles and scripts, and in snippets.html code that the builder escapes as a whole.
-AS_IT_IS = re.compile(r'(style|script)\("[a-z]+"\)|rules|ground_hash|included|iframe\(origin .*|jsx(_style)?\(.*')
+AS_IT_IS = re.compile(r'(style|script)\("[a-z-]+"\)|rules|ground_hash|included|iframe\(origin .*|jsx(_style)?\(.*')
 
 
 @pytest.mark.parametrize("name", sorted(TEMPLATES))

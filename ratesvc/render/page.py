@@ -10,11 +10,14 @@ from functools import cache
 from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from ratesvc.render import png
 
 HTML = "text/html; charset=utf-8"
+FRAME_STYLE = "border:0;max-width:100%"
+OLD_FRAME = f'frameborder="0" style="{FRAME_STYLE}"'
+"""The looks of a frame for programs that leave out styles, as WordPress does, but not this old attribute."""
 PERMISSIONS = ("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
 
 STEPS = {
@@ -59,6 +62,12 @@ def page(template: str, **values: object) -> str:
 def picture_of(site: Site, path: str) -> str:
     """The address of a PNG of this service; empty where it draws none."""
     return f"{site.public_url}/{path}" if png.installed() else ""
+
+
+def iframe(address: str, title: str, size: tuple[int, int], looks: str = f'style="{FRAME_STYLE}"') -> str:
+    """The code of a frame of this size, or narrower with its host; `looks` is the attribute that gives it its style."""
+    code = '<iframe src="{}" width="{}" height="{}" {} loading="lazy" title="{}"></iframe>'
+    return code.format(escape(address), *size, looks, escape(title))
 
 
 @cache

@@ -30,7 +30,7 @@ from ratesvc.render.widget.builder import HEIGHTS, WIDTHS, Choice, Notice
 from ratesvc.render.widget.view import LAYOUTS, LONGEST_ADDRESS, MOST_CODES
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Queue
-from ratesvc.web import problems
+from ratesvc.web import charts, problems
 from ratesvc.web.caching import HOURLY, ICON, NO_STORE, REFERENCE, caching_of
 from ratesvc.web.params import LenientParams, StrictParams, one_code, page_language, wants_packed
 from ratesvc.web.problems import EVERY_PROBLEM, problem_of, see_other, uncached
@@ -53,8 +53,8 @@ CATALOGUE = "/.well-known/api-catalog"
 LINKSET = 'application/linkset+json; profile="https://www.rfc-editor.org/info/rfc9727"'
 TEXT = "text/plain; charset=utf-8"
 ROBOTS = (
-    b"User-agent: *\nDisallow: /rate?\nDisallow: /chart\nDisallow: /widget\n"
-    b"Allow: /chart.png\nAllow: /widget/card.png\n"
+    b"User-agent: *\nDisallow: /rate?\nDisallow: /chart?\nDisallow: /chart.svg\nDisallow: /chart/\nDisallow: /widget\n"
+    b"Allow: /widget/card.png\n"
 )
 """The pages may be searched, but not every rate of every day, nor what other pages embed. Previews need pictures."""
 EXAMPLES = {JSON, NDJSON, "text/plain", "text/csv"}
@@ -65,6 +65,7 @@ def routes(service: Service, site: Site, others: Mapping[str, Handler]) -> dict[
     return {
         "/": _in_the_readers_language(partial(_home, service, site)),
         "/rate": _in_the_readers_language(partial(_rate, service, site)),
+        charts.PAGE: _in_the_readers_language(partial(charts.page, service, site, charts.PAGE)),
         "/openapi.json": partial(_document, service, site),
         "/docs": _in_the_readers_language(partial(_docs, service, site, others, asyncio.Lock())),
         **{f"/docs/{name}": _in_the_readers_language(partial(_guide, service, site, name)) for name in GUIDES},

@@ -1,4 +1,4 @@
-"""/v1/series, /v1/convert, /v1/currencies and the charts: history over HTTP, all of it from memory."""
+"""/v1/series, /v1/convert and /v1/currencies: history over HTTP, all of it from memory."""
 
 from __future__ import annotations
 
@@ -6,20 +6,15 @@ from bisect import bisect_right
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
-from decimal import Decimal
 from functools import partial
 
 from aiohttp import web
 
 from ratesvc.domain.columns import Days
 from ratesvc.domain.history import History, on_day
-from ratesvc.domain.rates import OLD_IN_NEW, ONE, REDENOMINATION
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import BadRequest, BeforeHistory
-from ratesvc.render import json, png, series, tables
-from ratesvc.render.language import language_or_default
-from ratesvc.render.page import policy
-from ratesvc.render.pages import chart
+from ratesvc.render import json, series, tables
 from ratesvc.render.series import SeriesParams
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Queue, Render
@@ -27,11 +22,14 @@ from ratesvc.web.caching import caching_of, caching_until
 from ratesvc.web.params import MOST_POINTS, StrictParams
 from ratesvc.web.rates import check_listed, day_named, known, unconfirmed_days
 from ratesvc.web.responses import Answer, Handler
-from ratesvc.web.widget import NOINDEX
 
-CHART_POLICY = ("Content-Security-Policy", policy(chart.STYLE, frame_ancestors="*"))
 USUAL_RANGE = timedelta(days=365)
-EXCLUSIVE = {"dates": ("since", "until", "last", "fill", "group"), "last": ("since",), "group": ("fill",)}
+EXCLUSIVE = {
+    "dates": ("since", "until", "last", "fill", "group"),
+    "last": ("since",),
+    "group": ("fill",),
+    "period": ("since", "until"),
+}
 """What a parameter makes meaningless. A mean counts published rates only, so it knows no days in between."""
 
 
@@ -41,8 +39,6 @@ def routes(service: Service) -> dict[str, Handler]:
         **{f"/v1/series{form}": partial(_many_days, service, f"/v1/series{form}") for form in ("", ".jsonl", ".csv")},
         "/v1/convert": partial(_conversion, service),
         "/v1/currencies": partial(_currencies, service),
-        "/chart.svg": partial(_lines, service),
-        "/chart.png": partial(_pixels, service),
     }
 
 
@@ -67,7 +63,7 @@ async def _many_days(service: Service, path: str, request: web.Request) -> Answe
         return Body(tables.to_json(head, rows), json.JSON)
 
     key = ("series", path, params, tuple(language and language.tag for language in (names, locale)))
-    return await _long_answer(service, key, params, render, Queue.of(points), packed=query.packed)
+    return await long_answer(service, key, params, render, Queue.of(points), packed=query.packed)
 
 
 async def _conversion(service: Service, request: web.Request) -> Answer:
@@ -90,31 +86,7 @@ async def _currencies(service: Service, request: web.Request) -> Answer:
     return Answer(body, caching_until(service, moscow_day(service.clock())))
 
 
-async def _lines(service: Service, request: web.Request) -> Answer:
-    drawing = _Chart(StrictParams(request, "/chart.svg"), service)
-
-    def render() -> Body:
-        return Body(drawing.svg(drawing.look).encode(), chart.CONTENT_TYPE, (CHART_POLICY, NOINDEX))
-
-    return await _long_answer(service, ("chart", drawing.key), drawing.series, render, Queue.of(drawing.points))
-
-
-async def _pixels(service: Service, request: web.Request) -> Answer:
-    params = StrictParams(request, "/chart.png")
-    drawing, density = _Chart(params, service), params.number("density")
-    if drawing.look.width * drawing.look.height * density**2 > png.MOST_PIXELS:
-        text = f"width × height × density² is at most {png.MOST_PIXELS:,}. Ask for a smaller picture."
-        raise BadRequest(text, "width", params.text("width"))
-
-    def render() -> Body:
-        # In English where the fonts lack the reader's script.
-        looks = (drawing.look, replace(drawing.look, language=language_or_default(None)))
-        return Body(png.png(png.first_drawable(map(drawing.svg, looks)), density), png.CONTENT_TYPE, (NOINDEX,))
-
-    return await _long_answer(service, ("pixels", drawing.key, density), drawing.series, render, Queue.PICTURES)
-
-
-async def _long_answer(
+async def long_answer(
     service: Service, key: Hashable, asked: SeriesParams, render: Render, queue: Queue, *, packed: bool = True
 ) -> Answer:
     """An answer about a range of days, rendered and compressed in a worker thread."""
@@ -130,9 +102,7 @@ async def _long_answer(
 
 def series_params(params: StrictParams, service: Service) -> SeriesParams:
     """The series that a request asks for. Raises BadRequest, BeforeHistory, NotYetSet and UnknownCurrency."""
-    for name, others in EXCLUSIVE.items():
-        if params.sets(name) and (given := next(filter(params.sets, others), "")):
-            raise BadRequest(f"{name} and {given} cannot be combined.", given, params.text(given))
+    check_combined(params)
     named = filter(None, params.text("dates").split(","))
     dates = tuple(sorted({day_named(text, service, "dates") for text in named}))
     days = _spanned(dates, service) if dates else days_of(params, service, moscow_day(service.clock()))
@@ -141,6 +111,13 @@ def series_params(params: StrictParams, service: Service) -> SeriesParams:
     others = tuple(known(code, service) for code in codes if code != quote)
     is_new = params.text("roubles") == "new"
     return SeriesParams(others, days.since, days.until, quote, fill, group, is_new, dates)
+
+
+def check_combined(params: StrictParams) -> None:
+    """Raise BadRequest where one parameter makes another meaningless."""
+    for name, others in EXCLUSIVE.items():
+        if params.sets(name) and (given := next(filter(params.sets, others), "")):
+            raise BadRequest(f"{name} and {given} cannot be combined.", given, params.text(given))
 
 
 def days_of(params: StrictParams, service: Service, usual_until: date, usual_since: date | None = None) -> Days:
@@ -173,40 +150,3 @@ def _spanned(dates: Sequence[date], service: Service) -> Days:
         if service.history.certain_on(day) is None:
             on_day(service.history, day, service.clock())
     return Days(dates[0], dates[-1])
-
-
-class _Chart:
-    """One chart: its series and its look."""
-
-    def __init__(self, params: StrictParams, service: Service) -> None:
-        self._history, self._today = service.history, moscow_day(service.clock())
-        self.series = series_params(params, service)
-        if not 1 <= len(self.series.codes) <= chart.MOST_CURRENCIES:
-            text = f"A chart shows 1 to {chart.MOST_CURRENCIES} currencies other than its quote."
-            raise BadRequest(text, "codes", params.text("codes"))
-        language, theme, title = params.language(), params.text("theme"), params.text("title").strip()
-        size = params.number("width"), params.number("height")
-        self.look = chart.ChartLook(language, theme, *size, service.demo, title)
-        self._scale = params.text("scale")
-        self.points = series.points_of(self._history, self.series, self._today, MOST_POINTS)
-
-    @property
-    def key(self) -> Hashable:
-        """Equal for equal pictures."""
-        return self.series, self.look, self._scale
-
-    def svg(self, look: chart.ChartLook) -> str:
-        """The picture as SVG."""
-        params = self.series
-        rates = {code: series.dated_rates(self._history, code, params, self._today) for code in params.codes}
-        indexed = self._scale == "indexed" or (self._scale == "auto" and chart.is_better_indexed(rates))
-        return chart.chart(rates, look, quote=params.quote, indexed=indexed, exact=self._exact)
-
-    def _exact(self, code: str, day: date) -> chart.Ratio | None:
-        """The prices of one unit of both currencies in roubles; None in roubles, where the rate itself is exact."""
-        if self.series.quote == "RUB":
-            return None
-        roubles = Decimal(OLD_IN_NEW) if day < REDENOMINATION else ONE
-        units = [(day, roubles)] if code == "RUB" else self._history.series(code, day, day)
-        divisors = self._history.series(self.series.quote, day, day)
-        return (units[0][1], divisors[0][1]) if units and divisors else None

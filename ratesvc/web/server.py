@@ -16,7 +16,7 @@ from aiohttp import web
 from ratesvc.config import Server
 from ratesvc.render.page import Site
 from ratesvc.service.app import Service
-from ratesvc.web import archive, dialects, events, fast_path, ops, pages, rates, series, widget
+from ratesvc.web import archive, charts, dialects, events, fast_path, oembed, ops, pages, rates, series, widget
 from ratesvc.web.connections import accepting
 from ratesvc.web.problems import preflight, wrong_method
 from ratesvc.web.responses import Handler, answering, counted, remembering
@@ -52,9 +52,11 @@ def _public(service: Service, site: Site) -> dict[str, Handler]:
     ours = {
         **rates.routes(service),
         **series.routes(service),
+        **charts.routes(service, site),
         **archive.routes(service),
         **events.routes(service, site),
         **widget.routes(service, site),
+        **oembed.routes(service, site),
     }
     return {**ours, **pages.routes(service, site, ours), **dialects.routes(service, site)}
 

@@ -9,19 +9,17 @@ from decimal import Decimal
 from functools import cached_property, lru_cache, partial
 
 from aiohttp import web
-from multidict import MultiDict
 from yarl import URL
 
 from ratesvc.domain.history import on_day
 from ratesvc.domain.rates import MOST_USED, InForce
-from ratesvc.errors import BadRequest, NotEmbeddable, NotSupported, RatesvcError
+from ratesvc.errors import NotEmbeddable, RatesvcError
 from ratesvc.render import png
 from ratesvc.render.json import JSON, encode
 from ratesvc.render.language import Language, language_or_default
 from ratesvc.render.page import ASSETS, HTML, Site, framed_page, hashes, policy, script, style
 from ratesvc.render.widget import builder, card, fragment, ground, releases, rows
-from ratesvc.render.widget import view as views
-from ratesvc.render.widget.builder import HEIGHTS, OEMBED_SIZES, WIDTHS, Choice, Size
+from ratesvc.render.widget.builder import HEIGHTS, WIDTHS, Choice, Size
 from ratesvc.render.widget.element import element
 from ratesvc.render.widget.view import FRAME_THEMES, STYLES, Look, View
 from ratesvc.service.app import Service
@@ -32,7 +30,6 @@ from ratesvc.web.problems import problem_of
 from ratesvc.web.responses import Answer, Handler
 
 TYPES_OF_THE_ELEMENT = ASSETS.joinpath("rates.d.ts")
-EMBEDDABLE = ("/embed", "/widget/frame", "/")
 NOINDEX = ("X-Robots-Tag", "noindex")
 """What is embedded belongs to another page, so search engines should not list it by itself."""
 PICTURE_POLICY = ("Content-Security-Policy", "default-src 'none'; sandbox")
@@ -117,7 +114,6 @@ def routes(service: Service, site: Site) -> dict[str, Handler]:
         "/widget/card.svg": _or_else(partial(_picture, service), _empty_card, status=200),
         "/widget/card.png": partial(_pixels, service),
         "/embed": _or_else(partial(_embed, service, site), _empty_frame),
-        "/oembed": partial(_oembed, service, site),
         "/widget/rates.d.ts": fixed(Body(TYPES_OF_THE_ELEMENT.read_bytes(), "text/typescript; charset=utf-8"), HOURLY),
         "/widget/manifest.json": fixed(Body(encode(manifest()), JSON), MANIFEST),
         **_releases(),
@@ -177,17 +173,6 @@ async def _pixels(service: Service, request: web.Request) -> Answer:
         render = partial(_empty_pixels, params.language().tag, look, scale)
         return Answer(await service.workers.run(render, Queue.PICTURES), NO_STORE)
     return await shown.answer(("card", look, scale), partial(_pixels_of, shown, look, scale), CARD, Queue.PICTURES)
-
-
-async def _oembed(service: Service, site: Site, request: web.Request) -> Answer:
-    if request.query.get("format", "json") != "json":
-        raise NotSupported("oEmbed answers are JSON only. Use format=json.")
-    shown = Embedding(LenientParams(_our_query(request.query.get("url", ""), site)), service)
-
-    def render() -> Body:
-        return Body(encode(_rich(_fitting(shown, LenientParams(request)), site)), JSON).finish()
-
-    return Answer(await service.workers.run(render, Queue.PAGES), HOURLY)
 
 
 def manifest() -> dict[str, object]:
@@ -284,44 +269,3 @@ def _empty_pixels(tag: str, look: Look, scale: str) -> Body:
 def _png(pictures: Iterable[str], look: Look, scale: str) -> Body:
     drawn = png.png(png.first_drawable(pictures), int(scale), card.colours(look))
     return Body(drawn, png.CONTENT_TYPE, PICTURE_HEADERS)
-
-
-def _our_query(address: str, site: Site) -> MultiDict[str]:
-    """The parameters in an address of this service. It is compared, never fetched. Raises BadRequest, NotEmbeddable."""
-    example = f"{site.public_url}/embed?codes=USD"
-    if not address:
-        raise BadRequest(f"url is missing. Give the address to embed, such as url={example}.", "url")
-    try:
-        given, own = URL(address), URL(site.public_url)
-        same = given.origin() == own.origin() and given.raw_user is None
-    except ValueError:
-        same = False
-    if not same or given.path not in [own.path.rstrip("/") + path for path in EMBEDDABLE]:
-        raise NotEmbeddable(f"url takes an address of this service, such as {example}.")
-    return MultiDict(given.query)
-
-
-def _fitting(shown: Embedding, limits: LenientParams) -> Choice:
-    """Within `maxwidth` and `maxheight`; higher in a narrower frame, where title and rows need more lines."""
-    choice = shown.choice()
-    size = choice.size
-    width = min(size.width, limits.number("maxwidth", size.width, OEMBED_SIZES))
-    higher = size.height + shown.height(width) - size.usual_height
-    height = min(higher, limits.number("maxheight", higher, OEMBED_SIZES))
-    return replace(choice, size=replace(size, width=width, height=height))
-
-
-def _rich(choice: Choice, site: Site) -> dict[str, object]:
-    """An answer of type `rich` (https://oembed.com)."""
-    return {
-        "version": "1.0",
-        "type": "rich",
-        "provider_name": "ratesvc",
-        "provider_url": f"{site.public_url}/",
-        "title": choice.language.say(views.TITLE),
-        # WordPress leaves out every style, but not this old attribute.
-        "html": builder.iframe(builder.embed_url(choice, site), choice, builder.OLD_FRAME),
-        "width": choice.size.width,
-        "height": choice.size.height,
-        "cache_age": 3600,
-    }

@@ -40,6 +40,8 @@ PAGES = {
     "frame": "/widget/frame?theme={theme}&spark=7",
     "builder": "/",
     "rate": "/rate?lang=de&amount=5",
+    "chart": "/chart?codes=USD,EUR&period=month&lang=ru",
+    "chart-frame": "/chart/frame?codes=USD&period=month&theme={theme}",
     "docs": "/docs?lang=ru",
     "guide": "/docs/calling",
     "frame-converter": "/widget/frame?theme={theme}&converter=1",

@@ -37,9 +37,9 @@ from ratesvc.render.language import language_or_default
 from ratesvc.render.page import Site
 from ratesvc.service import publication
 from ratesvc.service.publication import Body
+from ratesvc.web.oembed import _our_address
 from ratesvc.web.params import LenientParams, StrictParams
 from ratesvc.web.responses import has_it, preferred
-from ratesvc.web.widget import _our_query
 
 VARIANTS = int(os.environ.get("RATESVC_VARIANTS", "10000"))
 READERS = 4
@@ -189,7 +189,7 @@ def reads(pump: str) -> Iterator[Callable[[], object]]:
     yield partial(read_amount, pump, "USD", language_or_default("de"))
     yield partial(preferred.__wrapped__, pump, ("br", "gzip", "identity"))
     yield partial(has_it, pump, Body(b"", "text/plain"))
-    yield partial(refused, partial(_our_query, pump[:8000], Site("http://localhost")))
+    yield partial(refused, partial(_our_address, pump[:8000], Site("http://localhost")))
 
 
 def refused(act: Callable[[], object]) -> None:

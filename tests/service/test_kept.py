@@ -262,6 +262,7 @@ PUBLISHED = (
         "/widget/rows.json",
         "/widget/card.svg",
         "/chart.svg?codes=USD",
+        "/chart?codes=USD&lang=ru",
         "/",
         "/rate",
     ),

@@ -175,7 +175,7 @@ async def test_pictures_have_a_queue_of_their_own(
 
 PAGES = (
     *("/?heading=H", "/widget?heading=H", "/widget/frame?heading=H", "/widget/rows.json?heading=H", "/embed?heading=H"),
-    *("/widget/card.svg?heading=H", "/oembed?url={url}/embed%3Fheading=H", "/rate?amount=7"),
+    *("/widget/card.svg?heading=H", "/oembed?url={url}/embed%3Fheading=H", "/rate?amount=7", "/chart?since=2026-04-23"),
 )
 
 

@@ -72,7 +72,9 @@ KEPT = {
     "/widget/rates.js": "public, max-age=3600, stale-while-revalidate=86400, stale-if-error=604800",
     "/openapi.json": "public, max-age=300, stale-while-revalidate=0, stale-if-error=86400",
     **dict.fromkeys(("/v1/rates/1991-01-01", "/v1/rates?x=1", "/nowhere", "/livez"), "no-store"),
-    "/rate": "private, max-age=60",
+    **dict.fromkeys(("/rate", "/chart"), "private, max-age=60"),
+    "/chart/frame": "public, max-age=60, stale-while-revalidate=600",
+    "/chart/frame?since=2026-03-16&until=2026-03-20": "public, max-age=86400, stale-while-revalidate=600",
 }
 
 

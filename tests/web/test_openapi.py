@@ -89,6 +89,10 @@ CALM = split(
         "/chart.svg": "?codes=USD&since=2026-04-20 - ?codes=USD&width=1 ?codes=XQZ ?codes=USD&until=1992-06-30 "
         "?codes=USD&scale=indexed&theme=dark",
         "/chart.png": "?codes=USD&since=2026-04-20 - ?codes=USD&theme=auto ?codes=XQZ ?codes=USD&until=1992-06-30",
+        **dict.fromkeys(
+            ("/chart", "/chart/frame"),
+            "- ?codes=USD,EUR&period=all ?period=x ?codes=XQZ ?until=1992-06-30 ?since=2026-04-20",
+        ),
         "/rate": "- ?date=2026-04-24&lang=ru ?date=1 ?code=XQZ ?date=2026-05-30 ?date=1992-06-30",
         "/v1/events": "- ?codes=USD",
         "/": "- ?codes=XQZ&date=2026-05-30&lang=tlh",
@@ -108,6 +112,7 @@ LOADING = split(
         "/v1/rates/{date}.csv": "2026-04-15.csv",
         "/v1/rates/{date}/{code}.txt": "2026-04-15/USD.txt",
         **dict.fromkeys((*SERIES, "/chart.svg", "/chart.png"), "?codes=USD ?codes=USD&until=next"),
+        **dict.fromkeys(("/chart", "/chart/frame"), "- ?until=2026-04-15"),
         "/v1/convert": "?from=USD&date=2026-04-15",
         **dict.fromkeys(("/rate", "/widget", "/widget/frame", "/widget/rows.json", "/embed"), "?date=2026-04-15"),
         **dict.fromkeys(("/v1/sheets", "/v1/history.csv", "/v1/history.jsonl"), "- ?since=next"),
@@ -126,11 +131,14 @@ EMPTY = split(
     }
 )
 BUSY = {
-    **dict.fromkeys((*SERIES, "/chart.svg", "/chart.png", "/widget/card.png"), "?codes=GBP&since=2026-04-21"),
+    **dict.fromkeys(
+        (*SERIES, "/chart", "/chart/frame", "/chart.svg", "/chart.png", "/widget/card.png"),
+        "?codes=GBP&since=2026-04-21",
+    ),
     "/v1/sheets": "?since=2026-04-21",
     **dict.fromkeys(("/v1/history.csv", "/v1/history.jsonl"), "?codes=GBP"),
 }
-STRICT = ("/chart.svg", "/chart.png", "/rate")
+STRICT = ("/chart", "/chart/frame", "/chart.svg", "/chart.png", "/rate")
 STREAMS = {one["path"] for one in OPERATIONS if "text/event-stream" in one["responses"][200]["content"]}
 
 

@@ -22,7 +22,7 @@ async def test_the_browser_chooses_the_language_where_none_is_asked_for(served: 
     asked = [("ru-RU, en;q=0.8", "", "ru"), ("de, en;q=0.5", "", "en"), ("ru", "", "ru"), ("", "", "en")]
     asked += [("en", "lang=en", "en"), ("ru", "lang=en", "en")]
     for path, (accepted, lang, shown) in product(
-        ("/", "/rate?code=USD", "/docs", "/docs/events", "/rate?code=?"), asked
+        ("/", "/rate?code=USD", "/chart?codes=USD&since=2026-04-23", "/docs", "/docs/events", "/rate?code=?"), asked
     ):
         status, headers, body = await served.get(f"{path}{'&' if '?' in path else '?'}{lang}", Accept_Language=accepted)
         assert f'<html lang="{shown}"'.encode() in body, (path, accepted)
@@ -35,7 +35,15 @@ def ours(served: Served) -> str:
     return served.url.replace("127.0.0.1", "localhost")
 
 
-PAGES = ["/", "/?layout=inline", "/rate?date=2026-04-24", "/docs", "/docs/calling", "/nowhere"]
+PAGES = [
+    "/",
+    "/?layout=inline",
+    "/rate?date=2026-04-24",
+    "/chart?since=2026-04-23",
+    "/docs",
+    "/docs/calling",
+    "/nowhere",
+]
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -88,7 +96,15 @@ async def test_the_links_of_the_guides_lead_somewhere(served: Served) -> None:
 async def test_what_is_embedded_is_not_listed_by_itself(served: Served) -> None:
     """Widget, frames, pictures and charts say noindex; pages and numbers do not. robots.txt names the endless ones."""
     queries = {"/chart.svg": "?codes=USD", "/chart.png": "?codes=USD", "/oembed": f"?url={served.url}/embed"}
-    embedded = {"/widget", "/widget/frame", "/widget/rows.json", "/widget/card.svg", "/widget/card.png", "/embed"}
+    embedded = {
+        "/widget",
+        "/widget/frame",
+        "/widget/rows.json",
+        "/widget/card.svg",
+        "/widget/card.png",
+        "/embed",
+        "/chart/frame",
+    }
     marked = set()
     for path in addresses(served.service) - {"/v1/events"}:
         if "{" not in path:
@@ -97,7 +113,8 @@ async def test_what_is_embedded_is_not_listed_by_itself(served: Served) -> None:
     assert marked == embedded | {"/chart.svg", "/chart.png"}
     _, headers, body = await served.get("/robots.txt")
     assert headers["Content-Type"] == "text/plain; charset=utf-8"
-    listed = b"Disallow: /rate?\nDisallow: /chart\nDisallow: /widget\nAllow: /chart.png\nAllow: /widget/card.png\n"
+    listed = b"Disallow: /rate?\nDisallow: /chart?\nDisallow: /chart.svg\nDisallow: /chart/\nDisallow: /widget\n"
+    listed += b"Allow: /widget/card.png\n"
     assert body == b"User-agent: *\n" + listed
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from importlib.resources import files
@@ -94,22 +95,63 @@ def chart(
     roubles as published. Cross rates are rounded there; `exact` gives them unrounded and in new roubles, so that an
     index is rounded once. There are at most MOST_CURRENCIES.
     """
-    rates = {code: _in_new_roubles(code, points, quote) for code, points in series.items() if points}
-    words = _Words(look, quote, indexed, exact)
-    curves = [words.curve(code, points) for code, points in rates.items()]
-    title, subtitle = look.title or words.title(rates), words.subtitle(rates)
-    sheet = _Sheet(curves, look, title, subtitle, _notes(series, look, quote))
-    drawn = page(
-        "chart.svg",
-        look=look,
-        sheet=sheet,
-        px=px,
-        rules=STYLE,
-        title=f"{title}. {subtitle}" if subtitle else title,
-        in_words=words.alternative(rates),
-        **sheet.plot(),
-    )
-    return f"{drawn}\n"
+    return Drawing(series, look, quote=quote, indexed=indexed, exact=exact).svg()
+
+
+class Drawing:
+    """A chart as `chart` makes it, before it is drawn: `rates` in new roubles without empty ones, words and axes."""
+
+    def __init__(
+        self,
+        series: Mapping[str, Sequence[Point]],
+        look: ChartLook,
+        *,
+        quote: str = "RUB",
+        indexed: bool = False,
+        exact: Exact = lambda _code, _day: None,
+    ) -> None:
+        self.rates = {code: _in_new_roubles(code, points, quote) for code, points in series.items() if points}
+        words = _Words(look, quote, indexed, exact)
+        self.in_words = words.alternative(self.rates)
+        self._series, self._curves = series, [words.curve(code, points) for code, points in self.rates.items()]
+        self.lay_out(words)
+
+    def lay_out(self, words: _Words) -> None:
+        """Make what depends on the look."""
+        self._look, notes = words.look, _notes(self._series, words.look, words.quote)
+        self._words, self.title = words, words.look.title or words.title(self.rates)
+        self.subtitle = words.subtitle(self.rates)
+        self._sheet = _Sheet(self._curves, words.look, self.title, self.subtitle, notes)
+
+    def resized(self, width: int, height: int) -> Drawing:
+        """The same chart in another size. What does not depend on it is not computed again."""
+        other = copy(self)
+        other.lay_out(replace(self._words, look=replace(self._look, width=width, height=height)))
+        return other
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels; higher than was asked for if the words need it."""
+        return self._look.width, -(-self._sheet.height // PIXEL)
+
+    @property
+    def axes(self) -> tuple[Axis, Axis] | None:
+        """Those of time and level; None without lines."""
+        return self._sheet.axes()[:2] if self.rates else None
+
+    def svg(self) -> str:
+        """The SVG document."""
+        drawn = page(
+            "chart.svg",
+            look=self._look,
+            sheet=self._sheet,
+            px=px,
+            rules=STYLE,
+            title=f"{self.title}. {self.subtitle}" if self.subtitle else self.title,
+            in_words=self.in_words,
+            **self._sheet.plot(),
+        )
+        return f"{drawn}\n"
 
 
 def _in_new_roubles(code: str, points: Sequence[Point], quote: str) -> list[Point]:
@@ -244,30 +286,36 @@ class _Sheet:
         self._bottom = self.height - foot
         self.foot = [("small", rows, self.height - edge * 3 // 4 - note_step * len(rows), note_step, self.lang)]
 
+    def axes(self) -> tuple[Axis, Axis, Sequence[Decimal], Sequence[tuple[str, ...]]]:
+        """The axes of time and level, the marks of the level, and the labels of the lines."""
+        levels = [level for curve in self.curves for _, level in curve.points]
+        ticks = value_ticks(min(levels), max(levels), (self._bottom - self._top) // (36 * PIXEL))
+        # The title of a narrow chart says which currency a single line is.
+        is_short = self.width < _NARROW * PIXEL and len(self.curves) == 1
+        labels = [(curve.figure,) if is_short else (curve.code, curve.figure) for curve in self.curves]
+        left = self._edge + max(text_width(text, _SMALL) for text in self._marks(ticks)) + 8 * PIXEL
+        right = self.width - self._edge - max(text_width(" ".join(label), _TEXT) for label in labels) - 16 * PIXEL
+        first = min(curve.points[0][0] for curve in self.curves)
+        last = max(curve.points[-1][0] for curve in self.curves)
+        time = Axis(Decimal(first.toordinal()), Decimal(last.toordinal()), left, right)
+        return time, Axis(ticks[0], ticks[-1], self._bottom, self._top), ticks, labels
+
     def plot(self) -> dict[str, object]:
         """The axes, their marks as (place, text), and the lines between them."""
         if not self.curves:
             return {}
-        levels = [level for curve in self.curves for _, level in curve.points]
-        ticks = value_ticks(min(levels), max(levels), (self._bottom - self._top) // (36 * PIXEL))
-        places = max(map(decimals, ticks))
-        marks = [self._language.number(tick, places) for tick in ticks]
-        # The title of a narrow chart says which currency a single line is.
-        is_short = self.width < _NARROW * PIXEL and len(self.curves) == 1
-        labels = [(curve.figure,) if is_short else (curve.code, curve.figure) for curve in self.curves]
-        left = self._edge + max(text_width(text, _SMALL) for text in marks) + 8 * PIXEL
-        right = self.width - self._edge - max(text_width(" ".join(label), _TEXT) for label in labels) - 16 * PIXEL
-        first = min(curve.points[0][0] for curve in self.curves)
-        last = max(curve.points[-1][0] for curve in self.curves)
-        level = Axis(ticks[0], ticks[-1], self._bottom, self._top)
-        time = Axis(Decimal(first.toordinal()), Decimal(last.toordinal()), left, right)
+        time, level, ticks, labels = self.axes()
         return {
             "time": time,
             "bottom": self._bottom,
-            "levels": list(zip(map(level.at, ticks), marks, strict=True)),
-            "days": self._fitting(time, first, last),
+            "levels": list(zip(map(level.at, ticks), self._marks(ticks), strict=True)),
+            "days": self._fitting(time, *(date.fromordinal(int(day)) for day in (time.low, time.high))),
             "lines": lines(self.curves, level, time, labels),
         }
+
+    def _marks(self, ticks: Sequence[Decimal]) -> list[str]:
+        places = max(map(decimals, ticks))
+        return [self._language.number(tick, places) for tick in ticks]
 
     def _fitting(self, time: Axis, first: date, last: date) -> list[tuple[int, str]]:
         """The closest marks of days whose labels leave a blank between them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -20,7 +20,16 @@ from ratesvc.domain.rates import (
     plain,
 )
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, WorkCalendar, moscow_day, usual_at
-from ratesvc.errors import BadRequest, BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
+from ratesvc.errors import (
+    BadRequest,
+    BeforeHistory,
+    Busy,
+    HistoryLoading,
+    NoSheet,
+    NotYetSet,
+    RatesvcError,
+    UnknownCurrency,
+)
 from ratesvc.render.json import source_url
 from ratesvc.render.language import OLD_ROUBLES, PLACES, TRANSLATIONS, Language, language_or_default
 from ratesvc.render.page import Site, page
@@ -54,14 +63,22 @@ class Kind(Enum):
     ABSENT = "The Bank's list in force since {effective} has no rate for {code}."
     NOT_YET_SET = "The Bank of Russia has not set the rate for this day yet."
     LATE = "The Bank of Russia's rate for this day is late."
-    LOADING = "The rates for this day are still loading. Please try again in a minute."
+    LOADING = "The rates are still loading. Please try again in a minute."
     BEFORE_HISTORY = "The Bank of Russia's official rates begin on {effective}."
     BEFORE_RECORDING = "The recorded rates begin on {effective}."
     UNKNOWN_CURRENCY = "This service knows no rate of the Bank of Russia for {code}."
+    BUSY = "Too many readers want long answers right now. Please try again in a minute."
     NOTHING_STORED = "No rates have been received yet. Please try again in a minute."
 
 
-_WITHOUT_RATE = {HistoryLoading: Kind.LOADING, UnknownCurrency: Kind.UNKNOWN_CURRENCY, NoSheet: Kind.NOTHING_STORED}
+_WITHOUT_RATE: Mapping[type[RatesvcError], Kind] = {
+    HistoryLoading: Kind.LOADING,
+    UnknownCurrency: Kind.UNKNOWN_CURRENCY,
+    Busy: Kind.BUSY,
+    NoSheet: Kind.NOTHING_STORED,
+}
+EXPLAINED: tuple[type[RatesvcError], ...] = (NotYetSet, BeforeHistory, *_WITHOUT_RATE)
+"""The errors that have a reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,24 +224,28 @@ def _line(question: Question, language: Language) -> str:
 
 
 def _page(question: Question, language: Language, site: Site, line: str = "", **values: object) -> str:
-    known = {*question.codes, question.code}
-    often = [code for code in MOST_USED if code in known]
     return page(
         "rate.html",
         t=language.say,
-        page=_of_sentences(language),
+        page=of_sentences(language),
         language=language,
         uis=[language_or_default(tag) for tag in TRANSLATIONS],
         site=site,
         question=question,
         line=line,
         earliest=FIRST_DAY,
-        choices=[(code, f"{code} · {language.currency(code)}") for code in (*often, *sorted(known.difference(often)))],
+        choices=choices({*question.codes, question.code}, language),
         **values,
     )
 
 
-def _of_sentences(language: Language) -> Language:
+def choices(codes: Collection[str], language: Language) -> list[tuple[str, str]]:
+    """The currencies of a list to choose from, and what it says of them, the most used ones first."""
+    often = [code for code in MOST_USED if code in codes]
+    return [(code, f"{code} · {language.currency(code)}") for code in (*often, *sorted(set(codes).difference(often)))]
+
+
+def of_sentences(language: Language) -> Language:
     """The language of the page and of days within sentences: English if the sentences are."""
     return language_or_default(language.foreign) if language.foreign else language
 
@@ -244,7 +265,7 @@ def _equations(quote: Quote, amount: Decimal | None, answer: InForce, language: 
 
 def _sentences(why: Reason, question: Question, language: Language) -> Iterator[str]:
     """The reason, then what else a reader should know."""
-    say, day = language.say, _of_sentences(language).day
+    say, day = language.say, of_sentences(language).day
     first, last = why.days_off or (None, None)
     dates = {"effective": why.effective, "first": first, "last": last}
     words = {name: day(dated) for name, dated in dates.items() if dated}
@@ -267,7 +288,7 @@ def _sentences(why: Reason, question: Question, language: Language) -> Iterator[
 def _at(sentence: str, moment: datetime, language: Language) -> str:
     local = moment.astimezone(MOSCOW)
     usual, clock = (time.strftime("%H:%M") for time in (usual_at(moment), local))
-    return language.say(sentence, day=_of_sentences(language).day(local.date()), time=clock, usual=usual)
+    return language.say(sentence, day=of_sentences(language).day(local.date()), time=clock, usual=usual)
 
 
 def _facts(why: Reason, revision: Revision, language: Language) -> list[tuple[str, str, bool]]:

@@ -15,13 +15,12 @@ from functools import cache
 from importlib.resources import files
 from urllib.parse import urlencode
 
-from markupsafe import escape
-
 from ratesvc.domain.rates import plain, trimmed
 from ratesvc.render import png
 from ratesvc.render.json import bank_page
 from ratesvc.render.language import TRANSLATIONS, Language, language, language_or_default
-from ratesvc.render.page import Site, hashes, page
+from ratesvc.render.page import FRAME_STYLE, Site, hashes, page
+from ratesvc.render.page import iframe as frame_code
 from ratesvc.render.widget import view as views
 from ratesvc.render.widget.ground import rule
 from ratesvc.render.widget.releases import RELEASE, lock
@@ -32,9 +31,6 @@ WIDTH_OF = {"table": 320, "line": 970, "bar": 728, "inline": 320, "converter": 3
 """The usual width of a layout in pixels."""
 WIDTHS = range(120, 2001)
 HEIGHTS = range(24, 4001)
-FRAME_STYLE = "border:0;max-width:100%"
-OLD_FRAME = f'frameborder="0" style="{FRAME_STYLE}"'
-"""The looks of a frame for programs that leave out styles."""
 OEMBED_SIZES = range(1, 10_000)
 DEFAULT_GROUND = "#0b5cad"
 """What the field for an own colour begins with."""
@@ -300,9 +296,7 @@ def _jsx_style(declarations: str) -> str:
 
 def iframe(address: str, choice: Choice, looks: str = f'style="{FRAME_STYLE}"') -> str:
     """A frame of this size, or narrower with its host; `looks` is the attribute that gives it its style."""
-    title = choice.language.say(LINK)
-    size = f'width="{choice.size.width}" height="{choice.size.height}"'
-    return f'<iframe src="{escape(address)}" {size} {looks} loading="lazy" title="{title}"></iframe>'
+    return frame_code(address, choice.language.say(LINK), (choice.size.width, choice.size.height), looks)
 
 
 def embed_url(choice: Choice, site: Site, *, sized: bool = False) -> str:

@@ -1,0 +1,174 @@
+"""The page /chart, its frame for other pages, and the pictures /chart.svg and /chart.png, all of them from memory."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+from functools import cache, partial
+
+from aiohttp import web
+
+from ratesvc.domain.columns import Days
+from ratesvc.domain.rates import OLD_IN_NEW, ONE, REDENOMINATION
+from ratesvc.domain.workdays import iso_day, moscow_day
+from ratesvc.errors import BadRequest, RatesvcError
+from ratesvc.render import png, series
+from ratesvc.render.language import language_or_default
+from ratesvc.render.page import Site, framed_page, hashes, own_page, policy, script, style
+from ratesvc.render.pages import chart, chart_page, rate
+from ratesvc.render.pages.chart_page import Asked, Shown
+from ratesvc.render.series import SeriesParams
+from ratesvc.render.widget.view import FRAME_THEMES
+from ratesvc.service.app import Service
+from ratesvc.service.publication import Body, Queue
+from ratesvc.web.caching import NO_STORE
+from ratesvc.web.params import MOST_POINTS, LenientParams, StrictParams
+from ratesvc.web.problems import problem_of
+from ratesvc.web.rates import known
+from ratesvc.web.responses import Answer, Handler
+from ratesvc.web.series import check_combined, days_of, long_answer, series_params
+from ratesvc.web.widget import NOINDEX, html
+
+CHART_POLICY = ("Content-Security-Policy", policy(chart.STYLE, frame_ancestors="*"))
+PAGE, FRAME = "/chart", "/chart/frame"
+REFUSED: tuple[type[RatesvcError], ...] = (BadRequest, *rate.EXPLAINED)
+
+
+def routes(service: Service, site: Site) -> dict[str, Handler]:
+    """Path → handler, but for the page itself: pages.py chooses its language."""
+    return {
+        FRAME: partial(page, service, site, FRAME),
+        "/chart.svg": partial(_lines, service),
+        "/chart.png": partial(_pixels, service),
+    }
+
+
+async def page(service: Service, site: Site, path: str, request: web.Request) -> Answer:
+    """The page, or its frame."""
+    try:
+        return await _answered(service, site, path, request)
+    except REFUSED as error:
+        refusal = html(_refusal(service, site, path, request, error), *_headers(site, path))
+        return Answer(refusal, NO_STORE, problem_of(error).status)
+
+
+async def _answered(service: Service, site: Site, path: str, request: web.Request) -> Answer:
+    params, today, history = StrictParams(request, path), moscow_day(service.clock()), service.history
+    asked = charted(params, service)
+    wanted = SeriesParams(asked.codes, asked.days.since, asked.days.until)
+    shown = Shown(asked, params.language(), site, params.text("theme"), service.demo)
+    long = Queue.of(series.points_of(history, wanted, today, MOST_POINTS)) is Queue.LONG
+    queue = Queue.LONG if long else Queue.PAGES
+
+    def render() -> Body:
+        rates = {code: series.dated_rates(history, code, wanted, today) for code in asked.codes}
+        unconfirmed = history.unconfirmed_in(wanted.since, wanted.until)
+        return html(chart_page.answered(shown, history.codes(), rates, unconfirmed), *_headers(site, path))
+
+    return await long_answer(service, ("page", path, shown), wanted, render, queue, packed=params.packed)
+
+
+def charted(params: StrictParams, service: Service) -> Asked:
+    """Currencies and days. Raises what `series_params` raises."""
+    check_combined(params)
+    today, codes = moscow_day(service.clock()), params.codes() or chart_page.USUAL_CODES
+    _check_count(tuple(code for code in codes if code != "RUB"), params)
+    codes = tuple(known(code, service) for code in codes if code != "RUB")
+    if params.has("since") or params.has("until"):
+        return Asked(codes, "", days_of(params, service, today))
+    period = params.text("period")
+    return Asked(codes, period, chart_page.days_of(period, today, service.history.begins))
+
+
+def _refusal(service: Service, site: Site, path: str, request: web.Request, error: RatesvcError) -> str:
+    """The page with the well-formed parts of the request in its form, and the error."""
+    params, now, history = LenientParams(request), service.clock(), service.history
+    given = [code.upper() for code in params.words("codes", chart.MOST_CURRENCIES)]
+    codes = tuple(code for code in dict.fromkeys(given) if code in history.codes()) or chart_page.USUAL_CODES
+    since, until = (iso_day(params.text(name, 10)) for name in ("since", "until"))
+    period = "" if since or until else params.choice("period", (chart_page.USUAL_PERIOD, *chart_page.PERIODS))
+    usual = chart_page.days_of(period or chart_page.USUAL_PERIOD, moscow_day(now), history.begins)
+    asked = Asked(codes, period, Days(since or usual.since, until or usual.until))
+    theme = params.choice("theme", FRAME_THEMES) if path == FRAME else ""
+    why = None if isinstance(error, BadRequest) else rate.reason(error, "", now, history.calendar)
+    shown = Shown(asked, params.language(), site, theme, service.demo)
+    return chart_page.refused(shown, history.codes(), error, why)
+
+
+@cache
+def _headers(site: Site, path: str) -> tuple[tuple[str, str], ...]:
+    """The page's headers. Its pictures have the public address, as those of /rate."""
+    styles = hashes(style("rate"), style("chart-page"), chart.STYLE)
+    allowed = {"img_src": f"'self' {site.public_url}/", "style_src": styles}
+    if path == PAGE:
+        return own_page("rate", "chart-page", **allowed, form_action="'self'")
+    scripts = hashes(*map(script, ("chart-page", "frame")))
+    framed = policy(**allowed, script_src=scripts, require_trusted_types_for="'script'", frame_ancestors="*")
+    return *framed_page(framed), ("Cross-Origin-Embedder-Policy", "require-corp"), NOINDEX
+
+
+async def _lines(service: Service, request: web.Request) -> Answer:
+    drawing = _Picture(StrictParams(request, "/chart.svg"), service)
+
+    def render() -> Body:
+        return Body(drawing.svg(drawing.look).encode(), chart.CONTENT_TYPE, (CHART_POLICY, NOINDEX))
+
+    return await long_answer(service, ("chart", drawing.key), drawing.series, render, Queue.of(drawing.points))
+
+
+async def _pixels(service: Service, request: web.Request) -> Answer:
+    params = StrictParams(request, "/chart.png")
+    drawing, density = _Picture(params, service), params.number("density")
+    if drawing.look.width * drawing.look.height * density**2 > png.MOST_PIXELS:
+        text = f"width × height × density² is at most {png.MOST_PIXELS:,}. Ask for a smaller picture."
+        raise BadRequest(text, "width", params.text("width"))
+
+    def render() -> Body:
+        # In English where the fonts lack the reader's script.
+        looks = (drawing.look, replace(drawing.look, language=language_or_default(None)))
+        return Body(png.png(png.first_drawable(map(drawing.svg, looks)), density), png.CONTENT_TYPE, (NOINDEX,))
+
+    return await long_answer(service, ("pixels", drawing.key, density), drawing.series, render, Queue.PICTURES)
+
+
+class _Picture:
+    """One chart: its series and its look."""
+
+    def __init__(self, params: StrictParams, service: Service) -> None:
+        self._history, self._today = service.history, moscow_day(service.clock())
+        self.series = series_params(params, service)
+        _check_count(self.series.codes, params)
+        language, theme, title = params.language(), params.text("theme"), params.text("title").strip()
+        size = params.number("width"), params.number("height")
+        self.look = chart.ChartLook(language, theme, *size, service.demo, title)
+        self._scale = params.text("scale")
+        self.points = series.points_of(self._history, self.series, self._today, MOST_POINTS)
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for equal pictures."""
+        return self.series, self.look, self._scale
+
+    def svg(self, look: chart.ChartLook) -> str:
+        """The picture as SVG."""
+        params = self.series
+        rates = {code: series.dated_rates(self._history, code, params, self._today) for code in params.codes}
+        indexed = self._scale == "indexed" or (self._scale == "auto" and chart.is_better_indexed(rates))
+        return chart.chart(rates, look, quote=params.quote, indexed=indexed, exact=self._exact)
+
+    def _exact(self, code: str, day: date) -> chart.Ratio | None:
+        """The prices of one unit of both currencies in roubles; None in roubles, where the rate itself is exact."""
+        if self.series.quote == "RUB":
+            return None
+        roubles = Decimal(OLD_IN_NEW) if day < REDENOMINATION else ONE
+        units = [(day, roubles)] if code == "RUB" else self._history.series(code, day, day)
+        divisors = self._history.series(self.series.quote, day, day)
+        return (units[0][1], divisors[0][1]) if units and divisors else None
+
+
+def _check_count(codes: Sequence[str], params: StrictParams) -> None:
+    if not 1 <= len(codes) <= chart.MOST_CURRENCIES:
+        text = f"A chart shows 1 to {chart.MOST_CURRENCIES} currencies other than its quote."
+        raise BadRequest(text, "codes", params.text("codes"))
