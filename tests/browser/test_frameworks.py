@@ -199,6 +199,32 @@ async def test_the_builders_element_works_in_a_block_of_tilda(page: Page, live: 
     await shows(page, "60,3741")
 
 
+# PHP takes these before its own: an answer with its headers, and later no answer.
+ANSWERS = """<?php namespace site;
+function fopen( $address, $mode ) { return $GLOBALS['later'] ? false : \\fopen( 'ROWS', $mode ); }
+function stream_get_meta_data( $answer ) { return array( 'wrapper_data' => array(
+  'HTTP/1.1 200 OK', 'content-length: ' . filesize( 'ROWS' ), 'Cache-Control: max-age=60, stale-if-error=600' ) ); }
+function time() { return \\time() + $GLOBALS['later']; }"""
+
+
+async def test_every_line_of_the_builders_php_runs_on_7_4(tmp_path: Path) -> None:
+    """It shows an answer, keeps it while it is right and while nobody answers, and then shows the link."""
+    area, rows, answers = tmp_path / "rates.php", tmp_path / "rows.html", tmp_path / "answers.php"
+    async with live_service(tmp_path / "data") as live:
+        code = await pasted(live.url, "php", "lang=en")
+        rows.write_text(await got(f"{live.url}/widget?shadow=1&lang=en"), "utf-8")
+    assert code.count("<?php") == 1
+    area.write_text(code.replace("<?php", "<?php namespace site;"), "utf-8")
+    answers.write_text(ANSWERS.replace("ROWS", str(rows)), "utf-8")
+    visits = (
+        f"foreach ( array( 0, 30, 300, 700 ) as $later ) {{ include_once '{answers}'; include '{area}'; echo '§'; }}"
+    )
+    fresh, right, kept, old, _ = (await under_php_74(tmp_path, visits, area, rows, answers)).split("§")
+    assert "60.3741" in fresh
+    assert fresh == right == kept
+    assert re.fullmatch("<a href=[^>]*>Bank of Russia official exchange rates</a>", old)
+
+
 # What the component does with an area, as far as the area can see it.
 COMPONENT = """class CMain { function IncludeComponent( $name, $template, $parameters ) {
   ob_start(); include 'SITE' . $parameters['PATH']; $shown = ob_get_clean(); echo "[$name $shown]"; } }
