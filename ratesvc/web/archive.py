@@ -74,7 +74,7 @@ class _Writer:
             # Written anew if a figure or a revision is another.
             made_of = fingerprint(columns, year), *((day, revisions[day]) for day in revisions if day in year)
             before, part = self._kept.get(year.since, (None, b""))
-            if codes or before != made_of:
+            if before != made_of:
                 part = deflated(archive.lines(columns, year, self.media, revisions))
             if not codes and year.since in (history.begins, date(year.since.year, 1, 1)):
                 self._kept[year.since] = made_of, part

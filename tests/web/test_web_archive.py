@@ -118,9 +118,9 @@ async def test_gzip_and_plain_bytes_are_one_answer(held: Served, address: str) -
 
 
 async def test_only_a_year_whose_figures_change_is_written_again(
-    bank: Bank, held: Served, monkeypatch: pytest.MonkeyPatch
+    bank: Bank, held: Served, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
-    """Its lines have the new revision. Of a range that begins within a year nothing is kept: there are too many."""
+    """Its lines have the new revision. Nothing else is kept: of a range that begins within a year, or of some codes."""
     written: list[tuple[int, int]] = []
     write = archive.lines
 
@@ -131,7 +131,8 @@ async def test_only_a_year_whose_figures_change_is_written_again(
     monkeypatch.setattr(archive, "lines", noting)
     before = rows((await held.get(ADDRESSES[0]))[2])
     assert len(written) == 2026 - 1992 + 1
-    await held.get(f"{ADDRESSES[0]}?since=2025-12-31")
+    for query in ("since=2025-12-31", "codes=PLN"):
+        await held.get(f"{ADDRESSES[0]}?{query}")
     written.clear()
     # The second correction takes the first one back.
     for wording in (changed(plausible(FRIDAY), PLN=times("1.01")), plausible(FRIDAY)):
@@ -144,6 +145,10 @@ async def test_only_a_year_whose_figures_change_is_written_again(
     assert {row["revision"] for row in after if row["effective_date"] == str(FRIDAY)} == {"3"}
     await held.get(f"{ADDRESSES[0]}?since=2025-12-31")
     assert written == [(2026, 2026), (2025, 2025)]
+    bank.publish(plausible(FRIDAY + ONE_DAY))
+    clock.advance(hours=5)
+    await held.service.poll()
+    assert rows((await held.get(ADDRESSES[0]))[2])[-1]["effective_date"] == str(FRIDAY + ONE_DAY)
 
 
 async def test_an_answer_names_the_days_that_are_not_admitted(bank: Bank, settings: Settings, serve: Serve) -> None:
