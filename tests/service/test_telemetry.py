@@ -96,10 +96,10 @@ async def test_requests_are_counted_by_route_and_status(served: Served) -> None:
 async def test_each_gauge_of_a_refresh_shows_what_its_name_says(
     served: Served, bank: Bank, clock: Clock, store: Store
 ) -> None:
-    """After a refresh that worked an hour ago and one that failed; two documents wait; another replica polls."""
+    """After a refresh that worked at noon and one that failed in the evening; two documents wait; another replica polls."""
     worked = clock()
     assert (await gauges(served))["lease_held"] == 1
-    clock.advance(hours=1)
+    clock.advance(hours=7)
     bank.misbehave = unavailable
     for number in range(2):
         await store.quarantine.add(Case(FRIDAY, worked, (), b"%d" % number))
@@ -121,6 +121,7 @@ async def test_each_gauge_of_a_refresh_shows_what_its_name_says(
             "waits_for_turn": 0,
         }.items()
     )
+    assert found["refresh_next_timestamp_seconds"] > time.time(), "the schedule follows the true time"
     assert served.service.health()["cbr:fetch"]["failuresInARow"] == 2
     assert await store.poll_lease.take()
     assert await store.backfill_lease.take()
@@ -132,9 +133,11 @@ async def test_each_gauge_of_a_refresh_shows_what_its_name_says(
     assert (found["waits_for_turn"], found["publications_missed"], found["stale"]) == (2, 4, 1)
     await store.poll_lease.release()
     bank.misbehave = None
+    bank.publish(sheet(date(2026, 4, 30)))
     await served.service.poll()
     found = await gauges(served)
     assert (found["waits_for_turn"], found["lease_held"]) == (1, 1)
+    assert found["sheet_first_seen_timestamp_seconds"] == clock().timestamp()
     assert found["refresh_last_success_timestamp_seconds"] == clock().timestamp()
     assert served.service.telemetry.failures == 0
 
@@ -217,9 +220,9 @@ async def test_the_access_log_has_no_address_and_the_id_of_a_500(
                 _, headers, _ = await served.get("/v1/rates", User_Agent="a reader")
             monkeypatch.setattr("ratesvc.render.json.rates", broken)
             _, _, body = await served.get("/v1/rates?codes=USD&quote_currency=EUR")
-            await served.get(f"/{'x' * 1000}", User_Agent="y" * 1000)
+            _, _, problem = await served.get(f"/{'x' * 1000}", User_Agent="y" * 1000)
     first, remembered, failed, last, long = (line for line in logged if line["event"].startswith("request"))
-    assert len(long["path"]) == len(long["agent"]) == 200
+    assert (len(long["path"]), len(long["agent"]), long["bytes"]) == (200, 200, len(problem))
     for line in (first, remembered):
         assert line.keys() >= {"id", "method", "path", "agent", "status", "bytes", "ms"}
         assert (line["agent"], line["status"], line["bytes"]) == ("a reader", 200, int(headers["Content-Length"]))

@@ -161,6 +161,7 @@ async def test_an_answer_names_the_days_that_are_not_admitted(bank: Bank, settin
         await running.filled()
         _, headers, body = await running.get(ADDRESSES[1])
         assert (headers["Unconfirmed-Days"], records(body)[0]["unconfirmed"]) == (str(day), [str(day)])
+        assert (await running.samples())["ratesvc_history_loading"] == "0.0", "it has been asked for"
         bank.documents[day] = right
         await running.service._fill()  # noqa: SLF001 -- what its schedule runs
         _, headers, body = await running.get(ADDRESSES[1])

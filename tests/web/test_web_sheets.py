@@ -63,6 +63,7 @@ async def test_the_list_has_every_sheet_of_a_range_and_what_came_before_each(
     assert (document["since"], document["until"]) == (str(DAYS[3]), str(THURSDAY))
     assert days(document) == [str(day) for day in DAYS[3:-1]]
     await agree_with_rates(held, document)
+    assert (await held.samples())["ratesvc_history_sheets"] == f"{len(DAYS)}.0"
     assert days(await listed(held)) == [str(day) for day in DAYS]
     assert (await listed(held))["since"] == "2025-04-24"
     assert "demo" not in document
