@@ -96,7 +96,7 @@ async def test_requests_are_counted_by_route_and_status(served: Served) -> None:
 async def test_each_gauge_of_a_refresh_shows_what_its_name_says(
     served: Served, bank: Bank, clock: Clock, store: Store
 ) -> None:
-    """After a refresh that worked at noon and one that failed in the evening; two documents wait; another replica polls."""
+    """After a poll that worked at noon and one that failed in the evening; two documents wait; another replica polls."""
     worked = clock()
     assert (await gauges(served))["lease_held"] == 1
     clock.advance(hours=7)
@@ -140,6 +140,10 @@ async def test_each_gauge_of_a_refresh_shows_what_its_name_says(
     assert found["sheet_first_seen_timestamp_seconds"] == clock().timestamp()
     assert found["refresh_last_success_timestamp_seconds"] == clock().timestamp()
     assert served.service.telemetry.failures == 0
+    assert found["redis_up"] == 1
+    full = StoreUnavailable("Redis: its memory is full", "memory")
+    served.service.telemetry.redis_call(Call("put", 0.1, full, refusing=True))
+    assert ((await gauges(served))["redis_up"], served.service.store.connection.up) == (0, True)
 
 
 async def gauges(served: Served) -> dict[str, float]:
