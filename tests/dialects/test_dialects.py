@@ -40,6 +40,7 @@ from ratesvc.errors import BeforeHistory, Busy, HistoryLoading, NoSheet, NotYetS
 from ratesvc.service.backfill import USD
 
 LONGEST = 400
+TWO_IDS = (("R2", "TRY", "949", (21, 22)), ("R3", "TRY", "949", (22, 23)))
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -121,6 +122,19 @@ def test_a_mean_of_cross_rates_is_rounded_once() -> None:
     address = "/rates?from=2026-04-01&group=month&base=USD&quotes=EUR"
     (record,) = exact(content("frankfurter-v2", address, datetime(2026, 4, 2, 9, tzinfo=UTC), found))
     assert record["rate"] == "0.2916666667"
+
+
+def test_of_two_ids_of_a_currency_the_earlier_counts_and_the_later_goes_on() -> None:
+    """By day, as in /v1/series."""
+    held, columns = History(WorkCalendar()), []
+    for cbr_id, code, number, days in (("R1", "USD", "840", (21, 22, 23)), *TWO_IDS):
+        column = Column(Currency(cbr_id, cbr_id, code, number, cbr_id), FETCHED)
+        for day in days:
+            column.put(date(2026, 4, day), 10, Decimal(cbr_id[1:]))
+        columns.append(column)
+    held.fill(columns, Coverage(date(2026, 4, 21), date(2026, 4, 23)))
+    table = content("rbc", "/tsv/cb/949.tsv", datetime(2026, 4, 23, 9, tzinfo=UTC), held)
+    assert table == b"20260421\t10\t2.0000\n20260422\t10\t2.0000\n20260423\t10\t3.0000\n"
 
 
 def test_a_catalogue_or_a_series_is_never_a_part_of_one() -> None:

@@ -96,7 +96,7 @@ async def test_requests_are_counted_by_route_and_status(served: Served) -> None:
 async def test_each_gauge_of_a_refresh_shows_what_its_name_says(
     served: Served, bank: Bank, clock: Clock, store: Store
 ) -> None:
-    """After a poll that worked at noon and one that failed in the evening; two documents wait; another replica polls."""
+    """After a poll that worked at noon and one that failed at seven; two documents wait; another replica polls."""
     worked = clock()
     assert (await gauges(served))["lease_held"] == 1
     clock.advance(hours=7)
@@ -170,12 +170,14 @@ async def test_clock_calendar_streams_and_backfill_have_figures(
         assert stream.status == 200
         found = {name: float(value) for name, value in (await served.samples()).items()}
     assert found["ratesvc_clock_skew_seconds"] == pytest.approx(clock().timestamp() - time.time(), abs=60)
-    assert found["ratesvc_calendar_known_until_timestamp_seconds"] > clock().timestamp()
+    known_until = at(served.service.history.calendar.known_until, clock_time.min).timestamp()
+    assert found["ratesvc_calendar_known_until_timestamp_seconds"] == known_until > clock().timestamp()
     assert found["ratesvc_event_streams"] == 1
     assert found["ratesvc_backfill_steps"] == found["ratesvc_backfill_steps_done"] == 0
     monkeypatch.setattr(served.service._backfill, "progress", Progress(3, 7, "USD"))  # noqa: SLF001 -- as during a run
-    steps = await gauges(served)
-    assert (steps["backfill_steps_done"], steps["backfill_steps"]) == (3, 7)
+    monkeypatch.setattr(Watchdog, "lag_s", 7.5)
+    shown = await gauges(served)
+    assert (shown["backfill_steps_done"], shown["backfill_steps"], shown["loop_lag_seconds"]) == (3, 7, 7.5)
 
 
 def test_counting_costs_next_to_nothing() -> None:
@@ -282,6 +284,7 @@ async def test_trouble_with_redis_is_logged_once_for_each_kind(monkeypatch: pyte
             for _ in range(2):
                 telemetry.refreshed(failed, nothing_held=False)
         assert [line["event"] for line in logged] == ["fetch_failed"] * times
+        assert b'ratesvc_fetches_total{outcome="dns"} 2.0' in telemetry.metrics.text()
 
 
 async def test_a_blocked_loop_is_noticed_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
