@@ -161,7 +161,7 @@ def _over(request: Request, records: _Records, days: Mapping[str, date]) -> _Rec
             return _means(request, records, held, period)
         return ((iso(day), texts) for day, texts in request.per_base(records.base, records.codes, held))
 
-    return replace(records, rows=rows, until=held.until, points=points, since=held.since)
+    return replace(records, rows=rows, until=held.until if "to" in days else date.max, points=points, since=held.since)
 
 
 def _means(request: Request, records: _Records, days: Days, bounds: Bounds) -> Rows:
