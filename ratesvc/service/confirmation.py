@@ -30,11 +30,8 @@ class UnconfirmedSheets:
     def __init__(self, client: BankClient) -> None:
         self._client = client
         self._sightings: dict[date, _Sighting] = {}
-        self._poll = 0
-
-    def begin_poll(self) -> None:
-        """Allow one more decision about each sheet until the next poll."""
-        self._poll += 1
+        self.poll = 0
+        """Counts the polls: each allows one more decision about a sheet."""
 
     def forget(self, effective: date) -> None:
         """Stop waiting for that day's second document: its sheet is admitted."""
@@ -52,10 +49,10 @@ class UnconfirmedSheets:
             sighting = self._remember(first.sheet)
             if not at_once:
                 return first.refused() if has_changed else first
-        elif sighting.poll == self._poll and not at_once:
+        elif sighting.poll == self.poll and not at_once:
             # The backfill after a poll asks for the same days: the Bank has had no time to correct itself.
             return first
-        sighting.poll = self._poll
+        sighting.poll = self.poll
         with contextlib.suppress(FetchFailed):
             second = await self._client.daily_in_english(first.effective_date)
             if second.effective_date == first.effective_date:
@@ -66,5 +63,5 @@ class UnconfirmedSheets:
     def _remember(self, sheet: Sheet) -> _Sighting:
         while len(self._sightings) >= MOST_UNCONFIRMED:
             del self._sightings[next(iter(self._sightings))]
-        sighting = self._sightings[sheet.effective_date] = _Sighting(sheet, self._poll)
+        sighting = self._sightings[sheet.effective_date] = _Sighting(sheet, self.poll)
         return sighting

@@ -138,7 +138,7 @@ class Refresher:
 
         The other replicas learn that the Bank answered. After a failure they get the lease: they may reach the Bank.
         """
-        self._unconfirmed.begin_poll()
+        self._unconfirmed.poll += 1
         with contextlib.suppress(StoreUnavailable):
             if not await self.store.poll_lease.take():
                 return Cycle("skipped")

@@ -12,7 +12,7 @@ import time
 import traceback
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from random import Random
 from typing import Any, Self
@@ -21,7 +21,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.date import DateTrigger
 
 from ratesvc.domain.history import History
-from ratesvc.domain.workdays import MOSCOW, utc_now
+from ratesvc.domain.workdays import MOSCOW, WorkCalendar, utc_now
 from ratesvc.service.refresh import Cycle
 from ratesvc.storage.redis import cancel
 
@@ -51,11 +51,11 @@ def next_poll_s(history: History, now: datetime, fixed_s: float | None, cycle: C
     `fixed_s`, when configured, decides once a sheet is held, unless a mirror asks for a longer pause. `failures` counts
     those in a row, with `cycle` as the last.
     """
-    newest = history.newest
+    newest = history.days[-1] if history.days else None
     if newest is None and cycle.outcome == "skipped":
         # The replica that holds the lease has found nothing yet, and may not be able to.
         return min(FIRST_RETRY_S, fixed_s or FIRST_RETRY_S)
-    pace = _pace_s(history, now, cycle) if fixed_s is None else fixed_s
+    pace = _pace_s(history.calendar, newest, now, cycle) if fixed_s is None else fixed_s
     if newest is None:
         pace = min(pace, LONGEST_FIRST_SHEET_RETRY_S)
     if (cycle.failure or cycle.has_failed) and (fixed_s is None or newest is None):
@@ -63,9 +63,8 @@ def next_poll_s(history: History, now: datetime, fixed_s: float | None, cycle: C
     return max(pace, cycle.failure.retry_after_s if cycle.failure else 0.0)
 
 
-def _pace_s(history: History, now: datetime, cycle: Cycle) -> float:
+def _pace_s(calendar: WorkCalendar, newest: date | None, now: datetime, cycle: Cycle) -> float:
     """The pace of the Moscow working day; faster if a sheet is held back."""
-    calendar, newest = history.calendar, history.newest.effective_date if history.newest else None
     if calendar.awaits_publication(newest, now):
         pace = WINDOW_PACE_S
     elif newest is not None and calendar.missed_since(newest, now):

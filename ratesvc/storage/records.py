@@ -113,9 +113,9 @@ def as_text(field: object) -> str:
     return field.decode("utf-8", "replace") if isinstance(field, bytes) else str(field)
 
 
-def field_of(effective: date, number: int) -> str:
+def field_of(revision: Revision) -> str:
     """The field of a revision in the hash of sheets: `2026-04-25.1`."""
-    return f"{effective.isoformat()}.{number}"
+    return f"{revision.effective_date}.{revision.number}"
 
 
 def encode_revision(revision: Revision) -> bytes:
@@ -123,7 +123,7 @@ def encode_revision(revision: Revision) -> bytes:
     rows = [_Row(q.code, q.numeric_code, q.cbr_id, q.nominal, q.value, q.name) for q in revision.sheet.quotes]
     sha256 = hashlib.sha256(revision.raw).hexdigest()
     record = _Revision(*revision.key, revision.fetched_at, revision.flags, rows, revision.document, sha256)
-    return seal(field_of(*revision.key), msgspec.msgpack.encode(record))
+    return seal(field_of(revision), msgspec.msgpack.encode(record))
 
 
 def decode_revision(field: str, envelope: bytes | str | None) -> Revision | None:
@@ -134,7 +134,7 @@ def decode_revision(field: str, envelope: bytes | str | None) -> Revision | None
         return None
     sheet = Sheet(record.effective_date, tuple(Quote(*msgspec.structs.astuple(row)) for row in record.rows))
     revision = Revision(sheet, record.number, record.fetched_at, record.flags, record.raw)
-    return revision if field_of(*revision.key) == field else None
+    return revision if field_of(revision) == field else None
 
 
 def encode_column(column: Column, requested: Days) -> bytes:

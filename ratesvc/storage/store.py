@@ -226,7 +226,7 @@ class Store:
 
         If another replica has stored one under this number, the latest revision in Redis is returned instead.
         """
-        field = field_of(*candidate.key)
+        field = field_of(candidate)
         for _ in range(2):  # a damaged value in its place is deleted by the first attempt
             if await self.add([candidate]):
                 return candidate
@@ -238,7 +238,7 @@ class Store:
 
     async def add(self, revisions: Iterable[Revision]) -> int:
         """Write revisions that Redis lacks, and return how many. One that another replica writes first stays."""
-        envelopes = {field_of(*revision.key): records.encode_revision(revision) for revision in revisions}
+        envelopes = {field_of(revision): records.encode_revision(revision) for revision in revisions}
         written = 0
         for chunk in _chunks(list(envelopes)):
             async with self.connection.call("repair") as redis:

@@ -212,7 +212,7 @@ class Happenings(RuleBasedStateMachine):
         return bool(coverage) and all(
             (there := decode_revision(field, stored.get(field.encode()))) and there.sheet.says_the_same_as(held.sheet)
             for held in self.served.service.history
-            for field in [field_of(*held.key)]
+            for field in [field_of(held)]
         )
 
     @precondition(lambda self: self.redis_answers)

@@ -269,7 +269,7 @@ async def sheets(bank: Bank) -> AsyncIterator[UnconfirmedSheets]:
 
 async def polled(sheets: UnconfirmedSheets, found: Unconfirmed) -> Admission:
     """The decision of the next poll."""
-    sheets.begin_poll()
+    sheets.poll += 1
     return await sheets.confirm(found, at_once=False)
 
 

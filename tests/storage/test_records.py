@@ -113,7 +113,7 @@ def test_any_figures_come_back(rows: list[tuple[int, int, str]], number: int) ->
         for n, (power, value, name) in enumerate(rows)
     ]
     revision = Revision(Sheet(FRIDAY, tuple(quotes)), number, FETCHED)
-    found = records.decode_revision(records.field_of(FRIDAY, number), records.encode_revision(revision))
+    found = records.decode_revision(records.field_of(revision), records.encode_revision(revision))
     assert found == revision
     assert found
     assert [str(quote.value) for quote in found.sheet.quotes] == [str(quote.value) for quote in quotes]
