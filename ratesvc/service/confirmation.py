@@ -16,7 +16,7 @@ MOST_SILENT = 3
 
 
 @dataclass(slots=True)
-class _Sighting:
+class Sighting:
     """An unconfirmed sheet, and the poll that last saw it; `silent` counts how often the second address lacked it."""
 
     sheet: Sheet
@@ -29,13 +29,10 @@ class UnconfirmedSheets:
 
     def __init__(self, client: BankClient) -> None:
         self._client = client
-        self._sightings: dict[date, _Sighting] = {}
+        self.sightings: dict[date, Sighting] = {}
+        """The sheets that wait, by effective date. An admitted one is taken out."""
         self.poll = 0
         """Counts the polls: each allows one more decision about a sheet."""
-
-    def forget(self, effective: date) -> None:
-        """Stop waiting for that day's second document: its sheet is admitted."""
-        self._sightings.pop(effective, None)
 
     async def confirm(self, first: Unconfirmed, *, at_once: bool) -> Admission:
         """Decide about an unconfirmed sheet. It stays unconfirmed if the Bank must be asked again at the next poll.
@@ -43,7 +40,7 @@ class UnconfirmedSheets:
         `at_once` asks only the second address: for commands, which have no next poll, and for settled days, which the
         Bank has had time to correct.
         """
-        sighting = self._sightings.get(first.effective_date)
+        sighting = self.sightings.get(first.effective_date)
         if sighting is None or not sighting.sheet.says_the_same_as(first.sheet):
             has_changed = sighting is not None
             sighting = self._remember(first.sheet)
@@ -60,8 +57,8 @@ class UnconfirmedSheets:
         sighting.silent += 1
         return first if sighting.silent < MOST_SILENT else first.refused()
 
-    def _remember(self, sheet: Sheet) -> _Sighting:
-        while len(self._sightings) >= MOST_UNCONFIRMED:
-            del self._sightings[next(iter(self._sightings))]
-        sighting = self._sightings[sheet.effective_date] = _Sighting(sheet, self.poll)
+    def _remember(self, sheet: Sheet) -> Sighting:
+        while len(self.sightings) >= MOST_UNCONFIRMED:
+            del self.sightings[next(iter(self.sightings))]
+        sighting = self.sightings[sheet.effective_date] = Sighting(sheet, self.poll)
         return sighting

@@ -235,7 +235,7 @@ class Refresher:
                 await self._ask_for(effective - ONE_DAY, draft)
         current = draft.current(effective)
         if current and current.sheet.says_the_same_as(sheet):
-            self._unconfirmed.forget(effective)
+            self._unconfirmed.sightings.pop(effective, None)
             await self._drop(raw)
             if not (self.history.has_document(effective) or effective in draft.admitted):
                 # Backfilled figures are kept again with the Bank's bytes and names.
@@ -256,7 +256,7 @@ class Refresher:
         if isinstance(admission, Unconfirmed):
             admission = await self._unconfirmed.confirm(admission, at_once=settled or not self.waits)
         if isinstance(admission, Admitted):
-            self._unconfirmed.forget(admission.sheet.effective_date)
+            self._unconfirmed.sightings.pop(admission.sheet.effective_date, None)
             draft.admit(self._revision(admission, current), raw)
             await self._drop(raw)
             return

@@ -304,7 +304,7 @@ async def test_a_second_address_that_is_silent_is_asked_three_times(sheets: Unco
     for english in (b"", daily_xml(plausible(FRIDAY))):
         bank.english = english
         found = unconfirmed(ODD)
-        sheets.forget(SATURDAY)
+        sheets.sightings.pop(SATURDAY, None)
         said = [await polled(sheets, found) for _ in range(4)]
         assert said == [found, found, found, Quarantined(ODD, found.assessment)]
 
@@ -319,8 +319,8 @@ async def test_an_admitted_sheet_is_forgotten(sheets: UnconfirmedSheets) -> None
     """The next finding begins anew. The sheet of another day stays."""
     found = unconfirmed(ODD)
     await polled(sheets, found)
-    sheets.forget(FRIDAY)
-    sheets.forget(SATURDAY)
+    sheets.sightings.pop(FRIDAY, None)
+    sheets.sightings.pop(SATURDAY, None)
     assert await polled(sheets, found) == found
 
 
