@@ -245,9 +245,8 @@ class Service:
         self, revisions: Iterable[Revision], columns: Sequence[Column] = (), coverage: Coverage | None = None
     ) -> None:
         """Take sheets into memory and publish them: the only way in. `columns` have all sheets of the `coverage`."""
-        for revision in self.history.take(revisions, columns, coverage):
-            self.telemetry.sheet(revision)
-        self.telemetry.history(self.history.coverage)
+        new = self.history.take(revisions, columns, coverage)
+        self.telemetry.holds(new, self.history.coverage)
         self.publish()
 
     def publish(self) -> None:

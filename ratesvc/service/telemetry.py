@@ -12,7 +12,7 @@ import platform
 import sys
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime, time
 from importlib.resources import files
 from itertools import accumulate
@@ -237,8 +237,11 @@ class Telemetry:
         for kind in cycle.newly_quarantined:
             self.metrics.quarantined.labels(kind).inc()
 
-    def history(self, coverage: Coverage | None) -> None:
-        """Log once that these days of history are complete."""
+    def holds(self, new: Iterable[Revision], coverage: Coverage | None) -> None:
+        """This replica holds these revisions more, and the days of history are complete: each is logged once."""
+        for revision in new:
+            flags = {"flags": ",".join(revision.flags)} if revision.flags else {}
+            self.log.info("sheet", effective_date=str(revision.effective_date), revision=revision.number, **flags)
         complete = coverage and (str(coverage.since), str(coverage.until))
         if complete and complete != self._complete:
             self._complete = complete
@@ -263,11 +266,6 @@ class Telemetry:
             self.log.warning("backfill_incomplete", sheets=sheets, until=str(coverage.until), missing=missing)
         elif coverage:
             self.log.info("backfill_finished", sheets=sheets)
-
-    def sheet(self, revision: Revision) -> None:
-        """This replica holds one more revision."""
-        flags = {"flags": ",".join(revision.flags)} if revision.flags else {}
-        self.log.info("sheet", effective_date=str(revision.effective_date), revision=revision.number, **flags)
 
     def lateness(self, snapshot: Snapshot) -> None:
         """Log each of these once: the next sheet is late, it is overdue, today's own is missing, the sheet came."""
