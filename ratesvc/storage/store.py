@@ -65,7 +65,7 @@ class Quarantine:
     """Documents that wait for a person; the newest fifty. Every method raises StoreUnavailable."""
 
     def __init__(self, connection: RedisConnection, key: str) -> None:
-        """`count` is how many documents were there at the store's last glance."""
+        """`count` is how many documents were there at the store's last glance, and those added since."""
         self.key = key
         self.count = 0
         self._connection = connection
@@ -75,6 +75,7 @@ class Quarantine:
         async with self._connection.call("quarantine") as redis:
             is_new = bool(await redis.hsetnx(self.key, case.name, records.encode_case(case)))
         if is_new:
+            self.count += 1
             await self.drop([old.name for old in (await self.cases())[MOST_CASES:]])
         return is_new
 

@@ -464,6 +464,7 @@ async def test_B18_the_same_a_thousand_times(served: Watched, redis_url: str) ->
         writing = set(client.command_list(category="write"))
         assert {"hset", "hsetnx", "set", "del"} <= writing
         await served.service.refresh()
+        await eventually(lambda: not list(client.scan_iter("*:lease:backfill")))
         _, before, _ = await served.get("/v1/rates")
         client.config_resetstat()
         for _ in range(1000):
