@@ -56,7 +56,7 @@ async def test_the_reference_fits_every_screen(browser: Browser, live: Live, sch
         assert spy.reported == []
 
 
-@pytest.mark.parametrize(("path", "only_on_screen"), [("/rate", "form"), ("/docs", ".contents")])
+@pytest.mark.parametrize(("path", "only_on_screen"), [("/rate", "form"), ("/chart", ".add"), ("/docs", ".contents")])
 async def test_what_is_for_the_screen_is_not_printed(
     browser: Browser, live: Live, path: str, only_on_screen: str
 ) -> None:

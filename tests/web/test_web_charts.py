@@ -73,7 +73,7 @@ async def test_the_form_stays_as_it_was_where_something_is_wrong(served: Served)
     assert '<input type="hidden" name="codes" value="EUR,CNY">' in text
     assert '<option value="EUR,CNY,USD">' in text
     assert 'name="since" value="2026-04-23"' in text
-    assert '<details class="own" open>' in text
+    assert '<details class="own chosen" open>' in text
     text = await page(served, "/chart?codes=XQZ&period=5years", 404)
     assert re.findall(r'period=(\w+)&lang=en" aria-current', text) == ["5years"]
 
