@@ -1,4 +1,4 @@
-"""Pages for people: the builder at /, /rate, /docs, its guides and its twins for programs, /openapi.json and others."""
+"""Pages for people: the builder at /, /rate, /chart, /docs and its guides; for programs /openapi.json and others."""
 
 from __future__ import annotations
 
