@@ -55,7 +55,7 @@ def _of_a_widget(shown: Embedding, limits: LenientParams, site: Site) -> dict[st
 
 
 def _fitting(shown: Embedding, limits: LenientParams) -> Choice:
-    """Within `maxwidth` and `maxheight`; higher in a narrower frame, where title and rows need more lines."""
+    """Within `maxwidth` and `maxheight`; as high as rows and title need in a narrower frame."""
     choice = shown.choice()
     size = choice.size
     width = min(size.width, limits.number("maxwidth", size.width, OEMBED_SIZES))

@@ -97,7 +97,8 @@ class Embedding:
         width = params.number("width", builder.WIDTH_OF[view.layout], WIDTHS)
         usual = self.height(width)
         picture = card.size_of(self.table, view)
-        size = Size(width, params.number("height", usual, HEIGHTS), usual, picture, self.table.width)
+        height = params.number("height", usual, HEIGHTS)
+        size = Size(width, height, usual, picture, self.table.width, is_tight=self.table.is_tight(width))
         return Choice(view, params.look(), self.language, size, ticked, params.switch("csp"), self.day)
 
     def height(self, width: int) -> int:

@@ -12,6 +12,7 @@ from conftest import LONG, in_faults
 from playwright.async_api import Browser, Page
 from widget_harness import Host, Live, got, pasted
 
+from ratesvc.render.widget.fit import PADDING
 from ratesvc.render.widget.releases import RELEASE
 from ratesvc.render.widget.view import COLUMNS, View
 
@@ -194,8 +195,8 @@ async def test_nothing_moves_when_the_rows_come(browser: Browser, live: Live, ho
     for width, place, form in product(TEN_WIDTHS, MOVABLE, FORMS):
         if form == SENTENCE or (place == "header" and form != "layout=line"):
             continue
-        # Where the place gives no width, a table has 18em, and in the smallest font that is not much.
-        given = width if place in GIVEN or form in TAKE_ALL else min(width, 18 * 13)
+        # Where the place gives no width, a table has 18em, and a frame of that width has 15 pixels for each.
+        given = width if place in GIVEN or form in TAKE_ALL else min(width, 18 * 15 + PADDING)
         if (given, form) not in made:
             code = await pasted(live.url, "element", f"lang=ru&width={given}&{form}")
             made[given, form] = code.partition("<script")[0]
@@ -207,6 +208,25 @@ async def test_nothing_moves_when_the_rows_come(browser: Browser, live: Live, ho
     after = await page.evaluate(PLACED)
     moved = [(was, now) for was, now in zip(before, after, strict=True) if was != now]
     assert moved == []
+
+
+async def test_nothing_moves_where_the_builder_has_measured(browser: Browser, live: Live, host: Host) -> None:
+    """A narrow table has letters as large as its width allows, so there its height follows no font of the page."""
+    page, parts, spare = await browser.new_page(), [], []
+    for width, form in product((160, 200, 240), ("layout=table", "spark=30", "codes=USD,EUR&columns=name,next,change")):
+        await page.set_viewport_size({"width": width, "height": 900})
+        await page.goto(f"{live.url}/widget/frame?lang=ru&{form}")
+        needed = await page.evaluate("Math.ceil(document.body.getBoundingClientRect().height)")
+        estimate = await got(f"{live.url}/oembed?url={quote(f'{live.url}/embed?lang=ru&{form}&width={width}')}")
+        spare.append((json.loads(estimate)["height"] - needed, width, form))
+        code = await pasted(live.url, "element", f"lang=ru&width={width}&height={needed}&{form}")
+        parts += [section("block", form, font, code.partition("<script")[0], f"{width}px") for font in FONTS]
+    await page.goto(host.put("".join(parts)))
+    before = await page.evaluate(PLACED)
+    await loaded(page, live)
+    after = await page.evaluate(PLACED)
+    assert [(was, now) for was, now in zip(before, after, strict=True) if was != now] == []
+    assert max(spare) < (60,)
 
 
 async def test_a_table_is_18_em_wide_or_as_wide_as_its_place_up_to_40(browser: Browser, live: Live, host: Host) -> None:

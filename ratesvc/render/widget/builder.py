@@ -22,6 +22,7 @@ from ratesvc.render.language import TRANSLATIONS, Language, language, language_o
 from ratesvc.render.page import FRAME_STYLE, Site, hashes, page
 from ratesvc.render.page import iframe as frame_code
 from ratesvc.render.widget import view as views
+from ratesvc.render.widget.fit import PADDING
 from ratesvc.render.widget.ground import rule
 from ratesvc.render.widget.releases import RELEASE, lock
 from ratesvc.render.widget.rows import Table
@@ -54,7 +55,8 @@ Notice = tuple[str, str]
 class Size:
     """Pixels; `usual_height` is that of these rows in this width, `picture` the size of the picture.
 
-    `alone` is the width in hundredths of an em of the page that the element takes where nothing gives it one.
+    `alone` is the width in hundredths of an em of the page that the element takes where nothing gives it one. In a
+    width that `is_tight` the letters of a table follow the width instead of the font.
     """
 
     width: int
@@ -62,6 +64,7 @@ class Size:
     usual_height: int
     picture: tuple[int, int]
     alone: int
+    is_tight: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,22 +262,29 @@ def _fallback(choice: Choice) -> str:
 def _box(choice: Choice) -> str:
     """The style that gives the element its place before the rows come.
 
-    It is in em of the host, unless the widget has a ground and a font of its own. Its columns are no wider than the
-    space that there is, and as wide as the rows where nothing gives them a width.
+    Its columns are no wider than the space that there is, and as wide as the rows where nothing gives them a width.
     """
-    size, is_own = choice.size, choice.look.theme != THEMES[0]
-    high, wide = (size.height, size.alone * 16) if is_own else (-(-size.height * 25 // 4), size.alone)
-    high_text, wide_text = (f"{high}px", f"{-(-wide // 100)}px") if is_own else (_em(high), _em(wide))
-    columns = f"grid-template-columns:minmax(0,min({wide_text},100vw - 2rem)) minmax(0,1fr)"
+    high, wide = _reserved(choice)
+    columns = f"grid-template-columns:minmax(0,min({wide},100vw - 2rem)) minmax(0,1fr)"
     # A host's style sheet may keep all children of a header rigid; only a style in the code is above it.
-    shrink = f"flex-shrink:{9999 if choice.view.layout in ('line', 'bar') else 1};"
+    shrink = f"flex-shrink:{9999 if choice.view.layout in ('line', 'bar') else 1}"
     if choice.view.layout == "line":
-        height = f"height:{high_text};overflow:hidden;line-height:{high_text}"
-    else:
-        # What is reserved and not needed is below the rows. Between them a converter's fields find their place.
-        rows = "" if choice.view.converter else "align-items:start;"
-        height = f"{rows}contain:layout;min-height:{high_text}"
-    return f"display:grid;{columns};{shrink}{height}"
+        return f"display:grid;{columns};{shrink};height:{high};overflow:hidden;line-height:{high}"
+    # What is reserved and not needed is below the rows. Between them a converter's fields find their place.
+    rows = "" if choice.view.converter else "align-items:start;"
+    return f"display:grid;{columns};{shrink};{rows}contain:layout;min-height:{high}"
+
+
+def _reserved(choice: Choice) -> tuple[str, str]:
+    """Height and width in em of the host, or in pixels where the widget has a ground and a font of its own."""
+    size = choice.size
+    if choice.look.theme != THEMES[0]:
+        return f"{size.height}px", f"{-(-size.alone * 16 // 100)}px"
+    high, wide = _em(-(-size.height * 25 // 4)), _em(size.alone)
+    if size.is_tight:
+        # Letters follow the width in every font. Without a frame's padding there is more of it.
+        high = f"max({high},{-(-(size.height - PADDING) * size.width // (size.width - PADDING))}px)"
+    return high, wide
 
 
 def _em(hundredths: int) -> str:

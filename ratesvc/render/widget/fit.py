@@ -25,7 +25,7 @@ _FONT_OF_HOST = 9375  # .cbr-rates {font-size:.9375em}, in ten-thousandths
 # Pixels, where a ground of our own sets the font: .cbr-light, .cbr-dark, .cbr-auto {font-size:15px}.
 _FONT = 15
 _WIDEST = 600  # .cbr-rates {max-width:40em}
-_PADDING = 24  # .cbr-light {padding:.8em}, above and below
+PADDING = 24  # .cbr-light {padding:.8em}, above and below
 _LINE, _SMALL_LINE = 21, 17  # * {line-height:1.35}, of 1em and of .8em
 _ROW, _ROW_LINE = 13, 20  # tr {padding:.4em 0}, tbody tr {border-top:1px}; lines of a row are rounded down
 _HEADS = 54  # thead tr {padding:.4em 0} and two lines of .cbr-head
@@ -103,30 +103,40 @@ class Fit:
         """The height in pixels that a frame of this width needs. It is too high before it needs a scrollbar."""
         if layout in ("line", "inline"):
             return _ONE_LINE
-        room = max((width if layout == "bar" else min(width, _WIDEST)) - _PADDING, _FONT) * _EM // _FONT
-        around = _PADDING + _LINE * _lines(title, _BOLD, room)
+        room = _room(width if layout == "bar" else min(width, _WIDEST))
         source = _SMALL_LINE * _lines(f"{note} cbr.ru", _SMALL, room)
+        if not layout:
+            return PADDING + self._table(title, room) + _NOTE + source
+        around = PADDING + _LINE * _lines(title, _BOLD, room)
         if layout == "converter":
             return around + source
-        if layout == "bar":
-            cells = -(-len(self.names) // self._across(room)) * (_BAR_GAP + _LINE * (1 + self.cell_lines))
-            return around + _BAR + cells + (_NOTE + _SMALL_LINE if note else 0)
-        return around + self._rows(room) + _NOTE + source
+        cells = -(-len(self.names) // self._across(room)) * (_BAR_GAP + _LINE * (1 + self.cell_lines))
+        return around + _BAR + cells + (_NOTE + _SMALL_LINE if note else 0)
+
+    def is_tight(self, width: int) -> bool:
+        """Whether a table in a frame of this width has smaller letters than it might have."""
+        return _room(width) < self._steps[1] * _EM
 
     def _across(self, room: int) -> int:
         """How many cells of a bar stand side by side: all, or about half of them, or as many as there is room for."""
         count, cell = max(1, len(self.names)), _step("cell", 4 * self.cell) * _EM // 4
         return count if room >= count * cell else max(1, room // max(cell, 20 * room // (10 * count + 12)))
 
+    def _table(self, title: str, room: int) -> int:
+        """The height of heading, heads and rows. Letters that get smaller keep the lines of the least width."""
+        width = max(room, self._steps[1] * _EM)
+        high = _LINE * _lines(title, _BOLD, width) + self._rows(width)
+        # The lines between rows stay a pixel high.
+        return -(-high * room // width) + (len(self.names) if room < width else 0)
+
     def _rows(self, room: int) -> int:
         """The height of a table's heads and rows."""
-        wide, mini = self._steps
-        if room >= wide * _EM:
+        if room >= self._steps[0] * _EM:
             wider = max(0, room * _GAP_SHARE // 100 - _GAP)
             space, lines = room - self.in_line - self.gaps * wider, 1
         else:
             beside = self.beside + self.below if self.has_trend else self.value + _TAIL
-            space, lines = max(room, mini * _EM) - beside, self.lines
+            space, lines = room - beside, self.lines
         return _HEADS + sum(_ROW + max(_named(*names, space), _ROW_LINE * lines) for names in self.names)
 
 
@@ -166,6 +176,11 @@ def fit(names: Sequence[tuple[str, str]], columns: Sequence[Column], *, is_growi
         rows=tuple(unit + sum(_PIECE_GAP + texts[at] for texts in widths.values()) for at, unit in enumerate(units)),
         cell=_CELL_PADDING + max([code, *in_bar]),
     )
+
+
+def _room(width: int) -> int:
+    """The width inside a frame, in hundredths of an em."""
+    return max(width - PADDING, _FONT) * _EM // _FONT
 
 
 def _named(unit: str, name: str, room: int) -> int:

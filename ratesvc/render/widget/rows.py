@@ -118,6 +118,10 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         fields = converter_height(width) if self.converter else 0
         return fields + self.fit.height(self.layout, self._heading, self.note, width) if self.fit else 0
 
+    def is_tight(self, width: int) -> bool:
+        """Whether its letters are as large as a frame of this width lets them be, not as large as its font."""
+        return not self.layout and self.fit is not None and self.fit.is_tight(width)
+
     @property
     def is_named(self) -> bool:
         """Whether the heading is all that names the source: that of a converter alone, which leads to the Bank."""

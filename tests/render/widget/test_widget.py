@@ -375,9 +375,9 @@ async def test_oembed_answers_for_our_own_addresses_only(live: Live) -> None:
         assert (await get(live.url, f"/oembed?url={strange}"))[0] == 404
 
 
-@pytest.mark.parametrize("size_given", ["", "%26width=600%26height=500"])
+@pytest.mark.parametrize("size_given", ["%26width=400", "%26width=600%26height=500"])
 async def test_a_narrower_frame_is_higher(live: Live, size_given: str) -> None:
-    """Rows and title wrap in a narrower frame, so it needs more height, up to the limit of the consumer."""
+    """Rows and title wrap in a narrower frame, so it needs more height, until letters get smaller."""
     address = f"/oembed?url={live.url}/embed%3Fcolumns=name,today,next,change,percent{size_given}"
 
     async def size(limits: str) -> tuple[int, int]:
@@ -386,8 +386,9 @@ async def test_a_narrower_frame_is_higher(live: Live, size_given: str) -> None:
 
     wide, usual = await size("")
     assert await size("&maxwidth=2000") == (wide, usual)
-    narrow, high = await size("&maxwidth=240")
-    assert (narrow, high > usual) == (240, True)
+    narrow, high = await size("&maxwidth=300")
+    assert (narrow, high > usual) == (300, True)
+    assert (await size("&maxwidth=200"))[1] < high
     assert (await size("&maxwidth=1"))[0] == 1
     assert await size("&maxwidth=240&maxheight=300") == (240, 300)
 
