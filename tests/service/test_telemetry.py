@@ -9,6 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from datetime import time as clock_time
 from functools import partial
@@ -23,13 +24,17 @@ from machine import quickest, slower
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
+from ratesvc.bank.admission import Quarantined
 from ratesvc.config import Log, Settings
+from ratesvc.domain.columns import Coverage
+from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import at, utc_now
-from ratesvc.errors import FetchFailed, SourceError, StoreUnavailable
+from ratesvc.errors import FetchFailed, RatesvcError, SourceError, StoreUnavailable
 from ratesvc.service.backfill import Progress
 from ratesvc.service.refresh import Cycle
 from ratesvc.service.schedule import BLOCKED_S, Watchdog
-from ratesvc.service.telemetry import Metrics, Route, Telemetry
+from ratesvc.service.sync import Repaired
+from ratesvc.service.telemetry import LISTENING, Metrics, Route, Telemetry
 from ratesvc.storage.records import Case
 from ratesvc.storage.redis import Call
 from ratesvc.storage.store import Store
@@ -129,6 +134,7 @@ async def test_each_gauge_of_a_refresh_shows_what_its_name_says(
     for work in (served.service.poll, served.service._fill):  # noqa: SLF001 -- what its schedule runs
         await work()
     found = await gauges(served)
+    assert found["refresh_last_attempt_timestamp_seconds"] == clock().timestamp()
     # Those of Saturday, Tuesday and Wednesday, and since 21:00 that of Thursday.
     assert (found["waits_for_turn"], found["publications_missed"], found["stale"]) == (2, 4, 1)
     await store.poll_lease.release()
@@ -273,6 +279,11 @@ async def test_trouble_with_redis_is_logged_once_for_each_kind(monkeypatch: pyte
             telemetry.redis_call(Call("get", 0.1, trouble, refusing=place < len(calls) - 1))
             assert (telemetry.trouble is None) == (place == len(calls) - 1)
     assert [line.get("kind", line["event"]) for line in logged] == ["timeout", "memory", "store_back"]
+    telemetry.repaired(Repaired(sheets=1, columns=2, dropped=3))
+    for what, count in (("sheets", 1), ("columns", 2), ("dropped", 3)):
+        assert f'ratesvc_repaired_total{{what="{what}"}} {count}.0' in telemetry.metrics.text().decode()
+    telemetry.redis_call(Call(LISTENING, 100.0, None))
+    assert b'operation="listen"' not in telemetry.metrics.text(), "it waits for what others announce"
     counted = re.findall(rb'redis_errors_total{kind="([a-z]+)"} ([0-9.]+)', telemetry.metrics.text())
     assert dict(counted) == {b"timeout": b"3.0", b"memory": b"2.0"}
     # A mirror that fails is named once a minute.
@@ -285,6 +296,45 @@ async def test_trouble_with_redis_is_logged_once_for_each_kind(monkeypatch: pyte
                 telemetry.refreshed(failed, nothing_held=False)
         assert [line["event"] for line in logged] == ["fetch_failed"] * times
         assert b'ratesvc_fetches_total{outcome="dns"} 2.0' in telemetry.metrics.text()
+
+
+async def test_each_event_is_said_as_often_as_the_page_about_the_log_says() -> None:
+    """Each is told twice within a minute. What repeats itself is said once, until it changes."""
+    telemetry, complete, flagged = Telemetry(utc_now), Coverage(THURSDAY, FRIDAY), Revision(sheet(FRIDAY), 1, utc_now())
+    held, other = (Quarantined.because(sheet(SATURDAY), ("rows", text)) for text in ("one", "another"))
+    failed = Cycle("failed", failure=FetchFailed([("h", SourceError("dns", "x"))]))
+    for tell, said in (
+        (
+            partial(telemetry.held_back, Cycle("quarantined", held_back=(held,), unknown=("x",))),
+            "sheet_held_back unknown_part",
+        ),
+        (partial(telemetry.held_back, Cycle("quarantined", held_back=(other,), unknown=("x",))), "sheet_held_back"),
+        (partial(telemetry.history, None), ""),
+        (partial(telemetry.history, complete), "history"),
+        (partial(telemetry.history, Coverage(THURSDAY, SATURDAY)), "history"),
+        (partial(telemetry.waits, "poll", waiting=True), "waits_for_turn"),
+        (partial(telemetry.backfilling, Progress(0, 9, "USD"), begins=True), "backfill_started backfill_started"),
+        (partial(telemetry.backfilling, Progress(1, 9, "EUR"), begins=False), ""),
+        (partial(telemetry.backfill_failed, RatesvcError("x")), "backfill_failed"),
+        (partial(telemetry.backfilled, complete, 9, 1), "backfill_incomplete backfill_incomplete"),
+        (partial(telemetry.backfilled, complete, 9, 0), "backfill_finished backfill_finished"),
+        (partial(telemetry.backfilled, None, 0, 0), ""),
+        (partial(telemetry.refreshed, failed, nothing_held=True), "fetch_failed(hint)"),
+        (
+            partial(telemetry.refreshed, Cycle("new", (flagged,), stored=False), nothing_held=False),
+            "kept_in_memory kept_in_memory",
+        ),
+        (partial(telemetry.sheet, replace(flagged, flags=("released",))), "sheet(flags) sheet(flags)"),
+        (partial(telemetry.sheet, flagged), "sheet sheet"),
+        (partial(telemetry.repaired, Repaired(misplaced=("a key",))), "misplaced_dropped misplaced_dropped"),
+        (partial(telemetry.failed_by_mistake, "tick", ValueError()), "task_died"),
+    ):
+        with capture_logs() as logged:
+            for _ in range(2):
+                tell()
+        marks = [next((f"({name})" for name in ("flags", "hint") if name in line), "") for line in logged]
+        assert " ".join(line["event"] + mark for line, mark in zip(logged, marks, strict=True)) == said
+    assert b'ratesvc_task_restarts_total{task="tick"} 2.0' in telemetry.metrics.text()
 
 
 async def test_a_blocked_loop_is_noticed_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
