@@ -144,6 +144,7 @@ async def test_each_gauge_of_a_refresh_shows_what_its_name_says(
     found = await gauges(served)
     assert (found["waits_for_turn"], found["lease_held"]) == (1, 1)
     assert found["sheet_first_seen_timestamp_seconds"] == clock().timestamp()
+    assert found["sheet_expected_timestamp_seconds"] == at(date(2026, 4, 30), clock_time(18)).timestamp()
     assert found["refresh_last_success_timestamp_seconds"] == clock().timestamp()
     assert served.service.telemetry.failures == 0
     assert found["redis_up"] == 1
