@@ -13,7 +13,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from datetime import time as clock_time
 from functools import partial
 from ipaddress import ip_address
@@ -26,6 +26,7 @@ import pytest
 import redis
 from _pytest.unraisableexception import collect_unraisable
 from aiohttp import web
+from dates import EVENING, FRIDAY, NOON, SATURDAY, THURSDAY
 from fake_bank import Bank, bank_running, sheet
 from hypothesis import settings as hypothesis_settings
 from ledger import Ledger, fault
@@ -200,7 +201,7 @@ def golden(name: str, made: str | bytes) -> None:
 class Clock:
     """A clock that tests set: always UTC."""
 
-    moment: datetime = datetime(2026, 4, 24, 9, 0, tzinfo=UTC)
+    moment: datetime = NOON
 
     def __call__(self) -> datetime:
         return self.moment
@@ -360,8 +361,17 @@ def serve(clock: Clock) -> Serve:
 @pytest.fixture
 async def served(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[Served]:
     """A service that holds Thursday's and Friday's sheet and has nothing left to do."""
-    bank.publish(sheet(date(2026, 4, 23)), sheet(date(2026, 4, 24)))
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     async with serve(unhurried(settings)) as running:
         await running.ready()
         await running.filled()
         yield running
+
+
+@pytest.fixture
+async def evening(bank: Bank, served: Served, clock: Clock) -> Served:
+    """The same on Friday evening, with Saturday's sheet announced."""
+    clock.moment = EVENING
+    bank.publish(sheet(SATURDAY))
+    await served.service.fetch(None)
+    return served

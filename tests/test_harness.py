@@ -156,9 +156,10 @@ import signal
 
 import msgspec
 import pytest
+from dates import FRIDAY, SATURDAY
 from fake_bank import sheet, unavailable
 from processes import serving
-from watched import FRIDAY, SATURDAY, polling, watched
+from watched import polling, watched
 
 from ratesvc.config import Log
 """ + "\n".join(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from sheets import all_times, changed, plausible, times, without
+from sheets import changed, plausible, times, without
 
 from ratesvc.bank.admission import (
     Admitted,
@@ -293,17 +293,6 @@ def test_a_peg_needs_both_currencies() -> None:
     assert finding.text == "USD costs 4.1 AED, usually 3.6725"
 
 
-def test_figures_are_frozen_only_compared_with_an_earlier_day() -> None:
-    """The same figures for the same day are the same sheet. Other figures for it are a correction."""
-    same = sheet(SATURDAY, USD="80.0000", CHF="95.0000", GBP="101.0000")
-    assert said(assess(same, YESTERDAY)) == [("frozen", ACCEPT, ())]
-    assert said(assess(same, NOTHING, same)) == []
-    assert said(assess(same, YESTERDAY, same)) == [("frozen", ACCEPT, ())]
-    other = sheet(SATURDAY, USD="80.0001", CHF="95.0000", GBP="101.0000")
-    assert said(assess(other, YESTERDAY, same)) == [("corrected", CONFIRM, ())]
-    assert said(assess(other, NOTHING, same)) == [("corrected", CONFIRM, ())]
-
-
 def test_a_correction_is_compared_with_the_day_before_it() -> None:
     """The held sheet may be the wrong one. Compared with it, the right one would look like a slip."""
     slipped = sheet(SATURDAY, USD="800.0000", CHF="95.0000", GBP="101.0000")
@@ -327,33 +316,6 @@ def test_the_strictest_finding_decides_and_the_first_of_them_is_the_reason() -> 
     all_three = Assessment((shrunk, peg, finding("large_move", CONFIRM, "AED"), frozen))
     assert (all_three.decision, all_three.reason) == (QUARANTINE, "shrunk")
     assert all_three.suspects == {"AED"}
-
-
-def test_the_finding_that_decides_is_named_first() -> None:
-    """A person who reads `ratesvc quarantine list` at night sees why the document waits, not what else is odd."""
-    slipped = sheet(SATURDAY, USD="8050.0000", CHF="95.1000", GBP="101.1000")
-    found = said(assess(slipped, YESTERDAY, sheet(SATURDAY, USD="80.5000", CHF="95.1000", GBP="101.1000")))
-    assert [(kind, decision) for kind, decision, _ in found][:2] == [
-        ("power_of_ten", QUARANTINE),
-        ("corrected", CONFIRM),
-    ]
-    assert QUARANTINE not in [decision for _, decision, _ in found[1:]]
-
-
-@given(st.decimals(Decimal("0.01"), Decimal(90), places=2))
-def test_no_common_move_is_refused_for_its_size_alone(factor: Decimal) -> None:
-    """A move of more than 15 % needs confirmation, unless it is a slipped decimal point."""
-    found = assess(all_times(BEFORE, str(factor)), Recent([BEFORE])).decision
-
-    def is_near(power: str) -> bool:
-        return abs(factor / Decimal(power) - 1) <= Decimal("0.1501")
-
-    if any(map(is_near, ("0.01", "0.1", "10", "100"))):
-        assert found in {QUARANTINE, CONFIRM}
-    elif is_near("1"):
-        assert found in {ACCEPT, CONFIRM}
-    else:
-        assert found is CONFIRM
 
 
 def test_a_move_in_per_cent_is_rounded_once() -> None:

@@ -65,20 +65,6 @@ async def test_a_day_is_asked_for_as_the_bank_writes_it(bank: Bank, client: Bank
         (says(302, Location="http://127.0.0.1:1/"), "redirect", "another host, port"),
         (says(302, Location="/scripts/XML_daily.asp"), "redirect", "more than 3"),
     ],
-    ids=[
-        "403 html",
-        "500",
-        "html",
-        "empty",
-        "truncated",
-        "gzip",
-        "demo",
-        "oversize",
-        "elsewhere",
-        "file",
-        "port",
-        "loop",
-    ],
 )
 async def test_a_bad_answer_is_named(
     bank: Bank, client: BankClient, behaviour: Misbehaviour, kind: str, words: str

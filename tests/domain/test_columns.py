@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
+from dates import FRIDAY, MONDAY, SATURDAY, SUNDAY, THURSDAY, TUESDAY
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -15,7 +16,6 @@ from ratesvc.domain.workdays import ONE_DAY
 FETCHED = datetime(2026, 4, 24, 12, tzinfo=UTC)
 USD = Currency("R01235", "R01235", "USD", "840", "Доллар США", "US Dollar")
 SUM = Currency("R01717", "R01717", "UZS", "860", "Узбекских сумов")
-THURSDAY, FRIDAY, SATURDAY, SUNDAY, MONDAY, TUESDAY = (date(2026, 4, day) for day in range(23, 29))
 Records = dict[date, tuple[int, Decimal]]
 
 

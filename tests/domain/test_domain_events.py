@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 
 import pytest
+from dates import FRIDAY, SATURDAY, THURSDAY, TUESDAY
 from fake_bank import sheet, workdays
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +18,6 @@ from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, at
 
 CALENDAR = WorkCalendar()
-THURSDAY, FRIDAY, SATURDAY, TUESDAY = (date(2026, 4, day) for day in (23, 24, 25, 28))
 FETCHED = datetime(2026, 4, 23, 13, 20, 5, tzinfo=UTC)
 ID = "2026-04-24.1-7fe99e88_2026-04-25.2-300b3baa"
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 from itertools import compress
 
 import pytest
+from dates import FRIDAY, MONDAY, SATURDAY, SUNDAY, THURSDAY, TUESDAY
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +21,7 @@ from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, Ra
 CALENDAR = WorkCalendar(Calendar().extra_off)
 FETCHED = datetime(2026, 1, 1, tzinfo=UTC)
 WEDNESDAY_BEFORE = date(2026, 4, 22)
-THURSDAY, FRIDAY, SATURDAY, SUNDAY, MONDAY, TUESDAY, WEDNESDAY = (date(2026, 4, day) for day in range(23, 30))
+WEDNESDAY = date(2026, 4, 29)
 CODES = {"USD": "R01235", "EUR": "R01239", "UZS": "R01717"}
 
 
@@ -365,18 +366,6 @@ def test_a_revision_is_shown_beside_what_was_known_then() -> None:
         assert (answer.requested_date, answer.following, answer.next_due_at) == (FRIDAY, None, None)
 
 
-def test_a_revision_beside_a_backfilled_sheet_is_shown_beside_that() -> None:
-    """It has one revision only; if the sheet before is unknown nothing is shown."""
-    held = filled(THURSDAY)
-    held.add(dollar(FRIDAY))
-    answer = on_day(held, FRIDAY, moscow(FRIDAY, "12:00"))
-    previous = held.in_revision(answer, 1).previous
-    assert previous
-    assert previous.effective_date == THURSDAY
-    with pytest.raises(UnknownRevision):
-        held.in_revision(answer, 2)
-
-
 def test_a_revision_that_stands_in_for_a_missing_sheet_is_stale() -> None:
     """The day's own sheet is missing; the one before it is unknown."""
     held = holding(FRIDAY)
@@ -395,15 +384,6 @@ def test_a_backfill_holds_the_days_of_its_coverage_only() -> None:
     assert held.days == list(rates(held)) == [THURSDAY, FRIDAY]
     assert list(rates(held, "EUR")) == [FRIDAY]
     assert held.coverage == Coverage(THURSDAY, SATURDAY, (SATURDAY,))
-
-
-def test_a_daily_document_stays_above_a_backfill() -> None:
-    """Also outside of the coverage, and on an unconfirmed day, which is held then."""
-    held = History(CALENDAR, [dollar(FRIDAY, 1, "99.0000"), dollar(TUESDAY, 1, "98.0000")])
-    held.fill([column("USD", THURSDAY, FRIDAY, SATURDAY)], Coverage(THURSDAY, SATURDAY, (FRIDAY,)))
-    assert held.days == [THURSDAY, FRIDAY, SATURDAY, TUESDAY]
-    assert held.coverage == Coverage(THURSDAY, SATURDAY)
-    assert list(rates(held).values()) == [23, 99, 25, 98]
 
 
 def test_a_composed_sheet_is_composed_once_and_forgotten_when_history_is_filled() -> None:

@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
+from dates import FRIDAY, SATURDAY, THURSDAY
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -36,7 +37,6 @@ from ratesvc.domain.rates import (
     unrounded,
 )
 
-THURSDAY, FRIDAY, SATURDAY = (date(2026, 4, day) for day in (23, 24, 25))
 PRINTED = st.integers(1, 10**13 - 1).map(lambda n: Decimal(n).scaleb(-4))
 NOMINALS = st.integers(0, 8).map(lambda power: 10**power)
 NUMBERS = st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**12), max_value=10**12, places=8)
@@ -113,16 +113,6 @@ def test_a_mean_of_quotients_is_rounded_once(pairs: list[tuple[int, int]]) -> No
     exact = sum((Fraction(*pair) for pair in pairs), Fraction()) / len(pairs)
     numerators, denominators = zip(*pairs, strict=True)
     assert Fraction(mean(numerators, denominators)) == nearest(exact, places_for(exact, 10))
-
-
-@given(st.integers(-(10**9), 10**9), st.integers(0, 12), DIVISORS)
-def test_a_tie_goes_to_the_even_digit(whole: int, places: int, divisor: Decimal) -> None:
-    """Exactly half of the last place goes to the even neighbour, also when a division finds the half."""
-    half = (Decimal(whole) + Decimal("0.5")).scaleb(-places)
-    with localcontext(prec=200):
-        numerator = half * divisor
-    even = Fraction(round(Fraction(2 * whole + 1, 2)), 10**places)
-    assert Fraction(rounded(numerator, divisor, places=places)) == even
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -235,14 +225,6 @@ def test_names_and_order_are_not_official() -> None:
     assert not any(SHEET.says_the_same_as(other) for other in others)
     assert len({SHEET.checksum, *(other.checksum for other in others)}) == 1 + len(others)
     assert Sheet(FRIDAY, (replace(first, value=Decimal(80)), *rest)).checksum == SHEET.checksum
-
-
-def test_the_effective_date_is_no_figure() -> None:
-    """Sheets of two days may say the same; they are different sheets with different checksums."""
-    later = replace(SHEET, effective_date=SATURDAY)
-    assert SHEET.says_the_same_as(later)
-    assert later != SHEET
-    assert later.checksum != SHEET.checksum
 
 
 def test_a_revision_is_known_by_date_and_number() -> None:

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -67,52 +67,34 @@ def fault(request: pytest.FixtureRequest) -> Fault:
     return Fault(request.node.user_properties)
 
 
-@dataclass
-class Row:
-    """All tests of one row with the same words."""
-
-    outcomes: list[str] = field(default_factory=list)
-    recoveries: list[float] = field(default_factory=list)
-    limits: list[float] = field(default_factory=list)
-    figures: list[str] = field(default_factory=list)
-
-    def cells(self) -> Iterator[str]:
-        counts = {outcome: self.outcomes.count(outcome) for outcome in dict.fromkeys(self.outcomes)}
-        yield "; ".join([", ".join(f"{count} {outcome}" for outcome, count in counts.items()), *self.figures])
-        yield f"{max(self.recoveries):.2f}" if self.recoveries else "–"
-        yield f"{max(self.limits):g}" if self.limits else "–"
-
-
 class Ledger:
-    """Collects reports and writes the table at the end."""
+    """Writes the table at the end of a run."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._rows: dict[tuple[str, str], Row] = defaultdict(Row)
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         callspec = getattr(item, "callspec", None)
         if callspec and (found := CASE.match(str(callspec.params.get("row")))):
             item.user_properties.append(("row", found.groups()))
         elif found := ROW.match(item.name):
-            item.user_properties.append(("row", (found[1], first_line(getattr(item, "function").__doc__))))  # noqa: B009
+            docstring = getattr(item, "function").__doc__ or ""  # noqa: B009 -- every test here is one
+            item.user_properties.append(("row", (found[1], docstring.split("\n")[0].rstrip("."))))
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        properties: dict[str, list[Any]] = defaultdict(list)
-        for key, value in report.user_properties:
-            properties[key].append(value)
-        if properties["row"] and (report.when == "call" or report.outcome != "passed"):
-            row = self._rows[tuple(properties["row"][0])]
-            row.outcomes.append(report.outcome)
-            row.recoveries += properties["recovery_s"]
-            row.limits += properties["limit_s"]
-            row.figures += properties["figure"]
-
-    def pytest_sessionfinish(self) -> None:
-        rows = sorted(self._rows.items(), key=lambda item: (item[0][0][0], int(item[0][0][1:]), item[0][1]))
-        lines = [f"| {number} | {what} | {' | '.join(row.cells())} |" for (number, what), row in rows]
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        rows: dict[tuple[str, str], dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
+        for outcome in ("passed", "failed", "error", "skipped"):
+            for report in terminalreporter.stats.get(outcome, ()):
+                if row := dict(report.user_properties).get("row"):
+                    for name, value in (("outcome", outcome), *report.user_properties):
+                        rows[tuple(row)][name].append(value)
+        order = sorted(rows.items(), key=lambda item: (item[0][0][0], int(item[0][0][1:]), item[0][1]))
+        lines = [f"| {number} | {what} | {' | '.join(_cells(row))} |" for (number, what), row in order]
         self._path.write_text(HEAD + "\n".join(lines) + "\n", "utf-8")
 
 
-def first_line(docstring: str | None) -> str:
-    return (docstring or "").split("\n")[0].rstrip(".")
+def _cells(row: dict[str, list[Any]]) -> Iterator[str]:
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in Counter(row["outcome"]).items())
+    yield "; ".join([counts, *row["figure"]])
+    yield f"{max(row['recovery_s']):.2f}" if row["recovery_s"] else "–"
+    yield f"{max(row['limit_s']):g}" if row["limit_s"] else "–"

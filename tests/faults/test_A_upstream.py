@@ -11,7 +11,7 @@ import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,14 @@ import pytest
 from certificates import Authority
 from chaos import OK, Front, Script, answers, blackhole, drips, never_ends, resets, says
 from conftest import Clock, eventually, stored
+from dates import FRIDAY, NOON, SATURDAY, THURSDAY
 from fake_bank import Bank, daily_xml
 from lag import Lag
 from ledger import Fault
 from machine import patience
 from sheets import plausible
 from spending import spent_on
-from watched import FRIDAY, SATURDAY, THURSDAY, Watched, polling, watched
+from watched import Watched, polling, watched
 
 from ratesvc.bank.client import DAILY, BankClient, Limits, Pace
 from ratesvc.config import Settings
@@ -39,7 +40,6 @@ pytestmark = pytest.mark.slow
 GOOD = daily_xml(plausible(SATURDAY))
 GOOD_HEAD = OK + b"Content-Length: %d\r\n\r\n" % len(GOOD)
 HTML = b"<!DOCTYPE html><html><head><title>DDOS-GUARD</title></head><body>%s</body></html>"
-NOON = datetime(2026, 4, 24, 9, tzinfo=UTC)
 
 
 @dataclass

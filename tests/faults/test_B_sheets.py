@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 from chaos import Front, answers
 from conftest import Clock, Serve, eventually
+from dates import FRIDAY, SATURDAY, THURSDAY
 from fake_bank import Bank, daily_xml
 from figures import UTF_8
 from ledger import Fault
@@ -23,7 +24,7 @@ from recorded_days import documents, unit_rates
 from redis import Redis
 from sheets import all_times, at, changed, figures, plausible, times, without
 from spending import spent_on
-from watched import FRIDAY, SATURDAY, THURSDAY, Watched, polling, watched
+from watched import Watched, polling, watched
 
 from ratesvc.bank.client import DAILY
 from ratesvc.bank.xml import parse_daily

@@ -25,7 +25,8 @@ import redis
 from aiohttp import web
 from chaos import ChaosProxy, Failure
 from conftest import LONG, PATIENCE_S, Clock, Serve, Served, eventually, in_faults
-from fake_bank import Bank, sheet, unavailable, workdays
+from dates import DAYS, EVENING, FRIDAY, SATURDAY
+from fake_bank import Bank, sheet, unavailable
 from invariant import Invariant
 from lag import Lag
 from ledger import Fault
@@ -53,9 +54,6 @@ pytestmark = [
     pytest.mark.usefixtures("nothing_remembered"),
 ]
 
-DAYS = list(workdays(date(2026, 3, 10), 34))
-FRIDAY, SATURDAY = DAYS[-1], date(2026, 4, 25)
-EVENING = datetime(2026, 4, 24, 14, 0, tzinfo=UTC)
 MOST_OF_OURS = 2_000_000
 CANARY = "canary-7f3a91"
 STOPPED_S = 60.0 if LONG else 0.0

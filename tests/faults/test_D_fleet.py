@@ -11,7 +11,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import aiohttp
 import pytest
 from conftest import Clock, Serve, eventually, missing, program
+from dates import FRIDAY, NOON, SATURDAY, THURSDAY
 from fake_bank import Bank, around_today, sheet, workdays
 from fleet import FRONTS, Front, caddy, fleet, shared_by
 from lag import block
@@ -26,7 +27,7 @@ from ledger import Fault
 from processes import Program, environment, finished, processes_over, run, serving, serving_by
 from redis.asyncio import from_url
 from wall import WallClock
-from watched import FRIDAY, SATURDAY, THURSDAY, Watched, polling, watched
+from watched import Watched, polling, watched
 
 from ratesvc.config import Calendar, Settings
 from ratesvc.domain.history import History, snapshot
@@ -115,9 +116,6 @@ async def test_D3_a_replica_that_stands_still_behind_caddy(bank: Bank, redis_url
 async def serves_revision(replica: Program, number: int) -> bool:
     _, _, body = await replica.get("/v1/rates")
     return bool(json.loads(body)["revision"] == number)
-
-
-NOON = datetime(2026, 4, 24, 9, 0, tzinfo=UTC)
 
 
 @pytest.fixture

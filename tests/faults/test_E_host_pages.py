@@ -6,38 +6,11 @@ import os
 import random
 from collections.abc import AsyncIterator
 
+import hostile
 import pytest
 import pytest_asyncio
 from conftest import LONG, in_faults
-from host_pages import (
-    ELEMENT,
-    LINK,
-    HostSite,
-    Verdict,
-    chromium_judges,
-    firefox_judges,
-    hosting,
-    page,
-    script,
-)
-from hostile import (
-    BEHAVIOURS,
-    COMPONENT,
-    FIELDS,
-    FLOODS,
-    FRAMES,
-    GLOBALS,
-    LIBRARIES,
-    MEMBERS,
-    NAMED,
-    NAMES,
-    POLLUTIONS,
-    STORY,
-    TO_THE_LINK,
-    TO_THE_ROWS,
-    answers,
-    replacing,
-)
+from host_pages import ELEMENT, LINK, HostSite, Verdict, chromium_judges, firefox_judges, hosting, page, script
 from widget_harness import SESSION, Live, got, pasted
 
 from ratesvc.render.page import hashes
@@ -78,12 +51,18 @@ def check(seen: Verdict, *, rows: bool = False) -> None:
     assert (seen.ran, seen.errors) == ([], []), seen
 
 
-@pytest.mark.parametrize("way", NAMED)
+@pytest.mark.parametrize("way", hostile.NAMED)
 async def test_E13_names_in_the_html(site: HostSite, loader: str, way: str) -> None:
     """Named elements in a host's HTML, as in a comment, hide properties of its document: rows, and only ours."""
     evil = f"{site.url}/widget/x"
-    for names in (["currentScript"], ["createElementNS"], ["defaultView"], ["host"], [*NAMES, *GLOBALS]):
-        comment = "".join(NAMED[way].format(name=name, evil=evil) for name in names)
+    for names in (
+        ["currentScript"],
+        ["createElementNS"],
+        ["defaultView"],
+        ["host"],
+        [*hostile.NAMES, *hostile.GLOBALS],
+    ):
+        comment = "".join(hostile.NAMED[way].format(name=name, evil=evil) for name in names)
         seen = await site.judged(page("", loader, before=comment))
         check(seen, rows=True)
         assert "60.3741" in seen.text
@@ -92,17 +71,17 @@ async def test_E13_names_in_the_html(site: HostSite, loader: str, way: str) -> N
 
 async def test_E13_a_form_around_it(site: HostSite, loader: str) -> None:
     """A form around the element whose fields have the names of methods: rows or the link."""
-    fields = "".join(f'<input name="{name}">' for name in FIELDS)
+    fields = "".join(f'<input name="{name}">' for name in hostile.FIELDS)
     for more in ("", ' lang="ru"'):
         check(await site.judged(page("", loader, body=f"<form{more}>{fields}{ELEMENT}</form>")))
 
 
-@pytest.mark.parametrize("way", POLLUTIONS)
+@pytest.mark.parametrize("way", hostile.POLLUTIONS)
 async def test_E13_polluted_prototypes(site: HostSite, loader: str, converter: str, way: str) -> None:
     """Keys that every object inherits become no handler, no link and no option of a request: rows or the link."""
     for attributes in ('lang="en"', 'lang="ru" spark="30" converter="1"', 'lang="en" layout="inline" code="USD"'):
         body = f"<cbr-rates {attributes}>{LINK}</cbr-rates>"
-        check(await site.judged(page(POLLUTIONS[way], loader, body=body, after=converter)))
+        check(await site.judged(page(hostile.POLLUTIONS[way], loader, body=body, after=converter)))
 
 
 async def test_E13_replaced_methods(site: HostSite, loader: str) -> None:
@@ -112,10 +91,10 @@ async def test_E13_replaced_methods(site: HostSite, loader: str) -> None:
     """
     seed = int(os.environ.get("SEED", random.randrange(10**6)))  # noqa: S311 -- to be repeated
     print(f"SEED={seed}")  # noqa: T201 -- to be repeated
-    replaced = [(member, behaviour) for member in MEMBERS for behaviour in BEHAVIOURS]
+    replaced = [(member, behaviour) for member in hostile.MEMBERS for behaviour in hostile.BEHAVIOURS]
     chosen = replaced if LONG else random.Random(seed).sample(replaced, 50)  # noqa: S311 -- variety, not a secret
     for member, behaviour in chosen:
-        seen = await site.judged(page(replacing(member, behaviour), loader), patience_s=0.5)
+        seen = await site.judged(page(hostile.replacing(member, behaviour), loader), patience_s=0.5)
         what = (member, behaviour, seen)
         assert seen.said == 1, what
         assert seen.shown in ("rows", "link"), what
@@ -123,30 +102,30 @@ async def test_E13_replaced_methods(site: HostSite, loader: str) -> None:
         assert seen.ran == [], what
 
 
-@pytest.mark.parametrize("way", LIBRARIES)
+@pytest.mark.parametrize("way", hostile.LIBRARIES)
 async def test_E13_libraries_and_polyfills(site: HostSite, loader: str, way: str) -> None:
     """Libraries that extend arrays and elements, polyfills of promises, elements and shadow DOM: rows or the link."""
     for attributes in ('lang="en"', 'lang="ru" spark="30" columns="name,next,change,percent"'):
         body = f"<cbr-rates {attributes}>{LINK}</cbr-rates>"
-        check(await site.judged(page(LIBRARIES[way], loader, body=body)))
+        check(await site.judged(page(hostile.LIBRARIES[way], loader, body=body)))
 
 
-@pytest.mark.parametrize("way", [*TO_THE_LINK, *TO_THE_ROWS])
+@pytest.mark.parametrize("way", [*hostile.TO_THE_LINK, *hostile.TO_THE_ROWS])
 async def test_E13_documents_and_moves(site: HostSite, loader: str, way: str) -> None:
     """Without constructable style sheets, in another document, moved, removed, copied: rows or the link, and an event.
 
     Where the rows are, their style is.
     """
-    story = STORY % (TO_THE_LINK | TO_THE_ROWS)[way]
+    story = hostile.STORY % (hostile.TO_THE_LINK | hostile.TO_THE_ROWS)[way]
     seen = await site.judged(page("", loader, body=f"{ELEMENT}<script>{story}</script>"))
-    has_rows = way in TO_THE_ROWS
+    has_rows = way in hostile.TO_THE_ROWS
     assert (seen.shown, seen.state) == (("rows", "load") if has_rows else ("link", "error")), seen
     assert (seen.styled, seen.said) == (has_rows, "done"), seen
     assert (seen.ran, seen.errors) == ([], []), seen
 
 
 @pytest.mark.parametrize("status", [503, *in_faults(200)])
-@pytest.mark.parametrize("way", FLOODS)
+@pytest.mark.parametrize("way", hostile.FLOODS)
 async def test_E13_floods(site: HostSite, loader: str, way: str, status: int) -> None:
     """A refresh of months, an attribute or element that changes at every frame, a service that fails: no flood.
 
@@ -154,9 +133,9 @@ async def test_E13_floods(site: HostSite, loader: str, way: str, status: int) ->
     """
     own = await playing_the_service(site, loader)
     site.answers["/widget/rows.json"] = status, await got(loader.replace("rates.js", "rows.json?style=inline"))
-    doing, most = FLOODS[way]
+    doing, most = hostile.FLOODS[way]
     element = ELEMENT.replace("lang", f"{way} lang") if "=" in way else ELEMENT
-    seen = await site.judged(page("", own, body=f"{element}<script>{FRAMES % doing}</script>"))
+    seen = await site.judged(page("", own, body=f"{element}<script>{hostile.FRAMES % doing}</script>"))
     assert 1 <= site.asked["/widget/rows.json"] <= most, (seen, site.asked)
     assert len(seen.events) <= (150 if status == 200 else 5 + 2 * most), (seen, site.asked)
     assert (seen.shown, seen.errors) == ("link" if status == 503 else "rows", []), seen
@@ -167,8 +146,8 @@ async def test_E13_in_another_component(site: HostSite, loader: str, converter: 
     """In the shadow DOM of another component it has the page's language, its converter, and an event that gets out."""
     rates = f"<cbr-rates converter=1>{LINK}</cbr-rates>"
     inside = {"nested": "<inner-card></inner-card>", "slotted": ""}.get(way, rates)
-    card = COMPONENT.format(name="some-card", mode="closed" if way == "closed" else "open", inside=inside)
-    inner = COMPONENT.format(name="inner-card", mode="closed", inside=rates)
+    card = hostile.COMPONENT.format(name="some-card", mode="closed" if way == "closed" else "open", inside=inside)
+    inner = hostile.COMPONENT.format(name="inner-card", mode="closed", inside=rates)
     body = f"<some-card>{rates if way == 'slotted' else ''}</some-card><script>var subject; {inner} {card}</script>"
     seen = await site.judged(page("", loader, body=body, after=converter).replace("lang=en", "lang=ru"))
     check(seen, rows=True)
@@ -179,7 +158,7 @@ async def test_E13_in_another_component(site: HostSite, loader: str, converter: 
 async def test_E13_a_hostile_answer(site: HostSite, loader: str, converter: str) -> None:
     """A pinned loader makes no script, handler, style or frame of a hostile answer, and no link but http and https."""
     own = await playing_the_service(site, loader)
-    for name, text in answers().items():
+    for name, text in hostile.answers().items():
         site.answers["/widget/rows.json"] = 200, text
         seen = await site.judged(page(f"name = {name!r}", own, after=converter))
         check(seen)
@@ -191,11 +170,13 @@ async def test_E13_under_a_strict_policy(site: HostSite, live: Live, way: str) -
     code = await pasted(live.url, "element", "csp=1&lang=en")
     rule = code.split("Your style sheet:  ")[1].split("\n")[0]
     line = code.split("Your policy:  ")[1].split(" -->")[0]
-    hostile, story = (POLLUTIONS | LIBRARIES).get(way, ""), STORY % TO_THE_ROWS[way] if way in TO_THE_ROWS else ""
-    before = "".join(f'<form name="{name}"></form>' for name in NAMES) if way == "names" else ""
+    own, story = (hostile.POLLUTIONS | hostile.LIBRARIES).get(way, ""), ""
+    if way in hostile.TO_THE_ROWS:
+        story = hostile.STORY % hostile.TO_THE_ROWS[way]
+    before = "".join(f'<form name="{name}"></form>' for name in hostile.NAMES) if way == "names" else ""
     body = f"{code.split('<script')[0]}<script>{story}</script>"
-    text = page(hostile, f"{live.url}/widget/{RELEASE}/rates.js", body=body, before=before)
-    allowed = line.replace("script-src", f"script-src {hashes('parent.watch(window)', hostile, story)}")
+    text = page(own, f"{live.url}/widget/{RELEASE}/rates.js", body=body, before=before)
+    allowed = line.replace("script-src", f"script-src {hashes('parent.watch(window)', own, story)}")
     policy = f"default-src 'none'; style-src {hashes(rule)}; {allowed}; frame-src 'self'; "
     policy += "require-trusted-types-for 'script'; trusted-types 'none'"
     text = text.replace("</head>", f"<style>{rule}</style></head>")

@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 from conftest import Clock, eventually, in_faults, service_running
-from fake_bank import Bank, bank_running, daily_xml, unavailable, workdays
+from dates import DAYS
+from fake_bank import Bank, bank_running, daily_xml, unavailable
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
@@ -33,7 +34,6 @@ from ratesvc.storage.records import decode_revision, field_of
 
 STORIES = int(os.environ.get("RATESVC_STORIES", "20"))
 HAPPENINGS = 50 if "RATESVC_STORIES" in os.environ else 20
-DAYS = list(workdays(date(2026, 3, 10), 34))
 PAST = date(2026, 4, 12)
 PATHS = ("/v1/rates", "/v1/rates/next", f"/v1/rates/{PAST}", "/widget?codes=USD,EUR")
 

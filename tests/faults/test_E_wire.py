@@ -14,12 +14,12 @@ import aiohttp
 import msgspec
 import pytest
 from conftest import Serve, Served, eventually, missing, path_of
+from dates import FRIDAY
 from fake_bank import Bank, sheet
 from listener import reading
 from load import p99
 from machine import patience
 from processes import Program, serving
-from watched import FRIDAY
 from wire import ask, connected, ending, get
 
 from ratesvc.config import Settings

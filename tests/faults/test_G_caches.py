@@ -8,19 +8,19 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import aiohttp
 import pytest
-from conftest import Clock, Served, eventually
+from conftest import Served, eventually
+from dates import FRIDAY, MIDNIGHT, NOON, SATURDAY, THURSDAY
 from fake_bank import Bank, sheet
 from fronts import cache, changed, nginx, unlimited
 from ledger import Fault
 from machine import patience
 from processes import Program, free_port, serving
 from wall import WallClock
-from watched import FRIDAY, SATURDAY, THURSDAY
 from widget_harness import chromium, pasted
 from wire import ask, get
 
@@ -28,8 +28,6 @@ from ratesvc.domain.workdays import utc_now
 
 pytestmark = pytest.mark.slow
 
-NOON = datetime(2026, 4, 24, 9, tzinfo=UTC)
-MIDNIGHT = datetime(2026, 4, 24, 21, tzinfo=UTC)
 LINK = "Bank of Russia official exchange rates</a>"
 WAITS_S = 1.0
 """A page waits for the service so long at most."""
@@ -139,15 +137,6 @@ ASK = """async address => {
   const answer = await fetch(address);
   return [(await answer.json()).effective_date, answer.headers.get("X-Cache")];
 }"""
-
-
-@pytest.fixture
-async def evening(bank: Bank, served: Served, clock: Clock) -> Served:
-    """On Friday evening, with Saturday's sheet announced."""
-    clock.advance(hours=5)
-    bank.publish(sheet(SATURDAY))
-    await served.service.fetch(None)
-    return served
 
 
 def is_past(served: Served, moment: datetime) -> Callable[[], bool]:

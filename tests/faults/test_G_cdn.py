@@ -7,7 +7,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,12 +15,12 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import BaseTestServer, TestServer
-from conftest import Clock, Served, eventually, in_faults
-from fake_bank import Bank, around_today, sheet
+from conftest import Served, eventually, in_faults
+from dates import FRIDAY, MIDNIGHT, SATURDAY
+from fake_bank import Bank, around_today
 from fleet import answers_with
 from fronts import changed, varnish
 from processes import Program, free_port, serving
-from watched import FRIDAY, SATURDAY
 
 from ratesvc.domain.workdays import utc_now
 
@@ -28,7 +28,6 @@ pytestmark = pytest.mark.slow
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
-MIDNIGHT = datetime(2026, 4, 24, 21, tzinfo=UTC)
 HIT = "sub vcl_deliver {\n    set resp.http.X-Cache = obj.hits;"
 BUSY, QUIET = "/v1/rates?codes=USD", "/v1/rates?codes=EUR"
 
@@ -138,15 +137,6 @@ async def test_G9_both_regions_fail(tmp_path: Path) -> None:
 
 def place_of(server: BaseTestServer) -> str:
     return str(server.make_url("")).rstrip("/")
-
-
-@pytest.fixture
-async def evening(bank: Bank, served: Served, clock: Clock) -> Served:
-    """On Friday evening, with Saturday's sheet announced."""
-    clock.advance(hours=5)
-    bank.publish(sheet(SATURDAY))
-    await served.service.fetch(None)
-    return served
 
 
 async def test_G9_midnight_at_a_cdn(evening: Served, tmp_path: Path) -> None:

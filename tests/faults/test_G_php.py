@@ -9,22 +9,20 @@ import re
 import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from conftest import eventually, program
+from dates import FRIDAY, MIDNIGHT, NOON, SATURDAY, THURSDAY
 from fake_bank import Bank, sheet
 from machine import patience
 from processes import Program, finished, free_port, serving
 from wall import WallClock
-from watched import FRIDAY, SATURDAY, THURSDAY
 from widget_harness import got, pasted
 
 pytestmark = pytest.mark.slow
 
-NOON = datetime(2026, 4, 24, 9, tzinfo=UTC)
-MIDNIGHT = datetime(2026, 4, 24, 21, tzinfo=UTC)
 LINK = "Bank of Russia official exchange rates</a>"
 EVIL = "<script>evil()</script>"
 OTHER_USER = 65534
@@ -38,7 +36,7 @@ file_get_contents file_put_contents fopen fstat function getmypid if implode in_
 mkdir preg_match rename stream_context_create stream_get_contents stream_get_meta_data strlen strpos sys_get_temp_dir
 time tmpfile use
 """
-HALF = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=300\r\nContent-Length: 900\r\n\r\n<div class='cbr-rates'>"
+HALF = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=300\r\nContent-Length: 900\r\n\r\n<div class=cbr-rates>"
 
 
 @dataclass
@@ -158,9 +156,7 @@ async def test_G5_php_keeps_whole_answers_only(site: Site) -> None:
 
     async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(
-            b"HTTP/1.1 200 OK\r\nCache-Control: max-age=300\r\nContent-Length: 900\r\n\r\n<div class=cbr-rates>"
-        )
+        writer.write(HALF)
         writer.close()
 
     async with await asyncio.start_server(half, "127.0.0.1", int(site.service.url.rpartition(":")[2])):

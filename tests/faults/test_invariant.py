@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from claims import READERS
 from conftest import Served
+from dates import FRIDAY, SATURDAY
 from fake_bank import Bank
 from invariant import Invariant
 from sheets import truth_of
 
-FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
 BANK = {FRIDAY: [{"USD": (1, "75.0000")}], SATURDAY: [{"USD": (1, "76.0000")}, {"USD": (1, "76.5000")}]}
 TODAY, TOMORROW, NEXT = "/v1/rates", f"/v1/rates/{SATURDAY}", "/v1/rates/next"
 SERIES = "/v1/series?codes=USD&since=2026-01-01"

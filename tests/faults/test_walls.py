@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from certificates import Authority
 from chaos import END_OF_HEAD, Front
+from dates import FRIDAY
 from fake_bank import Bank
 from processes import run
 from sheets import plausible
@@ -18,7 +19,6 @@ from sheets import plausible
 from ratesvc.bank.client import BankClient, Pace, Transport
 from ratesvc.errors import FetchFailed
 
-FRIDAY = date(2026, 4, 24)
 NAME = "bank.example"
 CANARY = "canary-7Jq2"
 

@@ -14,6 +14,7 @@ from typing import Self
 
 import msgspec
 from conftest import Clock, Served, eventually, service_running
+from dates import FRIDAY, SATURDAY
 from fake_bank import Bank
 from invariant import Invariant
 from sheets import truth_of
@@ -23,7 +24,6 @@ from ratesvc.config import Settings
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import FetchFailed
 
-THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
 PATHS = ("/v1/rates", "/v1/rates/next", f"/v1/rates/{FRIDAY}", f"/v1/rates/{SATURDAY}", "/v1/rates?lang=ru")
 LIMITS = Limits(512 * 1024, 1.0, connect_s=0.5)
 

@@ -16,6 +16,7 @@ from typing import cast
 import pytest
 from aiohttp import web
 from conftest import Clock, Serve, eventually, unhurried
+from dates import DAYS, FRIDAY
 from fake_bank import Bank, daily_xml, sheet, workdays
 from sheets import all_times, changed, times
 
@@ -36,8 +37,6 @@ from ratesvc.storage.redis import RedisConnection
 from ratesvc.storage.store import Store
 
 NINE = time(9)
-FRIDAY = date(2026, 4, 24)
-DAYS = list(workdays(date(2026, 3, 10), 34))
 WRONG = DAYS[10]
 NAMELESS = ["R01435", "R01436", "R01700"]
 """Ids of the replica's catalogue without a code: an item that has none, and two that are parents only."""
@@ -795,30 +794,6 @@ async def test_a_column_that_is_lost_while_others_are_fetched_is_written_again(
         assert other.days(code) == DAYS
 
 
-async def test_a_lost_column_ends_the_coverage(replica: Replica, other: Replica) -> None:
-    """It says how many columns belong to it. With fewer it is not taken, until they are written again."""
-    await replica.run()
-    await replica.lose("R01239")
-    await other.read()
-    assert other.history.coverage is None
-    await replica.repair()
-    await replica.run()
-    await other.read()
-    assert other.days("EUR") == DAYS
-
-
-async def test_a_damaged_column_is_overwritten_where_it_is_held(replica: Replica, other: Replica) -> None:
-    """It is never missing while the coverage stands."""
-    await replica.run()
-    await replica.damage("R01239")
-    replica.sync.in_sync = False
-    repaired = await replica.sync.compare()
-    assert (repaired.columns, repaired.dropped) == (len(replica.history.every_column()), 1)
-    await other.read()
-    assert other.history.coverage == replica.history.coverage
-    assert other.days("EUR") == DAYS
-
-
 async def test_a_damaged_column_costs_no_day_of_history(bank: Bank, replica: Replica, other: Replica) -> None:
     """Also when an unconfirmed day is admitted in the same run: the columns that are left are no history."""
     err(bank)
@@ -905,16 +880,6 @@ async def test_an_unconfirmed_day_is_remembered_without_the_coverage(
     await other.run()
     assert other.history.coverage == Coverage(FIRST_DAY, FRIDAY, (WRONG,))
     assert other.history.certain_on(WRONG) is None
-
-
-async def test_pages_of_maintenance_do_not_fill_the_quarantine(bank: Bank, replica: Replica) -> None:
-    """Each contains the time, so each is another document. Many would drop documents that wait for a person."""
-    bank.series["R01335"][WRONG] = (100, Decimal("99.9999"))
-    for n in range(3):
-        bank.documents[WRONG] = f"<html>Maintenance, {n} o'clock</html>".encode()
-        await replica.run()
-    assert replica.history.coverage == Coverage(FIRST_DAY, FRIDAY, (WRONG,))
-    assert await replica.store.quarantine.cases() == []
 
 
 async def test_a_run_after_a_range_without_admitted_sheets_succeeds(bank: Bank, replica: Replica) -> None:

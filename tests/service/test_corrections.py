@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 from chaos import ChaosProxy
 from conftest import Clock, Serve, Served, eventually, stored, unhurried
+from dates import DAYS, EVENING, FRIDAY, SATURDAY, THURSDAY
 from fake_bank import Bank, bank_running, workdays
 from listener import reading
 from redis_servers import RealRedis, running
@@ -31,10 +32,6 @@ from ratesvc.service.schedule import SOON_S
 from ratesvc.storage.store import Announcement, Store
 
 pytestmark = pytest.mark.slow
-
-THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
-DAYS = list(workdays(date(2026, 3, 10), 34))
-EVENING = datetime(2026, 4, 24, 14, 0, tzinfo=UTC)
 
 
 @pytest.fixture

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, date, datetime
+from datetime import date
 
 import pytest
+from dates import FRIDAY, NOON, SATURDAY, THURSDAY
 from fake_bank import sheet
 
 from ratesvc.domain import events
@@ -15,9 +16,6 @@ from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
 from ratesvc.service import event_feed
 from ratesvc.service.event_feed import EventFeed
-
-THURSDAY, FRIDAY, SATURDAY = (date(2026, 4, day) for day in (23, 24, 25))
-NOON = datetime(2026, 4, 24, 9, tzinfo=UTC)
 
 
 class FeedUnderTest:

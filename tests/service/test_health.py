@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 import pytest
 from conftest import Clock, Serve, Served
+from dates import FRIDAY, NOON, SATURDAY, THURSDAY
 from fake_bank import Bank, sheet
 
 from ratesvc.bank.admission import Quarantined
@@ -28,8 +29,6 @@ from ratesvc.service.backfill import Progress
 from ratesvc.service.refresh import Cycle
 from ratesvc.service.schedule import Watchdog
 
-THURSDAY, FRIDAY, SATURDAY = (date(2026, 4, day) for day in (23, 24, 25))
-NOON = datetime(2026, 4, 24, 9, tzinfo=UTC)
 ROWS = (Quote("USD", "840", "R01235", 1, Decimal(75), "USD"),)
 IN_FORCE, ANNOUNCED = Revision(Sheet(FRIDAY, ROWS), 1, NOON), Revision(Sheet(SATURDAY, ROWS), 1, NOON)
 SEEN = snapshot(History(WorkCalendar(), [IN_FORCE]), NOON)

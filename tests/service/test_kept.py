@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from conftest import Clock, Serve, Served, eventually, unhurried
+from dates import FRIDAY, NOON, SATURDAY, THURSDAY
 from fake_bank import Bank, sheet, workdays
 from listener import reading
 from sheets import without
@@ -28,8 +29,6 @@ from ratesvc.render.language import language, language_or_default
 from ratesvc.service.publication import Body
 from ratesvc.web.caching import RATES, SETTLED, caching_of
 
-THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
-NOON = datetime(2026, 4, 24, 9, tzinfo=UTC)
 WIDGET = "/widget/rows.json?codes=USD&lang=en"
 DATED = (
     "/v1/rates/2026-04-26",
@@ -249,24 +248,10 @@ async def test_a_currency_that_a_sheet_lacks_is_not_called_unknown(served: Serve
 
 
 PUBLISHED = (
-    *(
-        "/v1/rates",
-        "/v1/rates/2026-04-23",
-        "/v1/rates?quote_currency=USD&lang=ru",
-        "/v1/currencies",
-        "/v1/series?codes=USD",
-    ),
-    *(
-        "/widget",
-        "/widget/frame?lang=ru",
-        "/widget/rows.json",
-        "/widget/card.svg",
-        "/chart.svg?codes=USD",
-        "/chart?codes=USD&lang=ru",
-        "/",
-        "/rate",
-    ),
+    *("/v1/rates", "/v1/rates/2026-04-23", "/v1/rates?quote_currency=USD&lang=ru", "/v1/currencies", "/", "/rate"),
+    *("/v1/series?codes=USD", "/widget", "/widget/frame?lang=ru", "/widget/rows.json", "/widget/card.svg"),
     *("/cbr-xml-daily/daily_json.js", "/scripts/XML_daily.asp", "/prebid/currency.json", "/ecb/eurofxref-daily.xml"),
+    *("/chart.svg?codes=USD", "/chart?codes=USD&lang=ru"),
 )
 
 

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from aiohttp import web
 from conftest import Clock, Serve, Served, eventually
+from dates import FRIDAY, SATURDAY, THURSDAY
 from fake_bank import Bank, daily_xml, sheet, unavailable
 from listener import reading
 from sheets import all_times, changed, plausible, times
@@ -28,8 +29,6 @@ from ratesvc.service.confirmation import MOST_UNCONFIRMED, UnconfirmedSheets
 from ratesvc.service.health import Check
 from ratesvc.service.refresh import Cycle
 from ratesvc.storage.store import Store
-
-THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
 
 
 async def test_a_refresh_that_brings_a_sheet_has_not_failed(bank: Bank, settings: Settings, serve: Serve) -> None:

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from aiohttp import web
 from conftest import Clock, Serve, Served, eventually, unhurried
+from dates import FRIDAY, NOON, SATURDAY, THURSDAY
 from fake_bank import Bank, sheet
 from structlog.testing import capture_logs
 
@@ -27,8 +28,6 @@ from ratesvc.service.schedule import WINDOW_PACE_S, Schedule, next_poll_s, with_
 from ratesvc.storage.redis import cancel
 from ratesvc.storage.store import Glance
 
-THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
-NOON = datetime(2026, 4, 24, 9, tzinfo=UTC)
 NEXT = "ratesvc_refresh_next_timestamp_seconds"
 DAY_S = 86_400
 

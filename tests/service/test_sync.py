@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import partial
 from typing import Any
 
 import pytest
 import redis
 from conftest import Clock, Serve, Served, eventually, unhurried
-from fake_bank import Bank, sheet, workdays
+from dates import DAYS, EVENING, SATURDAY
+from fake_bank import Bank, sheet
 
 from ratesvc.config import Settings
 from ratesvc.domain.columns import Coverage
@@ -19,9 +20,6 @@ from ratesvc.domain.rates import FIRST_DAY
 from ratesvc.service.app import Service
 from ratesvc.storage.records import encode_coverage, unseal
 
-DAYS = list(workdays(date(2026, 3, 10), 34))
-SATURDAY = date(2026, 4, 25)
-EVENING = datetime(2026, 4, 24, 14, 0, tzinfo=UTC)
 MOST_OF_A_TICK = 1000
 """Bytes both ways: 28,800 ticks a day are then less than 29 MB."""
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from conftest import Clock, Serve, Served, eventually
+from dates import FRIDAY, SATURDAY, THURSDAY
 from fake_bank import Bank, sheet, unavailable
 from machine import quickest, slower
 from prometheus_client.parser import text_string_to_metric_families
@@ -42,7 +43,6 @@ from ratesvc.storage.store import Store
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy/prometheus/alerts.yml"
 DASHBOARD = ROOT / "deploy/grafana/ratesvc.json"
-THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
 NAMES = re.compile(r"\bratesvc_[a-z_]+")
 
 

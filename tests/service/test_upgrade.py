@@ -6,13 +6,13 @@ import base64
 import json
 import os
 from collections.abc import AsyncIterator
-from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Clock, Serve, Served, unhurried
-from fake_bank import Bank, unavailable, workdays
+from dates import DAYS, EVENING
+from fake_bank import Bank, unavailable
 from redis.asyncio import Redis
 from sheets import changed, plausible, times
 
@@ -21,9 +21,7 @@ from ratesvc.storage.redis import connect
 
 RECORDED = Path(__file__).parents[1] / "stores" / "1.0.0.json"
 """Keys without their namespace, base64 of names and values in them, and what 1.0.0 answered."""
-DAYS = list(workdays(date(2026, 3, 10), 34))
 HELD_BACK = DAYS[-3]
-EVENING = datetime(2026, 4, 24, 14, 0, tzinfo=UTC)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from conftest import Clock, Serve, Served, eventually, unhurried
+from dates import SATURDAY
 from fake_bank import Bank, daily_xml, printed_value, workdays
 from sheets import changed, plausible, times, without
 
@@ -18,7 +19,6 @@ from ratesvc.domain.workdays import ONE_DAY
 
 pytestmark = pytest.mark.slow
 
-FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
 DAYS_OF_2010 = list(workdays(date(2010, 5, 18), 10))
 DAYS = [*DAYS_OF_2010, *workdays(date(2026, 3, 10), 34)]
 SETTLED = DAYS_OF_2010[5]
@@ -187,16 +187,11 @@ async def never_out(running: Served, world: World) -> None:
     near = f"since={day - 5 * ONE_DAY}&until={day + ONE_DAY}"
     bank_day = f"{day:%d/%m/%Y}"
     paths = [
-        *(
-            "/v1/rates",
-            "/v1/rates/next",
-            f"/v1/rates/{day}",
-            f"/v1/rates/{day}?quote_currency=USD",
-            f"/v1/rates/{day}/USD.txt",
-        ),
+        *("/v1/rates", "/v1/rates/next", f"/v1/rates/{day}", f"/v1/rates/{day}?quote_currency=USD"),
         *(f"/v1/series?codes=USD,PLN&{near}", f"/v1/series?codes=USD,PLN&{near}&fill=daily"),
-        *(f"/v1/convert?from=USD&date={day}", f"/widget/rows.json?codes=USD,PLN&date={day}", f"/widget?date={day}"),
-        *(f"/scripts/XML_daily.asp?date_req={bank_day}", "/scripts/XML_daily.asp", "/daily_json.js"),
+        *(f"/v1/rates/{day}/USD.txt", f"/v1/convert?from=USD&date={day}", f"/widget?date={day}", "/daily_json.js"),
+        f"/widget/rows.json?codes=USD,PLN&date={day}",
+        *(f"/scripts/XML_daily.asp?date_req={bank_day}", "/scripts/XML_daily.asp"),
         f"/scripts/XML_dynamic.asp?date_req1={bank_day}&date_req2={bank_day}&VAL_NM_RQ=R01235",
         *(f"/frankfurter/v1/{day}?base=USD", "/ecb/eurofxref-hist.csv?base=RUB"),
     ]

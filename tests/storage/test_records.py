@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from dates import FRIDAY, SATURDAY
 from fake_bank import daily_xml, sheet
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +20,6 @@ from ratesvc.domain.columns import Column, Coverage, Currency, Days
 from ratesvc.domain.rates import Quote, Revision, Sheet
 from ratesvc.storage import records
 
-FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
 FETCHED = datetime(2026, 4, 24, 12, 30, 5, tzinfo=UTC)
 REVISION = Revision(sheet(FRIDAY), 2, FETCHED, ("large_move", "corrected"), zlib.compress(daily_xml(sheet(FRIDAY))))
 FIELD = "2026-04-24.2"
