@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+import cases
 import click
 import pytest
 from click.shell_completion import BashComplete
@@ -142,61 +143,26 @@ def test_every_recorded_currency_is_completed() -> None:
 # Errors
 
 
-@pytest.mark.parametrize(
-    ("words", "text"),
-    [
-        ("backfill --since 2026-04-24 --until 2026-04-23", "--since"),
-        ("backfill --verify --since 2026-04-24", "--verify compares all that is held"),
-        ("backfill --repair", "--repair goes with --verify"),
-        ("quarantine show 8c1f --raw --json", "--raw goes with show, and not with --json"),
-        ("quarantine drop 8c1f --raw", "--raw goes with show"),
-        ("quarantine show", "show, release and drop take one"),
-        ("quarantine list 8c1f", "list takes no NAME"),
-        ("quarantine release ''", "show, release and drop take one"),  # a script's unset variable
-        ("serve --json", "--json goes with --check-config"),
-        ("show --date 2022-02-30", "Give an existing day in the form YYYY-MM-DD."),
-        ("show --days 0", "--days"),
-        ("show --lang klingon", "There is no language 'klingon'"),
-        ("convert 1,5 USD", "with a point"),
-        (f"convert {'9' * 16} USD", "up to 15 digits before it"),
-    ],
-)
-def test_a_wrong_command_line_is_refused_before_anything_is_opened(
-    command: Command, tmp_path: Path, words: str, text: str
-) -> None:
-    """In click's own form."""
-    code, out, err = command(*shlex.split(words))
-    assert (code, out, list(tmp_path.iterdir())) == (2, "", [])
-    assert text in err
+def said(command: Command, line: str) -> str:
+    """Exit code, standard output, and behind a ! standard error of a line of a golden file."""
+    words = shlex.split(line)
+    given = dict(word.split("=", 1) for word in words if re.match("[A-Z_]+=", word))
+    code, out, err = command(*words[len(given) :], **given)
+    return "\n".join([f"exits with {code}", *out.splitlines(), *(f"! {text}" for text in err.splitlines())])
+
+
+def test_a_wrong_command_line_is_refused_before_anything_is_opened(command: Command, tmp_path: Path) -> None:
+    """golden/command_line.txt says how."""
+    asked = cases.questions("command_line.txt")
+    cases.check("command_line.txt", {line: said(command, line) for line in asked})
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("words", "code", "text"),
-    [
-        ("show use", 1, "ratesvc: There is no currency USE. Did you mean USD?"),
-        ("show XQZ", 1, "ratesvc: No currency XQZ is known."),
-        ("show RUB", 1, "ratesvc convert 1 RUB USD"),
-        ("convert 100 USD EURO", 1, "Did you mean EUR?"),
-        ("show --date 1993-05-01", 1, "ratesvc: The recorded rates begin on 2022-09-24; 1993-05-01 is earlier."),
-        ("show --date 2022-12-30", 1, "They are due by 18:00 on 2022-12-29, Moscow time."),
-        ("export /proc/folder", 78, "ratesvc: /proc/folder: "),
-    ],
-)
-def test_an_error_says_what_helps_and_never_where_the_code_is(
-    command: Command, words: str, code: int, text: str
-) -> None:
-    """One line if there is no answer; nothing on standard output."""
-    assert text in command.refused(code, f"{words} --demo")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("words", ["show --date 1993-05-01", "convert 1 USD", "backfill", "export site"])
-def test_without_the_bank_and_without_a_store_the_error_says_what_is_missing(command: Command, words: str) -> None:
-    """A newcomer behind a firewall learns that the Bank does not answer, and what works all the same."""
-    err = command.refused(1, words)
-    assert err.startswith("ratesvc: the Bank gave no rates: 127.0.0.1:1: connect: ")
-    assert err.endswith("; --demo works without the network\n")
+def test_each_command_says_what_helps(command: Command) -> None:
+    """golden/commands.txt says what, and why."""
+    asked = cases.questions("commands.txt")
+    cases.check("commands.txt", {line: said(command, line) for line in asked})
 
 
 @pytest.mark.slow
@@ -289,17 +255,6 @@ async def test_json_is_what_the_api_answers(command: Command, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_a_conversion_names_rate_and_sheet(command: Command) -> None:
-    """«=» where the minor unit is exact, «≈» where it is rounded; numbers as the language writes them."""
-    words = "100 USD = 6,038.94 RUB\n1 USD = 60.3894 RUB\nBank of Russia, November 18, 2022 (demo)\n"
-    assert command.printed("convert", "100", "USD", "--demo") == words
-    out = command.printed("convert", "0.5", "USD", "CNY", "--date", "2022-11-06", "--lang", "ru", "--demo")
-    assert out.startswith("0,5 USD ≈ 3,")
-    assert "4 ноября 2022" in out
-    assert "6 ноября 2022" in out
-
-
-@pytest.mark.slow
 def test_every_step_of_a_long_job_is_a_line_of_json(command: Command) -> None:
     """The last line is what is held; a comparison says how much differs, an export what it has written."""
     code, out, err = command("backfill", "--since", "2022-10-01", "--json", "--demo")
@@ -316,15 +271,8 @@ def test_every_step_of_a_long_job_is_a_line_of_json(command: Command) -> None:
 
 
 @pytest.mark.slow
-async def test_settings_and_health_are_json_too(command: Command, bank: Bank, tmp_path: Path) -> None:
-    """On standard output, whatever the exit code; the line for people is on standard error."""
-    assert command("serve", "--check-config") == (0, "The settings are right.\n", "")
-    assert command("serve", "--check-config", "--json") == (0, '{"right":true}\n', "")
-    code, out, err = command("serve", "--check-config", "--json", RATESVC_PORT="eighty")
-    assert (code, json.loads(out)["right"]) == (78, False)
-    assert json.loads(out)["error"] in err
-    code, out, _ = command("healthcheck", "--json", RATESVC_PORT="1")
-    assert (code, json.loads(out)["alive"]) == (1, False)
+async def test_health_is_json_too(command: Command, bank: Bank, tmp_path: Path) -> None:
+    """On standard output. golden/commands.txt shows errors."""
     async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url) as program:
         port = program.url.rsplit(":", 1)[1]
         for host, name in (("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "127.0.0.1")):  # noqa: S104
