@@ -102,8 +102,10 @@ async def served(bank: Bank, settings: Settings, serve: Serve, clock: Clock) -> 
         yield running
 
 
-async def ask(python: Path, script: str, *arguments: str, **variables: str) -> Any:
-    code, out, err = await run(python, HERE / script, *arguments, timeout_s=ASK_S, folder=python.parent, **variables)
+async def ask(python: Path, client: str, *arguments: str, **variables: str) -> Any:
+    """What ask.py gets with this client."""
+    script, folder = HERE / "ask.py", python.parent
+    code, out, err = await run(python, script, client, *arguments, timeout_s=ASK_S, folder=folder, **variables)
     assert code == 0, err
     return json.loads(out)
 
@@ -157,7 +159,7 @@ async def test_cbrf(way: str, served: Served, python_clients: Path) -> None:
     """Three sheets in both languages, the newest, a series and the catalogue; as its proxy too."""
     variables = dict(pair.split("=", 1) for pair in line(way, served.url).split())
     variables = {"CBRF_URL_SCHEME": "http", **variables}
-    found = await ask(python_clients, "ask_cbrf.py", *ASKED, **variables)
+    found = await ask(python_clients, "cbrf", *ASKED, **variables)
     for text, effective in ASKED.items():
         for lang in ("rus", "eng"):
             shown, rates = found["sheets"][f"{text} {lang}"]
@@ -172,7 +174,7 @@ async def test_cbrf(way: str, served: Served, python_clients: Path) -> None:
 
 async def test_oxr(served: Served, python_clients: Path) -> None:
     """The latest, three sheets on another base, a series with the days between, a conversion, and its exceptions."""
-    found = await ask(python_clients, "ask_oxr.py", line("oxr", served.url), *ASKED)
+    found = await ask(python_clients, "oxr", line("oxr", served.url), *ASKED)
     await same_as_ours(found["rates"], served)
     days = [f"2026-04-{day}" for day in range(16, 21)]
     assert [*found["rates"]] == ["USD", *(f"EUR {day}" for day in ASKED), *(f"USD {day}" for day in days)]
@@ -186,7 +188,7 @@ async def test_oxr(served: Served, python_clients: Path) -> None:
 
 async def test_exrate(served: Served, python_clients: Path) -> None:
     """Each of its commands, on Frankfurter v2: rates of today, of days, of ranges, of a month, and a table."""
-    found = await ask(python_clients, "ask_exrate.py", line("exrate", served.url), *ASKED)
+    found = await ask(python_clients, "exrate", line("exrate", served.url), *ASKED)
     await same_as_ours(found["rates"], served)
     assert found["rates"]["USD"]["USD"] == 1
     old = float(sheet(OLD_SATURDAY).by_code["EUR"].unit_rate)
@@ -208,14 +210,14 @@ async def test_frankfurter_api(served: Served, python_clients: Path) -> None:
     if sys.version_info < (3, 13):
         missing("Python 3.13, which frankfurter-api needs,")
     codes = {"RUB", "EUR", "IRR", "JPY"}
-    found = await ask(python_clients, "ask_frankfurter_api.py", line("frankfurter-api", served.url), *codes)
+    found = await ask(python_clients, "frankfurter_api", line("frankfurter-api", served.url), *codes)
     await same_as_ours(found["rates"], served)
     assert codes | {"USD"} <= {*found["currencies"]}
 
 
 async def test_aioopenexchangerates(served: Served, python_clients: Path) -> None:
     """The latest rates on two bases, and the currencies."""
-    found = await ask(python_clients, "ask_aioopenexchangerates.py", line("aioopenexchangerates", served.url))
+    found = await ask(python_clients, "aioopenexchangerates", line("aioopenexchangerates", served.url))
     await same_as_ours(found["rates"], served)
     assert found["timestamp"] == datetime(2026, 4, 25, tzinfo=UTC).timestamp()
     assert found["currencies"]["IRR"] == "Iranian Rial"
@@ -234,7 +236,7 @@ async def test_the_singer_tap_stores_each_rate_under_its_day(
         days = [str(today - timedelta(n)) for n in range(13, 1, -1)]
         tap = line("tap-openexchangerates", running.url)
         code, out, err = await run(
-            tap_client, HERE / "ask_tap.py", tap, days[0], timeout_s=ASK_S, folder=tap_client.parent, TZ=zone
+            tap_client, HERE / "ask.py", "tap", tap, days[0], timeout_s=ASK_S, folder=tap_client.parent, TZ=zone
         )
         assert code == 0, err
         messages = [json.loads(text) for text in out.splitlines()]
@@ -244,24 +246,25 @@ async def test_the_singer_tap_stores_each_rate_under_its_day(
             await same_as_ours({f"USD {day}": stored}, running)
 
 
-async def test_forex_python(served: Served, python_clients: Path) -> None:
-    """The latest and three sheets as decimals, and single rates as floats."""
-    found = await ask(python_clients, "ask_forex_python.py", line("forex-python", served.url), *ASKED)
-    await same_as_ours(found["rates"], served)
-
-
-@pytest.mark.parametrize(("file", "days"), [("eurofxref-hist.zip", [*ASKED]), ("eurofxref.zip", [str(NEWEST)])])
-async def test_currency_converter(file: str, days: list[str], served: Served, python_clients: Path) -> None:
-    """From the packed history, where it takes Saturday's line on a Monday; from today's file, whose day is in words."""
-    converter = line("CurrencyConverter", served.url).replace("eurofxref-hist.zip", file)
-    found = await ask(python_clients, "ask_currency_converter.py", converter, *days)
-    await same_as_ours(found["rates"], served)
+@pytest.mark.parametrize(
+    ("client", "file", "days"),
+    [
+        ("forex-python", "", [*ASKED]),
+        ("CurrencyConverter", "eurofxref-hist.zip", [*ASKED]),
+        ("CurrencyConverter", "eurofxref.zip", [str(NEWEST)]),
+    ],
+)
+async def test_clients_of_days(client: str, file: str, days: list[str], served: Served, python_clients: Path) -> None:
+    """Decimals and floats; CurrencyConverter reads the packed history, and today's file, whose day is in words."""
+    said = line(client, served.url).replace("eurofxref-hist.zip", file)
+    name = {"forex-python": "forex_python", "CurrencyConverter": "currency_converter"}[client]
+    await same_as_ours((await ask(python_clients, name, said, *days))["rates"], served)
 
 
 async def test_clients_of_the_bank_with_its_address_in_their_code(served: Served, python_clients: Path) -> None:
     """pycbrf and python-cbr, through us as their proxy."""
     name, _, proxy = line("http_proxy", served.url).partition("=")
-    found = await ask(python_clients, "ask_the_bank.py", *ASKED, **{name: proxy})
+    found = await ask(python_clients, "the_bank", *ASKED, **{name: proxy})
     assert found["newest"] == str(NEWEST)
     for text, effective in ASKED.items():
         assert found["sheets"][text] == {
@@ -284,8 +287,8 @@ async def test_clients_of_the_ecb_with_its_address_in_their_code(
     """ecbrates, pricehist and ecb-fx-rates: their machine finds us under the ECB's name and trusts our authority."""
     front, trusted = central_bank
     variables = {"REQUESTS_CA_BUNDLE": trusted, "SSL_CERT_FILE": trusted, "ECB_CACHE": str(tmp_path)}
-    hosts = f"www.ecb.europa.eu 127.0.0.1 {front.port}"
-    found = await ask(python_clients, "ask_ecb.py", *ASKED, STANDS_FOR=hosts, **variables)
+    hosts = ("www.ecb.europa.eu", "127.0.0.1", str(front.port))
+    found = await ask(python_clients, "ecb", *hosts, *ASKED, **variables)
     await same_as_ours(found["ecbrates"], served)
     await same_as_ours(found["pricehist"], served)
     if sys.version_info >= (3, 12):
@@ -327,7 +330,7 @@ async def test_qalculate(served: Served, tmp_path: Path) -> None:
 
 async def test_django_money(served: Served, python_clients: Path) -> None:
     """Its table of rates on USD, of which it keeps six decimals, and a conversion."""
-    found = await ask(python_clients, "ask_django_money.py", line("django-money", served.url))
+    found = await ask(python_clients, "django_money", line("django-money", served.url))
     expected = await ours(served, "USD")
     same(found["rates"], {code: str(round(Decimal(rate), 6)) for code, rate in expected.items()})
     assert Decimal(found["converted"]) == 100 * Decimal(expected["RUB"])
@@ -351,25 +354,6 @@ async def test_prebid(served: Served, npm_clients: Path) -> None:
     for pair in pairs:
         base, quote = pair.split("/")
         assert found["rates"][pair] == float((await ours(served, base))[quote]), pair
-
-
-async def test_a_client_made_from_the_contract(served: Served, python_clients: Path, tmp_path: Path) -> None:
-    """Every module of it imports; rates, series, convert and currencies answer in its own types, a refusal too."""
-    (tmp_path / "openapi.json").write_bytes((await served.get("/openapi.json"))[2])
-    await generated(tmp_path, "openapi-python-client", python_clients.parent)
-    found = await ask(python_clients, "ask_openapi.py", str(tmp_path), served.url)
-    newest, euro = sheet(NEWEST).by_code, await ours(served, "USD")
-    assert found["modules"] > 100
-    assert found["today"] == [str(NEWEST), float(newest["USD"].value), newest["IRR"].nominal]
-    assert (found["crossed"], found["number"]) == (float(euro["EUR"]), str(euro["EUR"]))
-    dollars = [[str(day), float(sheet(day).by_code["USD"].value)] for day in (date(2026, 4, 24), NEWEST)]
-    assert found["set"] == dollars
-    assert found["daily"] == ["2026-04-24", "2026-04-25", "2026-04-25", "2026-04-25"]
-    assert found["converted"] == [float(euro["EUR"]), str(round(100 * Decimal(euro["EUR"]), 2)), str(NEWEST)]
-    assert found["known"] == [True, [newest["IRR"].cbr_id]]
-    assert found["sheets"] == ["2026-04-24", str(NEWEST)]
-    assert found["table"] == (await served.get("/v1/history.csv?codes=USD&since=2026-04-25"))[2].decode()
-    assert found["refused"] == ["urn:ratesvc:unknown_currency", 404]
 
 
 async def knows_all(demo: Program) -> bool:
@@ -492,10 +476,16 @@ async def test_a_typescript_client_made_from_the_contract(served: Served, npm_cl
     await is_right(json.loads(out), served)
 
 
-async def test_models_made_from_the_contract(served: Served, python_clients: Path, described: Path) -> None:
-    """datamodel-code-generator: with the guide's mapping no digit is lost."""
-    await generated(described, "datamodel-codegen", python_clients.parent)
-    await is_right(await ask(python_clients, "ask_models.py", str(described), served.url), served)
+@pytest.mark.parametrize(("tool", "made"), [("datamodel-codegen", "models"), ("openapi-python-client", "openapi")])
+async def test_what_python_makes_from_the_contract(
+    tool: str, made: str, served: Served, python_clients: Path, described: Path
+) -> None:
+    """By the guide's lines. Models lose no digit; every module of a client imports, and a refusal has its type, too."""
+    await generated(described, tool, python_clients.parent)
+    found = await ask(python_clients, made, str(described), served.url)
+    await is_right(found, served)
+    if made == "openapi":
+        assert (found["modules"] > 100, found["refused"]) == (True, ["urn:ratesvc:unknown_currency", 404])
 
 
 async def test_pandas_reads_all_of_history(served: Served, python_clients: Path) -> None:
@@ -517,12 +507,12 @@ async def test_a_cell_of_libreoffice_has_our_number(served: Served, tmp_path: Pa
     listening = run(office, "--headless", profile, f"--accept=pipe,name={pipe};urp;", timeout_s=ASK_S, folder=tmp_path)
     running = asyncio.create_task(listening)
     asked = formula.replace("http://localhost:8080", served.url).replace("2022-11-18", "2026-04-24")
-    arguments = ("/usr/bin/python3", HERE / "ask_libreoffice.py", pipe, asked)
+    arguments = ("/usr/bin/python3", HERE / "ask.py", "libreoffice", pipe, asked)
     code, out, err = await run(*arguments, timeout_s=ASK_S, folder=tmp_path)
     if "No module named 'uno'" in err:
         missing("python3-uno")
     assert code == 0, err
-    assert out.split() == [str(float(sheet(date(2026, 4, 24)).by_code["USD"].value)), "0"]
+    assert json.loads(out) == [float(sheet(date(2026, 4, 24)).by_code["USD"].value), 0]
     await running
 
 

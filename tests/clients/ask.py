@@ -1,0 +1,343 @@
+"""Asks one of other people's clients: `python ask.py NAME ARGUMENTS`. Prints what it got, as JSON.
+
+A line of docs/dialects.md says where its API is. Each function runs in a Python that has its client.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from contextlib import redirect_stdout
+from datetime import date, datetime
+from io import StringIO
+
+
+def set_by(line, **known):
+    """Run the line with these names; returns them, and what it sets."""
+    exec(line, known)
+    return known
+
+
+def texts_of(rates):
+    return {code: str(rate) for code, rate in rates.items()}
+
+
+def aioopenexchangerates(line):
+    import aioopenexchangerates as module
+
+    async def ask():
+        async with module.Client("any") as client:
+            some = await client.get_latest(symbols=["RUB", "JPY"])
+            rates = {"EUR": (await client.get_latest(base="EUR")).rates, "USD": some.rates}
+            return {"rates": rates, "timestamp": some.timestamp, "currencies": await client.get_currencies()}
+
+    set_by(line, aioopenexchangerates=module)
+    return asyncio.run(ask())
+
+
+def cbrf(*days):
+    """The environment says where the Bank is."""
+    from cbrf.models import CurrenciesInfo, DailyCurrenciesRates, DynamicCurrenciesRates
+
+    def sheet(day, lang):
+        found = DailyCurrenciesRates(datetime.fromisoformat(day), lang)
+        rates = {r.char_code: [str(r.value), r.denomination, r.name] for r in found.rates.values()}
+        return [str(found.date.date()), rates]
+
+    series = DynamicCurrenciesRates(*map(datetime.fromisoformat, (days[0], days[-1])), "R01300")
+    return {
+        "sheets": {f"{day} {lang}": sheet(day, lang) for day in days for lang in ("rus", "eng")},
+        "newest": str(DailyCurrenciesRates().date.date()),
+        "series": [[str(r.date.date()), str(r.value), r.denomination] for r in series.rates.values()],
+        "names": {c.iso_char_code: [c.name, c.eng_name] for c in CurrenciesInfo().currencies.values()},
+    }
+
+
+def currency_converter(line, *days):
+    from currency_converter import CurrencyConverter
+
+    convert = set_by(line, CurrencyConverter=CurrencyConverter)["converter"].convert
+    codes = ("RUB", "USD", "IRR")
+    asked = {f"EUR {day}": {code: convert(1, "EUR", code, date.fromisoformat(day)) for code in codes} for day in days}
+    return {"rates": {day: texts_of(rates) for day, rates in asked.items()}}
+
+
+def django_money(line):
+    """The line stands in the settings."""
+    import django
+    from django.conf import settings
+    from django.core.management import call_command
+
+    settings.configure(
+        INSTALLED_APPS=["djmoney", "djmoney.contrib.exchange"],
+        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+        OPEN_EXCHANGE_RATES_APP_ID="any",
+        OPEN_EXCHANGE_RATES_URL=set_by(line)["OPEN_EXCHANGE_RATES_URL"],
+    )
+    django.setup()
+    call_command("migrate", verbosity=0)
+    from djmoney.contrib.exchange.backends import OpenExchangeRatesBackend
+    from djmoney.contrib.exchange.models import Rate, convert_money
+    from djmoney.money import Money
+
+    OpenExchangeRatesBackend().update_rates()
+    rates = {rate.currency: str(rate.value) for rate in Rate.objects.all()}
+    return {"rates": rates, "converted": str(convert_money(Money(100, "USD"), "RUB").amount)}
+
+
+def stand_for(name, host, port):
+    """What a hosts file does, with a port."""
+    import socket
+
+    known = socket.getaddrinfo
+
+    def found_here(asked, at, *rest, **options):
+        return known(host, int(port), *rest, **options) if asked == name else known(asked, at, *rest, **options)
+
+    socket.getaddrinfo = found_here
+
+
+def ecb(name, host, port, *days):
+    """Three clients that have the address of the European Central Bank in their code."""
+    from ecbrates import CurrencyRates
+    from pricehist.series import Series
+    from pricehist.sources.ecb import ECB
+
+    stand_for(name, host, port)
+    codes, rates, found = ("RUB", "USD", "IRR"), CurrencyRates(), {"ecbrates": {}, "pricehist": {}}
+    series = {code: ECB().fetch(Series("EUR", code, "reference", "1999-01-01", days[-1])).prices for code in codes}
+    for day in days:
+        at = datetime.fromisoformat(day)
+        found["ecbrates"][f"EUR {day}"] = {code: rates.get_rate("EUR", code, at) for code in codes}
+        last = {code: [price for price in prices if price.date <= day][-1] for code, prices in series.items()}
+        found["pricehist"][f"EUR {day}"] = {code: str(price.amount) for code, price in last.items()}
+    if sys.version_info >= (3, 12):
+        found["ecb-fx-rates"] = asyncio.run(newest_of_the_ecb(codes))
+    return found
+
+
+async def newest_of_the_ecb(codes):
+    import aiohttp
+    from ecb_fx_rates import EcbRatesClient
+
+    async with aiohttp.ClientSession() as session:
+        found = [await EcbRatesClient().fetch_daily(session)]
+        for ask in (EcbRatesClient().fetch_last_90_days, EcbRatesClient().fetch_history):
+            found += (await ask(session))[-1:]
+    return [[str(sheet.date), {code: str(sheet.get(code)) for code in codes}] for sheet in found]
+
+
+def exrate(line, *days):
+    """A command line."""
+    import exrate as module
+
+    set_by(line, exrate=module)
+
+    def say(*words):
+        said = StringIO()
+        with redirect_stdout(said):
+            module.main(words)
+        return said.getvalue()
+
+    def ask(*words):
+        return json.loads(say(*words, "--json"))
+
+    def rates(*words):
+        return {one["quote"]: one["rate"] for one in ask("rates", *words)}
+
+    try:
+        refusal = say("rate", "USD", "XYZ")
+    except SystemExit as error:
+        refusal = error.code
+    series = ask("rates", "--from", days[1], "--quotes", "RUB", "--expand")
+    return {
+        "rates": {"USD": rates("--base", "usd"), **{f"EUR {day}": rates("--date", day) for day in days}},
+        "pair": ask("rate", "EUR", "RUB", "--date", days[0], "--providers", "CBR"),
+        "series": [[one["date"], one["rate"]] for one in series],
+        "months": ask("rates", "--from", days[1], "--group", "month", "--base", "USD", "--quotes", "RUB"),
+        "csv": say("rates", "--csv", "--date", days[0], "--base", "USD", "--quotes", "RUB"),
+        "converted": ask("convert", "100", "USD", "JPY"),
+        "currencies": [one["iso_code"] for one in ask("currencies", "--all")],
+        "currency": ask("currency", "RUB")["iso_numeric"],
+        "table": say("providers"),
+        "refusal": refusal,
+    }
+
+
+def forex_python(line, *days):
+    from forex_python.converter import CurrencyRates
+
+    set_by(line, CurrencyRates=CurrencyRates)
+    exact = CurrencyRates(force_decimal=True)
+    found = {"USD": texts_of(exact.get_rates("USD"))}
+    for day in days:
+        found[f"EUR {day}"] = texts_of(exact.get_rates("EUR", date.fromisoformat(day)))
+        found[f"USD {day}"] = {"RUB": CurrencyRates().get_rate("USD", "RUB", date.fromisoformat(day))}
+    return {"rates": found}
+
+
+def frankfurter_api(line, *codes):
+    from frankfurter_api import FrankfurterAPI
+
+    set_by(line, FrankfurterAPI=FrankfurterAPI)
+    client = FrankfurterAPI()
+
+    async def ask():
+        rates = {code: (await client.get_rate(base="usd", target=code))["rate"] for code in codes}
+        return {"rates": {"USD": rates}, "currencies": [one["iso_code"] for one in await client.get_currencies()]}
+
+    return asyncio.run(ask())
+
+
+def libreoffice(pipe, formula):
+    """A formula in an office that listens at a pipe, by the system's Python."""
+    import uno
+    from com.sun.star.beans import PropertyValue
+    from com.sun.star.connection import NoConnectException
+
+    here = uno.getComponentContext()
+    resolver = here.ServiceManager.createInstanceWithContext("com.sun.star.bridge.UnoUrlResolver", here)
+
+    def connected():
+        while True:
+            try:
+                return resolver.resolve(f"uno:pipe,name={pipe};urp;StarOffice.ComponentContext")
+            except NoConnectException:
+                time.sleep(0.1)
+
+    def given(name, value):
+        made = PropertyValue()
+        made.Name, made.Value = name, value
+        return made
+
+    office = connected()
+    desktop = office.ServiceManager.createInstanceWithContext("com.sun.star.frame.Desktop", office)
+    # A person would be asked whether the sheet may load what is elsewhere: 3 stands for yes.
+    options = given("Hidden", value=True), given("UpdateDocMode", 3)
+    sheet = desktop.loadComponentFromURL("private:factory/scalc", "_blank", 0, options)
+    cell = sheet.Sheets.getByIndex(0).getCellByPosition(0, 0)
+    cell.setFormula(formula)
+    found = [cell.getValue(), cell.getError()]
+    sheet.close(True)  # noqa: FBT003 -- a method of UNO
+    desktop.terminate()
+    return found
+
+
+def models(folder, address):
+    """Models that datamodel-code-generator made from our /openapi.json."""
+    from urllib.request import urlopen
+
+    sys.path.insert(0, folder)
+    from models import Conversion, Currencies, Rates, Series, Sheets
+
+    def got(path):
+        with urlopen(address + path) as answer:  # noqa: S310 -- the service's address
+            return answer.read().decode()
+
+    def read(model, path):
+        return model.model_validate_json(got(path))
+
+    today = read(Rates, "/v1/rates?codes=USD,IRR")
+    series = read(Series, "/v1/series?codes=USD&since=2026-04-24&until=2026-04-27")
+    means = read(Series, "/v1/series?codes=USD&since=2026-04-01&group=month")
+    converted = read(Conversion, "/v1/convert?amount=100&from=USD&to=EUR")
+    return {
+        "today": [str(today.effective_date), str(today.rates["USD"].value), today.rates["IRR"].nominal],
+        "number": got("/v1/rates/today/USD.txt?quote_currency=EUR"),
+        "series": [[str(row.date), str(row.unit_rate)] for row in series.rows],
+        "mean": str(means.rows[0].unit_rate),
+        "converted": [str(converted.unit_rate), converted.result_rounded],
+        "sheets": len(read(Sheets, "/v1/sheets?since=2026-04-24").rows),
+        "table": got("/v1/history.csv?codes=USD&since=2026-04-25"),
+        "known": read(Currencies, "/v1/currencies").currencies["IRR"].cbr_ids[0],
+    }
+
+
+def openapi(folder, address):
+    """A client that openapi-python-client made from our /openapi.json; each of its modules is imported."""
+    from importlib import import_module
+    from pkgutil import walk_packages
+
+    sys.path.insert(0, folder)
+    import ratesvc_client
+    from ratesvc_client import Client
+    from ratesvc_client.api.history import convert, currencies, history, series, sheets
+    from ratesvc_client.api.rates import rates, unit_rate
+    from ratesvc_client.models import SeriesGroup
+
+    modules = [import_module(found.name) for found in walk_packages(ratesvc_client.__path__, "ratesvc_client.")]
+    client = Client(base_url=address, raise_on_unexpected_status=True)
+    today = rates.sync(client=client, codes="USD,IRR")
+    rows = series.sync(client=client, codes="USD", since="2026-04-24", until="2026-04-27").rows
+    means = series.sync(client=client, codes="USD", since="2026-04-01", group=SeriesGroup.MONTH).rows
+    converted = convert.sync(client=client, amount="100", from_="USD", to="EUR")
+    refused = convert.sync(client=client, from_="USD", to="XQZ")
+    return {
+        "modules": len(modules),
+        "today": [str(today.effective_date), today.rates["USD"].value, today.rates["IRR"].nominal],
+        "number": unit_rate.sync("today", "USD", client=client, quote_currency="EUR"),
+        "series": [[str(row.date), row.unit_rate] for row in rows],
+        "mean": means[0].unit_rate,
+        "converted": [converted.unit_rate, converted.result_rounded],
+        "sheets": len(sheets.sync(client=client, since="2026-04-24").rows),
+        "table": history.sync(client=client, codes="USD", since="2026-04-25"),
+        "known": currencies.sync(client=client).currencies["IRR"].cbr_ids[0],
+        "refused": [refused.type_.value, refused.status],
+    }
+
+
+def oxr(line, *texts):
+    import oxr as module
+    from oxr.exceptions import InvalidCurrency, InvalidDateRange
+
+    client, days = set_by(line, oxr=module)["client"], [date.fromisoformat(text) for text in texts]
+
+    def refusal(call):
+        try:
+            call()
+        except (InvalidCurrency, InvalidDateRange) as error:
+            return type(error).__name__
+
+    converted = client.convert(100, "USD", "IRR")
+    series = client.time_series(days[-2], days[-1], symbols=["RUB", "IRR"])
+    rates = {
+        "USD": client.latest().rates,
+        **{f"EUR {day}": client.historical(day, "EUR").rates for day in days},
+        **{f"USD {day}": rates for day, rates in series.rates.items()},
+    }
+    wrong = (lambda: client.convert(1, "USD", "XQZ"), lambda: client.time_series(days[-1], days[0]))
+    return {
+        "rates": {name: texts_of(found) for name, found in rates.items()},
+        "converted": [str(converted.amount), str(converted.meta.rate)],
+        "currencies": client.currencies(),
+        "refusals": [refusal(call) for call in wrong],
+    }
+
+
+def tap(line, first):
+    """tap-openexchangerates, from a day up to yesterday. It prints its records by itself."""
+    from tap_openexchangerates.client import openexchangeratesStream
+    from tap_openexchangerates.tap import Tapopenexchangerates
+
+    set_by(line, openexchangeratesStream=openexchangeratesStream)
+    Tapopenexchangerates(config={"app_id": "any", "start_date": first}).sync_all()
+
+
+def the_bank(*days):
+    """pycbrf and python-cbr. The environment says which proxy to ask."""
+    from cbr.cbr import get_exchange_rates
+    from pycbrf import ExchangeRates
+
+    found = {}
+    for day in days:
+        sheet, others = ExchangeRates(day, locale_en=True), get_exchange_rates(".".join(day.split("-")[::-1]))
+        rates = {rate.code: [str(rate.value), int(rate.par)] for rate in sheet.rates}
+        found[day] = {
+            "pycbrf": [str(sheet.date_received.date()), rates],
+            "python-cbr": {rate["symbol"]: [str(rate["rate"]), rate["amount"]] for rate in others},
+        }
+    return {"newest": str(ExchangeRates().date_received.date()), "sheets": found}
+
+
+if found := globals()[sys.argv[1]](*sys.argv[2:]):
+    print(json.dumps(found))
