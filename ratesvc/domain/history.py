@@ -5,13 +5,13 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 
 from ratesvc.domain.columns import Column, Coverage, composed, sheet_days, with_revision
 from ratesvc.domain.rates import FIRST_DAY, InForce, Revision, Snapshot
-from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, at, due_at, moscow_day, overdue_at
+from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, due_at, moscow_day, overdue_at
 from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, UnknownRevision
 
 MOST_COMPOSED = 500
@@ -316,7 +316,7 @@ def snapshot(history: History, now: datetime) -> Snapshot:
     except (HistoryLoading, BeforeHistory):
         raise NoSheet("Only a sheet for a later day is held; today's is being fetched.") from None
     newest = history.newest or in_force
-    next_due_at = due_at(calendar.effective_date_after(newest.effective_date))
+    next_due_at, missed, changed_at = calendar.awaited(newest.effective_date, now)
     return Snapshot(
         today=today,
         in_force=in_force,
@@ -324,18 +324,10 @@ def snapshot(history: History, now: datetime) -> Snapshot:
         announced=newest if newest.effective_date > today else None,
         next_due_at=next_due_at,
         next_late=next_due_at <= now,
-        publications_missed=calendar.missed_since(newest.effective_date, now),
+        publications_missed=missed,
         stale=not calendar.holds(in_force.effective_date, today),
-        changed_at=_changed_at(history, newest.effective_date, now),
+        changed_at=max(changed_at, history.fetched_at),
     )
-
-
-def _changed_at(history: History, newest: date, now: datetime) -> datetime:
-    """When answers changed last: with what was fetched, at midnight, or when a sheet became late or overdue."""
-    today = moscow_day(now)
-    due = history.calendar.effective_date_on_or_before(today + ONE_DAY)
-    lateness = (due_at(due), overdue_at(due)) if due > newest else ()
-    return max(at(today, time.min), history.fetched_at, *(moment for moment in lateness if moment <= now))
 
 
 def on_day(history: History, day: date, now: datetime) -> InForce:

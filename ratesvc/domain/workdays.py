@@ -157,6 +157,16 @@ class WorkCalendar:
             count += 1
         return count
 
+    def awaited(self, newest: date, now: datetime) -> tuple[datetime, int, datetime]:
+        """When the sheet after the newest is due, how many sheets are overdue, and since when all that is so.
+
+        It changes at midnight, and when a sheet becomes late or overdue.
+        """
+        latest = self.effective_date_on_or_before(moscow_day(now) + ONE_DAY)
+        lateness = (due_at(latest), overdue_at(latest)) if latest > newest else ()
+        since = max([at(moscow_day(now), time.min), *(moment for moment in lateness if moment <= now)])
+        return due_at(self.effective_date_after(newest)), self.missed_since(newest, now), since
+
     def awaits_publication(self, newest: date | None, now: datetime) -> bool:
         """Whether a sheet may come any minute: from 15:00 to 21:00 on a working day, while tomorrow's is not held."""
         local = now.astimezone(MOSCOW)
