@@ -177,7 +177,6 @@ async def watch(  # noqa: PLR0913 -- the options of the command
         while True:
             try:
                 await watched.read()
-                said = ""
             except (aiohttp.ClientError, TimeoutError, _NotDelivered) as error:
                 text = str(error) or type(error).__name__
                 if text != said or not watched.failures:

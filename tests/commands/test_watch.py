@@ -13,9 +13,11 @@ from contextlib import asynccontextmanager
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl
 
+import aiohttp
 import msgspec
 import pytest
 import yaml
@@ -23,10 +25,13 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from conftest import PATIENCE_S, Serve, eventually, program, unhurried
 from fake_bank import Bank, sheet
-from processes import ROOT, environment, free_port, run
+from processes import ROOT, environment, free_port, processes_over, run
 
 from ratesvc import __version__
+from ratesvc.commands import watch
+from ratesvc.commands.running import language_for
 from ratesvc.config import Settings
+from ratesvc.web.events import HEARTBEAT_S
 
 FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
 PAGE = (ROOT / "docs/events.md").read_text("utf-8")
@@ -74,7 +79,7 @@ async def lines(process: asyncio.subprocess.Process, count: int) -> list[dict[st
 def place_in(folder: Path, place: str = "2026-04-23") -> Path:
     """A state file; a date alone is an id, too."""
     file = folder / "place"
-    file.write_text(place)
+    file.write_text(f"{place}\n")
     return file
 
 
@@ -147,6 +152,59 @@ async def test_a_webhook_that_fails_gets_the_event_again(url: str, tmp_path: Pat
     events = [json.loads(body) for _, body in received]
     assert [one["effective_date"] for one in events] == [*map(str, (FRIDAY, FRIDAY, SATURDAY, FRIDAY))]
     assert b"ratesvc: the command ended with 22; trying again" in said
+
+
+async def test_a_failure_is_said_once_and_tried_again_within_a_minute(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After three seconds, and then later each time. A stream that is silent for two heartbeats is a failure."""
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 7:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(watch, "asyncio", SimpleNamespace(sleep=sleep))
+    nothing: dict[str, Any] = {"only": (), "command": None, "state": None, "as_json": True, "lang": "en"}
+    with pytest.raises(KeyboardInterrupt):
+        await watch.watch(Settings(), (), url="http://127.0.0.1:1", **nothing)
+    assert pauses == [3, 6, 12, 24, 48, 60, 60]
+    assert capsys.readouterr().err.count("trying again") == 1
+    assert 2 * HEARTBEAT_S < (watch.SILENCE.sock_read or 0) <= 40
+
+
+async def test_an_event_has_the_rates_of_its_own_revision_and_a_stop_ends_its_command(tmp_path: Path) -> None:
+    """The service may know a later revision by now."""
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path_qs)
+        return web.json_response({})
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    command = f"cd {tmp_path} && exec sleep 1000"
+    async with TestServer(app) as server, aiohttp.ClientSession() as http:
+        watched = watch._Watch(http, str(server.make_url("")).rstrip("/"), ("USD",), (), command, None, None, "")  # noqa: SLF001
+        await watched._rates({"effective_date": "2026-04-25", "revision": 2, "url": "https://rates.example"})  # noqa: SLF001
+        await watched._rates({"url": "https://rates.example"})  # noqa: SLF001 -- of a reset
+        delivery = asyncio.create_task(watched._deliver(b""))  # noqa: SLF001
+        await eventually(lambda: processes_over(tmp_path))
+        delivery.cancel()
+        await eventually(lambda: not processes_over(tmp_path))
+    assert asked == ["/v1/rates/2026-04-25?codes=USD&revision=2", "/v1/rates?codes=USD"]
+
+
+def test_the_text_names_a_correction_and_leaves_out_what_is_unknown() -> None:
+    """A currency that the sheet lacks, and a change without a sheet before."""
+    rows = {"CNY": watch._Row(10, Decimal("84.72"), Decimal("-0.2")), "USD": watch._Row(1, Decimal(60))}  # noqa: SLF001
+    text = watch._text(watch._Sheet(SATURDAY, 2, rows), ("USD", "EUR", "CNY"), language_for("en"))  # noqa: SLF001
+    assert text.splitlines() == [
+        "Bank of Russia, April 25, 2026 (Revision 2)",
+        "USD = ₽60.0000",
+        "10 CNY = ₽84.7200 (−0.20%)",
+    ]
 
 
 def in_unit() -> list[str]:

@@ -65,10 +65,12 @@ async def test_a_change_is_told_a_moment_later(fed: FeedUnderTest) -> None:
 
 async def test_changes_in_one_moment_are_told_together(fed: FeedUnderTest) -> None:
     """The last of them has as long to spread as the first."""
-    before = fed.end
+    before, loop = fed.end, asyncio.get_running_loop()
+    begun = loop.time()
     fed.holds(SATURDAY)
-    fed.holds(SATURDAY, 2)
+    loop.call_later(event_feed.SPREAD_S / 2, fed.holds, SATURDAY, 2)
     (event,) = await fed.feed.after(before)
+    assert loop.time() - begun >= 1.5 * event_feed.SPREAD_S * 0.99
     assert (event.sheet, event.place) == (fed.end.sheets[-1], fed.end)
     assert event.sheet
     assert event.sheet.number == 2
