@@ -169,6 +169,20 @@ def test_a_duration_counts_in_the_bucket_of_its_bound(seconds: float, bound: flo
     assert float(buckets) == bound
 
 
+def test_a_remembered_answer_takes_no_time_and_the_build_names_its_commit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As docs/metrics.md says. A clone has no file with the commit."""
+    (tmp_path / "revision").write_text("5e829abf")
+    monkeypatch.setattr("ratesvc.service.telemetry.files", lambda _: tmp_path)
+    metrics = Metrics()
+    metrics.route("/x").add_quick(200)
+    text = metrics.text().decode()
+    assert 'revision="5e829abf"' in text
+    assert 'bucket{le="0.0005",route="/x"} 1.0' in text
+    assert 'duration_seconds_sum{route="/x"} 0.0' in text
+
+
 async def test_clock_calendar_streams_and_backfill_have_figures(
     served: Served, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -277,6 +277,7 @@ async def test_any_page_may_read_the_stream_and_no_proxy_keeps_it(settings: Sett
 
 async def test_a_silent_stream_is_kept_alive(settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """Comments keep it open, because proxies close silent connections."""
+    assert events.HEARTBEAT_S == 15, "docs/events.md says so"
     monkeypatch.setattr(events, "HEARTBEAT_S", 0.01)
     async with started(serve, settings) as running, reading(running.url) as reader:
         await eventually(lambda: reader.blocks.count({":": ""}) >= 3)
@@ -287,6 +288,7 @@ async def test_the_number_of_streams_is_limited(
     settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One reader too many is asked to reconnect later; a reader that leaves gives up its place."""
+    assert events.MOST_STREAMS == 1000, "docs/events.md says so"
     monkeypatch.setattr(events, "MOST_STREAMS", 2)
     async with started(serve, settings) as running, reading(running.url):
         async with reading(running.url), reading(running.url) as third:
