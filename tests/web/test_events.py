@@ -125,31 +125,6 @@ async def test_missed_events_come_from_any_replica_and_after_a_restart(
         await continues(again)
 
 
-async def test_after_a_total_loss_readers_go_on_if_their_figures_are_right(
-    bank: Bank, settings: Settings, serve: Serve, clock: Clock
-) -> None:
-    """Redis and all replicas lost everything, and revisions are counted anew. A reader of old figures gets a reset."""
-    bank.publish(sheet(SATURDAY, shift=1))
-    clock.moment = datetime(2026, 4, 24, 21, 0, tzinfo=UTC)
-    async with started(serve, settings) as served:
-        for last, expected in (
-            (FIRST, [("sheet", "2026-04-25", 1), ("in_force", "2026-04-25", 1)]),
-            (IDS[0], RESET),
-            (IDS[1], [("in_force", "2026-04-25", 1)]),
-        ):
-            async with reading(served.url, last) as reader:
-                await reader.receives(len(expected))
-                assert reader.received == expected
-                assert reader.documents()[-1]["url"].endswith("/v1/rates") == (expected == RESET)
-        async with reading(served.url, IDS[2]) as reader:
-            bank.publish(sheet(TUESDAY))
-            clock.moment = datetime(2026, 4, 27, 15, 0, tzinfo=UTC)
-            await served.service.refresh()
-            await reader.receives(1)
-            assert reader.received == [("sheet", "2026-04-28", 1)]
-            assert reader.last_id.startswith(f"{IDS[2]}_2026-04-28.1-")
-
-
 async def test_without_redis_every_reader_is_told(bank: Bank, settings: Settings, serve: Serve, clock: Clock) -> None:
     """By the replica that asked the Bank. The next one counts revisions anew: of two with one number it says reset."""
     settings = msgspec.structs.replace(settings, redis=Redis(url=NOWHERE))
@@ -169,52 +144,9 @@ async def test_without_redis_every_reader_is_told(bank: Bank, settings: Settings
         assert (late.received[2:], reader.received) == ([("revision", "2026-04-25", 2)], RESET)
 
 
-async def test_a_reader_that_changes_replicas_hears_nothing_twice(
-    bank: Bank, settings: Settings, serve: Serve, clock: Clock
-) -> None:
-    """A late replica is silent about what the reader knows, also when it catches up; then it tells what is new."""
-    apart = msgspec.structs.replace(settings.redis, namespace=f"{settings.redis.namespace}-apart")
-    async with started(serve, settings) as one, started(serve, msgspec.structs.replace(settings, redis=apart)) as late:
-        async with reading(one.url) as reader:
-            await a_day_passes(bank, one, clock, reader)
-        async with reading(late.url, reader.last_id) as reader:
-            for _ in range(2):
-                await late.service.refresh()
-            await eventually(lambda: late.service.history.of_date(SATURDAY))
-            bank.publish(sheet(TUESDAY))
-            clock.moment = datetime(2026, 4, 27, 15, 0, tzinfo=UTC)
-            await late.service.refresh()
-            await reader.receives(1)
-            assert reader.received == [("sheet", "2026-04-28", 1)]
-        async with reading(one.url, reader.last_id) as reader:
-            await one.service.refresh()
-            await is_corrected(bank, one, TUESDAY, 1)
-            await reader.receives(1)
-            assert reader.received == [("revision", "2026-04-28", 2)]
-
-
-async def test_a_reader_that_was_away_for_a_week_gets_each_sheet(
-    bank: Bank, settings: Settings, serve: Serve, clock: Clock
-) -> None:
-    """Also from a service that was away as long, and of the sheets in force only the last."""
-    async with started(serve, settings) as one, reading(one.url) as reader:
-        assert reader.last_id == FIRST
-    days = list(workdays(SATURDAY, 5))
-    bank.publish(*map(sheet, days))
-    clock.moment = datetime(2026, 5, 2, 9, 0, tzinfo=UTC)
-    async with started(serve, settings) as again:
-        await eventually(lambda: len(again.service.history.days) == 7)
-        async with reading(again.url, reader.last_id) as reader:
-            await reader.receives(6)
-            assert reader.received == [*(("sheet", str(day), 1) for day in days), ("in_force", str(days[-1]), 1)]
-
-
-@pytest.mark.parametrize(
-    "foreign", ["abc", "7-2026-04-24.1-5b0e92d1", "2026-04-26", "1992-06-30", f"{FIRST[:-8]}00000000"]
-)
-async def test_a_foreign_id_gets_a_reset(foreign: str, bank: Bank, settings: Settings, serve: Serve) -> None:
-    """No id, one of the future or of the distant past, one of other figures. Later events follow."""
-    async with started(serve, settings) as served, reading(served.url, foreign) as stranger:
+async def test_a_foreign_id_gets_a_reset(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """Later events follow. test_domain_events says which ids are foreign, and what a reader of another has missed."""
+    async with started(serve, settings) as served, reading(served.url, "abc") as stranger:
         await stranger.receives(1)
         assert (stranger.received, stranger.ids) == (RESET, [FIRST])
         assert stranger.documents()[0]["url"].endswith("/v1/rates")
