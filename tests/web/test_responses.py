@@ -324,6 +324,7 @@ VARIANTS = """
 / v1/history.jsonl v1/rates v1/rates/next v1/rates/2026-04-22 v1/currencies v1/currencies?lang=ru
   rate?lang=ru&date=2026-04-21&code=USD frankfurter/v2/rates.csv?from=2026-04-01&to=2026-04-21
   frankfurter/v2/rates?date=2026-04-21 prebid/currency.json chart.svg?codes=USD&lang=en
+  chart/frame?codes=USD&lang=en chart/frame?codes=USD&lang=en&theme=dark chart?codes=USD&lang=en chart?codes=EUR&lang=en
 """
 
 
