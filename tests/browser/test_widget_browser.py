@@ -861,7 +861,35 @@ async def test_preview_and_code_stay_in_sight(browser: Browser, live: Live) -> N
             top = await page.evaluate(f"document.querySelector('{selector}').getBoundingClientRect().top")
             assert 0 <= top < screen["height"], (screen, selector)
         assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        assert await page.eval_on_selector("#preview figure", "one => one.scrollWidth - one.clientWidth") <= 0
         assert not await page.is_visible("button.main")
+
+
+async def test_the_builder_keeps_the_place_of_its_reader(browser: Browser, live: Live) -> None:
+    """After another layout the same tab is open, more choices are still unfolded, and the focus is where it was."""
+    page = await opened(browser, f"{live.url}/?lang=en#code-php", bypass_csp=True)
+    assert await page.is_visible("#code-php")
+    await page.focus("#tab-code-php")
+    await page.keyboard.press("End")
+    assert await page.is_visible("#code-json")
+    await page.keyboard.press("ArrowRight")
+    assert await page.is_visible("#code-element")
+    await page.keyboard.press("Home")
+    await page.keyboard.press("ArrowLeft")
+    assert await page.is_visible("#code-json")
+    await page.click("summary")
+    await page.focus("[name=layout]:checked")
+    await page.keyboard.press("ArrowRight")
+    await page.wait_for_url("**layout=line*")
+    focused = "document.activeElement.name + document.activeElement.value"
+    await page.wait_for_function(f"{focused} == 'layoutline'")
+    assert await page.is_visible("#code-json")
+    assert not await page.is_visible("#code-element")
+    assert await page.evaluate("document.querySelector('details').open")
+    await page.focus("#tab-code-json")
+    await page.evaluate("document.querySelector('[name=theme][value=dark]').click()")
+    await page.wait_for_url("**theme=dark*")
+    assert await page.evaluate("document.activeElement.id") == "tab-code-json"
 
 
 async def test_another_layout_begins_with_its_own_defaults(browser: Browser, live: Live) -> None:

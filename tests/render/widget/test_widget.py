@@ -408,6 +408,22 @@ async def test_caching(live: Live) -> None:
         assert headers["Cache-Control"].startswith(caching)
 
 
+async def test_a_preset_is_a_whole_choice_in_the_readers_language(live: Live) -> None:
+    """A line above a page, a narrow column, a card of its own."""
+    page = await text_of(live, "/?lang=de&ui=ru&codes=JPY&theme=dark")
+    found = re.findall(r'<a href="([^"]+)">(Шапка|Колонка|Карточка)</a>', page)
+    shown = {}
+    for address, name in found:
+        code = unescape(await text_of(live, f"/{unescape(address)}")).partition('id="code-element"')[2]
+        shown[name] = re.findall(r'<cbr-rates (.*?) style="', unescape(code))[0]
+        assert '<html lang="ru"' in await text_of(live, f"/{unescape(address)}")
+    assert shown == {
+        "Шапка": 'layout="line" codes="USD,EUR,CNY" lang="de"',
+        "Колонка": 'codes="USD,EUR,CNY" columns="next,change" head="0" heading="short" lang="de"',
+        "Карточка": 'columns="today,next,change" heading="short" lang="de" spark="30" converter="1" theme="light"',
+    }
+
+
 @pytest.mark.parametrize(
     ("query", "notice"),
     [
