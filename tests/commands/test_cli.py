@@ -400,22 +400,22 @@ async def test_colour_is_for_terminals_and_not_where_no_color_is_set(command: Co
 
 
 LOGGING = """import logging
-from ratesvc.service.logs import set_up
-set_up("console", quiet=False)
+from ratesvc.service.telemetry import set_up_log
+set_up_log("console", quiet={quiet})
 for name in ("library", "ratesvc"):
     for level in (logging.INFO, logging.WARNING):
-        logging.getLogger(name).log(level, f"{name} {level}")"""
+        logging.getLogger(name).log(level, "%s %s", name, level)"""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
-async def test_the_log_has_our_events_and_the_warnings_of_libraries(
-    no_color: str, coloured: bool, tmp_path: Path
-) -> None:
-    """In colours, unless they are not wanted."""
-    out = await in_a_terminal(tmp_path, run=("-c", LOGGING), NO_COLOR=no_color)
-    assert re.findall(r"(?:library|ratesvc) [0-9]+", out) == ["library 30", "ratesvc 20", "ratesvc 30"]
-    assert ("\x1b" in out) is coloured
+@pytest.mark.parametrize(("no_color", "quiet"), [("", False), ("1", False), ("1", True)])
+async def test_the_log_has_our_events_and_the_warnings_of_libraries(no_color: str, quiet: bool, tmp_path: Path) -> None:
+    """With the time in UTC; in colours, unless they are not wanted. A command that is no service is quiet."""
+    out = await in_a_terminal(tmp_path, run=("-c", LOGGING.format(quiet=quiet)), NO_COLOR=no_color, TZ="NST3:30")
+    ours = [] if quiet else ["ratesvc 20", "ratesvc 30"]
+    assert re.findall(r"(?:library|ratesvc) [0-9]+", out) == ["library 30", *ours]
+    assert ("\x1b" in out) is (no_color == "")
+    assert len(re.findall(r"T[0-9:.]+Z", out)) == 1 + len(ours)
 
 
 @pytest.mark.slow

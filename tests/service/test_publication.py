@@ -18,6 +18,7 @@ from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.service.publication import (
     BODY_BYTES,
     LONG,
+    LONGEST_TARGET,
     MOST_BYTES,
     MOST_LONG_BYTES,
     MOST_TARGETS,
@@ -187,5 +188,7 @@ def test_targets_of_one_body_are_bounded_too(publication: Publication) -> None:
     publication.keep("one", one)
     for number in range(MOST_TARGETS + 500):
         publication.remember(f"/?{number}", Sent(one))
+    publication.remember(f"/?{'x' * LONGEST_TARGET}", Sent(one))
     assert len(publication.answers) == MOST_TARGETS
+    assert max(map(len, publication.answers)) <= LONGEST_TARGET
     assert publication.find("one") is one

@@ -281,6 +281,7 @@ async def test_the_log_says_once_that_a_sheet_is_late_and_when_it_came(
     assert "repaired" not in [line["event"] for line in logged]
     said = [line for line in logged if line["event"].startswith("sheet_")]
     assert [line["event"] for line in said] == ["sheet_late", "sheet_overdue", "sheet_missing", "sheet_came"]
+    assert [line["log_level"] for line in said] == ["warning", "warning", "error", "info"]
     assert (said[2]["today"], said[2]["in_force"]) == (str(SATURDAY), str(FRIDAY))
 
 
