@@ -69,8 +69,11 @@ async def test_changes_in_one_moment_are_told_together(fed: FeedUnderTest) -> No
     begun = loop.time()
     fed.holds(SATURDAY)
     loop.call_later(event_feed.SPREAD_S / 2, fed.holds, SATURDAY, 2)
+    meanwhile: list[Place] = []
+    loop.call_later(event_feed.SPREAD_S * 1.2, lambda: meanwhile.append(fed.end))
     (event,) = await fed.feed.after(before)
     assert loop.time() - begun >= 1.5 * event_feed.SPREAD_S * 0.99
+    assert meanwhile == [before], "a new reader would begin behind a change that has not spread"
     assert (event.sheet, event.place) == (fed.end.sheets[-1], fed.end)
     assert event.sheet
     assert event.sheet.number == 2
