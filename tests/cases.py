@@ -14,11 +14,16 @@ from conftest import golden
 FOLDER = Path(__file__).parent / "golden"
 
 
-def lines(name: str) -> list[str]:
-    """The remarks and questions of the file."""
+def text(name: str) -> str:
+    """The whole file."""
     file = FOLDER / name
     assert file.exists(), f"{file} is missing: write its questions, then run this test with UPDATE_GOLDEN=1"
-    return [line for line in file.read_text("utf-8").splitlines() if not line.startswith("  ")]
+    return file.read_text("utf-8")
+
+
+def lines(name: str) -> list[str]:
+    """The remarks and questions of the file."""
+    return [line for line in text(name).splitlines() if not line.startswith("  ")]
 
 
 def questions(name: str) -> list[str]:

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any
 from urllib.parse import parse_qsl
 
-from cases import FOLDER
+import cases
 from fake_bank import sheet, workdays
 from figures import TABLE, Document, Row
 
@@ -136,8 +136,8 @@ def addresses() -> Iterator[str]:
 def refused() -> Iterator[tuple[str, int]]:
     """Each address that cases.txt of a dialect shows to be refused with a status of its own, and the status."""
     for name in DIALECTS:
-        text = (FOLDER / "dialects" / name / "cases.txt").read_text("utf-8")
-        for address, status in re.findall(r"^GET (\S+)\n  ([34]\d\d) ", text, re.MULTILINE):
+        shown = cases.text(f"dialects/{name}/cases.txt")
+        for address, status in re.findall(r"^GET (\S+)\n  ([34]\d\d) ", shown, re.MULTILINE):
             yield (dialect(name).prefix or f"/{name}") + address, int(status)
 
 

@@ -90,7 +90,7 @@ def test_a_readme_is_short_and_its_links_lead_somewhere(name: str) -> None:
 def test_the_page_of_settings_is_written_from_config_yaml() -> None:
     """`PYTHONPATH=. python tools/release_settings.py` writes the table."""
     page = SETTINGS.read_text("utf-8")
-    assert written(page) == page
+    assert written(page) == page, "run PYTHONPATH=. .venv/bin/python tools/release_settings.py"
 
 
 @pytest.fixture
