@@ -252,26 +252,26 @@ class History:
 
     # What is missing
 
-    def is_incomplete(self, today: date) -> bool:
+    def is_incomplete(self, now: datetime) -> bool:
         """Whether a sheet up to the newest, or up to yesterday, is not held."""
-        return self.is_loading(today) or bool(self.unconfirmed)
+        return self.is_loading(now) or bool(self.unconfirmed)
 
-    def is_loading(self, today: date) -> bool:
+    def is_loading(self, now: datetime) -> bool:
         """Whether sheets have not been asked for yet. Unconfirmed ones have been."""
         coverage = self.coverage
         if coverage is None or coverage.since > FIRST_DAY:
             return True
-        return self.first_gap(coverage.until, self._ends(today)) is not None
+        return self.first_gap(coverage.until, self._ends(now)) is not None
 
-    def missing(self, today: date) -> int:
+    def missing(self, now: datetime) -> int:
         """How many sheets a backfill has left: the unconfirmed ones, and those after the coverage."""
         count, day = len(self.unconfirmed), self.coverage.until if self.coverage else self.days[-1]
-        while (day := self.calendar.effective_date_after(day)) <= self._ends(today):
+        while (day := self.calendar.effective_date_after(day)) <= self._ends(now):
             count += day not in self.days
         return count
 
-    def _ends(self, today: date) -> date:
-        return max([today - ONE_DAY, *self.days[-1:]])
+    def _ends(self, now: datetime) -> date:
+        return max([moscow_day(now) - ONE_DAY, *self.days[-1:]])
 
     # Series
 

@@ -152,7 +152,7 @@ class Service:
                 self.telemetry.last_cycle = cycle = replace(cycle, held_back=tuple(held_back.values()))
         now, failures = self.clock(), self.telemetry.failures
         self._schedule.poll_in(next_poll_s(self.history, now, self.settings.poll_seconds, cycle, failures))
-        if self.history.is_incomplete(moscow_day(now)):
+        if self.history.is_incomplete(now):
             self._schedule.backfill_in(0)
 
     async def tick(self) -> None:
@@ -197,7 +197,7 @@ class Service:
         async for progress in self._backfill.run():
             self.telemetry.backfilling(progress, begins=not has_begun)
             has_begun = True
-        missing = self.history.missing(moscow_day(self.clock()))
+        missing = self.history.missing(self.clock())
         self.telemetry.backfilled(self.history.coverage, len(self.history.days), missing)
 
     def _clock_jumped(self, seconds: float) -> None:
@@ -300,7 +300,7 @@ class Service:
     @property
     def history_loading(self) -> bool:
         """Whether a part of history has not been fetched yet."""
-        return self.history.is_loading(moscow_day(self.clock()))
+        return self.history.is_loading(self.clock())
 
     @property
     def backfilling(self) -> Progress | None:

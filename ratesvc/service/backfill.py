@@ -114,7 +114,8 @@ class Backfill:
 
     def is_needed(self) -> bool:
         """Whether a sheet may be missing, and nobody in this process fetches it."""
-        return bool(self._history.days) and not self._running.locked() and self._history.is_incomplete(self._today())
+        may_run = bool(self._history.days) and not self._running.locked()
+        return may_run and self._history.is_incomplete(self._refresher.clock())
 
     async def run(self, since: date = FIRST_DAY, until: date | None = None) -> AsyncIterator[Progress]:
         """Fetch the missing part of the closed range, and the days between it and the coverage.

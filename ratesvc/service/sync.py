@@ -90,7 +90,6 @@ class Sync:
         self.in_sync = True
         try:
             glance = await self._store.glance()
-            await self._store.check_writes()
             repaired = Repaired()
             if last != (glance, self._history.version):
                 is_same_redis = last is not None and last[0].born == glance.born and last[0].writes <= glance.writes

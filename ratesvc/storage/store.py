@@ -134,13 +134,15 @@ class Store:
     # Reading
 
     async def glance(self) -> Glance:
-        """Counts, the coverage and the version."""
+        """Counts, the coverage and the version. If Redis refused a command, a write is tried that changes nothing."""
         async with self.connection.call("glance") as redis:
             pipeline = redis.pipeline(transaction=False)
             for key in (self._sheets, self._columns, self.quarantine.key):
                 pipeline.hlen(key)
             pipeline.get(self._coverage)
             pipeline.hmget(self._version, ["born", "writes"])
+            if is_tried := self.connection.refusing:
+                pipeline.set(self._nothing, b"", xx=True, px=1)
             # With raise_on_error redis-py would put words of its own before WRONGTYPE.
             answers = await pipeline.execute(raise_on_error=False)
             if error := next((answer for answer in answers if isinstance(answer, Exception)), None):
@@ -148,6 +150,7 @@ class Store:
             sheets, columns, quarantined = (checked(count, int) for count in answers[:3])
             self.quarantine.count = quarantined
             born, writes = checked(answers[4], list, 2)
+            self.connection.refusing = self.connection.refusing and not is_tried
         coverage = records.decode_coverage(answers[3])
         if coverage and columns < coverage[1]:
             coverage = None
@@ -214,13 +217,6 @@ class Store:
         return {field: value for field, value in values.items() if value is not None}
 
     # Writing
-
-    async def check_writes(self) -> None:
-        """If Redis refused a command, try a write that changes nothing."""
-        if self.connection.refusing:
-            async with self.connection.call("check_writes") as redis:
-                await redis.set(self._nothing, b"", xx=True, px=1)
-                self.connection.refusing = False
 
     async def put(self, candidate: Revision) -> Revision:
         """Store a revision under its number, and return it.

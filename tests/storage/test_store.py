@@ -123,10 +123,10 @@ async def test_two_replicas_that_put_at_once_agree(store: Store, other: Store) -
 async def test_a_write_that_is_tried_changes_nothing(store: Store, redis: Redis, namespace: str) -> None:
     """After a refusal it tells whether Redis takes writes again. Otherwise nothing is tried."""
     await redis.config_resetstat()
-    await store.check_writes()
+    await store.glance()
     assert "cmdstat_set" not in await redis.info("commandstats")
     store.connection.refusing = True
-    await store.check_writes()
+    await store.glance()
     assert not store.connection.refusing
     assert [key async for key in redis.scan_iter(f"{{{namespace}}}*")] == []
 
