@@ -229,7 +229,7 @@ def fetched_at(columns: Iterable[Column], days: Days) -> dict[int, datetime]:
 
 def with_revision(columns: Mapping[str, Column], revision: Revision) -> dict[str, Column]:
     """Columns by id with the figures of a sheet: exactly its currencies have a record on its day."""
-    day, quotes = revision.effective_date, {quote.cbr_id: quote for quote in revision.sheet.quotes}
+    day, quotes = revision.sheet.effective_date, {quote.cbr_id: quote for quote in revision.sheet.quotes}
     changed = {cbr_id: column if cbr_id in quotes else column.without(day) for cbr_id, column in columns.items()}
     for cbr_id, quote in quotes.items():
         currency = Currency(cbr_id, cbr_id, quote.code, quote.numeric_code, quote.name)

@@ -199,7 +199,7 @@ class Telemetry:
         self.last_attempt = self._clock()
         if cycle.has_failed:
             self.failures += 1
-        elif cycle.bank_answered:
+        elif cycle.outcome != "skipped":
             self.failures = 0
             self.last_success = self.last_attempt
         self.metrics.fetches.labels(cycle.failure.kind if cycle.failure and cycle.has_failed else cycle.outcome).inc()

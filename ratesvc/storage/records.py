@@ -120,9 +120,10 @@ def field_of(revision: Revision) -> str:
 
 def encode_revision(revision: Revision) -> bytes:
     """A revision, with the Bank's own bytes, as bytes for Redis."""
-    rows = [_Row(q.code, q.numeric_code, q.cbr_id, q.nominal, q.value, q.name) for q in revision.sheet.quotes]
+    day, quotes = revision.sheet.effective_date, revision.sheet.quotes
+    rows = [_Row(q.code, q.numeric_code, q.cbr_id, q.nominal, q.value, q.name) for q in quotes]
     sha256 = hashlib.sha256(revision.raw).hexdigest()
-    record = _Revision(*revision.key, revision.fetched_at, revision.flags, rows, revision.document, sha256)
+    record = _Revision(day, revision.number, revision.fetched_at, revision.flags, rows, revision.document, sha256)
     return seal(field_of(revision), msgspec.msgpack.encode(record))
 
 
