@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from conftest import Clock, Serve, unhurried
 from fake_bank import Bank, sheet, workdays
 
 from ratesvc.config import Settings
+from ratesvc.domain.columns import Coverage
+from ratesvc.domain.history import History, on_day
 from ratesvc.domain.rates import FIRST_DAY, Revision, Snapshot
+from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
 from ratesvc.render.widget.releases import RELEASE
-from ratesvc.web.caching import FOR_EVER, RATES, Caching, changes_at
+from ratesvc.web import caching
+from ratesvc.web.caching import FOR_EVER, RATES, Caching, caching_of, caching_until, changes_at
 
 FRIDAY = date(2026, 4, 24)
 NOON = datetime(2026, 4, 24, 9, tzinfo=UTC)
@@ -67,6 +73,8 @@ KEPT = {
     **dict.fromkeys(
         ("/widget", "/widget/rows.json", "/widget/frame"), "public, max-age=300, stale-while-revalidate=3600"
     ),
+    "/widget/manifest.json": "public, max-age=300, stale-while-revalidate=3600, stale-if-error=604800",
+    "/favicon.ico": "public, max-age=604800, stale-while-revalidate=0, stale-if-error=604800",
     "/widget/card.svg": "public, max-age=900, stale-while-revalidate=3600",
     f"/widget/{RELEASE}/rates.js": "public, max-age=31536000, immutable",
     "/widget/rates.js": "public, max-age=3600, stale-while-revalidate=86400, stale-if-error=604800",
@@ -88,6 +96,25 @@ async def test_each_kind_of_answer_is_kept_as_docs_scale_says(
         await served.filled()
         found = {path: (await served.get(path))[1]["Cache-Control"] for path in KEPT}
     assert {path: said[: len(KEPT[path])] for path, said in found.items()} == KEPT
+
+
+def test_a_day_is_settled_once_the_sheets_around_it_are_known_and_those_before_it_admitted() -> None:
+    """Otherwise its `change`, or the days to which it applies, may still come. The first sheet has none before it."""
+    wrong = date(2026, 3, 18)
+    days = [day for day in workdays(date(2026, 3, 10), 33) if day != wrong]
+    history = History(WorkCalendar(), (Revision(sheet(day), 1, NOON) for day in days))
+    service: Any = SimpleNamespace(history=history, clock=lambda: NOON)
+    whole = on_day(history, date(2026, 3, 20), NOON)
+    first = replace(whole, revision=Revision(sheet(FIRST_DAY), 1, NOON), previous=None)
+    for answer, kept in (
+        *((whole, caching.SETTLED), (first, caching.SETTLED)),
+        *((replace(whole, previous=None), RATES), (replace(whole, following=None), RATES)),
+    ):
+        assert caching_of(service, answer) == kept
+    last = history.settled_before(FRIDAY)
+    for unconfirmed, ends in (((), last), ((wrong,), wrong), ((FRIDAY,), last)):
+        history.fill((), Coverage(days[0], days[-1], unconfirmed))
+        assert [caching_until(service, day) == RATES for day in (ends - ONE_DAY, ends)] == [False, True]
 
 
 @pytest.mark.parametrize(
