@@ -65,6 +65,7 @@ SETTLED = (
     "/v1/rates/2026-04-15",
     "/v1/rates/2026-03-20/USD.txt",
 )
+TODAYS = ("/v1/rates", "/widget", "/widget/frame", "/widget/card.svg")
 KEPT = {
     **dict.fromkeys(
         (*CHANGING, "/v1/currencies", "/v1/rates/2026-04-17"), "public, max-age=60, stale-while-revalidate=600"
@@ -94,8 +95,13 @@ async def test_each_kind_of_answer_is_kept_as_docs_scale_says(
     clock.advance(hours=5)
     async with serve(unhurried(settings)) as served:
         await served.filled()
-        found = {path: (await served.get(path))[1]["Cache-Control"] for path in KEPT}
-    assert {path: said[: len(KEPT[path])] for path, said in found.items()} == KEPT
+        found = {path: (await served.get(path))[1] for path in KEPT}
+        clock.moment = MIDNIGHT - timedelta(minutes=2)
+        for path in TODAYS:
+            assert (await served.get(path))[1]["Cache-Control"].split(", ")[1] in ("max-age=60", "max-age=119"), path
+    assert {path: headers["Cache-Control"][: len(KEPT[path])] for path, headers in found.items()} == KEPT
+    dated = {path for path, headers in found.items() if "Last-Modified" in headers}
+    assert dated & {*TODAYS, *SETTLED, "/openapi.json", "/widget/rates.js"} == {*TODAYS, *SETTLED}
 
 
 def test_a_day_is_settled_once_the_sheets_around_it_are_known_and_those_before_it_admitted() -> None:
