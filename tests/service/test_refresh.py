@@ -299,13 +299,16 @@ async def test_a_sheet_that_changes_between_two_polls_is_refused(sheets: Unconfi
 
 
 async def test_a_second_address_that_is_silent_is_asked_three_times(sheets: UnconfirmedSheets, bank: Bank) -> None:
-    """So is one that still shows the day before. Then the sheet waits for a person."""
+    """So is one that still shows the day before. Then the sheet waits for a person. The backfill after a poll waits."""
     for english in (b"", daily_xml(plausible(FRIDAY))):
         bank.english = english
         found = unconfirmed(ODD)
         sheets.sightings.pop(SATURDAY, None)
-        said = [await polled(sheets, found) for _ in range(4)]
-        assert said == [found, found, found, Quarantined(ODD, found.assessment)]
+        said = []
+        for _ in range(3):
+            said.append(await polled(sheets, found))
+            assert await sheets.confirm(found, at_once=False) == found
+        assert [*said, await polled(sheets, found)] == [found, found, found, Quarantined(ODD, found.assessment)]
 
 
 async def test_a_command_asks_the_second_address_at_once(sheets: UnconfirmedSheets, bank: Bank) -> None:
