@@ -116,6 +116,13 @@ async def test_without_redis_a_refresh_tries_one_write(
     assert (len(cycle.accepted), cycle.stored, tried) == (2, False, [FRIDAY])
 
 
+async def test_a_sheet_that_was_confirmed_is_corrected_like_any_other(served: Served, bank: Bank) -> None:
+    """Its first figures wait no more, so the new ones are not taken for a second document that contradicts."""
+    for factor in ("1.3", "1.7"):
+        bank.publish(changed(sheet(SATURDAY), KZT=times(factor)))
+        assert [(await served.service.refresh()).outcome for _ in range(2)] == ["confirming", "new"]
+
+
 # Several replicas
 
 
