@@ -26,6 +26,7 @@ from ratesvc.errors import (
     NoSheet,
     NotYetSet,
     RatesvcError,
+    TooManyPoints,
     UnknownCurrency,
     UnknownRevision,
 )
@@ -234,6 +235,7 @@ PROBLEMS: list[tuple[RatesvcError, int, str, dict[str, Any]]] = [
     (NotYetSet(FRIDAY, DUE, overdue=True), 404, "not_yet_set", {**DUE_AT, "overdue": True}),
     (UnknownCurrency("XXX"), 404, "unknown_currency", {"code": "XXX"}),
     (UnknownRevision("none"), 404, "unknown_revision", {}),
+    (TooManyPoints(2, 50_000, 75_000), 400, "too_many_points", {"points": 100_000, "most": 75_000}),
     (BeforeHistory(date(1990, 1, 1)), 404, "before_history", {}),
     (HistoryLoading(FRIDAY), 503, "history_loading", {}),
     (NoSheet("Nothing yet."), 503, "no_sheet", {}),

@@ -157,6 +157,7 @@ async def test_head_options_and_writing_methods(served: Served) -> None:
         assert int(answer.headers["Content-Length"]) == len((await served.get("/v1/rates"))[2])
     async with served.http.options(served.url + "/v1/rates") as answer:
         assert (answer.status, answer.headers["Access-Control-Allow-Methods"]) == (204, "GET, HEAD, OPTIONS")
+        assert answer.headers["Access-Control-Max-Age"] == "86400", "a browser asks once a day"
     async with served.http.delete(served.url + "/v1/rates") as answer:
         assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
