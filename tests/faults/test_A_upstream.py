@@ -149,21 +149,12 @@ async def drips_the_body(reader: asyncio.StreamReader, writer: asyncio.StreamWri
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(GOOD)
 SURVIVED: dict[str, tuple[Script, str]] = {
     "A1 The Bank's server resets the connection": (resets, "connect"),
-    "A3 One byte of the head comes every 0.3 s: the time for a whole answer is limited": (
-        drips(GOOD_HEAD + GOOD),
-        "timeout",
-    ),
+    "A3 One byte of the head comes every 0.3 s": (drips(GOOD_HEAD + GOOD), "timeout"),
     "A4 The head comes at once, the body one byte every 0.3 s": (drips_the_body, "timeout"),
     "A5 Content-Length promises more bytes than come": (says(GOOD_HEAD + GOOD[:900]), "http"),
-    "A6 The connection ends in the middle of a body without a length: it is not XML, and nothing of it is stored": (
-        says(OK + b"Connection: close\r\n\r\n" + GOOD[:900]),
-        "invalid:malformed",
-    ),
+    "A6 A body without a length ends in the middle": (says(OK + b"\r\n" + GOOD[:900]), "invalid:malformed"),
     "A7 The last chunk never comes": (says(CHUNKED + GOOD[:900]), "http"),
-    "A10 The answer is bad gzip, though the client asks for no encoding": (
-        answers(b"\x1f\x8bnonsense", b"Content-Encoding: gzip"),
-        "encoded",
-    ),
+    "A10 The answer is bad gzip": (answers(b"\x1f\x8bnonsense", b"Content-Encoding: gzip"), "encoded"),
     "A10 The answer is in Brotli": (answers(GOOD, b"Content-Encoding: br"), "encoded"),
     "A10 The answer is said to be gzip and is plain text": (answers(GOOD, b"Content-Encoding: gzip"), "encoded"),
     "A10 The answer has two encodings": (answers(GOOD, b"Content-Encoding: deflate, gzip"), "encoded"),
@@ -196,10 +187,7 @@ def gzip_bomb() -> bytes:
 
 
 COSTLY: dict[str, tuple[Script, str]] = {
-    "A8 One MB that would unpack to one GB is refused for its Content-Encoding, unread": (
-        answers(gzip_bomb(), b"Content-Encoding: gzip"),
-        "encoded",
-    ),
+    "A8 One MB that would unpack to one GB is refused": (answers(gzip_bomb(), b"Content-Encoding: gzip"), "encoded"),
     "A9 The client stops reading a body without an end at half a megabyte": (never_ends, "oversize"),
 }
 

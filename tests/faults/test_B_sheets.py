@@ -213,10 +213,7 @@ REFUSED: dict[str, tuple[list[bytes | Sheet], tuple[str, ...]]] = {
         ("invalid:duplicate", "invalid:row"),
     ),
     "B8 A value is zero": ([edited((value_of("USD"), "<Value>0,0000</Value>"))], ("invalid:row",)),
-    "B9 A nominal is missing: the service never takes it for 1": (
-        [edited(("<Nominal>1</Nominal>", ""))],
-        ("invalid:row",),
-    ),
+    "B9 A nominal is missing: it is never taken for 1": ([edited(("<Nominal>1</Nominal>", ""))], ("invalid:row",)),
     "B11 A unit rate contradicts its value": ([with_unit_rate("USD", "75,5274")], ("invalid:unit",)),
     "B16 The date is the day after tomorrow, or the 31st of February": (
         [edited(('Date="25.04.2026"', f'Date="{text}"')) for text in ("26.04.2026", "31.02.2026")],
@@ -267,20 +264,9 @@ ELEVEN = [
 FEWER = without(TOMORROW, "CZK", "MDL")
 CONFIRMED = (["confirming", "new"], ["large_move"])
 PUBLISHED: dict[str, tuple[Sheet, list[str], list[str]]] = {
-    "B6 Two currencies go and eleven come, as in 2010 and 2023: the sheet is published without the two": (
-        replace(FEWER, quotes=(*FEWER.quotes, *ELEVEN)),
-        ["new"],
-        [],
-    ),
-    "B15 The sum alone falls by 48 %, as in 2017: published once a second poll and the English document confirm it": (
-        FALLEN,
-        *CONFIRMED,
-    ),
-    "B19 The same figures come under a new date: published, since the law may say so, with a flag and a warning": (
-        replace(plausible(FRIDAY), effective_date=SATURDAY),
-        ["new"],
-        ["frozen"],
-    ),
+    "B6 Two currencies go and eleven come": (replace(FEWER, quotes=(*FEWER.quotes, *ELEVEN)), ["new"], []),
+    "B15 The sum alone falls by 48 %, as in 2017: published once it is confirmed": (FALLEN, *CONFIRMED),
+    "B19 The same figures on a new day": (replace(plausible(FRIDAY), effective_date=SATURDAY), ["new"], ["frozen"]),
 }
 
 
@@ -299,18 +285,18 @@ def slipped(factor: str) -> list[Sheet]:
 
 DOUBTED = (GOOD, ["confirming", "quarantined"])
 SUSPECT: dict[str, tuple[list[Sheet], bytes | None, list[str], str]] = {
-    "B12 One currency, or all, times a power of ten: quarantine at once, however often the Bank repeats it": (
+    "B12 One currency, or all, times a power of ten: quarantine, however often it is repeated": (
         [*slipped("10"), *slipped("0.01")],
         None,
         ["quarantined"] * 3,
         "power_of_ten",
     ),
-    "B13 The zloty alone rises by 22 %, and the English document differs: quarantine until the Bank is right": (
+    "B13 The zloty alone rises by 22 %, and the English document differs": (
         [changed(TOMORROW, PLN=times("1.22"))],
         *DOUBTED,
         "large_move",
     ),
-    "B13 Dollar and euro are exchanged, and the English document differs: quarantine until the Bank is right": (
+    "B13 Dollar and euro are exchanged, and the English document differs": (
         [changed(TOMORROW, USD=TOMORROW.by_code["EUR"].unit_rate, EUR=TOMORROW.by_code["USD"].unit_rate)],
         *DOUBTED,
         "off_peg",
