@@ -126,11 +126,11 @@ def since_1992() -> History:
     return held
 
 
-def addresses() -> Iterator[str]:
-    """All of FILES, as a service has them."""
+def addresses() -> Iterator[tuple[str, str]]:
+    """All of FILES, as a service has them, and their media types."""
     for file, address in FILES.items():
         name = file.partition("/")[0]
-        yield (dialect(name).prefix or f"/{name}") + address
+        yield (dialect(name).prefix or f"/{name}") + address, answer(name, address).media
 
 
 def refused() -> Iterator[tuple[str, int]]:

@@ -70,9 +70,10 @@ async def test_everything_is_cached_and_compressed_like_our_own_answers(
     clock.moment = MONDAY_NOON
     await served.service.refresh()
     await eventually(lambda: served.service.history.of_date(FRIDAY + ONE_DAY))
-    for path in (*addresses(), *ALIASES):
+    for path, media in (*addresses(), *((alias, "") for alias in ALIASES)):
         status, headers, body = await served.get(path)
         assert (status, headers["Access-Control-Allow-Origin"]) == (200, "*"), path
+        assert media in ("", headers["Content-Type"]), path
         assert headers["Cache-Control"].startswith(("public, max-age=", "private, max-age=")), path
         again, also, nothing = await served.get(path, If_None_Match=headers["ETag"])
         assert (again, nothing, also["Access-Control-Allow-Origin"]) == (304, b"", "*"), path
@@ -133,7 +134,7 @@ async def test_before_the_first_sheet_every_dialect_answers_503_with_retry_after
     bank.documents.clear()
     bank.series.clear()
     async with serve(settings) as running:
-        for path in (*addresses(), *ALIASES):
+        for path in (*(path for path, _ in addresses()), *ALIASES):
             status, headers, _ = await running.get(path)
             found = status, headers.get("Retry-After"), headers["Access-Control-Allow-Origin"]
             assert found == (503, "30", "*"), path

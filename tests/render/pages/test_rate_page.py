@@ -271,8 +271,8 @@ async def client(tmp_path: Path) -> AsyncIterator[Client]:
 
 
 PARTS = re.compile(
-    r"<html[^>]*>|<a [^>]*(?:hreflang|rel=.(?:prev|next))[^>]*>|<(?:input|select|img) [^>]*>"
-    r"|<option[^>]* selected>[^<]*|<section.*?</section>|<p class=.soft more.*?</p>",
+    r"<html[^>]*>|<a [^>]*hreflang[^>]*>|<(?:input|select|img) [^>]*>"
+    r"|<option[^>]* selected>[^<]*|<section.*?</section>|<nav class=.days.*?</nav>|<p class=.soft more.*?</p>",
     re.DOTALL,
 )
 
