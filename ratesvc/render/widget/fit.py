@@ -30,7 +30,7 @@ _LINE, _SMALL_LINE = 21, 17  # * {line-height:1.35}, of 1em and of .8em
 _ROW, _ROW_LINE = 13, 20  # tr {padding:.4em 0}, tbody tr {border-top:1px}; lines of a row are rounded down
 _HEADS = 54  # thead tr {padding:.4em 0} and two lines of .cbr-head
 _NOTE = 8  # p {margin:.5em 0 0}
-_BAR, _BAR_GAP = 39, 8  # .cbr-bar: the hidden thead and what is below the title (.cbr-bare); tbody {gap:.5em 0}
+_BAR, _BAR_GAP = 6, 8  # .cbr-bare {padding-bottom:.3em}, the hidden thead {height:1px}; tbody {gap:.5em 0}
 _ONE_LINE = 32  # .cbr-line {height:2.1334em}
 
 _FIELDS = ((300, 140), (260, 172), (0, 242))
