@@ -118,7 +118,6 @@ class Assessment:
         return moved or frozenset(code for finding in self.findings for code in finding.codes)
 
     def __str__(self) -> str:
-        """All findings in one line."""
         return "; ".join(f"{finding.kind}: {finding.text}" for finding in self.findings)
 
 
@@ -151,7 +150,6 @@ class HeldBack:
         return self.sheet.effective_date
 
     def __str__(self) -> str:
-        """The reasons in one line."""
         return str(self.assessment)
 
 

@@ -123,7 +123,6 @@ class BankClient:
         """The Date header of the last answer, and the loop's time when it came."""
 
     async def __aenter__(self) -> Self:
-        """Open the pool of connections."""
         self._cookies = aiohttp.CookieJar()
         self._session = aiohttp.ClientSession(
             auto_decompress=False,
@@ -136,7 +135,6 @@ class BankClient:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close every connection."""
         await self._session.close()
 
     async def daily(

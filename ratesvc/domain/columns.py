@@ -42,7 +42,6 @@ class Days:
     until: date
 
     def __contains__(self, day: date) -> bool:
-        """Whether the day lies in the range."""
         return self.since <= day <= self.until
 
     def covers(self, other: Days) -> bool:

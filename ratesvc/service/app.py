@@ -114,7 +114,6 @@ class Service:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close everything in the opposite order."""
         await self._stack.aclose()
 
     async def _open(self) -> None:

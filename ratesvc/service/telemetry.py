@@ -95,7 +95,6 @@ class Metrics(Collector):
     """Everything that one service counts."""
 
     def __init__(self) -> None:
-        """All at zero."""
         self.registry = CollectorRegistry()
         self._routes: dict[str, Route] = {}
         self._gauges: set[str] = set()

@@ -39,7 +39,6 @@ class Connection(RequestHandler):
     __slots__ = ("_clock", "_unsent", "_wire", "is_answering", "unfinished_since")
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        """Takes the arguments of aiohttp's class."""
         super().__init__(*args, **options)
         self.unfinished_since: float | None = None
         self.is_answering = False
