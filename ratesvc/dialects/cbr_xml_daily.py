@@ -37,8 +37,8 @@ def archived_json(request: Request) -> Content:
 
 
 def _json(request: Request, revision: Revision, until: date) -> Content:
-    before = request.history.before(revision.effective_date)
-    if before is None and request.history.is_complete_on(revision.effective_date - ONE_DAY):
+    before, coverage = request.history.before(revision.effective_date), request.history.coverage
+    if before is None and coverage and revision.effective_date - ONE_DAY in coverage:
         before = request.history.nearest_before(revision.effective_date)
     if before is None and revision.effective_date > request.history.begins:
         raise HistoryLoading(revision.effective_date - ONE_DAY)

@@ -140,10 +140,6 @@ class History:
         """Those of the closed range."""
         return [day for day in self.unconfirmed if since <= day <= until]
 
-    def is_complete_on(self, day: date) -> bool:
-        """Whether the day lies in the coverage: its sheet is held, or is known to be unconfirmed."""
-        return self.coverage is not None and day in self.coverage
-
     @property
     def newest(self) -> Revision | None:
         """The sheet with the latest effective date; it may be tomorrow's."""

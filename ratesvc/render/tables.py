@@ -28,7 +28,9 @@ Part = Mapping[str, Any]
 
 def about(params: SeriesParams, history: History, *, demo: bool) -> dict[str, Any]:
     """A series without its rows."""
-    unconfirmed, old = history.unconfirmed_in(params.since, params.until), old_roubles(params)
+    has_old_roubles = "RUB" in (params.quote, *params.codes) and not params.new_roubles
+    old = denomination(params.since) if has_old_roubles else None
+    unconfirmed = history.unconfirmed_in(params.since, params.until)
     return {
         "quote_currency": params.quote,
         "since": params.since,
@@ -36,12 +38,6 @@ def about(params: SeriesParams, history: History, *, demo: bool) -> dict[str, An
         "fill": params.fill,
         **marks(group=params.group, demo=demo, unconfirmed=unconfirmed, denomination=old),
     }
-
-
-def old_roubles(params: SeriesParams) -> Part | None:
-    """The fact that a series begins in old roubles, if it does."""
-    has_roubles = "RUB" in (params.quote, *params.codes)
-    return denomination(params.since) if has_roubles and not params.new_roubles else None
 
 
 def rows_of(history: History, code: str, params: SeriesParams, today: date) -> Columns:

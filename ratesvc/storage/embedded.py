@@ -129,11 +129,6 @@ class EngineFolder:
             kind = EngineNotReady if error.errno in (errno.ENOSPC, errno.EDQUOT) else EngineError
             raise kind(f"the embedded engine cannot write into {self.path}: {error.strerror}") from None
 
-    def keep_log(self) -> None:
-        """Keep the log of the server before, which may say why it died."""
-        if self.log.exists():
-            self.log.replace(self.log.with_suffix(".old.log"))
-
     async def repair(self, server: Path, lock: int) -> None:
         """Cut damaged append-only files back to their last whole command, each in one step."""
         for manifest in self._files.glob("*.manifest"):
@@ -230,7 +225,9 @@ class Engine:
         """The first attempt takes the files as they are, the second repairs them, the third begins with new ones."""
         server = find_server()
         if attempt == 0:
-            self.folder.keep_log()
+            # That of the server before may say why it died.
+            with contextlib.suppress(FileNotFoundError):
+                self.folder.log.replace(self.folder.log.with_suffix(".old.log"))
         elif attempt == 1:
             await self.folder.repair(server, lock)
         elif attempt == 2:
