@@ -31,6 +31,7 @@ from ratesvc import __version__
 from ratesvc.commands import watch
 from ratesvc.commands.running import language_for
 from ratesvc.config import Settings
+from ratesvc.errors import RatesvcError
 from ratesvc.web.events import HEARTBEAT_S
 
 FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
@@ -180,7 +181,7 @@ async def test_an_event_has_the_rates_of_its_own_revision_and_a_stop_ends_its_co
 
     async def answer(request: web.Request) -> web.Response:
         asked.append(request.path_qs)
-        return web.json_response({})
+        return web.json_response({}, status=404 if request.path == "/v1/events" else 200)
 
     app = web.Application()
     app.router.add_get("/{path:.*}", answer)
@@ -189,11 +190,13 @@ async def test_an_event_has_the_rates_of_its_own_revision_and_a_stop_ends_its_co
         watched = watch._Watch(http, str(server.make_url("")).rstrip("/"), ("USD",), (), command, None, None, "")  # noqa: SLF001
         await watched._rates({"effective_date": "2026-04-25", "revision": 2, "url": "https://rates.example"})  # noqa: SLF001
         await watched._rates({"url": "https://rates.example"})  # noqa: SLF001 -- of a reset
+        with pytest.raises(RatesvcError, match="/v1/events answers 404"):
+            await watched.read()
         delivery = asyncio.create_task(watched._deliver(b""))  # noqa: SLF001
         await eventually(lambda: processes_over(tmp_path))
         delivery.cancel()
         await eventually(lambda: not processes_over(tmp_path))
-    assert asked == ["/v1/rates/2026-04-25?codes=USD&revision=2", "/v1/rates?codes=USD"]
+    assert asked == ["/v1/rates/2026-04-25?codes=USD&revision=2", "/v1/rates?codes=USD", "/v1/events"]
 
 
 def test_the_text_names_a_correction_and_leaves_out_what_is_unknown() -> None:
