@@ -351,6 +351,19 @@ async def test_no_two_addresses_share_an_answer(bank: Bank, settings: Settings, 
                 assert (other := first.setdefault((headers["Content-Type"], body), target)) == target, other
 
 
+async def test_a_sheet_that_is_asked_for_by_its_day_looks_different_from_that_of_today(
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock
+) -> None:
+    """On Sunday both are Saturday's, but only one says «since April 25»."""
+    bank.publish(*map(sheet, (FRIDAY - ONE_DAY, FRIDAY, FRIDAY + ONE_DAY)))
+    clock.moment = datetime(2026, 4, 26, 9, tzinfo=UTC)
+    async with serve(unhurried(settings)) as served:
+        await served.filled()
+        address = "/widget?lang=en&columns=name,today"
+        shown = [b"since" in (await served.get(address + more))[2] for more in ("", "&date=2026-04-25")]
+    assert shown == [True, False]
+
+
 async def test_the_date_of_an_answer_is_that_of_the_last_change(
     bank: Bank, settings: Settings, served: Served, serve: Serve, clock: Clock
 ) -> None:
