@@ -16,6 +16,8 @@ from babel.numbers import get_currency_symbol
 from ratesvc.render.language import Language
 
 MOST_DIGITS = 15
+LONGEST = 200
+"""Characters; nobody types more."""
 _BLANK = r"[\s'\u2019\u2018\u02bc`\u00b4]"
 _TYPED = re.compile(
     rf"([^0-9.,]*[^\W\d_]\.?\s*|[^0-9.,]*)([.,]?[0-9](?:(?:[0-9.,]|{_BLANK})*[0-9])?[.,]?)((?:[^0-9.,][^0-9]*)?)"
@@ -26,7 +28,7 @@ _OTHER_SIGNS = {"RUB": ("\u20bd", "р")}
 
 def read_amount(text: str, code: str, language: Language) -> Decimal | None:
     """The amount of a currency in a text of the language, or None if it cannot be read for certain."""
-    typed = _TYPED.fullmatch(text.strip())
+    typed = _TYPED.fullmatch(text.strip()) if len(text) <= LONGEST else None
     if not typed or not all(_names(word, code, language) for word in re.findall(r"[^\s.,]+", f"{typed[1]} {typed[3]}")):
         return None
     plain = _PLAIN.fullmatch(_ungrouped(typed[2], language.group_mark))
