@@ -62,78 +62,23 @@ def words(why: Reason, day: str, tag: str = "en", code: str = "USD", quote: Quot
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", page[page.index("<section") :])).split())
 
 
-MARCH, APRIL = "2024-03-02 2024-03-05", "2024-04-27 2024-04-28 2024-05-03"
-SATURDAYS = (
-    "Saturday's rate (March 2, 2024) also applies on Sunday and Monday: the Bank sets no rates at the weekend. "
-    "It applies until March 4, 2024 inclusive. Effective date Saturday, March 2, 2024 Set on Friday, March 1, 2024"
-)
-WORKING_SATURDAYS = (
-    "set this rate for that very day. It was set on April 27, 2024, a working day at the weekend. "
-    "Effective date Sunday, April 28, 2024 Set on Saturday, April 27, 2024"
-)
-MAY = (
-    "April 28, 2024 to May 1, 2024 are days off (Holiday of Spring and Labor, weekend) without new rates. "
-    "It applies until May 2, 2024 inclusive."
-)
-NEW_YEAR = (
-    "Этот курс действует с 29 декабря 2024 г.: с 29 декабря 2024 г. по 8 января 2025 г. — нерабочие дни "
-    "(новогодние каникулы, Рождество Христово, выходные), и новых курсов Банк России не устанавливал. "
-    "Он действует по 9 января 2025 г. включительно. Дата начала действия воскресенье, 29 декабря 2024 г."
-)
-RUSSIA_DAY = (
-    "с 12 июня 2024 г.: 12 июня 2024 г. — нерабочий день (День России), и новый курс Банк России не устанавливал. "
-    "Он действует по 13 июня 2024 г. включительно."
-)
-ANNOUNCED = (
-    "has already set this rate; it comes into force on March 5, 2024. Effective date Tuesday, March 5, 2024 "
-    "Set on Monday, March 4, 2024 Revision 2 Received March 4, 2024 at 17:05 Moscow time"
-)
-EXPECTED = (
-    "has not set the rate for this day yet. It usually comes at about 16:00, by 18:00 Moscow time on December 30, 2025."
-)
-
-
-@pytest.mark.parametrize(
-    ("sheets", "day", "now", "said"),
-    [
-        # Set on Friday for Saturday, 2 March; the next is in force on Tuesday. Friday evening already answers Monday.
-        (MARCH, "2024-03-03", "2024-03-06 12:00", SATURDAYS),
-        (MARCH, "2024-03-04", "2024-03-06 12:00", SATURDAYS),
-        ("2024-03-01 2024-03-02", "2024-03-04", "2024-03-01 18:00", SATURDAYS),
-        (MARCH, "2024-03-04", "2024-03-06 12:00", "на субботу, 2 марта 2024 г., действует также в воскресенье и пон"),
-        # Set on a working Saturday for Sunday, 29 December. Days off last to 8 January, so it also applies to the 9th.
-        ("2024-12-29 2025-01-10", "2025-01-01", "2025-01-10 12:00", NEW_YEAR),
-        ("2024-12-29 2025-01-10", "2025-01-08", "2025-01-10 12:00", NEW_YEAR),
-        ("2024-12-29 2025-01-10", "2025-01-09", "2025-01-10 12:00", NEW_YEAR),
-        # Saturday, 27 April was a working day, so Sunday the 28th has its own rate and Monday keeps it.
-        (APRIL, "2024-04-28", "2024-05-06 12:00", WORKING_SATURDAYS),
-        (APRIL, "2024-04-29", "2024-05-06 12:00", MAY),
-        # Russia Day has its own rate, set on the 11th.
-        ("2024-06-12 2024-06-14", "2024-06-13", "2024-06-14 12:00", RUSSIA_DAY),
-        # Received on the eve, in force from midnight.
-        (MARCH, "2024-03-05", "2024-03-04 18:00", ANNOUNCED),
-        (MARCH, "2024-03-05", "2024-03-04 23:59:59", ANNOUNCED),
-        (MARCH, "2024-03-05", "2024-03-05 00:00", "for that very day. Effective date Tuesday, March 5, 2024 Set on"),
-        # The last working day of the year; a day in the holidays waits for the rate before them.
-        ("2025-12-30", "2025-12-31", "2025-12-30 12:00", f"{EXPECTED} ←"),
-        ("2025-12-30 2025-12-31", "2025-12-31", "2025-12-30 19:00", "it comes into force on December 31, 2025."),
-        ("2025-12-30", "2026-01-05", "2025-12-30 12:00", f"{EXPECTED} The rate of December 31, 2025 will apply."),
-        ("2024-03-05", "2024-03-06", "2024-03-05 18:30", "is late. It was expected by 18:00 Moscow time on March 5"),
-        # Tuesday's sheet never came.
-        ("2024-03-02", "2024-03-05", "2024-03-05 12:00", "has not been received. This is the last known rate"),
-        ("2024-03-02", "2024-03-05", "2024-03-05 12:00", "Effective date Saturday, March 2, 2024 Revision 2"),
-    ],
-)
-def test_the_page_says_which_rate_applies_and_why(sheets: str, day: str, now: str, said: str) -> None:
-    """By the sheets that are held, the calendar and the clock."""
+def explained(question: str) -> str:
+    """The answer for a document of a day, with the sheets of some days held, at a moment in Moscow."""
+    found = re.fullmatch(r"(\S+) held (.*) asked (\S+ \S+)(?: in (\S+))?", question)
+    assert found, question
+    day, sheets, now, tag = found.groups()
     clock = datetime.fromisoformat(now).replace(tzinfo=MOSCOW)
     outcome: InForce | RatesvcError
     try:
         outcome = on_day(held(*sheets.split()), date.fromisoformat(day), clock)
     except RatesvcError as error:
         outcome = error
-    why = reason(outcome, "USD", clock, CALENDAR)
-    assert said in words(why, day, "ru" if re.search("[а-я]", said) else "en")
+    return words(reason(outcome, "USD", clock, CALENDAR), day, tag or "en").partition(" ←")[0]
+
+
+def test_the_page_says_which_rate_applies_and_why() -> None:
+    """By the sheets that are held, the calendar and the clock: golden/reasons.txt."""
+    cases.check("reasons.txt", {question: explained(question) for question in cases.questions("reasons.txt")})
 
 
 def test_a_currency_that_the_sheet_lacks() -> None:
