@@ -150,7 +150,7 @@ async def test_a_webhook_that_fails_gets_the_event_again(url: str, tmp_path: Pat
             await eventually(lambda: len(received) == 4)
             said = await process.stderr.readuntil(b"trying again\n")
             await eventually(lambda: (tmp_path / "place").read_text() == json.loads(received[-1][1])["id"])
-    events = [json.loads(body) for _, body in received]
+    events = [json.loads(body) for _, body in received if body.endswith(b"\n")]
     assert [one["effective_date"] for one in events] == [*map(str, (FRIDAY, FRIDAY, SATURDAY, FRIDAY))]
     assert b"ratesvc: the command ended with 22; trying again" in said
 
@@ -166,11 +166,17 @@ async def test_a_failure_is_said_once_and_tried_again_within_a_minute(
         if len(pauses) == 7:
             raise KeyboardInterrupt
 
+    async def read(self: watch._Watch) -> None:
+        shown.append(self.codes)
+        raise TimeoutError("nothing came")
+
+    shown: list[tuple[str, ...]] = []
     monkeypatch.setattr(watch, "asyncio", SimpleNamespace(sleep=sleep))
-    nothing: dict[str, Any] = {"only": (), "command": None, "state": None, "as_json": True, "lang": "en"}
+    monkeypatch.setattr(watch._Watch, "read", read)  # noqa: SLF001
+    nothing: dict[str, Any] = {"only": (), "command": None, "state": None, "as_json": False, "lang": "en"}
     with pytest.raises(KeyboardInterrupt):
         await watch.watch(Settings(), (), url="http://127.0.0.1:1", **nothing)
-    assert pauses == [3, 6, 12, 24, 48, 60, 60]
+    assert (pauses, {*shown}) == ([3, 6, 12, 24, 48, 60, 60], {("USD", "EUR", "CNY")})
     assert capsys.readouterr().err.count("trying again") == 1
     assert 2 * HEARTBEAT_S < (watch.SILENCE.sock_read or 0) <= 40
 

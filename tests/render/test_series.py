@@ -220,6 +220,7 @@ def test_a_period_with_a_day_that_is_not_admitted_is_not_complete() -> None:
     params = SeriesParams(("AAA",), FIRST, LAST, "USD", group="week")
     complete = [row["complete"] for row in rows_of(history, "AAA", params)]
     assert complete == [False, False, *[True] * (len(complete) - 3), False]
+    assert tables.about(params, history, demo=False)["unconfirmed"] == [FIRST + timedelta(days=4)]
 
 
 @given(records, records, st.sampled_from([ONE, Decimal("1.37"), Decimal(100)]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -10,6 +11,7 @@ from json import loads
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -22,7 +24,7 @@ from ratesvc.render.language import NOTHING, OLD_ROUBLES, language_or_default
 from ratesvc.render.widget import card, rows
 from ratesvc.render.widget import view as views
 from ratesvc.render.widget.rows import Row, Table
-from ratesvc.render.widget.view import DATED_TITLE, MOST_CODES, SPARKS, TITLE, Figures, View
+from ratesvc.render.widget.view import DATED_TITLE, MOST_CODES, SPARKS, TITLE, Figures, Look, View
 
 FRIDAY, SATURDAY, SUNDAY = (date(2026, 4, day) for day in (24, 25, 26))
 FETCHED = datetime(2026, 4, 23, 13, 20, 5, tzinfo=UTC)
@@ -245,6 +247,20 @@ def test_a_picture_is_as_wide_before_tomorrows_rates_as_after(columns: tuple[str
     today = in_force(usd, usd, FRIDAY, FRIDAY - ONE_DAY)
     after = [today, in_force(usd, usd)] if "today" in columns else [in_force(usd, usd)]
     assert card.size_of(table(today, view), view)[0] == card.size_of(table(after, view), view)[0]
+
+
+def test_a_picture_has_room_for_a_note_and_its_columns_from_right_to_left_in_arabic() -> None:
+    view, usd = View(("USD",)), {"USD": (1, "75.5273")}
+    drawn = table(in_force(usd, usd, FRIDAY, FRIDAY - ONE_DAY), view)
+    heights = [card.size_of(msgspec.structs.replace(drawn, note=note), view)[1] for note in ("", "a note")]
+    assert heights[1] - heights[0] == 16
+    for direction, is_mirrored in (("ltr", False), ("rtl", True)):
+        svg = card.card(msgspec.structs.replace(drawn, direction=direction), view, Look("light"))
+        *heads, _ = [
+            int(x) for x in re.findall(r'<text x="(\d+)" y="\d+" font-size="11.5" fill="#\w+" text-anchor', svg)
+        ]
+        assert len(heads) > 2
+        assert heads == sorted(heads, reverse=is_mirrored)
 
 
 @pytest.mark.parametrize("count", [2, 3])
