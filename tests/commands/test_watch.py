@@ -14,7 +14,7 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl
 
 import aiohttp
@@ -203,6 +203,15 @@ async def test_an_event_has_the_rates_of_its_own_revision_and_a_stop_ends_its_co
         delivery.cancel()
         await eventually(lambda: not processes_over(tmp_path))
     assert asked == ["/v1/rates/2026-04-25?codes=USD&revision=2", "/v1/rates?codes=USD", "/v1/events"]
+
+
+async def test_a_heartbeat_is_no_event() -> None:
+    async def stream() -> AsyncIterator[bytes]:
+        for line in b"retry: 3\nid: a\n\n:\n\nevent: sheet\nid: b\ndata: {}\n\n:\n\n".splitlines(keepends=True):
+            yield line
+
+    found = [tuple(event) async for event in watch._events(cast("aiohttp.StreamReader", stream()))]  # noqa: SLF001
+    assert found == [("", "a", b""), ("sheet", "b", b"{}")]
 
 
 def test_the_text_names_a_correction_and_leaves_out_what_is_unknown() -> None:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratesvc.dialects import Request
-from ratesvc.domain.columns import Column, Coverage, Currency
+from ratesvc.domain.columns import Column, Coverage, Currency, Days
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import EXACT, ONE, REDENOMINATION, Snapshot, plain, rounded, trimmed
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
@@ -172,10 +172,22 @@ def test_a_period_has_the_mean_and_the_ends_of_its_rates(
             assert row["complete"] == (days[0] <= first and min(period.until, last) <= days[1])
 
 
+def test_a_period_has_its_bounds() -> None:
+    """A leap day lies in each of them."""
+    found = {name: str(bounds(date(2024, 2, 29))) for name, bounds in PERIODS.items()}
+    assert found == {
+        name: str(Days(date.fromisoformat(since), date.fromisoformat(until)))
+        for name, since, until in (
+            *(("week", "2024-02-26", "2024-03-03"), ("month", "2024-02-01", "2024-02-29")),
+            *(("quarter", "2024-01-01", "2024-03-31"), ("year", "2024-01-01", "2024-12-31")),
+        )
+    }
+
+
 def test_the_change_of_a_period_counts_from_the_last_rate_before_it() -> None:
     """Also if that lies before the range; not across a month without a rate, nor from old roubles to new ones."""
     history = History(WorkCalendar())
-    figures = {0: "5900", 11: "5960", 12: "5.96", 20: "6", 45: "6.3"}
+    figures = {0: "5900", 11: "5960", 12: "5.96", 20: "6", 45: "6.3", 80: "7"}
     dollar = column("USD", {step: (int(Decimal(value) * 10_000), 0) for step, value in figures.items()})
     history.fill([dollar], Coverage(FIRST, LAST + timedelta(days=40)))
 
@@ -188,8 +200,9 @@ def test_the_change_of_a_period_counts_from_the_last_rate_before_it() -> None:
         ("1997-12-01", None, None),
         ("1998-01-01", None, None),
         ("1998-02-01", Decimal("0.3"), 5),
+        ("1998-03-01", None, None),
     ]
-    assert changes(12)[1:] == changes(40) == [("1998-02-01", Decimal("0.3"), 5)]
+    assert changes(12)[1:] == changes(40) == [("1998-02-01", Decimal("0.3"), 5), ("1998-03-01", None, None)]
     assert changes(0, new_roubles=True)[1] == ("1998-01-01", Decimal("0.04"), Decimal("0.6711"))
     assert changes(10, "week")[:2] == [("1997-12-29", 60, Decimal("1.0169")), ("1998-01-01", None, None)]
 
