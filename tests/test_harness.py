@@ -208,6 +208,12 @@ RUNS: dict[str, tuple[str, str, dict[str, str], tuple[str, ...]]] = {
 }
 
 
+@pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With a short name, because the path of a socket has at most some hundred bytes."""
+    return tmp_path_factory.mktemp("run")
+
+
 def pytest_over(tests: Path, *arguments: str) -> list[str]:
     """The command that runs these tests with our own conftest and settings."""
     settings = ("-c", ROOT / "pyproject.toml", "--rootdir", tests.parent, "-p", "conftest", "-p", "no:cacheprovider")
