@@ -315,11 +315,14 @@ class Engine:
             return
         os.close(self._pipe)
         self._pipe = None
+        # On Python 3.11 asyncio.timeout raises CancelledError in a task that a signal has cancelled.
+        latest = time.monotonic() + patience_s
         try:
-            async with asyncio.timeout(patience_s):
-                while not self._is_used() and not self._is_over():  # noqa: ASYNC110 -- nothing signals its end
-                    await asyncio.sleep(0.01)
-        except OSError:  # the timeout, or the folder is gone
+            while not self._is_used() and not self._is_over():
+                if time.monotonic() > latest:
+                    raise TimeoutError
+                await asyncio.sleep(0.01)
+        except OSError:
             if self._shell:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(self._shell, signal.SIGKILL)
