@@ -55,7 +55,6 @@ class Glance:
 
     sheets: int
     columns: int
-    quarantined: int
     coverage: tuple[Coverage, int] | None
     born: bytes | None
     writes: int
@@ -141,21 +140,21 @@ class Store:
                 pipeline.hlen(key)
             pipeline.get(self._coverage)
             pipeline.hmget(self._version, ["born", "writes"])
-            if is_tried := self.connection.refusing:
+            if is_refusing := self.connection.refusing:
                 pipeline.set(self._nothing, b"", xx=True, px=1)
             # With raise_on_error redis-py would put words of its own before WRONGTYPE.
             answers = await pipeline.execute(raise_on_error=False)
             if error := next((answer for answer in answers if isinstance(answer, Exception)), None):
                 raise error
-            sheets, columns, quarantined = (checked(count, int) for count in answers[:3])
-            self.quarantine.count = quarantined
+            sheets, columns, self.quarantine.count = (checked(count, int) for count in answers[:3])
             born, writes = checked(answers[4], list, 2)
-            self.connection.refusing = self.connection.refusing and not is_tried
+            if is_refusing:
+                self.connection.refusing = False
         coverage = records.decode_coverage(answers[3])
         if coverage and columns < coverage[1]:
             coverage = None
         written = int(writes) if isinstance(writes, bytes) and writes.isdigit() else 0
-        return Glance(sheets, columns, quarantined, coverage, born, written)
+        return Glance(sheets, columns, coverage, born, written)
 
     async def fields(self) -> set[str]:
         """The fields of all revisions: `2026-04-25.1`."""

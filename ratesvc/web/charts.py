@@ -156,7 +156,7 @@ class _Picture:
         params = self.series
         rates = {code: series.dated_rates(self._history, code, params, self._today) for code in params.codes}
         indexed = self._scale == "indexed" or (self._scale == "auto" and chart.is_better_indexed(rates))
-        return chart.chart(rates, look, quote=params.quote, indexed=indexed, exact=self._exact)
+        return chart.Drawing(rates, look, quote=params.quote, indexed=indexed, exact=self._exact).svg()
 
     def _exact(self, code: str, day: date) -> chart.Ratio | None:
         """The prices of one unit of both currencies in roubles; None in roubles, where the rate itself is exact."""

@@ -81,25 +81,13 @@ def is_better_indexed(series: Mapping[str, Sequence[Point]]) -> bool:
     return len(last) > 1 and max(last) > min(last) * _FAR_APART
 
 
-def chart(
-    series: Mapping[str, Sequence[Point]],
-    look: ChartLook,
-    *,
-    quote: str = "RUB",
-    indexed: bool = False,
-    exact: Exact = lambda _code, _day: None,
-) -> str:
-    """The SVG document: unit rates in `quote` by effective date, or with `indexed` their move from 100 at the first.
+class Drawing:
+    """A chart of unit rates in `quote` by effective date, or with `indexed` of their move from 100 at the first.
 
     `series` holds (effective date, unit rate) for each currency code in order of days, rates before 1998-01-01 in old
     roubles as published. Cross rates are rounded there; `exact` gives them unrounded and in new roubles, so that an
-    index is rounded once. There are at most MOST_CURRENCIES.
+    index is rounded once. There are at most MOST_CURRENCIES. `rates` are in new roubles, without empty series.
     """
-    return Drawing(series, look, quote=quote, indexed=indexed, exact=exact).svg()
-
-
-class Drawing:
-    """A chart as `chart` makes it, before it is drawn: `rates` in new roubles without empty ones, words and axes."""
 
     def __init__(
         self,

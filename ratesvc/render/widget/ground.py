@@ -27,10 +27,10 @@ _FLARE = Decimal("0.05")
 
 def colour(text: str) -> str:
     """#rrggbb for three or six hexadecimal digits, empty for anything else: it becomes a part of our CSS."""
-    found = _COLOUR.fullmatch(text)
-    if not found:
+    hexadecimal = _COLOUR.fullmatch(text)
+    if not hexadecimal:
         return ""
-    digits = found[1].lower()
+    digits = hexadecimal[1].lower()
     return "#" + (digits if len(digits) > 3 else "".join(digit * 2 for digit in digits))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -19,7 +19,7 @@ from PIL import ImageColor
 from ratesvc.domain.rates import REDENOMINATION
 from ratesvc.render.contract import query_parameters
 from ratesvc.render.language import language_or_default
-from ratesvc.render.pages.chart import STYLE, ChartLook, chart, is_better_indexed
+from ratesvc.render.pages.chart import STYLE, ChartLook, Drawing, is_better_indexed
 from ratesvc.render.pages.chart_layout import LABEL_GAP, Point, day_ticks, px, spread, thinned, value_ticks
 from ratesvc.render.text import PIXEL, text_width, wrapped
 
@@ -41,6 +41,10 @@ def sheets(first: date, count: int, start: int, salt: int) -> list[Point]:
 
 def several(codes: Sequence[str], first: date, count: int) -> dict[str, list[Point]]:
     return {code: sheets(first, count, 900_000 // (salt * salt), salt) for salt, code in enumerate(codes, 1)}
+
+
+def chart(series: Mapping[str, Sequence[Point]], look: ChartLook, **others: Any) -> str:
+    return Drawing(series, look, **others).svg()
 
 
 def look(tag: str = "en", **others: Any) -> ChartLook:

@@ -16,7 +16,7 @@ from ratesvc.domain.columns import Days
 from ratesvc.domain.rates import FIRST_DAY
 from ratesvc.render.language import language_or_default
 from ratesvc.render.page import Site
-from ratesvc.render.pages.chart import ChartLook, Drawing, chart, is_better_indexed
+from ratesvc.render.pages.chart import ChartLook, Drawing, is_better_indexed
 from ratesvc.render.pages.chart_layout import Point
 from ratesvc.render.pages.chart_page import MOST_ROWS, PICTURES, Asked, Shown, answered, days_of
 
@@ -123,7 +123,7 @@ def test_the_page_knows_where_the_lines_of_its_pictures_are(codes: Sequence[str]
         look = ChartLook(language_or_default("en"), width=int(width), height=int(height))
         indexed = is_better_indexed(series)
         assert ("data-indexed" in page) == indexed
-        drawing = chart(series, look, indexed=indexed)
+        drawing = Drawing(series, look, indexed=indexed).svg()
         ends = re.findall(r'class="end c\d"><path d="M([\d.]+) ([\d.]+)m', drawing)
         for (x, y), points in zip(ends, series.values(), strict=True):
             level = points[-1][1] / points[0][1] * 100 if indexed else points[-1][1]
