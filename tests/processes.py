@@ -195,6 +195,28 @@ async def serving_by(
         await process.wait()
 
 
+@asynccontextmanager
+async def started(
+    port: int, *command: str, variables: Mapping[str, str] | None = None, log: Path | None = None
+) -> AsyncIterator[None]:
+    """A program that listens on this port while the context lasts."""
+    with (log or Path(os.devnull)).open("wb") as output:
+        process = await asyncio.create_subprocess_exec(*command, stdout=output, stderr=output, env=variables)
+    try:
+        await eventually(lambda: process.returncode is not None or listens(port))
+        assert process.returncode is None, f"{command[0]} did not start"
+        yield
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
+
+
 def engines_over(folder: Path) -> list[int]:
     """The servers of the embedded engine over this folder, without the shells that watch them."""
     return [pid for pid in processes_over(folder) if name_of(pid) == find_server().name]

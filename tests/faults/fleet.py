@@ -21,7 +21,7 @@ import pytest
 from conftest import PATIENCE_S, eventually, program
 from fake_bank import Bank, around_today
 from invariant import Invariant, Shown
-from processes import Program, environment, free_port, serving_by
+from processes import Program, environment, free_port, serving_by, started
 from sheets import truth_of
 
 from ratesvc.domain.workdays import moscow_day, utc_now
@@ -70,14 +70,8 @@ async def proxy(
         assert found == times, pattern
     config = folder / "haproxy.cfg"
     config.write_text(text, "utf-8")
-    process = await asyncio.create_subprocess_exec(
-        *(program("haproxy"), "-db", "-f", str(config)), stdout=asyncio.subprocess.DEVNULL
-    )
-    try:
+    async with started(port, program("haproxy"), "-db", "-f", str(config), log=folder / "haproxy.log"):
         yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        await process.wait()
 
 
 @asynccontextmanager
@@ -105,21 +99,12 @@ async def caddy(
     config = folder / "Caddyfile"
     config.write_text(text, "utf-8")
     given = {"XDG_DATA_HOME": str(folder), "DOMAIN": "localhost", "RATES": " ".join(addresses)}
-    with (folder / "caddy.log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            *(program("caddy"), "run", "--config", str(config)),
-            env=environment(folder, **given),
-            stdout=log,
-            stderr=log,
-        )
+    command = (program("caddy"), "run", "--config", str(config))
     url = f"https://localhost:{port}"
-    try:
+    async with started(port, *command, variables=environment(folder, **given), log=folder / "caddy.log"):
         await eventually(lambda: root_of(folder).exists())
         await eventually(lambda: answers_with(url, "/health", 404, trust(folder)))
         yield url
-    finally:
-        process.terminate()
-        await process.wait()
 
 
 HAPROXY = partial(proxy, at_most=NO_LIMIT)

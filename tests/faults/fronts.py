@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -13,8 +11,8 @@ from urllib.parse import urlsplit
 
 import aiohttp
 from certificates import Authority
-from conftest import eventually, program
-from processes import ROOT, finished, free_port
+from conftest import program
+from processes import ROOT, finished, free_port, started
 
 NGINX = """
 http {{
@@ -64,26 +62,6 @@ async def nginx(folder: Path, text: str, port: int, variables: Mapping[str, str]
     assert (code, errors.count("[warn]")) == (0, 0), errors
     async with started(port, *command, variables=variables):
         yield
-
-
-@asynccontextmanager
-async def started(port: int, *command: str, variables: Mapping[str, str] | None = None) -> AsyncIterator[None]:
-    """A program that listens on this port while the context lasts."""
-    quiet = asyncio.subprocess.DEVNULL
-    process = await asyncio.create_subprocess_exec(*command, stdout=quiet, stderr=quiet, env=variables)
-    try:
-        await eventually(lambda: process.returncode is not None or listens(port))
-        assert process.returncode is None, f"{command[0]} did not start"
-        yield
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as one:
-        return one.connect_ex(("127.0.0.1", port)) == 0
 
 
 @asynccontextmanager
