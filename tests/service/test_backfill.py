@@ -20,6 +20,7 @@ from dates import DAYS, FRIDAY
 from fake_bank import Bank, daily_xml, sheet, workdays
 from sheets import all_times, changed, times
 
+from ratesvc.bank.admission import FEWEST_ROWS
 from ratesvc.bank.client import BankClient, Pace
 from ratesvc.commands.data import Difference, differences_of
 from ratesvc.config import Settings
@@ -569,11 +570,13 @@ async def test_a_released_day_does_not_return_into_quarantine(bank: Bank, replic
     assert await replica.store.coverage() == Coverage(FIRST_DAY, FRIDAY, (DAYS[20],))
 
 
-async def test_an_unconfirmed_sheet_of_a_pause_waits_for_the_next_poll(
-    bank: Bank, replica: Replica, clock: Clock
+@pytest.mark.parametrize("held", [True, False], ids=["after a pause", "at a first start"])
+async def test_an_unconfirmed_sheet_of_the_last_week_waits_for_the_next_poll(
+    held: bool, bank: Bank, replica: Replica, clock: Clock
 ) -> None:
-    """Only a command asks the second address at once."""
-    await replica.run()
+    """Only a command asks the second address at once. At a first start the series say the same: that is not enough."""
+    if held:
+        await replica.run()
     later = a_week_later(bank, clock)
     moved = changed(sheet(later[2]), KZT=times("1.3"))
     bank.publish(moved)
@@ -829,20 +832,39 @@ async def test_every_other_day_is_served_while_one_is_confirmed(bank: Bank, repl
     assert replica.held(WRONG).flags == ("large_move",)
 
 
-@pytest.mark.parametrize("answers", [True, False])
+SHORT = daily_xml(replace(sheet(WRONG), quotes=sheet(WRONG).quotes[: FEWEST_ROWS - 1]))
+
+
+@pytest.mark.parametrize(
+    "document", [None, b"<html>Maintenance</html>", SHORT], ids=["no sheet", "no answer", "a part of a sheet"]
+)
 async def test_a_working_day_without_a_sheet_is_asked_for_by_its_date(
-    answers: bool, bank: Bank, replica: Replica
+    document: bytes | None, bank: Bank, replica: Replica
 ) -> None:
-    """The series lack it. Until the Bank has said that there is none, the sheet before is not in force on that day."""
+    """The series lack it. Until the Bank has said that there is none, the sheet before is not in force on that day.
+
+    Both addresses give the part, and it is no sheet: the series do not say that the day had so few currencies.
+    """
+    answers = document is None
     for series in bank.series.values():
         del series[WRONG]
-    bank.documents[WRONG] = b"<html>Maintenance</html>"
-    if answers:
-        del bank.documents[WRONG]
+    del bank.documents[WRONG]
+    if document:
+        bank.documents[WRONG] = document
     await replica.run()
     assert f"date_req={WRONG:%d/%m/%Y}" in bank.queries
     assert replica.history.coverage == Coverage(FIRST_DAY, FRIDAY, () if answers else (WRONG,))
     assert replica.history.certain_on(WRONG) == (replica.held(DAYS[9]) if answers else None)
+
+
+async def test_a_document_is_compared_with_every_day_that_was_admitted_before_it(bank: Bank, replica: Replica) -> None:
+    """Also in the same run. The tenge rises by a tenth each day; about the fourth day series and document differ."""
+    for days, rise in enumerate(("1.3", "1.43", "1.57", "1.72")):
+        bank.publish(changed(sheet(DAYS[10 + days]), KZT=times(rise)))
+    bank.series["R01335"][DAYS[13]] = (100, Decimal("99.9999"))
+    await replica.run()
+    assert replica.history.coverage == Coverage(FIRST_DAY, FRIDAY)
+    assert replica.held(DAYS[13]).sheet == bank.truth[DAYS[13]][-1]
 
 
 async def test_a_day_that_the_series_had_by_mistake_is_forgotten(bank: Bank, replica: Replica) -> None:

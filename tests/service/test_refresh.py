@@ -86,11 +86,18 @@ async def test_a_command_asks_the_bank_without_the_lease(
 
 
 async def test_a_document_is_counted_once_by_its_reason(served: Served, bank: Bank) -> None:
-    """However often the Bank sends it, and also if no sheet can be read from it."""
+    """However often the Bank sends it, and also if no sheet can be read from it.
+
+    Of the documents that are no sheet, quarantine has those with wrong figures or foreign content: nobody wants to look
+    at a page of maintenance.
+    """
     tomorrow, refresh = SATURDAY, served.service.refresh
     tenfold, short = all_times(sheet(tomorrow), "10"), replace(sheet(tomorrow), quotes=sheet(tomorrow).quotes[:5])
     for wrong in (tenfold, short, tenfold, short):
         bank.documents[tomorrow] = daily_xml(wrong)
+        await refresh()
+    for no_sheet in (b"<html>Maintenance</html>", daily_xml(sheet(tomorrow))[:-9]):
+        bank.documents[tomorrow] = no_sheet
         await refresh()
     counted = [line for line in (await served.get("/metrics"))[2].decode().splitlines() if "quarantined_total{" in line]
     assert counted == [
