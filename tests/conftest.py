@@ -56,6 +56,8 @@ RECORDED = Path(__file__).parents[2] / "shared" / "cbr"
 NOT_HERE = "no package brings it: "
 MIDNIGHT_S = 90.0
 PAUSE_S = 0.01
+# Such a test takes seconds, unless it hangs.
+LONGEST_QUICK_S = 6 * PATIENCE_S
 
 # The time of an example depends on other programs; print_blob repeats a failure on another machine.
 hypothesis_settings.register_profile("ratesvc", deadline=None, print_blob=True)
@@ -100,10 +102,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Each test belongs to one command: that of its mark, or else `make test`."""
+    """Each test belongs to one command: that of its mark, or else `make test`.
+
+    A quick one that hangs fails sooner than the command line says.
+    """
     for item in items:
-        if {"faults", "release"} <= {mark.name for mark in item.iter_markers()}:
+        marks = {mark.name for mark in item.iter_markers()}
+        if {"faults", "release"} <= marks:
             raise pytest.UsageError(f"{item.nodeid} is marked for two commands, faults and release")
+        if not marks & {"slow", "browser", "faults", "release"}:
+            limit_s = item.config.getoption("timeout") or LONGEST_QUICK_S
+            item.add_marker(pytest.mark.timeout(min(limit_s, LONGEST_QUICK_S)))
 
 
 def pytest_collection_finish() -> None:

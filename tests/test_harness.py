@@ -16,7 +16,7 @@ import guarded
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
-from conftest import Served, eventually, golden
+from conftest import LONGEST_QUICK_S, Served, eventually, golden
 from processes import ROOT, environment, finished, output_of, processes_over, without_make
 
 from ratesvc.storage.redis import connect
@@ -271,6 +271,13 @@ async def test_a_run_that_is_ended_leaves_no_program_behind(end: str, tmp_path: 
     kill(process.pid, int(runs.read_text("ascii")))
     assert await process.wait() != 0
     await eventually(lambda: not processes_over(tmp_path))
+
+
+def test_a_quick_test_that_hangs_fails_within_minutes(request: pytest.FixtureRequest) -> None:
+    """Ten minutes are for tests of processes and browsers. This test has the limit of all quick ones."""
+    limit = request.node.get_closest_marker("timeout")
+    assert limit
+    assert limit.args[0] <= LONGEST_QUICK_S
 
 
 @pytest.mark.slow

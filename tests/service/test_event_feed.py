@@ -6,6 +6,7 @@ import asyncio
 from datetime import date
 
 import pytest
+from conftest import PATIENCE_S
 from dates import FRIDAY, NOON, SATURDAY, THURSDAY
 from fake_bank import sheet
 
@@ -116,7 +117,8 @@ async def test_a_feed_that_closes_lets_its_readers_go(fed: FeedUnderTest) -> Non
     waiting = asyncio.create_task(fed.feed.after(fed.end))
     await asyncio.sleep(0)
     fed.feed.close()
-    assert (await waiting, await fed.feed.after(None), closed) == ([], [], [True])
+    async with asyncio.timeout(PATIENCE_S):
+        assert (await waiting, await fed.feed.after(None), closed) == ([], [], [True])
 
 
 async def test_before_the_first_sheet_nobody_is_told_anything() -> None:
