@@ -49,7 +49,6 @@ def daily(request: Request, *, english: bool) -> Content:
 
 def dynamic(request: Request) -> Content:
     """XML_dynamic: the records of one id, none for an unknown id. Raises HistoryLoading."""
-    _refuse_monthly(request)
     cbr_id = _text(request, "VAL_NM_RQ") or ""
     since, until = _day(_text(request, "date_req1") or ""), _day(_text(request, "date_req2") or "")
     if not _CBR_ID.fullmatch(cbr_id):
@@ -91,8 +90,8 @@ def _text(request: Request, name: str) -> str | None:
 
 
 def _has_misspelt_day(request: Request) -> bool:
-    """Whether a parameter that XML_daily does not have is about a day, by its name or its value."""
-    unknown = {name: value for name, value in request.given.items() if name.lower() not in ("date_req", "d")}
+    """Whether another parameter than date_req is about a day, by its name or its value."""
+    unknown = {name: value for name, value in request.given.items() if name.lower() != "date_req"}
     return any(map(_DAY_NAME.search, unknown)) or any(map(_DAY_TEXT.match, (*unknown, *unknown.values())))
 
 

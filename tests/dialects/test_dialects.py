@@ -133,12 +133,18 @@ def test_of_two_ids_of_a_currency_the_earlier_counts_and_the_later_goes_on() -> 
             column.put(date(2026, 4, day), 10, Decimal(cbr_id[1:]))
         columns.append(column)
     held.fill(columns, Coverage(date(2026, 4, 21), date(2026, 4, 23)))
-    table = content("rbc", "/tsv/cb/949.tsv", datetime(2026, 4, 23, 9, tzinfo=UTC), held)
+    now = datetime(2026, 4, 23, 9, tzinfo=UTC)
+    lira = exact(content("frankfurter-v2", "/currency/TRY", now, held))
+    assert (lira["start_date"], lira["end_date"]) == ("2026-04-21", "2026-04-23")
+    table = content("rbc", "/tsv/cb/949.tsv", now, held)
     assert table == b"20260421\t10\t2.0000\n20260422\t10\t2.0000\n20260423\t10\t3.0000\n"
 
 
 def test_a_catalogue_or_a_series_is_never_a_part_of_one() -> None:
-    """A mirror would take a part for the whole: while history is loaded, and if a sheet of last week is missing."""
+    """A mirror would take a part for the whole: while history is loaded, and if a sheet of last week is missing.
+
+    Nor is a value of last week called that of the sheet before.
+    """
     part, gap = History(WorkCalendar(), [Revision(sheet(FRIDAY), 1, FETCHED)]), history()
     gap.add(Revision(sheet(date(2026, 4, 29)), 1, FETCHED))
     with pytest.raises(HistoryLoading):
@@ -155,6 +161,8 @@ def test_a_catalogue_or_a_series_is_never_a_part_of_one() -> None:
         for held, now in ((part, MONDAY_NOON), (gap, MONDAY_NOON + timedelta(days=3))):
             with pytest.raises(HistoryLoading):
                 content(name, address, now, held)
+    with pytest.raises(HistoryLoading):
+        content("cbr-xml-daily", "/daily_json.js", MONDAY_NOON + timedelta(days=3), gap)
 
 
 def test_a_month_of_v2_begins_with_the_sheet_that_is_announced() -> None:
@@ -165,6 +173,14 @@ def test_a_month_of_v2_begins_with_the_sheet_that_is_announced() -> None:
     address = "/rates?from=2026-04-28&to=2026-05-01&group=month&quotes=USD"
     told = exact(content("frankfurter-v2", address, datetime(2026, 4, 30, 15, tzinfo=UTC), held))
     assert [record["date"] for record in told] == ["2026-04-01", "2026-05-01"]
+
+
+@pytest.mark.parametrize("parts", [1, 7])
+def test_a_long_file_is_the_same_in_however_many_parts_it_is_made(parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Newest first, as a reader of the first lines expects."""
+    whole = content("ecb", "/eurofxref-hist.csv")
+    monkeypatch.setattr("ratesvc.dialects.SHEETS_AT_ONCE", parts)
+    assert content("ecb", "/eurofxref-hist.csv") == whole
 
 
 def test_the_zip_holds_the_table_and_is_the_same_each_time() -> None:

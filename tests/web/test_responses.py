@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from email.utils import format_datetime, formatdate
 from typing import Any
 
@@ -17,7 +18,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from ratesvc.bank.client import DEMO_HEADER
 from ratesvc.config import Settings
-from ratesvc.domain.rates import Revision, Snapshot
+from ratesvc.domain.rates import Quote, Revision, Snapshot
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.errors import (
     BadRequest,
@@ -295,6 +296,7 @@ async def test_answers_are_remembered_unless_no_cache_may_keep_them(served: Serv
     assert not {"/v1/rates?codes=U", "/health"} & publication.answers.keys()
 
 
+XDR = Quote("XDR", "960", "R01589", 1, Decimal("103.3893"), "СДР")
 # The beginning of some addresses, and the end of each; - for none.
 VARIANTS = """
 /v1/rates/2026-04-21 - ?lang=ru ?quote_currency=USD ?quote_currency=EUR ?codes=USD ?codes=USD,EUR /USD.txt .csv
@@ -310,20 +312,26 @@ VARIANTS = """
 /widget ?lang=en ?lang=ru ?lang=en&codes=USD ?lang=en&style=none ?lang=en&shadow=1 ?lang=en&theme=dark
   /frame?lang=en /rows.json?lang=en /card.svg?lang=en /card.svg?lang=ru ?lang=en&date=2026-04-21
 /frankfurter/v1/2026-04-01..2026-04-21 - ?base=USD ?symbols=USD ?amount=10 ?amount=10.00
-/frankfurter/v1/ latest latest?amount=10 latest?amount=10.00 latest?base=USD currencies 2026-04-01..2026-04-10
-  2026-04-02..2026-04-21
+/frankfurter/v1/ latest latest?amount=10 latest?symbols=USD latest?amount=10.00 latest?base=USD currencies
+  2026-04-01..2026-04-10 2026-04-02..2026-04-21
 /frankfurter/v2/rates?from=2026-04-01&to=2026-04-21 - &base=USD &quotes=USD &group=week &group=month
   &expand=providers
-/ecb/eurofxref -hist.csv -hist.csv?base=USD -hist.xml -hist.zip -hist-90d.xml?base=USD -daily.xml
+/frankfurter/v2/ currencies currencies?scope=all currencies?providers=ecb currency/USD currency/EUR
+  rate/USD/RUB rate/USD/EUR
+/ecb/eurofxref -hist.csv -hist.csv?base=USD -hist.xml -hist.zip -hist.xml?base=USD -hist-90d.xml?base=USD -daily.xml
   -daily.xml?base=USD .zip .zip?base=USD
 /openexchangerates/api/ latest.json latest.json?base=EUR latest.json?symbols=EUR latest.json?callback=a
-  latest.json?callback=b historical/2026-04-21.json historical/2026-04-20.json convert/10/USD/EUR
+  latest.json?callback=b historical/2026-04-21.json historical/2026-04-20.json
+  historical/2026-04-19.json convert/10/USD/EUR
   convert/10.00/USD/EUR convert/11/USD/EUR time-series.json?start=2026-04-01&end=2026-04-21
   time-series.json?start=2026-04-02&end=2026-04-21 time-series.json?start=2026-04-01&end=2026-04-20
 /cbr-xml-daily/ daily_json.js archive/2026/04/21/daily_json.js daily_jsonp.js latest.js daily.xml daily_eng.xml
   daily_utf8.xml
 /rbc/tsv/ 840/2026/04/21.tsv 840/2026/04/22.tsv 978/2026/04/21.tsv cb/840.tsv cb/978.tsv
 /scripts/XML_ daily.asp?date_req=21/04/2026 daily_eng.asp?date_req=21/04/2026 val.asp valFull.asp
+/scripts/XML_dynamic.asp?date_req1=01/04/2026&date_req2= 10/04/2026&VAL_NM_RQ=R01235 10/04/2026&VAL_NM_RQ=R01239
+  20/04/2026&VAL_NM_RQ=R01235
+/scripts/XML_dynamic.asp?date_req1=02/04/2026&date_req2= 10/04/2026&VAL_NM_RQ=R01235
 / v1/history.jsonl v1/rates v1/rates/next v1/rates/2026-04-22 v1/currencies v1/currencies?lang=ru
   rate?lang=ru&date=2026-04-21&code=USD frankfurter/v2/rates.csv?from=2026-04-01&to=2026-04-21
   frankfurter/v2/rates?date=2026-04-21 prebid/currency.json chart.svg?codes=USD&lang=en
@@ -338,8 +346,12 @@ def variants() -> Iterator[str]:
 
 
 async def test_no_two_addresses_share_an_answer(bank: Bank, settings: Settings, serve: Serve, clock: Clock) -> None:
-    """Whatever tells them apart is in the key of the body that is kept, whichever is asked for first."""
-    bank.publish(*map(sheet, workdays(date(2026, 3, 10), 35)))
+    """Whatever tells them apart is in the key of the body that is kept, whichever is asked for first.
+
+    A sheet of 2025 has one more currency, so lists of all days and of the last ones differ, too.
+    """
+    old = sheet(date(2025, 12, 2))
+    bank.publish(replace(old, quotes=(*old.quotes, XDR)), *map(sheet, workdays(date(2026, 3, 10), 35)))
     clock.advance(hours=5)
     for targets in ([*variants()], [*variants()][::-1]):
         async with serve(unhurried(settings)) as served:
