@@ -323,7 +323,9 @@ VARIANTS = """
 /openexchangerates/api/ latest.json latest.json?base=EUR latest.json?symbols=EUR latest.json?callback=a
   latest.json?callback=b historical/2026-04-21.json historical/2026-04-20.json
   historical/2026-04-19.json convert/10/USD/EUR
-  convert/10.00/USD/EUR convert/11/USD/EUR time-series.json?start=2026-04-01&end=2026-04-21
+  convert/10.00/USD/EUR convert/11/USD/EUR convert/10/USD/CNY convert/10/GBP/EUR
+  time-series.json?start=2026-04-01&end=2026-04-21 time-series.json?start=2026-04-01&end=2026-04-21&base=EUR
+  time-series.json?start=2026-04-01&end=2026-04-21&symbols=EUR
   time-series.json?start=2026-04-02&end=2026-04-21 time-series.json?start=2026-04-01&end=2026-04-20
 /cbr-xml-daily/ daily_json.js archive/2026/04/21/daily_json.js daily_jsonp.js latest.js daily.xml daily_eng.xml
   daily_utf8.xml
