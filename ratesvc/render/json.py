@@ -213,7 +213,7 @@ def currencies(history: History, language: Language, *, demo: bool = False) -> b
             "numeric_code": columns[-1].currency.numeric_code,
             "minor_units": minor_places(code),
             "cbr_ids": [column.currency.cbr_id for column in columns],
-            "first_effective_date": min(column.first_day for column in columns),
+            "first_effective_date": columns[0].first_day,
             "last_effective_date": max(column.last_day for column in columns),
             "in_newest_sheet": code in newest,
             "successor": _successor(columns[-1], history),
@@ -224,9 +224,9 @@ def currencies(history: History, language: Language, *, demo: bool = False) -> b
 
 
 def _successor(column: Column, history: History) -> str | None:
-    """The Bank gives successors the same parent id: R01700J is the new lira of R01700."""
+    """Of the last column of a code. The Bank gives successors the same parent id: R01700J is the lira after R01700."""
     for later in history.columns():
         same_parent = later.currency.parent_id == column.currency.parent_id
-        if same_parent and later.currency.code != column.currency.code and later.first_day > column.last_day:
+        if same_parent and later.first_day > column.last_day:
             return later.currency.code
     return None

@@ -60,7 +60,7 @@ def column(cbr_id: str, parent_id: str, code: str, number: str, *days: date) -> 
 
 
 def succession() -> History:
-    """A currency that stayed, one with a successor, one that changed its number, and two that overlap for a day."""
+    """A currency that stayed, one with a successor, one with a second number for a day, and two that overlap for a day."""
     days = [date(2004, 12, 30), date(2004, 12, 31), date(2005, 1, 1), date(2005, 1, 2)]
     history = History(WorkCalendar())
     columns = [
@@ -69,8 +69,8 @@ def succession() -> History:
         column("R01020A", "R01020", "AZN", "944", *days[2:]),
         column("R01700", "R01700", "TRL", "792", *days[:2]),
         column("R01700J", "R01700", "TRY", "949", *days[2:]),
-        column("R01090", "R01090", "BYN", "974", *days[:2]),
-        column("R01090B", "R01090", "BYN", "933", *days[2:]),
+        column("R01090", "R01090", "BYN", "974", *days),
+        column("R01090B", "R01090", "BYN", "933", days[2]),
     ]
     history.fill(columns, Coverage(days[0], days[-1]))
     return history
