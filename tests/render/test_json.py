@@ -60,7 +60,7 @@ def column(cbr_id: str, parent_id: str, code: str, number: str, *days: date) -> 
 
 
 def succession() -> History:
-    """A currency that stayed, one with a successor, one with a second number for a day, and two that overlap for a day."""
+    """A currency that stayed, one with a successor, one with two numbers on a day, and two that overlap for a day."""
     days = [date(2004, 12, 30), date(2004, 12, 31), date(2005, 1, 1), date(2005, 1, 2)]
     history = History(WorkCalendar())
     columns = [

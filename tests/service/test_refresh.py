@@ -230,6 +230,16 @@ async def test_a_document_with_foreign_content_changes_nothing_and_a_person_sees
         await served.service.release(case.name)
 
 
+async def test_a_person_may_release_a_sheet_that_was_refused(served: Served, bank: Bank) -> None:
+    """It has few rows. The document itself says of which day it is."""
+    short = replace(sheet(SATURDAY), quotes=sheet(SATURDAY).quotes[:5])
+    bank.publish(short)
+    await served.service.poll()
+    [case] = await served.service.quarantine.cases()
+    await served.service.release(case.name)
+    assert (served.held(SATURDAY).sheet, served.held(SATURDAY).flags) == (short, ("shrunk", "released"))
+
+
 async def test_a_document_with_an_unknown_part_is_repeated_without_it(
     served: Served, bank: Bank, capsys: pytest.CaptureFixture[str]
 ) -> None:
