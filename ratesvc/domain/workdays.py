@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta, timezone
-from functools import cache
+from functools import lru_cache
 
 import holidays
 
@@ -30,7 +30,7 @@ _ISO_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _FIRST_YEAR = 1991
 _YEARS_GUESSED = 10
 """After the last year whose transfers are published: so long the usual holidays count, then only weekends."""
-_SATURDAY = 5
+_MOST_DAYS = 20_000
 
 
 def utc_now() -> datetime:
@@ -79,24 +79,21 @@ class WorkCalendar:
         """`extra_off` are days off by decree, `extra_work` working days that the calendar does not know."""
         self._extra_off = frozenset(extra_off)
         self._extra_work = frozenset(extra_work)
-        self._russia = holidays.country_holidays("RU", language="en_US")
-        self._is_usually_worked = cache(self._russia.is_working_day)
-        self._years = range(_FIRST_YEAR, self.known_until.year + _YEARS_GUESSED + 1)
+        last = max(holidays.country_holidays("RU").special_public_holidays)
+        self.known_until = date(last, 12, 31)
+        """The last day of the last year whose transfers of days off are known."""
+        # All years at once. By itself the library adds a year when it is asked about one, and other threads see the
+        # year while half of its holidays are missing.
+        years = range(_FIRST_YEAR, last + _YEARS_GUESSED + 1)
+        self._russia = holidays.country_holidays("RU", years=years, expand=False, language="en_US")
+        self._is_usually_worked = lru_cache(_MOST_DAYS)(self._russia.is_working_day)
 
     # Days off
-
-    @property
-    def known_until(self) -> date:
-        """The last day of the last year whose transfers of days off are known."""
-        return date(max(self._russia.special_public_holidays), 12, 31)
 
     def is_working_day(self, day: date) -> bool:
         """Whether the Bank sets rates on that day."""
         if day in self._extra_off or day in self._extra_work:
             return day in self._extra_work
-        if day.year not in self._years:
-            # The library would keep every year that a request names, up to 9999.
-            return day.weekday() < _SATURDAY
         return bool(self._is_usually_worked(day))
 
     def days_off_around(self, day: date) -> tuple[date, date] | None:
@@ -112,7 +109,7 @@ class WorkCalendar:
 
     def holidays_of(self, day: date) -> list[str]:
         """The English names of that day's holidays; none for a weekend, a day off in exchange and a decree."""
-        names = str(self._russia.get(day, "") if day.year in self._years else "").split("; ")
+        names = str(self._russia.get(day, "")).split("; ")
         return [name.removesuffix(" (observed)") for name in names if name and not name.startswith("Day off (")]
 
     # Effective dates
