@@ -25,6 +25,7 @@ SILENCE = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=40)
 """A stream has a heartbeat every 15 seconds."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 3.0, 60.0
 SHOWN = ("USD", "EUR", "CNY")
+STREAM = "text/event-stream"
 UNKNOWN = "urn:ratesvc:unknown_currency"
 
 
@@ -75,8 +76,8 @@ class _Watch:
         """Deliver events until the stream ends. Raises _NotDelivered, TimeoutError, and aiohttp's errors."""
         headers = {"Last-Event-ID": self.place} if self.place else {}
         async with self.http.get(f"{self.base}/v1/events", headers=headers) as answer:
-            if answer.status != HTTPStatus.OK:
-                raise _NotDelivered(f"{answer.url} answers {answer.status}")
+            if (answer.status, answer.content_type) != (HTTPStatus.OK, STREAM):
+                raise _NotDelivered(f"{answer.url} answers {answer.status} ({answer.content_type})")
             async for event in _events(answer.content):
                 if event.data and (not self.only or event.kind in self.only):
                     await self._deliver(await self._line(event))
@@ -182,4 +183,4 @@ async def watch(  # noqa: PLR0913 -- the options of the command
                 if text != said or not watched.failures:
                     click.echo(f"ratesvc: {text}; trying again", err=True)
                 said, watched.failures = text, watched.failures + 1
-            await asyncio.sleep(min(FIRST_PAUSE_S * 2 ** max(watched.failures - 1, 0), LONGEST_PAUSE_S))
+            await asyncio.sleep(min(FIRST_PAUSE_S * 2 ** min(max(watched.failures - 1, 0), 10), LONGEST_PAUSE_S))

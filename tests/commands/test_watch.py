@@ -158,12 +158,15 @@ async def test_a_webhook_that_fails_gets_the_event_again(url: str, tmp_path: Pat
 async def test_a_failure_is_said_once_and_tried_again_within_a_minute(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """After three seconds, and then later each time. A stream that is silent for two heartbeats is a failure."""
+    """After three seconds, and then later each time. A stream that is silent for two heartbeats is a failure.
+
+    A service that is away for days is waited for: 1,500 minutes.
+    """
     pauses: list[float] = []
 
     async def sleep(seconds: float) -> None:
         pauses.append(seconds)
-        if len(pauses) == 7:
+        if len(pauses) == 1500:
             raise KeyboardInterrupt
 
     async def read(self: watch._Watch) -> None:
@@ -176,7 +179,7 @@ async def test_a_failure_is_said_once_and_tried_again_within_a_minute(
     nothing: dict[str, Any] = {"only": (), "command": None, "state": None, "as_json": False, "lang": "en"}
     with pytest.raises(KeyboardInterrupt):
         await watch.watch(Settings(), (), url="http://127.0.0.1:1", **nothing)
-    assert (pauses, {*shown}) == ([3, 6, 12, 24, 48, 60, 60], {("USD", "EUR", "CNY")})
+    assert (pauses[:7], {*pauses[7:]}, {*shown}) == ([3, 6, 12, 24, 48, 60, 60], {60}, {("USD", "EUR", "CNY")})
     assert capsys.readouterr().err.count("trying again") == 1
     assert 2 * HEARTBEAT_S < (watch.SILENCE.sock_read or 0) <= 40
 
@@ -203,6 +206,20 @@ async def test_an_event_has_the_rates_of_its_own_revision_and_a_stop_ends_its_co
         delivery.cancel()
         await eventually(lambda: not processes_over(tmp_path))
     assert asked == ["/v1/rates/2026-04-25?codes=USD&revision=2", "/v1/rates?codes=USD", "/v1/events"]
+
+
+async def test_a_page_in_place_of_the_stream_is_a_failure_and_no_internal_error() -> None:
+    """As of a proxy that asks for a login, whose words may be in another charset than UTF-8."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body="<p>Вход".encode("cp1251"), content_type="text/html")
+
+    app = web.Application()
+    app.router.add_get("/v1/events", answer)
+    async with TestServer(app) as server, aiohttp.ClientSession() as http:
+        watched = watch._Watch(http, str(server.make_url("")).rstrip("/"), (), (), None, None, None, "")  # noqa: SLF001
+        with pytest.raises(RatesvcError, match=r"/v1/events answers 200 \(text/html\)"):
+            await watched.read()
 
 
 async def test_a_heartbeat_is_no_event() -> None:
