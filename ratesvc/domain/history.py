@@ -50,15 +50,17 @@ class History:
         """Hold one more revision. It replaces one with the same number."""
         day = revision.effective_date
         corrected = self.of_date(day) if revision.number > 1 else None
-        numbers = self._revisions.setdefault(day, {})
+        numbers = dict(self._revisions.get(day, {}))
         if corrected and not corrected.sheet.says_the_same_as(revision.sheet):
             # It may have been composed from the columns, which are about to get the new figures.
             numbers[corrected.number] = corrected
         numbers[revision.number] = revision
+        self._revisions[day] = numbers
+        self._columns = with_revision(self._columns, self._latest(day))
+        # Last, because threads that write answers look for the figures of every day that they see.
         index = bisect_left(self.days, day)
         if self.days[index : index + 1] != [day]:
             self.days = [*self.days[:index], day, *self.days[index:]]
-        self._columns = with_revision(self._columns, self._latest(day))
         if self.coverage:
             self.coverage = self.coverage.with_sheet(day)
         self.fetched_at = max(self.fetched_at, revision.fetched_at)

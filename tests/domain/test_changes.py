@@ -125,6 +125,15 @@ def test_a_replica_that_lost_redis_tells_only_of_other_figures() -> None:
     assert unknown(cursor, from_columns(*figures_now)) == [DAYS[-4]]
 
 
+def test_a_sheet_that_is_admitted_while_the_answer_is_written_stays_unknown() -> None:
+    """A thread writes the answer of one moment, also for days to come. A later sheet in its cursor would be lost."""
+    history = holding(*DAYS[:-1])
+    held = Holdings.of(history)
+    admit(history, LAST, 0)
+    assert held.sheets(ALL) == DAYS[:-1]
+    assert unknown(Cursor.at(held, ALL), history) == [LAST]
+
+
 def test_days_outside_of_the_range_of_a_cursor_are_new() -> None:
     """The sheets after it, and earlier ones for a reader that asks for more than before."""
     history = holding(*DAYS[:-1])

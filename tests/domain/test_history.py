@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -8,6 +11,7 @@ from itertools import compress
 
 import pytest
 from dates import FRIDAY, MONDAY, SATURDAY, SUNDAY, THURSDAY, TUESDAY
+from fake_bank import sheet
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,6 +61,29 @@ def values(held: History) -> dict[int, Decimal]:
 
 def rates(held: History, code: str = "USD") -> dict[date, Decimal]:
     return dict(held.series(code, WEDNESDAY_BEFORE, WEDNESDAY))
+
+
+def test_a_thread_sees_a_day_only_once_all_its_figures_are_there() -> None:
+    """Answers are written in threads while sheets are added, and one with the half of a sheet would be served."""
+    held, ends, turns = History(CALENDAR), threading.Event(), sys.getswitchinterval()
+
+    def days_without_some_figure() -> list[date]:
+        found: list[date] = []
+        while not ends.is_set():
+            for day in held.days[-1:]:
+                found += [day for column in held.columns() if not column.record(day)]
+        return found
+
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(1) as threads:
+            reader = threads.submit(days_without_some_figure)
+            for number in range(400):
+                held.add(Revision(sheet(FRIDAY + number * ONE_DAY), 1, FETCHED))
+            ends.set()
+            assert reader.result() == []
+    finally:
+        sys.setswitchinterval(turns)
 
 
 def moscow(day: date, clock: str) -> datetime:
@@ -302,9 +329,10 @@ def test_the_newest_revision_of_a_day_is_the_one_that_counts() -> None:
         ([(2, "81")], {1: 24, 2: 81}),
         ([(2, "24")], {2: 24}),
         ([(1, "81")], {1: 81}),
+        ([(2, "82"), (2, "83")], {1: 24, 2: 83}),
         ([(1, "80"), (3, "83"), (2, "82")], {1: 80, 2: 82, 3: 83}),
     ],
-    ids=["a correction", "the same figures", "another first document", "a gap is filled"],
+    ids=["a correction", "the same figures", "another first document", "another correction", "a gap is filled"],
 )
 def test_documents_stand_above_a_backfilled_sheet(added: list[tuple[int, str]], numbers: dict[int, int]) -> None:
     """Its figures stay as revision 1 if a correction differs from them; the latest revision counts."""
