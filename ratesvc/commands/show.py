@@ -17,7 +17,7 @@ from rich.console import Console
 from ratesvc.bank.admission import Decision, Recent, assess
 from ratesvc.commands.running import follow, language_for, opened
 from ratesvc.config import Settings
-from ratesvc.domain.columns import Coverage, composed
+from ratesvc.domain.columns import Coverage, Days, composed
 from ratesvc.domain.history import NEAR, History, on_day
 from ratesvc.domain.rates import FIRST_DAY, MOST_USED, InForce
 from ratesvc.domain.workdays import ONE_DAY, moscow_day
@@ -54,7 +54,7 @@ async def show(  # noqa: PLR0913 -- the options of the command
         params = SeriesParams(shown, max(until - timedelta(days=days), FIRST_DAY), until) if days else None
         history = await held_or_fetched(service, params) if params else service.history
         if not as_json:
-            moved = {code: history.series(code, params.since, until) for code in shown} if params else {}
+            moved = {code: history.series(code, params.days) for code in shown} if params else {}
             # As wide as the terminal. Rich leaves out colours in a pipe and where NO_COLOR is set.
             console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
             console.print(terminal.rates(answer, language, shown, moved, demo=demo))
@@ -107,7 +107,7 @@ def check_known(codes: tuple[str, ...], history: History) -> None:
 
 async def held_or_fetched(service: Service, params: SeriesParams) -> History:
     """The history of these days. If days are missing, it is fetched from the Bank and not stored."""
-    gap = service.history.first_gap(params.since, params.until)
+    gap = service.history.first_gap(params.days)
     if gap is None or gap >= moscow_day(service.clock()):
         return service.history
     return (await follow(_fetched(service, params), quiet=True))[-1]
@@ -129,7 +129,7 @@ async def _fetched(service: Service, params: SeriesParams) -> AsyncIterator[Prog
             if record.effective_date not in held and record.effective_date <= newest:
                 column.put(record.effective_date, record.nominal, record.value)
     fetched, left_out = History(history.calendar), []
-    for day in sorted({day for column in columns for day, _ in column.unit_rates(days.since - NEAR, days.until)}):
+    for day in sorted({day for column in columns for day, _ in column.unit_rates(Days(days.since - NEAR, days.until))}):
         revision = composed(columns, day)
         if (
             revision

@@ -120,18 +120,19 @@ class Request:
             first = self.on(since, ahead=ahead).effective_date
         except HistoryLoading:
             first = since
-        self.check_no_gap(first, until)
-        return Days(first, until)
+        days = Days(first, until)
+        self.check_no_gap(days)
+        return days
 
-    def check_no_gap(self, since: date, until: date) -> None:
+    def check_no_gap(self, days: Days) -> None:
         """Raise HistoryLoading if a sheet of the range may be missing, or if all of them are unconfirmed.
 
         A range that lacks some unconfirmed days is served, and names them.
         """
-        if gap := self.history.first_gap(since, min(until, self.snapshot.in_force.effective_date)):
+        if gap := self.history.first_gap(replace(days, until=min(days.until, self.snapshot.in_force.effective_date))):
             raise HistoryLoading(gap)
-        unconfirmed = self.history.unconfirmed_in(since, until)
-        if unconfirmed and not any(since <= day <= until for day in self.history.days):
+        unconfirmed = self.history.unconfirmed_in(days)
+        if unconfirmed and not any(day in days for day in self.history.days):
             raise HistoryLoading(unconfirmed[0])
 
     def check_size(self, currencies: int, days: Days, *, daily: bool = False) -> int:

@@ -15,6 +15,7 @@ from functools import partial
 
 from ratesvc.bank import xml
 from ratesvc.dialects import Content, Dialect, Refusal, Refused, Request, status
+from ratesvc.domain.columns import Days
 from ratesvc.domain.rates import FIRST_DAY
 from ratesvc.errors import BadDocument, BeforeHistory, HistoryLoading, RatesvcError
 
@@ -53,13 +54,15 @@ def dynamic(request: Request) -> Content:
     since, until = _day(_text(request, "date_req1") or ""), _day(_text(request, "date_req2") or "")
     if not _CBR_ID.fullmatch(cbr_id):
         raise Refused(200, xml.ERROR)
-    request.check_no_gap(since, until)
+    days = Days(since, until)
+    request.check_no_gap(days)
     columns = [column for column in request.history.columns() if column.currency.cbr_id == cbr_id]
-    points = sum(last - first for first, last in (column.places(since, until) for column in columns))
+    points = sum(last - first for first, last in (column.places(days) for column in columns))
 
     def write() -> bytes:
-        days = [(column, day) for column in columns for day, _ in column.unit_rates(since, until)]
-        records = ((day, quote) for column, day in days if (quote := column.quote(day)))
+        records = (
+            (day, quote) for column in columns for day, _ in column.unit_rates(days) if (quote := column.quote(day))
+        )
         return xml.write_dynamic(cbr_id, since, until, records)
 
     return Content(("dynamic", cbr_id, since, until), DYNAMIC, write, until, points, since)

@@ -44,7 +44,7 @@ def history(request: Request, media: str, lines: Lines, *, recent: bool = False)
     if recent:
         since = max(since, request.snapshot.today - RECENT)
     days = Days(since, request.snapshot.in_force.effective_date)
-    request.check_no_gap(days.since, days.until)
+    request.check_no_gap(days)
     # At most: the file always has all of its days.
     points = len(request.known()) * sum(day in days for day in request.history.days)
 

@@ -148,7 +148,7 @@ def _over(request: Request, records: _Records, days: Mapping[str, date]) -> _Rec
     if period:
         last = max(today, request.newest.effective_date)
         held = Days(max(period(since).since, FIRST_DAY), period(min(until, last)).until)
-        request.check_no_gap(held.since, held.until)
+        request.check_no_gap(held)
     else:
         try:
             held = request.complete(since, until, ahead=LOOKBACK)

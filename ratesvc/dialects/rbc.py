@@ -10,6 +10,7 @@ from __future__ import annotations
 from datetime import date
 
 from ratesvc.dialects import Content, Dialect, Refused, Request, refuse_in_one_line
+from ratesvc.domain.columns import Days
 from ratesvc.domain.rates import FIRST_DAY, Quote, plain
 from ratesvc.errors import HistoryLoading
 
@@ -33,7 +34,7 @@ def all_days(request: Request) -> Content:
     number, held = _number(request), request.history.coverage
     if held is None:
         raise HistoryLoading(FIRST_DAY)
-    request.check_no_gap(held.since, request.newest.effective_date)
+    request.check_no_gap(Days(held.since, request.newest.effective_date))
     columns = [column for column in request.history.columns() if column.currency.numeric_code == number]
     if not columns:
         raise Refused(404, NO_CURRENCY)

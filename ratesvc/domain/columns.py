@@ -110,12 +110,12 @@ class Column:
 
     def last_within(self, days: Days) -> date | None:
         """The day of the latest record in that range."""
-        first, last = self.places(days.since, days.until)
+        first, last = self.places(days)
         return date.fromordinal(self.days[last - 1]) if last > first else None
 
-    def places(self, since: date, until: date) -> tuple[int, int]:
-        """Where the records of the closed range begin and end."""
-        return bisect_left(self.days, since.toordinal()), bisect_right(self.days, until.toordinal())
+    def places(self, days: Days) -> tuple[int, int]:
+        """Where the records of these days begin and end."""
+        return bisect_left(self.days, days.since.toordinal()), bisect_right(self.days, days.until.toordinal())
 
     def record(self, day: date) -> tuple[int, Decimal] | None:
         """Nominal and value of exactly this day, as printed."""
@@ -130,9 +130,9 @@ class Column:
         record, currency = self.record(day), self.currency
         return record and Quote(currency.code, currency.numeric_code, currency.cbr_id, *record, currency.name)
 
-    def unit_rates(self, since: date, until: date) -> Iterator[tuple[date, Decimal]]:
-        """Effective date and exact unit rate of every record in the closed range, oldest first."""
-        first, last = self.places(since, until)
+    def unit_rates(self, days: Days) -> Iterator[tuple[date, Decimal]]:
+        """Effective date and exact unit rate of every record of these days, oldest first."""
+        first, last = self.places(days)
         return zip(map(date.fromordinal, self.days[first:last]), map(trimmed, self.exact(first, last)), strict=True)
 
     def exact(self, first: int, last: int) -> list[Decimal]:
@@ -148,7 +148,7 @@ class Column:
     def put(self, day: date, nominal: int, value: Decimal) -> None:
         """Set the record of a day, in its place."""
         scaled, power = int(value.scaleb(_SCALE, EXACT)), len(str(nominal)) - 1
-        first, last = self.places(day, day)
+        first, last = self.places(Days(day, day))
         if first < last:
             self.values[first], self.nominals[first] = scaled, power
         else:
@@ -157,9 +157,9 @@ class Column:
             self.nominals.insert(first, power)
             self.days.insert(first, day.toordinal())
 
-    def forget(self, since: date, until: date) -> None:
-        """Remove the records of the closed range."""
-        first, last = self.places(since, until)
+    def forget(self, days: Days) -> None:
+        """Remove the records of these days."""
+        first, last = self.places(days)
         if first < last:
             del self.days[first:last], self.values[first:last], self.nominals[first:last]
 
@@ -191,7 +191,7 @@ class Column:
         if self.record(day) is None:
             return self
         column = self.copy()
-        column.forget(day, day)
+        column.forget(Days(day, day))
         return column
 
 
@@ -209,7 +209,7 @@ def fingerprint(columns: Iterable[Column], days: Days) -> bytes:
     """A hash of the records of these days. It is equal where the figures are, on every replica."""
     found = hashlib.blake2b(digest_size=16)
     for column in sorted(columns, key=lambda column: column.currency.cbr_id):
-        first, last = column.places(days.since, days.until)
+        first, last = column.places(days)
         if first < last:
             found.update(f"{column.currency.cbr_id} {last - first} ".encode())
             for records in (column.days, column.values, column.nominals):
@@ -221,7 +221,7 @@ def fetched_at(columns: Iterable[Column], days: Days) -> dict[int, datetime]:
     """When the records of each of these days were fetched, the earliest of a day; by the ordinals of days."""
     found: dict[int, datetime] = {}
     for column in sorted(columns, key=lambda column: column.fetched_at, reverse=True):
-        first, last = column.places(days.since, days.until)
+        first, last = column.places(days)
         found |= dict.fromkeys(column.days[first:last], column.fetched_at)
     return found
 

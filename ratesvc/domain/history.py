@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 
-from ratesvc.domain.columns import Column, Coverage, composed, sheet_days, with_revision
+from ratesvc.domain.columns import Column, Coverage, Days, composed, sheet_days, with_revision
 from ratesvc.domain.rates import FIRST_DAY, InForce, Revision, Snapshot
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, due_at, moscow_day, overdue_at
 from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, UnknownRevision
@@ -138,9 +138,9 @@ class History:
         """The days of the coverage whose sheets exist and are not admitted, oldest first."""
         return self.coverage.unconfirmed if self.coverage else ()
 
-    def unconfirmed_in(self, since: date, until: date) -> list[date]:
-        """Those of the closed range."""
-        return [day for day in self.unconfirmed if since <= day <= until]
+    def unconfirmed_in(self, days: Days) -> list[date]:
+        """Those of a range."""
+        return [day for day in self.unconfirmed if day in days]
 
     @property
     def newest(self) -> Revision | None:
@@ -235,10 +235,10 @@ class History:
         index = bisect_left(self.days, today - SETTLED)
         return self.days[index - 1] if index else date.min
 
-    def first_gap(self, since: date, until: date) -> date | None:
-        """The first day of the closed range whose sheet in force is not certain."""
-        day = max(since, self.begins)
-        while day <= until:
+    def first_gap(self, days: Days) -> date | None:
+        """The first of these days whose sheet in force is not certain."""
+        day = max(days.since, self.begins)
+        while day <= days.until:
             if self.coverage and day in self.coverage:
                 day = self.coverage.until + ONE_DAY
                 continue
@@ -259,7 +259,7 @@ class History:
         coverage = self.coverage
         if coverage is None or coverage.since > FIRST_DAY:
             return True
-        return self.first_gap(coverage.until, self._ends(now)) is not None
+        return self.first_gap(Days(coverage.until, self._ends(now))) is not None
 
     def missing(self, now: datetime) -> int:
         """How many sheets a backfill has left: the unconfirmed ones, and those after the coverage."""
@@ -286,9 +286,9 @@ class History:
         """Every currency of every held sheet."""
         return {column.currency.code for column in self._columns.values() if column.days}
 
-    def series(self, code: str, since: date, until: date) -> list[tuple[date, Decimal]]:
-        """Effective date and exact unit rate in roubles of every sheet in the closed range that has the currency."""
-        merged = {day: rate for column in reversed(self.columns(code)) for day, rate in column.unit_rates(since, until)}
+    def series(self, code: str, days: Days) -> list[tuple[date, Decimal]]:
+        """Effective date and exact unit rate in roubles of every sheet of these days that has the currency."""
+        merged = {day: rate for column in reversed(self.columns(code)) for day, rate in column.unit_rates(days)}
         return sorted(merged.items())
 
 

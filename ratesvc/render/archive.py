@@ -82,7 +82,7 @@ def _code(column: Column) -> str:
 
 def _lines_of(column: Column, days: Days, line: str, frames: _Frames) -> dict[int, str]:
     """One currency's line of each day, by the day's ordinal."""
-    first, last = column.places(days.since, days.until)
+    first, last = column.places(days)
     records = column.days[first:last], column.values[first:last], column.nominals[first:last]
     rates = map(plain, map(EXACT.normalize, column.exact(first, last)))
     code, found = column.currency.code, {}
@@ -99,7 +99,7 @@ def _lines_of(column: Column, days: Days, line: str, frames: _Frames) -> dict[in
 def sheets(history: History, held: Holdings, days: Days, after: Cursor | None, *, demo: bool) -> bytes:
     """The sheets of these days in their latest revisions, oldest first; only the unknown ones `after` a cursor."""
     shown = after.unknown(held, days) if after else held.sheets(days)
-    unconfirmed = history.unconfirmed_in(days.since, days.until)
+    unconfirmed = history.unconfirmed_in(days)
     document: dict[str, Any] = {
         "since": days.since,
         "until": days.until,

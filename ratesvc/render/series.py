@@ -69,13 +69,13 @@ def points_of(history: History, params: SeriesParams, today: date, most: int) ->
 
 def last_set(history: History, params: SeriesParams, today: date) -> date:
     """The last day of the range whose sheet in force is set; today always has one, and days to come may."""
-    gap = history.first_gap(today + ONE_DAY, params.until)
+    gap = history.first_gap(Days(today + ONE_DAY, params.until))
     return gap - ONE_DAY if gap else params.until
 
 
-def check_complete(history: History, params: SeriesParams, today: date) -> None:
-    """Raise HistoryLoading if a sheet of the range may be missing."""
-    gap = history.first_gap(params.since, min(params.until, today))
+def check_complete(history: History, days: Days, today: date) -> None:
+    """Raise HistoryLoading if a sheet of these days may be missing."""
+    gap = history.first_gap(replace(days, until=min(days.until, today)))
     # Today is answered even if its own sheet is missing; days to come have only the sheets that are set.
     if gap is not None and gap < today:
         raise HistoryLoading(gap)
@@ -83,7 +83,7 @@ def check_complete(history: History, params: SeriesParams, today: date) -> None:
 
 def dated_rates(history: History, code: str, params: SeriesParams, today: date) -> list[tuple[date, Decimal]]:
     """Effective dates and unit rates of a currency, oldest first. Raises HistoryLoading."""
-    check_complete(history, params, today)
+    check_complete(history, params.days, today)
     rates = rates_of(history, code, params)
     return list(zip(map(date.fromordinal, rates.days), rates.numbers, strict=True))
 
@@ -168,7 +168,7 @@ def quotients(history: History, code: str, quote: str, days: Days) -> tuple[Sequ
         sheets = [day.toordinal() for day in history.days if day in days]
         return sheets, [1] * len(sheets), [1] * len(sheets)
     columns, others = history.columns(code), history.columns(quote)
-    nominals = (column.nominals[slice(*column.places(days.since, days.until))] for column in (*columns, *others))
+    nominals = (column.nominals[slice(*column.places(days))] for column in (*columns, *others))
     power = max((max(powers, default=0) for powers in nominals), default=0)
 
     def scaled(column: Column, first: int, last: int) -> list[int]:
@@ -197,7 +197,7 @@ def _records(
     """Days, and the value of each; if a currency has several ids, the earliest id counts."""
     merged: dict[int, Any] = {}
     for column in reversed(columns):
-        first, last = column.places(within.since, within.until)
+        first, last = column.places(within)
         days, values = column.days[first:last], read(column, first, last)
         if len(columns) == 1:
             return days, values
@@ -212,7 +212,7 @@ def carried(history: History, since: date, until: date) -> tuple[range, list[int
     0 before the first sheet, and from an unconfirmed sheet until the next one, because no earlier rate applies then.
     """
     held = history.days[max(bisect_right(history.days, since) - 1, 0) : bisect_right(history.days, until)]
-    if unconfirmed := frozenset(history.unconfirmed_in(held[0] if held else since, until)):
+    if unconfirmed := frozenset(history.unconfirmed_in(Days(held[0] if held else since, until))):
         held = sorted({*held, *unconfirmed})
     days = range(since.toordinal(), until.toordinal() + 1)
     dates: list[int] = []

@@ -280,7 +280,7 @@ class Backfill:
         elif records and not column.currency.code:
             column.currency = await self._named(currency, records[-1].effective_date)
         # Old records of these days must not stay if the Bank has dropped them. Without a code they belong to no sheet.
-        column.forget(requested.since, requested.until)
+        column.forget(requested)
         for record in records if column.currency.code else ():
             column.put(record.effective_date, record.nominal, record.value)
         if in_use is None or not in_use.overlaps(requested):

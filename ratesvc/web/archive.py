@@ -17,7 +17,6 @@ from ratesvc.domain.history import History
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.render import archive, series
 from ratesvc.render.json import JSON
-from ratesvc.render.series import SeriesParams
 from ratesvc.render.tables import CSV, NDJSON
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Archive, Body, Queue, deflated
@@ -45,12 +44,12 @@ async def _history(service: Service, writer: _Writer, path: str, request: web.Re
         since = max(since, day_named(params.text("since"), service, "since"))
 
     def render() -> Body:
-        series.check_complete(history, SeriesParams((), since, today), today)
+        series.check_complete(history, Days(since, today), today)
         days = Days(since, max(since, history.days[-1]))
-        unconfirmed = history.unconfirmed_in(days.since, days.until)
+        unconfirmed = history.unconfirmed_in(days)
         heading = archive.heading(writer.media, days, unconfirmed, demo=service.demo)
         disposition = ("Content-Disposition", f'attachment; filename="{path.rpartition("/")[2]}"')
-        headers = (disposition, *unconfirmed_days(history, days.since, days.until))
+        headers = (disposition, *unconfirmed_days(history, days))
         return Archive(b"", writer.media, headers, (deflated(heading), *writer.parts(history, days, codes))).finish()
 
     # Nothing is left to compress, so nobody waits for that.
@@ -92,7 +91,7 @@ async def _sheets(service: Service, request: web.Request) -> Answer:
     days, held = days_of(params, service, newest, begins), Holdings.of(history)
 
     def render() -> Body:
-        series.check_complete(history, SeriesParams((), days.since, days.until), today)
+        series.check_complete(history, days, today)
         return Body(archive.sheets(history, held, days, after, demo=service.demo), JSON)
 
     key, queue = ("sheets", days, after), Queue.of((days.until - days.since).days)

@@ -64,10 +64,10 @@ async def _answered(service: Service, site: Site, path: str, request: web.Reques
 
     def render() -> Body:
         rates = {code: series.dated_rates(history, code, wanted, today) for code in asked.codes}
-        unconfirmed = history.unconfirmed_in(wanted.since, wanted.until)
+        unconfirmed = history.unconfirmed_in(wanted.days)
         return html(chart_page.answered(shown, history.codes(), rates, unconfirmed), *_headers(site, path))
 
-    return await long_answer(service, ("page", path, shown), wanted, render, queue, packed=params.packed)
+    return await long_answer(service, ("page", path, shown), wanted.days, render, queue, packed=params.packed)
 
 
 def charted(params: StrictParams, service: Service) -> Asked:
@@ -115,7 +115,7 @@ async def _lines(service: Service, request: web.Request) -> Answer:
     def render() -> Body:
         return Body(drawing.svg(drawing.look).encode(), chart.CONTENT_TYPE, (CHART_POLICY, NOINDEX))
 
-    return await long_answer(service, ("chart", drawing.key), drawing.series, render, Queue.of(drawing.points))
+    return await long_answer(service, ("chart", drawing.key), drawing.series.days, render, Queue.of(drawing.points))
 
 
 async def _pixels(service: Service, request: web.Request) -> Answer:
@@ -130,7 +130,7 @@ async def _pixels(service: Service, request: web.Request) -> Answer:
         looks = (drawing.look, replace(drawing.look, language=language_or_default(None)))
         return Body(png.png(png.first_drawable(map(drawing.svg, looks)), density), png.CONTENT_TYPE, (NOINDEX,))
 
-    return await long_answer(service, ("pixels", drawing.key, density), drawing.series, render, Queue.PICTURES)
+    return await long_answer(service, ("pixels", drawing.key, density), drawing.series.days, render, Queue.PICTURES)
 
 
 class _Picture:
@@ -163,8 +163,8 @@ class _Picture:
         if self.series.quote == "RUB":
             return None
         roubles = Decimal(OLD_IN_NEW) if day < REDENOMINATION else ONE
-        units = [(day, roubles)] if code == "RUB" else self._history.series(code, day, day)
-        divisors = self._history.series(self.series.quote, day, day)
+        units = [(day, roubles)] if code == "RUB" else self._history.series(code, Days(day, day))
+        divisors = self._history.series(self.series.quote, Days(day, day))
         return (units[0][1], divisors[0][1]) if units and divisors else None
 
 

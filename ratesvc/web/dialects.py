@@ -10,6 +10,7 @@ from importlib import import_module
 from aiohttp import web
 
 from ratesvc.dialects import Content, Dialect, Refused, Request
+from ratesvc.domain.columns import Days
 from ratesvc.errors import RatesvcError
 from ratesvc.render.page import Site
 from ratesvc.service.app import Service
@@ -72,7 +73,7 @@ async def _answer(
         content = ask(Request(history, publication.snapshot, site.public_url, given, MOST_POINTS, accept, spoken))
 
         def render() -> Body:
-            headers = (*unconfirmed_days(history, content.since, content.until), *_policy(content.media))
+            headers = (*unconfirmed_days(history, Days(content.since, content.until)), *_policy(content.media))
             return Body(content.write(), content.media, headers)
 
         key, queue, packed = (name, content.key), Queue.of(content.points), wants_packed(request)

@@ -13,6 +13,7 @@ from aiohttp import hdrs, web
 from multidict import MultiDict, MultiMapping
 from yarl import URL
 
+from ratesvc.domain.columns import Days
 from ratesvc.domain.history import on_day
 from ratesvc.domain.rates import InForce
 from ratesvc.domain.workdays import iso_day, moscow_day
@@ -223,7 +224,7 @@ async def _rate(service: Service, site: Site, request: web.Request) -> Answer:
     outcome = _outcome(question, service)
     why, headers = rate.reason(outcome, code, now, history.calendar), _rate_headers(site)
     if isinstance(outcome, InForce) and code in outcome.revision.sheet.by_code:
-        has_line = history.first_gap(max(history.begins, day - timedelta(days=rate.MONTH)), day) is None
+        has_line = history.first_gap(Days(day - timedelta(days=rate.MONTH), day)) is None
 
         def render() -> Body:
             return html(rate.answered(question, why, outcome, language, site, has_line=has_line), *headers)

@@ -7,6 +7,7 @@ from functools import partial
 
 from aiohttp import web
 
+from ratesvc.domain.columns import Days
 from ratesvc.domain.history import History, on_day
 from ratesvc.domain.rates import REDENOMINATION, InForce
 from ratesvc.domain.workdays import moscow_day
@@ -102,8 +103,8 @@ def check_listed(answer: InForce, *codes: str) -> None:
             raise UnknownCurrency(code, effective=answer.revision.effective_date)
 
 
-def unconfirmed_days(history: History, since: date, until: date) -> Headers:
+def unconfirmed_days(history: History, days: Days) -> Headers:
     """The header that names the days which a range lacks, because their sheets are not admitted."""
-    days = list(map(str, history.unconfirmed_in(since, until)))
-    more = [f"{len(days) - MOST_NAMED} more"] if len(days) > MOST_NAMED else []
-    return (("Unconfirmed-Days", ", ".join([*days[:MOST_NAMED], *more])),) if days else ()
+    named = list(map(str, history.unconfirmed_in(days)))
+    more = [f"{len(named) - MOST_NAMED} more"] if len(named) > MOST_NAMED else []
+    return (("Unconfirmed-Days", ", ".join([*named[:MOST_NAMED], *more])),) if named else ()

@@ -50,7 +50,7 @@ async def _many_days(service: Service, path: str, request: web.Request) -> Answe
     points = series.points_of(history, params, today, MOST_POINTS)
 
     def render() -> Body:
-        series.check_complete(history, params, today)
+        series.check_complete(history, params.days, today)
         head = tables.about(params, history, demo=service.demo)
         rows = (tables.rows_of(history, code, params, today) for code in params.codes)
         if path.endswith(".csv"):
@@ -63,7 +63,7 @@ async def _many_days(service: Service, path: str, request: web.Request) -> Answe
         return Body(tables.to_json(head, rows), json.JSON)
 
     key = ("series", path, params, tuple(language and language.tag for language in (names, locale)))
-    return await long_answer(service, key, params, render, Queue.of(points), packed=query.packed)
+    return await long_answer(service, key, params.days, render, Queue.of(points), packed=query.packed)
 
 
 async def _conversion(service: Service, request: web.Request) -> Answer:
@@ -87,17 +87,17 @@ async def _currencies(service: Service, request: web.Request) -> Answer:
 
 
 async def long_answer(
-    service: Service, key: Hashable, asked: SeriesParams, render: Render, queue: Queue, *, packed: bool = True
+    service: Service, key: Hashable, days: Days, render: Render, queue: Queue, *, packed: bool = True
 ) -> Answer:
     """An answer about a range of days, rendered and compressed in a worker thread."""
 
     def rendered() -> Body:
         body = render()
-        return replace(body, headers=(*body.headers, *unconfirmed_days(service.history, asked.since, asked.until)))
+        return replace(body, headers=(*body.headers, *unconfirmed_days(service.history, days)))
 
     publication, workers = service.publisher.require(), service.workers
     body = await publication.body_in_thread(key, rendered, workers, queue, packed=packed)
-    return Answer(body, caching_until(service, asked.until))
+    return Answer(body, caching_until(service, days.until))
 
 
 def series_params(params: StrictParams, service: Service) -> SeriesParams:

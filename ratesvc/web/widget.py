@@ -11,6 +11,7 @@ from functools import cached_property, lru_cache, partial
 from aiohttp import web
 from yarl import URL
 
+from ratesvc.domain.columns import Days
 from ratesvc.domain.history import on_day
 from ratesvc.domain.rates import MOST_USED, InForce
 from ratesvc.errors import NotEmbeddable, RatesvcError
@@ -70,7 +71,7 @@ class Embedding:
         service, last, today = self._service, self._shown[-1].revision.effective_date, self._publication.snapshot.today
 
         def recent(code: str, days: int) -> list[tuple[date, Decimal]]:
-            return service.history.series(code, last - timedelta(days=days), last)
+            return service.history.series(code, Days(last - timedelta(days=days), last))
 
         return rows.table(self._shown, language, view, recent, today=today, demo=service.demo)
 

@@ -84,7 +84,7 @@ async def test_a_sheet_that_is_held_back_is_not_in_a_series_either(bank: Bank, s
     bank.documents[newest] = daily_xml(changed(plausible(newest), USD=times("10")))
     params = SeriesParams(("USD",), newest - timedelta(days=30), newest)
     found = await held_or_fetched(service, params)
-    assert dict(found.series("USD", params.since, params.until)) == {
+    assert dict(found.series("USD", params.days)) == {
         day: right[day][1] for day in days if day not in (slipped, newest) and day >= params.since
     }
     assert tables.about(params, found, demo=False)["unconfirmed"] == [slipped]

@@ -9,7 +9,7 @@ from dates import FRIDAY, MONDAY, SATURDAY, SUNDAY, THURSDAY, TUESDAY
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ratesvc.domain.columns import Column, Coverage, Currency, composed, scaled_rouble, sheet_days, with_revision
+from ratesvc.domain.columns import Column, Coverage, Currency, Days, composed, scaled_rouble, sheet_days, with_revision
 from ratesvc.domain.rates import Quote, Revision, Sheet, trimmed
 from ratesvc.domain.workdays import ONE_DAY
 
@@ -80,7 +80,7 @@ def test_a_forgotten_range_is_gone_and_nothing_else(records: Records, since: dat
     """Both of its ends too; also a range of one day, or of none."""
     until = since + timedelta(days=days)
     made = column(records)
-    made.forget(since, until)
+    made.forget(Days(since, until))
     assert held(made) == {day: record for day, record in records.items() if not since <= day <= until}
 
 
@@ -116,11 +116,11 @@ def test_unit_rates_of_a_closed_range(records: Records, since: date, until: date
     """Value ÷ nominal, exact, with both ends; scaled, the same as whole numbers."""
     made = column(records)
     expected = [(day, value / nominal) for day, (nominal, value) in sorted(records.items()) if since <= day <= until]
-    rates = list(made.unit_rates(since, until))
+    rates = list(made.unit_rates(Days(since, until)))
     assert rates == expected
     assert [str(rate) for _, rate in rates] == [str(trimmed(rate)) for _, rate in expected]
     assert made.last_within(Coverage(since, until)) == (expected[-1][0] if expected else None)
-    first, last = made.places(since, until)
+    first, last = made.places(Days(since, until))
     assert made.exact(first, last) == [rate for _, rate in expected]
     power = max(made.nominals, default=0)
     assert made.scaled(first, last, power) == [rate * scaled_rouble(power) for _, rate in expected]

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratesvc.config import Calendar
-from ratesvc.domain.columns import Column, Coverage, Currency, composed
+from ratesvc.domain.columns import Column, Coverage, Currency, Days, composed
 from ratesvc.domain.history import History, certain_date, day_to_fetch, on_day, snapshot
 from ratesvc.domain.rates import FIRST_DAY, InForce, Quote, Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
@@ -60,7 +60,7 @@ def values(held: History) -> dict[int, Decimal]:
 
 
 def rates(held: History, code: str = "USD") -> dict[date, Decimal]:
-    return dict(held.series(code, WEDNESDAY_BEFORE, WEDNESDAY))
+    return dict(held.series(code, Days(WEDNESDAY_BEFORE, WEDNESDAY)))
 
 
 def test_a_thread_sees_a_day_only_once_all_its_figures_are_there() -> None:
@@ -111,7 +111,7 @@ def test_a_recording_has_nothing_before_its_first_day() -> None:
         with pytest.raises(BeforeHistory, match="recorded rates begin on 2026-04-24"):
             held.in_force(day, FRIDAY)
     assert held.in_force(FRIDAY, FRIDAY).effective_date == FRIDAY
-    assert held.first_gap(FIRST_DAY, FRIDAY) is None
+    assert held.first_gap(Days(FIRST_DAY, FRIDAY)) is None
     assert day_to_fetch(held.days, held, moscow(FRIDAY, "09:00")) is None
 
 
@@ -297,15 +297,15 @@ def test_a_gap_begins_where_a_sheet_may_be_missing(
     history = holding(*sorted({*held, coverage.since}))
     days = [since + timedelta(days=n) for n in range((until - since).days + 1)]
     for _ in range(2):
-        assert history.first_gap(since, until) == next((day for day in days if not history.certain_on(day)), None)
+        assert history.first_gap(Days(since, until)) == next((day for day in days if not history.certain_on(day)), None)
         history.fill(history.columns(), coverage)
 
 
 def test_there_is_no_gap_before_the_first_rates() -> None:
     """Nor in a coverage that begins with them."""
     held, third = filled(FIRST_DAY, FIRST_DAY + 2 * ONE_DAY), FIRST_DAY + 2 * ONE_DAY
-    assert held.first_gap(date(1990, 1, 1), third) is None
-    assert held.first_gap(date(1990, 1, 1), third + ONE_DAY) == third + ONE_DAY
+    assert held.first_gap(Days(date(1990, 1, 1), third)) is None
+    assert held.first_gap(Days(date(1990, 1, 1), third + ONE_DAY)) == third + ONE_DAY
 
 
 # Revisions
@@ -497,7 +497,7 @@ def test_a_thread_that_reads_while_a_sheet_is_added_reads_what_was() -> None:
     held = holding(THURSDAY, SATURDAY)
     held.fill(held.columns(), Coverage(THURSDAY, SATURDAY))
     [one], days = held.columns("USD"), held.days
-    first, last = one.places(THURSDAY, TUESDAY)
+    first, last = one.places(Days(THURSDAY, TUESDAY))
     held.add(dollar(FRIDAY, value="99.0000"))
     held.add(dollar(SATURDAY, 2, "99.0000"))
     held.add(Revision(Sheet(THURSDAY, ()), 2, FETCHED))
@@ -543,6 +543,6 @@ def test_the_ids_of_one_currency_are_one_series() -> None:
     late, early = column("EUR", FRIDAY, SATURDAY, cbr_id="R01239B", nominal=10), column("EUR", THURSDAY, FRIDAY)
     held.fill([late, column("USD", THURSDAY, FRIDAY, SATURDAY), early], Coverage(THURSDAY, SATURDAY))
     assert [one.currency.cbr_id for one in held.columns("EUR")] == ["R01239", "R01239B"]
-    assert held.series("EUR", THURSDAY, SATURDAY) == [(THURSDAY, 23), (FRIDAY, 24), (SATURDAY, Decimal("2.5"))]
-    assert held.series("EUR", SATURDAY, SATURDAY) == [(SATURDAY, Decimal("2.5"))]
-    assert held.series("USD", FRIDAY, FRIDAY) == [(FRIDAY, Decimal(24))]
+    assert held.series("EUR", Days(THURSDAY, SATURDAY)) == [(THURSDAY, 23), (FRIDAY, 24), (SATURDAY, Decimal("2.5"))]
+    assert held.series("EUR", Days(SATURDAY, SATURDAY)) == [(SATURDAY, Decimal("2.5"))]
+    assert held.series("USD", Days(FRIDAY, FRIDAY)) == [(FRIDAY, Decimal(24))]

@@ -40,9 +40,7 @@ def column(code: str, held: dict[int, tuple[int, int]]) -> Column:
 
 def one_by_one(history: History, code: str, params: SeriesParams) -> list[tuple[date, Decimal]]:
     """Each day's rate by the one rounding, from the price of one unit in roubles."""
-    units, divisors = [
-        dict(history.series(one, params.since, params.until)) if one != "RUB" else None for one in (code, params.quote)
-    ]
+    units, divisors = [dict(history.series(one, params.days)) if one != "RUB" else None for one in (code, params.quote)]
     if divisors is None:
         return sorted((units or {}).items())
     return [
@@ -97,7 +95,8 @@ def test_text_equals_formatted_rows(
             until += 1
         else:
             columns[1].put(FIRST + timedelta(days=corrected), 10, Decimal("12.3450"))
-            columns[2].forget(FIRST + timedelta(days=corrected - 1), FIRST + timedelta(days=corrected - 1))
+            corrected_on = FIRST + timedelta(days=corrected - 1)
+            columns[2].forget(Days(corrected_on, corrected_on))
 
 
 @pytest.mark.parametrize(("code", "quote", "said"), [("USD", "RUB", True), ("RUB", "USD", True), ("AAA", "USD", False)])
@@ -242,7 +241,7 @@ def test_dialects_round_once(
 ) -> None:
     """For every base and code: exact in RUB, and to 28 digits for an amount."""
     history = held(base, quote)
-    units = {code: dict(history.series(code, FIRST, LAST)) for code in ("USD", "AAA", "BBB")}
+    units = {code: dict(history.series(code, Days(FIRST, LAST))) for code in ("USD", "AAA", "BBB")}
     units["RUB"] = dict.fromkeys(history.days, ONE)
     request = Request(history, cast("Snapshot", None), "", {}, 0)
     for one, known in units.items():

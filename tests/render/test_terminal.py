@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
 from ratesvc.demo import recorded_sheets
+from ratesvc.domain.columns import Days
 from ratesvc.domain.history import History, on_day
 from ratesvc.domain.rates import InForce, Quote, Revision, Sheet, plain
 from ratesvc.domain.workdays import DUE, WorkCalendar, at
@@ -27,7 +28,7 @@ NEWEST_ANSWER = on_day(HISTORY, NEWEST, at(NEWEST, DUE))
 def drawn(width: int, tag: str, codes: Sequence[str], days: int) -> list[str]:
     """The lines of the demo's table in a terminal of that width."""
     since = NEWEST - timedelta(days=days)
-    moved = {code: HISTORY.series(code, since, NEWEST) for code in codes} if days else {}
+    moved = {code: HISTORY.series(code, Days(since, NEWEST)) for code in codes} if days else {}
     return printed(terminal.rates(NEWEST_ANSWER, language_or_default(tag), codes, moved, demo=True), width)
 
 

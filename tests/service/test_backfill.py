@@ -24,7 +24,7 @@ from ratesvc.bank.admission import FEWEST_ROWS
 from ratesvc.bank.client import BankClient, Pace
 from ratesvc.commands.data import Difference, differences_of
 from ratesvc.config import Settings
-from ratesvc.domain.columns import Column, Coverage
+from ratesvc.domain.columns import Column, Coverage, Days
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import FIRST_DAY, Quote, Revision, Sheet
 from ratesvc.domain.workdays import WorkCalendar
@@ -132,7 +132,7 @@ class Replica:
 
     def days(self, code: str, since: date = FIRST_DAY) -> list[date]:
         """The days on which the currency has a rate."""
-        return [day for day, _ in self.history.series(code, since, date(2026, 5, 2))]
+        return [day for day, _ in self.history.series(code, Days(since, date(2026, 5, 2)))]
 
 
 async def finished(steps: AsyncIterator[Progress]) -> None:
@@ -297,7 +297,7 @@ async def test_a_correction_of_a_backfilled_day_is_kept_above_it(
     for each in (replica, cold):
         assert (each.held(DAYS[4]).sheet, each.held(DAYS[4]).number) == (corrected, 2)
         assert DAYS[4] not in each.days("JPY")
-        rates = dict(each.history.series("USD", DAYS[0], FRIDAY))
+        rates = dict(each.history.series("USD", Days(DAYS[0], FRIDAY)))
         assert rates[DAYS[4]] == corrected.by_code["USD"].unit_rate
         assert each.history.revision(DAYS[4], 1).sheet.says_the_same_as(first.sheet)
 
@@ -925,7 +925,7 @@ async def test_unconfirmed_days_without_documents_keep_no_new_sheet_from_the_sto
     _, columns = stored
     for column in columns:
         for day in lost:
-            column.forget(day, day)
+            column.forget(Days(day, day))
     await replica.store.put_history(columns, Coverage(FIRST_DAY, FRIDAY, tuple(lost)))
     later = list(workdays(date(2026, 4, 25), 30))
     bank.publish(*map(sheet, later))

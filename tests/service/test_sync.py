@@ -15,7 +15,7 @@ from dates import DAYS, EVENING, SATURDAY
 from fake_bank import Bank, sheet
 
 from ratesvc.config import Settings
-from ratesvc.domain.columns import Coverage
+from ratesvc.domain.columns import Coverage, Days
 from ratesvc.domain.rates import FIRST_DAY
 from ratesvc.service.app import Service
 from ratesvc.storage.records import encode_coverage, unseal
@@ -82,7 +82,7 @@ def client(redis_url: str) -> Iterator[redis.Redis]:
 def days_of(service: Service) -> tuple[list[tuple[date, int]], Coverage | None, list[date]]:
     """What a replica holds: its documents, its coverage, and the days of the dollar."""
     history = service.history
-    dollars = [day for day, _ in history.series("USD", FIRST_DAY, DAYS[-1])]
+    dollars = [day for day, _ in history.series("USD", Days(FIRST_DAY, DAYS[-1]))]
     return [one.key for one in history], history.coverage, dollars
 
 
