@@ -172,7 +172,7 @@ class Backfill:
         if figures is None:
             # The columns of ids that nobody names any more are only in the store.
             columns = {column.currency.cbr_id: column for column in stored[1]} if stored else {}
-            async with aclosing(self._fetch_series(whole, columns)) as steps:
+            async with aclosing(self._fetch_series(whole, columns, before)) as steps:
                 async for progress in steps:
                     yield progress
                     done = progress.total // 2
@@ -234,13 +234,15 @@ class Backfill:
                 day = calendar.effective_date_after(day)
         return without
 
-    async def _fetch_series(self, whole: Days, columns: dict[str, Column]) -> AsyncGenerator[Progress]:
+    async def _fetch_series(
+        self, whole: Days, columns: dict[str, Column], in_use: Coverage | None
+    ) -> AsyncGenerator[Progress]:
         """Complete the columns of all ids over a range that covers the stored one: the first half of the steps.
 
         How many days must be confirmed afterwards is not known before the end, so they are the other half.
         """
         yield Progress(0, 1, "the catalogue")
-        currencies, in_use = await self._currencies(), await self._store.coverage()
+        currencies = await self._currencies()
         for number, currency in enumerate(currencies):
             yield Progress(number, 2 * len(currencies), f"{currency.code} ({currency.cbr_id})".lstrip())
             columns[currency.cbr_id] = await self._column(currency, whole, in_use)

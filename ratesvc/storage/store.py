@@ -164,23 +164,15 @@ class Store:
         """The revisions in these fields."""
         return await self._read(self._sheets, fields, records.decode_revision)
 
-    async def coverage(self) -> Coverage | None:
-        """The complete days, or None if they are missing or damaged."""
-        coverage, _ = await self._coverage_and_count()
-        return coverage
-
-    async def _coverage_and_count(self) -> tuple[Coverage | None, int]:
-        async with self.connection.call("coverage") as redis:
-            envelope = await redis.get(self._coverage)
-        return records.decode_coverage(envelope) or (None, 0)
-
     async def history(self) -> tuple[Coverage, list[Column]] | None:
         """The coverage and its columns, or None if one is lost or damaged: a part of them would give wrong answers.
 
         The coverage is then deleted, so that no replica takes the other columns for all of history.
         """
-        coverage, count = await self._coverage_and_count()
+        async with self.connection.call("coverage") as redis:
+            envelope = await redis.get(self._coverage)
         stored = await self._read(self._columns, await self._fields(self._columns), records.decode_column)
+        coverage, count = records.decode_coverage(envelope) or (None, 0)
         if coverage is None:
             return None
         # A run that was cut off has left columns of other days.

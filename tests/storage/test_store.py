@@ -195,11 +195,11 @@ async def test_columns_of_fewer_days_are_not_taken_for_the_coverage(
     await other.put_columns([column], Days(DAY, DAY))
     await store.put_coverage(Coverage(date(1992, 7, 1), DAY), 1)
     assert await store.history() is None
-    assert await store.coverage() is None
+    assert (await store.glance()).coverage is None
     async with forbidden("hset", redis, namespace) as lame:
         with pytest.raises(StoreUnavailable):
             await lame.put_history([column], Coverage(DAY, DAY))
-    assert await other.coverage() is None, "it was written before its columns"
+    assert (await other.glance()).coverage is None, "it was written before its columns"
     await store.put_history([column], Coverage(DAY, DAY))
     assert await other.history() == (Coverage(DAY, DAY), [column])
 
