@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import time
-
 from aiohttp import web
 
 from ratesvc import __version__
 from ratesvc.render.json import encode
 from ratesvc.service.app import Service
-from ratesvc.service.health import Check
 from ratesvc.service.schedule import BLOCKED_S
 from ratesvc.service.telemetry import CONTENT_TYPE, watch
 from ratesvc.web.problems import uncached
 from ratesvc.web.responses import Handler
 
 HEALTH = "application/health+json"
-KEPT_S = 5.0
 STATUSES = ("pass", "warn", "fail")
 PATHS = ("/livez", "/readyz", "/health", "/metrics")
 
@@ -24,7 +20,6 @@ PATHS = ("/livez", "/readyz", "/health", "/metrics")
 def routes(service: Service) -> dict[str, Handler]:
     """Path → handler."""
     watch(service)
-    kept: tuple[float, dict[str, Check]] | None = None
 
     async def livez(_: web.Request) -> web.Response:
         # While the loop is blocked, the prober's own timeout notices it. After that it gets this answer.
@@ -35,10 +30,7 @@ def routes(service: Service) -> dict[str, Handler]:
         return _plain(service.not_ready_because(), "ready")
 
     async def health(_: web.Request) -> web.Response:
-        nonlocal kept
-        if kept is None or time.monotonic() - kept[0] > KEPT_S:
-            kept = (time.monotonic(), service.health())
-        checks = kept[1]
+        checks = service.health()
         worst = max((check["status"] for check in checks.values()), key=STATUSES.index)
         document = {
             "status": worst,

@@ -147,20 +147,6 @@ async def test_livez_fails_right_after_a_block(served: Served, monkeypatch: pyte
     assert (await served.get("/livez"))[0] == 200
 
 
-async def test_health_is_looked_at_once_in_five_seconds(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However often it is asked."""
-    looks: list[int] = []
-
-    def look(_: Service) -> dict[str, health.Check]:
-        looks.append(1)
-        return {"x": {"status": "pass"}}
-
-    monkeypatch.setattr(Service, "health", look)
-    for _ in range(3):
-        assert (await served.get("/health"))[0] == 200
-    assert len(looks) == 1
-
-
 async def test_health_has_eight_checks(served: Served, clock: Clock) -> None:
     """Each with what it observed. A check that warns does not fail."""
     status, _, body = await served.get("/health")
@@ -236,7 +222,6 @@ def test_the_difference_of_the_clocks_comes_from_the_banks_date() -> None:
 
 async def test_the_worst_check_is_the_status(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """A failing check makes the status 503."""
-    monkeypatch.setattr("ratesvc.web.ops.KEPT_S", -1.0)
     checks: dict[str, dict[str, Any]] = {"cbr:sheet": {"status": "pass", "observedValue": "2026-04-24"}}
     monkeypatch.setattr(served.service, "health", lambda: checks)
     for more, status, code in (
