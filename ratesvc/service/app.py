@@ -28,7 +28,7 @@ from ratesvc.service.publication import Publication, Publisher, Workers
 from ratesvc.service.refresh import Cycle, Refresher
 from ratesvc.service.schedule import BACKFILL_AGAIN_S, SOON_S, Schedule, Watchdog, next_poll_s
 from ratesvc.service.sync import Sync
-from ratesvc.service.telemetry import Telemetry
+from ratesvc.service.telemetry import Telemetry, watch
 from ratesvc.storage.embedded import Engine
 from ratesvc.storage.redis import Call, RedisConnection
 from ratesvc.storage.store import Store
@@ -103,6 +103,7 @@ class Service:
             clock_jumped=self._clock_jumped,
             died=self.telemetry.task_died,
         )
+        watch(self)
 
     async def __aenter__(self) -> Self:
         """Open everything, downward first, and serve the stored sheets."""

@@ -97,7 +97,6 @@ class Metrics(Collector):
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._routes: dict[str, Route] = {}
-        self._gauges: set[str] = set()
         labels = ("version", "revision", "python")
         build = Gauge("ratesvc_build_info", "Always 1.", labels, registry=self.registry)
         # The commit from which the package was built; in a clone there is no such file.
@@ -123,10 +122,8 @@ class Metrics(Collector):
         return Counter(f"ratesvc_{name}", f"{text}.", (label,), registry=self.registry)
 
     def watch(self, name: str, text: str, value: Callable[[], float]) -> None:
-        """Add a gauge that is read with the page; a second one of the same name is ignored."""
-        if name not in self._gauges:
-            self._gauges.add(name)
-            Gauge(f"ratesvc_{name}", text, registry=self.registry).set_function(value)
+        """Add a gauge that is read with the page."""
+        Gauge(f"ratesvc_{name}", text, registry=self.registry).set_function(value)
 
     def redis_call(self, call: Call) -> None:
         """Count one call to Redis."""

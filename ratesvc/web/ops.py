@@ -8,7 +8,7 @@ from ratesvc import __version__
 from ratesvc.render.json import encode
 from ratesvc.service.app import Service
 from ratesvc.service.schedule import BLOCKED_S
-from ratesvc.service.telemetry import CONTENT_TYPE, watch
+from ratesvc.service.telemetry import CONTENT_TYPE
 from ratesvc.web.problems import uncached
 from ratesvc.web.responses import Handler
 
@@ -19,7 +19,6 @@ PATHS = ("/livez", "/readyz", "/health", "/metrics")
 
 def routes(service: Service) -> dict[str, Handler]:
     """Path → handler."""
-    watch(service)
 
     async def livez(_: web.Request) -> web.Response:
         # While the loop is blocked, the prober's own timeout notices it. After that it gets this answer.
