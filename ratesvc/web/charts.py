@@ -58,7 +58,7 @@ async def _answered(service: Service, site: Site, path: str, request: web.Reques
     params, today, history = StrictParams(request, path), moscow_day(service.clock()), service.history
     asked = charted(params, service)
     wanted = SeriesParams(asked.codes, asked.days.since, asked.days.until)
-    shown = Shown(asked, params.language(), site, params.text("theme"), service.demo)
+    shown = Shown(asked, params.language(), site, params.text("theme"))
     long = Queue.of(series.points_of(history, wanted, today, MOST_POINTS)) is Queue.LONG
     queue = Queue.LONG if long else Queue.PAGES
 
@@ -93,7 +93,7 @@ def _refusal(service: Service, site: Site, path: str, request: web.Request, erro
     asked = Asked(codes, period, Days(since or usual.since, until or usual.until))
     theme = params.choice("theme", FRAME_THEMES) if path == FRAME else ""
     why = None if isinstance(error, BadRequest) else rate.reason(error, "", now, history.calendar)
-    shown = Shown(asked, params.language(), site, theme, service.demo)
+    shown = Shown(asked, params.language(), site, theme)
     return chart_page.refused(shown, history.codes(), error, why)
 
 

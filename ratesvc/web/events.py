@@ -99,22 +99,22 @@ async def _next(service: Service, site: Site, place: Place | None) -> tuple[Plac
             events = await service.events.after(place)
     except TimeoutError:
         return place, HEARTBEAT
-    chunk = b"".join(_written(event, site.public_url, demo=service.demo) for event in events)
+    chunk = b"".join(_written(event, site) for event in events)
     return (events[-1].place if events else place), chunk
 
 
 @lru_cache(MOST_SHEETS)
-def _written(news: Event, public_url: str, *, demo: bool = False) -> bytes:
+def _written(news: Event, site: Site) -> bytes:
     """One event. Its address names the revision, so that no cache on the way answers with an older one.
 
     A `reset` is about no sheet; its address is that of today's rates.
     """
-    document: dict[str, Any] = {"url": f"{public_url}/v1/rates"}
+    document: dict[str, Any] = {"url": f"{site.public_url}/v1/rates"}
     if news.sheet:
         day, number, _ = news.sheet
-        url = f"{public_url}/v1/rates/{day.isoformat()}?revision={number}"
+        url = f"{site.public_url}/v1/rates/{day.isoformat()}?revision={number}"
         document = {"effective_date": day, "revision": number, "url": url}
-    if demo:
+    if site.demo:
         document["demo"] = True
     return f"event: {news.kind}\nid: {news.place}\n".encode() + b"data: " + encode(document) + b"\n\n"
 

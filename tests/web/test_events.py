@@ -24,6 +24,7 @@ from processes import serving
 from ratesvc.config import Redis, Settings
 from ratesvc.domain.events import MOST_SHEETS, Event, Place, Stamp
 from ratesvc.domain.rates import Revision
+from ratesvc.render.page import Site
 from ratesvc.service import event_feed
 from ratesvc.storage.store import Store
 from ratesvc.web import connections, events
@@ -215,7 +216,7 @@ async def test_any_page_may_read_the_stream_and_no_proxy_keeps_it(settings: Sett
 def test_an_event_of_a_demo_says_so(demo: bool) -> None:
     place = Place.of(THURSDAY, [Stamp(THURSDAY)])
     for event in (Event("reset", None, place), Event("sheet", Stamp(THURSDAY), place)):
-        assert (b'"demo":true' in events._written(event, "https://rates.example", demo=demo)) is demo  # noqa: SLF001
+        assert (b'"demo":true' in events._written(event, Site("https://rates.example", demo))) is demo  # noqa: SLF001
 
 
 async def test_a_silent_stream_is_kept_alive(settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:

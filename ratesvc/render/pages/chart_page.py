@@ -71,7 +71,6 @@ class Shown:
     language: Language
     site: Site
     theme: str = ""
-    demo: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +102,7 @@ def answered(
 ) -> str:
     """The page about these rates, in which the `unconfirmed` days are missing; `codes` may be chosen."""
     language, indexed = shown.language, is_better_indexed(series)
-    drawing = Drawing(series, ChartLook(language, demo=shown.demo), indexed=indexed)
+    drawing = Drawing(series, ChartLook(language, demo=shown.site.demo), indexed=indexed)
     pictures = [(widest, drawing.resized(width, height)) for widest, width, height in PICTURES]
     figures = [_figure(code, drawing.rates.get(code, ()), language) for code in shown.asked.codes]
     step, days = _days(drawing.rates)

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from html import unescape
-from typing import Any
 
 import pytest
 from test_chart import CODES, parsed, several, sheets
@@ -24,11 +23,11 @@ SITE = Site("https://rates.example/of")
 TODAY = date(2026, 3, 31)
 
 
-def made(series: Mapping[str, Sequence[Point]], tag: str = "en", **more: Any) -> str:
+def made(series: Mapping[str, Sequence[Point]], tag: str = "en", *, demo: bool = False) -> str:
     """The page about a series, as text with tags."""
     days = [day for points in series.values() for day, _ in points] or [TODAY]
     asked = Asked(tuple(series), "year", Days(min(days), max(days)))
-    shown = Shown(asked, language_or_default(tag), SITE, **more)
+    shown = Shown(asked, language_or_default(tag), Site(SITE.public_url, demo))
     return unescape(answered(shown, {*CODES}, series, []))
 
 
