@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import date
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -23,11 +25,22 @@ from processes import free_port, serving
 from widget_harness import Live
 
 from ratesvc.config import Settings
+from ratesvc.render import contract
+from ratesvc.render.page import Site
+from ratesvc.web import dialects
 
 pytestmark = [pytest.mark.release, pytest.mark.slow]
 
 # A CDN's shield asks for so many addresses in the first second of a day, as docs/scale.md says.
 HERD = 500
+SITE = Site("http://x")
+# What dialects answer about all of history.
+LONG_OF_DIALECTS = [
+    *(f"{prefix}/scripts/XML_dynamic.asp" for prefix in ("", "/cbr")),
+    *(f"{prefix}/tsv/cb/{{numeric}}.tsv" for prefix in ("", "/exchangerate/v1", "/rbc", "/rbc/exchangerate/v1")),
+    *(f"{prefix}/eurofxref-hist{form}" for prefix in ("/ecb", "/stats/eurofxref") for form in (".csv", ".zip", ".xml")),
+    *("/frankfurter/v1/{when}", "/frankfurter/v2/rates", "/openexchangerates/api/time-series.json"),
+]
 HANGS = 0
 FIRST_BYTES = """async () => {
   const { body } = await fetch("/v1/events");
@@ -108,13 +121,20 @@ async def test_a_proxy_shows_strangers_neither_health_nor_figures(front: Front, 
 
 
 async def test_the_proxies_wait_longer_for_long_answers_only(settings: Settings, serve: Serve) -> None:
-    """Each beginning of an address that their configurations name is that of an address of ours; both name the same."""
+    """All name the same beginnings: those of each answer that may wait behind others, and of no other address."""
     (named,) = re.findall(r"use_backend long if .* beg (.*) }", SHIPPED.read_text("utf-8"))
     (in_caddy,) = re.findall(r"@long path (.*)", CADDYFILE.read_text("utf-8"))
-    assert [path.removesuffix("*") for path in in_caddy.split()] == named.split()
+    (in_nginx,) = re.findall(r"location ~\* \^/rates/\((v1.*)\) {", SHIPPED.with_name("nginx.conf").read_text("utf-8"))
+    starts = named.split()
+    assert [path.removesuffix("*") for path in in_caddy.split()] == starts
+    assert ["/v1/events", *(f"/{path}".replace("\\", "") for path in in_nginx.split("|"))] == starts
     async with serve(settings) as served:
-        known = addresses(served.service)
-    assert [start for start in named.split() if not any(path.startswith(start) for path in known)] == []
+        known = {*addresses(served.service), *dialects.routes(served.service, SITE)}
+    assert [start for start in starts if not any(path.startswith(start) for path in known)] == []
+    document = json.loads(contract.document(SITE, date(2026, 4, 24)))
+    answers = {path: str(one["get"]["responses"].get("503")) for path, one in document["paths"].items()}
+    long = [*LONG_OF_DIALECTS, *(path for path in answers if "busy" in answers[path])]
+    assert [path for path in long if path not in known or not path.startswith(tuple(starts))] == []
 
 
 def stand_in(state: dict[str, int], name: str) -> web.Application:
