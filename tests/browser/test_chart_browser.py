@@ -225,6 +225,37 @@ async def test_the_code_of_the_page_shows_the_chart_in_other_pages(browser: Brow
         await spy.page.wait_for_url(f"{origin}/chart?{MONTH}")
 
 
+RUNS = """all => all.map(one => {
+  const texts = document.createTreeWalker(one, NodeFilter.SHOW_TEXT), nodes = [];
+  while (texts.nextNode()) nodes.push(texts.currentNode);
+  const [first, last] = [nodes[0], nodes.at(-1)].map((node, end) => {
+    const seen = [...node.data].flatMap((sign, at) => /[^\\s\\p{Cf}]/u.test(sign) ? [at] : []);
+    const range = document.createRange();
+    range.setStart(node, seen.at(-end));
+    range.setEnd(node, seen.at(-end) + 1);
+    return range.getBoundingClientRect().x;
+  });
+  return first < last ? "right" : "left";
+})"""
+
+
+@pytest.mark.parametrize("screen", [DESK, PHONE])
+async def test_arabic_runs_to_the_left_and_english_beside_it_to_the_right(
+    browser: Browser, live: Live, screen: Any
+) -> None:
+    """Each day as it is read, day before month: in figures, table, box and picture. No English line is turned round."""
+    async with spying(browser, live.url, viewport=screen) as spy:
+        page = spy.page
+        await opened(spy, live, "/chart?codes=USD,EUR&period=month&lang=ar")
+        await page.get_by_role("slider").focus()
+        await page.evaluate("document.querySelector('.rows').parentNode.open = true")
+        for selector in (".figures .soft", "tbody time", ".tip > :first-child"):
+            assert {*await page.eval_on_selector_all(selector, RUNS)} == {"left"}, selector
+        await page.goto(f"{live.url}/chart.svg?codes=USD&since=2022-10-18&lang=ar&width=320&height=300")
+        for selector, way in ((".days text", "left"), (".small[lang=en]", "right")):
+            assert {*await page.eval_on_selector_all(selector, RUNS)} == {way}, selector
+
+
 CUT = """all => all.filter(one =>
   one.scrollWidth > one.clientWidth || one.scrollHeight > one.clientHeight + 1).length"""
 

@@ -154,13 +154,13 @@ def _notes(series: Mapping[str, Sequence[Point]], look: ChartLook, quote: str) -
     notes = [say(source)]
     in_roubles = series if quote == "RUB" else {code: series[code] for code in series if code == "RUB"}
     if any(points[0][0] < REDENOMINATION for points in in_roubles.values() if points):
-        day = look.language.day(REDENOMINATION)
+        day = look.language.isolated(look.language.day(REDENOMINATION))
         notes.append(say("Rates before {day} were in old roubles; here they are divided by 1,000.", day=day))
     if missing := [code for code, points in series.items() if not points]:
         notes.append(say("No rates for these days: {codes}.", codes=", ".join(missing)))
     if look.demo:
         notes.append(say("Demo: recorded rates, not today's rates."))
-    return [look.language.isolated(note) for note in notes]
+    return notes
 
 
 @dataclass(frozen=True, slots=True)
