@@ -167,6 +167,7 @@ async def test_without_javascript_there_is_the_same_chart(browser: Browser, live
         assert not await page.get_by_role("slider").is_visible()
         await page.get_by_text("Таблица").click()
         assert await page.is_visible("tbody")
+        assert await page.locator(".rows").evaluate("one => one.scrollWidth - one.clientWidth") == 0
         await page.select_option("#add", label="CNY · китайский юань")
         await page.get_by_role("button", name="Добавить").click()
         assert page.url.endswith("/chart?period=month&lang=ru&codes=USD%2CEUR%2CCNY")
