@@ -85,7 +85,8 @@ def _our_address(address: str, site: Site) -> tuple[str, MultiDict[str]]:
         same = given.origin() == own.origin() and given.raw_user is None
     except ValueError:
         same = False
-    path = given.path.removeprefix(own.path.rstrip("/")) if same else ""
+    # A slash at the end makes no other address, as everywhere.
+    path = (given.path.removeprefix(own.path.rstrip("/")).rstrip("/") or "/") if same else ""
     if path not in EMBEDDABLE:
         raise NotEmbeddable(f"url takes an address of this service, such as {example}.")
     return path, MultiDict(given.query)
