@@ -48,6 +48,7 @@ NOT_FOUND_HEADERS = own_page("home", img_src="'self'")
 SWITCHES = ("unit", "symbols", "head", "pending")
 OWN = {"heading": "own", "theme": "ground"}
 """Choice → the field for the host's own."""
+NO_SENTENCE_HAS = (*OWN, "updown")
 OF_ONE_LAYOUT = (*("columns", "decimals", "unit", "symbols", "head"), *("spark", "converter", "width", "height"))
 DOCS_HEADERS, GUIDE_HEADERS = own_page("docs", "docs", img_src="'self'"), own_page("docs", img_src="'self'")
 CATALOGUE = "/.well-known/api-catalog"
@@ -120,12 +121,13 @@ def _of_form(query: MultiMapping[str]) -> MultiMapping[str]:
     """
     if "was" not in query:
         return query
+    layout = query.get("layout", LAYOUTS[0])
     meant = [(name, query.get(own if query.get(name) == "own" else name, "")) for name, own in OWN.items()]
-    is_other = query["was"] != query.get("layout", LAYOUTS[0])
+    is_other = query["was"] != layout
     off = () if is_other else tuple((name, "0") for name in SWITCHES if name not in query)
-    left_out = (*OWN, *(OF_ONE_LAYOUT if is_other else ()))
-    kept = ((name, value) for name, value in query.items() if name not in left_out)
-    return MultiDict([*kept, *off, *meant])
+    kept = [*((name, value) for name, value in query.items() if name not in OWN), *off, *meant]
+    left_out = {*(OF_ONE_LAYOUT if is_other else ()), *(NO_SENTENCE_HAS if layout == "inline" else ())}
+    return MultiDict([(name, value) for name, value in kept if name not in left_out])
 
 
 def _notices(params: LenientParams, choice: Choice) -> tuple[Notice, ...]:

@@ -443,3 +443,11 @@ async def test_the_builder_says_what_it_does_not_show(live: Live, query: str, no
     """Instead of silently showing defaults."""
     found = re.findall('<p class="notice" role="status">(.*?)</p>', await text_of(live, f"/?{query}"))
     assert list(map(unescape, found)) == ([notice] if notice else [])
+
+
+async def test_a_sentence_has_no_choices_that_its_form_does_not_show(live: Live) -> None:
+    """After a table of his own colour a host gets a plain number: without the field he could not undo its ground."""
+    looks = "theme=own&ground=%23ffcc00&updown=none&heading=own&own=Rates"
+    target = f"{live.url}/?was=bar&layout=inline&codes=USD&{looks}&unit=1&symbols=1&lang=en"
+    async with aiohttp.ClientSession() as http, http.get(target, allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["Location"]) == (303, "?layout=inline&codes=USD&lang=en")
