@@ -233,7 +233,7 @@ https://{own}/embed ftp://{own}/embed file:///etc/passwd gopher://127.0.0.1:{tra
 data:text/html,x javascript:alert(1)
 http://169.254.169.254/latest/meta-data/ http://metadata.google.internal/ redis://127.0.0.1:{trap}/ unix:/tmp/s
 http://{own}/v1/rates http://{own}/livez http://{own}/embed/../v1/rates http://{own}/embed%2f.. http://{own}//embed
-http://{own}/%65mbed/ http://user:password@{own}:1/embed http://{own}:abc/embed http://{own}:99999/embed http://[ http://
+http://{own}/%65mbed/x http://user:password@{own}:1/embed http://{own}:abc/embed http://{own}:99999/embed http://[ http://
 """.split()  # noqa: SIM905 -- addresses hold commas and quotes
 
 
