@@ -11,7 +11,7 @@ import aiohttp
 import msgspec
 import pytest
 from aiohttp import web
-from conftest import Clock, Serve, Served, eventually
+from conftest import Clock, Serve, Served, eventually, unhurried
 from dates import FRIDAY, SATURDAY, THURSDAY
 from fake_bank import Bank, daily_xml, sheet, unavailable
 from listener import reading
@@ -131,6 +131,16 @@ async def test_a_sheet_that_was_confirmed_is_corrected_like_any_other(served: Se
 
 
 # Several replicas
+
+
+@pytest.mark.usefixtures("served")
+async def test_the_bank_is_asked_by_one_replica_alone(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """Also for corrections of the last week."""
+    bank.asked.clear()
+    async with serve(unhurried(settings)) as other:
+        await eventually(lambda: other.service.telemetry.last_cycle == Cycle("skipped"))
+        await other.service.poll()
+    assert bank.asked == []
 
 
 async def test_a_replica_that_cannot_reach_the_bank_does_not_keep_others_from_it(
@@ -264,6 +274,7 @@ async def test_a_document_that_is_admitted_later_leaves_quarantine(served: Serve
     for _ in range(4):
         await served.service.poll()
     assert [case.effective_date for case in await served.service.quarantine.cases()] == [SATURDAY]
+    assert fetching(served)["status"] == "warn"
     bank.english = None
     await served.service.poll()
     assert served.held(SATURDAY).raw == b""

@@ -64,6 +64,7 @@ SETTLED = (
     "/v1/rates/2026-03-20.csv",
     "/v1/rates/2026-04-15",
     "/v1/rates/2026-03-20/USD.txt",
+    "/v1/rates/2026-03-20?revision=1",
 )
 TODAYS = ("/v1/rates", "/widget", "/widget/frame", "/widget/card.svg")
 KEPT = {

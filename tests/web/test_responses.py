@@ -304,6 +304,7 @@ VARIANTS = """
 /v1/series?codes=USD&since=2026-04-01 - &until=2026-04-10 &fill=daily &group=month &quote_currency=EUR
 /v1/series.csv?codes=USD&since=2026-04-01 - &locale=ru &locale=en &fill=daily &lang=ru &group=month
 /v1/history.csv - ?codes=USD ?since=2026-04-01
+/v1/rates/2026-04- 18 19
 /v1/sheets - ?since=2026-04-01
 /currencylayer/live - ?source=EUR ?currencies=EUR
 /v1/convert?amount= 10&from=USD&to=EUR 10.00&from=USD&to=EUR 10&from=EUR&to=USD

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import cases
 import pytest
-from conftest import Clock, Served, eventually
-from fake_bank import Bank, sheet
+from conftest import Clock, Serve, Served, eventually
+from fake_bank import Bank, sheet, unavailable
 from wire import ask, get
 
-from ratesvc.domain.rates import InForce, Revision
+from ratesvc.config import Settings
+from ratesvc.domain.columns import Coverage
+from ratesvc.domain.history import History
+from ratesvc.domain.rates import InForce, Quote, Revision
+from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import UnknownCurrency
-from ratesvc.web.rates import check_listed
+from ratesvc.web.rates import check_listed, unconfirmed_days
 
 THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
+XDR = Quote("XDR", "960", "R01589", 1, Decimal("103.3893"), "СДР")
 AWAITED = ("2026-04-24T16:00:00+03:00", "2026-04-24T18:00:00+03:00")
 """When Saturday's sheet usually comes, and by when it is due."""
 
@@ -51,6 +57,7 @@ async def test_next_is_not_yet_set_until_the_bank_has_set_it(bank: Bank, served:
     status, headers, body = await served.get("/v1/rates/next")
     assert (status, read(body)["expected_at"], read(body)["due_at"]) == (404, *AWAITED)
     assert headers["Cache-Control"] == "no-store"
+    assert "2026-04-25" in read(body)["detail"]
     for path in ("/v1/rates/next.csv", "/v1/rates/next/USD.txt"):
         status, _, body = await served.get(path)
         assert (status, read(body)["expected_at"], read(body)["due_at"]) == (404, *AWAITED)
@@ -79,6 +86,50 @@ async def test_a_service_whose_sheet_is_missing_goes_on_and_says_so(served: Serv
     document = read((await served.get("/v1/rates"))[2])
     assert (document["effective_date"], document["next_overdue"], document["stale"]) == ("2026-04-24", True, True)
     assert (await served.get("/readyz"))[0] == 200
+
+
+async def test_a_clock_that_is_set_back_years_takes_nobodys_rates_away(served: Served, clock: Clock) -> None:
+    """Today is the day of the last publication then."""
+    clock.moment = clock.moment.replace(year=1990)
+    served.service.publish()
+    status, _, body = await served.get("/v1/rates?codes=USD")
+    assert (status, read(body)["effective_date"]) == (200, "2026-04-24")
+
+
+async def test_before_the_first_sheet_no_currency_is_unknown(bank: Bank, settings: Settings, serve: Serve) -> None:
+    """A reader that took USD for unknown would never ask again."""
+    bank.misbehave = unavailable
+    async with serve(settings) as served:
+        for path in (
+            "rates?codes=USD",
+            "series?codes=USD",
+            "convert?from=USD&to=RUB&amount=1",
+            "history.csv?codes=USD",
+        ):
+            status, headers, body = await served.get(f"/v1/{path}")
+            assert (status, read(body)["type"], "Retry-After" in headers) == (503, "urn:ratesvc:no_sheet", True), path
+
+
+async def test_a_currency_of_other_days_is_unknown_on_this_one(served: Served, bank: Bank, clock: Clock) -> None:
+    """The error names it, in whichever place it was asked for."""
+    bank.publish(replace(sheet(SATURDAY), quotes=(*sheet(SATURDAY).quotes, XDR)))
+    clock.moment = datetime(2026, 4, 24, 14, tzinfo=UTC)
+    await served.service.fetch(None)
+    paths = ("rates?quote_currency=XDR", "rates.csv?quote_currency=XDR", "rates/today/XDR.txt")
+    for path in (*paths, "convert?from=XDR&to=RUB&amount=1", "convert?from=RUB&to=XDR&amount=1"):
+        status, _, body = await served.get(f"/v1/{path}")
+        assert (status, read(body)["code"]) == (404, "XDR"), path
+        assert "The sheet of 2026-04-24 has no XDR." in read(body)["detail"]
+
+
+def test_a_range_names_thirty_days_that_it_lacks() -> None:
+    """Proxies refuse long headers. The last word says how many more there are."""
+    days = tuple(FRIDAY - timedelta(days=number) for number in range(31, 0, -1))
+    history = History(WorkCalendar())
+    for lacking, words in ((days[1:], str(days[-1])), (days, "1 more")):
+        history.coverage = Coverage(days[0], FRIDAY, lacking)
+        ((name, named),) = unconfirmed_days(history, days[0], FRIDAY)
+        assert (name, len(named.split(", ")), named.split(", ")[-1]) == ("Unconfirmed-Days", len(lacking), words)
 
 
 async def test_codes_select_rows_and_quote_gives_cross_rates(served: Served) -> None:
