@@ -15,6 +15,8 @@ from markupsafe import Markup, escape
 from ratesvc.render import png
 
 HTML = "text/html; charset=utf-8"
+LINK = "Bank of Russia official exchange rates"
+"""The words of a link to rates, and the title of a frame with some."""
 FRAME_STYLE = "border:0;max-width:100%"
 OLD_FRAME = f'frameborder="0" style="{FRAME_STYLE}"'
 """The looks of a frame for programs that leave out styles, as WordPress does, but not this old attribute."""

@@ -11,7 +11,7 @@ from yarl import URL
 
 from ratesvc.errors import BadRequest, NotEmbeddable, NotSupported
 from ratesvc.render.json import JSON, encode
-from ratesvc.render.page import OLD_FRAME, Site, iframe
+from ratesvc.render.page import LINK, OLD_FRAME, Site, iframe
 from ratesvc.render.pages import chart_page
 from ratesvc.render.pages.chart_page import Shown
 from ratesvc.render.widget import builder
@@ -50,8 +50,9 @@ async def _oembed(service: Service, site: Site, request: web.Request) -> Answer:
 
 def _of_a_widget(shown: Embedding, limits: LenientParams, site: Site) -> dict[str, object]:
     choice = _fitting(shown, limits)
-    code = builder.iframe(builder.embed_url(choice, site), choice, OLD_FRAME)
-    return _rich(choice.language.say(views.TITLE), code, (choice.size.width, choice.size.height), site)
+    size = choice.size.width, choice.size.height
+    code = iframe(builder.embed_url(choice, site), choice.language.say(LINK), size, OLD_FRAME)
+    return _rich(choice.language.say(views.TITLE), code, size, site)
 
 
 def _fitting(shown: Embedding, limits: LenientParams) -> Choice:

@@ -18,8 +18,7 @@ from processes import finished, free_port, serving
 from widget_harness import Host, Live, chromium, got, hosting, pasted
 
 from ratesvc.render.language import language_or_default
-from ratesvc.render.page import hashes
-from ratesvc.render.widget.builder import LINK
+from ratesvc.render.page import LINK, hashes
 
 pytestmark = pytest.mark.browser
 

@@ -25,6 +25,7 @@ from ratesvc.render.language import (
     language,
     language_or_default,
 )
+from ratesvc.render.page import LINK
 from ratesvc.render.widget import builder
 
 DAY = date(2026, 4, 25)
@@ -141,7 +142,7 @@ def test_more_languages_have_the_words_of_the_widget(tag: str) -> None:
     widget = files("ratesvc.render").joinpath("widget")
     sources = "".join(widget.joinpath(name).read_text("utf-8") for name in ("rows.py", "card.py", "fragment.py"))
     assert set(re.findall(r'\bsay\("(.+?)"', sources)) <= found.keys()
-    assert {builder.LINK, builder.LINK_IN_A_SENTENCE, builder.SENTENCE} <= found.keys()
+    assert {LINK, builder.LINK_IN_A_SENTENCE, builder.SENTENCE} <= found.keys()
     one = spoken(tag)
     assert (one.foreign, one.of_widget().foreign, one.of_widget().tag) == ("en", "", tag)
     assert one.say("Currency") == "Currency" != one.of_widget().say("Currency")

@@ -11,7 +11,7 @@ from ratesvc.domain.columns import Days
 from ratesvc.domain.rates import EXACT, FIRST_DAY, MOST_USED, REDENOMINATION, Change, plain, trimmed
 from ratesvc.errors import RatesvcError
 from ratesvc.render.language import NOTHING, PLACES, TRANSLATIONS, Language, language_or_default
-from ratesvc.render.page import Site, iframe, page
+from ratesvc.render.page import LINK, Site, iframe, page
 from ratesvc.render.pages.chart import MOST_CURRENCIES, STYLE, ChartLook, Drawing, is_better_indexed
 from ratesvc.render.pages.chart_layout import Point, px
 from ratesvc.render.pages.rate import Reason, choices, of_sentences
@@ -32,7 +32,6 @@ FRAME_EDGE, FRAME_GAP, FRAME_FOOT = 12, 8, 36
 """Pixels of chart-page.css: the edge of a frame, the gap between figures, what is below the picture."""
 FRAME_CELLS = ((148, 136), (200, 132))
 """The least width and the height of a figure in a frame for a phone, and in a wider one."""
-LINK = "Bank of Russia official exchange rates"
 
 MOST_ROWS = 420
 """Of the table: all sheets of a year, the weeks of eight years, or the months since 1992."""

@@ -19,8 +19,7 @@ from ratesvc.domain.rates import plain, trimmed
 from ratesvc.render import png
 from ratesvc.render.json import bank_page
 from ratesvc.render.language import TRANSLATIONS, Language, language, language_or_default
-from ratesvc.render.page import FRAME_STYLE, Site, hashes, page
-from ratesvc.render.page import iframe as frame_code
+from ratesvc.render.page import FRAME_STYLE, LINK, Site, hashes, iframe, page
 from ratesvc.render.widget import view as views
 from ratesvc.render.widget.fit import PADDING
 from ratesvc.render.widget.ground import rule
@@ -35,7 +34,6 @@ HEIGHTS = range(24, 4001)
 OEMBED_SIZES = range(1, 10_000)
 DEFAULT_GROUND = "#0b5cad"
 """What the field for an own colour begins with."""
-LINK = "Bank of Russia official exchange rates"
 LINK_IN_A_SENTENCE = "at the Bank of Russia rate"
 
 SENTENCE = "{unit} is {rate} at the Bank of Russia's rate."
@@ -302,11 +300,6 @@ def _jsx_style(declarations: str) -> str:
     pairs = (declaration.split(":", 1) for declaration in declarations.split(";"))
     named = ((re.sub("-(.)", lambda found: found[1].upper(), name), json.dumps(value)) for name, value in pairs)
     return f"{{{{ {', '.join(map(': '.join, named))} }}}}"
-
-
-def iframe(address: str, choice: Choice, looks: str = f'style="{FRAME_STYLE}"') -> str:
-    """A frame of this size, or narrower with its host; `looks` is the attribute that gives it its style."""
-    return frame_code(address, choice.language.say(LINK), (choice.size.width, choice.size.height), looks)
 
 
 def embed_url(choice: Choice, site: Site, *, sized: bool = False) -> str:
