@@ -27,6 +27,8 @@ from ratesvc.errors import BadDocument, FetchFailed, SourceError
 
 T = TypeVar("T")
 
+Read = Callable[[bytes], Sheet]
+"""Makes a sheet of a daily document, or raises BadDocument."""
 Failure = tuple[str, SourceError | BadDocument]
 """A mirror's host, and why it gave no document."""
 DAILY_PATH = "/scripts/XML_daily.asp"
@@ -137,24 +139,22 @@ class BankClient:
     async def __aexit__(self, *_: object) -> None:
         await self._session.close()
 
-    async def daily(
-        self, day: date, accept: Callable[[Sheet], object] | None = None, *, paced: bool = True
-    ) -> tuple[Sheet, bytes]:
-        """The sheet in force on `day` and its bytes, from the first mirror whose sheet passes `accept`.
+    async def daily(self, day: date, read: Read = parse_daily, *, paced: bool = True) -> tuple[Sheet, bytes]:
+        """The sheet in force on `day` and its bytes, from the first mirror that gives one which `read` takes.
 
-        For a day without a sheet the Bank answers with the earlier one in force: compare its date. `accept` raises
+        For a day without a sheet the Bank answers with the earlier one in force: compare its date. `read` raises
         BadDocument. A backfill is not `paced`: it has its own gap between requests. Raises FetchFailed.
         """
-        return await self._first(DAILY_PATH, {"date_req": _printed(day)}, _reading(accept), self._daily, paced=paced)
+        return await self._first(DAILY_PATH, {"date_req": _printed(day)}, read, self._daily, paced=paced)
 
-    async def newest(self, due: date, accept: Callable[[Sheet], object] | None = None) -> tuple[Sheet, bytes]:
+    async def newest(self, due: date, read: Read = parse_daily) -> tuple[Sheet, bytes]:
         """The newest sheet and its bytes, from the first mirror that has the sheet of `due` or a later one.
 
-        If none has it, the newest of all their sheets. `accept` is as in `daily`. Raises FetchFailed.
+        If none has it, the newest of all their sheets. `read` is as in `daily`. Raises FetchFailed.
         """
         failures: list[Failure] = []
         newest: tuple[Sheet, bytes] | None = None
-        async with aclosing(self._each(DAILY_PATH, {}, _reading(accept), self._daily, failures, paced=True)) as answers:
+        async with aclosing(self._each(DAILY_PATH, {}, read, self._daily, failures, paced=True)) as answers:
             async for sheet, raw in answers:
                 if newest is None or sheet.effective_date > newest[0].effective_date:
                     newest = sheet, raw
@@ -254,16 +254,6 @@ class BankClient:
         length = sum(len(cookie.key) + len(cookie.value) for cookie in self._cookies)
         if len(self._cookies) > MOST_COOKIES or length > LONGEST_COOKIES:
             self._cookies.clear()
-
-
-def _reading(accept: Callable[[Sheet], object] | None) -> Callable[[bytes], Sheet]:
-    def read(raw: bytes) -> Sheet:
-        sheet = parse_daily(raw)
-        if accept:
-            accept(sheet)
-        return sheet
-
-    return read
 
 
 async def _parsed(parse: Callable[[bytes], T], raw: bytes) -> T:

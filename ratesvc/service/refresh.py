@@ -222,9 +222,9 @@ class Refresher:
         """Ask for the sheet of a day, or the newest, and decide about it. Raises FetchFailed."""
         if day is None:
             due = self.history.calendar.due_by(self.clock())
-            sheet, raw = await self.client.newest(due, partial(self._check, day))
+            sheet, raw = await self.client.newest(due, partial(self._read, day))
         else:
-            sheet, raw = await self.client.daily(day, partial(self._check, day))
+            sheet, raw = await self.client.daily(day, partial(self._read, day))
             self._asked[day] = self._today()
         effective = sheet.effective_date
         if effective in draft.held_back:
@@ -300,7 +300,7 @@ class Refresher:
         draft, settled = _Draft(history), self._is_settled(day)
         try:
             # The series tell whether a short document is whole: the tables of 1992 had few rows.
-            document, raw = await self.client.daily(day, partial(self._check, day, fewest_rows=1), paced=False)
+            document, raw = await self.client.daily(day, partial(self._read, day, fewest_rows=1), paced=False)
         except FetchFailed as failure:
             admission, raw = _unreadable(day, failure)
         else:
@@ -363,10 +363,13 @@ class Refresher:
     def _now(self) -> datetime:
         return self.clock().replace(microsecond=0)
 
-    def _check(self, day: date | None, sheet: Sheet, fewest_rows: int = FEWEST_ROWS) -> None:
+    def _read(self, day: date | None, raw: bytes, fewest_rows: int = FEWEST_ROWS) -> Sheet:
+        """The sheet in an answer to the question for a day, or for the newest. Raises BadDocument."""
+        sheet = parse_daily(raw)
         check_sheet(sheet, self._today(), fewest_rows=fewest_rows)
         if day is not None and sheet.effective_date > day:
             raise BadDocument("date", f"asked for {day}, answered {sheet.effective_date}")
+        return sheet
 
 
 def _unreadable(day: date, failure: FetchFailed) -> tuple[Admission, bytes]:

@@ -14,6 +14,7 @@ from certificates import Authority
 from fake_bank import Bank, Misbehaviour, bank_running, daily_xml, sheet
 
 from ratesvc.bank.client import BankClient, Limits, Pace, trusted
+from ratesvc.bank.xml import parse_daily
 from ratesvc.domain.rates import Sheet
 from ratesvc.errors import BadDocument, FetchFailed
 
@@ -146,9 +147,11 @@ async def test_the_next_mirror_is_asked_when_one_fails(bank: Bank) -> None:
             bank.publish(sheet(DAY, shift=1))
             refused = sheet(DAY, shift=1)
 
-            def not_that(found: Sheet) -> None:
+            def not_that(raw: bytes) -> Sheet:
+                found = parse_daily(raw)
                 if found == refused:
                     raise BadDocument("core", "not that one")
+                return found
 
             assert (await client.newest(DAY, not_that))[0] == sheet(DAY)
 

@@ -74,7 +74,7 @@ async def main(good: str, other: str) -> None:
 async def read(mirror: str) -> str:
     async with BankClient([mirror], "spending", pace=Pace(None)) as client:
         try:
-            await client.newest(date.min, lambda _: None)
+            await client.newest(date.min)
         except FetchFailed as failure:
             return failure.kind
     return "accepted"

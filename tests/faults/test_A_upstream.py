@@ -301,7 +301,7 @@ async def test_A15_the_pace_holds_whatever_asks(bank: Bank, monkeypatch: pytest.
     begun = clock()
     async with BankClient([bank.url], "x", pace=Pace(6)) as client:
         for _ in range(8):
-            await client.newest(date.min, lambda _: None)
+            await client.newest(date.min)
             await client.daily_in_english(FRIDAY)
     # Of sixteen requests the thirteenth is sent two such minutes after the first.
     assert clock() - begun >= 0.5 * 2
@@ -391,10 +391,10 @@ async def test_A19_cookies_stay_with_their_host(bank: Bank) -> None:
         front.misbehave(answers(b"", b"Set-Cookie: secret=1", status=b"500 Oops"))
         mirror = other.url.replace("localhost", "127.0.0.1")
         async with BankClient([front.url, mirror], "x", pace=Pace(None)) as client:
-            await client.newest(date.min, lambda _: None)
+            await client.newest(date.min)
         front.misbehave(None)
         async with BankClient([front.url], "x", pace=Pace(None)) as client:
-            await client.newest(date.min, lambda _: None)
+            await client.newest(date.min)
         assert all(b"secret" not in head for head in (*front.heads, *other.heads))
 
 
