@@ -23,7 +23,6 @@ from ratesvc.domain.columns import Column, Coverage, Currency
 from ratesvc.domain.history import History, snapshot
 from ratesvc.domain.rates import Quote, Revision
 from ratesvc.domain.workdays import WorkCalendar
-from ratesvc.web.params import MOST_POINTS
 
 FETCHED = datetime(2026, 4, 24, 13, 20, 5, tzinfo=UTC)
 FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
@@ -154,7 +153,7 @@ def answer(name: str, address: str, now: datetime = MONDAY_NOON, held: History =
         if found := re.fullmatch("".join(parts), path):
             given = {**dict(parse_qsl(query, keep_blank_values=True)), **found.groupdict()}
             state = snapshot(held, now)
-            return ask(Request(held, state, "https://rates.example/base", given, MOST_POINTS, accept, DIALECTS))
+            return ask(Request(held, state, "https://rates.example/base", given, accept, DIALECTS))
     raise LookupError(f"{name} has no route for {address}")
 
 

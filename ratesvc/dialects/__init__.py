@@ -43,14 +43,13 @@ class Request:
     """One request: the parameters of its path and query, each once, and the sheets that answer it.
 
     Most dialects ignore parameters that they do not read. `accept` is the header Accept, `dialects` the names of all
-    dialects that are switched on, `most_points` the limit on an answer.
+    dialects that are switched on.
     """
 
     history: History
     snapshot: Snapshot
     public_url: str
     given: Mapping[str, str]
-    most_points: int
     accept: str = ""
     dialects: Collection[str] = ()
 
@@ -138,7 +137,7 @@ class Request:
     def check_size(self, currencies: int, days: Days, *, daily: bool = False) -> int:
         """The greatest count of points in the answer, up to today's sheet. Raises TooManyPoints."""
         until = min(days.until, max(self.snapshot.today, self.newest.effective_date))
-        return count_points(self.history, currencies, Days(days.since, until), self.most_points, daily=daily)
+        return count_points(self.history, currencies, Days(days.since, until), daily=daily)
 
     def per_base(
         self, base: str, codes: Sequence[str], days: Days, *, amount: Decimal = ONE, newest_first: bool = False

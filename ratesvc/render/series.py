@@ -20,6 +20,8 @@ from ratesvc.domain.rates import EXACT, OLD_IN_NEW, ONE, REDENOMINATION, in_new_
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.errors import HistoryLoading, TooManyPoints
 
+MOST_POINTS = 75_000
+"""The longest series: five currencies on every day since 1992, with a few years to come. Dialects have it, too."""
 AMOUNT_SIGNIFICANT = 28
 """Digits of a converted amount."""
 
@@ -46,25 +48,25 @@ class SeriesParams:
         return Days(self.since, self.until)
 
 
-def count_points(history: History, currencies: int, days: Days, most: int, *, daily: bool = False) -> int:
+def count_points(history: History, currencies: int, days: Days, *, daily: bool = False) -> int:
     """The greatest count of points: currencies × days, which are all days if `daily`, else days with a sheet.
 
-    Raises TooManyPoints if it is more than `most`, before anything is rendered.
+    Raises TooManyPoints if it is more than MOST_POINTS, before anything is rendered.
     """
     held = bisect_right(history.days, days.until) - bisect_left(history.days, days.since)
     count = max((days.until - days.since).days + 1 if daily else held, 0)
-    if currencies * count > most:
-        raise TooManyPoints(currencies, count, most)
+    if currencies * count > MOST_POINTS:
+        raise TooManyPoints(currencies, count, MOST_POINTS)
     return currencies * count
 
 
-def points_of(history: History, params: SeriesParams, today: date, most: int) -> int:
+def points_of(history: History, params: SeriesParams, today: date) -> int:
     """The greatest count of points of a series. Raises TooManyPoints."""
     if params.dates:
         return len(params.codes) * len(params.dates)
     daily = params.fill == "daily"
     until = last_set(history, params, today) if daily else min(params.until, today)
-    return count_points(history, len(params.codes), Days(params.since, until), most, daily=daily)
+    return count_points(history, len(params.codes), Days(params.since, until), daily=daily)
 
 
 def last_set(history: History, params: SeriesParams, today: date) -> date:

@@ -24,7 +24,7 @@ from ratesvc.render.widget.view import FRAME_THEMES
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Queue
 from ratesvc.web.caching import NO_STORE
-from ratesvc.web.params import MOST_POINTS, LenientParams, StrictParams
+from ratesvc.web.params import LenientParams, StrictParams
 from ratesvc.web.problems import problem_of
 from ratesvc.web.rates import known
 from ratesvc.web.responses import Answer, Handler
@@ -59,7 +59,7 @@ async def _answered(service: Service, site: Site, path: str, request: web.Reques
     asked = charted(params, service)
     wanted = SeriesParams(asked.codes, asked.days.since, asked.days.until)
     shown = Shown(asked, params.language(), site, params.text("theme"))
-    long = Queue.of(series.points_of(history, wanted, today, MOST_POINTS)) is Queue.LONG
+    long = Queue.of(series.points_of(history, wanted, today)) is Queue.LONG
     queue = Queue.LONG if long else Queue.PAGES
 
     def render() -> Body:
@@ -144,7 +144,7 @@ class _Picture:
         size = params.number("width"), params.number("height")
         self.look = chart.ChartLook(language, theme, *size, service.demo, title)
         self._scale = params.text("scale")
-        self.points = series.points_of(self._history, self.series, self._today, MOST_POINTS)
+        self.points = series.points_of(self._history, self.series, self._today)
 
     @property
     def key(self) -> Hashable:

@@ -16,7 +16,7 @@ from ratesvc.render.page import Site
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Queue
 from ratesvc.web.caching import NO_STORE, caching_until
-from ratesvc.web.params import MOST_POINTS, wants_packed
+from ratesvc.web.params import wants_packed
 from ratesvc.web.rates import Headers, unconfirmed_days
 from ratesvc.web.responses import Answer, Handler
 
@@ -70,7 +70,7 @@ async def _answer(
         # The publication that was asked keeps the body, because a later one may have other figures.
         publication, history = service.publisher.require(), service.history
         spoken = service.settings.dialects
-        content = ask(Request(history, publication.snapshot, site.public_url, given, MOST_POINTS, accept, spoken))
+        content = ask(Request(history, publication.snapshot, site.public_url, given, accept, spoken))
 
         def render() -> Body:
             headers = (*unconfirmed_days(history, Days(content.since, content.until)), *_policy(content.media))

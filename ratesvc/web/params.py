@@ -27,8 +27,6 @@ from ratesvc.render.widget.ground import colour
 from ratesvc.render.widget.view import Figures, Look, View
 from ratesvc.web.responses import weights
 
-MOST_POINTS = 75_000
-"""The longest series: five currencies on every day since 1992, with a few years to come. Dialects have it, too."""
 LONGEST_TAG = 35
 UNSEEN = frozenset("\u00a0\u00ad\u200c\u200d\u200e\u200f\u202f")
 """Honest characters that `isprintable` refuses: hard blanks, joiners in Persian and emoji, marks of direction."""

@@ -19,7 +19,7 @@ from ratesvc.render.series import SeriesParams
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Queue, Render
 from ratesvc.web.caching import caching_of, caching_until
-from ratesvc.web.params import MOST_POINTS, StrictParams
+from ratesvc.web.params import StrictParams
 from ratesvc.web.rates import check_listed, day_named, known, unconfirmed_days
 from ratesvc.web.responses import Answer, Handler
 
@@ -47,7 +47,7 @@ async def _many_days(service: Service, path: str, request: web.Request) -> Answe
     params = series_params(query, service)
     names, locale = query.given_language("lang"), query.given_language("locale")
     history, today = service.history, moscow_day(service.clock())
-    points = series.points_of(history, params, today, MOST_POINTS)
+    points = series.points_of(history, params, today)
 
     def render() -> Body:
         series.check_complete(history, params.days, today)

@@ -151,7 +151,7 @@ def test_daily_json_is_what_its_original_said(recordings: Path) -> None:
         pair = [(before, "Previous"), (day, "Value")]
         history = History(calendar, [Revision(mirrored(original, on, key), 1, learned) for on, key in pair])
         now = datetime.combine(day, time(9), UTC)
-        answer = DIALECT.routes["/daily_json.js"](Request(history, snapshot(history, now), "https://x.example", {}, 0))
+        answer = DIALECT.routes["/daily_json.js"](Request(history, snapshot(history, now), "https://x.example", {}))
         ours = json.loads(answer.write(), parse_float=Decimal)
         assert ours.pop("PreviousURL") == f"//x.example/cbr-xml-daily/archive/{before:%Y/%m/%d}/daily_json.js"
         assert original.pop("PreviousURL") == f"//www.cbr-xml-daily.ru/archive/{before:%Y/%m/%d}/daily_json.js"

@@ -16,7 +16,6 @@ from ratesvc.domain.rates import Snapshot
 from ratesvc.render import contract
 from ratesvc.render.json import PROBLEM_JSON
 from ratesvc.render.page import Site
-from ratesvc.web.params import MOST_POINTS
 
 CALLS = ("pwned()", "window['pw'+'ned']()", "top.pwned()", "self[`pwned`]``", "eval(atob('cHduZWQoKQ=='))")
 # § is where a call goes. The two at the end end a line, or turn it round, for real.
@@ -160,7 +159,7 @@ def foreign_spots(history: History, snapshot: Snapshot, url: str) -> Iterator[Sp
                 given = {**given, "day": "18"}
             noting = Noting(given | {name: IN_PATHS[name] for name in in_path & IN_PATHS.keys()})
             try:
-                answer = ask(Request(history, snapshot, url, noting, MOST_POINTS))
+                answer = ask(Request(history, snapshot, url, noting))
             except Refused as refused:
                 assert refused.status in {403, 406}, template  # noqa: PT017 -- these routes always refuse
                 continue

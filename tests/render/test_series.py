@@ -243,7 +243,7 @@ def test_dialects_round_once(
     history = held(base, quote)
     units = {code: dict(history.series(code, Days(FIRST, LAST))) for code in ("USD", "AAA", "BBB")}
     units["RUB"] = dict.fromkeys(history.days, ONE)
-    request = Request(history, cast("Snapshot", None), "", {}, 0)
+    request = Request(history, cast("Snapshot", None), "", {})
     for one, known in units.items():
         codes = sorted(units.keys() - {one})
         rows = list(request.per_base(one, codes, Coverage(FIRST, LAST), amount=amount))

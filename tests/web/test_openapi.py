@@ -30,9 +30,9 @@ from ratesvc.render.json import PROBLEM_JSON
 from ratesvc.render.language import TRANSLATIONS, catalogue
 from ratesvc.render.page import Site
 from ratesvc.render.pages import guides, reference
+from ratesvc.render.series import MOST_POINTS
 from ratesvc.render.widget import builder, card, releases, view
 from ratesvc.service.publication import Queue
-from ratesvc.web.params import MOST_POINTS
 from ratesvc.web.problems import EVERY_PROBLEM, PROBLEMS
 
 HOOKS = Path(__file__).parents[1].joinpath("schemathesis_hooks.py")
