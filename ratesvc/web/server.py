@@ -65,17 +65,16 @@ def _public(service: Service, site: Site) -> dict[str, Handler]:
 async def listening(service: Service) -> AsyncIterator[str]:
     """Serve while the context lasts; yields the address to open. Raises OSError when a port is taken."""
     server = service.settings.server
-    host = "localhost" if server.host in EVERYWHERE else server.host
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(_bound(server, server.port))
-        address = f"http://{host}:{listener.getsockname()[1]}"
+        address = _address(server, listener)
         site = Site((server.public_url or address).rstrip("/"), service.demo)
         if server.admin_port is None:
             app = build(service, site)
         else:
             app = _application(service, site, _public(service, site))
             admin = stack.enter_context(_bound(server, server.admin_port))
-            service.admin_url = f"http://{host}:{admin.getsockname()[1]}"
+            service.admin_url = _address(server, admin)
             probes = _application(service, site, ops.routes(service))
             await stack.enter_async_context(accepting(probes, admin))
         await stack.enter_async_context(accepting(app, listener, **_shortcuts(service)))
@@ -91,6 +90,11 @@ def _shortcuts(service: Service) -> dict[str, Any]:
         structlog.get_logger("ratesvc").warning("fast_path_off", aiohttp=aiohttp.__version__)
         return {"wrap": partial(remembering, service)}
     return {"wrap": partial(remembering, service), "install": partial(fast_path.install, service)}
+
+
+def _address(server: Server, listener: socket.socket) -> str:
+    port = listener.getsockname()[1]
+    return f"http://localhost:{port}" if server.host in EVERYWHERE else server.local_url(port)
 
 
 def _bound(server: Server, port: int) -> socket.socket:

@@ -8,13 +8,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
-from conftest import Serve, Served, eventually
+from conftest import Clock, Serve, Served, eventually, not_here
 
 from ratesvc.config import Settings
+from ratesvc.service.app import Service
 from ratesvc.web import connections
 from ratesvc.web.problems import not_found
+from ratesvc.web.server import listening
 
 PATHS = (
     *("/v1/rates", "/v1/rates?codes=USD", "/v1/rates/2026-04-24", "/v1/rates/2026-04-24.csv", "/v1/rates/next"),
@@ -41,6 +44,21 @@ async def test_probes_have_one_address(served: Served) -> None:
     """Front ends hide /health and /metrics by their exact addresses."""
     for path in ("/health", "/metrics", "/livez", "/readyz"):
         assert [(await served.get(address))[0] for address in (path, f"{path}/")] == [200, 404]
+
+
+async def test_an_address_of_ipv6_stands_in_brackets(settings: Settings, clock: Clock) -> None:
+    """All links begin with it, unless there is a public one."""
+    host = "0:0:0:0:0:0:0:1"
+    try:
+        socket.create_server((host, 0), family=socket.AF_INET6).close()
+    except OSError:
+        not_here("IPv6")
+    server = msgspec.structs.replace(settings.server, host=host, port=0, admin_port=0)
+    async with (
+        Service(msgspec.structs.replace(settings, server=server), clock=clock, scheduled=False) as service,
+        listening(service) as address,
+    ):
+        assert [str(url).rpartition(":")[0] for url in (address, service.admin_url)] == [f"http://[{host}]"] * 2
 
 
 class Wire(asyncio.Transport):
