@@ -91,7 +91,7 @@ class Service:
         self._sync = Sync(self.store, self.history, self._hold)
         # The Bank
         self.client = _client_of(settings, limits, pace or Pace.of(settings.poll_seconds), demo=demo)
-        self._refresher = Refresher(self.client, self.store, self.history, clock, waits=scheduled)
+        self._refresher = Refresher(self.client, self.store, self.history, clock, scheduled=scheduled)
         gap_s = settings.cbr.backfill_gap_seconds
         self._backfill = Backfill(self._refresher, gap_s, self._accept, partial(self._hold, ()))
         self._schedule = Schedule(

@@ -130,7 +130,7 @@ class Backfill:
         async with self._running:
             self.progress = Progress(0, 1, "which days are missing")
             try:
-                while not self._refresher.waits and not await self._store.backfill_lease.take():
+                while not self._refresher.scheduled and not await self._store.backfill_lease.take():
                     await self._store.backfill_lease.revoke()
                 await self._check_turn()
                 async with aclosing(self._steps(requested)) as steps:
@@ -196,7 +196,7 @@ class Backfill:
         if len(missing) > MOST_DAILY_DOCUMENTS:
             return None
         # A command also looks for ids that the catalogue or a document names, and that have no column.
-        if not self._refresher.waits and any(named.cbr_id not in columns for named in await self._currencies()):
+        if not self._refresher.scheduled and any(named.cbr_id not in columns for named in await self._currencies()):
             return None
         for record in later:
             if revision := self._history.of_date(record.effective_date):

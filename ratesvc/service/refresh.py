@@ -118,17 +118,23 @@ class Refresher:
     """Asks the Bank for daily documents, and admits and stores them."""
 
     def __init__(
-        self, client: BankClient, store: Store, history: History, clock: Callable[[], datetime], *, waits: bool = True
+        self,
+        client: BankClient,
+        store: Store,
+        history: History,
+        clock: Callable[[], datetime],
+        *,
+        scheduled: bool = True,
     ) -> None:
         """`clock` gives UTC.
 
-        A refresher that `waits` decides about an unconfirmed sheet at the next poll; that of a command decides at once.
+        A `scheduled` refresher decides about an unconfirmed sheet at the next poll; that of a command decides at once.
         """
         self.client = client
         self.store = store
         self.history = history
         self.clock = clock
-        self.waits = waits
+        self.scheduled = scheduled
         self._unconfirmed = UnconfirmedSheets(client)
         self._asked: dict[date, date] = {}
         """On which day each day was last asked for by its date."""
@@ -254,7 +260,7 @@ class Refresher:
     ) -> None:
         """Take the decision about a document into the draft. The second address may confirm an unconfirmed sheet."""
         if isinstance(admission, Unconfirmed):
-            admission = await self._unconfirmed.confirm(admission, at_once=settled or not self.waits)
+            admission = await self._unconfirmed.confirm(admission, at_once=settled or not self.scheduled)
         if isinstance(admission, Admitted):
             self._unconfirmed.sightings.pop(admission.sheet.effective_date, None)
             draft.admit(self._revision(admission, current), raw)

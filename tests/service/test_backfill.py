@@ -62,10 +62,10 @@ class Replica:
     client: BankClient
     clock: Clock
     columns: str
-    waits: bool = True
+    scheduled: bool = True
 
     def __post_init__(self) -> None:
-        self.refresher = Refresher(self.client, self.store, self.history, self.clock, waits=self.waits)
+        self.refresher = Refresher(self.client, self.store, self.history, self.clock, scheduled=self.scheduled)
         self.backfill = Backfill(self.refresher, 0, self.accept, lambda *filled: self.take((), *filled))
         self.sync = Sync(self.store, self.history, self.take)
 
@@ -79,7 +79,7 @@ class Replica:
 
     def command(self) -> Replica:
         """What a person runs beside it."""
-        return replace(self, waits=False)
+        return replace(self, scheduled=False)
 
     async def fetch_day(self, day: date | None) -> None:
         await self.accept(await self.refresher.ask(day))
