@@ -19,7 +19,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import ClassVar, Self
 
-from ratesvc.domain.history import NEAR, SETTLED, History
+from ratesvc.domain.history import NEAR, History
 from ratesvc.domain.rates import EXACT, FIRST_DAY, OLD_IN_NEW, ONE, REDENOMINATION, Revision, Sheet, rounded, unrounded
 from ratesvc.errors import BadDocument
 
@@ -200,11 +200,6 @@ def admit(
     if assessment.decision is Decision.QUARANTINE and not settled:
         return Quarantined(sheet, assessment)
     return Unconfirmed(sheet, assessment)
-
-
-def is_settled(effective: date, today: date, newest: date | None) -> bool:
-    """Whether a sheet is more than a week old and not the `newest` in memory."""
-    return newest is not None and effective < min(today - SETTLED, newest)
 
 
 def with_monthly(document: Sheet, composed: Sheet, recent: Recent) -> Sheet:

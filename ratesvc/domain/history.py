@@ -230,6 +230,10 @@ class History:
         is_certain = certain_date([effective], self.calendar, self.coverage, last)
         return self.of_date(self.days[index]) if is_certain else None
 
+    def is_settled(self, effective: date, today: date) -> bool:
+        """Whether a sheet is more than a week old and earlier than the newest one that is held."""
+        return bool(self.days) and effective < min(today - SETTLED, self.days[-1])
+
     def settled_before(self, today: date) -> date:
         """The sheets in force before this day no longer change: the day of the newest sheet older than a week."""
         index = bisect_left(self.days, today - SETTLED)

@@ -23,7 +23,6 @@ from ratesvc.bank.admission import (
     Unconfirmed,
     admit,
     check_sheet,
-    is_settled,
     with_monthly,
 )
 from ratesvc.bank.client import BankClient
@@ -248,12 +247,9 @@ class Refresher:
                 draft.admit(replace(current, sheet=sheet), raw)
             return
         # A backfill compares an unconfirmed day with the series.
-        settled = self._is_settled(effective) and effective not in self.history.unconfirmed
+        settled = self.history.is_settled(effective, self._today()) and effective not in self.history.unconfirmed
         admission = admit(sheet, draft.recent(effective), current.sheet if current else None, settled=settled)
         await self._decide(admission, raw, draft, current, settled=settled)
-
-    def _is_settled(self, effective: date) -> bool:
-        return is_settled(effective, self._today(), self.history.days[-1] if self.history.days else None)
 
     async def _decide(
         self, admission: Admission, raw: bytes, draft: _Draft, current: Revision | None, *, settled: bool
@@ -303,7 +299,7 @@ class Refresher:
         `composed` is the sheet that the series give; it is the second document of a settled day. Returns None if the
         Bank answers with an earlier sheet. Raises FetchFailed if no mirror answers.
         """
-        draft, settled = _Draft(history), self._is_settled(day)
+        draft, settled = _Draft(history), self.history.is_settled(day, self._today())
         try:
             # The series tell whether a short document is whole: the tables of 1992 had few rows.
             document, raw = await self.client.daily(day, partial(self._read, day, fewest_rows=1), paced=False)

@@ -25,7 +25,6 @@ from ratesvc.bank.admission import (
     admit,
     assess,
     check_sheet,
-    is_settled,
     suspect_days,
 )
 from ratesvc.config import Calendar
@@ -440,15 +439,6 @@ def test_a_person_releases_anything() -> None:
     assert isinstance(found, Admitted)
     assert found.flags[-1] == "released"
     assert "power_of_ten" in found.flags
-
-
-def test_a_sheet_is_settled_a_week_later_unless_it_is_the_newest() -> None:
-    """The newest, however old, may still be corrected any minute, as may tomorrow's."""
-    week, month = FRIDAY - timedelta(days=7), FRIDAY - timedelta(days=30)
-    assert [is_settled(day, FRIDAY, FRIDAY) for day in (week - ONE_DAY, week)] == [True, False]
-    assert [is_settled(day, FRIDAY, month) for day in (month - ONE_DAY, month)] == [True, False]
-    assert not is_settled(SATURDAY, FRIDAY, SATURDAY)
-    assert not is_settled(month, FRIDAY, None)
 
 
 # Composed sheets

@@ -382,6 +382,15 @@ def test_what_every_replica_knows_stays_under_its_number(
         assert values(held) == numbers
 
 
+def test_a_sheet_is_settled_a_week_later_unless_it_is_the_newest() -> None:
+    """The newest, however old, may still be corrected any minute, as may tomorrow's."""
+    week, month = FRIDAY - timedelta(days=7), FRIDAY - timedelta(days=30)
+    assert [holding(FRIDAY).is_settled(day, FRIDAY) for day in (week - ONE_DAY, week)] == [True, False]
+    assert [holding(month).is_settled(day, FRIDAY) for day in (month - ONE_DAY, month)] == [True, False]
+    assert not holding(SATURDAY).is_settled(SATURDAY, FRIDAY)
+    assert not holding().is_settled(month, FRIDAY)
+
+
 def test_a_revision_is_shown_beside_what_was_known_then() -> None:
     """The sheet before it as it read when this one was fetched, whatever was corrected later."""
     thursdays = [dollar(THURSDAY, n, f"8{n}.0000", hour=10 * n) for n in (1, 2, 3)]
