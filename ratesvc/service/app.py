@@ -298,11 +298,6 @@ class Service:
             yield progress
 
     @property
-    def history_loading(self) -> bool:
-        """Whether a part of history has not been fetched yet."""
-        return self.history.is_loading(self.clock())
-
-    @property
     def backfilling(self) -> Progress | None:
         """The current step of the backfill; None if none runs."""
         return self._backfill.progress

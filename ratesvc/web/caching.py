@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, time
 
 from ratesvc.domain.rates import FIRST_DAY, InForce, Snapshot
 from ratesvc.domain.workdays import ONE_DAY, at, moscow_day
 from ratesvc.service.app import Service
-
-MIDNIGHT = datetime.min.time()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +72,7 @@ def changes_at(snapshot: Snapshot, now: datetime) -> datetime:
 
 def midnight(now: datetime) -> datetime:
     """The next one in Moscow."""
-    return at(moscow_day(now) + ONE_DAY, MIDNIGHT)
+    return at(moscow_day(now) + ONE_DAY, time.min)
 
 
 def _left(now: datetime, until: datetime) -> int:

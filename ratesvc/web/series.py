@@ -18,7 +18,7 @@ from ratesvc.render import json, series, tables
 from ratesvc.render.series import SeriesParams
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Queue, Render
-from ratesvc.web.caching import caching_of, caching_until
+from ratesvc.web.caching import RATES, caching_of, caching_until
 from ratesvc.web.params import StrictParams
 from ratesvc.web.rates import check_listed, day_named, known, unconfirmed_days
 from ratesvc.web.responses import Answer, Handler
@@ -83,7 +83,7 @@ async def _currencies(service: Service, request: web.Request) -> Answer:
         return Body(json.currencies(service.history, language, demo=service.demo), json.JSON)
 
     body = service.publisher.require().body(("currencies", language.tag), render)
-    return Answer(body, caching_until(service, moscow_day(service.clock())))
+    return Answer(body, RATES)
 
 
 async def long_answer(
