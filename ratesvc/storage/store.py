@@ -286,13 +286,13 @@ class Store:
         """Those of other replicas, and "connected" after each connection, because some may have been lost before it."""
         async with self.connection.call("listen") as redis, redis.pubsub() as listener:
             await listener.subscribe(self._channel)
-            outages = self.connection.outages
+            outage = self.connection.outage
             while True:
                 message = await listener.get_message(timeout=LISTEN_S)
                 if message is None:
-                    # Silence says nothing about a connection. If another call failed meanwhile, begin anew.
-                    if self.connection.outages > outages:
-                        raise StoreUnavailable("Redis: silent since another call failed", "connection")
+                    # Silence says nothing about a connection. If another call failed meanwhile, so did this one.
+                    if (failed := self.connection.outage) and failed is not outage:
+                        raise StoreUnavailable(str(failed), failed.kind)
                 elif message["type"] != "message":
                     yield "connected"
                 elif not message["data"].endswith(self._name.encode()):

@@ -223,29 +223,34 @@ async def test_what_redis_lost_is_written_again(row: str, stage: OverRedis) -> N
 
 @pytest.mark.timed
 async def test_C2_stopped_and_continued(stage: OverRedis) -> None:
-    """Redis hangs: no request waits half a second, no tick a second, and 2 s after it goes on it is used."""
-    async with stage.seeded() as served:
-        statuses = {path: (await served.get(path))[0] for path in KINDS}
-        assert {path for path in KINDS if statuses[path] != 200} == {"/v1/rates/next"}
-        async with Lag() as lag, under_load(served) as load:
-            stage.own.signal(signal.SIGSTOP)
-            begun = time.monotonic()
-            await eventually(lambda: served.redis_is("warn"))
-            await eventually(lambda: time.monotonic() - begun >= STOPPED_S, patience_s=STOPPED_S + PATIENCE_S)
-            await load.ends()
-        assert max(load.during) < 0.5 * patience() + lag.longest_s
-        for path in KINDS:
-            before = time.monotonic()
-            assert (await served.get(path))[0] == statuses[path], path
-            assert time.monotonic() - before < 0.5 * patience(), path
-        for _ in range(6):
-            before = time.monotonic()
-            await served.service.tick()
-            # The heartbeat's own tick may be before this one in the lock, and waits as long.
-            assert time.monotonic() - before < 2 * 0.45 * patience()
-            assert not served.service.store.connection.up
-        stage.own.signal(signal.SIGCONT)
-        await stage.is_used_again(served)
+    """Redis hangs: no request waits half a second, no tick a second, and 2 s after it goes on it is used.
+
+    The log says once that it is silent, and once that it is back.
+    """
+    with capture_logs() as logged:
+        async with stage.seeded() as served:
+            statuses = {path: (await served.get(path))[0] for path in KINDS}
+            assert {path for path in KINDS if statuses[path] != 200} == {"/v1/rates/next"}
+            async with Lag() as lag, under_load(served) as load:
+                stage.own.signal(signal.SIGSTOP)
+                begun = time.monotonic()
+                await eventually(lambda: served.redis_is("warn"))
+                await eventually(lambda: time.monotonic() - begun >= STOPPED_S, patience_s=STOPPED_S + PATIENCE_S)
+                await load.ends()
+            assert max(load.during) < 0.5 * patience() + lag.longest_s
+            for path in KINDS:
+                before = time.monotonic()
+                assert (await served.get(path))[0] == statuses[path], path
+                assert time.monotonic() - before < 0.5 * patience(), path
+            for _ in range(6):
+                before = time.monotonic()
+                await served.service.tick()
+                # The heartbeat's own tick may be before this one in the lock, and waits as long.
+                assert time.monotonic() - before < 2 * 0.45 * patience()
+                assert not served.service.store.connection.up
+            stage.own.signal(signal.SIGCONT)
+            await stage.is_used_again(served)
+            assert of_the_store(logged) == ["store_unavailable", "store_back"]
 
 
 @pytest.mark.timed

@@ -321,7 +321,7 @@ async def test_a_damaged_answer_is_a_trouble_whatever_redis_py_makes_of_it(answe
         with pytest.raises(StoreUnavailable) as caught:
             async with connection.call("get") as redis:
                 await redis.get("a")
-        assert (connection.up, connection.outages) == (False, 1)
+        assert (connection.up, connection.outage) == (False, caught.value)
         assert (calls[0].operation, calls[0].trouble) == ("get", caught.value)
 
 
