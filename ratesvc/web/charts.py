@@ -59,15 +59,16 @@ async def _answered(service: Service, site: Site, path: str, request: web.Reques
     asked = charted(params, service)
     wanted = SeriesParams(asked.codes, asked.days.since, asked.days.until)
     shown = Shown(asked, params.language(), site, params.text("theme"))
-    long = Queue.of(series.points_of(history, wanted, today)) is Queue.LONG
-    queue = Queue.LONG if long else Queue.PAGES
+    series.points_of(history, wanted, today)  # raises TooManyPoints
 
     def render() -> Body:
         rates = {code: series.dated_rates(history, code, wanted, today) for code in asked.codes}
         unconfirmed = history.unconfirmed_in(wanted.days)
         return html(chart_page.answered(shown, history.codes(), rates, unconfirmed), *_headers(site, path))
 
-    return await long_answer(service, ("page", path, shown), wanted.days, render, queue, packed=params.packed)
+    # It draws three pictures, so no widget waits behind it.
+    key, queue = ("page", path, shown), Queue.PICTURES
+    return await long_answer(service, key, wanted.days, render, queue, packed=params.packed)
 
 
 def charted(params: StrictParams, service: Service) -> Asked:

@@ -236,6 +236,17 @@ async def test_long_answers_of_dialects_wait_among_the_long_ones(
     assert queues == [Queue.LONG]
 
 
+async def test_a_page_with_a_chart_waits_among_the_pictures(whole: Served, held_up: threading.Event) -> None:
+    """It draws its lines in three sizes. No widget and no other page waits for it."""
+    asked = (f"{DAILY}USD", "/chart?period=month", "/chart/frame?since=2026-04-23")
+    slow = [asyncio.create_task(whole.get(path)) for path in asked]
+    await eventually(lambda: whole.service.workers.waiting == {Queue.LONG: 1, Queue.PICTURES: 2})
+    for path in ("/widget?heading=small", "/?heading=small"):
+        assert (await whole.get(path))[0] == 200
+    held_up.set()
+    assert [status for status, _, _ in await asyncio.gather(*slow)] == [200, 200, 200]
+
+
 async def test_a_thread_that_renders_gives_way_soon(bank: Bank, settings: Settings, serve: Serve) -> None:
     """Five times as soon as with Python's own interval, which is restored at the end."""
     before = sys.getswitchinterval()
