@@ -74,6 +74,8 @@ async def test_the_form_stays_as_it_was_where_something_is_wrong(served: Served)
     assert '<option value="EUR,CNY,USD">' in text
     assert 'name="since" value="2026-04-23"' in text
     assert '<details class="own chosen" open>' in text
+    text = await page(served, "/chart?codes=EUR&since=2026-04-24&until=2026-04-23&lang=ru", 400)
+    assert "Первый день не может быть позже последнего." in text
     text = await page(served, "/chart?codes=XQZ&period=5years", 404)
     assert re.findall(r'period=(\w+)&lang=en" aria-current', text) == ["5years"]
 
