@@ -15,7 +15,7 @@ from fake_bank import Bank, sheet, unavailable
 from wire import ask, get
 
 from ratesvc.config import Settings
-from ratesvc.domain.columns import Coverage
+from ratesvc.domain.columns import Coverage, Days
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import InForce, Quote, Revision
 from ratesvc.domain.workdays import WorkCalendar
@@ -128,7 +128,7 @@ def test_a_range_names_thirty_days_that_it_lacks() -> None:
     history = History(WorkCalendar())
     for lacking, words in ((days[1:], str(days[-1])), (days, "1 more")):
         history.coverage = Coverage(days[0], FRIDAY, lacking)
-        ((name, named),) = unconfirmed_days(history, days[0], FRIDAY)
+        ((name, named),) = unconfirmed_days(history, Days(days[0], FRIDAY))
         assert (name, len(named.split(", ")), named.split(", ")[-1]) == ("Unconfirmed-Days", len(lacking), words)
 
 
