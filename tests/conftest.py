@@ -47,7 +47,7 @@ from ratesvc.storage.store import Store
 from ratesvc.web import dialects
 from ratesvc.web.server import build, listening
 
-pytest_plugins = ["guardian", "guarded", "widget_harness"]
+pytest_plugins = ["guardian", "guarded", "processes", "widget_harness"]
 
 # With LONG_FAULTS=1 fault tests run for the time and number of the table, else for as much as shows the same.
 LONG = bool(os.environ.get("LONG_FAULTS"))

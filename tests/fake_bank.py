@@ -130,6 +130,29 @@ class Bank:
             self.edit(request, answer)
         return answer
 
+    def hangs(self, script: str = "") -> asyncio.Event:
+        """It answers nobody, or nobody who asks for this script, until the event is set."""
+        over = asyncio.Event()
+
+        async def answer_late(request: web.Request) -> web.StreamResponse:
+            if request.path.endswith(script):
+                await over.wait()
+            return await self.honest(request)
+
+        self.misbehave = answer_late
+        return over
+
+    def refuses(self, *days: date) -> None:
+        """It answers 500 to whoever asks for these days."""
+        refused = {f"{day:%d/%m/%Y}" for day in days}
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            if request.query.get("date_req") in refused:
+                raise web.HTTPInternalServerError
+            return await self.honest(request)
+
+        self.misbehave = answer
+
     def _daily(self, request: web.Request) -> bytes:
         """The last sheet up to the requested day, or the newest one. Without a document it comes from the series."""
         text = request.query.get("date_req")

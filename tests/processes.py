@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
+import pytest
 from conftest import PATIENCE_S, eventually, program
 
 from ratesvc.storage.embedded import find_server
@@ -169,6 +170,14 @@ async def serving(folder: Path, *arguments: str, **variables: str) -> AsyncItera
     """`ratesvc serve` on a free port. It is killed at the end of the context."""
     async with serving_by((), folder, *arguments, **variables) as program:
         yield program
+
+
+@pytest.fixture
+async def demo(tmp_path: Path) -> AsyncIterator[Program]:
+    """`ratesvc serve --demo`, which is ready."""
+    async with serving(tmp_path, "--demo") as running:
+        await running.ready()
+        yield running
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import in_faults, missing, program
-from fronts import unlimited
+from fronts import nginx
 from playwright.async_api import Browser, Page
 from processes import finished, free_port, serving
 from widget_harness import Host, Live, chromium, got, hosting, pasted
@@ -151,7 +151,7 @@ async def test_a_strict_host_of_a_service_under_a_prefix(key: str, tmp_path: Pat
     public_url = f"http://пример.рф:{port}/rates"
     async with (
         serving(tmp_path, "--demo", RATESVC_PUBLIC_URL=public_url) as service,
-        unlimited(tmp_path, service.url, port=port),
+        nginx(tmp_path, service.url, port=port),
         hosting() as host,
         chromium("--host-resolver-rules=MAP xn--e1afmkfd.xn--p1ai 127.0.0.1") as browser,
     ):

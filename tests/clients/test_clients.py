@@ -23,7 +23,7 @@ from client_lines import LINES, line
 from conftest import Clock, Serve, Served, eventually, missing, program, unhurried
 from fake_bank import Bank, daily_xml, sheet, workdays
 from figures import INDENTED
-from processes import Program, finished, ran, serving
+from processes import Program, finished, ran
 
 from ratesvc.config import Settings
 from ratesvc.domain.rates import Quote, Sheet
@@ -356,31 +356,31 @@ async def test_prebid(served: Served, npm_clients: Path) -> None:
         assert found["rates"][pair] == float((await ours(served, base))[quote]), pair
 
 
-async def knows_all(demo: Program) -> bool:
-    return bool(json.loads((await demo.get("/v1/currencies"))[2])["complete"])
+@pytest.fixture
+async def demo(demo: Program) -> Program:
+    """With its history loaded."""
+
+    async def knows_all() -> bool:
+        return bool(json.loads((await demo.get("/v1/currencies"))[2])["complete"])
+
+    await eventually(knows_all)
+    return demo
 
 
-async def test_pandas_finds_the_rate_of_each_document(python_clients: Path, tmp_path: Path) -> None:
+async def test_pandas_finds_the_rate_of_each_document(python_clients: Path, demo: Program, tmp_path: Path) -> None:
     """The guide's lines print what it shows."""
     block, shown = re.findall(r"```python\n(import pandas\n.*?)```\n\n```text\n(.*?)```", GUIDE, re.DOTALL)[0]
-    async with serving(tmp_path, "--demo") as demo:
-        await demo.ready()
-        await eventually(lambda: knows_all(demo))
-        code, out, err = await run(
-            python_clients, "-c", block.replace("http://localhost:8080", demo.url), timeout_s=ASK_S, folder=tmp_path
-        )
+    block = block.replace("http://localhost:8080", demo.url)
+    code, out, err = await run(python_clients, "-c", block, timeout_s=ASK_S, folder=tmp_path)
     assert (code, out) == (0, shown), err
 
 
-async def test_a_spreadsheet_finds_the_rate_of_each_document(tmp_path: Path) -> None:
+async def test_a_spreadsheet_finds_the_rate_of_each_document(demo: Program, tmp_path: Path) -> None:
     """Gnumeric stands for the others: the guide's formula over its table, a Sunday and a currency that is not there."""
     convert = program("ssconvert")
     (formula,) = re.findall(r"Google Sheets \| `(=SUMIFS.*)`", GUIDE)
-    async with serving(tmp_path, "--demo") as demo:
-        await demo.ready()
-        await eventually(lambda: knows_all(demo))
-        path = "/v1/series.csv?codes=USD,EUR&since=2022-11-17&until=2022-11-21&fill=daily"
-        (tmp_path / "rates.csv").write_bytes((await demo.get(path))[2])
+    path = "/v1/series.csv?codes=USD,EUR&since=2022-11-17&until=2022-11-21&fill=daily"
+    (tmp_path / "rates.csv").write_bytes((await demo.get(path))[2])
     asked = [("2022-11-18", "USD"), ("2022-11-20", "EUR"), ("2022-11-18", "CNY")]
     rows = (
         f'{day},{code},"{formula.replace("2,", f"{n},").replace("2)", f"{n})")}"'

@@ -4,37 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import re
-import ssl
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Self
 
 import aiohttp
-import pytest
-from conftest import PATIENCE_S, eventually, program
+from conftest import PATIENCE_S, eventually
 from fake_bank import Bank, around_today
+from fronts import UNLIMITED, client
 from invariant import Invariant, Shown
-from processes import Program, environment, free_port, serving_by, started
+from processes import Program, free_port, serving_by
 from sheets import truth_of
 
 from ratesvc.domain.workdays import moscow_day, utc_now
 
-SHIPPED = Path(__file__).parents[2] / "deploy" / "haproxy.cfg"
-CADDYFILE = SHIPPED.with_name("Caddyfile")
 NEXT = "/v1/rates/next"
 PATHS = ("/v1/rates", "/v1/rates/today", NEXT, "/v1/rates?lang=ru")
-NO_LIMIT = 10**9
-
-
-Front = Callable[..., AbstractAsyncContextManager[str]]
-"""A proxy in front of replicas: a folder and their addresses → its own address."""
 
 
 def shared_by(bank: Bank, redis_url: str, **variables: str) -> dict[str, str]:
@@ -48,79 +37,6 @@ def shared_by(bank: Bank, redis_url: str, **variables: str) -> dict[str, str]:
     }
 
 
-@asynccontextmanager
-async def proxy(
-    folder: Path, *replicas: str, at_most: int | None = None, replaced: Mapping[str, str] = MappingProxyType({})
-) -> AsyncIterator[str]:
-    """HAProxy with the shipped configuration and the addresses of these replicas. Yields its own address.
-
-    It adds which replica answered, and allows one address `at_most` requests in ten seconds, where that is given.
-    """
-    port = free_port()
-    servers = "\n".join(f"    server replica{n} {url.removeprefix('http://')}" for n, url in enumerate(replicas))
-    servers += "\n    http-response set-header X-Replica %s"
-    text = SHIPPED.read_text("utf-8")
-    for pattern, replacement, times in (
-        (r"^    server-template .*$", servers, 3),
-        (r"bind :8080", f"bind 127.0.0.1:{port}", 1),
-        (r"req_rate\(0\) gt ([0-9]+)", f"req_rate(0) gt {at_most}" if at_most else r"\g<0>", 1),
-        *((re.escape(before), after, 1) for before, after in replaced.items()),
-    ):
-        text, found = re.subn(pattern, replacement, text, flags=re.MULTILINE)
-        assert found == times, pattern
-    config = folder / "haproxy.cfg"
-    config.write_text(text, "utf-8")
-    async with started(port, program("haproxy"), "-db", "-f", str(config), log=folder / "haproxy.log"):
-        yield f"http://127.0.0.1:{port}"
-
-
-@asynccontextmanager
-async def caddy(
-    folder: Path,
-    *replicas: str,
-    http_port: int = 0,
-    named: bool = True,
-    replaced: Mapping[str, str] = MappingProxyType({}),
-) -> AsyncIterator[str]:
-    """The same with Caddy, for https://localhost, with a certificate of its own authority: see `trust`.
-
-    `named` adds which replica answered.
-    """
-    port, addresses = free_port(), [url.removeprefix("http://") for url in replicas]
-    ports = f"\thttp_port {http_port or free_port()}\n\thttps_port {port}\n"
-    own = {"\n{\n": f"\n{{\n\tadmin off\n\tskip_install_trust\n\tdefault_bind 127.0.0.1\n{ports}"}
-    if named:
-        words = ["{rp.upstream.hostport}", *(f"{one} replica{n}" for n, one in enumerate(addresses))]
-        own["(replicas) {\n"] = "(replicas) {\n" + "".join(f"\theader_down X-Replica {one}\n" for one in words)
-    text = CADDYFILE.read_text("utf-8")
-    for shipped, ours in {**own, **replaced}.items():
-        assert text.count(shipped) == 1, shipped
-        text = text.replace(shipped, ours)
-    config = folder / "Caddyfile"
-    config.write_text(text, "utf-8")
-    given = {"XDG_DATA_HOME": str(folder), "DOMAIN": "localhost", "RATES": " ".join(addresses)}
-    command = (program("caddy"), "run", "--config", str(config))
-    url = f"https://localhost:{port}"
-    async with started(port, *command, variables=environment(folder, **given), log=folder / "caddy.log"):
-        await eventually(lambda: root_of(folder).exists())
-        await eventually(lambda: answers_with(url, "/health", 404, trust(folder)))
-        yield url
-
-
-HAPROXY = partial(proxy, at_most=NO_LIMIT)
-FRONTS = [pytest.param(HAPROXY, id="haproxy"), pytest.param(caddy, id="caddy", marks=pytest.mark.faults)]
-
-
-def root_of(folder: Path) -> Path:
-    """The certificate of the authority of Caddy in this folder."""
-    return folder / "caddy" / "pki" / "authorities" / "local" / "root.crt"
-
-
-def trust(folder: Path) -> ssl.SSLContext:
-    """Trusts the authority of Caddy in this folder."""
-    return ssl.create_default_context(cafile=root_of(folder))
-
-
 @dataclass
 class Readers:
     """Send `per_second` requests without waiting for answers, and keep what the answers show."""
@@ -129,7 +45,6 @@ class Readers:
     bank: Bank
     per_second: float
     paths: tuple[str, ...]
-    trust: ssl.SSLContext | None = None
     answers: Counter[str] = field(default_factory=Counter)
     by_replica: Counter[str] = field(default_factory=Counter)
     invariants: dict[str, Invariant] = field(default_factory=dict)
@@ -137,10 +52,7 @@ class Readers:
     unread: list[str] = field(default_factory=list)
 
     async def __aenter__(self) -> Self:
-        timeout = aiohttp.ClientTimeout(total=PATIENCE_S)
-        self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=self.trust or True), timeout=timeout
-        )
+        self._http = client(timeout=aiohttp.ClientTimeout(total=PATIENCE_S))
         self._sending = asyncio.create_task(self._send())
         return self
 
@@ -251,7 +163,7 @@ async def fleet(  # noqa: PLR0913 -- what a story varies
     started_by: tuple[str, ...] = (),
     per_second: float = 200.0,
     paths: tuple[str, ...] = PATHS,
-    front: Front = HAPROXY,
+    front: str = "haproxy",
 ) -> AsyncIterator[Fleet]:
     """Both replicas serve when the context begins; a reader checks the invariant I on every answer."""
     around_today(bank)
@@ -265,21 +177,11 @@ async def fleet(  # noqa: PLR0913 -- what a story varies
             return program
 
         programs = [await start(number) for number in range(2)]
-        url = await stack.enter_async_context(front(folder, *(one.url for one in programs)))
-        trusted = trust(folder) if url.startswith("https") else None
-        async with Readers(url, bank, per_second, paths, trusted) as readers:
+        url = await stack.enter_async_context(UNLIMITED[front](folder, *(one.url for one in programs)))
+        async with Readers(url, bank, per_second, paths) as readers:
             await readers.also("replica0")
             await readers.also("replica1")
             readers.answers.clear()  # the proxy begins before it has asked its replicas
             yield Fleet(start, readers, programs)
     print(f"\n  {dict(readers.answers)}")  # noqa: T201 -- the figure is the point
     assert readers.violations == []
-
-
-async def answers_with(url: str, path: str, status: int, trusted: ssl.SSLContext | None = None) -> bool:
-    """Whether that address answers with this status."""
-    try:
-        async with aiohttp.ClientSession() as http, http.get(url + path, ssl=trusted or True) as answer:
-            return answer.status == status
-    except aiohttp.ClientError:
-        return False

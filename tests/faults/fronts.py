@@ -1,18 +1,27 @@
-"""What stands in front of the service: nginx with a shipped configuration, and plain caches of two kinds."""
+"""What stands in front of the service: HAProxy, Caddy and nginx with the shipped files, and plain caches."""
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
-from certificates import Authority
-from conftest import program
-from processes import ROOT, finished, free_port, started
+from conftest import eventually, program
+from processes import ROOT, environment, finished, free_port, started
+
+Replaced = Mapping[str, str]
+AS_SHIPPED: Replaced = MappingProxyType({})
+
+Front = Callable[..., AbstractAsyncContextManager[str]]
+"""A proxy in front of replicas: a folder, their addresses and what is `replaced` in its file → its own address.
+
+Its answers say in X-Replica which replica answered.
+"""
 
 NGINX = """
 http {{
@@ -36,17 +45,106 @@ sub vcl_deliver {{ if (obj.hits > 0) {{ set resp.http.X-Cache = "HIT"; }} else {
 """
 
 
-def changed(shipped: str, replaced: Mapping[str, str]) -> str:
-    """A file of deploy/ with each of these texts, which it must contain, replaced."""
-    text = (ROOT / "deploy" / shipped).read_text("utf-8")
+def shipped(name: str) -> str:
+    """A file of deploy/."""
+    return (ROOT / "deploy" / name).read_text("utf-8")
+
+
+def changed(name: str, replaced: Replaced) -> str:
+    """The same with each of these texts, which it must contain, replaced."""
+    text = shipped(name)
     for before, after in replaced.items():
         assert before in text, before
         text = text.replace(before, after)
     return text
 
 
+def client(url: str | None = None, *, source: str = "", limit: int = 0, **options: Any) -> aiohttp.ClientSession:
+    """One that may ask from another address of this machine. It takes any certificate: Caddy's authority is its own."""
+    connector = aiohttp.TCPConnector(ssl=False, limit=limit, local_addr=(source, 0) if source else None)
+    return aiohttp.ClientSession(url, connector=connector, **options)
+
+
+async def answers_with(url: str, path: str, status: int) -> bool:
+    """Whether that address answers with this status."""
+    try:
+        async with client() as http, http.get(url + path) as answer:
+            return answer.status == status
+    except aiohttp.ClientError:
+        return False
+
+
 @asynccontextmanager
-async def nginx(folder: Path, text: str, port: int, variables: Mapping[str, str] | None = None) -> AsyncIterator[None]:
+async def haproxy(folder: Path, *replicas: str, replaced: Replaced = AS_SHIPPED) -> AsyncIterator[str]:
+    """HAProxy, as compose.yaml has it."""
+    port = free_port()
+    servers = "\n".join(f"    server replica{n} {url.removeprefix('http://')}" for n, url in enumerate(replicas))
+    own = {
+        "    server-template replica 2 ratesvc:8080 resolvers docker init-addr none": servers
+        + "\n    http-response set-header X-Replica %s",
+        "bind :8080": f"bind 127.0.0.1:{port}",
+    }
+    config = folder / "haproxy.cfg"
+    config.write_text(changed("haproxy.cfg", own | dict(replaced)), "utf-8")
+    async with started(port, program("haproxy"), "-db", "-f", str(config), log=folder / "haproxy.log"):
+        yield f"http://127.0.0.1:{port}"
+
+
+@asynccontextmanager
+async def caddy(
+    folder: Path, *replicas: str, http_port: int = 0, named: bool = True, replaced: Replaced = AS_SHIPPED
+) -> AsyncIterator[str]:
+    """Caddy, for https://localhost, with a certificate of its own authority. `named` adds which replica answered."""
+    port, addresses = free_port(), [url.removeprefix("http://") for url in replicas]
+    ports = f"\thttp_port {http_port or free_port()}\n\thttps_port {port}\n"
+    own = {"\n{\n": f"\n{{\n\tadmin off\n\tskip_install_trust\n\tdefault_bind 127.0.0.1\n{ports}"}
+    if named:
+        words = ["{rp.upstream.hostport}", *(f"{one} replica{n}" for n, one in enumerate(addresses))]
+        own["(replicas) {\n"] = "(replicas) {\n" + "".join(f"\theader_down X-Replica {one}\n" for one in words)
+    config = folder / "Caddyfile"
+    config.write_text(changed("Caddyfile", own | dict(replaced)), "utf-8")
+    given = {"XDG_DATA_HOME": str(folder), "DOMAIN": "localhost", "RATES": " ".join(addresses)}
+    command = (program("caddy"), "run", "--config", str(config))
+    url = f"https://localhost:{port}"
+    async with started(port, *command, variables=environment(folder, **given), log=folder / "caddy.log"):
+        await eventually(lambda: answers_with(url, "/health", 404))  # it has its certificate
+        yield url
+
+
+@asynccontextmanager
+async def nginx(
+    folder: Path, *replicas: str, port: int = 0, certificate: Path | None = None, replaced: Replaced = AS_SHIPPED
+) -> AsyncIterator[str]:
+    """nginx, which serves under a prefix, with TLS if it has a certificate."""
+    port, hosts = port or free_port(), [url.removeprefix("http://") for url in replicas]
+    names = "".join(f"~{host}$ replica{number}; " for number, host in enumerate(hosts))
+    own = {
+        "server REPLICA2": f"server {hosts[1]}" if hosts[1:] else "# REPLICA2",
+        "REPLICA1": hosts[0],
+        "listen 443 ssl": f"listen 127.0.0.1:{port}{' ssl' if certificate else ''}",
+        "location /rates/ {": "location /rates/ { add_header X-Replica $replica always;",
+        "ssl_certificate ": "ssl_certificate " if certificate else "# ",
+        "ssl_certificate_key ": "ssl_certificate_key " if certificate else "# ",
+        "/etc/ssl/rates": str(certificate),
+    }
+    text = changed("nginx.conf", own | dict(replaced))
+    text = f"http {{ access_log off; map $upstream_addr $replica {{ {names} }}\n{text}\n}}"
+    async with nginx_with(folder, text, port):
+        yield f"{'https://localhost' if certificate else 'http://127.0.0.1'}:{port}/rates"
+
+
+# Readers of the tests ask much more than these allow one address.
+UNLIMITED: dict[str, Front] = {
+    "haproxy": partial(haproxy, replaced={"gt 1000": "gt 1000000000"}),
+    "caddy": caddy,
+    "nginx": partial(nginx, replaced={"burst=600": "burst=1000000"}),
+}
+
+
+@asynccontextmanager
+async def nginx_with(
+    folder: Path, text: str, port: int, variables: Mapping[str, str] | None = None
+) -> AsyncIterator[None]:
     """nginx with a whole http block, with nobody's rights, and in places of its own. It keeps `variables`."""
     names = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     places = "".join(f"{name}_temp_path {folder}/{name}; " for name in names)
@@ -69,12 +167,11 @@ async def cache(kind: str, origin: str, folder: Path, lines: str = "") -> AsyncI
     """A real cache in front of the origin, with more `lines` about what it stores; yields its address."""
     port = free_port()
     if kind == "nginx":
-        text = NGINX.format(folder=folder, port=port, origin=origin, lines=lines)
-        async with nginx(folder, text, port):
-            yield f"http://127.0.0.1:{port}"
+        running = nginx_with(folder, NGINX.format(folder=folder, port=port, origin=origin, lines=lines), port)
     else:
-        async with varnish(folder, VARNISH.format(port=urlsplit(origin).port, lines=lines), port):
-            yield f"http://127.0.0.1:{port}"
+        running = varnish(folder, VARNISH.format(port=urlsplit(origin).port, lines=lines), port)
+    async with running:
+        yield f"http://127.0.0.1:{port}"
 
 
 @asynccontextmanager
@@ -85,55 +182,3 @@ async def varnish(folder: Path, text: str, port: int) -> AsyncIterator[None]:
     command = (program("varnishd"), "-F", "-j", "none", "-a", f"127.0.0.1:{port}", "-f", str(rules))
     async with started(port, *command, "-n", str(folder / "n"), "-s", "malloc,16m"):
         yield
-
-
-@asynccontextmanager
-async def prefixed(
-    folder: Path, *replicas: str, replaced: Mapping[str, str] = MappingProxyType({})
-) -> AsyncIterator[aiohttp.ClientSession]:
-    """A client of ratesvc under the prefix of the shipped nginx.conf, which trusts its certificate."""
-    authority, port = Authority(folder), free_port()
-    authority.server()
-    own = {
-        "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
-        "/etc/ssl/rates.pem": f"{folder}/localhost-root-False.pem",
-        "/etc/ssl/rates.key": f"{folder}/localhost-root-False.key",
-    }
-    trust = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=authority.ca_file), limit=100)
-    async with (
-        nginx(folder, of_replicas(replicas, own | dict(replaced)), port),
-        aiohttp.ClientSession(f"https://localhost:{port}/rates/", connector=trust) as http,
-    ):
-        yield http
-
-
-@asynccontextmanager
-async def unlimited(
-    folder: Path, *replicas: str, port: int = 0, replaced: Mapping[str, str] = MappingProxyType({})
-) -> AsyncIterator[str]:
-    """The shipped nginx.conf without TLS and without a limit of requests; yields the address of the prefix.
-
-    It adds which replica answered.
-    """
-    port = port or free_port()
-    own = {
-        "listen 443 ssl": f"listen 127.0.0.1:{port}",
-        "ssl_certificate /etc/ssl/rates.pem;": "",
-        "ssl_certificate_key /etc/ssl/rates.key;": "",
-        "burst=600": "burst=1000000",
-        "location /rates/ {": "location /rates/ { add_header X-Replica $replica always;",
-    }
-    async with nginx(folder, of_replicas(replicas, own | dict(replaced)), port):
-        yield f"http://127.0.0.1:{port}/rates"
-
-
-def of_replicas(replicas: Sequence[str], replaced: Mapping[str, str]) -> str:
-    """The shipped nginx.conf as an http block, for these replicas."""
-    hosts = [url.removeprefix("http://") for url in replicas]
-    names = "".join(f"~{host}$ replica{number}; " for number, host in enumerate(hosts))
-    own = {
-        "server REPLICA2": f"server {hosts[1]}" if hosts[1:] else "# REPLICA2",
-        "REPLICA1": hosts[0],
-    }
-    text = changed("nginx.conf", own | dict(replaced))
-    return f"http {{ access_log off; map $upstream_addr $replica {{ {names} }}\n{text}\n}}"

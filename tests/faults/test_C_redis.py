@@ -22,7 +22,6 @@ from typing import Any, get_args
 import msgspec
 import pytest
 import redis
-from aiohttp import web
 from chaos import ChaosProxy, Failure
 from conftest import LONG, PATIENCE_S, Clock, Serve, Served, eventually, in_faults
 from dates import DAYS, EVENING, FRIDAY, SATURDAY
@@ -675,19 +674,12 @@ async def test_C17_a_thousand_cancelled_commands(stage: OverRedis, monkeypatch: 
 async def test_C18_two_leaders(stage: OverRedis) -> None:
     """A lease expires while its holder waits for the Bank: both replicas ask and write, and it is one revision."""
     bank = stage.bank
-    waits, goes_on = asyncio.Event(), asyncio.Event()
-
-    async def hold_the_first(request: web.Request) -> web.StreamResponse:
-        bank.misbehave = None
-        waits.set()
-        await goes_on.wait()
-        return await bank.honest(request)
-
     stage.clock.moment = EVENING  # no jump of the clock lets the second poll by itself
     async with stage.seeded() as first, stage.seeded() as second:
-        bank.misbehave = hold_the_first
+        goes_on, asked = bank.hangs(), len(bank.asked)
         leading = asyncio.create_task(stage.publishes_saturday(first))
-        await waits.wait()
+        await eventually(lambda: len(bank.asked) > asked)
+        bank.misbehave = None
         with stage.own.client() as client:
             assert client.delete(first.key("lease:poll"))  # its minute is over
             assert (await second.service.refresh()).outcome == "new"

@@ -26,7 +26,7 @@ from conftest import Served
 from load import p99
 from machine import patience, quickest, slower
 from multidict import MultiDict
-from processes import Program, serving
+from processes import Program
 from wire import ask, asking, get
 
 import ratesvc
@@ -99,16 +99,14 @@ async def flood(url: str, targets: Iterator[str]) -> list[float]:
 @pytest.mark.timed
 @pytest.mark.faults
 @pytest.mark.slow
-async def test_E6_a_flood_of_variants(tmp_path: Path) -> None:
+async def test_E6_a_flood_of_variants(demo: Program) -> None:
     """`RATESVC_VARIANTS` different targets: memory does not grow, and answers stay quick."""
     seed = int(os.environ.get("SEED", random.randrange(10**6)))  # noqa: S311 -- to be repeated
-    async with serving(tmp_path, "--demo") as program:
-        await program.ready()
-        targets = variants(random.Random(seed))  # noqa: S311 -- variety, not a secret
-        await flood(program.url, islice(targets, 500))  # templates, catalogues and locales are read once
-        before = resident(program)
-        taken = await flood(program.url, islice(targets, VARIANTS))
-        grown = resident(program) - before
+    targets = variants(random.Random(seed))  # noqa: S311 -- variety, not a secret
+    await flood(demo.url, islice(targets, 500))  # templates, catalogues and locales are read once
+    before = resident(demo)
+    taken = await flood(demo.url, islice(targets, VARIANTS))
+    grown = resident(demo) - before
     figures = f"{len(taken)} variants: {grown / 2**20:+.1f} MB on {before / 2**20:.0f}, p99 {p99(taken) * 1000:.1f} ms"
     print(f"SEED={seed} {figures}")  # noqa: T201 -- figures
     assert grown <= MOST_GROWTH

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -32,13 +32,6 @@ PAUSE_S = 0.02
 READING_SLOWLY = ("-w", "1", "-y", "16", "-n", "2", "-z", "5", "-k", "3")
 
 
-@pytest.fixture
-async def program(tmp_path: Path) -> AsyncIterator[Program]:
-    async with serving(tmp_path, "--demo") as running:
-        await running.ready()
-        yield running
-
-
 async def an_honest_client_hardly_notices(url: str, is_over: Callable[[int], bool]) -> None:
     """It asks again and again until this says of the number of requests that it is over; every tenth connects anew."""
     taken: list[float] = []
@@ -61,14 +54,14 @@ async def an_honest_client_hardly_notices(url: str, is_over: Callable[[int], boo
 @pytest.mark.parametrize(
     ("mode", "target", "more"), [("-H", "/v1/rates", ()), ("-B", "/v1/rates", ()), ("-X", "/docs", READING_SLOWLY)]
 )
-async def test_E1_slowhttptest(program: Program, mode: str, target: str, more: tuple[str, ...]) -> None:
+async def test_E1_slowhttptest(demo: Program, mode: str, target: str, more: tuple[str, ...]) -> None:
     """500 clients send slow headers, send slow bodies or read slowly: an honest client hardly notices."""
     attacker = path_of(SLOW) or missing(SLOW)
-    load = ["-c", "500", "-r", "400", "-i", "3", "-l", "15", "-u", program.url + target, "-p", "3", *more]
+    load = ["-c", "500", "-r", "400", "-i", "3", "-l", "15", "-u", demo.url + target, "-p", "3", *more]
     process = await asyncio.create_subprocess_exec(attacker, mode, *load, stdout=asyncio.subprocess.PIPE)
     assert process.stdout
     attack = asyncio.ensure_future(process.stdout.read())
-    await an_honest_client_hardly_notices(program.url, lambda _: attack.done())
+    await an_honest_client_hardly_notices(demo.url, lambda _: attack.done())
     said = (await attack).decode()
     await process.wait()
     # What fits into the kernel's buffers is not waited for: connections of slow readers are idle.
@@ -78,11 +71,11 @@ async def test_E1_slowhttptest(program: Program, mode: str, target: str, more: t
 @pytest.mark.timed
 @pytest.mark.faults
 @pytest.mark.slow
-async def test_E1_five_hundred_idle_connections(program: Program) -> None:
+async def test_E1_five_hundred_idle_connections(demo: Program) -> None:
     """500 clients connect and send nothing: they may stay for a while, and an honest client hardly notices."""
-    where = urlsplit(program.url)
+    where = urlsplit(demo.url)
     idle = [await asyncio.open_connection(where.hostname, where.port) for _ in range(500)]
-    await an_honest_client_hardly_notices(program.url, lambda asked: asked >= 100)
+    await an_honest_client_hardly_notices(demo.url, lambda asked: asked >= 100)
     for _, writer in idle:
         writer.close()
 
@@ -102,19 +95,19 @@ async def closed_after(url: str, first: bytes, drip: bytes) -> float:
 @pytest.mark.timed
 @pytest.mark.faults
 @pytest.mark.slow
-async def test_E1_what_stays_unfinished_is_ended(program: Program) -> None:
+async def test_E1_what_stays_unfinished_is_ended(demo: Program) -> None:
     """Endless headers, also after a whole request, and dripping bodies end within 15 s; an event stream does not.
 
     A client that does not read an answer, which no buffer holds, loses its connection as well.
     """
     slow_line, slow_body = b"GET /v1/rates HT", get("/v1/rates", "Content-Length: 9999", method="POST")
-    async with reading(program.url) as stream:
+    async with reading(demo.url) as stream:
         ended = await asyncio.gather(
-            closed_after(program.url, slow_line, b""),
-            closed_after(program.url, get("/v1/rates")[:-2], b"X-A: b\r\n"),
-            closed_after(program.url, get("/v1/rates") + b"GET / HTTP/1.1\r\n", b"X-A: b\r\n"),
-            closed_after(program.url, slow_body, b"a"),
-            untaken(program.url),
+            closed_after(demo.url, slow_line, b""),
+            closed_after(demo.url, get("/v1/rates")[:-2], b"X-A: b\r\n"),
+            closed_after(demo.url, get("/v1/rates") + b"GET / HTTP/1.1\r\n", b"X-A: b\r\n"),
+            closed_after(demo.url, slow_body, b"a"),
+            untaken(demo.url),
         )
         print("ended after", *(f"{seconds:.1f} s" for seconds in ended))  # noqa: T201 -- figures
         assert max(ended) <= CLOSED_WITHIN_S * patience()

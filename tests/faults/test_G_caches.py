@@ -16,7 +16,7 @@ import pytest
 from conftest import Served, eventually
 from dates import FRIDAY, MIDNIGHT, NOON, SATURDAY, THURSDAY
 from fake_bank import Bank, sheet
-from fronts import cache, changed, nginx, unlimited
+from fronts import cache, changed, nginx, nginx_with
 from ledger import Fault
 from machine import patience
 from processes import Program, free_port, serving
@@ -87,7 +87,7 @@ async def site(bank: Bank, tmp_path: Path) -> AsyncIterator[Site]:
         # Without kept connections a page never waits for the renewal of another one's copy.
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
         async with (
-            nginx(tmp_path, text, port, wall.variables),
+            nginx_with(tmp_path, text, port, wall.variables),
             aiohttp.ClientSession(f"http://127.0.0.1:{port}", connector=connector, raise_for_status=True) as http,
         ):
             running = Site(service, wall, folder, http)
@@ -151,7 +151,7 @@ async def test_G3_a_browser_behind_a_caching_nginx(evening: Served, tmp_path: Pa
         "proxy_pass http://ratesvc/;": "proxy_pass http://ratesvc/; proxy_cache copies;"
         "add_header X-Cache $upstream_cache_status;",
     }
-    async with unlimited(tmp_path, evening.url, replaced=caching) as url, chromium() as browser:
+    async with nginx(tmp_path, evening.url, replaced=caching) as url, chromium() as browser:
         first, second = [await (await browser.new_context()).new_page() for _ in range(2)]
         for page in (first, second):
             await page.goto(f"{url}/openapi.json")

@@ -18,8 +18,7 @@ from aiohttp.test_utils import BaseTestServer, TestServer
 from conftest import Served, eventually, in_faults
 from dates import FRIDAY, MIDNIGHT, SATURDAY
 from fake_bank import Bank, around_today
-from fleet import answers_with
-from fronts import changed, varnish
+from fronts import answers_with, changed, varnish
 from processes import Program, free_port, serving
 
 from ratesvc.domain.workdays import utc_now

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
 import aiohttp
 import pytest
-from conftest import eventually
+from conftest import eventually, in_faults
 from fake_bank import Bank
-from fleet import Front, answers_with, fleet, proxy, shared_by
-from fronts import unlimited
+from fleet import fleet, shared_by
+from fronts import Front, answers_with, caddy, client, haproxy, nginx
 from ledger import Fault
 from processes import Program, serving
 from yarl import URL
@@ -25,7 +24,7 @@ pytestmark = pytest.mark.slow
 @pytest.mark.faults
 async def test_G7_a_rolling_restart_behind_nginx(bank: Bank, redis_url: str, tmp_path: Path, fault: Fault) -> None:
     """Behind nginx the replicas restart one after the other, and one hangs for a while: no request fails."""
-    async with fleet(shared_by(bank, redis_url, RATESVC_DRAIN_SECONDS="4"), bank, tmp_path, front=unlimited) as two:
+    async with fleet(shared_by(bank, redis_url, RATESVC_DRAIN_SECONDS="4"), bank, tmp_path, front="nginx") as two:
         await two.readers.more(200)
         for number in (0, 1):
             two.programs[number].kill(signal.SIGTERM)
@@ -41,16 +40,9 @@ async def test_G7_a_rolling_restart_behind_nginx(bank: Bank, redis_url: str, tmp
     assert two.readers.lost == 0
 
 
+# A busy machine may not ask a thousand in ten seconds.
 AT_MOST = 100
-"""Requests in ten seconds from one address, because a busy machine may not ask a thousand as fast."""
-
-
-@pytest.fixture
-async def demo(tmp_path: Path) -> AsyncIterator[Program]:
-    """A service that holds rates."""
-    async with serving(tmp_path, "--demo") as running:
-        await running.ready()
-        yield running
+LISTED = {"127.0.0.0/8": "127.0.0.1/32", "gt 1000": f"gt {AT_MOST}"}
 
 
 async def asked(http: aiohttp.ClientSession, url: str, *forwarded: str) -> Counter[int]:
@@ -63,26 +55,17 @@ async def asked(http: aiohttp.ClientSession, url: str, *forwarded: str) -> Count
     return Counter([await status(addresses) for addresses in forwarded])
 
 
-@asynccontextmanager
-async def connected_from(address: str) -> AsyncIterator[aiohttp.ClientSession]:
-    """A client with one connection, which it keeps, from an address of this machine."""
-    connector = aiohttp.TCPConnector(limit=1, local_addr=(address, 0))
-    async with aiohttp.ClientSession(connector=connector) as http:
-        yield http
-
-
 async def test_G6_readers_behind_a_proxy_with_tls(demo: Program, tmp_path: Path) -> None:
     """HAProxy limits each reader behind a listed proxy, not the proxy, and believes nobody else's X-Forwarded-For."""
-    listed = {"127.0.0.0/8": "127.0.0.1/32"}
-    async with proxy(tmp_path, demo.url, at_most=AT_MOST, replaced=listed) as url:
+    async with haproxy(tmp_path, demo.url, replaced=LISTED) as url:
         await eventually(lambda: answers_with(url, "/livez", 200))
-        async with connected_from("127.0.0.1") as tls:
+        async with client(source="127.0.0.1", limit=1) as tls:
             readers = [f"203.0.113.{number % 20}" for number in range(20 * AT_MOST // 2)]
             assert await asked(tls, url, *readers) == {200: len(readers)}
             forged = [f"198.51.100.{number}, 203.0.113.99" for number in range(150)]
             assert (await asked(tls, url, *forged))[429] > 40
             assert await asked(tls, url, "203.0.113.98", "2001:db8::1") == {200: 2}
-        async with connected_from("127.0.0.2") as stranger:
+        async with client(source="127.0.0.2", limit=1) as stranger:
             forged = [f"198.51.100.{number}" for number in range(150)]
             assert (await asked(stranger, url, *forged))[429] > 40
 
@@ -90,9 +73,10 @@ async def test_G6_readers_behind_a_proxy_with_tls(demo: Program, tmp_path: Path)
 @pytest.mark.parametrize(
     "front",
     [
-        pytest.param(partial(proxy, replaced={"gt 50 }": "gt 2 }"}), id="haproxy"),
-        pytest.param(partial(unlimited, replaced={"limit_conn streams 50": "limit_conn streams 2"}), id="nginx"),
+        partial(haproxy, replaced={"gt 50 }": "gt 2 }"}),
+        partial(nginx, replaced={"limit_conn streams 50": "limit_conn streams 2"}),
     ],
+    ids=["haproxy", "nginx"],
 )
 async def test_G8_one_address_with_many_streams(front: Front, demo: Program, tmp_path: Path) -> None:
     """One address may open so many streams of events, and is told to come later; rates and other addresses go on."""
@@ -100,7 +84,7 @@ async def test_G8_one_address_with_many_streams(front: Front, demo: Program, tmp
         await eventually(lambda: answers_with(url, "/livez", 200))
 
         async def opened(address: str, path: str = "/v1/events") -> aiohttp.ClientResponse:
-            http = await stack.enter_async_context(connected_from(address))
+            http = await stack.enter_async_context(client(source=address))
             stream = await stack.enter_async_context(http.get(URL(url + path, encoded=True)))
             assert (stream.status, stream.content_type) == (200, "text/event-stream")
             assert stream.headers["Access-Control-Allow-Origin"] == "*"
@@ -110,7 +94,7 @@ async def test_G8_one_address_with_many_streams(front: Front, demo: Program, tmp
         for path in ("/v1/events", "/v1/events/", "/v1/%65vents", "/v1/events?_=1"):
             assert await (await opened("127.0.0.1", path)).read() == b"retry: 30000\n\n"
         assert [(await stream.content.readline())[:6] for stream in (first, second)] == [b"retry:"] * 2
-        async with connected_from("127.0.0.1") as http:
+        async with client(source="127.0.0.1", limit=1) as http:
             assert await asked(http, url, *[""] * 5) == {200: 5}
         other = await opened("127.0.0.2")
         assert await other.content.readline() == b"retry: 3000\n"
@@ -122,18 +106,18 @@ async def test_G8_one_address_with_many_streams(front: Front, demo: Program, tmp
         await eventually(has_room)
 
 
-@pytest.mark.parametrize("front", [pytest.param(proxy, id="haproxy"), pytest.param(unlimited, id="nginx")])
+@pytest.mark.parametrize("front", [haproxy, nginx, *in_faults(caddy)])
 async def test_G10_a_first_start_without_the_bank(front: Front, tmp_path: Path) -> None:
     """No replica has a sheet yet: proxies answer /docs and the loader, and rates with the service's own 503."""
-    async with serving(tmp_path) as empty, front(tmp_path, empty.url) as url, aiohttp.ClientSession() as http:
+    async with serving(tmp_path) as empty, front(tmp_path, empty.url) as url, client() as http:
         assert (await empty.get("/readyz"))[0] == 503
-        await eventually(lambda: answers_with(url, "/docs", 200))
+        for path in ("/", "/docs", "/widget/rates.js", "/openapi.json", "/v1/rates"):
+            status, headers, body = await empty.get(path)
 
-        async def is_not_ready() -> bool:
-            async with http.get(f"{url}/v1/rates") as answer:
-                return answer.status == 503 and (await answer.json(content_type=None))["type"] == "urn:ratesvc:no_sheet"
+            async def is_passed_on(
+                path: str = path, expected: tuple[int, str, bytes] = (status, headers["Content-Type"], body)
+            ) -> bool:
+                async with http.get(url + path) as answer:
+                    return (answer.status, answer.headers["Content-Type"], await answer.read()) == expected
 
-        await eventually(is_not_ready)
-        for path in ("/docs", "/widget/rates.js", "/openapi.json"):
-            async with http.get(url + path) as answer:
-                assert (answer.status, path) == (200, path)
+            await eventually(is_passed_on)

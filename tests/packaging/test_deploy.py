@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import program
-from fleet import CADDYFILE
+from fronts import shipped
 from processes import ROOT, environment, output_of
 
 from ratesvc import __version__
@@ -167,7 +167,7 @@ def test_compose_with_a_domain_has_links_and_a_certificate_for_it() -> None:
     tls = COMPOSE["services"]["tls"]
     assert (tls["profiles"], tls["ports"]) == (["tls"], ["80:80", "443:443", "443:443/udp"])
     assert composed("tls", DOMAIN="rates.example") == {"DOMAIN": "rates.example", "RATES": "proxy:8080"}
-    assert set(re.findall(r"\{\$([A-Z]+)", CADDYFILE.read_text("utf-8"))) == {"DOMAIN", "RATES"}
+    assert set(re.findall(r"\{\$([A-Z]+)", shipped("Caddyfile"))) == {"DOMAIN", "RATES"}
     assert [volume for volume in tls["volumes"] if volume.startswith(tuple(COMPOSE["volumes"]))] == [
         "certificates:/data"
     ]
@@ -178,7 +178,7 @@ def test_compose_with_a_domain_has_links_and_a_certificate_for_it() -> None:
 
 
 def test_the_proxy_is_valid() -> None:
-    """By HAProxy itself; what it does is shown in test_shipped_proxy and test_D_fleet."""
+    """By HAProxy itself; what it does is shown in test_proxies and test_D_fleet."""
     output_of(program("haproxy"), "-c", "-f", "deploy/haproxy.cfg")
 
 
@@ -186,13 +186,13 @@ def test_the_proxy_is_valid() -> None:
 @pytest.mark.release
 def test_the_caddyfile_is_valid(tmp_path: Path) -> None:
     """By Caddy itself, which finds it well formatted, also with the domain that the guide puts into it."""
-    assert output_of(program("caddy"), "fmt", CADDYFILE) == CADDYFILE.read_text("utf-8")
+    assert output_of(program("caddy"), "fmt", "deploy/Caddyfile") == shipped("Caddyfile")
     (put,) = re.findall(
         r"^(sed .*) >/etc/caddy/Caddyfile", (ROOT / "docs/deploying.md").read_text("utf-8"), re.MULTILINE
     )
     named = tmp_path / "Caddyfile"
     named.write_text(output_of("sh", "-c", put), "utf-8")
-    for file, domain in ((CADDYFILE, {"DOMAIN": "rates.example"}), (named, {})):
+    for file, domain in (("deploy/Caddyfile", {"DOMAIN": "rates.example"}), (named, {})):
         output_of("caddy", "adapt", "--validate", "--config", file, env=environment(tmp_path, **domain))
     assert "\nrates.example {\n" in named.read_text("utf-8")
 

@@ -12,7 +12,6 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import date
 from html import unescape
@@ -94,16 +93,14 @@ def test_the_page_of_settings_is_written_from_config_yaml() -> None:
 
 
 @pytest.fixture
-async def demo(tmp_path: Path) -> AsyncIterator[Program]:
-    """`ratesvc serve --demo` with its history loaded. The pages show its recorded figures."""
-    async with serving(tmp_path, "--demo") as running:
-        await running.ready()
+async def demo(demo: Program) -> Program:
+    """With its history loaded. The pages show its recorded figures."""
 
-        async def is_whole() -> bool:
-            return (await running.get("/v1/series?codes=USD&since=2022-10-01"))[0] == 200
+    async def is_whole() -> bool:
+        return (await demo.get("/v1/series?codes=USD&since=2022-10-01"))[0] == 200
 
-        await eventually(is_whole)
-        yield running
+    await eventually(is_whole)
+    return demo
 
 
 @pytest.mark.slow

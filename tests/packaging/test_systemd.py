@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from conftest import PATIENCE_S, eventually, not_here, program
 from fake_bank import Bank, around_today
-from fleet import answers_with
+from fronts import answers_with
 from processes import ROOT, finished, free_port, serving
 
 from ratesvc.commands import serve

@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from typing import cast
+from typing import Self, cast
 
 import pytest
-from aiohttp import web
 from conftest import Clock, Serve, eventually, unhurried
 from dates import DAYS, FRIDAY
 from fake_bank import Bank, daily_xml, sheet, workdays
@@ -37,7 +36,6 @@ from ratesvc.service.sync import Sync
 from ratesvc.storage.redis import RedisConnection
 from ratesvc.storage.store import Store
 
-NINE = time(9)
 WRONG = DAYS[10]
 NAMELESS = ["R01435", "R01436", "R01700"]
 """Ids of the replica's catalogue without a code: an item that has none, and two that are parents only."""
@@ -77,9 +75,15 @@ class Replica:
     async def accept(self, cycle: Cycle) -> None:
         self.take(cycle.accepted)
 
-    def command(self) -> Replica:
+    def command(self) -> Self:
         """What a person runs beside it."""
         return replace(self, scheduled=False)
+
+    async def restarted(self) -> Self:
+        """It knows what the store holds, and nothing else."""
+        cold = replace(self, history=History(WorkCalendar()))
+        await cold.read()
+        return cold
 
     async def fetch_day(self, day: date | None) -> None:
         await self.accept(await self.refresher.ask(day))
@@ -106,11 +110,7 @@ class Replica:
         return steps
 
     async def read(self) -> None:
-        """Take from the store what memory lacks."""
-        await self.sync.compare()
-
-    async def repair(self) -> None:
-        """Write what Redis lost."""
+        """Take from the store what memory lacks, and write what it lost."""
         await self.sync.compare()
 
     async def lose(self, *ids: str) -> None:
@@ -167,13 +167,6 @@ async def other(settings: Settings, clock: Clock) -> AsyncIterator[Replica]:
         yield opened
 
 
-@pytest.fixture
-async def cold(settings: Settings, clock: Clock) -> AsyncIterator[Replica]:
-    """One that starts at the end of the test."""
-    async with replica_of(settings, clock) as opened:
-        yield opened
-
-
 def err(bank: Bank, day: date = WRONG) -> None:
     """Make the series wrong on one settled day, and its daily document wrong in another way."""
     bank.documents[day] = daily_xml(changed(sheet(day), KZT=times("10")))
@@ -185,11 +178,11 @@ def publish_with(bank: Bank, quote: Quote, days: list[date]) -> None:
     bank.publish(*(Sheet(day, (*sheet(day).quotes, quote)) for day in days))
 
 
-def a_week_later(bank: Bank, clock: Clock) -> list[date]:
-    """The days of the sheets that the Bank has published meanwhile."""
-    later = list(workdays(date(2026, 4, 25), 6))
+def goes_on(bank: Bank, clock: Clock, count: int = 6) -> list[date]:
+    """The Bank publishes so many sheets more. Returns their days, of which the last has come."""
+    later = list(workdays(date(2026, 4, 25), count))
     bank.publish(*map(sheet, later))
-    clock.moment = datetime.combine(later[-1], NINE, UTC)
+    clock.moment = datetime.combine(later[-1], time(9), UTC)
     return later
 
 
@@ -285,9 +278,7 @@ async def test_history_ends_with_the_newest_admitted_sheet(bank: Bank, replica: 
     assert {request.query["date_req2"] for request in asked} == {"24/04/2026"}
 
 
-async def test_a_correction_of_a_backfilled_day_is_kept_above_it(
-    bank: Bank, replica: Replica, cold: Replica, clock: Clock
-) -> None:
+async def test_a_correction_of_a_backfilled_day_is_kept_above_it(bank: Bank, replica: Replica, clock: Clock) -> None:
     """The daily document has priority, and its currencies are those of the day.
 
     The first revision stays available, also after a later run has written the columns again.
@@ -297,9 +288,9 @@ async def test_a_correction_of_a_backfilled_day_is_kept_above_it(
     corrected = Sheet(DAYS[4], tuple(quote for quote in sheet(DAYS[4], shift=3).quotes if quote.code != "JPY"))
     bank.publish(corrected)
     await replica.command().fetch_day(DAYS[4])
-    a_week_later(bank, clock)
+    goes_on(bank, clock)
     await replica.run()
-    await cold.read()
+    cold = await replica.restarted()
     for each in (replica, cold):
         assert (each.held(DAYS[4]).sheet, each.held(DAYS[4]).number) == (corrected, 2)
         assert DAYS[4] not in each.days("JPY")
@@ -331,26 +322,18 @@ async def test_verify_reports_differences_and_changes_nothing(bank: Bank, settin
 
 async def test_a_bank_that_hangs_delays_no_answer(bank: Bank, settings: Settings, serve: Serve) -> None:
     """Neither a backfill that waits for the Bank nor a poll."""
-    over = asyncio.Event()
-
-    async def hang(request: web.Request) -> web.StreamResponse:
-        await over.wait()
-        return await bank.honest(request)
-
-    async def hang_over_series(request: web.Request) -> web.StreamResponse:
-        return await (hang if request.path.endswith("XML_dynamic.asp") else bank.honest)(request)
-
-    bank.misbehave = hang_over_series
+    series = bank.hangs("XML_dynamic.asp")
     async with serve(settings) as running:
         await running.ready()
         await eventually(lambda: bank.series_asked)
-        bank.misbehave, asked = hang, len(bank.queries)
+        over, asked = bank.hangs(), len(bank.queries)
         refreshing = asyncio.create_task(running.service.refresh())
         await eventually(lambda: len(bank.queries) > asked)
         meanwhile = [await running.get(path) for path in ("/v1/rates", "/v1/rates/2026-03-20", "/widget", "/health")]
         assert not refreshing.done()
         over.set()
         await refreshing
+        series.set()
     assert [status for status, _, _ in meanwhile] == [200, 503, 200, 200]
 
 
@@ -359,14 +342,7 @@ async def test_no_replica_waits_for_its_turn_when_history_is_there(
 ) -> None:
     """The second one waited while the first fetched history, and health said so."""
     monkeypatch.setattr("ratesvc.service.app.SOON_S", 0.05)
-    over = asyncio.Event()
-
-    async def hang_over_series(request: web.Request) -> web.StreamResponse:
-        if request.path.endswith("XML_dynamic.asp"):
-            await over.wait()
-        return await bank.honest(request)
-
-    bank.misbehave = hang_over_series
+    over = bank.hangs("XML_dynamic.asp")
     async with serve(settings) as one:
         await eventually(lambda: bank.series_asked)
         async with serve(settings) as two:
@@ -428,12 +404,6 @@ async def test_a_document_that_never_comes_delays_no_other_day(
     cached for long.
     """
     bank.series["R01335"][WRONG] = (100, Decimal("99.9999"))
-
-    async def failing(request: web.Request) -> web.StreamResponse:
-        if request.query.get("date_req") == f"{WRONG:%d/%m/%Y}":
-            raise web.HTTPInternalServerError
-        return await bank.honest(request)
-
     said: list[str] = []
 
     def says() -> str:
@@ -443,7 +413,7 @@ async def test_a_document_that_never_comes_delays_no_other_day(
     async def caching_until(day: date) -> str:
         return (await running.get(f"/v1/series?codes=USD&since={DAYS[5]}&until={day}"))[1]["Cache-Control"]
 
-    bank.misbehave = failing
+    bank.refuses(WRONG)
     async with serve(settings) as running:
         await running.filled()
         assert running.service.history.coverage == Coverage(FIRST_DAY, FRIDAY, (WRONG,))
@@ -492,7 +462,7 @@ async def test_a_weeks_pause_is_found_by_the_calendar_and_filled_by_daily_docume
 ) -> None:
     """One request tells which days are missing."""
     await replica.run()
-    later = a_week_later(bank, clock)
+    later = goes_on(bank, clock)
     assert replica.backfill.is_needed()
     bank.asked.clear()
     await replica.run()
@@ -508,9 +478,7 @@ async def test_a_long_pause_costs_one_request_for_each_id_and_old_days_without_a
     bank.publish(*(sheet(date(1997, 3, day)) for day in (4, 7, 12)))
     await replica.run()
     assert not [query for query in bank.queries if query.startswith("date_req=") and "1997" in query]
-    later = list(workdays(date(2026, 4, 25), 30))
-    bank.publish(*map(sheet, later))
-    clock.moment = datetime.combine(later[-1], NINE, UTC)
+    goes_on(bank, clock, 30)
     bank.asked.clear()
     await replica.run()
     assert not replica.backfill.is_needed()
@@ -523,7 +491,7 @@ async def test_a_day_of_a_pause_that_is_not_admitted_is_unconfirmed(
 ) -> None:
     """Every other day is complete. The day is asked for again at the next run."""
     await replica.run()
-    later = a_week_later(bank, clock)
+    later = goes_on(bank, clock)
     right = bank.documents[later[2]]
     wrong = {"tenfold": daily_xml(all_times(sheet(later[2]), "10")), "a page": b"<html>Maintenance</html>"}
     bank.documents[later[2]] = wrong[what]
@@ -583,7 +551,7 @@ async def test_an_unconfirmed_sheet_of_the_last_week_waits_for_the_next_poll(
     """Only a command asks the second address at once. At a first start the series say the same: that is not enough."""
     if held:
         await replica.run()
-    later = a_week_later(bank, clock)
+    later = goes_on(bank, clock)
     moved = changed(sheet(later[2]), KZT=times("1.3"))
     bank.publish(moved)
     await replica.run()
@@ -596,28 +564,28 @@ async def test_an_unconfirmed_sheet_of_the_last_week_waits_for_the_next_poll(
 
 
 async def test_memory_that_is_behind_never_widens_the_coverage(
-    bank: Bank, replica: Replica, other: Replica, cold: Replica, clock: Clock
+    bank: Bank, replica: Replica, other: Replica, clock: Clock
 ) -> None:
     """A coverage needs columns that reach as far, so a replica must not write shorter columns under it."""
     await replica.run(until=DAYS[19])
     await other.read()
     await replica.run()
-    later = a_week_later(bank, clock)
+    later = goes_on(bank, clock)
     await other.fill()
-    await cold.read()
+    cold = await other.restarted()
     assert cold.history.coverage
     assert cold.history.days == [day for day in [*DAYS, *later] if day in cold.history.coverage]
 
 
-async def test_memory_that_is_behind_repairs_no_column(replica: Replica, other: Replica, cold: Replica) -> None:
+async def test_memory_that_is_behind_repairs_no_column(replica: Replica, other: Replica) -> None:
     """Redis lost a column. A replica that holds less of it would leave days without a record in the coverage."""
     await replica.run(until=DAYS[19])
     await other.read()
     await replica.run()
     await replica.lose("R01239")
-    await other.repair()
-    await other.repair()
-    await cold.read()
+    await other.read()
+    await other.read()
+    cold = await other.restarted()
     with_documents = sorted({revision.effective_date for revision in cold.history})
     assert cold.days("EUR") in (with_documents, DAYS)
 
@@ -751,9 +719,7 @@ async def test_an_error_that_ends_a_run_does_not_end_the_next(
     assert replica.history.coverage == Coverage(FIRST_DAY, FRIDAY)
 
 
-async def test_days_that_only_some_columns_reach_are_not_sheets(
-    replica: Replica, other: Replica, cold: Replica
-) -> None:
+async def test_days_that_only_some_columns_reach_are_not_sheets(replica: Replica, other: Replica) -> None:
     """After a long pause series are asked for, USD first. A service that starts then must not serve parts of sheets."""
     await replica.run(until=DAYS[5])
     steps = await replica.begun()
@@ -761,7 +727,7 @@ async def test_days_that_only_some_columns_reach_are_not_sheets(
     assert other.history.coverage == Coverage(FIRST_DAY, DAYS[5])
     assert [day for day in other.history.days if day <= DAYS[20]] == DAYS[:6]
     await finished(steps)
-    await cold.read()
+    cold = await other.restarted()
     assert cold.history.coverage == Coverage(FIRST_DAY, FRIDAY)
     assert cold.days("JPY") == DAYS
 
@@ -794,7 +760,7 @@ async def test_a_column_that_is_lost_while_others_are_fetched_is_written_again(
     asked = len(bank.series_asked)
     steps = await replica.begun()
     await replica.lose(*lost)
-    await replica.repair()
+    await replica.read()
     await finished(steps)
     assert sorted(bank.series_asked[asked:]) == sorted([*bank.series, *NAMELESS])
     await other.read()
@@ -921,7 +887,7 @@ async def test_a_run_after_a_range_without_admitted_sheets_succeeds(bank: Bank, 
 
 
 async def test_unconfirmed_days_without_documents_keep_no_new_sheet_from_the_store(
-    bank: Bank, replica: Replica, other: Replica
+    bank: Bank, replica: Replica, other: Replica, clock: Clock
 ) -> None:
     """The run fails at its fifth unanswered document; the range that it fetched before is held."""
     await replica.run()
@@ -933,17 +899,8 @@ async def test_unconfirmed_days_without_documents_keep_no_new_sheet_from_the_sto
         for day in lost:
             column.forget(Days(day, day))
     await replica.store.put_history(columns, Coverage(FIRST_DAY, FRIDAY, tuple(lost)))
-    later = list(workdays(date(2026, 4, 25), 30))
-    bank.publish(*map(sheet, later))
-    replica.clock.moment = datetime.combine(later[-1], datetime.min.time(), UTC) + timedelta(hours=9)
-    asked_in_vain = {f"{day:%d/%m/%Y}" for day in lost}
-
-    async def silent(request: web.Request) -> web.StreamResponse:
-        if request.path.endswith("XML_daily.asp") and request.query.get("date_req") in asked_in_vain:
-            raise web.HTTPServiceUnavailable
-        return await bank.honest(request)
-
-    bank.misbehave = silent
+    later = goes_on(bank, clock, 30)
+    bank.refuses(*lost)
     with pytest.raises(FetchFailed):
         await other.run()
     assert await covered(other) == Coverage(FIRST_DAY, later[-1], tuple(lost))

@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from aiohttp import web
 from chaos import ChaosProxy
 from conftest import Clock, Serve, Served, eventually, stored, unhurried
 from dates import DAYS, EVENING, FRIDAY, SATURDAY, THURSDAY
@@ -291,24 +290,15 @@ async def test_an_older_document_does_not_follow_a_newer_correction(
 ) -> None:
     """Another replica stores a correction while this one confirms an older document."""
     newer = changed(plausible(FRIDAY), PLN=times("1.03"))
-
-    asks, goes_on = asyncio.Event(), asyncio.Event()
-
-    async def slowly(request: web.Request) -> web.StreamResponse:
-        if request.path.endswith("_eng.asp"):
-            asks.set()
-            await goes_on.wait()
-        return await bank.honest(request)
-
     async with serve(settings) as served:
         await served.filled()
         await served.service.poll()
         older = changed(plausible(FRIDAY), PLN=times("1.02"))
         bank.publish(older)
         await served.service.poll()
-        bank.misbehave = slowly
+        goes_on = bank.hangs("_eng.asp")
         polling = asyncio.create_task(served.service.poll())
-        await asks.wait()
+        await eventually(lambda: bank.asked_in_english)
         [first] = [one for one in await stored(store) if one.effective_date == FRIDAY]
         await store.put(replace(first, sheet=newer, number=2))
         goes_on.set()

@@ -1,4 +1,4 @@
-"""What the shipped proxies do by themselves; a replica that stops behind them is in faults/test_D_fleet."""
+"""What the shipped proxies do by themselves; replicas that stop behind them are in faults/test_D_fleet."""
 
 from __future__ import annotations
 
@@ -12,24 +12,28 @@ from datetime import date
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import BaseTestServer, TestServer
+from certificates import Authority
 from conftest import Serve, addresses, eventually
-from fleet import CADDYFILE, SHIPPED, Front, answers_with, caddy, proxy, trust
+from fronts import AS_SHIPPED, Front, Replaced, answers_with, caddy, client, haproxy, nginx, shipped
 from machine import patience
 from playwright.async_api import Browser
-from processes import free_port, serving
+from processes import Program, free_port, serving
 from widget_harness import Live
+from wire import ask, get
+from yarl import URL
 
 from ratesvc.config import Settings
 from ratesvc.render import contract
 from ratesvc.render.page import Site
 from ratesvc.web import dialects
 
-pytestmark = [pytest.mark.release, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 # A CDN's shield asks for so many addresses in the first second of a day, as docs/scale.md says.
 HERD = 500
@@ -49,82 +53,106 @@ FIRST_BYTES = """async () => {
 ELEMENT = '<cbr-rates lang="en"></cbr-rates><script src="/widget/rates.js"></script>'
 # Readers wait for a hung replica for so long: its 2 s, then the other's answer.
 ANSWERED_WITHIN_S = 3.0
+NOBODY = "http://127.0.0.1:1"
+# A busy machine may not ask a thousand in ten seconds.
+FEW = {"gt 1000": "gt 100"}
+TIGHT = {"rate=100r/s": "rate=1r/m", "burst=600": "burst=5"}
+IMPATIENT = {"lb_try_duration 10s": "lb_try_duration 1s", "lb_try_duration 45s": "lb_try_duration 1s"}
+SECURITY = "Contact: mailto:you@example.org\nExpires: 2027-12-31T00:00:00Z\n"
+(COMMENTED,) = re.findall(r"^\t#handle /\.well-known.*?^\t#}\n", shipped("Caddyfile"), re.MULTILINE | re.DOTALL)
 
 
-async def test_the_proxy_lets_a_shield_ask_at_midnight(tmp_path: Path) -> None:
+def case(front: Front, replaced: Replaced, *more: Any) -> Any:
+    """A proxy with these texts of its file replaced."""
+    marks = () if front is nginx else pytest.mark.release
+    return pytest.param(partial(front, replaced=replaced), *more, marks=marks, id=front.__name__)
+
+
+EACH = [case(haproxy, {}), case(caddy, {}), case(nginx, {})]
+
+
+async def statuses(url: str, count: int, reader: str = "") -> Counter[int]:
+    """What so many requests at once get."""
+    async with client() as http:
+
+        async def status() -> int:
+            async with http.get(f"{url}/livez", headers={"X-Forwarded-For": reader}) as answer:
+                return answer.status
+
+        return Counter(await asyncio.gather(*(status() for _ in range(count))))
+
+
+@pytest.mark.parametrize("front", [case(haproxy, {}), case(nginx, {})])
+async def test_a_shield_may_ask_at_midnight(front: Front, demo: Program, tmp_path: Path) -> None:
     """500 requests from one address at once are all answered."""
-    async with serving(tmp_path, "--demo") as one, proxy(tmp_path, one.url) as url:
-        await one.ready()
+    async with front(tmp_path, demo.url) as url:
         await eventually(lambda: answers_with(url, "/livez", 200))
-        async with aiohttp.ClientSession() as http:
-
-            async def status(_: int) -> int:
-                async with http.get(f"{url}/livez") as answer:
-                    return answer.status
-
-            assert Counter(await asyncio.gather(*map(status, range(HERD)))) == {200: HERD}
+        assert await statuses(url, HERD) == {200: HERD}
 
 
 @pytest.mark.parametrize(
-    ("at_most", "status", "later"),
+    ("front", "status", "later"),
     [
-        (100, 429, "10"),  # more than a hundred in ten seconds here, for a busy machine may not ask a thousand as fast
-        (None, 503, "5"),  # without any replica
+        *(case(haproxy, FEW, 429, "10"), case(haproxy, {}, 503, "5"), case(caddy, IMPATIENT, 503, "5")),
+        *(case(nginx, TIGHT, 429, "10"), case(nginx, {}, 502, "5")),
     ],
 )
-async def test_the_proxys_own_errors_are_problems(tmp_path: Path, at_most: int | None, status: int, later: str) -> None:
-    """A program, and a page of any site, gets JSON and is told when to come again, not a page in HTML."""
-    async with proxy(tmp_path, "http://127.0.0.1:1", at_most=at_most) as url, aiohttp.ClientSession() as http:
-        await eventually(lambda: answers_with(url, "/v1/rates", status))
-        async with http.get(f"{url}/v1/rates") as answer:
-            assert (answer.status, answer.content_type) == (status, "application/problem+json")
-            assert (answer.headers["Retry-After"], answer.headers["Access-Control-Allow-Origin"]) == (later, "*")
-            assert (await answer.json(content_type=None))["status"] == status
+async def test_an_error_of_a_proxy_is_a_problem(front: Front, status: int, later: str, tmp_path: Path) -> None:
+    """Too many requests, or no replica: a program, and a page of any site, gets JSON and is told when to come again."""
+    async with front(tmp_path, NOBODY, NOBODY) as url, client() as http:
+        for path in ("/v1/rates", "/v1/series?codes=USD", "/v1/events"):
+            await eventually(lambda path=path: answers_with(url, path, status))  # type: ignore[misc]
+            async with http.get(url + path) as answer:
+                assert (answer.status, answer.content_type) == (status, "application/problem+json")
+                assert (answer.headers["Retry-After"], answer.headers["Access-Control-Allow-Origin"]) == (later, "*")
+                problem = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
+                assert await answer.json(content_type=None) == problem
 
 
-async def test_the_proxies_say_where_to_report_a_hole(tmp_path: Path) -> None:
-    """RFC 9116, once the operator has taken away the marks of a remark in their configurations."""
+@pytest.mark.parametrize(
+    "front",
+    [
+        case(haproxy, {"#http-request return": "http-request return"}),
+        case(caddy, {COMMENTED: COMMENTED.replace("\t#", "\t").replace("/etc/caddy", "{$XDG_DATA_HOME}")}),
+        case(nginx, {"#location = /.well-known": "location = /.well-known"}),
+    ],
+)
+async def test_a_proxy_says_where_to_report_a_hole(front: Front, tmp_path: Path) -> None:
+    """RFC 9116, at the root of the host, once the operator has taken away the marks of a remark."""
     file = tmp_path / "security/.well-known/security.txt"
     file.parent.mkdir(parents=True)
-    file.write_text("Contact: mailto:you@example.org\nExpires: 2027-12-31T00:00:00Z\n")
-    (block,) = re.findall(r"^\t#handle /\.well-known.*?^\t#}\n", CADDYFILE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
-    given = {block: block.replace("\t#", "\t").replace("/etc/caddy/security", f"{tmp_path}/security")}
-    none = "http://127.0.0.1:1"
-    async with AsyncExitStack() as stack:
-        by_haproxy = await stack.enter_async_context(
-            proxy(tmp_path, none, replaced={"#http-request return": "http-request return"})
-        )
-        by_caddy = await stack.enter_async_context(caddy(tmp_path, none, replaced=given))
-        http = await stack.enter_async_context(aiohttp.ClientSession())
-        for url, trusted in ((by_haproxy, True), (by_caddy, trust(tmp_path))):
-            async with http.get(f"{url}/.well-known/security.txt", ssl=trusted) as answer:
-                assert (answer.status, answer.content_type) == (200, "text/plain")
-                assert await answer.text() == file.read_text()
+    file.write_text(SECURITY)
+    async with (
+        front(tmp_path, NOBODY, NOBODY) as url,
+        client() as http,
+        http.get(URL(url).with_path("/.well-known/security.txt")) as answer,
+    ):
+        assert (answer.status, answer.content_type, await answer.text()) == (200, "text/plain", SECURITY)
 
 
-@pytest.mark.parametrize("front", [proxy, caddy])
-async def test_a_proxy_shows_strangers_neither_health_nor_figures(front: Front, tmp_path: Path) -> None:
+@pytest.mark.parametrize("front", EACH)
+async def test_a_proxy_shows_strangers_neither_health_nor_figures(front: Front, demo: Program, tmp_path: Path) -> None:
     """404 however the address is written, while the replica itself answers."""
-    async with serving(tmp_path, "--demo") as one, front(tmp_path, one.url) as url:
-        await one.ready()
-        trusted = trust(tmp_path) if front is caddy else None
-        await eventually(lambda: answers_with(url, "/livez", 200, trusted))
+    async with front(tmp_path, demo.url) as url:
+        await eventually(lambda: answers_with(url, "/livez", 200))
+        prefix = URL(url).path.rstrip("/")
         for hidden in ("/health", "/metrics"):
-            assert (await one.get(hidden))[0] == 200
+            assert (await demo.get(hidden))[0] == 200
             encoded = f"/%{ord(hidden[1]):x}{hidden[2:]}"
-            ways = (hidden, f"{hidden}?x=1", encoded, f"http://localhost{hidden}", f"/.{hidden}")
-            for way in (*ways, f"/x/..{hidden}", f"/{hidden}", f"{hidden}/"):
-                reader, writer = await asyncio.open_connection("localhost", int(url.rpartition(":")[2]), ssl=trusted)
-                writer.write(f"GET {way} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
-                assert (await reader.read()).split()[1] == b"404", way
-                writer.close()
+            ways = (hidden, f"{hidden}?x=1", encoded, f"/.{hidden}", f"/x/..{hidden}", f"/{hidden}", f"{hidden}/")
+            for way in (
+                f"http://localhost{prefix}{hidden}",
+                *(prefix + way for way in ways),
+                f"/x/%2e%2e{prefix}{hidden}",
+            ):
+                assert (await ask(url, get(way, host="localhost"))).status == 404, way
 
 
 async def test_the_proxies_wait_longer_for_long_answers_only(settings: Settings, serve: Serve) -> None:
     """All name the same beginnings: those of each answer that may wait behind others, and of no other address."""
-    (named,) = re.findall(r"use_backend long if .* beg (.*) }", SHIPPED.read_text("utf-8"))
-    (in_caddy,) = re.findall(r"@long path (.*)", CADDYFILE.read_text("utf-8"))
-    (in_nginx,) = re.findall(r"location ~\* \^/rates/\((v1.*)\) {", SHIPPED.with_name("nginx.conf").read_text("utf-8"))
+    (named,) = re.findall(r"use_backend long if .* beg (.*) }", shipped("haproxy.cfg"))
+    (in_caddy,) = re.findall(r"@long path (.*)", shipped("Caddyfile"))
+    (in_nginx,) = re.findall(r"location ~\* \^/rates/\((v1.*)\) {", shipped("nginx.conf"))
     starts = named.split()
     assert [path.removesuffix("*") for path in in_caddy.split()] == starts
     assert ["/v1/events", *(f"/{path}".replace("\\", "") for path in in_nginx.split("|"))] == starts
@@ -135,6 +163,41 @@ async def test_the_proxies_wait_longer_for_long_answers_only(settings: Settings,
     answers = {path: str(one["get"]["responses"].get("503")) for path, one in document["paths"].items()}
     long = [*LONG_OF_DIALECTS, *(path for path in answers if "busy" in answers[path])]
     assert [path for path in long if path not in known or not path.startswith(tuple(starts))] == []
+
+
+async def test_nginx_serves_under_a_prefix_with_tls(tmp_path: Path) -> None:
+    """Rates, links and events come under the prefix."""
+    public_url = "https://www.example.com/rates"
+    Authority(tmp_path).server()
+    async with (
+        serving(tmp_path, "--demo", RATESVC_PUBLIC_URL=public_url) as one,
+        nginx(tmp_path, one.url, certificate=tmp_path / "localhost-root-False") as url,
+        client() as http,
+    ):
+        await one.ready()
+        async with http.get(f"{url}/v1/rates") as answer:
+            assert (answer.status, (await answer.json())["stale"]) == (200, False)
+        async with http.get(f"{url}/widget?lang=en") as answer:
+            assert "60.3741" in await answer.text()
+        async with http.get(f"{url}/v1/events", headers={"Last-Event-ID": "2022-11-17"}) as answer:
+            text = b""
+            while b"data: " not in text:
+                text += await answer.content.readline()
+            assert json.loads(text.rpartition(b"data: ")[2])["url"].startswith(public_url)
+
+
+async def test_nginx_counts_readers_behind_a_cdn(demo: Program, tmp_path: Path) -> None:
+    """With the lines of its comment each reader has a limit of his own. Without them nobody's header is believed."""
+    known = {f"# {line}": line for line in ("real_ip_header", "real_ip_recursive")}
+    known["# set_real_ip_from 192.0.2.0/24"] = "set_real_ip_from 127.0.0.1"
+    async with nginx(tmp_path, demo.url, replaced=TIGHT | known) as url:
+        for reader in ("203.0.113.1", "198.51.100.1, 203.0.113.2"):
+            assert await statuses(url, 20, reader) == {200: 6, 429: 14}
+    async with nginx(tmp_path, demo.url, replaced=TIGHT) as url:
+        assert sum([await statuses(url, 1, f"203.0.113.{number}") for number in range(20)], Counter()) == {
+            200: 6,
+            429: 14,
+        }
 
 
 def stand_in(state: dict[str, int], name: str) -> web.Application:
@@ -168,7 +231,7 @@ def state() -> dict[str, int]:
 @pytest.fixture
 async def http(tmp_path: Path, state: dict[str, int]) -> AsyncIterator[aiohttp.ClientSession]:
     """A reader of two such replicas behind HAProxy, which both answer."""
-    async with reading(tmp_path, state, proxy) as http:
+    async with reading(tmp_path, state, haproxy) as http:
         yield http
 
 
@@ -183,10 +246,8 @@ async def reading(folder: Path, state: dict[str, int], front: Front) -> AsyncIte
     async with AsyncExitStack() as stack:
         servers = [await stack.enter_async_context(TestServer(stand_in(state, name))) for name in state]
         url = await stack.enter_async_context(front(folder, *map(url_of, servers)))
-        trusted = trust(folder) if url.startswith("https") else None
-        await eventually(lambda: answers_with(url, "/v1/rates", 200, trusted))
-        connector = aiohttp.TCPConnector(limit=0, ssl=trusted or True)
-        http = await stack.enter_async_context(aiohttp.ClientSession(url, connector=connector))
+        await eventually(lambda: answers_with(url, "/v1/rates", 200))
+        http = await stack.enter_async_context(client(url))
         await eventually(lambda: are(http, set(state)))
         yield http
 
@@ -218,6 +279,7 @@ async def is_cut(stream: aiohttp.ClientResponse) -> None:
         await asyncio.wait_for(stream.read(), min(10 * patience(), 30))  # it ends any silent one after 40 s
 
 
+@pytest.mark.release
 async def test_readers_hardly_wait_for_a_replica_that_hangs(state: dict[str, int], http: aiohttp.ClientSession) -> None:
     """Only time shows that it hangs: 40 requests are answered well, long ones too, and its streams end."""
     async with streams_of_replica0(http, 4) as hung:
@@ -231,6 +293,7 @@ async def test_readers_hardly_wait_for_a_replica_that_hangs(state: dict[str, int
         assert await are(http, {"replica1"})
 
 
+@pytest.mark.release
 async def test_the_proxy_cuts_nothing_of_a_replica_that_drains(
     state: dict[str, int], http: aiohttp.ClientSession
 ) -> None:
@@ -248,36 +311,40 @@ async def test_the_proxy_cuts_nothing_of_a_replica_that_drains(
 
 
 @asynccontextmanager
-async def as_in_compose(folder: Path, *replicas: str, at_most: int | None = None) -> AsyncIterator[str]:
+async def as_in_compose(folder: Path, *replicas: str, replaced: Replaced = AS_SHIPPED) -> AsyncIterator[str]:
     """Caddy in front of HAProxy."""
-    async with proxy(folder, *replicas, at_most=at_most) as inner, caddy(folder, inner, named=False) as url:
+    async with haproxy(folder, *replicas, replaced=replaced) as inner, caddy(folder, inner, named=False) as url:
         yield url
 
 
+@pytest.mark.release
 async def test_behind_caddy_one_reader_does_not_use_up_the_requests_of_others(
     state: dict[str, int], tmp_path: Path
 ) -> None:
     """HAProxy counts the address that Caddy saw, whatever the reader himself says about it."""
-    async with TestServer(stand_in(state, "replica0")) as one, as_in_compose(tmp_path, url_of(one), at_most=100) as url:
+    async with (
+        TestServer(stand_in(state, "replica0")) as one,
+        as_in_compose(tmp_path, url_of(one), replaced=FEW) as url,
+    ):
 
-        async def statuses(count: int, source: str) -> Counter[int]:
-            connector = aiohttp.TCPConnector(ssl=trust(tmp_path), local_addr=(source, 0))
-            async with aiohttp.ClientSession(url, connector=connector) as reader:
+        async def asked(count: int, source: str) -> Counter[int]:
+            async with client(source=source) as reader:
 
                 async def status(number: int) -> int:
                     given = {"X-Forwarded-For": f"10.0.0.{number}"}
-                    async with reader.get("/v1/rates", headers=given) as answer:
+                    async with reader.get(f"{url}/v1/rates", headers=given) as answer:
                         return answer.status
 
                 return Counter(await asyncio.gather(*map(status, range(count))))
 
         async def is_refused() -> bool:
-            return (await statuses(50, "127.0.0.2"))[429] > 0
+            return (await asked(50, "127.0.0.2"))[429] > 0
 
         await eventually(is_refused)
-        assert await statuses(20, "127.0.0.3") == {200: 20}
+        assert await asked(20, "127.0.0.3") == {200: 20}
 
 
+@pytest.mark.release
 @pytest.mark.parametrize("front", [caddy, as_in_compose])
 async def test_readers_hardly_wait_for_a_replica_that_hangs_behind_caddy(
     front: Front, state: dict[str, int], tmp_path: Path
@@ -301,6 +368,7 @@ async def are_quick(http: aiohttp.ClientSession) -> bool:
     return loop.time() - begun < 1
 
 
+@pytest.mark.release
 async def test_caddy_ends_the_streams_of_a_replica_that_hangs(state: dict[str, int], tmp_path: Path) -> None:
     """After 40 seconds without a heartbeat, here after one: their readers come back to the other replica."""
     impatient = partial(caddy, replaced={"read_timeout 40s": "read_timeout 1s"})
@@ -310,42 +378,22 @@ async def test_caddy_ends_the_streams_of_a_replica_that_hangs(state: dict[str, i
             await asyncio.wait_for(stream.read(), 10 * patience())
 
 
-async def test_without_rates_caddy_shows_the_pages_of_a_replica(tmp_path: Path) -> None:
-    """The builder's page says what is missing; reference and scripts are there; /v1/rates is the replica's own 503."""
-    async with serving(tmp_path) as one, caddy(tmp_path, one.url) as url, aiohttp.ClientSession(url) as http:
-        for path in ("/", "/docs", "/widget/rates.js", "/v1/rates"):
-            async with http.get(path, ssl=trust(tmp_path)) as answer:
-                assert (answer.status, await answer.read()) == ((own := await one.get(path))[0], own[2]), path
-
-
-async def test_without_a_replica_caddy_answers_a_problem(tmp_path: Path) -> None:
-    """A program, and a page of any site, gets JSON and is told when to come again, not an empty answer."""
-    given = {"lb_try_duration 10s": "lb_try_duration 1s"}
-    async with caddy(tmp_path, "http://127.0.0.1:1", replaced=given) as url:
-        async with aiohttp.ClientSession() as http, http.get(f"{url}/v1/rates", ssl=trust(tmp_path)) as answer:
-            assert answer.status in (502, 503)
-            assert answer.content_type == "application/problem+json"
-            assert (answer.headers["Retry-After"], answer.headers["Access-Control-Allow-Origin"]) == ("5", "*")
-            problem = await answer.json(content_type=None)
-        assert problem == {"type": "about:blank", "title": HTTPStatus(answer.status).phrase, "status": answer.status}
-
-
-async def test_caddy_answers_programs_that_take_it_for_the_bank(tmp_path: Path) -> None:
+@pytest.mark.release
+async def test_caddy_answers_programs_that_take_it_for_the_bank(demo: Program, tmp_path: Path) -> None:
     """Bitrix and 1C ask port 80 of the names that they have in their code; health stays hidden there, too."""
     http_port = free_port()
-    async with serving(tmp_path, "--demo") as one, caddy(tmp_path, one.url, http_port=http_port):
-        await one.ready()
-        async with aiohttp.ClientSession(f"http://127.0.0.1:{http_port}") as http:
-            for host, path, expected in (
-                ("www.cbr.ru", "/scripts/XML_daily.asp?date_req=18.11.2022", 200),
-                ("cbrates.rbc.ru", "/tsv/840/2022/11/18.tsv", 200),
-                ("cbr.ru", "/health", 404),
-            ):
-                async with http.get(path, headers={"Host": host}) as answer:
-                    assert answer.status == expected, host
-                    assert expected == 404 or await answer.read() == (await one.get(path))[2]
+    async with caddy(tmp_path, demo.url, http_port=http_port), client(f"http://127.0.0.1:{http_port}") as http:
+        for host, path, expected in (
+            ("www.cbr.ru", "/scripts/XML_daily.asp?date_req=18.11.2022", 200),
+            ("cbrates.rbc.ru", "/tsv/840/2022/11/18.tsv", 200),
+            ("cbr.ru", "/health", 404),
+        ):
+            async with http.get(path, headers={"Host": host}) as answer:
+                assert answer.status == expected, host
+                assert expected == 404 or await answer.read() == (await demo.get(path))[2]
 
 
+@pytest.mark.release
 @pytest.mark.browser
 async def test_caddy_serves_the_widget_of_a_page_under_https(browser: Browser, live: Live, tmp_path: Path) -> None:
     """Plain http leads to https, which is HTTP/2; a page there shows rates, and a stream of events opens at once."""
